@@ -1,0 +1,83 @@
+//! The whole outside world of the core: one trait with five verbs, and the values that cross it.
+
+use bytes::Bytes;
+
+use crate::machine::{Outcome, member::Members, view::View};
+
+/// Names one waiting request of this process; the shell numbers them, never reusing one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// One raft entry in the form in which it reaches the disk and comes back from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRecord {
+    /// Raft index. Appending at or below an existing index replaces that entry and all after it.
+    pub index: u64,
+    /// Raft term.
+    pub term: u64,
+    /// The entry in the core's own encoding (`wire`); the disk does not look inside.
+    pub payload: Bytes,
+}
+
+/// What one turn wants durable, in one fsync.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogBatch {
+    /// New entries, ascending and without gaps.
+    pub records: Vec<LogRecord>,
+    /// Term, vote and commit in the core's own encoding, when they changed.
+    pub hard_state: Option<Bytes>,
+    /// Whether raft asks for an fsync. A batch that only moves the commit index does not need one.
+    pub must_sync: bool,
+}
+
+/// What the disk gives back at start.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// The newest durable checkpoint.
+    pub checkpoint: Option<View>,
+    /// The newest durable hard state.
+    pub hard_state: Option<Bytes>,
+    /// The log above the last cut, ascending and without gaps. May begin below the checkpoint.
+    pub records: Vec<LogRecord>,
+}
+
+/// A message to another member.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// Receiving member.
+    pub to: u64,
+    /// Sending member.
+    pub from: u64,
+    /// The raft message in the core's own encoding.
+    pub message: Bytes,
+    /// For a snapshot message: the frozen state to stream along with it.
+    pub snapshot: Option<Box<View>>,
+}
+
+/// One entry that a turn executed.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// Raft index of the entry.
+    pub index: u64,
+    /// The waiting request that proposed it, if it was proposed by this process.
+    pub ticket: Option<Ticket>,
+    /// What it did.
+    pub outcome: Outcome,
+    /// The member book after it, when the entry changed it.
+    pub members: Option<Members>,
+}
+
+/// Everything the core asks of the world. None may block except `persist` and `install`.
+pub trait Host {
+    /// Replaces the state on disk by a received snapshot; durable when it returns.
+    fn install(&mut self, snapshot: &View);
+    /// Durable when it returns; the host aborts the process if it cannot be.
+    fn persist(&mut self, batch: &LogBatch);
+    /// May drop, delay, duplicate or reorder.
+    fn send(&mut self, envelopes: Vec<Envelope>);
+    /// The entries one turn executed: answer their tickets, wake watchers, follow membership.
+    /// Clone the view only if it is needed: a live clone makes the next writes copy.
+    fn applied(&mut self, applied: Vec<Applied>, view: &View);
+    /// Barrier passed: `view` holds everything committed before these reads arrived.
+    fn readable(&mut self, tickets: &[Ticket], view: &View);
+}

@@ -1,0 +1,25 @@
+//! Every bound of the core, one sentence each (I10).
+
+/// A command above this is refused: v2's 10 MiB form plus room for its path and framing.
+pub const COMMAND_BYTES_MAX: usize = 11 << 20;
+
+/// Entries committed and not yet applied, beyond which proposals are refused, as etcd's apply gap.
+pub const APPLY_GAP_MAX: u64 = 5000;
+
+/// Proposals waiting for their entry to be applied; more are refused.
+pub const PENDING_MAX: usize = 65_536;
+
+/// Linearizable reads waiting for their barrier; more are refused.
+pub const READS_MAX: usize = 65_536;
+
+/// Ticks after which an unanswered ticket is forgotten (the shell timed it out long before).
+pub const TICKET_TICKS_MAX: u64 = 600;
+
+/// Ticks after which a ReadIndex round that brought no answer is issued again.
+pub const READ_RETRY_TICKS: u64 = 5;
+
+/// Events of the v2 history that `waitIndex` can reach back to, store-wide, as etcd's.
+pub const TREE_HISTORY_EVENTS: usize = 1000;
+
+/// Ticks between two looks of the leader at v2 expirations (etcd: 500 ms at 100 ms a tick).
+pub const EXPIRE_TICKS: u64 = 5;

@@ -1,0 +1,68 @@
+//! Everything that can enter the log. The structs are the log payload: prost-derived, behind a
+//! version byte (`wire`), never a public protocol's message. Field numbers are for ever.
+
+use super::{kv, tree};
+
+/// One log entry's payload.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Entry {
+    /// Who proposed it and when.
+    #[prost(message, optional, tag = "1")]
+    pub stamp: Option<Stamp>,
+    /// What is to be done.
+    #[prost(oneof = "Command", tags = "2, 3, 4, 5")]
+    pub command: Option<Command>,
+}
+
+/// Values that the proposer takes from its own world (I9).
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Stamp {
+    /// Unix time of the proposer, nanoseconds.
+    #[prost(sint64, tag = "1")]
+    pub now_ns: i64,
+    /// The proposing member's id.
+    #[prost(fixed64, tag = "2")]
+    pub member: u64,
+    /// Ticket of the proposal, unique within the proposing process (see `pending`).
+    #[prost(uint64, tag = "3")]
+    pub ticket: u64,
+}
+
+/// The closed list of commands, grouped per room.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Command {
+    /// v3 key space.
+    #[prost(message, tag = "2")]
+    Kv(kv::Command),
+    /// v2 tree.
+    #[prost(message, tag = "3")]
+    Tree(tree::Command),
+    /// A started member tells its name and client URLs.
+    #[prost(message, tag = "4")]
+    Publish(Publish),
+    /// The leader records the version that all members can speak.
+    #[prost(message, tag = "5")]
+    ClusterVersion(ClusterVersion),
+}
+
+/// A member's attributes, proposed by itself at each start.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Publish {
+    /// Member id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// `--name`.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// `--advertise-client-urls`.
+    #[prost(string, repeated, tag = "3")]
+    pub client_urls: Vec<String>,
+}
+
+/// The cluster version, `MAJOR.MINOR.0`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ClusterVersion {
+    /// For instance `3.6.0`.
+    #[prost(string, tag = "1")]
+    pub version: String,
+}

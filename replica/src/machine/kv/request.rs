@@ -1,0 +1,234 @@
+//! What can be asked of the v3 key space. `Command` enters the log, so field numbers are for ever.
+
+use bytes::Bytes;
+
+/// A v3 command as it stands in the log.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Command {
+    /// What is to be done.
+    #[prost(oneof = "Verb", tags = "1, 2, 3, 4")]
+    pub verb: Option<Verb>,
+}
+
+/// The verbs that write (or may write).
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Verb {
+    /// Put one key.
+    #[prost(message, tag = "1")]
+    Put(Put),
+    /// Delete a key or a range.
+    #[prost(message, tag = "2")]
+    Delete(DeleteRange),
+    /// Compare, then one of two branches.
+    #[prost(message, tag = "3")]
+    Txn(Txn),
+    /// Forget superseded revisions.
+    #[prost(message, tag = "4")]
+    Compact(Compact),
+}
+
+/// Put one key.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Put {
+    /// Not empty.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// The value.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    /// Lease to attach, 0 to detach.
+    #[prost(int64, tag = "3")]
+    pub lease: i64,
+    /// Return the pair before.
+    #[prost(bool, tag = "4")]
+    pub prev_kv: bool,
+    /// Keep the present value; the key must exist.
+    #[prost(bool, tag = "5")]
+    pub ignore_value: bool,
+    /// Keep the present lease; the key must exist.
+    #[prost(bool, tag = "6")]
+    pub ignore_lease: bool,
+}
+
+/// Delete `[key, range_end)`; the meaning of the end is as in [`Range`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct DeleteRange {
+    /// First key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// End of the range.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub range_end: Bytes,
+    /// Return the pairs before.
+    #[prost(bool, tag = "3")]
+    pub prev_kv: bool,
+}
+
+/// Read `[key, range_end)`: an empty end means the one key, `\0` means all keys from `key` on.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Range {
+    /// First key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// End of the range.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub range_end: Bytes,
+    /// At most so many pairs; 0 for all.
+    #[prost(int64, tag = "3")]
+    pub limit: i64,
+    /// Revision to read at; 0 or less for the present one.
+    #[prost(int64, tag = "4")]
+    pub revision: i64,
+    /// Direction.
+    #[prost(enumeration = "SortOrder", tag = "5")]
+    pub sort_order: i32,
+    /// Field to sort by.
+    #[prost(enumeration = "SortTarget", tag = "6")]
+    pub sort_target: i32,
+    /// Leave the values out.
+    #[prost(bool, tag = "7")]
+    pub keys_only: bool,
+    /// Leave the pairs out.
+    #[prost(bool, tag = "8")]
+    pub count_only: bool,
+    /// Filters on the pairs, 0 for none; applied before the limit.
+    #[prost(int64, tag = "9")]
+    pub min_mod_revision: i64,
+    /// See `min_mod_revision`.
+    #[prost(int64, tag = "10")]
+    pub max_mod_revision: i64,
+    /// See `min_mod_revision`.
+    #[prost(int64, tag = "11")]
+    pub min_create_revision: i64,
+    /// See `min_mod_revision`.
+    #[prost(int64, tag = "12")]
+    pub max_create_revision: i64,
+}
+
+/// As etcd's `RangeRequest.SortOrder`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[allow(missing_docs)]
+pub enum SortOrder {
+    None = 0,
+    Ascend = 1,
+    Descend = 2,
+}
+
+/// As etcd's `RangeRequest.SortTarget`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[allow(missing_docs)]
+pub enum SortTarget {
+    Key = 0,
+    Version = 1,
+    Create = 2,
+    Mod = 3,
+    Value = 4,
+}
+
+/// All comparisons true: `success`, else `failure`. One revision for the whole.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Txn {
+    /// Conditions.
+    #[prost(message, repeated, tag = "1")]
+    pub compare: Vec<Compare>,
+    /// Done when all conditions hold.
+    #[prost(message, repeated, tag = "2")]
+    pub success: Vec<Op>,
+    /// Done otherwise.
+    #[prost(message, repeated, tag = "3")]
+    pub failure: Vec<Op>,
+}
+
+/// One operation of a transaction's branch.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Op {
+    /// The operation.
+    #[prost(oneof = "OpKind", tags = "1, 2, 3, 4")]
+    pub kind: Option<OpKind>,
+}
+
+/// The operations a branch can hold.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum OpKind {
+    /// Read.
+    #[prost(message, tag = "1")]
+    Range(Range),
+    /// Write.
+    #[prost(message, tag = "2")]
+    Put(Put),
+    /// Delete.
+    #[prost(message, tag = "3")]
+    Delete(DeleteRange),
+    /// A transaction inside.
+    #[prost(message, tag = "4")]
+    Txn(Txn),
+}
+
+/// One condition, over one key or (with `range_end`) over all existing keys of a range.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Compare {
+    /// Relation.
+    #[prost(enumeration = "CompareResult", tag = "1")]
+    pub result: i32,
+    /// What is compared; `value`'s kind need not agree with it: a kind that differs counts as zero.
+    #[prost(enumeration = "CompareTarget", tag = "2")]
+    pub target: i32,
+    /// First key.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub key: Bytes,
+    /// End of the range.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub range_end: Bytes,
+    /// What it is compared with.
+    #[prost(oneof = "TargetValue", tags = "5, 6, 7, 8, 9")]
+    pub value: Option<TargetValue>,
+}
+
+/// As etcd's `Compare.CompareResult`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[allow(missing_docs)]
+pub enum CompareResult {
+    Equal = 0,
+    Greater = 1,
+    Less = 2,
+    NotEqual = 3,
+}
+
+/// As etcd's `Compare.CompareTarget`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[allow(missing_docs)]
+pub enum CompareTarget {
+    Version = 0,
+    Create = 1,
+    Mod = 2,
+    Value = 3,
+    Lease = 4,
+}
+
+/// The right-hand side of a comparison.
+#[derive(Clone, PartialEq, Eq, prost::Oneof)]
+#[allow(missing_docs)]
+pub enum TargetValue {
+    #[prost(int64, tag = "5")]
+    Version(i64),
+    #[prost(int64, tag = "6")]
+    Create(i64),
+    #[prost(int64, tag = "7")]
+    Mod(i64),
+    #[prost(bytes = "bytes", tag = "8")]
+    Value(Bytes),
+    #[prost(int64, tag = "9")]
+    Lease(i64),
+}
+
+/// Forget every revision that a later one at or below `revision` supersedes.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Compact {
+    /// The revision.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+}

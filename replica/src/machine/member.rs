@@ -1,0 +1,86 @@
+//! The member book: identity, URLs and role of every member, and the ids of those removed.
+
+use imbl::{OrdMap, OrdSet};
+
+use super::{
+    command::Publish,
+    record::{Change, Corrupt},
+};
+
+/// One member as the cluster knows it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Member {
+    /// Computed as etcd computes it; never reused.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// Empty until the member has started for the first time.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Where other members reach it.
+    #[prost(string, repeated, tag = "3")]
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it; empty until it has started.
+    #[prost(string, repeated, tag = "4")]
+    pub client_urls: Vec<String>,
+    /// Receives the log, does not vote.
+    #[prost(bool, tag = "5")]
+    pub learner: bool,
+}
+
+/// All members by id, in the numeric order in which etcd lists them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Members {
+    /// Computed once from the first members' ids.
+    pub cluster_id: u64,
+    /// `MAJOR.MINOR.0`, empty until the leader has decided it.
+    pub cluster_version: String,
+    /// Present members.
+    pub book: OrdMap<u64, Member>,
+    /// Ids that were removed and may never come back.
+    pub removed: OrdSet<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Stored {
+    #[prost(fixed64, tag = "1")]
+    cluster_id: u64,
+    #[prost(string, tag = "2")]
+    cluster_version: String,
+    #[prost(message, repeated, tag = "3")]
+    book: Vec<Member>,
+    #[prost(fixed64, repeated, tag = "4")]
+    removed: Vec<u64>,
+}
+
+impl Members {
+    /// A member that is unknown (removed meanwhile) is left unknown.
+    pub(crate) fn publish(&mut self, publish: &Publish) {
+        if let Some(member) = self.book.get_mut(&publish.id) {
+            member.name.clone_from(&publish.name);
+            member.client_urls.clone_from(&publish.client_urls);
+        }
+    }
+
+    pub(crate) fn changes(&self, since: Option<&Members>, emit: &mut dyn FnMut(Change)) {
+        if since == Some(self) {
+            return;
+        }
+        let stored = Stored {
+            cluster_id: self.cluster_id,
+            cluster_version: self.cluster_version.clone(),
+            book: self.book.values().cloned().collect(),
+            removed: self.removed.iter().copied().collect(),
+        };
+        emit(Change::Put { key: Vec::new(), value: prost::Message::encode_to_vec(&stored) });
+    }
+
+    pub(crate) fn load(&mut self, _key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
+        let stored: Stored =
+            prost::Message::decode(value).map_err(|e| Corrupt::new(format!("members: {e}")))?;
+        self.cluster_id = stored.cluster_id;
+        self.cluster_version = stored.cluster_version;
+        self.book = stored.book.into_iter().map(|m| (m.id, m)).collect();
+        self.removed = stored.removed.into_iter().collect();
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! The state machine: the v3 key space, the v2 tree and the member book under one [`Machine::apply`].
+//!
+//! Everything is made of structures that share, so a clone is O(1) and is what readers,
+//! checkpoints and snapshots work on while apply goes on (see [`view::View`]).
+//! No raft type and no ticket comes in here.
+
+pub mod command;
+pub mod kv;
+pub mod member;
+pub mod record;
+pub mod tree;
+pub mod view;
+
+use command::{Command, Entry, Stamp};
+use member::Members;
+use record::{Change, Corrupt};
+
+/// The replicated state of one member. Cloning is O(1) and freezes it.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    /// v3 key space (MVCC).
+    pub kv: kv::Kv,
+    /// v2 (and v1) key space.
+    pub tree: tree::Tree,
+    /// Who is in the cluster.
+    pub members: Members,
+}
+
+/// What one executed command answers. Mirrors [`Command`] one to one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Answer of a v3 command.
+    Kv(Result<kv::Reply, kv::Error>),
+    /// Answer of a v2 command.
+    Tree(Result<tree::Reply, tree::Error>),
+    /// A member's attributes were recorded.
+    Published,
+    /// The cluster version was recorded.
+    ClusterVersionSet,
+    /// An entry without a command (raft's own, at the start of a term).
+    Nothing,
+}
+
+/// What applying one entry did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The answer for whoever proposed the command.
+    pub reply: Reply,
+    /// v3 revision of the key space after this entry (goes into response headers).
+    pub revision: i64,
+}
+
+impl Machine {
+    /// Executes one committed command. Total and deterministic (I2).
+    pub fn apply(&mut self, entry: &Entry) -> Outcome {
+        let stamp = entry.stamp.unwrap_or_default();
+        let reply = match &entry.command {
+            Some(command) => self.execute(command, &stamp),
+            None => Reply::Nothing,
+        };
+        Outcome { reply, revision: self.kv.revision() }
+    }
+
+    fn execute(&mut self, command: &Command, stamp: &Stamp) -> Reply {
+        match command {
+            Command::Kv(command) => Reply::Kv(self.kv.apply(command)),
+            Command::Tree(command) => Reply::Tree(self.tree.apply(command, stamp.now_ns)),
+            Command::Publish(publish) => {
+                self.members.publish(publish);
+                self.tree.bump();
+                Reply::Published
+            }
+            Command::ClusterVersion(version) => {
+                self.members.cluster_version = version.version.clone();
+                self.tree.bump();
+                Reply::ClusterVersionSet
+            }
+        }
+    }
+
+    /// Emits the records that turn a checkpoint of `since` (nothing, if `None`) into one of `self`.
+    pub fn changes(&self, since: Option<&Machine>, emit: &mut dyn FnMut(Change)) {
+        record::room(record::KV, &mut |c| emit(c), &mut |e| self.kv.changes(since.map(|m| &m.kv), e));
+        record::room(record::TREE, &mut |c| emit(c), &mut |e| self.tree.changes(since.map(|m| &m.tree), e));
+        record::room(record::MEMBER, &mut |c| emit(c), &mut |e| {
+            self.members.changes(since.map(|m| &m.members), e)
+        });
+    }
+
+    /// Takes back one record that [`Machine::changes`] emitted. Records come in ascending key order.
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
+        let Some((room, key)) = key.split_first() else { return Err(Corrupt::new("empty record key")) };
+        match *room {
+            record::KV => self.kv.load(key, value),
+            record::TREE => self.tree.load(key, value),
+            record::MEMBER => self.members.load(key, value),
+            other => Err(Corrupt::new(format!("record of unknown room {other}"))),
+        }
+    }
+
+    /// Called once after the last [`Machine::load`]: builds what is derived and checks the whole.
+    pub fn loaded(&mut self) -> Result<(), Corrupt> {
+        self.kv.loaded()?;
+        self.tree.loaded()
+    }
+}

@@ -1,0 +1,63 @@
+//! Checkpoint records: the one representation of state outside memory, used by the checkpoint on
+//! disk, by snapshots between members and by the simulated disk.
+//!
+//! A record is a key and a value of bytes. The first byte of a key names the room. The rooms
+//! choose the rest so that ascending key order is an order in which they can be loaded.
+
+/// Room of the v3 key space.
+pub const KV: u8 = b'k';
+/// Room of the v2 tree.
+pub const TREE: u8 = b't';
+/// Room of the member book.
+pub const MEMBER: u8 = b'm';
+/// Room of the view itself: position in the log and configuration.
+pub const VIEW: u8 = b'v';
+
+/// One difference between two checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Write or overwrite a record.
+    Put {
+        /// Room byte, then the room's own key.
+        key: Vec<u8>,
+        /// The record.
+        value: Vec<u8>,
+    },
+    /// The record is gone.
+    Delete {
+        /// Room byte, then the room's own key.
+        key: Vec<u8>,
+    },
+}
+
+/// A record that does not say what a healthy checkpoint says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("corrupt checkpoint record: {0}")]
+pub struct Corrupt(String);
+
+impl Corrupt {
+    /// `what` names the record and what is wrong with it.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+/// Puts the room's byte before every key that `produce` emits.
+pub(crate) fn room(
+    room: u8,
+    emit: &mut dyn FnMut(Change),
+    produce: &mut dyn FnMut(&mut dyn FnMut(Change)),
+) {
+    produce(&mut |change| {
+        emit(match change {
+            Change::Put { mut key, value } => {
+                key.insert(0, room);
+                Change::Put { key, value }
+            }
+            Change::Delete { mut key } => {
+                key.insert(0, room);
+                Change::Delete { key }
+            }
+        })
+    });
+}

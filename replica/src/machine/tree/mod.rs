@@ -1,0 +1,199 @@
+//! The v2 key space: a tree of directories and files with one index counter and a history of
+//! events. v1 is a view on it. Rules: etcd 2.2 to 3.5, as collected in the project's v2 notes.
+//!
+//! A verb owns its file: `set`, `create`, `update`, `swap`, `delete`, `in_order`, `expire`.
+
+mod request;
+
+pub use request::{Command, Create, Delete, DeleteIf, Expire, Set, Swap, Update, Verb};
+
+use bytes::Bytes;
+
+use super::record::{Change, Corrupt};
+
+/// The action names of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Action {
+    Get,
+    Set,
+    Create,
+    Update,
+    CompareAndSwap,
+    CompareAndDelete,
+    Delete,
+    Expire,
+}
+
+/// One node as answers show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Full path beginning with `/`; empty for the root. Raw bytes, without `/` inside components.
+    pub path: Bytes,
+    /// Value of a file. `None` where the answer shows none (directories, deleted nodes).
+    pub value: Option<Bytes>,
+    /// Whether it is a directory.
+    pub dir: bool,
+    /// Absolute expiration, Unix nanoseconds.
+    pub expires_ns: Option<i64>,
+    /// Remaining seconds, rounded up, at the time of the action; 0 is not shown.
+    pub ttl: i64,
+    /// Children (a listed directory that has visible ones), sorted by path.
+    pub nodes: Option<Vec<Node>>,
+    /// Index of the last change.
+    pub modified: u64,
+    /// Index of creation.
+    pub created: u64,
+}
+
+/// What happened to one node, as a write answers and as watchers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What was done.
+    pub action: Action,
+    /// The node after it.
+    pub node: Node,
+    /// The node before it, where there was one.
+    pub prev: Option<Node>,
+    /// The event's index (`X-Etcd-Index` of the answer).
+    pub index: u64,
+    /// A refresh: watchers do not see it.
+    pub refresh: bool,
+}
+
+/// Answer of one successful v2 command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The event of a write.
+    Event(Box<Event>),
+    /// How many nodes an `Expire` removed.
+    Expired(usize),
+}
+
+/// Why a v2 request could not be done; nothing was changed. Every error carries the index at
+/// which it was found (`index` of the JSON and `X-Etcd-Index`).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind:?} at index {index}: {cause:?}")]
+pub struct Error {
+    /// Which rule was broken.
+    pub kind: ErrorKind,
+    /// The path or comparison concerned; empty for none.
+    pub cause: Bytes,
+    /// The store's index.
+    pub index: u64,
+}
+
+/// The rules that the tree itself can find broken, with their v2 error codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// 100; cause: the first missing path.
+    KeyNotFound,
+    /// 101; cause: `[wanted != actual]`.
+    CompareFailed,
+    /// 102; cause: the path.
+    NotFile,
+    /// 104; cause: the file in the way.
+    NotDir,
+    /// 105; cause: the path.
+    NodeExists,
+    /// 107; cause: `/`.
+    RootReadOnly,
+    /// 108; cause: the path.
+    DirNotEmpty,
+    /// 401; cause: `the requested history has been cleared [oldest/wanted]`.
+    HistoryCleared,
+}
+
+/// Success and failure counts since the store began (`/v2/stats/store`), writes only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Counts {
+    pub sets_success: u64,
+    pub sets_fail: u64,
+    pub delete_success: u64,
+    pub delete_fail: u64,
+    pub update_success: u64,
+    pub update_fail: u64,
+    pub create_success: u64,
+    pub create_fail: u64,
+    pub compare_and_swap_success: u64,
+    pub compare_and_swap_fail: u64,
+    pub compare_and_delete_success: u64,
+    pub compare_and_delete_fail: u64,
+    pub expire_count: u64,
+}
+
+/// What a watcher wants to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Cleaned path, `/` for the root.
+    pub path: Bytes,
+    /// Descendants too.
+    pub recursive: bool,
+    /// The index at which the watcher was registered: events up to it are matched by the rules of
+    /// history, later ones by the rules of live watching.
+    pub registered: u64,
+}
+
+/// The v2 state. Cloning is O(1).
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    index: u64,
+}
+
+impl Tree {
+    /// Executes one committed command at the proposer's time `now_ns` (I2, I9).
+    pub fn apply(&mut self, _command: &Command, _now_ns: i64) -> Result<Reply, Error> {
+        Ok(Reply::Expired(0))
+    }
+
+    /// Counts one change of the cluster's own data (members, version): takes an index and, as in
+    /// etcd, a place in the history that no watcher of user keys matches.
+    pub fn bump(&mut self) {
+        self.index += 1;
+    }
+
+    /// Reads one node; a directory with one level of children, or all levels if `recursive`.
+    pub fn get(&self, _path: &[u8], _recursive: bool, _now_ns: i64) -> Result<Event, Error> {
+        Err(Error { kind: ErrorKind::KeyNotFound, cause: Bytes::new(), index: self.index })
+    }
+
+    /// The first event at or after index `from` that `watch` matches (refreshes are skipped).
+    /// `HistoryCleared` if `from` lies before the oldest event kept.
+    pub fn next_event(&self, _watch: &Watch, _from: u64) -> Result<Option<Event>, Error> {
+        Ok(None)
+    }
+
+    /// The store's index (`X-Etcd-Index`).
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The earliest expiration of any node, Unix nanoseconds.
+    pub fn next_expiration_ns(&self) -> Option<i64> {
+        None
+    }
+
+    /// Write counters.
+    pub fn counts(&self) -> Counts {
+        Counts::default()
+    }
+
+    /// A hash of the whole visible state and history: equal states hash equal.
+    pub fn fingerprint(&self) -> u64 {
+        self.index
+    }
+
+    /// Emits what changed since `since` (everything, if `None`). Keys are the room's own.
+    pub fn changes(&self, _since: Option<&Tree>, _emit: &mut dyn FnMut(Change)) {}
+
+    /// Takes one record back; records come in ascending key order.
+    pub fn load(&mut self, _key: &[u8], _value: &[u8]) -> Result<(), Corrupt> {
+        Ok(())
+    }
+
+    /// Builds what is derived after the last record and checks the whole.
+    pub fn loaded(&mut self) -> Result<(), Corrupt> {
+        Ok(())
+    }
+}

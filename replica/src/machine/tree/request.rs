@@ -1,0 +1,125 @@
+//! What can be asked of the v2 tree. It enters the log, so field numbers are for ever.
+//!
+//! Paths are cleaned and absolute (`/`, `/a/b`), bytes rather than text. `expires_ns` is absolute
+//! Unix time in nanoseconds, taken by the member that received the request; `None` is permanent.
+
+#![allow(missing_docs)]
+
+use bytes::Bytes;
+
+/// A v2 command as it stands in the log.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Command {
+    /// What is to be done.
+    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7")]
+    pub verb: Option<Verb>,
+}
+
+/// The verbs that write.
+#[derive(Clone, PartialEq, prost::Oneof)]
+#[allow(missing_docs)]
+pub enum Verb {
+    #[prost(message, tag = "1")]
+    Set(Set),
+    #[prost(message, tag = "2")]
+    Create(Create),
+    #[prost(message, tag = "3")]
+    Update(Update),
+    #[prost(message, tag = "4")]
+    Swap(Swap),
+    #[prost(message, tag = "5")]
+    DeleteIf(DeleteIf),
+    #[prost(message, tag = "6")]
+    Delete(Delete),
+    #[prost(message, tag = "7")]
+    Expire(Expire),
+}
+
+/// Replace or make a node.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Set {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub path: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    #[prost(bool, tag = "3")]
+    pub dir: bool,
+    #[prost(sint64, optional, tag = "4")]
+    pub expires_ns: Option<i64>,
+    /// Keep the value, tell no watcher; the node must exist.
+    #[prost(bool, tag = "5")]
+    pub refresh: bool,
+}
+
+/// Make a node that must not exist; with `in_order`, a child of `path` named by the new index.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Create {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub path: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    #[prost(bool, tag = "3")]
+    pub dir: bool,
+    #[prost(sint64, optional, tag = "4")]
+    pub expires_ns: Option<i64>,
+    #[prost(bool, tag = "5")]
+    pub in_order: bool,
+}
+
+/// Change a node that must exist.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Update {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub path: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    #[prost(sint64, optional, tag = "4")]
+    pub expires_ns: Option<i64>,
+    #[prost(bool, tag = "5")]
+    pub refresh: bool,
+}
+
+/// Compare-and-swap. An absent condition holds; at least one is given.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Swap {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub path: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    #[prost(sint64, optional, tag = "4")]
+    pub expires_ns: Option<i64>,
+    #[prost(bool, tag = "5")]
+    pub refresh: bool,
+    /// Never empty when given.
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub prev_value: Option<Bytes>,
+    /// Never 0 when given.
+    #[prost(uint64, optional, tag = "7")]
+    pub prev_index: Option<u64>,
+}
+
+/// Compare-and-delete; conditions as in [`Swap`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct DeleteIf {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub path: Bytes,
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub prev_value: Option<Bytes>,
+    #[prost(uint64, optional, tag = "7")]
+    pub prev_index: Option<u64>,
+}
+
+/// Delete a file, an empty directory (`dir`) or a whole subtree (`recursive`, which implies `dir`).
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Delete {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub path: Bytes,
+    #[prost(bool, tag = "3")]
+    pub dir: bool,
+    #[prost(bool, tag = "8")]
+    pub recursive: bool,
+}
+
+/// Remove everything whose expiration is at or before the entry's stamp; proposed by the leader.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Expire {}

@@ -1,0 +1,74 @@
+//! A frozen state with its place in the log: the only thing that readers ever see.
+
+use super::{
+    Machine,
+    record::{self, Change, Corrupt},
+};
+
+/// Where in the log a state stands and which members that state's configuration has.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Position {
+    /// Index of the last applied entry.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// Its term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// Voting members.
+    #[prost(fixed64, repeated, tag = "3")]
+    pub voters: Vec<u64>,
+    /// Members that receive the log and do not vote.
+    #[prost(fixed64, repeated, tag = "4")]
+    pub learners: Vec<u64>,
+    /// Outgoing voters of a joint configuration.
+    #[prost(fixed64, repeated, tag = "5")]
+    pub voters_outgoing: Vec<u64>,
+    /// Learners once the joint configuration is left.
+    #[prost(fixed64, repeated, tag = "6")]
+    pub learners_next: Vec<u64>,
+    /// Whether the joint configuration is left by itself.
+    #[prost(bool, tag = "7")]
+    pub auto_leave: bool,
+}
+
+/// An O(1) frozen clone of the state, and where it stands in the log.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The frozen state.
+    pub machine: Machine,
+    /// Its place in the log.
+    pub position: Position,
+}
+
+impl View {
+    /// Emits the records that turn a checkpoint of `since` into one of `self`; the position comes
+    /// last. All of them belong into one atomic batch (I4).
+    pub fn changes(&self, since: Option<&View>, emit: &mut dyn FnMut(Change)) {
+        self.machine.changes(since.map(|v| &v.machine), emit);
+        let value = prost::Message::encode_to_vec(&self.position);
+        emit(Change::Put { key: vec![record::VIEW], value });
+    }
+
+    /// Rebuilds a view from all records of a checkpoint in ascending key order.
+    pub fn restore<E: From<Corrupt>>(
+        records: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), E>>,
+    ) -> Result<View, E> {
+        let mut view = View::default();
+        let mut positioned = false;
+        for record in records {
+            let (key, value) = record?;
+            if key == [record::VIEW] {
+                view.position = prost::Message::decode(value.as_slice())
+                    .map_err(|e| Corrupt::new(format!("position: {e}")))?;
+                positioned = true;
+            } else {
+                view.machine.load(&key, &value)?;
+            }
+        }
+        if !positioned {
+            return Err(Corrupt::new("no position record: the checkpoint is not whole").into());
+        }
+        view.machine.loaded()?;
+        Ok(view)
+    }
+}

@@ -1,0 +1,1 @@
+//! Who is to be woken when something changes; no events and no queues (I7).

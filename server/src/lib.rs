@@ -1,0 +1,7 @@
+//! The node: a replica with a disk, a network and four dialects.
+//!
+//! Reading order: `boot` (how everything is put together) → `node` (the one handle that all
+//! dialects see) → `api` (v1, v2, v3, gateway, ops) → `transport` (one port, two stacks) →
+//! `storage` (log and checkpoint) → `config` → `metrics`, `logging`.
+
+pub mod node;

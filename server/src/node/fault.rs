@@ -1,0 +1,22 @@
+//! Why a request got no answer from the state machine. Domain errors are not here: they are
+//! replies. Each dialect maps these to its own words in one place.
+
+/// What went wrong between a dialect and the state machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No leader is known.
+    #[error("no leader")]
+    NoLeader,
+    /// Nothing came back in time; the command may or may not have been applied.
+    #[error("request timed out")]
+    Timeout,
+    /// A bounded queue is full; try again later.
+    #[error("too many requests")]
+    TooMany,
+    /// The request exceeds what one log entry may hold.
+    #[error("request is too large")]
+    TooLarge,
+    /// The process is stopping.
+    #[error("server stopped")]
+    Stopped,
+}
