@@ -4,4 +4,7 @@
 //! dialects see) → `api` (v1, v2, v3, gateway, ops) → `transport` (one port, two stacks) →
 //! `storage` (log and checkpoint) → `config` → `metrics`, `logging`.
 
+pub mod api;
+pub mod config;
+pub mod metrics;
 pub mod node;

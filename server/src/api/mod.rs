@@ -1,0 +1,17 @@
+//! The dialects. Each translates its protocol to commands and reads on [`Node`] and back; none
+//! knows of another, of raft or of the disk.
+
+use std::sync::Arc;
+
+use crate::{config::Settings, metrics::Metrics, node::Node};
+
+/// What every handler gets.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The running member.
+    pub node: Node,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The settings that handlers read.
+    pub settings: Arc<Settings>,
+}
