@@ -1,1 +1,20 @@
-//! e2e
+//! The end-to-end harness: real `witan` and real etcd as processes on free ports, a raw HTTP
+//! client that shows what is on the wire, and runners for `etcdctl`.
+//!
+//! What does *not* live here: tests (they stand in `tests/`), and the server as a library: these
+//! tests know it only as a process.
+//!
+//! Reading order: `server` (start, wait until ready, kill, restart) → `http` (wire-true HTTP/1.1)
+//! → `tool` (etcdctl and etcdutl) → `grpc` → `binaries`, `ports`, `wait`.
+
+pub mod binaries;
+pub mod grpc;
+pub mod http;
+pub mod ports;
+pub mod server;
+pub mod tool;
+pub mod wait;
+
+pub use binaries::Kind;
+pub use server::{Launch, Server};
+pub use tool::Tool;

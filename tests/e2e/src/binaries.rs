@@ -1,0 +1,91 @@
+//! Where the programs under test are found. A missing one is a failure that says what to run.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// The servers that tests start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Our own server.
+    Witan,
+    /// Debian's etcd 3.4.23, which still serves the v2 API.
+    Etcd34,
+    /// etcd 3.6.16, the level of the v3 API.
+    Etcd36,
+}
+
+impl Kind {
+    /// The executable.
+    pub fn binary(self) -> PathBuf {
+        match self {
+            Self::Witan => witan(),
+            Self::Etcd34 => cached("etcd34", "tests/tools/debian-etcd.sh"),
+            Self::Etcd36 => cached("etcd36", "tests/tools/etcd36.sh"),
+        }
+    }
+
+    /// A short name for folders and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Witan => "witan",
+            Self::Etcd34 => "etcd34",
+            Self::Etcd36 => "etcd36",
+        }
+    }
+}
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("the crate stands two folders below the root")
+        .to_path_buf()
+}
+
+/// A program out of the cache of test tools.
+///
+/// # Panics
+/// If it is not there, naming the script that makes it.
+pub fn cached(name: &str, script: &str) -> PathBuf {
+    let cache = env::var_os("WITAN_CACHE").map_or_else(|| root().join(".cache"), PathBuf::from);
+    let path = cache.join("bin").join(name);
+    assert!(
+        path.exists(),
+        "{} is not there: run {script} first (tests/run does)",
+        path.display()
+    );
+    path
+}
+
+/// `$WITAN_BIN`, else the newest build in this workspace's target folder.
+fn witan() -> PathBuf {
+    if let Some(path) = env::var_os("WITAN_BIN") {
+        let path = PathBuf::from(path);
+        assert!(
+            path.exists(),
+            "WITAN_BIN names {}, which is not there",
+            path.display()
+        );
+        return path;
+    }
+    let exe = env::current_exe().expect("a test knows its own executable");
+    // target/FLAVOUR/deps/test-exe
+    let target = exe
+        .ancestors()
+        .nth(3)
+        .expect("test executables stand in target/*/deps");
+    ["release", "debug"]
+        .iter()
+        .map(|flavour| target.join(flavour).join("witan"))
+        .filter(|path| path.exists())
+        .max_by_key(|path| {
+            path.metadata()
+                .and_then(|data| data.modified())
+                .unwrap_or(SystemTime::UNIX_EPOCH)
+        })
+        .expect("no witan binary: run `cargo build --release --bin witan` first, or set WITAN_BIN")
+}

@@ -1,0 +1,324 @@
+//! HTTP/1.1 as it is on the wire: status line, header names in the case in which they came, body,
+//! and single chunks as they arrive.
+//!
+//! What does *not* live here: redirects, cookies, decoding, keep-alive pools. A test decides all
+//! of that itself; a [`Connection`] can be used for several requests.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use crate::wait::PATIENCE;
+
+/// Content type of v2's forms, sent with every body unless the request names another.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The largest header line that is read.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// A whole answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// `HTTP/1.1`.
+    pub version: String,
+    /// Status code.
+    pub status: u16,
+    /// Reason phrase as sent.
+    pub reason: String,
+    /// Header names and values as sent, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body without its framing; empty while it is still to be read.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The first value of a header, its name compared without case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a header came with exactly this spelling.
+    pub fn has_spelled(&self, name: &str) -> bool {
+        self.headers.iter().any(|(known, _)| known == name)
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// If it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in {} {}", self.status, self.text()))
+    }
+}
+
+/// One request on a connection of its own; a body is sent as a form.
+///
+/// # Panics
+/// If no whole answer comes.
+pub fn once(address: &str, method: &str, target: &str, body: &str) -> Response {
+    try_once(address, method, target, &[], body.as_bytes())
+        .unwrap_or_else(|error| panic!("{method} {target} on {address}: {error}"))
+}
+
+/// One request on a connection of its own, with headers of the test's choice.
+///
+/// # Errors
+/// If no whole answer comes.
+pub fn try_once(
+    address: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Response> {
+    let mut connection = Connection::open(address)?;
+    connection.send(method, target, headers, body)?;
+    connection.response(method)
+}
+
+/// Escapes a text for a form or a query.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// How the rest of a body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    None,
+    Length(usize),
+    Chunked,
+    UntilClose,
+}
+
+/// A TCP connection that speaks HTTP/1.1.
+#[derive(Debug)]
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+    address: String,
+    framing: Framing,
+}
+
+impl Connection {
+    /// Connects to `host:port`. Reads give up after the tests' usual patience.
+    ///
+    /// # Errors
+    /// If nobody listens.
+    pub fn open(address: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            address: address.into(),
+            framing: Framing::None,
+        })
+    }
+
+    /// How long a read may wait. For "nothing comes" tests.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub fn patience(&mut self, patience: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(patience))
+    }
+
+    /// Sends a request. `Host` and, for a body, its length and form type are added unless given.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub fn send(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<()> {
+        let given = |name: &str| {
+            headers
+                .iter()
+                .any(|(known, _)| known.eq_ignore_ascii_case(name))
+        };
+        let mut head = format!("{method} {target} HTTP/1.1\r\n");
+        if !given("host") {
+            head.push_str(&format!("Host: {}\r\n", self.address));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() && !given("content-type") {
+            head.push_str(&format!("Content-Type: {FORM}\r\n"));
+        }
+        let bodied = !body.is_empty() || matches!(method, "PUT" | "POST");
+        if bodied && !given("content-length") && !given("transfer-encoding") {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(body);
+        self.send_raw(&bytes)
+    }
+
+    /// Sends bytes as they are: for malformed requests.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Reads a whole answer to a request made with `method`.
+    ///
+    /// # Errors
+    /// If the connection ends or falls silent before that.
+    pub fn response(&mut self, method: &str) -> io::Result<Response> {
+        let mut response = self.head(method)?;
+        while let Some(piece) = self.chunk()? {
+            response.body.extend_from_slice(&piece);
+        }
+        Ok(response)
+    }
+
+    /// Reads status line and headers and leaves the body to [`Connection::chunk`].
+    ///
+    /// # Errors
+    /// If the connection ends or falls silent before that, or does not speak HTTP.
+    pub fn head(&mut self, method: &str) -> io::Result<Response> {
+        loop {
+            let response = self.any_head()?;
+            if response.status != 100 {
+                self.framing = framing(method, &response)?;
+                return Ok(response);
+            }
+        }
+    }
+
+    fn any_head(&mut self) -> io::Result<Response> {
+        let line = self.line()?;
+        let mut words = line.splitn(3, ' ');
+        let version = words.next().unwrap_or_default().to_owned();
+        let status = words.next().and_then(|word| word.parse().ok());
+        let status = status.ok_or_else(|| bad(format!("no status line: {line:?}")))?;
+        let reason = words.next().unwrap_or_default().to_owned();
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Ok(Response {
+                    version,
+                    status,
+                    reason,
+                    headers,
+                    body: Vec::new(),
+                });
+            }
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| bad(format!("no header: {line:?}")))?;
+            headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+    }
+
+    /// The next piece of the body as the server framed it: one chunk, or all of a body with a
+    /// length. `None` at its end.
+    ///
+    /// # Errors
+    /// If the connection ends inside the body, or nothing comes in time.
+    pub fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let length = match self.framing {
+            Framing::None => return Ok(None),
+            Framing::Length(length) => {
+                self.framing = Framing::None;
+                length
+            }
+            Framing::UntilClose => {
+                self.framing = Framing::None;
+                let mut rest = Vec::new();
+                self.stream.read_to_end(&mut rest)?;
+                return Ok(Some(rest));
+            }
+            Framing::Chunked => {
+                let line = self.line()?;
+                let digits = line.split(';').next().unwrap_or_default().trim();
+                let length = usize::from_str_radix(digits, 16)
+                    .map_err(|_| bad(format!("no chunk length: {line:?}")))?;
+                if length == 0 {
+                    self.framing = Framing::None;
+                    while !self.line()?.is_empty() {}
+                    return Ok(None);
+                }
+                length
+            }
+        };
+        let mut piece = vec![0; length];
+        self.stream.read_exact(&mut piece)?;
+        if self.framing == Framing::Chunked {
+            self.line()?;
+        }
+        Ok(Some(piece))
+    }
+
+    /// Whether the server has closed the connection (waits for it, as long as reads may).
+    pub fn closed(&mut self) -> bool {
+        matches!(self.stream.fill_buf(), Ok(bytes) if bytes.is_empty())
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = Vec::new();
+        (&mut self.stream)
+            .take(LINE_BYTES_MAX)
+            .read_until(b'\n', &mut line)?;
+        if line.pop() != Some(b'\n') {
+            return Err(Error::new(
+                ErrorKind::UnexpectedEof,
+                "the connection ended in a line",
+            ));
+        }
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        String::from_utf8(line).map_err(|error| bad(error.to_string()))
+    }
+}
+
+fn framing(method: &str, response: &Response) -> io::Result<Framing> {
+    if method == "HEAD" || matches!(response.status, 204 | 304) {
+        return Ok(Framing::None);
+    }
+    if response
+        .header("transfer-encoding")
+        .is_some_and(|value| value.contains("chunked"))
+    {
+        return Ok(Framing::Chunked);
+    }
+    match response.header("content-length") {
+        Some(text) => text
+            .parse()
+            .map(Framing::Length)
+            .map_err(|_| bad(format!("no content length: {text:?}"))),
+        None => Ok(Framing::UntilClose),
+    }
+}
+
+fn bad(text: String) -> Error {
+    Error::new(ErrorKind::InvalidData, text)
+}

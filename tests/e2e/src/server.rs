@@ -1,0 +1,406 @@
+//! A server as a process: started on free ports and a folder of its own, watched until it is
+//! ready, killed in every way, started again on the same folder, and gone when dropped.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{self, Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+};
+
+use crate::{Kind, http, ports, wait};
+
+/// The log line for which people and test frameworks wait.
+pub const READY: &str = "ready to serve client requests";
+
+/// Lines of the log that a failing test prints.
+const LOG_TAIL: usize = 40;
+
+static FOLDERS: AtomicU32 = AtomicU32::new(0);
+
+/// How to start a server.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    kind: Kind,
+    args: Vec<String>,
+    envs: Vec<(String, String)>,
+    bare: bool,
+    dir: Option<PathBuf>,
+}
+
+impl Launch {
+    /// A server of this kind with the usual flags (name `default`, two URLs, a fresh data folder).
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            args: Vec::new(),
+            envs: Vec::new(),
+            bare: false,
+            dir: None,
+        }
+    }
+
+    /// Our own server.
+    pub fn witan() -> Self {
+        Self::new(Kind::Witan)
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.envs.push((name.into(), value.into()));
+        self
+    }
+
+    /// Gives no flags but those added by [`Launch::arg`]: for tests of the flags themselves.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    /// Uses this folder instead of a fresh one. It is removed with the server all the same.
+    #[must_use]
+    pub fn dir(mut self, dir: PathBuf) -> Self {
+        self.dir = Some(dir);
+        self
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Panics
+    /// If it does not become ready; the message holds its log.
+    pub fn start(self) -> Server {
+        let mut server = self.prepare();
+        server.start_again();
+        server
+    }
+
+    /// Starts it without waiting: for starts that are meant to fail.
+    pub fn start_unready(self) -> Server {
+        let mut server = self.prepare();
+        server.spawn();
+        server
+    }
+
+    /// Lays out the folder and the ports and starts nothing.
+    pub fn prepare(self) -> Server {
+        let dir = self
+            .dir
+            .clone()
+            .unwrap_or_else(|| fresh_dir(self.kind.name()));
+        fs::create_dir_all(&dir).expect("the temporary folder is writable");
+        Server {
+            launch: self,
+            dir,
+            client_port: ports::free(),
+            peer_port: ports::free(),
+            log: Arc::default(),
+            running: None,
+        }
+    }
+}
+
+/// A fresh temporary folder path (not yet made).
+pub fn fresh_dir(name: &str) -> PathBuf {
+    let count = FOLDERS.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("witan-e2e-{}-{count}-{name}", process::id()))
+}
+
+/// A started server. Dropping it kills the process and removes its folder.
+#[derive(Debug)]
+pub struct Server {
+    launch: Launch,
+    dir: PathBuf,
+    client_port: u16,
+    peer_port: u16,
+    log: Arc<Mutex<Vec<String>>>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    /// Reads its standard input to the end, which comes when this test process is gone however
+    /// it ended, and then kills the server: no run leaves a process behind.
+    watchdog: Child,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Server {
+    /// `host:port` of the client side.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.client_port)
+    }
+
+    /// Base URL of the client side.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client_port)
+    }
+
+    /// Base URL of the peer side.
+    pub fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+
+    /// Port of the client side.
+    pub fn client_port(&self) -> u16 {
+        self.client_port
+    }
+
+    /// Port of the peer side.
+    pub fn peer_port(&self) -> u16 {
+        self.peer_port
+    }
+
+    /// The server's own folder; its data stands in `data` below it.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Process id.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("the server runs").child.id()
+    }
+
+    /// Everything it wrote to its two output streams so far, line by line, over all starts.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until a log line after the first `skip` contains `needle`, and gives that line.
+    pub fn wait_log(&self, skip: usize, needle: &str) -> String {
+        wait::until(
+            &format!("log line {needle:?} of {}", self.launch.kind.name()),
+            || {
+                self.log()
+                    .into_iter()
+                    .skip(skip)
+                    .find(|line| line.contains(needle))
+            },
+        )
+    }
+
+    /// Starts the process again on the same folder and ports and waits until it answers.
+    pub fn start_again(&mut self) {
+        let skip = self.log().len();
+        self.spawn();
+        self.wait_ready(skip);
+    }
+
+    /// Waits until it says that it is ready and `/health` agrees.
+    fn wait_ready(&mut self, skip: usize) {
+        let kind = self.launch.kind;
+        let address = self.address();
+        let mut ended = None;
+        wait::until_true(
+            &format!("{} on {address} becomes ready", kind.name()),
+            || {
+                let child = &mut self.running.as_mut().expect("just started").child;
+                ended = child.try_wait().expect("a child can be asked");
+                if ended.is_some() {
+                    return true;
+                }
+                let said = self.log.lock().expect("no reader panics");
+                let told = said.iter().skip(skip).any(|line| line.contains(READY));
+                drop(said);
+                // etcd's own line depends on its logger: there the health answer decides alone
+                (told || kind != Kind::Witan) && healthy(&address)
+            },
+        );
+        if let Some(status) = ended {
+            panic!(
+                "{} ended with {status} before it was ready:\n{}",
+                kind.name(),
+                self.tail()
+            );
+        }
+    }
+
+    fn spawn(&mut self) {
+        assert!(self.running.is_none(), "it runs already");
+        let mut command = Command::new(self.launch.kind.binary());
+        command
+            .current_dir(&self.dir)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if !self.launch.bare {
+            command.args(self.usual_args());
+        }
+        command.args(&self.launch.args);
+        command.envs(self.launch.envs.iter().map(|(name, value)| (name, value)));
+        let mut child = command.spawn().expect("the server binary is executable");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let readers = vec![collect(stdout, &self.log), collect(stderr, &self.log)];
+        let watchdog = watchdog(child.id(), &self.dir);
+        self.running = Some(Running {
+            child,
+            watchdog,
+            readers,
+        });
+    }
+
+    fn usual_args(&self) -> Vec<String> {
+        let mut args: Vec<String> = Vec::new();
+        let data = self.dir.join("data").display().to_string();
+        for (flag, value) in [
+            ("--name", "default"),
+            ("--data-dir", &data),
+            ("--listen-client-urls", &self.url()),
+            ("--advertise-client-urls", &self.url()),
+            ("--listen-peer-urls", &self.peer_url()),
+            ("--initial-advertise-peer-urls", &self.peer_url()),
+            ("--initial-cluster", &format!("default={}", self.peer_url())),
+        ] {
+            args.extend([flag.into(), value.into()]);
+        }
+        match self.launch.kind {
+            Kind::Witan => {}
+            Kind::Etcd34 => args.push("--enable-v2=true".into()),
+            Kind::Etcd36 => args.push("--log-level=warn".into()),
+        }
+        args
+    }
+
+    /// Sends a signal by name (`TERM`, `INT`, `STOP`).
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn signal(&self, name: &str) {
+        // the shell's own kill: no unsafe code, no other program
+        let status = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {}", self.pid())])
+            .status()
+            .expect("every machine has sh");
+        assert!(status.success(), "kill -{name} {} failed", self.pid());
+    }
+
+    /// Kills it at once, as a power cut would end the process, and waits until it is gone.
+    pub fn kill9(&mut self) {
+        let mut running = self.running.take().expect("the server runs");
+        running.child.kill().expect("an own child can be killed");
+        running.reap();
+    }
+
+    /// Asks it to stop and waits for the end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait_exit()
+    }
+
+    /// Waits until the process ends by itself.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("the server runs");
+        let what = format!("{} ends", self.launch.kind.name());
+        let status = wait::until(&what, || {
+            running.child.try_wait().expect("a child can be asked")
+        });
+        running.reap();
+        status
+    }
+
+    /// Whether the process still runs.
+    pub fn runs(&mut self) -> bool {
+        self.running.as_mut().is_some_and(|running| {
+            running
+                .child
+                .try_wait()
+                .expect("a child can be asked")
+                .is_none()
+        })
+    }
+
+    /// One request on a connection of its own.
+    pub fn http(&self, method: &str, target: &str, body: &str) -> http::Response {
+        http::once(&self.address(), method, target, body)
+    }
+
+    /// The last lines of the log, for messages.
+    pub fn tail(&self) -> String {
+        let log = self.log();
+        log[log.len().saturating_sub(LOG_TAIL)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            // it may have ended by itself
+            let _ = running.child.kill();
+            running.reap();
+        }
+        if thread::panicking() {
+            let name = self.launch.kind.name();
+            let _ = writeln!(
+                io::stderr(),
+                "--- end of {name}'s log\n{}\n---",
+                self.tail()
+            );
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Running {
+    /// Collects the dead process, what it still had to say, and its watchdog.
+    fn reap(&mut self) {
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
+        let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+    }
+}
+
+fn healthy(address: &str) -> bool {
+    http::try_once(address, "GET", "/health", &[], b"").is_ok_and(|answer| answer.status == 200)
+}
+
+fn collect(
+    stream: impl io::Read + Send + 'static,
+    log: &Arc<Mutex<Vec<String>>>,
+) -> thread::JoinHandle<()> {
+    let log = Arc::clone(log);
+    thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            log.lock().expect("no reader panics").push(line);
+        }
+    })
+}
+
+fn watchdog(pid: u32, dir: &Path) -> Child {
+    Command::new("sh")
+        .args([
+            "-c",
+            "cat >/dev/null; kill -9 \"$1\"; rm -rf \"$2\"",
+            "watchdog",
+        ])
+        .arg(pid.to_string())
+        .arg(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("every machine has sh")
+}

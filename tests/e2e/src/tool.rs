@@ -1,0 +1,107 @@
+//! Runs the real command line clients against a server.
+
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use crate::binaries::cached;
+
+/// A command line client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// etcdctl 3.4 with `ETCDCTL_API=2`.
+    Etcdctl34V2,
+    /// etcdctl 3.4 with `ETCDCTL_API=3`.
+    Etcdctl34V3,
+    /// etcdctl 3.6.
+    Etcdctl36,
+    /// etcdutl 3.6.
+    Etcdutl36,
+}
+
+/// What a finished command said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Said {
+    /// Both streams and the exit code in one text, for comparing and for messages.
+    pub fn all(&self) -> String {
+        format!(
+            "exit {:?}\n--- stdout\n{}--- stderr\n{}",
+            self.code, self.stdout, self.stderr
+        )
+    }
+}
+
+impl Tool {
+    fn binary(self) -> PathBuf {
+        match self {
+            Self::Etcdctl34V2 | Self::Etcdctl34V3 => {
+                cached("etcdctl34", "tests/tools/debian-etcd.sh")
+            }
+            Self::Etcdctl36 => cached("etcdctl36", "tests/tools/etcd36.sh"),
+            Self::Etcdutl36 => cached("etcdutl36", "tests/tools/etcd36.sh"),
+        }
+    }
+
+    /// The command with `--endpoints URL` and a clean environment; the caller adds the verb.
+    pub fn command(self, url: &str) -> Command {
+        let mut command = Command::new(self.binary());
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        match self {
+            Self::Etcdctl34V2 => {
+                command.env("ETCDCTL_API", "2").arg("--endpoints").arg(url);
+            }
+            Self::Etcdctl34V3 => {
+                command.env("ETCDCTL_API", "3").arg("--endpoints").arg(url);
+            }
+            Self::Etcdctl36 => {
+                command.arg("--endpoints").arg(url);
+            }
+            Self::Etcdutl36 => {}
+        }
+        command
+    }
+
+    /// Runs the tool to its end with nothing on standard input.
+    pub fn run(self, url: &str, args: &[&str]) -> Said {
+        self.run_with_input(url, args, "")
+    }
+
+    /// Runs the tool to its end with `input` on standard input.
+    pub fn run_with_input(self, url: &str, args: &[&str], input: &str) -> Said {
+        let mut child = self.spawn(url, args);
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        // a tool that ends without reading its input closes the pipe: that is its affair
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().expect("a child can be waited for");
+        Said {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Starts the tool with its three streams piped (watches, lock holders).
+    pub fn spawn(self, url: &str, args: &[&str]) -> Child {
+        self.command(url)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the tool is executable")
+    }
+}

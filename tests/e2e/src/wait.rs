@@ -1,0 +1,43 @@
+//! Waiting on conditions: the only place of the tests that pauses a thread.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a condition may take before the test fails: long enough for two busy cores.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pause between two looks at a condition.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Looks at `condition` until it gives something.
+///
+/// # Panics
+/// After [`PATIENCE`], naming `what`.
+pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain: {what}"
+        );
+        thread::sleep(LOOK);
+    }
+}
+
+/// Looks at `condition` until it holds.
+///
+/// # Panics
+/// After [`PATIENCE`], naming `what`.
+pub fn until_true(what: &str, mut condition: impl FnMut() -> bool) {
+    until(what, || condition().then_some(()));
+}
+
+/// Lets wall time pass. Only for what *is* wall time: a TTL, the absence of an event.
+pub fn wall_time(duration: Duration) {
+    thread::sleep(duration);
+}
