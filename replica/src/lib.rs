@@ -16,8 +16,15 @@
 //! - **I9** wall time is stamped by the proposer and travels in the entry.
 //! - **I10** every queue is bounded; the bounds stand in `limits`.
 
-pub mod machine;
-pub mod watch;
 pub mod host;
-pub mod limits;
+pub mod machine;
 pub mod replica;
+
+mod chores;
+mod jitter;
+pub mod limits;
+mod log;
+mod pending;
+mod reads;
+pub mod watch;
+pub mod wire;

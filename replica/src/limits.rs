@@ -18,6 +18,21 @@ pub const TICKET_TICKS_MAX: u64 = 600;
 /// Ticks after which a ReadIndex round that brought no answer is issued again.
 pub const READ_RETRY_TICKS: u64 = 5;
 
+/// Ticks after which a snapshot that a member did not acknowledge is sent again.
+pub const SNAPSHOT_RETRY_TICKS: u64 = 50;
+
+/// Bytes of entries in one append message to another member.
+pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+
+/// Append messages on their way to one member before raft waits for answers.
+pub const INFLIGHT_MESSAGES_MAX: usize = 256;
+
+/// Bytes of proposals that a leader holds uncommitted; raft drops proposals beyond.
+pub const UNCOMMITTED_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of committed entries applied in one round, so that a long log does not hold up a turn.
+pub const APPLY_ROUND_BYTES_MAX: u64 = 16 << 20;
+
 /// Events of the v2 history that `waitIndex` can reach back to, store-wide, as etcd's.
 pub const TREE_HISTORY_EVENTS: usize = 1000;
 

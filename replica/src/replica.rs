@@ -3,16 +3,28 @@
 //! Inputs are method calls that only queue work inside; [`Replica::turn`] drains it and is the only
 //! place where effects happen (I3).
 
+mod boot;
+mod turn;
+
 use bytes::Bytes;
+use raft::{RawNode, StateRole};
+
+pub use boot::genesis;
 
 use crate::{
-    host::{Envelope, Host, Recovered, Ticket},
+    chores::Chores,
+    host::{Envelope, Host, Ticket},
+    jitter,
+    limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX},
+    log::Log,
     machine::{
-        command::{Command, Stamp},
-        member::Member,
-        record::Corrupt,
+        Machine,
+        command::{Command, Entry, Stamp},
         view::View,
     },
+    pending::Pending,
+    reads::Reads,
+    wire,
 };
 
 /// What a member must know of itself before it starts.
@@ -24,7 +36,8 @@ pub struct Config {
     pub election_ticks: usize,
     /// Heartbeat interval in ticks.
     pub heartbeat_ticks: usize,
-    /// Seeds the election jitter; from the OS in production, from the scenario in the simulator.
+    /// Seeds the election jitter and tells this life of the member from its earlier ones, so it must
+    /// differ at every start; from the OS in production, from the scenario in the simulator.
     pub seed: u64,
     /// Ask before campaigning (raft thesis 9.6).
     pub pre_vote: bool,
@@ -66,20 +79,6 @@ pub enum Refusal {
     TooLarge,
 }
 
-/// A change of membership that a client asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MemberChange {
-    /// Add a member (a learner if it says so).
-    Add(Member),
-    /// Replace a member's peer URLs.
-    Update {
-        /// Whose.
-        id: u64,
-        /// The new URLs.
-        peer_urls: Vec<String>,
-    },
-}
-
 /// What the shell may show of a replica: cheap to copy, published after every turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -108,68 +107,208 @@ pub enum Role {
     Leader,
 }
 
-/// The state that a new cluster starts from: a built-in snapshot at index 1, term 1, with all first
-/// members in book and configuration, so that a later joiner always gets them (rulings, Consensus).
-pub fn genesis(_cluster_id: u64, _members: Vec<Member>) -> View {
-    View::default()
+/// One member: raft, its log in memory and the state machine.
+pub struct Replica {
+    config: Config,
+    raft: RawNode<Log>,
+    machine: Machine,
+    pending: Pending,
+    reads: Reads,
+    chores: Chores,
+    /// Ticks since the start.
+    ticks: u64,
+    /// Times this member campaigned since the start.
+    campaigns: u64,
+    /// The role at the last look, to count campaigns.
+    role: StateRole,
+    /// Indexes of the last two durable checkpoints, older first.
+    durable: (u64, u64),
+    /// A commit index that raft advanced after the last persist.
+    commit_unsaved: bool,
+    /// States that came with snapshot messages, until raft takes or refuses them.
+    incoming: Option<View>,
+    /// The state one turn ago; kept only for the known bug that needs it.
+    behind: Option<Machine>,
 }
 
-/// One member: raft, its log in memory and the state machine.
-#[derive(Debug)]
-pub struct Replica {}
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
 
 impl Replica {
-    /// Starts from what the disk gave back. A fresh member passes `genesis` as its checkpoint.
-    ///
-    /// `Corrupt` when the parts contradict each other: the log ends below the checkpoint's index or
-    /// below the stored commit, has a gap, or an entry does not decode.
-    pub fn new(_config: Config, _recovered: Recovered) -> Result<Self, Corrupt> {
-        Ok(Self {})
+    /// One heartbeat unit of time passed; `now_ns` is the wall clock for what the leader stamps.
+    pub fn tick(&mut self, now_ns: i64) {
+        self.ticks += 1;
+        self.raft.tick();
+        self.settle();
+        self.pending.expire(self.ticks);
+        self.reads.expire(self.ticks);
+        self.do_chores(now_ns);
     }
 
-    /// One heartbeat unit of time passed; `now_ns` is the wall clock for what the leader stamps.
-    pub fn tick(&mut self, _now_ns: i64) {}
-
-    /// A message from another member arrived.
-    pub fn receive(&mut self, _envelope: Envelope) {}
+    /// A message from another member arrived. One that does not decode is dropped, as if lost.
+    pub fn receive(&mut self, envelope: Envelope) {
+        let Ok(message) = wire::decode_message(&envelope.message) else {
+            return;
+        };
+        if let Some(view) = envelope.snapshot {
+            self.incoming = Some(*view);
+        }
+        // An error says that the message is stale or not for us; raft has changed nothing then.
+        let _ = self.raft.step(message);
+        self.settle();
+    }
 
     /// Asks for a command to be replicated. The answer comes through `Host::applied` with the same
-    /// ticket, or never (a lost proposal is the shell's timeout).
-    pub fn propose(&mut self, _ticket: Ticket, _stamp: Stamp, _command: Command) -> Result<(), Refusal> {
-        Ok(())
+    /// ticket, or never (a lost proposal is the shell's timeout). Of `stamp` the time counts; who
+    /// proposed it is filled in here.
+    pub fn propose(
+        &mut self,
+        ticket: Ticket,
+        stamp: Stamp,
+        command: Command,
+    ) -> Result<(), Refusal> {
+        let raft = &self.raft.raft;
+        if raft.leader_id == 0 {
+            return Err(Refusal::NoLeader);
+        }
+        let gap = raft
+            .raft_log
+            .committed
+            .saturating_sub(self.raft.store().position().index);
+        if self.pending.is_full() || gap > APPLY_GAP_MAX {
+            return Err(Refusal::TooMany);
+        }
+        let stamp = self.pending.stamp(ticket, stamp.now_ns, self.ticks);
+        let refusal = match self.submit(stamp, command) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        self.pending.forget(ticket);
+        Err(refusal)
+    }
+
+    fn submit(&mut self, stamp: Stamp, command: Command) -> Result<(), Refusal> {
+        let data = wire::encode_entry(&Entry {
+            stamp: Some(stamp),
+            command: Some(command),
+        });
+        if data.len() > COMMAND_BYTES_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        let proposed = self.raft.propose(Vec::new(), data);
+        self.settle();
+        match proposed {
+            Ok(()) => Ok(()),
+            Err(_) if self.raft.raft.leader_id == 0 => Err(Refusal::NoLeader),
+            Err(_) => Err(Refusal::TooMany),
+        }
     }
 
     /// Asks for a linearizable read. `Host::readable` follows, or never when there is no quorum.
-    pub fn read(&mut self, _ticket: Ticket) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    /// Asks for a change of membership; answered like a proposal.
-    pub fn reconfigure(&mut self, _ticket: Ticket, _change: MemberChange) -> Result<(), Refusal> {
+    pub fn read(&mut self, ticket: Ticket) -> Result<(), Refusal> {
+        if self.reads.is_full() {
+            return Err(Refusal::TooMany);
+        }
+        self.reads.join(ticket);
         Ok(())
     }
 
     /// A checkpoint up to `index` is durable. Returns the index below which the log on disk may be
     /// cut now (entries below it are not needed any more), if any (I5).
-    pub fn durable(&mut self, _index: u64) -> Option<u64> {
-        None
+    pub fn durable(&mut self, index: u64) -> Option<u64> {
+        if index <= self.durable.1 {
+            return None;
+        }
+        self.durable = (self.durable.1, index);
+        if self.config.fault == Fault::CutTooHigh {
+            return Some(self.raft.store().position().index + 1);
+        }
+        let keep_from = self.durable.0 + 1;
+        self.raft.mut_store().cut(self.durable.0);
+        Some(keep_from)
     }
 
     /// Drains raft until it is quiet. The only place effects happen (I3).
-    pub fn turn(&mut self, _host: &mut dyn Host) {}
+    pub fn turn(&mut self, host: &mut dyn Host) {
+        turn::turn(self, host);
+    }
 
     /// The frozen present state: O(1).
     pub fn view(&self) -> View {
-        View::default()
+        let machine = match (&self.behind, self.config.fault) {
+            (Some(behind), Fault::PositionAhead) => behind.clone(),
+            _ => self.machine.clone(),
+        };
+        View {
+            machine,
+            position: self.raft.store().position().clone(),
+        }
     }
 
     /// What the shell may show.
     pub fn status(&self) -> Status {
-        Status::default()
+        let raft = &self.raft.raft;
+        Status {
+            id: self.config.id,
+            leader: raft.leader_id,
+            term: raft.term,
+            committed: raft.raft_log.committed,
+            applied: self.raft.store().position().index,
+            role: match raft.state {
+                StateRole::Follower => Role::Follower,
+                StateRole::PreCandidate => Role::PreCandidate,
+                StateRole::Candidate => Role::Candidate,
+                StateRole::Leader => Role::Leader,
+            },
+        }
     }
 
     /// The raft message inside an envelope, readable (simulator traces).
-    pub fn describe(_message: &Bytes) -> String {
-        String::new()
+    pub fn describe(message: &Bytes) -> String {
+        match wire::decode_message(message) {
+            Ok(m) => format!(
+                "{:?} term={} log={}/{} commit={} entries={} reject={}",
+                m.get_msg_type(),
+                m.term,
+                m.index,
+                m.log_term,
+                m.commit,
+                m.entries.len(),
+                m.reject
+            ),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn do_chores(&mut self, now_ns: i64) {
+        let leading = self.raft.raft.state == StateRole::Leader;
+        self.chores.retry_snapshots(&mut self.raft, self.ticks);
+        if let Some(command) = self.chores.due(&self.machine, leading, self.ticks, now_ns) {
+            let stamp = self.pending.unasked(now_ns);
+            // Refused now, due again at the next look.
+            let _ = self.submit(stamp, command);
+        }
+    }
+
+    /// Puts our own jitter over the one raft drew during the call before (I1).
+    fn settle(&mut self) {
+        let raft = &mut self.raft.raft;
+        let campaigning = matches!(raft.state, StateRole::Candidate | StateRole::PreCandidate);
+        if campaigning && self.role != raft.state {
+            self.campaigns += 1;
+        }
+        self.role = raft.state;
+        raft.set_randomized_election_timeout(jitter::election_ticks(
+            self.config.seed,
+            self.config.id,
+            raft.term,
+            self.campaigns,
+            self.config.election_ticks,
+        ));
     }
 }

@@ -14,6 +14,16 @@ pub struct Entry {
     pub command: Option<Command>,
 }
 
+impl Entry {
+    /// Whether applying it may change the member book.
+    pub fn changes_members(&self) -> bool {
+        match &self.command {
+            Some(Command::Publish(_) | Command::ClusterVersion(_)) => true,
+            Some(Command::Kv(_) | Command::Tree(_)) | None => false,
+        }
+    }
+}
+
 /// Values that the proposer takes from its own world (I9).
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Stamp {
@@ -26,6 +36,9 @@ pub struct Stamp {
     /// Ticket of the proposal, unique within the proposing process (see `pending`).
     #[prost(uint64, tag = "3")]
     pub ticket: u64,
+    /// Tells the proposing process from its earlier lives, whose tickets may be the same numbers.
+    #[prost(fixed32, tag = "4")]
+    pub incarnation: u32,
 }
 
 /// The closed list of commands, grouped per room.

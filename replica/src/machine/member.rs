@@ -71,7 +71,10 @@ impl Members {
             book: self.book.values().cloned().collect(),
             removed: self.removed.iter().copied().collect(),
         };
-        emit(Change::Put { key: Vec::new(), value: prost::Message::encode_to_vec(&stored) });
+        emit(Change::Put {
+            key: Vec::new(),
+            value: prost::Message::encode_to_vec(&stored),
+        });
     }
 
     pub(crate) fn load(&mut self, _key: &[u8], value: &[u8]) -> Result<(), Corrupt> {

@@ -58,7 +58,10 @@ impl Machine {
             Some(command) => self.execute(command, &stamp),
             None => Reply::Nothing,
         };
-        Outcome { reply, revision: self.kv.revision() }
+        Outcome {
+            reply,
+            revision: self.kv.revision(),
+        }
     }
 
     fn execute(&mut self, command: &Command, stamp: &Stamp) -> Reply {
@@ -80,8 +83,12 @@ impl Machine {
 
     /// Emits the records that turn a checkpoint of `since` (nothing, if `None`) into one of `self`.
     pub fn changes(&self, since: Option<&Machine>, emit: &mut dyn FnMut(Change)) {
-        record::room(record::KV, &mut |c| emit(c), &mut |e| self.kv.changes(since.map(|m| &m.kv), e));
-        record::room(record::TREE, &mut |c| emit(c), &mut |e| self.tree.changes(since.map(|m| &m.tree), e));
+        record::room(record::KV, &mut |c| emit(c), &mut |e| {
+            self.kv.changes(since.map(|m| &m.kv), e)
+        });
+        record::room(record::TREE, &mut |c| emit(c), &mut |e| {
+            self.tree.changes(since.map(|m| &m.tree), e)
+        });
         record::room(record::MEMBER, &mut |c| emit(c), &mut |e| {
             self.members.changes(since.map(|m| &m.members), e)
         });
@@ -89,7 +96,9 @@ impl Machine {
 
     /// Takes back one record that [`Machine::changes`] emitted. Records come in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
-        let Some((room, key)) = key.split_first() else { return Err(Corrupt::new("empty record key")) };
+        let Some((room, key)) = key.split_first() else {
+            return Err(Corrupt::new("empty record key"));
+        };
         match *room {
             record::KV => self.kv.load(key, value),
             record::TREE => self.tree.load(key, value),

@@ -46,7 +46,10 @@ impl View {
     pub fn changes(&self, since: Option<&View>, emit: &mut dyn FnMut(Change)) {
         self.machine.changes(since.map(|v| &v.machine), emit);
         let value = prost::Message::encode_to_vec(&self.position);
-        emit(Change::Put { key: vec![record::VIEW], value });
+        emit(Change::Put {
+            key: vec![record::VIEW],
+            value,
+        });
     }
 
     /// Rebuilds a view from all records of a checkpoint in ascending key order.

@@ -155,7 +155,11 @@ impl Tree {
 
     /// Reads one node; a directory with one level of children, or all levels if `recursive`.
     pub fn get(&self, _path: &[u8], _recursive: bool, _now_ns: i64) -> Result<Event, Error> {
-        Err(Error { kind: ErrorKind::KeyNotFound, cause: Bytes::new(), index: self.index })
+        Err(Error {
+            kind: ErrorKind::KeyNotFound,
+            cause: Bytes::new(),
+            index: self.index,
+        })
     }
 
     /// The first event at or after index `from` that `watch` matches (refreshes are skipped).

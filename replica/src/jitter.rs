@@ -1,0 +1,38 @@
+//! Election jitter as a function of a seed. raft-rs draws its own from the thread's generator; what
+//! it drew is overwritten after each call into raft (I1), so that a run repeats exactly.
+
+/// Ticks until this member campaigns: `election_ticks` and up to as much again.
+///
+/// `campaigns` is how often the member has campaigned since it started: two members that collide
+/// once draw anew.
+pub(crate) fn election_ticks(
+    seed: u64,
+    id: u64,
+    term: u64,
+    campaigns: u64,
+    election_ticks: usize,
+) -> usize {
+    let mixed = mix(mix(mix(mix(seed) ^ id) ^ term) ^ campaigns);
+    let span = u64::try_from(election_ticks).unwrap_or(1).max(1);
+    election_ticks + usize::try_from(mixed % span).unwrap_or(0)
+}
+
+/// Splitmix64's finalizer (Steele, Lea, Flood 2014).
+fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::election_ticks;
+
+    #[test]
+    fn stays_between_one_and_two_timeouts_and_differs_by_member() {
+        let drawn: Vec<usize> = (1..=50).map(|id| election_ticks(7, id, 3, 0, 10)).collect();
+        assert!(drawn.iter().all(|t| (10..20).contains(t)));
+        assert!(drawn.iter().any(|t| *t != drawn[0]));
+    }
+}

@@ -1,0 +1,175 @@
+//! The raft log in memory: the entries since the last cut, as etcd keeps them. Disk is an
+//! append-only journal of the same entries that is read only at start.
+
+use std::collections::VecDeque;
+
+use raft::{
+    Error, GetEntriesContext, RaftState, Result, Storage, StorageError,
+    eraftpb::{ConfState, Entry, HardState, Snapshot},
+    util::limit_size,
+};
+
+use crate::machine::view::Position;
+
+/// Entries, and the place in the log just below them.
+#[derive(Debug)]
+pub(crate) struct Log {
+    /// Index and term of the entry before the first one kept.
+    base: (u64, u64),
+    entries: VecDeque<Entry>,
+    hard_state: HardState,
+    /// What is applied: a snapshot for another member would be taken here.
+    position: Position,
+}
+
+impl Log {
+    pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
+        let base = (position.index, position.term);
+        Self {
+            base,
+            entries: entries.into(),
+            hard_state,
+            position,
+        }
+    }
+
+    /// Entries at or after the first one's index are replaced.
+    pub(crate) fn append(&mut self, entries: &[Entry]) {
+        let Some(first) = entries.first() else { return };
+        assert!(
+            first.index > self.base.0 && first.index <= self.last() + 1,
+            "appending {} to a log of {}..={}",
+            first.index,
+            self.base.0,
+            self.last()
+        );
+        self.entries.truncate(offset(first.index, self.base.0));
+        self.entries.extend(entries.iter().cloned());
+    }
+
+    pub(crate) fn set_hard_state(&mut self, state: HardState) {
+        self.hard_state = state;
+    }
+
+    pub(crate) fn set_commit(&mut self, commit: u64) {
+        self.hard_state.commit = commit;
+    }
+
+    pub(crate) fn hard_state(&self) -> &HardState {
+        &self.hard_state
+    }
+
+    pub(crate) fn advance_position(&mut self, index: u64, term: u64) {
+        (self.position.index, self.position.term) = (index, term);
+    }
+
+    pub(crate) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Forgets everything up to and including `index`, which is applied.
+    pub(crate) fn cut(&mut self, index: u64) {
+        if index <= self.base.0 {
+            return;
+        }
+        let Ok(term) = self.term(index) else { return };
+        self.entries.drain(..offset(index, self.base.0) + 1);
+        self.base = (index, term);
+    }
+
+    /// A received snapshot replaces the whole log.
+    pub(crate) fn reset(&mut self, position: Position) {
+        self.base = (position.index, position.term);
+        self.entries.clear();
+        self.hard_state.commit = self.hard_state.commit.max(position.index);
+        self.position = position;
+    }
+
+    fn last(&self) -> u64 {
+        self.entries.back().map_or(self.base.0, |entry| entry.index)
+    }
+}
+
+/// Place of entry `index` in a queue whose first entry follows `base`.
+fn offset(index: u64, base: u64) -> usize {
+    usize::try_from(index - base - 1).expect("a log in memory has fewer entries than usize::MAX")
+}
+
+impl Storage for Log {
+    fn initial_state(&self) -> Result<RaftState> {
+        Ok(RaftState::new(
+            self.hard_state.clone(),
+            conf_state(&self.position),
+        ))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> Result<Vec<Entry>> {
+        if low <= self.base.0 {
+            return Err(Error::Store(StorageError::Compacted));
+        }
+        assert!(
+            high <= self.last() + 1,
+            "entries up to {high} of a log up to {}",
+            self.last()
+        );
+        let range = offset(low, self.base.0)..offset(high, self.base.0);
+        let mut entries: Vec<Entry> = self.entries.range(range).cloned().collect();
+        limit_size(&mut entries, max_size.into());
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> Result<u64> {
+        if index == self.base.0 {
+            return Ok(self.base.1);
+        }
+        if index < self.base.0 {
+            return Err(Error::Store(StorageError::Compacted));
+        }
+        let entry = self.entries.get(offset(index, self.base.0));
+        entry
+            .map(|entry| entry.term)
+            .ok_or(Error::Store(StorageError::Unavailable))
+    }
+
+    fn first_index(&self) -> Result<u64> {
+        Ok(self.base.0 + 1)
+    }
+
+    fn last_index(&self) -> Result<u64> {
+        Ok(self.last())
+    }
+
+    /// Only the place: the state itself travels as a `View` beside the message.
+    fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
+        if self.position.index < request_index {
+            return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+        }
+        let mut snapshot = Snapshot::default();
+        fill_metadata(&mut snapshot, &self.position);
+        Ok(snapshot)
+    }
+}
+
+pub(crate) fn fill_metadata(snapshot: &mut Snapshot, position: &Position) {
+    let metadata = snapshot.mut_metadata();
+    metadata.index = position.index;
+    metadata.term = position.term;
+    metadata.set_conf_state(conf_state(position));
+}
+
+fn conf_state(position: &Position) -> ConfState {
+    ConfState {
+        voters: position.voters.clone(),
+        learners: position.learners.clone(),
+        voters_outgoing: position.voters_outgoing.clone(),
+        learners_next: position.learners_next.clone(),
+        auto_leave: position.auto_leave,
+        ..ConfState::default()
+    }
+}

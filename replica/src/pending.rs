@@ -1,0 +1,86 @@
+//! Which of this process's requests wait for their entry. An entry carries the proposing process
+//! and its ticket; only the process that proposed it, in the same life, answers it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    host::Ticket,
+    limits::{PENDING_MAX, TICKET_TICKS_MAX},
+    machine::command::Stamp,
+};
+
+#[derive(Debug)]
+pub(crate) struct Pending {
+    member: u64,
+    incarnation: u32,
+    waiting: BTreeMap<u64, u64>,
+    by_age: VecDeque<(u64, u64)>,
+}
+
+impl Pending {
+    /// `seed` tells this life of the process from its earlier ones.
+    pub(crate) fn new(member: u64, seed: u64) -> Self {
+        let incarnation = (seed ^ (seed >> 32)) as u32;
+        Self {
+            member,
+            incarnation,
+            waiting: BTreeMap::new(),
+            by_age: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= PENDING_MAX
+    }
+
+    /// Marks `stamp` as coming from this process and remembers the ticket.
+    pub(crate) fn stamp(&mut self, ticket: Ticket, now_ns: i64, tick: u64) -> Stamp {
+        self.waiting.insert(ticket.0, tick);
+        self.by_age.push_back((tick, ticket.0));
+        Stamp {
+            now_ns,
+            member: self.member,
+            ticket: ticket.0,
+            incarnation: self.incarnation,
+        }
+    }
+
+    /// A stamp of the leader's own chores, for which nobody waits.
+    pub(crate) fn unasked(&self, now_ns: i64) -> Stamp {
+        Stamp {
+            now_ns,
+            member: self.member,
+            ticket: 0,
+            incarnation: 0,
+        }
+    }
+
+    /// The ticket that waits for an applied entry, if it is ours and of this life.
+    pub(crate) fn take(&mut self, stamp: &Stamp) -> Option<Ticket> {
+        if stamp.member != self.member || stamp.incarnation != self.incarnation {
+            return None;
+        }
+        self.waiting
+            .remove(&stamp.ticket)
+            .map(|_| Ticket(stamp.ticket))
+    }
+
+    /// A proposal that raft did not take.
+    pub(crate) fn forget(&mut self, ticket: Ticket) {
+        self.waiting.remove(&ticket.0);
+    }
+
+    /// Drops tickets that nobody waits for any more.
+    pub(crate) fn expire(&mut self, tick: u64) {
+        while let Some((since, ticket)) = self.by_age.front().copied() {
+            let old = tick.saturating_sub(since) > TICKET_TICKS_MAX;
+            if !old && self.waiting.contains_key(&ticket) {
+                break;
+            }
+            self.by_age.pop_front();
+            if old {
+                self.waiting.remove(&ticket);
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! How a replica starts: from genesis, or from what the disk gave back.
+
+use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
+
+use super::{Config, Fault, Replica};
+use crate::{
+    chores::Chores,
+    host::Recovered,
+    limits::{
+        APPLY_ROUND_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
+    },
+    log::Log,
+    machine::{
+        Machine,
+        member::Member,
+        record::Corrupt,
+        view::{Position, View},
+    },
+    pending::Pending,
+    reads::Reads,
+    wire,
+};
+
+/// The state that a new cluster starts from: a built-in snapshot at index 1, term 1, with all first
+/// members in book and configuration, so that a later joiner always gets them (rulings, Consensus).
+/// Each member takes one v2 index, as in etcd, where members are entries of the v2 store.
+pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
+    let mut machine = Machine::default();
+    machine.members.cluster_id = cluster_id;
+    let (learners, voters): (Vec<_>, Vec<_>) = members.iter().partition(|m| m.learner);
+    let position = Position {
+        index: 1,
+        term: 1,
+        voters: voters.iter().map(|m| m.id).collect(),
+        learners: learners.iter().map(|m| m.id).collect(),
+        ..Position::default()
+    };
+    for member in members {
+        machine.tree.bump();
+        machine.members.book.insert(member.id, member);
+    }
+    View { machine, position }
+}
+
+impl Replica {
+    /// Starts from what the disk gave back. A fresh member passes `genesis` as its checkpoint.
+    ///
+    /// `Corrupt` when the parts contradict each other: the log ends below the checkpoint's index or
+    /// below the stored commit, has a gap, or an entry does not decode.
+    pub fn new(config: Config, recovered: Recovered) -> Result<Self, Corrupt> {
+        let checkpoint = recovered
+            .checkpoint
+            .ok_or_else(|| Corrupt::new("no checkpoint: the member was never initialized"))?;
+        let place = checkpoint.position.clone();
+        let mut hard_state = match &recovered.hard_state {
+            Some(bytes) => wire::decode_hard_state(bytes)?,
+            None => HardState {
+                term: place.term,
+                ..HardState::default()
+            },
+        };
+        let mut entries = Vec::with_capacity(recovered.records.len());
+        for record in &recovered.records {
+            entries.push(wire::decode_record(record)?);
+        }
+        check(&place, &entries, &hard_state)?;
+        entries.retain(|entry| entry.index > place.index);
+        // raft panics when what is applied lies above the commit it is given.
+        hard_state.commit = hard_state.commit.max(place.index);
+        hard_state.term = hard_state.term.max(place.term);
+        let sole_voter = place.voters == [config.id] && place.voters_outgoing.is_empty();
+        let log = Log::new(place.clone(), entries, hard_state);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raft = RawNode::new(&raft_config(&config, place.index), log, &logger)
+            .map_err(|e| Corrupt::new(format!("raft refuses the recovered state: {e}")))?;
+        let mut replica = Self {
+            pending: Pending::new(config.id, config.seed),
+            reads: Reads::new(config.id, config.seed, config.fault != Fault::LostReadRetry),
+            chores: Chores::default(),
+            raft,
+            machine: checkpoint.machine,
+            ticks: 0,
+            campaigns: 0,
+            role: StateRole::Follower,
+            durable: (0, place.index),
+            commit_unsaved: false,
+            incoming: None,
+            behind: None,
+            config,
+        };
+        replica.settle();
+        if sole_voter {
+            replica
+                .raft
+                .campaign()
+                .map_err(|e| Corrupt::new(format!("campaign: {e}")))?;
+            replica.settle();
+        }
+        Ok(replica)
+    }
+}
+
+fn raft_config(config: &Config, applied: u64) -> RaftConfig {
+    RaftConfig {
+        id: config.id,
+        election_tick: config.election_ticks,
+        heartbeat_tick: config.heartbeat_ticks,
+        applied,
+        max_size_per_msg: MESSAGE_BYTES_MAX,
+        max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
+        check_quorum: true,
+        pre_vote: config.pre_vote,
+        read_only_option: ReadOnlyOption::Safe,
+        max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
+        max_committed_size_per_ready: APPLY_ROUND_BYTES_MAX,
+        ..RaftConfig::default()
+    }
+}
+
+/// What must hold between a checkpoint, the log above it and the stored commit.
+fn check(
+    place: &Position,
+    entries: &[raft::eraftpb::Entry],
+    hard_state: &HardState,
+) -> Result<(), Corrupt> {
+    let mut last = place.index;
+    if let (Some(first), Some(end)) = (entries.first(), entries.last()) {
+        if first.index > place.index + 1 {
+            return Err(Corrupt::new(format!(
+                "the log begins at {} and the checkpoint ends at {}: entries between are missing",
+                first.index, place.index
+            )));
+        }
+        if end.index < place.index {
+            return Err(Corrupt::new(format!(
+                "the log ends at {} below the checkpoint's {}",
+                end.index, place.index
+            )));
+        }
+        for pair in entries.windows(2) {
+            if pair[1].index != pair[0].index + 1 {
+                return Err(Corrupt::new(format!(
+                    "the log has a gap after {}",
+                    pair[0].index
+                )));
+            }
+        }
+        last = end.index;
+    }
+    if hard_state.commit > last {
+        return Err(Corrupt::new(format!(
+            "entries up to {} were committed, the log ends at {last}",
+            hard_state.commit
+        )));
+    }
+    for entry in entries.iter().filter(|e| e.index > place.index) {
+        wire::decode_entry(&entry.data)?;
+    }
+    Ok(())
+}

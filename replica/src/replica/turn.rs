@@ -1,0 +1,214 @@
+//! One turn: everything that raft has ready becomes effects, in one order (I3): leader's messages,
+//! apply what `Ready` already calls committed, persist, follower's messages, apply what
+//! `LightReady` adds, readable.
+
+use raft::{
+    Ready, StateRole,
+    eraftpb::{Entry as RaftEntry, EntryType, HardState, Message, MessageType},
+};
+
+use super::{Fault, Replica};
+use crate::{
+    host::{Applied, Envelope, Host, LogBatch},
+    log::fill_metadata,
+    wire,
+};
+
+pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) {
+    loop {
+        issue_reads(replica);
+        if replica.raft.has_ready() {
+            round(replica, host);
+        } else if !release_reads(replica, host) {
+            break;
+        }
+    }
+}
+
+fn round(replica: &mut Replica, host: &mut dyn Host) {
+    if replica.config.fault == Fault::PositionAhead {
+        replica.behind = Some(replica.machine.clone());
+    }
+    let mut ready = replica.raft.ready();
+    replica.settle();
+    send(replica, host, ready.take_messages());
+    install(replica, host, &ready);
+    for state in ready.take_read_states() {
+        replica.reads.confirmed(&state.request_ctx, state.index);
+    }
+    let mut applied = apply(replica, ready.take_committed_entries());
+    let batch = batch(replica, &ready);
+    let late = replica.config.fault == Fault::AckBeforePersist;
+    if !late {
+        answer(replica, host, std::mem::take(&mut applied));
+        persist(host, &batch);
+    }
+    send(replica, host, ready.take_persisted_messages());
+    let mut light = replica.raft.advance(ready);
+    replica.settle();
+    if let Some(commit) = light.commit_index() {
+        replica.raft.mut_store().set_commit(commit);
+        replica.commit_unsaved = true;
+    }
+    send(replica, host, light.take_messages());
+    applied.extend(apply(replica, light.take_committed_entries()));
+    replica.raft.advance_apply();
+    replica.settle();
+    answer(replica, host, applied);
+    if late {
+        persist(host, &batch);
+    }
+}
+
+/// Raft took a snapshot: the state that came with it replaces ours, on disk first.
+fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
+    let metadata = ready.snapshot().get_metadata();
+    if metadata.index == 0 {
+        return;
+    }
+    let view = replica
+        .incoming
+        .take()
+        .expect("raft accepts only a snapshot that we received");
+    assert_eq!(
+        view.position.index, metadata.index,
+        "the state beside a snapshot is another one"
+    );
+    host.install(&view);
+    replica.raft.mut_store().reset(view.position.clone());
+    replica.machine = view.machine;
+    replica.durable = (view.position.index, view.position.index);
+}
+
+/// Puts entries and hard state into the log in memory and into what the disk is to take.
+fn batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
+    let log = replica.raft.mut_store();
+    log.append(ready.entries());
+    let mut changed = std::mem::take(&mut replica.commit_unsaved);
+    if let Some(state) = ready.hs() {
+        log.set_hard_state(state.clone());
+        changed = true;
+    }
+    // Encoded after the append, when raft's own copy and the log agree.
+    let hard_state = changed.then(|| wire::encode_hard_state(&stored(replica)));
+    LogBatch {
+        records: ready.entries().iter().map(wire::encode_record).collect(),
+        hard_state,
+        must_sync: ready.must_sync(),
+    }
+}
+
+fn stored(replica: &Replica) -> HardState {
+    let mut state = replica.raft.store().hard_state().clone();
+    if replica.config.fault == Fault::VoteNotPersisted {
+        state.vote = 0;
+    }
+    state
+}
+
+fn persist(host: &mut dyn Host, batch: &LogBatch) {
+    if !batch.records.is_empty() || batch.hard_state.is_some() {
+        host.persist(batch);
+    }
+}
+
+fn apply(replica: &mut Replica, entries: Vec<RaftEntry>) -> Vec<Applied> {
+    entries
+        .into_iter()
+        .map(|entry| apply_one(replica, &entry))
+        .collect()
+}
+
+fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
+    assert_eq!(
+        entry.get_entry_type(),
+        EntryType::EntryNormal,
+        "entry {} changes the configuration, which nothing here proposes",
+        entry.index
+    );
+    let command = wire::decode_entry(&entry.data).expect("entries are checked when they come in");
+    let outcome = replica.machine.apply(&command);
+    let log = replica.raft.mut_store();
+    log.advance_position(entry.index, entry.term);
+    let ticket = command.stamp.and_then(|stamp| replica.pending.take(&stamp));
+    let members = command
+        .changes_members()
+        .then(|| replica.machine.members.clone());
+    Applied {
+        index: entry.index,
+        ticket,
+        outcome,
+        members,
+    }
+}
+
+fn answer(replica: &Replica, host: &mut dyn Host, applied: Vec<Applied>) {
+    if !applied.is_empty() {
+        host.applied(applied, &replica.view());
+    }
+}
+
+fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
+    if messages.is_empty() {
+        return;
+    }
+    let envelopes = messages
+        .into_iter()
+        .map(|message| envelope(replica, message))
+        .collect();
+    host.send(envelopes);
+}
+
+/// A snapshot message takes the present state along, and says so.
+fn envelope(replica: &mut Replica, mut message: Message) -> Envelope {
+    let mut snapshot = None;
+    if message.get_msg_type() == MessageType::MsgSnapshot {
+        let view = replica.view();
+        replica.chores.snapshot_sent(message.to, replica.ticks);
+        fill_metadata(message.mut_snapshot(), &view.position);
+        snapshot = Some(Box::new(view));
+    }
+    Envelope {
+        to: message.to,
+        from: message.from,
+        message: wire::encode_message(&message),
+        snapshot,
+    }
+}
+
+fn issue_reads(replica: &mut Replica) {
+    if replica.config.fault == Fault::StaleRead {
+        return;
+    }
+    let raft = &replica.raft.raft;
+    // Raft would drop the round without a word.
+    let lost = match raft.state {
+        StateRole::Leader => !raft.commit_to_current_term(),
+        StateRole::Follower | StateRole::Candidate | StateRole::PreCandidate => raft.leader_id == 0,
+    };
+    let asks_anyway = replica.config.fault == Fault::LostReadRetry;
+    if lost && !asks_anyway {
+        return;
+    }
+    if let Some(context) = replica
+        .reads
+        .due(replica.ticks, (raft.term, raft.leader_id))
+    {
+        replica.raft.read_index(context);
+        replica.settle();
+    }
+}
+
+/// Whether any read was released: the next batch may be open already.
+fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
+    let tickets = if replica.config.fault == Fault::StaleRead {
+        replica.reads.release_unchecked()
+    } else {
+        replica.reads.release(replica.raft.store().position().index)
+    };
+    if tickets.is_empty() {
+        return false;
+    }
+    host.readable(&tickets, &replica.view());
+    true
+}

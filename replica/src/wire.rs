@@ -1,0 +1,124 @@
+//! The core's own encodings: log payloads, hard state, raft messages. The only file that sees
+//! raft's protobuf codec. Layouts are for ever; `tests/wire.rs` holds golden bytes.
+
+use bytes::{BufMut as _, Bytes};
+use prost::Message as _;
+use protobuf::Message as _;
+use raft::eraftpb::{Entry as RaftEntry, EntryType, HardState, Message};
+
+use crate::{
+    host::LogRecord,
+    machine::{command::Entry, record::Corrupt},
+};
+
+/// Version byte of a command payload.
+const COMMAND_V1: u8 = 1;
+
+/// Kinds of raft entries, the first byte of a [`LogRecord`]'s payload.
+const KIND_NORMAL: u8 = 0;
+const KIND_CONF_CHANGE: u8 = 1;
+const KIND_CONF_CHANGE_V2: u8 = 2;
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct StoredHardState {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(fixed64, tag = "2")]
+    vote: u64,
+    #[prost(uint64, tag = "3")]
+    commit: u64,
+}
+
+/// Command entry to raft data: version byte, then the entry.
+pub fn encode_entry(entry: &Entry) -> Vec<u8> {
+    let mut data = Vec::with_capacity(1 + entry.encoded_len());
+    data.push(COMMAND_V1);
+    entry.encode(&mut data).expect("a vector grows as needed");
+    data
+}
+
+/// Raft data back to the command entry. Empty data is raft's own first entry of a term.
+pub fn decode_entry(data: &Bytes) -> Result<Entry, Corrupt> {
+    match data.first() {
+        None => Ok(Entry::default()),
+        Some(&COMMAND_V1) => {
+            Entry::decode(data.slice(1..)).map_err(|e| Corrupt::new(format!("log entry: {e}")))
+        }
+        Some(version) => Err(Corrupt::new(format!(
+            "log entry of version {version}, this program knows up to {COMMAND_V1}"
+        ))),
+    }
+}
+
+pub(crate) fn encode_record(entry: &RaftEntry) -> LogRecord {
+    let kind = match entry.get_entry_type() {
+        EntryType::EntryNormal => KIND_NORMAL,
+        EntryType::EntryConfChange => KIND_CONF_CHANGE,
+        EntryType::EntryConfChangeV2 => KIND_CONF_CHANGE_V2,
+    };
+    let mut payload = Vec::with_capacity(1 + entry.data.len());
+    payload.put_u8(kind);
+    payload.extend_from_slice(&entry.data);
+    LogRecord {
+        index: entry.index,
+        term: entry.term,
+        payload: payload.into(),
+    }
+}
+
+pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, Corrupt> {
+    let kind = match record.payload.first() {
+        Some(&KIND_NORMAL) => EntryType::EntryNormal,
+        Some(&KIND_CONF_CHANGE) => EntryType::EntryConfChange,
+        Some(&KIND_CONF_CHANGE_V2) => EntryType::EntryConfChangeV2,
+        other => {
+            return Err(Corrupt::new(format!(
+                "log record {} has kind {other:?}",
+                record.index
+            )));
+        }
+    };
+    let mut entry = RaftEntry {
+        index: record.index,
+        term: record.term,
+        ..RaftEntry::default()
+    };
+    entry.set_entry_type(kind);
+    entry.data = record.payload.slice(1..);
+    Ok(entry)
+}
+
+pub(crate) fn encode_hard_state(state: &HardState) -> Bytes {
+    let stored = StoredHardState {
+        term: state.term,
+        vote: state.vote,
+        commit: state.commit,
+    };
+    stored.encode_to_vec().into()
+}
+
+pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, Corrupt> {
+    let stored = StoredHardState::decode(bytes.clone())
+        .map_err(|e| Corrupt::new(format!("hard state: {e}")))?;
+    Ok(HardState {
+        term: stored.term,
+        vote: stored.vote,
+        commit: stored.commit,
+        ..HardState::default()
+    })
+}
+
+pub(crate) fn encode_message(message: &Message) -> Bytes {
+    message
+        .write_to_bytes()
+        .expect("a message that raft made is complete")
+        .into()
+}
+
+pub(crate) fn decode_message(bytes: &Bytes) -> Result<Message, Corrupt> {
+    let mut message = Message::default();
+    message
+        .merge_from_bytes(bytes)
+        .map_err(|e| Corrupt::new(format!("raft message: {e}")))?;
+    Ok(message)
+}
