@@ -1,0 +1,115 @@
+//! One replica with a recording host: the sequence of its verbs and what survives a restart.
+
+use bytes::Bytes;
+use witan_replica::{
+    host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
+    machine::{
+        Reply,
+        command::{Command, Publish, Stamp},
+        member::Member,
+        tree,
+        view::View,
+    },
+    replica::{Config, Fault, Replica, Role, genesis},
+};
+
+const ID: u64 = 7;
+
+#[derive(Default)]
+struct Recorder {
+    verbs: Vec<&'static str>,
+    disk: Recovered,
+    applied: Vec<Applied>,
+    readable: Vec<Ticket>,
+}
+
+impl Host for Recorder {
+    fn install(&mut self, _: &View) {
+        self.verbs.push("install");
+    }
+    fn persist(&mut self, batch: &LogBatch) {
+        self.verbs.push("persist");
+        self.disk.records.extend(batch.records.iter().cloned());
+        if let Some(state) = &batch.hard_state {
+            self.disk.hard_state = Some(state.clone());
+        }
+    }
+    fn send(&mut self, _: Vec<Envelope>) {
+        self.verbs.push("send");
+    }
+    fn applied(&mut self, applied: Vec<Applied>, _: &View) {
+        self.verbs.push("applied");
+        self.applied.extend(applied);
+    }
+    fn readable(&mut self, tickets: &[Ticket], _: &View) {
+        self.verbs.push("readable");
+        self.readable.extend(tickets);
+    }
+}
+
+fn config(seed: u64) -> Config {
+    Config {
+        id: ID,
+        election_ticks: 10,
+        heartbeat_ticks: 1,
+        seed,
+        pre_vote: true,
+        fault: Fault::None,
+    }
+}
+
+fn fresh() -> (Replica, Recorder) {
+    let member = Member { id: ID, ..Member::default() };
+    let mut host = Recorder::default();
+    host.disk.checkpoint = Some(genesis(1, vec![member]));
+    let mut replica = Replica::new(config(1), host.disk.clone()).expect("a fresh disk");
+    replica.turn(&mut host);
+    (replica, host)
+}
+
+fn set(path: &'static str) -> Command {
+    let set = tree::Set { path: Bytes::from_static(path.as_bytes()), ..tree::Set::default() };
+    Command::Tree(tree::Command { verb: Some(tree::Verb::Set(set)) })
+}
+
+#[test]
+fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
+    let (mut replica, mut host) = fresh();
+    assert_eq!(replica.status().role, Role::Leader);
+    assert_eq!((replica.status().term, replica.status().applied), (2, 2));
+    host.verbs.clear();
+    replica.propose(Ticket(5), Stamp::default(), set("/a")).expect("a leader takes it");
+    replica.read(Ticket(6)).expect("room");
+    replica.turn(&mut host);
+    assert_eq!(host.verbs, ["persist", "applied", "readable"]);
+    let last = host.applied.last().expect("applied");
+    assert_eq!((last.index, last.ticket), (3, Some(Ticket(5))));
+    assert!(matches!(last.outcome.reply, Reply::Tree(_)));
+    assert_eq!(host.readable, [Ticket(6)]);
+}
+
+#[test]
+fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
+    let (mut replica, mut host) = fresh();
+    let publish = Publish { id: ID, name: "m".into(), client_urls: vec![] };
+    replica.propose(Ticket(1), Stamp::default(), Command::Publish(publish)).expect("taken");
+    replica.turn(&mut host);
+    let before = replica.view();
+    let mut again = Replica::new(config(2), host.disk.clone()).expect("a healthy disk");
+    host.applied.clear();
+    again.turn(&mut host);
+    assert_eq!(again.view().machine.members, before.machine.members);
+    assert!(host.applied.iter().all(|a| a.ticket.is_none()));
+}
+
+#[test]
+fn a_log_that_ends_below_the_commit_is_refused() {
+    let (mut replica, mut host) = fresh();
+    for ticket in 1..=3 {
+        replica.propose(Ticket(ticket), Stamp::default(), set("/a")).expect("taken");
+        replica.turn(&mut host);
+    }
+    host.disk.records.truncate(1);
+    let error = Replica::new(config(2), host.disk).expect_err("entries are missing");
+    assert!(error.to_string().contains("were committed, the log ends at"), "{error}");
+}
