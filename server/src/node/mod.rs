@@ -52,12 +52,12 @@ impl Node {
     }
 
     /// A linearizable view: holds everything that was committed before the call.
-    pub async fn read(&self) -> Result<View, Fault> {
+    pub async fn read(&self) -> Result<Arc<View>, Fault> {
         Err(Fault::Stopped)
     }
 
     /// This member's present state, without asking anyone (serializable).
-    pub async fn view(&self) -> Result<View, Fault> {
+    pub async fn view(&self) -> Result<Arc<View>, Fault> {
         Err(Fault::Stopped)
     }
 
