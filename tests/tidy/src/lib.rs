@@ -1,1 +1,111 @@
-//! tidy
+//! Reads the repository as text, for the tests in `tests/` that hold it to its own rules.
+//!
+//! What does *not* live here: the rules. What clippy, rustfmt or cargo-deny can check is theirs.
+
+pub mod lexer;
+pub mod manifest;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Folders that are never part of the sources.
+const SKIPPED: [&str; 4] = [".git", "target", ".cache", "node_modules"];
+
+/// One file of the repository.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Path below the root, with `/`.
+    pub path: String,
+    /// Its whole text.
+    pub text: String,
+}
+
+impl Source {
+    /// Whether a program wrote it: such files are exempt from the rules of form.
+    pub fn is_generated(&self) -> bool {
+        self.path.contains("/generated/")
+    }
+
+    /// The text with comments and the insides of literals blanked, line by line as before.
+    pub fn code(&self) -> String {
+        lexer::code_only(&self.text)
+    }
+}
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("the crate stands two folders below the root")
+        .to_path_buf()
+}
+
+/// All text files of the repository, in the order of their paths.
+pub fn files() -> Vec<Source> {
+    let root = root();
+    let mut found = Vec::new();
+    walk(&root, &root, &mut found);
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(found.len() > 20, "the walk found the repository");
+    found
+}
+
+/// All Rust files that people wrote.
+pub fn rust_files() -> Vec<Source> {
+    let mut files = files();
+    files.retain(|file| file.path.ends_with(".rs") && !file.is_generated());
+    files
+}
+
+/// One file by its path below the root.
+///
+/// # Panics
+/// If it is not there.
+pub fn file(path: &str) -> Source {
+    let text = fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    Source {
+        path: path.into(),
+        text,
+    }
+}
+
+/// Fails with all findings at once, so that one run shows everything there is to mend.
+///
+/// # Panics
+/// If there are findings.
+pub fn none(rule: &str, findings: &[String]) {
+    assert!(
+        findings.is_empty(),
+        "{rule}:\n  {}\n",
+        findings.join("\n  ")
+    );
+}
+
+fn walk(root: &Path, folder: &Path, found: &mut Vec<Source>) {
+    for entry in fs::read_dir(folder).expect("folders of the repository are readable") {
+        let path = entry
+            .expect("folders of the repository are readable")
+            .path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if SKIPPED.contains(&name) || name.ends_with(".etcd") {
+            continue;
+        }
+        if path.is_dir() {
+            walk(root, &path, found);
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            let below = path
+                .strip_prefix(root)
+                .expect("the walk stays below the root");
+            found.push(Source {
+                path: below.to_string_lossy().replace('\\', "/"),
+                text,
+            });
+        }
+    }
+}

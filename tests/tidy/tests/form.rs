@@ -1,0 +1,160 @@
+//! Rules of form: sizes, heads of files, sleeps, ignored tests, channels, paths of machines.
+
+use witan_tidy::{file, files, lexer, none, rust_files};
+
+/// Hard limit of a file; the aim is half of it.
+const FILE_LINES_MAX: usize = 600;
+
+/// Hard limit of a function; clippy warns at 70.
+const FUNCTION_LINES_MAX: usize = 100;
+
+/// The only files that may let time pass, and why.
+const SLEEPS: &[(&str, &str)] = &[(
+    "tests/e2e/src/wait.rs",
+    "the pause between two looks at a condition, and TTLs",
+)];
+
+#[test]
+fn files_are_short() {
+    let long: Vec<String> = rust_files()
+        .iter()
+        .map(|file| (file.text.lines().count(), &file.path))
+        .filter(|(lines, _)| *lines > FILE_LINES_MAX)
+        .map(|(lines, path)| format!("{path}: {lines} lines"))
+        .collect();
+    none("a file has at most 600 lines", &long);
+}
+
+#[test]
+fn functions_are_short() {
+    let mut long = Vec::new();
+    for file in rust_files() {
+        for (name, line, lines) in lexer::functions(&file.code()) {
+            if lines > FUNCTION_LINES_MAX {
+                long.push(format!("{}:{line}: {name} has {lines} lines", file.path));
+            }
+        }
+    }
+    none("a function has at most 100 lines", &long);
+}
+
+#[test]
+fn files_say_what_lives_in_them() {
+    let mute: Vec<String> = rust_files()
+        .iter()
+        .filter(|file| !file.text.starts_with("//!"))
+        .map(|file| file.path.clone())
+        .collect();
+    none("a file begins with //! and says what lives in it", &mute);
+}
+
+#[test]
+fn no_test_is_ignored() {
+    none(
+        "a test runs or does not exist",
+        &lines_with("", &["#[ignore", "#![ignore"]),
+    );
+}
+
+#[test]
+fn every_channel_has_a_bound() {
+    let unbounded = [
+        "unbounded_channel",
+        "mpsc::unbounded",
+        "channel::unbounded",
+        "unbounded()",
+    ];
+    let mut found = lines_with("", &unbounded);
+    // std's has a bound only as sync_channel
+    found.extend(lines_with(
+        "",
+        &["std::sync::mpsc::channel", "mpsc::channel()"],
+    ));
+    none("every queue is bounded (I10)", &found);
+}
+
+#[test]
+fn nothing_sleeps_but_the_listed() {
+    let mut found = lines_with("", &["sleep("]);
+    found.retain(|line| !SLEEPS.iter().any(|(path, _)| line.starts_with(path)));
+    none(
+        "wait on conditions (wait.rs), do not sleep; else list the file with its reason",
+        &found,
+    );
+    for (path, reason) in SLEEPS {
+        let used = file(path).code().contains("sleep(");
+        assert!(
+            used && !reason.is_empty(),
+            "{path} is listed and does not sleep"
+        );
+    }
+}
+
+#[test]
+fn no_host_of_a_registry_and_no_path_of_a_machine() {
+    // written in pieces, so that this file does not find itself
+    let banned: Vec<String> = [
+        ["proxy.golang", ".org"],
+        ["sum.golang", ".org"],
+        ["pypi", ".org"],
+        ["pythonhosted", ".org"],
+        ["index.crates", ".io"],
+        ["static.crates", ".io"],
+        ["deb.debian", ".org"],
+        ["registry.npmjs", ".org"],
+        ["/work/", "wt"],
+        ["/work/", "main"],
+        ["/work/", "shared"],
+        ["/ro", "ot/"],
+        ["/ho", "me/"],
+    ]
+    .iter()
+    .map(|pieces| pieces.concat())
+    .collect();
+    let mut found = Vec::new();
+    for file in files() {
+        for (number, line) in file.text.lines().enumerate() {
+            if banned.iter().any(|word| line.contains(word.as_str())) {
+                found.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    none("the repository is the same on every machine", &found);
+}
+
+#[test]
+fn the_cores_clippy_repeats_the_base() {
+    let base = file("clippy.toml");
+    let own = file("replica/clippy.toml");
+    let is_base = |line: &&str| {
+        let setting = !line.is_empty() && !line.starts_with('#') && !line.contains("disallowed-");
+        // crates that the core cannot name anyway
+        setting && *line != "]" && !line.contains("\"tokio::") && !line.contains("\"prometheus::")
+    };
+    let missing: Vec<String> = base
+        .text
+        .lines()
+        .map(str::trim)
+        .filter(is_base)
+        .filter(|line| !own.text.lines().any(|known| known.trim() == *line))
+        .map(str::to_owned)
+        .collect();
+    none("replica/clippy.toml repeats clippy.toml", &missing);
+}
+
+/// `path:line: text` of the code lines below `folder` that contain one of the words.
+fn lines_with(folder: &str, words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in rust_files()
+        .iter()
+        .filter(|file| file.path.starts_with(folder))
+    {
+        let code = file.code();
+        for (number, line) in code.lines().enumerate() {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,210 @@
+//! The dependency law: which crate and which room may use what (ARCHITECTURE.md, "Layers").
+
+use witan_tidy::{files, manifest::dependencies, none, rust_files};
+
+/// Everything the core may depend on.
+const CORE: [&str; 8] = [
+    "raft",
+    "imbl",
+    "bytes",
+    "thiserror",
+    "slog",
+    "protobuf",
+    "prost",
+    // a checksum is arithmetic
+    "crc32fast",
+];
+
+/// A room, words that its code must not contain, and files that are excepted.
+struct Law {
+    room: &'static str,
+    banned: &'static [&'static str],
+    but: &'static [&'static str],
+}
+
+const LAWS: &[Law] = &[
+    Law {
+        room: "replica/src/",
+        banned: &[
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "std::process",
+            "std::time",
+            "tokio",
+            "rand::",
+            "HashMap",
+            "HashSet",
+            "witan_api",
+        ],
+        but: &[],
+    },
+    // only the codec's own file sees the codec
+    Law {
+        room: "replica/src/",
+        banned: &["protobuf::"],
+        but: &["replica/src/wire"],
+    },
+    Law {
+        room: "replica/src/machine/",
+        banned: &[
+            "raft::",
+            "Ticket",
+            "async",
+            "crate::replica",
+            "crate::host",
+            "crate::wire",
+        ],
+        but: &[],
+    },
+    Law {
+        room: "server/src/api/",
+        banned: &[
+            "crate::storage",
+            "crate::peer",
+            "crate::transport",
+            "raft::",
+            "raft_engine",
+            "sled::",
+        ],
+        but: &[],
+    },
+    Law {
+        room: "server/src/node/",
+        banned: &[
+            "actix_web",
+            "actix_http",
+            "tonic",
+            "serde_json",
+            "crate::api",
+            "crate::transport",
+        ],
+        but: &[],
+    },
+    Law {
+        room: "server/src/storage/",
+        banned: &[
+            "crate::api",
+            "crate::node",
+            "crate::peer",
+            "crate::transport",
+            "actix",
+            "tonic",
+            "hyper",
+            "tokio",
+        ],
+        but: &[],
+    },
+    Law {
+        room: "server/src/transport/",
+        banned: &["witan_replica", "crate::storage"],
+        but: &[],
+    },
+    // one file names each disk crate, so that either can be replaced
+    Law {
+        room: "server/src/",
+        banned: &["raft_engine"],
+        but: &["server/src/storage/log"],
+    },
+    Law {
+        room: "server/src/",
+        banned: &["sled::"],
+        but: &["server/src/storage/checkpoint"],
+    },
+    // one use site
+    Law {
+        room: "server/src/",
+        banned: &["serde_yaml"],
+        but: &["server/src/config/"],
+    },
+    // the environment is a source of configuration and is read nowhere else
+    Law {
+        room: "server/src/",
+        banned: &["env::var"],
+        but: &["server/src/config/"],
+    },
+];
+
+#[test]
+fn rooms_use_only_what_they_may() {
+    let files = rust_files();
+    let mut found = Vec::new();
+    for law in LAWS {
+        for file in &files {
+            let excepted = law.but.iter().any(|path| file.path.starts_with(path));
+            if !file.path.starts_with(law.room) || excepted {
+                continue;
+            }
+            for (number, line) in file.code().lines().enumerate() {
+                for word in law.banned.iter().filter(|word| has_word(line, word)) {
+                    found.push(format!("{}:{}: {word}", file.path, number + 1));
+                }
+            }
+        }
+    }
+    none("a room uses only what the dependency law allows", &found);
+}
+
+#[test]
+fn the_core_depends_on_the_ruled_crates_alone() {
+    let mut extra = dependencies("replica", "dependencies");
+    assert!(!extra.is_empty(), "the manifest was read");
+    extra.extend(dependencies("replica", "build-dependencies"));
+    extra.retain(|name| !CORE.contains(&name.as_str()));
+    none("replica depends on the ruled crates alone (I1)", &extra);
+}
+
+#[test]
+fn contracts_depend_on_nothing_of_ours_and_on_no_runtime() {
+    let banned = [
+        "tokio",
+        "raft",
+        "raft-engine",
+        "sled",
+        "hyper",
+        "actix-web",
+        "witan-replica",
+        "witan",
+    ];
+    let mut extra = dependencies("api", "dependencies");
+    extra.retain(|name| banned.contains(&name.as_str()));
+    none("api holds contracts only", &extra);
+}
+
+#[test]
+fn test_crates_see_what_they_prove_and_no_more() {
+    let ours = |folder: &str, allowed: &[&str]| {
+        let mut names = dependencies(folder, "dependencies");
+        names.extend(dependencies(folder, "dev-dependencies"));
+        names.retain(|name| name.starts_with("witan") && !allowed.contains(&name.as_str()));
+        names
+            .iter()
+            .map(|name| format!("{folder}: {name}"))
+            .collect::<Vec<_>>()
+    };
+    let mut extra = ours("tests/sim", &["witan-replica"]);
+    extra.extend(ours("tests/e2e", &["witan-api"]));
+    none(
+        "the simulator sees the core, end-to-end tests see the contracts",
+        &extra,
+    );
+}
+
+#[test]
+fn every_crate_takes_the_workspaces_lints() {
+    let lax: Vec<String> = files()
+        .iter()
+        .filter(|file| file.path.ends_with("/Cargo.toml"))
+        .filter(|file| !file.text.contains("[lints]\nworkspace = true"))
+        .map(|file| file.path.clone())
+        .collect();
+    none("a crate takes the workspace's lints", &lax);
+}
+
+/// Whether `word` stands in `line` and is not the tail of a longer name.
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
+}
