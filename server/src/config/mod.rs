@@ -1,4 +1,181 @@
 //! Configuration: what was asked for by flag, environment or file, validated and typed.
+//!
+//! Reading order: `flags` (the one table) → `source` (who wins) → `parse` (texts to values) →
+//! `url` → this file (the typed result). Nothing else reads flags or the environment.
+
+mod url;
+
+use std::{path::PathBuf, time::Duration};
+
+pub use url::{Address, Url, UrlError};
+
+/// Everything that was asked for, valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--name`.
+    pub name: String,
+    /// `--data-dir`, `NAME.etcd` unless given.
+    pub data_dir: PathBuf,
+    /// `--listen-client-urls`: both protocols, or gRPC alone if there are HTTP URLs.
+    pub listen_client_urls: Vec<Url>,
+    /// `--listen-client-http-urls`: everything but gRPC.
+    pub listen_client_http_urls: Vec<Url>,
+    /// `--listen-metrics-urls`: /metrics and /health alone.
+    pub listen_metrics_urls: Vec<Url>,
+    /// `--listen-peer-urls`; nothing listens there yet.
+    pub listen_peer_urls: Vec<Url>,
+    /// `--advertise-client-urls`.
+    pub advertise_client_urls: Vec<Url>,
+    /// `--initial-advertise-peer-urls`.
+    pub initial_advertise_peer_urls: Vec<Url>,
+    /// `--initial-cluster`: every first member's name and peer URLs, sorted.
+    pub initial_cluster: Vec<(String, Vec<Url>)>,
+    /// `--initial-cluster-token`.
+    pub initial_cluster_token: String,
+    /// `--initial-cluster-state`.
+    pub initial_cluster_state: ClusterState,
+    /// `--heartbeat-interval`.
+    pub heartbeat_interval: Duration,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
+    /// `--pre-vote`.
+    pub pre_vote: bool,
+    /// `--unsafe-no-fsync`.
+    pub unsafe_no_fsync: bool,
+    /// `--warning-apply-duration`.
+    pub warning_apply_duration: Duration,
+    /// `--warning-unary-request-duration`.
+    pub warning_unary_request_duration: Duration,
+    /// What connections may do.
+    pub connections: Connections,
+    /// Where and how to log.
+    pub log: Log,
+    /// What request handlers read.
+    pub settings: Settings,
+    /// What is odd about the configuration without being wrong; to be logged once there is a log.
+    pub warnings: Vec<String>,
+}
+
+/// `--initial-cluster-state`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClusterState {
+    /// A new cluster.
+    #[default]
+    New,
+    /// A member that joins.
+    Existing,
+}
+
+/// What connections may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// `--grpc-keepalive-interval`; `None` never pings.
+    pub keepalive_interval: Option<Duration>,
+    /// `--grpc-keepalive-timeout`.
+    pub keepalive_timeout: Duration,
+    /// `--max-concurrent-streams`.
+    pub max_concurrent_streams: u32,
+    /// `--socket-reuse-port`.
+    pub reuse_port: bool,
+    /// Largest gRPC message that is read: `--max-request-bytes` and etcd's allowance of 512 KiB.
+    pub max_message_bytes: usize,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            keepalive_interval: Some(Duration::from_secs(2 * 60 * 60)),
+            keepalive_timeout: Duration::from_secs(20),
+            max_concurrent_streams: u32::MAX,
+            reuse_port: false,
+            max_message_bytes: 2 << 20,
+        }
+    }
+}
+
+/// Where and how to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `--log-level`.
+    pub level: LogLevel,
+    /// `--log-outputs`.
+    pub outputs: Vec<LogOutput>,
+    /// `--log-format`; `None` is readable on a terminal and JSON elsewhere.
+    pub format: Option<LogFormat>,
+    /// `--enable-log-rotation` with its settings.
+    pub rotation: Option<Rotation>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: LogLevel::Info,
+            outputs: vec![LogOutput::Stderr],
+            format: None,
+            rotation: None,
+        }
+    }
+}
+
+/// `--log-level`. etcd's `panic` and `fatal` show errors: nothing of ours is logged above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+}
+
+/// One target of `--log-outputs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LogOutput {
+    Stderr,
+    Stdout,
+    File(PathBuf),
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LogFormat {
+    Json,
+    Console,
+}
+
+/// `--log-rotation-config-json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Rotation {
+    /// Megabytes after which a file is put aside.
+    #[serde(rename = "maxsize")]
+    pub max_size_mib: u64,
+    /// Days after which a file put aside is deleted; 0 keeps it.
+    #[serde(rename = "maxage")]
+    pub max_age_days: u64,
+    /// Number of files put aside that are kept; 0 keeps all.
+    #[serde(rename = "maxbackups")]
+    pub max_backups: usize,
+    /// Whether names carry local time (UTC otherwise).
+    #[serde(rename = "localtime")]
+    pub local_time: bool,
+    /// Whether files put aside are compressed.
+    pub compress: bool,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            max_size_mib: 100,
+            max_age_days: 0,
+            max_backups: 0,
+            local_time: false,
+            compress: false,
+        }
+    }
+}
 
 /// The settings that request handlers read.
 #[derive(Clone, Debug)]

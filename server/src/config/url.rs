@@ -1,0 +1,232 @@
+//! URLs of members as etcd takes them: `http://host:port`, `unix://socket`, no path, no domain
+//! names where something is bound.
+
+use std::{fmt, str::FromStr};
+
+/// A URL that a member listens on or is reached at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Url {
+    text: String,
+    address: Address,
+    tls: bool,
+}
+
+/// Where a URL points to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// Host (without brackets) and port.
+    Tcp(String, u16),
+    /// File of a Unix socket.
+    Unix(String),
+}
+
+/// Why a text is not such a URL, in etcd's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// No URL in a list.
+    #[error("no valid URLs given")]
+    None,
+    /// Nothing before the colon.
+    #[error("parse \"{0}\": missing protocol scheme")]
+    NoScheme(String),
+    /// Neither of the four schemes.
+    #[error("URL scheme must be http, https, unix, or unixs: {0}")]
+    Scheme(String),
+    /// Port missing.
+    #[error("URL address does not have the form \"host:port\": {0}")]
+    HostPort(String),
+    /// Port not a number.
+    #[error("parse \"{url}\": invalid port \":{port}\" after host")]
+    Port {
+        /// The whole text.
+        url: String,
+        /// What stands for the port.
+        port: String,
+    },
+    /// More than an address.
+    #[error("URL must not contain a path: {0}")]
+    Path(String),
+    /// A name where an address is needed.
+    #[error("expected IP in URL for binding ({0})")]
+    Bind(String),
+}
+
+impl Url {
+    /// Where it points to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Whether it asks for TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// A comma-separated list, in the order given.
+    pub fn list(text: &str) -> Result<Vec<Url>, UrlError> {
+        let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
+        let urls = urls
+            .map(str::parse)
+            .collect::<Result<Vec<Url>, UrlError>>()?;
+        if urls.is_empty() {
+            Err(UrlError::None)
+        } else {
+            Ok(urls)
+        }
+    }
+
+    /// Refuses host names other than `localhost`, as a bind address must not depend on DNS.
+    pub fn bindable(&self) -> Result<(), UrlError> {
+        match &self.address {
+            Address::Unix(_) => Ok(()),
+            Address::Tcp(host, _) if host == "localhost" => Ok(()),
+            Address::Tcp(host, _) => match host.parse::<std::net::IpAddr>() {
+                Ok(_) => Ok(()),
+                Err(_) => Err(UrlError::Bind(self.text.clone())),
+            },
+        }
+    }
+
+    /// The same place, whether `localhost` is written as a name or as a number.
+    pub fn same_place(&self, other: &Url) -> bool {
+        fn host(address: &Address) -> (&str, u16) {
+            match address {
+                Address::Tcp(host, port) if host == "localhost" => ("127.0.0.1", *port),
+                Address::Tcp(host, port) => (host, *port),
+                Address::Unix(path) => (path, 0),
+            }
+        }
+        self.tls == other.tls && host(&self.address) == host(&other.address)
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let text = text.trim();
+        let owned = || text.to_owned();
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Err(UrlError::Scheme(owned()));
+        };
+        if scheme.is_empty() {
+            return Err(UrlError::NoScheme(owned()));
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        let tls = matches!(scheme.as_str(), "https" | "unixs");
+        let rest = rest.strip_prefix("//").unwrap_or_default();
+        let address = match scheme.as_str() {
+            "http" | "https" => {
+                let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+                let address = tcp(text, authority)?;
+                if !path.is_empty() {
+                    return Err(UrlError::Path(owned()));
+                }
+                address
+            }
+            "unix" | "unixs" => Address::Unix(rest.to_owned()),
+            _ => return Err(UrlError::Scheme(owned())),
+        };
+        Ok(Self {
+            text: owned(),
+            address,
+            tls,
+        })
+    }
+}
+
+fn tcp(url: &str, authority: &str) -> Result<Address, UrlError> {
+    let bad = || UrlError::HostPort(url.to_owned());
+    let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;
+    let host = match host.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']').ok_or_else(bad)?,
+        None if host.contains(':') => return Err(bad()),
+        None => host,
+    };
+    let port = match port.parse() {
+        Ok(port) => port,
+        Err(_) if port.is_empty() => return Err(bad()),
+        Err(_) => {
+            return Err(UrlError::Port {
+                url: url.to_owned(),
+                port: port.to_owned(),
+            });
+        }
+    };
+    Ok(Address::Tcp(host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Address {
+        text.parse::<Url>().unwrap().address().clone()
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(
+            parsed("http://127.0.0.1:2379"),
+            Address::Tcp("127.0.0.1".into(), 2379)
+        );
+        assert_eq!(parsed(" http://[::1]:1 "), Address::Tcp("::1".into(), 1));
+        assert_eq!(
+            parsed("unix://localhost:2379"),
+            Address::Unix("localhost:2379".into())
+        );
+        assert_eq!(
+            parsed("unix:///run/w.sock"),
+            Address::Unix("/run/w.sock".into())
+        );
+        assert!("https://a:1".parse::<Url>().unwrap().is_tls());
+    }
+
+    #[test]
+    fn refusals_in_etcds_words() {
+        let error = |text: &str| text.parse::<Url>().unwrap_err().to_string();
+        assert_eq!(
+            error("foo"),
+            "URL scheme must be http, https, unix, or unixs: foo"
+        );
+        assert_eq!(error(":"), "parse \":\": missing protocol scheme");
+        assert_eq!(
+            error("http://bogus"),
+            "URL address does not have the form \"host:port\": http://bogus"
+        );
+        assert_eq!(
+            error("http://a:1/path"),
+            "URL must not contain a path: http://a:1/path"
+        );
+        assert_eq!(
+            error("http://::1:1"),
+            "URL address does not have the form \"host:port\": http://::1:1"
+        );
+        assert_eq!(
+            Url::list(" , ").unwrap_err().to_string(),
+            "no valid URLs given"
+        );
+        let named = "http://example.org:1".parse::<Url>().unwrap();
+        assert_eq!(
+            named.bindable().unwrap_err().to_string(),
+            "expected IP in URL for binding (http://example.org:1)"
+        );
+    }
+
+    #[test]
+    fn localhost_is_its_number() {
+        let [a, b, c] = [
+            "http://localhost:1",
+            "http://127.0.0.1:1",
+            "http://127.0.0.1:2",
+        ]
+        .map(|url| url.parse::<Url>().unwrap());
+        assert!(a.same_place(&b) && !a.same_place(&c));
+    }
+}

@@ -1,0 +1,268 @@
+//! The gRPC methods that are counted, as etcd's `grpc_server_*` series label them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, OnceLock},
+};
+
+use prometheus::{IntCounter, IntCounterVec};
+
+use super::register::Register;
+
+/// Kind of a gRPC method, as the label `grpc_type` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallType {
+    /// One message each way.
+    Unary,
+    /// One message in, many out.
+    ServerStream,
+    /// Many both ways.
+    BidiStream,
+}
+
+impl CallType {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Unary => "unary",
+            Self::ServerStream => "server_stream",
+            Self::BidiStream => "bidi_stream",
+        }
+    }
+}
+
+use CallType::{BidiStream, ServerStream, Unary};
+
+/// Every service of the v3 surface with its methods.
+const SERVICES: &[(&str, &[(&str, CallType)])] = &[
+    (
+        "etcdserverpb.KV",
+        &[
+            ("Range", Unary),
+            ("RangeStream", ServerStream),
+            ("Put", Unary),
+            ("DeleteRange", Unary),
+            ("Txn", Unary),
+            ("Compact", Unary),
+        ],
+    ),
+    ("etcdserverpb.Watch", &[("Watch", BidiStream)]),
+    (
+        "etcdserverpb.Lease",
+        &[
+            ("LeaseGrant", Unary),
+            ("LeaseRevoke", Unary),
+            ("LeaseKeepAlive", BidiStream),
+            ("LeaseTimeToLive", Unary),
+            ("LeaseLeases", Unary),
+        ],
+    ),
+    (
+        "etcdserverpb.Cluster",
+        &[
+            ("MemberAdd", Unary),
+            ("MemberRemove", Unary),
+            ("MemberUpdate", Unary),
+            ("MemberList", Unary),
+            ("MemberPromote", Unary),
+        ],
+    ),
+    (
+        "etcdserverpb.Maintenance",
+        &[
+            ("Alarm", Unary),
+            ("Status", Unary),
+            ("Defragment", Unary),
+            ("Hash", Unary),
+            ("HashKV", Unary),
+            ("Snapshot", ServerStream),
+            ("MoveLeader", Unary),
+            ("Downgrade", Unary),
+        ],
+    ),
+    (
+        "etcdserverpb.Auth",
+        &[
+            ("AuthEnable", Unary),
+            ("AuthDisable", Unary),
+            ("AuthStatus", Unary),
+            ("Authenticate", Unary),
+            ("UserAdd", Unary),
+            ("UserGet", Unary),
+            ("UserList", Unary),
+            ("UserDelete", Unary),
+            ("UserChangePassword", Unary),
+            ("UserGrantRole", Unary),
+            ("UserRevokeRole", Unary),
+            ("RoleAdd", Unary),
+            ("RoleGet", Unary),
+            ("RoleList", Unary),
+            ("RoleDelete", Unary),
+            ("RoleGrantPermission", Unary),
+            ("RoleRevokePermission", Unary),
+        ],
+    ),
+    ("v3lockpb.Lock", &[("Lock", Unary), ("Unlock", Unary)]),
+    (
+        "v3electionpb.Election",
+        &[
+            ("Campaign", Unary),
+            ("Proclaim", Unary),
+            ("Leader", Unary),
+            ("Observe", ServerStream),
+            ("Resign", Unary),
+        ],
+    ),
+    (
+        "grpc.health.v1.Health",
+        &[("Check", Unary), ("Watch", ServerStream)],
+    ),
+    (
+        "grpc.reflection.v1.ServerReflection",
+        &[("ServerReflectionInfo", BidiStream)],
+    ),
+    (
+        "grpc.reflection.v1alpha.ServerReflection",
+        &[("ServerReflectionInfo", BidiStream)],
+    ),
+];
+
+/// Names of the gRPC codes 0 to 16 as the label `grpc_code` has them.
+const CODES: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+/// The handles of one method.
+#[derive(Debug)]
+pub struct Call {
+    /// What kind of method it is.
+    pub call_type: CallType,
+    /// Calls begun.
+    pub started: IntCounter,
+    /// Messages that came in.
+    pub received: IntCounter,
+    /// Messages that went out.
+    pub sent: IntCounter,
+    handled: [OnceLock<IntCounter>; CODES.len()],
+    handled_by_code: IntCounterVec,
+    service: &'static str,
+    method: &'static str,
+}
+
+impl Call {
+    /// The call ended with this gRPC code.
+    pub fn handled(&self, code: i32) {
+        let code = usize::try_from(code)
+            .ok()
+            .filter(|code| *code < CODES.len())
+            .unwrap_or(2);
+        self.handled[code]
+            .get_or_init(|| {
+                self.handled_by_code.with_label_values(&[
+                    CODES[code],
+                    self.method,
+                    self.service,
+                    self.call_type.label(),
+                ])
+            })
+            .inc();
+    }
+}
+
+/// All counted methods by request path.
+pub(super) struct Calls {
+    by_path: HashMap<String, Arc<Call>>,
+    services: HashSet<&'static str>,
+}
+
+impl Calls {
+    pub(super) fn new(on: &mut Register) -> Self {
+        let labels = ["grpc_method", "grpc_service", "grpc_type"];
+        let started = on.counters("grpc_server_started_total", "Calls begun.", &labels);
+        let received = on.counters(
+            "grpc_server_msg_received_total",
+            "Messages received in calls.",
+            &labels,
+        );
+        let sent = on.counters(
+            "grpc_server_msg_sent_total",
+            "Messages sent in calls.",
+            &labels,
+        );
+        let handled_by_code = on.counters(
+            "grpc_server_handled_total",
+            "Calls ended, by code.",
+            &["grpc_code", "grpc_method", "grpc_service", "grpc_type"],
+        );
+        let mut by_path = HashMap::new();
+        for &(service, methods) in SERVICES {
+            for &(method, call_type) in methods {
+                let values = [method, service, call_type.label()];
+                let call = Call {
+                    call_type,
+                    started: started.with_label_values(&values),
+                    received: received.with_label_values(&values),
+                    sent: sent.with_label_values(&values),
+                    handled: Default::default(),
+                    handled_by_code: handled_by_code.clone(),
+                    service,
+                    method,
+                };
+                by_path.insert(format!("/{service}/{method}"), Arc::new(call));
+            }
+        }
+        Self {
+            by_path,
+            services: SERVICES.iter().map(|(service, _)| *service).collect(),
+        }
+    }
+
+    pub(super) fn get(&self, path: &str) -> Option<&Arc<Call>> {
+        self.by_path.get(path)
+    }
+
+    pub(super) fn knows_service(&self, service: &str) -> bool {
+        self.services.contains(service)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_code_counts_as_unknown() {
+        let mut on = Register::new();
+        let calls = Calls::new(&mut on);
+        let put = calls
+            .get("/etcdserverpb.KV/Put")
+            .expect("Put is in the table");
+        put.handled(99);
+        put.handled(0);
+        let count = |code| {
+            put.handled_by_code
+                .with_label_values(&[code, "Put", "etcdserverpb.KV", "unary"])
+                .get()
+        };
+        assert_eq!(
+            (count("Unknown"), count("OK"), count("Internal")),
+            (1, 1, 0)
+        );
+        assert!(calls.get("/etcdserverpb.KV/Nonsense").is_none());
+    }
+}

@@ -1,0 +1,424 @@
+//! The only room that names a metric: etcd's names and types, on an own registry, handed down.
+//!
+//! Counters that requests touch are resolved once, at start; what the node or a view knows anyway
+//! ([`Facts`]) is copied when somebody asks. A series exists only if something feeds it.
+
+mod calls;
+mod names;
+mod register;
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use prometheus::{
+    Encoder as _, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
+};
+use witan_replica::machine::{Outcome, Reply, kv, tree};
+
+pub use calls::{Call, CallType};
+use register::Register;
+
+/// The content type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All series of this process. Clones share.
+#[derive(Clone)]
+pub struct Metrics(Arc<Series>);
+
+/// The series that other rooms feed.
+pub struct Series {
+    registry: Registry,
+    calls: calls::Calls,
+    http: [HttpSeries; HttpMethod::ALL.len()],
+    http_failed: IntCounterVec,
+    tree_writes: [(tree::Action, IntCounter); 6],
+    told: Told,
+
+    /// Bytes of gRPC messages from clients.
+    pub grpc_received_bytes: IntCounter,
+    /// Bytes of gRPC messages to clients.
+    pub grpc_sent_bytes: IntCounter,
+
+    /// Changes of leader that this member saw, the first one included.
+    pub leader_changes: IntCounter,
+    /// Proposals that waited for their answer at the last look.
+    pub proposals_pending: IntGauge,
+    /// Proposals that got no answer.
+    pub proposals_failed: IntCounter,
+    /// Turns that took longer to apply than `--warning-apply-duration`.
+    pub slow_apply: IntCounter,
+    /// Linearizable reads that timed out.
+    pub slow_read_indexes: IntCounter,
+    /// Linearizable reads that were refused or lost.
+    pub read_indexes_failed: IntCounter,
+    /// Health questions answered with yes.
+    pub health_success: IntCounter,
+    /// Health questions answered with no.
+    pub health_failures: IntCounter,
+
+    /// Seconds of each durable append to the raft log.
+    pub wal_fsync: Histogram,
+    /// Bytes handed to the raft log.
+    pub wal_write_bytes: IntGauge,
+    /// Seconds of each checkpoint that became durable.
+    pub backend_commit: Histogram,
+
+    /// v3 ranges served, also those inside transactions.
+    pub kv_ranges: IntCounter,
+    /// v3 puts applied.
+    pub kv_puts: IntCounter,
+    /// v3 deletions applied.
+    pub kv_deletes: IntCounter,
+    /// v3 transactions applied with more than one operation.
+    pub kv_txns: IntCounter,
+    /// v3 bytes put (keys and values).
+    pub kv_put_bytes: IntGauge,
+
+    /// v2 reads of one node or directory.
+    pub tree_gets: IntCounter,
+    /// v2 recursive reads.
+    pub tree_gets_recursive: IntCounter,
+    /// v2 nodes whose time to live ended.
+    pub tree_expires: IntCounter,
+    /// v2 watches asked for.
+    pub tree_watch_requests: IntCounter,
+    /// v2 watchers waiting now.
+    pub tree_watchers: IntGauge,
+}
+
+/// Series that are set from [`Facts`] when somebody asks.
+struct Told {
+    has_leader: IntGauge,
+    is_leader: IntGauge,
+    is_learner: IntGauge,
+    committed: IntGauge,
+    applied: IntGauge,
+    quota_bytes: IntGauge,
+    id: IntGaugeVec,
+    version: IntGaugeVec,
+    cluster_version: IntGaugeVec,
+    db_size: IntGauge,
+    db_size_debugging: IntGauge,
+    db_size_in_use: IntGauge,
+    keys: IntGauge,
+    revision: IntGauge,
+    compacted: IntGauge,
+    fd_used: IntGauge,
+    fd_limit: IntGauge,
+    /// Series that etcd kept under their old `etcd_debugging_` names, with where they come from.
+    twins: Vec<(IntCounter, IntCounter)>,
+}
+
+struct HttpSeries {
+    received: IntCounter,
+    duration: Histogram,
+}
+
+/// The method label of the v2 series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// GET.
+    Get,
+    /// GET with `quorum=true`, which goes through consensus.
+    QuorumGet,
+    /// HEAD.
+    Head,
+    /// PUT.
+    Put,
+    /// POST.
+    Post,
+    /// DELETE.
+    Delete,
+}
+
+impl HttpMethod {
+    const ALL: [Self; 6] = [
+        Self::Get,
+        Self::QuorumGet,
+        Self::Head,
+        Self::Put,
+        Self::Post,
+        Self::Delete,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::QuorumGet => "QGET",
+            Self::Head => "HEAD",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// What the node and a view know at the moment of asking.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Own member id.
+    pub member_id: u64,
+    /// Whether a leader is known.
+    pub has_leader: bool,
+    /// Whether it is this member.
+    pub is_leader: bool,
+    /// Whether this member does not vote.
+    pub is_learner: bool,
+    /// Commit index.
+    pub committed: u64,
+    /// Applied index.
+    pub applied: u64,
+    /// `MAJOR.MINOR.0` as decided by the cluster, empty before that.
+    pub cluster_version: String,
+    /// Version of the API that is served.
+    pub server_version: &'static str,
+    /// Quota in bytes, `None` for unlimited.
+    pub quota_bytes: Option<u64>,
+    /// v3 revision.
+    pub revision: i64,
+    /// v3 compacted revision, -1 for never.
+    pub compacted: i64,
+    /// Live v3 keys.
+    pub keys: usize,
+    /// v3 size.
+    pub size_bytes: u64,
+    /// v3 size of what is live.
+    pub size_in_use_bytes: u64,
+}
+
+impl Metrics {
+    /// Registers all series on a registry of their own.
+    pub fn new() -> Self {
+        let mut on = Register::new();
+        let series = names::series(&mut on);
+        Self(Arc::new(Series {
+            registry: on.registry,
+            ..series
+        }))
+    }
+
+    /// Counts what an applied entry did; the node calls it for each one.
+    pub fn applied(&self, outcome: &Outcome) {
+        match &outcome.reply {
+            Reply::Kv(Ok(reply)) => self.kv_applied(reply),
+            Reply::Tree(Ok(tree::Reply::Event(event))) => {
+                if let Some((_, writes)) = self.tree_writes.iter().find(|(a, _)| *a == event.action)
+                {
+                    writes.inc();
+                }
+            }
+            Reply::Tree(Ok(tree::Reply::Expired(nodes))) => self.tree_expires.inc_by(*nodes as u64),
+            Reply::Kv(Err(_)) | Reply::Tree(Err(_)) => {}
+            Reply::Published | Reply::ClusterVersionSet | Reply::Nothing => {}
+        }
+    }
+
+    fn kv_applied(&self, reply: &kv::Reply) {
+        let mut sum = [0; 3];
+        tally(reply, &mut sum);
+        let [ranges, puts, deletes] = sum;
+        for (series, by) in [
+            (&self.kv_ranges, ranges),
+            (&self.kv_puts, puts),
+            (&self.kv_deletes, deletes),
+        ] {
+            if by > 0 {
+                series.inc_by(by);
+            }
+        }
+        if ranges + puts + deletes > 1 {
+            self.kv_txns.inc();
+        }
+    }
+
+    /// The handles of one gRPC method, if it is one of those that etcd has.
+    pub fn call(&self, path: &str) -> Option<&Arc<Call>> {
+        self.calls.get(path)
+    }
+
+    /// Whether any method of this gRPC service is known.
+    pub fn knows_service(&self, service: &str) -> bool {
+        self.calls.knows_service(service)
+    }
+
+    /// A v2 request was read and understood.
+    pub fn http_received(&self, method: HttpMethod) {
+        self.http[method as usize].received.inc();
+    }
+
+    /// A v2 request other than a watch was answered.
+    pub fn http_done(&self, method: HttpMethod, status: u16, took: Duration) {
+        if status < 400 {
+            self.http[method as usize]
+                .duration
+                .observe(took.as_secs_f64());
+        } else {
+            self.http_failed
+                .with_label_values(&[method.label(), status.to_string().as_str()])
+                .inc();
+        }
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self, facts: &Facts) -> String {
+        self.told.tell(facts);
+        let mut text = Vec::with_capacity(32 << 10);
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "failed to encode metrics");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+/// Adds up the ranges, puts and deletions of a reply and of those inside it.
+fn tally(reply: &kv::Reply, sum: &mut [u64; 3]) {
+    match reply {
+        kv::Reply::Range(_) => sum[0] += 1,
+        kv::Reply::Put { .. } => sum[1] += 1,
+        kv::Reply::Delete { .. } => sum[2] += 1,
+        kv::Reply::Txn { replies, .. } => replies.iter().for_each(|(reply, _)| tally(reply, sum)),
+        kv::Reply::Compact => {}
+    }
+}
+
+impl Told {
+    fn tell(&self, facts: &Facts) {
+        self.has_leader.set(facts.has_leader.into());
+        self.is_leader.set(facts.is_leader.into());
+        self.is_learner.set(facts.is_learner.into());
+        self.committed.set(gauge(facts.committed));
+        self.applied.set(gauge(facts.applied));
+        self.quota_bytes.set(facts.quota_bytes.map_or(0, gauge));
+        self.id
+            .with_label_values(&[format!("{:x}", facts.member_id).as_str()])
+            .set(1);
+        self.version
+            .with_label_values(&[facts.server_version])
+            .set(1);
+        self.cluster_version.reset();
+        if let Some((major_minor, _)) = facts.cluster_version.rsplit_once('.') {
+            self.cluster_version
+                .with_label_values(&[major_minor])
+                .set(1);
+        }
+        self.db_size.set(gauge(facts.size_bytes));
+        self.db_size_debugging.set(gauge(facts.size_bytes));
+        self.db_size_in_use.set(gauge(facts.size_in_use_bytes));
+        self.keys.set(gauge(facts.keys as u64));
+        self.revision.set(facts.revision);
+        self.compacted.set(facts.compacted);
+        let (used, limit) = file_descriptors();
+        self.fd_used.set(gauge(used));
+        self.fd_limit.set(gauge(limit));
+        for (source, twin) in &self.twins {
+            twin.inc_by(source.get().saturating_sub(twin.get()));
+        }
+    }
+}
+
+/// Gauges are signed; nothing we count comes near the difference.
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// File descriptors in use, and how many this process may have.
+pub fn file_descriptors() -> (u64, u64) {
+    let used = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+    (used, rlimit::Resource::NOFILE.get_soft().unwrap_or(0))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deref for Metrics {
+    type Target = Series;
+
+    fn deref(&self) -> &Series {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_what_was_told_and_counted() {
+        let metrics = Metrics::new();
+        metrics.http_received(HttpMethod::QuorumGet);
+        metrics.http_done(HttpMethod::Put, 412, Duration::from_millis(1));
+        metrics.http_done(HttpMethod::Put, 201, Duration::from_micros(600));
+        metrics.applied(&Outcome {
+            reply: Reply::Kv(Ok(kv::Reply::Put { prev_kv: None })),
+            revision: 2,
+        });
+        let facts = Facts {
+            member_id: 0x8e9e_05c5_2164_694d,
+            has_leader: true,
+            cluster_version: "3.6.0".into(),
+            server_version: "3.6.16",
+            revision: 7,
+            ..Facts::default()
+        };
+        let text = metrics.render(&facts);
+        for line in [
+            r#"etcd_http_received_total{method="QGET"} 1"#,
+            r#"etcd_http_failed_total{code="412",method="PUT"} 1"#,
+            r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.0005"} 0"#,
+            r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.001"} 1"#,
+            r#"etcd_server_id{server_id="8e9e05c52164694d"} 1"#,
+            r#"etcd_server_version{server_version="3.6.16"} 1"#,
+            r#"etcd_cluster_version{cluster_version="3.6"} 1"#,
+            r#"grpc_server_started_total{grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary"} 0"#,
+            "etcd_server_has_leader 1",
+            "etcd_mvcc_put_total 1",
+            "etcd_debugging_mvcc_put_total 1",
+            "etcd_debugging_mvcc_current_revision 7",
+        ] {
+            assert!(
+                text.lines().any(|l| l == line),
+                "no line {line:?} in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_scrape_counts_a_twin_only_once() {
+        let metrics = Metrics::new();
+        metrics.kv_ranges.inc();
+        metrics.render(&Facts::default());
+        let text = metrics.render(&Facts::default());
+        assert!(
+            text.contains("\netcd_debugging_mvcc_range_total 1\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_transaction_counts_its_parts() {
+        let metrics = Metrics::new();
+        let put = || (kv::Reply::Put { prev_kv: None }, 2);
+        let inner = kv::Reply::Txn {
+            succeeded: true,
+            replies: vec![put()],
+        };
+        let reply = kv::Reply::Txn {
+            succeeded: true,
+            replies: vec![put(), (inner, 2)],
+        };
+        metrics.applied(&Outcome {
+            reply: Reply::Kv(Ok(reply)),
+            revision: 2,
+        });
+        assert_eq!((metrics.kv_puts.get(), metrics.kv_txns.get()), (2, 1));
+    }
+}

@@ -1,0 +1,73 @@
+//! Makes series and registers them. Names are constants of this room, so failing is a bug here.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector, exponential_buckets, process_collector::ProcessCollector,
+};
+
+const VALID: &str = "metric names are valid constants and each is registered once";
+
+/// The registry while it is being filled.
+pub(super) struct Register {
+    pub(super) registry: Registry,
+}
+
+impl Register {
+    pub(super) fn new() -> Self {
+        let registry = Registry::new();
+        registry
+            .register(Box::new(ProcessCollector::for_self()))
+            .expect(VALID);
+        Self { registry }
+    }
+
+    fn put<C: Collector + Clone + 'static>(&mut self, series: prometheus::Result<C>) -> C {
+        let series = series.expect(VALID);
+        self.registry
+            .register(Box::new(series.clone()))
+            .expect(VALID);
+        series
+    }
+
+    pub(super) fn counter(&mut self, name: &str, help: &str) -> IntCounter {
+        self.put(IntCounter::new(name, help))
+    }
+
+    pub(super) fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.put(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    pub(super) fn gauge(&mut self, name: &str, help: &str) -> IntGauge {
+        self.put(IntGauge::new(name, help))
+    }
+
+    pub(super) fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.put(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// Buckets double from `first`, `count` of them.
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        first: f64,
+        count: usize,
+    ) -> Histogram {
+        self.put(Histogram::with_opts(options(name, help, (first, count))))
+    }
+
+    pub(super) fn histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        buckets: (f64, usize),
+        labels: &[&str],
+    ) -> HistogramVec {
+        self.put(HistogramVec::new(options(name, help, buckets), labels))
+    }
+}
+
+fn options(name: &str, help: &str, (first, count): (f64, usize)) -> HistogramOpts {
+    HistogramOpts::new(name, help)
+        .buckets(exponential_buckets(first, 2.0, count).expect("a positive start and count"))
+}
