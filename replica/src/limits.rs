@@ -38,3 +38,6 @@ pub const TREE_HISTORY_EVENTS: usize = 1000;
 
 /// Ticks between two looks of the leader at v2 expirations (etcd: 500 ms at 100 ms a tick).
 pub const EXPIRE_TICKS: u64 = 5;
+
+/// Waiting v2 watchers of one member; more are refused (a long poll each, so more than its sockets).
+pub const WATCHERS_MAX: usize = 65_536;

@@ -1,1 +1,182 @@
-//! Who is to be woken when something changes; no events and no queues (I7).
+//! Whom to wake: the watchers of v2 paths and, for an event, which of them may want to see it.
+//!
+//! No queues and no events live here. A woken watcher reads the history of a view from its own
+//! cursor ([`crate::machine::tree::Tree::next_event`]), which alone decides what it sees: a wake-up
+//! too many costs a look, one too few never happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::{
+    limits::WATCHERS_MAX,
+    machine::tree::{Event, Watch},
+};
+
+/// Names one registered watcher; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WatcherId(u64);
+
+/// `limits::WATCHERS_MAX` are registered already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many watchers")]
+pub struct TooManyWatchers;
+
+/// The registered watchers by what they watch.
+#[derive(Debug, Default)]
+pub struct Hub {
+    last: u64,
+    watched: BTreeMap<WatcherId, (Bytes, bool)>,
+    /// Apart, so that an event costs nothing for the watchers of its ancestors' own nodes.
+    exact: BTreeMap<Bytes, BTreeSet<WatcherId>>,
+    recursive: BTreeMap<Bytes, BTreeSet<WatcherId>>,
+}
+
+impl Hub {
+    /// Enters a watcher; it is woken from the next event on.
+    pub fn register(&mut self, watch: &Watch) -> Result<WatcherId, TooManyWatchers> {
+        if self.watched.len() >= WATCHERS_MAX {
+            return Err(TooManyWatchers);
+        }
+        self.last += 1;
+        let id = WatcherId(self.last);
+        let path = Bytes::copy_from_slice(&watch.path);
+        self.side(watch.recursive)
+            .entry(path.clone())
+            .or_default()
+            .insert(id);
+        self.watched.insert(id, (path, watch.recursive));
+        Ok(id)
+    }
+
+    /// Forgets a watcher; unknown ids are ignored.
+    pub fn unregister(&mut self, id: WatcherId) {
+        let Some((path, recursive)) = self.watched.remove(&id) else {
+            return;
+        };
+        let side = self.side(recursive);
+        if let Some(ids) = side.get_mut(&path) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                side.remove(&path);
+            }
+        }
+    }
+
+    /// How many are registered.
+    pub fn len(&self) -> usize {
+        self.watched.len()
+    }
+
+    /// Whether nobody is registered.
+    pub fn is_empty(&self) -> bool {
+        self.watched.is_empty()
+    }
+
+    /// Everybody: after a snapshot was installed, or when the history does not hold all that
+    /// happened since the last wake-up.
+    pub fn everybody(&self) -> impl Iterator<Item = WatcherId> {
+        self.watched.keys().copied()
+    }
+
+    /// Those whom `event` may concern, each once: watchers of its node, recursive watchers of the
+    /// directories above, and, if it removed a directory, watchers of anything below.
+    pub fn touched(&self, event: &Event) -> Vec<WatcherId> {
+        let mut woken = Vec::new();
+        if event.refresh {
+            return woken;
+        }
+        let path = &event.node.path;
+        woken.extend(self.exact.get(path).into_iter().flatten());
+        for dir in upwards(path) {
+            woken.extend(self.recursive.get(dir).into_iter().flatten());
+        }
+        if event.node.dir {
+            // `0` follows `/`: the range holds exactly the paths below.
+            let (first, end) = ([path, &b"/"[..]].concat(), [path, &b"0"[..]].concat());
+            for side in [&self.exact, &self.recursive] {
+                let below = side.range(Bytes::from(first.clone())..Bytes::from(end.clone()));
+                woken.extend(below.flat_map(|(_, ids)| ids));
+            }
+        }
+        woken
+    }
+
+    fn side(&mut self, recursive: bool) -> &mut BTreeMap<Bytes, BTreeSet<WatcherId>> {
+        if recursive {
+            &mut self.recursive
+        } else {
+            &mut self.exact
+        }
+    }
+}
+
+/// The path itself and every directory above it, the root last.
+fn upwards(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = (1..path.len()).rev().filter(|end| path[*end] == b'/');
+    std::iter::once(path)
+        .chain(ends.map(|end| &path[..end]))
+        .chain(std::iter::once(&b"/"[..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::tree::{Action, Node};
+
+    fn watch(path: &'static str, recursive: bool) -> Watch {
+        Watch {
+            path: Bytes::from_static(path.as_bytes()),
+            recursive,
+            registered: 0,
+        }
+    }
+
+    fn event(action: Action, path: &'static str, dir: bool) -> Event {
+        let node = Node {
+            path: Bytes::from_static(path.as_bytes()),
+            dir,
+            ..Node::default()
+        };
+        Event {
+            action,
+            node,
+            prev: None,
+            index: 1,
+            refresh: false,
+        }
+    }
+
+    #[test]
+    fn wakes_node_recursive_ancestors_and_what_a_removed_directory_held() {
+        let mut hub = Hub::default();
+        let mut enter = |path, recursive| hub.register(&watch(path, recursive)).unwrap();
+        let root = enter("/", true);
+        let above = enter("/a", true);
+        let above_exact = enter("/a", false);
+        let exact = enter("/a/b", false);
+        let below = enter("/a/b/c", false);
+        let deep = enter("/a/b/c/d", true);
+        let beside = enter("/a/b!", true);
+        let set = hub.touched(&event(Action::Set, "/a/b", false));
+        assert_eq!(set, [exact, above, root]);
+        let gone = hub.touched(&event(Action::Delete, "/a/b", true));
+        assert_eq!(gone, [exact, above, root, below, deep]);
+        assert!(!gone.contains(&above_exact) && !gone.contains(&beside));
+        hub.unregister(exact);
+        hub.unregister(root);
+        hub.unregister(root);
+        assert_eq!(hub.touched(&event(Action::Set, "/a/b", false)), [above]);
+        assert_eq!(hub.len(), 5);
+        assert_eq!(hub.everybody().count(), 5);
+    }
+
+    #[test]
+    fn refuses_above_the_limit() {
+        let mut hub = Hub::default();
+        for _ in 0..WATCHERS_MAX {
+            hub.register(&watch("/same", false)).unwrap();
+        }
+        assert_eq!(hub.register(&watch("/same", false)), Err(TooManyWatchers));
+    }
+}

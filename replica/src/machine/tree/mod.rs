@@ -3,13 +3,27 @@
 //!
 //! A verb owns its file: `set`, `create`, `update`, `swap`, `delete`, `in_order`, `expire`.
 
+mod counts;
+mod create;
+mod delete;
+mod digest;
+mod expire;
+mod history;
+mod in_order;
+mod inode;
+mod place;
 mod request;
+mod set;
+mod shared;
+mod show;
+mod swap;
+mod ttl;
+mod update;
 
+pub use counts::Counts;
 pub use request::{Command, Create, Delete, DeleteIf, Expire, Set, Swap, Update, Verb};
 
 use bytes::Bytes;
-
-use super::record::{Change, Corrupt};
 
 /// The action names of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,25 +118,6 @@ pub enum ErrorKind {
     HistoryCleared,
 }
 
-/// Success and failure counts since the store began (`/v2/stats/store`), writes only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Counts {
-    pub sets_success: u64,
-    pub sets_fail: u64,
-    pub delete_success: u64,
-    pub delete_fail: u64,
-    pub update_success: u64,
-    pub update_fail: u64,
-    pub create_success: u64,
-    pub create_fail: u64,
-    pub compare_and_swap_success: u64,
-    pub compare_and_swap_fail: u64,
-    pub compare_and_delete_success: u64,
-    pub compare_and_delete_fail: u64,
-    pub expire_count: u64,
-}
-
 /// What a watcher wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
@@ -138,34 +133,40 @@ pub struct Watch {
 /// The v2 state. Cloning is O(1).
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
+    /// Index of the last change.
     index: u64,
+    root: inode::Link,
+    deadlines: ttl::Deadlines,
+    history: history::History,
+    counts: Counts,
+    /// A record said what `index` and `counts` are (only while loading).
+    described: bool,
 }
 
 impl Tree {
     /// Executes one committed command at the proposer's time `now_ns` (I2, I9).
-    pub fn apply(&mut self, _command: &Command, _now_ns: i64) -> Result<Reply, Error> {
-        Ok(Reply::Expired(0))
+    pub fn apply(&mut self, command: &Command, now_ns: i64) -> Result<Reply, Error> {
+        let Some(verb) = &command.verb else {
+            return Ok(Reply::Expired(0));
+        };
+        let done = match verb {
+            Verb::Set(set) => self.set(set, now_ns),
+            Verb::Create(create) if create.in_order => self.create_in_order(create, now_ns),
+            Verb::Create(create) => self.create(create, now_ns),
+            Verb::Update(update) => self.update(update, now_ns),
+            Verb::Swap(swap) => self.swap(swap, now_ns),
+            Verb::DeleteIf(delete) => self.delete_if(delete, now_ns),
+            Verb::Delete(delete) => self.delete(delete, now_ns),
+            Verb::Expire(_) => return Ok(Reply::Expired(self.expire(now_ns))),
+        };
+        self.counts.note(verb, done.is_ok());
+        done.map(|event| Reply::Event(Box::new(event)))
     }
 
     /// Counts one change of the cluster's own data (members, version): takes an index and, as in
     /// etcd, a place in the history that no watcher of user keys matches.
     pub fn bump(&mut self) {
-        self.index += 1;
-    }
-
-    /// Reads one node; a directory with one level of children, or all levels if `recursive`.
-    pub fn get(&self, _path: &[u8], _recursive: bool, _now_ns: i64) -> Result<Event, Error> {
-        Err(Error {
-            kind: ErrorKind::KeyNotFound,
-            cause: Bytes::new(),
-            index: self.index,
-        })
-    }
-
-    /// The first event at or after index `from` that `watch` matches (refreshes are skipped).
-    /// `HistoryCleared` if `from` lies before the oldest event kept.
-    pub fn next_event(&self, _watch: &Watch, _from: u64) -> Result<Option<Event>, Error> {
-        Ok(None)
+        self.take_index();
     }
 
     /// The store's index (`X-Etcd-Index`).
@@ -175,29 +176,70 @@ impl Tree {
 
     /// The earliest expiration of any node, Unix nanoseconds.
     pub fn next_expiration_ns(&self) -> Option<i64> {
-        None
-    }
-
-    /// Write counters.
-    pub fn counts(&self) -> Counts {
-        Counts::default()
-    }
-
-    /// A hash of the whole visible state and history: equal states hash equal.
-    pub fn fingerprint(&self) -> u64 {
-        self.index
+        self.deadlines.first().map(|(expires_ns, _)| *expires_ns)
     }
 
     /// Emits what changed since `since` (everything, if `None`). Keys are the room's own.
-    pub fn changes(&self, _since: Option<&Tree>, _emit: &mut dyn FnMut(Change)) {}
+    pub fn changes(&self, _since: Option<&Tree>, _emit: &mut dyn FnMut(super::record::Change)) {}
 
     /// Takes one record back; records come in ascending key order.
-    pub fn load(&mut self, _key: &[u8], _value: &[u8]) -> Result<(), Corrupt> {
+    pub fn load(&mut self, _key: &[u8], _value: &[u8]) -> Result<(), super::record::Corrupt> {
         Ok(())
     }
 
     /// Builds what is derived after the last record and checks the whole.
-    pub fn loaded(&mut self) -> Result<(), Corrupt> {
+    pub fn loaded(&mut self) -> Result<(), super::record::Corrupt> {
         Ok(())
     }
+
+    /// Write counters.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The index of the change that is being made.
+    fn take_index(&mut self) -> u64 {
+        self.index += 1;
+        self.history.advance(self.index);
+        self.index
+    }
+
+    /// The event of the change that took the present index; kept for watchers, if they may see it.
+    fn event(&mut self, action: Action, node: Node, prev: Option<Node>, refresh: bool) -> Event {
+        let event = Event {
+            action,
+            node,
+            prev,
+            index: self.index,
+            refresh,
+        };
+        if !refresh {
+            self.history.keep(event.clone(), None);
+        }
+        event
+    }
+
+    fn error(&self, kind: ErrorKind, cause: Bytes) -> Error {
+        Error {
+            kind,
+            cause,
+            index: self.index,
+        }
+    }
+
+    fn missed(&self, miss: inode::Miss) -> Error {
+        self.error(miss.kind, miss.cause)
+    }
+
+    fn refuse_root(&self, path: &Bytes) -> Result<(), Error> {
+        if path == "/" {
+            return Err(self.error(ErrorKind::RootReadOnly, path.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of our own: those of a request would keep its whole buffer in memory.
+fn own(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }

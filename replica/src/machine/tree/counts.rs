@@ -1,0 +1,44 @@
+//! Write counters of `/v2/stats/store`: every request counts once, as success or as failure.
+
+use super::Verb;
+
+/// Success and failure counts since the store began (`/v2/stats/store`), writes only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Counts {
+    pub sets_success: u64,
+    pub sets_fail: u64,
+    pub delete_success: u64,
+    pub delete_fail: u64,
+    pub update_success: u64,
+    pub update_fail: u64,
+    pub create_success: u64,
+    pub create_fail: u64,
+    pub compare_and_swap_success: u64,
+    pub compare_and_swap_fail: u64,
+    pub compare_and_delete_success: u64,
+    pub compare_and_delete_fail: u64,
+    pub expire_count: u64,
+}
+
+impl Counts {
+    pub(super) fn note(&mut self, verb: &Verb, done: bool) {
+        let (success, fail) = match verb {
+            Verb::Set(_) => (&mut self.sets_success, &mut self.sets_fail),
+            Verb::Create(_) => (&mut self.create_success, &mut self.create_fail),
+            Verb::Update(_) => (&mut self.update_success, &mut self.update_fail),
+            Verb::Swap(_) => (
+                &mut self.compare_and_swap_success,
+                &mut self.compare_and_swap_fail,
+            ),
+            Verb::DeleteIf(_) => (
+                &mut self.compare_and_delete_success,
+                &mut self.compare_and_delete_fail,
+            ),
+            Verb::Delete(_) => (&mut self.delete_success, &mut self.delete_fail),
+            // Counted per removed node, by the verb itself.
+            Verb::Expire(_) => return,
+        };
+        *if done { success } else { fail } += 1;
+    }
+}

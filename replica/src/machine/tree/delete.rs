@@ -1,0 +1,66 @@
+//! `delete` and `compareAndDelete`; and taking a subtree out, which `expire` does too.
+
+use bytes::Bytes;
+
+use super::{
+    Action, Delete, DeleteIf, Error, ErrorKind, Event, Node, Tree,
+    inode::{Body, Link, clean, find, find_mut, split},
+    show::{Depth, show},
+};
+
+impl Tree {
+    pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, Error> {
+        let path = clean(&delete.path);
+        self.refuse_root(&path)?;
+        let link = find(&self.root, &path).map_err(|miss| self.missed(miss))?;
+        if let Some(children) = link.children() {
+            if !delete.dir && !delete.recursive {
+                return Err(self.error(ErrorKind::NotFile, path));
+            }
+            if !children.is_empty() && !delete.recursive {
+                return Err(self.error(ErrorKind::DirNotEmpty, path));
+            }
+        }
+        Ok(self.take_out(Action::Delete, &path, now_ns))
+    }
+
+    pub(super) fn delete_if(&mut self, delete: &DeleteIf, now_ns: i64) -> Result<Event, Error> {
+        let path = clean(&delete.path);
+        self.compare(&path, delete.prev_value.as_ref(), delete.prev_index)?;
+        Ok(self.take_out(Action::CompareAndDelete, &path, now_ns))
+    }
+
+    /// Takes the existing node at `path` out of the tree, with everything below it, as one event.
+    pub(super) fn take_out(&mut self, action: Action, path: &Bytes, now_ns: i64) -> Event {
+        let index = self.take_index();
+        let link = self.unlink(path);
+        self.deadlines.remove_all(path, &link);
+        let prev = show(&link, path.clone(), Depth::Nothing, now_ns);
+        let node = Node {
+            path: path.clone(),
+            dir: link.is_dir(),
+            modified: index,
+            created: link.created,
+            ..Node::default()
+        };
+        let event = Event {
+            action,
+            node,
+            prev: Some(prev),
+            index,
+            refresh: false,
+        };
+        self.history
+            .keep(event.clone(), link.is_dir().then_some(link));
+        event
+    }
+
+    fn unlink(&mut self, path: &[u8]) -> Link {
+        let (dir, name) = split(path);
+        let parent = find_mut(&mut self.root, dir).expect("the node was found before");
+        let Body::Dir(children) = &mut parent.body else {
+            unreachable!("a file has no children")
+        };
+        children.remove(name).expect("the node was found before")
+    }
+}

@@ -1,0 +1,19 @@
+//! `expire`: removes everything whose time has come, in the order in which it came.
+
+use super::{Action, Tree};
+
+impl Tree {
+    /// One event and one index for each node; a directory takes its whole subtree along.
+    pub(super) fn expire(&mut self, now_ns: i64) -> usize {
+        let mut expired = 0;
+        while let Some((expires_ns, path)) = self.deadlines.first()
+            && *expires_ns <= now_ns
+        {
+            let path = path.clone();
+            self.take_out(Action::Expire, &path, now_ns);
+            self.counts.expire_count += 1;
+            expired += 1;
+        }
+        expired
+    }
+}

@@ -1,0 +1,115 @@
+//! The last events of the store, and which of them a watcher sees.
+//!
+//! Events are kept by index. Changes of the cluster's own data and refreshes take an index and so
+//! push an older event out, but nobody ever sees them, so nothing is kept of them.
+
+use imbl::OrdMap;
+
+use super::{
+    Action, Error, ErrorKind, Event, Tree, Watch,
+    inode::{Link, below, find, is_hidden},
+    shared::Shared,
+};
+use crate::limits::TREE_HISTORY_EVENTS;
+
+/// An event and what its followers must know besides.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) event: Event,
+    /// The directory that the event removed. Not recorded: a watcher does not outlive the process.
+    pub(crate) removed: Option<Link>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    pub(crate) events: OrdMap<u64, Shared<Kept>>,
+}
+
+/// The lowest index of which the history of a store at `index` still tells.
+pub(crate) fn oldest(index: u64) -> u64 {
+    index.saturating_sub(TREE_HISTORY_EVENTS as u64) + 1
+}
+
+impl History {
+    pub(crate) fn keep(&mut self, event: Event, removed: Option<Link>) {
+        self.events
+            .insert(event.index, Shared::new(Kept { event, removed }));
+    }
+
+    /// Makes place for the event that will take `index`.
+    pub(crate) fn advance(&mut self, index: u64) {
+        let outdated = oldest(index) - 1;
+        if self.events.contains_key(&outdated) {
+            self.events.remove(&outdated);
+        }
+    }
+}
+
+impl Tree {
+    /// The first event at or after index `from` that `watch` matches (refreshes are skipped).
+    /// `HistoryCleared` if `from` lies before the oldest event kept.
+    pub fn next_event(&self, watch: &Watch, from: u64) -> Result<Option<Event>, Error> {
+        let oldest = oldest(self.index);
+        if from < oldest {
+            let cause = format!("the requested history has been cleared [{oldest}/{from}]");
+            return Err(self.error(ErrorKind::HistoryCleared, cause.into()));
+        }
+        let mut later = self.history.events.range(from..);
+        let first = later.find(|(_, kept)| kept.is_seen_by(watch));
+        Ok(first.map(|(_, kept)| kept.event.clone()))
+    }
+
+    /// The events after index `after` that watchers can see, to find out whom to wake. `None` if
+    /// there were more than the history keeps: then everybody is to be woken.
+    pub fn events_since(&self, after: u64) -> Option<impl Iterator<Item = &Event>> {
+        if after + 1 < oldest(self.index) {
+            return None;
+        }
+        Some(
+            self.history
+                .events
+                .range(after + 1..)
+                .map(|(_, kept)| &kept.event),
+        )
+    }
+}
+
+impl Kept {
+    fn is_seen_by(&self, watch: &Watch) -> bool {
+        let path = &self.event.node.path;
+        if *path == watch.path {
+            return true;
+        }
+        if let Some(rest) = below(&watch.path, path) {
+            return watch.recursive && !rest.split(|byte| *byte == b'/').any(is_hidden);
+        }
+        self.removes_dir() && self.removed_existed(watch)
+    }
+
+    fn removes_dir(&self) -> bool {
+        let removes = match self.event.action {
+            Action::Delete | Action::Expire => true,
+            Action::Get
+            | Action::Set
+            | Action::Create
+            | Action::Update
+            | Action::CompareAndSwap
+            | Action::CompareAndDelete => false,
+        };
+        removes && self.event.node.dir
+    }
+
+    /// A watcher below a removed directory sees that from history in any case, but live only if
+    /// what it watches really went with the directory.
+    fn removed_existed(&self, watch: &Watch) -> bool {
+        let Some(rest) = below(&self.event.node.path, &watch.path) else {
+            return false;
+        };
+        match &self.removed {
+            Some(dir) if self.event.index > watch.registered => {
+                find(dir, &[b"/", rest].concat()).is_ok()
+            }
+            Some(_) | None => true,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Putting a new node at a path: what `set`, `create` and `in_order` have in common.
+
+use bytes::Bytes;
+
+use super::{
+    Error, ErrorKind, Node, Tree,
+    inode::{Body, Children, Inode, Link, find, make_dirs, split},
+    show::{Depth, show},
+};
+
+/// A node to be put, its path cleaned and its bytes our own.
+pub(super) struct Placing {
+    pub(super) path: Bytes,
+    pub(super) value: Bytes,
+    pub(super) dir: bool,
+    pub(super) expires_ns: Option<i64>,
+    /// Whether a file that is there may be replaced.
+    pub(super) replace: bool,
+}
+
+impl Tree {
+    /// Puts the node under a new index, with all directories it needs, and shows it.
+    pub(super) fn place(&mut self, placing: Placing, now_ns: i64) -> Result<Node, Error> {
+        let path = placing.path;
+        self.refuse_root(&path)?;
+        let old = match find(&self.root, &path) {
+            Ok(_) if !placing.replace => return Err(self.error(ErrorKind::NodeExists, path)),
+            Ok(old) if old.is_dir() => return Err(self.error(ErrorKind::NotFile, path)),
+            Ok(old) => Some(old.clone()),
+            Err(miss) if miss.kind == ErrorKind::KeyNotFound => None,
+            Err(miss) => return Err(self.missed(miss)),
+        };
+        if let Some(old) = old {
+            self.deadlines.remove(&path, &old);
+        }
+        let index = self.take_index();
+        let body = if placing.dir {
+            Body::Dir(Children::new())
+        } else {
+            Body::File(placing.value)
+        };
+        let inode = Inode {
+            created: index,
+            modified: index,
+            expires_ns: placing.expires_ns,
+            body,
+        };
+        self.deadlines.add(&path, &inode);
+        let node = show(&inode, path.clone(), Depth::Nothing, now_ns);
+        let link = Link::new(inode);
+        let (dir, name) = split(&path);
+        let children = make_dirs(&mut self.root, dir, index).expect("no file is in the way");
+        match children.get_mut(name) {
+            Some(place) => *place = link,
+            None => {
+                children.insert(Bytes::copy_from_slice(name), link);
+            }
+        }
+        Ok(node)
+    }
+}

@@ -1,0 +1,80 @@
+//! How nodes look in answers: hidden children left out, children sorted, ttl rounded up.
+
+use bytes::Bytes;
+
+use super::{
+    Action, Error, Event, Node, Tree,
+    inode::{Body, Children, Inode, clean, find, is_hidden},
+};
+
+const NS_PER_S: i64 = 1_000_000_000;
+
+/// How much of what is below a directory is shown.
+#[derive(Clone, Copy)]
+pub(crate) enum Depth {
+    Nothing,
+    Children,
+    Everything,
+}
+
+impl Tree {
+    /// Reads one node; a directory with one level of children, or all levels if `recursive`.
+    pub fn get(&self, path: &[u8], recursive: bool, now_ns: i64) -> Result<Event, Error> {
+        let link = find(&self.root, path).map_err(|miss| self.missed(miss))?;
+        let depth = if recursive {
+            Depth::Everything
+        } else {
+            Depth::Children
+        };
+        let path = clean(path);
+        // The root shows no key.
+        let path = if path == "/" { Bytes::new() } else { path };
+        let node = show(link, path, depth, now_ns);
+        Ok(Event {
+            action: Action::Get,
+            node,
+            prev: None,
+            index: self.index,
+            refresh: false,
+        })
+    }
+}
+
+/// The node as an answer shows it at `now_ns`.
+pub(crate) fn show(inode: &Inode, path: Bytes, depth: Depth, now_ns: i64) -> Node {
+    let (value, nodes) = match &inode.body {
+        Body::File(value) => (Some(value.clone()), None),
+        Body::Dir(children) => (None, list(children, &path, depth, now_ns)),
+    };
+    Node {
+        path,
+        value,
+        dir: inode.is_dir(),
+        expires_ns: inode.expires_ns,
+        ttl: inode
+            .expires_ns
+            .map_or(0, |expires_ns| remaining_s(expires_ns, now_ns)),
+        nodes,
+        modified: inode.modified,
+        created: inode.created,
+    }
+}
+
+fn list(children: &Children, path: &[u8], depth: Depth, now_ns: i64) -> Option<Vec<Node>> {
+    let deeper = match depth {
+        Depth::Nothing => return None,
+        Depth::Children => Depth::Nothing,
+        Depth::Everything => Depth::Everything,
+    };
+    let visible = children.iter().filter(|(name, _)| !is_hidden(name));
+    let nodes: Vec<Node> = visible
+        .map(|(name, child)| show(child, [path, b"/", name].concat().into(), deeper, now_ns))
+        .collect();
+    (!nodes.is_empty()).then_some(nodes)
+}
+
+/// Remaining seconds, rounded up; negative once expiry is more than a second late.
+pub(crate) fn remaining_s(expires_ns: i64, now_ns: i64) -> i64 {
+    let left_ns = expires_ns.saturating_sub(now_ns);
+    left_ns / NS_PER_S + i64::from(left_ns % NS_PER_S > 0)
+}

@@ -1,0 +1,42 @@
+//! Deadlines in order: who expires next. Derived from the nodes, never recorded by itself.
+
+use bytes::Bytes;
+use imbl::OrdSet;
+
+use super::inode::{Inode, Link, visit};
+
+/// Every node with an expiration, by time and then by path: of a directory and a child with the
+/// same deadline the directory comes first and takes the child with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Deadlines(OrdSet<(i64, Bytes)>);
+
+impl Deadlines {
+    pub(crate) fn add(&mut self, path: &Bytes, inode: &Inode) {
+        if let Some(expires_ns) = inode.expires_ns {
+            self.0.insert((expires_ns, path.clone()));
+        }
+    }
+
+    pub(crate) fn remove(&mut self, path: &Bytes, inode: &Inode) {
+        if let Some(expires_ns) = inode.expires_ns {
+            self.0.remove(&(expires_ns, path.clone()));
+        }
+    }
+
+    /// Forgets the deadlines of a whole subtree that has left the tree.
+    pub(crate) fn remove_all(&mut self, path: &[u8], link: &Link) {
+        if self.0.is_empty() {
+            return;
+        }
+        visit(&mut path.to_vec(), link, &mut |path, inode| {
+            if let Some(expires_ns) = inode.expires_ns {
+                self.0.remove(&(expires_ns, Bytes::copy_from_slice(path)));
+            }
+        });
+    }
+
+    /// The next deadline and whose it is.
+    pub(crate) fn first(&self) -> Option<&(i64, Bytes)> {
+        self.0.get_min()
+    }
+}

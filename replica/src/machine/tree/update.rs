@@ -1,0 +1,69 @@
+//! `update`: changes a node that must exist. Of a directory only the expiration changes, and its
+//! modified index stays although the answer shows the new one (as etcd has it).
+
+use bytes::Bytes;
+
+use super::{
+    Action, Error, ErrorKind, Event, Node, Tree, Update,
+    inode::{Body, Link, clean, find, find_mut},
+    own,
+    show::{Depth, show},
+};
+
+/// New contents for a node that is there.
+pub(super) struct Write<'a> {
+    pub(super) path: Bytes,
+    pub(super) value: &'a Bytes,
+    pub(super) expires_ns: Option<i64>,
+    /// Keep the value.
+    pub(super) refresh: bool,
+}
+
+impl Tree {
+    pub(super) fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, Error> {
+        let path = clean(&update.path);
+        self.refuse_root(&path)?;
+        let old = find(&self.root, &path)
+            .map_err(|miss| self.missed(miss))?
+            .clone();
+        if old.is_dir() && !update.value.is_empty() {
+            return Err(self.error(ErrorKind::NotFile, path));
+        }
+        let Update {
+            value,
+            expires_ns,
+            refresh,
+            ..
+        } = update;
+        let write = Write {
+            path,
+            value,
+            expires_ns: *expires_ns,
+            refresh: *refresh,
+        };
+        let (node, prev) = self.overwrite(old, write, now_ns);
+        Ok(self.event(Action::Update, node, Some(prev), update.refresh))
+    }
+
+    /// Writes into the existing node `old` under a new index; shows it after and before.
+    pub(super) fn overwrite(&mut self, old: Link, write: Write<'_>, now_ns: i64) -> (Node, Node) {
+        let path = write.path;
+        let prev = show(&old, path.clone(), Depth::Nothing, now_ns);
+        self.deadlines.remove(&path, &old);
+        // Released so that the node can be changed in place.
+        drop(old);
+        let index = self.take_index();
+        let inode = find_mut(&mut self.root, &path).expect("the node was found before");
+        inode.expires_ns = write.expires_ns;
+        if let Body::File(value) = &mut inode.body {
+            inode.modified = index;
+            if !write.refresh {
+                *value = own(write.value);
+            }
+        }
+        self.deadlines.add(&path, inode);
+        let mut node = show(inode, path, Depth::Nothing, now_ns);
+        node.modified = index;
+        (node, prev)
+    }
+}
