@@ -41,4 +41,36 @@ impl Counts {
         };
         *if done { success } else { fail } += 1;
     }
+
+    /// In the order of the fields, for the record.
+    pub(super) fn numbers(&self) -> [u64; 13] {
+        let mut copy = *self;
+        copy.places().map(|place| *place)
+    }
+
+    pub(super) fn from_numbers(numbers: [u64; 13]) -> Self {
+        let mut counts = Self::default();
+        for (place, number) in counts.places().into_iter().zip(numbers) {
+            *place = number;
+        }
+        counts
+    }
+
+    fn places(&mut self) -> [&mut u64; 13] {
+        [
+            &mut self.sets_success,
+            &mut self.sets_fail,
+            &mut self.delete_success,
+            &mut self.delete_fail,
+            &mut self.update_success,
+            &mut self.update_fail,
+            &mut self.create_success,
+            &mut self.create_fail,
+            &mut self.compare_and_swap_success,
+            &mut self.compare_and_swap_fail,
+            &mut self.compare_and_delete_success,
+            &mut self.compare_and_delete_fail,
+            &mut self.expire_count,
+        ]
+    }
 }

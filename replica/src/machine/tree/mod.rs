@@ -3,6 +3,7 @@
 //!
 //! A verb owns its file: `set`, `create`, `update`, `swap`, `delete`, `in_order`, `expire`.
 
+mod changes;
 mod counts;
 mod create;
 mod delete;
@@ -16,6 +17,7 @@ mod request;
 mod set;
 mod shared;
 mod show;
+mod stored;
 mod swap;
 mod ttl;
 mod update;
@@ -177,19 +179,6 @@ impl Tree {
     /// The earliest expiration of any node, Unix nanoseconds.
     pub fn next_expiration_ns(&self) -> Option<i64> {
         self.deadlines.first().map(|(expires_ns, _)| *expires_ns)
-    }
-
-    /// Emits what changed since `since` (everything, if `None`). Keys are the room's own.
-    pub fn changes(&self, _since: Option<&Tree>, _emit: &mut dyn FnMut(super::record::Change)) {}
-
-    /// Takes one record back; records come in ascending key order.
-    pub fn load(&mut self, _key: &[u8], _value: &[u8]) -> Result<(), super::record::Corrupt> {
-        Ok(())
-    }
-
-    /// Builds what is derived after the last record and checks the whole.
-    pub fn loaded(&mut self) -> Result<(), super::record::Corrupt> {
-        Ok(())
     }
 
     /// Write counters.

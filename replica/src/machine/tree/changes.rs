@@ -1,0 +1,77 @@
+//! What changed between two versions of the tree, as records. Subtrees that both versions share
+//! are not entered, so the cost is that of the changes.
+
+use imbl::ordmap::DiffItem;
+
+use super::{
+    Tree,
+    inode::{Children, Inode, Link, visit},
+    stored::{changed_events, node_key, put_meta, put_node},
+};
+use crate::machine::record::Change;
+
+impl Tree {
+    /// Emits what changed since `since` (everything, if `None`). Keys are the room's own.
+    pub fn changes(&self, since: Option<&Tree>, emit: &mut dyn FnMut(Change)) {
+        let nothing = Tree::default();
+        let old = since.unwrap_or(&nothing);
+        changed_events(old, self, emit);
+        if since.is_none() || old.index != self.index || old.counts != self.counts {
+            emit(put_meta(self));
+        }
+        below(
+            &mut Vec::new(),
+            old.root.children(),
+            self.root.children(),
+            emit,
+        );
+    }
+}
+
+/// The changes below one directory. A side that is no directory has no children.
+fn below(
+    path: &mut Vec<u8>,
+    old: Option<&Children>,
+    new: Option<&Children>,
+    emit: &mut dyn FnMut(Change),
+) {
+    let none = Children::new();
+    let length = path.len();
+    for item in old.unwrap_or(&none).diff(new.unwrap_or(&none)) {
+        let (DiffItem::Add(name, _)
+        | DiffItem::Remove(name, _)
+        | DiffItem::Update { new: (name, _), .. }) = item;
+        path.push(b'/');
+        path.extend_from_slice(name);
+        match item {
+            DiffItem::Add(_, link) => put_all(path, link, emit),
+            DiffItem::Remove(_, link) => visit(path, link, &mut |path, _| {
+                emit(Change::Delete {
+                    key: node_key(path),
+                });
+            }),
+            DiffItem::Update {
+                old: (_, old),
+                new: (_, new),
+            } => {
+                if !same_record(old, new) {
+                    emit(put_node(path, new));
+                }
+                below(path, old.children(), new.children(), emit);
+            }
+        }
+        path.truncate(length);
+    }
+}
+
+fn put_all(path: &mut Vec<u8>, link: &Link, emit: &mut dyn FnMut(Change)) {
+    visit(path, link, &mut |path, inode| emit(put_node(path, inode)));
+}
+
+/// Directories are copied for every change below them, while their own record stays.
+fn same_record(old: &Inode, new: &Inode) -> bool {
+    old.is_dir()
+        && new.is_dir()
+        && (old.created, old.modified, old.expires_ns)
+            == (new.created, new.modified, new.expires_ns)
+}

@@ -1,0 +1,324 @@
+//! The tree as checkpoint records.
+//!
+//! Keys: `h` and an index, big-endian, for an event of the history; `m` for what belongs to no
+//! node; `n` and the path for a node. A path is a prefix of the paths below it, so ascending key
+//! order puts parents before children. Every value ends with the CRC-32 of key and contents.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{
+    Action, Counts, Event, Node, Tree,
+    history::{Kept, oldest},
+    inode::{Body, Children, Inode, Link, find_mut, split},
+    shared::Shared,
+};
+use crate::machine::record::{Change, Corrupt};
+
+const HISTORY: u8 = b'h';
+const META: u8 = b'm';
+const NODE: u8 = b'n';
+const CRC_BYTES: usize = 4;
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredNode {
+    #[prost(uint64, tag = "1")]
+    created: u64,
+    #[prost(uint64, tag = "2")]
+    modified: u64,
+    #[prost(sint64, optional, tag = "3")]
+    expires_ns: Option<i64>,
+    /// Absent for a directory.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    value: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredMeta {
+    #[prost(uint64, tag = "1")]
+    index: u64,
+    /// In the order of the fields of [`Counts`].
+    #[prost(uint64, repeated, tag = "2")]
+    counts: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredEvent {
+    #[prost(uint32, tag = "1")]
+    action: u32,
+    #[prost(message, optional, tag = "2")]
+    node: Option<StoredShown>,
+    #[prost(message, optional, tag = "3")]
+    prev: Option<StoredShown>,
+}
+
+/// A node as an event shows it: never with children.
+#[derive(Clone, PartialEq, Message)]
+struct StoredShown {
+    #[prost(bytes = "bytes", tag = "1")]
+    path: Bytes,
+    #[prost(message, optional, tag = "2")]
+    node: Option<StoredNode>,
+    #[prost(bool, tag = "3")]
+    dir: bool,
+    #[prost(sint64, tag = "4")]
+    ttl: i64,
+}
+
+/// A record of contents `message`, guarded.
+pub(super) fn put(key: Vec<u8>, message: &impl Message) -> Change {
+    let mut value = Vec::with_capacity(message.encoded_len() + CRC_BYTES);
+    message.encode(&mut value).expect("a vector has room");
+    let crc = crc(&key, &value);
+    value.extend_from_slice(&crc.to_le_bytes());
+    Change::Put { key, value }
+}
+
+fn crc(key: &[u8], contents: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(contents);
+    hasher.finalize()
+}
+
+pub(super) fn node_key(path: &[u8]) -> Vec<u8> {
+    [&[NODE], path].concat()
+}
+
+pub(super) fn event_key(index: u64) -> Vec<u8> {
+    [&[HISTORY][..], &index.to_be_bytes()].concat()
+}
+
+pub(super) fn put_node(path: &[u8], inode: &Inode) -> Change {
+    let value = match &inode.body {
+        Body::File(value) => Some(value.clone()),
+        Body::Dir(_) => None,
+    };
+    let Inode {
+        created,
+        modified,
+        expires_ns,
+        ..
+    } = *inode;
+    put(
+        node_key(path),
+        &StoredNode {
+            created,
+            modified,
+            expires_ns,
+            value,
+        },
+    )
+}
+
+pub(super) fn put_event(event: &Event) -> Change {
+    let stored = StoredEvent {
+        action: event.action as u32,
+        node: Some(StoredShown::new(&event.node)),
+        prev: event.prev.as_ref().map(StoredShown::new),
+    };
+    put(event_key(event.index), &stored)
+}
+
+pub(super) fn put_meta(tree: &Tree) -> Change {
+    let meta = StoredMeta {
+        index: tree.index,
+        counts: tree.counts.numbers().to_vec(),
+    };
+    put(vec![META], &meta)
+}
+
+impl StoredShown {
+    fn new(node: &Node) -> Self {
+        let Node {
+            created,
+            modified,
+            expires_ns,
+            ..
+        } = *node;
+        let stored = StoredNode {
+            created,
+            modified,
+            expires_ns,
+            value: node.value.clone(),
+        };
+        Self {
+            path: node.path.clone(),
+            node: Some(stored),
+            dir: node.dir,
+            ttl: node.ttl,
+        }
+    }
+
+    fn shown(self) -> Option<Node> {
+        let StoredNode {
+            created,
+            modified,
+            expires_ns,
+            value,
+        } = self.node?;
+        let Self { path, dir, ttl, .. } = self;
+        Some(Node {
+            path,
+            value,
+            dir,
+            expires_ns,
+            ttl,
+            nodes: None,
+            modified,
+            created,
+        })
+    }
+}
+
+impl StoredEvent {
+    fn event(self, index: u64) -> Option<Event> {
+        let action = action(self.action)?;
+        let node = self.node?.shown()?;
+        let prev = match self.prev {
+            Some(prev) => Some(prev.shown()?),
+            None => None,
+        };
+        Some(Event {
+            action,
+            node,
+            prev,
+            index,
+            refresh: false,
+        })
+    }
+}
+
+fn action(number: u32) -> Option<Action> {
+    let all = [
+        Action::Get,
+        Action::Set,
+        Action::Create,
+        Action::Update,
+        Action::CompareAndSwap,
+        Action::CompareAndDelete,
+        Action::Delete,
+        Action::Expire,
+    ];
+    all.into_iter().find(|action| *action as u32 == number)
+}
+
+impl Tree {
+    /// Takes one record back; records come in ascending key order.
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
+        let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
+            return Err(corrupt(key, "is too short"));
+        };
+        if crc(key, contents) != u32::from_le_bytes(*check) {
+            return Err(corrupt(key, "does not match its checksum"));
+        }
+        match key.split_first() {
+            Some((&HISTORY, index)) => self.load_event(key, index, contents),
+            Some((&META, [])) => self.load_meta(key, contents),
+            Some((&NODE, path)) => self.load_node(key, path, contents),
+            Some(_) | None => Err(corrupt(key, "is of no known kind")),
+        }
+    }
+
+    fn load_event(&mut self, key: &[u8], index: &[u8], contents: &[u8]) -> Result<(), Corrupt> {
+        let stored: StoredEvent = decode(key, contents)?;
+        let index = index.try_into().map_err(|_| corrupt(key, "has no index"))?;
+        let event = stored.event(u64::from_be_bytes(index));
+        let event = event.ok_or_else(|| corrupt(key, "is not a whole event"))?;
+        self.history.keep(event, None);
+        Ok(())
+    }
+
+    fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), Corrupt> {
+        let stored: StoredMeta = decode(key, contents)?;
+        let counts = stored
+            .counts
+            .try_into()
+            .map_err(|_| corrupt(key, "has other counters"))?;
+        self.index = stored.index;
+        self.counts = Counts::from_numbers(counts);
+        self.described = true;
+        Ok(())
+    }
+
+    fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), Corrupt> {
+        let stored: StoredNode = decode(key, contents)?;
+        let body = stored.value.map_or(Body::Dir(Children::new()), Body::File);
+        let StoredNode {
+            created,
+            modified,
+            expires_ns,
+            ..
+        } = stored;
+        let inode = Inode {
+            created,
+            modified,
+            expires_ns,
+            body,
+        };
+        let (dir, name) = split(path);
+        if name.is_empty() || !path.starts_with(b"/") {
+            return Err(corrupt(key, "is not a path"));
+        }
+        self.deadlines.add(&Bytes::copy_from_slice(path), &inode);
+        let Some(Body::Dir(children)) = find_mut(&mut self.root, dir).map(|dir| &mut dir.body)
+        else {
+            return Err(corrupt(key, "has no parent directory"));
+        };
+        children.insert(Bytes::copy_from_slice(name), Link::new(inode));
+        Ok(())
+    }
+
+    /// Checks the whole after the last record.
+    pub fn loaded(&mut self) -> Result<(), Corrupt> {
+        let holds_nodes = self
+            .root
+            .children()
+            .is_some_and(|children| !children.is_empty());
+        let has_events = !self.history.events.is_empty();
+        if (holds_nodes || has_events) && !self.described {
+            return Err(Corrupt::new("v2 tree: the record of its index is missing"));
+        }
+        let kept = oldest(self.index)..=self.index;
+        for index in self.history.events.keys() {
+            if !kept.contains(index) {
+                let text = format!("v2 tree: event {index} lies outside of the history {kept:?}");
+                return Err(Corrupt::new(text));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, Corrupt> {
+    // Copied once, so that values do not keep the whole record alive.
+    M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))
+}
+
+fn corrupt(key: &[u8], what: &str) -> Corrupt {
+    let name = match key.split_first() {
+        Some((&NODE, path)) => format!("node {}", path.escape_ascii()),
+        Some((&HISTORY, index)) if index.len() == 8 => {
+            let index = index
+                .iter()
+                .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+            format!("event {index}")
+        }
+        Some(_) | None => format!("record {}", key.escape_ascii()),
+    };
+    Corrupt::new(format!("v2 tree: {name} {what}"))
+}
+
+/// Links compare by identity, which is what tells changed events apart.
+pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut dyn FnMut(Change)) {
+    use imbl::ordmap::DiffItem;
+    let put = |kept: &Shared<Kept>| put_event(&kept.event);
+    for item in old.history.events.diff(&new.history.events) {
+        match item {
+            DiffItem::Add(_, kept) | DiffItem::Update { new: (_, kept), .. } => emit(put(kept)),
+            DiffItem::Remove(index, _) => emit(Change::Delete {
+                key: event_key(*index),
+            }),
+        }
+    }
+}
