@@ -1,12 +1,17 @@
 //! Runs the real command line clients against a server.
 
 use std::{
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
 };
 
-use crate::binaries::cached;
+use crate::{binaries::cached, wait::PATIENCE};
+
+/// Lines of a running tool that wait to be read; a tool that says more waits itself.
+const LINES_MAX: usize = 1024;
 
 /// A command line client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +99,21 @@ impl Tool {
         }
     }
 
+    /// Starts a tool that runs until it is dropped (watches).
+    pub fn follow(self, url: &str, args: &[&str]) -> Following {
+        let mut child = self.spawn(url, args);
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (send, lines) = sync_channel(LINES_MAX);
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Following { child, lines }
+    }
+
     /// Starts the tool with its three streams piped (watches, lock holders).
     pub fn spawn(self, url: &str, args: &[&str]) -> Child {
         self.command(url)
@@ -103,5 +123,48 @@ impl Tool {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the tool is executable")
+    }
+}
+
+/// A tool that keeps running; dropping it kills it.
+#[derive(Debug)]
+pub struct Following {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Following {
+    /// The next line of its standard output; `None` when it has ended.
+    ///
+    /// # Panics
+    /// If nothing comes in time.
+    pub fn line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                panic!("the tool said nothing for {PATIENCE:?}")
+            }
+        }
+    }
+
+    /// Waits for its end and gives the exit code and the lines that were still to be read.
+    pub fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let mut rest = Vec::new();
+        while let Some(line) = self.line() {
+            rest.push(line);
+        }
+        (
+            self.child.wait().expect("a child can be waited for").code(),
+            rest,
+        )
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // it may have ended by itself
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

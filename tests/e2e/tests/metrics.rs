@@ -1,0 +1,189 @@
+//! `/metrics` as a scraper sees it: well formed, with etcd's names and types, and telling the truth.
+
+use std::collections::BTreeMap;
+
+use witan_e2e::{Kind, Launch, Server, Tool};
+
+/// A scrape, taken apart.
+#[derive(Debug, Default)]
+struct Scrape {
+    /// Family to type.
+    types: BTreeMap<String, String>,
+    /// Series (name and labels as printed) to value.
+    series: BTreeMap<String, f64>,
+}
+
+impl Scrape {
+    fn value(&self, series: &str) -> f64 {
+        *self
+            .series
+            .get(series)
+            .unwrap_or_else(|| panic!("{series} is exposed"))
+    }
+
+    /// The family that a sample belongs to.
+    fn family(&self, name: &str) -> String {
+        for suffix in ["_bucket", "_sum", "_count"] {
+            if let Some(base) = name.strip_suffix(suffix)
+                && matches!(
+                    self.types.get(base).map(String::as_str),
+                    Some("histogram" | "summary")
+                )
+            {
+                return base.into();
+            }
+        }
+        name.into()
+    }
+}
+
+/// Reads the text format and fails on anything that it does not allow.
+fn parse(text: &str) -> Scrape {
+    assert!(text.ends_with('\n'), "the last line is complete");
+    let mut scrape = Scrape::default();
+    let mut helped = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest
+                .split_once(' ')
+                .unwrap_or_else(|| panic!("no help: {line}"));
+            assert!(!help.trim().is_empty(), "no help: {line}");
+            helped.push(name.to_owned());
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest
+                .split_once(' ')
+                .unwrap_or_else(|| panic!("no type: {line}"));
+            assert!(
+                ["counter", "gauge", "histogram", "summary"].contains(&kind),
+                "{line}"
+            );
+            let before = scrape.types.insert(name.into(), kind.into());
+            assert!(before.is_none(), "{name} comes twice");
+        } else {
+            let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+            let number = match value {
+                "+Inf" => f64::INFINITY,
+                _ => value
+                    .parse()
+                    .unwrap_or_else(|_| panic!("no number: {line}")),
+            };
+            let name = series.split('{').next().expect("split gives one");
+            let family = scrape.family(name);
+            assert!(
+                scrape.types.contains_key(&family),
+                "{name} has a type before it: {line}"
+            );
+            assert!(helped.contains(&family), "{name} has a help before it");
+            let labelled = series.len() > name.len();
+            assert!(!labelled || series.ends_with('}'), "{line}");
+            assert!(
+                scrape.series.insert(series.into(), number).is_none(),
+                "{series} twice"
+            );
+        }
+    }
+    scrape
+}
+
+fn scrape(server: &Server) -> Scrape {
+    let answer = server.http("GET", "/metrics", "");
+    assert_eq!(answer.status, 200);
+    let kind = answer.header("content-type").expect("a content type");
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    parse(&answer.text())
+}
+
+#[test]
+fn families_of_etcd_have_etcds_types() {
+    let server = Launch::witan().start();
+    // some families appear with their first use
+    server.http("PUT", "/v2/keys/k", "value=v");
+    Tool::Etcdctl36.run(&server.url(), &["put", "k", "v"]);
+    let ours = scrape(&server);
+    let mut known = BTreeMap::new();
+    for kind in [Kind::Etcd34, Kind::Etcd36] {
+        let etcd = Launch::new(kind).start();
+        if kind == Kind::Etcd34 {
+            etcd.http("PUT", "/v2/keys/k", "value=v");
+        }
+        Tool::Etcdctl36.run(&etcd.url(), &["put", "k", "v"]);
+        known.extend(scrape(&etcd).types);
+    }
+    let mut differences = Vec::new();
+    for (name, kind) in &ours.types {
+        match known.get(name) {
+            Some(theirs) if theirs == kind => {}
+            Some(theirs) => differences.push(format!("{name} is a {theirs} on etcd, not {kind}")),
+            // what etcd does not have goes by our own name
+            None if name.starts_with("witan_") => {}
+            None => differences.push(format!("{name} is not etcd's")),
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn histograms_add_up() {
+    let server = Launch::witan().start();
+    server.http("PUT", "/v2/keys/k", "value=v");
+    let scrape = scrape(&server);
+    let mut buckets: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    for (series, value) in &scrape.series {
+        let Some((name, labels)) = series.split_once("_bucket{") else {
+            continue;
+        };
+        let (others, bound): (Vec<_>, Vec<_>) = labels
+            .trim_end_matches('}')
+            .split(',')
+            .partition(|label| !label.starts_with("le="));
+        let bound = bound[0].trim_start_matches("le=\"").trim_end_matches('"');
+        let bound = if bound == "+Inf" {
+            f64::INFINITY
+        } else {
+            bound.parse().expect("a bound")
+        };
+        let others = others.join(",");
+        let count = if others.is_empty() {
+            format!("{name}_count")
+        } else {
+            format!("{name}_count{{{others}}}")
+        };
+        buckets.entry(count).or_default().push((bound, *value));
+    }
+    assert!(!buckets.is_empty(), "there are histograms");
+    for (count, mut steps) in buckets {
+        steps.sort_by(|a, b| a.0.total_cmp(&b.0));
+        assert!(
+            steps.windows(2).all(|pair| pair[0].1 <= pair[1].1),
+            "{count}: {steps:?}"
+        );
+        let last = steps.last().expect("a bucket");
+        assert!(last.0.is_infinite(), "{count} ends with +Inf");
+        assert!((last.1 - scrape.value(&count)).abs() < 0.5, "{count}");
+    }
+}
+
+#[test]
+fn counters_tell_what_happened() {
+    let server = Launch::witan().start();
+    let before = scrape(&server);
+    for _ in 0..3 {
+        let put = Tool::Etcdctl36.run(&server.url(), &["put", "k", "value"]);
+        assert_eq!(put.code, Some(0), "{}", put.all());
+    }
+    Tool::Etcdctl36.run(&server.url(), &["get", "k"]);
+    server.http("PUT", "/v2/keys/k", "value=v");
+    let after = scrape(&server);
+    let grew = |series: &str| after.value(series) - before.value(series);
+    assert!((grew("etcd_mvcc_put_total") - 3.0).abs() < 0.5);
+    assert!(grew("etcd_server_proposals_committed_total") >= 4.0);
+    assert!(grew("etcd_server_proposals_applied_total") >= 4.0);
+    assert!(grew("etcd_disk_wal_fsync_duration_seconds_count") >= 1.0);
+    assert!((after.value("etcd_server_has_leader") - 1.0).abs() < 0.5);
+    assert!((after.value("etcd_server_is_leader") - 1.0).abs() < 0.5);
+    assert!(after.value("etcd_server_quota_backend_bytes") > 0.0);
+    assert!(after.value("etcd_mvcc_db_total_size_in_bytes") > 0.0);
+    let handled = "grpc_server_handled_total{grpc_code=\"OK\",grpc_method=\"Put\",\
+                   grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"}";
+    assert!((grew(handled) - 3.0).abs() < 0.5);
+}

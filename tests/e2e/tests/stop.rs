@@ -1,0 +1,164 @@
+//! How the server stops: answers in flight complete, long answers end, the exit code is 0, a
+//! second signal stops at once.
+
+use std::{
+    io::ErrorKind,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use witan_e2e::{Launch, http, wait};
+
+/// Clients that write while the server stops.
+const WRITERS: u64 = 32;
+
+/// Answers before the signal, so that it comes into full traffic.
+const ANSWERS_BEFORE: u64 = 500;
+
+/// A stop with nothing to wait for takes at most this long on two busy cores.
+const PROMPT: Duration = Duration::from_secs(10);
+
+#[test]
+fn answers_in_flight_complete_and_stay() {
+    let mut server = Launch::witan().start();
+    let address = server.address();
+    let answers = AtomicU64::new(0);
+    let last: Vec<u64> = thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                scope.spawn({
+                    let (address, answers) = (&address, &answers);
+                    move || write_until_refused(address, writer, answers)
+                })
+            })
+            .collect();
+        wait::until_true("traffic", || {
+            answers.load(Ordering::Relaxed) >= ANSWERS_BEFORE
+        });
+        let status = server.terminate();
+        assert_eq!(status.code(), Some(0), "SIGTERM ends with exit code 0");
+        writers
+            .into_iter()
+            .map(|writer| writer.join().expect("no torn answer"))
+            .collect()
+    });
+    server.start_again();
+    for (writer, acknowledged) in last.into_iter().enumerate() {
+        let answer = server
+            .http("GET", &format!("/v2/keys/w{writer}"), "")
+            .json();
+        let stored: u64 = answer["node"]["value"]
+            .as_str()
+            .unwrap_or("0")
+            .parse()
+            .expect("number");
+        assert!(
+            stored >= acknowledged,
+            "writer {writer}: {stored} < {acknowledged}"
+        );
+    }
+}
+
+/// Writes 1, 2, 3 … until the server is gone; gives the last acknowledged number. A torn answer
+/// is a failure; a connection that ends before an answer began is not.
+fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
+    let Ok(mut connection) = http::Connection::open(address) else {
+        return 0;
+    };
+    let mut acknowledged = 0;
+    loop {
+        let body = format!("value={}", acknowledged + 1);
+        if connection
+            .send("PUT", &format!("/v2/keys/w{writer}"), &[], body.as_bytes())
+            .is_err()
+        {
+            return acknowledged;
+        }
+        match connection.head("PUT") {
+            Ok(mut response) => {
+                while let Some(piece) = connection.chunk().expect("a begun answer is completed") {
+                    response.body.extend(piece);
+                }
+                if response.status >= 400 {
+                    // refused because it stops: an answer, and no acknowledgement
+                    return acknowledged;
+                }
+                response.json();
+                acknowledged += 1;
+                answers.fetch_add(1, Ordering::Relaxed);
+                if response
+                    .header("connection")
+                    .is_some_and(|value| value == "close")
+                {
+                    return acknowledged;
+                }
+            }
+            Err(error) => {
+                let kinds = [
+                    ErrorKind::UnexpectedEof,
+                    ErrorKind::ConnectionReset,
+                    ErrorKind::BrokenPipe,
+                ];
+                assert!(kinds.contains(&error.kind()), "{error}");
+                return acknowledged;
+            }
+        }
+    }
+}
+
+#[test]
+fn long_polls_and_streams_end() {
+    let mut server = Launch::witan().start();
+    let mut waiting: Vec<_> = ["/v2/keys/a?wait=true", "/v2/keys/b?wait=true&stream=true"]
+        .iter()
+        .map(|target| {
+            let mut connection = http::Connection::open(&server.address()).expect("connect");
+            connection.send("GET", target, &[], b"").expect("send");
+            connection
+        })
+        .collect();
+    wait::until_true("both watch", || {
+        server.http("GET", "/v2/stats/store", "").json()["watchers"] == 2
+    });
+    let begun = Instant::now();
+    assert_eq!(server.terminate().code(), Some(0));
+    assert!(
+        begun.elapsed() < PROMPT,
+        "a waiting watcher held the stop up: {:?}",
+        begun.elapsed()
+    );
+    for connection in &mut waiting {
+        // an empty answer or none at all, but an end
+        let _ = connection.response("GET");
+        assert!(connection.closed());
+    }
+}
+
+#[test]
+fn interrupt_stops_as_terminate_does() {
+    let mut server = Launch::witan().start();
+    server.signal("INT");
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let mut server = Launch::witan().start();
+    // half a request: there is something to wait for
+    let mut half = http::Connection::open(&server.address()).expect("connect");
+    half.send_raw(b"PUT /v2/keys/half HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nvalue=")
+        .expect("send");
+    server.http("GET", "/version", "");
+    server.signal("TERM");
+    let begun = Instant::now();
+    if server.runs() {
+        server.signal("TERM");
+    }
+    server.wait_exit();
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+}
