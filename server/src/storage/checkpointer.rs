@@ -1,0 +1,248 @@
+//! The thread that writes checkpoints, and the rule when one is due. It costs no client anything:
+//! it works on a frozen view while the replica goes on, and the log covers what it lags behind.
+
+use std::{
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use witan_replica::machine::view::View;
+
+use super::Checkpoint;
+
+/// A checkpoint is due after this many bytes of log.
+pub const CHECKPOINT_LOG_BYTES: u64 = 16 << 20;
+/// A checkpoint of what is unsaved is due after this long without a new entry.
+pub const CHECKPOINT_QUIET_MS: u64 = 1000;
+/// Wait after a failed write; doubled with every further failure.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// The longest wait after a failed write.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// When a checkpoint is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Bytes of log.
+    pub log_bytes: u64,
+    /// Milliseconds without a new entry.
+    pub quiet_ms: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            log_bytes: CHECKPOINT_LOG_BYTES,
+            quiet_ms: CHECKPOINT_QUIET_MS,
+        }
+    }
+}
+
+impl Policy {
+    /// `bytes_since` counts the log since the last view that was offered, `quiet_ms` the time since
+    /// the last entry.
+    pub fn due(&self, bytes_since: u64, quiet_ms: u64) -> bool {
+        bytes_since >= self.log_bytes || bytes_since > 0 && quiet_ms >= self.quiet_ms
+    }
+}
+
+/// The handle of the thread.
+#[derive(Debug)]
+pub struct Checkpointer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    slot: Mutex<Slot>,
+    changed: Condvar,
+    failing: AtomicBool,
+    failures: AtomicU64,
+}
+
+/// What the thread is asked to do. At most one view waits; a newer one takes its place.
+#[derive(Debug, Default)]
+struct Slot {
+    view: Option<View>,
+    /// The view is foreign to what is on disk: write all of it.
+    whole: bool,
+    stop: bool,
+    /// Views handed in by [`Checkpointer::install`], and how many of them are durable.
+    installs: u64,
+    installed: u64,
+}
+
+impl Checkpointer {
+    /// Starts the thread. `base` is what the disk holds now; `durable` is called from the thread
+    /// with the index of each checkpoint that has become durable.
+    pub fn start(
+        checkpoint: Checkpoint,
+        base: Option<View>,
+        durable: impl FnMut(u64) + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let mut writer = Writer {
+            checkpoint,
+            base,
+            durable: Box::new(durable),
+            shared: shared.clone(),
+        };
+        let thread = thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || while writer.turn() {})?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands over a frozen view to be written; one that still waits is dropped for it.
+    pub fn offer(&self, view: View) {
+        let mut slot = self.shared.lock();
+        let replaced = slot.view.replace(view);
+        drop(slot);
+        self.shared.changed.notify_all();
+        // Dropped outside of the lock: a view can hold the last reference to a lot of memory.
+        drop(replaced);
+    }
+
+    /// Replaces the checkpoint by a received state; durable when it returns.
+    pub(super) fn install(&self, view: View) {
+        let mut slot = self.shared.lock();
+        slot.view = Some(view);
+        slot.whole = true;
+        slot.installs += 1;
+        let own = slot.installs;
+        self.shared.changed.notify_all();
+        while slot.installed < own && !slot.stop {
+            slot = self.shared.wait(slot);
+        }
+    }
+
+    /// Whether the last write succeeded.
+    pub fn healthy(&self) -> bool {
+        !self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// Writes that failed since the start.
+    pub fn failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
+    }
+
+    /// Finishes the write that is running, begins no other, and ends the thread.
+    pub fn stop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the checkpoint thread had died of a panic");
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        // A slot is whole at every step, so a panic elsewhere does not spoil it.
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, slot: MutexGuard<'a, Slot>) -> MutexGuard<'a, Slot> {
+        self.changed
+            .wait(slot)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Writer {
+    checkpoint: Checkpoint,
+    /// What the disk holds.
+    base: Option<View>,
+    durable: Box<dyn FnMut(u64) + Send>,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    /// Waits for a view and writes it. Answers `false` when it is to stop.
+    fn turn(&mut self) -> bool {
+        let mut slot = self.shared.lock();
+        let mut view = loop {
+            if slot.stop {
+                return false;
+            }
+            match slot.view.take() {
+                Some(view) => break view,
+                None => slot = self.shared.wait(slot),
+            }
+        };
+        let mut whole = std::mem::take(&mut slot.whole);
+        let mut installs = slot.installs;
+        drop(slot);
+        let mut pause = RETRY_FIRST;
+        let known = self.base.as_ref().map(|base| base.position.index);
+        if !whole && known == Some(view.position.index) {
+            return true;
+        }
+        while let Err(error) = self.write(whole, &view) {
+            self.shared.failing.store(true, Ordering::Relaxed);
+            self.shared.failures.fetch_add(1, Ordering::Relaxed);
+            let index = view.position.index;
+            tracing::error!(index, %error, "a checkpoint could not be written; trying again");
+            let mut slot = self.shared.lock();
+            if !slot.stop {
+                let wait = self
+                    .shared
+                    .changed
+                    .wait_timeout_while(slot, pause, |s| !s.stop);
+                slot = wait.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if slot.stop {
+                return false;
+            }
+            if let Some(newer) = slot.view.take() {
+                view = newer;
+                whole |= std::mem::take(&mut slot.whole);
+                installs = slot.installs;
+            }
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+        self.shared.failing.store(false, Ordering::Relaxed);
+        let index = view.position.index;
+        self.base = Some(view);
+        self.shared.lock().installed = installs;
+        self.shared.changed.notify_all();
+        (self.durable)(index);
+        true
+    }
+
+    fn write(&mut self, whole: bool, view: &View) -> io::Result<()> {
+        let since = self.base.as_ref().filter(|_| !whole);
+        self.checkpoint.write(since, view)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_due_by_size_or_by_quiet() {
+        let policy = Policy::default();
+        assert!(!policy.due(0, 10_000), "nothing is unsaved");
+        assert!(!policy.due(1, 999));
+        assert!(policy.due(1, 1000));
+        assert!(!policy.due(CHECKPOINT_LOG_BYTES - 1, 0));
+        assert!(policy.due(CHECKPOINT_LOG_BYTES, 0));
+    }
+}

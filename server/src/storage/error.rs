@@ -1,0 +1,180 @@
+//! Why a data directory cannot be opened: a sentence for people each (what, where, what to do),
+//! and an exit code for scripts each.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::format::{FORMAT, Identity};
+
+/// Exit code of a process that could not write its log while running.
+pub const EXIT_WRITE_FAILED: i32 = 29;
+
+/// Why a data directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process uses the directory.
+    #[error(
+        "the data directory is in use by {}: {} is locked. Stop that process, or choose another \
+         directory with --data-dir",
+        pid.map_or("another process".to_owned(), |pid| format!("process {pid}")), path.display()
+    )]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// The holder, if it could be read.
+        pid: Option<u32>,
+    },
+    /// A newer release wrote the data.
+    #[error(
+        "{} says format {found}, and this release reads formats up to {FORMAT}. Start the newer \
+         release that wrote it, or restore a backup into an empty directory", path.display()
+    )]
+    NewerFormat {
+        /// The identity file.
+        path: PathBuf,
+        /// The version in it.
+        found: u32,
+    },
+    /// The data belongs to another member or cluster.
+    #[error(
+        "{} belongs to member {:x} of cluster {:x}, but this is member {:x} of cluster {:x}. \
+         Choose this member's own directory with --data-dir, or check --name and \
+         --initial-cluster", path.display(), found.member_id, found.cluster_id, own.member_id,
+        own.cluster_id
+    )]
+    Foreign {
+        /// The identity file.
+        path: PathBuf,
+        /// What it says.
+        found: Identity,
+        /// Who asks.
+        own: Identity,
+    },
+    /// The identity file is missing beside data, or says nothing sensible.
+    #[error(
+        "{} is missing or damaged, but there is data beside it. Put the file back, or restore a \
+         backup into an empty directory", path.display()
+    )]
+    Unreadable {
+        /// The identity file.
+        path: PathBuf,
+    },
+    /// No permission, or mounted read-only.
+    #[error(
+        "{} cannot be written: {source}. Make it writable for the user that runs this process, \
+         or choose another directory with --data-dir", path.display()
+    )]
+    NotWritable {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No space left.
+    #[error(
+        "the disk is full: {} cannot be written: {source}. Free some space on that file system \
+         and start again; nothing is lost", path.display()
+    )]
+    Full {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Any other failure of the file system.
+    #[error("{} cannot be used: {source}. Check the disk and the system's log", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The raft log is damaged in a way that no crash explains.
+    #[error(
+        "the raft log is corrupt: {} at byte {offset}: {what}. Starting would lose acknowledged \
+         writes. Check the disk; restore a backup into an empty directory, or remove this member \
+         from its cluster and add it anew", path.display()
+    )]
+    Log {
+        /// Which file, or the log's folder.
+        path: PathBuf,
+        /// Where in the file.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// The checkpoint is damaged.
+    #[error(
+        "the checkpoint is corrupt: {}: {what}. Check the disk; restore a backup into an empty \
+         directory, or remove this member from its cluster and add it anew", path.display()
+    )]
+    Checkpoint {
+        /// Which folder.
+        path: PathBuf,
+        /// What is wrong there.
+        what: String,
+    },
+}
+
+impl OpenError {
+    /// Exit code of the process that ends because of this.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Locked { .. } => 20,
+            Self::NewerFormat { .. } => 21,
+            Self::Foreign { .. } => 22,
+            Self::Unreadable { .. } => 23,
+            Self::NotWritable { .. } => 24,
+            Self::Full { .. } => 25,
+            Self::Io { .. } => 26,
+            Self::Log { .. } => 27,
+            Self::Checkpoint { .. } => 28,
+        }
+    }
+
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if is_full(&source) {
+            return Self::Full { path, source };
+        }
+        if matches!(
+            source.kind(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+        ) {
+            return Self::NotWritable { path, source };
+        }
+        Self::Io { path, source }
+    }
+
+    pub(super) fn name(path: &Path) -> Self {
+        Self::io(
+            path,
+            io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8"),
+        )
+    }
+
+    pub(super) fn log(path: &Path, offset: usize, what: impl Into<String>) -> Self {
+        Self::Log {
+            path: path.to_owned(),
+            offset: offset as u64,
+            what: what.into(),
+        }
+    }
+
+    pub(super) fn checkpoint(path: &Path, what: impl Into<String>) -> Self {
+        Self::Checkpoint {
+            path: path.to_owned(),
+            what: what.into(),
+        }
+    }
+}
+
+/// Whether an error means that there is no space, quota or allowed file size left.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}

@@ -1,0 +1,52 @@
+//! The lock of a data directory: one process at a time, and the second one learns who holds it.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use super::OpenError;
+
+/// Name of the lock file inside the member's folder.
+const FILE: &str = "LOCK";
+
+/// Held as long as the process uses the directory. The kernel releases it when the process ends,
+/// however it ends, so a lock is never stale.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock or says which process has it.
+    pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(FILE);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|e| OpenError::io(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // The pid is a courtesy: an unreadable one changes nothing about the refusal.
+                let _ = file.read_to_string(&mut holder);
+                return Err(OpenError::Locked {
+                    path,
+                    pid: holder.trim().parse().ok(),
+                });
+            }
+            Err(TryLockError::Error(e)) => return Err(OpenError::io(&path, e)),
+        }
+        let pid = format!("{}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| file.write_all(pid.as_bytes()))
+            .map_err(|e| OpenError::io(&path, e))?;
+        Ok(Self { _file: file })
+    }
+}

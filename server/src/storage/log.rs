@@ -1,0 +1,383 @@
+//! The raft log on disk, on `raft-engine`; the only file that names the crate. It does not look
+//! into an entry, and it does not decide where the log may be cut ([`super::CutLine`] does).
+//!
+//! Every write is synced before it returns. A batch that raft does not ask to be synced (a moved
+//! commit index) is kept in memory and rides on the next one, so that at no time more than one
+//! record on disk is unsynced: [`super::tail`] rests on that.
+//!
+//! A write or sync that fails ends the process: what the disk holds is unknown then, and an
+//! acknowledgement after it would be a guess.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use protobuf::well_known_types::BytesValue;
+use raft_engine::{
+    Command, Config, Engine, LogBatch as EngineBatch, MessageExt, ReadableSize, RecoveryMode,
+};
+use witan_replica::host::{LogBatch, LogRecord};
+
+use super::{OpenError, tail};
+
+/// A log file is closed and the next one begun at this size.
+const FILE_BYTES: u64 = 16 << 20;
+/// Dead files are dropped once all together are larger than this.
+const PURGE_BYTES: u64 = 64 << 20;
+/// The engine can hold many logs; a member has one.
+const REGION: u64 = 1;
+/// Key of raft's term, vote and commit.
+const HARD_STATE: &[u8] = b"hard";
+/// Key of [`Line`].
+const LINE: &[u8] = b"line";
+/// Key of the index of a snapshot that is just being installed.
+const INSTALL: &[u8] = b"install";
+/// First byte of every stored entry; raised when the rest changes.
+const FRAME_VERSION: u8 = 1;
+/// Version, index, term, checksum.
+const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
+
+/// The log of one member.
+pub struct Log {
+    engine: Engine,
+    dir: PathBuf,
+    line: Line,
+    last: u64,
+    hard_state: Option<Bytes>,
+    /// Whether `hard_state` is newer than what the disk has.
+    unsaved: bool,
+}
+
+/// What the disk gave back.
+pub(super) struct Found {
+    pub(super) hard_state: Option<Bytes>,
+    pub(super) records: Vec<LogRecord>,
+    pub(super) line: Line,
+    /// A snapshot was being installed up to this index when the process ended.
+    pub(super) install: Option<u64>,
+}
+
+/// Where the log must begin. Written with every cut, so that entries missing at the front show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Index of the very first entry this log ever got; 0 before it, and after a snapshot.
+    pub(super) origin: u64,
+    /// Index of the first entry that must still be there; 0 before the first.
+    pub(super) begin: u64,
+}
+
+impl Line {
+    fn encode(self) -> Vec<u8> {
+        [self.origin.to_le_bytes(), self.begin.to_le_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(Self {
+            origin: u64_at(bytes, 0)?,
+            begin: u64_at(bytes, 8)?,
+        })
+    }
+
+    /// Whether entries were ever cut, so that only a checkpoint can know what they did.
+    pub(super) fn was_cut(self) -> bool {
+        self.begin != self.origin
+    }
+}
+
+/// Tells the engine how to find an index in a stored entry.
+struct Frame;
+
+impl MessageExt for Frame {
+    type Entry = BytesValue;
+
+    fn index(entry: &BytesValue) -> u64 {
+        u64_at(&entry.value, 1).expect("every entry handed to the engine has a header")
+    }
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("line", &self.line)
+            .field("last", &self.last)
+            .finish()
+    }
+}
+
+impl Log {
+    /// Opens the log, cutting a torn last write. `fresh` says that the directory is being set up;
+    /// otherwise a log without content is a log that was lost.
+    pub(super) fn open(dir: &Path, fresh: bool) -> Result<(Self, Found), OpenError> {
+        std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
+        tail::mend(dir)?;
+        let config = Config {
+            dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
+            recovery_mode: RecoveryMode::AbsoluteConsistency,
+            batch_compression_threshold: ReadableSize(0),
+            target_file_size: ReadableSize(FILE_BYTES),
+            purge_threshold: ReadableSize(PURGE_BYTES),
+            enable_log_recycle: false,
+            ..Config::default()
+        };
+        let engine = Engine::open(config).map_err(|e| refusal(dir, e))?;
+        let mut log = Self {
+            engine,
+            dir: dir.to_owned(),
+            line: Line::default(),
+            last: 0,
+            hard_state: None,
+            unsaved: false,
+        };
+        match log.engine.get(REGION, LINE) {
+            Some(bytes) => {
+                log.line = Line::decode(&bytes)
+                    .ok_or_else(|| OpenError::log(dir, 0, "the line record is malformed"))?;
+            }
+            None if fresh => {
+                let mut batch = EngineBatch::default();
+                log.add_keys(&mut batch)
+                    .and_then(|()| log.engine.write(&mut batch, true))
+                    .map_err(|e| refusal(dir, e))?;
+                super::format::sync_dir(dir).map_err(|e| OpenError::io(dir, e))?;
+            }
+            None => return Err(OpenError::log(dir, 0, "the log's files are missing")),
+        }
+        let found = log.recover()?;
+        log.last = found
+            .records
+            .last()
+            .map_or(log.line.begin.saturating_sub(1), |r| r.index);
+        log.hard_state.clone_from(&found.hard_state);
+        Ok((log, found))
+    }
+
+    fn recover(&self) -> Result<Found, OpenError> {
+        let dir = &self.dir;
+        let mut entries = Vec::new();
+        let first = self.engine.first_index(REGION).unwrap_or(0);
+        if let Some(last) = self.engine.last_index(REGION) {
+            self.engine
+                .fetch_entries_to::<Frame>(REGION, first, last + 1, None, &mut entries)
+                .map_err(|e| refusal(dir, e))?;
+        }
+        let mut records = Vec::with_capacity(entries.len());
+        for (expected, entry) in (self.line.begin..).zip(entries) {
+            let record = unframe(entry.value).filter(|record| record.index == expected);
+            let what = || format!("entry {expected} is missing or fails its checksum");
+            records.push(record.ok_or_else(|| OpenError::log(dir, 0, what()))?);
+        }
+        let install = self
+            .engine
+            .get(REGION, INSTALL)
+            .and_then(|bytes| u64_at(&bytes, 0));
+        let hard_state = self.engine.get(REGION, HARD_STATE).map(Bytes::from);
+        Ok(Found {
+            hard_state,
+            records,
+            line: self.line,
+            install,
+        })
+    }
+
+    /// Index of the last entry, or of the one before the first when there is none.
+    pub fn last_index(&self) -> u64 {
+        self.last
+    }
+
+    /// Durable when it returns if the batch asks for it, and in any case in order. Ends the
+    /// process if the disk refuses. Returns the bytes of entries written.
+    pub fn append(&mut self, batch: &LogBatch) -> usize {
+        if let Some(hard_state) = &batch.hard_state {
+            self.hard_state = Some(hard_state.clone());
+            self.unsaved = true;
+        }
+        if batch.records.is_empty() && !batch.must_sync {
+            return 0;
+        }
+        let mut out = EngineBatch::with_capacity(batch.records.len() + 1);
+        let mut bytes = 0;
+        let mut virgin = false;
+        if let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) {
+            assert!(
+                self.line.begin == 0 || (self.line.begin..=self.last + 1).contains(&first.index),
+                "an append must continue the log"
+            );
+            virgin = self.line.begin == 0;
+            if virgin {
+                self.line = Line {
+                    origin: first.index,
+                    begin: first.index,
+                };
+            }
+            self.last = last.index;
+            let entries: Vec<BytesValue> = batch.records.iter().map(frame).collect();
+            bytes = entries.iter().map(|e| e.value.len()).sum();
+            self.write(&mut out, |_, out| {
+                out.add_entries::<Frame>(REGION, &entries)
+            });
+        }
+        self.write(&mut out, |log, out| {
+            if virgin {
+                return log.add_keys(out);
+            }
+            match &log.hard_state {
+                Some(state) if log.unsaved => out.put(REGION, HARD_STATE.to_vec(), state.to_vec()),
+                _ => Ok(()),
+            }
+        });
+        self.sync(out);
+        bytes
+    }
+
+    /// Drops all entries with an index smaller than `below`, and files that hold nothing else.
+    pub fn cut(&mut self, below: u64) {
+        let below = below.min(self.last + 1);
+        if below <= self.line.begin || self.line.begin == 0 {
+            return;
+        }
+        self.line.begin = below;
+        let mut out = EngineBatch::default();
+        out.add_command(REGION, Command::Compact { index: below });
+        // The keys move along, so that no old file is kept for their sake.
+        self.write(&mut out, |log, out| log.add_keys(out));
+        self.sync(out);
+        self.purge();
+    }
+
+    /// Says that entries up to `index` are about to be replaced by a snapshot.
+    pub(super) fn announce(&mut self, index: u64) {
+        let mut out = EngineBatch::default();
+        let value = index.to_le_bytes().to_vec();
+        self.write(&mut out, |_, out| out.put(REGION, INSTALL.to_vec(), value));
+        self.sync(out);
+    }
+
+    /// Empties the log: the next entry is the one after `index`, which a checkpoint covers.
+    /// Without `index` only the announcement is taken back.
+    pub(super) fn restart(&mut self, index: Option<u64>) {
+        let mut out = EngineBatch::default();
+        if let Some(index) = index {
+            self.line = Line {
+                origin: 0,
+                begin: index + 1,
+            };
+            self.last = index;
+            out.add_command(REGION, Command::Clean);
+        } else {
+            out.delete(REGION, INSTALL.to_vec());
+        }
+        self.write(&mut out, |log, out| log.add_keys(out));
+        self.sync(out);
+        self.purge();
+    }
+
+    /// Writes what is kept back (a moved commit index). Called at a graceful end.
+    pub fn close(mut self) {
+        if self.unsaved {
+            self.append(&LogBatch {
+                must_sync: true,
+                ..LogBatch::default()
+            });
+        }
+    }
+
+    fn add_keys(&self, out: &mut EngineBatch) -> raft_engine::Result<()> {
+        out.put(REGION, LINE.to_vec(), self.line.encode())?;
+        match &self.hard_state {
+            Some(state) => out.put(REGION, HARD_STATE.to_vec(), state.to_vec()),
+            None => Ok(()),
+        }
+    }
+
+    fn purge(&self) {
+        let _guard = Fatal { dir: &self.dir };
+        if let Err(error) = self.engine.purge_expired_files() {
+            // Only space is at stake, and the next cut tries again.
+            tracing::error!(dir = %self.dir.display(), %error, "cannot drop old log files");
+        }
+    }
+
+    fn sync(&mut self, mut out: EngineBatch) {
+        self.write(&mut out, |log, out| log.engine.write(out, true).map(|_| ()));
+        self.unsaved = false;
+    }
+
+    fn write(
+        &self,
+        out: &mut EngineBatch,
+        step: impl FnOnce(&Self, &mut EngineBatch) -> raft_engine::Result<()>,
+    ) {
+        // The engine panics when a sync fails; the guard makes that the end of the process too.
+        let guard = Fatal { dir: &self.dir };
+        if let Err(error) = step(self, out) {
+            guard.end(&error.to_string());
+        }
+    }
+}
+
+/// Ends the process when the disk refuses a write of the log.
+struct Fatal<'a> {
+    dir: &'a Path,
+}
+
+impl Fatal<'_> {
+    fn end(&self, error: &str) -> ! {
+        let dir = self.dir.display();
+        tracing::error!(%dir, error, "the raft log cannot be written: the process ends");
+        std::process::exit(super::EXIT_WRITE_FAILED)
+    }
+}
+
+impl Drop for Fatal<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.end("the sync failed");
+        }
+    }
+}
+
+fn frame(record: &LogRecord) -> BytesValue {
+    let mut value = Vec::with_capacity(FRAME_HEADER_BYTES + record.payload.len());
+    value.push(FRAME_VERSION);
+    value.extend_from_slice(&record.index.to_le_bytes());
+    value.extend_from_slice(&record.term.to_le_bytes());
+    value.extend_from_slice(&frame_sum(&value, &record.payload).to_le_bytes());
+    value.extend_from_slice(&record.payload);
+    BytesValue {
+        value,
+        ..BytesValue::default()
+    }
+}
+
+fn unframe(value: Vec<u8>) -> Option<LogRecord> {
+    let value = Bytes::from(value);
+    let (index, term) = (u64_at(&value, 1)?, u64_at(&value, 9)?);
+    let sum = u32::from_le_bytes(*value.get(17..)?.first_chunk()?);
+    let payload = value.slice(FRAME_HEADER_BYTES..);
+    let whole = value[0] == FRAME_VERSION && frame_sum(&value[..17], &payload) == sum;
+    whole.then_some(LogRecord {
+        index,
+        term,
+        payload,
+    })
+}
+
+fn frame_sum(head: &[u8], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn refusal(dir: &Path, error: raft_engine::Error) -> OpenError {
+    match error {
+        raft_engine::Error::Io(e) => OpenError::io(dir, io::Error::new(e.kind(), e)),
+        other => OpenError::log(dir, 0, other.to_string()),
+    }
+}

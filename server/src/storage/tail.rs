@@ -1,0 +1,177 @@
+//! The judge of the log's files before the engine opens them: what is whole, what is the torn
+//! write of a crash (cut), what is corruption (refused). Reads the engine's file format and knows
+//! nothing of entries.
+//!
+//! Why the judgement is possible: every write of ours is synced before the next one begins, and a
+//! file is synced and closed before the next is made. So a crash can tear only the last record of
+//! the last file, or a file just made. Damage anywhere else, and damage with a whole record
+//! behind it, cannot come from a crash.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{OpenError, format::sync_dir};
+
+/// What every file of the engine begins with.
+const MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
+/// Format version and alignment follow the magic, eight bytes each.
+const FILE_HEADER_BYTES: usize = MAGIC.len() + 16;
+/// The only version of the engine's format that this release writes.
+const FILE_VERSION: u64 = 2;
+/// Length and place of the footer, eight bytes each, before every record.
+const RECORD_HEADER_BYTES: usize = 16;
+const CRC_BYTES: usize = 4;
+/// Digits in a file's name before its suffix.
+const SEQ_DIGITS: usize = 16;
+
+/// The engine's two kinds of file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    /// What we write.
+    Append,
+    /// Old entries that the engine moves so that it can drop a file. It writes several records
+    /// before a sync, and drops their origin only after it; so damage at the end is always cut,
+    /// and [`super::log`] notices by the first index if more than a crash is to blame.
+    Rewrite,
+}
+
+impl Queue {
+    fn suffix(self) -> &'static str {
+        match self {
+            Queue::Append => ".raftlog",
+            Queue::Rewrite => ".rewrite",
+        }
+    }
+}
+
+/// Cuts what a crash left half written and refuses what a crash cannot explain.
+pub(crate) fn mend(dir: &Path) -> Result<(), OpenError> {
+    for queue in [Queue::Append, Queue::Rewrite] {
+        let files = list(dir, queue).map_err(|e| OpenError::io(dir, e))?;
+        let gap = files.windows(2).find(|pair| pair[1].0 != pair[0].0 + 1);
+        if let (Queue::Append, Some(pair)) = (queue, gap) {
+            return Err(OpenError::log(
+                &pair[0].1,
+                0,
+                "the file after it is missing",
+            ));
+        }
+        let count = files.len();
+        for (at, (seq, path)) in files.into_iter().enumerate() {
+            mend_file(dir, &path, seq, queue, at + 1 == count)?;
+        }
+    }
+    Ok(())
+}
+
+fn list(dir: &Path, queue: Queue) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let Some(digits) = name.strip_suffix(queue.suffix()) else {
+            continue;
+        };
+        if digits.len() == SEQ_DIGITS
+            && let Ok(seq) = digits.parse()
+        {
+            files.push((seq, entry.path()));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+fn mend_file(dir: &Path, path: &Path, seq: u64, queue: Queue, last: bool) -> Result<(), OpenError> {
+    let bytes = fs::read(path).map_err(|e| OpenError::io(path, e))?;
+    let good = whole_until(&bytes, seq);
+    if good == Some(bytes.len()) {
+        return Ok(());
+    }
+    let from = good.unwrap_or(0);
+    if !last {
+        return Err(OpenError::log(
+            path,
+            from,
+            "a file that was closed is damaged",
+        ));
+    }
+    let zeros = bytes[from..].iter().all(|b| *b == 0);
+    if !zeros && queue == Queue::Append {
+        let search = if good.is_some() { from + 1 } else { 0 };
+        if let Some(next) = (search..bytes.len()).find(|at| record(&bytes, *at, seq).is_some()) {
+            let what = format!("damaged, although a whole record follows at byte {next}");
+            return Err(OpenError::log(path, from, what));
+        }
+    }
+    let cut = match good {
+        Some(good) => {
+            if !zeros {
+                let bytes = bytes.len() - good;
+                tracing::warn!(file = %path.display(), offset = good, bytes, "cut a torn last write");
+            }
+            // Space that the engine reserved ahead reads as zeros; it is there after every kill.
+            OpenOptions::new().write(true).open(path).and_then(|file| {
+                file.set_len(good as u64)?;
+                file.sync_all()
+            })
+        }
+        None => {
+            tracing::warn!(file = %path.display(), "removed a log file that was just being made");
+            fs::remove_file(path).and_then(|()| sync_dir(dir))
+        }
+    };
+    cut.map_err(|e| OpenError::io(path, e))
+}
+
+/// The byte behind the last whole record; `None` when the file's own header is not whole.
+fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
+    let header = bytes.get(..FILE_HEADER_BYTES)?;
+    let (magic, rest) = header.split_at(MAGIC.len());
+    if magic != MAGIC || number(rest, 0) != Some(FILE_VERSION) || number(rest, 8) != Some(0) {
+        return None;
+    }
+    let mut at = FILE_HEADER_BYTES;
+    while let Some(len) = record(bytes, at, seq) {
+        at += len;
+    }
+    Some(at)
+}
+
+/// Length of the record that begins at `at`, if a whole one does.
+fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
+    let bytes = bytes.get(at..)?;
+    let head = number(bytes, 0)?;
+    let len = usize::try_from(head >> 8).ok()?;
+    // The low byte names a compression; ours are never compressed.
+    if head & 0xff != 0 || len <= RECORD_HEADER_BYTES || len > bytes.len() {
+        return None;
+    }
+    let footer = usize::try_from(number(bytes, 8)?).ok()?;
+    if footer < RECORD_HEADER_BYTES || footer > len {
+        return None;
+    }
+    // The engine mixes the file's number into the footer's sum, so that a record counts only in
+    // the file for which it was written.
+    let sign = u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits");
+    let entries = &bytes[RECORD_HEADER_BYTES..footer];
+    let whole = summed(&bytes[footer..len], sign) && (entries.is_empty() || summed(entries, 0));
+    whole.then_some(len)
+}
+
+/// Whether a block ends with the sum of what is before it.
+fn summed(block: &[u8], sign: u32) -> bool {
+    let Some((content, sum)) = block.split_last_chunk::<CRC_BYTES>() else {
+        return false;
+    };
+    !content.is_empty() && crc32fast::hash(content) ^ sign == u32::from_le_bytes(*sum)
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + 8)?.first_chunk::<8>()?;
+    Some(u64::from_be_bytes(*bytes))
+}

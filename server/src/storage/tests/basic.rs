@@ -1,0 +1,170 @@
+//! What is written comes back: log, hard state, checkpoint, and both together.
+
+use std::{sync::mpsc, time::Duration};
+
+use witan_replica::host::LogBatch;
+
+use super::*;
+use crate::storage::{Checkpointer, CutLine};
+
+#[test]
+fn an_empty_directory_opens_empty_and_again() {
+    let dir = TempDir::new();
+    for _ in 0..3 {
+        let (_storage, recovered) = reopen(&dir);
+        assert!(recovered.checkpoint.is_none());
+        assert!(recovered.hard_state.is_none());
+        assert!(recovered.records.is_empty());
+    }
+    assert_eq!(super::super::identity(&dir.data()).unwrap(), Some(ME));
+}
+
+#[test]
+fn entries_and_hard_state_come_back() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..5, 1));
+    storage.log.append(&batch(5..6, 2));
+    drop(storage);
+    let (storage, recovered) = reopen(&dir);
+    assert_eq!(recovered.records[..3], batch(2..5, 1).records);
+    assert_eq!(recovered.records[3..], batch(5..6, 2).records);
+    assert_eq!(recovered.hard_state, batch(5..6, 2).hard_state);
+    assert_eq!(storage.log.last_index(), 5);
+}
+
+#[test]
+fn appending_below_the_end_replaces_the_rest() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..100, 1));
+    storage.log.append(&batch(50..60, 2));
+    drop(storage);
+    let (mut storage, recovered) = reopen(&dir);
+    assert_eq!(indexes(&recovered), (2..60).collect::<Vec<_>>());
+    assert_eq!(recovered.records[48..], batch(50..60, 2).records);
+    storage.log.append(&batch(2..3, 3));
+    drop(storage);
+    assert_eq!(reopen(&dir).1.records, batch(2..3, 3).records);
+}
+
+#[test]
+fn a_hard_state_that_needs_no_sync_rides_on_the_next_write() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..3, 1));
+    let moved = LogBatch {
+        hard_state: Some("moved".into()),
+        ..LogBatch::default()
+    };
+    storage.log.append(&moved);
+    storage.log.append(&LogBatch {
+        records: vec![record(3, 1, 10)],
+        hard_state: None,
+        must_sync: true,
+    });
+    drop(storage);
+    let (mut storage, recovered) = reopen(&dir);
+    assert_eq!(recovered.hard_state, Some("moved".into()));
+    storage.log.append(&LogBatch {
+        hard_state: Some("last".into()),
+        ..LogBatch::default()
+    });
+    storage.log.close();
+    drop((storage.checkpoint, storage.hold));
+    assert_eq!(reopen(&dir).1.hard_state, Some("last".into()));
+}
+
+#[test]
+fn a_cut_log_begins_where_it_was_cut() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..100, 1));
+    storage.checkpoint.write(None, &view(60, 10)).unwrap();
+    storage.log.cut(40);
+    storage.log.cut(30);
+    storage.log.append(&batch(100..101, 1));
+    drop(storage);
+    let (_, recovered) = reopen(&dir);
+    assert_eq!(indexes(&recovered), (40..101).collect::<Vec<_>>());
+    same(recovered.checkpoint.as_ref(), &view(60, 10));
+}
+
+#[test]
+fn checkpoints_come_back_whole_and_by_difference() {
+    let dir = TempDir::new();
+    let mut since: Option<View> = None;
+    for (index, size) in [
+        (2, 0),
+        (3, 10 << 20),
+        (4, 40_000),
+        (5, 5),
+        (6, 1 << 20),
+        (7, 31 << 10),
+    ] {
+        let (mut storage, recovered) = reopen(&dir);
+        if let Some(since) = &since {
+            same(recovered.checkpoint.as_ref(), since);
+        }
+        let next = view(index, size);
+        storage
+            .checkpoint
+            .write(recovered.checkpoint.as_ref(), &next)
+            .unwrap();
+        let again = view(index + 100, size);
+        storage.checkpoint.write(Some(&next), &again).unwrap();
+        if index % 2 == 0 {
+            storage.checkpoint.write(None, &again).unwrap();
+        }
+        since = Some(again);
+    }
+    let (_, recovered) = reopen(&dir);
+    same(recovered.checkpoint.as_ref(), &since.unwrap());
+}
+
+#[test]
+fn the_thread_writes_what_it_is_offered() {
+    let dir = TempDir::new();
+    let (storage, _) = reopen(&dir);
+    let (send, durable) = mpsc::channel();
+    let mut thread = Checkpointer::start(storage.checkpoint, None, move |index| {
+        send.send(index).unwrap()
+    })
+    .unwrap();
+    for index in 2..20 {
+        thread.offer(view(index, 100_000));
+    }
+    let wait = || durable.recv_timeout(Duration::from_secs(60)).unwrap();
+    while wait() != 19 {}
+    thread.offer(view(20, 7));
+    assert_eq!(wait(), 20);
+    assert!(thread.healthy());
+    assert_eq!(thread.failures(), 0);
+    thread.stop();
+    drop((thread, storage.log, storage.hold));
+    same(reopen(&dir).1.checkpoint.as_ref(), &view(20, 7));
+}
+
+#[test]
+fn an_installed_state_replaces_log_and_checkpoint() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..10, 1));
+    storage.checkpoint.write(None, &view(5, 10)).unwrap();
+    let mut thread = Checkpointer::start(storage.checkpoint, Some(view(5, 10)), |_| {}).unwrap();
+    Storage::install(&mut storage.log, &thread, &view(1000, 10));
+    storage.log.append(&batch(1001..1003, 4));
+    thread.stop();
+    drop((thread, storage.log, storage.hold));
+    let (_, recovered) = reopen(&dir);
+    assert_eq!(recovered.records, batch(1001..1003, 4).records);
+    same(recovered.checkpoint.as_ref(), &view(1000, 10));
+}
+
+#[test]
+fn the_log_is_cut_below_the_older_of_two_checkpoints() {
+    let mut line = CutLine::new(0);
+    assert_eq!(line.durable(10), 0);
+    assert_eq!(line.durable(25), 10);
+    assert_eq!(CutLine::new(25).durable(30), 25);
+}

@@ -1,0 +1,117 @@
+//! Tests of the disk on real files. `crash` is about what a kill or a power cut leaves, `refusals`
+//! about what is not opened.
+
+mod basic;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use bytes::Bytes;
+use witan_replica::{
+    host::{LogBatch, LogRecord, Recovered},
+    machine::{member::Member, view::View},
+};
+
+use super::{Identity, Storage, open};
+
+/// A folder of its own that goes away with the test.
+struct TempDir(PathBuf);
+
+impl TempDir {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("witan-storage-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    fn log_files(&self) -> Vec<PathBuf> {
+        files(&self.data().join("member/log"), ".raftlog")
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_str().unwrap().ends_with(suffix))
+        .collect();
+    files.sort();
+    files
+}
+
+const ME: Identity = Identity {
+    cluster_id: 0xc1,
+    member_id: 0x3e,
+    format: super::FORMAT,
+};
+
+fn reopen(dir: &TempDir) -> (Storage, Recovered) {
+    open(&dir.data(), &ME).unwrap()
+}
+
+fn record(index: u64, term: u64, size: usize) -> LogRecord {
+    let payload: Vec<u8> = (0..size).map(|i| (index as usize * 31 + i) as u8).collect();
+    LogRecord {
+        index,
+        term,
+        payload: Bytes::from(payload),
+    }
+}
+
+/// Entries of 100 bytes in one synced batch, with a hard state that names the last.
+fn batch(indexes: std::ops::Range<u64>, term: u64) -> LogBatch {
+    let hard_state = Some(Bytes::from(format!("hard {term} {}", indexes.end - 1)));
+    let records = indexes.map(|index| record(index, term, 100)).collect();
+    LogBatch {
+        records,
+        hard_state,
+        must_sync: true,
+    }
+}
+
+fn indexes(recovered: &Recovered) -> Vec<u64> {
+    recovered
+        .records
+        .iter()
+        .map(|record| record.index)
+        .collect()
+}
+
+/// A view whose content depends on its index, with a record of the given size.
+fn view(index: u64, size: usize) -> View {
+    let mut view = View::default();
+    view.position.index = index;
+    view.position.term = 1;
+    view.position.voters = vec![0x3e];
+    let name = "n".repeat(size) + &index.to_string();
+    view.machine.members.book.insert(
+        1,
+        Member {
+            id: 1,
+            name,
+            ..Member::default()
+        },
+    );
+    view
+}
+
+fn same(found: Option<&View>, expected: &View) {
+    let found = found.expect("a checkpoint is there");
+    assert_eq!(found.position, expected.position);
+    assert_eq!(found.machine.members, expected.machine.members);
+}
