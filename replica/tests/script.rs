@@ -9,6 +9,8 @@
 
 #[path = "script/kv.rs"]
 mod kv;
+#[path = "script/tree.rs"]
+mod tree;
 
 use std::{
     fmt::Write as _,
@@ -30,6 +32,11 @@ fn kv_scripts_hold() {
 #[test]
 fn txn_scripts_hold() {
     folder("txn", &|| Box::new(kv::KvRoom::default()));
+}
+
+#[test]
+fn v2_scripts_hold() {
+    folder("v2", &|| Box::new(tree::TreeRoom::default()));
 }
 
 /// Runs every script of a folder and reports all that differ.

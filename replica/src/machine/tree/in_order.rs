@@ -1,12 +1,12 @@
 //! `create` with `in_order`: a child of the path, named by the index that it takes, so that names
 //! sort in the order of creation.
 
-use super::{Create, Error, Event, Tree};
+use super::{Create, Error, Event, Tree, inode::clean};
 
 impl Tree {
     pub(super) fn create_in_order(&mut self, create: &Create, now_ns: i64) -> Result<Event, Error> {
         let mut path = create.path.to_vec();
         path.extend_from_slice(format!("/{:020}", self.index + 1).as_bytes());
-        self.create_at(path.into(), create, now_ns)
+        self.create_at(clean(&path), create, now_ns)
     }
 }
