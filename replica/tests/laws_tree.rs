@@ -1,0 +1,317 @@
+//! Laws of the v2 tree, checked against random histories.
+
+#[path = "laws_tree/model.rs"]
+mod model;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use model::Model;
+use proptest::prelude::*;
+use witan_replica::{
+    machine::{
+        record::Change,
+        tree::{
+            Command, Create, Delete, DeleteIf, Error, Expire, Node, Reply, Set, Swap, Tree, Update,
+            Verb, Watch,
+        },
+    },
+    watch::Hub,
+};
+
+/// One step of a history: what is done, and when.
+#[derive(Clone, Debug)]
+enum Step {
+    Do(Verb, i64),
+    Bump,
+}
+
+fn component() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["a", "b", "c!", "_h"])
+}
+
+fn path() -> impl Strategy<Value = Bytes> {
+    let names = prop::collection::vec(component(), 1..4);
+    prop_oneof![
+        30 => names.prop_map(|names| Bytes::from(format!("/{}", names.join("/")))),
+        1 => Just(Bytes::from_static(b"/")),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Bytes> {
+    prop::sample::select(vec!["", "1", "2"]).prop_map(|text| Bytes::from_static(text.as_bytes()))
+}
+
+fn deadline() -> impl Strategy<Value = Option<i64>> {
+    prop_oneof![2 => Just(None), 1 => (1_i64..60).prop_map(|seconds| Some(seconds * 1_000_000_000))]
+}
+
+fn conditions() -> impl Strategy<Value = (Option<Bytes>, Option<u64>)> {
+    let value = prop::option::of(prop::sample::select(vec!["1", "2"]));
+    let value = value.prop_map(|value| value.map(|text| Bytes::from_static(text.as_bytes())));
+    (value, prop::option::weighted(0.2, 1_u64..30))
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    let rare = || prop::bool::weighted(0.15);
+    prop_oneof![
+        6 => (path(), value(), rare(), deadline(), rare()).prop_map(
+            |(path, value, dir, expires_ns, refresh)| {
+                Verb::Set(Set { path, value, dir, expires_ns, refresh })
+            }
+        ),
+        3 => (path(), value(), rare(), deadline(), rare()).prop_map(
+            |(path, value, dir, expires_ns, in_order)| {
+                Verb::Create(Create { path, value, dir, expires_ns, in_order })
+            }
+        ),
+        3 => (path(), value(), deadline(), rare()).prop_map(
+            |(path, value, expires_ns, refresh)| {
+                Verb::Update(Update { path, value, expires_ns, refresh })
+            }
+        ),
+        3 => (path(), value(), deadline(), rare(), conditions()).prop_map(
+            |(path, value, expires_ns, refresh, (prev_value, prev_index))| {
+                Verb::Swap(Swap { path, value, expires_ns, refresh, prev_value, prev_index })
+            }
+        ),
+        1 => (path(), conditions()).prop_map(|(path, (prev_value, prev_index))| {
+            Verb::DeleteIf(DeleteIf { path, prev_value, prev_index })
+        }),
+        2 => (path(), any::<bool>(), any::<bool>()).prop_map(|(path, dir, recursive)| {
+            Verb::Delete(Delete { path, dir, recursive })
+        }),
+        1 => Just(Verb::Expire(Expire {})),
+    ]
+}
+
+/// Steps in the order of time; now and then the cluster's own data fills the history.
+fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
+    let step = (verb(), 0_i64..2_500_000_000, prop::bool::weighted(0.1));
+    prop::collection::vec(step, 1..count).prop_map(|steps| {
+        let mut now_ns = 0;
+        let mut out = Vec::new();
+        for (verb, elapsed_ns, bump) in steps {
+            now_ns += elapsed_ns;
+            out.push(Step::Do(verb, now_ns));
+            if bump {
+                out.extend(vec![Step::Bump; (elapsed_ns % 300) as usize]);
+            }
+        }
+        out
+    })
+}
+
+fn step(tree: &mut Tree, step: &Step) -> Option<Result<Reply, Error>> {
+    match step {
+        Step::Do(verb, now_ns) => Some(tree.apply(
+            &Command {
+                verb: Some(verb.clone()),
+            },
+            *now_ns,
+        )),
+        Step::Bump => {
+            tree.bump();
+            None
+        }
+    }
+}
+
+type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn checkpoint(records: &mut Records, tree: &Tree, since: Option<&Tree>) {
+    tree.changes(since, &mut |change| match change {
+        Change::Put { key, value } => {
+            records.insert(key, value);
+        }
+        Change::Delete { key } => {
+            records.remove(&key).expect("only what is there is deleted");
+        }
+    });
+}
+
+fn restored(records: &Records) -> Tree {
+    let mut tree = Tree::default();
+    records
+        .iter()
+        .for_each(|(key, value)| tree.load(key, value).unwrap());
+    tree.loaded().unwrap();
+    tree
+}
+
+fn watches(registered: u64) -> Vec<Watch> {
+    let paths = ["/", "/a", "/a/b", "/a/b/c!", "/_h", "/a/_h", "/b", "/c!/a"];
+    let both = paths.iter().flat_map(|path| [(path, false), (path, true)]);
+    both.map(|(path, recursive)| Watch {
+        path: Bytes::from_static(path.as_bytes()),
+        recursive,
+        registered,
+    })
+    .collect()
+}
+
+/// Everything that readers can see.
+fn assert_same(one: &Tree, other: &Tree) {
+    assert_eq!(one.index(), other.index());
+    assert_eq!(one.get(b"/", true, 0), other.get(b"/", true, 0));
+    assert_eq!(one.get(b"/_h", true, 0), other.get(b"/_h", true, 0));
+    assert_eq!(one.next_expiration_ns(), other.next_expiration_ns());
+    assert_eq!(one.counts(), other.counts());
+    assert_eq!(one.fingerprint(), other.fingerprint());
+    let oldest = one.index().saturating_sub(1000);
+    for watch in watches(u64::MAX) {
+        for from in [oldest, oldest + 1, one.index() / 2, one.index()] {
+            assert_eq!(one.next_event(&watch, from), other.next_event(&watch, from));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+
+    /// Answers, nodes, deadlines and indexes are those of a model that is too simple to be wrong.
+    #[test]
+    fn the_tree_is_what_a_flat_map_says(history in steps(80)) {
+        let (mut tree, mut model) = (Tree::default(), Model::default());
+        for entry in &history {
+            let before = tree.index();
+            let answer = step(&mut tree, entry);
+            let Step::Do(verb, now_ns) = entry else {
+                model.index += 1;
+                continue;
+            };
+            let expected = model.apply(verb, *now_ns);
+            prop_assert_eq!(answer.clone().unwrap(), expected, "{:?}", verb);
+            prop_assert_eq!(tree.index(), model.index);
+            match answer.unwrap() {
+                Ok(Reply::Event(event)) => prop_assert_eq!(event.index, before + 1),
+                Ok(Reply::Expired(count)) => prop_assert_eq!(tree.index(), before + count as u64),
+                Err(error) => prop_assert_eq!((error.index, tree.index()), (before, before)),
+            }
+            for (path, node) in model.nodes(*now_ns) {
+                let shown = tree.get(&path, false, *now_ns).unwrap().node;
+                prop_assert_eq!(Node { nodes: None, ..shown }, node);
+            }
+            prop_assert_eq!(tree.get(b"/", true, *now_ns).unwrap().node, model.listing(*now_ns));
+            prop_assert_eq!(tree.next_expiration_ns(), model.next_expiration_ns());
+        }
+    }
+
+    /// The same history leads to the same state, and a frozen clone never changes.
+    #[test]
+    fn replay_equals_apply_and_clones_stay(history in steps(80), at in any::<prop::sample::Index>()) {
+        let (mut one, mut other) = (Tree::default(), Tree::default());
+        let at = at.index(history.len());
+        let mut frozen = None;
+        for (i, entry) in history.iter().enumerate() {
+            if i == at {
+                frozen = Some((one.clone(), one.fingerprint(), one.get(b"/", true, 0)));
+            }
+            prop_assert_eq!(step(&mut one, entry), step(&mut other, entry));
+        }
+        assert_same(&one, &other);
+        let (clone, fingerprint, listing) = frozen.unwrap();
+        prop_assert_eq!(clone.fingerprint(), fingerprint);
+        prop_assert_eq!(clone.get(b"/", true, 0), listing);
+    }
+
+    /// Checkpoints taken one after another hold exactly what one taken at once would hold, give
+    /// back the same tree, and it goes on as the original does.
+    #[test]
+    fn checkpoints_give_back_the_same_tree(history in steps(120), every in 1_usize..40) {
+        let mut tree = Tree::default();
+        let mut records = Records::new();
+        let mut last: Option<Tree> = None;
+        for (i, entry) in history.iter().enumerate() {
+            step(&mut tree, entry);
+            if i % every == 0 {
+                checkpoint(&mut records, &tree, last.as_ref());
+                last = Some(tree.clone());
+                let mut whole = Records::new();
+                checkpoint(&mut whole, &tree, None);
+                prop_assert!(records == whole, "an increment differs from the whole");
+            }
+        }
+        checkpoint(&mut records, &tree, last.as_ref());
+        let mut back = restored(&records);
+        assert_same(&tree, &back);
+        let mut nothing = 0;
+        tree.changes(Some(&tree.clone()), &mut |_| nothing += 1);
+        prop_assert_eq!(nothing, 0);
+        for entry in &history {
+            prop_assert_eq!(step(&mut tree, entry), step(&mut back, entry));
+        }
+        assert_same(&tree, &back);
+    }
+
+    /// A watcher that would see an event is woken for it.
+    #[test]
+    fn no_watcher_sleeps_through_an_event(history in steps(60)) {
+        let mut tree = Tree::default();
+        let mut hub = Hub::default();
+        let watches: Vec<_> =
+            watches(0).into_iter().map(|watch| (hub.register(&watch).unwrap(), watch)).collect();
+        for entry in &history {
+            let before = tree.index();
+            step(&mut tree, entry);
+            let woken: Vec<_> = tree.events_since(before).unwrap().flat_map(|e| hub.touched(e)).collect();
+            for (id, watch) in &watches {
+                for registered in [before, u64::MAX] {
+                    let watch = Watch { registered, ..watch.clone() };
+                    if before > 0 && tree.next_event(&watch, before + 1).unwrap().is_some() {
+                        prop_assert!(woken.contains(id), "{watch:?} slept through {entry:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// No single changed byte of a checkpoint goes unnoticed.
+    #[test]
+    fn damage_is_found(history in steps(30), which in any::<prop::sample::Index>(), bit in 0..8) {
+        let mut tree = Tree::default();
+        history.iter().for_each(|entry| { step(&mut tree, entry); });
+        let mut records = Records::new();
+        checkpoint(&mut records, &tree, None);
+        let bytes: usize = records.values().map(Vec::len).sum();
+        let mut at = which.index(bytes);
+        for value in records.values_mut() {
+            if at < value.len() {
+                value[at] ^= 1_u8 << bit;
+                break;
+            }
+            at -= value.len();
+        }
+        let mut back = Tree::default();
+        let loaded = records.iter().try_for_each(|(key, value)| back.load(key, value));
+        prop_assert!(loaded.is_err());
+    }
+}
+
+#[test]
+fn a_missing_parent_is_named() {
+    let mut tree = Tree::default();
+    let set = Set {
+        path: Bytes::from_static(b"/a/b"),
+        ..Set::default()
+    };
+    step(&mut tree, &Step::Do(Verb::Set(set), 0));
+    let mut records = Records::new();
+    checkpoint(&mut records, &tree, None);
+    records.retain(|key, _| key.as_slice() != b"n/a");
+    let mut back = Tree::default();
+    let error = records
+        .iter()
+        .try_for_each(|(key, value)| back.load(key, value))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "corrupt checkpoint record: v2 tree: node /a/b has no parent directory"
+    );
+    records.retain(|key, _| key.as_slice() != b"m" && !key.starts_with(b"n"));
+    let mut back = Tree::default();
+    records
+        .iter()
+        .for_each(|(key, value)| back.load(key, value).unwrap());
+    assert!(back.loaded().is_err());
+}
