@@ -9,3 +9,4 @@ pub mod config;
 pub mod metrics;
 pub mod node;
 pub mod storage;
+pub mod transport;

@@ -9,6 +9,11 @@ use std::{path::PathBuf, time::Duration};
 
 pub use url::{Address, Url, UrlError};
 
+/// Default of `--name`.
+pub const DEFAULT_NAME: &str = "default";
+const DEFAULT_CLIENT_URL: &str = "http://localhost:2379";
+const DEFAULT_PEER_URL: &str = "http://localhost:2380";
+
 /// Everything that was asked for, valid.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -54,6 +59,37 @@ pub struct Config {
     pub settings: Settings,
     /// What is odd about the configuration without being wrong; to be logged once there is a log.
     pub warnings: Vec<String>,
+}
+
+impl Default for Config {
+    /// What a start without any flag gives.
+    fn default() -> Self {
+        let url = |text: &str| vec![text.parse().expect("a constant URL")];
+        let (client, peer) = (url(DEFAULT_CLIENT_URL), url(DEFAULT_PEER_URL));
+        Self {
+            name: DEFAULT_NAME.into(),
+            data_dir: PathBuf::from(format!("{DEFAULT_NAME}.etcd")),
+            listen_client_urls: client.clone(),
+            listen_client_http_urls: Vec::new(),
+            listen_metrics_urls: Vec::new(),
+            listen_peer_urls: peer.clone(),
+            advertise_client_urls: client,
+            initial_advertise_peer_urls: peer.clone(),
+            initial_cluster: vec![(DEFAULT_NAME.into(), peer)],
+            initial_cluster_token: "etcd-cluster".into(),
+            initial_cluster_state: ClusterState::New,
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_secs(1),
+            pre_vote: true,
+            unsafe_no_fsync: false,
+            warning_apply_duration: Duration::from_millis(100),
+            warning_unary_request_duration: Duration::from_millis(300),
+            connections: Connections::default(),
+            log: Log::default(),
+            settings: Settings::default(),
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// `--initial-cluster-state`.

@@ -1,0 +1,124 @@
+//! The client port: one port, two stacks, on actix's workers. Knows neither the dialects nor the
+//! node: it is handed a function for HTTP/1 requests and the routes of gRPC.
+//!
+//! Reading order: `listen` (sockets) → `mux` (which stack) → `grpc` (what tonic's own server would
+//! do around a call) → `signals` → `limits`.
+
+mod grpc;
+mod limits;
+mod listen;
+mod mux;
+mod signals;
+#[cfg(test)]
+mod tests;
+
+use std::{io, sync::Arc};
+
+use actix_server::{Server, ServerHandle};
+use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use tokio::{sync::watch, time::timeout};
+use tonic::service::Routes;
+
+pub use listen::{BindError, Bound, Surface, bind};
+pub use signals::{Signal, first_signal};
+
+use crate::{config::Connections, metrics::Metrics};
+
+/// What the port serves.
+#[derive(Clone)]
+pub struct Served<H> {
+    /// Answers HTTP/1 requests: `Fn(Surface, HttpRequest, Payload) -> impl Future<Output = HttpResponse>`.
+    pub http: H,
+    /// The gRPC services. Their own limit on message size must be lifted: it is enforced here.
+    pub routes: Routes,
+    /// Counters of gRPC calls.
+    pub metrics: Metrics,
+    /// What connections may do.
+    pub connections: Connections,
+}
+
+/// The running port. Dropping it does not stop it; [`Running::stop`] does.
+#[derive(Debug)]
+pub struct Running {
+    handle: ServerHandle,
+    stop: watch::Sender<bool>,
+    open: Arc<mux::Open>,
+    unix_sockets: Vec<String>,
+}
+
+/// Starts serving on the worker threads. Must be called inside an actix system.
+pub fn serve<H, F>(bound: Vec<Bound>, served: Served<H>) -> io::Result<Running>
+where
+    H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
+    F: Future<Output = HttpResponse> + 'static,
+{
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let (stop, stopped) = watch::channel(false);
+    let open = Arc::new(mux::Open::default());
+    let mut unix_sockets = Vec::new();
+    let mut builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(limits::connections_per_worker(workers))
+        .disable_signals()
+        .shutdown_timeout(limits::DRAIN_TIMEOUT.as_secs());
+    for Bound {
+        surface,
+        url,
+        socket,
+    } in bound
+    {
+        let mux = mux::Mux {
+            surface,
+            served: served.clone(),
+            stopped: stopped.clone(),
+            open: open.clone(),
+        };
+        let name = url.to_string();
+        builder = match socket {
+            listen::Socket::Tcp(listener) => {
+                builder.listen(name, listener, move || mux.clone().factory())?
+            }
+            listen::Socket::Unix(listener) => {
+                if let crate::config::Address::Unix(path) = url.address() {
+                    unix_sockets.push(path.clone());
+                }
+                builder.listen_uds(name, listener, move || mux.clone().factory())?
+            }
+        };
+    }
+    let server = builder.run();
+    let handle = server.handle();
+    actix_rt::spawn(server);
+    Ok(Running {
+        handle,
+        stop,
+        open,
+        unix_sockets,
+    })
+}
+
+impl Running {
+    /// Accepts nothing more, lets answers in flight complete (for a bounded time) and ends.
+    /// Long answers must end themselves when the node says that it is stopping.
+    pub async fn stop(self) {
+        self.handle.pause().await;
+        self.stop.send_replace(true);
+        if timeout(limits::DRAIN_TIMEOUT, self.open.none())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.open.count(),
+                "answers in flight did not end in time, closing their connections"
+            );
+            self.handle.stop(false).await;
+        } else {
+            self.handle.stop(true).await;
+        }
+        for path in &self.unix_sockets {
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::debug!(%error, path, "failed to remove a Unix socket");
+            }
+        }
+    }
+}

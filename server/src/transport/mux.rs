@@ -1,0 +1,287 @@
+//! One port, two stacks: a connection that starts with the HTTP/2 preface goes to tonic through
+//! hyper, every other to actix-web, both on the actix worker that accepted it.
+//!
+//! The first bytes are read and played back; TLS, when it comes, wraps the stream before that.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use actix_http::{HttpService, Protocol};
+use actix_service::{Service, ServiceFactory, fn_factory, fn_service, map_config};
+use actix_web::{
+    App, HttpRequest, HttpResponse,
+    dev::AppConfig,
+    web::{self, Payload},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+    sync::{Notify, watch},
+    time::timeout,
+};
+use tonic::transport::server::TcpConnectInfo;
+
+use super::{Served, Surface, grpc, limits};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A stream that a client opened.
+pub(super) trait Client: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// Both ends, as far as they have addresses.
+    fn ends(&self) -> TcpConnectInfo;
+    /// Sets the socket's options.
+    fn tune(&self) -> io::Result<()>;
+}
+
+impl Client for TcpStream {
+    fn ends(&self) -> TcpConnectInfo {
+        TcpConnectInfo {
+            local_addr: self.local_addr().ok(),
+            remote_addr: self.peer_addr().ok(),
+        }
+    }
+
+    fn tune(&self) -> io::Result<()> {
+        self.set_nodelay(true)
+    }
+}
+
+impl Client for UnixStream {
+    fn ends(&self) -> TcpConnectInfo {
+        TcpConnectInfo {
+            local_addr: None,
+            remote_addr: None,
+        }
+    }
+
+    fn tune(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How many connections are open in the whole process.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    count: AtomicUsize,
+    closed: Notify,
+}
+
+impl Open {
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when no connection is open. One waiter at a time.
+    pub(super) async fn none(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if self.count() == 0 {
+                return;
+            }
+            closed.await;
+        }
+    }
+}
+
+/// Counts one connection for as long as it lives.
+struct Counted(Arc<Open>);
+
+impl Counted {
+    fn new(open: &Arc<Open>) -> Self {
+        open.count.fetch_add(1, Ordering::SeqCst);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // stores a permit when nobody waits yet, so the last close is not missed
+            self.0.closed.notify_one();
+        }
+    }
+}
+
+/// What each worker needs to serve one listener.
+#[derive(Clone)]
+pub(super) struct Mux<H> {
+    pub(super) surface: Surface,
+    pub(super) served: Served<H>,
+    pub(super) stopped: watch::Receiver<bool>,
+    pub(super) open: Arc<Open>,
+}
+
+impl<H, F> Mux<H>
+where
+    H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
+    F: Future<Output = HttpResponse> + 'static,
+{
+    /// The service that one worker runs for each accepted connection.
+    pub(super) fn factory<S: Client>(
+        self,
+    ) -> impl ServiceFactory<S, Config = (), Response = (), Error = io::Error, InitError = ()> {
+        fn_factory(move || {
+            let mux = self.clone();
+            async move {
+                let grpc = grpc::Server::new(&mux.served, mux.stopped.clone());
+                let http = Rc::new(mux.clone().http_service::<S>().new_service(()).await?);
+                Ok(fn_service(move |stream: S| {
+                    let (http, grpc) = (http.clone(), grpc.clone());
+                    let (surface, counted) = (mux.surface, Counted::new(&mux.open));
+                    let mut stopped = mux.stopped.clone();
+                    async move {
+                        let _counted = counted;
+                        stream.tune()?;
+                        let ends = stream.ends();
+                        let (stream, http2) = tokio::select! {
+                            sniffed = sniff(stream, surface) => sniffed?,
+                            // nothing was asked yet, so nothing is lost
+                            _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+                        };
+                        match surface {
+                            Surface::All | Surface::Grpc if http2 => grpc.serve(stream, ends).await,
+                            Surface::Grpc => Ok(()),
+                            Surface::All | Surface::Http | Surface::Metrics => {
+                                let peer: Option<SocketAddr> = ends.remote_addr;
+                                let call = http.call((stream, Protocol::Http1, peer));
+                                call.await.map_err(|e| io::Error::other(e.to_string()))
+                            }
+                        }
+                    }
+                }))
+            }
+        })
+    }
+
+    fn http_service<S: Client>(
+        self,
+    ) -> impl ServiceFactory<
+        (Sniffed<S>, Protocol, Option<SocketAddr>),
+        Config = (),
+        Response = (),
+        Error = actix_http::error::DispatchError,
+        InitError = (),
+    > {
+        let (http, surface) = (self.served.http, self.surface);
+        let handler = move |request: HttpRequest, payload: Payload| {
+            let answer = http(surface, request, payload);
+            async move {
+                let mut response = answer.await;
+                // Go writes header names in canonical case, and some clients look for it
+                response.head_mut().set_camel_case_headers(true);
+                response
+            }
+        };
+        let app = App::new().default_service(web::to(handler));
+        let stopped = self.stopped;
+        HttpService::<Sniffed<S>, _, _>::build()
+            .keep_alive(limits::IDLE_TIMEOUT)
+            .client_request_timeout(limits::HEAD_TIMEOUT)
+            .client_disconnect_timeout(limits::CLOSE_TIMEOUT)
+            // a client that goes away while it waits takes its handler with it, as in Go
+            .h1_allow_half_closed(false)
+            .graceful_shutdown_signal(move || {
+                let mut stopped = stopped.clone();
+                async move {
+                    // an error means that the port is gone, which is a stop too
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                }
+            })
+            .finish(map_config(app, |()| AppConfig::default()))
+    }
+}
+
+/// Reads until the bytes either are the HTTP/2 preface or differ from it.
+async fn sniff<S: Client>(mut stream: S, surface: Surface) -> io::Result<(Sniffed<S>, bool)> {
+    let mut head = [0; PREFACE.len()];
+    let mut length = 0;
+    let reading = async {
+        while PREFACE.starts_with(&head[..length]) && length < PREFACE.len() {
+            let read = stream.read(&mut head[length..]).await?;
+            if read == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+            length += read;
+        }
+        Ok(length == PREFACE.len() && head == PREFACE)
+    };
+    let http2 = match surface {
+        Surface::All | Surface::Grpc => timeout(limits::SNIFF_TIMEOUT, reading)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
+        Surface::Http | Surface::Metrics => false,
+    };
+    Ok((
+        Sniffed {
+            head,
+            from: 0,
+            to: length,
+            stream,
+        },
+        http2,
+    ))
+}
+
+/// A stream whose first bytes were read already and are played back first.
+pub(super) struct Sniffed<S> {
+    head: [u8; PREFACE.len()],
+    from: usize,
+    to: usize,
+    stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.from < this.to {
+            let until = this.to.min(this.from + buf.remaining());
+            buf.put_slice(&this.head[this.from..until]);
+            this.from = until;
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
