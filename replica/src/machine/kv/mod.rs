@@ -1,8 +1,24 @@
 //! The v3 key space: multi-version keys in immutable blocks (rulings, State).
 //!
 //! A verb owns its file: `put`, `delete`, `range`, `txn`, `compact`.
+//!
+//! Reading order: `request` (what can be asked) → `version` and `block` (what is kept) → `history`
+//! (all of it) → `leaf` and `index` (which key stands where) → the verbs → `hash`, `checkpoint`.
 
+mod block;
+mod checkpoint;
+mod compact;
+mod delete;
+mod hash;
+mod history;
+mod index;
+mod leaf;
+mod put;
+mod range;
 mod request;
+mod span;
+mod txn;
+mod version;
 
 pub use request::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Op, OpKind, Put, Range,
@@ -11,7 +27,11 @@ pub use request::{
 
 use bytes::Bytes;
 
-use super::record::{Change, Corrupt};
+use history::History;
+use index::Index;
+use leaf::Entry;
+use span::Span;
+use version::{Links, Version};
 
 /// A key with its value and metadata, as etcd's `mvccpb.KeyValue`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,34 +113,172 @@ pub enum Error {
     LeaseNotFound,
 }
 
+/// Size of an empty store: what dbSize starts from.
+const EMPTY_BYTES: u64 = 20 << 10;
+
+/// Sizes are told in pages of this many bytes.
+const PAGE_BYTES: u64 = 4 << 10;
+
 /// The v3 state. Cloning is O(1).
-#[derive(Clone, Debug, Default)]
-pub struct Kv {}
+#[derive(Clone)]
+pub struct Kv {
+    revision: i64,
+    compacted: i64,
+    index: Index,
+    history: History,
+    /// Bytes of the newest versions of all live keys.
+    live_bytes: u64,
+    /// Block in which the next compaction begins to look.
+    compact_from: u64,
+    /// What the checkpoint being loaded has promised.
+    loading: Option<Box<checkpoint::Meta>>,
+}
+
+impl Default for Kv {
+    fn default() -> Self {
+        Self {
+            revision: 1,
+            compacted: -1,
+            index: Index::default(),
+            history: History::default(),
+            live_bytes: 0,
+            compact_from: 0,
+            loading: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Kv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kv")
+            .field("revision", &self.revision)
+            .field("compacted", &self.compacted)
+            .field("len", &self.len())
+            .field("size_bytes", &self.size_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The writes of one command: they share a revision, which exists once there is a first one.
+#[derive(Debug)]
+struct Batch {
+    main: i64,
+    written: u64,
+}
+
+/// What a write knows of the version it follows.
+struct Past {
+    size: u64,
+    create: i64,
+    version: i64,
+    links: Links,
+    tombstone: bool,
+}
 
 impl Kv {
     /// Executes one committed command (I2).
-    pub fn apply(&mut self, _command: &Command) -> Result<Reply, Error> {
-        Err(Error::KeyNotFound)
+    pub fn apply(&mut self, command: &Command) -> Result<Reply, Error> {
+        let mut batch = Batch {
+            main: self.revision + 1,
+            written: 0,
+        };
+        let reply = match &command.verb {
+            Some(Verb::Put(put)) => {
+                self.check_put(put)?;
+                self.put(&mut batch, put)
+            }
+            Some(Verb::Delete(delete)) => self.delete(&mut batch, delete),
+            Some(Verb::Txn(txn)) => self.txn(&mut batch, txn)?,
+            Some(Verb::Compact(compact)) => self.compact(compact)?,
+            // Never proposed; an older member could meet a newer verb here.
+            None => Reply::Txn {
+                succeeded: false,
+                replies: Vec::new(),
+            },
+        };
+        self.revision = self.current(&batch);
+        Ok(reply)
+    }
+
+    /// The revision as reads between the writes of a command see it.
+    fn current(&self, batch: &Batch) -> i64 {
+        if batch.written > 0 {
+            batch.main
+        } else {
+            self.revision
+        }
+    }
+
+    /// Writes one version: a value with its lease, or a deletion.
+    fn write(&mut self, batch: &mut Batch, key: &[u8], written: Option<(&[u8], i64)>) {
+        let entry = self.index.get(key);
+        let past = entry.and_then(|entry| {
+            let (_, before) = self.history.get(entry.place)?;
+            Some(Past {
+                size: before.size as u64,
+                create: before.create,
+                version: before.version,
+                links: self.history.links_after(entry.place, &before.links),
+                tombstone: before.tombstone,
+            })
+        });
+        let life = past.as_ref().filter(|past| !past.tombstone);
+        let (create, version) = match (written, life) {
+            (None, _) => (batch.main, 0),
+            (Some(_), None) => (batch.main, 1),
+            (Some(_), Some(past)) => (past.create, past.version + 1),
+        };
+        let (value, lease) = written.unwrap_or_default();
+        let version = Version {
+            main: batch.main,
+            sub: batch.written,
+            tombstone: written.is_none(),
+            create,
+            version,
+            lease,
+            links: past.as_ref().map(|past| past.links).unwrap_or_default(),
+            key,
+            value,
+            size: 0,
+        };
+        let (place, size) = self.history.push(&version);
+        self.live_bytes -= life.map_or(0, |past| past.size);
+        self.live_bytes += if written.is_some() { size as u64 } else { 0 };
+        self.index.put(
+            key,
+            Entry {
+                place,
+                tombstone: written.is_none(),
+            },
+        );
+        batch.written += 1;
+    }
+
+    /// The newest pair of a live key.
+    fn newest(&self, key: &[u8]) -> Option<KeyValue> {
+        let entry = self.index.get(key).filter(|entry| !entry.tombstone)?;
+        self.history.key_value(entry.place)
     }
 
     /// Reads a range at the present or an older revision.
-    pub fn range(&self, _range: &Range) -> Result<RangeReply, Error> {
-        Err(Error::KeyNotFound)
+    pub fn range(&self, range: &Range) -> Result<RangeReply, Error> {
+        self.check_range(range, self.revision)?;
+        Ok(self.read(range, self.revision))
     }
 
     /// The revision of the last change; 1 when nothing was ever written.
     pub fn revision(&self) -> i64 {
-        1
+        self.revision
     }
 
     /// The compacted revision, -1 when never compacted.
     pub fn compacted(&self) -> i64 {
-        -1
+        self.compacted
     }
 
     /// Number of live keys.
     pub fn len(&self) -> usize {
-        0
+        self.index.live()
     }
 
     /// Whether no key is alive.
@@ -131,29 +289,11 @@ impl Kv {
     /// Bytes of all records in 4 KiB pages (rulings: dbSize), the same on every member after the
     /// same log.
     pub fn size_bytes(&self) -> u64 {
-        0
+        EMPTY_BYTES + self.history.bytes.next_multiple_of(PAGE_BYTES)
     }
 
     /// Of these, bytes that the live set needs.
     pub fn size_in_use_bytes(&self) -> u64 {
-        0
-    }
-
-    /// A hash of the whole visible state and history: equal states hash equal.
-    pub fn fingerprint(&self) -> u64 {
-        0
-    }
-
-    /// Emits what changed since `since` (everything, if `None`). Keys are the room's own.
-    pub fn changes(&self, _since: Option<&Kv>, _emit: &mut dyn FnMut(Change)) {}
-
-    /// Takes one record back; records come in ascending key order.
-    pub fn load(&mut self, _key: &[u8], _value: &[u8]) -> Result<(), Corrupt> {
-        Ok(())
-    }
-
-    /// Builds what is derived after the last record and checks the whole.
-    pub fn loaded(&mut self) -> Result<(), Corrupt> {
-        Ok(())
+        EMPTY_BYTES + self.live_bytes.next_multiple_of(PAGE_BYTES)
     }
 }

@@ -1,0 +1,303 @@
+//! One block of history: versions in revision order behind a directory of slots.
+//!
+//! A version keeps its slot for ever; compaction takes versions out and leaves the numbering as it
+//! is. What does not live here: the set of blocks (`history`), the record on disk (`checkpoint`).
+
+use bytes::Bytes;
+
+use super::{
+    KeyValue,
+    version::{Place, Version},
+};
+
+/// A block takes no further version when it would grow beyond this. It is a size class of the
+/// allocator, so that closed blocks waste nothing, and less than a checkpoint's record may be. A
+/// larger version stands alone.
+pub(super) const BLOCK_BYTES: usize = 28 << 10;
+
+/// What a block costs beside versions and directory; counted against [`BLOCK_BYTES`].
+const HEADER_BYTES: usize = 64;
+
+/// Directory entry of a slot whose version was compacted away.
+const GONE: u16 = u16::MAX;
+
+/// Where the versions begin.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Slots {
+    /// One offset for each slot, [`GONE`] included.
+    All(Vec<u16>),
+    /// Slot and offset of what compaction left; cheaper once half of the slots are gone.
+    Left(Vec<(u16, u16)>),
+}
+
+#[derive(Debug)]
+enum Body {
+    /// Versions can be appended.
+    Open(Vec<u8>),
+    /// For ever as it is; readers take slices of it without copying.
+    Closed(Bytes),
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Block {
+    number: u64,
+    /// Revision from which those of the versions count.
+    base: i64,
+    slots: Slots,
+    body: Body,
+}
+
+impl Clone for Block {
+    /// The copy of an open block has room for what will be appended.
+    fn clone(&self) -> Self {
+        let body = match &self.body {
+            Body::Open(bytes) => {
+                let mut copy = Vec::with_capacity(bytes.len().max(BLOCK_BYTES));
+                copy.extend_from_slice(bytes);
+                Body::Open(copy)
+            }
+            Body::Closed(bytes) => Body::Closed(bytes.clone()),
+        };
+        Self {
+            number: self.number,
+            base: self.base,
+            slots: self.slots.clone(),
+            body,
+        }
+    }
+}
+
+impl Block {
+    /// An open block without versions.
+    pub(super) fn new(number: u64) -> Self {
+        Self {
+            number,
+            base: 0,
+            slots: Slots::All(Vec::new()),
+            body: Body::Open(Vec::new()),
+        }
+    }
+
+    /// A block from what a checkpoint says. `None` if a slot or a version in it is not sound.
+    pub(super) fn from_parts(
+        number: u64,
+        base: i64,
+        slots: Slots,
+        body: Bytes,
+        open: bool,
+    ) -> Option<Self> {
+        let body = if open {
+            Body::Open(body.to_vec())
+        } else {
+            Body::Closed(body)
+        };
+        let block = Self {
+            number,
+            base,
+            slots,
+            body,
+        };
+        let entries = block.entries();
+        let mut expected = 0;
+        for (at, (slot, offset)) in entries.iter().enumerate() {
+            let end = entries
+                .get(at + 1)
+                .map_or(block.bytes().len(), |next| usize::from(next.1));
+            let bytes = block.bytes().get(usize::from(*offset)..end)?;
+            let version = Version::decode(bytes, number, base)?;
+            let own = Place {
+                block: number,
+                slot: *slot,
+            };
+            let older = |link: Option<Place>| link.is_none_or(|place| place < own);
+            if usize::from(*offset) != expected
+                || version.size != bytes.len()
+                || !older(version.links.prev)
+                || !older(version.links.jump)
+            {
+                return None;
+            }
+            expected = end;
+        }
+        (expected == block.bytes().len()).then_some(block)
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn base(&self) -> i64 {
+        self.base
+    }
+
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The versions' bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.body {
+            Body::Open(bytes) => bytes,
+            Body::Closed(bytes) => bytes,
+        }
+    }
+
+    /// Whether no slot was ever given out.
+    pub(super) fn is_new(&self) -> bool {
+        match &self.slots {
+            Slots::All(offsets) => offsets.is_empty(),
+            Slots::Left(entries) => entries.is_empty(),
+        }
+    }
+
+    /// The version in a slot; `None` if it was compacted away.
+    pub(super) fn get(&self, slot: u16) -> Option<Version<'_>> {
+        let offset = match &self.slots {
+            Slots::All(offsets) => *offsets.get(usize::from(slot))?,
+            Slots::Left(entries) => {
+                entries[entries.binary_search_by_key(&slot, |entry| entry.0).ok()?].1
+            }
+        };
+        (offset != GONE).then(|| self.decode(offset))
+    }
+
+    /// All versions with their slots, in order.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (u16, Version<'_>)> {
+        self.entries()
+            .into_iter()
+            .map(|(slot, offset)| (slot, self.decode(offset)))
+    }
+
+    /// A version as answers show it; slices of the block where it is closed.
+    pub(super) fn key_value(&self, version: &Version<'_>) -> KeyValue {
+        let bytes = |part: &[u8]| match &self.body {
+            Body::Open(_) => Bytes::copy_from_slice(part),
+            Body::Closed(bytes) => bytes.slice_ref(part),
+        };
+        KeyValue {
+            key: bytes(version.key),
+            value: bytes(version.value),
+            create_revision: version.create,
+            mod_revision: version.main,
+            version: version.version,
+            lease: version.lease,
+        }
+    }
+
+    /// Appends a version and returns its slot and size. `None` if the block is full or closed.
+    pub(super) fn push(&mut self, version: &Version<'_>) -> Option<(u16, usize)> {
+        let new = self.is_new();
+        let base = if new { version.main } else { self.base };
+        let head = version.head(self.number, base);
+        let size = head.len() + version.key.len() + version.value.len();
+        let (Slots::All(offsets), Body::Open(bytes)) = (&mut self.slots, &mut self.body) else {
+            return None;
+        };
+        let grown = HEADER_BYTES + bytes.len() + size + 2 * (offsets.len() + 1);
+        if !new && grown > BLOCK_BYTES {
+            return None;
+        }
+        if bytes.capacity() < BLOCK_BYTES {
+            bytes.reserve_exact(size.max(BLOCK_BYTES) - bytes.len());
+        }
+        let slot = offsets.len() as u16;
+        offsets.push(bytes.len() as u16);
+        bytes.extend_from_slice(&head);
+        bytes.extend_from_slice(version.key);
+        bytes.extend_from_slice(version.value);
+        self.base = base;
+        Some((slot, size))
+    }
+
+    /// Whether it holds one version larger than a block should be.
+    pub(super) fn is_oversized(&self) -> bool {
+        self.bytes().len() > BLOCK_BYTES
+    }
+
+    /// Gives back what it does not need and takes no version any more.
+    pub(super) fn close(&mut self) {
+        if let Body::Open(bytes) = &mut self.body {
+            self.body = Body::Closed(Bytes::from(std::mem::take(bytes).into_boxed_slice()));
+        }
+        self.slots = std::mem::replace(&mut self.slots, Slots::Left(Vec::new())).packed();
+    }
+
+    /// The block without the versions of these slots (ascending), or `None` if all of them are
+    /// gone already. It stays open if it was.
+    pub(super) fn without(&self, dead: &[u16]) -> Option<Block> {
+        let entries = self.entries();
+        let mut kept = Vec::with_capacity(entries.len());
+        let mut bytes = Vec::with_capacity(self.bytes().len());
+        for (at, (slot, offset)) in entries.iter().enumerate() {
+            if dead.binary_search(slot).is_ok() {
+                continue;
+            }
+            let end = entries
+                .get(at + 1)
+                .map_or(self.bytes().len(), |next| usize::from(next.1));
+            kept.push((*slot, bytes.len() as u16));
+            bytes.extend_from_slice(&self.bytes()[usize::from(*offset)..end]);
+        }
+        if kept.len() == entries.len() {
+            return None;
+        }
+        let (slots, body) = match (&self.slots, &self.body) {
+            (Slots::All(offsets), Body::Open(_)) => {
+                let mut all = vec![GONE; offsets.len()];
+                for (slot, offset) in kept {
+                    all[usize::from(slot)] = offset;
+                }
+                (Slots::All(all), Body::Open(bytes))
+            }
+            _ => (
+                Slots::Left(kept),
+                Body::Closed(Bytes::from(bytes.into_boxed_slice())),
+            ),
+        };
+        Some(Block {
+            number: self.number,
+            base: self.base,
+            slots,
+            body,
+        })
+    }
+
+    /// Slots and offsets of the versions that exist, in order.
+    fn entries(&self) -> Vec<(u16, u16)> {
+        match &self.slots {
+            Slots::All(offsets) => present(offsets),
+            Slots::Left(entries) => entries.clone(),
+        }
+    }
+
+    fn decode(&self, offset: u16) -> Version<'_> {
+        Version::decode(&self.bytes()[usize::from(offset)..], self.number, self.base)
+            .expect("written by push, or checked when loaded")
+    }
+}
+
+impl Slots {
+    /// The cheaper form, without spare room.
+    fn packed(self) -> Self {
+        match self {
+            Slots::All(offsets) => {
+                let left = present(&offsets);
+                if left.len() * 2 < offsets.len() {
+                    Slots::Left(left.into_boxed_slice().into_vec())
+                } else {
+                    Slots::All(offsets.into_boxed_slice().into_vec())
+                }
+            }
+            Slots::Left(entries) => Slots::Left(entries.into_boxed_slice().into_vec()),
+        }
+    }
+}
+
+fn present(offsets: &[u16]) -> Vec<(u16, u16)> {
+    let slots = offsets.iter().enumerate();
+    slots
+        .filter(|(_, offset)| **offset != GONE)
+        .map(|(slot, o)| (slot as u16, *o))
+        .collect()
+}

@@ -1,0 +1,276 @@
+//! The key space as checkpoint records: one for the counters, one for each block.
+//!
+//! A block's record is written when the block is new or was rewritten by a compaction; the open
+//! block's whenever it has grown. Every record ends with a CRC-32 of what is before it.
+//! The index is not written: loading the blocks in order builds it again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::ordmap::DiffItem;
+
+use super::{
+    Kv,
+    block::{Block, Slots},
+    history::Closed,
+    leaf::Entry,
+    version::{Input, Place},
+};
+use crate::machine::record::{Change, Corrupt};
+
+/// Key of the counters; below every block's.
+const META: u8 = b'a';
+/// First byte of a block's key, before its number in eight bytes, highest first.
+const BLOCK: u8 = b'b';
+
+const SLOTS_ALL: u8 = 0;
+const SLOTS_LEFT: u8 = 1;
+
+/// The counters, and what they must agree with once everything is loaded.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Meta {
+    #[prost(int64, tag = "1")]
+    revision: i64,
+    #[prost(int64, tag = "2")]
+    compacted: i64,
+    #[prost(uint64, tag = "3")]
+    tail: u64,
+    #[prost(uint64, tag = "4")]
+    compact_from: u64,
+    #[prost(uint64, tag = "5")]
+    live: u64,
+    #[prost(uint64, tag = "6")]
+    live_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    bytes: u64,
+    #[prost(uint64, tag = "8")]
+    blocks: u64,
+}
+
+impl Kv {
+    fn meta(&self) -> Meta {
+        Meta {
+            revision: self.revision,
+            compacted: self.compacted,
+            tail: self.history.tail.number(),
+            compact_from: self.compact_from,
+            live: self.index.live() as u64,
+            live_bytes: self.live_bytes,
+            bytes: self.history.bytes,
+            blocks: self.history.blocks.len() as u64,
+        }
+    }
+
+    /// Emits what changed since `since` (everything, if `None`). Keys are the room's own.
+    pub fn changes(&self, since: Option<&Kv>, emit: &mut dyn FnMut(Change)) {
+        let meta = self.meta();
+        if since.is_none_or(|since| since.meta() != meta) {
+            let value = sealed(prost::Message::encode_to_vec(&meta));
+            emit(Change::Put {
+                key: vec![META],
+                value,
+            });
+        }
+        let mut put = |block: &Block| {
+            emit(Change::Put {
+                key: key(block.number()),
+                value: sealed(encode(block)),
+            });
+        };
+        let (blocks, tail) = (&self.history.blocks, &self.history.tail);
+        let Some(since) = since else {
+            blocks.values().for_each(|closed| put(&closed.0));
+            if !tail.is_new() {
+                put(tail);
+            }
+            return;
+        };
+        let mut gone = Vec::new();
+        for item in since.history.blocks.diff(blocks) {
+            match item {
+                DiffItem::Add(_, block)
+                | DiffItem::Update {
+                    new: (_, block), ..
+                } => put(&block.0),
+                DiffItem::Remove(number, _) => gone.push(*number),
+            }
+        }
+        let before = &since.history.tail;
+        if !Arc::ptr_eq(before, tail) {
+            if !tail.is_new() {
+                put(tail);
+            }
+            gone.push(before.number());
+        }
+        // A number that is gone from one side may be present on the other: a block that was open.
+        gone.retain(|number| !blocks.contains_key(number) && *number != tail.number());
+        gone.into_iter()
+            .for_each(|number| emit(Change::Delete { key: key(number) }));
+    }
+
+    /// Takes one record back; records come in ascending key order.
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
+        let what = || format!("key space record {}", key.escape_ascii());
+        let value = opened(value).ok_or_else(|| Corrupt::new(format!("{}: bad CRC", what())))?;
+        match key.split_first() {
+            Some((&META, [])) => {
+                let meta: Meta = prost::Message::decode(value)
+                    .map_err(|e| Corrupt::new(format!("{}: {e}", what())))?;
+                *self = Kv {
+                    loading: Some(Box::new(meta)),
+                    ..Kv::default()
+                };
+                Ok(())
+            }
+            Some((&BLOCK, number)) => {
+                let number = number.try_into().map(u64::from_be_bytes);
+                let number = number.map_err(|_| Corrupt::new(format!("{}: bad key", what())))?;
+                let Some(meta) = &self.loading else {
+                    return Err(Corrupt::new(format!("block {number} before the counters")));
+                };
+                let tail = meta.tail;
+                let block = decode(number, value, number == tail)
+                    .ok_or_else(|| Corrupt::new(format!("block {number}: not sound")))?;
+                self.take(block, tail)
+            }
+            Some(_) | None => Err(Corrupt::new(format!("{}: unknown", what()))),
+        }
+    }
+
+    /// Adds a block behind those taken before, and its keys to the index.
+    fn take(&mut self, block: Block, tail: u64) -> Result<(), Corrupt> {
+        let number = block.number();
+        if number > tail
+            || self
+                .history
+                .blocks
+                .get_max()
+                .is_some_and(|last| last.0 >= number)
+        {
+            return Err(Corrupt::new(format!("block {number}: out of order")));
+        }
+        for (slot, version) in block.versions() {
+            let place = Place {
+                block: number,
+                slot,
+            };
+            self.index.put(
+                version.key,
+                Entry {
+                    place,
+                    tombstone: version.tombstone,
+                },
+            );
+            if version.main < self.revision {
+                return Err(Corrupt::new(format!("block {number}: revisions descend")));
+            }
+            self.revision = version.main;
+        }
+        self.history.bytes += block.bytes().len() as u64;
+        if number == tail {
+            self.history.tail = Arc::new(block);
+        } else {
+            self.history.blocks.insert(number, Closed(Arc::new(block)));
+        }
+        Ok(())
+    }
+
+    /// Builds what is derived after the last record and checks the whole.
+    pub fn loaded(&mut self) -> Result<(), Corrupt> {
+        let Some(meta) = self.loading.take() else {
+            return Err(Corrupt::new(
+                "no counters of the key space: the checkpoint is not whole",
+            ));
+        };
+        if self.history.tail.number() != meta.tail {
+            self.history.tail = Arc::new(Block::new(meta.tail));
+        }
+        if self.revision > meta.revision || meta.compacted > meta.revision {
+            return Err(Corrupt::new(format!("a revision above {}", meta.revision)));
+        }
+        self.revision = meta.revision;
+        self.compacted = meta.compacted;
+        self.compact_from = meta.compact_from;
+        self.live_bytes = meta.live_bytes;
+        if self.meta() != *meta {
+            let found = self.meta();
+            return Err(Corrupt::new(format!(
+                "found {found:?} where {meta:?} was written"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn key(number: u64) -> Vec<u8> {
+    let mut key = vec![BLOCK];
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Base revision, kind and length of the directory, directory, versions; lowest byte first.
+fn encode(block: &Block) -> Vec<u8> {
+    let directory = match block.slots() {
+        Slots::All(offsets) => offsets.len() * 2,
+        Slots::Left(entries) => entries.len() * 4,
+    };
+    let mut out = Vec::with_capacity(13 + directory + block.bytes().len() + 4);
+    out.extend_from_slice(&block.base().to_le_bytes());
+    match block.slots() {
+        Slots::All(offsets) => {
+            out.push(SLOTS_ALL);
+            out.extend_from_slice(&(offsets.len() as u32).to_le_bytes());
+            offsets
+                .iter()
+                .for_each(|offset| out.extend_from_slice(&offset.to_le_bytes()));
+        }
+        Slots::Left(entries) => {
+            out.push(SLOTS_LEFT);
+            out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
+            for (slot, offset) in entries {
+                out.extend_from_slice(&slot.to_le_bytes());
+                out.extend_from_slice(&offset.to_le_bytes());
+            }
+        }
+    }
+    out.extend_from_slice(block.bytes());
+    out
+}
+
+fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
+    let mut input = Input { rest: value };
+    let base = i64::from_le_bytes(input.take(8)?.try_into().ok()?);
+    let kind = input.byte()?;
+    let count = u32::from_le_bytes(input.take(4)?.try_into().ok()?) as usize;
+    let half = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let slots = match kind {
+        SLOTS_ALL => {
+            let bytes = input.take(count.checked_mul(2)?)?;
+            Slots::All((0..count).map(|at| half(bytes, at * 2)).collect())
+        }
+        SLOTS_LEFT => {
+            let bytes = input.take(count.checked_mul(4)?)?;
+            let entry = |at: usize| (half(bytes, at * 4), half(bytes, at * 4 + 2));
+            Slots::Left((0..count).map(entry).collect())
+        }
+        _ => return None,
+    };
+    Block::from_parts(
+        number,
+        base,
+        slots,
+        Bytes::copy_from_slice(input.rest),
+        open,
+    )
+}
+
+fn sealed(mut value: Vec<u8>) -> Vec<u8> {
+    let crc = crc32fast::hash(&value);
+    value.extend_from_slice(&crc.to_le_bytes());
+    value
+}
+
+fn opened(value: &[u8]) -> Option<&[u8]> {
+    let (value, crc) = value.split_last_chunk::<4>()?;
+    (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
+}

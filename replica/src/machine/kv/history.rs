@@ -1,0 +1,159 @@
+//! All versions by place: the closed blocks and the open one at the end.
+//!
+//! What does not live here: which keys exist (`index`) and what a verb means (its own file).
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use super::{
+    KeyValue,
+    block::Block,
+    version::{Links, Place, Version, reach},
+};
+
+/// A closed block. Equal means the very same, which is what a checkpoint wants to know.
+#[derive(Clone, Debug)]
+pub(super) struct Closed(pub(super) Arc<Block>);
+
+impl PartialEq for Closed {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// See the module's description. Cloning is O(1).
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    /// Closed blocks by number; numbers ascend with revisions and leave gaps.
+    pub(super) blocks: OrdMap<u64, Closed>,
+    /// The block that takes what is written next; its number is the highest.
+    pub(super) tail: Arc<Block>,
+    /// Bytes of all versions.
+    pub(super) bytes: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            blocks: OrdMap::new(),
+            tail: Arc::new(Block::new(0)),
+            bytes: 0,
+        }
+    }
+}
+
+/// A version and the block it stands in.
+pub(super) type Found<'a> = (&'a Block, Version<'a>);
+
+impl History {
+    fn block(&self, number: u64) -> Option<&Block> {
+        if number == self.tail.number() {
+            return Some(&self.tail);
+        }
+        self.blocks.get(&number).map(|closed| closed.0.as_ref())
+    }
+
+    /// The version at a place; `None` if it was compacted away.
+    pub(super) fn get(&self, place: Place) -> Option<Found<'_>> {
+        let block = self.block(place.block)?;
+        Some((block, block.get(place.slot)?))
+    }
+
+    /// The newest version at or below `revision` on the way back from `place`.
+    pub(super) fn at(&self, place: Place, revision: i64) -> Option<Found<'_>> {
+        let mut found = self.get(place)?;
+        while found.1.main > revision {
+            let links = found.1.links;
+            let jumped = links.jump.and_then(|jump| self.get(jump));
+            found = match jumped {
+                Some(far) if far.1.main > revision => far,
+                // Too far, or compacted away and so older than anything that may be asked for.
+                _ => self.get(links.prev?)?,
+            };
+        }
+        Some(found)
+    }
+
+    /// As answers show it.
+    pub(super) fn key_value(&self, place: Place) -> Option<KeyValue> {
+        self.get(place)
+            .map(|(block, version)| block.key_value(&version))
+    }
+
+    /// The way back for a version that follows the one at `place`.
+    pub(super) fn links_after(&self, place: Place, before: &Links) -> Links {
+        let depth = before.depth + 1;
+        let far = |links: &Links| links.jump.or(links.prev);
+        let jump = if reach(depth) > 1 {
+            far(before)
+                .and_then(|middle| self.get(middle))
+                .and_then(|(_, v)| far(&v.links))
+        } else {
+            None
+        };
+        Links {
+            prev: Some(place),
+            jump,
+            depth,
+        }
+    }
+
+    /// Appends a version; returns its place and size.
+    pub(super) fn push(&mut self, version: &Version<'_>) -> (Place, usize) {
+        let (slot, size) = match Arc::make_mut(&mut self.tail).push(version) {
+            Some(pushed) => pushed,
+            None => {
+                self.close_tail();
+                let tail = Arc::make_mut(&mut self.tail);
+                tail.push(version).expect("a new block takes any version")
+            }
+        };
+        self.bytes += size as u64;
+        let place = Place {
+            block: self.tail.number(),
+            slot,
+        };
+        if self.tail.is_oversized() {
+            self.close_tail();
+        }
+        (place, size)
+    }
+
+    fn close_tail(&mut self) {
+        let next = Arc::new(Block::new(self.tail.number() + 1));
+        let mut closed = std::mem::replace(&mut self.tail, next);
+        if closed.bytes().is_empty() {
+            return;
+        }
+        Arc::make_mut(&mut closed).close();
+        self.blocks.insert(closed.number(), Closed(closed));
+    }
+
+    /// Blocks from a number on, in order, the open one last.
+    pub(super) fn blocks_from(&self, number: u64) -> impl Iterator<Item = &Block> {
+        let closed = self
+            .blocks
+            .range(number..)
+            .map(|(_, closed)| closed.0.as_ref());
+        closed.chain(std::iter::once(self.tail.as_ref()))
+    }
+
+    /// Takes versions out of one block. Slots ascend; those already gone are passed over.
+    pub(super) fn remove(&mut self, number: u64, slots: &[u16]) {
+        let Some(block) = self.block(number) else {
+            return;
+        };
+        let Some(rest) = block.without(slots) else {
+            return;
+        };
+        self.bytes -= (block.bytes().len() - rest.bytes().len()) as u64;
+        if number == self.tail.number() {
+            self.tail = Arc::new(rest);
+        } else if rest.bytes().is_empty() {
+            self.blocks.remove(&number);
+        } else {
+            self.blocks.insert(number, Closed(Arc::new(rest)));
+        }
+    }
+}

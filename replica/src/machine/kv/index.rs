@@ -1,0 +1,216 @@
+//! Which keys there are and where the newest version of each stands. No values (rulings, State).
+//!
+//! Two levels: a persistent map from a lowest key to a page of keys. The first page's lowest key
+//! is the empty one, so every key has its page.
+
+use std::{ops::Bound, sync::Arc};
+
+use bytes::Bytes;
+use imbl::OrdMap;
+
+use super::{
+    leaf::{Entry, LEAF_BYTES, Leaf},
+    span::Span,
+};
+
+/// See the module's description. Cloning is O(1).
+#[derive(Clone, Debug)]
+pub(super) struct Index {
+    leaves: OrdMap<Bytes, Arc<Leaf>>,
+    live: usize,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            leaves: OrdMap::unit(Bytes::new(), Arc::default()),
+            live: 0,
+        }
+    }
+}
+
+impl Index {
+    /// Number of keys whose newest version is no deletion.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<Entry> {
+        let (_, leaf) = self.leaf(key);
+        leaf.search(key).ok().map(|at| leaf.entry(at))
+    }
+
+    fn leaf(&self, key: &[u8]) -> (&Bytes, &Arc<Leaf>) {
+        self.leaves
+            .get_prev(key)
+            .expect("the first page begins at the empty key")
+    }
+
+    /// Notes a key's newest version.
+    pub(super) fn put(&mut self, key: &[u8], entry: Entry) {
+        let (low, leaf) = self
+            .leaves
+            .get_prev_mut(key)
+            .expect("the first page begins at the empty key");
+        match leaf.search(key) {
+            Ok(at) => {
+                self.live -= usize::from(!leaf.entry(at).tombstone);
+                Arc::make_mut(leaf).set(at, entry);
+            }
+            Err(at) if leaf.has_room(key) => Arc::make_mut(leaf).insert(at, key, entry),
+            Err(at) => {
+                let low = low.clone();
+                let full = leaf.clone();
+                self.overflow(low, &full, at, (key, entry));
+            }
+        }
+        self.live += usize::from(!entry.tombstone);
+    }
+
+    /// A full page and a new key at `at`. At either end the new key begins a page of its own, so
+    /// that ascending and descending fills leave full pages behind; else the page is halved.
+    fn overflow(&mut self, low: Bytes, full: &Leaf, at: usize, new: (&[u8], Entry)) {
+        let (key, entry) = new;
+        let mut alone = Leaf::default();
+        alone.insert(0, key, entry);
+        if at == full.len() {
+            self.leaves.insert(low, Arc::new(full.part(0, full.len())));
+            self.leaves
+                .insert(Bytes::copy_from_slice(key), Arc::new(alone));
+        } else if at == 0 {
+            let first = Bytes::copy_from_slice(full.key(0));
+            self.leaves
+                .insert(first, Arc::new(full.part(0, full.len())));
+            self.leaves.insert(low, Arc::new(alone));
+        } else {
+            let middle = full.len() / 2;
+            let first = Bytes::copy_from_slice(full.key(middle));
+            let (mut left, mut right) = (full.part(0, middle), full.part(middle, full.len()));
+            let (half, at) = if at <= middle {
+                (&mut left, at)
+            } else {
+                (&mut right, at - middle)
+            };
+            let fits = half.has_room(key);
+            if fits {
+                half.insert(at, key, entry);
+            }
+            self.leaves.insert(low.clone(), Arc::new(left));
+            self.leaves.insert(first.clone(), Arc::new(right));
+            if !fits {
+                // Long keys: the half is full too, and has fewer keys than the page had.
+                let low = if key < &first[..] { low } else { first };
+                let full = self.leaves.get(&low).expect("just inserted").clone();
+                let at = full.search(key).expect_err("the key is new");
+                self.overflow(low, &full, at, new);
+            }
+        }
+    }
+
+    /// Forgets a key.
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        let (low, leaf) = self
+            .leaves
+            .get_prev_mut(key)
+            .expect("the first page begins at the empty key");
+        let Ok(at) = leaf.search(key) else { return };
+        self.live -= usize::from(!leaf.entry(at).tombstone);
+        Arc::make_mut(leaf).remove(at);
+        if leaf.used() < LEAF_BYTES / 4 && !low.is_empty() {
+            let (low, leaf) = (low.clone(), leaf.clone());
+            self.join(&low, &leaf);
+        }
+    }
+
+    /// Moves what little a page holds into the page before it, if that has room.
+    fn join(&mut self, low: &Bytes, leaf: &Leaf) {
+        let below = (Bound::Unbounded, Bound::Excluded(&low[..]));
+        let (before_low, before) = self
+            .leaves
+            .range::<_, [u8]>(below)
+            .next_back()
+            .expect("it is not the first page");
+        if before.used() + leaf.used() <= LEAF_BYTES / 2 || leaf.len() == 0 {
+            let (before_low, joined) = (before_low.clone(), before.joined(leaf));
+            self.leaves.insert(before_low, Arc::new(joined));
+            self.leaves.remove(low);
+        }
+    }
+
+    /// Calls `visit` with each key of the span in order, until it returns false.
+    pub(super) fn visit<'a>(
+        &'a self,
+        span: &Span<'_>,
+        visit: &mut dyn FnMut(&'a [u8], Entry) -> bool,
+    ) {
+        for (leaf, from) in self.leaves_of(span) {
+            for at in from..leaf.len() {
+                let key = leaf.key(at);
+                if !span.reaches(key) || !visit(key, leaf.entry(at)) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Number of keys of the span whose newest version is no deletion. Whole pages are not walked.
+    pub(super) fn count(&self, span: &Span<'_>) -> usize {
+        let mut count = 0;
+        for (leaf, from) in self.leaves_of(span) {
+            let Some(last) = leaf.len().checked_sub(1) else {
+                continue;
+            };
+            if from == 0 && span.reaches(leaf.key(last)) {
+                count += leaf.live() as usize;
+                continue;
+            }
+            for at in from..leaf.len() {
+                if !span.reaches(leaf.key(at)) {
+                    return count;
+                }
+                count += usize::from(!leaf.entry(at).tombstone);
+            }
+        }
+        count
+    }
+
+    /// The pages from the one that a span begins in, each with the position to begin at.
+    fn leaves_of<'a>(&'a self, span: &Span<'_>) -> impl Iterator<Item = (&'a Leaf, usize)> {
+        let key = span.first();
+        let (low, leaf) = self.leaf(key);
+        let from = leaf.search(key).unwrap_or_else(|at| at);
+        let above = (Bound::Excluded(&low[..]), Bound::Unbounded);
+        let rest = self
+            .leaves
+            .range::<_, [u8]>(above)
+            .map(|(_, leaf)| (leaf.as_ref(), 0));
+        std::iter::once((leaf.as_ref(), from)).chain(rest)
+    }
+
+    /// Checks what everything else relies on.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let mut before: Option<Vec<u8>> = None;
+        let mut live = 0;
+        for (low, leaf) in &self.leaves {
+            let counted = (0..leaf.len())
+                .filter(|at| !leaf.entry(*at).tombstone)
+                .count();
+            assert_eq!(
+                counted,
+                leaf.live() as usize,
+                "live keys of the page at {low:?}"
+            );
+            live += counted;
+            for at in 0..leaf.len() {
+                assert!(leaf.key(at) >= &low[..], "a key below its page");
+                assert!(
+                    before.as_deref().is_none_or(|b| b < leaf.key(at)),
+                    "keys ascend"
+                );
+                before = Some(leaf.key(at).to_vec());
+            }
+        }
+        assert_eq!(live, self.live);
+    }
+}

@@ -1,0 +1,164 @@
+//! One page of the index: sorted keys with the places of their newest versions.
+//!
+//! A page is two buffers, so a key costs its bytes and eleven more. It is changed in place while
+//! nobody shares it.
+
+use super::version::{Input, Place, write};
+
+/// A page takes no further key when it would grow beyond this: about 140 keys of 16 bytes, a size
+/// class of the allocator, and little to copy when a frozen view shares the page.
+pub(super) const LEAF_BYTES: usize = 3584;
+
+/// Steps in which a page that is being filled grows.
+const GROWTH_BYTES: usize = 512;
+
+const SLOT_BITS: u32 = 16;
+const PLACE_BYTES: usize = 8;
+
+/// What the index knows of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Where the newest version stands.
+    pub(super) place: Place,
+    /// Whether that version is a deletion.
+    pub(super) tombstone: bool,
+}
+
+impl Entry {
+    fn pack(self) -> u64 {
+        (self.place.block << (SLOT_BITS + 1))
+            | (u64::from(self.place.slot) << 1)
+            | u64::from(self.tombstone)
+    }
+
+    fn unpack(packed: u64) -> Self {
+        let place = Place {
+            block: packed >> (SLOT_BITS + 1),
+            slot: (packed >> 1) as u16,
+        };
+        Self {
+            place,
+            tombstone: packed & 1 == 1,
+        }
+    }
+}
+
+/// See the module's description.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leaf {
+    /// Beginnings of the entries in `data`, in the order of their keys.
+    offsets: Vec<u16>,
+    /// Entries in no order: place, length of the key, key.
+    data: Vec<u8>,
+    /// Bytes of `data` that belong to no entry any more.
+    garbage: usize,
+    /// Keys whose newest version is no deletion.
+    live: u32,
+}
+
+impl Leaf {
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    pub(super) fn live(&self) -> u32 {
+        self.live
+    }
+
+    pub(super) fn key(&self, at: usize) -> &[u8] {
+        let mut input = Input {
+            rest: &self.data[usize::from(self.offsets[at]) + PLACE_BYTES..],
+        };
+        let len = input.varint().expect("written by push");
+        &input.rest[..len as usize]
+    }
+
+    pub(super) fn entry(&self, at: usize) -> Entry {
+        let offset = usize::from(self.offsets[at]);
+        let bytes = self.data[offset..offset + PLACE_BYTES]
+            .try_into()
+            .expect("eight bytes");
+        Entry::unpack(u64::from_le_bytes(bytes))
+    }
+
+    /// Where the key stands, or where it would.
+    pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
+        let (mut low, mut high) = (0, self.offsets.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.key(middle).cmp(key) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+
+    /// Whether a new key fits. An empty page takes any.
+    pub(super) fn has_room(&self, key: &[u8]) -> bool {
+        self.offsets.is_empty() || self.data.len() + cost(key) <= LEAF_BYTES
+    }
+
+    /// Bytes that its entries need.
+    pub(super) fn used(&self) -> usize {
+        self.data.len() - self.garbage
+    }
+
+    pub(super) fn insert(&mut self, at: usize, key: &[u8], entry: Entry) {
+        let need = cost(key);
+        if self.data.capacity() - self.data.len() < need {
+            self.data.reserve_exact(need.max(GROWTH_BYTES));
+        }
+        self.offsets.insert(at, self.data.len() as u16);
+        self.data.extend_from_slice(&entry.pack().to_le_bytes());
+        write(&mut self.data, key.len() as u64);
+        self.data.extend_from_slice(key);
+        self.live += u32::from(!entry.tombstone);
+    }
+
+    pub(super) fn set(&mut self, at: usize, entry: Entry) {
+        self.live -= u32::from(!self.entry(at).tombstone);
+        self.live += u32::from(!entry.tombstone);
+        let offset = usize::from(self.offsets[at]);
+        self.data[offset..offset + PLACE_BYTES].copy_from_slice(&entry.pack().to_le_bytes());
+    }
+
+    pub(super) fn remove(&mut self, at: usize) {
+        self.live -= u32::from(!self.entry(at).tombstone);
+        self.garbage += cost(self.key(at));
+        self.offsets.remove(at);
+        if self.garbage * 2 > self.data.len() {
+            *self = self.part(0, self.len());
+        }
+    }
+
+    /// A page of the entries from `from` up to and without `to`, of exactly the size it needs.
+    pub(super) fn part(&self, from: usize, to: usize) -> Leaf {
+        let bytes = (from..to).map(|at| cost(self.key(at))).sum();
+        let mut part = Leaf {
+            offsets: Vec::with_capacity(to - from),
+            data: Vec::with_capacity(bytes),
+            ..Leaf::default()
+        };
+        for at in from..to {
+            part.insert(at - from, self.key(at), self.entry(at));
+        }
+        part
+    }
+
+    /// The page with all entries of a page of greater keys.
+    pub(super) fn joined(&self, greater: &Leaf) -> Leaf {
+        let mut joined = self.part(0, self.len());
+        joined.data.reserve_exact(greater.used());
+        for at in 0..greater.len() {
+            joined.insert(joined.len(), greater.key(at), greater.entry(at));
+        }
+        joined
+    }
+}
+
+fn cost(key: &[u8]) -> usize {
+    // The length is a variable-length integer, seven bits a byte.
+    PLACE_BYTES + (key.len().max(1).ilog2() / 7 + 1) as usize + key.len()
+}

@@ -1,0 +1,62 @@
+//! Put: give a key a value.
+
+use super::{Batch, Error, Kv, Put, Reply};
+
+impl Kv {
+    /// Whether a put that stands alone can be done. Nothing is changed.
+    pub(super) fn check_put(&self, put: &Put) -> Result<(), Error> {
+        self.check_lease(put)?;
+        self.check_present(put)
+    }
+
+    /// The same for a put inside a transaction, where etcd looks for the key first.
+    pub(super) fn check_put_in_txn(&self, put: &Put) -> Result<(), Error> {
+        self.check_present(put)?;
+        self.check_lease(put)
+    }
+
+    /// No leases exist yet, so none can be attached.
+    fn check_lease(&self, put: &Put) -> Result<(), Error> {
+        if put.lease != 0 {
+            Err(Error::LeaseNotFound)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_present(&self, put: &Put) -> Result<(), Error> {
+        let keeps = put.ignore_value || put.ignore_lease;
+        let present = || {
+            self.index
+                .get(&put.key)
+                .is_some_and(|entry| !entry.tombstone)
+        };
+        if keeps && !present() {
+            Err(Error::KeyNotFound)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The check has passed. A key that the same transaction has deleted meanwhile has an empty
+    /// value and no lease to keep; the API refuses such transactions.
+    pub(super) fn put(&mut self, batch: &mut Batch, put: &Put) -> Reply {
+        let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
+        let before = if looks { self.newest(&put.key) } else { None };
+        let kept = before.clone().unwrap_or_default();
+        let value = if put.ignore_value {
+            &kept.value
+        } else {
+            &put.value
+        };
+        let lease = if put.ignore_lease {
+            kept.lease
+        } else {
+            put.lease
+        };
+        self.write(batch, &put.key, Some((value, lease)));
+        Reply::Put {
+            prev_kv: before.filter(|_| put.prev_kv),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Which keys a request means: the one reading of `key` and `range_end` for all verbs.
+
+/// The end of a range that means "all keys from the first on".
+const UNBOUNDED: &[u8] = b"\0";
+
+/// The keys that a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Span<'a> {
+    /// One key.
+    One(&'a [u8]),
+    /// All keys from this on.
+    From(&'a [u8]),
+    /// From the first, up to and without the second. Empty if the second is not above the first.
+    Between(&'a [u8], &'a [u8]),
+}
+
+impl<'a> Span<'a> {
+    pub(super) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
+        if range_end.is_empty() {
+            Span::One(key)
+        } else if range_end == UNBOUNDED {
+            Span::From(key)
+        } else {
+            Span::Between(key, range_end)
+        }
+    }
+
+    /// The first key that can be in it.
+    pub(super) fn first(&self) -> &'a [u8] {
+        match self {
+            Span::One(key) | Span::From(key) | Span::Between(key, _) => key,
+        }
+    }
+
+    /// Whether a key at or above the first lies before the end.
+    pub(super) fn reaches(&self, key: &[u8]) -> bool {
+        match self {
+            Span::One(one) => key == *one,
+            Span::From(_) => true,
+            Span::Between(_, end) => key < *end,
+        }
+    }
+}
