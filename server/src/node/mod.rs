@@ -1,16 +1,40 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
 //! raft, no disk and no thread, only these verbs.
+//!
+//! Reading order: this file → `thread` (the loop that owns the replica) → `host` (where its effects
+//! go) → `wake` (watchers) → `status`.
 
+mod clock;
 pub mod fault;
+mod host;
+mod status;
+mod thread;
+mod wake;
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
+    time::Duration,
+};
 
+use tokio::sync::{oneshot, watch};
 use witan_replica::{
     machine::{Outcome, command::Command, tree::Watch, view::View},
     replica::Status,
 };
 
+pub use clock::now_ns;
 pub use fault::Fault;
+pub use thread::{Parts, start};
+pub use wake::Waiter;
+
+use crate::metrics::Metrics;
+
+/// Requests on their way to the replica's thread; more are refused at once, so that overload shows
+/// as refusals and not as waiting.
+pub const INBOX_MAX: usize = 32_768;
 
 /// Clonable handle to the running member.
 #[derive(Clone, Debug)]
@@ -19,7 +43,25 @@ pub struct Node {
 }
 
 #[derive(Debug)]
-struct Shared {}
+struct Shared {
+    inbox: SyncSender<Inbound>,
+    status: status::Published,
+    watchers: wake::Watchers,
+    identity: Identity,
+    request_timeout: Duration,
+    stopping: watch::Receiver<bool>,
+    metrics: Metrics,
+}
+
+/// Everything that can wake the replica's thread.
+enum Inbound {
+    Propose { command: Box<Command>, now_ns: i64, reply: oneshot::Sender<Result<Done, Fault>> },
+    Read { reply: oneshot::Sender<Result<Arc<View>, Fault>> },
+    View { reply: oneshot::Sender<Result<Arc<View>, Fault>> },
+    /// A checkpoint up to this index reached the platter.
+    Durable { index: u64 },
+    Stop,
+}
 
 /// Identity of this process, fixed at start.
 #[derive(Clone, Debug, Default)]
@@ -47,63 +89,101 @@ pub struct Done {
 
 impl Node {
     /// Replicates a command and waits until it is applied here. Times out after the request timeout.
-    pub async fn propose(&self, _command: Command) -> Result<Done, Fault> {
-        Err(Fault::Stopped)
+    pub async fn propose(&self, command: Command) -> Result<Done, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let command = Box::new(command);
+        self.post(Inbound::Propose { command, now_ns: now_ns(), reply })?;
+        let done = self.within_time(answer).await;
+        if done.is_err() {
+            self.shared.metrics.proposals_failed.inc();
+        }
+        done
     }
 
     /// A linearizable view: holds everything that was committed before the call.
     pub async fn read(&self) -> Result<Arc<View>, Fault> {
-        Err(Fault::Stopped)
+        let (reply, answer) = oneshot::channel();
+        self.post(Inbound::Read { reply })?;
+        let view = self.within_time(answer).await;
+        match view {
+            Err(Fault::Timeout) => self.shared.metrics.slow_read_indexes.inc(),
+            Err(_) => self.shared.metrics.read_indexes_failed.inc(),
+            Ok(_) => {}
+        }
+        view
     }
 
     /// This member's present state, without asking anyone (serializable).
     pub async fn view(&self) -> Result<Arc<View>, Fault> {
-        Err(Fault::Stopped)
+        let (reply, answer) = oneshot::channel();
+        self.post(Inbound::View { reply })?;
+        self.within_time(answer).await
     }
 
     /// Registers for wake-ups: the returned handle wakes after every applied change that `watch`
     /// may match. Take a view after registering, so that no event falls between.
-    pub fn watch(&self, _watch: Watch) -> Result<Waiter, Fault> {
-        Err(Fault::Stopped)
+    pub fn watch(&self, watch: Watch) -> Result<Waiter, Fault> {
+        self.shared.watchers.register(watch)
     }
 
     /// What raft says now, without waiting: a published copy.
     pub fn status(&self) -> Status {
-        Status::default()
+        self.shared.status.load()
     }
 
     /// Who this process is.
     pub fn identity(&self) -> &Identity {
-        todo!()
+        &self.shared.identity
     }
 
     /// When the present leader was first seen, Unix nanoseconds; 0 when there is none.
     pub fn leader_since_ns(&self) -> i64 {
-        0
+        self.shared.status.leader_since_ns()
     }
 
     /// Present wall clock, Unix nanoseconds.
     pub fn now_ns(&self) -> i64 {
-        0
+        now_ns()
     }
 
     /// Resolves when the process has begun to stop: long answers end themselves then.
     pub async fn stopping(&self) {
-        let _ = &self.shared;
+        let mut stopping = self.shared.stopping.clone();
+        // An error says that the sender is gone, and with it the process's will to go on.
+        let _ = stopping.wait_for(|stop| *stop).await;
     }
 
     /// Number of registered watchers.
     pub fn watchers(&self) -> usize {
-        0
+        self.shared.watchers.len()
     }
-}
 
-/// A registered watcher; dropping it unregisters.
-#[derive(Debug)]
-pub struct Waiter {}
+    /// Tells the replica's thread that a checkpoint is durable. Waits for room: this comes from the
+    /// checkpoint's own thread, and a lost word would keep the log from being cut.
+    pub(crate) fn durable(&self, index: u64) {
+        let _ = self.shared.inbox.send(Inbound::Durable { index });
+    }
 
-impl Waiter {
-    /// Resolves after a change that the watch may match (spurious wake-ups are possible), at once if
-    /// one happened since the last call.
-    pub async fn woken(&mut self) {}
+    /// Lets the replica's thread finish its turn and end.
+    pub(crate) fn stop(&self) {
+        let _ = self.shared.inbox.send(Inbound::Stop);
+    }
+
+    fn post(&self, inbound: Inbound) -> Result<(), Fault> {
+        self.shared.inbox.try_send(inbound).map_err(|refused| match refused {
+            TrySendError::Full(_) => Fault::TooMany,
+            TrySendError::Disconnected(_) => Fault::Stopped,
+        })
+    }
+
+    async fn within_time<T>(
+        &self,
+        answer: oneshot::Receiver<Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        match tokio::time::timeout(self.shared.request_timeout, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Fault::Stopped),
+            Err(_) => Err(Fault::Timeout),
+        }
+    }
 }

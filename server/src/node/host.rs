@@ -1,0 +1,83 @@
+//! Where the replica's effects go in the real world: the log on disk, the requests that wait, the
+//! watchers.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use tokio::sync::oneshot;
+use witan_replica::{
+    host::{Applied, Envelope, Host, LogBatch, Ticket},
+    machine::view::View,
+};
+
+use super::{Done, Fault, wake::Watchers};
+use crate::{metrics::Metrics, storage::Log};
+
+type DoneSender = oneshot::Sender<Result<Done, Fault>>;
+type ViewSender = oneshot::Sender<Result<Arc<View>, Fault>>;
+
+/// Everything the replica's thread can touch. Waiting requests are bounded by the replica, which
+/// refuses tickets beyond its limits.
+pub(super) struct RealHost {
+    pub(super) log: Log,
+    pub(super) metrics: Metrics,
+    pub(super) watchers: Watchers,
+    pub(super) writes: HashMap<Ticket, DoneSender>,
+    pub(super) reads: HashMap<Ticket, ViewSender>,
+    /// Bytes appended to the log since the last checkpoint was taken.
+    pub(super) bytes_unsaved: u64,
+    /// v2 index up to which watchers were woken.
+    pub(super) tree_index: u64,
+}
+
+impl RealHost {
+    /// Forgets requests whose client gave up.
+    pub(super) fn sweep(&mut self) {
+        self.writes.retain(|_, reply| !reply.is_closed());
+        self.reads.retain(|_, reply| !reply.is_closed());
+    }
+}
+
+impl Host for RealHost {
+    fn install(&mut self, snapshot: &View) {
+        // Snapshots come from other members, and a member of one has none.
+        tracing::error!(index = snapshot.position.index, "snapshot received by a sole member");
+        std::process::abort();
+    }
+
+    fn persist(&mut self, batch: &LogBatch) {
+        let begun = Instant::now();
+        let bytes = self.log.append(batch) as u64;
+        self.bytes_unsaved += bytes;
+        if batch.must_sync {
+            self.metrics.wal_fsync.observe(begun.elapsed().as_secs_f64());
+        }
+        self.metrics.wal_write_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    fn send(&mut self, envelopes: Vec<Envelope>) {
+        tracing::error!(count = envelopes.len(), "message to another member of a sole member");
+    }
+
+    fn applied(&mut self, applied: Vec<Applied>, view: &View) {
+        let term = view.position.term;
+        for Applied { index, ticket, outcome, .. } in applied {
+            self.metrics.applied(&outcome);
+            if let Some(reply) = ticket.and_then(|ticket| self.writes.remove(&ticket)) {
+                // Nobody there any more: the client gave up.
+                let _ = reply.send(Ok(Done { outcome, index, term }));
+            }
+        }
+        let tree = &view.machine.tree;
+        if tree.index() != self.tree_index {
+            self.watchers.wake(tree, self.tree_index);
+            self.tree_index = tree.index();
+        }
+    }
+
+    fn readable(&mut self, tickets: &[Ticket], view: &View) {
+        let view = Arc::new(view.clone());
+        for reply in tickets.iter().filter_map(|ticket| self.reads.remove(ticket)) {
+            let _ = reply.send(Ok(view.clone()));
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A copy of the replica's status that any thread reads without waiting. Its fields may come from
+//! two neighboring turns; nothing that needs them together reads them here.
+
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use witan_replica::replica::{Role, Status};
+
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    id: AtomicU64,
+    leader: AtomicU64,
+    leader_since_ns: AtomicI64,
+    term: AtomicU64,
+    committed: AtomicU64,
+    applied: AtomicU64,
+    role: AtomicU8,
+}
+
+impl Published {
+    pub(super) fn store(&self, status: &Status, leader_since_ns: i64) {
+        self.id.store(status.id, Relaxed);
+        self.leader.store(status.leader, Relaxed);
+        self.leader_since_ns.store(leader_since_ns, Relaxed);
+        self.term.store(status.term, Relaxed);
+        self.committed.store(status.committed, Relaxed);
+        self.applied.store(status.applied, Relaxed);
+        self.role.store(status.role as u8, Relaxed);
+    }
+
+    pub(super) fn load(&self) -> Status {
+        let role = self.role.load(Relaxed);
+        let roles = [Role::PreCandidate, Role::Candidate, Role::Leader];
+        Status {
+            id: self.id.load(Relaxed),
+            leader: self.leader.load(Relaxed),
+            term: self.term.load(Relaxed),
+            committed: self.committed.load(Relaxed),
+            applied: self.applied.load(Relaxed),
+            role: roles.into_iter().find(|r| *r as u8 == role).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn leader_since_ns(&self) -> i64 {
+        self.leader_since_ns.load(Relaxed)
+    }
+}
