@@ -59,7 +59,10 @@ fn config(seed: u64) -> Config {
 }
 
 fn fresh() -> (Replica, Recorder) {
-    let member = Member { id: ID, ..Member::default() };
+    let member = Member {
+        id: ID,
+        ..Member::default()
+    };
     let mut host = Recorder::default();
     host.disk.checkpoint = Some(genesis(1, vec![member]));
     let mut replica = Replica::new(config(1), host.disk.clone()).expect("a fresh disk");
@@ -68,8 +71,13 @@ fn fresh() -> (Replica, Recorder) {
 }
 
 fn set(path: &'static str) -> Command {
-    let set = tree::Set { path: Bytes::from_static(path.as_bytes()), ..tree::Set::default() };
-    Command::Tree(tree::Command { verb: Some(tree::Verb::Set(set)) })
+    let set = tree::Set {
+        path: Bytes::from_static(path.as_bytes()),
+        ..tree::Set::default()
+    };
+    Command::Tree(tree::Command {
+        verb: Some(tree::Verb::Set(set)),
+    })
 }
 
 #[test]
@@ -78,7 +86,9 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
     assert_eq!(replica.status().role, Role::Leader);
     assert_eq!((replica.status().term, replica.status().applied), (2, 2));
     host.verbs.clear();
-    replica.propose(Ticket(5), Stamp::default(), set("/a")).expect("a leader takes it");
+    replica
+        .propose(Ticket(5), Stamp::default(), set("/a"))
+        .expect("a leader takes it");
     replica.read(Ticket(6)).expect("room");
     replica.turn(&mut host);
     assert_eq!(host.verbs, ["persist", "applied", "readable"]);
@@ -91,8 +101,14 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
 #[test]
 fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
     let (mut replica, mut host) = fresh();
-    let publish = Publish { id: ID, name: "m".into(), client_urls: vec![] };
-    replica.propose(Ticket(1), Stamp::default(), Command::Publish(publish)).expect("taken");
+    let publish = Publish {
+        id: ID,
+        name: "m".into(),
+        client_urls: vec![],
+    };
+    replica
+        .propose(Ticket(1), Stamp::default(), Command::Publish(publish))
+        .expect("taken");
     replica.turn(&mut host);
     let before = replica.view();
     let mut again = Replica::new(config(2), host.disk.clone()).expect("a healthy disk");
@@ -106,10 +122,17 @@ fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
 fn a_log_that_ends_below_the_commit_is_refused() {
     let (mut replica, mut host) = fresh();
     for ticket in 1..=3 {
-        replica.propose(Ticket(ticket), Stamp::default(), set("/a")).expect("taken");
+        replica
+            .propose(Ticket(ticket), Stamp::default(), set("/a"))
+            .expect("taken");
         replica.turn(&mut host);
     }
     host.disk.records.truncate(1);
     let error = Replica::new(config(2), host.disk).expect_err("entries are missing");
-    assert!(error.to_string().contains("were committed, the log ends at"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("were committed, the log ends at"),
+        "{error}"
+    );
 }

@@ -97,7 +97,7 @@ pub fn start(
         changed_at: Instant::now(),
     };
     let thread = std::thread::Builder::new().name("replica".into());
-    Ok((node, thread.spawn(move || keeper.run(&requests))?))
+    Ok((node, thread.spawn(move || keeper.run(requests))?))
 }
 
 struct Keeper {
@@ -119,13 +119,13 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn run(mut self, requests: &Receiver<Inbound>) {
+    fn run(mut self, requests: Receiver<Inbound>) {
         let mut next_tick = Instant::now() + self.tick;
         self.turn();
         loop {
             let wait = next_tick.saturating_duration_since(Instant::now());
             let goes_on = match requests.recv_timeout(wait) {
-                Ok(first) => self.take(first) && self.drain(requests),
+                Ok(first) => self.take(first) && self.drain(&requests),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
@@ -140,6 +140,8 @@ impl Keeper {
             }
             self.offer_checkpoint();
         }
+        // First, or the checkpoint's thread could wait for room in an inbox that nobody empties.
+        drop(requests);
         self.checkpointer.stop();
         self.host.log.close();
     }
