@@ -1,0 +1,61 @@
+//! How a member begins: with a new cluster of its own, or again from its data directory. The
+//! decision is pure; `boot` carries it out.
+
+use witan_api::ids;
+use witan_replica::{
+    machine::{member::Member, view::View},
+    replica::genesis,
+};
+
+use crate::{config::Config, storage::Identity};
+
+/// What a member starts from.
+#[derive(Debug)]
+pub enum Start {
+    /// Nothing is there yet: a new cluster with this state.
+    Fresh {
+        /// Computed from the configuration, to be written first.
+        identity: Identity,
+        /// The state that the cluster begins with.
+        genesis: Box<View>,
+    },
+    /// The directory says who this member is; the flags about the initial cluster say nothing any
+    /// more (as in etcd).
+    Restart {
+        /// Read from the directory.
+        identity: Identity,
+        /// Whether the flags would give another identity now.
+        flags_differ: bool,
+    },
+}
+
+/// Decides from the configuration and from the identity that the directory carries, if any.
+pub fn decide(config: &Config, found: Option<Identity>) -> Start {
+    let members = first_members(config);
+    let ids: Vec<u64> = members.iter().map(|m| m.id).collect();
+    let cluster_id = ids::cluster_id(&ids);
+    let own = members.iter().zip(&config.initial_cluster).find(|(_, (n, _))| *n == config.name);
+    let own_id = own.map_or(0, |(member, _)| member.id);
+    match found {
+        Some(identity) => {
+            let flags_differ =
+                identity.cluster_id != cluster_id || identity.member_id != own_id;
+            Start::Restart { identity, flags_differ }
+        }
+        None => Start::Fresh {
+            identity: Identity::new(cluster_id, own_id),
+            genesis: Box::new(genesis(cluster_id, members)),
+        },
+    }
+}
+
+fn first_members(config: &Config) -> Vec<Member> {
+    let member = |(_, urls): &(String, Vec<crate::config::Url>)| {
+        let mut peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        peer_urls.sort_unstable();
+        let id = ids::member_id(&peer_urls, &config.initial_cluster_token, None);
+        // The name comes with the member's first publication, when it has really started.
+        Member { id, peer_urls, ..Member::default() }
+    };
+    config.initial_cluster.iter().map(member).collect()
+}
