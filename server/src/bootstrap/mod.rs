@@ -3,7 +3,7 @@
 
 use witan_api::ids;
 use witan_replica::{
-    machine::{member::Member, view::View},
+    machine::{member::Member, record::Corrupt, view::View},
     replica::genesis,
 };
 
@@ -34,13 +34,18 @@ pub fn decide(config: &Config, found: Option<Identity>) -> Start {
     let members = first_members(config);
     let ids: Vec<u64> = members.iter().map(|m| m.id).collect();
     let cluster_id = ids::cluster_id(&ids);
-    let own = members.iter().zip(&config.initial_cluster).find(|(_, (n, _))| *n == config.name);
+    let own = members
+        .iter()
+        .zip(&config.initial_cluster)
+        .find(|(_, (n, _))| *n == config.name);
     let own_id = own.map_or(0, |(member, _)| member.id);
     match found {
         Some(identity) => {
-            let flags_differ =
-                identity.cluster_id != cluster_id || identity.member_id != own_id;
-            Start::Restart { identity, flags_differ }
+            let flags_differ = identity.cluster_id != cluster_id || identity.member_id != own_id;
+            Start::Restart {
+                identity,
+                flags_differ,
+            }
         }
         None => Start::Fresh {
             identity: Identity::new(cluster_id, own_id),
@@ -55,7 +60,25 @@ fn first_members(config: &Config) -> Vec<Member> {
         peer_urls.sort_unstable();
         let id = ids::member_id(&peer_urls, &config.initial_cluster_token, None);
         // The name comes with the member's first publication, when it has really started.
-        Member { id, peer_urls, ..Member::default() }
+        Member {
+            id,
+            peer_urls,
+            ..Member::default()
+        }
     };
     config.initial_cluster.iter().map(member).collect()
+}
+
+/// The state of a new cluster for a directory that has an identity and nothing else: its first
+/// start was cut short. The flags must still say the same.
+pub fn first_state(config: &Config, identity: &Identity) -> Result<Box<View>, Corrupt> {
+    match decide(config, None) {
+        Start::Fresh {
+            identity: now,
+            genesis,
+        } if now == *identity => Ok(genesis),
+        Start::Fresh { .. } | Start::Restart { .. } => Err(Corrupt::new(
+            "it has an identity but no state, and the flags give another identity",
+        )),
+    }
 }

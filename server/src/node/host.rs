@@ -40,7 +40,10 @@ impl RealHost {
 impl Host for RealHost {
     fn install(&mut self, snapshot: &View) {
         // Snapshots come from other members, and a member of one has none.
-        tracing::error!(index = snapshot.position.index, "snapshot received by a sole member");
+        tracing::error!(
+            index = snapshot.position.index,
+            "snapshot received by a sole member"
+        );
         std::process::abort();
     }
 
@@ -49,22 +52,39 @@ impl Host for RealHost {
         let bytes = self.log.append(batch) as u64;
         self.bytes_unsaved += bytes;
         if batch.must_sync {
-            self.metrics.wal_fsync.observe(begun.elapsed().as_secs_f64());
+            self.metrics
+                .wal_fsync
+                .observe(begun.elapsed().as_secs_f64());
         }
-        self.metrics.wal_write_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.metrics
+            .wal_write_bytes
+            .add(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     fn send(&mut self, envelopes: Vec<Envelope>) {
-        tracing::error!(count = envelopes.len(), "message to another member of a sole member");
+        tracing::error!(
+            count = envelopes.len(),
+            "message to another member of a sole member"
+        );
     }
 
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         let term = view.position.term;
-        for Applied { index, ticket, outcome, .. } in applied {
+        for Applied {
+            index,
+            ticket,
+            outcome,
+            ..
+        } in applied
+        {
             self.metrics.applied(&outcome);
             if let Some(reply) = ticket.and_then(|ticket| self.writes.remove(&ticket)) {
                 // Nobody there any more: the client gave up.
-                let _ = reply.send(Ok(Done { outcome, index, term }));
+                let _ = reply.send(Ok(Done {
+                    outcome,
+                    index,
+                    term,
+                }));
             }
         }
         let tree = &view.machine.tree;
@@ -76,7 +96,10 @@ impl Host for RealHost {
 
     fn readable(&mut self, tickets: &[Ticket], view: &View) {
         let view = Arc::new(view.clone());
-        for reply in tickets.iter().filter_map(|ticket| self.reads.remove(ticket)) {
+        for reply in tickets
+            .iter()
+            .filter_map(|ticket| self.reads.remove(ticket))
+        {
             let _ = reply.send(Ok(view.clone()));
         }
     }

@@ -55,11 +55,21 @@ struct Shared {
 
 /// Everything that can wake the replica's thread.
 enum Inbound {
-    Propose { command: Box<Command>, now_ns: i64, reply: oneshot::Sender<Result<Done, Fault>> },
-    Read { reply: oneshot::Sender<Result<Arc<View>, Fault>> },
-    View { reply: oneshot::Sender<Result<Arc<View>, Fault>> },
+    Propose {
+        command: Box<Command>,
+        now_ns: i64,
+        reply: oneshot::Sender<Result<Done, Fault>>,
+    },
+    Read {
+        reply: oneshot::Sender<Result<Arc<View>, Fault>>,
+    },
+    View {
+        reply: oneshot::Sender<Result<Arc<View>, Fault>>,
+    },
     /// A checkpoint up to this index reached the platter.
-    Durable { index: u64 },
+    Durable {
+        index: u64,
+    },
     Stop,
 }
 
@@ -92,7 +102,11 @@ impl Node {
     pub async fn propose(&self, command: Command) -> Result<Done, Fault> {
         let (reply, answer) = oneshot::channel();
         let command = Box::new(command);
-        self.post(Inbound::Propose { command, now_ns: now_ns(), reply })?;
+        self.post(Inbound::Propose {
+            command,
+            now_ns: now_ns(),
+            reply,
+        })?;
         let done = self.within_time(answer).await;
         if done.is_err() {
             self.shared.metrics.proposals_failed.inc();
@@ -170,10 +184,13 @@ impl Node {
     }
 
     fn post(&self, inbound: Inbound) -> Result<(), Fault> {
-        self.shared.inbox.try_send(inbound).map_err(|refused| match refused {
-            TrySendError::Full(_) => Fault::TooMany,
-            TrySendError::Disconnected(_) => Fault::Stopped,
-        })
+        self.shared
+            .inbox
+            .try_send(inbound)
+            .map_err(|refused| match refused {
+                TrySendError::Full(_) => Fault::TooMany,
+                TrySendError::Disconnected(_) => Fault::Stopped,
+            })
     }
 
     async fn within_time<T>(

@@ -36,7 +36,10 @@ impl Published {
             term: self.term.load(Relaxed),
             committed: self.committed.load(Relaxed),
             applied: self.applied.load(Relaxed),
-            role: roles.into_iter().find(|r| *r as u8 == role).unwrap_or_default(),
+            role: roles
+                .into_iter()
+                .find(|r| *r as u8 == role)
+                .unwrap_or_default(),
         }
     }
 

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    storage::{Checkpointer, Log, Policy},
+    storage::{Checkpointer, Hold, Log, Policy},
 };
 
 /// Requests taken from the inbox in one turn; they share one fsync.
@@ -53,12 +53,14 @@ pub struct Parts {
     pub stopping: watch::Receiver<bool>,
     /// Series to feed.
     pub metrics: Metrics,
+    /// Keeps other processes out of the data directory while the thread runs.
+    pub hold: Hold,
 }
 
 /// Starts the replica's thread. `checkpointer` gets the node, which it tells what is durable.
 pub fn start(
     parts: Parts,
-    checkpointer: impl FnOnce(Node) -> Checkpointer,
+    checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let watchers = Watchers::default();
@@ -72,7 +74,9 @@ pub fn start(
         stopping: parts.stopping,
         metrics: parts.metrics.clone(),
     });
-    let node = Node { shared: shared.clone() };
+    let node = Node {
+        shared: shared.clone(),
+    };
     let host = RealHost {
         log: parts.log,
         metrics: parts.metrics,
@@ -86,7 +90,8 @@ pub fn start(
         replica: parts.replica,
         host,
         shared,
-        checkpointer: checkpointer(node.clone()),
+        checkpointer: checkpointer(node.clone())?,
+        _hold: parts.hold,
         policy: Policy::default(),
         last_ticket: 0,
         ticks: 0,
@@ -105,6 +110,7 @@ struct Keeper {
     host: RealHost,
     shared: Arc<Shared>,
     checkpointer: Checkpointer,
+    _hold: Hold,
     policy: Policy,
     last_ticket: u64,
     ticks: u64,
@@ -149,7 +155,10 @@ impl Keeper {
     /// Ticks as often as intervals have passed, up to a bound. Returns when to tick next.
     fn pass_time(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
-        let times = u32::try_from(behind).unwrap_or(u32::MAX).min(CATCH_UP_TICKS_MAX) + 1;
+        let times = u32::try_from(behind)
+            .unwrap_or(u32::MAX)
+            .min(CATCH_UP_TICKS_MAX)
+            + 1;
         for _ in 0..times {
             self.ticks += 1;
             self.replica.tick(now_ns());
@@ -162,15 +171,25 @@ impl Keeper {
 
     /// Whether to go on.
     fn drain(&mut self, requests: &Receiver<Inbound>) -> bool {
-        requests.try_iter().take(BATCH_MAX).all(|inbound| self.take(inbound))
+        requests
+            .try_iter()
+            .take(BATCH_MAX)
+            .all(|inbound| self.take(inbound))
     }
 
     /// Whether to go on.
     fn take(&mut self, inbound: Inbound) -> bool {
         match inbound {
-            Inbound::Propose { command, now_ns, reply } => {
+            Inbound::Propose {
+                command,
+                now_ns,
+                reply,
+            } => {
                 let ticket = self.ticket();
-                let stamp = Stamp { now_ns, ..Stamp::default() };
+                let stamp = Stamp {
+                    now_ns,
+                    ..Stamp::default()
+                };
                 match self.replica.propose(ticket, stamp, *command) {
                     Ok(()) => {
                         self.host.writes.insert(ticket, reply);
@@ -212,7 +231,10 @@ impl Keeper {
                 tracing::warn!(?took, entries, "apply request took too long");
             }
         }
-        self.host.metrics.proposals_pending.set(self.host.writes.len() as i64);
+        self.host
+            .metrics
+            .proposals_pending
+            .set(self.host.writes.len() as i64);
         self.publish(&status);
     }
 

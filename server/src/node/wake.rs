@@ -30,7 +30,11 @@ impl Watchers {
         let mut board = self.board();
         let id = board.hub.register(&watch).map_err(|_| Fault::TooMany)?;
         board.bells.insert(id, bell.clone());
-        Ok(Waiter { id, bell, watchers: self.clone() })
+        Ok(Waiter {
+            id,
+            bell,
+            watchers: self.clone(),
+        })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -43,7 +47,13 @@ impl Watchers {
         if board.hub.is_empty() {
             return;
         }
-        let ring = |id: WatcherId| board.bells.get(&id).into_iter().for_each(|b| b.notify_one());
+        let ring = |id: WatcherId| {
+            board
+                .bells
+                .get(&id)
+                .into_iter()
+                .for_each(|b| b.notify_one())
+        };
         match tree.events_since(since) {
             Some(events) => events.for_each(|e| board.hub.touched(e).into_iter().for_each(ring)),
             None => board.hub.everybody().for_each(ring),
