@@ -1,6 +1,11 @@
 //! The dialects. Each translates its protocol to commands and reads on [`Node`] and back; none
 //! knows of another, of raft or of the disk.
 
+pub mod http;
+mod path;
+mod reply;
+mod v2;
+
 use std::sync::Arc;
 
 use crate::{config::Settings, metrics::Metrics, node::Node};

@@ -1,0 +1,86 @@
+//! The error table of `/v2/keys`: number, message and HTTP status. Clients switch on the number
+//! and print the message, so all three are frozen.
+
+use serde::{Deserialize, Serialize};
+
+/// Body of every error of `/v2/keys`; a newline follows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ErrorBody {
+    /// Number of the rule broken.
+    pub error_code: u16,
+    /// Its fixed text.
+    pub message: String,
+    /// What broke it; left out when empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cause: String,
+    /// The store's index; 0 for errors found before the store was asked.
+    pub index: u64,
+}
+
+macro_rules! table {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $message:literal;)*) => {
+        /// The errors that this API level can answer.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ErrorCode {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ErrorCode {
+            /// All of them, ascending by number.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name),*];
+
+            /// The number.
+            pub const fn code(self) -> u16 {
+                match self { $(ErrorCode::$name => $code),* }
+            }
+
+            /// The HTTP status.
+            pub const fn status(self) -> u16 {
+                match self { $(ErrorCode::$name => $status),* }
+            }
+
+            /// The fixed text.
+            pub const fn message(self) -> &'static str {
+                match self { $(ErrorCode::$name => $message),* }
+            }
+        }
+    };
+}
+
+table! {
+    /// Cause: the first missing path.
+    KeyNotFound = 100, 404, "Key not found";
+    /// Cause: `[wanted != actual]`, once or twice.
+    CompareFailed = 101, 412, "Compare failed";
+    /// Cause: the path.
+    NotFile = 102, 403, "Not a file";
+    /// Cause: the file in the way.
+    NotDir = 104, 400, "Not a directory";
+    /// Cause: the path.
+    NodeExists = 105, 412, "Key already exists";
+    /// Cause: `/`.
+    RootReadOnly = 107, 400, "Root is read only";
+    /// Cause: the path.
+    DirNotEmpty = 108, 403, "Directory not empty";
+    /// Credentials are missing, wrong or not enough.
+    Unauthorized = 110, 401, "The request requires user authentication";
+    /// `prevValue` is there and empty.
+    PrevValueRequired = 201, 400, "PrevValue is Required in POST form";
+    /// `ttl` is not a number.
+    TtlNotNumber = 202, 400, "The given TTL in POST form is not a number";
+    /// `prevIndex` or `waitIndex` is not a number.
+    IndexNotNumber = 203, 400, "The given index in POST form is not a number";
+    /// A parameter's value is outside its grammar.
+    InvalidField = 209, 400, "Invalid field";
+    /// Query or form cannot be decoded.
+    InvalidForm = 210, 400, "Invalid POST form";
+    /// A refresh must not carry a value.
+    RefreshValue = 211, 400, "Value provided on refresh";
+    /// A refresh must carry a time to live.
+    RefreshTtlRequired = 212, 400, "A TTL must be provided on refresh";
+    /// No answer from the cluster; the write may or may not have happened.
+    RaftInternal = 300, 500, "Raft Internal Error";
+    /// The watch begins before the oldest event kept.
+    HistoryCleared = 401, 400, "The event in requested index is outdated and cleared";
+}

@@ -1,0 +1,55 @@
+//! The answer of `/v2/keys`: one event per line. The order of the fields is the order on the wire.
+//!
+//! Keys and values are bytes in the store; on the wire they are text, so what is not UTF-8 has
+//! become U+FFFD here. The server writes this shape by hand for that reason, and a test of it
+//! reads what it wrote back through these types.
+
+use serde::{Deserialize, Serialize};
+
+/// What happened to a node, or was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Event {
+    /// `get`, `set`, `create`, `update`, `compareAndSwap`, `compareAndDelete`, `delete`, `expire`.
+    pub action: String,
+    /// The node after it; left out if the client asked for no value on success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<Node>,
+    /// The node before it, where there was one. Never has `nodes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prev_node: Option<Node>,
+}
+
+/// One node of the tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Node {
+    /// Full path; left out for the root.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub key: String,
+    /// Present, possibly empty, for every file that is shown as existing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Left out when false.
+    #[serde(skip_serializing_if = "is_default")]
+    pub dir: bool,
+    /// RFC 3339 in UTC with up to nine digits of fraction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<String>,
+    /// Remaining seconds, rounded up; left out when 0.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ttl: i64,
+    /// Visible children; left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<Node>,
+    /// Index of the last change; left out for the root.
+    #[serde(skip_serializing_if = "is_default")]
+    pub modified_index: u64,
+    /// Index of creation; left out for the root.
+    #[serde(skip_serializing_if = "is_default")]
+    pub created_index: u64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,49 @@
+//! JSON of `/v2/members`. The order of the fields is the order on the wire.
+
+use serde::{Deserialize, Serialize};
+
+/// Answer of a list, ordered by numeric id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberList {
+    /// All members.
+    pub members: Vec<Member>,
+}
+
+/// One member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Lower hex without leading zeros.
+    pub id: String,
+    /// Empty until the member has started.
+    pub name: String,
+    /// Where other members reach it.
+    #[serde(rename = "peerURLs")]
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it; empty until the member has started.
+    #[serde(rename = "clientURLs")]
+    pub client_urls: Vec<String>,
+}
+
+/// Error body of everything that is not `/v2/keys`; no newline follows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// What went wrong.
+    pub message: String,
+}
+
+/// Media type that a body must have.
+pub const MEDIA_TYPE: &str = "application/json";
+/// No leader is known (503).
+pub const DURING_ELECTION: &str = "During election";
+/// No such resource (404).
+pub const NOT_FOUND: &str = "Not found";
+/// A URL belongs to another member (409).
+pub const PEER_URL_EXISTS: &str = "membership: peerURL exists";
+/// The reason stands in the log only (500).
+pub const INTERNAL: &str = "Internal Server Error";
+/// Prefix of 404; the id follows.
+pub const NO_SUCH_MEMBER: &str = "No such member: ";
+/// Prefix of 410; the id follows.
+pub const REMOVED: &str = "Member permanently removed: ";
+/// The body names no URL (400).
+pub const NO_URLS: &str = "no valid URLs given";

@@ -1,0 +1,28 @@
+//! The v2 dialect: JSON over HTTP as etcd spoke it from 2.2 to 3.5. Shapes, names and the error
+//! table live here; parsing, validation and rendering do not (they are the server's).
+//!
+//! Field order and omission rules are part of the contract: clients compare bytes.
+
+pub mod error;
+pub mod keys;
+pub mod members;
+pub mod stats;
+
+/// Prefix of the key space.
+pub const KEYS: &str = "/v2/keys";
+/// Prefix of the member list.
+pub const MEMBERS: &str = "/v2/members";
+/// The client URLs of all members, as text.
+pub const MACHINES: &str = "/v2/machines";
+/// Prefix of the statistics.
+pub const STATS: &str = "/v2/stats";
+
+/// Header: id of the cluster, lower hex without leading zeros. On every answer below
+/// [`KEYS`] and [`MEMBERS`].
+pub const CLUSTER_ID_HEADER: &str = "x-etcd-cluster-id";
+/// Header: the store's index on reads and watches, the event's on writes, the error's on errors.
+pub const INDEX_HEADER: &str = "x-etcd-index";
+/// Header: committed raft index of the answering member; absent on errors.
+pub const RAFT_INDEX_HEADER: &str = "x-raft-index";
+/// Header: raft term of the answering member; absent on errors.
+pub const RAFT_TERM_HEADER: &str = "x-raft-term";

@@ -1,0 +1,127 @@
+//! JSON of `/v2/stats/*`. The order of the fields is the order on the wire.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `/v2/stats/self`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfStats {
+    /// Member name.
+    pub name: String,
+    /// Member id, hex.
+    pub id: String,
+    /// `StateLeader`, `StateFollower`, `StateCandidate` or `StatePreCandidate`.
+    pub state: String,
+    /// When the process started, RFC 3339.
+    pub start_time: String,
+    /// Who leads.
+    pub leader_info: LeaderInfo,
+    /// Append messages received.
+    pub recv_append_request_cnt: u64,
+    /// Of these, per second of late; left out when 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub recv_pkg_rate: f64,
+    /// Bytes per second of late; left out when 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub recv_bandwidth_rate: f64,
+    /// Append messages sent.
+    pub send_append_request_cnt: u64,
+    /// Of these, per second of late; left out when 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub send_pkg_rate: f64,
+    /// Bytes per second of late; left out when 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub send_bandwidth_rate: f64,
+}
+
+/// The leader as one member sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaderInfo {
+    /// Member id, hex; empty when unknown.
+    pub leader: String,
+    /// Since when it leads, as a Go duration.
+    pub uptime: String,
+    /// When it was first seen leading, RFC 3339.
+    pub start_time: String,
+}
+
+/// `/v2/stats/leader`, answered by the leader alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeaderStats {
+    /// Own id, hex.
+    pub leader: String,
+    /// Followers by id.
+    pub followers: BTreeMap<String, FollowerStats>,
+}
+
+/// One follower as the leader sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FollowerStats {
+    /// Milliseconds.
+    pub latency: LatencyStats,
+    /// Append messages by result.
+    pub counts: CountsStats,
+}
+
+/// Round trips of append messages, milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyStats {
+    /// The last one.
+    pub current: f64,
+    /// Mean of all.
+    pub average: f64,
+    /// Of all.
+    pub standard_deviation: f64,
+    /// Smallest; 2^63 before the first.
+    pub minimum: f64,
+    /// Largest.
+    pub maximum: f64,
+}
+
+/// Append messages by result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountsStats {
+    /// Not delivered.
+    pub fail: u64,
+    /// Delivered.
+    pub success: u64,
+}
+
+/// `/v2/stats/store`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct StoreStats {
+    pub gets_success: u64,
+    pub gets_fail: u64,
+    pub sets_success: u64,
+    pub sets_fail: u64,
+    pub delete_success: u64,
+    pub delete_fail: u64,
+    pub update_success: u64,
+    pub update_fail: u64,
+    pub create_success: u64,
+    pub create_fail: u64,
+    pub compare_and_swap_success: u64,
+    pub compare_and_swap_fail: u64,
+    pub compare_and_delete_success: u64,
+    pub compare_and_delete_fail: u64,
+    pub expire_count: u64,
+    /// Watches open now.
+    pub watchers: u64,
+}
+
+/// Refusal of `/v2/stats/leader` by a member that does not lead (403).
+pub const NOT_LEADER: &str = "not current leader";
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature is serde's"
+)]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}

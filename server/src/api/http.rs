@@ -1,0 +1,239 @@
+//! The HTTP/1.1 front: every request of the client port passes [`dispatch`], which decodes and
+//! cleans the path, applies host and origin rules and hands over to a dialect by one table. What
+//! the dialects answer is not known here.
+//!
+//! actix routes nothing: its own matching would decode paths its own way and lose `%2F` and `//`.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method, StatusCode,
+        header::{
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+            ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HOST, HeaderValue, ORIGIN,
+        },
+    },
+    web,
+};
+
+use super::{
+    Context,
+    path::{self, Plus},
+    reply, v2,
+};
+use crate::config::Settings;
+
+/// A request target above this is answered 414. etcd drops such connections at 4 KiB.
+const TARGET_BYTES_MAX: usize = 32 << 10;
+
+/// What the front hands to the dialects.
+#[derive(Clone, Debug)]
+struct Front {
+    ctx: Context,
+    v2: v2::Dialect,
+}
+
+/// Who serves a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    V2(v2::Resource),
+    V3,
+    Ops,
+    Nobody,
+}
+
+/// Puts the front in charge of every request of an actix app. Call it once per process and clone
+/// what it returns, because the dialects' counters live in it.
+pub fn configure(ctx: Context) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
+    let front = Front {
+        v2: v2::Dialect::new(ctx.clone()),
+        ctx,
+    };
+    move |config: &mut web::ServiceConfig| {
+        let front = front.clone();
+        config.default_service(web::to(
+            move |request: HttpRequest, payload: web::Payload| {
+                let front = front.clone();
+                async move { dispatch(&front, &request, payload).await }
+            },
+        ));
+    }
+}
+
+async fn dispatch(front: &Front, request: &HttpRequest, mut payload: web::Payload) -> HttpResponse {
+    let mut response = match admit(front, request) {
+        Ok(path) => {
+            let mut response = serve(front, request, payload, &path).await;
+            add_origin(request, &front.ctx.settings, &mut response);
+            response
+        }
+        Err(refusal) => {
+            reply::drain(&mut payload).await;
+            refusal
+        }
+    };
+    response.head_mut().set_camel_case_headers(true);
+    response
+}
+
+/// The cleaned path, or why the request goes no further.
+fn admit(front: &Front, request: &HttpRequest) -> Result<Vec<u8>, HttpResponse> {
+    let target = request.uri();
+    let target_bytes = target.path().len() + target.query().map_or(0, str::len);
+    if target_bytes > TARGET_BYTES_MAX {
+        return Err(reply::text(
+            StatusCode::URI_TOO_LONG,
+            "request target too long",
+        ));
+    }
+    let Ok(path) = path::unescape(target.path().as_bytes(), Plus::IsPlus) else {
+        return Err(HttpResponse::BadRequest()
+            .insert_header((CONTENT_TYPE, reply::TEXT))
+            .force_close()
+            .body("400 Bad Request"));
+    };
+    if !request.app_config().secure() {
+        admit_host(request, &front.ctx.settings)?;
+    }
+    Ok(path::clean(&path))
+}
+
+async fn serve(
+    front: &Front,
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    if *request.method() == Method::OPTIONS {
+        reply::drain(&mut payload).await;
+        return HttpResponse::Ok().finish();
+    }
+    match route(path) {
+        Route::V2(resource) => front.v2.handle(resource, request, payload, path).await,
+        Route::V3 | Route::Ops | Route::Nobody => {
+            reply::drain(&mut payload).await;
+            reply::not_found()
+        }
+    }
+}
+
+fn route(path: &[u8]) -> Route {
+    if let Some(resource) = v2::Resource::of(path) {
+        return Route::V2(resource);
+    }
+    const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
+    const OPS: [&[u8]; 4] = [b"/version", b"/health", b"/metrics", b"/debug/vars"];
+    if V3.iter().any(|prefix| path.starts_with(prefix)) {
+        Route::V3
+    } else if OPS.contains(&path) {
+        Route::Ops
+    } else {
+        Route::Nobody
+    }
+}
+
+/// A browser must not reach us under a name that somebody else's DNS gave us (CVE-2018-5702).
+fn admit_host(request: &HttpRequest, settings: &Settings) -> Result<(), HttpResponse> {
+    let accepted = &settings.host_whitelist;
+    let given = request
+        .headers()
+        .get(HOST)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let given = String::from_utf8_lossy(given);
+    let name = host_name(&given);
+    if accepted.is_empty() || accepted.iter().any(|host| host == "*" || host == name) {
+        return Ok(());
+    }
+    let message = format!(
+        "This member does not answer to the host name {name:?}.\n\
+         Start it with --host-whitelist {name:?} if that is its name, or reach it over TLS."
+    );
+    Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message))
+}
+
+/// The name in a `Host` header, without port and brackets.
+fn host_name(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, _)) if name.starts_with('[') && name.ends_with(']') => &name[1..name.len() - 1],
+        Some((name, _)) if !name.contains(':') => name,
+        Some(_) | None => host,
+    }
+}
+
+fn add_origin(request: &HttpRequest, settings: &Settings, response: &mut HttpResponse) {
+    let origin = if settings.cors.iter().any(|origin| origin == "*") {
+        HeaderValue::from_static("*")
+    } else {
+        let Some(origin) = request.headers().get(ORIGIN) else {
+            return;
+        };
+        if !settings
+            .cors
+            .iter()
+            .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+        {
+            return;
+        }
+        origin.clone()
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE"),
+    );
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("accept, content-type, authorization"),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_go_to_their_dialect() {
+        let table: &[(&str, Route)] = &[
+            ("/v2/keys", Route::V2(v2::Resource::Keys)),
+            ("/v2/keys/", Route::V2(v2::Resource::Keys)),
+            ("/v2/keys/a/b", Route::V2(v2::Resource::Keys)),
+            ("/v2/keysfoo", Route::Nobody),
+            ("/v2", Route::Nobody),
+            ("/", Route::Nobody),
+            ("/v1/keys/foo", Route::Nobody),
+            ("/v2/leader", Route::Nobody),
+            ("/v2/machines", Route::V2(v2::Resource::Machines)),
+            ("/v2/machines/", Route::Nobody),
+            ("/v2/members", Route::V2(v2::Resource::Members)),
+            ("/v2/members/x", Route::V2(v2::Resource::Members)),
+            ("/v2/stats/self", Route::V2(v2::Resource::StatsSelf)),
+            ("/v2/stats/self/", Route::Nobody),
+            ("/v2/stats/", Route::Nobody),
+            ("/v2/stats", Route::Nobody),
+            ("/version", Route::Ops),
+            ("/version/", Route::Nobody),
+            ("/v3/kv/put", Route::V3),
+            ("/v3beta/kv/put", Route::V3),
+            ("/v3x/kv/put", Route::Nobody),
+        ];
+        for (path, expect) in table {
+            assert_eq!(route(path.as_bytes()), *expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn host_names_lose_their_port() {
+        let table = [
+            ("a:1", "a"),
+            ("a", "a"),
+            ("[::1]:2379", "::1"),
+            ("[::1]", "[::1]"),
+            ("::1", "::1"),
+        ];
+        for (host, expect) in table {
+            assert_eq!(host_name(host), expect, "{host}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Answers and body reading that all HTTP dialects share: Go's plain-text errors, bodies that are
+//! sent in chunks where Go's server would, bounded reading. No routing and no protocol here.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BodySize, MessageBody},
+    http::{
+        Method, StatusCode,
+        header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    },
+    web::{self, Bytes},
+};
+use futures_util::StreamExt as _;
+
+/// Go's server sends a body above this in chunks, a smaller one with its length.
+const UNCHUNKED_BYTES_MAX: usize = 2048;
+/// What is left of a body when the answer is known is read up to this, so that the connection
+/// lives on and the client reads its answer; beyond, the connection ends with the answer.
+const DRAIN_BYTES_MAX: usize = 4 << 20;
+/// Media type of plain answers.
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+/// Media type of JSON answers.
+pub(crate) const JSON: &str = "application/json";
+
+/// A plain-text error as Go's `http.Error` sends it; the newline is added.
+pub(crate) fn text(status: StatusCode, message: &str) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, TEXT))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(format!("{message}\n"))
+}
+
+/// 404 for a path that nobody serves.
+pub(crate) fn not_found() -> HttpResponse {
+    text(StatusCode::NOT_FOUND, "404 page not found")
+}
+
+/// 405 with the methods that are served (`GET,PUT`), or without telling.
+pub(crate) fn method_not_allowed(allow: Option<&'static str>) -> HttpResponse {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    if let Some(allow) = allow {
+        let value = actix_web::http::header::HeaderValue::from_static(allow);
+        response.headers_mut().insert(ALLOW, value);
+    }
+    response
+}
+
+/// Whether the request's method is one of `allow` (`GET,PUT`).
+pub(crate) fn allows(request: &HttpRequest, allow: &str) -> bool {
+    allow
+        .split(',')
+        .any(|method| method == request.method().as_str())
+}
+
+/// A whole body in the framing that etcd would choose.
+pub(crate) fn framed(request: &HttpRequest, bytes: Vec<u8>) -> Framed {
+    let chunked = bytes.len() > UNCHUNKED_BYTES_MAX && *request.method() != Method::HEAD;
+    Framed {
+        size: bytes.len(),
+        chunked,
+        bytes: Some(bytes.into()),
+    }
+}
+
+/// See [`framed`].
+#[derive(Debug)]
+pub(crate) struct Framed {
+    size: usize,
+    chunked: bool,
+    bytes: Option<Bytes>,
+}
+
+impl MessageBody for Framed {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        if self.chunked {
+            BodySize::Stream
+        } else {
+            BodySize::Sized(self.size as u64)
+        }
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        Poll::Ready(self.bytes.take().filter(|bytes| !bytes.is_empty()).map(Ok))
+    }
+}
+
+/// Why a body could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It exceeds the limit.
+    TooLarge,
+    /// The client broke off.
+    Broken,
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(crate) async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, Unread> {
+    let mut body = Vec::new();
+    while let Some(part) = payload.next().await {
+        let part = part.map_err(|_| Unread::Broken)?;
+        if body.len() + part.len() > limit {
+            return Err(Unread::TooLarge);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
+}
+
+/// Reads away what is left of a body, within bounds.
+pub(crate) async fn drain(payload: &mut web::Payload) {
+    let mut left = DRAIN_BYTES_MAX;
+    while let Some(Ok(part)) = payload.next().await {
+        let Some(rest) = left.checked_sub(part.len()) else {
+            return;
+        };
+        left = rest;
+    }
+}
+
+/// The media type of a request's body: before any `;`, trimmed, lower case; empty if none is given.
+pub(crate) fn media_type(request: &HttpRequest) -> String {
+    let given = content_type(request);
+    let of_type = given.split(';').next().unwrap_or_default();
+    of_type.trim().to_ascii_lowercase()
+}
+
+/// The `Content-Type` header as sent; empty if none is given.
+pub(crate) fn content_type(request: &HttpRequest) -> String {
+    let value = request.headers().get(CONTENT_TYPE);
+    value.map_or_else(String::new, |value| {
+        String::from_utf8_lossy(value.as_bytes()).into_owned()
+    })
+}

@@ -1,0 +1,120 @@
+//! Errors of `/v2/keys` on their way to the client: the one place where the tree's errors and the
+//! node's faults get their v2 numbers and texts. The table itself is the api crate's.
+
+use bytes::Bytes;
+use witan_api::v2::error::ErrorCode;
+use witan_replica::machine::tree;
+
+use super::go;
+use crate::node::Fault;
+
+/// One error, ready to be rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Error {
+    /// Which rule was broken.
+    pub(crate) code: ErrorCode,
+    /// What broke it; bytes, because paths are.
+    pub(crate) cause: Bytes,
+    /// The store's index, 0 if the store was not asked.
+    pub(crate) index: u64,
+}
+
+impl Error {
+    /// An error found before the store was asked.
+    pub(crate) fn early(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
+        Self {
+            code,
+            cause: cause.into(),
+            index: 0,
+        }
+    }
+
+    /// The JSON body with its newline.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        out.extend_from_slice(b"{\"errorCode\":");
+        go::push_number(&mut out, self.code.code());
+        out.extend_from_slice(b",\"message\":");
+        go::push_string(&mut out, self.code.message().as_bytes());
+        if !self.cause.is_empty() {
+            out.extend_from_slice(b",\"cause\":");
+            go::push_string(&mut out, &self.cause);
+        }
+        out.extend_from_slice(b",\"index\":");
+        go::push_number(&mut out, self.index);
+        out.extend_from_slice(b"}\n");
+        out
+    }
+}
+
+impl From<tree::Error> for Error {
+    fn from(error: tree::Error) -> Self {
+        let code = match error.kind {
+            tree::ErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
+            tree::ErrorKind::CompareFailed => ErrorCode::CompareFailed,
+            tree::ErrorKind::NotFile => ErrorCode::NotFile,
+            tree::ErrorKind::NotDir => ErrorCode::NotDir,
+            tree::ErrorKind::NodeExists => ErrorCode::NodeExists,
+            tree::ErrorKind::RootReadOnly => ErrorCode::RootReadOnly,
+            tree::ErrorKind::DirNotEmpty => ErrorCode::DirNotEmpty,
+            tree::ErrorKind::HistoryCleared => ErrorCode::HistoryCleared,
+        };
+        Self {
+            code,
+            cause: error.cause,
+            index: error.index,
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        let cause = match fault {
+            Fault::NoLeader => "etcdserver: no leader",
+            Fault::Timeout => "etcdserver: request timed out",
+            Fault::TooMany => "etcdserver: too many requests",
+            Fault::TooLarge => "etcdserver: request is too large",
+            Fault::Stopped => "etcdserver: server stopped",
+        };
+        Self::early(ErrorCode::RaftInternal, cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v2::error::ErrorBody;
+
+    use super::*;
+
+    #[test]
+    fn bodies_are_as_observed() {
+        let table = [
+            (
+                Error {
+                    code: ErrorCode::KeyNotFound,
+                    cause: "/nope<>&".into(),
+                    index: 21,
+                },
+                "{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/nope\\u003c\\u003e\\u0026\",\"index\":21}\n",
+            ),
+            (
+                Error {
+                    code: ErrorCode::NotFile,
+                    cause: Bytes::new(),
+                    index: 40,
+                },
+                "{\"errorCode\":102,\"message\":\"Not a file\",\"index\":40}\n",
+            ),
+            (
+                Fault::Timeout.into(),
+                "{\"errorCode\":300,\"message\":\"Raft Internal Error\",\"cause\":\"etcdserver: request timed out\",\"index\":0}\n",
+            ),
+        ];
+        for (error, expect) in table {
+            let body = error.body();
+            assert_eq!(String::from_utf8_lossy(&body), expect);
+            let read: ErrorBody = serde_json::from_slice(&body).unwrap();
+            assert_eq!(read.error_code, error.code.code());
+        }
+    }
+}

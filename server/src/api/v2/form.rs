@@ -1,0 +1,159 @@
+//! URL queries and form bodies, decoded to the few fields that `/v2/keys` knows. Which values are
+//! acceptable is `parse`'s business.
+
+use bytes::Bytes;
+
+use super::go;
+use crate::api::path::{self, Plus};
+
+/// A form body above this is refused, as in etcd.
+pub(crate) const FORM_BYTES_MAX: usize = 10 << 20;
+/// What the refusal says.
+pub(crate) const FORM_TOO_LARGE: &str = "http: POST too large";
+
+/// The parameters of `/v2/keys`, in the order of [`NAMES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    PrevIndex,
+    WaitIndex,
+    Recursive,
+    Sorted,
+    Wait,
+    Dir,
+    Quorum,
+    Stream,
+    PrevValue,
+    NoValueOnSuccess,
+    Ttl,
+    PrevExist,
+    Refresh,
+    Value,
+}
+
+const NAMES: [(&str, Field); 14] = [
+    ("prevIndex", Field::PrevIndex),
+    ("waitIndex", Field::WaitIndex),
+    ("recursive", Field::Recursive),
+    ("sorted", Field::Sorted),
+    ("wait", Field::Wait),
+    ("dir", Field::Dir),
+    ("quorum", Field::Quorum),
+    ("stream", Field::Stream),
+    ("prevValue", Field::PrevValue),
+    ("noValueOnSuccess", Field::NoValueOnSuccess),
+    ("ttl", Field::Ttl),
+    ("prevExist", Field::PrevExist),
+    ("refresh", Field::Refresh),
+    ("value", Field::Value),
+];
+
+impl Field {
+    /// The parameter's name.
+    pub(crate) fn name(self) -> &'static str {
+        NAMES[self as usize].0
+    }
+}
+
+/// First value of each known parameter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fields {
+    values: [Option<Bytes>; NAMES.len()],
+}
+
+impl Fields {
+    /// The first value given for a parameter; `None` if it was not given.
+    pub(crate) fn get(&self, field: Field) -> Option<&Bytes> {
+        self.values[field as usize].as_ref()
+    }
+
+    /// Adds what `text` holds. Values that are already there stay: the first counts, and a form
+    /// body is read before the query. Unknown names are ignored, names are case sensitive.
+    ///
+    /// The error is the parser's text; the rest of `text` is read nevertheless.
+    pub(crate) fn read(&mut self, text: &[u8]) -> Result<(), String> {
+        let mut fault = None;
+        for pair in text.split(|&b| b == b'&') {
+            if pair.contains(&b';') {
+                fault = Some("invalid semicolon separator in query".to_owned());
+                continue;
+            }
+            if let Err(error) = self.read_pair(pair) {
+                fault.get_or_insert(error);
+            }
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    fn read_pair(&mut self, pair: &[u8]) -> Result<(), String> {
+        if pair.is_empty() {
+            return Ok(());
+        }
+        let (name, value) = match pair.iter().position(|&b| b == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        };
+        let name = unescape(name)?;
+        let value = unescape(value)?;
+        let known = NAMES
+            .iter()
+            .find(|(known, _)| known.as_bytes() == name.as_slice());
+        if let Some((_, field)) = known {
+            self.values[*field as usize].get_or_insert(value.into());
+        }
+        Ok(())
+    }
+}
+
+fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
+    path::unescape(text, Plus::IsSpace)
+        .map_err(|bad| format!("invalid URL escape {}", go::quote(bad)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_at_their_fields_place() {
+        for (at, (name, field)) in NAMES.iter().enumerate() {
+            assert_eq!(*field as usize, at);
+            assert_eq!(field.name(), *name);
+        }
+    }
+
+    #[test]
+    fn bad_forms_are_named_as_go_names_them() {
+        let table = [
+            ("value=%zz", Some(r#"invalid URL escape "%zz""#)),
+            ("value=%", Some(r#"invalid URL escape "%""#)),
+            ("%4=1", Some(r#"invalid URL escape "%4""#)),
+            ("a;b", Some("invalid semicolon separator in query")),
+            (
+                "value=%zz&a;b",
+                Some("invalid semicolon separator in query"),
+            ),
+            (
+                "a;b&value=%zz",
+                Some("invalid semicolon separator in query"),
+            ),
+            ("&&value=1&=&x", None),
+        ];
+        for (text, expect) in table {
+            assert_eq!(
+                Fields::default().read(text.as_bytes()).err().as_deref(),
+                expect,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_value_counts() {
+        let mut fields = Fields::default();
+        fields.read(b"value=a+b%2Bc&value=z&Value=q").unwrap();
+        fields.read(b"value=query&dir=true").unwrap();
+        assert_eq!(fields.get(Field::Value).unwrap(), "a b+c");
+        assert_eq!(fields.get(Field::Dir).unwrap(), "true");
+        assert_eq!(fields.get(Field::Ttl), None);
+    }
+}

@@ -1,0 +1,233 @@
+//! `/v2/keys`: reads, writes and the way to a watch. Which parameters are legal stands in `parse`,
+//! which command a write is in `verb`, what it does in the tree itself.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, StatusCode},
+    web,
+};
+use bytes::Bytes;
+use witan_api::v2::error::ErrorCode;
+use witan_replica::machine::{
+    Reply,
+    command::Command,
+    tree::{self, Action, Event},
+};
+
+use super::{
+    Dialect,
+    error::Error,
+    form::{FORM_BYTES_MAX, FORM_TOO_LARGE},
+    headers,
+    parse::{self, Params, Waiting},
+    render,
+    verb::{self, Write},
+    watch,
+};
+use crate::api::reply::{self, Unread};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// What a method means here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intent {
+    Get,
+    Head,
+    Write(Write),
+}
+
+impl Intent {
+    fn of(method: &Method) -> Option<Self> {
+        match method.as_str() {
+            "GET" => Some(Self::Get),
+            "HEAD" => Some(Self::Head),
+            "PUT" => Some(Self::Write(Write::Put)),
+            "POST" => Some(Self::Write(Write::Post)),
+            "DELETE" => Some(Self::Write(Write::Delete)),
+            _ => None,
+        }
+    }
+
+    fn waiting(self) -> Waiting {
+        match self {
+            Self::Get => Waiting::Allowed,
+            Self::Head | Self::Write(_) => Waiting::Refused,
+        }
+    }
+
+    fn reads_form(self) -> bool {
+        match self {
+            Self::Write(Write::Put | Write::Post) => true,
+            Self::Get | Self::Head | Self::Write(Write::Delete) => false,
+        }
+    }
+}
+
+/// Answers any request below `/v2/keys`; `path` is the whole cleaned path.
+pub(super) async fn handle(
+    dialect: &Dialect,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    match serve(dialect, request, payload, path).await {
+        Ok(response) => response,
+        Err(error) => {
+            if error.code == ErrorCode::RaftInternal {
+                tracing::warn!(cause = ?error.cause, "v2 request got no answer from the cluster");
+            }
+            headers::failure(&dialect.ctx.node, request, &error)
+        }
+    }
+}
+
+async fn serve(
+    dialect: &Dialect,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    path: &[u8],
+) -> Result<HttpResponse, Error> {
+    let Some(intent) = Intent::of(request.method()) else {
+        return Ok(reply::method_not_allowed(None));
+    };
+    let form = form(intent, request, payload).await?;
+    let query = request.uri().query().unwrap_or_default();
+    let params = parse::params(intent.waiting(), query.as_bytes(), form.as_deref())?;
+    drop(form);
+    let key = key(path);
+    match intent {
+        Intent::Get if params.quorum => get(dialect, request, key, &params).await,
+        Intent::Get if params.wait => watch::open(&dialect.ctx.node, key, &params).await,
+        Intent::Get | Intent::Head => {
+            let local = Params {
+                quorum: false,
+                ..params
+            };
+            get(dialect, request, key, &local).await
+        }
+        Intent::Write(write) => self::write(dialect, request, write, key, params).await,
+    }
+}
+
+/// The tree's name for what the path names: absolute, without trailing slash, `/` for the root.
+fn key(path: &[u8]) -> Bytes {
+    let rest = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
+    let rest = rest.strip_suffix(b"/").unwrap_or(rest);
+    if rest.is_empty() {
+        Bytes::from_static(b"/")
+    } else {
+        Bytes::copy_from_slice(rest)
+    }
+}
+
+/// The form body, if this request has one that counts. Other bodies are ignored, as in etcd.
+async fn form(
+    intent: Intent,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> Result<Option<Vec<u8>>, Error> {
+    if reply::media_type(request) != FORM {
+        return Ok(None);
+    }
+    if !intent.reads_form() {
+        if intent == Intent::Write(Write::Delete) {
+            tracing::warn!("the body of a DELETE is ignored: conditions belong into the query");
+        }
+        return Ok(None);
+    }
+    let refusal = |text: &'static str| Error::early(ErrorCode::InvalidForm, text);
+    match reply::read(payload, FORM_BYTES_MAX).await {
+        Ok(form) => Ok(Some(form)),
+        Err(Unread::TooLarge) => Err(refusal(FORM_TOO_LARGE)),
+        Err(Unread::Broken) => Err(refusal("unexpected EOF")),
+    }
+}
+
+async fn get(
+    dialect: &Dialect,
+    request: &HttpRequest,
+    key: Bytes,
+    params: &Params,
+) -> Result<HttpResponse, Error> {
+    let node = &dialect.ctx.node;
+    let view = if params.quorum {
+        node.read().await?
+    } else {
+        node.view().await?
+    };
+    let tree = &view.machine.tree;
+    let found = tree.get(&key, params.recursive, node.now_ns());
+    dialect.reads.count(found.is_ok());
+    let event = found?;
+    Ok(headers::success(node, StatusCode::OK, tree.index())
+        .body(reply::framed(request, render::event(&event))))
+}
+
+async fn write(
+    dialect: &Dialect,
+    request: &HttpRequest,
+    write: Write,
+    key: Bytes,
+    params: Params,
+) -> Result<HttpResponse, Error> {
+    let node = &dialect.ctx.node;
+    let bare = params.no_value_on_success && write != Write::Delete;
+    let verb = verb::verb(write, key, params, node.now_ns());
+    let command = Command::Tree(tree::Command { verb: Some(verb) });
+    let event = written(node.propose(command).await?.outcome.reply)?;
+    let body = if bare {
+        render::bare(&event)
+    } else {
+        render::event(&event)
+    };
+    Ok(headers::success(node, status(&event), event.index).body(reply::framed(request, body)))
+}
+
+/// The event of a write's answer. A command of the tree is answered by the tree, and only
+/// `Expire`, which no client sends, answers anything but an event.
+fn written(reply: Reply) -> Result<Event, Error> {
+    match reply {
+        Reply::Tree(Ok(tree::Reply::Event(event))) => Ok(*event),
+        Reply::Tree(Err(error)) => Err(error.into()),
+        Reply::Tree(Ok(tree::Reply::Expired(_)))
+        | Reply::Kv(_)
+        | Reply::Published
+        | Reply::ClusterVersionSet
+        | Reply::Nothing => Err(Error::early(
+            ErrorCode::RaftInternal,
+            "answer of another command",
+        )),
+    }
+}
+
+fn status(event: &Event) -> StatusCode {
+    match event.action {
+        Action::Create => StatusCode::CREATED,
+        Action::Set if event.prev.is_none() => StatusCode::CREATED,
+        Action::Get
+        | Action::Set
+        | Action::Update
+        | Action::CompareAndSwap
+        | Action::CompareAndDelete
+        | Action::Delete
+        | Action::Expire => StatusCode::OK,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_what_follows_the_prefix() {
+        let table = [
+            ("/v2/keys", "/"),
+            ("/v2/keys/", "/"),
+            ("/v2/keys/a", "/a"),
+            ("/v2/keys/a/b/", "/a/b"),
+        ];
+        for (path, expect) in table {
+            assert_eq!(key(path.as_bytes()), expect, "{path}");
+        }
+    }
+}

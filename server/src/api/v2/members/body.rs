@@ -1,0 +1,187 @@
+//! The body of a membership change: `{"peerURLs":[…]}`, judged in the words of etcd's own decoder.
+
+use actix_web::{HttpRequest, http::StatusCode, web};
+use serde_json::Value;
+use witan_api::v2::members::{MEDIA_TYPE, NO_URLS};
+
+use super::{Refusal, go_json, go_url};
+use crate::api::reply::{self, Unread};
+
+/// A body names a handful of URLs; one above this is refused.
+const BODY_BYTES_MAX: usize = 1 << 20;
+const FIELD: &str = "peerURLs";
+
+/// The URLs of the body, sorted.
+pub(super) async fn peer_urls(
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> Result<Vec<String>, Refusal> {
+    check_media_type(&reply::content_type(request))?;
+    let body = match reply::read(payload, BODY_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(Unread::TooLarge) => return Err(bad("http: request body too large".into())),
+        Err(Unread::Broken) => return Err(bad("unexpected EOF".into())),
+    };
+    let mut urls = decode(&body).map_err(bad)?;
+    if urls.is_empty() {
+        return Err(bad(NO_URLS.into()));
+    }
+    for url in &mut urls {
+        *url = go_url::peer_url(url).map_err(bad)?;
+    }
+    urls.sort_unstable();
+    Ok(urls)
+}
+
+fn bad(message: String) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, message)
+}
+
+/// Only a type with parameters is compared regardless of case.
+fn check_media_type(given: &str) -> Result<(), Refusal> {
+    let media_type = match given.split_once(';') {
+        Some((media_type, _)) => media_type.trim().to_ascii_lowercase(),
+        None => given.to_owned(),
+    };
+    if media_type == MEDIA_TYPE {
+        return Ok(());
+    }
+    let message = format!("Bad Content-Type {media_type}, accept {MEDIA_TYPE}");
+    Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+}
+
+fn decode(body: &[u8]) -> Result<Vec<String>, String> {
+    go_json::check(body)?;
+    let text = String::from_utf8_lossy(body);
+    let value: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let fields = match value {
+        Value::Object(fields) => fields,
+        Value::Null => return Ok(Vec::new()),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            let into = r#"Go value of type struct { PeerURLs []string "json:\"peerURLs\"" }"#;
+            return Err(format!(
+                "json: cannot unmarshal {} into {into}",
+                kind(&value)
+            ));
+        }
+    };
+    let mut urls = Vec::new();
+    for (_, value) in fields
+        .into_iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(FIELD))
+    {
+        urls = strings(value)?;
+    }
+    Ok(urls)
+}
+
+fn strings(value: Value) -> Result<Vec<String>, String> {
+    let mismatch = |value: &Value, wanted: &str| {
+        let kind = kind(value);
+        format!("json: cannot unmarshal {kind} into Go struct field .{FIELD} of type {wanted}")
+    };
+    let items = match value {
+        Value::Array(items) => items,
+        Value::Null => return Ok(Vec::new()),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            return Err(mismatch(&value, "[]string"));
+        }
+    };
+    let string = |item: Value| match item {
+        Value::String(text) => Ok(text),
+        Value::Null => Ok(String::new()),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(mismatch(&item, "string"))
+        }
+    };
+    items.into_iter().map(string).collect()
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_mismatches_are_worded_as_observed() {
+        let whole = r#"Go value of type struct { PeerURLs []string "json:\"peerURLs\"" }"#;
+        let table = [
+            (
+                r#"{"peerURLs":1}"#,
+                "number into Go struct field .peerURLs of type []string".into(),
+            ),
+            (
+                r#"{"peerURLs":[1]}"#,
+                "number into Go struct field .peerURLs of type string".into(),
+            ),
+            (
+                r#"{"peerURLs":"a"}"#,
+                "string into Go struct field .peerURLs of type []string".into(),
+            ),
+            (
+                r#"{"peerURLs":true}"#,
+                "bool into Go struct field .peerURLs of type []string".into(),
+            ),
+            (
+                r#"{"peerURLs":{}}"#,
+                "object into Go struct field .peerURLs of type []string".into(),
+            ),
+            ("[]", format!("array into {whole}")),
+            (r#""x""#, format!("string into {whole}")),
+            ("5", format!("number into {whole}")),
+            ("true", format!("bool into {whole}")),
+        ];
+        for (body, expect) in table {
+            assert_eq!(
+                decode(body.as_bytes()),
+                Err(format!("json: cannot unmarshal {expect}"))
+            );
+        }
+    }
+
+    #[test]
+    fn urls_are_found() {
+        let table: [(&str, &[&str]); 6] = [
+            (r#"{"peerURLs":["a","b"],"name":5}"#, &["a", "b"]),
+            (r#"{"peerurls":["a"]}"#, &["a"]),
+            (r#"{"peerURLs":[null]}"#, &[""]),
+            (r#"{"peerURLs":null}"#, &[]),
+            ("null", &[]),
+            ("{}", &[]),
+        ];
+        for (body, expect) in table {
+            assert_eq!(decode(body.as_bytes()).unwrap(), expect, "{body}");
+        }
+    }
+
+    #[test]
+    fn media_types_are_judged_as_observed() {
+        assert_eq!(check_media_type("application/json"), Ok(()));
+        assert_eq!(check_media_type("Application/JSON ; charset=utf-8"), Ok(()));
+        let table = [
+            ("", "Bad Content-Type , accept application/json"),
+            (
+                "text/plain; charset=utf-8",
+                "Bad Content-Type text/plain, accept application/json",
+            ),
+            (
+                "Application/json",
+                "Bad Content-Type Application/json, accept application/json",
+            ),
+        ];
+        for (given, expect) in table {
+            let refusal = Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, expect.into());
+            assert_eq!(check_media_type(given), Err(refusal));
+        }
+    }
+}

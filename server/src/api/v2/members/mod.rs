@@ -1,0 +1,247 @@
+//! `/v2/members` and `/v2/machines`: the member book, and changes of it as far as one member can
+//! judge them. A change that would need a quorum of others is refused as etcd refuses it, with
+//! the reason in the log.
+
+mod body;
+mod go_json;
+mod go_url;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+    web,
+};
+use witan_api::v2::members::{
+    DURING_ELECTION, INTERNAL, Member, MemberList, Message, NO_SUCH_MEMBER, NOT_FOUND,
+    PEER_URL_EXISTS, REMOVED,
+};
+use witan_replica::machine::member::{Member as Known, Members};
+
+use super::{go, headers};
+use crate::{
+    api::{Context, reply},
+    node::Fault,
+};
+
+/// Why a request got another answer than it asked for: status and message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal(StatusCode, String);
+
+impl Refusal {
+    fn internal(reason: &str) -> Self {
+        tracing::warn!(reason, "membership change refused");
+        Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
+    }
+
+    fn unknown(id: &str) -> Self {
+        Self(StatusCode::NOT_FOUND, format!("{NO_SUCH_MEMBER}{id}"))
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::internal(&fault.to_string())
+    }
+}
+
+/// Answers any request below `/v2/members`; `path` is the whole cleaned path.
+pub(super) async fn handle(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let rest = super::below(path, witan_api::v2::MEMBERS.as_bytes()).unwrap_or_default();
+    let rest = String::from_utf8_lossy(rest.strip_prefix(b"/").unwrap_or(rest)).into_owned();
+    let served = match (request.method().as_str(), rest.as_str()) {
+        ("GET", "") => list(ctx, request).await,
+        ("GET", "leader") => leader(ctx, request).await,
+        ("GET", _) => Err(Refusal(StatusCode::NOT_FOUND, NOT_FOUND.into())),
+        ("POST", _) => add(ctx, request, payload).await,
+        ("PUT" | "DELETE", "") => return without_id(ctx),
+        ("PUT", id) => update(ctx, request, payload, id).await,
+        (_, id) => remove(ctx, id).await,
+    };
+    served.unwrap_or_else(|Refusal(status, message)| {
+        headers::build(&ctx.node, status)
+            .insert_header((CONTENT_TYPE, reply::JSON))
+            .body(go::json(&Message { message }))
+    })
+}
+
+/// The client URLs of all members as text.
+pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpResponse {
+    let members = match ctx.node.view().await {
+        Ok(view) => view.machine.members,
+        Err(fault) => return reply::text(StatusCode::SERVICE_UNAVAILABLE, &fault.to_string()),
+    };
+    let mut urls: Vec<&str> = members
+        .book
+        .values()
+        .flat_map(|m| &m.client_urls)
+        .map(String::as_str)
+        .collect();
+    urls.sort_unstable();
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, reply::TEXT))
+        .body(reply::framed(request, urls.join(", ").into()))
+}
+
+fn without_id(ctx: &Context) -> HttpResponse {
+    let mut response = reply::method_not_allowed(None);
+    let built = headers::build(&ctx.node, StatusCode::METHOD_NOT_ALLOWED).finish();
+    for (name, value) in built.headers() {
+        response.headers_mut().insert(name.clone(), value.clone());
+    }
+    response
+}
+
+async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+    let members = members(ctx).await?;
+    let list = MemberList {
+        members: members.book.values().map(shown).collect(),
+    };
+    Ok(found(ctx, request, go::json(&list)))
+}
+
+async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+    let members = members(ctx).await?;
+    let leader = members.book.get(&ctx.node.status().leader);
+    let leader =
+        leader.ok_or_else(|| Refusal(StatusCode::SERVICE_UNAVAILABLE, DURING_ELECTION.into()))?;
+    Ok(found(ctx, request, go::json(&shown(leader))))
+}
+
+async fn add(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> Result<HttpResponse, Refusal> {
+    let urls = body::peer_urls(request, payload).await?;
+    let members = members(ctx).await?;
+    if members
+        .book
+        .values()
+        .any(|member| shares_url(member, &urls))
+    {
+        return Err(Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()));
+    }
+    Err(Refusal::internal(
+        "etcdserver: unhealthy cluster: this member serves alone and cannot be joined",
+    ))
+}
+
+async fn update(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    id: &str,
+) -> Result<HttpResponse, Refusal> {
+    let number = parse_id(id)?;
+    let urls = body::peer_urls(request, payload).await?;
+    let members = members(ctx).await?;
+    let member = known(&members, number)?;
+    let taken = |other: &&Known| other.id != number && shares_url(other, &urls);
+    if members.book.values().find(taken).is_some() {
+        return Err(Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()));
+    }
+    let mut present = member.peer_urls.clone();
+    present.sort_unstable();
+    if present == urls {
+        return Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish());
+    }
+    Err(Refusal::internal(
+        "etcdserver: the peer URLs of a member that serves alone are fixed",
+    ))
+}
+
+async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, Refusal> {
+    let number = parse_id(id)?;
+    let members = members(ctx).await?;
+    known(&members, number)?;
+    Err(Refusal::internal(
+        "etcdserver: re-configuration failed due to not enough started members",
+    ))
+}
+
+async fn members(ctx: &Context) -> Result<Members, Refusal> {
+    Ok(ctx.node.view().await?.machine.members)
+}
+
+/// Up to 16 digits of hex. What is not that is echoed as it was sent.
+fn parse_id(id: &str) -> Result<u64, Refusal> {
+    let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = if digits {
+        u64::from_str_radix(id, 16).ok()
+    } else {
+        None
+    };
+    number.ok_or_else(|| Refusal::unknown(id))
+}
+
+fn known(members: &Members, id: u64) -> Result<&Known, Refusal> {
+    if members.removed.contains(&id) {
+        return Err(Refusal(StatusCode::GONE, format!("{REMOVED}{id:x}")));
+    }
+    members
+        .book
+        .get(&id)
+        .ok_or_else(|| Refusal::unknown(&headers::hex(id)))
+}
+
+fn shares_url(member: &Known, urls: &[String]) -> bool {
+    member.peer_urls.iter().any(|url| urls.contains(url))
+}
+
+fn shown(member: &Known) -> Member {
+    Member {
+        id: headers::hex(member.id),
+        name: member.name.clone(),
+        peer_urls: member.peer_urls.clone(),
+        client_urls: member.client_urls.clone(),
+    }
+}
+
+fn found(ctx: &Context, request: &HttpRequest, mut json: Vec<u8>) -> HttpResponse {
+    json.push(b'\n');
+    headers::build(&ctx.node, StatusCode::OK)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(reply::framed(request, json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_echoed_as_observed() {
+        let unknown = |id: &str| Refusal(StatusCode::NOT_FOUND, format!("No such member: {id}"));
+        assert_eq!(parse_id("zzz"), Err(unknown("zzz")));
+        assert_eq!(parse_id("+1"), Err(unknown("+1")));
+        assert_eq!(
+            parse_id("12345678901234567"),
+            Err(unknown("12345678901234567"))
+        );
+        assert_eq!(parse_id("02cFbef882bb60a"), Ok(0x2c_fbef_882b_b60a));
+    }
+
+    #[test]
+    fn unknown_and_removed_members_differ() {
+        let mut members = Members::default();
+        members.removed.insert(0xab);
+        assert_eq!(
+            known(&members, 0xab),
+            Err(Refusal(
+                StatusCode::GONE,
+                "Member permanently removed: ab".into()
+            ))
+        );
+        assert_eq!(
+            known(&members, 0x1234),
+            Err(Refusal(
+                StatusCode::NOT_FOUND,
+                "No such member: 1234".into()
+            ))
+        );
+    }
+}

@@ -1,0 +1,283 @@
+//! What a `/v2/keys` request asks for: its parameters, typed and validated in etcd's order, so
+//! that a request with two faults is refused for the same one. Pure; what is done with the
+//! parameters is `verb`'s business.
+
+use bytes::Bytes;
+use witan_api::v2::error::ErrorCode;
+
+use super::{
+    error::Error,
+    form::{Field, Fields},
+};
+
+/// The parameters of one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Params {
+    /// New value; empty when not given.
+    pub(crate) value: Bytes,
+    /// Condition; never empty.
+    pub(crate) prev_value: Option<Bytes>,
+    /// Condition; never 0.
+    pub(crate) prev_index: Option<u64>,
+    /// Condition.
+    pub(crate) prev_exist: Option<bool>,
+    /// Seconds to live.
+    pub(crate) ttl: Option<u64>,
+    /// Keep the value, tell no watcher.
+    pub(crate) refresh: bool,
+    /// A directory is meant.
+    pub(crate) dir: bool,
+    /// All levels below.
+    pub(crate) recursive: bool,
+    /// Read through the quorum.
+    pub(crate) quorum: bool,
+    /// Watch.
+    pub(crate) wait: bool,
+    /// Watch for ever.
+    pub(crate) stream: bool,
+    /// First index to watch; `None` for from now on.
+    pub(crate) wait_index: Option<u64>,
+    /// Answer a write with its action alone.
+    pub(crate) no_value_on_success: bool,
+}
+
+/// Whether `wait` may be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// On GET.
+    Allowed,
+    /// On everything else.
+    Refused,
+}
+
+/// Reads query and form (its bytes, if it is to be read at all).
+pub(crate) fn params(waiting: Waiting, query: &[u8], form: Option<&[u8]>) -> Result<Params, Error> {
+    let mut fields = Fields::default();
+    let of_form = form.map_or(Ok(()), |form| fields.read(form));
+    let of_query = fields.read(query);
+    of_form
+        .and(of_query)
+        .map_err(|text| Error::early(ErrorCode::InvalidForm, text))?;
+    validate(waiting, &fields)
+}
+
+fn validate(waiting: Waiting, fields: &Fields) -> Result<Params, Error> {
+    let prev_index = index(fields, Field::PrevIndex)?;
+    let wait_index = index(fields, Field::WaitIndex)?;
+    let recursive = flag(fields, Field::Recursive)?;
+    flag(fields, Field::Sorted)?; // listings are always sorted
+    let wait = flag(fields, Field::Wait)?;
+    let dir = flag(fields, Field::Dir)?;
+    let quorum = flag(fields, Field::Quorum)?;
+    let stream = flag(fields, Field::Stream)?;
+    if wait && waiting == Waiting::Refused {
+        let cause = "\"wait\" can only be used with GET requests";
+        return Err(Error::early(ErrorCode::InvalidField, cause));
+    }
+    let prev_value = fields.get(Field::PrevValue).cloned();
+    if prev_value.as_ref().is_some_and(Bytes::is_empty) {
+        return Err(Error::early(
+            ErrorCode::PrevValueRequired,
+            "\"prevValue\" cannot be empty",
+        ));
+    }
+    let no_value_on_success = flag(fields, Field::NoValueOnSuccess)?;
+    let ttl =
+        match fields.get(Field::Ttl) {
+            Some(text) if !text.is_empty() => Some(number(text).ok_or_else(|| {
+                Error::early(ErrorCode::TtlNotNumber, "invalid value for \"ttl\"")
+            })?),
+            Some(_) | None => None,
+        };
+    let prev_exist = bare_flag(fields, Field::PrevExist)?;
+    let value = fields.get(Field::Value).cloned().unwrap_or_default();
+    let refresh = bare_flag(fields, Field::Refresh)?.unwrap_or(false);
+    if refresh && !value.is_empty() {
+        let cause = "A value was provided on a refresh";
+        return Err(Error::early(ErrorCode::RefreshValue, cause));
+    }
+    if refresh && ttl.is_none() {
+        return Err(Error::early(
+            ErrorCode::RefreshTtlRequired,
+            "No TTL value set",
+        ));
+    }
+    Ok(Params {
+        value,
+        prev_value,
+        prev_index,
+        prev_exist,
+        ttl,
+        refresh,
+        dir,
+        recursive,
+        quorum,
+        wait,
+        stream,
+        wait_index,
+        no_value_on_success,
+    })
+}
+
+/// 0 means the same as not given.
+fn index(fields: &Fields, field: Field) -> Result<Option<u64>, Error> {
+    let Some(text) = fields.get(field) else {
+        return Ok(None);
+    };
+    match number(text) {
+        Some(0) => Ok(None),
+        Some(number) => Ok(Some(number)),
+        None => {
+            let cause = format!("invalid value for \"{}\"", field.name());
+            Err(Error::early(ErrorCode::IndexNotNumber, cause))
+        }
+    }
+}
+
+fn flag(fields: &Fields, field: Field) -> Result<bool, Error> {
+    let Some(text) = fields.get(field) else {
+        return Ok(false);
+    };
+    boolean(text).ok_or_else(|| {
+        Error::early(
+            ErrorCode::InvalidField,
+            format!("invalid value for \"{}\"", field.name()),
+        )
+    })
+}
+
+/// The two flags whose refusal names them without quotes.
+fn bare_flag(fields: &Fields, field: Field) -> Result<Option<bool>, Error> {
+    let Some(text) = fields.get(field) else {
+        return Ok(None);
+    };
+    boolean(text).map(Some).ok_or_else(|| {
+        Error::early(
+            ErrorCode::InvalidField,
+            format!("invalid value for {}", field.name()),
+        )
+    })
+}
+
+fn boolean(text: &[u8]) -> Option<bool> {
+    match text {
+        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
+        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Decimal digits only: no sign, no separator.
+fn number(text: &[u8]) -> Option<u64> {
+    if !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(waiting: Waiting, query: &str) -> (u16, String) {
+        let error = params(waiting, query.as_bytes(), None).unwrap_err();
+        assert_eq!(error.index, 0);
+        (
+            error.code.code(),
+            String::from_utf8(error.cause.to_vec()).unwrap(),
+        )
+    }
+
+    #[test]
+    fn refusals_are_as_observed() {
+        let table = [
+            ("value=%zz", 210, "invalid URL escape \"%zz\""),
+            ("a;b", 210, "invalid semicolon separator in query"),
+            ("prevIndex=abc", 203, "invalid value for \"prevIndex\""),
+            ("prevIndex=", 203, "invalid value for \"prevIndex\""),
+            ("prevIndex=-1", 203, "invalid value for \"prevIndex\""),
+            ("prevIndex=%2B1", 203, "invalid value for \"prevIndex\""),
+            (
+                "waitIndex=18446744073709551616",
+                203,
+                "invalid value for \"waitIndex\"",
+            ),
+            (
+                "waitIndex=x&prevIndex=y",
+                203,
+                "invalid value for \"prevIndex\"",
+            ),
+            ("recursive", 209, "invalid value for \"recursive\""),
+            ("recursive=", 209, "invalid value for \"recursive\""),
+            ("sorted=bogus", 209, "invalid value for \"sorted\""),
+            ("dir=tRUE&wait=q", 209, "invalid value for \"wait\""),
+            (
+                "wait=true&prevValue=",
+                209,
+                "\"wait\" can only be used with GET requests",
+            ),
+            ("prevValue=", 201, "\"prevValue\" cannot be empty"),
+            (
+                "prevValue=&noValueOnSuccess=x",
+                201,
+                "\"prevValue\" cannot be empty",
+            ),
+            (
+                "noValueOnSuccess=bogus&ttl=x",
+                209,
+                "invalid value for \"noValueOnSuccess\"",
+            ),
+            ("ttl=abc&prevExist=x", 202, "invalid value for \"ttl\""),
+            ("ttl=-1", 202, "invalid value for \"ttl\""),
+            ("ttl=1.5", 202, "invalid value for \"ttl\""),
+            ("ttl=18446744073709551616", 202, "invalid value for \"ttl\""),
+            ("prevExist=yes", 209, "invalid value for prevExist"),
+            ("prevExist=", 209, "invalid value for prevExist"),
+            ("refresh=bogus", 209, "invalid value for refresh"),
+            (
+                "refresh=true&value=x",
+                211,
+                "A value was provided on a refresh",
+            ),
+            ("refresh=true", 212, "No TTL value set"),
+            ("refresh=true&ttl=", 212, "No TTL value set"),
+        ];
+        for (query, code, cause) in table {
+            assert_eq!(
+                refusal(Waiting::Refused, query),
+                (code, cause.to_owned()),
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn accepted_values() {
+        let query = b"prevIndex=0&waitIndex=0&wait=t&ttl=&recursive=1&prevExist=FALSE&unknown=%41";
+        let read = params(Waiting::Allowed, query, None).unwrap();
+        let expect = Params {
+            wait: true,
+            recursive: true,
+            prev_exist: Some(false),
+            ..Params::default()
+        };
+        assert_eq!(read, expect);
+    }
+
+    #[test]
+    fn the_form_beats_the_query_even_when_empty() {
+        let read = params(Waiting::Refused, b"value=q&ttl=5", Some(b"value=&dir=T")).unwrap();
+        let expect = Params {
+            ttl: Some(5),
+            dir: true,
+            ..Params::default()
+        };
+        assert_eq!(read, expect);
+    }
+
+    #[test]
+    fn a_bad_form_is_named_before_a_bad_query() {
+        let error = params(Waiting::Refused, b"a;b", Some(b"%x")).unwrap_err();
+        assert_eq!(error.cause, "invalid URL escape \"%x\"");
+    }
+}

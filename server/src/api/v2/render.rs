@@ -1,0 +1,209 @@
+//! Events as JSON lines, byte for byte as etcd's encoder writes them. By hand, because keys and
+//! values are bytes that need not be text; the shape itself is described in the api crate.
+
+use witan_replica::machine::tree::{Action, Event, Node};
+
+use super::go;
+
+/// The name of an action on the wire.
+pub(crate) fn action(action: Action) -> &'static str {
+    match action {
+        Action::Get => "get",
+        Action::Set => "set",
+        Action::Create => "create",
+        Action::Update => "update",
+        Action::CompareAndSwap => "compareAndSwap",
+        Action::CompareAndDelete => "compareAndDelete",
+        Action::Delete => "delete",
+        Action::Expire => "expire",
+    }
+}
+
+/// One event and a newline.
+pub(crate) fn event(event: &Event) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256 + event.node.value.as_ref().map_or(0, bytes::Bytes::len));
+    push_action(&mut out, event.action);
+    out.extend_from_slice(b",\"node\":");
+    push_node(&mut out, &event.node);
+    if let Some(prev) = &event.prev {
+        out.extend_from_slice(b",\"prevNode\":");
+        push_node(&mut out, prev);
+    }
+    out.extend_from_slice(b"}\n");
+    out
+}
+
+/// The action alone and a newline (`noValueOnSuccess`).
+pub(crate) fn bare(event: &Event) -> Vec<u8> {
+    let mut out = Vec::with_capacity(32);
+    push_action(&mut out, event.action);
+    out.extend_from_slice(b"}\n");
+    out
+}
+
+fn push_action(out: &mut Vec<u8>, name: Action) {
+    out.extend_from_slice(b"{\"action\":\"");
+    out.extend_from_slice(action(name).as_bytes());
+    out.push(b'"');
+}
+
+fn push_node(out: &mut Vec<u8>, node: &Node) {
+    out.push(b'{');
+    if !node.path.is_empty() {
+        push_name(out, "key");
+        go::push_string(out, &node.path);
+    }
+    if let Some(value) = &node.value {
+        push_name(out, "value");
+        go::push_string(out, value);
+    }
+    if node.dir {
+        push_name(out, "dir");
+        out.extend_from_slice(b"true");
+    }
+    if let Some(expires_ns) = node.expires_ns {
+        push_name(out, "expiration");
+        go::push_string(out, go::time(expires_ns).as_bytes());
+    }
+    if node.ttl != 0 {
+        push_name(out, "ttl");
+        go::push_number(out, node.ttl);
+    }
+    if let Some(nodes) = node.nodes.as_deref().filter(|nodes| !nodes.is_empty()) {
+        push_name(out, "nodes");
+        for (at, child) in nodes.iter().enumerate() {
+            out.push(if at == 0 { b'[' } else { b',' });
+            push_node(out, child);
+        }
+        out.push(b']');
+    }
+    for (name, index) in [
+        ("modifiedIndex", node.modified),
+        ("createdIndex", node.created),
+    ] {
+        if index != 0 {
+            push_name(out, name);
+            go::push_number(out, index);
+        }
+    }
+    out.push(b'}');
+}
+
+fn push_name(out: &mut Vec<u8>, name: &str) {
+    if out.last() != Some(&b'{') {
+        out.push(b',');
+    }
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v2::keys;
+
+    use super::*;
+
+    fn file(path: &str, value: &str, modified: u64, created: u64) -> Node {
+        Node {
+            path: path.to_owned().into(),
+            value: Some(value.to_owned().into()),
+            modified,
+            created,
+            ..Node::default()
+        }
+    }
+
+    fn of(action: Action, node: Node, prev: Option<Node>) -> Event {
+        Event {
+            action,
+            node,
+            prev,
+            index: 0,
+            refresh: false,
+        }
+    }
+
+    fn dir(path: &str, nodes: Option<Vec<Node>>, modified: u64, created: u64) -> Node {
+        Node {
+            path: path.to_owned().into(),
+            dir: true,
+            nodes,
+            modified,
+            created,
+            ..Node::default()
+        }
+    }
+
+    #[test]
+    fn events_are_written_as_observed() {
+        let gone = |path: &str, modified, created| Node {
+            value: None,
+            ..file(path, "", modified, created)
+        };
+        let expiring = Node {
+            expires_ns: Some(1_795_149_072_160_305_925),
+            ttl: 2,
+            ..file("/ttl/a", "1", 79, 79)
+        };
+        let table = [
+            (
+                of(Action::Get, dir("", None, 0, 0), None),
+                r#"{"action":"get","node":{"dir":true}}"#,
+            ),
+            (
+                of(Action::Get, dir("", Some(vec![]), 0, 0), None),
+                r#"{"action":"get","node":{"dir":true}}"#,
+            ),
+            (
+                of(
+                    Action::Set,
+                    file("/q", "", 10, 10),
+                    Some(file("/q", "fromform", 9, 9)),
+                ),
+                r#"{"action":"set","node":{"key":"/q","value":"","modifiedIndex":10,"createdIndex":10},"prevNode":{"key":"/q","value":"fromform","modifiedIndex":9,"createdIndex":9}}"#,
+            ),
+            (
+                of(
+                    Action::Delete,
+                    gone("/q", 24, 16),
+                    Some(file("/q", "a", 16, 16)),
+                ),
+                r#"{"action":"delete","node":{"key":"/q","modifiedIndex":24,"createdIndex":16},"prevNode":{"key":"/q","value":"a","modifiedIndex":16,"createdIndex":16}}"#,
+            ),
+            (
+                of(Action::Set, expiring, None),
+                r#"{"action":"set","node":{"key":"/ttl/a","value":"1","expiration":"2026-11-20T04:31:12.160305925Z","ttl":2,"modifiedIndex":79,"createdIndex":79}}"#,
+            ),
+            (
+                of(
+                    Action::Get,
+                    dir(
+                        "/x",
+                        Some(vec![file("/x/y", "1", 17, 17), dir("/x/z", None, 18, 18)]),
+                        17,
+                        17,
+                    ),
+                    None,
+                ),
+                r#"{"action":"get","node":{"key":"/x","dir":true,"nodes":[{"key":"/x/y","value":"1","modifiedIndex":17,"createdIndex":17},{"key":"/x/z","dir":true,"modifiedIndex":18,"createdIndex":18}],"modifiedIndex":17,"createdIndex":17}}"#,
+            ),
+        ];
+        for (given, expect) in table {
+            let line = String::from_utf8(event(&given)).unwrap();
+            assert_eq!(line, format!("{expect}\n"));
+            let read: keys::Event = serde_json::from_str(&line).unwrap();
+            assert_eq!(
+                serde_json::to_string(&read).unwrap(),
+                expect,
+                "order of the contract"
+            );
+        }
+    }
+
+    #[test]
+    fn the_bare_form_is_the_action_alone() {
+        let written = bare(&of(Action::CompareAndSwap, file("/nv", "4", 75, 73), None));
+        assert_eq!(written, b"{\"action\":\"compareAndSwap\"}\n");
+    }
+}

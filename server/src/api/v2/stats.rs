@@ -1,0 +1,187 @@
+//! `/v2/stats/{self,leader,store}`, and the one group of counters that is the member's own: reads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+};
+use witan_api::v2::{
+    members::Message,
+    stats::{LeaderInfo, LeaderStats, NOT_LEADER, SelfStats, StoreStats},
+};
+use witan_replica::{machine::tree::Counts, replica::Role};
+
+use super::{Dialect, go, headers};
+use crate::{
+    api::{Context, reply},
+    node::Node,
+};
+
+/// Reads of keys since the process began; they enter no log, so they do not survive it.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    found: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Reads {
+    /// Counts one read.
+    pub(super) fn count(&self, found: bool) {
+        let counter = if found { &self.found } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// This member.
+pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
+    let node = &ctx.node;
+    let identity = node.identity();
+    let stats = SelfStats {
+        name: identity.name.clone(),
+        id: headers::hex(identity.member_id),
+        state: state(node.status().role).into(),
+        start_time: go::time(identity.started_ns),
+        leader_info: leader_info(node),
+        ..SelfStats::default()
+    };
+    answer(request, StatusCode::OK, go::json(&stats))
+}
+
+fn state(role: Role) -> &'static str {
+    match role {
+        Role::Follower => "StateFollower",
+        Role::PreCandidate => "StatePreCandidate",
+        Role::Candidate => "StateCandidate",
+        Role::Leader => "StateLeader",
+    }
+}
+
+fn leader_info(node: &Node) -> LeaderInfo {
+    match (node.status().leader, node.leader_since_ns()) {
+        (0, _) | (_, 0) => LeaderInfo {
+            leader: String::new(),
+            uptime: go::duration(0),
+            start_time: "0001-01-01T00:00:00Z".into(), // Go's zero time
+        },
+        (leader, since_ns) => LeaderInfo {
+            leader: headers::hex(leader),
+            uptime: go::duration(node.now_ns().saturating_sub(since_ns)),
+            start_time: go::time(since_ns),
+        },
+    }
+}
+
+/// The leader's view of its followers; refused by everyone else.
+pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
+    let id = ctx.node.identity().member_id;
+    if ctx.node.status().role != Role::Leader {
+        let refusal = Message {
+            message: NOT_LEADER.into(),
+        };
+        return answer(request, StatusCode::FORBIDDEN, go::json(&refusal));
+    }
+    let stats = LeaderStats {
+        leader: headers::hex(id),
+        ..LeaderStats::default()
+    };
+    answer(request, StatusCode::OK, go::json(&stats))
+}
+
+/// Operations on the key space.
+pub(super) async fn of_store(dialect: &Dialect, request: &HttpRequest) -> HttpResponse {
+    let node = &dialect.ctx.node;
+    let counts = match node.view().await {
+        Ok(view) => view.machine.tree.counts(),
+        Err(fault) => {
+            let message = Message {
+                message: fault.to_string(),
+            };
+            return answer(
+                request,
+                StatusCode::INTERNAL_SERVER_ERROR,
+                go::json(&message),
+            );
+        }
+    };
+    let stats = store(&counts, &dialect.reads, node.watchers() as u64);
+    answer(request, StatusCode::OK, go::json(&stats))
+}
+
+fn store(counts: &Counts, reads: &Reads, watchers: u64) -> StoreStats {
+    StoreStats {
+        gets_success: reads.found.load(Ordering::Relaxed),
+        gets_fail: reads.failed.load(Ordering::Relaxed),
+        sets_success: counts.sets_success,
+        sets_fail: counts.sets_fail,
+        delete_success: counts.delete_success,
+        delete_fail: counts.delete_fail,
+        update_success: counts.update_success,
+        update_fail: counts.update_fail,
+        create_success: counts.create_success,
+        create_fail: counts.create_fail,
+        compare_and_swap_success: counts.compare_and_swap_success,
+        compare_and_swap_fail: counts.compare_and_swap_fail,
+        compare_and_delete_success: counts.compare_and_delete_success,
+        compare_and_delete_fail: counts.compare_and_delete_fail,
+        expire_count: counts.expire_count,
+        watchers,
+    }
+}
+
+fn answer(request: &HttpRequest, status: StatusCode, body: Vec<u8>) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(reply::framed(request, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_written_as_observed() {
+        let counts = Counts {
+            sets_success: 1172,
+            sets_fail: 9,
+            delete_success: 19,
+            delete_fail: 6,
+            update_success: 18,
+            update_fail: 2,
+            create_success: 14,
+            create_fail: 7,
+            compare_and_swap_success: 9,
+            compare_and_swap_fail: 9,
+            compare_and_delete_success: 7,
+            compare_and_delete_fail: 1,
+            expire_count: 8,
+        };
+        let reads = Reads::default();
+        for found in [true, true, false] {
+            reads.count(found);
+        }
+        let expect = r#"{"getsSuccess":2,"getsFail":1,"setsSuccess":1172,"setsFail":9,"deleteSuccess":19,"deleteFail":6,"updateSuccess":18,"updateFail":2,"createSuccess":14,"createFail":7,"compareAndSwapSuccess":9,"compareAndSwapFail":9,"compareAndDeleteSuccess":7,"compareAndDeleteFail":1,"expireCount":8,"watchers":3}"#;
+        assert_eq!(
+            String::from_utf8(go::json(&store(&counts, &reads, 3))).unwrap(),
+            expect
+        );
+    }
+
+    #[test]
+    fn a_member_is_written_as_observed() {
+        let stats = SelfStats {
+            name: "default".into(),
+            id: "667880157b8812c8".into(),
+            state: state(Role::Leader).into(),
+            start_time: "2026-11-20T04:27:43.998938597Z".into(),
+            leader_info: LeaderInfo {
+                leader: "667880157b8812c8".into(),
+                uptime: go::duration(257_101_551_412),
+                start_time: "2026-11-20T04:27:44.800020702Z".into(),
+            },
+            ..SelfStats::default()
+        };
+        let expect = r#"{"name":"default","id":"667880157b8812c8","state":"StateLeader","startTime":"2026-11-20T04:27:43.998938597Z","leaderInfo":{"leader":"667880157b8812c8","uptime":"4m17.101551412s","startTime":"2026-11-20T04:27:44.800020702Z"},"recvAppendRequestCnt":0,"sendAppendRequestCnt":0}"#;
+        assert_eq!(String::from_utf8(go::json(&stats)).unwrap(), expect);
+    }
+}

@@ -1,0 +1,141 @@
+//! Which command of the tree a write asks for. Pure.
+
+use bytes::Bytes;
+use witan_replica::machine::tree::{Create, Delete, DeleteIf, Set, Swap, Update, Verb};
+
+use super::parse::Params;
+
+/// The methods that write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    Put,
+    Post,
+    Delete,
+}
+
+/// The command for `path` (cleaned, absolute), taken at `now_ns`.
+pub(crate) fn verb(write: Write, path: Bytes, params: Params, now_ns: i64) -> Verb {
+    let expires_ns = params.ttl.map(|ttl| expiration(now_ns, ttl));
+    let conditional = params.prev_value.is_some() || params.prev_index.is_some();
+    let Params {
+        value,
+        prev_value,
+        prev_index,
+        dir,
+        refresh,
+        recursive,
+        ..
+    } = params;
+    match write {
+        Write::Delete if conditional => Verb::DeleteIf(DeleteIf {
+            path,
+            prev_value,
+            prev_index,
+        }),
+        Write::Delete => Verb::Delete(Delete {
+            path,
+            dir,
+            recursive,
+        }),
+        Write::Post => Verb::Create(Create {
+            path,
+            value,
+            dir,
+            expires_ns,
+            in_order: true,
+        }),
+        Write::Put => match params.prev_exist {
+            Some(false) => Verb::Create(Create {
+                path,
+                value,
+                dir,
+                expires_ns,
+                in_order: false,
+            }),
+            Some(true) | None if conditional => Verb::Swap(Swap {
+                path,
+                value,
+                expires_ns,
+                refresh,
+                prev_value,
+                prev_index,
+            }),
+            Some(true) => Verb::Update(Update {
+                path,
+                value,
+                expires_ns,
+                refresh,
+            }),
+            None => Verb::Set(Set {
+                path,
+                value,
+                dir,
+                expires_ns,
+                refresh,
+            }),
+        },
+    }
+}
+
+/// A time to live beyond what the clock can hold lasts as long as the clock.
+fn expiration(now_ns: i64, ttl_seconds: u64) -> i64 {
+    const NANOS_PER_SECOND: i64 = 1_000_000_000;
+    let seconds = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);
+    now_ns.saturating_add(seconds.saturating_mul(NANOS_PER_SECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::v2::parse::{Waiting, params};
+
+    fn chosen(write: Write, query: &str) -> &'static str {
+        let params = params(Waiting::Refused, query.as_bytes(), None).unwrap();
+        match verb(write, "/k".into(), params, 0) {
+            Verb::Set(_) => "set",
+            Verb::Create(c) if c.in_order => "in order",
+            Verb::Create(_) => "create",
+            Verb::Update(_) => "update",
+            Verb::Swap(_) => "swap",
+            Verb::DeleteIf(_) => "delete if",
+            Verb::Delete(_) => "delete",
+            Verb::Expire(_) => "expire",
+        }
+    }
+
+    #[test]
+    fn verbs_are_selected_as_observed() {
+        let table = [
+            (Write::Put, "value=1", "set"),
+            (Write::Put, "prevIndex=0", "set"),
+            (
+                Write::Put,
+                "prevExist=false&prevValue=x&prevIndex=3",
+                "create",
+            ),
+            (Write::Put, "prevExist=true", "update"),
+            (Write::Put, "prevExist=true&prevIndex=0", "update"),
+            (Write::Put, "prevExist=true&prevValue=x", "swap"),
+            (Write::Put, "prevIndex=3", "swap"),
+            (Write::Put, "prevValue=x", "swap"),
+            (Write::Post, "prevExist=true&prevIndex=3", "in order"),
+            (Write::Delete, "prevValue=x", "delete if"),
+            (Write::Delete, "prevIndex=3&prevExist=false", "delete if"),
+            (Write::Delete, "prevExist=false&recursive=true", "delete"),
+        ];
+        for (write, query, expect) in table {
+            assert_eq!(chosen(write, query), expect, "{query}");
+        }
+    }
+
+    #[test]
+    fn expirations_saturate() {
+        assert_eq!(expiration(5, 0), 5);
+        assert_eq!(expiration(5, 2), 2_000_000_005);
+        assert_eq!(
+            expiration(1_795_149_072_160_305_925, 9_223_372_036),
+            i64::MAX
+        );
+        assert_eq!(expiration(5, u64::MAX), i64::MAX);
+    }
+}

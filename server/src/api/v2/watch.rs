@@ -1,0 +1,130 @@
+//! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history: no events
+//! are queued for it. It looks for the next event that it wants, sends that, and only when the
+//! client has taken it looks further; when there is none it sleeps until the node wakes it.
+//!
+//! Ends with the first event (unless it streams), with the process, with the client, or when the
+//! client is so slow that the history no longer holds what comes next.
+
+use actix_web::{HttpResponse, http::StatusCode};
+use bytes::Bytes;
+use futures_util::stream;
+use witan_replica::{
+    limits::TREE_HISTORY_EVENTS,
+    machine::tree::{Error as TreeError, Event, Tree, Watch},
+};
+
+use super::{error::Error, headers, parse::Params, render};
+use crate::node::{Node, Waiter};
+
+/// Registers a watch on `key` and begins the answer; its headers go out at once.
+pub(super) async fn open(node: &Node, key: Bytes, params: &Params) -> Result<HttpResponse, Error> {
+    let mut watch = Watch {
+        path: key,
+        recursive: params.recursive,
+        registered: 0,
+    };
+    // The view is taken after the registration, so that no event falls between.
+    let waiter = node.watch(watch.clone())?;
+    let view = node.view().await?;
+    let index = view.machine.tree.index();
+    watch.registered = index;
+    let mut place = Place {
+        watch,
+        from: params.wait_index.unwrap_or(index + 1),
+        asleep: false,
+    };
+    let first = place.next(&view.machine.tree)?;
+    drop(view); // a live view makes the next writes copy
+    let stream = params.stream;
+    let cursor = Cursor {
+        node: node.clone(),
+        waiter,
+        place,
+        ready: first,
+        stream,
+        ended: false,
+    };
+    let lines = stream::unfold(cursor, |mut cursor| async move {
+        let line = cursor.next_line().await?;
+        Some((Ok::<_, std::convert::Infallible>(line), cursor))
+    });
+    Ok(headers::success(node, StatusCode::OK, index).streaming(lines))
+}
+
+/// What a watch wants and how far it has looked.
+#[derive(Debug)]
+struct Place {
+    watch: Watch,
+    from: u64,
+    /// Nothing that is wanted had happened when it last looked, and it was woken since.
+    asleep: bool,
+}
+
+impl Place {
+    /// The next wanted event, or none as yet.
+    fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
+        let oldest = oldest(tree);
+        if self.asleep && self.from < oldest {
+            // More than the history holds has happened while it slept, but nothing wanted.
+            self.from = oldest;
+        }
+        let found = tree.next_event(&self.watch, self.from)?;
+        match &found {
+            Some(event) => self.from = event.index + 1,
+            None => self.from = self.from.max(tree.index() + 1),
+        }
+        self.asleep = found.is_none();
+        Ok(found)
+    }
+}
+
+/// The oldest event that a full history holds.
+fn oldest(tree: &Tree) -> u64 {
+    (tree.index() + 1).saturating_sub(TREE_HISTORY_EVENTS as u64)
+}
+
+/// An open watch.
+#[derive(Debug)]
+struct Cursor {
+    node: Node,
+    waiter: Waiter,
+    place: Place,
+    ready: Option<Event>,
+    stream: bool,
+    ended: bool,
+}
+
+impl Cursor {
+    /// The next event's line; `None` ends the answer.
+    async fn next_line(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let event = match self.ready.take() {
+            Some(event) => event,
+            None => self.next_event().await?,
+        };
+        self.ended = !self.stream;
+        Some(render::event(&event).into())
+    }
+
+    async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            if self.place.asleep {
+                tokio::select! {
+                    () = self.node.stopping() => return None,
+                    () = self.waiter.woken() => {}
+                }
+            }
+            let view = self.node.view().await.ok()?;
+            match self.place.next(&view.machine.tree) {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(lost) => {
+                    tracing::info!(%lost, "a watch fell behind the history and is ended");
+                    return None;
+                }
+            }
+        }
+    }
+}
