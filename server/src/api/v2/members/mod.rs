@@ -72,7 +72,7 @@ pub(super) async fn handle(
 /// The client URLs of all members as text.
 pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let members = match ctx.node.view().await {
-        Ok(view) => view.machine.members,
+        Ok(view) => view.machine.members.clone(),
         Err(fault) => return reply::text(StatusCode::SERVICE_UNAVAILABLE, &fault.to_string()),
     };
     let mut urls: Vec<&str> = members
@@ -165,7 +165,7 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, Refusal> {
 }
 
 async fn members(ctx: &Context) -> Result<Members, Refusal> {
-    Ok(ctx.node.view().await?.machine.members)
+    Ok(ctx.node.view().await?.machine.members.clone())
 }
 
 /// Up to 16 digits of hex. What is not that is echoed as it was sent.
