@@ -36,8 +36,16 @@ pub const APPLY_ROUND_BYTES_MAX: u64 = 16 << 20;
 /// Events of the v2 history that `waitIndex` can reach back to, store-wide, as etcd's.
 pub const TREE_HISTORY_EVENTS: usize = 1000;
 
+/// Events during which a removed v2 directory is still held, to tell what existed in it: a watcher
+/// that is further behind would have been dropped by etcd (its buffer) and gets the rule of history.
+pub const TREE_REMOVED_EVENTS: u64 = 100;
+
 /// Ticks between two looks of the leader at v2 expirations (etcd: 500 ms at 100 ms a tick).
 pub const EXPIRE_TICKS: u64 = 5;
 
 /// Waiting v2 watchers of one member; more are refused (a long poll each, so more than its sockets).
 pub const WATCHERS_MAX: usize = 65_536;
+
+/// Components of a v2 path: deeper nodes are refused, since walking and dropping the tree takes
+/// stack (a thread of 2 MiB overflowed at 1000; etcd takes what a 4 KiB request line holds).
+pub const TREE_DEPTH_MAX: usize = 256;

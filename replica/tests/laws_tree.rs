@@ -9,11 +9,12 @@ use bytes::Bytes;
 use model::Model;
 use proptest::prelude::*;
 use witan_replica::{
+    limits::TREE_DEPTH_MAX,
     machine::{
         record::Change,
         tree::{
-            Command, Create, Delete, DeleteIf, Error, Expire, Node, Reply, Set, Swap, Tree, Update,
-            Verb, Watch,
+            Command, Create, Delete, DeleteIf, Error, ErrorKind, Expire, Node, Reply, Set, Swap,
+            Tree, Update, Verb, Watch,
         },
     },
     watch::Hub,
@@ -314,4 +315,40 @@ fn a_missing_parent_is_named() {
         .iter()
         .for_each(|(key, value)| back.load(key, value).unwrap());
     assert!(back.loaded().is_err());
+}
+
+#[test]
+fn the_deepest_path_overflows_no_stack() {
+    let deep = |depth: usize| {
+        let path = Bytes::from("/a".repeat(depth));
+        Step::Do(
+            Verb::Set(Set {
+                path,
+                ..Set::default()
+            }),
+            0,
+        )
+    };
+    let mut tree = Tree::default();
+    let refused = step(&mut tree, &deep(TREE_DEPTH_MAX + 1))
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(
+        (refused.kind, refused.cause.len()),
+        (ErrorKind::NotDir, 2 * TREE_DEPTH_MAX)
+    );
+    step(&mut tree, &deep(TREE_DEPTH_MAX)).unwrap().unwrap();
+    let mut records = Records::new();
+    checkpoint(&mut records, &tree, None);
+    let back = restored(&records);
+    assert_same(&tree, &back);
+    let path = Bytes::from_static(b"/a");
+    let delete = Verb::Delete(Delete {
+        path,
+        dir: true,
+        recursive: true,
+    });
+    step(&mut tree, &Step::Do(delete, 0)).unwrap().unwrap();
+    checkpoint(&mut records, &tree, Some(&back));
+    assert_same(&tree, &restored(&records));
 }

@@ -10,13 +10,14 @@ use super::{
     inode::{Link, below, find, is_hidden},
     shared::Shared,
 };
-use crate::limits::TREE_HISTORY_EVENTS;
+use crate::limits::{TREE_HISTORY_EVENTS, TREE_REMOVED_EVENTS};
 
 /// An event and what its followers must know besides.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) event: Event,
-    /// The directory that the event removed. Not recorded: a watcher does not outlive the process.
+    /// The directory that the event removed, while the event is young. Not recorded: a watcher
+    /// does not outlive the process.
     pub(crate) removed: Option<Link>,
 }
 
@@ -41,6 +42,18 @@ impl History {
         let outdated = oldest(index) - 1;
         if self.events.contains_key(&outdated) {
             self.events.remove(&outdated);
+        }
+        let aged = index.saturating_sub(TREE_REMOVED_EVENTS);
+        if self
+            .events
+            .get(&aged)
+            .is_some_and(|kept| kept.removed.is_some())
+            && let Some(kept) = self.events.get_mut(&aged)
+        {
+            *kept = Shared::new(Kept {
+                event: kept.event.clone(),
+                removed: None,
+            });
         }
     }
 }

@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::{
     Error, ErrorKind, Node, Tree,
-    inode::{Body, Children, Inode, Link, find, make_dirs, split},
+    inode::{Body, Children, Inode, Link, components, find, make_dirs, split},
     show::{Depth, show},
 };
+use crate::limits::TREE_DEPTH_MAX;
 
 /// A node to be put, its path cleaned and its bytes our own.
 pub(super) struct Placing {
@@ -27,7 +28,10 @@ impl Tree {
             Ok(_) if !placing.replace => return Err(self.error(ErrorKind::NodeExists, path)),
             Ok(old) if old.is_dir() => return Err(self.error(ErrorKind::NotFile, path)),
             Ok(old) => Some(old.clone()),
-            Err(miss) if miss.kind == ErrorKind::KeyNotFound => None,
+            Err(miss) if miss.kind == ErrorKind::KeyNotFound => {
+                self.refuse_depth(&path)?;
+                None
+            }
             Err(miss) => return Err(self.missed(miss)),
         };
         if let Some(old) = old {
@@ -57,5 +61,16 @@ impl Tree {
             }
         }
         Ok(node)
+    }
+
+    /// What lies deepest can only be a file: walking the tree, and dropping it, takes stack.
+    fn refuse_depth(&self, path: &Bytes) -> Result<(), Error> {
+        let Some((end, _)) = components(path).nth(TREE_DEPTH_MAX - 1) else {
+            return Ok(());
+        };
+        if end == path.len() {
+            return Ok(());
+        }
+        Err(self.error(ErrorKind::NotDir, path.slice(..end)))
     }
 }
