@@ -1,5 +1,10 @@
 //! Laws of the v2 tree, checked against random histories.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "test code: clippy knows only the test functions"
+)]
+
 #[path = "laws_tree/model.rs"]
 mod model;
 

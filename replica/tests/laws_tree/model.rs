@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use witan_replica::machine::tree::{Action, Error, ErrorKind, Event, Node, Reply, Verb};
+use witan_replica::machine::tree::{
+    Action, Create, Delete, Error, ErrorKind, Event, Node, Reply, Set, Swap, Update, Verb,
+};
 
 #[derive(Clone)]
 struct Flat {
@@ -95,106 +97,116 @@ impl Model {
 
     pub(crate) fn apply(&mut self, verb: &Verb, now_ns: i64) -> Result<Reply, Error> {
         let event = match verb {
-            Verb::Set(set) => {
-                let path = text(&set.path);
-                if set.refresh && path != "/" {
-                    self.find(&path)?;
-                }
-                let kept = self.flat.get(&path).and_then(|flat| flat.value.clone());
-                let value = if set.refresh {
-                    kept.unwrap_or_default()
-                } else {
-                    set.value.clone()
-                };
-                let (action, expires_ns, refresh) = (Action::Set, set.expires_ns, set.refresh);
-                let value = (!set.dir).then_some(&value);
-                self.place(
-                    Write {
-                        action,
-                        path,
-                        value,
-                        expires_ns,
-                        refresh,
-                    },
-                    true,
-                    now_ns,
-                )
-            }
-            Verb::Create(create) => {
-                let mut path = text(&create.path);
-                if create.in_order {
-                    path = format!("{}/{:020}", path.trim_end_matches('/'), self.index + 1);
-                }
-                let value = (!create.dir).then_some(&create.value);
-                let (action, expires_ns) = (Action::Create, create.expires_ns);
-                let write = Write {
-                    action,
-                    path,
-                    value,
-                    expires_ns,
-                    refresh: false,
-                };
-                self.place(write, false, now_ns)
-            }
-            Verb::Update(update) => {
-                let path = text(&update.path);
-                self.not_root(&path)?;
-                let old = self.find(&path)?;
-                if old.value.is_none() && !update.value.is_empty() {
-                    return Err(self.error(ErrorKind::NotFile, &path));
-                }
-                let (action, value) = (Action::Update, Some(&update.value));
-                let (expires_ns, refresh) = (update.expires_ns, update.refresh);
-                Ok(self.write(
-                    Write {
-                        action,
-                        path,
-                        value,
-                        expires_ns,
-                        refresh,
-                    },
-                    now_ns,
-                ))
-            }
-            Verb::Swap(swap) => {
-                let path = text(&swap.path);
-                self.not_root(&path)?;
-                self.compare(&path, swap.prev_value.as_ref(), swap.prev_index)?;
-                let (action, value) = (Action::CompareAndSwap, Some(&swap.value));
-                let (expires_ns, refresh) = (swap.expires_ns, swap.refresh);
-                Ok(self.write(
-                    Write {
-                        action,
-                        path,
-                        value,
-                        expires_ns,
-                        refresh,
-                    },
-                    now_ns,
-                ))
-            }
+            Verb::Set(set) => self.set(set, now_ns),
+            Verb::Create(create) => self.create(create, now_ns),
+            Verb::Update(update) => self.update(update, now_ns),
+            Verb::Swap(swap) => self.swap(swap, now_ns),
             Verb::DeleteIf(delete) => {
                 let path = text(&delete.path);
                 self.compare(&path, delete.prev_value.as_ref(), delete.prev_index)?;
                 Ok(self.remove(Action::CompareAndDelete, &path, now_ns))
             }
-            Verb::Delete(delete) => {
-                let path = text(&delete.path);
-                self.not_root(&path)?;
-                let is_dir = self.find(&path)?.value.is_none();
-                let below = format!("{path}/");
-                let is_empty = !self.flat.keys().any(|other| other.starts_with(&below));
-                if is_dir && !delete.dir && !delete.recursive {
-                    return Err(self.error(ErrorKind::NotFile, &path));
-                }
-                if is_dir && !is_empty && !delete.recursive {
-                    return Err(self.error(ErrorKind::DirNotEmpty, &path));
-                }
-                Ok(self.remove(Action::Delete, &path, now_ns))
-            }
+            Verb::Delete(delete) => self.delete(delete, now_ns),
             Verb::Expire(_) => return Ok(Reply::Expired(self.expire(now_ns))),
         }?;
         Ok(Reply::Event(Box::new(event)))
+    }
+
+    fn set(&mut self, set: &Set, now_ns: i64) -> Result<Event, Error> {
+        let path = text(&set.path);
+        if set.refresh && path != "/" {
+            self.find(&path)?;
+        }
+        let kept = self.flat.get(&path).and_then(|flat| flat.value.clone());
+        let value = if set.refresh {
+            kept.unwrap_or_default()
+        } else {
+            set.value.clone()
+        };
+        let (action, expires_ns, refresh) = (Action::Set, set.expires_ns, set.refresh);
+        let value = (!set.dir).then_some(&value);
+        self.place(
+            Write {
+                action,
+                path,
+                value,
+                expires_ns,
+                refresh,
+            },
+            true,
+            now_ns,
+        )
+    }
+
+    fn create(&mut self, create: &Create, now_ns: i64) -> Result<Event, Error> {
+        let mut path = text(&create.path);
+        if create.in_order {
+            path = format!("{}/{:020}", path.trim_end_matches('/'), self.index + 1);
+        }
+        let value = (!create.dir).then_some(&create.value);
+        let (action, expires_ns) = (Action::Create, create.expires_ns);
+        let write = Write {
+            action,
+            path,
+            value,
+            expires_ns,
+            refresh: false,
+        };
+        self.place(write, false, now_ns)
+    }
+
+    fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, Error> {
+        let path = text(&update.path);
+        self.not_root(&path)?;
+        let old = self.find(&path)?;
+        if old.value.is_none() && !update.value.is_empty() {
+            return Err(self.error(ErrorKind::NotFile, &path));
+        }
+        let (action, value) = (Action::Update, Some(&update.value));
+        let (expires_ns, refresh) = (update.expires_ns, update.refresh);
+        Ok(self.write(
+            Write {
+                action,
+                path,
+                value,
+                expires_ns,
+                refresh,
+            },
+            now_ns,
+        ))
+    }
+
+    fn swap(&mut self, swap: &Swap, now_ns: i64) -> Result<Event, Error> {
+        let path = text(&swap.path);
+        self.not_root(&path)?;
+        self.compare(&path, swap.prev_value.as_ref(), swap.prev_index)?;
+        let (action, value) = (Action::CompareAndSwap, Some(&swap.value));
+        let (expires_ns, refresh) = (swap.expires_ns, swap.refresh);
+        Ok(self.write(
+            Write {
+                action,
+                path,
+                value,
+                expires_ns,
+                refresh,
+            },
+            now_ns,
+        ))
+    }
+
+    fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, Error> {
+        let path = text(&delete.path);
+        self.not_root(&path)?;
+        let is_dir = self.find(&path)?.value.is_none();
+        let below = format!("{path}/");
+        let is_empty = !self.flat.keys().any(|other| other.starts_with(&below));
+        if is_dir && !delete.dir && !delete.recursive {
+            return Err(self.error(ErrorKind::NotFile, &path));
+        }
+        if is_dir && !is_empty && !delete.recursive {
+            return Err(self.error(ErrorKind::DirNotEmpty, &path));
+        }
+        Ok(self.remove(Action::Delete, &path, now_ns))
     }
 
     fn error(&self, kind: ErrorKind, cause: &str) -> Error {

@@ -1,6 +1,11 @@
 //! Events as the v2 dialect writes them. Written here a second time, apart from the product's own
 //! writer, so that scripts can quote etcd's answers word for word.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "test code: clippy knows only the test functions"
+)]
+
 use std::fmt::Write as _;
 
 use witan_replica::machine::tree::{Action, Error, Event, Node};
