@@ -1,4 +1,4 @@
-//! The HTTP/1.1 front: every request of the client port passes [`dispatch`], which decodes and
+//! The HTTP/1.1 front: every request of the client port passes [`Front::answer`], which decodes and
 //! cleans the path, applies host and origin rules and hands over to a dialect by one table. What
 //! the dialects answer is not known here.
 //!
@@ -21,14 +21,15 @@ use super::{
     path::{self, Plus},
     reply, v2,
 };
-use crate::config::Settings;
+use crate::{config::Settings, transport::Surface};
 
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
-/// What the front hands to the dialects.
+/// The front with the dialects behind it. Make one per process and clone it, because the dialects'
+/// counters live in it.
 #[derive(Clone, Debug)]
-struct Front {
+pub struct Front {
     ctx: Context,
     v2: v2::Dialect,
 }
@@ -42,38 +43,34 @@ enum Route {
     Nobody,
 }
 
-/// Puts the front in charge of every request of an actix app. Call it once per process and clone
-/// what it returns, because the dialects' counters live in it.
-pub fn configure(ctx: Context) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
-    let front = Front {
-        v2: v2::Dialect::new(ctx.clone()),
-        ctx,
-    };
-    move |config: &mut web::ServiceConfig| {
-        let front = front.clone();
-        config.default_service(web::to(
-            move |request: HttpRequest, payload: web::Payload| {
-                let front = front.clone();
-                async move { dispatch(&front, &request, payload).await }
-            },
-        ));
+impl Front {
+    /// A front for the running member.
+    pub fn new(ctx: Context) -> Self {
+        Self {
+            v2: v2::Dialect::new(ctx.clone()),
+            ctx,
+        }
     }
-}
 
-async fn dispatch(front: &Front, request: &HttpRequest, mut payload: web::Payload) -> HttpResponse {
-    let mut response = match admit(front, request) {
-        Ok(path) => {
-            let mut response = serve(front, request, payload, &path).await;
-            add_origin(request, &front.ctx.settings, &mut response);
-            response
+    /// Answers one request that came in on a listener of this kind.
+    pub async fn answer(
+        self,
+        surface: Surface,
+        request: HttpRequest,
+        mut payload: web::Payload,
+    ) -> HttpResponse {
+        match admit(&self, &request) {
+            Ok(path) => {
+                let mut response = serve(&self, surface, &request, payload, &path).await;
+                add_origin(&request, &self.ctx.settings, &mut response);
+                response
+            }
+            Err(refusal) => {
+                reply::drain(&mut payload).await;
+                refusal
+            }
         }
-        Err(refusal) => {
-            reply::drain(&mut payload).await;
-            refusal
-        }
-    };
-    response.head_mut().set_camel_case_headers(true);
-    response
+    }
 }
 
 /// The cleaned path, or why the request goes no further.
@@ -100,6 +97,7 @@ fn admit(front: &Front, request: &HttpRequest) -> Result<Vec<u8>, HttpResponse> 
 
 async fn serve(
     front: &Front,
+    surface: Surface,
     request: &HttpRequest,
     mut payload: web::Payload,
     path: &[u8],
@@ -108,7 +106,7 @@ async fn serve(
         reply::drain(&mut payload).await;
         return HttpResponse::Ok().finish();
     }
-    match route(path) {
+    match on_surface(surface, route(path), path) {
         Route::V2(resource) => front.v2.handle(resource, request, payload, path).await,
         Route::V3 | Route::Ops | Route::Nobody => {
             reply::drain(&mut payload).await;
@@ -129,6 +127,15 @@ fn route(path: &[u8]) -> Route {
         Route::Ops
     } else {
         Route::Nobody
+    }
+}
+
+/// A listener for metrics serves nothing else, and health.
+fn on_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
+    match surface {
+        Surface::All | Surface::Http => route,
+        Surface::Metrics if matches!(path, b"/metrics" | b"/health") => route,
+        Surface::Metrics | Surface::Grpc => Route::Nobody,
     }
 }
 
