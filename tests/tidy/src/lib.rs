@@ -4,6 +4,7 @@
 
 pub mod lexer;
 pub mod manifest;
+pub mod proto;
 
 use std::{
     fs,

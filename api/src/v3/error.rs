@@ -1,0 +1,142 @@
+//! Every error a v3 client can meet, with its gRPC code and its text. Clients compare the texts, so
+//! they are etcd's to the letter. What is *not* here: which failure inside becomes which of these
+//! (`server/src/api/v3/fault.rs`).
+
+use tonic::{Code, Status};
+
+macro_rules! errors {
+    ($($(#[$doc:meta])* $name:ident = $code:ident $text:literal;)*) => {
+        /// An error of the v3 dialect.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Error {
+            $($(#[$doc])* $name,)*
+            /// A call that this server knows and does not serve yet.
+            Unimplemented(&'static str),
+        }
+
+        impl Error {
+            /// All of the table, without [`Error::Unimplemented`].
+            pub const ALL: &'static [Error] = &[$(Error::$name),*];
+
+            /// The gRPC code.
+            pub const fn code(self) -> Code {
+                match self {
+                    $(Error::$name => Code::$code,)*
+                    Error::Unimplemented(_) => Code::Unimplemented,
+                }
+            }
+        }
+
+        impl std::fmt::Display for Error {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                match self {
+                    $(Error::$name => f.write_str($text),)*
+                    Error::Unimplemented(call) => write!(f, "etcdserver: {call} is not served yet"),
+                }
+            }
+        }
+    };
+}
+
+errors! {
+    /// A request without a key.
+    EmptyKey = InvalidArgument "etcdserver: key is not provided";
+    /// `ignore_value` or `ignore_lease` for a missing key, or an empty operation in a transaction.
+    KeyNotFound = InvalidArgument "etcdserver: key not found";
+    /// `ignore_value` together with a value.
+    ValueProvided = InvalidArgument "etcdserver: value is provided";
+    /// `ignore_lease` together with a lease.
+    LeaseProvided = InvalidArgument "etcdserver: lease is provided";
+    /// A list of a transaction is longer than allowed.
+    TooManyOps = InvalidArgument "etcdserver: too many operations in txn request";
+    /// A transaction would write one key twice.
+    DuplicateKey = InvalidArgument "etcdserver: duplicate key given in txn request";
+    /// A sort order or target that does not exist.
+    InvalidSortOption = InvalidArgument "etcdserver: invalid sort option";
+    /// The revision was compacted away.
+    Compacted = OutOfRange "etcdserver: mvcc: required revision has been compacted";
+    /// The revision is yet to come.
+    FutureRevision = OutOfRange "etcdserver: mvcc: required revision is a future revision";
+    /// The quota is used up.
+    NoSpace = ResourceExhausted "etcdserver: mvcc: database space exceeded";
+    /// No such lease.
+    LeaseNotFound = NotFound "etcdserver: requested lease not found";
+    /// The lease id is taken.
+    LeaseExists = FailedPrecondition "etcdserver: lease already exists";
+    /// The time to live is absurd.
+    LeaseTtlTooLarge = OutOfRange "etcdserver: too large lease TTL";
+    /// The member id is taken.
+    MemberExists = FailedPrecondition "etcdserver: member ID already exist";
+    /// Another member has such a peer URL.
+    PeerUrlExists = FailedPrecondition "etcdserver: Peer URLs already exists";
+    /// Too few members have started. (The code is what etcd's server sends.)
+    MemberNotEnoughStarted = Unknown "etcdserver: re-configuration failed due to not enough started members";
+    /// Peer URLs that are none.
+    MemberBadUrls = InvalidArgument "etcdserver: given member URLs are invalid";
+    /// No such member, or it was removed.
+    MemberNotFound = NotFound "etcdserver: member not found";
+    /// Only learners are promoted.
+    MemberNotLearner = FailedPrecondition "etcdserver: can only promote a learner member";
+    /// The learner lags behind.
+    LearnerNotReady = FailedPrecondition "etcdserver: can only promote a learner member which is in sync with leader";
+    /// No room for another learner.
+    TooManyLearners = FailedPrecondition "etcdserver: too many learner members in cluster";
+    /// The proposal exceeds `--max-request-bytes`.
+    RequestTooLarge = InvalidArgument "etcdserver: request is too large";
+    /// A queue is full.
+    TooManyRequests = ResourceExhausted "etcdserver: too many requests";
+    /// No leader is known.
+    NoLeader = Unavailable "etcdserver: no leader";
+    /// Only the leader can do this.
+    NotLeader = FailedPrecondition "etcdserver: not leader";
+    /// The leader changed while the request waited.
+    LeaderChanged = Unavailable "etcdserver: leader changed";
+    /// The process is stopping.
+    Stopped = Unavailable "etcdserver: server stopped";
+    /// No answer in time.
+    Timeout = Unavailable "etcdserver: request timed out";
+    /// The change of membership could cost the quorum.
+    Unhealthy = Unavailable "etcdserver: unhealthy cluster";
+    /// Members disagree about the data.
+    Corrupt = DataLoss "etcdserver: corrupt cluster";
+    /// Learners answer serializable reads and Status only.
+    NotSupportedForLearner = FailedPrecondition "etcdserver: rpc not supported for learner";
+    /// Leadership cannot go there.
+    BadLeaderTransferee = FailedPrecondition "etcdserver: bad leader transferee";
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Status::new(error.code(), error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_distinct_and_etcds() {
+        let texts: std::collections::BTreeSet<String> =
+            Error::ALL.iter().map(Error::to_string).collect();
+        assert_eq!(texts.len(), Error::ALL.len());
+        assert!(texts.iter().all(|text| text.starts_with("etcdserver: ")));
+    }
+
+    #[test]
+    fn a_status_carries_code_and_text() {
+        let status = Status::from(Error::Compacted);
+        assert_eq!(status.code(), Code::OutOfRange);
+        assert_eq!(
+            status.message(),
+            "etcdserver: mvcc: required revision has been compacted"
+        );
+        let status = Status::from(Error::Unimplemented("etcdserverpb.Watch/Watch"));
+        assert_eq!(
+            status.message(),
+            "etcdserver: etcdserverpb.Watch/Watch is not served yet"
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! The v3 contract: messages and services (generated from `api/proto`), the errors a client can see,
+//! the JSON mapping of the gateway, and what a key range means.
+
+pub mod error;
+pub mod json;
+pub mod range;
+
+// Layout of generated code is the generator's; docs stand in the protos.
+#[rustfmt::skip]
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::too_many_lines)]
+#[path = "generated"]
+mod generated {
+    pub mod authpb;
+    pub mod etcdserverpb;
+    pub mod mvccpb;
+    pub mod v3electionpb;
+    pub mod v3lockpb;
+}
+
+pub use generated::{authpb, etcdserverpb, mvccpb, v3electionpb, v3lockpb};
+
+/// All services with their messages as an encoded `FileDescriptorSet`, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");

@@ -1,0 +1,8 @@
+//! `cargo run -p witan-tidy --bin protogen`: writes `api/src/v3/generated` anew.
+
+use std::{io, path::Path};
+
+fn main() -> io::Result<()> {
+    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../api");
+    witan_tidy::proto::generate(&api.join("proto"), &api.join("src/v3/generated"))
+}

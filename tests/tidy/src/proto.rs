@@ -1,0 +1,182 @@
+//! Generates `api/src/v3/generated` from `api/proto`: messages, services, their JSON rules as serde
+//! attributes, and the descriptor set that server reflection serves. Pure Rust, no protoc.
+
+use std::{fs, io, path::Path};
+
+use prost_types::{
+    DescriptorProto, FieldDescriptorProto, FileDescriptorSet,
+    field_descriptor_proto::{Label, Type},
+};
+use protox::prost::Message as _;
+use tonic_prost_build::Config;
+
+/// The files that are compiled; the rest comes in by import.
+const ROOTS: [&str; 8] = [
+    "etcdserverpb/auth.proto",
+    "etcdserverpb/cluster.proto",
+    "etcdserverpb/kv.proto",
+    "etcdserverpb/lease.proto",
+    "etcdserverpb/maintenance.proto",
+    "etcdserverpb/watch.proto",
+    "v3electionpb.proto",
+    "v3lockpb.proto",
+];
+
+/// File name of the encoded descriptor set.
+pub const DESCRIPTORS: &str = "descriptors.bin";
+
+/// Writes everything generated from the protos in `protos` into `out`.
+pub fn generate(protos: &Path, out: &Path) -> io::Result<()> {
+    let mut set = protox::compile(ROOTS, [protos]).map_err(io::Error::other)?;
+    let mut config = Config::new();
+    config.bytes(["."]);
+    config.out_dir(out);
+    let mut builder = tonic_prost_build::configure()
+        .out_dir(out)
+        .build_transport(false);
+    for file in &set.file {
+        for message in &file.message_type {
+            builder = attributes(builder, file.package(), message);
+        }
+    }
+    builder.compile_fds_with_config(set.clone(), config)?;
+    for entry in fs::read_dir(out)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "rs") {
+            fs::write(&path, mend(&fs::read_to_string(&path)?))?;
+        }
+    }
+    for file in &mut set.file {
+        file.source_code_info = None;
+    }
+    fs::write(out.join(DESCRIPTORS), set.encode_to_vec())
+}
+
+/// The descriptor set in `bytes`.
+pub fn descriptors(bytes: &[u8]) -> io::Result<FileDescriptorSet> {
+    FileDescriptorSet::decode(bytes).map_err(io::Error::other)
+}
+
+const DERIVE: &str = "#[derive(serde::Serialize, serde::Deserialize)]";
+
+fn attributes(
+    mut builder: tonic_prost_build::Builder,
+    package: &str,
+    message: &DescriptorProto,
+) -> tonic_prost_build::Builder {
+    let name = format!(".{package}.{}", message.name());
+    builder = builder.message_attribute(&name, DERIVE);
+    if !message.field.is_empty() {
+        builder = builder.message_attribute(&name, "#[serde(default)]");
+    }
+    for oneof in &message.oneof_decl {
+        builder = builder.enum_attribute(format!("{name}.{}", oneof.name()), DERIVE);
+    }
+    for field in &message.field {
+        let (path, rules) = match field.oneof_index {
+            Some(index) => {
+                let oneof = message.oneof_decl[usize::try_from(index).unwrap_or_default()].name();
+                (
+                    format!("{name}.{oneof}.{}", field.name()),
+                    variant_rules(field),
+                )
+            }
+            None => (format!("{name}.{}", field.name()), field_rules(field)),
+        };
+        builder = builder.field_attribute(path, format!("#[serde({})]", rules.join(", ")));
+    }
+    builder
+}
+
+/// Original name out; original or lowerCamel name in.
+fn names(field: &FieldDescriptorProto) -> Vec<String> {
+    let mut rules = vec![format!("rename = {:?}", field.name())];
+    if field.json_name() != field.name() {
+        rules.push(format!("alias = {:?}", field.json_name()));
+    }
+    rules
+}
+
+fn field_rules(field: &FieldDescriptorProto) -> Vec<String> {
+    let mut rules = names(field);
+    rules.push("skip_serializing_if = \"crate::v3::json::is_default\"".into());
+    let list = if field.label() == Label::Repeated {
+        "_list"
+    } else {
+        ""
+    };
+    match module(field) {
+        Some(module) => rules.push(format!("with = \"crate::v3::json::{module}{list}\"")),
+        None if field.r#type() == Type::Enum => {
+            let of = enum_path(field);
+            for way in ["serialize", "deserialize"] {
+                rules.push(format!(
+                    "{way}_with = \"crate::v3::json::enum{list}_{way}::<{of}, _>\""
+                ));
+            }
+        }
+        None => rules.push("deserialize_with = \"crate::v3::json::nullable\"".into()),
+    }
+    rules
+}
+
+fn variant_rules(field: &FieldDescriptorProto) -> Vec<String> {
+    let mut rules = names(field);
+    if let Some(module) = module(field) {
+        rules.push(format!("with = \"crate::v3::json::{module}\""));
+    }
+    rules
+}
+
+/// The helper module for a type whose JSON form is not serde's own.
+fn module(field: &FieldDescriptorProto) -> Option<&'static str> {
+    match field.r#type() {
+        Type::Int64 => Some("int64"),
+        Type::Uint64 => Some("uint64"),
+        Type::Uint32 => Some("uint32"),
+        Type::Bytes => Some("bytes"),
+        _ => None,
+    }
+}
+
+/// `.pkg.Message.Enum` seen from the module `pkg`.
+fn enum_path(field: &FieldDescriptorProto) -> String {
+    let parts: Vec<&str> = field
+        .type_name()
+        .trim_start_matches('.')
+        .split('.')
+        .collect();
+    let (name, outer) = parts.split_last().expect("a type name has parts");
+    let modules = outer.iter().skip(1).map(|message| snake(message) + "::");
+    format!("super::{}::{}{name}", outer[0], modules.collect::<String>())
+}
+
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for (i, c) in name.char_indices() {
+        if i > 0 && c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// The fields that hold a oneof get their attribute here: a path pattern for them would match their
+/// variants too. And `URLs` becomes one word.
+fn mend(code: &str) -> String {
+    let mut out = String::with_capacity(code.len());
+    let code = code
+        .replace("peer_ur_ls", "peer_urls")
+        .replace("client_ur_ls", "client_urls");
+    for line in code.lines() {
+        if line.trim_start().starts_with("#[prost(oneof") {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            out.push_str(indent);
+            out.push_str("#[serde(flatten)]\n");
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}

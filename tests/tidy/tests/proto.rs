@@ -1,0 +1,40 @@
+//! What is committed under `api/src/v3/generated` is what the protos say.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(dir).unwrap();
+    let named = entries
+        .map(|e| e.unwrap())
+        .filter(|e| e.file_name() != "mod.rs");
+    named
+        .map(|e| {
+            (
+                e.file_name().into_string().unwrap(),
+                fs::read(e.path()).unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn generated_code_is_fresh() {
+    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../api");
+    let out = std::env::temp_dir().join(format!("witan-protogen-{}", std::process::id()));
+    fs::create_dir_all(&out).unwrap();
+    witan_tidy::proto::generate(&api.join("proto"), &out).unwrap();
+    let fresh = files(&out);
+    fs::remove_dir_all(&out).unwrap();
+    let committed = files(&api.join("src/v3/generated"));
+    assert_eq!(
+        fresh.keys().collect::<Vec<_>>(),
+        committed.keys().collect::<Vec<_>>(),
+        "run `cargo run -p witan-tidy --bin protogen`"
+    );
+    for (name, bytes) in &fresh {
+        assert!(
+            bytes == &committed[name],
+            "{name}: run `cargo run -p witan-tidy --bin protogen`"
+        );
+    }
+}
