@@ -73,15 +73,12 @@ fn witan() -> PathBuf {
         return path;
     }
     let exe = env::current_exe().expect("a test knows its own executable");
-    // target/FLAVOUR/deps/test-exe
-    let target = exe
-        .ancestors()
-        .nth(3)
-        .expect("test executables stand in target/*/deps");
-    ["release", "debug"]
-        .iter()
-        .map(|flavour| target.join(flavour).join("witan"))
-        .filter(|path| path.exists())
+    // target/FLAVOUR/deps/test-exe, or target/FLAVOUR/bench-exe
+    exe.ancestors()
+        .skip(2)
+        .take(2)
+        .flat_map(|target| ["release", "debug"].map(|flavour| target.join(flavour).join("witan")))
+        .filter(|path| path.is_file())
         .max_by_key(|path| {
             path.metadata()
                 .and_then(|data| data.modified())

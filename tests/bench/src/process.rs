@@ -1,0 +1,71 @@
+//! What the kernel counts about a process: CPU time, memory, bytes written; and the size of a
+//! folder.
+
+use std::{fs, path::Path, time::Duration};
+
+/// Clock ticks per second in `/proc/PID/stat`: fixed by the kernel's user interface.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// User and system time of all threads so far.
+///
+/// # Panics
+/// If there is no such process.
+pub fn cpu(pid: u32) -> Duration {
+    let stat = read(pid, "stat");
+    // the name in parentheses may hold blanks
+    let (_, fields) = stat.rsplit_once(')').expect("stat has a name");
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().expect("a number"))
+        .sum();
+    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+}
+
+/// Resident memory in bytes.
+///
+/// # Panics
+/// If there is no such process.
+pub fn resident_bytes(pid: u32) -> u64 {
+    kib(&read(pid, "status"), "VmRSS:") * 1024
+}
+
+/// Bytes that the process caused to be written to disk so far.
+///
+/// # Panics
+/// If there is no such process.
+pub fn written_bytes(pid: u32) -> u64 {
+    kib(&read(pid, "io"), "write_bytes:")
+}
+
+/// Bytes that a folder takes on disk.
+pub fn folder_bytes(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        .map(|(path, data)| {
+            if data.is_dir() {
+                folder_bytes(&path)
+            } else {
+                data.blocks() * 512
+            }
+        })
+        .sum()
+}
+
+fn read(pid: u32, file: &str) -> String {
+    fs::read_to_string(format!("/proc/{pid}/{file}")).expect("the process runs")
+}
+
+fn kib(text: &str, label: &str) -> u64 {
+    text.lines()
+        .find_map(|line| line.strip_prefix(label))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .expect("the kernel gives this number")
+}
