@@ -31,6 +31,7 @@ pub struct Launch {
     envs: Vec<(String, String)>,
     bare: bool,
     dir: Option<PathBuf>,
+    files_soft: Option<u32>,
 }
 
 impl Launch {
@@ -42,6 +43,7 @@ impl Launch {
             envs: Vec::new(),
             bare: false,
             dir: None,
+            files_soft: None,
         }
     }
 
@@ -68,6 +70,13 @@ impl Launch {
     #[must_use]
     pub fn bare(mut self) -> Self {
         self.bare = true;
+        self
+    }
+
+    /// Starts it with this soft limit of open files.
+    #[must_use]
+    pub fn files_soft(mut self, limit: u32) -> Self {
+        self.files_soft = Some(limit);
         self
     }
 
@@ -203,6 +212,11 @@ impl Server {
         self.wait_ready(skip);
     }
 
+    /// Starts the process again without waiting until it answers.
+    pub fn start_unready_again(&mut self) {
+        self.spawn();
+    }
+
     /// Waits until it says that it is ready and `/health` agrees.
     fn wait_ready(&mut self, skip: usize) {
         let kind = self.launch.kind;
@@ -234,7 +248,7 @@ impl Server {
 
     fn spawn(&mut self) {
         assert!(self.running.is_none(), "it runs already");
-        let mut command = Command::new(self.launch.kind.binary());
+        let mut command = self.program();
         command
             .current_dir(&self.dir)
             .env_clear()
@@ -257,6 +271,27 @@ impl Server {
             watchdog,
             readers,
         });
+    }
+
+    fn program(&self) -> Command {
+        let binary = self.launch.kind.binary();
+        let Some(limit) = self.launch.files_soft else {
+            return Command::new(binary);
+        };
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -Sn {limit}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script]).arg(binary);
+        command
+    }
+
+    /// Adds arguments for the starts to come: for those that name this server's own ports.
+    pub fn add_args<const N: usize>(&mut self, args: [&str; N]) {
+        self.launch.args.extend(args.map(str::to_owned));
+    }
+
+    /// Adds an environment variable for the starts to come.
+    pub fn add_env(&mut self, name: &str, value: &str) {
+        self.launch.envs.push((name.into(), value.into()));
     }
 
     fn usual_args(&self) -> Vec<String> {

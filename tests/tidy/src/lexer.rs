@@ -21,7 +21,8 @@ pub fn code_only(text: &str) -> String {
     scan.out
 }
 
-/// Line numbers (from 1) and lengths of all functions with a body, by name.
+/// Name, line number (from 1) and lines of code of every function with a body. `code` comes from
+/// [`code_only`], so comments do not count.
 pub fn functions(code: &str) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     let bytes = code.as_bytes();
@@ -37,7 +38,10 @@ pub fn functions(code: &str) -> Vec<(String, usize, usize)> {
         }
         if let Some(length) = body_end(rest) {
             let first = code[..at].matches('\n').count() + 1;
-            let lines = rest[..length].lines().count();
+            let lines = rest[..length]
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .count();
             found.push((name, first, lines));
         }
     }

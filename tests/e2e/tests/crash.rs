@@ -1,0 +1,243 @@
+//! kill -9 in the middle of a thousand concurrent writers, again and again on one data folder: no
+//! acknowledged write is missing afterwards, and no number goes backwards.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, RangeResponse, kv_client::KvClient};
+use witan_e2e::{Launch, Server, grpc, http, wait};
+
+/// Rounds of kill and restart; `WITAN_E2E_ROUNDS` sets another number.
+const ROUNDS: u64 = 20;
+
+/// Connections of the gRPC writers.
+const CONNECTIONS: usize = 30;
+
+/// gRPC writers per connection: with those of v2, a thousand writers.
+const WRITERS_PER_CONNECTION: usize = 30;
+
+/// Writers of the v2 API, each with a connection of its own.
+const V2_WRITERS: usize = 100;
+
+/// Acknowledged writes of a round before its kill: at least this many …
+const ACKNOWLEDGED_MIN: u64 = 1000;
+
+/// … and up to this many more, another number each round.
+const ACKNOWLEDGED_SPREAD: u64 = 3000;
+
+/// A range answer with all keys of a round is larger than tonic's default.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// What v2 writers were told: writer to (last value, its index).
+type Told = BTreeMap<usize, (u64, u64)>;
+
+#[test]
+fn acknowledged_writes_survive_kill_9() {
+    let rounds = env::var("WITAN_E2E_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("number"));
+    let runtime = grpc::runtime();
+    let mut server = Launch::witan().start();
+    let mut past = Past::default();
+    for round in 0..rounds {
+        let count = Arc::new(AtomicU64::new(0));
+        let v2: Vec<_> = (0..V2_WRITERS)
+            .map(|w| write_v2(&server, round, w, &count))
+            .collect();
+        let mut v3 = runtime.block_on(write_v3(&server, round, &count));
+        let wanted = ACKNOWLEDGED_MIN + round * 1237 % ACKNOWLEDGED_SPREAD;
+        wait::until_true("acknowledged writes", || {
+            count.load(Ordering::Relaxed) >= wanted
+        });
+        server.kill9();
+        let mut written = BTreeMap::new();
+        runtime.block_on(async {
+            while let Some(acknowledged) = v3.join_next().await {
+                written.extend(acknowledged.expect("writers do not panic"));
+            }
+        });
+        let told: Told = v2
+            .into_iter()
+            .enumerate()
+            .map(|(writer, handle)| (writer, handle.join().expect("writers do not panic")))
+            .collect();
+        server.start_again();
+        runtime.block_on(past.check(&server, round, &written));
+        past.check_v2(&server, round, &told);
+    }
+}
+
+/// 900 writers that put new keys until the server is gone; each gives its keys with the revisions
+/// it was told.
+async fn write_v3(
+    server: &Server,
+    round: u64,
+    count: &Arc<AtomicU64>,
+) -> JoinSet<Vec<(String, i64)>> {
+    let mut writers = JoinSet::new();
+    for connection in 0..CONNECTIONS {
+        let channel = grpc::connect(&server.address()).await;
+        for writer in 0..WRITERS_PER_CONNECTION {
+            let mut client = KvClient::new(channel.clone());
+            let count = Arc::clone(count);
+            writers.spawn(async move {
+                let mut acknowledged = Vec::new();
+                loop {
+                    let step = acknowledged.len();
+                    let key = format!("r{round}/{connection}/{writer}/{step}");
+                    let put = PutRequest {
+                        key: key.clone().into_bytes().into(),
+                        value: format!("value of {key}").into_bytes().into(),
+                        ..PutRequest::default()
+                    };
+                    let Ok(answer) = client.put(put).await else {
+                        return acknowledged;
+                    };
+                    let header = answer
+                        .into_inner()
+                        .header
+                        .expect("every answer has a header");
+                    acknowledged.push((key, header.revision));
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    }
+    writers
+}
+
+/// One writer that counts up in one v2 key until the server is gone; gives the last number that
+/// was acknowledged and its index.
+fn write_v2(
+    server: &Server,
+    round: u64,
+    writer: usize,
+    count: &Arc<AtomicU64>,
+) -> JoinHandle<(u64, u64)> {
+    let address = server.address();
+    let count = Arc::clone(count);
+    thread::spawn(move || {
+        let target = format!("/v2/keys/r{round}/{writer}");
+        let mut last = (0, 0);
+        let Ok(mut connection) = http::Connection::open(&address) else {
+            return last;
+        };
+        loop {
+            let body = format!("value={}", last.0 + 1);
+            let sent = connection.send("PUT", &target, &[], body.as_bytes());
+            let Ok(answer) = sent.and_then(|()| connection.response("PUT")) else {
+                return last;
+            };
+            assert!(
+                matches!(answer.status, 200 | 201),
+                "{} {}",
+                answer.status,
+                answer.text()
+            );
+            let index = answer.json()["node"]["modifiedIndex"]
+                .as_u64()
+                .expect("an index");
+            last = (last.0 + 1, index);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+}
+
+/// What earlier rounds left behind.
+#[derive(Default)]
+struct Past {
+    revision: i64,
+    index: u64,
+    keys: Vec<usize>,
+}
+
+impl Past {
+    async fn check(&mut self, server: &Server, round: u64, written: &BTreeMap<String, i64>) {
+        let channel = grpc::connect(&server.address()).await;
+        let found = keys_of(&channel, round).await;
+        let stored: BTreeMap<_, _> = found
+            .kvs
+            .iter()
+            .map(|kv| (kv.key.to_vec(), kv.mod_revision))
+            .collect();
+        for (key, revision) in written {
+            let kept = stored.get(key.as_bytes());
+            assert_eq!(
+                kept,
+                Some(revision),
+                "round {round}: {key} was acknowledged at {revision}"
+            );
+        }
+        let distinct: BTreeSet<_> = written.values().collect();
+        assert_eq!(
+            distinct.len(),
+            written.len(),
+            "each put has a revision of its own"
+        );
+        let newest = written
+            .values()
+            .copied()
+            .max()
+            .unwrap_or_default()
+            .max(self.revision);
+        let now = found.header.expect("every answer has a header").revision;
+        assert!(
+            now >= newest,
+            "round {round}: the revision went back from {newest} to {now}"
+        );
+        self.revision = now;
+        self.keys.push(stored.len());
+        for (earlier, kept) in (0..).zip(&self.keys) {
+            let count = keys_of(&channel, earlier).await.kvs.len();
+            assert_eq!(count, *kept, "round {round}: keys of round {earlier}");
+        }
+    }
+
+    fn check_v2(&mut self, server: &Server, round: u64, told: &Told) {
+        for (writer, (value, index)) in told {
+            let answer = server.http("GET", &format!("/v2/keys/r{round}/{writer}"), "");
+            let now: u64 = answer
+                .header("x-etcd-index")
+                .and_then(|text| text.parse().ok())
+                .expect("an index");
+            assert!(
+                now >= self.index.max(*index),
+                "round {round}: the index went back to {now}"
+            );
+            self.index = now;
+            if *value > 0 {
+                let stored = answer.json()["node"]["value"].as_str().map(str::to_owned);
+                let stored: u64 = stored
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or_default();
+                assert!(
+                    stored >= *value,
+                    "round {round}, v2 writer {writer}: {stored} < {value}"
+                );
+            }
+        }
+    }
+}
+
+async fn keys_of(channel: &Channel, round: u64) -> RangeResponse {
+    let range = RangeRequest {
+        key: format!("r{round}/").into_bytes().into(),
+        // the byte after '/'
+        range_end: format!("r{round}0").into_bytes().into(),
+        keys_only: true,
+        ..RangeRequest::default()
+    };
+    KvClient::new(channel.clone())
+        .max_decoding_message_size(ANSWER_BYTES_MAX)
+        .range(range)
+        .await
+        .expect("a range after the restart")
+        .into_inner()
+}

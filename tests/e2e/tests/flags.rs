@@ -1,0 +1,331 @@
+//! Flags, environment variables and the configuration file, on the running server. The rows of the
+//! flag table that count as supported name tests of this file (or of another one here).
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    os::unix::net::UnixStream,
+    process::{Command, Output},
+};
+
+use witan_e2e::{Kind, Launch, Server, Tool, http, ports, wait};
+
+/// The binary alone, run to its end.
+fn witan(args: &[&str]) -> Output {
+    Command::new(Kind::Witan.binary())
+        .args(args)
+        .output()
+        .expect("the binary is executable")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A server without any flag but those that keep its ports to itself.
+fn quiet() -> Server {
+    let mut server = Launch::witan().bare().prepare();
+    let (client, peer) = (server.url(), server.peer_url());
+    server.add_args([
+        "--listen-client-urls",
+        &client,
+        "--advertise-client-urls",
+        &client,
+    ]);
+    server.add_args([
+        "--listen-peer-urls",
+        &peer,
+        "--initial-advertise-peer-urls",
+        &peer,
+    ]);
+    server
+}
+
+#[test]
+fn version_begins_as_etcds() {
+    let said = witan(&["--version"]);
+    assert!(said.status.success());
+    let out = text(&said.stdout);
+    assert_eq!(out.lines().next(), Some("etcd Version: 3.6.16"), "{out}");
+    assert!(out.contains("Witan"), "{out}");
+}
+
+#[test]
+fn help_lists_the_flags() {
+    let said = witan(&["--help"]);
+    assert!(said.status.success());
+    let out = text(&said.stdout);
+    for flag in [
+        "--listen-client-urls",
+        "--data-dir",
+        "--quota-backend-bytes",
+        "--config-file",
+    ] {
+        assert!(out.contains(flag), "{flag} is not in:\n{out}");
+    }
+}
+
+#[test]
+fn a_typo_gets_a_suggestion() {
+    let said = witan(&["--listen-client-url", "http://127.0.0.1:1"]);
+    assert!(!said.status.success());
+    assert!(
+        text(&said.stderr).contains("--listen-client-urls"),
+        "{}",
+        text(&said.stderr)
+    );
+}
+
+#[test]
+fn flags_take_one_dash_two_and_an_equals_sign() {
+    let mut server = Launch::witan().bare().prepare();
+    let (client, peer) = (server.url(), server.peer_url());
+    server.add_args([
+        &format!("-listen-client-urls={client}"),
+        "-advertise-client-urls",
+        &client,
+    ]);
+    server.add_args([&format!("--listen-peer-urls={peer}"), "-name=single"]);
+    server.add_args(["--initial-advertise-peer-urls", &peer]);
+    server.add_args([&format!("--initial-cluster=single={peer}")]);
+    server.start_again();
+    assert_eq!(
+        server.http("GET", "/v2/stats/self", "").json()["name"],
+        "single"
+    );
+}
+
+#[test]
+fn advertise_is_required_with_listen() {
+    let said = witan(&["--listen-client-urls", "http://127.0.0.1:1"]);
+    assert!(!said.status.success());
+    let said = text(&said.stderr);
+    assert!(
+        said.contains("--advertise-client-urls is required when --listen-client-urls is set"),
+        "{said}"
+    );
+}
+
+#[test]
+fn several_client_urls() {
+    let second = format!("http://127.0.0.1:{}", ports::free());
+    let mut server = Launch::witan().bare().prepare();
+    let (client, peer) = (server.url(), server.peer_url());
+    server.add_args(["--listen-client-urls", &format!("{client},{second}")]);
+    server.add_args([
+        "--advertise-client-urls",
+        &client,
+        "--listen-peer-urls",
+        &peer,
+    ]);
+    server.add_args(["--initial-advertise-peer-urls", &peer]);
+    server.add_args(["--initial-cluster", &format!("default={peer}")]);
+    server.start_again();
+    for url in [&client, &second] {
+        let put = Tool::Etcdctl36.run(url, &["put", "k", "v"]);
+        assert_eq!(put.code, Some(0), "{url}: {}", put.all());
+        let address = url.trim_start_matches("http://");
+        assert_eq!(http::once(address, "GET", "/version", "").status, 200);
+    }
+}
+
+#[test]
+fn ipv6_listen_client_urls() {
+    let address = format!("[::1]:{}", ports::free());
+    drop(TcpListener::bind(&address).expect("the machine has the IPv6 loopback"));
+    let mut server = Launch::witan().bare().prepare();
+    let (client, peer) = (server.url(), server.peer_url());
+    server.add_args([
+        "--listen-client-urls",
+        &format!("http://{address},{client}"),
+    ]);
+    server.add_args(["--advertise-client-urls", &format!("http://{address}")]);
+    server.add_args([
+        "--listen-peer-urls",
+        &peer,
+        "--initial-advertise-peer-urls",
+        &peer,
+    ]);
+    server.add_args(["--initial-cluster", &format!("default={peer}")]);
+    server.start_again();
+    assert_eq!(
+        http::once(&address, "PUT", "/v2/keys/six", "value=1").status,
+        201
+    );
+    let get = Tool::Etcdctl36.run(&format!("http://{address}"), &["put", "k", "v"]);
+    assert_eq!(get.code, Some(0), "{}", get.all());
+}
+
+#[test]
+fn unix_listen_client_urls() {
+    let mut server = Launch::witan().bare().prepare();
+    let (client, peer) = (server.url(), server.peer_url());
+    let socket = server.dir().join("client.sock");
+    let url = format!("unix://{}", socket.display());
+    server.add_args(["--listen-client-urls", &format!("{client},{url}")]);
+    server.add_args([
+        "--advertise-client-urls",
+        &client,
+        "--listen-peer-urls",
+        &peer,
+    ]);
+    server.add_args(["--initial-advertise-peer-urls", &peer]);
+    server.add_args(["--initial-cluster", &format!("default={peer}")]);
+    server.start_again();
+    let mut stream = UnixStream::connect(&socket).expect("the socket is there");
+    stream
+        .set_read_timeout(Some(wait::PATIENCE))
+        .expect("a socket takes a timeout");
+    stream
+        .write_all(b"GET /version HTTP/1.1\r\nHost: unix\r\nConnection: close\r\n\r\n")
+        .expect("send");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    // a socket file that a killed server left behind is no obstacle
+    server.kill9();
+    server.start_again();
+    UnixStream::connect(&socket).expect("the socket is there again");
+}
+
+#[test]
+fn http_and_metrics_urls_of_their_own() {
+    let (http_only, metrics) = (
+        format!("127.0.0.1:{}", ports::free()),
+        format!("127.0.0.1:{}", ports::free()),
+    );
+    let mut server = quiet();
+    server.add_args(["--listen-client-http-urls", &format!("http://{http_only}")]);
+    server.add_args(["--listen-metrics-urls", &format!("http://{metrics}")]);
+    // the first port speaks gRPC alone now, so readiness shows on the others
+    server.start_unready_again();
+    wait::until_true("HTTP on its own port", || {
+        http::try_once(&http_only, "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
+    });
+    let put = Tool::Etcdctl36.run(&server.url(), &["put", "k", "v"]);
+    assert_eq!(put.code, Some(0), "{}", put.all());
+    assert_eq!(
+        http::once(&http_only, "PUT", "/v2/keys/k", "value=v").status,
+        201
+    );
+    let refused = http::try_once(&server.address(), "GET", "/v2/keys/k", &[], b"");
+    assert!(refused.is_err() || refused.is_ok_and(|answer| answer.status >= 400));
+    let scrape = http::once(&metrics, "GET", "/metrics", "");
+    assert_eq!(scrape.status, 200);
+    assert!(
+        scrape.text().contains("etcd_server_has_leader 1"),
+        "{}",
+        scrape.text()
+    );
+    assert_eq!(
+        http::once(&metrics, "GET", "/health", "").json()["health"],
+        "true"
+    );
+    assert_eq!(http::once(&metrics, "GET", "/v2/keys/", "").status, 404);
+}
+
+#[test]
+fn a_file_alone_wins() {
+    let mut server = Launch::witan().bare().prepare();
+    let (client, peer) = (server.url(), server.peer_url());
+    let file = server.dir().join("etcd.yaml");
+    let yaml = format!(
+        "name: from-file\ndata-dir: {}\nlisten-client-urls: {client}\n\
+         advertise-client-urls: {client}\nlisten-peer-urls: {peer}\n\
+         initial-advertise-peer-urls: {peer}\ninitial-cluster: from-file={peer}\n\
+         quota-backend-bytes: 12345678\n",
+        server.dir().join("yaml-data").display()
+    );
+    fs::write(&file, yaml).expect("the folder is writable");
+    // a file stands alone: flags beside it are not read, as etcd has it
+    server.add_args([
+        "--config-file",
+        &file.display().to_string(),
+        "--name",
+        "from-flag",
+    ]);
+    server.start_again();
+    assert_eq!(
+        server.http("GET", "/v2/stats/self", "").json()["name"],
+        "from-file"
+    );
+    assert!(server.dir().join("yaml-data").is_dir());
+    let metrics = server.http("GET", "/metrics", "").text();
+    assert!(
+        metrics.contains("etcd_server_quota_backend_bytes 1.2345678e+07")
+            || metrics.contains("etcd_server_quota_backend_bytes 12345678")
+    );
+}
+
+#[test]
+fn environment_variables_and_flags_above_them() {
+    let mut server = Launch::witan().bare().prepare();
+    let (client, peer) = (server.url(), server.peer_url());
+    server.add_env("ETCD_LISTEN_CLIENT_URLS", &client);
+    server.add_env("ETCD_ADVERTISE_CLIENT_URLS", &client);
+    server.add_env("ETCD_LISTEN_PEER_URLS", &peer);
+    server.add_env("ETCD_INITIAL_ADVERTISE_PEER_URLS", &peer);
+    server.add_env("ETCD_INITIAL_CLUSTER", &format!("from-flag={peer}"));
+    server.add_env("ETCD_NAME", "from-environment");
+    server.add_env("ETCD_NO_SUCH_FLAG", "1");
+    server.add_args(["--name", "from-flag"]);
+    server.start_again();
+    assert_eq!(
+        server.http("GET", "/v2/stats/self", "").json()["name"],
+        "from-flag"
+    );
+    let warning = server.wait_log(0, "unrecognized environment variable");
+    assert!(warning.contains("ETCD_NO_SUCH_FLAG"), "{warning}");
+}
+
+#[test]
+fn name_and_data_dir() {
+    let mut server = quiet();
+    let peer = server.peer_url();
+    server.add_args([
+        "--name",
+        "called",
+        "--initial-cluster",
+        &format!("called={peer}"),
+    ]);
+    server.start_again();
+    assert!(server.dir().join("called.etcd").is_dir());
+    server.http("PUT", "/v2/keys/kept", "value=1");
+    server.terminate();
+    // the same data under another path is the same member
+    let moved = server.dir().join("moved");
+    fs::rename(server.dir().join("called.etcd"), &moved).expect("nobody holds it");
+    server.add_args(["--data-dir", &moved.display().to_string()]);
+    server.start_again();
+    assert_eq!(server.http("GET", "/v2/keys/kept", "").status, 200);
+    assert!(!server.dir().join("called.etcd").exists());
+}
+
+#[test]
+fn a_data_directory_in_use_is_refused() {
+    let first = Launch::witan().start();
+    let data = first.dir().join("data").display().to_string();
+    let mut second = quiet();
+    second.add_args(["--data-dir", &data]);
+    second.start_unready_again();
+    assert!(!second.wait_exit().success());
+    assert!(
+        second.log().iter().any(|line| line.contains(&data)),
+        "{}",
+        second.tail()
+    );
+    assert_eq!(first.http("GET", "/health", "").status, 200);
+}
+
+#[test]
+fn open_files_are_raised_to_the_hard_limit() {
+    let server = Launch::witan().files_soft(256).start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("procfs");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .expect("a line");
+    let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "{line}");
+}

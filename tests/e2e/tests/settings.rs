@@ -1,0 +1,278 @@
+//! Flags that change how the running server behaves: limits, connections, elections, logs, hosts.
+//! Flags of ports, folders and sources stand in `flags.rs`.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Command,
+};
+
+use witan_e2e::{Kind, Launch, Tool, http, wait};
+
+/// The same flags on our server and on etcd.
+fn pair(theirs: Kind, args: &[&str]) -> [witan_e2e::Server; 2] {
+    [Kind::Witan, theirs].map(|kind| {
+        args.iter()
+            .fold(Launch::new(kind), |launch, arg| launch.arg(*arg))
+            .start()
+    })
+}
+
+#[test]
+fn ids_are_etcds() {
+    let advertised = "http://10.1.2.3:2380";
+    let ids = [Kind::Witan, Kind::Etcd34].map(|kind| {
+        let server = Launch::new(kind)
+            .arg(format!("--initial-advertise-peer-urls={advertised}"))
+            .arg(format!("--initial-cluster=default={advertised}"))
+            .arg("--initial-cluster-token=another-token")
+            .start();
+        let members = server.http("GET", "/v2/members", "");
+        let cluster = members.header("x-etcd-cluster-id").map(str::to_owned);
+        let members = members.json();
+        assert_eq!(members["members"][0]["peerURLs"][0], advertised);
+        (cluster, members["members"][0]["id"].clone())
+    });
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[test]
+fn limits_of_requests() {
+    let servers = pair(
+        Kind::Etcd36,
+        &["--max-request-bytes=2000", "--max-txn-ops=2"],
+    );
+    let said = servers.map(|server| {
+        let large = "x".repeat(3000);
+        let put = Tool::Etcdctl36.run(&server.url(), &["put", "k", &large]);
+        let txn = "\nput a 1\nput b 2\nput c 3\n\n\n";
+        let txn = Tool::Etcdctl36.run_with_input(&server.url(), &["txn"], txn);
+        let small = Tool::Etcdctl36.run(&server.url(), &["put", "k", "v"]);
+        let last = |text: &str| text.lines().last().unwrap_or_default().to_owned();
+        [
+            (put.code, last(&put.stderr)),
+            (txn.code, last(&txn.stderr)),
+            (small.code, small.stdout),
+        ]
+    });
+    assert_eq!(said[0], said[1]);
+    assert_eq!(said[0][0].1, "Error: etcdserver: request is too large");
+}
+
+/// HTTP/2 frame types of the test below.
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+
+/// Reads one HTTP/2 frame: its type, its flags and its payload. `None` at the end.
+fn frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).ok()?;
+    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).ok()?;
+    Some((head[3], head[4], payload))
+}
+
+#[test]
+fn connection_settings() {
+    let mut server = Launch::witan()
+        .arg("--max-concurrent-streams=3")
+        .arg("--grpc-keepalive-interval=1s")
+        .arg("--grpc-keepalive-timeout=1s")
+        .arg("--socket-reuse-port")
+        .start();
+    let mut stream = TcpStream::connect(server.address()).expect("connect");
+    stream
+        .set_read_timeout(Some(wait::PATIENCE))
+        .expect("a socket takes a timeout");
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .expect("send");
+    let mut streams = None;
+    let mut pinged = false;
+    // answer nothing: a ping comes, and without an answer the end
+    while let Some((kind, flags, payload)) = frame(&mut stream) {
+        pinged |= kind == PING;
+        if kind == SETTINGS && flags == 0 {
+            for setting in payload
+                .chunks_exact(6)
+                .filter(|setting| setting[..2] == [0, 3])
+            {
+                streams = setting[2..].try_into().ok().map(u32::from_be_bytes);
+            }
+        }
+    }
+    assert_eq!(streams, Some(3), "SETTINGS_MAX_CONCURRENT_STREAMS");
+    assert!(pinged, "a silent connection is pinged");
+    // a second process on the same port
+    let mut second = Launch::witan().arg("--socket-reuse-port").prepare();
+    let url = server.url();
+    second.add_args([
+        "--listen-client-urls",
+        &url,
+        "--advertise-client-urls",
+        &url,
+    ]);
+    second.start_unready_again();
+    second.wait_log(0, witan_e2e::server::READY);
+    assert!(server.runs() && second.runs());
+    assert_eq!(server.terminate().code(), Some(0));
+    // the port is still served
+    assert_eq!(
+        http::once(&server.address(), "GET", "/version", "").status,
+        200
+    );
+}
+
+#[test]
+fn elections_and_warnings() {
+    let wrong = Command::new(Kind::Witan.binary())
+        .args(["--heartbeat-interval=100", "--election-timeout=300"])
+        .output()
+        .expect("the binary is executable");
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    let rule = "--election-timeout[300ms] should be at least as 5 times as \
+                --heartbeat-interval[100ms]";
+    assert!(!wrong.status.success() && said.contains(rule), "{said}");
+    let mut server = Launch::witan()
+        .arg("--heartbeat-interval=20")
+        .arg("--election-timeout=200")
+        .arg("--pre-vote=false")
+        .arg("--unsafe-no-fsync")
+        .arg("--warning-apply-duration=1ns")
+        .arg("--warning-unary-request-duration=1ns")
+        .start();
+    let put = Tool::Etcdctl36.run(&server.url(), &["put", "k", "v"]);
+    assert_eq!(put.code, Some(0), "{}", put.all());
+    server.wait_log(0, "apply request took too long");
+    server.wait_log(0, "request took too long");
+    // it loses nothing to a kill even so: only a power cut can
+    server.kill9();
+    server.start_again();
+    assert_eq!(
+        Tool::Etcdctl36.run(&server.url(), &["get", "k"]).stdout,
+        "k\nv\n"
+    );
+}
+
+#[test]
+fn logs_go_where_they_are_sent() {
+    let dir = witan_e2e::server::fresh_dir("logs");
+    fs::create_dir_all(&dir).expect("the temporary folder is writable");
+    let file = dir.join("witan.log");
+    let mut server = Launch::witan()
+        .arg(format!("--log-outputs={},stdout", file.display()))
+        .arg("--log-format=json")
+        .start();
+    server.terminate();
+    let written = fs::read_to_string(&file).expect("the log file is there");
+    assert!(written.contains(witan_e2e::server::READY), "{written}");
+    for line in written.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
+        assert!(line["level"].is_string() && line["ts"].is_string() && line["msg"].is_string());
+    }
+    let mut console = Launch::witan().arg("--log-format=console").start();
+    console.terminate();
+    let log = console.log();
+    assert!(
+        log.iter().all(|line| !line.starts_with('{')),
+        "{}",
+        console.tail()
+    );
+    let mut silent = Launch::witan().arg("--log-level=error").prepare();
+    silent.start_unready_again();
+    wait::until_true("it answers", || {
+        http::try_once(&silent.address(), "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
+    });
+    silent.terminate();
+    assert_eq!(silent.log(), Vec::<String>::new());
+    fs::remove_dir_all(&dir).expect("an own folder");
+}
+
+#[test]
+fn log_files_rotate() {
+    let dir = witan_e2e::server::fresh_dir("rotate");
+    fs::create_dir_all(&dir).expect("the temporary folder is writable");
+    // a megabyte of warnings is needed
+    let server = Launch::witan()
+        .arg(format!("--log-outputs={}", dir.join("witan.log").display()))
+        .arg("--enable-log-rotation")
+        .arg(r#"--log-rotation-config-json={"maxsize": 1, "maxbackups": 1}"#)
+        .arg("--warning-apply-duration=1ns")
+        .arg("--warning-unary-request-duration=1ns");
+    let mut server = server.prepare();
+    server.start_unready_again();
+    wait::until_true("it answers", || {
+        http::try_once(&server.address(), "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
+    });
+    let mut connection = http::Connection::open(&server.address()).expect("connect");
+    let body = format!("value={}", "x".repeat(100));
+    let files = || fs::read_dir(&dir).expect("an own folder").count();
+    for _ in 0..20_000 {
+        connection
+            .send("PUT", "/v2/keys/k", &[], body.as_bytes())
+            .expect("send");
+        connection.response("PUT").expect("an answer");
+        if files() > 1 {
+            break;
+        }
+    }
+    assert_eq!(
+        files(),
+        2,
+        "the full file was put aside and a new one begun"
+    );
+    fs::remove_dir_all(&dir).expect("an own folder");
+}
+
+#[test]
+fn browsers_and_hosts() {
+    let allowed = "http://allowed.example";
+    let servers = pair(
+        Kind::Etcd34,
+        &[
+            "--cors=http://allowed.example",
+            "--host-whitelist=good.example",
+        ],
+    );
+    let seen = servers.map(|server| {
+        let get = |headers: &[(&str, &str)]| {
+            let answer = http::try_once(&server.address(), "GET", "/v2/keys/", headers, b"");
+            let answer = answer.expect("an answer");
+            let header = |name: &str| answer.header(name).map(str::to_owned);
+            (
+                answer.status,
+                header("access-control-allow-origin"),
+                header("access-control-allow-methods"),
+                header("access-control-allow-headers"),
+            )
+        };
+        [
+            get(&[("Origin", allowed), ("Host", "good.example")]),
+            get(&[("Origin", "http://other.example"), ("Host", "good.example")]),
+            get(&[("Host", "good.example:2379")]),
+            get(&[("Host", "bad.example")]),
+            get(&[]),
+        ]
+    });
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0][0].1.as_deref(), Some(allowed));
+    assert_eq!(seen[0][3].0, 421);
+}
+
+#[test]
+fn the_gateway_can_be_turned_off() {
+    let statuses = ["true", "false"].map(|value| {
+        pair(Kind::Etcd34, &[&format!("--enable-grpc-gateway={value}")]).map(|server| {
+            let json = r#"{"key": "Zm9v"}"#;
+            [
+                server.http("POST", "/v3/kv/range", json).status,
+                server.http("GET", "/version", "").status,
+            ]
+        })
+    });
+    assert_eq!(statuses[0][0], statuses[0][1]);
+    assert_eq!(statuses[1][0], statuses[1][1]);
+    assert_eq!((statuses[0][0][0], statuses[1][0][0]), (200, 404));
+}
