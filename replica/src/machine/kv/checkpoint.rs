@@ -100,7 +100,9 @@ impl Kv {
             if !tail.is_new() {
                 put(tail);
             }
-            gone.push(before.number());
+            if !before.is_new() {
+                gone.push(before.number());
+            }
         }
         // A number that is gone from one side may be present on the other: a block that was open.
         gone.retain(|number| !blocks.contains_key(number) && *number != tail.number());
