@@ -129,7 +129,7 @@ fn mend_file(dir: &Path, path: &Path, seq: u64, queue: Queue, last: bool) -> Res
 }
 
 /// The byte behind the last whole record; `None` when the file's own header is not whole.
-fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
+pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     let header = bytes.get(..FILE_HEADER_BYTES)?;
     let (magic, rest) = header.split_at(MAGIC.len());
     if magic != MAGIC || number(rest, 0) != Some(FILE_VERSION) || number(rest, 8) != Some(0) {

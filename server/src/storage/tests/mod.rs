@@ -2,6 +2,9 @@
 //! about what is not opened.
 
 mod basic;
+mod crash;
+mod damage;
+mod refusals;
 
 use std::{
     path::{Path, PathBuf},
@@ -114,4 +117,38 @@ fn same(found: Option<&View>, expected: &View) {
     let found = found.expect("a checkpoint is there");
     assert_eq!(found.position, expected.position);
     assert_eq!(found.machine.members, expected.machine.members);
+}
+
+/// Copies what a crash would leave. The lock and the engine's own lock stay behind.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else if path.file_name().unwrap() != "LOCK" {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+/// End of the last whole record of a log file, and its number.
+fn written(path: &Path) -> usize {
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    super::tail::whole_until(&std::fs::read(path).unwrap(), name.parse().unwrap()).unwrap()
+}
+
+/// A child process of this test binary that runs one test function with a variable set.
+fn child(test: &str, variable: &str, value: &std::ffi::OsStr) -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let module = module_path!().split_once("::").unwrap().1;
+    command.args([
+        "--exact",
+        &format!("{module}::{test}"),
+        "--nocapture",
+        "--test-threads=1",
+    ]);
+    command.env(variable, value);
+    command
 }

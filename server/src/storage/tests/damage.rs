@@ -1,0 +1,268 @@
+//! Torn writes are cut, damage is refused, and never is anything else silently less than it was.
+
+use std::fs;
+
+use super::*;
+
+/// A log of several batches; the answer is the end of the log file before each batch, and after.
+fn prepare(dir: &TempDir, batches: &[LogBatch]) -> Vec<usize> {
+    let (mut storage, _) = reopen(dir);
+    let file = dir.log_files().pop().unwrap();
+    let mut ends = vec![written(&file)];
+    for batch in batches {
+        storage.log.append(batch);
+        ends.push(written(&file));
+    }
+    ends
+}
+
+fn batches() -> Vec<LogBatch> {
+    vec![
+        batch(2..5, 1),
+        batch(5..6, 1),
+        batch(6..9, 2),
+        batch(9..10, 2),
+        batch(10..12, 3),
+    ]
+}
+
+/// Opens a copy of `dir` whose newest log file is `bytes`.
+fn open_with(dir: &TempDir, bytes: &[u8]) -> Result<Recovered, crate::storage::OpenError> {
+    let scratch = TempDir::new();
+    copy(&dir.0, &scratch.0);
+    fs::write(scratch.log_files().pop().unwrap(), bytes).unwrap();
+    open(&scratch.data(), &ME).map(|(mut storage, recovered)| {
+        // What was cut must be writable again.
+        let next = recovered
+            .records
+            .last()
+            .map_or(2, |record| record.index + 1);
+        storage.log.append(&batch(next..next + 2, 9));
+        drop(storage);
+        let again = open(&scratch.data(), &ME).unwrap().1;
+        assert_eq!(again.records.len(), recovered.records.len() + 2);
+        recovered
+    })
+}
+
+#[test]
+fn a_torn_last_record_is_cut_wherever_it_tore() {
+    let dir = TempDir::new();
+    let ends = prepare(&dir, &batches());
+    let bytes = fs::read(dir.log_files().pop().unwrap()).unwrap();
+    let (start, end) = (ends[4], ends[5]);
+    let whole: Vec<u64> = (2..12).collect();
+    let before: Vec<u64> = (2..10).collect();
+    assert_eq!(indexes(&open_with(&dir, &bytes).unwrap()), whole);
+    for torn in start..end {
+        let mut short = bytes[..torn].to_vec();
+        assert_eq!(
+            indexes(&open_with(&dir, &short).unwrap()),
+            before,
+            "short at {torn}"
+        );
+        // The file system may have grown the file before the data came.
+        short.resize(bytes.len(), 0);
+        assert_eq!(
+            indexes(&open_with(&dir, &short).unwrap()),
+            before,
+            "zeros from {torn}"
+        );
+        // Or the later pages came and the earlier ones did not.
+        let mut late = bytes.clone();
+        late[start..=torn].fill(0);
+        let expected = if late == bytes { &whole } else { &before };
+        assert_eq!(
+            indexes(&open_with(&dir, &late).unwrap()),
+            *expected,
+            "zeros until {torn}"
+        );
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_refused_or_costs_the_last_record_only() {
+    let dir = TempDir::new();
+    let ends = prepare(&dir, &batches());
+    let mut bytes = fs::read(dir.log_files().pop().unwrap()).unwrap();
+    // A killed process leaves space that was reserved.
+    bytes.resize(bytes.len() + 5000, 0);
+    let (last, end) = (ends[4], ends[5]);
+    for at in (0..end).step_by(5).chain([end, end + 1, bytes.len() - 1]) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        let opened = open_with(&dir, &flipped);
+        if at < last {
+            let error = opened.expect_err("a whole record follows the damage");
+            assert_eq!(error.exit_code(), 27, "flip at {at}: {error}");
+        } else if at < end {
+            assert_eq!(
+                indexes(&opened.unwrap()),
+                (2..10).collect::<Vec<_>>(),
+                "flip at {at}"
+            );
+        } else {
+            assert_eq!(
+                indexes(&opened.unwrap()),
+                (2..12).collect::<Vec<_>>(),
+                "flip at {at}"
+            );
+        }
+    }
+}
+
+/// A log of several files.
+fn long_log(dir: &TempDir) -> Vec<u64> {
+    let (mut storage, _) = reopen(dir);
+    for index in 2..40 {
+        let records = vec![record(index, 1, 1 << 20)];
+        storage.log.append(&LogBatch {
+            records,
+            hard_state: Some("h".into()),
+            must_sync: true,
+        });
+    }
+    assert!(dir.log_files().len() > 2, "{:?}", dir.log_files());
+    (2..40).collect()
+}
+
+#[test]
+fn damage_in_a_closed_file_is_refused() {
+    let dir = TempDir::new();
+    long_log(&dir);
+    let first = dir.log_files().remove(0);
+    let bytes = fs::read(&first).unwrap();
+    // At the end of a closed file a cut would be a hole in the middle of the log.
+    for at in [0, 60, 1000, bytes.len() / 2, bytes.len() - 1] {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 4;
+        fs::write(&first, flipped).unwrap();
+        let error = open(&dir.data(), &ME).expect_err("the file was closed");
+        assert_eq!(error.exit_code(), 27, "flip at {at}");
+        assert!(
+            error.to_string().contains(first.to_str().unwrap()),
+            "{error}"
+        );
+    }
+    fs::write(&first, &bytes[..bytes.len() - 10]).unwrap();
+    assert_eq!(
+        open(&dir.data(), &ME).expect_err("it is short").exit_code(),
+        27
+    );
+    fs::write(&first, &bytes).unwrap();
+    let second = dir.log_files().remove(1);
+    fs::rename(&second, dir.0.join("away")).unwrap();
+    assert_eq!(
+        open(&dir.data(), &ME)
+            .expect_err("a file is missing")
+            .exit_code(),
+        27
+    );
+    fs::rename(dir.0.join("away"), &second).unwrap();
+    fs::rename(&first, dir.0.join("away")).unwrap();
+    assert_eq!(
+        open(&dir.data(), &ME)
+            .expect_err("the first is missing")
+            .exit_code(),
+        27
+    );
+    fs::rename(dir.0.join("away"), &first).unwrap();
+    reopen(&dir);
+}
+
+#[test]
+fn a_file_that_was_just_being_made_is_forgotten() {
+    let dir = TempDir::new();
+    let all = long_log(&dir);
+    let last = dir.log_files().pop().unwrap();
+    let number: u64 = last.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let next = last.with_file_name(format!("{:016}.raftlog", number + 1));
+    let header = fs::read(&last).unwrap()[..69].to_vec();
+    for length in [0, 1, 8, 52, 53, 60, 61, 68, 69] {
+        for zeros in [0, 5000] {
+            let bytes = [&header[..length], &vec![0; zeros]].concat();
+            fs::write(&next, bytes).unwrap();
+            // The file before it was closed, that is cut to size, by then.
+            let file = fs::OpenOptions::new().write(true).open(&last).unwrap();
+            file.set_len(written(&last) as u64).unwrap();
+            let (_, recovered) = reopen(&dir);
+            assert_eq!(
+                indexes(&recovered),
+                all,
+                "{length} bytes of header, {zeros} zeros"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_first_start_that_a_crash_cut_short_is_done_again() {
+    let dir = TempDir::new();
+    for empty in ["0000000000000001.raftlog", "0000000000000001.rewrite"] {
+        for content in [&b""[..], b"RAFT-LOG", &[0; 100]] {
+            let log = dir.data().join("member/log");
+            fs::create_dir_all(&log).unwrap();
+            fs::write(log.join(empty), content).unwrap();
+            assert!(reopen(&dir).1.records.is_empty());
+            fs::remove_dir_all(dir.data()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_torn_rewrite_file_is_cut() {
+    let dir = TempDir::new();
+    let all = long_log(&dir);
+    let rewrite = files(&dir.data().join("member/log"), ".rewrite")
+        .pop()
+        .unwrap();
+    let whole = fs::read(&rewrite).unwrap();
+    let torn = [&whole[..written(&rewrite)], &[1; 300]].concat();
+    fs::write(&rewrite, torn).unwrap();
+    assert_eq!(indexes(&reopen(&dir).1), all);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_or_unharmed() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..10, 1));
+    storage.checkpoint.write(None, &view(5, 100_000)).unwrap();
+    storage
+        .checkpoint
+        .write(Some(&view(5, 100_000)), &view(8, 120_000))
+        .unwrap();
+    storage.log.cut(5);
+    drop(storage);
+    let bytes = fs::read(dir.data().join("member/checkpoint/00000001/db")).unwrap();
+    let used = bytes.iter().rposition(|b| *b != 0).unwrap();
+    let mut refused = 0;
+    for at in (0..used).step_by(used / 40) {
+        let scratch = TempDir::new();
+        copy(&dir.0, &scratch.0);
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        fs::write(
+            scratch.data().join("member/checkpoint/00000001/db"),
+            flipped,
+        )
+        .unwrap();
+        match open(&scratch.data(), &ME) {
+            Err(error) => {
+                assert_eq!(error.exit_code(), 28, "flip at {at}: {error}");
+                refused += 1;
+            }
+            Ok((_, recovered)) => {
+                // The older checkpoint is as good: the log covers the rest.
+                let found = recovered.checkpoint.unwrap();
+                let size = if found.position.index == 8 {
+                    120_000
+                } else {
+                    100_000
+                };
+                same(Some(&found), &view(found.position.index, size));
+            }
+        }
+    }
+    assert!(refused > 0, "no flip was noticed");
+}
