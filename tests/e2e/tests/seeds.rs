@@ -1,0 +1,204 @@
+//! Two pages that people wrote about etcd, replayed line by line: what their readers type must
+//! answer here as the page says, index by index. `golden/seed_000.txt` explains the notation.
+//!
+//! The same transcripts run against real etcd, which shows that they ask nothing of ours that etcd
+//! does not do.
+
+#[path = "seeds/curl.rs"]
+mod curl;
+#[path = "seeds/form.rs"]
+mod form;
+
+use std::fs;
+
+use curl::Request;
+use serde_json::Value;
+use witan_e2e::{Kind, Launch, Server, binaries, http, ports, wait};
+
+/// Keeps the store's index moving without showing in any listing.
+const PAD: &str = "/v2/keys/_pad";
+
+#[test]
+fn basics_page_on_witan() {
+    replay(Kind::Witan, "seed_000.txt", form::Page::OneMember);
+}
+
+#[test]
+fn basics_page_on_etcd() {
+    replay(Kind::Etcd34, "seed_000.txt", form::Page::OneMember);
+}
+
+#[test]
+fn operations_page_on_witan() {
+    replay(Kind::Witan, "seed_002.txt", form::Page::ThreeMembers);
+}
+
+#[test]
+fn operations_page_on_etcd() {
+    replay(Kind::Etcd34, "seed_002.txt", form::Page::ThreeMembers);
+}
+
+/// A server on free ports that has the ids of the page: they depend on the advertised peer URLs.
+struct Subject {
+    address: String,
+    page: form::Page,
+    /// A watch that waits for the next write, and what it was.
+    watch: Option<(String, http::Connection)>,
+    /// Dropped last.
+    _server: Server,
+}
+
+fn replay(kind: Kind, file: &str, page: form::Page) {
+    let path = binaries::root().join("tests/e2e/golden").join(file);
+    let text = fs::read_to_string(&path).expect("the transcript stands in the repository");
+    let mut subject = start(kind, page);
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (word, rest) = line.split_once(' ').expect("a word and what it is about");
+        match word {
+            "pad" => subject.pad(rest.parse().expect("an index")),
+            "gone" => subject.gone(rest),
+            "unseen" => {
+                let answer = subject.ask(&Request::parse(rest));
+                assert!(answer.status < 300, "{rest}: {}", answer.text());
+            }
+            "$" => {
+                let mut answer = String::new();
+                while let Some(line) = lines.next_if(|line| !line.is_empty()) {
+                    answer.push_str(line);
+                    answer.push('\n');
+                }
+                subject.compare(rest, &answer);
+            }
+            other => panic!("no word of a transcript: {other:?}"),
+        }
+    }
+    assert!(subject.watch.is_none(), "a watch saw nothing");
+}
+
+fn start(kind: Kind, page: form::Page) -> Subject {
+    let address = format!("127.0.0.1:{}", ports::free());
+    let client = format!("http://{address}");
+    let peer = format!("http://127.0.0.1:{}", ports::free());
+    let mut launch = Launch::new(kind).bare();
+    for (flag, value) in [
+        ("--name", "default"),
+        ("--data-dir", "data"),
+        ("--listen-client-urls", &client),
+        ("--advertise-client-urls", &client),
+        ("--listen-peer-urls", &peer),
+        (
+            "--initial-advertise-peer-urls",
+            "http://localhost:2380,http://localhost:7001",
+        ),
+        (
+            "--initial-cluster",
+            "default=http://localhost:2380,default=http://localhost:7001",
+        ),
+    ] {
+        launch = launch.arg(flag).arg(value);
+    }
+    if kind == Kind::Etcd34 {
+        launch = launch.arg("--enable-v2=true");
+    }
+    let mut server = launch.start_unready();
+    wait::until_true("the server becomes healthy", || {
+        assert!(server.runs(), "it ended:\n{}", server.tail());
+        http::try_once(&address, "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
+    });
+    Subject {
+        address,
+        page,
+        watch: None,
+        _server: server,
+    }
+}
+
+impl Subject {
+    fn ask(&self, request: &Request) -> http::Response {
+        http::once(
+            &self.address,
+            &request.method,
+            &request.target,
+            &request.body,
+        )
+    }
+
+    /// Brings the store to `index` by changes that the page did not show.
+    fn pad(&self, index: u64) {
+        let mut now = etcd_index(&http::once(&self.address, "GET", "/v2/keys", ""));
+        while now < index {
+            now = etcd_index(&http::once(&self.address, "PUT", PAD, "value=pad"));
+        }
+        assert_eq!(now, index, "the store is ahead of the page");
+    }
+
+    fn gone(&self, path: &str) {
+        let target = format!("/v2/keys{path}");
+        wait::until_true(&format!("{path} expires"), || {
+            http::once(&self.address, "GET", &target, "").status == 404
+        });
+    }
+
+    /// Asks as the page did and compares with what it got.
+    fn compare(&mut self, line: &str, expected: &str) {
+        let request = Request::parse(line);
+        if request.target.contains("wait=true") {
+            let mut watch = http::Connection::open(&self.address).expect("the server listens");
+            watch
+                .send(&request.method, &request.target, &[], b"")
+                .expect("the server reads");
+            assert_eq!(
+                watch.head("GET").expect("a watch answers at once").status,
+                200
+            );
+            self.watch = Some((line.to_owned(), watch));
+            return;
+        }
+        if let Some(index) = written_index(&request, expected) {
+            self.pad(index - 1);
+        }
+        let answer = self.ask(&request);
+        let (headers, body): (Vec<&str>, Vec<&str>) =
+            expected.lines().partition(|line| line.starts_with("< "));
+        form::assert_headers(line, &headers, &answer);
+        form::assert_body(
+            line,
+            &request.target,
+            self.page,
+            &body.join("\n"),
+            &answer.text(),
+        );
+        if let Some((watched, mut watch)) = self.watch.take() {
+            let seen = watch.chunk().expect("the watch ends with the event");
+            assert_eq!(
+                seen.expect("an event"),
+                answer.body,
+                "{watched} after {line}"
+            );
+        }
+    }
+}
+
+fn etcd_index(answer: &http::Response) -> u64 {
+    let index = answer
+        .header("X-Etcd-Index")
+        .expect("keys answers carry the index");
+    index.parse().expect("a number")
+}
+
+/// The index that a write has on the page.
+fn written_index(request: &Request, expected: &str) -> Option<u64> {
+    if request.method == "GET" {
+        return None;
+    }
+    // What the terminal lost comes after the index.
+    let after = expected.split_once("\"modifiedIndex\":")?.1.trim_start();
+    let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+    let is_error =
+        serde_json::from_str::<Value>(expected).is_ok_and(|v| v["errorCode"] != Value::Null);
+    if is_error { None } else { digits.parse().ok() }
+}
