@@ -7,7 +7,10 @@
 pub mod api;
 pub mod bootstrap;
 pub mod config;
+pub mod logging;
 pub mod metrics;
 pub mod node;
+pub mod notify;
 pub mod storage;
 pub mod transport;
+pub mod version;

@@ -17,7 +17,7 @@ use actix_web::{
 };
 
 use super::{
-    Context,
+    Context, ops,
     path::{self, Plus},
     reply, v2,
 };
@@ -108,7 +108,10 @@ async fn serve(
     }
     match on_surface(surface, route(path), path) {
         Route::V2(resource) => front.v2.handle(resource, request, payload, path).await,
-        Route::V3 | Route::Ops | Route::Nobody => {
+        Route::Ops => ops::handle(&front.ctx, request, payload, path)
+            .await
+            .unwrap_or_else(reply::not_found),
+        Route::V3 | Route::Nobody => {
             reply::drain(&mut payload).await;
             reply::not_found()
         }
@@ -120,10 +123,9 @@ fn route(path: &[u8]) -> Route {
         return Route::V2(resource);
     }
     const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
-    const OPS: [&[u8]; 4] = [b"/version", b"/health", b"/metrics", b"/debug/vars"];
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
         Route::V3
-    } else if OPS.contains(&path) {
+    } else if ops::serves(path) {
         Route::Ops
     } else {
         Route::Nobody
@@ -134,7 +136,7 @@ fn route(path: &[u8]) -> Route {
 fn on_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     match surface {
         Surface::All | Surface::Http => route,
-        Surface::Metrics if matches!(path, b"/metrics" | b"/health") => route,
+        Surface::Metrics if ops::serves_on_metrics(path) => route,
         Surface::Metrics | Surface::Grpc => Route::Nobody,
     }
 }

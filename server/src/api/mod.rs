@@ -2,6 +2,7 @@
 //! knows of another, of raft or of the disk.
 
 pub mod http;
+mod ops;
 mod path;
 mod reply;
 mod v2;

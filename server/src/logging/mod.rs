@@ -1,0 +1,189 @@
+//! Logs: JSON lines with the keys of etcd's (zap's) logger, or lines for people on a terminal.
+//!
+//! Every room logs through `tracing`; only this one knows where the lines go. Nothing that a client
+//! sent as value, token or password may be logged.
+
+mod line;
+mod output;
+
+use std::{io, io::IsTerminal as _, time::Duration};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _};
+
+use crate::config::{Log, LogFormat, LogLevel, LogOutput};
+use line::Lines;
+use output::Outputs;
+
+/// Target of our own lines. Libraries log at `warn` only, for theirs speak of their insides.
+const OWN_TARGET: &str = "witan";
+
+/// Sends the logs of this process to where the configuration says. To be called once.
+pub fn init(log: &Log) -> io::Result<()> {
+    let outputs = Outputs::open(&log.outputs, log.rotation)?;
+    let format = log.format.unwrap_or_else(|| usual_format(&log.outputs));
+    let subscriber = subscriber(log.level, format, outputs);
+    tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)
+}
+
+/// For people on a terminal, for machines elsewhere.
+fn usual_format(outputs: &[LogOutput]) -> LogFormat {
+    let terminal = |output: &LogOutput| match output {
+        LogOutput::Stderr => io::stderr().is_terminal(),
+        LogOutput::Stdout => io::stdout().is_terminal(),
+        LogOutput::File(_) => false,
+    };
+    if outputs.iter().all(terminal) {
+        LogFormat::Console
+    } else {
+        LogFormat::Json
+    }
+}
+
+fn subscriber(
+    level: LogLevel,
+    format: LogFormat,
+    outputs: Outputs,
+) -> impl tracing::Subscriber + Send + Sync {
+    let level = match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    let filter = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target(OWN_TARGET, level);
+    tracing_subscriber::registry().with(Lines::new(format, outputs).with_filter(filter))
+}
+
+/// Warns about a request that took longer than it should; tells whether it did. `what` is a kind
+/// of request, never its content.
+pub fn slow(what: &'static str, took: Duration, expected: Duration) -> bool {
+    let slow = took > expected;
+    if slow {
+        tracing::warn!(
+            request = what,
+            took = ?took,
+            "expected-duration" = ?expected,
+            "request took too long"
+        );
+    }
+    slow
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Rotation;
+
+    fn folder(name: &str) -> std::path::PathBuf {
+        let folder = std::env::temp_dir().join(format!("witan-log-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    fn logged(level: LogLevel, format: LogFormat, what: impl FnOnce()) -> Vec<String> {
+        let folder = folder(&format!("{level:?}-{format:?}"));
+        let path = folder.join("log");
+        let outputs = Outputs::open(&[LogOutput::File(path.clone())], None).unwrap();
+        tracing::subscriber::with_default(subscriber(level, format, outputs), what);
+        let text = fs::read_to_string(path).unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        text.lines().map(String::from).collect()
+    }
+
+    #[test]
+    fn json_lines_have_etcds_keys() {
+        let lines = logged(LogLevel::Info, LogFormat::Json, || {
+            tracing::info!(
+                url = "http://a:1",
+                count = 3,
+                ok = true,
+                "serving \"clients\""
+            );
+            tracing::debug!("not at this level");
+            tracing::info!(target: "h2::proto", "not of our own");
+            tracing::warn!(target: "h2::proto", error = %io::Error::other("x\ty"), "strange");
+        });
+        let [first, second] = &lines[..] else {
+            panic!("{lines:?}")
+        };
+        let line: serde_json::Value = serde_json::from_str(first).unwrap();
+        let keys: Vec<&String> = line.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["level", "ts", "caller", "msg", "url", "count", "ok"]);
+        assert_eq!(line["level"], "info");
+        assert_eq!(line["msg"], "serving \"clients\"");
+        assert_eq!((&line["count"], &line["ok"]), (&3.into(), &true.into()));
+        assert!(
+            line["caller"]
+                .as_str()
+                .unwrap()
+                .starts_with("logging/mod.rs:"),
+            "{first}"
+        );
+        assert!(line["ts"].as_str().unwrap().ends_with('Z'), "{first}");
+        assert!(
+            second.contains(r#""msg":"strange","error":"x\ty""#),
+            "{second}"
+        );
+    }
+
+    #[test]
+    fn lines_for_people_say_the_same() {
+        let lines = logged(LogLevel::Debug, LogFormat::Console, || {
+            tracing::debug!(url = "http://a:1", "serving");
+        });
+        assert!(
+            lines[0].contains("DEBUG serving url=http://a:1"),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn slow_requests_are_warned_about() {
+        let ms = Duration::from_millis;
+        let lines = logged(LogLevel::Warn, LogFormat::Json, || {
+            assert!(slow("put", ms(400), ms(300)));
+            assert!(!slow("put", ms(300), ms(300)));
+        });
+        assert_eq!(lines.len(), 1);
+        assert!(
+            lines[0].contains(r#""request":"put","took":"400ms","expected-duration":"300ms""#),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn files_rotate_and_old_ones_go() {
+        let folder = folder("rotation");
+        let path = folder.join("witan.log");
+        let rotation = Rotation {
+            max_size_mib: 1,
+            max_backups: 2,
+            ..Rotation::default()
+        };
+        let outputs = Outputs::open(&[LogOutput::File(path.clone())], Some(rotation)).unwrap();
+        let line = "x".repeat(300 << 10);
+        for _ in 0..16 {
+            outputs.write(&line);
+        }
+        let mut files: Vec<_> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|f| f.unwrap().path())
+            .collect();
+        files.sort();
+        // 3 lines fit: 5 files were put aside, 2 of them kept; the newest holds one line
+        assert_eq!(files.len(), 3, "{files:?}");
+        let sizes: Vec<u64> = files
+            .iter()
+            .map(|f| fs::metadata(f).unwrap().len())
+            .collect();
+        let full = 3 * line.len() as u64;
+        assert_eq!(sizes, [full, full, line.len() as u64], "{files:?}");
+        assert_eq!(files[2], path);
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,68 @@
+//! Tells systemd how the member is doing, if it wants to know (`Type=notify`): one datagram to the
+//! socket that it names.
+
+use std::{
+    io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
+};
+
+const READY: &str = "READY=1";
+const STOPPING: &str = "STOPPING=1";
+
+/// The member serves its clients. `socket` is a path, or an abstract name after `@`.
+pub fn ready(socket: Option<&str>) {
+    tell(socket, READY);
+}
+
+/// The member has begun to stop.
+pub fn stopping(socket: Option<&str>) {
+    tell(socket, STOPPING);
+}
+
+fn tell(socket: Option<&str>, state: &'static str) {
+    let Some(socket) = socket else { return };
+    if let Err(error) = send(socket, state) {
+        tracing::warn!(%error, socket, state, "failed to notify systemd");
+    }
+}
+
+fn send(socket: &str, state: &str) -> io::Result<()> {
+    let address = match socket.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(socket)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_hears_on_both_kinds_of_socket() {
+        let path = std::env::temp_dir().join(format!("witan-notify-{}", std::process::id()));
+        let name = format!("witan-notify-{}", std::process::id());
+        let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();
+        for (socket, heard) in [
+            (
+                path.display().to_string(),
+                UnixDatagram::bind(&path).unwrap(),
+            ),
+            (
+                format!("@{name}"),
+                UnixDatagram::bind_addr(&abstract_name).unwrap(),
+            ),
+        ] {
+            ready(Some(&socket));
+            let mut text = [0; 32];
+            let length = heard.recv(&mut text).unwrap();
+            assert_eq!(&text[..length], READY.as_bytes());
+        }
+        std::fs::remove_file(path).unwrap();
+        assert!(send("/nowhere/at/all", READY).is_err());
+    }
+}

@@ -1,0 +1,16 @@
+//! The versions that this server names: the level of the API, which clients parse, and our own.
+
+/// The etcd whose API is served; numeric only, because clients turn each part into a number.
+pub const API: &str = "3.6.16";
+
+/// The layout of stored data that this API level has, as `/version` and Status name it.
+pub const STORAGE: &str = "3.6.0";
+
+/// Our own version.
+pub const WITAN: &str = env!("CARGO_PKG_VERSION");
+
+/// What `--version` prints: etcd's first line, which test frameworks parse, then our own.
+pub fn text() -> String {
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    format!("etcd Version: {API}\nWitan Version: {WITAN}\nOS/Arch: {os}/{arch}\n")
+}
