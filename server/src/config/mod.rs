@@ -1,12 +1,24 @@
 //! Configuration: what was asked for by flag, environment or file, validated and typed.
 //!
-//! Reading order: `flags` (the one table) → `source` (who wins) → `parse` (texts to values) →
-//! `url` → this file (the typed result). Nothing else reads flags or the environment.
+//! Reading order: `flags` (the one table) → `source` and `file` (who says what) → `value` and `url`
+//! (texts to values) → `build` (checks) → this file (the typed result). `help` shows the table.
+//! Nothing else reads flags or the environment.
 
+mod build;
+mod error;
+mod file;
+pub mod flags;
+pub mod help;
+mod source;
+#[cfg(test)]
+mod tests;
 mod url;
+mod value;
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
+pub use error::ConfigError;
+pub use source::Environment;
 pub use url::{Address, Url, UrlError};
 
 /// Default of `--name`.
@@ -57,8 +69,75 @@ pub struct Config {
     pub log: Log,
     /// What request handlers read.
     pub settings: Settings,
+    /// Where systemd wants to hear that the member is ready.
+    pub notify_socket: Option<String>,
     /// What is odd about the configuration without being wrong; to be logged once there is a log.
     pub warnings: Vec<String>,
+}
+
+/// What a command line asks for.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// To start with this configuration.
+    Start(Box<Config>),
+    /// To show the help text.
+    Help(String),
+    /// To show the version.
+    Version,
+}
+
+impl Config {
+    /// Reads the arguments (without the program's name), the environment and, if they name one,
+    /// the configuration file.
+    pub fn load(
+        arguments: impl Iterator<Item = OsString>,
+        environment: &Environment,
+    ) -> Result<Asked, ConfigError> {
+        Ok(match source::gather(arguments, environment)? {
+            source::Asked::Help => Asked::Help(help::text()),
+            source::Asked::Version => Asked::Version,
+            source::Asked::Start(values) => {
+                Asked::Start(Box::new(build::config(values, environment)?))
+            }
+        })
+    }
+
+    /// Whether this member can begin a new cluster: to be asked only when it has no data yet, for
+    /// later starts ignore the `--initial-` flags as etcd does. Returns its own peer URLs.
+    pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
+        if self.initial_cluster_state == ClusterState::Existing {
+            return Err(ConfigError::Join);
+        }
+        let Some((_, urls)) = self
+            .initial_cluster
+            .iter()
+            .find(|(name, _)| *name == self.name)
+        else {
+            return Err(ConfigError::LocalName(self.name.clone()));
+        };
+        let advertised = &self.initial_advertise_peer_urls;
+        let lacks = |of: &[Url], in_: &[Url]| {
+            of.iter()
+                .find(|url| !in_.iter().any(|other| other.same_place(url)))
+                .cloned()
+        };
+        let missing = lacks(urls, advertised).or_else(|| lacks(advertised, urls));
+        match missing {
+            None => Ok(urls),
+            Some(_) => Err(ConfigError::AdvertisedPeers {
+                has: urls
+                    .iter()
+                    .map(|url| format!("{}={url}", self.name))
+                    .collect::<Vec<_>>()
+                    .join(","),
+                missing: advertised
+                    .iter()
+                    .map(Url::to_string)
+                    .collect::<Vec<_>>()
+                    .join(","),
+            }),
+        }
+    }
 }
 
 impl Default for Config {
@@ -87,6 +166,7 @@ impl Default for Config {
             connections: Connections::default(),
             log: Log::default(),
             settings: Settings::default(),
+            notify_socket: None,
             warnings: Vec::new(),
         }
     }

@@ -1,0 +1,373 @@
+//! Texts to the typed [`Config`]: every check of a single value and of values against each other.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    ClusterState, Config, Connections, DEFAULT_NAME, Log, LogFormat, LogLevel, LogOutput, Rotation,
+    Settings, Url,
+    error::ConfigError,
+    flags::{self, Flag, Kind},
+    source::{Environment, Values},
+    value,
+};
+
+/// etcd's upper bound of `--election-timeout`.
+const ELECTION_MS_MAX: u64 = 50_000;
+/// Default of `--quota-backend-bytes`.
+const QUOTA_BYTES: u64 = 2 << 30;
+/// What a gRPC message may have beyond the request in it.
+const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+/// etcd warns when requests may be larger than this.
+const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
+/// Flags that each say how a cluster begins.
+const BOOTSTRAP: [&str; 4] = [
+    "initial-cluster",
+    "discovery",
+    "discovery-endpoints",
+    "discovery-srv",
+];
+
+/// Whether flags that exclude each other were given, before any of them is looked at.
+pub(super) fn check_bootstrap(values: &Values) -> Result<(), ConfigError> {
+    let given = BOOTSTRAP
+        .iter()
+        .filter(|flag| values.given(flag).is_some())
+        .count();
+    if given > 1 {
+        Err(ConfigError::Bootstrap)
+    } else {
+        Ok(())
+    }
+}
+
+/// The valid configuration.
+pub(super) fn config(values: Values, environment: &Environment) -> Result<Config, ConfigError> {
+    let read = Read { values: &values };
+    let (heartbeat_interval, election_timeout) = read.elections()?;
+    let name = read.text("name").to_owned();
+    let data_dir = match read.values.given("data-dir") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(format!("{name}.etcd")),
+    };
+    let settings = read.settings()?;
+    if values.given("listen-client-urls").is_some()
+        && values.given("advertise-client-urls").is_none()
+    {
+        return Err(ConfigError::Advertise);
+    }
+    match read.text("auto-compaction-mode") {
+        "periodic" | "revision" => {}
+        other => return Err(ConfigError::CompactionMode(other.to_owned())),
+    }
+    let initial_advertise_peer_urls = read.urls("initial-advertise-peer-urls")?;
+    let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
+    let config = Config {
+        data_dir,
+        listen_client_urls: read.bind_urls("listen-client-urls")?,
+        listen_client_http_urls: read.bind_urls("listen-client-http-urls")?,
+        listen_metrics_urls: read.bind_urls("listen-metrics-urls")?,
+        listen_peer_urls: read.bind_urls("listen-peer-urls")?,
+        advertise_client_urls: read.urls("advertise-client-urls")?,
+        initial_advertise_peer_urls,
+        initial_cluster,
+        initial_cluster_token: read.text("initial-cluster-token").to_owned(),
+        initial_cluster_state: read.choice(
+            "initial-cluster-state",
+            &[
+                ("new", ClusterState::New),
+                ("existing", ClusterState::Existing),
+            ],
+        )?,
+        heartbeat_interval,
+        election_timeout,
+        pre_vote: read.boolean("pre-vote")?,
+        unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,
+        warning_apply_duration: read.duration("warning-apply-duration")?,
+        warning_unary_request_duration: read.duration("warning-unary-request-duration")?,
+        connections: read.connections(settings.max_request_bytes)?,
+        log: read.log()?,
+        settings,
+        notify_socket: environment
+            .get("NOTIFY_SOCKET")
+            .filter(|path| !path.is_empty())
+            .cloned(),
+        warnings: Vec::new(),
+        name,
+    };
+    read.check_kinds()?;
+    let mut warnings = values.warnings;
+    if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
+        warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
+    }
+    if config.name == DEFAULT_NAME {
+        warnings
+            .push("--name is the default; members of a cluster need names of their own".to_owned());
+    }
+    if config.unsafe_no_fsync {
+        warnings.push("--unsafe-no-fsync: acknowledged writes may be lost".to_owned());
+    }
+    Ok(Config { warnings, ..config })
+}
+
+/// Reads single values.
+struct Read<'a> {
+    values: &'a Values,
+}
+
+impl Read<'_> {
+    fn text(&self, name: &'static str) -> &str {
+        self.values.given(name).unwrap_or_else(|| row(name).default)
+    }
+
+    fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
+        let value = self.text(flag).to_owned();
+        ConfigError::Value {
+            flag,
+            value,
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
+        value::boolean(self.text(flag)).ok_or_else(|| self.bad(flag, "not true or false"))
+    }
+
+    fn duration(&self, flag: &'static str) -> Result<Duration, ConfigError> {
+        value::duration(self.text(flag))
+            .ok_or_else(|| self.bad(flag, "not a duration such as 100ms or 1h30m"))
+    }
+
+    fn number<N: std::str::FromStr>(&self, flag: &'static str) -> Result<N, ConfigError> {
+        self.text(flag)
+            .parse()
+            .map_err(|_| self.bad(flag, "not a number in range"))
+    }
+
+    fn choice<V: Copy>(&self, flag: &'static str, choices: &[(&str, V)]) -> Result<V, ConfigError> {
+        let text = self.text(flag);
+        match choices.iter().find(|(name, _)| *name == text) {
+            Some((_, value)) => Ok(*value),
+            None => {
+                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+                Err(self.bad(flag, &format!("not one of {}", names.join(", "))))
+            }
+        }
+    }
+
+    /// Values of flags that nothing reads must at least be of their kind.
+    fn check_kinds(&self) -> Result<(), ConfigError> {
+        for flag in flags::all().filter(|flag| self.values.given(flag.name).is_some()) {
+            match flag.kind {
+                Kind::Text => {}
+                Kind::Bool => drop(self.boolean(flag.name)?),
+                Kind::Duration => drop(self.duration(flag.name)?),
+                Kind::Integer => drop(self.number::<i64>(flag.name)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, flag: &'static str) -> Vec<String> {
+        self.text(flag)
+            .split(',')
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(String::from)
+            .collect()
+    }
+
+    /// A list of which `*` or nothing at all means everything.
+    fn names(&self, flag: &'static str) -> Vec<String> {
+        let list = self.list(flag);
+        if list.is_empty() || list.iter().any(|name| name == "*") {
+            vec!["*".into()]
+        } else {
+            list
+        }
+    }
+
+    fn urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
+        let text = self.text(flag);
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let urls = Url::list(text).map_err(|source| ConfigError::Url { flag, source })?;
+        match urls.iter().find(|url| url.is_tls()) {
+            Some(url) => Err(ConfigError::Tls {
+                flag,
+                url: url.to_string(),
+            }),
+            None => Ok(urls),
+        }
+    }
+
+    fn bind_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
+        let urls = self.urls(flag)?;
+        for url in &urls {
+            url.bindable()
+                .map_err(|source| ConfigError::Url { flag, source })?;
+        }
+        Ok(urls)
+    }
+
+    fn elections(&self) -> Result<(Duration, Duration), ConfigError> {
+        let (heartbeat, election) = (
+            self.number::<u64>("heartbeat-interval")?,
+            self.number::<u64>("election-timeout")?,
+        );
+        for (flag, ms) in [
+            ("heartbeat-interval", heartbeat),
+            ("election-timeout", election),
+        ] {
+            if ms == 0 {
+                return Err(ConfigError::NotPositive { flag, ms });
+            }
+        }
+        if heartbeat.saturating_mul(5) > election {
+            return Err(ConfigError::Election {
+                election,
+                heartbeat,
+            });
+        }
+        if election > ELECTION_MS_MAX {
+            return Err(ConfigError::ElectionTooLong {
+                election,
+                max: ELECTION_MS_MAX,
+            });
+        }
+        Ok((
+            Duration::from_millis(heartbeat),
+            Duration::from_millis(election),
+        ))
+    }
+
+    /// The first members by name, with their URLs sorted; this member alone when nothing is said.
+    fn initial_cluster(
+        &self,
+        name: &str,
+        advertised: &[Url],
+    ) -> Result<Vec<(String, Vec<Url>)>, ConfigError> {
+        let flag = "initial-cluster";
+        let mut members: Vec<(String, Vec<Url>)> = Vec::new();
+        for part in self
+            .text(flag)
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            let (name, url) = part
+                .split_once('=')
+                .ok_or_else(|| self.bad(flag, &format!("{part} is not NAME=URL")))?;
+            let url: Url = url
+                .parse()
+                .map_err(|source| ConfigError::Url { flag, source })?;
+            match members.iter_mut().find(|(known, _)| known == name) {
+                Some((_, urls)) => urls.push(url),
+                None => members.push((name.to_owned(), vec![url])),
+            }
+        }
+        if members.is_empty() {
+            members.push((name.to_owned(), advertised.to_vec()));
+        }
+        members.iter_mut().for_each(|(_, urls)| urls.sort());
+        members.sort();
+        if members.len() > 1 {
+            return Err(ConfigError::Cluster(members.len()));
+        }
+        Ok(members)
+    }
+
+    fn settings(&self) -> Result<Settings, ConfigError> {
+        Ok(Settings {
+            max_request_bytes: self.number("max-request-bytes")?,
+            max_txn_ops: self.number("max-txn-ops")?,
+            cors: self.names("cors"),
+            host_whitelist: self.names("host-whitelist"),
+            enable_grpc_gateway: self.boolean("enable-grpc-gateway")?,
+            quota_bytes: match self.number::<i64>("quota-backend-bytes")? {
+                0 => Some(QUOTA_BYTES),
+                // a negative number is no quota
+                bytes => u64::try_from(bytes).ok(),
+            },
+        })
+    }
+
+    fn connections(&self, max_request_bytes: usize) -> Result<Connections, ConfigError> {
+        let interval = self.duration("grpc-keepalive-interval")?;
+        Ok(Connections {
+            keepalive_interval: (!interval.is_zero()).then_some(interval),
+            keepalive_timeout: self.duration("grpc-keepalive-timeout")?,
+            max_concurrent_streams: self.number("max-concurrent-streams")?,
+            reuse_port: self.boolean("socket-reuse-port")?,
+            max_message_bytes: max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES),
+        })
+    }
+
+    fn log(&self) -> Result<Log, ConfigError> {
+        let level = self.choice(
+            "log-level",
+            &[
+                ("debug", LogLevel::Debug),
+                ("info", LogLevel::Info),
+                ("warn", LogLevel::Warn),
+                ("error", LogLevel::Error),
+                // nothing of ours is logged above an error
+                ("dpanic", LogLevel::Error),
+                ("panic", LogLevel::Error),
+                ("fatal", LogLevel::Error),
+            ],
+        )?;
+        let format = match self.text("log-format") {
+            "" => None,
+            _ => Some(self.choice(
+                "log-format",
+                &[("json", LogFormat::Json), ("console", LogFormat::Console)],
+            )?),
+        };
+        let outputs = self.list("log-outputs");
+        if outputs.len() > 1 && outputs.iter().any(|output| output == "default") {
+            return Err(ConfigError::DefaultOutput);
+        }
+        let mut outputs: Vec<LogOutput> = outputs
+            .into_iter()
+            .map(|output| match output.as_str() {
+                // what goes to stderr is in the journal under systemd
+                "default" | "stderr" | "systemd/journal" => LogOutput::Stderr,
+                "stdout" => LogOutput::Stdout,
+                path => LogOutput::File(PathBuf::from(path)),
+            })
+            .collect();
+        outputs.dedup();
+        Ok(Log {
+            level,
+            format,
+            rotation: self.rotation(&outputs)?,
+            outputs,
+        })
+    }
+
+    fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
+        if !self.boolean("enable-log-rotation")? {
+            return Ok(None);
+        }
+        if outputs
+            .iter()
+            .filter(|output| matches!(output, LogOutput::File(_)))
+            .count()
+            != 1
+        {
+            return Err(ConfigError::Rotation);
+        }
+        let flag = "log-rotation-config-json";
+        let rotation: Rotation = serde_json::from_str(self.text(flag))
+            .map_err(|error| self.bad(flag, &error.to_string()))?;
+        if rotation.compress {
+            return Err(self.bad(flag, "log files are not compressed here"));
+        }
+        Ok(Some(rotation))
+    }
+}
+
+fn row(name: &str) -> &'static Flag {
+    flags::find(name).expect("names in this file are rows of the table")
+}

@@ -1,0 +1,82 @@
+//! Why a configuration is not taken. Where etcd has a sentence for it, it is etcd's.
+
+use std::path::PathBuf;
+
+use super::url::UrlError;
+
+/// What is wrong with what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the texts say it
+pub enum ConfigError {
+    /// clap's own words: an unknown flag with a suggestion, a missing value.
+    #[error("{0}")]
+    Arguments(String),
+    #[error("\"{0}\" is not a valid flag")]
+    NotAFlag(String),
+    #[error(
+        "conflicting environment variable {variable} is shadowed by the flag --{flag} \
+         (either unset the environment variable or leave out the flag)"
+    )]
+    Shadowed {
+        variable: String,
+        flag: &'static str,
+    },
+    #[error("cannot read {}: {source}", path.display())]
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{}: {reason}", path.display())]
+    Yaml { path: PathBuf, reason: String },
+    #[error("invalid value \"{value}\" for --{flag}: {reason}")]
+    Value {
+        flag: &'static str,
+        value: String,
+        reason: String,
+    },
+    #[error("--{flag} is refused: {reason}")]
+    Refused {
+        flag: &'static str,
+        reason: &'static str,
+    },
+    #[error("--{flag}: {source}")]
+    Url {
+        flag: &'static str,
+        source: UrlError,
+    },
+    #[error("--{flag}={url} asks for TLS, which comes with a later version")]
+    Tls { flag: &'static str, url: String },
+    #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
+    Advertise,
+    #[error("--{flag} must be >0 (set to {ms}ms)")]
+    NotPositive { flag: &'static str, ms: u64 },
+    #[error(
+        "--election-timeout[{election}ms] should be at least as 5 times as \
+         --heartbeat-interval[{heartbeat}ms]"
+    )]
+    Election { election: u64, heartbeat: u64 },
+    #[error("--election-timeout[{election}ms] is too long, and should be set less than {max}ms")]
+    ElectionTooLong { election: u64, max: u64 },
+    #[error("unknown auto-compaction-mode \"{0}\"")]
+    CompactionMode(String),
+    #[error("multi logoutput for \"default\" is not supported yet")]
+    DefaultOutput,
+    #[error("log rotation needs exactly one file among --log-outputs")]
+    Rotation,
+    #[error(
+        "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
+         \"discovery\", \"discovery-endpoints\" or \"discovery-srv\""
+    )]
+    Bootstrap,
+    #[error(
+        "--initial-cluster names {0} members: clusters of more than one member come with a \
+         later version"
+    )]
+    Cluster(usize),
+    #[error("couldn't find local name \"{0}\" in the initial cluster configuration")]
+    LocalName(String),
+    #[error("--initial-cluster has {has} but missing from --initial-advertise-peer-urls={missing}")]
+    AdvertisedPeers { has: String, missing: String },
+    #[error("--initial-cluster-state=existing: joining a cluster comes with a later version")]
+    Join,
+}

@@ -1,0 +1,133 @@
+//! `--config-file`: YAML whose keys are the flags' names, in sections for a few. The only place
+//! that knows the YAML library.
+
+use std::{fs, path::Path};
+
+use serde_yaml::Value;
+
+use super::{
+    error::ConfigError,
+    flags::{self, Flag, Kind},
+    source::Values,
+};
+
+/// Reads a file into values.
+pub(super) fn read(path: &Path, values: &mut Values) -> Result<(), ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text, values).map_err(|reason| ConfigError::Yaml {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn parse(text: &str, values: &mut Values) -> Result<(), String> {
+    match serde_yaml::from_str(text).map_err(|error| error.to_string())? {
+        Value::Null => Ok(()),
+        Value::Mapping(mapping) => mapping.into_iter().try_for_each(|(key, value)| {
+            entry(&scalar(&key).ok_or("a key is not a text")?, value, values)
+        }),
+        Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Sequence(_)
+        | Value::Tagged(_) => Err("not a mapping of flags to values".into()),
+    }
+}
+
+fn entry(key: &str, value: Value, values: &mut Values) -> Result<(), String> {
+    // a section, unless a flag has that very key
+    let found = flags::all()
+        .find(|flag| flag.yaml == key)
+        .or_else(|| flags::find(key));
+    match (found, value) {
+        (Some(flag), value) => {
+            let text = text_of(flag, &value)
+                .ok_or_else(|| format!("{key}: not a value of the flag --{}", flag.name))?;
+            values.set(flag, text);
+            Ok(())
+        }
+        (None, Value::Mapping(section)) => section.into_iter().try_for_each(|(inner, value)| {
+            let inner = scalar(&inner).ok_or_else(|| format!("{key}: a key is not a text"))?;
+            entry(&format!("{key}.{inner}"), value, values)
+        }),
+        (None, _) => {
+            values
+                .warnings
+                .push(format!("{key} in the configuration file is not known"));
+            Ok(())
+        }
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => Some(String::new()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(value) => Some(value.to_string()),
+        Value::String(value) => Some(value.clone()),
+        Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => None,
+    }
+}
+
+fn text_of(flag: &Flag, value: &Value) -> Option<String> {
+    match value {
+        Value::Sequence(list) => Some(
+            list.iter()
+                .map(scalar)
+                .collect::<Option<Vec<_>>>()?
+                .join(","),
+        ),
+        // Go writes durations as nanoseconds there
+        Value::Number(ns) if flag.kind == Kind::Duration => Some(format!("{ns}ns")),
+        scalar_value => scalar(scalar_value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Values {
+        let mut values = Values::default();
+        parse(text, &mut values).unwrap();
+        values
+    }
+
+    #[test]
+    fn names_lists_sections_and_durations() {
+        let values = parsed(
+            "name: m1\nheartbeat-interval: 50\nlog-outputs: [stderr, /tmp/x.log]\n\
+             warning-apply-duration: 250000000\ngrpc-keepalive-timeout: 7s\n\
+             client-transport-security:\n  auto-tls: true\n  allowed-hostname: [a, b]\n\
+             quota-backend-bytes: -1\nnonsense: 1\n",
+        );
+        for (flag, text) in [
+            ("name", "m1"),
+            ("heartbeat-interval", "50"),
+            ("log-outputs", "stderr,/tmp/x.log"),
+            ("warning-apply-duration", "250000000ns"),
+            ("grpc-keepalive-timeout", "7s"),
+            ("auto-tls", "true"),
+            ("client-cert-allowed-hostname", "a,b"),
+            ("quota-backend-bytes", "-1"),
+        ] {
+            assert_eq!(values.given(flag), Some(text), "{flag}");
+        }
+        assert_eq!(
+            values.warnings,
+            ["nonsense in the configuration file is not known"]
+        );
+    }
+
+    #[test]
+    fn what_is_no_mapping_is_refused() {
+        let mut values = Values::default();
+        for bad in ["[1]", "just text", "name: {a: b}", ": :"] {
+            assert!(parse(bad, &mut values).is_err(), "{bad}");
+        }
+        assert!(parse("", &mut values).is_ok());
+    }
+}

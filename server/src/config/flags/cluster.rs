@@ -1,0 +1,42 @@
+//! Flags of how a cluster begins and who is in it.
+
+use super::{Flag, Kind, accepted, refused, supported};
+use Kind::{Bool, Duration, Integer, Text};
+
+const DISCOVERY: &str = "discovery comes with a later version";
+const WITHOUT_DISCOVERY: &str =
+    "it matters only together with discovery, which comes with a later version";
+const ALWAYS_V2: &str = "the v2 API is always served";
+
+#[rustfmt::skip]
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::new("initial-advertise-peer-urls", Text, "http://localhost:2380", "URLs under which other members reach this one.", supported("ids_are_etcds")),
+    Flag::new("initial-cluster", Text, "", "First members as NAME=URL, comma-separated; this member alone when not given.", supported("ids_are_etcds")),
+    Flag::new("initial-cluster-state", Text, "new", "`new` for a new cluster, `existing` to join one.", accepted("a member that finds its data goes on; one that finds none and is told to join refuses to start")),
+    Flag::new("initial-cluster-token", Text, "etcd-cluster", "Distinguishes clusters that have members with the same URLs.", supported("ids_are_etcds")),
+    Flag::new("advertise-client-urls", Text, "http://localhost:2379", "URLs under which clients reach this member.", supported("several_client_urls")),
+    Flag::new("discovery", Text, "", "URL of a discovery token.", refused(DISCOVERY)),
+    Flag::new("discovery-proxy", Text, "", "HTTP proxy on the way to discovery.", accepted(WITHOUT_DISCOVERY)),
+    Flag::new("discovery-fallback", Text, "exit", "What to do when discovery fails.", accepted(WITHOUT_DISCOVERY)),
+    Flag::new("discovery-srv", Text, "", "DNS domain whose SRV records name the first members.", refused(DISCOVERY)),
+    Flag::new("discovery-srv-name", Text, "", "Suffix of the SRV records' name.", accepted(WITHOUT_DISCOVERY)),
+    Flag::new("discovery-token", Text, "", "Token of v3 discovery.", refused(DISCOVERY)).yaml("discovery-config.token"),
+    Flag::new("discovery-endpoints", Text, "", "Endpoints of v3 discovery.", refused(DISCOVERY)).yaml("discovery-config.endpoints"),
+    Flag::new("discovery-dial-timeout", Duration, "2s", "How long reaching v3 discovery may take.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.dial-timeout"),
+    Flag::new("discovery-request-timeout", Duration, "5s", "How long v3 discovery may take to answer.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.request-timeout"),
+    Flag::new("discovery-keepalive-time", Duration, "2s", "How long a silent connection to v3 discovery waits before a ping.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.keepalive-time"),
+    Flag::new("discovery-keepalive-timeout", Duration, "6s", "How long the answer to that ping may take.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.keepalive-timeout"),
+    Flag::new("discovery-insecure-transport", Bool, "true", "Whether v3 discovery is reached without TLS.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.insecure-transport"),
+    Flag::new("discovery-insecure-skip-tls-verify", Bool, "false", "Whether the certificate of v3 discovery is not checked.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.insecure-skip-tls-verify"),
+    Flag::new("discovery-cert", Text, "", "Certificate for v3 discovery.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.cert"),
+    Flag::new("discovery-key", Text, "", "Key for v3 discovery.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.key"),
+    Flag::new("discovery-cacert", Text, "", "Certificate authority of v3 discovery.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.cacert"),
+    Flag::new("discovery-user", Text, "", "User of v3 discovery.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.user"),
+    Flag::new("discovery-password", Text, "", "Password of v3 discovery.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.password"),
+    Flag::new("strict-reconfig-check", Bool, "true", "Whether changes of membership that would cost the quorum are refused.", accepted("they are always refused")),
+    Flag::new("pre-vote", Bool, "true", "Whether a member asks before it campaigns.", supported("elections_and_warnings")),
+    Flag::new("max-learners", Integer, "1", "Members without a vote that a cluster may have.", accepted("clusters come with a later version")),
+    Flag::new("enable-v2", Bool, "true", "Whether etcd 3.4 and 3.5 serve the v2 API.", accepted(ALWAYS_V2)),
+    Flag::new("v2-deprecation", Text, "write-only", "How far etcd's removal of the v2 API has come.", accepted(ALWAYS_V2)),
+    Flag::new("experimental-enable-v2v3", Text, "", "Prefix of v3 keys that serve the v2 API.", refused("v2 keys live in a key space of their own, as in etcd without this flag")),
+];

@@ -1,0 +1,28 @@
+//! Flags of logs, metrics and traces.
+
+use super::{Flag, Kind, accepted, refused, supported};
+use Kind::{Bool, Duration, Integer, Text};
+
+const TRACES: &str = "it matters only together with distributed tracing, which is not there";
+
+#[rustfmt::skip]
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::new("listen-metrics-urls", Text, "", "URLs that serve /metrics and /health alone.", supported("http_and_metrics_urls_of_their_own")),
+    Flag::new("metrics", Text, "basic", "`extensive` adds histograms of gRPC calls in etcd.", accepted("the basic metrics are served")),
+    Flag::new("enable-pprof", Bool, "false", "Whether Go profiles are served.", accepted("there is no Go here to profile")),
+    Flag::new("logger", Text, "zap", "Which of its loggers etcd uses.", accepted("lines have the shape of zap's")),
+    Flag::new("log-level", Text, "info", "Least level that is logged: debug, info, warn, error, panic or fatal.", supported("logs_go_where_they_are_sent")),
+    Flag::new("log-outputs", Text, "default", "Where logs go: default, stderr, stdout or files, comma-separated.", supported("logs_go_where_they_are_sent")),
+    Flag::new("log-format", Text, "", "json or console; readable on a terminal and JSON elsewhere when not given.", supported("logs_go_where_they_are_sent")),
+    Flag::new("enable-log-rotation", Bool, "false", "Whether log files are put aside when they grow.", supported("log_files_rotate")),
+    Flag::new("log-rotation-config-json", Text, r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#, "When log files are put aside (megabytes) and how many and how long they are kept (days).", supported("log_files_rotate")),
+    Flag::new("log-package-levels", Text, "", "Levels of single packages in etcd 3.4.", accepted("there is one level")),
+    Flag::new("debug", Bool, "false", "The level debug, in etcd 3.4.", accepted("--log-level=debug does it")),
+    Flag::new("warning-apply-duration", Duration, "100ms", "How long applying may take without a warning.", supported("elections_and_warnings")),
+    Flag::new("warning-unary-request-duration", Duration, "300ms", "How long a request may take without a warning.", supported("elections_and_warnings")),
+    Flag::new("enable-distributed-tracing", Bool, "false", "Whether traces are sent to an OpenTelemetry collector.", refused("there are no traces to send")),
+    Flag::new("distributed-tracing-address", Text, "localhost:4317", "Address of the collector of traces.", accepted(TRACES)),
+    Flag::new("distributed-tracing-service-name", Text, "etcd", "Name of the service in traces.", accepted(TRACES)),
+    Flag::new("distributed-tracing-instance-id", Text, "", "Name of this member in traces.", accepted(TRACES)),
+    Flag::new("distributed-tracing-sampling-rate", Integer, "0", "Spans of a million that are sampled.", accepted(TRACES)),
+];

@@ -1,0 +1,43 @@
+//! Flags of one member: its name, its files, its ports, its limits.
+
+use super::{Flag, Kind, accepted, refused, supported};
+use Kind::{Bool, Duration, Integer, Text};
+
+const LOG_AND_CHECKPOINT: &str =
+    "the log and the checkpoints keep their own measure of when to write and what to keep";
+const NO_BBOLT: &str = "there is no bbolt here";
+const PEERS_LATER: &str = "nothing listens for peers before clusters come with a later version";
+
+#[rustfmt::skip]
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::new("name", Text, "default", "Name of this member, for people.", supported("name_and_data_dir")),
+    Flag::new("data-dir", Text, "", "Directory of everything this member keeps; NAME.etcd when not given.", supported("name_and_data_dir")),
+    Flag::new("wal-dir", Text, "", "Directory of the log, when it is not inside the data directory.", refused("the log lives inside the data directory; make a link of DATA-DIR/log if it must lie elsewhere")),
+    Flag::new("listen-client-urls", Text, "http://localhost:2379", "URLs to serve clients on: gRPC and, without --listen-client-http-urls, HTTP.", supported("several_client_urls")),
+    Flag::new("listen-client-http-urls", Text, "", "URLs to serve HTTP alone on; --listen-client-urls serve gRPC alone then.", supported("http_and_metrics_urls_of_their_own")),
+    Flag::new("listen-peer-urls", Text, "http://localhost:2380", "URLs to listen on for other members.", accepted(PEERS_LATER)),
+    Flag::new("snapshot-count", Integer, "10000", "Number of entries after which etcd writes a snapshot.", accepted(LOG_AND_CHECKPOINT)),
+    Flag::new("max-snapshots", Integer, "5", "Number of snapshot files that etcd keeps.", accepted(LOG_AND_CHECKPOINT)),
+    Flag::new("max-wals", Integer, "5", "Number of log files that etcd keeps.", accepted(LOG_AND_CHECKPOINT)),
+    Flag::new("heartbeat-interval", Integer, "100", "Milliseconds between heartbeats of a leader.", supported("elections_and_warnings")),
+    Flag::new("election-timeout", Integer, "1000", "Milliseconds without a heartbeat after which a member campaigns; at least five heartbeats.", supported("elections_and_warnings")),
+    Flag::new("initial-election-tick-advance", Bool, "true", "Whether the first election comes sooner.", accepted("a sole member campaigns at once")),
+    Flag::new("quota-backend-bytes", Integer, "0", "Size at which the key space stops growing; 0 is 2 GiB, a negative number is none.", accepted("it is shown, but nothing is refused before alarms come with a later version")),
+    Flag::new("max-txn-ops", Integer, "128", "Operations that a transaction may have.", supported("limits_of_requests")),
+    Flag::new("max-request-bytes", Integer, "1572864", "Bytes that a request may have.", supported("limits_of_requests")),
+    Flag::new("max-concurrent-streams", Integer, "4294967295", "gRPC calls that one connection may have open.", supported("connection_settings")),
+    Flag::new("grpc-keepalive-min-time", Duration, "5s", "How long a client should wait between pings.", accepted("a client that pings more often is not turned away")),
+    Flag::new("grpc-keepalive-interval", Duration, "2h0m0s", "How long a silent gRPC connection waits before it is pinged; 0 never pings.", supported("connection_settings")),
+    Flag::new("grpc-keepalive-timeout", Duration, "20s", "How long the answer to a ping may take.", supported("connection_settings")),
+    Flag::new("socket-reuse-port", Bool, "false", "Lets several processes listen on one port.", supported("connection_settings")).yaml("socket-options.reuse-port"),
+    Flag::new("socket-reuse-address", Bool, "false", "Lets a port be taken while old connections on it time out.", accepted("it is always so")).yaml("socket-options.reuse-address"),
+    Flag::new("raft-read-timeout", Duration, "5s", "How long reading from a peer may take.", accepted(PEERS_LATER)),
+    Flag::new("raft-write-timeout", Duration, "5s", "How long writing to a peer may take.", accepted(PEERS_LATER)),
+    Flag::new("memory-mlock", Bool, "false", "Keeps the data in memory from being swapped out.", refused("memory cannot be locked; turn swap off for this process instead")),
+    Flag::new("backend-bbolt-freelist-type", Text, "map", "How bbolt keeps its free pages.", accepted(NO_BBOLT)),
+    Flag::new("backend-batch-interval", Duration, "0s", "How long bbolt gathers a transaction.", accepted(NO_BBOLT)),
+    Flag::new("backend-batch-limit", Integer, "0", "Operations that bbolt gathers in a transaction.", accepted(NO_BBOLT)),
+    Flag::new("force-new-cluster", Bool, "false", "Makes a cluster of this member alone out of what it keeps.", refused("clusters come with a later version")),
+    Flag::new("unsafe-no-fsync", Bool, "false", "Acknowledges writes before they are on disk: a power cut loses them.", supported("elections_and_warnings")),
+    Flag::new("config-file", Text, "", "YAML file to read instead of flags and environment, which are then ignored.", supported("a_file_alone_wins")),
+];

@@ -1,0 +1,159 @@
+//! The one table of flags: every flag that etcd 3.4 to 3.6 has and what becomes of it here.
+//! Parsing, help text and `docs/flags.md` come from it. A row per flag, a file per group.
+
+mod cluster;
+mod logging;
+mod member;
+mod retired;
+mod security;
+mod tuning;
+
+/// What kind of value a flag takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// `true` or `false`; alone it means `true`.
+    Bool,
+    /// A whole number.
+    Integer,
+    /// A Go duration such as `1h30m` or `100ms`; in a file also whole nanoseconds.
+    Duration,
+}
+
+/// What becomes of a flag here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It does what it does in etcd; the named end-to-end test shows it.
+    Supported {
+        /// Test function in `tests/e2e/tests`.
+        test: &'static str,
+    },
+    /// It is taken and changes nothing.
+    Accepted {
+        /// Why there is nothing to change.
+        why: &'static str,
+    },
+    /// Any value but the default stops the start.
+    Refused {
+        /// What the user is told.
+        reason: &'static str,
+    },
+    /// Another name of a flag.
+    Alias {
+        /// The flag it stands for.
+        of: &'static str,
+    },
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Name without dashes.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// The value when it is not given.
+    pub default: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// Key in the configuration file; a dot leads into a section.
+    pub yaml: &'static str,
+    /// What becomes of it.
+    pub status: Status,
+}
+
+impl Flag {
+    /// The environment variable: `ETCD_` and the name in upper case with underscores.
+    pub fn env(&self) -> String {
+        format!("ETCD_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    const fn new(
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        help: &'static str,
+        status: Status,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            default,
+            help,
+            yaml: name,
+            status,
+        }
+    }
+
+    /// A row whose key in the file differs from its name.
+    const fn yaml(self, yaml: &'static str) -> Self {
+        Self { yaml, ..self }
+    }
+}
+
+const fn supported(test: &'static str) -> Status {
+    Status::Supported { test }
+}
+
+const fn accepted(why: &'static str) -> Status {
+    Status::Accepted { why }
+}
+
+const fn refused(reason: &'static str) -> Status {
+    Status::Refused { reason }
+}
+
+const fn alias(of: &'static str) -> Flag {
+    Flag::new("", Kind::Text, "", "", Status::Alias { of })
+}
+
+/// The groups with their titles, in the order in which help shows them.
+pub const GROUPS: &[(&str, &[Flag])] = &[
+    ("Member", member::FLAGS),
+    ("Cluster", cluster::FLAGS),
+    ("Security and auth", security::FLAGS),
+    ("Logs and monitoring", logging::FLAGS),
+    ("Tuning", tuning::FLAGS),
+    ("Old names", retired::FLAGS),
+];
+
+/// Every row.
+pub fn all() -> impl Iterator<Item = &'static Flag> {
+    GROUPS.iter().flat_map(|(_, flags)| flags.iter())
+}
+
+/// The row of a name without dashes.
+pub fn find(name: &str) -> Option<&'static Flag> {
+    all().find(|flag| flag.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_keys_are_unique_and_aliases_lead_somewhere() {
+        let (mut names, mut keys) = (HashSet::new(), HashSet::new());
+        for flag in all() {
+            assert!(names.insert(flag.name), "{} twice", flag.name);
+            assert!(keys.insert(flag.yaml), "{} twice", flag.yaml);
+            assert!(!flag.help.is_empty(), "{} has no help", flag.name);
+            if let Status::Alias { of } = flag.status {
+                let target = find(of).unwrap_or_else(|| panic!("{} stands for nothing", flag.name));
+                assert!(
+                    !matches!(target.status, Status::Alias { .. }),
+                    "{}",
+                    flag.name
+                );
+                assert_eq!(
+                    (flag.kind, flag.default),
+                    (target.kind, target.default),
+                    "{of}"
+                );
+            }
+        }
+    }
+}

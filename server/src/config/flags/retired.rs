@@ -1,0 +1,47 @@
+//! Names that only older versions of etcd have.
+
+use super::{Flag, Kind, accepted, alias, refused};
+use Kind::{Bool, Duration, Integer, Text};
+
+const NO_PROXY: &str = "there is no v2 proxy";
+const OLD: &str = "Old name.";
+
+const fn old(name: &'static str, kind: Kind, default: &'static str, of: &'static str) -> Flag {
+    Flag {
+        name,
+        kind,
+        default,
+        help: OLD,
+        yaml: name,
+        ..alias(of)
+    }
+}
+
+#[rustfmt::skip]
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::new("proxy", Text, "off", "Whether etcd up to 3.5 is a v2 proxy.", refused(NO_PROXY)),
+    Flag::new("proxy-failure-wait", Integer, "5000", "Milliseconds for which a v2 proxy avoids a failed endpoint.", accepted(NO_PROXY)),
+    Flag::new("proxy-refresh-interval", Integer, "30000", "Milliseconds between a v2 proxy's looks at its endpoints.", accepted(NO_PROXY)),
+    Flag::new("proxy-dial-timeout", Integer, "1000", "Milliseconds that a v2 proxy waits for a connection.", accepted(NO_PROXY)),
+    Flag::new("proxy-write-timeout", Integer, "5000", "Milliseconds that a v2 proxy waits when it writes.", accepted(NO_PROXY)),
+    Flag::new("proxy-read-timeout", Integer, "0", "Milliseconds that a v2 proxy waits when it reads.", accepted(NO_PROXY)),
+    old("experimental-backend-bbolt-freelist-type", Text, "map", "backend-bbolt-freelist-type"),
+    old("experimental-bootstrap-defrag-threshold-megabytes", Integer, "0", "bootstrap-defrag-threshold-megabytes"),
+    old("experimental-compact-hash-check-time", Duration, "1m0s", "compact-hash-check-time"),
+    old("experimental-compaction-batch-limit", Integer, "1000", "compaction-batch-limit"),
+    old("experimental-compaction-sleep-interval", Duration, "10ms", "compaction-sleep-interval"),
+    old("experimental-corrupt-check-time", Duration, "0s", "corrupt-check-time"),
+    old("experimental-distributed-tracing-address", Text, "localhost:4317", "distributed-tracing-address"),
+    old("experimental-distributed-tracing-instance-id", Text, "", "distributed-tracing-instance-id"),
+    old("experimental-distributed-tracing-sampling-rate", Integer, "0", "distributed-tracing-sampling-rate"),
+    old("experimental-distributed-tracing-service-name", Text, "etcd", "distributed-tracing-service-name"),
+    old("experimental-downgrade-check-time", Duration, "5s", "downgrade-check-time"),
+    old("experimental-enable-distributed-tracing", Bool, "false", "enable-distributed-tracing"),
+    old("experimental-max-learners", Integer, "1", "max-learners"),
+    old("experimental-memory-mlock", Bool, "false", "memory-mlock"),
+    old("experimental-peer-skip-client-san-verification", Bool, "false", "peer-skip-client-san-verification"),
+    old("experimental-snapshot-catchup-entries", Integer, "5000", "snapshot-catchup-entries"),
+    old("experimental-warning-apply-duration", Duration, "100ms", "warning-apply-duration"),
+    old("experimental-warning-unary-request-duration", Duration, "300ms", "warning-unary-request-duration"),
+    old("experimental-watch-progress-notify-interval", Duration, "10m0s", "watch-progress-notify-interval"),
+];

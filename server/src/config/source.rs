@@ -1,0 +1,246 @@
+//! Who says what: the command line over the environment, or a file alone.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::OsString,
+    path::Path,
+};
+
+use clap::{Arg, ArgAction, Command, parser::ValueSource};
+
+use super::{
+    build,
+    error::ConfigError,
+    file,
+    flags::{self, Flag, Kind, Status},
+    value,
+};
+
+/// The environment, as values.
+pub type Environment = BTreeMap<String, String>;
+
+const ENV_PREFIX: &str = "ETCD_";
+const CONFIG_FILE: &str = "config-file";
+
+/// What was asked for, as texts by flag name; defaults are not in it.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    given: HashMap<&'static str, String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What the command line asked for.
+pub(super) enum Asked {
+    Help,
+    Version,
+    Start(Values),
+}
+
+/// Gathers everything that was asked for.
+pub(super) fn gather(
+    arguments: impl Iterator<Item = OsString>,
+    environment: &Environment,
+) -> Result<Asked, ConfigError> {
+    let line = match command_line(arguments)? {
+        Line::Help => return Ok(Asked::Help),
+        Line::Version => return Ok(Asked::Version),
+        Line::Flags(line) => line,
+    };
+    let file = line.get(CONFIG_FILE).cloned();
+    let file = file.or_else(|| environment.get("ETCD_CONFIG_FILE").cloned());
+    let mut values = match file.filter(|path| !path.is_empty()) {
+        Some(path) => {
+            let mut values = Values::default();
+            file::read(Path::new(&path), &mut values)?;
+            values.warnings.push(format!(
+                "configuration read from {path}; other flags and environment variables are ignored"
+            ));
+            values
+        }
+        None => {
+            let mut values = Values {
+                given: line,
+                warnings: Vec::new(),
+            };
+            values.add_environment(environment)?;
+            values
+        }
+    };
+    values.resolve_aliases();
+    build::check_bootstrap(&values)?;
+    values.check_statuses()?;
+    Ok(Asked::Start(values))
+}
+
+impl Values {
+    /// What was given for a flag; an empty text counts as not given.
+    pub(super) fn given(&self, name: &str) -> Option<&str> {
+        self.given
+            .get(name)
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn set(&mut self, flag: &'static Flag, text: String) {
+        self.given.insert(flag.name, text);
+    }
+
+    fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
+        let mut variables: HashMap<String, &'static Flag> =
+            flags::all().map(|flag| (flag.env(), flag)).collect();
+        // these are asked on the command line only
+        variables.remove("ETCD_VERSION");
+        for (variable, text) in environment
+            .iter()
+            .filter(|(v, _)| v.starts_with(ENV_PREFIX))
+        {
+            match variables.get(variable) {
+                None => self
+                    .warnings
+                    .push(format!("unrecognized environment variable {variable}")),
+                Some(_) if text.is_empty() => {}
+                Some(flag) if self.given.contains_key(flag.name) => {
+                    let variable = variable.clone();
+                    return Err(ConfigError::Shadowed {
+                        variable,
+                        flag: flag.name,
+                    });
+                }
+                Some(flag) => self.set(flag, text.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    /// An old name counts where the new one is not given.
+    fn resolve_aliases(&mut self) {
+        for flag in flags::all() {
+            let Status::Alias { of } = flag.status else {
+                continue;
+            };
+            if let Some(text) = self.given.remove(flag.name) {
+                self.warnings
+                    .push(format!("--{} is an old name of --{of}", flag.name));
+                self.given.entry(of).or_insert(text);
+            }
+        }
+    }
+
+    fn check_statuses(&mut self) -> Result<(), ConfigError> {
+        for flag in flags::all() {
+            let Some(text) = self.given.get(flag.name) else {
+                continue;
+            };
+            if same(flag, text) {
+                continue;
+            }
+            match flag.status {
+                Status::Refused { reason } => {
+                    return Err(ConfigError::Refused {
+                        flag: flag.name,
+                        reason,
+                    });
+                }
+                Status::Accepted { why } => {
+                    self.warnings
+                        .push(format!("--{} has no effect: {why}", flag.name));
+                }
+                Status::Supported { .. } | Status::Alias { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text means the flag's default.
+fn same(flag: &Flag, text: &str) -> bool {
+    match flag.kind {
+        Kind::Bool => value::boolean(text) == value::boolean(flag.default),
+        Kind::Duration => value::duration(text) == value::duration(flag.default),
+        Kind::Integer | Kind::Text => text.is_empty() || text == flag.default,
+    }
+}
+
+enum Line {
+    Help,
+    Version,
+    Flags(HashMap<&'static str, String>),
+}
+
+fn command_line(arguments: impl Iterator<Item = OsString>) -> Result<Line, ConfigError> {
+    let arguments = two_dashes(arguments)?;
+    let matches = command()
+        .try_get_matches_from(arguments)
+        .map_err(|error| ConfigError::Arguments(error.render().to_string()))?;
+    if matches.get_flag("help") {
+        return Ok(Line::Help);
+    }
+    if matches.get_flag("version") {
+        return Ok(Line::Version);
+    }
+    let mut given = HashMap::new();
+    for flag in flags::all() {
+        if matches.value_source(flag.name) == Some(ValueSource::CommandLine) {
+            if let Some(text) = matches.get_one::<String>(flag.name) {
+                given.insert(flag.name, text.clone());
+            }
+        }
+    }
+    Ok(Line::Flags(given))
+}
+
+fn command() -> Command {
+    let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    let mut command = Command::new("witan")
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args_override_self(true)
+        .arg(switch("help").short('h'))
+        .arg(switch("version"));
+    for flag in flags::all() {
+        let arg = Arg::new(flag.name).long(flag.name).action(ArgAction::Set);
+        command = command.arg(match flag.kind {
+            Kind::Bool => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true"),
+            Kind::Text | Kind::Integer | Kind::Duration => {
+                arg.num_args(1).allow_hyphen_values(true)
+            }
+        });
+    }
+    command
+}
+
+/// Go's flag package takes `-name` like `--name`; a value may begin with a dash.
+fn two_dashes(arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, ConfigError> {
+    let mut out = Vec::new();
+    let mut arguments = arguments.peekable();
+    while let Some(argument) = arguments.next() {
+        let text = argument
+            .into_string()
+            .map_err(|bad| ConfigError::NotAFlag(bad.to_string_lossy().into_owned()))?;
+        let name = text.trim_start_matches('-');
+        let dashes = text.len() - name.len();
+        if !(1..=2).contains(&dashes) || name.is_empty() {
+            return Err(ConfigError::NotAFlag(text));
+        }
+        out.push(if name == "h" {
+            "--help".into()
+        } else {
+            format!("--{name}").into()
+        });
+        let follows = match flags::find(name) {
+            Some(flag) => flag.kind != Kind::Bool,
+            // clap says what is wrong with the flag; this is not worth a word then
+            None => arguments
+                .peek()
+                .is_some_and(|next| !next.as_encoded_bytes().starts_with(b"-")),
+        };
+        if follows && let Some(value) = arguments.next() {
+            out.push(value);
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,248 @@
+//! Command line, environment and file together.
+
+use std::{ffi::OsString, time::Duration};
+
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
+}
+
+fn load(line: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let arguments = line.split_whitespace().map(OsString::from);
+    match Config::load(arguments, &environment(env))? {
+        Asked::Start(config) => Ok(*config),
+        other => panic!("not a start: {other:?}"),
+    }
+}
+
+fn refusal(line: &str) -> String {
+    load(line, &[]).expect_err(line).to_string()
+}
+
+#[test]
+fn no_flags_give_the_defaults() {
+    let (mut config, default) = (load("", &[]).unwrap(), Config::default());
+    assert_eq!(
+        config.warnings.len(),
+        1,
+        "the default name: {:?}",
+        config.warnings
+    );
+    config.warnings.clear();
+    assert_eq!(format!("{config:?}"), format!("{default:?}"));
+    assert_eq!(
+        config.bootstrap().unwrap(),
+        default.initial_advertise_peer_urls
+    );
+}
+
+#[test]
+fn all_ways_to_write_a_flag() {
+    for line in [
+        "--name m --pre-vote=false --unsafe-no-fsync",
+        "-name m -pre-vote=false -unsafe-no-fsync",
+        "--name=m --pre-vote=F --unsafe-no-fsync=1",
+        "--name=x --name=m --pre-vote=f --unsafe-no-fsync=T",
+    ] {
+        let config = load(line, &[]).unwrap();
+        assert_eq!(
+            (
+                config.name.as_str(),
+                config.pre_vote,
+                config.unsafe_no_fsync
+            ),
+            ("m", false, true)
+        );
+        assert_eq!(config.data_dir, PathBuf::from("m.etcd"));
+    }
+    let config = load("--quota-backend-bytes -1 --name -m", &[]).unwrap();
+    assert_eq!(
+        (config.settings.quota_bytes, config.name.as_str()),
+        (None, "-m")
+    );
+}
+
+#[test]
+fn the_environment_speaks_where_the_line_is_silent() {
+    let env = [
+        ("ETCD_NAME", "m"),
+        ("ETCD_HEARTBEAT_INTERVAL", ""),
+        ("ETCD_NAEM", "x"),
+        ("PATH", "/"),
+    ];
+    let config = load("--data-dir /d", &env).unwrap();
+    assert_eq!(
+        (config.name.as_str(), config.data_dir),
+        ("m", PathBuf::from("/d"))
+    );
+    assert_eq!(
+        config.warnings,
+        ["unrecognized environment variable ETCD_NAEM"]
+    );
+    let error = load("--name x", &env).unwrap_err().to_string();
+    assert!(
+        error.starts_with("conflicting environment variable ETCD_NAME is shadowed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_speaks_alone() {
+    let path = std::env::temp_dir().join(format!("witan-config-{}.yaml", std::process::id()));
+    std::fs::write(
+        &path,
+        "name: m\nelection-timeout: 2000\nwarning-apply-duration: 5000000\n",
+    )
+    .unwrap();
+    let line = format!("--config-file {} --name x", path.display());
+    let by_flag = load(&line, &[("ETCD_DATA_DIR", "/d")]).unwrap();
+    let by_env = load("", &[("ETCD_CONFIG_FILE", path.to_str().unwrap())]).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    for config in [by_flag, by_env] {
+        assert_eq!(
+            (config.name.as_str(), config.data_dir),
+            ("m", PathBuf::from("m.etcd"))
+        );
+        assert_eq!(config.election_timeout, Duration::from_secs(2));
+        assert_eq!(config.warning_apply_duration, Duration::from_millis(5));
+        assert!(
+            config.warnings[0].starts_with("configuration read from"),
+            "{:?}",
+            config.warnings
+        );
+    }
+    assert!(refusal("--config-file /nowhere.yaml").starts_with("cannot read /nowhere.yaml: "));
+}
+
+#[test]
+fn a_typo_gets_a_suggestion() {
+    let error = refusal("--data-dri /d");
+    assert!(error.contains("--data-dir"), "{error}");
+    assert_eq!(refusal("foo"), "\"foo\" is not a valid flag");
+}
+
+#[test]
+fn refusals_in_etcds_words() {
+    for (line, text) in [
+        (
+            "--listen-client-urls http://127.0.0.1:1",
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        (
+            "--election-timeout 200",
+            "--election-timeout[200ms] should be at least as 5 times as --heartbeat-interval[100ms]",
+        ),
+        (
+            "--election-timeout 50001",
+            "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
+        ),
+        (
+            "--heartbeat-interval 0",
+            "--heartbeat-interval must be >0 (set to 0ms)",
+        ),
+        (
+            "--auto-compaction-mode foo",
+            "unknown auto-compaction-mode \"foo\"",
+        ),
+        (
+            "--log-outputs default,stderr",
+            "multi logoutput for \"default\" is not supported yet",
+        ),
+        (
+            "--discovery http://x:1/t --initial-cluster a=http://x:1",
+            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
+             \"discovery\", \"discovery-endpoints\" or \"discovery-srv\"",
+        ),
+        (
+            "--listen-metrics-urls http://example.org:1",
+            "--listen-metrics-urls: expected IP in URL for binding (http://example.org:1)",
+        ),
+    ] {
+        // a mode of compaction has no effect yet, but must be one
+        assert_eq!(refusal(line), text);
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_with_the_reason() {
+    for (line, part) in [
+        (
+            "--cert-file a.pem",
+            "--cert-file is refused: TLS on the client port comes",
+        ),
+        ("--auto-tls", "--auto-tls is refused"),
+        ("--experimental-memory-mlock", "--memory-mlock is refused"),
+        (
+            "--advertise-client-urls https://127.0.0.1:1",
+            "asks for TLS",
+        ),
+        (
+            "--initial-cluster a=http://a:1,b=http://b:1",
+            "names 2 members",
+        ),
+        ("--enable-log-rotation", "needs exactly one file"),
+        ("--pre-vote=maybe", "invalid value \"maybe\" for --pre-vote"),
+        (
+            "--max-snapshots many",
+            "invalid value \"many\" for --max-snapshots",
+        ),
+        ("--initial-cluster-state old", "not one of new, existing"),
+        ("--log-level loud", "not one of debug, info"),
+    ] {
+        let error = refusal(line);
+        assert!(error.contains(part), "{line}: {error}");
+    }
+    for line in [
+        "--cert-file= --auto-tls=false --discovery-fallback=proxy --logger=capnslog",
+        "--proxy=off",
+    ] {
+        assert!(load(line, &[]).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_warned_about_unless_it_is_the_default() {
+    let config = load(
+        "--name m --snapshot-count=10000 --max-wals=7 --experimental-warning-apply-duration=1s",
+        &[],
+    )
+    .unwrap();
+    assert_eq!(config.warning_apply_duration, Duration::from_secs(1));
+    let text = config.warnings.join("\n");
+    assert!(text.contains("--max-wals has no effect"), "{text}");
+    assert!(
+        text.contains("--experimental-warning-apply-duration is an old name"),
+        "{text}"
+    );
+    assert!(!text.contains("snapshot-count"), "{text}");
+}
+
+#[test]
+fn only_a_fresh_member_must_fit_its_initial_cluster() {
+    let config = load("--initial-cluster a=http://localhost:2380", &[]).unwrap();
+    assert_eq!(
+        config.bootstrap().unwrap_err().to_string(),
+        "couldn't find local name \"default\" in the initial cluster configuration"
+    );
+    let config = load("--name a --initial-cluster a=http://127.0.0.1:1", &[]).unwrap();
+    assert_eq!(
+        config.bootstrap().unwrap_err().to_string(),
+        "--initial-cluster has a=http://127.0.0.1:1 but missing from \
+         --initial-advertise-peer-urls=http://localhost:2380"
+    );
+    let line = "--name a --initial-advertise-peer-urls http://127.0.0.1:7,http://127.0.0.1:1";
+    let config = load(line, &[]).unwrap();
+    let urls: Vec<String> = config
+        .bootstrap()
+        .unwrap()
+        .iter()
+        .map(Url::to_string)
+        .collect();
+    assert_eq!(urls, ["http://127.0.0.1:1", "http://127.0.0.1:7"]);
+    let config = load("--initial-cluster-state existing", &[]).unwrap();
+    assert!(matches!(config.bootstrap(), Err(ConfigError::Join)));
+}
