@@ -1,0 +1,173 @@
+//! Whether an answer is the recorded one. Times, remaining seconds and the order of an unsorted
+//! listing may differ; nothing else may.
+
+use serde_json::Value;
+use witan_api::v2::keys;
+
+use crate::pair::{Answer, Pair};
+
+/// Headers that must agree, or be absent from both.
+const HEADERS: &[&str] = &[
+    "Allow",
+    "Content-Type",
+    "Location",
+    "Transfer-Encoding",
+    "X-Content-Type-Options",
+    "X-Etcd-Cluster-Id",
+    "X-Etcd-Index",
+];
+/// Headers that must be there if they were, with whatever value.
+const PRESENT: &[&str] = &["X-Raft-Index", "X-Raft-Term"];
+/// Remaining seconds may differ by this.
+const TTL_SLACK: i64 = 2;
+/// Pairs whose body tells of the process and not of its state.
+const BODY_IS_OWN: &[&str] = &["F054"];
+
+/// What differs, one line each.
+pub(crate) fn differences(pair: &Pair, given: &Answer) -> Vec<String> {
+    let recorded = &pair.answer;
+    let mut found = Vec::new();
+    let mut differ = |what: &str, recorded: &dyn std::fmt::Debug, given: &dyn std::fmt::Debug| {
+        found.push(format!("{what}: recorded {recorded:?}, given {given:?}"));
+    };
+    if recorded.status != given.status {
+        differ("status", &recorded.status, &given.status);
+    }
+    for name in HEADERS {
+        if recorded.header(name) != given.header(name) {
+            differ(name, &recorded.header(name), &given.header(name));
+        }
+    }
+    for name in PRESENT {
+        if recorded.header(name).is_some() != given.header(name).is_some() {
+            differ(name, &recorded.header(name), &given.header(name));
+        }
+    }
+    if recorded.open != given.open {
+        differ("goes on", &recorded.open, &given.open);
+    }
+    let same_body = BODY_IS_OWN.contains(&pair.id.as_str())
+        || (pair.cut && given.body.starts_with(&recorded.body))
+        || same(&recorded.body, &given.body);
+    if !same_body {
+        differ("body", &shortened(&recorded.body), &shortened(&given.body));
+    }
+    found
+}
+
+fn shortened(body: &str) -> String {
+    const SHOWN: usize = 1000;
+    body.chars().take(SHOWN).collect()
+}
+
+fn same(recorded: &str, given: &str) -> bool {
+    let (recorded, given) = (timeless(recorded), timeless(given));
+    let close = |(a, b): (&i64, &i64)| (a - b).abs() <= TTL_SLACK;
+    let seconds_agree =
+        recorded.ttls.len() == given.ttls.len() && recorded.ttls.iter().zip(&given.ttls).all(close);
+    seconds_agree && (recorded.text == given.text || same_set(&recorded.text, &given.text))
+}
+
+/// A body without what depends on the clock.
+struct Timeless {
+    text: String,
+    ttls: Vec<i64>,
+}
+
+fn timeless(body: &str) -> Timeless {
+    let mut text = body.to_owned();
+    for name in ["expiration", "startTime", "uptime"] {
+        text = replaced(&text, &format!("\"{name}\":\""), |value| {
+            let end = value.find('"').expect("a string ends");
+            (
+                end,
+                if is_time(&value[..end]) {
+                    "(time)"
+                } else {
+                    "(no time)"
+                }
+                .to_owned(),
+            )
+        });
+    }
+    let mut ttls = Vec::new();
+    text = replaced(&text, "\"ttl\":", |value| {
+        let end = value.find([',', '}']).expect("an object ends");
+        let seconds: i64 = value[..end].parse().expect("seconds are a number");
+        // how late an expiration was is not compared
+        if seconds > 0 {
+            ttls.push(seconds);
+        }
+        (
+            end,
+            if seconds > 0 { "(seconds)" } else { "(late)" }.to_owned(),
+        )
+    });
+    Timeless {
+        text: text.replace("\"ttl\":(late),", ""),
+        ttls,
+    }
+}
+
+/// RFC 3339 in UTC, or a Go duration.
+fn is_time(text: &str) -> bool {
+    let date = text.ends_with('Z') && text.as_bytes().get(10) == Some(&b'T');
+    date || (text.ends_with('s') && text.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Replaces what follows each `mark`; `with` gives how many bytes and by what.
+fn replaced(text: &str, mark: &str, mut with: impl FnMut(&str) -> (usize, String)) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(mark) {
+        let value = &rest[at + mark.len()..];
+        let (length, by) = with(value);
+        out.push_str(&rest[..at + mark.len()]);
+        out.push_str(&by);
+        rest = &value[length..];
+    }
+    out + rest
+}
+
+/// Equal but for the order of listed nodes.
+fn same_set(recorded: &str, given: &str) -> bool {
+    let sorted = |text: &str| -> Option<Value> {
+        let mut value: Value = serde_json::from_str(&text.replace("(seconds)", "1")).ok()?;
+        let _: keys::Event = serde_json::from_value(value.clone()).ok()?;
+        sort(&mut value["node"]);
+        Some(value)
+    };
+    recorded.len() == given.len() && sorted(recorded).is_some_and(|r| Some(r) == sorted(given))
+}
+
+fn sort(node: &mut Value) {
+    if let Some(nodes) = node.get_mut("nodes").and_then(Value::as_array_mut) {
+        nodes.sort_by_key(|node| node["key"].to_string());
+        nodes.iter_mut().for_each(sort);
+    }
+}
+
+#[test]
+fn the_comparison_sees_what_matters() {
+    let recorded = r#"{"action":"get","node":{"key":"/a","dir":true,"ttl":5,"expiration":"2026-11-20T04:31:27.6Z","nodes":[{"key":"/a/b","value":"1"},{"key":"/a/c","value":"2"}]}}"#;
+    let turned = recorded.replace(
+        r#"{"key":"/a/b","value":"1"},{"key":"/a/c","value":"2"}"#,
+        r#"{"key":"/a/c","value":"2"},{"key":"/a/b","value":"1"}"#,
+    );
+    assert!(same(recorded, &turned));
+    assert!(same(
+        recorded,
+        &recorded.replace(":5", ":3").replace("04:31", "05:00")
+    ));
+    assert!(!same(recorded, &recorded.replace(":5", ":2")));
+    assert!(!same(
+        recorded,
+        &recorded.replace("2026-11-20T04:31:27.6Z", "soon")
+    ));
+    assert!(!same(recorded, &recorded.replace(r#""ttl":5,"#, "")));
+    assert!(!same(
+        recorded,
+        &recorded.replace(r#""value":"1""#, r#""value":"3""#)
+    ));
+    assert!(!same(recorded, &format!("{recorded}\n")));
+}

@@ -1,0 +1,113 @@
+//! One recorded request with etcd's answer, read from `data/v2-pairs.jsonl`.
+
+use serde_json::Value;
+
+const RECORD: &str = include_str!("../../data/v2-pairs.jsonl");
+
+/// Bodies that the record holds as a length only: all bytes after `value=` are this one.
+const FILLER: u8 = b'x';
+
+/// Where the record cut a long answer.
+const CUT_BYTES: usize = 6000;
+
+/// A recorded exchange.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    /// Section letter and number.
+    pub(crate) id: String,
+    /// Request method.
+    pub(crate) method: String,
+    /// Request target.
+    pub(crate) target: String,
+    /// Request body.
+    pub(crate) body: Option<Vec<u8>>,
+    /// Its content type.
+    pub(crate) content_type: Option<String>,
+    /// The answer.
+    pub(crate) answer: Answer,
+    /// Whether the answer was cut in the record.
+    pub(crate) cut: bool,
+}
+
+/// An answer, recorded or given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// `200 OK`.
+    pub(crate) status: String,
+    /// As sent.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body without its framing.
+    pub(crate) body: String,
+    /// Whether it went on (a stream).
+    pub(crate) open: bool,
+}
+
+impl Answer {
+    /// The first value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        values.next().map(|(_, value)| value.as_str())
+    }
+}
+
+impl Pair {
+    /// Whether it is a watch that was accepted.
+    pub(crate) fn is_watch(&self) -> bool {
+        self.target.contains("wait=t") && self.answer.header("Transfer-Encoding").is_some()
+    }
+}
+
+/// All recorded pairs of these sections, in the order of the record.
+pub(crate) fn read(sections: &str) -> Vec<Pair> {
+    let lines = RECORD
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"));
+    let pairs = lines.map(|line: Value| pair(&line));
+    pairs
+        .filter(|pair| pair.id.starts_with(|section| sections.contains(section)))
+        .collect()
+}
+
+fn pair(line: &Value) -> Pair {
+    let text = |name: &str| line[name].as_str().map(str::to_owned);
+    let headers = line["headers"]
+        .as_array()
+        .expect("headers are a list")
+        .iter();
+    let mut body = text("resp").unwrap_or_default();
+    let cut = body.len() > CUT_BYTES && body.ends_with("...");
+    if cut {
+        body.truncate(CUT_BYTES);
+    }
+    Pair {
+        id: text("n").expect("a pair has an id"),
+        method: text("method").expect("a pair has a method"),
+        target: text("path").expect("a pair has a path"),
+        body: text("body").map(expand),
+        content_type: text("ctype"),
+        answer: Answer {
+            status: text("status").expect("a pair has a status"),
+            headers: headers.map(|h| (string(&h[0]), string(&h[1]))).collect(),
+            body,
+            open: line["open"].as_bool().unwrap_or_default(),
+        },
+        cut,
+    }
+}
+
+fn string(value: &Value) -> String {
+    value.as_str().expect("a header is text").to_owned()
+}
+
+/// `(2097158 bytes) value=xxx…` stands for that many bytes.
+fn expand(body: String) -> Vec<u8> {
+    let counted = body
+        .strip_prefix('(')
+        .and_then(|rest| rest.split_once(" bytes) "));
+    let Some((length, start)) = counted else {
+        return body.into_bytes();
+    };
+    let mut bytes = start.trim_end_matches('…').as_bytes().to_vec();
+    bytes.resize(length.parse().expect("the length is a number"), FILLER);
+    bytes
+}
