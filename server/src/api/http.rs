@@ -67,27 +67,26 @@ impl Front {
             }
             Err(refusal) => {
                 reply::drain(&mut payload).await;
-                refusal
+                *refusal
             }
         }
     }
 }
 
 /// The cleaned path, or why the request goes no further.
-fn admit(front: &Front, request: &HttpRequest) -> Result<Vec<u8>, HttpResponse> {
+fn admit(front: &Front, request: &HttpRequest) -> Result<Vec<u8>, Box<HttpResponse>> {
     let target = request.uri();
     let target_bytes = target.path().len() + target.query().map_or(0, str::len);
     if target_bytes > TARGET_BYTES_MAX {
-        return Err(reply::text(
-            StatusCode::URI_TOO_LONG,
-            "request target too long",
-        ));
+        let refusal = reply::text(StatusCode::URI_TOO_LONG, "request target too long");
+        return Err(refusal.into());
     }
     let Ok(path) = path::unescape(target.path().as_bytes(), Plus::IsPlus) else {
         return Err(HttpResponse::BadRequest()
             .insert_header((CONTENT_TYPE, reply::TEXT))
             .force_close()
-            .body("400 Bad Request"));
+            .body("400 Bad Request")
+            .into());
     };
     if !request.app_config().secure() {
         admit_host(request, &front.ctx.settings)?;
@@ -142,7 +141,7 @@ fn on_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
 }
 
 /// A browser must not reach us under a name that somebody else's DNS gave us (CVE-2018-5702).
-fn admit_host(request: &HttpRequest, settings: &Settings) -> Result<(), HttpResponse> {
+fn admit_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let accepted = &settings.host_whitelist;
     let given = request
         .headers()
@@ -158,7 +157,7 @@ fn admit_host(request: &HttpRequest, settings: &Settings) -> Result<(), HttpResp
         "This member does not answer to the host name {name:?}.\n\
          Start it with --host-whitelist {name:?} if that is its name, or reach it over TLS."
     );
-    Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message))
+    Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
 /// The name in a `Host` header, without port and brackets.
@@ -222,6 +221,7 @@ mod tests {
             ("/v2/stats/", Route::Nobody),
             ("/v2/stats", Route::Nobody),
             ("/version", Route::Ops),
+            ("/health", Route::Ops),
             ("/version/", Route::Nobody),
             ("/v3/kv/put", Route::V3),
             ("/v3beta/kv/put", Route::V3),

@@ -89,20 +89,16 @@ mod tests {
 
     #[test]
     fn escapes_are_decoded() {
-        let table: &[(&str, Plus, Result<&[u8], &[u8]>)] = &[
-            ("/sp%20ace%2Bplus+p", Plus::IsPlus, Ok(b"/sp ace+plus+p")),
-            ("a+b%2Fc", Plus::IsSpace, Ok(b"a b/c")),
-            ("%ff", Plus::IsPlus, Ok(b"\xff")),
-            ("/%zz", Plus::IsPlus, Err(b"%zz")),
-            ("/a%4", Plus::IsPlus, Err(b"%4")),
-            ("%", Plus::IsPlus, Err(b"%")),
+        let table = [
+            ("/sp%20ace%2Bplus+p", Plus::IsPlus, &b"/sp ace+plus+p"[..]),
+            ("a+b%2Fc", Plus::IsSpace, b"a b/c"),
+            ("%ff", Plus::IsPlus, b"\xff"),
         ];
         for (text, plus, expect) in table {
-            assert_eq!(
-                unescape(text.as_bytes(), *plus).as_deref(),
-                expect.as_deref(),
-                "{text}"
-            );
+            assert_eq!(unescape(text.as_bytes(), plus).unwrap(), expect);
+        }
+        for (text, bad) in [("/%zz", "%zz"), ("/a%4", "%4"), ("%", "%")] {
+            assert_eq!(unescape(text.as_bytes(), Plus::IsPlus), Err(bad.as_bytes()));
         }
     }
 }

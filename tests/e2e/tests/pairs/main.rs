@@ -10,7 +10,10 @@ mod pair;
 mod replay;
 mod script;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Write as _},
+};
 
 use pair::{Answer, Pair};
 use replay::{Replay, Watch};
@@ -249,7 +252,8 @@ fn check(kind: Kind, meant: &[Difference]) {
         faults.len(),
         faults.join("\n")
     );
-    eprintln!(
+    let _ = writeln!(
+        io::stderr(),
         "{}: {equal} of {asked} pairs equal, {} differ as meant",
         kind.name(),
         found.len()
