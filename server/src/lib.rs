@@ -5,6 +5,7 @@
 //! `storage` (log and checkpoint) → `config` → `metrics`, `logging`.
 
 pub mod api;
+pub mod boot;
 pub mod bootstrap;
 pub mod config;
 pub mod logging;

@@ -1,2 +1,63 @@
-//! The server binary.
-fn main() {}
+//! The server binary: reads what was asked for, starts logs, hands over to `boot`.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use witan::{
+    boot,
+    config::{Asked, Config, Environment},
+    logging, version,
+};
+
+/// glibc's allocator keeps what it frees; this one gives it back and is faster under many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    let text = |name: std::ffi::OsString| name.to_string_lossy().into_owned();
+    let environment: Environment = std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect();
+    match Config::load(arguments, &environment) {
+        Ok(Asked::Version) => show(&version::text()),
+        Ok(Asked::Help(help)) => show(&help),
+        Ok(Asked::Start(config)) => start(*config),
+        Err(error) => complain(&error),
+    }
+}
+
+fn start(config: Config) -> ExitCode {
+    if let Err(error) = logging::init(&config.log) {
+        return complain(&error);
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    // every connection is a descriptor; the soft limit is for programs that use select()
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "failed to raise the limit of open files");
+    }
+    match actix_rt::System::new().block_on(boot::run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "failed to run the member");
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+        }
+    }
+}
+
+fn show(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn complain(error: &dyn std::error::Error) -> ExitCode {
+    // stderr is the last resort; when it is gone there is nobody to tell
+    let _ = writeln!(io::stderr(), "witan: {error}");
+    ExitCode::FAILURE
+}

@@ -9,8 +9,8 @@ use witan_replica::{
     machine::view::View,
 };
 
-use super::{Done, Fault, wake::Watchers};
-use crate::{metrics::Metrics, storage::Log};
+use super::{Done, Fault, Shared};
+use crate::storage::Log;
 
 type DoneSender = oneshot::Sender<Result<Done, Fault>>;
 type ViewSender = oneshot::Sender<Result<Arc<View>, Fault>>;
@@ -19,8 +19,7 @@ type ViewSender = oneshot::Sender<Result<Arc<View>, Fault>>;
 /// refuses tickets beyond its limits.
 pub(super) struct RealHost {
     pub(super) log: Log,
-    pub(super) metrics: Metrics,
-    pub(super) watchers: Watchers,
+    pub(super) shared: Arc<Shared>,
     pub(super) writes: HashMap<Ticket, DoneSender>,
     pub(super) reads: HashMap<Ticket, ViewSender>,
     /// Bytes appended to the log since the last checkpoint was taken.
@@ -52,11 +51,13 @@ impl Host for RealHost {
         let bytes = self.log.append(batch) as u64;
         self.bytes_unsaved += bytes;
         if batch.must_sync {
-            self.metrics
+            self.shared
+                .metrics
                 .wal_fsync
                 .observe(begun.elapsed().as_secs_f64());
         }
-        self.metrics
+        self.shared
+            .metrics
             .wal_write_bytes
             .add(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
@@ -70,6 +71,8 @@ impl Host for RealHost {
 
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         let term = view.position.term;
+        // Before the answers: a client that sees its write must see its index too.
+        self.shared.status.advance(view.position.index);
         for Applied {
             index,
             ticket,
@@ -77,7 +80,7 @@ impl Host for RealHost {
             ..
         } in applied
         {
-            self.metrics.applied(&outcome);
+            self.shared.metrics.applied(&outcome);
             if let Some(reply) = ticket.and_then(|ticket| self.writes.remove(&ticket)) {
                 // Nobody there any more: the client gave up.
                 let _ = reply.send(Ok(Done {
@@ -89,7 +92,7 @@ impl Host for RealHost {
         }
         let tree = &view.machine.tree;
         if tree.index() != self.tree_index {
-            self.watchers.wake(tree, self.tree_index);
+            self.shared.watchers.wake(tree, self.tree_index);
             self.tree_index = tree.index();
         }
     }

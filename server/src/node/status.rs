@@ -27,6 +27,12 @@ impl Published {
         self.role.store(status.role as u8, Relaxed);
     }
 
+    /// Everything up to `index` is applied; the rest follows with the end of the turn.
+    pub(super) fn advance(&self, index: u64) {
+        self.committed.fetch_max(index, Relaxed);
+        self.applied.fetch_max(index, Relaxed);
+    }
+
     pub(super) fn load(&self) -> Status {
         let role = self.role.load(Relaxed);
         let roles = [Role::PreCandidate, Role::Candidate, Role::Leader];

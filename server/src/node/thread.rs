@@ -63,24 +63,22 @@ pub fn start(
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
-    let watchers = Watchers::default();
     let tree_index = parts.replica.view().machine.tree.index();
     let shared = Arc::new(Shared {
         inbox,
         status: Published::default(),
-        watchers: watchers.clone(),
+        watchers: Watchers::default(),
         identity: parts.identity,
         request_timeout: parts.request_timeout,
         stopping: parts.stopping,
-        metrics: parts.metrics.clone(),
+        metrics: parts.metrics,
     });
     let node = Node {
         shared: shared.clone(),
     };
     let host = RealHost {
         log: parts.log,
-        metrics: parts.metrics,
-        watchers,
+        shared: shared.clone(),
         writes: HashMap::new(),
         reads: HashMap::new(),
         bytes_unsaved: 0,
@@ -226,12 +224,12 @@ impl Keeper {
             self.changed_at = Instant::now();
             let took = begun.elapsed();
             if took > self.slow_apply {
-                self.host.metrics.slow_apply.inc();
+                self.shared.metrics.slow_apply.inc();
                 let entries = status.applied - before;
                 tracing::warn!(?took, entries, "apply request took too long");
             }
         }
-        self.host
+        self.shared
             .metrics
             .proposals_pending
             .set(self.host.writes.len() as i64);
@@ -254,7 +252,7 @@ impl Keeper {
             tracing::warn!(term, "lost the leader");
             return;
         }
-        self.host.metrics.leader_changes.inc();
+        self.shared.metrics.leader_changes.inc();
         let leads = status.role == Role::Leader;
         tracing::info!(term, leader, leads, "elected leader");
     }

@@ -1,0 +1,297 @@
+//! The composition root: disk, then how to start, then the replica's thread, then the listeners;
+//! wait for the end; drain. It reads as the story of a process.
+
+use std::{
+    collections::hash_map::RandomState, hash::BuildHasher as _, path::Path, sync::Arc,
+    thread::JoinHandle, time::Duration,
+};
+
+use tokio::sync::watch;
+use witan_replica::{
+    host::Recovered,
+    machine::{
+        command::{ClusterVersion, Command, Publish},
+        record::Corrupt,
+        view::View,
+    },
+    replica::{self, Fault as KnownBug, Replica},
+};
+
+use crate::{
+    api::{self, Context},
+    bootstrap::{self, Start},
+    config::Config,
+    metrics::Metrics,
+    node::{self, Identity, Node, Parts, now_ns},
+    notify,
+    storage::{self, Checkpointer, OpenError, Storage},
+    transport::{self, BindError, Bound, Running, Served},
+};
+
+/// A request gives up after this and two election timeouts, as etcd's.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Wait before a publication that failed is tried again.
+const PUBLISH_RETRY: Duration = Duration::from_millis(100);
+
+/// Why a member could not start or go on. Each has an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// Log and checkpoint contradict each other.
+    #[error(
+        "data directory {dir}: {source}. Restore a backup into an empty directory; \
+         nothing here was changed"
+    )]
+    Corrupt {
+        /// Which.
+        dir: String,
+        /// What contradicts.
+        source: Corrupt,
+    },
+    /// A listen URL cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A thread, a socket or a signal handler was refused.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was asked for.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl BootError {
+    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    fn corrupt(dir: &Path, source: Corrupt) -> Self {
+        Self::Corrupt {
+            dir: dir.display().to_string(),
+            source,
+        }
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Storage(error) => error.exit_code(),
+            Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
+            Self::Bind(_) | Self::Io { .. } => 1,
+        }
+    }
+}
+
+/// Exit code of [`BootError::Corrupt`]; the disk's own refusals have theirs in `storage`.
+const CORRUPT_EXIT_CODE: i32 = 29;
+
+/// The cluster version that this release speaks, as `/version` and metrics show it.
+const CLUSTER_VERSION: &str = "3.6.0";
+
+/// Runs a member until a signal ends it. Must be called inside an actix system.
+pub async fn run(config: Config) -> Result<(), BootError> {
+    // Bound before the disk is touched: a port in use is the most common mistake.
+    let bound = transport::bind(&config)?;
+    let metrics = Metrics::new();
+    let (stop, stopping) = watch::channel(false);
+    let disk = open_disk(&config)?;
+    let (node, replica) = start_node(&config, disk, metrics.clone(), stopping)?;
+    publish(&node, &config).await;
+    let port = serve(&config, bound, &node, metrics)?;
+    tracing::info!(
+        member_id = format!("{:x}", node.identity().member_id),
+        cluster_id = format!("{:x}", node.identity().cluster_id),
+        name = config.name,
+        "ready to serve client requests"
+    );
+    notify::ready(config.notify_socket.as_deref());
+    let signal = transport::first_signal()
+        .await
+        .map_err(BootError::io("signal handler"))?;
+    tracing::info!(signal = signal.name(), "received signal; shutting down");
+    notify::stopping(config.notify_socket.as_deref());
+    stop.send_replace(true);
+    port.stop().await;
+    node.stop();
+    if replica.join().is_err() {
+        tracing::error!("the replica's thread panicked");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What the disk gave, ready for a replica.
+struct Disk {
+    storage: Storage,
+    recovered: Recovered,
+    checkpoint: View,
+    identity: storage::Identity,
+}
+
+fn open_disk(config: &Config) -> Result<Disk, BootError> {
+    let dir = &config.data_dir;
+    let start = bootstrap::decide(config, storage::identity(dir)?);
+    let (identity, genesis) = match start {
+        Start::Fresh { identity, genesis } => (identity, Some(genesis)),
+        Start::Restart {
+            identity,
+            flags_differ,
+        } => {
+            if flags_differ {
+                tracing::warn!(
+                    data_dir = %dir.display(),
+                    "the data directory belongs to a member with other initial flags; \
+                     the directory counts"
+                );
+            }
+            (identity, None)
+        }
+    };
+    let (mut storage, mut recovered) = storage::open(dir, &identity)?;
+    let checkpoint = match recovered.checkpoint.take() {
+        Some(checkpoint) => checkpoint,
+        None => {
+            // New, or a start that was cut short before its first checkpoint was written.
+            let genesis = match genesis {
+                Some(genesis) => genesis,
+                None => bootstrap::first_state(config, &identity)
+                    .map_err(|source| BootError::corrupt(dir, source))?,
+            };
+            storage
+                .checkpoint
+                .write(None, &genesis)
+                .map_err(BootError::io(format!(
+                    "write the first checkpoint in {}",
+                    dir.display()
+                )))?;
+            *genesis
+        }
+    };
+    tracing::info!(
+        data_dir = %dir.display(),
+        checkpoint_index = checkpoint.position.index,
+        log_entries = recovered.records.len(),
+        "opened the data directory"
+    );
+    recovered.checkpoint = Some(checkpoint.clone());
+    Ok(Disk {
+        storage,
+        recovered,
+        checkpoint,
+        identity,
+    })
+}
+
+fn start_node(
+    config: &Config,
+    disk: Disk,
+    metrics: Metrics,
+    stopping: watch::Receiver<bool>,
+) -> Result<(Node, JoinHandle<()>), BootError> {
+    let Disk {
+        storage,
+        recovered,
+        checkpoint,
+        identity,
+    } = disk;
+    let ticks = config.election_timeout.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
+    let replica = Replica::new(
+        replica::Config {
+            id: identity.member_id,
+            election_ticks: usize::try_from(ticks).unwrap_or(usize::MAX),
+            heartbeat_ticks: 1,
+            seed: RandomState::new().hash_one(now_ns()),
+            pre_vote: config.pre_vote,
+            fault: KnownBug::None,
+        },
+        recovered,
+    )
+    .map_err(|source| BootError::corrupt(&config.data_dir, source))?;
+    let parts = Parts {
+        replica,
+        log: storage.log,
+        identity: Identity {
+            member_id: identity.member_id,
+            cluster_id: identity.cluster_id,
+            name: config.name.clone(),
+            started_ns: now_ns(),
+        },
+        tick: config.heartbeat_interval,
+        request_timeout: REQUEST_TIMEOUT + 2 * config.election_timeout,
+        slow_apply: config.warning_apply_duration,
+        stopping,
+        metrics,
+        hold: storage.hold,
+    };
+    let checkpoints = storage.checkpoint;
+    node::start(parts, |node| {
+        Checkpointer::start(checkpoints, Some(checkpoint), move |index| {
+            node.durable(index)
+        })
+    })
+    .map_err(BootError::io("start the replica's thread"))
+}
+
+/// Tells the cluster this member's name and URLs, and the first time the cluster's version. Until
+/// that is committed the member is not ready.
+async fn publish(node: &Node, config: &Config) {
+    let client_urls = config
+        .advertise_client_urls
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let id = node.identity().member_id;
+    let publish = Publish {
+        id,
+        name: config.name.clone(),
+        client_urls,
+    };
+    until_applied(node, &Command::Publish(publish)).await;
+    let decided = node
+        .view()
+        .await
+        .is_ok_and(|v| !v.machine.members.cluster_version.is_empty());
+    if !decided {
+        let version = ClusterVersion {
+            version: CLUSTER_VERSION.to_owned(),
+        };
+        until_applied(node, &Command::ClusterVersion(version)).await;
+    }
+}
+
+async fn until_applied(node: &Node, command: &Command) {
+    while let Err(fault) = node.propose(command.clone()).await {
+        tracing::warn!(%fault, "failed to publish this member to the cluster; trying again");
+        tokio::time::sleep(PUBLISH_RETRY).await;
+    }
+}
+
+fn serve(
+    config: &Config,
+    bound: Vec<Bound>,
+    node: &Node,
+    metrics: Metrics,
+) -> Result<Running, BootError> {
+    let settings = Arc::new(config.settings.clone());
+    let ctx = Context {
+        node: node.clone(),
+        metrics: metrics.clone(),
+        settings,
+    };
+    let front = api::http::Front::new(ctx);
+    let served = Served {
+        http: move |surface, request, payload| {
+            let front = front.clone();
+            async move { front.answer(surface, request, payload).await }
+        },
+        routes: tonic::service::Routes::default(),
+        metrics,
+        connections: config.connections,
+    };
+    transport::serve(bound, served).map_err(BootError::io("start the listeners"))
+}
