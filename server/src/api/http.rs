@@ -19,7 +19,7 @@ use actix_web::{
 use super::{
     Context, ops,
     path::{self, Plus},
-    reply, v2,
+    reply, v2, v3,
 };
 use crate::{config::Settings, transport::Surface};
 
@@ -107,10 +107,11 @@ async fn serve(
     }
     match on_surface(surface, route(path), path) {
         Route::V2(resource) => front.v2.handle(resource, request, payload, path).await,
+        Route::V3 => v3::gateway::handle(&front.ctx, request, payload, path).await,
         Route::Ops => ops::handle(&front.ctx, request, payload, path)
             .await
             .unwrap_or_else(reply::not_found),
-        Route::V3 | Route::Nobody => {
+        Route::Nobody => {
             reply::drain(&mut payload).await;
             reply::not_found()
         }

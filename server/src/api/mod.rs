@@ -6,6 +6,7 @@ mod ops;
 mod path;
 mod reply;
 mod v2;
+pub mod v3;
 
 use std::sync::Arc;
 

@@ -1,0 +1,290 @@
+//! What a request must look like before it goes anywhere, in the order in which etcd looks.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{
+        DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+        range_request::{SortOrder, SortTarget},
+        request_op::Request,
+    },
+};
+
+use super::Answer;
+
+pub(super) fn range(request: &RangeRequest) -> Answer<()> {
+    if request.key.is_empty() {
+        return Err(Error::EmptyKey);
+    }
+    let known = SortOrder::try_from(request.sort_order).is_ok()
+        && SortTarget::try_from(request.sort_target).is_ok();
+    if known {
+        Ok(())
+    } else {
+        Err(Error::InvalidSortOption)
+    }
+}
+
+pub(super) fn put(request: &PutRequest) -> Answer<()> {
+    if request.key.is_empty() {
+        Err(Error::EmptyKey)
+    } else if request.ignore_value && !request.value.is_empty() {
+        Err(Error::ValueProvided)
+    } else if request.ignore_lease && request.lease != 0 {
+        Err(Error::LeaseProvided)
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn delete_range(request: &DeleteRangeRequest) -> Answer<()> {
+    if request.key.is_empty() {
+        Err(Error::EmptyKey)
+    } else {
+        Ok(())
+    }
+}
+
+/// No list may be longer than `ops_max`; what the longest one uses is taken from the nested ones.
+pub(super) fn txn(request: &TxnRequest, ops_max: usize) -> Answer<()> {
+    operations(request, ops_max)?;
+    writes(&request.success)?;
+    writes(&request.failure)?;
+    Ok(())
+}
+
+fn operations(request: &TxnRequest, ops_max: usize) -> Answer<()> {
+    let lists = [
+        request.compare.len(),
+        request.success.len(),
+        request.failure.len(),
+    ];
+    let longest = lists.into_iter().max().unwrap_or_default();
+    let left = ops_max.checked_sub(longest).ok_or(Error::TooManyOps)?;
+    if request.compare.iter().any(|compare| compare.key.is_empty()) {
+        return Err(Error::EmptyKey);
+    }
+    for op in request.success.iter().chain(&request.failure) {
+        match &op.request {
+            Some(Request::RequestRange(request)) => range(request)?,
+            Some(Request::RequestPut(request)) => put(request)?,
+            Some(Request::RequestDeleteRange(request)) => delete_range(request)?,
+            Some(Request::RequestTxn(request)) => operations(request, left)?,
+            None => return Err(Error::KeyNotFound),
+        }
+    }
+    Ok(())
+}
+
+/// What one branch writes, with all that is nested in it.
+#[derive(Default)]
+struct Writes {
+    puts: HashSet<Bytes>,
+    deletes: Vec<(Bytes, Bytes)>,
+}
+
+impl Writes {
+    /// Whether a delete of this branch takes the key. A range end of one zero byte is no infinity
+    /// here, but an ordinary end that nothing lies before: so etcd lets such a delete pass beside
+    /// any put.
+    fn deletes(&self, candidate: &Bytes) -> bool {
+        self.deletes.iter().any(|(key, end)| {
+            if end.is_empty() {
+                candidate == key
+            } else {
+                key <= candidate && candidate < end
+            }
+        })
+    }
+
+    /// A key to be put that no delete takes and, unless `also` allows it, no other put.
+    fn put(&mut self, key: &Bytes, also: Option<&HashSet<Bytes>>) -> Answer<()> {
+        let twice = self.puts.contains(key) && !also.is_some_and(|also| also.contains(key));
+        if twice || self.deletes(key) {
+            return Err(Error::DuplicateKey);
+        }
+        self.puts.insert(key.clone());
+        Ok(())
+    }
+}
+
+/// No key may be put twice, or put and deleted, by what can run together. The two branches of a
+/// nested transaction cannot, so they may put the same key.
+fn writes(ops: &[RequestOp]) -> Answer<Writes> {
+    let mut writes = Writes::default();
+    for op in ops {
+        if let Some(Request::RequestDeleteRange(request)) = &op.request {
+            writes
+                .deletes
+                .push((request.key.clone(), request.range_end.clone()));
+        }
+    }
+    for op in ops {
+        if let Some(Request::RequestTxn(request)) = &op.request {
+            nested(&mut writes, request)?;
+        }
+    }
+    for op in ops {
+        if let Some(Request::RequestPut(request)) = &op.request {
+            writes.put(&request.key, None)?;
+        }
+    }
+    Ok(writes)
+}
+
+fn nested(outer: &mut Writes, request: &TxnRequest) -> Answer<()> {
+    let success = self::writes(&request.success)?;
+    let failure = self::writes(&request.failure)?;
+    for key in &success.puts {
+        outer.put(key, None)?;
+    }
+    for key in &failure.puts {
+        outer.put(key, Some(&success.puts))?;
+    }
+    outer.deletes.extend(success.deletes);
+    outer.deletes.extend(failure.deletes);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op_put(key: &str) -> RequestOp {
+        let put = PutRequest {
+            key: key.to_owned().into(),
+            ..Default::default()
+        };
+        RequestOp {
+            request: Some(Request::RequestPut(put)),
+        }
+    }
+
+    fn op_delete(key: &str, end: &str) -> RequestOp {
+        let (key, range_end) = (key.to_owned().into(), end.to_owned().into());
+        let delete = DeleteRangeRequest {
+            key,
+            range_end,
+            ..Default::default()
+        };
+        RequestOp {
+            request: Some(Request::RequestDeleteRange(delete)),
+        }
+    }
+
+    fn op_txn(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> RequestOp {
+        let txn = TxnRequest {
+            compare: Vec::new(),
+            success,
+            failure,
+        };
+        RequestOp {
+            request: Some(Request::RequestTxn(txn)),
+        }
+    }
+
+    fn check(success: Vec<RequestOp>) -> Answer<()> {
+        txn(
+            &TxnRequest {
+                success,
+                ..Default::default()
+            },
+            128,
+        )
+    }
+
+    const DUPLICATE: Answer<()> = Err(Error::DuplicateKey);
+
+    #[test]
+    fn a_key_is_written_once() {
+        assert_eq!(check(vec![op_put("a"), op_put("b")]), Ok(()));
+        assert_eq!(check(vec![op_put("a"), op_put("a")]), DUPLICATE);
+        assert_eq!(check(vec![op_put("a"), op_delete("a", "")]), DUPLICATE);
+        assert_eq!(check(vec![op_delete("a", "c"), op_put("b")]), DUPLICATE);
+        assert_eq!(check(vec![op_delete("a", "c"), op_put("c")]), Ok(()));
+        assert_eq!(check(vec![op_delete("a", ""), op_delete("a", "b")]), Ok(()));
+        assert_eq!(check(vec![op_delete("a", "\0"), op_put("b")]), Ok(()));
+    }
+
+    #[test]
+    fn branches_of_a_nested_txn_may_share_keys_with_each_other_only() {
+        assert_eq!(
+            check(vec![op_txn(vec![op_put("a")], vec![op_put("a")])]),
+            Ok(())
+        );
+        assert_eq!(
+            check(vec![op_txn(vec![op_put("a")], vec![]), op_put("a")]),
+            DUPLICATE
+        );
+        assert_eq!(
+            check(vec![op_txn(vec![], vec![op_put("a")]), op_put("a")]),
+            DUPLICATE
+        );
+        let two = vec![
+            op_txn(vec![op_put("a")], vec![]),
+            op_txn(vec![], vec![op_put("a")]),
+        ];
+        assert_eq!(check(two), DUPLICATE);
+        let deleted = vec![op_txn(vec![op_delete("a", "c")], vec![]), op_put("b")];
+        assert_eq!(check(deleted), DUPLICATE);
+        let outer = vec![op_delete("a", "c"), op_txn(vec![], vec![op_put("b")])];
+        assert_eq!(check(outer), DUPLICATE);
+    }
+
+    #[test]
+    fn nesting_uses_up_operations() {
+        let many = |count: usize| {
+            (0..count)
+                .map(|i| op_put(&i.to_string()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(check(many(128)), Ok(()));
+        assert_eq!(check(many(129)), Err(Error::TooManyOps));
+        assert_eq!(check(vec![op_txn(many(127), vec![])]), Ok(()));
+        assert_eq!(
+            check(vec![op_txn(many(128), vec![])]),
+            Err(Error::TooManyOps)
+        );
+    }
+
+    #[test]
+    fn the_first_fault_in_etcds_order_is_told() {
+        assert_eq!(
+            check(vec![RequestOp { request: None }]),
+            Err(Error::KeyNotFound)
+        );
+        assert_eq!(
+            check(vec![op_put(""), op_put("a"), op_put("a")]),
+            Err(Error::EmptyKey)
+        );
+        let both = PutRequest {
+            key: "a".into(),
+            value: "v".into(),
+            lease: 1,
+            ignore_value: true,
+            ignore_lease: true,
+            ..Default::default()
+        };
+        assert_eq!(put(&both), Err(Error::ValueProvided));
+        let lease = PutRequest {
+            value: Bytes::new(),
+            ..both
+        };
+        assert_eq!(put(&lease), Err(Error::LeaseProvided));
+        let range_request = RangeRequest {
+            key: "a".into(),
+            sort_order: 7,
+            ..Default::default()
+        };
+        assert_eq!(range(&range_request), Err(Error::InvalidSortOption));
+        assert_eq!(
+            range(&RangeRequest {
+                key: Bytes::new(),
+                ..range_request
+            }),
+            Err(Error::EmptyKey)
+        );
+    }
+}

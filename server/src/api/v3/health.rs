@@ -1,0 +1,64 @@
+//! `grpc.health.v1`: the empty name is this server, and it serves as long as it runs. Other names
+//! are unknown, as in etcd.
+
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tonic::{Request, Response, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
+    health_server::{Health, HealthServer},
+};
+
+use crate::node::Node;
+
+pub(super) fn server(node: Node) -> HealthServer<Service> {
+    HealthServer::new(Service { node })
+}
+
+pub(super) struct Service {
+    node: Node,
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse {
+        status: status.into(),
+    }
+}
+
+#[tonic::async_trait]
+impl Health for Service {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        if request.get_ref().service.is_empty() {
+            Ok(Response::new(response(ServingStatus::Serving)))
+        } else {
+            Err(Status::not_found("unknown service"))
+        }
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    /// The present status, then the one of the stop, which ends the stream.
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let known = request.get_ref().service.is_empty();
+        let (now, last) = if known {
+            (ServingStatus::Serving, ServingStatus::NotServing)
+        } else {
+            (ServingStatus::ServiceUnknown, ServingStatus::ServiceUnknown)
+        };
+        let node = self.node.clone();
+        let at_stop = stream::once(async move {
+            node.stopping().await;
+            Ok(response(last))
+        });
+        let statuses = stream::iter([Ok(response(now))]).chain(at_stop);
+        Ok(Response::new(Box::pin(statuses)))
+    }
+}

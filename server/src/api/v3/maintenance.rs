@@ -1,0 +1,47 @@
+//! The verbs for those who run a member.
+
+use witan_api::v3::{
+    SERVER_VERSION, STORAGE_VERSION,
+    error::Error,
+    etcdserverpb::{DowngradeInfo, StatusRequest, StatusResponse},
+};
+
+use super::{Answer, header};
+use crate::api::Context;
+
+/// This member as it sees itself, without asking anyone.
+pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<StatusResponse> {
+    let view = ctx.node.view().await?;
+    let kv = &view.machine.kv;
+    let raft = ctx.node.status();
+    let own = view
+        .machine
+        .members
+        .book
+        .get(&ctx.node.identity().member_id);
+    let errors = if raft.leader == 0 {
+        vec![Error::NoLeader.to_string()]
+    } else {
+        Vec::new()
+    };
+    Ok(StatusResponse {
+        header: header::at(&ctx.node, kv.revision()),
+        version: SERVER_VERSION.into(),
+        db_size: bytes(kv.size_bytes()),
+        leader: raft.leader,
+        raft_index: raft.committed,
+        raft_term: raft.term,
+        raft_applied_index: raft.applied,
+        errors,
+        db_size_in_use: bytes(kv.size_in_use_bytes()),
+        is_learner: own.is_some_and(|member| member.learner),
+        storage_version: STORAGE_VERSION.into(),
+        // etcd shows an unlimited quota as the -1 that asked for it
+        db_size_quota: ctx.settings.quota_bytes.map_or(-1, bytes),
+        downgrade_info: Some(DowngradeInfo::default()),
+    })
+}
+
+fn bytes(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,74 @@
+//! The v3 dialect: gRPC services, and the same verbs as JSON (`gateway`).
+//!
+//! A verb is written once, as `async fn(ctx, request) -> Answer<response>`, and both forms call it.
+//! What does *not* live here: connections, deadlines, message limits and the answer to unknown
+//! methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
+//!
+//! Reading order: `kv` (verbs) → `check` (validation) → `convert` (to the core's types and back) →
+//! `cluster`, `maintenance` → `header`, `fault` → `services` (gRPC) → `unserved`, `health` →
+//! `gateway`.
+
+mod check;
+mod cluster;
+mod convert;
+mod fault;
+pub(crate) mod gateway;
+mod header;
+mod health;
+mod kv;
+mod maintenance;
+mod services;
+mod unserved;
+
+use tonic::service::Routes;
+use witan_api::v3::{
+    DESCRIPTORS,
+    error::Error,
+    etcdserverpb::{
+        auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
+        lease_server::LeaseServer, maintenance_server::MaintenanceServer,
+        watch_server::WatchServer,
+    },
+    v3electionpb::election_server::ElectionServer,
+    v3lockpb::lock_server::LockServer,
+};
+
+use super::Context;
+
+/// What a verb answers.
+pub(crate) type Answer<T> = Result<T, Error>;
+
+/// All gRPC services. The transport enforces the limit on message size and names unknown methods.
+pub fn routes(ctx: Context) -> Routes {
+    let health = health::server(ctx.node.clone());
+    let service = services::Service::new(ctx);
+    let mut routes = Routes::builder();
+    macro_rules! add {
+        ($($server:ident),*) => {$(
+            routes.add_service($server::new(service.clone()).max_decoding_message_size(usize::MAX));
+        )*};
+    }
+    add!(
+        KvServer,
+        WatchServer,
+        LeaseServer,
+        ClusterServer,
+        MaintenanceServer,
+        AuthServer
+    );
+    add!(LockServer, ElectionServer);
+    routes.add_service(health);
+    add_reflection(&mut routes);
+    routes.routes().prepare()
+}
+
+fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    const WHOLE: &str = "the descriptors are committed and tested to be whole";
+    routes.add_service(builder().build_v1().expect(WHOLE));
+    routes.add_service(builder().build_v1alpha().expect(WHOLE));
+}

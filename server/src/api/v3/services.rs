@@ -1,0 +1,127 @@
+//! The gRPC services that are served: each method hands its message to a verb.
+
+use futures_util::stream::Empty;
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{
+        self as pb, cluster_server::Cluster, kv_server::Kv, maintenance_server::Maintenance,
+    },
+};
+
+use super::{Answer, cluster, kv, maintenance};
+use crate::api::Context;
+
+/// With this metadata a client asks to be refused while no leader is known.
+const REQUIRE_LEADER: &str = "hasleader";
+
+/// Implements every service of the dialect.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    ctx: Context,
+}
+
+/// The stream of a method that is not served.
+pub(super) type Nothing<T> = Empty<Result<T, Status>>;
+
+impl Service {
+    pub(super) fn new(ctx: Context) -> Self {
+        Self { ctx }
+    }
+
+    fn admit<T>(&self, request: Request<T>) -> Answer<T> {
+        if wants_leader(request.metadata()) && self.ctx.node.status().leader == 0 {
+            return Err(Error::NoLeader);
+        }
+        Ok(request.into_inner())
+    }
+}
+
+fn wants_leader(metadata: &MetadataMap) -> bool {
+    metadata
+        .get(REQUIRE_LEADER)
+        .is_some_and(|value| value == "true")
+}
+
+/// Methods that hand their message to a verb, and methods that are not served, of one service.
+macro_rules! serve {
+    (
+        $trait:ident as $service:literal
+        served { $($method:ident($request:ident) -> $response:ident = $verb:path;)* }
+        unserved { $($unserved:ident($un_request:ident) -> $un_response:ident = $name:literal;)* }
+        streams {
+            $($stream:ident($st_request:ident) -> $item:ident as $type:ident = $st_name:literal;)*
+        }
+    ) => {
+        #[tonic::async_trait]
+        impl $trait for Service {
+            $(async fn $method(
+                &self,
+                request: Request<pb::$request>,
+            ) -> Result<Response<pb::$response>, Status> {
+                let request = self.admit(request)?;
+                Ok(Response::new($verb(&self.ctx, request).await?))
+            })*
+            $(async fn $unserved(
+                &self,
+                _: Request<pb::$un_request>,
+            ) -> Result<Response<pb::$un_response>, Status> {
+                Err(Error::Unimplemented(concat!($service, "/", $name)).into())
+            })*
+            $(
+            type $type = Nothing<pb::$item>;
+            async fn $stream(
+                &self,
+                _: Request<pb::$st_request>,
+            ) -> Result<Response<Self::$type>, Status> {
+                Err(Error::Unimplemented(concat!($service, "/", $st_name)).into())
+            })*
+        }
+    };
+}
+
+serve! {
+    Kv as "etcdserverpb.KV"
+    served {
+        range(RangeRequest) -> RangeResponse = kv::range;
+        put(PutRequest) -> PutResponse = kv::put;
+        delete_range(DeleteRangeRequest) -> DeleteRangeResponse = kv::delete_range;
+        txn(TxnRequest) -> TxnResponse = kv::txn;
+        compact(CompactionRequest) -> CompactionResponse = kv::compact;
+    }
+    unserved {}
+    streams {
+        range_stream(RangeRequest) -> RangeStreamResponse as RangeStreamStream = "RangeStream";
+    }
+}
+
+serve! {
+    Cluster as "etcdserverpb.Cluster"
+    served {
+        member_add(MemberAddRequest) -> MemberAddResponse = cluster::add;
+        member_remove(MemberRemoveRequest) -> MemberRemoveResponse = cluster::remove;
+        member_update(MemberUpdateRequest) -> MemberUpdateResponse = cluster::update;
+        member_list(MemberListRequest) -> MemberListResponse = cluster::list;
+        member_promote(MemberPromoteRequest) -> MemberPromoteResponse = cluster::promote;
+    }
+    unserved {}
+    streams {}
+}
+
+serve! {
+    Maintenance as "etcdserverpb.Maintenance"
+    served {
+        status(StatusRequest) -> StatusResponse = maintenance::status;
+    }
+    unserved {
+        alarm(AlarmRequest) -> AlarmResponse = "Alarm";
+        defragment(DefragmentRequest) -> DefragmentResponse = "Defragment";
+        hash(HashRequest) -> HashResponse = "Hash";
+        hash_kv(HashKvRequest) -> HashKvResponse = "HashKV";
+        move_leader(MoveLeaderRequest) -> MoveLeaderResponse = "MoveLeader";
+        downgrade(DowngradeRequest) -> DowngradeResponse = "Downgrade";
+    }
+    streams {
+        snapshot(SnapshotRequest) -> SnapshotResponse as SnapshotStream = "Snapshot";
+    }
+}

@@ -1,0 +1,103 @@
+//! The gRPC services of the dialect that are not served yet: each method says so by its name.
+
+use tonic::{Request, Response, Status, Streaming};
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{self as pb, auth_server::Auth, lease_server::Lease, watch_server::Watch},
+    v3electionpb::{self as election, election_server::Election},
+    v3lockpb::{self as lock, lock_server::Lock},
+};
+
+use super::services::{Nothing, Service};
+
+macro_rules! unserved {
+    (
+        $trait:ident of $package:ident as $service:literal
+        calls { $($method:ident($request:ident) -> $response:ident = $name:literal;)* }
+        streams {
+            $($stream:ident($st_request:ty) -> $item:ident as $type:ident = $st_name:literal;)*
+        }
+    ) => {
+        #[tonic::async_trait]
+        impl $trait for Service {
+            $(async fn $method(
+                &self,
+                _: Request<$package::$request>,
+            ) -> Result<Response<$package::$response>, Status> {
+                Err(Error::Unimplemented(concat!($service, "/", $name)).into())
+            })*
+            $(
+            type $type = Nothing<$package::$item>;
+            async fn $stream(&self, _: Request<$st_request>) -> Result<Response<Self::$type>, Status> {
+                Err(Error::Unimplemented(concat!($service, "/", $st_name)).into())
+            })*
+        }
+    };
+}
+
+unserved! {
+    Watch of pb as "etcdserverpb.Watch"
+    calls {}
+    streams {
+        watch(Streaming<pb::WatchRequest>) -> WatchResponse as WatchStream = "Watch";
+    }
+}
+
+unserved! {
+    Lease of pb as "etcdserverpb.Lease"
+    calls {
+        lease_grant(LeaseGrantRequest) -> LeaseGrantResponse = "LeaseGrant";
+        lease_revoke(LeaseRevokeRequest) -> LeaseRevokeResponse = "LeaseRevoke";
+        lease_time_to_live(LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse = "LeaseTimeToLive";
+        lease_leases(LeaseLeasesRequest) -> LeaseLeasesResponse = "LeaseLeases";
+    }
+    streams {
+        lease_keep_alive(Streaming<pb::LeaseKeepAliveRequest>) -> LeaseKeepAliveResponse as LeaseKeepAliveStream = "LeaseKeepAlive";
+    }
+}
+
+unserved! {
+    Auth of pb as "etcdserverpb.Auth"
+    calls {
+        auth_enable(AuthEnableRequest) -> AuthEnableResponse = "AuthEnable";
+        auth_disable(AuthDisableRequest) -> AuthDisableResponse = "AuthDisable";
+        auth_status(AuthStatusRequest) -> AuthStatusResponse = "AuthStatus";
+        authenticate(AuthenticateRequest) -> AuthenticateResponse = "Authenticate";
+        user_add(AuthUserAddRequest) -> AuthUserAddResponse = "UserAdd";
+        user_get(AuthUserGetRequest) -> AuthUserGetResponse = "UserGet";
+        user_list(AuthUserListRequest) -> AuthUserListResponse = "UserList";
+        user_delete(AuthUserDeleteRequest) -> AuthUserDeleteResponse = "UserDelete";
+        user_change_password(AuthUserChangePasswordRequest) -> AuthUserChangePasswordResponse = "UserChangePassword";
+        user_grant_role(AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse = "UserGrantRole";
+        user_revoke_role(AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse = "UserRevokeRole";
+        role_add(AuthRoleAddRequest) -> AuthRoleAddResponse = "RoleAdd";
+        role_get(AuthRoleGetRequest) -> AuthRoleGetResponse = "RoleGet";
+        role_list(AuthRoleListRequest) -> AuthRoleListResponse = "RoleList";
+        role_delete(AuthRoleDeleteRequest) -> AuthRoleDeleteResponse = "RoleDelete";
+        role_grant_permission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse = "RoleGrantPermission";
+        role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse = "RoleRevokePermission";
+    }
+    streams {}
+}
+
+unserved! {
+    Lock of lock as "v3lockpb.Lock"
+    calls {
+        lock(LockRequest) -> LockResponse = "Lock";
+        unlock(UnlockRequest) -> UnlockResponse = "Unlock";
+    }
+    streams {}
+}
+
+unserved! {
+    Election of election as "v3electionpb.Election"
+    calls {
+        campaign(CampaignRequest) -> CampaignResponse = "Campaign";
+        proclaim(ProclaimRequest) -> ProclaimResponse = "Proclaim";
+        leader(LeaderRequest) -> LeaderResponse = "Leader";
+        resign(ResignRequest) -> ResignResponse = "Resign";
+    }
+    streams {
+        observe(election::LeaderRequest) -> LeaderResponse as ObserveStream = "Observe";
+    }
+}
