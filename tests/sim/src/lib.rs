@@ -1,1 +1,28 @@
-//! sim
+//! The deterministic simulator: the real [`witan_replica`] core in virtual time, on a network that
+//! loses things and on disks that lose power.
+//!
+//! What does *not* live here: any clock, thread, socket, file or randomness but the seed's. The same
+//! seed gives the same run, byte for byte, in any process (`tests/determinism.rs`).
+//!
+//! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, links are
+//! cut one way or both, members crash between any two verbs of `Host` and come back from what their
+//! disk kept. *Heal and serve*: the faults stop, and the cluster has to work again within stated
+//! numbers of ticks. Every invariant is a file in [`invariants`] and sees every fact of the run.
+//!
+//! Reading order: `world` (the event loop) → `member` → `host` (one turn of one member) → `disk`, `net`
+//! (what can go wrong) → `chaos` (when it does) → `workload`, `oracle` (what clients ask and may
+//! expect) → `invariants` → `scenario`, `sweep` (many seeds).
+
+pub mod chaos;
+pub mod disk;
+pub mod host;
+pub mod invariants;
+mod member;
+pub mod net;
+pub mod oracle;
+pub mod rng;
+pub mod scenario;
+pub mod sweep;
+pub mod trace;
+pub mod workload;
+pub mod world;

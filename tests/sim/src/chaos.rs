@@ -1,0 +1,130 @@
+//! When things go wrong: the climate of a run and the faults that strike in it, all drawn from the
+//! seed. Runs differ in what they are hard on: some lose packets, some power, some elections.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    net::Net,
+    rng::Rng,
+    scenario::UNITS_PER_TICK,
+    world::{Event, World},
+};
+
+/// What a run is like. Times are in units unless a name says ticks.
+#[derive(Clone, Debug)]
+pub(crate) struct Climate {
+    /// Length of the first phase.
+    pub(crate) chaos_units: u64,
+    /// Election timeout of all members.
+    pub(crate) election_ticks: usize,
+    /// Heartbeat interval of all members.
+    pub(crate) heartbeat_ticks: usize,
+    /// Whether members ask before they campaign.
+    pub(crate) pre_vote: bool,
+    /// Longest pause of a client between two requests.
+    pub(crate) client_pause: u64,
+    /// Longest pause between two faults.
+    pub(crate) chaos_pause: u64,
+    /// Longest time that a member stays down.
+    pub(crate) down: u64,
+    /// Longest pause between two checkpoints of a member.
+    pub(crate) checkpoint_pause: u64,
+    /// Longest time that one step of a checkpoint takes.
+    pub(crate) checkpoint_step: u64,
+    /// Longest time on the network.
+    pub(crate) delay: u64,
+    /// Largest share of lost packets.
+    pub(crate) drop_percent: u64,
+    /// Whether inputs may wait for others before a turn.
+    pub(crate) batch_percent: u64,
+}
+
+impl Climate {
+    /// Draws a climate.
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let election_ticks = *rng.pick(&[4, 5, 10]);
+        Self {
+            chaos_units: rng.range(150, 400) * UNITS_PER_TICK,
+            election_ticks,
+            heartbeat_ticks: 1,
+            pre_vote: rng.chance(50),
+            client_pause: *rng.pick(&[20, 60, 150]),
+            chaos_pause: *rng.pick(&[20, 80, 300]),
+            down: *rng.pick(&[3, 60, 300]),
+            checkpoint_pause: *rng.pick(&[40, 200, 800]),
+            checkpoint_step: *rng.pick(&[2, 20, 80]),
+            delay: *rng.pick(&[2, 10, 40]),
+            drop_percent: *rng.pick(&[0, 5, 30]),
+            batch_percent: *rng.pick(&[0, 30, 80]),
+        }
+    }
+}
+
+impl World {
+    /// One fault strikes, and the next is arranged.
+    pub(crate) fn strike(&mut self) {
+        let pause = self.chance.range(1, self.climate.chaos_pause);
+        self.after(pause, Event::Strike);
+        match self.chance.range(0, 99) {
+            0..=34 => self.arm_crash(),
+            35..=39 => {
+                for place in 0..self.members.len() {
+                    self.crash(place);
+                }
+            }
+            40..=59 => self.partition(),
+            60..=79 => {
+                self.trace.line(self.now, || String::from("all links open"));
+                self.net.cut = BTreeSet::new();
+            }
+            _ => self.change_weather(),
+        }
+    }
+
+    /// A member will lose power, now or at one of its next verbs.
+    fn arm_crash(&mut self) {
+        let place = self.chance.below(self.members.len());
+        if self.chance.chance(25) {
+            self.crash(place);
+        } else {
+            let verbs = self.chance.range(0, 9);
+            self.members[place].verbs_left = Some(verbs);
+        }
+    }
+
+    fn partition(&mut self) {
+        let count = self.members.len() as u64;
+        if count == 1 {
+            return;
+        }
+        let mut group = BTreeSet::from([self.chance.range(1, count)]);
+        for id in 1..=count {
+            if self.chance.chance(30) {
+                group.insert(id);
+            }
+        }
+        let one_way = self.chance.chance(30);
+        self.trace.line(self.now, || {
+            format!(
+                "{group:?} cut off{}",
+                if one_way { " (cannot be heard)" } else { "" }
+            )
+        });
+        self.net.split(count, &group, one_way);
+    }
+
+    fn change_weather(&mut self) {
+        self.net.drop_percent = self.chance.range(0, self.climate.drop_percent);
+        self.net.duplicate_percent = self.chance.range(0, 10);
+        self.net.delay_max = self.chance.range(1, self.climate.delay);
+        let Net {
+            drop_percent,
+            duplicate_percent,
+            delay_max,
+            ..
+        } = self.net;
+        self.trace.line(self.now, || {
+            format!("network: {drop_percent}% lost, {duplicate_percent}% double, up to {delay_max}")
+        });
+    }
+}

@@ -1,0 +1,240 @@
+//! One turn of one member: the simulated side of `Host`, which can lose power between any two verbs.
+//!
+//! After the crash the core goes on until its turn ends, but nothing that it does reaches the world;
+//! then it is dropped. So a crash needs no panic and leaves exactly what was done before it.
+
+use witan_replica::{
+    host::{Applied, Envelope, Host, LogBatch, Ticket},
+    machine::{kv, view::View},
+};
+
+use crate::{
+    invariants::{Fact, fingerprint},
+    net::Packet,
+    oracle::Ask,
+    world::{Event, World},
+};
+
+/// A turn of the member at `place`.
+pub(crate) struct Turn<'a> {
+    world: &'a mut World,
+    place: usize,
+    crashed: bool,
+}
+
+/// How far a verb gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It is done.
+    Done,
+    /// The power goes while it is done.
+    Torn,
+    /// The power is gone.
+    Dark,
+}
+
+impl<'a> Turn<'a> {
+    pub(crate) fn new(world: &'a mut World, place: usize) -> Self {
+        Self {
+            world,
+            place,
+            crashed: false,
+        }
+    }
+
+    /// Whether the member crashed in this turn.
+    pub(crate) fn crashed(&self) -> bool {
+        self.crashed
+    }
+
+    fn id(&self) -> u64 {
+        self.place as u64 + 1
+    }
+
+    /// Counts a verb against the moment at which this member is to crash.
+    fn step(&mut self, verb: &str) -> Step {
+        if self.crashed {
+            return Step::Dark;
+        }
+        let member = &mut self.world.members[self.place];
+        match &mut member.verbs_left {
+            Some(0) => {
+                self.crashed = true;
+                let (now, id) = (self.world.now, self.id());
+                self.world
+                    .trace
+                    .line(now, || format!("m{id} loses power in {verb}"));
+                Step::Torn
+            }
+            Some(left) => {
+                *left -= 1;
+                Step::Done
+            }
+            None => Step::Done,
+        }
+    }
+
+    fn trace(&mut self, make: impl FnOnce(u64) -> String) {
+        let (now, id) = (self.world.now, self.id());
+        self.world.trace.line(now, || make(id));
+    }
+
+    fn acknowledge(&mut self, batch: &[Applied]) {
+        for applied in batch {
+            let Some(ticket) = applied.ticket else {
+                continue;
+            };
+            let waiting = &mut self.world.members[self.place].waiting;
+            let Some(op) = waiting.remove(&ticket) else {
+                continue;
+            };
+            self.world.oracle.acknowledge(op, self.world.now, applied);
+            self.world.counts.acknowledged += 1;
+            self.trace(|id| format!("m{id} answers op{op} at entry {}", applied.index));
+            if let Some(op) = self.world.oracle.op(op).cloned() {
+                self.world.judge(&Fact::Acknowledged { op: &op });
+            }
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, view: &View) {
+        let Some(id) = self.world.members[self.place].waiting.remove(&ticket) else {
+            return;
+        };
+        let Some(op) = self.world.oracle.op(id).cloned() else {
+            return;
+        };
+        self.world.judge(&Fact::Answered { op: &op, view });
+        let mut key_revision = None;
+        if let Ask::Read(read) = &op.ask {
+            let range = kv::Range {
+                key: read.key.clone(),
+                ..kv::Range::default()
+            };
+            let reply = view.machine.kv.range(&range).unwrap_or_default();
+            key_revision = reply.kvs.first().map(|kv| kv.mod_revision);
+        }
+        let seen = (
+            view.machine.kv.revision(),
+            view.machine.tree.index(),
+            key_revision,
+        );
+        self.trace(|member| format!("m{member} answers read op{id} with {seen:?}"));
+        self.world.oracle.answer(id, self.world.now, seen);
+        self.world.counts.reads += 1;
+    }
+}
+
+impl Host for Turn<'_> {
+    fn install(&mut self, snapshot: &View) {
+        let step = self.step("install");
+        // The swap of a snapshot for the state on disk is atomic: torn, it has happened or not.
+        if step == Step::Dark || (step == Step::Torn && self.world.chance.chance(50)) {
+            return;
+        }
+        self.world.disks[self.place].install(snapshot);
+        self.trace(|id| format!("m{id} installs a snapshot at {}", snapshot.position.index));
+        if step == Step::Torn {
+            return;
+        }
+        let member = &mut self.world.members[self.place];
+        member.base = snapshot.clone();
+        member.checkpoint = None;
+        self.world.counts.installs += 1;
+        let fact = Fact::Restored {
+            member: self.id(),
+            starts: false,
+            view: snapshot,
+            fingerprint: fingerprint(snapshot),
+        };
+        self.world.judge(&fact);
+    }
+
+    fn persist(&mut self, batch: &LogBatch) {
+        let step = self.step("persist");
+        if step == Step::Dark || (step == Step::Torn && self.world.chance.chance(30)) {
+            return;
+        }
+        self.world.disks[self.place].write(batch);
+        self.trace(|id| {
+            let ends = batch.records.first().zip(batch.records.last());
+            let span = ends.map_or(String::from("no entries"), |(first, last)| {
+                format!(
+                    "entries {}..={} of term {}",
+                    first.index, last.index, last.term
+                )
+            });
+            let hard = batch.hard_state.as_ref().map_or(0, |bytes| bytes.len());
+            format!(
+                "m{id} writes {span}, hard state {hard} B, sync {}",
+                batch.must_sync
+            )
+        });
+        if step == Step::Torn {
+            return;
+        }
+        if batch.must_sync {
+            self.world.disks[self.place].sync();
+        }
+        let fact = Fact::Written {
+            member: self.id(),
+            records: &batch.records,
+        };
+        self.world.judge(&fact);
+    }
+
+    fn send(&mut self, envelopes: Vec<Envelope>) {
+        let count = match self.step("send") {
+            Step::Done => envelopes.len(),
+            Step::Torn => self.world.chance.below(envelopes.len() + 1),
+            Step::Dark => 0,
+        };
+        for envelope in envelopes.into_iter().take(count) {
+            self.world.post(Packet::new(envelope));
+        }
+    }
+
+    fn applied(&mut self, batch: Vec<Applied>, view: &View) {
+        if self.step("applied") != Step::Done {
+            return;
+        }
+        let fingerprint = fingerprint(view);
+        self.trace(|id| {
+            let ends = batch.first().zip(batch.last());
+            let (first, last) = ends.map_or((0, 0), |(first, last)| (first.index, last.index));
+            format!("m{id} executes {first}..={last}, state {fingerprint:016x}")
+        });
+        let fact = Fact::Executed {
+            member: self.id(),
+            batch: &batch,
+            view,
+            fingerprint,
+        };
+        self.world.judge(&fact);
+        self.acknowledge(&batch);
+    }
+
+    fn readable(&mut self, tickets: &[Ticket], view: &View) {
+        if self.step("readable") != Step::Done {
+            return;
+        }
+        for ticket in tickets {
+            self.answer(*ticket, view);
+        }
+    }
+}
+
+impl World {
+    /// Sends a packet on its way, as far as the network lets it.
+    pub(crate) fn post(&mut self, packet: Packet) {
+        let routes = self.net.route(packet.from, packet.to, &mut self.chance);
+        if routes.is_empty() {
+            self.counts.dropped += 1;
+            let text = |p: &Packet| format!("lost m{}->m{} {}", p.from, p.to, p.text());
+            self.trace.line(self.now, || text(&packet));
+        }
+        for delay in routes {
+            self.after(delay, Event::Deliver(Box::new(packet.clone())));
+        }
+    }
+}

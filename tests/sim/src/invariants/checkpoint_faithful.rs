@@ -1,0 +1,53 @@
+//! Log compaction (§7): a checkpoint or a snapshot holds exactly the state after the entry at which
+//! it says it stands, for every member and after every crash.
+
+use super::{ByIndex, Fact, Invariant, Scene};
+
+#[derive(Debug, Default)]
+pub(super) struct CheckpointFaithful {
+    /// What executing led to; a restored state is held against it, now or when it is known.
+    states: ByIndex<u64>,
+}
+
+impl Invariant for CheckpointFaithful {
+    fn name(&self) -> &'static str {
+        "checkpoint_faithful"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Executed {
+            member,
+            batch,
+            fingerprint,
+            ..
+        } = fact
+            && let Some(last) = batch.last()
+        {
+            return self
+                .states
+                .agree(last.index, fingerprint, *member)
+                .map_err(|(_, other)| {
+                    format!(
+                        "executing led m{member} to another state at {} than m{other}",
+                        last.index
+                    )
+                });
+        }
+        if let Fact::Restored {
+            member,
+            view,
+            fingerprint,
+            ..
+        } = fact
+        {
+            let index = view.position.index;
+            return self
+                .states
+                .agree(index, fingerprint, *member)
+                .map_err(|(_, other)| {
+                    format!("what m{member} restored is not the state that m{other} had at {index}")
+                });
+        }
+        Ok(())
+    }
+}

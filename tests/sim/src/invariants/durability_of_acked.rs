@@ -1,0 +1,133 @@
+//! Durability (§8: a committed and answered command is never lost): every acknowledged write is in
+//! every state at or after its index, as the client was told.
+
+use witan_replica::machine::{
+    kv,
+    tree::{self, Watch},
+    view::View,
+};
+
+use super::{Fact, Invariant, Scene};
+use crate::{
+    oracle::{Ask, End, Op},
+    workload::{Effect, effect},
+};
+
+/// At a read, so many of the latest acknowledged writes are looked up; at the end all are.
+const RECENT_OPS: usize = 24;
+
+#[derive(Debug, Default)]
+pub(super) struct DurabilityOfAcked {
+    /// Operations answered so far, in the order of their answers.
+    acknowledged: Vec<u64>,
+}
+
+impl Invariant for DurabilityOfAcked {
+    fn name(&self) -> &'static str {
+        "durability_of_acked"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Acknowledged { op } = fact {
+            self.acknowledged.push(op.id);
+        }
+        if let Fact::Answered { view, op } = fact {
+            let skip = self.acknowledged.len().saturating_sub(RECENT_OPS);
+            return self
+                .audit(skip, view, scene)
+                .map_err(|what| format!("m{}: {what}", op.member));
+        }
+        if let Fact::Ended { views } = fact {
+            for (place, view) in views.iter().enumerate() {
+                self.audit(0, view, scene)
+                    .map_err(|what| format!("m{}: {what}", place + 1))?;
+                let floor = scene.oracle.floor().index;
+                if view.position.index < floor {
+                    return Err(format!(
+                        "m{} ends at entry {}, but entry {floor} was acknowledged",
+                        place + 1,
+                        view.position.index
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DurabilityOfAcked {
+    fn audit(&self, skip: usize, view: &View, scene: &Scene<'_>) -> Result<(), String> {
+        for op in self.acknowledged[skip..]
+            .iter()
+            .filter_map(|id| scene.oracle.op(*id))
+        {
+            if let Some(what) = missing(op, view) {
+                return Err(format!("acknowledged operation {} {what}", op.id));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why `view` does not hold what `op` was told, if it should and does not.
+fn missing(op: &Op, view: &View) -> Option<String> {
+    let (Ask::Write(command), End::Applied { index, outcome, .. }) = (&op.ask, &op.end) else {
+        return None;
+    };
+    if view.position.index < *index {
+        return None;
+    }
+    match effect(command, outcome) {
+        Effect::Put { key, value } => {
+            let kvs = at_revision(view, key, &[], outcome.revision)?;
+            let holds = matches!(kvs.as_slice(), [kv]
+                if kv.value == value && kv.mod_revision == outcome.revision);
+            (!holds).then(|| format!("is not at revision {} of {key:?}", outcome.revision))
+        }
+        Effect::Gone { key, range_end } => {
+            let kvs = at_revision(view, key, range_end, outcome.revision)?;
+            (!kvs.is_empty()).then(|| format!("deleted {key:?}, which is still there"))
+        }
+        Effect::Event(event) => event_missing(event, view),
+        Effect::Nothing => None,
+        Effect::Mismatch => Some(format!("got an answer to something else: {outcome:?}")),
+    }
+}
+
+/// The pairs of a range at a revision; none if that was compacted, an impossible pair if the state
+/// does not reach so far.
+fn at_revision(view: &View, key: &[u8], end: &[u8], revision: i64) -> Option<Vec<kv::KeyValue>> {
+    let range = kv::Range {
+        key: key.to_vec().into(),
+        range_end: end.to_vec().into(),
+        revision,
+        ..kv::Range::default()
+    };
+    match view.machine.kv.range(&range) {
+        Ok(reply) => Some(reply.kvs),
+        Err(kv::Error::Compacted { .. }) => None,
+        Err(
+            kv::Error::FutureRevision { .. } | kv::Error::KeyNotFound | kv::Error::LeaseNotFound,
+        ) => Some(vec![kv::KeyValue::default(), kv::KeyValue::default()]),
+    }
+}
+
+fn event_missing(event: &tree::Event, view: &View) -> Option<String> {
+    if event.refresh {
+        return None;
+    }
+    let watch = Watch {
+        path: event.node.path.clone(),
+        recursive: false,
+        registered: view.machine.tree.index(),
+    };
+    match view.machine.tree.next_event(&watch, event.index) {
+        Ok(Some(found)) if found.index == event.index && found.action == event.action => None,
+        Ok(found) => Some(format!(
+            "is not event {} of the v2 history, where {:?} comes next",
+            event.index,
+            found.map(|event| event.index)
+        )),
+        Err(_) => None,
+    }
+}

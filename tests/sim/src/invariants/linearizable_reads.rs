@@ -1,0 +1,112 @@
+//! Linearizable reads (§8): a read sees every write, and nothing older than every read, that was
+//! completed before it was invoked; what it sees was really written.
+//!
+//! v3 revisions and the v2 index order all writes, so holding each read against the floors of its
+//! invocation is the whole check: no search for an order is needed.
+
+use witan_replica::machine::kv;
+
+use super::{Fact, Invariant, Scene};
+use crate::{
+    oracle::{Ask, End, Op},
+    workload,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct LinearizableReads;
+
+impl Invariant for LinearizableReads {
+    fn name(&self) -> &'static str {
+        "linearizable_reads"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        let Fact::Answered { op, view } = fact else {
+            return Ok(());
+        };
+        let Ask::Read(read) = &op.ask else {
+            return Ok(());
+        };
+        let (revision, index) = (view.machine.kv.revision(), view.machine.tree.index());
+        let floor = &op.floor;
+        if revision < floor.revision
+            || index < floor.tree_index
+            || view.position.index < floor.index
+        {
+            return Err(format!(
+                "read {} on m{} saw revision {revision}, v2 index {index}, entry {}; before it \
+                 began, clients had seen {}, {}, {}",
+                op.id,
+                op.member,
+                view.position.index,
+                floor.revision,
+                floor.tree_index,
+                floor.index
+            ));
+        }
+        let range = kv::Range {
+            key: read.key.clone(),
+            ..kv::Range::default()
+        };
+        let reply = view
+            .machine
+            .kv
+            .range(&range)
+            .map_err(|e| format!("read {}: {e}", op.id))?;
+        let least = floor
+            .keys
+            .get(read.key.as_ref())
+            .copied()
+            .unwrap_or_default();
+        match reply.kvs.first() {
+            Some(kv) => value_is_right(op, kv, least, scene),
+            None => absence_is_right(op, &read.key, least, scene),
+        }
+    }
+}
+
+fn value_is_right(op: &Op, kv: &kv::KeyValue, least: i64, scene: &Scene<'_>) -> Result<(), String> {
+    let Op { id, member, .. } = op;
+    if kv.mod_revision < least {
+        return Err(format!(
+            "read {id} on m{member} saw {:?} of revision {}; revision {least} was known",
+            kv.key, kv.mod_revision
+        ));
+    }
+    let writer = workload::writer(&kv.value).and_then(|writer| scene.oracle.op(writer));
+    let written = writer.is_some_and(|writer| match &writer.ask {
+        Ask::Write(command) => workload::may_put(command, &kv.key, &kv.value),
+        Ask::Read(_) => false,
+    });
+    if !written {
+        return Err(format!(
+            "read {id} on m{member} saw a value of {:?} nobody wrote",
+            kv.key
+        ));
+    }
+    Ok(())
+}
+
+/// A key that was there at revision `least` is gone only if somebody asked for that.
+fn absence_is_right(op: &Op, key: &[u8], least: i64, scene: &Scene<'_>) -> Result<(), String> {
+    let asked = scene
+        .oracle
+        .ops()
+        .iter()
+        .any(|other| match (&other.ask, &other.end) {
+            (Ask::Write(command), End::Applied { outcome, .. }) => {
+                outcome.revision >= least && workload::may_delete(command, key)
+            }
+            (Ask::Write(command), End::Pending | End::Crashed) => {
+                workload::may_delete(command, key)
+            }
+            (Ask::Write(_), End::Refused(_) | End::Answered { .. }) | (Ask::Read(_), _) => false,
+        });
+    if least > 0 && !asked {
+        return Err(format!(
+            "read {} on m{} did not see {key:?}, which had revision {least}",
+            op.id, op.member
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! What must hold in every run, one file each. Section numbers are those of the extended Raft paper
+//! (Ongaro and Ousterhout, 2014).
+//!
+//! An invariant is told [`Fact`]s in the order in which they happen and looks at the [`Scene`]; it
+//! never sees the inside of a replica, so it cannot be fooled by the bug it is to find.
+
+mod checkpoint_faithful;
+mod committed_on_quorum;
+mod durability_of_acked;
+mod election_safety;
+mod leader_completeness;
+mod linearizable_reads;
+mod log_matching;
+mod proposal_liveness;
+mod read_liveness;
+mod recovery_accepted;
+mod revision_monotone;
+mod state_machine_equality;
+
+use std::collections::BTreeMap;
+
+use witan_replica::{
+    host::{Applied, LogRecord},
+    machine::view::View,
+    replica::Status,
+};
+
+use crate::{
+    disk::Disk,
+    oracle::{Op, Oracle},
+    rng::Fnv,
+};
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Fact<'a> {
+    /// A member finished a turn.
+    Turned {
+        /// Who.
+        member: u64,
+        /// What it shows of itself.
+        status: Status,
+    },
+    /// A member's disk took these records.
+    Written {
+        /// Whose.
+        member: u64,
+        /// Which.
+        records: &'a [LogRecord],
+    },
+    /// A member executed entries and handed the results out.
+    Executed {
+        /// Who.
+        member: u64,
+        /// The entries, ascending.
+        batch: &'a [Applied],
+        /// The state after the last of them.
+        view: &'a View,
+        /// That state's fingerprint.
+        fingerprint: u64,
+    },
+    /// A client received the answer to its write.
+    Acknowledged {
+        /// The operation, ended.
+        op: &'a Op,
+    },
+    /// A client received the answer to its read.
+    Answered {
+        /// The operation, not yet ended.
+        op: &'a Op,
+        /// The state it was given.
+        view: &'a View,
+    },
+    /// A member read its disk in order to start, or received a snapshot.
+    Restored {
+        /// Who.
+        member: u64,
+        /// Whether it starts with it, rather than going on with it.
+        starts: bool,
+        /// What it found.
+        view: &'a View,
+        /// Its fingerprint.
+        fingerprint: u64,
+    },
+    /// A member does not start from what a crash left of its disk.
+    NotStarted {
+        /// Who.
+        member: u64,
+        /// What the core says.
+        error: String,
+    },
+    /// The faults have stopped for `scenario`'s time to settle: there must be a leader.
+    Settled {
+        /// What the members show of themselves.
+        statuses: &'a [Status],
+    },
+    /// The run is over.
+    Ended {
+        /// The members' states.
+        views: &'a [View],
+    },
+}
+
+/// What an invariant may look at.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// Virtual time in units.
+    pub now: u64,
+    /// The members' disks; that of member `n` at `n - 1`.
+    pub disks: &'a [Disk],
+    /// What clients asked and were told.
+    pub oracle: &'a Oracle,
+}
+
+impl Scene<'_> {
+    /// The disk of a member.
+    pub(crate) fn disk(&self, member: u64) -> Option<&Disk> {
+        self.disks.get((member - 1) as usize)
+    }
+
+    /// The identity of the entry that `member` holds at `index`.
+    pub(crate) fn ident(&self, member: u64, index: u64) -> Option<Ident> {
+        self.disk(member)?.entry(index).map(Ident::of)
+    }
+}
+
+/// One rule.
+pub trait Invariant: std::fmt::Debug {
+    /// The name of its file.
+    fn name(&self) -> &'static str;
+    /// Takes a fact in; an error says what is wrong.
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String>;
+}
+
+/// All of them.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::<election_safety::ElectionSafety>::default(),
+        Box::<log_matching::LogMatching>::default(),
+        Box::<leader_completeness::LeaderCompleteness>::default(),
+        Box::<committed_on_quorum::CommittedOnQuorum>::default(),
+        Box::<state_machine_equality::StateMachineEquality>::default(),
+        Box::<checkpoint_faithful::CheckpointFaithful>::default(),
+        Box::<durability_of_acked::DurabilityOfAcked>::default(),
+        Box::<linearizable_reads::LinearizableReads>::default(),
+        Box::<revision_monotone::RevisionMonotone>::default(),
+        Box::<recovery_accepted::RecoveryAccepted>::default(),
+        Box::<read_liveness::ReadLiveness>::default(),
+        Box::<proposal_liveness::ProposalLiveness>::default(),
+    ]
+}
+
+/// An entry as far as logs can tell entries apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ident {
+    pub(crate) term: u64,
+    pub(crate) payload: u64,
+}
+
+impl Ident {
+    pub(crate) fn of(record: &LogRecord) -> Self {
+        Self {
+            term: record.term,
+            payload: Fnv::default().bytes(&record.payload).finish(),
+        }
+    }
+}
+
+/// The first value seen for each index, and who showed it.
+#[derive(Debug)]
+pub(crate) struct ByIndex<T> {
+    seen: BTreeMap<u64, (T, u64)>,
+}
+
+impl<T> Default for ByIndex<T> {
+    fn default() -> Self {
+        Self {
+            seen: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T: PartialEq + Clone> ByIndex<T> {
+    /// Remembers `value`; gives back the first value and its member if they differ.
+    pub(crate) fn agree(&mut self, index: u64, value: &T, member: u64) -> Result<(), (T, u64)> {
+        match self.seen.get(&index) {
+            None => {
+                self.seen.insert(index, (value.clone(), member));
+                Ok(())
+            }
+            Some((first, _)) if first == value => Ok(()),
+            Some(other) => Err(other.clone()),
+        }
+    }
+}
+
+/// The fingerprint of everything that replicas must agree on.
+pub fn fingerprint(view: &View) -> u64 {
+    let machine = &view.machine;
+    let mut hash = Fnv::default()
+        .number(machine.kv.fingerprint())
+        .number(machine.tree.fingerprint())
+        .number(machine.kv.revision() as u64)
+        .number(machine.kv.compacted() as u64)
+        .number(machine.kv.len() as u64)
+        .number(machine.kv.size_bytes())
+        .number(machine.kv.size_in_use_bytes())
+        .number(machine.tree.index())
+        .number(machine.tree.next_expiration_ns().unwrap_or(-1) as u64)
+        .number(machine.members.cluster_id)
+        .bytes(machine.members.cluster_version.as_bytes());
+    for member in machine.members.book.values() {
+        hash = hash.bytes(&prost::Message::encode_to_vec(member));
+    }
+    for removed in &machine.members.removed {
+        hash = hash.number(*removed);
+    }
+    hash.finish()
+}

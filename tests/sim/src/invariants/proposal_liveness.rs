@@ -1,0 +1,55 @@
+//! Liveness of writes (§5.6, with a majority alive): once the network is whole there is a leader
+//! within the stated time, it takes every proposal and answers it in time, and all members end in
+//! the same place.
+
+use witan_replica::replica::Role;
+
+use super::{Fact, Invariant, Scene};
+use crate::oracle::{Ask, End};
+
+#[derive(Debug, Default)]
+pub(super) struct ProposalLiveness;
+
+impl Invariant for ProposalLiveness {
+    fn name(&self) -> &'static str {
+        "proposal_liveness"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Settled { statuses } = fact {
+            let leader = statuses
+                .iter()
+                .find(|s| s.role == Role::Leader)
+                .map_or(0, |s| s.id);
+            if leader == 0 || statuses.iter().any(|s| s.leader != leader) {
+                return Err(format!(
+                    "the members have not settled on a leader: {statuses:?}"
+                ));
+            }
+        }
+        let Fact::Ended { views } = fact else {
+            return Ok(());
+        };
+        for op in scene.oracle.ops() {
+            let (Ask::Write(_), Some(deadline)) = (&op.ask, op.deadline) else {
+                continue;
+            };
+            let late = match &op.end {
+                End::Pending | End::Refused(_) => true,
+                End::Applied { at, .. } => *at > deadline,
+                End::Answered { .. } | End::Crashed => false,
+            };
+            if late {
+                return Err(format!(
+                    "write {} on m{}, asked at {}, was not answered by {deadline}: {:?}",
+                    op.id, op.member, op.invoked, op.end
+                ));
+            }
+        }
+        let indexes: Vec<u64> = views.iter().map(|view| view.position.index).collect();
+        if indexes.iter().any(|index| Some(index) != indexes.first()) {
+            return Err(format!("the members end at entries {indexes:?}"));
+        }
+        Ok(())
+    }
+}

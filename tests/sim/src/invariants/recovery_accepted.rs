@@ -1,0 +1,20 @@
+//! Persistence (§5.1, §7): whatever a crash leaves on a disk, the member starts from it. A healthy
+//! disk that the core refuses would stop a member for good.
+
+use super::{Fact, Invariant, Scene};
+
+#[derive(Debug, Default)]
+pub(super) struct RecoveryAccepted;
+
+impl Invariant for RecoveryAccepted {
+    fn name(&self) -> &'static str {
+        "recovery_accepted"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
+        let Fact::NotStarted { member, error } = fact else {
+            return Ok(());
+        };
+        Err(format!("m{member} does not start after a crash: {error}"))
+    }
+}

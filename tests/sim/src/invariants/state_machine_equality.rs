@@ -1,0 +1,66 @@
+//! State Machine Safety (§5.4.3): all members execute the same entry at an index, with the same
+//! answer, and are in the same state after it; so is a member that executes it again after a crash.
+
+use witan_replica::machine::Outcome;
+
+use super::{ByIndex, Fact, Ident, Invariant, Scene};
+
+#[derive(Debug, Default)]
+pub(super) struct StateMachineEquality {
+    entries: ByIndex<Ident>,
+    outcomes: ByIndex<Outcome>,
+    states: ByIndex<u64>,
+}
+
+impl Invariant for StateMachineEquality {
+    fn name(&self) -> &'static str {
+        "state_machine_equality"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        let Fact::Executed {
+            member,
+            batch,
+            view,
+            fingerprint,
+        } = fact
+        else {
+            return Ok(());
+        };
+        let mut last = None;
+        for applied in *batch {
+            let index = applied.index;
+            if last.is_some_and(|last| last + 1 != index) {
+                return Err(format!(
+                    "m{member} executed entry {index} after entry {last:?}"
+                ));
+            }
+            last = Some(index);
+            if let Some(ident) = scene.ident(*member, index) {
+                self.entries
+                    .agree(index, &ident, *member)
+                    .map_err(|(_, other)| {
+                        format!("m{member} and m{other} executed different entries at {index}")
+                    })?;
+            }
+            self.outcomes
+                .agree(index, &applied.outcome, *member)
+                .map_err(|(first, other)| {
+                    format!(
+                        "entry {index} answered {first:?} on m{other} and {:?} on m{member}",
+                        applied.outcome
+                    )
+                })?;
+        }
+        let Some(index) = last else { return Ok(()) };
+        if view.position.index != index {
+            return Err(format!(
+                "m{member} shows position {} after entry {index}",
+                view.position.index
+            ));
+        }
+        self.states
+            .agree(index, fingerprint, *member)
+            .map_err(|(_, other)| format!("m{member} and m{other} differ after entry {index}"))
+    }
+}

@@ -1,0 +1,197 @@
+//! The simulator's command line: sweeps seeds, runs one again with its trace, or hunts a known bug.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use witan_sim::{
+    scenario::{BUGS, Bug, Scenario},
+    sweep::{self, Swept},
+};
+
+const USAGE: &str = "\
+usage: witan-sim [--seeds N] [--start S] [--members 1|3|5] [--fault NAME [--rounds R]]
+       witan-sim --reproduce SEED [--members 1|3|5] [--fault NAME]
+       witan-sim --trace SEED [--members 1|3|5] [--fault NAME]
+
+  --seeds N         sweep N seeds (100)
+  --start S         from seed S on (0)
+  --members M       with M members; without it the seed chooses
+  --fault NAME      switch a known bug on and sweep until an invariant finds it
+  --rounds R        hunt it R times from places of their own and print the median
+  --reproduce SEED  run one seed, print its trace and what it came to
+  --trace SEED      print its trace only
+";
+
+/// Distance between the first seeds of two rounds of a hunt.
+const ROUND_SEEDS: u64 = 100_000;
+/// A sweep says how far it is after so many seeds.
+const PROGRESS_SEEDS: u64 = 500;
+
+#[derive(Default)]
+struct Request {
+    seeds: Option<u64>,
+    start: u64,
+    members: Option<usize>,
+    bug: Bug,
+    rounds: u64,
+    reproduce: Option<u64>,
+    trace: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let mut out = io::stdout().lock();
+    let done = match parse(std::env::args().skip(1)) {
+        Ok(request) => act(&request, &mut out),
+        Err(problem) => write!(out, "{problem}\n{USAGE}").map(|()| ExitCode::from(2)),
+    };
+    done.unwrap_or(ExitCode::FAILURE)
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
+    let mut request = Request {
+        rounds: 1,
+        ..Request::default()
+    };
+    while let Some(flag) = args.next() {
+        if flag == "--help" {
+            return Err(String::new());
+        }
+        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        let number = || {
+            value
+                .parse::<u64>()
+                .map_err(|e| format!("{flag} {value}: {e}"))
+        };
+        match flag.as_str() {
+            "--seeds" => request.seeds = Some(number()?),
+            "--start" => request.start = number()?,
+            "--members" => {
+                let members = number()? as usize;
+                if ![1, 3, 5].contains(&members) {
+                    return Err(format!("--members {value}: 1, 3 or 5"));
+                }
+                request.members = Some(members);
+            }
+            "--fault" => {
+                request.bug = Bug::named(&value).ok_or_else(|| {
+                    let names = BUGS.map(|(name, _)| name).join(", ");
+                    format!("--fault {value}: one of {names}")
+                })?;
+            }
+            "--rounds" => request.rounds = number()?,
+            "--reproduce" => request.reproduce = Some(number()?),
+            "--trace" => request.trace = Some(number()?),
+            other => return Err(format!("{other} is not known")),
+        }
+    }
+    Ok(request)
+}
+
+fn act(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
+    announce_panics();
+    if let Some(seed) = request.trace.or(request.reproduce) {
+        let scenario = Scenario::new(seed, request.members, request.bug);
+        let verdict = sweep::run(scenario, true);
+        out.write_all(verdict.trace.as_bytes())?;
+        if request.trace.is_some() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        return match verdict.violation {
+            Some(violation) => {
+                writeln!(out, "{}", sweep::failure(&scenario, &violation))?;
+                Ok(ExitCode::FAILURE)
+            }
+            None => writeln!(out, "seed {seed}: no violation").map(|()| ExitCode::SUCCESS),
+        };
+    }
+    if request.bug == Bug::None {
+        sweep_seeds(request, out)
+    } else {
+        hunt(request, out)
+    }
+}
+
+fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
+    let seeds = request.seeds.unwrap_or(100);
+    let mut told = Ok(());
+    let mut shown = 0;
+    let swept = sweep::sweep(
+        request.start,
+        seeds,
+        request.members,
+        Bug::None,
+        &mut |done, so_far| {
+            for (scenario, violation) in &so_far.violations[shown..] {
+                told = writeln!(out, "{}", sweep::failure(scenario, violation));
+            }
+            shown = so_far.violations.len();
+            if done % PROGRESS_SEEDS == 0 {
+                told = writeln!(out, "{done} of {seeds} seeds, {shown} violations")
+                    .and_then(|()| out.flush());
+            }
+        },
+    );
+    told?;
+    let Swept { violations, counts } = swept;
+    writeln!(out, "covered: {counts:?}")?;
+    writeln!(
+        out,
+        "simulator: swept {seeds} seeds, {} violations",
+        violations.len()
+    )?;
+    Ok(if violations.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn hunt(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
+    let seeds = request.seeds.unwrap_or(5000);
+    let mut needed = Vec::new();
+    for round in 0..request.rounds {
+        let start = request.start + round * ROUND_SEEDS;
+        match sweep::hunt(start, seeds, request.members, request.bug) {
+            Some((count, scenario, violation)) => {
+                writeln!(out, "{}", sweep::failure(&scenario, &violation))?;
+                let (bug, invariant) = (request.bug, violation.invariant);
+                writeln!(
+                    out,
+                    "simulator: {bug} found by {invariant} after {count} seeds"
+                )?;
+                needed.push(count);
+            }
+            None => {
+                writeln!(out, "simulator: {} not found in {seeds} seeds", request.bug)?;
+                needed.push(u64::MAX);
+            }
+        }
+    }
+    needed.sort_unstable();
+    let (median, most) = (needed[needed.len() / 2], needed[needed.len() - 1]);
+    writeln!(
+        out,
+        "simulator: {} median {median}, most {most} seeds",
+        request.bug
+    )?;
+    Ok(if most < u64::MAX {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A panic says which run it was, also where it cannot be caught (the release profile aborts).
+fn announce_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        if let Some(scenario) = sweep::current() {
+            let line = format!("  reproduce: {}\n", scenario.reproduce());
+            // Nothing is left to do if even this cannot be written.
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    }));
+}

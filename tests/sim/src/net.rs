@@ -1,0 +1,146 @@
+//! The simulated network: what happens to a packet between two members.
+//!
+//! A snapshot crosses it as checkpoint records, as it will on a real wire, never as shared memory.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use witan_replica::{
+    host::Envelope,
+    machine::{
+        record::{Change, Corrupt},
+        view::View,
+    },
+};
+
+use crate::{disk::Records, rng::Rng};
+
+/// An envelope in bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Packet {
+    pub(crate) to: u64,
+    pub(crate) from: u64,
+    pub(crate) message: Bytes,
+    pub(crate) snapshot: Option<Records>,
+}
+
+impl Packet {
+    /// Encodes an envelope.
+    pub(crate) fn new(envelope: Envelope) -> Self {
+        let Envelope {
+            to,
+            from,
+            message,
+            snapshot,
+        } = envelope;
+        Self {
+            to,
+            from,
+            message,
+            snapshot: snapshot.map(|view| records_of(&view)),
+        }
+    }
+
+    /// Decodes it at the receiver.
+    pub(crate) fn open(self) -> Result<Envelope, Corrupt> {
+        let snapshot = self
+            .snapshot
+            .as_ref()
+            .map(view_of)
+            .transpose()?
+            .map(Box::new);
+        Ok(Envelope {
+            to: self.to,
+            from: self.from,
+            message: self.message,
+            snapshot,
+        })
+    }
+}
+
+/// All records of a view.
+pub(crate) fn records_of(view: &View) -> Records {
+    let mut records = Records::new();
+    view.changes(None, &mut |change| match change {
+        Change::Put { key, value } => {
+            records.insert(key, value);
+        }
+        Change::Delete { key } => {
+            records.remove(&key);
+        }
+    });
+    records
+}
+
+/// The view that records make.
+pub(crate) fn view_of(records: &Records) -> Result<View, Corrupt> {
+    View::restore(
+        records
+            .iter()
+            .map(|(key, value)| Ok((key.clone(), value.clone()))),
+    )
+}
+
+/// The state of the links.
+#[derive(Clone, Debug)]
+pub(crate) struct Net {
+    /// Links that carry nothing, each in one direction: (from, to).
+    pub(crate) cut: BTreeSet<(u64, u64)>,
+    /// Of a hundred packets, so many are lost.
+    pub(crate) drop_percent: u64,
+    /// Of a hundred packets, so many arrive twice.
+    pub(crate) duplicate_percent: u64,
+    /// Longest time on the way, in units. Unequal times are what reorders packets.
+    pub(crate) delay_max: u64,
+}
+
+impl Net {
+    /// A network that works.
+    pub(crate) fn calm() -> Self {
+        Self {
+            cut: BTreeSet::new(),
+            drop_percent: 0,
+            duplicate_percent: 0,
+            delay_max: 2,
+        }
+    }
+
+    /// After how many units copies of a packet arrive; none if it is lost.
+    pub(crate) fn route(&self, from: u64, to: u64, rng: &mut Rng) -> Vec<u64> {
+        if self.cut.contains(&(from, to)) || rng.chance(self.drop_percent) {
+            return Vec::new();
+        }
+        let copies = if rng.chance(self.duplicate_percent) {
+            2
+        } else {
+            1
+        };
+        (0..copies).map(|_| rng.range(1, self.delay_max)).collect()
+    }
+
+    /// Cuts all links between the members in `group` and the others; `one_way` leaves the links
+    /// into the group open.
+    pub(crate) fn split(&mut self, members: u64, group: &BTreeSet<u64>, one_way: bool) {
+        for a in group {
+            for b in (1..=members).filter(|b| !group.contains(b)) {
+                self.cut.insert((*a, b));
+                if !one_way {
+                    self.cut.insert((b, *a));
+                }
+            }
+        }
+    }
+}
+
+impl Packet {
+    /// What a trace shows of it.
+    pub(crate) fn text(&self) -> String {
+        let snapshot = self.snapshot.as_ref().map_or(String::new(), |records| {
+            format!(" with a snapshot of {} records", records.len())
+        });
+        format!(
+            "{}{snapshot}",
+            witan_replica::replica::Replica::describe(&self.message)
+        )
+    }
+}

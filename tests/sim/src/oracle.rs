@@ -1,0 +1,199 @@
+//! What clients asked, when, and what they were told: the outside view that the core is held to.
+//!
+//! The oracle never looks into a replica. It keeps *floors*: whatever was completed before an
+//! operation was invoked is the least that the operation has to show.
+
+use std::collections::BTreeMap;
+
+use witan_replica::{
+    host::Applied,
+    machine::{Outcome, Reply, command::Command, tree},
+    replica::Refusal,
+};
+
+use crate::workload::{self, Read};
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// A command for the log.
+    Write(Command),
+    /// A linearizable read.
+    Read(Read),
+}
+
+/// How an operation stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// Taken, not answered.
+    Pending,
+    /// Not taken.
+    Refused(Refusal),
+    /// A write was answered.
+    Applied {
+        /// When.
+        at: u64,
+        /// Raft index of its entry.
+        index: u64,
+        /// The answer.
+        outcome: Outcome,
+    },
+    /// A read was answered.
+    Answered {
+        /// When.
+        at: u64,
+    },
+    /// Its member crashed first.
+    Crashed,
+}
+
+/// The least that must be visible: what was completed before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Floor {
+    /// v3 revision.
+    pub revision: i64,
+    /// v2 index.
+    pub tree_index: u64,
+    /// Raft index of an acknowledged write.
+    pub index: u64,
+    /// For each v3 key, the revision of the last completed write to it or read of it.
+    pub keys: BTreeMap<Vec<u8>, i64>,
+}
+
+/// One request of a client.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// Its number in the run, which is also in every value it writes.
+    pub id: u64,
+    /// Which member it went to.
+    pub member: u64,
+    /// When it was invoked.
+    pub invoked: u64,
+    /// What was completed by then.
+    pub floor: Floor,
+    /// What it asks.
+    pub ask: Ask,
+    /// How it stands.
+    pub end: End,
+    /// By when it must have ended, once that is promised.
+    pub deadline: Option<u64>,
+}
+
+/// All operations of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Oracle {
+    ops: Vec<Op>,
+    floor: Floor,
+}
+
+impl Oracle {
+    /// The number of the next operation.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ops.len() as u64
+    }
+
+    /// An operation begins.
+    pub(crate) fn invoke(&mut self, member: u64, invoked: u64, ask: Ask, end: End) -> u64 {
+        let id = self.next_id();
+        let floor = self.floor.clone();
+        self.ops.push(Op {
+            id,
+            member,
+            invoked,
+            floor,
+            ask,
+            end,
+            deadline: None,
+        });
+        id
+    }
+
+    /// An operation must end by `deadline`.
+    pub(crate) fn promise(&mut self, id: u64, deadline: u64) {
+        if let Some(op) = self.ops.get_mut(id as usize) {
+            op.deadline = Some(deadline);
+        }
+    }
+
+    /// Every read that waits must be answered by `deadline`.
+    pub(crate) fn promise_reads(&mut self, deadline: u64) {
+        for op in &mut self.ops {
+            if op.end == End::Pending && matches!(op.ask, Ask::Read(_)) {
+                op.deadline = Some(deadline);
+            }
+        }
+    }
+
+    /// A write was answered.
+    pub(crate) fn acknowledge(&mut self, id: u64, at: u64, applied: &Applied) {
+        let Some(op) = self.ops.get_mut(id as usize) else {
+            return;
+        };
+        let Applied { index, outcome, .. } = applied;
+        op.end = End::Applied {
+            at,
+            index: *index,
+            outcome: outcome.clone(),
+        };
+        self.floor.index = self.floor.index.max(*index);
+        self.floor.revision = self.floor.revision.max(outcome.revision);
+        if let Reply::Tree(reply) = &outcome.reply {
+            self.floor.tree_index = self.floor.tree_index.max(tree_index(reply));
+        }
+        if let Ask::Write(command) = &op.ask {
+            for key in workload::keys_written(command, outcome) {
+                let least = self.floor.keys.entry(key).or_default();
+                *least = (*least).max(outcome.revision);
+            }
+        }
+    }
+
+    /// A read was answered with a state at `revision` and `tree_index`, in which the key it looked
+    /// at was last put at `key_revision`.
+    pub(crate) fn answer(&mut self, id: u64, at: u64, seen: (i64, u64, Option<i64>)) {
+        let Some(op) = self.ops.get_mut(id as usize) else {
+            return;
+        };
+        op.end = End::Answered { at };
+        let (revision, index, key_revision) = seen;
+        self.floor.revision = self.floor.revision.max(revision);
+        self.floor.tree_index = self.floor.tree_index.max(index);
+        if let (Ask::Read(read), Some(key_revision)) = (&op.ask, key_revision) {
+            let least = self.floor.keys.entry(read.key.to_vec()).or_default();
+            *least = (*least).max(key_revision);
+        }
+    }
+
+    /// A member is gone, and with it every answer it owed.
+    pub(crate) fn crashed(&mut self, member: u64) {
+        for op in &mut self.ops {
+            if op.member == member && op.end == End::Pending {
+                op.end = End::Crashed;
+            }
+        }
+    }
+
+    /// All operations in the order of invocation.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// Operation `id`.
+    pub fn op(&self, id: u64) -> Option<&Op> {
+        self.ops.get(id as usize)
+    }
+
+    /// What is completed by now.
+    pub fn floor(&self) -> &Floor {
+        &self.floor
+    }
+}
+
+/// The v2 index that an answer shows.
+fn tree_index(reply: &Result<tree::Reply, tree::Error>) -> u64 {
+    match reply {
+        Ok(tree::Reply::Event(event)) => event.index,
+        Ok(tree::Reply::Expired(_)) => 0,
+        Err(error) => error.index,
+    }
+}

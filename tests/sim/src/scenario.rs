@@ -1,0 +1,99 @@
+//! What defines a run: the seed, the number of members and the known bug that is switched on.
+
+use std::fmt;
+
+use witan_replica::replica::Fault;
+
+/// Virtual time between two ticks of a member. A unit stands for 10 ms, a tick for 100 ms.
+pub const UNITS_PER_TICK: u64 = 10;
+
+/// One run, complete: the same value gives the same trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// Decides everything that chance decides.
+    pub seed: u64,
+    /// Number of members: 1, 3 or 5.
+    pub members: usize,
+    /// Known bug to run with.
+    pub bug: Bug,
+}
+
+impl Scenario {
+    /// The scenario of `seed`; without a wish the seed chooses among 1, 3 and 5 members.
+    pub fn new(seed: u64, members: Option<usize>, bug: Bug) -> Self {
+        let members = members.unwrap_or([3, 1, 5][(seed % 3) as usize]);
+        Self { seed, members, bug }
+    }
+
+    /// The command that runs exactly this again.
+    pub fn reproduce(&self) -> String {
+        let bug = match self.bug {
+            Bug::None => String::new(),
+            Bug::Core(_) | Bug::CheckpointNotAtomic | Bug::CutAboveDurable | Bug::SyncLies => {
+                format!(" --fault {}", self.bug)
+            }
+        };
+        format!(
+            "cargo run -p witan-sim -- --reproduce {} --members {}{bug}",
+            self.seed, self.members
+        )
+    }
+}
+
+/// A known bug, to show that the simulator finds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bug {
+    /// The code as it is meant.
+    #[default]
+    None,
+    /// One inside the core.
+    Core(Fault),
+    /// The simulated disk writes a checkpoint's position ahead of the rest of its batch.
+    CheckpointNotAtomic,
+    /// The simulated shell reports a checkpoint as durable when it is only written.
+    CutAboveDurable,
+    /// The simulated disk forgets to sync.
+    SyncLies,
+}
+
+/// Every bug and the name by which `--fault` calls it.
+pub const BUGS: [(&str, Bug); 9] = [
+    ("ack-before-persist", Bug::Core(Fault::AckBeforePersist)),
+    ("stale-read", Bug::Core(Fault::StaleRead)),
+    ("vote-not-persisted", Bug::Core(Fault::VoteNotPersisted)),
+    ("lost-read-retry", Bug::Core(Fault::LostReadRetry)),
+    ("cut-too-high", Bug::Core(Fault::CutTooHigh)),
+    ("position-ahead", Bug::Core(Fault::PositionAhead)),
+    ("checkpoint-not-atomic", Bug::CheckpointNotAtomic),
+    ("cut-above-durable", Bug::CutAboveDurable),
+    ("sync-lies", Bug::SyncLies),
+];
+
+impl Bug {
+    /// The bug called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        BUGS.iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, bug)| *bug)
+    }
+
+    /// What the core is told.
+    pub(crate) fn in_core(self) -> Fault {
+        match self {
+            Bug::Core(fault) => fault,
+            Bug::None | Bug::CheckpointNotAtomic | Bug::CutAboveDurable | Bug::SyncLies => {
+                Fault::None
+            }
+        }
+    }
+}
+
+impl fmt::Display for Bug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = BUGS
+            .iter()
+            .find(|(_, bug)| bug == self)
+            .map_or("none", |(name, _)| name);
+        f.write_str(name)
+    }
+}

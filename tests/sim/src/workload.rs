@@ -1,0 +1,348 @@
+//! What clients ask: v3 and v2 writes on few keys, so that they meet, and linearizable reads.
+//!
+//! Every value names the operation that wrote it, so that a reader knows whose write it sees.
+
+use bytes::Bytes;
+use witan_replica::machine::{
+    Outcome, Reply,
+    command::{ClusterVersion, Command, Publish},
+    kv, tree,
+};
+
+use crate::{
+    oracle::{Ask, Floor},
+    rng::Rng,
+};
+
+/// Number of v3 keys in play.
+const KEYS: usize = 6;
+/// Virtual nanoseconds that a v2 ttl may last, at most.
+const TTL_NS_MAX: u64 = 8_000_000_000;
+/// Length of the values that are padded, so that some fill blocks and pieces of their own.
+const LARGE_BYTES: [usize; 3] = [700, 5_000, 40_000];
+
+/// What a linearizable read looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// A v3 key.
+    pub key: Bytes,
+}
+
+/// Draws one request. `id` is the operation's number, `now_ns` the client's time.
+pub(crate) fn draw(rng: &mut Rng, id: u64, member: u64, now_ns: i64, floor: &Floor) -> Ask {
+    let hint = Hint { id, now_ns, floor };
+    let command = match rng.range(0, 99) {
+        0..=27 => return Ask::Read(Read { key: key(rng) }),
+        28..=49 => v3(kv::Verb::Put(put(rng, &hint))),
+        50..=56 => v3(kv::Verb::Delete(delete(rng))),
+        57..=66 => v3(kv::Verb::Txn(txn(rng, &hint))),
+        67..=68 => v3(kv::Verb::Compact(compact(rng, floor))),
+        69..=98 => Command::Tree(tree::Command {
+            verb: Some(verb(rng, &hint)),
+        }),
+        _ => about_members(rng, member, id),
+    };
+    Ask::Write(command)
+}
+
+struct Hint<'a> {
+    id: u64,
+    now_ns: i64,
+    floor: &'a Floor,
+}
+
+fn v3(verb: kv::Verb) -> Command {
+    Command::Kv(kv::Command { verb: Some(verb) })
+}
+
+fn key(rng: &mut Rng) -> Bytes {
+    Bytes::from(format!("k{}", rng.below(KEYS)))
+}
+
+fn value(rng: &mut Rng, id: u64) -> Bytes {
+    let mut value = format!("op{id} ");
+    if rng.chance(6) {
+        let length = *rng.pick(&LARGE_BYTES);
+        value.extend(std::iter::repeat_n('.', length));
+    }
+    Bytes::from(value)
+}
+
+/// The operation that wrote `value`.
+pub(crate) fn writer(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    text.strip_prefix("op")?.split_once(' ')?.0.parse().ok()
+}
+
+fn put(rng: &mut Rng, hint: &Hint<'_>) -> kv::Put {
+    kv::Put {
+        key: key(rng),
+        value: value(rng, hint.id),
+        prev_kv: rng.chance(20),
+        ..kv::Put::default()
+    }
+}
+
+fn delete(rng: &mut Rng) -> kv::DeleteRange {
+    let from = key(rng);
+    let range_end = match rng.range(0, 3) {
+        0 => key(rng),
+        1 => Bytes::from_static(b"\0"),
+        _ => Bytes::new(),
+    };
+    kv::DeleteRange {
+        key: from,
+        range_end,
+        prev_kv: rng.chance(30),
+    }
+}
+
+fn txn(rng: &mut Rng, hint: &Hint<'_>) -> kv::Txn {
+    let target = key(rng);
+    let seen = hint
+        .floor
+        .keys
+        .get(target.as_ref())
+        .copied()
+        .unwrap_or_default();
+    let wanted = if rng.chance(70) { seen } else { 0 };
+    let compare = kv::Compare {
+        result: if rng.chance(80) {
+            kv::CompareResult::Equal
+        } else {
+            kv::CompareResult::Less
+        } as i32,
+        target: kv::CompareTarget::Mod as i32,
+        key: target.clone(),
+        range_end: Bytes::new(),
+        value: Some(kv::TargetValue::Mod(wanted)),
+    };
+    let op = |kind| kv::Op { kind: Some(kind) };
+    let range = kv::Range {
+        key: target.clone(),
+        ..kv::Range::default()
+    };
+    let mut success = vec![op(kv::OpKind::Put(kv::Put {
+        key: target,
+        ..put(rng, hint)
+    }))];
+    if rng.chance(30) {
+        success.push(op(kv::OpKind::Range(range.clone())));
+    }
+    kv::Txn {
+        compare: vec![compare],
+        success,
+        failure: vec![op(kv::OpKind::Range(range))],
+    }
+}
+
+fn compact(rng: &mut Rng, floor: &Floor) -> kv::Compact {
+    let back = rng.range(0, 20) as i64;
+    kv::Compact {
+        revision: (floor.revision - back).max(1),
+    }
+}
+
+fn path(rng: &mut Rng) -> Bytes {
+    const PATHS: [&str; 8] = [
+        "/a", "/b", "/d/a", "/d/b", "/d/e/a", "/d/_h", "/q/x", "/d/e",
+    ];
+    Bytes::from_static(rng.pick(&PATHS).as_bytes())
+}
+
+fn expires(rng: &mut Rng, now_ns: i64) -> Option<i64> {
+    rng.chance(25)
+        .then(|| now_ns + rng.range(1, TTL_NS_MAX) as i64)
+}
+
+fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::Verb {
+    let Hint { id, now_ns, floor } = hint;
+    let prev_index = floor.tree_index.saturating_sub(rng.range(0, 4)).max(1);
+    let path = path(rng);
+    let expires_ns = expires(rng, *now_ns);
+    match rng.range(0, 99) {
+        0..=34 => {
+            let dir = rng.chance(10);
+            let value = if dir { Bytes::new() } else { value(rng, *id) };
+            tree::Verb::Set(tree::Set {
+                path,
+                value,
+                dir,
+                expires_ns,
+                refresh: false,
+            })
+        }
+        35..=49 => tree::Verb::Create(tree::Create {
+            path,
+            value: value(rng, *id),
+            dir: false,
+            expires_ns,
+            in_order: false,
+        }),
+        50..=64 => tree::Verb::Create(tree::Create {
+            path: Bytes::from_static(b"/q"),
+            value: value(rng, *id),
+            dir: false,
+            expires_ns,
+            in_order: true,
+        }),
+        65..=74 => tree::Verb::Update(tree::Update {
+            path,
+            value: value(rng, *id),
+            expires_ns,
+            refresh: rng.chance(20),
+        }),
+        75..=84 => tree::Verb::Swap(tree::Swap {
+            path,
+            value: value(rng, *id),
+            expires_ns,
+            refresh: false,
+            prev_value: None,
+            prev_index: Some(prev_index),
+        }),
+        85..=89 => tree::Verb::DeleteIf(tree::DeleteIf {
+            path,
+            prev_value: None,
+            prev_index: Some(prev_index),
+        }),
+        _ => {
+            let recursive = rng.chance(40);
+            tree::Verb::Delete(tree::Delete {
+                path,
+                dir: recursive || rng.chance(30),
+                recursive,
+            })
+        }
+    }
+}
+
+fn about_members(rng: &mut Rng, member: u64, id: u64) -> Command {
+    if rng.chance(70) {
+        Command::Publish(Publish {
+            id: member,
+            name: format!("m{member}"),
+            client_urls: vec![format!("http://m{member}:{id}")],
+        })
+    } else {
+        Command::ClusterVersion(ClusterVersion {
+            version: format!("3.{}.0", id % 7),
+        })
+    }
+}
+
+/// The v3 keys that an answered command put or deleted by name, at the outcome's revision.
+/// Ranges of deletes are left out: they are only ever used as a floor, which may be too low.
+pub(crate) fn keys_written(command: &Command, outcome: &Outcome) -> Vec<Vec<u8>> {
+    match effect(command, outcome) {
+        Effect::Put { key, .. } => vec![key.to_vec()],
+        Effect::Gone { key, range_end } if range_end.is_empty() => vec![key.to_vec()],
+        Effect::Gone { .. } | Effect::Event(_) | Effect::Nothing | Effect::Mismatch => Vec::new(),
+    }
+}
+
+/// What an acknowledged command promises to have done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Effect<'a> {
+    /// The key has this value at the outcome's revision.
+    Put { key: &'a Bytes, value: &'a Bytes },
+    /// The range is empty at the outcome's revision.
+    Gone {
+        key: &'a Bytes,
+        range_end: &'a Bytes,
+    },
+    /// The event stands in the v2 history.
+    Event(&'a tree::Event),
+    /// Nothing that stays visible.
+    Nothing,
+    /// The answer is none to this command.
+    Mismatch,
+}
+
+/// The promise that `outcome` gives to who asked `command`.
+pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'a> {
+    match (command, &outcome.reply) {
+        (Command::Kv(kv::Command { verb: Some(verb) }), Reply::Kv(reply)) => v3_effect(verb, reply),
+        (Command::Tree(_), Reply::Tree(Ok(tree::Reply::Event(event)))) => Effect::Event(event),
+        (Command::Tree(_), Reply::Tree(Err(_)))
+        | (Command::Publish(_), Reply::Published)
+        | (Command::ClusterVersion(_), Reply::ClusterVersionSet) => Effect::Nothing,
+        _ => Effect::Mismatch,
+    }
+}
+
+fn v3_effect<'a>(verb: &'a kv::Verb, reply: &'a Result<kv::Reply, kv::Error>) -> Effect<'a> {
+    match (verb, reply) {
+        (_, Err(_)) | (kv::Verb::Compact(_), Ok(kv::Reply::Compact)) => Effect::Nothing,
+        (kv::Verb::Put(put), Ok(kv::Reply::Put { .. })) => Effect::Put {
+            key: &put.key,
+            value: &put.value,
+        },
+        (kv::Verb::Delete(range), Ok(kv::Reply::Delete { deleted, .. })) if *deleted > 0 => {
+            Effect::Gone {
+                key: &range.key,
+                range_end: &range.range_end,
+            }
+        }
+        (kv::Verb::Delete(_), Ok(kv::Reply::Delete { .. })) => Effect::Nothing,
+        (
+            kv::Verb::Txn(txn),
+            Ok(kv::Reply::Txn {
+                succeeded: true, ..
+            }),
+        ) => {
+            txn.success
+                .iter()
+                .find_map(|op| match &op.kind {
+                    Some(kv::OpKind::Put(put)) => Some(Effect::Put {
+                        key: &put.key,
+                        value: &put.value,
+                    }),
+                    Some(kv::OpKind::Range(_) | kv::OpKind::Delete(_) | kv::OpKind::Txn(_))
+                    | None => None,
+                })
+                .unwrap_or(Effect::Nothing)
+        }
+        (
+            kv::Verb::Txn(_),
+            Ok(kv::Reply::Txn {
+                succeeded: false, ..
+            }),
+        ) => Effect::Nothing,
+        _ => Effect::Mismatch,
+    }
+}
+
+/// Whether `command` may delete `key`.
+pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
+    let Command::Kv(kv::Command {
+        verb: Some(kv::Verb::Delete(range)),
+    }) = command
+    else {
+        return false;
+    };
+    let end = range.range_end.as_ref();
+    match end {
+        [] => range.key == key,
+        [0] => key >= range.key.as_ref(),
+        _ => key >= range.key.as_ref() && key < end,
+    }
+}
+
+/// Whether `command` may put `value` under `key`.
+pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
+    let is = |put: &kv::Put| put.key == key && put.value == value;
+    match command {
+        Command::Kv(kv::Command {
+            verb: Some(kv::Verb::Put(put)),
+        }) => is(put),
+        Command::Kv(kv::Command {
+            verb: Some(kv::Verb::Txn(txn)),
+        }) => txn
+            .success
+            .iter()
+            .any(|op| matches!(&op.kind, Some(kv::OpKind::Put(put)) if is(put))),
+        Command::Kv(_) | Command::Tree(_) | Command::Publish(_) | Command::ClusterVersion(_) => {
+            false
+        }
+    }
+}

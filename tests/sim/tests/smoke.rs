@@ -1,0 +1,60 @@
+//! A modest number of seeds for each size of cluster: every run ends without a violation, and the
+//! runs together did what they are there for.
+
+use witan_sim::{
+    scenario::Bug,
+    sweep::{failure, sweep},
+};
+
+/// Seeds swept for each number of members.
+const SEEDS: u64 = 40;
+
+fn clean(members: usize) -> witan_sim::world::Counts {
+    let swept = sweep(0, SEEDS, Some(members), Bug::None, &mut |_, _| {});
+    let failures: Vec<String> = swept
+        .violations
+        .iter()
+        .map(|(scenario, violation)| failure(scenario, violation))
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    swept.counts
+}
+
+#[test]
+fn one_member() {
+    let counts = clean(1);
+    assert!(
+        counts.acknowledged > 10 * SEEDS && counts.reads > SEEDS,
+        "{counts:?}"
+    );
+    assert!(
+        counts.crashes > SEEDS && counts.checkpoints > SEEDS,
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn three_members() {
+    let counts = clean(3);
+    assert!(
+        counts.acknowledged > 10 * SEEDS && counts.reads > SEEDS,
+        "{counts:?}"
+    );
+    assert!(
+        counts.installs > 0 && counts.dropped > SEEDS && counts.terms > SEEDS,
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn five_members() {
+    let counts = clean(5);
+    assert!(
+        counts.acknowledged > 10 * SEEDS && counts.reads > SEEDS,
+        "{counts:?}"
+    );
+    assert!(
+        counts.installs > 0 && counts.dropped > SEEDS && counts.terms > SEEDS,
+        "{counts:?}"
+    );
+}
