@@ -7,8 +7,11 @@ use crate::{
     net::Net,
     rng::Rng,
     scenario::UNITS_PER_TICK,
-    world::{Event, World},
+    world::{Event, Phase, World},
 };
+
+/// Of a hundred runs, so many are hard on elections.
+const STORM_PERCENT: u64 = 35;
 
 /// What a run is like. Times are in units unless a name says ticks.
 #[derive(Clone, Debug)]
@@ -35,13 +38,39 @@ pub(crate) struct Climate {
     pub(crate) delay: u64,
     /// Largest share of lost packets.
     pub(crate) drop_percent: u64,
-    /// Whether inputs may wait for others before a turn.
+    /// Of a hundred times that a member has sent something, it loses power so often at once.
+    pub(crate) sent_crash_percent: u64,
+    /// Of a hundred inputs, so many wait for others before a turn.
     pub(crate) batch_percent: u64,
 }
 
 impl Climate {
     /// Draws a climate.
     pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let climate = Self::mixed(rng);
+        if rng.chance(STORM_PERCENT) {
+            climate.of_elections()
+        } else {
+            climate
+        }
+    }
+
+    /// Packets are slower than election timeouts and members are back at once after a crash: votes
+    /// of one term cross, and what a member forgot in a crash it is asked again.
+    fn of_elections(self) -> Self {
+        Self {
+            election_ticks: 4,
+            pre_vote: false,
+            chaos_pause: 80,
+            down: 3,
+            delay: 5 * UNITS_PER_TICK,
+            drop_percent: 0,
+            sent_crash_percent: 15,
+            ..self
+        }
+    }
+
+    fn mixed(rng: &mut Rng) -> Self {
         let election_ticks = *rng.pick(&[4, 5, 10]);
         Self {
             chaos_units: rng.range(150, 400) * UNITS_PER_TICK,
@@ -55,6 +84,7 @@ impl Climate {
             checkpoint_step: *rng.pick(&[2, 20, 80]),
             delay: *rng.pick(&[2, 10, 40]),
             drop_percent: *rng.pick(&[0, 5, 30]),
+            sent_crash_percent: *rng.pick(&[0, 0, 1]),
             batch_percent: *rng.pick(&[0, 30, 80]),
         }
     }
@@ -90,6 +120,12 @@ impl World {
             let verbs = self.chance.range(0, 9);
             self.members[place].verbs_left = Some(verbs);
         }
+    }
+
+    /// Whether a member that has just sent something loses power before it does anything else.
+    pub(crate) fn tempted(&mut self) -> bool {
+        let percent = self.climate.sent_crash_percent;
+        self.phase == Phase::Chaos && percent > 0 && self.chance.chance(percent)
     }
 
     fn partition(&mut self) {

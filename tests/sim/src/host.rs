@@ -192,6 +192,10 @@ impl Host for Turn<'_> {
         for envelope in envelopes.into_iter().take(count) {
             self.world.post(Packet::new(envelope));
         }
+        if !self.crashed && self.world.tempted() {
+            self.crashed = true;
+            self.trace(|id| format!("m{id} loses power after it has sent"));
+        }
     }
 
     fn applied(&mut self, batch: Vec<Applied>, view: &View) {

@@ -140,6 +140,7 @@ impl World {
         let mut chance = Rng::new(scenario.seed, 1);
         let climate = Climate::draw(&mut chance);
         let count = scenario.members as u64;
+        let delay_max = climate.delay;
         let people = (1..=count)
             .map(|id| Person {
                 id,
@@ -166,7 +167,10 @@ impl World {
             sequence: 0,
             members,
             disks,
-            net: Net::calm(),
+            net: Net {
+                delay_max,
+                ..Net::calm()
+            },
             oracle: Oracle::default(),
             judges: invariants::all(),
             violation: None,
