@@ -283,13 +283,14 @@ fn serve(
         metrics: metrics.clone(),
         settings,
     };
+    let routes = api::v3::routes(ctx.clone());
     let front = api::http::Front::new(ctx);
     let served = Served {
         http: move |surface, request, payload| {
             let front = front.clone();
             async move { front.answer(surface, request, payload).await }
         },
-        routes: tonic::service::Routes::default(),
+        routes,
         metrics,
         connections: config.connections,
     };

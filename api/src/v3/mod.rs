@@ -21,9 +21,3 @@ pub use generated::{authpb, etcdserverpb, mvccpb, v3electionpb, v3lockpb};
 
 /// All services with their messages as an encoded `FileDescriptorSet`, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
-
-/// The version that the dialect speaks. Clients take its parts for numbers.
-pub const SERVER_VERSION: &str = "3.6.16";
-
-/// The version of etcd's storage schema that goes with it.
-pub const STORAGE_VERSION: &str = "3.6.0";

@@ -1,13 +1,12 @@
 //! The verbs for those who run a member.
 
 use witan_api::v3::{
-    SERVER_VERSION, STORAGE_VERSION,
     error::Error,
     etcdserverpb::{DowngradeInfo, StatusRequest, StatusResponse},
 };
 
 use super::{Answer, header};
-use crate::api::Context;
+use crate::{api::Context, version};
 
 /// This member as it sees itself, without asking anyone.
 pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<StatusResponse> {
@@ -26,7 +25,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
     };
     Ok(StatusResponse {
         header: header::at(&ctx.node, kv.revision()),
-        version: SERVER_VERSION.into(),
+        version: version::API.into(),
         db_size: bytes(kv.size_bytes()),
         leader: raft.leader,
         raft_index: raft.committed,
@@ -35,7 +34,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
         errors,
         db_size_in_use: bytes(kv.size_in_use_bytes()),
         is_learner: own.is_some_and(|member| member.learner),
-        storage_version: STORAGE_VERSION.into(),
+        storage_version: version::STORAGE.into(),
         // etcd shows an unlimited quota as the -1 that asked for it
         db_size_quota: ctx.settings.quota_bytes.map_or(-1, bytes),
         downgrade_info: Some(DowngradeInfo::default()),
