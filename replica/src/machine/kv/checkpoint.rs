@@ -13,8 +13,7 @@ use super::{
     Kv,
     block::{Block, Slots},
     history::Closed,
-    leaf::Entry,
-    version::{Input, Place},
+    version::Input,
 };
 use crate::machine::record::{Change, Corrupt};
 
@@ -45,6 +44,8 @@ pub(super) struct Meta {
     bytes: u64,
     #[prost(uint64, tag = "8")]
     blocks: u64,
+    #[prost(bool, tag = "9")]
+    sweeping: bool,
 }
 
 impl Kv {
@@ -58,6 +59,7 @@ impl Kv {
             live_bytes: self.live_bytes,
             bytes: self.history.bytes,
             blocks: self.history.blocks.len() as u64,
+            sweeping: self.sweeping,
         }
     }
 
@@ -139,7 +141,7 @@ impl Kv {
         }
     }
 
-    /// Adds a block behind those taken before, and its keys to the index.
+    /// Adds a block behind those taken before.
     fn take(&mut self, block: Block, tail: u64) -> Result<(), Corrupt> {
         let number = block.number();
         if number > tail
@@ -151,18 +153,7 @@ impl Kv {
         {
             return Err(Corrupt::new(format!("block {number}: out of order")));
         }
-        for (slot, version) in block.versions() {
-            let place = Place {
-                block: number,
-                slot,
-            };
-            self.index.put(
-                version.key,
-                Entry {
-                    place,
-                    tombstone: version.tombstone,
-                },
-            );
+        for (_, version) in block.versions() {
             if version.main < self.revision {
                 return Err(Corrupt::new(format!("block {number}: revisions descend")));
             }
@@ -190,10 +181,12 @@ impl Kv {
         if self.revision > meta.revision || meta.compacted > meta.revision {
             return Err(Corrupt::new(format!("a revision above {}", meta.revision)));
         }
+        self.index = self.history.index();
         self.revision = meta.revision;
         self.compacted = meta.compacted;
         self.compact_from = meta.compact_from;
         self.live_bytes = meta.live_bytes;
+        self.sweeping = meta.sweeping;
         if self.meta() != *meta {
             let found = self.meta();
             return Err(Corrupt::new(format!(

@@ -2,9 +2,30 @@
 //!
 //! Only versions written since the last compaction are looked at: each of them supersedes the one
 //! before it on its key's way back. So the work is that of the revisions compacted, not of the
-//! store.
+//! store. The compacted revision holds at once; what it makes unreachable is swept block by block,
+//! a part with the compaction and a part with each command after it, so that none waits long. The
+//! sweep depends on nothing but the log.
 
 use super::{Compact, Error, Kv, Reply, version::Place};
+
+/// Blocks that a compaction itself sweeps: about 100,000 versions of 256 bytes, 10 ms.
+const SWEEP_BLOCKS_FIRST: usize = 1024;
+
+/// Blocks that each command after it sweeps while something is left. A command rarely fills more
+/// than one, so the sweep always comes to its end.
+const SWEEP_BLOCKS_NEXT: usize = 8;
+
+/// What one walk over some blocks finds.
+struct Sweep {
+    /// Places of versions that nobody can ask for any more.
+    dead: Vec<Place>,
+    /// Keys that have no version left.
+    forgotten: Vec<Vec<u8>>,
+    /// Block in which the next walk begins.
+    next: u64,
+    /// Whether the compacted revision was reached.
+    done: bool,
+}
 
 impl Kv {
     pub(super) fn compact(&mut self, compact: &Compact) -> Result<Reply, Error> {
@@ -20,67 +41,185 @@ impl Kv {
             });
         }
         self.compacted = revision;
+        self.sweep(SWEEP_BLOCKS_FIRST);
+        Ok(Reply::Compact)
+    }
+
+    /// Goes on with what an earlier compaction has left.
+    pub(super) fn sweep_on(&mut self) {
+        if self.sweeping {
+            self.sweep(SWEEP_BLOCKS_NEXT);
+        }
+    }
+
+    fn sweep(&mut self, blocks: usize) {
         let Sweep {
             mut dead,
             forgotten,
             next,
-        } = self.sweep(revision);
+            done,
+        } = self.find_dead(self.compacted, blocks);
         for key in &forgotten {
             self.index.remove(key);
         }
-        dead.sort_unstable();
+        // Mostly ascending already, of which the stable sort makes use.
+        dead.sort();
         dead.dedup();
         for block in dead.chunk_by(|a, b| a.block == b.block) {
             let slots: Vec<u16> = block.iter().map(|place| place.slot).collect();
             self.history.remove(block[0].block, &slots);
         }
         self.compact_from = next;
-        Ok(Reply::Compact)
+        self.sweeping = !done;
     }
 
     /// What must go. A deletion at the compacted revision itself stays until the next compaction,
-    /// as in etcd 3.6: who watches from that revision still learns of it.
-    fn sweep(&self, revision: i64) -> Sweep {
-        let mut sweep = Sweep {
-            dead: Vec::new(),
-            forgotten: Vec::new(),
-            next: self.history.tail.number(),
-        };
-        for block in self.history.blocks_from(self.compact_from) {
+    /// as in etcd 3.6: who watches from that revision still learns of it. So the next walk begins
+    /// where that revision does, and that revision is always walked whole.
+    fn find_dead(&self, revision: i64, blocks: usize) -> Sweep {
+        let (mut dead, mut forgotten, mut next) = (Vec::new(), Vec::new(), None);
+        for (walked, block) in self.history.blocks_from(self.compact_from).enumerate() {
+            if walked >= blocks && next.is_none() {
+                return Sweep {
+                    dead,
+                    forgotten,
+                    next: block.number(),
+                    done: false,
+                };
+            }
             for (slot, version) in block.versions() {
                 if version.main >= revision {
-                    sweep.next = sweep.next.min(block.number());
+                    next.get_or_insert(block.number());
                 }
                 if version.main > revision {
-                    return sweep;
+                    let next = next.unwrap_or(block.number());
+                    return Sweep {
+                        dead,
+                        forgotten,
+                        next,
+                        done: true,
+                    };
                 }
-                sweep.dead.extend(version.links.prev);
+                dead.extend(version.links.prev);
                 if version.tombstone && version.main < revision {
                     let place = Place {
                         block: block.number(),
                         slot,
                     };
-                    sweep.dead.push(place);
+                    dead.push(place);
                     if self
                         .index
                         .get(version.key)
                         .is_some_and(|entry| entry.place == place)
                     {
-                        sweep.forgotten.push(version.key.to_vec());
+                        forgotten.push(version.key.to_vec());
                     }
                 }
             }
         }
-        sweep
+        let next = next.unwrap_or(self.history.tail.number());
+        Sweep {
+            dead,
+            forgotten,
+            next,
+            done: true,
+        }
     }
 }
 
-/// What one compaction finds.
-struct Sweep {
-    /// Places of versions that nobody can ask for any more.
-    dead: Vec<Place>,
-    /// Keys that have no version left.
-    forgotten: Vec<Vec<u8>>,
-    /// Block in which the next compaction begins.
-    next: u64,
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::machine::kv::{Command, DeleteRange, Put, Range, Verb, block::BLOCK_BYTES};
+
+    fn apply(kv: &mut Kv, verb: Verb) {
+        kv.apply(&Command { verb: Some(verb) }).unwrap();
+    }
+
+    fn put(kv: &mut Kv, key: &str, len: usize) {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        apply(
+            kv,
+            Verb::Put(Put {
+                key,
+                value: vec![1; len].into(),
+                ..Put::default()
+            }),
+        );
+    }
+
+    fn all(kv: &Kv, revision: i64) -> Vec<(Bytes, i64)> {
+        let from = Bytes::from_static(b"\0");
+        let range = Range {
+            key: from.clone(),
+            range_end: from,
+            revision,
+            ..Range::default()
+        };
+        kv.range(&range)
+            .unwrap()
+            .kvs
+            .into_iter()
+            .map(|kv| (kv.key, kv.mod_revision))
+            .collect()
+    }
+
+    /// Values that fill a block each, so that the compaction cannot end at once.
+    fn large() -> Kv {
+        let mut kv = Kv::default();
+        for n in 0..SWEEP_BLOCKS_FIRST + 100 {
+            put(&mut kv, &format!("key-{}", n % 10), BLOCK_BYTES);
+        }
+        kv
+    }
+
+    #[test]
+    fn a_large_sweep_goes_on_with_later_commands() {
+        let mut kv = large();
+        let revision = kv.revision() - 5;
+        let before = (all(&kv, revision), all(&kv, 0));
+        apply(&mut kv, Verb::Compact(Compact { revision }));
+        assert!(kv.sweeping);
+        assert_eq!(kv.compacted(), revision);
+        assert_eq!((all(&kv, revision), all(&kv, 0)), before);
+        let mut commands = 0;
+        while kv.sweeping {
+            let size = kv.size_bytes();
+            put(&mut kv, "small", 1);
+            assert!(kv.size_bytes() < size);
+            assert_eq!(all(&kv, revision), before.0);
+            commands += 1;
+        }
+        assert!(commands > 1);
+        // Ten newest versions at the compacted revision, five above it, and the small ones.
+        assert!(kv.size_bytes() < 16 * (BLOCK_BYTES as u64 + 64) + (24 << 10) + 4096);
+    }
+
+    #[test]
+    fn a_compaction_may_overtake_an_unfinished_one() {
+        let mut kv = large();
+        let first = Bytes::from_static(b"key-3");
+        apply(
+            &mut kv,
+            Verb::Delete(DeleteRange {
+                key: first,
+                ..DeleteRange::default()
+            }),
+        );
+        put(&mut kv, "key-4", 1);
+        let revision = kv.revision() - 100;
+        apply(&mut kv, Verb::Compact(Compact { revision }));
+        assert!(kv.sweeping);
+        let revision = kv.revision();
+        let before = all(&kv, 0);
+        apply(&mut kv, Verb::Compact(Compact { revision }));
+        while kv.sweeping {
+            put(&mut kv, "small", 1);
+        }
+        assert_eq!(all(&kv, revision), before);
+        assert_eq!(kv.index.get(b"key-3"), None);
+        kv.index.check();
+    }
 }

@@ -9,6 +9,8 @@ use imbl::OrdMap;
 use super::{
     KeyValue,
     block::Block,
+    index::Index,
+    leaf::Entry,
     version::{Links, Place, Version, reach},
 };
 
@@ -64,15 +66,18 @@ impl History {
     pub(super) fn at(&self, place: Place, revision: i64) -> Option<Found<'_>> {
         let mut found = self.get(place)?;
         while found.1.main > revision {
-            let links = found.1.links;
-            let jumped = links.jump.and_then(|jump| self.get(jump));
-            found = match jumped {
-                Some(far) if far.1.main > revision => far,
-                // Too far, or compacted away and so older than anything that may be asked for.
-                _ => self.get(links.prev?)?,
-            };
+            found = self.step(&found.1.links, revision)?;
         }
         Some(found)
+    }
+
+    /// As far back as is surely not behind the newest version at or below `revision`.
+    fn step(&self, links: &Links, revision: i64) -> Option<Found<'_>> {
+        match links.jump.and_then(|jump| self.get(jump)) {
+            Some(far) if far.1.main > revision => Some(far),
+            // Too far, or compacted away and so older than anything that may be asked for.
+            _ => self.get(links.prev?),
+        }
     }
 
     /// As answers show it.
@@ -139,6 +144,27 @@ impl History {
         closed.chain(std::iter::once(self.tail.as_ref()))
     }
 
+    /// Builds the index of all keys, as it was when the newest version was written.
+    pub(super) fn index(&self) -> Index {
+        let mut keys = Vec::new();
+        for block in self.blocks_from(0) {
+            keys.extend(block.versions().map(|(slot, version)| {
+                let place = Place {
+                    block: block.number(),
+                    slot,
+                };
+                (
+                    version.key,
+                    Entry {
+                        place,
+                        tombstone: version.tombstone,
+                    },
+                )
+            }));
+        }
+        Index::build(keys)
+    }
+
     /// Takes versions out of one block. Slots ascend; those already gone are passed over.
     pub(super) fn remove(&mut self, number: u64, slots: &[u16]) {
         let Some(block) = self.block(number) else {
@@ -155,5 +181,50 @@ impl History {
         } else {
             self.blocks.insert(number, Closed(Arc::new(rest)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_of_many_versions_is_a_few_steps_away() {
+        const VERSIONS: i64 = 100_000;
+        let mut history = History::default();
+        let mut newest: Option<(Place, Links)> = None;
+        for main in 1..=VERSIONS {
+            let links = newest.map_or_else(Links::default, |(p, l)| history.links_after(p, &l));
+            let (create, version) = (1, main);
+            let (key, value, tombstone) = (&b"k"[..], &b"v"[..], false);
+            let version = Version {
+                main,
+                sub: 0,
+                tombstone,
+                create,
+                version,
+                lease: 0,
+                links,
+                key,
+                value,
+                size: 0,
+            };
+            newest = Some((history.push(&version).0, links));
+        }
+        let (place, _) = newest.unwrap();
+        let mut most = 0;
+        for revision in (1..=VERSIONS).step_by(37) {
+            let mut found = history.get(place).unwrap();
+            let mut steps = 0;
+            while found.1.main > revision {
+                found = history.step(&found.1.links, revision).unwrap();
+                steps += 1;
+            }
+            assert_eq!(found.1.main, revision);
+            assert_eq!(history.at(place, revision).unwrap().1.main, revision);
+            most = most.max(steps);
+        }
+        // Down the digits and up again: at most thrice the logarithm.
+        assert!(most <= 3 * VERSIONS.ilog2(), "{most} steps");
     }
 }

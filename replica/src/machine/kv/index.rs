@@ -30,6 +30,29 @@ impl Default for Index {
 }
 
 impl Index {
+    /// The index of all these keys, which come in any order and with older places too: the highest
+    /// place is a key's newest. Pages come out full.
+    pub(super) fn build(mut keys: Vec<(&[u8], Entry)>) -> Self {
+        keys.sort_by(|(a, x), (b, y)| a.cmp(b).then(x.place.cmp(&y.place)));
+        let mut index = Self::default();
+        let mut low = Bytes::new();
+        let mut leaf = Leaf::default();
+        for (at, (key, entry)) in keys.iter().enumerate() {
+            if keys.get(at + 1).is_some_and(|next| next.0 == *key) {
+                continue;
+            }
+            if !leaf.has_room(key) {
+                index.leaves.insert(low, Arc::new(leaf.part(0, leaf.len())));
+                low = Bytes::copy_from_slice(key);
+                leaf = Leaf::default();
+            }
+            leaf.insert(leaf.len(), key, *entry);
+            index.live += usize::from(!entry.tombstone);
+        }
+        index.leaves.insert(low, Arc::new(leaf));
+        index
+    }
+
     /// Number of keys whose newest version is no deletion.
     pub(super) fn live(&self) -> usize {
         self.live
@@ -212,5 +235,106 @@ impl Index {
             }
         }
         assert_eq!(live, self.live);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::machine::kv::version::Place;
+
+    fn entry(block: u64, tombstone: bool) -> Entry {
+        Entry {
+            place: Place {
+                block,
+                slot: block as u16 % 7,
+            },
+            tombstone,
+        }
+    }
+
+    /// Short keys that crowd together, and long ones of which few or one fill a page.
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            30 => (0..3000_u16).prop_map(|n| format!("key-{n:05}").into_bytes()),
+            1 => (0..3000_u16, 800..5000_usize).prop_map(|(n, len)| {
+                let mut key = format!("key-{n:05}").into_bytes();
+                key.resize(len, b'x');
+                key
+            }),
+        ]
+    }
+
+    type Mirror = std::collections::BTreeMap<Vec<u8>, Entry>;
+
+    fn same(index: &Index, mirror: &Mirror) {
+        index.check();
+        let mut found = Vec::new();
+        index.visit(&Span::From(b""), &mut |key, entry| {
+            found.push((key.to_vec(), entry));
+            true
+        });
+        let expected: Vec<_> = mirror.iter().map(|(k, e)| (k.clone(), *e)).collect();
+        assert!(
+            found == expected,
+            "{} keys where {} are",
+            found.len(),
+            expected.len()
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_index_is_a_sorted_map(
+            puts in prop::collection::vec((key(), any::<bool>()), 1..2500),
+            spans in prop::collection::vec((key(), key()), 8),
+        ) {
+            let mut index = Index::default();
+            let mut mirror = Mirror::new();
+            let mut all = Vec::new();
+            for (at, (key, tombstone)) in puts.iter().enumerate() {
+                let entry = entry(at as u64, *tombstone);
+                index.put(key, entry);
+                mirror.insert(key.clone(), entry);
+                all.push((&key[..], entry));
+            }
+            same(&index, &mirror);
+            same(&Index::build(all), &mirror);
+            for (from, to) in &spans {
+                for span in [Span::One(from), Span::From(from), Span::Between(from, to)] {
+                    let inside = mirror.iter().filter(|(key, e)| {
+                        !e.tombstone && *key >= from && span.reaches(key)
+                    });
+                    prop_assert_eq!(index.count(&span), inside.count());
+                }
+            }
+            let frozen = index.clone();
+            let before = mirror.clone();
+            for (key, _) in puts.iter().skip(puts.len() / 10) {
+                index.remove(key);
+                mirror.remove(key);
+                prop_assert_eq!(index.get(key), None);
+            }
+            same(&index, &mirror);
+            same(&frozen, &before);
+        }
+    }
+
+    #[test]
+    fn ascending_and_descending_fills_leave_full_pages() {
+        let pages = |keys: &mut dyn Iterator<Item = u32>| {
+            let mut index = Index::default();
+            keys.for_each(|n| index.put(format!("key-{n:012}").as_bytes(), entry(1, false)));
+            index.check();
+            index.leaves.len()
+        };
+        let per_page = LEAF_BYTES / 25;
+        let full = 10_000_usize.div_ceil(per_page);
+        assert!(pages(&mut (0..10_000)) <= full + 1);
+        assert!(pages(&mut (0..10_000).rev()) <= full + 1);
     }
 }

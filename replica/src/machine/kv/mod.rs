@@ -128,8 +128,10 @@ pub struct Kv {
     history: History,
     /// Bytes of the newest versions of all live keys.
     live_bytes: u64,
-    /// Block in which the next compaction begins to look.
+    /// Block in which the sweep of a compaction goes on, or the next one begins.
     compact_from: u64,
+    /// Whether the last compaction has left something to sweep.
+    sweeping: bool,
     /// What the checkpoint being loaded has promised.
     loading: Option<Box<checkpoint::Meta>>,
 }
@@ -143,6 +145,7 @@ impl Default for Kv {
             history: History::default(),
             live_bytes: 0,
             compact_from: 0,
+            sweeping: false,
             loading: None,
         }
     }
@@ -178,6 +181,7 @@ struct Past {
 impl Kv {
     /// Executes one committed command (I2).
     pub fn apply(&mut self, command: &Command) -> Result<Reply, Error> {
+        self.sweep_on();
         let mut batch = Batch {
             main: self.revision + 1,
             written: 0,
