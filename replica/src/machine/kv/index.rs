@@ -224,6 +224,11 @@ impl Index {
                 leaf.live() as usize,
                 "live keys of the page at {low:?}"
             );
+            assert_eq!(
+                leaf.used(),
+                leaf.part(0, leaf.len()).used(),
+                "bytes of the page at {low:?}"
+            );
             live += counted;
             for at in 0..leaf.len() {
                 assert!(leaf.key(at) >= &low[..], "a key below its page");
