@@ -111,7 +111,9 @@ impl Block {
                 slot: *slot,
             };
             let older = |link: Option<Place>| link.is_none_or(|place| place < own);
-            if usize::from(*offset) != expected
+            let ascends = at == 0 || entries[at - 1].0 < *slot;
+            if !ascends
+                || usize::from(*offset) != expected
                 || version.size != bytes.len()
                 || !older(version.links.prev)
                 || !older(version.links.jump)

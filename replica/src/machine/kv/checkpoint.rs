@@ -269,3 +269,48 @@ fn opened(value: &[u8]) -> Option<&[u8]> {
     let (value, crc) = value.split_last_chunk::<4>()?;
     (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::kv::{Command, Compact, DeleteRange, Put, Verb};
+
+    /// The records are a format: what an older version wrote must be read for ever.
+    #[test]
+    fn records_are_these_bytes() {
+        let mut kv = Kv::default();
+        let key = Bytes::from_static(b"key");
+        let put = |value: &'static [u8]| {
+            Verb::Put(Put {
+                key: key.clone(),
+                value: value.into(),
+                ..Put::default()
+            })
+        };
+        let delete = Verb::Delete(DeleteRange {
+            key: key.clone(),
+            ..DeleteRange::default()
+        });
+        let compact = Verb::Compact(Compact { revision: 3 });
+        for verb in [put(b"one"), put(b"two"), delete, put(b"three"), compact] {
+            kv.apply(&Command { verb: Some(verb) }).unwrap();
+        }
+        let mut lines = Vec::new();
+        kv.changes(None, &mut |change| match change {
+            Change::Put { key, value } => {
+                let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+                lines.push(format!("{} {hex}", key.escape_ascii()));
+            }
+            Change::Delete { key } => panic!("{key:?} was never written"),
+        });
+        let expected = [
+            "a 08051003280130113829e1fde499",
+            "b\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00 020000000000000000\
+             04000000ffff00000f001800\
+             1001000001010203036b657974776f\
+             1102000102036b6579\
+             3203000203000003056b6579746872656515e7ac3f",
+        ];
+        assert_eq!(lines, expected);
+    }
+}

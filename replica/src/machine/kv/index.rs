@@ -166,6 +166,13 @@ impl Index {
         span: &Span<'_>,
         visit: &mut dyn FnMut(&'a [u8], Entry) -> bool,
     ) {
+        if let Span::One(key) = span {
+            let (_, leaf) = self.leaf(key);
+            if let Ok(at) = leaf.search(key) {
+                visit(leaf.key(at), leaf.entry(at));
+            }
+            return;
+        }
         for (leaf, from) in self.leaves_of(span) {
             for at in from..leaf.len() {
                 let key = leaf.key(at);
@@ -179,6 +186,9 @@ impl Index {
     /// Number of keys of the span whose newest version is no deletion. Whole pages are not walked.
     pub(super) fn count(&self, span: &Span<'_>) -> usize {
         let mut count = 0;
+        if let Span::One(key) = span {
+            return usize::from(self.get(key).is_some_and(|entry| !entry.tombstone));
+        }
         for (leaf, from) in self.leaves_of(span) {
             let Some(last) = leaf.len().checked_sub(1) else {
                 continue;

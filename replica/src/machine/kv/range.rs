@@ -82,10 +82,10 @@ impl Kv {
                 if !entry.tombstone {
                     kvs.extend(self.history.key_value(entry.place));
                 }
-            } else if let Some((block, version)) = self.history.at(entry.place, revision) {
-                if !version.tombstone {
-                    kvs.push(block.key_value(&version));
-                }
+            } else if let Some((block, version)) = self.history.at(entry.place, revision)
+                && !version.tombstone
+            {
+                kvs.push(block.key_value(&version));
             }
             whole
         });
