@@ -50,6 +50,8 @@ const SATURATES: &str =
 const ONCE: &str = "a stream shows each event once";
 const COUNTS: &str = "failed operations are counted as failures, and own look-ups are not counted";
 const LEVEL: &str = "the version is the level of our v3 API";
+const REASON: &str = "health gives a reason, empty when healthy, since etcd 3.5";
+const PROBES: &str = "etcd 3.6 serves this probe";
 const NO_LOG_LEVEL: &str = "the log level endpoint left etcd with 3.5";
 
 /// Where we mean to answer otherwise.
@@ -78,11 +80,17 @@ const DIFFERENCES: &[Difference] = &[
     shows("F003", 1, ONCE),
     differs("F039", COUNTS),
     differs("F046", LEVEL),
+    differs("F049", REASON),
+    differs("F052", REASON),
+    differs("F053", REASON),
+    differs("F054", "its length is known, so it is not sent in chunks"),
     differs("F055", NO_LOG_LEVEL),
     differs("F056", NO_LOG_LEVEL),
     differs("F057", NO_LOG_LEVEL),
     differs("F058", NO_LOG_LEVEL),
     differs("F059", NO_LOG_LEVEL),
+    differs("F061", PROBES),
+    differs("F062", PROBES),
 ];
 
 /// Pairs that are not replayed.
