@@ -259,7 +259,7 @@ fn a_file_alone_wins() {
 }
 
 #[test]
-fn environment_variables() {
+fn environment_variables_speak_where_flags_are_silent() {
     let mut server = Launch::witan().bare().prepare();
     let (client, peer) = (server.url(), server.peer_url());
     server.add_env("ETCD_LISTEN_CLIENT_URLS", &client);
@@ -276,12 +276,38 @@ fn environment_variables() {
     );
     let warning = server.wait_log(0, "unrecognized environment variable");
     assert!(warning.contains("ETCD_NO_SUCH_FLAG"), "{warning}");
-    // a flag does not win in silence: etcd refuses what is given twice
+    // what is said twice is refused, as etcd has it
     server.terminate();
     server.add_args(["--name", "from-flag"]);
     server.start_unready_again();
     assert!(!server.wait_exit().success());
-    assert!(server.tail().contains("ETCD_NAME"), "{}", server.tail());
+    server.wait_log(0, "conflicting environment variable ETCD_NAME is shadowed");
+}
+
+/// Names of flags in a help text.
+fn flags_in(help: &str) -> Vec<&str> {
+    help.lines()
+        .filter_map(|line| line.strip_prefix("  --"))
+        .map(|line| line.split_whitespace().next().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn every_flag_of_etcd_is_known() {
+    let ours = witan(&["--help"]);
+    let ours = text(&ours.stdout);
+    let ours = flags_in(&ours);
+    for theirs in [Kind::Etcd34, Kind::Etcd36] {
+        let said = Command::new(theirs.binary())
+            .arg("--help")
+            .output()
+            .expect("the binary is executable");
+        let said = text(&said.stdout) + &text(&said.stderr);
+        let theirs = flags_in(&said);
+        assert!(theirs.len() > 80, "a help text: {said}");
+        let missing: Vec<_> = theirs.iter().filter(|flag| !ours.contains(flag)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }
 
 #[test]
