@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn hex_is_strict_when_read() {
-        assert_eq!(from_hex("02CFbef882bb60a"), Some(0x2cf_bef8_82bb_60a));
+        assert_eq!(from_hex("02CFbef882bb60a"), Some(0x002c_fbef_882b_b60a));
         assert_eq!(hex(0x2cf), "2cf");
         for bad in ["", "+1", "0x1", "zzz", "11111111111111111"] {
             assert_eq!(from_hex(bad), None, "{bad}");

@@ -82,7 +82,12 @@ fn text_of(flag: &Flag, value: &Value) -> Option<String> {
         ),
         // Go writes durations as nanoseconds there
         Value::Number(ns) if flag.kind == Kind::Duration => Some(format!("{ns}ns")),
-        scalar_value => scalar(scalar_value),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Mapping(_)
+        | Value::Tagged(_) => scalar(value),
     }
 }
 

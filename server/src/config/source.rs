@@ -180,10 +180,9 @@ fn command_line(arguments: impl Iterator<Item = OsString>) -> Result<Line, Confi
     }
     let mut given = HashMap::new();
     for flag in flags::all() {
-        if matches.value_source(flag.name) == Some(ValueSource::CommandLine) {
-            if let Some(text) = matches.get_one::<String>(flag.name) {
-                given.insert(flag.name, text.clone());
-            }
+        let said = matches.value_source(flag.name) == Some(ValueSource::CommandLine);
+        if said && let Some(text) = matches.get_one::<String>(flag.name) {
+            given.insert(flag.name, text.clone());
         }
     }
     Ok(Line::Flags(given))

@@ -15,7 +15,7 @@ fn load(line: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let arguments = line.split_whitespace().map(OsString::from);
     match Config::load(arguments, &environment(env))? {
         Asked::Start(config) => Ok(*config),
-        other => panic!("not a start: {other:?}"),
+        other @ (Asked::Help(_) | Asked::Version) => panic!("not a start: {other:?}"),
     }
 }
 

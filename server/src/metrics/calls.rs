@@ -191,7 +191,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(on: &mut Register) -> Self {
+    pub(super) fn new(on: &Register) -> Self {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];
         let started = on.counters("grpc_server_started_total", "Calls begun.", &labels);
         let received = on.counters(
@@ -247,8 +247,8 @@ mod tests {
 
     #[test]
     fn an_unknown_code_counts_as_unknown() {
-        let mut on = Register::new();
-        let calls = Calls::new(&mut on);
+        let on = Register::new();
+        let calls = Calls::new(&on);
         let put = calls
             .get("/etcdserverpb.KV/Put")
             .expect("Put is in the table");

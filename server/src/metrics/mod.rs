@@ -189,8 +189,8 @@ pub struct Facts {
 impl Metrics {
     /// Registers all series on a registry of their own.
     pub fn new() -> Self {
-        let mut on = Register::new();
-        let series = names::series(&mut on);
+        let on = Register::new();
+        let series = names::series(&on);
         Self(Arc::new(Series {
             registry: on.registry,
             ..series

@@ -5,183 +5,72 @@ use witan_replica::machine::tree;
 
 use super::{HttpMethod, HttpSeries, Series, Told, calls, register::Register};
 
-pub(super) fn series(on: &mut Register) -> Series {
+/// A row per series.
+#[rustfmt::skip]
+pub(super) fn series(on: &Register) -> Series {
     let kv_ranges = on.counter("etcd_mvcc_range_total", "Ranges that this member has seen.");
     let kv_puts = on.counter("etcd_mvcc_put_total", "Puts that this member has seen.");
-    let kv_deletes = on.counter(
-        "etcd_mvcc_delete_total",
-        "Deletions that this member has seen.",
-    );
-    let kv_txns = on.counter(
-        "etcd_mvcc_txn_total",
-        "Transactions that this member has seen.",
-    );
+    let kv_deletes = on.counter("etcd_mvcc_delete_total", "Deletions that this member has seen.");
+    let kv_txns = on.counter("etcd_mvcc_txn_total", "Transactions that this member has seen.");
     let told = told(on, [&kv_ranges, &kv_puts, &kv_deletes, &kv_txns]);
-    let tree_reads = on.counters(
-        "etcd_debugging_store_reads_total",
-        "v2 reads by action, local to this member.",
-        &["action"],
-    );
+    let tree_reads = on.counters("etcd_debugging_store_reads_total", "v2 reads by action, local to this member.", &["action"]);
     Series {
         registry: Registry::new(),
         calls: calls::Calls::new(on),
         http: http(on),
-        http_failed: on.counters(
-            "etcd_http_failed_total",
-            "v2 requests that failed, by method and status.",
-            &["method", "code"],
-        ),
+        http_failed: on.counters("etcd_http_failed_total", "v2 requests that failed, by method and status.", &["method", "code"]),
         tree_writes: tree_writes(on),
         told,
-        grpc_received_bytes: on.counter(
-            "etcd_network_client_grpc_received_bytes_total",
-            "Bytes of messages received from gRPC clients.",
-        ),
-        grpc_sent_bytes: on.counter(
-            "etcd_network_client_grpc_sent_bytes_total",
-            "Bytes of messages sent to gRPC clients.",
-        ),
-        leader_changes: on.counter(
-            "etcd_server_leader_changes_seen_total",
-            "Changes of leader seen.",
-        ),
-        proposals_pending: on.gauge(
-            "etcd_server_proposals_pending",
-            "Proposals waiting to be committed.",
-        ),
-        proposals_failed: on.counter(
-            "etcd_server_proposals_failed_total",
-            "Proposals that failed.",
-        ),
-        slow_apply: on.counter(
-            "etcd_server_slow_apply_total",
-            "Slow applies (an overloaded disk or processor).",
-        ),
-        slow_read_indexes: on.counter(
-            "etcd_server_slow_read_indexes_total",
-            "Linearizable reads that were not confirmed in time.",
-        ),
-        read_indexes_failed: on.counter(
-            "etcd_server_read_indexes_failed_total",
-            "Linearizable reads that failed.",
-        ),
-        health_success: on.counter(
-            "etcd_server_health_success",
-            "Health checks that succeeded.",
-        ),
+        grpc_received_bytes: on.counter("etcd_network_client_grpc_received_bytes_total", "Bytes of messages received from gRPC clients."),
+        grpc_sent_bytes: on.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes of messages sent to gRPC clients."),
+        leader_changes: on.counter("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
+        proposals_pending: on.gauge("etcd_server_proposals_pending", "Proposals waiting to be committed."),
+        proposals_failed: on.counter("etcd_server_proposals_failed_total", "Proposals that failed."),
+        slow_apply: on.counter("etcd_server_slow_apply_total", "Slow applies (an overloaded disk or processor)."),
+        slow_read_indexes: on.counter("etcd_server_slow_read_indexes_total", "Linearizable reads that were not confirmed in time."),
+        read_indexes_failed: on.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that failed."),
+        health_success: on.counter("etcd_server_health_success", "Health checks that succeeded."),
         health_failures: on.counter("etcd_server_health_failures", "Health checks that failed."),
-        wal_fsync: on.histogram(
-            "etcd_disk_wal_fsync_duration_seconds",
-            "Durations of making the raft log durable.",
-            0.001,
-            14,
-        ),
-        wal_write_bytes: on.gauge(
-            "etcd_disk_wal_write_bytes_total",
-            "Bytes written to the raft log.",
-        ),
-        backend_commit: on.histogram(
-            "etcd_disk_backend_commit_duration_seconds",
-            "Durations of making a checkpoint durable.",
-            0.001,
-            14,
-        ),
+        wal_fsync: on.histogram("etcd_disk_wal_fsync_duration_seconds", "Durations of making the raft log durable.", 0.001, 14),
+        wal_write_bytes: on.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the raft log."),
+        backend_commit: on.histogram("etcd_disk_backend_commit_duration_seconds", "Durations of making a checkpoint durable.", 0.001, 14),
         kv_ranges,
         kv_puts,
         kv_deletes,
         kv_txns,
-        kv_put_bytes: on.gauge(
-            "etcd_debugging_mvcc_total_put_size_in_bytes",
-            "Bytes of keys and values put.",
-        ),
+        kv_put_bytes: on.gauge("etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes of keys and values put."),
         tree_gets: tree_reads.with_label_values(&["get"]),
         tree_gets_recursive: tree_reads.with_label_values(&["getRecursive"]),
-        tree_expires: on.counter(
-            "etcd_debugging_store_expires_total",
-            "v2 keys that expired.",
-        ),
-        tree_watch_requests: on.counter(
-            "etcd_debugging_store_watch_requests_total",
-            "v2 watches asked for, new and repeated.",
-        ),
+        tree_expires: on.counter("etcd_debugging_store_expires_total", "v2 keys that expired."),
+        tree_watch_requests: on.counter("etcd_debugging_store_watch_requests_total", "v2 watches asked for, new and repeated."),
         tree_watchers: on.gauge("etcd_debugging_store_watchers", "v2 watchers waiting now."),
     }
 }
 
-fn told(on: &mut Register, kv: [&IntCounter; 4]) -> Told {
+#[rustfmt::skip]
+fn told(on: &Register, kv: [&IntCounter; 4]) -> Told {
     let twins = [
-        (
-            "etcd_debugging_mvcc_range_total",
-            "Ranges that this member has seen (old name).",
-        ),
-        (
-            "etcd_debugging_mvcc_put_total",
-            "Puts that this member has seen (old name).",
-        ),
-        (
-            "etcd_debugging_mvcc_delete_total",
-            "Deletions that this member has seen (old name).",
-        ),
-        (
-            "etcd_debugging_mvcc_txn_total",
-            "Transactions that this member has seen (old name).",
-        ),
+        ("etcd_debugging_mvcc_range_total", "Ranges that this member has seen (old name)."),
+        ("etcd_debugging_mvcc_put_total", "Puts that this member has seen (old name)."),
+        ("etcd_debugging_mvcc_delete_total", "Deletions that this member has seen (old name)."),
+        ("etcd_debugging_mvcc_txn_total", "Transactions that this member has seen (old name)."),
     ];
     Told {
         has_leader: on.gauge("etcd_server_has_leader", "1 if a leader is known, else 0."),
-        is_leader: on.gauge(
-            "etcd_server_is_leader",
-            "1 if this member is the leader, else 0.",
-        ),
-        is_learner: on.gauge(
-            "etcd_server_is_learner",
-            "1 if this member does not vote, else 0.",
-        ),
-        committed: on.gauge(
-            "etcd_server_proposals_committed_total",
-            "Proposals committed (the commit index).",
-        ),
-        applied: on.gauge(
-            "etcd_server_proposals_applied_total",
-            "Proposals applied (the applied index).",
-        ),
+        is_leader: on.gauge("etcd_server_is_leader", "1 if this member is the leader, else 0."),
+        is_learner: on.gauge("etcd_server_is_learner", "1 if this member does not vote, else 0."),
+        committed: on.gauge("etcd_server_proposals_committed_total", "Proposals committed (the commit index)."),
+        applied: on.gauge("etcd_server_proposals_applied_total", "Proposals applied (the applied index)."),
         quota_bytes: on.gauge("etcd_server_quota_backend_bytes", "Storage quota in bytes."),
-        id: on.gauges(
-            "etcd_server_id",
-            "Always 1; the label is this member's id.",
-            &["server_id"],
-        ),
-        version: on.gauges(
-            "etcd_server_version",
-            "Always 1; the label is this server's version.",
-            &["server_version"],
-        ),
-        cluster_version: on.gauges(
-            "etcd_cluster_version",
-            "Always 1; the label is the cluster's version.",
-            &["cluster_version"],
-        ),
-        db_size: on.gauge(
-            "etcd_mvcc_db_total_size_in_bytes",
-            "Size of the v3 key space.",
-        ),
-        db_size_debugging: on.gauge(
-            "etcd_debugging_mvcc_db_total_size_in_bytes",
-            "Size of the v3 key space (old name).",
-        ),
-        db_size_in_use: on.gauge(
-            "etcd_mvcc_db_total_size_in_use_in_bytes",
-            "Size of the live part of the v3 key space.",
-        ),
+        id: on.gauges("etcd_server_id", "Always 1; the label is this member's id.", &["server_id"]),
+        version: on.gauges("etcd_server_version", "Always 1; the label is this server's version.", &["server_version"]),
+        cluster_version: on.gauges("etcd_cluster_version", "Always 1; the label is the cluster's version.", &["cluster_version"]),
+        db_size: on.gauge("etcd_mvcc_db_total_size_in_bytes", "Size of the v3 key space."),
+        db_size_debugging: on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Size of the v3 key space (old name)."),
+        db_size_in_use: on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Size of the live part of the v3 key space."),
         keys: on.gauge("etcd_debugging_mvcc_keys_total", "Live v3 keys."),
-        revision: on.gauge(
-            "etcd_debugging_mvcc_current_revision",
-            "Revision of the v3 key space.",
-        ),
-        compacted: on.gauge(
-            "etcd_debugging_mvcc_compact_revision",
-            "Revision of the last compaction.",
-        ),
+        revision: on.gauge("etcd_debugging_mvcc_current_revision", "Revision of the v3 key space."),
+        compacted: on.gauge("etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."),
         fd_used: on.gauge("os_fd_used", "File descriptors in use."),
         fd_limit: on.gauge("os_fd_limit", "File descriptors that may be in use."),
         twins: kv
@@ -192,7 +81,7 @@ fn told(on: &mut Register, kv: [&IntCounter; 4]) -> Told {
     }
 }
 
-fn http(on: &mut Register) -> [HttpSeries; HttpMethod::ALL.len()] {
+fn http(on: &Register) -> [HttpSeries; HttpMethod::ALL.len()] {
     let received = on.counters(
         "etcd_http_received_total",
         "v2 requests received and understood.",
@@ -210,7 +99,7 @@ fn http(on: &mut Register) -> [HttpSeries; HttpMethod::ALL.len()] {
     })
 }
 
-fn tree_writes(on: &mut Register) -> [(tree::Action, IntCounter); 6] {
+fn tree_writes(on: &Register) -> [(tree::Action, IntCounter); 6] {
     let writes = on.counters(
         "etcd_debugging_store_writes_total",
         "v2 writes by action, seen by this member.",

@@ -21,7 +21,7 @@ impl Register {
         Self { registry }
     }
 
-    fn put<C: Collector + Clone + 'static>(&mut self, series: prometheus::Result<C>) -> C {
+    fn put<C: Collector + Clone + 'static>(&self, series: prometheus::Result<C>) -> C {
         let series = series.expect(VALID);
         self.registry
             .register(Box::new(series.clone()))
@@ -29,35 +29,29 @@ impl Register {
         series
     }
 
-    pub(super) fn counter(&mut self, name: &str, help: &str) -> IntCounter {
+    pub(super) fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.put(IntCounter::new(name, help))
     }
 
-    pub(super) fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.put(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    pub(super) fn gauge(&mut self, name: &str, help: &str) -> IntGauge {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.put(IntGauge::new(name, help))
     }
 
-    pub(super) fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.put(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
     /// Buckets double from `first`, `count` of them.
-    pub(super) fn histogram(
-        &mut self,
-        name: &str,
-        help: &str,
-        first: f64,
-        count: usize,
-    ) -> Histogram {
+    pub(super) fn histogram(&self, name: &str, help: &str, first: f64, count: usize) -> Histogram {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }
 
     pub(super) fn histograms(
-        &mut self,
+        &self,
         name: &str,
         help: &str,
         buckets: (f64, usize),
