@@ -7,7 +7,7 @@ use std::{
 
 use witan::{
     boot,
-    config::{Asked, Config, Environment},
+    config::{self, Asked, Config},
     logging, version,
 };
 
@@ -17,11 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1);
-    let text = |name: std::ffi::OsString| name.to_string_lossy().into_owned();
-    let environment: Environment = std::env::vars_os()
-        .map(|(name, value)| (text(name), text(value)))
-        .collect();
-    match Config::load(arguments, &environment) {
+    match Config::load(arguments, &config::environment()) {
         Ok(Asked::Version) => show(&version::text()),
         Ok(Asked::Help(help)) => show(&help),
         Ok(Asked::Start(config)) => start(*config),

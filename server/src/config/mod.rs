@@ -18,7 +18,7 @@ mod value;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 pub use error::ConfigError;
-pub use source::Environment;
+pub use source::{Environment, environment};
 pub use url::{Address, Url, UrlError};
 
 /// Default of `--name`.

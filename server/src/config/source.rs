@@ -19,6 +19,14 @@ use super::{
 /// The environment, as values.
 pub type Environment = BTreeMap<String, String>;
 
+/// The environment of this process.
+pub fn environment() -> Environment {
+    let text = |part: OsString| part.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
+}
+
 const ENV_PREFIX: &str = "ETCD_";
 const CONFIG_FILE: &str = "config-file";
 
