@@ -18,6 +18,7 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
@@ -49,7 +50,7 @@ const CURRENT: &str = "current";
 /// Emits the changes to write.
 type Changes<'a> = dyn Fn(&mut dyn FnMut(Change)) + 'a;
 /// Key and value, or why they cannot be read.
-type Record = Result<(Vec<u8>, Vec<u8>), Broken>;
+pub(super) type Record = Result<(Vec<u8>, Vec<u8>), Broken>;
 
 /// The checkpoint of one member.
 pub struct Checkpoint {
@@ -76,23 +77,10 @@ impl Checkpoint {
     /// Opens the folder and reads the checkpoint that is there, if one is.
     pub(super) fn open(dir: &Path) -> Result<(Self, Option<View>), OpenError> {
         fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
-        let mut checkpoint = Self {
-            dir: dir.to_owned(),
-            db: None,
-            generation: 0,
-            pieces: HashMap::new(),
-            doubtful: false,
-        };
-        let current = dir.join(CURRENT);
-        let name = match fs::read_to_string(&current) {
-            Ok(name) => name,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((checkpoint, None)),
-            Err(e) => return Err(OpenError::io(&current, e)),
-        };
-        checkpoint.generation = name
-            .trim()
-            .parse()
-            .map_err(|_| OpenError::checkpoint(&current, "it does not name a database"))?;
+        let mut checkpoint = Self::closed(dir)?;
+        if checkpoint.generation == 0 {
+            return Ok((checkpoint, None));
+        }
         let path = checkpoint.path();
         // After a kill without a power cut sled would believe what only the page cache holds.
         let synced = File::open(path.join("db")).and_then(|file| file.sync_all());
@@ -100,11 +88,31 @@ impl Checkpoint {
             io::ErrorKind::NotFound => OpenError::checkpoint(&path, "the database is missing"),
             _ => OpenError::io(&path, e),
         })?;
-        let view = checkpoint.load().map_err(|e| match e {
+        let refusal = |broken| match broken {
             Broken::Sled(sled::Error::Io(e)) => OpenError::io(&path, e),
             other => OpenError::checkpoint(&path, other.to_string()),
-        })?;
-        Ok((checkpoint, Some(view)))
+        };
+        let loaded = guarded(&path, || checkpoint.load()).map_err(refusal)?;
+        Ok((checkpoint, Some(loaded)))
+    }
+
+    /// The folder's checkpoint, not read yet. Generation 0 is that of a folder without one.
+    pub(super) fn closed(dir: &Path) -> Result<Self, OpenError> {
+        let current = dir.join(CURRENT);
+        let generation = match fs::read_to_string(&current) {
+            Ok(name) => name.trim().parse().ok().filter(|number| *number > 0),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Some(0),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => None,
+            Err(e) => return Err(OpenError::io(&current, e)),
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            db: None,
+            generation: generation
+                .ok_or_else(|| OpenError::checkpoint(&current, "it does not name a database"))?,
+            pieces: HashMap::new(),
+            doubtful: false,
+        })
     }
 
     fn path(&self) -> PathBuf {
@@ -116,7 +124,7 @@ impl Checkpoint {
     }
 
     /// Streams all records in key order through `restore`.
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         restore: impl FnOnce(&mut dyn Iterator<Item = Record>) -> Result<T, Broken>,
     ) -> Result<T, Broken> {
@@ -142,7 +150,11 @@ impl Checkpoint {
     }
 
     /// Writes the difference if that is possible, otherwise the whole state.
-    fn store(&mut self, difference: Option<&Changes<'_>>, whole: &Changes<'_>) -> io::Result<()> {
+    pub(super) fn store(
+        &mut self,
+        difference: Option<&Changes<'_>>,
+        whole: &Changes<'_>,
+    ) -> io::Result<()> {
         if let (Some(difference), Some(db), false) = (difference, self.db.clone(), self.doubtful) {
             self.doubtful = true;
             if self.write_difference(&db, difference)? {
@@ -242,6 +254,25 @@ impl Checkpoint {
         }
         Ok(())
     }
+}
+
+/// sled panics on some damage instead of answering an error. Where a panic unwinds, it is made an
+/// error here; where it aborts, the hook still makes it the refusal that it should have been.
+fn guarded<T>(path: &Path, load: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
+    if cfg!(panic = "abort") {
+        let path = path.to_owned();
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            let error = OpenError::checkpoint(&path, panic.to_string());
+            tracing::error!(%error, "cannot start");
+            std::process::exit(error.exit_code());
+        }));
+        let loaded = load();
+        panic::set_hook(before);
+        return loaded;
+    }
+    panic::catch_unwind(AssertUnwindSafe(load))
+        .unwrap_or_else(|_| Err(Corrupt::new("reading the database ended in a panic").into()))
 }
 
 fn open_db(path: &Path) -> sled::Result<sled::Db> {

@@ -236,20 +236,31 @@ fn a_damaged_checkpoint_is_refused_or_unharmed() {
     drop(storage);
     let bytes = fs::read(dir.data().join("member/checkpoint/00000001/db")).unwrap();
     let used = bytes.iter().rposition(|b| *b != 0).unwrap();
-    let mut refused = 0;
-    for at in (0..used).step_by(used / 40) {
-        let scratch = TempDir::new();
-        copy(&dir.0, &scratch.0);
+    let flips = (0..used).step_by(used / 40).map(|at| {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1 << (at % 8);
-        fs::write(
-            scratch.data().join("member/checkpoint/00000001/db"),
-            flipped,
-        )
-        .unwrap();
+        (format!("flip at {at}"), flipped)
+    });
+    let shorter = (0..used).step_by(used / 10).map(|at| {
+        let short = bytes[..at].to_vec();
+        (format!("short at {at}"), short)
+    });
+    let holes = (0..used).step_by(used / 10).map(|at| {
+        let mut hole = bytes.clone();
+        hole[at..]
+            .iter_mut()
+            .take(used / 20)
+            .for_each(|byte| *byte = 0);
+        (format!("hole at {at}"), hole)
+    });
+    let mut refused = 0;
+    for (what, bytes) in flips.chain(shorter).chain(holes) {
+        let scratch = TempDir::new();
+        copy(&dir.0, &scratch.0);
+        fs::write(scratch.data().join("member/checkpoint/00000001/db"), bytes).unwrap();
         match open(&scratch.data(), &ME) {
             Err(error) => {
-                assert_eq!(error.exit_code(), 28, "flip at {at}: {error}");
+                assert_eq!(error.exit_code(), 28, "{what}: {error}");
                 refused += 1;
             }
             Ok((_, recovered)) => {
@@ -264,5 +275,5 @@ fn a_damaged_checkpoint_is_refused_or_unharmed() {
             }
         }
     }
-    assert!(refused > 0, "no flip was noticed");
+    assert!(refused > 10, "only {refused} damages were noticed");
 }

@@ -4,6 +4,7 @@
 mod basic;
 mod crash;
 mod damage;
+mod power;
 mod refusals;
 
 use std::{
