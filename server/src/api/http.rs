@@ -57,8 +57,9 @@ impl Front {
         self,
         surface: Surface,
         request: HttpRequest,
-        mut payload: web::Payload,
+        payload: web::Payload,
     ) -> HttpResponse {
+        let mut payload = reply::bounded(&request, payload).await;
         match admit(&self, &request) {
             Ok(path) => {
                 let mut response = serve(&self, surface, &request, payload, &path).await;

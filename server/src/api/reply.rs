@@ -8,10 +8,11 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    FromRequest as _, HttpRequest, HttpResponse,
     body::{BodySize, MessageBody},
+    dev,
     http::{
-        Method, StatusCode,
+        Method, StatusCode, Version,
         header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     },
     web::{self, Bytes},
@@ -60,7 +61,8 @@ pub(crate) fn allows(request: &HttpRequest, allow: &str) -> bool {
 
 /// A whole body in the framing that etcd would choose.
 pub(crate) fn framed(request: &HttpRequest, bytes: Vec<u8>) -> Framed {
-    let chunked = bytes.len() > UNCHUNKED_BYTES_MAX && *request.method() != Method::HEAD;
+    let streams = request.version() >= Version::HTTP_11 && *request.method() != Method::HEAD;
+    let chunked = streams && bytes.len() > UNCHUNKED_BYTES_MAX;
     Framed {
         size: bytes.len(),
         chunked,
@@ -126,6 +128,18 @@ pub(crate) async fn drain(payload: &mut web::Payload) {
         };
         left = rest;
     }
+}
+
+/// The payload as far as it has an end. A client that asks for a tunnel (`CONNECT`) or to speak
+/// WebSocket sends what is no body; we do neither, so it is left unread and the connection ends
+/// with the answer.
+pub(crate) async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Payload {
+    if *request.method() != Method::CONNECT && !request.head().upgrade() {
+        return payload;
+    }
+    web::Payload::from_request(request, &mut dev::Payload::None)
+        .await
+        .expect("taking a payload cannot fail")
 }
 
 /// The media type of a request's body: before any `;`, trimmed, lower case; empty if none is given.

@@ -97,7 +97,7 @@ async fn serve(
     let key = key(path);
     match intent {
         Intent::Get if params.quorum => get(dialect, request, key, &params).await,
-        Intent::Get if params.wait => watch::open(&dialect.ctx.node, key, &params).await,
+        Intent::Get if params.wait => watch::open(&dialect.ctx.node, request, key, &params).await,
         Intent::Get | Intent::Head => {
             let local = Params {
                 quorum: false,

@@ -5,7 +5,10 @@
 //! Ends with the first event (unless it streams), with the process, with the client, or when the
 //! client is so slow that the history no longer holds what comes next.
 
-use actix_web::{HttpResponse, http::StatusCode};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{ConnectionType, StatusCode, Version},
+};
 use bytes::Bytes;
 use futures_util::stream;
 use witan_replica::{
@@ -17,7 +20,12 @@ use super::{error::Error, headers, parse::Params, render};
 use crate::node::{Node, Waiter};
 
 /// Registers a watch on `key` and begins the answer; its headers go out at once.
-pub(super) async fn open(node: &Node, key: Bytes, params: &Params) -> Result<HttpResponse, Error> {
+pub(super) async fn open(
+    node: &Node,
+    request: &HttpRequest,
+    key: Bytes,
+    params: &Params,
+) -> Result<HttpResponse, Error> {
     let mut watch = Watch {
         path: key,
         recursive: params.recursive,
@@ -48,7 +56,15 @@ pub(super) async fn open(node: &Node, key: Bytes, params: &Params) -> Result<Htt
         let line = cursor.next_line().await?;
         Some((Ok::<_, std::convert::Infallible>(line), cursor))
     });
-    Ok(headers::success(node, StatusCode::OK, index).streaming(lines))
+    let mut response = headers::success(node, StatusCode::OK, index).streaming(lines);
+    if request.version() < Version::HTTP_11 {
+        // it knows no chunks: the end of the connection is the end of the answer
+        response.head_mut().no_chunking(true);
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 /// What a watch wants and how far it has looked.
