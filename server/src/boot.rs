@@ -229,8 +229,10 @@ fn start_node(
         hold: storage.hold,
     };
     let checkpoints = storage.checkpoint;
+    let commits = parts.metrics.backend_commit.clone();
     node::start(parts, |node| {
-        Checkpointer::start(checkpoints, Some(checkpoint), move |index| {
+        Checkpointer::start(checkpoints, Some(checkpoint), move |index, took| {
+            commits.observe(took.as_secs_f64());
             node.durable(index)
         })
     })

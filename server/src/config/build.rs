@@ -83,7 +83,6 @@ pub(super) fn config(values: Values, environment: &Environment) -> Result<Config
         pre_vote: read.boolean("pre-vote")?,
         unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,
         warning_apply_duration: read.duration("warning-apply-duration")?,
-        warning_unary_request_duration: read.duration("warning-unary-request-duration")?,
         connections: read.connections(settings.max_request_bytes)?,
         log: read.log()?,
         settings,
@@ -300,6 +299,7 @@ impl Read<'_> {
             max_concurrent_streams: self.number("max-concurrent-streams")?,
             reuse_port: self.boolean("socket-reuse-port")?,
             max_message_bytes: max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES),
+            unary_expected: self.duration("warning-unary-request-duration")?,
         })
     }
 

@@ -61,8 +61,6 @@ pub struct Config {
     pub unsafe_no_fsync: bool,
     /// `--warning-apply-duration`.
     pub warning_apply_duration: Duration,
-    /// `--warning-unary-request-duration`.
-    pub warning_unary_request_duration: Duration,
     /// What connections may do.
     pub connections: Connections,
     /// Where and how to log.
@@ -162,7 +160,6 @@ impl Default for Config {
             pre_vote: true,
             unsafe_no_fsync: false,
             warning_apply_duration: Duration::from_millis(100),
-            warning_unary_request_duration: Duration::from_millis(300),
             connections: Connections::default(),
             log: Log::default(),
             settings: Settings::default(),
@@ -195,6 +192,8 @@ pub struct Connections {
     pub reuse_port: bool,
     /// Largest gRPC message that is read: `--max-request-bytes` and etcd's allowance of 512 KiB.
     pub max_message_bytes: usize,
+    /// `--warning-unary-request-duration`.
+    pub unary_expected: Duration,
 }
 
 impl Default for Connections {
@@ -205,6 +204,7 @@ impl Default for Connections {
             max_concurrent_streams: u32::MAX,
             reuse_port: false,
             max_message_bytes: 2 << 20,
+            unary_expected: Duration::from_millis(300),
         }
     }
 }

@@ -160,8 +160,10 @@ pub struct Call {
     pub sent: IntCounter,
     handled: [OnceLock<IntCounter>; CODES.len()],
     handled_by_code: IntCounterVec,
-    service: &'static str,
-    method: &'static str,
+    /// Full name of its service.
+    pub service: &'static str,
+    /// Its own name.
+    pub method: &'static str,
 }
 
 impl Call {

@@ -5,6 +5,7 @@
 
 mod calls;
 mod names;
+mod process;
 mod register;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
@@ -16,6 +17,7 @@ use prometheus::{
 use witan_replica::machine::{Outcome, Reply, kv, tree};
 
 pub use calls::{Call, CallType};
+pub use process::resident_bytes;
 use register::Register;
 
 /// The content type of [`Metrics::render`].
@@ -71,8 +73,6 @@ pub struct Series {
     pub kv_deletes: IntCounter,
     /// v3 transactions applied with more than one operation.
     pub kv_txns: IntCounter,
-    /// v3 bytes put (keys and values).
-    pub kv_put_bytes: IntGauge,
 
     /// v2 reads of one node or directory.
     pub tree_gets: IntCounter,
@@ -105,6 +105,7 @@ struct Told {
     compacted: IntGauge,
     fd_used: IntGauge,
     fd_limit: IntGauge,
+    process: process::Process,
     /// Series that etcd kept under their old `etcd_debugging_` names, with where they come from.
     twins: Vec<(IntCounter, IntCounter)>,
 }
@@ -200,7 +201,7 @@ impl Metrics {
     /// Counts what an applied entry did; the node calls it for each one.
     pub fn applied(&self, outcome: &Outcome) {
         match &outcome.reply {
-            Reply::Kv(Ok(reply)) => self.kv_applied(reply),
+            Reply::Kv(Ok(reply)) => self.kv_done(reply),
             Reply::Tree(Ok(tree::Reply::Event(event))) => {
                 if let Some((_, writes)) = self.tree_writes.iter().find(|(a, _)| *a == event.action)
                 {
@@ -213,7 +214,9 @@ impl Metrics {
         }
     }
 
-    fn kv_applied(&self, reply: &kv::Reply) {
+    /// Counts what a v3 command did; for a transaction of ranges alone, which is not applied, the
+    /// v3 dialect calls it.
+    pub fn kv_done(&self, reply: &kv::Reply) {
         let mut sum = [0; 3];
         tally(reply, &mut sum);
         let [ranges, puts, deletes] = sum;
@@ -308,6 +311,7 @@ impl Told {
         self.revision.set(facts.revision);
         self.compacted.set(facts.compacted);
         let (used, limit) = file_descriptors();
+        self.process.tell((used, limit));
         self.fd_used.set(gauge(used));
         self.fd_limit.set(gauge(limit));
         for (source, twin) in &self.twins {

@@ -3,7 +3,7 @@
 use prometheus::{IntCounter, Registry};
 use witan_replica::machine::tree;
 
-use super::{HttpMethod, HttpSeries, Series, Told, calls, register::Register};
+use super::{HttpMethod, HttpSeries, Series, Told, calls, process, register::Register};
 
 /// A row per series.
 #[rustfmt::skip]
@@ -38,7 +38,6 @@ pub(super) fn series(on: &Register) -> Series {
         kv_puts,
         kv_deletes,
         kv_txns,
-        kv_put_bytes: on.gauge("etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes of keys and values put."),
         tree_gets: tree_reads.with_label_values(&["get"]),
         tree_gets_recursive: tree_reads.with_label_values(&["getRecursive"]),
         tree_expires: on.counter("etcd_debugging_store_expires_total", "v2 keys that expired."),
@@ -73,6 +72,7 @@ fn told(on: &Register, kv: [&IntCounter; 4]) -> Told {
         compacted: on.gauge("etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."),
         fd_used: on.gauge("os_fd_used", "File descriptors in use."),
         fd_limit: on.gauge("os_fd_limit", "File descriptors that may be in use."),
+        process: process::Process::new(on),
         twins: kv
             .into_iter()
             .zip(twins)

@@ -1,8 +1,8 @@
 //! Makes series and registers them. Names are constants of this room, so failing is a bug here.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector, exponential_buckets, process_collector::ProcessCollector,
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, core::Collector, exponential_buckets,
 };
 
 const VALID: &str = "metric names are valid constants and each is registered once";
@@ -14,11 +14,9 @@ pub(super) struct Register {
 
 impl Register {
     pub(super) fn new() -> Self {
-        let registry = Registry::new();
-        registry
-            .register(Box::new(ProcessCollector::for_self()))
-            .expect(VALID);
-        Self { registry }
+        Self {
+            registry: Registry::new(),
+        }
     }
 
     fn put<C: Collector + Clone + 'static>(&self, series: prometheus::Result<C>) -> C {
@@ -35,6 +33,16 @@ impl Register {
 
     pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.put(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    /// A counter of fractions.
+    pub(super) fn seconds(&self, name: &str, help: &str) -> Counter {
+        self.put(Counter::new(name, help))
+    }
+
+    /// A gauge of fractions.
+    pub(super) fn float(&self, name: &str, help: &str) -> Gauge {
+        self.put(Gauge::new(name, help))
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> IntGauge {

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use witan_replica::machine::view::View;
@@ -79,11 +79,11 @@ struct Slot {
 
 impl Checkpointer {
     /// Starts the thread. `base` is what the disk holds now; `durable` is called from the thread
-    /// with the index of each checkpoint that has become durable.
+    /// with the index of each checkpoint that has become durable, and how long writing it took.
     pub fn start(
         checkpoint: Checkpoint,
         base: Option<View>,
-        durable: impl FnMut(u64) + Send + 'static,
+        durable: impl FnMut(u64, Duration) + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut writer = Writer {
@@ -169,7 +169,7 @@ struct Writer {
     checkpoint: Checkpoint,
     /// What the disk holds.
     base: Option<View>,
-    durable: Box<dyn FnMut(u64) + Send>,
+    durable: Box<dyn FnMut(u64, Duration) + Send>,
     shared: Arc<Shared>,
 }
 
@@ -194,6 +194,7 @@ impl Writer {
         if !whole && known == Some(view.position.index) {
             return true;
         }
+        let mut begun = Instant::now();
         while let Err(error) = self.write(whole, &view) {
             self.shared.failing.store(true, Ordering::Relaxed);
             self.shared.failures.fetch_add(1, Ordering::Relaxed);
@@ -216,13 +217,14 @@ impl Writer {
                 installs = slot.installs;
             }
             pause = (pause * 2).min(RETRY_MAX);
+            begun = Instant::now();
         }
         self.shared.failing.store(false, Ordering::Relaxed);
         let index = view.position.index;
         self.base = Some(view);
         self.shared.lock().installed = installs;
         self.shared.changed.notify_all();
-        (self.durable)(index);
+        (self.durable)(index, begun.elapsed());
         true
     }
 

@@ -27,7 +27,8 @@ use tower_service::Service as _;
 use super::{Served, limits};
 use crate::{
     config::Connections,
-    metrics::{Call, Metrics},
+    logging,
+    metrics::{Call, CallType, Metrics},
 };
 
 const DEADLINE: &str = "context deadline exceeded";
@@ -72,6 +73,7 @@ impl Server {
             routes: self.routes,
             metrics: self.metrics,
             message_bytes_max: self.connections.max_message_bytes,
+            unary_expected: self.connections.unary_expected,
             ends,
         };
         let service = service_fn(move |request| {
@@ -103,6 +105,7 @@ struct Around {
     routes: Routes,
     metrics: Metrics,
     message_bytes_max: usize,
+    unary_expected: Duration,
     ends: TcpConnectInfo,
 }
 
@@ -118,6 +121,8 @@ impl Around {
         let counting = Counting {
             call,
             metrics: self.metrics.clone(),
+            began: Instant::now(),
+            expected: self.unary_expected,
         };
         if let Some(call) = &counting.call {
             call.started.inc();
@@ -140,7 +145,8 @@ impl Around {
             },
         };
         let Ok(mut response) = response;
-        explain_unknown(&self.metrics, unknown.as_deref(), response.headers_mut());
+        let path = unknown.as_deref();
+        explain_unknown(&self.metrics, path, &counting, response.headers_mut());
         Outgoing::wrap(response, counting, deadline)
     }
 }
@@ -167,19 +173,28 @@ fn not_grpc() -> Response<Outgoing> {
 }
 
 /// tonic refuses an unknown path without a word; etcd names it.
-fn explain_unknown(metrics: &Metrics, path: Option<&str>, headers: &mut HeaderMap) {
-    let Some(path) = path else { return };
+fn explain_unknown(
+    metrics: &Metrics,
+    path: Option<&str>,
+    counting: &Counting,
+    headers: &mut HeaderMap,
+) {
     if code_of(headers) != Some(Code::Unimplemented) || headers.contains_key(Status::GRPC_MESSAGE) {
         return;
     }
-    let (service, method) = path
-        .trim_start_matches('/')
-        .rsplit_once('/')
-        .unwrap_or((path, ""));
-    let text = if metrics.knows_service(service) {
-        format!("unknown method {method} for service {service}")
-    } else {
-        format!("unknown service {service}")
+    let text = match (path, &counting.call) {
+        (Some(path), _) => {
+            let whole = path.trim_start_matches('/');
+            let (service, method) = whole.rsplit_once('/').unwrap_or((whole, ""));
+            if metrics.knows_service(service) {
+                format!("unknown method {method} for service {service}")
+            } else {
+                format!("unknown service {service}")
+            }
+        }
+        // a method that is counted is unknown only together with its service
+        (None, Some(call)) => format!("unknown service {}", call.service),
+        (None, None) => return,
     };
     if let Err(status) = Status::unimplemented(text).add_header(headers) {
         tracing::debug!(%status, "failed to name an unknown method");
@@ -309,12 +324,18 @@ impl http_body::Body for Limited {
 struct Counting {
     call: Option<Arc<Call>>,
     metrics: Metrics,
+    began: Instant,
+    /// How long a unary call may take without a warning.
+    expected: Duration,
 }
 
 impl Counting {
     fn ended(&mut self, code: Code) {
         if let Some(call) = self.call.take() {
             call.handled(code.into());
+            if call.call_type == CallType::Unary {
+                logging::slow(call.method, self.began.elapsed(), self.expected);
+            }
         }
     }
 }

@@ -244,6 +244,11 @@ async fn unknown_calls_are_named() {
             "/etcdserverpb.Nothing/Call",
             "unknown%20service%20etcdserverpb.Nothing",
         ),
+        // counted, but nobody registered its service
+        (
+            "/etcdserverpb.KV/Put",
+            "unknown%20service%20etcdserverpb.KV",
+        ),
         (
             "/grpc.health.v1.Health/Call",
             "unknown%20method%20Call%20for%20service%20grpc.health.v1.Health",

@@ -1,6 +1,8 @@
 //! `/v2/keys`: reads, writes and the way to a watch. Which parameters are legal stands in `parse`,
 //! which command a write is in `verb`, what it does in the tree itself.
 
+use std::time::Instant;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{Method, StatusCode},
@@ -24,7 +26,10 @@ use super::{
     verb::{self, Write},
     watch,
 };
-use crate::api::reply::{self, Unread};
+use crate::{
+    api::reply::{self, Unread},
+    metrics::HttpMethod,
+};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -45,6 +50,18 @@ impl Intent {
             "POST" => Some(Self::Write(Write::Post)),
             "DELETE" => Some(Self::Write(Write::Delete)),
             _ => None,
+        }
+    }
+
+    /// The label of this request's series.
+    fn counted(self, params: &Params) -> HttpMethod {
+        match self {
+            Self::Get if params.quorum => HttpMethod::QuorumGet,
+            Self::Get => HttpMethod::Get,
+            Self::Head => HttpMethod::Head,
+            Self::Write(Write::Put) => HttpMethod::Put,
+            Self::Write(Write::Post) => HttpMethod::Post,
+            Self::Write(Write::Delete) => HttpMethod::Delete,
         }
     }
 
@@ -95,9 +112,34 @@ async fn serve(
     let params = parse::params(intent.waiting(), query.as_bytes(), form.as_deref())?;
     drop(form);
     let key = key(path);
+    let (metrics, method) = (&dialect.ctx.metrics, intent.counted(&params));
+    metrics.http_received(method);
+    let began = Instant::now();
+    let watches = intent == Intent::Get && params.wait && !params.quorum;
+    let answer = act(dialect, request, intent, key, params).await;
+    if !watches {
+        let status = match &answer {
+            Ok(response) => response.status().as_u16(),
+            Err(error) => error.code.status(),
+        };
+        metrics.http_done(method, status, began.elapsed());
+    }
+    answer
+}
+
+async fn act(
+    dialect: &Dialect,
+    request: &HttpRequest,
+    intent: Intent,
+    key: Bytes,
+    params: Params,
+) -> Result<HttpResponse, Error> {
     match intent {
         Intent::Get if params.quorum => get(dialect, request, key, &params).await,
-        Intent::Get if params.wait => watch::open(&dialect.ctx.node, request, key, &params).await,
+        Intent::Get if params.wait => {
+            dialect.ctx.metrics.tree_watch_requests.inc();
+            watch::open(&dialect.ctx.node, request, key, &params).await
+        }
         Intent::Get | Intent::Head => {
             let local = Params {
                 quorum: false,
@@ -159,6 +201,12 @@ async fn get(
     let found = tree.get(&key, params.recursive, node.now_ns());
     dialect.reads.count(found.is_ok());
     let event = found?;
+    let metrics = &dialect.ctx.metrics;
+    if params.recursive {
+        metrics.tree_gets_recursive.inc();
+    } else {
+        metrics.tree_gets.inc();
+    }
     Ok(headers::success(node, StatusCode::OK, tree.index())
         .body(reply::framed(request, render::event(&event))))
 }

@@ -30,6 +30,7 @@ pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeR
     let reply = kv
         .range(&convert::range(request))
         .map_err(|error| fault::of_kv(&error))?;
+    ctx.metrics.kv_ranges.inc();
     Ok(convert::range_response(
         header::at(&ctx.node, kv.revision()),
         reply,
@@ -69,7 +70,9 @@ pub(super) async fn delete_range(
 pub(super) async fn txn(ctx: &Context, request: TxnRequest) -> Answer<TxnResponse> {
     check::txn(&request, ctx.settings.max_txn_ops)?;
     let (reply, revision) = if reads_only(&request) {
-        read_txn(ctx, request).await?
+        let (reply, revision) = read_txn(ctx, request).await?;
+        ctx.metrics.kv_done(&reply);
+        (reply, revision)
     } else {
         fits(ctx, &request)?;
         propose(ctx, kv::Verb::Txn(convert::txn(request))).await?

@@ -127,7 +127,7 @@ fn the_thread_writes_what_it_is_offered() {
     let dir = TempDir::new();
     let (storage, _) = reopen(&dir);
     let (send, durable) = mpsc::channel();
-    let mut thread = Checkpointer::start(storage.checkpoint, None, move |index| {
+    let mut thread = Checkpointer::start(storage.checkpoint, None, move |index, _| {
         send.send(index).unwrap()
     })
     .unwrap();
@@ -151,7 +151,7 @@ fn an_installed_state_replaces_log_and_checkpoint() {
     let (mut storage, _) = reopen(&dir);
     storage.log.append(&batch(2..10, 1));
     storage.checkpoint.write(None, &view(5, 10)).unwrap();
-    let mut thread = Checkpointer::start(storage.checkpoint, Some(view(5, 10)), |_| {}).unwrap();
+    let mut thread = Checkpointer::start(storage.checkpoint, Some(view(5, 10)), |_, _| {}).unwrap();
     Storage::install(&mut storage.log, &thread, &view(1000, 10));
     storage.log.append(&batch(1001..1003, 4));
     thread.stop();

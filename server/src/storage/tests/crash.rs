@@ -22,7 +22,7 @@ fn write_until_killed(data: &Path) {
     let mut line = CutLine::new(base.as_ref().map_or(0, |view| view.position.index));
     let (send, durable) = mpsc::channel();
     let checkpointer =
-        Checkpointer::start(storage.checkpoint, base, move |i| send.send(i).unwrap()).unwrap();
+        Checkpointer::start(storage.checkpoint, base, move |i, _| send.send(i).unwrap()).unwrap();
     let mut next = storage.log.last_index().max(1) + 1;
     loop {
         let size = (next * 7919 % 30_000) as usize;

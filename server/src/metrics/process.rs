@@ -1,0 +1,127 @@
+//! What the system says of this process, under the names that every Prometheus client uses.
+
+use std::fs;
+
+use prometheus::{Counter, Gauge};
+
+use super::register::Register;
+
+/// Linux counts processor time in hundredths of a second wherever programs see it.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Series of the process, read when somebody asks.
+pub(super) struct Process {
+    cpu: Counter,
+    start: Gauge,
+    resident: Gauge,
+    virtual_: Gauge,
+    virtual_max: Gauge,
+    threads: Gauge,
+    open_fds: Gauge,
+    max_fds: Gauge,
+}
+
+impl Process {
+    #[rustfmt::skip]
+    pub(super) fn new(on: &Register) -> Self {
+        Self {
+            cpu: on.seconds("process_cpu_seconds_total", "Processor time in seconds."),
+            start: on.float("process_start_time_seconds", "Unix time of the start."),
+            resident: on.float("process_resident_memory_bytes", "Memory in RAM."),
+            virtual_: on.float("process_virtual_memory_bytes", "Memory mapped."),
+            virtual_max: on.float("process_virtual_memory_max_bytes", "Memory that may be mapped."),
+            threads: on.float("process_threads", "Threads."),
+            open_fds: on.float("process_open_fds", "File descriptors in use."),
+            max_fds: on.float("process_max_fds", "File descriptors that may be in use."),
+        }
+    }
+
+    pub(super) fn tell(&self, (open_fds, max_fds): (u64, u64)) {
+        if let Some(seconds) = cpu_seconds() {
+            self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
+        }
+        if let Some(start) = start_seconds() {
+            self.start.set(start);
+        }
+        let status = status();
+        for (series, name) in [(&self.resident, "VmRSS"), (&self.virtual_, "VmSize")] {
+            series.set(field(&status, name).unwrap_or(0) as f64 * 1024.0);
+        }
+        self.threads
+            .set(field(&status, "Threads").unwrap_or(0) as f64);
+        self.virtual_max
+            .set(rlimit::Resource::AS.get_soft().unwrap_or(u64::MAX) as f64);
+        self.open_fds.set(open_fds as f64);
+        self.max_fds.set(max_fds as f64);
+    }
+}
+
+/// Memory of this process that is in RAM.
+pub fn resident_bytes() -> u64 {
+    field(&status(), "VmRSS").unwrap_or(0) * 1024
+}
+
+fn status() -> String {
+    fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
+/// The number of a line such as `VmRSS:	  1234 kB`.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Fields of `/proc/self/stat` from the third on; the second may hold anything in parentheses.
+fn stat() -> Option<Vec<f64>> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    Some(
+        rest.split_whitespace()
+            .map(|field| field.parse().unwrap_or(0.0))
+            .collect(),
+    )
+}
+
+fn cpu_seconds() -> Option<f64> {
+    // the 14th and 15th fields: in the program and in the kernel
+    let stat = stat()?;
+    Some((stat.get(11)? + stat.get(12)?) / TICKS_PER_SECOND)
+}
+
+fn start_seconds() -> Option<f64> {
+    let system = fs::read_to_string("/proc/stat").ok()?;
+    let boot = system
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?;
+    let boot: f64 = boot.parse().ok()?;
+    Some(boot + stat()?.get(19)? / TICKS_PER_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn the_system_says_plausible_things() {
+        assert!(resident_bytes() > 1 << 20);
+        assert!(cpu_seconds().unwrap() >= 0.0);
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap();
+        let age = now.as_secs_f64() - start_seconds().unwrap();
+        assert!((-2.0..24.0 * 3600.0).contains(&age), "{age}");
+    }
+
+    #[test]
+    fn fields_are_whole_names() {
+        let status = "VmRSSx:\t1 kB\nVmRSS:\t  1234 kB\n";
+        assert_eq!(
+            (field(status, "VmRSS"), field(status, "Vm")),
+            (Some(1234), None)
+        );
+    }
+}
