@@ -1,0 +1,201 @@
+//! Watches beyond what the record of etcd's answers shows: many events, slow clients, clients that
+//! go away, clients of another age.
+
+use witan_e2e::{
+    Launch, Server,
+    http::{Connection, Response},
+    wait,
+};
+
+/// Events that the history keeps.
+const HISTORY: usize = 1000;
+
+fn open(server: &Server, target: &str) -> (Connection, Response) {
+    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    connection
+        .send("GET", target, &[], b"")
+        .expect("the request is sent");
+    let head = connection.head("GET").expect("the head comes at once");
+    assert_eq!(head.status, 200);
+    (connection, head)
+}
+
+fn put(server: &Server, key: &str, value: &str) {
+    let answer = server.http("PUT", &format!("/v2/keys{key}"), &format!("value={value}"));
+    assert!(answer.status < 300, "{}", answer.text());
+}
+
+/// Many writes on one connection.
+fn put_many(server: &Server, key: &str, values: impl Iterator<Item = String>) {
+    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    for value in values {
+        let form = format!("value={value}");
+        connection
+            .send("PUT", &format!("/v2/keys{key}"), &[], form.as_bytes())
+            .expect("sent");
+        let answer = connection.response("PUT").expect("an answer");
+        assert!(answer.status < 300, "{}", answer.text());
+    }
+}
+
+fn watchers(server: &Server) -> u64 {
+    let stats = server.http("GET", "/v2/stats/store", "").json();
+    stats["watchers"].as_u64().expect("a number")
+}
+
+/// The events of a stream until it ends.
+fn rest(connection: &mut Connection) -> Vec<serde_json::Value> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = connection.chunk().expect("events or the end") {
+        bytes.extend_from_slice(&piece);
+    }
+    let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| serde_json::from_slice(line).expect("a line is an event"))
+        .collect()
+}
+
+fn modified(event: &serde_json::Value) -> u64 {
+    event["node"]["modifiedIndex"].as_u64().expect("an index")
+}
+
+#[test]
+fn a_client_that_goes_away_is_forgotten() {
+    let server = Launch::witan().start();
+    let poll = open(&server, "/v2/keys/a?wait=true");
+    let stream = open(&server, "/v2/keys/b?wait=true&stream=true&recursive=true");
+    wait::until_true("both are registered", || watchers(&server) == 2);
+    drop(poll);
+    wait::until_true("the poll is forgotten", || watchers(&server) == 1);
+    drop(stream);
+    wait::until_true("the stream is forgotten", || watchers(&server) == 0);
+}
+
+#[test]
+fn a_watch_sleeps_through_more_than_the_history_holds() {
+    let server = Launch::witan().start();
+    let (mut poll, _) = open(&server, "/v2/keys/quiet?wait=true");
+    let (mut stream, _) = open(&server, "/v2/keys/quiet?wait=true&stream=true");
+    for round in ["first", "second"] {
+        put_many(&server, "/noise", (0..HISTORY + 100).map(|n| n.to_string()));
+        put(&server, "/quiet", round);
+        let line = stream.chunk().expect("no silence").expect("no end");
+        assert!(String::from_utf8_lossy(&line).contains(round), "{line:?}");
+    }
+    let line = poll.chunk().expect("no silence").expect("an event");
+    assert!(String::from_utf8_lossy(&line).contains("first"), "{line:?}");
+    assert_eq!(poll.chunk().expect("no silence"), None);
+}
+
+#[test]
+fn a_reading_stream_misses_nothing() {
+    const EVENTS: usize = 3 * HISTORY;
+    let server = Launch::witan().start();
+    let (mut stream, head) = open(&server, "/v2/keys/s?wait=true&stream=true");
+    let begin: u64 = head
+        .header("X-Etcd-Index")
+        .expect("an index")
+        .parse()
+        .expect("a number");
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        while bytes.iter().filter(|&&b| b == b'\n').count() < EVENTS {
+            bytes.extend(stream.chunk().expect("no silence").expect("no end"));
+        }
+        bytes
+    });
+    put_many(&server, "/s", (0..EVENTS).map(|n| n.to_string()));
+    let bytes = reader.join().expect("the reader reads");
+    let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+    let seen: Vec<u64> = lines
+        .map(|line| modified(&serde_json::from_slice(line).expect("a line is an event")))
+        .collect();
+    let expect: Vec<u64> = (begin + 1..).take(EVENTS).collect();
+    assert_eq!(seen, expect);
+}
+
+/// etcd leaves such a stream open and silent.
+#[test]
+fn a_stream_that_falls_too_far_behind_ends() {
+    const BIG_BYTES: usize = 64 << 10;
+    let server = Launch::witan().start();
+    let (mut stream, head) = open(&server, "/v2/keys/s?wait=true&stream=true");
+    let begin: u64 = head
+        .header("X-Etcd-Index")
+        .expect("an index")
+        .parse()
+        .expect("a number");
+    // more than any socket buffers, and more than the history keeps
+    let value = "x".repeat(BIG_BYTES);
+    put_many(&server, "/s", (0..HISTORY + 500).map(|_| value.clone()));
+    let seen: Vec<u64> = rest(&mut stream).iter().map(modified).collect();
+    assert!(
+        seen.len() < HISTORY + 500,
+        "all of {} events came",
+        seen.len()
+    );
+    let expect: Vec<u64> = (begin + 1..).take(seen.len()).collect();
+    assert_eq!(seen, expect, "what came before the end has no gap");
+    wait::until_true("it is forgotten", || watchers(&server) == 0);
+}
+
+#[test]
+fn a_client_without_chunks_gets_the_event_and_the_end() {
+    let server = Launch::witan().start();
+    put(&server, "/a", "1");
+    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    let request = b"GET /v2/keys/a?wait=true&waitIndex=4 HTTP/1.0\r\n\r\n";
+    connection.send_raw(request).expect("the request is sent");
+    let answer = connection.response("GET").expect("an answer");
+    assert_eq!((answer.version.as_str(), answer.status), ("HTTP/1.0", 200));
+    assert_eq!(answer.header("Transfer-Encoding"), None);
+    assert_eq!(answer.json()["node"]["value"], "1");
+}
+
+/// Neither request has a body that ends, so none may be waited for.
+#[test]
+fn asking_for_a_tunnel_is_answered() {
+    let server = Launch::witan().start();
+    let upgrade =
+        "GET /v2/keys HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    for (method, request, status) in [
+        ("CONNECT", "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 404),
+        ("GET", upgrade, 200),
+    ] {
+        let mut connection = Connection::open(&server.address()).expect("the server listens");
+        connection
+            .send_raw(request.as_bytes())
+            .expect("the request is sent");
+        assert_eq!(
+            connection.response(method).expect("an answer").status,
+            status,
+            "{method}"
+        );
+    }
+}
+
+/// A body that nobody reads must not be taken for the next request.
+#[test]
+fn an_ignored_body_does_not_end_the_connection() {
+    let server = Launch::witan().start();
+    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    let json = [("Content-Type", "application/json")];
+    for (method, target, headers) in [
+        ("PUT", "/v2/keys/a", &json[..]),
+        ("GET", "/v2/keys/a", &[]),
+        ("DELETE", "/v2/keys/a", &[]),
+        ("PUT", "/v2/none", &[]),
+        ("PATCH", "/v2/keys/a", &[]),
+        ("POST", "/v2/stats/self", &[]),
+        ("OPTIONS", "/v2/keys/a", &[]),
+    ] {
+        let sent = connection.send(method, target, headers, br#"{"value":"x"}"#);
+        sent.expect("the connection lives");
+        let answer = connection.response(method).expect("an answer");
+        assert_ne!(
+            answer.header("Connection"),
+            Some("close"),
+            "{method} {target}"
+        );
+    }
+}
