@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{Method, StatusCode},
+    http::{Method, StatusCode, header::CONTENT_LENGTH},
     web,
 };
 use bytes::Bytes;
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     api::reply::{self, Unread},
     metrics::HttpMethod,
+    node::Fault,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -172,7 +173,11 @@ async fn form(
         return Ok(None);
     }
     if !intent.reads_form() {
-        if intent == Intent::Write(Write::Delete) {
+        let sent = request
+            .headers()
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length != "0");
+        if intent == Intent::Write(Write::Delete) && sent {
             tracing::warn!("the body of a DELETE is ignored: conditions belong into the query");
         }
         return Ok(None);
@@ -197,18 +202,27 @@ async fn get(
     } else {
         node.view().await?
     };
-    let tree = &view.machine.tree;
-    let found = tree.get(&key, params.recursive, node.now_ns());
+    let index = view.machine.tree.index();
+    let (recursive, now_ns) = (params.recursive, node.now_ns());
+    let look = move || {
+        let found = view.machine.tree.get(&key, recursive, now_ns);
+        found.map(|event| render::event(&event))
+    };
+    // A whole tree may be of any size, and the worker has other clients.
+    let found = if recursive {
+        web::block(look).await.map_err(|_| Fault::Stopped)?
+    } else {
+        look()
+    };
     dialect.reads.count(found.is_ok());
-    let event = found?;
+    let body = found?;
     let metrics = &dialect.ctx.metrics;
-    if params.recursive {
+    if recursive {
         metrics.tree_gets_recursive.inc();
     } else {
         metrics.tree_gets.inc();
     }
-    Ok(headers::success(node, StatusCode::OK, tree.index())
-        .body(reply::framed(request, render::event(&event))))
+    Ok(headers::success(node, StatusCode::OK, index).body(reply::framed(request, body)))
 }
 
 async fn write(
