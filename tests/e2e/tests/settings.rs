@@ -8,7 +8,8 @@ use std::{
     process::Command,
 };
 
-use witan_e2e::{Kind, Launch, Tool, http, wait};
+use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
+use witan_e2e::{Kind, Launch, Tool, grpc, http, wait};
 
 /// The same flags on our server and on etcd.
 fn pair(theirs: Kind, args: &[&str]) -> [witan_e2e::Server; 2] {
@@ -146,7 +147,7 @@ fn elections_and_warnings() {
     let put = Tool::Etcdctl36.run(&server.url(), &["put", "k", "v"]);
     assert_eq!(put.code, Some(0), "{}", put.all());
     server.wait_log(0, "apply request took too long");
-    server.wait_log(0, "request took too long");
+    server.wait_log(0, "\"msg\":\"request took too long\"");
     // it loses nothing to a kill even so: only a power cut can
     server.kill9();
     server.start_again();
@@ -206,18 +207,20 @@ fn log_files_rotate() {
     wait::until_true("it answers", || {
         http::try_once(&server.address(), "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
     });
-    let mut connection = http::Connection::open(&server.address()).expect("connect");
-    let body = format!("value={}", "x".repeat(100));
     let files = || fs::read_dir(&dir).expect("an own folder").count();
-    for _ in 0..20_000 {
-        connection
-            .send("PUT", "/v2/keys/k", &[], body.as_bytes())
-            .expect("send");
-        connection.response("PUT").expect("an answer");
-        if files() > 1 {
-            break;
+    grpc::runtime().block_on(async {
+        let mut kv = KvClient::new(grpc::connect(&server.address()).await);
+        let range = RangeRequest {
+            key: "k".into(),
+            ..RangeRequest::default()
+        };
+        for _ in 0..20_000 {
+            if files() > 1 {
+                return;
+            }
+            kv.range(range.clone()).await.expect("a range");
         }
-    }
+    });
     assert_eq!(
         files(),
         2,
@@ -228,11 +231,11 @@ fn log_files_rotate() {
 
 #[test]
 fn browsers_and_hosts() {
-    let allowed = "http://allowed.example";
+    let allowed = "http://allowed.example:80";
     let servers = pair(
         Kind::Etcd34,
         &[
-            "--cors=http://allowed.example",
+            "--cors=http://allowed.example:80",
             "--host-whitelist=good.example",
         ],
     );

@@ -151,6 +151,7 @@ fn a_second_signal_stops_at_once() {
         .expect("send");
     server.http("GET", "/version", "");
     server.signal("TERM");
+    server.wait_log(0, "received signal; shutting down");
     let begun = Instant::now();
     if server.runs() {
         server.signal("TERM");
