@@ -173,16 +173,18 @@ impl Call {
             .ok()
             .filter(|code| *code < CODES.len())
             .unwrap_or(2);
-        self.handled[code]
-            .get_or_init(|| {
-                self.handled_by_code.with_label_values(&[
-                    CODES[code],
-                    self.method,
-                    self.service,
-                    self.call_type.label(),
-                ])
-            })
-            .inc();
+        self.of_code(code).inc();
+    }
+
+    fn of_code(&self, code: usize) -> &IntCounter {
+        self.handled[code].get_or_init(|| {
+            self.handled_by_code.with_label_values(&[
+                CODES[code],
+                self.method,
+                self.service,
+                self.call_type.label(),
+            ])
+        })
     }
 }
 
@@ -225,6 +227,8 @@ impl Calls {
                     service,
                     method,
                 };
+                // the code that every method gives; the others appear with their first use
+                call.of_code(0);
                 by_path.insert(format!("/{service}/{method}"), Arc::new(call));
             }
         }

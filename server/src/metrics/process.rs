@@ -16,7 +16,6 @@ pub(super) struct Process {
     resident: Gauge,
     virtual_: Gauge,
     virtual_max: Gauge,
-    threads: Gauge,
     open_fds: Gauge,
     max_fds: Gauge,
 }
@@ -30,7 +29,6 @@ impl Process {
             resident: on.float("process_resident_memory_bytes", "Memory in RAM."),
             virtual_: on.float("process_virtual_memory_bytes", "Memory mapped."),
             virtual_max: on.float("process_virtual_memory_max_bytes", "Memory that may be mapped."),
-            threads: on.float("process_threads", "Threads."),
             open_fds: on.float("process_open_fds", "File descriptors in use."),
             max_fds: on.float("process_max_fds", "File descriptors that may be in use."),
         }
@@ -47,8 +45,6 @@ impl Process {
         for (series, name) in [(&self.resident, "VmRSS"), (&self.virtual_, "VmSize")] {
             series.set(field(&status, name).unwrap_or(0) as f64 * 1024.0);
         }
-        self.threads
-            .set(field(&status, "Threads").unwrap_or(0) as f64);
         self.virtual_max
             .set(rlimit::Resource::AS.get_soft().unwrap_or(u64::MAX) as f64);
         self.open_fds.set(open_fds as f64);
@@ -65,7 +61,7 @@ fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-/// The number of a line such as `VmRSS:	  1234 kB`.
+/// The number of a line such as `VmRSS:  1234 kB`.
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status
         .lines()
