@@ -20,7 +20,7 @@ use witan_replica::{
 use crate::{
     api::{self, Context},
     bootstrap::{self, Start},
-    config::{Config, ConfigError},
+    config::Config,
     metrics::Metrics,
     node::{self, Identity, Node, Parts, now_ns},
     notify,
@@ -37,9 +37,6 @@ const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 /// Why a member could not start or go on. Each has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
-    /// A new member's flags contradict each other.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] OpenError),
@@ -85,7 +82,7 @@ impl BootError {
         match self {
             Self::Storage(error) => error.exit_code(),
             Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
-            Self::Config(_) | Self::Bind(_) | Self::Io { .. } => 1,
+            Self::Bind(_) | Self::Io { .. } => 1,
         }
     }
 }
@@ -140,10 +137,7 @@ fn open_disk(config: &Config) -> Result<Disk, BootError> {
     let dir = &config.data_dir;
     let start = bootstrap::decide(config, storage::identity(dir)?);
     let (identity, genesis) = match start {
-        Start::Fresh { identity, genesis } => {
-            config.bootstrap()?;
-            (identity, Some(genesis))
-        }
+        Start::Fresh { identity, genesis } => (identity, Some(genesis)),
         Start::Restart {
             identity,
             flags_differ,

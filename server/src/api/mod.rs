@@ -1,6 +1,8 @@
 //! The dialects. Each translates its protocol to commands and reads on [`Node`] and back; none
 //! knows of another, of raft or of the disk.
 
+mod go;
+mod go_json;
 pub mod http;
 mod ops;
 mod path;

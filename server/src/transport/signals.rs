@@ -1,15 +1,8 @@
 //! SIGTERM and SIGINT: the first asks for a graceful stop, the second ends the process.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
-
-/// Signals this close together are one request: `timeout` and others signal a process and then its
-/// whole group.
-const SAME_REQUEST: Duration = Duration::from_millis(50);
 
 /// Which signal asked for the stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +43,8 @@ pub async fn first_signal() -> io::Result<Signal> {
         }
     };
     let first = next().await;
-    let asked = Instant::now();
     actix_rt::spawn(async move {
-        let mut second = next().await;
-        while asked.elapsed() < SAME_REQUEST {
-            second = next().await;
-        }
+        let second = next().await;
         tracing::warn!(signal = second.name(), "second signal, exiting at once");
         std::process::exit(second.exit_code());
     });

@@ -1,12 +1,11 @@
 //! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`.
 //!
 //! Reading order: `form` → `parse` (what was asked) → `verb` (which command that is) → `keys`
-//! (do it) → `watch` → `render`, `error`, `headers` (how the answer looks) → `members`, `stats` →
-//! `go` (Go's textual forms). Pure but for `keys`, `watch`, `members` and `stats`.
+//! (do it) → `watch` → `render`, `error`, `headers` (how the answer looks) → `members`, `stats`.
+//! Pure but for `keys`, `watch`, `members` and `stats`.
 
 mod error;
 mod form;
-mod go;
 mod headers;
 mod keys;
 mod members;
@@ -20,7 +19,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{Context, reply};
+use super::{Context, go, reply};
 
 /// What the paths of this dialect name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::{Answer, check, convert, fault, header};
 use crate::api::Context;
 
 /// What etcd puts around a request before it measures it: a header with a request id.
-const ENVELOPE_BYTES: usize = 13;
+const ENVELOPE_BYTES: usize = 14;
 
 /// The answer is made on the calling worker, of whatever size it is; the bytes are shared with the
 /// state until they are encoded.

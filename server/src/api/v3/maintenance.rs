@@ -2,7 +2,10 @@
 
 use witan_api::v3::{
     error::Error,
-    etcdserverpb::{DowngradeInfo, StatusRequest, StatusResponse},
+    etcdserverpb::{
+        AlarmRequest, AlarmResponse, DowngradeInfo, StatusRequest, StatusResponse,
+        alarm_request::AlarmAction,
+    },
 };
 
 use super::{Answer, header};
@@ -39,6 +42,22 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
         db_size_quota: ctx.settings.quota_bytes.map_or(-1, bytes),
         downgrade_info: Some(DowngradeInfo::default()),
     })
+}
+
+/// Nothing raises an alarm yet, so none is there to be listed or taken back.
+pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmResponse> {
+    match AlarmAction::try_from(request.action) {
+        Ok(AlarmAction::Get | AlarmAction::Deactivate) | Err(_) => {
+            let view = ctx.node.view().await?;
+            Ok(AlarmResponse {
+                header: header::at(&ctx.node, view.machine.kv.revision()),
+                alarms: Vec::new(),
+            })
+        }
+        Ok(AlarmAction::Activate) => Err(Error::Unimplemented(
+            "etcdserverpb.Maintenance/Alarm to activate one",
+        )),
+    }
 }
 
 fn bytes(count: u64) -> i64 {

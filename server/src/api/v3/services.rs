@@ -112,9 +112,9 @@ serve! {
     Maintenance as "etcdserverpb.Maintenance"
     served {
         status(StatusRequest) -> StatusResponse = maintenance::status;
+        alarm(AlarmRequest) -> AlarmResponse = maintenance::alarm;
     }
     unserved {
-        alarm(AlarmRequest) -> AlarmResponse = "Alarm";
         defragment(DefragmentRequest) -> DefragmentResponse = "Defragment";
         hash(HashRequest) -> HashResponse = "Hash";
         hash_kv(HashKvRequest) -> HashKvResponse = "HashKV";

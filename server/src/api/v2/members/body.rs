@@ -4,8 +4,11 @@ use actix_web::{HttpRequest, http::StatusCode, web};
 use serde_json::Value;
 use witan_api::v2::members::{MEDIA_TYPE, NO_URLS};
 
-use super::{Refusal, go_json, go_url};
-use crate::api::reply::{self, Unread};
+use super::{Refusal, go_url};
+use crate::api::{
+    go_json,
+    reply::{self, Unread},
+};
 
 /// A body names a handful of URLs; one above this is refused.
 const BODY_BYTES_MAX: usize = 1 << 20;

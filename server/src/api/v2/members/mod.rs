@@ -3,7 +3,6 @@
 //! the reason in the log.
 
 mod body;
-mod go_json;
 mod go_url;
 
 use actix_web::{

@@ -14,7 +14,7 @@ use witan_api::v3::error::Error;
 use self::failure::Failure;
 use super::{Answer, cluster, kv, maintenance};
 use crate::api::{
-    Context,
+    Context, go_json,
     reply::{self, Unread},
 };
 use table::Verb;
@@ -111,6 +111,7 @@ async fn serve(
         Verb::MemberUpdate => call.run(cluster::update).await,
         Verb::MemberPromote => call.run(cluster::promote).await,
         Verb::Status => call.run(maintenance::status).await,
+        Verb::Alarm => call.run(maintenance::alarm).await,
         Verb::Unserved(name) => Err(Error::Unimplemented(name).into()),
     }
 }
@@ -142,24 +143,25 @@ impl Call<'_> {
 }
 
 /// One JSON value; nothing at all is an empty one, and what follows it is ignored, as in etcd.
+/// What is no JSON is refused in etcd's words, what is no such message in our own.
 fn decode<Q: DeserializeOwned + Default>(body: &[u8]) -> Result<Q, Failure> {
     if body.trim_ascii().is_empty() {
         return Ok(Q::default());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    Q::deserialize(&mut deserializer).map_err(|error| Failure::invalid(reason(&error)))
+    Q::deserialize(&mut deserializer).map_err(|error| {
+        let text = go_json::check_first(body).err();
+        Failure::invalid(text.unwrap_or_else(|| reason(&error)))
+    })
 }
 
-/// What serde says, without the place that it adds to a text of ours.
+/// What serde says, without the place.
 fn reason(error: &serde_json::Error) -> String {
-    if error.is_eof() {
-        return "unexpected EOF".into();
-    }
     let text = error.to_string();
-    match text.rsplit_once(" at line ") {
-        Some((text, _)) if error.is_data() => text.into(),
-        Some(_) | None => text,
-    }
+    let told = text
+        .rsplit_once(" at line ")
+        .map(|(told, _)| told.to_owned());
+    told.unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -200,6 +202,9 @@ mod tests {
         );
         assert_eq!(refused(r#"{"key":"Zm9v""#), "unexpected EOF");
         assert!(refused(r#"{"key":"Zm9v","key":"Zm9v"}"#).starts_with("duplicate field"));
-        assert!(!refused("not json").is_empty());
+        assert_eq!(
+            refused("not json"),
+            "invalid character 'o' in literal null (expecting 'u')"
+        );
     }
 }

@@ -14,6 +14,7 @@ pub(super) enum Verb {
     MemberUpdate,
     MemberPromote,
     Status,
+    Alarm,
     /// Known, and not served yet: the name of the call.
     Unserved(&'static str),
 }
@@ -32,6 +33,7 @@ const TABLE: &[(&str, Verb)] = &[
     ("cluster/member/update", Verb::MemberUpdate),
     ("cluster/member/promote", Verb::MemberPromote),
     ("maintenance/status", Verb::Status),
+    ("maintenance/alarm", Verb::Alarm),
     ("watch", Unserved("etcdserverpb.Watch/Watch")),
     ("lease/grant", Unserved("etcdserverpb.Lease/LeaseGrant")),
     ("lease/revoke", Unserved("etcdserverpb.Lease/LeaseRevoke")),
@@ -55,10 +57,6 @@ const TABLE: &[(&str, Verb)] = &[
     (
         "kv/lease/leases",
         Unserved("etcdserverpb.Lease/LeaseLeases"),
-    ),
-    (
-        "maintenance/alarm",
-        Unserved("etcdserverpb.Maintenance/Alarm"),
     ),
     (
         "maintenance/defragment",

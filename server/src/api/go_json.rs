@@ -2,15 +2,29 @@
 
 /// Deeper nesting is refused, so that checking cannot exhaust the stack.
 const DEPTH_MAX: usize = 256;
+/// The text ends where more was to come.
+const ENDED: &str = "unexpected end of JSON input";
 
 /// `Ok` if `text` is one JSON value.
-pub(super) fn check(text: &[u8]) -> Result<(), String> {
+pub(crate) fn check(text: &[u8]) -> Result<(), String> {
     let mut scanner = Scanner { text, at: 0 };
     scanner.value(0)?;
     match scanner.peek() {
         None => Ok(()),
         Some(byte) => Err(unexpected(byte, "after top-level value")),
     }
+}
+
+/// `Ok` if `text` begins with one JSON value, as for a decoder that reads a stream of them.
+pub(crate) fn check_first(text: &[u8]) -> Result<(), String> {
+    let checked = Scanner { text, at: 0 }.value(0);
+    checked.map_err(|fault| {
+        if fault == ENDED {
+            "unexpected EOF".into()
+        } else {
+            fault
+        }
+    })
 }
 
 struct Scanner<'a> {
@@ -180,7 +194,7 @@ impl Scanner<'_> {
 }
 
 fn ended() -> String {
-    "unexpected end of JSON input".into()
+    ENDED.into()
 }
 
 fn unexpected(byte: u8, place: &str) -> String {
@@ -257,6 +271,16 @@ mod tests {
         for (text, expect) in table {
             assert_eq!(check(text.as_bytes()).unwrap_err(), expect, "{text}");
         }
+    }
+
+    #[test]
+    fn a_stream_is_judged_by_its_first_value() {
+        assert_eq!(check_first(b"{} trailing"), Ok(()));
+        assert_eq!(check_first(b"{\"a\"").unwrap_err(), "unexpected EOF");
+        assert_eq!(
+            check_first(b"not json").unwrap_err(),
+            "invalid character 'o' in literal null (expecting 'u')"
+        );
     }
 
     #[test]

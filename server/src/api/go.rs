@@ -1,5 +1,5 @@
-//! Go's textual forms, which v2 clients compare by byte: JSON strings and floats, times,
-//! durations and quoted strings. Knows nothing of keys or members.
+//! Go's textual forms, which clients compare by byte: JSON strings and floats, times, durations
+//! and quoted strings. Knows nothing of keys or members.
 
 use std::io;
 

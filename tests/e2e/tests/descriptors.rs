@@ -1,0 +1,191 @@
+//! Our messages and services have etcd's names, numbers and types. etcd's own .proto files are
+//! compiled without their options and compared with the descriptors that the server reflects.
+
+use std::{collections::BTreeMap, fs};
+
+use prost::Message as _;
+use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
+use protox::{
+    Compiler,
+    file::{ChainFileResolver, File, FileResolver, GoogleFileResolver},
+};
+use witan_e2e::binaries;
+
+/// What we have beyond etcd 3.6, because etcd 3.7 has it.
+const ADDED: [&str; 2] = [
+    "method etcdserverpb.KV.RangeStream",
+    "message etcdserverpb.RangeStreamResponse",
+];
+
+/// etcd's files by the names under which they import each other.
+const FILES: [(&str, &str); 5] = [
+    ("etcd/api/etcdserverpb/rpc.proto", "rpc.proto"),
+    ("etcd/api/mvccpb/kv.proto", "kv.proto"),
+    ("etcd/api/authpb/auth.proto", "auth.proto"),
+    ("v3lock.proto", "v3lock.proto"),
+    ("v3election.proto", "v3election.proto"),
+];
+
+/// Serves etcd's files without options.
+struct Stripped;
+
+impl FileResolver for Stripped {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        let Some((_, file)) = FILES.iter().find(|(known, _)| *known == name) else {
+            return Err(protox::Error::file_not_found(name));
+        };
+        let folder = binaries::cached("../etcd36-protos", "tests/tools/etcd36-protos.sh");
+        let source = fs::read_to_string(folder.join(file)).map_err(protox::Error::new)?;
+        File::from_source(name, &strip(&source))
+    }
+}
+
+/// Removes comments, options and the imports that only options need.
+fn strip(source: &str) -> String {
+    let mut code = String::new();
+    for line in source.lines() {
+        let line = line.split("//").next().unwrap_or_default();
+        if !line.trim_start().starts_with("import") || line.contains("\"etcd/") {
+            code.push_str(line);
+            code.push('\n');
+        }
+    }
+    let code = code.replace("import \"etcd/api/versionpb/version.proto\";", "");
+    let code = without(&code, "option ", &[';']);
+    without(&code, "[", &[']'])
+}
+
+/// Cuts out everything from `start` up to one of `ends` outside of braces.
+fn without(code: &str, start: &str, ends: &[char]) -> String {
+    let mut out = String::new();
+    let mut rest = code;
+    while let Some(at) = rest.find(start) {
+        out.push_str(&rest[..at]);
+        let mut depth = 0;
+        let end = rest[at..].find(|c: char| {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            depth == 0 && ends.contains(&c)
+        });
+        rest = &rest[at + end.expect("an option ends") + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Everything of the wire, one line each: what it is, and what it is like.
+type Facts = BTreeMap<String, String>;
+
+fn facts(set: &FileDescriptorSet) -> Facts {
+    let mut facts = Facts::new();
+    for file in &set.file {
+        let package = file.package();
+        for message in &file.message_type {
+            add_message(
+                &mut facts,
+                &format!("{package}.{}", message.name()),
+                message,
+            );
+        }
+        for kind in &file.enum_type {
+            add_enum(&mut facts, &format!("{package}.{}", kind.name()), kind);
+        }
+        for service in &file.service {
+            for method in &service.method {
+                let name = format!("method {package}.{}.{}", service.name(), method.name());
+                let stream = |yes| if yes { "stream " } else { "" };
+                let shape = format!(
+                    "{}{} -> {}{}",
+                    stream(method.client_streaming()),
+                    method.input_type(),
+                    stream(method.server_streaming()),
+                    method.output_type()
+                );
+                facts.insert(name, shape);
+            }
+        }
+    }
+    facts
+}
+
+fn add_message(facts: &mut Facts, name: &str, message: &DescriptorProto) {
+    facts.insert(
+        format!("message {name}"),
+        format!("{} fields", message.field.len()),
+    );
+    for field in &message.field {
+        let oneof = field
+            .oneof_index
+            .and_then(|at| message.oneof_decl.get(usize::try_from(at).ok()?));
+        let shape = format!(
+            "{} {:?} {:?} {} {}",
+            field.number(),
+            field.label(),
+            field.r#type(),
+            field.type_name(),
+            oneof.map_or("", |oneof| oneof.name())
+        );
+        facts.insert(format!("field {name}.{}", field.name()), shape);
+    }
+    for kind in &message.enum_type {
+        add_enum(facts, &format!("{name}.{}", kind.name()), kind);
+    }
+    for nested in &message.nested_type {
+        add_message(facts, &format!("{name}.{}", nested.name()), nested);
+    }
+}
+
+fn add_enum(facts: &mut Facts, name: &str, kind: &EnumDescriptorProto) {
+    for value in &kind.value {
+        facts.insert(
+            format!("value {name}.{}", value.name()),
+            value.number().to_string(),
+        );
+    }
+}
+
+fn etcds() -> Facts {
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(Stripped);
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true);
+    for (name, _) in FILES {
+        compiler.open_file(name).unwrap();
+    }
+    facts(&compiler.file_descriptor_set())
+}
+
+#[test]
+fn every_fact_of_the_wire_is_etcds() {
+    let ours = FileDescriptorSet::decode(witan_api::v3::DESCRIPTORS).unwrap();
+    let (mut ours, theirs) = (facts(&ours), etcds());
+    assert!(
+        theirs.len() > 400,
+        "etcd's files were read: {}",
+        theirs.len()
+    );
+    for name in ADDED {
+        assert!(
+            ours.remove(name).is_some(),
+            "{name} is listed as added and is not there"
+        );
+    }
+    ours.retain(|name, _| !name.starts_with("field etcdserverpb.RangeStreamResponse."));
+    let differ: Vec<String> = ours
+        .keys()
+        .chain(theirs.keys())
+        .filter(|name| ours.get(*name) != theirs.get(*name))
+        .map(|name| {
+            format!(
+                "{name}: ours {:?}, etcd's {:?}",
+                ours.get(name),
+                theirs.get(name)
+            )
+        })
+        .collect();
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}

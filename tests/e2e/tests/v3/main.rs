@@ -1,0 +1,49 @@
+//! The v3 dialect beside etcd 3.6: etcdctl, gRPC and JSON say the same on both.
+//!
+//! Both servers advertise the same URLs, so that they have the same ids and their answers can be
+//! compared to the byte.
+//!
+//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `record`.
+
+mod etcdctl;
+mod gateway;
+mod grpc;
+mod record;
+
+use witan_e2e::{Kind, Launch, Server};
+
+/// Advertised by every server of these tests, listened on by none.
+const PEER: &str = "http://127.0.0.1:2380";
+/// See [`PEER`].
+const CLIENT: &str = "http://127.0.0.1:2379";
+
+/// A fresh server of this kind.
+fn start(kind: Kind) -> Server {
+    let mut server = Launch::new(kind).bare().prepare();
+    let (url, peer_url) = (server.url(), server.peer_url());
+    let cluster = format!("default={PEER}");
+    server.add_args(["--name", "default", "--data-dir", "data"]);
+    server.add_args([
+        "--listen-client-urls",
+        &url,
+        "--advertise-client-urls",
+        CLIENT,
+    ]);
+    server.add_args([
+        "--listen-peer-urls",
+        &peer_url,
+        "--initial-advertise-peer-urls",
+        PEER,
+    ]);
+    server.add_args(["--initial-cluster", &cluster]);
+    if kind == Kind::Etcd36 {
+        server.add_args(["--log-level", "warn"]);
+    }
+    server.start_again();
+    server
+}
+
+/// Ours and etcd's, both fresh.
+fn pair() -> [Server; 2] {
+    [start(Kind::Witan), start(Kind::Etcd36)]
+}
