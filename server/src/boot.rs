@@ -20,7 +20,7 @@ use witan_replica::{
 use crate::{
     api::{self, Context},
     bootstrap::{self, Start},
-    config::Config,
+    config::{Config, ConfigError},
     metrics::Metrics,
     node::{self, Identity, Node, Parts, now_ns},
     notify,
@@ -37,6 +37,9 @@ const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 /// Why a member could not start or go on. Each has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
+    /// A new member's flags contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] OpenError),
@@ -82,7 +85,7 @@ impl BootError {
         match self {
             Self::Storage(error) => error.exit_code(),
             Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
-            Self::Bind(_) | Self::Io { .. } => 1,
+            Self::Config(_) | Self::Bind(_) | Self::Io { .. } => 1,
         }
     }
 }
@@ -137,7 +140,10 @@ fn open_disk(config: &Config) -> Result<Disk, BootError> {
     let dir = &config.data_dir;
     let start = bootstrap::decide(config, storage::identity(dir)?);
     let (identity, genesis) = match start {
-        Start::Fresh { identity, genesis } => (identity, Some(genesis)),
+        Start::Fresh { identity, genesis } => {
+            config.bootstrap()?;
+            (identity, Some(genesis))
+        }
         Start::Restart {
             identity,
             flags_differ,

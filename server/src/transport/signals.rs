@@ -1,8 +1,15 @@
 //! SIGTERM and SIGINT: the first asks for a graceful stop, the second ends the process.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Signals this close together are one request: `timeout` and others signal a process and then its
+/// whole group.
+const SAME_REQUEST: Duration = Duration::from_millis(50);
 
 /// Which signal asked for the stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +50,12 @@ pub async fn first_signal() -> io::Result<Signal> {
         }
     };
     let first = next().await;
+    let asked = Instant::now();
     actix_rt::spawn(async move {
-        let second = next().await;
+        let mut second = next().await;
+        while asked.elapsed() < SAME_REQUEST {
+            second = next().await;
+        }
         tracing::warn!(signal = second.name(), "second signal, exiting at once");
         std::process::exit(second.exit_code());
     });

@@ -360,3 +360,26 @@ fn open_files_are_raised_to_the_hard_limit() {
     let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
     assert_eq!(numbers[0], numbers[1], "{line}");
 }
+
+#[test]
+fn a_new_member_must_fit_its_initial_cluster() {
+    for (arg, text) in [
+        (
+            "--initial-cluster=other=http://127.0.0.1:1",
+            "couldn't find local name \\\"default\\\" in the initial cluster configuration",
+        ),
+        (
+            "--initial-cluster=default=http://127.0.0.1:1",
+            "--initial-cluster has default=http://127.0.0.1:1 but missing from",
+        ),
+        ("--initial-cluster-state=existing", "joining a cluster"),
+    ] {
+        let mut server = quiet();
+        server.add_args([arg]);
+        server.start_unready_again();
+        assert!(!server.wait_exit().success());
+        server.wait_log(0, text);
+        // nothing was begun, so a better start can follow
+        assert!(!server.dir().join("default.etcd").exists());
+    }
+}

@@ -153,9 +153,14 @@ fn a_second_signal_stops_at_once() {
     server.signal("TERM");
     server.wait_log(0, "received signal; shutting down");
     let begun = Instant::now();
-    if server.runs() {
-        server.signal("TERM");
-    }
+    // what follows the first within a blink counts as the same request, so ask until it is heard
+    wait::until_true("a second signal ends it", || {
+        let runs = server.runs();
+        if runs {
+            server.signal("TERM");
+        }
+        !runs
+    });
     server.wait_exit();
     assert!(
         begun.elapsed() < Duration::from_secs(3),

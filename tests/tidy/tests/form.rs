@@ -19,6 +19,14 @@ const SLEEPS: &[(&str, &str)] = &[
         "tests/bench/src/main.rs",
         "a filled server settles before it is measured",
     ),
+    (
+        "server/src/boot.rs",
+        "the pause between two tries to publish the member's own attributes",
+    ),
+    (
+        "server/src/storage/tests/power.rs",
+        "a power cut comes at any moment",
+    ),
 ];
 
 #[test]

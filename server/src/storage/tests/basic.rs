@@ -126,7 +126,7 @@ fn checkpoints_come_back_whole_and_by_difference() {
 fn the_thread_writes_what_it_is_offered() {
     let dir = TempDir::new();
     let (storage, _) = reopen(&dir);
-    let (send, durable) = mpsc::channel();
+    let (send, durable) = mpsc::sync_channel(64);
     let mut thread = Checkpointer::start(storage.checkpoint, None, move |index, _| {
         send.send(index).unwrap()
     })

@@ -20,7 +20,7 @@ fn write_until_killed(data: &Path) {
     let (mut storage, recovered) = open(data, &ME).unwrap();
     let base = recovered.checkpoint;
     let mut line = CutLine::new(base.as_ref().map_or(0, |view| view.position.index));
-    let (send, durable) = mpsc::channel();
+    let (send, durable) = mpsc::sync_channel(64);
     let checkpointer =
         Checkpointer::start(storage.checkpoint, base, move |i, _| send.send(i).unwrap()).unwrap();
     let mut next = storage.log.last_index().max(1) + 1;
