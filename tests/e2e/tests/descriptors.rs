@@ -154,7 +154,7 @@ fn etcds() -> Facts {
     let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true);
     for (name, _) in FILES {
-        compiler.open_file(name).unwrap();
+        compiler.open_file(name).expect("etcd's files are whole");
     }
     facts(&compiler.file_descriptor_set())
 }

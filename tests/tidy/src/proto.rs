@@ -128,15 +128,17 @@ fn variant_rules(field: &FieldDescriptorProto) -> Vec<String> {
     rules
 }
 
-/// The helper module for a type whose JSON form is not serde's own.
+/// The types whose JSON form is not serde's own, with the module that knows it.
+const MODULES: [(Type, &str); 4] = [
+    (Type::Int64, "int64"),
+    (Type::Uint64, "uint64"),
+    (Type::Uint32, "uint32"),
+    (Type::Bytes, "bytes"),
+];
+
 fn module(field: &FieldDescriptorProto) -> Option<&'static str> {
-    match field.r#type() {
-        Type::Int64 => Some("int64"),
-        Type::Uint64 => Some("uint64"),
-        Type::Uint32 => Some("uint32"),
-        Type::Bytes => Some("bytes"),
-        _ => None,
-    }
+    let known = MODULES.iter().find(|(kind, _)| *kind == field.r#type());
+    known.map(|(_, module)| *module)
 }
 
 /// `.pkg.Message.Enum` seen from the module `pkg`.

@@ -3,18 +3,18 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(dir).unwrap();
-    let named = entries
-        .map(|e| e.unwrap())
-        .filter(|e| e.file_name() != "mod.rs");
-    named
-        .map(|e| {
-            (
-                e.file_name().into_string().unwrap(),
-                fs::read(e.path()).unwrap(),
-            )
-        })
-        .collect()
+    let entries = fs::read_dir(dir).expect("the folder is there");
+    let mut files = BTreeMap::new();
+    for entry in entries {
+        let path = entry.expect("the folder is readable").path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        files.insert(name, fs::read(&path).expect("the file is readable"));
+    }
+    files
 }
 
 #[test]

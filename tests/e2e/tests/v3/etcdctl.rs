@@ -250,7 +250,10 @@ fn endpoint_status() {
 
 /// The cells of the last line that has any, without those that hold a size, a share or an index.
 fn cells(text: &str, separator: char) -> Vec<String> {
-    let line = text.lines().rfind(|line| line.contains(separator)).unwrap();
+    let line = text
+        .lines()
+        .rfind(|line| line.contains(separator))
+        .expect("a line has cells");
     let cells = line.split(separator).map(str::trim).map(str::to_owned);
     let varies = |cell: &String| {
         cell.ends_with("kB") || cell.ends_with('%') || cell.parse::<u32>().is_ok_and(|n| n > 3)

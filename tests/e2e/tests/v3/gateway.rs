@@ -33,85 +33,87 @@ fn same(asks: &[Ask]) {
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
 
+const KEYS: &[Ask] = &[
+    ("POST", "kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#),
+    (
+        "POST",
+        "kv/put",
+        r#"{"key":"Zm9v","value":"YmFyMg==","prev_kv":true}"#,
+    ),
+    (
+        "POST",
+        "kv/put",
+        r#"{"key":"Zm9v","value":"YmFyMg==","prevKv":true}"#,
+    ),
+    ("POST", "kv/put", r#"{"key":"_-8","value":"/+8="}"#),
+    ("POST", "kv/put", r#"{"key":"Zm9v","lease":"7"}"#),
+    ("POST", "kv/put", r#"{"key":"Zm9v","lease":7}"#),
+    (
+        "POST",
+        "kv/put",
+        r#"{"key":"Zm9v","value":"YQ==","ignore_value":true}"#,
+    ),
+    ("POST", "kv/put", r#"{"value":"YQ=="}"#),
+    ("POST", "kv/put", ""),
+    ("POST", "kv/range", r#"{"key":"AA==","range_end":"AA=="}"#),
+    (
+        "POST",
+        "kv/range",
+        r#"{"key":"AA==","rangeEnd":"AA==","limit":"1"}"#,
+    ),
+    (
+        "POST",
+        "kv/range",
+        r#"{"key":"AA==","range_end":"AA==","limit":1.0,"keys_only":true}"#,
+    ),
+    (
+        "POST",
+        "kv/range",
+        r#"{"key":"AA==","range_end":"AA==","count_only":true}"#,
+    ),
+    (
+        "POST",
+        "kv/range",
+        r#"{"key":"AA==","range_end":"AA==","sort_order":"DESCEND","sort_target":"MOD"}"#,
+    ),
+    (
+        "POST",
+        "kv/range",
+        r#"{"key":"AA==","range_end":"AA==","sort_order":2,"sort_target":1}"#,
+    ),
+    ("POST", "kv/range", r#"{"key":"Zm9v","sort_order":7}"#),
+    ("POST", "kv/range", r#"{"key":"Zm9v","revision":"2"}"#),
+    ("POST", "kv/range", r#"{"key":"Zm9v","revision":99}"#),
+    (
+        "POST",
+        "kv/range",
+        r#"{"key":"Zm9v","serializable":true,"unknown":{"a":[1,2]}}"#,
+    ),
+    (
+        "POST",
+        "kv/range",
+        r#"{"key":"Zm9v","limit":null} trailing"#,
+    ),
+    ("POST", "kv/range", "{}"),
+    ("POST", "kv/range", " "),
+    ("POST", "kv/range", "not json"),
+    ("POST", "kv/range", "{\"key\" 1}"),
+    ("POST", "kv/range", r#"{"key":"Zm9v""#),
+    ("POST", "kv/deleterange", r#"{"key":"Zm9v","prev_kv":true}"#),
+    ("POST", "kv/deleterange", r#"{"key":"Zm9v"}"#),
+    ("POST", "kv/compaction", r#"{"revision":"3"}"#),
+    (
+        "POST",
+        "kv/compaction",
+        r#"{"revision":"3","physical":true}"#,
+    ),
+    ("POST", "kv/compaction", r#"{"revision":"999"}"#),
+    ("POST", "kv/range", r#"{"key":"Zm9v","revision":"2"}"#),
+];
+
 #[test]
 fn keys() {
-    same(&[
-        ("POST", "kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#),
-        (
-            "POST",
-            "kv/put",
-            r#"{"key":"Zm9v","value":"YmFyMg==","prev_kv":true}"#,
-        ),
-        (
-            "POST",
-            "kv/put",
-            r#"{"key":"Zm9v","value":"YmFyMg==","prevKv":true}"#,
-        ),
-        ("POST", "kv/put", r#"{"key":"_-8","value":"/+8="}"#),
-        ("POST", "kv/put", r#"{"key":"Zm9v","lease":"7"}"#),
-        ("POST", "kv/put", r#"{"key":"Zm9v","lease":7}"#),
-        (
-            "POST",
-            "kv/put",
-            r#"{"key":"Zm9v","value":"YQ==","ignore_value":true}"#,
-        ),
-        ("POST", "kv/put", r#"{"value":"YQ=="}"#),
-        ("POST", "kv/put", ""),
-        ("POST", "kv/range", r#"{"key":"AA==","range_end":"AA=="}"#),
-        (
-            "POST",
-            "kv/range",
-            r#"{"key":"AA==","rangeEnd":"AA==","limit":"1"}"#,
-        ),
-        (
-            "POST",
-            "kv/range",
-            r#"{"key":"AA==","range_end":"AA==","limit":1.0,"keys_only":true}"#,
-        ),
-        (
-            "POST",
-            "kv/range",
-            r#"{"key":"AA==","range_end":"AA==","count_only":true}"#,
-        ),
-        (
-            "POST",
-            "kv/range",
-            r#"{"key":"AA==","range_end":"AA==","sort_order":"DESCEND","sort_target":"MOD"}"#,
-        ),
-        (
-            "POST",
-            "kv/range",
-            r#"{"key":"AA==","range_end":"AA==","sort_order":2,"sort_target":1}"#,
-        ),
-        ("POST", "kv/range", r#"{"key":"Zm9v","sort_order":7}"#),
-        ("POST", "kv/range", r#"{"key":"Zm9v","revision":"2"}"#),
-        ("POST", "kv/range", r#"{"key":"Zm9v","revision":99}"#),
-        (
-            "POST",
-            "kv/range",
-            r#"{"key":"Zm9v","serializable":true,"unknown":{"a":[1,2]}}"#,
-        ),
-        (
-            "POST",
-            "kv/range",
-            r#"{"key":"Zm9v","limit":null} trailing"#,
-        ),
-        ("POST", "kv/range", "{}"),
-        ("POST", "kv/range", " "),
-        ("POST", "kv/range", "not json"),
-        ("POST", "kv/range", "{\"key\" 1}"),
-        ("POST", "kv/range", r#"{"key":"Zm9v""#),
-        ("POST", "kv/deleterange", r#"{"key":"Zm9v","prev_kv":true}"#),
-        ("POST", "kv/deleterange", r#"{"key":"Zm9v"}"#),
-        ("POST", "kv/compaction", r#"{"revision":"3"}"#),
-        (
-            "POST",
-            "kv/compaction",
-            r#"{"revision":"3","physical":true}"#,
-        ),
-        ("POST", "kv/compaction", r#"{"revision":"999"}"#),
-        ("POST", "kv/range", r#"{"key":"Zm9v","revision":"2"}"#),
-    ]);
+    same(KEYS);
 }
 
 #[test]

@@ -62,28 +62,29 @@ where
     assert_eq!(ours, expect);
 }
 
+const KEYS_REFUSED: &[(Code, &str)] = &[
+    (Code::InvalidArgument, "etcdserver: key is not provided"),
+    (Code::InvalidArgument, "etcdserver: value is provided"),
+    (Code::InvalidArgument, "etcdserver: lease is provided"),
+    (Code::InvalidArgument, "etcdserver: key not found"),
+    (Code::NotFound, "etcdserver: requested lease not found"),
+    (Code::InvalidArgument, "etcdserver: request is too large"),
+    (
+        Code::ResourceExhausted,
+        "grpc: received message larger than max (3145736 vs. 2097152)",
+    ),
+    (Code::InvalidArgument, "etcdserver: invalid sort option"),
+    (
+        Code::OutOfRange,
+        "etcdserver: mvcc: required revision is a future revision",
+    ),
+    (Code::InvalidArgument, "etcdserver: key is not provided"),
+    (Code::InvalidArgument, "etcdserver: key is not provided"),
+];
+
 #[test]
 fn puts_and_ranges_are_refused_in_etcds_words() {
-    let expect = [
-        (Code::InvalidArgument, "etcdserver: key is not provided"),
-        (Code::InvalidArgument, "etcdserver: value is provided"),
-        (Code::InvalidArgument, "etcdserver: lease is provided"),
-        (Code::InvalidArgument, "etcdserver: key not found"),
-        (Code::NotFound, "etcdserver: requested lease not found"),
-        (Code::InvalidArgument, "etcdserver: request is too large"),
-        (
-            Code::ResourceExhausted,
-            "grpc: received message larger than max (3145736 vs. 2097152)",
-        ),
-        (Code::InvalidArgument, "etcdserver: invalid sort option"),
-        (
-            Code::OutOfRange,
-            "etcdserver: mvcc: required revision is a future revision",
-        ),
-        (Code::InvalidArgument, "etcdserver: key is not provided"),
-        (Code::InvalidArgument, "etcdserver: key is not provided"),
-    ];
-    both(&expect, |channel| async move {
+    both(KEYS_REFUSED, |channel| async move {
         let mut kv = KvClient::new(channel);
         let range = RangeRequest {
             key: "a".into(),
@@ -142,36 +143,37 @@ fn puts_and_ranges_are_refused_in_etcds_words() {
     });
 }
 
+const DUPLICATE: (Code, &str) = (
+    Code::InvalidArgument,
+    "etcdserver: duplicate key given in txn request",
+);
+const OPS: (Code, &str) = (
+    Code::InvalidArgument,
+    "etcdserver: too many operations in txn request",
+);
+const TXNS_REFUSED: &[(Code, &str)] = &[
+    DUPLICATE,
+    DUPLICATE,
+    DUPLICATE,
+    (Code::Ok, ""),
+    OPS,
+    OPS,
+    (Code::InvalidArgument, "etcdserver: key not found"),
+    (Code::InvalidArgument, "etcdserver: key is not provided"),
+    (
+        Code::OutOfRange,
+        "etcdserver: mvcc: required revision is a future revision",
+    ),
+    (
+        Code::OutOfRange,
+        "etcdserver: mvcc: required revision is a future revision",
+    ),
+    (Code::NotFound, "etcdserver: requested lease not found"),
+];
+
 #[test]
 fn transactions_are_refused_in_etcds_words() {
-    const DUPLICATE: (Code, &str) = (
-        Code::InvalidArgument,
-        "etcdserver: duplicate key given in txn request",
-    );
-    const OPS: (Code, &str) = (
-        Code::InvalidArgument,
-        "etcdserver: too many operations in txn request",
-    );
-    let expect = [
-        DUPLICATE,
-        DUPLICATE,
-        DUPLICATE,
-        (Code::Ok, ""),
-        OPS,
-        OPS,
-        (Code::InvalidArgument, "etcdserver: key not found"),
-        (Code::InvalidArgument, "etcdserver: key is not provided"),
-        (
-            Code::OutOfRange,
-            "etcdserver: mvcc: required revision is a future revision",
-        ),
-        (
-            Code::OutOfRange,
-            "etcdserver: mvcc: required revision is a future revision",
-        ),
-        (Code::NotFound, "etcdserver: requested lease not found"),
-    ];
-    both(&expect, |channel| async move {
+    both(TXNS_REFUSED, |channel| async move {
         let mut kv = KvClient::new(channel);
         let a = || op(Op::RequestPut(put("a", "1")));
         let delete = |key: &str, end: &str| {
@@ -233,43 +235,44 @@ fn transactions_are_refused_in_etcds_words() {
     });
 }
 
+const CHANGES_REFUSED: &[(Code, &str)] = &[
+    (Code::Ok, ""),
+    (
+        Code::OutOfRange,
+        "etcdserver: mvcc: required revision has been compacted",
+    ),
+    (
+        Code::OutOfRange,
+        "etcdserver: mvcc: required revision is a future revision",
+    ),
+    (
+        Code::InvalidArgument,
+        "etcdserver: given member URLs are invalid",
+    ),
+    (
+        Code::InvalidArgument,
+        "etcdserver: given member URLs are invalid",
+    ),
+    (
+        Code::FailedPrecondition,
+        "etcdserver: Peer URLs already exists",
+    ),
+    (Code::NotFound, "etcdserver: member not found"),
+    (Code::NotFound, "etcdserver: member not found"),
+    (Code::NotFound, "etcdserver: member not found"),
+    (
+        Code::FailedPrecondition,
+        "etcdserver: can only promote a learner member",
+    ),
+    (
+        Code::Unknown,
+        "etcdserver: re-configuration failed due to not enough started members",
+    ),
+];
+
 #[test]
 fn compaction_and_membership_are_refused_in_etcds_words() {
-    let expect = [
-        (Code::Ok, ""),
-        (
-            Code::OutOfRange,
-            "etcdserver: mvcc: required revision has been compacted",
-        ),
-        (
-            Code::OutOfRange,
-            "etcdserver: mvcc: required revision is a future revision",
-        ),
-        (
-            Code::InvalidArgument,
-            "etcdserver: given member URLs are invalid",
-        ),
-        (
-            Code::InvalidArgument,
-            "etcdserver: given member URLs are invalid",
-        ),
-        (
-            Code::FailedPrecondition,
-            "etcdserver: Peer URLs already exists",
-        ),
-        (Code::NotFound, "etcdserver: member not found"),
-        (Code::NotFound, "etcdserver: member not found"),
-        (Code::NotFound, "etcdserver: member not found"),
-        (
-            Code::FailedPrecondition,
-            "etcdserver: can only promote a learner member",
-        ),
-        (
-            Code::Unknown,
-            "etcdserver: re-configuration failed due to not enough started members",
-        ),
-    ];
-    both(&expect, |channel| async move {
+    both(CHANGES_REFUSED, |channel| async move {
         let mut kv = KvClient::new(channel.clone());
         let mut cluster = ClusterClient::new(channel);
         let add = |url: &str| pb::MemberAddRequest {

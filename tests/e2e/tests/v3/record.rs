@@ -53,26 +53,28 @@ struct Exchange {
 fn read() -> Vec<Exchange> {
     let lines = RECORD
         .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        .map(|line| serde_json::from_str::<Value>(line).expect("the record is whole"));
     let concerns = |line: &Value| {
-        let id = line["n"].as_str().unwrap();
+        let id = line["n"].as_str().expect("the record is whole");
         PARTS
             .iter()
             .any(|(first, last)| (*first..=*last).contains(&id))
     };
     let exchanges = lines.filter(concerns).map(|line| {
         let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-        let headers = line["headers"].as_array().unwrap();
+        let headers = line["headers"].as_array().expect("the record is whole");
         let content_type = headers.iter().find(|header| header[0] == "Content-Type");
         Exchange {
             id: text("n"),
             method: text("method"),
             target: text("path").replacen("/v3/", "/v3beta/", 1),
             body: expand(&text("n"), text("body")),
-            status: text("status")[..3].parse().unwrap(),
+            status: text("status")[..3].parse().expect("the record is whole"),
             answer: text("resp"),
             content_type: content_type
-                .map_or("", |header| header[1].as_str().unwrap())
+                .map_or("", |header| {
+                    header[1].as_str().expect("the record is whole")
+                })
                 .into(),
         }
     });
