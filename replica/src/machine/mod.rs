@@ -13,7 +13,7 @@ pub mod view;
 
 use command::{Command, Entry, Stamp};
 use member::Members;
-use record::{Change, Corrupt};
+use record::{Corrupt, Emit, in_room};
 
 /// The replicated state of one member. Cloning is O(1) and freezes it.
 #[derive(Clone, Debug, Default)]
@@ -82,16 +82,15 @@ impl Machine {
     }
 
     /// Emits the records that turn a checkpoint of `since` (nothing, if `None`) into one of `self`.
-    pub fn changes(&self, since: Option<&Machine>, emit: &mut dyn FnMut(Change)) {
-        record::room(record::KV, &mut |c| emit(c), &mut |e| {
-            self.kv.changes(since.map(|m| &m.kv), e)
-        });
-        record::room(record::TREE, &mut |c| emit(c), &mut |e| {
-            self.tree.changes(since.map(|m| &m.tree), e)
-        });
-        record::room(record::MEMBER, &mut |c| emit(c), &mut |e| {
-            self.members.changes(since.map(|m| &m.members), e)
-        });
+    pub fn changes(&self, since: Option<&Machine>, emit: &mut Emit<'_>) {
+        self.kv
+            .changes(since.map(|m| &m.kv), &mut in_room(record::KV, emit));
+        self.tree
+            .changes(since.map(|m| &m.tree), &mut in_room(record::TREE, emit));
+        self.members.changes(
+            since.map(|m| &m.members),
+            &mut in_room(record::MEMBER, emit),
+        );
     }
 
     /// Takes back one record that [`Machine::changes`] emitted. Records come in ascending key order.

@@ -42,13 +42,12 @@ impl Corrupt {
     }
 }
 
-/// Puts the room's byte before every key that `produce` emits.
-pub(crate) fn room(
-    room: u8,
-    emit: &mut dyn FnMut(Change),
-    produce: &mut dyn FnMut(&mut dyn FnMut(Change)),
-) {
-    produce(&mut |change| {
+/// What takes changes one by one.
+pub type Emit<'a> = dyn FnMut(Change) + 'a;
+
+/// An emitter that puts the room's byte before every key.
+pub(crate) fn in_room(room: u8, emit: &mut Emit<'_>) -> impl FnMut(Change) {
+    move |change| {
         emit(match change {
             Change::Put { mut key, value } => {
                 key.insert(0, room);
@@ -58,6 +57,6 @@ pub(crate) fn room(
                 key.insert(0, room);
                 Change::Delete { key }
             }
-        })
-    });
+        });
+    }
 }
