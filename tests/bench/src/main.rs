@@ -6,7 +6,11 @@
 //! and disk.
 #![allow(clippy::print_stdout, reason = "a program that prints a table")]
 
-use std::{env, process::ExitCode, time::Duration};
+use std::{
+    env,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use witan_bench::{
     load::{self, Measured, Verb},
@@ -80,7 +84,7 @@ async fn compare(options: &Options) {
 async fn memory(servers: &[Kind], keys: u64) {
     println!("{keys} keys of 16 + {} bytes", load::VALUE_BYTES);
     for kind in servers {
-        let server = launch(*kind);
+        let mut server = launch(*kind);
         let before = process::cpu(server.pid());
         load::fill(&server.address(), keys, FILLERS).await;
         tokio::time::sleep(SETTLE).await;
@@ -89,6 +93,15 @@ async fn memory(servers: &[Kind], keys: u64) {
             "{}, CPU {:.1} s",
             sizes(*kind, &server),
             spent.as_secs_f64()
+        );
+        server.kill9();
+        let begun = Instant::now();
+        server.start_again();
+        let restart = begun.elapsed().as_secs_f64();
+        let resident = process::resident_bytes(server.pid()) >> 20;
+        println!(
+            "{:<8} restarts in {restart:.1} s with {resident} MiB",
+            kind.name()
         );
     }
 }
