@@ -73,7 +73,9 @@ pub trait Host {
     fn install(&mut self, snapshot: &View);
     /// Durable when it returns; the host aborts the process if it cannot be.
     fn persist(&mut self, batch: &LogBatch);
-    /// May drop, delay, duplicate or reorder.
+    /// May drop, delay, reorder and duplicate, but what forwards a proposal arrives at most once: a
+    /// second copy would be executed like a new request. So whatever may have arrived is not sent
+    /// again.
     fn send(&mut self, envelopes: Vec<Envelope>);
     /// The entries one turn executed: answer their tickets, wake watchers, follow membership.
     /// Clone the view only if it is needed: a live clone makes the next writes copy.

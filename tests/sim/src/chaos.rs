@@ -42,6 +42,8 @@ pub(crate) struct Climate {
     pub(crate) sent_crash_percent: u64,
     /// Of a hundred inputs, so many wait for others before a turn.
     pub(crate) batch_percent: u64,
+    /// Longest time that they wait: as long as a slow disk holds a member up.
+    pub(crate) gather: u64,
 }
 
 impl Climate {
@@ -86,6 +88,7 @@ impl Climate {
             drop_percent: *rng.pick(&[0, 5, 30]),
             sent_crash_percent: *rng.pick(&[0, 0, 1]),
             batch_percent: *rng.pick(&[0, 30, 80]),
+            gather: *rng.pick(&[2, 4, 30]),
         }
     }
 }

@@ -231,7 +231,7 @@ impl Host for Turn<'_> {
 impl World {
     /// Sends a packet on its way, as far as the network lets it.
     pub(crate) fn post(&mut self, packet: Packet) {
-        let routes = self.net.route(packet.from, packet.to, &mut self.chance);
+        let routes = self.net.route(&packet, &mut self.chance);
         if routes.is_empty() {
             self.counts.dropped += 1;
             let text = |p: &Packet| format!("lost m{}->m{} {}", p.from, p.to, p.text());

@@ -119,14 +119,15 @@ impl World {
 
     /// A member has inputs: it takes its turn now, or lets more of them gather first.
     pub(crate) fn wake(&mut self, place: usize) {
+        if self.members[place].turn_due {
+            return;
+        }
         if self.phase == Phase::Chaos && self.chance.chance(self.climate.batch_percent) {
             let member = &mut self.members[place];
-            if !member.turn_due {
-                member.turn_due = true;
-                let incarnation = member.incarnation;
-                let delay = self.chance.range(1, 4);
-                self.after(delay, Event::Turn { place, incarnation });
-            }
+            member.turn_due = true;
+            let incarnation = member.incarnation;
+            let delay = self.chance.range(1, self.climate.gather);
+            self.after(delay, Event::Turn { place, incarnation });
         } else {
             self.turn(place);
         }
@@ -203,7 +204,7 @@ impl World {
                 id,
                 election_ticks: self.climate.election_ticks,
                 heartbeat_ticks: self.climate.heartbeat_ticks,
-                seed: self.chance.next(),
+                seed: self.chance.draw(),
                 pre_vote: self.climate.pre_vote,
                 fault: self.scenario.bug.in_core(),
             };

@@ -11,9 +11,14 @@ use witan_replica::{
         record::{Change, Corrupt},
         view::View,
     },
+    replica::Replica,
 };
 
 use crate::{disk::Records, rng::Rng};
+
+/// A snapshot is large and takes a way of its own: longer than the leader waits before it sends the
+/// next one, at times.
+const SNAPSHOT_DELAY_FACTOR: u64 = 12;
 
 /// An envelope in bytes.
 #[derive(Clone, Debug)]
@@ -106,16 +111,20 @@ impl Net {
     }
 
     /// After how many units copies of a packet arrive; none if it is lost.
-    pub(crate) fn route(&self, from: u64, to: u64, rng: &mut Rng) -> Vec<u64> {
-        if self.cut.contains(&(from, to)) || rng.chance(self.drop_percent) {
+    pub(crate) fn route(&self, packet: &Packet, rng: &mut Rng) -> Vec<u64> {
+        if self.cut.contains(&(packet.from, packet.to)) || rng.chance(self.drop_percent) {
             return Vec::new();
         }
-        let copies = if rng.chance(self.duplicate_percent) {
-            2
+        let twice = rng.chance(self.duplicate_percent) && !packet.is_proposal();
+        let copies = if twice { 2 } else { 1 };
+        let slower = if packet.snapshot.is_some() {
+            SNAPSHOT_DELAY_FACTOR
         } else {
             1
         };
-        (0..copies).map(|_| rng.range(1, self.delay_max)).collect()
+        (0..copies)
+            .map(|_| rng.range(1, self.delay_max * slower))
+            .collect()
     }
 
     /// Cuts all links between the members in `group` and the others; `one_way` leaves the links
@@ -133,14 +142,17 @@ impl Net {
 }
 
 impl Packet {
+    /// Whether it forwards a client's proposal to the leader. The log cannot tell its second copy
+    /// from a new request, so `Host::send` asks for at most one, and so does this network.
+    fn is_proposal(&self) -> bool {
+        Replica::describe(&self.message).starts_with("MsgPropose")
+    }
+
     /// What a trace shows of it.
     pub(crate) fn text(&self) -> String {
         let snapshot = self.snapshot.as_ref().map_or(String::new(), |records| {
             format!(" with a snapshot of {} records", records.len())
         });
-        format!(
-            "{}{snapshot}",
-            witan_replica::replica::Replica::describe(&self.message)
-        )
+        format!("{}{snapshot}", Replica::describe(&self.message))
     }
 }

@@ -19,7 +19,7 @@ const KEYS: usize = 6;
 /// Virtual nanoseconds that a v2 ttl may last, at most.
 const TTL_NS_MAX: u64 = 8_000_000_000;
 /// Length of the values that are padded, so that some fill blocks and pieces of their own.
-const LARGE_BYTES: [usize; 3] = [700, 5_000, 40_000];
+const LARGE_BYTES: [usize; 8] = [300, 700, 700, 700, 700, 5_000, 5_000, 40_000];
 
 /// What a linearizable read looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ fn key(rng: &mut Rng) -> Bytes {
 
 fn value(rng: &mut Rng, id: u64) -> Bytes {
     let mut value = format!("op{id} ");
-    if rng.chance(6) {
+    if rng.chance(4) {
         let length = *rng.pick(&LARGE_BYTES);
         value.extend(std::iter::repeat_n('.', length));
     }

@@ -78,6 +78,18 @@ fn value_is_right(op: &Op, kv: &kv::KeyValue, least: i64, scene: &Scene<'_>) -> 
         Ask::Write(command) => workload::may_put(command, &kv.key, &kv.value),
         Ask::Read(_) => false,
     });
+    if let Some(Op {
+        id: writer,
+        end: End::Applied { outcome, .. },
+        ..
+    }) = writer
+        && outcome.revision != kv.mod_revision
+    {
+        return Err(format!(
+            "read {id} on m{member} saw operation {writer} at revision {}; it was answered at {}",
+            kv.mod_revision, outcome.revision
+        ));
+    }
     if !written {
         return Err(format!(
             "read {id} on m{member} saw a value of {:?} nobody wrote",
