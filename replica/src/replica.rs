@@ -4,10 +4,12 @@
 //! place where effects happen (I3).
 
 mod boot;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use bytes::Bytes;
-use raft::{RawNode, StateRole};
+use raft::{RawNode, StateRole, eraftpb::MessageType};
 
 pub use boot::genesis;
 
@@ -125,7 +127,7 @@ pub struct Replica {
     durable: (u64, u64),
     /// A commit index that raft advanced after the last persist.
     commit_unsaved: bool,
-    /// States that came with snapshot messages, until raft takes or refuses them.
+    /// The state of the snapshot that raft has accepted, until the next turn installs it.
     incoming: Option<View>,
     /// The state one turn ago; kept only for the known bug that needs it.
     behind: Option<Machine>,
@@ -150,16 +152,29 @@ impl Replica {
         self.do_chores(now_ns);
     }
 
-    /// A message from another member arrived. One that does not decode is dropped, as if lost.
+    /// A message from another member arrived. One that does not decode, or a snapshot without its
+    /// state, is dropped, as if lost.
     pub fn receive(&mut self, envelope: Envelope) {
         let Ok(message) = wire::decode_message(&envelope.message) else {
             return;
         };
-        if let Some(view) = envelope.snapshot {
-            self.incoming = Some(*view);
+        let metadata = message.get_snapshot().get_metadata();
+        let (kind, place) = (message.get_msg_type(), (metadata.index, metadata.term));
+        let state = envelope.snapshot;
+        let carried = state.as_ref().map(|v| (v.position.index, v.position.term));
+        if carried != (kind == MessageType::MsgSnapshot).then_some(place) {
+            return;
         }
         // An error says that the message is stale or not for us; raft has changed nothing then.
         let _ = self.raft.step(message);
+        // A snapshot that raft refused must not take the place of one that it has accepted and that
+        // waits for its turn.
+        let accepted = self.raft.raft.raft_log.unstable_snapshot().as_ref();
+        if carried.is_some()
+            && accepted.map(|s| (s.get_metadata().index, s.get_metadata().term)) == carried
+        {
+            self.incoming = state.map(|view| *view);
+        }
         self.settle();
     }
 

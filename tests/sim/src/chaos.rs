@@ -13,6 +13,9 @@ use crate::{
 /// Of a hundred runs, so many are hard on elections.
 const STORM_PERCENT: u64 = 35;
 
+/// From there up to here, runs are hard on members that fall behind.
+const LAG_END_PERCENT: u64 = 50;
+
 /// What a run is like. Times are in units unless a name says ticks.
 #[derive(Clone, Debug)]
 pub(crate) struct Climate {
@@ -50,10 +53,10 @@ impl Climate {
     /// Draws a climate.
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let climate = Self::mixed(rng);
-        if rng.chance(STORM_PERCENT) {
-            climate.of_elections()
-        } else {
-            climate
+        match rng.range(0, 99) {
+            0..STORM_PERCENT => climate.of_elections(),
+            STORM_PERCENT..LAG_END_PERCENT => climate.of_laggards(),
+            _ => climate,
         }
     }
 
@@ -68,6 +71,24 @@ impl Climate {
             delay: 5 * UNITS_PER_TICK,
             drop_percent: 0,
             sent_crash_percent: 15,
+            batch_percent: 0,
+            ..self
+        }
+    }
+
+    /// Members fall behind for long while the others cut their logs, and have slow disks: snapshots
+    /// of several leaders are on their way to them at once.
+    fn of_laggards(self) -> Self {
+        Self {
+            client_pause: 20,
+            chaos_pause: 200,
+            checkpoint_pause: 40,
+            checkpoint_step: 2,
+            delay: 4 * UNITS_PER_TICK,
+            batch_percent: 60,
+            gather: 3 * UNITS_PER_TICK,
+            election_ticks: 10,
+            sent_crash_percent: 0,
             ..self
         }
     }

@@ -13,8 +13,8 @@ use witan_sim::{
 const KNOWN: [(&str, u64, u64, u64); 9] = [
     // name, median, worst, bound
     ("ack-before-persist", 1, 3, 20),
-    ("stale-read", 2, 4, 20),
-    ("vote-not-persisted", 47, 108, 250),
+    ("stale-read", 1, 3, 20),
+    ("vote-not-persisted", 46, 173, 400),
     ("lost-read-retry", 1, 2, 20),
     ("cut-too-high", 1, 1, 20),
     ("position-ahead", 1, 1, 20),
