@@ -291,14 +291,14 @@ fn serve(
         metrics: metrics.clone(),
         settings,
     };
-    let routes = api::v3::routes(ctx.clone());
+    let calls = api::v3::Services::new(ctx.clone());
     let front = api::http::Front::new(ctx);
     let served = Served {
         http: move |surface, request, payload| {
             let front = front.clone();
             async move { front.answer(surface, request, payload).await }
         },
-        routes,
+        calls,
         metrics,
         connections: config.connections,
     };

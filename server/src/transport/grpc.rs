@@ -21,10 +21,9 @@ use tokio::{
     sync::watch,
     time::{Instant, Sleep, sleep_until},
 };
-use tonic::{Code, Status, body::Body, service::Routes, transport::server::TcpConnectInfo};
-use tower_service::Service as _;
+use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 
-use super::{Served, limits};
+use super::{Calls, Served, limits};
 use crate::{
     config::Connections,
     logging,
@@ -47,17 +46,17 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnWorker {
 
 /// Serves HTTP/2 connections of one worker.
 #[derive(Clone)]
-pub(super) struct Server {
-    routes: Routes,
+pub(super) struct Server<C> {
+    calls: C,
     metrics: Metrics,
     connections: Connections,
     stopped: watch::Receiver<bool>,
 }
 
-impl Server {
-    pub(super) fn new<H>(served: &Served<H>, stopped: watch::Receiver<bool>) -> Self {
+impl<C: Calls> Server<C> {
+    pub(super) fn new<H>(served: &Served<H, C>, stopped: watch::Receiver<bool>) -> Self {
         Self {
-            routes: served.routes.clone(),
+            calls: served.calls.clone(),
             metrics: served.metrics.clone(),
             connections: served.connections,
             stopped,
@@ -70,7 +69,7 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let around = Around {
-            routes: self.routes,
+            calls: self.calls,
             metrics: self.metrics,
             message_bytes_max: self.connections.max_message_bytes,
             unary_expected: self.connections.unary_expected,
@@ -101,16 +100,16 @@ impl Server {
 
 /// What is done around the calls of one connection.
 #[derive(Clone)]
-struct Around {
-    routes: Routes,
+struct Around<C> {
+    calls: C,
     metrics: Metrics,
     message_bytes_max: usize,
     unary_expected: Duration,
     ends: TcpConnectInfo,
 }
 
-impl Around {
-    async fn answer(mut self, mut request: Request<Incoming>) -> Response<Outgoing> {
+impl<C: Calls> Around<C> {
+    async fn answer(self, mut request: Request<Incoming>) -> Response<Outgoing> {
         if !is_grpc(request.headers()) {
             return not_grpc();
         }
@@ -136,15 +135,14 @@ impl Around {
             messages: Messages::default(),
             received,
         });
-        let answer = self.routes.call(request);
-        let response = match deadline {
+        let answer = self.calls.call(request);
+        let mut response = match deadline {
             None => answer.await,
             Some(at) => match tokio::time::timeout_at(at, answer).await {
                 Ok(answer) => answer,
-                Err(_) => Ok(Status::deadline_exceeded(DEADLINE).into_http()),
+                Err(_) => Status::deadline_exceeded(DEADLINE).into_http(),
             },
         };
-        let Ok(mut response) = response;
         let path = unknown.as_deref();
         explain_unknown(&self.metrics, path, &counting, response.headers_mut());
         Outgoing::wrap(response, counting, deadline)
@@ -269,7 +267,7 @@ impl Messages {
 }
 
 /// A request body that refuses a message that is too large as soon as its length is known.
-struct Limited {
+pub struct Limited {
     body: Incoming,
     max: usize,
     messages: Messages,

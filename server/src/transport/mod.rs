@@ -1,5 +1,5 @@
 //! The client port: one port, two stacks, on actix's workers. Knows neither the dialects nor the
-//! node: it is handed a function for HTTP/1 requests and the routes of gRPC.
+//! node: it is handed a function for HTTP/1 requests and one for gRPC calls.
 //!
 //! Reading order: `listen` (sockets) → `mux` (which stack) → `grpc` (what tonic's own server would
 //! do around a call) → `signals` → `limits`.
@@ -16,21 +16,36 @@ use std::{io, sync::Arc};
 
 use actix_server::{Server, ServerHandle};
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use http::{Request, Response};
 use tokio::{sync::watch, time::timeout};
-use tonic::service::Routes;
+use tonic::{body::Body, service::Routes};
 
+pub use grpc::Limited;
 pub use listen::{BindError, Bound, Surface, bind};
 pub use signals::{Signal, first_signal};
 
 use crate::{config::Connections, metrics::Metrics};
 
+/// Answers gRPC calls.
+pub trait Calls: Clone + Send + 'static {
+    /// One call, whatever its method. A method that nobody has is `Unimplemented` without a text.
+    fn call(self, request: Request<Limited>) -> impl Future<Output = Response<Body>>;
+}
+
+impl Calls for Routes {
+    async fn call(mut self, request: Request<Limited>) -> Response<Body> {
+        let Ok(response) = tower_service::Service::call(&mut self, request).await;
+        response
+    }
+}
+
 /// What the port serves.
 #[derive(Clone)]
-pub struct Served<H> {
+pub struct Served<H, C> {
     /// Answers HTTP/1 requests: `Fn(Surface, HttpRequest, Payload) -> impl Future<Output = HttpResponse>`.
     pub http: H,
     /// The gRPC services. Their own limit on message size must be lifted: it is enforced here.
-    pub routes: Routes,
+    pub calls: C,
     /// Counters of gRPC calls.
     pub metrics: Metrics,
     /// What connections may do.
@@ -47,8 +62,9 @@ pub struct Running {
 }
 
 /// Starts serving on the worker threads. Must be called inside an actix system.
-pub fn serve<H, F>(bound: Vec<Bound>, served: Served<H>) -> io::Result<Running>
+pub fn serve<H, F, C>(bound: Vec<Bound>, served: Served<H, C>) -> io::Result<Running>
 where
+    C: Calls,
     H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {

@@ -30,7 +30,7 @@ use tokio::{
 };
 use tonic::transport::server::TcpConnectInfo;
 
-use super::{Served, Surface, grpc, limits};
+use super::{Calls, Served, Surface, grpc, limits};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -113,15 +113,16 @@ impl Drop for Counted {
 
 /// What each worker needs to serve one listener.
 #[derive(Clone)]
-pub(super) struct Mux<H> {
+pub(super) struct Mux<H, C> {
     pub(super) surface: Surface,
-    pub(super) served: Served<H>,
+    pub(super) served: Served<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) open: Arc<Open>,
 }
 
-impl<H, F> Mux<H>
+impl<H, F, C> Mux<H, C>
 where
+    C: Calls,
     H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {

@@ -93,7 +93,7 @@ async fn port(listen: &str) -> Port {
     };
     let served = Served {
         http,
-        routes: Routes::new(health).add_service(Silent),
+        calls: Routes::new(health).add_service(Silent),
         metrics: metrics.clone(),
         connections: Connections::default(),
     };

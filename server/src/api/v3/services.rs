@@ -1,7 +1,7 @@
 //! The gRPC services that are served: each method hands its message to a verb.
 
 use futures_util::stream::Empty;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Request, Response, Status, body::Body};
 use witan_api::v3::{
     error::Error,
     etcdserverpb::{
@@ -9,11 +9,14 @@ use witan_api::v3::{
     },
 };
 
-use super::{Answer, cluster, kv, maintenance};
-use crate::api::Context;
+use super::{Answer, cluster, kv, maintenance, unary};
+use crate::{api::Context, transport::Limited};
 
 /// With this metadata a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "hasleader";
+
+/// Path of the service of the key space.
+pub(super) const KV: &str = "/etcdserverpb.KV/";
 
 /// Implements every service of the dialect.
 #[derive(Clone, Debug)]
@@ -30,17 +33,36 @@ impl Service {
     }
 
     fn admit<T>(&self, request: Request<T>) -> Answer<T> {
-        if wants_leader(request.metadata()) && self.ctx.node.status().leader == 0 {
-            return Err(Error::NoLeader);
-        }
+        self.check_leader(request.metadata().as_ref())?;
         Ok(request.into_inner())
     }
-}
 
-fn wants_leader(metadata: &MetadataMap) -> bool {
-    metadata
-        .get(REQUIRE_LEADER)
-        .is_some_and(|value| value == "true")
+    /// A call of a verb that carries the load, without tonic's layers.
+    pub(super) async fn hot<Q, A>(
+        &self,
+        request: http::Request<Limited>,
+        verb: impl AsyncFn(&Context, Q) -> Answer<A>,
+    ) -> http::Response<Body>
+    where
+        Q: prost::Message + Default,
+        A: prost::Message,
+    {
+        if let Err(refusal) = self.check_leader(request.headers()) {
+            return Status::from(refusal).into_http();
+        }
+        unary::answer(request, async |message: Q| verb(&self.ctx, message).await).await
+    }
+
+    fn check_leader(&self, headers: &http::HeaderMap) -> Answer<()> {
+        let asked = headers
+            .get(REQUIRE_LEADER)
+            .is_some_and(|value| value == "true");
+        if asked && self.ctx.node.status().leader == 0 {
+            Err(Error::NoLeader)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// Methods that hand their message to a verb, and methods that are not served, of one service.
