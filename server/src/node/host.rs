@@ -3,25 +3,26 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use tokio::sync::oneshot;
 use witan_replica::{
     host::{Applied, Envelope, Host, LogBatch, Ticket},
     machine::view::View,
 };
 
-use super::{Done, Fault, Shared};
+use super::{
+    Address, Done, Shared,
+    desk::{Letter, Outbox},
+};
 use crate::storage::Log;
-
-type DoneSender = oneshot::Sender<Result<Done, Fault>>;
-type ViewSender = oneshot::Sender<Result<Arc<View>, Fault>>;
 
 /// Everything the replica's thread can touch. Waiting requests are bounded by the replica, which
 /// refuses tickets beyond its limits.
 pub(super) struct RealHost {
     pub(super) log: Log,
     pub(super) shared: Arc<Shared>,
-    pub(super) writes: HashMap<Ticket, DoneSender>,
-    pub(super) reads: HashMap<Ticket, ViewSender>,
+    pub(super) writes: HashMap<Ticket, Address<Done>>,
+    pub(super) reads: HashMap<Ticket, Address<Arc<View>>>,
+    /// Answers of the present turn.
+    pub(super) outbox: Outbox,
     /// Bytes appended to the log since the last checkpoint was taken.
     pub(super) bytes_unsaved: u64,
     /// v2 index up to which watchers were woken.
@@ -31,8 +32,8 @@ pub(super) struct RealHost {
 impl RealHost {
     /// Forgets requests whose client gave up.
     pub(super) fn sweep(&mut self) {
-        self.writes.retain(|_, reply| !reply.is_closed());
-        self.reads.retain(|_, reply| !reply.is_closed());
+        self.writes.retain(|_, to| !to.reply.is_closed());
+        self.reads.retain(|_, to| !to.reply.is_closed());
     }
 }
 
@@ -81,15 +82,16 @@ impl Host for RealHost {
         } in applied
         {
             self.shared.metrics.applied(&outcome);
-            if let Some(reply) = ticket.and_then(|ticket| self.writes.remove(&ticket)) {
-                // Nobody there any more: the client gave up.
-                let _ = reply.send(Ok(Done {
+            if let Some(to) = ticket.and_then(|ticket| self.writes.remove(&ticket)) {
+                let done = Ok(Done {
                     outcome,
                     index,
                     term,
-                }));
+                });
+                self.outbox.put(to.desk, Letter::Done(to.reply, done));
             }
         }
+        self.outbox.bring();
         let tree = &view.machine.tree;
         if tree.index() != self.tree_index {
             self.shared.watchers.wake(tree, self.tree_index);
@@ -99,11 +101,13 @@ impl Host for RealHost {
 
     fn readable(&mut self, tickets: &[Ticket], view: &View) {
         let view = Arc::new(view.clone());
-        for reply in tickets
+        for to in tickets
             .iter()
             .filter_map(|ticket| self.reads.remove(ticket))
         {
-            let _ = reply.send(Ok(view.clone()));
+            self.outbox
+                .put(to.desk, Letter::View(to.reply, Ok(view.clone())));
         }
+        self.outbox.bring();
     }
 }

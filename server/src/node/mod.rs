@@ -2,9 +2,10 @@
 //! raft, no disk and no thread, only these verbs.
 //!
 //! Reading order: this file → `thread` (the loop that owns the replica) → `host` (where its effects
-//! go) → `wake` (watchers) → `status`.
+//! go) → `desk` (how answers come back) → `wake` (watchers) → `status`.
 
 mod clock;
+mod desk;
 pub mod fault;
 mod host;
 mod status;
@@ -24,6 +25,8 @@ use witan_replica::{
     machine::{Outcome, command::Command, tree::Watch, view::View},
     replica::Status,
 };
+
+use desk::Desk;
 
 pub use clock::now_ns;
 pub use fault::Fault;
@@ -58,19 +61,39 @@ enum Inbound {
     Propose {
         command: Box<Command>,
         now_ns: i64,
-        reply: oneshot::Sender<Result<Done, Fault>>,
+        to: Address<Done>,
     },
     Read {
-        reply: oneshot::Sender<Result<Arc<View>, Fault>>,
+        to: Address<Arc<View>>,
     },
     View {
-        reply: oneshot::Sender<Result<Arc<View>, Fault>>,
+        to: Address<Arc<View>>,
     },
     /// A checkpoint up to this index reached the platter.
     Durable {
         index: u64,
     },
     Stop,
+}
+
+/// Who waits for an answer, and on which worker.
+#[derive(Debug)]
+struct Address<T> {
+    reply: oneshot::Sender<Result<T, Fault>>,
+    desk: Arc<Desk>,
+}
+
+impl<T> Address<T> {
+    fn here() -> (Self, oneshot::Receiver<Result<T, Fault>>) {
+        let (reply, answer) = oneshot::channel();
+        (
+            Self {
+                reply,
+                desk: Desk::here(),
+            },
+            answer,
+        )
+    }
 }
 
 /// Identity of this process, fixed at start.
@@ -100,12 +123,12 @@ pub struct Done {
 impl Node {
     /// Replicates a command and waits until it is applied here. Times out after the request timeout.
     pub async fn propose(&self, command: Command) -> Result<Done, Fault> {
-        let (reply, answer) = oneshot::channel();
+        let (to, answer) = Address::here();
         let command = Box::new(command);
         self.post(Inbound::Propose {
             command,
             now_ns: now_ns(),
-            reply,
+            to,
         })?;
         let done = self.within_time(answer).await;
         if done.is_err() {
@@ -116,8 +139,8 @@ impl Node {
 
     /// A linearizable view: holds everything that was committed before the call.
     pub async fn read(&self) -> Result<Arc<View>, Fault> {
-        let (reply, answer) = oneshot::channel();
-        self.post(Inbound::Read { reply })?;
+        let (to, answer) = Address::here();
+        self.post(Inbound::Read { to })?;
         let view = self.within_time(answer).await;
         match view {
             Err(Fault::Timeout) => self.shared.metrics.slow_read_indexes.inc(),
@@ -129,8 +152,8 @@ impl Node {
 
     /// This member's present state, without asking anyone (serializable).
     pub async fn view(&self) -> Result<Arc<View>, Fault> {
-        let (reply, answer) = oneshot::channel();
-        self.post(Inbound::View { reply })?;
+        let (to, answer) = Address::here();
+        self.post(Inbound::View { to })?;
         self.within_time(answer).await
     }
 

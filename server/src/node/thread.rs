@@ -18,7 +18,11 @@ use witan_replica::{
 };
 
 use super::{
-    Fault, INBOX_MAX, Identity, Inbound, Node, Shared, host::RealHost, now_ns, status::Published,
+    Fault, INBOX_MAX, Identity, Inbound, Node, Shared,
+    desk::{Letter, Outbox},
+    host::RealHost,
+    now_ns,
+    status::Published,
     wake::Watchers,
 };
 use crate::{
@@ -81,6 +85,7 @@ pub fn start(
         shared: shared.clone(),
         writes: HashMap::new(),
         reads: HashMap::new(),
+        outbox: Outbox::default(),
         bytes_unsaved: 0,
         tree_index,
     };
@@ -181,7 +186,7 @@ impl Keeper {
             Inbound::Propose {
                 command,
                 now_ns,
-                reply,
+                to,
             } => {
                 let ticket = self.ticket();
                 let stamp = Stamp {
@@ -189,22 +194,23 @@ impl Keeper {
                     ..Stamp::default()
                 };
                 match self.replica.propose(ticket, stamp, *command) {
-                    Ok(()) => {
-                        self.host.writes.insert(ticket, reply);
-                    }
-                    Err(refusal) => drop(reply.send(Err(fault(refusal)))),
+                    Ok(()) => drop(self.host.writes.insert(ticket, to)),
+                    Err(refusal) => drop(to.reply.send(Err(fault(refusal)))),
                 }
             }
-            Inbound::Read { reply } => {
+            Inbound::Read { to } => {
                 let ticket = self.ticket();
                 match self.replica.read(ticket) {
-                    Ok(()) => {
-                        self.host.reads.insert(ticket, reply);
-                    }
-                    Err(refusal) => drop(reply.send(Err(fault(refusal)))),
+                    Ok(()) => drop(self.host.reads.insert(ticket, to)),
+                    Err(refusal) => drop(to.reply.send(Err(fault(refusal)))),
                 }
             }
-            Inbound::View { reply } => drop(reply.send(Ok(Arc::new(self.replica.view())))),
+            Inbound::View { to } => {
+                let view = Arc::new(self.replica.view());
+                self.host
+                    .outbox
+                    .put(to.desk, Letter::View(to.reply, Ok(view)));
+            }
             Inbound::Durable { index } => {
                 if let Some(below) = self.replica.durable(index) {
                     self.host.log.cut(below);
@@ -218,6 +224,7 @@ impl Keeper {
     fn turn(&mut self) {
         let begun = Instant::now();
         let before = self.replica.status().applied;
+        self.host.outbox.bring();
         self.replica.turn(&mut self.host);
         let status = self.replica.status();
         if status.applied != before {
