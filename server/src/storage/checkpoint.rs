@@ -20,6 +20,8 @@ use std::{
     io,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use witan_replica::machine::{
@@ -44,6 +46,15 @@ const DIFFERENCE_BYTES_MAX: usize = 64 << 20;
 const CHUNK_BYTES: usize = 1 << 20;
 /// While a whole state is written, sled's dirty pages are written out after this many bytes.
 const FLUSH_BYTES: usize = 16 << 20;
+/// sled looks at its cache's size only after 64 accesses to pages of the same 256th of it. With
+/// pages as large as ours that is never, and the whole database would stay in memory. So a record
+/// is looked up once more for every so many of its bytes, which makes the count.
+const BYTES_PER_TOUCH: usize = 4 << 10;
+/// Records read before their pages are touched: those of about one page.
+const TOUCHED_TOGETHER: usize = 16;
+/// How often a database that sled itself still holds is tried again, and how long between.
+const REOPEN_TRIES: u32 = 100;
+const REOPEN_PAUSE: Duration = Duration::from_millis(10);
 /// Names the valid database.
 const CURRENT: &str = "current";
 
@@ -129,13 +140,21 @@ impl Checkpoint {
         restore: impl FnOnce(&mut dyn Iterator<Item = Record>) -> Result<T, Broken>,
     ) -> Result<T, Broken> {
         let db = open_db(&self.path())?;
-        let pairs = db.iter().map(|pair| pair.map_err(Broken::from));
+        let mut read = Vec::new();
+        let pairs = db.iter().map(|pair| {
+            let (name, piece) = pair?;
+            read.push((name.clone(), piece.len()));
+            if read.len() >= TOUCHED_TOGETHER {
+                touch(&db, &mut read)?;
+            }
+            Ok((name, piece))
+        });
         let mut records = pieces::Joined::new(pairs);
         let restored = restore(&mut &mut records)?;
         self.pieces = records.into_split();
         // A new handle begins with an empty cache; what was read is in the view now.
         drop(db);
-        self.db = Some(open_db(&self.path())?);
+        self.db = Some(reopen_db(&self.path())?);
         Ok(restored)
     }
 
@@ -170,7 +189,7 @@ impl Checkpoint {
 
     /// Answers `false` if the difference is too large for one batch.
     fn write_difference(&mut self, db: &sled::Db, changes: &Changes<'_>) -> io::Result<bool> {
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let mut bytes = 0;
         changes(&mut |change| {
             if bytes <= DIFFERENCE_BYTES_MAX {
@@ -180,8 +199,10 @@ impl Checkpoint {
         if bytes > DIFFERENCE_BYTES_MAX {
             return Ok(false);
         }
-        db.apply_batch(batch)?;
+        let mut written = batch.large;
+        db.apply_batch(batch.inner)?;
         durable(db, &self.path())?;
+        touch(db, &mut written)?;
         Ok(true)
     }
 
@@ -210,7 +231,7 @@ impl Checkpoint {
     fn fill(&mut self, path: &Path, changes: &Changes<'_>) -> io::Result<sled::Db> {
         self.pieces.clear();
         let db = open_db(path)?;
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let (mut bytes, mut unflushed) = (0, 0);
         let mut outcome = Ok(());
         changes(&mut |change| {
@@ -220,7 +241,7 @@ impl Checkpoint {
             bytes += add(&mut batch, &mut self.pieces, change);
             if bytes >= CHUNK_BYTES {
                 unflushed += std::mem::take(&mut bytes);
-                outcome = db.apply_batch(std::mem::take(&mut batch));
+                outcome = db.apply_batch(std::mem::take(&mut batch).inner);
             }
             if unflushed >= FLUSH_BYTES && outcome.is_ok() {
                 unflushed = 0;
@@ -228,7 +249,7 @@ impl Checkpoint {
             }
         });
         outcome?;
-        db.apply_batch(batch)?;
+        db.apply_batch(batch.inner)?;
         durable(&db, path)?;
         for entry in fs::read_dir(path)? {
             File::open(entry?.path())?.sync_all()?;
@@ -285,6 +306,19 @@ fn open_db(path: &Path) -> sled::Result<sled::Db> {
         .open()
 }
 
+/// Opens what was just closed: a task of sled's own may still hold its lock for a moment.
+fn reopen_db(path: &Path) -> sled::Result<sled::Db> {
+    for _ in 0..REOPEN_TRIES {
+        match open_db(path) {
+            Err(sled::Error::Io(e)) if e.kind() == io::ErrorKind::Other => {
+                thread::sleep(REOPEN_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+    open_db(path)
+}
+
 /// Flushes and reaches the platter.
 fn durable(db: &sled::Db, path: &Path) -> io::Result<()> {
     db.flush()?;
@@ -300,14 +334,36 @@ fn durable(db: &sled::Db, path: &Path) -> io::Result<()> {
     File::open(path.join("db"))?.sync_data()
 }
 
+/// Looks records up as often as it takes for sled to drop their pages from its cache.
+fn touch(db: &sled::Db, records: &mut Vec<(sled::IVec, usize)>) -> sled::Result<()> {
+    for (name, bytes) in records.drain(..) {
+        for _ in 0..bytes / BYTES_PER_TOUCH {
+            db.contains_key(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is written in one atomic step.
+#[derive(Default)]
+struct Batch {
+    inner: sled::Batch,
+    /// Names and sizes of the records that [`touch`] is about.
+    large: Vec<(sled::IVec, usize)>,
+}
+
 /// Puts a change into the batch, cut into pieces; answers the bytes it added.
-fn add(batch: &mut sled::Batch, split: &mut HashMap<Vec<u8>, u32>, change: Change) -> usize {
+fn add(batch: &mut Batch, split: &mut HashMap<Vec<u8>, u32>, change: Change) -> usize {
     match change {
         Change::Put { key, value } => {
             let mut bytes = 0;
             let count = pieces::split(&key, &value, |key, piece| {
                 bytes += key.len() + piece.len();
-                batch.insert(key, piece);
+                let name = sled::IVec::from(key);
+                if piece.len() >= BYTES_PER_TOUCH {
+                    batch.large.push((name.clone(), piece.len()));
+                }
+                batch.inner.insert(name, piece);
             });
             let before = if count > 1 {
                 split.insert(key.clone(), count)
@@ -317,14 +373,14 @@ fn add(batch: &mut sled::Batch, split: &mut HashMap<Vec<u8>, u32>, change: Chang
                 split.remove(&key)
             };
             for stale in count..before.unwrap_or(0) {
-                batch.remove(pieces::name(&key, stale));
+                batch.inner.remove(pieces::name(&key, stale));
             }
             bytes
         }
         Change::Delete { key } => {
             let count = split.remove(&key).unwrap_or(1);
             for piece in 0..count {
-                batch.remove(pieces::name(&key, piece));
+                batch.inner.remove(pieces::name(&key, piece));
             }
             key.len()
         }
