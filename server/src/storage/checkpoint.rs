@@ -59,7 +59,7 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(10);
 const CURRENT: &str = "current";
 
 /// Emits the changes to write.
-type Changes<'a> = dyn Fn(&mut dyn FnMut(Change)) + 'a;
+pub(super) type Changes<'a> = dyn Fn(&mut dyn FnMut(Change)) + 'a;
 /// Key and value, or why they cannot be read.
 pub(super) type Record = Result<(Vec<u8>, Vec<u8>), Broken>;
 
@@ -95,13 +95,19 @@ impl Checkpoint {
         let path = checkpoint.path();
         // After a kill without a power cut sled would believe what only the page cache holds.
         let synced = File::open(path.join("db")).and_then(|file| file.sync_all());
-        synced.map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => OpenError::checkpoint(&path, "the database is missing"),
-            _ => OpenError::io(&path, e),
+        synced.map_err(|e| {
+            if e.kind() == io::ErrorKind::NotFound {
+                OpenError::checkpoint(&path, "the database is missing")
+            } else {
+                OpenError::io(&path, e)
+            }
         })?;
-        let refusal = |broken| match broken {
-            Broken::Sled(sled::Error::Io(e)) => OpenError::io(&path, e),
-            other => OpenError::checkpoint(&path, other.to_string()),
+        let refusal = |broken| {
+            if let Broken::Sled(sled::Error::Io(e)) = broken {
+                OpenError::io(&path, e)
+            } else {
+                OpenError::checkpoint(&path, broken.to_string())
+            }
         };
         let loaded = guarded(&path, || checkpoint.load()).map_err(refusal)?;
         Ok((checkpoint, Some(loaded)))

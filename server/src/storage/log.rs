@@ -8,10 +8,7 @@
 //! A write or sync that fails ends the process: what the disk holds is unknown then, and an
 //! acknowledgement after it would be a guess.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use protobuf::well_known_types::BytesValue;
@@ -376,8 +373,9 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 fn refusal(dir: &Path, error: raft_engine::Error) -> OpenError {
-    match error {
-        raft_engine::Error::Io(e) => OpenError::io(dir, io::Error::new(e.kind(), e)),
-        other => OpenError::log(dir, 0, other.to_string()),
+    if let raft_engine::Error::Io(e) = error {
+        OpenError::io(dir, e)
+    } else {
+        OpenError::log(dir, 0, error.to_string())
     }
 }

@@ -24,6 +24,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause between two tries to publish the member's own attributes",
     ),
     (
+        "server/src/storage/checkpoint.rs",
+        "sled says by no other means when it has let go of a lock",
+    ),
+    (
         "server/src/storage/tests/power.rs",
         "a power cut comes at any moment",
     ),

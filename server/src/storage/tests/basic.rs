@@ -1,6 +1,6 @@
 //! What is written comes back: log, hard state, checkpoint, and both together.
 
-use std::{sync::mpsc, time::Duration};
+use std::sync::mpsc;
 
 use witan_replica::host::LogBatch;
 

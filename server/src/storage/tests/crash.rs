@@ -56,10 +56,8 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
     let (mut acknowledged, mut saved) = (0, 0);
     for round in 0..ROUNDS {
         let test = "crash::a_killed_process_loses_nothing_it_acknowledged";
-        let mut process = child(test, CHILD, dir.data().as_os_str())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = child(test, CHILD, dir.data().as_os_str());
+        let mut process = start(command.stdout(Stdio::piped())).unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         // Killed after a number of lines; what it says until it is dead counts too.
         for (count, line) in (1..).zip(lines) {

@@ -27,7 +27,7 @@ fn batches() -> Vec<LogBatch> {
 }
 
 /// Opens a copy of `dir` whose newest log file is `bytes`.
-fn open_with(dir: &TempDir, bytes: &[u8]) -> Result<Recovered, crate::storage::OpenError> {
+fn open_with(dir: &TempDir, bytes: &[u8]) -> Result<Recovered, OpenError> {
     let scratch = TempDir::new();
     copy(&dir.0, &scratch.0);
     fs::write(scratch.log_files().pop().unwrap(), bytes).unwrap();

@@ -9,7 +9,12 @@ mod refusals;
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    process::{Child, Command},
+    sync::{
+        RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -18,7 +23,7 @@ use witan_replica::{
     machine::{member::Member, view::View},
 };
 
-use super::{Identity, Storage, open};
+use super::{Identity, OpenError, Storage};
 
 /// A folder of its own that goes away with the test.
 struct TempDir(PathBuf);
@@ -63,6 +68,32 @@ const ME: Identity = Identity {
     member_id: 0x3e,
     format: super::FORMAT,
 };
+
+/// A process that is being started holds all locks of this one until its program begins; nothing
+/// is opened meanwhile.
+static STARTING: RwLock<()> = RwLock::new(());
+/// The kernel may close its copies of the locks a little later than it says.
+const LATE: Duration = Duration::from_secs(10);
+
+fn open(dir: &Path, who: &Identity) -> Result<(Storage, Recovered), OpenError> {
+    let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());
+    let begun = Instant::now();
+    loop {
+        let opened = super::open(dir, who);
+        let locked = opened
+            .as_ref()
+            .is_err_and(|e| e.to_string().contains("lock"));
+        if !locked || begun.elapsed() > LATE {
+            return opened;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn start(command: &mut Command) -> std::io::Result<Child> {
+    let _none_opens = STARTING.write().unwrap_or_else(|e| e.into_inner());
+    command.spawn()
+}
 
 fn reopen(dir: &TempDir) -> (Storage, Recovered) {
     open(&dir.data(), &ME).unwrap()
@@ -141,8 +172,8 @@ fn written(path: &Path) -> usize {
 }
 
 /// A child process of this test binary that runs one test function with a variable set.
-fn child(test: &str, variable: &str, value: &std::ffi::OsStr) -> std::process::Command {
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+fn child(test: &str, variable: &str, value: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
     let module = module_path!().split_once("::").unwrap().1;
     command.args([
         "--exact",

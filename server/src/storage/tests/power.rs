@@ -10,14 +10,13 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Write},
-    process::{Command, Stdio},
-    time::Duration,
+    process::Stdio,
 };
 
 use witan_replica::machine::record::Change;
 
 use super::*;
-use crate::storage::checkpoint::{Broken, Checkpoint};
+use crate::storage::checkpoint::{Broken, Changes, Checkpoint};
 
 /// Variable that makes the test function play the writer's part.
 const CHILD: &str = "WITAN_TEST_POWER";
@@ -84,7 +83,7 @@ fn write_until_killed(dir: &Path) {
     let mut checkpoint = Checkpoint::open(dir).unwrap().0;
     checkpoint.store(None, &|emit| difference(1, emit)).unwrap();
     for number in 2.. {
-        let changes: &dyn Fn(&mut dyn FnMut(Change)) = &|emit| difference(number, emit);
+        let changes: &Changes<'_> = &|emit| difference(number, emit);
         checkpoint
             .store(Some(changes), &|_| panic!("a difference is enough"))
             .unwrap();
@@ -102,9 +101,8 @@ fn read(dir: &Path) -> (Records, u64) {
 }
 
 fn run(command: &mut Command) -> bool {
-    command
-        .stderr(Stdio::null())
-        .status()
+    start(command.stderr(Stdio::null()))
+        .and_then(|mut process| process.wait())
         .is_ok_and(|status| status.success())
 }
 
@@ -175,14 +173,9 @@ fn a_power_cut_costs_no_checkpoint() {
     };
     let cuts: u64 = std::env::var(CUTS).map_or(4, |cuts| cuts.parse().unwrap());
     let dir = volume.dir().join("checkpoint");
-    let mut writer = child(
-        "power::a_power_cut_costs_no_checkpoint",
-        CHILD,
-        dir.as_os_str(),
-    )
-    .stdout(Stdio::piped())
-    .spawn()
-    .unwrap();
+    let test = "power::a_power_cut_costs_no_checkpoint";
+    let mut command = child(test, CHILD, dir.as_os_str());
+    let mut writer = start(command.stdout(Stdio::piped())).unwrap();
     let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
     let mut expected = (Records::new(), 0);
     for cut in 0..cuts {

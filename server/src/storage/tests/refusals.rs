@@ -3,10 +3,10 @@
 use std::{fs, io::Write, process::Stdio};
 
 use super::*;
-use crate::storage::{FORMAT, OpenError};
+use crate::storage::FORMAT;
 
 fn refused(dir: &TempDir, who: &Identity, file: &str) -> OpenError {
-    let error = open(&dir.data(), who).expect_err("this must not open");
+    let error = super::super::open(&dir.data(), who).expect_err("this must not open");
     let path = dir.data().join("member").join(file);
     assert!(
         error.to_string().contains(path.to_str().unwrap()),
@@ -155,8 +155,8 @@ const CHILD: &str = "WITAN_TEST_FULL_DISK";
 
 /// The same command with a limit on the size of files, which is a disk that gets full. The signal
 /// that comes with the limit is ignored, so that writes fail as they do on a full disk.
-fn limited(command: &std::process::Command, blocks: u32) -> std::process::Command {
-    let mut shell = std::process::Command::new("sh");
+fn limited(command: &Command, blocks: u32) -> Command {
+    let mut shell = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
     shell
         .args(["-c", &script, "sh"])
@@ -197,10 +197,9 @@ fn a_full_disk_ends_the_process_and_loses_nothing() {
     let command = child(test, CHILD, dir.data().as_os_str());
     // 512-byte blocks: first there is room for hundreds of entries, then for none, then for no file.
     for (blocks, code) in [(6000, 29), (6000, 29), (0, 25)] {
-        let output = limited(&command, blocks)
-            .stderr(Stdio::null())
-            .output()
-            .unwrap();
+        let mut limited = limited(&command, blocks);
+        limited.stdout(Stdio::piped()).stderr(Stdio::null());
+        let output = start(&mut limited).unwrap().wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{blocks} blocks");
         let output = String::from_utf8(output.stdout).unwrap();
         let last = output

@@ -118,11 +118,11 @@ fn put(clients: u64, puts: u64) -> Outcome {
     let dir = dir("put");
     let _ = fs::remove_dir_all(&dir);
     let (mut storage, _) = storage::open(&dir, &identity())?;
-    let (send, durable) = mpsc::channel();
+    let (send, durable) = mpsc::sync_channel(64);
     let mut view = View::default();
     view.position.index = 1;
     storage.checkpoint.write(None, &view)?;
-    let checkpointer = Checkpointer::start(storage.checkpoint, Some(view.clone()), move |index| {
+    let checkpointer = Checkpointer::start(storage.checkpoint, Some(view.clone()), move |index, _| {
         let _ = send.send(index);
     })?;
     let (policy, mut line, mut since, mut logged) = (Policy::default(), CutLine::new(1), 0, 0);
