@@ -75,10 +75,7 @@ impl<C: Calls> Server<C> {
             unary_expected: self.connections.unary_expected,
             ends,
         };
-        let service = service_fn(move |request| {
-            let around = around.clone();
-            async move { Ok::<_, Infallible>(around.answer(request).await) }
-        });
+        let service = service_fn(move |request| around.clone().answer(request));
         let connection = hyper::server::conn::http2::Builder::new(OnWorker)
             .timer(TokioTimer::new())
             .keep_alive_interval(self.connections.keepalive_interval)
@@ -109,9 +106,14 @@ struct Around<C> {
 }
 
 impl<C: Calls> Around<C> {
-    async fn answer(self, mut request: Request<Incoming>) -> Response<Outgoing> {
+    /// The future lives in hyper's task for the stream and is moved there, so what it holds across
+    /// the call is little and the call itself is boxed.
+    async fn answer(
+        self,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Outgoing>, Infallible> {
         if !is_grpc(request.headers()) {
-            return not_grpc();
+            return Ok(not_grpc());
         }
         let deadline = deadline(request.headers());
         let call = self.metrics.call(request.uri().path()).cloned();
@@ -135,7 +137,7 @@ impl<C: Calls> Around<C> {
             messages: Messages::default(),
             received,
         });
-        let answer = self.calls.call(request);
+        let answer = Box::pin(self.calls.call(request));
         let mut response = match deadline {
             None => answer.await,
             Some(at) => match tokio::time::timeout_at(at, answer).await {
@@ -145,7 +147,7 @@ impl<C: Calls> Around<C> {
         };
         let path = unknown.as_deref();
         explain_unknown(&self.metrics, path, &counting, response.headers_mut());
-        Outgoing::wrap(response, counting, deadline)
+        Ok(Outgoing::wrap(response, counting, deadline))
     }
 }
 

@@ -21,6 +21,8 @@ mod services;
 mod unary;
 mod unserved;
 
+use std::sync::Arc;
+
 use http::{Request, Response};
 use tonic::{body::Body, service::Routes};
 use witan_api::v3::{
@@ -43,7 +45,10 @@ pub(crate) type Answer<T> = Result<T, Error>;
 
 /// All gRPC services. The transport enforces the limit on message size and names unknown methods.
 #[derive(Clone, Debug)]
-pub struct Services {
+pub struct Services(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     service: services::Service,
     routes: Routes,
 }
@@ -52,10 +57,10 @@ impl Services {
     /// Services of the running member.
     pub fn new(ctx: Context) -> Self {
         let service = services::Service::new(ctx.clone());
-        Self {
+        Self(Arc::new(Shared {
             routes: routes(ctx, &service),
             service,
-        }
+        }))
     }
 }
 
@@ -64,13 +69,13 @@ impl Calls for Services {
         let path = request.uri().path();
         if path.starts_with(services::KV) && !request.headers().contains_key("grpc-encoding") {
             match &path[services::KV.len()..] {
-                "Put" => return self.service.hot(request, kv::put).await,
-                "Range" => return self.service.hot(request, kv::range).await,
-                "Txn" => return self.service.hot(request, kv::txn).await,
+                "Put" => return self.0.service.hot(request, kv::put).await,
+                "Range" => return self.0.service.hot(request, kv::range).await,
+                "Txn" => return self.0.service.hot(request, kv::txn).await,
                 _ => {}
             }
         }
-        self.routes.call(request).await
+        self.0.routes.clone().call(request).await
     }
 }
 

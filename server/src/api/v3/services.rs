@@ -37,20 +37,27 @@ impl Service {
         Ok(request.into_inner())
     }
 
-    /// A call of a verb that carries the load, without tonic's layers.
-    pub(super) async fn hot<Q, A>(
+    /// A call of a verb that carries the load, without tonic's layers. Of the request only the body
+    /// is kept while the verb runs.
+    pub(super) fn hot<Q, A>(
         &self,
         request: http::Request<Limited>,
         verb: impl AsyncFn(&Context, Q) -> Answer<A>,
-    ) -> http::Response<Body>
+    ) -> impl Future<Output = http::Response<Body>>
     where
         Q: prost::Message + Default,
         A: prost::Message,
     {
-        if let Err(refusal) = self.check_leader(request.headers()) {
-            return Status::from(refusal).into_http();
+        let admitted = self.check_leader(request.headers());
+        let body = request.into_body();
+        async move {
+            match admitted {
+                Ok(()) => {
+                    unary::answer(body, async |message: Q| verb(&self.ctx, message).await).await
+                }
+                Err(refusal) => Status::from(refusal).into_http(),
+            }
         }
-        unary::answer(request, async |message: Q| verb(&self.ctx, message).await).await
     }
 
     fn check_leader(&self, headers: &http::HeaderMap) -> Answer<()> {

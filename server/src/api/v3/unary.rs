@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Body as _, Frame};
 use prost::Message;
 use tonic::{Status, body::Body};
@@ -22,9 +22,9 @@ use crate::transport::Limited;
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
 
-/// Runs `verb` on the request's message and makes the response of its answer.
+/// Runs `verb` on the message of a request's body and makes the response of its answer.
 pub(super) async fn answer<Q, A>(
-    request: Request<Limited>,
+    body: Limited,
     verb: impl AsyncFnOnce(Q) -> Answer<A>,
 ) -> Response<Body>
 where
@@ -32,7 +32,7 @@ where
     A: Message,
 {
     let answer = async {
-        let message = read(request.into_body()).await?;
+        let message = read(body).await?;
         let request = Q::decode(message).map_err(|e| Status::internal(e.to_string()))?;
         Ok::<A, Status>(verb(request).await?)
     };
