@@ -122,9 +122,10 @@ fn put(clients: u64, puts: u64) -> Outcome {
     let mut view = View::default();
     view.position.index = 1;
     storage.checkpoint.write(None, &view)?;
-    let checkpointer = Checkpointer::start(storage.checkpoint, Some(view.clone()), move |index, _| {
-        let _ = send.send(index);
-    })?;
+    let checkpointer =
+        Checkpointer::start(storage.checkpoint, Some(view.clone()), move |index, _| {
+            let _ = send.send(index);
+        })?;
     let (policy, mut line, mut since, mut logged) = (Policy::default(), CutLine::new(1), 0, 0);
     let (mut offered, mut saved) = (1, 1);
     let (begun, cpu, written) = (Instant::now(), cpu_ms(), written_bytes());
