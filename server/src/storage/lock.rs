@@ -15,7 +15,7 @@ const FILE: &str = "LOCK";
 /// however it ends, so a lock is never stale.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -47,6 +47,14 @@ impl Lock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(pid.as_bytes()))
             .map_err(|e| OpenError::io(&path, e))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would do, but for a child process that is being started at this moment: until it
+        // runs its program it shares the open file, and with it the lock.
+        let _ = self.file.unlock();
     }
 }
