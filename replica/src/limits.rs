@@ -21,6 +21,9 @@ pub const READ_RETRY_TICKS: u64 = 5;
 /// Ticks after which a snapshot that a member did not acknowledge is sent again.
 pub const SNAPSHOT_RETRY_TICKS: u64 = 50;
 
+/// Applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
+pub const CATCH_UP_ENTRIES: u64 = 5000;
+
 /// Bytes of entries in one append message to another member.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 

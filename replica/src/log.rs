@@ -1,5 +1,5 @@
-//! The raft log in memory: the entries since the last cut, as etcd keeps them. Disk is an
-//! append-only journal of the same entries that is read only at start.
+//! The raft log in memory: what is not applied yet and what members that lag may still need. Disk is
+//! an append-only journal of the same entries that is read only at start.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use raft::{
     util::limit_size,
 };
 
-use crate::machine::view::Position;
+use crate::{limits::CATCH_UP_ENTRIES, machine::view::Position};
 
 /// Entries, and the place in the log just below them.
 #[derive(Debug)]
@@ -75,6 +75,19 @@ impl Log {
         let Ok(term) = self.term(index) else { return };
         self.entries.drain(..offset(index, self.base.0) + 1);
         self.base = (index, term);
+    }
+
+    /// Forgets applied entries that nobody will ask for: all of them where no other member follows,
+    /// else what lies further back than a member that was away for a moment needs (a member further
+    /// behind gets a snapshot). The disk keeps more: it serves a restart.
+    pub(crate) fn trim(&mut self) {
+        let place = &self.position;
+        let alone = place.voters.len() + place.learners.len() + place.voters_outgoing.len() == 1;
+        let keep = if alone { 0 } else { CATCH_UP_ENTRIES };
+        let applied = self.position.index;
+        if applied > self.base.0 + 2 * keep {
+            self.cut(applied - keep);
+        }
     }
 
     /// A received snapshot replaces the whole log.

@@ -53,6 +53,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) {
     send(replica, host, light.take_messages());
     applied.extend(apply(replica, light.take_committed_entries()));
     replica.raft.advance_apply();
+    replica.raft.mut_store().trim();
     replica.settle();
     answer(replica, host, applied);
     if late {
