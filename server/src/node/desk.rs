@@ -4,7 +4,7 @@
 //! woken on its own thread, so the connection's task, woken by the first answer, would write to its
 //! socket before the second answer is looked at. A whole turn's answers are therefore put on the
 //! worker's desk, and one local task hands them out: all waiting tasks run before the connection
-//! does, and one `writev` carries them (measured: 9 times fewer, see ARCHITECTURE.md).
+//! does, and one `writev` carries them (figures in ARCHITECTURE.md).
 
 use std::{
     cell::OnceCell,
