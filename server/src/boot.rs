@@ -159,6 +159,9 @@ fn open_disk(config: &Config) -> Result<Disk, BootError> {
         }
     };
     let (mut storage, mut recovered) = storage::open(dir, &identity)?;
+    if config.unsafe_no_fsync {
+        storage.log.never_fsync();
+    }
     let checkpoint = match recovered.checkpoint.take() {
         Some(checkpoint) => checkpoint,
         None => {

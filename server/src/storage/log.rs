@@ -45,6 +45,8 @@ pub struct Log {
     hard_state: Option<Bytes>,
     /// Whether `hard_state` is newer than what the disk has.
     unsaved: bool,
+    /// Off by `--unsafe-no-fsync` alone.
+    fsync: bool,
 }
 
 /// What the disk gave back.
@@ -126,6 +128,7 @@ impl Log {
             last: 0,
             hard_state: None,
             unsaved: false,
+            fsync: true,
         };
         match log.engine.get(REGION, LINE) {
             Some(bytes) => {
@@ -228,6 +231,16 @@ impl Log {
         bytes
     }
 
+    /// From now on nothing is awaited: a power cut loses writes and may leave a log that is refused.
+    pub fn never_fsync(&mut self) {
+        self.fsync = false;
+    }
+
+    /// Whether an append is durable when it returns.
+    pub fn syncs(&self) -> bool {
+        self.fsync
+    }
+
     /// Drops all entries with an index smaller than `below`, and files that hold nothing else.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
@@ -297,7 +310,9 @@ impl Log {
     }
 
     fn sync(&mut self, mut out: EngineBatch) {
-        self.write(&mut out, |log, out| log.engine.write(out, true).map(|_| ()));
+        self.write(&mut out, |log, out| {
+            log.engine.write(out, log.fsync).map(|_| ())
+        });
         self.unsaved = false;
     }
 

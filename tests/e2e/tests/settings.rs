@@ -148,6 +148,12 @@ fn elections_and_warnings() {
     assert_eq!(put.code, Some(0), "{}", put.all());
     server.wait_log(0, "apply request took too long");
     server.wait_log(0, "\"msg\":\"request took too long\"");
+    let metrics = server.http("GET", "/metrics", "").text();
+    let never = "etcd_disk_wal_fsync_duration_seconds_count 0";
+    assert!(
+        metrics.lines().any(|line| line == never),
+        "something was synced"
+    );
     // it loses nothing to a kill even so: only a power cut can
     server.kill9();
     server.start_again();
