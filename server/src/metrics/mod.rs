@@ -49,6 +49,8 @@ pub struct Series {
     pub proposals_failed: IntCounter,
     /// Turns that took longer to apply than `--warning-apply-duration`.
     pub slow_apply: IntCounter,
+    /// Checkpoints that could not be written; the log keeps what they would have held.
+    pub checkpoint_failures: IntCounter,
     /// Linearizable reads that timed out.
     pub slow_read_indexes: IntCounter,
     /// Linearizable reads that were refused or lost.

@@ -27,6 +27,7 @@ pub(super) fn series(on: &Register) -> Series {
         proposals_pending: on.gauge("etcd_server_proposals_pending", "Proposals waiting to be committed."),
         proposals_failed: on.counter("etcd_server_proposals_failed_total", "Proposals that failed."),
         slow_apply: on.counter("etcd_server_slow_apply_total", "Slow applies (an overloaded disk or processor)."),
+        checkpoint_failures: on.counter("witan_checkpoint_failures_total", "Checkpoints that could not be written."),
         slow_read_indexes: on.counter("etcd_server_slow_read_indexes_total", "Linearizable reads that were not confirmed in time."),
         read_indexes_failed: on.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that failed."),
         health_success: on.counter("etcd_server_health_success", "Health checks that succeeded."),

@@ -240,6 +240,8 @@ impl Keeper {
             .metrics
             .proposals_pending
             .set(self.host.writes.len() as i64);
+        let failures = &self.shared.metrics.checkpoint_failures;
+        failures.inc_by(self.checkpointer.failures().saturating_sub(failures.get()));
         self.publish(&status);
     }
 
