@@ -1,4 +1,4 @@
-//! Two pages that people wrote about etcd, replayed line by line: what their readers type must
+//! Four pages that people wrote about etcd, replayed line by line: what their readers type must
 //! answer here as the page says, index by index. `golden/seed_000.txt` explains the notation.
 //!
 //! The same transcripts run against real etcd, which shows that they ask nothing of ours that etcd
@@ -26,6 +26,26 @@ fn basics_page_on_witan() {
 #[test]
 fn basics_page_on_etcd() {
     replay(Kind::Etcd34, "seed_000.txt", form::Page::OneMember);
+}
+
+#[test]
+fn interface_page_on_witan() {
+    replay(Kind::Witan, "seed_001.txt", form::Page::Sorted);
+}
+
+#[test]
+fn interface_page_on_etcd() {
+    replay(Kind::Etcd34, "seed_001.txt", form::Page::Sorted);
+}
+
+#[test]
+fn notes_page_on_witan() {
+    replay(Kind::Witan, "seed_003.txt", form::Page::OneMember);
+}
+
+#[test]
+fn notes_page_on_etcd() {
+    replay(Kind::Etcd34, "seed_003.txt", form::Page::OneMember);
 }
 
 #[test]
@@ -65,13 +85,16 @@ fn replay(kind: Kind, file: &str, page: form::Page) {
                 let answer = subject.ask(&Request::parse(rest));
                 assert!(answer.status < 300, "{rest}: {}", answer.text());
             }
-            "$" => {
+            "$" | "at" => {
                 let mut answer = String::new();
                 while let Some(line) = lines.next_if(|line| !line.is_empty()) {
                     answer.push_str(line);
                     answer.push('\n');
                 }
-                subject.compare(rest, &answer);
+                match rest.strip_prefix("once ") {
+                    Some(watch) => subject.at_once(watch, &answer),
+                    None => subject.compare(rest, &answer),
+                }
             }
             other => panic!("no word of a transcript: {other:?}"),
         }
@@ -141,6 +164,14 @@ impl Subject {
         wait::until_true(&format!("{path} expires"), || {
             http::once(&self.address, "GET", &target, "").status == 404
         });
+    }
+
+    /// A watch whose answer the page shows: it is there already, or comes by itself.
+    fn at_once(&self, line: &str, expected: &str) {
+        let request = Request::parse(line);
+        let answer = self.ask(&request);
+        let (target, text) = (&request.target, answer.text());
+        form::assert_body(line, target, self.page, expected.trim_end(), &text);
     }
 
     /// Asks as the page did and compares with what it got.
