@@ -1,5 +1,5 @@
 //! The raft log on disk, on `raft-engine`; the only file that names the crate. It does not look
-//! into an entry, and it does not decide where the log may be cut ([`super::CutLine`] does).
+//! into an entry, and it does not decide where the log may be cut (`Replica::durable` does).
 //!
 //! Every write is synced before it returns. A batch that raft does not ask to be synced (a moved
 //! commit index) is kept in memory and rides on the next one, so that at no time more than one

@@ -121,7 +121,8 @@ impl Storage {
 }
 
 /// The index below which the log may be cut (I5): that of the older of the last two durable
-/// checkpoints, so that one bad checkpoint never costs an entry.
+/// checkpoints, so that one bad checkpoint never costs an entry. A member takes it from
+/// `Replica::durable`; this is for those who drive the disk without a replica (tests, figures).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CutLine {
     newest: u64,
