@@ -47,8 +47,22 @@ pub const TREE_REMOVED_EVENTS: u64 = 100;
 pub const EXPIRE_TICKS: u64 = 5;
 
 /// Waiting v2 watchers of one member; more are refused (a long poll each, so more than its sockets).
-pub const WATCHERS_MAX: usize = 65_536;
+pub const WATCHERS_MAX: usize = 131_072;
+
+/// Alarms that clients invent; more are not raised. A member's own always are.
+pub const ALARMS_MAX: usize = 1024;
 
 /// Components of a v2 path: deeper nodes are refused, since walking and dropping the tree takes
 /// stack (a thread of 2 MiB overflowed at 1000; etcd takes what a 4 KiB request line holds).
 pub const TREE_DEPTH_MAX: usize = 256;
+
+/// Spans of v3 keys that are watched at one member, each counted once per stream; more are refused.
+pub const INTERESTS_MAX: usize = 4 << 20;
+
+/// Places in the history noted for one stream that does not come to read; beyond, it looks through
+/// the history itself.
+pub const NOTED_PLACES_MAX: usize = 1024;
+
+/// States from before compactions of one round, kept until the watchers have been told; a round with
+/// more compactions cancels watchers that have not read what the first of them took.
+pub const COMPACTED_STATES_MAX: usize = 8;

@@ -1,8 +1,13 @@
-//! Whom to wake: the watchers of v2 paths and, for an event, which of them may want to see it.
+//! Whom to wake: the watchers of v2 paths and, for an event, which of them may want to see it. Those
+//! of v3 keys stand in `keys`.
 //!
 //! No queues and no events live here. A woken watcher reads the history of a view from its own
 //! cursor ([`crate::machine::tree::Tree::next_event`]), which alone decides what it sees: a wake-up
 //! too many costs a look, one too few never happens.
+
+pub mod keys;
+mod ranges;
+pub mod span;
 
 use std::collections::{BTreeMap, BTreeSet};
 

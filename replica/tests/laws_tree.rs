@@ -338,10 +338,8 @@ fn the_deepest_path_overflows_no_stack() {
     let refused = step(&mut tree, &deep(TREE_DEPTH_MAX + 1))
         .unwrap()
         .unwrap_err();
-    assert_eq!(
-        (refused.kind, refused.cause.len()),
-        (ErrorKind::NotDir, 2 * TREE_DEPTH_MAX)
-    );
+    assert_eq!(refused.kind, ErrorKind::NotDir);
+    assert_eq!(refused.cause, "a key has at most 256 components");
     step(&mut tree, &deep(TREE_DEPTH_MAX)).unwrap().unwrap();
     let mut records = Records::new();
     checkpoint(&mut records, &tree, None);

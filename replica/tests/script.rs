@@ -9,6 +9,8 @@
 #![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what they call
 #![allow(clippy::disallowed_methods)] // the core reads no files; its scripts are files
 
+#[path = "script/alarm.rs"]
+mod alarm;
 #[path = "script/kv.rs"]
 mod kv;
 #[path = "script/tree.rs"]
@@ -34,6 +36,11 @@ fn kv_scripts_hold() {
 #[test]
 fn txn_scripts_hold() {
     folder("txn", &|| Box::new(kv::KvRoom::default()));
+}
+
+#[test]
+fn alarm_scripts_hold() {
+    folder("alarm", &|| Box::new(alarm::AlarmRoom::default()));
 }
 
 #[test]

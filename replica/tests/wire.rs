@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use witan_replica::{
     machine::{
-        command::{ClusterVersion, Command, Entry, Publish, Stamp},
+        alarm,
+        command::{ClusterVersion, Command, Entry, PeerUrls, Publish, Stamp},
         kv, tree,
     },
     wire::{decode_entry, encode_entry},
@@ -67,10 +68,25 @@ fn entries_keep_their_bytes() {
             "220f090700000000000000 12016d 1a0175",
         ),
         (
+            Command::PeerUrls(PeerUrls {
+                id: 7,
+                peer_urls: vec!["u".into()],
+            }),
+            "3a0c090700000000000000 120175",
+        ),
+        (
             Command::ClusterVersion(ClusterVersion {
                 version: "3.6.0".into(),
             }),
             "2a070a05332e362e30",
+        ),
+        (
+            Command::Alarm(alarm::Command {
+                action: alarm::Action::Lower as i32,
+                member: 7,
+                kind: alarm::Kind::NoSpace as i32,
+            }),
+            "320d 0801 110700000000000000 1801",
         ),
     ];
     for (command, golden) in cases {

@@ -21,6 +21,7 @@ use crate::{
     api::{self, Context},
     bootstrap::{self, Start},
     config::{Config, ConfigError},
+    logging::Dial,
     metrics::Metrics,
     node::{self, Identity, Node, Parts, now_ns},
     notify,
@@ -30,6 +31,9 @@ use crate::{
 
 /// A request gives up after this and two election timeouts, as etcd's.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A larger `--quota-backend-bytes` is warned about, as in etcd.
+const QUOTA_BYTES_ADVISED: u64 = 8 << 30;
 
 /// Wait before a publication that failed is tried again.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
@@ -91,21 +95,22 @@ impl BootError {
 }
 
 /// Exit code of [`BootError::Corrupt`]; the disk's own refusals have theirs in `storage`.
-const CORRUPT_EXIT_CODE: i32 = 29;
+const CORRUPT_EXIT_CODE: i32 = 30;
 
 /// The cluster version that this release speaks, as `/version` and metrics show it.
 const CLUSTER_VERSION: &str = "3.6.0";
 
 /// Runs a member until a signal ends it. Must be called inside an actix system.
-pub async fn run(config: Config) -> Result<(), BootError> {
+pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
     // Bound before the disk is touched: a port in use is the most common mistake.
     let bound = transport::bind(&config)?;
     let metrics = Metrics::new();
     let (stop, stopping) = watch::channel(false);
     let disk = open_disk(&config)?;
+    warn_of_quota(config.settings.quota_bytes);
     let (node, replica) = start_node(&config, disk, metrics.clone(), stopping)?;
     publish(&node, &config).await;
-    let port = serve(&config, bound, &node, metrics)?;
+    let port = serve(&config, bound, &node, metrics, dial)?;
     tracing::info!(
         member_id = format!("{:x}", node.identity().member_id),
         cluster_id = format!("{:x}", node.identity().cluster_id),
@@ -126,6 +131,18 @@ pub async fn run(config: Config) -> Result<(), BootError> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A quota so large is taken, and worth a word: the key space lives in memory.
+fn warn_of_quota(quota_bytes: Option<u64>) {
+    if let Some(quota_bytes) = quota_bytes.filter(|bytes| *bytes > QUOTA_BYTES_ADVISED) {
+        let advised_bytes = QUOTA_BYTES_ADVISED;
+        tracing::warn!(
+            quota_bytes,
+            advised_bytes,
+            "quota exceeds the largest one that is advised"
+        );
+    }
 }
 
 /// What the disk gave, ready for a replica.
@@ -287,12 +304,14 @@ fn serve(
     bound: Vec<Bound>,
     node: &Node,
     metrics: Metrics,
+    dial: Dial,
 ) -> Result<Running, BootError> {
     let settings = Arc::new(config.settings.clone());
     let ctx = Context {
         node: node.clone(),
         metrics: metrics.clone(),
         settings,
+        dial,
     };
     let calls = api::v3::Services::new(ctx.clone());
     let front = api::http::Front::new(ctx);

@@ -2,11 +2,12 @@
 //!
 //! Reading order: `boot` (how everything is put together) → `node` (the one handle that all
 //! dialects see) → `api` (v1, v2, v3, gateway, ops) → `transport` (one port, two stacks) →
-//! `storage` (log and checkpoint) → `config` → `metrics`, `logging`.
+//! `budget` (bytes in flight) → `storage` (log and checkpoint) → `config` → `metrics`, `logging`.
 
 pub mod api;
 pub mod boot;
 pub mod bootstrap;
+pub mod budget;
 pub mod config;
 pub mod logging;
 pub mod metrics;

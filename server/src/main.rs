@@ -8,7 +8,7 @@ use std::{
 use witan::{
     boot,
     config::{self, Asked, Config},
-    logging, version,
+    logging, storage, version,
 };
 
 /// glibc's allocator keeps what it frees; this one gives it back and is faster under many threads.
@@ -16,6 +16,7 @@ use witan::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    storage::end_with_a_panic();
     let arguments = std::env::args_os().skip(1);
     match Config::load(arguments, &config::environment()) {
         Ok(Asked::Version) => show(&version::text()),
@@ -26,9 +27,10 @@ fn main() -> ExitCode {
 }
 
 fn start(config: Config) -> ExitCode {
-    if let Err(error) = logging::init(&config.log) {
-        return complain(&error);
-    }
+    let dial = match logging::init(&config.log) {
+        Ok(dial) => dial,
+        Err(error) => return complain(&error),
+    };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -36,7 +38,7 @@ fn start(config: Config) -> ExitCode {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "failed to raise the limit of open files");
     }
-    match actix_rt::System::new().block_on(boot::run(config)) {
+    match actix_rt::System::new().block_on(boot::run(config, dial)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "failed to run the member");

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error_table::error_table;
+
 /// Body of every error of `/v2/keys`; a newline follows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -18,37 +20,7 @@ pub struct ErrorBody {
     pub index: u64,
 }
 
-macro_rules! table {
-    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $message:literal;)*) => {
-        /// The errors that this API level can answer.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum ErrorCode {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl ErrorCode {
-            /// All of them, ascending by number.
-            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name),*];
-
-            /// The number.
-            pub const fn code(self) -> u16 {
-                match self { $(ErrorCode::$name => $code),* }
-            }
-
-            /// The HTTP status.
-            pub const fn status(self) -> u16 {
-                match self { $(ErrorCode::$name => $status),* }
-            }
-
-            /// The fixed text.
-            pub const fn message(self) -> &'static str {
-                match self { $(ErrorCode::$name => $message),* }
-            }
-        }
-    };
-}
-
-table! {
+error_table! {
     /// Cause: the first missing path.
     KeyNotFound = 100, 404, "Key not found";
     /// Cause: `[wanted != actual]`, once or twice.

@@ -133,10 +133,10 @@ mod tests {
             status.message(),
             "etcdserver: mvcc: required revision has been compacted"
         );
-        let status = Status::from(Error::Unimplemented("etcdserverpb.Watch/Watch"));
+        let status = Status::from(Error::Unimplemented("etcdserverpb.Lease/LeaseGrant"));
         assert_eq!(
             status.message(),
-            "etcdserver: etcdserverpb.Watch/Watch is not served yet"
+            "etcdserver: etcdserverpb.Lease/LeaseGrant is not served yet"
         );
     }
 }

@@ -4,6 +4,7 @@
 pub mod error;
 pub mod json;
 pub mod range;
+pub mod shape;
 
 // Layout of generated code is the generator's; docs stand in the protos.
 #[rustfmt::skip]
@@ -13,6 +14,7 @@ mod generated {
     pub mod authpb;
     pub mod etcdserverpb;
     pub mod mvccpb;
+    pub mod shapes;
     pub mod v3electionpb;
     pub mod v3lockpb;
 }

@@ -1,7 +1,7 @@
 //! Everything that can enter the log. The structs are the log payload: prost-derived, behind a
 //! version byte (`wire`), never a public protocol's message. Field numbers are for ever.
 
-use super::{kv, tree};
+use super::{alarm, kv, tree};
 
 /// One log entry's payload.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -10,7 +10,7 @@ pub struct Entry {
     #[prost(message, optional, tag = "1")]
     pub stamp: Option<Stamp>,
     /// What is to be done.
-    #[prost(oneof = "Command", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7")]
     pub command: Option<Command>,
 }
 
@@ -18,8 +18,8 @@ impl Entry {
     /// Whether applying it may change the member book.
     pub fn changes_members(&self) -> bool {
         match &self.command {
-            Some(Command::Publish(_) | Command::ClusterVersion(_)) => true,
-            Some(Command::Kv(_) | Command::Tree(_)) | None => false,
+            Some(Command::Publish(_) | Command::ClusterVersion(_) | Command::PeerUrls(_)) => true,
+            Some(Command::Kv(_) | Command::Tree(_) | Command::Alarm(_)) | None => false,
         }
     }
 }
@@ -56,6 +56,12 @@ pub enum Command {
     /// The leader records the version that all members can speak.
     #[prost(message, tag = "5")]
     ClusterVersion(ClusterVersion),
+    /// An alarm is raised or lowered.
+    #[prost(message, tag = "6")]
+    Alarm(alarm::Command),
+    /// A member is reached elsewhere from now on.
+    #[prost(message, tag = "7")]
+    PeerUrls(PeerUrls),
 }
 
 /// A member's attributes, proposed by itself at each start.
@@ -70,6 +76,17 @@ pub struct Publish {
     /// `--advertise-client-urls`.
     #[prost(string, repeated, tag = "3")]
     pub client_urls: Vec<String>,
+}
+
+/// Where other members reach a member.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PeerUrls {
+    /// Member id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// All of its peer URLs, instead of those that it had.
+    #[prost(string, repeated, tag = "2")]
+    pub peer_urls: Vec<String>,
 }
 
 /// The cluster version, `MAJOR.MINOR.0`.

@@ -3,7 +3,7 @@
 use imbl::{OrdMap, OrdSet};
 
 use super::{
-    command::Publish,
+    command::{PeerUrls, Publish},
     record::{Change, Corrupt},
 };
 
@@ -40,6 +40,17 @@ pub struct Members {
     pub removed: OrdSet<u64>,
 }
 
+/// Why the member book was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No such member, or no more.
+    #[error("member not found")]
+    NotFound,
+    /// Another member has such a URL.
+    #[error("peer URL exists")]
+    PeerUrlExists,
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 struct Stored {
     #[prost(fixed64, tag = "1")]
@@ -59,6 +70,20 @@ impl Members {
             member.name.clone_from(&publish.name);
             member.client_urls.clone_from(&publish.client_urls);
         }
+    }
+
+    /// Refused if the member is not there, or if another one has such a URL.
+    pub(crate) fn set_peer_urls(&mut self, asked: &PeerUrls) -> Result<(), Error> {
+        let taken = |member: &Member| {
+            let mut urls = member.peer_urls.iter();
+            member.id != asked.id && urls.any(|url| asked.peer_urls.contains(url))
+        };
+        if self.book.values().any(taken) {
+            return Err(Error::PeerUrlExists);
+        }
+        let member = self.book.get_mut(&asked.id).ok_or(Error::NotFound)?;
+        member.peer_urls.clone_from(&asked.peer_urls);
+        Ok(())
     }
 
     pub(crate) fn changes(&self, since: Option<&Members>, emit: &mut dyn FnMut(Change)) {

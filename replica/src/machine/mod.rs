@@ -1,9 +1,10 @@
-//! The state machine: the v3 key space, the v2 tree and the member book under one [`Machine::apply`].
+//! The state machine: the v3 key space, the v2 tree, the member book and the alarms under one [`Machine::apply`].
 //!
 //! Everything is made of structures that share, so a clone is O(1) and is what readers,
 //! checkpoints and snapshots work on while apply goes on (see [`view::View`]).
 //! No raft type and no ticket comes in here.
 
+pub mod alarm;
 pub mod command;
 pub mod kv;
 pub mod member;
@@ -11,6 +12,7 @@ pub mod record;
 pub mod tree;
 pub mod view;
 
+use alarm::{Alarm, Alarms};
 use command::{Command, Entry, Stamp};
 use member::Members;
 use record::{Corrupt, Emit, in_room};
@@ -24,6 +26,8 @@ pub struct Machine {
     pub tree: tree::Tree,
     /// Who is in the cluster.
     pub members: Members,
+    /// What members have raised the alarm about.
+    pub alarms: Alarms,
 }
 
 /// What one executed command answers. Mirrors [`Command`] one to one.
@@ -37,6 +41,10 @@ pub enum Reply {
     Published,
     /// The cluster version was recorded.
     ClusterVersionSet,
+    /// A member's peer URLs were recorded, or not.
+    PeerUrlsSet(Result<(), member::Error>),
+    /// The alarm that was raised or lowered, if any.
+    Alarm(Option<Alarm>),
     /// An entry without a command (raft's own, at the start of a term).
     Nothing,
 }
@@ -66,7 +74,10 @@ impl Machine {
 
     fn execute(&mut self, command: &Command, stamp: &Stamp) -> Reply {
         match command {
-            Command::Kv(command) => Reply::Kv(self.kv.apply(command)),
+            Command::Kv(command) => Reply::Kv(match self.alarms.refusal(command) {
+                Some(refusal) => Err(refusal),
+                None => self.kv.apply(command),
+            }),
             Command::Tree(command) => Reply::Tree(self.tree.apply(command, stamp.now_ns)),
             Command::Publish(publish) => {
                 self.members.publish(publish);
@@ -78,6 +89,14 @@ impl Machine {
                 self.tree.bump();
                 Reply::ClusterVersionSet
             }
+            Command::PeerUrls(asked) => {
+                let done = self.members.set_peer_urls(asked);
+                if done.is_ok() {
+                    self.tree.bump();
+                }
+                Reply::PeerUrlsSet(done)
+            }
+            Command::Alarm(command) => Reply::Alarm(self.alarms.apply(command, &self.members)),
         }
     }
 
@@ -91,6 +110,8 @@ impl Machine {
             since.map(|m| &m.members),
             &mut in_room(record::MEMBER, emit),
         );
+        self.alarms
+            .changes(since.map(|m| &m.alarms), &mut in_room(record::ALARM, emit));
     }
 
     /// Takes back one record that [`Machine::changes`] emitted. Records come in ascending key order.
@@ -102,6 +123,7 @@ impl Machine {
             record::KV => self.kv.load(key, value),
             record::TREE => self.tree.load(key, value),
             record::MEMBER => self.members.load(key, value),
+            record::ALARM => self.alarms.load(value),
             other => Err(Corrupt::new(format!("record of unknown room {other}"))),
         }
     }

@@ -10,8 +10,14 @@ pub const KV: u8 = b'k';
 pub const TREE: u8 = b't';
 /// Room of the member book.
 pub const MEMBER: u8 = b'm';
+/// Room of the alarms.
+pub const ALARM: u8 = b'a';
 /// Room of the view itself: position in the log and configuration.
 pub const VIEW: u8 = b'v';
+
+/// No store ever counts further: a counter above it in a record was never counted. What goes on
+/// counting from below does not overflow.
+pub const COUNT_MAX: u64 = 1 << 62;
 
 /// One difference between two checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]

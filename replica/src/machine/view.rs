@@ -52,6 +52,14 @@ impl View {
         });
     }
 
+    /// As much of it as [`View::changes`] needs of the checkpoint before. To keep the whole view
+    /// until the next one would keep in memory what is long replaced.
+    pub fn for_changes(&self) -> View {
+        let mut view = self.clone();
+        view.machine.kv = view.machine.kv.for_changes();
+        view
+    }
+
     /// Rebuilds a view from all records of a checkpoint in ascending key order.
     pub fn restore<E: From<Corrupt>>(
         records: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), E>>,

@@ -1,6 +1,9 @@
 //! How a replica starts: from genesis, or from what the disk gave back.
 
-use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
+use raft::{
+    Config as RaftConfig, RawNode, ReadOnlyOption, StateRole,
+    eraftpb::{EntryType, HardState},
+};
 
 use super::{Config, Fault, Replica};
 use crate::{
@@ -154,6 +157,12 @@ fn check(
         )));
     }
     for entry in entries.iter().filter(|e| e.index > place.index) {
+        if entry.get_entry_type() != EntryType::EntryNormal {
+            return Err(Corrupt::new(format!(
+                "entry {} changes the configuration, which this program never asks for",
+                entry.index
+            )));
+        }
         wire::decode_entry(&entry.data)?;
     }
     Ok(())

@@ -143,9 +143,10 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
     }
 }
 
-fn answer(replica: &Replica, host: &mut dyn Host, applied: Vec<Applied>) {
+fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     if !applied.is_empty() {
         host.applied(applied, &replica.view());
+        replica.machine.kv.forget_compacted_states();
     }
 }
 

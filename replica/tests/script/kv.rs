@@ -29,36 +29,47 @@ impl Room for KvRoom {
                 Ok(reply) => shown_range(&reply, ""),
                 Err(error) => shown_error(&error),
             },
-            "compact" => {
-                let revision = words(lines[0])[1].parse().unwrap();
-                self.apply(Verb::Compact(Compact { revision }))
-            }
             "state" => format!(
                 "rev={} compacted={} keys={}\n",
                 self.kv.revision(),
                 self.kv.compacted(),
                 self.kv.len()
             ),
-            _ => match op(&lines).kind.unwrap() {
-                OpKind::Put(put) => self.apply(Verb::Put(put)),
-                OpKind::Delete(delete) => self.apply(Verb::Delete(delete)),
-                OpKind::Txn(txn) => self.apply(Verb::Txn(txn)),
-                OpKind::Range(_) => unreachable!("a get is answered above"),
-            },
+            _ => self.apply(verb(command)),
         }
+    }
+}
+
+/// Any command but a read.
+pub(crate) fn verb(command: &str) -> Verb {
+    let lines: Vec<&str> = command.lines().collect();
+    if let ["compact", revision] = words(lines[0])[..] {
+        let revision = revision.parse().unwrap();
+        return Verb::Compact(Compact { revision });
+    }
+    match op(&lines).kind.unwrap() {
+        OpKind::Put(put) => Verb::Put(put),
+        OpKind::Delete(delete) => Verb::Delete(delete),
+        OpKind::Txn(txn) => Verb::Txn(txn),
+        OpKind::Range(_) => panic!("a get is no command: {command:?}"),
     }
 }
 
 impl KvRoom {
     fn apply(&mut self, verb: Verb) -> String {
-        match self.kv.apply(&Command { verb: Some(verb) }) {
-            Ok(reply) => {
-                let mut out = shown(&reply, "");
-                writeln!(out, "rev={}", self.kv.revision()).unwrap();
-                out
-            }
-            Err(error) => shown_error(&error),
+        let reply = self.kv.apply(&Command { verb: Some(verb) });
+        shown_reply(&reply, self.kv.revision())
+    }
+}
+
+pub(crate) fn shown_reply(reply: &Result<Reply, Error>, revision: i64) -> String {
+    match reply {
+        Ok(reply) => {
+            let mut out = shown(reply, "");
+            writeln!(out, "rev={revision}").unwrap();
+            out
         }
+        Err(error) => shown_error(error),
     }
 }
 
@@ -66,7 +77,9 @@ fn shown_error(error: &Error) -> String {
     match error {
         Error::Compacted { compacted } => format!("error: {error} ({compacted})\n"),
         Error::FutureRevision { current } => format!("error: {error} ({current})\n"),
-        Error::KeyNotFound | Error::LeaseNotFound => format!("error: {error}\n"),
+        Error::KeyNotFound | Error::LeaseNotFound | Error::NoSpace | Error::Corrupt => {
+            format!("error: {error}\n")
+        }
     }
 }
 

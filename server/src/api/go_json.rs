@@ -1,40 +1,75 @@
-//! Whether a text is JSON, and if not, why not in the words of Go's decoder.
+//! Whether a text is JSON, and if not, why not in the words of Go's decoder; and a scanner for who
+//! reads it.
 
-/// Deeper nesting is refused, so that checking cannot exhaust the stack.
-const DEPTH_MAX: usize = 256;
+/// Deeper nesting is refused, as Go refuses it.
+const DEPTH_MAX: usize = 10_000;
 /// The text ends where more was to come.
 const ENDED: &str = "unexpected end of JSON input";
 
 /// `Ok` if `text` is one JSON value.
 pub(crate) fn check(text: &[u8]) -> Result<(), String> {
-    let mut scanner = Scanner { text, at: 0 };
-    scanner.value(0)?;
+    let fault = whole(text).err();
+    match fault {
+        None => Ok(()),
+        // at the end Go tries a space, and tells what is wrong with that
+        Some(fault) if fault == ENDED => whole(&[text, b" "].concat()),
+        Some(fault) => Err(fault),
+    }
+}
+
+fn whole(text: &[u8]) -> Result<(), String> {
+    let mut scanner = Scanner::new(text);
+    scanner.value()?;
     match scanner.peek() {
         None => Ok(()),
         Some(byte) => Err(unexpected(byte, "after top-level value")),
     }
 }
 
-/// `Ok` if `text` begins with one JSON value, as for a decoder that reads a stream of them.
-pub(crate) fn check_first(text: &[u8]) -> Result<(), String> {
-    let checked = Scanner { text, at: 0 }.value(0);
-    checked.map_err(|fault| {
-        if fault == ENDED {
-            "unexpected EOF".into()
-        } else {
-            fault
-        }
-    })
+/// Whether there is nothing but white space.
+pub(crate) fn is_space(text: &[u8]) -> bool {
+    Scanner::new(text).peek().is_none()
 }
 
-struct Scanner<'a> {
+/// Where the first value of a stream of them ends, `None` if more of it is to come.
+pub(crate) fn first(text: &[u8]) -> Result<Option<usize>, String> {
+    let mut scanner = Scanner::new(text);
+    match scanner.value() {
+        Ok(()) => Ok(Some(scanner.at())),
+        Err(fault) if fault == ENDED => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// `Ok` if `text` begins with one JSON value, as for a decoder that reads a stream of them.
+pub(crate) fn check_first(text: &[u8]) -> Result<(), String> {
+    first(text)?.map_or_else(|| Err("unexpected EOF".into()), |_| Ok(()))
+}
+
+/// A place in a text. What is taken is checked, what follows is not.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// The offset of what comes next.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The text from an offset up to here.
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+        &self.text[start..self.at]
+    }
+
     /// The next byte that is not white space.
-    fn peek(&mut self) -> Option<u8> {
+    pub(crate) fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.text.get(self.at) {
             self.at += 1;
         }
@@ -42,7 +77,7 @@ impl Scanner<'_> {
     }
 
     /// Takes the next byte that is not white space.
-    fn token(&mut self) -> Result<u8, String> {
+    pub(crate) fn token(&mut self) -> Result<u8, String> {
         let byte = self.peek().ok_or_else(ended)?;
         self.at += 1;
         Ok(byte)
@@ -55,61 +90,92 @@ impl Scanner<'_> {
         Ok(byte)
     }
 
-    fn value(&mut self, depth: usize) -> Result<(), String> {
-        if depth > DEPTH_MAX {
-            return Err("exceeded max depth".into());
+    /// Takes a whole value. Open containers are kept in a list, not on the stack.
+    pub(crate) fn value(&mut self) -> Result<(), String> {
+        let mut open = Vec::new();
+        loop {
+            let first = self.token()?;
+            match first {
+                b'{' | b'[' => {
+                    if open.len() == DEPTH_MAX {
+                        return Err(unexpected(first, "exceeded max depth"));
+                    }
+                    // the byte that closes it stands two above the one that opens it
+                    open.push(first + 2);
+                    if self.peek() == Some(first + 2) {
+                        self.at += 1;
+                        open.pop();
+                    } else {
+                        if first == b'{' {
+                            self.name()?;
+                        }
+                        continue;
+                    }
+                }
+                _ => self.scalar(first)?,
+            }
+            if !self.next(&mut open)? {
+                return Ok(());
+            }
         }
+    }
+
+    /// Takes what stands after a value: whether another one follows within the open containers.
+    fn next(&mut self, open: &mut Vec<u8>) -> Result<bool, String> {
+        while let Some(&close) = open.last() {
+            match self.token()? {
+                b',' => {
+                    if close == b'}' {
+                        self.name()?;
+                    }
+                    return Ok(true);
+                }
+                byte if byte == close => {
+                    open.pop();
+                }
+                byte if close == b'}' => {
+                    return Err(unexpected(byte, "after object key:value pair"));
+                }
+                byte => return Err(unexpected(byte, "after array element")),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes a member's name and the colon after it.
+    fn name(&mut self) -> Result<(), String> {
+        self.key()?;
+        self.colon()
+    }
+
+    /// Takes a member's name.
+    pub(crate) fn key(&mut self) -> Result<(), String> {
         match self.token()? {
-            b'{' => self.object(depth),
-            b'[' => self.array(depth),
+            b'"' => self.string(),
+            byte => Err(unexpected(
+                byte,
+                "looking for beginning of object key string",
+            )),
+        }
+    }
+
+    /// Takes what stands between a name and its value.
+    pub(crate) fn colon(&mut self) -> Result<(), String> {
+        match self.token()? {
+            b':' => Ok(()),
+            byte => Err(unexpected(byte, "after object key")),
+        }
+    }
+
+    /// Takes the rest of a value that is no container, after its first byte.
+    pub(crate) fn scalar(&mut self, first: u8) -> Result<(), String> {
+        match first {
             b'"' => self.string(),
             b't' => self.literal("true"),
             b'f' => self.literal("false"),
             b'n' => self.literal("null"),
-            first @ (b'-' | b'0'..=b'9') => self.number(first),
+            b'-' | b'0'..=b'9' => self.number(first),
             byte => Err(unexpected(byte, "looking for beginning of value")),
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Result<(), String> {
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            match self.token()? {
-                b'"' => self.string()?,
-                byte => {
-                    return Err(unexpected(
-                        byte,
-                        "looking for beginning of object key string",
-                    ));
-                }
-            }
-            match self.token()? {
-                b':' => self.value(depth + 1)?,
-                byte => return Err(unexpected(byte, "after object key")),
-            }
-            match self.token()? {
-                b',' => {}
-                b'}' => return Ok(()),
-                byte => return Err(unexpected(byte, "after object key:value pair")),
-            }
-        }
-    }
-
-    fn array(&mut self, depth: usize) -> Result<(), String> {
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            self.value(depth + 1)?;
-            match self.token()? {
-                b',' => {}
-                b']' => return Ok(()),
-                byte => return Err(unexpected(byte, "after array element")),
-            }
         }
     }
 
@@ -218,6 +284,11 @@ mod tests {
     fn faults_are_worded_as_observed() {
         let table = [
             ("", "unexpected end of JSON input"),
+            ("-", "invalid character ' ' in numeric literal"),
+            (
+                "tru",
+                "invalid character ' ' in literal true (expecting 'e')",
+            ),
             (
                 r#"{"peerURLs":["http://a:1""#,
                 "unexpected end of JSON input",
@@ -293,7 +364,11 @@ mod tests {
         ] {
             assert_eq!(check(text.as_bytes()), Ok(()), "{text}");
         }
-        let deep = "[".repeat(DEPTH_MAX * 2);
-        assert_eq!(check(deep.as_bytes()).unwrap_err(), "exceeded max depth");
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert_eq!(check(nested(DEPTH_MAX).as_bytes()), Ok(()));
+        assert_eq!(
+            check(nested(DEPTH_MAX + 1).as_bytes()).unwrap_err(),
+            "invalid character '[' exceeded max depth"
+        );
     }
 }

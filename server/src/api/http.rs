@@ -4,6 +4,8 @@
 //!
 //! actix routes nothing: its own matching would decode paths its own way and lose `%2F` and `//`.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -17,11 +19,15 @@ use actix_web::{
 };
 
 use super::{
-    Context, ops,
+    Context, log_level, ops,
     path::{self, Plus},
-    reply, v2, v3,
+    reads::Reads,
+    reply, v1, v2, v3,
 };
-use crate::{config::Settings, transport::Surface};
+use crate::{
+    config::Settings,
+    transport::{Ended, Surface},
+};
 
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
@@ -31,23 +37,28 @@ const TARGET_BYTES_MAX: usize = 32 << 10;
 #[derive(Clone, Debug)]
 pub struct Front {
     ctx: Context,
+    v1: v1::Dialect,
     v2: v2::Dialect,
 }
 
 /// Who serves a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
+    V1,
     V2(v2::Resource),
     V3,
     Ops,
+    LogLevel,
     Nobody,
 }
 
 impl Front {
     /// A front for the running member.
     pub fn new(ctx: Context) -> Self {
+        let reads = Arc::new(Reads::default());
         Self {
-            v2: v2::Dialect::new(ctx.clone()),
+            v1: v1::Dialect::new(ctx.clone(), reads.clone()),
+            v2: v2::Dialect::new(ctx.clone(), reads),
             ctx,
         }
     }
@@ -70,6 +81,26 @@ impl Front {
                 reply::drain(&mut payload).await;
                 *refusal
             }
+        }
+    }
+}
+
+/// Tells an answer that waits for something when that is no longer worth while. Without the request
+/// that it came with, so that many can wait.
+#[derive(Clone, Debug)]
+pub(crate) struct Client(Option<Ended>);
+
+impl Client {
+    /// The client of this request.
+    pub(crate) fn of(request: &HttpRequest) -> Self {
+        Self(request.conn_data::<Ended>().cloned())
+    }
+
+    /// Resolves when it has said all that it will, or is gone.
+    pub(crate) async fn ended(&self) {
+        match self.0.clone() {
+            Some(ended) => ended.wait().await,
+            None => std::future::pending().await,
         }
     }
 }
@@ -107,11 +138,17 @@ async fn serve(
         return HttpResponse::Ok().finish();
     }
     match on_surface(surface, route(path), path) {
+        Route::V1 => front.v1.handle(request, payload, path).await,
         Route::V2(resource) => front.v2.handle(resource, request, payload, path).await,
         Route::V3 => v3::gateway::handle(&front.ctx, request, payload, path).await,
         Route::Ops => ops::handle(&front.ctx, request, payload, path)
             .await
             .unwrap_or_else(reply::not_found),
+        Route::LogLevel => {
+            let response = log_level::handle(&front.ctx, request, &mut payload).await;
+            reply::drain(&mut payload).await;
+            response
+        }
         Route::Nobody => {
             reply::drain(&mut payload).await;
             reply::not_found()
@@ -126,8 +163,12 @@ fn route(path: &[u8]) -> Route {
     const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
         Route::V3
+    } else if v1::serves(path) {
+        Route::V1
     } else if ops::serves(path) {
         Route::Ops
+    } else if path == log_level::PATH {
+        Route::LogLevel
     } else {
         Route::Nobody
     }
@@ -212,7 +253,11 @@ mod tests {
             ("/v2/keysfoo", Route::Nobody),
             ("/v2", Route::Nobody),
             ("/", Route::Nobody),
-            ("/v1/keys/foo", Route::Nobody),
+            ("/v1/keys/foo", Route::V1),
+            ("/v1/keysfoo", Route::Nobody),
+            ("/v1/watch/foo", Route::V1),
+            ("/leader", Route::V1),
+            ("/v1", Route::Nobody),
             ("/v2/leader", Route::Nobody),
             ("/v2/machines", Route::V2(v2::Resource::Machines)),
             ("/v2/machines/", Route::Nobody),
@@ -225,6 +270,7 @@ mod tests {
             ("/version", Route::Ops),
             ("/health", Route::Ops),
             ("/version/", Route::Nobody),
+            ("/config/local/log", Route::LogLevel),
             ("/v3/kv/put", Route::V3),
             ("/v3beta/kv/put", Route::V3),
             ("/v3x/kv/put", Route::Nobody),

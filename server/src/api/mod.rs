@@ -1,18 +1,24 @@
 //! The dialects. Each translates its protocol to commands and reads on [`Node`] and back; none
 //! knows of another, of raft or of the disk.
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod go;
 mod go_json;
 pub mod http;
+mod log_level;
+mod media;
 mod ops;
 mod path;
+mod reads;
 mod reply;
+mod v1;
 mod v2;
 pub mod v3;
 
 use std::sync::Arc;
 
-use crate::{config::Settings, metrics::Metrics, node::Node};
+use crate::{config::Settings, logging::Dial, metrics::Metrics, node::Node};
 
 /// What every handler gets.
 #[derive(Clone, Debug)]
@@ -23,4 +29,6 @@ pub struct Context {
     pub metrics: Metrics,
     /// The settings that handlers read.
     pub settings: Arc<Settings>,
+    /// The level of the logs.
+    pub dial: Dial,
 }

@@ -11,7 +11,13 @@ use actix_web::{
     web,
 };
 use serde_json::json;
-use witan_replica::{machine::view::View, replica::Role};
+use witan_replica::{
+    machine::{
+        alarm::{Alarm, Kind},
+        view::View,
+    },
+    replica::Role,
+};
 
 use super::{Context, reply};
 use crate::{
@@ -56,7 +62,7 @@ pub(crate) async fn handle(
         ("/version", None) => version(ctx).await,
         ("/health", None) => health(ctx, query).await,
         ("/metrics", None) => metrics(ctx).await,
-        _ => vars(ctx),
+        _ => vars(ctx, request),
     })
 }
 
@@ -82,29 +88,57 @@ fn cluster_version(view: &View) -> String {
     view.machine.members.cluster_version.clone()
 }
 
-/// `?serializable=true` asks this member alone; `?exclude=ALARM` overlooks an alarm (there are none
-/// yet).
+/// `?serializable=true` asks this member alone; `?exclude=ALARM` overlooks an alarm.
 async fn health(ctx: &Context, query: &str) -> HttpResponse {
+    if let Some(alarm) = alarm(ctx, query).await {
+        return unhealthy(ctx, &format!("ALARM {alarm}"));
+    }
     let reason = match parameter(query, "serializable") {
         Some("true") => ctx.node.view().await.map(drop),
         Some(_) | None if ctx.node.status().leader == 0 => Err(Fault::NoLeader),
         Some(_) | None => ctx.node.read().await.map(drop),
     };
-    let (healthy, reason) = match reason {
-        Ok(()) => (true, String::new()),
-        Err(Fault::NoLeader) => (false, NO_LEADER.to_owned()),
-        Err(fault) => (false, format!("RANGE ERROR:{}", etcds_words(fault))),
+    match reason {
+        Ok(()) => {
+            ctx.metrics.health_success.inc();
+            HttpResponse::Ok()
+                .insert_header((CONTENT_TYPE, reply::TEXT))
+                .body(health_body(true, ""))
+        }
+        Err(Fault::NoLeader) => unhealthy(ctx, NO_LEADER),
+        Err(fault) => unhealthy(ctx, &format!("RANGE ERROR:{}", etcds_words(fault))),
+    }
+}
+
+fn unhealthy(ctx: &Context, reason: &str) -> HttpResponse {
+    ctx.metrics.health_failures.inc();
+    tracing::warn!(reason, "serving /health false");
+    reply::text(StatusCode::SERVICE_UNAVAILABLE, &health_body(false, reason))
+}
+
+fn health_body(healthy: bool, reason: &str) -> String {
+    json!({ "health": healthy.to_string(), "reason": reason }).to_string()
+}
+
+/// The first raised alarm that the query does not exclude.
+async fn alarm(ctx: &Context, query: &str) -> Option<&'static str> {
+    let view = ctx.node.view().await.ok()?;
+    let excluded = |name: &str| {
+        query
+            .split('&')
+            .any(|pair| pair.strip_prefix("exclude=") == Some(name))
     };
-    let body = json!({ "health": healthy.to_string(), "reason": reason }).to_string();
-    if healthy {
-        ctx.metrics.health_success.inc();
-        HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, reply::TEXT))
-            .body(body)
+    let mut names = view.machine.alarms.list(None).map(health_name);
+    names.find(|name| !excluded(name))
+}
+
+fn health_name(alarm: Alarm) -> &'static str {
+    if alarm.is(Kind::NoSpace) {
+        "NOSPACE"
+    } else if alarm.is(Kind::Corrupt) {
+        "CORRUPT"
     } else {
-        ctx.metrics.health_failures.inc();
-        tracing::warn!(reason, "serving /health false");
-        reply::text(StatusCode::SERVICE_UNAVAILABLE, &body)
+        "UNKNOWN"
     }
 }
 
@@ -154,8 +188,14 @@ impl Check {
     async fn run(self, ctx: &Context) -> Result<(), String> {
         let words = |fault| etcds_words(fault).to_owned();
         match self {
-            // found damage ends the process, so one that answers has found none
-            Self::DataCorruption => Ok(()),
+            Self::DataCorruption => {
+                let view = ctx.node.view().await.map_err(words)?;
+                if view.machine.alarms.any(Kind::Corrupt) {
+                    Err("alarm activated: CORRUPT".into())
+                } else {
+                    Ok(())
+                }
+            }
             Self::SerializableRead => ctx.node.view().await.map(drop).map_err(words),
             Self::LinearizableRead => ctx.node.read().await.map(drop).map_err(words),
             Self::NonLearner => {
@@ -268,6 +308,7 @@ async fn metrics(ctx: &Context) -> HttpResponse {
             keys: kv.len(),
             size_bytes: kv.size_bytes(),
             size_in_use_bytes: kv.size_in_use_bytes(),
+            alarms: view.machine.alarms.list(None).collect(),
             ..facts
         };
     }
@@ -280,7 +321,7 @@ async fn metrics(ctx: &Context) -> HttpResponse {
 }
 
 /// Go's expvar page: one variable a line, in alphabetic order.
-fn vars(ctx: &Context) -> HttpResponse {
+fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let command: Vec<String> = std::env::args().collect();
     let (_, descriptors) = metrics::file_descriptors();
     let resident = metrics::resident_bytes();
@@ -306,7 +347,7 @@ fn vars(ctx: &Context) -> HttpResponse {
     body.push_str("}\n");
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json; charset=utf-8"))
-        .body(body)
+        .body(reply::streamed(request, body.into()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! sent in chunks where Go's server would, bounded reading. No routing and no protocol here.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -18,6 +17,8 @@ use actix_web::{
     web::{self, Bytes},
 };
 use futures_util::StreamExt as _;
+
+use crate::budget::{Permit, SMALL_BYTES, Traffic};
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
 const UNCHUNKED_BYTES_MAX: usize = 2048;
@@ -61,38 +62,96 @@ pub(crate) fn allows(request: &HttpRequest, allow: &str) -> bool {
 
 /// A whole body in the framing that etcd would choose.
 pub(crate) fn framed(request: &HttpRequest, bytes: Vec<u8>) -> Framed {
-    let streams = request.version() >= Version::HTTP_11 && *request.method() != Method::HEAD;
-    let chunked = streams && bytes.len() > UNCHUNKED_BYTES_MAX;
-    Framed {
-        size: bytes.len(),
-        chunked,
-        bytes: Some(bytes.into()),
+    let size = if bytes.len() > UNCHUNKED_BYTES_MAX {
+        long(request, bytes.len())
+    } else {
+        BodySize::Sized(bytes.len() as u64)
+    };
+    Framed::new(request, bytes, size)
+}
+
+/// A whole body whose length Go's server does not know beforehand.
+pub(crate) fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> Framed {
+    let size = long(request, bytes.len());
+    Framed::new(request, bytes, size)
+}
+
+/// How a body is framed that Go would not hold back to count it.
+fn long(request: &HttpRequest, bytes: usize) -> BodySize {
+    if *request.method() == Method::HEAD {
+        // nor does it tell the length of what it does not send
+        BodySize::None
+    } else if request.version() >= Version::HTTP_11 {
+        BodySize::Stream
+    } else {
+        BodySize::Sized(bytes as u64)
     }
 }
 
 /// See [`framed`].
 #[derive(Debug)]
 pub(crate) struct Framed {
-    size: usize,
-    chunked: bool,
+    size: BodySize,
     bytes: Option<Bytes>,
+    room: Room,
+}
+
+/// Whether there is room for a large answer to wait for its client. Held until the answer has left:
+/// a body is asked for more only then.
+#[derive(Debug)]
+pub(crate) enum Room {
+    /// It takes none worth counting.
+    Unneeded,
+    /// It has its place.
+    Taken {
+        /// Gives the place back.
+        _permit: Permit,
+    },
+    /// There is none now; the connection ends instead.
+    Missing,
+}
+
+impl Room {
+    pub(crate) fn take(traffic: Option<&Traffic>, bytes: usize) -> Self {
+        match traffic {
+            Some(traffic) if bytes > SMALL_BYTES => traffic
+                .answers
+                .take(bytes)
+                .map_or(Self::Missing, |permit| Self::Taken { _permit: permit }),
+            Some(_) | None => Self::Unneeded,
+        }
+    }
+}
+
+/// Too many answers wait for their clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("etcdserver: too many requests")]
+pub(crate) struct NoRoom;
+
+impl Framed {
+    fn new(request: &HttpRequest, bytes: Vec<u8>, size: BodySize) -> Self {
+        Self {
+            size,
+            room: Room::take(request.app_data(), bytes.len()),
+            bytes: Some(bytes.into()),
+        }
+    }
 }
 
 impl MessageBody for Framed {
-    type Error = Infallible;
+    type Error = NoRoom;
 
     fn size(&self) -> BodySize {
-        if self.chunked {
-            BodySize::Stream
-        } else {
-            BodySize::Sized(self.size as u64)
-        }
+        self.size
     }
 
     fn poll_next(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+    ) -> Poll<Option<Result<Bytes, NoRoom>>> {
+        if matches!(self.room, Room::Missing) {
+            return Poll::Ready(Some(Err(NoRoom)));
+        }
         Poll::Ready(self.bytes.take().filter(|bytes| !bytes.is_empty()).map(Ok))
     }
 }

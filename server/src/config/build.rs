@@ -17,6 +17,10 @@ const ELECTION_MS_MAX: u64 = 50_000;
 const QUOTA_BYTES: u64 = 2 << 30;
 /// What a gRPC message may have beyond the request in it.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+/// Default of `--watch-progress-notify-interval`.
+const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// A shorter one is made this long, as in etcd.
+const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// etcd warns when requests may be larger than this.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 /// Flags that each say how a cluster begins.
@@ -283,6 +287,10 @@ impl Read<'_> {
             cors: self.names("cors"),
             host_whitelist: self.names("host-whitelist"),
             enable_grpc_gateway: self.boolean("enable-grpc-gateway")?,
+            watch_progress_interval: match self.duration("watch-progress-notify-interval")? {
+                Duration::ZERO => WATCH_PROGRESS_INTERVAL,
+                interval => interval.max(WATCH_PROGRESS_INTERVAL_MIN),
+            },
             quota_bytes: match self.number::<i64>("quota-backend-bytes")? {
                 0 => Some(QUOTA_BYTES),
                 // a negative number is no quota

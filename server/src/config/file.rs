@@ -23,7 +23,7 @@ pub(super) fn read(path: &Path, values: &mut Values) -> Result<(), ConfigError> 
     })
 }
 
-fn parse(text: &str, values: &mut Values) -> Result<(), String> {
+pub(super) fn parse(text: &str, values: &mut Values) -> Result<(), String> {
     match serde_yaml::from_str(text).map_err(|error| error.to_string())? {
         Value::Null => Ok(()),
         Value::Mapping(mapping) => mapping.into_iter().try_for_each(|(key, value)| {

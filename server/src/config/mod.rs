@@ -8,6 +8,8 @@ mod build;
 mod error;
 mod file;
 pub mod flags;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod help;
 mod source;
 #[cfg(test)]
@@ -306,6 +308,8 @@ pub struct Settings {
     pub host_whitelist: Vec<String>,
     /// `--enable-grpc-gateway`.
     pub enable_grpc_gateway: bool,
+    /// `--watch-progress-notify-interval`: how often a quiet watcher that asked for it is told so.
+    pub watch_progress_interval: Duration,
     /// `--quota-backend-bytes`, resolved (0 becomes the default of 2 GiB); `None` is unlimited.
     pub quota_bytes: Option<u64>,
 }
@@ -318,6 +322,7 @@ impl Default for Settings {
             cors: vec!["*".into()],
             host_whitelist: vec!["*".into()],
             enable_grpc_gateway: true,
+            watch_progress_interval: Duration::from_secs(10 * 60),
             quota_bytes: Some(2 << 30),
         }
     }

@@ -74,9 +74,7 @@ pub(super) fn gather(
             values
         }
     };
-    values.resolve_aliases();
-    build::check_bootstrap(&values)?;
-    values.check_statuses()?;
+    values.settle()?;
     Ok(Asked::Start(values))
 }
 
@@ -118,6 +116,13 @@ impl Values {
             }
         }
         Ok(())
+    }
+
+    /// What holds for all values, whoever gave them.
+    pub(super) fn settle(&mut self) -> Result<(), ConfigError> {
+        self.resolve_aliases();
+        build::check_bootstrap(self)?;
+        self.check_statuses()
     }
 
     /// An old name counts where the new one is not given.

@@ -9,7 +9,9 @@ mod output;
 use std::{io, io::IsTerminal as _, time::Duration};
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _};
+use tracing_subscriber::{
+    Layer as _, Registry, filter::Targets, layer::SubscriberExt as _, reload,
+};
 
 use crate::config::{Log, LogFormat, LogLevel, LogOutput};
 use line::Lines;
@@ -17,13 +19,29 @@ use output::Outputs;
 
 /// Target of our own lines. Libraries log at `warn` only, for theirs speak of their insides.
 const OWN_TARGET: &str = "witan";
+/// A library's room that calls it an error when a client does not speak HTTP. That is no news, and
+/// whoever connects could fill the disk with it.
+const CLIENTS_TARGET: &str = "actix_http::h1";
+
+/// Turns the level of the logs while the process runs.
+#[derive(Clone, Debug)]
+pub struct Dial(reload::Handle<Targets, Registry>);
+
+impl Dial {
+    /// Logs at this level from now on.
+    pub fn turn(&self, level: LogLevel) {
+        // it fails only when the subscriber is gone, and then nothing is logged anyway
+        let _ = self.0.reload(targets(level));
+    }
+}
 
 /// Sends the logs of this process to where the configuration says. To be called once.
-pub fn init(log: &Log) -> io::Result<()> {
+pub fn init(log: &Log) -> io::Result<Dial> {
     let outputs = Outputs::open(&log.outputs, log.rotation)?;
     let format = log.format.unwrap_or_else(|| usual_format(&log.outputs));
-    let subscriber = subscriber(log.level, format, outputs);
-    tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)
+    let (subscriber, dial) = subscriber(log.level, format, outputs);
+    tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+    Ok(dial)
 }
 
 /// For people on a terminal, for machines elsewhere.
@@ -44,17 +62,28 @@ fn subscriber(
     level: LogLevel,
     format: LogFormat,
     outputs: Outputs,
-) -> impl tracing::Subscriber + Send + Sync {
+) -> (impl tracing::Subscriber + Send + Sync, Dial) {
+    let (filter, handle) = reload::Layer::new(targets(level));
+    let lines = Lines::new(format, outputs).with_filter(filter);
+    (tracing_subscriber::registry().with(lines), Dial(handle))
+}
+
+fn targets(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    let filter = Targets::new()
+    let of_clients = if level == LevelFilter::DEBUG {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::OFF
+    };
+    Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_target(OWN_TARGET, level);
-    tracing_subscriber::registry().with(Lines::new(format, outputs).with_filter(filter))
+        .with_target(CLIENTS_TARGET, of_clients)
+        .with_target(OWN_TARGET, level)
 }
 
 /// Warns about a request that took longer than it should; tells whether it did. `what` is a kind
@@ -85,11 +114,12 @@ mod tests {
         folder
     }
 
-    fn logged(level: LogLevel, format: LogFormat, what: impl FnOnce()) -> Vec<String> {
+    fn logged(level: LogLevel, format: LogFormat, what: impl FnOnce(&Dial)) -> Vec<String> {
         let folder = folder(&format!("{level:?}-{format:?}"));
         let path = folder.join("log");
         let outputs = Outputs::open(&[LogOutput::File(path.clone())], None).unwrap();
-        tracing::subscriber::with_default(subscriber(level, format, outputs), what);
+        let (subscriber, dial) = subscriber(level, format, outputs);
+        tracing::subscriber::with_default(subscriber, || what(&dial));
         let text = fs::read_to_string(path).unwrap();
         fs::remove_dir_all(folder).unwrap();
         text.lines().map(String::from).collect()
@@ -97,7 +127,7 @@ mod tests {
 
     #[test]
     fn json_lines_have_etcds_keys() {
-        let lines = logged(LogLevel::Info, LogFormat::Json, || {
+        let lines = logged(LogLevel::Info, LogFormat::Json, |_| {
             tracing::info!(
                 url = "http://a:1",
                 count = 3,
@@ -106,6 +136,7 @@ mod tests {
             );
             tracing::debug!("not at this level");
             tracing::info!(target: "h2::proto", "not of our own");
+            tracing::error!(target: "actix_http::h1::dispatcher", "stream error");
             tracing::warn!(target: "h2::proto", error = %io::Error::other("x\ty"), "strange");
         });
         let [first, second] = &lines[..] else {
@@ -133,7 +164,7 @@ mod tests {
 
     #[test]
     fn lines_for_people_say_the_same() {
-        let lines = logged(LogLevel::Debug, LogFormat::Console, || {
+        let lines = logged(LogLevel::Debug, LogFormat::Console, |_| {
             tracing::debug!(url = "http://a:1", "serving");
         });
         assert!(
@@ -145,7 +176,7 @@ mod tests {
     #[test]
     fn slow_requests_are_warned_about() {
         let ms = Duration::from_millis;
-        let lines = logged(LogLevel::Warn, LogFormat::Json, || {
+        let lines = logged(LogLevel::Warn, LogFormat::Json, |_| {
             assert!(slow("put", ms(400), ms(300)));
             assert!(!slow("put", ms(300), ms(300)));
         });
@@ -154,6 +185,18 @@ mod tests {
             lines[0].contains(r#""request":"put","took":"400ms","expected-duration":"300ms""#),
             "{lines:?}"
         );
+    }
+
+    #[test]
+    fn the_level_can_be_turned() {
+        let lines = logged(LogLevel::Error, LogFormat::Json, |dial| {
+            for level in [LogLevel::Error, LogLevel::Info, LogLevel::Debug] {
+                dial.turn(level);
+                tracing::info!(?level, "seen from info on");
+                tracing::debug!(?level, "seen at debug alone");
+            }
+        });
+        assert_eq!(lines.len(), 3, "{lines:?}");
     }
 
     #[test]

@@ -14,7 +14,11 @@ use prometheus::{
     Encoder as _, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     TextEncoder,
 };
-use witan_replica::machine::{Outcome, Reply, kv, tree};
+use witan_replica::machine::{
+    Outcome, Reply,
+    alarm::{Alarm, Kind},
+    kv, tree,
+};
 
 pub use calls::{Call, CallType};
 pub use process::resident_bytes;
@@ -34,6 +38,7 @@ pub struct Series {
     http: [HttpSeries; HttpMethod::ALL.len()],
     http_failed: IntCounterVec,
     tree_writes: [(tree::Action, IntCounter); 6],
+    refused: IntCounterVec,
     told: Told,
 
     /// Bytes of gRPC messages from clients.
@@ -76,6 +81,17 @@ pub struct Series {
     /// v3 transactions applied with more than one operation.
     pub kv_txns: IntCounter,
 
+    /// v3 watch streams open now.
+    pub watch_streams: IntGauge,
+    /// v3 watchers open now.
+    pub watchers: IntGauge,
+    /// v3 watchers that read what happened before they were created.
+    pub slow_watchers: IntGauge,
+    /// Events that were read for v3 watchers and not yet sent.
+    pub pending_events: IntGauge,
+    /// Events sent to v3 watchers.
+    pub events: IntCounter,
+
     /// v2 reads of one node or directory.
     pub tree_gets: IntCounter,
     /// v2 recursive reads.
@@ -96,6 +112,7 @@ struct Told {
     committed: IntGauge,
     applied: IntGauge,
     quota_bytes: IntGauge,
+    alarms: IntGaugeVec,
     id: IntGaugeVec,
     version: IntGaugeVec,
     cluster_version: IntGaugeVec,
@@ -187,6 +204,8 @@ pub struct Facts {
     pub size_bytes: u64,
     /// v3 size of what is live.
     pub size_in_use_bytes: u64,
+    /// Alarms that stand.
+    pub alarms: Vec<Alarm>,
 }
 
 impl Metrics {
@@ -212,7 +231,11 @@ impl Metrics {
             }
             Reply::Tree(Ok(tree::Reply::Expired(nodes))) => self.tree_expires.inc_by(*nodes as u64),
             Reply::Kv(Err(_)) | Reply::Tree(Err(_)) => {}
-            Reply::Published | Reply::ClusterVersionSet | Reply::Nothing => {}
+            Reply::Published
+            | Reply::ClusterVersionSet
+            | Reply::PeerUrlsSet(_)
+            | Reply::Alarm(_)
+            | Reply::Nothing => {}
         }
     }
 
@@ -244,6 +267,11 @@ impl Metrics {
     /// Whether any method of this gRPC service is known.
     pub fn knows_service(&self, service: &str) -> bool {
         self.calls.knows_service(service)
+    }
+
+    /// The counter of refusals because of a bound on bytes in flight.
+    pub fn refused(&self, what: &str) -> IntCounter {
+        self.refused.with_label_values(&[what])
     }
 
     /// A v2 request was read and understood.
@@ -294,6 +322,11 @@ impl Told {
         self.committed.set(gauge(facts.committed));
         self.applied.set(gauge(facts.applied));
         self.quota_bytes.set(facts.quota_bytes.map_or(0, gauge));
+        self.alarms.reset();
+        for alarm in &facts.alarms {
+            let labels = [format!("{:x}", alarm.member), alarm_type(*alarm)];
+            self.alarms.with_label_values(&labels).set(1);
+        }
         self.id
             .with_label_values(&[format!("{:x}", facts.member_id).as_str()])
             .set(1);
@@ -319,6 +352,16 @@ impl Told {
         for (source, twin) in &self.twins {
             twin.inc_by(source.get().saturating_sub(twin.get()));
         }
+    }
+}
+
+/// The name that etcd's label has.
+fn alarm_type(alarm: Alarm) -> String {
+    match Kind::try_from(alarm.kind) {
+        Ok(Kind::None) => "NONE".into(),
+        Ok(Kind::NoSpace) => "NOSPACE".into(),
+        Ok(Kind::Corrupt) => "CORRUPT".into(),
+        Err(_) => alarm.kind.to_string(),
     }
 }
 

@@ -5,19 +5,33 @@
 //! socket before the second answer is looked at. A whole turn's answers are therefore put on the
 //! worker's desk, and one local task hands them out: all waiting tasks run before the connection
 //! does, and one `writev` carries them (figures in ARCHITECTURE.md).
+//!
+//! Who waits has a slot on its own worker: neither a channel nor a timer of its own, which would
+//! also wake the worker's loop each time one is set.
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
 use witan_replica::machine::view::View;
 
 use super::{Done, Fault};
+use crate::budget::Permit;
+
+/// Time between two looks for those who have waited too long.
+const LOOK: Duration = Duration::from_millis(100);
 
 thread_local! {
     static DESK: OnceCell<Arc<Desk>> = const { OnceCell::new() };
+    static SLOTS: RefCell<Slots> = const { RefCell::new(Slots::new()) };
 }
 
 /// Answers on their way to one worker. Bounded by the requests that wait there.
@@ -27,22 +41,209 @@ pub(super) struct Desk {
     bell: Notify,
 }
 
-/// One answer and who waits for it.
+/// What was asked for.
 #[derive(Debug)]
-pub(super) enum Letter {
-    Done(oneshot::Sender<Result<Done, Fault>>, Result<Done, Fault>),
-    View(
-        oneshot::Sender<Result<Arc<View>, Fault>>,
-        Result<Arc<View>, Fault>,
-    ),
+pub(super) enum Content {
+    Done(Done),
+    View(Arc<View>),
 }
 
-impl Letter {
-    /// Nobody there any more means that the client gave up.
-    fn deliver(self) {
+impl Content {
+    pub(super) fn done(self) -> Done {
         match self {
-            Self::Done(reply, done) => drop(reply.send(done)),
-            Self::View(reply, view) => drop(reply.send(view)),
+            Self::Done(done) => done,
+            Self::View(_) => unreachable!("a proposal is answered by what it did"),
+        }
+    }
+
+    pub(super) fn view(self) -> Arc<View> {
+        match self {
+            Self::View(view) => view,
+            Self::Done(_) => unreachable!("a read is answered by a view"),
+        }
+    }
+}
+
+/// One answer and who waits for it, or a reader to wake.
+#[derive(Debug)]
+enum Letter {
+    Answer(Place, Result<Content, Fault>),
+    Ring(Arc<Notify>),
+}
+
+/// A slot, and which of its users is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    slot: usize,
+    round: u64,
+}
+
+/// Those who wait on one worker. Bounded by its connections' requests.
+struct Slots {
+    slots: Vec<(u64, State)>,
+    free: Vec<usize>,
+    /// Looks until now.
+    looks: u64,
+}
+
+enum State {
+    Free,
+    Waits { waker: Option<Waker>, until: u64 },
+    Answered(Result<Content, Fault>),
+}
+
+impl Slots {
+    const fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            looks: 0,
+        }
+    }
+
+    fn open(&mut self, patience: Duration) -> Place {
+        let looks = patience.as_millis().div_ceil(LOOK.as_millis()) + 1;
+        let until = self.looks + u64::try_from(looks).unwrap_or(u64::MAX / 2);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, State::Free));
+            self.slots.len() - 1
+        });
+        let (round, state) = &mut self.slots[slot];
+        *state = State::Waits { waker: None, until };
+        Place {
+            slot,
+            round: *round,
+        }
+    }
+
+    fn at(&mut self, place: Place) -> Option<&mut State> {
+        let (round, state) = self.slots.get_mut(place.slot)?;
+        (*round == place.round).then_some(state)
+    }
+
+    fn close(&mut self, place: Place) {
+        let Some((round, state)) = self.slots.get_mut(place.slot) else {
+            return;
+        };
+        if *round == place.round {
+            *state = State::Free;
+            *round += 1;
+            self.free.push(place.slot);
+        }
+    }
+
+    /// Nobody there any more means that the client gave up.
+    fn deliver(&mut self, letter: Letter) {
+        match letter {
+            Letter::Answer(place, content) => {
+                if let Some(state) = self.at(place) {
+                    answer(state, content);
+                }
+            }
+            Letter::Ring(bell) => bell.notify_one(),
+        }
+    }
+
+    fn look(&mut self) {
+        self.looks += 1;
+        for (_, state) in &mut self.slots {
+            if matches!(state, State::Waits { until, .. } if *until <= self.looks) {
+                answer(state, Err(Fault::Timeout));
+            }
+        }
+    }
+}
+
+/// Only the first answer counts.
+fn answer(state: &mut State, content: Result<Content, Fault>) {
+    if let State::Waits { waker, .. } = state {
+        let waker = waker.take();
+        *state = State::Answered(content);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Who waits for an answer, and on which worker. Whoever holds it owes an answer: dropped, it says
+/// that there will be none.
+#[derive(Debug)]
+pub(super) struct Address {
+    place: Place,
+    desk: Option<Arc<Desk>>,
+    /// What the request takes until it is answered or nobody waits for it any more.
+    pub(super) permit: Option<Permit>,
+}
+
+impl Address {
+    /// A place for the calling task, for as long as it has patience.
+    pub(super) fn here(patience: Duration) -> (Self, Answer) {
+        let place = SLOTS.with_borrow_mut(|slots| slots.open(patience));
+        let address = Self {
+            place,
+            desk: Some(Desk::here()),
+            permit: None,
+        };
+        (address, Answer { place, open: true })
+    }
+
+    /// Answers out of turn.
+    pub(super) fn refuse(mut self, fault: Fault) {
+        self.send(Err(fault));
+    }
+
+    fn send(&mut self, content: Result<Content, Fault>) {
+        if let Some(desk) = self.desk.take() {
+            desk.letters().push(Letter::Answer(self.place, content));
+            desk.bell.notify_one();
+        }
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        self.send(Err(Fault::Stopped));
+    }
+}
+
+/// Resolves to the answer. Polled only where it was made.
+#[derive(Debug)]
+pub(super) struct Answer {
+    place: Place,
+    open: bool,
+}
+
+impl Future for Answer {
+    type Output = Result<Content, Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let place = self.place;
+        let answered = SLOTS.with_borrow_mut(|slots| {
+            let state = match slots.at(place) {
+                Some(State::Waits { waker, .. }) => {
+                    match waker {
+                        Some(known) if known.will_wake(cx.waker()) => {}
+                        other => *other = Some(cx.waker().clone()),
+                    }
+                    return None;
+                }
+                Some(state) => std::mem::replace(state, State::Free),
+                None => State::Free,
+            };
+            slots.close(place);
+            match state {
+                State::Answered(content) => Some(content),
+                State::Waits { .. } | State::Free => Some(Err(Fault::Stopped)),
+            }
+        });
+        self.open = answered.is_none();
+        answered.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.open {
+            // an error says that the worker ends
+            let _ = SLOTS.try_with(|slots| slots.borrow_mut().close(self.place));
         }
     }
 }
@@ -67,10 +268,17 @@ impl Desk {
 
 /// Runs as long as its worker does.
 async fn hand_out(desk: Arc<Desk>) {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut letters = Vec::new();
     loop {
-        desk.bell.notified().await;
-        let letters = std::mem::take(&mut *desk.letters());
-        letters.into_iter().for_each(Letter::deliver);
+        tokio::select! {
+            () = desk.bell.notified() => {
+                std::mem::swap(&mut *desk.letters(), &mut letters);
+                SLOTS.with_borrow_mut(|slots| letters.drain(..).for_each(|l| slots.deliver(l)));
+            }
+            _ = look.tick() => SLOTS.with_borrow_mut(Slots::look),
+        }
     }
 }
 
@@ -79,7 +287,18 @@ async fn hand_out(desk: Arc<Desk>) {
 pub(super) struct Outbox(Vec<(Arc<Desk>, Vec<Letter>)>);
 
 impl Outbox {
-    pub(super) fn put(&mut self, desk: Arc<Desk>, letter: Letter) {
+    pub(super) fn put(&mut self, mut to: Address, content: Content) {
+        if let Some(desk) = to.desk.take() {
+            self.add(desk, Letter::Answer(to.place, Ok(content)));
+        }
+    }
+
+    /// Wakes a reader together with those who get answers.
+    pub(super) fn ring(&mut self, desk: Arc<Desk>, bell: Arc<Notify>) {
+        self.add(desk, Letter::Ring(bell));
+    }
+
+    fn add(&mut self, desk: Arc<Desk>, letter: Letter) {
         // As many desks as workers: a search is cheaper than a map.
         match self.0.iter_mut().find(|(at, _)| Arc::ptr_eq(at, &desk)) {
             Some((_, letters)) => letters.push(letter),
@@ -92,5 +311,35 @@ impl Outbox {
             desk.letters().append(letters);
             desk.bell.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn an_answer_reaches_the_one_who_asked() {
+        let patience = Duration::from_secs(60);
+        let (first, lost) = Address::here(patience);
+        let (second, answer) = Address::here(patience);
+        drop(lost);
+        // takes the slot of the one who gave up
+        let (third, late) = Address::here(patience);
+        assert_eq!(first.place.slot, third.place.slot);
+        let worker = std::thread::spawn(move || {
+            first.refuse(Fault::NoLeader);
+            third.refuse(Fault::TooLarge);
+            drop(second);
+        });
+        assert_eq!(late.await.unwrap_err(), Fault::TooLarge);
+        assert_eq!(answer.await.unwrap_err(), Fault::Stopped);
+        worker.join().unwrap();
+    }
+
+    #[actix_rt::test]
+    async fn patience_ends() {
+        let (_owed, answer) = Address::here(Duration::from_millis(1));
+        assert_eq!(answer.await.unwrap_err(), Fault::Timeout);
     }
 }

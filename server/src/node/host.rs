@@ -1,7 +1,7 @@
 //! Where the replica's effects go in the real world: the log on disk, the requests that wait, the
 //! watchers.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use witan_replica::{
     host::{Applied, Envelope, Host, LogBatch, Ticket},
@@ -9,8 +9,9 @@ use witan_replica::{
 };
 
 use super::{
-    Address, Done, Shared,
-    desk::{Letter, Outbox},
+    Done, Shared,
+    desk::{Content, Outbox},
+    waiting::Waiting,
 };
 use crate::storage::Log;
 
@@ -19,8 +20,8 @@ use crate::storage::Log;
 pub(super) struct RealHost {
     pub(super) log: Log,
     pub(super) shared: Arc<Shared>,
-    pub(super) writes: HashMap<Ticket, Address<Done>>,
-    pub(super) reads: HashMap<Ticket, Address<Arc<View>>>,
+    pub(super) writes: Waiting,
+    pub(super) reads: Waiting,
     /// Answers of the present turn.
     pub(super) outbox: Outbox,
     /// Bytes appended to the log since the last checkpoint was taken.
@@ -30,10 +31,11 @@ pub(super) struct RealHost {
 }
 
 impl RealHost {
-    /// Forgets requests whose client gave up.
-    pub(super) fn sweep(&mut self) {
-        self.writes.retain(|_, to| !to.reply.is_closed());
-        self.reads.retain(|_, to| !to.reply.is_closed());
+    /// Forgets requests that have waited since before this tick.
+    pub(super) fn forget(&mut self, tick: u64) {
+        self.writes.forget(tick);
+        self.reads.forget(tick);
+        self.shared.readers.sweep();
     }
 }
 
@@ -74,6 +76,10 @@ impl Host for RealHost {
         let term = view.position.term;
         // Before the answers: a client that sees its write must see its index too.
         self.shared.status.advance(view.position.index);
+        let member_id = self.shared.identity.member_id;
+        self.shared.status.show(&view.machine, member_id);
+        let kv = &view.machine.kv;
+        self.shared.readers.publish(kv.revision());
         for Applied {
             index,
             ticket,
@@ -82,15 +88,17 @@ impl Host for RealHost {
         } in applied
         {
             self.shared.metrics.applied(&outcome);
-            if let Some(to) = ticket.and_then(|ticket| self.writes.remove(&ticket)) {
-                let done = Ok(Done {
+            if let Some(to) = ticket.and_then(|ticket| self.writes.remove(ticket)) {
+                let done = Done {
                     outcome,
                     index,
                     term,
-                });
-                self.outbox.put(to.desk, Letter::Done(to.reply, done));
+                };
+                self.outbox.put(to, Content::Done(done));
             }
         }
+        self.outbox.bring();
+        self.shared.readers.tell(kv, &mut self.outbox);
         self.outbox.bring();
         let tree = &view.machine.tree;
         if tree.index() != self.tree_index {
@@ -103,10 +111,9 @@ impl Host for RealHost {
         let view = Arc::new(view.clone());
         for to in tickets
             .iter()
-            .filter_map(|ticket| self.reads.remove(ticket))
+            .filter_map(|ticket| self.reads.remove(*ticket))
         {
-            self.outbox
-                .put(to.desk, Letter::View(to.reply, Ok(view.clone())));
+            self.outbox.put(to, Content::View(view.clone()));
         }
         self.outbox.bring();
     }

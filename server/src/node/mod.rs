@@ -2,14 +2,19 @@
 //! raft, no disk and no thread, only these verbs.
 //!
 //! Reading order: this file → `thread` (the loop that owns the replica) → `host` (where its effects
-//! go) → `desk` (how answers come back) → `wake` (watchers) → `status`.
+//! go) → `waiting`, `desk` (how answers come back) → `wake` (v2 watchers) → `readers` (v3 watches) →
+//! `status`.
 
 mod clock;
 mod desk;
 pub mod fault;
 mod host;
+mod readers;
 mod status;
+#[cfg(test)]
+mod tests;
 mod thread;
+mod waiting;
 mod wake;
 
 use std::{
@@ -20,20 +25,24 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use witan_replica::{
     machine::{Outcome, command::Command, tree::Watch, view::View},
     replica::Status,
 };
 
-use desk::Desk;
+use desk::{Address, Answer, Content};
 
 pub use clock::now_ns;
 pub use fault::Fault;
+pub use readers::{Reader, Taken};
 pub use thread::{Parts, start};
 pub use wake::Waiter;
 
-use crate::metrics::Metrics;
+use crate::{
+    budget::{Budget, SMALL_BYTES},
+    metrics::Metrics,
+};
 
 /// Requests on their way to the replica's thread; more are refused at once, so that overload shows
 /// as refusals and not as waiting.
@@ -50,10 +59,13 @@ struct Shared {
     inbox: SyncSender<Inbound>,
     status: status::Published,
     watchers: wake::Watchers,
+    readers: readers::Readers,
     identity: Identity,
     request_timeout: Duration,
     stopping: watch::Receiver<bool>,
     metrics: Metrics,
+    /// Commands in flight, by bytes.
+    proposals: Budget,
 }
 
 /// Everything that can wake the replica's thread.
@@ -61,39 +73,19 @@ enum Inbound {
     Propose {
         command: Box<Command>,
         now_ns: i64,
-        to: Address<Done>,
+        to: Address,
     },
     Read {
-        to: Address<Arc<View>>,
+        to: Address,
     },
     View {
-        to: Address<Arc<View>>,
+        to: Address,
     },
     /// A checkpoint up to this index reached the platter.
     Durable {
         index: u64,
     },
     Stop,
-}
-
-/// Who waits for an answer, and on which worker.
-#[derive(Debug)]
-struct Address<T> {
-    reply: oneshot::Sender<Result<T, Fault>>,
-    desk: Arc<Desk>,
-}
-
-impl<T> Address<T> {
-    fn here() -> (Self, oneshot::Receiver<Result<T, Fault>>) {
-        let (reply, answer) = oneshot::channel();
-        (
-            Self {
-                reply,
-                desk: Desk::here(),
-            },
-            answer,
-        )
-    }
 }
 
 /// Identity of this process, fixed at start.
@@ -123,14 +115,10 @@ pub struct Done {
 impl Node {
     /// Replicates a command and waits until it is applied here. Times out after the request timeout.
     pub async fn propose(&self, command: Command) -> Result<Done, Fault> {
-        let (to, answer) = Address::here();
-        let command = Box::new(command);
-        self.post(Inbound::Propose {
-            command,
-            now_ns: now_ns(),
-            to,
-        })?;
-        let done = self.within_time(answer).await;
+        let done = match self.post_command(command) {
+            Ok(answer) => answer.await.map(Content::done),
+            Err(refusal) => Err(refusal),
+        };
         if done.is_err() {
             self.shared.metrics.proposals_failed.inc();
         }
@@ -139,9 +127,9 @@ impl Node {
 
     /// A linearizable view: holds everything that was committed before the call.
     pub async fn read(&self) -> Result<Arc<View>, Fault> {
-        let (to, answer) = Address::here();
+        let (to, answer) = Address::here(self.shared.request_timeout);
         self.post(Inbound::Read { to })?;
-        let view = self.within_time(answer).await;
+        let view = answer.await.map(Content::view);
         match view {
             Err(Fault::Timeout) => self.shared.metrics.slow_read_indexes.inc(),
             Err(_) => self.shared.metrics.read_indexes_failed.inc(),
@@ -152,9 +140,9 @@ impl Node {
 
     /// This member's present state, without asking anyone (serializable).
     pub async fn view(&self) -> Result<Arc<View>, Fault> {
-        let (to, answer) = Address::here();
+        let (to, answer) = Address::here(self.shared.request_timeout);
         self.post(Inbound::View { to })?;
-        self.within_time(answer).await
+        answer.await.map(Content::view)
     }
 
     /// Registers for wake-ups: the returned handle wakes after every applied change that `watch`
@@ -163,9 +151,24 @@ impl Node {
         self.shared.watchers.register(watch)
     }
 
+    /// Registers a stream that watches v3 keys.
+    pub fn reader(&self) -> Reader {
+        self.shared.readers.enter()
+    }
+
     /// What raft says now, without waiting: a published copy.
     pub fn status(&self) -> Status {
         self.shared.status.load()
+    }
+
+    /// Size of the v3 key space after the last turn.
+    pub fn size_bytes(&self) -> u64 {
+        self.shared.status.size_bytes()
+    }
+
+    /// Whether this member's own alarm about its quota stood after the last turn.
+    pub fn no_space(&self) -> bool {
+        self.shared.status.no_space()
     }
 
     /// Who this process is.
@@ -206,6 +209,22 @@ impl Node {
         let _ = self.shared.inbox.send(Inbound::Stop);
     }
 
+    fn post_command(&self, command: Command) -> Result<Answer, Fault> {
+        let bytes = command.encoded_len();
+        let large = bytes > SMALL_BYTES;
+        let permit = large
+            .then(|| self.shared.proposals.take(bytes).ok_or(Fault::TooMany))
+            .transpose()?;
+        let (mut to, answer) = Address::here(self.shared.request_timeout);
+        to.permit = permit;
+        self.post(Inbound::Propose {
+            command: Box::new(command),
+            now_ns: now_ns(),
+            to,
+        })?;
+        Ok(answer)
+    }
+
     fn post(&self, inbound: Inbound) -> Result<(), Fault> {
         self.shared
             .inbox
@@ -214,16 +233,5 @@ impl Node {
                 TrySendError::Full(_) => Fault::TooMany,
                 TrySendError::Disconnected(_) => Fault::Stopped,
             })
-    }
-
-    async fn within_time<T>(
-        &self,
-        answer: oneshot::Receiver<Result<T, Fault>>,
-    ) -> Result<T, Fault> {
-        match tokio::time::timeout(self.shared.request_timeout, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Fault::Stopped),
-            Err(_) => Err(Fault::Timeout),
-        }
     }
 }

@@ -1,9 +1,15 @@
 //! A copy of the replica's status that any thread reads without waiting. Its fields may come from
 //! two neighboring turns; nothing that needs them together reads them here.
 
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 
-use witan_replica::replica::{Role, Status};
+use witan_replica::{
+    machine::{
+        Machine,
+        alarm::{Alarm, Kind},
+    },
+    replica::{Role, Status},
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Published {
@@ -14,6 +20,10 @@ pub(super) struct Published {
     committed: AtomicU64,
     applied: AtomicU64,
     role: AtomicU8,
+    /// Size of the v3 key space.
+    size_bytes: AtomicU64,
+    /// Whether this member has raised the alarm about its quota.
+    no_space: AtomicBool,
 }
 
 impl Published {
@@ -25,6 +35,21 @@ impl Published {
         self.committed.store(status.committed, Relaxed);
         self.applied.store(status.applied, Relaxed);
         self.role.store(status.role as u8, Relaxed);
+    }
+
+    /// What is published of the state itself.
+    pub(super) fn show(&self, machine: &Machine, member_id: u64) {
+        self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
+        let own = Alarm::new(member_id, Kind::NoSpace);
+        self.no_space.store(machine.alarms.contains(own), Relaxed);
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes.load(Relaxed)
+    }
+
+    pub(super) fn no_space(&self) -> bool {
+        self.no_space.load(Relaxed)
     }
 
     /// Everything up to `index` is applied; the rest follows with the end of the turn.

@@ -1,7 +1,6 @@
 //! The one OS thread that owns the replica: drain the inbox, tick, turn, publish.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, sync_channel},
@@ -13,21 +12,24 @@ use std::{
 use tokio::sync::watch;
 use witan_replica::{
     host::Ticket,
-    machine::{command::Stamp, view::View},
+    machine::command::Stamp,
     replica::{Refusal, Replica, Role, Status},
 };
 
 use super::{
     Fault, INBOX_MAX, Identity, Inbound, Node, Shared,
-    desk::{Letter, Outbox},
+    desk::{Content, Outbox},
     host::RealHost,
     now_ns,
+    readers::Readers,
     status::Published,
+    waiting::Waiting,
     wake::Watchers,
 };
 use crate::{
+    budget::{Budget, PROPOSALS_BYTES_MAX},
     metrics::Metrics,
-    storage::{Checkpointer, Hold, Log, Policy},
+    storage::{CHECKPOINT_LOG_BYTES, Checkpointer, Hold, Log},
 };
 
 /// Requests taken from the inbox in one turn; they share one fsync.
@@ -36,7 +38,7 @@ const BATCH_MAX: usize = 4096;
 /// Ticks made up for after a stall; more would start elections that nobody needs.
 const CATCH_UP_TICKS_MAX: u32 = 2;
 
-/// Ticks between two looks for requests whose client gave up.
+/// Ticks between two looks for requests that nobody can wait for any more.
 const SWEEP_TICKS: u64 = 50;
 
 /// What a node is made of.
@@ -67,26 +69,33 @@ pub fn start(
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
-    let tree_index = parts.replica.view().machine.tree.index();
+    let machine = parts.replica.view().machine;
+    let tree_index = machine.tree.index();
+    let status = Published::default();
+    status.show(&machine, parts.identity.member_id);
+    drop(machine);
     let shared = Arc::new(Shared {
         inbox,
-        status: Published::default(),
+        status,
         watchers: Watchers::default(),
+        readers: Readers::default(),
         identity: parts.identity,
         request_timeout: parts.request_timeout,
         stopping: parts.stopping,
+        proposals: Budget::new(PROPOSALS_BYTES_MAX, parts.metrics.refused("proposals")),
         metrics: parts.metrics,
     });
+    shared.readers.begin(&parts.replica.view().machine.kv);
     let node = Node {
         shared: shared.clone(),
     };
     let host = RealHost {
+        bytes_unsaved: parts.log.replayed_bytes(),
         log: parts.log,
         shared: shared.clone(),
-        writes: HashMap::new(),
-        reads: HashMap::new(),
+        writes: Waiting::default(),
+        reads: Waiting::default(),
         outbox: Outbox::default(),
-        bytes_unsaved: 0,
         tree_index,
     };
     let keeper = Keeper {
@@ -95,14 +104,11 @@ pub fn start(
         shared,
         checkpointer: checkpointer(node.clone())?,
         _hold: parts.hold,
-        policy: Policy::default(),
         last_ticket: 0,
         ticks: 0,
         tick: parts.tick,
         slow_apply: parts.slow_apply,
         leader: 0,
-        saved_index: 0,
-        changed_at: Instant::now(),
     };
     let thread = std::thread::Builder::new().name("replica".into());
     Ok((node, thread.spawn(move || keeper.run(requests))?))
@@ -114,17 +120,12 @@ struct Keeper {
     shared: Arc<Shared>,
     checkpointer: Checkpointer,
     _hold: Hold,
-    policy: Policy,
     last_ticket: u64,
     ticks: u64,
     tick: Duration,
     slow_apply: Duration,
     /// The leader at the last look, 0 for none.
     leader: u64,
-    /// Applied index of the last state handed to the checkpoint.
-    saved_index: u64,
-    /// When the applied index last moved.
-    changed_at: Instant,
 }
 
 impl Keeper {
@@ -167,7 +168,10 @@ impl Keeper {
             self.replica.tick(now_ns());
         }
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
-            self.host.sweep();
+            // twice, for the workers' clocks are not this thread's
+            let patience = 2 * self.shared.request_timeout.as_nanos() / self.tick.as_nanos().max(1);
+            let patience = u64::try_from(patience).unwrap_or(u64::MAX);
+            self.host.forget(self.ticks.saturating_sub(patience));
         }
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
@@ -194,22 +198,20 @@ impl Keeper {
                     ..Stamp::default()
                 };
                 match self.replica.propose(ticket, stamp, *command) {
-                    Ok(()) => drop(self.host.writes.insert(ticket, to)),
-                    Err(refusal) => drop(to.reply.send(Err(fault(refusal)))),
+                    Ok(()) => self.host.writes.insert(ticket, self.ticks, to),
+                    Err(refusal) => to.refuse(fault(refusal)),
                 }
             }
             Inbound::Read { to } => {
                 let ticket = self.ticket();
                 match self.replica.read(ticket) {
-                    Ok(()) => drop(self.host.reads.insert(ticket, to)),
-                    Err(refusal) => drop(to.reply.send(Err(fault(refusal)))),
+                    Ok(()) => self.host.reads.insert(ticket, self.ticks, to),
+                    Err(refusal) => to.refuse(fault(refusal)),
                 }
             }
             Inbound::View { to } => {
                 let view = Arc::new(self.replica.view());
-                self.host
-                    .outbox
-                    .put(to.desk, Letter::View(to.reply, Ok(view)));
+                self.host.outbox.put(to, Content::View(view));
             }
             Inbound::Durable { index } => {
                 if let Some(below) = self.replica.durable(index) {
@@ -228,7 +230,6 @@ impl Keeper {
         self.replica.turn(&mut self.host);
         let status = self.replica.status();
         if status.applied != before {
-            self.changed_at = Instant::now();
             let took = begun.elapsed();
             if took > self.slow_apply {
                 self.shared.metrics.slow_apply.inc();
@@ -266,17 +267,10 @@ impl Keeper {
         tracing::info!(term, leader, leads, "elected leader");
     }
 
-    /// Hands a frozen state to the checkpoint when enough log or enough quiet has passed.
+    /// Hands a frozen state to the checkpoint when there is enough log.
     fn offer_checkpoint(&mut self) {
-        let applied = self.replica.status().applied;
-        if applied == self.saved_index {
-            return;
-        }
-        let quiet_ms = u64::try_from(self.changed_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if self.policy.due(self.host.bytes_unsaved, quiet_ms) {
-            let view: View = self.replica.view();
-            self.checkpointer.offer(view);
-            self.saved_index = applied;
+        if self.host.bytes_unsaved >= CHECKPOINT_LOG_BYTES {
+            self.checkpointer.offer(self.replica.view());
             self.host.bytes_unsaved = 0;
         }
     }

@@ -1,4 +1,4 @@
-//! The thread that writes checkpoints, and the rule when one is due. It costs no client anything:
+//! The thread that writes checkpoints. It costs no client anything:
 //! it works on a frozen view while the replica goes on, and the log covers what it lags behind.
 
 use std::{
@@ -15,40 +15,13 @@ use witan_replica::machine::view::View;
 
 use super::Checkpoint;
 
-/// A checkpoint is due after this many bytes of log.
-pub const CHECKPOINT_LOG_BYTES: u64 = 16 << 20;
-/// A checkpoint of what is unsaved is due after this long without a new entry.
-pub const CHECKPOINT_QUIET_MS: u64 = 1000;
+/// A checkpoint is due after this many bytes of log. A start replays up to that, and the disk keeps
+/// about three times as much log (I5).
+pub const CHECKPOINT_LOG_BYTES: u64 = 32 << 20;
 /// Wait after a failed write; doubled with every further failure.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait after a failed write.
 const RETRY_MAX: Duration = Duration::from_secs(30);
-
-/// When a checkpoint is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Bytes of log.
-    pub log_bytes: u64,
-    /// Milliseconds without a new entry.
-    pub quiet_ms: u64,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            log_bytes: CHECKPOINT_LOG_BYTES,
-            quiet_ms: CHECKPOINT_QUIET_MS,
-        }
-    }
-}
-
-impl Policy {
-    /// `bytes_since` counts the log since the last view that was offered, `quiet_ms` the time since
-    /// the last entry.
-    pub fn due(&self, bytes_since: u64, quiet_ms: u64) -> bool {
-        bytes_since >= self.log_bytes || bytes_since > 0 && quiet_ms >= self.quiet_ms
-    }
-}
 
 /// The handle of the thread.
 #[derive(Debug)]
@@ -86,9 +59,16 @@ impl Checkpointer {
         durable: impl FnMut(u64, Duration) + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
+        if checkpoint.fell_back() {
+            // What the start fell back to is the last one that reads: a second one is due at once.
+            let mut slot = shared.lock();
+            (slot.view, slot.whole) = (base.clone(), base.is_some());
+            shared.failing.store(true, Ordering::Relaxed);
+            shared.failures.store(1, Ordering::Relaxed);
+        }
         let mut writer = Writer {
             checkpoint,
-            base,
+            base: base.as_ref().map(View::for_changes),
             durable: Box::new(durable),
             shared: shared.clone(),
         };
@@ -124,12 +104,13 @@ impl Checkpointer {
         }
     }
 
-    /// Whether the last write succeeded.
+    /// Whether the last write succeeded, or before the first one whether the start found the newest
+    /// checkpoint sound.
     pub fn healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Writes that failed since the start.
+    /// Writes that failed since the start, and one for a newest checkpoint that the start found damaged.
     pub fn failures(&self) -> u64 {
         self.shared.failures.load(Ordering::Relaxed)
     }
@@ -167,7 +148,7 @@ impl Shared {
 
 struct Writer {
     checkpoint: Checkpoint,
-    /// What the disk holds.
+    /// What the disk holds, as much of it as the next difference needs.
     base: Option<View>,
     durable: Box<dyn FnMut(u64, Duration) + Send>,
     shared: Arc<Shared>,
@@ -221,7 +202,8 @@ impl Writer {
         }
         self.shared.failing.store(false, Ordering::Relaxed);
         let index = view.position.index;
-        self.base = Some(view);
+        self.base = Some(view.for_changes());
+        drop(view);
         self.shared.lock().installed = installs;
         self.shared.changed.notify_all();
         (self.durable)(index, begun.elapsed());
@@ -231,20 +213,5 @@ impl Writer {
     fn write(&mut self, whole: bool, view: &View) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !whole);
         self.checkpoint.write(since, view)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_checkpoint_is_due_by_size_or_by_quiet() {
-        let policy = Policy::default();
-        assert!(!policy.due(0, 10_000), "nothing is unsaved");
-        assert!(!policy.due(1, 999));
-        assert!(policy.due(1, 1000));
-        assert!(!policy.due(CHECKPOINT_LOG_BYTES - 1, 0));
-        assert!(policy.due(CHECKPOINT_LOG_BYTES, 0));
     }
 }

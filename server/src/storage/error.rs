@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use witan_replica::machine::record::Corrupt;
+
 use super::format::{FORMAT, Identity};
 
 /// Exit code of a process that could not write its log while running.
@@ -177,4 +179,18 @@ fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
+}
+
+/// Why a checkpoint cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Database(String),
+    #[error("{0}")]
+    Record(#[from] Corrupt),
+    /// The same, and in which folder.
+    #[error("{1}")]
+    At(PathBuf, #[source] Box<Broken>),
 }

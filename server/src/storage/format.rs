@@ -1,17 +1,15 @@
-//! Whose data this is and in which format: the file `identity` of a data directory, and the small
-//! file routines that make a file or a name durable.
+//! Whose data this is and in which format: the file `identity` of a data directory.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use super::OpenError;
+use super::{OpenError, files::replace};
 
 /// Version of everything below the member's folder. Raised by every change that an older release
-/// could not read.
-pub const FORMAT: u32 = 1;
+/// could not read. 2: the checkpoint is a chain of runs; what 1 had is still read.
+pub const FORMAT: u32 = 2;
 
 /// Name of the file inside the member's folder.
 const FILE: &str = "identity";
@@ -48,6 +46,11 @@ impl Identity {
             }
             Err(e) => return Err(OpenError::io(&path, e)),
         };
+        Self::parse(path, &text).map(Some)
+    }
+
+    /// What the text of the file says.
+    pub(super) fn parse(path: PathBuf, text: &str) -> Result<Self, OpenError> {
         // The format comes first, so that a newer release may change all lines after it.
         let number = |name: &str, radix: u32| {
             let line = text
@@ -66,22 +69,25 @@ impl Identity {
             });
         }
         match (number("cluster", 16), number("member", 16)) {
-            (Some(cluster_id), Some(member_id)) => Ok(Some(Self {
+            (Some(cluster_id), Some(member_id)) => Ok(Self {
                 cluster_id,
                 member_id,
                 format,
-            })),
+            }),
             _ => Err(OpenError::Unreadable { path }),
         }
     }
 
     /// Durable when it returns.
     pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
-        let text = format!(
+        replace(dir, FILE, self.text().as_bytes())
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!(
             "format {}\ncluster {:016x}\nmember {:016x}\n",
             self.format, self.cluster_id, self.member_id
-        );
-        replace(dir, FILE, text.as_bytes())
+        )
     }
 
     /// Refuses another member's directory.
@@ -95,19 +101,4 @@ impl Identity {
             own: *self,
         })
     }
-}
-
-/// Writes a small file so that after a crash either the old or the new content is there.
-pub(crate) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let staged: PathBuf = dir.join(format!("{name}.tmp"));
-    let mut file = File::create(&staged)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&staged, dir.join(name))?;
-    sync_dir(dir)
-}
-
-/// Makes the names inside a folder durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

@@ -8,21 +8,29 @@
 //! A write or sync that fails ends the process: what the disk holds is unknown then, and an
 //! acknowledgement after it would be a guess.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use protobuf::well_known_types::BytesValue;
+#[cfg(not(test))]
+use raft_engine::env::DefaultFileSystem as Files;
 use raft_engine::{
     Command, Config, Engine, LogBatch as EngineBatch, MessageExt, ReadableSize, RecoveryMode,
 };
 use witan_replica::host::{LogBatch, LogRecord};
 
-use super::{OpenError, tail};
+#[cfg(test)]
+use super::tests::disk::Watched as Files;
+use super::{OpenError, guard::Guard, tail};
 
 /// A log file is closed and the next one begun at this size.
 const FILE_BYTES: u64 = 16 << 20;
-/// Dead files are dropped once all together are larger than this.
-const PURGE_BYTES: u64 = 64 << 20;
+/// Dead files are dropped once all together are larger than this. Three checkpoints' worth: were it
+/// less than what I5 keeps, the engine would move large entries about to drop the files they are in.
+const PURGE_BYTES: u64 = 96 << 20;
 /// The engine can hold many logs; a member has one.
 const REGION: u64 = 1;
 /// Key of raft's term, vote and commit.
@@ -38,7 +46,7 @@ const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
 
 /// The log of one member.
 pub struct Log {
-    engine: Engine,
+    engine: Engine<Files>,
     dir: PathBuf,
     line: Line,
     last: u64,
@@ -47,13 +55,13 @@ pub struct Log {
     unsaved: bool,
     /// Off by `--unsafe-no-fsync` alone.
     fsync: bool,
+    /// Bytes of entries that the start replays.
+    replayed: u64,
 }
 
 /// What the disk gave back.
 pub(super) struct Found {
     pub(super) hard_state: Option<Bytes>,
-    pub(super) records: Vec<LogRecord>,
-    pub(super) line: Line,
     /// A snapshot was being installed up to this index when the process ended.
     pub(super) install: Option<u64>,
 }
@@ -68,11 +76,11 @@ pub(super) struct Line {
 }
 
 impl Line {
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         [self.origin.to_le_bytes(), self.begin.to_le_bytes()].concat()
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             origin: u64_at(bytes, 0)?,
             begin: u64_at(bytes, 8)?,
@@ -120,7 +128,8 @@ impl Log {
             enable_log_recycle: false,
             ..Config::default()
         };
-        let engine = Engine::open(config).map_err(|e| refusal(dir, e))?;
+        let engine =
+            Engine::open_with_file_system(config, Arc::new(Files)).map_err(|e| refusal(dir, e))?;
         let mut log = Self {
             engine,
             dir: dir.to_owned(),
@@ -129,6 +138,7 @@ impl Log {
             hard_state: None,
             unsaved: false,
             fsync: true,
+            replayed: 0,
         };
         match log.engine.get(REGION, LINE) {
             Some(bytes) => {
@@ -140,45 +150,61 @@ impl Log {
                 log.add_keys(&mut batch)
                     .and_then(|()| log.engine.write(&mut batch, true))
                     .map_err(|e| refusal(dir, e))?;
-                super::format::sync_dir(dir).map_err(|e| OpenError::io(dir, e))?;
+                super::files::sync_dir(dir).map_err(|e| OpenError::io(dir, e))?;
             }
             None => return Err(OpenError::log(dir, 0, "the log's files are missing")),
         }
-        let found = log.recover()?;
-        log.last = found
-            .records
-            .last()
-            .map_or(log.line.begin.saturating_sub(1), |r| r.index);
-        log.hard_state.clone_from(&found.hard_state);
+        let begin = log.line.begin;
+        log.last = log
+            .engine
+            .last_index(REGION)
+            .unwrap_or(begin.saturating_sub(1));
+        let first = log.engine.first_index(REGION).unwrap_or(begin);
+        if log.last < begin.saturating_sub(1) || first > begin && log.last >= begin {
+            let what = format!("entries {begin} to {first} are missing");
+            return Err(OpenError::log(dir, 0, what));
+        }
+        log.hard_state = log.engine.get(REGION, HARD_STATE).map(Bytes::from);
+        let install = log.engine.get(REGION, INSTALL);
+        let found = Found {
+            hard_state: log.hard_state.clone(),
+            install: install.and_then(|bytes| u64_at(&bytes, 0)),
+        };
         Ok((log, found))
     }
 
-    fn recover(&self) -> Result<Found, OpenError> {
-        let dir = &self.dir;
+    /// The entries from index `from` on, for a start.
+    pub(super) fn read(&mut self, from: u64) -> Result<Vec<LogRecord>, OpenError> {
+        let from = from.max(self.line.begin);
         let mut entries = Vec::new();
-        let first = self.engine.first_index(REGION).unwrap_or(0);
-        if let Some(last) = self.engine.last_index(REGION) {
+        if self.line.begin != 0 && from <= self.last {
             self.engine
-                .fetch_entries_to::<Frame>(REGION, first, last + 1, None, &mut entries)
-                .map_err(|e| refusal(dir, e))?;
+                .fetch_entries_to::<Frame>(REGION, from, self.last + 1, None, &mut entries)
+                .map_err(|e| refusal(&self.dir, e))?;
         }
         let mut records = Vec::with_capacity(entries.len());
-        for (expected, entry) in (self.line.begin..).zip(entries) {
+        for (expected, entry) in (from..).zip(entries) {
             let record = unframe(entry.value).filter(|record| record.index == expected);
             let what = || format!("entry {expected} is missing or fails its checksum");
-            records.push(record.ok_or_else(|| OpenError::log(dir, 0, what()))?);
+            records.push(record.ok_or_else(|| OpenError::log(&self.dir, 0, what()))?);
         }
-        let install = self
-            .engine
-            .get(REGION, INSTALL)
-            .and_then(|bytes| u64_at(&bytes, 0));
-        let hard_state = self.engine.get(REGION, HARD_STATE).map(Bytes::from);
-        Ok(Found {
-            hard_state,
-            records,
-            line: self.line,
-            install,
-        })
+        self.replayed = records.iter().map(|r| r.payload.len() as u64).sum();
+        Ok(records)
+    }
+
+    /// Bytes of entries above the checkpoint that the start found.
+    pub fn replayed_bytes(&self) -> u64 {
+        self.replayed
+    }
+
+    /// Whether nothing was ever appended.
+    pub(super) fn is_virgin(&self) -> bool {
+        self.line == Line::default()
+    }
+
+    /// Where it must begin.
+    pub(super) fn line(&self) -> Line {
+        self.line
     }
 
     /// Index of the last entry, or of the one before the first when there is none.
@@ -302,7 +328,7 @@ impl Log {
     }
 
     fn purge(&self) {
-        let _guard = Fatal { dir: &self.dir };
+        let _guard = Fatal::new(&self.dir);
         if let Err(error) = self.engine.purge_expired_files() {
             // Only space is at stake, and the next cut tries again.
             tracing::error!(dir = %self.dir.display(), %error, "cannot drop old log files");
@@ -322,7 +348,7 @@ impl Log {
         step: impl FnOnce(&Self, &mut EngineBatch) -> raft_engine::Result<()>,
     ) {
         // The engine panics when a sync fails; the guard makes that the end of the process too.
-        let guard = Fatal { dir: &self.dir };
+        let guard = Fatal::new(&self.dir);
         if let Err(error) = step(self, out) {
             guard.end(&error.to_string());
         }
@@ -332,9 +358,17 @@ impl Log {
 /// Ends the process when the disk refuses a write of the log.
 struct Fatal<'a> {
     dir: &'a Path,
+    _guard: Guard,
 }
 
-impl Fatal<'_> {
+impl<'a> Fatal<'a> {
+    fn new(dir: &'a Path) -> Self {
+        Self {
+            dir,
+            _guard: Guard::new(),
+        }
+    }
+
     fn end(&self, error: &str) -> ! {
         let dir = self.dir.display();
         tracing::error!(%dir, error, "the raft log cannot be written: the process ends");
@@ -350,7 +384,7 @@ impl Drop for Fatal<'_> {
     }
 }
 
-fn frame(record: &LogRecord) -> BytesValue {
+pub(super) fn frame(record: &LogRecord) -> BytesValue {
     let mut value = Vec::with_capacity(FRAME_HEADER_BYTES + record.payload.len());
     value.push(FRAME_VERSION);
     value.extend_from_slice(&record.index.to_le_bytes());
@@ -363,7 +397,7 @@ fn frame(record: &LogRecord) -> BytesValue {
     }
 }
 
-fn unframe(value: Vec<u8>) -> Option<LogRecord> {
+pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     let value = Bytes::from(value);
     let (index, term) = (u64_at(&value, 1)?, u64_at(&value, 9)?);
     let sum = u32::from_le_bytes(*value.get(17..)?.first_chunk()?);

@@ -5,22 +5,32 @@
 //! DIR/member/LOCK         held while a process uses the directory
 //! DIR/member/identity     format version, cluster id, member id; written last at set-up
 //! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state
-//! DIR/member/checkpoint/  sled: the state as of some index; `current` names the valid one
+//! DIR/member/checkpoint/  sled: the state as of some index; `current` names the valid databases
 //! ```
 //!
-//! Reading order: `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint` (and
-//! `pieces`, its records) → `checkpointer` (the thread that writes it).
+//! Reading order: `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
+//! of `run`s that `manifest` lists and `merge` reads as one (`pieces` is for format 1) →
+//! `checkpointer` (the thread that writes it). `files` makes things durable, `guard` says which
+//! panics are not the end.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
 
+mod bit;
 mod checkpoint;
 mod checkpointer;
 mod error;
+mod files;
 mod format;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+mod guard;
 mod lock;
 mod log;
+mod manifest;
+mod merge;
 mod pieces;
+mod run;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -34,9 +44,10 @@ use std::{
 use witan_replica::{host::Recovered, machine::view::View};
 
 pub use checkpoint::Checkpoint;
-pub use checkpointer::{CHECKPOINT_LOG_BYTES, CHECKPOINT_QUIET_MS, Checkpointer, Policy};
+pub use checkpointer::{CHECKPOINT_LOG_BYTES, Checkpointer};
 pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use format::{FORMAT, Identity};
+pub use guard::end_with_a_panic;
 pub use log::Log;
 
 /// Only the member's own user may look into its data, as etcd has it.
@@ -77,27 +88,28 @@ pub fn open(dir: &Path, identity: &Identity) -> Result<(Storage, Recovered), Ope
         identity.matches(found, &member)?;
     }
     let fresh = known.is_none();
-    let (mut log, found) = log::Log::open(&member.join("log"), fresh)?;
-    let checkpoints = member.join("checkpoint");
-    let (checkpoint, view) = Checkpoint::open(&checkpoints)?;
-    if fresh {
-        if view.is_some() || !found.records.is_empty() {
-            return Err(OpenError::Unreadable {
-                path: member.join("identity"),
-            });
-        }
-        // Last, so that a set-up that a crash cut short is simply done again.
+    let (mut log, mut found) = log::Log::open(&member.join("log"), fresh)?;
+    let (checkpoint, view) = Checkpoint::open(&member.join("checkpoint"))?;
+    if fresh && (view.is_some() || !log.is_virgin()) {
+        return Err(OpenError::Unreadable {
+            path: member.join("identity"),
+        });
+    }
+    if known.is_none_or(|known| known.format < FORMAT) {
+        // Last, so that a set-up that a crash cut short is simply done again, and that what does
+        // not read here may still be tried with the release that wrote it.
         identity
             .write(&member)
-            .and_then(|()| format::sync_dir(dir))
+            .and_then(|()| files::sync_dir(dir))
             .map_err(|e| OpenError::io(&member, e))?;
     }
-    let found = settle_install(&mut log, found, view.as_ref());
-    check(&member, &found, view.as_ref())?;
+    settle_install(&mut log, &mut found, view.as_ref());
+    check(&member, &log, &found, view.as_ref())?;
+    let records = log.read(view.as_ref().map_or(0, |view| view.position.index) + 1)?;
     let recovered = Recovered {
         checkpoint: view,
         hard_state: found.hard_state,
-        records: found.records,
+        records,
     };
     Ok((
         Storage {
@@ -117,26 +129,6 @@ impl Storage {
         log.announce(index);
         checkpointer.install(view.clone());
         log.restart(Some(index));
-    }
-}
-
-/// The index below which the log may be cut (I5): that of the older of the last two durable
-/// checkpoints, so that one bad checkpoint never costs an entry. A member takes it from
-/// `Replica::durable`; this is for those who drive the disk without a replica (tests, figures).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CutLine {
-    newest: u64,
-}
-
-impl CutLine {
-    /// After a start with a checkpoint at `index`, 0 without one.
-    pub fn new(index: u64) -> Self {
-        Self { newest: index }
-    }
-
-    /// A checkpoint at `index` is durable: entries smaller than the answer may go.
-    pub fn durable(&mut self, index: u64) -> u64 {
-        std::mem::replace(&mut self.newest, index)
     }
 }
 
@@ -163,36 +155,33 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .and_then(|()| {
             dir.parent()
                 .map_or(Ok(()), |up| match up.as_os_str().is_empty() {
-                    true => format::sync_dir(Path::new(".")),
-                    false => format::sync_dir(up),
+                    true => files::sync_dir(Path::new(".")),
+                    false => files::sync_dir(up),
                 })
         })
         .map_err(|e| OpenError::io(dir, e))
 }
 
 /// Finishes or forgets a snapshot whose installation a crash cut short.
-fn settle_install(log: &mut Log, mut found: log::Found, view: Option<&View>) -> log::Found {
-    let Some(index) = found.install else {
-        return found;
+fn settle_install(log: &mut Log, found: &mut log::Found, view: Option<&View>) {
+    let Some(index) = found.install.take() else {
+        return;
     };
-    let installed = view.is_some_and(|view| view.position.index >= index);
-    log.restart(view.filter(|_| installed).map(|view| view.position.index));
-    if installed {
-        found.records.clear();
-        found.line = log::Line {
-            origin: 0,
-            begin: log.last_index() + 1,
-        };
-    }
-    found
+    let installed = view.filter(|view| view.position.index >= index);
+    log.restart(installed.map(|view| view.position.index));
 }
 
 /// Refuses a log and a checkpoint that do not meet.
-fn check(member: &Path, found: &log::Found, view: Option<&View>) -> Result<(), OpenError> {
-    let path = member.join("log");
-    let begin = found.line.begin;
+fn check(
+    member: &Path,
+    log: &Log,
+    found: &log::Found,
+    view: Option<&View>,
+) -> Result<(), OpenError> {
+    let line = log.line();
+    let begin = line.begin;
     let Some(view) = view else {
-        if found.line.was_cut() {
+        if line.was_cut() {
             let what = format!("no checkpoint is there, but the log begins at entry {begin}");
             return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
         }
@@ -203,14 +192,11 @@ fn check(member: &Path, found: &log::Found, view: Option<&View>) -> Result<(), O
         let what = format!("the checkpoint ends at entry {applied}, the log begins at {begin}");
         return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
     }
-    let virgin = found.records.is_empty() && found.hard_state.is_none();
-    let last = found
-        .records
-        .last()
-        .map_or(begin.saturating_sub(1), |record| record.index);
+    let last = log.last_index();
+    let virgin = last < begin.max(1) && found.hard_state.is_none();
     if last < applied && !virgin {
         let what = format!("it ends at entry {last}, the checkpoint at {applied}");
-        return Err(OpenError::log(&path, 0, what));
+        return Err(OpenError::log(&member.join("log"), 0, what));
     }
     Ok(())
 }

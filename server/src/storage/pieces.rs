@@ -1,23 +1,18 @@
-//! How a record of any size becomes small records of the checkpoint's database and comes back.
-//! Pure; no database here.
+//! Reads the records of format 1, which stood in the checkpoint's database in pieces of up to 29 KiB.
+//! Pure; no database here. Nothing is written so any more; tests still do.
 //!
 //! A piece's name is the record's key, escaped so that no key is a prefix of another and the order
 //! is kept, and the number of the piece. The first piece begins with a checksum over key and value
 //! and with the number of pieces, so a lost, foreign or changed piece shows.
 //!
-//! A key above [`KEY_BYTES_MAX`] (a long v2 path) gives only its beginning to the name, then a
-//! digest of the whole; the key itself stands before the value. Such records with the same
-//! beginning are neighbors, but in the order of their digests: reading sorts them.
+//! A key above 1 KiB (a long v2 path) gives only its beginning to the name, then a digest of the
+//! whole; the key itself stands before the value. Such records with the same beginning are
+//! neighbors, but in the order of their digests: reading sorts them.
 
-use std::{collections::HashMap, vec};
+use std::vec;
 
-use sha1::{Digest, Sha1};
 use witan_replica::machine::record::Corrupt;
 
-/// Bytes of a value in one piece; with name and header a piece stays below 32 KiB.
-pub(super) const PIECE_BYTES: usize = 29 << 10;
-/// A longer key is abbreviated in names. Escaping can double it.
-const KEY_BYTES_MAX: usize = 1 << 10;
 /// Checksum and number of pieces.
 const HEADER_BYTES: usize = 8;
 /// A zero byte in a key is followed by this one.
@@ -27,32 +22,6 @@ const END: u8 = 0x01;
 /// The end of an abbreviated key: a zero byte, this one, and the digest of the whole key.
 const ABBREVIATED: u8 = 0x02;
 const DIGEST_BYTES: usize = 20;
-
-/// Name of a piece.
-pub(super) fn name(key: &[u8], piece: u32) -> Vec<u8> {
-    let mut name = stem(key);
-    name.extend_from_slice(&piece.to_be_bytes());
-    name
-}
-
-/// What the names of all pieces of a record begin with.
-fn stem(key: &[u8]) -> Vec<u8> {
-    let shown = &key[..key.len().min(KEY_BYTES_MAX)];
-    let mut stem = Vec::with_capacity(shown.len() + 16);
-    for byte in shown {
-        stem.push(*byte);
-        if *byte == 0 {
-            stem.push(ESCAPED);
-        }
-    }
-    if shown.len() < key.len() {
-        stem.extend_from_slice(&[0, ABBREVIATED]);
-        stem.extend_from_slice(&Sha1::digest(key));
-    } else {
-        stem.extend_from_slice(&[0, END]);
-    }
-    stem
-}
 
 /// The key that makes a stem; `None` if it is not one.
 fn unescape(stem: &[u8]) -> Option<Vec<u8>> {
@@ -78,30 +47,6 @@ fn abbreviated(stem: &[u8]) -> bool {
     before.is_some_and(|before| before.ends_with(&[0, ABBREVIATED]))
 }
 
-/// Emits the pieces of a record and answers how many they are.
-pub(super) fn split(key: &[u8], value: &[u8], mut emit: impl FnMut(Vec<u8>, Vec<u8>)) -> u32 {
-    let joined;
-    let content = if key.len() > KEY_BYTES_MAX {
-        let length = u32::try_from(key.len()).expect("a key is far smaller than 4 GiB");
-        joined = [&length.to_le_bytes(), key, value].concat();
-        &joined
-    } else {
-        value
-    };
-    let count = content.len().div_ceil(PIECE_BYTES).max(1);
-    let count = u32::try_from(count).expect("a record is far smaller than 2^32 pieces");
-    let sum = checksum(key, value);
-    let first = &content[..content.len().min(PIECE_BYTES)];
-    emit(
-        name(key, 0),
-        [&sum.to_le_bytes(), &count.to_le_bytes(), first].concat(),
-    );
-    for (number, piece) in (1..).zip(content[first.len()..].chunks(PIECE_BYTES)) {
-        emit(name(key, number), piece.to_vec());
-    }
-    count
-}
-
 fn checksum(key: &[u8], value: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
@@ -115,7 +60,6 @@ type Record = (Vec<u8>, Vec<u8>);
 /// Joins pieces in the order of their names into records in the order of their keys.
 pub(super) struct Joined<I> {
     pieces: I,
-    split: HashMap<Vec<u8>, u32>,
     /// Records with abbreviated keys of one beginning, sorted.
     group: vec::IntoIter<Record>,
     /// The record that ended the group.
@@ -126,15 +70,9 @@ impl<I> Joined<I> {
     pub(super) fn new(pieces: I) -> Self {
         Self {
             pieces,
-            split: HashMap::new(),
             group: Vec::new().into_iter(),
             behind: None,
         }
-    }
-
-    /// Keys of the records that came in more than one piece, with their number of pieces.
-    pub(super) fn into_split(self) -> HashMap<Vec<u8>, u32> {
-        self.split
     }
 }
 
@@ -178,9 +116,6 @@ where
         };
         let whole = whole.filter(|(key, value)| checksum(key, value) == sum);
         let (key, value) = whole.ok_or_else(|| corrupt("the checksum fails"))?;
-        if count > 1 {
-            self.split.insert(key.clone(), count);
-        }
         Ok(Some((stem.to_vec(), (key, value))))
     }
 
@@ -235,10 +170,71 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use sha1::{Digest, Sha1};
+
     use super::*;
 
+    /// Bytes of a value in one piece; with name and header a piece stays below 32 KiB.
+    const PIECE_BYTES: usize = 29 << 10;
+    /// A longer key is abbreviated in names. Escaping can double it.
+    const KEY_BYTES_MAX: usize = 1 << 10;
+
     type Piece = (Vec<u8>, Vec<u8>);
+
+    /// Name of a piece.
+    pub(super) fn name(key: &[u8], piece: u32) -> Vec<u8> {
+        let mut name = stem(key);
+        name.extend_from_slice(&piece.to_be_bytes());
+        name
+    }
+
+    /// What the names of all pieces of a record begin with.
+    fn stem(key: &[u8]) -> Vec<u8> {
+        let shown = &key[..key.len().min(KEY_BYTES_MAX)];
+        let mut stem = Vec::with_capacity(shown.len() + 16);
+        for byte in shown {
+            stem.push(*byte);
+            if *byte == 0 {
+                stem.push(ESCAPED);
+            }
+        }
+        if shown.len() < key.len() {
+            stem.extend_from_slice(&[0, ABBREVIATED]);
+            stem.extend_from_slice(&Sha1::digest(key));
+        } else {
+            stem.extend_from_slice(&[0, END]);
+        }
+        stem
+    }
+
+    /// Emits the pieces of a record and answers how many they are.
+    pub(in super::super) fn split(
+        key: &[u8],
+        value: &[u8],
+        mut emit: impl FnMut(Vec<u8>, Vec<u8>),
+    ) -> u32 {
+        let joined;
+        let content = if key.len() > KEY_BYTES_MAX {
+            let length = u32::try_from(key.len()).expect("a key is far smaller than 4 GiB");
+            joined = [&length.to_le_bytes(), key, value].concat();
+            &joined
+        } else {
+            value
+        };
+        let count = content.len().div_ceil(PIECE_BYTES).max(1);
+        let count = u32::try_from(count).expect("a record is far smaller than 2^32 pieces");
+        let sum = checksum(key, value);
+        let first = &content[..content.len().min(PIECE_BYTES)];
+        emit(
+            name(key, 0),
+            [&sum.to_le_bytes(), &count.to_le_bytes(), first].concat(),
+        );
+        for (number, piece) in (1..).zip(content[first.len()..].chunks(PIECE_BYTES)) {
+            emit(name(key, number), piece.to_vec());
+        }
+        count
+    }
 
     fn pieces(records: &[(&[u8], Vec<u8>)]) -> Vec<Piece> {
         let mut out = Vec::new();

@@ -5,15 +5,20 @@
 //! Why the judgement is possible: every write of ours is synced before the next one begins, and a
 //! file is synced and closed before the next is made. So a crash can tear only the last record of
 //! the last file, or a file just made. Damage anywhere else, and damage with a whole record
-//! behind it, cannot come from a crash.
+//! behind it, cannot come from a crash. Nor can a last record that lacks no sector and is wrong in
+//! a single bit: that one was whole, perhaps acknowledged, and is mended.
 
 use std::{
     fs::{self, OpenOptions},
     io,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
-use super::{OpenError, format::sync_dir};
+use super::{
+    OpenError, bit,
+    files::{sync_dir, sync_file},
+};
 
 /// What every file of the engine begins with.
 const MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
@@ -24,12 +29,14 @@ const FILE_VERSION: u64 = 2;
 /// Length and place of the footer, eight bytes each, before every record.
 const RECORD_HEADER_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
+/// A disk writes that much or nothing; where a write tore, that much is still zero.
+const SECTOR_BYTES: usize = 512;
 /// Digits in a file's name before its suffix.
 const SEQ_DIGITS: usize = 16;
 
 /// The engine's two kinds of file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Queue {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
     /// What we write.
     Append,
     /// Old entries that the engine moves so that it can drop a file. It writes several records
@@ -86,30 +93,73 @@ fn list(dir: &Path, queue: Queue) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-fn mend_file(dir: &Path, path: &Path, seq: u64, queue: Queue, last: bool) -> Result<(), OpenError> {
-    let bytes = fs::read(path).map_err(|e| OpenError::io(path, e))?;
-    let good = whole_until(&bytes, seq);
+/// What is to be done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Whole,
+    /// One byte is to be changed by this mask; then the file is judged again.
+    Mend {
+        at: usize,
+        mask: u8,
+    },
+    /// What stands behind this byte goes; it may be nothing but zeros.
+    Cut {
+        good: usize,
+        zeros: bool,
+    },
+    Remove,
+}
+
+/// What no crash explains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    at: usize,
+    what: String,
+}
+
+/// Judges the bytes of one file; `last` says whether it is the newest of its kind.
+pub(super) fn judge(bytes: &[u8], seq: u64, queue: Queue, last: bool) -> Result<Verdict, Damage> {
+    let good = whole_until(bytes, seq);
     if good == Some(bytes.len()) {
-        return Ok(());
+        return Ok(Verdict::Whole);
     }
-    let from = good.unwrap_or(0);
+    let at = good.unwrap_or(0);
     if !last {
-        return Err(OpenError::log(
-            path,
-            from,
-            "a file that was closed is damaged",
-        ));
+        let what = "a file that was closed is damaged".into();
+        return Err(Damage { at, what });
     }
-    let zeros = bytes[from..].iter().all(|b| *b == 0);
+    let zeros = bytes[at..].iter().all(|b| *b == 0);
+    if let (false, Some(good)) = (zeros, good)
+        && let Some((at, mask)) = flipped_bit(bytes, good, seq)
+    {
+        return Ok(Verdict::Mend { at, mask });
+    }
     if !zeros && queue == Queue::Append {
-        let search = if good.is_some() { from + 1 } else { 0 };
-        if let Some(next) = (search..bytes.len()).find(|at| record(&bytes, *at, seq).is_some()) {
+        let search = if good.is_some() { at + 1 } else { 0 };
+        if let Some(next) = (search..bytes.len()).find(|at| record(bytes, *at, seq).is_some()) {
             let what = format!("damaged, although a whole record follows at byte {next}");
-            return Err(OpenError::log(path, from, what));
+            return Err(Damage { at, what });
         }
     }
-    let cut = match good {
-        Some(good) => {
+    Ok(good.map_or(Verdict::Remove, |good| Verdict::Cut { good, zeros }))
+}
+
+fn mend_file(dir: &Path, path: &Path, seq: u64, queue: Queue, last: bool) -> Result<(), OpenError> {
+    let bytes = fs::read(path).map_err(|e| OpenError::io(path, e))?;
+    let verdict = judge(&bytes, seq, queue, last)
+        .map_err(|damage| OpenError::log(path, damage.at, damage.what))?;
+    let cut = match verdict {
+        Verdict::Whole => return Ok(()),
+        Verdict::Mend { at, mask } => {
+            tracing::warn!(file = %path.display(), offset = at, "mended a flipped bit of the last write");
+            let file = OpenOptions::new().write(true).open(path);
+            return file
+                .and_then(|file| file.write_all_at(&[bytes[at] ^ mask], at as u64))
+                .and_then(|()| sync_file(path))
+                .map_err(|e| OpenError::io(path, e))
+                .and_then(|()| mend_file(dir, path, seq, queue, last));
+        }
+        Verdict::Cut { good, zeros } => {
             if !zeros {
                 let bytes = bytes.len() - good;
                 tracing::warn!(file = %path.display(), offset = good, bytes, "cut a torn last write");
@@ -120,7 +170,7 @@ fn mend_file(dir: &Path, path: &Path, seq: u64, queue: Queue, last: bool) -> Res
                 file.sync_all()
             })
         }
-        None => {
+        Verdict::Remove => {
             tracing::warn!(file = %path.display(), "removed a log file that was just being made");
             fs::remove_file(path).and_then(|()| sync_dir(dir))
         }
@@ -142,24 +192,83 @@ pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     Some(at)
 }
 
+/// The one bit that is wrong in the record at `at`, if it is the last one and all of it is there:
+/// its byte and its mask.
+fn flipped_bit(bytes: &[u8], at: usize, seq: u64) -> Option<(usize, u8)> {
+    let alone = |(byte, mask): (usize, u8)| {
+        let mut mended = bytes[at..].to_vec();
+        *mended.get_mut(byte)? ^= mask;
+        let length = record(&mended, 0, seq)?;
+        let torn = mended[..length]
+            .get(at.next_multiple_of(SECTOR_BYTES) - at..)
+            .is_some_and(|rest| {
+                let mut sectors = rest.chunks_exact(SECTOR_BYTES);
+                sectors.any(|sector| sector.iter().all(|b| *b == 0))
+            });
+        let last = mended[length..].iter().all(|b| *b == 0);
+        (last && !torn).then_some((at + byte, mask))
+    };
+    let mut header = *bytes.get(at..)?.first_chunk::<RECORD_HEADER_BYTES>()?;
+    for bit in 0..RECORD_HEADER_BYTES * 8 {
+        let (byte, mask) = (bit / 8, 1 << (bit % 8));
+        header[byte] ^= mask;
+        if shape(&header, bytes.len() - at).is_some()
+            && let Some(found) = alone((byte, mask))
+        {
+            return Some(found);
+        }
+        header[byte] ^= mask;
+    }
+    let (length, footer) = shape(&header, bytes.len() - at)?;
+    let record = &bytes[at..at + length];
+    [
+        (RECORD_HEADER_BYTES, footer, 0),
+        (footer, length, sign(seq)),
+    ]
+    .into_iter()
+    .filter_map(|(from, to, sign)| {
+        let (content, sum) = record[from..to].split_last_chunk::<CRC_BYTES>()?;
+        let difference = crc32fast::hash(content) ^ sign ^ u32::from_le_bytes(*sum);
+        let (byte, mask) = match difference.count_ones() {
+            1 => {
+                let bit = difference.trailing_zeros() as usize;
+                (content.len() + bit / 8, 1 << (bit % 8))
+            }
+            _ => bit::flipped(content.len(), difference)?,
+        };
+        Some((from + byte, mask))
+    })
+    .find_map(alone)
+}
+
+/// Length of a record and the place of its footer in it, as its header has them. `room` is how many
+/// bytes there are from the header on.
+fn shape(header: &[u8], room: usize) -> Option<(usize, usize)> {
+    let head = number(header, 0)?;
+    let length = usize::try_from(head >> 8).ok()?;
+    // The low byte names a compression; ours are never compressed.
+    if head & 0xff != 0 || length <= RECORD_HEADER_BYTES || length > room {
+        return None;
+    }
+    let footer = usize::try_from(number(header, 8)?).ok()?;
+    (RECORD_HEADER_BYTES..=length)
+        .contains(&footer)
+        .then_some((length, footer))
+}
+
+/// The engine mixes the file's number into the footer's sum, so that a record counts only in the
+/// file for which it was written.
+fn sign(seq: u64) -> u32 {
+    u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits")
+}
+
 /// Length of the record that begins at `at`, if a whole one does.
 fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     let bytes = bytes.get(at..)?;
-    let head = number(bytes, 0)?;
-    let len = usize::try_from(head >> 8).ok()?;
-    // The low byte names a compression; ours are never compressed.
-    if head & 0xff != 0 || len <= RECORD_HEADER_BYTES || len > bytes.len() {
-        return None;
-    }
-    let footer = usize::try_from(number(bytes, 8)?).ok()?;
-    if footer < RECORD_HEADER_BYTES || footer > len {
-        return None;
-    }
-    // The engine mixes the file's number into the footer's sum, so that a record counts only in
-    // the file for which it was written.
-    let sign = u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits");
+    let (len, footer) = shape(bytes, bytes.len())?;
     let entries = &bytes[RECORD_HEADER_BYTES..footer];
-    let whole = summed(&bytes[footer..len], sign) && (entries.is_empty() || summed(entries, 0));
+    let whole =
+        summed(&bytes[footer..len], sign(seq)) && (entries.is_empty() || summed(entries, 0));
     whole.then_some(len)
 }
 

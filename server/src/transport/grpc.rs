@@ -1,63 +1,69 @@
-//! HTTP/2 connections: hyper drives them, tonic's routes answer, and this file does around each
-//! call what tonic's own server would do: peer address, deadline, size limit, counting, and the
-//! answers to what is not gRPC or not known. Texts are those of etcd (grpc-go).
+//! What is done around every gRPC call on an HTTP/2 connection: deadline, size limit, counting, and
+//! the answers to what is not gRPC or not known. Texts are those of etcd (grpc-go).
 
-use std::{
-    convert::Infallible,
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, io, rc::Rc, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body::{Frame, SizeHint};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::{Instant, Sleep, sleep_until},
+    task::coop::unconstrained,
+    time::Instant,
 };
 use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 
-use super::{Calls, Served, limits};
+use super::{
+    Calls, Served,
+    http2::{Around, Connection, Head},
+};
 use crate::{
+    budget::Traffic,
     config::Connections,
     logging,
     metrics::{Call, CallType, Metrics},
 };
 
-const DEADLINE: &str = "context deadline exceeded";
+pub(super) const DEADLINE: &str = "context deadline exceeded";
+pub(super) const STOPPED: &str = "etcdserver: server stopped";
 pub(super) const NOT_GRPC: &str =
     "this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n";
 
-/// Sends hyper's futures to the worker that owns the connection: nothing has to be `Send`.
-#[derive(Clone)]
-struct OnWorker;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnWorker {
-    fn execute(&self, future: F) {
-        actix_rt::spawn(future);
-    }
-}
+/// Flag and length before each message.
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// Serves HTTP/2 connections of one worker.
 #[derive(Clone)]
 pub(super) struct Server<C> {
     calls: C,
-    metrics: Metrics,
+    rules: Rc<Rules>,
     connections: Connections,
     stopped: watch::Receiver<bool>,
 }
 
+/// What holds for the calls of all connections.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) metrics: Metrics,
+    pub(super) message_max: usize,
+    /// How long a unary call may take without a warning.
+    pub(super) expected: Duration,
+    pub(super) traffic: Traffic,
+}
+
 impl<C: Calls> Server<C> {
-    pub(super) fn new<H>(served: &Served<H, C>, stopped: watch::Receiver<bool>) -> Self {
+    pub(super) fn new<H>(
+        served: &Served<H, C>,
+        traffic: Traffic,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
         Self {
-            calls: served.calls.clone(),
-            metrics: served.metrics.clone(),
+            calls: served.calls.own(),
+            rules: Rc::new(Rules {
+                metrics: served.metrics.clone(),
+                message_max: served.connections.max_message_bytes,
+                expected: served.connections.unary_expected,
+                traffic,
+            }),
             connections: served.connections,
             stopped,
         }
@@ -70,148 +76,92 @@ impl<C: Calls> Server<C> {
     {
         let around = Around {
             calls: self.calls,
-            metrics: self.metrics,
-            message_bytes_max: self.connections.max_message_bytes,
-            unary_expected: self.connections.unary_expected,
+            rules: self.rules,
             ends,
         };
-        let service = service_fn(move |request| around.clone().answer(request));
-        let connection = hyper::server::conn::http2::Builder::new(OnWorker)
-            .timer(TokioTimer::new())
-            .keep_alive_interval(self.connections.keepalive_interval)
-            .keep_alive_timeout(self.connections.keepalive_timeout)
-            .max_concurrent_streams(self.connections.max_concurrent_streams)
-            .initial_stream_window_size(limits::WINDOW_BYTES)
-            .initial_connection_window_size(limits::WINDOW_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
+        let mut connection = Connection::new(stream, around, &self.connections);
+        // the connection bounds by itself what it does at once
         tokio::select! {
-            done = connection.as_mut() => return done.map_err(io::Error::other),
-            _ = self.stopped.wait_for(|stopped| *stopped) => {
-                connection.as_mut().graceful_shutdown();
-            }
+            biased;
+            done = unconstrained(poll_fn(|cx| connection.poll(cx))) => return done,
+            _ = self.stopped.wait_for(|stopped| *stopped) => {}
         }
-        connection.await.map_err(io::Error::other)
+        connection.stop();
+        unconstrained(poll_fn(|cx| connection.poll(cx))).await
     }
 }
 
-/// What is done around the calls of one connection.
-#[derive(Clone)]
-struct Around<C> {
-    calls: C,
-    metrics: Metrics,
-    message_bytes_max: usize,
-    unary_expected: Duration,
-    ends: TcpConnectInfo,
-}
-
-impl<C: Calls> Around<C> {
-    /// The future lives in hyper's task for the stream and is moved there, so what it holds across
-    /// the call is little and the call itself is boxed.
-    async fn answer(
-        self,
-        mut request: Request<Incoming>,
-    ) -> Result<Response<Outgoing>, Infallible> {
-        if !is_grpc(request.headers()) {
-            return Ok(not_grpc());
-        }
-        let deadline = deadline(request.headers());
-        let call = self.metrics.call(request.uri().path()).cloned();
-        // only an unknown path is needed after the request is gone
-        let unknown = call.is_none().then(|| request.uri().path().to_owned());
-        let counting = Counting {
-            call,
-            metrics: self.metrics.clone(),
-            began: Instant::now(),
-            expected: self.unary_expected,
-        };
-        if let Some(call) = &counting.call {
-            call.started.inc();
-        }
-        request.extensions_mut().insert(self.ends.clone());
-        let received = (counting.call.clone(), self.metrics.clone());
-        let max = self.message_bytes_max;
-        let request = request.map(|body| Limited {
-            body,
-            max,
-            messages: Messages::default(),
-            received,
-        });
-        let answer = Box::pin(self.calls.call(request));
-        let mut response = match deadline {
-            None => answer.await,
-            Some(at) => match tokio::time::timeout_at(at, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Status::deadline_exceeded(DEADLINE).into_http(),
-            },
-        };
-        let path = unknown.as_deref();
-        explain_unknown(&self.metrics, path, &counting, response.headers_mut());
-        Ok(Outgoing::wrap(response, counting, deadline))
-    }
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-fn not_grpc() -> Response<Outgoing> {
-    let body = Body::new(NOT_GRPC.to_owned());
-    let mut response = Response::new(Outgoing {
-        body,
-        counting: None,
-        deadline: None,
-    });
+pub(super) fn not_grpc() -> Response<Body> {
+    let mut response = Response::new(Body::new(NOT_GRPC.to_owned()));
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, text);
+    headers.insert(header::CONTENT_LENGTH, NOT_GRPC.len().into());
     response
 }
 
-/// tonic refuses an unknown path without a word; etcd names it.
-fn explain_unknown(
-    metrics: &Metrics,
-    path: Option<&str>,
-    counting: &Counting,
-    headers: &mut HeaderMap,
-) {
-    if code_of(headers) != Some(Code::Unimplemented) || headers.contains_key(Status::GRPC_MESSAGE) {
-        return;
-    }
-    let text = match (path, &counting.call) {
-        (Some(path), _) => {
-            let whole = path.trim_start_matches('/');
-            let (service, method) = whole.rsplit_once('/').unwrap_or((whole, ""));
-            if metrics.knows_service(service) {
-                format!("unknown method {method} for service {service}")
-            } else {
-                format!("unknown service {service}")
-            }
-        }
-        // a method that is counted is unknown only together with its service
-        (None, Some(call)) => format!("unknown service {}", call.service),
-        (None, None) => return,
-    };
-    if let Err(status) = Status::unimplemented(text).add_header(headers) {
-        tracing::debug!(%status, "failed to name an unknown method");
-    }
+pub(super) fn headers_too_large() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
 }
 
-fn code_of(headers: &HeaderMap) -> Option<Code> {
+pub(super) fn too_large(length: usize, max: usize) -> Status {
+    let text = format!("grpc: received message larger than max ({length} vs. {max})");
+    Status::resource_exhausted(text)
+}
+
+/// More than one message for a call that takes one.
+pub(super) fn too_long() -> Status {
+    Status::internal("the request has more than one message")
+}
+
+/// One connection has begun more than is taken from it.
+pub(super) fn too_many() -> Status {
+    Status::resource_exhausted("grpc: too many unfinished requests on one connection")
+}
+
+/// The whole process has begun more than it has room for. The text is etcd's.
+pub(super) fn too_many_requests() -> Status {
+    Status::resource_exhausted("etcdserver: too many requests")
+}
+
+/// A message that does not come.
+pub(super) fn too_slow() -> Status {
+    Status::deadline_exceeded("the request comes too slowly")
+}
+
+/// Length of the first message, once its prefix is there.
+pub(super) fn length(message: &[u8]) -> Option<usize> {
+    let [_compressed, a, b, c, d] = *message.first_chunk::<PREFIX_BYTES>()?;
+    // 32 bits fit wherever this runs
+    Some(u32::from_be_bytes([a, b, c, d]) as usize)
+}
+
+/// Counts a message that came in.
+pub(super) fn received(call: Option<&Arc<Call>>, metrics: &Metrics, length: usize) {
+    if let Some(call) = call {
+        call.received.inc();
+    }
+    metrics.grpc_received_bytes.inc_by(length as u64);
+}
+
+pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
     headers
         .get(Status::GRPC_STATUS)
         .map(|value| Code::from_bytes(value.as_bytes()))
 }
 
-/// When the client gives up: `grpc-timeout` is up to eight digits and a unit.
-fn deadline(headers: &HeaderMap) -> Option<Instant> {
-    let timeout = timeout_of(headers.get("grpc-timeout")?.to_str().ok()?)?;
-    // a time beyond what the clock can tell is no deadline
-    Instant::now().checked_add(timeout)
+/// How long the client waits: `grpc-timeout` is up to eight digits and a unit.
+pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    timeout_of(headers.get("grpc-timeout")?.to_str().ok()?)
 }
 
 fn timeout_of(text: &str) -> Option<Duration> {
@@ -232,16 +182,16 @@ fn timeout_of(text: &str) -> Option<Duration> {
 }
 
 /// Follows the length prefixes of messages through chunks cut anywhere.
-#[derive(Default)]
-struct Messages {
-    prefix: [u8; 5],
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    prefix: [u8; PREFIX_BYTES],
     have: usize,
     left: usize,
 }
 
 impl Messages {
     /// Calls `begun` with the length of each message that begins in this chunk.
-    fn follow<E>(
+    pub(super) fn follow<E>(
         &mut self,
         mut chunk: &[u8],
         mut begun: impl FnMut(usize) -> Result<(), E>,
@@ -253,7 +203,7 @@ impl Messages {
             if chunk.is_empty() {
                 return Ok(());
             }
-            let take = (self.prefix.len() - self.have).min(chunk.len());
+            let take = (PREFIX_BYTES - self.have).min(chunk.len());
             self.prefix[self.have..self.have + take].copy_from_slice(&chunk[..take]);
             self.have += take;
             chunk = &chunk[take..];
@@ -268,74 +218,89 @@ impl Messages {
     }
 }
 
-/// A request body that refuses a message that is too large as soon as its length is known.
-pub struct Limited {
-    body: Incoming,
-    max: usize,
-    messages: Messages,
-    received: (Option<Arc<Call>>, Metrics),
-}
-
-impl http_body::Body for Limited {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Poll::Ready(Some(Err(Status::from_error(error.into())))),
-            None => return Poll::Ready(None),
-        };
-        if let Some(chunk) = frame.data_ref() {
-            let (max, (call, metrics)) = (this.max, &this.received);
-            let checked = this.messages.follow(chunk, |length| {
-                if length > max {
-                    let text =
-                        format!("grpc: received message larger than max ({length} vs. {max})");
-                    return Err(Status::resource_exhausted(text));
-                }
-                if let Some(call) = call {
-                    call.received.inc();
-                }
-                metrics.grpc_received_bytes.inc_by(length as u64);
-                Ok(())
-            });
-            if let Err(status) = checked {
-                return Poll::Ready(Some(Err(status)));
-            }
-        }
-        Poll::Ready(Some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// Counts how a call ends; one that is dropped before was cancelled by its client.
-struct Counting {
-    call: Option<Arc<Call>>,
-    metrics: Metrics,
+#[derive(Debug)]
+pub(super) struct Counting {
+    head: Rc<Head>,
+    rules: Rc<Rules>,
     began: Instant,
-    /// How long a unary call may take without a warning.
-    expected: Duration,
+    messages: Messages,
+    ended: bool,
 }
 
 impl Counting {
-    fn ended(&mut self, code: Code) {
-        if let Some(call) = self.call.take() {
+    pub(super) fn new(head: Rc<Head>, rules: Rc<Rules>) -> Self {
+        if let Some(call) = &head.call {
+            call.started.inc();
+        }
+        Self {
+            head,
+            rules,
+            began: Instant::now(),
+            messages: Messages::default(),
+            ended: false,
+        }
+    }
+
+    /// Whether the call has more than one answer, so that it may have no end of its own.
+    pub(super) fn streams(&self) -> bool {
+        let call = self.head.call.as_ref();
+        call.is_some_and(|call| call.call_type != CallType::Unary)
+    }
+
+    /// When the call began.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// A message of this length goes out.
+    pub(super) fn sent(&self, length: usize) {
+        if let Some(call) = &self.head.call {
+            call.sent.inc();
+        }
+        self.rules.metrics.grpc_sent_bytes.inc_by(length as u64);
+    }
+
+    /// The next chunk of an answer that goes out.
+    pub(super) fn follow_sent(&mut self, chunk: &[u8]) {
+        let mut messages = std::mem::take(&mut self.messages);
+        let Ok(()) = messages.follow(chunk, |length| {
+            self.sent(length);
+            Ok::<_, Infallible>(())
+        });
+        self.messages = messages;
+    }
+
+    /// Only the first word counts.
+    pub(super) fn ended(&mut self, code: Code) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        if let Some(call) = &self.head.call {
             call.handled(code.into());
             if call.call_type == CallType::Unary {
-                logging::slow(call.method, self.began.elapsed(), self.expected);
+                logging::slow(call.method, self.began.elapsed(), self.rules.expected);
             }
+        }
+    }
+
+    /// tonic refuses an unknown path without a word; etcd names it.
+    pub(super) fn explain_unknown(&self, headers: &mut HeaderMap) {
+        if code_of(headers) != Some(Code::Unimplemented)
+            || headers.contains_key(Status::GRPC_MESSAGE)
+        {
+            return;
+        }
+        let whole = self.head.path().trim_start_matches('/');
+        let (service, method) = whole.rsplit_once('/').unwrap_or((whole, ""));
+        // a method that is counted is unknown only together with its service
+        let text = if self.head.call.is_none() && self.rules.metrics.knows_service(service) {
+            format!("unknown method {method} for service {service}")
+        } else {
+            format!("unknown service {service}")
+        };
+        if let Err(status) = Status::unimplemented(text).add_header(headers) {
+            tracing::debug!(%status, "failed to name an unknown method");
         }
     }
 }
@@ -343,95 +308,6 @@ impl Counting {
 impl Drop for Counting {
     fn drop(&mut self) {
         self.ended(Code::Cancelled);
-    }
-}
-
-/// A response body that is counted and ends at the client's deadline.
-struct Outgoing {
-    body: Body,
-    counting: Option<(Counting, Messages)>,
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl Outgoing {
-    fn wrap(
-        response: Response<Body>,
-        mut counting: Counting,
-        deadline: Option<Instant>,
-    ) -> Response<Outgoing> {
-        // an answer that fails (or says nothing) at once has its status among the headers
-        let only_status = code_of(response.headers());
-        if let Some(code) = only_status {
-            counting.ended(code);
-        }
-        response.map(|body| Outgoing {
-            body,
-            counting: only_status
-                .is_none()
-                .then(|| (counting, Messages::default())),
-            deadline: deadline
-                .filter(|_| only_status.is_none())
-                .map(|at| Box::pin(sleep_until(at))),
-        })
-    }
-
-    fn count(&mut self, frame: &Frame<Bytes>) {
-        let Some((counting, messages)) = &mut self.counting else {
-            return;
-        };
-        if let Some(chunk) = frame.data_ref() {
-            let (call, metrics) = (&counting.call, &counting.metrics);
-            let Ok(()) = messages.follow(chunk, |length| {
-                if let Some(call) = call {
-                    call.sent.inc();
-                }
-                metrics.grpc_sent_bytes.inc_by(length as u64);
-                Ok::<_, Infallible>(())
-            });
-        } else if let Some(trailers) = frame.trailers_ref() {
-            counting.ended(code_of(trailers).unwrap_or(Code::Unknown));
-            self.counting = None;
-        }
-    }
-}
-
-impl http_body::Body for Outgoing {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.count(&frame);
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(other) => Poll::Ready(other),
-            Poll::Pending => {
-                let Some(deadline) = &mut this.deadline else {
-                    return Poll::Pending;
-                };
-                ready!(deadline.as_mut().poll(cx));
-                this.deadline = None;
-                this.body = Body::empty();
-                let mut trailers = HeaderMap::new();
-                Status::deadline_exceeded(DEADLINE).add_header(&mut trailers)?;
-                let frame = Frame::trailers(trailers);
-                this.count(&frame);
-                Poll::Ready(Some(Ok(frame)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -15,6 +15,29 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 /// How long a failed HTTP/1 connection may take to close.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a client may leave its answer where it is. The kernel wakes a writer only when a third
+/// of its buffer is free, so this is for clients that take next to nothing.
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The body of a request must be whole within this time and what [`BODY_BYTES_PER_SECOND_MIN`]
+/// adds to it.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A body that comes at least so fast may take as long as it needs.
+pub(super) const BODY_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+
+/// No dialect reads a body further than this (v2's forms are the largest).
+pub(super) const BODY_BYTES_MAX: usize = 10 << 20;
+
+/// A body of unknown length is paid for in steps of this.
+pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
+
+/// Bytes of an HTTP/2 frame's head, which an honest client sends at once.
+pub(super) const FRAME_HEAD_BYTES: usize = 9;
+
+/// Reads in a row that bring less than that before the connection is dropped.
+pub(super) const DRIBBLES_MAX: u32 = 16;
+
 /// Connections at a time; beyond it nothing is accepted until one closes.
 pub(super) const CONNECTIONS_MAX: usize = 32_768;
 

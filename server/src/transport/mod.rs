@@ -1,13 +1,18 @@
 //! The client port: one port, two stacks, on actix's workers. Knows neither the dialects nor the
 //! node: it is handed a function for HTTP/1 requests and one for gRPC calls.
 //!
-//! Reading order: `listen` (sockets) → `mux` (which stack) → `grpc` (what tonic's own server would
-//! do around a call) → `signals` → `limits`.
+//! Reading order: `listen` (sockets) → `mux` (which stack) → `line` (what HTTP/1 lets through) →
+//! `grpc` (what is done around a call) → `http2` (how it comes and goes) → `patience` (with
+//! slow clients) → `pass` (what a wrapper leaves alone) → `signals` → `limits`.
 
 mod grpc;
+mod http2;
 mod limits;
+mod line;
 mod listen;
 mod mux;
+mod pass;
+mod patience;
 mod signals;
 #[cfg(test)]
 mod tests;
@@ -16,26 +21,49 @@ use std::{io, sync::Arc};
 
 use actix_server::{Server, ServerHandle};
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
-use http::{Request, Response};
+use http::Response;
 use tokio::{sync::watch, time::timeout};
 use tonic::{body::Body, service::Routes};
 
-pub use grpc::Limited;
+pub use http2::{Body as RequestBody, Head, Incoming, Limited};
+pub use line::Ended;
 pub use listen::{BindError, Bound, Surface, bind};
 pub use signals::{Signal, first_signal};
 
-use crate::{config::Connections, metrics::Metrics};
+use crate::{budget::Traffic, config::Connections, metrics::Metrics};
 
 /// Answers gRPC calls.
 pub trait Calls: Clone + Send + 'static {
+    /// A copy for one worker, whose clones share nothing with those of other workers.
+    fn own(&self) -> Self {
+        self.clone()
+    }
+
+    /// Whether the call takes one message, which is collected for it before it begins.
+    fn whole(&self, head: &Head) -> bool;
+
     /// One call, whatever its method. A method that nobody has is `Unimplemented` without a text.
-    fn call(self, request: Request<Limited>) -> impl Future<Output = Response<Body>>;
+    fn call(self, request: Incoming) -> impl Future<Output = Outgoing> + 'static;
+}
+
+/// An answer to a gRPC call.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// The one message of an answer that went well, with its prefix.
+    Message(Vec<u8>),
+    /// Any other answer.
+    Response(Response<Body>),
 }
 
 impl Calls for Routes {
-    async fn call(mut self, request: Request<Limited>) -> Response<Body> {
+    fn whole(&self, _: &Head) -> bool {
+        false
+    }
+
+    async fn call(mut self, request: Incoming) -> Outgoing {
+        let request = request.into_request();
         let Ok(response) = tower_service::Service::call(&mut self, request).await;
-        response
+        Outgoing::Response(response)
     }
 }
 
@@ -72,6 +100,7 @@ where
     let (stop, stopped) = watch::channel(false);
     let open = Arc::new(mux::Open::default());
     let mut unix_sockets = Vec::new();
+    let traffic = Traffic::new(&served.metrics);
     let mut builder = Server::build()
         .workers(workers)
         .max_concurrent_connections(limits::connections_per_worker(workers))
@@ -88,6 +117,7 @@ where
             served: served.clone(),
             stopped: stopped.clone(),
             open: open.clone(),
+            traffic: traffic.clone(),
         };
         let name = url.to_string();
         builder = match socket {

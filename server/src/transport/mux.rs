@@ -1,5 +1,5 @@
-//! One port, two stacks: a connection that starts with the HTTP/2 preface goes to tonic through
-//! hyper, every other to actix-web, both on the actix worker that accepted it.
+//! One port, two stacks: a connection that starts with the HTTP/2 preface goes to
+//! `http2`, every other to actix-web, both on the actix worker that accepted it.
 //!
 //! The first bytes are read and played back; TLS, when it comes, wraps the stream before that.
 
@@ -30,9 +30,18 @@ use tokio::{
 };
 use tonic::transport::server::TcpConnectInfo;
 
-use super::{Calls, Served, Surface, grpc, limits};
+use super::{
+    Calls, Served, Surface, grpc,
+    http2::PREFACE,
+    limits,
+    line::Requests,
+    pass::pass_writes,
+    patience::{self, Patient},
+};
+use crate::budget::Traffic;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What HTTP/1 is read from.
+type Line<S> = Requests<Sniffed<Patient<S>>>;
 
 /// A stream that a client opened.
 pub(super) trait Client: AsyncRead + AsyncWrite + Unpin + 'static {
@@ -118,6 +127,7 @@ pub(super) struct Mux<H, C> {
     pub(super) served: Served<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) open: Arc<Open>,
+    pub(super) traffic: Traffic,
 }
 
 impl<H, F, C> Mux<H, C>
@@ -133,7 +143,7 @@ where
         fn_factory(move || {
             let mux = self.clone();
             async move {
-                let grpc = grpc::Server::new(&mux.served, mux.stopped.clone());
+                let grpc = grpc::Server::new(&mux.served, mux.traffic.clone(), mux.stopped.clone());
                 let http = Rc::new(mux.clone().http_service::<S>().new_service(()).await?);
                 Ok(fn_service(move |stream: S| {
                     let (http, grpc) = (http.clone(), grpc.clone());
@@ -143,6 +153,7 @@ where
                         let _counted = counted;
                         stream.tune()?;
                         let ends = stream.ends();
+                        let stream = Patient::new(stream);
                         let (stream, http2) = tokio::select! {
                             sniffed = sniff(stream, surface) => sniffed?,
                             // nothing was asked yet, so nothing is lost
@@ -153,7 +164,8 @@ where
                             Surface::Grpc => Ok(()),
                             Surface::All | Surface::Http | Surface::Metrics => {
                                 let peer: Option<SocketAddr> = ends.remote_addr;
-                                let call = http.call((stream, Protocol::Http1, peer));
+                                let requests = Requests::new(stream);
+                                let call = http.call((requests, Protocol::Http1, peer));
                                 call.await.map_err(|e| io::Error::other(e.to_string()))
                             }
                         }
@@ -166,7 +178,7 @@ where
     fn http_service<S: Client>(
         self,
     ) -> impl ServiceFactory<
-        (Sniffed<S>, Protocol, Option<SocketAddr>),
+        (Line<S>, Protocol, Option<SocketAddr>),
         Config = (),
         Response = (),
         Error = actix_http::error::DispatchError,
@@ -174,22 +186,31 @@ where
     > {
         let (http, surface) = (self.served.http, self.surface);
         let handler = move |request: HttpRequest, payload: Payload| {
-            let answer = http(surface, request, payload);
+            let http = http.clone();
             async move {
-                let mut response = answer.await;
+                let mut response = match patience::bounded(&request, payload).await {
+                    Some(payload) => http(surface, request, payload).await,
+                    None => too_many(),
+                };
                 // Go writes header names in canonical case, and some clients look for it
                 response.head_mut().set_camel_case_headers(true);
                 response
             }
         };
-        let app = App::new().default_service(web::to(handler));
+        let app = App::new()
+            .app_data(self.traffic)
+            .default_service(web::to(handler));
         let stopped = self.stopped;
-        HttpService::<Sniffed<S>, _, _>::build()
+        HttpService::<Line<S>, _, _>::build()
             .keep_alive(limits::IDLE_TIMEOUT)
             .client_request_timeout(limits::HEAD_TIMEOUT)
             .client_disconnect_timeout(limits::CLOSE_TIMEOUT)
-            // a client that goes away while it waits takes its handler with it, as in Go
-            .h1_allow_half_closed(false)
+            // a client may close its side and read its answer; answers that wait for something are
+            // told, and end
+            .h1_allow_half_closed(true)
+            .on_connect_ext(|requests: &Line<S>, data| {
+                data.insert(requests.ended());
+            })
             .graceful_shutdown_signal(move || {
                 let mut stopped = stopped.clone();
                 async move {
@@ -201,8 +222,19 @@ where
     }
 }
 
+/// The body is not read: the connection ends with the answer.
+fn too_many() -> HttpResponse {
+    HttpResponse::ServiceUnavailable()
+        .content_type("text/plain; charset=utf-8")
+        .force_close()
+        .body("etcdserver: too many requests\n")
+}
+
 /// Reads until the bytes either are the HTTP/2 preface or differ from it.
-async fn sniff<S: Client>(mut stream: S, surface: Surface) -> io::Result<(Sniffed<S>, bool)> {
+async fn sniff<S: AsyncRead + Unpin>(
+    mut stream: Patient<S>,
+    surface: Surface,
+) -> io::Result<(Sniffed<Patient<S>>, bool)> {
     let mut head = [0; PREFACE.len()];
     let mut length = 0;
     let reading = async {
@@ -221,6 +253,9 @@ async fn sniff<S: Client>(mut stream: S, surface: Surface) -> io::Result<(Sniffe
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
         Surface::Http | Surface::Metrics => false,
     };
+    if http2 {
+        stream.expect_frames();
+    }
     Ok((
         Sniffed {
             head,
@@ -257,32 +292,4 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
+pass_writes!(Sniffed);

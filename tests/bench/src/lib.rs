@@ -1,6 +1,14 @@
-//! Parts of the benchmarks: load from one Rust client, what the kernel counts about a process, and
-//! the table. The programs themselves are `main.rs` (witan beside etcd) and those in `bin/`.
+//! Parts of the benchmarks. `main.rs` drives witan beside etcd; the programs in `bin/` measure one
+//! room of ours by itself.
+//!
+//! Reading order: `load` (many clients, one measurement) → `verb` (what they ask) → `h2`, `http1`
+//! (the two lean clients) → `floor`, `process`, `table`.
 
+pub mod floor;
+pub mod h2;
+pub mod http1;
 pub mod load;
 pub mod process;
 pub mod table;
+pub mod verb;
+pub mod wire;

@@ -1,39 +1,24 @@
-//! The load: many clients over a few HTTP/2 connections, on one thread, so that the client's own
-//! cost stays small and the same for every server.
+//! The load: many clients on one thread, and one measurement of a server under them.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    cell::{Cell, RefCell},
+    ops::Range,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
-use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
 
-/// Length of every value: the size that Kubernetes-like users have.
-pub const VALUE_BYTES: usize = 256;
+use crate::{h2::Grpc, http1::Http1, process, verb::Verb, wire};
 
 /// Keys that the timed loads touch. Their text has 16 bytes.
 pub const KEYS: u64 = 100_000;
 
-/// Clients that share a connection at most.
+/// gRPC clients that share a connection at most. HTTP/1 clients have one each.
 const CLIENTS_PER_CONNECTION: usize = 20;
 
 /// Traffic before the measurement begins.
 const WARM_UP: Duration = Duration::from_millis(700);
-
-/// What each client does, over and over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// A put of 16 + 256 bytes.
-    Put,
-    /// A linearizable range of one key.
-    Get,
-}
 
 /// One measurement.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +49,7 @@ impl Measured {
         self.latencies.sort_unstable();
     }
 
-    /// Latency below which this share of the answers came, in microseconds.
+    /// Latency below which this share of the answers came, in milliseconds.
     pub fn quantile(&self, share: f64) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
         #[allow(
@@ -73,20 +58,19 @@ impl Measured {
             clippy::cast_sign_loss
         )]
         let at = (last as f64 * share) as usize;
-        f64::from(self.latencies.get(at).copied().unwrap_or_default())
+        f64::from(self.latencies.get(at).copied().unwrap_or_default()) / 1000.0
     }
 }
 
-/// Opens as many connections as `clients` clients use.
-pub async fn connect(address: &str, clients: usize) -> Vec<Channel> {
-    let mut channels = Vec::new();
-    for _ in 0..clients.div_ceil(CLIENTS_PER_CONNECTION) {
-        channels.push(witan_e2e::grpc::connect(address).await);
-    }
-    channels
+/// What all clients of a measurement share.
+#[derive(Debug, Default)]
+struct Gauge {
+    counting: Cell<bool>,
+    stop: Cell<bool>,
+    latencies: RefCell<Vec<u32>>,
 }
 
-/// Runs `clients` clients against one server for `length` and measures.
+/// Runs `clients` clients against one server for `length` and measures. Needs a `LocalSet`.
 ///
 /// # Panics
 /// If a request fails.
@@ -97,113 +81,101 @@ pub async fn run(
     clients: usize,
     length: Duration,
 ) -> Measured {
-    let channels = connect(address, clients).await;
-    let counting = Arc::new(AtomicBool::new(false));
-    let stop = Arc::new(AtomicBool::new(false));
+    let gauge = Rc::new(Gauge::default());
     let mut tasks = JoinSet::new();
-    for client in 0..clients {
-        let kv = KvClient::new(channels[client % channels.len()].clone());
-        tasks.spawn(client_loop(
-            kv,
-            verb,
-            client,
-            Arc::clone(&counting),
-            Arc::clone(&stop),
-        ));
-    }
+    connections(&mut tasks, address, verb, clients, |own_clients| {
+        let (own, gauge) = (Rc::clone(&gauge), Rc::clone(&gauge));
+        // every client walks the same keys in an order of its own
+        let mut keys: Vec<u64> = own_clients.map(|client| client as u64 * 7919).collect();
+        let next = move |slot: usize| {
+            let key = &mut keys[slot];
+            *key = (*key * 5 + 12_345) % KEYS;
+            (!own.stop.get()).then_some(*key)
+        };
+        let done = move |took| {
+            if gauge.counting.get() {
+                gauge.latencies.borrow_mut().push(took);
+            }
+        };
+        (next, done)
+    });
     tokio::time::sleep(WARM_UP).await;
     let own = std::process::id();
-    let before = (super::process::cpu(pid), super::process::cpu(own));
-    let written = super::process::written_bytes(pid);
+    let before = (process::cpu(pid), process::cpu(own));
+    let written = process::written_bytes(pid);
     let begun = Instant::now();
-    counting.store(true, Ordering::Relaxed);
+    gauge.counting.set(true);
     tokio::time::sleep(length).await;
-    counting.store(false, Ordering::Relaxed);
+    gauge.counting.set(false);
     let mut measured = Measured {
         elapsed: begun.elapsed(),
-        server_cpu: super::process::cpu(pid) - before.0,
-        client_cpu: super::process::cpu(own) - before.1,
-        written: super::process::written_bytes(pid) - written,
+        server_cpu: process::cpu(pid) - before.0,
+        client_cpu: process::cpu(own) - before.1,
+        written: process::written_bytes(pid) - written,
         ..Measured::default()
     };
-    stop.store(true, Ordering::Relaxed);
-    while let Some(latencies) = tasks.join_next().await {
-        measured
-            .latencies
-            .extend(latencies.expect("no request fails"));
-    }
+    gauge.stop.set(true);
+    finish(tasks).await;
+    measured.latencies = gauge.latencies.take();
     measured.requests = measured.latencies.len() as u64;
     measured.latencies.sort_unstable();
     measured
 }
 
-async fn client_loop(
-    mut kv: KvClient<Channel>,
-    verb: Verb,
-    client: usize,
-    counting: Arc<AtomicBool>,
-    stop: Arc<AtomicBool>,
-) -> Vec<u32> {
-    let value = Bytes::from(vec![b'v'; VALUE_BYTES]);
-    let mut latencies = Vec::new();
-    // every client walks the same keys in an order of its own
-    let mut key = client as u64 * 7919;
-    while !stop.load(Ordering::Relaxed) {
-        key = (key * 5 + 12_345) % KEYS;
-        let begun = Instant::now();
-        match verb {
-            Verb::Put => put(&mut kv, key, &value).await,
-            Verb::Get => {
-                let range = RangeRequest {
-                    key: key_text(key),
-                    ..RangeRequest::default()
-                };
-                kv.range(range).await.expect("a range succeeds");
-            }
-        }
-        if counting.load(Ordering::Relaxed) {
-            latencies.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
-        }
-    }
-    latencies
-}
-
-/// Writes the keys 0 to `keys`, each once.
+/// Writes the keys 0 to `keys`, each once, by `verb`. Needs a `LocalSet`.
 ///
 /// # Panics
 /// If a request fails.
-pub async fn fill(address: &str, keys: u64, clients: usize) {
-    let channels = connect(address, clients).await;
-    let next = Arc::new(AtomicU64::new(0));
+pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
+    let counter = Rc::new(Cell::new(0));
     let mut tasks = JoinSet::new();
-    for client in 0..clients {
-        let mut kv = KvClient::new(channels[client % channels.len()].clone());
-        let next = Arc::clone(&next);
-        tasks.spawn(async move {
-            let value = Bytes::from(vec![b'v'; VALUE_BYTES]);
-            loop {
-                let key = next.fetch_add(1, Ordering::Relaxed);
-                if key >= keys {
-                    return;
-                }
-                put(&mut kv, key, &value).await;
+    connections(&mut tasks, address, verb, clients, |_| {
+        let counter = Rc::clone(&counter);
+        let next = move |_| {
+            let key = counter.get();
+            counter.set(key + 1);
+            (key < keys).then_some(key)
+        };
+        (next, |_| {})
+    });
+    finish(tasks).await;
+}
+
+/// Opens the connections of `clients` clients. `share` makes, for a connection of these clients,
+/// where its keys come from and where its latencies go.
+fn connections<N, D>(
+    tasks: &mut JoinSet<()>,
+    address: &str,
+    verb: Verb,
+    clients: usize,
+    mut share: impl FnMut(Range<usize>) -> (N, D),
+) where
+    N: FnMut(usize) -> Option<u64> + 'static,
+    D: FnMut(u32) + 'static,
+{
+    let together = if verb.grpc() {
+        CLIENTS_PER_CONNECTION
+    } else {
+        1
+    };
+    for first in (0..clients).step_by(together) {
+        let slots = together.min(clients - first);
+        let address = address.to_owned();
+        let (next, done) = share(first..first + slots);
+        tasks.spawn_local(async move {
+            if verb.grpc() {
+                let wire = Grpc::new(verb, &address, slots);
+                wire::drive(&address, wire, slots, next, done).await;
+            } else {
+                let wire = Http1::new(verb, &address);
+                wire::drive(&address, wire, slots, next, done).await;
             }
         });
     }
+}
+
+async fn finish(mut tasks: JoinSet<()>) {
     while let Some(done) = tasks.join_next().await {
         done.expect("no request fails");
     }
-}
-
-async fn put(kv: &mut KvClient<Channel>, key: u64, value: &Bytes) {
-    let put = PutRequest {
-        key: key_text(key),
-        value: value.clone(),
-        ..PutRequest::default()
-    };
-    kv.put(put).await.expect("a put succeeds");
-}
-
-fn key_text(key: u64) -> Bytes {
-    format!("key-{key:012}").into()
 }

@@ -1,10 +1,10 @@
 //! Witan beside etcd on this machine: the same client drives each server in turn, in one run.
 //!
-//! `witan-bench [--seconds N] [--rounds N] [--keys N] [--servers witan,etcd36,etcd34]
-//! [--loads put:1,put:64,put:1000,get:64]`. Build witan in release first; the etcd binaries come
-//! from `tests/tools`. With `--keys` it only fills each server with so many keys and prints memory
-//! and disk.
-#![allow(clippy::print_stdout, reason = "a program that prints a table")]
+//! `witan-bench [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--loads put:64,v2get:1]`
+//! prints a table of loads (all of them, at 1, 64 and 1000 clients, if none are named).
+//! `witan-bench --keys N` fills each server with so many keys, kills it and starts it again.
+//! Build witan in release first; the etcd binaries come from `tests/tools`.
+#![allow(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::{
     env,
@@ -12,19 +12,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::task::LocalSet;
 use witan_bench::{
-    load::{self, Measured, Verb},
+    floor,
+    load::{self, Measured},
     process, table,
+    verb::Verb,
 };
 use witan_e2e::{Kind, Launch, Server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Numbers of clients, unless loads are named.
+const CLIENTS: [usize; 3] = [1, 64, 1000];
+
 /// Clients that fill a server.
 const FILLERS: usize = 256;
 
-/// A quiet second after filling, in which checkpoints and the like settle.
+/// Time after filling, in which checkpoints and the like settle.
 const SETTLE: Duration = Duration::from_secs(5);
 
 struct Options {
@@ -47,91 +53,90 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime needs only a thread");
+    let local = LocalSet::new();
     match options.keys {
-        Some(keys) => runtime.block_on(memory(&options.servers, keys)),
-        None => runtime.block_on(compare(&options)),
+        Some(keys) => local.block_on(&runtime, memory(&options.servers, keys)),
+        None => local.block_on(&runtime, compare(&options)),
     }
     ExitCode::SUCCESS
 }
 
 async fn compare(options: &Options) {
-    let servers: Vec<Server> = options.servers.iter().map(|kind| launch(*kind)).collect();
+    let servers: Vec<(Kind, Server)> = options
+        .servers
+        .iter()
+        .map(|kind| (*kind, Launch::new(*kind).start()))
+        .collect();
+    // so that every get finds its key
+    for (kind, server) in &servers {
+        for verb in [Verb::Put, Verb::V2Put] {
+            if verb.served_by(*kind) {
+                load::fill(&server.address(), verb, load::KEYS, FILLERS).await;
+            }
+        }
+    }
+    let length = Duration::from_secs(options.seconds);
+    if let Some((_, server)) = servers.first() {
+        let floor = floor::measure(server.dir(), length);
+        let (median, slow) = (floor.quantile(0.5), floor.quantile(0.99));
+        println!("append and fdatasync of one put alone: p50 {median:.2} ms, p99 {slow:.2} ms\n");
+    }
     println!("{}", table::HEAD);
     for (verb, clients) in &options.loads {
-        let mut results = vec![Measured::default(); servers.len()];
+        let able = || servers.iter().filter(|(kind, _)| verb.served_by(*kind));
+        let mut results = vec![Measured::default(); able().count()];
         for _ in 0..options.rounds {
-            for (server, result) in servers.iter().zip(&mut results) {
-                let length = Duration::from_secs(options.seconds);
+            for ((_, server), result) in able().zip(&mut results) {
                 let address = server.address();
                 result.add(load::run(&address, server.pid(), *verb, *clients, length).await);
             }
         }
-        let name = format!(
-            "{} {clients}",
-            if *verb == Verb::Put { "put" } else { "get" }
-        );
-        for (at, (kind, result)) in options.servers.iter().zip(&results).enumerate() {
+        for (at, ((kind, _), result)) in able().zip(&results).enumerate() {
             let base = (at > 0).then(|| &results[0]);
-            println!("{}", table::line(&name, kind.name(), result, base));
+            println!(
+                "{}",
+                table::line(verb.label(), *clients, kind.name(), result, base)
+            );
         }
-    }
-    println!();
-    for (kind, server) in options.servers.iter().zip(&servers) {
-        println!("{}", sizes(*kind, server));
     }
 }
 
 async fn memory(servers: &[Kind], keys: u64) {
-    println!("{keys} keys of 16 + {} bytes", load::VALUE_BYTES);
+    println!(
+        "{keys} keys of 16 + {} bytes\n\n{}",
+        witan_bench::verb::VALUE_BYTES,
+        table::FILL_HEAD
+    );
     for kind in servers {
-        let mut server = launch(*kind);
+        let mut server = Launch::new(*kind).start();
         let before = process::cpu(server.pid());
-        load::fill(&server.address(), keys, FILLERS).await;
+        load::fill(&server.address(), Verb::Put, keys, FILLERS).await;
         tokio::time::sleep(SETTLE).await;
         let spent = process::cpu(server.pid()).saturating_sub(before);
-        println!(
-            "{}, CPU {:.1} s",
-            sizes(*kind, &server),
-            spent.as_secs_f64()
-        );
+        let resident = process::resident_bytes(server.pid()) >> 20;
+        let disk = process::folder_bytes(server.dir()) >> 20;
+        let written = process::written_bytes(server.pid()) >> 20;
         server.kill9();
         let begun = Instant::now();
         server.start_again();
         let restart = begun.elapsed().as_secs_f64();
-        let resident = process::resident_bytes(server.pid()) >> 20;
+        let again = process::resident_bytes(server.pid()) >> 20;
         println!(
-            "{:<8} restarts in {restart:.1} s with {resident} MiB",
-            kind.name()
+            "| {} | {resident} | {disk} | {written} | {:.1} | {restart:.1} | {again} |",
+            kind.name(),
+            spent.as_secs_f64(),
         );
     }
 }
 
-fn launch(kind: Kind) -> Server {
-    Launch::new(kind).start()
-}
-
-fn sizes(kind: Kind, server: &Server) -> String {
-    format!(
-        "{:<8} memory {} MiB, on disk {} MiB, written {} MiB",
-        kind.name(),
-        process::resident_bytes(server.pid()) >> 20,
-        process::folder_bytes(server.dir()) >> 20,
-        process::written_bytes(server.pid()) >> 20,
-    )
-}
-
 fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
+    let all = |verb| CLIENTS.map(|clients| (verb, clients));
     let mut options = Options {
         seconds: 4,
         rounds: 2,
         keys: None,
         servers: vec![Kind::Witan, Kind::Etcd36, Kind::Etcd34],
-        loads: vec![
-            (Verb::Put, 1),
-            (Verb::Put, 64),
-            (Verb::Put, 1000),
-            (Verb::Get, 64),
-        ],
+        loads: Verb::ALL.into_iter().flat_map(all).collect(),
     };
     while let Some(flag) = args.next() {
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
@@ -145,7 +150,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--rounds" => options.rounds = usize::try_from(number()?.max(1)).unwrap_or(1),
             "--keys" => options.keys = Some(number()?),
             "--servers" => {
-                options.servers = value.split(',').map(kind).collect::<Result<_, _>>()?
+                options.servers = value.split(',').map(kind).collect::<Result<_, _>>()?;
             }
             "--loads" => options.loads = value.split(',').map(load).collect::<Result<_, _>>()?,
             _ => return Err(format!("no such flag: {flag}")),
@@ -163,11 +168,8 @@ fn kind(name: &str) -> Result<Kind, String> {
 
 fn load(text: &str) -> Result<(Verb, usize), String> {
     let wrong = || format!("no such load: {text}");
-    let (verb, clients) = text.split_once(':').ok_or_else(wrong)?;
-    let verb = match verb {
-        "put" => Verb::Put,
-        "get" => Verb::Get,
-        _ => return Err(wrong()),
-    };
+    let (name, clients) = text.split_once(':').ok_or_else(wrong)?;
+    let mut verbs = Verb::ALL.into_iter();
+    let verb = verbs.find(|verb| verb.name() == name).ok_or_else(wrong)?;
     Ok((verb, clients.parse().map_err(|_| wrong())?))
 }

@@ -1,35 +1,47 @@
-//! The printed table: one line per server and load, with ratios to the first server.
-
-use std::fmt::Write as _;
+//! The printed tables, in Markdown: as they stand they go into a document.
 
 use crate::load::Measured;
 
-/// Head of the table.
-pub const HEAD: &str = "load            server    requests/s   p50 ms   p99 ms  server us/req  client us/req  written B/req";
+/// Head of the table of loads.
+pub const HEAD: &str = "\
+| load | clients | server | requests/s | p50 ms | p99 ms | server us | client us | written B | rate | CPU |
+|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|";
 
-/// One line; `base` is the measurement of the first server under the same load.
+/// One line: a server under a load. The last two columns say how `base`, the first server, stands
+/// to this one: its requests per second and its CPU per request as multiples.
 #[allow(clippy::cast_precision_loss)]
-pub fn line(load: &str, server: &str, measured: &Measured, base: Option<&Measured>) -> String {
+pub fn line(
+    load: &str,
+    clients: usize,
+    server: &str,
+    measured: &Measured,
+    base: Option<&Measured>,
+) -> String {
     let per = |total: f64, of: &Measured| total / (of.requests.max(1) as f64);
     let rate = |of: &Measured| of.requests as f64 / of.elapsed.as_secs_f64().max(1e-9);
     let cpu = |of: &Measured| per(of.server_cpu.as_secs_f64() * 1e6, of);
-    let mut out = format!(
-        "{load:<15} {server:<8} {:>11.0} {:>8.2} {:>8.2} {:>14.1} {:>14.1} {:>14.0}",
+    let ratios = base.map_or_else(
+        || "| | |".to_owned(),
+        |base| {
+            format!(
+                "| x{:.2} | x{:.2} |",
+                rate(base) / rate(measured).max(1e-9),
+                cpu(base) / cpu(measured).max(1e-9),
+            )
+        },
+    );
+    format!(
+        "| {load} | {clients} | {server} | {:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} {ratios}",
         rate(measured),
-        measured.quantile(0.5) / 1000.0,
-        measured.quantile(0.99) / 1000.0,
+        measured.quantile(0.5),
+        measured.quantile(0.99),
         cpu(measured),
         per(measured.client_cpu.as_secs_f64() * 1e6, measured),
         per(measured.written as f64, measured),
-    );
-    if let Some(base) = base {
-        // how the first server stands to this one
-        let _ = write!(
-            out,
-            "   x{:.2} requests/s, {:.2} of the CPU",
-            rate(base) / rate(measured).max(1e-9),
-            cpu(base) / cpu(measured).max(1e-9),
-        );
-    }
-    out
+    )
 }
+
+/// Head of the table of fills.
+pub const FILL_HEAD: &str = "\
+| server | memory MiB | on disk MiB | written MiB | server CPU s | to serve again s | memory then MiB |
+|---|--:|--:|--:|--:|--:|--:|";

@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     time::Duration,
 };
 
@@ -186,6 +186,14 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
+    /// Says that nothing more will be sent, and can still read.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub fn half_close(&mut self) -> io::Result<()> {
+        self.stream.get_ref().shutdown(Shutdown::Write)
+    }
+
     /// Reads a whole answer to a request made with `method`.
     ///
     /// # Errors
@@ -275,6 +283,23 @@ impl Connection {
             self.line()?;
         }
         Ok(Some(piece))
+    }
+
+    /// Whether something can be read (or the end was reached) within `patience`, which is not 0.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub fn ready(&mut self, patience: Duration) -> io::Result<bool> {
+        self.patience(patience)?;
+        let ready = match self.stream.fill_buf() {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        };
+        self.patience(PATIENCE)?;
+        ready
     }
 
     /// Whether the server has closed the connection (waits for it, as long as reads may).

@@ -101,17 +101,7 @@ impl Tool {
 
     /// Starts a tool that runs until it is dropped (watches).
     pub fn follow(self, url: &str, args: &[&str]) -> Following {
-        let mut child = self.spawn(url, args);
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let (send, lines) = sync_channel(LINES_MAX);
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Following { child, lines }
+        Following::of(self.spawn(url, args))
     }
 
     /// Starts the tool with its three streams piped (watches, lock holders).
@@ -123,6 +113,22 @@ impl Tool {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the tool is executable")
+    }
+}
+
+impl Following {
+    /// Reads on what a started tool says; its standard output is piped.
+    pub fn of(mut child: Child) -> Self {
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (send, lines) = sync_channel(LINES_MAX);
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
     }
 }
 

@@ -265,7 +265,8 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
         (Command::Tree(_), Reply::Tree(Ok(tree::Reply::Event(event)))) => Effect::Event(event),
         (Command::Tree(_), Reply::Tree(Err(_)))
         | (Command::Publish(_), Reply::Published)
-        | (Command::ClusterVersion(_), Reply::ClusterVersionSet) => Effect::Nothing,
+        | (Command::ClusterVersion(_), Reply::ClusterVersionSet)
+        | (Command::PeerUrls(_), Reply::PeerUrlsSet(_)) => Effect::Nothing,
         _ => Effect::Mismatch,
     }
 }
@@ -341,8 +342,11 @@ pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
             .success
             .iter()
             .any(|op| matches!(&op.kind, Some(kv::OpKind::Put(put)) if is(put))),
-        Command::Kv(_) | Command::Tree(_) | Command::Publish(_) | Command::ClusterVersion(_) => {
-            false
-        }
+        Command::Kv(_)
+        | Command::Tree(_)
+        | Command::Publish(_)
+        | Command::ClusterVersion(_)
+        | Command::PeerUrls(_)
+        | Command::Alarm(_) => false,
     }
 }

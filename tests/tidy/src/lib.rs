@@ -5,6 +5,7 @@
 pub mod lexer;
 pub mod manifest;
 pub mod proto;
+pub mod shapes;
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
 //! Generates `api/src/v3/generated` from `api/proto`: messages, services, their JSON rules as serde
-//! attributes, and the descriptor set that server reflection serves. Pure Rust, no protoc.
+//! attributes, tables of fields (`shapes`), and the descriptor set that server reflection serves. Pure Rust, no protoc.
 
 use std::{fs, io, path::Path};
 
@@ -46,6 +46,7 @@ pub fn generate(protos: &Path, out: &Path) -> io::Result<()> {
             fs::write(&path, mend(&fs::read_to_string(&path)?))?;
         }
     }
+    fs::write(out.join("shapes.rs"), crate::shapes::generate(&set))?;
     for file in &mut set.file {
         file.source_code_info = None;
     }

@@ -24,7 +24,7 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause between two tries to publish the member's own attributes",
     ),
     (
-        "server/src/storage/checkpoint.rs",
+        "server/src/storage/run.rs",
         "sled says by no other means when it has let go of a lock",
     ),
     (

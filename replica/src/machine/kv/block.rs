@@ -171,6 +171,32 @@ impl Block {
             .map(|(slot, offset)| (slot, self.decode(offset)))
     }
 
+    /// One beyond the last slot that was given out.
+    pub(super) fn end(&self) -> u16 {
+        match &self.slots {
+            Slots::All(offsets) => offsets.len() as u16,
+            Slots::Left(entries) => entries.last().map_or(0, |(slot, _)| slot + 1),
+        }
+    }
+
+    /// The versions from a slot on, in order, without looking at those before.
+    pub(super) fn versions_from(&self, slot: u16) -> impl Iterator<Item = (u16, Version<'_>)> {
+        let (begin, end) = match &self.slots {
+            Slots::All(offsets) => (usize::from(slot), offsets.len()),
+            Slots::Left(entries) => (
+                entries.partition_point(|entry| entry.0 < slot),
+                entries.len(),
+            ),
+        };
+        (begin..end).filter_map(|at| {
+            let (slot, offset) = match &self.slots {
+                Slots::All(offsets) => (at as u16, offsets[at]),
+                Slots::Left(entries) => entries[at],
+            };
+            (offset != GONE).then(|| (slot, self.decode(offset)))
+        })
+    }
+
     /// A version as answers show it; slices of the block where it is closed.
     pub(super) fn key_value(&self, version: &Version<'_>) -> KeyValue {
         let bytes = |part: &[u8]| match &self.body {

@@ -13,9 +13,11 @@ use super::{
     Kv,
     block::{Block, Slots},
     history::Closed,
+    index::Index,
+    leaf::BLOCKS_MAX,
     version::Input,
 };
-use crate::machine::record::{Change, Corrupt};
+use crate::machine::record::{COUNT_MAX, Change, Corrupt};
 
 /// Key of the counters; below every block's.
 const META: u8 = b'a';
@@ -48,6 +50,17 @@ pub(super) struct Meta {
     sweeping: bool,
 }
 
+impl Meta {
+    /// Whether a store could have counted so far.
+    fn is_sound(&self) -> bool {
+        let last = COUNT_MAX.cast_signed();
+        (1..last).contains(&self.revision)
+            && (-1..=self.revision).contains(&self.compacted)
+            && self.tail < BLOCKS_MAX / 2
+            && self.compact_from <= self.tail
+    }
+}
+
 impl Kv {
     fn meta(&self) -> Meta {
         Meta {
@@ -60,6 +73,16 @@ impl Kv {
             bytes: self.history.bytes,
             blocks: self.history.blocks.len() as u64,
             sweeping: self.sweeping,
+        }
+    }
+
+    /// As much of the state as [`Kv::changes`] needs of the one before: not the index, which changes
+    /// with every write and would stay in memory twice.
+    pub fn for_changes(&self) -> Kv {
+        Kv {
+            index: Index::default(),
+            compacted_states: Vec::new(),
+            ..self.clone()
         }
     }
 
@@ -120,6 +143,9 @@ impl Kv {
             Some((&META, [])) => {
                 let meta: Meta = prost::Message::decode(value)
                     .map_err(|e| Corrupt::new(format!("{}: {e}", what())))?;
+                if !meta.is_sound() {
+                    return Err(Corrupt::new(format!("{}: {meta:?}", what())));
+                }
                 *self = Kv {
                     loading: Some(Box::new(meta)),
                     ..Kv::default()
@@ -157,6 +183,10 @@ impl Kv {
             if version.main < self.revision {
                 return Err(Corrupt::new(format!("block {number}: revisions descend")));
             }
+            let counts = [version.version as u64, version.links.depth, version.sub];
+            if counts.iter().any(|count| *count > COUNT_MAX) {
+                return Err(Corrupt::new(format!("block {number}: counts too far")));
+            }
             self.revision = version.main;
         }
         self.history.bytes += block.bytes().len() as u64;
@@ -178,14 +208,13 @@ impl Kv {
         if self.history.tail.number() != meta.tail {
             self.history.tail = Arc::new(Block::new(meta.tail));
         }
-        if self.revision > meta.revision || meta.compacted > meta.revision {
+        if self.revision > meta.revision {
             return Err(Corrupt::new(format!("a revision above {}", meta.revision)));
         }
-        self.index = self.history.index();
+        (self.index, self.live_bytes) = self.history.index();
         self.revision = meta.revision;
         self.compacted = meta.compacted;
         self.compact_from = meta.compact_from;
-        self.live_bytes = meta.live_bytes;
         self.sweeping = meta.sweeping;
         if self.meta() != *meta {
             let found = self.meta();
@@ -312,5 +341,37 @@ mod tests {
              3203000203000003056b6579746872656515e7ac3f",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn changes_need_no_index() {
+        let put = |number: i64| {
+            let put = Put {
+                key: Bytes::from(format!("key-{}", number % 50)),
+                value: Bytes::from(vec![b'v'; 1000]),
+                ..Put::default()
+            };
+            let verb = match number % 200 {
+                199 => Verb::Compact(Compact {
+                    revision: number / 2,
+                }),
+                _ => Verb::Put(put),
+            };
+            Command { verb: Some(verb) }
+        };
+        let mut kv = Kv::default();
+        let mut since = kv.clone();
+        for number in 0..1000 {
+            kv.apply(&put(number)).unwrap();
+            if number % 70 == 0 {
+                let collect = |since: &Kv| {
+                    let mut changes = Vec::new();
+                    kv.changes(Some(since), &mut |change| changes.push(change));
+                    changes
+                };
+                assert_eq!(collect(&since.for_changes()), collect(&since), "{number}");
+                since = kv.clone();
+            }
+        }
     }
 }

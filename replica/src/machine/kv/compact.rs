@@ -40,6 +40,7 @@ impl Kv {
                 current: self.revision,
             });
         }
+        self.keep_for_watchers();
         self.compacted = revision;
         self.sweep(SWEEP_BLOCKS_FIRST);
         Ok(Reply::Compact)

@@ -144,8 +144,56 @@ impl History {
         closed.chain(std::iter::once(self.tail.as_ref()))
     }
 
-    /// Builds the index of all keys, as it was when the newest version was written.
-    pub(super) fn index(&self) -> Index {
+    /// The place that the next version gets, unless its block is full.
+    pub(super) fn end(&self) -> Place {
+        Place {
+            block: self.tail.number(),
+            slot: self.tail.end(),
+        }
+    }
+
+    /// Where to begin so that no version of `revision` or above is missed: the last block that
+    /// begins below it, as none before can reach it.
+    pub(super) fn seek(&self, revision: i64) -> Place {
+        let base = |number: u64| match self.blocks_from(number).next() {
+            Some(block) if !block.is_new() => block.base(),
+            // what it will hold is above everything
+            Some(_) | None => i64::MAX,
+        };
+        let (mut low, mut high) = (0, self.tail.number());
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if base(middle) < revision {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Place {
+            block: low,
+            slot: 0,
+        }
+    }
+
+    /// The versions from a place on, in order.
+    pub(super) fn from(&self, place: Place) -> impl Iterator<Item = (Place, Found<'_>)> {
+        self.blocks_from(place.block).flat_map(move |block| {
+            let number = block.number();
+            let slot = if number == place.block { place.slot } else { 0 };
+            let versions = block.versions_from(slot);
+            versions.map(move |(slot, version)| {
+                let place = Place {
+                    block: number,
+                    slot,
+                };
+                (place, (block, version))
+            })
+        })
+    }
+
+    /// Builds the index of all keys, as it was when the newest version was written, and the bytes
+    /// of the newest versions of live keys.
+    pub(super) fn index(&self) -> (Index, u64) {
         let mut keys = Vec::new();
         for block in self.blocks_from(0) {
             keys.extend(block.versions().map(|(slot, version)| {
@@ -159,6 +207,7 @@ impl History {
                         place,
                         tombstone: version.tombstone,
                     },
+                    version.size,
                 )
             }));
         }

@@ -31,13 +31,15 @@ impl Default for Index {
 
 impl Index {
     /// The index of all these keys, which come in any order and with older places too: the highest
-    /// place is a key's newest. Pages come out full.
-    pub(super) fn build(mut keys: Vec<(&[u8], Entry)>) -> Self {
-        keys.sort_by(|(a, x), (b, y)| a.cmp(b).then(x.place.cmp(&y.place)));
+    /// place is a key's newest. Pages come out full. With each key comes the size of its version;
+    /// also answered is the sum of the newest ones of live keys.
+    pub(super) fn build(mut keys: Vec<(&[u8], Entry, usize)>) -> (Self, u64) {
+        keys.sort_by(|(a, x, _), (b, y, _)| a.cmp(b).then(x.place.cmp(&y.place)));
         let mut index = Self::default();
+        let mut live_bytes = 0;
         let mut low = Bytes::new();
         let mut leaf = Leaf::default();
-        for (at, (key, entry)) in keys.iter().enumerate() {
+        for (at, (key, entry, size)) in keys.iter().enumerate() {
             if keys.get(at + 1).is_some_and(|next| next.0 == *key) {
                 continue;
             }
@@ -47,10 +49,13 @@ impl Index {
                 leaf = Leaf::default();
             }
             leaf.insert(leaf.len(), key, *entry);
-            index.live += usize::from(!entry.tombstone);
+            if !entry.tombstone {
+                index.live += 1;
+                live_bytes += *size as u64;
+            }
         }
         index.leaves.insert(low, Arc::new(leaf));
-        index
+        (index, live_bytes)
     }
 
     /// Number of keys whose newest version is no deletion.
@@ -315,10 +320,12 @@ mod tests {
                 let entry = entry(at as u64, *tombstone);
                 index.put(key, entry);
                 mirror.insert(key.clone(), entry);
-                all.push((&key[..], entry));
+                all.push((&key[..], entry, 1));
             }
             same(&index, &mirror);
-            same(&Index::build(all), &mirror);
+            let (built, live_bytes) = Index::build(all);
+            same(&built, &mirror);
+            prop_assert_eq!(live_bytes, built.live() as u64);
             for (from, to) in &spans {
                 for span in [Span::One(from), Span::From(from), Span::Between(from, to)] {
                     let inside = mirror.iter().filter(|(key, e)| {

@@ -13,6 +13,8 @@ pub(super) const LEAF_BYTES: usize = 3584;
 const GROWTH_BYTES: usize = 512;
 
 const SLOT_BITS: u32 = 16;
+/// Numbers of blocks are below this, so that a place fits into eight bytes.
+pub(super) const BLOCKS_MAX: u64 = 1 << (63 - SLOT_BITS);
 const PLACE_BYTES: usize = 8;
 
 /// What the index knows of a key.

@@ -3,12 +3,14 @@
 //! A verb owns its file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
 //! Reading order: `request` (what can be asked) → `version` and `block` (what is kept) → `history`
-//! (all of it) → `leaf` and `index` (which key stands where) → the verbs → `hash`, `checkpoint`.
+//! (all of it) → `leaf` and `index` (which key stands where) → the verbs → `events` (what watchers
+//! read) → `hash`, `checkpoint`.
 
 mod block;
 mod checkpoint;
 mod compact;
 mod delete;
+mod events;
 mod hash;
 mod history;
 mod index;
@@ -20,6 +22,7 @@ mod span;
 mod txn;
 mod version;
 
+pub use events::Written;
 pub use request::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Op, OpKind, Put, Range,
     SortOrder, SortTarget, TargetValue, Txn, Verb,
@@ -31,6 +34,7 @@ use history::History;
 use index::Index;
 use leaf::Entry;
 use span::Span;
+pub use version::Place;
 use version::{Links, Version};
 
 /// A key with its value and metadata, as etcd's `mvccpb.KeyValue`.
@@ -111,6 +115,12 @@ pub enum Error {
     /// The lease to attach does not exist.
     #[error("requested lease not found")]
     LeaseNotFound,
+    /// A member's quota is used up, and the command would grow the key space.
+    #[error("database space exceeded")]
+    NoSpace,
+    /// Members disagree about the data.
+    #[error("corrupt cluster")]
+    Corrupt,
 }
 
 /// Size of an empty store: what dbSize starts from.
@@ -134,6 +144,8 @@ pub struct Kv {
     sweeping: bool,
     /// What the checkpoint being loaded has promised.
     loading: Option<Box<checkpoint::Meta>>,
+    /// States before compactions that watchers were not told of yet; not part of the state.
+    compacted_states: Vec<Kv>,
 }
 
 impl Default for Kv {
@@ -147,6 +159,7 @@ impl Default for Kv {
             compact_from: 0,
             sweeping: false,
             loading: None,
+            compacted_states: Vec::new(),
         }
     }
 }

@@ -10,6 +10,17 @@ pub struct Command {
     pub verb: Option<Verb>,
 }
 
+impl Command {
+    /// Whether a put is among what it may do, in any branch.
+    pub fn puts(&self) -> bool {
+        match &self.verb {
+            Some(Verb::Put(_)) => true,
+            Some(Verb::Txn(txn)) => txn.puts(),
+            Some(Verb::Delete(_) | Verb::Compact(_)) | None => false,
+        }
+    }
+}
+
 /// The verbs that write (or may write).
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Verb {
@@ -139,6 +150,17 @@ pub struct Txn {
     /// Done otherwise.
     #[prost(message, repeated, tag = "3")]
     pub failure: Vec<Op>,
+}
+
+impl Txn {
+    fn puts(&self) -> bool {
+        let mut ops = self.success.iter().chain(&self.failure);
+        ops.any(|op| match &op.kind {
+            Some(OpKind::Put(_)) => true,
+            Some(OpKind::Txn(txn)) => txn.puts(),
+            Some(OpKind::Range(_) | OpKind::Delete(_)) | None => false,
+        })
+    }
 }
 
 /// One operation of a transaction's branch.

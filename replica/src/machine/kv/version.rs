@@ -7,7 +7,7 @@
 
 /// Where a version stands. It never changes while the version exists, and is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub struct Place {
     /// Number of the block.
     pub(super) block: u64,
     /// Slot within the block.

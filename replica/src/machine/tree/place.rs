@@ -71,6 +71,7 @@ impl Tree {
         if end == path.len() {
             return Ok(());
         }
-        Err(self.error(ErrorKind::NotDir, path.slice(..end)))
+        let cause = format!("a key has at most {TREE_DEPTH_MAX} components");
+        Err(self.error(ErrorKind::NotDir, cause.into()))
     }
 }

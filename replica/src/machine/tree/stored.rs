@@ -13,7 +13,7 @@ use super::{
     inode::{Body, Children, Inode, Link, find_mut, split},
     shared::Shared,
 };
-use crate::machine::record::{Change, Corrupt};
+use crate::machine::record::{COUNT_MAX, Change, Corrupt};
 
 const HISTORY: u8 = b'h';
 const META: u8 = b'm';
@@ -235,8 +235,13 @@ impl Tree {
             .counts
             .try_into()
             .map_err(|_| corrupt(key, "has other counters"))?;
+        let counts = Counts::from_numbers(counts);
+        let counted = counts.numbers().into_iter().chain([stored.index]);
+        if counted.max().is_some_and(|count| count > COUNT_MAX) {
+            return Err(corrupt(key, "counts too far"));
+        }
         self.index = stored.index;
-        self.counts = Counts::from_numbers(counts);
+        self.counts = counts;
         self.described = true;
         Ok(())
     }

@@ -30,7 +30,7 @@ pub(crate) enum Field {
     Value,
 }
 
-const NAMES: [(&str, Field); 14] = [
+pub(in crate::api) const NAMES: [(&str, Field); 14] = [
     ("prevIndex", Field::PrevIndex),
     ("waitIndex", Field::WaitIndex),
     ("recursive", Field::Recursive),

@@ -27,7 +27,10 @@ use super::{
     watch,
 };
 use crate::{
-    api::reply::{self, Unread},
+    api::{
+        media,
+        reply::{self, Unread},
+    },
     metrics::HttpMethod,
     node::Fault,
 };
@@ -169,9 +172,6 @@ async fn form(
     request: &HttpRequest,
     payload: &mut web::Payload,
 ) -> Result<Option<Vec<u8>>, Error> {
-    if reply::media_type(request) != FORM {
-        return Ok(None);
-    }
     if !intent.reads_form() {
         let sent = request
             .headers()
@@ -180,6 +180,15 @@ async fn form(
         if intent == Intent::Write(Write::Delete) && sent {
             tracing::warn!("the body of a DELETE is ignored: conditions belong into the query");
         }
+        return Ok(None);
+    }
+    let media = reply::content_type(request);
+    if media.is_empty() {
+        return Ok(None);
+    }
+    let media = media::parse(&media)
+        .map_err(|fault| Error::early(ErrorCode::InvalidForm, fault.to_string()))?;
+    if media != FORM {
         return Ok(None);
     }
     let refusal = |text: &'static str| Error::early(ErrorCode::InvalidForm, text);
@@ -255,6 +264,8 @@ fn written(reply: Reply) -> Result<Event, Error> {
         | Reply::Kv(_)
         | Reply::Published
         | Reply::ClusterVersionSet
+        | Reply::PeerUrlsSet(_)
+        | Reply::Alarm(_)
         | Reply::Nothing => Err(Error::early(
             ErrorCode::RaftInternal,
             "answer of another command",

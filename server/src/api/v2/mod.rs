@@ -5,21 +5,21 @@
 //! Pure but for `keys`, `watch`, `members` and `stats`.
 
 mod error;
-mod form;
+pub(super) mod form;
 mod headers;
 mod keys;
-mod members;
-mod parse;
+pub(super) mod members;
+pub(super) mod parse;
 mod render;
 mod stats;
-mod verb;
+pub(super) mod verb;
 mod watch;
 
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{Context, go, reply};
+use super::{Context, go, reads::Reads, reply};
 
 /// What the paths of this dialect name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,19 +62,16 @@ fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
         .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// The dialect with its own counters. Clones share.
+/// The dialect with the counters of reads. Clones share.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialect {
     ctx: Context,
-    reads: Arc<stats::Reads>,
+    reads: Arc<Reads>,
 }
 
 impl Dialect {
-    pub(crate) fn new(ctx: Context) -> Self {
-        Self {
-            ctx,
-            reads: Arc::default(),
-        }
+    pub(crate) fn new(ctx: Context, reads: Arc<Reads>) -> Self {
+        Self { ctx, reads }
     }
 
     /// Answers a request for one of our resources.

@@ -1,6 +1,4 @@
-//! `/v2/stats/{self,leader,store}`, and the one group of counters that is the member's own: reads.
-
-use std::sync::atomic::{AtomicU64, Ordering};
+//! `/v2/stats/{self,leader,store}`.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -14,24 +12,9 @@ use witan_replica::{machine::tree::Counts, replica::Role};
 
 use super::{Dialect, go, headers};
 use crate::{
-    api::{Context, reply},
+    api::{Context, reads::Reads, reply},
     node::Node,
 };
-
-/// Reads of keys since the process began; they enter no log, so they do not survive it.
-#[derive(Debug, Default)]
-pub(super) struct Reads {
-    found: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Reads {
-    /// Counts one read.
-    pub(super) fn count(&self, found: bool) {
-        let counter = if found { &self.found } else { &self.failed };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// This member.
 pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
@@ -110,8 +93,8 @@ pub(super) async fn of_store(dialect: &Dialect, request: &HttpRequest) -> HttpRe
 
 fn store(counts: &Counts, reads: &Reads, watchers: u64) -> StoreStats {
     StoreStats {
-        gets_success: reads.found.load(Ordering::Relaxed),
-        gets_fail: reads.failed.load(Ordering::Relaxed),
+        gets_success: reads.found(),
+        gets_fail: reads.failed(),
         sets_success: counts.sets_success,
         sets_fail: counts.sets_fail,
         delete_success: counts.delete_success,

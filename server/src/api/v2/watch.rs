@@ -17,7 +17,14 @@ use witan_replica::{
 };
 
 use super::{error::Error, headers, parse::Params, render};
-use crate::node::{Node, Waiter};
+use crate::{
+    api::{
+        http::Client,
+        reply::{NoRoom, Room},
+    },
+    budget::Traffic,
+    node::{Node, Waiter},
+};
 
 /// Registers a watch on `key` and begins the answer; its headers go out at once.
 pub(super) async fn open(
@@ -49,12 +56,15 @@ pub(super) async fn open(
         waiter,
         place,
         ready: first,
+        client: Client::of(request),
         stream,
         ended: false,
+        traffic: request.app_data().cloned(),
+        room: Room::Unneeded,
     };
     let lines = stream::unfold(cursor, |mut cursor| async move {
         let line = cursor.next_line().await?;
-        Some((Ok::<_, std::convert::Infallible>(line), cursor))
+        Some((line, cursor))
     });
     let mut response = headers::success(node, StatusCode::OK, index).streaming(lines);
     if request.version() < Version::HTTP_11 {
@@ -106,13 +116,18 @@ struct Cursor {
     waiter: Waiter,
     place: Place,
     ready: Option<Event>,
+    client: Client,
     stream: bool,
     ended: bool,
+    traffic: Option<Traffic>,
+    /// Of the line before, which has left when the next one is asked for.
+    room: Room,
 }
 
 impl Cursor {
     /// The next event's line; `None` ends the answer.
-    async fn next_line(&mut self) -> Option<Bytes> {
+    async fn next_line(&mut self) -> Option<Result<Bytes, NoRoom>> {
+        self.room = Room::Unneeded;
         if self.ended {
             return None;
         }
@@ -121,7 +136,13 @@ impl Cursor {
             None => self.next_event().await?,
         };
         self.ended = !self.stream;
-        Some(render::event(&event).into())
+        let line = render::event(&event);
+        self.room = Room::take(self.traffic.as_ref(), line.len());
+        if matches!(self.room, Room::Missing) {
+            self.ended = true;
+            return Some(Err(NoRoom));
+        }
+        Some(Ok(line.into()))
     }
 
     async fn next_event(&mut self) -> Option<Event> {
@@ -129,6 +150,7 @@ impl Cursor {
             if self.place.asleep {
                 tokio::select! {
                     () = self.node.stopping() => return None,
+                    () = self.client.ended() => return None,
                     () = self.waiter.woken() => {}
                 }
             }

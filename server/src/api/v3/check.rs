@@ -14,7 +14,7 @@ use witan_api::v3::{
 
 use super::Answer;
 
-pub(super) fn range(request: &RangeRequest) -> Answer<()> {
+pub(in crate::api) fn range(request: &RangeRequest) -> Answer<()> {
     if request.key.is_empty() {
         return Err(Error::EmptyKey);
     }
@@ -27,7 +27,7 @@ pub(super) fn range(request: &RangeRequest) -> Answer<()> {
     }
 }
 
-pub(super) fn put(request: &PutRequest) -> Answer<()> {
+pub(in crate::api) fn put(request: &PutRequest) -> Answer<()> {
     if request.key.is_empty() {
         Err(Error::EmptyKey)
     } else if request.ignore_value && !request.value.is_empty() {
@@ -39,7 +39,7 @@ pub(super) fn put(request: &PutRequest) -> Answer<()> {
     }
 }
 
-pub(super) fn delete_range(request: &DeleteRangeRequest) -> Answer<()> {
+pub(in crate::api) fn delete_range(request: &DeleteRangeRequest) -> Answer<()> {
     if request.key.is_empty() {
         Err(Error::EmptyKey)
     } else {
@@ -47,15 +47,19 @@ pub(super) fn delete_range(request: &DeleteRangeRequest) -> Answer<()> {
     }
 }
 
+/// Transactions below the outermost one. The log's codec reads messages up to 100 levels deep: two
+/// stand around the outermost transaction, and each takes two.
+const TXNS_NESTED_MAX: usize = 48;
+
 /// No list may be longer than `ops_max`; what the longest one uses is taken from the nested ones.
-pub(super) fn txn(request: &TxnRequest, ops_max: usize) -> Answer<()> {
-    operations(request, ops_max)?;
+pub(in crate::api) fn txn(request: &TxnRequest, ops_max: usize) -> Answer<()> {
+    operations(request, ops_max, TXNS_NESTED_MAX)?;
     writes(&request.success)?;
     writes(&request.failure)?;
     Ok(())
 }
 
-fn operations(request: &TxnRequest, ops_max: usize) -> Answer<()> {
+fn operations(request: &TxnRequest, ops_max: usize, nested_max: usize) -> Answer<()> {
     let lists = [
         request.compare.len(),
         request.success.len(),
@@ -71,7 +75,10 @@ fn operations(request: &TxnRequest, ops_max: usize) -> Answer<()> {
             Some(Request::RequestRange(request)) => range(request)?,
             Some(Request::RequestPut(request)) => put(request)?,
             Some(Request::RequestDeleteRange(request)) => delete_range(request)?,
-            Some(Request::RequestTxn(request)) => operations(request, left)?,
+            Some(Request::RequestTxn(request)) => {
+                let deeper = nested_max.checked_sub(1).ok_or(Error::TooManyOps)?;
+                operations(request, left, deeper)?;
+            }
             None => return Err(Error::KeyNotFound),
         }
     }
@@ -245,6 +252,16 @@ mod tests {
         assert_eq!(check(vec![op_txn(many(127), vec![])]), Ok(()));
         assert_eq!(
             check(vec![op_txn(many(128), vec![])]),
+            Err(Error::TooManyOps)
+        );
+    }
+
+    #[test]
+    fn nesting_ends_where_the_log_could_not_hold_it() {
+        let deep = |depth: usize| (0..depth).fold(op_put("a"), |op, _| op_txn(vec![op], vec![]));
+        assert_eq!(check(vec![deep(TXNS_NESTED_MAX)]), Ok(()));
+        assert_eq!(
+            check(vec![deep(TXNS_NESTED_MAX + 1)]),
             Err(Error::TooManyOps)
         );
     }

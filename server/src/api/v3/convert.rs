@@ -10,7 +10,7 @@ pub(super) fn command(verb: kv::Verb) -> Command {
     Command::Kv(kv::Command { verb: Some(verb) })
 }
 
-pub(super) fn range(request: pb::RangeRequest) -> kv::Range {
+pub(in crate::api) fn range(request: pb::RangeRequest) -> kv::Range {
     kv::Range {
         key: request.key,
         range_end: request.range_end,
@@ -27,7 +27,7 @@ pub(super) fn range(request: pb::RangeRequest) -> kv::Range {
     }
 }
 
-pub(super) fn put(request: pb::PutRequest) -> kv::Put {
+pub(in crate::api) fn put(request: pb::PutRequest) -> kv::Put {
     kv::Put {
         key: request.key,
         value: request.value,
@@ -38,7 +38,7 @@ pub(super) fn put(request: pb::PutRequest) -> kv::Put {
     }
 }
 
-pub(super) fn delete_range(request: pb::DeleteRangeRequest) -> kv::DeleteRange {
+pub(in crate::api) fn delete_range(request: pb::DeleteRangeRequest) -> kv::DeleteRange {
     kv::DeleteRange {
         key: request.key,
         range_end: request.range_end,
@@ -46,7 +46,7 @@ pub(super) fn delete_range(request: pb::DeleteRangeRequest) -> kv::DeleteRange {
     }
 }
 
-pub(super) fn txn(request: pb::TxnRequest) -> kv::Txn {
+pub(in crate::api) fn txn(request: pb::TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),
         success: request.success.into_iter().map(op).collect(),
@@ -98,7 +98,7 @@ fn key_values(kvs: Vec<kv::KeyValue>) -> Vec<mvccpb::KeyValue> {
 
 type Header = Option<pb::ResponseHeader>;
 
-pub(super) fn range_response(header: Header, reply: kv::RangeReply) -> pb::RangeResponse {
+pub(in crate::api) fn range_response(header: Header, reply: kv::RangeReply) -> pb::RangeResponse {
     pb::RangeResponse {
         header,
         kvs: key_values(reply.kvs),
@@ -107,14 +107,17 @@ pub(super) fn range_response(header: Header, reply: kv::RangeReply) -> pb::Range
     }
 }
 
-pub(super) fn put_response(header: Header, prev_kv: Option<kv::KeyValue>) -> pb::PutResponse {
+pub(in crate::api) fn put_response(
+    header: Header,
+    prev_kv: Option<kv::KeyValue>,
+) -> pb::PutResponse {
     pb::PutResponse {
         header,
         prev_kv: prev_kv.map(key_value),
     }
 }
 
-pub(super) fn delete_response(
+pub(in crate::api) fn delete_response(
     header: Header,
     deleted: i64,
     prev_kvs: Vec<kv::KeyValue>,
@@ -126,7 +129,7 @@ pub(super) fn delete_response(
     }
 }
 
-pub(super) fn txn_response(
+pub(in crate::api) fn txn_response(
     header: Header,
     succeeded: bool,
     replies: Vec<(kv::Reply, i64)>,

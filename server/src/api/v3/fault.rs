@@ -24,5 +24,7 @@ pub(super) fn of_kv(error: &kv::Error) -> Error {
         kv::Error::FutureRevision { .. } => Error::FutureRevision,
         kv::Error::KeyNotFound => Error::KeyNotFound,
         kv::Error::LeaseNotFound => Error::LeaseNotFound,
+        kv::Error::NoSpace => Error::NoSpace,
+        kv::Error::Corrupt => Error::Corrupt,
     }
 }

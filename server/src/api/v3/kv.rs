@@ -11,7 +11,7 @@ use witan_api::v3::{
 };
 use witan_replica::machine::{Reply, kv};
 
-use super::{Answer, check, convert, fault, header};
+use super::{Answer, check, convert, fault, header, quota};
 use crate::api::Context;
 
 /// What etcd puts around a request before it measures it: a header with a request id.
@@ -38,6 +38,7 @@ pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeR
 }
 
 pub(super) async fn put(ctx: &Context, request: PutRequest) -> Answer<PutResponse> {
+    quota::admit(ctx, || quota::of_put(&request)).await?;
     check::put(&request)?;
     fits(ctx, &request)?;
     let (reply, revision) = propose(ctx, kv::Verb::Put(convert::put(request))).await?;
@@ -68,6 +69,7 @@ pub(super) async fn delete_range(
 }
 
 pub(super) async fn txn(ctx: &Context, request: TxnRequest) -> Answer<TxnResponse> {
+    quota::admit(ctx, || quota::of_txn(&request)).await?;
     check::txn(&request, ctx.settings.max_txn_ops)?;
     let (reply, revision) = if reads_only(&request) {
         let (reply, revision) = read_txn(ctx, request).await?;
@@ -107,7 +109,12 @@ async fn propose(ctx: &Context, verb: kv::Verb) -> Answer<(kv::Reply, i64)> {
     match outcome.reply {
         Reply::Kv(Ok(reply)) => Ok((reply, outcome.revision)),
         Reply::Kv(Err(error)) => Err(fault::of_kv(&error)),
-        Reply::Tree(_) | Reply::Published | Reply::ClusterVersionSet | Reply::Nothing => {
+        Reply::Tree(_)
+        | Reply::Published
+        | Reply::ClusterVersionSet
+        | Reply::PeerUrlsSet(_)
+        | Reply::Alarm(_)
+        | Reply::Nothing => {
             unreachable!("a v3 command answers as one")
         }
     }

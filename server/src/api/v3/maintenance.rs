@@ -3,9 +3,15 @@
 use witan_api::v3::{
     error::Error,
     etcdserverpb::{
-        AlarmRequest, AlarmResponse, DowngradeInfo, StatusRequest, StatusResponse,
-        alarm_request::AlarmAction,
+        AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DowngradeInfo, StatusRequest,
+        StatusResponse, alarm_request::AlarmAction,
     },
+};
+
+use witan_replica::machine::{
+    Reply,
+    alarm::{self, Alarm},
+    command::Command,
 };
 
 use super::{Answer, header};
@@ -21,11 +27,9 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
         .members
         .book
         .get(&ctx.node.identity().member_id);
-    let errors = if raft.leader == 0 {
-        vec![Error::NoLeader.to_string()]
-    } else {
-        Vec::new()
-    };
+    let no_leader = (raft.leader == 0).then(|| Error::NoLeader.to_string());
+    let alarms = view.machine.alarms.list(None).map(in_words);
+    let errors = no_leader.into_iter().chain(alarms).collect();
     Ok(StatusResponse {
         header: header::at(&ctx.node, kv.revision()),
         version: version::API.into(),
@@ -44,19 +48,61 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
     })
 }
 
-/// Nothing raises an alarm yet, so none is there to be listed or taken back.
+/// Lists, raises or lowers. An action that does not exist does nothing (etcd 3.6 dies of it).
 pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmResponse> {
-    match AlarmAction::try_from(request.action) {
-        Ok(AlarmAction::Get | AlarmAction::Deactivate) | Err(_) => {
-            let view = ctx.node.view().await?;
-            Ok(AlarmResponse {
-                header: header::at(&ctx.node, view.machine.kv.revision()),
+    let action = match AlarmAction::try_from(request.action) {
+        Ok(AlarmAction::Get) => return list(ctx, request.alarm).await,
+        Ok(AlarmAction::Activate) => alarm::Action::Raise,
+        Ok(AlarmAction::Deactivate) => alarm::Action::Lower,
+        Err(_) => {
+            return Ok(AlarmResponse {
+                header: header::at(&ctx.node, ctx.node.view().await?.machine.kv.revision()),
                 alarms: Vec::new(),
-            })
+            });
         }
-        Ok(AlarmAction::Activate) => Err(Error::Unimplemented(
-            "etcdserverpb.Maintenance/Alarm to activate one",
-        )),
+    };
+    let command = alarm::Command {
+        action: action as i32,
+        member: request.member_id,
+        kind: request.alarm,
+    };
+    let outcome = ctx.node.propose(Command::Alarm(command)).await?.outcome;
+    let Reply::Alarm(alarm) = outcome.reply else {
+        unreachable!("a command about an alarm answers as one")
+    };
+    Ok(AlarmResponse {
+        header: header::at(&ctx.node, outcome.revision),
+        alarms: alarm.into_iter().map(message).collect(),
+    })
+}
+
+/// All, or those of one kind; the member is not looked at, as in etcd.
+async fn list(ctx: &Context, kind: i32) -> Answer<AlarmResponse> {
+    let view = ctx.node.read().await?;
+    let kind = (kind != AlarmType::None as i32).then_some(kind);
+    Ok(AlarmResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        alarms: view.machine.alarms.list(kind).map(message).collect(),
+    })
+}
+
+fn message(Alarm { kind, member }: Alarm) -> AlarmMember {
+    AlarmMember {
+        member_id: member,
+        alarm: kind,
+    }
+}
+
+/// As Go prints the message: fields of zero are left out, and a space follows each.
+fn in_words(Alarm { kind, member }: Alarm) -> String {
+    let kind = match AlarmType::try_from(kind) {
+        Ok(known) => known.as_str_name().to_owned(),
+        Err(_) => kind.to_string(),
+    };
+    if member == 0 {
+        format!("alarm:{kind} ")
+    } else {
+        format!("memberID:{member} alarm:{kind} ")
     }
 }
 

@@ -5,26 +5,27 @@
 //! methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
 //!
 //! Reading order: `kv` (verbs) → `check` (validation) → `convert` (to the core's types and back) →
-//! `cluster`, `maintenance` → `header`, `fault` → `services` (gRPC) → `unary` (the same, faster) →
-//! `unserved`, `health` → `gateway`.
+//! `quota`, `cluster`, `maintenance` → `header`, `fault` → `services` (gRPC) → `unary` (the same,
+//! faster) → `watch` (streams) → `unserved`, `health` → `gateway`.
 
-mod check;
+pub(super) mod check;
 mod cluster;
-mod convert;
+pub(super) mod convert;
 mod fault;
 pub(crate) mod gateway;
 mod header;
 mod health;
 mod kv;
 mod maintenance;
+mod quota;
 mod services;
 mod unary;
 mod unserved;
+mod watch;
 
 use std::sync::Arc;
 
-use http::{Request, Response};
-use tonic::{body::Body, service::Routes};
+use tonic::service::Routes;
 use witan_api::v3::{
     DESCRIPTORS,
     error::Error,
@@ -38,7 +39,7 @@ use witan_api::v3::{
 };
 
 use super::Context;
-use crate::transport::{Calls, Limited};
+use crate::transport::{Calls, Head, Incoming, Outgoing, RequestBody};
 
 /// What a verb answers.
 pub(crate) type Answer<T> = Result<T, Error>;
@@ -65,17 +66,33 @@ impl Services {
 }
 
 impl Calls for Services {
-    async fn call(self, request: Request<Limited>) -> Response<Body> {
-        let path = request.uri().path();
-        if path.starts_with(services::KV) && !request.headers().contains_key("grpc-encoding") {
-            match &path[services::KV.len()..] {
-                "Put" => return self.0.service.hot(request, kv::put).await,
-                "Range" => return self.0.service.hot(request, kv::range).await,
-                "Txn" => return self.0.service.hot(request, kv::txn).await,
+    /// Each call counts references; workers that did so in one place would wait for each other.
+    fn own(&self) -> Self {
+        Self(Arc::new(Shared {
+            service: self.0.service.clone(),
+            routes: self.0.routes.clone(),
+        }))
+    }
+
+    /// The verbs that carry the load, unless their message is compressed.
+    fn whole(&self, head: &Head) -> bool {
+        let verb = head.path().strip_prefix(services::KV);
+        matches!(verb, Some("Put" | "Range" | "Txn"))
+            && !head.headers().contains_key("grpc-encoding")
+    }
+
+    async fn call(self, request: Incoming) -> Outgoing {
+        let service = &self.0.service;
+        if let RequestBody::Whole(message) = &request.body {
+            let (head, message) = (&request.head, message.clone());
+            match head.path().strip_prefix(services::KV) {
+                Some("Put") => return service.hot(head, message, kv::put).await,
+                Some("Range") => return service.hot(head, message, kv::range).await,
+                Some("Txn") => return service.hot(head, message, kv::txn).await,
                 _ => {}
             }
         }
-        self.0.routes.clone().call(request).await
+        Calls::call(self.0.routes.clone(), request).await
     }
 }
 

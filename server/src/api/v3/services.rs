@@ -1,7 +1,8 @@
 //! The gRPC services that are served: each method hands its message to a verb.
 
+use bytes::Bytes;
 use futures_util::stream::Empty;
-use tonic::{Request, Response, Status, body::Body};
+use tonic::{Request, Response, Status};
 use witan_api::v3::{
     error::Error,
     etcdserverpb::{
@@ -10,7 +11,10 @@ use witan_api::v3::{
 };
 
 use super::{Answer, cluster, kv, maintenance, unary};
-use crate::{api::Context, transport::Limited};
+use crate::{
+    api::Context,
+    transport::{Head, Outgoing},
+};
 
 /// With this metadata a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "hasleader";
@@ -32,39 +36,41 @@ impl Service {
         Self { ctx }
     }
 
-    fn admit<T>(&self, request: Request<T>) -> Answer<T> {
+    pub(super) fn ctx(&self) -> &Context {
+        &self.ctx
+    }
+
+    pub(super) fn admit<T>(&self, request: Request<T>) -> Answer<T> {
         self.check_leader(request.metadata().as_ref())?;
         Ok(request.into_inner())
     }
 
-    /// A call of a verb that carries the load, without tonic's layers. Of the request only the body
-    /// is kept while the verb runs.
-    pub(super) fn hot<Q, A>(
+    /// Whether a call is to be refused while no leader is known.
+    pub(super) fn wants_leader(headers: &http::HeaderMap) -> bool {
+        headers
+            .get(REQUIRE_LEADER)
+            .is_some_and(|value| value == "true")
+    }
+
+    /// A call of a verb that carries the load, without tonic's layers.
+    pub(super) async fn hot<Q, A>(
         &self,
-        request: http::Request<Limited>,
-        verb: impl AsyncFn(&Context, Q) -> Answer<A>,
-    ) -> impl Future<Output = http::Response<Body>>
+        head: &Head,
+        message: Bytes,
+        verb: impl AsyncFnOnce(&Context, Q) -> Answer<A>,
+    ) -> Outgoing
     where
         Q: prost::Message + Default,
         A: prost::Message,
     {
-        let admitted = self.check_leader(request.headers());
-        let body = request.into_body();
-        async move {
-            match admitted {
-                Ok(()) => {
-                    unary::answer(body, async |message: Q| verb(&self.ctx, message).await).await
-                }
-                Err(refusal) => Status::from(refusal).into_http(),
-            }
+        match self.check_leader(head.headers()) {
+            Ok(()) => unary::answer(message, async |message| verb(&self.ctx, message).await).await,
+            Err(refusal) => Outgoing::Response(Status::from(refusal).into_http()),
         }
     }
 
     fn check_leader(&self, headers: &http::HeaderMap) -> Answer<()> {
-        let asked = headers
-            .get(REQUIRE_LEADER)
-            .is_some_and(|value| value == "true");
-        if asked && self.ctx.node.status().leader == 0 {
+        if Self::wants_leader(headers) && self.ctx.node.status().leader == 0 {
             Err(Error::NoLeader)
         } else {
             Ok(())

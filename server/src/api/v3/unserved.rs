@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status, Streaming};
 use witan_api::v3::{
     error::Error,
-    etcdserverpb::{self as pb, auth_server::Auth, lease_server::Lease, watch_server::Watch},
+    etcdserverpb::{self as pb, auth_server::Auth, lease_server::Lease},
     v3electionpb::{self as election, election_server::Election},
     v3lockpb::{self as lock, lock_server::Lock},
 };
@@ -33,14 +33,6 @@ macro_rules! unserved {
             })*
         }
     };
-}
-
-unserved! {
-    Watch of pb as "etcdserverpb.Watch"
-    calls {}
-    streams {
-        watch(Streaming<pb::WatchRequest>) -> WatchResponse as WatchStream = "Watch";
-    }
 }
 
 unserved! {

@@ -22,7 +22,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("heartbeat-interval", Integer, "100", "Milliseconds between heartbeats of a leader.", supported("elections_and_warnings")),
     Flag::new("election-timeout", Integer, "1000", "Milliseconds without a heartbeat after which a member campaigns; at least five heartbeats.", supported("elections_and_warnings")),
     Flag::new("initial-election-tick-advance", Bool, "true", "Whether the first election comes sooner.", accepted("a sole member campaigns at once")),
-    Flag::new("quota-backend-bytes", Integer, "0", "Size at which the key space stops growing; 0 is 2 GiB, a negative number is none.", accepted("it is shown, but nothing is refused before alarms come with a later version")),
+    Flag::new("quota-backend-bytes", Integer, "0", "Size at which the key space stops growing; 0 is 2 GiB, a negative number is none.", supported("a_full_quota_refuses_what_grows")),
     Flag::new("max-txn-ops", Integer, "128", "Operations that a transaction may have.", supported("limits_of_requests")),
     Flag::new("max-request-bytes", Integer, "1572864", "Bytes that a request may have.", supported("limits_of_requests")),
     Flag::new("max-concurrent-streams", Integer, "4294967295", "gRPC calls that one connection may have open.", supported("connection_settings")),

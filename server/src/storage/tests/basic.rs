@@ -2,10 +2,10 @@
 
 use std::sync::mpsc;
 
-use witan_replica::host::LogBatch;
+use witan_replica::{host::LogBatch, machine::record::Change};
 
 use super::*;
-use crate::storage::{Checkpointer, CutLine};
+use crate::storage::{Checkpointer, identity, pieces::tests::split, run};
 
 #[test]
 fn an_empty_directory_opens_empty_and_again() {
@@ -86,7 +86,7 @@ fn a_cut_log_begins_where_it_was_cut() {
     storage.log.append(&batch(100..101, 1));
     drop(storage);
     let (_, recovered) = reopen(&dir);
-    assert_eq!(indexes(&recovered), (40..101).collect::<Vec<_>>());
+    assert_eq!(indexes(&recovered), (61..101).collect::<Vec<_>>());
     same(recovered.checkpoint.as_ref(), &view(60, 10));
 }
 
@@ -162,9 +162,51 @@ fn an_installed_state_replaces_log_and_checkpoint() {
 }
 
 #[test]
-fn the_log_is_cut_below_the_older_of_two_checkpoints() {
-    let mut line = CutLine::new(0);
-    assert_eq!(line.durable(10), 0);
-    assert_eq!(line.durable(25), 10);
-    assert_eq!(CutLine::new(25).durable(30), 25);
+fn a_directory_of_format_1_starts_and_goes_on() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..30, 1));
+    drop(storage);
+    let member = dir.data().join("member");
+    let old = Identity { format: 1, ..ME };
+    old.write(&member).unwrap();
+    let mut pieces = Vec::new();
+    view(9, 100_000).changes(None, &mut |change| match change {
+        Change::Put { key, value } => {
+            split(&key, &value, |name, piece| pieces.push((name, piece)));
+        }
+        Change::Delete { key } => panic!("{key:?} was never there"),
+    });
+    run::write_old(&member.join("checkpoint/00000003"), pieces);
+    std::fs::write(member.join("checkpoint/current"), "00000003\n").unwrap();
+    // What follows is a base of its own; the old database stays until there is a second one.
+    let mut since = view(9, 100_000);
+    for (index, stays) in [(12, true), (20, false), (25, false)] {
+        let (mut storage, recovered) = reopen(&dir);
+        same(recovered.checkpoint.as_ref(), &since);
+        assert_eq!(identity(&dir.data()).unwrap(), Some(ME));
+        let next = view(index, 50_000);
+        storage.checkpoint.write(Some(&since), &next).unwrap();
+        assert_eq!(member.join("checkpoint/00000003").exists(), stays);
+        since = next;
+    }
+    same(reopen(&dir).1.checkpoint.as_ref(), &since);
+}
+
+#[test]
+fn a_chain_stays_short_and_holds_little_that_is_outdated() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let mut since: Option<View> = None;
+    let folders = || files(&dir.data().join("member/checkpoint"), "").len();
+    let (mut most, mut fewest) = (0, usize::MAX);
+    for index in 2..120 {
+        let next = view(index, 1 << 20);
+        storage.checkpoint.write(since.as_ref(), &next).unwrap();
+        (most, fewest) = (most.max(folders()), fewest.min(folders()));
+        since = Some(next);
+    }
+    assert!(most < 80 && fewest < 5, "{fewest} to {most} runs");
+    drop(storage);
+    same(reopen(&dir).1.checkpoint.as_ref(), &since.unwrap());
 }

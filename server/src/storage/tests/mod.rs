@@ -4,8 +4,13 @@
 mod basic;
 mod crash;
 mod damage;
+pub(super) mod disk;
+mod full;
+mod panics;
 mod power;
 mod refusals;
+mod table;
+mod workload;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,103 +1,127 @@
-//! What a power cut leaves of a checkpoint: a file system of its own, copied as it stands on its
-//! device while a process writes, is mounted and read. Needs loop devices; without them the test
-//! says so and only checks its own arithmetic.
-//!
-//! The writer churns, because sled reuses the space of what was replaced: large and small
-//! differences, blocks that come and go, small records overwritten at random. What a checkpoint
-//! must hold follows from its number alone.
+//! What a power cut leaves of a whole data directory, log and checkpoint together. Twice: on a disk
+//! that lies (`disk`), which drops what was not synced page by page; and on a real file system of
+//! its own, copied from its device while the writing process stands still, after chance let some of
+//! its files reach that device. The second needs loop devices; without them it says so, and the
+//! first is the proof.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Write},
     process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+        mpsc,
+    },
 };
 
-use witan_replica::machine::record::Change;
-
-use super::*;
-use crate::storage::checkpoint::{Broken, Changes, Checkpoint};
+use super::{
+    disk::Disk,
+    workload::{Driven, Expected, chances},
+    *,
+};
 
 /// Variable that makes the test function play the writer's part.
 const CHILD: &str = "WITAN_TEST_POWER";
-/// Variable for the number of power cuts.
+/// Variable for the number of power cuts, and their number without it.
 const CUTS: &str = "WITAN_POWER_CUTS";
-/// Blocks are deleted this many checkpoints after they came.
-const WINDOW: u64 = 6;
-/// Small records that are overwritten at random.
-const SMALL: u64 = 2000;
+const CUTS_USUAL: u64 = 10;
+/// Power cuts of one data directory; the next ones begin with an empty one, which keeps it small.
+const CUTS_OF_ONE: u64 = 10;
 
-type Records = BTreeMap<Vec<u8>, Vec<u8>>;
-
-fn mix(x: u64) -> u64 {
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
+fn cuts() -> u64 {
+    std::env::var(CUTS).map_or(CUTS_USUAL, |cuts| cuts.parse().unwrap())
 }
 
-/// Blocks of a checkpoint: from nearly none to several of sled's segments.
-fn blocks(number: u64) -> u64 {
-    [20, 200, 600, 3][(number % 4) as usize]
+/// Copies of a device that are tried: the file system writes by itself every few seconds.
+const COPIES_MAX: u32 = 50;
+
+/// Compares what a cut left with what was acknowledged before it, and writes a line of the table.
+fn judge(what: &str, data: &Path, acknowledged: u64, expected: &mut Expected) {
+    let found = expected.compare(data);
+    let found = found.unwrap_or_else(|error| panic!("{what}: refused: {error}"));
+    let lost = acknowledged.saturating_sub(found.last);
+    writeln!(
+        std::io::stderr(),
+        "{what}: {acknowledged} acknowledged, {} found, checkpoint at {}, {lost} lost",
+        found.last,
+        found.checkpoint,
+    )
+    .unwrap();
+    assert_eq!(lost, 0, "{what}");
+    assert!(
+        !found.fell_back,
+        "{what}: the newest checkpoint does not read"
+    );
 }
 
-fn block(number: u64, which: u64) -> Vec<u8> {
-    [&b"kb"[..], &number.to_be_bytes(), &which.to_be_bytes()].concat()
+/// What one cut left, and what was acknowledged before it.
+struct Cut {
+    what: String,
+    dir: TempDir,
+    acknowledged: u64,
 }
 
-/// The changes from checkpoint `number - 1` to `number`.
-fn difference(number: u64, emit: &mut dyn FnMut(Change)) {
-    for which in 0..blocks(number) {
-        let value = mix(number * 1000 + which).to_le_bytes().repeat(3500);
-        emit(Change::Put {
-            key: block(number, which),
-            value,
-        });
+#[test]
+fn a_power_cut_on_a_lying_disk_loses_nothing() {
+    for round in 0..cuts().div_ceil(CUTS_OF_ONE) {
+        lying_disk(round);
     }
-    let old = number.saturating_sub(WINDOW);
-    for which in 0..if old > 0 { blocks(old) } else { 0 } {
-        emit(Change::Delete {
-            key: block(old, which),
-        });
-    }
-    for at in 0..if number.is_multiple_of(3) { 1000 } else { 50 } {
-        let version = number * 10_000 + at;
-        let key = format!("t/{:06}", mix(version) % SMALL).into_bytes();
-        emit(Change::Put {
-            key,
-            value: version.to_le_bytes().repeat(40),
-        });
-    }
-    emit(Change::Put {
-        key: b"v".to_vec(),
-        value: number.to_le_bytes().to_vec(),
+}
+
+fn lying_disk(round: u64) {
+    let dir = TempDir::new();
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (send, cut) = mpsc::sync_channel(0);
+    let mut chance = chances(round);
+    let (mut number, mut wait) = (0, 5);
+    let known = acknowledged.clone();
+    // By turns at a sync of the log and at one of the checkpoint, before it counts.
+    let disk = Disk::watch(&dir.0, move |path, kept| {
+        let name = path.to_string_lossy();
+        let (log, checkpoint) = (name.contains("/log"), name.contains("/checkpoint"));
+        if number == CUTS_OF_ONE || !(if number % 2 == 0 { log } else { checkpoint }) {
+            return;
+        }
+        wait -= 1;
+        if wait > 0 {
+            return;
+        }
+        let after = TempDir::new();
+        let name = path.strip_prefix(kept.root()).unwrap().display();
+        let cut = Cut {
+            what: format!("power cut {round}.{number} at {name}"),
+            acknowledged: known.load(Ordering::SeqCst),
+            dir: after,
+        };
+        kept.cut(&cut.dir.0, &mut chance);
+        number += 1;
+        wait = 1 + chance(if number % 2 == 0 { 20 } else { 8 });
+        // When the test has seen enough, nobody listens any more.
+        let _ = send.send(cut);
     });
-}
-
-fn follow(records: &mut Records, number: u64) {
-    difference(number, &mut |change| match change {
-        Change::Put { key, value } => drop(records.insert(key, value)),
-        Change::Delete { key } => drop(records.remove(&key)),
+    let writer = std::thread::spawn({
+        let (data, stop) = (dir.data(), stop.clone());
+        move || {
+            let mut driven = Driven::start(&data);
+            while !stop.load(Ordering::SeqCst) {
+                acknowledged.store(driven.step(), Ordering::SeqCst);
+            }
+        }
     });
-}
-
-fn write_until_killed(dir: &Path) {
-    let mut checkpoint = Checkpoint::open(dir).unwrap().0;
-    checkpoint.store(None, &|emit| difference(1, emit)).unwrap();
-    for number in 2.. {
-        let changes: &Changes<'_> = &|emit| difference(number, emit);
-        checkpoint
-            .store(Some(changes), &|_| panic!("a difference is enough"))
-            .unwrap();
-        writeln!(std::io::stdout(), "saved {number}").unwrap();
+    let mut expected = Expected::default();
+    for cut in cut.iter().take(CUTS_OF_ONE as usize) {
+        let Cut {
+            what,
+            dir,
+            acknowledged,
+        } = cut;
+        judge(&what, &dir.data(), acknowledged, &mut expected);
     }
-}
-
-/// Reads a checkpoint and its number.
-fn read(dir: &Path) -> (Records, u64) {
-    let mut checkpoint = Checkpoint::closed(dir).unwrap();
-    let records = checkpoint.read(|records| records.collect::<Result<Records, Broken>>());
-    let records = records.unwrap();
-    let number = u64::from_le_bytes(records[&b"v"[..]].as_slice().try_into().unwrap());
-    (records, number)
+    stop.store(true, Ordering::SeqCst);
+    writer.join().unwrap();
+    disk.forget();
 }
 
 fn run(command: &mut Command) -> bool {
@@ -121,7 +145,7 @@ impl Volume {
                     .arg(&path)));
             }
             None => {
-                fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+                fs::File::create(&path).unwrap().set_len(2 << 30).unwrap();
                 if !run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&path)) {
                     return None;
                 }
@@ -143,6 +167,33 @@ impl Volume {
     fn image(&self) -> PathBuf {
         self.0.0.join("image")
     }
+
+    /// Another volume, with what the device holds at one moment: a copy counts only if nothing
+    /// reached the device while it was made.
+    fn copied(&self) -> Self {
+        for _ in 0..COPIES_MAX {
+            let before = self.writes();
+            let copy = Self::mount(Some(&self.image())).expect("what a cut leaves can be mounted");
+            if self.writes() == before {
+                return copy;
+            }
+        }
+        panic!("the device does not come to rest");
+    }
+
+    /// What the kernel counts of the device: writes, sectors written, what is on its way.
+    fn writes(&self) -> Vec<String> {
+        let mut command = Command::new("losetup");
+        command.args(["-n", "-O", "NAME", "-j"]).arg(self.image());
+        let found = start(command.stdout(Stdio::piped())).unwrap();
+        let found = found.wait_with_output().unwrap().stdout;
+        let device = String::from_utf8(found).unwrap();
+        let device = Path::new(device.trim()).file_name().unwrap().to_owned();
+        let stat = Path::new("/sys/block").join(device).join("stat");
+        let stat = fs::read_to_string(stat).unwrap();
+        let counts: Vec<&str> = stat.split_whitespace().collect();
+        [4, 6, 8].map(|at| counts[at].to_owned()).to_vec()
+    }
 }
 
 impl Drop for Volume {
@@ -155,56 +206,93 @@ fn signal(name: &str, process: u32) {
     assert!(run(Command::new("kill").args([name, &process.to_string()])));
 }
 
-#[test]
-fn a_power_cut_costs_no_checkpoint() {
-    if let Some(dir) = std::env::var_os(CHILD) {
-        write_until_killed(Path::new(&dir));
-    }
-    let mut expected = Records::new();
-    (1..=WINDOW + 1).for_each(|number| follow(&mut expected, number));
-    assert!(!expected.contains_key(&block(1, 0)) && expected.contains_key(&block(2, 0)));
-    let Some(volume) = Volume::mount(None) else {
-        writeln!(
-            std::io::stderr(),
-            "skipped: power cuts need mkfs.ext4 and loop devices"
-        )
-        .unwrap();
-        return;
+/// Returns when every thread of the process stands still; one inside the kernel goes on for a while.
+fn stop(process: u32) {
+    signal("-STOP", process);
+    let tasks = PathBuf::from(format!("/proc/{process}/task"));
+    let stands = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ")
+            .next()
+            .is_none_or(|rest| rest.starts_with('T'))
     };
-    let cuts: u64 = std::env::var(CUTS).map_or(4, |cuts| cuts.parse().unwrap());
-    let dir = volume.dir().join("checkpoint");
-    let test = "power::a_power_cut_costs_no_checkpoint";
-    let mut command = child(test, CHILD, dir.as_os_str());
+    while !fs::read_dir(&tasks).unwrap().flatten().all(stands) {
+        std::thread::yield_now();
+    }
+}
+
+/// Lets some of the files below a folder reach the device, in any order.
+fn reach_the_device(dir: &Path, chance: &mut dyn FnMut(u64) -> u64) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            reach_the_device(&path, chance);
+        } else if chance(4) == 0 {
+            run(Command::new("sync").arg("-d").arg(path));
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_on_a_real_disk_loses_nothing() {
+    if let Some(data) = std::env::var_os(CHILD) {
+        let mut driven = Driven::start(Path::new(&data));
+        loop {
+            writeln!(std::io::stdout(), "ack {}", driven.step()).unwrap();
+        }
+    }
+    for round in 0..cuts().div_ceil(CUTS_OF_ONE) {
+        let Some(volume) = Volume::mount(None) else {
+            let what = "no mkfs.ext4 or loop devices here: power cuts on the lying disk only";
+            writeln!(std::io::stderr(), "{what}").unwrap();
+            return;
+        };
+        real_disk(round, &volume);
+    }
+}
+
+fn real_disk(round: u64, volume: &Volume) {
+    let mut chance = chances(round);
+    let data = volume.dir().join("data");
+    let test = "power::a_power_cut_on_a_real_disk_loses_nothing";
+    let mut command = child(test, CHILD, data.as_os_str());
     let mut writer = start(command.stdout(Stdio::piped())).unwrap();
-    let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-    let mut expected = (Records::new(), 0);
-    for cut in 0..cuts {
-        let mut saved = 0;
-        while saved < (cut + 1) * 5 {
-            let line = lines.next().expect("the writer lives").unwrap();
-            saved = line
-                .strip_prefix("saved ")
-                .map_or(saved, |n| n.parse().unwrap());
+    let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let (send, steps) = mpsc::sync_channel(1 << 20);
+    let reader = std::thread::spawn({
+        let acknowledged = acknowledged.clone();
+        move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(index) = line.strip_prefix("ack ") {
+                    acknowledged.store(index.parse().unwrap(), Ordering::SeqCst);
+                    let _ = send.send(());
+                }
+            }
         }
-        // Each cut at another moment of the checkpoints that follow.
-        std::thread::sleep(Duration::from_millis(cut * 37 % 300));
-        signal("-STOP", writer.id());
-        let after = Volume::mount(Some(&volume.image())).expect("what a cut leaves can be mounted");
+    });
+    let mut expected = Expected::default();
+    for number in 0..CUTS_OF_ONE {
+        for _ in 0..2 + chance(20) {
+            steps.recv().expect("the writer lives");
+        }
+        // Each cut at another moment of what follows.
+        std::thread::sleep(Duration::from_millis(chance(100)));
+        stop(writer.id());
+        let acknowledged = acknowledged.load(Ordering::SeqCst);
+        reach_the_device(&data, &mut chance);
+        let after = volume.copied();
+        let what = format!("power cut {round}.{number} on ext4");
+        judge(
+            &what,
+            &after.dir().join("data"),
+            acknowledged,
+            &mut expected,
+        );
+        // Only now, or it would fill the disk meanwhile.
         signal("-CONT", writer.id());
-        let (records, number) = read(&after.dir().join("checkpoint"));
-        assert!(
-            number >= saved,
-            "cut {cut}: checkpoint {saved} was durable, {number} is there"
-        );
-        while expected.1 < number {
-            expected.1 += 1;
-            follow(&mut expected.0, expected.1);
-        }
-        assert!(
-            records == expected.0,
-            "cut {cut}: checkpoint {number} is not whole"
-        );
     }
     writer.kill().unwrap();
     writer.wait().unwrap();
+    reader.join().unwrap();
 }

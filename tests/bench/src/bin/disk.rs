@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message as _;
-use witan::storage::{self, Checkpointer, CutLine, Identity, Policy};
+use witan::storage::{self, CHECKPOINT_LOG_BYTES, Checkpointer, Identity};
 use witan_replica::{
     host::{LogBatch, LogRecord},
     machine::{
@@ -126,8 +126,7 @@ fn put(clients: u64, puts: u64) -> Outcome {
         Checkpointer::start(storage.checkpoint, Some(view.clone()), move |index, _| {
             let _ = send.send(index);
         })?;
-    let (policy, mut line, mut since, mut logged) = (Policy::default(), CutLine::new(1), 0, 0);
-    let (mut offered, mut saved) = (1, 1);
+    let (mut since, mut logged, mut offered, mut saved) = (0, 0, 1, 1);
     let (begun, cpu, written) = (Instant::now(), cpu_ms(), written_bytes());
     for first in (0..puts).step_by(usize::try_from(clients)?) {
         let mut batch = LogBatch {
@@ -149,14 +148,14 @@ fn put(clients: u64, puts: u64) -> Outcome {
         let bytes = storage.log.append(&batch) as u64;
         logged += bytes;
         since += bytes;
-        if policy.due(since, 0) {
+        if since >= CHECKPOINT_LOG_BYTES {
             since = 0;
             offered = view.position.index;
             checkpointer.offer(view.clone());
         }
         while let Ok(index) = durable.try_recv() {
-            storage.log.cut(line.durable(index));
-            saved = index;
+            // Below the older of the last two, as `Replica::durable` has it.
+            storage.log.cut(std::mem::replace(&mut saved, index));
         }
     }
     let rate = puts as f64 / begun.elapsed().as_secs_f64();

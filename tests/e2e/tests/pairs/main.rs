@@ -45,6 +45,7 @@ const fn shows(id: &'static str, lines: usize, reason: &'static str) -> Differen
 }
 
 const CLEAN: &str = "an unclean path is served, not redirected: a redirect turns a PUT into a GET";
+const V1: &str = "the v1 dialect of etcd 0.1 is served, too";
 const SATURATES: &str =
     "a time to live beyond the clock lasts as long as the clock, not for ever or not at all";
 const ONCE: &str = "a stream shows each event once";
@@ -52,13 +53,13 @@ const COUNTS: &str = "failed operations are counted as failures, and own look-up
 const LEVEL: &str = "the version is the level of our v3 API";
 const REASON: &str = "health gives a reason, empty when healthy, since etcd 3.5";
 const PROBES: &str = "etcd 3.6 serves this probe";
-const NO_LOG_LEVEL: &str = "the log level endpoint left etcd with 3.5";
 
 /// Where we mean to answer otherwise.
 const DIFFERENCES: &[Difference] = &[
     differs("A028", CLEAN),
     differs("A029", CLEAN),
     differs("A030", CLEAN),
+    differs("A051", V1),
     differs("D017", SATURATES),
     differs("D018", SATURATES),
     differs("D019", SATURATES),
@@ -83,12 +84,6 @@ const DIFFERENCES: &[Difference] = &[
     differs("F049", REASON),
     differs("F052", REASON),
     differs("F053", REASON),
-    differs("F054", "its length is known, so it is not sent in chunks"),
-    differs("F055", NO_LOG_LEVEL),
-    differs("F056", NO_LOG_LEVEL),
-    differs("F057", NO_LOG_LEVEL),
-    differs("F058", NO_LOG_LEVEL),
-    differs("F059", NO_LOG_LEVEL),
     differs("F061", PROBES),
     differs("F062", PROBES),
 ];

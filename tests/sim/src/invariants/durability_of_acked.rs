@@ -107,7 +107,11 @@ fn at_revision(view: &View, key: &[u8], end: &[u8], revision: i64) -> Option<Vec
         Ok(reply) => Some(reply.kvs),
         Err(kv::Error::Compacted { .. }) => None,
         Err(
-            kv::Error::FutureRevision { .. } | kv::Error::KeyNotFound | kv::Error::LeaseNotFound,
+            kv::Error::FutureRevision { .. }
+            | kv::Error::KeyNotFound
+            | kv::Error::LeaseNotFound
+            | kv::Error::NoSpace
+            | kv::Error::Corrupt,
         ) => Some(vec![kv::KeyValue::default(), kv::KeyValue::default()]),
     }
 }

@@ -53,7 +53,7 @@ fn check_media_type(given: &str) -> Result<(), Refusal> {
     Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
 }
 
-fn decode(body: &[u8]) -> Result<Vec<String>, String> {
+pub(in crate::api) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     go_json::check(body)?;
     let text = String::from_utf8_lossy(body);
     let value: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;

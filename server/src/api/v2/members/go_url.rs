@@ -3,7 +3,7 @@
 use crate::api::{path::hex, v2::go};
 
 /// The URL, trimmed, if it is `http`, `https`, `unix` or `unixs` with host and port and no path.
-pub(super) fn peer_url(text: &str) -> Result<String, String> {
+pub(in crate::api) fn peer_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let url = parse(text).map_err(|e| format!("parse {}: {e}", go::quote(text.as_bytes())))?;
     if !matches!(url.scheme.as_str(), "http" | "https" | "unix" | "unixs") {

@@ -2,8 +2,8 @@
 //! judge them. A change that would need a quorum of others is refused as etcd refuses it, with
 //! the reason in the log.
 
-mod body;
-mod go_url;
+pub(in crate::api) mod body;
+pub(in crate::api) mod go_url;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -14,7 +14,11 @@ use witan_api::v2::members::{
     DURING_ELECTION, INTERNAL, Member, MemberList, Message, NO_SUCH_MEMBER, NOT_FOUND,
     PEER_URL_EXISTS, REMOVED,
 };
-use witan_replica::machine::member::{Member as Known, Members};
+use witan_replica::machine::{
+    Reply,
+    command::{Command, PeerUrls},
+    member::{self, Member as Known, Members},
+};
 
 use super::{go, headers};
 use crate::{
@@ -139,19 +143,34 @@ async fn update(
     let number = parse_id(id)?;
     let urls = body::peer_urls(request, payload).await?;
     let members = members(ctx).await?;
-    let member = known(&members, number)?;
+    known(&members, number)?;
     let taken = |other: &&Known| other.id != number && shares_url(other, &urls);
     if members.book.values().find(taken).is_some() {
         return Err(Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()));
     }
-    let mut present = member.peer_urls.clone();
-    present.sort_unstable();
-    if present == urls {
-        return Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish());
+    // even the URLs that it has already are a change, which takes an index
+    let command = Command::PeerUrls(PeerUrls {
+        id: number,
+        peer_urls: urls,
+    });
+    match ctx.node.propose(command).await?.outcome.reply {
+        Reply::PeerUrlsSet(Ok(())) => {
+            Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
+        }
+        // it changed since we looked
+        Reply::PeerUrlsSet(Err(member::Error::PeerUrlExists)) => {
+            Err(Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()))
+        }
+        Reply::PeerUrlsSet(Err(member::Error::NotFound)) => {
+            Err(Refusal::unknown(&headers::hex(number)))
+        }
+        Reply::Kv(_)
+        | Reply::Tree(_)
+        | Reply::Published
+        | Reply::ClusterVersionSet
+        | Reply::Alarm(_)
+        | Reply::Nothing => Err(Refusal::internal("answer of another command")),
     }
-    Err(Refusal::internal(
-        "etcdserver: the peer URLs of a member that serves alone are fixed",
-    ))
 }
 
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, Refusal> {

@@ -12,7 +12,7 @@ use super::Manner;
 use crate::api::reply;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::api) enum Failure {
     /// Nobody serves the path.
     NotFound,
     /// Calls are made by POST.
@@ -60,6 +60,15 @@ impl Failure {
         Self::Status {
             code: Code::Unknown,
             text,
+        }
+    }
+
+    /// A stream whose first request cannot be read: etcd 3.4 says so as it says of everything that
+    /// it cannot name, 3.6 says nothing and waits, which helps nobody.
+    pub(super) fn unreadable(text: String, manner: Manner) -> Self {
+        match manner {
+            Manner::Present => Self::invalid(text),
+            Manner::Former => Self::unknown(text),
         }
     }
 
@@ -115,7 +124,7 @@ impl Failure {
     }
 }
 
-fn status_of(code: Code, manner: Manner) -> StatusCode {
+pub(super) fn status_of(code: Code, manner: Manner) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         Code::Cancelled => match manner {

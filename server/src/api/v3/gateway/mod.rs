@@ -1,15 +1,22 @@
 //! The v3 dialect as JSON over HTTP/1: the same verbs under `/v3` (answers as etcd 3.6 gives them),
 //! `/v3beta` and `/v3alpha` (as 3.4 does).
 //!
-//! Reading order: this file (from request to answer) → `table` (path to verb) → `failure`.
+//! Reading order: this file (from request to answer) → `table` (path to verb) → `streams` →
+//! `present`, `former` (how the two manners read a body) with `number`, `text` → `failure`.
 
-mod failure;
-mod table;
+pub(in crate::api) mod failure;
+mod former;
+mod number;
+mod present;
+mod streams;
+pub(in crate::api) mod table;
+mod text;
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, http::header::CONTENT_TYPE, web};
+use bytes::Bytes;
 use prost::Message;
-use serde::{Serialize, de::DeserializeOwned};
-use witan_api::v3::error::Error;
+use serde::Serialize;
+use witan_api::v3::{error::Error, shape::Shaped};
 
 use self::failure::Failure;
 use super::{Answer, cluster, kv, maintenance};
@@ -26,7 +33,7 @@ const REQUIRE_LEADER: &str = "grpc-metadata-hasleader";
 
 /// In whose manner a prefix answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(in crate::api) enum Manner {
     /// etcd 3.6.
     Present,
     /// etcd 3.4.
@@ -44,7 +51,12 @@ pub(crate) async fn handle(
         reply::drain(&mut payload).await;
         return reply::not_found();
     };
-    match serve(ctx, request, &mut payload, call).await {
+    if table::verb(call) == Some(Verb::Watch) && *request.method() == Method::POST {
+        let bytes_max = body_bytes_max(ctx);
+        let begun = streams::watch(ctx, request, payload, (manner, bytes_max)).await;
+        return begun.unwrap_or_else(|failure| failure.answer(manner));
+    }
+    match serve(ctx, request, &mut payload, (manner, call)).await {
         Ok(json) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, reply::JSON))
             .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
@@ -57,7 +69,7 @@ pub(crate) async fn handle(
 }
 
 /// Whose manner, and the path of the call.
-fn split(path: &[u8]) -> Option<(Manner, &str)> {
+pub(in crate::api) fn split(path: &[u8]) -> Option<(Manner, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
     let (prefix, call) = path.split_once('/')?;
     match prefix {
@@ -71,7 +83,7 @@ async fn serve(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    call: &str,
+    (manner, call): (Manner, &str),
 ) -> Result<Vec<u8>, Failure> {
     let verb = table::verb(call).ok_or(Failure::NotFound)?;
     if *request.method() != Method::POST {
@@ -80,22 +92,16 @@ async fn serve(
     if let Verb::Unserved(name) = verb {
         return Err(Error::Unimplemented(name).into());
     }
-    let wants_leader = request
-        .headers()
-        .get(REQUIRE_LEADER)
-        .is_some_and(|value| value == "true");
-    if wants_leader && ctx.node.status().leader == 0 {
-        return Err(Error::NoLeader.into());
-    }
+    wants_leader(ctx, request)?;
     let message_max = ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES;
-    // base64 makes four bytes of three, and some JSON stands around it
-    let body = match reply::read(payload, message_max * 2).await {
+    let body = match reply::read(payload, body_bytes_max(ctx)).await {
         Ok(body) => body,
         Err(Unread::TooLarge) => return Err(Failure::body_too_large(message_max)),
         Err(Unread::Broken) => return Err(Failure::invalid("unexpected EOF".into())),
     };
     let call = Call {
         ctx,
+        manner,
         body: &body,
         message_max,
     };
@@ -112,13 +118,34 @@ async fn serve(
         Verb::MemberPromote => call.run(cluster::promote).await,
         Verb::Status => call.run(maintenance::status).await,
         Verb::Alarm => call.run(maintenance::alarm).await,
+        // by POST, which it is, it was begun as a stream
+        Verb::Watch => Err(Failure::NotPost),
         Verb::Unserved(name) => Err(Error::Unimplemented(name).into()),
     }
+}
+
+/// Whether the client wants to be refused while no leader is known; refuses if so.
+fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, Failure> {
+    let wants = request
+        .headers()
+        .get(REQUIRE_LEADER)
+        .is_some_and(|value| value == "true");
+    if wants && ctx.node.status().leader == 0 {
+        Err(Error::NoLeader.into())
+    } else {
+        Ok(wants)
+    }
+}
+
+/// base64 makes four bytes of three, and some JSON stands around it.
+fn body_bytes_max(ctx: &Context) -> usize {
+    (ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES) * 2
 }
 
 /// A body on its way through a verb.
 struct Call<'a> {
     ctx: &'a Context,
+    manner: Manner,
     body: &'a [u8],
     message_max: usize,
 }
@@ -129,10 +156,10 @@ impl Call<'_> {
         verb: impl AsyncFnOnce(&Context, Q) -> Answer<A>,
     ) -> Result<Vec<u8>, Failure>
     where
-        Q: DeserializeOwned + Default + Message,
+        Q: Shaped + Default + Message,
         A: Serialize,
     {
-        let request: Q = decode(self.body)?;
+        let request: Q = decode(self.body, self.manner)?;
         let length = request.encoded_len();
         if length > self.message_max {
             return Err(Failure::message_too_large(length, self.message_max));
@@ -143,25 +170,38 @@ impl Call<'_> {
 }
 
 /// One JSON value; nothing at all is an empty one, and what follows it is ignored, as in etcd.
-/// What is no JSON is refused in etcd's words, what is no such message in our own.
-fn decode<Q: DeserializeOwned + Default>(body: &[u8]) -> Result<Q, Failure> {
-    if body.trim_ascii().is_empty() {
+pub(in crate::api) fn decode<Q: Shaped + Default + Message>(
+    body: &[u8],
+    manner: Manner,
+) -> Result<Q, Failure> {
+    // as Go's decoder finds no value: an empty body is an empty message
+    if go_json::is_space(body) {
         return Ok(Q::default());
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    Q::deserialize(&mut deserializer).map_err(|error| {
-        let text = go_json::check_first(body).err();
-        Failure::invalid(text.unwrap_or_else(|| reason(&error)))
-    })
+    message(body, manner).map_err(Failure::invalid)
 }
 
-/// What serde says, without the place.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let told = text
-        .rsplit_once(" at line ")
-        .map(|(told, _)| told.to_owned());
-    told.unwrap_or(text)
+/// The message of the first JSON value in `body`, or why there is none.
+fn message<Q: Shaped + Default + Message>(body: &[u8], manner: Manner) -> Result<Q, String> {
+    let bytes = match manner {
+        Manner::Present => present::read(body, Q::SHAPE).map_err(|fault| match fault {
+            present::Fault::NoJson => no_json(body),
+            // what is no JSON further on is told first
+            present::Fault::Refused(told) => go_json::check_first(body).err().unwrap_or(told),
+        })?,
+        Manner::Former => {
+            go_json::check_first(body)?;
+            former::read(body, Q::SHAPE)?
+        }
+    };
+    Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
+}
+
+/// What a body lacks to be JSON.
+fn no_json(body: &[u8]) -> String {
+    go_json::check_first(body)
+        .err()
+        .unwrap_or_else(|| "invalid JSON".into())
 }
 
 #[cfg(test)]
@@ -180,8 +220,8 @@ mod tests {
         assert_eq!(split(b"/v3"), None);
     }
 
-    fn refused(body: &str) -> String {
-        match decode::<RangeRequest>(body.as_bytes()) {
+    fn refused(body: &str, manner: Manner) -> String {
+        match decode::<RangeRequest>(body.as_bytes(), manner) {
             Err(Failure::Status { text, .. }) => text,
             other => panic!("{body}: {other:?}"),
         }
@@ -189,22 +229,20 @@ mod tests {
 
     #[test]
     fn bodies() {
-        for body in ["", " \n", "{}", "{} trailing", "{\"nonsense\":1}"] {
+        for manner in [Manner::Present, Manner::Former] {
+            for body in ["", " \n", "{}", "{} trailing", "{\"nonsense\":1}"] {
+                assert_eq!(
+                    decode(body.as_bytes(), manner),
+                    Ok(RangeRequest::default()),
+                    "{body:?}"
+                );
+            }
+            // whatever else is wrong before that
+            assert_eq!(refused(r#"{"key":5"#, manner), "unexpected EOF");
             assert_eq!(
-                decode(body.as_bytes()),
-                Ok(RangeRequest::default()),
-                "{body:?}"
+                refused("not json", manner),
+                "invalid character 'o' in literal null (expecting 'u')"
             );
         }
-        assert_eq!(
-            refused(r#"{"key":"!!!!"}"#),
-            "illegal base64 data at input byte 0"
-        );
-        assert_eq!(refused(r#"{"key":"Zm9v""#), "unexpected EOF");
-        assert!(refused(r#"{"key":"Zm9v","key":"Zm9v"}"#).starts_with("duplicate field"));
-        assert_eq!(
-            refused("not json"),
-            "invalid character 'o' in literal null (expecting 'u')"
-        );
     }
 }

@@ -2,7 +2,7 @@
 
 /// What a path stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(in crate::api) enum Verb {
     Range,
     Put,
     DeleteRange,
@@ -15,6 +15,8 @@ pub(super) enum Verb {
     MemberPromote,
     Status,
     Alarm,
+    /// A stream.
+    Watch,
     /// Known, and not served yet: the name of the call.
     Unserved(&'static str),
 }
@@ -34,7 +36,7 @@ const TABLE: &[(&str, Verb)] = &[
     ("cluster/member/promote", Verb::MemberPromote),
     ("maintenance/status", Verb::Status),
     ("maintenance/alarm", Verb::Alarm),
-    ("watch", Unserved("etcdserverpb.Watch/Watch")),
+    ("watch", Verb::Watch),
     ("lease/grant", Unserved("etcdserverpb.Lease/LeaseGrant")),
     ("lease/revoke", Unserved("etcdserverpb.Lease/LeaseRevoke")),
     (
@@ -136,7 +138,7 @@ const TABLE: &[(&str, Verb)] = &[
 ];
 
 /// The verb of a path below the prefix.
-pub(super) fn verb(path: &str) -> Option<Verb> {
+pub(in crate::api) fn verb(path: &str) -> Option<Verb> {
     TABLE
         .iter()
         .find(|(known, _)| *known == path)

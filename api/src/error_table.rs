@@ -1,0 +1,34 @@
+//! How the older dialects, v1 and v2, write their error tables down: a row is a name, a number, an
+//! HTTP status and a text.
+
+macro_rules! error_table {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $message:literal;)*) => {
+        /// The errors that this dialect can answer.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ErrorCode {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ErrorCode {
+            /// All of them, ascending by number.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name),*];
+
+            /// The number.
+            pub const fn code(self) -> u16 {
+                match self { $(ErrorCode::$name => $code),* }
+            }
+
+            /// The HTTP status.
+            pub const fn status(self) -> u16 {
+                match self { $(ErrorCode::$name => $status),* }
+            }
+
+            /// The fixed text.
+            pub const fn message(self) -> &'static str {
+                match self { $(ErrorCode::$name => $message),* }
+            }
+        }
+    };
+}
+
+pub(crate) use error_table;

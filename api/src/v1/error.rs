@@ -1,0 +1,42 @@
+//! The error table of v1: number, message and HTTP status, all frozen. The numbers are not v2's:
+//! 400 and 500 mean something else here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error_table::error_table;
+
+/// Body of every error; no newline follows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ErrorBody {
+    /// Number of the rule broken.
+    pub error_code: u16,
+    /// Its fixed text.
+    pub message: String,
+    /// What broke it; left out when empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cause: String,
+}
+
+error_table! {
+    /// Cause: the key.
+    KeyNotFound = 100, 404, "Key Not Found";
+    /// Cause: `TestAndSet: actual!=given`.
+    TestFailed = 101, 400, "The given PrevValue is not equal to the value of the key";
+    /// Cause: the key.
+    NotFile = 102, 400, "Not A File";
+    /// Cause: the request.
+    ValueRequired = 200, 400, "Value is Required in POST form";
+    /// Cause: the request.
+    TtlNotNumber = 202, 400, "The given TTL in POST form is not a number";
+    /// Cause: the request.
+    IndexNotNumber = 203, 400, "The given index in POST form is not a number";
+    /// No answer from the cluster; the write may or may not have happened.
+    RaftInternal = 300, 500, "Raft Internal Error";
+    /// Nobody leads.
+    LeaderElection = 301, 500, "During Leader Election";
+    /// Cause: the request.
+    Keyword = 400, 400, "The prefix of the given key is a keyword in etcd";
+    /// The member ended before the watch saw anything.
+    WatcherCleared = 500, 500, "watcher is cleared due to etcd recovery";
+}

@@ -1,0 +1,23 @@
+//! The v1 dialect: JSON over HTTP as etcd 0.1 spoke it. Shapes, names and the error table live
+//! here; parsing and rendering do not (they are the server's).
+//!
+//! Field order and omission rules are part of the contract: clients compare bytes.
+
+pub mod error;
+pub mod keys;
+pub mod stats;
+
+/// Prefix of the key space.
+pub const KEYS: &str = "/v1/keys";
+/// Prefix of long polls.
+pub const WATCH: &str = "/v1/watch";
+/// The leader's peer URL, as text.
+pub const LEADER: &str = "/v1/leader";
+/// The client URLs of all members, as text.
+pub const MACHINES: &str = "/v1/machines";
+/// Prefix of the statistics.
+pub const STATS: &str = "/v1/stats";
+/// The members as a directory of the key space, one file each by name. Nobody can write there.
+pub const MACHINE_RECORDS: &str = "/_etcd/machines";
+/// First components of keys that nobody may write.
+pub const KEYWORDS: [&str; 2] = ["_etcd", "ephemeralNodes"];

@@ -1,0 +1,53 @@
+//! JSON of `/v1/stats/*`. The order of the fields is the order on the wire.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `/v1/stats/self`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfStats {
+    /// `leader`, `follower` or `candidate`.
+    pub state: String,
+    /// When the process started, RFC 3339.
+    pub start_time: String,
+    /// Who leads.
+    pub leader_info: LeaderInfo,
+    /// Append messages received.
+    pub recv_append_request_cnt: u64,
+    /// Append messages sent.
+    pub send_append_request_cnt: u64,
+}
+
+/// The leader as one member sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderInfo {
+    /// Its name; empty when unknown.
+    pub leader: String,
+    /// Since when it leads, as a Go duration.
+    pub uptime: String,
+}
+
+/// `/v1/stats/leader`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderStats {
+    /// Own name.
+    pub leader: String,
+    /// Followers by name. Nothing is measured for them in this dialect.
+    pub followers: BTreeMap<String, ()>,
+}
+
+/// `/v1/stats/store`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreStats {
+    /// Reads of this member since its process began, v2's included.
+    pub gets: u64,
+    /// Writes without a condition, v2's included.
+    pub sets: u64,
+    /// Deletes, v2's included.
+    pub deletes: u64,
+    /// Writes with a condition, v2's included.
+    pub test_and_sets: u64,
+}

@@ -1,0 +1,86 @@
+//! What a reader of JSON must know about each message beside its Rust type: the names and numbers
+//! of its fields, their kinds and the oneofs they belong to. The tables are generated from the
+//! protos; who reads JSON by them stands in the gateway.
+
+/// A message's fields, in the order of the proto.
+#[derive(Debug)]
+pub struct Message {
+    /// All of them, those of oneofs included.
+    pub fields: &'static [Field],
+}
+
+/// A field.
+#[derive(Debug)]
+pub struct Field {
+    /// As in the proto.
+    pub name: &'static str,
+    /// The same in lowerCamel.
+    pub json_name: &'static str,
+    /// On the wire.
+    pub number: u32,
+    /// What it holds.
+    pub kind: Kind,
+    /// Whether it holds many of them.
+    pub list: bool,
+    /// The full name of the oneof to which it belongs.
+    pub oneof: Option<&'static str>,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Bool,
+    Int64,
+    Uint64,
+    Uint32,
+    String,
+    Bytes,
+    Enum(&'static Enum),
+    Message(&'static Message),
+}
+
+/// An enum.
+#[derive(Debug)]
+pub struct Enum {
+    /// As Go names its type.
+    pub name: &'static str,
+    /// Names and numbers.
+    pub values: &'static [(&'static str, i32)],
+}
+
+/// A message type that has such a table.
+pub trait Shaped {
+    /// The table.
+    const SHAPE: &'static Message;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v3::etcdserverpb::{PutRequest, TxnRequest};
+
+    #[test]
+    fn messages_have_their_fields() {
+        let fields = PutRequest::SHAPE.fields.iter();
+        let names: Vec<_> = fields
+            .map(|field| (field.name, field.json_name, field.number))
+            .collect();
+        assert_eq!(names[3], ("prev_kv", "prevKv", 4));
+        assert_eq!(names.len(), 6);
+    }
+
+    #[test]
+    fn a_txn_holds_txns() {
+        let success = &TxnRequest::SHAPE.fields[1];
+        let Kind::Message(op) = success.kind else {
+            panic!("{:?}", success.name)
+        };
+        assert!(success.list);
+        let inner = &op.fields[3];
+        assert_eq!(inner.oneof, Some("etcdserverpb.RequestOp.request"));
+        assert!(
+            matches!(inner.kind, Kind::Message(shape) if std::ptr::eq(shape, TxnRequest::SHAPE))
+        );
+    }
+}

@@ -1,0 +1,280 @@
+//! The history as watchers read it: by place, onward from a place or a revision, or back along one
+//! key. A watcher keeps its own cursor; nothing here knows of it.
+//!
+//! What a compaction takes may not have been read yet by watchers that keep up: the changes and
+//! the compaction can be of the same round. So the state before it stays at hand until they have
+//! been told ([`Kv::compacted_states`]).
+
+use super::{KeyValue, Kv, block::Block, version::Place, version::Version};
+use crate::limits::COMPACTED_STATES_MAX;
+
+/// One change of one key.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    block: &'a Block,
+    version: Version<'a>,
+}
+
+impl<'a> Written<'a> {
+    /// Its revision.
+    pub fn revision(&self) -> i64 {
+        self.version.main
+    }
+
+    /// The key.
+    pub fn key(&self) -> &'a [u8] {
+        self.version.key
+    }
+
+    /// Whether it deleted the key.
+    pub fn deletes(&self) -> bool {
+        self.version.tombstone
+    }
+
+    /// Whether it began the key's life.
+    pub fn creates(&self) -> bool {
+        !self.version.tombstone && self.version.create == self.version.main
+    }
+
+    /// The pair after it; of a deletion only the key and the revision.
+    pub fn pair(&self) -> KeyValue {
+        let pair = self.block.key_value(&self.version);
+        if !self.version.tombstone {
+            return pair;
+        }
+        KeyValue {
+            key: pair.key,
+            mod_revision: pair.mod_revision,
+            ..KeyValue::default()
+        }
+    }
+}
+
+impl Kv {
+    /// Behind the newest change.
+    pub fn end(&self) -> Place {
+        self.history.end()
+    }
+
+    /// Where to begin for all changes from a revision on; there may be older ones first.
+    pub fn seek(&self, revision: i64) -> Place {
+        self.history.seek(revision)
+    }
+
+    /// The change at a place, unless it was compacted away.
+    pub fn written(&self, place: Place) -> Option<Written<'_>> {
+        let (block, version) = self.history.get(place)?;
+        Some(Written { block, version })
+    }
+
+    /// The changes from a place on, as far as they were not compacted away.
+    pub fn written_from(&self, place: Place) -> impl Iterator<Item = (Place, Written<'_>)> {
+        let found = self.history.from(place);
+        found.map(|(place, (block, version))| (place, Written { block, version }))
+    }
+
+    /// The places of one key's changes from a revision on, in order; `None` if there are more than
+    /// `max` of them.
+    pub fn written_to(&self, key: &[u8], revision: i64, max: usize) -> Option<Vec<Place>> {
+        let mut places = Vec::new();
+        let mut next = self.index.get(key).map(|entry| entry.place);
+        while let Some(place) = next {
+            let Some((_, version)) = self.history.get(place) else {
+                break;
+            };
+            if version.main < revision {
+                break;
+            }
+            if places.len() == max {
+                return None;
+            }
+            places.push(place);
+            next = version.links.prev;
+        }
+        places.reverse();
+        Some(places)
+    }
+
+    /// The pair before a change, if there was one and it can still be read.
+    pub fn previous(&self, written: &Written<'_>) -> Option<KeyValue> {
+        let revision = written.version.main - 1;
+        if revision < self.compacted {
+            return None;
+        }
+        let (block, version) = self.history.at(written.version.links.prev?, revision)?;
+        (!version.tombstone).then(|| block.key_value(&version))
+    }
+
+    /// The states before the compactions of this round, the oldest first. There may have been more
+    /// than are kept: the first one's compacted revision tells.
+    pub fn compacted_states(&self) -> &[Kv] {
+        &self.compacted_states
+    }
+
+    /// The watchers have been told.
+    pub fn forget_compacted_states(&mut self) {
+        if !self.compacted_states.is_empty() {
+            self.compacted_states = Vec::new();
+        }
+    }
+
+    /// Keeps the present state for watchers, before a compaction changes it.
+    pub(super) fn keep_for_watchers(&mut self) {
+        let mut states = std::mem::take(&mut self.compacted_states);
+        if states.len() == COMPACTED_STATES_MAX {
+            states.remove(0);
+        }
+        states.push(self.clone());
+        self.compacted_states = states;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::machine::kv::{Command, Compact, DeleteRange, Put, Verb};
+
+    fn apply(kv: &mut Kv, verb: Verb) {
+        kv.apply(&Command { verb: Some(verb) }).unwrap();
+        kv.forget_compacted_states();
+    }
+
+    fn put(kv: &mut Kv, key: &str, size: usize) {
+        apply(
+            kv,
+            Verb::Put(Put {
+                key: Bytes::copy_from_slice(key.as_bytes()),
+                value: vec![b'v'; size].into(),
+                ..Put::default()
+            }),
+        );
+    }
+
+    fn delete(kv: &mut Kv, key: &str) {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        apply(
+            kv,
+            Verb::Delete(DeleteRange {
+                key,
+                ..DeleteRange::default()
+            }),
+        );
+    }
+
+    fn told(written: &Written<'_>) -> (i64, String, bool) {
+        let key = String::from_utf8(written.key().to_vec()).unwrap();
+        (written.revision(), key, written.deletes())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_history_reads_the_same_from_anywhere(
+            steps in prop::collection::vec((0..8_u8, 0..3000_usize, any::<bool>()), 1..300),
+            compact in 0..300_i64,
+        ) {
+            let mut kv = Kv::default();
+            let mut all: Vec<(i64, String, bool)> = Vec::new();
+            for (key, size, deletes) in steps {
+                let key = format!("k{key}");
+                if deletes {
+                    delete(&mut kv, &key);
+                } else {
+                    put(&mut kv, &key, size);
+                }
+                if all.last().is_none_or(|(revision, ..)| *revision < kv.revision()) {
+                    all.push((kv.revision(), key, deletes));
+                }
+            }
+            let compacted = compact.min(kv.revision());
+            if compacted > 1 {
+                apply(&mut kv, Verb::Compact(Compact { revision: compacted }));
+                while kv.sweeping {
+                    kv.sweep_on();
+                }
+            }
+            for revision in compacted.max(1)..=kv.revision() + 1 {
+                let expect: Vec<_> = all.iter().filter(|(r, ..)| *r >= revision).cloned().collect();
+                let found = kv.written_from(kv.seek(revision));
+                let found: Vec<_> = found
+                    .map(|(_, written)| told(&written))
+                    .filter(|(r, ..)| *r >= revision)
+                    .collect();
+                prop_assert_eq!(found, expect.clone());
+                for key in 0..8 {
+                    let key = format!("k{key}");
+                    let places = kv.written_to(key.as_bytes(), revision, 1000).unwrap();
+                    let found: Vec<_> = places.iter().map(|p| told(&kv.written(*p).unwrap())).collect();
+                    let expect: Vec<_> = expect.iter().filter(|(_, k, _)| *k == key).cloned().collect();
+                    prop_assert_eq!(found, expect);
+                }
+            }
+            prop_assert_eq!(kv.written_from(kv.end()).count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_change_knows_the_pair_before_it() {
+        let mut kv = Kv::default();
+        put(&mut kv, "k", 1);
+        put(&mut kv, "k", 2);
+        delete(&mut kv, "k");
+        put(&mut kv, "k", 3);
+        let previous = |kv: &Kv| -> Vec<Option<usize>> {
+            kv.written_from(kv.seek(0))
+                .map(|(_, written)| kv.previous(&written).map(|pair| pair.value.len()))
+                .collect()
+        };
+        assert_eq!(previous(&kv), [None, Some(1), Some(2), None]);
+        let creates: Vec<bool> = kv
+            .written_from(kv.seek(0))
+            .map(|(_, written)| written.creates())
+            .collect();
+        assert_eq!(creates, [true, false, false, true]);
+        apply(&mut kv, Verb::Compact(Compact { revision: 3 }));
+        assert_eq!(previous(&kv), [None, Some(2), None]);
+        let deletion = kv.written_from(kv.seek(4)).find(|(_, w)| w.deletes());
+        let pair = deletion.unwrap().1.pair();
+        assert_eq!((pair.create_revision, pair.mod_revision), (0, 4));
+    }
+
+    #[test]
+    fn too_long_a_way_back_is_not_gone() {
+        let mut kv = Kv::default();
+        (0..10).for_each(|_| put(&mut kv, "k", 1));
+        assert_eq!(kv.written_to(b"k", 0, 10).unwrap().len(), 10);
+        assert_eq!(kv.written_to(b"k", 0, 9), None);
+        assert_eq!(kv.written_to(b"k", 9, 9).unwrap().len(), 3);
+        assert_eq!(kv.written_to(b"other", 0, 9).unwrap(), []);
+    }
+
+    #[test]
+    fn what_a_compaction_takes_stays_until_it_was_told() {
+        let mut kv = Kv::default();
+        put(&mut kv, "k", 1);
+        put(&mut kv, "k", 2);
+        let compact = |kv: &mut Kv, revision| {
+            let verb = Some(Verb::Compact(Compact { revision }));
+            kv.apply(&Command { verb }).unwrap();
+        };
+        compact(&mut kv, 3);
+        let before = kv.compacted_states().first().unwrap();
+        assert_eq!(before.written_from(before.seek(0)).count(), 2);
+        assert_eq!(kv.written_from(kv.seek(0)).count(), 1);
+        kv.forget_compacted_states();
+        for _ in 0..2 * COMPACTED_STATES_MAX {
+            let mut writes = kv.clone();
+            writes.forget_compacted_states();
+            put(&mut writes, "k", 3);
+            writes.compacted_states = kv.compacted_states;
+            let revision = writes.revision();
+            compact(&mut writes, revision);
+            kv = writes;
+        }
+        assert_eq!(kv.compacted_states().len(), COMPACTED_STATES_MAX);
+    }
+}

@@ -1,0 +1,226 @@
+//! Ranges of keys, and which of them hold a key: a treap by first key in which each node knows how
+//! far its subtree reaches. A look-up costs O(log n) and what it finds, whatever the ranges are.
+
+use std::cmp::Ordering;
+
+use super::span::{End, Span};
+
+/// Ranges with a value each; a range stands once.
+#[derive(Debug)]
+pub(super) struct Ranges<V> {
+    root: Link<V>,
+    made: u64,
+}
+
+type Link<V> = Option<Box<Node<V>>>;
+
+#[derive(Debug)]
+struct Node<V> {
+    span: Span,
+    value: V,
+    /// The furthest end in this subtree.
+    reach: End,
+    priority: u64,
+    left: Link<V>,
+    right: Link<V>,
+}
+
+impl<V> Default for Ranges<V> {
+    fn default() -> Self {
+        Self {
+            root: None,
+            made: 0,
+        }
+    }
+}
+
+impl<V: Default> Ranges<V> {
+    /// The value of a range, the default if it is new.
+    pub(super) fn entry(&mut self, span: &Span, change: impl FnOnce(&mut V)) {
+        let mut at = self.root.as_deref_mut();
+        while let Some(node) = at {
+            at = match span.cmp(&node.span) {
+                Ordering::Equal => return change(&mut node.value),
+                Ordering::Less => node.left.as_deref_mut(),
+                Ordering::Greater => node.right.as_deref_mut(),
+            };
+        }
+        self.made += 1;
+        let mut value = V::default();
+        change(&mut value);
+        let node = Box::new(Node {
+            span: span.clone(),
+            value,
+            reach: span.end.clone(),
+            priority: mixed(self.made),
+            left: None,
+            right: None,
+        });
+        self.root = Some(insert(self.root.take(), node));
+    }
+
+    /// Changes the value of a range that stands here, and takes the range out if `change` says so.
+    pub(super) fn change(&mut self, span: &Span, change: impl FnOnce(&mut V) -> bool) {
+        self.root = with(self.root.take(), span, change);
+    }
+
+    /// Calls `found` with the value of each range that holds `key`.
+    pub(super) fn holding(&self, key: &[u8], found: &mut impl FnMut(&V)) {
+        holding(self.root.as_deref(), key, found);
+    }
+}
+
+fn holding<V>(node: Option<&Node<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
+    let Some(node) = node.filter(|node| node.reach.is_above(key)) else {
+        return;
+    };
+    holding(node.left.as_deref(), key, found);
+    if *node.span.key <= *key {
+        if node.span.end.is_above(key) {
+            found(&node.value);
+        }
+        holding(node.right.as_deref(), key, found);
+    }
+}
+
+impl<V> Node<V> {
+    /// Set right what is derived from the children.
+    fn updated(mut self: Box<Self>) -> Box<Self> {
+        let children = [&self.left, &self.right].into_iter().flatten();
+        let reach = children.map(|child| &child.reach).max();
+        let furthest = reach.map_or(&self.span.end, |reach| reach.max(&self.span.end));
+        self.reach = furthest.clone();
+        self
+    }
+}
+
+fn insert<V>(tree: Link<V>, mut new: Box<Node<V>>) -> Box<Node<V>> {
+    let Some(mut node) = tree else {
+        return new;
+    };
+    if new.priority > node.priority {
+        (new.left, new.right) = split(Some(node), &new.span);
+        return new.updated();
+    }
+    let side = if new.span < node.span {
+        &mut node.left
+    } else {
+        &mut node.right
+    };
+    *side = Some(insert(side.take(), new));
+    node.updated()
+}
+
+/// What lies before `at`, and what lies after it.
+fn split<V>(tree: Link<V>, at: &Span) -> (Link<V>, Link<V>) {
+    let Some(mut node) = tree else {
+        return (None, None);
+    };
+    if node.span < *at {
+        let (before, after) = split(node.right.take(), at);
+        node.right = before;
+        (Some(node.updated()), after)
+    } else {
+        let (before, after) = split(node.left.take(), at);
+        node.left = after;
+        (before, Some(node.updated()))
+    }
+}
+
+/// All of `before` lies before all of `after`.
+fn join<V>(before: Link<V>, after: Link<V>) -> Link<V> {
+    let (mut before, mut after) = match (before, after) {
+        (Some(before), Some(after)) => (before, after),
+        (one, other) => return one.or(other),
+    };
+    Some(if before.priority > after.priority {
+        before.right = join(before.right.take(), Some(after));
+        before.updated()
+    } else {
+        after.left = join(Some(before), after.left.take());
+        after.updated()
+    })
+}
+
+fn with<V>(tree: Link<V>, span: &Span, change: impl FnOnce(&mut V) -> bool) -> Link<V> {
+    let mut node = tree?;
+    match span.cmp(&node.span) {
+        Ordering::Equal => {
+            if change(&mut node.value) {
+                return join(node.left.take(), node.right.take());
+            }
+            return Some(node);
+        }
+        Ordering::Less => node.left = with(node.left.take(), span, change),
+        Ordering::Greater => node.right = with(node.right.take(), span, change),
+    }
+    Some(node.updated())
+}
+
+/// Numbers without order from numbers in order (splitmix64, Vigna, public domain): chance without a
+/// source of it.
+fn mixed(number: u64) -> u64 {
+    let a = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let b = (a ^ (a >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let c = (b ^ (b >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    c ^ (c >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn depth<V>(node: &Link<V>) -> usize {
+        node.as_ref()
+            .map_or(0, |node| 1 + depth(&node.left).max(depth(&node.right)))
+    }
+
+    #[test]
+    fn it_stays_flat_when_ranges_come_in_order() {
+        let mut ranges = Ranges::<u32>::default();
+        for n in 0..100_000_u32 {
+            let (key, end) = (n.to_be_bytes(), (n + 1).to_be_bytes());
+            ranges.entry(&Span::new(&key, &end), |value| *value = n);
+        }
+        assert!(depth(&ranges.root) < 60, "{}", depth(&ranges.root));
+        let mut found = Vec::new();
+        ranges.holding(&77_u32.to_be_bytes(), &mut |value| found.push(*value));
+        assert_eq!(found, [77]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn it_finds_what_a_list_finds(
+            steps in prop::collection::vec((any::<bool>(), 0..30_u8, 0..32_u8), 1..200),
+        ) {
+            let mut ranges = Ranges::<u32>::default();
+            let mut list = std::collections::BTreeMap::<Span, u32>::new();
+            for (add, key, end) in steps {
+                let end = if end == 31 { vec![0] } else { vec![end + 1] };
+                let span = Span::new(&[key + 1], &end);
+                if add {
+                    ranges.entry(&span, |value| *value += 1);
+                    *list.entry(span).or_default() += 1;
+                } else {
+                    ranges.change(&span, |value| { *value -= 1; *value == 0 });
+                    if let Some(value) = list.get_mut(&span) {
+                        *value -= 1;
+                        if *value == 0 {
+                            list.remove(&span);
+                        }
+                    }
+                }
+                for key in 0..33_u8 {
+                    let mut sum = 0;
+                    ranges.holding(&[key], &mut |value| sum += value);
+                    let expect: u32 = list.iter().filter(|(s, _)| s.contains(&[key])).map(|(_, v)| v).sum();
+                    prop_assert_eq!(sum, expect);
+                }
+            }
+        }
+    }
+}

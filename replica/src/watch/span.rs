@@ -1,0 +1,116 @@
+//! A span of keys that somebody watches, owned and cheap to share.
+
+use std::{cmp::Ordering, sync::Arc};
+
+/// The end of a range that means "all keys from the first on".
+const UNBOUNDED: &[u8] = b"\0";
+
+/// Where a span ends. The order is that of the ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// With its first key.
+    One,
+    /// Before this key.
+    At(Arc<[u8]>),
+    /// Nowhere.
+    Never,
+}
+
+/// The keys that a watcher watches. Ordered by their first key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Span {
+    /// The first key.
+    pub key: Arc<[u8]>,
+    /// Where it ends.
+    pub end: End,
+}
+
+impl Span {
+    /// The span that a request's two fields mean; `range_end` as in every verb of v3.
+    pub fn new(key: &[u8], range_end: &[u8]) -> Self {
+        let end = match range_end {
+            [] => End::One,
+            UNBOUNDED => End::Never,
+            end => End::At(end.into()),
+        };
+        Self {
+            key: key.into(),
+            end,
+        }
+    }
+
+    /// Whether no key can be in it.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.end, End::At(end) if *end <= self.key)
+    }
+
+    /// Whether a key is in it.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match &self.end {
+            End::One => *key == *self.key,
+            End::Never | End::At(_) => *self.key <= *key && self.end.is_above(key),
+        }
+    }
+}
+
+impl End {
+    /// Whether a key that is not below the span's first one lies before the end of a range.
+    pub(super) fn is_above(&self, key: &[u8]) -> bool {
+        match self {
+            End::One => false,
+            End::At(end) => *key < **end,
+            End::Never => true,
+        }
+    }
+
+    fn rank(&self) -> (u8, &[u8]) {
+        match self {
+            End::One => (0, &[]),
+            End::At(end) => (1, end),
+            End::Never => (2, &[]),
+        }
+    }
+}
+
+impl PartialOrd for End {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for End {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_hold_what_ranges_do() {
+        let table: &[(&str, &str, &str, bool)] = &[
+            ("a", "", "a", true),
+            ("a", "", "aa", false),
+            ("a", "\0", "zz", true),
+            ("b", "\0", "a", false),
+            ("a", "c", "a", true),
+            ("a", "c", "b", true),
+            ("a", "c", "c", false),
+            ("c", "a", "b", false),
+        ];
+        for (key, end, asked, expect) in table {
+            let span = Span::new(key.as_bytes(), end.as_bytes());
+            assert_eq!(
+                span.contains(asked.as_bytes()),
+                *expect,
+                "{key} {end} {asked}"
+            );
+        }
+        assert!(Span::new(b"c", b"a").is_empty());
+        assert!(Span::new(b"a", b"a").is_empty());
+        assert!(!Span::new(b"a", b"\0").is_empty());
+        assert!(!Span::new(b"a", b"").is_empty());
+    }
+}

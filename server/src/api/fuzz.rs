@@ -1,0 +1,193 @@
+//! The dialects' parsers by themselves, on bytes, for `tests/fuzz`; built with the feature `fuzz`
+//! alone. Private types leave as public ones or as text.
+
+use bytes::Bytes;
+use prost::Message;
+use witan_api::v3::{error::Error, etcdserverpb as pb, shape::Shaped};
+use witan_replica::machine::{kv, tree};
+
+use super::{
+    go, go_json,
+    path::{self, Plus},
+    v1::request::{self, Refusal, Request},
+    v2::{
+        form::{self, Fields},
+        members::{body, go_url},
+        parse::{self, Waiting},
+        verb::{self, Write},
+    },
+    v3::{
+        check, convert,
+        gateway::{self, failure::Failure, table},
+    },
+};
+
+/// Percent-decoding of a form (where `+` is a space) or of a path; the error is the bad escape.
+pub fn unescape(text: &[u8], form: bool) -> Result<Vec<u8>, Vec<u8>> {
+    let plus = if form { Plus::IsSpace } else { Plus::IsPlus };
+    path::unescape(text, plus).map_err(<[u8]>::to_vec)
+}
+
+/// The path without empty, `.` and `..` components.
+pub fn clean(path: &[u8]) -> Vec<u8> {
+    path::clean(path)
+}
+
+/// The parameters that a form or query gives, in the order of their table; and its fault.
+pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
+    let mut fields = Fields::default();
+    let fault = fields.read(text).err();
+    let given = form::NAMES
+        .iter()
+        .filter_map(|(name, field)| Some((*name, fields.get(*field)?.clone())));
+    (given.collect(), fault)
+}
+
+/// The key that a v1 request names (the root, where it names none), and the whole request as text;
+/// or its refusal: a body, if a rule was broken.
+pub fn v1_request(
+    method: &str,
+    path: &[u8],
+    query: &[u8],
+    form: Option<&[u8]>,
+) -> Result<(Bytes, String), Option<Vec<u8>>> {
+    let request = request::parse(method, path, query, form).map_err(|refusal| match refusal {
+        Refusal::Path | Refusal::Method => None,
+        Refusal::Rule(error) => Some(error.body()),
+    })?;
+    let text = format!("{request:?}");
+    let key = match request {
+        Request::Get { key } | Request::Delete { key } | Request::Watch { key, .. } => key,
+        Request::Put(put) => put.key,
+        Request::MachineRecords { .. }
+        | Request::Leader
+        | Request::Machines
+        | Request::Stats(_) => Bytes::from_static(b"/"),
+    };
+    Ok((key, text))
+}
+
+/// What a v2 write asks for, or its refusal: code and cause.
+pub fn v2_write(
+    method: &[u8],
+    path: Bytes,
+    query: &[u8],
+    form: Option<&[u8]>,
+    now_ns: i64,
+) -> Result<tree::Verb, (u16, Bytes)> {
+    let write = match method {
+        b"POST" => Write::Post,
+        b"DELETE" => Write::Delete,
+        _ => Write::Put,
+    };
+    let params = parse::params(Waiting::Refused, query, form)
+        .map_err(|error| (error.code.code(), error.cause))?;
+    Ok(verb::verb(write, path, params, now_ns))
+}
+
+/// What a v2 read asks for, as text, or its refusal: code and cause.
+pub fn v2_read(query: &[u8]) -> Result<String, (u16, Bytes)> {
+    parse::params(Waiting::Allowed, query, None)
+        .map(|params| format!("{params:?}"))
+        .map_err(|error| (error.code.code(), error.cause))
+}
+
+/// The URLs in the body of a membership change.
+pub fn members_body(body: &[u8]) -> Result<Vec<String>, String> {
+    body::decode(body)
+}
+
+/// A peer URL as etcd takes it.
+pub fn peer_url(text: &str) -> Result<String, String> {
+    go_url::peer_url(text)
+}
+
+/// Whether a text is one JSON value, in the words of Go's decoder.
+pub fn go_json(text: &[u8]) -> Result<(), String> {
+    go_json::check(text)
+}
+
+/// A JSON string as Go's encoder writes it.
+pub fn go_string(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    go::push_string(&mut out, bytes);
+    out
+}
+
+/// The same by way of serde.
+pub fn go_text(text: &str) -> Vec<u8> {
+    go::json(&text)
+}
+
+/// A string between quotes as Go's `%q` prints it.
+pub fn go_quote(bytes: &[u8]) -> String {
+    go::quote(bytes)
+}
+
+/// A float as Go's JSON encoder writes it.
+pub fn go_float(value: f64) -> String {
+    go::float(value)
+}
+
+/// A Unix time in nanoseconds as RFC 3339.
+pub fn go_time(unix_ns: i64) -> String {
+    go::time(unix_ns)
+}
+
+/// A duration as Go prints it.
+pub fn go_duration(nanos: i64) -> String {
+    go::duration(nanos)
+}
+
+/// Whether the gateway knows a path: a cleaned one, with its prefix.
+pub fn gateway_path(path: &[u8]) -> bool {
+    gateway::split(path).is_some_and(|(_, call)| table::verb(call).is_some())
+}
+
+/// A gateway body, in etcd 3.6's manner or in 3.4's.
+pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], former: bool) -> Result<Q, String> {
+    let manner = if former {
+        gateway::Manner::Former
+    } else {
+        gateway::Manner::Present
+    };
+    gateway::decode(body, manner).map_err(|failure| match failure {
+        Failure::Status { text, .. } => text,
+        Failure::NotFound | Failure::NotPost => format!("{failure:?}"),
+    })
+}
+
+/// A checked range, as the core takes it.
+pub fn range(request: pb::RangeRequest) -> Result<kv::Range, Error> {
+    check::range(&request)?;
+    Ok(convert::range(request))
+}
+
+/// A checked put, as the core takes it.
+pub fn put(request: pb::PutRequest) -> Result<kv::Put, Error> {
+    check::put(&request)?;
+    Ok(convert::put(request))
+}
+
+/// A checked deletion, as the core takes it.
+pub fn delete_range(request: pb::DeleteRangeRequest) -> Result<kv::DeleteRange, Error> {
+    check::delete_range(&request)?;
+    Ok(convert::delete_range(request))
+}
+
+/// A checked transaction, as the core takes it.
+pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, Error> {
+    check::txn(&request, ops_max)?;
+    Ok(convert::txn(request))
+}
+
+/// What the client reads of a transaction that consists of this one operation.
+pub fn answer(reply: kv::Reply) -> pb::TxnResponse {
+    match reply {
+        kv::Reply::Compact => pb::TxnResponse::default(),
+        kv::Reply::Range(_)
+        | kv::Reply::Put { .. }
+        | kv::Reply::Delete { .. }
+        | kv::Reply::Txn { .. } => convert::txn_response(None, true, vec![(reply, 1)]),
+    }
+}

@@ -1,0 +1,110 @@
+//! `/config/local/log`: the level of the logs while the process runs, as etcd 2.2 to 3.4 let it be
+//! turned, with the names that those knew.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+    web,
+};
+use serde_json::Value;
+use witan_api::v2::members::Message;
+
+use super::{Context, go, reply};
+use crate::config::LogLevel;
+
+/// The path.
+pub(crate) const PATH: &[u8] = b"/config/local/log";
+
+/// A body names one level; one above this is refused.
+const BODY_BYTES_MAX: usize = 64 << 10;
+const FIELD: &str = "Level";
+/// The body is no JSON object with a text for a level (400).
+const NO_JSON: &str = "Invalid json body";
+/// Prefix of 400; what was given for a level follows.
+const NO_LEVEL: &str = "Invalid log level ";
+
+/// Answers any request for the path.
+pub(crate) async fn handle(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> HttpResponse {
+    if !reply::allows(request, "PUT") {
+        return reply::method_not_allowed(Some("PUT"));
+    }
+    let body = reply::read(payload, BODY_BYTES_MAX).await;
+    let level = body.map_err(|_| NO_JSON.to_owned());
+    match level.and_then(|body| wanted(&body)) {
+        Ok(level) => {
+            tracing::info!(?level, "the level of the logs is turned");
+            ctx.dial.turn(level);
+            HttpResponse::NoContent().finish()
+        }
+        Err(message) => HttpResponse::build(StatusCode::BAD_REQUEST)
+            .insert_header((CONTENT_TYPE, reply::JSON))
+            .body(go::json(&Message { message })),
+    }
+}
+
+/// The level that a body names, in any case of letters. What follows the first value is not read.
+fn wanted(body: &[u8]) -> Result<LogLevel, String> {
+    let text = String::from_utf8_lossy(body);
+    let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    let fields = match values.next() {
+        Some(Ok(Value::Object(fields))) => fields,
+        Some(Ok(Value::Null)) => serde_json::Map::new(),
+        Some(Ok(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)))
+        | Some(Err(_))
+        | None => return Err(NO_JSON.into()),
+    };
+    let mut name = String::new();
+    for (_, value) in fields
+        .into_iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(FIELD))
+    {
+        match value {
+            Value::String(text) => name = text,
+            Value::Null => {}
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                return Err(NO_JSON.into());
+            }
+        }
+    }
+    match name.to_ascii_uppercase().as_str() {
+        "CRITICAL" | "C" | "ERROR" | "0" | "E" => Ok(LogLevel::Error),
+        "WARNING" | "1" | "W" => Ok(LogLevel::Warn),
+        "NOTICE" | "2" | "N" | "INFO" | "3" | "I" => Ok(LogLevel::Info),
+        "DEBUG" | "4" | "D" | "TRACE" | "5" | "T" => Ok(LogLevel::Debug),
+        _ => Err(format!("{NO_LEVEL}{name}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_read_as_observed() {
+        let table = [
+            (r#"{"Level":"DEBUG"}"#, Ok(LogLevel::Debug)),
+            (r#"{"level":"trace"}"#, Ok(LogLevel::Debug)),
+            (r#"{"Level":"notice"}"#, Ok(LogLevel::Info)),
+            (r#"{"Level":"w"}"#, Ok(LogLevel::Warn)),
+            (r#"{"Level":"0"}"#, Ok(LogLevel::Error)),
+            (r#"{"Level":"info"} x"#, Ok(LogLevel::Info)),
+            (r#"{"Level":"warn"}"#, Err("Invalid log level warn")),
+            (r#"{"Level":" info"}"#, Err("Invalid log level  info")),
+            (r#"{"Level":null}"#, Err("Invalid log level ")),
+            ("{}", Err("Invalid log level ")),
+            ("null", Err("Invalid log level ")),
+            (r#"{"Level":5}"#, Err(NO_JSON)),
+            ("[]", Err(NO_JSON)),
+            ("xx", Err(NO_JSON)),
+            ("", Err(NO_JSON)),
+        ];
+        for (body, expect) in table {
+            let expect = expect.map_err(str::to_owned);
+            assert_eq!(wanted(body.as_bytes()), expect, "{body}");
+        }
+    }
+}

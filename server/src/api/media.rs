@@ -1,0 +1,146 @@
+//! Content types as Go's `mime` reads them: what is wrong with one is told to clients in its words.
+//! What a type means for a request is not known here.
+
+/// What Go says of a content type that it cannot read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// Nothing before the `;`.
+    #[error("mime: no media type")]
+    NoType,
+    /// Something other than a slash after the first word.
+    #[error("mime: expected slash after first token")]
+    NoSlash,
+    /// Nothing after the slash.
+    #[error("mime: expected token after slash")]
+    NoSubtype,
+    /// Something after the second word.
+    #[error("mime: unexpected content after media subtype")]
+    Trailing,
+    /// A parameter that is not `name=value`.
+    #[error("mime: invalid media parameter")]
+    Parameter,
+    /// A parameter that was there before.
+    #[error("mime: duplicate parameter name")]
+    Duplicate,
+}
+
+/// The media type before the parameters, trimmed, in lower case. Parameters are checked and
+/// dropped.
+pub(crate) fn parse(given: &str) -> Result<String, Fault> {
+    let (media, rest) = given.split_at(given.find(';').unwrap_or(given.len()));
+    let media = media.trim().to_lowercase();
+    check(&media)?;
+    parameters(rest)?;
+    Ok(media)
+}
+
+fn check(media: &str) -> Result<(), Fault> {
+    let (first, rest) = token(media);
+    if first.is_empty() {
+        return Err(Fault::NoType);
+    }
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let rest = rest.strip_prefix('/').ok_or(Fault::NoSlash)?;
+    match token(rest) {
+        ("", _) => Err(Fault::NoSubtype),
+        (_, "") => Ok(()),
+        (_, _) => Err(Fault::Trailing),
+    }
+}
+
+fn parameters(mut rest: &str) -> Result<(), Fault> {
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        rest = rest.trim_start();
+        // a semicolon that nothing follows is allowed
+        if rest.is_empty() || rest.trim() == ";" {
+            return Ok(());
+        }
+        let (name, after) = parameter(rest).ok_or(Fault::Parameter)?;
+        let name = name.to_lowercase();
+        if names.contains(&name) {
+            return Err(Fault::Duplicate);
+        }
+        names.push(name);
+        rest = after;
+    }
+}
+
+/// The name in `; name=value`, and what follows the value.
+fn parameter(text: &str) -> Option<(&str, &str)> {
+    let rest = text.strip_prefix(';')?.trim_start();
+    let (name, rest) = token(rest);
+    if name.is_empty() {
+        return None;
+    }
+    let rest = rest.trim_start().strip_prefix('=')?.trim_start();
+    let after = match rest.strip_prefix('"') {
+        Some(quoted) => after_quote(quoted)?,
+        None => match token(rest) {
+            ("", _) => return None,
+            (_, after) => after,
+        },
+    };
+    Some((name, after))
+}
+
+/// What follows the quote that ends a quoted string.
+fn after_quote(text: &str) -> Option<&str> {
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some(&text[at + 1..]),
+            '\\' => {
+                chars.next_if(|(_, next)| is_special(*next));
+            }
+            '\r' | '\n' => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The word that a text begins with, maybe none, and the rest.
+fn token(text: &str) -> (&str, &str) {
+    let is_token = |c: char| c.is_ascii_graphic() && !is_special(c);
+    text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))
+}
+
+fn is_special(c: char) -> bool {
+    "()<>@,;:\\\"/[]?=".contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_read_and_refused_as_go_does() {
+        let table = [
+            ("text/plain", Ok("text/plain")),
+            (" Text/HTML ; Charset=\"a;\\\"b\" ; x=1 ;", Ok("text/html")),
+            ("text", Ok("text")),
+            ("a/b;", Ok("a/b")),
+            ("a/b; a=1; a*=2", Ok("a/b")),
+            ("", Err(Fault::NoType)),
+            ("; a=b", Err(Fault::NoType)),
+            ("/", Err(Fault::NoType)),
+            ("text html", Err(Fault::NoSlash)),
+            ("text/", Err(Fault::NoSubtype)),
+            ("a/b, c/d", Err(Fault::Trailing)),
+            ("a/b c", Err(Fault::Trailing)),
+            ("a/b; charset", Err(Fault::Parameter)),
+            ("a/b; charset=", Err(Fault::Parameter)),
+            ("a/b; =x", Err(Fault::Parameter)),
+            ("a/b; a=\"b", Err(Fault::Parameter)),
+            ("a/b; a=b c", Err(Fault::Parameter)),
+            ("a/b;;", Err(Fault::Parameter)),
+            ("a/b; a=1; A=1", Err(Fault::Duplicate)),
+        ];
+        for (given, expect) in table {
+            assert_eq!(parse(given), expect.map(str::to_owned), "{given}");
+        }
+    }
+}

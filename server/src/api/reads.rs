@@ -1,0 +1,28 @@
+//! Reads of the tree, whichever dialect asked: the one group of counters that is the member's own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Reads of keys since the process began; they enter no log, so they do not survive it.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    found: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Reads {
+    /// Counts one read.
+    pub(crate) fn count(&self, found: bool) {
+        let counter = if found { &self.found } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Reads that found something.
+    pub(crate) fn found(&self) -> u64 {
+        self.found.load(Ordering::Relaxed)
+    }
+
+    /// Reads that found nothing.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,146 @@
+//! What v1 tells of the cluster: who leads, where members listen, the members as files, counters.
+
+use actix_web::{HttpRequest, HttpResponse, http::header::LOCATION};
+use witan_api::v1::{
+    MACHINE_RECORDS,
+    error::ErrorCode,
+    stats::{LeaderInfo, LeaderStats, SelfStats, StoreStats},
+};
+use witan_replica::{
+    machine::{member::Member, tree::Counts, view::View},
+    replica::Role,
+};
+
+use super::{error::Error, render, request::Stats, text};
+use crate::{
+    api::{go, reads::Reads},
+    node::Node,
+};
+
+/// The leader's peer URL.
+pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, Error> {
+    let view = node.view().await?;
+    let url = leading(node, &view)?.peer_urls.first();
+    Ok(url.cloned().unwrap_or_default().into())
+}
+
+/// The client URLs of all members.
+pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, Error> {
+    let view = node.view().await?;
+    let members = view.machine.members.book.values();
+    let mut urls: Vec<&str> = members
+        .flat_map(|member| &member.client_urls)
+        .map(String::as_str)
+        .collect();
+    urls.sort_unstable();
+    Ok(urls.join(", ").into())
+}
+
+/// One member as a file, or all of them as a directory.
+pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+    let view = node.view().await?;
+    let index = view.machine.tree.index();
+    let members = view.machine.members.book.values();
+    // one that has not started has no name yet
+    let mut members: Vec<&Member> = members.filter(|member| !member.name.is_empty()).collect();
+    members.sort_by_key(|member| &member.name);
+    let mut out = Vec::new();
+    if let Some(name) = name {
+        let key = [MACHINE_RECORDS.as_bytes(), b"/", name].concat();
+        let Some(member) = members.iter().find(|member| member.name.as_bytes() == name) else {
+            return Err(Error::new(ErrorCode::KeyNotFound, key));
+        };
+        render::push_record(&mut out, &key, record(member).as_bytes(), index);
+        return Ok(out);
+    }
+    out.push(b'[');
+    for member in members {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        let key = format!("{MACHINE_RECORDS}/{}", member.name);
+        render::push_record(&mut out, key.as_bytes(), record(member).as_bytes(), index);
+    }
+    out.push(b']');
+    Ok(out)
+}
+
+fn record(member: &Member) -> String {
+    let first = |urls: &[String]| urls.first().cloned().unwrap_or_default();
+    let (peer, client) = (first(&member.peer_urls), first(&member.client_urls));
+    format!("raft={peer}&etcd={client}")
+}
+
+/// Counters. Those of the leader are the leader's to tell.
+pub(super) async fn stats(
+    node: &Node,
+    reads: &Reads,
+    request: &HttpRequest,
+    stats: Stats,
+) -> Result<HttpResponse, Error> {
+    let view = node.view().await?;
+    match stats {
+        Stats::Member => Ok(text(request, go::json(&of_self(node, &view)))),
+        Stats::Store => {
+            let stats = of_store(&view.machine.tree.counts(), reads);
+            Ok(text(request, go::json(&stats)))
+        }
+        Stats::Leader => {
+            let leader = leading(node, &view)?;
+            if leader.id == node.identity().member_id {
+                let stats = LeaderStats {
+                    leader: leader.name.clone(),
+                    ..LeaderStats::default()
+                };
+                return Ok(text(request, go::json(&stats)));
+            }
+            let url = leader.client_urls.first().cloned().unwrap_or_default();
+            let location = format!("{url}{}", request.uri());
+            Ok(HttpResponse::TemporaryRedirect()
+                .insert_header((LOCATION, location))
+                .finish())
+        }
+    }
+}
+
+fn leading<'a>(node: &Node, view: &'a View) -> Result<&'a Member, Error> {
+    let leader = view.machine.members.book.get(&node.status().leader);
+    leader.ok_or_else(|| Error::new(ErrorCode::LeaderElection, ""))
+}
+
+fn of_self(node: &Node, view: &View) -> SelfStats {
+    let state = match node.status().role {
+        Role::Follower => "follower",
+        Role::PreCandidate | Role::Candidate => "candidate",
+        Role::Leader => "leader",
+    };
+    let leader = view.machine.members.book.get(&node.status().leader);
+    let since_ns = node.leader_since_ns();
+    let uptime_ns = match leader {
+        Some(_) if since_ns != 0 => node.now_ns().saturating_sub(since_ns),
+        Some(_) | None => 0,
+    };
+    SelfStats {
+        state: state.into(),
+        start_time: go::time(node.identity().started_ns),
+        leader_info: LeaderInfo {
+            leader: leader.map_or_else(String::new, |leader| leader.name.clone()),
+            uptime: go::duration(uptime_ns),
+        },
+        ..SelfStats::default()
+    }
+}
+
+fn of_store(counts: &Counts, reads: &Reads) -> StoreStats {
+    StoreStats {
+        gets: reads.found() + reads.failed(),
+        sets: counts.sets_success
+            + counts.sets_fail
+            + counts.create_success
+            + counts.create_fail
+            + counts.update_success
+            + counts.update_fail,
+        deletes: counts.delete_success + counts.delete_fail,
+        test_and_sets: counts.compare_and_swap_success + counts.compare_and_swap_fail,
+    }
+}

@@ -1,0 +1,139 @@
+//! Errors of v1 on their way to the client: where the node's faults get their v1 numbers. What a
+//! broken rule of the tree means depends on the verb, so that stands in `keys`.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+};
+use bytes::Bytes;
+use witan_api::v1::error::ErrorCode;
+
+use crate::{
+    api::{go, reply},
+    node::Fault,
+};
+
+/// One error, ready to be rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Error {
+    /// Which rule was broken.
+    pub(crate) code: ErrorCode,
+    /// What broke it; bytes, because keys are.
+    pub(crate) cause: Bytes,
+}
+
+impl Error {
+    /// An error with its cause.
+    pub(crate) fn new(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
+        Self {
+            code,
+            cause: cause.into(),
+        }
+    }
+
+    /// The JSON body. No newline ends it.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        out.extend_from_slice(b"{\"errorCode\":");
+        go::push_number(&mut out, self.code.code());
+        out.extend_from_slice(b",\"message\":");
+        go::push_string(&mut out, self.code.message().as_bytes());
+        if !self.cause.is_empty() {
+            out.extend_from_slice(b",\"cause\":");
+            go::push_string(&mut out, &self.cause);
+        }
+        out.push(b'}');
+        out
+    }
+
+    /// The whole answer.
+    pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let status =
+            StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");
+        HttpResponse::build(status)
+            .insert_header((CONTENT_TYPE, reply::TEXT))
+            .body(reply::framed(request, self.body()))
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NoLeader => Self::new(ErrorCode::LeaderElection, ""),
+            Fault::Timeout => Self::new(ErrorCode::RaftInternal, "request timed out"),
+            Fault::TooMany => Self::new(ErrorCode::RaftInternal, "too many requests"),
+            Fault::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
+            Fault::Stopped => Self::new(ErrorCode::RaftInternal, "server stopped"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v1::error::ErrorBody;
+
+    use super::*;
+
+    #[test]
+    fn bodies_are_as_known() {
+        let table = [
+            (
+                ErrorCode::KeyNotFound,
+                "/foo",
+                r#"{"errorCode":100,"message":"Key Not Found","cause":"/foo"}"#,
+            ),
+            (
+                ErrorCode::TestFailed,
+                "TestAndSet: one!=two",
+                r#"{"errorCode":101,"message":"The given PrevValue is not equal to the value of the key","cause":"TestAndSet: one!=two"}"#,
+            ),
+            (
+                ErrorCode::NotFile,
+                "/<",
+                r#"{"errorCode":102,"message":"Not A File","cause":"/\u003c"}"#,
+            ),
+            (
+                ErrorCode::ValueRequired,
+                "Set",
+                r#"{"errorCode":200,"message":"Value is Required in POST form","cause":"Set"}"#,
+            ),
+            (
+                ErrorCode::TtlNotNumber,
+                "Set",
+                r#"{"errorCode":202,"message":"The given TTL in POST form is not a number","cause":"Set"}"#,
+            ),
+            (
+                ErrorCode::IndexNotNumber,
+                "Watch From Index",
+                r#"{"errorCode":203,"message":"The given index in POST form is not a number","cause":"Watch From Index"}"#,
+            ),
+            (
+                ErrorCode::RaftInternal,
+                "",
+                r#"{"errorCode":300,"message":"Raft Internal Error"}"#,
+            ),
+            (
+                ErrorCode::LeaderElection,
+                "",
+                r#"{"errorCode":301,"message":"During Leader Election"}"#,
+            ),
+            (
+                ErrorCode::Keyword,
+                "Set",
+                r#"{"errorCode":400,"message":"The prefix of the given key is a keyword in etcd","cause":"Set"}"#,
+            ),
+            (
+                ErrorCode::WatcherCleared,
+                "/a",
+                r#"{"errorCode":500,"message":"watcher is cleared due to etcd recovery","cause":"/a"}"#,
+            ),
+        ];
+        assert_eq!(table.map(|(code, ..)| code), ErrorCode::ALL);
+        for (code, cause, expect) in table {
+            let body = Error::new(code, cause).body();
+            assert_eq!(String::from_utf8_lossy(&body), expect);
+            let read: ErrorBody = serde_json::from_slice(&body).unwrap();
+            assert_eq!((read.error_code, read.cause.as_str()), (code.code(), cause));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The few form fields of v1, from the body and from the query. Go's old reading: `;` separates as
+//! `&` does, and a pair that cannot be decoded is as good as not sent.
+
+use bytes::Bytes;
+
+use crate::api::path::{self, Plus};
+
+/// A field of a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Value,
+    Ttl,
+    PrevValue,
+    Index,
+}
+
+const NAMES: [(&[u8], Field); 4] = [
+    (b"value", Field::Value),
+    (b"ttl", Field::Ttl),
+    (b"prevValue", Field::PrevValue),
+    (b"index", Field::Index),
+];
+
+/// First value of each known field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields {
+    values: [Option<Bytes>; NAMES.len()],
+}
+
+impl Fields {
+    /// What a body and a query hold. The body comes first, and the first value counts.
+    pub(super) fn new(form: Option<&[u8]>, query: &[u8]) -> Self {
+        let mut fields = Self::default();
+        for text in form.into_iter().chain([query]) {
+            for pair in text.split(|byte| matches!(byte, b'&' | b';')) {
+                fields.enter(pair);
+            }
+        }
+        fields
+    }
+
+    /// The value given for a field; `None` if it was not given.
+    pub(super) fn get(&self, field: Field) -> Option<&Bytes> {
+        self.values[field as usize].as_ref()
+    }
+
+    /// The same, where empty means not given.
+    pub(super) fn filled(&self, field: Field) -> Option<&Bytes> {
+        self.get(field).filter(|value| !value.is_empty())
+    }
+
+    fn enter(&mut self, pair: &[u8]) {
+        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        };
+        let Ok(name) = path::unescape(name, Plus::IsSpace) else {
+            return;
+        };
+        let Some((_, field)) = NAMES.iter().find(|(known, _)| *known == name) else {
+            return;
+        };
+        if let Ok(value) = path::unescape(value, Plus::IsSpace) {
+            self.values[*field as usize].get_or_insert(value.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_at_their_fields_place() {
+        for (at, (_, field)) in NAMES.iter().enumerate() {
+            assert_eq!(*field as usize, at);
+        }
+    }
+
+    #[test]
+    fn the_body_comes_before_the_query_and_the_first_value_counts() {
+        let fields = Fields::new(
+            Some(b"value=a+b%26&value=z;ttl=%zz"),
+            b"value=q&ttl=5&Index=1",
+        );
+        assert_eq!(fields.get(Field::Value).unwrap(), "a b&");
+        assert_eq!(fields.get(Field::Ttl).unwrap(), "5");
+        assert_eq!(fields.get(Field::Index), None);
+        let empty = Fields::new(None, b"prevValue");
+        assert_eq!(empty.get(Field::PrevValue).unwrap(), "");
+        assert_eq!(empty.filled(Field::PrevValue), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! `/v1/keys`: which command of the tree a request is, and what a broken rule of the tree means
+//! here, where directories can be neither written nor removed and are mostly as good as missing.
+
+use bytes::Bytes;
+use witan_api::v1::error::ErrorCode;
+use witan_replica::machine::{
+    Reply,
+    command::Command,
+    tree::{self, Create, Delete, DeleteIf, ErrorKind, Event, Set, Swap, Verb},
+};
+
+use super::{error::Error, render, request::Put};
+use crate::{api::reads::Reads, node::Node};
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Reads a file, or lists a directory.
+pub(super) async fn get(node: &Node, reads: &Reads, key: &Bytes) -> Result<Vec<u8>, Error> {
+    let view = node.view().await?;
+    let now_ns = node.now_ns();
+    let found = view.machine.tree.get(key, false, now_ns);
+    reads.count(found.is_ok());
+    let event = found.map_err(|_| Error::new(ErrorCode::KeyNotFound, key.clone()))?;
+    Ok(render::read(&event, now_ns))
+}
+
+/// Removes a file.
+pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Vec<u8>, Error> {
+    let done = propose(node, removal(key.clone())).await?;
+    done.map(|event| render::change(&event))
+        .map_err(|error| broken(&error, key, ErrorCode::KeyNotFound))
+}
+
+/// Writes a file, if the value before is the one that is wanted.
+pub(super) async fn put(node: &Node, put: Put) -> Result<Vec<u8>, Error> {
+    let key = put.key.clone();
+    let wanted = put.prev_value.clone();
+    let done = propose(node, verb(put, node.now_ns())).await?;
+    let error = match done {
+        Ok(event) => return Ok(render::change(&event)),
+        Err(error) => error,
+    };
+    Err(match (error.kind, wanted) {
+        (ErrorKind::CompareFailed, Some(wanted)) => {
+            let actual = actual(&error.cause, &wanted).unwrap_or_default();
+            test_failed(actual, &wanted)
+        }
+        (ErrorKind::NodeExists, Some(wanted)) => {
+            let present = node.view().await?;
+            match present.machine.tree.get(&key, false, 0) {
+                Ok(event) if event.node.dir => Error::new(ErrorCode::NotFile, key),
+                Ok(event) => test_failed(&event.node.value.unwrap_or_default(), &wanted),
+                // it went while we looked
+                Err(_) => test_failed(b"", &wanted),
+            }
+        }
+        (_, Some(wanted)) if !wanted.is_empty() => broken(&error, key, ErrorCode::KeyNotFound),
+        (_, _) => broken(&error, key, ErrorCode::NotFile),
+    })
+}
+
+fn verb(put: Put, now_ns: i64) -> Verb {
+    let Put {
+        key: path,
+        value,
+        ttl,
+        prev_value,
+    } = put;
+    // a time to live that is over makes the write a removal
+    let dead = ttl.is_some_and(|ttl| ttl <= 0);
+    let expires_ns = ttl.map(|ttl| now_ns.saturating_add(ttl.saturating_mul(NANOS_PER_SECOND)));
+    match prev_value {
+        None if dead => removal(path),
+        None => Verb::Set(Set {
+            path,
+            value,
+            dir: false,
+            expires_ns,
+            refresh: false,
+        }),
+        // no value is empty: there must be none
+        Some(prev) if prev.is_empty() => Verb::Create(Create {
+            path,
+            value,
+            dir: false,
+            expires_ns,
+            in_order: false,
+        }),
+        Some(_) if dead => Verb::DeleteIf(DeleteIf {
+            path,
+            prev_value,
+            prev_index: None,
+        }),
+        Some(_) => Verb::Swap(Swap {
+            path,
+            value,
+            expires_ns,
+            refresh: false,
+            prev_value,
+            prev_index: None,
+        }),
+    }
+}
+
+fn removal(path: Bytes) -> Verb {
+    Verb::Delete(Delete {
+        path,
+        dir: false,
+        recursive: false,
+    })
+}
+
+async fn propose(node: &Node, verb: Verb) -> Result<Result<Event, tree::Error>, Error> {
+    let command = Command::Tree(tree::Command { verb: Some(verb) });
+    match node.propose(command).await?.outcome.reply {
+        Reply::Tree(Ok(tree::Reply::Event(event))) => Ok(Ok(*event)),
+        Reply::Tree(Err(error)) => Ok(Err(error)),
+        // the tree answers its own commands, and those with an event or an error
+        Reply::Tree(Ok(tree::Reply::Expired(_)))
+        | Reply::Kv(_)
+        | Reply::Published
+        | Reply::ClusterVersionSet
+        | Reply::PeerUrlsSet(_)
+        | Reply::Alarm(_)
+        | Reply::Nothing => Err(Error::new(
+            ErrorCode::RaftInternal,
+            "answer of another command",
+        )),
+    }
+}
+
+/// A broken rule; `directory` is what a directory in the key's place means.
+fn broken(error: &tree::Error, key: Bytes, directory: ErrorCode) -> Error {
+    let code = match error.kind {
+        ErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
+        ErrorKind::NotFile
+        | ErrorKind::NotDir
+        | ErrorKind::RootReadOnly
+        | ErrorKind::DirNotEmpty => directory,
+        ErrorKind::CompareFailed | ErrorKind::NodeExists => ErrorCode::TestFailed,
+        ErrorKind::HistoryCleared => ErrorCode::WatcherCleared,
+    };
+    Error::new(code, key)
+}
+
+fn test_failed(actual: &[u8], wanted: &[u8]) -> Error {
+    let cause = [b"TestAndSet: ", actual, b"!=", wanted].concat();
+    Error::new(ErrorCode::TestFailed, cause)
+}
+
+/// The value that the tree compared with, from its words: `[wanted != actual]`.
+fn actual<'a>(cause: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
+    let rest = cause.strip_prefix(b"[")?.strip_prefix(wanted)?;
+    rest.strip_prefix(b" != ")?.strip_suffix(b"]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(ttl: Option<i64>, prev: Option<&'static str>) -> Put {
+        Put {
+            key: "/k".into(),
+            value: "v".into(),
+            ttl,
+            prev_value: prev.map(Bytes::from),
+        }
+    }
+
+    #[test]
+    fn writes_become_commands() {
+        let name = |ttl, prev| match verb(put(ttl, prev), 5) {
+            Verb::Set(set) => format!("set {:?}", set.expires_ns),
+            Verb::Create(create) => format!("create {:?}", create.expires_ns),
+            Verb::Swap(swap) => format!("swap {:?}", swap.expires_ns),
+            Verb::Delete(_) => "delete".into(),
+            Verb::DeleteIf(_) => "delete if".into(),
+            Verb::Update(_) | Verb::Expire(_) => unreachable!("no write of v1"),
+        };
+        let table = [
+            (None, None, "set None"),
+            (Some(2), None, "set Some(2000000005)"),
+            (Some(i64::MAX), None, "set Some(9223372036854775807)"),
+            (Some(0), None, "delete"),
+            (Some(i64::MIN), None, "delete"),
+            (None, Some("x"), "swap None"),
+            (Some(1), Some("x"), "swap Some(1000000005)"),
+            (Some(-1), Some("x"), "delete if"),
+            (None, Some(""), "create None"),
+        ];
+        for (ttl, prev, expect) in table {
+            assert_eq!(name(ttl, prev), expect, "{ttl:?} {prev:?}");
+        }
+    }
+
+    #[test]
+    fn the_other_value_is_found_whatever_it_holds() {
+        let table = [
+            ("[two != one]", "two", "one"),
+            ("[ !=  !=  != ]", " != ", " != "),
+            ("[a != ]]", "a", "]"),
+        ];
+        for (cause, wanted, expect) in table {
+            let found = actual(cause.as_bytes(), wanted.as_bytes());
+            assert_eq!(found, Some(expect.as_bytes()), "{cause}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`.
+//! A view on the one v2 store: its hidden nodes stay hidden, its numbering is ours.
+//!
+//! Reading order: `form` → `request` (what was asked) → `keys` (do it) → `watch` → `render`,
+//! `error` (how the answer looks) → `cluster`. Pure but for `keys`, `watch` and `cluster`.
+
+mod cluster;
+mod error;
+mod form;
+mod keys;
+mod render;
+pub(super) mod request;
+mod watch;
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::CONTENT_TYPE,
+    web::{self, Payload},
+};
+use witan_api::v1::error::ErrorCode;
+
+pub(crate) use request::serves;
+use request::{Refusal, Request, parse};
+
+use self::error::Error;
+use super::{
+    Context,
+    http::Client,
+    reads::Reads,
+    reply::{self, Unread},
+};
+
+/// A form body above this is refused, as in all etcds.
+const FORM_BYTES_MAX: usize = 10 << 20;
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The dialect with the counters of reads. Clones share.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialect {
+    ctx: Context,
+    reads: Arc<Reads>,
+}
+
+impl Dialect {
+    pub(crate) fn new(ctx: Context, reads: Arc<Reads>) -> Self {
+        Self { ctx, reads }
+    }
+
+    /// Answers a request for one of our paths.
+    pub(crate) async fn handle(
+        &self,
+        request: &HttpRequest,
+        mut payload: Payload,
+        path: &[u8],
+    ) -> HttpResponse {
+        let answer = self.answer(request, &mut payload, path).await;
+        reply::drain(&mut payload).await;
+        answer.unwrap_or_else(|error| {
+            if error.code == ErrorCode::RaftInternal {
+                tracing::warn!(cause = ?error.cause, "v1 request got no answer from the cluster");
+            }
+            error.answer(request)
+        })
+    }
+
+    async fn answer(
+        &self,
+        request: &HttpRequest,
+        payload: &mut Payload,
+        path: &[u8],
+    ) -> Result<HttpResponse, Error> {
+        let form = form(request, payload).await?;
+        let query = request.uri().query().unwrap_or_default().as_bytes();
+        let asked = match parse(request.method().as_str(), path, query, form.as_deref()) {
+            Ok(asked) => asked,
+            Err(Refusal::Path) => return Ok(reply::not_found()),
+            Err(Refusal::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
+            Err(Refusal::Rule(error)) => return Err(error),
+        };
+        drop(form);
+        let node = &self.ctx.node;
+        let body = match asked {
+            Request::Get { key } => keys::get(node, &self.reads, &key).await?,
+            Request::Put(put) => keys::put(node, put).await?,
+            Request::Delete { key } => keys::delete(node, key).await?,
+            Request::Watch { key, from } => {
+                self.ctx.metrics.tree_watch_requests.inc();
+                render::change(&watch::next(node, &Client::of(request), key, from).await?)
+            }
+            Request::MachineRecords { name } => cluster::records(node, name.as_deref()).await?,
+            Request::Leader => cluster::leader(node).await?,
+            Request::Machines => cluster::machines(node).await?,
+            Request::Stats(stats) => {
+                return cluster::stats(node, &self.reads, request, stats).await;
+            }
+        };
+        Ok(text(request, body))
+    }
+}
+
+/// An answer of the kind that Go sniffed all of v1's to be.
+fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, reply::TEXT))
+        .body(reply::framed(request, body))
+}
+
+/// The form body, if this request has one that counts. Other bodies are ignored.
+async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Option<Vec<u8>>, Error> {
+    let may_have = reply::allows(request, "PUT,POST");
+    if !may_have || reply::media_type(request) != FORM {
+        return Ok(None);
+    }
+    // there is no number for a form that cannot be read, so it is one that holds no value
+    let refusal = |cause: &'static str| Error::new(ErrorCode::ValueRequired, cause);
+    match reply::read(payload, FORM_BYTES_MAX).await {
+        Ok(form) => Ok(Some(form)),
+        Err(Unread::TooLarge) => Err(refusal("http: POST too large")),
+        Err(Unread::Broken) => Err(refusal("unexpected EOF")),
+    }
+}

@@ -1,0 +1,295 @@
+//! Answers as JSON, byte for byte as etcd 0.1 wrote them, on no line of their own. By hand, because
+//! keys and values are bytes; the shape itself is described in the api crate.
+
+use witan_replica::machine::tree::{Action, Event, Node};
+
+use crate::api::go;
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// One object; what is empty, false or 0 is left out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown<'a> {
+    action: &'static str,
+    key: &'a [u8],
+    dir: bool,
+    prev_value: &'a [u8],
+    value: &'a [u8],
+    new_key: bool,
+    expires_ns: Option<i64>,
+    ttl: i64,
+    index: u64,
+}
+
+/// A change, as its writer and every watcher see it.
+pub(crate) fn change(event: &Event) -> Vec<u8> {
+    let removes = match event.action {
+        Action::Delete | Action::CompareAndDelete | Action::Expire => true,
+        Action::Get | Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => {
+            false
+        }
+    };
+    let Event {
+        node, prev, index, ..
+    } = event;
+    let shown = Shown {
+        key: key(node),
+        dir: node.dir,
+        prev_value: prev.as_ref().map_or(&[][..], value),
+        index: *index,
+        ..Shown::default()
+    };
+    let shown = if removes {
+        Shown {
+            action: "DELETE",
+            expires_ns: prev.as_ref().and_then(|prev| prev.expires_ns),
+            ..shown
+        }
+    } else {
+        Shown {
+            action: "SET",
+            value: value(node),
+            new_key: prev.is_none(),
+            expires_ns: node.expires_ns,
+            // v2 rounds up what v1 cuts off, and no time that is left at a write is whole
+            ttl: (node.ttl - 1).max(0),
+            ..shown
+        }
+    };
+    let mut out = Vec::with_capacity(192 + shown.value.len() + shown.prev_value.len());
+    push(&mut out, &shown);
+    out
+}
+
+/// A file, or the list of what a directory shows.
+pub(crate) fn read(event: &Event, now_ns: i64) -> Vec<u8> {
+    let node = &event.node;
+    let mut out = Vec::with_capacity(128 + value(node).len());
+    if !node.dir {
+        push(&mut out, &got(node, event.index, now_ns));
+        return out;
+    }
+    out.push(b'[');
+    for (at, child) in node.nodes.iter().flatten().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        push(&mut out, &got(child, event.index, now_ns));
+    }
+    out.push(b']');
+    out
+}
+
+fn got(node: &Node, index: u64, now_ns: i64) -> Shown<'_> {
+    let left = |expires_ns: i64| expires_ns.saturating_sub(now_ns) / NANOS_PER_SECOND;
+    Shown {
+        action: "GET",
+        key: key(node),
+        dir: node.dir,
+        value: value(node),
+        expires_ns: node.expires_ns,
+        ttl: node.expires_ns.map_or(0, left),
+        index,
+        ..Shown::default()
+    }
+}
+
+/// A file that stands in no tree.
+pub(crate) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8], index: u64) {
+    let shown = Shown {
+        action: "GET",
+        key,
+        value,
+        index,
+        ..Shown::default()
+    };
+    push(out, &shown);
+}
+
+fn key(node: &Node) -> &[u8] {
+    if node.path.is_empty() {
+        b"/"
+    } else {
+        &node.path
+    }
+}
+
+fn value(node: &Node) -> &[u8] {
+    node.value.as_deref().unwrap_or_default()
+}
+
+fn push(out: &mut Vec<u8>, shown: &Shown<'_>) {
+    out.extend_from_slice(b"{\"action\":\"");
+    out.extend_from_slice(shown.action.as_bytes());
+    out.extend_from_slice(b"\",\"key\":");
+    go::push_string(out, shown.key);
+    if shown.dir {
+        out.extend_from_slice(b",\"dir\":true");
+    }
+    push_text(out, ",\"prevValue\":", shown.prev_value);
+    push_text(out, ",\"value\":", shown.value);
+    if shown.new_key {
+        out.extend_from_slice(b",\"newKey\":true");
+    }
+    if let Some(expires_ns) = shown.expires_ns {
+        push_text(out, ",\"expiration\":", go::time(expires_ns).as_bytes());
+    }
+    if shown.ttl != 0 {
+        out.extend_from_slice(b",\"ttl\":");
+        go::push_number(out, shown.ttl);
+    }
+    out.extend_from_slice(b",\"index\":");
+    go::push_number(out, shown.index);
+    out.push(b'}');
+}
+
+fn push_text(out: &mut Vec<u8>, name: &str, text: &[u8]) {
+    if !text.is_empty() {
+        out.extend_from_slice(name.as_bytes());
+        go::push_string(out, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v1::keys::Response;
+
+    use super::*;
+
+    const EXPIRES_NS: i64 = 1_795_149_072_160_305_925;
+
+    fn file(path: &str, value: &str) -> Node {
+        Node {
+            path: path.to_owned().into(),
+            value: Some(value.to_owned().into()),
+            ..Node::default()
+        }
+    }
+
+    fn dir(path: &str, nodes: Option<Vec<Node>>) -> Node {
+        Node {
+            path: path.to_owned().into(),
+            dir: true,
+            nodes,
+            ..Node::default()
+        }
+    }
+
+    fn gone(path: &str) -> Node {
+        Node {
+            value: None,
+            ..file(path, "")
+        }
+    }
+
+    fn expiring(path: &str, value: &str) -> Node {
+        Node {
+            expires_ns: Some(EXPIRES_NS),
+            ttl: 5,
+            ..file(path, value)
+        }
+    }
+
+    fn of(action: Action, node: Node, prev: Option<Node>) -> Event {
+        Event {
+            action,
+            node,
+            prev,
+            index: 7,
+            refresh: false,
+        }
+    }
+
+    fn assert_is(line: &[u8], expect: &str) {
+        assert_eq!(String::from_utf8_lossy(line), expect);
+        if expect.starts_with('{') {
+            let read: Response = serde_json::from_slice(line).unwrap();
+            assert_eq!(
+                serde_json::to_string(&read).unwrap(),
+                expect,
+                "order of the contract"
+            );
+        }
+    }
+
+    #[test]
+    fn changes_are_written_as_the_page_shows_them() {
+        use Action::{CompareAndDelete, CompareAndSwap, Create, Delete, Expire, Set, Update};
+        let time = "2026-11-20T04:31:12.160305925Z";
+        let over = Some(file("/m", "old"));
+        let replaced = r#"{"action":"SET","key":"/m","prevValue":"old","value":"new","index":7}"#;
+        let removed = r#"{"action":"DELETE","key":"/m","prevValue":"old","index":7}"#;
+        let table = [
+            (
+                of(Set, file("/m", "Hello world"), None),
+                r#"{"action":"SET","key":"/m","value":"Hello world","newKey":true,"index":7}"#
+                    .to_owned(),
+            ),
+            (
+                of(Set, file("/m", "new"), over.clone()),
+                replaced.to_owned(),
+            ),
+            (
+                of(Update, file("/m", "new"), over.clone()),
+                replaced.to_owned(),
+            ),
+            (
+                of(CompareAndSwap, file("/m", "new"), over.clone()),
+                replaced.to_owned(),
+            ),
+            (
+                of(Create, dir("/d", None), None),
+                r#"{"action":"SET","key":"/d","dir":true,"newKey":true,"index":7}"#.to_owned(),
+            ),
+            (
+                of(Set, expiring("/foo", "bar"), None),
+                format!(
+                    r#"{{"action":"SET","key":"/foo","value":"bar","newKey":true,"expiration":"{time}","ttl":4,"index":7}}"#
+                ),
+            ),
+            (of(Delete, gone("/m"), over.clone()), removed.to_owned()),
+            (of(CompareAndDelete, gone("/m"), over), removed.to_owned()),
+            (
+                of(Expire, gone("/foo"), Some(expiring("/foo", "bar"))),
+                format!(
+                    r#"{{"action":"DELETE","key":"/foo","prevValue":"bar","expiration":"{time}","index":7}}"#
+                ),
+            ),
+            (
+                of(Delete, dir("/d", None), Some(dir("/d", None))),
+                r#"{"action":"DELETE","key":"/d","dir":true,"index":7}"#.to_owned(),
+            ),
+        ];
+        for (event, expect) in table {
+            assert_is(&change(&event), &expect);
+        }
+    }
+
+    #[test]
+    fn reads_are_written_as_the_page_shows_them() {
+        let children = vec![
+            file("/foo/foo", "barbar"),
+            dir("/foo/foo_dir", None),
+            file("/foo/z", ""),
+        ];
+        let table = [
+            (
+                file("/m", "a b"),
+                r#"{"action":"GET","key":"/m","value":"a b","index":7}"#,
+            ),
+            (
+                expiring("/foo", "bar"),
+                r#"{"action":"GET","key":"/foo","value":"bar","expiration":"2026-11-20T04:31:12.160305925Z","ttl":3,"index":7}"#,
+            ),
+            (
+                dir("/foo", Some(children)),
+                r#"[{"action":"GET","key":"/foo/foo","value":"barbar","index":7},{"action":"GET","key":"/foo/foo_dir","dir":true,"index":7},{"action":"GET","key":"/foo/z","index":7}]"#,
+            ),
+            (dir("/foo", None), "[]"),
+        ];
+        for (node, expect) in table {
+            let now_ns = EXPIRES_NS - 4 * NANOS_PER_SECOND + 1;
+            assert_is(&read(&of(Action::Get, node, None), now_ns), expect);
+        }
+    }
+}

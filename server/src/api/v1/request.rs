@@ -1,0 +1,301 @@
+//! What a v1 request asks for: method, path and form as one value, or why it cannot be asked. Pure.
+
+use bytes::Bytes;
+use witan_api::v1::{self, error::ErrorCode};
+
+use super::{
+    error::Error,
+    form::{Field, Fields},
+};
+use crate::api::path;
+
+/// A request of this dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Read a file or a directory.
+    Get {
+        /// Absolute and clean.
+        key: Bytes,
+    },
+    /// Write a file.
+    Put(Put),
+    /// Remove a file.
+    Delete {
+        /// Absolute and clean.
+        key: Bytes,
+    },
+    /// Wait for a change at or below a key.
+    Watch {
+        /// Absolute and clean.
+        key: Bytes,
+        /// The first index that counts; `None` from now on.
+        from: Option<u64>,
+    },
+    /// Read the members as files.
+    MachineRecords {
+        /// One of them; all, if none is named.
+        name: Option<Bytes>,
+    },
+    /// Who leads.
+    Leader,
+    /// Where members listen.
+    Machines,
+    /// Counters.
+    Stats(Stats),
+}
+
+/// A write of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Put {
+    /// Absolute and clean.
+    pub(crate) key: Bytes,
+    /// Never empty.
+    pub(crate) value: Bytes,
+    /// Seconds to live. Not above 0: the key is dead at once.
+    pub(crate) ttl: Option<i64>,
+    /// The value that must be there; empty if none may be.
+    pub(crate) prev_value: Option<Bytes>,
+}
+
+/// Whose counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stats {
+    /// The member's.
+    Member,
+    /// The leader's.
+    Leader,
+    /// The store's.
+    Store,
+}
+
+/// Why a request asks for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No such path.
+    Path,
+    /// No such method on this path.
+    Method,
+    /// A rule of the dialect.
+    Rule(Error),
+}
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Key(Bytes),
+    Watch(Bytes),
+    Leader,
+    Machines,
+    Stats(Stats),
+}
+
+impl Place {
+    fn of(path: &[u8]) -> Option<Self> {
+        let fixed = match path {
+            b"/v1/leader" | b"/leader" => Some(Self::Leader),
+            b"/v1/machines" | b"/machines" => Some(Self::Machines),
+            b"/v1/stats/self" => Some(Self::Stats(Stats::Member)),
+            b"/v1/stats/leader" => Some(Self::Stats(Stats::Leader)),
+            b"/v1/stats/store" => Some(Self::Stats(Stats::Store)),
+            _ => None,
+        };
+        fixed
+            .or_else(|| below(path, v1::KEYS).map(Self::Key))
+            .or_else(|| below(path, v1::WATCH).map(Self::Watch))
+    }
+}
+
+/// The key that follows `prefix`: absolute, without a trailing slash, `/` for the root.
+fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
+    let rest = path.strip_prefix(prefix.as_bytes())?;
+    if !rest.is_empty() && !rest.starts_with(b"/") {
+        return None;
+    }
+    let mut key = path::clean(rest);
+    if key.len() > 1 && key.ends_with(b"/") {
+        key.pop();
+    }
+    Some(key.into())
+}
+
+/// Whether a cleaned path is one of this dialect's.
+pub(crate) fn serves(path: &[u8]) -> bool {
+    Place::of(path).is_some()
+}
+
+/// Reads a request: its method, its decoded and cleaned path, its query, and its body if that is a
+/// form.
+pub(crate) fn parse(
+    method: &str,
+    path: &[u8],
+    query: &[u8],
+    form: Option<&[u8]>,
+) -> Result<Request, Refusal> {
+    let place = Place::of(path).ok_or(Refusal::Path)?;
+    let fields = Fields::new(form, query);
+    match (place, method) {
+        (Place::Key(key), "GET") => Ok(read(key)),
+        (Place::Key(key), "PUT" | "POST") => {
+            put(key, &fields).map(Request::Put).map_err(Refusal::Rule)
+        }
+        (Place::Key(key), "DELETE") if is_keyword(&key) => Err(rule(ErrorCode::Keyword, "Delete")),
+        (Place::Key(key), "DELETE") => Ok(Request::Delete { key }),
+        (Place::Watch(key), "GET") => Ok(Request::Watch { key, from: None }),
+        (Place::Watch(key), "POST") => {
+            let from = fields.get(Field::Index).and_then(|text| index(text));
+            let from = from.ok_or_else(|| rule(ErrorCode::IndexNotNumber, "Watch From Index"))?;
+            let from = (from != 0).then_some(from);
+            Ok(Request::Watch { key, from })
+        }
+        (Place::Key(_) | Place::Watch(_), _) => Err(Refusal::Method),
+        (Place::Leader, _) => Ok(Request::Leader),
+        (Place::Machines, _) => Ok(Request::Machines),
+        (Place::Stats(stats), _) => Ok(Request::Stats(stats)),
+    }
+}
+
+fn rule(code: ErrorCode, cause: &'static str) -> Refusal {
+    Refusal::Rule(Error::new(code, cause))
+}
+
+fn read(key: Bytes) -> Request {
+    let Some(rest) = key.strip_prefix(v1::MACHINE_RECORDS.as_bytes()) else {
+        return Request::Get { key };
+    };
+    match rest {
+        [] => Request::MachineRecords { name: None },
+        [b'/', name @ ..] if !name.contains(&b'/') => {
+            let name = Some(key.slice_ref(name));
+            Request::MachineRecords { name }
+        }
+        _ => Request::Get { key },
+    }
+}
+
+/// The checks in their order, so that a request with two faults is refused for the first.
+fn put(key: Bytes, fields: &Fields) -> Result<Put, Error> {
+    let refuse = |code| Error::new(code, "Set");
+    if is_keyword(&key) {
+        return Err(refuse(ErrorCode::Keyword));
+    }
+    let value = fields.filled(Field::Value);
+    let value = value.ok_or_else(|| refuse(ErrorCode::ValueRequired))?;
+    let ttl = fields.filled(Field::Ttl).map(|text| number(text));
+    let ttl = ttl.map(|ttl| ttl.ok_or_else(|| refuse(ErrorCode::TtlNotNumber)));
+    Ok(Put {
+        key,
+        value: value.clone(),
+        ttl: ttl.transpose()?,
+        prev_value: fields.get(Field::PrevValue).cloned(),
+    })
+}
+
+fn is_keyword(key: &[u8]) -> bool {
+    let first = key.split(|byte| *byte == b'/').nth(1).unwrap_or_default();
+    v1::KEYWORDS.iter().any(|word| word.as_bytes() == first)
+}
+
+/// Decimal, with or without a sign.
+fn number(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Decimal digits alone.
+fn index(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Method, path, form (`-` for none), and what they ask for.
+    const REQUESTS: &str = r#"
+        GET /v1/keys - get /
+        GET /v1/keys/ - get /
+        GET /v1/keys/a/b/ - get /a/b
+        GET /v1/keys/_etcd/x - get /_etcd/x
+        GET /v1/keys/_etcd/machines - members
+        GET /v1/keys/_etcd/machines/n - member n
+        GET /v1/keys/_etcd/machinesx - get /_etcd/machinesx
+        GET /v1/keys/_etcd/machines/n/x - get /_etcd/machines/n/x
+        POST /v1/keys/a value=1 put /a 1 None None
+        PUT /v1/keys/a value=1&ttl=5 put /a 1 Some(5) None
+        PUT /v1/keys/a value=1&ttl= put /a 1 None None
+        PUT /v1/keys/a value=1&ttl=-3 put /a 1 Some(-3) None
+        POST /v1/keys/a value=1&prevValue=x put /a 1 None Some(b"x")
+        POST /v1/keys/a value=1&prevValue= put /a 1 None Some(b"")
+        POST /v1/keys/_etcdx value=1 put /_etcdx 1 None None
+        DELETE /v1/keys/a - delete /a
+        GET /v1/watch/a index=9 watch /a None
+        POST /v1/watch/a index=9 watch /a Some(9)
+        POST /v1/watch/a index=0 watch /a None
+        GET /v1/watch - watch / None
+        GET /v1/leader - leader
+        GET /leader - leader
+        GET /v1/machines - machines
+        GET /machines - machines
+        GET /v1/stats/self - stats Member
+        GET /v1/stats/leader - stats Leader
+        GET /v1/stats/store - stats Store
+        POST /v1/keys/_etcd - 400 Set
+        POST /v1/keys/_etcd/a value=1&ttl=x 400 Set
+        PUT /v1/keys/ephemeralNodes/a value=1 400 Set
+        DELETE /v1/keys/_etcd/machines - 400 Delete
+        POST /v1/keys/a - 200 Set
+        POST /v1/keys/a value=&ttl=x 200 Set
+        POST /v1/keys/a value=%zz 200 Set
+        POST /v1/keys/a value=1&ttl=x 202 Set
+        POST /v1/keys/a value=1&ttl=1.5 202 Set
+        POST /v1/watch/a - 203 Watch From Index
+        POST /v1/watch/a index=-1 203 Watch From Index
+        HEAD /v1/keys/a - no method
+        PUT /v1/watch/a index=1 no method
+        GET /v1/keysx - no path
+        GET /v1 - no path
+        GET /v1/stats - no path
+        GET /v1/leader/ - no path
+    "#;
+
+    fn told(asked: &Result<Request, Refusal>) -> String {
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        match asked {
+            Ok(Request::Get { key }) => format!("get {}", text(key)),
+            Ok(Request::Delete { key }) => format!("delete {}", text(key)),
+            Ok(Request::Watch { key, from }) => format!("watch {} {from:?}", text(key)),
+            Ok(Request::MachineRecords { name: None }) => "members".into(),
+            Ok(Request::MachineRecords { name: Some(name) }) => format!("member {}", text(name)),
+            Ok(Request::Leader) => "leader".into(),
+            Ok(Request::Machines) => "machines".into(),
+            Ok(Request::Stats(stats)) => format!("stats {stats:?}"),
+            Ok(Request::Put(put)) => {
+                let (key, value) = (text(&put.key), text(&put.value));
+                format!("put {key} {value} {:?} {:?}", put.ttl, put.prev_value)
+            }
+            Err(Refusal::Path) => "no path".into(),
+            Err(Refusal::Method) => "no method".into(),
+            Err(Refusal::Rule(error)) => format!("{} {}", error.code.code(), text(&error.cause)),
+        }
+    }
+
+    #[test]
+    fn requests_are_read_and_refused_in_order() {
+        let lines = REQUESTS.lines().map(str::trim);
+        for line in lines.filter(|line| !line.is_empty()) {
+            let words: Vec<&str> = line.splitn(4, ' ').collect();
+            let form = if words[2] == "-" { "" } else { words[2] };
+            let asked = parse(words[0], words[1].as_bytes(), b"", Some(form.as_bytes()));
+            assert_eq!(told(&asked), words[3], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_a_form_too() {
+        let asked = parse("PUT", b"/v1/keys/a", b"value=q&ttl=1", Some(b"value=b"));
+        assert_eq!(told(&asked), "put /a b Some(1) None");
+        let asked = parse("POST", b"/v1/watch/a", b"index=3", None);
+        assert_eq!(told(&asked), "watch /a Some(3)");
+    }
+}

@@ -1,0 +1,48 @@
+//! `/v1/watch`: waits for one change at or below a key. Nothing is sent before there is one.
+
+use bytes::Bytes;
+use witan_api::v1::error::ErrorCode;
+use witan_replica::{
+    limits::TREE_HISTORY_EVENTS,
+    machine::tree::{Event, Watch},
+};
+
+use super::error::Error;
+use crate::{api::http::Client, node::Node};
+
+/// The first change with an index of at least `from` (from now on, if none is given). What the
+/// history no longer holds is passed over, as etcd 0.1 passed over it.
+pub(super) async fn next(
+    node: &Node,
+    client: &Client,
+    key: Bytes,
+    from: Option<u64>,
+) -> Result<Event, Error> {
+    let cleared = || Error::new(ErrorCode::WatcherCleared, key.clone());
+    let mut watch = Watch {
+        path: key.clone(),
+        recursive: true,
+        registered: 0,
+    };
+    // The view is taken after the registration, so that no event falls between.
+    let mut waiter = node.watch(watch.clone())?;
+    let mut view = node.view().await?;
+    watch.registered = view.machine.tree.index();
+    let mut from = from.unwrap_or(watch.registered + 1);
+    loop {
+        let tree = &view.machine.tree;
+        let oldest = tree.index().saturating_sub(TREE_HISTORY_EVENTS as u64) + 1;
+        from = from.max(oldest);
+        if let Some(event) = tree.next_event(&watch, from).map_err(|_| cleared())? {
+            return Ok(event);
+        }
+        from = from.max(tree.index() + 1);
+        drop(view); // a live view makes the next writes copy
+        tokio::select! {
+            () = node.stopping() => return Err(cleared()),
+            () = client.ended() => return Err(cleared()),
+            () = waiter.woken() => {}
+        }
+        view = node.view().await?;
+    }
+}

@@ -1,0 +1,125 @@
+//! Integers in bodies as etcd 3.6 reads them: whole, however they are written, bare or in a string.
+
+use witan_api::v3::shape::Kind;
+
+use crate::api::go_json::Scanner;
+
+/// Digits of the largest integer, and more than any that is worth writing out.
+const DIGITS_MAX: usize = 20;
+
+/// A number as a field of this kind has it on the wire, if it is whole and in range.
+pub(super) fn bare(kind: Kind, number: &[u8]) -> Option<u64> {
+    integer(kind, &whole(number)?)
+}
+
+/// The same of a number in a string.
+pub(super) fn in_text(kind: Kind, text: &[u8]) -> Option<u64> {
+    integer(kind, &inner_number(text)?)
+}
+
+/// No space may be about it, and after it may be whatever ends a number.
+fn inner_number(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?;
+    if text.trim().len() != text.len() {
+        return None;
+    }
+    let mut scanner = Scanner::new(text.as_bytes());
+    let first = scanner.token().ok()?;
+    if !matches!(first, b'-' | b'0'..=b'9') || scanner.scalar(first).is_err() {
+        return None;
+    }
+    let number = scanner.since(0);
+    let follows = text.as_bytes().get(number.len());
+    let ends = follows.is_none_or(|byte| {
+        !matches!(byte, b'-' | b'+' | b'.' | b'_') && !byte.is_ascii_alphanumeric()
+    });
+    if ends { whole(number) } else { None }
+}
+
+/// The digits of a JSON number that is whole, however it is written.
+fn whole(number: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(number).ok()?;
+    let starts = |byte: u8| byte == b'-' || byte.is_ascii_digit();
+    if !text.bytes().next().is_some_and(starts) {
+        return None;
+    }
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text),
+    };
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, ""));
+    let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let before = before.strip_prefix('0').unwrap_or(before);
+    let after = after.trim_end_matches('0');
+    if before.is_empty() && after.is_empty() {
+        return Some("0".into());
+    }
+    let exponent: i32 = match exponent {
+        "" => 0,
+        digits => digits.parse().ok()?,
+    };
+    let shift = usize::try_from(exponent.unsigned_abs()).ok()?;
+    let digits = if exponent >= 0 {
+        if after.len() > shift || before.len() + shift > DIGITS_MAX {
+            return None;
+        }
+        let zeros = "0".repeat(shift - after.len());
+        format!("{before}{after}{zeros}")
+    } else {
+        let kept = before.len().checked_sub(shift)?;
+        let (digits, dropped) = before.split_at(kept);
+        if !after.is_empty() || dropped.bytes().any(|digit| digit != b'0') {
+            return None;
+        }
+        digits.to_owned()
+    };
+    Some(format!("{sign}{digits}"))
+}
+
+fn integer(kind: Kind, digits: &str) -> Option<u64> {
+    match kind {
+        Kind::Int64 => digits.parse::<i64>().ok().map(i64::cast_unsigned),
+        Kind::Uint64 => digits.parse().ok(),
+        Kind::Uint32 => digits.parse::<u32>().ok().map(u64::from),
+        Kind::Enum(_) => {
+            let number = digits.parse::<i32>().ok()?;
+            Some(i64::from(number).cast_unsigned())
+        }
+        Kind::Bool | Kind::String | Kind::Bytes | Kind::Message(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_whole_however_written() {
+        for text in ["50", "5e1", "50.0", "0.5e2", "500e-1"] {
+            assert_eq!(bare(Kind::Int64, text.as_bytes()), Some(50), "{text}");
+        }
+        for text in ["50", "5e1", "50 0", "50,"] {
+            assert_eq!(in_text(Kind::Int64, text.as_bytes()), Some(50), "{text}");
+        }
+        for text in ["0", "-0", "0e999", "0.0"] {
+            assert_eq!(bare(Kind::Int64, text.as_bytes()), Some(0), "{text}");
+        }
+        let largest = b"9223372036854775807.00E+0";
+        assert_eq!(bare(Kind::Int64, largest), Some(u64::MAX >> 1));
+        assert_eq!(bare(Kind::Int64, b"-1"), Some(u64::MAX));
+        assert_eq!(bare(Kind::Uint64, b"-1"), None);
+        for text in [
+            "0.5",
+            "1e19",
+            "1e400",
+            "5e-1",
+            "9223372036854775808",
+            "true",
+        ] {
+            assert_eq!(bare(Kind::Int64, text.as_bytes()), None, "{text}");
+        }
+        for text in [" 5", "5 ", "5x", "", "-", "true"] {
+            assert_eq!(in_text(Kind::Int64, text.as_bytes()), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! Bodies as etcd 3.6 reads them (Go's `protojson`, unknown fields ignored): one pass, which stops
+//! at the first thing that is wrong and says at which line and column.
+//!
+//! A text that is no JSON at all is refused in other words, whatever else is wrong with it; the
+//! caller sees to that.
+
+use std::borrow::Cow;
+
+use witan_api::v3::shape::{Field, Kind, Message};
+
+use super::{
+    number,
+    text::{self, Base64, MESSAGE_DEPTH_MAX, Out},
+};
+use crate::api::{go, go_json::Scanner};
+
+/// Why there is no message.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The text is no JSON.
+    NoJson,
+    /// It is, and not such a message.
+    Refused(String),
+}
+
+impl From<String> for Fault {
+    /// The scanner's words are those of another check, see above.
+    fn from(_: String) -> Self {
+        Self::NoJson
+    }
+}
+
+type Read<T> = Result<T, Fault>;
+
+/// Reads the message of this shape that `body` begins with.
+pub(super) fn read(body: &[u8], shape: &Message) -> Read<Vec<u8>> {
+    let mut reader = Reader {
+        scanner: Scanner::new(body),
+        body,
+    };
+    // places are told from where the value begins
+    reader.scanner.peek();
+    reader.body = &body[reader.scanner.at()..];
+    reader.scanner = Scanner::new(reader.body);
+    let mut out = Out::default();
+    reader.message(shape, &mut out, 1)?;
+    Ok(out.into_bytes())
+}
+
+struct Reader<'a> {
+    scanner: Scanner<'a>,
+    body: &'a [u8],
+}
+
+/// A value that is no container; of those, the byte that opens it.
+struct Token<'a> {
+    at: usize,
+    raw: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn message(&mut self, shape: &Message, out: &mut Out, depth: usize) -> Read<()> {
+        if depth > MESSAGE_DEPTH_MAX {
+            return Err(Fault::Refused("proto: exceeded max recursion depth".into()));
+        }
+        self.open(b'{')?;
+        let mut seen = 0_u64;
+        let mut oneof = None;
+        if self.closes(b'}')? {
+            return Ok(());
+        }
+        loop {
+            self.member(shape, out, (&mut seen, &mut oneof), depth)?;
+            match self.scanner.token()? {
+                b'}' => return Ok(()),
+                b',' => {}
+                _ => return Err(Fault::NoJson),
+            }
+        }
+    }
+
+    fn member(
+        &mut self,
+        shape: &Message,
+        out: &mut Out,
+        (seen, oneof): (&mut u64, &mut Option<&'static str>),
+        depth: usize,
+    ) -> Read<()> {
+        self.scanner.peek();
+        let at = self.scanner.at();
+        self.scanner.key()?;
+        let raw = self.scanner.since(at);
+        let name = self.content(&Token { at, raw })?;
+        self.scanner.colon()?;
+        let found = shape.fields.iter().enumerate().find(|(_, field)| {
+            field.json_name.as_bytes() == &*name || field.name.as_bytes() == &*name
+        });
+        let Some((index, field)) = found else {
+            return self.skip();
+        };
+        let told = || String::from_utf8_lossy(raw);
+        if *seen & 1 << index != 0 {
+            return Err(self.refused(at, &format!("duplicate field {}", told())));
+        }
+        *seen |= 1 << index;
+        if self.scanner.peek() == Some(b'n') {
+            return self.skip();
+        }
+        if field.list {
+            return self.list(field, out, depth);
+        }
+        if let Some(name) = field.oneof {
+            if oneof.is_some() {
+                let told = format!("error parsing {}, oneof {name} is already set", told());
+                return Err(self.refused(at, &told));
+            }
+            *oneof = Some(name);
+        }
+        self.one(field, out, depth)
+    }
+
+    fn list(&mut self, field: &Field, out: &mut Out, depth: usize) -> Read<()> {
+        self.open(b'[')?;
+        if self.closes(b']')? {
+            return Ok(());
+        }
+        loop {
+            self.one(field, out, depth)?;
+            match self.scanner.token()? {
+                b']' => return Ok(()),
+                b',' => {}
+                _ => return Err(Fault::NoJson),
+            }
+        }
+    }
+
+    fn one(&mut self, field: &Field, out: &mut Out, depth: usize) -> Read<()> {
+        let Kind::Message(shape) = field.kind else {
+            return self.scalar(field, out);
+        };
+        let nested = out.begin(field.number);
+        self.message(shape, out, depth + 1)?;
+        out.end(&nested);
+        Ok(())
+    }
+
+    fn scalar(&mut self, field: &Field, out: &mut Out) -> Read<()> {
+        let token = self.token()?;
+        let quoted = token.raw[0] == b'"';
+        let read = match field.kind {
+            Kind::Bytes if quoted => {
+                let bytes = bytes(&self.content(&token)?);
+                bytes.map(|bytes| out.bytes(field.number, &bytes))
+            }
+            Kind::String if quoted => {
+                out.bytes(field.number, &self.content(&token)?);
+                Some(())
+            }
+            Kind::Enum(names) if quoted => {
+                let name = self.content(&token)?;
+                let mut known = names.values.iter();
+                // one that is not known counts as not given
+                if let Some((_, value)) = known.find(|(known, _)| known.as_bytes() == &*name) {
+                    out.number(field.number, i64::from(*value).cast_unsigned());
+                }
+                Some(())
+            }
+            Kind::Bool => {
+                let truth = match token.raw {
+                    b"true" => Some(1),
+                    b"false" => Some(0),
+                    _ => None,
+                };
+                truth.map(|truth| out.number(field.number, truth))
+            }
+            Kind::Int64 | Kind::Uint64 | Kind::Uint32 | Kind::Enum(_) => {
+                let value = match quoted {
+                    true => number::in_text(field.kind, &self.content(&token)?),
+                    false => number::bare(field.kind, token.raw),
+                };
+                value.map(|value| out.number(field.number, value))
+            }
+            Kind::Bytes | Kind::String | Kind::Message(_) => None,
+        };
+        read.ok_or_else(|| {
+            let kind = kind_name(field.kind);
+            let raw = String::from_utf8_lossy(token.raw);
+            let told = format!("invalid value for {kind} field {}: {raw}", field.json_name);
+            self.refused(token.at, &told)
+        })
+    }
+
+    /// The next token.
+    fn token(&mut self) -> Read<Token<'a>> {
+        self.scanner.peek();
+        let at = self.scanner.at();
+        let first = self.scanner.token()?;
+        if !matches!(first, b'{' | b'[') {
+            self.scanner.scalar(first)?;
+        }
+        let raw = self.scanner.since(at);
+        let token = Token { at, raw };
+        if first == b'"' {
+            self.content(&token)?;
+        }
+        Ok(token)
+    }
+
+    /// Takes the byte that opens a container.
+    fn open(&mut self, bracket: u8) -> Read<()> {
+        let token = self.token()?;
+        if token.raw == [bracket] {
+            return Ok(());
+        }
+        let raw = String::from_utf8_lossy(token.raw);
+        Err(self.syntax(token.at, &format!("unexpected token {raw}")))
+    }
+
+    /// Whether a container ends here; then its end is taken.
+    fn closes(&mut self, bracket: u8) -> Read<bool> {
+        let closes = self.scanner.peek() == Some(bracket);
+        if closes {
+            self.scanner.token()?;
+        }
+        Ok(closes)
+    }
+
+    /// Takes a value that nobody wants. Its strings must be good all the same.
+    fn skip(&mut self) -> Read<()> {
+        let start = self.scanner.at();
+        self.scanner.value()?;
+        let skipped = self.scanner.since(start);
+        if !skipped.contains(&b'\\') && std::str::from_utf8(skipped).is_ok() {
+            return Ok(());
+        }
+        let mut at = 0;
+        while let Some(quote) = skipped[at..].iter().position(|byte| *byte == b'"') {
+            let mut string = Scanner::new(&skipped[at + quote..]);
+            string.key()?;
+            let raw = string.since(0);
+            self.content(&Token {
+                at: start + at + quote,
+                raw,
+            })?;
+            at += quote + raw.len();
+        }
+        Ok(())
+    }
+
+    /// What a string says. Unlike Go's own decoder, `protojson` takes neither bytes that are no
+    /// UTF-8 nor half a surrogate pair.
+    fn content(&self, token: &Token<'a>) -> Read<Cow<'a, [u8]>> {
+        let inner = &token.raw[1..token.raw.len() - 1];
+        let mut from = 0;
+        while let Some(escape) = inner[from..].iter().position(|byte| *byte == b'\\') {
+            self.utf8(token, &inner[from..from + escape])?;
+            let at = from + escape;
+            from = at + 2;
+            if inner[at + 1] != b'u' {
+                continue;
+            }
+            from += 4;
+            let first = text::unit(&inner[at + 2..]).unwrap_or_default();
+            if !(0xd800..0xe000).contains(&first) {
+                continue;
+            }
+            // it looks into whatever follows, past the string's end
+            let rest = &self.body[token.at + 1 + from..];
+            let Some(next) = rest.get(..6) else {
+                return Err(Fault::Refused("proto: unexpected EOF".into()));
+            };
+            let second = next.strip_prefix(b"\\u").and_then(text::unit);
+            let whole = second.is_some_and(|second| {
+                char::decode_utf16([first, second])
+                    .next()
+                    .is_some_and(|letter| letter.is_ok())
+            });
+            if !whole {
+                let told = format!("invalid escape code {} in string", go::quote(next));
+                return Err(self.syntax(token.at, &told));
+            }
+            from += 6;
+        }
+        self.utf8(token, &inner[from..])?;
+        if from == 0 {
+            Ok(Cow::Borrowed(inner))
+        } else {
+            Ok(text::unescape(inner))
+        }
+    }
+
+    fn utf8(&self, token: &Token<'_>, bytes: &[u8]) -> Read<()> {
+        match std::str::from_utf8(bytes) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.syntax(token.at, "invalid UTF-8 in string")),
+        }
+    }
+
+    fn refused(&self, at: usize, told: &str) -> Fault {
+        Fault::Refused(format!("proto: {}: {told}", self.place(at)))
+    }
+
+    fn syntax(&self, at: usize, told: &str) -> Fault {
+        Fault::Refused(format!("proto: syntax error {}: {told}", self.place(at)))
+    }
+
+    /// Lines and columns count from 1, columns in characters.
+    fn place(&self, at: usize) -> String {
+        let before = &self.body[..at];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = before.iter().rposition(|byte| *byte == b'\n');
+        let row = &before[start.map_or(0, |newline| newline + 1)..];
+        let valid = row.utf8_chunks();
+        let letters: usize = valid
+            .map(|chunk| chunk.valid().chars().count() + chunk.invalid().len())
+            .sum();
+        format!("(line {line}:{})", letters + 1)
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Bool => "bool",
+        Kind::Int64 => "int64",
+        Kind::Uint64 => "uint64",
+        Kind::Uint32 => "uint32",
+        Kind::String => "string",
+        Kind::Bytes => "bytes",
+        Kind::Enum(_) => "enum",
+        Kind::Message(_) => "message",
+    }
+}
+
+/// Either alphabet, padded or not.
+fn bytes(text: &[u8]) -> Option<Vec<u8>> {
+    let form = Base64 {
+        url: text.iter().any(|letter| matches!(letter, b'-' | b'_')),
+        padded: text.len().is_multiple_of(4),
+    };
+    form.decode(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use witan_api::v3::{
+        etcdserverpb::{PutRequest, RangeRequest, TxnRequest},
+        shape::Shaped,
+    };
+
+    use super::*;
+
+    fn told<M: Shaped>(body: &str) -> String {
+        match read(body.as_bytes(), M::SHAPE) {
+            Err(Fault::Refused(told)) => told,
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    fn range(body: &str) -> RangeRequest {
+        let bytes = read(body.as_bytes(), RangeRequest::SHAPE).expect(body);
+        RangeRequest::decode(bytes.as_slice()).unwrap()
+    }
+
+    #[test]
+    fn faults_are_told_as_observed() {
+        for (body, expect) in [
+            (
+                r#"{"key":"!!!!"}"#,
+                r#"(line 1:8): invalid value for bytes field key: "!!!!""#,
+            ),
+            (
+                r#"{"limit":[]}"#,
+                "(line 1:10): invalid value for int64 field limit: [",
+            ),
+            (
+                "\n {\"limit\":\n\n  true}",
+                "(line 3:3): invalid value for int64 field limit: true",
+            ),
+            (
+                r#"{"sort_order":true}"#,
+                "(line 1:15): invalid value for enum field sortOrder: true",
+            ),
+            (
+                r#"{"key":"YQ==","key":"YQ=="}"#,
+                r#"(line 1:15): duplicate field "key""#,
+            ),
+            (
+                r#"{"ä€😀":1,"limit":"ä"}"#,
+                r#"(line 1:18): invalid value for int64 field limit: "ä""#,
+            ),
+        ] {
+            assert_eq!(
+                told::<RangeRequest>(body),
+                format!("proto: {expect}"),
+                "{body}"
+            );
+        }
+        for (body, expect) in [
+            ("[]", "(line 1:1): unexpected token ["),
+            (r#""x""#, r#"(line 1:1): unexpected token "x""#),
+            (
+                "{\"x\":\"\\ud800\\u0041\"}",
+                r#"(line 1:6): invalid escape code "\\u0041" in string"#,
+            ),
+        ] {
+            let told = told::<RangeRequest>(body);
+            assert_eq!(told, format!("proto: syntax error {expect}"), "{body}");
+        }
+        let twice = r#"{"success":[{"request_put":{},"request_range":{}}]}"#;
+        assert_eq!(
+            told::<TxnRequest>(twice),
+            "proto: (line 1:31): error parsing \"request_range\", oneof etcdserverpb.RequestOp.request is already set"
+        );
+        assert_eq!(
+            told::<PutRequest>(r#"{"x":"\ud800"}"#),
+            "proto: unexpected EOF"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_let_pass() {
+        let body =
+            r#"{"a":{"b":["\n",1e999]},"sort_order":"UP","rangeEnd":"_-8","sort_target":"MOD"} x"#;
+        let range = range(body);
+        assert_eq!((range.sort_order, range.sort_target), (0, 3));
+        assert_eq!(range.range_end[..], [0xff, 0xef]);
+    }
+
+    #[test]
+    fn what_is_no_json_is_no_message() {
+        for body in [
+            r#"{"limit":1]"key":"YQ=="}"#,
+            r#"{"limit":1"#,
+            r#"{"limit" 1}"#,
+            r#"{"limit":1,}"#,
+            r#"{"x":[1}}"#,
+            "{\"key\":\"\n\"}",
+        ] {
+            let read = read(body.as_bytes(), RangeRequest::SHAPE);
+            assert!(matches!(read, Err(Fault::NoJson)), "{body}: {read:?}");
+        }
+        let read = read(br#"{"success":[{}}]}"#, TxnRequest::SHAPE);
+        assert!(matches!(read, Err(Fault::NoJson)), "{read:?}");
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let nested = |depth: usize| {
+            let open = r#"{"success":[{"request_txn":"#.repeat(depth);
+            format!("{open}{{}}{}", "}]}".repeat(depth))
+        };
+        let bytes = read(nested(49).as_bytes(), TxnRequest::SHAPE).unwrap();
+        assert!(TxnRequest::decode(bytes.as_slice()).is_ok());
+        assert_eq!(
+            told::<TxnRequest>(&nested(50)),
+            "proto: exceeded max recursion depth"
+        );
+    }
+}

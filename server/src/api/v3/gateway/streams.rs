@@ -1,0 +1,148 @@
+//! Streams as JSON over HTTP/1: the requests are the JSON objects of the body, one after the other,
+//! the answers are lines, each in a chunk of its own, for some clients take a chunk for a document.
+
+use std::{convert::Infallible, pin::Pin};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{ConnectionType, Version, header::CONTENT_TYPE},
+    web,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::Serialize;
+use tonic::{Code, Status};
+use witan_api::v3::etcdserverpb::{WatchRequest, WatchResponse};
+
+use super::{Manner, failure::Failure};
+use crate::api::{Context, go_json, reply, v3::watch::Session};
+
+/// Begins a watch stream. The client's first request is waited for, so that one that cannot be read
+/// is answered with an error; one that comes later and cannot be read ends the requests, as in etcd.
+pub(super) async fn watch(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: web::Payload,
+    (manner, bytes_max): (Manner, usize),
+) -> Result<HttpResponse, Failure> {
+    let mut requests = Requests {
+        payload,
+        buffer: BytesMut::new(),
+        bytes_max,
+        manner,
+        ended: false,
+    };
+    let needs_leader = super::wants_leader(ctx, request)?;
+    let first = match requests.next().await {
+        Ok(first) => first,
+        Err(text) => return Err(Failure::unreadable(text, manner)),
+    };
+    let rest = stream::unfold(requests, |mut requests| async move {
+        // what is wrong here was said to nobody by etcd either
+        let request = requests.next().await.ok().flatten()?;
+        Some((request, requests))
+    });
+    let asked: Pin<Box<dyn Stream<Item = Result<WatchRequest, Status>>>> =
+        Box::pin(stream::iter(first).chain(rest).map(Ok));
+    let session = Session::new(ctx, asked, needs_leader);
+    let lines = stream::unfold(Some(session), move |session| async move {
+        let mut session = session?;
+        Some(match session.next().await? {
+            Ok(answer) => (line(&answer), Some(session)),
+            Err(status) => (failed(&status, manner), None),
+        })
+    });
+    let mut response = HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
+        .streaming(lines.map(Ok::<_, Infallible>));
+    if request.version() < Version::HTTP_11 {
+        // it knows no chunks: the end of the connection is the end of the answer
+        let head = response.head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
+}
+
+/// The requests in a body.
+struct Requests {
+    payload: web::Payload,
+    buffer: BytesMut,
+    bytes_max: usize,
+    manner: Manner,
+    ended: bool,
+}
+
+impl Requests {
+    /// The next one, `None` at the end of the body, or why it cannot be read.
+    async fn next(&mut self) -> Result<Option<WatchRequest>, String> {
+        loop {
+            match self.parse()? {
+                Some(request) => return Ok(Some(request)),
+                None if self.ended => return Ok(None),
+                None => {}
+            }
+            match self.payload.next().await {
+                Some(Ok(part)) if self.buffer.len() + part.len() <= self.bytes_max => {
+                    self.buffer.extend_from_slice(&part);
+                }
+                Some(Ok(_)) => return Err("request is too large".into()),
+                Some(Err(_)) => return Err("unexpected EOF".into()),
+                None => self.ended = true,
+            }
+        }
+    }
+
+    /// The first whole request in the buffer.
+    fn parse(&mut self) -> Result<Option<WatchRequest>, String> {
+        if go_json::is_space(&self.buffer) {
+            return Ok(None);
+        }
+        match go_json::first(&self.buffer)? {
+            None if self.ended => Err("unexpected EOF".into()),
+            None => Ok(None),
+            Some(end) => {
+                let value = self.buffer.split_to(end);
+                super::message(&value, self.manner).map(Some)
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    result: &'a WatchResponse,
+}
+
+fn line(answer: &WatchResponse) -> Bytes {
+    match serde_json::to_vec(&Line { result: answer }) {
+        Ok(mut line) => {
+            line.push(b'\n');
+            line.into()
+        }
+        Err(error) => failed(&Status::internal(error.to_string()), Manner::Present),
+    }
+}
+
+/// The last line of a stream that failed.
+fn failed(status: &Status, manner: Manner) -> Bytes {
+    let (code, message) = (i32::from(status.code()), status.message());
+    let error = match manner {
+        Manner::Present => serde_json::json!({
+            "code": code,
+            "message": message,
+            "details": [],
+        }),
+        Manner::Former => {
+            let http = super::failure::status_of(Code::from_i32(code), manner);
+            serde_json::json!({
+                "grpc_code": code,
+                "http_code": http.as_u16(),
+                "message": message,
+                "http_status": http.canonical_reason().unwrap_or_default(),
+            })
+        }
+    };
+    format!("{}\n", serde_json::json!({ "error": error })).into()
+}

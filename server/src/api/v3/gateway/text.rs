@@ -1,0 +1,275 @@
+//! What both readers of bodies need: strings, base64 as Go reads it, and a message's bytes as they
+//! grow.
+
+use std::borrow::Cow;
+
+use base64::{
+    Engine as _,
+    alphabet::{STANDARD, URL_SAFE},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+
+/// Messages in messages, counted from the outermost: prost reads no more.
+pub(super) const MESSAGE_DEPTH_MAX: usize = 100;
+
+/// Bytes of the length before a nested message, which is written once it is known.
+const LENGTH_BYTES: usize = 5;
+
+/// Whatever is in the low bits of the last letter, as in Go.
+const LOOSE: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+const PADDED: GeneralPurposeConfig =
+    LOOSE.with_decode_padding_mode(DecodePaddingMode::RequireCanonical);
+const BARE: GeneralPurposeConfig = LOOSE.with_decode_padding_mode(DecodePaddingMode::RequireNone);
+const STANDARD_PADDED: GeneralPurpose = GeneralPurpose::new(&STANDARD, PADDED);
+const STANDARD_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
+const URL_PADDED: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, PADDED);
+const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
+
+/// Which letters stand for bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Base64 {
+    /// `-` and `_` instead of `+` and `/`.
+    pub(super) url: bool,
+    /// Whether `=` fills the last group.
+    pub(super) padded: bool,
+}
+
+impl Base64 {
+    /// The bytes, or the offset of which Go complains. Line breaks count for nothing.
+    pub(super) fn decode(self, text: &[u8]) -> Result<Vec<u8>, usize> {
+        let engine = match (self.url, self.padded) {
+            (false, true) => &STANDARD_PADDED,
+            (false, false) => &STANDARD_BARE,
+            (true, true) => &URL_PADDED,
+            (true, false) => &URL_BARE,
+        };
+        engine.decode(text).or_else(|_| self.decode_slowly(text))
+    }
+
+    fn decode_slowly(self, text: &[u8]) -> Result<Vec<u8>, usize> {
+        let mut letters = text
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(|(_, letter)| !matches!(letter, b'\n' | b'\r'));
+        let mut out = Vec::with_capacity(text.len() / 4 * 3);
+        let mut group = 0_u32;
+        let mut filled = 0;
+        while let Some((at, letter)) = letters.next() {
+            if let Some(bits) = self.bits(letter) {
+                group = group << 6 | u32::from(bits);
+                filled += 1;
+                if filled == 4 {
+                    out.extend_from_slice(&group.to_be_bytes()[1..]);
+                    (group, filled) = (0, 0);
+                }
+                continue;
+            }
+            if letter != b'=' || !self.padded || filled < 2 {
+                return Err(at);
+            }
+            if filled == 2 {
+                match letters.next() {
+                    Some((_, b'=')) => {}
+                    // as in Go, that is the place of what was read before
+                    Some((second, _)) => return Err(second - 1),
+                    None => return Err(text.len()),
+                }
+            }
+            if let Some((garbage, _)) = letters.next() {
+                return Err(garbage);
+            }
+            last(&mut out, group, filled);
+            return Ok(out);
+        }
+        // a group that the text's end cuts off
+        if filled == 1 || filled > 0 && self.padded {
+            return Err(text.len() - filled);
+        }
+        last(&mut out, group, filled);
+        Ok(out)
+    }
+
+    fn bits(self, letter: u8) -> Option<u8> {
+        Some(match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' if !self.url => 62,
+            b'/' if !self.url => 63,
+            b'-' if self.url => 62,
+            b'_' if self.url => 63,
+            _ => return None,
+        })
+    }
+}
+
+/// What two or three letters of a group stand for.
+fn last(out: &mut Vec<u8>, group: u32, filled: usize) {
+    match filled {
+        2 => out.push((group >> 4).to_le_bytes()[0]),
+        3 => out.extend_from_slice(&(group >> 2).to_be_bytes()[2..]),
+        _ => {}
+    }
+}
+
+/// The four hexadecimal digits of an escape.
+pub(super) fn unit(digits: &[u8]) -> Option<u16> {
+    let digits = std::str::from_utf8(digits.get(..4)?).ok()?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+/// What stands between a JSON string's quotes, its escapes undone. Half a surrogate pair and what
+/// is no UTF-8 become replacement characters.
+pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
+    if !raw.contains(&b'\\') {
+        return match String::from_utf8_lossy(raw) {
+            Cow::Borrowed(_) => Cow::Borrowed(raw),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+    }
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        out.push_str(&String::from_utf8_lossy(&rest[..at]));
+        let code = rest.get(at + 1).copied().unwrap_or(b'\\');
+        rest = rest.get(at + 2..).unwrap_or_default();
+        match code {
+            b'b' => out.push('\u{8}'),
+            b'f' => out.push('\u{c}'),
+            b'n' => out.push('\n'),
+            b'r' => out.push('\r'),
+            b't' => out.push('\t'),
+            b'u' => {
+                let first = unit(rest).unwrap_or_default();
+                rest = rest.get(4..).unwrap_or_default();
+                let second = rest.strip_prefix(b"\\u").and_then(unit);
+                let pair = second.map(|second| [first, second]);
+                match pair.and_then(|pair| char::decode_utf16(pair).next()?.ok()) {
+                    // the first alone was no character, so both are one
+                    Some(letter) if char::from_u32(u32::from(first)).is_none() => {
+                        out.push(letter);
+                        rest = &rest[6..];
+                    }
+                    _ => out.push(char::from_u32(u32::from(first)).unwrap_or('\u{fffd}')),
+                }
+            }
+            other => out.push(char::from(other)),
+        }
+    }
+    out.push_str(&String::from_utf8_lossy(rest));
+    Cow::Owned(out.into_bytes())
+}
+
+/// A message on its way to the bytes that prost reads.
+#[derive(Debug, Default)]
+pub(super) struct Out(Vec<u8>);
+
+/// Where a nested message begins.
+#[derive(Debug)]
+pub(super) struct Nested(usize);
+
+impl Out {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    /// A number, a bool or an enum.
+    pub(super) fn number(&mut self, field: u32, value: u64) {
+        self.varint(u64::from(field) << 3);
+        self.varint(value);
+    }
+
+    /// Bytes or a text.
+    pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
+        self.varint(u64::from(field) << 3 | 2);
+        self.varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+    }
+
+    /// Begins a nested message.
+    pub(super) fn begin(&mut self, field: u32) -> Nested {
+        self.varint(u64::from(field) << 3 | 2);
+        self.0.extend_from_slice(&[0; LENGTH_BYTES]);
+        Nested(self.0.len())
+    }
+
+    /// Ends it: its length goes before it, in more bytes than most need.
+    pub(super) fn end(&mut self, nested: &Nested) {
+        let mut length = self.0.len() - nested.0;
+        let place = &mut self.0[nested.0 - LENGTH_BYTES..nested.0];
+        for byte in &mut *place {
+            *byte = (length & 0x7f) as u8 | 0x80;
+            length >>= 7;
+        }
+        place[LENGTH_BYTES - 1] &= 0x7f;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GO: Base64 = Base64 {
+        url: false,
+        padded: true,
+    };
+    const GO_URL_BARE: Base64 = Base64 {
+        url: true,
+        padded: false,
+    };
+
+    #[test]
+    fn base64_is_read_and_refused_as_observed() {
+        for (text, bytes) in [
+            ("Zm9v", &b"foo"[..]),
+            ("YR==", b"a"),
+            ("Y\n\n\n\nQ==", b"a"),
+            ("YQ=\n=\r\n", b"a"),
+            ("YWI=", b"ab"),
+            ("", b""),
+        ] {
+            assert_eq!(GO.decode(text.as_bytes()), Ok(bytes.to_vec()), "{text:?}");
+        }
+        for (text, at) in [
+            ("!!!!", 0),
+            ("Zm9=v", 4),
+            ("Zm9", 0),
+            ("Z", 0),
+            ("Zm9vZ", 4),
+            ("YQ=", 3),
+            ("YQ=a", 2),
+            ("===", 0),
+            ("YWJj====", 4),
+            ("Zm9v!", 4),
+        ] {
+            assert_eq!(GO.decode(text.as_bytes()), Err(at), "{text:?}");
+        }
+        assert_eq!(GO_URL_BARE.decode(b"_-8"), Ok(vec![0xff, 0xef]));
+        assert_eq!(GO_URL_BARE.decode(b"_-\n8"), Ok(vec![0xff, 0xef]));
+        assert!(GO_URL_BARE.decode(b"_+8").is_err());
+    }
+
+    #[test]
+    fn escapes_are_undone() {
+        for (raw, text) in [
+            (r"a\nb\u0041\/", "a\nbA/"),
+            (r"\ud83d\ude00!", "\u{1f600}!"),
+            (r"\ud83d!", "\u{fffd}!"),
+            (r"\ud83d\u0041", "\u{fffd}A"),
+            (r"\ude00", "\u{fffd}"),
+        ] {
+            assert_eq!(&*unescape(raw.as_bytes()), text.as_bytes(), "{raw}");
+        }
+        assert_eq!(&*unescape(b"a\xffb"), "a\u{fffd}b".as_bytes());
+    }
+}

@@ -1,0 +1,101 @@
+//! `--quota-backend-bytes`: what would make the key space outgrow it is refused before anything else
+//! is looked at, and the alarm is raised that makes every member refuse what grows.
+//!
+//! What the alarm stops is decided by the core (`machine/alarm.rs`). v2 has no quota, as in etcd.
+
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{PutRequest, RequestOp, TxnRequest, request_op::Request},
+};
+use witan_replica::machine::{
+    alarm::{self, Kind},
+    command::Command,
+};
+
+use super::Answer;
+use crate::api::Context;
+
+/// What etcd adds to the key and the value of each put when it reckons what that will take.
+const PUT_BYTES: u64 = 256;
+
+/// Whether there is room for a request that takes `cost` bytes. One that takes nothing always passes.
+pub(super) async fn admit(ctx: &Context, cost: impl FnOnce() -> u64) -> Answer<()> {
+    let Some(quota) = ctx.settings.quota_bytes else {
+        return Ok(());
+    };
+    let cost = cost();
+    if cost == 0 || ctx.node.size_bytes().saturating_add(cost) < quota {
+        return Ok(());
+    }
+    raise(ctx).await;
+    Err(Error::NoSpace)
+}
+
+/// The refusal stands whether or not the alarm can be raised now: the next refused one tries again.
+async fn raise(ctx: &Context) {
+    if ctx.node.no_space() {
+        return;
+    }
+    let command = alarm::Command {
+        action: alarm::Action::Raise as i32,
+        member: ctx.node.identity().member_id,
+        kind: Kind::NoSpace as i32,
+    };
+    let size_bytes = ctx.node.size_bytes();
+    tracing::warn!(size_bytes, "the quota is used up; raising the alarm");
+    if let Err(fault) = ctx.node.propose(Command::Alarm(command)).await {
+        tracing::warn!(%fault, "failed to raise the alarm about the quota");
+    }
+}
+
+pub(super) fn of_put(request: &PutRequest) -> u64 {
+    PUT_BYTES + (request.key.len() + request.value.len()) as u64
+}
+
+/// What the larger branch takes.
+pub(super) fn of_txn(request: &TxnRequest) -> u64 {
+    of_ops(&request.success).max(of_ops(&request.failure))
+}
+
+fn of_ops(ops: &[RequestOp]) -> u64 {
+    ops.iter()
+        .map(|op| match &op.request {
+            Some(Request::RequestPut(put)) => of_put(put),
+            Some(Request::RequestTxn(txn)) => of_txn(txn),
+            Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => 0,
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(value: usize) -> RequestOp {
+        RequestOp {
+            request: Some(Request::RequestPut(PutRequest {
+                key: "k".into(),
+                value: vec![0; value].into(),
+                ..Default::default()
+            })),
+        }
+    }
+
+    #[test]
+    fn a_transaction_takes_what_its_larger_branch_does() {
+        let inner = TxnRequest {
+            failure: vec![put(10)],
+            ..Default::default()
+        };
+        let nested = RequestOp {
+            request: Some(Request::RequestTxn(inner)),
+        };
+        let txn = TxnRequest {
+            success: vec![put(100)],
+            failure: vec![put(0), nested],
+            ..Default::default()
+        };
+        assert_eq!(of_txn(&txn), 257 + 257 + 10);
+        assert_eq!(of_txn(&TxnRequest::default()), 0);
+    }
+}

@@ -1,0 +1,248 @@
+//! From events to answers: for whom they are, what filters leave, and how a large answer is split.
+
+use std::collections::VecDeque;
+
+use prost::Message as _;
+use witan_api::v3::etcdserverpb::{ResponseHeader, WatchResponse};
+use witan_replica::watch::keys::InterestId;
+
+use super::{
+    reading::{Batch, Event},
+    watchers::{Watcher, Watchers},
+};
+
+/// What is ready to be sent.
+#[derive(Debug)]
+pub(super) enum Ready {
+    /// An answer as it is.
+    Answer(Box<WatchResponse>),
+    /// Events for the watchers of an interest that keep up.
+    Live {
+        interest: InterestId,
+        /// Who had them already.
+        after: Option<i64>,
+        events: Vec<Event>,
+    },
+    /// Events for one watcher that catches up, and the revision that its answer tells of.
+    Past {
+        id: i64,
+        events: Vec<Event>,
+        revision: i64,
+    },
+}
+
+/// Answers in the order in which they are sent. Bounded: nothing is read while something is here.
+#[derive(Debug, Default)]
+pub(super) struct Outbound(VecDeque<Ready>);
+
+/// What all answers of one stream have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    pub(super) cluster_id: u64,
+    pub(super) member_id: u64,
+    /// Answers of watchers that asked for it are split at this size.
+    pub(super) fragment_bytes: usize,
+}
+
+impl Manner {
+    pub(super) fn header(&self, revision: i64, raft_term: u64) -> ResponseHeader {
+        ResponseHeader {
+            cluster_id: self.cluster_id,
+            member_id: self.member_id,
+            revision,
+            raft_term,
+        }
+    }
+}
+
+impl Outbound {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn answer(&mut self, answer: WatchResponse) {
+        self.0.push_back(Ready::Answer(answer.into()));
+    }
+
+    pub(super) fn live(&mut self, interest: InterestId, batches: Vec<Batch>) {
+        let filled = batches.into_iter().filter(|batch| !batch.events.is_empty());
+        self.0.extend(filled.map(|batch| Ready::Live {
+            interest,
+            after: None,
+            events: batch.events,
+        }));
+    }
+
+    pub(super) fn past(&mut self, id: i64, batch: Batch, revision: i64) {
+        if !batch.events.is_empty() {
+            self.0.push_back(Ready::Past {
+                id,
+                events: batch.events,
+                revision,
+            });
+        }
+    }
+
+    /// Events that are read and not sent to everybody.
+    pub(super) fn pending(&self) -> usize {
+        let events = |ready: &Ready| match ready {
+            Ready::Answer(answer) => answer.events.len(),
+            Ready::Live { events, .. } | Ready::Past { events, .. } => events.len(),
+        };
+        self.0.iter().map(events).sum()
+    }
+
+    /// The next answer.
+    pub(super) fn next(
+        &mut self,
+        watchers: &mut Watchers,
+        manner: &Manner,
+        raft_term: u64,
+    ) -> Option<WatchResponse> {
+        loop {
+            let (id, answer, more) = match self.0.pop_front()? {
+                Ready::Answer(answer) => return Some(*answer),
+                Ready::Past {
+                    id,
+                    events,
+                    revision,
+                } => {
+                    let header = manner.header(revision, raft_term);
+                    let watcher = watchers.get(id);
+                    let answer = watcher.and_then(|w| message(id, w, &events, Some(header)));
+                    (id, answer, None)
+                }
+                Ready::Live {
+                    interest,
+                    after,
+                    events,
+                } => {
+                    let group = watchers.group(interest);
+                    let Some(id) = group.and_then(|group| group.after(after)) else {
+                        continue;
+                    };
+                    let keeps_up = watchers
+                        .get(id)
+                        .filter(|w| !w.flags.lagging && !w.flags.lost);
+                    let mut answer = keeps_up.and_then(|w| message(id, w, &events, None));
+                    if let Some(answer) = &mut answer {
+                        let last = answer.events.last().and_then(|e| e.kv.as_ref());
+                        let revision = last.map_or(0, |kv| kv.mod_revision);
+                        answer.header = Some(manner.header(revision, raft_term));
+                    }
+                    let more = Ready::Live {
+                        interest,
+                        after: Some(id),
+                        events,
+                    };
+                    (id, answer, Some(more))
+                }
+            };
+            if let Some(more) = more {
+                self.0.push_front(more);
+            }
+            let Some(answer) = answer else { continue };
+            let Some(watcher) = watchers.get_mut(id) else {
+                continue;
+            };
+            watcher.flags.quiet = false;
+            if !watcher.flags.fragment || answer.encoded_len() < manner.fragment_bytes {
+                return Some(answer);
+            }
+            for part in fragments(answer, manner.fragment_bytes).into_iter().rev() {
+                self.0.push_front(Ready::Answer(part.into()));
+            }
+        }
+    }
+}
+
+/// The events that this watcher wants, if there are any.
+fn message(
+    id: i64,
+    watcher: &Watcher,
+    events: &[Event],
+    header: Option<ResponseHeader>,
+) -> Option<WatchResponse> {
+    let flags = &watcher.flags;
+    let wanted = events.iter().filter(|event| {
+        let filtered = if event.deletes {
+            flags.no_delete
+        } else {
+            flags.no_put
+        };
+        !filtered && event.revision >= watcher.next
+    });
+    let events: Vec<_> = wanted
+        .map(|event| {
+            let mut message = event.message.clone();
+            if !flags.prev_kv {
+                message.prev_kv = None;
+            }
+            message
+        })
+        .collect();
+    (!events.is_empty()).then(|| WatchResponse {
+        header,
+        watch_id: id,
+        events,
+        ..WatchResponse::default()
+    })
+}
+
+/// An answer in parts below `bytes`, of one event at least; all but the last say that more follows.
+fn fragments(mut answer: WatchResponse, bytes: usize) -> Vec<WatchResponse> {
+    let events = std::mem::take(&mut answer.events);
+    let bare = WatchResponse {
+        fragment: true,
+        ..answer
+    };
+    let bare_bytes = bare.encoded_len();
+    let (mut parts, mut part, mut part_bytes) = (Vec::new(), bare.clone(), bare_bytes);
+    for event in events {
+        let length = event.encoded_len();
+        let event_bytes = 1 + prost::length_delimiter_len(length) + length;
+        if !part.events.is_empty() && part_bytes + event_bytes >= bytes {
+            parts.push(std::mem::replace(&mut part, bare.clone()));
+            part_bytes = bare_bytes;
+        }
+        part_bytes += event_bytes;
+        part.events.push(event);
+    }
+    part.fragment = false;
+    parts.push(part);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v3::mvccpb;
+
+    use super::*;
+
+    fn event(bytes: usize) -> mvccpb::Event {
+        mvccpb::Event {
+            kv: Some(mvccpb::KeyValue {
+                value: vec![0; bytes].into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn fragments_are_below_the_size_and_hold_everything() {
+        let answer = WatchResponse {
+            watch_id: 7,
+            events: [100, 300, 2000, 1, 1, 1].map(event).into(),
+            ..Default::default()
+        };
+        let parts = fragments(answer, 500);
+        let counts: Vec<usize> = parts.iter().map(|part| part.events.len()).collect();
+        assert_eq!(counts, [2, 1, 3]);
+        let more: Vec<bool> = parts.iter().map(|part| part.fragment).collect();
+        assert_eq!(more, [true, true, false]);
+        assert!(parts.iter().all(|part| part.watch_id == 7));
+        // an event that is larger than a part stands alone
+        assert!(parts[0].encoded_len() < 500 && parts[2].encoded_len() < 500);
+    }
+}

@@ -1,0 +1,48 @@
+//! Looks from time to time whether there is a leader, for streams that must not go on without one.
+
+use std::pin::Pin;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::limits::{LEADER_LOOK, LEADERLESS_MAX};
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct LeaderLook {
+    timer: Pin<Box<Sleep>>,
+    leaderless: u32,
+}
+
+impl LeaderLook {
+    pub(super) fn new() -> Self {
+        Self {
+            timer: Box::pin(sleep_until(Instant::now() + LEADER_LOOK)),
+            leaderless: 0,
+        }
+    }
+
+    /// Resolves when it is time to look.
+    pub(super) async fn due(&mut self) {
+        self.timer.as_mut().await;
+    }
+
+    /// What was seen. Whether the stream may go on.
+    pub(super) fn saw(&mut self, has_leader: bool) -> bool {
+        self.timer.as_mut().reset(Instant::now() + LEADER_LOOK);
+        self.leaderless = if has_leader { 0 } else { self.leaderless + 1 };
+        self.leaderless < LEADERLESS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_leader_may_be_missing_for_a_while() {
+        let mut look = LeaderLook::new();
+        let seen = [false, false, true, false, false, false];
+        let goes_on = seen.map(|has_leader| look.saw(has_leader));
+        assert_eq!(goes_on, [true, true, true, true, true, false]);
+    }
+}

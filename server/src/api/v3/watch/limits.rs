@@ -1,0 +1,32 @@
+//! Bounds of watch streams, one sentence each.
+
+use std::time::Duration;
+
+/// Watchers of one stream; more are refused.
+pub(super) const WATCHERS_MAX: usize = 1 << 20;
+
+/// Bytes of keys that one stream may watch; more are refused (a key may have 2 MiB).
+pub(super) const KEY_BYTES_MAX: usize = 64 << 20;
+
+/// Revisions in one answer, as etcd's `watchBatchMaxRevs`.
+pub(super) const BATCH_REVISIONS_MAX: usize = 1000;
+
+/// Bytes of events after which an answer takes no further revision. A revision is never split, so
+/// an answer can exceed this by one revision.
+pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Changes looked at before other streams of the worker get their turn.
+pub(super) const SCAN_MAX: usize = 4096;
+
+/// Changes of one key that are found along the key's own way back; for more of them the history is
+/// read from its beginning on.
+pub(super) const WAY_BACK_MAX: usize = 8192;
+
+/// How often a stream that needs a leader looks whether there is one.
+pub(super) const LEADER_LOOK: Duration = Duration::from_secs(1);
+
+/// Looks without a leader after which such a stream ends, as in etcd.
+pub(super) const LEADERLESS_MAX: u32 = 3;
+
+/// What etcd lets a gRPC message exceed `--max-request-bytes` by; fragments are that large.
+pub(super) const FRAGMENT_ALLOWANCE_BYTES: usize = 512 << 10;

@@ -1,0 +1,98 @@
+//! Answers that say how far a stream has come: when a client asks, and from time to time for
+//! watchers that want it.
+
+use std::{pin::Pin, time::Duration};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::watchers::Watchers;
+use crate::node::now_ns;
+
+/// The id in answers that are about no watcher of their own.
+pub(super) const NO_WATCHER: i64 = -1;
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Requests without an answer.
+    asked: u32,
+    /// The time has come to tell those who want to be told.
+    due: bool,
+    /// What an answer must at least tell of.
+    wanted: i64,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Progress {
+    /// A client asks. As in etcd it gets no answer while a watcher waits for the future.
+    pub(super) fn ask(&mut self, watchers: &Watchers, published: i64) {
+        if watchers.len() > 0 && watchers.all_reach(published) {
+            self.asked = self.asked.saturating_add(1);
+            self.wanted = published;
+        }
+    }
+
+    /// What the stream must have read before there can be an answer.
+    pub(super) fn wanted(&self) -> i64 {
+        self.wanted
+    }
+
+    /// Keeps the timer running while somebody wants to be told.
+    pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
+        if wanted && self.timer.is_none() {
+            let at = Instant::now() + interval + jitter(interval);
+            self.timer = Some(Box::pin(sleep_until(at)));
+        } else if !wanted {
+            self.timer = None;
+        }
+    }
+
+    /// Resolves when the time has come.
+    pub(super) async fn rings(&mut self) {
+        match &mut self.timer {
+            Some(timer) => timer.await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The time has come.
+    pub(super) fn rang(&mut self, published: i64) {
+        self.due = true;
+        self.wanted = published;
+        self.timer = None;
+    }
+
+    /// Whom to tell that everything up to `told` was read, [`NO_WATCHER`] for all of them.
+    /// `caught_up` says that no watcher reads the past.
+    pub(super) fn tell(&mut self, watchers: &mut Watchers, told: i64, caught_up: bool) -> Vec<i64> {
+        let mut tell = Vec::new();
+        if told < self.wanted {
+            return tell;
+        }
+        if std::mem::take(&mut self.due) {
+            let notified: Vec<i64> = watchers.notified().collect();
+            for id in notified {
+                let is_future = watchers.is_future(id, told);
+                let Some(watcher) = watchers.get_mut(id) else {
+                    continue;
+                };
+                let flags = &mut watcher.flags;
+                if flags.quiet && !flags.lagging && !flags.lost && !is_future {
+                    tell.push(id);
+                }
+                flags.quiet = true;
+            }
+        }
+        if caught_up {
+            let asked = std::mem::take(&mut self.asked);
+            tell.extend((0..asked).map(|_| NO_WATCHER));
+        }
+        tell
+    }
+}
+
+/// Up to a tenth of the interval, so that streams which began together do not all speak together.
+fn jitter(interval: Duration) -> Duration {
+    let tenth = u64::try_from(interval.as_nanos() / 10).unwrap_or(u64::MAX);
+    Duration::from_nanos(now_ns().unsigned_abs() % tenth.max(1))
+}

@@ -1,0 +1,320 @@
+//! From the history to events: what was noted for an interest, or everything from a revision on.
+//! A revision is always read whole.
+
+use std::sync::Arc;
+
+use witan_api::v3::mvccpb;
+use witan_replica::{
+    machine::kv::{Kv, Place, Written},
+    watch::{
+        keys::Touched,
+        span::{End, Span},
+    },
+};
+
+use super::{
+    super::convert,
+    limits::{BATCH_BYTES_MAX, BATCH_REVISIONS_MAX, SCAN_MAX, WAY_BACK_MAX},
+};
+
+/// One event, with what decides who gets it.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) revision: i64,
+    pub(super) deletes: bool,
+    /// The message, with the pair before if anybody wants it.
+    pub(super) message: mvccpb::Event,
+}
+
+/// Events of one span, in order.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) events: Vec<Event>,
+    revisions: usize,
+    bytes: usize,
+}
+
+/// What there was to read is gone: this is the compacted revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lost(pub(super) i64);
+
+/// Where a reading goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct From {
+    pub(super) revision: i64,
+    /// The place of that revision, once it is known.
+    pub(super) place: Option<Place>,
+}
+
+impl Batch {
+    /// Whether a further revision has to wait for the next batch.
+    fn is_full(&self) -> bool {
+        self.revisions >= BATCH_REVISIONS_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+
+    /// Whether a change of this revision still belongs here.
+    fn takes(&self, revision: i64) -> bool {
+        !self.is_full()
+            || self
+                .events
+                .last()
+                .is_some_and(|last| last.revision == revision)
+    }
+
+    fn push(&mut self, kv: &Kv, written: &Written<'_>, prev_kv: bool) {
+        let revision = written.revision();
+        let new = self
+            .events
+            .last()
+            .is_none_or(|last| last.revision != revision);
+        self.revisions += usize::from(new);
+        let prev = prev_kv && !written.creates();
+        let prev_kv = prev.then(|| kv.previous(written)).flatten();
+        let kind = if written.deletes() {
+            mvccpb::event::EventType::Delete
+        } else {
+            mvccpb::event::EventType::Put
+        };
+        let message = mvccpb::Event {
+            r#type: kind.into(),
+            kv: Some(convert::key_value(written.pair())),
+            prev_kv: prev_kv.map(convert::key_value),
+        };
+        self.bytes += prost::Message::encoded_len(&message);
+        self.events.push(Event {
+            revision,
+            deletes: written.deletes(),
+            message,
+        });
+    }
+}
+
+/// The states that a reading may need.
+#[derive(Debug)]
+pub(super) struct States {
+    pub(super) current: Arc<Kv>,
+    /// States from before the last compactions, the oldest first.
+    pub(super) older: Vec<Arc<Kv>>,
+}
+
+impl States {
+    /// The changes at noted places, as batches. All of them, or none if one is gone for good.
+    pub(super) fn noted(&self, touched: &Touched, prev_kv: bool) -> Result<Vec<Batch>, Lost> {
+        let mut batches = vec![Batch::default()];
+        for place in std::iter::once(touched.first).chain(touched.more.iter().copied()) {
+            let states = std::iter::once(&self.current).chain(self.older.iter().rev());
+            let mut found = states.filter_map(|kv| Some((kv, kv.written(place)?)));
+            let (kv, written) = found.next().ok_or(Lost(self.current.compacted()))?;
+            let full = batches
+                .last()
+                .is_none_or(|last| !last.takes(written.revision()));
+            if full {
+                batches.push(Batch::default());
+            }
+            let last = batches.last_mut().expect("one was there or just pushed");
+            last.push(kv, &written, prev_kv);
+        }
+        Ok(batches)
+    }
+
+    /// The changes of a span from `from` up to revision `until`, one batch of them; `from` goes on
+    /// to what was not read, or becomes `None` when nothing is left. `keeps_up` says that it may
+    /// read what a recent compaction took.
+    pub(super) fn onward(
+        &self,
+        span: &Span,
+        from: &mut Option<From>,
+        until: i64,
+        (prev_kv, keeps_up): (bool, bool),
+    ) -> Result<Batch, Lost> {
+        let mut batch = Batch::default();
+        let Some(at) = *from else {
+            return Ok(batch);
+        };
+        let (kv, end) = self.holding(at.revision, until, keeps_up)?;
+        let rest = match span.end {
+            End::One => kv.written_to(&span.key, at.revision, WAY_BACK_MAX),
+            End::At(_) | End::Never => None,
+        };
+        let stopped = match rest {
+            Some(places) => {
+                let all = places
+                    .into_iter()
+                    .filter_map(|place| Some((place, kv.written(place)?)));
+                read(kv, span, (at.revision, end), all, (&mut batch, prev_kv))
+            }
+            None => {
+                let all = kv.written_from(at.place.unwrap_or_else(|| kv.seek(at.revision)));
+                read(kv, span, (at.revision, end), all, (&mut batch, prev_kv))
+            }
+        };
+        *from = match stopped {
+            Some(next) => Some(next),
+            None if end < until => Some(From {
+                revision: end + 1,
+                place: None,
+            }),
+            None => None,
+        };
+        Ok(batch)
+    }
+
+    /// A state in which a revision and what follows can be read, and how far.
+    fn holding(&self, revision: i64, until: i64, keeps_up: bool) -> Result<(&Kv, i64), Lost> {
+        if revision >= self.current.compacted() {
+            return Ok((&self.current, until));
+        }
+        let older = self.older.iter().filter(|_| keeps_up);
+        let mut holding =
+            older.filter(|kv| kv.compacted() <= revision && revision <= kv.revision());
+        match holding.next_back() {
+            Some(kv) => Ok((kv, until.min(kv.revision()))),
+            None => Err(Lost(self.current.compacted())),
+        }
+    }
+}
+
+/// Reads changes into a batch, whole revisions only. Returns where it stopped before the end.
+fn read<'a>(
+    kv: &Kv,
+    span: &Span,
+    (first, last): (i64, i64),
+    changes: impl Iterator<Item = (Place, Written<'a>)>,
+    (batch, prev_kv): (&mut Batch, bool),
+) -> Option<From> {
+    let mut seen = 0;
+    let mut begun = i64::MIN;
+    for (place, written) in changes {
+        let revision = written.revision();
+        if revision < first {
+            continue;
+        }
+        if revision > last {
+            return None;
+        }
+        let wanted = span.contains(written.key());
+        if revision != begun && (seen >= SCAN_MAX || (wanted && !batch.takes(revision))) {
+            return Some(From {
+                revision,
+                place: Some(place),
+            });
+        }
+        begun = revision;
+        seen += 1;
+        if wanted {
+            batch.push(kv, &written, prev_kv);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_replica::machine::kv::{Command, Compact, Put, Verb};
+
+    use super::*;
+
+    fn apply(kv: &mut Kv, verb: Verb) {
+        kv.apply(&Command { verb: Some(verb) })
+            .expect("it is sound");
+    }
+
+    fn put(kv: &mut Kv, key: &str, bytes: usize) {
+        let put = Put {
+            key: key.to_owned().into(),
+            value: vec![b'v'; bytes].into(),
+            ..Put::default()
+        };
+        apply(kv, Verb::Put(put));
+    }
+
+    fn states(kv: &Kv) -> States {
+        States {
+            current: Arc::new(kv.clone()),
+            older: Vec::new(),
+        }
+    }
+
+    /// Reads to the end; how many events each batch has.
+    fn batches(states: &States, span: &Span, from: i64) -> Vec<usize> {
+        let until = states.current.revision();
+        let mut from = Some(From {
+            revision: from,
+            place: None,
+        });
+        let (mut counts, mut next) = (Vec::new(), None);
+        while from.is_some() {
+            let batch = states
+                .onward(span, &mut from, until, (true, true))
+                .expect("not lost");
+            for event in &batch.events {
+                assert!(next.is_none_or(|next| event.revision == next), "{next:?}");
+                next = Some(event.revision + 1);
+            }
+            counts.push(batch.events.len());
+        }
+        counts
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_revisions_and_by_bytes() {
+        let mut kv = Kv::default();
+        (0..2500).for_each(|_| put(&mut kv, "k", 1));
+        for span in [Span::new(b"k", b""), Span::new(b"a", b"z")] {
+            assert_eq!(batches(&states(&kv), &span, 1), [1000, 1000, 500]);
+            assert_eq!(batches(&states(&kv), &span, 1502), [1000]);
+            assert_eq!(batches(&states(&kv), &span, 2502), [0]);
+        }
+        let mut kv = Kv::default();
+        (0..10).for_each(|_| put(&mut kv, "k", BATCH_BYTES_MAX / 4));
+        // each event has the pair before, but for the first
+        assert_eq!(
+            batches(&states(&kv), &Span::new(b"k", b""), 1),
+            [3, 2, 2, 2, 1]
+        );
+    }
+
+    #[test]
+    fn a_look_through_what_is_not_wanted_is_bounded() {
+        let mut kv = Kv::default();
+        (0..2 * SCAN_MAX).for_each(|n| put(&mut kv, &format!("x{n}"), 1));
+        put(&mut kv, "b", 1);
+        assert_eq!(batches(&states(&kv), &Span::new(b"a", b"c"), 1), [0, 0, 1]);
+        // a key knows its own way
+        assert_eq!(batches(&states(&kv), &Span::new(b"b", b""), 1), [1]);
+        (0..=WAY_BACK_MAX).for_each(|_| put(&mut kv, "b", 1));
+        let counts = batches(&states(&kv), &Span::new(b"b", b""), 1);
+        assert_eq!(counts.iter().sum::<usize>(), WAY_BACK_MAX + 2);
+    }
+
+    #[test]
+    fn who_keeps_up_reads_what_a_compaction_took() {
+        let mut kv = Kv::default();
+        (0..5).for_each(|_| put(&mut kv, "k", 1));
+        let before = Arc::new(kv.clone());
+        let place = before.seek(0);
+        apply(&mut kv, Verb::Compact(Compact { revision: 6 }));
+        put(&mut kv, "k", 1);
+        let mut states = states(&kv);
+        let span = Span::new(b"k", b"");
+        let touched = Touched {
+            revision: 2,
+            first: place,
+            more: Vec::new(),
+            rest: false,
+        };
+        assert!(states.noted(&touched, false).is_err());
+        states.older.push(before);
+        assert_eq!(
+            states.noted(&touched, false).expect("held")[0].events.len(),
+            1
+        );
+        assert_eq!(batches(&states, &span, 2), [5, 1]);
+        let mut from = Some(From {
+            revision: 2,
+            place: None,
+        });
+        let lost = states.onward(&span, &mut from, 7, (false, false));
+        assert_eq!(lost.expect_err("it does not keep up"), Lost(6));
+    }
+}

@@ -1,0 +1,424 @@
+//! One watch stream: its requests in, its answers out, one thing after the other.
+
+use std::{collections::VecDeque, pin::Pin};
+
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use tonic::Status;
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion},
+};
+use witan_replica::watch::keys::{InterestId, Touched};
+
+use super::{
+    delivery::{Manner, Outbound},
+    leader::LeaderLook,
+    limits::FRAGMENT_ALLOWANCE_BYTES,
+    progress::{NO_WATCHER, Progress},
+    reading::{Batch, From, Lost, States},
+    watchers::{Created, Watchers},
+};
+use crate::{
+    api::Context,
+    node::{Node, Reader, Taken},
+};
+
+/// See the module's description.
+pub(in crate::api::v3) struct Session<R> {
+    ctx: Context,
+    /// Until the client has said that it asks for nothing more.
+    requests: Option<R>,
+    reader: Reader,
+    watchers: Watchers,
+    out: Outbound,
+    /// What was taken and is to be read.
+    unread: Vec<(InterestId, Unread)>,
+    /// Watchers that read the past, and where each goes on.
+    lagging: VecDeque<(i64, From)>,
+    /// Everything up to here was taken.
+    told: i64,
+    progress: Progress,
+    manner: Manner,
+    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
+    leader: Option<LeaderLook>,
+    pending: i64,
+}
+
+/// What is to be read for an interest.
+enum Unread {
+    Noted(Touched),
+    Onward(From),
+}
+
+/// Why a session wakes.
+enum Woken<T> {
+    Request(Option<T>),
+    Touched,
+    ProgressDue,
+    LeaderDue,
+    Stopping,
+}
+
+impl<R> Session<R> {
+    /// A stream without watchers.
+    pub(in crate::api::v3) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
+        ctx.metrics.watch_streams.inc();
+        let identity = ctx.node.identity();
+        let node = ctx.node.clone();
+        Self {
+            requests: Some(requests),
+            reader: ctx.node.reader(),
+            watchers: Watchers::default(),
+            out: Outbound::default(),
+            unread: Vec::new(),
+            lagging: VecDeque::new(),
+            told: 0,
+            progress: Progress::default(),
+            manner: Manner {
+                cluster_id: identity.cluster_id,
+                member_id: identity.member_id,
+                fragment_bytes: ctx.settings.max_request_bytes + FRAGMENT_ALLOWANCE_BYTES,
+            },
+            stopping: Box::pin(async move { node.stopping().await }),
+            leader: needs_leader.then(LeaderLook::new),
+            ctx: ctx.clone(),
+            pending: 0,
+        }
+    }
+
+    fn header(&self, revision: i64) -> Option<witan_api::v3::etcdserverpb::ResponseHeader> {
+        Some(self.manner.header(revision, self.ctx.node.status().term))
+    }
+
+    fn create(&mut self, request: &WatchCreateRequest) {
+        let answer = match self.watchers.create(&self.reader, request) {
+            Ok(Created {
+                id,
+                published,
+                lagging,
+            }) => {
+                self.ctx.metrics.watchers.inc();
+                if lagging {
+                    self.ctx.metrics.slow_watchers.inc();
+                    let from = From {
+                        revision: request.start_revision,
+                        place: None,
+                    };
+                    self.lagging.push_back((id, from));
+                }
+                WatchResponse {
+                    header: self.header(published),
+                    watch_id: id,
+                    created: true,
+                    ..WatchResponse::default()
+                }
+            }
+            Err(refusal) => WatchResponse {
+                header: self.header(self.reader.published()),
+                watch_id: NO_WATCHER,
+                created: true,
+                canceled: true,
+                cancel_reason: refusal.to_string(),
+                ..WatchResponse::default()
+            },
+        };
+        self.out.answer(answer);
+    }
+
+    /// An unknown id is passed over, as in etcd.
+    fn cancel(&mut self, id: i64) {
+        let Some((watcher, interest)) = self.watchers.cancel(&self.reader, id) else {
+            return;
+        };
+        self.ctx.metrics.watchers.dec();
+        if watcher.flags.lagging {
+            self.ctx.metrics.slow_watchers.dec();
+            self.lagging.retain(|(other, _)| *other != id);
+        }
+        // the interest's name may be used again
+        self.unread.retain(|(of, _)| Some(*of) != interest);
+        self.out.answer(WatchResponse {
+            header: self.header(self.reader.published()),
+            watch_id: id,
+            canceled: true,
+            ..WatchResponse::default()
+        });
+    }
+
+    fn serve(&mut self, request: WatchRequest) {
+        match request.request_union {
+            Some(RequestUnion::CreateRequest(request)) => self.create(&request),
+            Some(RequestUnion::CancelRequest(request)) => self.cancel(request.watch_id),
+            Some(RequestUnion::ProgressRequest(_)) => {
+                self.progress.ask(&self.watchers, self.reader.published());
+            }
+            None => {}
+        }
+    }
+
+    /// Tells how far the stream has come, if that was asked for and everything is read.
+    fn tell_progress(&mut self) {
+        let caught_up = self.lagging.is_empty();
+        let tell = self.progress.tell(&mut self.watchers, self.told, caught_up);
+        for watch_id in tell {
+            self.out.answer(WatchResponse {
+                header: self.header(self.told),
+                watch_id,
+                ..WatchResponse::default()
+            });
+        }
+    }
+
+    /// A compaction took what these watchers were to read.
+    fn lose(&mut self, ids: &[i64], Lost(compacted): Lost) {
+        for id in ids {
+            if self.watchers.get(*id).is_some_and(|w| w.flags.lagging) {
+                self.ctx.metrics.slow_watchers.dec();
+            }
+            self.watchers.lose(*id);
+            self.out.answer(WatchResponse {
+                header: self.header(0),
+                watch_id: *id,
+                canceled: true,
+                compact_revision: compacted,
+                ..WatchResponse::default()
+            });
+        }
+    }
+
+    /// Reads one batch. Whether there was anything to read.
+    async fn read(&mut self) -> Result<bool, Status> {
+        if self.unread.is_empty() {
+            let Taken { told, touched } = self.reader.take(self.progress.wanted());
+            self.told = told;
+            let unread = touched.into_iter().map(|(id, touched)| {
+                let unread = if touched.rest {
+                    Unread::Onward(From {
+                        revision: touched.revision,
+                        place: Some(touched.first),
+                    })
+                } else {
+                    Unread::Noted(touched)
+                };
+                (id, unread)
+            });
+            self.unread.extend(unread);
+        }
+        if self.unread.is_empty() && self.lagging.is_empty() {
+            return Ok(false);
+        }
+        let states = states(&self.reader, &self.ctx.node, self.told).await?;
+        let mut read_any = false;
+        while self.out.pending() == 0 {
+            let Some((interest, unread)) = self.unread.pop() else {
+                break;
+            };
+            read_any = true;
+            self.read_live(&states, interest, unread);
+            if !self.unread.is_empty() && !self.out.is_empty() {
+                break;
+            }
+        }
+        if !read_any {
+            self.read_past(&states);
+        }
+        drop(states);
+        if self.out.is_empty() {
+            // nothing to send after a good part of the history: others are to have their turn
+            tokio::task::yield_now().await;
+        }
+        Ok(true)
+    }
+
+    fn read_live(&mut self, states: &States, interest: InterestId, unread: Unread) {
+        let Some(group) = self.watchers.group(interest) else {
+            return;
+        };
+        let prev_kv = group.prev_kv > 0;
+        let read = match unread {
+            Unread::Noted(touched) => states.noted(&touched, prev_kv),
+            Unread::Onward(from) => {
+                let mut from = Some(from);
+                let batch = states.onward(&group.span, &mut from, self.told, (prev_kv, true));
+                if let (Ok(_), Some(from)) = (&batch, from) {
+                    self.unread.push((interest, Unread::Onward(from)));
+                }
+                batch.map(|batch| vec![batch])
+            }
+        };
+        match read {
+            Ok(batches) => self.out.live(interest, batches),
+            Err(lost) => {
+                let ids = self.keeping_up(interest);
+                self.lose(&ids, lost);
+            }
+        }
+    }
+
+    /// The watchers of an interest that are not reading the past.
+    fn keeping_up(&self, interest: InterestId) -> Vec<i64> {
+        let Some(group) = self.watchers.group(interest) else {
+            return Vec::new();
+        };
+        std::iter::successors(group.after(None), |id| group.after(Some(*id)))
+            .filter(|id| {
+                let watcher = self.watchers.get(*id);
+                watcher.is_some_and(|w| !w.flags.lagging && !w.flags.lost && w.next <= self.told)
+            })
+            .collect()
+    }
+
+    /// One batch for the watcher that has waited longest.
+    fn read_past(&mut self, states: &States) {
+        let Some((id, from)) = self.lagging.pop_front() else {
+            return;
+        };
+        let Some(watcher) = self.watchers.get(id).copied() else {
+            return;
+        };
+        let Some(group) = self.watchers.group(watcher.interest) else {
+            return;
+        };
+        let mut from = Some(from);
+        let wants = (watcher.flags.prev_kv, false);
+        let batch: Result<Batch, Lost> = states.onward(&group.span, &mut from, self.told, wants);
+        match batch {
+            Ok(batch) => self.out.past(id, batch, self.told),
+            Err(lost) => return self.lose(&[id], lost),
+        }
+        match (from, self.watchers.get_mut(id)) {
+            (Some(from), _) => self.lagging.push_back((id, from)),
+            (None, Some(watcher)) => {
+                watcher.flags.lagging = false;
+                self.ctx.metrics.slow_watchers.dec();
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn count_pending(&mut self) {
+        let pending = i64::try_from(self.out.pending()).unwrap_or(i64::MAX);
+        if pending != self.pending {
+            self.ctx.metrics.pending_events.add(pending - self.pending);
+            self.pending = pending;
+        }
+    }
+}
+
+impl<R> Session<R>
+where
+    R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
+{
+    /// The next answer; `None` and errors end the stream.
+    pub(in crate::api::v3) async fn next(&mut self) -> Option<Result<WatchResponse, Status>> {
+        loop {
+            let term = self.ctx.node.status().term;
+            let answer = self.out.next(&mut self.watchers, &self.manner, term);
+            self.count_pending();
+            if let Some(answer) = answer {
+                self.ctx.metrics.events.inc_by(answer.events.len() as u64);
+                return Some(Ok(answer));
+            }
+            if let Err(status) = self.work().await {
+                return Some(Err(status));
+            }
+        }
+    }
+
+    /// Does the next thing there is to do; waits if there is nothing.
+    async fn work(&mut self) -> Result<(), Status> {
+        let request = self
+            .requests
+            .as_mut()
+            .and_then(|requests| requests.next().now_or_never());
+        if let Some(request) = request {
+            return self.asked(request);
+        }
+        if self.read().await? {
+            return Ok(());
+        }
+        self.tell_progress();
+        if !self.out.is_empty() {
+            return Ok(());
+        }
+        let interval = self.ctx.settings.watch_progress_interval;
+        let wanted = self.watchers.wants_notifying();
+        self.progress.keep_timer(wanted, interval);
+        match self.woken().await {
+            Woken::Request(request) => return self.asked(request),
+            Woken::Touched => {}
+            Woken::ProgressDue => self.progress.rang(self.reader.published()),
+            Woken::LeaderDue => self.look_for_leader()?,
+            Woken::Stopping => return Err(Error::Stopped.into()),
+        }
+        Ok(())
+    }
+
+    fn asked(&mut self, request: Option<R::Item>) -> Result<(), Status> {
+        match request {
+            Some(Ok(request)) => self.serve(request),
+            Some(Err(status)) => return Err(status),
+            // it wants to hear on
+            None => self.requests = None,
+        }
+        Ok(())
+    }
+
+    fn look_for_leader(&mut self) -> Result<(), Status> {
+        let has_leader = self.ctx.node.status().leader != 0;
+        let goes_on = self.leader.as_mut().is_none_or(|look| look.saw(has_leader));
+        if goes_on {
+            Ok(())
+        } else {
+            Err(Error::NoLeader.into())
+        }
+    }
+
+    async fn woken(&mut self) -> Woken<R::Item> {
+        let request = async {
+            match &mut self.requests {
+                Some(requests) => requests.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            request = request => Woken::Request(request),
+            () = self.reader.woken() => Woken::Touched,
+            () = self.progress.rings() => Woken::ProgressDue,
+            () = due(self.leader.as_mut()) => Woken::LeaderDue,
+            () = &mut self.stopping => Woken::Stopping,
+        }
+    }
+}
+
+/// States that hold what was told up to a revision.
+async fn states(reader: &Reader, node: &Node, told: i64) -> Result<States, Status> {
+    let (current, older) = reader.states(told);
+    let current = match current {
+        Some(current) => current,
+        None => {
+            let view = node.view().await.map_err(Error::from)?;
+            view.machine.kv.clone().into()
+        }
+    };
+    Ok(States { current, older })
+}
+
+async fn due(look: Option<&mut LeaderLook>) {
+    match look {
+        Some(look) => look.due().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<R> Drop for Session<R> {
+    fn drop(&mut self) {
+        let metrics = &self.ctx.metrics;
+        metrics.watch_streams.dec();
+        metrics.pending_events.sub(self.pending);
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.watchers.sub(count(self.watchers.len()));
+        metrics.slow_watchers.sub(count(self.lagging.len()));
+        self.watchers.clear(&self.reader);
+    }
+}

@@ -1,0 +1,322 @@
+//! The watchers of one stream: by id, and by the span they watch, so that a span is read once for
+//! all its watchers.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
+};
+
+use witan_api::v3::etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType};
+use witan_replica::watch::{keys::InterestId, span::Span};
+
+use super::limits::{KEY_BYTES_MAX, WATCHERS_MAX};
+use crate::node::Reader;
+
+/// What a request asked for, and where a watcher stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags {
+    pub(super) no_put: bool,
+    pub(super) no_delete: bool,
+    pub(super) prev_kv: bool,
+    pub(super) fragment: bool,
+    /// It wants to hear from time to time that nothing happened.
+    pub(super) notify: bool,
+    /// Nothing was sent since the last such time.
+    pub(super) quiet: bool,
+    /// It reads what happened before it was created.
+    pub(super) lagging: bool,
+    /// A compaction took what it was to read. As in etcd it keeps its id until it is cancelled.
+    pub(super) lost: bool,
+}
+
+/// One watcher.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watcher {
+    pub(super) interest: InterestId,
+    /// The first revision that it wants and was not sent.
+    pub(super) next: i64,
+    pub(super) flags: Flags,
+}
+
+/// The watchers of one span.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) span: Span,
+    members: Members,
+    /// How many of them want the pair before.
+    pub(super) prev_kv: usize,
+}
+
+#[derive(Debug)]
+enum Members {
+    One(i64),
+    Many(BTreeSet<i64>),
+}
+
+impl Group {
+    /// The member after one, in order of ids.
+    pub(super) fn after(&self, id: Option<i64>) -> Option<i64> {
+        match &self.members {
+            Members::One(one) => Some(*one).filter(|one| id.is_none_or(|id| *one > id)),
+            Members::Many(many) => {
+                let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+                many.range((from, Bound::Unbounded)).next().copied()
+            }
+        }
+    }
+
+    fn insert(&mut self, id: i64) {
+        match &mut self.members {
+            Members::One(one) => self.members = Members::Many(BTreeSet::from([*one, id])),
+            Members::Many(many) => drop(many.insert(id)),
+        }
+    }
+
+    /// Whether none is left.
+    fn remove(&mut self, id: i64) -> bool {
+        match &mut self.members {
+            Members::One(_) => true,
+            Members::Many(many) => {
+                many.remove(&id);
+                many.is_empty()
+            }
+        }
+    }
+}
+
+/// Why a watcher was not created, as etcd says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("mvcc: watcher range is empty")]
+    EmptyRange,
+    #[error("mvcc: duplicate watch ID provided on the WatchStream")]
+    DuplicateId,
+    #[error("etcdserver: mvcc: required revision has been compacted")]
+    Compacted,
+    #[error("etcdserver: too many requests")]
+    TooMany,
+}
+
+/// A watcher that was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Created {
+    pub(super) id: i64,
+    /// The revision that clients may know: a watch of what is to come begins behind it.
+    pub(super) published: i64,
+    pub(super) lagging: bool,
+}
+
+/// See the module's description. Must be emptied by [`Watchers::clear`].
+#[derive(Debug, Default)]
+pub(super) struct Watchers {
+    by_id: HashMap<i64, Watcher>,
+    groups: HashMap<InterestId, Group>,
+    by_span: HashMap<Span, InterestId>,
+    next_id: i64,
+    key_bytes: usize,
+    /// Those that want to hear from time to time.
+    notify: BTreeSet<i64>,
+    /// Those that begin at a revision yet to come, by that.
+    future: BTreeSet<(i64, i64)>,
+    lost: usize,
+}
+
+impl Watchers {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn get(&self, id: i64) -> Option<&Watcher> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: i64) -> Option<&mut Watcher> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn group(&self, interest: InterestId) -> Option<&Group> {
+        self.groups.get(&interest)
+    }
+
+    /// Those that want to hear from time to time.
+    pub(super) fn notified(&self) -> impl Iterator<Item = i64> {
+        self.notify.iter().copied()
+    }
+
+    pub(super) fn wants_notifying(&self) -> bool {
+        !self.notify.is_empty()
+    }
+
+    /// Whether nobody waits for a revision above this one, or for what a compaction took.
+    pub(super) fn all_reach(&self, revision: i64) -> bool {
+        self.lost == 0
+            && self
+                .future
+                .last()
+                .is_none_or(|(start, _)| *start <= revision)
+    }
+
+    /// Whether this watcher waits for a revision above this one.
+    pub(super) fn is_future(&self, id: i64, revision: i64) -> bool {
+        let watcher = self.by_id.get(&id);
+        watcher.is_some_and(|watcher| {
+            watcher.next > revision && self.future.contains(&(watcher.next, id))
+        })
+    }
+
+    pub(super) fn create(
+        &mut self,
+        reader: &Reader,
+        request: &WatchCreateRequest,
+    ) -> Result<Created, Refusal> {
+        // an empty key means the smallest one
+        let key = if request.key.is_empty() {
+            b"\0"
+        } else {
+            &request.key[..]
+        };
+        let span = Span::new(key, &request.range_end);
+        if request.start_revision < 0 {
+            return Err(Refusal::Compacted);
+        }
+        if span.is_empty() {
+            return Err(Refusal::EmptyRange);
+        }
+        let id = self.pick_id(request.watch_id)?;
+        let bytes = span_bytes(&span);
+        if self.len() >= WATCHERS_MAX || self.key_bytes + bytes > KEY_BYTES_MAX {
+            return Err(Refusal::TooMany);
+        }
+        let (interest, published) = self.join(reader, span, id)?;
+        self.key_bytes += bytes;
+        let start = request.start_revision;
+        let lagging = start != 0 && start <= published;
+        let next = if lagging {
+            start
+        } else {
+            start.max(published + 1)
+        };
+        // the very next revision is of the future, too, if it was asked for by its number
+        if start > published {
+            while self
+                .future
+                .first()
+                .is_some_and(|(start, _)| *start <= published)
+            {
+                self.future.pop_first();
+            }
+            self.future.insert((next, id));
+        }
+        let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
+        let flags = Flags {
+            no_put: filter(FilterType::Noput),
+            no_delete: filter(FilterType::Nodelete),
+            prev_kv: request.prev_kv,
+            fragment: request.fragment,
+            notify: request.progress_notify,
+            quiet: true,
+            lagging,
+            lost: false,
+        };
+        if flags.notify {
+            self.notify.insert(id);
+        }
+        if let Some(group) = self.groups.get_mut(&interest) {
+            group.prev_kv += usize::from(flags.prev_kv);
+        }
+        let watcher = Watcher {
+            interest,
+            next,
+            flags,
+        };
+        self.by_id.insert(id, watcher);
+        Ok(Created {
+            id,
+            published,
+            lagging,
+        })
+    }
+
+    fn pick_id(&mut self, asked: i64) -> Result<i64, Refusal> {
+        if asked != 0 {
+            let taken = self.by_id.contains_key(&asked);
+            return if taken {
+                Err(Refusal::DuplicateId)
+            } else {
+                Ok(asked)
+            };
+        }
+        while self.by_id.contains_key(&self.next_id) {
+            self.next_id += 1;
+        }
+        self.next_id += 1;
+        Ok(self.next_id - 1)
+    }
+
+    /// Joins the group of a span, or begins one.
+    fn join(&mut self, reader: &Reader, span: Span, id: i64) -> Result<(InterestId, i64), Refusal> {
+        if let Some(interest) = self.by_span.get(&span) {
+            if let Some(group) = self.groups.get_mut(interest) {
+                group.insert(id);
+            }
+            return Ok((*interest, reader.published()));
+        }
+        let (interest, published) = reader.register(&span).map_err(|_| Refusal::TooMany)?;
+        let group = Group {
+            span: span.clone(),
+            members: Members::One(id),
+            prev_kv: 0,
+        };
+        self.groups.insert(interest, group);
+        self.by_span.insert(span, interest);
+        Ok((interest, published))
+    }
+
+    /// Forgets a watcher. Returns its interest if it was the last one that had it.
+    pub(super) fn cancel(
+        &mut self,
+        reader: &Reader,
+        id: i64,
+    ) -> Option<(Watcher, Option<InterestId>)> {
+        let watcher = self.by_id.remove(&id)?;
+        self.notify.remove(&id);
+        self.future.remove(&(watcher.next, id));
+        self.lost -= usize::from(watcher.flags.lost);
+        let group = self.groups.get_mut(&watcher.interest)?;
+        group.prev_kv -= usize::from(watcher.flags.prev_kv);
+        self.key_bytes -= span_bytes(&group.span);
+        if !group.remove(id) {
+            return Some((watcher, None));
+        }
+        if let Some(group) = self.groups.remove(&watcher.interest) {
+            self.by_span.remove(&group.span);
+            reader.unregister([(watcher.interest, &group.span)].into_iter());
+        }
+        Some((watcher, Some(watcher.interest)))
+    }
+
+    /// A compaction took what this watcher was to read: it gets nothing any more.
+    pub(super) fn lose(&mut self, id: i64) {
+        let Some(watcher) = self.by_id.get_mut(&id).filter(|w| !w.flags.lost) else {
+            return;
+        };
+        watcher.flags.lost = true;
+        watcher.flags.lagging = false;
+        self.lost += 1;
+    }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self, reader: &Reader) {
+        reader.unregister(self.groups.iter().map(|(id, group)| (*id, &group.span)));
+        *self = Self::default();
+    }
+}
+
+fn span_bytes(span: &Span) -> usize {
+    use witan_replica::watch::span::End;
+    let end = match &span.end {
+        End::At(end) => end.len(),
+        End::One | End::Never => 0,
+    };
+    span.key.len() + end
+}

@@ -1,0 +1,178 @@
+//! A node whose replica's thread does nothing: what is offered beyond the bounds is refused at
+//! once, and when the thread goes on all is well. And more waits than any port has sockets.
+
+use std::{
+    pin::Pin,
+    sync::mpsc::{Receiver, sync_channel},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use witan_replica::machine::{
+    Reply, kv,
+    tree::{self, Set, Tree},
+};
+
+use super::*;
+use crate::budget::PROPOSALS_BYTES_MAX;
+
+/// A node, and what its replica's thread would receive.
+fn stalled() -> (Node, Receiver<Inbound>) {
+    let (inbox, requests) = sync_channel(INBOX_MAX);
+    let metrics = Metrics::new();
+    let (_, stopping) = watch::channel(false);
+    let node = Node {
+        shared: Arc::new(Shared {
+            inbox,
+            status: status::Published::default(),
+            watchers: wake::Watchers::default(),
+            readers: readers::Readers::default(),
+            identity: Identity::default(),
+            request_timeout: Duration::from_secs(60),
+            stopping,
+            proposals: Budget::new(PROPOSALS_BYTES_MAX, metrics.refused("proposals")),
+            metrics,
+        }),
+    };
+    (node, requests)
+}
+
+fn put(value_bytes: usize) -> Command {
+    Command::Kv(kv::Command {
+        verb: Some(kv::Verb::Put(kv::Put {
+            key: "k".into(),
+            value: vec![0; value_bytes].into(),
+            ..kv::Put::default()
+        })),
+    })
+}
+
+/// Offers commands until one is refused; those that wait.
+async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
+    let mut waiting: Vec<Waiting> = Vec::new();
+    for _ in 0..2 * INBOX_MAX {
+        let node = node.clone();
+        let command = put(value_bytes);
+        let mut proposal: Waiting = Box::pin(async move { node.propose(command).await });
+        // once, so that it is offered
+        match proposal.as_mut().now_or_never() {
+            None => waiting.push(proposal),
+            Some(done) => {
+                assert_eq!(done.map(|_| ()), Err(Fault::TooMany));
+                return waiting;
+            }
+        }
+    }
+    panic!("nothing is ever refused");
+}
+
+type Waiting = Pin<Box<dyn Future<Output = Result<Done, Fault>>>>;
+
+/// Does what the thread would do: takes everything and answers it.
+fn go_on(requests: &Receiver<Inbound>) {
+    let mut outbox = desk::Outbox::default();
+    for inbound in requests.try_iter() {
+        let Inbound::Propose { to, .. } = inbound else {
+            panic!("only proposals were sent");
+        };
+        let outcome = Outcome {
+            reply: Reply::Nothing,
+            revision: 1,
+        };
+        let done = Content::Done(Done {
+            outcome,
+            index: 1,
+            term: 1,
+        });
+        outbox.put(to, done);
+    }
+    outbox.bring();
+}
+
+#[test]
+fn a_stalled_replica_is_not_given_more_than_fits() {
+    actix_rt::System::new().block_on(async {
+        let (node, requests) = stalled();
+        let size = 1 << 20;
+        for (value_bytes, fit) in [
+            (
+                size,
+                PROPOSALS_BYTES_MAX / (size + 64)..PROPOSALS_BYTES_MAX / size + 1,
+            ),
+            (0, INBOX_MAX..INBOX_MAX + 1),
+        ] {
+            // twice: what was held is given back
+            for _ in 0..2 {
+                let waiting = offer(&node, value_bytes).await;
+                assert!(fit.contains(&waiting.len()), "{} wait", waiting.len());
+                go_on(&requests);
+                for proposal in waiting {
+                    assert!(proposal.await.is_ok());
+                }
+            }
+        }
+        let refused = node.shared.metrics.proposals_failed.get();
+        assert_eq!(refused, 4, "one for each round");
+    });
+}
+
+#[test]
+fn who_gives_up_keeps_its_place_until_the_replica_has_looked() {
+    actix_rt::System::new().block_on(async {
+        let (node, requests) = stalled();
+        let waiting = offer(&node, 1 << 20).await;
+        drop(waiting);
+        let none = offer(&node, 1 << 20).await;
+        assert!(none.is_empty(), "the commands are still in the inbox");
+        requests.try_iter().for_each(drop);
+        assert!(!offer(&node, 1 << 20).await.is_empty());
+    });
+}
+
+/// More than any machine has sockets.
+const WAITS: usize = 100_000;
+
+/// What one wait may cost, all told.
+const WAIT_BYTES: u64 = 1024;
+
+#[test]
+fn a_hundred_thousand_waits() {
+    let watchers = wake::Watchers::default();
+    let mut tree = Tree::default();
+    let before = crate::metrics::resident_bytes();
+    let mut waiters: Vec<Waiter> = (0..WAITS)
+        .map(|i| {
+            let path = match i % 3 {
+                0 => "/awaited".to_owned(),
+                1 => "/".to_owned(),
+                _ => format!("/apart/{i}"),
+            };
+            let watch = Watch {
+                path: path.into(),
+                recursive: i % 3 == 1,
+                registered: 0,
+            };
+            watchers.register(watch).expect("there is room")
+        })
+        .collect();
+    let grown = crate::metrics::resident_bytes().saturating_sub(before);
+    let bound = WAITS as u64 * WAIT_BYTES;
+    assert!(
+        grown <= bound,
+        "{grown} bytes for {WAITS} waits, bound {bound}"
+    );
+    let set = tree::Command {
+        verb: Some(tree::Verb::Set(Set {
+            path: "/awaited".into(),
+            ..Set::default()
+        })),
+    };
+    tree.apply(&set, 0).expect("a set of a free path");
+    watchers.wake(&tree, 0);
+    for (i, waiter) in waiters.iter_mut().enumerate() {
+        let woken = waiter.woken().now_or_never().is_some();
+        assert_eq!(woken, i % 3 != 2, "watcher {i}");
+    }
+    drop(waiters);
+    assert_eq!(watchers.len(), 0);
+}

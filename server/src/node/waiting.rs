@@ -1,0 +1,93 @@
+//! The requests that the replica has taken and not answered, by ticket.
+
+use std::collections::VecDeque;
+
+use witan_replica::host::Ticket;
+
+use super::desk::Address;
+
+/// Tickets rise by one, and most are answered in their order: a queue with gaps. Bounded by the
+/// replica, which refuses requests beyond its limits, and by [`Waiting::forget`].
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Ticket of the first place.
+    first: u64,
+    /// Who waits, and since which tick.
+    queue: VecDeque<Option<(u64, Address)>>,
+    count: usize,
+}
+
+impl Waiting {
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// `ticket` is higher than any before.
+    pub(super) fn insert(&mut self, ticket: Ticket, tick: u64, to: Address) {
+        if self.queue.is_empty() {
+            self.first = ticket.0;
+        }
+        while self.first + (self.queue.len() as u64) < ticket.0 {
+            self.queue.push_back(None);
+        }
+        self.queue.push_back(Some((tick, to)));
+        self.count += 1;
+    }
+
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Address> {
+        let place = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
+        let (_, to) = self.queue.get_mut(place)?.take()?;
+        self.count -= 1;
+        self.close_up();
+        Some(to)
+    }
+
+    /// Drops those who have waited since before `tick`; they were told long ago.
+    pub(super) fn forget(&mut self, tick: u64) {
+        for place in &mut self.queue {
+            match place {
+                Some((since, _)) if *since >= tick => break,
+                Some(_) => self.count -= 1,
+                None => {}
+            }
+            *place = None;
+        }
+        self.close_up();
+    }
+
+    fn close_up(&mut self) {
+        while let Some(None) = self.queue.front() {
+            self.queue.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn tickets_find_who_waits() {
+        let mut waiting = Waiting::default();
+        let to = || Address::here(Duration::from_secs(60)).0;
+        for (ticket, tick) in [(5, 1), (6, 1), (9, 2), (10, 3)] {
+            waiting.insert(Ticket(ticket), tick, to());
+        }
+        assert_eq!(waiting.len(), 4);
+        for absent in [0, 4, 7, 8, 11] {
+            assert!(waiting.remove(Ticket(absent)).is_none(), "{absent}");
+        }
+        assert!(waiting.remove(Ticket(6)).is_some());
+        assert!(waiting.remove(Ticket(6)).is_none());
+        waiting.forget(3);
+        assert_eq!(waiting.len(), 1);
+        assert!(waiting.remove(Ticket(9)).is_none());
+        assert!(waiting.remove(Ticket(10)).is_some());
+        waiting.insert(Ticket(20), 4, to());
+        assert!(waiting.remove(Ticket(20)).is_some());
+        assert_eq!((waiting.len(), waiting.queue.len()), (0, 0));
+    }
+}

@@ -1,0 +1,249 @@
+//! The file `current`: which runs make the checkpoint, and which made the one before it.
+//!
+//! Text, a line each: `chain` or `before`; under it `link` for each difference (the first is the
+//! base), and under that `run` with its folder, what it holds (see [`Content`]) and the beginning of
+//! its first key. `old` instead of links names a database of format 1. Last a checksum of all that.
+//! In format 1 the file held the name of one database and nothing else.
+
+use std::{fmt::Write as _, fs, io, path::Path};
+
+use super::run::Content;
+
+/// Names the checkpoint.
+pub(super) const CURRENT: &str = "current";
+/// The same once more, for the case that the first is damaged. Written after it.
+pub(super) const COPY: &str = "current.copy";
+/// What the file begins with.
+const TITLE: &str = "witan checkpoint 2";
+/// A run's first key is noted up to here: it only says when the run must be opened at the latest.
+const FIRST_BYTES_MAX: usize = 32;
+
+/// One run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Run {
+    /// Names its folder.
+    pub(super) number: u64,
+    /// No key in it sorts before this.
+    pub(super) first: Vec<u8>,
+    pub(super) content: Content,
+}
+
+impl Run {
+    pub(super) fn new(number: u64, first: &[u8], content: Content) -> Self {
+        let first = first[..first.len().min(FIRST_BYTES_MAX)].to_vec();
+        Self {
+            number,
+            first,
+            content,
+        }
+    }
+}
+
+/// A base and differences, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chain {
+    /// A database of format 1; then there are no links.
+    pub(super) old: Option<u64>,
+    /// The runs of each.
+    pub(super) links: Vec<Vec<Run>>,
+}
+
+impl Chain {
+    pub(super) fn is_empty(&self) -> bool {
+        self.old.is_none() && self.links.is_empty()
+    }
+
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.links.iter().flatten()
+    }
+
+    /// All of its folders.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.old
+            .into_iter()
+            .chain(self.runs().map(|run| run.number))
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.runs().map(|run| run.content.bytes).sum()
+    }
+}
+
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Manifest {
+    pub(super) chain: Chain,
+    /// The checkpoint before, whose folders stay until the next one.
+    pub(super) before: Chain,
+}
+
+impl Manifest {
+    /// `None` if the file is there and says nothing sensible.
+    pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
+        match fs::read(path) {
+            Ok(text) => Ok(String::from_utf8(text).ok().and_then(|t| Self::decode(&t))),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub(super) fn encode(&self) -> String {
+        let mut text = format!("{TITLE}\n");
+        for (title, chain) in [("chain", &self.chain), ("before", &self.before)] {
+            line(&mut text, format_args!("{title}"));
+            if let Some(number) = chain.old {
+                line(&mut text, format_args!("old {number}"));
+            }
+            for link in &chain.links {
+                line(&mut text, format_args!("link"));
+                for run in link {
+                    let Content {
+                        records,
+                        bytes,
+                        stream_sum,
+                        file_bytes,
+                        file_sum,
+                    } = run.content;
+                    let first = hex(&run.first);
+                    line(
+                        &mut text,
+                        format_args!(
+                            "run {} {records} {bytes} {stream_sum:08x} {file_bytes} {file_sum:08x} \
+                             {first}",
+                            run.number
+                        ),
+                    );
+                }
+            }
+        }
+        let sum = crc32fast::hash(text.as_bytes());
+        line(&mut text, format_args!("sum {sum:08x}"));
+        text
+    }
+
+    pub(super) fn decode(text: &str) -> Option<Self> {
+        if let Ok(number) = text.trim().parse::<u64>() {
+            let old = Some(number).filter(|number| *number > 0)?;
+            let mut manifest = Self::default();
+            manifest.chain.old = Some(old);
+            return Some(manifest);
+        }
+        let at = text.trim_end().rfind("sum ")?;
+        let sum = u32::from_str_radix(text[at + 4..].trim_end(), 16).ok()?;
+        let text = &text[..at];
+        if crc32fast::hash(text.as_bytes()) != sum {
+            return None;
+        }
+        let mut lines = text.lines();
+        if lines.next()? != TITLE {
+            return None;
+        }
+        let mut manifest = Self::default();
+        let mut chain = None;
+        for line in lines {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match word {
+                "chain" => chain = Some(&mut manifest.chain),
+                "before" => chain = Some(&mut manifest.before),
+                "old" => chain.as_mut()?.old = Some(rest.parse().ok()?),
+                "link" => chain.as_mut()?.links.push(Vec::new()),
+                "run" => chain.as_mut()?.links.last_mut()?.push(run(rest)?),
+                _ => return None,
+            }
+        }
+        (!manifest.chain.is_empty()).then_some(manifest)
+    }
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("a string has room");
+}
+
+fn run(text: &str) -> Option<Run> {
+    let mut words = text.split(' ');
+    let number = words.next()?.parse().ok()?;
+    let content = Content {
+        records: words.next()?.parse().ok()?,
+        bytes: words.next()?.parse().ok()?,
+        stream_sum: u32::from_str_radix(words.next()?, 16).ok()?,
+        file_bytes: words.next()?.parse().ok()?,
+        file_sum: u32::from_str_radix(words.next()?, 16).ok()?,
+    };
+    let first = unhex(words.next()?)?;
+    words.next().is_none().then_some(Run {
+        number,
+        first,
+        content,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.chunks(2).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let run = |number: u64| {
+            let content = Content {
+                records: number * 3,
+                bytes: number << 20,
+                stream_sum: 0xff,
+                file_bytes: 1234,
+                file_sum: 7,
+            };
+            Run::new(number, &[b'k'; 100], content)
+        };
+        let chain = Chain {
+            old: None,
+            links: vec![vec![run(1), run(2)], vec![run(5)]],
+        };
+        let before = Chain {
+            old: Some(4),
+            links: Vec::new(),
+        };
+        Manifest { chain, before }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = manifest().encode();
+        assert_eq!(Manifest::decode(&text), Some(manifest()));
+        assert_eq!(manifest().chain.numbers().collect::<Vec<_>>(), [1, 2, 5]);
+        assert_eq!(manifest().chain.bytes(), 8 << 20);
+    }
+
+    #[test]
+    fn the_name_of_one_database_is_read() {
+        let found = Manifest::decode("00000012\n").unwrap();
+        assert_eq!(found.chain.old, Some(12));
+        assert!(found.before.is_empty());
+        for text in ["", "0", "nonsense", "-1", "1 2"] {
+            assert_eq!(Manifest::decode(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_shows() {
+        let text = manifest().encode();
+        let end = text.trim_end().len();
+        for at in 0..end {
+            for bit in 0..8 {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                let found = String::from_utf8(bytes)
+                    .ok()
+                    .and_then(|t| Manifest::decode(&t));
+                // The sum may be written in capitals, too.
+                assert!(found.is_none_or(|found| found == manifest()), "{at} {bit}");
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Runs read as one: in key order, of each key what the newest run says, without what is gone.
+
+use std::{
+    cmp::Ordering,
+    collections::BinaryHeap,
+    path::{Path, PathBuf},
+};
+
+use witan_replica::machine::record::Corrupt;
+
+use super::{
+    error::Broken,
+    manifest::{Chain, Run},
+    run::{self, Item, Reader},
+};
+
+/// A key and its value.
+pub(super) type Record = (Vec<u8>, Vec<u8>);
+
+/// The records of a chain. A run is opened when its first key is reached and closed behind its
+/// last, so that no more of them are in memory than overlap.
+pub(super) struct Merged {
+    sources: Vec<Source>,
+    heads: BinaryHeap<Head>,
+    /// Bytes of the records that were handed out.
+    pub(super) bytes: u64,
+}
+
+struct Source {
+    path: PathBuf,
+    run: Run,
+    reader: Option<Reader>,
+}
+
+/// What comes next of a run.
+struct Head {
+    key: Vec<u8>,
+    /// `None` before the run is opened: the key is only known not to be smaller.
+    value: Option<Option<Vec<u8>>>,
+    /// Newer runs have higher numbers.
+    source: usize,
+}
+
+impl Merged {
+    pub(super) fn new(dir: &Path, chain: &Chain) -> Self {
+        let sources: Vec<Source> = chain
+            .runs()
+            .map(|run| Source {
+                path: folder(dir, run.number),
+                run: run.clone(),
+                reader: None,
+            })
+            .collect();
+        let heads = sources.iter().enumerate().map(|(source, of)| Head {
+            key: of.run.first.clone(),
+            value: None,
+            source,
+        });
+        Self {
+            heads: heads.collect(),
+            sources,
+            bytes: 0,
+        }
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record>, Broken> {
+        while let Some(head) = self.heads.pop() {
+            self.advance(head.source, &head.key, head.value.is_some())?;
+            let Some(value) = head.value else { continue };
+            while let Some(older) = self.heads.peek()
+                && older.key == head.key
+            {
+                let source = older.source;
+                self.heads.pop();
+                self.advance(source, &head.key, true)?;
+            }
+            if let Some(value) = value {
+                self.bytes += (head.key.len() + value.len() + run::HEADER_BYTES) as u64;
+                return Ok(Some((head.key, value)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads on in a run, of which `last` was read or is the bound below its first key.
+    fn advance(&mut self, source: usize, last: &[u8], read: bool) -> Result<(), Broken> {
+        let of = &mut self.sources[source];
+        let next = of
+            .next(last, read)
+            .map_err(|error| Broken::At(of.path.clone(), Box::new(error)))?;
+        let Some((key, value)) = next else {
+            of.reader = None;
+            return Ok(());
+        };
+        self.heads.push(Head {
+            key,
+            value: Some(value),
+            source,
+        });
+        Ok(())
+    }
+}
+
+impl Source {
+    fn next(&mut self, last: &[u8], read: bool) -> Result<Option<Item>, Broken> {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            None => self
+                .reader
+                .insert(Reader::open(&self.path, &self.run.content)?),
+        };
+        let next = reader.next()?;
+        if let Some((key, _)) = &next
+            && (key.as_slice() < last || read && key == last)
+        {
+            return Err(Corrupt::new("a run is out of order").into());
+        }
+        Ok(next)
+    }
+}
+
+impl Iterator for Merged {
+    type Item = Result<Record, Broken>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_record().transpose()
+    }
+}
+
+/// The folder of a run.
+pub(super) fn folder(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:08}"))
+}
+
+// The heap gives its greatest first: the smallest key; of equal ones the unopened, then the newest.
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other
+            .key
+            .cmp(&self.key)
+            .then_with(|| self.value.is_none().cmp(&other.value.is_none()))
+            .then_with(|| self.source.cmp(&other.source))
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Head {}

@@ -1,0 +1,344 @@
+//! A run: records in ascending key order in a sled database of its own, written once and never
+//! again. The only file that names `sled`. What the records mean, how runs make a checkpoint and
+//! which of them count is not known here.
+//!
+//! The records are one stream of bytes, cut into chunks, and a few chunks make a tree of sled's:
+//! so few that sled never consolidates or splits a page, which would write the same bytes again
+//! (one record per key costs four times its bytes).
+//!
+//! Durable means: flushed, closed, and then the file and the folder synced. sled's `flush` alone
+//! ends in `sync_file_range`, which orders nothing to the platter.
+//!
+//! Of a closed database only the file `db` is kept, and only its first bytes count: sled derives
+//! its other files from it, and appends zeros to it with every start.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read as _},
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use witan_replica::machine::record::Corrupt;
+
+use super::{
+    error::Broken,
+    files::{sync_dir, sync_file},
+};
+
+/// sled's unit of writing. It takes one tree's chunks with what sled adds to them.
+const SEGMENT_BYTES: usize = 1 << 20;
+/// A quarter of a segment would be too much: sled writes larger ones into files of their own.
+const CHUNK_BYTES: usize = (128 << 10) - 512;
+/// sled rewrites a page with its eleventh change.
+const CHUNKS_PER_TREE: u32 = 8;
+/// sled's own cache. Everything is read once, so it need not be large.
+const CACHE_BYTES: u64 = 1 << 20;
+/// Marks a record without a value: the key is gone.
+const REMOVED: u32 = u32::MAX;
+/// Length of the key, length of the value.
+pub(super) const HEADER_BYTES: usize = 8;
+/// The database file in a run's folder.
+const DATABASE: &str = "db";
+/// sled's unit of writing in format 1.
+const OLD_SEGMENT_BYTES: usize = 4 << 20;
+/// How often a database that sled itself still holds is tried again, and how long between.
+const REOPEN_TRIES: u32 = 200;
+const REOPEN_PAUSE: Duration = Duration::from_millis(5);
+
+/// A key, and its value unless it is gone.
+pub(super) type Item = (Vec<u8>, Option<Vec<u8>>);
+
+/// What a run must hold, noted where the run is published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    /// Records, removals included.
+    pub(super) records: u64,
+    /// Length of the stream.
+    pub(super) bytes: u64,
+    /// CRC-32 of the stream.
+    pub(super) stream_sum: u32,
+    /// Length of the database file when it was closed.
+    pub(super) file_bytes: u64,
+    /// CRC-32 of that much of it.
+    pub(super) file_sum: u32,
+}
+
+/// Writes a run into a fresh folder; durable when it returns, but for the folder's own name.
+pub(super) fn write(path: &Path, items: &[Item]) -> io::Result<Content> {
+    fs::create_dir(path)?;
+    let mut writer = Writer {
+        db: open(path)?,
+        chunk: Vec::with_capacity(CHUNK_BYTES),
+        chunks: 0,
+        sum: crc32fast::Hasher::new(),
+        content: Content {
+            records: items.len() as u64,
+            ..Content::default()
+        },
+    };
+    for (key, value) in items {
+        let length = value
+            .as_ref()
+            .map_or(Ok(REMOVED), |v| u32::try_from(v.len()));
+        let length = length.map_err(io::Error::other)?;
+        let key_length = u32::try_from(key.len()).map_err(io::Error::other)?;
+        writer.add(&key_length.to_le_bytes())?;
+        writer.add(&length.to_le_bytes())?;
+        writer.add(key)?;
+        writer.add(value.as_deref().unwrap_or_default())?;
+    }
+    writer.put_chunk()?;
+    let Writer {
+        db, content, sum, ..
+    } = writer;
+    db.flush()?;
+    drop(db);
+    closed(path)?;
+    strip(path)?;
+    let file = path.join(DATABASE);
+    sync_file(&file)?;
+    sync_dir(path)?;
+    let file_bytes = file.metadata()?.len();
+    Ok(Content {
+        stream_sum: sum.finalize(),
+        file_bytes,
+        file_sum: file_sum(&file, file_bytes)?,
+        ..content
+    })
+}
+
+struct Writer {
+    db: sled::Db,
+    chunk: Vec<u8>,
+    chunks: u32,
+    sum: crc32fast::Hasher,
+    content: Content,
+}
+
+impl Writer {
+    fn add(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.sum.update(bytes);
+        self.content.bytes += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let fits = bytes.len().min(CHUNK_BYTES - self.chunk.len());
+            let (now, later) = bytes.split_at(fits);
+            self.chunk.extend_from_slice(now);
+            if self.chunk.len() == CHUNK_BYTES {
+                self.put_chunk()?;
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn put_chunk(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let (tree, key) = place(self.chunks);
+        self.db
+            .open_tree(tree)?
+            .insert(key, self.chunk.as_slice())?;
+        self.chunks += 1;
+        self.chunk.clear();
+        Ok(())
+    }
+}
+
+/// Name of the tree that holds a chunk, and its key there.
+fn place(chunk: u32) -> ([u8; 4], [u8; 1]) {
+    let at = u8::try_from(chunk % CHUNKS_PER_TREE).expect("a tree holds few chunks");
+    ((chunk / CHUNKS_PER_TREE).to_be_bytes(), [at])
+}
+
+fn open(path: &Path) -> sled::Result<sled::Db> {
+    sled::Config::new()
+        .path(path)
+        .mode(sled::Mode::HighThroughput)
+        .segment_size(SEGMENT_BYTES)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None)
+        .open()
+}
+
+impl From<sled::Error> for Broken {
+    fn from(error: sled::Error) -> Self {
+        let text = error.to_string();
+        if let sled::Error::Io(error) = error {
+            Self::Io(error)
+        } else {
+            Self::Database(text)
+        }
+    }
+}
+
+/// Opens a database that may just have been closed: a task of sled's own can hold it a moment more.
+fn reopen(path: &Path) -> sled::Result<sled::Db> {
+    for _ in 0..REOPEN_TRIES {
+        match open(path) {
+            Err(sled::Error::Io(e)) if e.kind() == io::ErrorKind::Other => {
+                thread::sleep(REOPEN_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+    open(path)
+}
+
+/// Waits until sled has let go of the database's file, and so writes no more.
+fn closed(path: &Path) -> io::Result<()> {
+    let file = File::open(path.join(DATABASE))?;
+    for _ in 0..REOPEN_TRIES {
+        match file.try_lock() {
+            Ok(()) => return file.unlock(),
+            Err(TryLockError::WouldBlock) => thread::sleep(REOPEN_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::other("sled does not close the database"))
+}
+
+/// Removes all but the database file.
+fn strip(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            // Empty, or a chunk was too large.
+            fs::remove_dir(&path)?;
+        } else if !path.ends_with(DATABASE) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// CRC-32 of the beginning of a file, or of all of it if it is shorter.
+fn file_sum(path: &Path, bytes: u64) -> io::Result<u32> {
+    let mut file = File::open(path)?.take(bytes);
+    let mut sum = crc32fast::Hasher::new();
+    let mut part = vec![0; CHUNK_BYTES];
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok(sum.finalize()),
+            length => sum.update(&part[..length]),
+        }
+    }
+}
+
+/// Reads a run, each record once.
+pub(super) struct Reader {
+    db: sled::Db,
+    chunk: sled::IVec,
+    /// What of the chunk was read.
+    at: usize,
+    chunks: u32,
+    sum: crc32fast::Hasher,
+    /// What is still to come.
+    left: Content,
+}
+
+impl Reader {
+    pub(super) fn open(path: &Path, content: &Content) -> Result<Self, Broken> {
+        // First, because sled mends in its own way what it takes for the end of a torn write.
+        let file = path.join(DATABASE);
+        if file_sum(&file, content.file_bytes)? != content.file_sum {
+            return Err(Corrupt::new("the database file fails its checksum").into());
+        }
+        if file.metadata()?.len() > content.file_bytes {
+            let file = File::options().write(true).open(&file)?;
+            file.set_len(content.file_bytes)?;
+        }
+        strip(path)?;
+        Ok(Self {
+            db: reopen(path)?,
+            chunk: sled::IVec::default(),
+            at: 0,
+            chunks: 0,
+            sum: crc32fast::Hasher::new(),
+            left: content.clone(),
+        })
+    }
+
+    /// The next record; `None` at the end, if the run is whole.
+    pub(super) fn next(&mut self) -> Result<Option<Item>, Broken> {
+        if self.left.records == 0 {
+            let sum = std::mem::take(&mut self.sum).finalize();
+            if self.left.bytes != 0 || sum != self.left.stream_sum {
+                return Err(Corrupt::new("a run fails its checksum").into());
+            }
+            return Ok(None);
+        }
+        self.left.records -= 1;
+        let header = self.take(HEADER_BYTES as u64)?;
+        let (key, value) = header.split_at(4);
+        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, b| n << 8 | u32::from(*b));
+        let key = self.take(number(key).into())?;
+        let value = match number(value) {
+            REMOVED => None,
+            length => Some(self.take(length.into())?),
+        };
+        Ok(Some((key, value)))
+    }
+
+    fn take(&mut self, length: u64) -> Result<Vec<u8>, Broken> {
+        let short = || Corrupt::new("a run is shorter than its records");
+        self.left.bytes = self.left.bytes.checked_sub(length).ok_or_else(short)?;
+        let length = usize::try_from(length).map_err(|_| short())?;
+        let mut out = Vec::with_capacity(length);
+        while out.len() < length {
+            if self.at == self.chunk.len() {
+                self.chunk = self.next_chunk()?.ok_or_else(short)?;
+                self.at = 0;
+            }
+            let fits = (length - out.len()).min(self.chunk.len() - self.at);
+            out.extend_from_slice(&self.chunk[self.at..self.at + fits]);
+            self.at += fits;
+        }
+        self.sum.update(&out);
+        Ok(out)
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<sled::IVec>, Broken> {
+        let (tree, key) = place(self.chunks);
+        self.chunks += 1;
+        // Opening a tree that is not there would make one.
+        if key == [0] && !self.db.tree_names().contains(&tree.as_slice().into()) {
+            return Ok(None);
+        }
+        Ok(self.db.open_tree(tree)?.get(key)?)
+    }
+}
+
+/// A name and a piece, see [`super::pieces`].
+pub(super) type Named = (sled::IVec, sled::IVec);
+
+/// What a database of format 1 holds: pieces of records.
+pub(super) fn pieces(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<Named, Broken>> + use<>, Broken> {
+    // After a kill without a power cut sled would believe what only the page cache holds.
+    sync_file(&path.join(DATABASE))?;
+    Ok(old(path).open()?.iter().map(|pair| Ok(pair?)))
+}
+
+fn old(path: &Path) -> sled::Config {
+    sled::Config::new()
+        .path(path)
+        .mode(sled::Mode::HighThroughput)
+        .segment_size(OLD_SEGMENT_BYTES)
+        .flush_every_ms(None)
+}
+
+/// Writes pieces as format 1 had them.
+#[cfg(test)]
+pub(super) fn write_old(path: &Path, pieces: Vec<(Vec<u8>, Vec<u8>)>) {
+    let db = old(path).open().expect("a fresh folder");
+    for (name, piece) in pieces {
+        db.insert(name, piece).expect("there is room");
+    }
+    db.flush().expect("there is room");
+    drop(db);
+    closed(path).expect("sled closes");
+}

@@ -1,0 +1,261 @@
+//! A disk that lies: it keeps what was synced, and of all else what chance decides. It watches
+//! every sync below a folder (ours through `files`, the log engine's through its own port) and
+//! can say at any of them what a power cut at that moment would leave.
+//!
+//! For each file it knows the content of its last sync, for each folder the names of its last
+//! sync. After a cut each page is that content or the present one, each name the synced one or the
+//! present one, by chance each for itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use raft_engine::env::{DefaultFileSystem, FileSystem, Handle, Permission};
+
+const PAGE_BYTES: usize = 4096;
+
+/// All disks of this process.
+static DISKS: Mutex<Vec<Arc<Disk>>> = Mutex::new(Vec::new());
+
+/// Told of every sync, after it.
+pub(in super::super) fn watched(path: &Path) {
+    let disks = lock(&DISKS).clone();
+    for disk in disks.iter().filter(|disk| path.starts_with(&disk.root)) {
+        disk.synced(path);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on no file of the log can be synced, in this process.
+pub(super) static BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// A file, whatever its name is at the moment.
+type File = (u64, SystemTime);
+
+fn file(path: &Path) -> io::Result<File> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.ino(), metadata.created()?))
+}
+
+/// What is called before a sync counts, with the path and the disk as it is then.
+type Watcher = dyn FnMut(&Path, &Kept) + Send;
+
+pub(super) struct Disk {
+    root: PathBuf,
+    kept: Mutex<Kept>,
+    watcher: Mutex<Box<Watcher>>,
+}
+
+/// What is safe.
+#[derive(Default)]
+pub(super) struct Kept {
+    root: PathBuf,
+    contents: HashMap<File, Vec<u8>>,
+    names: HashMap<PathBuf, BTreeMap<OsString, File>>,
+}
+
+impl Disk {
+    /// Watches a folder that is still empty.
+    pub(super) fn watch(
+        root: &Path,
+        watcher: impl FnMut(&Path, &Kept) + Send + 'static,
+    ) -> Arc<Self> {
+        let kept = Kept {
+            root: root.to_owned(),
+            ..Kept::default()
+        };
+        let disk = Arc::new(Self {
+            root: root.to_owned(),
+            kept: Mutex::new(kept),
+            watcher: Mutex::new(Box::new(watcher)),
+        });
+        lock(&DISKS).push(disk.clone());
+        disk
+    }
+
+    pub(super) fn forget(self: &Arc<Self>) {
+        lock(&DISKS).retain(|other| !Arc::ptr_eq(self, other));
+    }
+
+    fn synced(&self, path: &Path) {
+        let mut kept = lock(&self.kept);
+        lock(&self.watcher)(path, &kept);
+        if path.is_dir() {
+            kept.sync_dir(path);
+        } else if let (Ok(file), Ok(content)) = (file(path), fs::read(path)) {
+            kept.contents.insert(file, content);
+            if path
+                .extension()
+                .is_some_and(|of| of == "raftlog" || of == "rewrite")
+            {
+                // The engine syncs the folder of a file that it makes itself.
+                kept.sync_dir(path.parent().expect("a file is in a folder"));
+            }
+        }
+    }
+}
+
+impl Kept {
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn sync_dir(&mut self, dir: &Path) {
+        let names = present(dir);
+        self.names.insert(dir.to_owned(), names);
+    }
+
+    /// Writes down what a power cut now would leave. `chance` answers a number below its argument.
+    pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
+        let mut live = HashMap::new();
+        find(&self.root, &mut live);
+        self.cut_dir(&self.root, to, &live, chance);
+    }
+
+    fn cut_dir(
+        &self,
+        dir: &Path,
+        to: &Path,
+        live: &HashMap<File, PathBuf>,
+        chance: &mut dyn FnMut(u64) -> u64,
+    ) {
+        fs::create_dir_all(to).unwrap();
+        let none = BTreeMap::new();
+        let (safe, present) = (self.names.get(dir).unwrap_or(&none), present(dir));
+        let all: BTreeSet<&OsString> = safe.keys().chain(present.keys()).collect();
+        for name in all {
+            let (old, new) = (safe.get(name), present.get(name));
+            let Some(file) = (if chance(2) == 0 { old } else { new }) else {
+                continue;
+            };
+            let (from, to) = (dir.join(name), to.join(name));
+            let now = live.get(file);
+            if self.names.contains_key(&from) || now.is_some_and(|now| now.is_dir()) {
+                self.cut_dir(&from, &to, live, chance);
+            } else {
+                let now = now.and_then(|now| fs::read(now).ok());
+                let safe = self.contents.get(file).map_or(&[][..], Vec::as_slice);
+                fs::write(to, torn(safe, now, chance)).unwrap();
+            }
+        }
+    }
+}
+
+/// A file of which any page is the old or the new one.
+fn torn(old: &[u8], new: Option<Vec<u8>>, chance: &mut dyn FnMut(u64) -> u64) -> Vec<u8> {
+    let Some(new) = new.filter(|new| new != old) else {
+        return old.to_vec();
+    };
+    let (short, long) = (old.len().min(new.len()), old.len().max(new.len()));
+    let length = match chance(3) {
+        0 => old.len(),
+        1 => new.len(),
+        _ => short + chance((long - short + 1) as u64) as usize,
+    };
+    let mut out = vec![0; length];
+    let luck = chance(5);
+    for (number, page) in out.chunks_mut(PAGE_BYTES).enumerate() {
+        let from = if chance(4) < luck { &new[..] } else { old };
+        let from = from.get(number * PAGE_BYTES..).unwrap_or_default();
+        let length = page.len().min(from.len());
+        page[..length].copy_from_slice(&from[..length]);
+    }
+    out
+}
+
+fn present(dir: &Path) -> BTreeMap<OsString, File> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some((entry.file_name(), file(&entry.path()).ok()?)))
+        .collect()
+}
+
+fn find(dir: &Path, live: &mut HashMap<File, PathBuf>) {
+    for (name, file) in present(dir) {
+        let path = dir.join(name);
+        if path.is_dir() {
+            find(&path, live);
+        }
+        live.insert(file, path);
+    }
+}
+
+/// The files of the log, watched.
+pub(in super::super) struct Watched;
+
+pub(in super::super) struct Opened {
+    inner: Arc<<DefaultFileSystem as FileSystem>::Handle>,
+    path: PathBuf,
+}
+
+impl Opened {
+    fn new(inner: <DefaultFileSystem as FileSystem>::Handle, path: &Path) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            path: path.to_owned(),
+        }
+    }
+}
+
+impl Handle for Opened {
+    fn truncate(&self, offset: usize) -> io::Result<()> {
+        Handle::truncate(&*self.inner, offset)
+    }
+
+    fn file_size(&self) -> io::Result<usize> {
+        self.inner.file_size()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if BROKEN.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the disk is broken"));
+        }
+        Handle::sync(&*self.inner)?;
+        watched(&self.path);
+        Ok(())
+    }
+}
+
+impl FileSystem for Watched {
+    type Handle = Opened;
+    type Reader = <DefaultFileSystem as FileSystem>::Reader;
+    type Writer = <DefaultFileSystem as FileSystem>::Writer;
+
+    fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<Opened> {
+        let inner = DefaultFileSystem.create(&path)?;
+        Ok(Opened::new(inner, path.as_ref()))
+    }
+
+    fn open<P: AsRef<Path>>(&self, path: P, permission: Permission) -> io::Result<Opened> {
+        let inner = DefaultFileSystem.open(&path, permission)?;
+        Ok(Opened::new(inner, path.as_ref()))
+    }
+
+    fn delete<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
+        DefaultFileSystem.delete(path)
+    }
+
+    fn rename<P: AsRef<Path>>(&self, from: P, to: P) -> io::Result<()> {
+        DefaultFileSystem.rename(from, to)
+    }
+
+    fn new_reader(&self, handle: Arc<Opened>) -> io::Result<Self::Reader> {
+        DefaultFileSystem.new_reader(handle.inner.clone())
+    }
+
+    fn new_writer(&self, handle: Arc<Opened>) -> io::Result<Self::Writer> {
+        DefaultFileSystem.new_writer(handle.inner.clone())
+    }
+}

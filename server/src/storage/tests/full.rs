@@ -1,0 +1,179 @@
+//! A full disk: small file systems in memory. The log's ends the process, with a clear error and
+//! before anything is acknowledged that is not there; the checkpoint's is only tried again. Where
+//! nothing can be mounted, the tests say so; `refusals` fills a disk by other means.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::Stdio,
+};
+
+use super::{
+    workload::{Driven, Expected},
+    *,
+};
+
+/// Variable that makes the test function play the writer's part.
+const CHILD: &str = "WITAN_TEST_FULL";
+
+fn run(command: &mut Command) -> bool {
+    start(command.stderr(Stdio::null()))
+        .and_then(|mut process| process.wait())
+        .is_ok_and(|status| status.success())
+}
+
+/// A file system in memory, unmounted with the test.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(dir: &Path, mib: u32) -> Option<Self> {
+        fs::create_dir_all(dir).unwrap();
+        let mounted = run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
+            .arg(dir));
+        if !mounted {
+            let what = "nothing can be mounted here: no full file system is tried";
+            writeln!(std::io::stderr(), "{what}").unwrap();
+        }
+        mounted.then(|| Self(dir.to_owned()))
+    }
+
+    fn grow(&self, mib: u32) {
+        let size = format!("remount,size={mib}m");
+        assert!(run(Command::new("mount").args(["-o", &size]).arg(&self.0)));
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg(&self.0));
+    }
+}
+
+#[test]
+fn a_full_disk_under_the_log_ends_the_process() {
+    if let Some(data) = std::env::var_os(CHILD) {
+        let mut driven = Driven::start(Path::new(&data));
+        loop {
+            writeln!(std::io::stdout(), "ack {}", driven.step()).unwrap();
+        }
+    }
+    let dir = TempDir::new();
+    let Some(disk) = Small::mount(&dir.data(), 24) else {
+        return;
+    };
+    let mut expected = Expected::default();
+    for mib in [40, 100] {
+        let test = "full::a_full_disk_under_the_log_ends_the_process";
+        let mut command = child(test, CHILD, dir.data().as_os_str());
+        let mut writer = start(command.stdout(Stdio::piped()).stderr(Stdio::null())).unwrap();
+        let mut acknowledged = 0;
+        for line in BufReader::new(writer.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            let index = line
+                .strip_prefix("ack ")
+                .and_then(|index| index.parse().ok());
+            acknowledged = index.unwrap_or(acknowledged);
+        }
+        assert_eq!(writer.wait().unwrap().code(), Some(29));
+        disk.grow(mib);
+        let scratch = TempDir::new();
+        copy(&dir.data(), &scratch.data());
+        let found = expected.compare(&scratch.data()).unwrap();
+        let last = found.last;
+        let what = "full disk under the log: exit code 29, then";
+        writeln!(
+            std::io::stderr(),
+            "| {what} {acknowledged} acknowledged, {last} there |"
+        )
+        .unwrap();
+        assert!(last >= acknowledged && acknowledged > 0, "{found:?}");
+    }
+}
+
+#[test]
+fn a_sync_that_fails_ends_the_process() {
+    if let Some(data) = std::env::var_os(CHILD) {
+        crate::storage::end_with_a_panic();
+        let mut driven = Driven::start(Path::new(&data));
+        for number in 0.. {
+            disk::BROKEN.store(number == 5, std::sync::atomic::Ordering::SeqCst);
+            writeln!(std::io::stdout(), "ack {}", driven.step()).unwrap();
+        }
+    }
+    let dir = TempDir::new();
+    let test = "full::a_sync_that_fails_ends_the_process";
+    let mut command = child(test, CHILD, dir.data().as_os_str());
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let output = start(&mut command).unwrap().wait_with_output().unwrap();
+    let output_text = String::from_utf8(output.stdout).unwrap();
+    let acknowledged = output_text
+        .lines()
+        .filter_map(|l| l.strip_prefix("ack "))
+        .next_back();
+    let acknowledged: u64 = acknowledged.unwrap().parse().unwrap();
+    assert_eq!(output.status.code(), Some(29));
+    let found = Expected::default().compare(&dir.data()).unwrap();
+    let what = "a sync of the log fails: exit code 29, then";
+    let last = found.last;
+    writeln!(
+        std::io::stderr(),
+        "| {what} {acknowledged} acknowledged, {last} there |"
+    )
+    .unwrap();
+    assert!(last >= acknowledged, "{found:?}");
+}
+
+#[test]
+fn a_read_only_directory_is_refused() {
+    let dir = TempDir::new();
+    let Some(disk) = Small::mount(&dir.data(), 24) else {
+        return;
+    };
+    let mut driven = Driven::start(&dir.data());
+    let last = driven.step();
+    drop(driven);
+    assert!(run(Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(&disk.0)));
+    let error = open(&dir.data(), &ME).expect_err("nothing can be written");
+    assert_eq!(error.exit_code(), 24, "{error}");
+    assert!(run(Command::new("mount")
+        .args(["-o", "remount,rw"])
+        .arg(&disk.0)));
+    let found = Expected::default().compare(&dir.data()).unwrap();
+    assert_eq!(found.last, last);
+    writeln!(
+        std::io::stderr(),
+        "| read-only directory: {error} | {last} there |"
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_full_disk_under_the_checkpoint_is_waited_for() {
+    let dir = TempDir::new();
+    let Some(disk) = Small::mount(&dir.data().join("member/checkpoint"), 6) else {
+        return;
+    };
+    let mut driven = Driven::start(&dir.data());
+    while !driven.checkpoints_fail() {
+        driven.step();
+    }
+    // The log takes writes all the same.
+    let mut last = 0;
+    for _ in 0..10 {
+        last = driven.step();
+    }
+    disk.grow(200);
+    driven.settle();
+    assert!(!driven.checkpoints_fail());
+    drop(driven);
+    let found = Expected::default().compare(&dir.data()).unwrap();
+    let what = "full disk under the checkpoint: tried again until there is room";
+    writeln!(std::io::stderr(), "| {what}, {found:?} |").unwrap();
+    assert!(
+        found.last == last && found.checkpoint > 1 && !found.fell_back,
+        "{found:?}"
+    );
+}

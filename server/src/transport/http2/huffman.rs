@@ -1,0 +1,157 @@
+//! Huffman coding of header strings (RFC 7541, appendix B), only its reading: what we write is not
+//! coded. The code is canonical, so the lengths of its words say everything.
+
+/// A string that is not a whole number of words and a short padding of ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Miscoded;
+
+const LENGTH_MAX: usize = 30;
+
+/// End of string, which must not occur.
+const EOS: u16 = 256;
+
+/// Length in bits of the word for each byte, and for the end of a string.
+#[rustfmt::skip]
+const LENGTHS: [u8; 257] = [
+    13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
+    28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
+    6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6,
+    5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
+    13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+    7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
+    15, 5, 6, 5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5,
+    6, 7, 6, 5, 5, 6, 7, 7, 7, 7, 7, 15, 11, 14, 13, 28,
+    20, 22, 20, 20, 22, 22, 22, 23, 22, 23, 23, 23, 23, 23, 24, 23,
+    24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24,
+    22, 21, 20, 22, 22, 23, 23, 21, 23, 22, 22, 24, 21, 22, 23, 23,
+    21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
+    26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25,
+    19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27, 27,
+    20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23,
+    26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
+    30,
+];
+
+/// Words of one length follow each other: how many there are, and the first one's place.
+struct Words {
+    count: [u32; LENGTH_MAX + 1],
+    /// Symbols ordered by the length of their word, then by value.
+    symbols: [u16; LENGTHS.len()],
+}
+
+const WORDS: Words = words();
+
+const fn words() -> Words {
+    let (mut count, mut symbols) = ([0; LENGTH_MAX + 1], [0; LENGTHS.len()]);
+    let (mut length, mut at) = (1, 0);
+    while length <= LENGTH_MAX {
+        let mut symbol = 0;
+        while symbol < LENGTHS.len() {
+            if LENGTHS[symbol] as usize == length {
+                symbols[at] = symbol as u16;
+                count[length] += 1;
+                at += 1;
+            }
+            symbol += 1;
+        }
+        length += 1;
+    }
+    Words { count, symbols }
+}
+
+/// Appends what `coded` stands for.
+pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Miscoded> {
+    // a word has five bits at least
+    out.reserve(coded.len() * 8 / 5);
+    let (mut code, mut first, mut place, mut length) = (0_u32, 0_u32, 0_u32, 0_usize);
+    for byte in coded {
+        for shift in (0..8).rev() {
+            code = code << 1 | u32::from(byte >> shift & 1);
+            first <<= 1;
+            length += 1;
+            let count = WORDS.count[length];
+            if code - first < count {
+                let symbol = WORDS.symbols[(place + code - first) as usize];
+                if symbol == EOS {
+                    return Err(Miscoded);
+                }
+                // only the end of a string is beyond a byte
+                out.push(symbol as u8);
+                (code, first, place, length) = (0, 0, 0, 0);
+            } else {
+                first += count;
+                place += count;
+            }
+        }
+    }
+    let padding_is_ones = code == (1 << length) - 1;
+    if length > 7 || !padding_is_ones {
+        return Err(Miscoded);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(coded: &[u8]) -> Result<Vec<u8>, Miscoded> {
+        let mut out = Vec::new();
+        decode(coded, &mut out).map(|()| out)
+    }
+
+    /// The word of a symbol as a number, found by counting as the standard does.
+    fn word(symbol: usize) -> (u32, usize) {
+        let mut code = 0;
+        for (length, count) in WORDS.count.iter().enumerate() {
+            code <<= 1;
+            if length == usize::from(LENGTHS[symbol]) {
+                let before = LENGTHS[..symbol].iter().filter(|l| **l == LENGTHS[symbol]);
+                return (code + before.count() as u32, length);
+            }
+            code += count;
+        }
+        unreachable!("every symbol has a word")
+    }
+
+    #[test]
+    fn examples_of_the_standard() {
+        for (coded, text) in [
+            (
+                b"\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff".as_slice(),
+                "www.example.com",
+            ),
+            (b"\xa8\xeb\x10\x64\x9c\xbf", "no-cache"),
+            (b"\x25\xa8\x49\xe9\x5b\xa9\x7d\x7f", "custom-key"),
+            (b"\x25\xa8\x49\xe9\x5b\xb8\xe8\xb4\xbf", "custom-value"),
+            (b"", ""),
+        ] {
+            assert_eq!(decoded(coded).unwrap(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn every_byte_is_read_back() {
+        for symbol in 0..256 {
+            let (code, length) = word(symbol);
+            let mut bits = u64::from(code) << (64 - length);
+            bits |= u64::MAX >> length;
+            let bytes = &bits.to_be_bytes()[..length.div_ceil(8)];
+            assert_eq!(decoded(bytes), Ok(vec![symbol as u8]), "{symbol}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_string_and_wrong_padding_are_refused() {
+        assert_eq!(word(256), (0x3fff_ffff, 30));
+        for coded in [
+            [0xff_u8; 4].as_slice(),
+            // a whole byte of padding
+            &[0xff],
+            // 'a' and zeros
+            &[0b0001_1000],
+        ] {
+            assert_eq!(decoded(coded), Err(Miscoded), "{coded:x?}");
+        }
+    }
+}

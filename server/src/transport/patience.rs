@@ -1,0 +1,220 @@
+//! How long a connection may keep us waiting: a client that takes none of its answer, one that
+//! sends HTTP/2 byte by byte, and a body that does not come.
+//!
+//! A connection that idles between requests is not our concern here: it holds next to nothing.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use actix_http::error::PayloadError;
+use actix_web::{
+    FromRequest as _, HttpRequest, dev,
+    web::{Bytes, Payload},
+};
+use futures_util::Stream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::limits;
+use crate::budget::{Budget, Permit, SMALL_BYTES, Traffic};
+
+/// A stream that fails when its client stalls.
+pub(super) struct Patient<S> {
+    stream: S,
+    /// Runs while a write waits for the client.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Whether whole HTTP/2 frames are expected.
+    frames: bool,
+    /// Reads in a row that brought less than the head of a frame.
+    dribbles: u32,
+}
+
+impl<S> Patient<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            stalled: None,
+            frames: false,
+            dribbles: 0,
+        }
+    }
+
+    /// From now on HTTP/2 comes.
+    pub(super) fn expect_frames(&mut self) {
+        self.frames = true;
+    }
+
+    /// Passes on what a write came to, unless it has waited for too long.
+    fn write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limits::STALL_TIMEOUT)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(timed_out("the client takes nothing of its answer")))
+    }
+}
+
+fn timed_out(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let came = buf.filled().len() - before;
+        // a full buffer says nothing about what the client has sent
+        let all = buf.remaining() > 0;
+        if self.frames && all && (1..limits::FRAME_HEAD_BYTES).contains(&came) {
+            self.dribbles += 1;
+            if self.dribbles > limits::DRIBBLES_MAX {
+                return Poll::Ready(Err(timed_out("the client sends byte by byte")));
+            }
+        } else {
+            self.dribbles = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.write(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.write(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The body of a request as handlers get it: it fails when it comes too slowly, and what is large
+/// is paid for. `None` if there is no room for it now.
+pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
+    let headers = request.headers();
+    let traffic = request.app_data::<Traffic>()?;
+    let length = match headers.get(actix_web::http::header::CONTENT_LENGTH) {
+        // no one body is read further than this
+        Some(length) => length
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse::<usize>().ok())
+            .unwrap_or_default()
+            .min(limits::BODY_BYTES_MAX),
+        // paid for as it comes
+        None if headers.contains_key(actix_web::http::header::TRANSFER_ENCODING) => 1,
+        None => return Some(payload),
+    };
+    let mut permits = Vec::new();
+    if length > SMALL_BYTES {
+        permits.push(traffic.requests.take(length)?);
+    }
+    let body = Body {
+        payload,
+        began: Instant::now(),
+        received: 0,
+        paid: length.max(SMALL_BYTES),
+        late: None,
+        requests: traffic.requests.clone(),
+        permits,
+    };
+    let body: Pin<Box<dyn Stream<Item = _>>> = Box::pin(body);
+    let mut inner = dev::Payload::Stream { payload: body };
+    let taken = Payload::from_request(request, &mut inner).await;
+    Some(taken.expect("taking a payload cannot fail"))
+}
+
+/// See [`bounded`].
+struct Body {
+    payload: Payload,
+    began: Instant,
+    received: usize,
+    /// Bytes that were paid for or need not be.
+    paid: usize,
+    late: Option<Pin<Box<Sleep>>>,
+    requests: Budget,
+    permits: Vec<Permit>,
+}
+
+impl Body {
+    /// Pays for what came beyond what was announced. `false` if there is no room.
+    fn pay(&mut self) -> bool {
+        while self.received > self.paid {
+            let Some(permit) = self.requests.take(limits::BODY_STEP_BYTES) else {
+                return false;
+            };
+            self.permits.push(permit);
+            self.paid += limits::BODY_STEP_BYTES;
+        }
+        true
+    }
+}
+
+/// When a body of which so much has come must be whole, or have brought more.
+pub(super) fn due(began: Instant, received: usize) -> Instant {
+    let earned = received as u64 / limits::BODY_BYTES_PER_SECOND_MIN;
+    began + limits::BODY_TIMEOUT + std::time::Duration::from_secs(earned)
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if let Poll::Ready(part) = Pin::new(&mut this.payload).poll_next(cx) {
+            if let Some(Ok(part)) = &part {
+                this.received += part.len();
+                if !this.pay() {
+                    return Poll::Ready(Some(Err(PayloadError::Overflow)));
+                }
+            }
+            return Poll::Ready(part);
+        }
+        let due = due(this.began, this.received);
+        let late = this.late.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if late.deadline() < due {
+            late.as_mut().reset(due);
+        }
+        ready!(late.as_mut().poll(cx));
+        let slow = timed_out("the body comes too slowly");
+        Poll::Ready(Some(Err(PayloadError::Io(slow))))
+    }
+}

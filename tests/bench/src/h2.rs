@@ -1,0 +1,199 @@
+//! A lean gRPC client: unary calls of one method over one HTTP/2 connection.
+//!
+//! Its header block is what usual clients send after their first call, a few indexes into the
+//! table that the first call filled. It reads frames and not their header blocks: a unary call
+//! that succeeds has a DATA frame, one that fails has none.
+
+use std::collections::VecDeque;
+
+use crate::{verb::Verb, wire::Wire};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HEAD_BYTES: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+/// RFC 9113, 6.9.2: the window of a connection at its start.
+const FIRST_WINDOW: i64 = 65_535;
+/// What the server may send before it hears of us again, and after how much it does.
+const OWN_WINDOW: u32 = 1 << 30;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Grpc {
+    verb: Verb,
+    first: Vec<u8>,
+    later: Vec<u8>,
+    called: bool,
+    next_stream: u32,
+    /// Stream in flight of each slot, and whether its DATA came.
+    streams: Vec<(u32, bool)>,
+    /// Bytes of DATA that the server still takes.
+    window: i64,
+    waiting: VecDeque<(usize, u64)>,
+    received: u32,
+}
+
+impl Grpc {
+    /// A connection for calls of `verb`.
+    pub fn new(verb: Verb, address: &str, slots: usize) -> Self {
+        let (first, later) = blocks(verb.target(), address);
+        Self {
+            verb,
+            first,
+            later,
+            called: false,
+            next_stream: 1,
+            streams: vec![(0, false); slots],
+            window: FIRST_WINDOW,
+            waiting: VecDeque::new(),
+            received: 0,
+        }
+    }
+
+    fn send(&mut self, slot: usize, body: &[u8], out: &mut Vec<u8>) {
+        let stream = self.next_stream;
+        self.next_stream += 2;
+        self.streams[slot] = (stream, false);
+        let block = if self.called {
+            &self.later
+        } else {
+            &self.first
+        };
+        self.called = true;
+        head(out, block.len(), HEADERS, END_HEADERS, stream);
+        out.extend_from_slice(block);
+        head(out, body.len() + 5, DATA, END_STREAM, stream);
+        out.push(0);
+        out.extend_from_slice(&u32_of(body.len()).to_be_bytes());
+        out.extend_from_slice(body);
+        self.window -= body.len() as i64 + 5;
+    }
+
+    /// Asks what waits for the server's window.
+    fn resume(&mut self, out: &mut Vec<u8>) {
+        for _ in 0..self.waiting.len() {
+            if let Some((slot, key)) = self.waiting.pop_front() {
+                self.ask(slot, key, out);
+            }
+        }
+    }
+
+    fn slot(&self, stream: u32) -> Option<usize> {
+        self.streams.iter().position(|(id, _)| *id == stream)
+    }
+}
+
+impl Wire for Grpc {
+    fn greet(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(PREFACE);
+        head(out, 0, SETTINGS, 0, 0);
+        head(out, 4, WINDOW_UPDATE, 0, 0);
+        out.extend_from_slice(&OWN_WINDOW.to_be_bytes());
+    }
+
+    fn ask(&mut self, slot: usize, key: u64, out: &mut Vec<u8>) {
+        let body = self.verb.message(key);
+        if self.window < body.len() as i64 + 5 {
+            self.waiting.push_back((slot, key));
+        } else {
+            self.send(slot, &body, out);
+        }
+    }
+
+    fn answer(&mut self, input: &[u8], used: &mut usize, out: &mut Vec<u8>) -> Option<usize> {
+        loop {
+            let rest = &input[*used..];
+            let (&[l0, l1, l2, kind, flags, s0, s1, s2, s3], rest) =
+                rest.split_first_chunk::<HEAD_BYTES>()?;
+            let length = u32::from_be_bytes([0, l0, l1, l2]) as usize;
+            let stream = u32::from_be_bytes([s0, s1, s2, s3]);
+            let payload = rest.get(..length)?;
+            *used += HEAD_BYTES + length;
+            match kind {
+                DATA => {
+                    self.received += u32_of(length);
+                    if self.received > OWN_WINDOW / 2 {
+                        head(out, 4, WINDOW_UPDATE, 0, 0);
+                        out.extend_from_slice(&self.received.to_be_bytes());
+                        self.received = 0;
+                    }
+                    let slot = self.slot(stream).expect("data of a call of ours");
+                    self.streams[slot].1 = true;
+                }
+                HEADERS if flags & END_STREAM != 0 => {
+                    let slot = self.slot(stream).expect("an answer to a call of ours");
+                    assert!(self.streams[slot].1, "a call failed");
+                    return Some(slot);
+                }
+                HEADERS => {}
+                SETTINGS if flags & ACK == 0 => head(out, 0, SETTINGS, ACK, 0),
+                PING if flags & ACK == 0 => {
+                    head(out, length, PING, ACK, 0);
+                    out.extend_from_slice(payload);
+                }
+                SETTINGS | PING => {}
+                WINDOW_UPDATE => {
+                    if stream == 0 {
+                        let more = payload.try_into().expect("four bytes");
+                        self.window += i64::from(u32::from_be_bytes(more));
+                        self.resume(out);
+                    }
+                }
+                _ => panic!("frame of type {kind}: the server gave the connection up"),
+            }
+        }
+    }
+}
+
+fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
+    out.extend_from_slice(&u32_of(length).to_be_bytes()[1..]);
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
+}
+
+fn u32_of(length: usize) -> u32 {
+    u32::try_from(length).expect("frames are small")
+}
+
+/// The header block of a connection's first call, which fills the dynamic table (RFC 7541), and
+/// that of the later ones, which only points there.
+fn blocks(path: &str, authority: &str) -> (Vec<u8>, Vec<u8>) {
+    const METHOD_POST: u8 = 0x83;
+    const SCHEME_HTTP: u8 = 0x86;
+    // literal with incremental indexing: the name by its index in the static table, or 0 and text
+    const PATH: u8 = 0x40 | 4;
+    const AUTHORITY: u8 = 0x40 | 1;
+    const CONTENT_TYPE: u8 = 0x40 | 31;
+    const USER_AGENT: u8 = 0x40 | 58;
+    const NEW_NAME: u8 = 0x40;
+    let mut first = vec![METHOD_POST, SCHEME_HTTP];
+    let mut text = |name: u8, texts: &[&str]| {
+        first.push(name);
+        for text in texts {
+            first.push(u8::try_from(text.len()).expect("shorter than 127 bytes"));
+            first.extend_from_slice(text.as_bytes());
+        }
+    };
+    text(PATH, &[path]);
+    text(AUTHORITY, &[authority]);
+    text(CONTENT_TYPE, &["application/grpc"]);
+    text(USER_AGENT, &["witan-bench"]);
+    text(NEW_NAME, &["te", "trailers"]);
+    // five entries, the newest at index 62
+    let later = vec![
+        METHOD_POST,
+        SCHEME_HTTP,
+        0x80 | 66,
+        0x80 | 65,
+        0x80 | 64,
+        0x80 | 63,
+        0x80 | 62,
+    ];
+    (first, later)
+}

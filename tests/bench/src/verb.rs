@@ -1,0 +1,147 @@
+//! What a client asks, over and over, in the bytes of its protocol.
+
+use std::io::Write as _;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use prost::Message as _;
+use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest};
+use witan_e2e::Kind;
+
+/// Length of every value: the size that Kubernetes-like users have.
+pub const VALUE_BYTES: usize = 256;
+
+/// The value, the same everywhere.
+const VALUE: [u8; VALUE_BYTES] = [b'v'; VALUE_BYTES];
+
+/// One kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// gRPC: a put of 16 + 256 bytes.
+    Put,
+    /// gRPC: a linearizable range of one key.
+    Get,
+    /// gRPC: a serializable range of one key.
+    SerializableGet,
+    /// v2: a PUT of 16 + 256 bytes.
+    V2Put,
+    /// v2: a GET of one key.
+    V2Get,
+    /// The same put through the JSON gateway.
+    JsonPut,
+}
+
+impl Verb {
+    /// All of them, in the order of the table.
+    pub const ALL: [Verb; 6] = [
+        Verb::Put,
+        Verb::Get,
+        Verb::SerializableGet,
+        Verb::V2Put,
+        Verb::V2Get,
+        Verb::JsonPut,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Put => "put",
+            Verb::Get => "get",
+            Verb::SerializableGet => "sget",
+            Verb::V2Put => "v2put",
+            Verb::V2Get => "v2get",
+            Verb::JsonPut => "json",
+        }
+    }
+
+    /// Its name in the table.
+    pub fn label(self) -> &'static str {
+        match self {
+            Verb::Put => "gRPC put",
+            Verb::Get => "gRPC get, linearizable",
+            Verb::SerializableGet => "gRPC get, serializable",
+            Verb::V2Put => "v2 PUT",
+            Verb::V2Get => "v2 GET",
+            Verb::JsonPut => "JSON put",
+        }
+    }
+
+    /// Whether it goes over gRPC.
+    pub fn grpc(self) -> bool {
+        matches!(self, Verb::Put | Verb::Get | Verb::SerializableGet)
+    }
+
+    /// Whether this server answers it: etcd 3.6 has no v2 any more.
+    pub fn served_by(self, kind: Kind) -> bool {
+        match self {
+            Verb::Put | Verb::Get | Verb::SerializableGet | Verb::JsonPut => true,
+            Verb::V2Put | Verb::V2Get => matches!(kind, Kind::Witan | Kind::Etcd34),
+        }
+    }
+
+    /// Path of the gRPC method or of the HTTP resource (a prefix, where the key belongs to it).
+    pub(crate) fn target(self) -> &'static str {
+        match self {
+            Verb::Put => "/etcdserverpb.KV/Put",
+            Verb::Get | Verb::SerializableGet => "/etcdserverpb.KV/Range",
+            Verb::V2Put | Verb::V2Get => "/v2/keys/",
+            Verb::JsonPut => "/v3/kv/put",
+        }
+    }
+
+    /// The gRPC message.
+    ///
+    /// # Panics
+    /// For a verb of HTTP/1.
+    pub(crate) fn message(self, key: u64) -> Vec<u8> {
+        let key = Bytes::from(key_text(key));
+        match self {
+            Verb::Put => PutRequest {
+                key,
+                value: Bytes::from_static(&VALUE),
+                ..PutRequest::default()
+            }
+            .encode_to_vec(),
+            Verb::Get | Verb::SerializableGet => RangeRequest {
+                key,
+                serializable: self == Verb::SerializableGet,
+                ..RangeRequest::default()
+            }
+            .encode_to_vec(),
+            Verb::V2Put | Verb::V2Get | Verb::JsonPut => panic!("{} is no gRPC", self.name()),
+        }
+    }
+
+    /// The HTTP/1.1 request.
+    pub(crate) fn http1(self, key: u64, host: &str, out: &mut Vec<u8>) {
+        let key = key_text(key);
+        let target = self.target();
+        let value = std::str::from_utf8(&VALUE).expect("the value is ASCII");
+        let (method, key_in_path, kind, body) = match self {
+            Verb::V2Put => (
+                "PUT",
+                key.as_str(),
+                "application/x-www-form-urlencoded",
+                format!("value={value}"),
+            ),
+            Verb::JsonPut => {
+                let (key, value) = (BASE64_STANDARD.encode(&key), BASE64_STANDARD.encode(VALUE));
+                let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
+                ("POST", "", "application/json", body)
+            }
+            Verb::V2Get | Verb::Put | Verb::Get | Verb::SerializableGet => {
+                ("GET", key.as_str(), "", String::new())
+            }
+        };
+        let mut head = format!("{method} {target}{key_in_path} HTTP/1.1\r\nHost: {host}\r\n");
+        if !kind.is_empty() {
+            head += &format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
+        }
+        write!(out, "{head}\r\n{body}").expect("memory takes every write");
+    }
+}
+
+/// 16 bytes.
+fn key_text(key: u64) -> String {
+    format!("key-{key:012}")
+}

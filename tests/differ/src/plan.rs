@@ -1,0 +1,108 @@
+//! What a command line asks for: how many seeds, which ones, how long a sequence, which scripts.
+
+use std::path::PathBuf;
+
+use crate::rng;
+
+/// How the program is used.
+pub const USAGE: &str = "\
+usage: witan-differ v2|v3|watch [--seeds N] [--seed S]... [--steps N] [--survey]
+       witan-differ v2|v3 --record|--compare FILE...
+
+  --seeds N   run N fresh seeds (1), each printed
+  --seed S    run this seed; may be given several times
+  --steps N   requests in each sequence (3000)
+  --survey    go on after a difference, shrink nothing
+  --record    write etcd's answers into these scripts
+  --compare   ask both what these scripts ask
+";
+
+/// What is to be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// `v2`, `v3` or `watch`.
+    pub dialect: String,
+    /// One sequence each.
+    pub seeds: Vec<u64>,
+    /// Requests in a sequence.
+    pub steps: usize,
+    /// Differences are counted and not shrunk.
+    pub survey: bool,
+    /// Scripts whose answers are to be written down instead.
+    pub record: Vec<PathBuf>,
+    /// Scripts that both are to answer instead.
+    pub compare: Vec<PathBuf>,
+}
+
+impl Plan {
+    /// Reads a command line without the program's name.
+    ///
+    /// # Errors
+    /// If it cannot be understood.
+    pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let dialect = args.next().unwrap_or_default();
+        if !["v2", "v3", "watch"].contains(&dialect.as_str()) {
+            return Err(format!("{dialect:?} is none of v2, v3 and watch"));
+        }
+        let mut plan = Self {
+            dialect,
+            seeds: Vec::new(),
+            steps: 3000,
+            survey: false,
+            record: Vec::new(),
+            compare: Vec::new(),
+        };
+        let mut fresh = None;
+        while let Some(flag) = args.next() {
+            if flag == "--record" {
+                plan.record = args.by_ref().map(PathBuf::from).collect();
+                break;
+            }
+            if flag == "--compare" {
+                plan.compare = args.by_ref().map(PathBuf::from).collect();
+                break;
+            }
+            if flag == "--survey" {
+                plan.survey = true;
+                continue;
+            }
+            let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
+            let number: u64 = value
+                .parse()
+                .map_err(|error| format!("{flag} {value}: {error}"))?;
+            match flag.as_str() {
+                "--seeds" => fresh = Some(number),
+                "--seed" => plan.seeds.push(number),
+                "--steps" => plan.steps = usize::try_from(number).unwrap_or(usize::MAX),
+                other => return Err(format!("{other} is not known")),
+            }
+        }
+        let fresh = fresh.unwrap_or(u64::from(plan.seeds.is_empty()));
+        plan.seeds.extend((0..fresh).map(|_| rng::fresh_seed()));
+        Ok(plan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Plan, String> {
+        Plan::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn seeds_are_named_or_fresh() {
+        let plan = parse("v2 --seed 7 --seed 8 --steps 10").unwrap();
+        assert_eq!((plan.seeds, plan.steps), (vec![7, 8], 10));
+        assert_eq!(parse("v3").unwrap().seeds.len(), 1);
+        assert_eq!(parse("v3 --seeds 20").unwrap().seeds.len(), 20);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for line in ["", "v4", "v2 --seeds", "v2 --seeds x", "v2 --colour 1"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

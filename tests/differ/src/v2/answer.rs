@@ -1,0 +1,375 @@
+//! An answer in a form that can be compared: one line, with clocks and ids taken out. Times are
+//! kept aside and compared by their distance.
+
+use std::fmt;
+
+use serde_json::Value;
+use witan_e2e::http::Response;
+
+/// Seconds that two servers' clocks may lie apart in what they print: they were asked one after
+/// the other, on a machine with other work.
+const APART_SECONDS: f64 = 3.0;
+
+/// A number above this is a time and not a time to live.
+const TTL_SECONDS_MAX: f64 = 1e10;
+
+/// Bodies from this size on are chunked; those near it may fall on either side, if they hold a
+/// time, whose fraction is of any length.
+const CHUNKED_FROM: std::ops::Range<usize> = 1900..2200;
+
+/// The three headers that come with every answer.
+const CORS: [(&str, &str); 3] = [
+    (
+        "Access-Control-Allow-Headers",
+        "accept, content-type, authorization",
+    ),
+    (
+        "Access-Control-Allow-Methods",
+        "POST, GET, OPTIONS, PUT, DELETE",
+    ),
+    ("Access-Control-Allow-Origin", "*"),
+];
+
+/// What was said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    /// Everything that must be equal.
+    pub(super) line: String,
+    /// Status code; 0 where there was no answer of its own.
+    pub(super) status: u16,
+    /// The body as it came.
+    pub(super) body: String,
+    /// `expiration`s and `ttl`s, in seconds, in order.
+    pub(super) times: Vec<f64>,
+    /// Length of the body that a `HEAD` did not get.
+    pub(super) length: Option<usize>,
+    /// `X-Etcd-Index`.
+    pub(super) index: Option<u64>,
+}
+
+impl Answer {
+    /// What a response says. `sorted`: the order of its lists counts.
+    pub(super) fn of(method: &str, response: &Response, sorted: bool) -> Self {
+        let body = response.text();
+        let mut answer = said(&body, sorted);
+        let said = std::mem::take(&mut answer.line);
+        let mut line = format!("{} {}", response.status, response.reason);
+        if response.version != "HTTP/1.1" {
+            line = format!("{} {line}", response.version);
+        }
+        for word in headers(method, response, &body) {
+            line.push(' ');
+            line.push_str(&word);
+        }
+        if !said.is_empty() {
+            line.push(' ');
+            line.push_str(&said);
+        }
+        answer.line = line;
+        answer.status = response.status;
+        answer.index = response
+            .header("X-Etcd-Index")
+            .and_then(|text| text.parse().ok());
+        if method == "HEAD" && !closes(response) && response.version == "HTTP/1.1" {
+            answer.length = response
+                .header("Content-Length")
+                .and_then(|text| text.parse().ok());
+        }
+        answer
+    }
+
+    /// The code of a refusal.
+    pub(super) fn error_code(&self) -> Option<u64> {
+        self.json()?["errorCode"].as_u64()
+    }
+
+    /// The index of an event.
+    pub(super) fn modified(&self) -> Option<u64> {
+        self.json()?["node"]["modifiedIndex"].as_u64()
+    }
+
+    /// The body as JSON, if it is some.
+    pub(super) fn json(&self) -> Option<Value> {
+        serde_json::from_str(&self.body).ok()
+    }
+
+    /// The same without the seconds that something has left.
+    pub(super) fn without_ttl(&self) -> Self {
+        let times = self.times.iter().copied();
+        Self {
+            line: self.line.replace("\"ttl\":N,", ""),
+            times: times.filter(|time| *time > TTL_SECONDS_MAX).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether another server said the same.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        self.line == other.line
+            && self.times.len() == other.times.len()
+            && self
+                .times
+                .iter()
+                .zip(&other.times)
+                .all(|(a, b)| (a - b).abs() <= APART_SECONDS)
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.line)?;
+        if !self.times.is_empty() {
+            write!(f, "  (times {:?})", self.times)?;
+        }
+        Ok(())
+    }
+}
+
+/// The answer that a body alone is: an event of a watch.
+pub(super) fn said(body: &str, sorted: bool) -> Answer {
+    let mut times = Vec::new();
+    let mut line = timeless(body, &mut times);
+    if !sorted && line.contains("\"nodes\":[") {
+        line = in_order(&line);
+        // in the order in which they came, they belong to other nodes now
+        times.sort_by(f64::total_cmp);
+    }
+    Answer {
+        // one line of a script
+        line: line
+            .strip_suffix('\n')
+            .map_or_else(|| format!("{line}\\c"), str::to_owned)
+            .replace('\n', "\\n"),
+        body: body.into(),
+        times,
+        ..Answer::default()
+    }
+}
+
+/// How many events of a watch a line of a script tells of.
+pub(super) fn events_in(line: &str) -> usize {
+    line.matches("{\"action\":").count()
+}
+
+fn headers(method: &str, response: &Response, body: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut cors = 0;
+    let timed = body.contains("\"expiration\":") && CHUNKED_FROM.contains(&body.len());
+    for (name, value) in &response.headers {
+        let word = match name.as_str() {
+            "Date" => continue,
+            "X-Raft-Index" => "raft".into(),
+            // one word for both
+            "X-Raft-Term" => "term".into(),
+            "X-Etcd-Cluster-Id" => "cluster".into(),
+            "X-Etcd-Index" => format!("i={value}"),
+            "Content-Type" if value == "application/json" => "json".into(),
+            // see excuse::NOT_ASKED
+            "Content-Length" if response.version == "HTTP/1.0" => continue,
+            "Content-Length" | "Transfer-Encoding" if timed => "framed".into(),
+            // the end of the connection is the end of the body
+            "Content-Length" if closes(response) => continue,
+            // a HEAD's is compared apart
+            "Content-Length" if method == "HEAD" => continue,
+            "Content-Length" if !body.is_empty() => "length".into(),
+            "Transfer-Encoding" if value == "chunked" => "chunked".into(),
+            _ if CORS.contains(&(name, value)) => {
+                cors += 1;
+                continue;
+            }
+            _ => format!("[{name}: {value}]"),
+        };
+        words.push(word);
+    }
+    // their order means nothing
+    words.sort();
+    if cors != CORS.len() {
+        words.push("uncors".into());
+    }
+    words
+}
+
+fn closes(response: &Response) -> bool {
+    response.header("Connection") == Some("close")
+}
+
+/// Takes expirations and seconds out.
+fn timeless(body: &str, times: &mut Vec<f64>) -> String {
+    const EXPIRATION: &str = "\"expiration\":\"";
+    const TTL: &str = "\"ttl\":";
+    let expired = body.starts_with("{\"action\":\"expire\"");
+    let mut out = String::with_capacity(body.len());
+    let mut rest = body;
+    loop {
+        let (expiration, ttl) = (rest.find(EXPIRATION), rest.find(TTL));
+        match (expiration, ttl) {
+            (Some(at), ttl) if ttl.is_none_or(|ttl| at < ttl) => {
+                let begin = at + EXPIRATION.len();
+                let end = begin + rest[begin..].find('"').unwrap_or(0);
+                match seconds(&rest[begin..end]) {
+                    Some(time) => {
+                        times.push(time);
+                        out.push_str(&rest[..begin]);
+                        out.push('T');
+                    }
+                    None => out.push_str(&rest[..end]),
+                }
+                rest = &rest[end..];
+            }
+            (_, Some(at)) => {
+                let begin = at + TTL.len();
+                let tail = &rest[begin..];
+                let end = tail.find([',', '}']).unwrap_or(tail.len());
+                match tail[..end].parse::<i64>() {
+                    // how late an expiration came is chance
+                    Ok(late) if expired && late <= 0 => {
+                        out.push_str(&rest[..at]);
+                        rest = tail[end..].strip_prefix(',').unwrap_or(&tail[end..]);
+                        continue;
+                    }
+                    Ok(ttl) => {
+                        #[allow(clippy::cast_precision_loss)] // times are small
+                        times.push(ttl as f64);
+                        out.push_str(&rest[..begin]);
+                        out.push('N');
+                    }
+                    Err(_) => out.push_str(&rest[..begin + end]),
+                }
+                rest = &rest[begin + end..];
+            }
+            (_, None) => break,
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The seconds of a time as Go prints it, in UTC, since the day that month and year name; `None`
+/// if it is written in any other way.
+fn seconds(text: &str) -> Option<f64> {
+    let text = text.strip_suffix('Z')?;
+    let (whole, fraction) = match text.split_once('.') {
+        Some((whole, fraction)) => (whole, fraction),
+        None => (text, ""),
+    };
+    let digits = fraction.bytes().all(|byte| byte.is_ascii_digit());
+    if fraction.len() > 9 || fraction.ends_with('0') || !digits || text.ends_with('.') {
+        return None;
+    }
+    let (date, time) = whole.split_once('T')?;
+    let parts = |text: &str, by: char| -> Option<Vec<f64>> {
+        text.split(by).map(|part| part.parse().ok()).collect()
+    };
+    let (date, time) = (parts(date, '-')?, parts(time, ':')?);
+    let ([year, month, day], [hour, minute, second]) = (&date[..], &time[..]) else {
+        return None;
+    };
+    let fraction: f64 = format!("0.{fraction}0").parse().ok()?;
+    let days = civil_days(*year, *month, *day);
+    Some(((days * 24.0 + hour) * 60.0 + minute) * 60.0 + second + fraction)
+}
+
+/// Days since some day long ago, in the Gregorian calendar.
+fn civil_days(year: f64, month: f64, day: f64) -> f64 {
+    // years begin in March, so that the leap day comes last
+    let year = if month <= 2.0 { year - 1.0 } else { year };
+    let month = if month > 2.0 {
+        month - 3.0
+    } else {
+        month + 9.0
+    };
+    let leaps = (year / 4.0).floor() - (year / 100.0).floor() + (year / 400.0).floor();
+    year * 365.0 + leaps + ((153.0 * month + 2.0) / 5.0).floor() + day
+}
+
+/// A body with the items of each `nodes` in the order of their text: etcd's own is chance.
+fn in_order(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    const NODES: &str = "\"nodes\":[";
+    while let Some(at) = rest.find(NODES) {
+        let begin = at + NODES.len();
+        out.push_str(&rest[..begin]);
+        let (items, end) = items(&rest[begin..]);
+        let mut items: Vec<String> = items.into_iter().map(in_order).collect();
+        items.sort();
+        out.push_str(&items.join(","));
+        rest = &rest[begin + end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The items of an array whose bracket was already read, and where its end is.
+fn items(text: &str) -> (Vec<&str>, usize) {
+    let mut items = Vec::new();
+    let (mut depth, mut begin, mut quoted, mut escaped) = (0, 0, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        if quoted {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => quoted = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => quoted = true,
+            b'{' | b'[' => depth += 1,
+            b',' if depth == 0 => {
+                items.push(&text[begin..at]);
+                begin = at + 1;
+            }
+            b'}' => depth -= 1,
+            b']' if depth > 0 => depth -= 1,
+            b']' => {
+                items.push(&text[begin..at]);
+                return (items, at);
+            }
+            _ => {}
+        }
+    }
+    (items, text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_taken_out_and_compared_by_distance() {
+        let body = |time: &str, ttl: u32| {
+            format!("{{\"key\":\"/a\",\"expiration\":\"{time}\",\"ttl\":{ttl},\"x\":1}}\n")
+        };
+        let one = said(&body("2026-02-28T23:59:59.5Z", 5), true);
+        assert_eq!(
+            one.line,
+            "{\"key\":\"/a\",\"expiration\":\"T\",\"ttl\":N,\"x\":1}"
+        );
+        assert!(one.same(&said(&body("2026-03-01T00:00:01Z", 4), true)));
+        assert!(!one.same(&said(&body("2026-03-01T00:00:09Z", 4), true)));
+        assert!(!one.same(&said(&body("2026-03-01T00:00:01Z", 9), true)));
+        // not as Go writes it
+        assert!(!one.same(&said(&body("2026-02-28T23:59:59.50Z", 5), true)));
+    }
+
+    #[test]
+    fn lists_without_an_order_are_sorted_at_every_level() {
+        let text =
+            r#"{"nodes":[{"key":"b]\"","nodes":[{"key":"y"},{"key":"x"}]},{"key":"a"}],"z":1}"#;
+        let same =
+            r#"{"nodes":[{"key":"a"},{"key":"b]\"","nodes":[{"key":"x"},{"key":"y"}]}],"z":1}"#;
+        assert_eq!(in_order(text), same);
+    }
+
+    #[test]
+    fn how_late_an_expiration_came_does_not_count() {
+        let late = said(
+            "{\"action\":\"expire\",\"prevNode\":{\"ttl\":-1,\"a\":1}}\n",
+            true,
+        );
+        let soon = said("{\"action\":\"expire\",\"prevNode\":{\"a\":1}}\n", true);
+        assert!(late.same(&soon));
+    }
+}

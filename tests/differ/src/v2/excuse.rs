@@ -1,0 +1,116 @@
+//! In what Witan differs from etcd on purpose. Nothing else is excused, and each excuse fits one
+//! pattern of etcd's answer only.
+
+use serde_json::Value;
+
+use super::{
+    action::{self, Asked},
+    answer::Answer,
+    step::Request,
+};
+
+/// What both would answer in different ways, and so is never asked or looked at, with the reason.
+pub(super) const NOT_ASKED: [(&str, &str); 6] = [
+    (
+        "a time to live above 9223372036 s",
+        "etcd's clock wraps, and the key is gone at once or stays for ever; Witan's stops at the \
+         end of time",
+    ),
+    (
+        "a control character in a target",
+        "both refuse it with 400 and close the connection, Go with a text and actix without one",
+    ),
+    (
+        "how long an answer in HTTP/1.0 is",
+        "Go ends the connection instead of saying it for a long one, Witan says it and ends it, too",
+    ),
+    (
+        "the seconds left in an event from before a restart",
+        "etcd counts them anew when it reads its log again, Witan tells what it told then",
+    ),
+    (
+        "a path in HTTP/1.0 that cannot be decoded",
+        "Go refuses it in HTTP/1.1",
+    ),
+    (
+        "Expect: 100-continue before a body that nobody reads",
+        "Go never says 100 and closes the connection; Witan says it and reads the body, so that \
+         the connection can go on",
+    ),
+];
+
+/// A deliberate difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Excuse {
+    /// etcd redirects an unclean path.
+    Redirect,
+    /// etcd's stream falls silent after the first event of the past.
+    SilentStream,
+    /// etcd's history takes `/w` for a directory of `/wxyz`.
+    Prefix,
+    /// etcd's history forgets that a node is hidden.
+    Hidden,
+}
+
+impl Excuse {
+    /// Every excuse.
+    pub(super) const ALL: [Self; 4] = [
+        Self::Redirect,
+        Self::SilentStream,
+        Self::Prefix,
+        Self::Hidden,
+    ];
+
+    /// Why Witan does otherwise.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Redirect => {
+                "an unclean path is served, not redirected: clients repeat a redirected PUT as GET \
+                 (the redirect is followed, and what it leads to is compared)"
+            }
+            Self::SilentStream => {
+                "a stream from an index of the past goes on; etcd sends one event and no more"
+            }
+            Self::Prefix => {
+                "the end of a directory is told to those below it, not to any longer name"
+            }
+            Self::Hidden => "hidden nodes are hidden from watchers of the past, too",
+        }
+    }
+
+    /// How many events are compared all the same.
+    pub(super) fn events_kept(self) -> usize {
+        match self {
+            Self::SilentStream => 1,
+            Self::Redirect | Self::Prefix | Self::Hidden => 0,
+        }
+    }
+
+    /// The excuse for what etcd told first to a watch that began at an index.
+    pub(super) fn of(request: &Request, began: u64, first: &Answer) -> Option<Self> {
+        let event = first.json()?;
+        let index = event["node"]["modifiedIndex"].as_u64()?;
+        let asked = Asked::of(request);
+        asked.number("waitIndex")?;
+        if index > began {
+            return None;
+        }
+        let watched = action::key(&request.target)?;
+        let key = event["node"]["key"].as_str()?;
+        if removes_dir(&event) && watched.starts_with(key) && watched != key {
+            if !watched[key.len()..].starts_with('/') {
+                return Some(Self::Prefix);
+            }
+        } else if let Some(below) = key.strip_prefix(watched.trim_end_matches('/'))
+            && below.split('/').any(|part| part.starts_with('_'))
+        {
+            return Some(Self::Hidden);
+        }
+        asked.is("stream").then_some(Self::SilentStream)
+    }
+}
+
+fn removes_dir(event: &Value) -> bool {
+    let removes = matches!(event["action"].as_str(), Some("delete" | "expire"));
+    removes && event["node"]["dir"].as_bool() == Some(true)
+}

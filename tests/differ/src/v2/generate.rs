@@ -1,0 +1,430 @@
+//! Chance to steps: a pure function of the seed. A small universe of names makes requests meet;
+//! every parser's refusal is visited in turn for each action, so that no run misses one.
+
+use std::collections::VecDeque;
+
+use super::{
+    action,
+    paths::{self, Plainness},
+    step::{How, Request, Step},
+    words::{FALSE, FAULTS, FAULTY, KINDS, Kind, MEDIA, TRUE, conditions, flag, value, wait_index},
+};
+use crate::rng::Rng;
+
+/// Parameters that mean something to some, and how often; without a value, one is drawn.
+const EXTRAS: [(u64, &str); 10] = [
+    (30, "ttl"),
+    (6, "dir"),
+    (6, "recursive"),
+    (4, "sorted"),
+    (10, "noValueOnSuccess"),
+    (8, "refresh=true&ttl=900&value="),
+    (4, "prevIndex=0"),
+    (4, "waitIndex=0"),
+    (4, "unknown=1&Value=2&&="),
+    (3, "value=2"),
+];
+
+/// Writes of a burst: more than the history holds.
+const BURST: std::ops::Range<u64> = 1010..1200;
+
+/// Percent of the steps that are meant to be refused by the parser.
+const FAULT_PERCENT: u64 = 11;
+/// Watches that are open at once.
+const WATCHES_MAX: usize = 10;
+/// One step in so many begins to write things with a short time to live: the run waits for them.
+const SHORT_ONE_IN: u64 = 250;
+/// Steps after that one of which some do so, too.
+const SHORT_MORE: usize = 6;
+
+/// Writes that are remembered.
+const RECENT_MAX: usize = 8;
+
+/// The steps of a seed.
+pub(super) fn steps(seed: u64, count: usize) -> Vec<Step> {
+    let mut maker = Maker {
+        rng: Rng::new(seed),
+        faults: 0,
+        watches: Vec::new(),
+        opened: 0,
+        short_left: 0,
+        recent: Vec::new(),
+        next: walk().collect(),
+    };
+    // the same cell of faults does not always come last
+    maker.faults = maker.rng.below(FAULTS.len() * FAULTY.len());
+    let burst_at = count * 2 / 3;
+    (0..count)
+        .map(|at| {
+            if at == burst_at {
+                maker.past();
+            }
+            if at == count / 3 || at == count - 1 {
+                maker.next.push_back(Step::Restart);
+            }
+            maker.step()
+        })
+        .collect()
+}
+
+/// Every answer that chance reaches seldom. A run begins with it.
+fn walk() -> impl Iterator<Item = Step> {
+    let lines = include_str!("walk.steps").lines();
+    lines.map(|line| Step::parse(line).expect("the walk is written down right"))
+}
+
+struct Maker {
+    rng: Rng,
+    faults: usize,
+    watches: Vec<u32>,
+    opened: u32,
+    short_left: usize,
+    /// What was written lately: where and what.
+    recent: Vec<(String, String)>,
+    /// What comes next in any case.
+    next: VecDeque<Step>,
+}
+
+impl Maker {
+    fn step(&mut self) -> Step {
+        if let Some(next) = self.next.pop_front() {
+            return next;
+        }
+        if !self.watches.is_empty() {
+            let full = self.watches.len() >= WATCHES_MAX;
+            if full || self.rng.chance(6) {
+                // mostly one to which something may have happened
+                let at = match self.rng.chance(70) {
+                    true => 0,
+                    false => self.rng.below(self.watches.len()),
+                };
+                return Step::Reap(self.watches.remove(at));
+            }
+        }
+        if self.rng.chance(FAULT_PERCENT) {
+            return self.fault();
+        }
+        if self.rng.chance(1) {
+            return self.faults();
+        }
+        if self.rng.range(1, SHORT_ONE_IN) == 1 {
+            self.short_left = SHORT_MORE;
+            return self.short();
+        }
+        if self.short_left > 0 {
+            self.short_left -= 1;
+            if self.rng.chance(50) {
+                return self.short();
+            }
+        }
+        let kind = self.rng.weighted(&KINDS);
+        let mut asked = self.parameters(kind);
+        self.noise(kind, &mut asked);
+        let plainness = match kind {
+            Kind::Watch | Kind::Stream => Plainness::Watched,
+            // what is not there cannot be compared
+            Kind::Swap | Kind::DeleteIf => Plainness::Plain,
+            Kind::Get
+            | Kind::QuorumGet
+            | Kind::Head
+            | Kind::Set
+            | Kind::Create
+            | Kind::Update
+            | Kind::Delete
+            | Kind::Post
+            | Kind::Other => Plainness::Any,
+        };
+        let plainness = if self.rng.chance(20) {
+            Plainness::Any
+        } else {
+            plainness
+        };
+        let mut path = paths::path(&mut self.rng, plainness);
+        if matches!(kind, Kind::Swap | Kind::DeleteIf | Kind::Update)
+            && !self.recent.is_empty()
+            && self.rng.chance(60)
+        {
+            let (lately, value) = self.rng.pick(&self.recent).clone();
+            path = lately;
+            let knows = self.rng.chance(60);
+            for pair in asked.iter_mut().filter(|_| knows) {
+                if pair.starts_with("prevValue=") && !value.is_empty() {
+                    *pair = format!("prevValue={value}");
+                }
+            }
+        }
+        self.request(kind, path, asked)
+    }
+
+    /// A request that the parser refuses, the next of all cells in turn.
+    fn fault(&mut self) -> Step {
+        let cell = self.faults;
+        self.faults += 1;
+        let kind = FAULTY[cell % FAULTY.len()];
+        let fault = *self.rng.pick(FAULTS[cell / FAULTY.len() % FAULTS.len()]);
+        let mut asked: Vec<String> = match kind {
+            Kind::QuorumGet => vec!["quorum=true".into()],
+            Kind::Watch => vec!["wait=true".into()],
+            Kind::Stream => vec!["wait=true".into(), "stream=true".into()],
+            Kind::Create => vec!["prevExist=false".into()],
+            Kind::Update => vec!["prevExist=true".into()],
+            // a fault in one condition leaves the other to say what was meant
+            Kind::Swap | Kind::DeleteIf if fault.starts_with("prevIndex") => {
+                vec!["prevValue=1".into()]
+            }
+            Kind::Swap | Kind::DeleteIf => vec!["prevIndex=7".into()],
+            Kind::Get | Kind::Head | Kind::Set | Kind::Delete | Kind::Post | Kind::Other => {
+                Vec::new()
+            }
+        };
+        let at = self.rng.below(asked.len() + 1);
+        asked.insert(at, fault.into());
+        let path = paths::path(&mut self.rng, Plainness::Plain);
+        self.request(kind, path, asked)
+    }
+
+    /// A request with two faults: which one is named?
+    fn faults(&mut self) -> Step {
+        let asked: Vec<String> = (0..2)
+            .map(|_| {
+                let ways = FAULTS[self.rng.below(FAULTS.len())];
+                (*self.rng.pick(ways)).into()
+            })
+            .collect();
+        let kind = *self.rng.pick(&FAULTY);
+        let path = paths::path(&mut self.rng, Plainness::Any);
+        self.request(kind, path, asked)
+    }
+
+    /// So many events that the first are forgotten, and watches on both sides of that line.
+    fn past(&mut self) {
+        // etcd forgets a stream that lags a hundred events behind
+        let open = std::mem::take(&mut self.watches);
+        self.next.extend(open.into_iter().map(Step::Reap));
+        let long = self.rng.range(BURST.start, BURST.end);
+        let long = u32::try_from(long).expect("a short range");
+        let burst = Step::Burst(long, "/v2/keys/noise".into());
+        self.next.push_back(burst);
+        for (index, stream) in [("1", true), ("1", false), ("{now-1000}", false)] {
+            self.wait(&format!("wait=true&stream={stream}&waitIndex={index}"));
+        }
+        for back in 998..1000 {
+            self.wait(&format!(
+                "wait=true&recursive=true&waitIndex={{now-{back}}}"
+            ));
+        }
+    }
+
+    /// A watch on everything comes next.
+    fn wait(&mut self, query: &str) {
+        self.opened += 1;
+        self.watches.push(self.opened);
+        let target = format!("/v2/keys?{query}");
+        self.next.push_back(Step::Watch(self.opened, target));
+    }
+
+    /// Something that will expire while the run waits for it.
+    fn short(&mut self) -> Step {
+        let kind = *self.rng.pick(&[
+            Kind::Set,
+            Kind::Set,
+            Kind::Create,
+            Kind::Update,
+            Kind::Swap,
+            Kind::Post,
+        ]);
+        let ttl = self.rng.weighted(&[(8, "2"), (4, "3"), (1, "0")]);
+        let mut asked: Vec<String> = self.parameters(kind);
+        asked.retain(|pair| !pair.starts_with("ttl=") && !pair.starts_with("noValue"));
+        if self.rng.chance(25) {
+            asked.push("dir=true".into());
+        }
+        if self.rng.chance(20) {
+            asked.retain(|pair| !pair.starts_with("value="));
+            asked.push("refresh=true".into());
+        }
+        asked.push(format!("ttl={ttl}"));
+        let path = paths::path(&mut self.rng, Plainness::Plain);
+        if self.rng.chance(50) && self.watches.len() < WATCHES_MAX {
+            let (recursive, stream) = (flag(&mut self.rng), flag(&mut self.rng));
+            let target = format!("{path}?wait=true&recursive={recursive}&stream={stream}");
+            self.opened += 1;
+            self.watches.push(self.opened);
+            self.next.push_back(Step::Watch(self.opened, target));
+        }
+        self.request(kind, path, asked)
+    }
+
+    /// Notes what a write may have left.
+    fn remember(&mut self, kind: Kind, path: &str, asked: &[String]) {
+        let value = asked.iter().find_map(|pair| pair.strip_prefix("value="));
+        if let (Kind::Set | Kind::Create | Kind::Swap, Some(value)) = (kind, value) {
+            if self.recent.len() >= RECENT_MAX {
+                self.recent.remove(0);
+            }
+            self.recent.push((path.into(), value.into()));
+        }
+    }
+
+    fn parameters(&mut self, kind: Kind) -> Vec<String> {
+        let rng = &mut self.rng;
+        let mut asked = Vec::new();
+        let mut give = |rng: &mut Rng, percent: u64, text: String| {
+            if rng.chance(percent) {
+                asked.push(text);
+            }
+        };
+        let value = value(rng);
+        match kind {
+            Kind::Get | Kind::QuorumGet | Kind::Head => {
+                let (recursive, sorted) = (flag(rng), flag(rng));
+                give(rng, 40, format!("recursive={recursive}"));
+                give(rng, 30, format!("sorted={sorted}"));
+                if kind == Kind::QuorumGet {
+                    give(rng, 100, format!("quorum={}", TRUE[0]));
+                    give(rng, 20, "wait=true".into());
+                }
+            }
+            Kind::Watch | Kind::Stream => {
+                give(rng, 100, "wait=true".into());
+                give(rng, 60, "recursive=true".into());
+                if kind == Kind::Stream {
+                    give(rng, 100, "stream=true".into());
+                }
+                let index = wait_index(rng);
+                give(rng, 50, format!("waitIndex={index}"));
+            }
+            Kind::Set | Kind::Post => {
+                give(rng, 92, format!("value={value}"));
+                give(rng, 15, "dir=true".into());
+            }
+            Kind::Create => {
+                give(rng, 92, format!("value={value}"));
+                let no = *rng.pick(&FALSE);
+                give(rng, 100, format!("prevExist={no}"));
+                give(rng, 20, "dir=true".into());
+            }
+            Kind::Update => {
+                give(rng, 60, format!("value={value}"));
+                let yes = *rng.pick(&TRUE);
+                give(rng, 100, format!("prevExist={yes}"));
+                give(rng, 20, "dir=true".into());
+            }
+            Kind::Swap => {
+                give(rng, 92, format!("value={value}"));
+                conditions(rng, &mut asked);
+            }
+            Kind::DeleteIf => conditions(rng, &mut asked),
+            Kind::Delete => {
+                give(rng, 40, "recursive=true".into());
+                give(rng, 25, "dir=true".into());
+            }
+            Kind::Other => {}
+        }
+        asked
+    }
+
+    /// Parameters that are legal and may mean nothing here.
+    fn noise(&mut self, kind: Kind, asked: &mut Vec<String>) {
+        let rng = &mut self.rng;
+        if kind == Kind::Other || !rng.chance(45) {
+            return;
+        }
+        let ttl = *rng.pick(&["1000", "500", "77", "", "100000"]);
+        for _ in 0..rng.range(1, 2) {
+            let flag = flag(rng);
+            let extra = match rng.weighted(&EXTRAS) {
+                "ttl" => format!("ttl={ttl}"),
+                flagged if !flagged.contains('=') => format!("{flagged}={flag}"),
+                extra => extra.into(),
+            };
+            let at = rng.below(asked.len() + 1);
+            asked.insert(at, extra);
+        }
+        if kind == Kind::Set && rng.chance(20) {
+            asked.push("stream=true".into());
+        }
+    }
+
+    fn request(&mut self, kind: Kind, path: String, asked: Vec<String>) -> Step {
+        self.remember(kind, &path, &asked);
+        let rng = &mut self.rng;
+        let method = match kind {
+            Kind::Get | Kind::QuorumGet | Kind::Watch | Kind::Stream => "GET",
+            Kind::Head => "HEAD",
+            Kind::Set | Kind::Create | Kind::Update | Kind::Swap => "PUT",
+            Kind::Delete | Kind::DeleteIf => "DELETE",
+            Kind::Post => "POST",
+            Kind::Other => rng.pick(&["PATCH", "TRACE", "OPTIONS", "FOO", "get"]),
+        };
+        let writes = matches!(method, "PUT" | "POST");
+        let (mut query, mut form) = (Vec::new(), Vec::new());
+        for pair in asked {
+            let in_form = writes && rng.chance(if pair.starts_with("value") { 85 } else { 35 });
+            let both = writes && rng.chance(3);
+            if in_form || both {
+                form.push(pair.clone());
+            }
+            if !in_form || both {
+                query.push(pair);
+            }
+        }
+        let mut target = path;
+        if !query.is_empty() || rng.chance(1) {
+            target.push('?');
+            // a raw space ends the target
+            target.push_str(&query.join("&").replace(' ', "%20"));
+        }
+        let bodied = writes || rng.chance(5) && method != "TRACE";
+        if bodied && !writes {
+            form.push("value=9&prevValue=none&recursive=true".into());
+        }
+        let mut request = Request {
+            method: method.into(),
+            target,
+            media: None,
+            body: (bodied && !form.is_empty()).then(|| form.join("&")),
+            how: How::Plain,
+        };
+        if request.body.is_some() && rng.chance(4) {
+            request.media = Some((*rng.pick(&MEDIA)).into());
+        }
+        if rng.chance(5) {
+            request.how = *rng.pick(&How::ODD);
+        }
+        // see excuse::NOT_ASKED
+        let is_key = action::key(&request.target).is_some();
+        let read = writes && is_key && request.media.is_none() && request.body.is_some();
+        let asked = match request.how {
+            How::Expecting => read,
+            How::Old => is_key,
+            How::Plain | How::Chunked | How::Absolute | How::Lower => true,
+        };
+        if !asked {
+            request.how = How::Plain;
+        }
+        // a GET that waits must not be asked for, it would not be answered
+        if matches!(action::action(&request), "watch" | "stream") {
+            self.opened += 1;
+            self.watches.push(self.opened);
+            return Step::Watch(self.opened, request.target);
+        }
+        Step::Ask(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_sequence_and_its_lines_read_back() {
+        let some = steps(5, 2000);
+        assert_eq!(some, steps(5, 2000));
+        assert_ne!(some, steps(6, 2000));
+        for step in some {
+            let line = step.to_string();
+            assert_eq!(Step::parse(&line), Ok(step), "{line}");
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The same steps on etcd and on Witan, and the first thing in which they differ.
+
+use std::{
+    collections::BTreeMap,
+    fmt, thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use witan_e2e::Kind;
+
+use super::{
+    action::{self, Asked, TABLE},
+    answer::{self, Answer},
+    excuse::Excuse,
+    side::{GRACE, LATE, Side, Watch},
+    step::{How, Request, Step},
+};
+use crate::coverage::Coverage;
+
+/// Steps that may follow one that made something with a short time to live, before all wait for
+/// its end. A number and not a time, so that a shorter list of steps still does the same.
+const SHORT_STEPS: usize = 7;
+
+/// If those steps took longer than this, something may have expired among them (the shortest time
+/// to live is 2 s), and the run proves nothing.
+const SHORT_TIME: Duration = Duration::from_millis(1800);
+
+/// Steps between two looks at everything there is.
+const AUDIT_STEPS: usize = 250;
+
+/// Where the two differ.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// Which step, from 0 on; as many as there are for what is looked at in the end.
+    pub at: usize,
+    /// What was asked, as it went over the wire.
+    pub asked: String,
+    /// What etcd said.
+    pub etcd: String,
+    /// What Witan said.
+    pub witan: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "step {}: {}", self.at, self.asked)?;
+        writeln!(f, "  etcd   {}", self.etcd)?;
+        writeln!(f, "  witan  {}", self.witan)
+    }
+}
+
+/// Why a run ended early.
+#[derive(Clone, Debug)]
+pub enum Stop {
+    /// The two differ.
+    Differs(Difference),
+    /// The machine was too slow to tell: so long did the steps take of which something expires.
+    Slow(Duration),
+}
+
+/// What a run that found nothing went through.
+#[derive(Clone, Debug)]
+pub(super) struct Walk {
+    /// What it reached.
+    pub(super) coverage: Coverage,
+    /// How often each deliberate difference showed.
+    pub(super) excused: BTreeMap<Excuse, u64>,
+    /// What differed; more than one only in a survey.
+    pub(super) differences: Vec<Difference>,
+}
+
+/// Both servers.
+#[derive(Debug)]
+pub(super) struct Pair {
+    etcd: Side,
+    witan: Side,
+    /// Watches: what they watch, and the index at which they began.
+    opened: BTreeMap<u32, (Request, u64)>,
+    short_since: Option<(Instant, usize)>,
+    /// The index of the last restart.
+    restarted: u64,
+    walk: Walk,
+    /// Goes on after a difference that left both with the same index.
+    survey: bool,
+}
+
+impl Pair {
+    /// Starts both on empty folders. A survey goes on after what differs, as far as that is of use.
+    pub(super) fn start(survey: bool) -> Self {
+        let etcd = thread::spawn(|| Side::start(Kind::Etcd34));
+        let witan = Side::start(Kind::Witan);
+        Self {
+            etcd: etcd.join().expect("etcd starts"),
+            witan,
+            opened: BTreeMap::new(),
+            short_since: None,
+            restarted: 0,
+            walk: Walk {
+                coverage: Coverage::new(TABLE),
+                excused: BTreeMap::new(),
+                differences: Vec::new(),
+            },
+            survey,
+        }
+    }
+
+    /// Goes through all steps.
+    ///
+    /// # Errors
+    /// At the first difference.
+    pub(super) fn run(mut self, steps: &[Step]) -> Result<Walk, Stop> {
+        self.audit(0)?;
+        for (at, step) in steps.iter().enumerate() {
+            self.settle_if_due(at, step)?;
+            match self.step(at, step) {
+                Err(Stop::Differs(difference)) if self.survey && self.even() => {
+                    self.walk.differences.push(difference);
+                }
+                done => done?,
+            }
+            if (at + 1) % AUDIT_STEPS == 0 {
+                self.settle(at)?;
+                self.audit(at)?;
+            }
+        }
+        let end = steps.len();
+        self.settle(end)?;
+        let open: Vec<u32> = self.opened.keys().copied().collect();
+        for id in open {
+            self.step(end, &Step::Reap(id))?;
+        }
+        self.audit(end)?;
+        let redirects = self.etcd.redirected;
+        *self.walk.excused.entry(Excuse::Redirect).or_default() += redirects;
+        Ok(self.walk)
+    }
+
+    fn even(&mut self) -> bool {
+        self.etcd.look("/") == self.witan.look("/")
+    }
+
+    fn step(&mut self, at: usize, step: &Step) -> Result<(), Stop> {
+        match step {
+            Step::Ask(request) => {
+                let request = self.etcd.resolved(request);
+                self.ask(at, &request)
+            }
+            Step::Watch(id, target) => {
+                let request = self.etcd.resolved(&Request {
+                    method: "GET".into(),
+                    target: target.clone(),
+                    media: None,
+                    body: None,
+                    how: How::Plain,
+                });
+                self.watch(at, *id, request)
+            }
+            Step::Reap(id) => self.reap(at, *id),
+            Step::Burst(count, target) => {
+                let (etcd, witan) = (&mut self.etcd, &mut self.witan);
+                let (etcd, witan) = thread::scope(|scope| {
+                    let etcd = scope.spawn(|| etcd.burst(*count, target));
+                    let witan = witan.burst(*count, target);
+                    (etcd.join().expect("no panic in a burst"), witan)
+                });
+                compare(at, &step.to_string(), &etcd, &witan)
+            }
+            Step::Settle => self.settle(at),
+            Step::Restart => {
+                self.opened.clear();
+                let (etcd, witan) = (&mut self.etcd, &mut self.witan);
+                let (etcd, witan) = thread::scope(|scope| {
+                    let etcd = scope.spawn(|| etcd.restart());
+                    let witan = witan.restart();
+                    (etcd.join().expect("etcd starts again"), witan)
+                });
+                compare(at, "RESTART", &etcd, &witan)?;
+                self.restarted = self.etcd.now;
+                self.audit(at)
+            }
+        }
+    }
+
+    fn ask(&mut self, at: usize, request: &Request) -> Result<(), Stop> {
+        let asked = Step::Ask(request.clone()).to_string();
+        let begun = Instant::now();
+        for side in [&mut self.etcd, &mut self.witan] {
+            side.send(request).expect("the server lives");
+        }
+        let etcd = self.etcd.receive(request);
+        let witan = self.witan.receive(request);
+        if etcd.length != witan.length && !self.lengths_hold_times(request) {
+            let say = |answer: &Answer| format!("{} length {:?}", answer.line, answer.length);
+            return Err(differs(at, &asked, say(&etcd), say(&witan)));
+        }
+        compare(at, &asked, &etcd, &witan)?;
+        let action = action::action(request);
+        let code = action::code(action, &etcd);
+        self.walk.coverage.hit(action, &code);
+        if !self.etcd.short.is_empty() && self.short_since.is_none() {
+            self.short_since = Some((begun, at));
+        }
+        if self.etcd.urgent {
+            self.settle(at)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what a HEAD left out tells of a time, whose fraction is of any length.
+    fn lengths_hold_times(&mut self, request: &Request) -> bool {
+        let request = Request {
+            method: "GET".into(),
+            ..request.clone()
+        };
+        self.etcd.send(&request).expect("the server lives");
+        self.etcd.receive(&request).body.contains("\"expiration\":")
+    }
+
+    fn watch(&mut self, at: usize, id: u32, request: Request) -> Result<(), Stop> {
+        let asked = Step::Watch(id, request.target.clone()).to_string();
+        let etcd = self.etcd.watch(id, &request.target);
+        let witan = self.witan.watch(id, &request.target);
+        compare(at, &asked, &etcd, &witan)?;
+        let action = action::action(&request);
+        self.walk.coverage.hit(action, &action::code(action, &etcd));
+        if etcd.status == 200 {
+            self.opened.insert(id, (request, self.etcd.now));
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self, at: usize, id: u32) -> Result<(), Stop> {
+        let (Some((request, began)), Some(mut etcd), Some(mut witan)) = (
+            self.opened.remove(&id),
+            self.etcd.unwatch(id),
+            self.witan.unwatch(id),
+        ) else {
+            // its watch was refused, or is not among the steps any more
+            return Ok(());
+        };
+        let excuse = |told: &[Answer]| {
+            told.first()
+                .and_then(|first| Excuse::of(&request, began, first))
+        };
+        collect(&mut etcd, &mut witan, |told| {
+            excuse(told).map(Excuse::events_kept)
+        });
+        let (mut theirs, mut ours) = (etcd.lines(true), witan.lines(false));
+        let mut ends = (etcd.ended, witan.ended);
+        if let Some(excuse) = excuse(&theirs) {
+            *self.walk.excused.entry(excuse).or_default() += 1;
+            let kept = excuse.events_kept();
+            theirs.truncate(kept);
+            ours.truncate(kept);
+            ends = (false, false);
+        }
+        let same_event = |a: &Answer, b: &Answer| {
+            if a.modified().is_some_and(|index| index <= self.restarted) {
+                a.without_ttl().same(&b.without_ttl())
+            } else {
+                a.same(b)
+            }
+        };
+        let same = theirs.len() == ours.len()
+            && ends.0 == ends.1
+            && theirs.iter().zip(&ours).all(|(a, b)| same_event(a, b));
+        if !same {
+            let asked = format!("REAP {id} of GET {}", request.target);
+            let say = |lines: &[Answer], ended: bool| {
+                let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+                format!("ended: {ended}, told:\n    {}", lines.join("\n    "))
+            };
+            return Err(differs(
+                at,
+                &asked,
+                say(&theirs, ends.0),
+                say(&ours, ends.1),
+            ));
+        }
+        let row = if Asked::of(&request).is("stream") {
+            "stream event"
+        } else {
+            "watch event"
+        };
+        if theirs.is_empty() {
+            self.walk.coverage.hit(row, "none");
+        }
+        for event in &theirs {
+            let json = event.json().unwrap_or(Value::Null);
+            self.walk
+                .coverage
+                .hit(row, json["action"].as_str().unwrap_or("no event"));
+        }
+        Ok(())
+    }
+
+    fn settle_if_due(&mut self, at: usize, step: &Step) -> Result<(), Stop> {
+        match self.short_since {
+            Some((_, since))
+                if at > since + SHORT_STEPS || matches!(step, Step::Burst(..) | Step::Restart) =>
+            {
+                self.settle(at)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn settle(&mut self, at: usize) -> Result<(), Stop> {
+        let waits = !self.etcd.short.is_empty();
+        let took = self
+            .short_since
+            .take()
+            .map_or(Duration::ZERO, |(since, _)| since.elapsed());
+        if took > SHORT_TIME {
+            return Err(Stop::Slow(took));
+        }
+        let (etcd, witan) = (self.etcd.settle(), self.witan.settle());
+        compare(at, "SETTLE", &etcd, &witan)?;
+        if waits {
+            self.walk.coverage.hit("settled", "expired");
+        }
+        Ok(())
+    }
+
+    /// Everything there is.
+    fn audit(&mut self, at: usize) -> Result<(), Stop> {
+        let request = Request {
+            method: "GET".into(),
+            target: "/v2/keys/?recursive=true".into(),
+            media: None,
+            body: None,
+            how: How::Plain,
+        };
+        self.ask(at, &request)
+    }
+}
+
+/// Reads both watches until both were told as much and fall silent. `excused`: how much is enough
+/// if etcd told this.
+fn collect(etcd: &mut Watch, witan: &mut Watch, excused: impl Fn(&[Answer]) -> Option<usize>) {
+    let begun = Instant::now();
+    let mut known = (usize::MAX, usize::MAX);
+    loop {
+        etcd.pump(GRACE / 2);
+        witan.pump(GRACE / 2);
+        let now = (etcd.told.len(), witan.told.len());
+        let (theirs, ours) = (etcd.lines(true), witan.lines(false));
+        let even = match excused(&theirs) {
+            Some(kept) => theirs.len() >= kept && ours.len() >= kept,
+            None => theirs.len() == ours.len() && etcd.ended == witan.ended,
+        };
+        let quiet = now == known || (etcd.ended && witan.ended);
+        if quiet && (even || begun.elapsed() > LATE) {
+            return;
+        }
+        // nothing more can come to even it out
+        if quiet && etcd.ended && witan.ended {
+            return;
+        }
+        known = now;
+    }
+}
+
+fn compare(at: usize, asked: &str, etcd: &Answer, witan: &Answer) -> Result<(), Stop> {
+    if etcd.same(witan) {
+        return Ok(());
+    }
+    Err(differs(at, asked, etcd.to_string(), witan.to_string()))
+}
+
+fn differs(at: usize, asked: &str, etcd: String, witan: String) -> Stop {
+    Stop::Differs(Difference {
+        at,
+        asked: asked.into(),
+        etcd,
+        witan,
+    })
+}
+
+/// Records what one server answers to the requests of a script.
+pub fn answers(kind: Kind, requests: &[String], told: &[String]) -> Result<Vec<String>, String> {
+    let mut side = Side::start(kind);
+    let mut answers = Vec::new();
+    for (at, line) in requests.iter().enumerate() {
+        let step = Step::parse(line)?;
+        let expected = told.get(at).map(|line| answer::events_in(line));
+        answers.push(side.perform(&step, expected));
+    }
+    Ok(answers)
+}

@@ -1,0 +1,491 @@
+//! One server and what is open to it. What one server said is judged in `pair`, not here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::{Duration, Instant},
+};
+
+use witan_e2e::{
+    Kind, Launch, Server,
+    http::{Connection, FORM, Response},
+    wait,
+};
+
+use super::{
+    action::{self, Asked},
+    answer::{self, Answer},
+    step::{How, Request, Step, resolve},
+};
+
+/// Redirects that one request may take.
+const REDIRECTS_MAX: u32 = 4;
+
+/// A node with fewer seconds than this to live is one that the run waits for.
+const SHORT_SECONDS: i64 = 10;
+
+/// Pause between two looks at something that is to expire.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// An open watch.
+#[derive(Debug)]
+pub(super) struct Watch {
+    connection: Connection,
+    /// Many events are wanted.
+    pub(super) stream: bool,
+    /// The bytes behind the last whole line.
+    rest: String,
+    /// What it was told, line by line as it came.
+    pub(super) told: Vec<String>,
+    /// It will not be told any more.
+    pub(super) ended: bool,
+}
+
+/// A server under test.
+#[derive(Debug)]
+pub(super) struct Side {
+    server: Server,
+    connection: Connection,
+    watches: BTreeMap<u32, Watch>,
+    /// The store's index.
+    pub(super) now: u64,
+    /// Modified indexes as last seen.
+    modified: BTreeMap<String, u64>,
+    /// What will expire soon.
+    pub(super) short: BTreeSet<String>,
+    /// Redirects that were followed.
+    pub(super) redirected: u64,
+    /// Something is gone at the next moment.
+    pub(super) urgent: bool,
+}
+
+impl Side {
+    /// Starts a server and waits until its own first changes are done.
+    pub(super) fn start(kind: Kind) -> Self {
+        let server = Launch::new(kind).start();
+        wait::until_true("the cluster's version is decided", || {
+            let version = server.http("GET", "/version", "").text();
+            !version.contains("not_decided")
+        });
+        let connection = Connection::open(&server.address()).expect("the server listens");
+        let mut side = Self {
+            server,
+            connection,
+            watches: BTreeMap::new(),
+            now: 0,
+            modified: BTreeMap::new(),
+            short: BTreeSet::new(),
+            redirected: 0,
+            urgent: false,
+        };
+        wait::until_true("the first changes are done", || side.look("/") >= 3);
+        side
+    }
+
+    /// The store's index, asked for anew.
+    pub(super) fn look(&mut self, key: &str) -> u64 {
+        let answer = self.server.http("GET", &format!("/v2/keys{key}"), "");
+        let index = answer.header("X-Etcd-Index");
+        self.now = index.and_then(|text| text.parse().ok()).unwrap_or(0);
+        self.now
+    }
+
+    /// What a request becomes at this moment.
+    pub(super) fn resolved(&self, request: &Request) -> Request {
+        let modified = action::key(&request.target)
+            .and_then(|key| self.modified.get(&key).copied())
+            .unwrap_or(0);
+        let fill = |text: &str| resolve(text, self.now, modified);
+        Request {
+            target: fill(&request.target),
+            body: request.body.as_deref().map(fill),
+            ..request.clone()
+        }
+    }
+
+    /// Sends a request; [`Side::receive`] is next.
+    pub(super) fn send(&mut self, request: &Request) -> io::Result<()> {
+        let bytes = wire(request, &self.server.address());
+        if self.connection.send_raw(&bytes).is_err() {
+            // it was closed after an answer that ended it
+            self.connection = Connection::open(&self.server.address())?;
+            self.connection.send_raw(&bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The answer to what was sent, after redirects.
+    pub(super) fn receive(&mut self, request: &Request) -> Answer {
+        let mut response = match self.connection.response(&request.method) {
+            Ok(response) => response,
+            Err(error) => {
+                self.reconnect();
+                return silent(&error);
+            }
+        };
+        for _ in 0..REDIRECTS_MAX {
+            if response.status != 301 {
+                break;
+            }
+            self.redirected += 1;
+            let target = response.header("Location").unwrap_or_default().to_owned();
+            if ends(request, &response) {
+                self.reconnect();
+            }
+            let again = Request {
+                target,
+                ..request.clone()
+            };
+            let sent = self.send(&again);
+            match sent.and_then(|()| self.connection.response(&request.method)) {
+                Ok(next) => response = next,
+                Err(error) => {
+                    self.reconnect();
+                    return silent(&error);
+                }
+            }
+        }
+        self.noted(request, &response)
+    }
+
+    fn reconnect(&mut self) {
+        self.connection = Connection::open(&self.server.address()).expect("the server lives");
+    }
+
+    fn noted(&mut self, request: &Request, response: &Response) -> Answer {
+        let sorted = Asked::of(request).is("sorted");
+        let answer = Answer::of(&request.method, response, sorted);
+        if ends(request, response) {
+            self.reconnect();
+        }
+        // errors of the parser say 0
+        self.now = self.now.max(answer.index.unwrap_or(0));
+        let Some(json) = answer.json() else {
+            return answer;
+        };
+        let node = &json["node"];
+        let (Some(key), Some(action)) = (node["key"].as_str(), json["action"].as_str()) else {
+            return answer;
+        };
+        if let Some(modified) = node["modifiedIndex"].as_u64() {
+            self.modified.insert(key.to_owned(), modified);
+        }
+        let timed = node["expiration"].is_string();
+        let ttl = node["ttl"].as_i64().unwrap_or(0);
+        if timed && ttl < SHORT_SECONDS && action != "get" {
+            self.short.insert(key.to_owned());
+            self.urgent |= ttl <= 0;
+        }
+        answer
+    }
+
+    /// Opens a watch and reads its head; a refusal is read whole.
+    pub(super) fn watch(&mut self, id: u32, target: &str) -> Answer {
+        let request = Request {
+            method: "GET".into(),
+            target: target.into(),
+            media: None,
+            body: None,
+            how: How::Plain,
+        };
+        match self.try_watch(id, &request) {
+            Ok(answer) => answer,
+            Err(error) => silent(&error),
+        }
+    }
+
+    fn try_watch(&mut self, id: u32, request: &Request) -> io::Result<Answer> {
+        let mut target = request.target.clone();
+        for _ in 0..REDIRECTS_MAX {
+            let mut connection = Connection::open(&self.server.address())?;
+            let next = Request {
+                target: target.clone(),
+                ..request.clone()
+            };
+            connection.send_raw(&wire(&next, &self.server.address()))?;
+            let mut response = connection.head("GET")?;
+            if response.status == 301 {
+                self.redirected += 1;
+                target = response.header("Location").unwrap_or_default().into();
+                continue;
+            }
+            if response.status != 200 {
+                while let Some(piece) = connection.chunk()? {
+                    response.body.extend_from_slice(&piece);
+                }
+                return Ok(self.noted(request, &response));
+            }
+            let watch = Watch {
+                connection,
+                stream: Asked::of(request).is("stream"),
+                rest: String::new(),
+                told: Vec::new(),
+                ended: false,
+            };
+            self.watches.insert(id, watch);
+            return Ok(Answer::of("GET", &response, true));
+        }
+        Err(io::Error::other("redirected for ever"))
+    }
+
+    /// Takes an open watch out.
+    pub(super) fn unwatch(&mut self, id: u32) -> Option<Watch> {
+        self.watches.remove(&id)
+    }
+
+    /// Many sets, and the last one's answer.
+    pub(super) fn burst(&mut self, count: u32, target: &str) -> Answer {
+        let mut last = Answer::default();
+        for number in 0..count {
+            let request = Request {
+                method: "PUT".into(),
+                target: target.into(),
+                media: None,
+                body: Some(format!("value={number}")),
+                how: How::Plain,
+            };
+            if let Err(error) = self.send(&request) {
+                return silent(&error);
+            }
+            last = self.receive(&request);
+        }
+        last
+    }
+
+    /// Kills the server, starts it again, and says at which index it is when it has told the
+    /// cluster of itself, which takes an index. All watches are gone with it.
+    pub(super) fn restart(&mut self) -> Answer {
+        self.watches.clear();
+        let before = self.look("/");
+        self.server.kill9();
+        self.server.start_again();
+        self.reconnect();
+        let deadline = Instant::now() + LATE;
+        while self.look("/") <= before && Instant::now() < deadline {
+            wait::wall_time(LOOK);
+        }
+        Answer {
+            line: format!("restarted i={}", self.now),
+            ..Answer::default()
+        }
+    }
+
+    /// Waits until everything with a short time to live is gone (or lives longer now), and says
+    /// at which index that was.
+    pub(super) fn settle(&mut self) -> Answer {
+        let deadline = Instant::now() + wait::PATIENCE;
+        self.urgent = false;
+        for key in std::mem::take(&mut self.short) {
+            while self.expires_soon(&key) {
+                if Instant::now() > deadline {
+                    return Answer {
+                        line: format!("{key} does not expire"),
+                        ..Answer::default()
+                    };
+                }
+                wait::wall_time(LOOK);
+            }
+        }
+        Answer {
+            line: format!("settled i={}", self.look("/")),
+            ..Answer::default()
+        }
+    }
+
+    fn expires_soon(&self, key: &str) -> bool {
+        let answer = self.server.http("GET", &format!("/v2/keys{key}"), "");
+        if answer.status != 200 {
+            return false;
+        }
+        let node = &answer.json()["node"];
+        let ttl = node["ttl"].as_i64().unwrap_or(0);
+        node["expiration"].is_string() && ttl < SHORT_SECONDS
+    }
+
+    /// Every step on this server alone: what golden scripts are recorded and replayed by. `told`:
+    /// how many lines a watch is to have been told.
+    pub(super) fn perform(&mut self, step: &Step, told: Option<usize>) -> String {
+        let answer = match step {
+            Step::Ask(request) => {
+                let request = self.resolved(request);
+                match self.send(&request) {
+                    Ok(()) => self.receive(&request),
+                    Err(error) => silent(&error),
+                }
+            }
+            Step::Watch(id, target) => {
+                let request = self.resolved(&Request {
+                    method: "GET".into(),
+                    target: target.clone(),
+                    media: None,
+                    body: None,
+                    how: How::Plain,
+                });
+                self.watch(*id, &request.target)
+            }
+            Step::Reap(id) => {
+                let Some(mut watch) = self.unwatch(*id) else {
+                    return "not open".into();
+                };
+                watch.collect(told);
+                return watch.line();
+            }
+            Step::Burst(count, target) => self.burst(*count, target),
+            Step::Settle => self.settle(),
+            Step::Restart => self.restart(),
+        };
+        match answer.length {
+            Some(_) => answer.line + " length",
+            None => answer.line,
+        }
+    }
+}
+
+impl Watch {
+    /// Reads what has come within `patience`.
+    pub(super) fn pump(&mut self, patience: Duration) {
+        while !self.ended {
+            match self.connection.ready(patience) {
+                Ok(false) => return,
+                Ok(true) => match self.connection.chunk() {
+                    Ok(Some(piece)) => {
+                        self.rest.push_str(&String::from_utf8_lossy(&piece));
+                        while let Some(end) = self.rest.find('\n') {
+                            let line = self.rest[..=end].to_owned();
+                            self.rest.drain(..=end);
+                            self.told.push(line);
+                        }
+                    }
+                    Ok(None) => self.ended = true,
+                    Err(error) => self.fail(&error),
+                },
+                Err(error) => self.fail(&error),
+            }
+            if !self.stream && !self.told.is_empty() && patience < wait::PATIENCE {
+                // its end comes with the event
+                return self.pump(wait::PATIENCE);
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        self.told.push(format!("broken: {error}\n"));
+        self.ended = true;
+    }
+
+    /// Waits for so many lines, or for none to come.
+    fn collect(&mut self, told: Option<usize>) {
+        self.pump(GRACE);
+        let wanted = told.unwrap_or(0);
+        let deadline = Instant::now() + LATE;
+        while self.told.len() < wanted && !self.ended && Instant::now() < deadline {
+            self.pump(GRACE);
+        }
+    }
+
+    /// All that it was told, comparable. `once`: without lines that only repeat the last, which
+    /// etcd sends when what a stream watches goes.
+    pub(super) fn lines(&self, once: bool) -> Vec<Answer> {
+        let mut told = self.told.clone();
+        if once {
+            told.dedup();
+        }
+        told.iter().map(|line| answer::said(line, true)).collect()
+    }
+
+    fn line(&self) -> String {
+        let lines: Vec<String> = self.lines(true).into_iter().map(|said| said.line).collect();
+        let end = if self.ended { " (ended)" } else { "" };
+        if lines.is_empty() {
+            return format!("silent{end}");
+        }
+        lines.join(" ") + end
+    }
+}
+
+/// How long a watch must be silent until it counts as silent.
+pub(super) const GRACE: Duration = Duration::from_millis(24);
+/// How much later than the other server one may tell its watch.
+pub(super) const LATE: Duration = Duration::from_secs(4);
+
+/// What is said of no answer.
+fn silent(error: &io::Error) -> Answer {
+    // who closes a connection how is a matter of timing
+    let closed = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
+    let line = if closed.contains(&error.kind()) {
+        "no answer".into()
+    } else {
+        format!("no answer: {error}")
+    };
+    Answer {
+        line,
+        ..Answer::default()
+    }
+}
+
+/// Whether a connection is of no use after this.
+fn ends(request: &Request, response: &Response) -> bool {
+    let closes = response
+        .header("Connection")
+        .is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    closes || request.how == How::Old
+}
+
+fn wire(request: &Request, host: &str) -> Vec<u8> {
+    let how = request.how;
+    let before = if how == How::Absolute && !request.target.starts_with("//") {
+        format!("http://{host}")
+    } else {
+        String::new()
+    };
+    let version = if how == How::Old { "1.0" } else { "1.1" };
+    let mut head = format!(
+        "{} {before}{} HTTP/{version}\r\nHost: {host}\r\n",
+        request.method, request.target
+    );
+    let chunked = how == How::Chunked && request.body.is_some();
+    if let Some(body) = &request.body {
+        let media = request.media.as_deref().unwrap_or(FORM);
+        if !media.is_empty() {
+            head.push_str(&format!("Content-Type: {media}\r\n"));
+        }
+        if chunked {
+            head.push_str("Transfer-Encoding: chunked\r\n");
+        } else {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        if how == How::Expecting {
+            head.push_str("Expect: 100-continue\r\n");
+        }
+    } else if matches!(request.method.as_str(), "PUT" | "POST") {
+        head.push_str("Content-Length: 0\r\n");
+    }
+    head.push_str("\r\n");
+    if how == How::Lower {
+        let (line, names) = head.split_once("\r\n").expect("a head has lines");
+        head = format!(
+            "{line}\r\n{}",
+            names
+                .replace("Host", "host")
+                .replace("Content-", "content-")
+                .replace("-Type", "-type")
+                .replace("-Length", "-length")
+        );
+    }
+    let mut bytes = head.into_bytes();
+    match &request.body {
+        Some(body) if chunked => {
+            // two chunks, cut anywhere
+            let (first, second) = body.as_bytes().split_at(body.len() / 3);
+            for piece in [first, second].iter().filter(|piece| !piece.is_empty()) {
+                bytes.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+                bytes.extend_from_slice(piece);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(b"0\r\n\r\n");
+        }
+        Some(body) => bytes.extend_from_slice(body.as_bytes()),
+        None => {}
+    }
+    bytes
+}

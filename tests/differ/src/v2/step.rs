@@ -1,0 +1,223 @@
+//! One step of a sequence, and the line of a script that it is.
+//!
+//! ```text
+//! PUT /v2/keys/a?ttl={now} (text/plain) < value=1
+//! PUT+chunked /v2/keys/a < value=1
+//! WATCH 3 /v2/keys/a?wait=true&recursive=true
+//! REAP 3
+//! BURST 1100 /v2/keys/noise
+//! SETTLE
+//! RESTART
+//! ```
+//! `{now}`, `{now+N}`, `{now-N}` stand for the store's index at that moment, `{mod}` for the
+//! modified index of the addressed node as last seen (0 if never seen).
+
+use std::fmt;
+
+/// A request as it goes over the wire, but for what stands in braces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// Any token.
+    pub(super) method: String,
+    /// Path and query.
+    pub(super) target: String,
+    /// Content type: the form's unless named; an empty one is not sent.
+    pub(super) media: Option<String>,
+    /// The body.
+    pub(super) body: Option<String>,
+    /// How it is put on the wire.
+    pub(super) how: How,
+}
+
+/// Ways to put a request on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum How {
+    /// As everybody does.
+    #[default]
+    Plain,
+    /// The body comes in chunks.
+    Chunked,
+    /// In HTTP/1.0.
+    Old,
+    /// `Expect: 100-continue`, and nobody waits for it.
+    Expecting,
+    /// The target holds the host.
+    Absolute,
+    /// Header names are in lower case.
+    Lower,
+}
+
+impl How {
+    /// All but the plain one.
+    pub(super) const ODD: [Self; 5] = [
+        Self::Chunked,
+        Self::Old,
+        Self::Expecting,
+        Self::Absolute,
+        Self::Lower,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Chunked => "+chunked",
+            Self::Old => "+1.0",
+            Self::Expecting => "+expecting",
+            Self::Absolute => "+absolute",
+            Self::Lower => "+lower",
+        }
+    }
+}
+
+/// What is done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Asks and waits for the answer.
+    Ask(Request),
+    /// Opens a watch on a connection of its own and reads its head.
+    Watch(u32, String),
+    /// Collects what a watch was told and closes it.
+    Reap(u32),
+    /// So many sets of one key, not compared but for the last.
+    Burst(u32, String),
+    /// Waits until everything with a short time to live is gone.
+    Settle,
+    /// Kills the server and starts it again on what it left.
+    Restart,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask(ask) => {
+                write!(f, "{}{} {}", ask.method, ask.how.name(), ask.target)?;
+                if let Some(media) = &ask.media {
+                    write!(f, " ({media})")?;
+                }
+                match &ask.body {
+                    Some(body) => write!(f, " < {body}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Watch(id, target) => write!(f, "WATCH {id} {target}"),
+            Self::Reap(id) => write!(f, "REAP {id}"),
+            Self::Burst(count, target) => write!(f, "BURST {count} {target}"),
+            Self::Settle => write!(f, "SETTLE"),
+            Self::Restart => write!(f, "RESTART"),
+        }
+    }
+}
+
+impl Step {
+    /// Reads what a step prints.
+    ///
+    /// # Errors
+    /// If the line is none.
+    pub(super) fn parse(line: &str) -> Result<Self, String> {
+        let bad = || format!("no step: {line:?}");
+        let number = |text: &str| text.parse::<u32>().map_err(|_| bad());
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "SETTLE" => return Ok(Self::Settle),
+            "RESTART" => return Ok(Self::Restart),
+            "REAP" => return Ok(Self::Reap(number(rest)?)),
+            "WATCH" | "BURST" => {
+                let (count, target) = rest.split_once(' ').ok_or_else(bad)?;
+                let (count, target) = (number(count)?, target.to_owned());
+                return Ok(if word == "WATCH" {
+                    Self::Watch(count, target)
+                } else {
+                    Self::Burst(count, target)
+                });
+            }
+            _ => {}
+        }
+        let (head, body) = match rest.split_once(" < ") {
+            Some((head, body)) => (head, Some(body.to_owned())),
+            None => (rest, None),
+        };
+        let (target, media) = match head.split_once(" (") {
+            Some((target, media)) => {
+                let media = media.strip_suffix(')').ok_or_else(bad)?;
+                (target, Some(media.to_owned()))
+            }
+            None => (head, None),
+        };
+        if target.is_empty() {
+            return Err(bad());
+        }
+        let how = How::ODD.into_iter().find(|how| word.ends_with(how.name()));
+        let how = how.unwrap_or_default();
+        let method = word.strip_suffix(how.name()).unwrap_or(word);
+        Ok(Self::Ask(Request {
+            method: method.into(),
+            how,
+            target: target.into(),
+            media,
+            body,
+        }))
+    }
+}
+
+/// What stands in braces becomes numbers.
+pub(super) fn resolve(text: &str, now: u64, modified: u64) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('{') {
+        let Some(end) = rest[at..].find('}') else {
+            break;
+        };
+        let name = &rest[at + 1..at + end];
+        let number = match name.strip_prefix("now") {
+            Some("") => Some(now),
+            Some(by) if by.starts_with('+') => by[1..].parse().ok().map(|by: u64| now + by),
+            Some(by) if by.starts_with('-') => {
+                by[1..].parse().ok().map(|by: u64| now.saturating_sub(by))
+            }
+            Some(_) => None,
+            None => (name == "mod").then_some(modified),
+        };
+        out.push_str(&rest[..at]);
+        match number {
+            Some(number) => out.push_str(&number.to_string()),
+            None => out.push_str(&rest[at..=at + end]),
+        }
+        rest = &rest[at + end + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_read_what_they_print() {
+        for line in [
+            "GET /v2/keys/a",
+            "PUT /v2/keys/a?dir=true (text/plain) < value=1",
+            "PUT /v2/keys/a () < value=a b (c) < d",
+            "POST /v2/keys/a < ",
+            "PUT+chunked /v2/keys/a < value=1",
+            "GET+1.0 /v2/keys/a",
+            "WATCH 3 /v2/keys/a?wait=true",
+            "REAP 3",
+            "BURST 1100 /v2/keys/n",
+            "SETTLE",
+            "RESTART",
+        ] {
+            assert_eq!(Step::parse(line).unwrap().to_string(), line);
+        }
+        for line in ["GET", "REAP x", "WATCH 3"] {
+            assert!(Step::parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn braces_become_indexes() {
+        let text = "prevIndex={mod}&a={now-3}&b={now+1}&c={now}&d={x}{";
+        assert_eq!(resolve(text, 10, 7), "prevIndex=7&a=7&b=11&c=10&d={x}{");
+        assert_eq!(resolve("{now-30}", 10, 7), "0");
+    }
+}

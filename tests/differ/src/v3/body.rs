@@ -1,0 +1,405 @@
+//! Bodies for the gateway: the same message in the many ways in which JSON can say it, and now and
+//! then with one oddity that a server takes or refuses.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::{
+    Era,
+    draw::{Drawn, refer},
+    oddity::{BOTH_NAMES, DAMAGED, ODDITIES, Oddity, Place, Read, TRUNCATED, TWICE},
+};
+use crate::rng::Rng;
+
+/// In how many of a hundred bodies something is odd.
+const ODD_PERCENT: u64 = 70;
+
+/// Oddities that are tried until one has a place in the body.
+const ODDITY_ATTEMPTS: usize = 6;
+
+/// A body, as part of a line, and what is odd about it. One that `puts` is not damaged: it could
+/// put a key that no sequence knows, and then too many are there to be sorted by a rule.
+pub(crate) fn draw(
+    rng: &mut Rng,
+    era: Era,
+    value: &Value,
+    puts: bool,
+) -> (String, Option<&'static str>) {
+    if !rng.chance(ODD_PERCENT) {
+        return (written(rng, era, value, None), None);
+    }
+    for _ in 0..ODDITY_ATTEMPTS {
+        let at = rng.below(ODDITIES.len() + 12);
+        let Some(oddity) = ODDITIES.get(at) else {
+            return altered(
+                rng,
+                era,
+                value,
+                at % if puts { CHANGED } else { CHANGED + 1 },
+            );
+        };
+        let places = places(value, oddity.place);
+        if places == 0 || oddity.read(era) == Read::Never {
+            continue;
+        }
+        if oddity.place == Place::Whole {
+            return (oddity.text.into(), Some(oddity.name));
+        }
+        let at = rng.below(places);
+        let text = written(rng, era, value, Some((oddity, at)));
+        return (text, Some(oddity.name));
+    }
+    (written(rng, era, value, None), None)
+}
+
+/// A body with nothing odd in it.
+pub(crate) fn plain(rng: &mut Rng, era: Era, drawn: &Drawn) -> String {
+    written(rng, era, &drawn.json(), None)
+}
+
+/// Every oddity that this etcd is asked, each in requests that have a place for it.
+pub(crate) fn every(
+    rng: &mut Rng,
+    era: Era,
+    mut draw: impl FnMut(&mut Rng) -> Drawn,
+) -> Vec<(Drawn, String, &'static str)> {
+    let mut all = Vec::new();
+    for oddity in ODDITIES {
+        if oddity.read(era) == Read::Never {
+            continue;
+        }
+        let (drawn, places) = loop {
+            let drawn = draw(rng);
+            let places = places(&drawn.json(), oddity.place);
+            if places > 0 {
+                break (drawn, places);
+            }
+        };
+        let text = if oddity.place == Place::Whole {
+            oddity.text.into()
+        } else {
+            let at = rng.below(places);
+            written(rng, era, &drawn.json(), Some((oddity, at)))
+        };
+        all.push((drawn, text, oddity.name));
+    }
+    for how in [CUT, DOUBLED, DOUBLED_BY_BOTH, CHANGED] {
+        let made = loop {
+            let drawn = draw(rng);
+            let (text, what) = altered(rng, era, &drawn.json(), how);
+            // a damaged one must not put, see above; and not each has a name to double
+            if let Some(what) = what
+                && !(how == CHANGED && drawn.puts())
+                && (how != DOUBLED_BY_BOTH || what == BOTH_NAMES)
+            {
+                break (drawn, text, what);
+            }
+        };
+        all.push(made);
+    }
+    all
+}
+
+/// What `altered` does.
+const CUT: usize = 0;
+const DOUBLED: usize = 1;
+const DOUBLED_BY_BOTH: usize = 2;
+const CHANGED: usize = 3;
+
+fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Option<&'static str>) {
+    let mut text = written(rng, era, value, None).into_bytes();
+    match how {
+        CUT => {
+            text.truncate(1 + rng.below(text.len() - 1));
+            (lossy(text), Some(TRUNCATED))
+        }
+        CHANGED => {
+            let at = rng.below(text.len());
+            // nothing that begins an escape or a reference of the line
+            text[at] = *rng.pick(b"{}[]:,\"0 x-.etn\x01");
+            (lossy(text), Some(DAMAGED))
+        }
+        _ => match value.as_object().filter(|object| !object.is_empty()) {
+            None => (lossy(text), None),
+            Some(object) => {
+                let (name, member) = object.iter().nth(rng.below(object.len())).expect("below");
+                let twice = how == DOUBLED || camel(name) == *name;
+                let name = if twice { name.clone() } else { camel(name) };
+                let mut members = object.clone();
+                members.remove(name.as_str());
+                let mut whole = written(rng, Era::Former, &Value::Object(object.clone()), None);
+                // the first is written with its own name, the second by what was drawn
+                whole.truncate(whole.trim_end().len() - 1);
+                let second = written(rng, Era::Former, member, None);
+                let second = retyped(member, &name, second);
+                let what = if twice { TWICE } else { BOTH_NAMES };
+                (format!("{whole},\"{name}\":{second}}}"), Some(what))
+            }
+        },
+    }
+}
+
+/// A single value was written without its name; what its name says about it is made good.
+fn retyped(member: &Value, name: &str, text: String) -> String {
+    match kind(name, member) {
+        Some(Place::Bytes | Place::Int | Place::Enum | Place::Bool) => refer(&member.to_string()),
+        _ => text,
+    }
+}
+
+fn lossy(text: Vec<u8>) -> String {
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// What a member of this name is.
+fn kind(name: &str, value: &Value) -> Option<Place> {
+    Some(match name {
+        "compare" | "success" | "failure" => Place::List,
+        "sort_order" | "sort_target" | "result" | "target" => Place::Enum,
+        "key" | "range_end" | "value" => Place::Bytes,
+        "prev_kv" | "ignore_value" | "ignore_lease" | "serializable" | "keys_only"
+        | "count_only" | "physical" => Place::Bool,
+        _ if name.starts_with("request_") => Place::Message,
+        _ if value.is_string() => Place::Int,
+        _ => return None,
+    })
+}
+
+/// How many places a body has for an oddity of this kind.
+fn places(value: &Value, place: Place) -> usize {
+    match place == Place::Whole {
+        true => 1,
+        false => count(value, "", place),
+    }
+}
+
+/// How many places of this kind a value has.
+fn count(value: &Value, name: &str, place: Place) -> usize {
+    let own = usize::from(!name.is_empty() && kind(name, value) == Some(place));
+    own + match value {
+        Value::Array(items) => items.iter().map(|item| count(item, "", place)).sum(),
+        Value::Object(members) => {
+            let here = usize::from(holds(value, place));
+            let inner = members
+                .iter()
+                .map(|(name, value)| count(value, name, place));
+            here + inner.sum::<usize>()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// Whether an object is itself such a place.
+fn holds(value: &Value, place: Place) -> bool {
+    match place {
+        Place::Member => value.is_object(),
+        Place::Alternative => value.as_object().is_some_and(|members| {
+            members.len() == 1 && members.keys().all(|name| name.starts_with("request_"))
+        }),
+        Place::Bytes
+        | Place::Int
+        | Place::Bool
+        | Place::Enum
+        | Place::Message
+        | Place::List
+        | Place::Whole => false,
+    }
+}
+
+/// Writes a value, at the place with this number the oddity.
+fn written(rng: &mut Rng, era: Era, value: &Value, odd: Option<(&Oddity, usize)>) -> String {
+    let mut writer = Writer {
+        rng,
+        era,
+        odd,
+        out: String::new(),
+    };
+    writer.value("", value);
+    refer(&writer.out)
+}
+
+struct Writer<'a> {
+    rng: &'a mut Rng,
+    era: Era,
+    odd: Option<(&'a Oddity, usize)>,
+    out: String,
+}
+
+impl Writer<'_> {
+    /// Whether the oddity's turn is at this place; counts places down.
+    fn due(&mut self, place: Place) -> Option<&'static str> {
+        let (oddity, left) = self.odd?;
+        if oddity.place != place {
+            return None;
+        }
+        if left == 0 {
+            self.odd = None;
+            return Some(oddity.text);
+        }
+        self.odd = Some((oddity, left - 1));
+        None
+    }
+
+    fn value(&mut self, name: &str, value: &Value) {
+        let place = if name.is_empty() {
+            None
+        } else {
+            kind(name, value)
+        };
+        if let Some(place) = place
+            && let Some(text) = self.due(place)
+        {
+            self.out.push_str(text);
+            return;
+        }
+        match value {
+            Value::Object(members) => self.object(value, members),
+            Value::Array(items) => {
+                self.out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        self.out.push(',');
+                    }
+                    self.value("", item);
+                }
+                self.out.push(']');
+            }
+            Value::String(text) => self.text(name, text, place),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {
+                let _ = write!(self.out, "{value}");
+            }
+        }
+    }
+
+    fn object(&mut self, value: &Value, members: &serde_json::Map<String, Value>) {
+        let mut extra = Vec::new();
+        for place in [Place::Member, Place::Alternative] {
+            if holds(value, place) {
+                extra.extend(self.due(place));
+            }
+        }
+        self.out.push('{');
+        self.space();
+        let mut first = true;
+        for (name, value) in members {
+            if !std::mem::take(&mut first) {
+                self.out.push(',');
+                self.space();
+            }
+            let spelled = match self.rng.chance(20) {
+                true => camel(name),
+                false => name.clone(),
+            };
+            let _ = write!(self.out, "\"{spelled}\":");
+            self.space();
+            self.value(name, value);
+            self.space();
+        }
+        for member in extra {
+            if !std::mem::take(&mut first) {
+                self.out.push(',');
+            }
+            self.out.push_str(member);
+        }
+        self.out.push('}');
+    }
+
+    fn space(&mut self) {
+        if self.rng.chance(4) {
+            let spaces: [&str; 4] = [" ", "\\n  ", "\\r\\n", "\t"];
+            self.out.push_str(spaces[self.rng.below(spaces.len())]);
+        }
+    }
+
+    fn text(&mut self, name: &str, text: &str, place: Option<Place>) {
+        match place {
+            Some(Place::Enum) if self.rng.chance(40) => {
+                let _ = write!(self.out, "{}", number_of(name, text));
+            }
+            Some(Place::Int) if self.rng.chance(40) => {
+                self.out.push_str(text);
+                if self.era == Era::Present {
+                    let ends = ["", "", ".0", "e0", ".00E+0"];
+                    self.out.push_str(ends[self.rng.below(ends.len())]);
+                }
+            }
+            Some(Place::Bytes) if self.era == Era::Present && self.rng.chance(20) => {
+                let bare = text
+                    .trim_end_matches('=')
+                    .replace('+', "-")
+                    .replace('/', "_");
+                let _ = write!(self.out, "\"{bare}\"");
+            }
+            _ => {
+                let _ = write!(self.out, "\"{text}\"");
+            }
+        }
+    }
+}
+
+/// The number of an enum's value.
+fn number_of(field: &str, name: &str) -> usize {
+    let names: &[&str] = match field {
+        "sort_order" => &["NONE", "ASCEND", "DESCEND"],
+        "result" => &["EQUAL", "GREATER", "LESS", "NOT_EQUAL"],
+        "sort_target" => &["KEY", "VERSION", "CREATE", "MOD", "VALUE"],
+        _ => &["VERSION", "CREATE", "MOD", "VALUE", "LEASE"],
+    };
+    names
+        .iter()
+        .position(|known| *known == name)
+        .expect("a name of the contract")
+}
+
+/// `range_end` as `rangeEnd`.
+fn camel(name: &str) -> String {
+    let mut out = String::new();
+    let mut upper = false;
+    for letter in name.chars() {
+        match letter {
+            '_' => upper = true,
+            _ if std::mem::take(&mut upper) => out.push(letter.to_ascii_uppercase()),
+            _ => out.push(letter),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_can_be_found() {
+        let value: Value = serde_json::from_str(
+            r#"{"compare":[{"key":"YQ==","target":"MOD","mod_revision":"5"}],
+                "success":[{"request_range":{"key":"YQ==","keys_only":true}}]}"#,
+        )
+        .unwrap();
+        let counts = [
+            (Place::Bytes, 2),
+            (Place::Int, 1),
+            (Place::Enum, 1),
+            (Place::Bool, 1),
+            (Place::List, 2),
+            (Place::Message, 1),
+            (Place::Member, 4),
+            (Place::Alternative, 1),
+        ];
+        for (place, expect) in counts {
+            assert_eq!(count(&value, "", place), expect, "{place:?}");
+        }
+    }
+
+    #[test]
+    fn an_oddity_stands_in_its_place() {
+        let value: Value = serde_json::from_str(r#"{"key":"YQ==","limit":"5"}"#).unwrap();
+        let oddity = ODDITIES
+            .iter()
+            .find(|odd| odd.name == "int: fraction")
+            .unwrap();
+        let text = written(&mut Rng::new(1), Era::Former, &value, Some((oddity, 0)));
+        assert!(text.contains(r#":1.5"#), "{text}");
+    }
+}

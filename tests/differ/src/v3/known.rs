@@ -1,0 +1,98 @@
+//! Differences that are meant: which answers may differ from which etcd's, and why. The only such
+//! table. Everything else that differs is a fault.
+
+use super::{Era, step::Ask};
+
+/// Answers that may differ.
+pub(crate) struct Known {
+    /// From which etcd's.
+    pub(crate) era: Era,
+    /// Why.
+    pub(crate) reason: &'static str,
+    /// Whether a request with our answer and theirs is such a case.
+    pub(crate) applies: fn(&Ask, &str, &str) -> bool,
+}
+
+/// All of them.
+pub(crate) const KNOWN: &[Known] = &[
+    Known {
+        era: Era::Former,
+        reason: "3.4 does not check sort options; 3.6 refuses those that do not exist",
+        applies: |ask, ours, _| {
+            let range = match ask {
+                Ask::Grpc(verb, _) | Ask::Raw(verb, _) => verb == "range",
+                Ask::Json(_, path, _) => path == "kv/range",
+            };
+            range && ours.contains("etcdserver: invalid sort option")
+        },
+    },
+    Known {
+        era: Era::Present,
+        reason: "bytes that are no message are refused with prost's words, not gogo's",
+        applies: undecodable,
+    },
+    Known {
+        era: Era::Former,
+        reason: "bytes that are no message are refused with prost's words, not gogo's",
+        applies: undecodable,
+    },
+    Known {
+        era: Era::Present,
+        reason: "numbers of more than 64 bits: gogo drops the excess, prost refuses them",
+        applies: overlong,
+    },
+    Known {
+        era: Era::Former,
+        reason: "numbers of more than 64 bits: gogo drops the excess, prost refuses them",
+        applies: overlong,
+    },
+    Known {
+        era: Era::Present,
+        reason: "a group that another field's number ends: gogo takes it, prost refuses it",
+        applies: crossed_group,
+    },
+    Known {
+        era: Era::Former,
+        reason: "a group that another field's number ends: gogo takes it, prost refuses it",
+        applies: crossed_group,
+    },
+    Known {
+        era: Era::Former,
+        reason: "3.4's gateway sends errors of calls in chunks, for the sake of a trailer",
+        applies: |ask, ours, theirs| {
+            matches!(ask, Ask::Json(..)) && theirs.replacen(" chunked ", " ", 1) == ours
+        },
+    },
+    Known {
+        era: Era::Former,
+        reason: "3.4 checks a transaction's puts before its ranges, 3.6 as they stand",
+        applies: |_, ours, theirs| {
+            let of_range = ["future revision", "has been compacted"];
+            let of_put = ["key not found", "lease not found"];
+            of_range.iter().any(|text| ours.contains(text))
+                && of_put.iter().any(|text| theirs.contains(text))
+        },
+    },
+];
+
+fn overlong(ask: &Ask, ours: &str, _: &str) -> bool {
+    matches!(ask, Ask::Raw(..)) && ours.ends_with("invalid varint")
+}
+
+fn crossed_group(ask: &Ask, ours: &str, _: &str) -> bool {
+    matches!(ask, Ask::Raw(..)) && ours.ends_with("unexpected end group tag")
+}
+
+fn undecodable(ask: &Ask, ours: &str, theirs: &str) -> bool {
+    matches!(ask, Ask::Raw(..))
+        && ours.starts_with("Internal failed to decode Protobuf message: ")
+        && theirs.starts_with("Internal grpc: error unmarshalling request: ")
+}
+
+/// Why these two answers may differ, if they may.
+pub(crate) fn reason(era: Era, ask: &Ask, ours: &str, theirs: &str) -> Option<&'static str> {
+    KNOWN
+        .iter()
+        .find(|known| known.era == era && (known.applies)(ask, ours, theirs))
+        .map(|known| known.reason)
+}

@@ -1,0 +1,284 @@
+//! One of the two servers that are asked, and its answers as lines: what may differ between any
+//! two clusters (ids, term) is named instead of told.
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use prost::Message;
+use serde::{Serialize, de::DeserializeOwned};
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::Channel,
+};
+use witan_api::v3::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
+    PutResponse, RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
+};
+use witan_e2e::{Kind, Launch, Server, grpc, http::Connection};
+
+use super::step::Ask;
+
+/// A range may answer with several of the largest values.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
+
+/// `--max-request-bytes`, so low that requests at the limits are quickly made. A gRPC message may be
+/// half a MiB longer.
+pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// What a server said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// In one line.
+    pub(crate) line: String,
+    /// The revision in the header, if there is one.
+    pub(crate) revision: Option<i64>,
+}
+
+/// A running server and connections to it.
+pub(crate) struct Side {
+    kind: Kind,
+    server: Server,
+    channel: Channel,
+    connection: Option<Connection>,
+    header: ResponseHeader,
+}
+
+impl Side {
+    /// A fresh cluster of one member.
+    pub(crate) async fn start(kind: Kind) -> Self {
+        let server = Launch::new(kind)
+            .arg(format!("--max-request-bytes={REQUEST_BYTES_MAX}"))
+            .start();
+        let channel = grpc::connect(&server.address()).await;
+        let mut side = Self {
+            kind,
+            server,
+            channel,
+            connection: None,
+            header: ResponseHeader::default(),
+        };
+        side.header = side.ask_header().await;
+        side
+    }
+
+    async fn ask_header(&self) -> ResponseHeader {
+        let ask = RangeRequest {
+            key: "a".into(),
+            ..Default::default()
+        };
+        let bytes = self.call("range", ask.encode_to_vec().into()).await;
+        let bytes = bytes.expect("a server that is ready answers");
+        let range = RangeResponse::decode(bytes).expect("a range answers a range");
+        range.header.expect("every answer has a header")
+    }
+
+    /// Sends a request and tells the answer.
+    pub(crate) async fn ask(&mut self, ask: &Ask) -> Answer {
+        match ask {
+            Ask::Grpc(verb, json) => {
+                let message = message(verb, json).expect("only requests are drawn and kept");
+                self.grpc(verb, message).await
+            }
+            Ask::Raw(verb, message) => self.grpc(verb, message.clone().into()).await,
+            Ask::Json(prefix, path, body) => self.gateway(prefix, path, body),
+        }
+    }
+
+    async fn call(&self, verb: &str, message: Bytes) -> Result<Bytes, Status> {
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        grpc.ready()
+            .await
+            .map_err(|error| Status::unknown(error.to_string()))?;
+        let path = match verb {
+            "range" => "/etcdserverpb.KV/Range",
+            "put" => "/etcdserverpb.KV/Put",
+            "delete" => "/etcdserverpb.KV/DeleteRange",
+            "txn" => "/etcdserverpb.KV/Txn",
+            _ => "/etcdserverpb.KV/Compact",
+        };
+        let path = tonic::codegen::http::uri::PathAndQuery::from_static(path);
+        let response = grpc.unary(Request::new(message), path, Whole).await?;
+        Ok(response.into_inner())
+    }
+
+    async fn grpc(&self, verb: &str, message: Bytes) -> Answer {
+        match self.call(verb, message).await {
+            Err(status) => Answer {
+                line: format!("{:?} {}", status.code(), status.message()),
+                revision: None,
+            },
+            Ok(bytes) => match verb {
+                "range" => self.told::<RangeResponse>(bytes, |m| &mut m.header),
+                "put" => self.told::<PutResponse>(bytes, |m| &mut m.header),
+                "delete" => self.told::<DeleteRangeResponse>(bytes, |m| &mut m.header),
+                "txn" => self.told::<TxnResponse>(bytes, |m| &mut m.header),
+                _ => self.told::<CompactionResponse>(bytes, |m| &mut m.header),
+            },
+        }
+    }
+
+    /// An answer as JSON, its header's ids and term left out if they are this cluster's.
+    fn told<M: Message + Default + Serialize>(
+        &self,
+        bytes: Bytes,
+        header: impl Fn(&mut M) -> &mut Option<ResponseHeader>,
+    ) -> Answer {
+        let length = bytes.len();
+        let mut message = match M::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                return Answer {
+                    line: format!("undecodable {error}"),
+                    revision: None,
+                };
+            }
+        };
+        let unread = length - message.encoded_len();
+        let mut revision = None;
+        if let Some(header) = header(&mut message) {
+            revision = Some(header.revision);
+            for (field, known) in [
+                (&mut header.cluster_id, self.header.cluster_id),
+                (&mut header.member_id, self.header.member_id),
+                (&mut header.raft_term, self.header.raft_term),
+            ] {
+                if *field == known {
+                    *field = 0;
+                }
+            }
+        }
+        let json = serde_json::to_string(&message).expect("messages are always JSON");
+        let unread = if unread == 0 {
+            String::new()
+        } else {
+            format!(" and {unread} bytes more")
+        };
+        Answer {
+            line: format!("ok {json}{unread}"),
+            revision,
+        }
+    }
+
+    /// The same body under the prefix that this server has: etcd 3.6 knows `v3` alone, 3.4 has no
+    /// `v3alpha`.
+    fn gateway(&mut self, prefix: &str, path: &str, body: &[u8]) -> Answer {
+        let prefix = match self.kind {
+            Kind::Witan => prefix,
+            Kind::Etcd34 if prefix == "v3alpha" => "v3beta",
+            Kind::Etcd34 => prefix,
+            Kind::Etcd36 => "v3",
+        };
+        let target = format!("/{prefix}/{path}");
+        let first = self.connection.is_none();
+        let mut answer = self.exchange(&target, body);
+        if answer.is_err() && !first {
+            // a kept connection may have been closed since; ours or the server's fault shows again
+            answer = self.exchange(&target, body);
+        }
+        match answer {
+            Ok(answer) => answer,
+            Err(error) => Answer {
+                line: format!("closed {:?}", error.kind()),
+                revision: None,
+            },
+        }
+    }
+
+    fn exchange(&mut self, target: &str, body: &[u8]) -> std::io::Result<Answer> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(&self.server.address())?,
+        };
+        connection.send("POST", target, &[], body)?;
+        let response = connection.response("POST")?;
+        let framing = match response.header("content-length") {
+            Some(_) => "",
+            None => " chunked",
+        };
+        let mut line = format!("{}{framing}", response.status);
+        for name in ["content-type", "grpc-metadata-content-type"] {
+            line.push(' ');
+            line.push_str(response.header(name).unwrap_or("-"));
+        }
+        line.push(' ');
+        if response.header("connection") != Some("close") {
+            self.connection = Some(connection);
+        }
+        let text = response.text();
+        let revision = text
+            .split_once("\"revision\":\"")
+            .and_then(|(_, rest)| rest.split_once('"')?.0.parse().ok());
+        line.push_str(&super::step::escape(self.nameless(text).as_bytes()));
+        Ok(Answer { line, revision })
+    }
+
+    fn nameless(&self, text: String) -> String {
+        let named = format!(
+            r#"{{"header":{{"cluster_id":"{}","member_id":"{}","#,
+            self.header.cluster_id, self.header.member_id
+        );
+        let term = format!(r#""raft_term":"{}"}}"#, self.header.raft_term);
+        match text.strip_prefix(&named) {
+            Some(rest) => {
+                let rest = rest.replacen(&term, r#""raft_term":T}"#, 1);
+                format!(r#"{{"header":{{C,M,{rest}"#)
+            }
+            None => text,
+        }
+    }
+}
+
+/// A request of this verb as bytes.
+pub(crate) fn message(verb: &str, json: &str) -> Result<Bytes, String> {
+    match verb {
+        "range" => encoded::<RangeRequest>(json),
+        "put" => encoded::<PutRequest>(json),
+        "delete" => encoded::<DeleteRangeRequest>(json),
+        "txn" => encoded::<TxnRequest>(json),
+        "compact" => encoded::<CompactionRequest>(json),
+        _ => Err(format!("{verb} is no verb")),
+    }
+}
+
+fn encoded<M: Message + DeserializeOwned>(json: &str) -> Result<Bytes, String> {
+    let message: M = serde_json::from_str(json).map_err(|error| format!("{error}: {json}"))?;
+    Ok(message.encode_to_vec().into())
+}
+
+/// Messages as the bytes they are.
+#[derive(Clone, Copy, Debug)]
+struct Whole;
+
+impl Codec for Whole {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Whole {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Whole {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}

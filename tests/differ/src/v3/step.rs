@@ -1,0 +1,198 @@
+//! One request of a sequence, as a line of text that a person can read, edit and replay.
+//!
+//! ```text
+//! grpc put {"key":"YQ==","value":"MQ=="}      over gRPC; the message as JSON
+//! raw put 0a0161                              over gRPC; the message's bytes
+//! json v3 kv/put {"key":"YQ=="}               over the gateway; the body as it is
+//! ```
+//! In JSON `@-2` stands for the revision before last, `@c` for the compacted one, `*3000` for so
+//! many bytes of value; in a body `\n`, `\r`, `\\` and `\xNN` for bytes that a line cannot hold.
+
+use std::fmt::Write as _;
+
+/// A request, and what it is meant to reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// The line.
+    pub(crate) line: String,
+    /// What is odd about a body of the gateway, for the counts.
+    pub(crate) oddity: Option<&'static str>,
+}
+
+impl Step {
+    pub(crate) fn new(line: String) -> Self {
+        Self { line, oddity: None }
+    }
+}
+
+/// How a request is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Verb and message as JSON.
+    Grpc(String, String),
+    /// Verb and message.
+    Raw(String, Vec<u8>),
+    /// Prefix, path and body.
+    Json(String, String, Vec<u8>),
+}
+
+/// What the sequence has done so far, as far as requests refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// The newest revision.
+    pub(crate) revision: i64,
+    /// The compacted one, 0 before the first compaction.
+    pub(crate) compacted: i64,
+}
+
+/// Reads a line and fills in what it refers to.
+pub(crate) fn parse(line: &str, now: Now) -> Result<Ask, String> {
+    let bad = || format!("no request: {line:.200}");
+    let (kind, rest) = line.split_once(' ').ok_or_else(bad)?;
+    let (first, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    match kind {
+        "grpc" => Ok(Ask::Grpc(first.into(), fill(rest, now))),
+        "raw" => {
+            let digits: Vec<u8> = rest.bytes().collect();
+            let bytes = digits
+                .chunks(2)
+                .map(|two| std::str::from_utf8(two).ok())
+                .map(|two| two.and_then(|two| u8::from_str_radix(two, 16).ok()))
+                .collect::<Option<Vec<u8>>>();
+            Ok(Ask::Raw(first.into(), bytes.ok_or_else(bad)?))
+        }
+        "json" => {
+            let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
+            let body = unescape(&fill(body, now));
+            Ok(Ask::Json(first.into(), path.into(), body))
+        }
+        _ => Err(bad()),
+    }
+}
+
+/// A body as part of a line.
+pub(crate) fn escape(body: &[u8]) -> String {
+    let mut out = String::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                other => out.push(other),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        let kind = bytes.get(at).copied().unwrap_or(b'\\');
+        at += 1;
+        match kind {
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b'x' => {
+                let digits = text.get(at..at + 2).unwrap_or("00");
+                out.push(u8::from_str_radix(digits, 16).unwrap_or(0));
+                at += 2;
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Replaces `@…` and `*…`.
+pub(crate) fn fill(text: &str, now: Now) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['@', '*']) {
+        out.push_str(&rest[..at]);
+        let mark = rest.as_bytes()[at];
+        rest = &rest[at + 1..];
+        if mark == b'*' {
+            let count = digits(&mut rest);
+            // base64 of three letters x
+            out.push_str(&"eHh4".repeat(usize::try_from(count / 3).unwrap_or(0)));
+            continue;
+        }
+        let base = match rest.strip_prefix('c') {
+            Some(after) => {
+                rest = after;
+                now.compacted
+            }
+            None => now.revision,
+        };
+        let sign = match rest.as_bytes().first() {
+            Some(b'+') => 1,
+            Some(b'-') => -1,
+            _ => 0,
+        };
+        let mut offset = 0;
+        if sign != 0 {
+            rest = &rest[1..];
+            offset = sign * digits(&mut rest);
+        }
+        let _ = write!(out, "{}", base.saturating_add(offset));
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Takes the digits off the front of a text.
+fn digits(rest: &mut &str) -> i64 {
+    let end = rest.find(|c: char| !c.is_ascii_digit());
+    let (number, after) = rest.split_at(end.unwrap_or(rest.len()));
+    *rest = after;
+    number.parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Now = Now {
+        revision: 20,
+        compacted: 7,
+    };
+
+    #[test]
+    fn references_are_filled_in() {
+        let text = r#"{"a":"@-3","b":@c,"c":"@c+1","d":@+2,"v":"*6"}"#;
+        let filled = r#"{"a":"17","b":7,"c":"8","d":22,"v":"eHh4eHh4"}"#;
+        assert_eq!(fill(text, NOW), filled);
+    }
+
+    #[test]
+    fn a_body_survives_its_line() {
+        let body = b"{\"a\\b\":\r\n\xff}";
+        let line = format!("json v3 kv/put {}", escape(body));
+        let ask = Ask::Json("v3".into(), "kv/put".into(), body.to_vec());
+        assert_eq!(parse(&line, NOW), Ok(ask));
+    }
+
+    #[test]
+    fn bytes_are_given_in_hexadecimal() {
+        let ask = Ask::Raw("put".into(), vec![10, 1, 0x61]);
+        assert_eq!(parse("raw put 0a0161", NOW), Ok(ask));
+        assert_eq!(
+            parse("raw put", NOW),
+            Ok(Ask::Raw("put".into(), Vec::new()))
+        );
+        assert!(parse("raw put 0x", NOW).is_err());
+        assert!(parse("speak put", NOW).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! Steps by chance: few keys, so that they meet; revisions near what decides.
+
+use super::step::{At, Step};
+use crate::rng::Rng;
+
+/// Streams that are open at a time.
+pub(super) const STREAMS: usize = 3;
+
+const KEYS: [&str; 8] = ["a", "aa", "ab", "b", "ba", "c", "d", "e"];
+const ENDS: [&str; 6] = ["", "", "", "\0", "b", "d"];
+const IDS: [i64; 10] = [0, 0, 0, 0, 1, 2, 3, 5, -1, -7];
+
+fn key(rng: &mut Rng) -> String {
+    (*rng.pick(&KEYS)).to_owned()
+}
+
+pub(super) fn step(rng: &mut Rng) -> Step {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        Put,
+        Delete,
+        Txn,
+        Compact,
+        Create,
+        Cancel,
+        Progress,
+        Reopen,
+    }
+    let stream = rng.below(STREAMS);
+    match rng.weighted(&[
+        (40, Kind::Put),
+        (12, Kind::Delete),
+        (10, Kind::Txn),
+        (3, Kind::Compact),
+        (25, Kind::Create),
+        (8, Kind::Cancel),
+        (4, Kind::Progress),
+        (2, Kind::Reopen),
+    ]) {
+        Kind::Put => Step::Put {
+            key: key(rng),
+            value: rng.range(0, 999).to_string(),
+        },
+        Kind::Delete => Step::Delete {
+            key: key(rng),
+            end: (*rng.pick(&ENDS)).to_owned(),
+        },
+        Kind::Txn => {
+            let mut keys = KEYS.map(str::to_owned).to_vec();
+            let from = rng.below(keys.len());
+            keys.rotate_left(from);
+            let count = rng.below(4);
+            Step::Txn {
+                delete: rng.chance(50).then(|| keys[7].clone()),
+                puts: keys[..count].to_vec(),
+            }
+        }
+        Kind::Compact => Step::Compact(if rng.chance(30) {
+            At::Now
+        } else {
+            At::Back(i64::from(rng.chance(50)) + rng.range(0, 20).cast_signed())
+        }),
+        Kind::Create => create(rng, stream),
+        Kind::Cancel => Step::Cancel {
+            stream,
+            id: rng.range(0, 8).cast_signed() - 1,
+        },
+        Kind::Progress => Step::Progress { stream },
+        Kind::Reopen => Step::Reopen { stream },
+    }
+}
+
+fn create(rng: &mut Rng, stream: usize) -> Step {
+    let start = match rng.range(0, 9) {
+        0..=3 => At::Now,
+        4..=7 => At::Back(rng.range(0, 40).cast_signed()),
+        8 => At::Ahead(rng.range(1, 10).cast_signed()),
+        _ => At::Exactly(rng.range(0, 4).cast_signed() - 2),
+    };
+    let key = if rng.chance(5) {
+        String::new()
+    } else {
+        key(rng)
+    };
+    Step::Create {
+        stream,
+        key,
+        end: (*rng.pick(&ENDS)).to_owned(),
+        start,
+        id: *rng.pick(&IDS),
+        no_put: rng.chance(10),
+        no_delete: rng.chance(10),
+        prev_kv: rng.chance(40),
+        fragment: rng.chance(20),
+    }
+}

@@ -1,0 +1,336 @@
+//! One server, its streams, and what they have said, in lines.
+
+use std::collections::BTreeMap;
+
+use futures_util::{Stream, stream};
+use tokio::{sync::mpsc, time::timeout};
+use tonic::{Status, Streaming, transport::Channel};
+use witan_api::v3::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest, WatchCancelRequest,
+    WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse, kv_client::KvClient,
+    request_op::Request as Op, watch_client::WatchClient, watch_create_request::FilterType,
+    watch_request::RequestUnion,
+};
+use witan_e2e::{Kind, Launch, Server, grpc, wait};
+
+use super::{
+    draw::STREAMS,
+    step::{At, Step},
+};
+
+/// Requests on their way to a stream.
+const REQUESTS_MAX: usize = 256;
+
+/// A key that only we write: whoever has heard of its last change has heard of all before it.
+const MARKER: &str = "~";
+/// The watcher of that key, on every stream.
+const MARKER_ID: i64 = 1000;
+
+/// Watchers that have not caught up.
+const SLOW: &str = "etcd_debugging_mvcc_slow_watcher_total ";
+
+pub(super) struct Side {
+    server: Server,
+    channel: Channel,
+    streams: Vec<Watching>,
+    revision: i64,
+}
+
+struct Watching {
+    requests: mpsc::Sender<WatchRequest>,
+    answers: Streaming<WatchResponse>,
+    /// Read and not yet told.
+    kept: Vec<WatchResponse>,
+}
+
+impl Watching {
+    async fn next(&mut self) -> WatchResponse {
+        let answer = timeout(wait::PATIENCE, self.answers.message()).await;
+        match answer {
+            Ok(Ok(Some(answer))) => answer,
+            other => panic!("an answer, not {other:?}"),
+        }
+    }
+}
+
+impl Side {
+    /// A fresh cluster of one member.
+    pub(super) async fn start(kind: Kind) -> Self {
+        let server = Launch::new(kind).start();
+        let channel = grpc::connect(&server.address()).await;
+        let mut streams = Vec::new();
+        for _ in 0..STREAMS {
+            streams.push(open(&channel).await);
+        }
+        Self {
+            server,
+            channel,
+            streams,
+            revision: 1,
+        }
+    }
+
+    /// Does one thing. What it came to, if that is known at once.
+    pub(super) async fn take(&mut self, step: &Step) -> String {
+        match step {
+            Step::Put { key, value } => self.put(key, value).await,
+            Step::Delete { key, end } => {
+                let request = DeleteRangeRequest {
+                    key: key.clone().into(),
+                    range_end: end.clone().into(),
+                    ..Default::default()
+                };
+                let answer = self.kv().delete_range(request).await;
+                self.told(answer.map(|a| a.into_inner().header))
+            }
+            Step::Txn { puts, delete } => self.txn(puts, delete.as_deref()).await,
+            Step::Compact(at) => {
+                let request = CompactionRequest {
+                    revision: match self.at(*at) {
+                        0 => self.revision,
+                        revision => revision,
+                    },
+                    physical: true,
+                };
+                let answer = self.kv().compact(request).await;
+                self.told(answer.map(|a| a.into_inner().header))
+            }
+            Step::Create { .. } => self.create(step).await,
+            Step::Cancel { stream, id } => {
+                let request = WatchCancelRequest { watch_id: *id };
+                self.ask(*stream, RequestUnion::CancelRequest(request))
+                    .await;
+                self.fence(*stream).await;
+                String::new()
+            }
+            Step::Progress { stream } => {
+                // etcd drops the request while a watcher of the stream catches up
+                self.settle();
+                let request = RequestUnion::ProgressRequest(WatchProgressRequest {});
+                self.ask(*stream, request).await;
+                self.fence(*stream).await;
+                String::new()
+            }
+            Step::Reopen { stream } => {
+                // what it has not heard is nobody's any more
+                self.streams[*stream] = open(&self.channel).await;
+                String::new()
+            }
+        }
+    }
+
+    /// What each watcher heard since the last time, once everything was heard.
+    pub(super) async fn heard(&mut self) -> BTreeMap<String, Vec<String>> {
+        self.settle();
+        self.put(MARKER, "").await;
+        let mut heard = BTreeMap::<String, Vec<String>>::new();
+        for (at, stream) in self.streams.iter_mut().enumerate() {
+            let mut answers = std::mem::take(&mut stream.kept);
+            loop {
+                let answer = stream.next().await;
+                let events = answer.events.iter().filter_map(|event| event.kv.as_ref());
+                let marked = events
+                    .filter(|kv| kv.key == MARKER)
+                    .map(|kv| kv.mod_revision);
+                if answer.watch_id == MARKER_ID && marked.last() == Some(self.revision) {
+                    break;
+                }
+                answers.push(answer);
+            }
+            for mut answer in answers.into_iter().filter(|a| a.watch_id != MARKER_ID) {
+                // whether others hear of the marker before or after its own watcher is chance
+                let only_marker = !answer.events.is_empty();
+                answer
+                    .events
+                    .retain(|event| event.kv.as_ref().is_none_or(|kv| kv.key != MARKER));
+                if only_marker && answer.events.is_empty() {
+                    continue;
+                }
+                if let Some(header) = &mut answer.header {
+                    (header.cluster_id, header.member_id, header.raft_term) = (0, 0, 0);
+                }
+                let watcher = format!("stream {at} watcher {}", answer.watch_id);
+                heard
+                    .entry(watcher)
+                    .or_default()
+                    .push(format!("{answer:?}"));
+            }
+        }
+        heard
+    }
+
+    /// Waits until no watcher reads the past.
+    fn settle(&self) {
+        wait::until_true("all watchers have caught up", || {
+            let text = self.server.http("GET", "/metrics", "").text();
+            let slow = text.lines().find_map(|line| line.strip_prefix(SLOW));
+            slow == Some("0")
+        });
+    }
+
+    fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel.clone())
+    }
+
+    /// A header's revision, or the error.
+    fn told(
+        &mut self,
+        answer: Result<Option<witan_api::v3::etcdserverpb::ResponseHeader>, Status>,
+    ) -> String {
+        match answer {
+            Ok(header) => {
+                self.revision = header.map_or(0, |header| header.revision);
+                self.revision.to_string()
+            }
+            Err(status) => format!("{:?} {}", status.code(), status.message()),
+        }
+    }
+
+    async fn put(&mut self, key: &str, value: &str) -> String {
+        let answer = self.kv().put(put(key, value)).await;
+        self.told(answer.map(|a| a.into_inner().header))
+    }
+
+    async fn txn(&mut self, puts: &[String], delete: Option<&str>) -> String {
+        let puts = puts.iter().map(|key| Op::RequestPut(put(key, "txn")));
+        let delete = delete.map(|key| {
+            Op::RequestDeleteRange(DeleteRangeRequest {
+                key: key.to_owned().into(),
+                ..Default::default()
+            })
+        });
+        let request = TxnRequest {
+            success: puts
+                .chain(delete)
+                .map(|request| RequestOp {
+                    request: Some(request),
+                })
+                .collect(),
+            ..Default::default()
+        };
+        let answer = self.kv().txn(request).await;
+        self.told(answer.map(|a| a.into_inner().header))
+    }
+
+    async fn create(&mut self, step: &Step) -> String {
+        let Step::Create {
+            stream,
+            key,
+            end,
+            start,
+            id,
+            no_put,
+            no_delete,
+            prev_kv,
+            fragment,
+        } = step
+        else {
+            return String::new();
+        };
+        let filters = [
+            (no_put, FilterType::Noput),
+            (no_delete, FilterType::Nodelete),
+        ];
+        let request = WatchCreateRequest {
+            key: key.clone().into(),
+            range_end: end.clone().into(),
+            start_revision: self.at(*start),
+            filters: filters
+                .into_iter()
+                .filter(|(wanted, _)| **wanted)
+                .map(|(_, filter)| filter.into())
+                .collect(),
+            prev_kv: *prev_kv,
+            watch_id: *id,
+            fragment: *fragment,
+            ..Default::default()
+        };
+        self.ask(*stream, RequestUnion::CreateRequest(request))
+            .await;
+        self.created(*stream).await;
+        self.settle();
+        String::new()
+    }
+
+    /// Reads until a watcher was created or refused, and keeps what came before.
+    async fn created(&mut self, stream: usize) {
+        loop {
+            let answer = self.streams[stream].next().await;
+            let created = answer.created;
+            self.streams[stream].kept.push(answer);
+            if created {
+                return;
+            }
+        }
+    }
+
+    /// Waits until a stream has taken all that it was asked: what is asked now is refused, and is
+    /// answered in turn.
+    async fn fence(&mut self, stream: usize) {
+        let refused = WatchCreateRequest {
+            key: "b".into(),
+            range_end: "a".into(),
+            ..Default::default()
+        };
+        self.ask(stream, RequestUnion::CreateRequest(refused)).await;
+        self.created(stream).await;
+        self.streams[stream].kept.pop();
+    }
+
+    fn at(&self, at: At) -> i64 {
+        match at {
+            At::Now => 0,
+            At::Back(by) => (self.revision - by).max(1),
+            At::Ahead(by) => self.revision + by,
+            At::Exactly(revision) => revision,
+        }
+    }
+
+    async fn ask(&self, stream: usize, union: RequestUnion) {
+        let request = WatchRequest {
+            request_union: Some(union),
+        };
+        let sent = self.streams[stream].requests.send(request).await;
+        sent.expect("the stream is open");
+    }
+}
+
+fn put(key: &str, value: &str) -> PutRequest {
+    PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..Default::default()
+    }
+}
+
+/// A stream that watches the marker.
+async fn open(channel: &Channel) -> Watching {
+    let (requests, queue) = mpsc::channel(REQUESTS_MAX);
+    let marker = WatchCreateRequest {
+        key: MARKER.into(),
+        watch_id: MARKER_ID,
+        ..Default::default()
+    };
+    let first = WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(marker)),
+    };
+    requests.send(first).await.expect("the queue is open");
+    let mut answers = WatchClient::new(channel.clone())
+        .watch(stream_of(queue))
+        .await
+        .expect("a watch stream")
+        .into_inner();
+    let created = answers.message().await.expect("an answer").expect("no end");
+    assert!(created.created, "{created:?}");
+    Watching {
+        requests,
+        answers,
+        kept: Vec::new(),
+    }
+}
+
+fn stream_of(queue: mpsc::Receiver<WatchRequest>) -> impl Stream<Item = WatchRequest> + Send {
+    stream::unfold(queue, |mut queue| async move {
+        Some((queue.recv().await?, queue))
+    })
+}

@@ -1,0 +1,160 @@
+//! Bodies of 100 MB in every form in which a body can come.
+
+use std::{io::Write as _, net::TcpStream, thread};
+
+use witan_e2e::Server;
+
+use crate::{
+    h2,
+    stage::{SLACK_BYTES, case, connect, verdict},
+};
+
+/// What is announced, and sent as far as the server takes it.
+const BODY_BYTES: usize = 100_000_000;
+
+/// Clients of each kind at a time.
+const CLIENTS: usize = 4;
+
+/// What one such client may make the server hold: v2 reads a form up to 10 MiB, which exists twice
+/// for a moment when its buffer grows.
+const CLIENT_BYTES: u64 = 24 << 20;
+
+/// One way to send it: what comes first, what is repeated, and what frames each piece.
+struct Way {
+    name: &'static str,
+    begin: Vec<u8>,
+    piece: Vec<u8>,
+    expect: &'static [&'static str],
+}
+
+fn ways() -> Vec<Way> {
+    let http = |line: &str, framing: &str| {
+        format!("{line} HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n{framing}\r\n\r\n").into_bytes()
+    };
+    let sized = format!("Content-Length: {BODY_BYTES}");
+    let chunked = "Transfer-Encoding: chunked";
+    let plain = vec![b'v'; 1 << 16];
+    let chunk = [b"10000\r\n".to_vec(), plain.clone(), b"\r\n".to_vec()].concat();
+    let put = "PUT /v2/keys/huge";
+    let json = "POST /v3/kv/put";
+    let mut grpc = h2::PREFACE.to_vec();
+    grpc.extend(h2::frame(h2::SETTINGS, 0, 0, &[]));
+    let call = h2::call("/etcdserverpb.KV/Put");
+    grpc.extend(h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &call));
+    let mut tonic = h2::PREFACE.to_vec();
+    tonic.extend(h2::frame(h2::SETTINGS, 0, 0, &[]));
+    let call = h2::call("/etcdserverpb.KV/DeleteRange");
+    tonic.extend(h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &call));
+    let length = u32::try_from(BODY_BYTES).expect("it fits").to_be_bytes();
+    let begun = h2::frame(h2::DATA, 0, 1, &[&[0][..], &length].concat());
+    grpc.extend(&begun);
+    tonic.extend(&begun);
+    let data = h2::frame(h2::DATA, 0, 1, &vec![b'v'; h2::PAYLOAD_MAX]);
+    let way = |name, begin, piece: &[u8], expect| Way {
+        name,
+        begin,
+        piece: piece.to_vec(),
+        expect,
+    };
+    vec![
+        way(
+            "form",
+            http(put, &sized),
+            &plain,
+            &["400 Bad Request", "closed"],
+        ),
+        way(
+            "form in chunks",
+            http(put, chunked),
+            &chunk,
+            &["400 Bad Request", "closed"],
+        ),
+        way(
+            "JSON",
+            http(json, &sized),
+            &plain,
+            &["429 Too Many Requests", "closed"],
+        ),
+        way(
+            "JSON in chunks",
+            http(json, chunked),
+            &chunk,
+            &["429 Too Many Requests", "closed"],
+        ),
+        way("gRPC put", grpc, &data, &["closed", "grpc-status"]),
+        way("gRPC delete", tonic, &data, &["closed", "grpc-status"]),
+    ]
+}
+
+/// Sends until the server has had enough, aside, and tells what it said.
+fn send(server: &Server, way: &Way) -> String {
+    let mut stream = connect(server);
+    stream
+        .write_all(&way.begin)
+        .expect("the beginning is taken");
+    let writer = stream.try_clone().expect("a descriptor more");
+    thread::scope(|scope| {
+        scope.spawn(|| write_all(writer, &way.piece));
+        if way.begin.starts_with(h2::PREFACE) {
+            let end = grpc_verdict(&mut stream);
+            // nothing is sent any more
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+            end
+        } else {
+            verdict(&mut stream)
+        }
+    })
+}
+
+fn write_all(mut stream: TcpStream, piece: &[u8]) {
+    for _ in 0..BODY_BYTES / piece.len() + 1 {
+        if stream.write_all(piece).is_err() {
+            return;
+        }
+    }
+}
+
+/// The answer to the one call: its trailers or a reset, or the end of the connection.
+fn grpc_verdict(stream: &mut TcpStream) -> String {
+    while let Ok((kind, _, id, payload)) = h2::read(stream) {
+        if id != 1 {
+            continue;
+        }
+        let text = String::from_utf8_lossy(&payload);
+        if kind == h2::HEADERS {
+            assert!(!text.contains("grpc-status\u{1}0"), "it was taken: {text}");
+            return "grpc-status".into();
+        }
+        if kind == h2::RST_STREAM {
+            return "closed".into();
+        }
+    }
+    "closed".into()
+}
+
+#[test]
+fn a_hundred_megabytes() {
+    let ways = ways();
+    let bound = SLACK_BYTES + CLIENTS as u64 * CLIENT_BYTES;
+    case("bodies of 100 MB", bound, |server| {
+        let mut told = Vec::new();
+        for way in &ways {
+            let mut ends: Vec<String> = thread::scope(|scope| {
+                let clients: Vec<_> = (0..CLIENTS)
+                    .map(|_| scope.spawn(|| send(server, way)))
+                    .collect();
+                clients
+                    .into_iter()
+                    .map(|client| client.join().expect("it ends"))
+                    .collect()
+            });
+            ends.sort();
+            ends.dedup();
+            for end in &ends {
+                assert!(way.expect.contains(&end.as_str()), "{}: {end}", way.name);
+            }
+            told.push(format!("{}: {}", way.name, ends.join(" or ")));
+        }
+        told.join(", ")
+    });
+}

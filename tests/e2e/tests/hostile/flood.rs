@@ -1,0 +1,275 @@
+//! Floods: many small things that cost a client nothing, and headers without an end.
+
+use std::{io::Write as _, net::TcpStream, thread};
+
+use witan_e2e::Server;
+
+use crate::{
+    h2,
+    stage::{SLACK_BYTES, case, connect, verdict},
+};
+
+/// Times that each small thing is sent.
+const FLOOD: usize = 200_000;
+
+/// Frames sent in one write.
+const BATCH: usize = 1000;
+
+/// What one hostile connection may make the server hold: windows, buffers, tables.
+const CONNECTION_BYTES: u64 = 16 << 20;
+
+/// Connections of each kind at a time.
+const CONNECTIONS: usize = 4;
+
+/// Sends what `batch` makes until all was sent or the server has had enough.
+fn pour(stream: &mut TcpStream, batch: impl Fn(usize) -> Vec<u8>) -> bool {
+    for i in 0..FLOOD / BATCH {
+        if stream.write_all(&batch(i)).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// How a flood ended: with which farewell, or taken whole with the connection still good.
+fn end_of(stream: &mut TcpStream, poured: bool) -> String {
+    // whoever took it all still answers
+    if poured
+        && stream
+            .write_all(&h2::frame(h2::PING, 0, 0, b"the last"))
+            .is_ok()
+    {
+        while let Ok((kind, flags, _, payload)) = h2::read(stream) {
+            if kind == h2::PING && flags == 1 && payload == b"the last" {
+                return "borne".into();
+            }
+            if kind == h2::GOAWAY {
+                return format!("GOAWAY {}", payload.get(7).copied().unwrap_or_default());
+            }
+        }
+        return "closed".into();
+    }
+    match h2::farewell(stream) {
+        Some(code) => format!("GOAWAY {code}"),
+        None => "closed".into(),
+    }
+}
+
+/// A flood on some connections at once; the distinct ends.
+fn flood(server: &Server, batch: &(impl Fn(usize) -> Vec<u8> + Sync)) -> String {
+    let mut ends: Vec<String> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                scope.spawn(move || {
+                    let mut stream = h2::open(server, None);
+                    // answers are read aside, so that only the flood itself is the matter
+                    let mut reader = stream.try_clone().expect("a descriptor more");
+                    let poured = pour(&mut stream, batch);
+                    end_of(&mut reader, poured)
+                })
+            })
+            .collect();
+        clients
+            .into_iter()
+            .map(|client| client.join().expect("a flood ends"))
+            .collect()
+    });
+    ends.sort();
+    ends.dedup();
+    ends.join(", ")
+}
+
+fn flood_case(name: &str, batch: impl Fn(usize) -> Vec<u8> + Sync) {
+    let bound = SLACK_BYTES + CONNECTIONS as u64 * CONNECTION_BYTES;
+    case(name, bound, |server| flood(server, &batch));
+}
+
+fn ids(batch: usize) -> impl Iterator<Item = u32> {
+    let first = u32::try_from(batch * BATCH * 2 + 1).expect("few");
+    (0..BATCH).map(move |i| first + 2 * u32::try_from(i).expect("few"))
+}
+
+#[test]
+fn rapid_reset() {
+    let put = h2::call("/etcdserverpb.KV/Range");
+    flood_case("HTTP/2 rapid reset", |batch| {
+        ids(batch)
+            .flat_map(|id| {
+                let mut frames = h2::frame(h2::HEADERS, h2::END_HEADERS, id, &put);
+                frames.extend(h2::frame(h2::RST_STREAM, 0, id, &[0, 0, 0, 8]));
+                frames
+            })
+            .collect()
+    });
+}
+
+#[test]
+fn streams_that_are_never_ended() {
+    let watch = h2::call("/etcdserverpb.KV/Put");
+    flood_case("HTTP/2 streams left open", |batch| {
+        ids(batch)
+            .flat_map(|id| h2::frame(h2::HEADERS, h2::END_HEADERS, id, &watch))
+            .collect()
+    });
+}
+
+#[test]
+fn continuations_without_end() {
+    let begin = h2::call("/etcdserverpb.KV/Range");
+    let more: Vec<u8> = (0..100)
+        .flat_map(|_| h2::literal("x-more", "and more"))
+        .collect();
+    flood_case("HTTP/2 CONTINUATION flood", |batch| {
+        let mut out = Vec::new();
+        if batch == 0 {
+            out.extend(h2::frame(h2::HEADERS, h2::END_STREAM, 1, &begin));
+        }
+        out.extend((0..BATCH).flat_map(|_| h2::frame(h2::CONTINUATION, 0, 1, &more)));
+        out
+    });
+}
+
+#[test]
+fn continuations_of_nothing() {
+    let begin = h2::call("/etcdserverpb.KV/Range");
+    flood_case("HTTP/2 empty CONTINUATION flood", |batch| {
+        let mut out = Vec::new();
+        if batch == 0 {
+            out.extend(h2::frame(h2::HEADERS, h2::END_STREAM, 1, &begin));
+        }
+        out.extend((0..BATCH).flat_map(|_| h2::frame(h2::CONTINUATION, 0, 1, &[])));
+        out
+    });
+}
+
+#[test]
+fn pings() {
+    flood_case("HTTP/2 PING flood", |_| {
+        (0..BATCH)
+            .flat_map(|_| h2::frame(h2::PING, 0, 0, b"pingping"))
+            .collect()
+    });
+}
+
+#[test]
+fn settings() {
+    flood_case("HTTP/2 SETTINGS flood", |_| {
+        // each changes the window of every stream
+        (0..BATCH)
+            .flat_map(|i| h2::frame(h2::SETTINGS, 0, 0, &[0, 4, 0, 1, 0, u8::from(i % 2 == 0)]))
+            .collect()
+    });
+}
+
+#[test]
+fn empty_data() {
+    let put = h2::call("/etcdserverpb.KV/Put");
+    flood_case("HTTP/2 empty DATA flood", |batch| {
+        let mut out = Vec::new();
+        if batch == 0 {
+            out.extend(h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &put));
+        }
+        out.extend((0..BATCH).flat_map(|_| h2::frame(h2::DATA, 0, 1, &[])));
+        out
+    });
+}
+
+#[test]
+fn window_updates() {
+    flood_case("HTTP/2 WINDOW_UPDATE flood", |_| {
+        (0..BATCH)
+            .flat_map(|_| h2::frame(h2::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]))
+            .collect()
+    });
+}
+
+/// A header that fills the table, then references to it: a few bytes that mean megabytes.
+#[test]
+fn header_bomb_of_references() {
+    let mut bomb = h2::call("/etcdserverpb.KV/Range");
+    // its value has 127 + (0x01 + 0x1e * 128) bytes
+    bomb.extend([0x40, 1, b'x', 0x7f, 0x81, 0x1e]);
+    bomb.extend(std::iter::repeat_n(b'v', 127 + 1 + 0x1e * 128));
+    bomb.extend(std::iter::repeat_n(0x80 | 62, 12_000));
+    let blocks: Vec<&[u8]> = bomb.chunks(h2::PAYLOAD_MAX).collect();
+    flood_case("HPACK bomb", |batch| {
+        if batch > 0 {
+            return h2::frame(h2::PING, 0, 0, b"pingping");
+        }
+        let last = blocks.len() - 1;
+        let mut out = Vec::new();
+        for (i, block) in blocks.iter().enumerate() {
+            let kind = if i == 0 {
+                h2::HEADERS
+            } else {
+                h2::CONTINUATION
+            };
+            let flags = if i == last { h2::END_HEADERS } else { 0 };
+            out.extend(h2::frame(kind, flags, 1, block));
+        }
+        out
+    });
+}
+
+/// Bytes that make no request; what the server answers to each.
+fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
+    let head = b"GET /version HTTP/1.1\r\nHost: a\r\n".to_vec();
+    let many: Vec<u8> = (0..100_000)
+        .flat_map(|i| format!("X-{i}: y\r\n").into_bytes())
+        .collect();
+    let long = [b"X-Long: ".to_vec(), vec![b'y'; 8 << 20]].concat();
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec();
+    let noise = (0..65_536_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8);
+    let mut bad_frame = h2::PREFACE.to_vec();
+    bad_frame.extend([0xff; 4096]);
+    vec![
+        ("100,000 headers", [head.clone(), many].concat()),
+        ("a header of 8 MiB", [head, long].concat()),
+        (
+            "a target of 8 MiB",
+            [b"GET /".to_vec(), vec![b'a'; 8 << 20]].concat(),
+        ),
+        ("TLS hello", [hello, vec![0; 512]].concat()),
+        ("noise", noise.collect()),
+        ("zeros", vec![0; 1 << 20]),
+        ("frames of 0xff", bad_frame),
+    ]
+}
+
+/// What a connection may hold before its head is whole.
+const HEAD_BYTES: u64 = 2 << 20;
+
+/// Connections of each kind of nonsense.
+const TALKERS: usize = 10;
+
+#[test]
+fn nonsense_of_many_kinds() {
+    let kinds = nonsense();
+    let bound = SLACK_BYTES + (TALKERS * kinds.len()) as u64 * HEAD_BYTES;
+    case("header bombs, noise, TLS", bound, |server| {
+        let mut told = Vec::new();
+        for (name, bytes) in &kinds {
+            let mut ends: Vec<String> = thread::scope(|scope| {
+                let clients: Vec<_> = (0..TALKERS)
+                    .map(|_| {
+                        scope.spawn(move || {
+                            let mut stream = connect(server);
+                            // the server may have closed before all was sent
+                            let _ = stream.write_all(bytes);
+                            verdict(&mut stream)
+                        })
+                    })
+                    .collect();
+                clients
+                    .into_iter()
+                    .map(|client| client.join().expect("it ends"))
+                    .collect()
+            });
+            ends.sort();
+            ends.dedup();
+            assert!(!ends.contains(&"open".to_owned()), "{name}: {ends:?}");
+            told.push(format!("{name}: {}", ends.join(" or ")));
+        }
+        told.join(", ")
+    });
+}

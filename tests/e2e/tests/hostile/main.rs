@@ -1,0 +1,12 @@
+//! Clients that mean harm, or are broken as if they did, against a real server: each ends with an
+//! error or a closed connection, the server's memory stays within a stated bound, and a bystander
+//! does its puts and gets throughout. One row a case is written to the error output, uncaptured.
+
+mod bodies;
+mod flood;
+mod h2;
+mod many;
+mod overload;
+mod slow;
+mod stage;
+mod unread;

@@ -1,0 +1,231 @@
+//! Clients that send one byte a second, and clients that leave in the middle.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use witan_e2e::{Server, wait};
+
+use crate::{
+    h2,
+    stage::{LONG, SLACK_BYTES, case, connect, descriptors, patiently},
+};
+
+/// Slow clients of each kind, and clients that leave.
+const CLIENTS: usize = 20;
+
+/// What a client may make the server hold that has sent next to nothing.
+const CLIENT_BYTES: u64 = 64 << 10;
+
+/// What a slow client is to send: at once, then byte by byte for as long as the server bears it.
+struct Slow {
+    name: &'static str,
+    at_once: Vec<u8>,
+    then: Vec<u8>,
+}
+
+fn kinds() -> Vec<Slow> {
+    let forever = |byte: u8| vec![byte; 10_000];
+    let mut frame_head = h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &forever(b'x'));
+    frame_head.extend(forever(0));
+    let mut hello = h2::PREFACE.to_vec();
+    hello.extend(h2::frame(h2::SETTINGS, 0, 0, &[]));
+    let mut begun = hello.clone();
+    begun.extend(h2::frame(
+        h2::HEADERS,
+        h2::END_HEADERS,
+        1,
+        &h2::call("/etcdserverpb.KV/Put"),
+    ));
+    // a message of a thousand bytes, one byte to a frame
+    begun.extend(h2::frame(h2::DATA, 0, 1, &[0, 0, 0, 4, 0]));
+    let head = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\n").into_bytes();
+    let mut put = head("PUT /v2/keys/slow");
+    put.extend(
+        b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9000\r\n\r\nvalue=",
+    );
+    let mut json = head("POST /v3/kv/put");
+    json.extend(b"Transfer-Encoding: chunked\r\n\r\n2000\r\n{");
+    vec![
+        Slow {
+            name: "HTTP/1 head",
+            at_once: Vec::new(),
+            then: [head("GET /version"), forever(b'x')].concat(),
+        },
+        Slow {
+            name: "form",
+            at_once: put,
+            then: forever(b'v'),
+        },
+        Slow {
+            name: "JSON in chunks",
+            at_once: json,
+            then: forever(b' '),
+        },
+        Slow {
+            name: "HTTP/2 preface",
+            at_once: Vec::new(),
+            then: [h2::PREFACE, &forever(0)].concat(),
+        },
+        Slow {
+            name: "HTTP/2 frame",
+            at_once: hello,
+            then: frame_head,
+        },
+        Slow {
+            name: "gRPC message",
+            at_once: begun,
+            // ten bytes a second: the head of a frame has nine
+            then: Vec::new(),
+        },
+    ]
+}
+
+/// Sends until the server ends the connection; what it said before, in short.
+fn suffer(server: &Server, slow: &Slow) -> String {
+    let mut stream = connect(server);
+    stream
+        .write_all(&slow.at_once)
+        .expect("the beginning is taken");
+    let pace = Some(Duration::from_secs(1));
+    stream.set_read_timeout(pace).expect("a TCP socket");
+    let deadline = Instant::now() + LONG;
+    let one_byte = h2::frame(h2::DATA, 0, 1, b"x");
+    let mut pieces = slow.then.chunks(1);
+    let mut said = Vec::new();
+    loop {
+        assert!(
+            Instant::now() < deadline,
+            "{}: borne for {LONG:?}",
+            slow.name
+        );
+        let piece = pieces.next().unwrap_or(&one_byte);
+        let sent = stream.write_all(piece);
+        let mut buffer = [0; 4096];
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => {
+                said.extend_from_slice(&buffer[..read]);
+                // an answer at once must not make this fast
+                wait::wall_time(Duration::from_millis(200));
+                if refused(&said) {
+                    break;
+                }
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => break,
+        }
+        if sent.is_err() {
+            break;
+        }
+    }
+    if said.starts_with(b"HTTP/1.1 ") {
+        String::from_utf8_lossy(&said[9..12]).into_owned()
+    } else if refused(&said) {
+        "refused".into()
+    } else {
+        "closed".into()
+    }
+}
+
+/// Whether a stream was answered or reset, or the connection is about to end.
+fn refused(said: &[u8]) -> bool {
+    if said.starts_with(b"HTTP/1.1 ") {
+        return said.len() > 12;
+    }
+    let mut rest = said;
+    while let [a, b, c, kind, _, _, _, _, _, tail @ ..] = rest {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        if matches!(*kind, h2::HEADERS | h2::RST_STREAM | h2::GOAWAY) {
+            return true;
+        }
+        rest = tail.get(length..).unwrap_or_default();
+    }
+    false
+}
+
+#[test]
+fn one_byte_a_second() {
+    let kinds = kinds();
+    let bound = SLACK_BYTES + (CLIENTS * kinds.len()) as u64 * CLIENT_BYTES;
+    case("one byte a second", bound, |server| {
+        let ends: Vec<String> = thread::scope(|scope| {
+            let clients: Vec<_> = kinds
+                .iter()
+                .flat_map(|slow| std::iter::repeat_n(slow, CLIENTS))
+                .map(|slow| scope.spawn(move || (slow.name, suffer(server, slow))))
+                .collect();
+            let mut ends: Vec<_> = clients
+                .into_iter()
+                .map(|client| client.join().expect("a slow client ends"))
+                .map(|(name, end)| format!("{name}: {end}"))
+                .collect();
+            ends.dedup();
+            ends
+        });
+        format!("{CLIENTS} each: {}", ends.join(", "))
+    });
+}
+
+/// Beginnings after which a client leaves.
+fn halves() -> Vec<(&'static str, Vec<u8>)> {
+    let mut grpc = h2::PREFACE.to_vec();
+    grpc.extend(h2::frame(h2::SETTINGS, 0, 0, &[]));
+    let mut frame = grpc.clone();
+    frame.extend(&h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &h2::call("/x"))[..20]);
+    let mut message = grpc.clone();
+    let call = h2::call("/etcdserverpb.KV/Put");
+    message.extend(h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &call));
+    message.extend(h2::frame(h2::DATA, 0, 1, &[0, 0, 1, 0, 0, b'x', b'x']));
+    vec![
+        ("head", b"PUT /v2/keys/half HTTP/1.1\r\nHo".to_vec()),
+        (
+            "body",
+            b"PUT /v2/keys/half HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100000\r\n\r\nvalue=ha".to_vec(),
+        ),
+        (
+            "chunk",
+            b"POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n{\"ke".to_vec(),
+        ),
+        ("preface", h2::PREFACE[..10].to_vec()),
+        ("frame", frame),
+        ("message", message),
+    ]
+}
+
+/// Clients of each kind that leave one after the other.
+const LEAVERS: usize = 200;
+
+#[test]
+fn leaving_in_the_middle() {
+    let bound = SLACK_BYTES;
+    case("disconnect in the middle", bound, |server| {
+        let before = descriptors(server);
+        for (_, half) in halves() {
+            for i in 0..LEAVERS {
+                let mut stream = connect(server);
+                stream.write_all(&half).expect("the beginning is taken");
+                if i % 2 == 0 {
+                    leave_rudely(&stream);
+                }
+            }
+        }
+        // the bystander has a few of its own
+        patiently("their descriptors are given back", || {
+            descriptors(server) <= before + 5
+        });
+        let answer = server.http("GET", "/v2/keys/half", "");
+        assert_eq!(answer.status, 404, "a half request did something");
+        let kinds: Vec<_> = halves().iter().map(|(name, _)| *name).collect();
+        format!("{LEAVERS} each in {}: all let go", kinds.join(", "))
+    });
+}
+
+/// The half that we would read is shut, so that what the server writes meets a reset.
+fn leave_rudely(stream: &TcpStream) {
+    // it may have ended the connection already
+    let _ = stream.shutdown(std::net::Shutdown::Read);
+}

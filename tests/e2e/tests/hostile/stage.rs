@@ -1,0 +1,220 @@
+//! A server, a bystander that must not be hurt, and the measure of the server's memory.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
+use witan_e2e::{Launch, Server, grpc, http};
+
+/// What the process may grow by for reasons of its own: the allocator keeps pages, the bystander
+/// leaves history, a checkpoint is written.
+pub(crate) const SLACK_BYTES: u64 = 48 << 20;
+
+/// Rounds that the bystander must complete after a case has begun.
+const ROUNDS_MIN: usize = 3;
+
+/// Longer than every timeout of the server.
+pub(crate) const LONG: Duration = Duration::from_secs(240);
+
+/// Runs `act` against a fresh server and checks that its memory grew by `bound_bytes` at most.
+/// `act` tells what happened.
+pub(crate) fn case(name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
+    case_on(Launch::witan(), name, bound_bytes, act);
+}
+
+pub(crate) fn case_on(
+    launch: Launch,
+    name: &str,
+    bound_bytes: u64,
+    act: impl FnOnce(&Server) -> String,
+) {
+    run(launch, name, bound_bytes, |server| {
+        let bystander = Bystander::start(server.address());
+        let happened = act(server);
+        format!("{happened} | {} rounds of others", bystander.end())
+    });
+}
+
+/// The same without anybody else: for loads under which a well-behaved client has to wait, too.
+pub(crate) fn load(name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
+    run(Launch::witan(), name, bound_bytes, |server| {
+        format!("{} | ", act(server))
+    });
+}
+
+fn run(launch: Launch, name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
+    raise_descriptors();
+    let mut server = launch.start();
+    for i in 0..100 {
+        server.http("PUT", &format!("/v2/keys/warm/{i}"), "value=up");
+    }
+    let before = memory(&server, "VmRSS:");
+    forget_peak(&server);
+    let happened = act(&server);
+    assert!(server.runs(), "{name}: the server died\n{}", server.tail());
+    let peak = memory(&server, "VmHWM:");
+    let grown = peak.saturating_sub(before);
+    let mib = |bytes: u64| bytes >> 20;
+    // straight to the stream: the harness of tests would keep what is printed
+    let _ = writeln!(
+        io::stderr(),
+        "| {name} | {happened} | peak {} MiB, {} MiB more (bound {}) |",
+        mib(peak),
+        mib(grown),
+        mib(bound_bytes)
+    );
+    assert!(
+        grown <= bound_bytes,
+        "{name}: grew by {grown} bytes, bound {bound_bytes}"
+    );
+}
+
+/// As many sockets as the hard limit allows, for this process and the servers it starts.
+pub(crate) fn raise_descriptors() -> u64 {
+    let (_, hard) = rlimit::Resource::NOFILE
+        .get()
+        .expect("every process has limits");
+    rlimit::Resource::NOFILE
+        .set(hard, hard)
+        .expect("the soft limit may be raised to the hard one");
+    hard
+}
+
+fn memory(server: &Server, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib: u64 = line
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .and_then(|number| number.trim().parse().ok())
+        .expect("Linux tells");
+    kib << 10
+}
+
+/// Makes `VmHWM` begin anew.
+fn forget_peak(server: &Server) {
+    fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("an own child");
+}
+
+/// Descriptors that the server has open.
+pub(crate) fn descriptors(server: &Server) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", server.pid())).map_or(0, Iterator::count)
+}
+
+/// Looks at `condition` until it holds, for longer than every timeout of the server.
+pub(crate) fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {LONG:?} in vain: {what}");
+        witan_e2e::wait::wall_time(Duration::from_millis(100));
+    }
+}
+
+/// Somebody else: puts and gets in three dialects, on fresh connections and on a lasting one.
+struct Bystander {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<usize>,
+}
+
+impl Bystander {
+    fn start(address: String) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = stop.clone();
+        let thread = thread::spawn(move || live(&address, &seen));
+        Self { stop, thread }
+    }
+
+    /// The number of rounds that it completed, all of them in order.
+    fn end(self) -> usize {
+        self.stop.store(true, Ordering::SeqCst);
+        match self.thread.join() {
+            Ok(rounds) => rounds,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn live(address: &str, stop: &AtomicBool) -> usize {
+    let runtime = grpc::runtime();
+    let mut client = KvClient::new(runtime.block_on(grpc::connect(address)));
+    let mut round = 0;
+    while round < ROUNDS_MIN || !stop.load(Ordering::SeqCst) {
+        let value = format!("round-{round}");
+        let put = http::once(
+            address,
+            "PUT",
+            "/v2/keys/bystander",
+            &format!("value={value}"),
+        );
+        assert!(matches!(put.status, 200 | 201), "{}", put.text());
+        let got = http::once(address, "GET", "/v2/keys/bystander", "");
+        assert_eq!(got.json()["node"]["value"], value.as_str());
+        let put = http::once(
+            address,
+            "POST",
+            "/v3/kv/put",
+            r#"{"key":"YnlzdGFuZGVy","value":"eA=="}"#,
+        );
+        assert_eq!(put.status, 200, "{}", put.text());
+        let put = PutRequest {
+            key: "bystander".into(),
+            value: value.clone().into(),
+            ..Default::default()
+        };
+        runtime
+            .block_on(client.put(put))
+            .expect("a put of somebody else");
+        let range = RangeRequest {
+            key: "bystander".into(),
+            ..Default::default()
+        };
+        let got = runtime
+            .block_on(client.range(range))
+            .expect("a get of somebody else");
+        assert_eq!(got.into_inner().kvs[0].value, value.as_bytes());
+        round += 1;
+    }
+    round
+}
+
+/// A raw connection whose writes do not wait for ever.
+pub(crate) fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.address()).expect("the server accepts");
+    stream.set_nodelay(true).expect("a TCP socket");
+    let patience = Some(witan_e2e::wait::PATIENCE);
+    stream.set_write_timeout(patience).expect("a TCP socket");
+    stream.set_read_timeout(patience).expect("a TCP socket");
+    stream
+}
+
+/// Reads to the end; what came, and whether an end came (not only silence).
+pub(crate) fn rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    let ended = match stream.read_to_end(&mut bytes) {
+        Ok(_) => true,
+        Err(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+        ),
+    };
+    (bytes, ended)
+}
+
+/// The status line of an answer, or how the connection ended without one.
+pub(crate) fn verdict(stream: &mut TcpStream) -> String {
+    let (bytes, ended) = rest(stream);
+    let line = bytes.split(|&b| b == b'\r').next().unwrap_or_default();
+    match (bytes.starts_with(b"HTTP/1.1 "), ended) {
+        (true, _) => String::from_utf8_lossy(&line[9..]).into_owned(),
+        (false, true) => "closed".into(),
+        (false, false) => "open".into(),
+    }
+}

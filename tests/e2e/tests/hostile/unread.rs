@@ -1,0 +1,185 @@
+//! Clients that ask for much and never take it.
+
+use std::{io::Write as _, net::TcpStream, thread};
+
+use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest};
+use witan_e2e::{Launch, Server, http};
+
+use crate::{
+    h2,
+    stage::{SLACK_BYTES, case_on, connect, descriptors, patiently},
+};
+
+/// The server's own bound on answers that wait for their clients (`budget::ANSWERS_BYTES_MAX`).
+const ANSWERS_BYTES: u64 = 512 << 20;
+
+/// Of what a client of HTTP/1 asks for one thing after the other, one answer exists, and twice for
+/// a moment: as what it is made of and as bytes of its connection.
+const HTTP1_BYTES: u64 = SLACK_BYTES + DATA_BYTES + 3 * (CLIENTS * ANSWER_BYTES) as u64;
+
+/// Of what a client of HTTP/2 asks for at once, all answers exist, as far as there is room.
+const HTTP2_BYTES: u64 = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
+
+/// One value; with a few of them an answer is large.
+const VALUE_BYTES: usize = 256 << 10;
+
+/// Values of the data that is asked for, again and again.
+const VALUES: usize = 4;
+
+/// An answer with all of them; base64 makes it a third longer.
+const ANSWER_BYTES: usize = VALUES * VALUE_BYTES * 4 / 3;
+
+/// What the data itself takes, in both key spaces, with log, history and checkpoint.
+const DATA_BYTES: u64 = 48 << 20;
+
+/// Clients that take nothing, and what each asks for one after the other.
+const CLIENTS: usize = 24;
+const PIPELINED: usize = 32;
+
+fn fill(server: &Server) {
+    let value = "v".repeat(VALUE_BYTES);
+    for i in 0..VALUES {
+        let answer = server.http(
+            "PUT",
+            &format!("/v2/keys/big/{i}"),
+            &format!("value={value}"),
+        );
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let put = PutRequest {
+            key: format!("big/{i}").into(),
+            value: value.clone().into(),
+            ..Default::default()
+        };
+        put_grpc(server, put);
+    }
+}
+
+fn put_grpc(server: &Server, put: PutRequest) {
+    let runtime = witan_e2e::grpc::runtime();
+    runtime.block_on(async {
+        let channel = witan_e2e::grpc::connect(&server.address()).await;
+        let mut client = witan_api::v3::etcdserverpb::kv_client::KvClient::new(channel);
+        client.put(put).await.expect("a value of a MiB is taken");
+    });
+}
+
+/// All that were opened are closed by the server in the end, though nobody read.
+fn until_dropped(server: &Server, before: usize, streams: Vec<TcpStream>) {
+    patiently("connections that take nothing are closed", || {
+        descriptors(server) <= before + 5
+    });
+    drop(streams);
+}
+
+#[test]
+fn http1_answers_unread() {
+    case_on(
+        Launch::witan(),
+        "HTTP/1 answers never read",
+        HTTP1_BYTES,
+        |server| {
+            fill(server);
+            let before = descriptors(server);
+            let streams: Vec<TcpStream> = thread::scope(|scope| {
+                let clients: Vec<_> = (0..CLIENTS)
+                .map(|i| {
+                    scope.spawn(move || {
+                        let mut stream = connect(server);
+                        let get = if i % 2 == 0 {
+                            "GET /v2/keys/big?recursive=true HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()
+                        } else {
+                            let body = r#"{"key":"AA==","range_end":"AA=="}"#;
+                            format!("POST /v3/kv/range HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                        };
+                        let _ = stream.write_all(get.repeat(PIPELINED).as_bytes());
+                        stream
+                    })
+                })
+                .collect();
+                clients
+                    .into_iter()
+                    .map(|c| c.join().expect("it sends"))
+                    .collect()
+            });
+            until_dropped(server, before, streams);
+            format!("{CLIENTS} clients x {PIPELINED} x 1 MiB: closed")
+        },
+    );
+}
+
+/// Events of so many bytes go to each stream.
+const EVENTS: usize = 24;
+
+#[test]
+fn v2_streams_unread() {
+    case_on(
+        Launch::witan(),
+        "v2 watch streams never read",
+        HTTP1_BYTES,
+        |server| {
+            let before = descriptors(server);
+            let streams: Vec<TcpStream> = (0..CLIENTS)
+            .map(|_| {
+                let mut stream = connect(server);
+                let ask = "GET /v2/keys/big?wait=true&stream=true&recursive=true HTTP/1.1\r\nHost: a\r\n\r\n";
+                stream.write_all(ask.as_bytes()).expect("sent");
+                stream
+            })
+            .collect();
+            let value = "v".repeat(VALUES * VALUE_BYTES);
+            for i in 0..EVENTS {
+                let answer = server.http("PUT", "/v2/keys/big/x", &format!("value={i}{value}"));
+                assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
+            }
+            until_dropped(server, before, streams);
+            format!("{CLIENTS} streams, {EVENTS} events of 1 MiB: closed")
+        },
+    );
+}
+
+/// Calls of each connection without a window.
+const CALLS: u32 = 200;
+
+#[test]
+fn http2_without_a_window() {
+    case_on(
+        Launch::witan(),
+        "HTTP/2 window of 0",
+        HTTP2_BYTES,
+        |server| {
+            fill(server);
+            let range = RangeRequest {
+                key: "big/".into(),
+                range_end: "big0".into(),
+                ..Default::default()
+            };
+            let streams: Vec<TcpStream> = (0..CLIENTS / 2)
+                .map(|_| {
+                    let mut stream = h2::open(server, Some(0));
+                    for call in 0..CALLS {
+                        let frames = h2::unary(2 * call + 1, "/etcdserverpb.KV/Range", &range);
+                        let _ = stream.write_all(&frames);
+                    }
+                    stream
+                })
+                .collect();
+            // those that hold answers are dropped, and what they held is given to others
+            patiently("a large answer is given to somebody else", || {
+                let body = r#"{"key":"AA==","range_end":"AA=="}"#;
+                http::try_once(
+                    &server.address(),
+                    "POST",
+                    "/v3/kv/range",
+                    &[],
+                    body.as_bytes(),
+                )
+                .is_ok_and(|answer| answer.body.len() >= ANSWER_BYTES)
+            });
+            drop(streams);
+            format!(
+                "{} clients x {CALLS} x 1 MiB: those that hold answers closed, others refused",
+                CLIENTS / 2
+            )
+        },
+    );
+}

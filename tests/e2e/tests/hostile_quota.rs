@@ -1,0 +1,231 @@
+//! A used-up quota: what is refused, what goes on, who hears of it, and how it ends. The same
+//! requests go to etcd 3.6, and the answers are compared.
+
+use serde_json::{Value, json};
+use witan_e2e::{Kind, Launch, Server, Tool, server::READY};
+
+/// Bytes of each value that fills it.
+const VALUE_BYTES: usize = 7000;
+
+/// More values than fit, also into etcd, whose size grows only when it writes a batch to its file.
+const VALUES: usize = 5000;
+
+/// Base64 of one letter.
+fn letter(letter: char) -> String {
+    base64(&[letter as u8])
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut group = [0; 3];
+        group[..chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
+        for i in 0..4 {
+            let six = (bits >> (18 - 6 * i)) & 63;
+            out.push(if i <= chunk.len() {
+                char::from(ALPHABET[six as usize])
+            } else {
+                '='
+            });
+        }
+    }
+    out
+}
+
+/// Status and answer of a call, without any header: the revisions are not the same.
+fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
+    let answer = server.http("POST", &format!("/v3/{path}"), &body.to_string());
+    let mut json = answer.json();
+    behead(&mut json);
+    (answer.status, json)
+}
+
+fn behead(json: &mut Value) {
+    if let Some(fields) = json.as_object_mut() {
+        fields.remove("header");
+        fields.values_mut().for_each(behead);
+    } else if let Some(items) = json.as_array_mut() {
+        items.iter_mut().for_each(behead);
+    }
+}
+
+/// The member's id, as JSON and as metrics write it.
+fn own_id(server: &Server) -> (String, String) {
+    let status = server.http("POST", "/v3/maintenance/status", "{}").json();
+    let id = status["header"]["member_id"].as_str().expect("an id");
+    let number: u64 = id.parse().expect("a number");
+    (id.to_owned(), format!("{number:x}"))
+}
+
+/// Puts values until one is refused; answers the refusal.
+fn fill(server: &Server) -> (u16, Value) {
+    let value = base64(&[b'v'; VALUE_BYTES]);
+    for i in 0..VALUES {
+        let key = base64(format!("full/{i}").as_bytes());
+        let answer = call(server, "kv/put", &json!({ "key": key, "value": value }));
+        if answer.0 != 200 {
+            assert!(i > 3, "something fits: {answer:?}");
+            return answer;
+        }
+    }
+    panic!("{VALUES} values of {VALUE_BYTES} bytes fit");
+}
+
+fn line_of(text: &str, begin: &str) -> Vec<String> {
+    text.lines()
+        .filter(|line| line.starts_with(begin))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Everything that a client sees while the alarm stands, with the member's id made `ME`.
+fn while_full(server: &Server) -> Vec<String> {
+    let (id, hex) = own_id(server);
+    let put = json!({ "request_put": { "key": letter('a'), "value": letter('v') } });
+    let get = json!({ "request_range": { "key": letter('a') } });
+    let del = json!({ "request_delete_range": { "key": letter('a') } });
+    let nested = json!({ "request_txn": { "success": [put] } });
+    let large = base64(&[b'v'; VALUE_BYTES]);
+    let mut said = Vec::new();
+    for (path, body) in [
+        ("maintenance/alarm", json!({})),
+        ("maintenance/alarm", json!({ "alarm": "CORRUPT" })),
+        (
+            "kv/put",
+            json!({ "key": letter('a'), "value": letter('v') }),
+        ),
+        // the quota is looked at before the request itself
+        ("kv/put", json!({ "value": large })),
+        ("kv/txn", json!({ "success": [put] })),
+        ("kv/txn", json!({ "success": [get], "failure": [put] })),
+        ("kv/txn", json!({ "success": [nested] })),
+        ("kv/txn", json!({ "success": [get, del] })),
+        ("kv/range", json!({ "key": letter('a') })),
+        ("kv/deleterange", json!({ "key": letter('a') })),
+        ("kv/deleterange", json!({})),
+        ("kv/compaction", json!({ "revision": "3" })),
+        ("kv/compaction", json!({ "revision": "3" })),
+    ] {
+        let asked = body.to_string();
+        let asked = &asked[..asked.len().min(100)];
+        said.push(format!("{path} {asked}: {:?}", call(server, path, &body)));
+    }
+    for path in [
+        "/health",
+        "/health?exclude=NOSPACE",
+        "/health?exclude=CORRUPT",
+        "/readyz",
+        "/livez",
+    ] {
+        let answer = server.http("GET", path, "");
+        said.push(format!("{path}: {} {:?}", answer.status, answer.text()));
+    }
+    let status = call(server, "maintenance/status", &json!({})).1;
+    said.push(format!("{} {}", status["errors"], status["dbSizeQuota"]));
+    let metrics = server.http("GET", "/metrics", "").text();
+    said.extend(line_of(&metrics, "etcd_server_quota_backend_bytes "));
+    // etcd counts how often an alarm was raised; here it stands or does not
+    let alarms = line_of(&metrics, "etcd_debugging_server_alarms{");
+    said.extend(
+        alarms
+            .iter()
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())),
+    );
+    let listed = Tool::Etcdctl36.run(&server.url(), &["alarm", "list"]);
+    said.push(listed.all());
+    said.into_iter()
+        .map(|line| line.replace(&id, "ME").replace(&hex, "ME"))
+        .collect()
+}
+
+/// Kill and restart; with the alarm up, `/health` does not say that the server is ready.
+fn restart(server: &mut Server) {
+    server.kill9();
+    let skip = server.log().len();
+    server.start_unready_again();
+    server.wait_log(skip, READY);
+}
+
+#[test]
+fn a_full_quota_refuses_what_grows() {
+    // small enough to be used up at once, larger than what is empty
+    let quota = "--quota-backend-bytes=150000";
+    let servers = [Kind::Witan, Kind::Etcd36].map(|kind| Launch::new(kind).arg(quota).start());
+    let [ours, theirs] = servers.each_ref().map(|server| {
+        let mut said = vec![format!("{:?}", fill(server))];
+        said.extend(while_full(server));
+        said
+    });
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours, theirs);
+    }
+    assert_eq!(ours.len(), theirs.len());
+    let refused = "etcdserver: mvcc: database space exceeded";
+    assert!(
+        ours[0].contains(refused) && ours[0].contains("429"),
+        "{}",
+        ours[0]
+    );
+    let [mut server, _] = servers;
+
+    // it is there again after a kill
+    restart(&mut server);
+    let listed = call(&server, "maintenance/alarm", &json!({})).1;
+    assert_eq!(listed["alarms"][0]["alarm"], "NOSPACE", "{listed}");
+    let large = json!({ "key": letter('b'), "value": letter('v') });
+    assert_eq!(call(&server, "kv/put", &large).0, 429);
+    let delete = json!({ "key": letter('b') });
+    assert_eq!(call(&server, "kv/deleterange", &delete).0, 200);
+    restart(&mut server);
+    let health = server.http("GET", "/health", "");
+    assert_eq!(health.status, 503);
+    assert_eq!(
+        health.text(),
+        "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n"
+    );
+
+    // disarmed without room, the next put raises it again
+    let disarmed = Tool::Etcdctl36.run(&server.url(), &["alarm", "disarm"]);
+    assert_eq!(disarmed.code, Some(0), "{}", disarmed.all());
+    assert!(
+        disarmed.stdout.contains("alarm:NOSPACE"),
+        "{}",
+        disarmed.all()
+    );
+    assert_eq!(server.http("GET", "/health", "").status, 200);
+    let value = base64(&[b'v'; VALUE_BYTES]);
+    let large = json!({ "key": letter('c'), "value": value });
+    assert_eq!(call(&server, "kv/put", &large).0, 429);
+    assert_eq!(server.http("GET", "/health", "").status, 503);
+
+    // with room, all is well again
+    let all = json!({ "key": "AA==", "range_end": "AA==" });
+    assert_eq!(call(&server, "kv/deleterange", &all).0, 200);
+    let status = server.http("POST", "/v3/maintenance/status", "{}").json();
+    let revision = status["header"]["revision"].clone();
+    let compacted = call(&server, "kv/compaction", &json!({ "revision": revision }));
+    assert_eq!(compacted.0, 200, "{compacted:?}");
+    assert_eq!(
+        call(&server, "kv/put", &large).0,
+        429,
+        "the alarm stands until it is lowered"
+    );
+    Tool::Etcdctl36.run(&server.url(), &["alarm", "disarm"]);
+    let put = call(&server, "kv/put", &large);
+    assert_eq!(put.0, 200, "{put:?}");
+}
+
+#[test]
+fn a_negative_quota_is_none_and_a_vast_one_is_warned_about() {
+    let unlimited = Launch::witan().arg("--quota-backend-bytes=-1").start();
+    let put = json!({ "key": letter('a'), "value": base64(&vec![0; 1 << 20]) });
+    assert_eq!(call(&unlimited, "kv/put", &put).0, 200);
+    let status = call(&unlimited, "maintenance/status", &json!({})).1;
+    assert_eq!(status["dbSizeQuota"], "-1");
+    let vast = Launch::witan()
+        .arg("--quota-backend-bytes=8589934593")
+        .start();
+    vast.wait_log(0, "quota exceeds the largest one that is advised");
+}

@@ -1,0 +1,175 @@
+//! v1's two kinds of watch: from now on (GET), and from an index of the history (POST).
+
+use std::thread;
+
+use witan_e2e::{Launch, Server, http, wait};
+
+/// Begins a watch and waits until it is registered.
+fn watch(server: &Server, target: &str, form: &str) -> thread::JoinHandle<http::Response> {
+    let before = watchers(server);
+    let (address, target, form) = (server.address(), target.to_owned(), form.to_owned());
+    let method = if form.is_empty() { "GET" } else { "POST" };
+    let watch = thread::spawn(move || http::once(&address, method, &target, &form));
+    wait::until_true("the watch is registered", || watchers(server) > before);
+    watch
+}
+
+fn watchers(server: &Server) -> u64 {
+    let stats = server.http("GET", "/v2/stats/store", "").json();
+    stats["watchers"].as_u64().expect("a number")
+}
+
+fn write(server: &Server, method: &str, target: &str, form: &str) -> http::Response {
+    let answer = server.http(method, target, form);
+    assert!(answer.status < 300, "{method} {target}: {}", answer.text());
+    answer
+}
+
+#[test]
+fn a_get_waits_for_the_next_change_at_or_below() {
+    let server = Launch::witan().start();
+    for (watched, method, target, form) in [
+        ("/v1/watch/a", "POST", "/v1/keys/a", "value=1"),
+        ("/v1/watch/a", "POST", "/v1/keys/a", "value=2&prevValue=1"),
+        ("/v1/watch/", "DELETE", "/v1/keys/a", ""),
+        ("/v1/watch/d", "POST", "/v1/keys/d/e/f", "value=1"),
+    ] {
+        let seen = watch(&server, watched, "");
+        let answer = write(&server, method, target, form);
+        let seen = seen.join().expect("the watch answers");
+        assert_eq!(seen.text(), answer.text(), "{watched}");
+        assert_eq!(
+            seen.header("Content-Type"),
+            Some("text/plain; charset=utf-8")
+        );
+    }
+}
+
+#[test]
+fn changes_of_v2_have_v1s_form() {
+    let server = Launch::witan().start();
+    for (method, target, form, expect) in [
+        (
+            "PUT",
+            "/v2/keys/w/d",
+            "dir=true",
+            r#"{"action":"SET","key":"/w/d","dir":true,"newKey":true,"index":I}"#,
+        ),
+        (
+            "PUT",
+            "/v2/keys/w/a?prevExist=false",
+            "value=1",
+            r#"{"action":"SET","key":"/w/a","value":"1","newKey":true,"index":I}"#,
+        ),
+        (
+            "PUT",
+            "/v2/keys/w/a?prevExist=true",
+            "value=2",
+            r#"{"action":"SET","key":"/w/a","prevValue":"1","value":"2","index":I}"#,
+        ),
+        (
+            "PUT",
+            "/v2/keys/w/a?prevValue=2",
+            "value=3",
+            r#"{"action":"SET","key":"/w/a","prevValue":"2","value":"3","index":I}"#,
+        ),
+        (
+            "DELETE",
+            "/v2/keys/w/a?prevValue=3",
+            "",
+            r#"{"action":"DELETE","key":"/w/a","prevValue":"3","index":I}"#,
+        ),
+        (
+            "DELETE",
+            "/v2/keys/w?recursive=true",
+            "",
+            r#"{"action":"DELETE","key":"/w","dir":true,"index":I}"#,
+        ),
+    ] {
+        let seen = watch(&server, "/v1/watch/w", "");
+        let answer = write(&server, method, target, form);
+        let index = answer.header("X-Etcd-Index").expect("v2 tells the index");
+        let expect = expect.replace('I', index);
+        assert_eq!(seen.join().expect("the watch answers").text(), expect);
+    }
+}
+
+#[test]
+fn an_expiration_is_a_delete_with_its_date() {
+    let server = Launch::witan().start();
+    let set = write(&server, "POST", "/v1/keys/t", "value=1&ttl=1").json();
+    let seen = watch(&server, "/v1/watch/t", "")
+        .join()
+        .expect("the watch answers");
+    let index = set["index"].as_u64().expect("an index") + 1;
+    let date = set["expiration"].as_str().expect("a date");
+    let expect = format!(
+        r#"{{"action":"DELETE","key":"/t","prevValue":"1","expiration":"{date}","index":{index}}}"#
+    );
+    assert_eq!(seen.text(), expect);
+}
+
+#[test]
+fn a_post_reads_the_history_or_waits() {
+    let server = Launch::witan().start();
+    let first = write(&server, "POST", "/v1/keys/h", "value=1");
+    let index = first.json()["index"].as_u64().expect("an index");
+    let second = write(&server, "POST", "/v1/keys/h", "value=2");
+    write(&server, "POST", "/v1/keys/other", "value=1");
+    let asked = |index: u64| server.http("POST", "/v1/watch/h", &format!("index={index}"));
+    assert_eq!(asked(1).text(), first.text());
+    assert_eq!(asked(index).text(), first.text());
+    assert_eq!(asked(index + 1).text(), second.text());
+    // each round writes at the next two indexes, of which the second is the key's
+    for from in [0, index + 5, index + 8] {
+        let form = format!("index={from}");
+        let seen = watch(&server, "/v1/watch/h", &form);
+        write(&server, "POST", "/v1/keys/other", "value=1");
+        let answer = write(&server, "POST", "/v1/keys/h", "value=3");
+        assert_eq!(
+            seen.join().expect("the watch answers").text(),
+            answer.text(),
+            "{form}"
+        );
+    }
+}
+
+#[test]
+fn what_the_history_lost_is_passed_over() {
+    const HISTORY: u64 = 1000;
+    let server = Launch::witan().start();
+    let first = write(&server, "POST", "/v1/keys/h", "value=0").json();
+    let first = first["index"].as_u64().expect("an index");
+    let mut connection = http::Connection::open(&server.address()).expect("the server listens");
+    for value in 1..=HISTORY {
+        let form = format!("value={value}");
+        connection
+            .send("POST", "/v1/keys/h", &[], form.as_bytes())
+            .expect("the server reads");
+        assert_eq!(connection.response("POST").expect("an answer").status, 200);
+    }
+    let seen = server
+        .http("POST", "/v1/watch/h", &format!("index={first}"))
+        .json();
+    assert_eq!(seen["value"], "1");
+    assert_eq!(seen["index"], first + 1);
+}
+
+#[test]
+fn a_watch_ends_with_the_process_and_with_its_client() {
+    let mut server = Launch::witan().start();
+    let mut gone = http::Connection::open(&server.address()).expect("the server listens");
+    gone.send("GET", "/v1/watch/a", &[], b"")
+        .expect("the server reads");
+    wait::until_true("it is registered", || watchers(&server) == 1);
+    drop(gone);
+    wait::until_true("it is forgotten", || watchers(&server) == 0);
+    let stays = watch(&server, "/v1/watch/a", "");
+    assert!(server.terminate().success());
+    let seen = stays.join().expect("the watch answers");
+    assert_eq!(seen.status, 500);
+    assert_eq!(
+        seen.text(),
+        r#"{"errorCode":500,"message":"watcher is cleared due to etcd recovery","cause":"/a"}"#
+    );
+}

@@ -1,0 +1,205 @@
+//! HTTP as it comes, to witan and to etcd 3.4: targets of any bytes, clients that close their side
+//! and wait for the answer, and what is too large. What too much is answered may differ; that others
+//! are served meanwhile may not.
+
+use witan_e2e::{
+    Kind, Launch, Server,
+    http::{Connection, Response},
+};
+
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+const HEADERS: [&str; 4] = ["X-Etcd-Index", "Content-Type", "Allow", "Transfer-Encoding"];
+/// The largest form.
+const FORM_BYTES_MAX: usize = 10 << 20;
+
+fn twins() -> [Server; 2] {
+    [Kind::Witan, Kind::Etcd34].map(|kind| Launch::new(kind).start())
+}
+
+fn open(server: &Server) -> Connection {
+    Connection::open(&server.address()).expect("the server listens")
+}
+
+/// What clients go by.
+fn seen(answer: &Response) -> (u16, Vec<Option<String>>, String) {
+    let headers = HEADERS.map(|name| answer.header(name).map(str::to_owned));
+    (answer.status, headers.into(), answer.text())
+}
+
+fn request(method: &[u8], target: &[u8], rest: &[u8]) -> Vec<u8> {
+    [
+        method,
+        b" /v2/keys",
+        target,
+        b" HTTP/1.1\r\nHost: x\r\n",
+        rest,
+    ]
+    .concat()
+}
+
+fn form(target: &[u8], body: &[u8]) -> Vec<u8> {
+    let head = format!("{FORM}Content-Length: {}\r\n\r\n", body.len());
+    request(b"PUT", target, &[head.as_bytes(), body].concat())
+}
+
+#[test]
+fn targets_may_hold_any_byte_in_every_request_of_a_connection() {
+    let chunked = format!("{FORM}Transfer-Encoding: chunked\r\n\r\n");
+    let chunks = b"6;a=\"<\"\r\nvalue=\r\n8\r\n<\xe4# /\r\n|\r\n0\r\n\r\n";
+    let requests = [
+        request(b"GET", b"/\xe4\xb8\x96\xff", b"\r\n"),
+        request(b"GET", b"/a<b>`\"{}|\\^#c", b"\r\n"),
+        form(b"/\xe4\xb8\x96", b"value=<\xe4\xb8\x96\xff# |\r\n"),
+        request(b"GET", b"/\xe4\xb8\x96", b"\r\n"),
+        request(b"GET", b"/%e4%b8%96", b"\r\n"),
+        request(b"PUT", b"/c#<", &[chunked.as_bytes(), chunks].concat()),
+        request(b"GET", b"/c#<?x=\xff#<>&recursive=bogus", b"\r\n"),
+        request(b"GET", b"/c%23%3C", b"\r\n"),
+        request(b"GET", b"?recursive=true&sorted=true&\xff=<", b"\r\n"),
+    ];
+    let twins = twins();
+    let mut connections = twins.each_ref().map(open);
+    for bytes in requests {
+        let [ours, etcds] = connections.each_mut().map(|connection| {
+            connection.send_raw(&bytes).expect("the server reads");
+            connection.response("GET").expect("an answer")
+        });
+        assert_eq!(
+            seen(&ours),
+            seen(&etcds),
+            "{}",
+            String::from_utf8_lossy(&bytes)
+        );
+    }
+}
+
+#[test]
+fn clients_that_close_their_side_get_their_answers() {
+    let two = [
+        request(b"GET", b"/nope", b"\r\n"),
+        request(b"GET", b"/h", b"\r\n"),
+    ]
+    .concat();
+    let cut = format!("{FORM}Content-Length: 9\r\n\r\nvalue=1");
+    let requests = [
+        (1, request(b"GET", b"/nope", b"\r\n")),
+        (1, form(b"/h", b"value=1")),
+        (2, two),
+        (1, request(b"PUT", b"/cut", cut.as_bytes())),
+        (1, request(b"GET", b"/h?wait=true", b"\r\n")),
+        (
+            1,
+            request(b"GET", b"/h?wait=true&stream=true&recursive=true", b"\r\n"),
+        ),
+    ];
+    let twins = twins();
+    for (answers, bytes) in requests {
+        let [ours, etcds] = twins.each_ref().map(|server| {
+            let mut connection = open(server);
+            connection.send_raw(&bytes).expect("the server reads");
+            connection.half_close().expect("it is open");
+            let read = |_| seen(&connection.response("GET").expect("an answer"));
+            (0..answers).map(read).collect::<Vec<_>>()
+        });
+        assert_eq!(ours, etcds, "{}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn a_form_may_have_ten_mebibytes() {
+    let whole = |length: usize| {
+        let mut body = b"value=".to_vec();
+        body.resize(length, b'x');
+        form(b"/f?noValueOnSuccess=true", &body)
+    };
+    let twins = twins();
+    let mut connections = twins.each_ref().map(open);
+    for length in [FORM_BYTES_MAX, FORM_BYTES_MAX + 1, 7] {
+        let [ours, etcds] = connections.each_mut().map(|connection| {
+            connection
+                .send_raw(&whole(length))
+                .expect("the server reads");
+            connection.response("PUT").expect("an answer")
+        });
+        assert_eq!(seen(&ours), seen(&etcds), "{length} bytes");
+    }
+}
+
+/// Sends what is too much, which may break off, and reads what comes, if anything does.
+fn overdo(server: &Server, bytes: &[u8]) -> Option<u16> {
+    let mut connection = open(server);
+    let _ = connection.send_raw(bytes);
+    let answer = connection.response("PUT").ok();
+    answer.map(|answer| answer.status)
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_others_are_served() {
+    let server = Launch::witan().start();
+    let mut other = open(&server);
+    let headers: String = (0..200).map(|n| format!("A{n}: x\r\n")).collect();
+    let long = |bytes: usize| vec![b'x'; bytes];
+    let path = |bytes: usize| [b"/".to_vec(), long(bytes)].concat();
+    let huge = [b"value=".to_vec(), long(100 << 20)].concat();
+    let header = |bytes: usize| [b"A: ".to_vec(), long(bytes), b"\r\n\r\n".to_vec()].concat();
+    let table = [
+        (
+            "a target of 8 KiB",
+            request(b"GET", &path(8 << 10), b"\r\n"),
+            &[404][..],
+        ),
+        (
+            "a target of 40 KiB",
+            request(b"GET", &path(40 << 10), b"\r\n"),
+            &[414],
+        ),
+        (
+            "a target of 1 MiB",
+            request(b"GET", &path(1 << 20), b"\r\n"),
+            &[431],
+        ),
+        (
+            "a header of 64 KiB",
+            request(b"GET", b"/nope", &header(64 << 10)),
+            &[404],
+        ),
+        (
+            "a header of 2 MiB",
+            request(b"GET", b"/nope", &header(2 << 20)),
+            &[431],
+        ),
+        (
+            "200 headers",
+            request(b"GET", b"/nope", format!("{headers}\r\n").as_bytes()),
+            &[431],
+        ),
+        ("a form of 100 MiB", form(b"/f", &huge), &[400]),
+    ];
+    for (what, bytes, statuses) in table {
+        // a client that is still sending when the connection closes may miss the answer
+        if let Some(status) = overdo(&server, &bytes) {
+            assert!(statuses.contains(&status), "{what}: {status}");
+        }
+        other
+            .send("GET", "/v2/keys/", &[], b"")
+            .expect("the server reads");
+        assert_eq!(
+            other.response("GET").expect("an answer").status,
+            200,
+            "{what}"
+        );
+    }
+    let answer = server.http("GET", "/v2/keys/f", "");
+    assert_eq!(answer.status, 404, "nothing of it was written");
+}
+
+#[test]
+fn a_path_may_have_256_components() {
+    let server = Launch::witan().start();
+    let path = |components: usize| "/d".repeat(components);
+    let put = |components| server.http("PUT", &format!("/v2/keys{}", path(components)), "value=1");
+    let answer = put(257);
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["errorCode"], 104);
+    assert_eq!(answer.json()["cause"], "a key has at most 256 components");
+}

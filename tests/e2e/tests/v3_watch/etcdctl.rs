@@ -1,0 +1,98 @@
+//! Real etcdctl, 3.4 and 3.6, on ours: what `watch` prints.
+
+use std::io::Write as _;
+
+use witan_e2e::{Launch, Server, Tool, tool::Following};
+
+const TOOLS: [Tool; 2] = [Tool::Etcdctl34V3, Tool::Etcdctl36];
+
+fn ctl(server: &Server, args: &[&str]) {
+    let said = Tool::Etcdctl36.run(&server.url(), args);
+    assert_eq!(said.code, Some(0), "{}", said.all());
+}
+
+fn expect(watch: &mut Following, lines: &[&str]) {
+    for line in lines {
+        assert_eq!(watch.line().as_deref(), Some(*line));
+    }
+}
+
+#[test]
+fn a_prefix_from_an_old_revision_with_the_pairs_before() {
+    for tool in TOOLS {
+        let server = Launch::witan().start();
+        ctl(&server, &["put", "foo1", "a"]);
+        ctl(&server, &["put", "foo1", "b"]);
+        ctl(&server, &["put", "foo2", "c"]);
+        let args = ["watch", "foo", "--prefix", "--rev", "3", "--prev-kv"];
+        let mut watch = tool.follow(&server.url(), &args);
+        expect(&mut watch, &["PUT", "foo1", "a", "foo1", "b"]);
+        expect(&mut watch, &["PUT", "foo2", "c"]);
+        ctl(&server, &["del", "foo1"]);
+        expect(&mut watch, &["DELETE", "foo1", "b", "foo1", ""]);
+        ctl(&server, &["put", "fop", "x"]);
+        ctl(&server, &["put", "foo3", "y"]);
+        expect(&mut watch, &["PUT", "foo3", "y"]);
+    }
+}
+
+#[test]
+fn several_watches_typed_in() {
+    for tool in TOOLS {
+        let server = Launch::witan().start();
+        ctl(&server, &["put", "foo", "a"]);
+        let mut child = tool.spawn(&server.url(), &["watch", "-i"]);
+        let mut typed = child.stdin.take().expect("stdin is piped");
+        typed
+            .write_all(b"watch foo --rev 2\nwatch bar baz --rev 2\n")
+            .expect("it reads");
+        let mut watch = Following::of(child);
+        expect(&mut watch, &["PUT", "foo", "a"]);
+        ctl(&server, &["put", "bay", "b"]);
+        expect(&mut watch, &["PUT", "bay", "b"]);
+    }
+}
+
+#[test]
+fn a_command_runs_for_each_event() {
+    for tool in TOOLS {
+        let server = Launch::witan().start();
+        ctl(&server, &["put", "foo", "a"]);
+        let script = "echo $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE";
+        let args = ["watch", "foo", "--rev", "2", "--", "sh", "-c", script];
+        let mut watch = tool.follow(&server.url(), &args);
+        expect(&mut watch, &["PUT", "foo", "a"]);
+        expect(&mut watch, &[r#""PUT" "foo" "a""#]);
+    }
+}
+
+#[test]
+fn a_compacted_revision_ends_the_watch() {
+    for tool in TOOLS {
+        let server = Launch::witan().start();
+        for value in ["a", "b", "c"] {
+            ctl(&server, &["put", "foo", value]);
+        }
+        ctl(&server, &["compaction", "4"]);
+        let said = tool.run(&server.url(), &["watch", "foo", "--rev", "2"]);
+        let text = said.all();
+        assert!(
+            text.contains(
+                "watch was canceled (etcdserver: mvcc: required revision has been compacted)"
+            ),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_quiet_watch_says_so() {
+    let server = Launch::witan()
+        .arg("--experimental-watch-progress-notify-interval=100ms")
+        .start();
+    let args = ["watch", "foo", "--progress-notify"];
+    let mut watch = Tool::Etcdctl36.follow(&server.url(), &args);
+    expect(&mut watch, &["progress notify: 1"]);
+    ctl(&server, &["put", "other", "a"]);
+    while watch.line().as_deref() != Some("progress notify: 2") {}
+}

@@ -1,0 +1,147 @@
+//! Watches as JSON: lines beside etcd 3.6, errors in both shapes.
+
+use serde_json::{Value, json};
+use witan_e2e::{Kind, Launch, Server, http::Connection};
+
+fn start(kind: Kind) -> Server {
+    Launch::new(kind).start()
+}
+
+/// Base64 of `a`.
+const A: &str = "YQ==";
+
+fn open(server: &Server, path: &str, body: &str) -> Connection {
+    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    connection
+        .send("POST", path, &[], body.as_bytes())
+        .expect("sent");
+    connection
+}
+
+/// One chunk, which is one line, which is one document; without ids.
+fn line(connection: &mut Connection) -> Value {
+    let chunk = connection.chunk().expect("a chunk").expect("no end");
+    assert_eq!(chunk.last(), Some(&b'\n'), "{chunk:?}");
+    let mut line: Value = serde_json::from_slice(&chunk).expect("a document");
+    if let Some(header) = line["result"]["header"].as_object_mut() {
+        header.remove("cluster_id");
+        header.remove("member_id");
+    }
+    line
+}
+
+fn put(server: &Server, key: &str, value: &str) {
+    let body = json!({"key": key, "value": value}).to_string();
+    assert_eq!(server.http("POST", "/v3/kv/put", &body).status, 200);
+}
+
+#[test]
+fn lines_are_etcds() {
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| {
+        let server = start(kind);
+        put(&server, A, "MQ==");
+        let body = r#"{"create_request":{"key":"YQ==","start_revision":"1","prev_kv":true}}
+            {"createRequest":{"key":"YQ==","watch_id":5,"filters":["NOPUT"]}}"#;
+        let mut connection = open(&server, "/v3/watch", body);
+        let head = connection.head("POST").expect("a head");
+        let mut told = vec![json!([
+            head.status,
+            head.header("content-type"),
+            head.header("grpc-metadata-content-type"),
+            head.header("transfer-encoding"),
+        ])];
+        let mut lines: Vec<Value> = (0..3).map(|_| line(&mut connection)).collect();
+        // when the past is read beside what is created next is not said
+        lines.sort_by_key(|line| line["result"]["watch_id"] == "5");
+        told.extend(lines);
+        put(&server, A, "Mg==");
+        told.push(line(&mut connection));
+        let body = json!({"key": A}).to_string();
+        server.http("POST", "/v3/kv/deleterange", &body);
+        let mut both: Vec<Value> = (0..2).map(|_| line(&mut connection)).collect();
+        both.sort_by_key(|line| line["result"]["watch_id"] == "5");
+        told.extend(both);
+        told
+    });
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn requests_come_while_answers_go() {
+    let server = start(Kind::Witan);
+    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    let head = "POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let first = chunk(r#"{"create_request":{"key":"YQ=="}}"#);
+    connection
+        .send_raw(format!("{head}{first}").as_bytes())
+        .expect("sent");
+    assert_eq!(connection.head("POST").expect("a head").status, 200);
+    assert_eq!(line(&mut connection)["result"]["created"], true);
+    put(&server, A, "MQ==");
+    assert_eq!(line(&mut connection)["result"]["events"][0]["kv"]["key"], A);
+    // cut in the middle of a document
+    for part in [
+        r#"{"cancel_request":{"#,
+        r#""watch_id":0}} {"progress_request":{}}"#,
+    ] {
+        connection.send_raw(chunk(part).as_bytes()).expect("sent");
+    }
+    assert_eq!(line(&mut connection)["result"]["canceled"], true);
+    let next = chunk(r#"{"create_request":{"key":"Yg==","range_end":"YQ=="}}"#);
+    connection.send_raw(next.as_bytes()).expect("sent");
+    let refused = line(&mut connection);
+    assert_eq!(refused["result"]["watch_id"], "-1");
+    assert_eq!(
+        refused["result"]["cancel_reason"],
+        "mvcc: watcher range is empty"
+    );
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_refused() {
+    let server = start(Kind::Witan);
+    let text = "invalid character 'o' in literal null (expecting 'u')";
+    let answer = server.http("POST", "/v3/watch", "nope");
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json(), json!({"code": 3, "message": text}));
+    for prefix in ["/v3beta", "/v3alpha"] {
+        let answer = server.http("POST", &format!("{prefix}/watch"), "nope");
+        assert_eq!(answer.status, 500);
+        assert_eq!(
+            answer.json(),
+            json!({"error": text, "message": text, "code": 2})
+        );
+    }
+    assert_eq!(server.http("GET", "/v3/watch", "").status, 501);
+    assert_eq!(server.http("GET", "/v3beta/watch", "").status, 405);
+}
+
+#[test]
+fn a_stop_ends_the_lines_with_an_error() {
+    for (prefix, expect) in [
+        (
+            "/v3",
+            json!({"code": 14, "message": "etcdserver: server stopped", "details": []}),
+        ),
+        (
+            "/v3beta",
+            json!({
+                "grpc_code": 14,
+                "http_code": 503,
+                "message": "etcdserver: server stopped",
+                "http_status": "Service Unavailable",
+            }),
+        ),
+    ] {
+        let mut server = start(Kind::Witan);
+        let body = r#"{"create_request":{"key":"YQ=="}}"#;
+        let mut connection = open(&server, &format!("{prefix}/watch"), body);
+        connection.head("POST").expect("a head");
+        line(&mut connection);
+        server.signal("TERM");
+        assert_eq!(line(&mut connection)["error"], expect);
+        assert_eq!(connection.chunk().expect("an end"), None);
+        assert_eq!(server.wait_exit().code(), Some(0));
+    }
+}

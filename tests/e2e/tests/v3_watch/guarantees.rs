@@ -1,0 +1,320 @@
+//! What people build on: nothing is missed and nothing comes twice, over restarts, beside slow
+//! clients and under compaction; limits; what the counters say.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::timeout;
+use tonic::{Code, transport::Channel};
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use witan_api::v3::etcdserverpb::{WatchCreateRequest, WatchResponse};
+use witan_e2e::{Launch, Server, grpc, wait};
+
+use super::watching::{Watching, compact, create, delete, from, key, progress, put};
+
+/// A stop with nothing to wait for takes at most this long on two busy cores.
+const PROMPT: Duration = Duration::from_secs(8);
+
+fn run<T>(server: &Server, scene: impl AsyncFnOnce(Channel) -> T) -> T {
+    let address = server.address();
+    grpc::runtime().block_on(async move { scene(grpc::connect(&address).await).await })
+}
+
+fn series(server: &Server, name: &str) -> i64 {
+    let text = server.http("GET", "/metrics", "").text();
+    let line = text
+        .lines()
+        .find(|line| line.split(' ').next() == Some(name))
+        .unwrap_or_else(|| panic!("no series {name}"));
+    line.rsplit(' ')
+        .next()
+        .and_then(|value| value.parse().ok())
+        .expect("a whole number")
+}
+
+/// Key and revision of each event.
+fn seen(answer: &WatchResponse) -> Vec<(String, i64)> {
+    let kvs = answer.events.iter().filter_map(|event| event.kv.as_ref());
+    kvs.map(|kv| {
+        (
+            String::from_utf8_lossy(&kv.key).into_owned(),
+            kv.mod_revision,
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn a_watch_goes_on_after_kill_9() {
+    const PUTS: i64 = 300;
+    let mut server = Launch::witan().start();
+    let mut next = run(&server, async |channel| {
+        let mut stream = Watching::open(&channel, create(from("k", "l", 2))).await;
+        stream.next().await;
+        let mut next = 2;
+        for n in 0..PUTS {
+            put(&channel, &format!("k{n}"), "1").await;
+            if n == PUTS / 2 {
+                for (_, revision) in seen(&stream.next().await) {
+                    assert_eq!(revision, next);
+                    next += 1;
+                }
+            }
+        }
+        next
+    });
+    server.kill9();
+    server.start_again();
+    run(&server, async |channel| {
+        let last = put(&channel, "k-last", "1").await;
+        assert_eq!(last, PUTS + 2, "every acknowledged put is there");
+        let mut stream = Watching::open(&channel, create(from("k", "l", next))).await;
+        stream.next().await;
+        while next <= last {
+            for (_, revision) in seen(&stream.next().await) {
+                assert_eq!(revision, next, "nothing missed, nothing twice");
+                next += 1;
+            }
+        }
+    });
+}
+
+/// Writers on many keys, watchers of all kinds from all revisions: each sees exactly the changes of
+/// its span, in order, a revision whole.
+#[test]
+fn many_watchers_under_load_miss_nothing() {
+    const WRITERS: usize = 8;
+    const PUTS: usize = 150;
+    let server = Launch::witan().start();
+    run(&server, async |channel| {
+        let written = (0..WRITERS).map(|writer| {
+            let channel = channel.clone();
+            tokio::spawn(async move {
+                let mut revisions = Vec::new();
+                for n in 0..PUTS {
+                    let name = format!("k{writer}-{}", n % 5);
+                    revisions.push((put(&channel, &name, "v").await, name));
+                }
+                revisions
+            })
+        });
+        let written: Vec<_> = written.collect();
+        let mut watches = Vec::new();
+        for n in 0..40_usize {
+            let writer = n % WRITERS;
+            let (name, end) = match n % 4 {
+                0 => (format!("k{writer}-1"), String::new()),
+                1 => (format!("k{writer}"), format!("k{}", writer + 1)),
+                2 => ("k".to_owned(), "\0".to_owned()),
+                _ => (format!("k{writer}-0"), format!("k{writer}-3")),
+            };
+            let start = if n % 3 == 0 { 0 } else { 2 };
+            let stream = Watching::open(&channel, create(from(&name, &end, start))).await;
+            watches.push((name, end, start, stream));
+        }
+        let mut all = BTreeMap::new();
+        for writer in written {
+            all.extend(writer.await.expect("no writer fails"));
+        }
+        // what ends every watch
+        let marker = put(&channel, "marker", "v").await;
+        for (name, end, start, mut stream) in watches {
+            let created = stream.next().await.header.expect("a header").revision;
+            let first = if start == 0 { created + 1 } else { start };
+            let inside = |key: &String| match end.as_str() {
+                "" => *key == name,
+                "\0" => *key >= name,
+                end => *key >= name && key.as_str() < end,
+            };
+            let mut expect: Vec<(String, i64)> = all
+                .iter()
+                .filter(|(revision, key)| **revision >= first && inside(key))
+                .map(|(revision, key)| (key.clone(), *revision))
+                .collect();
+            if end == "\0" {
+                expect.push(("marker".to_owned(), marker));
+            }
+            let mut got = Vec::new();
+            while got.len() < expect.len() {
+                got.extend(seen(&stream.next().await));
+            }
+            assert_eq!(got, expect, "{name} to {end} from {start}");
+            stream.send(progress()).await;
+            let answer = stream.next().await;
+            assert_eq!((answer.watch_id, answer.events.len()), (-1, 0));
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_nobody_reads_holds_nobody_up() {
+    const BUSY: usize = 1000;
+    const ROUNDS: usize = 10;
+    let server = Launch::witan().start();
+    run(&server, async |channel| {
+        let address = server.address();
+        let apart = grpc::connect(&address).await;
+        let mut unread = Watching::open(&apart, create(from("k", "l", 0))).await;
+        unread.next().await;
+        let mut busy = Vec::new();
+        for n in 0..BUSY {
+            let watch = create(key(&format!("k{n}")));
+            let mut stream = Watching::open(&channel, watch).await;
+            stream.next().await;
+            busy.push(stream);
+        }
+        let value = vec![b'x'; 16 << 10];
+        for round in 0..ROUNDS {
+            for n in 0..BUSY / 10 {
+                put(
+                    &channel,
+                    &format!("k{}", n * 10 + round % 10),
+                    value.clone(),
+                )
+                .await;
+            }
+            for n in 0..BUSY / 10 {
+                let answer = busy[n * 10 + round % 10].next().await;
+                assert_eq!(answer.events.len(), 1);
+            }
+        }
+        // 16 MiB wait for it, of which the server holds a batch; it gets all of them all the same
+        let mut got = 0;
+        while got < ROUNDS * BUSY / 10 {
+            got += unread.next().await.events.len();
+        }
+        assert_eq!(got, ROUNDS * BUSY / 10);
+    });
+}
+
+#[test]
+fn changes_and_their_compaction_reach_watchers_that_keep_up() {
+    const ROUNDS: usize = 100;
+    let server = Launch::witan().start();
+    run(&server, async |channel| {
+        let mut stream = Watching::open(&channel, create(from("k", "l", 0))).await;
+        stream.next().await;
+        for _ in 0..ROUNDS {
+            // on the way at once, so that they meet in one round
+            let (_, _, _) = tokio::join!(
+                put(&channel, "k", "1"),
+                put(&channel, "k", "2"),
+                put(&channel, "k", "3"),
+            );
+            let last = put(&channel, "k", "4").await;
+            tokio::join!(compact(&channel, last), delete(&channel, "k", ""));
+        }
+        let mut got = Vec::new();
+        while got.len() < 5 * ROUNDS {
+            let answer = stream.next().await;
+            assert!(!answer.canceled, "{answer:?}");
+            got.extend(seen(&answer).into_iter().map(|(_, revision)| revision));
+        }
+        let expect: Vec<i64> = (2..2 + 5 * ROUNDS as i64).collect();
+        assert_eq!(got, expect);
+    });
+}
+
+#[test]
+fn a_quiet_watcher_is_told_so() {
+    let server = Launch::witan()
+        .arg("--watch-progress-notify-interval=100ms")
+        .start();
+    run(&server, async |channel| {
+        put(&channel, "a", "1").await;
+        let request = WatchCreateRequest {
+            progress_notify: true,
+            ..key("a")
+        };
+        let mut stream = Watching::open(&channel, create(request)).await;
+        stream.send(create(key("a"))).await;
+        stream.next().await;
+        stream.next().await;
+        put(&channel, "other", "1").await;
+        let mut told = 0;
+        while told < 3 {
+            let answer = stream.next().await;
+            assert_eq!((answer.watch_id, answer.events.len()), (0, 0));
+            told = answer.header.expect("a header").revision;
+        }
+    });
+}
+
+#[test]
+fn what_is_open_is_counted() {
+    let server = Launch::witan().start();
+    run(&server, async |channel| {
+        put(&channel, "a", "1").await;
+        let mut stream = Watching::open(&channel, create(key("a"))).await;
+        stream.send(create(from("a", "b", 1))).await;
+        for _ in 0..3 {
+            stream.next().await;
+        }
+        put(&channel, "a", "2").await;
+        for _ in 0..2 {
+            stream.next().await;
+        }
+        let expect = [
+            ("etcd_debugging_mvcc_watch_stream_total", 1),
+            ("etcd_debugging_mvcc_watcher_total", 2),
+            ("etcd_debugging_mvcc_slow_watcher_total", 0),
+            ("etcd_debugging_mvcc_pending_events_total", 0),
+            ("etcd_debugging_mvcc_events_total", 3),
+            (
+                r#"grpc_server_msg_sent_total{grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"}"#,
+                5,
+            ),
+        ];
+        for (name, value) in expect {
+            assert_eq!(series(&server, name), value, "{name}");
+        }
+    });
+    wait::until_true("all is closed", || {
+        series(&server, "etcd_debugging_mvcc_watcher_total") == 0
+            && series(&server, "etcd_debugging_mvcc_watch_stream_total") == 0
+    });
+}
+
+#[test]
+fn a_stop_ends_streams_at_once() {
+    let mut server = Launch::witan().start();
+    let begun = run(&server, async |channel| {
+        let mut stream = Watching::open(&channel, create(key("a"))).await;
+        stream.next().await;
+        server.signal("TERM");
+        let begun = std::time::Instant::now();
+        let end = timeout(PROMPT, stream.try_next()).await.expect("an end");
+        let status = end.expect_err("an end with a status");
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::Unavailable, "etcdserver: server stopped")
+        );
+        begun
+    });
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert!(begun.elapsed() < PROMPT, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_stop_waits_for_no_stream() {
+    let mut server = Launch::witan().start();
+    let begun = run(&server, async |channel| {
+        let mut unread = Watching::open(&channel, create(key("a"))).await;
+        unread.next().await;
+        // more than its window takes
+        for _ in 0..4 {
+            put(&channel, "a", vec![b'x'; 1 << 20]).await;
+        }
+        let asked = futures_util::stream::pending();
+        let reflection = ServerReflectionClient::new(channel)
+            .server_reflection_info(asked)
+            .await
+            .expect("a stream that asks for nothing");
+        server.signal("TERM");
+        let begun = std::time::Instant::now();
+        server.wait_log(0, "stopped");
+        drop((unread, reflection));
+        begun
+    });
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert!(begun.elapsed() < PROMPT, "{:?}", begun.elapsed());
+}

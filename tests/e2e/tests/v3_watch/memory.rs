@@ -1,0 +1,74 @@
+//! What idle watchers and idle streams cost.
+
+use witan_e2e::{Launch, Server, grpc};
+
+use super::watching::{Watching, create, key, put};
+
+/// Watchers on one stream, each of a key of its own.
+const WATCHERS: usize = 100_000;
+/// Bytes that one of them may take, on a build of any kind.
+const WATCHER_BYTES_MAX: usize = 800;
+/// Streams with one watcher each.
+const STREAMS: usize = 2000;
+/// Bytes that one of them may take.
+const STREAM_BYTES_MAX: usize = 40 << 10;
+
+/// Memory of the process that is its own.
+fn resident(server: &Server) -> usize {
+    let path = format!("/proc/{}/status", server.pid());
+    let status = std::fs::read_to_string(path).expect("a process has a status");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .expect("a line about memory");
+    let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("KiB");
+    kib << 10
+}
+
+#[test]
+fn idle_watchers_are_cheap() {
+    let server = Launch::witan().start();
+    let before = resident(&server);
+    grpc::runtime().block_on(async {
+        let channel = grpc::connect(&server.address()).await;
+        let mut stream = Watching::open(&channel, create(key("key-000000"))).await;
+        stream.next().await;
+        let mut sent = 1;
+        while sent < WATCHERS {
+            let burst = 500.min(WATCHERS - sent);
+            for n in sent..sent + burst {
+                stream.send(create(key(&format!("key-{n:06}")))).await;
+            }
+            for _ in 0..burst {
+                assert!(stream.next().await.created);
+            }
+            sent += burst;
+        }
+        let each = resident(&server).saturating_sub(before) / WATCHERS;
+        println!("{each} bytes for each of {WATCHERS} idle watchers");
+        assert!(each < WATCHER_BYTES_MAX, "{each}");
+        put(&channel, "key-077777", "v").await;
+        let answer = stream.next().await;
+        assert_eq!((answer.watch_id, answer.events.len()), (77_777, 1));
+    });
+}
+
+#[test]
+fn idle_streams_are_cheap() {
+    let server = Launch::witan().start();
+    let before = resident(&server);
+    grpc::runtime().block_on(async {
+        let channel = grpc::connect(&server.address()).await;
+        let mut streams = Vec::new();
+        for n in 0..STREAMS {
+            let mut stream = Watching::open(&channel, create(key(&format!("k{n}")))).await;
+            assert!(stream.next().await.created);
+            streams.push(stream);
+        }
+        let each = resident(&server).saturating_sub(before) / STREAMS;
+        println!("{each} bytes for each of {STREAMS} idle streams with a watcher");
+        assert!(each < STREAM_BYTES_MAX, "{each}");
+        put(&channel, "k77", "v").await;
+        assert_eq!(streams[77].next().await.events.len(), 1);
+    });
+}

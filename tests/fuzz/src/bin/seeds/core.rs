@@ -1,0 +1,362 @@
+//! What the core writes: log entries, log files, checkpoints.
+
+use bytes::Bytes;
+use prost::Message;
+use witan_fuzz::{
+    input::push_chunk,
+    targets::{checkpoint_input, log_file, pieces_of},
+};
+use witan_replica::{
+    host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
+    machine::{
+        Machine,
+        command::{ClusterVersion, Command, Entry, Publish, Stamp},
+        kv,
+        member::Member,
+        tree,
+        view::View,
+    },
+    replica::{Config, Fault, Replica, genesis},
+};
+
+use super::Corpus;
+
+/// The member whose disk it is; as the target has it.
+const ID: u64 = 7;
+const NOW_NS: i64 = 1_800_000_000_000_000_000;
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+fn put(key: &str, value: &str) -> kv::Verb {
+    kv::Verb::Put(kv::Put {
+        key: bytes(key),
+        value: bytes(value),
+        prev_kv: true,
+        ..kv::Put::default()
+    })
+}
+
+fn delete(key: &str, end: &str) -> kv::Verb {
+    kv::Verb::Delete(kv::DeleteRange {
+        key: bytes(key),
+        range_end: bytes(end),
+        prev_kv: true,
+    })
+}
+
+fn op(verb: kv::Verb) -> kv::Op {
+    let kind = match verb {
+        kv::Verb::Put(put) => kv::OpKind::Put(put),
+        kv::Verb::Delete(delete) => kv::OpKind::Delete(delete),
+        kv::Verb::Txn(txn) => kv::OpKind::Txn(txn),
+        kv::Verb::Compact(_) => return kv::Op { kind: None },
+    };
+    kv::Op { kind: Some(kind) }
+}
+
+fn txn() -> kv::Verb {
+    let compare = |target, value| kv::Compare {
+        result: 0,
+        target,
+        key: bytes("a"),
+        range_end: bytes("b"),
+        value: Some(value),
+    };
+    let range = kv::Range {
+        key: bytes("a"),
+        range_end: bytes("\0"),
+        limit: 2,
+        sort_order: 2,
+        sort_target: 3,
+        ..kv::Range::default()
+    };
+    kv::Verb::Txn(kv::Txn {
+        compare: vec![
+            compare(0, kv::TargetValue::Version(1)),
+            compare(3, kv::TargetValue::Value(bytes("one"))),
+        ],
+        success: vec![
+            op(put("t", "s")),
+            op(delete("a", "")),
+            kv::Op {
+                kind: Some(kv::OpKind::Range(range)),
+            },
+        ],
+        failure: vec![op(kv::Verb::Txn(kv::Txn {
+            success: vec![op(put("n", "f")), op(put("m", "f"))],
+            ..kv::Txn::default()
+        }))],
+    })
+}
+
+fn v3() -> Vec<Command> {
+    let compact = |revision| kv::Verb::Compact(kv::Compact { revision });
+    let verbs = [
+        put("a", "one"),
+        put("ab", "two"),
+        put("a", "three"),
+        txn(),
+        delete("a", "b"),
+        compact(4),
+        put("a", "again"),
+        txn(),
+        compact(6),
+        delete("x", "\0"),
+    ];
+    let command = |verb| Command::Kv(kv::Command { verb: Some(verb) });
+    verbs.into_iter().map(command).collect()
+}
+
+fn v2() -> Vec<Command> {
+    let set = |path: &str, value: &str, ttl: Option<i64>| {
+        tree::Verb::Set(tree::Set {
+            path: bytes(path),
+            value: bytes(value),
+            expires_ns: ttl.map(|seconds| NOW_NS + seconds * 1_000_000_000),
+            ..tree::Set::default()
+        })
+    };
+    let create = |path: &str, dir, in_order| {
+        tree::Verb::Create(tree::Create {
+            path: bytes(path),
+            dir,
+            in_order,
+            ..tree::Create::default()
+        })
+    };
+    let swap = tree::Swap {
+        path: bytes("/a/b"),
+        value: bytes("swapped"),
+        prev_value: Some(bytes("one")),
+        ..tree::Swap::default()
+    };
+    let update = tree::Update {
+        path: bytes("/ttl"),
+        value: bytes("u"),
+        expires_ns: Some(NOW_NS + 5),
+        refresh: true,
+    };
+    let delete_if = tree::DeleteIf {
+        path: bytes("/a/b"),
+        prev_index: Some(3),
+        ..tree::DeleteIf::default()
+    };
+    let delete = tree::Delete {
+        path: bytes("/a"),
+        dir: true,
+        recursive: true,
+    };
+    let verbs = [
+        set("/a/b", "one", None),
+        set("/_hidden", "h", None),
+        set("/ttl", "t", Some(1)),
+        create("/dir", true, false),
+        create("/queue", false, true),
+        create("/queue", false, true),
+        tree::Verb::Swap(swap),
+        tree::Verb::Update(update),
+        tree::Verb::DeleteIf(delete_if),
+        tree::Verb::Expire(tree::Expire {}),
+        tree::Verb::Delete(delete),
+        set("/last", "l", Some(100)),
+    ];
+    let command = |verb| Command::Tree(tree::Command { verb: Some(verb) });
+    verbs.into_iter().map(command).collect()
+}
+
+fn cluster() -> Vec<Command> {
+    vec![
+        Command::Publish(Publish {
+            id: ID,
+            name: "m1".into(),
+            client_urls: vec!["http://127.0.0.1:2379".into()],
+        }),
+        Command::ClusterVersion(ClusterVersion {
+            version: "3.6.0".into(),
+        }),
+    ]
+}
+
+fn stamped(command: Command, at: usize) -> Entry {
+    let stamp = Stamp {
+        now_ns: NOW_NS + i64::try_from(at).expect("few") * 1_000_000_000,
+        member: ID,
+        ticket: 1,
+        incarnation: 1,
+    };
+    Entry {
+        stamp: Some(stamp),
+        command: Some(command),
+    }
+}
+
+/// A disk that remembers.
+#[derive(Default)]
+struct Disk(Recovered);
+
+impl Host for Disk {
+    fn install(&mut self, _: &View) {}
+    fn persist(&mut self, batch: &LogBatch) {
+        self.0.records.extend(batch.records.iter().cloned());
+        if batch.hard_state.is_some() {
+            self.0.hard_state.clone_from(&batch.hard_state);
+        }
+    }
+    fn send(&mut self, _: Vec<Envelope>) {}
+    fn applied(&mut self, _: Vec<Applied>, _: &View) {}
+    fn readable(&mut self, _: &[Ticket], _: &View) {}
+}
+
+/// What a sole member writes while it does these commands, as the target `log-entry` takes it.
+fn log_of(commands: &[Command]) -> Vec<u8> {
+    let member = Member {
+        id: ID,
+        ..Member::default()
+    };
+    let config = Config {
+        id: ID,
+        election_ticks: 10,
+        heartbeat_ticks: 1,
+        seed: 1,
+        pre_vote: true,
+        fault: Fault::None,
+    };
+    let start = Recovered {
+        checkpoint: Some(genesis(1, vec![member])),
+        ..Recovered::default()
+    };
+    let mut disk = Disk::default();
+    let mut replica = Replica::new(config, start).expect("a fresh disk");
+    replica.turn(&mut disk);
+    for (at, command) in commands.iter().enumerate() {
+        let stamp = stamped(command.clone(), at).stamp.unwrap_or_default();
+        let taken = replica.propose(Ticket(at as u64), stamp, command.clone());
+        taken.expect("a sole member leads");
+        replica.turn(&mut disk);
+    }
+    let mut out = Vec::new();
+    push_chunk(&mut out, &disk.0.hard_state.unwrap_or_default());
+    let mut term = 1;
+    for record in &disk.0.records {
+        push_chunk(&mut out, &record.payload);
+        out.push(if record.term > term { 0x40 } else { 0 });
+        term = record.term;
+    }
+    out
+}
+
+pub(super) fn add(corpus: &mut Corpus) {
+    let all = [("v3", v3()), ("v2", v2()), ("cluster", cluster())];
+    for (name, commands) in &all {
+        let mut entries = Vec::new();
+        let mut view = genesis(
+            1,
+            vec![Member {
+                id: ID,
+                ..Member::default()
+            }],
+        );
+        for (at, command) in commands.iter().enumerate() {
+            let entry = stamped(command.clone(), at);
+            view.machine.apply(&entry);
+            push_chunk(&mut entries, &entry.encode_to_vec());
+            if at == commands.len() / 2 {
+                let half = checkpoint_input(&view);
+                corpus.insert(("checkpoint", format!("{name}-half")), half);
+            }
+        }
+        corpus.insert(("apply", (*name).to_owned()), entries);
+        corpus.insert(("checkpoint", (*name).to_owned()), checkpoint_input(&view));
+        corpus.insert(("log-entry", (*name).to_owned()), log_of(commands));
+    }
+    corpus.insert(
+        ("checkpoint", "empty".into()),
+        checkpoint_input(&View::default()),
+    );
+    corpus.insert(("checkpoint", "blocks".into()), checkpoint_input(&blocks()));
+    corpus.insert(("apply", "one-key".into()), one_key());
+    corpus.insert(("log-entry", "none".into()), log_of(&[]));
+    let records: [&[u8]; 3] = [b"", b"a footer only", &[7; 100]];
+    for (name, records) in [
+        ("none", &records[..0]),
+        ("one", &records[1..2]),
+        ("three", &records),
+    ] {
+        corpus.insert(("log-file", name.to_owned()), log_file(1, records));
+        let mut built = vec![2, 1, 70, 0, 1];
+        records
+            .iter()
+            .for_each(|record| push_chunk(&mut built, record));
+        corpus.insert(("log-file", format!("{name}-damaged")), built);
+    }
+    let mut zeros = log_file(1, &records);
+    zeros.extend_from_slice(&[0; 64]);
+    corpus.insert(("log-file", "reserved-space".into()), zeros.clone());
+    zeros.truncate(zeros.len() - 70);
+    corpus.insert(("log-file", "torn".into()), zeros);
+    pieces(corpus);
+}
+
+/// A state with closed blocks, some of them compacted.
+fn blocks() -> View {
+    let mut machine = Machine::default();
+    let value = "v".repeat(3000);
+    for at in 0..24 {
+        let command = Command::Kv(kv::Command {
+            verb: Some(put(["a", "b", "c"][at % 3], &value)),
+        });
+        machine.apply(&stamped(command, at));
+    }
+    let compact = kv::Verb::Compact(kv::Compact { revision: 20 });
+    for verb in [compact, put("a", "end"), put("d", "end")] {
+        let command = Command::Kv(kv::Command { verb: Some(verb) });
+        machine.apply(&stamped(command, 0));
+    }
+    View {
+        machine,
+        ..View::default()
+    }
+}
+
+/// A key of many versions, so that links lead far back.
+fn one_key() -> Vec<u8> {
+    let mut entries = Vec::new();
+    for at in 0..40 {
+        let command = Command::Kv(kv::Command {
+            verb: Some(put("k", &at.to_string())),
+        });
+        push_chunk(&mut entries, &stamped(command, at).encode_to_vec());
+    }
+    entries
+}
+
+fn pieces(corpus: &mut Corpus) {
+    let records: [(&[u8], &[u8]); 3] =
+        [(b"k\0ey", b"value"), (b"", b"\0\xff"), (b"key", &[5; 200])];
+    let mut made = vec![1, 0, 0];
+    let mut given = vec![0, 0, 0];
+    for (key, value) in records {
+        push_chunk(&mut made, key);
+        push_chunk(&mut made, value);
+        for (name, piece) in pieces_of(key, value) {
+            push_chunk(&mut given, &name);
+            push_chunk(&mut given, &piece);
+        }
+    }
+    corpus.insert(("pieces", "made".into()), made);
+    corpus.insert(("pieces", "given".into()), given);
+    // a long key gives only its beginning and a digest to the name
+    let mut long = vec![0, 0, 0];
+    let key = [b'p'; 1500];
+    let name = [&key[..1024], &[0, 2], &[9; 20], &[0; 4]].concat();
+    let content = [&1500_u32.to_le_bytes()[..], &key, b"value"].concat();
+    let sum = crc32fast::hash(&[&key[..], b"value"].concat());
+    push_chunk(&mut long, &name);
+    push_chunk(
+        &mut long,
+        &[&sum.to_le_bytes()[..], &1_u32.to_le_bytes(), &content].concat(),
+    );
+    corpus.insert(("pieces", "long-key".into()), long);
+}

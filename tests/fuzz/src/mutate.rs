@@ -1,0 +1,81 @@
+//! Seeded mutations of corpus entries, without guidance: what `cargo test` has time for.
+
+/// More would leave nothing of the request that it began with.
+const CHANGES_MAX: u64 = 6;
+/// Values at which programs change their mind.
+const BYTES: [u8; 16] = [
+    0, 1, 0x7f, 0x80, 0xff, b'/', b'.', b'%', b'"', b'\\', b'{', b'[', b'-', b'9', b'&', b'\n',
+];
+
+/// A generator of numbers (xorshift64*) whose whole state is its seed.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// Any seed will do.
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    /// A number below `bound`, which must not be 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("below a usize")
+    }
+}
+
+/// A changed copy of one of `corpus`, at most `bytes_max` long.
+pub fn mutated(dice: &mut Dice, corpus: &[Vec<u8>], bytes_max: usize) -> Vec<u8> {
+    let mut bytes = corpus[dice.below(corpus.len())].clone();
+    for _ in 0..=dice.next() % CHANGES_MAX {
+        change(dice, &mut bytes, corpus);
+    }
+    bytes.truncate(bytes_max);
+    bytes
+}
+
+fn change(dice: &mut Dice, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
+    let at = dice.below(bytes.len() + 1);
+    let end = at + dice.below(bytes.len() + 1 - at);
+    match dice.next() % 8 {
+        0 => {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << dice.below(8);
+            }
+        }
+        1 => {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = BYTES[dice.below(BYTES.len())];
+            }
+        }
+        2 => bytes.insert(at, BYTES[dice.below(BYTES.len())]),
+        3 => drop(bytes.drain(at..end.min(at + 1 + dice.below(16)))),
+        4 => {
+            let copy = bytes[at..end].to_vec();
+            let to = dice.below(bytes.len() + 1);
+            bytes.splice(to..to, copy);
+        }
+        5 => bytes.truncate(end.max(1)),
+        6 => {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = byte.wrapping_add(if dice.next().is_multiple_of(2) {
+                    1
+                } else {
+                    0xff
+                });
+            }
+        }
+        _ => {
+            let other = &corpus[dice.below(corpus.len())];
+            let from = dice.below(other.len() + 1);
+            let until = from + dice.below(other.len() + 1 - from);
+            bytes.splice(at..end, other[from..until].iter().copied());
+        }
+    }
+}

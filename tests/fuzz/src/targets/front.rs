@@ -1,0 +1,30 @@
+//! Paths of requests.
+
+use witan::api::fuzz::{clean, gateway_path, unescape};
+
+use super::escaped;
+
+/// A path or a part of a form, escaped.
+pub(super) fn path(text: &[u8]) {
+    for form in [false, true] {
+        match unescape(text, form) {
+            Ok(plain) => {
+                assert!(plain.len() <= text.len(), "decoding never adds");
+                assert_eq!(unescape(&escaped(&plain), form), Ok(plain));
+            }
+            Err(bad) => assert!(bad.starts_with(b"%") && bad.len() <= 3),
+        }
+    }
+    let plain = unescape(text, false).unwrap_or_else(|_| text.to_vec());
+    let cleaned = clean(&plain);
+    assert!(cleaned.len() <= plain.len() + 1, "cleaning adds a slash");
+    assert_eq!(clean(&cleaned), cleaned, "a clean path is clean");
+    assert!(cleaned.starts_with(b"/"));
+    let mut parts = cleaned[1..].split(|byte| *byte == b'/').peekable();
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        assert!(last || !part.is_empty(), "no empty component");
+        assert!(part != b"." && part != b"..", "no way up");
+    }
+    gateway_path(&cleaned);
+}

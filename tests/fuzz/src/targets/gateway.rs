@@ -1,0 +1,173 @@
+//! v3 requests as JSON and as protobuf: to the public message, checked, to the core's command.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use prost::Message;
+use serde::Serialize;
+use witan::api::fuzz::{answer, delete_range, gateway_body, put, range, txn};
+use witan_api::v3::{etcdserverpb as pb, shape::Shaped};
+use witan_replica::{
+    machine::{
+        Machine, Reply,
+        command::{Command, Entry},
+        kv,
+    },
+    wire,
+};
+
+use crate::input::{Input, split_at};
+
+/// The default of `--max-txn-ops`.
+const OPS_MAX: usize = 128;
+/// A byte that is not UTF-8 becomes a replacement character in etcd 3.4's manner.
+const MESSAGE_BYTES_TIMES: usize = 3;
+/// Else a message is smaller than its JSON, but for what the shortest fields take.
+const MESSAGE_BYTES_MORE: usize = 16;
+
+/// A request that the core may get.
+enum Asked {
+    Range(pb::RangeRequest),
+    Put(pb::PutRequest),
+    Delete(pb::DeleteRangeRequest),
+    Txn(pb::TxnRequest),
+    Other,
+}
+
+/// The call's path, a line feed and the body.
+pub(super) fn json(request: &[u8]) {
+    let (call, body) = split_at(request, b'\n');
+    let asked = match call {
+        b"kv/range" => read(body).map(Asked::Range),
+        b"kv/put" => read(body).map(Asked::Put),
+        b"kv/deleterange" => read(body).map(Asked::Delete),
+        b"kv/txn" => read(body).map(Asked::Txn),
+        b"kv/compaction" => read::<pb::CompactionRequest>(body).map(other),
+        b"cluster/member/list" => read::<pb::MemberListRequest>(body).map(other),
+        b"cluster/member/add" => read::<pb::MemberAddRequest>(body).map(other),
+        b"cluster/member/remove" => read::<pb::MemberRemoveRequest>(body).map(other),
+        b"cluster/member/update" => read::<pb::MemberUpdateRequest>(body).map(other),
+        b"cluster/member/promote" => read::<pb::MemberPromoteRequest>(body).map(other),
+        b"maintenance/status" => read::<pb::StatusRequest>(body).map(other),
+        b"maintenance/alarm" => read::<pb::AlarmRequest>(body).map(other),
+        b"watch" => read::<pb::WatchCreateRequest>(body).map(other),
+        _ => read::<pb::TxnResponse>(body).map(other),
+    };
+    asked.into_iter().for_each(serve);
+}
+
+fn other<Q>(_: Q) -> Asked {
+    Asked::Other
+}
+
+/// As 3.6 reads it; 3.4 may read something else, or nothing.
+fn read<Q>(body: &[u8]) -> Option<Q>
+where
+    Q: Message + Serialize + Shaped + Default + PartialEq + Debug,
+{
+    let [present, former] = [false, true].map(|former| {
+        let message: Q = gateway_body(body, former).ok()?;
+        let length = message.encoded_len();
+        let bound = body.len() * MESSAGE_BYTES_TIMES + MESSAGE_BYTES_MORE;
+        assert!(length <= bound, "{length} bytes");
+        both_ways(&message);
+        Some(message)
+    });
+    present.or(former)
+}
+
+/// The same message comes back from all encodings.
+fn both_ways<Q>(message: &Q)
+where
+    Q: Message + Serialize + Shaped + Default + PartialEq + Debug,
+{
+    let json = serde_json::to_vec(message).expect("memory does not fail");
+    for former in [false, true] {
+        let read = gateway_body::<Q>(&json, former);
+        assert_eq!(read.as_ref(), Ok(message), "JSON, {former}");
+    }
+    let bytes = message.encode_to_vec();
+    assert_eq!(
+        Q::decode(bytes.as_slice()).as_ref(),
+        Ok(message),
+        "protobuf"
+    );
+}
+
+/// A byte that says which message, and its bytes.
+pub(super) fn protobuf(request: &[u8]) {
+    let mut input = Input::new(request);
+    let kind = input.byte();
+    let body = input.rest();
+    let asked = match kind {
+        b'r' => message(body).map(Asked::Range),
+        b'p' => message(body).map(Asked::Put),
+        b'd' => message(body).map(Asked::Delete),
+        b't' => message(body).map(Asked::Txn),
+        b'c' => message::<pb::CompactionRequest>(body).map(other),
+        b'm' => message::<pb::MemberAddRequest>(body).map(other),
+        b'a' => message::<pb::AlarmRequest>(body).map(other),
+        b'l' => message::<pb::LeaseGrantRequest>(body).map(other),
+        b'w' => message::<pb::WatchRequest>(body).map(other),
+        _ => message::<pb::RangeResponse>(body).map(other),
+    };
+    asked.into_iter().for_each(serve);
+}
+
+fn message<Q>(body: &[u8]) -> Option<Q>
+where
+    Q: Message + Serialize + Shaped + Default + PartialEq + Debug,
+{
+    let message = Q::decode(body).ok()?;
+    let bytes = message.encode_to_vec();
+    assert_eq!(Q::decode(bytes.as_slice()).as_ref(), Ok(&message));
+    let json = serde_json::to_vec(&message).expect("memory does not fail");
+    // JSON may be nested less deep
+    for former in [false, true] {
+        if let Ok(read) = gateway_body::<Q>(&json, former) {
+            assert_eq!(read, message, "JSON, {former}");
+        }
+    }
+    Some(message)
+}
+
+/// What the checks let pass, the log can hold and the machine can do.
+fn serve(asked: Asked) {
+    let verb = match asked {
+        Asked::Range(request) => {
+            if let Ok(range) = range(request) {
+                // an error is an answer
+                let _ = Machine::default().kv.range(&range);
+            }
+            None
+        }
+        Asked::Put(request) => put(request).ok().map(kv::Verb::Put),
+        Asked::Delete(request) => delete_range(request).ok().map(kv::Verb::Delete),
+        Asked::Txn(request) => txn(request, OPS_MAX).ok().map(kv::Verb::Txn),
+        Asked::Other => None,
+    };
+    let Some(verb) = verb else {
+        return;
+    };
+    let entry = Entry {
+        stamp: None,
+        command: Some(Command::Kv(kv::Command { verb: Some(verb) })),
+    };
+    let read = wire::decode_entry(&Bytes::from(wire::encode_entry(&entry)));
+    assert_eq!(
+        read.as_ref(),
+        Ok(&entry),
+        "an entry comes back from the log"
+    );
+    let mut machine = Machine::default();
+    // once more, so that there is something to find
+    for _ in 0..2 {
+        if let Reply::Kv(Ok(reply)) = machine.apply(&entry).reply {
+            let answer = answer(reply);
+            let bytes = answer.encode_to_vec();
+            if let Ok(read) = pb::TxnResponse::decode(bytes.as_slice()) {
+                assert_eq!(read, answer, "the answer comes back");
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The log: its files as they lie on disk, and its entries.
+
+use bytes::Bytes;
+use witan::storage::fuzz::{entry_frame, entry_unframe, log_kept, log_whole_until};
+use witan_replica::{
+    host::{Applied, Envelope, Host, LogBatch, LogRecord, Recovered, Ticket},
+    machine::{member::Member, view::View},
+    replica::{Config, Fault, Replica, genesis},
+    wire,
+};
+
+use crate::input::Input;
+
+/// What every file of the engine begins with: magic, version 2, alignment 0.
+const HEADER: &[u8] =
+    b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0";
+
+/// A first byte that says what is done, then a file's bytes, or chunks that become one.
+pub(super) fn file(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let (kind, seq) = (input.byte(), u64::from(input.byte()));
+    let last = kind & 1 == 0;
+    if kind & 2 == 0 {
+        judged(input.rest(), seq, last);
+    } else {
+        damaged(&mut input, seq, last);
+    }
+}
+
+fn judged(file: &[u8], seq: u64, last: bool) {
+    let whole = log_whole_until(file, seq);
+    assert!(whole.is_none_or(|end| end <= file.len()));
+    match log_kept(file, seq, last) {
+        Ok(kept) => {
+            assert_eq!(kept, whole.unwrap_or(0), "what is whole is kept");
+            assert!(last || kept == file.len(), "a closed file is whole");
+            // the judgement of what is kept is that it is whole
+            assert!(kept == 0 || log_kept(&file[..kept], seq, false) == Ok(kept));
+        }
+        Err(_) => assert_ne!(whole, Some(file.len()), "what is whole is not refused"),
+    }
+}
+
+/// A file of whole records, then one flipped byte: no record from there on may count.
+fn damaged(input: &mut Input<'_>, seq: u64, last: bool) {
+    let (place, change) = (usize::from(input.short()), input.byte());
+    let mut file = HEADER.to_vec();
+    let mut ends = vec![file.len()];
+    while let Some(chunk) = input.chunk() {
+        push_record(&mut file, seq, chunk);
+        ends.push(file.len());
+    }
+    assert_eq!(log_whole_until(&file, seq), Some(file.len()));
+    assert_eq!(log_kept(&file, seq, last), Ok(file.len()));
+    let at = place % file.len();
+    file[at] ^= change;
+    if change == 0 {
+        return;
+    }
+    let before = ends.iter().rev().find(|end| **end <= at).copied();
+    assert_eq!(
+        log_whole_until(&file, seq),
+        before,
+        "damage at {at} of {ends:?}"
+    );
+    let in_the_last = ends.len() < 2 || at >= ends[ends.len() - 2];
+    let kept = log_kept(&file, seq, last);
+    assert!(kept.is_err() || (last && in_the_last && kept.ok() == Some(before.unwrap_or(0))));
+}
+
+/// An input of the target `log-file` that is a file of these records, as it lies on disk.
+pub fn file_of(seq: u8, records: &[&[u8]]) -> Vec<u8> {
+    let mut out = vec![0, seq];
+    out.extend_from_slice(HEADER);
+    for record in records {
+        push_record(&mut out, u64::from(seq), record);
+    }
+    out
+}
+
+/// Appends a record whose entries are the first half of `content` and whose footer is the rest.
+fn push_record(file: &mut Vec<u8>, seq: u64, content: &[u8]) {
+    let (entries, footer) = content.split_at(content.len() / 2);
+    let sign = u32::try_from(seq & u64::from(u32::MAX)).expect("masked");
+    let mut block = Vec::new();
+    if !entries.is_empty() {
+        block.extend_from_slice(entries);
+        block.extend_from_slice(&crc32fast::hash(entries).to_le_bytes());
+    }
+    let footer_at = 16 + block.len() as u64;
+    let footer = if footer.is_empty() { &[0] } else { footer };
+    block.extend_from_slice(footer);
+    block.extend_from_slice(&(crc32fast::hash(footer) ^ sign).to_le_bytes());
+    file.extend_from_slice(&((16 + block.len() as u64) << 8).to_be_bytes());
+    file.extend_from_slice(&footer_at.to_be_bytes());
+    file.extend_from_slice(&block);
+}
+
+/// The id of the member whose disk it is.
+const ID: u64 = 7;
+/// Terms and indexes of the records that a disk gives back lie so far apart at most.
+const STEP: u64 = 4;
+
+/// A hard state and records as the disk gives them back: refused, or a member that runs.
+pub(super) fn entry(bytes: &[u8]) {
+    if let Some(record) = entry_unframe(bytes.to_vec()) {
+        assert_eq!(entry_frame(&record), bytes);
+    }
+    let mut input = Input::new(bytes);
+    let hard_state = input.chunk().map(Bytes::copy_from_slice);
+    let mut records = Vec::new();
+    let (mut index, mut term) = (1, 1);
+    while let Some(payload) = input.chunk() {
+        let step = u64::from(input.byte());
+        index += 1 + u64::from(step & 0x80 != 0) * (step % STEP);
+        term += u64::from(step & 0x40 != 0);
+        let record = LogRecord {
+            index,
+            term,
+            payload: Bytes::copy_from_slice(payload),
+        };
+        assert_eq!(entry_unframe(entry_frame(&record)), Some(record.clone()));
+        if let Ok(entry) = wire::decode_entry(&record.payload.slice(record.payload.len().min(1)..))
+        {
+            let again = wire::decode_entry(&wire::encode_entry(&entry).into());
+            assert_eq!(again, Ok(entry), "decode(encode(x))");
+        }
+        records.push(record);
+    }
+    Replica::describe(&Bytes::copy_from_slice(bytes));
+    run(hard_state, records);
+}
+
+fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
+    let member = Member {
+        id: ID,
+        ..Member::default()
+    };
+    let config = Config {
+        id: ID,
+        election_ticks: 10,
+        heartbeat_ticks: 1,
+        seed: 1,
+        pre_vote: true,
+        fault: Fault::None,
+    };
+    let last = records.last().map_or(1, |record| record.index);
+    let recovered = Recovered {
+        checkpoint: Some(genesis(1, vec![member])),
+        hard_state,
+        records,
+    };
+    let Ok(mut replica) = Replica::new(config, recovered) else {
+        return;
+    };
+    let mut host = Nowhere;
+    replica.turn(&mut host);
+    let status = replica.status();
+    assert!(
+        status.applied >= last,
+        "all of the log is applied: {status:?}"
+    );
+}
+
+/// A world in which everything succeeds and nothing is kept.
+struct Nowhere;
+
+impl Host for Nowhere {
+    fn install(&mut self, _: &View) {}
+    fn persist(&mut self, _: &LogBatch) {}
+    fn send(&mut self, _: Vec<Envelope>) {}
+    fn applied(&mut self, _: Vec<Applied>, _: &View) {}
+    fn readable(&mut self, _: &[Ticket], _: &View) {}
+}

@@ -1,0 +1,168 @@
+//! The state machine under arbitrary commands: I2, `apply` is total and deterministic.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message;
+use witan_replica::machine::{
+    Machine,
+    command::{Command, Entry, Stamp},
+    kv,
+    record::{Change, Corrupt},
+    tree,
+};
+
+use crate::input::Input;
+
+/// Entries of one input; more would only be slower.
+const ENTRIES_MAX: usize = 64;
+
+/// Chunks, each an entry's bytes without the version in front.
+pub(super) fn apply(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let mut entries = Vec::new();
+    while let Some(chunk) = input.chunk().filter(|_| entries.len() < ENTRIES_MAX) {
+        if let Ok(entry) = Entry::decode(Bytes::copy_from_slice(chunk)) {
+            entries.push(entry);
+        }
+    }
+    let (mut one, mut two) = (Machine::default(), Machine::default());
+    let half = entries.len() / 2;
+    let mut middle = None;
+    for (at, entry) in entries.iter().enumerate() {
+        if at == half {
+            middle = Some(one.clone());
+        }
+        let before = one.kv.revision();
+        let outcome = one.apply(entry);
+        assert!(outcome.revision >= before, "revisions never go back");
+        assert_eq!(outcome, two.apply(entry), "apply is deterministic");
+    }
+    let whole = records(|emit| one.changes(None, emit));
+    if let Some(middle) = middle {
+        let mut rest = records(|emit| middle.changes(None, emit));
+        one.changes(Some(&middle), &mut |change| {
+            match change {
+                Change::Put { key, value } => rest.insert(key, value),
+                Change::Delete { key } => rest.remove(&key),
+            };
+        });
+        assert_eq!(rest, whole, "a difference leads to the whole");
+    }
+    let mut loaded = Machine::default();
+    for (key, value) in &whole {
+        loaded.load(key, value).expect("its own record");
+    }
+    loaded.loaded().expect("its own records");
+    compared(&one, &loaded);
+    assert_eq!(used(one), Ok(()), "it makes a checkpoint");
+}
+
+/// What is emitted, by key.
+pub(super) fn records(changes: impl FnOnce(&mut dyn FnMut(Change))) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut records = BTreeMap::new();
+    changes(&mut |change| match change {
+        Change::Put { key, value } => assert!(records.insert(key, value).is_none(), "twice"),
+        Change::Delete { key } => panic!("{key:?} was never written"),
+    });
+    records
+}
+
+/// Two machines that should be the same.
+pub(super) fn compared(one: &Machine, two: &Machine) {
+    assert_eq!(one.kv.fingerprint(), two.kv.fingerprint());
+    assert_eq!(one.tree.fingerprint(), two.tree.fingerprint());
+    assert_eq!(one.members, two.members);
+    let sizes = |machine: &Machine| {
+        let kv = &machine.kv;
+        (
+            kv.len(),
+            kv.size_bytes(),
+            kv.size_in_use_bytes(),
+            kv.revision(),
+            kv.compacted(),
+        )
+    };
+    assert_eq!(sizes(one), sizes(two));
+    assert_eq!(one.tree.index(), two.tree.index());
+}
+
+/// A machine that is said to be sound goes on: reads, writes, a compaction, an expiration. The
+/// answer is whether its checkpoint is taken afterwards.
+pub(super) fn used(mut machine: Machine) -> Result<(), Corrupt> {
+    let everything = kv::Range {
+        // no client can put the empty key, but the machine takes what the log holds
+        key: Bytes::new(),
+        range_end: Bytes::from_static(&[0]),
+        ..kv::Range::default()
+    };
+    let found = machine.kv.range(&everything).expect("the present state");
+    assert_eq!(found.kvs.len(), machine.kv.len());
+    assert_eq!(found.count, i64::try_from(machine.kv.len()).expect("few"));
+    for pair in &found.kvs {
+        assert!(pair.create_revision <= pair.mod_revision && pair.version >= 1);
+        assert!(pair.mod_revision <= machine.kv.revision());
+        let old = kv::Range {
+            key: pair.key.clone(),
+            revision: pair.mod_revision,
+            ..kv::Range::default()
+        };
+        if let Ok(old) = machine.kv.range(&old) {
+            assert_eq!(old.kvs.first(), Some(pair), "the pair stood there");
+        }
+    }
+    machine.tree.get(b"/", true, 0).expect("the root is there");
+    let first = found.kvs.first().map(|pair| pair.key.clone());
+    let put = kv::Put {
+        key: first.unwrap_or_else(|| Bytes::from_static(b"k")),
+        value: Bytes::from_static(b"v"),
+        ..kv::Put::default()
+    };
+    let set = tree::Set {
+        path: Bytes::from_static(b"/used"),
+        expires_ns: Some(2),
+        ..tree::Set::default()
+    };
+    let delete = kv::DeleteRange {
+        key: everything.key.clone(),
+        range_end: everything.range_end.clone(),
+        prev_kv: true,
+    };
+    step(&mut machine, kv_command(kv::Verb::Put(put)));
+    let revision = machine.kv.revision();
+    step(&mut machine, tree_command(tree::Verb::Set(set)));
+    step(
+        &mut machine,
+        kv_command(kv::Verb::Compact(kv::Compact { revision })),
+    );
+    step(&mut machine, kv_command(kv::Verb::Delete(delete)));
+    step(
+        &mut machine,
+        tree_command(tree::Verb::Expire(tree::Expire {})),
+    );
+    assert!(machine.kv.is_empty());
+    let whole = records(|emit| machine.changes(None, emit));
+    let mut loaded = Machine::default();
+    let taken = whole
+        .iter()
+        .try_for_each(|(key, value)| loaded.load(key, value));
+    taken.and_then(|()| loaded.loaded())
+}
+
+fn step(machine: &mut Machine, command: Command) {
+    machine.apply(&Entry {
+        stamp: Some(Stamp {
+            now_ns: i64::MAX,
+            ..Stamp::default()
+        }),
+        command: Some(command),
+    });
+}
+
+fn kv_command(verb: kv::Verb) -> Command {
+    Command::Kv(kv::Command { verb: Some(verb) })
+}
+
+fn tree_command(verb: tree::Verb) -> Command {
+    Command::Tree(tree::Command { verb: Some(verb) })
+}

@@ -1,0 +1,213 @@
+//! The table of targets, and what their properties share.
+
+mod disk;
+mod front;
+mod gateway;
+mod go;
+mod log;
+mod machine;
+mod port;
+mod settings;
+mod v1;
+mod v2;
+
+use crate::Target;
+
+pub use disk::{checkpoint_input, pieces_of};
+pub use log::file_of as log_file;
+
+/// No larger than what libFuzzer takes by itself.
+const BYTES_MAX: usize = 4096;
+
+pub(crate) const ALL: &[Target] = &[
+    Target {
+        name: "port",
+        run: port::connection,
+        bytes_max: BYTES_MAX,
+        cost: 15,
+        files: &[
+            "server/src/transport/mux.rs",
+            "server/src/transport/grpc.rs",
+            "server/src/api/http.rs",
+            "server/src/api/reply.rs",
+            "server/src/api/v1/keys.rs",
+            "server/src/api/v2/keys.rs",
+            "server/src/api/v2/members/mod.rs",
+            "server/src/api/v3/gateway/mod.rs",
+        ],
+    },
+    Target {
+        name: "path",
+        run: front::path,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &[
+            "server/src/api/path.rs",
+            "server/src/api/v3/gateway/table.rs",
+        ],
+    },
+    Target {
+        name: "v1",
+        run: v1::request,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &["server/src/api/v1/form.rs", "server/src/api/v1/request.rs"],
+    },
+    Target {
+        name: "keys",
+        run: v2::keys,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &[
+            "server/src/api/v2/form.rs",
+            "server/src/api/v2/parse.rs",
+            "server/src/api/v2/verb.rs",
+        ],
+    },
+    Target {
+        name: "members",
+        run: v2::members,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &[
+            "server/src/api/go_json.rs",
+            "server/src/api/v2/members/body.rs",
+            "server/src/api/v2/members/go_url.rs",
+        ],
+    },
+    Target {
+        name: "go",
+        run: go::texts,
+        bytes_max: 256,
+        cost: 1,
+        files: &["server/src/api/go.rs"],
+    },
+    Target {
+        name: "gateway",
+        run: gateway::json,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &[
+            "api/src/v3/json.rs",
+            "server/src/api/v3/gateway/former.rs",
+            "server/src/api/v3/gateway/number.rs",
+            "server/src/api/v3/gateway/present.rs",
+            "server/src/api/v3/gateway/text.rs",
+            "server/src/api/go_json.rs",
+            "server/src/api/v3/check.rs",
+            "server/src/api/v3/convert.rs",
+        ],
+    },
+    Target {
+        name: "protobuf",
+        run: gateway::protobuf,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &[
+            "server/src/api/v3/check.rs",
+            "server/src/api/v3/convert.rs",
+            "api/src/v3/json.rs",
+        ],
+    },
+    Target {
+        name: "config",
+        run: settings::file,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &[
+            "server/src/config/file.rs",
+            "server/src/config/build.rs",
+            "server/src/config/value.rs",
+            "server/src/config/url.rs",
+        ],
+    },
+    Target {
+        name: "arguments",
+        run: settings::arguments,
+        bytes_max: BYTES_MAX,
+        cost: 10,
+        files: &[
+            "server/src/config/source.rs",
+            "server/src/config/build.rs",
+            "server/src/config/value.rs",
+            "server/src/config/url.rs",
+        ],
+    },
+    Target {
+        name: "log-file",
+        run: log::file,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &["server/src/storage/tail.rs"],
+    },
+    Target {
+        name: "log-entry",
+        run: log::entry,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &["replica/src/wire.rs", "replica/src/replica/boot.rs"],
+    },
+    Target {
+        name: "identity",
+        run: disk::identity,
+        bytes_max: 256,
+        cost: 1,
+        files: &[
+            "server/src/storage/format.rs",
+            "server/src/storage/manifest.rs",
+        ],
+    },
+    Target {
+        name: "pieces",
+        run: disk::pieces,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &["server/src/storage/pieces.rs"],
+    },
+    Target {
+        name: "checkpoint",
+        run: disk::checkpoint,
+        bytes_max: 8 * BYTES_MAX,
+        cost: 2,
+        files: &[
+            "replica/src/machine/view.rs",
+            "replica/src/machine/kv/checkpoint.rs",
+            "replica/src/machine/kv/version.rs",
+            "replica/src/machine/kv/block.rs",
+            "replica/src/machine/tree/stored.rs",
+            "replica/src/machine/member.rs",
+        ],
+    },
+    Target {
+        name: "apply",
+        run: machine::apply,
+        bytes_max: BYTES_MAX,
+        cost: 2,
+        files: &[
+            "replica/src/machine/mod.rs",
+            "replica/src/machine/kv/txn.rs",
+            "replica/src/machine/kv/range.rs",
+            "replica/src/machine/kv/compact.rs",
+            "replica/src/machine/tree/mod.rs",
+            "replica/src/machine/tree/set.rs",
+            "replica/src/machine/tree/create.rs",
+            "replica/src/machine/tree/update.rs",
+            "replica/src/machine/tree/swap.rs",
+            "replica/src/machine/tree/delete.rs",
+            "replica/src/machine/tree/expire.rs",
+        ],
+    },
+];
+
+/// `text` as it stands in a URL or form, every byte escaped that could mean something.
+fn escaped(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text {
+        if byte.is_ascii_alphanumeric() {
+            out.push(*byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+    out
+}

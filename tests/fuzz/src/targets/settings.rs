@@ -1,0 +1,69 @@
+//! Configuration: a file, or a command line with its environment.
+
+use std::ffi::OsString;
+
+use witan::config::{
+    Asked, Config, Environment, Url,
+    fuzz::{self, duration},
+};
+
+/// Hours of a `u64` of nanoseconds, and a margin.
+const DURATION_SECONDS_MAX: u64 = 1 << 35;
+
+/// The text of a `--config-file`.
+pub(super) fn file(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(config) = fuzz::file(text) {
+        sound(&config);
+    }
+    for word in text.split([' ', '\n', ':', ',']) {
+        if let Some(read) = duration(word) {
+            assert!(read.as_secs() < DURATION_SECONDS_MAX, "{word}");
+        }
+    }
+    for line in text.lines() {
+        if let Ok(url) = line.parse::<Url>() {
+            assert_eq!(url.to_string().parse::<Url>().as_ref(), Ok(&url));
+            // an error is an answer
+            let _ = url.bindable();
+        }
+    }
+}
+
+/// One argument in each line; lines that begin with `ETCD_` are variables.
+pub(super) fn arguments(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    // a file's text is the other target, and no file of this machine shall be read
+    if text
+        .to_ascii_lowercase()
+        .replace('_', "-")
+        .contains("config-file")
+    {
+        return;
+    }
+    let mut arguments: Vec<OsString> = Vec::new();
+    let mut environment = Environment::new();
+    for line in text.lines() {
+        match line.split_once('=').filter(|_| line.starts_with("ETCD_")) {
+            Some((name, value)) => {
+                environment.insert(name.into(), value.into());
+            }
+            None => arguments.push(line.into()),
+        }
+    }
+    match Config::load(arguments.into_iter(), &environment) {
+        Ok(Asked::Start(config)) => sound(&config),
+        Ok(Asked::Help(_) | Asked::Version) => {}
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+fn sound(config: &Config) {
+    assert!(config.heartbeat_interval <= config.election_timeout);
+    assert!(!config.listen_client_urls.is_empty());
+    if let Ok(urls) = config.bootstrap() {
+        assert!(!urls.is_empty());
+    }
+}

@@ -1,0 +1,33 @@
+//! The v1 dialect: what a request asks for.
+
+use witan::api::fuzz::{clean, unescape, v1_request};
+
+use crate::input::split_at;
+
+/// The request as text is at most its fields, each byte escaped, and names.
+const TEXT_BYTES_MORE: usize = 256;
+
+/// `METHOD TARGET`, a line feed and the form.
+pub(super) fn request(bytes: &[u8]) {
+    let (line, form) = split_at(bytes, b'\n');
+    let (method, target) = split_at(line, b' ');
+    let (path, query) = split_at(target, b'?');
+    let method = String::from_utf8_lossy(method);
+    let Ok(plain) = unescape(path, false) else {
+        return;
+    };
+    let path = clean(&plain);
+    let form = (!form.is_empty()).then_some(form);
+    match v1_request(&method, &path, query, form) {
+        Ok((key, text)) => {
+            assert_eq!(clean(&key), key, "a key is clean");
+            assert!(key.starts_with(b"/") && (key.len() == 1 || !key.ends_with(b"/")));
+            assert!(text.len() <= 4 * bytes.len() + TEXT_BYTES_MORE, "{text}");
+        }
+        Err(Some(body)) => {
+            let read = serde_json::from_slice::<serde_json::Value>(&body);
+            assert!(read.is_ok_and(|body| body["errorCode"].is_u64()));
+        }
+        Err(None) => {}
+    }
+}

@@ -1,0 +1,113 @@
+//! The v2 dialect: requests for keys, and bodies of membership changes.
+
+use bytes::Bytes;
+use witan::api::fuzz::{
+    clean, fields, go_json, members_body, peer_url, unescape, v2_read, v2_write,
+};
+use witan_replica::{
+    machine::{
+        command::{Command, Entry, Stamp},
+        tree::{self, Verb},
+    },
+    wire,
+};
+
+use super::escaped;
+use crate::input::split_at;
+
+/// The clock of the member that gets the requests.
+const NOW_NS: i64 = 1_800_000_000_000_000_000;
+/// A refusal's cause shows at most one bad escape; all else in it is fixed text.
+const CAUSE_BYTES_MAX: usize = 64;
+
+/// `METHOD TARGET`, a line feed and the form.
+pub(super) fn keys(request: &[u8]) {
+    let (line, form) = split_at(request, b'\n');
+    let (method, target) = split_at(line, b' ');
+    let (path, query) = split_at(target, b'?');
+    for text in [query, form] {
+        let (given, _) = fields(text);
+        let bytes: usize = given.iter().map(|(_, value)| value.len()).sum();
+        assert!(bytes <= text.len(), "decoding never adds");
+        let again: Vec<Vec<u8>> = given
+            .iter()
+            .map(|(name, value)| [name.as_bytes(), b"=", &escaped(value)].concat())
+            .collect();
+        assert_eq!(
+            fields(&again.join(&b'&')),
+            (given, None),
+            "parse(render(x))"
+        );
+    }
+    if let Err((code, cause)) = v2_read(query) {
+        refused(code, &cause);
+    }
+    let Ok(plain) = unescape(path, false) else {
+        return;
+    };
+    let path = Bytes::from(clean(&plain));
+    let form = (!form.is_empty()).then_some(form);
+    match v2_write(method, path.clone(), query, form, NOW_NS) {
+        Ok(verb) => written(verb, &path),
+        Err((code, cause)) => refused(code, &cause),
+    }
+}
+
+fn refused(code: u16, cause: &[u8]) {
+    assert!(
+        matches!(code, 201 | 202 | 203 | 209 | 210 | 211 | 212),
+        "{code}"
+    );
+    assert!(cause.len() <= CAUSE_BYTES_MAX, "{}", cause.escape_ascii());
+}
+
+fn written(verb: Verb, path: &Bytes) {
+    let (named, expires_ns) = match &verb {
+        Verb::Set(set) => (&set.path, set.expires_ns),
+        Verb::Create(create) => (&create.path, create.expires_ns),
+        Verb::Update(update) => (&update.path, update.expires_ns),
+        Verb::Swap(swap) => {
+            assert!(swap.prev_value.is_some() || swap.prev_index.is_some());
+            (&swap.path, swap.expires_ns)
+        }
+        Verb::DeleteIf(delete) => {
+            assert!(delete.prev_value.is_some() || delete.prev_index.is_some());
+            (&delete.path, None)
+        }
+        Verb::Delete(delete) => (&delete.path, None),
+        Verb::Expire(_) => panic!("no client asks for expirations"),
+    };
+    assert_eq!(named, path);
+    assert!(
+        expires_ns.is_none_or(|at| at >= NOW_NS),
+        "never in the past"
+    );
+    let entry = Entry {
+        stamp: Some(Stamp {
+            now_ns: NOW_NS,
+            ..Stamp::default()
+        }),
+        command: Some(Command::Tree(tree::Command { verb: Some(verb) })),
+    };
+    let read = wire::decode_entry(&wire::encode_entry(&entry).into());
+    assert_eq!(read, Ok(entry), "decode(encode(x))");
+}
+
+/// The body of a membership change; each URL in it, or the whole as one.
+pub(super) fn members(body: &[u8]) {
+    let judged = go_json(body);
+    if serde_json::from_slice::<serde_json::Value>(body).is_ok() {
+        assert_eq!(judged, Ok(()), "what is JSON is JSON to Go");
+    }
+    let read = members_body(body);
+    if judged.is_err() {
+        assert_eq!(read.as_ref().err(), judged.as_ref().err());
+    }
+    let mut texts = read.unwrap_or_default();
+    texts.push(String::from_utf8_lossy(body).into_owned());
+    for text in texts {
+        if let Ok(url) = peer_url(&text) {
+            assert_eq!(peer_url(&url), Ok(url), "an accepted URL is accepted");
+        }
+    }
+}
