@@ -23,6 +23,7 @@ mod txn;
 mod version;
 
 pub use events::Written;
+pub use range::{Next, Part, PartBounds};
 pub use request::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Op, OpKind, Put, Range,
     SortOrder, SortTarget, TargetValue, Txn, Verb,

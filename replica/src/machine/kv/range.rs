@@ -1,4 +1,4 @@
-//! Range: read the keys of a span at a revision.
+//! Range: read the keys of a span at a revision, at once or in parts.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,78 @@ use bytes::Bytes;
 
 use super::{Error, KeyValue, Kv, Range, RangeReply, SortOrder, SortTarget, Span, leaf::Entry};
 
+/// What one part of a range may take.
+#[derive(Clone, Copy, Debug)]
+pub struct PartBounds {
+    /// Pairs.
+    pub pairs: usize,
+    /// Bytes of keys and values; the pair that reaches it is still part of it.
+    pub bytes: usize,
+    /// Keys to look at, whether or not they are alive.
+    pub keys: usize,
+}
+
+/// A part of a range, in the order of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The pairs.
+    pub kvs: Vec<KeyValue>,
+    /// What follows.
+    pub next: Next,
+}
+
+/// What follows a part of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing.
+    End,
+    /// At least the pair of this key.
+    Pair(Bytes),
+    /// Enough keys were looked at; whatever follows begins at this key or above it.
+    Unseen(Bytes),
+}
+
 impl Kv {
+    /// Reads the first pairs of a range in the order of keys: its sort options, filters and limit are
+    /// not looked at. Go on with the same state and `key` at what follows.
+    pub fn range_part(&self, range: &Range, bounds: &PartBounds) -> Result<Part, Error> {
+        self.check_range(range, self.revision)?;
+        let at_newest = range.revision <= 0 || range.revision >= self.revision;
+        let span = Span::new(&range.key, &range.range_end);
+        let mut part = Part {
+            kvs: Vec::new(),
+            next: Next::End,
+        };
+        let (mut bytes, mut keys) = (0, 0);
+        self.index.visit(&span, &mut |key, entry| {
+            if keys == bounds.keys {
+                part.next = Next::Unseen(Bytes::copy_from_slice(key));
+                return false;
+            }
+            keys += 1;
+            let found = if at_newest {
+                self.history.get(entry.place).filter(|_| !entry.tombstone)
+            } else {
+                self.history.at(entry.place, range.revision)
+            };
+            let Some((block, version)) = found.filter(|(_, version)| !version.tombstone) else {
+                return true;
+            };
+            if part.kvs.len() >= bounds.pairs || bytes >= bounds.bytes {
+                part.next = Next::Pair(Bytes::copy_from_slice(key));
+                return false;
+            }
+            let mut kv = block.key_value(&version);
+            if range.keys_only {
+                kv.value = Bytes::new();
+            }
+            bytes += kv.key.len() + kv.value.len();
+            part.kvs.push(kv);
+            true
+        });
+        Ok(part)
+    }
+
     /// Whether the revision can be read at all. `current` is the newest one that can.
     pub(super) fn check_range(&self, range: &Range, current: i64) -> Result<(), Error> {
         if range.revision > current {

@@ -1,5 +1,7 @@
 //! The verbs of the key space.
 
+use std::sync::Arc;
+
 use prost::Message;
 use witan_api::v3::{
     error::Error,
@@ -9,7 +11,7 @@ use witan_api::v3::{
         request_op::Request,
     },
 };
-use witan_replica::machine::{Reply, kv};
+use witan_replica::machine::{Reply, kv, view::View};
 
 use super::{Answer, check, convert, fault, header, quota};
 use crate::api::Context;
@@ -20,12 +22,7 @@ const ENVELOPE_BYTES: usize = 14;
 /// The answer is made on the calling worker, of whatever size it is; the bytes are shared with the
 /// state until they are encoded.
 pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeResponse> {
-    check::range(&request)?;
-    let view = if request.serializable {
-        ctx.node.view().await?
-    } else {
-        ctx.node.read().await?
-    };
+    let view = view_for(ctx, &request).await?;
     let kv = &view.machine.kv;
     let reply = kv
         .range(&convert::range(request))
@@ -35,6 +32,16 @@ pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeR
         header::at(&ctx.node, kv.revision()),
         reply,
     ))
+}
+
+/// The state that a range reads, once it has been checked.
+pub(super) async fn view_for(ctx: &Context, request: &RangeRequest) -> Answer<Arc<View>> {
+    check::range(request)?;
+    Ok(if request.serializable {
+        ctx.node.view().await?
+    } else {
+        ctx.node.read().await?
+    })
 }
 
 pub(super) async fn put(ctx: &Context, request: PutRequest) -> Answer<PutResponse> {

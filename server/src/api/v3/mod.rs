@@ -5,7 +5,7 @@
 //! methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
 //!
 //! Reading order: `kv` (verbs) → `check` (validation) → `convert` (to the core's types and back) →
-//! `quota`, `cluster`, `maintenance` → `header`, `fault` → `services` (gRPC) → `unary` (the same,
+//! `range_stream`, `quota`, `cluster`, `maintenance` → `header`, `fault` → `services` (gRPC) → `unary` (the same,
 //! faster) → `watch` (streams) → `unserved`, `health` → `gateway`.
 
 pub(super) mod check;
@@ -18,6 +18,7 @@ mod health;
 mod kv;
 mod maintenance;
 mod quota;
+mod range_stream;
 mod services;
 mod unary;
 mod unserved;

@@ -1,7 +1,9 @@
 //! The gRPC services that are served: each method hands its message to a verb.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
-use futures_util::stream::Empty;
+use futures_util::{Stream, stream::Empty};
 use tonic::{Request, Response, Status};
 use witan_api::v3::{
     error::Error,
@@ -10,7 +12,7 @@ use witan_api::v3::{
     },
 };
 
-use super::{Answer, cluster, kv, maintenance, unary};
+use super::{Answer, cluster, kv, maintenance, range_stream, unary};
 use crate::{
     api::Context,
     transport::{Head, Outgoing},
@@ -27,6 +29,9 @@ pub(super) const KV: &str = "/etcdserverpb.KV/";
 pub(super) struct Service {
     ctx: Context,
 }
+
+/// The answers of a method that has many.
+pub(super) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The stream of a method that is not served.
 pub(super) type Nothing<T> = Empty<Result<T, Status>>;
@@ -87,9 +92,21 @@ macro_rules! serve {
         streams {
             $($stream:ident($st_request:ident) -> $item:ident as $type:ident = $st_name:literal;)*
         }
+        $(streamed {
+            $($served:ident($sv_request:ident) -> $sv_item:ident as $sv_type:ident = $sv_verb:path;)*
+        })?
     ) => {
         #[tonic::async_trait]
         impl $trait for Service {
+            $($(
+            type $sv_type = Streamed<pb::$sv_item>;
+            async fn $served(
+                &self,
+                request: Request<pb::$sv_request>,
+            ) -> Result<Response<Self::$sv_type>, Status> {
+                let request = self.admit(request)?;
+                Ok(Response::new(Box::pin($sv_verb(&self.ctx, request).await?)))
+            })*)?
             $(async fn $method(
                 &self,
                 request: Request<pb::$request>,
@@ -125,8 +142,9 @@ serve! {
         compact(CompactionRequest) -> CompactionResponse = kv::compact;
     }
     unserved {}
-    streams {
-        range_stream(RangeRequest) -> RangeStreamResponse as RangeStreamStream = "RangeStream";
+    streams {}
+    streamed {
+        range_stream(RangeRequest) -> RangeStreamResponse as RangeStreamStream = range_stream::range;
     }
 }
 

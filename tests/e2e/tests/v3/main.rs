@@ -3,11 +3,12 @@
 //! Both servers advertise the same URLs, so that they have the same ids and their answers can be
 //! compared to the byte.
 //!
-//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `record`.
+//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `range_stream` → `record`.
 
 mod etcdctl;
 mod gateway;
 mod grpc;
+mod range_stream;
 mod record;
 
 use witan_e2e::{Kind, Launch, Server};

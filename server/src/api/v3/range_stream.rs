@@ -1,0 +1,258 @@
+//! RangeStream of etcd 3.7: a range in parts, for answers that are too large for one message. All of
+//! them are read from one frozen state, each when the client has taken what came before it.
+
+use futures_util::{Stream, stream};
+use tonic::Status;
+use witan_api::v3::etcdserverpb::{
+    RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader,
+    range_request::{SortOrder, SortTarget},
+};
+use witan_replica::machine::kv::{self, Kv, Next, PartBounds};
+
+use super::{Answer, check, convert, fault, header, kv as verbs};
+use crate::api::Context;
+
+/// Bytes of pairs in one message, which can exceed this by one pair.
+const PART_BYTES_MAX: usize = 1 << 20;
+
+/// Keys looked at before other calls of the worker get their turn.
+const PART_KEYS_MAX: usize = 4096;
+
+pub(super) async fn range(
+    ctx: &Context,
+    request: RangeRequest,
+) -> Result<impl Stream<Item = Result<RangeStreamResponse, Status>> + Send + use<>, Status> {
+    check::range(&request)?;
+    check(&request)?;
+    let view = verbs::view_for(ctx, &request).await?;
+    let kv = view.machine.kv.clone();
+    let header = header::at(&ctx.node, kv.revision());
+    let parts = Parts::new(kv, convert::range(request), header);
+    // what can be wrong with it is wrong from the beginning
+    parts.readable()?;
+    ctx.metrics.kv_ranges.inc();
+    Ok(stream::unfold(Some(parts), |parts| async move {
+        let mut parts = parts?;
+        Some(match parts.next().await {
+            Ok(response) => {
+                let done = response.header.is_some();
+                let message = RangeStreamResponse {
+                    range_response: Some(response),
+                };
+                (Ok(message), (!done).then_some(parts))
+            }
+            Err(error) => (Err(error.into()), None),
+        })
+    }))
+}
+
+/// What would need all of the answer at once is left to Range, in etcd's words.
+fn check(request: &RangeRequest) -> Result<(), Status> {
+    let target = request.sort_target == SortTarget::Key as i32;
+    let order = request.sort_order;
+    let ascends = order == SortOrder::None as i32 || order == SortOrder::Ascend as i32;
+    let filters = [
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    ];
+    if !(target && ascends) {
+        Err(Status::unimplemented(
+            "RangeStream does not support custom sort orders",
+        ))
+    } else if filters.iter().any(|filter| *filter != 0) {
+        Err(Status::unimplemented(
+            "RangeStream does not support revision filters",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+/// A range that is being read.
+struct Parts {
+    kv: Kv,
+    /// What is still to be read.
+    range: kv::Range,
+    /// Pairs that the limit still lets through.
+    left: usize,
+    sent: i64,
+    /// For the last answer.
+    header: Option<ResponseHeader>,
+}
+
+impl Parts {
+    fn new(kv: Kv, range: kv::Range, header: Option<ResponseHeader>) -> Self {
+        let limit = usize::try_from(range.limit).ok().filter(|limit| *limit > 0);
+        Self {
+            kv,
+            left: limit.unwrap_or(usize::MAX),
+            range: kv::Range { limit: 0, ..range },
+            sent: 0,
+            header,
+        }
+    }
+
+    fn readable(&self) -> Answer<()> {
+        let nothing = PartBounds {
+            pairs: 0,
+            bytes: 0,
+            keys: 0,
+        };
+        let looked = self.kv.range_part(&self.range, &nothing);
+        looked.map(drop).map_err(|error| fault::of_kv(&error))
+    }
+
+    /// The next answer; the last one carries the header, and nothing else does.
+    async fn next(&mut self) -> Answer<RangeResponse> {
+        if self.range.count_only {
+            return self.last(Vec::new(), false);
+        }
+        loop {
+            let bounds = PartBounds {
+                pairs: self.left,
+                bytes: PART_BYTES_MAX,
+                keys: PART_KEYS_MAX,
+            };
+            let part = self.kv.range_part(&self.range, &bounds);
+            let part = part.map_err(|error| fault::of_kv(&error))?;
+            self.left -= part.kvs.len();
+            self.sent += part.kvs.len() as i64;
+            match part.next {
+                Next::End => return self.last(part.kvs, true),
+                Next::Pair(key) => {
+                    self.range.key = key;
+                    if self.left == 0 {
+                        return self.last(part.kvs, false);
+                    }
+                }
+                Next::Unseen(key) => self.range.key = key,
+            }
+            if !part.kvs.is_empty() {
+                return Ok(convert::range_response(
+                    None,
+                    kv::RangeReply {
+                        kvs: part.kvs,
+                        ..kv::RangeReply::default()
+                    },
+                ));
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// `whole` says that nothing follows; else what does is counted.
+    fn last(&self, kvs: Vec<kv::KeyValue>, whole: bool) -> Answer<RangeResponse> {
+        let mut reply = kv::RangeReply {
+            kvs,
+            more: false,
+            count: self.sent,
+        };
+        if !whole {
+            let rest = kv::Range {
+                count_only: true,
+                ..self.range.clone()
+            };
+            let rest = self.kv.range(&rest);
+            reply.count += rest.map_err(|error| fault::of_kv(&error))?.count;
+            reply.more = !self.range.count_only;
+        }
+        Ok(convert::range_response(self.header, reply))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_replica::machine::kv::{Command, Put, Verb};
+
+    use super::*;
+
+    fn filled(keys: usize, value_bytes: usize) -> Kv {
+        let mut kv = Kv::default();
+        for at in 0..keys {
+            let put = Put {
+                key: format!("k{at:05}").into(),
+                value: vec![b'v'; value_bytes].into(),
+                ..Put::default()
+            };
+            let command = Command {
+                verb: Some(Verb::Put(put)),
+            };
+            kv.apply(&command).unwrap();
+        }
+        kv
+    }
+
+    async fn all(kv: &Kv, range: &kv::Range) -> (Vec<usize>, RangeResponse) {
+        let header = Some(ResponseHeader::default());
+        let mut parts = Parts::new(kv.clone(), range.clone(), header);
+        let (mut sizes, mut whole) = (Vec::new(), RangeResponse::default());
+        loop {
+            let part = parts.next().await.unwrap();
+            sizes.push(
+                part.kvs
+                    .iter()
+                    .map(|kv| kv.key.len() + kv.value.len())
+                    .sum(),
+            );
+            whole.kvs.extend(part.kvs);
+            if part.header.is_some() {
+                (whole.more, whole.count) = (part.more, part.count);
+                return (sizes, whole);
+            }
+            assert!(!part.more && part.count == 0, "both come with the last one");
+        }
+    }
+
+    #[tokio::test]
+    async fn parts_together_are_the_range() {
+        // more keys than are looked at in one go, and more bytes than fit into a part
+        let kv = filled(PART_KEYS_MAX * 2 + 10, 300);
+        for (limit, count_only, keys_only) in [
+            (0, false, false),
+            (0, false, true),
+            (0, true, false),
+            (1, false, false),
+            (PART_KEYS_MAX as i64, false, true),
+            (PART_KEYS_MAX as i64 * 2 + 10, false, false),
+        ] {
+            let range = kv::Range {
+                key: "k".into(),
+                range_end: "l".into(),
+                limit,
+                count_only,
+                keys_only,
+                ..kv::Range::default()
+            };
+            let (sizes, parts) = all(&kv, &range).await;
+            let whole = convert::range_response(None, kv.range(&range).unwrap());
+            assert_eq!(parts, whole, "{limit} {count_only} {keys_only}");
+            assert!(sizes.iter().all(|size| *size < PART_BYTES_MAX + 306));
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_gone_end_no_part_in_vain() {
+        let mut kv = filled(PART_KEYS_MAX * 2, 1);
+        let before = kv.revision();
+        let delete = kv::DeleteRange {
+            key: "k".into(),
+            range_end: "k08000".into(),
+            ..kv::DeleteRange::default()
+        };
+        let command = Command {
+            verb: Some(Verb::Delete(delete)),
+        };
+        kv.apply(&command).unwrap();
+        let mut range = kv::Range {
+            key: "k".into(),
+            range_end: "l".into(),
+            ..kv::Range::default()
+        };
+        let (sizes, now) = all(&kv, &range).await;
+        assert_eq!((sizes.len(), now.count), (1, 192));
+        range.revision = before;
+        assert_eq!(all(&kv, &range).await.1.count, 8192);
+    }
+}

@@ -1,0 +1,190 @@
+//! RangeStream, which etcd 3.6 does not have yet: its parts put together are what Range answers.
+
+use tonic::Code;
+use witan_api::v3::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse,
+    kv_client::KvClient, range_request::SortOrder, range_request::SortTarget,
+};
+use witan_e2e::{Kind, grpc};
+
+use super::start;
+
+const KEYS: usize = 24;
+const VALUE_BYTES: usize = 512 << 10;
+
+type Kv = KvClient<tonic::transport::Channel>;
+
+async fn fill(kv: &mut Kv) {
+    for at in 0..KEYS {
+        let put = PutRequest {
+            key: format!("k{at:02}").into(),
+            value: vec![b'v'; VALUE_BYTES].into(),
+            ..Default::default()
+        };
+        kv.put(put).await.expect("the put is taken");
+    }
+}
+
+fn everything() -> RangeRequest {
+    RangeRequest {
+        key: "k".into(),
+        range_end: "l".into(),
+        ..Default::default()
+    }
+}
+
+/// All parts; only the last one may have a header.
+async fn streamed(kv: &mut Kv, request: RangeRequest) -> (usize, RangeResponse) {
+    let mut stream = kv
+        .range_stream(request)
+        .await
+        .expect("a stream")
+        .into_inner();
+    let (mut parts, mut whole) = (0, RangeResponse::default());
+    while let Some(part) = stream.message().await.expect("a part") {
+        let part = part.range_response.expect("a part is a range");
+        assert_eq!(whole.header, None, "nothing follows the last part");
+        parts += 1;
+        whole.kvs.extend(part.kvs);
+        (whole.header, whole.more, whole.count) = (part.header, part.more, part.count);
+    }
+    (parts, whole)
+}
+
+#[test]
+fn parts_are_small_and_together_they_are_the_range() {
+    let server = start(Kind::Witan);
+    grpc::runtime().block_on(async {
+        let channel = grpc::connect(&server.address()).await;
+        let mut kv = KvClient::new(channel).max_decoding_message_size(usize::MAX);
+        fill(&mut kv).await;
+        for (request, least_parts) in [
+            (everything(), KEYS / 3),
+            (
+                RangeRequest {
+                    limit: 5,
+                    ..everything()
+                },
+                2,
+            ),
+            (
+                RangeRequest {
+                    count_only: true,
+                    ..everything()
+                },
+                1,
+            ),
+            (
+                RangeRequest {
+                    keys_only: true,
+                    revision: 9,
+                    serializable: true,
+                    ..everything()
+                },
+                1,
+            ),
+            (
+                RangeRequest {
+                    range_end: "".into(),
+                    ..everything()
+                },
+                1,
+            ),
+        ] {
+            let whole = kv.range(request.clone()).await.unwrap().into_inner();
+            let (parts, together) = streamed(&mut kv, request.clone()).await;
+            assert_eq!(together, whole, "{request:?}");
+            assert!(parts >= least_parts, "{parts} parts of {request:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_written_and_compacted_meanwhile_does_not_show() {
+    let server = start(Kind::Witan);
+    grpc::runtime().block_on(async {
+        let channel = grpc::connect(&server.address()).await;
+        let mut kv = KvClient::new(channel);
+        fill(&mut kv).await;
+        let mut stream = kv.range_stream(everything()).await.unwrap().into_inner();
+        let first = stream.message().await.unwrap().unwrap();
+        let mut keys = first.range_response.unwrap().kvs.len();
+        assert!(keys < KEYS, "the client has read one part of many");
+        let delete = DeleteRangeRequest {
+            key: "k".into(),
+            range_end: "l".into(),
+            ..Default::default()
+        };
+        let deleted = kv.delete_range(delete).await.unwrap().into_inner();
+        let revision = deleted.header.unwrap().revision;
+        let compact = CompactionRequest {
+            revision,
+            physical: true,
+        };
+        kv.compact(compact).await.unwrap();
+        let mut last = None;
+        while let Some(part) = stream.message().await.unwrap() {
+            let part = part.range_response.unwrap();
+            keys += part.kvs.len();
+            last = part.header.map(|header| (header.revision, part.count));
+        }
+        assert_eq!(keys, KEYS);
+        assert_eq!(last, Some((revision - 1, KEYS as i64)));
+    });
+}
+
+#[test]
+fn what_cannot_be_streamed_is_refused() {
+    let server = start(Kind::Witan);
+    grpc::runtime().block_on(async {
+        let mut kv = KvClient::new(grpc::connect(&server.address()).await);
+        let sorts = "RangeStream does not support custom sort orders";
+        let filters = "RangeStream does not support revision filters";
+        for (request, code, text) in [
+            (
+                RangeRequest {
+                    sort_order: SortOrder::Descend.into(),
+                    ..everything()
+                },
+                Code::Unimplemented,
+                sorts,
+            ),
+            (
+                RangeRequest {
+                    sort_target: SortTarget::Mod.into(),
+                    ..everything()
+                },
+                Code::Unimplemented,
+                sorts,
+            ),
+            (
+                RangeRequest {
+                    min_mod_revision: 1,
+                    ..everything()
+                },
+                Code::Unimplemented,
+                filters,
+            ),
+            (
+                RangeRequest {
+                    revision: 100,
+                    ..everything()
+                },
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision is a future revision",
+            ),
+            (
+                RangeRequest::default(),
+                Code::InvalidArgument,
+                "etcdserver: key is not provided",
+            ),
+        ] {
+            let refused = kv.range_stream(request.clone()).await.expect_err("refused");
+            assert_eq!(
+                (refused.code(), refused.message()),
+                (code, text),
+                "{request:?}"
+            );
+        }
+    });
+}
