@@ -9,19 +9,21 @@ use std::collections::VecDeque;
 use crate::{verb::Verb, wire::Wire};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const HEAD_BYTES: usize = 9;
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const HEAD_BYTES: usize = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const ACK: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
+/// RFC 9113, 6.5.2: the setting that says how large a stream's window is at its start.
+pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 /// RFC 9113, 6.9.2: the window of a connection at its start.
-const FIRST_WINDOW: i64 = 65_535;
+pub(crate) const FIRST_WINDOW: i64 = 65_535;
 /// What the server may send before it hears of us again, and after how much it does.
-const OWN_WINDOW: u32 = 1 << 30;
+pub(crate) const OWN_WINDOW: u32 = 1 << 30;
 
 /// One connection.
 #[derive(Debug)]
@@ -91,10 +93,7 @@ impl Grpc {
 
 impl Wire for Grpc {
     fn greet(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(PREFACE);
-        head(out, 0, SETTINGS, 0, 0);
-        head(out, 4, WINDOW_UPDATE, 0, 0);
-        out.extend_from_slice(&OWN_WINDOW.to_be_bytes());
+        greet(out);
     }
 
     fn ask(&mut self, slot: usize, key: u64, out: &mut Vec<u8>) {
@@ -151,19 +150,29 @@ impl Wire for Grpc {
     }
 }
 
-fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
+/// What a connection begins with: windows so large that the server seldom waits for us.
+pub(crate) fn greet(out: &mut Vec<u8>) {
+    out.extend_from_slice(PREFACE);
+    head(out, 6, SETTINGS, 0, 0);
+    out.extend_from_slice(&INITIAL_WINDOW_SIZE.to_be_bytes());
+    out.extend_from_slice(&OWN_WINDOW.to_be_bytes());
+    head(out, 4, WINDOW_UPDATE, 0, 0);
+    out.extend_from_slice(&OWN_WINDOW.to_be_bytes());
+}
+
+pub(crate) fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
     out.extend_from_slice(&u32_of(length).to_be_bytes()[1..]);
     out.extend_from_slice(&[kind, flags]);
     out.extend_from_slice(&stream.to_be_bytes());
 }
 
-fn u32_of(length: usize) -> u32 {
+pub(crate) fn u32_of(length: usize) -> u32 {
     u32::try_from(length).expect("frames are small")
 }
 
 /// The header block of a connection's first call, which fills the dynamic table (RFC 7541), and
 /// that of the later ones, which only points there.
-fn blocks(path: &str, authority: &str) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn blocks(path: &str, authority: &str) -> (Vec<u8>, Vec<u8>) {
     const METHOD_POST: u8 = 0x83;
     const SCHEME_HTTP: u8 = 0x86;
     // literal with incremental indexing: the name by its index in the static table, or 0 and text

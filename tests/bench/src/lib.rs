@@ -2,13 +2,16 @@
 //! room of ours by itself.
 //!
 //! Reading order: `load` (many clients, one measurement) → `verb` (what they ask) → `h2`, `http1`
-//! (the two lean clients) → `floor`, `process`, `table`.
+//! (the two lean clients) → `scene` (what is more than one request over and over) with `stream` →
+//! `floor`, `process`, `table`.
 
 pub mod floor;
 pub mod h2;
 pub mod http1;
 pub mod load;
 pub mod process;
+pub mod scene;
+pub mod stream;
 pub mod table;
 pub mod verb;
 pub mod wire;

@@ -135,7 +135,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         seconds: 4,
         rounds: 2,
         keys: None,
-        servers: vec![Kind::Witan, Kind::Etcd36, Kind::Etcd34],
+        servers: Kind::ALL.to_vec(),
         loads: Verb::ALL.into_iter().flat_map(all).collect(),
     };
     while let Some(flag) = args.next() {
@@ -160,10 +160,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
-    [Kind::Witan, Kind::Etcd36, Kind::Etcd34]
-        .into_iter()
-        .find(|kind| kind.name() == name)
-        .ok_or_else(|| format!("no such server: {name}"))
+    Kind::named(name).ok_or_else(|| format!("no such server: {name}"))
 }
 
 fn load(text: &str) -> Result<(Verb, usize), String> {

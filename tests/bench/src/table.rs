@@ -45,3 +45,29 @@ pub fn line(
 pub const FILL_HEAD: &str = "\
 | server | memory MiB | on disk MiB | written MiB | server CPU s | to serve again s | memory then MiB |
 |---|--:|--:|--:|--:|--:|--:|";
+
+/// Events or answers per second, their delays, and the server's CPU for each.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn latency_line(measured: &Measured) -> String {
+    let count = measured.requests.max(1) as f64;
+    format!(
+        "{:.0} | {:.2} | {:.2} | {:.2} |",
+        count / measured.elapsed.as_secs_f64().max(1e-9),
+        measured.quantile(0.5),
+        measured.quantile(0.99),
+        measured.server_cpu.as_secs_f64() * 1e6 / count,
+    )
+}
+
+/// A load alone and the same load beside a chore that was done so many times.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn chores_line(quiet: &Measured, busy: &Measured, times: u64) -> String {
+    let rate = |of: &Measured| of.requests as f64 / of.elapsed.as_secs_f64().max(1e-9);
+    let (calm, then) = (quiet.quantile(0.99), busy.quantile(0.99));
+    format!(
+        "{:.0} | {calm:.2} | {:.0} | {then:.2} | x{:.2} | {times} |",
+        rate(quiet),
+        rate(busy),
+        then / calm.max(1e-9),
+    )
+}

@@ -5,11 +5,20 @@ use std::io::Write as _;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use prost::Message as _;
-use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest};
+use witan_api::v3::etcdserverpb::{
+    Compare, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    compare::{CompareResult, CompareTarget, TargetUnion},
+    request_op::Request,
+};
 use witan_e2e::Kind;
+
+use crate::load::KEYS;
 
 /// Length of every value: the size that Kubernetes-like users have.
 pub const VALUE_BYTES: usize = 256;
+
+/// Keys of a long range.
+const LISTED: u64 = 10_000;
 
 /// The value, the same everywhere.
 const VALUE: [u8; VALUE_BYTES] = [b'v'; VALUE_BYTES];
@@ -23,6 +32,10 @@ pub enum Verb {
     Get,
     /// gRPC: a serializable range of one key.
     SerializableGet,
+    /// gRPC: a transaction that compares a key's version and puts 16 + 256 bytes.
+    TxnPut,
+    /// gRPC: a serializable range of 10,000 keys.
+    List,
     /// v2: a PUT of 16 + 256 bytes.
     V2Put,
     /// v2: a GET of one key.
@@ -33,10 +46,12 @@ pub enum Verb {
 
 impl Verb {
     /// All of them, in the order of the table.
-    pub const ALL: [Verb; 6] = [
+    pub const ALL: [Verb; 8] = [
         Verb::Put,
         Verb::Get,
         Verb::SerializableGet,
+        Verb::TxnPut,
+        Verb::List,
         Verb::V2Put,
         Verb::V2Get,
         Verb::JsonPut,
@@ -48,6 +63,8 @@ impl Verb {
             Verb::Put => "put",
             Verb::Get => "get",
             Verb::SerializableGet => "sget",
+            Verb::TxnPut => "txn",
+            Verb::List => "list",
             Verb::V2Put => "v2put",
             Verb::V2Get => "v2get",
             Verb::JsonPut => "json",
@@ -60,6 +77,8 @@ impl Verb {
             Verb::Put => "gRPC put",
             Verb::Get => "gRPC get, linearizable",
             Verb::SerializableGet => "gRPC get, serializable",
+            Verb::TxnPut => "gRPC txn, compare and put",
+            Verb::List => "gRPC range of 10,000 keys",
             Verb::V2Put => "v2 PUT",
             Verb::V2Get => "v2 GET",
             Verb::JsonPut => "JSON put",
@@ -68,13 +87,21 @@ impl Verb {
 
     /// Whether it goes over gRPC.
     pub fn grpc(self) -> bool {
-        matches!(self, Verb::Put | Verb::Get | Verb::SerializableGet)
+        match self {
+            Verb::Put | Verb::Get | Verb::SerializableGet | Verb::TxnPut | Verb::List => true,
+            Verb::V2Put | Verb::V2Get | Verb::JsonPut => false,
+        }
     }
 
     /// Whether this server answers it: etcd 3.6 has no v2 any more.
     pub fn served_by(self, kind: Kind) -> bool {
         match self {
-            Verb::Put | Verb::Get | Verb::SerializableGet | Verb::JsonPut => true,
+            Verb::Put
+            | Verb::Get
+            | Verb::SerializableGet
+            | Verb::TxnPut
+            | Verb::List
+            | Verb::JsonPut => true,
             Verb::V2Put | Verb::V2Get => matches!(kind, Kind::Witan | Kind::Etcd34),
         }
     }
@@ -83,7 +110,8 @@ impl Verb {
     pub(crate) fn target(self) -> &'static str {
         match self {
             Verb::Put => "/etcdserverpb.KV/Put",
-            Verb::Get | Verb::SerializableGet => "/etcdserverpb.KV/Range",
+            Verb::Get | Verb::SerializableGet | Verb::List => "/etcdserverpb.KV/Range",
+            Verb::TxnPut => "/etcdserverpb.KV/Txn",
             Verb::V2Put | Verb::V2Get => "/v2/keys/",
             Verb::JsonPut => "/v3/kv/put",
         }
@@ -94,14 +122,39 @@ impl Verb {
     /// # Panics
     /// For a verb of HTTP/1.
     pub(crate) fn message(self, key: u64) -> Vec<u8> {
+        let from = key;
         let key = Bytes::from(key_text(key));
+        let put = |key| PutRequest {
+            key,
+            value: Bytes::from_static(&VALUE),
+            ..PutRequest::default()
+        };
         match self {
-            Verb::Put => PutRequest {
-                key,
-                value: Bytes::from_static(&VALUE),
-                ..PutRequest::default()
+            Verb::Put => put(key).encode_to_vec(),
+            Verb::TxnPut => TxnRequest {
+                compare: vec![Compare {
+                    result: CompareResult::Greater as i32,
+                    target: CompareTarget::Version as i32,
+                    key: key.clone(),
+                    target_union: Some(TargetUnion::Version(-1)),
+                    ..Compare::default()
+                }],
+                success: vec![RequestOp {
+                    request: Some(Request::RequestPut(put(key))),
+                }],
+                failure: Vec::new(),
             }
             .encode_to_vec(),
+            Verb::List => {
+                let first = from % (KEYS - LISTED);
+                RangeRequest {
+                    key: Bytes::from(key_text(first)),
+                    range_end: Bytes::from(key_text(first + LISTED)),
+                    serializable: true,
+                    ..RangeRequest::default()
+                }
+                .encode_to_vec()
+            }
             Verb::Get | Verb::SerializableGet => RangeRequest {
                 key,
                 serializable: self == Verb::SerializableGet,
@@ -129,9 +182,12 @@ impl Verb {
                 let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
                 ("POST", "", "application/json", body)
             }
-            Verb::V2Get | Verb::Put | Verb::Get | Verb::SerializableGet => {
-                ("GET", key.as_str(), "", String::new())
-            }
+            Verb::V2Get
+            | Verb::Put
+            | Verb::Get
+            | Verb::SerializableGet
+            | Verb::TxnPut
+            | Verb::List => ("GET", key.as_str(), "", String::new()),
         };
         let mut head = format!("{method} {target}{key_in_path} HTTP/1.1\r\nHost: {host}\r\n");
         if !kind.is_empty() {
@@ -142,6 +198,6 @@ impl Verb {
 }
 
 /// 16 bytes.
-fn key_text(key: u64) -> String {
+pub(crate) fn key_text(key: u64) -> String {
     format!("key-{key:012}")
 }

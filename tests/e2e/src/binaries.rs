@@ -18,6 +18,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Self::Witan, Self::Etcd36, Self::Etcd34];
+
+    /// The kind of this short name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The executable.
     pub fn binary(self) -> PathBuf {
         match self {

@@ -16,6 +16,10 @@ const SLEEPS: &[(&str, &str)] = &[
     ),
     ("tests/bench/src/load.rs", "a measurement has a length"),
     (
+        "tests/bench/src/scene/chores.rs",
+        "the pause between two chores beside a load",
+    ),
+    (
         "tests/bench/src/main.rs",
         "a filled server settles before it is measured",
     ),

@@ -1,0 +1,74 @@
+//! Lease keep-alives: a thousand leases on ten streams, each asked again when it was answered.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use prost::Message as _;
+use tokio::task::JoinSet;
+use witan_api::v3::etcdserverpb::{
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, lease_client::LeaseClient,
+};
+use witan_e2e::{Server, grpc};
+
+use crate::{load::Measured, process, stream::Stream, table::latency_line};
+
+const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
+const STREAMS: i64 = 10;
+const LEASES_PER_STREAM: i64 = 100;
+/// Long enough that none expires in the scene.
+const TTL_S: i64 = 3600;
+
+pub(super) async fn play(server: &Server, length: Duration) -> String {
+    let mut client = LeaseClient::new(grpc::connect(&server.address()).await);
+    for id in 1..=STREAMS * LEASES_PER_STREAM {
+        let grant = LeaseGrantRequest { ttl: TTL_S, id };
+        client.lease_grant(grant).await.expect("a lease");
+    }
+    let latencies = Rc::new(RefCell::new(Vec::new()));
+    let before = process::cpu(server.pid());
+    let begun = Instant::now();
+    let mut streams = JoinSet::new();
+    for first in (1..=STREAMS * LEASES_PER_STREAM).step_by(100) {
+        let mut stream = Stream::open(&server.address(), KEEP_ALIVE).await;
+        let latencies = Rc::clone(&latencies);
+        streams.spawn_local(async move {
+            let mut asked = vec![Instant::now(); 100];
+            for id in first..first + LEASES_PER_STREAM {
+                stream.send(LeaseKeepAliveRequest { id }.encode_to_vec());
+            }
+            while begun.elapsed() < length {
+                let mut answered = Vec::new();
+                let heard = |message: &[u8]| {
+                    let answer = LeaseKeepAliveResponse::decode(message).expect("an answer");
+                    assert!(answer.ttl > 0, "the lease is gone");
+                    answered.push(answer.id);
+                };
+                assert!(stream.receive(heard).await, "the server ended the call");
+                for id in answered {
+                    let slot = &mut asked[usize::try_from(id - first).expect("a lease of ours")];
+                    let took = slot.elapsed().as_micros();
+                    latencies
+                        .borrow_mut()
+                        .push(u32::try_from(took).unwrap_or(u32::MAX));
+                    *slot = Instant::now();
+                    stream.send(LeaseKeepAliveRequest { id }.encode_to_vec());
+                }
+            }
+        });
+    }
+    while let Some(done) = streams.join_next().await {
+        done.expect("no stream fails");
+    }
+    let mut measured = Measured {
+        elapsed: begun.elapsed(),
+        server_cpu: process::cpu(server.pid()).saturating_sub(before),
+        latencies: latencies.take(),
+        ..Measured::default()
+    };
+    measured.requests = measured.latencies.len() as u64;
+    measured.latencies.sort_unstable();
+    latency_line(&measured)
+}

@@ -1,0 +1,83 @@
+//! What is more than one request over and over: watchers, lease keep-alives, chores beside a load,
+//! a backup. Each scene plays on one server and gives the cells of its line.
+
+mod backup;
+mod chores;
+mod keepalive;
+mod watch;
+
+use std::time::Duration;
+
+use witan_e2e::Server;
+
+/// One scene.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// One writer of one key that 10,000 watch.
+    WatchOne,
+    /// 64 writers of 10,000 keys with one watcher each.
+    WatchMany,
+    /// 1,000 clients that keep a lease alive each, as fast as they are answered.
+    KeepAlive,
+    /// 64 writers, quiet at first, then with compactions all the time.
+    Compact,
+    /// 64 writers, quiet at first, then with defragmentations all the time.
+    Defragment,
+    /// A backup of a million keys.
+    Backup,
+}
+
+impl Scene {
+    /// All of them, in the order of the table.
+    pub const ALL: [Scene; 6] = [
+        Scene::WatchOne,
+        Scene::WatchMany,
+        Scene::KeepAlive,
+        Scene::Compact,
+        Scene::Defragment,
+        Scene::Backup,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scene::WatchOne => "watch-one",
+            Scene::WatchMany => "watch-many",
+            Scene::KeepAlive => "keep-alive",
+            Scene::Compact => "compact",
+            Scene::Defragment => "defragment",
+            Scene::Backup => "backup",
+        }
+    }
+
+    /// Head of its table in Markdown.
+    pub fn head(self) -> &'static str {
+        match self {
+            Scene::WatchOne | Scene::WatchMany => {
+                "| server | events/s | delay p50 ms | p99 ms | server us an event |\n|---|--:|--:|--:|--:|"
+            }
+            Scene::KeepAlive => {
+                "| server | keep-alives/s | p50 ms | p99 ms | server us each |\n|---|--:|--:|--:|--:|"
+            }
+            Scene::Compact | Scene::Defragment => {
+                "| server | quiet puts/s | p99 ms | puts/s meanwhile | p99 ms | times | chores done |\n|---|--:|--:|--:|--:|--:|--:|"
+            }
+            Scene::Backup => "| server | MiB | MiB/s | server CPU s |\n|---|--:|--:|--:|",
+        }
+    }
+
+    /// Plays it on a fresh server. Needs a `LocalSet`.
+    ///
+    /// # Panics
+    /// If the server refuses something.
+    pub async fn play(self, server: &Server, length: Duration) -> String {
+        match self {
+            Scene::WatchOne => watch::one(server, length).await,
+            Scene::WatchMany => watch::many(server, length).await,
+            Scene::KeepAlive => keepalive::play(server, length).await,
+            Scene::Compact => chores::play(server, length, chores::Chore::Compact).await,
+            Scene::Defragment => chores::play(server, length, chores::Chore::Defragment).await,
+            Scene::Backup => backup::play(server).await,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Events to 10,000 watchers, a hundred on each of a hundred streams.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use prost::Message as _;
+use tokio::{sync::Notify, task::JoinSet};
+use witan_api::v3::etcdserverpb::{
+    WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
+};
+use witan_e2e::Server;
+
+use crate::{
+    h2::Grpc, load::Measured, process, stream::Stream, table::latency_line, verb::Verb,
+    verb::key_text, wire,
+};
+
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
+const STREAMS: u64 = 100;
+const WATCHERS_PER_STREAM: u64 = 100;
+const WATCHERS: u64 = STREAMS * WATCHERS_PER_STREAM;
+/// Writers of distinct keys, on one connection.
+const WRITERS: usize = 64;
+
+/// What watchers and writers share.
+#[derive(Default)]
+struct Heard {
+    created: RefCell<u64>,
+    events: RefCell<u64>,
+    /// When a key was last written, by its text.
+    asked: RefCell<HashMap<Vec<u8>, Instant>>,
+    latencies: RefCell<Vec<u32>>,
+    changed: Notify,
+}
+
+impl Heard {
+    async fn until(&self, count: &RefCell<u64>, target: u64) {
+        while *count.borrow() < target {
+            self.changed.notified().await;
+        }
+    }
+}
+
+/// One writer writes again when all have heard the last value. The delay is the last watcher's.
+pub(super) async fn one(server: &Server, length: Duration) -> String {
+    let heard = Rc::new(Heard::default());
+    let _streams = watch_all(server, &heard, |_| 0).await;
+    let before = process::cpu(server.pid());
+    let (asked, begun) = (Rc::clone(&heard), Instant::now());
+    // the next put is asked when the events of the last one are all there
+    let mut rounds = 0;
+    while begun.elapsed() < length {
+        let put = Instant::now();
+        let mut once = Some(0);
+        let wire = Grpc::new(Verb::Put, &server.address(), 1);
+        wire::drive(&server.address(), wire, 1, |_| once.take(), |_| {}).await;
+        rounds += 1;
+        asked.until(&asked.events, rounds * WATCHERS).await;
+        heard.latencies.borrow_mut().push(micros(put));
+    }
+    finish(server, &heard, begun, before)
+}
+
+/// Writers write as fast as they are answered. The delay of an event counts from its put's start.
+pub(super) async fn many(server: &Server, length: Duration) -> String {
+    let heard = Rc::new(Heard::default());
+    let _streams = watch_all(server, &heard, |watcher| watcher).await;
+    let before = process::cpu(server.pid());
+    let begun = Instant::now();
+    let address = server.address();
+    let wire = Grpc::new(Verb::Put, &address, WRITERS);
+    let (mut puts, told) = (0, Rc::clone(&heard));
+    let next = |_| {
+        let key = puts % WATCHERS;
+        told.asked
+            .borrow_mut()
+            .insert(key_text(key).into_bytes(), Instant::now());
+        (begun.elapsed() < length).then(|| {
+            puts += 1;
+            key
+        })
+    };
+    wire::drive(&address, wire, WRITERS, next, |_| {}).await;
+    heard.until(&heard.events, puts).await;
+    finish(server, &heard, begun, before)
+}
+
+fn finish(server: &Server, heard: &Heard, begun: Instant, before: Duration) -> String {
+    let mut measured = Measured {
+        requests: *heard.events.borrow(),
+        elapsed: begun.elapsed(),
+        server_cpu: process::cpu(server.pid()).saturating_sub(before),
+        latencies: heard.latencies.take(),
+        ..Measured::default()
+    };
+    measured.latencies.sort_unstable();
+    latency_line(&measured)
+}
+
+/// Opens the streams and creates the watchers, of the keys that `key` gives them.
+async fn watch_all(server: &Server, heard: &Rc<Heard>, key: impl Fn(u64) -> u64) -> JoinSet<()> {
+    let mut streams = JoinSet::new();
+    for first in (0..WATCHERS).step_by(100) {
+        let mut stream = Stream::open(&server.address(), WATCH).await;
+        for watcher in first..first + WATCHERS_PER_STREAM {
+            let create = WatchCreateRequest {
+                key: key_text(key(watcher)).into_bytes().into(),
+                ..WatchCreateRequest::default()
+            };
+            let request = WatchRequest {
+                request_union: Some(RequestUnion::CreateRequest(create)),
+            };
+            stream.send(request.encode_to_vec());
+        }
+        let heard = Rc::clone(heard);
+        streams.spawn_local(async move {
+            while stream.receive(|message| hear(&heard, message)).await {
+                heard.changed.notify_waiters();
+            }
+        });
+    }
+    heard.until(&heard.created, WATCHERS).await;
+    streams
+}
+
+fn hear(heard: &Heard, message: &[u8]) {
+    let response = WatchResponse::decode(message).expect("an answer of a watch");
+    assert!(!response.canceled, "a watch was canceled");
+    *heard.created.borrow_mut() += u64::from(response.created);
+    *heard.events.borrow_mut() += response.events.len() as u64;
+    for event in &response.events {
+        let key = event.kv.as_ref().expect("an event has a key").key.as_ref();
+        if let Some(asked) = heard.asked.borrow().get(key) {
+            heard.latencies.borrow_mut().push(micros(*asked));
+        }
+    }
+}
+
+fn micros(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
+}
