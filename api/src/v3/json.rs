@@ -3,7 +3,8 @@
 //! Out: original field names, zero fields left out, 64-bit integers as strings, bytes as padded
 //! standard base64, enums by name. In: original or lowerCamel names, unknown fields ignored, `null`
 //! for the default, integers as numbers or strings, base64 standard or URL-safe, padded or not,
-//! enums by name or number.
+//! enums by name or number. The way in serves clients: the gateway reads bodies as etcd does, by
+//! `shape`.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 

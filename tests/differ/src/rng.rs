@@ -54,6 +54,19 @@ impl Rng {
     }
 }
 
+/// So many fresh seeds a test is to run beside those that are the same in every run, by
+/// `WITAN_FRESH_SEEDS`: none, if it is not set. What chance finds shall not stop a change that did
+/// not cause it.
+///
+/// # Panics
+/// If it is set to something else than a number.
+pub fn fresh_seeds() -> Vec<u64> {
+    let count = std::env::var("WITAN_FRESH_SEEDS").map_or(0, |text| {
+        text.parse().expect("WITAN_FRESH_SEEDS is a number")
+    });
+    (0..count).map(|_| fresh_seed()).collect()
+}
+
 /// A seed that no run had before. A run prints it, so that it can be had again.
 pub fn fresh_seed() -> u64 {
     let now = SystemTime::now()
