@@ -4,7 +4,7 @@ use bytes::Bytes;
 use witan_replica::{
     machine::{
         alarm,
-        command::{ClusterVersion, Command, Entry, PeerUrls, Publish, Stamp},
+        command::{ClusterVersion, Command, Downgrade, Entry, PeerUrls, Publish, Stamp},
         kv, tree,
     },
     wire::{decode_entry, encode_entry},
@@ -30,6 +30,30 @@ fn entry(command: Command) -> Entry {
 /// Version byte 01, then field 1 (the stamp), the same in every entry below.
 const STAMP: &str = "01\
     0a17088ea8d6b90711bc0a00000000000018ac022505000000";
+
+fn of_cluster() -> Vec<(Command, &'static str)> {
+    vec![
+        (
+            Command::PeerUrls(PeerUrls {
+                id: 7,
+                peer_urls: vec!["u".into()],
+            }),
+            "3a0c090700000000000000 120175",
+        ),
+        (
+            Command::ClusterVersion(ClusterVersion {
+                version: "3.6.0".into(),
+            }),
+            "2a070a05332e362e30",
+        ),
+        (
+            Command::Downgrade(Downgrade {
+                target: "3.5.0".into(),
+            }),
+            "5a070a05332e352e30",
+        ),
+    ]
+}
 
 #[test]
 fn entries_keep_their_bytes() {
@@ -68,19 +92,6 @@ fn entries_keep_their_bytes() {
             "220f090700000000000000 12016d 1a0175",
         ),
         (
-            Command::PeerUrls(PeerUrls {
-                id: 7,
-                peer_urls: vec!["u".into()],
-            }),
-            "3a0c090700000000000000 120175",
-        ),
-        (
-            Command::ClusterVersion(ClusterVersion {
-                version: "3.6.0".into(),
-            }),
-            "2a070a05332e362e30",
-        ),
-        (
             Command::Alarm(alarm::Command {
                 action: alarm::Action::Lower as i32,
                 member: 7,
@@ -89,7 +100,7 @@ fn entries_keep_their_bytes() {
             "320d 0801 110700000000000000 1801",
         ),
     ];
-    for (command, golden) in cases {
+    for (command, golden) in cases.into_iter().chain(of_cluster()) {
         let entry = entry(command);
         let bytes = encode_entry(&entry);
         assert_eq!(

@@ -312,6 +312,7 @@ fn serve(
         metrics: metrics.clone(),
         settings,
         dial,
+        jobs: api::v3::Jobs::default(),
     };
     let calls = api::v3::Services::new(ctx.clone());
     let front = api::http::Front::new(ctx);

@@ -103,6 +103,16 @@ errors! {
     NotSupportedForLearner = FailedPrecondition "etcdserver: rpc not supported for learner";
     /// Leadership cannot go there.
     BadLeaderTransferee = FailedPrecondition "etcdserver: bad leader transferee";
+    /// A version that is none.
+    WrongDowngradeVersionFormat = InvalidArgument "etcdserver: wrong downgrade target version format";
+    /// The cluster can only go down to the minor version before its own.
+    InvalidDowngradeTarget = InvalidArgument "etcdserver: invalid downgrade target version";
+    /// A downgrade was begun before.
+    DowngradeInProgress = FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
+    /// The leader has not decided the cluster's version yet. (The code is what etcd's server sends.)
+    ClusterVersionUnavailable = Unknown "etcdserver: cluster version not found during downgrade";
+    /// An action that does not exist. (The code is what etcd's server sends.)
+    UnknownMethod = Unknown "etcdserver: unknown method";
 }
 
 impl std::error::Error for Error {}

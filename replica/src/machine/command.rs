@@ -10,7 +10,7 @@ pub struct Entry {
     #[prost(message, optional, tag = "1")]
     pub stamp: Option<Stamp>,
     /// What is to be done.
-    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 11")]
     pub command: Option<Command>,
 }
 
@@ -18,7 +18,12 @@ impl Entry {
     /// Whether applying it may change the member book.
     pub fn changes_members(&self) -> bool {
         match &self.command {
-            Some(Command::Publish(_) | Command::ClusterVersion(_) | Command::PeerUrls(_)) => true,
+            Some(
+                Command::Publish(_)
+                | Command::ClusterVersion(_)
+                | Command::PeerUrls(_)
+                | Command::Downgrade(_),
+            ) => true,
             Some(Command::Kv(_) | Command::Tree(_) | Command::Alarm(_)) | None => false,
         }
     }
@@ -62,6 +67,9 @@ pub enum Command {
     /// A member is reached elsewhere from now on.
     #[prost(message, tag = "7")]
     PeerUrls(PeerUrls),
+    /// The cluster is to be ready for an older version, or no longer.
+    #[prost(message, tag = "11")]
+    Downgrade(Downgrade),
 }
 
 /// A member's attributes, proposed by itself at each start.
@@ -95,4 +103,12 @@ pub struct ClusterVersion {
     /// For instance `3.6.0`.
     #[prost(string, tag = "1")]
     pub version: String,
+}
+
+/// Which version the cluster is to be brought down to.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Downgrade {
+    /// `MAJOR.MINOR.0`; empty to call it off.
+    #[prost(string, tag = "1")]
+    pub target: String,
 }

@@ -34,6 +34,8 @@ pub struct Members {
     pub cluster_id: u64,
     /// `MAJOR.MINOR.0`, empty until the leader has decided it.
     pub cluster_version: String,
+    /// `MAJOR.MINOR.0` that the cluster is to be brought down to, empty for none.
+    pub downgrade_target: String,
     /// Present members.
     pub book: OrdMap<u64, Member>,
     /// Ids that were removed and may never come back.
@@ -61,6 +63,8 @@ struct Stored {
     book: Vec<Member>,
     #[prost(fixed64, repeated, tag = "4")]
     removed: Vec<u64>,
+    #[prost(string, tag = "5")]
+    downgrade_target: String,
 }
 
 impl Members {
@@ -95,6 +99,7 @@ impl Members {
             cluster_version: self.cluster_version.clone(),
             book: self.book.values().cloned().collect(),
             removed: self.removed.iter().copied().collect(),
+            downgrade_target: self.downgrade_target.clone(),
         };
         emit(Change::Put {
             key: Vec::new(),
@@ -109,6 +114,7 @@ impl Members {
         self.cluster_version = stored.cluster_version;
         self.book = stored.book.into_iter().map(|m| (m.id, m)).collect();
         self.removed = stored.removed.into_iter().collect();
+        self.downgrade_target = stored.downgrade_target;
         Ok(())
     }
 }

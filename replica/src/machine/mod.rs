@@ -43,6 +43,8 @@ pub enum Reply {
     ClusterVersionSet,
     /// A member's peer URLs were recorded, or not.
     PeerUrlsSet(Result<(), member::Error>),
+    /// The version to be brought down to was recorded, or that there is none.
+    DowngradeSet,
     /// The alarm that was raised or lowered, if any.
     Alarm(Option<Alarm>),
     /// An entry without a command (raft's own, at the start of a term).
@@ -95,6 +97,10 @@ impl Machine {
                     self.tree.bump();
                 }
                 Reply::PeerUrlsSet(done)
+            }
+            Command::Downgrade(downgrade) => {
+                self.members.downgrade_target.clone_from(&downgrade.target);
+                Reply::DowngradeSet
             }
             Command::Alarm(command) => Reply::Alarm(self.alarms.apply(command, &self.members)),
         }

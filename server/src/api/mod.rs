@@ -31,4 +31,6 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// The level of the logs.
     pub dial: Dial,
+    /// The places of those who go through all of the store.
+    pub jobs: v3::Jobs,
 }

@@ -72,6 +72,15 @@ pub struct Series {
     /// Seconds of each checkpoint that became durable.
     pub backend_commit: Histogram,
 
+    /// Seconds of each defragmentation.
+    pub defrag: Histogram,
+    /// Seconds of each snapshot that was sent whole.
+    pub snapshot: Histogram,
+    /// Seconds of each hash of the whole store.
+    pub hash: Histogram,
+    /// Seconds of each hash of the key space.
+    pub hash_rev: Histogram,
+
     /// v3 ranges served, also those inside transactions.
     pub kv_ranges: IntCounter,
     /// v3 puts applied.
@@ -233,6 +242,7 @@ impl Metrics {
             Reply::Kv(Err(_)) | Reply::Tree(Err(_)) => {}
             Reply::Published
             | Reply::ClusterVersionSet
+            | Reply::DowngradeSet
             | Reply::PeerUrlsSet(_)
             | Reply::Alarm(_)
             | Reply::Nothing => {}

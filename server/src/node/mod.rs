@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use witan_replica::{
     machine::{Outcome, command::Command, tree::Watch, view::View},
     replica::Status,
@@ -42,6 +42,7 @@ pub use wake::Waiter;
 use crate::{
     budget::{Budget, SMALL_BYTES},
     metrics::Metrics,
+    storage::Told,
 };
 
 /// Requests on their way to the replica's thread; more are refused at once, so that overload shows
@@ -80,6 +81,10 @@ enum Inbound {
     },
     View {
         to: Address,
+    },
+    /// Write the whole state anew and tell.
+    Rewrite {
+        done: Told,
     },
     /// A checkpoint up to this index reached the platter.
     Durable {
@@ -143,6 +148,18 @@ impl Node {
         let (to, answer) = Address::here(self.shared.request_timeout);
         self.post(Inbound::View { to })?;
         answer.await.map(Content::view)
+    }
+
+    /// Writes the checkpoint anew, so that the disk holds nothing outdated in it; reads and writes go
+    /// on. Takes as long as it takes.
+    pub async fn rewrite(&self) -> Result<(), Fault> {
+        let (tell, told) = oneshot::channel();
+        let done: Told = Box::new(move || {
+            // who asked may have gone
+            let _ = tell.send(());
+        });
+        self.post(Inbound::Rewrite { done })?;
+        told.await.map_err(|_| Fault::Stopped)
     }
 
     /// Registers for wake-ups: the returned handle wakes after every applied change that `watch`

@@ -213,6 +213,10 @@ impl Keeper {
                 let view = Arc::new(self.replica.view());
                 self.host.outbox.put(to, Content::View(view));
             }
+            Inbound::Rewrite { done } => {
+                self.checkpointer.rewrite(self.replica.view(), done);
+                self.host.bytes_unsaved = 0;
+            }
             Inbound::Durable { index } => {
                 if let Some(below) = self.replica.durable(index) {
                     self.host.log.cut(below);

@@ -24,13 +24,12 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// The handle of the thread.
-#[derive(Debug)]
 pub struct Checkpointer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     slot: Mutex<Slot>,
     changed: Condvar,
@@ -39,7 +38,7 @@ struct Shared {
 }
 
 /// What the thread is asked to do. At most one view waits; a newer one takes its place.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Slot {
     view: Option<View>,
     /// The view is foreign to what is on disk: write all of it.
@@ -48,7 +47,12 @@ struct Slot {
     /// Views handed in by [`Checkpointer::install`], and how many of them are durable.
     installs: u64,
     installed: u64,
+    /// Who waits for a checkpoint written anew; bounded by those who may ask.
+    rewrites: Vec<Told>,
 }
+
+/// Called once what it waits for is durable; dropped when that never comes.
+pub type Told = Box<dyn FnOnce() + Send>;
 
 impl Checkpointer {
     /// Starts the thread. `base` is what the disk holds now; `durable` is called from the thread
@@ -88,6 +92,17 @@ impl Checkpointer {
         drop(slot);
         self.shared.changed.notify_all();
         // Dropped outside of the lock: a view can hold the last reference to a lot of memory.
+        drop(replaced);
+    }
+
+    /// Writes all of a frozen view anew, so that the disk holds nothing that is outdated.
+    pub fn rewrite(&self, view: View, done: Told) {
+        let mut slot = self.shared.lock();
+        let replaced = slot.view.replace(view);
+        slot.whole = true;
+        slot.rewrites.push(done);
+        drop(slot);
+        self.shared.changed.notify_all();
         drop(replaced);
     }
 
@@ -169,6 +184,7 @@ impl Writer {
         };
         let mut whole = std::mem::take(&mut slot.whole);
         let mut installs = slot.installs;
+        let mut rewrites = std::mem::take(&mut slot.rewrites);
         drop(slot);
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
@@ -196,6 +212,7 @@ impl Writer {
                 view = newer;
                 whole |= std::mem::take(&mut slot.whole);
                 installs = slot.installs;
+                rewrites.append(&mut slot.rewrites);
             }
             pause = (pause * 2).min(RETRY_MAX);
             begun = Instant::now();
@@ -207,6 +224,7 @@ impl Writer {
         self.shared.lock().installed = installs;
         self.shared.changed.notify_all();
         (self.durable)(index, begun.elapsed());
+        rewrites.into_iter().for_each(|done| done());
         true
     }
 

@@ -44,7 +44,7 @@ use std::{
 use witan_replica::{host::Recovered, machine::view::View};
 
 pub use checkpoint::Checkpoint;
-pub use checkpointer::{CHECKPOINT_LOG_BYTES, Checkpointer};
+pub use checkpointer::{CHECKPOINT_LOG_BYTES, Checkpointer, Told};
 pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use format::{FORMAT, Identity};
 pub use guard::end_with_a_panic;

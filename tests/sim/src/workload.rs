@@ -266,6 +266,7 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
         (Command::Tree(_), Reply::Tree(Err(_)))
         | (Command::Publish(_), Reply::Published)
         | (Command::ClusterVersion(_), Reply::ClusterVersionSet)
+        | (Command::Downgrade(_), Reply::DowngradeSet)
         | (Command::PeerUrls(_), Reply::PeerUrlsSet(_)) => Effect::Nothing,
         _ => Effect::Mismatch,
     }
@@ -346,6 +347,7 @@ pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
         | Command::Tree(_)
         | Command::Publish(_)
         | Command::ClusterVersion(_)
+        | Command::Downgrade(_)
         | Command::PeerUrls(_)
         | Command::Alarm(_) => false,
     }

@@ -95,6 +95,19 @@ const LAWS: &[Law] = &[
         but: &[],
     },
     Law {
+        room: "server/src/snapshot/",
+        banned: &[
+            "crate::api",
+            "crate::node",
+            "crate::storage",
+            "crate::transport",
+            "raft::",
+            "tokio",
+            "tonic",
+        ],
+        but: &[],
+    },
+    Law {
         room: "server/src/transport/",
         banned: &["witan_replica", "crate::storage"],
         but: &[],

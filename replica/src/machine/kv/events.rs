@@ -11,14 +11,19 @@ use crate::limits::COMPACTED_STATES_MAX;
 /// One change of one key.
 #[derive(Clone, Copy, Debug)]
 pub struct Written<'a> {
-    block: &'a Block,
-    version: Version<'a>,
+    pub(super) block: &'a Block,
+    pub(super) version: Version<'a>,
 }
 
 impl<'a> Written<'a> {
     /// Its revision.
     pub fn revision(&self) -> i64 {
         self.version.main
+    }
+
+    /// Its place among the changes of the same revision.
+    pub fn sub(&self) -> u64 {
+        self.version.sub
     }
 
     /// The key.

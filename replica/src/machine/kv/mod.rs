@@ -4,7 +4,7 @@
 //!
 //! Reading order: `request` (what can be asked) → `version` and `block` (what is kept) → `history`
 //! (all of it) → `leaf` and `index` (which key stands where) → the verbs → `events` (what watchers
-//! read) → `hash`, `checkpoint`.
+//! read) → `kept` (what etcd's store would hold) → `hash`, `checkpoint`.
 
 mod block;
 mod checkpoint;
@@ -14,6 +14,7 @@ mod events;
 mod hash;
 mod history;
 mod index;
+mod kept;
 mod leaf;
 mod put;
 mod range;

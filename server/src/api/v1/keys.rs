@@ -120,6 +120,7 @@ async fn propose(node: &Node, verb: Verb) -> Result<Result<Event, tree::Error>, 
         | Reply::Kv(_)
         | Reply::Published
         | Reply::ClusterVersionSet
+        | Reply::DowngradeSet
         | Reply::PeerUrlsSet(_)
         | Reply::Alarm(_)
         | Reply::Nothing => Err(Error::new(

@@ -264,6 +264,7 @@ fn written(reply: Reply) -> Result<Event, Error> {
         | Reply::Kv(_)
         | Reply::Published
         | Reply::ClusterVersionSet
+        | Reply::DowngradeSet
         | Reply::PeerUrlsSet(_)
         | Reply::Alarm(_)
         | Reply::Nothing => Err(Error::early(

@@ -119,6 +119,7 @@ async fn propose(ctx: &Context, verb: kv::Verb) -> Answer<(kv::Reply, i64)> {
         Reply::Tree(_)
         | Reply::Published
         | Reply::ClusterVersionSet
+        | Reply::DowngradeSet
         | Reply::PeerUrlsSet(_)
         | Reply::Alarm(_)
         | Reply::Nothing => {

@@ -3,15 +3,17 @@
 use witan_api::v3::{
     error::Error,
     etcdserverpb::{
-        AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DowngradeInfo, StatusRequest,
-        StatusResponse, alarm_request::AlarmAction,
+        AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DowngradeInfo, DowngradeRequest,
+        DowngradeResponse, MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
+        alarm_request::AlarmAction, downgrade_request::DowngradeAction,
     },
 };
 
 use witan_replica::machine::{
     Reply,
     alarm::{self, Alarm},
-    command::Command,
+    command::{Command, Downgrade},
+    member::Members,
 };
 
 use super::{Answer, header};
@@ -22,11 +24,8 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
     let raft = ctx.node.status();
-    let own = view
-        .machine
-        .members
-        .book
-        .get(&ctx.node.identity().member_id);
+    let members = &view.machine.members;
+    let own = members.book.get(&ctx.node.identity().member_id);
     let no_leader = (raft.leader == 0).then(|| Error::NoLeader.to_string());
     let alarms = view.machine.alarms.list(None).map(in_words);
     let errors = no_leader.into_iter().chain(alarms).collect();
@@ -44,7 +43,10 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
         storage_version: version::STORAGE.into(),
         // etcd shows an unlimited quota as the -1 that asked for it
         db_size_quota: ctx.settings.quota_bytes.map_or(-1, bytes),
-        downgrade_info: Some(DowngradeInfo::default()),
+        downgrade_info: Some(DowngradeInfo {
+            enabled: !members.downgrade_target.is_empty(),
+            target_version: members.downgrade_target.clone(),
+        }),
     })
 }
 
@@ -74,6 +76,105 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmR
         header: header::at(&ctx.node, outcome.revision),
         alarms: alarm.into_iter().map(message).collect(),
     })
+}
+
+/// Leadership can only go to a voter, and here there is none but this member.
+pub(super) async fn move_leader(
+    ctx: &Context,
+    request: MoveLeaderRequest,
+) -> Answer<MoveLeaderResponse> {
+    let own = ctx.node.identity().member_id;
+    if ctx.node.status().leader != own {
+        return Err(Error::NotLeader);
+    }
+    let view = ctx.node.view().await?;
+    let target = view.machine.members.book.get(&request.target_id);
+    if target.is_none_or(|member| member.learner) {
+        return Err(Error::BadLeaderTransferee);
+    }
+    if request.target_id != own {
+        return Err(Error::Unimplemented(
+            "etcdserverpb.Maintenance/MoveLeader to another member",
+        ));
+    }
+    // it leads already; etcd's answer has no header
+    Ok(MoveLeaderResponse { header: None })
+}
+
+/// Asks whether the cluster may go down a minor version, begins or calls it off. Beginning records
+/// it and no more: this release stays at its own version.
+pub(super) async fn downgrade(
+    ctx: &Context,
+    request: DowngradeRequest,
+) -> Answer<DowngradeResponse> {
+    let version = match DowngradeAction::try_from(request.action) {
+        Ok(DowngradeAction::Validate) => {
+            let target = target(&request.version)?;
+            validate(&ctx.node.read().await?.machine.members, target)?
+        }
+        Ok(DowngradeAction::Enable) => {
+            let target = target(&request.version)?;
+            let version = validate(&ctx.node.read().await?.machine.members, target)?;
+            record(ctx, format!("{}.{}.0", target.0, target.1)).await?;
+            version
+        }
+        Ok(DowngradeAction::Cancel) => {
+            let view = ctx.node.read().await?;
+            let members = &view.machine.members;
+            // with nothing to call off etcd answers as well, and says so in its log alone
+            if !members.downgrade_target.is_empty() {
+                record(ctx, String::new()).await?;
+            }
+            cluster_version(members)?
+        }
+        Err(_) => return Err(Error::UnknownMethod),
+    };
+    let revision = ctx.node.view().await?.machine.kv.revision();
+    Ok(DowngradeResponse {
+        header: header::at(&ctx.node, revision),
+        version: format!("{}.{}", version.0, version.1),
+    })
+}
+
+async fn record(ctx: &Context, target: String) -> Answer<()> {
+    let command = Command::Downgrade(Downgrade { target });
+    ctx.node.propose(command).await?;
+    Ok(())
+}
+
+/// Major and minor of the cluster, if it may go down to `target`.
+fn validate(members: &Members, target: (u64, u64)) -> Answer<(u64, u64)> {
+    let now = cluster_version(members)?;
+    if Some(target) != now.1.checked_sub(1).map(|minor| (now.0, minor)) {
+        Err(Error::InvalidDowngradeTarget)
+    } else if members.downgrade_target.is_empty() {
+        Ok(now)
+    } else {
+        Err(Error::DowngradeInProgress)
+    }
+}
+
+fn cluster_version(members: &Members) -> Answer<(u64, u64)> {
+    semver(&members.cluster_version).ok_or(Error::ClusterVersionUnavailable)
+}
+
+/// `MAJOR.MINOR` or a whole semantic version; what follows the minor does not count.
+fn target(version: &str) -> Answer<(u64, u64)> {
+    semver(version)
+        .or_else(|| semver(&format!("{version}.0")))
+        .ok_or(Error::WrongDowngradeVersionFormat)
+}
+
+/// Major and minor of `MAJOR.MINOR.PATCH` with what etcd's parser lets follow.
+fn semver(version: &str) -> Option<(u64, u64)> {
+    let core = version.split_once('+').map_or(version, |(core, _)| core);
+    let core = core.split_once('-').map_or(core, |(core, _)| core);
+    let mut parts = core.splitn(3, '.').map(|part| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| part.parse().ok()).flatten()
+    });
+    let (major, minor, _patch): (u64, u64, u64) = (parts.next()??, parts.next()??, parts.next()??);
+    Some((major, minor))
 }
 
 /// All, or those of one kind; the member is not looked at, as in etcd.
@@ -108,4 +209,42 @@ fn in_words(Alarm { kind, member }: Alarm) -> String {
 
 fn bytes(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_to_go_down_to_are_read_as_etcd_does() {
+        for version in ["3.5", "3.5.0", "3.5.1", "3.5.0-rc1", "3.5.0+build.1"] {
+            assert_eq!(target(version), Ok((3, 5)), "{version}");
+        }
+        for version in ["", "3", "v3.5", "abc", "3.", "3.5.0.0", "3.-5", "+3.5"] {
+            assert_eq!(
+                target(version),
+                Err(Error::WrongDowngradeVersionFormat),
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cluster_goes_down_one_minor_version_at_a_time() {
+        let mut members = Members::default();
+        assert_eq!(
+            validate(&members, (3, 5)),
+            Err(Error::ClusterVersionUnavailable)
+        );
+        members.cluster_version = "3.6.0".into();
+        assert_eq!(validate(&members, (3, 5)), Ok((3, 6)));
+        for other in [(3, 4), (3, 6), (3, 7), (4, 5)] {
+            assert_eq!(
+                validate(&members, other),
+                Err(Error::InvalidDowngradeTarget)
+            );
+        }
+        members.downgrade_target = "3.5.0".into();
+        assert_eq!(validate(&members, (3, 5)), Err(Error::DowngradeInProgress));
+    }
 }

@@ -5,9 +5,10 @@
 //! methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
 //!
 //! Reading order: `kv` (verbs) → `check` (validation) → `convert` (to the core's types and back) →
-//! `range_stream`, `quota`, `cluster`, `maintenance` → `header`, `fault` → `services` (gRPC) → `unary` (the same,
+//! `range_stream`, `quota`, `cluster`, `maintenance`, `backup` → `header`, `fault` → `services` (gRPC) → `unary` (the same,
 //! faster) → `watch` (streams) → `unserved`, `health` → `gateway`.
 
+mod backup;
 pub(super) mod check;
 mod cluster;
 pub(super) mod convert;
@@ -23,6 +24,8 @@ mod services;
 mod unary;
 mod unserved;
 mod watch;
+
+pub use backup::Jobs;
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use witan_api::v3::{
     },
 };
 
-use super::{Answer, cluster, kv, maintenance, range_stream, unary};
+use super::{Answer, backup, cluster, kv, maintenance, range_stream, unary};
 use crate::{
     api::Context,
     transport::{Head, Outgoing},
@@ -166,14 +166,13 @@ serve! {
     served {
         status(StatusRequest) -> StatusResponse = maintenance::status;
         alarm(AlarmRequest) -> AlarmResponse = maintenance::alarm;
+        defragment(DefragmentRequest) -> DefragmentResponse = backup::defragment;
+        hash(HashRequest) -> HashResponse = backup::hash;
+        hash_kv(HashKvRequest) -> HashKvResponse = backup::hash_kv;
+        move_leader(MoveLeaderRequest) -> MoveLeaderResponse = maintenance::move_leader;
+        downgrade(DowngradeRequest) -> DowngradeResponse = maintenance::downgrade;
     }
-    unserved {
-        defragment(DefragmentRequest) -> DefragmentResponse = "Defragment";
-        hash(HashRequest) -> HashResponse = "Hash";
-        hash_kv(HashKvRequest) -> HashKvResponse = "HashKV";
-        move_leader(MoveLeaderRequest) -> MoveLeaderResponse = "MoveLeader";
-        downgrade(DowngradeRequest) -> DowngradeResponse = "Downgrade";
-    }
+    unserved {}
     streams {
         snapshot(SnapshotRequest) -> SnapshotResponse as SnapshotStream = "Snapshot";
     }

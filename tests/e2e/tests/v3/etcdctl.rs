@@ -24,7 +24,7 @@ fn run(server: &Server, args: &[&str], input: &str) -> Said {
 }
 
 /// Runs a script on both servers, each line with the input after it, and compares after each.
-fn same(script: &[(&[&str], &str)]) {
+pub(super) fn same(script: &[(&[&str], &str)]) {
     let [ours, theirs] = pair();
     let mut differences = Vec::new();
     for (args, input) in script {
@@ -45,7 +45,7 @@ fn in_every_format<'a>(args: &[&'a str]) -> Vec<Vec<&'a str>> {
         .collect()
 }
 
-fn same_in_every_format(setup: &[&[&str]], commands: &[&[&str]]) {
+pub(super) fn same_in_every_format(setup: &[&[&str]], commands: &[&[&str]]) {
     let commands: Vec<Vec<&str>> = commands
         .iter()
         .flat_map(|args| in_every_format(args))

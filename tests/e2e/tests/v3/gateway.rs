@@ -5,7 +5,7 @@ use witan_e2e::{Kind, Server, http};
 use super::{pair, start};
 
 /// Method, path below `/v3`, body.
-type Ask = (&'static str, &'static str, &'static str);
+pub(super) type Ask = (&'static str, &'static str, &'static str);
 
 /// Status, type, and body of an answer.
 fn ask(server: &Server, (method, path, body): Ask) -> (u16, String, String) {
@@ -21,7 +21,7 @@ fn ask(server: &Server, (method, path, body): Ask) -> (u16, String, String) {
     (response.status, kind, response.text())
 }
 
-fn same(asks: &[Ask]) {
+pub(super) fn same(asks: &[Ask]) {
     let [ours, theirs] = pair();
     let mut differences = Vec::new();
     for one in asks {

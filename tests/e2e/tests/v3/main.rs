@@ -3,8 +3,9 @@
 //! Both servers advertise the same URLs, so that they have the same ids and their answers can be
 //! compared to the byte.
 //!
-//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `range_stream` → `record`.
+//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `range_stream` → `record` → `backup`.
 
+mod backup;
 mod etcdctl;
 mod gateway;
 mod grpc;

@@ -168,6 +168,7 @@ async fn update(
         | Reply::Tree(_)
         | Reply::Published
         | Reply::ClusterVersionSet
+        | Reply::DowngradeSet
         | Reply::Alarm(_)
         | Reply::Nothing => Err(Refusal::internal("answer of another command")),
     }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use witan_api::v3::{error::Error, shape::Shaped};
 
 use self::failure::Failure;
-use super::{Answer, cluster, kv, maintenance};
+use super::{Answer, backup, cluster, kv, maintenance};
 use crate::api::{
     Context, go_json,
     reply::{self, Unread},
@@ -118,6 +118,11 @@ async fn serve(
         Verb::MemberPromote => call.run(cluster::promote).await,
         Verb::Status => call.run(maintenance::status).await,
         Verb::Alarm => call.run(maintenance::alarm).await,
+        Verb::Defragment => call.run(backup::defragment).await,
+        Verb::Hash => call.run(backup::hash).await,
+        Verb::HashKv => call.run(backup::hash_kv).await,
+        Verb::MoveLeader => call.run(maintenance::move_leader).await,
+        Verb::Downgrade => call.run(maintenance::downgrade).await,
         // by POST, which it is, it was begun as a stream
         Verb::Watch => Err(Failure::NotPost),
         Verb::Unserved(name) => Err(Error::Unimplemented(name).into()),

@@ -15,6 +15,11 @@ pub(in crate::api) enum Verb {
     MemberPromote,
     Status,
     Alarm,
+    Defragment,
+    Hash,
+    HashKv,
+    MoveLeader,
+    Downgrade,
     /// A stream.
     Watch,
     /// Known, and not served yet: the name of the call.
@@ -60,30 +65,15 @@ const TABLE: &[(&str, Verb)] = &[
         "kv/lease/leases",
         Unserved("etcdserverpb.Lease/LeaseLeases"),
     ),
-    (
-        "maintenance/defragment",
-        Unserved("etcdserverpb.Maintenance/Defragment"),
-    ),
-    (
-        "maintenance/hash",
-        Unserved("etcdserverpb.Maintenance/Hash"),
-    ),
-    (
-        "maintenance/hashkv",
-        Unserved("etcdserverpb.Maintenance/HashKV"),
-    ),
+    ("maintenance/defragment", Verb::Defragment),
+    ("maintenance/hash", Verb::Hash),
+    ("maintenance/hashkv", Verb::HashKv),
     (
         "maintenance/snapshot",
         Unserved("etcdserverpb.Maintenance/Snapshot"),
     ),
-    (
-        "maintenance/transfer-leadership",
-        Unserved("etcdserverpb.Maintenance/MoveLeader"),
-    ),
-    (
-        "maintenance/downgrade",
-        Unserved("etcdserverpb.Maintenance/Downgrade"),
-    ),
+    ("maintenance/transfer-leadership", Verb::MoveLeader),
+    ("maintenance/downgrade", Verb::Downgrade),
     ("auth/enable", Unserved("etcdserverpb.Auth/AuthEnable")),
     ("auth/disable", Unserved("etcdserverpb.Auth/AuthDisable")),
     ("auth/status", Unserved("etcdserverpb.Auth/AuthStatus")),

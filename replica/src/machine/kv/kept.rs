@@ -1,0 +1,179 @@
+//! The versions that etcd's store would hold of the same history: what its hash covers and what a
+//! snapshot for it is made of.
+//!
+//! What a compaction has made unreachable is not among them, even where the sweep has not come by
+//! yet. What does not live here: their bytes and the hash itself (the server).
+
+use super::{Error, Kv, events::Written, version::Version};
+
+impl Kv {
+    /// All versions that can still be asked for, in order of their revisions.
+    pub fn kept(&self) -> impl Iterator<Item = Written<'_>> {
+        self.history
+            .from(self.history.seek(0))
+            .map(|(_, (block, version))| Written { block, version })
+            .filter(|written| !self.sweeping || self.is_kept(&written.version))
+    }
+
+    /// The revision that a hash asked for at `revision` is of: 0 is the present one.
+    pub fn hash_revision(&self, revision: i64) -> Result<i64, Error> {
+        if revision > 0 && revision < self.compacted {
+            return Err(Error::Compacted {
+                compacted: self.compacted,
+            });
+        }
+        if revision > self.revision {
+            return Err(Error::FutureRevision {
+                current: self.revision,
+            });
+        }
+        Ok(if revision == 0 {
+            self.revision
+        } else {
+            revision
+        })
+    }
+
+    /// The versions that etcd's hash of the key space at `revision` covers, in order: of those at or
+    /// below the compacted revision only what is still the newest at `revision`, but all of them
+    /// when no key is alive then; of a deletion at the compacted revision itself, nothing.
+    pub fn hashed(&self, revision: i64) -> impl Iterator<Item = Written<'_>> {
+        let one_is_alive = self.is_any_alive(revision);
+        self.kept()
+            .take_while(move |written| written.version.main <= revision)
+            .filter(move |written| {
+                let version = &written.version;
+                if version.main > self.compacted {
+                    true
+                } else if one_is_alive {
+                    !version.tombstone && self.is_newest(version, revision)
+                } else {
+                    !(version.tombstone && version.main == self.compacted)
+                }
+            })
+    }
+
+    fn is_kept(&self, version: &Version<'_>) -> bool {
+        version.main > self.compacted
+            || (self.is_newest(version, self.compacted)
+                && (!version.tombstone || version.main == self.compacted))
+    }
+
+    /// Whether no other version of its key at or below `revision` came after it.
+    fn is_newest(&self, version: &Version<'_>, revision: i64) -> bool {
+        let newest = self
+            .index
+            .get(version.key)
+            .and_then(|entry| self.history.at(entry.place, revision));
+        newest.is_some_and(|(_, newest)| (newest.main, newest.sub) == (version.main, version.sub))
+    }
+
+    fn is_any_alive(&self, revision: i64) -> bool {
+        self.kept()
+            .map(|written| written.version)
+            .take_while(|version| version.main <= revision)
+            .any(|version| !version.tombstone && self.is_newest(&version, revision))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::machine::kv::{Command, Compact, DeleteRange, Put, Verb};
+
+    fn apply(kv: &mut Kv, verb: Verb) {
+        kv.apply(&Command { verb: Some(verb) }).unwrap();
+    }
+
+    fn put(kv: &mut Kv, key: &'static str) {
+        let key = Bytes::from_static(key.as_bytes());
+        apply(
+            kv,
+            Verb::Put(Put {
+                key,
+                ..Put::default()
+            }),
+        );
+    }
+
+    fn delete(kv: &mut Kv, key: &'static str) {
+        let key = Bytes::from_static(key.as_bytes());
+        apply(
+            kv,
+            Verb::Delete(DeleteRange {
+                key,
+                ..DeleteRange::default()
+            }),
+        );
+    }
+
+    fn revisions<'a>(versions: impl Iterator<Item = Written<'a>>) -> Vec<i64> {
+        versions.map(|written| written.revision()).collect()
+    }
+
+    /// a 2 5, b 3 4(deleted), c 6(deleted at 7), compacted at `compact`.
+    fn sample(compact: i64) -> Kv {
+        let mut kv = Kv::default();
+        put(&mut kv, "a");
+        put(&mut kv, "b");
+        delete(&mut kv, "b");
+        put(&mut kv, "a");
+        put(&mut kv, "c");
+        delete(&mut kv, "c");
+        if compact > 0 {
+            apply(&mut kv, Verb::Compact(Compact { revision: compact }));
+        }
+        kv
+    }
+
+    #[test]
+    fn without_compaction_everything_counts() {
+        let kv = sample(0);
+        assert_eq!(revisions(kv.kept()), [2, 3, 4, 5, 6, 7]);
+        assert_eq!(revisions(kv.hashed(5)), [2, 3, 4, 5]);
+        assert_eq!(revisions(kv.hashed(-3)), [0; 0]);
+        assert_eq!(kv.hash_revision(0), Ok(7));
+        assert_eq!(kv.hash_revision(-3), Ok(-3));
+        assert_eq!(
+            kv.hash_revision(8),
+            Err(Error::FutureRevision { current: 7 })
+        );
+    }
+
+    #[test]
+    fn below_the_compacted_revision_only_the_newest_counts() {
+        let kv = sample(4);
+        // the deletion at the compacted revision is kept, and not hashed
+        assert_eq!(revisions(kv.kept()), [2, 4, 5, 6, 7]);
+        assert_eq!(revisions(kv.hashed(4)), [2]);
+        // by then a newer one has taken its place
+        assert_eq!(revisions(kv.hashed(5)), [5]);
+        assert_eq!(kv.hash_revision(3), Err(Error::Compacted { compacted: 4 }));
+    }
+
+    #[test]
+    fn where_nothing_is_alive_superseded_versions_count() {
+        let mut kv = sample(5);
+        delete(&mut kv, "a");
+        assert_eq!(revisions(kv.kept()), [5, 6, 7, 8]);
+        assert_eq!(revisions(kv.hashed(8)), [5, 6, 7, 8]);
+        assert_eq!(revisions(kv.hashed(7)), [5, 6, 7]);
+    }
+
+    #[test]
+    fn an_unfinished_sweep_hides_nothing_and_shows_nothing() {
+        let mut swept = sample(5);
+        let mut unswept = sample(0);
+        unswept.compacted = 5;
+        unswept.sweeping = true;
+        assert_eq!(revisions(unswept.kept()), revisions(swept.kept()));
+        assert_eq!(revisions(unswept.hashed(7)), revisions(swept.hashed(7)));
+        delete(&mut swept, "a");
+        unswept.sweeping = false;
+        delete(&mut unswept, "a");
+        unswept.sweeping = true;
+        assert_eq!(revisions(unswept.hashed(8)), revisions(swept.hashed(8)));
+    }
+}

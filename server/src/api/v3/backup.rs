@@ -1,0 +1,94 @@
+//! The verbs that go through all of the store: they run aside, on a frozen view, so that nobody waits
+//! for them, and only a few at a time.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{
+        DefragmentRequest, DefragmentResponse, HashKvRequest, HashKvResponse, HashRequest,
+        HashResponse,
+    },
+};
+
+use super::{Answer, fault, header};
+use crate::{api::Context, snapshot};
+
+/// Of all long jobs this many run at once; the others wait for their turn.
+const JOBS_MAX: usize = 4;
+
+/// The places of those who go through all of the store. Clones share.
+#[derive(Clone, Debug)]
+pub struct Jobs(Arc<Semaphore>);
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(JOBS_MAX)))
+    }
+}
+
+impl Jobs {
+    async fn enter(&self) -> Answer<OwnedSemaphorePermit> {
+        // nobody closes it
+        let permit = self.0.clone().acquire_owned().await;
+        permit.map_err(|_| Error::Stopped)
+    }
+
+    /// Runs `work` on a thread of its own when there is a place.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
+        let permit = self.enter().await?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await.map_err(|_| Error::Stopped)
+    }
+}
+
+/// Of the whole store, as etcd's is of equal data, members and settings of the cluster included.
+pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> Answer<HashResponse> {
+    let begun = Instant::now();
+    let view = ctx.node.view().await?;
+    let header = header::at(&ctx.node, view.machine.kv.revision());
+    let hash = ctx.jobs.run(move || snapshot::of_store(&view)).await?;
+    ctx.metrics.hash.observe(begun.elapsed().as_secs_f64());
+    let hash = hash.map_err(|_| Error::Corrupt)?;
+    Ok(HashResponse { header, hash })
+}
+
+/// Of the key space at a revision, equal to etcd's for equal data.
+pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> Answer<HashKvResponse> {
+    let begun = Instant::now();
+    let view = ctx.node.view().await?;
+    let kv = &view.machine.kv;
+    let hash_revision = kv
+        .hash_revision(request.revision)
+        .map_err(|error| fault::of_kv(&error))?;
+    let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted());
+    let work = move || snapshot::of_keys(&view.machine.kv, hash_revision);
+    let hash = ctx.jobs.run(work).await?;
+    ctx.metrics.hash_rev.observe(begun.elapsed().as_secs_f64());
+    Ok(HashKvResponse {
+        header,
+        hash,
+        compact_revision,
+        hash_revision,
+    })
+}
+
+/// The checkpoint is written anew, aside; memory is never fragmented as etcd's file is.
+pub(super) async fn defragment(
+    ctx: &Context,
+    _request: DefragmentRequest,
+) -> Answer<DefragmentResponse> {
+    let begun = Instant::now();
+    let _permit = ctx.jobs.enter().await?;
+    tracing::info!("starting defragment");
+    ctx.node.rewrite().await?;
+    let took = begun.elapsed();
+    ctx.metrics.defrag.observe(took.as_secs_f64());
+    tracing::info!(?took, "finished defragment");
+    // etcd's has no header
+    Ok(DefragmentResponse { header: None })
+}

@@ -1,0 +1,218 @@
+//! The buckets of etcd 3.6's store, made from a frozen view.
+//!
+//! Names and contents are etcd's (its `storage/schema`); what etcd has no place for is not here.
+
+use std::io;
+
+use prost::Message as _;
+use serde::Serialize;
+use witan_api::v3::etcdserverpb::AlarmMember;
+use witan_replica::machine::{member, view::View};
+
+use super::record::{Record, revision};
+
+/// The bucket of all versions of all keys.
+pub(super) const KEY: &str = "key";
+/// The bucket of what the store says of itself.
+pub(super) const META: &str = "meta";
+/// Place in the log.
+pub(super) const CONSISTENT_INDEX: &str = "consistent_index";
+/// Term of that place.
+pub(super) const TERM: &str = "term";
+/// The layout that all of this is in.
+pub(super) const STORAGE_VERSION: &str = "storageVersion";
+/// The revision that the last compaction asked for.
+pub(super) const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
+/// The revision up to which a compaction is done.
+pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
+
+/// What takes the buckets one by one, each with its records in order of their keys.
+pub(super) trait Take {
+    /// A bucket begins.
+    fn bucket(&mut self, name: &str) -> io::Result<()>;
+
+    /// The next record of the bucket.
+    fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
+}
+
+/// Hands over all of etcd's buckets, in order of their names.
+pub(super) fn walk(view: &View, take: &mut dyn Take) -> io::Result<()> {
+    alarms(view, take)?;
+    auth(take)?;
+    cluster(view, take)?;
+    keys(view, take)?;
+    take.bucket("lease")?;
+    members(view, take)?;
+    meta(view, take)
+}
+
+fn alarms(view: &View, take: &mut dyn Take) -> io::Result<()> {
+    take.bucket("alarm")?;
+    let messages = view.machine.alarms.list(None).map(|alarm| AlarmMember {
+        member_id: alarm.member,
+        alarm: alarm.kind,
+    });
+    let mut keys: Vec<Vec<u8>> = messages.map(|alarm| alarm.encode_to_vec()).collect();
+    keys.sort_unstable();
+    keys.iter().try_for_each(|key| take.record(key, &[]))
+}
+
+/// As etcd has it before anyone made a user.
+fn auth(take: &mut dyn Take) -> io::Result<()> {
+    take.bucket("auth")?;
+    take.record(b"authRevision", &1_u64.to_be_bytes())?;
+    take.bucket("authRoles")?;
+    take.bucket("authUsers")
+}
+
+fn cluster(view: &View, take: &mut dyn Take) -> io::Result<()> {
+    let members = &view.machine.members;
+    take.bucket("cluster")?;
+    if !members.cluster_version.is_empty() {
+        take.record(b"clusterVersion", members.cluster_version.as_bytes())?;
+    }
+    if !members.downgrade_target.is_empty() {
+        let downgrade = Downgrade {
+            target: &members.downgrade_target,
+            enabled: true,
+        };
+        take.record(b"downgrade", &json(&downgrade)?)?;
+    }
+    Ok(())
+}
+
+fn keys(view: &View, take: &mut dyn Take) -> io::Result<()> {
+    take.bucket(KEY)?;
+    let mut record = Record::default();
+    for written in view.machine.kv.kept() {
+        record.fill(&written);
+        take.record(&record.key, &record.value)?;
+    }
+    Ok(())
+}
+
+fn members(view: &View, take: &mut dyn Take) -> io::Result<()> {
+    let members = &view.machine.members;
+    take.bucket("members")?;
+    // keyed by their text, which orders otherwise than the numbers do
+    let mut known: Vec<(String, &member::Member)> = members
+        .book
+        .values()
+        .map(|member| (format!("{:x}", member.id), member))
+        .collect();
+    known.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    for (id, member) in known {
+        let shown = Member {
+            id: member.id,
+            peer_urls: &member.peer_urls,
+            learner: member.learner,
+            name: &member.name,
+            client_urls: &member.client_urls,
+        };
+        take.record(id.as_bytes(), &json(&shown)?)?;
+    }
+    take.bucket("members_removed")?;
+    let mut removed: Vec<String> = members.removed.iter().map(|id| format!("{id:x}")).collect();
+    removed.sort_unstable();
+    removed
+        .iter()
+        .try_for_each(|id| take.record(id.as_bytes(), b"removed"))
+}
+
+fn meta(view: &View, take: &mut dyn Take) -> io::Result<()> {
+    let position = &view.position;
+    let configuration = Configuration {
+        voters: sorted(&position.voters),
+        learners: sorted(&position.learners),
+        voters_outgoing: sorted(&position.voters_outgoing),
+        learners_next: sorted(&position.learners_next),
+        auto_leave: position.auto_leave,
+    };
+    let compacted = view.machine.kv.compacted();
+    take.bucket(META)?;
+    take.record(b"confState", &json(&configuration)?)?;
+    take.record(CONSISTENT_INDEX.as_bytes(), &position.index.to_be_bytes())?;
+    if compacted > 0 {
+        take.record(FINISHED_COMPACT.as_bytes(), &revision(compacted, 0))?;
+        take.record(SCHEDULED_COMPACT.as_bytes(), &revision(compacted, 0))?;
+    }
+    take.record(
+        STORAGE_VERSION.as_bytes(),
+        crate::version::STORAGE.as_bytes(),
+    )?;
+    take.record(TERM.as_bytes(), &position.term.to_be_bytes())
+}
+
+fn sorted(ids: &[u64]) -> Vec<u64> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids
+}
+
+/// etcd's JSON of a version to be brought down to.
+#[derive(Serialize)]
+struct Downgrade<'a> {
+    #[serde(rename = "target-version")]
+    target: &'a str,
+    enabled: bool,
+}
+
+/// etcd's JSON of a member.
+#[derive(Serialize)]
+struct Member<'a> {
+    id: u64,
+    #[serde(rename = "peerURLs")]
+    peer_urls: &'a [String],
+    #[serde(rename = "isLearner", skip_serializing_if = "std::ops::Not::not")]
+    learner: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(rename = "clientURLs", skip_serializing_if = "<[String]>::is_empty")]
+    client_urls: &'a [String],
+}
+
+/// etcd's JSON of raft's configuration.
+#[derive(Serialize)]
+struct Configuration {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    voters: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    learners: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    voters_outgoing: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    learners_next: Vec<u64>,
+    auto_leave: bool,
+}
+
+/// As Go writes it, which escapes what HTML would take for its own.
+fn json(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_string(value)?;
+    for (plain, escaped) in [("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e")] {
+        if text.contains(plain) {
+            text = text.replace(plain, escaped);
+        }
+    }
+    Ok(text.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_gos() {
+        let urls = ["http://h:1/?a=1&b=<2>".to_owned()];
+        let member = Member {
+            id: 7,
+            peer_urls: &urls,
+            learner: false,
+            name: "",
+            client_urls: &[],
+        };
+        assert_eq!(
+            String::from_utf8(json(&member).unwrap()).unwrap(),
+            r#"{"id":7,"peerURLs":["http://h:1/?a=1\u0026b=\u003c2\u003e"]}"#
+        );
+    }
+}

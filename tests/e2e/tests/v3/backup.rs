@@ -1,0 +1,287 @@
+//! Hashes, defragmentation, leadership and downgrades beside etcd 3.6.
+
+use tonic::transport::Channel;
+use witan_api::v3::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, HashKvRequest, HashRequest, PutRequest, RequestOp,
+    TxnRequest, kv_client::KvClient, maintenance_client::MaintenanceClient,
+    request_op::Request as Op,
+};
+use witan_e2e::{Kind, Tool, grpc};
+
+use super::{
+    etcdctl::{same, same_in_every_format},
+    gateway, pair, start,
+};
+
+#[test]
+fn etcdctl_says_the_same() {
+    same_in_every_format(
+        &[&["put", "a", "1"], &["put", "b", "2"], &["del", "b"]],
+        &[
+            &["endpoint", "hashkv"],
+            &["endpoint", "hashkv", "--rev=3"],
+            &["endpoint", "hashkv", "--rev=99"],
+        ],
+    );
+    let none = "";
+    same(&[
+        (&["move-leader", "1234"], none),
+        (&["move-leader", "zz"], none),
+        (&["downgrade", "validate", "3.5"], none),
+        (&["downgrade", "validate", "3.5.7"], none),
+        (&["downgrade", "validate", "3.4"], none),
+        (&["downgrade", "validate", "3.6.0"], none),
+        (&["downgrade", "validate", "abc"], none),
+        (&["downgrade", "validate"], none),
+        (&["downgrade", "enable", "3.4"], none),
+        (&["downgrade", "cancel"], none),
+    ]);
+}
+
+/// etcd goes on to lower its version by itself, which we do not, so only the first steps are the same.
+#[test]
+fn a_downgrade_is_recorded_and_called_off() {
+    let server = start(Kind::Witan);
+    let url = server.url();
+    let run = |args: &[&str]| Tool::Etcdctl36.run(&url, args);
+    let enabled = run(&["downgrade", "enable", "3.5"]);
+    assert_eq!(
+        enabled.stdout,
+        "Downgrade enable success, cluster version 3.6\n"
+    );
+    let status = run(&["endpoint", "status"]).stdout;
+    assert!(status.ends_with(", , 3.5.0, true\n"), "{status}");
+    let again = run(&["downgrade", "enable", "3.5"]).stderr;
+    assert!(
+        again.contains("Error: etcdserver: cluster has a downgrade job in progress"),
+        "{again}"
+    );
+    let canceled = run(&["downgrade", "cancel"]).stdout;
+    assert_eq!(canceled, "Downgrade cancel success, cluster version 3.6\n");
+    let status = run(&["endpoint", "status"]).stdout;
+    assert!(status.ends_with(", , , false\n"), "{status}");
+}
+
+const ASKS: &[gateway::Ask] = &[
+    ("POST", "maintenance/hash", "{}"),
+    ("POST", "maintenance/hashkv", "{}"),
+    ("POST", "maintenance/hashkv", r#"{"revision":100}"#),
+    ("POST", "maintenance/hashkv", r#"{"revision":-3}"#),
+    ("POST", "kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#),
+    ("POST", "maintenance/hash", "{}"),
+    ("POST", "maintenance/hashkv", r#"{"revision":"1"}"#),
+    ("POST", "kv/compaction", r#"{"revision":2,"physical":true}"#),
+    ("POST", "maintenance/hash", "{}"),
+    ("POST", "maintenance/hashkv", r#"{"revision":"1"}"#),
+    ("POST", "maintenance/defragment", "{}"),
+    ("POST", "maintenance/transfer-leadership", "{}"),
+    (
+        "POST",
+        "maintenance/transfer-leadership",
+        r#"{"targetID":"5"}"#,
+    ),
+    ("POST", "maintenance/downgrade", "{}"),
+    (
+        "POST",
+        "maintenance/downgrade",
+        r#"{"action":"VALIDATE","version":"3.5.0"}"#,
+    ),
+    (
+        "POST",
+        "maintenance/downgrade",
+        r#"{"action":"ENABLE","version":"3.4"}"#,
+    ),
+    ("POST", "maintenance/downgrade", r#"{"action":"CANCEL"}"#),
+    ("POST", "maintenance/downgrade", r#"{"action":5}"#),
+    ("POST", "maintenance/downgrade", r#"{"version":"v3.5"}"#),
+    (
+        "POST",
+        "maintenance/downgrade",
+        r#"{"version":"3.5.0-rc1"}"#,
+    ),
+];
+
+#[test]
+fn json_says_the_same() {
+    gateway::same(ASKS);
+}
+
+#[test]
+fn defragmentation_goes_on_beside_writes() {
+    let server = start(Kind::Witan);
+    let url = server.url();
+    Tool::Etcdctl36.run(&url, &["put", "a", "1"]);
+    let said = Tool::Etcdctl36.run(&url, &["defrag"]);
+    assert!(
+        said.stdout
+            .starts_with("Finished defragmenting etcd member["),
+        "{}",
+        said.all()
+    );
+    let metrics = server.http("GET", "/metrics", "").text();
+    assert!(
+        metrics.contains("etcd_disk_backend_defrag_duration_seconds_count 1\n"),
+        "{metrics}"
+    );
+    let got = Tool::Etcdctl36.run(&url, &["get", "a"]);
+    assert_eq!(got.stdout, "a\n1\n");
+}
+
+/// Numbers that look random and are the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+
+    fn key(&mut self) -> String {
+        format!("key-{}", self.below(12))
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(PutRequest),
+    Delete(DeleteRangeRequest),
+    Txn(TxnRequest),
+    Compact(CompactionRequest),
+}
+
+fn put(numbers: &mut Numbers) -> PutRequest {
+    PutRequest {
+        key: numbers.key().into(),
+        value: "v".repeat(numbers.below(300) as usize).into(),
+        ..Default::default()
+    }
+}
+
+fn delete(numbers: &mut Numbers) -> DeleteRangeRequest {
+    let range_end = match numbers.below(8) {
+        0 => "key-9".into(),
+        1 => "\0".into(),
+        _ => Default::default(),
+    };
+    DeleteRangeRequest {
+        key: numbers.key().into(),
+        range_end,
+        ..Default::default()
+    }
+}
+
+fn step(numbers: &mut Numbers, revision: i64, compacted: i64) -> Step {
+    match numbers.below(20) {
+        0..=9 => Step::Put(put(numbers)),
+        10..=13 => Step::Delete(delete(numbers)),
+        14..=17 => {
+            let ops = (0..=numbers.below(4)).map(|at| {
+                let mut put = put(numbers);
+                put.key = format!("key-{at}").into();
+                RequestOp {
+                    request: Some(Op::RequestPut(put)),
+                }
+            });
+            Step::Txn(TxnRequest {
+                success: ops.collect(),
+                ..Default::default()
+            })
+        }
+        _ => Step::Compact(CompactionRequest {
+            revision: compacted + 1 + numbers.below((revision - compacted).max(1) as u64) as i64,
+            physical: true,
+        }),
+    }
+}
+
+struct Client {
+    kv: KvClient<Channel>,
+    maintenance: MaintenanceClient<Channel>,
+}
+
+impl Client {
+    async fn connect(address: &str) -> Self {
+        let channel = grpc::connect(address).await;
+        Self {
+            kv: KvClient::new(channel.clone()),
+            maintenance: MaintenanceClient::new(channel),
+        }
+    }
+
+    /// The revision after it.
+    async fn run(&mut self, step: Step) -> i64 {
+        let kv = &mut self.kv;
+        let header = match step {
+            Step::Put(put) => kv.put(put).await.map(|said| said.into_inner().header),
+            Step::Delete(delete) => kv
+                .delete_range(delete)
+                .await
+                .map(|said| said.into_inner().header),
+            Step::Txn(txn) => kv.txn(txn).await.map(|said| said.into_inner().header),
+            Step::Compact(compact) => kv
+                .compact(compact)
+                .await
+                .map(|said| said.into_inner().header),
+        };
+        header.expect("a sound request").expect("a header").revision
+    }
+
+    async fn hashes(&mut self, revisions: &[i64]) -> Vec<String> {
+        let mut all = Vec::new();
+        for revision in revisions {
+            let asked = HashKvRequest {
+                revision: *revision,
+            };
+            all.push(match self.maintenance.hash_kv(asked).await {
+                Ok(said) => format!("{revision}: {:?}", said.into_inner()),
+                Err(status) => format!("{revision}: {status:?}"),
+            });
+        }
+        let whole = self.maintenance.hash(HashRequest {}).await;
+        all.push(format!("{:?}", whole.expect("a hash").into_inner()));
+        all
+    }
+}
+
+#[test]
+fn hashes_of_the_same_operations_are_etcds() {
+    const SEED: u64 = 5;
+    let [ours, theirs] = pair();
+    grpc::runtime().block_on(async {
+        let mut clients = [
+            Client::connect(&ours.address()).await,
+            Client::connect(&theirs.address()).await,
+        ];
+        let mut numbers = Numbers(SEED);
+        let (mut revision, mut compacted) = (1, 0);
+        for round in 0..400 {
+            let step = step(&mut numbers, revision, compacted);
+            if let Step::Compact(compact) = &step {
+                if compact.revision > revision {
+                    continue;
+                }
+                compacted = compact.revision;
+            }
+            let after = [
+                clients[0].run(step.clone()).await,
+                clients[1].run(step.clone()).await,
+            ];
+            assert_eq!(after[0], after[1], "round {round}: {step:?}");
+            revision = after[0];
+            // at a revision that was compacted etcd answers what it hashed before it compacted
+            let between =
+                compacted + 1 + numbers.below((revision - compacted).max(1) as u64) as i64;
+            let asked = [0, between.min(revision), revision + 1];
+            let asked: Vec<i64> = asked.into_iter().filter(|r| *r != compacted).collect();
+            let hashes = [
+                clients[0].hashes(&asked).await,
+                clients[1].hashes(&asked).await,
+            ];
+            assert_eq!(hashes[0], hashes[1], "round {round}: {step:?}");
+        }
+        assert!(compacted > 50, "the compaction took part");
+    });
+}
