@@ -1,0 +1,186 @@
+//! The search for an order: is there one sequence of all calls on a pair, each at some moment
+//! between its begin and its end, in which every answer is right? (Wing and Gong's search with
+//! Lowe's memory of what was tried in vain.)
+//!
+//! A call without an answer may have had its effect at any moment until the process that got it was
+//! gone, or never.
+//!
+//! What does *not* live here: revisions and watches (`record`).
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::model::{Call, Pair};
+
+/// Why a history is not linearizable.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// The pair.
+    pub(crate) pair: usize,
+    /// The longest order that was found.
+    pub(crate) reached: Vec<Call>,
+    /// The answered calls one of which would have had to come next.
+    pub(crate) stuck: Vec<Call>,
+}
+
+/// Judges each pair by itself: the whole is linearizable exactly if every pair is.
+pub(crate) fn check(history: &[Call]) -> Result<(), Refusal> {
+    let mut pairs: BTreeMap<usize, Vec<Call>> = BTreeMap::new();
+    for call in history {
+        // a read that nobody answered says nothing
+        if call.told.is_some() || call.input.writes() {
+            pairs.entry(call.pair).or_default().push(*call);
+        }
+    }
+    pairs.into_iter().try_for_each(|(pair, mut calls)| {
+        // those that nobody answered come last, for they are only used where nothing else fits
+        calls.sort_by_key(|call| (call.told.is_none(), call.begun));
+        let mut search = Search::new(&calls);
+        if search.run() {
+            return Ok(());
+        }
+        Err(Refusal {
+            pair,
+            reached: search.best.iter().map(|at| calls[*at]).collect(),
+            stuck: (0..search.answered)
+                .filter(|at| !search.best.contains(at))
+                .map(|at| calls[at])
+                .take(STUCK_SHOWN)
+                .collect(),
+        })
+    })
+}
+
+/// Sets and states that are tried before the search gives up: an honest history of a few hundred
+/// calls needs a few thousand.
+const TRIED_MAX: usize = 1_000_000;
+
+/// Calls that a refusal names.
+const STUCK_SHOWN: usize = 8;
+
+/// A set of calls: a bit each.
+type Set = Box<[u64]>;
+
+struct Search<'a> {
+    /// First those with an answer, then those without; each by their begin.
+    calls: &'a [Call],
+    /// How many have an answer.
+    answered: usize,
+    done: Set,
+    order: Vec<usize>,
+    best: Vec<usize>,
+    /// Sets and states from which nothing led to the end.
+    vain: HashSet<(Set, Pair)>,
+}
+
+/// A place in the order: the state before it, and which call to try next there.
+struct Level {
+    state: Pair,
+    /// The latest begin of the calls in the order.
+    latest: u64,
+    next: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(calls: &'a [Call]) -> Self {
+        Self {
+            calls,
+            answered: calls.partition_point(|call| call.told.is_some()),
+            done: vec![0; calls.len().div_ceil(64)].into(),
+            order: Vec::new(),
+            best: Vec::new(),
+            vain: HashSet::new(),
+        }
+    }
+
+    /// Whether there is an order.
+    fn run(&mut self) -> bool {
+        let mut levels = vec![Level {
+            state: [0, 0],
+            latest: 0,
+            next: 0,
+        }];
+        while let Some(level) = levels.last_mut() {
+            if self.first_missing() >= self.answered {
+                return true;
+            }
+            let (state, latest) = (level.state, level.latest);
+            let Some((at, after)) = self.candidate(level.next, state, latest) else {
+                levels.pop();
+                if let Some(last) = self.order.pop() {
+                    self.flip(last);
+                }
+                continue;
+            };
+            level.next = at + 1;
+            self.flip(at);
+            assert!(self.vain.len() < TRIED_MAX, "too many orders to try");
+            let latest = latest.max(self.calls[at].begun);
+            if self.vain.insert((self.used(latest), after)) {
+                self.order.push(at);
+                if self.order.len() > self.best.len() {
+                    self.best.clone_from(&self.order);
+                }
+                levels.push(Level {
+                    state: after,
+                    latest,
+                    next: 0,
+                });
+            } else {
+                self.flip(at);
+            }
+        }
+        false
+    }
+
+    /// The first call that is not in the order.
+    fn first_missing(&self) -> usize {
+        let full = self.done.iter().take_while(|word| **word == u64::MAX);
+        let words = full.count();
+        let ones = self.done.get(words).map_or(0, |word| word.trailing_ones());
+        words * 64 + ones as usize
+    }
+
+    /// The first call from `from` on that may come next: it began before any call that is not yet
+    /// in the order ended, its answer is right in this state, and it was not lost before one that is
+    /// in the order began.
+    fn candidate(&self, from: usize, state: Pair, latest: u64) -> Option<(usize, Pair)> {
+        let mut first_end = u64::MAX;
+        let mut until = self.first_missing();
+        while until < self.answered && self.calls[until].begun < first_end {
+            if let (false, Some(told)) = (self.has(until), self.calls[until].told) {
+                first_end = first_end.min(told.ended);
+            }
+            until += 1;
+        }
+        let answered = self.first_missing().max(from)..until;
+        let unanswered = self.answered.max(from)..self.calls.len();
+        answered.chain(unanswered).find_map(|at| {
+            let call = self.calls[at];
+            let (after, output) = call.input.step(state);
+            let right = match call.told {
+                Some(told) => told.output == output,
+                None => latest < call.lost_by,
+            };
+            (right && call.begun < first_end && !self.has(at)).then_some((at, after))
+        })
+    }
+
+    /// Which calls cannot come any more: those in the order, and those that were lost before.
+    fn used(&self, latest: u64) -> Set {
+        let mut used = self.done.clone();
+        for at in self.answered..self.calls.len() {
+            if self.calls[at].lost_by <= latest {
+                used[at / 64] |= 1 << (at % 64);
+            }
+        }
+        used
+    }
+
+    fn has(&self, at: usize) -> bool {
+        self.done[at / 64] >> (at % 64) & 1 == 1
+    }
+
+    fn flip(&mut self, at: usize) {
+        self.done[at / 64] ^= 1 << (at % 64);
+    }
+}

@@ -1,0 +1,398 @@
+//! Clients that put, read, delete, compare and swap until they are told to stop, and write down
+//! what they asked and were told; and watchers that go on where they were after each restart.
+//!
+//! What does *not* live here: whether any of it is right (`checker`, `record`).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
+use tonic::{Status, transport::Channel};
+use witan_api::v3::etcdserverpb::{
+    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, RequestOp,
+    ResponseHeader, TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest, WatchResponse,
+    compare, kv_client::KvClient, request_op, response_op, watch_client::WatchClient,
+    watch_request,
+};
+use witan_api::v3::mvccpb::{Event, event::EventType};
+
+use super::{
+    model::{Call, Input, Output, Pair, Slot, Told},
+    record::{Batch, Change},
+};
+
+/// Pairs of keys.
+pub(crate) const PAIRS: usize = 6;
+
+/// Everything that is written lies under this.
+pub(crate) const PREFIX: &str = "linear/";
+/// The end of that range.
+pub(crate) const PREFIX_END: &str = "linear0";
+
+/// What all clients share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Numbers the begins and ends of calls.
+    clock: AtomicU64,
+    /// The last value that was taken.
+    values: AtomicU64,
+    /// Calls that were answered.
+    pub(crate) answered: AtomicU64,
+}
+
+impl Shared {
+    fn moment(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn value(&self) -> u64 {
+        self.values.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}
+
+/// Where the server is: a new connection after each start, `None` at the end of the run.
+pub(crate) type Gate = watch::Receiver<Option<Channel>>;
+
+/// The key of a slot.
+pub(crate) fn key(pair: usize, slot: Slot) -> String {
+    format!("{PREFIX}{pair}/{slot}")
+}
+
+/// One client's calls until the gate closes. `seed` makes its choices.
+pub(crate) async fn work(shared: &Shared, mut gate: Gate, seed: u64) -> Vec<Call> {
+    let mut calls = Vec::new();
+    let mut choice = Choice(seed);
+    let mut known: [Pair; PAIRS] = Default::default();
+    loop {
+        let Some(channel) = gate.borrow_and_update().clone() else {
+            return calls;
+        };
+        let mut client = KvClient::new(channel);
+        while !gate.has_changed().unwrap_or(true) {
+            let pair = choice.below(PAIRS);
+            let input = choice.input(shared, known[pair]);
+            let call = call(shared, &mut client, pair, input).await;
+            calls.push(call);
+            let Some(told) = call.told else {
+                break;
+            };
+            shared.answered.fetch_add(1, Ordering::Relaxed);
+            remember(&mut known[pair], input, told.output);
+        }
+        if gate.changed().await.is_err() {
+            return calls;
+        }
+        // the process that had it is gone
+        if let Some(call) = calls.last_mut() {
+            call.lost_by = shared.moment();
+        }
+    }
+}
+
+async fn call(shared: &Shared, client: &mut KvClient<Channel>, pair: usize, input: Input) -> Call {
+    let begun = shared.moment();
+    // an error never says that nothing was done
+    let answer = ask(client, pair, input).await.ok();
+    let told = answer.map(|(output, revision)| Told {
+        ended: shared.moment(),
+        output,
+        revision,
+    });
+    Call {
+        pair,
+        input,
+        begun,
+        told,
+        lost_by: u64::MAX,
+    }
+}
+
+/// One more put into each pair.
+pub(crate) async fn last_puts(shared: &Shared, channel: Channel) -> Vec<Call> {
+    let mut client = KvClient::new(channel);
+    let mut calls = Vec::new();
+    for pair in 0..PAIRS {
+        let input = Input::Put(0, shared.value());
+        let call = call(shared, &mut client, pair, input).await;
+        assert!(call.told.is_some(), "the last put of pair {pair}");
+        calls.push(call);
+    }
+    calls
+}
+
+/// What a client believes of a pair, so that some of its swaps succeed.
+fn remember(known: &mut Pair, input: Input, output: Output) {
+    match (input, output) {
+        (Input::Get(slot) | Input::Cas { slot, .. }, Output::Value(value)) => known[slot] = value,
+        (_, Output::Both(both)) => *known = both,
+        _ => *known = input.step(*known).0,
+    }
+}
+
+/// A generator of choices (splitmix64).
+struct Choice(u64);
+
+impl Choice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+
+    fn input(&mut self, shared: &Shared, known: Pair) -> Input {
+        let slot = self.below(2);
+        match self.below(10) {
+            0 | 1 => Input::Get(slot),
+            2 => Input::GetBoth,
+            3 | 4 => Input::Put(slot, shared.value()),
+            5 => Input::Delete(slot),
+            6 | 7 => Input::Cas {
+                slot,
+                old: known[slot],
+                new: shared.value(),
+            },
+            _ => Input::CasBoth {
+                old: known,
+                new: [shared.value(), shared.value()],
+            },
+        }
+    }
+}
+
+/// Asks, and gives what was told and at which revision.
+async fn ask(
+    client: &mut KvClient<Channel>,
+    pair: usize,
+    input: Input,
+) -> Result<(Output, i64), Status> {
+    let told = match input {
+        Input::Get(slot) => {
+            let answer = client.range(one(pair, slot)).await?.into_inner();
+            (Output::Value(values(&answer)[slot]), answer.header)
+        }
+        Input::GetBoth => {
+            let answer = client.range(both(pair)).await?.into_inner();
+            (Output::Both(values(&answer)), answer.header)
+        }
+        Input::Put(slot, value) => {
+            let answer = client.put(put(pair, slot, value)).await?.into_inner();
+            (Output::Written, answer.header)
+        }
+        Input::Delete(slot) => {
+            let request = DeleteRangeRequest {
+                key: key(pair, slot).into(),
+                ..Default::default()
+            };
+            let answer = client.delete_range(request).await?.into_inner();
+            (Output::Deleted(answer.deleted == 1), answer.header)
+        }
+        Input::Cas { slot, old, new } => {
+            let request = TxnRequest {
+                compare: vec![holds(pair, slot, old)],
+                success: vec![op(request_op::Request::RequestPut(put(pair, slot, new)))],
+                failure: vec![op(request_op::Request::RequestRange(one(pair, slot)))],
+            };
+            let answer = client.txn(request).await?.into_inner();
+            let output = read(&answer).map_or(Output::Written, |both| Output::Value(both[slot]));
+            (output, answer.header)
+        }
+        Input::CasBoth { old, new } => {
+            let put = |slot: Slot| op(request_op::Request::RequestPut(put(pair, slot, new[slot])));
+            let request = TxnRequest {
+                compare: vec![holds(pair, 0, old[0]), holds(pair, 1, old[1])],
+                success: vec![put(0), put(1)],
+                failure: vec![op(request_op::Request::RequestRange(both(pair)))],
+            };
+            let answer = client.txn(request).await?.into_inner();
+            (
+                read(&answer).map_or(Output::Written, Output::Both),
+                answer.header,
+            )
+        }
+    };
+    Ok((told.0, revision(told.1)))
+}
+
+fn revision(header: Option<ResponseHeader>) -> i64 {
+    header.expect("every answer has a header").revision
+}
+
+fn op(request: request_op::Request) -> RequestOp {
+    RequestOp {
+        request: Some(request),
+    }
+}
+
+fn one(pair: usize, slot: Slot) -> RangeRequest {
+    RangeRequest {
+        key: key(pair, slot).into(),
+        ..Default::default()
+    }
+}
+
+fn both(pair: usize) -> RangeRequest {
+    RangeRequest {
+        key: key(pair, 0).into(),
+        range_end: key(pair, 2).into(),
+        ..Default::default()
+    }
+}
+
+fn put(pair: usize, slot: Slot, value: u64) -> PutRequest {
+    PutRequest {
+        key: key(pair, slot).into(),
+        value: value.to_string().into(),
+        ..Default::default()
+    }
+}
+
+/// That a key holds a value, or is not there.
+fn holds(pair: usize, slot: Slot, value: u64) -> Compare {
+    let (target, union) = match value {
+        0 => (
+            compare::CompareTarget::Version,
+            compare::TargetUnion::Version(0),
+        ),
+        value => (
+            compare::CompareTarget::Value,
+            compare::TargetUnion::Value(value.to_string().into()),
+        ),
+    };
+    Compare {
+        result: compare::CompareResult::Equal.into(),
+        target: target.into(),
+        key: key(pair, slot).into(),
+        target_union: Some(union),
+        ..Default::default()
+    }
+}
+
+/// What the other branch read; `None` if the swap was done.
+fn read(answer: &TxnResponse) -> Option<Pair> {
+    (!answer.succeeded).then(|| match answer.responses[0].response.as_ref() {
+        Some(response_op::Response::ResponseRange(range)) => values(range),
+        other => panic!("a range was asked for, not {other:?}"),
+    })
+}
+
+fn values(answer: &RangeResponse) -> Pair {
+    let mut pair = [0, 0];
+    for kv in &answer.kvs {
+        pair[place(&kv.key).1] = number(&kv.value);
+    }
+    pair
+}
+
+/// The pair and the slot of a key.
+fn place(key: &[u8]) -> (usize, Slot) {
+    let text = std::str::from_utf8(key).expect("our keys are text");
+    let places = text.strip_prefix(PREFIX).and_then(|rest| {
+        let (pair, slot) = rest.split_once('/')?;
+        Some((pair.parse().ok()?, slot.parse().ok()?))
+    });
+    places.unwrap_or_else(|| panic!("{text} is none of our keys"))
+}
+
+fn number(value: &[u8]) -> u64 {
+    let text = std::str::from_utf8(value).expect("our values are text");
+    text.parse().expect("our values are numbers")
+}
+
+/// Watches from the first revision on, over restarts, until revision `end` is known and seen; gives
+/// the answers as they came.
+pub(crate) async fn observe(
+    mut gate: Gate,
+    key: String,
+    range_end: String,
+    mut end: watch::Receiver<Option<i64>>,
+) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    loop {
+        let channel = gate.borrow_and_update().clone();
+        if let Some(channel) = channel {
+            let next = batches
+                .iter()
+                .flatten()
+                .last()
+                .map_or(1, |change| change.revision + 1);
+            let create = WatchCreateRequest {
+                key: key.clone().into(),
+                range_end: range_end.clone().into(),
+                start_revision: next,
+                ..Default::default()
+            };
+            if follow(channel, create, &mut batches, &mut end).await {
+                return batches;
+            }
+        }
+        if gate.changed().await.is_err() {
+            return batches;
+        }
+    }
+}
+
+/// Whether it got to the end before the stream broke.
+async fn follow(
+    channel: Channel,
+    create: WatchCreateRequest,
+    batches: &mut Vec<Batch>,
+    end: &mut watch::Receiver<Option<i64>>,
+) -> bool {
+    let request = WatchRequest {
+        request_union: Some(watch_request::RequestUnion::CreateRequest(create)),
+    };
+    // the requests never end, else the server would end the stream
+    let requests = futures_util::stream::unfold(Some(request), |request| async move {
+        match request {
+            Some(request) => Some((request, None)),
+            None => std::future::pending().await,
+        }
+    });
+    let Ok(answers) = WatchClient::new(channel).watch(requests).await else {
+        return false;
+    };
+    let mut answers = answers.into_inner();
+    loop {
+        let last = *end.borrow_and_update();
+        let seen = batches
+            .iter()
+            .flatten()
+            .last()
+            .map_or(0, |change| change.revision);
+        if last.is_some_and(|last| seen >= last) {
+            return true;
+        }
+        tokio::select! {
+            answer = answers.message() => match answer {
+                Ok(Some(answer)) => note(&answer, batches),
+                Ok(None) | Err(_) => return false,
+            },
+            changed = end.changed(), if last.is_none() => {
+                changed.expect("the run says where it ends");
+            }
+        }
+    }
+}
+
+fn note(answer: &WatchResponse, batches: &mut Vec<Batch>) {
+    assert!(!answer.canceled, "the watch was canceled: {answer:?}");
+    if !answer.events.is_empty() {
+        batches.push(answer.events.iter().map(change).collect());
+    }
+}
+
+fn change(event: &Event) -> Change {
+    let kv = event.kv.as_ref().expect("an event has a key");
+    let (pair, slot) = place(&kv.key);
+    let value = match event.r#type() {
+        EventType::Put => number(&kv.value),
+        EventType::Delete => 0,
+    };
+    Change {
+        revision: kv.mod_revision,
+        pair,
+        slot,
+        value,
+    }
+}

@@ -1,0 +1,114 @@
+//! What the linearizability check takes for the truth: a pair of keys as two registers, what can
+//! be done to them, and what each step must answer in which state.
+//!
+//! What does *not* live here: the search for an order (`checker`), gRPC (`client`).
+
+/// The values of a pair's two keys; 0 is a key that is not there. Every value is written once.
+pub(crate) type Pair = [u64; 2];
+
+/// One of the two keys of a pair.
+pub(crate) type Slot = usize;
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A linearizable read of one key.
+    Get(Slot),
+    /// A linearizable read of both keys at one revision.
+    GetBoth,
+    /// Writes a value.
+    Put(Slot, u64),
+    /// Removes a key; answers whether it was there.
+    Delete(Slot),
+    /// Writes `new` if the key holds `old` (0: is not there); else reads it.
+    Cas {
+        /// The key.
+        slot: Slot,
+        /// What it must hold.
+        old: u64,
+        /// What it holds afterwards.
+        new: u64,
+    },
+    /// Writes both keys if both hold what is expected; else reads both.
+    CasBoth {
+        /// What they must hold.
+        old: Pair,
+        /// What they hold afterwards.
+        new: Pair,
+    },
+}
+
+/// What a client was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// The value of one key.
+    Value(u64),
+    /// The values of both.
+    Both(Pair),
+    /// It is written.
+    Written,
+    /// Whether the key was there.
+    Deleted(bool),
+}
+
+impl Input {
+    /// Whether it can change anything.
+    pub(crate) fn writes(self) -> bool {
+        !matches!(self, Self::Get(_) | Self::GetBoth)
+    }
+
+    /// What it does to a pair, and what it then answers.
+    pub(crate) fn step(self, state: Pair) -> (Pair, Output) {
+        match self {
+            Self::Get(slot) => (state, Output::Value(state[slot])),
+            Self::GetBoth => (state, Output::Both(state)),
+            Self::Put(slot, value) => (with(state, slot, value), Output::Written),
+            Self::Delete(slot) => (with(state, slot, 0), Output::Deleted(state[slot] != 0)),
+            Self::Cas { slot, old, new } if state[slot] == old => {
+                (with(state, slot, new), Output::Written)
+            }
+            Self::Cas { slot, .. } => (state, Output::Value(state[slot])),
+            Self::CasBoth { old, new } if state == old => (new, Output::Written),
+            Self::CasBoth { .. } => (state, Output::Both(state)),
+        }
+    }
+}
+
+fn with(mut state: Pair, slot: Slot, value: u64) -> Pair {
+    state[slot] = value;
+    state
+}
+
+/// One call of one client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    /// Which pair.
+    pub(crate) pair: usize,
+    /// What was asked.
+    pub(crate) input: Input,
+    /// Number of the moment before it was sent, on a counter that all clients share.
+    pub(crate) begun: u64,
+    /// The answer; `None` if nobody knows whether it was done.
+    pub(crate) told: Option<Told>,
+    /// Without an answer: the moment from which on it can have no effect any more, because the
+    /// process that had it was gone by then.
+    pub(crate) lost_by: u64,
+}
+
+impl Call {
+    /// The revision that the answer names.
+    pub(crate) fn revision(&self) -> Option<i64> {
+        self.told.map(|told| told.revision)
+    }
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    /// Number of the moment after it came.
+    pub(crate) ended: u64,
+    /// What it says.
+    pub(crate) output: Output,
+    /// The revision in its header.
+    pub(crate) revision: i64,
+}

@@ -1,0 +1,261 @@
+//! The checks are checked: histories made by hand, with each kind of wrong answer in one of them.
+
+use super::{
+    checker,
+    model::{Call, Input, Output, Told},
+    record::{self, Change},
+};
+
+/// A call from one moment to another; its revision is not looked at.
+fn call(begun: u64, ended: u64, input: Input, output: Output) -> Call {
+    at(begun, ended, 0, input, output)
+}
+
+fn at(begun: u64, ended: u64, revision: i64, input: Input, output: Output) -> Call {
+    Call {
+        pair: 0,
+        input,
+        begun,
+        told: Some(Told {
+            ended,
+            output,
+            revision,
+        }),
+        lost_by: u64::MAX,
+    }
+}
+
+/// A call that nobody answered.
+fn lost(begun: u64, input: Input) -> Call {
+    Call {
+        pair: 0,
+        input,
+        begun,
+        told: None,
+        lost_by: u64::MAX,
+    }
+}
+
+fn linearizable(history: &[Call]) -> bool {
+    checker::check(history).is_ok()
+}
+
+const PUT_1: Input = Input::Put(0, 1);
+const PUT_2: Input = Input::Put(0, 2);
+const GET: Input = Input::Get(0);
+
+fn one(value: u64) -> Output {
+    Output::Value(value)
+}
+
+#[test]
+fn calls_that_overlap_may_have_any_order() {
+    for seen in [0, 1, 2] {
+        let history = [
+            call(1, 10, PUT_1, Output::Written),
+            call(2, 9, PUT_2, Output::Written),
+            call(3, 8, GET, one(seen)),
+        ];
+        assert!(linearizable(&history), "{seen}");
+    }
+}
+
+#[test]
+fn a_stale_read_is_refused() {
+    let history = [
+        call(1, 2, PUT_1, Output::Written),
+        call(3, 4, PUT_2, Output::Written),
+        call(5, 6, GET, one(1)),
+    ];
+    let refusal = checker::check(&history).unwrap_err();
+    assert_eq!((refusal.pair, refusal.reached.len()), (0, 2));
+    assert_eq!(refusal.stuck.len(), 1);
+    assert_eq!(refusal.stuck[0].input, GET);
+}
+
+#[test]
+fn two_readers_do_not_see_two_orders() {
+    let writes = [
+        call(1, 20, PUT_1, Output::Written),
+        call(2, 20, PUT_2, Output::Written),
+    ];
+    let read = |begun, value| call(begun, begun + 1, GET, one(value));
+    let once = [&writes[..], &[read(3, 1), read(5, 2)]].concat();
+    assert!(linearizable(&once));
+    let back = [&writes[..], &[read(3, 1), read(5, 2), read(7, 1)]].concat();
+    assert!(!linearizable(&back));
+}
+
+#[test]
+fn a_lost_update_is_refused() {
+    let add = |begun, ended, new| {
+        let input = Input::Cas {
+            slot: 0,
+            old: 1,
+            new,
+        };
+        call(begun, ended, input, Output::Written)
+    };
+    let put = call(1, 2, PUT_1, Output::Written);
+    assert!(linearizable(&[put, add(3, 9, 2)]));
+    assert!(!linearizable(&[put, add(3, 9, 2), add(4, 8, 3)]));
+    // an acknowledged write that is gone
+    assert!(!linearizable(&[put, call(3, 4, GET, one(0))]));
+}
+
+#[test]
+fn a_torn_pair_is_refused() {
+    let both = Input::CasBoth {
+        old: [0, 0],
+        new: [1, 2],
+    };
+    for (seen, right) in [
+        ([0, 0], true),
+        ([1, 2], true),
+        ([1, 0], false),
+        ([0, 2], false),
+    ] {
+        let history = [
+            call(1, 9, both, Output::Written),
+            call(2, 8, Input::GetBoth, Output::Both(seen)),
+        ];
+        assert_eq!(linearizable(&history), right, "{seen:?}");
+    }
+}
+
+#[test]
+fn a_deletion_tells_whether_there_was_something() {
+    let delete = |begun, was| call(begun, begun + 1, Input::Delete(0), Output::Deleted(was));
+    let put = call(1, 2, PUT_1, Output::Written);
+    assert!(linearizable(&[put, delete(3, true), delete(5, false)]));
+    assert!(!linearizable(&[put, delete(3, true), delete(5, true)]));
+    assert!(!linearizable(&[put, delete(3, false)]));
+}
+
+#[test]
+fn what_nobody_answered_was_done_or_not() {
+    let put = call(1, 2, PUT_1, Output::Written);
+    let unknown = lost(3, PUT_2);
+    assert!(linearizable(&[put, unknown, call(5, 6, GET, one(1))]));
+    assert!(linearizable(&[put, unknown, call(5, 6, GET, one(2))]));
+    let late = [
+        put,
+        unknown,
+        call(5, 6, GET, one(1)),
+        call(7, 8, GET, one(2)),
+    ];
+    assert!(linearizable(&late));
+    let undone = [
+        put,
+        unknown,
+        call(5, 6, GET, one(2)),
+        call(7, 8, GET, one(1)),
+    ];
+    assert!(!linearizable(&undone));
+    let gone = Call {
+        lost_by: 6,
+        ..unknown
+    };
+    assert!(linearizable(&[put, gone, call(7, 8, GET, one(2))]));
+    let late = [
+        put,
+        gone,
+        call(5, 6, GET, one(1)),
+        call(7, 8, GET, one(1)),
+        call(9, 10, GET, one(2)),
+    ];
+    assert!(!linearizable(&late), "it was gone by then");
+    // not before it was asked for
+    assert!(!linearizable(&[
+        put,
+        call(4, 5, GET, one(2)),
+        lost(6, PUT_2)
+    ]));
+}
+
+#[test]
+fn long_histories_are_judged_at_once() {
+    let mut history: Vec<Call> = (0..2000)
+        .map(|n| match n % 50 {
+            0 => Call {
+                lost_by: 4 * n + 40,
+                ..lost(4 * n + 1, Input::Delete(1))
+            },
+            _ => call(4 * n + 1, 4 * n + 12, Input::Put(0, n + 1), Output::Written),
+        })
+        .collect();
+    assert!(linearizable(&history));
+    history.push(call(20_000, 20_001, GET, one(1)));
+    assert!(!linearizable(&history));
+}
+
+fn change(revision: i64, slot: usize, value: u64) -> Change {
+    Change {
+        revision,
+        pair: 0,
+        slot,
+        value,
+    }
+}
+
+#[test]
+fn a_reordered_watch_is_refused() {
+    let [a, b, c] = [change(2, 0, 1), change(3, 0, 2), change(4, 1, 3)];
+    assert_eq!(record::orderly(&[vec![a], vec![b, c]]).unwrap(), [a, b, c]);
+    assert!(record::orderly(&[vec![b], vec![a, c]]).is_err());
+    assert!(record::orderly(&[vec![a, c, b]]).is_err());
+    assert!(record::orderly(&[vec![a], vec![a, b]]).is_err(), "repeated");
+    assert!(record::orderly(&[vec![a, a]]).is_err(), "twice in one");
+}
+
+#[test]
+fn a_torn_revision_is_refused() {
+    let [a, b] = [change(2, 0, 1), change(2, 1, 2)];
+    assert!(record::orderly(&[vec![a, b]]).is_ok());
+    assert!(record::orderly(&[vec![a], vec![b]]).is_err());
+}
+
+#[test]
+fn a_hole_in_a_watch_is_refused() {
+    let truth = [change(2, 0, 1), change(3, 0, 2), change(4, 1, 3)];
+    let all = |_: &Change| true;
+    assert!(record::complete(&truth, &truth[..2], all).is_ok());
+    assert!(record::complete(&truth, &[truth[0], truth[2]], all).is_err());
+    assert!(record::complete(&truth, &truth[1..], all).is_err());
+    let upper = |change: &Change| change.slot == 1;
+    assert!(record::complete(&truth, &truth[2..], upper).is_ok());
+}
+
+#[test]
+fn answers_are_held_against_the_record() {
+    let truth = [change(2, 0, 1), change(3, 0, 2), change(4, 0, 0)];
+    let history = [
+        at(1, 2, 2, PUT_1, Output::Written),
+        lost(3, PUT_2),
+        at(4, 5, 3, GET, one(2)),
+        at(6, 7, 4, Input::Delete(0), Output::Deleted(true)),
+        at(8, 9, 4, GET, one(0)),
+    ];
+    record::agree(&truth, &history).unwrap();
+    let with = |index: usize, call: Call| {
+        let mut history = history;
+        history[index] = call;
+        record::agree(&truth, &history)
+    };
+    assert!(with(2, at(4, 5, 3, GET, one(1))).is_err(), "a stale value");
+    assert!(
+        with(2, at(4, 5, 1, GET, one(0))).is_err(),
+        "an old revision"
+    );
+    assert!(
+        with(0, at(1, 2, 3, PUT_1, Output::Written)).is_err(),
+        "wrong"
+    );
+    assert!(with(1, lost(3, GET)).is_err(), "nobody wrote 2");
+    assert!(
+        record::agree(&truth[..2], &history).is_err(),
+        "an acknowledged deletion is not in the record"
+    );
+    let twice = [change(2, 0, 1), change(3, 0, 2), change(4, 0, 2)];
+    assert!(record::agree(&twice, &history[..3]).is_err(), "done twice");
+}
