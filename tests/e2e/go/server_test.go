@@ -1,0 +1,178 @@
+// Package client holds what etcd's own Go client and the packages beside it do to a server: the
+// program that SERVER names, each test with one of its own. This file starts, kills and restarts
+// it. The same tests pass on etcd, which shows that they ask for the right thing.
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// How long anything may take before a test fails: long enough for two busy cores.
+const patience = 30 * time.Second
+
+type server struct {
+	t       *testing.T
+	dir     string
+	url     string
+	peerURL string
+	process *exec.Cmd
+}
+
+// start gives a fresh server that answers.
+func start(t *testing.T) *server {
+	t.Helper()
+	s := &server{t: t, dir: t.TempDir(), url: freeURL(t), peerURL: freeURL(t)}
+	t.Cleanup(func() {
+		if s.process != nil {
+			s.kill()
+		}
+		if t.Failed() {
+			if log, err := os.ReadFile(s.logFile()); err == nil {
+				t.Logf("end of the server's log:\n%s", log[max(0, len(log)-4000):])
+			}
+		}
+	})
+	s.again()
+	return s
+}
+
+func freeURL(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	return "http://" + listener.Addr().String()
+}
+
+func (s *server) logFile() string { return filepath.Join(s.dir, "log") }
+
+// again starts it on the same folder and ports.
+func (s *server) again() {
+	s.t.Helper()
+	program := os.Getenv("SERVER")
+	if program == "" {
+		s.t.Fatal("SERVER names the program under test; tests/e2e/go/run sets it")
+	}
+	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	must(s.t, err)
+	defer log.Close()
+	s.process = exec.Command(program,
+		"--name", "default", "--data-dir", filepath.Join(s.dir, "data"),
+		"--listen-client-urls", s.url, "--advertise-client-urls", s.url,
+		"--listen-peer-urls", s.peerURL, "--initial-advertise-peer-urls", s.peerURL,
+		"--initial-cluster", "default="+s.peerURL)
+	s.process.Stdout, s.process.Stderr = log, log
+	must(s.t, s.process.Start())
+	client := s.client()
+	defer client.Close()
+	eventually(s.t, "the server answers", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := client.Get(ctx, "ready")
+		return err == nil
+	})
+}
+
+// kill ends it as a power cut would.
+func (s *server) kill() {
+	s.t.Helper()
+	must(s.t, s.process.Process.Kill())
+	_ = s.process.Wait()
+	s.process = nil
+}
+
+// client opens a client of its own, closed with the test.
+func (s *server) client() *clientv3.Client {
+	s.t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{s.url}, DialTimeout: patience})
+	must(s.t, err)
+	s.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually looks at a condition until it holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if condition() {
+			return
+		}
+	}
+	t.Fatalf("waited %v in vain: %s", patience, what)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Fatalf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// value reads one key; "" if it is not there.
+func value(t *testing.T, kv clientv3.KV, key string) string {
+	t.Helper()
+	answer, err := kv.Get(within(t), key)
+	must(t, err)
+	if len(answer.Kvs) == 0 {
+		return ""
+	}
+	return string(answer.Kvs[0].Value)
+}
+
+func put(t *testing.T, kv clientv3.KV, key, value string, options ...clientv3.OpOption) int64 {
+	t.Helper()
+	answer, err := kv.Put(within(t), key, value, options...)
+	must(t, err)
+	return answer.Header.Revision
+}
+
+// next gives the events of the next answer that has any, as `PUT key value` or `DELETE key`.
+func next(t *testing.T, watch clientv3.WatchChan) []string {
+	t.Helper()
+	for {
+		select {
+		case answer, open := <-watch:
+			if !open {
+				t.Fatal("the watch is closed")
+			}
+			must(t, answer.Err())
+			var events []string
+			for _, event := range answer.Events {
+				switch event.Type {
+				case clientv3.EventTypePut:
+					events = append(events, fmt.Sprintf("PUT %s %s", event.Kv.Key, event.Kv.Value))
+				case clientv3.EventTypeDelete:
+					events = append(events, fmt.Sprintf("DELETE %s", event.Kv.Key))
+				}
+			}
+			if len(events) > 0 {
+				return events
+			}
+		case <-time.After(patience):
+			t.Fatalf("no event for %v", patience)
+		}
+	}
+}
