@@ -1,5 +1,8 @@
 //! What a leader does by itself, in ticks. The only source of proposals that no client asked for (I6).
 
+pub(crate) mod compaction;
+
+use compaction::{AutoCompaction, Compaction};
 use raft::{RawNode, SnapshotStatus};
 use std::collections::BTreeMap;
 
@@ -13,13 +16,22 @@ use crate::{
     },
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Chores {
+    /// What becomes of old v3 revisions.
+    pub(crate) compaction: Compaction,
     /// Members to which a snapshot is on its way, and the tick at which it left.
     snapshots: BTreeMap<u64, u64>,
 }
 
 impl Chores {
+    pub(crate) fn new(compaction: Option<AutoCompaction>) -> Self {
+        Self {
+            compaction: Compaction::new(compaction),
+            snapshots: BTreeMap::new(),
+        }
+    }
+
     /// The command that is to be proposed now, if any: removal of expired v2 nodes.
     pub(crate) fn due(
         &self,

@@ -13,6 +13,8 @@ use raft::{RawNode, StateRole, eraftpb::MessageType};
 
 pub use boot::genesis;
 
+pub use crate::chores::compaction::AutoCompaction;
+
 use crate::{
     chores::Chores,
     host::{Envelope, Host, Ticket},
@@ -43,6 +45,8 @@ pub struct Config {
     pub seed: u64,
     /// Ask before campaigning (raft thesis 9.6).
     pub pre_vote: bool,
+    /// What the leader compacts by itself.
+    pub compaction: Option<AutoCompaction>,
     /// Known bugs switched on so that the simulator can show that it finds them.
     pub fault: Fault,
 }
@@ -307,6 +311,17 @@ impl Replica {
             let stamp = self.pending.unasked(now_ns);
             // Refused now, due again at the next look.
             let _ = self.submit(stamp, command);
+        }
+        let log = &self.raft.raft.raft_log;
+        let idle = log.last_index() == self.raft.store().position().index;
+        let due = self
+            .chores
+            .compaction
+            .due(&self.machine.kv, leading, idle, self.ticks);
+        if let Some(command) = due {
+            let stamp = self.pending.unasked(now_ns);
+            let taken = self.submit(stamp, command).is_ok();
+            self.chores.compaction.proposed(taken);
         }
     }
 

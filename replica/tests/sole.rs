@@ -54,6 +54,7 @@ fn config(seed: u64) -> Config {
         heartbeat_ticks: 1,
         seed,
         pre_vote: true,
+        compaction: None,
         fault: Fault::None,
     }
 }

@@ -20,7 +20,7 @@ use witan_replica::{
 use crate::{
     api::{self, Context},
     bootstrap::{self, Start},
-    config::{Config, ConfigError},
+    config::{AutoCompaction, Config, ConfigError},
     logging::Dial,
     metrics::Metrics,
     node::{self, Identity, Node, Parts, now_ns},
@@ -34,6 +34,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A larger `--quota-backend-bytes` is warned about, as in etcd.
 const QUOTA_BYTES_ADVISED: u64 = 8 << 30;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Between two looks at the number of revisions, as in etcd.
+const REVISIONS_LOOK: Duration = Duration::from_secs(5 * 60);
 
 /// Wait before a publication that failed is tried again.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
@@ -233,6 +238,9 @@ fn start_node(
             heartbeat_ticks: 1,
             seed: RandomState::new().hash_one(now_ns()),
             pre_vote: config.pre_vote,
+            compaction: config
+                .auto_compaction
+                .map(|wanted| in_ticks(wanted, config)),
             fault: KnownBug::None,
         },
         recovered,
@@ -263,6 +271,23 @@ fn start_node(
         })
     })
     .map_err(BootError::io("start the replica's thread"))
+}
+
+fn in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction {
+    let ticks = |time: Duration| {
+        let ticks = time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
+        u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
+    };
+    match wanted {
+        AutoCompaction::Periodic(period) => replica::AutoCompaction::Periodic {
+            period: ticks(period),
+            hour: ticks(HOUR),
+        },
+        AutoCompaction::Revisions(keep) => replica::AutoCompaction::Revisions {
+            keep,
+            every: ticks(REVISIONS_LOOK),
+        },
+    }
 }
 
 /// Tells the cluster this member's name and URLs, and the first time the cluster's version. Until

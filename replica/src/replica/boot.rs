@@ -79,7 +79,7 @@ impl Replica {
         let mut replica = Self {
             pending: Pending::new(config.id, config.seed),
             reads: Reads::new(config.id, config.seed, config.fault != Fault::LostReadRetry),
-            chores: Chores::default(),
+            chores: Chores::new(config.compaction),
             raft,
             machine: checkpoint.machine,
             ticks: 0,

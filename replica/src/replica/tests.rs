@@ -40,6 +40,7 @@ fn follower() -> Replica {
         heartbeat_ticks: 1,
         seed: 1,
         pre_vote: true,
+        compaction: None,
         fault: Fault::None,
     };
     let recovered = Recovered {

@@ -43,6 +43,7 @@ impl Model {
                 chosen.reverse();
                 after.execute(main, txn, &mut chosen)
             }
+            Verb::Sweep(_) => Reply::Compact,
             Verb::Compact(compact) => {
                 if compact.revision <= self.compacted {
                     return Err(Error::Compacted {

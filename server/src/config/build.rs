@@ -3,14 +3,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    ClusterState, Config, Connections, DEFAULT_NAME, Log, LogFormat, LogLevel, LogOutput, Rotation,
-    Settings, Url,
+    AutoCompaction, ClusterState, Config, Connections, DEFAULT_NAME, Log, LogFormat, LogLevel,
+    LogOutput, Rotation, Settings, Url,
     error::ConfigError,
     flags::{self, Flag, Kind},
     source::{Environment, Values},
     value,
 };
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
 /// etcd's upper bound of `--election-timeout`.
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
@@ -59,10 +60,7 @@ pub(super) fn config(values: Values, environment: &Environment) -> Result<Config
     {
         return Err(ConfigError::Advertise);
     }
-    match read.text("auto-compaction-mode") {
-        "periodic" | "revision" => {}
-        other => return Err(ConfigError::CompactionMode(other.to_owned())),
-    }
+    let auto_compaction = read.auto_compaction()?;
     let initial_advertise_peer_urls = read.urls("initial-advertise-peer-urls")?;
     let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
     let config = Config {
@@ -87,6 +85,7 @@ pub(super) fn config(values: Values, environment: &Environment) -> Result<Config
         pre_vote: read.boolean("pre-vote")?,
         unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,
         warning_apply_duration: read.duration("warning-apply-duration")?,
+        auto_compaction,
         connections: read.connections(settings.max_request_bytes)?,
         log: read.log()?,
         settings,
@@ -308,6 +307,38 @@ impl Read<'_> {
             reuse_port: self.boolean("socket-reuse-port")?,
             max_message_bytes: max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES),
             unary_expected: self.duration("warning-unary-request-duration")?,
+        })
+    }
+
+    /// A bare number is hours, or revisions. A duration where revisions are counted is its
+    /// nanoseconds, as in etcd.
+    fn auto_compaction(&self) -> Result<Option<AutoCompaction>, ConfigError> {
+        let flag = "auto-compaction-retention";
+        let periodic = match self.text("auto-compaction-mode") {
+            "periodic" => true,
+            "revision" => false,
+            other => return Err(ConfigError::CompactionMode(other.to_owned())),
+        };
+        let text = self.text(flag);
+        let bad = || self.bad(flag, "neither a number nor a duration such as 5m or 1h30m");
+        Ok(match (text.parse::<u32>(), periodic) {
+            // etcd reads no text as none, too
+            _ if text.is_empty() => None,
+            (Ok(0), _) => None,
+            (Ok(hours), true) => Some(AutoCompaction::Periodic(HOUR * hours)),
+            (Ok(_) | Err(_), false) if text.bytes().all(|digit| digit.is_ascii_digit()) => {
+                let keep = text.parse().map_err(|_| bad())?;
+                Some(AutoCompaction::Revisions(keep))
+            }
+            (Ok(_) | Err(_), _) => {
+                let duration = value::duration(text).ok_or_else(bad)?;
+                let keep = i64::try_from(duration.as_nanos()).map_err(|_| bad())?;
+                match (duration, periodic) {
+                    (Duration::ZERO, _) => None,
+                    (_, true) => Some(AutoCompaction::Periodic(duration)),
+                    (_, false) => Some(AutoCompaction::Revisions(keep)),
+                }
+            }
         })
     }
 

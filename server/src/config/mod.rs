@@ -63,6 +63,8 @@ pub struct Config {
     pub unsafe_no_fsync: bool,
     /// `--warning-apply-duration`.
     pub warning_apply_duration: Duration,
+    /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` compacts nothing.
+    pub auto_compaction: Option<AutoCompaction>,
     /// What connections may do.
     pub connections: Connections,
     /// Where and how to log.
@@ -162,6 +164,7 @@ impl Default for Config {
             pre_vote: true,
             unsafe_no_fsync: false,
             warning_apply_duration: Duration::from_millis(100),
+            auto_compaction: None,
             connections: Connections::default(),
             log: Log::default(),
             settings: Settings::default(),
@@ -179,6 +182,15 @@ pub enum ClusterState {
     New,
     /// A member that joins.
     Existing,
+}
+
+/// Which old v3 revisions are compacted without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// What is older than this.
+    Periodic(Duration),
+    /// All but so many.
+    Revisions(i64),
 }
 
 /// What connections may do.

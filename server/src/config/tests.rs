@@ -162,7 +162,6 @@ fn refusals_in_etcds_words() {
             "--listen-metrics-urls: expected IP in URL for binding (http://example.org:1)",
         ),
     ] {
-        // a mode of compaction has no effect yet, but must be one
         assert_eq!(refusal(line), text);
     }
 }
@@ -245,4 +244,33 @@ fn only_a_fresh_member_must_fit_its_initial_cluster() {
     assert_eq!(urls, ["http://127.0.0.1:1", "http://127.0.0.1:7"]);
     let config = load("--initial-cluster-state existing", &[]).unwrap();
     assert!(matches!(config.bootstrap(), Err(ConfigError::Join)));
+}
+
+#[test]
+fn retention_is_a_time_or_a_number() {
+    let hours = |hours: u64| Some(AutoCompaction::Periodic(Duration::from_secs(3600 * hours)));
+    for (line, expect) in [
+        ("", None),
+        ("--auto-compaction-retention 0", None),
+        ("--auto-compaction-retention 10", hours(10)),
+        ("--auto-compaction-retention 1h0m", hours(1)),
+        ("--auto-compaction-retention 0s", None),
+        (
+            "--auto-compaction-mode revision --auto-compaction-retention 1000",
+            Some(AutoCompaction::Revisions(1000)),
+        ),
+        (
+            "--auto-compaction-mode revision --auto-compaction-retention 1us",
+            Some(AutoCompaction::Revisions(1000)),
+        ),
+    ] {
+        assert_eq!(load(line, &[]).unwrap().auto_compaction, expect, "{line}");
+    }
+    for bad in ["x", "-1", "-5m", "5d", "99999999999999999999"] {
+        let refused = refusal(&format!("--auto-compaction-retention {bad}"));
+        assert!(
+            refused.contains("neither a number nor a duration"),
+            "{refused}"
+        );
+    }
 }

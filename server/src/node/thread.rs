@@ -109,6 +109,7 @@ pub fn start(
         tick: parts.tick,
         slow_apply: parts.slow_apply,
         leader: 0,
+        offered_bytes: 0,
     };
     let thread = std::thread::Builder::new().name("replica".into());
     Ok((node, thread.spawn(move || keeper.run(requests))?))
@@ -126,6 +127,8 @@ struct Keeper {
     slow_apply: Duration,
     /// The leader at the last look, 0 for none.
     leader: u64,
+    /// The largest that the v3 key space was since the last checkpoint was taken.
+    offered_bytes: u64,
 }
 
 impl Keeper {
@@ -271,11 +274,17 @@ impl Keeper {
         tracing::info!(term, leader, leads, "elected leader");
     }
 
-    /// Hands a frozen state to the checkpoint when there is enough log.
+    /// Hands a frozen state to the checkpoint when there is enough log, or when enough was compacted:
+    /// the last one holds on to what was, in memory and on disk.
     fn offer_checkpoint(&mut self) {
-        if self.host.bytes_unsaved >= CHECKPOINT_LOG_BYTES {
+        let size = self.shared.status.size_bytes();
+        let compacted = self.offered_bytes.saturating_sub(size);
+        if self.host.bytes_unsaved.max(compacted) >= CHECKPOINT_LOG_BYTES {
             self.checkpointer.offer(self.replica.view());
             self.host.bytes_unsaved = 0;
+            self.offered_bytes = size;
+        } else {
+            self.offered_bytes = self.offered_bytes.max(size);
         }
     }
 

@@ -180,6 +180,11 @@ impl Checkpoint {
     /// successful write (or the start) left on disk; `None` writes everything anew.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         let whole: &Changes<'_> = &|emit| view.changes(None, emit);
+        let size = |view: &View| view.machine.kv.size_bytes();
+        if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= OUTDATED_BYTES) {
+            // what was compacted is outdated, however small the chain is beside what it was
+            self.look_at = 0;
+        }
         match since {
             Some(since) => self.store(Some(&|emit| view.changes(Some(since), emit)), whole),
             None => self.store(None, whole),

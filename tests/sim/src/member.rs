@@ -206,6 +206,7 @@ impl World {
                 heartbeat_ticks: self.climate.heartbeat_ticks,
                 seed: self.chance.draw(),
                 pre_vote: self.climate.pre_vote,
+                compaction: None,
                 fault: self.scenario.bug.in_core(),
             };
             Ok((Replica::new(config, recovered)?, view))

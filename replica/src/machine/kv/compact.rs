@@ -3,8 +3,8 @@
 //! Only versions written since the last compaction are looked at: each of them supersedes the one
 //! before it on its key's way back. So the work is that of the revisions compacted, not of the
 //! store. The compacted revision holds at once; what it makes unreachable is swept block by block,
-//! a part with the compaction and a part with each command after it, so that none waits long. The
-//! sweep depends on nothing but the log.
+//! a part with the compaction and a part with each command after it, so that none waits long; where
+//! no commands come, a leader asks for the next part. The sweep depends on nothing but the log.
 
 use super::{Compact, Error, Kv, Reply, version::Place};
 
@@ -44,6 +44,20 @@ impl Kv {
         self.compacted = revision;
         self.sweep(SWEEP_BLOCKS_FIRST);
         Ok(Reply::Compact)
+    }
+
+    /// Whether something that nobody can read any more still takes space.
+    pub fn is_sweeping(&self) -> bool {
+        self.sweeping
+    }
+
+    /// A sweep that was asked for: without it, the space would come free only as fast as commands
+    /// come in.
+    pub(super) fn sweep_ahead(&mut self) -> Reply {
+        if self.sweeping {
+            self.sweep(SWEEP_BLOCKS_FIRST);
+        }
+        Reply::Compact
     }
 
     /// Goes on with what an earlier compaction has left.

@@ -27,7 +27,7 @@ pub use events::Written;
 pub use range::{Next, Part, PartBounds};
 pub use request::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Op, OpKind, Put, Range,
-    SortOrder, SortTarget, TargetValue, Txn, Verb,
+    SortOrder, SortTarget, Sweep, TargetValue, Txn, Verb,
 };
 
 use bytes::Bytes;
@@ -92,7 +92,7 @@ pub enum Reply {
         /// The second element is the revision that the operation's own header carries.
         replies: Vec<(Reply, i64)>,
     },
-    /// Of a compaction.
+    /// Of a compaction and of a sweep.
     Compact,
 }
 
@@ -209,6 +209,7 @@ impl Kv {
             Some(Verb::Delete(delete)) => self.delete(&mut batch, delete),
             Some(Verb::Txn(txn)) => self.txn(&mut batch, txn)?,
             Some(Verb::Compact(compact)) => self.compact(compact)?,
+            Some(Verb::Sweep(Sweep {})) => self.sweep_ahead(),
             // Never proposed; an older member could meet a newer verb here.
             None => Reply::Txn {
                 succeeded: false,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
     /// What is to be done.
-    #[prost(oneof = "Verb", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5")]
     pub verb: Option<Verb>,
 }
 
@@ -16,7 +16,7 @@ impl Command {
         match &self.verb {
             Some(Verb::Put(_)) => true,
             Some(Verb::Txn(txn)) => txn.puts(),
-            Some(Verb::Delete(_) | Verb::Compact(_)) | None => false,
+            Some(Verb::Delete(_) | Verb::Compact(_) | Verb::Sweep(_)) | None => false,
         }
     }
 }
@@ -36,6 +36,9 @@ pub enum Verb {
     /// Forget superseded revisions.
     #[prost(message, tag = "4")]
     Compact(Compact),
+    /// Free what the last compaction has made unreachable.
+    #[prost(message, tag = "5")]
+    Sweep(Sweep),
 }
 
 /// Put one key.
@@ -254,3 +257,7 @@ pub struct Compact {
     #[prost(int64, tag = "1")]
     pub revision: i64,
 }
+
+/// Go on with the sweep of the last compaction (see `compact`).
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Sweep {}

@@ -96,7 +96,7 @@ pub(super) async fn txn(ctx: &Context, request: TxnRequest) -> Answer<TxnRespons
     ))
 }
 
-/// `physical` changes nothing: the space is free when the answer is made.
+/// The log is on disk when the answer is made. With `physical` all space is free by then, too.
 pub(super) async fn compact(
     ctx: &Context,
     request: CompactionRequest,
@@ -105,6 +105,9 @@ pub(super) async fn compact(
         revision: request.revision,
     });
     let (_, revision) = propose(ctx, verb).await?;
+    while request.physical && ctx.node.view().await?.machine.kv.is_sweeping() {
+        propose(ctx, kv::Verb::Sweep(kv::Sweep {})).await?;
+    }
     Ok(CompactionResponse {
         header: header::at(&ctx.node, revision),
     })

@@ -1,6 +1,6 @@
 //! Flags that tune etcd's v3 key space and its checks.
 
-use super::{Flag, Kind, accepted, refused, supported};
+use super::{Flag, Kind, accepted, supported};
 use Kind::{Bool, Duration, Integer, Text};
 
 const ONE_STEP: &str = "compaction does not stop other work, so it has no batches";
@@ -10,8 +10,8 @@ const CLUSTERS_LATER: &str = "it matters only between members, which come with a
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("enable-grpc-gateway", Bool, "true", "Whether v3 is served as JSON over HTTP too.", supported("the_gateway_can_be_turned_off")),
-    Flag::new("auto-compaction-mode", Text, "periodic", "Whether old revisions are kept for a time (periodic) or by number (revision).", accepted("it matters only together with --auto-compaction-retention")),
-    Flag::new("auto-compaction-retention", Text, "0", "How long or how many old revisions are kept; 0 keeps all until they are compacted.", refused("automatic compaction comes with a later version")),
+    Flag::new("auto-compaction-mode", Text, "periodic", "Whether old revisions are kept for a time (periodic) or by number (revision).", supported("old_revisions_go_by_themselves")),
+    Flag::new("auto-compaction-retention", Text, "0", "How long or how many old revisions are kept; 0 keeps all until they are compacted.", supported("old_revisions_go_by_themselves")),
     Flag::new("feature-gates", Text, "", "Features that etcd switches by name.", accepted("none of these features is optional here")),
     Flag::new("corrupt-check-time", Duration, "0s", "How often members compare their hashes.", accepted(CLUSTERS_LATER)),
     Flag::new("compact-hash-check-time", Duration, "1m0s", "How often a leader compares the hashes of compactions.", accepted(CLUSTERS_LATER)),

@@ -142,6 +142,7 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
         heartbeat_ticks: 1,
         seed: 1,
         pre_vote: true,
+        compaction: None,
         fault: Fault::None,
     };
     let last = records.last().map_or(1, |record| record.index);

@@ -51,7 +51,7 @@ fn op(verb: kv::Verb) -> kv::Op {
         kv::Verb::Put(put) => kv::OpKind::Put(put),
         kv::Verb::Delete(delete) => kv::OpKind::Delete(delete),
         kv::Verb::Txn(txn) => kv::OpKind::Txn(txn),
-        kv::Verb::Compact(_) => return kv::Op { kind: None },
+        kv::Verb::Compact(_) | kv::Verb::Sweep(_) => return kv::Op { kind: None },
     };
     kv::Op { kind: Some(kind) }
 }
@@ -221,6 +221,7 @@ fn log_of(commands: &[Command]) -> Vec<u8> {
         heartbeat_ticks: 1,
         seed: 1,
         pre_vote: true,
+        compaction: None,
         fault: Fault::None,
     };
     let start = Recovered {

@@ -1,0 +1,282 @@
+//! Compactions that nobody asks for: when etcd 3.6 would make them, in ticks. And what an idle
+//! leader does so that the space of a compaction comes free.
+
+use std::collections::VecDeque;
+
+use crate::machine::{
+    command::Command,
+    kv::{self, Compact, Kv, Sweep, Verb},
+};
+
+/// Revisions noted in one period; etcd looks ten times in a period, or in an hour of it.
+const LOOKS: u64 = 10;
+
+/// Which old revisions a leader compacts by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// What is older than a time.
+    Periodic {
+        /// The time, in ticks.
+        period: u64,
+        /// An hour in ticks: a longer period is compacted once an hour.
+        hour: u64,
+    },
+    /// All but the last ones.
+    Revisions {
+        /// How many stay.
+        keep: i64,
+        /// Ticks between two looks.
+        every: u64,
+    },
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Compaction {
+    schedule: Option<Schedule>,
+    /// What was asked for last, until it is known whether the log took it.
+    asked: Option<(i64, u64)>,
+}
+
+#[derive(Debug)]
+enum Schedule {
+    Periodic(Periodic),
+    Revisions(Revisions),
+}
+
+#[derive(Debug)]
+struct Periodic {
+    period: u64,
+    /// Ticks between two looks.
+    every: u64,
+    /// Ticks between two compactions, once there was one.
+    pause: u64,
+    /// As many as the period has looks, and one; the oldest is as old as the period.
+    noted: VecDeque<i64>,
+    next_look: u64,
+    /// Revision and tick of the last compaction; before it, tick of the first look.
+    last: (i64, Option<u64>),
+    begun: bool,
+}
+
+#[derive(Debug)]
+struct Revisions {
+    keep: i64,
+    every: u64,
+    next_look: u64,
+    last: i64,
+}
+
+impl Compaction {
+    pub(super) fn new(wanted: Option<AutoCompaction>) -> Self {
+        let schedule = wanted.map(|wanted| match wanted {
+            AutoCompaction::Periodic { period, hour } => {
+                let pause = period.min(hour).max(1);
+                Schedule::Periodic(Periodic {
+                    period,
+                    every: (pause / LOOKS).max(1),
+                    pause,
+                    noted: VecDeque::new(),
+                    next_look: 0,
+                    last: (0, None),
+                    begun: false,
+                })
+            }
+            AutoCompaction::Revisions { keep, every } => Schedule::Revisions(Revisions {
+                keep,
+                every: every.max(1),
+                next_look: 0,
+                last: 0,
+            }),
+        });
+        Self {
+            schedule,
+            asked: None,
+        }
+    }
+
+    /// The command that is to be proposed at this tick, if any. Who does not lead keeps noting
+    /// revisions, for it may lead later. `idle` says that the log has nothing to apply.
+    pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Option<Command> {
+        let revision = match &mut self.schedule {
+            Some(Schedule::Periodic(periodic)) => periodic.due(kv.revision(), leading, tick),
+            Some(Schedule::Revisions(revisions)) => revisions.due(kv.revision(), leading, tick),
+            None => None,
+        };
+        let verb = match revision {
+            Some(revision) => {
+                self.asked = Some((revision, tick));
+                // a client was faster: there is nothing left to ask for
+                if revision <= kv.compacted() {
+                    self.proposed(true);
+                    return None;
+                }
+                Verb::Compact(Compact { revision })
+            }
+            None if leading && idle && kv.is_sweeping() => Verb::Sweep(Sweep {}),
+            None => return None,
+        };
+        Some(Command::Kv(kv::Command { verb: Some(verb) }))
+    }
+
+    /// Whether the log took what was due; what it did not take is due again at the next look.
+    pub(crate) fn proposed(&mut self, taken: bool) {
+        let Some((revision, tick)) = self.asked.take().filter(|_| taken) else {
+            return;
+        };
+        match &mut self.schedule {
+            Some(Schedule::Periodic(periodic)) => periodic.last = (revision, Some(tick)),
+            Some(Schedule::Revisions(revisions)) => revisions.last = revision,
+            None => {}
+        }
+    }
+}
+
+impl Periodic {
+    /// A look notes the present revision after it has judged the oldest one.
+    fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
+        if tick < self.next_look {
+            return None;
+        }
+        self.next_look = tick + self.every;
+        let judged = self.judge(leading, tick);
+        self.noted.push_back(revision);
+        if self.noted.len() as u64 > self.period / self.every + 1 {
+            self.noted.pop_front();
+        }
+        judged
+    }
+
+    fn judge(&mut self, leading: bool, tick: u64) -> Option<i64> {
+        let oldest = *self.noted.front()?;
+        let since = *self.last.1.get_or_insert(tick - self.every);
+        let wait = if self.begun { self.pause } else { self.period };
+        if !leading || tick - since < wait || oldest == self.last.0 {
+            return None;
+        }
+        self.begun = true;
+        Some(oldest)
+    }
+}
+
+impl Revisions {
+    fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
+        if self.next_look == 0 {
+            self.next_look = tick + self.every;
+        }
+        if tick < self.next_look {
+            return None;
+        }
+        self.next_look = tick + self.every;
+        let target = revision.saturating_sub(self.keep);
+        (leading && target > 0 && target != self.last).then_some(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::kv::Put;
+
+    /// A tick is a second here.
+    const HOUR: u64 = 3600;
+
+    fn put(kv: &mut Kv) {
+        let put = Put {
+            key: "k".into(),
+            ..Put::default()
+        };
+        let command = kv::Command {
+            verb: Some(Verb::Put(put)),
+        };
+        kv.apply(&command).expect("a put is taken");
+    }
+
+    /// One put each tick, so that revision 1 + n is that of tick n. Tells ticks and revisions of
+    /// all compactions.
+    fn run(wanted: AutoCompaction, ticks: u64, leads: impl Fn(u64) -> bool) -> Vec<(u64, i64)> {
+        let (mut kv, mut compaction) = (Kv::default(), Compaction::new(Some(wanted)));
+        let mut done = Vec::new();
+        for tick in 0..ticks {
+            if let Some(Command::Kv(command)) = compaction.due(&kv, leads(tick), true, tick) {
+                compaction.proposed(true);
+                if let Some(Verb::Compact(compact)) = &command.verb {
+                    done.push((tick, compact.revision));
+                }
+                kv.apply(&command).expect("it can be compacted");
+            }
+            put(&mut kv);
+        }
+        done
+    }
+
+    #[test]
+    fn a_long_period_is_compacted_each_hour() {
+        let wanted = AutoCompaction::Periodic {
+            period: 10 * HOUR,
+            hour: HOUR,
+        };
+        let done = run(wanted, 13 * HOUR, |_| true);
+        // first after one period; later etcd counts one look more than the period has
+        let look = 360;
+        let expect = [1, 9 * look + 1, 19 * look + 1];
+        assert_eq!(
+            done,
+            [
+                (10 * HOUR, expect[0]),
+                (11 * HOUR, expect[1]),
+                (12 * HOUR, expect[2])
+            ]
+        );
+    }
+
+    #[test]
+    fn a_short_period_is_compacted_as_often_as_it_passes() {
+        let wanted = AutoCompaction::Periodic {
+            period: 300,
+            hour: HOUR,
+        };
+        assert_eq!(
+            run(wanted, 1000, |_| true),
+            [(300, 1), (600, 271), (900, 571)]
+        );
+    }
+
+    #[test]
+    fn who_becomes_leader_compacts_at_its_next_look() {
+        let wanted = AutoCompaction::Periodic {
+            period: 300,
+            hour: HOUR,
+        };
+        assert_eq!(run(wanted, 800, |tick| tick > 500), [(510, 181)]);
+    }
+
+    #[test]
+    fn revisions_are_counted_every_five_minutes() {
+        let wanted = AutoCompaction::Revisions {
+            keep: 100,
+            every: 300,
+        };
+        assert_eq!(run(wanted, 700, |_| true), [(300, 201), (600, 501)]);
+        assert_eq!(run(wanted, 700, |_| false), []);
+    }
+
+    #[test]
+    fn what_the_log_refused_is_due_again() {
+        let (mut kv, mut compaction) = (
+            Kv::default(),
+            Compaction::new(Some(AutoCompaction::Revisions { keep: 1, every: 10 })),
+        );
+        put(&mut kv);
+        put(&mut kv);
+        let due =
+            |compaction: &mut Compaction, tick| compaction.due(&kv, true, true, tick).is_some();
+        assert!(!due(&mut compaction, 1));
+        assert!(due(&mut compaction, 11));
+        compaction.proposed(false);
+        assert!(!due(&mut compaction, 12));
+        assert!(due(&mut compaction, 21));
+        compaction.proposed(true);
+        assert!(!due(&mut compaction, 31), "nothing was written since");
+    }
+}

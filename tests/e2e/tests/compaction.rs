@@ -1,0 +1,121 @@
+//! Old revisions go: by themselves when flags say so, and with them the memory and the disk that
+//! they took.
+
+use std::{fs, path::Path};
+
+use futures_util::{StreamExt as _, stream};
+use witan_api::v3::etcdserverpb::{CompactionRequest, PutRequest, kv_client::KvClient};
+use witan_e2e::{Kind, Launch, Server, Tool, grpc, wait};
+
+#[test]
+fn old_revisions_go_by_themselves() {
+    let flags = [
+        "--auto-compaction-mode=periodic",
+        "--auto-compaction-retention=1s",
+    ];
+    let said = [Kind::Witan, Kind::Etcd36].map(|kind| {
+        let server = Launch::new(kind).arg(flags[0]).arg(flags[1]).start();
+        for value in ["a", "b", "c"] {
+            Tool::Etcdctl36.run(&server.url(), &["put", "k", value]);
+        }
+        let old = || Tool::Etcdctl36.run(&server.url(), &["get", "k", "--rev=2"]);
+        let refused = wait::until("revision 2 to be compacted", || {
+            let said = old();
+            (said.code != Some(0)).then_some(said.stderr)
+        });
+        let last = refused.lines().last().unwrap_or_default().to_owned();
+        let error = last
+            .rsplit_once("\"error\":")
+            .map_or(last.clone(), |(_, e)| e.to_owned());
+        let now = Tool::Etcdctl36.run(&server.url(), &["get", "k", "--print-value-only"]);
+        (error, now.stdout)
+    });
+    assert_eq!(said[0], said[1]);
+    assert!(said[0].0.contains("has been compacted"), "{said:?}");
+    assert_eq!(said[0].1, "c\n");
+}
+
+/// Bytes of a value, and how many keys take turns.
+const VALUE_BYTES: usize = 64 << 10;
+const KEYS: usize = 16;
+/// Puts at a time.
+const CLIENTS: usize = 16;
+
+type Kv = KvClient<tonic::transport::Channel>;
+
+/// Overwrites the same few keys and answers the last revision.
+async fn overwrite(kv: &Kv, puts: usize) -> i64 {
+    let revisions = stream::iter(0..puts).map(|at| {
+        let mut kv = kv.clone();
+        async move {
+            let put = PutRequest {
+                key: format!("k{}", at % KEYS).into(),
+                value: vec![u8::try_from(at % 251).unwrap_or(0); VALUE_BYTES].into(),
+                ..Default::default()
+            };
+            let answer = kv.put(put).await.expect("the put is taken").into_inner();
+            answer.header.map_or(0, |header| header.revision)
+        }
+    });
+    let revisions: Vec<i64> = revisions.buffer_unordered(CLIENTS).collect().await;
+    revisions.into_iter().max().unwrap_or_default()
+}
+
+async fn compact(kv: &Kv, revision: i64) {
+    let physical = CompactionRequest {
+        revision,
+        physical: true,
+    };
+    kv.clone().compact(physical).await.expect("it is compacted");
+}
+
+fn resident_kib(server: &Server) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    kib.expect("the kernel tells it")
+}
+
+fn disk_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            // it went while we looked
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[test]
+fn memory_and_disk_shrink_with_what_is_compacted() {
+    let server = Launch::witan().start();
+    grpc::runtime().block_on(async {
+        let kv = KvClient::new(grpc::connect(&server.address()).await);
+        let overwritten = 3072;
+        let revision = overwrite(&kv, overwritten).await;
+        let (memory, disk) = (resident_kib(&server), disk_bytes(server.dir()));
+        assert!(
+            memory > overwritten * VALUE_BYTES / 1024,
+            "all of it is kept: {memory} KiB"
+        );
+        compact(&kv, revision).await;
+        // what one thread let go comes back with the next work of the one that took it, the log is
+        // cut and the checkpoint written anew while writes go on
+        let mut rounds = 0;
+        while resident_kib(&server) > memory / 2 || disk_bytes(server.dir()) > disk / 2 {
+            rounds += 1;
+            let now = (resident_kib(&server), disk_bytes(server.dir()));
+            assert!(
+                rounds < 10,
+                "{memory} KiB, {disk} bytes; after all: {now:?}"
+            );
+            let revision = overwrite(&kv, 512).await;
+            compact(&kv, revision).await;
+        }
+    });
+}
