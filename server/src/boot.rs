@@ -20,13 +20,13 @@ use witan_replica::{
 use crate::{
     api::{self, Context},
     bootstrap::{self, Start},
-    config::{AutoCompaction, Config, ConfigError},
+    config::{AutoCompaction, Config, ConfigError, ServerCertificate},
     logging::Dial,
     metrics::Metrics,
     node::{self, Identity, Node, Parts, now_ns},
     notify,
     storage::{self, Checkpointer, OpenError, Storage},
-    transport::{self, BindError, Bound, Running, Served},
+    transport::{self, BindError, Bound, Running, Security, Served, TlsError},
 };
 
 /// A request gives up after this and two election timeouts, as etcd's.
@@ -66,6 +66,9 @@ pub enum BootError {
     /// A listen URL cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// TLS cannot be served with these files.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A thread, a socket or a signal handler was refused.
     #[error("{what}: {source}")]
     Io {
@@ -94,7 +97,7 @@ impl BootError {
         match self {
             Self::Storage(error) => error.exit_code(),
             Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
-            Self::Config(_) | Self::Bind(_) | Self::Io { .. } => 1,
+            Self::Config(_) | Self::Bind(_) | Self::Tls(_) | Self::Io { .. } => 1,
         }
     }
 }
@@ -109,13 +112,19 @@ const CLUSTER_VERSION: &str = "3.6.0";
 pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
     // Bound before the disk is touched: a port in use is the most common mistake.
     let bound = transport::bind(&config)?;
+    // and so are files of TLS that do not fit; a certificate of our own is made in there
+    let own = matches!(config.tls.certificate, Some(ServerCertificate::Own { .. }));
+    let mut security = if own { None } else { Security::open(&config)? };
     let metrics = Metrics::new();
     let (stop, stopping) = watch::channel(false);
     let disk = open_disk(&config)?;
+    if own {
+        security = Security::open(&config)?;
+    }
     warn_of_quota(config.settings.quota_bytes);
     let (node, replica) = start_node(&config, disk, metrics.clone(), stopping)?;
     publish(&node, &config).await;
-    let port = serve(&config, bound, &node, metrics, dial)?;
+    let port = serve(&config, (bound, security), &node, metrics, dial)?;
     tracing::info!(
         member_id = format!("{:x}", node.identity().member_id),
         cluster_id = format!("{:x}", node.identity().cluster_id),
@@ -326,7 +335,7 @@ async fn until_applied(node: &Node, command: &Command) {
 
 fn serve(
     config: &Config,
-    bound: Vec<Bound>,
+    (bound, security): (Vec<Bound>, Option<Security>),
     node: &Node,
     metrics: Metrics,
     dial: Dial,
@@ -349,6 +358,7 @@ fn serve(
         calls,
         metrics,
         connections: config.connections,
+        security,
     };
     transport::serve(bound, served).map_err(BootError::io("start the listeners"))
 }

@@ -7,6 +7,7 @@ use super::{
     LogOutput, Rotation, Settings, Url,
     error::ConfigError,
     flags::{self, Flag, Kind},
+    security::{ClientTls, Texts},
     source::{Environment, Values},
     value,
 };
@@ -61,14 +62,16 @@ pub(super) fn config(values: Values, environment: &Environment) -> Result<Config
         return Err(ConfigError::Advertise);
     }
     let auto_compaction = read.auto_compaction()?;
-    let initial_advertise_peer_urls = read.urls("initial-advertise-peer-urls")?;
+    let initial_advertise_peer_urls = read.peer_urls("initial-advertise-peer-urls")?;
     let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
-    let config = Config {
+    read.check_kinds()?;
+    let mut warnings = Vec::new();
+    let mut config = Config {
         data_dir,
         listen_client_urls: read.bind_urls("listen-client-urls")?,
         listen_client_http_urls: read.bind_urls("listen-client-http-urls")?,
         listen_metrics_urls: read.bind_urls("listen-metrics-urls")?,
-        listen_peer_urls: read.bind_urls("listen-peer-urls")?,
+        listen_peer_urls: read.bindable("listen-peer-urls", read.peer_urls("listen-peer-urls")?)?,
         advertise_client_urls: read.urls("advertise-client-urls")?,
         initial_advertise_peer_urls,
         initial_cluster,
@@ -87,6 +90,7 @@ pub(super) fn config(values: Values, environment: &Environment) -> Result<Config
         warning_apply_duration: read.duration("warning-apply-duration")?,
         auto_compaction,
         connections: read.connections(settings.max_request_bytes)?,
+        tls: ClientTls::default(),
         log: read.log()?,
         settings,
         notify_socket: environment
@@ -96,8 +100,8 @@ pub(super) fn config(values: Values, environment: &Environment) -> Result<Config
         warnings: Vec::new(),
         name,
     };
-    read.check_kinds()?;
-    let mut warnings = values.warnings;
+    config.tls = read.tls(&config, &mut warnings)?;
+    warnings.splice(0..0, values.warnings);
     if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
         warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
     }
@@ -193,7 +197,11 @@ impl Read<'_> {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        let urls = Url::list(text).map_err(|source| ConfigError::Url { flag, source })?;
+        Url::list(text).map_err(|source| ConfigError::Url { flag, source })
+    }
+
+    fn peer_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
+        let urls = self.urls(flag)?;
         match urls.iter().find(|url| url.is_tls()) {
             Some(url) => Err(ConfigError::Tls {
                 flag,
@@ -204,7 +212,10 @@ impl Read<'_> {
     }
 
     fn bind_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
-        let urls = self.urls(flag)?;
+        self.bindable(flag, self.urls(flag)?)
+    }
+
+    fn bindable(&self, flag: &'static str, urls: Vec<Url>) -> Result<Vec<Url>, ConfigError> {
         for url in &urls {
             url.bindable()
                 .map_err(|source| ConfigError::Url { flag, source })?;
@@ -290,6 +301,7 @@ impl Read<'_> {
                 Duration::ZERO => WATCH_PROGRESS_INTERVAL,
                 interval => interval.max(WATCH_PROGRESS_INTERVAL_MIN),
             },
+            client_cert_auth: self.boolean("client-cert-auth")?,
             quota_bytes: match self.number::<i64>("quota-backend-bytes")? {
                 0 => Some(QUOTA_BYTES),
                 // a negative number is no quota
@@ -340,6 +352,29 @@ impl Read<'_> {
                 }
             }
         })
+    }
+
+    fn tls(&self, config: &Config, warnings: &mut Vec<String>) -> Result<ClientTls, ConfigError> {
+        let clients = [
+            config.listen_client_urls.as_slice(),
+            &config.listen_client_http_urls,
+        ]
+        .concat();
+        let texts = Texts {
+            cert: self.text("cert-file"),
+            key: self.text("key-file"),
+            client_ca: self.text("trusted-ca-file"),
+            crl: self.text("client-crl-file"),
+            client_cert_auth: self.boolean("client-cert-auth")?,
+            allowed_hostnames: self.list("client-cert-allowed-hostname"),
+            auto: self.boolean("auto-tls")?,
+            years: self.number("self-signed-cert-validity")?,
+            cipher_suites: self.list("cipher-suites"),
+            min: self.text("tls-min-version"),
+            max: self.text("tls-max-version"),
+            urls: [&clients, &config.listen_metrics_urls],
+        };
+        texts.check(warnings)
     }
 
     fn log(&self) -> Result<Log, ConfigError> {

@@ -44,8 +44,37 @@ pub enum ConfigError {
         flag: &'static str,
         source: UrlError,
     },
-    #[error("--{flag}={url} asks for TLS, which comes with a later version")]
+    #[error("--{flag}={url} asks for TLS between members, which comes with a later version")]
     Tls { flag: &'static str, url: String },
+    #[error(
+        "--cert-file and --key-file belong together: KeyFile and CertFile must both be \
+         present[key: {key}, cert: {cert}]"
+    )]
+    HalfAPair { cert: String, key: String },
+    #[error(
+        "TLS key/cert (--cert-file, --key-file) must be provided for client url {0} with HTTPS \
+         scheme"
+    )]
+    HttpsWithoutCertificate(String),
+    #[error(
+        "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"
+    )]
+    MetricsWithoutCertificate,
+    #[error(
+        "--client-cert-auth needs --trusted-ca-file: the authority whose certificates clients \
+         must show"
+    )]
+    ClientCertAuthWithoutCa,
+    #[error("selfSignedCertValidity is invalid,it should be greater than 0")]
+    SelfSignedValidity,
+    #[error("unexpected TLS cipher suite \"{0}\"")]
+    CipherSuite(String),
+    #[error("cipher suites cannot be configured when only TLS1.3 is enabled")]
+    CipherSuitesOfTls13,
+    #[error("unexpected TLS version \"{0}\" (must be one of: TLS1.2, TLS1.3)")]
+    TlsVersion(String),
+    #[error("min version ({min}) is greater than max version ({max})")]
+    TlsVersions { min: String, max: String },
     #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
     Advertise,
     #[error("--{flag} must be >0 (set to {ms}ms)")]

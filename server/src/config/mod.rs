@@ -1,7 +1,7 @@
 //! Configuration: what was asked for by flag, environment or file, validated and typed.
 //!
 //! Reading order: `flags` (the one table) → `source` and `file` (who says what) → `value` and `url`
-//! (texts to values) → `build` (checks) → this file (the typed result). `help` shows the table.
+//! (texts to values) → `build` and `security` (checks) → this file (the typed result). `help` shows the table.
 //! Nothing else reads flags or the environment.
 
 mod build;
@@ -11,6 +11,7 @@ pub mod flags;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod help;
+mod security;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod value;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 pub use error::ConfigError;
+pub use security::{ClientTls, ServerCertificate, TlsVersion};
 pub use source::{Environment, environment};
 pub use url::{Address, Url, UrlError};
 
@@ -67,6 +69,8 @@ pub struct Config {
     pub auto_compaction: Option<AutoCompaction>,
     /// What connections may do.
     pub connections: Connections,
+    /// TLS on the URLs that ask for it.
+    pub tls: ClientTls,
     /// Where and how to log.
     pub log: Log,
     /// What request handlers read.
@@ -166,6 +170,10 @@ impl Default for Config {
             warning_apply_duration: Duration::from_millis(100),
             auto_compaction: None,
             connections: Connections::default(),
+            tls: ClientTls {
+                max_version: TlsVersion::Tls13,
+                ..ClientTls::default()
+            },
             log: Log::default(),
             settings: Settings::default(),
             notify_socket: None,
@@ -322,6 +330,8 @@ pub struct Settings {
     pub enable_grpc_gateway: bool,
     /// `--watch-progress-notify-interval`: how often a quiet watcher that asked for it is told so.
     pub watch_progress_interval: Duration,
+    /// `--client-cert-auth`: the common name of a client's certificate is that of a user.
+    pub client_cert_auth: bool,
     /// `--quota-backend-bytes`, resolved (0 becomes the default of 2 GiB); `None` is unlimited.
     pub quota_bytes: Option<u64>,
 }
@@ -335,6 +345,7 @@ impl Default for Settings {
             host_whitelist: vec!["*".into()],
             enable_grpc_gateway: true,
             watch_progress_interval: Duration::from_secs(10 * 60),
+            client_cert_auth: false,
             quota_bytes: Some(2 << 30),
         }
     }

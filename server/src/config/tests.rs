@@ -169,14 +169,10 @@ fn refusals_in_etcds_words() {
 #[test]
 fn what_is_not_there_yet_is_refused_with_the_reason() {
     for (line, part) in [
-        (
-            "--cert-file a.pem",
-            "--cert-file is refused: TLS on the client port comes",
-        ),
-        ("--auto-tls", "--auto-tls is refused"),
+        ("--peer-auto-tls", "--peer-auto-tls is refused: TLS between"),
         ("--experimental-memory-mlock", "--memory-mlock is refused"),
         (
-            "--advertise-client-urls https://127.0.0.1:1",
+            "--initial-advertise-peer-urls https://127.0.0.1:1",
             "asks for TLS",
         ),
         (
@@ -196,11 +192,94 @@ fn what_is_not_there_yet_is_refused_with_the_reason() {
         assert!(error.contains(part), "{line}: {error}");
     }
     for line in [
-        "--cert-file= --auto-tls=false --discovery-fallback=proxy --logger=capnslog",
+        "--cert-file= --peer-auto-tls=false --discovery-fallback=proxy --logger=capnslog",
         "--proxy=off",
     ] {
         assert!(load(line, &[]).is_ok(), "{line}");
     }
+}
+
+/// Flags of a member that listens with TLS.
+const HTTPS: &str = "--name m --listen-client-urls https://127.0.0.1:1,http://127.0.0.1:2 \
+                     --advertise-client-urls https://127.0.0.1:1";
+
+#[test]
+fn settings_of_tls_that_contradict_are_refused_in_etcds_words() {
+    for (flags, text) in [
+        (
+            "",
+            "TLS key/cert (--cert-file, --key-file) must be provided for client url \
+             https://127.0.0.1:1 with HTTPS scheme",
+        ),
+        (
+            "--cert-file c.pem",
+            "--cert-file and --key-file belong together: KeyFile and CertFile must both be \
+             present[key: , cert: c.pem]",
+        ),
+        (
+            "--cert-file c --key-file k --client-cert-auth",
+            "--client-cert-auth needs --trusted-ca-file: the authority whose certificates \
+             clients must show",
+        ),
+        (
+            "--auto-tls --self-signed-cert-validity 0",
+            "selfSignedCertValidity is invalid,it should be greater than 0",
+        ),
+        (
+            "--auto-tls --cipher-suites TLS_RSA_WITH_AES_128_GCM_SHA256,TLS_FOO",
+            "unexpected TLS cipher suite \"TLS_FOO\"",
+        ),
+        (
+            "--auto-tls --tls-min-version TLS1.1",
+            "unexpected TLS version \"TLS1.1\" (must be one of: TLS1.2, TLS1.3)",
+        ),
+        (
+            "--auto-tls --tls-min-version TLS1.3 --tls-max-version TLS1.2",
+            "min version (TLS1.3) is greater than max version (TLS1.2)",
+        ),
+        (
+            "--auto-tls --tls-min-version TLS1.3 --cipher-suites TLS_AES_128_GCM_SHA256",
+            "cipher suites cannot be configured when only TLS1.3 is enabled",
+        ),
+    ] {
+        assert_eq!(refusal(&format!("{HTTPS} {flags}")), text);
+    }
+    assert_eq!(
+        refusal("--listen-metrics-urls https://127.0.0.1:1"),
+        "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"
+    );
+}
+
+#[test]
+fn tls_as_it_was_asked_for() {
+    let line = format!(
+        "{HTTPS} --cert-file c --key-file k --trusted-ca-file a --client-cert-auth \
+         --client-crl-file r --auto-tls --tls-max-version TLS1.2"
+    );
+    let config = load(&line, &[]).unwrap();
+    let expected = ClientTls {
+        certificate: Some(ServerCertificate::Files {
+            cert: "c".into(),
+            key: "k".into(),
+        }),
+        client_ca: Some("a".into()),
+        crl: Some("r".into()),
+        client_cert_auth: true,
+        ..ClientTls::default()
+    };
+    assert_eq!(config.tls, expected);
+    assert!(config.settings.client_cert_auth);
+    let warnings = config.warnings.join("\n");
+    for part in [
+        "ignoring client auto TLS since certs given",
+        "ignoring key and cert files for http://127.0.0.1:2",
+        "ignoring client cert auth for http://127.0.0.1:2",
+    ] {
+        assert!(warnings.contains(part), "{part} in {warnings}");
+    }
+    // nobody listens with TLS, so no file is read
+    let plain = load("--cert-file c --key-file k", &[]).unwrap();
+    assert_eq!(plain.tls.certificate, None);
 }
 
 #[test]

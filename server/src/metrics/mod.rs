@@ -39,6 +39,7 @@ pub struct Series {
     http_failed: IntCounterVec,
     tree_writes: [(tree::Action, IntCounter); 6],
     refused: IntCounterVec,
+    tls_handshakes_failed: IntCounterVec,
     told: Told,
 
     /// Bytes of gRPC messages from clients.
@@ -267,6 +268,13 @@ impl Metrics {
         if ranges + puts + deletes > 1 {
             self.kv_txns.inc();
         }
+    }
+
+    /// A client on a URL with TLS did not get further than the handshake.
+    pub fn tls_handshake_failed(&self, reason: &str) {
+        self.tls_handshakes_failed
+            .with_label_values(&[reason])
+            .inc();
     }
 
     /// The handles of one gRPC method, if it is one of those that etcd has.

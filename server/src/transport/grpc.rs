@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, future::poll_fn, io, rc::Rc, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, header};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -15,6 +15,8 @@ use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 use super::{
     Calls, Served,
     http2::{Around, Connection, Head},
+    limits::CLOSE_TIMEOUT,
+    tls::PeerCertificate,
 };
 use crate::{
     budget::Traffic,
@@ -38,6 +40,24 @@ pub(super) struct Server<C> {
     rules: Rc<Rules>,
     connections: Connections,
     stopped: watch::Receiver<bool>,
+}
+
+/// Who talks to whom.
+#[derive(Clone, Debug)]
+pub(super) struct Ends {
+    pub(super) tcp: TcpConnectInfo,
+    /// What the client has shown.
+    pub(super) certificate: Option<PeerCertificate>,
+}
+
+impl Ends {
+    /// Puts it where calls look for it.
+    pub(super) fn tell(&self, extensions: &mut Extensions) {
+        extensions.insert(self.tcp.clone());
+        if let Some(certificate) = &self.certificate {
+            extensions.insert(certificate.clone());
+        }
+    }
 }
 
 /// What holds for the calls of all connections.
@@ -70,7 +90,7 @@ impl<C: Calls> Server<C> {
     }
 
     /// Serves one connection until it ends or, after the stop, its streams have ended.
-    pub(super) async fn serve<S>(mut self, stream: S, ends: TcpConnectInfo) -> io::Result<()>
+    pub(super) async fn serve<S>(mut self, stream: S, ends: Ends) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -81,13 +101,22 @@ impl<C: Calls> Server<C> {
         };
         let mut connection = Connection::new(stream, around, &self.connections);
         // the connection bounds by itself what it does at once
-        tokio::select! {
+        let done = tokio::select! {
             biased;
-            done = unconstrained(poll_fn(|cx| connection.poll(cx))) => return done,
-            _ = self.stopped.wait_for(|stopped| *stopped) => {}
+            done = unconstrained(poll_fn(|cx| connection.poll(cx))) => Some(done),
+            _ = self.stopped.wait_for(|stopped| *stopped) => None,
+        };
+        match done {
+            Some(done) => done?,
+            None => {
+                connection.stop();
+                unconstrained(poll_fn(|cx| connection.poll(cx))).await?;
+            }
         }
-        connection.stop();
-        unconstrained(poll_fn(|cx| connection.poll(cx))).await
+        // TLS says goodbye; a client that does not listen is left
+        let goodbye = poll_fn(|cx| connection.close(cx));
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+        Ok(())
     }
 }
 

@@ -5,6 +5,12 @@ use std::time::Duration;
 /// A client that has not said which protocol it speaks by then is dropped.
 pub(super) const SNIFF_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a client may take to agree on TLS, as in etcd (GHSA-6vch-q96h-7gc3).
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client that does not speak TLS may take to read so.
+pub(super) const PLAIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The head of an HTTP/1 request must be whole within this time (Go's ReadHeaderTimeout).
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 

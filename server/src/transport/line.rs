@@ -17,7 +17,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::pass::pass_writes;
+use super::{pass::pass_writes, tls::PeerCertificate};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -43,12 +43,14 @@ pub(super) struct Requests<S> {
     /// Bytes that did not fit where they were asked for, and how many of them are gone.
     held: (Vec<u8>, usize),
     ended: watch::Sender<bool>,
+    certificate: Option<PeerCertificate>,
 }
 
 impl<S> Requests<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S, certificate: Option<PeerCertificate>) -> Self {
         Self {
             stream,
+            certificate,
             lines: Lines::default(),
             held: (Vec::new(), 0),
             ended: watch::Sender::new(false),
@@ -58,6 +60,11 @@ impl<S> Requests<S> {
     /// Tells when the client has said all that it will.
     pub(super) fn ended(&self) -> Ended {
         Ended(self.ended.subscribe())
+    }
+
+    /// What the client has shown.
+    pub(super) fn certificate(&self) -> Option<&PeerCertificate> {
+        self.certificate.as_ref()
     }
 
     /// Hands out of what is held as much as fits.
@@ -351,7 +358,7 @@ mod tests {
     async fn escapes_reach_a_reader_with_little_room() {
         let (mut client, server) = tokio::io::duplex(1024);
         client.write_all(GET).await.unwrap();
-        let mut requests = Requests::new(server);
+        let mut requests = Requests::new(server, None);
         let ended = requests.ended();
         let mut read = Vec::new();
         let mut piece = [0; 5];

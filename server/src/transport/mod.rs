@@ -1,7 +1,7 @@
 //! The client port: one port, two stacks, on actix's workers. Knows neither the dialects nor the
 //! node: it is handed a function for HTTP/1 requests and one for gRPC calls.
 //!
-//! Reading order: `listen` (sockets) → `mux` (which stack) → `line` (what HTTP/1 lets through) →
+//! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `line` (what HTTP/1 lets through) →
 //! `grpc` (what is done around a call) → `http2` (how it comes and goes) → `patience` (with
 //! slow clients) → `pass` (what a wrapper leaves alone) → `signals` → `limits`.
 
@@ -16,6 +16,7 @@ mod patience;
 mod signals;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{io, sync::Arc};
 
@@ -29,6 +30,7 @@ pub use http2::{Body as RequestBody, Head, Incoming, Limited};
 pub use line::Ended;
 pub use listen::{BindError, Bound, Surface, bind};
 pub use signals::{Signal, first_signal};
+pub use tls::{PeerCertificate, Security, TlsError};
 
 use crate::{budget::Traffic, config::Connections, metrics::Metrics};
 
@@ -78,6 +80,8 @@ pub struct Served<H, C> {
     pub metrics: Metrics,
     /// What connections may do.
     pub connections: Connections,
+    /// For the URLs that ask for TLS.
+    pub security: Option<Security>,
 }
 
 /// The running port. Dropping it does not stop it; [`Running::stop`] does.
@@ -114,6 +118,7 @@ where
     {
         let mux = mux::Mux {
             surface,
+            security: served.security.clone().filter(|_| url.is_tls()),
             served: served.clone(),
             stopped: stopped.clone(),
             open: open.clone(),

@@ -1,7 +1,7 @@
 //! One port, two stacks: a connection that starts with the HTTP/2 preface goes to
 //! `http2`, every other to actix-web, both on the actix worker that accepted it.
 //!
-//! The first bytes are read and played back; TLS, when it comes, wraps the stream before that.
+//! The first bytes are read and played back; TLS is taken off the stream before that.
 
 use std::{
     io,
@@ -31,17 +31,22 @@ use tokio::{
 use tonic::transport::server::TcpConnectInfo;
 
 use super::{
-    Calls, Served, Surface, grpc,
+    Calls, Served, Surface,
+    grpc::{self, Ends},
     http2::PREFACE,
     limits,
     line::Requests,
     pass::pass_writes,
     patience::{self, Patient},
+    tls::{self, Secured, Security},
 };
 use crate::budget::Traffic;
 
+/// A connection without its TLS.
+type Plain<S> = Patient<Secured<S, Sniffed<S>>>;
+
 /// What HTTP/1 is read from.
-type Line<S> = Requests<Sniffed<Patient<S>>>;
+type Line<S> = Requests<Sniffed<Plain<S>>>;
 
 /// A stream that a client opened.
 pub(super) trait Client: AsyncRead + AsyncWrite + Unpin + 'static {
@@ -124,6 +129,8 @@ impl Drop for Counted {
 #[derive(Clone)]
 pub(super) struct Mux<H, C> {
     pub(super) surface: Surface,
+    /// `None` on a URL that does not ask for TLS.
+    pub(super) security: Option<Security>,
     pub(super) served: Served<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) open: Arc<Open>,
@@ -149,22 +156,36 @@ where
                     let (http, grpc) = (http.clone(), grpc.clone());
                     let (surface, counted) = (mux.surface, Counted::new(&mux.open));
                     let mut stopped = mux.stopped.clone();
+                    let (security, metrics) = (mux.security.clone(), mux.served.metrics.clone());
                     async move {
                         let _counted = counted;
                         stream.tune()?;
-                        let ends = stream.ends();
-                        let stream = Patient::new(stream);
-                        let (stream, http2) = tokio::select! {
-                            sniffed = sniff(stream, surface) => sniffed?,
+                        let tcp = stream.ends();
+                        let peer: Option<SocketAddr> = tcp.remote_addr;
+                        let open = async {
+                            let stream = (stream, surface);
+                            let secured = tls::secure(security.as_ref(), &metrics, stream, peer);
+                            let Some((stream, certificate)) = secured.await else {
+                                return Ok(None);
+                            };
+                            let sniffed = sniff(Patient::new(stream), surface).await?;
+                            Ok::<_, io::Error>(Some((sniffed, certificate)))
+                        };
+                        let opened = tokio::select! {
+                            opened = open => opened?,
                             // nothing was asked yet, so nothing is lost
                             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
                         };
+                        let Some(((stream, http2), certificate)) = opened else {
+                            return Ok(());
+                        };
                         match surface {
-                            Surface::All | Surface::Grpc if http2 => grpc.serve(stream, ends).await,
+                            Surface::All | Surface::Grpc if http2 => {
+                                grpc.serve(stream, Ends { tcp, certificate }).await
+                            }
                             Surface::Grpc => Ok(()),
                             Surface::All | Surface::Http | Surface::Metrics => {
-                                let peer: Option<SocketAddr> = ends.remote_addr;
-                                let requests = Requests::new(stream);
+                                let requests = Requests::new(stream, certificate);
                                 let call = http.call((requests, Protocol::Http1, peer));
                                 call.await.map_err(|e| io::Error::other(e.to_string()))
                             }
@@ -210,6 +231,9 @@ where
             .h1_allow_half_closed(true)
             .on_connect_ext(|requests: &Line<S>, data| {
                 data.insert(requests.ended());
+                if let Some(certificate) = requests.certificate() {
+                    data.insert(certificate.clone());
+                }
             })
             .graceful_shutdown_signal(move || {
                 let mut stopped = stopped.clone();
@@ -273,6 +297,20 @@ pub(super) struct Sniffed<S> {
     from: usize,
     to: usize,
     stream: S,
+}
+
+impl<S> Sniffed<S> {
+    /// A stream of which one byte was read.
+    pub(super) fn after(first: &[u8; 1], stream: S) -> Self {
+        let mut head = [0; PREFACE.len()];
+        head[0] = first[0];
+        Self {
+            head,
+            from: 0,
+            to: 1,
+            stream,
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {

@@ -28,6 +28,8 @@ pub(super) struct Patient<S> {
     stream: S,
     /// Runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// The same for what TLS holds back.
+    unflushed: Option<Pin<Box<Sleep>>>,
     /// Whether whole HTTP/2 frames are expected.
     frames: bool,
     /// Reads in a row that brought less than the head of a frame.
@@ -39,6 +41,7 @@ impl<S> Patient<S> {
         Self {
             stream,
             stalled: None,
+            unflushed: None,
             frames: false,
             dribbles: 0,
         }
@@ -49,22 +52,37 @@ impl<S> Patient<S> {
         self.frames = true;
     }
 
+    /// When a client that takes nothing is let go, if it is being waited for.
+    #[cfg(test)]
+    pub(super) fn patience_ends(&self) -> Option<Instant> {
+        let waiting = self.stalled.as_ref().or(self.unflushed.as_ref());
+        waiting.map(|sleep| sleep.deadline())
+    }
+
     /// Passes on what a write came to, unless it has waited for too long.
     fn write<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limits::STALL_TIMEOUT)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(timed_out("the client takes nothing of its answer")))
+        wait(&mut self.stalled, cx, written)
     }
+}
+
+/// See [`Patient::write`].
+fn wait<T>(
+    stalled: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+    written: Poll<io::Result<T>>,
+) -> Poll<io::Result<T>> {
+    if written.is_ready() {
+        *stalled = None;
+        return written;
+    }
+    let stalled = stalled
+        .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limits::STALL_TIMEOUT)));
+    ready!(stalled.as_mut().poll(cx));
+    Poll::Ready(Err(timed_out("the client takes nothing of its answer")))
 }
 
 fn timed_out(what: &'static str) -> io::Error {
@@ -118,7 +136,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        wait(&mut self.unflushed, cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

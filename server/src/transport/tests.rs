@@ -96,6 +96,7 @@ async fn port(listen: &str) -> Port {
         calls: Routes::new(health).add_service(Silent),
         metrics: metrics.clone(),
         connections: Connections::default(),
+        security: None,
     };
     Port {
         running: serve(bound, served).unwrap(),

@@ -129,6 +129,11 @@ const LAWS: &[Law] = &[
         banned: &["sled::"],
         but: &["server/src/storage/run.rs"],
     },
+    Law {
+        room: "server/src/",
+        banned: &["rustls", "rcgen", "x509_cert"],
+        but: &["server/src/transport/tls/"],
+    },
     // one use site
     Law {
         room: "server/src/",

@@ -3,22 +3,21 @@
 use super::{Flag, Kind, accepted, refused, supported};
 use Kind::{Bool, Integer, Text};
 
-const CLIENT_TLS: &str = "TLS on the client port comes with a later version";
 const PEER_TLS: &str = "TLS between members comes with a later version";
-const WITHOUT_TLS: &str = "it matters only together with TLS, which comes with a later version";
+const NO_INNER_CLIENT: &str = "nothing in this process calls its own client port";
 const WITHOUT_AUTH: &str = "it matters only together with auth, which comes with a later version";
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
-    Flag::new("cert-file", Text, "", "Certificate of the client port.", refused(CLIENT_TLS)).yaml("client-transport-security.cert-file"),
-    Flag::new("key-file", Text, "", "Key of the client port.", refused(CLIENT_TLS)).yaml("client-transport-security.key-file"),
-    Flag::new("client-cert-file", Text, "", "Certificate with which this member calls its own client port.", refused(CLIENT_TLS)).yaml("client-transport-security.client-cert-file"),
-    Flag::new("client-key-file", Text, "", "Key with which this member calls its own client port.", refused(CLIENT_TLS)).yaml("client-transport-security.client-key-file"),
-    Flag::new("client-cert-auth", Bool, "false", "Whether clients must show a certificate.", refused(CLIENT_TLS)).yaml("client-transport-security.client-cert-auth"),
-    Flag::new("trusted-ca-file", Text, "", "Certificate authority of clients.", refused(CLIENT_TLS)).yaml("client-transport-security.trusted-ca-file"),
-    Flag::new("client-crl-file", Text, "", "Revoked certificates of clients.", refused(CLIENT_TLS)).yaml("client-transport-security.crl-file"),
-    Flag::new("client-cert-allowed-hostname", Text, "", "Host names that a client's certificate must have.", refused(CLIENT_TLS)).yaml("client-transport-security.allowed-hostname"),
-    Flag::new("auto-tls", Bool, "false", "Whether the client port makes its own certificate.", refused(CLIENT_TLS)).yaml("client-transport-security.auto-tls"),
+    Flag::new("cert-file", Text, "", "Certificate of the client port.", supported("both_listeners_at_once")).yaml("client-transport-security.cert-file"),
+    Flag::new("key-file", Text, "", "Key of the client port.", supported("both_listeners_at_once")).yaml("client-transport-security.key-file"),
+    Flag::new("client-cert-file", Text, "", "Certificate with which this member calls its own client port.", accepted(NO_INNER_CLIENT)).yaml("client-transport-security.client-cert-file"),
+    Flag::new("client-key-file", Text, "", "Key with which this member calls its own client port.", accepted(NO_INNER_CLIENT)).yaml("client-transport-security.client-key-file"),
+    Flag::new("client-cert-auth", Bool, "false", "Whether clients must show a certificate.", supported("only_clients_of_the_authority_are_served")).yaml("client-transport-security.client-cert-auth"),
+    Flag::new("trusted-ca-file", Text, "", "Certificate authority of clients.", supported("only_clients_of_the_authority_are_served")).yaml("client-transport-security.trusted-ca-file"),
+    Flag::new("client-crl-file", Text, "", "Revoked certificates of clients.", supported("revoked_certificates_are_refused_on_every_listener")).yaml("client-transport-security.crl-file"),
+    Flag::new("client-cert-allowed-hostname", Text, "", "Host names that a client's certificate must have.", supported("names_of_clients")).yaml("client-transport-security.allowed-hostname"),
+    Flag::new("auto-tls", Bool, "false", "Whether the client port makes its own certificate.", supported("auto_tls_makes_a_certificate_and_keeps_it")).yaml("client-transport-security.auto-tls"),
     Flag::new("peer-cert-file", Text, "", "Certificate of the peer port.", refused(PEER_TLS)).yaml("peer-transport-security.cert-file"),
     Flag::new("peer-key-file", Text, "", "Key of the peer port.", refused(PEER_TLS)).yaml("peer-transport-security.key-file"),
     Flag::new("peer-client-cert-file", Text, "", "Certificate with which this member calls others.", refused(PEER_TLS)).yaml("peer-transport-security.client-cert-file"),
@@ -30,10 +29,10 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("peer-cert-allowed-hostname", Text, "", "Host names that a member's certificate must have.", refused(PEER_TLS)).yaml("peer-transport-security.allowed-hostname"),
     Flag::new("peer-auto-tls", Bool, "false", "Whether the peer port makes its own certificate.", refused(PEER_TLS)).yaml("peer-transport-security.auto-tls"),
     Flag::new("peer-skip-client-san-verification", Bool, "false", "Whether a member's address need not stand in its certificate.", refused(PEER_TLS)).yaml("peer-transport-security.skip-client-san-verification"),
-    Flag::new("self-signed-cert-validity", Integer, "1", "Years for which certificates made here are valid.", accepted(WITHOUT_TLS)),
-    Flag::new("cipher-suites", Text, "", "Cipher suites of TLS.", accepted(WITHOUT_TLS)),
-    Flag::new("tls-min-version", Text, "TLS1.2", "Lowest version of TLS.", accepted(WITHOUT_TLS)),
-    Flag::new("tls-max-version", Text, "", "Highest version of TLS.", accepted(WITHOUT_TLS)),
+    Flag::new("self-signed-cert-validity", Integer, "1", "Years for which certificates made here are valid.", supported("auto_tls_makes_a_certificate_and_keeps_it")),
+    Flag::new("cipher-suites", Text, "", "Cipher suites of TLS.", supported("cipher_suites")),
+    Flag::new("tls-min-version", Text, "TLS1.2", "Lowest version of TLS.", supported("versions_of_tls")),
+    Flag::new("tls-max-version", Text, "", "Highest version of TLS.", supported("versions_of_tls")),
     Flag::new("cors", Text, "*", "Origins whose pages may call this server, comma-separated; * for all.", supported("browsers_and_hosts")),
     Flag::new("host-whitelist", Text, "*", "Names under which clients may call this server, comma-separated; * for all.", supported("browsers_and_hosts")),
     Flag::new("auth-token", Text, "simple", "Kind of the tokens of v3 auth.", refused("tokens other than simple ones come with auth in a later version")),

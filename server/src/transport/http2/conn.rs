@@ -17,7 +17,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
-use tonic::transport::server::TcpConnectInfo;
 
 use super::{
     PREFACE,
@@ -32,7 +31,11 @@ use super::{
 use crate::{
     budget::Permit,
     config::Connections,
-    transport::{Calls, grpc::Rules, limits::CLOSE_TIMEOUT},
+    transport::{
+        Calls,
+        grpc::{Ends, Rules},
+        limits::CLOSE_TIMEOUT,
+    },
 };
 
 thread_local! {
@@ -44,7 +47,7 @@ thread_local! {
 pub(in crate::transport) struct Around<C> {
     pub(in crate::transport) calls: C,
     pub(in crate::transport) rules: Rc<Rules>,
-    pub(in crate::transport) ends: TcpConnectInfo,
+    pub(in crate::transport) ends: Ends,
 }
 
 pub(in crate::transport) struct Connection<S, C> {
@@ -183,6 +186,11 @@ where
         }
     }
 
+    /// Ends the stream, after everything else.
+    pub(in crate::transport) fn close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
     /// Lets everything run that woke or may send again, as long as there is room for answers.
     fn work(&mut self) {
         for _ in 0..self.wire.line.len() {
@@ -226,7 +234,11 @@ where
         if wire.output.capacity() > KEPT_BYTES {
             wire.output = Vec::new();
         }
-        Ok(Poll::Ready(()))
+        // TLS keeps what the socket did not take
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed.map(Poll::Ready),
+            Poll::Pending => Ok(Poll::Pending),
+        }
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -3,13 +3,18 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, request};
-use tonic::transport::server::TcpConnectInfo;
 
 use super::{
     hpack::{Broken, Decoder, Field, Name},
     limits::HEADERS_MAX,
 };
-use crate::{metrics::Call, transport::grpc};
+use crate::{
+    metrics::Call,
+    transport::{
+        PeerCertificate,
+        grpc::{self, Ends},
+    },
+};
 
 /// Blocks that a connection remembers: a client repeats the few methods that it calls.
 const REMEMBERED: usize = 4;
@@ -30,6 +35,11 @@ impl Head {
     /// Path of the request.
     pub fn path(&self) -> &str {
         self.parts.uri.path()
+    }
+
+    /// What the client has shown of itself, inside TLS.
+    pub fn peer_certificate(&self) -> Option<&PeerCertificate> {
+        self.parts.extensions.get()
     }
 
     /// Headers of the request.
@@ -68,7 +78,7 @@ impl Heads {
     pub(super) fn read(
         &mut self,
         block: &[u8],
-        ends: &TcpConnectInfo,
+        ends: &Ends,
         finish: impl FnOnce(&mut Head),
     ) -> Result<Block, Broken> {
         let generation = self.decoder.generation;
@@ -156,7 +166,7 @@ impl Fields {
         (!twice).then_some(())
     }
 
-    fn request(self, ends: &TcpConnectInfo) -> Option<Head> {
+    fn request(self, ends: &Ends) -> Option<Head> {
         if self.wrong || !self.scheme {
             return None;
         }
@@ -165,7 +175,7 @@ impl Fields {
         *request.uri_mut() = self.path?;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers;
-        request.extensions_mut().insert(ends.clone());
+        ends.tell(request.extensions_mut());
         let (parts, ()) = request.into_parts();
         Some(Head {
             grpc: grpc::is_grpc(&parts.headers),
@@ -195,10 +205,12 @@ mod tests {
     }
 
     fn read(heads: &mut Heads, block: &[u8]) -> Block {
-        let ends = TcpConnectInfo {
+        let tcp = tonic::transport::server::TcpConnectInfo {
             local_addr: None,
             remote_addr: None,
         };
+        let certificate = None;
+        let ends = Ends { tcp, certificate };
         heads.read(block, &ends, |head| head.whole = true).unwrap()
     }
 

@@ -18,7 +18,11 @@ use crate::{
     budget::Traffic,
     config::Connections,
     metrics::Metrics,
-    transport::{Calls, Outgoing, grpc::Rules, limits::WINDOW_BYTES},
+    transport::{
+        Calls, Outgoing,
+        grpc::{Ends, Rules},
+        limits::WINDOW_BYTES,
+    },
 };
 
 /// `/echo` answers its message, `/large` a message of as many bytes as its message says, anything
@@ -72,9 +76,12 @@ impl Client {
                 expected: Duration::MAX,
                 traffic: Traffic::new(&Metrics::new()),
             }),
-            ends: TcpConnectInfo {
-                local_addr: None,
-                remote_addr: None,
+            ends: Ends {
+                tcp: TcpConnectInfo {
+                    local_addr: None,
+                    remote_addr: None,
+                },
+                certificate: None,
             },
         };
         let mut connection = Connection::new(far, around, &settings);

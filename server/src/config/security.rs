@@ -1,0 +1,191 @@
+//! TLS of the client port as it was asked for: which files, which versions, who must show a
+//! certificate. What contradicts itself is refused here, in etcd's words where it has some.
+//!
+//! What does *not* live here: the files themselves, which `transport::tls` reads.
+
+use std::path::PathBuf;
+
+use super::{Url, error::ConfigError, value};
+
+/// TLS of the client port; the default is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// What the port shows; `None` as long as no URL asks for TLS.
+    pub certificate: Option<ServerCertificate>,
+    /// `--trusted-ca-file`: clients must show a certificate of it.
+    pub client_ca: Option<PathBuf>,
+    /// `--client-crl-file`: certificates that are not taken any more.
+    pub crl: Option<PathBuf>,
+    /// `--client-cert-auth`: the name in a client's certificate is that of a user.
+    pub client_cert_auth: bool,
+    /// `--client-cert-allowed-hostname`: one of these must be in a client's certificate.
+    pub allowed_hostnames: Vec<String>,
+    /// `--cipher-suites` in the order given; empty leaves the choice to us. Each is a name that
+    /// Go knows.
+    pub cipher_suites: Vec<String>,
+    /// `--tls-min-version`.
+    pub min_version: TlsVersion,
+    /// `--tls-max-version`.
+    pub max_version: TlsVersion,
+}
+
+/// Where the certificate of the client port comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerCertificate {
+    /// `--cert-file` and `--key-file`.
+    Files {
+        /// The certificate, and those between it and its authority.
+        cert: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// `--auto-tls`.
+    Own {
+        /// `--self-signed-cert-validity`.
+        years: u32,
+    },
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum TlsVersion {
+    #[default]
+    Tls12,
+    Tls13,
+}
+
+impl TlsVersion {
+    fn parse(text: &str, default: Self) -> Result<Self, ConfigError> {
+        match text {
+            "" => Ok(default),
+            "TLS1.2" => Ok(Self::Tls12),
+            "TLS1.3" => Ok(Self::Tls13),
+            other => Err(ConfigError::TlsVersion(other.to_owned())),
+        }
+    }
+}
+
+/// The texts of all flags of TLS.
+pub(super) struct Texts<'a> {
+    pub(super) cert: &'a str,
+    pub(super) key: &'a str,
+    pub(super) client_ca: &'a str,
+    pub(super) crl: &'a str,
+    pub(super) client_cert_auth: bool,
+    pub(super) allowed_hostnames: Vec<String>,
+    pub(super) auto: bool,
+    pub(super) years: u32,
+    pub(super) cipher_suites: Vec<String>,
+    pub(super) min: &'a str,
+    pub(super) max: &'a str,
+    /// URLs to serve clients on, and those for metrics.
+    pub(super) urls: [&'a [Url]; 2],
+}
+
+impl Texts<'_> {
+    /// Checks them against each other; `warnings` gets what is odd.
+    pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<ClientTls, ConfigError> {
+        let (min, max) = self.versions()?;
+        let certificate = self.certificate(warnings)?;
+        let [clients, metrics] = self.urls.map(|urls| urls.iter().find(|url| url.is_tls()));
+        if certificate.is_none() {
+            if let Some(url) = clients {
+                return Err(ConfigError::HttpsWithoutCertificate(url.to_string()));
+            }
+            if metrics.is_some() {
+                return Err(ConfigError::MetricsWithoutCertificate);
+            }
+        }
+        let secure = clients.is_some() || metrics.is_some();
+        if self.client_cert_auth && self.client_ca.is_empty() && secure {
+            return Err(ConfigError::ClientCertAuthWithoutCa);
+        }
+        if secure && self.client_ca.is_empty() {
+            for (flag, given) in [
+                ("client-crl-file", !self.crl.is_empty()),
+                (
+                    "client-cert-allowed-hostname",
+                    !self.allowed_hostnames.is_empty(),
+                ),
+            ] {
+                if given {
+                    warnings.push(format!(
+                        "--{flag} has no effect without --trusted-ca-file: no client shows a \
+                         certificate"
+                    ));
+                }
+            }
+        }
+        self.warn_of_plain_urls(certificate.is_some(), warnings);
+        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+        Ok(ClientTls {
+            certificate: certificate.filter(|_| secure),
+            client_ca: path(self.client_ca),
+            crl: path(self.crl),
+            client_cert_auth: self.client_cert_auth,
+            allowed_hostnames: self.allowed_hostnames,
+            cipher_suites: self.cipher_suites,
+            min_version: min,
+            max_version: max,
+        })
+    }
+
+    fn versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
+        let unknown = |name: &&String| !value::GO_CIPHER_SUITES.contains(&name.as_str());
+        if let Some(name) = self.cipher_suites.iter().find(unknown) {
+            return Err(ConfigError::CipherSuite(name.clone()));
+        }
+        let min = TlsVersion::parse(self.min, TlsVersion::Tls12)?;
+        let max = TlsVersion::parse(self.max, TlsVersion::Tls13)?;
+        if min > max {
+            let (min, max) = (self.min.to_owned(), self.max.to_owned());
+            return Err(ConfigError::TlsVersions { min, max });
+        }
+        if min == TlsVersion::Tls13 && !self.cipher_suites.is_empty() {
+            return Err(ConfigError::CipherSuitesOfTls13);
+        }
+        Ok((min, max))
+    }
+
+    fn certificate(
+        &self,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<ServerCertificate>, ConfigError> {
+        match (self.cert, self.key) {
+            ("", "") if self.auto && self.years == 0 => Err(ConfigError::SelfSignedValidity),
+            ("", "") => Ok(self
+                .auto
+                .then_some(ServerCertificate::Own { years: self.years })),
+            ("", _) | (_, "") => Err(ConfigError::HalfAPair {
+                cert: self.cert.to_owned(),
+                key: self.key.to_owned(),
+            }),
+            (cert, key) => {
+                if self.auto {
+                    warnings.push("ignoring client auto TLS since certs given".to_owned());
+                }
+                let (cert, key) = (PathBuf::from(cert), PathBuf::from(key));
+                Ok(Some(ServerCertificate::Files { cert, key }))
+            }
+        }
+    }
+
+    fn warn_of_plain_urls(&self, certificate: bool, warnings: &mut Vec<String>) {
+        let [clients, _] = self.urls;
+        for url in clients.iter().filter(|url| !url.is_tls()) {
+            if certificate {
+                warnings.push(format!(
+                    "scheme is http or unix while key and cert files are present; ignoring key \
+                     and cert files for {url}"
+                ));
+            }
+            if self.client_cert_auth {
+                warnings.push(format!(
+                    "scheme is http or unix while --client-cert-auth is enabled; ignoring client \
+                     cert auth for {url}"
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The files that TLS is made of: when they changed, and what is in them.
+
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, pem::PemObject,
+    },
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
+};
+use x509_cert::{crl::CertificateList, der::Decode as _};
+
+use super::{
+    error::TlsError,
+    suites::{self, Choice},
+    verify::{Clients, Revoked},
+};
+use crate::config::ClientTls;
+
+const CERT: &str = "cert-file";
+const KEY: &str = "key-file";
+const CA: &str = "trusted-ca-file";
+const CRL: &str = "client-crl-file";
+
+/// A file as it was at one look: it has changed when any of these has. `None` while it is not there.
+type Stamp = Option<[i64; 6]>;
+
+/// Everything that a configuration of rustls is made of.
+#[derive(Debug)]
+pub(super) struct Files {
+    cert: PathBuf,
+    key: PathBuf,
+    ca: Option<PathBuf>,
+    crl: Option<PathBuf>,
+    hostnames: Vec<ServerName<'static>>,
+    choice: Choice,
+}
+
+impl Files {
+    /// Reads nothing yet.
+    pub(super) fn new(tls: &ClientTls, cert: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
+        let name = |text: &String| {
+            ServerName::try_from(text.clone()).map_err(|_| TlsError::Hostname(text.clone()))
+        };
+        Ok(Self {
+            cert,
+            key,
+            ca: tls.client_ca.clone(),
+            crl: tls.crl.clone(),
+            hostnames: tls
+                .allowed_hostnames
+                .iter()
+                .map(name)
+                .collect::<Result<_, _>>()?,
+            choice: suites::choice(tls)?,
+        })
+    }
+
+    /// How all files are now.
+    pub(super) fn stamps(&self) -> [Stamp; 4] {
+        [
+            stamp(Some(&self.cert)),
+            stamp(Some(&self.key)),
+            stamp(self.ca.as_deref()),
+            stamp(self.crl.as_deref()),
+        ]
+    }
+
+    /// The list of revoked certificates as it is now.
+    pub(super) fn revoked(&self) -> Result<Revoked, TlsError> {
+        let Some(path) = &self.crl else {
+            return Ok(Revoked::None);
+        };
+        let bytes = read(CRL, path)?;
+        // etcd reads DER alone; PEM is what most tools write
+        let list = match CertificateRevocationListDer::from_pem_slice(&bytes) {
+            Ok(list) => list.to_vec(),
+            Err(_) => bytes,
+        };
+        let list = CertificateList::from_der(&list).map_err(|error| {
+            content(
+                CRL,
+                path,
+                format!("not a certificate revocation list: {error}"),
+            )
+        })?;
+        let revoked = list.tbs_cert_list.revoked_certificates.unwrap_or_default();
+        let serials: HashSet<Vec<u8>> = revoked
+            .iter()
+            .map(|revoked| revoked.serial_number.as_bytes().to_vec())
+            .collect();
+        Ok(Revoked::Serials(Arc::new(serials)))
+    }
+
+    /// What the files make, without protocols to agree on.
+    pub(super) fn config(&self, revoked: Revoked) -> Result<ServerConfig, TlsError> {
+        let chain = certificates(CERT, &self.cert)?;
+        let key = PrivateKeyDer::from_pem_slice(&read(KEY, &self.key)?).map_err(|error| {
+            content(KEY, &self.key, format!("no private key in PEM: {error:?}"))
+        })?;
+        let builder = ServerConfig::builder_with_provider(self.choice.provider.clone())
+            .with_protocol_versions(&self.choice.versions)?;
+        let clients = self.clients(revoked)?;
+        let authenticates = clients.is_some();
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::new(clients)),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|source| TlsError::Pair {
+                cert: self.cert.clone(),
+                key: self.key.clone(),
+                source,
+            })?;
+        if authenticates {
+            // a session that is resumed would not be looked at again
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        Ok(config)
+    }
+
+    /// Whom to take; `None` when clients need not show anything.
+    fn clients(&self, revoked: Revoked) -> Result<Option<Clients>, TlsError> {
+        let Some(ca) = &self.ca else { return Ok(None) };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(CA, ca)? {
+            roots
+                .add(certificate)
+                .map_err(|error| content(CA, ca, format!("not an authority: {error}")))?;
+        }
+        let provider = self.choice.provider.clone();
+        let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| content(CA, ca, error.to_string()))?;
+        Ok(Some(Clients {
+            chain,
+            revoked,
+            hostnames: self.hostnames.clone(),
+        }))
+    }
+}
+
+fn stamp(path: Option<&Path>) -> Stamp {
+    // follows links: mounted secrets are replaced by moving one
+    let found = fs::metadata(path?).ok()?;
+    let number = |n: u64| n.cast_signed();
+    Some([
+        found.mtime(),
+        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
+        number(found.size()),
+        number(found.ino()),
+    ])
+}
+
+fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::Read {
+        flag,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn content(flag: &'static str, path: &Path, reason: String) -> TlsError {
+    let path = path.to_owned();
+    TlsError::Content { flag, path, reason }
+}
+
+/// All certificates of a file, at least one.
+fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(flag, path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(content(flag, path, "no certificate in PEM".to_owned())),
+        Err(error) => Err(content(flag, path, format!("damaged PEM: {error:?}"))),
+    }
+}

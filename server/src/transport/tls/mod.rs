@@ -1,0 +1,296 @@
+//! TLS of the client port: rustls with ring.
+//!
+//! Files are looked at again with every connection, so that a new certificate, authority or list
+//! of revoked certificates counts from the next handshake on, without a restart. What can no
+//! longer be read leaves the former certificate in place; but as long as a list of revoked
+//! certificates cannot be read, no client with a certificate is taken.
+//!
+//! What does *not* live here: the rules about flags (`config::security`), and TLS between members.
+//!
+//! Reading order: this file (open, handshake) → `files` (what is read) → `suites` → `verify`
+//! (which clients) → `peer` (who they are) → `own` (`--auto-tls`) → `stream` → `error`.
+
+mod error;
+mod files;
+mod own;
+mod peer;
+mod stream;
+mod suites;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustls::{CertificateError, Error, ServerConfig, server::Acceptor};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+pub use error::TlsError;
+pub use peer::PeerCertificate;
+pub(super) use stream::Secured;
+
+use super::{
+    Surface,
+    limits::{HANDSHAKE_TIMEOUT, PLAIN_ANSWER_TIMEOUT},
+    mux::Sniffed,
+};
+use crate::{
+    config::{Config, ServerCertificate, Url},
+    metrics::Metrics,
+};
+use files::Files;
+use verify::Revoked;
+
+/// The first byte of every TLS connection: a record of the handshake.
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// What a client reads that does not speak TLS; Go's sentence, as an answer to HTTP.
+const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Connection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+const H2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// TLS as all listeners share it.
+#[derive(Clone)]
+pub struct Security(Arc<Inner>);
+
+struct Inner {
+    files: Files,
+    now: Mutex<Now>,
+}
+
+/// What the files made at the last look.
+struct Now {
+    stamps: [Option<[i64; 6]>; 4],
+    configs: Configs,
+}
+
+/// The same certificate with the protocols of each surface.
+#[derive(Clone)]
+struct Configs {
+    all: Arc<ServerConfig>,
+    grpc: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+}
+
+impl Configs {
+    fn new(config: &ServerConfig) -> Self {
+        let with = |protocols: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        };
+        Self {
+            // browsers and curl take both, and HTTP/2 serves gRPC alone here
+            all: with(&[HTTP1, H2]),
+            grpc: with(&[H2]),
+            http: with(&[HTTP1]),
+        }
+    }
+
+    fn of(&self, surface: Surface) -> &Arc<ServerConfig> {
+        match surface {
+            Surface::All => &self.all,
+            Surface::Grpc => &self.grpc,
+            Surface::Http | Surface::Metrics => &self.http,
+        }
+    }
+}
+
+impl Security {
+    /// Reads what the configuration names; `None` if no URL asks for TLS. `--auto-tls` writes into
+    /// the data directory, which must be there.
+    pub fn open(config: &Config) -> Result<Option<Self>, TlsError> {
+        let tls = &config.tls;
+        let (cert, key) = match &tls.certificate {
+            None => return Ok(None),
+            Some(ServerCertificate::Files { cert, key }) => (cert.clone(), key.clone()),
+            Some(ServerCertificate::Own { years }) => own(config, &config.data_dir, *years)?,
+        };
+        let files = Files::new(tls, cert, key)?;
+        let stamps = files.stamps();
+        let made = files.config(files.revoked()?)?;
+        let configs = Configs::new(&made);
+        let now = Mutex::new(Now { stamps, configs });
+        Ok(Some(Self(Arc::new(Inner { files, now }))))
+    }
+
+    /// What the files say now.
+    fn config(&self, surface: Surface) -> Arc<ServerConfig> {
+        let files = &self.0.files;
+        // nothing in here panics halfway
+        let mut now = self.0.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = files.stamps();
+        if stamps != now.stamps {
+            now.stamps = stamps;
+            let revoked = files.revoked().unwrap_or_else(|error| {
+                tracing::error!(
+                    %error,
+                    "no client with a certificate is taken until the list can be read"
+                );
+                Revoked::Unknown
+            });
+            match files.config(revoked) {
+                Ok(config) => {
+                    tracing::info!("read the files of TLS again");
+                    now.configs = Configs::new(&config);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "failed to read the files of TLS again; the former ones count");
+                }
+            }
+        }
+        now.configs.of(surface).clone()
+    }
+
+    /// Shakes hands within [`HANDSHAKE_TIMEOUT`].
+    async fn handshake<S>(
+        &self,
+        stream: S,
+        surface: Surface,
+    ) -> Result<TlsStream<Sniffed<S>>, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let shaking = async {
+            let mut stream = stream;
+            let mut first = [0];
+            if stream.read(&mut first).await.map_err(Failure::of)? == 0 {
+                return Err(Failure::Silent);
+            }
+            let mut stream = Sniffed::after(&first, stream);
+            if first != [HANDSHAKE_RECORD] {
+                // it may be gone already
+                let answer = async {
+                    stream.write_all(NOT_TLS).await?;
+                    stream.shutdown().await
+                };
+                let _ = timeout(PLAIN_ANSWER_TIMEOUT, answer).await;
+                return Err(Failure::NotTls);
+            }
+            let start = LazyConfigAcceptor::new(Acceptor::default(), stream);
+            let start = start.await.map_err(Failure::of)?;
+            let config = self.config(surface);
+            start.into_stream(config).await.map_err(Failure::of)
+        };
+        timeout(HANDSHAKE_TIMEOUT, shaking)
+            .await
+            .unwrap_or(Err(Failure::Timeout))
+    }
+}
+
+fn own(
+    config: &Config,
+    data_dir: &Path,
+    years: u32,
+) -> Result<(std::path::PathBuf, std::path::PathBuf), TlsError> {
+    let urls: Vec<Url> = [
+        &config.listen_client_urls,
+        &config.listen_client_http_urls,
+        &config.listen_metrics_urls,
+    ]
+    .into_iter()
+    .flatten()
+    .cloned()
+    .collect();
+    own::files(data_dir, &urls, years)
+}
+
+/// The stream inside TLS, if `security` is asked for, and who is at its other end. `None` if the
+/// client did not get so far; that is logged and counted.
+pub(super) async fn secure<S>(
+    security: Option<&Security>,
+    metrics: &Metrics,
+    (stream, surface): (S, Surface),
+    remote: Option<std::net::SocketAddr>,
+) -> Option<(Secured<S, Sniffed<S>>, Option<PeerCertificate>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(security) = security else {
+        return Some((Secured::Plain(stream), None));
+    };
+    // aside: connections without TLS need not have room for it
+    match Box::pin(security.handshake(stream, surface)).await {
+        Ok(stream) => {
+            let peer = PeerCertificate::of(stream.get_ref().1.peer_certificates());
+            Some((Secured::Tls(Box::new(stream)), peer))
+        }
+        Err(failure) => {
+            let remote = remote.map(|remote| remote.to_string());
+            let remote = remote.as_deref().unwrap_or("a Unix socket");
+            metrics.tls_handshake_failed(failure.label());
+            // whoever only looks whether the port is open would fill the log
+            if matches!(failure, Failure::Silent) {
+                tracing::debug!(remote, "a client closed its connection before TLS began");
+            } else {
+                tracing::warn!(remote, error = %failure, "rejected connection on client endpoint");
+            }
+            None
+        }
+    }
+}
+
+/// Why there is no TLS with a client.
+#[derive(Debug)]
+enum Failure {
+    Silent,
+    NotTls,
+    Timeout,
+    Tls(Error),
+    Io(io::Error),
+}
+
+impl Failure {
+    fn of(error: io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(inner) => Self::Tls(Error::clone(inner)),
+            None => Self::Io(error),
+        }
+    }
+
+    /// The label `reason`.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Silent => "closed",
+            Self::NotTls => "not_tls",
+            Self::Timeout => "timeout",
+            Self::Tls(Error::NoCertificatesPresented | Error::InvalidCertificate(_)) => {
+                "client_certificate"
+            }
+            Self::Tls(_) => "tls",
+            Self::Io(_) => "connection",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => f.write_str("EOF"),
+            Self::NotTls => f.write_str("the client does not speak TLS"),
+            Self::Timeout => write!(f, "the handshake took longer than {HANDSHAKE_TIMEOUT:?}"),
+            Self::Tls(Error::InvalidCertificate(CertificateError::NotValidForName)) => {
+                f.write_str("client certificate authentication failed: no allowed host name in it")
+            }
+            Self::Tls(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Security {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Security").field(&self.0.files).finish()
+    }
+}

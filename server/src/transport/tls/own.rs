@@ -1,0 +1,101 @@
+//! `--auto-tls`: a certificate of our own, made once and kept in the data directory.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use x509_cert::der::pem::{self, LineEnding};
+
+use super::error::TlsError;
+use crate::config::{Address, Url};
+
+/// Where they stand below the data directory, as in etcd.
+const FOLDER: [&str; 2] = ["fixtures", "client"];
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The files of the certificate and its key; they are made if they are not there.
+pub(super) fn files(
+    data_dir: &Path,
+    urls: &[Url],
+    years: u32,
+) -> Result<(PathBuf, PathBuf), TlsError> {
+    let folder: PathBuf = data_dir.join(FOLDER[0]).join(FOLDER[1]);
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    if cert.exists() && key.exists() {
+        return Ok((cert, key));
+    }
+    let failed = |reason: String| TlsError::Own {
+        path: folder.clone(),
+        reason,
+    };
+    let (cert_text, key_text) = make(urls, years).map_err(|error| failed(error.to_string()))?;
+    fs::create_dir_all(&folder)
+        .and_then(|()| write(&key, &key_text, 0o600))
+        .and_then(|()| write(&cert, &cert_text, 0o644))
+        .map_err(|error| failed(error.to_string()))?;
+    tracing::warn!(
+        path = %cert.display(),
+        years,
+        "made a certificate of its own; clients cannot know whose it is"
+    );
+    Ok((cert, key))
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// A certificate for the hosts of all URLs, and its key, in PEM.
+fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error::Error>> {
+    let mut hosts: Vec<String> = urls
+        .iter()
+        .filter_map(|url| match url.address() {
+            Address::Tcp(host, _) => Some(host.clone()),
+            Address::Unix(_) => None,
+        })
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(hosts)?;
+    let now = SystemTime::now();
+    params.not_before = now.into();
+    params.not_after = now
+        .checked_add(YEAR * years)
+        .ok_or("it would be valid for too long")?
+        .into();
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, "etcd");
+    params.distinguished_name = name;
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyEncipherment,
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::KeyCertSign,
+    ];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let cert = params.self_signed(&key)?;
+    let text = |label: &str, der: &[u8]| {
+        pem::encode_string(label, LineEnding::LF, der).map_err(|error| error.to_string())
+    };
+    Ok((
+        text("CERTIFICATE", cert.der())?,
+        text("PRIVATE KEY", key.serialized_der())?,
+    ))
+}

@@ -1,0 +1,82 @@
+//! Who is at the other end, as far as a certificate says it.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use x509_cert::{
+    Certificate,
+    der::{
+        Decode as _,
+        asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef},
+        oid::{ObjectIdentifier, db::rfc4519::CN},
+    },
+    name::Name,
+};
+
+/// The certificate that a client has shown and that was found good. It stands among the
+/// extensions of a gRPC request and in the connection's data of an HTTP/1 request.
+///
+/// Whoever looks for a user in it must not do so for calls through the JSON gateway: in etcd these
+/// come from the gateway's own client.
+#[derive(Clone, Debug)]
+pub struct PeerCertificate(Arc<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    common_name: String,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl PeerCertificate {
+    /// `None` if there is no certificate, or none that can be read.
+    pub(super) fn of(chain: Option<&[CertificateDer<'static>]>) -> Option<Self> {
+        let chain = chain?.to_vec();
+        let common_name = common_name(&parse(chain.first()?)?.tbs_certificate.subject);
+        Some(Self(Arc::new(Shown { common_name, chain })))
+    }
+
+    /// The subject's common name, empty if it has none. With several, the last one, as in Go.
+    pub fn common_name(&self) -> &str {
+        &self.0.common_name
+    }
+
+    /// The client's certificate and those that came with it, in DER.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.chain
+    }
+}
+
+/// Reads a certificate.
+pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Certificate> {
+    Certificate::from_der(certificate).ok()
+}
+
+/// See [`PeerCertificate::common_name`].
+pub(super) fn common_name(subject: &Name) -> String {
+    const COMMON_NAME: ObjectIdentifier = CN;
+    let mut found = String::new();
+    for attribute in subject.0.iter().flat_map(|part| part.0.iter()) {
+        if attribute.oid != COMMON_NAME {
+            continue;
+        }
+        let value = &attribute.value;
+        let text = (value
+            .decode_as::<Utf8StringRef<'_>>()
+            .map(|t| t.to_string()))
+        .or_else(|_| {
+            value
+                .decode_as::<PrintableStringRef<'_>>()
+                .map(|t| t.to_string())
+        })
+        .or_else(|_| value.decode_as::<Ia5StringRef<'_>>().map(|t| t.to_string()))
+        .or_else(|_| {
+            value
+                .decode_as::<TeletexStringRef<'_>>()
+                .map(|t| t.to_string())
+        });
+        if let Ok(text) = text {
+            found = text;
+        }
+    }
+    found
+}

@@ -1,0 +1,120 @@
+//! A certificate authority for a test.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SerialNumber, date_time_ymd,
+};
+use x509_cert::der::pem::{self, LineEnding};
+
+static SERIALS: AtomicU64 = AtomicU64::new(0x0100_0001);
+
+/// Signs certificates.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// The files of a certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) serial: u64,
+}
+
+impl Pair {
+    /// Puts these files in the place of others.
+    pub(crate) fn replace(&self, other: &Self) {
+        fs::copy(&self.cert, &other.cert).expect("a certificate and its file can be made");
+        fs::copy(&self.key, &other.key).expect("a certificate and its file can be made");
+    }
+
+    /// Both paths as texts.
+    pub(crate) fn paths(&self) -> [String; 2] {
+        [&self.cert, &self.key].map(|path| path.display().to_string())
+    }
+}
+
+pub(crate) fn text(label: &str, der: &[u8]) -> String {
+    pem::encode_string(label, LineEnding::LF, der).expect("a certificate and its file can be made")
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self(
+            CertifiedIssuer::self_signed(
+                params,
+                KeyPair::generate().expect("a certificate and its file can be made"),
+            )
+            .expect("a certificate and its file can be made"),
+        )
+    }
+
+    /// Writes the authority's certificate.
+    pub(crate) fn write(&self, path: &Path) -> String {
+        fs::write(path, text("CERTIFICATE", self.0.der()))
+            .expect("a certificate and its file can be made");
+        path.display().to_string()
+    }
+
+    /// A certificate for both uses, for these hosts, in `dir`.
+    pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> Pair {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
+        let mut params =
+            CertificateParams::new(hosts).expect("a certificate and its file can be made");
+        params.serial_number = Some(SerialNumber::from(serial));
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let key = KeyPair::generate().expect("a certificate and its file can be made");
+        let cert = params
+            .signed_by(&key, &self.0)
+            .expect("a certificate and its file can be made");
+        let pair = Pair {
+            cert: dir.join(format!("{name}-{serial:x}.crt")),
+            key: dir.join(format!("{name}-{serial:x}.key")),
+            serial,
+        };
+        fs::write(&pair.cert, text("CERTIFICATE", cert.der()))
+            .expect("a certificate and its file can be made");
+        fs::write(&pair.key, text("PRIVATE KEY", key.serialized_der()))
+            .expect("a certificate and its file can be made");
+        pair
+    }
+
+    /// The list of revoked certificates, in DER.
+    pub(crate) fn revoke(&self, serials: &[u64]) -> Vec<u8> {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2099, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params
+            .signed_by(&self.0)
+            .expect("a certificate and its file can be made")
+            .der()
+            .to_vec()
+    }
+}

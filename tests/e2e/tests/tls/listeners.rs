@@ -1,0 +1,146 @@
+//! What is served where, with which protocol.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use witan_e2e::{Kind, Tool, http, ports};
+
+use super::{client::ask, stage::Stage};
+
+const HEALTHY: &str = "{\"health\":\"true\",\"reason\":\"\"}";
+
+#[test]
+fn both_listeners_at_once() {
+    let said = [Kind::Witan, Kind::Etcd36].map(|kind| {
+        // --cert-file and --key-file stand in the stage
+        let stage = Stage::start(kind, &[]);
+        let put = Tool::Etcdctl36.run(&stage.server.url(), &["put", "k", "v"]);
+        let get = stage.etcdctl(Tool::Etcdctl36, None, &["get", "k"]);
+        let former = stage.etcdctl(Tool::Etcdctl34V3, None, &["get", "k"]);
+        let range = r#"{"key":"aw=="}"#;
+        let gateway = stage.curl(&["-d", range], "/v3/kv/range").1;
+        assert!(gateway.contains("\"value\":\"dg==\""), "{gateway}");
+        let health = stage.curl(&[], "/health");
+        let stranger = Tool::Etcdctl36.run(&stage.url(), &["--command-timeout=1s", "get", "k"]);
+        let texts = [put.stdout, get.stdout, former.stdout];
+        (texts, health, stranger.code)
+    });
+    assert_eq!(said[0], said[1]);
+    let [_, get, _] = &said[0].0;
+    assert_eq!(
+        (get.as_str(), &said[0].1, said[0].2),
+        ("k\nv\n", &(Some(0), HEALTHY.to_owned()), Some(1))
+    );
+}
+
+#[test]
+fn v2_and_a_watch_inside_tls() {
+    let stage = Stage::start(Kind::Witan, &[]);
+    let (code, set) = stage.curl(&["-XPUT", "-dvalue=1"], "/v2/keys/k");
+    assert_eq!(code, Some(0));
+    assert!(set.contains("\"action\":\"set\""), "{set}");
+    // larger than what TLS holds back, in both directions
+    let large = "x".repeat(1 << 20);
+    let put = stage.etcdctl(
+        Tool::Etcdctl36,
+        None,
+        &["put", "large", "--", &large[..100_000]],
+    );
+    assert_eq!(put.code, Some(0), "{}", put.stderr);
+    let body = format!("value={large}");
+    let file = stage.server.dir().join("body");
+    std::fs::write(&file, body).unwrap();
+    let at = format!("@{}", file.display());
+    let (code, _) = stage.curl(&["-XPUT", "-d", &at], "/v2/keys/large");
+    assert_eq!(code, Some(0));
+    let (_, back) = stage.curl(&[], "/v2/keys/large");
+    assert!(back.contains(&large), "{} bytes", back.len());
+    let ca = format!("--cacert={}", stage.ca);
+    let mut watch = Tool::Etcdctl36.follow(&stage.url(), &[&ca, "watch", "w", "--rev=1"]);
+    Tool::Etcdctl36.run(&stage.server.url(), &["put", "w", "seen"]);
+    let lines = [(); 3].map(|()| watch.line().unwrap());
+    assert_eq!(lines, ["PUT", "w", "seen"]);
+}
+
+#[test]
+fn urls_of_http_and_metrics_with_tls() {
+    let mut stage = Stage::prepare(Kind::Witan);
+    let [grpc, metrics] = [(); 2].map(|()| ports::free());
+    let plain = stage.server.url();
+    let http_urls = format!("{plain},{}", stage.url());
+    let [grpc_url, metrics_url] = [grpc, metrics].map(|port| format!("https://127.0.0.1:{port}"));
+    stage.add(&["--listen-client-urls", &grpc_url]);
+    stage.add(&["--listen-client-http-urls", &http_urls]);
+    stage.add(&["--listen-metrics-urls", &metrics_url]);
+    stage.server.start_again();
+    let client = stage.client();
+    for port in [stage.port, metrics] {
+        let answer = client.get(port, "/health").unwrap();
+        assert!(answer.ends_with(HEALTHY), "{answer}");
+        // gRPC is not spoken there
+        let refused = client.clone().alpn(&["h2"]).connect(port);
+        let error = refused.map(drop).unwrap_err().to_string();
+        assert!(error.contains("NoApplicationProtocol"), "{error}");
+    }
+    let ca = format!("--cacert={}", stage.ca);
+    let put = Tool::Etcdctl36.run(&grpc_url, &[&ca, "put", "k", "v"]);
+    assert_eq!(put.stdout, "OK\n", "{}", put.stderr);
+    let refused = client.clone().alpn(&["http/1.1"]).connect(grpc);
+    assert!(refused.is_err());
+}
+
+#[test]
+fn http_1_is_preferred_and_h2_is_there() {
+    let stage = Stage::start(Kind::Witan, &[]);
+    for (offered, agreed) in [
+        (&["h2", "http/1.1"][..], Some("http/1.1")),
+        (&["grpc-exp", "h2"], Some("h2")),
+        (&[], None),
+    ] {
+        let stream = stage.client().alpn(offered).connect(stage.port).unwrap();
+        let protocol = stream.conn.alpn_protocol();
+        assert_eq!(protocol, agreed.map(str::as_bytes), "{offered:?}");
+    }
+    let (_, version) = stage.curl(&["-o", "/dev/null", "-w", "%{http_version}"], "/health");
+    assert_eq!(version, "1.1");
+    // HTTP/2 without gRPC gets the same sentence as without TLS
+    let mut stream = stage.client().alpn(&["h2"]).connect(stage.port).unwrap();
+    assert!(
+        ask(&mut stream, "/health").is_ok(),
+        "HTTP/1 is looked at, too"
+    );
+}
+
+#[test]
+fn the_wrong_protocol_is_told_so() {
+    let stage = Stage::start(Kind::Witan, &[]);
+    let secure = format!("127.0.0.1:{}", stage.port);
+    let answer = http::try_once(&secure, "GET", "/health", &[], b"").unwrap();
+    assert_eq!(answer.status, 400);
+    assert_eq!(
+        answer.text(),
+        "Client sent an HTTP request to an HTTPS server.\n"
+    );
+    let plain = Tool::Etcdctl36.run(
+        &format!("http://{secure}"),
+        &["--command-timeout=1s", "get", "k"],
+    );
+    assert_eq!(plain.code, Some(1));
+    let refused = stage.client().connect(stage.server.client_port());
+    assert!(refused.is_err(), "no TLS on the plain URL");
+    let mut noise = TcpStream::connect(&secure).unwrap();
+    noise.write_all(b"\x16\x03\x01\x00\x05hello").unwrap();
+    let mut alert = Vec::new();
+    // an alert, or nothing: the end counts
+    let _ = noise.read_to_end(&mut alert);
+    assert!(alert.len() < 64, "{alert:?}");
+    assert!(stage.failures("not_tls") >= 2);
+    assert!(stage.failures("tls") >= 1);
+    stage
+        .server
+        .wait_log(0, "rejected connection on client endpoint");
+    let again = stage.etcdctl(Tool::Etcdctl36, None, &["put", "k", "v"]);
+    assert_eq!(again.stdout, "OK\n", "{}", again.stderr);
+}

@@ -1,0 +1,13 @@
+//! TLS on the client port: who is served, with what, and that files are read anew.
+//!
+//! Reading order: `authority` (certificates) → `stage` (servers) → `client` (one connection) → the
+//! tests by topic.
+
+mod authority;
+mod client;
+mod clients;
+mod files;
+mod listeners;
+mod settings;
+mod slow;
+mod stage;

@@ -1,0 +1,130 @@
+//! Versions, suites, and settings that cannot be served.
+
+use std::fs;
+
+use rustls::version::{TLS12, TLS13};
+use witan_e2e::{Kind, Launch, ports};
+
+use super::stage::Stage;
+
+#[test]
+fn versions_of_tls() {
+    for (flag, served) in [
+        ("--tls-min-version=TLS1.2", [true, true]),
+        ("--tls-min-version=TLS1.3", [false, true]),
+        ("--tls-max-version=TLS1.2", [true, false]),
+    ] {
+        let seen = [Kind::Witan, Kind::Etcd36].map(|kind| {
+            let stage = Stage::start(kind, &[flag]);
+            let agreed = [&TLS12, &TLS13].map(|version| {
+                let client = stage.client().only(version).alpn(&["h2"]);
+                client.connect(stage.port).is_ok()
+            });
+            let old = stage.curl(&["--tls-max", "1.1"], "/health").0 == Some(0);
+            let curl = stage.curl(&["--tls-max", "1.2"], "/health").0 == Some(0);
+            (agreed, old, curl)
+        });
+        assert_eq!(seen, [(served, false, served[0]); 2], "{flag}");
+    }
+}
+
+#[test]
+fn cipher_suites() {
+    let name = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+    // the second one is not served here, and is no reason to refuse the first
+    let flag = format!("--cipher-suites={name},TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA");
+    let agreed = [Kind::Witan, Kind::Etcd36].map(|kind| {
+        let stage = Stage::start(kind, &[&flag]);
+        [&TLS12, &TLS13].map(|version| {
+            let client = stage.client().only(version).alpn(&["h2"]);
+            let stream = client.connect(stage.port).unwrap();
+            stream.conn.negotiated_cipher_suite().map(|suite| {
+                // TLS 1.3 is not ours to choose: only that it is there
+                let tls13 = suite.tls13().is_some();
+                (tls13, (!tls13).then(|| format!("{:?}", suite.suite())))
+            })
+        })
+    });
+    assert_eq!(agreed[0], agreed[1]);
+    let chosen = Some(name.to_owned());
+    assert_eq!(agreed[0], [Some((false, chosen)), Some((true, None))]);
+}
+
+/// Starts a server on a URL with TLS, which must fail with these words.
+fn refused(args: &[&str], parts: [&str; 2]) {
+    let mut server = Launch::witan().prepare();
+    let url = format!("https://127.0.0.1:{}", ports::free());
+    server.add_args(["--listen-client-urls", &url]);
+    for arg in args {
+        server.add_args([arg]);
+    }
+    server.start_unready_again();
+    assert_eq!(server.wait_exit().code(), Some(1), "{args:?}");
+    let log = server.tail();
+    assert!(
+        parts.iter().all(|part| log.contains(part)),
+        "{args:?}: {log}"
+    );
+    assert!(
+        args.contains(&"--auto-tls") || !server.dir().join("data").exists(),
+        "the disk was not touched"
+    );
+}
+
+#[test]
+fn settings_that_cannot_be_served_are_refused_at_start() {
+    let one = "--auto-tls";
+    refused(
+        &[],
+        [
+            "TLS key/cert (--cert-file, --key-file) must be provided",
+            "with HTTPS scheme",
+        ],
+    );
+    let version = "unexpected TLS version \"TLS1.1\"";
+    refused(
+        &[one, "--tls-min-version=TLS1.1"],
+        [version, "must be one of"],
+    );
+    let suite = "--cipher-suites=TLS_RSA_WITH_RC4_128_SHA";
+    refused(
+        &[one, suite],
+        ["--cipher-suites: none of them", "TLS_ECDHE"],
+    );
+}
+
+#[test]
+fn files_that_cannot_be_served_are_refused_at_start() {
+    let stage = Stage::prepare(Kind::Witan);
+    let dir = stage.server.dir();
+    let other = stage.authority.issue(dir, "other", &[]);
+    let [cert, key] = &stage.pair.paths();
+    let [_, other_key] = &other.paths();
+    let empty = dir.join("empty");
+    fs::write(&empty, "").unwrap();
+    let (empty, missing) = (&empty.display().to_string(), "/nowhere/x.pem");
+    let (c, k, ca, crl) = (
+        "--cert-file",
+        "--key-file",
+        "--trusted-ca-file",
+        "--client-crl-file",
+    );
+    let none = "no certificate in PEM";
+    refused(&[c, missing, k, key], ["/nowhere/x.pem", "No such file"]);
+    refused(&[c, cert, k, missing], ["/nowhere/x.pem", "No such file"]);
+    refused(&[c, empty, k, key], ["--cert-file=", none]);
+    refused(
+        &[c, cert, k, cert],
+        ["--key-file=", "no private key in PEM"],
+    );
+    refused(&[c, cert, k, other_key], ["--cert-file=", "KeyMismatch"]);
+    refused(&[c, cert, k, key, ca, empty], ["--trusted-ca-file=", none]);
+    refused(
+        &[c, cert, k, key, ca, cert, crl, empty],
+        ["--client-crl-file=", "not a certificate revocation list"],
+    );
+    refused(
+        &[c, cert, k, key, "--client-cert-auth"],
+        ["--client-cert-auth", "needs --trusted-ca-file"],
+    );
+}

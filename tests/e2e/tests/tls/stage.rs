@@ -1,0 +1,119 @@
+//! A server with TLS beside its plain URL, and the clients of the trade against it.
+
+use std::{
+    fs,
+    process::{Command, Output},
+};
+
+use witan_e2e::{Kind, Launch, Server, Tool, ports, server::fresh_dir, tool::Said};
+
+use super::{
+    authority::{Authority, Pair},
+    client::Client,
+};
+
+/// A server that was prepared and may be running.
+pub(crate) struct Stage {
+    pub(crate) server: Server,
+    pub(crate) authority: Authority,
+    /// File of the authority's certificate.
+    pub(crate) ca: String,
+    /// What the server shows.
+    pub(crate) pair: Pair,
+    /// Port with TLS.
+    pub(crate) port: u16,
+}
+
+/// Names under which tests call a server.
+pub(crate) const HOSTS: [&str; 2] = ["localhost", "127.0.0.1"];
+
+impl Stage {
+    /// A server with its certificate, not started yet.
+    pub(crate) fn prepare(kind: Kind) -> Self {
+        let dir = fresh_dir("tls");
+        fs::create_dir_all(&dir).expect("the stage can be set");
+        let authority = Authority::new("authority of the test");
+        let ca = authority.write(&dir.join("ca.crt"));
+        let pair = authority.issue(&dir, "server", &HOSTS);
+        let mut server = Launch::new(kind).dir(dir).prepare();
+        let port = ports::free();
+        let urls = format!("{},https://127.0.0.1:{port}", server.url());
+        let [cert, key] = pair.paths();
+        server.add_args(["--listen-client-urls", &urls]);
+        server.add_args(["--cert-file", &cert, "--key-file", &key]);
+        Self {
+            server,
+            authority,
+            ca,
+            pair,
+            port,
+        }
+    }
+
+    /// A running server with these further arguments.
+    pub(crate) fn start(kind: Kind, args: &[&str]) -> Self {
+        let mut stage = Self::prepare(kind);
+        stage.add(args);
+        stage.server.start_again();
+        stage
+    }
+
+    pub(crate) fn add(&mut self, args: &[&str]) {
+        for arg in args {
+            self.server.add_args([arg]);
+        }
+    }
+
+    /// A server that wants to see certificates of its authority.
+    pub(crate) fn mutual(kind: Kind, args: &[&str]) -> Self {
+        let mut stage = Self::prepare(kind);
+        let ca = stage.ca.clone();
+        stage.add(&["--trusted-ca-file", &ca, "--client-cert-auth"]);
+        stage.add(args);
+        stage.server.start_again();
+        stage
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// A client that knows the authority.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.ca)
+    }
+
+    /// A certificate for a client.
+    pub(crate) fn issue(&self, name: &str) -> Pair {
+        self.authority.issue(self.server.dir(), name, &[])
+    }
+
+    /// etcdctl on the URL with TLS.
+    pub(crate) fn etcdctl(&self, tool: Tool, pair: Option<&Pair>, args: &[&str]) -> Said {
+        let mut all = vec!["--command-timeout=2s".to_owned()];
+        all.push(format!("--cacert={}", self.ca));
+        if let Some([cert, key]) = pair.map(Pair::paths) {
+            all.extend([format!("--cert={cert}"), format!("--key={key}")]);
+        }
+        all.extend(args.iter().map(|arg| (*arg).to_owned()));
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        tool.run(&self.url(), &all)
+    }
+
+    /// curl on the URL with TLS: its exit code and what it printed.
+    pub(crate) fn curl(&self, args: &[&str], target: &str) -> (Option<i32>, String) {
+        let url = format!("{}{target}", self.url());
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--cacert", &self.ca]).args(args);
+        let Output { status, stdout, .. } = command.arg(url).output().expect("curl is installed");
+        (status.code(), String::from_utf8_lossy(&stdout).into_owned())
+    }
+
+    /// How many handshakes failed for this reason.
+    pub(crate) fn failures(&self, reason: &str) -> u64 {
+        let series = format!("witan_tls_handshake_failures_total{{reason=\"{reason}\"}} ");
+        let text = self.server.http("GET", "/metrics", "").text();
+        let count = text.lines().find_map(|line| line.strip_prefix(&series));
+        count.map_or(0, |count| count.parse().expect("the stage can be set"))
+    }
+}
