@@ -14,6 +14,7 @@ use crate::{
         command::Command,
         tree::{self, Expire, Verb},
     },
+    timers::Timers,
 };
 
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Chores {
     pub(crate) compaction: Compaction,
     /// Members to which a snapshot is on its way, and the tick at which it left.
     snapshots: BTreeMap<u64, u64>,
+    /// How long each lease has left.
+    pub(crate) timers: Timers,
 }
 
 impl Chores {
@@ -29,28 +32,34 @@ impl Chores {
         Self {
             compaction: Compaction::new(compaction),
             snapshots: BTreeMap::new(),
+            timers: Timers::default(),
         }
     }
 
-    /// The command that is to be proposed now, if any: removal of expired v2 nodes.
+    /// The commands that are to be proposed now: removal of expired v2 nodes and leases, and notes of
+    /// what leases have left.
     pub(crate) fn due(
-        &self,
+        &mut self,
         machine: &Machine,
         leading: bool,
         tick: u64,
         now_ns: i64,
-    ) -> Option<Command> {
+    ) -> Vec<Command> {
         let look = leading && tick.is_multiple_of(EXPIRE_TICKS);
         let expired = look
             && machine
                 .tree
                 .next_expiration_ns()
                 .is_some_and(|at| at <= now_ns);
-        expired.then(|| {
-            Command::Tree(tree::Command {
+        let mut commands = Vec::new();
+        if expired {
+            commands.push(Command::Tree(tree::Command {
                 verb: Some(Verb::Expire(Expire {})),
-            })
-        })
+            }));
+        }
+        let due = self.timers.due(machine.kv.leases());
+        commands.extend(due.commands().map(Command::Lease));
+        commands
     }
 
     pub(crate) fn snapshot_sent(&mut self, to: u64, tick: u64) {

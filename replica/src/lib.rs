@@ -5,8 +5,8 @@
 //! trait, [`host::Host`], in one place, [`replica::Replica::turn`].
 //!
 //! Reading order: `machine` (what the state means) → `host` (the whole outside world) →
-//! `replica` (how entries become state) → `reads`, `pending`, `membership`, `chores`, `log`,
-//! `wire`, `jitter`, `limits`.
+//! `replica` (how entries become state) → `reads`, `pending`, `membership`, `chores`, `timers`,
+//! `log`, `wire`, `jitter`, `limits`.
 //!
 //! Invariants kept here (the full list stands in ARCHITECTURE.md):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.
@@ -26,5 +26,6 @@ pub mod limits;
 mod log;
 mod pending;
 mod reads;
+pub mod timers;
 pub mod watch;
 pub mod wire;

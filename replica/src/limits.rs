@@ -66,3 +66,18 @@ pub const NOTED_PLACES_MAX: usize = 1024;
 /// States from before compactions of one round, kept until the watchers have been told; a round with
 /// more compactions cancels watchers that have not read what the first of them took.
 pub const COMPACTED_STATES_MAX: usize = 8;
+
+/// Leases and keys that the leader ends in one entry of its own: half a millisecond of applying.
+pub const EXPIRE_LEASES_MAX: usize = 500;
+
+/// Leases of which the leader notes in one entry what they have left, as in etcd.
+pub const CHECKPOINT_LEASES_MAX: usize = 1000;
+
+/// Nanoseconds after which the end of a lease that is still there is proposed again, as in etcd.
+pub const REVOKE_RETRY_NS: u64 = 3_000_000_000;
+
+/// Seconds between two notes of what a lease has left, at least.
+pub const NOTE_S_MIN: i64 = 5;
+
+/// Seconds between two notes of what a lease has left, at most; as etcd's checkpoint interval.
+pub const NOTE_S_MAX: i64 = 300;

@@ -28,6 +28,7 @@ use crate::{
     },
     pending::Pending,
     reads::Reads,
+    timers::{Deadlines, Renewal},
     wire,
 };
 
@@ -40,6 +41,8 @@ pub struct Config {
     pub election_ticks: usize,
     /// Heartbeat interval in ticks.
     pub heartbeat_ticks: usize,
+    /// The election timeout in nanoseconds.
+    pub election_ns: u64,
     /// Seeds the election jitter and tells this life of the member from its earlier ones, so it must
     /// differ at every start; from the OS in production, from the scenario in the simulator.
     pub seed: u64,
@@ -154,6 +157,39 @@ impl Replica {
         self.pending.expire(self.ticks);
         self.reads.expire(self.ticks);
         self.do_chores(now_ns);
+    }
+
+    /// The time by a clock that never goes back, nanoseconds from any zero: leases are counted by it.
+    /// To be told before requests are handed in, or leases are counted late.
+    pub fn pass(&mut self, steady_ns: u64) {
+        let raft = &self.raft.raft;
+        // Entries of leaders before may end leases: only who has executed them all counts.
+        let seen_all = self.raft.store().position().term == raft.term;
+        let leads = (raft.state == StateRole::Leader && seen_all).then_some(raft.term);
+        // A leader that was cut off may have answered keep-alives for up to two timeouts before it
+        // knew, of which one had passed when we were elected. Clocks may differ a little.
+        let timeouts = if raft.prs().conf().voters().contains(self.config.id)
+            && raft.prs().iter().count() == 1
+        {
+            1
+        } else {
+            2
+        };
+        let extension_ns = self.config.election_ns.saturating_mul(timeouts);
+        let leases = self.machine.kv.leases();
+        self.chores.timers.lead(leads, leases, extension_ns);
+        self.chores.timers.pass(steady_ns, leases);
+    }
+
+    /// A client keeps a lease alive. Enters no log.
+    pub fn renew(&mut self, lease: i64) -> Renewal {
+        let leases = self.machine.kv.leases();
+        self.chores.timers.renew(lease, leases)
+    }
+
+    /// When each lease ends, if this member counts: O(1).
+    pub fn deadlines(&self) -> Option<Deadlines> {
+        self.chores.timers.deadlines()
     }
 
     /// A message from another member arrived. One that does not decode, or a snapshot without its
@@ -307,7 +343,8 @@ impl Replica {
     fn do_chores(&mut self, now_ns: i64) {
         let leading = self.raft.raft.state == StateRole::Leader;
         self.chores.retry_snapshots(&mut self.raft, self.ticks);
-        if let Some(command) = self.chores.due(&self.machine, leading, self.ticks, now_ns) {
+        let due = self.chores.due(&self.machine, leading, self.ticks, now_ns);
+        for command in due {
             let stamp = self.pending.unasked(now_ns);
             // Refused now, due again at the next look.
             let _ = self.submit(stamp, command);

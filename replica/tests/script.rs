@@ -13,6 +13,8 @@
 mod alarm;
 #[path = "script/kv.rs"]
 mod kv;
+#[path = "script/lease.rs"]
+mod lease;
 #[path = "script/tree.rs"]
 mod tree;
 
@@ -41,6 +43,11 @@ fn txn_scripts_hold() {
 #[test]
 fn alarm_scripts_hold() {
     folder("alarm", &|| Box::new(alarm::AlarmRoom::default()));
+}
+
+#[test]
+fn lease_scripts_hold() {
+    folder("lease", &|| Box::new(lease::LeaseRoom::default()));
 }
 
 #[test]

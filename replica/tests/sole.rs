@@ -52,6 +52,7 @@ fn config(seed: u64) -> Config {
         id: ID,
         election_ticks: 10,
         heartbeat_ticks: 1,
+        election_ns: 1_000_000_000,
         seed,
         pre_vote: true,
         compaction: None,

@@ -5,7 +5,7 @@ use witan_replica::{
     machine::{
         alarm,
         command::{ClusterVersion, Command, Downgrade, Entry, PeerUrls, Publish, Stamp},
-        kv, tree,
+        kv, lease, tree,
     },
     wire::{decode_entry, encode_entry},
 };
@@ -25,6 +25,10 @@ fn entry(command: Command) -> Entry {
         stamp: Some(stamp),
         command: Some(command),
     }
+}
+
+fn lease_command(verb: lease::Verb) -> Command {
+    Command::Lease(lease::Command { verb: Some(verb) })
 }
 
 /// Version byte 01, then field 1 (the stamp), the same in every entry below.
@@ -98,6 +102,24 @@ fn entries_keep_their_bytes() {
                 kind: alarm::Kind::NoSpace as i32,
             }),
             "320d 0801 110700000000000000 1801",
+        ),
+        (
+            lease_command(lease::Verb::Grant(lease::Grant { id: 7, ttl_s: 60 })),
+            "420d 0a0b 090700000000000000 103c",
+        ),
+        (
+            lease_command(lease::Verb::Revoke(lease::Revoke { id: -1 })),
+            "420b 1209 09ffffffffffffffff",
+        ),
+        (
+            lease_command(lease::Verb::Expire(lease::Expire { ids: vec![7, 8] })),
+            "4214 1a12 0a10 0700000000000000 0800000000000000",
+        ),
+        (
+            lease_command(lease::Verb::Checkpoint(lease::Checkpoint {
+                left: vec![lease::Left { id: 7, seconds: 9 }],
+            })),
+            "420f 220d 0a0b 090700000000000000 1009",
         ),
     ];
     for (command, golden) in cases.into_iter().chain(of_cluster()) {

@@ -6,7 +6,7 @@
 use imbl::OrdSet;
 
 use super::{
-    kv,
+    kv, lease,
     member::Members,
     record::{Change, Corrupt},
 };
@@ -143,6 +143,19 @@ impl Alarms {
             Some(kv::Error::NoSpace)
         } else {
             None
+        }
+    }
+
+    /// Why a lease command is not executed now, if so. What is left of a lease may always be noted.
+    pub(crate) fn refusal_of_lease(&self, command: &lease::Command) -> Option<lease::Error> {
+        use lease::Verb;
+        match &command.verb {
+            Some(Verb::Grant(_) | Verb::Revoke(_) | Verb::Expire(_)) if self.any(Kind::Corrupt) => {
+                Some(lease::Error::Corrupt)
+            }
+            Some(Verb::Grant(_)) if self.any(Kind::NoSpace) => Some(lease::Error::NoSpace),
+            Some(Verb::Grant(_) | Verb::Revoke(_) | Verb::Expire(_) | Verb::Checkpoint(_))
+            | None => None,
         }
     }
 

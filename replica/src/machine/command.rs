@@ -1,7 +1,7 @@
 //! Everything that can enter the log. The structs are the log payload: prost-derived, behind a
 //! version byte (`wire`), never a public protocol's message. Field numbers are for ever.
 
-use super::{alarm, kv, tree};
+use super::{alarm, kv, lease, tree};
 
 /// One log entry's payload.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -10,7 +10,7 @@ pub struct Entry {
     #[prost(message, optional, tag = "1")]
     pub stamp: Option<Stamp>,
     /// What is to be done.
-    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 11")]
+    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 8, 11")]
     pub command: Option<Command>,
 }
 
@@ -24,7 +24,8 @@ impl Entry {
                 | Command::PeerUrls(_)
                 | Command::Downgrade(_),
             ) => true,
-            Some(Command::Kv(_) | Command::Tree(_) | Command::Alarm(_)) | None => false,
+            Some(Command::Kv(_) | Command::Tree(_) | Command::Alarm(_) | Command::Lease(_))
+            | None => false,
         }
     }
 }
@@ -67,6 +68,9 @@ pub enum Command {
     /// A member is reached elsewhere from now on.
     #[prost(message, tag = "7")]
     PeerUrls(PeerUrls),
+    /// A lease begins, ends, or is noted.
+    #[prost(message, tag = "8")]
+    Lease(lease::Command),
     /// The cluster is to be ready for an older version, or no longer.
     #[prost(message, tag = "11")]
     Downgrade(Downgrade),

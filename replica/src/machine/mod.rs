@@ -7,6 +7,7 @@
 pub mod alarm;
 pub mod command;
 pub mod kv;
+pub mod lease;
 pub mod member;
 pub mod record;
 pub mod tree;
@@ -20,7 +21,7 @@ use record::{Corrupt, Emit, in_room};
 /// The replicated state of one member. Cloning is O(1) and freezes it.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
-    /// v3 key space (MVCC).
+    /// v3 key space (MVCC) and its leases.
     pub kv: kv::Kv,
     /// v2 (and v1) key space.
     pub tree: tree::Tree,
@@ -35,6 +36,8 @@ pub struct Machine {
 pub enum Reply {
     /// Answer of a v3 command.
     Kv(Result<kv::Reply, kv::Error>),
+    /// Answer of a lease command.
+    Lease(Result<lease::Reply, lease::Error>),
     /// Answer of a v2 command.
     Tree(Result<tree::Reply, tree::Error>),
     /// A member's attributes were recorded.
@@ -80,6 +83,10 @@ impl Machine {
                 Some(refusal) => Err(refusal),
                 None => self.kv.apply(command),
             }),
+            Command::Lease(command) => Reply::Lease(match self.alarms.refusal_of_lease(command) {
+                Some(refusal) => Err(refusal),
+                None => self.kv.apply_lease(command),
+            }),
             Command::Tree(command) => Reply::Tree(self.tree.apply(command, stamp.now_ns)),
             Command::Publish(publish) => {
                 self.members.publish(publish);
@@ -110,6 +117,10 @@ impl Machine {
     pub fn changes(&self, since: Option<&Machine>, emit: &mut Emit<'_>) {
         self.kv
             .changes(since.map(|m| &m.kv), &mut in_room(record::KV, emit));
+        self.kv.leases().changes(
+            since.map(|m| m.kv.leases()),
+            &mut in_room(record::LEASE, emit),
+        );
         self.tree
             .changes(since.map(|m| &m.tree), &mut in_room(record::TREE, emit));
         self.members.changes(
@@ -127,6 +138,7 @@ impl Machine {
         };
         match *room {
             record::KV => self.kv.load(key, value),
+            record::LEASE => self.kv.load_lease(key, value),
             record::TREE => self.tree.load(key, value),
             record::MEMBER => self.members.load(key, value),
             record::ALARM => self.alarms.load(value),

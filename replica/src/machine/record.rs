@@ -6,6 +6,8 @@
 
 /// Room of the v3 key space.
 pub const KV: u8 = b'k';
+/// Room of the leases; above the key space's, which begins from nothing.
+pub const LEASE: u8 = b'l';
 /// Room of the v2 tree.
 pub const TREE: u8 = b't';
 /// Room of the member book.

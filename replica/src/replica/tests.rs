@@ -38,6 +38,7 @@ fn follower() -> Replica {
         id: 2,
         election_ticks: 10,
         heartbeat_ticks: 1,
+        election_ns: 1_000_000_000,
         seed: 1,
         pre_vote: true,
         compaction: None,

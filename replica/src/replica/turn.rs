@@ -11,6 +11,7 @@ use super::{Fault, Replica};
 use crate::{
     host::{Applied, Envelope, Host, LogBatch},
     log::fill_metadata,
+    machine::{Reply, command::Command},
     wire,
 };
 
@@ -78,6 +79,11 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     host.install(&view);
     replica.raft.mut_store().reset(view.position.clone());
     replica.machine = view.machine;
+    // Whoever receives a snapshot follows.
+    replica
+        .chores
+        .timers
+        .lead(None, replica.machine.kv.leases(), 0);
     replica.durable = (view.position.index, view.position.index);
 }
 
@@ -129,6 +135,11 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
     );
     let command = wire::decode_entry(&entry.data).expect("entries are checked when they come in");
     let outcome = replica.machine.apply(&command);
+    if let (Some(Command::Lease(command)), Reply::Lease(Ok(reply))) =
+        (&command.command, &outcome.reply)
+    {
+        replica.chores.timers.applied(command, reply);
+    }
     let log = replica.raft.mut_store();
     log.advance_position(entry.index, entry.term);
     let ticket = command.stamp.and_then(|stamp| replica.pending.take(&stamp));

@@ -25,10 +25,7 @@ impl Room for KvRoom {
     fn run(&mut self, command: &str) -> String {
         let lines: Vec<&str> = command.lines().collect();
         match lines[0].split_whitespace().next().unwrap() {
-            "get" => match self.kv.range(&range(&words(lines[0]))) {
-                Ok(reply) => shown_range(&reply, ""),
-                Err(error) => shown_error(&error),
-            },
+            "get" => read(&self.kv, lines[0]),
             "state" => format!(
                 "rev={} compacted={} keys={}\n",
                 self.kv.revision(),
@@ -37,6 +34,14 @@ impl Room for KvRoom {
             ),
             _ => self.apply(verb(command)),
         }
+    }
+}
+
+/// What a `get` shows.
+pub(crate) fn read(kv: &Kv, line: &str) -> String {
+    match kv.range(&range(&words(line))) {
+        Ok(reply) => shown_range(&reply, ""),
+        Err(error) => shown_error(&error),
     }
 }
 

@@ -81,12 +81,14 @@ impl Kv {
     pub fn for_changes(&self) -> Kv {
         Kv {
             index: Index::default(),
+            leases: self.leases.for_changes(),
             compacted_states: Vec::new(),
             ..self.clone()
         }
     }
 
-    /// Emits what changed since `since` (everything, if `None`). Keys are the room's own.
+    /// Emits what changed since `since` (everything, if `None`), without the leases, which have a room
+    /// of their own. Keys are the room's own.
     pub fn changes(&self, since: Option<&Kv>, emit: &mut dyn FnMut(Change)) {
         let meta = self.meta();
         if since.is_none_or(|since| since.meta() != meta) {
@@ -198,6 +200,15 @@ impl Kv {
         Ok(())
     }
 
+    /// Takes back one record of a lease.
+    pub(in crate::machine) fn load_lease(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), Corrupt> {
+        self.leases.load(key, value)
+    }
+
     /// Builds what is derived after the last record and checks the whole.
     pub fn loaded(&mut self) -> Result<(), Corrupt> {
         let Some(meta) = self.loading.take() else {
@@ -211,7 +222,11 @@ impl Kv {
         if self.revision > meta.revision {
             return Err(Corrupt::new(format!("a revision above {}", meta.revision)));
         }
-        (self.index, self.live_bytes) = self.history.index();
+        let leased;
+        (self.index, self.live_bytes, leased) = self.history.index();
+        if leased && !self.attach_all() {
+            return Err(Corrupt::new("a key has a lease that does not exist"));
+        }
         self.revision = meta.revision;
         self.compacted = meta.compacted;
         self.compact_from = meta.compact_from;

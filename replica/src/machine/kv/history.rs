@@ -191,12 +191,14 @@ impl History {
         })
     }
 
-    /// Builds the index of all keys, as it was when the newest version was written, and the bytes
-    /// of the newest versions of live keys.
-    pub(super) fn index(&self) -> (Index, u64) {
+    /// Builds the index of all keys, as it was when the newest version was written, with the bytes
+    /// of the newest versions of live keys, and whether any version has a lease.
+    pub(super) fn index(&self) -> (Index, u64, bool) {
         let mut keys = Vec::new();
+        let mut leased = false;
         for block in self.blocks_from(0) {
             keys.extend(block.versions().map(|(slot, version)| {
+                leased |= version.lease != 0;
                 let place = Place {
                     block: block.number(),
                     slot,
@@ -211,7 +213,8 @@ impl History {
                 )
             }));
         }
-        Index::build(keys)
+        let (index, live_bytes) = Index::build(keys);
+        (index, live_bytes, leased)
     }
 
     /// Takes versions out of one block. Slots ascend; those already gone are passed over.

@@ -3,8 +3,8 @@
 //! A verb owns its file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
 //! Reading order: `request` (what can be asked) → `version` and `block` (what is kept) → `history`
-//! (all of it) → `leaf` and `index` (which key stands where) → the verbs → `events` (what watchers
-//! read) → `kept` (what etcd's store would hold) → `hash`, `checkpoint`.
+//! (all of it) → `leaf` and `index` (which key stands where) → the verbs → `lease` → `events` (what
+//! watchers read) → `kept` (what etcd's store would hold) → `hash`, `checkpoint`.
 
 mod block;
 mod checkpoint;
@@ -16,6 +16,7 @@ mod history;
 mod index;
 mod kept;
 mod leaf;
+mod lease;
 mod put;
 mod range;
 mod request;
@@ -37,6 +38,8 @@ use index::Index;
 use leaf::Entry;
 use span::Span;
 pub use version::Place;
+
+use super::lease::{LEASE_BYTES, Leases};
 use version::{Links, Version};
 
 /// A key with its value and metadata, as etcd's `mvccpb.KeyValue`.
@@ -138,6 +141,7 @@ pub struct Kv {
     compacted: i64,
     index: Index,
     history: History,
+    leases: Leases,
     /// Bytes of the newest versions of all live keys.
     live_bytes: u64,
     /// Block in which the sweep of a compaction goes on, or the next one begins.
@@ -157,6 +161,7 @@ impl Default for Kv {
             compacted: -1,
             index: Index::default(),
             history: History::default(),
+            leases: Leases::default(),
             live_bytes: 0,
             compact_from: 0,
             sweeping: false,
@@ -189,6 +194,7 @@ struct Past {
     size: u64,
     create: i64,
     version: i64,
+    lease: i64,
     links: Links,
     tombstone: bool,
 }
@@ -229,7 +235,7 @@ impl Kv {
         }
     }
 
-    /// Writes one version: a value with its lease, or a deletion.
+    /// Writes one version: a value with its lease, or a deletion. The key leaves the lease that it had.
     fn write(&mut self, batch: &mut Batch, key: &[u8], written: Option<(&[u8], i64)>) {
         let entry = self.index.get(key);
         let past = entry.and_then(|entry| {
@@ -238,6 +244,7 @@ impl Kv {
                 size: before.size as u64,
                 create: before.create,
                 version: before.version,
+                lease: before.lease,
                 links: self.history.links_after(entry.place, &before.links),
                 tombstone: before.tombstone,
             })
@@ -249,6 +256,8 @@ impl Kv {
             (Some(_), Some(past)) => (past.create, past.version + 1),
         };
         let (value, lease) = written.unwrap_or_default();
+        self.leases
+            .moved(key, life.map_or(0, |past| past.lease), lease);
         let version = Version {
             main: batch.main,
             sub: batch.written,
@@ -309,11 +318,15 @@ impl Kv {
     /// Bytes of all records in 4 KiB pages (rulings: dbSize), the same on every member after the
     /// same log.
     pub fn size_bytes(&self) -> u64 {
-        EMPTY_BYTES + self.history.bytes.next_multiple_of(PAGE_BYTES)
+        EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
     /// Of these, bytes that the live set needs.
     pub fn size_in_use_bytes(&self) -> u64 {
-        EMPTY_BYTES + self.live_bytes.next_multiple_of(PAGE_BYTES)
+        EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
+    }
+
+    fn lease_bytes(&self) -> u64 {
+        self.leases.len() as u64 * LEASE_BYTES
     }
 }

@@ -1,6 +1,7 @@
 //! Put: give a key a value.
 
 use super::{Batch, Error, Kv, Put, Reply};
+use crate::machine::lease;
 
 impl Kv {
     /// Whether a put that stands alone can be done. Nothing is changed.
@@ -15,9 +16,8 @@ impl Kv {
         self.check_lease(put)
     }
 
-    /// No leases exist yet, so none can be attached.
     fn check_lease(&self, put: &Put) -> Result<(), Error> {
-        if put.lease != 0 {
+        if put.lease != lease::NONE && self.leases.get(put.lease).is_none() {
             Err(Error::LeaseNotFound)
         } else {
             Ok(())

@@ -1,0 +1,429 @@
+//! How long each lease has left: the leader counts, in memory, by a clock that only goes forward.
+//!
+//! Nothing here is replicated. A keep-alive moves a timer and enters no log; a new leader begins to
+//! count from what the state says, and gives every lease an extension for those keep-alives that it
+//! cannot know of. A timer begins with the first time told *after* what began it, so that a lease
+//! may last longer than was promised, and never shorter.
+//!
+//! What does not live here: what a lease is (`machine/lease.rs`) and when a leader looks (`chores`).
+
+use std::collections::BTreeSet;
+
+use imbl::OrdMap;
+
+use crate::{
+    limits::{CHECKPOINT_LEASES_MAX, EXPIRE_LEASES_MAX, NOTE_S_MAX, NOTE_S_MIN, REVOKE_RETRY_NS},
+    machine::lease::{Checkpoint, Command, Expire, Lease, Leases, Left, Reply, Verb},
+};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// What became of a keep-alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The lease has all of its time again.
+    Renewed {
+        /// Its seconds.
+        ttl_s: i64,
+    },
+    /// There is no such lease.
+    Unknown,
+    /// Its time is over, and its end is on its way: ask again.
+    Expiring,
+    /// The log says that it has less: propose [`Left`] of 0 seconds and ask again, or a later leader
+    /// would count from there.
+    Noted,
+    /// This member does not count; only a leader does.
+    NotLeading,
+}
+
+/// One lease's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Timer {
+    /// When its time is over.
+    deadline_ns: u64,
+    /// When to look at it next: when it is over, when that is to be proposed again, or when to note
+    /// what it has left.
+    look_ns: u64,
+    /// Its end was proposed.
+    expiring: bool,
+    /// What it has left was proposed and is not yet seen.
+    noting: bool,
+}
+
+/// When each lease ends, frozen: what a leader tells.
+#[derive(Clone, Debug, Default)]
+pub struct Deadlines(OrdMap<i64, Timer>);
+
+impl Deadlines {
+    /// Nanoseconds that a lease has left at `now_ns`, negative when it is overdue.
+    pub fn left_ns(&self, id: i64, now_ns: u64) -> Option<i64> {
+        let timer = self.0.get(&id)?;
+        Some(timer.deadline_ns.wrapping_sub(now_ns).cast_signed())
+    }
+
+    /// All leases, the one that ends first at the beginning.
+    pub fn in_order(&self) -> Vec<i64> {
+        let mut all: Vec<(u64, i64)> = self.0.iter().map(|(id, t)| (t.deadline_ns, *id)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+/// All timers of a leader.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    /// The term in which this member leads, if it does and has seen all of what was before.
+    term: Option<u64>,
+    now_ns: u64,
+    deadlines: Deadlines,
+    looks: BTreeSet<(u64, i64)>,
+    /// Leases that begin to run with the next time told, and for how long.
+    fresh: Vec<(i64, u64)>,
+}
+
+/// What is to be proposed.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Due {
+    pub(crate) expired: Vec<i64>,
+    pub(crate) left: Vec<Left>,
+}
+
+impl Due {
+    /// As commands.
+    pub(crate) fn commands(self) -> impl Iterator<Item = Command> {
+        let expire = Verb::Expire(Expire { ids: self.expired });
+        let note = Verb::Checkpoint(Checkpoint { left: self.left });
+        [expire, note].into_iter().filter_map(|verb| {
+            let empty = match &verb {
+                Verb::Expire(expire) => expire.ids.is_empty(),
+                Verb::Checkpoint(checkpoint) => checkpoint.left.is_empty(),
+                Verb::Grant(_) | Verb::Revoke(_) => false,
+            };
+            (!empty).then_some(Command { verb: Some(verb) })
+        })
+    }
+}
+
+impl Timers {
+    /// Who leads: begins to count all leases when it is this member since now, each with an
+    /// extension, and stops when it is no more.
+    pub(crate) fn lead(&mut self, term: Option<u64>, leases: &Leases, extension_ns: u64) {
+        if self.term == term {
+            return;
+        }
+        self.deadlines = Deadlines::default();
+        self.looks = BTreeSet::new();
+        self.fresh = Vec::new();
+        self.term = term;
+        if term.is_some() {
+            for (id, lease) in leases.iter() {
+                self.start(
+                    id,
+                    span_ns(lease.remaining_s()).saturating_add(extension_ns),
+                );
+            }
+        }
+    }
+
+    /// The time is `now_ns`, by a clock that never goes back and whose zero is anywhere.
+    pub(crate) fn pass(&mut self, now_ns: u64, leases: &Leases) {
+        self.now_ns = self.now_ns.max(now_ns);
+        for (id, span_ns) in std::mem::take(&mut self.fresh) {
+            if let Some(lease) = leases.get(id) {
+                self.set(id, span_ns, lease);
+            }
+        }
+    }
+
+    /// A lease command was executed.
+    pub(crate) fn applied(&mut self, command: &Command, reply: &Reply) {
+        if self.term.is_none() {
+            return;
+        }
+        match (&command.verb, reply) {
+            (Some(Verb::Grant(grant)), Reply::Granted { ttl_s }) => {
+                self.start(grant.id, span_ns(*ttl_s));
+            }
+            (Some(Verb::Revoke(revoke)), Reply::Revoked) => self.stop(revoke.id),
+            (Some(Verb::Expire(_)), Reply::Expired { ids }) => {
+                ids.iter().for_each(|id| self.stop(*id));
+            }
+            (Some(Verb::Checkpoint(checkpoint)), Reply::Noted) => {
+                for left in &checkpoint.left {
+                    if let Some(timer) = self.deadlines.0.get_mut(&left.id) {
+                        timer.noting = false;
+                    }
+                }
+            }
+            (_, _) => {}
+        }
+    }
+
+    /// A keep-alive.
+    pub(crate) fn renew(&mut self, id: i64, leases: &Leases) -> Renewal {
+        if self.term.is_none() {
+            return Renewal::NotLeading;
+        }
+        let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
+            return Renewal::Unknown;
+        };
+        if timer.expiring || timer.deadline_ns <= self.now_ns {
+            return Renewal::Expiring;
+        }
+        if timer.noting || lease.left_s > 0 {
+            return Renewal::Noted;
+        }
+        self.start(id, span_ns(lease.ttl_s));
+        let ttl_s = lease.ttl_s;
+        Renewal::Renewed { ttl_s }
+    }
+
+    /// Frozen deadlines of all leases, if this member counts.
+    pub(crate) fn deadlines(&self) -> Option<Deadlines> {
+        self.term.map(|_| self.deadlines.clone())
+    }
+
+    /// What is due now, not more than what is applied in no time: the rest is due at the next look.
+    pub(crate) fn due(&mut self, leases: &Leases) -> Due {
+        let mut due = Due::default();
+        let mut changes = 0;
+        while let Some((look_ns, id)) = self.looks.first().copied() {
+            let full = changes >= EXPIRE_LEASES_MAX || due.left.len() >= CHECKPOINT_LEASES_MAX;
+            if look_ns > self.now_ns || full {
+                break;
+            }
+            let (Some(timer), Some(lease)) = (self.deadlines.0.get(&id).copied(), leases.get(id))
+            else {
+                self.stop(id);
+                continue;
+            };
+            let mut next = timer;
+            if timer.deadline_ns <= self.now_ns {
+                changes += 1 + leases.keys(id).take(EXPIRE_LEASES_MAX).count();
+                due.expired.push(id);
+                next.expiring = true;
+                next.look_ns = self.now_ns.saturating_add(REVOKE_RETRY_NS);
+            } else {
+                let seconds = (timer.deadline_ns - self.now_ns).div_ceil(SECOND_NS) as i64;
+                if seconds < lease.remaining_s() {
+                    due.left.push(Left { id, seconds });
+                    next.noting = true;
+                }
+                next.look_ns = self.next_look(timer.deadline_ns, lease);
+            }
+            self.place(id, next);
+        }
+        due
+    }
+
+    /// A lease begins to run with the next time told; until then it is as if it did now.
+    fn start(&mut self, id: i64, span_ns: u64) {
+        self.fresh.push((id, span_ns));
+        let deadline_ns = self.now_ns.saturating_add(span_ns);
+        let noting = self.deadlines.0.get(&id).is_some_and(|timer| timer.noting);
+        let timer = Timer {
+            deadline_ns,
+            look_ns: deadline_ns,
+            expiring: false,
+            noting,
+        };
+        self.place(id, timer);
+    }
+
+    /// A lease runs from now on.
+    fn set(&mut self, id: i64, span_ns: u64, lease: &Lease) {
+        let Some(timer) = self.deadlines.0.get(&id).copied() else {
+            return;
+        };
+        let deadline_ns = self.now_ns.saturating_add(span_ns);
+        let look_ns = self.next_look(deadline_ns, lease);
+        let timer = Timer {
+            deadline_ns,
+            look_ns,
+            ..timer
+        };
+        self.place(id, timer);
+    }
+
+    /// Half of its time after now, within bounds: a client that keeps it alive comes at a third.
+    fn next_look(&self, deadline_ns: u64, lease: &Lease) -> u64 {
+        let pause_s = (lease.ttl_s / 2).clamp(NOTE_S_MIN, NOTE_S_MAX);
+        deadline_ns.min(self.now_ns.saturating_add(span_ns(pause_s)))
+    }
+
+    fn place(&mut self, id: i64, timer: Timer) {
+        if let Some(before) = self.deadlines.0.insert(id, timer) {
+            self.looks.remove(&(before.look_ns, id));
+        }
+        self.looks.insert((timer.look_ns, id));
+    }
+
+    fn stop(&mut self, id: i64) {
+        if let Some(timer) = self.deadlines.0.remove(&id) {
+            self.looks.remove(&(timer.look_ns, id));
+        }
+    }
+}
+
+/// Seconds as nanoseconds; those of a lease fit.
+fn span_ns(seconds: i64) -> u64 {
+    u64::try_from(seconds)
+        .unwrap_or_default()
+        .saturating_mul(SECOND_NS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{kv::Kv, lease::Grant};
+
+    const EXTENSION_NS: u64 = SECOND_NS;
+
+    /// A leader's key space and timers.
+    struct Leader {
+        kv: Kv,
+        timers: Timers,
+    }
+
+    impl Leader {
+        fn new() -> Self {
+            let mut leader = Self {
+                kv: Kv::default(),
+                timers: Timers::default(),
+            };
+            leader.lead(Some(1));
+            leader
+        }
+
+        fn lead(&mut self, term: Option<u64>) {
+            self.timers.lead(term, self.kv.leases(), EXTENSION_NS);
+        }
+
+        fn apply(&mut self, verb: Verb) {
+            let command = Command { verb: Some(verb) };
+            let reply = self.kv.apply_lease(&command).expect("it can be done");
+            self.timers.applied(&command, &reply);
+        }
+
+        fn grant(&mut self, id: i64, ttl_s: i64) {
+            self.apply(Verb::Grant(Grant { id, ttl_s }));
+        }
+
+        fn at(&mut self, seconds: f64) -> Due {
+            let now_ns = (seconds * 1e9) as u64;
+            self.timers.pass(now_ns, self.kv.leases());
+            self.timers.due(self.kv.leases())
+        }
+
+        fn renew(&mut self, id: i64) -> Renewal {
+            self.timers.renew(id, self.kv.leases())
+        }
+    }
+
+    fn expired(ids: &[i64]) -> Due {
+        Due {
+            expired: ids.to_vec(),
+            left: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_lease_runs_from_the_time_told_after_its_grant_and_after_each_keep_alive() {
+        let mut leader = Leader::new();
+        leader.at(10.0);
+        leader.grant(7, 5);
+        assert_eq!(leader.at(12.0), Due::default());
+        assert_eq!(leader.at(16.9), Due::default());
+        assert_eq!(leader.renew(7), Renewal::Renewed { ttl_s: 5 });
+        assert_eq!(leader.at(18.0), Due::default(), "it runs from here");
+        assert_eq!(leader.at(22.9), Due::default());
+        assert_eq!(leader.at(23.0), expired(&[7]));
+        assert_eq!(leader.renew(7), Renewal::Expiring);
+        assert_eq!(leader.at(25.9), Due::default(), "it was proposed");
+        assert_eq!(leader.at(26.0), expired(&[7]), "the proposal was lost");
+        leader.apply(Verb::Expire(Expire { ids: vec![7] }));
+        assert_eq!(leader.renew(7), Renewal::Unknown);
+        assert_eq!(leader.at(99.0), Due::default());
+    }
+
+    #[test]
+    fn a_keep_alive_at_the_last_moment_is_not_undone_by_the_look_before_the_next_time() {
+        let mut leader = Leader::new();
+        leader.grant(7, 5);
+        leader.at(0.0);
+        leader.at(4.9);
+        leader.renew(7);
+        assert_eq!(leader.timers.due(leader.kv.leases()), Due::default());
+        assert_eq!(leader.at(5.5), Due::default());
+    }
+
+    #[test]
+    fn what_is_left_is_noted_once_it_was_not_kept_alive_for_half_of_its_time() {
+        let mut leader = Leader::new();
+        leader.grant(7, 60);
+        leader.at(0.0);
+        assert_eq!(leader.at(29.9), Due::default());
+        let left = vec![Left { id: 7, seconds: 30 }];
+        let noted = Due {
+            expired: Vec::new(),
+            left: left.clone(),
+        };
+        assert_eq!(leader.at(30.0), noted);
+        assert_eq!(leader.renew(7), Renewal::Noted, "it is on its way");
+        leader.apply(Verb::Checkpoint(Checkpoint { left }));
+        assert_eq!(leader.renew(7), Renewal::Noted);
+        leader.lead(Some(2));
+        leader.at(40.0);
+        let ended = leader.at(70.9).expired;
+        assert_eq!(ended, [], "it has 30 s and the extension");
+        assert_eq!(leader.at(71.0).expired, [7]);
+        let left = vec![Left { id: 7, seconds: 0 }];
+        leader.apply(Verb::Checkpoint(Checkpoint { left }));
+        leader.lead(Some(3));
+        leader.at(100.0);
+        assert_eq!(leader.renew(7), Renewal::Renewed { ttl_s: 60 });
+    }
+
+    #[test]
+    fn only_a_leader_counts() {
+        let mut leader = Leader::new();
+        leader.grant(7, 5);
+        leader.lead(None);
+        assert_eq!(leader.at(99.0), Due::default());
+        assert_eq!(leader.renew(7), Renewal::NotLeading);
+        assert!(leader.timers.deadlines().is_none());
+    }
+
+    #[test]
+    fn thousands_that_end_at_once_are_ended_in_many_small_steps() {
+        let mut leader = Leader::new();
+        let all = 3 * EXPIRE_LEASES_MAX as i64;
+        (1..=all).for_each(|id| leader.grant(id, 5));
+        leader.at(0.0);
+        let mut ended = 0;
+        let mut steps = 0;
+        while ended < all {
+            let ids = leader.at(5.0).expired;
+            assert!(!ids.is_empty() && ids.len() <= EXPIRE_LEASES_MAX, "{ended}");
+            ended += ids.len() as i64;
+            steps += 1;
+            leader.apply(Verb::Expire(Expire { ids }));
+        }
+        assert_eq!((ended, steps), (all, 3));
+        assert!(leader.kv.leases().is_empty());
+    }
+
+    #[test]
+    fn they_are_told_in_the_order_in_which_they_end() {
+        let mut leader = Leader::new();
+        leader.grant(1, 50);
+        leader.grant(2, 5);
+        leader.at(1.0);
+        let deadlines = leader.timers.deadlines().expect("it leads");
+        assert_eq!(deadlines.in_order(), [2, 1]);
+        assert_eq!(deadlines.left_ns(2, 2 * SECOND_NS), Some(4_000_000_000));
+        assert_eq!(deadlines.left_ns(2, 7 * SECOND_NS), Some(-1_000_000_000));
+        assert_eq!(deadlines.left_ns(3, 0), None);
+    }
+}
