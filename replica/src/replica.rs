@@ -72,6 +72,8 @@ pub enum Fault {
     CutTooHigh,
     /// The state is released to the checkpoint with a position beyond what it holds.
     PositionAhead,
+    /// A keep-alive is answered and its lease ends all the same.
+    RenewalLost,
 }
 
 /// Why a request was not taken; nothing was queued.
@@ -166,25 +168,29 @@ impl Replica {
         // Entries of leaders before may end leases: only who has executed them all counts.
         let seen_all = self.raft.store().position().term == raft.term;
         let leads = (raft.state == StateRole::Leader && seen_all).then_some(raft.term);
-        // A leader that was cut off may have answered keep-alives for up to two timeouts before it
-        // knew, of which one had passed when we were elected. Clocks may differ a little.
-        let timeouts = if raft.prs().conf().voters().contains(self.config.id)
-            && raft.prs().iter().count() == 1
-        {
-            1
-        } else {
-            2
-        };
-        let extension_ns = self.config.election_ns.saturating_mul(timeouts);
         let leases = self.machine.kv.leases();
-        self.chores.timers.lead(leads, leases, extension_ns);
-        self.chores.timers.pass(steady_ns, leases);
+        let timers = &mut self.chores.timers;
+        timers.lead(leads, leases, self.config.election_ns);
+        timers.pass(steady_ns, leases);
     }
 
-    /// A client keeps a lease alive. Enters no log.
+    /// A client keeps a lease alive. Enters no log. In a cluster the client must not be told before
+    /// a read that is asked for after this has been answered: it shows that nobody else counted.
     pub fn renew(&mut self, lease: i64) -> Renewal {
         let leases = self.machine.kv.leases();
-        self.chores.timers.renew(lease, leases)
+        let known = leases.get(lease);
+        match known {
+            Some(lease) if self.config.fault == Fault::RenewalLost => {
+                Renewal::Renewed { ttl_s: lease.ttl_s }
+            }
+            _ => self.chores.timers.renew(lease, leases),
+        }
+    }
+
+    /// Whether this member is the only voter, and so leads without asking anyone.
+    pub fn is_alone(&self) -> bool {
+        let voters = &self.raft.store().position().voters;
+        voters.as_slice() == [self.config.id]
     }
 
     /// When each lease ends, if this member counts: O(1).

@@ -245,6 +245,7 @@ fn start_node(
             id: identity.member_id,
             election_ticks: usize::try_from(ticks).unwrap_or(usize::MAX),
             heartbeat_ticks: 1,
+            election_ns: u64::try_from(config.election_timeout.as_nanos()).unwrap_or(u64::MAX),
             seed: RandomState::new().hash_one(now_ns()),
             pre_vote: config.pre_vote,
             compaction: config

@@ -307,7 +307,16 @@ impl Read<'_> {
                 // a negative number is no quota
                 bytes => u64::try_from(bytes).ok(),
             },
+            lease_ttl_min_s: self.lease_ttl_min_s()?,
         })
+    }
+
+    /// As etcd: whole heartbeats of one and a half election timeouts, and then whole seconds.
+    fn lease_ttl_min_s(&self) -> Result<i64, ConfigError> {
+        let (heartbeat, election) = self.elections()?;
+        let ticks = election.as_millis() / heartbeat.as_millis().max(1);
+        let shortest_ms = ticks * 3 / 2 * heartbeat.as_millis();
+        Ok(i64::try_from(shortest_ms.div_ceil(1000)).unwrap_or(i64::MAX))
     }
 
     fn connections(&self, max_request_bytes: usize) -> Result<Connections, ConfigError> {

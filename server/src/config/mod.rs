@@ -334,6 +334,9 @@ pub struct Settings {
     pub client_cert_auth: bool,
     /// `--quota-backend-bytes`, resolved (0 becomes the default of 2 GiB); `None` is unlimited.
     pub quota_bytes: Option<u64>,
+    /// The shortest lease, seconds: one and a half election timeouts, from `--election-timeout` and
+    /// `--heartbeat-interval`.
+    pub lease_ttl_min_s: i64,
 }
 
 impl Default for Settings {
@@ -347,6 +350,7 @@ impl Default for Settings {
             watch_progress_interval: Duration::from_secs(10 * 60),
             client_cert_auth: false,
             quota_bytes: Some(2 << 30),
+            lease_ttl_min_s: 2,
         }
     }
 }

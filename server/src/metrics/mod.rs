@@ -17,7 +17,7 @@ use prometheus::{
 use witan_replica::machine::{
     Outcome, Reply,
     alarm::{Alarm, Kind},
-    kv, tree,
+    kv, lease, tree,
 };
 
 pub use calls::{Call, CallType};
@@ -90,6 +90,17 @@ pub struct Series {
     pub kv_deletes: IntCounter,
     /// v3 transactions applied with more than one operation.
     pub kv_txns: IntCounter,
+
+    /// Leases that began.
+    pub leases_granted: IntCounter,
+    /// Leases that were ended, also because their time was over.
+    pub leases_revoked: IntCounter,
+    /// Leases that this leader ended because their time was over.
+    pub leases_expired: IntCounter,
+    /// Keep-alives that this leader took.
+    pub leases_renewed: IntCounter,
+    /// Seconds of each lease that began.
+    pub lease_ttls: Histogram,
 
     /// v3 watch streams open now.
     pub watch_streams: IntGauge,
@@ -240,13 +251,26 @@ impl Metrics {
                 }
             }
             Reply::Tree(Ok(tree::Reply::Expired(nodes))) => self.tree_expires.inc_by(*nodes as u64),
-            Reply::Kv(Err(_)) | Reply::Tree(Err(_)) => {}
+            Reply::Lease(Ok(reply)) => self.lease_done(reply),
+            Reply::Kv(Err(_)) | Reply::Lease(Err(_)) | Reply::Tree(Err(_)) => {}
             Reply::Published
             | Reply::ClusterVersionSet
             | Reply::DowngradeSet
             | Reply::PeerUrlsSet(_)
             | Reply::Alarm(_)
             | Reply::Nothing => {}
+        }
+    }
+
+    fn lease_done(&self, reply: &lease::Reply) {
+        match reply {
+            lease::Reply::Granted { ttl_s } => {
+                self.leases_granted.inc();
+                self.lease_ttls.observe(*ttl_s as f64);
+            }
+            lease::Reply::Revoked => self.leases_revoked.inc(),
+            lease::Reply::Expired { ids } => self.leases_revoked.inc_by(ids.len() as u64),
+            lease::Reply::Noted => {}
         }
     }
 

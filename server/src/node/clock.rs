@@ -1,6 +1,6 @@
-//! The one place where requests take the wall clock from.
+//! The one place where requests take the wall clock from, and the clock that only goes forward.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Unix time in nanoseconds; 0 on a clock before 1970.
 pub fn now_ns() -> i64 {
@@ -8,4 +8,20 @@ pub fn now_ns() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A clock that never goes back, whoever sets the other one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steady(Instant);
+
+impl Steady {
+    /// It begins at 0.
+    pub(super) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Nanoseconds since it began.
+    pub(super) fn now_ns(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
 }

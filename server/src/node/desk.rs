@@ -21,7 +21,10 @@ use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval},
 };
-use witan_replica::machine::view::View;
+use witan_replica::{
+    machine::view::View,
+    timers::{Deadlines, Renewal},
+};
 
 use super::{Done, Fault};
 use crate::budget::Permit;
@@ -46,20 +49,39 @@ pub(super) struct Desk {
 pub(super) enum Content {
     Done(Done),
     View(Arc<View>),
+    /// And whether its member is alone.
+    Renewal(Renewal, bool),
+    Deadlines(Deadlines),
 }
+
+const OTHERWISE: &str = "a question is answered by what was asked for";
 
 impl Content {
     pub(super) fn done(self) -> Done {
         match self {
             Self::Done(done) => done,
-            Self::View(_) => unreachable!("a proposal is answered by what it did"),
+            Self::View(_) | Self::Renewal(..) | Self::Deadlines(_) => unreachable!("{OTHERWISE}"),
         }
     }
 
     pub(super) fn view(self) -> Arc<View> {
         match self {
             Self::View(view) => view,
-            Self::Done(_) => unreachable!("a read is answered by a view"),
+            Self::Done(_) | Self::Renewal(..) | Self::Deadlines(_) => unreachable!("{OTHERWISE}"),
+        }
+    }
+
+    pub(super) fn renewal(self) -> (Renewal, bool) {
+        match self {
+            Self::Renewal(renewal, alone) => (renewal, alone),
+            Self::Done(_) | Self::View(_) | Self::Deadlines(_) => unreachable!("{OTHERWISE}"),
+        }
+    }
+
+    pub(super) fn deadlines(self) -> Deadlines {
+        match self {
+            Self::Deadlines(deadlines) => deadlines,
+            Self::Done(_) | Self::View(_) | Self::Renewal(..) => unreachable!("{OTHERWISE}"),
         }
     }
 }

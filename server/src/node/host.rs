@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 
 use witan_replica::{
     host::{Applied, Envelope, Host, LogBatch, Ticket},
-    machine::view::View,
+    machine::{Reply, lease, view::View},
+    replica::Role,
 };
 
 use super::{
@@ -88,6 +89,11 @@ impl Host for RealHost {
         } in applied
         {
             self.shared.metrics.applied(&outcome);
+            if let Reply::Lease(Ok(lease::Reply::Expired { ids })) = &outcome.reply
+                && self.shared.status.load().role == Role::Leader
+            {
+                self.shared.metrics.leases_expired.inc_by(ids.len() as u64);
+            }
             if let Some(to) = ticket.and_then(|ticket| self.writes.remove(ticket)) {
                 let done = Done {
                     outcome,

@@ -29,6 +29,7 @@ use tokio::sync::{oneshot, watch};
 use witan_replica::{
     machine::{Outcome, command::Command, tree::Watch, view::View},
     replica::Status,
+    timers::{Deadlines, Renewal},
 };
 
 use desk::{Address, Answer, Content};
@@ -65,6 +66,7 @@ struct Shared {
     request_timeout: Duration,
     stopping: watch::Receiver<bool>,
     metrics: Metrics,
+    steady: clock::Steady,
     /// Commands in flight, by bytes.
     proposals: Budget,
 }
@@ -85,6 +87,15 @@ enum Inbound {
     /// Write the whole state anew and tell.
     Rewrite {
         done: Told,
+    },
+    /// A client keeps a lease alive.
+    Renew {
+        lease: i64,
+        to: Address,
+    },
+    /// When does each lease end?
+    Deadlines {
+        to: Address,
     },
     /// A checkpoint up to this index reached the platter.
     Durable {
@@ -160,6 +171,35 @@ impl Node {
         });
         self.post(Inbound::Rewrite { done })?;
         told.await.map_err(|_| Fault::Stopped)
+    }
+
+    /// Keeps a lease alive. Enters no log.
+    pub async fn renew(&self, lease: i64) -> Result<Renewal, Fault> {
+        let (to, answer) = Address::here(self.shared.request_timeout);
+        self.post(Inbound::Renew { lease, to })?;
+        let (renewal, alone) = answer.await.map(Content::renewal)?;
+        if !alone {
+            // shows that this member still led when it renewed
+            self.read().await?;
+        }
+        Ok(renewal)
+    }
+
+    /// When each lease ends, by [`Node::steady_ns`]; only a leader knows.
+    pub async fn deadlines(&self) -> Result<Deadlines, Fault> {
+        let (to, answer) = Address::here(self.shared.request_timeout);
+        self.post(Inbound::Deadlines { to })?;
+        answer.await.map(Content::deadlines)
+    }
+
+    /// The clock that leases are counted by, nanoseconds since the start of this process.
+    pub fn steady_ns(&self) -> u64 {
+        self.shared.steady.now_ns()
+    }
+
+    /// Revision of the v3 key space after the last turn.
+    pub fn revision(&self) -> i64 {
+        self.shared.status.revision()
     }
 
     /// Registers for wake-ups: the returned handle wakes after every applied change that `watch`

@@ -22,6 +22,8 @@ pub(super) struct Published {
     role: AtomicU8,
     /// Size of the v3 key space.
     size_bytes: AtomicU64,
+    /// Revision of the v3 key space.
+    revision: AtomicI64,
     /// Whether this member has raised the alarm about its quota.
     no_space: AtomicBool,
 }
@@ -40,8 +42,13 @@ impl Published {
     /// What is published of the state itself.
     pub(super) fn show(&self, machine: &Machine, member_id: u64) {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
+        self.revision.store(machine.kv.revision(), Relaxed);
         let own = Alarm::new(member_id, Kind::NoSpace);
         self.no_space.store(machine.alarms.contains(own), Relaxed);
+    }
+
+    pub(super) fn revision(&self) -> i64 {
+        self.revision.load(Relaxed)
     }
 
     pub(super) fn size_bytes(&self) -> u64 {

@@ -32,6 +32,7 @@ fn stalled() -> (Node, Receiver<Inbound>) {
             stopping,
             proposals: Budget::new(PROPOSALS_BYTES_MAX, metrics.refused("proposals")),
             metrics,
+            steady: clock::Steady::new(),
         }),
     };
     (node, requests)

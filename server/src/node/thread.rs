@@ -18,6 +18,7 @@ use witan_replica::{
 
 use super::{
     Fault, INBOX_MAX, Identity, Inbound, Node, Shared,
+    clock::Steady,
     desk::{Content, Outbox},
     host::RealHost,
     now_ns,
@@ -84,6 +85,7 @@ pub fn start(
         stopping: parts.stopping,
         proposals: Budget::new(PROPOSALS_BYTES_MAX, parts.metrics.refused("proposals")),
         metrics: parts.metrics,
+        steady: Steady::new(),
     });
     shared.readers.begin(&parts.replica.view().machine.kv);
     let node = Node {
@@ -137,7 +139,9 @@ impl Keeper {
         self.turn();
         loop {
             let wait = next_tick.saturating_duration_since(Instant::now());
-            let goes_on = match requests.recv_timeout(wait) {
+            let received = requests.recv_timeout(wait);
+            self.replica.pass(self.shared.steady.now_ns());
+            let goes_on = match received {
                 Ok(first) => self.take(first) && self.drain(&requests),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
@@ -220,6 +224,15 @@ impl Keeper {
                 self.checkpointer.rewrite(self.replica.view(), done);
                 self.host.bytes_unsaved = 0;
             }
+            Inbound::Renew { lease, to } => {
+                let renewal = self.replica.renew(lease);
+                let alone = self.replica.is_alone();
+                self.host.outbox.put(to, Content::Renewal(renewal, alone));
+            }
+            Inbound::Deadlines { to } => match self.replica.deadlines() {
+                Some(deadlines) => self.host.outbox.put(to, Content::Deadlines(deadlines)),
+                None => to.refuse(Fault::NoLeader),
+            },
             Inbound::Durable { index } => {
                 if let Some(below) = self.replica.durable(index) {
                     self.host.log.cut(below);

@@ -5,7 +5,7 @@
 
 use witan_replica::{
     host::{Applied, Envelope, Host, LogBatch, Ticket},
-    machine::{kv, view::View},
+    machine::{Reply, kv, lease, view::View},
 };
 
 use crate::{
@@ -79,6 +79,14 @@ impl<'a> Turn<'a> {
         self.world.trace.line(now, || make(id));
     }
 
+    fn count_expired(&mut self, batch: &[Applied]) {
+        for applied in batch {
+            if let Reply::Lease(Ok(lease::Reply::Expired { ids })) = &applied.outcome.reply {
+                self.world.counts.expired += ids.len() as u64;
+            }
+        }
+    }
+
     fn acknowledge(&mut self, batch: &[Applied]) {
         for applied in batch {
             let Some(ticket) = applied.ticket else {
@@ -113,6 +121,10 @@ impl<'a> Turn<'a> {
             };
             let reply = view.machine.kv.range(&range).unwrap_or_default();
             key_revision = reply.kvs.first().map(|kv| kv.mod_revision);
+        }
+        if let Some((lease, ttl_s, at)) = self.world.members[self.place].renewals.remove(&id) {
+            self.world.counts.renewed += 1;
+            self.world.judge(&Fact::Renewed { lease, ttl_s, at });
         }
         let seen = (
             view.machine.kv.revision(),
@@ -215,6 +227,7 @@ impl Host for Turn<'_> {
             fingerprint,
         };
         self.world.judge(&fact);
+        self.count_expired(&batch);
         self.acknowledge(&batch);
     }
 

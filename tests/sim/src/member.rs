@@ -26,6 +26,8 @@ pub(crate) struct Member {
     pub(crate) tickets: u64,
     /// Which operation each ticket stands for.
     pub(crate) waiting: BTreeMap<Ticket, u64>,
+    /// Keep-alives that wait for a read to be answered: its operation, the lease, its seconds, when.
+    pub(crate) renewals: BTreeMap<u64, (i64, i64, u64)>,
     /// The view of which a checkpoint was last written.
     pub(crate) base: View,
     /// The view of which one is being written.
@@ -58,6 +60,7 @@ impl Member {
             incarnation: 0,
             tickets: 0,
             waiting: BTreeMap::new(),
+            renewals: BTreeMap::new(),
             base: genesis.clone(),
             checkpoint: None,
             verbs_left: None,
@@ -79,14 +82,21 @@ impl World {
         EPOCH_NS + self.now as i64 * UNIT_NS + self.members[place].skew_ns
     }
 
+    /// A clock that only goes forward, from a zero of the member's own.
+    pub(crate) fn steady_ns(&self, place: usize) -> u64 {
+        (self.now as i64 * UNIT_NS + self.members[place].skew_ns) as u64
+    }
+
     pub(crate) fn tick(&mut self, place: usize, incarnation: u64) {
         if !self.runs(place, incarnation) {
             return;
         }
         let now_ns = self.now_ns(place);
+        let steady_ns = self.steady_ns(place);
         let member = &mut self.members[place];
         let delay = member.tick_units;
         if let Some(replica) = &mut member.replica {
+            replica.pass(steady_ns);
             replica.tick(now_ns);
         }
         self.after(delay, Event::Tick { place, incarnation });
@@ -138,6 +148,7 @@ impl World {
             return;
         };
         self.members[place].turn_due = false;
+        replica.pass(self.steady_ns(place));
         let mut turn = Turn::new(self, place);
         replica.turn(&mut turn);
         if turn.crashed() {
@@ -181,6 +192,7 @@ impl World {
         let member = &mut self.members[place];
         member.verbs_left = None;
         member.waiting = BTreeMap::new();
+        member.renewals = BTreeMap::new();
         member.checkpoint = None;
         self.oracle.crashed(place as u64 + 1);
         self.disks[place].crash(&mut self.chance);
@@ -204,6 +216,7 @@ impl World {
                 id,
                 election_ticks: self.climate.election_ticks,
                 heartbeat_ticks: self.climate.heartbeat_ticks,
+                election_ns: self.climate.election_ticks as u64 * UNITS_PER_TICK * UNIT_NS as u64,
                 seed: self.chance.draw(),
                 pre_vote: self.climate.pre_vote,
                 compaction: None,

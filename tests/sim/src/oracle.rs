@@ -13,6 +13,9 @@ use witan_replica::{
 
 use crate::workload::{self, Read};
 
+/// Leases that clients remember.
+const LEASES: usize = 4;
+
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
@@ -58,6 +61,8 @@ pub struct Floor {
     pub index: u64,
     /// For each v3 key, the revision of the last completed write to it or read of it.
     pub keys: BTreeMap<Vec<u8>, i64>,
+    /// The last leases that were granted.
+    pub leases: Vec<i64>,
 }
 
 /// One request of a client.
@@ -139,6 +144,12 @@ impl Oracle {
         self.floor.revision = self.floor.revision.max(outcome.revision);
         if let Reply::Tree(reply) = &outcome.reply {
             self.floor.tree_index = self.floor.tree_index.max(tree_index(reply));
+        }
+        if let Some(lease) = workload::granted(&op.ask, outcome) {
+            let leases = &mut self.floor.leases;
+            leases.push(lease);
+            let old = leases.len().saturating_sub(LEASES);
+            leases.drain(..old);
         }
         if let Ask::Write(command) = &op.ask {
             for key in workload::keys_written(command, outcome) {

@@ -57,13 +57,14 @@ pub enum Bug {
 }
 
 /// Every bug and the name by which `--fault` calls it.
-pub const BUGS: [(&str, Bug); 9] = [
+pub const BUGS: [(&str, Bug); 10] = [
     ("ack-before-persist", Bug::Core(Fault::AckBeforePersist)),
     ("stale-read", Bug::Core(Fault::StaleRead)),
     ("vote-not-persisted", Bug::Core(Fault::VoteNotPersisted)),
     ("lost-read-retry", Bug::Core(Fault::LostReadRetry)),
     ("cut-too-high", Bug::Core(Fault::CutTooHigh)),
     ("position-ahead", Bug::Core(Fault::PositionAhead)),
+    ("renewal-lost", Bug::Core(Fault::RenewalLost)),
     ("checkpoint-not-atomic", Bug::CheckpointNotAtomic),
     ("cut-above-durable", Bug::CutAboveDurable),
     ("sync-lies", Bug::SyncLies),

@@ -118,6 +118,8 @@ impl Counts {
         self.refused += other.refused;
         self.crashes += other.crashes;
         self.installs += other.installs;
+        self.renewed += other.renewed;
+        self.expired += other.expired;
         self.checkpoints += other.checkpoints;
         self.dropped += other.dropped;
         self.terms += other.terms;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use witan_replica::machine::{
     Outcome, Reply,
     command::{ClusterVersion, Command, Publish},
-    kv, tree,
+    kv, lease, tree,
 };
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 const KEYS: usize = 6;
 /// Virtual nanoseconds that a v2 ttl may last, at most.
 const TTL_NS_MAX: u64 = 8_000_000_000;
+/// Seconds that a lease may last, at most.
+const LEASE_S_MAX: u64 = 12;
 /// Length of the values that are padded, so that some fill blocks and pieces of their own.
 const LARGE_BYTES: [usize; 8] = [300, 700, 700, 700, 700, 5_000, 5_000, 40_000];
 
@@ -37,12 +39,64 @@ pub(crate) fn draw(rng: &mut Rng, id: u64, member: u64, now_ns: i64, floor: &Flo
         50..=56 => v3(kv::Verb::Delete(delete(rng))),
         57..=66 => v3(kv::Verb::Txn(txn(rng, &hint))),
         67..=68 => v3(kv::Verb::Compact(compact(rng, floor))),
-        69..=98 => Command::Tree(tree::Command {
+        69..=73 => leased(rng, &hint),
+        74..=98 => Command::Tree(tree::Command {
             verb: Some(verb(rng, &hint)),
         }),
         _ => about_members(rng, member, id),
     };
     Ask::Write(command)
+}
+
+/// A lease to be kept alive now, sometimes.
+pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor) -> Option<i64> {
+    let any = !floor.leases.is_empty() && rng.chance(8);
+    any.then(|| *rng.pick(&floor.leases))
+}
+
+/// What clears the note of what a lease has left.
+pub(crate) fn forget_note(id: i64) -> Command {
+    let left = vec![lease::Left { id, seconds: 0 }];
+    about_lease(lease::Verb::Checkpoint(lease::Checkpoint { left }))
+}
+
+/// The lease that an answered operation has begun.
+pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<i64> {
+    match (ask, &outcome.reply) {
+        (Ask::Write(Command::Lease(command)), Reply::Lease(Ok(lease::Reply::Granted { .. }))) => {
+            match &command.verb {
+                Some(lease::Verb::Grant(grant)) => Some(grant.id),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn about_lease(verb: lease::Verb) -> Command {
+    Command::Lease(lease::Command { verb: Some(verb) })
+}
+
+/// A lease of an id of its own, keys that go with one, or its end. Keys with a lease are never read
+/// by clients: what becomes of them is the affair of one invariant.
+fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
+    let known = &hint.floor.leases;
+    match rng.range(0, 99) {
+        0..=34 => about_lease(lease::Verb::Grant(lease::Grant {
+            id: hint.id as i64 + 1,
+            ttl_s: rng.range(1, LEASE_S_MAX) as i64,
+        })),
+        35..=89 if !known.is_empty() => v3(kv::Verb::Put(kv::Put {
+            key: Bytes::from(format!("l{}", rng.below(KEYS))),
+            value: Bytes::from(format!("op{} ", hint.id)),
+            lease: *rng.pick(known),
+            ..kv::Put::default()
+        })),
+        90..=99 if !known.is_empty() => about_lease(lease::Verb::Revoke(lease::Revoke {
+            id: *rng.pick(known),
+        })),
+        _ => v3(kv::Verb::Delete(delete(rng))),
+    }
 }
 
 struct Hint<'a> {
@@ -267,7 +321,8 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
         | (Command::Publish(_), Reply::Published)
         | (Command::ClusterVersion(_), Reply::ClusterVersionSet)
         | (Command::Downgrade(_), Reply::DowngradeSet)
-        | (Command::PeerUrls(_), Reply::PeerUrlsSet(_)) => Effect::Nothing,
+        | (Command::PeerUrls(_), Reply::PeerUrlsSet(_))
+        | (Command::Lease(_), Reply::Lease(_)) => Effect::Nothing,
         _ => Effect::Mismatch,
     }
 }
@@ -349,6 +404,7 @@ pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
         | Command::ClusterVersion(_)
         | Command::Downgrade(_)
         | Command::PeerUrls(_)
-        | Command::Alarm(_) => false,
+        | Command::Alarm(_)
+        | Command::Lease(_) => false,
     }
 }

@@ -8,6 +8,7 @@ use witan_replica::{
     host::Ticket,
     machine::{command::Stamp, member::Member as Person, view::View},
     replica::{Replica, Status, genesis},
+    timers::Renewal,
 };
 
 use crate::{
@@ -84,6 +85,8 @@ pub struct Counts {
     pub refused: u64,
     pub crashes: u64,
     pub installs: u64,
+    pub renewed: u64,
+    pub expired: u64,
     pub checkpoints: u64,
     pub dropped: u64,
     pub terms: u64,
@@ -306,6 +309,9 @@ impl World {
         let place = self.whim.below(self.members.len());
         let (id, now_ns) = (self.oracle.next_id(), self.now_ns(place));
         let floor = self.oracle.floor();
+        if let Some(lease) = workload::keep_alive(&mut self.whim, floor) {
+            return self.keep_alive(place, lease);
+        }
         let ask = workload::draw(&mut self.whim, id, place as u64 + 1, now_ns, floor);
         match self.phase {
             Phase::Chaos => self.ask(place, ask, None),
@@ -316,6 +322,30 @@ impl World {
                     self.ask(place, ask, Some(self.now + ANSWER_TICKS * UNITS_PER_TICK));
                 }
             }
+        }
+    }
+
+    /// A client keeps a lease alive. It is told once a read has shown that the member still led.
+    fn keep_alive(&mut self, place: usize, lease: i64) {
+        let steady_ns = self.steady_ns(place);
+        let Some(replica) = &mut self.members[place].replica else {
+            return;
+        };
+        replica.pass(steady_ns);
+        let renewal = replica.renew(lease);
+        self.trace.line(self.now, || {
+            format!("m{} on lease {lease}: {renewal:?}", place + 1)
+        });
+        match renewal {
+            Renewal::Renewed { ttl_s } => {
+                let op = self.oracle.next_id();
+                let renewed = (lease, ttl_s, self.now);
+                self.members[place].renewals.insert(op, renewed);
+                let key = bytes::Bytes::from_static(b"k0");
+                self.ask(place, Ask::Read(workload::Read { key }), None);
+            }
+            Renewal::Noted => self.ask(place, Ask::Write(workload::forget_note(lease)), None),
+            Renewal::Unknown | Renewal::Expiring | Renewal::NotLeading => {}
         }
     }
 

@@ -10,7 +10,7 @@ use witan_sim::{
 };
 
 /// A known bug; the seeds that finding it took, median and worst of nine; the seeds it gets here.
-const KNOWN: [(&str, u64, u64, u64); 9] = [
+const KNOWN: [(&str, u64, u64, u64); 10] = [
     // name, median, worst, bound
     ("ack-before-persist", 1, 3, 20),
     ("stale-read", 1, 3, 20),
@@ -18,6 +18,7 @@ const KNOWN: [(&str, u64, u64, u64); 9] = [
     ("lost-read-retry", 1, 2, 20),
     ("cut-too-high", 1, 1, 20),
     ("position-ahead", 1, 1, 20),
+    ("renewal-lost", 1, 3, 20),
     ("checkpoint-not-atomic", 2, 6, 30),
     ("cut-above-durable", 1, 1, 20),
     ("sync-lies", 1, 1, 20),
@@ -70,6 +71,11 @@ fn cut_too_high() {
 #[test]
 fn position_ahead() {
     is_found("position-ahead");
+}
+
+#[test]
+fn renewal_lost() {
+    is_found("renewal-lost");
 }
 
 #[test]

@@ -28,6 +28,10 @@ fn one_member() {
         "{counts:?}"
     );
     assert!(
+        counts.renewed > SEEDS && counts.expired > SEEDS,
+        "{counts:?}"
+    );
+    assert!(
         counts.crashes > SEEDS && counts.checkpoints > SEEDS,
         "{counts:?}"
     );
@@ -40,6 +44,7 @@ fn three_members() {
         counts.acknowledged > 10 * SEEDS && counts.reads > SEEDS,
         "{counts:?}"
     );
+    assert!(counts.renewed > 0 && counts.expired > SEEDS, "{counts:?}");
     assert!(
         counts.installs > 0 && counts.dropped > SEEDS && counts.terms > SEEDS,
         "{counts:?}"
@@ -53,6 +58,7 @@ fn five_members() {
         counts.acknowledged > 10 * SEEDS && counts.reads > SEEDS,
         "{counts:?}"
     );
+    assert!(counts.renewed > 0 && counts.expired > SEEDS, "{counts:?}");
     assert!(
         counts.installs > 0 && counts.dropped > SEEDS && counts.terms > SEEDS,
         "{counts:?}"

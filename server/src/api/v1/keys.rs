@@ -118,6 +118,7 @@ async fn propose(node: &Node, verb: Verb) -> Result<Result<Event, tree::Error>, 
         // the tree answers its own commands, and those with an event or an error
         Reply::Tree(Ok(tree::Reply::Expired(_)))
         | Reply::Kv(_)
+        | Reply::Lease(_)
         | Reply::Published
         | Reply::ClusterVersionSet
         | Reply::DowngradeSet

@@ -262,6 +262,7 @@ fn written(reply: Reply) -> Result<Event, Error> {
         Reply::Tree(Err(error)) => Err(error.into()),
         Reply::Tree(Ok(tree::Reply::Expired(_)))
         | Reply::Kv(_)
+        | Reply::Lease(_)
         | Reply::Published
         | Reply::ClusterVersionSet
         | Reply::DowngradeSet

@@ -1,7 +1,7 @@
 //! Which failure inside becomes which error of the v3 dialect. The only such table.
 
 use witan_api::v3::error::Error;
-use witan_replica::machine::kv;
+use witan_replica::machine::{kv, lease};
 
 use crate::node::Fault;
 
@@ -26,5 +26,16 @@ pub(super) fn of_kv(error: &kv::Error) -> Error {
         kv::Error::LeaseNotFound => Error::LeaseNotFound,
         kv::Error::NoSpace => Error::NoSpace,
         kv::Error::Corrupt => Error::Corrupt,
+    }
+}
+
+/// A refusal of the leases.
+pub(super) fn of_lease(error: lease::Error) -> Error {
+    match error {
+        lease::Error::Exists => Error::LeaseExists,
+        lease::Error::NotFound => Error::LeaseNotFound,
+        lease::Error::TtlTooLarge => Error::LeaseTtlTooLarge,
+        lease::Error::NoSpace => Error::NoSpace,
+        lease::Error::Corrupt => Error::Corrupt,
     }
 }

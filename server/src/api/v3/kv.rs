@@ -119,7 +119,8 @@ async fn propose(ctx: &Context, verb: kv::Verb) -> Answer<(kv::Reply, i64)> {
     match outcome.reply {
         Reply::Kv(Ok(reply)) => Ok((reply, outcome.revision)),
         Reply::Kv(Err(error)) => Err(fault::of_kv(&error)),
-        Reply::Tree(_)
+        Reply::Lease(_)
+        | Reply::Tree(_)
         | Reply::Published
         | Reply::ClusterVersionSet
         | Reply::DowngradeSet

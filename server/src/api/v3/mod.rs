@@ -5,18 +5,20 @@
 //! methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
 //!
 //! Reading order: `kv` (verbs) → `check` (validation) → `convert` (to the core's types and back) →
-//! `range_stream`, `quota`, `cluster`, `maintenance`, `backup` → `header`, `fault` → `services` (gRPC) → `unary` (the same,
-//! faster) → `watch` (streams) → `unserved`, `health` → `gateway`.
+//! `range_stream`, `quota`, `lease`, `cluster`, `maintenance`, `backup` → `header`, `fault` → `services`
+//! (gRPC) → `unary` (the same, faster) → `watch` (streams), `ending` → `unserved`, `health` → `gateway`.
 
 mod backup;
 pub(super) mod check;
 mod cluster;
 pub(super) mod convert;
+mod ending;
 mod fault;
 pub(crate) mod gateway;
 mod header;
 mod health;
 mod kv;
+mod lease;
 mod maintenance;
 mod quota;
 mod range_stream;

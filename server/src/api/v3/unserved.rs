@@ -1,9 +1,9 @@
 //! The gRPC services of the dialect that are not served yet: each method says so by its name.
 
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status};
 use witan_api::v3::{
     error::Error,
-    etcdserverpb::{self as pb, auth_server::Auth, lease_server::Lease},
+    etcdserverpb::{self as pb, auth_server::Auth},
     v3electionpb::{self as election, election_server::Election},
     v3lockpb::{self as lock, lock_server::Lock},
 };
@@ -33,19 +33,6 @@ macro_rules! unserved {
             })*
         }
     };
-}
-
-unserved! {
-    Lease of pb as "etcdserverpb.Lease"
-    calls {
-        lease_grant(LeaseGrantRequest) -> LeaseGrantResponse = "LeaseGrant";
-        lease_revoke(LeaseRevokeRequest) -> LeaseRevokeResponse = "LeaseRevoke";
-        lease_time_to_live(LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse = "LeaseTimeToLive";
-        lease_leases(LeaseLeasesRequest) -> LeaseLeasesResponse = "LeaseLeases";
-    }
-    streams {
-        lease_keep_alive(Streaming<pb::LeaseKeepAliveRequest>) -> LeaseKeepAliveResponse as LeaseKeepAliveStream = "LeaseKeepAlive";
-    }
 }
 
 unserved! {

@@ -9,6 +9,7 @@ mod committed_on_quorum;
 mod durability_of_acked;
 mod election_safety;
 mod leader_completeness;
+mod leases_kept;
 mod linearizable_reads;
 mod log_matching;
 mod proposal_liveness;
@@ -70,6 +71,15 @@ pub enum Fact<'a> {
         op: &'a Op,
         /// The state it was given.
         view: &'a View,
+    },
+    /// A client was told that its lease has all of its time again.
+    Renewed {
+        /// Which.
+        lease: i64,
+        /// Its seconds.
+        ttl_s: i64,
+        /// Since when.
+        at: u64,
     },
     /// A member read its disk in order to start, or received a snapshot.
     Restored {
@@ -145,6 +155,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<linearizable_reads::LinearizableReads>::default(),
         Box::<revision_monotone::RevisionMonotone>::default(),
         Box::<recovery_accepted::RecoveryAccepted>::default(),
+        Box::<leases_kept::LeasesKept>::default(),
         Box::<read_liveness::ReadLiveness>::default(),
         Box::<proposal_liveness::ProposalLiveness>::default(),
     ]
@@ -209,6 +220,15 @@ pub fn fingerprint(view: &View) -> u64 {
         .number(machine.tree.next_expiration_ns().unwrap_or(-1) as u64)
         .number(machine.members.cluster_id)
         .bytes(machine.members.cluster_version.as_bytes());
+    for (id, lease) in machine.kv.leases().iter() {
+        hash = hash
+            .number(id as u64)
+            .number(lease.ttl_s as u64)
+            .number(lease.left_s as u64);
+        for key in machine.kv.leases().keys(id) {
+            hash = hash.bytes(key);
+        }
+    }
     for member in machine.members.book.values() {
         hash = hash.bytes(&prost::Message::encode_to_vec(member));
     }

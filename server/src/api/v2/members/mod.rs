@@ -165,6 +165,7 @@ async fn update(
             Err(Refusal::unknown(&headers::hex(number)))
         }
         Reply::Kv(_)
+        | Reply::Lease(_)
         | Reply::Tree(_)
         | Reply::Published
         | Reply::ClusterVersionSet

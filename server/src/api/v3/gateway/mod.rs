@@ -19,7 +19,7 @@ use serde::Serialize;
 use witan_api::v3::{error::Error, shape::Shaped};
 
 use self::failure::Failure;
-use super::{Answer, backup, cluster, kv, maintenance};
+use super::{Answer, backup, cluster, kv, lease, maintenance, watch};
 use crate::api::{
     Context, go_json,
     reply::{self, Unread},
@@ -51,9 +51,15 @@ pub(crate) async fn handle(
         reply::drain(&mut payload).await;
         return reply::not_found();
     };
-    if table::verb(call) == Some(Verb::Watch) && *request.method() == Method::POST {
-        let bytes_max = body_bytes_max(ctx);
-        let begun = streams::watch(ctx, request, payload, (manner, bytes_max)).await;
+    let verb = table::verb(call).filter(|_| *request.method() == Method::POST);
+    if let Some(verb @ (Verb::Watch | Verb::LeaseKeepAlive)) = verb {
+        let asked = (manner, body_bytes_max(ctx));
+        let begun = match verb {
+            Verb::LeaseKeepAlive => {
+                streams::begin(ctx, request, payload, asked, lease::keep_alives).await
+            }
+            _ => streams::begin(ctx, request, payload, asked, watch::answers).await,
+        };
         return begun.unwrap_or_else(|failure| failure.answer(manner));
     }
     match serve(ctx, request, &mut payload, (manner, call)).await {
@@ -123,8 +129,12 @@ async fn serve(
         Verb::HashKv => call.run(backup::hash_kv).await,
         Verb::MoveLeader => call.run(maintenance::move_leader).await,
         Verb::Downgrade => call.run(maintenance::downgrade).await,
+        Verb::LeaseGrant => call.run(lease::grant).await,
+        Verb::LeaseRevoke => call.run(lease::revoke).await,
+        Verb::LeaseTimeToLive => call.run(lease::time_to_live).await,
+        Verb::LeaseLeases => call.run(lease::leases).await,
         // by POST, which it is, it was begun as a stream
-        Verb::Watch => Err(Failure::NotPost),
+        Verb::Watch | Verb::LeaseKeepAlive => Err(Failure::NotPost),
         Verb::Unserved(name) => Err(Error::Unimplemented(name).into()),
     }
 }

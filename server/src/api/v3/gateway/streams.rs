@@ -10,21 +10,31 @@ use actix_web::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
+use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
-use witan_api::v3::etcdserverpb::{WatchRequest, WatchResponse};
+use witan_api::v3::shape::Shaped;
 
 use super::{Manner, failure::Failure};
-use crate::api::{Context, go_json, reply, v3::watch::Session};
+use crate::api::{Context, go_json, reply};
 
-/// Begins a watch stream. The client's first request is waited for, so that one that cannot be read
-/// is answered with an error; one that comes later and cannot be read ends the requests, as in etcd.
-pub(super) async fn watch(
+/// The requests of a client, as a session takes them.
+pub(super) type Asked<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
+
+/// Begins a stream. The client's first request is waited for, so that one that cannot be read is
+/// answered with an error; one that comes later and cannot be read ends the requests, as in etcd.
+pub(super) async fn begin<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
     payload: web::Payload,
     (manner, bytes_max): (Manner, usize),
-) -> Result<HttpResponse, Failure> {
+    answers: impl FnOnce(&Context, Asked<Q>, bool) -> S,
+) -> Result<HttpResponse, Failure>
+where
+    Q: Shaped + Default + Message + 'static,
+    A: Serialize,
+    S: Stream<Item = Result<A, Status>> + 'static,
+{
     let mut requests = Requests {
         payload,
         buffer: BytesMut::new(),
@@ -33,7 +43,7 @@ pub(super) async fn watch(
         ended: false,
     };
     let needs_leader = super::wants_leader(ctx, request)?;
-    let first = match requests.next().await {
+    let first: Option<Q> = match requests.next().await {
         Ok(first) => first,
         Err(text) => return Err(Failure::unreadable(text, manner)),
     };
@@ -42,13 +52,12 @@ pub(super) async fn watch(
         let request = requests.next().await.ok().flatten()?;
         Some((request, requests))
     });
-    let asked: Pin<Box<dyn Stream<Item = Result<WatchRequest, Status>>>> =
-        Box::pin(stream::iter(first).chain(rest).map(Ok));
-    let session = Session::new(ctx, asked, needs_leader);
-    let lines = stream::unfold(Some(session), move |session| async move {
-        let mut session = session?;
-        Some(match session.next().await? {
-            Ok(answer) => (line(&answer), Some(session)),
+    let asked: Asked<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
+    let answers = Box::pin(answers(ctx, asked, needs_leader));
+    let lines = stream::unfold(Some(answers), move |answers| async move {
+        let mut answers = answers?;
+        Some(match answers.next().await? {
+            Ok(answer) => (line(&answer), Some(answers)),
             Err(status) => (failed(&status, manner), None),
         })
     });
@@ -76,7 +85,7 @@ struct Requests {
 
 impl Requests {
     /// The next one, `None` at the end of the body, or why it cannot be read.
-    async fn next(&mut self) -> Result<Option<WatchRequest>, String> {
+    async fn next<Q: Shaped + Default + Message>(&mut self) -> Result<Option<Q>, String> {
         loop {
             match self.parse()? {
                 Some(request) => return Ok(Some(request)),
@@ -95,7 +104,7 @@ impl Requests {
     }
 
     /// The first whole request in the buffer.
-    fn parse(&mut self) -> Result<Option<WatchRequest>, String> {
+    fn parse<Q: Shaped + Default + Message>(&mut self) -> Result<Option<Q>, String> {
         if go_json::is_space(&self.buffer) {
             return Ok(None);
         }
@@ -111,11 +120,11 @@ impl Requests {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
-    result: &'a WatchResponse,
+struct Line<'a, A> {
+    result: &'a A,
 }
 
-fn line(answer: &WatchResponse) -> Bytes {
+fn line<A: Serialize>(answer: &A) -> Bytes {
     match serde_json::to_vec(&Line { result: answer }) {
         Ok(mut line) => {
             line.push(b'\n');

@@ -20,6 +20,12 @@ pub(in crate::api) enum Verb {
     HashKv,
     MoveLeader,
     Downgrade,
+    LeaseGrant,
+    LeaseRevoke,
+    LeaseTimeToLive,
+    LeaseLeases,
+    /// A stream.
+    LeaseKeepAlive,
     /// A stream.
     Watch,
     /// Known, and not served yet: the name of the call.
@@ -42,29 +48,14 @@ const TABLE: &[(&str, Verb)] = &[
     ("maintenance/status", Verb::Status),
     ("maintenance/alarm", Verb::Alarm),
     ("watch", Verb::Watch),
-    ("lease/grant", Unserved("etcdserverpb.Lease/LeaseGrant")),
-    ("lease/revoke", Unserved("etcdserverpb.Lease/LeaseRevoke")),
-    (
-        "kv/lease/revoke",
-        Unserved("etcdserverpb.Lease/LeaseRevoke"),
-    ),
-    (
-        "lease/keepalive",
-        Unserved("etcdserverpb.Lease/LeaseKeepAlive"),
-    ),
-    (
-        "lease/timetolive",
-        Unserved("etcdserverpb.Lease/LeaseTimeToLive"),
-    ),
-    (
-        "kv/lease/timetolive",
-        Unserved("etcdserverpb.Lease/LeaseTimeToLive"),
-    ),
-    ("lease/leases", Unserved("etcdserverpb.Lease/LeaseLeases")),
-    (
-        "kv/lease/leases",
-        Unserved("etcdserverpb.Lease/LeaseLeases"),
-    ),
+    ("lease/grant", Verb::LeaseGrant),
+    ("lease/revoke", Verb::LeaseRevoke),
+    ("kv/lease/revoke", Verb::LeaseRevoke),
+    ("lease/keepalive", Verb::LeaseKeepAlive),
+    ("lease/timetolive", Verb::LeaseTimeToLive),
+    ("kv/lease/timetolive", Verb::LeaseTimeToLive),
+    ("lease/leases", Verb::LeaseLeases),
+    ("kv/lease/leases", Verb::LeaseLeases),
     ("maintenance/defragment", Verb::Defragment),
     ("maintenance/hash", Verb::Hash),
     ("maintenance/hashkv", Verb::HashKv),

@@ -8,13 +8,13 @@ use super::limits::{LEADER_LOOK, LEADERLESS_MAX};
 
 /// See the module's description.
 #[derive(Debug)]
-pub(super) struct LeaderLook {
+pub(in crate::api::v3) struct LeaderLook {
     timer: Pin<Box<Sleep>>,
     leaderless: u32,
 }
 
 impl LeaderLook {
-    pub(super) fn new() -> Self {
+    pub(in crate::api::v3) fn new() -> Self {
         Self {
             timer: Box::pin(sleep_until(Instant::now() + LEADER_LOOK)),
             leaderless: 0,
@@ -22,12 +22,12 @@ impl LeaderLook {
     }
 
     /// Resolves when it is time to look.
-    pub(super) async fn due(&mut self) {
+    pub(in crate::api::v3) async fn due(&mut self) {
         self.timer.as_mut().await;
     }
 
     /// What was seen. Whether the stream may go on.
-    pub(super) fn saw(&mut self, has_leader: bool) -> bool {
+    pub(in crate::api::v3) fn saw(&mut self, has_leader: bool) -> bool {
         self.timer.as_mut().reset(Instant::now() + LEADER_LOOK);
         self.leaderless = if has_leader { 0 } else { self.leaderless + 1 };
         self.leaderless < LEADERLESS_MAX

@@ -8,7 +8,7 @@
 //! `delivery` (events to answers) → `progress`, `leader` → `session` (all of it in turn).
 
 mod delivery;
-mod leader;
+pub(super) mod leader;
 mod limits;
 mod progress;
 mod reading;
@@ -21,12 +21,28 @@ use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, Streaming};
 use witan_api::v3::etcdserverpb::{self as pb, watch_server::Watch};
 
-pub(super) use session::Session;
-
+use self::session::Session;
 use super::services::Service;
+use crate::api::Context;
 
 /// The answers of one stream.
 type Answers = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
+
+/// The answers to a stream of requests.
+pub(super) fn answers<R>(
+    ctx: &Context,
+    requests: R,
+    needs_leader: bool,
+) -> impl Stream<Item = Result<pb::WatchResponse, Status>> + use<R>
+where
+    R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin,
+{
+    let session = Box::new(Session::new(ctx, requests, needs_leader));
+    stream::unfold(session, |mut session| async move {
+        let answer = session.next().await?;
+        Some((answer, session))
+    })
+}
 
 #[tonic::async_trait]
 impl Watch for Service {
@@ -38,11 +54,7 @@ impl Watch for Service {
     ) -> Result<Response<Answers>, Status> {
         let needs_leader = Self::wants_leader(request.metadata().as_ref());
         let requests = self.admit(request)?;
-        let session = Box::new(Session::new(self.ctx(), requests, needs_leader));
-        let answers = stream::unfold(session, |mut session| async move {
-            let answer = session.next().await?;
-            Some((answer, session))
-        });
+        let answers = answers(self.ctx(), requests, needs_leader);
         Ok(Response::new(Box::pin(answers)))
     }
 }

@@ -219,6 +219,7 @@ fn log_of(commands: &[Command]) -> Vec<u8> {
         id: ID,
         election_ticks: 10,
         heartbeat_ticks: 1,
+        election_ns: 1_000_000_000,
         seed: 1,
         pre_vote: true,
         compaction: None,

@@ -1,0 +1,45 @@
+//! When a stream ends that its client would keep open: the process stops, or a client that must not
+//! go on without a leader has lost it.
+
+use std::pin::Pin;
+
+use witan_api::v3::error::Error;
+
+use super::watch::leader::LeaderLook;
+use crate::{api::Context, node::Node};
+
+/// See the module's description.
+pub(super) struct Ending {
+    node: Node,
+    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
+    leader: Option<LeaderLook>,
+}
+
+impl Ending {
+    pub(super) fn new(ctx: &Context, needs_leader: bool) -> Self {
+        let node = ctx.node.clone();
+        Self {
+            node: ctx.node.clone(),
+            stopping: Box::pin(async move { node.stopping().await }),
+            leader: needs_leader.then(LeaderLook::new),
+        }
+    }
+
+    /// Resolves when the stream is to end, to what its client is told. May be dropped and asked again.
+    pub(super) async fn comes(&mut self) -> Error {
+        loop {
+            let Some(leader) = &mut self.leader else {
+                self.stopping.as_mut().await;
+                return Error::Stopped;
+            };
+            tokio::select! {
+                () = self.stopping.as_mut() => return Error::Stopped,
+                () = leader.due() => {
+                    if !leader.saw(self.node.status().leader != 0) {
+                        return Error::NoLeader;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The verbs of leases, and their stream of keep-alives.
+//!
+//! A stream answers one keep-alive after the other, as in etcd, and holds none but the one at work:
+//! a client that sends many or takes no answers waits itself.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    pin::Pin,
+    time::Duration,
+};
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tonic::{Request, Response, Status, Streaming};
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{
+        LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+        LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse,
+        LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, lease_server::Lease,
+    },
+};
+use witan_replica::{
+    machine::{
+        Outcome, Reply,
+        command::Command,
+        lease::{self, Grant, LEASE_BYTES, Left, NONE, Revoke, Verb},
+    },
+    timers::Renewal,
+};
+
+use super::{Answer, ending::Ending, fault, header, quota, services::Service};
+use crate::{api::Context, node::now_ns};
+
+/// Time until a keep-alive of a lease whose end is on its way looks again whether it has come.
+const EXPIRING_LOOK: Duration = Duration::from_millis(50);
+
+/// Looks after which such a keep-alive gives up.
+const EXPIRING_LOOKS_MAX: u32 = 200;
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// The answers of one stream.
+type Answers = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
+
+pub(super) async fn grant(ctx: &Context, request: LeaseGrantRequest) -> Answer<LeaseGrantResponse> {
+    quota::admit(ctx, || LEASE_BYTES).await?;
+    let id = if request.id == NONE {
+        chosen_id()
+    } else {
+        request.id
+    };
+    let ttl_s = request.ttl.max(ctx.settings.lease_ttl_min_s);
+    let (reply, revision) = propose(ctx, Verb::Grant(Grant { id, ttl_s })).await?;
+    let lease::Reply::Granted { ttl_s } = reply else {
+        unreachable!("a grant answers a grant")
+    };
+    Ok(LeaseGrantResponse {
+        header: header::at(&ctx.node, revision),
+        id,
+        ttl: ttl_s,
+        error: String::new(),
+    })
+}
+
+pub(super) async fn revoke(
+    ctx: &Context,
+    request: LeaseRevokeRequest,
+) -> Answer<LeaseRevokeResponse> {
+    let (_, revision) = propose(ctx, Verb::Revoke(Revoke { id: request.id })).await?;
+    Ok(LeaseRevokeResponse {
+        header: header::at(&ctx.node, revision),
+    })
+}
+
+/// An unknown lease has -1 seconds.
+pub(super) async fn time_to_live(
+    ctx: &Context,
+    request: LeaseTimeToLiveRequest,
+) -> Answer<LeaseTimeToLiveResponse> {
+    let view = ctx.node.read().await?;
+    let leases = view.machine.kv.leases();
+    let mut response = LeaseTimeToLiveResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        id: request.id,
+        ttl: -1,
+        ..LeaseTimeToLiveResponse::default()
+    };
+    let Some(lease) = leases.get(request.id) else {
+        return Ok(response);
+    };
+    let deadlines = ctx.node.deadlines().await?;
+    // one that has ended meanwhile is unknown
+    if let Some(left_ns) = deadlines.left_ns(request.id, ctx.node.steady_ns()) {
+        response.ttl = left_ns / SECOND_NS;
+        response.granted_ttl = lease.ttl_s;
+        if request.keys {
+            response.keys = leases.keys(request.id).cloned().collect();
+        }
+    }
+    Ok(response)
+}
+
+/// That which ends first comes first, as in etcd.
+pub(super) async fn leases(ctx: &Context, _: LeaseLeasesRequest) -> Answer<LeaseLeasesResponse> {
+    let view = ctx.node.read().await?;
+    let ids = ctx.node.deadlines().await?.in_order();
+    Ok(LeaseLeasesResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        leases: ids.into_iter().map(|id| LeaseStatus { id }).collect(),
+    })
+}
+
+/// The revision is that of the moment before: a lease that is revoked at a later one is not said to
+/// live at it.
+pub(super) async fn keep_alive(
+    ctx: &Context,
+    request: LeaseKeepAliveRequest,
+) -> Answer<LeaseKeepAliveResponse> {
+    let header = header::at(&ctx.node, ctx.node.revision());
+    let ttl = renew(ctx, request.id).await?.unwrap_or_default();
+    Ok(LeaseKeepAliveResponse {
+        header,
+        id: request.id,
+        ttl,
+    })
+}
+
+/// The seconds that the lease has again; `None` if there is no such lease.
+pub(super) async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
+    for _ in 0..EXPIRING_LOOKS_MAX {
+        match ctx.node.renew(id).await? {
+            Renewal::Renewed { ttl_s } => {
+                ctx.metrics.leases_renewed.inc();
+                return Ok(Some(ttl_s));
+            }
+            Renewal::Unknown => return Ok(None),
+            Renewal::Expiring => tokio::time::sleep(EXPIRING_LOOK).await,
+            Renewal::Noted => {
+                let left = vec![Left { id, seconds: 0 }];
+                propose(ctx, Verb::Checkpoint(lease::Checkpoint { left })).await?;
+            }
+            Renewal::NotLeading => return Err(Error::NoLeader),
+        }
+    }
+    Err(Error::Timeout)
+}
+
+/// One keep-alive after the other, until the client ends its requests or the stream must end.
+pub(super) fn keep_alives<R>(
+    ctx: &Context,
+    requests: R,
+    needs_leader: bool,
+) -> impl Stream<Item = Result<LeaseKeepAliveResponse, Status>> + use<R>
+where
+    R: Stream<Item = Result<LeaseKeepAliveRequest, Status>> + Unpin,
+{
+    let begin = (ctx.clone(), requests, Ending::new(ctx, needs_leader));
+    stream::unfold(Some(begin), |stream| async {
+        let (ctx, mut requests, mut ending) = stream?;
+        let answer = tokio::select! {
+            request = requests.next() => match request? {
+                Ok(request) => keep_alive(&ctx, request).await.map_err(Status::from),
+                Err(status) => Err(status),
+            },
+            error = ending.comes() => Err(error.into()),
+        };
+        let goes_on = answer.is_ok().then_some((ctx, requests, ending));
+        Some((answer, goes_on))
+    })
+}
+
+async fn propose(ctx: &Context, verb: Verb) -> Answer<(lease::Reply, i64)> {
+    let command = Command::Lease(lease::Command { verb: Some(verb) });
+    let Outcome { reply, revision } = ctx.node.propose(command).await?.outcome;
+    let Reply::Lease(reply) = reply else {
+        unreachable!("a lease command answers as one")
+    };
+    Ok((reply.map_err(fault::of_lease)?, revision))
+}
+
+/// Positive, and not that of another lease unless one in 2^63 is lost.
+fn chosen_id() -> i64 {
+    loop {
+        let id = (RandomState::new().hash_one(now_ns()) >> 1).cast_signed();
+        if id != NONE {
+            return id;
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Lease for Service {
+    type LeaseKeepAliveStream = Answers;
+
+    async fn lease_grant(
+        &self,
+        request: Request<LeaseGrantRequest>,
+    ) -> Result<Response<LeaseGrantResponse>, Status> {
+        let request = self.admit(request)?;
+        Ok(Response::new(grant(self.ctx(), request).await?))
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: Request<LeaseRevokeRequest>,
+    ) -> Result<Response<LeaseRevokeResponse>, Status> {
+        let request = self.admit(request)?;
+        Ok(Response::new(revoke(self.ctx(), request).await?))
+    }
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<LeaseKeepAliveRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let needs_leader = Self::wants_leader(request.metadata().as_ref());
+        let requests = self.admit(request)?;
+        let answers = keep_alives(self.ctx(), requests, needs_leader);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<LeaseTimeToLiveRequest>,
+    ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
+        let request = self.admit(request)?;
+        Ok(Response::new(time_to_live(self.ctx(), request).await?))
+    }
+
+    async fn lease_leases(
+        &self,
+        request: Request<LeaseLeasesRequest>,
+    ) -> Result<Response<LeaseLeasesResponse>, Status> {
+        let request = self.admit(request)?;
+        Ok(Response::new(leases(self.ctx(), request).await?))
+    }
+}
