@@ -47,7 +47,7 @@ pub(super) fn series(on: &Register) -> Series {
         kv_txns,
         leases_granted: on.counter("etcd_debugging_lease_granted_total", "Leases that began."),
         leases_revoked: on.counter("etcd_debugging_lease_revoked_total", "Leases that were ended."),
-        leases_expired: on.counter("etcd_server_lease_expired_total", "Leases that ended because their time was over."),
+        leases_expired: on.counter("etcd_debugging_server_lease_expired_total", "Leases that ended because their time was over."),
         leases_renewed: on.counter("etcd_debugging_lease_renewed_total", "Keep-alives that this leader took."),
         lease_ttls: on.histogram("etcd_debugging_lease_ttl_total", "Seconds of each lease that began.", 1.0, 24),
         watch_streams: on.gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams open now."),

@@ -5,10 +5,10 @@ use witan_e2e::{Server, Tool, tool::Said};
 
 use super::pair;
 
-const FORMATS: [&str; 5] = ["simple", "json", "fields", "table", "protobuf"];
+pub(super) const FORMATS: [&str; 5] = ["simple", "json", "fields", "table", "protobuf"];
 
 /// What etcdctl says, without its own log lines and the port.
-fn run(server: &Server, args: &[&str], input: &str) -> Said {
+pub(super) fn run(server: &Server, args: &[&str], input: &str) -> Said {
     let said = Tool::Etcdctl36.run_with_input(&server.url(), args, input);
     let lines = said
         .stderr

@@ -11,7 +11,7 @@ use tonic_reflection::pb::{
 };
 use witan_api::v3::etcdserverpb::{
     self as pb, PutRequest, RangeRequest, RequestOp, TxnRequest, cluster_client::ClusterClient,
-    kv_client::KvClient, lease_client::LeaseClient, request_op::Request as Op,
+    kv_client::KvClient, request_op::Request as Op,
 };
 use witan_e2e::{Kind, Server, grpc};
 
@@ -381,23 +381,6 @@ fn a_client_that_wants_a_leader_gets_one() {
             .metadata_mut()
             .insert("hasleader", "true".parse().unwrap());
         vec![outcome(KvClient::new(channel).put(request).await)]
-    });
-}
-
-#[test]
-fn a_call_of_a_later_issue_says_its_name() {
-    let server = start(Kind::Witan);
-    grpc::runtime().block_on(async {
-        let mut lease = LeaseClient::new(grpc::connect(&server.address()).await);
-        let status = lease
-            .lease_grant(pb::LeaseGrantRequest::default())
-            .await
-            .unwrap_err();
-        assert_eq!(status.code(), Code::Unimplemented);
-        assert!(
-            status.message().contains("etcdserverpb.Lease/LeaseGrant"),
-            "{status}"
-        );
     });
 }
 

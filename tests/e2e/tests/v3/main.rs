@@ -3,12 +3,15 @@
 //! Both servers advertise the same URLs, so that they have the same ids and their answers can be
 //! compared to the byte.
 //!
-//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `range_stream` → `record` → `backup`.
+//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `lease` → `range_stream` → `record` →
+//! `backup`.
 
 mod backup;
 mod etcdctl;
 mod gateway;
 mod grpc;
+mod lease;
+mod lease_life;
 mod range_stream;
 mod record;
 

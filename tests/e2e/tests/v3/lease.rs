@@ -1,0 +1,252 @@
+//! Leases beside etcd 3.6: etcdctl in every format, the gateway in both manners, gRPC errors.
+
+use serde_json::{Value, json};
+use tonic::{Code, Status, transport::Channel};
+use witan_api::v3::etcdserverpb::{
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest,
+    LeaseTimeToLiveRequest, lease_client::LeaseClient,
+};
+use witan_e2e::{Server, grpc, http::Connection, tool::Said, wait};
+
+use super::{
+    etcdctl::{FORMATS, run},
+    pair,
+};
+
+/// Leases and keys on both servers.
+fn set_up(servers: &[Server; 2]) {
+    for server in servers {
+        for body in [
+            json!({"TTL": 9000, "ID": "7"}),
+            json!({"TTL": 8000, "ID": "255"}),
+            json!({"TTL": 7000, "ID": "-2"}),
+        ] {
+            let response = server.http("POST", "/v3/lease/grant", &body.to_string());
+            assert_eq!(response.status, 200, "{}", response.text());
+        }
+        for args in [
+            ["put", "b", "1", "--lease=7"],
+            ["put", "a", "1", "--lease=7"],
+        ] {
+            assert_eq!(run(server, &args, "").code, Some(0));
+        }
+    }
+}
+
+/// Runs a command on both servers until they say the same: their leases began a moment apart, so
+/// that what they have left may differ by a second at times.
+fn same_at_times(servers: &[Server; 2], args: &[&str]) -> Said {
+    let mut last = String::new();
+    let [ours, theirs] = servers;
+    wait::until(&format!("{args:?} says the same\n{last}"), || {
+        let (got, want) = (run(ours, args, ""), run(theirs, args, ""));
+        last = format!("got {}\nwant {}", got.all(), want.all());
+        (got == want).then_some(got)
+    })
+}
+
+#[test]
+fn time_to_live_in_every_format() {
+    let servers = pair();
+    set_up(&servers);
+    for format in FORMATS {
+        for args in [
+            &["lease", "timetolive", "7"][..],
+            &["lease", "timetolive", "7", "--keys"],
+            &["lease", "timetolive", "ff", "--keys"],
+            &["lease", "timetolive", "63"],
+        ] {
+            same_at_times(&servers, &[args, &["-w", format]].concat());
+        }
+    }
+    let told = same_at_times(&servers, &["lease", "timetolive", "7", "--keys"]);
+    assert!(
+        told.stdout.contains("TTL(9000s)") && told.stdout.contains("attached keys([a b])"),
+        "{}",
+        told.all()
+    );
+}
+
+#[test]
+fn list_keep_alive_and_revoke_in_every_format() {
+    let servers = pair();
+    set_up(&servers);
+    let [ours, theirs] = &servers;
+    for format in FORMATS {
+        for args in [
+            &["lease", "list"][..],
+            &["lease", "keep-alive", "--once", "ff"],
+            &["lease", "keep-alive", "--once", "7"],
+            &["lease", "keep-alive", "--once", "63"],
+            &["lease", "list"],
+            &["put", "c", "1", "--lease=63"],
+            &["put", "c", "1", "--lease=ff"],
+            &["get", "", "--prefix"],
+            &["lease", "revoke", "63"],
+            &["lease", "revoke", "nonsense"],
+            &["lease", "grant"],
+            &["lease", "grant", "x"],
+            &["lease", "grant", "9000000001"],
+        ] {
+            let args = [args, &["-w", format]].concat();
+            let (got, want) = (run(ours, &args, ""), run(theirs, &args, ""));
+            assert_eq!(got, want, "{args:?}");
+        }
+    }
+    for args in [
+        &["lease", "revoke", "7", "-w", "json"][..],
+        &["lease", "revoke", "ff", "-w", "fields"],
+        &["get", "", "--prefix", "-w", "json"],
+        &["lease", "list", "-w", "simple"],
+    ] {
+        let (got, want) = (run(ours, args, ""), run(theirs, args, ""));
+        assert_eq!(got, want, "{args:?}");
+    }
+}
+
+/// Without numbers that only ids have.
+fn without_ids(said: Said) -> Said {
+    let mut stdout = String::new();
+    for word in said.stdout.split_inclusive([' ', ':', ',', '\n', '}']) {
+        let digits = word.trim_end_matches([' ', ':', ',', '\n', '}']);
+        if digits.len() >= 15 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            stdout.push_str("ID");
+        } else {
+            stdout.push_str(digits);
+        }
+        stdout.push_str(&word[digits.len()..]);
+    }
+    Said { stdout, ..said }
+}
+
+#[test]
+fn grants_of_ids_that_the_server_chooses() {
+    let servers = pair();
+    for format in ["simple", "json", "fields", "table"] {
+        for ttl in ["60", "1", "-5"] {
+            let args = ["lease", "grant", "-w", format, "--", ttl];
+            let [got, want] = servers
+                .each_ref()
+                .map(|server| without_ids(run(server, &args, "")));
+            assert_eq!(got, want, "{args:?}");
+        }
+    }
+}
+
+/// A body of a call, and what is left of the answer when what differs at times is taken out.
+fn call(server: &Server, path: &str, body: &str) -> (u16, Value) {
+    let response = server.http("POST", path, body);
+    let mut answer = response.json();
+    if let Some(fields) = answer.as_object_mut()
+        && fields.contains_key("grantedTTL")
+    {
+        let left: i64 = fields["TTL"].as_str().expect("seconds").parse().unwrap();
+        let granted: i64 = fields["grantedTTL"].as_str().unwrap().parse().unwrap();
+        assert!((granted - 60..=granted).contains(&left), "{left}");
+        fields.remove("TTL");
+    }
+    (response.status, answer)
+}
+
+const CALLS: &[(&str, &str)] = &[
+    ("lease/grant", r#"{"TTL":"100","ID":"5"}"#),
+    ("lease/grant", r#"{"TTL":100,"ID":5}"#),
+    ("lease/grant", r#"{"TTL":0,"ID":6}"#),
+    ("lease/grant", r#"{"TTL":9000000000,"ID":9}"#),
+    ("lease/grant", r#"{"TTL":"9000000001","ID":"8"}"#),
+    ("lease/grant", r#"{"TTL":"x"}"#),
+    ("kv/put", r#"{"key":"YQ==","value":"MQ==","lease":"5"}"#),
+    ("kv/put", r#"{"key":"YQ==","value":"MQ==","lease":"77"}"#),
+    ("lease/timetolive", r#"{"ID":"5","keys":true}"#),
+    ("kv/lease/timetolive", r#"{"ID":"5"}"#),
+    ("lease/timetolive", r#"{"ID":"77"}"#),
+    ("lease/timetolive", ""),
+    ("lease/leases", ""),
+    ("kv/lease/leases", "{}"),
+    (
+        "kv/txn",
+        r#"{"compare":[{"key":"YQ==","target":"LEASE","lease":"5"}],"success":[{"request_put":{"key":"YQ==","value":"Mg==","ignore_lease":true}}]}"#,
+    ),
+    ("lease/revoke", r#"{"ID":"5"}"#),
+    ("kv/lease/revoke", r#"{"ID":"5"}"#),
+    ("kv/range", r#"{"key":"YQ=="}"#),
+];
+
+#[test]
+fn calls_as_json() {
+    let servers = pair();
+    for (path, body) in CALLS {
+        let path = format!("/v3/{path}");
+        let [got, want] = servers.each_ref().map(|server| call(server, &path, body));
+        assert_eq!(got, want, "{path} {body}");
+    }
+    for path in ["/v3/lease/grant", "/v3/lease/keepalive"] {
+        let [got, want] = servers
+            .each_ref()
+            .map(|server| server.http("GET", path, "").status);
+        assert_eq!(got, want, "GET {path}");
+    }
+}
+
+#[test]
+fn keep_alives_as_lines_of_json() {
+    let [ours, theirs] = pair().map(|server| {
+        let grant = r#"{"TTL":"100","ID":"5"}"#;
+        assert_eq!(server.http("POST", "/v3/lease/grant", grant).status, 200);
+        let mut connection = Connection::open(&server.address()).expect("it listens");
+        let body = br#"{"ID":"5"} {"ID":"77"}{"ID":5}"#;
+        connection
+            .send("POST", "/v3/lease/keepalive", &[], body)
+            .expect("sent");
+        let head = connection.head("POST").expect("a head");
+        let mut told = vec![format!("{} {:?}", head.status, head.header("content-type"))];
+        while let Some(chunk) = connection.chunk().expect("chunks") {
+            told.push(String::from_utf8(chunk).expect("text"));
+        }
+        told
+    });
+    assert_eq!(ours.len(), 4, "{ours:?}");
+    assert_eq!(ours, theirs);
+}
+
+fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
+    match result {
+        Ok(_) => (Code::Ok, String::new()),
+        Err(status) => (status.code(), status.message().to_owned()),
+    }
+}
+
+async fn refusals(channel: Channel) -> Vec<(Code, String)> {
+    let mut lease = LeaseClient::new(channel);
+    let grant = |id, ttl| LeaseGrantRequest { id, ttl };
+    let mut told = vec![
+        outcome(lease.lease_grant(grant(4, 60)).await),
+        outcome(lease.lease_grant(grant(4, 60)).await),
+        outcome(lease.lease_grant(grant(5, 9_000_000_001)).await),
+        outcome(lease.lease_grant(grant(4, 9_000_000_001)).await),
+        outcome(lease.lease_revoke(LeaseRevokeRequest { id: 5 }).await),
+        outcome(lease.lease_revoke(LeaseRevokeRequest { id: 0 }).await),
+    ];
+    let ask = LeaseTimeToLiveRequest { id: 0, keys: true };
+    let answer = lease.lease_time_to_live(ask).await.unwrap().into_inner();
+    told.push((Code::Ok, format!("{} {}", answer.ttl, answer.granted_ttl)));
+    let answer = lease.lease_leases(LeaseLeasesRequest {}).await.unwrap();
+    told.push((Code::Ok, format!("{:?}", answer.into_inner().leases)));
+    let ids = [4, 5, 4, 0].map(|id| LeaseKeepAliveRequest { id });
+    let stream = lease.lease_keep_alive(futures_util::stream::iter(ids));
+    let mut answers = stream.await.unwrap().into_inner();
+    while let Some(answer) = answers.message().await.unwrap() {
+        told.push((Code::Ok, format!("{} {}", answer.id, answer.ttl)));
+    }
+    told
+}
+
+#[test]
+fn refusals_and_keep_alives_over_grpc() {
+    let servers = pair();
+    let [ours, theirs] = servers.each_ref().map(|server| {
+        grpc::runtime().block_on(async { refusals(grpc::connect(&server.address()).await).await })
+    });
+    assert_eq!(ours, theirs);
+    assert_eq!(ours.len(), 12, "{ours:?}");
+}
