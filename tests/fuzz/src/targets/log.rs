@@ -140,6 +140,7 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
         id: ID,
         election_ticks: 10,
         heartbeat_ticks: 1,
+        election_ns: 1_000_000_000,
         seed: 1,
         pre_vote: true,
         compaction: None,
