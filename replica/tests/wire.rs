@@ -31,6 +31,29 @@ fn lease_command(verb: lease::Verb) -> Command {
     Command::Lease(lease::Command { verb: Some(verb) })
 }
 
+fn of_leases() -> [(Command, &'static str); 4] {
+    [
+        (
+            lease_command(lease::Verb::Grant(lease::Grant { id: 7, ttl_s: 60 })),
+            "420d 0a0b 090700000000000000 103c",
+        ),
+        (
+            lease_command(lease::Verb::Revoke(lease::Revoke { id: -1 })),
+            "420b 1209 09ffffffffffffffff",
+        ),
+        (
+            lease_command(lease::Verb::Expire(lease::Expire { ids: vec![7, 8] })),
+            "4214 1a12 0a10 0700000000000000 0800000000000000",
+        ),
+        (
+            lease_command(lease::Verb::Checkpoint(lease::Checkpoint {
+                left: vec![lease::Left { id: 7, seconds: 9 }],
+            })),
+            "420f 220d 0a0b 090700000000000000 1009",
+        ),
+    ]
+}
+
 /// Version byte 01, then field 1 (the stamp), the same in every entry below.
 const STAMP: &str = "01\
     0a17088ea8d6b90711bc0a00000000000018ac022505000000";
@@ -103,26 +126,8 @@ fn entries_keep_their_bytes() {
             }),
             "320d 0801 110700000000000000 1801",
         ),
-        (
-            lease_command(lease::Verb::Grant(lease::Grant { id: 7, ttl_s: 60 })),
-            "420d 0a0b 090700000000000000 103c",
-        ),
-        (
-            lease_command(lease::Verb::Revoke(lease::Revoke { id: -1 })),
-            "420b 1209 09ffffffffffffffff",
-        ),
-        (
-            lease_command(lease::Verb::Expire(lease::Expire { ids: vec![7, 8] })),
-            "4214 1a12 0a10 0700000000000000 0800000000000000",
-        ),
-        (
-            lease_command(lease::Verb::Checkpoint(lease::Checkpoint {
-                left: vec![lease::Left { id: 7, seconds: 9 }],
-            })),
-            "420f 220d 0a0b 090700000000000000 1009",
-        ),
     ];
-    for (command, golden) in cases.into_iter().chain(of_cluster()) {
+    for (command, golden) in cases.into_iter().chain(of_leases()).chain(of_cluster()) {
         let entry = entry(command);
         let bytes = encode_entry(&entry);
         assert_eq!(

@@ -238,15 +238,16 @@ fn a_body_beyond_the_message_limit_is_refused_with_its_size() {
 #[test]
 fn calls_of_later_issues_are_known_and_say_so() {
     let server = start(Kind::Witan);
-    for (path, call) in [("auth/enable", "Auth/AuthEnable")] {
-        let response = server.http("POST", &format!("/v3/{path}"), "{}");
-        assert_eq!(
-            (response.status, &response.json()["code"]),
-            (501, &12.into()),
-            "{path}"
-        );
-        assert!(response.text().contains(call), "{}", response.text());
-    }
+    let response = server.http("POST", "/v3/auth/enable", "{}");
+    assert_eq!(
+        (response.status, &response.json()["code"]),
+        (501, &12.into())
+    );
+    assert!(
+        response.text().contains("Auth/AuthEnable"),
+        "{}",
+        response.text()
+    );
 }
 
 #[test]

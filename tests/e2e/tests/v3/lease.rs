@@ -140,8 +140,13 @@ fn call(server: &Server, path: &str, body: &str) -> (u16, Value) {
     if let Some(fields) = answer.as_object_mut()
         && fields.contains_key("grantedTTL")
     {
-        let left: i64 = fields["TTL"].as_str().expect("seconds").parse().unwrap();
-        let granted: i64 = fields["grantedTTL"].as_str().unwrap().parse().unwrap();
+        let seconds = |name: &str| {
+            fields[name]
+                .as_str()
+                .and_then(|text| text.parse::<i64>().ok())
+        };
+        let left = seconds("TTL").expect("seconds");
+        let granted = seconds("grantedTTL").expect("seconds");
         assert!((granted - 60..=granted).contains(&left), "{left}");
         fields.remove("TTL");
     }
@@ -228,14 +233,21 @@ async fn refusals(channel: Channel) -> Vec<(Code, String)> {
         outcome(lease.lease_revoke(LeaseRevokeRequest { id: 0 }).await),
     ];
     let ask = LeaseTimeToLiveRequest { id: 0, keys: true };
-    let answer = lease.lease_time_to_live(ask).await.unwrap().into_inner();
+    let answer = lease
+        .lease_time_to_live(ask)
+        .await
+        .expect("an answer")
+        .into_inner();
     told.push((Code::Ok, format!("{} {}", answer.ttl, answer.granted_ttl)));
-    let answer = lease.lease_leases(LeaseLeasesRequest {}).await.unwrap();
+    let answer = lease
+        .lease_leases(LeaseLeasesRequest {})
+        .await
+        .expect("a list");
     told.push((Code::Ok, format!("{:?}", answer.into_inner().leases)));
     let ids = [4, 5, 4, 0].map(|id| LeaseKeepAliveRequest { id });
     let stream = lease.lease_keep_alive(futures_util::stream::iter(ids));
-    let mut answers = stream.await.unwrap().into_inner();
-    while let Some(answer) = answers.message().await.unwrap() {
+    let mut answers = stream.await.expect("a stream").into_inner();
+    while let Some(answer) = answers.message().await.expect("answers") {
         told.push((Code::Ok, format!("{} {}", answer.id, answer.ttl)));
     }
     told

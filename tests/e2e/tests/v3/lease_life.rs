@@ -39,14 +39,19 @@ fn put(server: &Server, key: &str, lease: i64) {
 
 fn left(server: &Server, id: i64) -> i64 {
     let answer = call(server, "lease/timetolive", &json!({"ID": id}));
-    answer["TTL"].as_str().map_or(0, |ttl| ttl.parse().unwrap())
+    number(&answer["TTL"])
+}
+
+/// As the gateway writes it; none is zero.
+fn number(value: &Value) -> i64 {
+    let text = value.as_str().unwrap_or("0");
+    text.parse().expect("a number")
 }
 
 /// All keys that there are, and the revision.
 fn keys(server: &Server) -> (u64, i64) {
     let all = json!({"key": "AA==", "range_end": "AA==", "count_only": true});
     let answer = call(server, "kv/range", &all);
-    let number = |value: &Value| value.as_str().unwrap_or("0").parse::<i64>().unwrap();
     let revision = number(&answer["header"]["revision"]);
     (number(&answer["count"]).unsigned_abs(), revision)
 }
@@ -56,7 +61,9 @@ fn metric(server: &Server, name: &str) -> u64 {
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+    line.unwrap_or_else(|| panic!("no {name}"))
+        .parse()
+        .expect("a number")
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::api::{
     Context, go_json,
     reply::{self, Unread},
 };
-use table::Verb;
+use table::{Streamed, Verb};
 
 /// What etcd lets a gRPC message exceed `--max-request-bytes` by.
 const MESSAGE_ALLOWANCE_BYTES: usize = 512 << 10;
@@ -52,13 +52,13 @@ pub(crate) async fn handle(
         return reply::not_found();
     };
     let verb = table::verb(call).filter(|_| *request.method() == Method::POST);
-    if let Some(verb @ (Verb::Watch | Verb::LeaseKeepAlive)) = verb {
+    if let Some(Verb::Streamed(call)) = verb {
         let asked = (manner, body_bytes_max(ctx));
-        let begun = match verb {
-            Verb::LeaseKeepAlive => {
+        let begun = match call {
+            Streamed::Watch => streams::begin(ctx, request, payload, asked, watch::answers).await,
+            Streamed::LeaseKeepAlive => {
                 streams::begin(ctx, request, payload, asked, lease::keep_alives).await
             }
-            _ => streams::begin(ctx, request, payload, asked, watch::answers).await,
         };
         return begun.unwrap_or_else(|failure| failure.answer(manner));
     }
@@ -134,7 +134,7 @@ async fn serve(
         Verb::LeaseTimeToLive => call.run(lease::time_to_live).await,
         Verb::LeaseLeases => call.run(lease::leases).await,
         // by POST, which it is, it was begun as a stream
-        Verb::Watch | Verb::LeaseKeepAlive => Err(Failure::NotPost),
+        Verb::Streamed(_) => Err(Failure::NotPost),
         Verb::Unserved(name) => Err(Error::Unimplemented(name).into()),
     }
 }

@@ -24,12 +24,16 @@ pub(in crate::api) enum Verb {
     LeaseRevoke,
     LeaseTimeToLive,
     LeaseLeases,
-    /// A stream.
-    LeaseKeepAlive,
-    /// A stream.
-    Watch,
+    Streamed(Streamed),
     /// Known, and not served yet: the name of the call.
     Unserved(&'static str),
+}
+
+/// What a path stands for whose answers are a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Streamed {
+    Watch,
+    LeaseKeepAlive,
 }
 
 use Verb::Unserved;
@@ -47,11 +51,11 @@ const TABLE: &[(&str, Verb)] = &[
     ("cluster/member/promote", Verb::MemberPromote),
     ("maintenance/status", Verb::Status),
     ("maintenance/alarm", Verb::Alarm),
-    ("watch", Verb::Watch),
+    ("watch", Verb::Streamed(Streamed::Watch)),
     ("lease/grant", Verb::LeaseGrant),
     ("lease/revoke", Verb::LeaseRevoke),
     ("kv/lease/revoke", Verb::LeaseRevoke),
-    ("lease/keepalive", Verb::LeaseKeepAlive),
+    ("lease/keepalive", Verb::Streamed(Streamed::LeaseKeepAlive)),
     ("lease/timetolive", Verb::LeaseTimeToLive),
     ("kv/lease/timetolive", Verb::LeaseTimeToLive),
     ("lease/leases", Verb::LeaseLeases),
