@@ -24,6 +24,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "a filled server settles before it is measured",
     ),
     (
+        "server/src/api/v3/lease.rs",
+        "a keep-alive of an ending lease looks again until it has ended, as in etcd",
+    ),
+    (
         "server/src/boot.rs",
         "the pause between two tries to publish the member's own attributes",
     ),
