@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    transport::{Ended, Surface},
+    transport::{Ended, OverTls, Surface},
 };
 
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
@@ -71,10 +71,14 @@ impl Front {
         payload: web::Payload,
     ) -> HttpResponse {
         let mut payload = reply::bounded(&request, payload).await;
-        match admit(&self, &request) {
+        // as in etcd, what browsers may do is not asked on the URLs for metrics
+        let browsers = surface != Surface::Metrics;
+        match admit(&self, &request, browsers) {
             Ok(path) => {
                 let mut response = serve(&self, surface, &request, payload, &path).await;
-                add_origin(&request, &self.ctx.settings, &mut response);
+                if browsers {
+                    add_origin(&request, &self.ctx.settings, &mut response);
+                }
                 response
             }
             Err(refusal) => {
@@ -106,7 +110,11 @@ impl Client {
 }
 
 /// The cleaned path, or why the request goes no further.
-fn admit(front: &Front, request: &HttpRequest) -> Result<Vec<u8>, Box<HttpResponse>> {
+fn admit(
+    front: &Front,
+    request: &HttpRequest,
+    browsers: bool,
+) -> Result<Vec<u8>, Box<HttpResponse>> {
     let target = request.uri();
     let target_bytes = target.path().len() + target.query().map_or(0, str::len);
     if target_bytes > TARGET_BYTES_MAX {
@@ -120,7 +128,7 @@ fn admit(front: &Front, request: &HttpRequest) -> Result<Vec<u8>, Box<HttpRespon
             .body("400 Bad Request")
             .into());
     };
-    if !request.app_config().secure() {
+    if browsers && request.conn_data::<OverTls>().is_none() {
         admit_host(request, &front.ctx.settings)?;
     }
     Ok(path::clean(&path))
@@ -133,7 +141,7 @@ async fn serve(
     mut payload: web::Payload,
     path: &[u8],
 ) -> HttpResponse {
-    if *request.method() == Method::OPTIONS {
+    if *request.method() == Method::OPTIONS && surface != Surface::Metrics {
         reply::drain(&mut payload).await;
         return HttpResponse::Ok().finish();
     }

@@ -5,6 +5,7 @@
 pub mod fuzz;
 mod go;
 mod go_json;
+mod health;
 pub mod http;
 mod log_level;
 mod media;

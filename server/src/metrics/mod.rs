@@ -40,6 +40,8 @@ pub struct Series {
     tree_writes: [(tree::Action, IntCounter); 6],
     refused: IntCounterVec,
     tls_handshakes_failed: IntCounterVec,
+    health_results: IntGaugeVec,
+    health_checks: IntCounterVec,
     told: Told,
 
     /// Bytes of gRPC messages from clients.
@@ -292,6 +294,17 @@ impl Metrics {
         if ranges + puts + deletes > 1 {
             self.kv_txns.inc();
         }
+    }
+
+    /// A check of a probe (`livez` or `readyz`) went well, or not.
+    pub fn health_checked(&self, probe: &str, check: &str, well: bool) {
+        let status = if well { "success" } else { "error" };
+        self.health_results
+            .with_label_values(&[probe, check])
+            .set(well.into());
+        self.health_checks
+            .with_label_values(&[probe, check, status])
+            .inc();
     }
 
     /// A client on a URL with TLS did not get further than the handshake.

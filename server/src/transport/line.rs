@@ -36,6 +36,10 @@ impl Ended {
     }
 }
 
+/// Stands in the data of a connection inside TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct OverTls;
+
 /// A stream of HTTP/1 requests.
 pub(super) struct Requests<S> {
     stream: S,

@@ -27,7 +27,7 @@ use tokio::{sync::watch, time::timeout};
 use tonic::{body::Body, service::Routes};
 
 pub use http2::{Body as RequestBody, Head, Incoming, Limited};
-pub use line::Ended;
+pub use line::{Ended, OverTls};
 pub use listen::{BindError, Bound, Surface, bind};
 pub use signals::{Signal, first_signal};
 pub use tls::{PeerCertificate, Security, TlsError};

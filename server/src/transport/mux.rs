@@ -35,7 +35,7 @@ use super::{
     grpc::{self, Ends},
     http2::PREFACE,
     limits,
-    line::Requests,
+    line::{OverTls, Requests},
     pass::pass_writes,
     patience::{self, Patient},
     tls::{self, Secured, Security},
@@ -205,7 +205,7 @@ where
         Error = actix_http::error::DispatchError,
         InitError = (),
     > {
-        let (http, surface) = (self.served.http, self.surface);
+        let (http, surface, secure) = (self.served.http, self.surface, self.security.is_some());
         let handler = move |request: HttpRequest, payload: Payload| {
             let http = http.clone();
             async move {
@@ -229,8 +229,11 @@ where
             // a client may close its side and read its answer; answers that wait for something are
             // told, and end
             .h1_allow_half_closed(true)
-            .on_connect_ext(|requests: &Line<S>, data| {
+            .on_connect_ext(move |requests: &Line<S>, data| {
                 data.insert(requests.ended());
+                if secure {
+                    data.insert(OverTls);
+                }
                 if let Some(certificate) = requests.certificate() {
                     data.insert(certificate.clone());
                 }

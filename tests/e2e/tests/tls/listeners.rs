@@ -113,6 +113,22 @@ fn http_1_is_preferred_and_h2_is_there() {
     );
 }
 
+/// A page in a browser cannot fake a certificate, so the host's name is looked at without TLS only.
+#[test]
+fn any_host_name_is_good_inside_tls() {
+    let codes = [Kind::Witan, Kind::Etcd36].map(|kind| {
+        let stage = Stage::start(kind, &["--host-whitelist=example.org"]);
+        let host = ["-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: other"];
+        let plain = &[("Host", "other")];
+        let plain = http::try_once(&stage.server.address(), "GET", "/version", plain, b"").unwrap();
+        (stage.curl(&host, "/version").1, plain.status)
+    });
+    assert_eq!(
+        codes,
+        [const { ("200", 421) }; 2].map(|(a, b)| (a.to_owned(), b))
+    );
+}
+
 #[test]
 fn the_wrong_protocol_is_told_so() {
     let stage = Stage::start(Kind::Witan, &[]);

@@ -1,0 +1,290 @@
+//! What orchestrators ask: /health, /livez and /readyz with a path for each of their checks, in
+//! the words of etcd 3.6. Every answer is counted.
+
+use std::borrow::Cow;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    },
+};
+use serde_json::json;
+use witan_replica::machine::{
+    alarm::{Alarm, Kind},
+    view::View,
+};
+
+use super::{
+    Context,
+    path::{self, Plus},
+    reply,
+};
+use crate::node::Fault;
+
+const NO_LEADER: &str = "RAFT NO LEADER";
+
+/// Whether [`handle`] answers this path.
+pub(super) fn serves(path: &str) -> bool {
+    path == "/health" || Probe::of(path).is_some()
+}
+
+/// Answers a GET for one of the paths above.
+pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> HttpResponse {
+    let query = Query::of(request.query_string());
+    match Probe::of(path) {
+        Some(probe) => probe.answer(ctx, &query).await,
+        None => health(ctx, &query).await,
+    }
+}
+
+/// The parameters of a URL, decoded. Pairs that cannot be decoded are left out, as in Go.
+struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Query<'a> {
+    fn of(text: &'a str) -> Self {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.filter(|pair| !pair.contains(';'));
+        let pairs = pairs.filter_map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decoded(name)?, decoded(value)?))
+        });
+        Self(pairs.collect())
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let found = self.0.iter().filter(move |(known, _)| known == name);
+        found.map(|(_, value)| value.as_ref())
+    }
+}
+
+fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains(['%', '+']) {
+        return Some(text.into());
+    }
+    let bytes = path::unescape(text.as_bytes(), Plus::IsSpace).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned().into())
+}
+
+/// `?serializable=true` asks this member alone; `?exclude=ALARM` overlooks an alarm.
+async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
+    if let Some(alarm) = alarm(ctx, query).await {
+        return unhealthy(ctx, &format!("ALARM {alarm}"));
+    }
+    let asked = query.all("serializable").next();
+    let reason = if asked == Some("true") {
+        ctx.node.view().await.map(drop)
+    } else if ctx.node.status().leader == 0 {
+        Err(Fault::NoLeader)
+    } else {
+        ctx.node.read().await.map(drop)
+    };
+    match reason {
+        Ok(()) => {
+            ctx.metrics.health_success.inc();
+            HttpResponse::Ok()
+                .insert_header((CONTENT_TYPE, reply::TEXT))
+                .body(health_body(true, ""))
+        }
+        Err(Fault::NoLeader) => unhealthy(ctx, NO_LEADER),
+        Err(fault) => unhealthy(ctx, &format!("RANGE ERROR:{}", etcds_words(fault))),
+    }
+}
+
+fn unhealthy(ctx: &Context, reason: &str) -> HttpResponse {
+    ctx.metrics.health_failures.inc();
+    tracing::warn!(reason, "serving /health false");
+    reply::text(StatusCode::SERVICE_UNAVAILABLE, &health_body(false, reason))
+}
+
+fn health_body(healthy: bool, reason: &str) -> String {
+    json!({ "health": healthy.to_string(), "reason": reason }).to_string()
+}
+
+/// The first raised alarm that the query does not exclude.
+async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
+    let view = ctx.node.view().await.ok()?;
+    let excluded = |alarm: &Alarm| query.all("exclude").any(|name| name == alarm_name(*alarm));
+    let mut alarms = view.machine.alarms.list(None);
+    alarms.find(|alarm| !excluded(alarm)).map(alarm_name)
+}
+
+fn alarm_name(alarm: Alarm) -> &'static str {
+    if alarm.is(Kind::NoSpace) {
+        "NOSPACE"
+    } else if alarm.is(Kind::Corrupt) {
+        "CORRUPT"
+    } else {
+        "UNKNOWN"
+    }
+}
+
+fn etcds_words(fault: Fault) -> &'static str {
+    match fault {
+        Fault::NoLeader => "etcdserver: no leader",
+        Fault::Timeout => "etcdserver: request timed out",
+        Fault::TooMany => "etcdserver: too many requests",
+        Fault::TooLarge => "etcdserver: request is too large",
+        Fault::Stopped => "etcdserver: server stopped",
+    }
+}
+
+/// Whether this member does not vote.
+pub(super) fn is_learner(ctx: &Context, view: &View) -> bool {
+    let own = ctx.node.identity().member_id;
+    let own = view.machine.members.book.get(&own);
+    own.is_some_and(|member| member.learner)
+}
+
+/// One of the two probes, or one of their checks.
+#[derive(Debug)]
+struct Probe {
+    name: &'static str,
+    checks: &'static [Check],
+    /// A check that was asked for by its own path cannot be excluded.
+    whole: bool,
+}
+
+/// What a probe looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    DataCorruption,
+    SerializableRead,
+    LinearizableRead,
+    NonLearner,
+}
+
+use Check::{DataCorruption, LinearizableRead, NonLearner, SerializableRead};
+
+const LIVEZ: &[Check] = &[SerializableRead];
+const READYZ: &[Check] = &[
+    DataCorruption,
+    SerializableRead,
+    LinearizableRead,
+    NonLearner,
+];
+
+impl Check {
+    fn name(self) -> &'static str {
+        match self {
+            DataCorruption => "data_corruption",
+            SerializableRead => "serializable_read",
+            LinearizableRead => "linearizable_read",
+            NonLearner => "non_learner",
+        }
+    }
+
+    async fn run(self, ctx: &Context) -> Result<(), &'static str> {
+        match self {
+            DataCorruption => {
+                let view = ctx.node.view().await.map_err(etcds_words)?;
+                if view.machine.alarms.any(Kind::Corrupt) {
+                    Err("alarm activated: CORRUPT")
+                } else {
+                    Ok(())
+                }
+            }
+            SerializableRead => ctx.node.view().await.map(drop).map_err(etcds_words),
+            LinearizableRead => ctx.node.read().await.map(drop).map_err(etcds_words),
+            NonLearner => {
+                let view = ctx.node.view().await.map_err(etcds_words)?;
+                if is_learner(ctx, &view) {
+                    Err("not supported for learner")
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+impl Probe {
+    fn of(path: &str) -> Option<Self> {
+        let path = path.strip_prefix('/')?;
+        let (name, check) = match path.split_once('/') {
+            Some((name, check)) => (name, Some(check)),
+            None => (path, None),
+        };
+        let (name, checks) = match name {
+            "livez" => ("livez", LIVEZ),
+            "readyz" => ("readyz", READYZ),
+            _ => return None,
+        };
+        let whole = check.is_none();
+        let checks = match check {
+            None => checks,
+            Some(one) => {
+                let at = checks.iter().position(|check| check.name() == one)?;
+                &checks[at..=at]
+            }
+        };
+        Some(Self {
+            name,
+            checks,
+            whole,
+        })
+    }
+
+    async fn answer(self, ctx: &Context, query: &Query<'_>) -> HttpResponse {
+        let (mut report, mut failed) = (String::new(), false);
+        for check in self.checks {
+            let name = check.name();
+            if self.whole && query.all("exclude").any(|excluded| excluded == name) {
+                continue;
+            }
+            let result = check.run(ctx).await;
+            ctx.metrics.health_checked(self.name, name, result.is_ok());
+            report += &match result {
+                Ok(()) => format!("[+]{name} ok\n"),
+                Err(reason) => {
+                    failed = true;
+                    format!("[-]{name} failed: {reason}\n")
+                }
+            };
+        }
+        if failed {
+            tracing::error!(probe = self.name, report, "Health check error");
+            return reply::text(StatusCode::SERVICE_UNAVAILABLE, &report);
+        }
+        if query.all("verbose").next().is_none() {
+            report.clear();
+        }
+        HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, reply::TEXT))
+            .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .body(report + "ok\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_and_their_checks_have_paths() {
+        let checks = |path| Probe::of(path).map(|probe| probe.checks.len());
+        assert_eq!(checks("/livez"), Some(1));
+        assert_eq!(checks("/readyz"), Some(4));
+        assert_eq!(checks("/readyz/linearizable_read"), Some(1));
+        for unknown in [
+            "/livezz",
+            "/livez/",
+            "/livez/linearizable_read",
+            "/readyz/x",
+            "/readyz/non_learner/",
+            "/ready",
+        ] {
+            assert_eq!(checks(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_decoded() {
+        let query = Query::of("a=1&&verbose&exclude=%41+b&x=%zz&a=2;3&a=4");
+        let all = |name| query.all(name).collect::<Vec<_>>();
+        assert_eq!(all("a"), ["1", "4"]);
+        assert_eq!((all("verbose"), all("exclude")), (vec![""], vec!["A b"]));
+        assert!(all("x").is_empty());
+    }
+}
