@@ -22,7 +22,8 @@ use super::{
     Context, log_level, ops,
     path::{self, Plus},
     reads::Reads,
-    reply, v1, v2, v3,
+    reply, v1, v2,
+    v3::{self, gateway::websocket},
 };
 use crate::{
     config::Settings,
@@ -70,7 +71,11 @@ impl Front {
         request: HttpRequest,
         payload: web::Payload,
     ) -> HttpResponse {
-        let mut payload = reply::bounded(&request, payload).await;
+        let mut payload = if websocket::wanted(&request) {
+            payload
+        } else {
+            reply::bounded(&request, payload).await
+        };
         // as in etcd, what browsers may do is not asked on the URLs for metrics
         let browsers = surface != Surface::Metrics;
         match admit(&self, &request, browsers) {
@@ -82,7 +87,9 @@ impl Front {
                 response
             }
             Err(refusal) => {
-                reply::drain(&mut payload).await;
+                if !websocket::wanted(&request) {
+                    reply::drain(&mut payload).await;
+                }
                 *refusal
             }
         }
@@ -148,6 +155,9 @@ async fn serve(
     match on_surface(surface, route(path), path) {
         Route::V1 => front.v1.handle(request, payload, path).await,
         Route::V2(resource) => front.v2.handle(resource, request, payload, path).await,
+        Route::V3 if websocket::wanted(request) => {
+            websocket::begin(&front.ctx, request, payload, path)
+        }
         Route::V3 => v3::gateway::handle(&front.ctx, request, payload, path).await,
         Route::Ops => ops::handle(&front.ctx, request, payload, path)
             .await

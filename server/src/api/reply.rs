@@ -190,7 +190,7 @@ pub(crate) async fn drain(payload: &mut web::Payload) {
 }
 
 /// The payload as far as it has an end. A client that asks for a tunnel (`CONNECT`) or to speak
-/// WebSocket sends what is no body; we do neither, so it is left unread and the connection ends
+/// WebSocket where none is spoken sends what is no body: it is left unread and the connection ends
 /// with the answer.
 pub(crate) async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Payload {
     if *request.method() != Method::CONNECT && !request.head().upgrade() {

@@ -120,6 +120,7 @@ struct Lines {
     /// What the head so far says of the body.
     length: u64,
     chunked: bool,
+    upgrade: bool,
 }
 
 /// Where in a request the next byte stands.
@@ -138,6 +139,8 @@ enum Place {
     Chunk(u64),
     /// In the lines after the last chunk; whether in one that has begun.
     Trailer(bool),
+    /// After the head of a request for another protocol: no request follows.
+    Tunnel,
 }
 
 impl Lines {
@@ -177,6 +180,7 @@ impl Lines {
                 let (line, ends) = line(rest);
                 if ends {
                     (self.place, self.length, self.chunked) = (Place::Header, 0, false);
+                    self.upgrade = false;
                 }
                 (line.len(), true)
             }
@@ -214,6 +218,7 @@ impl Lines {
                 };
                 (taken, false)
             }
+            Place::Tunnel => (rest.len(), false),
             Place::Trailer(begun) => {
                 let (line, ends) = line(rest);
                 let empty = !begun && trimmed(line).is_empty();
@@ -238,6 +243,7 @@ impl Lines {
         let line = trimmed(&line);
         if line.is_empty() {
             self.place = match (self.chunked, self.length) {
+                _ if self.upgrade => Place::Tunnel,
                 (true, _) => Place::ChunkSize,
                 (false, 0) => Place::Method,
                 (false, length) => Place::Body(length),
@@ -253,6 +259,8 @@ impl Lines {
             self.length = value.and_then(|value| value.parse().ok()).unwrap_or(0);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.chunked = value.eq_ignore_ascii_case(b"chunked");
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.upgrade = value.eq_ignore_ascii_case(b"websocket");
         }
     }
 
@@ -349,6 +357,14 @@ mod tests {
                 let shown = String::from_utf8_lossy(&given);
                 assert_eq!(passed, expect, "{at_a_time} bytes at a time of {shown}");
             }
+        }
+    }
+
+    #[test]
+    fn what_follows_an_upgrade_is_no_request() {
+        let request = b"GET /v3/watch HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\x81 < \xff\n<#";
+        for at_a_time in [1, 7, request.len()] {
+            assert_eq!(passed(request, at_a_time), request);
         }
     }
 

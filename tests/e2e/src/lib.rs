@@ -14,6 +14,7 @@ pub mod ports;
 pub mod server;
 pub mod tool;
 pub mod wait;
+pub mod websocket;
 
 pub use binaries::Kind;
 pub use server::{Launch, Server};

@@ -14,6 +14,7 @@ mod lease;
 mod lease_life;
 mod range_stream;
 mod record;
+mod websocket;
 
 use witan_e2e::{Kind, Launch, Server};
 

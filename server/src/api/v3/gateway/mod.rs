@@ -1,7 +1,7 @@
 //! The v3 dialect as JSON over HTTP/1: the same verbs under `/v3` (answers as etcd 3.6 gives them),
 //! `/v3beta` and `/v3alpha` (as 3.4 does).
 //!
-//! Reading order: this file (from request to answer) → `table` (path to verb) → `streams` →
+//! Reading order: this file (from request to answer) → `table` (path to verb) → `streams` → `websocket` →
 //! `present`, `former` (how the two manners read a body) with `number`, `text` → `failure`.
 
 pub(in crate::api) mod failure;
@@ -11,6 +11,7 @@ mod present;
 mod streams;
 pub(in crate::api) mod table;
 mod text;
+pub(in crate::api) mod websocket;
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, http::header::CONTENT_TYPE, web};
 use bytes::Bytes;
@@ -51,7 +52,7 @@ pub(crate) async fn handle(
         reply::drain(&mut payload).await;
         return reply::not_found();
     };
-    let verb = table::verb(call).filter(|_| *request.method() == Method::POST);
+    let verb = table::verb(call).filter(|_| is_call(request));
     if let Some(Verb::Streamed(call)) = verb {
         let asked = (manner, body_bytes_max(ctx));
         let begun = match call {
@@ -74,6 +75,11 @@ pub(crate) async fn handle(
     }
 }
 
+/// Calls are made by POST, and over a WebSocket as if they were.
+fn is_call(request: &HttpRequest) -> bool {
+    *request.method() == Method::POST || websocket::wanted(request)
+}
+
 /// Whose manner, and the path of the call.
 pub(in crate::api) fn split(path: &[u8]) -> Option<(Manner, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
@@ -92,7 +98,7 @@ async fn serve(
     (manner, call): (Manner, &str),
 ) -> Result<Vec<u8>, Failure> {
     let verb = table::verb(call).ok_or(Failure::NotFound)?;
-    if *request.method() != Method::POST {
+    if !is_call(request) {
         return Err(Failure::NotPost);
     }
     if let Verb::Unserved(name) = verb {

@@ -1,0 +1,95 @@
+//! The gateway over a WebSocket, on witan and on etcd 3.6: a client that goes on asking while it is
+//! answered.
+
+use witan_e2e::{
+    Kind,
+    websocket::{Frame, Socket},
+};
+
+use super::{pair, start};
+
+#[test]
+fn a_watch_stream_says_what_etcds_says() {
+    let [ours, theirs] = pair().map(|server| {
+        let mut socket = Socket::open(
+            &server.address(),
+            "/v3/watch",
+            &["Sec-WebSocket-Protocol: Bearer, token"],
+        );
+        assert!(
+            socket.head.contains("sec-websocket-protocol: bearer\r\n"),
+            "{}",
+            socket.head
+        );
+        let mut said = Vec::new();
+        socket.send(r#"{"create_request":{"key":"Zm9v"}}"#).unwrap();
+        said.push(socket.text());
+        let (first, second) = r#"{"create_request":{"key":"Zm9v","watch_id":"7"}}"#.split_at(20);
+        socket.send_in_parts(first, second).unwrap();
+        said.push(socket.text());
+        server.http("POST", "/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#);
+        let mut events = [socket.text(), socket.text()];
+        // etcd's watchers are in no order
+        events.sort();
+        said.extend(events);
+        socket.ping(b"there?").unwrap();
+        assert_eq!(socket.receive().unwrap(), Frame::Pong(b"there?".to_vec()));
+        socket
+            .send(r#"{"cancel_request":{"watch_id":"7"}}"#)
+            .unwrap();
+        said.push(socket.text());
+        socket.send(r#"{"progress_request":{}}"#).unwrap();
+        said.push(socket.text());
+        said
+    });
+    assert_eq!(ours, theirs);
+    assert!(ours[2].contains("YmFy"), "{ours:?}");
+}
+
+/// etcd waits for the end of the body there, which comes when nobody reads the answer any more.
+#[test]
+fn other_calls_take_one_message() {
+    let server = start(Kind::Witan);
+    for (path, body, expect) in [
+        ("/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#, "revision"),
+        ("/v3beta/kv/range", r#"{"key":"Zm9v"}"#, "YmFy"),
+    ] {
+        let mut socket = Socket::open(&server.address(), path, &[]);
+        socket.send(body).unwrap();
+        let said = socket.text();
+        assert!(said.contains(expect), "{said}");
+        assert_eq!(socket.receive().unwrap(), Frame::Close(Some(1000)));
+    }
+}
+
+#[test]
+fn a_client_that_breaks_the_rules_is_let_go() {
+    let server = start(Kind::Witan);
+    let open = |path| Socket::open(&server.address(), path, &[]);
+    let mut said = open("/v3/watch");
+    said.close().unwrap();
+    assert_eq!(said.receive().unwrap(), Frame::Close(Some(1000)));
+    assert!(said.receive().is_err(), "the connection ends");
+    // a frame of a kind that there is not
+    let mut said = open("/v3/watch");
+    said.frame(0x83, b"x").unwrap();
+    assert_eq!(said.receive().unwrap(), Frame::Close(Some(1002)));
+    // a message that is larger than any request
+    let mut said = open("/v3/watch");
+    let large = vec![b' '; 1 << 20];
+    let ended = (0..8).any(|_| said.frame(0x01, &large).is_err() || said.frame(0x00, b"").is_err());
+    if !ended {
+        assert_eq!(said.receive().unwrap(), Frame::Close(Some(1009)));
+    }
+    // a path that nobody serves
+    let mut said = open("/v3/nonsense");
+    assert_eq!(said.text(), r#"{"code":5,"message":"Not Found"}"#);
+    assert_eq!(said.receive().unwrap(), Frame::Close(Some(1000)));
+    // and the server goes on
+    assert_eq!(
+        server
+            .http("POST", "/v3/kv/range", "{\"key\":\"YQ==\"}")
+            .status,
+        200
+    );
+}
