@@ -1,0 +1,297 @@
+// Leases, and what stands on them: sessions, mutexes, elections, leasing, naming.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+	"go.etcd.io/etcd/client/v3/leasing"
+	"go.etcd.io/etcd/client/v3/namespace"
+	"go.etcd.io/etcd/client/v3/naming/endpoints"
+)
+
+func grant(t *testing.T, lease clientv3.Lease, ttl int64) clientv3.LeaseID {
+	t.Helper()
+	answer, err := lease.Grant(within(t), ttl)
+	must(t, err)
+	return answer.ID
+}
+
+func session(t *testing.T, client *clientv3.Client, options ...concurrency.SessionOption) *concurrency.Session {
+	t.Helper()
+	session, err := concurrency.NewSession(client, options...)
+	must(t, err)
+	return session
+}
+
+func TestLeaseTakesItsKeysWithIt(t *testing.T) {
+	client := start(t).client()
+	watch := client.Watch(within(t), "l/", clientv3.WithPrefix())
+	id := grant(t, client, 1)
+	put(t, client.KV, "l/a", "1", clientv3.WithLease(id))
+	put(t, client.KV, "l/b", "1", clientv3.WithLease(id))
+	next(t, watch)
+	next(t, watch)
+	gone := next(t, watch)
+	same(t, "keys gone in one revision", len(gone), 2)
+	left, err := client.TimeToLive(within(t), id)
+	must(t, err)
+	same(t, "time to live", left.TTL, int64(-1))
+}
+
+func TestLeaseLivesWhileItIsKeptAndOverRestarts(t *testing.T) {
+	server := start(t)
+	client := server.client()
+	id := grant(t, client, 3)
+	put(t, client.KV, "kept", "1", clientv3.WithLease(id))
+	answers, err := client.KeepAlive(within(t), id)
+	must(t, err)
+	for range 2 {
+		answer, open := <-answers
+		same(t, "kept alive", open, true)
+		same(t, "granted", answer.TTL, int64(3))
+		server.kill()
+		server.again()
+	}
+	_, open := <-answers
+	same(t, "kept alive", open, true)
+	same(t, "its key", value(t, client.KV, "kept"), "1")
+	lives, err := client.TimeToLive(within(t), id, clientv3.WithAttachedKeys())
+	must(t, err)
+	same(t, "granted", lives.GrantedTTL, int64(3))
+	same(t, "keys", string(lives.Keys[0]), "kept")
+	all, err := client.Leases(within(t))
+	must(t, err)
+	same(t, "leases", len(all.Leases), 1)
+	_, err = client.Revoke(within(t), id)
+	must(t, err)
+	same(t, "its key", value(t, client.KV, "kept"), "")
+	eventually(t, "the keep-alive ends", func() bool {
+		_, open := <-answers
+		return !open
+	})
+	_, err = client.Revoke(within(t), id)
+	if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		t.Fatal(err)
+	}
+	_, err = client.KeepAliveOnce(within(t), id)
+	if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		t.Fatal(err)
+	}
+}
+
+func TestMutexLetsOneIn(t *testing.T) {
+	const clients, rounds = 6, 10
+	server := start(t)
+	var group sync.WaitGroup
+	for range clients {
+		client := server.client()
+		session := session(t, client, concurrency.WithTTL(30))
+		group.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			mutex := concurrency.NewMutex(session, "lock/")
+			for range rounds {
+				if err := mutex.Lock(ctx); err != nil {
+					t.Error(err)
+					return
+				}
+				// not atomic by itself: only the lock makes it right
+				answer, err := client.Get(ctx, "count")
+				n := 0
+				if err == nil && len(answer.Kvs) > 0 {
+					n, err = strconv.Atoi(string(answer.Kvs[0].Value))
+				}
+				if err == nil {
+					_, err = client.Txn(ctx).If(mutex.IsOwner()).Then(clientv3.OpPut("count", strconv.Itoa(n+1))).Commit()
+				}
+				if err = errors.Join(err, mutex.Unlock(ctx)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	same(t, "count", value(t, server.client().KV, "count"), strconv.Itoa(clients*rounds))
+}
+
+func TestMutexOfADeadSessionIsFree(t *testing.T) {
+	server := start(t)
+	first, second := session(t, server.client(), concurrency.WithTTL(1)), session(t, server.client())
+	held := concurrency.NewMutex(first, "lock/")
+	must(t, held.Lock(within(t)))
+	waiting := concurrency.NewMutex(second, "lock/")
+	if err := waiting.TryLock(within(t)); !errors.Is(err, concurrency.ErrLocked) {
+		t.Fatal(err)
+	}
+	first.Orphan()
+	must(t, waiting.Lock(within(t)))
+	must(t, waiting.Unlock(within(t)))
+}
+
+func TestMutexIsHeldOverARestart(t *testing.T) {
+	server := start(t)
+	client := server.client()
+	first := session(t, client, concurrency.WithTTL(30))
+	held := concurrency.NewMutex(first, "lock/")
+	must(t, held.Lock(within(t)))
+	server.kill()
+	server.again()
+	second := concurrency.NewMutex(session(t, server.client()), "lock/")
+	if err := second.TryLock(within(t)); !errors.Is(err, concurrency.ErrLocked) {
+		t.Fatal(err)
+	}
+	must(t, held.Unlock(within(t)))
+	must(t, second.Lock(within(t)))
+}
+
+func TestElectionHasOneLeaderAtATime(t *testing.T) {
+	server := start(t)
+	observer := concurrency.NewElection(session(t, server.client()), "election")
+	seen := observer.Observe(within(t))
+	var sessions []*concurrency.Session
+	leads := make(chan int, 3)
+	for n := range 3 {
+		candidate := session(t, server.client(), concurrency.WithTTL(30))
+		sessions = append(sessions, candidate)
+		go func() {
+			election := concurrency.NewElection(candidate, "election")
+			if election.Campaign(context.Background(), strconv.Itoa(n)) == nil {
+				leads <- n
+			}
+		}()
+	}
+	for range 3 {
+		leader := <-leads
+		eventually(t, "the observer sees the leader", func() bool {
+			answer := <-seen
+			return len(answer.Kvs) == 1 && string(answer.Kvs[0].Value) == strconv.Itoa(leader)
+		})
+		answer, err := observer.Leader(within(t))
+		must(t, err)
+		same(t, "leader", string(answer.Kvs[0].Value), strconv.Itoa(leader))
+		select {
+		case other := <-leads:
+			t.Fatalf("%d leads beside %d", other, leader)
+		default:
+		}
+		must(t, sessions[leader].Close())
+	}
+	_, err := observer.Leader(within(t))
+	if !errors.Is(err, concurrency.ErrElectionNoLeader) {
+		t.Fatal(err)
+	}
+}
+
+func TestElectionIsResumedAndResigned(t *testing.T) {
+	server := start(t)
+	client := server.client()
+	session := session(t, client)
+	election := concurrency.NewElection(session, "election")
+	must(t, election.Campaign(within(t), "a"))
+	must(t, election.Proclaim(within(t), "b"))
+	leader, err := election.Leader(within(t))
+	must(t, err)
+	same(t, "proclaimed", string(leader.Kvs[0].Value), "b")
+	again := concurrency.ResumeElection(session, "election", string(leader.Kvs[0].Key), leader.Kvs[0].CreateRevision)
+	must(t, again.Resign(within(t)))
+	if _, err = election.Leader(within(t)); !errors.Is(err, concurrency.ErrElectionNoLeader) {
+		t.Fatal(err)
+	}
+}
+
+func TestLeasingCachesAndGivesWay(t *testing.T) {
+	server := start(t)
+	first, closeFirst, err := leasing.NewKV(server.client(), "leasing/")
+	must(t, err)
+	defer closeFirst()
+	second, closeSecond, err := leasing.NewKV(server.client(), "leasing/")
+	must(t, err)
+	defer closeSecond()
+	put(t, first, "k", "1")
+	same(t, "read", value(t, first, "k"), "1")
+	same(t, "read by the owner", value(t, first, "k"), "1")
+	put(t, second, "k", "2") // takes the key from the first
+	same(t, "after another's write", value(t, first, "k"), "2")
+	put(t, first, "k", "3")
+	same(t, "read by the other", value(t, second, "k"), "3")
+	answer, err := second.Txn(within(t)).
+		If(clientv3.Compare(clientv3.Value("k"), "=", "3")).
+		Then(clientv3.OpPut("k", "4"), clientv3.OpGet("k")).Commit()
+	must(t, err)
+	same(t, "succeeded", answer.Succeeded, true)
+	same(t, "after a transaction", value(t, first, "k"), "4")
+	_, err = first.Delete(within(t), "k")
+	must(t, err)
+	same(t, "after a deletion", value(t, second, "k"), "")
+}
+
+func TestNamingListsAndWatches(t *testing.T) {
+	client := start(t).client()
+	manager, err := endpoints.NewManager(client, "service")
+	must(t, err)
+	watch, err := manager.NewWatchChannel(within(t))
+	must(t, err)
+	id := grant(t, client, 1)
+	must(t, manager.AddEndpoint(within(t), "service/a", endpoints.Endpoint{Addr: "127.0.0.1:1"}, clientv3.WithLease(id)))
+	must(t, manager.AddEndpoint(within(t), "service/b", endpoints.Endpoint{Addr: "127.0.0.1:2", Metadata: "x"}))
+	known := map[string]string{}
+	follow := func(want string) {
+		t.Helper()
+		eventually(t, want, func() bool {
+			for _, update := range <-watch {
+				if update.Op == endpoints.Add {
+					known[update.Key] = update.Endpoint.Addr
+				} else {
+					delete(known, update.Key)
+				}
+			}
+			return fmt.Sprint(known) == want
+		})
+	}
+	follow("map[service/a:127.0.0.1:1 service/b:127.0.0.1:2]")
+	follow("map[service/b:127.0.0.1:2]") // the lease is over
+	list, err := manager.List(within(t))
+	must(t, err)
+	same(t, "metadata", list["service/b"].Metadata.(string), "x")
+	must(t, manager.DeleteEndpoint(within(t), "service/b"))
+	follow("map[]")
+}
+
+func TestNamespaceOfLeases(t *testing.T) {
+	client := start(t).client()
+	lease := namespace.NewLease(client.Lease, "app/")
+	id := grant(t, lease, 60)
+	put(t, client.KV, "app/a", "1", clientv3.WithLease(id))
+	put(t, client.KV, "outside", "1", clientv3.WithLease(id))
+	answer, err := lease.TimeToLive(within(t), id, clientv3.WithAttachedKeys())
+	must(t, err)
+	same(t, "its keys", len(answer.Keys), 1)
+	same(t, "its key", string(answer.Keys[0]), "a")
+}
+
+func TestManyLeasesEndAtOnce(t *testing.T) {
+	client := start(t).client()
+	for n := range 200 {
+		put(t, client.KV, fmt.Sprintf("many/%d", n), "", clientv3.WithLease(grant(t, client, 1)))
+	}
+	eventually(t, "all keys are gone", func() bool {
+		answer, err := client.Get(within(t), "many/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+		must(t, err)
+		return answer.Count == 0
+	})
+	begun := time.Now()
+	put(t, client.KV, "after", "")
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Fatalf("a put took %v", took)
+	}
+}
