@@ -1,0 +1,284 @@
+// Kubernetes' own kube-apiserver and kube-controller-manager on the store under test, which is
+// killed under them twice: thousands of objects are made, watched, listed, collected, and nothing
+// that was acknowledged is missing.
+//
+// What does not live here: how processes are started (processes.go), and the client (api.go).
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	objects  = 5000
+	workers  = 16
+	maps     = "/api/v1/namespaces/load/configmaps"
+	things   = "/apis/example.test/v1/namespaces/load/things"
+	leader   = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager"
+	services = "/api/v1/namespaces/load/serviceaccounts"
+	rbac     = "/apis/rbac.authorization.k8s.io/v1/namespaces/load/"
+)
+
+var (
+	checks int
+	here   *world
+	begun  = time.Now()
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Println("usage: drive PROGRAM FOLDER-OF-KUBERNETES")
+		os.Exit(2)
+	}
+	here = newWorld(os.Args[1], os.Args[2])
+	here.endOnSignals()
+	here.startStore()
+	api := here.startAPIServer()
+	passed("kube-apiserver is ready")
+	here.startControllers(api)
+	api.get("/api/v1/namespaces/default/serviceaccounts/default")
+	passed("controllers make the default service account")
+
+	namespaceAndTypes(api)
+	rights(api)
+	load(api)
+	held := at(api.get(leader), "spec", "renewTime")
+	collect(api)
+	leads(api, held)
+	again(api)
+	empty(api)
+	here.end(false)
+	fmt.Printf("test result: ok. %d passed; 0 failed\n", checks)
+}
+
+func namespaceAndTypes(api *api) {
+	api.create("/api/v1/namespaces", object{"metadata": object{"name": "load"}})
+	api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", object{
+		"metadata": object{"name": "things.example.test"},
+		"spec": object{
+			"group": "example.test", "scope": "Namespaced",
+			"names": object{"plural": "things", "singular": "thing", "kind": "Thing"},
+			"versions": []object{{
+				"name": "v1", "served": true, "storage": true,
+				"schema": object{"openAPIV3Schema": object{"type": "object", "properties": object{
+					"spec": object{
+						"type":       "object",
+						"properties": object{"replicas": object{"type": "integer", "minimum": 1}},
+						"x-kubernetes-validations": []object{
+							{"rule": "self.replicas <= 5", "message": "at most five"}},
+					}}}},
+			}},
+		},
+	})
+	eventually("the new type is served", func() bool {
+		status, _ := api.try("GET", things, nil)
+		return status == 200
+	})
+	passed("a namespace and a type of its own")
+	status, got := api.try("POST", things, thing("bad", 9))
+	expect(status == 422 && strings.Contains(at(got, "message"), "at most five"), "a bad object is refused: %d %v", status, got)
+	passed("its rule refuses a bad object")
+	api.create("/api/v1/namespaces/load/events", object{
+		"metadata":       object{"name": "an-event"},
+		"involvedObject": object{"kind": "Namespace", "name": "load", "namespace": "load"},
+		"reason":         "Checked", "type": "Normal",
+	})
+	passed("an event, which stands on a lease")
+	flows, ok := api.names("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas")
+	expect(ok && len(flows) > 5, "flow schemas: %v", flows)
+	passed("API priority and fairness has its schemas")
+}
+
+func thing(name string, replicas int) object {
+	return object{"apiVersion": "example.test/v1", "kind": "Thing",
+		"metadata": object{"name": name}, "spec": object{"replicas": replicas}}
+}
+
+// rights: a service account's token opens what its role allows.
+func rights(api *api) {
+	api.create(services, object{"metadata": object{"name": "reader"}})
+	api.create(rbac+"roles", object{"metadata": object{"name": "reader"}, "rules": []object{
+		{"apiGroups": []string{"example.test"}, "resources": []string{"things"}, "verbs": []string{"get", "list"}}}})
+	api.create(rbac+"rolebindings", object{"metadata": object{"name": "reader"},
+		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+		"subjects": []object{{"kind": "ServiceAccount", "name": "reader", "namespace": "load"}}})
+	token := at(api.create(services+"/reader/token", object{"spec": object{}}), "status", "token")
+	eventually("the role is known", func() bool {
+		status, _ := api.as(token).try("GET", things, nil)
+		return status == 200
+	})
+	status, _ := api.as(token).try("GET", maps, nil)
+	expect(status == 403, "another kind: %d", status)
+	status, _ = api.as("none").try("GET", things, nil)
+	expect(status == 401, "a wrong token: %d", status)
+	passed("a token opens what its role allows")
+}
+
+// load makes all objects; the store is killed when half of them are made.
+func load(api *api) {
+	version := at(api.get(maps), "metadata", "resourceVersion")
+	seen, stop := make(chan string, objects), make(chan struct{})
+	go api.follow(maps, version, seen, stop)
+
+	var made atomic.Int64
+	var group sync.WaitGroup
+	half := make(chan struct{})
+	for worker := range workers {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for n := worker; n < objects; n += workers {
+				if n%5 == 0 {
+					api.create(things, thing(fmt.Sprintf("o-%d", n), 1+n%5))
+				} else {
+					api.create(maps, object{"metadata": object{"name": fmt.Sprintf("o-%d", n)}, "data": object{"n": fmt.Sprint(n)}})
+				}
+				if made.Add(1) == objects/2 {
+					close(half)
+				}
+			}
+		}()
+	}
+	<-half
+	restart()
+	group.Wait()
+	passed(fmt.Sprintf("%d objects, with a kill -9 of the store after half", objects))
+	whole(api)
+	told := map[string]bool{}
+	for deadline := time.After(patience); len(told) < objects*4/5; {
+		select {
+		case name := <-seen:
+			if strings.HasPrefix(name, "o-") {
+				told[name] = true
+			}
+		case <-deadline:
+			fail("the watch told of %d objects of %d", len(told), objects*4/5)
+		}
+	}
+	close(stop)
+	passed("a watch told of every one of them")
+}
+
+func restart() {
+	here.killStore()
+	here.startStore()
+}
+
+// whole: every object is listed, from the store and from the watch cache.
+func whole(api *api) {
+	eventually("every object is listed by the store", func() bool {
+		mapNames, ok := api.names(maps)
+		thingNames, too := api.names(things)
+		if !ok || !too {
+			return false
+		}
+		for n := range objects {
+			names := mapNames
+			if n%5 == 0 {
+				names = thingNames
+			}
+			expect(names[fmt.Sprintf("o-%d", n)], "o-%d was acknowledged and is gone", n)
+		}
+		return true
+	})
+	eventually("every object is in the watch cache", func() bool {
+		status, got := api.try("GET", maps+"?resourceVersion=0", nil)
+		items, _ := got["items"].([]any)
+		return status == 200 && len(items) >= objects*4/5
+	})
+	passed("all are listed, by the store and by the watch cache")
+}
+
+// collect: a Deployment gets its ReplicaSet and pods from the controllers, and loses them with it.
+func collect(api *api) {
+	const apps = "/apis/apps/v1/namespaces/load/"
+	const pods = "/api/v1/namespaces/load/pods"
+	api.get(services + "/default")
+	labels := object{"app": "a"}
+	api.create(apps+"deployments", object{"metadata": object{"name": "a"}, "spec": object{
+		"replicas": 3, "selector": object{"matchLabels": labels},
+		"template": object{"metadata": object{"labels": labels},
+			"spec": object{"containers": []object{{"name": "a", "image": "none"}}}}}})
+	eventually("three pods", func() bool {
+		names, ok := api.names(pods)
+		return ok && len(names) == 3
+	})
+	status, got := api.try("DELETE", apps+"deployments/a?propagationPolicy=Background", nil)
+	expect(status == 200, "the deletion: %d %v", status, got)
+	eventually("the garbage collector takes replica sets and pods", func() bool {
+		sets, ok := api.names(apps + "replicasets")
+		names, too := api.names(pods)
+		return ok && too && len(sets) == 0 && len(names) == 0
+	})
+	passed("controllers make pods, the garbage collector takes them")
+}
+
+func leads(api *api, before string) {
+	eventually("the controllers' leader renews its lease", func() bool {
+		now := at(api.get(leader), "spec", "renewTime")
+		return now != "" && now != before
+	})
+	passed("leader election goes on")
+}
+
+// again: a kill at rest; a write, and all that was there.
+func again(api *api) {
+	restart()
+	api.create(maps, object{"metadata": object{"name": "after"}})
+	whole(api)
+}
+
+// empty: a namespace takes all its objects with it.
+func empty(api *api) {
+	status, got := api.try("DELETE", "/api/v1/namespaces/load", nil)
+	expect(status == 200, "the deletion: %d %v", status, got)
+	eventually("the namespace is gone", func() bool {
+		status, _ := api.try("GET", "/api/v1/namespaces/load", nil)
+		return status == 404
+	})
+	passed("the namespace is gone with all objects")
+}
+
+func passed(what string) {
+	checks++
+	fmt.Printf("%6.1f s  %s\n", time.Since(begun).Seconds(), what)
+}
+
+func eventually(what string, condition func() bool) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if condition() {
+			return
+		}
+	}
+	fail("waited %v in vain: %s", patience, what)
+}
+
+func expect(holds bool, format string, arguments ...any) {
+	if !holds {
+		fail(format, arguments...)
+	}
+}
+
+func must(err error) {
+	if err != nil {
+		fail("%v", err)
+	}
+}
+
+var failing sync.Mutex
+
+// fail ends everything, once.
+func fail(format string, arguments ...any) {
+	failing.Lock()
+	fmt.Printf("FAILED after %.1f s: "+format+"\n", append([]any{time.Since(begun).Seconds()}, arguments...)...)
+	if here != nil {
+		here.end(true)
+	}
+	fmt.Printf("test result: FAILED. %d passed; 1 failed\n", checks)
+	os.Exit(1)
+}
