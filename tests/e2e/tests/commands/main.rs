@@ -1,0 +1,137 @@
+//! Every command of etcdctl 3.4 and 3.6 in every format, typed at Witan and at etcd 3.6: they must
+//! answer the same. A command is a row of `table`.
+//!
+//! What does *not* live here: commands that run until they are stopped (`running`, and
+//! `tests/v3_watch/etcdctl.rs`), and what the words of an answer mean.
+//!
+//! Reading order: `table` → this file → `mask` → `running`.
+
+mod mask;
+mod running;
+mod table;
+
+use std::collections::BTreeSet;
+
+use witan_e2e::{Kind, Launch, Server, Tool};
+
+/// `-w` of each round; every row is typed once in each.
+const FORMATS: [&str; 5] = ["simple", "json", "fields", "table", "protobuf"];
+
+/// Advertised by every server of these tests, listened on by none: so that ids are the same.
+const PEER: &str = "http://127.0.0.1:2380";
+/// See [`PEER`].
+const CLIENT: &str = "http://127.0.0.1:2379";
+
+/// Ours and etcd's, both fresh.
+fn pair() -> [Server; 2] {
+    [Kind::Witan, Kind::Etcd36].map(|kind| {
+        let mut server = Launch::new(kind).bare().prepare();
+        let (url, peer_url) = (server.url(), server.peer_url());
+        let cluster = format!("default={PEER}");
+        server.add_args(["--name", "default", "--data-dir", "data"]);
+        server.add_args(["--listen-client-urls", &url]);
+        server.add_args(["--advertise-client-urls", CLIENT]);
+        server.add_args(["--listen-peer-urls", &peer_url]);
+        server.add_args(["--initial-advertise-peer-urls", PEER]);
+        server.add_args(["--initial-cluster", &cluster]);
+        if kind == Kind::Etcd36 {
+            server.add_args(["--log-level", "warn"]);
+        }
+        server.start_again();
+        server
+    })
+}
+
+/// One server as the person who types sees it.
+struct Seat<'a> {
+    server: &'a Server,
+    /// The id of the last lease that was granted here.
+    lease: String,
+}
+
+impl Seat<'_> {
+    /// Types a row and gives what was said, masked.
+    fn type_in(&mut self, tool: Tool, row: &str, format: &str) -> String {
+        let (command, input) = row.split_once(" << ").unwrap_or((row, ""));
+        let filled = command
+            .replace("{f}", format)
+            .replace("{lease}", &self.lease);
+        let mut words: Vec<&str> = filled
+            .split_whitespace()
+            .map(|word| if word == "''" { "" } else { word })
+            .collect();
+        // a lease is granted in one format alone, for its id is needed in hexadecimal
+        let grants = words.starts_with(&["lease", "grant"]);
+        if !grants {
+            words.extend(["-w", format]);
+        }
+        let said = tool.run_with_input(&self.server.url(), &words, input);
+        if let Some(id) = granted(&said.stdout) {
+            self.lease = id.to_owned();
+        }
+        mask::said(&said, &self.server.address(), format)
+    }
+}
+
+/// `lease 694d5765fc71500b granted with TTL(60s)`
+fn granted(text: &str) -> Option<&str> {
+    text.strip_prefix("lease ")?
+        .split_once(" granted")
+        .map(|(id, _)| id)
+}
+
+/// Types every row at both, with each tool and in each format, and names what differs.
+fn same(tools: &[Tool], rows: &[&str]) {
+    let mut differences = Vec::new();
+    for tool in tools {
+        let servers = pair();
+        let mut seats = servers.each_ref().map(|server| Seat {
+            server,
+            lease: String::new(),
+        });
+        for format in FORMATS {
+            for row in rows {
+                let [got, want] = seats
+                    .each_mut()
+                    .map(|seat| seat.type_in(*tool, row, format));
+                if got != want {
+                    differences.push(format!(
+                        "{tool:?} {row} -w {format}\ngot {got}\nwant {want}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(
+        differences.is_empty(),
+        "{} differences\n{}",
+        differences.len(),
+        differences.join("\n\n")
+    );
+}
+
+const BOTH: [Tool; 2] = [Tool::Etcdctl34V3, Tool::Etcdctl36];
+const NEW: [Tool; 1] = [Tool::Etcdctl36];
+
+#[test]
+fn keys() {
+    same(&BOTH, table::KEYS);
+}
+
+#[test]
+fn members_and_maintenance() {
+    same(&BOTH, table::MEMBERS);
+    same(&NEW, table::MAINTENANCE_36);
+}
+
+#[test]
+fn no_row_stands_twice() {
+    let mut rows = BTreeSet::new();
+    for row in table::all() {
+        // what is typed twice on purpose says so by its words
+        assert!(
+            rows.insert(row) || row.contains("{lease}") || row.contains("{f}"),
+            "{row}"
+        );
+    }
+}
