@@ -125,6 +125,11 @@ fn members_and_maintenance() {
 }
 
 #[test]
+fn leases_and_locks() {
+    same(&BOTH, table::LEASES);
+}
+
+#[test]
 fn no_row_stands_twice() {
     let mut rows = BTreeSet::new();
     for row in table::all() {

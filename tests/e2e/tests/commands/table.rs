@@ -71,9 +71,37 @@ pub(crate) const MAINTENANCE_36: &[&str] = &[
     "downgrade cancel",
 ];
 
+/// lease, and keys that stand on one.
+pub(crate) const LEASES: &[&str] = &[
+    "lease grant 600",
+    "lease list",
+    "lease timetolive {lease}",
+    "put l-{f} 1 --lease={lease}",
+    "put l-{f} 2 --ignore-lease",
+    "lease timetolive {lease} --keys",
+    "lease keep-alive {lease} --once",
+    "get l-{f}",
+    "lease revoke {lease}",
+    "lease revoke {lease} ",
+    "lease timetolive {lease} ",
+    "lease keep-alive {lease} --once ",
+    "lease timetolive zz",
+    "lease revoke 1234",
+    "lease timetolive 1234 --keys",
+    "put l x --lease=1234",
+    "put none-{f} --ignore-lease",
+    "lease grant 0",
+    "lease grant -- -1",
+    "lease grant 9999999999",
+    "lease grant x",
+    "lock l-{f} echo held",
+    "lock l-{f} --ttl=20 false",
+    "elect none-{f}-x",
+];
+
 /// Every row.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
-    [KEYS, MEMBERS, MAINTENANCE_36]
+    [KEYS, MEMBERS, MAINTENANCE_36, LEASES]
         .into_iter()
         .flatten()
         .copied()
