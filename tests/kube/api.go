@@ -140,18 +140,27 @@ func (a *api) follow(path, version string, seen chan<- string, stop <-chan struc
 				break
 			}
 			if event.Type == "ERROR" {
-				fail("watch of %s: %v", path, event.Object["message"])
+				// "too old resource version": clients list again and go on from there
+				version = a.relist(path, seen)
+				break
 			}
 			version = at(event.Object, "metadata", "resourceVersion")
 			if event.Type == "ADDED" {
-				select {
-				case seen <- at(event.Object, "metadata", "name"):
-				case <-stop:
-				}
+				seen <- at(event.Object, "metadata", "name")
 			}
 		}
 		answer.Body.Close()
 	}
+}
+
+// relist tells of everything that is there and gives the version of the list.
+func (a *api) relist(path string, seen chan<- string) string {
+	list := a.get(path)
+	items, _ := list["items"].([]any)
+	for _, item := range items {
+		seen <- at(item, "metadata", "name")
+	}
+	return at(list, "metadata", "resourceVersion")
 }
 
 // at is the text at a path of fields; "" if it is not there.

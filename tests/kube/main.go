@@ -122,7 +122,7 @@ func rights(api *api) {
 // load makes all objects; the store is killed when half of them are made.
 func load(api *api) {
 	version := at(api.get(maps), "metadata", "resourceVersion")
-	seen, stop := make(chan string, objects), make(chan struct{})
+	seen, stop := make(chan string, 3*objects), make(chan struct{})
 	go api.follow(maps, version, seen, stop)
 
 	var made atomic.Int64

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# etcdctl's own load checks (`check perf` takes a minute, `check datascale` some seconds) against a
+# server: PROGRAM, default $WITAN_BIN. The last line is as Rust's tests write it.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+bin=${WITAN_CACHE:-$root/.cache}/bin
+program=$(realpath "${1:-${WITAN_BIN:-${CARGO_TARGET_DIR:-$root/target}/release/witan}}")
+[ -x "$program" ] || { echo "$0: no program $program" >&2; exit 2; }
+work=$(mktemp -d)
+read -r port peer < <(python3 -c '
+import socket
+sockets = [socket.socket() for _ in range(2)]
+for s in sockets: s.bind(("127.0.0.1", 0))
+print(*[s.getsockname()[1] for s in sockets])')
+url=http://127.0.0.1:$port
+"$program" --data-dir "$work/data" --listen-client-urls "$url" --advertise-client-urls "$url" \
+    --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
+    --initial-cluster "default=http://127.0.0.1:$peer" >"$work/log" 2>&1 &
+server=$!
+trap 'kill -9 $server; wait $server 2>/dev/null; rm -rf "$work"' EXIT
+for _ in $(seq 300); do
+    "$bin/etcdctl36" --endpoints "$url" endpoint health >/dev/null 2>&1 && break
+done
+ok=0 bad=0
+check() {
+    local said code
+    # without the progress bar and the log
+    said=$("$bin/$1" --endpoints "$url" "${@:2}" 2>/dev/null)
+    code=$?
+    said=$(tr '\r' '\n' <<<"$said" | grep -oE '(PASS|FAIL).*')
+    if [ $code -eq 0 ] && grep -q '^PASS' <<<"$said" && ! grep -q '^FAIL' <<<"$said"; then
+        ok=$((ok + 1))
+    else
+        bad=$((bad + 1))
+    fi
+    printf '%s\n%s\n' "$*" "$said"
+}
+export ETCDCTL_API=3
+check etcdctl36 check perf --load=s
+check etcdctl36 check datascale --load=s
+check etcdctl34 check datascale --load=s
+[ "$bad" -eq 0 ] && word=ok || word=FAILED
+echo "test result: $word. $ok passed; $bad failed"
+[ "$bad" -eq 0 ]
