@@ -22,8 +22,8 @@ const VARYING: [&str; 14] = [
     "Snapshot saved at ",
 ];
 
-/// Digits or hexadecimal digits from this length on are an id.
-const ID_LENGTH: usize = 15;
+/// Digits or hexadecimal digits from this length on are an id; hashes have up to ten.
+const ID_LENGTH: usize = 11;
 
 /// Exit code and both streams in one text.
 pub(crate) fn said(said: &Said, address: &str, format: &str) -> String {
