@@ -115,7 +115,7 @@ pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
     // and so are files of TLS that do not fit; a certificate of our own is made in there
     let own = matches!(config.tls.certificate, Some(ServerCertificate::Own { .. }));
     let mut security = if own { None } else { Security::open(&config)? };
-    let metrics = Metrics::new();
+    let metrics = Metrics::with(config.extensive_metrics);
     let (stop, stopping) = watch::channel(false);
     let disk = open_disk(&config)?;
     if own {

@@ -94,6 +94,7 @@ async fn metrics(ctx: &Context) -> HttpResponse {
             size_bytes: kv.size_bytes(),
             size_in_use_bytes: kv.size_in_use_bytes(),
             alarms: view.machine.alarms.list(None).collect(),
+            members: view.machine.members.book.keys().copied().collect(),
             ..facts
         };
     }

@@ -90,6 +90,7 @@ pub(super) fn config(values: Values, environment: &Environment) -> Result<Config
         warning_apply_duration: read.duration("warning-apply-duration")?,
         auto_compaction,
         connections: read.connections(settings.max_request_bytes)?,
+        extensive_metrics: read.choice("metrics", &[("basic", false), ("extensive", true)])?,
         tls: ClientTls::default(),
         log: read.log()?,
         settings,

@@ -69,6 +69,8 @@ pub struct Config {
     pub auto_compaction: Option<AutoCompaction>,
     /// What connections may do.
     pub connections: Connections,
+    /// `--metrics=extensive`: calls are timed.
+    pub extensive_metrics: bool,
     /// TLS on the URLs that ask for it.
     pub tls: ClientTls,
     /// Where and how to log.
@@ -170,6 +172,7 @@ impl Default for Config {
             warning_apply_duration: Duration::from_millis(100),
             auto_compaction: None,
             connections: Connections::default(),
+            extensive_metrics: false,
             tls: ClientTls {
                 max_version: TlsVersion::Tls13,
                 ..ClientTls::default()

@@ -3,12 +3,18 @@
 //! Counters that requests touch are resolved once, at start; what the node or a view knows anyway
 //! ([`Facts`]) is copied when somebody asks. A series exists only if something feeds it.
 
+mod applies;
 mod calls;
+mod clients;
 mod names;
 mod process;
 mod register;
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use prometheus::{
     Encoder as _, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -20,7 +26,9 @@ use witan_replica::machine::{
     kv, lease, tree,
 };
 
+pub use applies::ApplyTally;
 pub use calls::{Call, CallType};
+pub use clients::ClientRequests;
 pub use process::resident_bytes;
 use register::Register;
 
@@ -35,6 +43,11 @@ pub struct Metrics(Arc<Series>);
 pub struct Series {
     registry: Registry,
     calls: calls::Calls,
+    clients: clients::Clients,
+    applies: applies::Applies,
+    scrapes: IntCounterVec,
+    defrags_now: IntGauge,
+    range: [Histogram; 2],
     http: [HttpSeries; HttpMethod::ALL.len()],
     http_failed: IntCounterVec,
     tree_writes: [(tree::Action, IntCounter); 6],
@@ -84,6 +97,8 @@ pub struct Series {
     /// Seconds of each hash of the key space.
     pub hash_rev: Histogram,
 
+    /// Unix time of the last compaction of v3.
+    pub compaction_last: IntGauge,
     /// v3 ranges served, also those inside transactions.
     pub kv_ranges: IntCounter,
     /// v3 puts applied.
@@ -142,6 +157,8 @@ struct Told {
     db_size: IntGauge,
     db_size_debugging: IntGauge,
     db_size_in_use: IntGauge,
+    known_peers: IntGaugeVec,
+    scrapes_now: IntGauge,
     keys: IntGauge,
     revision: IntGauge,
     compacted: IntGauge,
@@ -229,13 +246,23 @@ pub struct Facts {
     pub size_in_use_bytes: u64,
     /// Alarms that stand.
     pub alarms: Vec<Alarm>,
+    /// Ids of all members.
+    pub members: Vec<u64>,
 }
 
 impl Metrics {
     /// Registers all series on a registry of their own.
     pub fn new() -> Self {
+        Self::with(false)
+    }
+
+    /// The same; with `extensive` calls are timed, too.
+    pub fn with(extensive: bool) -> Self {
         let on = Register::new();
-        let series = names::series(&on);
+        let series = names::series(&on, extensive);
+        for code in ["200", "500", "503"] {
+            series.scrapes.with_label_values(&[code]);
+        }
         Self(Arc::new(Series {
             registry: on.registry,
             ..series
@@ -245,6 +272,11 @@ impl Metrics {
     /// Counts what an applied entry did; the node calls it for each one.
     pub fn applied(&self, outcome: &Outcome) {
         match &outcome.reply {
+            Reply::Kv(Ok(kv::Reply::Compact)) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                self.compaction_last
+                    .set(gauge(now.unwrap_or_default().as_secs()));
+            }
             Reply::Kv(Ok(reply)) => self.kv_done(reply),
             Reply::Tree(Ok(tree::Reply::Event(event))) => {
                 if let Some((_, writes)) = self.tree_writes.iter().find(|(a, _)| *a == event.action)
@@ -314,6 +346,26 @@ impl Metrics {
             .inc();
     }
 
+    /// A defragmentation is under way for as long as this lives.
+    pub fn one_defrag(&self) -> impl Drop + use<> {
+        register::During::new(&self.defrags_now)
+    }
+
+    /// A v3 range took so long.
+    pub fn ranged(&self, took: Duration, well: bool) {
+        self.range[usize::from(!well)].observe(took.as_secs_f64());
+    }
+
+    /// The counters of clients that say they speak this version.
+    pub fn client_requests(&self, version: Option<&[u8]>) -> ClientRequests {
+        self.clients.version(version)
+    }
+
+    /// A tally for the thread that applies commands.
+    pub fn apply_tally(&self) -> ApplyTally {
+        self.applies.tally()
+    }
+
     /// The handles of one gRPC method, if it is one of those that etcd has.
     pub fn call(&self, path: &str) -> Option<&Arc<Call>> {
         self.calls.get(path)
@@ -354,6 +406,7 @@ impl Metrics {
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "failed to encode metrics");
         }
+        self.scrapes.with_label_values(&["200"]).inc();
         String::from_utf8(text).unwrap_or_default()
     }
 }
@@ -397,6 +450,13 @@ impl Told {
         self.db_size.set(gauge(facts.size_bytes));
         self.db_size_debugging.set(gauge(facts.size_bytes));
         self.db_size_in_use.set(gauge(facts.size_in_use_bytes));
+        self.known_peers.reset();
+        let own = format!("{:x}", facts.member_id);
+        for member in &facts.members {
+            let labels = [own.clone(), format!("{member:x}")];
+            self.known_peers.with_label_values(&labels).set(1);
+        }
+        self.scrapes_now.set(1);
         self.keys.set(gauge(facts.keys as u64));
         self.revision.set(facts.revision);
         self.compacted.set(facts.compacted);

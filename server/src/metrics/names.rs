@@ -1,13 +1,15 @@
 //! The names and help texts of all series but the gRPC ones (`calls`). Types and buckets are etcd's.
 
-use prometheus::{IntCounter, Registry};
+use prometheus::{Histogram, IntCounter, Registry};
 use witan_replica::machine::tree;
 
-use super::{HttpMethod, HttpSeries, Series, Told, calls, process, register::Register};
+use super::{
+    HttpMethod, HttpSeries, Series, Told, applies, calls, clients, process, register::Register,
+};
 
 /// A row per series.
 #[rustfmt::skip]
-pub(super) fn series(on: &Register) -> Series {
+pub(super) fn series(on: &Register, extensive: bool) -> Series {
     let kv_ranges = on.counter("etcd_mvcc_range_total", "Ranges that this member has seen.");
     let kv_puts = on.counter("etcd_mvcc_put_total", "Puts that this member has seen.");
     let kv_deletes = on.counter("etcd_mvcc_delete_total", "Deletions that this member has seen.");
@@ -16,7 +18,11 @@ pub(super) fn series(on: &Register) -> Series {
     let tree_reads = on.counters("etcd_debugging_store_reads_total", "v2 reads by action, local to this member.", &["action"]);
     Series {
         registry: Registry::new(),
-        calls: calls::Calls::new(on),
+        calls: calls::Calls::new(on, extensive),
+        clients: clients::Clients::new(on),
+        applies: applies::Applies::new(on),
+        scrapes: on.counters("promhttp_metric_handler_requests_total", "Scrapes of this page, by status.", &["code"]),
+        range: range_durations(on),
         http: http(on),
         http_failed: on.counters("etcd_http_failed_total", "v2 requests that failed, by method and status.", &["method", "code"]),
         tree_writes: tree_writes(on),
@@ -39,10 +45,12 @@ pub(super) fn series(on: &Register) -> Series {
         wal_fsync: on.histogram("etcd_disk_wal_fsync_duration_seconds", "Durations of making the raft log durable.", 0.001, 14),
         wal_write_bytes: on.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the raft log."),
         backend_commit: on.histogram("etcd_disk_backend_commit_duration_seconds", "Durations of making a checkpoint durable.", 0.001, 14),
+        defrags_now: on.gauge("etcd_disk_defrag_inflight", "Defragmentations under way."),
         defrag: on.histogram("etcd_disk_backend_defrag_duration_seconds", "Durations of defragmentations: a checkpoint written anew.", 0.1, 13),
         snapshot: on.histogram("etcd_disk_backend_snapshot_duration_seconds", "Durations of snapshots sent to clients.", 0.01, 17),
         hash: on.histogram("etcd_mvcc_hash_duration_seconds", "Durations of hashing the whole store.", 0.01, 15),
         hash_rev: on.histogram("etcd_mvcc_hash_rev_duration_seconds", "Durations of hashing the key space at a revision.", 0.01, 15),
+        compaction_last: on.gauge("etcd_debugging_mvcc_db_compaction_last", "Unix time of the last compaction."),
         kv_ranges,
         kv_puts,
         kv_deletes,
@@ -87,6 +95,8 @@ fn told(on: &Register, kv: [&IntCounter; 4]) -> Told {
         db_size: on.gauge("etcd_mvcc_db_total_size_in_bytes", "Size of the v3 key space."),
         db_size_debugging: on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Size of the v3 key space (old name)."),
         db_size_in_use: on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Size of the live part of the v3 key space."),
+        known_peers: on.gauges("etcd_network_known_peers", "1 for each known member.", &["Local", "Remote"]),
+        scrapes_now: on.gauge("promhttp_metric_handler_requests_in_flight", "Scrapes being answered, this one included."),
         keys: on.gauge("etcd_debugging_mvcc_keys_total", "Live v3 keys."),
         revision: on.gauge("etcd_debugging_mvcc_current_revision", "Revision of the v3 key space."),
         compacted: on.gauge("etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."),
@@ -99,6 +109,17 @@ fn told(on: &Register, kv: [&IntCounter; 4]) -> Told {
             .map(|(source, (name, help))| (source.clone(), on.counter(name, help)))
             .collect(),
     }
+}
+
+/// Of those that went well, and of those that failed.
+fn range_durations(on: &Register) -> [Histogram; 2] {
+    let all = on.histograms(
+        "etcd_server_range_duration_seconds",
+        "Durations of ranges.",
+        (0.0001, 20),
+        &["success"],
+    );
+    ["true", "false"].map(|success| all.with_label_values(&[success]))
 }
 
 fn http(on: &Register) -> [HttpSeries; HttpMethod::ALL.len()] {

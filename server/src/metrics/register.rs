@@ -58,6 +58,11 @@ impl Register {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }
 
+    /// Buckets for calls over a network, as Prometheus' clients have them.
+    pub(super) fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        self.put(HistogramVec::new(HistogramOpts::new(name, help), labels))
+    }
+
     pub(super) fn histograms(
         &self,
         name: &str,
@@ -66,6 +71,22 @@ impl Register {
         labels: &[&str],
     ) -> HistogramVec {
         self.put(HistogramVec::new(options(name, help, buckets), labels))
+    }
+}
+
+/// Counts one more in a gauge for as long as it lives.
+pub(super) struct During(IntGauge);
+
+impl During {
+    pub(super) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for During {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     desk::{Content, Outbox},
     waiting::Waiting,
 };
-use crate::storage::Log;
+use crate::{metrics::ApplyTally, storage::Log};
 
 /// Everything the replica's thread can touch. Waiting requests are bounded by the replica, which
 /// refuses tickets beyond its limits.
@@ -27,6 +27,10 @@ pub(super) struct RealHost {
     pub(super) outbox: Outbox,
     /// Bytes appended to the log since the last checkpoint was taken.
     pub(super) bytes_unsaved: u64,
+    /// Counts what is applied.
+    pub(super) tally: ApplyTally,
+    /// Since when the present turn does nothing but apply.
+    pub(super) applying: Instant,
     /// v2 index up to which watchers were woken.
     pub(super) tree_index: u64,
 }
@@ -64,6 +68,7 @@ impl Host for RealHost {
             .metrics
             .wal_write_bytes
             .add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.applying = Instant::now();
     }
 
     fn send(&mut self, envelopes: Vec<Envelope>) {
@@ -74,6 +79,8 @@ impl Host for RealHost {
     }
 
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
+        let entries = u32::try_from(applied.len()).unwrap_or(u32::MAX).max(1);
+        let took = self.applying.elapsed() / entries;
         let term = view.position.term;
         // Before the answers: a client that sees its write must see its index too.
         self.shared.status.advance(view.position.index);
@@ -89,6 +96,7 @@ impl Host for RealHost {
         } in applied
         {
             self.shared.metrics.applied(&outcome);
+            self.tally.applied(&outcome.reply, took);
             if let Reply::Lease(Ok(lease::Reply::Expired { ids })) = &outcome.reply
                 && self.shared.status.load().role == Role::Leader
             {
@@ -103,6 +111,7 @@ impl Host for RealHost {
                 self.outbox.put(to, Content::Done(done));
             }
         }
+        self.tally.show();
         self.outbox.bring();
         self.shared.readers.tell(kv, &mut self.outbox);
         self.outbox.bring();
@@ -111,6 +120,7 @@ impl Host for RealHost {
             self.shared.watchers.wake(tree, self.tree_index);
             self.tree_index = tree.index();
         }
+        self.applying = Instant::now();
     }
 
     fn readable(&mut self, tickets: &[Ticket], view: &View) {

@@ -98,6 +98,8 @@ pub fn start(
         writes: Waiting::default(),
         reads: Waiting::default(),
         outbox: Outbox::default(),
+        tally: shared.metrics.apply_tally(),
+        applying: Instant::now(),
         tree_index,
     };
     let keeper = Keeper {
@@ -246,6 +248,7 @@ impl Keeper {
     fn turn(&mut self) {
         let begun = Instant::now();
         let before = self.replica.status().applied;
+        self.host.applying = begun;
         self.host.outbox.bring();
         self.replica.turn(&mut self.host);
         let status = self.replica.status();

@@ -262,6 +262,9 @@ impl Counting {
         if let Some(call) = &head.call {
             call.started.inc();
         }
+        if let Some(client) = &head.client {
+            client.inc();
+        }
         Self {
             head,
             rules,
@@ -307,8 +310,20 @@ impl Counting {
         }
         if let Some(call) = &self.head.call {
             call.handled(code.into());
-            if call.call_type == CallType::Unary {
-                logging::slow(call.method, self.began.elapsed(), self.rules.expected);
+            let unary = call.call_type == CallType::Unary;
+            if !unary && call.handling.is_none() {
+                return;
+            }
+            let took = self.began.elapsed();
+            if let Some(handling) = &call.handling {
+                handling.observe(took.as_secs_f64());
+            }
+            if unary {
+                if code != Code::Ok {
+                    // as in etcd, a refusal is an answer, too
+                    call.sent.inc();
+                }
+                logging::slow(call.method, took, self.rules.expected);
             }
         }
     }

@@ -85,7 +85,9 @@ pub(super) async fn defragment(
     let begun = Instant::now();
     let _permit = ctx.jobs.enter().await?;
     tracing::info!("starting defragment");
+    let inflight = ctx.metrics.one_defrag();
     ctx.node.rewrite().await?;
+    drop(inflight);
     let took = begun.elapsed();
     ctx.metrics.defrag.observe(took.as_secs_f64());
     tracing::info!(?took, "finished defragment");

@@ -1,6 +1,6 @@
 //! The verbs of the key space.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use prost::Message;
 use witan_api::v3::{
@@ -24,9 +24,10 @@ const ENVELOPE_BYTES: usize = 14;
 pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeResponse> {
     let view = view_for(ctx, &request).await?;
     let kv = &view.machine.kv;
-    let reply = kv
-        .range(&convert::range(request))
-        .map_err(|error| fault::of_kv(&error))?;
+    let began = Instant::now();
+    let reply = kv.range(&convert::range(request));
+    ctx.metrics.ranged(began.elapsed(), reply.is_ok());
+    let reply = reply.map_err(|error| fault::of_kv(&error))?;
     ctx.metrics.kv_ranges.inc();
     Ok(convert::range_response(
         header::at(&ctx.node, kv.revision()),

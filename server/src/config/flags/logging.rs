@@ -8,7 +8,7 @@ const TRACES: &str = "it matters only together with distributed tracing, which i
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("listen-metrics-urls", Text, "", "URLs that serve /metrics and /health alone.", supported("http_and_metrics_urls_of_their_own")),
-    Flag::new("metrics", Text, "basic", "`extensive` adds histograms of gRPC calls in etcd.", accepted("the basic metrics are served")),
+    Flag::new("metrics", Text, "basic", "`basic`, or `extensive` with histograms of how long gRPC calls take.", supported("extensive_metrics_time_calls")),
     Flag::new("enable-pprof", Bool, "false", "Whether Go profiles are served.", accepted("there is no Go here to profile")),
     Flag::new("logger", Text, "zap", "Which of its loggers etcd uses.", accepted("lines have the shape of zap's")),
     Flag::new("log-level", Text, "info", "Least level that is logged: debug, info, warn, error, panic or fatal.", supported("logs_go_where_they_are_sent")),

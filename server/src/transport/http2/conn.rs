@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     budget::Permit,
     config::Connections,
+    metrics::ClientRequests,
     transport::{
         Calls,
         grpc::{Ends, Rules},
@@ -61,6 +63,8 @@ pub(in crate::transport) struct Connection<S, C> {
     /// Whether the client's settings came.
     pub(super) greeted: bool,
     pub(super) heads: Heads,
+    /// What the client says it speaks, and where its requests are counted.
+    pub(super) client: Option<(Option<HeaderValue>, ClientRequests)>,
     /// The highest id that the client has used.
     pub(super) highest: u32,
     pub(super) streams: Streams,
@@ -104,6 +108,7 @@ where
             open: None,
             greeted: false,
             heads: Heads::new(),
+            client: None,
             highest: 0,
             streams: Streams::default(),
             streams_max: at_once.min(STREAMS_MAX),

@@ -4,6 +4,8 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, request};
 
+use prometheus::IntCounter;
+
 use super::{
     hpack::{Broken, Decoder, Field, Name},
     limits::HEADERS_MAX,
@@ -25,6 +27,8 @@ pub struct Head {
     pub(super) parts: request::Parts,
     /// The counters of its method, if it is a known one.
     pub(in crate::transport) call: Option<Arc<Call>>,
+    /// Counts requests of clients of this version, if the method is a known one.
+    pub(in crate::transport) client: Option<IntCounter>,
     pub(super) timeout: Option<Duration>,
     pub(super) grpc: bool,
     /// Whether the message is collected before the call begins.
@@ -182,6 +186,7 @@ impl Fields {
             timeout: grpc::timeout(&parts.headers),
             parts,
             call: None,
+            client: None,
             whole: false,
         })
     }

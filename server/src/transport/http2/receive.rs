@@ -2,6 +2,7 @@
 //! stream ends the stream.
 
 use bytes::Bytes;
+use http::HeaderValue;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{
@@ -13,6 +14,9 @@ use super::{
     wire::WINDOW_MAX,
 };
 use crate::transport::{Calls, grpc};
+
+/// With this metadata etcd's clients say which version of the API they speak.
+const CLIENT_VERSION: &str = "client-api-version";
 
 /// Ids that say what a PING was sent for.
 pub(super) const ALIVE: [u8; 8] = *b"alive...";
@@ -89,9 +93,22 @@ impl<S, C: Calls> Connection<S, C> {
     }
 
     fn on_block(&mut self, id: u32, end: bool, block: &[u8]) -> Result<(), Reason> {
-        let around = &self.around;
+        let (around, client) = (&self.around, &mut self.client);
         let read = self.heads.read(block, &around.ends, |head| {
-            head.call = around.rules.metrics.call(head.path()).cloned();
+            let metrics = &around.rules.metrics;
+            head.call = metrics.call(head.path()).cloned();
+            if let Some(call) = &head.call {
+                let version = head.headers().get(CLIENT_VERSION);
+                if client
+                    .as_ref()
+                    .is_none_or(|(known, _)| known.as_ref() != version)
+                {
+                    let requests = metrics.client_requests(version.map(HeaderValue::as_bytes));
+                    *client = Some((version.cloned(), requests));
+                }
+                let requests = client.as_ref().map(|(_, requests)| requests);
+                head.client = requests.map(|requests| requests.of(call.call_type).clone());
+            }
             head.whole = around.calls.whole(head);
         });
         // the tables differ from now on

@@ -1,97 +1,10 @@
-//! `/metrics` as a scraper sees it: well formed, with etcd's names and types, and telling the truth.
+//! Types beside both etcds, histograms that add up, counters that tell the truth.
 
 use std::collections::BTreeMap;
 
-use witan_e2e::{Kind, Launch, Server, Tool};
+use witan_e2e::{Kind, Launch, Tool};
 
-/// A scrape, taken apart.
-#[derive(Debug, Default)]
-struct Scrape {
-    /// Family to type.
-    types: BTreeMap<String, String>,
-    /// Series (name and labels as printed) to value.
-    series: BTreeMap<String, f64>,
-}
-
-impl Scrape {
-    fn value(&self, series: &str) -> f64 {
-        *self
-            .series
-            .get(series)
-            .unwrap_or_else(|| panic!("{series} is exposed"))
-    }
-
-    /// The family that a sample belongs to.
-    fn family(&self, name: &str) -> String {
-        for suffix in ["_bucket", "_sum", "_count"] {
-            if let Some(base) = name.strip_suffix(suffix)
-                && matches!(
-                    self.types.get(base).map(String::as_str),
-                    Some("histogram" | "summary")
-                )
-            {
-                return base.into();
-            }
-        }
-        name.into()
-    }
-}
-
-/// Reads the text format and fails on anything that it does not allow.
-fn parse(text: &str) -> Scrape {
-    assert!(text.ends_with('\n'), "the last line is complete");
-    let mut scrape = Scrape::default();
-    let mut helped = Vec::new();
-    for line in text.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            let (name, help) = rest
-                .split_once(' ')
-                .unwrap_or_else(|| panic!("no help: {line}"));
-            assert!(!help.trim().is_empty(), "no help: {line}");
-            helped.push(name.to_owned());
-        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = rest
-                .split_once(' ')
-                .unwrap_or_else(|| panic!("no type: {line}"));
-            assert!(
-                ["counter", "gauge", "histogram", "summary"].contains(&kind),
-                "{line}"
-            );
-            let before = scrape.types.insert(name.into(), kind.into());
-            assert!(before.is_none(), "{name} comes twice");
-        } else {
-            let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
-            let number = match value {
-                "+Inf" => f64::INFINITY,
-                _ => value
-                    .parse()
-                    .unwrap_or_else(|_| panic!("no number: {line}")),
-            };
-            let name = series.split('{').next().expect("split gives one");
-            let family = scrape.family(name);
-            assert!(
-                scrape.types.contains_key(&family),
-                "{name} has a type before it: {line}"
-            );
-            assert!(helped.contains(&family), "{name} has a help before it");
-            let labelled = series.len() > name.len();
-            assert!(!labelled || series.ends_with('}'), "{line}");
-            assert!(
-                scrape.series.insert(series.into(), number).is_none(),
-                "{series} twice"
-            );
-        }
-    }
-    scrape
-}
-
-fn scrape(server: &Server) -> Scrape {
-    let answer = server.http("GET", "/metrics", "");
-    assert_eq!(answer.status, 200);
-    let kind = answer.header("content-type").expect("a content type");
-    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
-    parse(&answer.text())
-}
+use super::scrape::scrape;
 
 #[test]
 fn families_of_etcd_have_etcds_types() {

@@ -1,0 +1,86 @@
+//! How long commands took to apply, by what they were. Entries of a turn are applied together, so
+//! each counts with its share of the turn.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, local::LocalHistogram};
+use witan_replica::machine::{Reply, kv, lease};
+
+use super::register::Register;
+
+/// What etcd calls the commands of v3. One that failed does not say what it was, and is not counted.
+const OPS: [&str; 11] = [
+    "Put",
+    "DeleteRange",
+    "Txn",
+    "Compaction",
+    "LeaseGrant",
+    "LeaseRevoke",
+    "LeaseCheckpoint",
+    "Alarm",
+    "ClusterMemberAttrSet",
+    "ClusterVersionSet",
+    "DowngradeInfoSet",
+];
+
+/// The series of each of [`OPS`].
+pub(super) struct Applies([Histogram; OPS.len()]);
+
+impl Applies {
+    pub(super) fn new(on: &Register) -> Self {
+        let all = on.histograms(
+            "etcd_server_apply_duration_seconds",
+            "Durations of applying commands.",
+            (0.0001, 20),
+            &["version", "op", "success"],
+        );
+        Self(OPS.map(|op| all.with_label_values(&["v3", op, "true"])))
+    }
+
+    /// A tally for the thread that applies.
+    pub(super) fn tally(&self) -> ApplyTally {
+        ApplyTally(self.0.each_ref().map(Histogram::local))
+    }
+}
+
+/// Collects what one thread applies, without touching what others see until [`ApplyTally::show`].
+pub struct ApplyTally([LocalHistogram; OPS.len()]);
+
+impl ApplyTally {
+    /// An entry was applied with this reply, and took so long.
+    pub fn applied(&mut self, reply: &Reply, took: Duration) {
+        if let Some(op) = op(reply) {
+            self.0[op].observe(took.as_secs_f64());
+        }
+    }
+
+    /// Adds what was collected to the series.
+    pub fn show(&mut self) {
+        self.0.iter_mut().for_each(|op| op.flush());
+    }
+}
+
+/// The place in [`OPS`].
+fn op(reply: &Reply) -> Option<usize> {
+    Some(match reply {
+        Reply::Kv(Ok(reply)) => match reply {
+            kv::Reply::Put { .. } => 0,
+            kv::Reply::Delete { .. } => 1,
+            kv::Reply::Txn { .. } => 2,
+            kv::Reply::Compact => 3,
+            kv::Reply::Range(_) => return None,
+        },
+        Reply::Lease(Ok(reply)) => match reply {
+            lease::Reply::Granted { .. } => 4,
+            lease::Reply::Revoked | lease::Reply::Expired { .. } => 5,
+            lease::Reply::Noted => 6,
+        },
+        Reply::Alarm(_) => 7,
+        Reply::Published => 8,
+        Reply::ClusterVersionSet => 9,
+        Reply::DowngradeSet => 10,
+        Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
+        // v2's have series of their own, and etcd 3.6 knows no others
+        Reply::Tree(_) | Reply::PeerUrlsSet(_) | Reply::Nothing => return None,
+    })
+}

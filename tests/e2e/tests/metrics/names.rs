@@ -1,0 +1,183 @@
+//! Names, types, labels, buckets and counts beside etcd 3.6, and what of etcd's is absent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use witan_e2e::{Kind, Launch, Server, Tool};
+
+use super::scrape::{Scrape, scrape};
+
+const BBOLT: &str = "there is no bbolt";
+const NO_PAUSE: &str = "compaction does not pause anything";
+const SNAP_FILES: &str = "there are no snapshot files beside the log";
+const PEERS: &str = "it comes with the first other member";
+const PROXY: &str = "no proxy runs in this process";
+
+/// Families of a lone etcd 3.6 that are absent, each with its reason.
+const ABSENT: &[(&str, &str)] = &[
+    ("etcd_debugging_auth_revision", "it comes with auth"),
+    (
+        "etcd_debugging_disk_backend_commit_rebalance_duration_seconds",
+        BBOLT,
+    ),
+    (
+        "etcd_debugging_disk_backend_commit_spill_duration_seconds",
+        BBOLT,
+    ),
+    (
+        "etcd_debugging_disk_backend_commit_write_duration_seconds",
+        BBOLT,
+    ),
+    (
+        "etcd_debugging_mvcc_db_compaction_keys_total",
+        "a compaction drops blocks, not keys",
+    ),
+    (
+        "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
+        NO_PAUSE,
+    ),
+    (
+        "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
+        "it runs in steps between other work",
+    ),
+    (
+        "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds",
+        NO_PAUSE,
+    ),
+    (
+        "etcd_debugging_mvcc_total_put_size_in_bytes",
+        "the sizes of values are summed by db_total_size alone",
+    ),
+    (
+        "etcd_debugging_snap_save_marshalling_duration_seconds",
+        SNAP_FILES,
+    ),
+    (
+        "etcd_debugging_snap_save_total_duration_seconds",
+        SNAP_FILES,
+    ),
+    (
+        "etcd_disk_wal_write_duration_seconds",
+        "one call writes and syncs: wal_fsync has both",
+    ),
+    ("etcd_grpc_proxy_cache_hits_total", PROXY),
+    ("etcd_grpc_proxy_cache_keys_total", PROXY),
+    ("etcd_grpc_proxy_cache_misses_total", PROXY),
+    ("etcd_grpc_proxy_events_coalescing_total", PROXY),
+    ("etcd_grpc_proxy_watchers_coalescing_total", PROXY),
+    ("etcd_mvcc_db_open_read_transactions", BBOLT),
+    (
+        "etcd_server_feature_enabled",
+        "there are no gates: what is there is on",
+    ),
+    ("etcd_server_go_version", "there is no Go"),
+    ("etcd_server_heartbeat_send_failures_total", PEERS),
+    ("etcd_server_learner_promote_successes", PEERS),
+    ("etcd_server_snapshot_apply_in_progress_total", PEERS),
+    ("etcd_snap_db_fsync_duration_seconds", SNAP_FILES),
+    ("etcd_snap_db_save_total_duration_seconds", SNAP_FILES),
+    ("etcd_snap_fsync_duration_seconds", SNAP_FILES),
+];
+
+/// What clients do in these tests.
+const SCRIPT: &[&[&str]] = &[
+    &["put", "k", "v"],
+    &["put", "k", "--ignore-value", "--ignore-lease"],
+    &["put", "missing", "--ignore-value"],
+    &["get", "k"],
+    &["get", "", "--prefix", "--keys-only"],
+    &["del", "k"],
+    &["lease", "grant", "1000"],
+    &["compact", "3"],
+    &["compact", "1"],
+    &["endpoint", "status"],
+    &["member", "list"],
+    &["defrag"],
+    &["alarm", "list"],
+];
+
+fn after_the_script(kind: Kind) -> (Server, Scrape) {
+    let server = Launch::new(kind).arg("--metrics=extensive").start();
+    for args in SCRIPT {
+        Tool::Etcdctl36.run(&server.url(), args);
+    }
+    server.http("GET", "/readyz", "");
+    let scraped = scrape(&server);
+    (server, scraped)
+}
+
+#[test]
+fn families_have_etcds_names_types_labels_and_buckets() {
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| after_the_script(kind).1);
+    let absent: BTreeMap<&str, &str> = ABSENT.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (family, kind) in &theirs.types {
+        // the Go runtime's own
+        if family.starts_with("go_") || family.starts_with("process_network_") {
+            continue;
+        }
+        let Some(own) = ours.types.get(family) else {
+            if !absent.contains_key(family.as_str()) {
+                wrong.push(format!("{family} is absent without a reason"));
+            }
+            continue;
+        };
+        if own != kind {
+            wrong.push(format!("{family} is a {kind} on etcd, not {own}"));
+        }
+        let samples = if kind == "histogram" {
+            format!("{family}_bucket")
+        } else {
+            family.clone()
+        };
+        let (got, want) = (ours.labels(&samples), theirs.labels(&samples));
+        if got != want {
+            wrong.push(format!("{family} has labels {got:?}, not {want:?}"));
+        }
+        // Go writes large numbers with an exponent
+        let bounds = |scrape: &Scrape| -> BTreeSet<String> {
+            let bounds = scrape.values_of(&samples, "le").into_iter();
+            let bounds = bounds.map(|text| text.trim_start_matches('+').parse::<f64>());
+            bounds.map(|bound| format!("{bound:?}")).collect()
+        };
+        if kind == "histogram" && bounds(&ours) != bounds(&theirs) {
+            wrong.push(format!("{family} has buckets {:?}", bounds(&ours)));
+        }
+    }
+    for (family, _) in ABSENT {
+        if !theirs.types.contains_key(*family) {
+            wrong.push(format!("{family} is not etcd's, and listed"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The same script counts the same.
+#[test]
+fn calls_count_as_on_etcd() {
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| after_the_script(kind).1);
+    let counted = |scrape: &Scrape| -> BTreeMap<String, u64> {
+        let series = scrape.series.iter().filter(|(name, _)| {
+            let calls = name.starts_with("grpc_server_") && !name.contains("_seconds");
+            calls && name.contains("etcdserverpb.")
+                || name.starts_with("etcd_server_client_requests_total")
+                || name.starts_with("etcd_network_client_grpc_received_bytes_total")
+                || name.starts_with("etcd_mvcc_put_total")
+                || name.starts_with("etcd_mvcc_delete_total")
+                || name.starts_with("etcd_debugging_lease_granted_total")
+        });
+        let series = series.filter(|(name, _)| !name.contains("RangeStream"));
+        series
+            .filter(|(_, value)| **value > 0.5)
+            .map(|(name, value)| (name.clone(), *value as u64))
+            .collect()
+    };
+    let (got, want) = (counted(&ours), counted(&theirs));
+    let names: BTreeSet<&String> = got.keys().chain(want.keys()).collect();
+    let wrong: Vec<String> = names
+        .into_iter()
+        .filter(|name| got.get(*name) != want.get(*name))
+        .map(|name| format!("{name}: {:?}, not {:?}", got.get(name), want.get(name)))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(got.len() > 20, "{got:?}");
+}

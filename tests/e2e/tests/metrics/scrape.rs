@@ -1,0 +1,125 @@
+//! A scrape, as a scraper sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use witan_e2e::Server;
+
+/// A scrape, taken apart.
+#[derive(Debug, Default)]
+pub(crate) struct Scrape {
+    /// Family to type.
+    pub(crate) types: BTreeMap<String, String>,
+    /// Series (name and labels as printed) to value.
+    pub(crate) series: BTreeMap<String, f64>,
+}
+
+impl Scrape {
+    pub(crate) fn value(&self, series: &str) -> f64 {
+        *self
+            .series
+            .get(series)
+            .unwrap_or_else(|| panic!("{series} is exposed"))
+    }
+
+    /// Whether there is a sample of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.samples(name).next().is_some()
+    }
+
+    fn samples<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let own = move |series: &&str| series.split('{').next() == Some(name);
+        self.series.keys().map(String::as_str).filter(own)
+    }
+
+    /// The names of labels that samples of this name have.
+    pub(crate) fn labels(&self, name: &str) -> BTreeSet<String> {
+        let labels = self.samples(name).flat_map(labels_of);
+        labels.map(|(label, _)| label.to_owned()).collect()
+    }
+
+    /// What a label of samples of this name says.
+    pub(crate) fn values_of(&self, name: &str, label: &str) -> Vec<String> {
+        let labels = self.samples(name).flat_map(labels_of);
+        let labels = labels.filter(|(known, _)| *known == label);
+        labels.map(|(_, value)| value.to_owned()).collect()
+    }
+
+    /// The family that a sample belongs to.
+    fn family(&self, name: &str) -> String {
+        for suffix in ["_bucket", "_sum", "_count"] {
+            if let Some(base) = name.strip_suffix(suffix)
+                && matches!(
+                    self.types.get(base).map(String::as_str),
+                    Some("histogram" | "summary")
+                )
+            {
+                return base.into();
+            }
+        }
+        name.into()
+    }
+}
+
+/// Names and values of the labels of a series; no value here has a comma in it.
+fn labels_of(series: &str) -> impl Iterator<Item = (&str, &str)> {
+    let (_, labels) = series.split_once('{').unwrap_or_default();
+    let labels = labels.trim_end_matches('}').split(',');
+    let pairs = labels.filter_map(|label| label.split_once('='));
+    pairs.map(|(name, value)| (name, value.trim_matches('"')))
+}
+
+/// Reads the text format and fails on anything that it does not allow.
+fn parse(text: &str) -> Scrape {
+    assert!(text.ends_with('\n'), "the last line is complete");
+    let mut scrape = Scrape::default();
+    let mut helped = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest
+                .split_once(' ')
+                .unwrap_or_else(|| panic!("no help: {line}"));
+            assert!(!help.trim().is_empty(), "no help: {line}");
+            helped.push(name.to_owned());
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest
+                .split_once(' ')
+                .unwrap_or_else(|| panic!("no type: {line}"));
+            assert!(
+                ["counter", "gauge", "histogram", "summary"].contains(&kind),
+                "{line}"
+            );
+            let before = scrape.types.insert(name.into(), kind.into());
+            assert!(before.is_none(), "{name} comes twice");
+        } else {
+            let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+            let number = match value {
+                "+Inf" => f64::INFINITY,
+                _ => value
+                    .parse()
+                    .unwrap_or_else(|_| panic!("no number: {line}")),
+            };
+            let name = series.split('{').next().expect("split gives one");
+            let family = scrape.family(name);
+            assert!(
+                scrape.types.contains_key(&family),
+                "{name} has a type before it: {line}"
+            );
+            assert!(helped.contains(&family), "{name} has a help before it");
+            let labelled = series.len() > name.len();
+            assert!(!labelled || series.ends_with('}'), "{line}");
+            assert!(
+                scrape.series.insert(series.into(), number).is_none(),
+                "{series} twice"
+            );
+        }
+    }
+    scrape
+}
+
+pub(crate) fn scrape(server: &Server) -> Scrape {
+    let answer = server.http("GET", "/metrics", "");
+    assert_eq!(answer.status, 200);
+    let kind = answer.header("content-type").expect("a content type");
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    parse(&answer.text())
+}
