@@ -2,7 +2,7 @@
 //!
 //! Reading order: `boot` (how everything is put together) → `node` (the one handle that all
 //! dialects see) → `api` (v1, v2, v3, gateway, ops) → `transport` (one port, two stacks) →
-//! `budget` (bytes in flight) → `storage` (log and checkpoint) → `snapshot` (the state as etcd stores it) → `config` → `metrics`, `logging`.
+//! `budget` (bytes in flight) → `storage` (log and checkpoint) → `snapshot` (the state as etcd stores it) → `config` → `metrics`, `logging` → `offline` (what needs no member).
 
 pub mod api;
 pub mod boot;
@@ -13,6 +13,7 @@ pub mod logging;
 pub mod metrics;
 pub mod node;
 pub mod notify;
+pub mod offline;
 pub mod snapshot;
 pub mod storage;
 pub mod transport;

@@ -1,4 +1,4 @@
-//! The server binary: reads what was asked for, starts logs, hands over to `boot`.
+//! The server binary: reads what was asked for, starts logs, hands over to `boot`, or to `offline`.
 
 use std::{
     io::{self, Write as _},
@@ -8,7 +8,7 @@ use std::{
 use witan::{
     boot,
     config::{self, Asked, Config},
-    logging, storage, version,
+    logging, offline, storage, version,
 };
 
 /// glibc's allocator keeps what it frees; this one gives it back and is faster under many threads.
@@ -17,7 +17,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     storage::end_with_a_panic();
-    let arguments = std::env::args_os().skip(1);
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments
+        .peek()
+        .is_some_and(|word| word == offline::SNAPSHOT)
+    {
+        return without_member(offline::run(arguments.skip(1)));
+    }
     match Config::load(arguments, &config::environment()) {
         Ok(Asked::Version) => show(&version::text()),
         Ok(Asked::Help(help)) => show(&help),
@@ -43,6 +49,25 @@ fn start(config: Config) -> ExitCode {
         Err(error) => {
             tracing::error!(%error, "failed to run the member");
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+        }
+    }
+}
+
+fn without_member(outcome: offline::Outcome) -> ExitCode {
+    match outcome {
+        offline::Outcome::Done(text) => show(&text),
+        offline::Outcome::Unclear(error) => {
+            // the code is etcdutl's for a word that it does not know; help is no error
+            let code = ExitCode::from(u8::from(error.use_stderr()));
+            match error.print() {
+                Ok(()) => code,
+                Err(_) => ExitCode::FAILURE,
+            }
+        }
+        offline::Outcome::Failed(error) => {
+            // there is nobody else to tell
+            let _ = writeln!(io::stderr(), "Error: {error}");
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -150,7 +150,7 @@ impl Lease {
     }
 
     /// Whether a machine could hold it.
-    fn is_sound(&self) -> bool {
+    pub(super) fn is_sound(&self) -> bool {
         self.ttl_s <= TTL_MAX_S && (0..=TTL_MAX_S).contains(&self.left_s)
     }
 }
@@ -230,6 +230,19 @@ impl Leases {
         }
         if to != NONE {
             self.attached.insert((to, Bytes::copy_from_slice(key)));
+        }
+    }
+
+    /// Keys that were attached to leases that there are not get leases that never end.
+    pub(super) fn adopt_unknown(&mut self) {
+        for (id, _) in &self.attached {
+            if !self.book.contains_key(id) {
+                let lease = Lease {
+                    ttl_s: TTL_MAX_S,
+                    left_s: 0,
+                };
+                self.book.insert(*id, lease);
+            }
         }
     }
 

@@ -131,6 +131,11 @@ impl Machine {
             .changes(since.map(|m| &m.alarms), &mut in_room(record::ALARM, emit));
     }
 
+    /// Emits, as [`Machine::changes`] would, the records of what etcd 3.6's store has no place for.
+    pub fn beyond_etcd(&self, emit: &mut Emit<'_>) {
+        self.tree.changes(None, &mut in_room(record::TREE, emit));
+    }
+
     /// Takes back one record that [`Machine::changes`] emitted. Records come in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
         let Some((room, key)) = key.split_first() else {

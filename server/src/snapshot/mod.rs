@@ -3,10 +3,21 @@
 //! What does not live here: the state itself (`witan_replica::machine`), our own files (`storage`)
 //! and the calls that clients make (`api/v3`).
 //!
-//! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash`.
+//! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash` → `bolt`
+//! (pages) → `file` (a snapshot is written) → `read`, `status` (one is read).
 
+mod bolt;
+mod file;
 mod hash;
+mod read;
 mod record;
 mod schema;
+mod status;
+#[cfg(test)]
+mod tests;
 
+pub use bolt::{Broken, Out};
+pub use file::File;
 pub use hash::{of_keys, of_store};
+pub use read::{Changes, Found, read};
+pub use status::{Status, status};

@@ -18,6 +18,21 @@ pub(super) fn revision(main: i64, sub: u64) -> [u8; REVISION_BYTES] {
     key
 }
 
+/// Main and sub of a key, and whether it is a deletion's. `None` if it is no such key.
+pub(super) fn parse_revision(key: &[u8]) -> Option<(i64, u64, bool)> {
+    let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
+    let deletes = match mark {
+        [] => false,
+        [mark] => *mark == TOMBSTONE,
+        _ => return None,
+    };
+    let (main, rest) = revision.split_first_chunk::<8>()?;
+    let (separator, sub) = rest.split_first()?;
+    let sub: [u8; 8] = sub.try_into().ok()?;
+    let main = i64::from_be_bytes(*main);
+    (*separator == b'_' && main >= 0).then(|| (main, u64::from_be_bytes(sub), deletes))
+}
+
 /// A record that is filled again and again.
 #[derive(Debug, Default)]
 pub(super) struct Record {

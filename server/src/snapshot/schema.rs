@@ -13,6 +13,8 @@ use super::record::{Record, revision};
 
 /// The bucket of all versions of all keys.
 pub(super) const KEY: &str = "key";
+/// The bucket of leases, by id.
+pub(super) const LEASE: &str = "lease";
 /// The bucket of what the store says of itself.
 pub(super) const META: &str = "meta";
 /// Place in the log.
@@ -41,7 +43,7 @@ pub(super) fn walk(view: &View, take: &mut dyn Take) -> io::Result<()> {
     auth(take)?;
     cluster(view, take)?;
     keys(view, take)?;
-    take.bucket("lease")?;
+    leases(view, take)?;
     members(view, take)?;
     meta(view, take)
 }
@@ -87,6 +89,22 @@ fn keys(view: &View, take: &mut dyn Take) -> io::Result<()> {
     for written in view.machine.kv.kept() {
         record.fill(&written);
         take.record(&record.key, &record.value)?;
+    }
+    Ok(())
+}
+
+fn leases(view: &View, take: &mut dyn Take) -> io::Result<()> {
+    take.bucket(LEASE)?;
+    let leases = view.machine.kv.leases();
+    // as bytes, negative ids come behind the others
+    let others = leases.iter().filter(|(id, _)| *id >= 0);
+    for (id, lease) in others.chain(leases.iter().filter(|(id, _)| *id < 0)) {
+        let stored = Lease {
+            id,
+            ttl_s: lease.ttl_s,
+            left_s: lease.left_s,
+        };
+        take.record(&id.to_be_bytes(), &stored.encode_to_vec())?;
     }
     Ok(())
 }
@@ -147,6 +165,17 @@ fn sorted(ids: &[u64]) -> Vec<u64> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
     ids
+}
+
+/// etcd's message of a lease.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct Lease {
+    #[prost(int64, tag = "1")]
+    pub(super) id: i64,
+    #[prost(int64, tag = "2")]
+    pub(super) ttl_s: i64,
+    #[prost(int64, tag = "3")]
+    pub(super) left_s: i64,
 }
 
 /// etcd's JSON of a version to be brought down to.

@@ -11,7 +11,7 @@
 //! Reading order: `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
 //! of `run`s that `manifest` lists and `merge` reads as one (`pieces` is for format 1) →
 //! `checkpointer` (the thread that writes it). `files` makes things durable, `guard` says which
-//! panics are not the end.
+//! panics are not the end. `create` makes a directory at once.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -19,6 +19,7 @@
 mod bit;
 mod checkpoint;
 mod checkpointer;
+mod create;
 mod error;
 mod files;
 mod format;
@@ -45,6 +46,7 @@ use witan_replica::{host::Recovered, machine::view::View};
 
 pub use checkpoint::Checkpoint;
 pub use checkpointer::{CHECKPOINT_LOG_BYTES, Checkpointer, Told};
+pub use create::create;
 pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use format::{FORMAT, Identity};
 pub use guard::end_with_a_panic;

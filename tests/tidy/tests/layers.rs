@@ -95,6 +95,11 @@ const LAWS: &[Law] = &[
         but: &[],
     },
     Law {
+        room: "server/src/offline/",
+        banned: &["crate::api", "crate::node", "crate::transport", "tokio"],
+        but: &[],
+    },
+    Law {
         room: "server/src/snapshot/",
         banned: &[
             "crate::api",

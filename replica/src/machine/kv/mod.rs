@@ -4,7 +4,8 @@
 //!
 //! Reading order: `request` (what can be asked) → `version` and `block` (what is kept) → `history`
 //! (all of it) → `leaf` and `index` (which key stands where) → the verbs → `lease` → `events` (what
-//! watchers read) → `kept` (what etcd's store would hold) → `hash`, `checkpoint`.
+//! watchers read) → `kept` (what etcd's store would hold) → `intake` (what was such a store) → `hash`,
+//! `checkpoint`.
 
 mod block;
 mod checkpoint;
@@ -14,6 +15,7 @@ mod events;
 mod hash;
 mod history;
 mod index;
+mod intake;
 mod kept;
 mod leaf;
 mod lease;
@@ -25,6 +27,7 @@ mod txn;
 mod version;
 
 pub use events::Written;
+pub use intake::Foreign;
 pub use range::{Next, Part, PartBounds};
 pub use request::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Op, OpKind, Put, Range,

@@ -18,20 +18,34 @@ use crate::{api::Context, snapshot};
 /// Of all long jobs this many run at once; the others wait for their turn.
 const JOBS_MAX: usize = 4;
 
+/// Snapshots that are sent at once, each as fast as its client takes it.
+const SNAPSHOTS_MAX: usize = 8;
+
 /// The places of those who go through all of the store. Clones share.
 #[derive(Clone, Debug)]
-pub struct Jobs(Arc<Semaphore>);
+pub struct Jobs {
+    short: Arc<Semaphore>,
+    snapshots: Arc<Semaphore>,
+}
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(JOBS_MAX)))
+        Self {
+            short: Arc::new(Semaphore::new(JOBS_MAX)),
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
+        }
     }
 }
 
 impl Jobs {
+    /// A place for a snapshot, unless all are taken.
+    pub(super) fn snapshot(&self) -> Option<OwnedSemaphorePermit> {
+        self.snapshots.clone().try_acquire_owned().ok()
+    }
+
     async fn enter(&self) -> Answer<OwnedSemaphorePermit> {
         // nobody closes it
-        let permit = self.0.clone().acquire_owned().await;
+        let permit = self.short.clone().acquire_owned().await;
         permit.map_err(|_| Error::Stopped)
     }
 

@@ -5,8 +5,9 @@
 //! methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
 //!
 //! Reading order: `kv` (verbs) → `check` (validation) → `convert` (to the core's types and back) →
-//! `range_stream`, `quota`, `lease`, `cluster`, `maintenance`, `backup` → `header`, `fault` → `services`
-//! (gRPC) → `unary` (the same, faster) → `watch` (streams), `ending` → `unserved`, `health` → `gateway`.
+//! `range_stream`, `quota`, `lease`, `cluster`, `maintenance`, `backup`, `snapshot` → `header`, `fault` →
+//! `services` (gRPC) → `unary` (the same, faster) → `watch` (streams), `ending` → `unserved`, `health` →
+//! `gateway`.
 
 mod backup;
 pub(super) mod check;
@@ -23,6 +24,7 @@ mod maintenance;
 mod quota;
 mod range_stream;
 mod services;
+mod snapshot;
 mod unary;
 mod unserved;
 mod watch;

@@ -12,7 +12,7 @@ use witan_api::v3::{
     },
 };
 
-use super::{Answer, backup, cluster, kv, maintenance, range_stream, unary};
+use super::{Answer, backup, cluster, kv, maintenance, range_stream, snapshot, unary};
 use crate::{
     api::Context,
     transport::{Head, Outgoing},
@@ -173,7 +173,8 @@ serve! {
         downgrade(DowngradeRequest) -> DowngradeResponse = maintenance::downgrade;
     }
     unserved {}
-    streams {
-        snapshot(SnapshotRequest) -> SnapshotResponse as SnapshotStream = "Snapshot";
+    streams {}
+    streamed {
+        snapshot(SnapshotRequest) -> SnapshotResponse as SnapshotStream = snapshot::snapshot;
     }
 }

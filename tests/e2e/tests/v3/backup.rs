@@ -128,10 +128,10 @@ fn defragmentation_goes_on_beside_writes() {
 }
 
 /// Numbers that look random and are the same in each run.
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -145,11 +145,21 @@ impl Numbers {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Put(PutRequest),
     Delete(DeleteRangeRequest),
     Txn(TxnRequest),
     Compact(CompactionRequest),
+}
+
+impl Step {
+    /// The revision, of a compaction.
+    pub(super) fn compacts_at(&self) -> Option<i64> {
+        match self {
+            Step::Compact(compact) => Some(compact.revision),
+            Step::Put(_) | Step::Delete(_) | Step::Txn(_) => None,
+        }
+    }
 }
 
 fn put(numbers: &mut Numbers) -> PutRequest {
@@ -173,7 +183,7 @@ fn delete(numbers: &mut Numbers) -> DeleteRangeRequest {
     }
 }
 
-fn step(numbers: &mut Numbers, revision: i64, compacted: i64) -> Step {
+pub(super) fn step(numbers: &mut Numbers, revision: i64, compacted: i64) -> Step {
     match numbers.below(20) {
         0..=9 => Step::Put(put(numbers)),
         10..=13 => Step::Delete(delete(numbers)),
@@ -197,13 +207,13 @@ fn step(numbers: &mut Numbers, revision: i64, compacted: i64) -> Step {
     }
 }
 
-struct Client {
+pub(super) struct Client {
     kv: KvClient<Channel>,
     maintenance: MaintenanceClient<Channel>,
 }
 
 impl Client {
-    async fn connect(address: &str) -> Self {
+    pub(super) async fn connect(address: &str) -> Self {
         let channel = grpc::connect(address).await;
         Self {
             kv: KvClient::new(channel.clone()),
@@ -212,7 +222,7 @@ impl Client {
     }
 
     /// The revision after it.
-    async fn run(&mut self, step: Step) -> i64 {
+    pub(super) async fn run(&mut self, step: Step) -> i64 {
         let kv = &mut self.kv;
         let header = match step {
             Step::Put(put) => kv.put(put).await.map(|said| said.into_inner().header),
@@ -229,7 +239,7 @@ impl Client {
         header.expect("a sound request").expect("a header").revision
     }
 
-    async fn hashes(&mut self, revisions: &[i64]) -> Vec<String> {
+    pub(super) async fn hashes(&mut self, revisions: &[i64]) -> Vec<String> {
         let mut all = Vec::new();
         for revision in revisions {
             let asked = HashKvRequest {
@@ -259,11 +269,11 @@ fn hashes_of_the_same_operations_are_etcds() {
         let (mut revision, mut compacted) = (1, 0);
         for round in 0..400 {
             let step = step(&mut numbers, revision, compacted);
-            if let Step::Compact(compact) = &step {
-                if compact.revision > revision {
+            if let Some(at) = step.compacts_at() {
+                if at > revision {
                     continue;
                 }
-                compacted = compact.revision;
+                compacted = at;
             }
             let after = [
                 clients[0].run(step.clone()).await,

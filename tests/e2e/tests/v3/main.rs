@@ -4,7 +4,7 @@
 //! compared to the byte.
 //!
 //! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `lease` → `range_stream` → `record` →
-//! `backup`.
+//! `backup` → `snapshot`.
 
 mod backup;
 mod etcdctl;
@@ -14,6 +14,7 @@ mod lease;
 mod lease_life;
 mod range_stream;
 mod record;
+mod snapshot;
 mod websocket;
 
 use witan_e2e::{Kind, Launch, Server};
@@ -25,6 +26,13 @@ const CLIENT: &str = "http://127.0.0.1:2379";
 
 /// A fresh server of this kind.
 fn start(kind: Kind) -> Server {
+    let mut server = prepare(kind);
+    server.start_again();
+    server
+}
+
+/// The same, not started yet.
+fn prepare(kind: Kind) -> Server {
     let mut server = Launch::new(kind).bare().prepare();
     let (url, peer_url) = (server.url(), server.peer_url());
     let cluster = format!("default={PEER}");
@@ -45,7 +53,6 @@ fn start(kind: Kind) -> Server {
     if kind == Kind::Etcd36 {
         server.add_args(["--log-level", "warn"]);
     }
-    server.start_again();
     server
 }
 

@@ -63,6 +63,11 @@ pub(crate) async fn handle(
         };
         return begun.unwrap_or_else(|failure| failure.answer(manner));
     }
+    if verb == Some(Verb::Snapshot) {
+        let bytes_max = body_bytes_max(ctx);
+        let begun = streams::snapshot(ctx, request, &mut payload, (manner, bytes_max)).await;
+        return begun.unwrap_or_else(|failure| failure.answer(manner));
+    }
     match serve(ctx, request, &mut payload, (manner, call)).await {
         Ok(json) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, reply::JSON))
@@ -140,7 +145,7 @@ async fn serve(
         Verb::LeaseTimeToLive => call.run(lease::time_to_live).await,
         Verb::LeaseLeases => call.run(lease::leases).await,
         // by POST, which it is, it was begun as a stream
-        Verb::Streamed(_) => Err(Failure::NotPost),
+        Verb::Streamed(_) | Verb::Snapshot => Err(Failure::NotPost),
         Verb::Unserved(name) => Err(Error::Unimplemented(name).into()),
     }
 }

@@ -13,10 +13,14 @@ use futures_util::{Stream, StreamExt as _, stream};
 use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
-use witan_api::v3::shape::Shaped;
+use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
 
 use super::{Manner, failure::Failure};
-use crate::api::{Context, go_json, reply};
+use crate::api::{
+    Context, go_json,
+    reply::{self, Unread},
+    v3::snapshot as backup,
+};
 
 /// The requests of a client, as a session takes them.
 pub(super) type Asked<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
@@ -53,8 +57,35 @@ where
         Some((request, requests))
     });
     let asked: Asked<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
-    let answers = Box::pin(answers(ctx, asked, needs_leader));
-    let lines = stream::unfold(Some(answers), move |answers| async move {
+    let answers = answers(ctx, asked, needs_leader);
+    Ok(in_lines(request, answers, manner))
+}
+
+/// Answers a call with a stream of messages. Its body holds one request, or nothing.
+pub(super) async fn snapshot(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    (manner, bytes_max): (Manner, usize),
+) -> Result<HttpResponse, Failure> {
+    super::wants_leader(ctx, request)?;
+    let body = match reply::read(payload, bytes_max).await {
+        Ok(body) => body,
+        Err(Unread::TooLarge) => return Err(Failure::body_too_large(bytes_max)),
+        Err(Unread::Broken) => return Err(Failure::invalid("unexpected EOF".into())),
+    };
+    let asked: SnapshotRequest = super::decode(&body, manner)?;
+    let chunks = backup::snapshot(ctx, asked).await?;
+    Ok(in_lines(request, chunks, manner))
+}
+
+/// A line for each message; what fails is the last one.
+fn in_lines<A: Serialize>(
+    request: &HttpRequest,
+    answers: impl Stream<Item = Result<A, Status>> + 'static,
+    manner: Manner,
+) -> HttpResponse {
+    let lines = stream::unfold(Some(Box::pin(answers)), move |answers| async move {
         let mut answers = answers?;
         Some(match answers.next().await? {
             Ok(answer) => (line(&answer), Some(answers)),
@@ -71,7 +102,7 @@ where
         head.no_chunking(true);
         head.set_connection_type(ConnectionType::Close);
     }
-    Ok(response)
+    response
 }
 
 /// The requests in a body.

@@ -24,6 +24,8 @@ pub(in crate::api) enum Verb {
     LeaseRevoke,
     LeaseTimeToLive,
     LeaseLeases,
+    /// Its answer is a stream.
+    Snapshot,
     Streamed(Streamed),
     /// Known, and not served yet: the name of the call.
     Unserved(&'static str),
@@ -63,10 +65,7 @@ const TABLE: &[(&str, Verb)] = &[
     ("maintenance/defragment", Verb::Defragment),
     ("maintenance/hash", Verb::Hash),
     ("maintenance/hashkv", Verb::HashKv),
-    (
-        "maintenance/snapshot",
-        Unserved("etcdserverpb.Maintenance/Snapshot"),
-    ),
+    ("maintenance/snapshot", Verb::Snapshot),
     ("maintenance/transfer-leadership", Verb::MoveLeader),
     ("maintenance/downgrade", Verb::Downgrade),
     ("auth/enable", Unserved("etcdserverpb.Auth/AuthEnable")),

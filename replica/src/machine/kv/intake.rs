@@ -1,0 +1,314 @@
+//! Takes over the versions of another store, as a snapshot of it holds them, instead of making them.
+//!
+//! What does not live here: the file that they stand in (the server).
+
+use super::{Compact, Entry, Kv, Past, Version};
+use crate::machine::{
+    lease::{Lease, NONE},
+    record::{COUNT_MAX, Corrupt},
+};
+
+/// One version as another store has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Foreign<'a> {
+    /// Revision of the change.
+    pub main: i64,
+    /// Its place among the changes of the same revision.
+    pub sub: u64,
+    /// The key was deleted by it; nothing but the key counts then.
+    pub deletes: bool,
+    /// The key.
+    pub key: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+    /// Revision of the put that began the key's life.
+    pub create_revision: i64,
+    /// Number of puts in this life.
+    pub version: i64,
+    /// Attached lease, 0 for none.
+    pub lease: i64,
+}
+
+impl Kv {
+    /// Takes over the next version. They come in order of their revisions, into an empty store.
+    pub fn take_in(&mut self, foreign: &Foreign<'_>) -> Result<(), Corrupt> {
+        check(foreign)?;
+        let entry = self.index.get(foreign.key);
+        let past = entry.and_then(|entry| {
+            let (_, before) = self.history.get(entry.place)?;
+            Some(Past {
+                size: before.size as u64,
+                create: before.create,
+                version: before.version,
+                lease: before.lease,
+                links: self.history.links_after(entry.place, &before.links),
+                tombstone: before.tombstone,
+            })
+        });
+        let tombstone = foreign.deletes;
+        let version = Version {
+            main: foreign.main,
+            sub: foreign.sub,
+            tombstone,
+            create: if tombstone {
+                foreign.main
+            } else {
+                foreign.create_revision
+            },
+            version: if tombstone { 0 } else { foreign.version },
+            lease: if tombstone { NONE } else { foreign.lease },
+            links: past.as_ref().map(|past| past.links).unwrap_or_default(),
+            key: foreign.key,
+            value: if tombstone { &[] } else { foreign.value },
+            size: 0,
+        };
+        let (place, size) = self.history.push(&version);
+        let life = past.filter(|past| !past.tombstone);
+        self.live_bytes -= life.map_or(0, |past| past.size);
+        self.live_bytes += if tombstone { 0 } else { size as u64 };
+        self.index.put(foreign.key, Entry { place, tombstone });
+        self.revision = foreign.main;
+        Ok(())
+    }
+
+    /// Called once after the last [`Kv::take_in`], with the revision up to which the other store has
+    /// compacted and the one up to which it was about to (0 for none).
+    pub fn taken_in(&mut self, compacted: i64, asked: i64) -> Result<(), Corrupt> {
+        if compacted.max(asked) > COUNT_MAX as i64 {
+            return Err(Corrupt::new("a compaction counts too far"));
+        }
+        if compacted > 0 {
+            self.compacted = compacted;
+            self.revision = self.revision.max(compacted);
+        }
+        if asked > self.compacted {
+            let compact = Compact { revision: asked };
+            self.compact(&compact)
+                .map_err(|error| Corrupt::new(format!("a compaction: {error}")))?;
+            self.forget_compacted_states();
+        }
+        while self.sweeping {
+            self.sweep_on();
+        }
+        if !self.attach_all() {
+            // the other store keeps such keys for ever
+            self.leases.adopt_unknown();
+        }
+        Ok(())
+    }
+
+    /// Takes over a lease, before [`Kv::taken_in`].
+    pub fn take_in_lease(&mut self, id: i64, lease: Lease) -> Result<(), Corrupt> {
+        if id == NONE || !lease.is_sound() {
+            return Err(Corrupt::new(format!("lease {id:016x}: {lease:?}")));
+        }
+        self.leases.insert(id, lease);
+        Ok(())
+    }
+}
+
+fn check(foreign: &Foreign<'_>) -> Result<(), Corrupt> {
+    let Foreign {
+        main,
+        sub,
+        create_revision,
+        version,
+        ..
+    } = *foreign;
+    let counted = main > 0 && (main as u64) < COUNT_MAX && sub < COUNT_MAX;
+    let lives = (0..=main).contains(&create_revision) && version >= 0;
+    if counted && (foreign.deletes || lives) {
+        return Ok(());
+    }
+    let key = foreign.key.escape_ascii();
+    Err(Corrupt::new(format!(
+        "version {main}.{sub} of key \"{key}\" cannot have been made"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::machine::{
+        kv::{Command, DeleteRange, Put, Range, Verb},
+        lease::TTL_MAX_S,
+    };
+
+    fn apply(kv: &mut Kv, verb: Verb) {
+        kv.apply(&Command { verb: Some(verb) }).unwrap();
+    }
+
+    /// Puts and deletions of a few keys, the same for each number of them.
+    fn filled(commands: usize) -> Kv {
+        let mut kv = Kv::default();
+        for at in 0..commands {
+            let key = Bytes::from(format!("k{}", at * 7 % 11));
+            let value = vec![b'v'; at * 31 % 200].into();
+            apply(
+                &mut kv,
+                match at % 5 {
+                    3 => Verb::Delete(DeleteRange {
+                        key,
+                        ..DeleteRange::default()
+                    }),
+                    _ => Verb::Put(Put {
+                        key,
+                        value,
+                        lease: 0,
+                        ..Put::default()
+                    }),
+                },
+            );
+        }
+        kv
+    }
+
+    /// As a snapshot would carry it.
+    fn carried(kv: &Kv, compacted: i64, asked: i64) -> Kv {
+        let mut taken = Kv::default();
+        for written in kv.kept() {
+            let pair = written.pair();
+            let foreign = Foreign {
+                main: written.revision(),
+                sub: written.sub(),
+                deletes: written.deletes(),
+                key: written.key(),
+                value: &pair.value,
+                create_revision: pair.create_revision,
+                version: pair.version,
+                lease: pair.lease,
+            };
+            taken.take_in(&foreign).unwrap();
+        }
+        taken.taken_in(compacted, asked).unwrap();
+        taken
+    }
+
+    fn all(kv: &Kv, revision: i64) -> Vec<crate::machine::kv::KeyValue> {
+        let from = Bytes::from_static(b"\0");
+        let range = Range {
+            key: from.clone(),
+            range_end: from,
+            revision,
+            ..Range::default()
+        };
+        kv.range(&range).unwrap().kvs
+    }
+
+    #[test]
+    fn what_was_taken_in_is_what_was_there() {
+        let mut kv = filled(400);
+        apply(&mut kv, Verb::Compact(Compact { revision: 150 }));
+        while kv.sweeping {
+            kv.sweep_on();
+        }
+        let mut taken = carried(&kv, 150, 150);
+        assert_eq!((taken.revision(), taken.compacted()), (kv.revision(), 150));
+        assert_eq!(taken.len(), kv.len());
+        for revision in [150, 200, 301, kv.revision()] {
+            assert_eq!(all(&taken, revision), all(&kv, revision), "{revision}");
+        }
+        // and it goes on as the other does
+        for kv in [&mut kv, &mut taken] {
+            apply(kv, Verb::Compact(Compact { revision: 300 }));
+            while kv.sweeping {
+                kv.sweep_on();
+            }
+            let key = Bytes::from_static(b"k1");
+            apply(
+                kv,
+                Verb::Put(Put {
+                    key,
+                    ..Put::default()
+                }),
+            );
+        }
+        assert_eq!(all(&taken, 0), all(&kv, 0));
+        assert_eq!(taken.kept().count(), kv.kept().count());
+        assert_eq!(taken.live_bytes, kv.live_bytes);
+    }
+
+    #[test]
+    fn a_compaction_that_was_asked_for_is_done() {
+        let mut kv = filled(100);
+        let taken = carried(&kv, 0, 80);
+        apply(&mut kv, Verb::Compact(Compact { revision: 80 }));
+        assert_eq!(taken.compacted(), 80);
+        assert_eq!(taken.kept().count(), kv.kept().count());
+        assert!(taken.compacted_states().is_empty());
+    }
+
+    #[test]
+    fn leases_get_their_keys_and_keys_their_leases() {
+        let mut kv = Kv::default();
+        for (at, lease) in [7, 9, 0].into_iter().enumerate() {
+            let key = format!("k{at}");
+            let foreign = Foreign {
+                main: 2 + at as i64,
+                key: key.as_bytes(),
+                create_revision: 2 + at as i64,
+                version: 1,
+                lease,
+                ..Foreign::default()
+            };
+            kv.take_in(&foreign).unwrap();
+        }
+        let lease = Lease {
+            ttl_s: 60,
+            left_s: 5,
+        };
+        kv.take_in_lease(7, lease).unwrap();
+        kv.taken_in(0, 0).unwrap();
+        assert_eq!(kv.leases().get(7), Some(&lease));
+        assert_eq!(kv.leases().keys(7).count(), 1);
+        // nobody knows this one, and its key stays
+        assert_eq!(kv.leases().get(9).map(|lease| lease.ttl_s), Some(TTL_MAX_S));
+        let unsound = Lease {
+            ttl_s: i64::MAX,
+            ..lease
+        };
+        assert!(kv.take_in_lease(8, unsound).is_err());
+        assert!(kv.take_in_lease(NONE, lease).is_err());
+    }
+
+    #[test]
+    fn what_cannot_have_been_made_is_refused() {
+        let sound = Foreign {
+            main: 5,
+            key: b"k",
+            create_revision: 5,
+            version: 1,
+            ..Foreign::default()
+        };
+        assert!(Kv::default().take_in(&sound).is_ok());
+        for wrong in [
+            Foreign { main: 0, ..sound },
+            Foreign { main: -5, ..sound },
+            Foreign {
+                main: i64::MAX,
+                ..sound
+            },
+            Foreign {
+                create_revision: 6,
+                ..sound
+            },
+            Foreign {
+                version: -1,
+                ..sound
+            },
+            Foreign {
+                sub: u64::MAX,
+                ..sound
+            },
+        ] {
+            let error = Kv::default().take_in(&wrong).unwrap_err();
+            assert!(error.to_string().contains("of key \"k\""), "{error}");
+        }
+        let mut kv = Kv::default();
+        kv.take_in(&sound).unwrap();
+        assert!(kv.clone().taken_in(0, 9).is_err());
+        assert!(kv.taken_in(i64::MAX, 0).is_err());
+    }
+}

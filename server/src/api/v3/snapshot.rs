@@ -1,0 +1,166 @@
+//! Snapshot: the state as a file of etcd's, sent in chunks while writes go on.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use tonic::Status;
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{SnapshotRequest, SnapshotResponse},
+};
+use witan_replica::machine::view::View;
+
+use super::Answer;
+use crate::{api::Context, node::Node, snapshot::File, version};
+
+/// Bytes of a chunk, as etcd sends them.
+const CHUNK_BYTES: usize = 32 << 10;
+
+/// Chunks that wait for a slow client; the file is not made faster than they are taken.
+const CHUNKS_WAITING_MAX: usize = 8;
+
+type Chunk = Result<SnapshotResponse, Status>;
+
+pub(in crate::api) async fn snapshot(
+    ctx: &Context,
+    _request: SnapshotRequest,
+) -> Answer<impl Stream<Item = Chunk> + Send + use<>> {
+    // who is refused comes again; who waited would hold a connection for nothing
+    let place = ctx.jobs.snapshot().ok_or(Error::TooManyRequests)?;
+    let view = ctx.node.view().await?;
+    let (send, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let took = ctx.metrics.snapshot.clone();
+    let job = move || {
+        let _place = place;
+        let begun = Instant::now();
+        let told = match write(&view, &send) {
+            Ok(bytes) => return done(bytes, begun.elapsed(), &took),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                tracing::warn!("a client went away in the middle of its snapshot");
+                return;
+            }
+            Err(error) => Status::internal(error.to_string()),
+        };
+        tracing::error!(error = told.message(), "a snapshot could not be made");
+        // it may have gone meanwhile
+        let _ = send.blocking_send(Err(told));
+    };
+    // it ends by itself: with the file, or with the client
+    drop(tokio::task::spawn_blocking(job));
+    let sending = Sending {
+        chunks,
+        node: ctx.node.clone(),
+        whole: false,
+    };
+    Ok(stream::unfold(Some(sending), |sending| async move {
+        let mut sending = sending?;
+        match sending.next().await? {
+            Ok(chunk) => Some((Ok(chunk), Some(sending))),
+            Err(status) => Some((Err(status), None)),
+        }
+    }))
+}
+
+fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
+    metric.observe(took.as_secs_f64());
+    tracing::info!(bytes, ?took, "sent a snapshot");
+}
+
+/// What the client gets.
+struct Sending {
+    chunks: mpsc::Receiver<Chunk>,
+    node: Node,
+    /// Whether the digest was sent, with which a snapshot ends.
+    whole: bool,
+}
+
+impl Sending {
+    async fn next(&mut self) -> Option<Chunk> {
+        tokio::select! {
+            chunk = self.chunks.recv() => match chunk {
+                Some(chunk) => {
+                    self.whole = matches!(&chunk, Ok(chunk) if is_digest(chunk));
+                    Some(chunk)
+                }
+                None if self.whole => None,
+                None => Some(Err(Status::internal("the snapshot was not made to its end"))),
+            },
+            () = self.node.stopping() => Some(Err(Error::Stopped.into())),
+        }
+    }
+}
+
+fn is_digest(chunk: &SnapshotResponse) -> bool {
+    chunk.remaining_bytes == 0 && chunk.blob.len() == Sha256::output_size()
+}
+
+/// Sends the file and its digest. Answers the file's bytes.
+fn write(view: &Arc<View>, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
+    let file = File::of(view)?;
+    let bytes = file.bytes();
+    tracing::info!(bytes, "sending a snapshot");
+    let mut cutter = Cutter {
+        send,
+        left: bytes,
+        chunk: Vec::with_capacity(CHUNK_BYTES),
+        digest: Sha256::new(),
+    };
+    file.write(&mut |part| cutter.take(part))?;
+    cutter.flush()?;
+    let digest = cutter.digest.clone().finalize();
+    cutter.post(Bytes::copy_from_slice(&digest))?;
+    Ok(bytes)
+}
+
+/// Cuts the file into chunks.
+struct Cutter<'a> {
+    send: &'a mpsc::Sender<Chunk>,
+    /// Bytes of the file that were not sent.
+    left: u64,
+    chunk: Vec<u8>,
+    digest: Sha256,
+}
+
+impl Cutter<'_> {
+    fn take(&mut self, mut part: &[u8]) -> io::Result<()> {
+        self.digest.update(part);
+        while !part.is_empty() {
+            let room = CHUNK_BYTES - self.chunk.len();
+            let (now, later) = part.split_at(room.min(part.len()));
+            self.chunk.extend_from_slice(now);
+            part = later;
+            if self.chunk.len() == CHUNK_BYTES {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES));
+        self.left -= chunk.len() as u64;
+        self.post(chunk.into())
+    }
+
+    fn post(&self, blob: Bytes) -> io::Result<()> {
+        let chunk = SnapshotResponse {
+            remaining_bytes: self.left,
+            blob,
+            version: version::STORAGE.into(),
+            ..SnapshotResponse::default()
+        };
+        self.send
+            .blocking_send(Ok(chunk))
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}

@@ -1,0 +1,216 @@
+//! What the program does without starting a member: `witan snapshot status` and `restore`, as etcdutl
+//! has them, words and exit codes included.
+//!
+//! What does not live here: the format of snapshots (`snapshot`), the data directory (`storage`).
+//!
+//! Reading order: this file (the command line) → `digest` → `restore` → `show`.
+
+mod digest;
+mod restore;
+mod show;
+
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{config::ConfigError, snapshot, storage::OpenError};
+
+/// The word after which all of this comes.
+pub const SNAPSHOT: &str = "snapshot";
+
+/// etcdutl's code for anything that went wrong.
+const EXIT_ERROR: u8 = 1;
+/// Its code for a format of output that does not exist.
+const EXIT_BAD_FEATURE: u8 = 4;
+/// Its code for arguments that make no sense.
+const EXIT_BAD_ARGUMENTS: u8 = 128;
+
+/// Why a command was not done. Displayed after `Error: `.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The arguments contradict each other.
+    #[error("--mark-compacted required if --revision-bump > 0")]
+    Bump,
+    /// A format that nobody knows.
+    #[error("unsupported output format")]
+    Format,
+    /// A format that this is not put into.
+    #[error("{0} not supported as output format")]
+    NotInFormat(&'static str),
+    /// The snapshot cannot be opened.
+    #[error("{verb} {path}: {}", in_gos_words(source))]
+    Open {
+        /// What was tried.
+        verb: &'static str,
+        /// Of the file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The snapshot cannot be read.
+    #[error("snapshot file {path} is damaged or no snapshot: {source}")]
+    Broken {
+        /// Of the file.
+        path: String,
+        /// Where and what.
+        source: snapshot::Broken,
+    },
+    /// The file does not end with a digest.
+    #[error("snapshot missing hash but --skip-hash-check=false")]
+    NoDigest,
+    /// The digest is of other bytes.
+    #[error(
+        "expected sha256 {}, got {}",
+        in_gos_digits(expected),
+        in_gos_digits(got)
+    )]
+    Digest {
+        /// At the end of the file.
+        expected: [u8; 32],
+        /// Of the file.
+        got: [u8; 32],
+    },
+    /// The place is taken.
+    #[error("data-dir \"{0}\" not empty or could not be read")]
+    Taken(String),
+    /// The member is not described as one that can begin a cluster.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory could not be made.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+}
+
+impl Error {
+    fn open(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Open { verb, path, source }
+    }
+
+    fn broken(path: &Path) -> impl FnOnce(snapshot::Broken) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Broken { path, source }
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Bump => EXIT_BAD_ARGUMENTS,
+            Self::Format | Self::NotInFormat(_) => EXIT_BAD_FEATURE,
+            Self::Open { .. }
+            | Self::Broken { .. }
+            | Self::NoDigest
+            | Self::Digest { .. }
+            | Self::Taken(_)
+            | Self::Config(_)
+            | Self::Storage(_) => EXIT_ERROR,
+        }
+    }
+}
+
+fn in_gos_digits(bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().map(u8::to_string).collect();
+    format!("[{}]", digits.join(" "))
+}
+
+fn in_gos_words(error: &io::Error) -> String {
+    let kind = error.kind();
+    if kind == io::ErrorKind::NotFound {
+        "no such file or directory".into()
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "permission denied".into()
+    } else {
+        error.to_string()
+    }
+}
+
+/// Works on snapshots without a running member.
+#[derive(Debug, Parser)]
+#[command(name = "witan snapshot", bin_name = "witan snapshot")]
+struct Line {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Shows hash, revision, number of keys, size and version of a snapshot.
+    Status(Status),
+    /// Makes the data directory of a member from a snapshot of etcd or of Witan.
+    Restore(Box<Restore>),
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    /// The snapshot.
+    file: PathBuf,
+    /// The output format (simple, table, json, fields).
+    #[arg(short, long, default_value = "simple")]
+    write_out: String,
+}
+
+/// `witan snapshot restore`.
+#[derive(Debug, Args)]
+struct Restore {
+    /// The snapshot.
+    file: PathBuf,
+    /// Where the data directory is made; NAME.etcd unless given.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// No effect: the log lies in the data directory.
+    #[arg(long)]
+    wal_dir: Option<PathBuf>,
+    /// Name of the member.
+    #[arg(long, default_value = crate::config::DEFAULT_NAME)]
+    name: String,
+    /// First members of the new cluster.
+    #[arg(long, default_value = "default=http://localhost:2380")]
+    initial_cluster: String,
+    /// Token of the new cluster.
+    #[arg(long, default_value = "etcd-cluster")]
+    initial_cluster_token: String,
+    /// This member's peer URLs.
+    #[arg(long, default_value = "http://localhost:2380")]
+    initial_advertise_peer_urls: String,
+    /// Do not ask for the digest at the file's end (a file from a data directory has none).
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
+    skip_hash_check: bool,
+    /// No effect: nothing is mapped into memory.
+    #[arg(long)]
+    initial_memory_map_size: Option<u64>,
+    /// How much the last revision goes up.
+    #[arg(long, default_value_t = 0)]
+    bump_revision: u64,
+    /// Everything up to the last revision counts as compacted (comes with --bump-revision).
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
+    mark_compacted: bool,
+}
+
+/// What became of a command line.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is done; this is to be printed.
+    Done(String),
+    /// It was not understood, or help was asked for: clap knows how to say it.
+    Unclear(Box<clap::Error>),
+    /// It failed.
+    Failed(Error),
+}
+
+/// Carries out `witan snapshot ARGUMENTS`.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> Outcome {
+    let program = std::iter::once(OsString::from(SNAPSHOT));
+    let line = match Line::try_parse_from(program.chain(arguments)) {
+        Ok(line) => line,
+        Err(error) => return Outcome::Unclear(Box::new(error)),
+    };
+    let done = match line.verb {
+        Verb::Status(status) => show::status(&status.file, &status.write_out),
+        Verb::Restore(restore) => restore::restore(&restore),
+    };
+    done.map_or_else(Outcome::Failed, Outcome::Done)
+}

@@ -1,0 +1,163 @@
+//! `witan snapshot restore`: a data directory from a snapshot, for the first member of a new cluster.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use witan_replica::machine::view::View;
+
+use super::{Error, Restore, digest};
+use crate::{
+    bootstrap::{self, Start},
+    config::{Asked, Config, Environment},
+    snapshot::{self, Changes},
+    storage::{self, Identity},
+};
+
+/// Makes the data directory; answers what there is to say about it.
+pub(super) fn restore(asked: &Restore) -> Result<String, Error> {
+    if (asked.bump_revision > 0) != asked.mark_compacted {
+        return Err(Error::Bump);
+    }
+    let (identity, genesis, dir) = member(asked)?;
+    if !is_free(&dir) {
+        return Err(Error::Taken(dir.display().to_string()));
+    }
+    let (length, has_digest) = digest::length("open", &asked.file)?;
+    let mut bar = Bar::new(length);
+    if !asked.skip_hash_check {
+        if !has_digest {
+            return Err(Error::NoDigest);
+        }
+        bar.begin("checking");
+        digest::check(&asked.file, length, &mut |bytes| bar.on(bytes))?;
+    }
+    bar.begin("reading");
+    let changes = Changes {
+        bump_revision: asked.bump_revision,
+    };
+    let found = snapshot::read(&asked.file, length, changes, &mut |bytes| bar.on(bytes));
+    let found = found.map_err(Error::broken(&asked.file))?;
+    let View {
+        machine: first,
+        position,
+    } = *genesis;
+    let mut machine = found.machine;
+    machine.members = first.members;
+    if !found.has_tree {
+        machine.tree = first.tree;
+    }
+    let said = format!(
+        "restored {} into {}: revision {}, {} keys, member {:x} of cluster {:x}\n",
+        asked.file.display(),
+        dir.display(),
+        machine.kv.revision(),
+        machine.kv.len(),
+        identity.member_id,
+        identity.cluster_id,
+    );
+    bar.begin("writing");
+    storage::create(&dir, &identity, &View { machine, position })?;
+    bar.end();
+    Ok(said)
+}
+
+/// Who the member is, the state that its cluster would begin with, and where its data goes: as a
+/// start with these flags says it.
+fn member(asked: &Restore) -> Result<(Identity, Box<View>, PathBuf), Error> {
+    let flag = |name: &str, value: &str| OsString::from(format!("--{name}={value}"));
+    let mut flags = vec![
+        flag("name", &asked.name),
+        flag("initial-cluster", &asked.initial_cluster),
+        flag("initial-cluster-token", &asked.initial_cluster_token),
+        flag(
+            "initial-advertise-peer-urls",
+            &asked.initial_advertise_peer_urls,
+        ),
+    ];
+    if let Some(dir) = &asked.data_dir {
+        flags.push("--data-dir".into());
+        flags.push(dir.into());
+    }
+    let Asked::Start(config) = Config::load(flags.into_iter(), &Environment::default())? else {
+        unreachable!("these flags ask for a start")
+    };
+    config.bootstrap()?;
+    match bootstrap::decide(&config, None) {
+        Start::Fresh { identity, genesis } => Ok((identity, genesis, config.data_dir)),
+        Start::Restart { .. } => unreachable!("there is no identity to start from"),
+    }
+}
+
+/// Whether nothing is there, or an empty folder.
+fn is_free(dir: &Path) -> bool {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// Shows on a terminal how far it is, and elsewhere nothing.
+struct Bar {
+    shown: bool,
+    total: u64,
+    step: &'static str,
+    done: u64,
+    percent: u64,
+}
+
+impl Bar {
+    fn new(total: u64) -> Self {
+        Self {
+            shown: io::stderr().is_terminal(),
+            total: total.max(1),
+            step: "",
+            done: 0,
+            percent: 0,
+        }
+    }
+
+    fn begin(&mut self, step: &'static str) {
+        (self.step, self.done, self.percent) = (step, 0, 0);
+        self.draw();
+    }
+
+    fn on(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        let percent = (self.done * 100 / self.total).min(100);
+        if percent != self.percent {
+            self.percent = percent;
+            self.draw();
+        }
+    }
+
+    fn draw(&self) {
+        if self.shown {
+            let full = (self.percent / 4) as usize;
+            let bar = format!("{:<25}", "#".repeat(full));
+            // a terminal that is gone needs no bar
+            let _ = write!(
+                io::stderr(),
+                "\r{:<8} [{bar}] {:>3} %",
+                self.step,
+                self.percent
+            );
+        }
+    }
+
+    /// Takes the line away.
+    fn end(&self) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\r\x1b[2K");
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

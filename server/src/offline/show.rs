@@ -1,0 +1,143 @@
+//! `witan snapshot status`: a snapshot's numbers in etcdutl's formats.
+
+use std::path::Path;
+
+use super::{Error, digest};
+use crate::snapshot::{self, Status};
+
+const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
+
+/// What is printed.
+pub(super) fn status(path: &Path, format: &str) -> Result<String, Error> {
+    let show: fn(&Status) -> Result<String, Error> = match format {
+        "simple" => |status| Ok(format!("{}\n", cells(status).join(", "))),
+        "table" => |status| Ok(table(&cells(status))),
+        "json" => |status| json(status),
+        "fields" => |status| Ok(fields(status)),
+        "protobuf" => |_| Err(Error::NotInFormat("protobuf")),
+        _ => return Err(Error::Format),
+    };
+    let (length, _) = digest::length("stat", path)?;
+    let status = snapshot::status(path, length).map_err(Error::broken(path))?;
+    show(&status)
+}
+
+fn cells(status: &Status) -> [String; 5] {
+    [
+        format!("{:x}", status.hash),
+        status.revision.to_string(),
+        status.keys.to_string(),
+        human(status.bytes),
+        status.version.clone(),
+    ]
+}
+
+fn json(status: &Status) -> Result<String, Error> {
+    match serde_json::to_string(status) {
+        Ok(text) => Ok(format!("{text}\n")),
+        Err(_) => Err(Error::NotInFormat("json")),
+    }
+}
+
+fn fields(status: &Status) -> String {
+    format!(
+        "\"Hash\" : {}\n\"Revision\" : {}\n\"Keys\" : {}\n\"Size\" : {}\n\"Version\" : {}\n",
+        status.hash, status.revision, status.keys, status.bytes, status.version
+    )
+}
+
+/// Titles stand in the middle, cells at the right.
+fn table(cells: &[String; 5]) -> String {
+    let widths: Vec<usize> = TITLES
+        .iter()
+        .zip(cells)
+        .map(|(title, cell)| title.len().max(cell.len()))
+        .collect();
+    let line: String = widths
+        .iter()
+        .map(|width| format!("+{}", "-".repeat(width + 2)))
+        .collect();
+    let titles: String = TITLES
+        .iter()
+        .zip(&widths)
+        .map(|(title, width)| format!("| {title:^width$} "))
+        .collect();
+    let row: String = cells
+        .iter()
+        .zip(&widths)
+        .map(|(cell, width)| format!("| {cell:>width$} "))
+        .collect();
+    format!("{line}+\n{titles}|\n{line}+\n{row}|\n{line}+\n")
+}
+
+/// Three digits at most, in steps of a thousand.
+fn human(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    if bytes < 10 {
+        return format!("{bytes} B");
+    }
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        (value, unit) = (value / 1000.0, unit + 1);
+    }
+    let value = (value * 10.0 + 0.5).floor() / 10.0;
+    if value < 10.0 {
+        format!("{value:.1} {}", UNITS[unit])
+    } else {
+        format!("{value:.0} {}", UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Status {
+        Status {
+            hash: 0x1964_ab9a,
+            revision: 5,
+            keys: 1,
+            bytes: 20_480,
+            version: "3.6.0".into(),
+        }
+    }
+
+    #[test]
+    fn sizes_are_etcdutls() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (9, "9 B"),
+            (82, "82 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (9_990, "10 kB"),
+            (20_480, "20 kB"),
+            (2_147_483_648, "2.1 GB"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+
+    #[test]
+    fn a_table_is_etcdutls() {
+        assert_eq!(
+            table(&cells(&sample())),
+            "\
++----------+----------+------------+------------+---------+
+|   HASH   | REVISION | TOTAL KEYS | TOTAL SIZE | VERSION |
++----------+----------+------------+------------+---------+
+| 1964ab9a |        5 |          1 |      20 kB |   3.6.0 |
++----------+----------+------------+------------+---------+
+"
+        );
+    }
+
+    #[test]
+    fn json_and_fields_are_etcdutls() {
+        assert_eq!(
+            json(&sample()).unwrap(),
+            "{\"hash\":426027930,\"revision\":5,\"totalKey\":1,\"totalSize\":20480,\"version\":\"3.6.0\"}\n"
+        );
+        assert!(fields(&sample()).ends_with("\"Size\" : 20480\n\"Version\" : 3.6.0\n"));
+    }
+}

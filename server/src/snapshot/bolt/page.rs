@@ -1,0 +1,200 @@
+//! The layout of pages: numbers are little-endian, as on every machine that etcd supports.
+
+/// Bytes of a page that we write.
+pub(in crate::snapshot) const PAGE_BYTES: usize = 4096;
+
+/// Bytes before a page's elements: id, kind, count, further pages that belong to it.
+pub(super) const HEADER_BYTES: usize = 16;
+
+/// Bytes of an element, of either kind.
+pub(super) const ELEMENT_BYTES: usize = 16;
+
+/// Elements know where their pages are.
+pub(super) const BRANCH: u16 = 1;
+/// Elements are keys with values.
+pub(super) const LEAF: u16 = 2;
+/// One of the first two pages.
+pub(super) const META: u16 = 4;
+/// A list of pages that are free.
+pub(super) const FREE: u16 = 16;
+
+/// An element of a leaf whose value is a bucket.
+pub(super) const IS_BUCKET: u32 = 1;
+
+/// Bytes of a bucket's value: root page and a counter; what is more is a page that stands inside.
+pub(super) const BUCKET_BYTES: usize = 16;
+
+/// The first two pages stand for the file; the one with the higher transaction counts.
+pub(super) const METAS: u64 = 2;
+
+/// What tells a bbolt file.
+pub(super) const MAGIC: u32 = 0xED0C_DAED;
+
+/// The only version of the layout.
+pub(super) const VERSION: u32 = 2;
+
+/// Bytes of what a meta page says, checksum included.
+pub(super) const META_BYTES: usize = 64;
+
+/// Where in it the checksum stands; it is of everything before.
+pub(super) const CHECKSUM_AT: usize = 56;
+
+/// A page's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) id: u64,
+    pub(super) kind: u16,
+    pub(super) count: u16,
+    /// Pages after this one that belong to it.
+    pub(super) overflow: u32,
+}
+
+impl Header {
+    pub(super) fn encode(self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&self.id.to_le_bytes());
+        bytes[8..10].copy_from_slice(&self.kind.to_le_bytes());
+        bytes[10..12].copy_from_slice(&self.count.to_le_bytes());
+        bytes[12..].copy_from_slice(&self.overflow.to_le_bytes());
+        bytes
+    }
+
+    /// `None` if there are too few bytes.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(Self {
+            id: u64_at(bytes, 0)?,
+            kind: u16_at(bytes, 8)?,
+            count: u16_at(bytes, 10)?,
+            overflow: u32_at(bytes, 12)?,
+        })
+    }
+}
+
+/// What a meta page says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meta {
+    /// Page of the bucket that holds all others.
+    pub(super) root: u64,
+    /// Page of the list of free pages.
+    pub(super) free: u64,
+    /// One beyond the last page.
+    pub(super) end: u64,
+    /// The higher one counts.
+    pub(super) transaction: u64,
+    /// Bytes of a page, as the machine has it that made the file.
+    pub(super) page_bytes: u64,
+}
+
+/// Bytes that a page can have. Ours are [`PAGE_BYTES`].
+pub(super) const PAGE_SIZES: [u64; 7] = [
+    1 << 10,
+    1 << 11,
+    1 << 12,
+    1 << 13,
+    1 << 14,
+    1 << 15,
+    1 << 16,
+];
+
+impl Meta {
+    /// Its page, whose number is the transaction's last bit.
+    pub(super) fn page(self) -> [u8; PAGE_BYTES] {
+        let header = Header {
+            id: self.transaction % METAS,
+            kind: META,
+            count: 0,
+            overflow: 0,
+        };
+        let mut body = [0; META_BYTES];
+        body[..4].copy_from_slice(&MAGIC.to_le_bytes());
+        body[4..8].copy_from_slice(&VERSION.to_le_bytes());
+        body[8..12].copy_from_slice(&(self.page_bytes as u32).to_le_bytes());
+        body[16..24].copy_from_slice(&self.root.to_le_bytes());
+        body[32..40].copy_from_slice(&self.free.to_le_bytes());
+        body[40..48].copy_from_slice(&self.end.to_le_bytes());
+        body[48..56].copy_from_slice(&self.transaction.to_le_bytes());
+        let sum = checksum(&body[..CHECKSUM_AT]);
+        body[CHECKSUM_AT..].copy_from_slice(&sum.to_le_bytes());
+        let mut page = [0; PAGE_BYTES];
+        page[..HEADER_BYTES].copy_from_slice(&header.encode());
+        page[HEADER_BYTES..HEADER_BYTES + META_BYTES].copy_from_slice(&body);
+        page
+    }
+
+    /// What the page says, or what is wrong with it.
+    pub(super) fn parse(page: &[u8]) -> Result<Self, &'static str> {
+        let body = page
+            .get(HEADER_BYTES..HEADER_BYTES + META_BYTES)
+            .ok_or("it is too short")?;
+        let number = |at| u64_at(body, at).unwrap_or_default();
+        let word = |at| u32_at(body, at).unwrap_or_default();
+        if word(0) != MAGIC || word(4) != VERSION {
+            return Err("it is no bbolt file");
+        }
+        if number(CHECKSUM_AT) != checksum(&body[..CHECKSUM_AT]) {
+            return Err("the checksum of its head is wrong");
+        }
+        let page_bytes = u64::from(word(8));
+        if !PAGE_SIZES.contains(&page_bytes) {
+            return Err("its pages have a size that no machine has");
+        }
+        Ok(Self {
+            root: number(16),
+            free: number(32),
+            end: number(40),
+            transaction: number(48),
+            page_bytes,
+        })
+    }
+}
+
+/// FNV-1a of 64 bits.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let part = bytes.get(at..at.checked_add(2)?)?;
+    part.try_into().ok().map(u16::from_le_bytes)
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let part = bytes.get(at..at.checked_add(4)?)?;
+    part.try_into().ok().map(u32::from_le_bytes)
+}
+
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let part = bytes.get(at..at.checked_add(8)?)?;
+    part.try_into().ok().map(u64::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_meta_page_is_bbolts() {
+        // of a real file of etcd 3.6
+        let meta = Meta {
+            root: 3,
+            // etcd writes no such list
+            free: u64::MAX,
+            end: 5,
+            transaction: 4,
+            page_bytes: 4096,
+        };
+        let page = meta.page();
+        assert_eq!(
+            u64_at(&page, HEADER_BYTES + CHECKSUM_AT),
+            Some(0x5c76_ebae_f100_d961)
+        );
+        assert_eq!(Meta::parse(&page), Ok(meta));
+        let mut torn = page;
+        torn[40] ^= 1;
+        assert_eq!(Meta::parse(&torn), Err("the checksum of its head is wrong"));
+        assert_eq!(Meta::parse(&[0; 4096]), Err("it is no bbolt file"));
+        assert_eq!(Meta::parse(&page[..70]), Err("it is too short"));
+    }
+}

@@ -1,0 +1,253 @@
+//! Reads a bbolt file by walking its pages from the root.
+//!
+//! A file comes from anywhere. Every number in it is checked before it is used, a walk is bounded by
+//! the number of pages and by a depth, and keys must ascend, so that no page counts twice. Whatever is
+//! wrong is a [`Broken`] that says where.
+
+use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
+
+use super::page::{
+    BRANCH, BUCKET_BYTES, ELEMENT_BYTES, HEADER_BYTES, Header, IS_BUCKET, LEAF, METAS, Meta,
+    PAGE_SIZES, u32_at, u64_at,
+};
+
+/// A tree of more levels has no end: with two ways on a page that would be more than all pages.
+const DEPTH_MAX: usize = 64;
+
+/// A page with all that belongs to it. A record of etcd is one request at most.
+const RUN_BYTES_MAX: u64 = 1 << 30;
+
+/// A store has some ten buckets.
+const BUCKETS_MAX: usize = 1024;
+
+/// Why a file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The system refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The file as such.
+    #[error("{0}")]
+    File(String),
+    /// A page.
+    #[error("page {page}: {what}")]
+    Page {
+        /// Its number; 0 for one that stands inside another.
+        page: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A record, which its reader refuses.
+    #[error("{0}")]
+    Record(String),
+}
+
+/// Gets the records one by one.
+pub(in crate::snapshot) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Broken> + 'a;
+
+/// An opened file.
+#[derive(Debug)]
+pub(in crate::snapshot) struct File {
+    file: fs::File,
+    meta: Meta,
+}
+
+/// Where a bucket's records are.
+#[derive(Clone, Debug)]
+pub(in crate::snapshot) enum Bucket {
+    /// Below this page.
+    Root(u64),
+    /// In this page, which stands inside another.
+    Inline(Vec<u8>),
+}
+
+impl File {
+    /// Opens a file, of which `length` bytes count.
+    pub(in crate::snapshot) fn open(path: &Path, length: u64) -> Result<Self, Broken> {
+        let file = fs::File::open(path)?;
+        let meta = newest_meta(&file, length)?;
+        if meta
+            .end
+            .checked_mul(meta.page_bytes)
+            .is_none_or(|end| end > length)
+        {
+            return Err(Broken::File(format!(
+                "it ends at byte {length}, before its {} pages do",
+                meta.end
+            )));
+        }
+        Ok(Self { file, meta })
+    }
+
+    /// Bytes of all pages.
+    pub(in crate::snapshot) fn bytes(&self) -> u64 {
+        self.meta.end * self.meta.page_bytes
+    }
+
+    /// The buckets by name, in order.
+    pub(in crate::snapshot) fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>, Broken> {
+        let mut found = Vec::new();
+        self.walk(&Bucket::Root(self.meta.root), true, &mut |name, value| {
+            if found.len() == BUCKETS_MAX {
+                return Err(Broken::File("it has too many buckets".into()));
+            }
+            let root = u64_at(value, 0);
+            let bucket = match (root, value.get(BUCKET_BYTES..)) {
+                (Some(0), Some(page)) => Bucket::Inline(page.to_vec()),
+                (Some(root), Some(_)) => Bucket::Root(root),
+                _ => return Err(Broken::File("a bucket does not say where it is".into())),
+            };
+            found.push((name.to_vec(), bucket));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// All records of a bucket, in order.
+    pub(in crate::snapshot) fn records(
+        &self,
+        bucket: &Bucket,
+        each: &mut Each<'_>,
+    ) -> Result<(), Broken> {
+        self.walk(bucket, false, each)
+    }
+
+    fn walk(&self, bucket: &Bucket, of_buckets: bool, each: &mut Each<'_>) -> Result<(), Broken> {
+        let mut walk = Walk {
+            file: self,
+            of_buckets,
+            pages_left: self.meta.end,
+            last: None,
+            each,
+        };
+        match bucket {
+            Bucket::Root(root) => walk.page(*root, 0),
+            Bucket::Inline(page) => {
+                let header = Header::decode(page).ok_or(short(0))?;
+                if header.kind != LEAF {
+                    return Err(wrong(0, "no leaf stands inside the bucket"));
+                }
+                walk.leaf(0, page, header.count)
+            }
+        }
+    }
+
+    /// A page with all that belongs to it.
+    fn read(&self, page: u64) -> Result<(Header, Vec<u8>), Broken> {
+        if !(METAS..self.meta.end).contains(&page) {
+            return Err(wrong(page, "it is not one of the file's pages"));
+        }
+        let at = page * self.meta.page_bytes;
+        let mut head = [0; HEADER_BYTES];
+        self.file.read_exact_at(&mut head, at)?;
+        let header = Header::decode(&head).ok_or(short(page))?;
+        let pages = u64::from(header.overflow) + 1;
+        if header.id != page {
+            return Err(wrong(page, "it takes itself for another"));
+        }
+        if page + pages > self.meta.end || pages * self.meta.page_bytes > RUN_BYTES_MAX {
+            return Err(wrong(page, "it is too long"));
+        }
+        let mut bytes = vec![0; (pages * self.meta.page_bytes) as usize];
+        self.file.read_exact_at(&mut bytes, at)?;
+        Ok((header, bytes))
+    }
+}
+
+/// Of the two pages the one that was written last, if it is whole, or the one before.
+fn newest_meta(file: &fs::File, length: u64) -> Result<Meta, Broken> {
+    let mut newest: Option<Meta> = None;
+    let mut told = "it is too short";
+    // where the second one is depends on the size of pages, which only they tell
+    for at in std::iter::once(0).chain(PAGE_SIZES) {
+        let mut page = [0; META_PAGE_BYTES];
+        if at + META_PAGE_BYTES as u64 > length {
+            continue;
+        }
+        file.read_exact_at(&mut page, at)?;
+        match Meta::parse(&page) {
+            Ok(meta) if at != 0 && at != meta.page_bytes => {}
+            Ok(meta) => {
+                if newest.is_none_or(|known| known.transaction < meta.transaction) {
+                    newest = Some(meta);
+                }
+            }
+            Err(what) if at == 0 => told = what,
+            Err(_) => {}
+        }
+    }
+    newest.ok_or_else(|| Broken::File(told.into()))
+}
+
+/// As much of a meta page as says something.
+const META_PAGE_BYTES: usize = HEADER_BYTES + super::page::META_BYTES;
+
+fn wrong(page: u64, what: &'static str) -> Broken {
+    Broken::Page { page, what }
+}
+
+fn short(page: u64) -> Broken {
+    wrong(page, "it ends too early")
+}
+
+/// A walk through a tree.
+struct Walk<'a, 'e> {
+    file: &'a File,
+    /// Whether the records are buckets; else none may be.
+    of_buckets: bool,
+    pages_left: u64,
+    last: Option<Vec<u8>>,
+    each: &'a mut Each<'e>,
+}
+
+impl Walk<'_, '_> {
+    fn page(&mut self, page: u64, depth: usize) -> Result<(), Broken> {
+        self.pages_left = self
+            .pages_left
+            .checked_sub(1)
+            .ok_or(wrong(page, "it is met again and again"))?;
+        if depth == DEPTH_MAX {
+            return Err(wrong(page, "it lies too deep"));
+        }
+        let (header, bytes) = self.file.read(page)?;
+        match header.kind {
+            LEAF => self.leaf(page, &bytes, header.count),
+            BRANCH => {
+                for at in 0..usize::from(header.count) {
+                    let at = HEADER_BYTES + at * ELEMENT_BYTES;
+                    let next = u64_at(&bytes, at + 8).ok_or(short(page))?;
+                    self.page(next, depth + 1)?;
+                }
+                Ok(())
+            }
+            _ => Err(wrong(page, "it is neither branch nor leaf")),
+        }
+    }
+
+    fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), Broken> {
+        for at in 0..usize::from(count) {
+            let at = HEADER_BYTES + at * ELEMENT_BYTES;
+            let number = |offset| u32_at(bytes, at + offset).ok_or(short(page));
+            let (flags, position) = (number(0)?, number(4)? as usize);
+            let (key_bytes, value_bytes) = (number(8)? as usize, number(12)? as usize);
+            if (flags == IS_BUCKET) != self.of_buckets {
+                return Err(wrong(
+                    page,
+                    "a bucket stands among records, or the other way round",
+                ));
+            }
+            let begin = at + position;
+            let middle = begin + key_bytes;
+            let key = bytes.get(begin..middle).ok_or(short(page))?;
+            let value = bytes.get(middle..middle + value_bytes).ok_or(short(page))?;
+            if self.last.as_deref().is_some_and(|last| last >= key) {
+                return Err(wrong(page, "its keys do not ascend"));
+            }
+            let last = self.last.get_or_insert_default();
+            last.clear();
+            last.extend_from_slice(key);
+            (self.each)(key, value)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,302 @@
+//! Writes a bbolt file in one pass, page after page, with little in memory: a page being filled for
+//! each level of the tree.
+//!
+//! The first two pages tell where the root is and how long the file will be, so a file is laid out
+//! first, by writing it to nowhere ([`Layout::of`]); the same records must follow again.
+
+use std::io;
+
+use super::page::{
+    BRANCH, BUCKET_BYTES, ELEMENT_BYTES, FREE, HEADER_BYTES, Header, IS_BUCKET, LEAF, METAS, Meta,
+    PAGE_BYTES,
+};
+
+/// What takes the file's bytes.
+pub type Out<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+
+/// Where everything will stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::snapshot) struct Layout {
+    root: u64,
+    /// One beyond the last page.
+    end: u64,
+}
+
+/// The list of free pages, which is empty.
+const FREE_PAGE: u64 = METAS;
+
+/// The transaction that wrote the file. The second meta page is of the one before, as if there had
+/// been one.
+const TRANSACTION: u64 = 2;
+
+impl Layout {
+    /// Of the file that `fill` writes.
+    pub(in crate::snapshot) fn of(
+        fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let mut nowhere = |_: &[u8]| Ok(());
+        let mut writer = Writer::at(FREE_PAGE + 1, &mut nowhere);
+        fill(&mut writer)?;
+        writer.finish()
+    }
+
+    /// Bytes of the whole file.
+    pub(in crate::snapshot) fn bytes(self) -> u64 {
+        self.end * PAGE_BYTES as u64
+    }
+
+    /// Writes the file; `fill` must do as it did when the file was laid out.
+    pub(in crate::snapshot) fn write(
+        self,
+        out: &mut Out<'_>,
+        fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for transaction in [TRANSACTION, TRANSACTION - 1] {
+            let meta = Meta {
+                root: self.root,
+                free: FREE_PAGE,
+                end: self.end,
+                transaction,
+                page_bytes: PAGE_BYTES as u64,
+            };
+            out(&meta.page())?;
+        }
+        let free = Header {
+            id: FREE_PAGE,
+            kind: FREE,
+            count: 0,
+            overflow: 0,
+        };
+        let mut page = [0; PAGE_BYTES];
+        page[..HEADER_BYTES].copy_from_slice(&free.encode());
+        out(&page)?;
+        let mut writer = Writer::at(FREE_PAGE + 1, out);
+        fill(&mut writer)?;
+        if writer.finish()? == self {
+            Ok(())
+        } else {
+            Err(io::Error::other(
+                "the file came out otherwise than laid out",
+            ))
+        }
+    }
+}
+
+/// Takes buckets one by one, in order of their names, each with its records in order of their keys.
+pub(in crate::snapshot) struct Writer<'a> {
+    out: &'a mut Out<'a>,
+    /// Number of the next page.
+    next: u64,
+    /// The bucket that is being filled.
+    tree: Tree,
+    name: Option<Vec<u8>>,
+    /// Names and values of the buckets that are done.
+    done: Vec<(Vec<u8>, [u8; BUCKET_BYTES])>,
+    /// One page with what belongs to it.
+    buffer: Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    fn at(next: u64, out: &'a mut Out<'a>) -> Self {
+        Self {
+            out,
+            next,
+            tree: Tree::default(),
+            name: None,
+            done: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// A bucket begins.
+    pub(in crate::snapshot) fn bucket(&mut self, name: &[u8]) -> io::Result<()> {
+        self.close()?;
+        self.name = Some(name.to_vec());
+        Ok(())
+    }
+
+    /// The next record of the bucket.
+    pub(in crate::snapshot) fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.leaf_element(0, key, value)
+    }
+
+    fn leaf_element(&mut self, flags: u32, key: &[u8], value: &[u8]) -> io::Result<()> {
+        if !self.tree.leaf.has_room(key.len() + value.len()) {
+            self.flush_leaf()?;
+        }
+        self.tree.leaf.push(u64::from(flags), key, value);
+        Ok(())
+    }
+
+    /// Writes the leaf and notes it one level up, where a page may become full, too.
+    fn flush_leaf(&mut self) -> io::Result<()> {
+        let mut id = put(
+            &self.tree.leaf,
+            LEAF,
+            &mut self.next,
+            &mut self.buffer,
+            self.out,
+        )?;
+        let mut first = self.tree.leaf.take_first();
+        for level in 0.. {
+            if level == self.tree.branches.len() {
+                self.tree.branches.push(Page::default());
+            }
+            let branch = &mut self.tree.branches[level];
+            // a branch with one way on would never come to an end
+            if branch.count() < 2 || branch.has_room(first.len()) {
+                branch.push(id, &first, &[]);
+                return Ok(());
+            }
+            let full = put(branch, BRANCH, &mut self.next, &mut self.buffer, self.out)?;
+            let full_first = branch.take_first();
+            branch.push(id, &first, &[]);
+            (id, first) = (full, full_first);
+        }
+        Ok(())
+    }
+
+    /// Ends the tree and tells its root.
+    fn root(&mut self) -> io::Result<u64> {
+        if self.tree.branches.is_empty() {
+            return self.flush_only_leaf();
+        }
+        if self.tree.leaf.count() > 0 {
+            self.flush_leaf()?;
+        }
+        let mut level = 0;
+        loop {
+            let last = level + 1 == self.tree.branches.len();
+            let branch = &mut self.tree.branches[level];
+            if last && branch.count() == 1 {
+                // all of the tree stands below it
+                let root = branch.elements[0].0;
+                self.tree = Tree::default();
+                return Ok(root);
+            }
+            let id = put(branch, BRANCH, &mut self.next, &mut self.buffer, self.out)?;
+            let first = branch.take_first();
+            level += 1;
+            if last {
+                self.tree = Tree::default();
+                return Ok(id);
+            }
+            self.tree.branches[level].push(id, &first, &[]);
+        }
+    }
+
+    fn flush_only_leaf(&mut self) -> io::Result<u64> {
+        let leaf = &mut self.tree.leaf;
+        let id = put(leaf, LEAF, &mut self.next, &mut self.buffer, self.out)?;
+        self.tree = Tree::default();
+        Ok(id)
+    }
+
+    /// Ends the bucket that is being filled, if one is.
+    fn close(&mut self) -> io::Result<()> {
+        let Some(name) = self.name.take() else {
+            return Ok(());
+        };
+        let root = self.root()?;
+        let mut value = [0; BUCKET_BYTES];
+        value[..8].copy_from_slice(&root.to_le_bytes());
+        self.done.push((name, value));
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Layout> {
+        self.close()?;
+        for (name, value) in std::mem::take(&mut self.done) {
+            self.leaf_element(IS_BUCKET, &name, &value)?;
+        }
+        let root = self.root()?;
+        let end = self.next;
+        Ok(Layout { root, end })
+    }
+}
+
+/// The pages that are being filled: of a bucket's leaves, and of each level above them.
+#[derive(Default)]
+struct Tree {
+    leaf: Page,
+    branches: Vec<Page>,
+}
+
+/// A page that is being filled.
+#[derive(Default)]
+struct Page {
+    /// Of each element, its flags or its page, and the lengths of key and value.
+    elements: Vec<(u64, u32, u32)>,
+    /// Keys and values.
+    data: Vec<u8>,
+}
+
+impl Page {
+    fn count(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Whether an element of so many bytes fits; one alone always does, by further pages.
+    fn has_room(&self, bytes: usize) -> bool {
+        let elements = (self.count() + 1) * ELEMENT_BYTES;
+        self.elements.is_empty() || HEADER_BYTES + elements + self.data.len() + bytes <= PAGE_BYTES
+    }
+
+    fn push(&mut self, about: u64, key: &[u8], value: &[u8]) {
+        self.elements
+            .push((about, key.len() as u32, value.len() as u32));
+        self.data.extend_from_slice(key);
+        self.data.extend_from_slice(value);
+    }
+
+    /// Empties it; answers the first key.
+    fn take_first(&mut self) -> Vec<u8> {
+        let length = self.elements.first().map_or(0, |(_, key, _)| *key as usize);
+        let first = self.data[..length].to_vec();
+        self.elements.clear();
+        self.data.clear();
+        first
+    }
+}
+
+/// Writes a page and tells its number. The page keeps its elements.
+fn put(
+    page: &Page,
+    kind: u16,
+    next: &mut u64,
+    buffer: &mut Vec<u8>,
+    out: &mut Out<'_>,
+) -> io::Result<u64> {
+    let used = HEADER_BYTES + page.count() * ELEMENT_BYTES + page.data.len();
+    let pages = used.div_ceil(PAGE_BYTES);
+    let header = Header {
+        id: *next,
+        kind,
+        count: page.count() as u16,
+        overflow: (pages - 1) as u32,
+    };
+    buffer.clear();
+    buffer.extend_from_slice(&header.encode());
+    let mut at = HEADER_BYTES + page.count() * ELEMENT_BYTES;
+    for (about, key, value) in &page.elements {
+        // counted from the element itself
+        let position = (at - buffer.len()) as u32;
+        if kind == LEAF {
+            buffer.extend_from_slice(&(*about as u32).to_le_bytes());
+            buffer.extend_from_slice(&position.to_le_bytes());
+            buffer.extend_from_slice(&key.to_le_bytes());
+            buffer.extend_from_slice(&value.to_le_bytes());
+        } else {
+            buffer.extend_from_slice(&position.to_le_bytes());
+            buffer.extend_from_slice(&key.to_le_bytes());
+            buffer.extend_from_slice(&about.to_le_bytes());
+        }
+        at += (key + value) as usize;
+    }
+    buffer.extend_from_slice(&page.data);
+    buffer.resize(pages * PAGE_BYTES, 0);
+    out(buffer)?;
+    let id = *next;
+    *next += pages as u64;
+    Ok(id)
+}

@@ -1,0 +1,79 @@
+//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one of our own with what etcd has
+//! no place for. Made from a frozen view while writes go on, page after page.
+//!
+//! What does not live here: the digest that follows such a file, and who gets it.
+
+use std::io;
+
+use witan_replica::machine::{record::Change, view::View};
+
+use super::{
+    bolt::{Layout, Out, Writer},
+    schema::{self, Take},
+};
+
+/// Our own bucket, which etcd passes over. Its records are numbered, and each value is a record of a
+/// checkpoint: the length of its key (four bytes, big-endian), its key, its value.
+pub(super) const OWN: &str = "witan";
+
+/// A file that is laid out and not yet written.
+pub struct File<'a> {
+    view: &'a View,
+    layout: Layout,
+}
+
+impl<'a> File<'a> {
+    /// Lays it out, which goes once through the whole state.
+    pub fn of(view: &'a View) -> io::Result<Self> {
+        let layout = Layout::of(|writer| fill(view, writer))?;
+        Ok(Self { view, layout })
+    }
+
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.layout.bytes()
+    }
+
+    /// Writes it, in order.
+    pub fn write(&self, out: &mut Out<'_>) -> io::Result<()> {
+        self.layout.write(out, |writer| fill(self.view, writer))
+    }
+}
+
+fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
+    schema::walk(view, writer)?;
+    writer.bucket(OWN.as_bytes())?;
+    let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
+    view.machine.beyond_etcd(&mut |change| {
+        // nothing is emitted as gone where nothing was before
+        let Change::Put { key, value: record } = change else {
+            return;
+        };
+        if outcome.is_err() {
+            return;
+        }
+        value.clear();
+        value.extend_from_slice(&(key.len() as u32).to_be_bytes());
+        value.extend_from_slice(&key);
+        value.extend_from_slice(&record);
+        outcome = writer.record(&number.to_be_bytes(), &value);
+        number += 1;
+    });
+    outcome
+}
+
+/// Key and value of a checkpoint's record in our own bucket.
+pub(super) fn own_record(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = value.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
+}
+
+impl Take for Writer<'_> {
+    fn bucket(&mut self, name: &str) -> io::Result<()> {
+        Writer::bucket(self, name.as_bytes())
+    }
+
+    fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        Writer::record(self, key, value)
+    }
+}

@@ -1,0 +1,195 @@
+//! A machine's state from a snapshot: of etcd, of whatever version, or of ours.
+//!
+//! Who is in the cluster is not taken from it: a restore begins a new cluster.
+
+use std::path::Path;
+
+use prost::Message as _;
+use witan_api::v3::{etcdserverpb::AlarmMember, mvccpb};
+use witan_replica::machine::{
+    Machine, alarm,
+    command::{Command, Entry},
+    kv::{Foreign, Kv},
+    lease::Lease,
+    record,
+};
+
+use super::{
+    bolt::{Broken, Bucket, File},
+    file::{OWN, own_record},
+    record::parse_revision,
+    schema::{self, FINISHED_COMPACT, KEY, LEASE, META, SCHEDULED_COMPACT},
+};
+
+/// What a restore changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes {
+    /// The revision goes up by so many, and everything up to it counts as compacted.
+    pub bump_revision: u64,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Found {
+    /// Everything but the members.
+    pub machine: Machine,
+    /// Whether it held a v2 tree.
+    pub has_tree: bool,
+}
+
+/// Reads the first `length` bytes of a file; `progress` hears of records that were read.
+pub fn read(
+    path: &Path,
+    length: u64,
+    changes: Changes,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Found, Broken> {
+    let file = File::open(path, length)?;
+    let buckets = file.buckets()?;
+    let find = |name: &str| {
+        let found = buckets.iter().find(|(known, _)| known == name.as_bytes());
+        found.map(|(_, bucket)| bucket)
+    };
+    let mut machine = Machine::default();
+    let keys = find(KEY).ok_or_else(|| Broken::File("it has no bucket \"key\"".into()))?;
+    let latest = take_keys(&file, keys, &mut machine.kv, progress)?;
+    let [finished, mut asked] = match find(META) {
+        Some(meta) => compactions(&file, meta)?,
+        None => [0; 2],
+    };
+    if changes.bump_revision > 0 {
+        asked = bump(&mut machine.kv, latest, changes.bump_revision)?;
+    }
+    if let Some(leases) = find(LEASE) {
+        take_leases(&file, leases, &mut machine.kv)?;
+    }
+    machine.kv.taken_in(finished, asked).map_err(refused)?;
+    if let Some(alarms) = find("alarm") {
+        take_alarms(&file, alarms, &mut machine)?;
+    }
+    let own = find(OWN);
+    if let Some(own) = own {
+        take_own(&file, own, &mut machine)?;
+        machine.tree.loaded().map_err(refused)?;
+    }
+    Ok(Found {
+        machine,
+        has_tree: own.is_some(),
+    })
+}
+
+fn refused(error: record::Corrupt) -> Broken {
+    Broken::Record(error.to_string())
+}
+
+/// Answers the last revision.
+fn take_keys(
+    file: &File,
+    bucket: &Bucket,
+    kv: &mut Kv,
+    progress: &mut dyn FnMut(usize),
+) -> Result<i64, Broken> {
+    let mut last = (0, 0);
+    file.records(bucket, &mut |key, value| {
+        let wrong = |what: &str| Broken::Record(format!("record {}: {what}", key.escape_ascii()));
+        let (main, sub, deletes) = parse_revision(key).ok_or_else(|| wrong("no revision"))?;
+        if (main, sub) <= last {
+            return Err(wrong("its revision stands twice"));
+        }
+        last = (main, sub);
+        let pair =
+            mvccpb::KeyValue::decode(value).map_err(|error| wrong(&format!("no pair: {error}")))?;
+        let of_other = pair.mod_revision != main && !deletes && !pair.key.is_empty();
+        if of_other {
+            return Err(wrong("its pair is of another revision"));
+        }
+        kv.take_in(&Foreign {
+            main,
+            sub,
+            deletes,
+            key: &pair.key,
+            value: &pair.value,
+            create_revision: pair.create_revision,
+            version: pair.version,
+            lease: pair.lease,
+        })
+        .map_err(refused)?;
+        progress(key.len() + value.len());
+        Ok(())
+    })?;
+    Ok(last.0)
+}
+
+/// As etcdutl does it: a version without a key, at the revision that the store is to have.
+fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, Broken> {
+    let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
+    let main = main.ok_or_else(|| Broken::Record("the revision cannot be so high".into()))?;
+    let nothing = Foreign {
+        main,
+        ..Foreign::default()
+    };
+    kv.take_in(&nothing).map_err(refused)?;
+    Ok(main)
+}
+
+/// The revisions up to which a compaction was done and asked for.
+fn compactions(file: &File, meta: &Bucket) -> Result<[i64; 2], Broken> {
+    let mut found = [0; 2];
+    file.records(meta, &mut |key, value| {
+        let names = [FINISHED_COMPACT, SCHEDULED_COMPACT];
+        if let Some(at) = names.iter().position(|name| name.as_bytes() == key) {
+            let (main, ..) = parse_revision(value)
+                .ok_or_else(|| Broken::Record(format!("{}: no revision", names[at])))?;
+            found[at] = main;
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn take_leases(file: &File, leases: &Bucket, kv: &mut Kv) -> Result<(), Broken> {
+    file.records(leases, &mut |key, value| {
+        let stored = schema::Lease::decode(value)
+            .map_err(|error| Broken::Record(format!("no lease: {error}")))?;
+        if key != stored.id.to_be_bytes() {
+            return Err(Broken::Record(format!(
+                "lease {:016x} is of another id",
+                stored.id
+            )));
+        }
+        let lease = Lease {
+            ttl_s: stored.ttl_s,
+            left_s: stored.left_s,
+        };
+        kv.take_in_lease(stored.id, lease).map_err(refused)
+    })
+}
+
+fn take_alarms(file: &File, alarms: &Bucket, machine: &mut Machine) -> Result<(), Broken> {
+    file.records(alarms, &mut |key, _| {
+        let alarm = AlarmMember::decode(key)
+            .map_err(|error| Broken::Record(format!("no alarm: {error}")))?;
+        let raise = alarm::Command {
+            action: alarm::Action::Raise as i32,
+            member: alarm.member_id,
+            kind: alarm.alarm,
+        };
+        machine.apply(&Entry {
+            stamp: None,
+            command: Some(Command::Alarm(raise)),
+        });
+        Ok(())
+    })
+}
+
+fn take_own(file: &File, own: &Bucket, machine: &mut Machine) -> Result<(), Broken> {
+    file.records(own, &mut |_, value| {
+        let (key, value) =
+            own_record(value).ok_or_else(|| Broken::Record("no record of ours".into()))?;
+        match key.first() {
+            Some(&record::TREE) => machine.load(key, value).map_err(refused),
+            // of a later release
+            Some(_) | None => Ok(()),
+        }
+    })
+}

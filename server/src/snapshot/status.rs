@@ -1,0 +1,69 @@
+//! What a snapshot holds, in the numbers that `etcdutl snapshot status` tells.
+
+use std::{collections::HashSet, path::Path};
+
+use prost::Message as _;
+use witan_api::v3::mvccpb;
+
+use super::{
+    bolt::{Broken, File},
+    record::parse_revision,
+    schema::{KEY, META, STORAGE_VERSION},
+};
+
+/// What is told of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Status {
+    /// CRC-32 (Castagnoli) of all buckets' names, keys and values.
+    pub hash: u32,
+    /// The last revision.
+    pub revision: i64,
+    /// Live keys.
+    #[serde(rename = "totalKey")]
+    pub keys: usize,
+    /// Bytes of the file, without a digest that follows it.
+    #[serde(rename = "totalSize")]
+    pub bytes: u64,
+    /// Of the layout; empty before etcd 3.6.
+    pub version: String,
+}
+
+/// Reads all of a file of `length` bytes.
+pub fn status(path: &Path, length: u64) -> Result<Status, Broken> {
+    let file = File::open(path, length)?;
+    let (mut hash, mut revision, mut version) = (0, 0, String::new());
+    let mut keys: HashSet<Vec<u8>> = HashSet::new();
+    for (name, bucket) in file.buckets()? {
+        hash = crc32c::crc32c_append(hash, &name);
+        file.records(&bucket, &mut |key, value| {
+            hash = crc32c::crc32c_append(hash, key);
+            hash = crc32c::crc32c_append(hash, value);
+            if name == META.as_bytes() && key == STORAGE_VERSION.as_bytes() {
+                version = String::from_utf8_lossy(value).into_owned();
+            }
+            if name != KEY.as_bytes() {
+                return Ok(());
+            }
+            let shown = key.escape_ascii();
+            let (main, _, deletes) = parse_revision(key)
+                .ok_or_else(|| Broken::Record(format!("cannot parse revision key: {shown}")))?;
+            let pair = mvccpb::KeyValue::decode(value).map_err(|error| {
+                Broken::Record(format!("cannot unmarshal value, key: {shown} err: {error}"))
+            })?;
+            revision = main;
+            if deletes {
+                keys.remove(&*pair.key);
+            } else {
+                keys.insert(pair.key.to_vec());
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Status {
+        hash,
+        revision,
+        keys: keys.len(),
+        bytes: file.bytes(),
+        version,
+    })
+}

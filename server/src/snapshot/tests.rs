@@ -1,0 +1,288 @@
+//! Files that are written and read again, and files that are damaged.
+
+use std::{cell::Cell, fs, path::PathBuf};
+
+use witan_replica::machine::{
+    command::{Command, Entry, Stamp},
+    kv::{self, Verb},
+    tree,
+    view::View,
+};
+
+use super::{
+    Broken, Changes, File,
+    bolt::{File as Opened, Layout, Writer},
+    of_keys, read, status,
+};
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let id = std::process::id();
+        let path = std::env::temp_dir().join(format!("witan-snapshot-{name}-{id}"));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join("db");
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn apply(view: &mut View, command: Command) {
+    let stamp = Some(Stamp {
+        now_ns: 1,
+        ..Stamp::default()
+    });
+    let command = Some(command);
+    view.machine.apply(&Entry { stamp, command });
+}
+
+fn put(view: &mut View, key: String, value_bytes: usize) {
+    let put = kv::Put {
+        key: key.into(),
+        value: vec![b'v'; value_bytes].into(),
+        ..kv::Put::default()
+    };
+    let verb = Some(Verb::Put(put));
+    apply(view, Command::Kv(kv::Command { verb }));
+}
+
+fn delete(view: &mut View, key: &str) {
+    let delete = kv::DeleteRange {
+        key: key.to_owned().into(),
+        ..kv::DeleteRange::default()
+    };
+    let verb = Some(Verb::Delete(delete));
+    apply(view, Command::Kv(kv::Command { verb }));
+}
+
+fn compact(view: &mut View, revision: i64) {
+    let verb = Some(Verb::Compact(kv::Compact { revision }));
+    apply(view, Command::Kv(kv::Command { verb }));
+}
+
+fn set(view: &mut View, path: &str) {
+    let set = tree::Set {
+        path: path.to_owned().into(),
+        value: "x".into(),
+        ..tree::Set::default()
+    };
+    let verb = Some(tree::Verb::Set(set));
+    apply(view, Command::Tree(tree::Command { verb }));
+}
+
+/// Some of everything: small and large values, deletions, a compaction, a v2 tree.
+fn sample(keys: usize) -> View {
+    let mut view = View::default();
+    view.machine.members.cluster_version = "3.6.0".into();
+    for at in 0..keys {
+        put(&mut view, format!("key-{}", at % 400), at * 37 % 900);
+    }
+    put(&mut view, "large".into(), 100_000);
+    delete(&mut view, "key-7");
+    delete(&mut view, "key-8");
+    let revision = view.machine.kv.revision() - 1;
+    compact(&mut view, revision);
+    put(&mut view, "key-9".into(), 3);
+    for path in ["/a/b", "/a-", "/c"] {
+        set(&mut view, path);
+    }
+    view
+}
+
+fn bytes(view: &View) -> Vec<u8> {
+    let file = File::of(view).unwrap();
+    let mut bytes = Vec::new();
+    file.write(&mut |part| {
+        bytes.extend_from_slice(part);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(bytes.len() as u64, file.bytes());
+    bytes
+}
+
+fn read_all(path: &PathBuf) -> Result<View, Broken> {
+    let length = fs::metadata(path).unwrap().len();
+    let found = read(path, length, Changes::default(), &mut |_| {})?;
+    Ok(View {
+        machine: found.machine,
+        ..View::default()
+    })
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let folder = Folder::new("round");
+    for keys in [0, 1, 50, 5000] {
+        let view = sample(keys);
+        let path = folder.file(&bytes(&view));
+        let found = read_all(&path).unwrap();
+        let (ours, theirs) = (&view.machine, &found.machine);
+        assert_eq!(ours.kv.revision(), theirs.kv.revision());
+        assert_eq!(ours.kv.compacted(), theirs.kv.compacted());
+        assert_eq!(ours.tree.index(), theirs.tree.index());
+        let revision = ours.kv.revision();
+        assert_eq!(of_keys(&ours.kv, revision), of_keys(&theirs.kv, revision));
+        // byte for byte, the v2 tree and its history included
+        let again = View {
+            machine: witan_replica::machine::Machine {
+                members: ours.members.clone(),
+                ..found.machine
+            },
+            ..View::default()
+        };
+        assert_eq!(bytes(&again), bytes(&view), "{keys} keys");
+        let told = status(&path, fs::metadata(&path).unwrap().len()).unwrap();
+        assert_eq!(told.revision, revision);
+        assert_eq!(told.keys, view.machine.kv.len());
+        assert_eq!(told.version, "3.6.0");
+    }
+}
+
+#[test]
+fn a_bumped_revision_is_compacted() {
+    let folder = Folder::new("bump");
+    let view = sample(10);
+    let data = bytes(&view);
+    let path = folder.file(&data);
+    let changes = Changes {
+        bump_revision: 1000,
+    };
+    let found = read(&path, data.len() as u64, changes, &mut |_| {}).unwrap();
+    let revision = view.machine.kv.revision() + 1000;
+    assert_eq!(found.machine.kv.revision(), revision);
+    assert_eq!(found.machine.kv.compacted(), revision);
+}
+
+/// A file of one bucket whose records are `n` long keys.
+fn tree_of(keys: usize, key_bytes: usize, value_bytes: usize) -> Vec<u8> {
+    let fill = |writer: &mut Writer<'_>| {
+        writer.bucket(b"key")?;
+        (0..keys).try_for_each(|at| {
+            let key = format!("{at:0key_bytes$}");
+            writer.record(key.as_bytes(), &vec![7; value_bytes])
+        })
+    };
+    let mut bytes = Vec::new();
+    let layout = Layout::of(fill).unwrap();
+    layout
+        .write(
+            &mut |part| {
+                bytes.extend_from_slice(part);
+                Ok(())
+            },
+            fill,
+        )
+        .unwrap();
+    bytes
+}
+
+#[test]
+fn trees_of_any_depth_are_whole() {
+    let folder = Folder::new("depth");
+    for (keys, key_bytes, value_bytes) in [
+        (0, 1, 0),
+        (1, 20, 9000),
+        (3, 5000, 1),
+        (20_000, 17, 40),
+        (300, 1500, 0),
+        (100, 4, 4090),
+    ] {
+        let data = tree_of(keys, key_bytes, value_bytes);
+        let path = folder.file(&data);
+        let file = Opened::open(&path, data.len() as u64).unwrap();
+        let buckets = file.buckets().unwrap();
+        assert_eq!(buckets.len(), 1);
+        let count = Cell::new(0);
+        file.records(&buckets[0].1, &mut |key, value| {
+            assert_eq!(key, format!("{:0key_bytes$}", count.get()).as_bytes());
+            assert_eq!(value.len(), value_bytes);
+            count.set(count.get() + 1);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(count.get(), keys);
+    }
+}
+
+/// Numbers that look random and are the same in each run.
+fn numbers() -> impl FnMut(usize) -> usize {
+    let mut state = 9_u64;
+    move |end| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % end
+    }
+}
+
+/// Whatever stands in a file, reading it ends, with the state or with an error that says something.
+#[test]
+fn damage_is_an_error_and_never_a_panic() {
+    let folder = Folder::new("damage");
+    let sound = bytes(&sample(60));
+    let mut below = numbers();
+    let mut refused = 0;
+    for round in 0..1500 {
+        let mut data = sound.clone();
+        for _ in 0..=below(3) {
+            // where the pages' heads and elements stand, most of the time
+            let at = match below(3) {
+                0 => below(data.len()),
+                _ => below(data.len() / 4096) * 4096 + below(64),
+            };
+            data[at] = match below(3) {
+                0 => 0xff,
+                1 => 0,
+                _ => below(256) as u8,
+            };
+        }
+        if below(10) == 0 {
+            data.truncate(below(data.len()));
+        }
+        let path = folder.file(&data);
+        let length = data.len() as u64;
+        if let Err(error) = read_all(&path) {
+            assert!(!error.to_string().is_empty(), "round {round}");
+            refused += 1;
+        }
+        // the same walk with another reader of records
+        let _ = status(&path, length);
+    }
+    assert!(refused > 300, "{refused} of the files were refused");
+}
+
+#[test]
+fn what_is_no_snapshot_is_told_so() {
+    let folder = Folder::new("none");
+    let told = |data: &[u8]| {
+        let path = folder.file(data);
+        read_all(&path).unwrap_err().to_string()
+    };
+    assert_eq!(told(b""), "it is too short");
+    assert_eq!(told(&[1; 9000]), "it is no bbolt file");
+    let sound = bytes(&sample(60));
+    assert!(told(&sound[..sound.len() - 4096]).starts_with("it ends at byte"));
+    let mut loops = sound.clone();
+    // every page of the tree takes itself for a branch that leads to the root
+    for page in loops.chunks_mut(4096).skip(3) {
+        page[8] = 1;
+    }
+    assert!(told(&loops).starts_with("page "), "{}", told(&loops));
+    let mut other = tree_of(3, 4, 4);
+    let at = other.windows(3).rposition(|part| part == b"key").unwrap();
+    other[at] = b'K';
+    assert_eq!(told(&other), "it has no bucket \"key\"");
+}

@@ -1,0 +1,55 @@
+//! A data directory made at once from a whole state: for a restore.
+//!
+//! It is made beside its place and moved there when it is complete and durable, so that after a failure
+//! or a crash nothing stands there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+};
+
+use witan_replica::machine::view::View;
+
+use super::{Identity, OpenError, Storage, files::sync_dir, open};
+
+/// Makes the data directory of a member that starts from `view`. The place is empty or not there.
+pub fn create(dir: &Path, identity: &Identity, view: &View) -> Result<(), OpenError> {
+    let staged = staging(dir)?;
+    let made = fill(&staged, identity, view).and_then(|()| {
+        let parent = match dir.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            Some(_) | None => Path::new("."),
+        };
+        fs::rename(&staged, dir)
+            .and_then(|()| sync_dir(parent))
+            .map_err(|error| OpenError::io(dir, error))
+    });
+    if made.is_err() {
+        // what stays is in nobody's way, and its name says what it was
+        let _ = fs::remove_dir_all(&staged);
+    }
+    made
+}
+
+fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
+    let mut name = dir
+        .file_name()
+        .ok_or_else(|| OpenError::name(dir))?
+        .to_owned();
+    name.push(format!(".restoring-{}", process::id()));
+    Ok(dir.with_file_name(name))
+}
+
+fn fill(dir: &Path, identity: &Identity, view: &View) -> Result<(), OpenError> {
+    let (storage, _) = open(dir, identity)?;
+    let Storage {
+        log,
+        mut checkpoint,
+        hold,
+    } = storage;
+    let written = checkpoint.write(None, view);
+    log.close();
+    drop(hold);
+    written.map_err(|error| OpenError::io(dir, error))
+}

@@ -1,0 +1,316 @@
+//! Snapshots both ways: etcd starts from ours, we start from etcd's and from ours.
+
+use std::{fs, path::Path, process::Command};
+
+use witan_e2e::{Kind, Server, Tool, grpc, tool::Said};
+
+use super::{
+    CLIENT, PEER,
+    backup::{Client, Numbers, step},
+    prepare, start,
+};
+
+/// Runs `witan snapshot` or `etcdutl snapshot`.
+fn tool(kind: Kind, args: &[&str]) -> Said {
+    let mut command = match kind {
+        Kind::Witan => Command::new(Kind::Witan.binary()),
+        Kind::Etcd34 | Kind::Etcd36 => Tool::Etcdutl36.command(CLIENT),
+    };
+    let output = command
+        .arg("snapshot")
+        .args(args)
+        .output()
+        .expect("the program is executable");
+    Said {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Random operations on one server; the revision after them.
+fn fill(server: &Server, rounds: usize) -> i64 {
+    grpc::runtime().block_on(async {
+        let mut client = Client::connect(&server.address()).await;
+        let mut numbers = Numbers(3);
+        let (mut revision, mut compacted) = (1, 0);
+        for _ in 0..rounds {
+            let step = step(&mut numbers, revision, compacted);
+            if let Some(at) = step.compacts_at() {
+                if at > revision {
+                    continue;
+                }
+                compacted = at;
+            }
+            revision = client.run(step).await;
+        }
+        revision
+    })
+}
+
+fn save(server: &Server) -> String {
+    let path = server.dir().join("snapshot.db").display().to_string();
+    let said = Tool::Etcdctl36.run(&server.url(), &["snapshot", "save", &path]);
+    assert_eq!(said.code, Some(0), "{}", said.all());
+    assert!(
+        said.stdout.ends_with("Server version 3.6.0\n"),
+        "{}",
+        said.all()
+    );
+    path
+}
+
+/// Two leases, one of them with a key, and one that was revoked.
+fn lease(server: &Server) {
+    for (id, ttl) in [(0x1234, "3600"), (0x4d2f, "7200"), (0x77, "100")] {
+        let body = format!(r#"{{"ID":"{id}","TTL":"{ttl}"}}"#);
+        let granted = server.http("POST", "/v3/lease/grant", &body);
+        assert_eq!(granted.status, 200, "{}", granted.text());
+    }
+    let url = server.url();
+    Tool::Etcdctl36.run(&url, &["put", "leased", "x", "--lease=1234"]);
+    Tool::Etcdctl36.run(&url, &["put", "gone", "x", "--lease=77"]);
+    Tool::Etcdctl36.run(&url, &["lease", "revoke", "77"]);
+}
+
+/// A server of this kind that starts from a snapshot.
+fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
+    let mut server = prepare(kind);
+    let data = server.dir().join("data").display().to_string();
+    let cluster = format!("default={PEER}");
+    let mut args = vec!["restore", snapshot, "--data-dir", &data];
+    args.extend(["--name", "default", "--initial-cluster", &cluster]);
+    args.extend(["--initial-advertise-peer-urls", PEER]);
+    args.extend(more);
+    let said = tool(kind, &args);
+    assert_eq!(said.code, Some(0), "{}", said.all());
+    server.start_again();
+    server
+}
+
+/// What both must agree about: hash, revision, compacted revision, and all keys.
+fn view(server: &Server) -> Vec<String> {
+    let hashes = server.http("POST", "/v3/maintenance/hashkv", "{}").json();
+    let keys = server
+        .http(
+            "POST",
+            "/v3/kv/range",
+            r#"{"key":"AA==","range_end":"AA=="}"#,
+        )
+        .json();
+    let leased = server
+        .http(
+            "POST",
+            "/v3/lease/timetolive",
+            r#"{"ID":"4660","keys":true}"#,
+        )
+        .json();
+    let of = |json: &serde_json::Value, name: &str| json[name].to_string();
+    vec![
+        of(&hashes, "hash"),
+        of(&hashes, "hash_revision"),
+        of(&hashes, "compact_revision"),
+        of(&keys, "kvs"),
+        of(&keys, "count"),
+        Tool::Etcdctl36
+            .run(&server.url(), &["lease", "list"])
+            .stdout,
+        of(&leased, "grantedTTL"),
+        leased["keys"].to_string(),
+    ]
+}
+
+#[test]
+fn etcd_starts_from_ours_and_we_start_from_etcds() {
+    let ours = start(Kind::Witan);
+    ours.http("PUT", "/v2/keys/dir/a", "value=1");
+    fill(&ours, 300);
+    lease(&ours);
+    let snapshot = save(&ours);
+    let theirs = restored(Kind::Etcd36, &snapshot, &[]);
+    assert_eq!(view(&ours), view(&theirs));
+    // and both go on in the same way
+    for server in [&ours, &theirs] {
+        let revision = Tool::Etcdctl36.run(&server.url(), &["put", "more", "x"]);
+        assert_eq!(revision.stdout, "OK\n");
+    }
+    assert_eq!(view(&ours), view(&theirs));
+    let back = save(&theirs);
+    let again = restored(Kind::Witan, &back, &[]);
+    assert_eq!(view(&again), view(&theirs));
+    // what etcd kept without knowing it
+    let node = again.http("GET", "/v2/keys/dir/a", "").json();
+    assert_eq!(node["node"]["value"], "1");
+}
+
+#[test]
+fn an_etcd_that_never_knew_us_is_taken_over() {
+    let theirs = start(Kind::Etcd36);
+    fill(&theirs, 300);
+    lease(&theirs);
+    let snapshot = save(&theirs);
+    let mut ours = restored(Kind::Witan, &snapshot, &[]);
+    let before = view(&theirs);
+    assert_eq!(view(&ours), before);
+    assert_eq!(ours.http("GET", "/v2/keys/", "").status, 200);
+    // from the disk, without the snapshot
+    ours.kill9();
+    ours.start_again();
+    assert_eq!(view(&ours), before);
+}
+
+#[test]
+fn the_revision_can_be_bumped() {
+    let theirs = start(Kind::Etcd36);
+    let revision = fill(&theirs, 60);
+    let snapshot = save(&theirs);
+    let bump = ["--bump-revision", "1000", "--mark-compacted"];
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| restored(kind, &snapshot, &bump));
+    assert_eq!(view(&ours), view(&theirs));
+    assert_eq!(view(&ours)[1], format!("\"{}\"", revision + 1000));
+    let old = revision.to_string();
+    for server in [&ours, &theirs] {
+        let said = Tool::Etcdctl36.run(&server.url(), &["get", "key-1", "--rev", &old]);
+        assert!(
+            said.stderr.contains("required revision has been compacted"),
+            "{}",
+            said.all()
+        );
+    }
+}
+
+#[test]
+fn v2_moves_with_its_history() {
+    let first = start(Kind::Witan);
+    for (path, body) in [
+        ("a/b", "value=1"),
+        ("a/b", "value=2"),
+        ("c", "value=3&ttl=1000"),
+    ] {
+        let set = first.http("PUT", &format!("/v2/keys/{path}"), body);
+        assert!(set.status < 300);
+    }
+    first.http("DELETE", "/v2/keys/a/b", "");
+    let second = restored(Kind::Witan, &save(&first), &[]);
+    for target in [
+        "/v2/keys/?recursive=true&sorted=true",
+        "/v2/keys/a/b?wait=true&waitIndex=4",
+        "/v2/keys/a/b?wait=true&waitIndex=6",
+    ] {
+        let [before, after] = [&first, &second].map(|server| server.http("GET", target, ""));
+        let shown = |mut json: serde_json::Value| {
+            // it counts down
+            if let Some(nodes) = json["node"]["nodes"].as_array_mut() {
+                for node in nodes {
+                    node.as_object_mut().map(|node| node.remove("ttl"));
+                }
+            }
+            json.to_string()
+        };
+        assert_eq!(shown(before.json()), shown(after.json()), "{target}");
+    }
+}
+
+#[test]
+fn status_says_what_etcdutl_says() {
+    let server = start(Kind::Witan);
+    fill(&server, 100);
+    let ours = save(&server);
+    let etcd = start(Kind::Etcd36);
+    fill(&etcd, 100);
+    let theirs = save(&etcd);
+    for file in [&*ours, &*theirs] {
+        for format in ["simple", "table", "json", "fields", "protobuf", "yaml"] {
+            let args = ["status", file, "-w", format];
+            assert_eq!(
+                tool(Kind::Witan, &args),
+                tool(Kind::Etcd36, &args),
+                "{format}"
+            );
+        }
+    }
+    let missing = ["status", "/nowhere/at/all"];
+    assert_eq!(tool(Kind::Witan, &missing), tool(Kind::Etcd36, &missing));
+}
+
+/// The last line of what a tool says, without its log.
+fn complaint(said: &Said) -> (Option<i32>, String) {
+    let mut lines = said.stderr.lines();
+    let line = lines.rfind(|line| line.starts_with("Error: "));
+    (said.code, line.unwrap_or_default().to_owned())
+}
+
+#[test]
+fn refusals_are_etcdutls_and_leave_nothing_behind() {
+    let server = start(Kind::Witan);
+    fill(&server, 50);
+    let snapshot = save(&server);
+    let dir = server.dir().join("restores");
+    fs::create_dir_all(&dir).unwrap();
+    let path = |name: &str| dir.join(name).display().to_string();
+    let sound = fs::read(&snapshot).unwrap();
+    let mut flipped = sound.clone();
+    flipped[20_000] ^= 1;
+    fs::write(path("flipped"), &flipped).unwrap();
+    fs::write(path("bare"), &sound[..sound.len() - 32]).unwrap();
+    fs::create_dir_all(path("taken/member")).unwrap();
+    let (data, taken) = (path("data"), path("taken"));
+    let (flipped, bare, missing) = (path("flipped"), path("bare"), path("missing"));
+    let cases: [&[&str]; 5] = [
+        &[&flipped, "--data-dir", &data],
+        &[&bare, "--data-dir", &data],
+        &[&missing, "--data-dir", &data],
+        &[&snapshot, "--data-dir", &taken],
+        &[&snapshot, "--data-dir", &data, "--mark-compacted"],
+    ];
+    for case in cases {
+        let args = [&["restore"], case].concat();
+        let said = tool(Kind::Witan, &args);
+        assert!(!Path::new(&data).exists(), "{case:?}");
+        let theirs = tool(Kind::Etcd36, &args);
+        // etcdutl leaves what it has begun
+        let _ = fs::remove_dir_all(&data);
+        assert_eq!(complaint(&said), complaint(&theirs), "{case:?}");
+        assert_ne!(said.code, Some(0));
+    }
+    let skipped = tool(
+        Kind::Witan,
+        &["restore", &bare, "--data-dir", &data, "--skip-hash-check"],
+    );
+    assert_eq!(skipped.code, Some(0), "{}", skipped.all());
+    let left: Vec<_> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .filter(|name| name.to_string_lossy().contains("restoring"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Lines of JSON, each with a chunk; together they are the file.
+#[test]
+fn json_carries_the_same_file() {
+    let server = start(Kind::Witan);
+    fill(&server, 50);
+    let saved = fs::read(save(&server)).unwrap();
+    let answer = server.http("POST", "/v3/maintenance/snapshot", "{}");
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let chunks: Vec<usize> = lines
+        .iter()
+        .map(|line| line["result"]["blob"].as_str().unwrap().len())
+        .collect();
+    let whole = chunks.iter().map(|base64| base64 / 4 * 3).sum::<usize>();
+    assert!(whole.abs_diff(saved.len()) < 3 * chunks.len(), "{chunks:?}");
+    assert_eq!(lines[0]["result"]["version"], "3.6.0");
+    let last = &lines[lines.len() - 1]["result"];
+    assert!(last.get("remaining_bytes").is_none(), "{last}");
+    let metrics = server.http("GET", "/metrics", "").text();
+    assert!(
+        metrics.contains("etcd_disk_backend_snapshot_duration_seconds_count 2\n"),
+        "{metrics}"
+    );
+}
