@@ -24,6 +24,9 @@ pub const SNAPSHOT_RETRY_TICKS: u64 = 50;
 /// Applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
+/// Bytes of them; beyond, older ones are forgotten down to the half, and who lacks them gets a snapshot.
+pub const CATCH_UP_BYTES: usize = 64 << 20;
+
 /// Bytes of entries in one append message to another member.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 

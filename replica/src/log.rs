@@ -9,7 +9,10 @@ use raft::{
     util::limit_size,
 };
 
-use crate::{limits::CATCH_UP_ENTRIES, machine::view::Position};
+use crate::{
+    limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES},
+    machine::view::Position,
+};
 
 /// Entries, and the place in the log just below them.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(crate) struct Log {
     /// Index and term of the entry before the first one kept.
     base: (u64, u64),
     entries: VecDeque<Entry>,
+    /// Bytes of what they say.
+    bytes: usize,
     hard_state: HardState,
     /// What is applied: a snapshot for another member would be taken here.
     position: Position,
@@ -27,6 +32,7 @@ impl Log {
         let base = (position.index, position.term);
         Self {
             base,
+            bytes: bytes(&entries),
             entries: entries.into(),
             hard_state,
             position,
@@ -43,7 +49,10 @@ impl Log {
             self.base.0,
             self.last()
         );
-        self.entries.truncate(offset(first.index, self.base.0));
+        let replaced = offset(first.index, self.base.0);
+        self.bytes -= bytes(self.entries.range(replaced..));
+        self.bytes += bytes(entries);
+        self.entries.truncate(replaced);
         self.entries.extend(entries.iter().cloned());
     }
 
@@ -63,6 +72,19 @@ impl Log {
         (self.position.index, self.position.term) = (index, term);
     }
 
+    /// The configuration has changed.
+    pub(crate) fn configure(&mut self, now: ConfState) {
+        self.position = Position {
+            index: self.position.index,
+            term: self.position.term,
+            voters: now.voters,
+            learners: now.learners,
+            voters_outgoing: now.voters_outgoing,
+            learners_next: now.learners_next,
+            auto_leave: now.auto_leave,
+        };
+    }
+
     pub(crate) fn position(&self) -> &Position {
         &self.position
     }
@@ -73,7 +95,8 @@ impl Log {
             return;
         }
         let Ok(term) = self.term(index) else { return };
-        self.entries.drain(..offset(index, self.base.0) + 1);
+        let cut = self.entries.drain(..offset(index, self.base.0) + 1);
+        self.bytes -= cut.map(|entry| entry.data.len()).sum::<usize>();
         self.base = (index, term);
     }
 
@@ -88,12 +111,25 @@ impl Log {
         if applied > self.base.0 + 2 * keep {
             self.cut(applied - keep);
         }
+        if self.bytes > CATCH_UP_BYTES {
+            // half of it, so that this is not done for each entry
+            let mut left = self.bytes - CATCH_UP_BYTES / 2;
+            let spare = self.entries.iter().take_while(|entry| {
+                let more = left > 0 && entry.index <= applied;
+                left = left.saturating_sub(entry.data.len());
+                more
+            });
+            if let Some(last) = spare.last().map(|entry| entry.index) {
+                self.cut(last);
+            }
+        }
     }
 
     /// A received snapshot replaces the whole log.
     pub(crate) fn reset(&mut self, position: Position) {
         self.base = (position.index, position.term);
         self.entries.clear();
+        self.bytes = 0;
         self.hard_state.commit = self.hard_state.commit.max(position.index);
         self.position = position;
     }
@@ -101,6 +137,10 @@ impl Log {
     fn last(&self) -> u64 {
         self.entries.back().map_or(self.base.0, |entry| entry.index)
     }
+}
+
+fn bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
+    entries.into_iter().map(|entry| entry.data.len()).sum()
 }
 
 /// Place of entry `index` in a queue whose first entry follows `base`.
@@ -184,5 +224,69 @@ fn conf_state(position: &Position) -> ConfState {
         learners_next: position.learners_next.clone(),
         auto_leave: position.auto_leave,
         ..ConfState::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u64, bytes: usize) -> Entry {
+        Entry {
+            index,
+            term: 1,
+            data: vec![0; bytes].into(),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn an_absent_learner_does_not_hold_the_log_for_ever() {
+        let position = Position {
+            voters: vec![1],
+            learners: vec![2],
+            ..Position::default()
+        };
+        let mut log = Log::new(position, Vec::new(), HardState::default());
+        let mut most = 0;
+        for index in 1..=500 {
+            log.append(&[entry(index, 1 << 20)]);
+            log.advance_position(index, 1);
+            log.trim();
+            most = most.max(log.bytes);
+        }
+        assert!(most <= CATCH_UP_BYTES, "{most}");
+        assert_eq!(log.bytes, bytes(&log.entries));
+        // small ones are kept by number
+        for index in 501..=30_000 {
+            log.append(&[entry(index, 10)]);
+            log.advance_position(index, 1);
+            log.trim();
+        }
+        assert_eq!(log.bytes, bytes(&log.entries));
+        let held = log.entries.len() as u64;
+        assert!(
+            (CATCH_UP_ENTRIES..=2 * CATCH_UP_ENTRIES).contains(&held),
+            "{held}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_applied_stays() {
+        let position = Position {
+            voters: vec![1],
+            learners: vec![2],
+            ..Position::default()
+        };
+        let mut log = Log::new(position, Vec::new(), HardState::default());
+        for index in 1..=200 {
+            log.append(&[entry(index, 1 << 20)]);
+        }
+        log.advance_position(10, 1);
+        log.trim();
+        assert_eq!(log.first_index(), Ok(11));
+        // entries that replace others replace their bytes, too
+        log.append(&[entry(12, 1)]);
+        assert_eq!(log.bytes, (1 << 20) + 1);
     }
 }

@@ -155,6 +155,11 @@ impl Replica {
     pub fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.raft.tick();
+        if self.raft.raft.state == StateRole::Follower && self.votes_alone() {
+            // Raft does not campaign at the start over changes of members that are to be applied;
+            // there is nobody else to wait for.
+            let _ = self.raft.campaign();
+        }
         self.settle();
         self.pending.expire(self.ticks);
         self.reads.expire(self.ticks);
@@ -253,15 +258,29 @@ impl Replica {
         Err(refusal)
     }
 
+    /// Whether no vote counts but its own.
+    fn votes_alone(&self) -> bool {
+        let place = self.raft.store().position();
+        place.voters == [self.config.id] && place.voters_outgoing.is_empty()
+    }
+
     fn submit(&mut self, stamp: Stamp, command: Command) -> Result<(), Refusal> {
-        let data = wire::encode_entry(&Entry {
+        let entry = Entry {
             stamp: Some(stamp),
             command: Some(command),
-        });
-        if data.len() > COMMAND_BYTES_MAX {
-            return Err(Refusal::TooLarge);
-        }
-        let proposed = self.raft.propose(Vec::new(), data);
+        };
+        let proposed = match wire::conf_change(&entry) {
+            // raft would drop a second one without a word
+            Some(_) if self.raft.raft.has_pending_conf() => return Err(Refusal::TooMany),
+            Some(change) => self.raft.propose_conf_change(Vec::new(), change),
+            None => {
+                let data = wire::encode_entry(&entry);
+                if data.len() > COMMAND_BYTES_MAX {
+                    return Err(Refusal::TooLarge);
+                }
+                self.raft.propose(Vec::new(), data)
+            }
+        };
         self.settle();
         match proposed {
             Ok(()) => Ok(()),

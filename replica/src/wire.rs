@@ -4,11 +4,16 @@
 use bytes::{BufMut as _, Bytes};
 use prost::Message as _;
 use protobuf::Message as _;
-use raft::eraftpb::{Entry as RaftEntry, EntryType, HardState, Message};
+use raft::eraftpb::{
+    ConfChange, ConfChangeType, Entry as RaftEntry, EntryType, HardState, Message,
+};
 
 use crate::{
     host::LogRecord,
-    machine::{command::Entry, record::Corrupt},
+    machine::{
+        command::{Command, Entry},
+        record::Corrupt,
+    },
 };
 
 /// Version byte of a command payload.
@@ -46,6 +51,58 @@ pub fn decode_entry(data: &Bytes) -> Result<Entry, Corrupt> {
         }
         Some(version) => Err(Corrupt::new(format!(
             "log entry of version {version}, this program knows up to {COMMAND_V1}"
+        ))),
+    }
+}
+
+/// A change of raft's configuration, with the command that it follows as its context. `None` if
+/// the command is none of those.
+pub(crate) fn conf_change(entry: &Entry) -> Option<ConfChange> {
+    let Some(Command::Members(asked)) = &entry.command else {
+        return None;
+    };
+    let mut change = ConfChange::default();
+    match &asked.add {
+        Some(member) => {
+            change.node_id = member.id;
+            change.set_change_type(if member.learner {
+                ConfChangeType::AddLearnerNode
+            } else {
+                ConfChangeType::AddNode
+            });
+        }
+        None => {
+            change.node_id = asked.remove;
+            change.set_change_type(ConfChangeType::RemoveNode);
+        }
+    }
+    change.context = encode_entry(entry).into();
+    Some(change)
+}
+
+/// What a raft entry says: its command and, if that goes with one, the change of configuration.
+pub(crate) fn decode_raft_entry(entry: &RaftEntry) -> Result<(Entry, Option<ConfChange>), Corrupt> {
+    let kind = entry.get_entry_type();
+    match kind {
+        EntryType::EntryNormal => Ok((decode_entry(&entry.data)?, None)),
+        EntryType::EntryConfChange => {
+            let mut change = ConfChange::default();
+            change
+                .merge_from_bytes(&entry.data)
+                .map_err(|e| Corrupt::new(format!("change of configuration: {e}")))?;
+            let command = decode_entry(&change.context)?;
+            // what is not of our making would change one and not the other
+            if conf_change(&command).as_ref() != Some(&change) {
+                return Err(Corrupt::new(format!(
+                    "entry {} changes the configuration as this program never does",
+                    entry.index
+                )));
+            }
+            Ok((command, Some(change)))
+        }
+        EntryType::EntryConfChangeV2 => Err(Corrupt::new(format!(
+            "entry {} changes the configuration as this program never does",
+            entry.index
         ))),
     }
 }

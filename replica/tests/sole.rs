@@ -5,12 +5,12 @@ use witan_replica::{
     host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
     machine::{
         Reply,
-        command::{Command, Publish, Stamp},
-        member::Member,
+        command::{ChangeMembers, Command, Publish, Stamp},
+        member::{self, Member},
         tree,
         view::View,
     },
-    replica::{Config, Fault, Replica, Role, genesis},
+    replica::{Config, Fault, Refusal, Replica, Role, genesis},
 };
 
 const ID: u64 = 7;
@@ -137,4 +137,94 @@ fn a_log_that_ends_below_the_commit_is_refused() {
             .contains("were committed, the log ends at"),
         "{error}"
     );
+}
+
+fn learner(id: u64) -> ChangeMembers {
+    ChangeMembers {
+        add: Some(Member {
+            id,
+            peer_urls: vec![format!("http://m{id}:2380")],
+            learner: true,
+            ..Member::default()
+        }),
+        learners_max: 1,
+        remove: 0,
+    }
+}
+
+/// Proposes and answers what came of it.
+fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) -> Option<Reply> {
+    let ticket = Ticket(host.applied.len() as u64 + 100);
+    let asked = replica.propose(ticket, Stamp::default(), Command::Members(change));
+    asked.expect("a leader takes it");
+    replica.turn(host);
+    let answers = host.applied.iter().rev();
+    let mut answers = answers.filter(|applied| applied.ticket == Some(ticket));
+    answers.next().map(|applied| applied.outcome.reply.clone())
+}
+
+#[test]
+fn an_absent_learner_stops_nothing_and_is_remembered() {
+    let (mut replica, mut host) = fresh();
+    let taken = Some(Reply::PeerUrlsSet(Ok(())));
+    assert_eq!(changed(&mut replica, &mut host, learner(8)), taken);
+    assert_eq!(replica.view().position.learners, [8]);
+    let refused = Some(Reply::PeerUrlsSet(Err(member::Error::TooManyLearners)));
+    assert_eq!(changed(&mut replica, &mut host, learner(9)), refused);
+    assert_eq!(
+        replica.view().position.learners,
+        [8],
+        "the configuration follows the book"
+    );
+    let checkpoint = replica.view();
+    let half = host.disk.clone();
+    for ticket in 0..3 {
+        replica.tick(0);
+        replica
+            .propose(Ticket(ticket), Stamp::default(), set("/a"))
+            .expect("a leader takes it");
+        replica.read(Ticket(ticket + 10)).expect("room");
+        replica.turn(&mut host);
+    }
+    assert_eq!(host.readable.len(), 3, "it has no part in a quorum");
+    // from the log, and from a checkpoint
+    let mut from_checkpoint = Recovered {
+        checkpoint: Some(checkpoint),
+        ..half
+    };
+    from_checkpoint.records.clone_from(&host.disk.records);
+    from_checkpoint.hard_state.clone_from(&host.disk.hard_state);
+    for disk in [host.disk.clone(), from_checkpoint] {
+        let mut again = Replica::new(config(2), disk).expect("its own disk");
+        again.turn(&mut Recorder::default());
+        again.tick(0);
+        again.turn(&mut Recorder::default());
+        assert_eq!(again.status().role, Role::Leader);
+        assert_eq!(again.view().position.learners, [8]);
+        assert_eq!(again.view().machine.members.book.len(), 2);
+    }
+    let remove = ChangeMembers {
+        remove: 8,
+        ..ChangeMembers::default()
+    };
+    assert_eq!(changed(&mut replica, &mut host, remove), taken);
+    assert!(replica.view().position.learners.is_empty());
+    assert_eq!(changed(&mut replica, &mut host, learner(10)), taken);
+}
+
+#[test]
+fn one_change_of_members_at_a_time() {
+    let (mut replica, mut host) = fresh();
+    let propose = |replica: &mut Replica, ticket, id| {
+        replica.propose(
+            Ticket(ticket),
+            Stamp::default(),
+            Command::Members(learner(id)),
+        )
+    };
+    assert_eq!(propose(&mut replica, 1, 8), Ok(()));
+    // raft would turn it into nothing, and its client would wait in vain
+    assert_eq!(propose(&mut replica, 2, 9), Err(Refusal::TooMany));
+    replica.turn(&mut host);
+    assert_eq!(propose(&mut replica, 3, 9), Ok(()));
 }

@@ -4,8 +4,12 @@ use bytes::Bytes;
 use witan_replica::{
     machine::{
         alarm,
-        command::{ClusterVersion, Command, Downgrade, Entry, PeerUrls, Publish, Stamp},
-        kv, lease, tree,
+        command::{
+            ChangeMembers, ClusterVersion, Command, Downgrade, Entry, PeerUrls, Publish, Stamp,
+        },
+        kv, lease,
+        member::Member,
+        tree,
     },
     wire::{decode_entry, encode_entry},
 };
@@ -66,6 +70,26 @@ fn of_cluster() -> Vec<(Command, &'static str)> {
                 peer_urls: vec!["u".into()],
             }),
             "3a0c090700000000000000 120175",
+        ),
+        (
+            Command::Members(ChangeMembers {
+                add: Some(Member {
+                    id: 7,
+                    peer_urls: vec!["u".into()],
+                    learner: true,
+                    ..Member::default()
+                }),
+                learners_max: 1,
+                remove: 0,
+            }),
+            "5212 0a0e 090700000000000000 1a0175 2801 1001",
+        ),
+        (
+            Command::Members(ChangeMembers {
+                remove: 7,
+                ..ChangeMembers::default()
+            }),
+            "5209 190700000000000000",
         ),
         (
             Command::ClusterVersion(ClusterVersion {

@@ -1,7 +1,7 @@
 //! Everything that can enter the log. The structs are the log payload: prost-derived, behind a
 //! version byte (`wire`), never a public protocol's message. Field numbers are for ever.
 
-use super::{alarm, kv, lease, tree};
+use super::{alarm, kv, lease, member::Member, tree};
 
 /// One log entry's payload.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -10,7 +10,7 @@ pub struct Entry {
     #[prost(message, optional, tag = "1")]
     pub stamp: Option<Stamp>,
     /// What is to be done.
-    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 8, 11")]
+    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 8, 10, 11")]
     pub command: Option<Command>,
 }
 
@@ -22,6 +22,7 @@ impl Entry {
                 Command::Publish(_)
                 | Command::ClusterVersion(_)
                 | Command::PeerUrls(_)
+                | Command::Members(_)
                 | Command::Downgrade(_),
             ) => true,
             Some(Command::Kv(_) | Command::Tree(_) | Command::Alarm(_) | Command::Lease(_))
@@ -71,6 +72,9 @@ pub enum Command {
     /// A lease begins, ends, or is noted.
     #[prost(message, tag = "8")]
     Lease(lease::Command),
+    /// A member comes or goes: the one command that raft's configuration follows.
+    #[prost(message, tag = "10")]
+    Members(ChangeMembers),
     /// The cluster is to be ready for an older version, or no longer.
     #[prost(message, tag = "11")]
     Downgrade(Downgrade),
@@ -99,6 +103,20 @@ pub struct PeerUrls {
     /// All of its peer URLs, instead of those that it had.
     #[prost(string, repeated, tag = "2")]
     pub peer_urls: Vec<String>,
+}
+
+/// One member more or less. As yet it can only be a learner.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ChangeMembers {
+    /// Who comes.
+    #[prost(message, optional, tag = "1")]
+    pub add: Option<Member>,
+    /// With how many learners there may be then.
+    #[prost(uint32, tag = "2")]
+    pub learners_max: u32,
+    /// Who goes, 0 for none.
+    #[prost(fixed64, tag = "3")]
+    pub remove: u64,
 }
 
 /// The cluster version, `MAJOR.MINOR.0`.

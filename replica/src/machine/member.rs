@@ -3,7 +3,7 @@
 use imbl::{OrdMap, OrdSet};
 
 use super::{
-    command::{PeerUrls, Publish},
+    command::{ChangeMembers, PeerUrls, Publish},
     record::{Change, Corrupt},
 };
 
@@ -51,6 +51,15 @@ pub enum Error {
     /// Another member has such a URL.
     #[error("peer URL exists")]
     PeerUrlExists,
+    /// There is a member of this id.
+    #[error("member exists")]
+    Exists,
+    /// There are as many learners as there may be.
+    #[error("too many learners")]
+    TooManyLearners,
+    /// Voters neither come nor go as yet.
+    #[error("not a learner")]
+    NotLearner,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -90,6 +99,49 @@ impl Members {
         Ok(())
     }
 
+    /// One learner more or less. Judged in etcd's order.
+    pub(crate) fn change(&mut self, asked: &ChangeMembers) -> Result<(), Error> {
+        match &asked.add {
+            Some(member) => self.add(member, asked.learners_max),
+            None => self.remove(asked.remove),
+        }
+    }
+
+    fn add(&mut self, member: &Member, learners_max: u32) -> Result<(), Error> {
+        if self.removed.contains(&member.id) {
+            return Err(Error::NotFound);
+        }
+        if self.book.contains_key(&member.id) {
+            return Err(Error::Exists);
+        }
+        let shares = |known: &Member| {
+            let mut urls = known.peer_urls.iter();
+            urls.any(|url| member.peer_urls.contains(url))
+        };
+        if self.book.values().any(shares) {
+            return Err(Error::PeerUrlExists);
+        }
+        if !member.learner {
+            return Err(Error::NotLearner);
+        }
+        let learners = self.book.values().filter(|known| known.learner).count();
+        if learners >= learners_max as usize {
+            return Err(Error::TooManyLearners);
+        }
+        self.book.insert(member.id, member.clone());
+        Ok(())
+    }
+
+    fn remove(&mut self, id: u64) -> Result<(), Error> {
+        let member = self.book.get(&id).ok_or(Error::NotFound)?;
+        if !member.learner {
+            return Err(Error::NotLearner);
+        }
+        self.book.remove(&id);
+        self.removed.insert(id);
+        Ok(())
+    }
+
     pub(crate) fn changes(&self, since: Option<&Members>, emit: &mut dyn FnMut(Change)) {
         if since == Some(self) {
             return;
@@ -116,5 +168,59 @@ impl Members {
         self.removed = stored.removed.into_iter().collect();
         self.downgrade_target = stored.downgrade_target;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: u64, url: &str, learner: bool) -> Member {
+        Member {
+            id,
+            peer_urls: vec![url.into()],
+            learner,
+            ..Member::default()
+        }
+    }
+
+    fn add(member: Member, learners_max: u32) -> ChangeMembers {
+        ChangeMembers {
+            add: Some(member),
+            learners_max,
+            remove: 0,
+        }
+    }
+
+    fn remove(remove: u64) -> ChangeMembers {
+        ChangeMembers {
+            remove,
+            ..ChangeMembers::default()
+        }
+    }
+
+    #[test]
+    fn learners_come_and_go_and_voters_stay() {
+        let mut members = Members::default();
+        members.book.insert(1, member(1, "a", false));
+        let learner = |id, url| add(member(id, url, true), 1);
+        assert_eq!(members.change(&learner(1, "b")), Err(Error::Exists));
+        assert_eq!(members.change(&learner(2, "a")), Err(Error::PeerUrlExists));
+        assert_eq!(
+            members.change(&add(member(2, "b", false), 1)),
+            Err(Error::NotLearner)
+        );
+        assert_eq!(members.change(&learner(2, "b")), Ok(()));
+        assert_eq!(
+            members.change(&learner(3, "c")),
+            Err(Error::TooManyLearners)
+        );
+        assert_eq!(members.change(&remove(1)), Err(Error::NotLearner));
+        assert_eq!(members.change(&remove(4)), Err(Error::NotFound));
+        assert_eq!(members.change(&remove(2)), Ok(()));
+        assert_eq!(members.change(&remove(2)), Err(Error::NotFound));
+        // an id never comes back
+        assert_eq!(members.change(&learner(2, "b")), Err(Error::NotFound));
+        assert_eq!(members.change(&learner(3, "b")), Ok(()));
     }
 }

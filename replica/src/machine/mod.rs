@@ -44,7 +44,7 @@ pub enum Reply {
     Published,
     /// The cluster version was recorded.
     ClusterVersionSet,
-    /// A member's peer URLs were recorded, or not.
+    /// A member's peer URLs, or that it came or went, were recorded, or not.
     PeerUrlsSet(Result<(), member::Error>),
     /// The version to be brought down to was recorded, or that there is none.
     DowngradeSet,
@@ -102,6 +102,17 @@ impl Machine {
                 let done = self.members.set_peer_urls(asked);
                 if done.is_ok() {
                     self.tree.bump();
+                }
+                Reply::PeerUrlsSet(done)
+            }
+            Command::Members(asked) => {
+                let done = self.members.change(asked);
+                // who comes is an entry of etcd's v2 store; who goes leaves one in another's place
+                let entries = if asked.add.is_some() { 1 } else { 2 };
+                for _ in 0..entries {
+                    if done.is_ok() {
+                        self.tree.bump();
+                    }
                 }
                 Reply::PeerUrlsSet(done)
             }

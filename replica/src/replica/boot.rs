@@ -1,9 +1,6 @@
 //! How a replica starts: from genesis, or from what the disk gave back.
 
-use raft::{
-    Config as RaftConfig, RawNode, ReadOnlyOption, StateRole,
-    eraftpb::{EntryType, HardState},
-};
+use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
 
 use super::{Config, Fault, Replica};
 use crate::{
@@ -71,7 +68,6 @@ impl Replica {
         // raft panics when what is applied lies above the commit it is given.
         hard_state.commit = hard_state.commit.max(place.index);
         hard_state.term = hard_state.term.max(place.term);
-        let sole_voter = place.voters == [config.id] && place.voters_outgoing.is_empty();
         let log = Log::new(place.clone(), entries, hard_state);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raft = RawNode::new(&raft_config(&config, place.index), log, &logger)
@@ -92,7 +88,7 @@ impl Replica {
             config,
         };
         replica.settle();
-        if sole_voter {
+        if replica.votes_alone() {
             replica
                 .raft
                 .campaign()
@@ -157,13 +153,7 @@ fn check(
         )));
     }
     for entry in entries.iter().filter(|e| e.index > place.index) {
-        if entry.get_entry_type() != EntryType::EntryNormal {
-            return Err(Corrupt::new(format!(
-                "entry {} changes the configuration, which this program never asks for",
-                entry.index
-            )));
-        }
-        wire::decode_entry(&entry.data)?;
+        wire::decode_raft_entry(entry)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use raft::{
     Ready, StateRole,
-    eraftpb::{Entry as RaftEntry, EntryType, HardState, Message, MessageType},
+    eraftpb::{Entry as RaftEntry, HardState, Message, MessageType},
 };
 
 use super::{Fault, Replica};
@@ -127,13 +127,8 @@ fn apply(replica: &mut Replica, entries: Vec<RaftEntry>) -> Vec<Applied> {
 }
 
 fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
-    assert_eq!(
-        entry.get_entry_type(),
-        EntryType::EntryNormal,
-        "entry {} changes the configuration, which nothing here proposes",
-        entry.index
-    );
-    let command = wire::decode_entry(&entry.data).expect("entries are checked when they come in");
+    let (command, change) =
+        wire::decode_raft_entry(entry).expect("entries are checked when they come in");
     let outcome = replica.machine.apply(&command);
     if let (Some(Command::Lease(command)), Reply::Lease(Ok(reply))) =
         (&command.command, &outcome.reply)
@@ -142,6 +137,12 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
     }
     let log = replica.raft.mut_store();
     log.advance_position(entry.index, entry.term);
+    // the configuration follows the book, and does not where the book refused
+    if let Some(change) = change.filter(|_| outcome.reply == Reply::PeerUrlsSet(Ok(()))) {
+        let changed = replica.raft.apply_conf_change(&change);
+        let configuration = changed.expect("a learner can always come or go");
+        replica.raft.mut_store().configure(configuration);
+    }
     let ticket = command.stamp.and_then(|stamp| replica.pending.take(&stamp));
     let members = command
         .changes_members()

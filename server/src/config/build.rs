@@ -295,6 +295,7 @@ impl Read<'_> {
         Ok(Settings {
             max_request_bytes: self.number("max-request-bytes")?,
             max_txn_ops: self.number("max-txn-ops")?,
+            max_learners: self.number("max-learners")?,
             cors: self.names("cors"),
             host_whitelist: self.names("host-whitelist"),
             enable_grpc_gateway: self.boolean("enable-grpc-gateway")?,

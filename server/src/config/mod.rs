@@ -325,6 +325,8 @@ pub struct Settings {
     pub max_request_bytes: usize,
     /// `--max-txn-ops`.
     pub max_txn_ops: usize,
+    /// `--max-learners`.
+    pub max_learners: u32,
     /// `--cors`: allowed origins, `*` for all.
     pub cors: Vec<String>,
     /// `--host-whitelist`: accepted `Host` names, `*` for all.
@@ -347,6 +349,7 @@ impl Default for Settings {
         Self {
             max_request_bytes: 1_572_864,
             max_txn_ops: 128,
+            max_learners: 1,
             cors: vec!["*".into()],
             host_whitelist: vec!["*".into()],
             enable_grpc_gateway: true,

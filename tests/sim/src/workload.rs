@@ -321,7 +321,7 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
         | (Command::Publish(_), Reply::Published)
         | (Command::ClusterVersion(_), Reply::ClusterVersionSet)
         | (Command::Downgrade(_), Reply::DowngradeSet)
-        | (Command::PeerUrls(_), Reply::PeerUrlsSet(_))
+        | (Command::PeerUrls(_) | Command::Members(_), Reply::PeerUrlsSet(_))
         | (Command::Lease(_), Reply::Lease(_)) => Effect::Nothing,
         _ => Effect::Mismatch,
     }
@@ -405,6 +405,7 @@ pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
         | Command::Downgrade(_)
         | Command::PeerUrls(_)
         | Command::Alarm(_)
+        | Command::Members(_)
         | Command::Lease(_) => false,
     }
 }

@@ -1,18 +1,27 @@
-//! The verbs of membership. One member serves alone as yet, so a change is checked as etcd checks
-//! it and then refused.
+//! The verbs of membership. One member serves alone as yet: learners come and go, and a change that
+//! would cost a quorum is checked as etcd checks it and then refused.
 
-use witan_api::v3::{
-    error::Error,
-    etcdserverpb::{
-        Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse,
-        MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
-        MemberUpdateRequest, MemberUpdateResponse,
+use witan_api::{
+    ids,
+    v3::{
+        error::Error,
+        etcdserverpb::{
+            Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse,
+            MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
+            MemberUpdateRequest, MemberUpdateResponse,
+        },
     },
 };
-use witan_replica::machine::member::{Member as Known, Members};
+use witan_replica::machine::{
+    Reply,
+    command::{ChangeMembers, Command, PeerUrls},
+    member::{self, Member as Known, Members},
+};
 
 use super::{Answer, header};
 use crate::{api::Context, config::Url};
+
+const NS_PER_SECOND: i64 = 1_000_000_000;
 
 pub(super) async fn list(ctx: &Context, request: MemberListRequest) -> Answer<MemberListResponse> {
     let view = if request.linearizable {
@@ -26,44 +35,62 @@ pub(super) async fn list(ctx: &Context, request: MemberListRequest) -> Answer<Me
     })
 }
 
+/// A learner costs no quorum and can come; a voter would, and is refused when all else is right.
 pub(super) async fn add(ctx: &Context, request: MemberAddRequest) -> Answer<MemberAddResponse> {
-    let urls = peer_urls(&request.peer_urls)?;
-    let view = ctx.node.view().await?;
-    let mut members = view.machine.members.book.values();
-    if members.any(|member| {
-        member
-            .peer_urls
-            .iter()
-            .any(|url| urls.contains(&url.as_str()))
-    }) {
-        return Err(Error::PeerUrlExists);
-    }
-    Err(Error::Unhealthy)
+    let mut urls = peer_urls(&request.peer_urls)?;
+    urls.sort_unstable();
+    let added_at = ctx.node.now_ns() / NS_PER_SECOND;
+    let member = Known {
+        id: ids::member_id(&urls, "", Some(added_at)),
+        peer_urls: urls.into_iter().map(str::to_owned).collect(),
+        learner: request.is_learner,
+        ..Known::default()
+    };
+    let shown = shown_one(&member);
+    let change = ChangeMembers {
+        add: Some(member),
+        learners_max: ctx.settings.max_learners,
+        remove: 0,
+    };
+    let members = match change_book(ctx, Command::Members(change)).await? {
+        Err(member::Error::NotLearner) => return Err(Error::Unhealthy),
+        done => done.map_err(of_book)?,
+    };
+    Ok(MemberAddResponse {
+        header: header::bare(&ctx.node),
+        member: Some(shown),
+        members,
+    })
 }
 
 pub(super) async fn remove(
     ctx: &Context,
     request: MemberRemoveRequest,
 ) -> Answer<MemberRemoveResponse> {
-    known(&ctx.node.view().await?.machine.members, request.id)?;
-    Err(Error::MemberNotEnoughStarted)
+    let change = ChangeMembers {
+        remove: request.id,
+        ..ChangeMembers::default()
+    };
+    let members = change_book(ctx, Command::Members(change)).await?;
+    Ok(MemberRemoveResponse {
+        header: header::bare(&ctx.node),
+        members: members.map_err(of_book)?,
+    })
 }
 
-/// Setting the URLs that a member has already is no change.
+/// The URLs are taken as they are, as in etcd.
 pub(super) async fn update(
     ctx: &Context,
     request: MemberUpdateRequest,
 ) -> Answer<MemberUpdateResponse> {
-    let view = ctx.node.view().await?;
-    let member = known(&view.machine.members, request.id)?;
-    if member.peer_urls != request.peer_urls {
-        return Err(Error::Unimplemented(
-            "etcdserverpb.Cluster/MemberUpdate with other URLs",
-        ));
-    }
+    let change = PeerUrls {
+        id: request.id,
+        peer_urls: request.peer_urls,
+    };
+    let members = change_book(ctx, Command::PeerUrls(change)).await?;
     Ok(MemberUpdateResponse {
         header: header::bare(&ctx.node),
-        members: shown(&view.machine.members),
+        members: members.map_err(of_book)?,
     })
 }
 
@@ -79,19 +106,44 @@ pub(super) async fn promote(
     }
 }
 
+/// All members after a change, or why there was none.
+async fn change_book(
+    ctx: &Context,
+    command: Command,
+) -> Answer<Result<Vec<Member>, member::Error>> {
+    let Reply::PeerUrlsSet(done) = ctx.node.propose(command).await?.outcome.reply else {
+        unreachable!("a change of the member book answers as one")
+    };
+    let view = ctx.node.view().await?;
+    Ok(done.map(|()| shown(&view.machine.members)))
+}
+
+fn of_book(error: member::Error) -> Error {
+    match error {
+        member::Error::NotFound => Error::MemberNotFound,
+        member::Error::PeerUrlExists => Error::PeerUrlExists,
+        member::Error::Exists => Error::MemberExists,
+        member::Error::TooManyLearners => Error::TooManyLearners,
+        member::Error::NotLearner => Error::MemberNotEnoughStarted,
+    }
+}
+
 fn known(members: &Members, id: u64) -> Answer<&Known> {
     members.book.get(&id).ok_or(Error::MemberNotFound)
 }
 
 fn shown(members: &Members) -> Vec<Member> {
-    let members = members.book.values().map(|member| Member {
+    members.book.values().map(shown_one).collect()
+}
+
+fn shown_one(member: &Known) -> Member {
+    Member {
         id: member.id,
         name: member.name.clone(),
         peer_urls: member.peer_urls.clone(),
         client_urls: member.client_urls.clone(),
         is_learner: member.learner,
-    });
-    members.collect()
+    }
 }
 
 /// The URLs, trimmed, if there are any and all are URLs that a member can have.

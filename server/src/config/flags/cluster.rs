@@ -35,7 +35,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("discovery-password", Text, "", "Password of v3 discovery.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.password"),
     Flag::new("strict-reconfig-check", Bool, "true", "Whether changes of membership that would cost the quorum are refused.", accepted("they are always refused")),
     Flag::new("pre-vote", Bool, "true", "Whether a member asks before it campaigns.", supported("elections_and_warnings")),
-    Flag::new("max-learners", Integer, "1", "Members without a vote that a cluster may have.", accepted("clusters come with a later version")),
+    Flag::new("max-learners", Integer, "1", "Members without a vote that a cluster may have.", supported("there_are_as_many_learners_as_a_flag_allows")),
     Flag::new("enable-v2", Bool, "true", "Whether etcd 3.4 and 3.5 serve the v2 API.", accepted(ALWAYS_V2)),
     Flag::new("v2-deprecation", Text, "write-only", "How far etcd's removal of the v2 API has come.", accepted(ALWAYS_V2)),
     Flag::new("experimental-enable-v2v3", Text, "", "Prefix of v3 keys that serve the v2 API.", refused("v2 keys live in a key space of their own, as in etcd without this flag")),

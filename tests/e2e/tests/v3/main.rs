@@ -12,6 +12,7 @@ mod gateway;
 mod grpc;
 mod lease;
 mod lease_life;
+mod members;
 mod range_stream;
 mod record;
 mod snapshot;

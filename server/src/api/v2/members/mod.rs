@@ -16,7 +16,7 @@ use witan_api::v2::members::{
 };
 use witan_replica::machine::{
     Reply,
-    command::{Command, PeerUrls},
+    command::{ChangeMembers, Command, PeerUrls},
     member::{self, Member as Known, Members},
 };
 
@@ -164,6 +164,9 @@ async fn update(
         Reply::PeerUrlsSet(Err(member::Error::NotFound)) => {
             Err(Refusal::unknown(&headers::hex(number)))
         }
+        Reply::PeerUrlsSet(Err(
+            member::Error::Exists | member::Error::TooManyLearners | member::Error::NotLearner,
+        )) => Err(Refusal::internal("answer of another command")),
         Reply::Kv(_)
         | Reply::Lease(_)
         | Reply::Tree(_)
@@ -175,10 +178,23 @@ async fn update(
     }
 }
 
+/// A learner can go; a voter is the only one.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, Refusal> {
     let number = parse_id(id)?;
     let members = members(ctx).await?;
-    known(&members, number)?;
+    if known(&members, number)?.learner {
+        let command = Command::Members(ChangeMembers {
+            remove: number,
+            ..ChangeMembers::default()
+        });
+        let reply = ctx.node.propose(command).await?.outcome.reply;
+        return if reply == Reply::PeerUrlsSet(Ok(())) {
+            Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
+        } else {
+            // somebody else was faster
+            Err(Refusal(StatusCode::GONE, format!("{REMOVED}{number:x}")))
+        };
+    }
     Err(Refusal::internal(
         "etcdserver: re-configuration failed due to not enough started members",
     ))

@@ -1,0 +1,130 @@
+//! Learners beside etcd 3.6: they cost no quorum, so one member can take them, and shows, changes and
+//! loses them as etcd does.
+
+use serde_json::Value;
+use witan_e2e::{Kind, Launch, Server, Tool};
+
+use super::{pair, start};
+
+const LEARNER: &str = "http://127.0.0.1:1";
+
+fn run(server: &Server, args: &[&str]) -> (Option<i32>, String) {
+    let said = Tool::Etcdctl36.run(&server.url(), args);
+    // before the error etcdctl logs that it tried
+    let error = said.stderr.lines().last().unwrap_or_default();
+    (said.code, said.stdout + error)
+}
+
+/// The learner's id: in it is the second in which it was added.
+fn learner(server: &Server) -> Option<u64> {
+    let (_, list) = run(server, &["member", "list", "-w", "json"]);
+    let list: Value = serde_json::from_str(&list).expect("JSON");
+    let members = list["members"].as_array().expect("members");
+    let learner = members.iter().find(|member| member["isLearner"] == true)?;
+    learner["ID"].as_u64()
+}
+
+fn add(server: &Server, url: &str) -> (Option<i32>, String) {
+    let urls = format!("--peer-urls={url}");
+    run(server, &["member", "add", "new", "--learner", &urls])
+}
+
+#[test]
+fn learners_come_and_go_as_in_etcd() {
+    let [ours, theirs] = pair().map(|server| {
+        let mut said = vec![add(&server, LEARNER)];
+        let id = learner(&server).expect("it was added");
+        let hex = format!("{id:x}");
+        for format in ["simple", "json", "fields", "table", "protobuf"] {
+            if format != "protobuf" {
+                said.push(run(&server, &["member", "list", "-w", format]));
+            }
+        }
+        said.push(add(&server, LEARNER));
+        said.push(add(&server, "http://127.0.0.1:2"));
+        let moved = ["member", "update", &hex, "--peer-urls=http://127.0.0.1:9"];
+        said.push(run(&server, &moved));
+        said.push(run(&server, &["member", "list", "-w", "simple"]));
+        said.push(run(&server, &["member", "promote", &hex]));
+        said.push(run(&server, &["put", "a", "1"]));
+        said.push(run(&server, &["get", "a"]));
+        said.push(run(&server, &["member", "remove", &hex]));
+        said.push(run(&server, &["member", "list", "-w", "simple"]));
+        said.push(run(&server, &["member", "remove", &hex]));
+        said.push(run(&server, &["member", "promote", &hex]));
+        let plain = said.into_iter().map(|(code, text)| {
+            let text = text.replace(&hex, "ID").replace(&id.to_string(), "ID");
+            (code, text)
+        });
+        plain.collect::<Vec<_>>()
+    });
+    assert_eq!(ours, theirs);
+    let refusals: Vec<&str> = ours
+        .iter()
+        .filter(|said| said.0 != Some(0))
+        .map(|said| &*said.1)
+        .collect();
+    assert_eq!(refusals.len(), 5, "{ours:#?}");
+}
+
+#[test]
+fn members_move_as_in_etcd() {
+    let [ours, theirs] = pair().map(|server| {
+        let (_, list) = run(&server, &["member", "list", "-w", "json"]);
+        let list: Value = serde_json::from_str(&list).expect("JSON");
+        let id = list["members"][0]["ID"].as_u64().expect("an id");
+        let hex = format!("{id:x}");
+        let mut said = Vec::new();
+        for url in [
+            "http://127.0.0.1:7",
+            "http://127.0.0.1:8,http://127.0.0.1:7",
+            "http://127.0.0.1:7",
+        ] {
+            let urls = format!("--peer-urls={url}");
+            said.push(run(&server, &["member", "update", &hex, &urls]));
+            said.push(run(&server, &["member", "list"]));
+        }
+        said
+    });
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn a_learner_outlives_kill_9() {
+    let mut server = start(Kind::Witan);
+    add(&server, LEARNER);
+    let id = learner(&server).expect("it was added");
+    run(&server, &["put", "a", "1"]);
+    server.kill9();
+    server.start_again();
+    assert_eq!(learner(&server), Some(id));
+    let (_, got) = run(&server, &["get", "a", "--print-value-only"]);
+    assert_eq!(got, "1\n");
+    let listed = server.http("GET", "/v2/members", "").json();
+    assert_eq!(
+        listed["members"].as_array().map(Vec::len),
+        Some(2),
+        "{listed}"
+    );
+    let target = format!("/v2/members/{id:x}");
+    assert_eq!(server.http("DELETE", &target, "").status, 204);
+    assert_eq!(server.http("DELETE", &target, "").status, 410);
+    server.kill9();
+    server.start_again();
+    assert_eq!(learner(&server), None);
+    let (code, _) = add(&server, LEARNER);
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn there_are_as_many_learners_as_a_flag_allows() {
+    let server = Launch::witan().arg("--max-learners=2").start();
+    assert_eq!(add(&server, LEARNER).0, Some(0));
+    assert_eq!(add(&server, "http://127.0.0.1:2").0, Some(0));
+    let (code, said) = add(&server, "http://127.0.0.1:3");
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        said,
+        "Error: etcdserver: too many learner members in cluster"
+    );
+}
