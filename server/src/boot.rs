@@ -112,14 +112,18 @@ const CLUSTER_VERSION: &str = "3.6.0";
 pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
     // Bound before the disk is touched: a port in use is the most common mistake.
     let bound = transport::bind(&config)?;
+    let metrics = Metrics::with(config.extensive_metrics);
     // and so are files of TLS that do not fit; a certificate of our own is made in there
     let own = matches!(config.tls.certificate, Some(ServerCertificate::Own { .. }));
-    let mut security = if own { None } else { Security::open(&config)? };
-    let metrics = Metrics::with(config.extensive_metrics);
+    let mut security = if own {
+        None
+    } else {
+        Security::open(&config, &metrics)?
+    };
     let (stop, stopping) = watch::channel(false);
     let disk = open_disk(&config)?;
     if own {
-        security = Security::open(&config)?;
+        security = Security::open(&config, &metrics)?;
     }
     warn_of_quota(config.settings.quota_bytes);
     let (node, replica) = start_node(&config, disk, metrics.clone(), stopping)?;

@@ -81,6 +81,9 @@ pub struct Series {
     /// Health questions answered with no.
     pub health_failures: IntCounter,
 
+    /// Unix time at which the certificate of the client port ends, 0 without one.
+    pub tls_expires: IntGauge,
+
     /// Seconds of each durable append to the raft log.
     pub wal_fsync: Histogram,
     /// Bytes handed to the raft log.

@@ -29,6 +29,7 @@ pub(super) fn series(on: &Register, extensive: bool) -> Series {
         refused: on.counters("witan_refused_total", "Requests refused early because too much is in flight already, by what.", &["what"]),
         health_results: on.gauges("etcd_server_healthcheck", "1 if a check of a probe went well the last time, else 0.", &["type", "name"]),
         health_checks: on.counters("etcd_server_healthchecks_total", "Checks of probes, by how they went.", &["type", "name", "status"]),
+        tls_expires: on.gauge("witan_tls_certificate_not_after_seconds", "Unix time at which the certificate of the client port ends, 0 without one."),
         tls_handshakes_failed: on.counters("witan_tls_handshake_failures_total", "TLS handshakes with clients that failed, by reason.", &["reason"]),
         told,
         grpc_received_bytes: on.counter("etcd_network_client_grpc_received_bytes_total", "Bytes of messages received from gRPC clients."),

@@ -11,6 +11,9 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client that does not speak TLS may take to read so.
 pub(super) const PLAIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// So much is read of it meanwhile.
+pub(super) const PLAIN_DRAIN_BYTES: u64 = 64 << 10;
+
 /// The head of an HTTP/1 request must be whole within this time (Go's ReadHeaderTimeout).
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -24,6 +24,18 @@ pub enum Surface {
     Metrics,
 }
 
+impl Surface {
+    /// How logs call it, as etcd's do.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::All => "grpc+http",
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
 /// A socket that is bound and not yet served.
 #[derive(Debug)]
 pub struct Bound {

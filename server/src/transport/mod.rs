@@ -125,6 +125,16 @@ where
             traffic: traffic.clone(),
         };
         let name = url.to_string();
+        let (traffic, address) = (surface.label(), name.as_str());
+        if url.is_tls() {
+            tracing::info!(traffic, address, "serving client traffic securely");
+        } else {
+            tracing::info!(
+                traffic,
+                address,
+                "serving client traffic insecurely; this is strongly discouraged!"
+            );
+        }
         builder = match socket {
             listen::Socket::Tcp(listener) => {
                 builder.listen(name, listener, move || mux.clone().factory())?

@@ -19,6 +19,7 @@ use x509_cert::{crl::CertificateList, der::Decode as _};
 
 use super::{
     error::TlsError,
+    peer,
     suites::{self, Choice},
     verify::{Clients, Revoked},
 };
@@ -31,6 +32,23 @@ const CRL: &str = "client-crl-file";
 
 /// A file as it was at one look: it has changed when any of these has. `None` while it is not there.
 type Stamp = Option<[i64; 6]>;
+
+/// What the files held when they were good.
+#[derive(Debug)]
+pub(super) struct Parts {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    /// Whose clients to take; `None` when clients need not show anything.
+    authorities: Option<Arc<RootCertStore>>,
+}
+
+impl Parts {
+    /// Unix time at which the certificate ends, if it can be told.
+    pub(super) fn expires_s(&self) -> Option<u64> {
+        let certificate = peer::parse(self.chain.first()?)?.tbs_certificate;
+        Some(certificate.validity.not_after.to_unix_duration().as_secs())
+    }
+}
 
 /// Everything that a configuration of rustls is made of.
 #[derive(Debug)]
@@ -99,22 +117,31 @@ impl Files {
         Ok(Revoked::Serials(Arc::new(serials)))
     }
 
-    /// What the files make, without protocols to agree on.
-    pub(super) fn config(&self, revoked: Revoked) -> Result<ServerConfig, TlsError> {
+    /// The certificate, its key and the authorities as they are now.
+    pub(super) fn parts(&self) -> Result<Parts, TlsError> {
         let chain = certificates(CERT, &self.cert)?;
         let key = PrivateKeyDer::from_pem_slice(&read(KEY, &self.key)?).map_err(|error| {
             content(KEY, &self.key, format!("no private key in PEM: {error:?}"))
         })?;
+        Ok(Parts {
+            chain,
+            key,
+            authorities: self.authorities()?,
+        })
+    }
+
+    /// What they make, without protocols to agree on.
+    pub(super) fn config(&self, parts: &Parts, revoked: Revoked) -> Result<ServerConfig, TlsError> {
         let builder = ServerConfig::builder_with_provider(self.choice.provider.clone())
             .with_protocol_versions(&self.choice.versions)?;
-        let clients = self.clients(revoked)?;
+        let clients = self.clients(parts, revoked)?;
         let authenticates = clients.is_some();
         let builder = match clients {
             Some(clients) => builder.with_client_cert_verifier(Arc::new(clients)),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder
-            .with_single_cert(chain, key)
+            .with_single_cert(parts.chain.clone(), parts.key.clone_key())
             .map_err(|source| TlsError::Pair {
                 cert: self.cert.clone(),
                 key: self.key.clone(),
@@ -128,8 +155,7 @@ impl Files {
         Ok(config)
     }
 
-    /// Whom to take; `None` when clients need not show anything.
-    fn clients(&self, revoked: Revoked) -> Result<Option<Clients>, TlsError> {
+    fn authorities(&self) -> Result<Option<Arc<RootCertStore>>, TlsError> {
         let Some(ca) = &self.ca else { return Ok(None) };
         let mut roots = RootCertStore::empty();
         for certificate in certificates(CA, ca)? {
@@ -137,8 +163,15 @@ impl Files {
                 .add(certificate)
                 .map_err(|error| content(CA, ca, format!("not an authority: {error}")))?;
         }
+        Ok(Some(Arc::new(roots)))
+    }
+
+    fn clients(&self, parts: &Parts, revoked: Revoked) -> Result<Option<Clients>, TlsError> {
+        let (Some(ca), Some(authorities)) = (&self.ca, &parts.authorities) else {
+            return Ok(None);
+        };
         let provider = self.choice.provider.clone();
-        let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        let chain = WebPkiClientVerifier::builder_with_provider(authorities.clone(), provider)
             .build()
             .map_err(|error| content(CA, ca, error.to_string()))?;
         Ok(Some(Clients {

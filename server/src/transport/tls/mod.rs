@@ -24,8 +24,10 @@ use std::{
     fmt, io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
+use prometheus::IntGauge;
 use rustls::{CertificateError, Error, ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -39,14 +41,14 @@ pub(super) use stream::Secured;
 
 use super::{
     Surface,
-    limits::{HANDSHAKE_TIMEOUT, PLAIN_ANSWER_TIMEOUT},
+    limits::{HANDSHAKE_TIMEOUT, PLAIN_ANSWER_TIMEOUT, PLAIN_DRAIN_BYTES},
     mux::Sniffed,
 };
 use crate::{
     config::{Config, ServerCertificate, Url},
     metrics::Metrics,
 };
-use files::Files;
+use files::{Files, Parts};
 use verify::Revoked;
 
 /// The first byte of every TLS connection: a record of the handshake.
@@ -66,11 +68,15 @@ pub struct Security(Arc<Inner>);
 struct Inner {
     files: Files,
     now: Mutex<Now>,
+    /// Unix time at which the certificate ends.
+    expires: IntGauge,
 }
 
 /// What the files made at the last look.
 struct Now {
     stamps: [Option<[i64; 6]>; 4],
+    /// What was good the last time.
+    parts: Parts,
     configs: Configs,
 }
 
@@ -109,7 +115,7 @@ impl Configs {
 impl Security {
     /// Reads what the configuration names; `None` if no URL asks for TLS. `--auto-tls` writes into
     /// the data directory, which must be there.
-    pub fn open(config: &Config) -> Result<Option<Self>, TlsError> {
+    pub fn open(config: &Config, metrics: &Metrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.tls;
         let (cert, key) = match &tls.certificate {
             None => return Ok(None),
@@ -118,10 +124,20 @@ impl Security {
         };
         let files = Files::new(tls, cert, key)?;
         let stamps = files.stamps();
-        let made = files.config(files.revoked()?)?;
-        let configs = Configs::new(&made);
-        let now = Mutex::new(Now { stamps, configs });
-        Ok(Some(Self(Arc::new(Inner { files, now }))))
+        let parts = files.parts()?;
+        let configs = Configs::new(&files.config(&parts, files.revoked()?)?);
+        let expires = metrics.tls_expires.clone();
+        tell_end(&parts, &expires);
+        let now = Mutex::new(Now {
+            stamps,
+            parts,
+            configs,
+        });
+        Ok(Some(Self(Arc::new(Inner {
+            files,
+            now,
+            expires,
+        }))))
     }
 
     /// What the files say now.
@@ -132,24 +148,44 @@ impl Security {
         let stamps = files.stamps();
         if stamps != now.stamps {
             now.stamps = stamps;
-            let revoked = files.revoked().unwrap_or_else(|error| {
-                tracing::error!(
-                    %error,
-                    "no client with a certificate is taken until the list can be read"
-                );
-                Revoked::Unknown
-            });
-            match files.config(revoked) {
-                Ok(config) => {
-                    tracing::info!("read the files of TLS again");
-                    now.configs = Configs::new(&config);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "failed to read the files of TLS again; the former ones count");
-                }
-            }
+            self.read_again(&mut now);
         }
         now.configs.of(surface).clone()
+    }
+
+    fn read_again(&self, now: &mut Now) {
+        let files = &self.0.files;
+        let revoked = files.revoked().unwrap_or_else(|error| {
+            tracing::error!(
+                %error,
+                "no client with a certificate is taken until the list can be read"
+            );
+            Revoked::Unknown
+        });
+        let read = files.parts().and_then(|parts| {
+            let config = files.config(&parts, revoked.clone())?;
+            Ok((parts, config))
+        });
+        let config = match read {
+            Ok((parts, config)) => {
+                tracing::info!("read the files of TLS again");
+                tell_end(&parts, &self.0.expires);
+                now.parts = parts;
+                Ok(config)
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "failed to read the files of TLS again; the former ones count"
+                );
+                // what is new about the list counts all the same
+                files.config(&now.parts, revoked)
+            }
+        };
+        match config {
+            Ok(config) => now.configs = Configs::new(&config),
+            Err(error) => tracing::error!(%error, "failed to go on with the former files of TLS"),
+        }
     }
 
     /// Shakes hands within [`HANDSHAKE_TIMEOUT`].
@@ -169,10 +205,13 @@ impl Security {
             }
             let mut stream = Sniffed::after(&first, stream);
             if first != [HANDSHAKE_RECORD] {
-                // it may be gone already
+                // it may be gone already; what it still sends is read, for a close before that would
+                // take the answer from it
                 let answer = async {
                     stream.write_all(NOT_TLS).await?;
-                    stream.shutdown().await
+                    stream.shutdown().await?;
+                    let mut rest = stream.take(PLAIN_DRAIN_BYTES);
+                    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
                 };
                 let _ = timeout(PLAIN_ANSWER_TIMEOUT, answer).await;
                 return Err(Failure::NotTls);
@@ -185,6 +224,18 @@ impl Security {
         timeout(HANDSHAKE_TIMEOUT, shaking)
             .await
             .unwrap_or(Err(Failure::Timeout))
+    }
+}
+
+/// Shows when the certificate ends, and says so when it has.
+fn tell_end(parts: &Parts, expires: &IntGauge) {
+    let Some(expires_s) = parts.expires_s() else {
+        return;
+    };
+    expires.set(i64::try_from(expires_s).unwrap_or(i64::MAX));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    if now.is_ok_and(|now| now.as_secs() > expires_s) {
+        tracing::warn!(expires_s, "the certificate of the client port has expired");
     }
 }
 

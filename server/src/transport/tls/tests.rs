@@ -92,7 +92,7 @@ fn both(test: &str, names: &[&str]) -> Both {
         )
         .unwrap();
     Both {
-        security: Security::open(&config).unwrap().unwrap(),
+        security: Security::open(&config, &Metrics::new()).unwrap().unwrap(),
         connector: TlsConnector::from(Arc::new(client)),
         _folder: folder,
     }

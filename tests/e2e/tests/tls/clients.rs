@@ -101,6 +101,12 @@ fn revoked_certificates_are_refused_on_every_listener() {
     assert_eq!(served(&good), [false; 3]);
     fs::write(&list, stage.authority.revoke(&[])).unwrap();
     assert_eq!((served(&good), served(&bad)), ([true; 3], [true; 3]));
+    // a list counts even while the rest cannot be read
+    let key = fs::read(&stage.pair.key).unwrap();
+    fs::write(&stage.pair.key, "torn").unwrap();
+    fs::write(&list, stage.authority.revoke(&[bad.serial])).unwrap();
+    assert_eq!((served(&good), served(&bad)), ([true; 3], [false; 3]));
+    fs::write(&stage.pair.key, key).unwrap();
     // without it nobody can be told from one who is on it
     fs::remove_file(&list).unwrap();
     assert_eq!(served(&good), [false; 3]);

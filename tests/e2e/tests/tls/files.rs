@@ -48,6 +48,10 @@ fn certificates_change_without_a_restart() {
     fs::copy(&other.key, &stage.pair.key).unwrap();
     let third = serial(&client, stage.port);
     assert!(third != first && third != second);
+    let ends = rcgen::date_time_ymd(4096, 1, 1).unix_timestamp();
+    let series = format!("witan_tls_certificate_not_after_seconds {ends}");
+    let metrics = stage.server.http("GET", "/metrics", "").text();
+    assert!(metrics.lines().any(|line| line == series), "{metrics}");
 }
 
 #[test]

@@ -38,6 +38,9 @@ fn both_listeners_at_once() {
 #[test]
 fn v2_and_a_watch_inside_tls() {
     let stage = Stage::start(Kind::Witan, &[]);
+    for said in ["serving client traffic securely", "traffic insecurely"] {
+        stage.server.wait_log(0, said);
+    }
     let (code, set) = stage.curl(&["-XPUT", "-dvalue=1"], "/v2/keys/k");
     assert_eq!(code, Some(0));
     assert!(set.contains("\"action\":\"set\""), "{set}");
