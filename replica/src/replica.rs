@@ -23,6 +23,7 @@ use crate::{
     log::Log,
     machine::{
         Machine,
+        auth::Caller,
         command::{Command, Entry, Stamp},
         view::View,
     },
@@ -238,6 +239,17 @@ impl Replica {
         stamp: Stamp,
         command: Command,
     ) -> Result<(), Refusal> {
+        self.propose_for(ticket, stamp, command, None)
+    }
+
+    /// The same, on a caller's behalf.
+    pub fn propose_for(
+        &mut self,
+        ticket: Ticket,
+        stamp: Stamp,
+        command: Command,
+        caller: Option<Caller>,
+    ) -> Result<(), Refusal> {
         let raft = &self.raft.raft;
         if raft.leader_id == 0 {
             return Err(Refusal::NoLeader);
@@ -250,7 +262,7 @@ impl Replica {
             return Err(Refusal::TooMany);
         }
         let stamp = self.pending.stamp(ticket, stamp.now_ns, self.ticks);
-        let refusal = match self.submit(stamp, command) {
+        let refusal = match self.submit(stamp, command, caller) {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
         };
@@ -264,10 +276,16 @@ impl Replica {
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
     }
 
-    fn submit(&mut self, stamp: Stamp, command: Command) -> Result<(), Refusal> {
+    fn submit(
+        &mut self,
+        stamp: Stamp,
+        command: Command,
+        caller: Option<Caller>,
+    ) -> Result<(), Refusal> {
         let entry = Entry {
             stamp: Some(stamp),
             command: Some(command),
+            caller,
         };
         let proposed = match wire::conf_change(&entry) {
             // raft would drop a second one without a word
@@ -372,7 +390,7 @@ impl Replica {
         for command in due {
             let stamp = self.pending.unasked(now_ns);
             // Refused now, due again at the next look.
-            let _ = self.submit(stamp, command);
+            let _ = self.submit(stamp, command, None);
         }
         let log = &self.raft.raft.raft_log;
         let idle = log.last_index() == self.raft.store().position().index;
@@ -382,7 +400,7 @@ impl Replica {
             .due(&self.machine.kv, leading, idle, self.ticks);
         if let Some(command) = due {
             let stamp = self.pending.unasked(now_ns);
-            let taken = self.submit(stamp, command).is_ok();
+            let taken = self.submit(stamp, command, None).is_ok();
             self.chores.compaction.proposed(taken);
         }
     }

@@ -11,6 +11,8 @@
 
 #[path = "script/alarm.rs"]
 mod alarm;
+#[path = "script/auth.rs"]
+mod auth;
 #[path = "script/kv.rs"]
 mod kv;
 #[path = "script/lease.rs"]
@@ -48,6 +50,11 @@ fn alarm_scripts_hold() {
 #[test]
 fn lease_scripts_hold() {
     folder("lease", &|| Box::new(lease::LeaseRoom::default()));
+}
+
+#[test]
+fn auth_scripts_hold() {
+    folder("auth", &|| Box::new(auth::AuthRoom::default()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use witan_replica::{
     machine::{
-        alarm,
+        alarm, auth,
         command::{
             ChangeMembers, ClusterVersion, Command, Downgrade, Entry, PeerUrls, Publish, Stamp,
         },
@@ -28,6 +28,7 @@ fn entry(command: Command) -> Entry {
     Entry {
         stamp: Some(stamp),
         command: Some(command),
+        caller: None,
     }
 }
 
@@ -150,6 +151,16 @@ fn entries_keep_their_bytes() {
             }),
             "320d 0801 110700000000000000 1801",
         ),
+        (
+            Command::Auth(auth::Command {
+                verb: Some(auth::Verb::UserAdd(auth::UserAdd {
+                    name: "u".into(),
+                    password: "h".into(),
+                    no_password: true,
+                })),
+            }),
+            "4a0a 2208 0a0175 120168 1801",
+        ),
     ];
     for (command, golden) in cases.into_iter().chain(of_leases()).chain(of_cluster()) {
         let entry = entry(command);
@@ -161,6 +172,23 @@ fn entries_keep_their_bytes() {
         );
         assert_eq!(decode_entry(&Bytes::from(bytes)), Ok(entry));
     }
+}
+
+#[test]
+fn a_caller_stands_behind_its_command() {
+    let entry = Entry {
+        caller: Some(auth::Caller {
+            user: "u".into(),
+            revision: 3,
+        }),
+        ..entry(Command::Auth(auth::Command::default()))
+    };
+    let bytes = encode_entry(&entry);
+    assert_eq!(
+        hex(&bytes),
+        format!("{STAMP}4a00 62050a01751003").replace(' ', "")
+    );
+    assert_eq!(decode_entry(&Bytes::from(bytes)), Ok(entry));
 }
 
 #[test]

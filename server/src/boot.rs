@@ -19,6 +19,7 @@ use witan_replica::{
 
 use crate::{
     api::{self, Context},
+    auth::{Credentials, Guard},
     bootstrap::{self, Start},
     config::{AutoCompaction, Config, ConfigError, ServerCertificate},
     logging::Dial,
@@ -272,6 +273,7 @@ fn start_node(
         tick: config.heartbeat_interval,
         request_timeout: REQUEST_TIMEOUT + 2 * config.election_timeout,
         slow_apply: config.warning_apply_duration,
+        token_ttl: config.settings.auth.token_ttl,
         stopping,
         metrics,
         hold: storage.hold,
@@ -352,6 +354,8 @@ fn serve(
         settings,
         dial,
         jobs: api::v3::Jobs::default(),
+        guard: Arc::new(Guard::new(&config.settings.auth)),
+        caller: Credentials::default(),
     };
     let calls = api::v3::Services::new(ctx.clone());
     let front = api::http::Front::new(ctx);

@@ -2,9 +2,10 @@
 //!
 //! Reading order: `boot` (how everything is put together) → `node` (the one handle that all
 //! dialects see) → `api` (v1, v2, v3, gateway, ops) → `transport` (one port, two stacks) →
-//! `budget` (bytes in flight) → `storage` (log and checkpoint) → `snapshot` (the state as etcd stores it) → `config` → `metrics`, `logging` → `offline` (what needs no member).
+//! `auth` (who sends a request) → `budget` (bytes in flight) → `storage` (log and checkpoint) → `snapshot` (the state as etcd stores it) → `config` → `metrics`, `logging` → `offline` (what needs no member).
 
 pub mod api;
+pub mod auth;
 pub mod boot;
 pub mod bootstrap;
 pub mod budget;

@@ -1,7 +1,7 @@
 //! Everything that can enter the log. The structs are the log payload: prost-derived, behind a
 //! version byte (`wire`), never a public protocol's message. Field numbers are for ever.
 
-use super::{alarm, kv, lease, member::Member, tree};
+use super::{alarm, auth, kv, lease, member::Member, tree};
 
 /// One log entry's payload.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -10,8 +10,11 @@ pub struct Entry {
     #[prost(message, optional, tag = "1")]
     pub stamp: Option<Stamp>,
     /// What is to be done.
-    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 8, 10, 11")]
+    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub command: Option<Command>,
+    /// On whose behalf, if the proposer knew.
+    #[prost(message, optional, tag = "12")]
+    pub caller: Option<auth::Caller>,
 }
 
 impl Entry {
@@ -25,7 +28,13 @@ impl Entry {
                 | Command::Members(_)
                 | Command::Downgrade(_),
             ) => true,
-            Some(Command::Kv(_) | Command::Tree(_) | Command::Alarm(_) | Command::Lease(_))
+            Some(
+                Command::Kv(_)
+                | Command::Tree(_)
+                | Command::Alarm(_)
+                | Command::Lease(_)
+                | Command::Auth(_),
+            )
             | None => false,
         }
     }
@@ -72,6 +81,9 @@ pub enum Command {
     /// A lease begins, ends, or is noted.
     #[prost(message, tag = "8")]
     Lease(lease::Command),
+    /// Users and roles.
+    #[prost(message, tag = "9")]
+    Auth(auth::Command),
     /// A member comes or goes: the one command that raft's configuration follows.
     #[prost(message, tag = "10")]
     Members(ChangeMembers),

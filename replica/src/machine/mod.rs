@@ -1,10 +1,12 @@
-//! The state machine: the v3 key space, the v2 tree, the member book and the alarms under one [`Machine::apply`].
+//! The state machine: the v3 key space, the v2 tree, the member book, the alarms and the users under
+//! one [`Machine::apply`].
 //!
 //! Everything is made of structures that share, so a clone is O(1) and is what readers,
 //! checkpoints and snapshots work on while apply goes on (see [`view::View`]).
 //! No raft type and no ticket comes in here.
 
 pub mod alarm;
+pub mod auth;
 pub mod command;
 pub mod kv;
 pub mod lease;
@@ -14,6 +16,7 @@ pub mod tree;
 pub mod view;
 
 use alarm::{Alarm, Alarms};
+use auth::{Auth, Caller, Check};
 use command::{Command, Entry, Stamp};
 use member::Members;
 use record::{Corrupt, Emit, in_room};
@@ -29,6 +32,8 @@ pub struct Machine {
     pub members: Members,
     /// What members have raised the alarm about.
     pub alarms: Alarms,
+    /// Who may do what.
+    pub auth: Auth,
 }
 
 /// What one executed command answers. Mirrors [`Command`] one to one.
@@ -50,6 +55,10 @@ pub enum Reply {
     DowngradeSet,
     /// The alarm that was raised or lowered, if any.
     Alarm(Option<Alarm>),
+    /// Answer of a command about users and roles.
+    Auth(Result<auth::Reply, auth::Error>),
+    /// The caller of a command may not do that.
+    Denied(auth::Error),
     /// An entry without a command (raft's own, at the start of a term).
     Nothing,
 }
@@ -68,7 +77,7 @@ impl Machine {
     pub fn apply(&mut self, entry: &Entry) -> Outcome {
         let stamp = entry.stamp.unwrap_or_default();
         let reply = match &entry.command {
-            Some(command) => self.execute(command, &stamp),
+            Some(command) => self.execute(command, &stamp, entry.caller.as_ref()),
             None => Reply::Nothing,
         };
         Outcome {
@@ -77,16 +86,22 @@ impl Machine {
         }
     }
 
-    fn execute(&mut self, command: &Command, stamp: &Stamp) -> Reply {
+    fn execute(&mut self, command: &Command, stamp: &Stamp, caller: Option<&Caller>) -> Reply {
         match command {
-            Command::Kv(command) => Reply::Kv(match self.alarms.refusal(command) {
-                Some(refusal) => Err(refusal),
-                None => self.kv.apply(command),
-            }),
-            Command::Lease(command) => Reply::Lease(match self.alarms.refusal_of_lease(command) {
-                Some(refusal) => Err(refusal),
-                None => self.kv.apply_lease(command),
-            }),
+            Command::Kv(command) => match self.alarms.refusal(command) {
+                Some(refusal) => Reply::Kv(Err(refusal)),
+                None => match self.check(caller).command(command) {
+                    Ok(()) => Reply::Kv(self.kv.apply(command)),
+                    Err(refusal) => Reply::Denied(refusal),
+                },
+            },
+            Command::Lease(command) => match self.alarms.refusal_of_lease(command) {
+                Some(refusal) => Reply::Lease(Err(refusal)),
+                None => match self.check(caller).lease_command(command) {
+                    Ok(()) => Reply::Lease(self.kv.apply_lease(command)),
+                    Err(refusal) => Reply::Denied(refusal),
+                },
+            },
             Command::Tree(command) => Reply::Tree(self.tree.apply(command, stamp.now_ns)),
             Command::Publish(publish) => {
                 self.members.publish(publish);
@@ -121,7 +136,13 @@ impl Machine {
                 Reply::DowngradeSet
             }
             Command::Alarm(command) => Reply::Alarm(self.alarms.apply(command, &self.members)),
+            Command::Auth(command) => Reply::Auth(self.auth.apply(command, caller)),
         }
+    }
+
+    /// Judges what a caller wants by this state.
+    pub fn check<'a>(&'a self, caller: Option<&'a Caller>) -> Check<'a> {
+        Check::new(&self.auth, caller, self.kv.leases())
     }
 
     /// Emits the records that turn a checkpoint of `since` (nothing, if `None`) into one of `self`.
@@ -140,6 +161,8 @@ impl Machine {
         );
         self.alarms
             .changes(since.map(|m| &m.alarms), &mut in_room(record::ALARM, emit));
+        self.auth
+            .changes(since.map(|m| &m.auth), &mut in_room(record::AUTH, emit));
     }
 
     /// Emits, as [`Machine::changes`] would, the records of what etcd 3.6's store has no place for.
@@ -158,12 +181,14 @@ impl Machine {
             record::TREE => self.tree.load(key, value),
             record::MEMBER => self.members.load(key, value),
             record::ALARM => self.alarms.load(value),
+            record::AUTH => self.auth.load(key, value),
             other => Err(Corrupt::new(format!("record of unknown room {other}"))),
         }
     }
 
     /// Called once after the last [`Machine::load`]: builds what is derived and checks the whole.
     pub fn loaded(&mut self) -> Result<(), Corrupt> {
+        self.auth.loaded();
         self.kv.loaded()?;
         self.tree.loaded()
     }

@@ -14,6 +14,8 @@ pub const TREE: u8 = b't';
 pub const MEMBER: u8 = b'm';
 /// Room of the alarms.
 pub const ALARM: u8 = b'a';
+/// Room of users and roles.
+pub const AUTH: u8 = b'u';
 /// Room of the view itself: position in the log and configuration.
 pub const VIEW: u8 = b'v';
 

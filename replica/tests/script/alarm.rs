@@ -55,6 +55,7 @@ impl AlarmRoom {
         let entry = Entry {
             stamp: None,
             command: Some(command),
+            caller: None,
         };
         self.machine.apply(&entry).reply
     }

@@ -135,6 +135,7 @@ impl LeaseRoom {
         let entry = Entry {
             stamp: None,
             command: Some(command),
+            caller: None,
         };
         self.machine.apply(&entry).reply
     }

@@ -19,7 +19,13 @@ pub mod v3;
 
 use std::sync::Arc;
 
-use crate::{config::Settings, logging::Dial, metrics::Metrics, node::Node};
+use crate::{
+    auth::{Credentials, Guard},
+    config::Settings,
+    logging::Dial,
+    metrics::Metrics,
+    node::Node,
+};
 
 /// What every handler gets.
 #[derive(Clone, Debug)]
@@ -34,4 +40,18 @@ pub struct Context {
     pub dial: Dial,
     /// The places of those who go through all of the store.
     pub jobs: v3::Jobs,
+    /// Recognizes callers.
+    pub guard: Arc<Guard>,
+    /// What the request shows to prove who sends it; nobody's while auth is off.
+    pub caller: Credentials,
+}
+
+impl Context {
+    /// The same for a request that shows these credentials.
+    pub fn of(&self, caller: Credentials) -> Self {
+        Self {
+            caller,
+            ..self.clone()
+        }
+    }
 }

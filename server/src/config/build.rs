@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    AutoCompaction, ClusterState, Config, Connections, DEFAULT_NAME, Log, LogFormat, LogLevel,
-    LogOutput, Rotation, Settings, Url,
+    AuthSettings, AutoCompaction, ClusterState, Config, Connections, DEFAULT_NAME, Log, LogFormat,
+    LogLevel, LogOutput, Rotation, Settings, Url,
     error::ConfigError,
     flags::{self, Flag, Kind},
     security::{ClientTls, Texts},
@@ -310,6 +310,17 @@ impl Read<'_> {
                 bytes => u64::try_from(bytes).ok(),
             },
             lease_ttl_min_s: self.lease_ttl_min_s()?,
+            auth: self.auth()?,
+        })
+    }
+
+    fn auth(&self) -> Result<AuthSettings, ConfigError> {
+        Ok(AuthSettings {
+            token_ttl: match self.number("auth-token-ttl")? {
+                0 => AuthSettings::default().token_ttl,
+                seconds => Duration::from_secs(seconds),
+            },
+            bcrypt_cost: self.number("bcrypt-cost")?,
         })
     }
 

@@ -342,6 +342,26 @@ pub struct Settings {
     /// The shortest lease, seconds: one and a half election timeouts, from `--election-timeout` and
     /// `--heartbeat-interval`.
     pub lease_ttl_min_s: i64,
+    /// How users prove who they are.
+    pub auth: AuthSettings,
+}
+
+/// How users prove who they are.
+#[derive(Clone, Debug)]
+pub struct AuthSettings {
+    /// `--auth-token-ttl`: simple tokens that are not used for so long end.
+    pub token_ttl: Duration,
+    /// `--bcrypt-cost`.
+    pub bcrypt_cost: u32,
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self {
+            token_ttl: Duration::from_secs(300),
+            bcrypt_cost: 10,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -357,6 +377,7 @@ impl Default for Settings {
             client_cert_auth: false,
             quota_bytes: Some(2 << 30),
             lease_ttl_min_s: 2,
+            auth: AuthSettings::default(),
         }
     }
 }

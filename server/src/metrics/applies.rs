@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use prometheus::{Histogram, local::LocalHistogram};
-use witan_replica::machine::{Reply, kv, lease};
+use witan_replica::machine::{Reply, auth, kv, lease};
 
 use super::register::Register;
 
 /// What etcd calls the commands of v3. One that failed does not say what it was, and is not counted.
-const OPS: [&str; 11] = [
+const OPS: [&str; 12] = [
     "Put",
     "DeleteRange",
     "Txn",
@@ -21,6 +21,7 @@ const OPS: [&str; 11] = [
     "ClusterMemberAttrSet",
     "ClusterVersionSet",
     "DowngradeInfoSet",
+    "Authenticate",
 ];
 
 /// The series of each of [`OPS`].
@@ -79,7 +80,10 @@ fn op(reply: &Reply) -> Option<usize> {
         Reply::Published => 8,
         Reply::ClusterVersionSet => 9,
         Reply::DowngradeSet => 10,
-        Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
+        Reply::Auth(Ok(auth::Reply::Authenticated { .. })) => 11,
+        // the others are not told apart by their answers, and few
+        Reply::Auth(_) => return None,
+        Reply::Kv(Err(_)) | Reply::Lease(Err(_)) | Reply::Denied(_) => return None,
         // v2's have series of their own, and etcd 3.6 knows no others
         Reply::Tree(_) | Reply::PeerUrlsSet(_) | Reply::Nothing => return None,
     })

@@ -295,6 +295,8 @@ impl Metrics {
             | Reply::DowngradeSet
             | Reply::PeerUrlsSet(_)
             | Reply::Alarm(_)
+            | Reply::Auth(_)
+            | Reply::Denied(_)
             | Reply::Nothing => {}
         }
     }

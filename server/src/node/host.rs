@@ -86,6 +86,7 @@ impl Host for RealHost {
         self.shared.status.show(&view.machine, member_id);
         let kv = &view.machine.kv;
         self.shared.readers.publish(kv.revision());
+        let mut auth_changed = false;
         for Applied {
             index,
             ticket,
@@ -95,6 +96,10 @@ impl Host for RealHost {
         {
             self.shared.metrics.applied(&outcome);
             self.tally.applied(&outcome.reply, took);
+            if let Reply::Auth(Ok(reply)) = &outcome.reply {
+                self.shared.tokens.applied(reply, index, ticket.is_some());
+                auth_changed = true;
+            }
             if let Reply::Lease(Ok(lease::Reply::Expired { ids })) = &outcome.reply
                 && self.shared.status.load().role == Role::Leader
             {
@@ -111,6 +116,10 @@ impl Host for RealHost {
         }
         self.tally.show();
         self.outbox.bring();
+        if auth_changed {
+            // their permissions may be others now
+            self.shared.readers.ring_all(&mut self.outbox);
+        }
         self.shared.readers.tell(kv, &mut self.outbox);
         self.outbox.bring();
         let tree = &view.machine.tree;

@@ -3,7 +3,7 @@
 //!
 //! Reading order: this file → `thread` (the loop that owns the replica) → `host` (where its effects
 //! go) → `waiting`, `desk` (how answers come back) → `wake` (v2 watchers) → `readers` (v3 watches) →
-//! `status`.
+//! `status` → `tokens`.
 
 mod clock;
 mod desk;
@@ -14,6 +14,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod tokens;
 mod waiting;
 mod wake;
 
@@ -27,7 +28,7 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 use witan_replica::{
-    machine::{Outcome, command::Command, tree::Watch, view::View},
+    machine::{Outcome, auth::Caller, command::Command, tree::Watch, view::View},
     replica::Status,
     timers::{Deadlines, Renewal},
 };
@@ -38,6 +39,7 @@ pub use clock::now_ns;
 pub use fault::Fault;
 pub use readers::{Reader, Taken};
 pub use thread::{Parts, start};
+pub use tokens::Tokens;
 pub use wake::Waiter;
 
 use crate::{
@@ -62,6 +64,7 @@ struct Shared {
     status: status::Published,
     watchers: wake::Watchers,
     readers: readers::Readers,
+    tokens: Tokens,
     identity: Identity,
     request_timeout: Duration,
     stopping: watch::Receiver<bool>,
@@ -75,6 +78,7 @@ struct Shared {
 enum Inbound {
     Propose {
         command: Box<Command>,
+        caller: Option<Caller>,
         now_ns: i64,
         to: Address,
     },
@@ -131,7 +135,16 @@ pub struct Done {
 impl Node {
     /// Replicates a command and waits until it is applied here. Times out after the request timeout.
     pub async fn propose(&self, command: Command) -> Result<Done, Fault> {
-        let done = match self.post_command(command) {
+        self.propose_for(command, None).await
+    }
+
+    /// The same on a caller's behalf, whose permissions are looked at when it is applied.
+    pub async fn propose_for(
+        &self,
+        command: Command,
+        caller: Option<Caller>,
+    ) -> Result<Done, Fault> {
+        let done = match self.post_command(command, caller) {
             Ok(answer) => answer.await.map(Content::done),
             Err(refusal) => Err(refusal),
         };
@@ -228,6 +241,21 @@ impl Node {
         self.shared.status.no_space()
     }
 
+    /// Whether callers are asked who they are, after the last turn.
+    pub fn auth_enabled(&self) -> bool {
+        self.shared.status.auth().0
+    }
+
+    /// Whether callers are asked, and the revision of users and roles after the last turn.
+    pub fn auth(&self) -> (bool, u64) {
+        self.shared.status.auth()
+    }
+
+    /// The simple tokens of this member.
+    pub fn tokens(&self) -> &Tokens {
+        &self.shared.tokens
+    }
+
     /// Who this process is.
     pub fn identity(&self) -> &Identity {
         &self.shared.identity
@@ -266,7 +294,7 @@ impl Node {
         let _ = self.shared.inbox.send(Inbound::Stop);
     }
 
-    fn post_command(&self, command: Command) -> Result<Answer, Fault> {
+    fn post_command(&self, command: Command, caller: Option<Caller>) -> Result<Answer, Fault> {
         let bytes = command.encoded_len();
         let large = bytes > SMALL_BYTES;
         let permit = large
@@ -276,6 +304,7 @@ impl Node {
         to.permit = permit;
         self.post(Inbound::Propose {
             command: Box::new(command),
+            caller,
             now_ns: now_ns(),
             to,
         })?;

@@ -111,6 +111,13 @@ impl Readers {
         }
     }
 
+    /// Wakes all, whatever concerns them.
+    pub(super) fn ring_all(&self, outbox: &mut Outbox) {
+        for bell in self.board().bells.values() {
+            outbox.ring(bell.desk.clone(), bell.notify.clone());
+        }
+    }
+
     /// To be called from time to time.
     pub(super) fn sweep(&self) {
         let mut board = self.board();

@@ -26,6 +26,8 @@ pub(super) struct Published {
     revision: AtomicI64,
     /// Whether this member has raised the alarm about its quota.
     no_space: AtomicBool,
+    /// Revision of users and roles, doubled, and one more while auth is on.
+    auth: AtomicU64,
 }
 
 impl Published {
@@ -45,6 +47,8 @@ impl Published {
         self.revision.store(machine.kv.revision(), Relaxed);
         let own = Alarm::new(member_id, Kind::NoSpace);
         self.no_space.store(machine.alarms.contains(own), Relaxed);
+        let auth = (machine.auth.revision() << 1) | u64::from(machine.auth.enabled());
+        self.auth.store(auth, Relaxed);
     }
 
     pub(super) fn revision(&self) -> i64 {
@@ -53,6 +57,12 @@ impl Published {
 
     pub(super) fn size_bytes(&self) -> u64 {
         self.size_bytes.load(Relaxed)
+    }
+
+    /// Whether auth is on, and its revision.
+    pub(super) fn auth(&self) -> (bool, u64) {
+        let auth = self.auth.load(Relaxed);
+        (auth & 1 == 1, auth >> 1)
     }
 
     pub(super) fn no_space(&self) -> bool {

@@ -27,6 +27,7 @@ fn stalled() -> (Node, Receiver<Inbound>) {
             status: status::Published::default(),
             watchers: wake::Watchers::default(),
             readers: readers::Readers::default(),
+            tokens: Tokens::new(Duration::from_secs(300)),
             identity: Identity::default(),
             request_timeout: Duration::from_secs(60),
             stopping,

@@ -24,6 +24,7 @@ use super::{
     now_ns,
     readers::Readers,
     status::Published,
+    tokens::Tokens,
     waiting::Waiting,
     wake::Watchers,
 };
@@ -56,6 +57,8 @@ pub struct Parts {
     pub request_timeout: Duration,
     /// A turn longer than this is warned about.
     pub slow_apply: Duration,
+    /// Simple tokens that are not used for so long end.
+    pub token_ttl: Duration,
     /// Turns true when the process begins to stop.
     pub stopping: watch::Receiver<bool>,
     /// Series to feed.
@@ -80,6 +83,7 @@ pub fn start(
         status,
         watchers: Watchers::default(),
         readers: Readers::default(),
+        tokens: Tokens::new(parts.token_ttl),
         identity: parts.identity,
         request_timeout: parts.request_timeout,
         stopping: parts.stopping,
@@ -198,6 +202,7 @@ impl Keeper {
         match inbound {
             Inbound::Propose {
                 command,
+                caller,
                 now_ns,
                 to,
             } => {
@@ -206,7 +211,7 @@ impl Keeper {
                     now_ns,
                     ..Stamp::default()
                 };
-                match self.replica.propose(ticket, stamp, *command) {
+                match self.replica.propose_for(ticket, stamp, *command, caller) {
                     Ok(()) => self.host.writes.insert(ticket, self.ticks, to),
                     Err(refusal) => to.refuse(fault(refusal)),
                 }

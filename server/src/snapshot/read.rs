@@ -177,6 +177,7 @@ fn take_alarms(file: &File, alarms: &Bucket, machine: &mut Machine) -> Result<()
         machine.apply(&Entry {
             stamp: None,
             command: Some(Command::Alarm(raise)),
+            caller: None,
         });
         Ok(())
     })

@@ -45,7 +45,11 @@ fn apply(view: &mut View, command: Command) {
         ..Stamp::default()
     });
     let command = Some(command);
-    view.machine.apply(&Entry { stamp, command });
+    view.machine.apply(&Entry {
+        stamp,
+        command,
+        caller: None,
+    });
 }
 
 fn put(view: &mut View, key: String, value_bytes: usize) {

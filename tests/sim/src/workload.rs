@@ -406,6 +406,7 @@ pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
         | Command::PeerUrls(_)
         | Command::Alarm(_)
         | Command::Members(_)
-        | Command::Lease(_) => false,
+        | Command::Lease(_)
+        | Command::Auth(_) => false,
     }
 }

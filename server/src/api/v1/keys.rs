@@ -124,6 +124,8 @@ async fn propose(node: &Node, verb: Verb) -> Result<Result<Event, tree::Error>, 
         | Reply::DowngradeSet
         | Reply::PeerUrlsSet(_)
         | Reply::Alarm(_)
+        | Reply::Auth(_)
+        | Reply::Denied(_)
         | Reply::Nothing => Err(Error::new(
             ErrorCode::RaftInternal,
             "answer of another command",

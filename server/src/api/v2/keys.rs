@@ -268,6 +268,8 @@ fn written(reply: Reply) -> Result<Event, Error> {
         | Reply::DowngradeSet
         | Reply::PeerUrlsSet(_)
         | Reply::Alarm(_)
+        | Reply::Auth(_)
+        | Reply::Denied(_)
         | Reply::Nothing => Err(Error::early(
             ErrorCode::RaftInternal,
             "answer of another command",

@@ -13,7 +13,7 @@ use witan_api::v3::{
 };
 use witan_replica::machine::{Reply, kv, view::View};
 
-use super::{Answer, check, convert, fault, header, quota};
+use super::{Answer, check, convert, fault, header, permit, quota};
 use crate::api::Context;
 
 /// What etcd puts around a request before it measures it: a header with a request id.
@@ -35,14 +35,16 @@ pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeR
     ))
 }
 
-/// The state that a range reads, once it has been checked.
+/// The state that a range reads, once it and its caller have been checked.
 pub(super) async fn view_for(ctx: &Context, request: &RangeRequest) -> Answer<Arc<View>> {
     check::range(request)?;
-    Ok(if request.serializable {
+    let view = if request.serializable {
         ctx.node.view().await?
     } else {
         ctx.node.read().await?
-    })
+    };
+    permit::read(ctx, &view.machine, &request.key, &request.range_end)?;
+    Ok(view)
 }
 
 pub(super) async fn put(ctx: &Context, request: PutRequest) -> Answer<PutResponse> {
@@ -102,6 +104,7 @@ pub(super) async fn compact(
     ctx: &Context,
     request: CompactionRequest,
 ) -> Answer<CompactionResponse> {
+    permit::admin(ctx).await?;
     let verb = kv::Verb::Compact(kv::Compact {
         revision: request.revision,
     });
@@ -116,7 +119,7 @@ pub(super) async fn compact(
 
 /// The core's answer and the revision after it.
 async fn propose(ctx: &Context, verb: kv::Verb) -> Answer<(kv::Reply, i64)> {
-    let outcome = ctx.node.propose(convert::command(verb)).await?.outcome;
+    let outcome = permit::propose(ctx, convert::command(verb)).await?.outcome;
     match outcome.reply {
         Reply::Kv(Ok(reply)) => Ok((reply, outcome.revision)),
         Reply::Kv(Err(error)) => Err(fault::of_kv(&error)),
@@ -127,6 +130,8 @@ async fn propose(ctx: &Context, verb: kv::Verb) -> Answer<(kv::Reply, i64)> {
         | Reply::DowngradeSet
         | Reply::PeerUrlsSet(_)
         | Reply::Alarm(_)
+        | Reply::Auth(_)
+        | Reply::Denied(_)
         | Reply::Nothing => {
             unreachable!("a v3 command answers as one")
         }
@@ -142,10 +147,11 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> Answer<(kv::Reply, i64)
         ctx.node.read().await?
     };
     let mut kv = view.machine.kv.clone();
-    let verb = kv::Verb::Txn(convert::txn(request));
-    let reply = kv
-        .apply(&kv::Command { verb: Some(verb) })
-        .map_err(|error| fault::of_kv(&error))?;
+    let command = kv::Command {
+        verb: Some(kv::Verb::Txn(convert::txn(request))),
+    };
+    permit::command(ctx, &view.machine, &command)?;
+    let reply = kv.apply(&command).map_err(|error| fault::of_kv(&error))?;
     Ok((reply, view.machine.kv.revision()))
 }
 

@@ -28,7 +28,7 @@ use witan_replica::{
     timers::Renewal,
 };
 
-use super::{Answer, ending::Ending, fault, header, quota, services::Service};
+use super::{Answer, ending::Ending, fault, header, permit, quota, services::Service};
 use crate::{api::Context, node::now_ns};
 
 /// Time until a keep-alive of a lease whose end is on its way looks again whether it has come.
@@ -44,6 +44,7 @@ type Answers = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>>
 
 pub(super) async fn grant(ctx: &Context, request: LeaseGrantRequest) -> Answer<LeaseGrantResponse> {
     quota::admit(ctx, || LEASE_BYTES).await?;
+    permit::anybody(ctx)?;
     let id = if request.id == NONE {
         chosen_id()
     } else {
@@ -66,6 +67,7 @@ pub(super) async fn revoke(
     ctx: &Context,
     request: LeaseRevokeRequest,
 ) -> Answer<LeaseRevokeResponse> {
+    permit::anybody(ctx)?;
     let (_, revision) = propose(ctx, Verb::Revoke(Revoke { id: request.id })).await?;
     Ok(LeaseRevokeResponse {
         header: header::at(&ctx.node, revision),
@@ -77,7 +79,11 @@ pub(super) async fn time_to_live(
     ctx: &Context,
     request: LeaseTimeToLiveRequest,
 ) -> Answer<LeaseTimeToLiveResponse> {
+    permit::anybody(ctx)?;
     let view = ctx.node.read().await?;
+    if request.keys {
+        permit::list_leases(ctx, &view.machine, [request.id].into_iter())?;
+    }
     let leases = view.machine.kv.leases();
     let mut response = LeaseTimeToLiveResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
@@ -102,7 +108,10 @@ pub(super) async fn time_to_live(
 
 /// That which ends first comes first, as in etcd.
 pub(super) async fn leases(ctx: &Context, _: LeaseLeasesRequest) -> Answer<LeaseLeasesResponse> {
+    permit::anybody(ctx)?;
     let view = ctx.node.read().await?;
+    let known = view.machine.kv.leases().iter().map(|(id, _)| id);
+    permit::list_leases(ctx, &view.machine, known)?;
     let ids = ctx.node.deadlines().await?.in_order();
     Ok(LeaseLeasesResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
@@ -116,6 +125,7 @@ pub(super) async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
 ) -> Answer<LeaseKeepAliveResponse> {
+    permit::renew_lease(ctx, request.id).await?;
     let header = header::at(&ctx.node, ctx.node.revision());
     let ttl = renew(ctx, request.id).await?.unwrap_or_default();
     Ok(LeaseKeepAliveResponse {
@@ -171,7 +181,7 @@ where
 
 async fn propose(ctx: &Context, verb: Verb) -> Answer<(lease::Reply, i64)> {
     let command = Command::Lease(lease::Command { verb: Some(verb) });
-    let Outcome { reply, revision } = ctx.node.propose(command).await?.outcome;
+    let Outcome { reply, revision } = permit::propose(ctx, command).await?.outcome;
     let Reply::Lease(reply) = reply else {
         unreachable!("a lease command answers as one")
     };
@@ -196,16 +206,16 @@ impl Lease for Service {
         &self,
         request: Request<LeaseGrantRequest>,
     ) -> Result<Response<LeaseGrantResponse>, Status> {
-        let request = self.admit(request)?;
-        Ok(Response::new(grant(self.ctx(), request).await?))
+        let (ctx, request) = self.enter(request)?;
+        Ok(Response::new(grant(&ctx, request).await?))
     }
 
     async fn lease_revoke(
         &self,
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
-        let request = self.admit(request)?;
-        Ok(Response::new(revoke(self.ctx(), request).await?))
+        let (ctx, request) = self.enter(request)?;
+        Ok(Response::new(revoke(&ctx, request).await?))
     }
 
     async fn lease_keep_alive(
@@ -213,8 +223,8 @@ impl Lease for Service {
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let needs_leader = Self::wants_leader(request.metadata().as_ref());
-        let requests = self.admit(request)?;
-        let answers = keep_alives(self.ctx(), requests, needs_leader);
+        let (ctx, requests) = self.enter(request)?;
+        let answers = keep_alives(&ctx, requests, needs_leader);
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -222,15 +232,15 @@ impl Lease for Service {
         &self,
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
-        let request = self.admit(request)?;
-        Ok(Response::new(time_to_live(self.ctx(), request).await?))
+        let (ctx, request) = self.enter(request)?;
+        Ok(Response::new(time_to_live(&ctx, request).await?))
     }
 
     async fn lease_leases(
         &self,
         request: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
-        let request = self.admit(request)?;
-        Ok(Response::new(leases(self.ctx(), request).await?))
+        let (ctx, request) = self.enter(request)?;
+        Ok(Response::new(leases(&ctx, request).await?))
     }
 }

@@ -16,11 +16,12 @@ use witan_replica::machine::{
     member::Members,
 };
 
-use super::{Answer, header};
+use super::{Answer, header, permit};
 use crate::{api::Context, version};
 
 /// This member as it sees itself, without asking anyone.
 pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<StatusResponse> {
+    permit::anybody(ctx)?;
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
     let raft = ctx.node.status();
@@ -52,7 +53,12 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
 
 /// Lists, raises or lowers. An action that does not exist does nothing (etcd 3.6 dies of it).
 pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmResponse> {
-    let action = match AlarmAction::try_from(request.action) {
+    let action = AlarmAction::try_from(request.action);
+    match action {
+        Ok(AlarmAction::Get) => permit::anybody(ctx)?,
+        Ok(AlarmAction::Activate | AlarmAction::Deactivate) | Err(_) => permit::admin(ctx).await?,
+    }
+    let action = match action {
         Ok(AlarmAction::Get) => return list(ctx, request.alarm).await,
         Ok(AlarmAction::Activate) => alarm::Action::Raise,
         Ok(AlarmAction::Deactivate) => alarm::Action::Lower,
@@ -83,6 +89,7 @@ pub(super) async fn move_leader(
     ctx: &Context,
     request: MoveLeaderRequest,
 ) -> Answer<MoveLeaderResponse> {
+    permit::admin(ctx).await?;
     let own = ctx.node.identity().member_id;
     if ctx.node.status().leader != own {
         return Err(Error::NotLeader);
@@ -107,6 +114,7 @@ pub(super) async fn downgrade(
     ctx: &Context,
     request: DowngradeRequest,
 ) -> Answer<DowngradeResponse> {
+    permit::admin(ctx).await?;
     let version = match DowngradeAction::try_from(request.action) {
         Ok(DowngradeAction::Validate) => {
             let target = target(&request.version)?;

@@ -4,11 +4,13 @@
 //! What does *not* live here: connections, deadlines, message limits and the answer to unknown
 //! methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
 //!
-//! Reading order: `kv` (verbs) → `check` (validation) → `convert` (to the core's types and back) →
-//! `range_stream`, `quota`, `lease`, `cluster`, `maintenance`, `backup`, `snapshot` → `header`, `fault` →
+//! Reading order: `kv` (verbs) → `check` (validation) → `permit` (who may) →
+//! `convert` (to the core's types and back) →
+//! `range_stream`, `quota`, `lease`, `cluster`, `maintenance`, `backup`, `snapshot`, `auth` → `header`, `fault` →
 //! `services` (gRPC) → `unary` (the same, faster) → `watch` (streams), `ending` → `unserved`, `health` →
 //! `gateway`.
 
+mod auth;
 mod backup;
 pub(super) mod check;
 mod cluster;
@@ -21,6 +23,7 @@ mod health;
 mod kv;
 mod lease;
 mod maintenance;
+mod permit;
 mod quota;
 mod range_stream;
 mod services;

@@ -8,14 +8,16 @@ use tonic::{Request, Response, Status};
 use witan_api::v3::{
     error::Error,
     etcdserverpb::{
-        self as pb, cluster_server::Cluster, kv_server::Kv, maintenance_server::Maintenance,
+        self as pb, auth_server::Auth, cluster_server::Cluster, kv_server::Kv,
+        maintenance_server::Maintenance,
     },
 };
 
-use super::{Answer, backup, cluster, kv, maintenance, range_stream, snapshot, unary};
+use super::{Answer, auth, backup, cluster, kv, maintenance, range_stream, snapshot, unary};
 use crate::{
     api::Context,
-    transport::{Head, Outgoing},
+    auth::Credentials,
+    transport::{Head, Outgoing, PeerCertificate},
 };
 
 /// With this metadata a client asks to be refused while no leader is known.
@@ -41,8 +43,22 @@ impl Service {
         Self { ctx }
     }
 
-    pub(super) fn ctx(&self) -> &Context {
-        &self.ctx
+    /// The context and the message of a call.
+    pub(super) fn enter<T>(&self, request: Request<T>) -> Answer<(Context, T)> {
+        let certificate = request.extensions().get();
+        let ctx = self.ctx_of(request.metadata().as_ref(), certificate);
+        Ok((ctx, self.admit(request)?))
+    }
+
+    /// The context of a call with these headers.
+    fn ctx_of(&self, headers: &http::HeaderMap, shown: Option<&PeerCertificate>) -> Context {
+        if self.ctx.node.auth_enabled() {
+            let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
+            let name = certificate.map(|shown| shown.common_name().to_owned());
+            self.ctx.of(Credentials::of_call(headers, name))
+        } else {
+            self.ctx.clone()
+        }
     }
 
     pub(super) fn admit<T>(&self, request: Request<T>) -> Answer<T> {
@@ -69,6 +85,12 @@ impl Service {
         A: prost::Message,
     {
         match self.check_leader(head.headers()) {
+            Ok(()) if self.ctx.node.auth_enabled() => {
+                let ctx = self.ctx_of(head.headers(), head.peer_certificate());
+                // a future of its own: the one below stays as small as it is
+                let answer = unary::answer(message, async |message| verb(&ctx, message).await);
+                Box::pin(answer).await
+            }
             Ok(()) => unary::answer(message, async |message| verb(&self.ctx, message).await).await,
             Err(refusal) => Outgoing::Response(Status::from(refusal).into_http()),
         }
@@ -104,15 +126,15 @@ macro_rules! serve {
                 &self,
                 request: Request<pb::$sv_request>,
             ) -> Result<Response<Self::$sv_type>, Status> {
-                let request = self.admit(request)?;
-                Ok(Response::new(Box::pin($sv_verb(&self.ctx, request).await?)))
+                let (ctx, request) = self.enter(request)?;
+                Ok(Response::new(Box::pin($sv_verb(&ctx, request).await?)))
             })*)?
             $(async fn $method(
                 &self,
                 request: Request<pb::$request>,
             ) -> Result<Response<pb::$response>, Status> {
-                let request = self.admit(request)?;
-                Ok(Response::new($verb(&self.ctx, request).await?))
+                let (ctx, request) = self.enter(request)?;
+                Ok(Response::new($verb(&ctx, request).await?))
             })*
             $(async fn $unserved(
                 &self,
@@ -177,4 +199,29 @@ serve! {
     streamed {
         snapshot(SnapshotRequest) -> SnapshotResponse as SnapshotStream = snapshot::snapshot;
     }
+}
+
+serve! {
+    Auth as "etcdserverpb.Auth"
+    served {
+        auth_enable(AuthEnableRequest) -> AuthEnableResponse = auth::enable;
+        auth_disable(AuthDisableRequest) -> AuthDisableResponse = auth::disable;
+        auth_status(AuthStatusRequest) -> AuthStatusResponse = auth::status;
+        authenticate(AuthenticateRequest) -> AuthenticateResponse = auth::authenticate;
+        user_add(AuthUserAddRequest) -> AuthUserAddResponse = auth::user_add;
+        user_get(AuthUserGetRequest) -> AuthUserGetResponse = auth::user_get;
+        user_list(AuthUserListRequest) -> AuthUserListResponse = auth::user_list;
+        user_delete(AuthUserDeleteRequest) -> AuthUserDeleteResponse = auth::user_delete;
+        user_change_password(AuthUserChangePasswordRequest) -> AuthUserChangePasswordResponse = auth::user_password;
+        user_grant_role(AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse = auth::user_grant;
+        user_revoke_role(AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse = auth::user_revoke;
+        role_add(AuthRoleAddRequest) -> AuthRoleAddResponse = auth::role_add;
+        role_get(AuthRoleGetRequest) -> AuthRoleGetResponse = auth::role_get;
+        role_list(AuthRoleListRequest) -> AuthRoleListResponse = auth::role_list;
+        role_delete(AuthRoleDeleteRequest) -> AuthRoleDeleteResponse = auth::role_delete;
+        role_grant_permission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse = auth::role_grant;
+        role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse = auth::role_revoke;
+    }
+    unserved {}
+    streams {}
 }

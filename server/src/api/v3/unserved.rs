@@ -3,7 +3,6 @@
 use tonic::{Request, Response, Status};
 use witan_api::v3::{
     error::Error,
-    etcdserverpb::{self as pb, auth_server::Auth},
     v3electionpb::{self as election, election_server::Election},
     v3lockpb::{self as lock, lock_server::Lock},
 };
@@ -33,30 +32,6 @@ macro_rules! unserved {
             })*
         }
     };
-}
-
-unserved! {
-    Auth of pb as "etcdserverpb.Auth"
-    calls {
-        auth_enable(AuthEnableRequest) -> AuthEnableResponse = "AuthEnable";
-        auth_disable(AuthDisableRequest) -> AuthDisableResponse = "AuthDisable";
-        auth_status(AuthStatusRequest) -> AuthStatusResponse = "AuthStatus";
-        authenticate(AuthenticateRequest) -> AuthenticateResponse = "Authenticate";
-        user_add(AuthUserAddRequest) -> AuthUserAddResponse = "UserAdd";
-        user_get(AuthUserGetRequest) -> AuthUserGetResponse = "UserGet";
-        user_list(AuthUserListRequest) -> AuthUserListResponse = "UserList";
-        user_delete(AuthUserDeleteRequest) -> AuthUserDeleteResponse = "UserDelete";
-        user_change_password(AuthUserChangePasswordRequest) -> AuthUserChangePasswordResponse = "UserChangePassword";
-        user_grant_role(AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse = "UserGrantRole";
-        user_revoke_role(AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse = "UserRevokeRole";
-        role_add(AuthRoleAddRequest) -> AuthRoleAddResponse = "RoleAdd";
-        role_get(AuthRoleGetRequest) -> AuthRoleGetResponse = "RoleGet";
-        role_list(AuthRoleListRequest) -> AuthRoleListResponse = "RoleList";
-        role_delete(AuthRoleDeleteRequest) -> AuthRoleDeleteResponse = "RoleDelete";
-        role_grant_permission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse = "RoleGrantPermission";
-        role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse = "RoleRevokePermission";
-    }
-    streams {}
 }
 
 unserved! {

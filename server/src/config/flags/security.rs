@@ -5,7 +5,6 @@ use Kind::{Bool, Integer, Text};
 
 const PEER_TLS: &str = "TLS between members comes with a later version";
 const NO_INNER_CLIENT: &str = "nothing in this process calls its own client port";
-const WITHOUT_AUTH: &str = "it matters only together with auth, which comes with a later version";
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
@@ -35,7 +34,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("tls-max-version", Text, "", "Highest version of TLS.", supported("versions_of_tls")),
     Flag::new("cors", Text, "*", "Origins whose pages may call this server, comma-separated; * for all.", supported("browsers_and_hosts")),
     Flag::new("host-whitelist", Text, "*", "Names under which clients may call this server, comma-separated; * for all.", supported("browsers_and_hosts")),
-    Flag::new("auth-token", Text, "simple", "Kind of the tokens of v3 auth.", refused("tokens other than simple ones come with auth in a later version")),
-    Flag::new("auth-token-ttl", Integer, "300", "Seconds for which a simple token is valid.", accepted(WITHOUT_AUTH)),
-    Flag::new("bcrypt-cost", Integer, "10", "Cost of hashing a password.", accepted(WITHOUT_AUTH)),
+    Flag::new("auth-token", Text, "simple", "Kind of the tokens of v3 auth.", refused("tokens other than simple ones come with a later version")),
+    Flag::new("auth-token-ttl", Integer, "300", "Seconds for which a simple token is valid.", supported("auth_settings")),
+    Flag::new("bcrypt-cost", Integer, "10", "Cost of hashing a password.", supported("auth_settings")),
 ];

@@ -76,6 +76,7 @@ fn entry(index: u64) -> Entry {
             ..Stamp::default()
         }),
         command: Some(command),
+        caller: None,
     }
 }
 

@@ -110,6 +110,7 @@ fn entry(number: u64, keys: u64) -> Entry {
         command: Some(Command::Kv(kv::Command {
             verb: Some(kv::Verb::Put(put)),
         })),
+        caller: None,
     }
 }
 

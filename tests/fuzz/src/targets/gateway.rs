@@ -152,6 +152,7 @@ fn serve(asked: Asked) {
     let entry = Entry {
         stamp: None,
         command: Some(Command::Kv(kv::Command { verb: Some(verb) })),
+        caller: None,
     };
     let read = wire::decode_entry(&Bytes::from(wire::encode_entry(&entry)));
     assert_eq!(

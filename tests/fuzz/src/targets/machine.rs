@@ -156,6 +156,7 @@ fn step(machine: &mut Machine, command: Command) {
             ..Stamp::default()
         }),
         command: Some(command),
+        caller: None,
     });
 }
 

@@ -88,6 +88,7 @@ fn written(verb: Verb, path: &Bytes) {
             ..Stamp::default()
         }),
         command: Some(Command::Tree(tree::Command { verb: Some(verb) })),
+        caller: None,
     };
     let read = wire::decode_entry(&wire::encode_entry(&entry).into());
     assert_eq!(read, Ok(entry), "decode(encode(x))");

@@ -174,6 +174,8 @@ async fn update(
         | Reply::ClusterVersionSet
         | Reply::DowngradeSet
         | Reply::Alarm(_)
+        | Reply::Auth(_)
+        | Reply::Denied(_)
         | Reply::Nothing => Err(Refusal::internal("answer of another command")),
     }
 }

@@ -20,10 +20,13 @@ use serde::Serialize;
 use witan_api::v3::{error::Error, shape::Shaped};
 
 use self::failure::Failure;
-use super::{Answer, backup, cluster, kv, lease, maintenance, watch};
-use crate::api::{
-    Context, go_json,
-    reply::{self, Unread},
+use super::{Answer, auth, backup, cluster, kv, lease, maintenance, watch};
+use crate::{
+    api::{
+        Context, go_json,
+        reply::{self, Unread},
+    },
+    auth::Credentials,
 };
 use table::{Streamed, Verb};
 
@@ -31,6 +34,13 @@ use table::{Streamed, Verb};
 const MESSAGE_ALLOWANCE_BYTES: usize = 512 << 10;
 /// With this header a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "grpc-metadata-hasleader";
+
+/// What carries a token; of the metadata that they become, `token` counts first.
+const TOKEN_HEADERS: [&str; 3] = [
+    "grpc-metadata-token",
+    "authorization",
+    "grpc-metadata-authorization",
+];
 
 /// In whose manner a prefix answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +61,13 @@ pub(crate) async fn handle(
     let Some((manner, call)) = split(path).filter(|_| ctx.settings.enable_grpc_gateway) else {
         reply::drain(&mut payload).await;
         return reply::not_found();
+    };
+    let named;
+    let ctx = if ctx.node.auth_enabled() {
+        named = ctx.of(credentials(request));
+        &named
+    } else {
+        ctx
     };
     let verb = table::verb(call).filter(|_| is_call(request));
     if let Some(Verb::Streamed(call)) = verb {
@@ -83,6 +100,13 @@ pub(crate) async fn handle(
 /// Calls are made by POST, and over a WebSocket as if they were.
 fn is_call(request: &HttpRequest) -> bool {
     *request.method() == Method::POST || websocket::wanted(request)
+}
+
+/// A token counts in the first of these headers that is there. A certificate never does.
+fn credentials(request: &HttpRequest) -> Credentials {
+    let headers = request.headers();
+    let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
+    Credentials::of_token(token.map(|value| value.to_str().unwrap_or_default()))
 }
 
 /// Whose manner, and the path of the call.
@@ -144,6 +168,23 @@ async fn serve(
         Verb::LeaseRevoke => call.run(lease::revoke).await,
         Verb::LeaseTimeToLive => call.run(lease::time_to_live).await,
         Verb::LeaseLeases => call.run(lease::leases).await,
+        Verb::AuthEnable => call.run(auth::enable).await,
+        Verb::AuthDisable => call.run(auth::disable).await,
+        Verb::AuthStatus => call.run(auth::status).await,
+        Verb::Authenticate => call.run(auth::authenticate).await,
+        Verb::UserAdd => call.run(auth::user_add).await,
+        Verb::UserGet => call.run(auth::user_get).await,
+        Verb::UserList => call.run(auth::user_list).await,
+        Verb::UserDelete => call.run(auth::user_delete).await,
+        Verb::UserPassword => call.run(auth::user_password).await,
+        Verb::UserGrant => call.run(auth::user_grant).await,
+        Verb::UserRevoke => call.run(auth::user_revoke).await,
+        Verb::RoleAdd => call.run(auth::role_add).await,
+        Verb::RoleGet => call.run(auth::role_get).await,
+        Verb::RoleList => call.run(auth::role_list).await,
+        Verb::RoleDelete => call.run(auth::role_delete).await,
+        Verb::RoleGrant => call.run(auth::role_grant).await,
+        Verb::RoleRevoke => call.run(auth::role_revoke).await,
         // by POST, which it is, it was begun as a stream
         Verb::Streamed(_) | Verb::Snapshot => Err(Failure::NotPost),
         Verb::Unserved(name) => Err(Error::Unimplemented(name).into()),

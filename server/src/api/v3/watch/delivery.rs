@@ -83,6 +83,15 @@ impl Outbound {
         }
     }
 
+    /// What was made ready for a watcher is not to be sent. What was read for its span goes by
+    /// itself: the watcher is not found any more.
+    pub(super) fn forget(&mut self, id: i64) {
+        self.0.retain(|ready| match ready {
+            Ready::Answer(answer) => answer.watch_id != id || answer.events.is_empty(),
+            Ready::Live { .. } | Ready::Past { .. } => true,
+        });
+    }
+
     /// Events that are read and not sent to everybody.
     pub(super) fn pending(&self) -> usize {
         let events = |ready: &Ready| match ready {

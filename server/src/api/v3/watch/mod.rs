@@ -5,11 +5,12 @@
 //! does not read its stream stops its own session and nobody else, and holds one batch.
 //!
 //! Reading order: `limits` → `watchers` (who watches what) → `reading` (history to events) →
-//! `delivery` (events to answers) → `progress`, `leader` → `session` (all of it in turn).
+//! `delivery` (events to answers) → `progress`, `leader`, `permission` → `session` (all of it in turn).
 
 mod delivery;
 pub(super) mod leader;
 mod limits;
+mod permission;
 mod progress;
 mod reading;
 mod session;
@@ -53,8 +54,8 @@ impl Watch for Service {
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let needs_leader = Self::wants_leader(request.metadata().as_ref());
-        let requests = self.admit(request)?;
-        let answers = answers(self.ctx(), requests, needs_leader);
+        let (ctx, requests) = self.enter(request)?;
+        let answers = answers(&ctx, requests, needs_leader);
         Ok(Response::new(Box::pin(answers)))
     }
 }

@@ -14,6 +14,7 @@ use super::{
     delivery::{Manner, Outbound},
     leader::LeaderLook,
     limits::FRAGMENT_ALLOWANCE_BYTES,
+    permission::{Standing, in_words},
     progress::{NO_WATCHER, Progress},
     reading::{Batch, From, Lost, States},
     watchers::{Created, Watchers},
@@ -25,12 +26,13 @@ use crate::{
 
 /// See the module's description.
 pub(in crate::api::v3) struct Session<R> {
-    ctx: Context,
+    pub(super) ctx: Context,
     /// Until the client has said that it asks for nothing more.
     requests: Option<R>,
     reader: Reader,
-    watchers: Watchers,
-    out: Outbound,
+    pub(super) watchers: Watchers,
+    pub(super) out: Outbound,
+    pub(super) standing: Standing,
     /// What was taken and is to be read.
     unread: Vec<(InterestId, Unread)>,
     /// Watchers that read the past, and where each goes on.
@@ -70,6 +72,7 @@ impl<R> Session<R> {
             reader: ctx.node.reader(),
             watchers: Watchers::default(),
             out: Outbound::default(),
+            standing: Standing::new(ctx),
             unread: Vec::new(),
             lagging: VecDeque::new(),
             told: 0,
@@ -90,7 +93,12 @@ impl<R> Session<R> {
         Some(self.manner.header(revision, self.ctx.node.status().term))
     }
 
-    fn create(&mut self, request: &WatchCreateRequest) {
+    async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
+        if let Some(refusal) = self.refusal(request).await? {
+            let answer = self.refused(in_words(refusal));
+            self.out.answer(answer);
+            return Ok(());
+        }
         let answer = match self.watchers.create(&self.reader, request) {
             Ok(Created {
                 id,
@@ -113,23 +121,33 @@ impl<R> Session<R> {
                     ..WatchResponse::default()
                 }
             }
-            Err(refusal) => WatchResponse {
-                header: self.header(self.reader.published()),
-                watch_id: NO_WATCHER,
-                created: true,
-                canceled: true,
-                cancel_reason: refusal.to_string(),
-                ..WatchResponse::default()
-            },
+            Err(refusal) => self.refused(refusal.to_string()),
         };
         self.out.answer(answer);
+        Ok(())
+    }
+
+    fn refused(&self, cancel_reason: String) -> WatchResponse {
+        WatchResponse {
+            header: self.header(self.reader.published()),
+            watch_id: NO_WATCHER,
+            created: true,
+            canceled: true,
+            cancel_reason,
+            ..WatchResponse::default()
+        }
     }
 
     /// An unknown id is passed over, as in etcd.
     fn cancel(&mut self, id: i64) {
-        let Some((watcher, interest)) = self.watchers.cancel(&self.reader, id) else {
-            return;
-        };
+        if let Some(answer) = self.end(id) {
+            self.out.answer(answer);
+        }
+    }
+
+    /// Forgets a watcher. Returns what is to be said about it, if there was one.
+    pub(super) fn end(&mut self, id: i64) -> Option<WatchResponse> {
+        let (watcher, interest) = self.watchers.cancel(&self.reader, id)?;
         self.ctx.metrics.watchers.dec();
         if watcher.flags.lagging {
             self.ctx.metrics.slow_watchers.dec();
@@ -137,23 +155,24 @@ impl<R> Session<R> {
         }
         // the interest's name may be used again
         self.unread.retain(|(of, _)| Some(*of) != interest);
-        self.out.answer(WatchResponse {
+        Some(WatchResponse {
             header: self.header(self.reader.published()),
             watch_id: id,
             canceled: true,
             ..WatchResponse::default()
-        });
+        })
     }
 
-    fn serve(&mut self, request: WatchRequest) {
+    async fn serve(&mut self, request: WatchRequest) -> Result<(), Status> {
         match request.request_union {
-            Some(RequestUnion::CreateRequest(request)) => self.create(&request),
+            Some(RequestUnion::CreateRequest(request)) => self.create(&request).await?,
             Some(RequestUnion::CancelRequest(request)) => self.cancel(request.watch_id),
             Some(RequestUnion::ProgressRequest(_)) => {
                 self.progress.ask(&self.watchers, self.reader.published());
             }
             None => {}
         }
+        Ok(())
     }
 
     /// Tells how far the stream has come, if that was asked for and everything is read.
@@ -312,6 +331,9 @@ where
     /// The next answer; `None` and errors end the stream.
     pub(in crate::api::v3) async fn next(&mut self) -> Option<Result<WatchResponse, Status>> {
         loop {
+            if let Err(status) = self.look_again().await {
+                return Some(Err(status));
+            }
             let term = self.ctx.node.status().term;
             let answer = self.out.next(&mut self.watchers, &self.manner, term);
             self.count_pending();
@@ -332,7 +354,7 @@ where
             .as_mut()
             .and_then(|requests| requests.next().now_or_never());
         if let Some(request) = request {
-            return self.asked(request);
+            return self.asked(request).await;
         }
         if self.read().await? {
             return Ok(());
@@ -345,7 +367,7 @@ where
         let wanted = self.watchers.wants_notifying();
         self.progress.keep_timer(wanted, interval);
         match self.woken().await {
-            Woken::Request(request) => return self.asked(request),
+            Woken::Request(request) => return self.asked(request).await,
             Woken::Touched => {}
             Woken::ProgressDue => self.progress.rang(self.reader.published()),
             Woken::LeaderDue => self.look_for_leader()?,
@@ -354,9 +376,9 @@ where
         Ok(())
     }
 
-    fn asked(&mut self, request: Option<R::Item>) -> Result<(), Status> {
+    async fn asked(&mut self, request: Option<R::Item>) -> Result<(), Status> {
         match request {
-            Some(Ok(request)) => self.serve(request),
+            Some(Ok(request)) => self.serve(request).await?,
             Some(Err(status)) => return Err(status),
             // it wants to hear on
             None => self.requests = None,

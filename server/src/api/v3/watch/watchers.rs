@@ -138,6 +138,12 @@ impl Watchers {
         self.groups.get(&interest)
     }
 
+    /// All of them with what they watch.
+    pub(super) fn spans(&self) -> impl Iterator<Item = (i64, &Span)> {
+        let watchers = self.by_id.iter();
+        watchers.filter_map(|(id, w)| Some((*id, &self.groups.get(&w.interest)?.span)))
+    }
+
     /// Those that want to hear from time to time.
     pub(super) fn notified(&self) -> impl Iterator<Item = i64> {
         self.notify.iter().copied()

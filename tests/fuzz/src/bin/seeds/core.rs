@@ -189,6 +189,7 @@ fn stamped(command: Command, at: usize) -> Entry {
     Entry {
         stamp: Some(stamp),
         command: Some(command),
+        caller: None,
     }
 }
 

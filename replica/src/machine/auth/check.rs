@@ -1,0 +1,177 @@
+//! Whether a caller may do something, in the order in which etcd looks.
+
+use super::{Auth, Caller, Error, ROOT, User};
+use crate::machine::{
+    kv,
+    lease::{self, Leases},
+};
+
+/// A caller before the rules.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    auth: &'a Auth,
+    caller: Option<&'a Caller>,
+    leases: &'a Leases,
+}
+
+impl std::fmt::Debug for Check<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Check")
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Wish {
+    Read,
+    Write,
+}
+
+impl Auth {
+    /// Whether the caller has the role root, or auth is off. The revision is not looked at.
+    pub fn admin(&self, caller: Option<&Caller>) -> Result<(), Error> {
+        if !self.enabled {
+            return Ok(());
+        }
+        let caller = caller.filter(|caller| !caller.user.is_empty());
+        let caller = caller.ok_or(Error::UserEmpty)?;
+        let user = self.user(&caller.user).ok_or(Error::UserNotFound)?;
+        if user.has(ROOT) {
+            Ok(())
+        } else {
+            Err(Error::PermissionDenied)
+        }
+    }
+
+    /// The user whose permissions count, if the caller was recognized at the present revision.
+    fn recognized(&self, caller: Option<&Caller>) -> Result<&User, Error> {
+        let caller = caller.filter(|caller| caller.revision > 0);
+        let caller = caller.ok_or(Error::UserEmpty)?;
+        if caller.revision < self.revision {
+            return Err(Error::OldRevision);
+        }
+        self.user(&caller.user).ok_or(Error::PermissionDenied)
+    }
+}
+
+impl<'a> Check<'a> {
+    /// Judges by this state.
+    pub fn new(auth: &'a Auth, caller: Option<&'a Caller>, leases: &'a Leases) -> Self {
+        Self {
+            auth,
+            caller,
+            leases,
+        }
+    }
+
+    fn may(&self, wish: &Wish, key: &[u8], range_end: &[u8]) -> Result<(), Error> {
+        if !self.auth.enabled {
+            return Ok(());
+        }
+        let user = self.auth.recognized(self.caller)?;
+        if user.has(ROOT) {
+            return Ok(());
+        }
+        let grants = self.auth.grants.get(&user.name);
+        let covered = grants.is_some_and(|grants| match wish {
+            Wish::Read => grants.read.cover(key, range_end),
+            Wish::Write => grants.write.cover(key, range_end),
+        });
+        if covered {
+            Ok(())
+        } else {
+            Err(Error::PermissionDenied)
+        }
+    }
+
+    /// Whether every key of the range may be read.
+    pub fn read(&self, key: &[u8], range_end: &[u8]) -> Result<(), Error> {
+        self.may(&Wish::Read, key, range_end)
+    }
+
+    /// Whether every key of the range may be written.
+    pub fn write(&self, key: &[u8], range_end: &[u8]) -> Result<(), Error> {
+        self.may(&Wish::Write, key, range_end)
+    }
+
+    /// Whether what is attached to a lease may go, which is what its end does. As in etcd an
+    /// administrator's revision does not count here.
+    pub fn end_lease(&self, lease: i64) -> Result<(), Error> {
+        if lease == 0 || self.auth.admin(self.caller).is_ok() {
+            return Ok(());
+        }
+        let mut keys = self.leases.keys(lease);
+        keys.try_for_each(|key| self.write(key, b""))
+    }
+
+    /// Whether the names of what is attached to a lease may be told.
+    pub fn list_lease(&self, lease: i64) -> Result<(), Error> {
+        if self.auth.admin(self.caller).is_ok() {
+            return Ok(());
+        }
+        let mut keys = self.leases.keys(lease);
+        keys.try_for_each(|key| self.read(key, b""))
+    }
+
+    /// Whether a command about leases may be executed. To begin one is everybody's, as in etcd; what
+    /// else there is no client asks for.
+    pub fn lease_command(&self, command: &lease::Command) -> Result<(), Error> {
+        match &command.verb {
+            Some(lease::Verb::Revoke(revoke)) => self.end_lease(revoke.id),
+            Some(lease::Verb::Grant(_) | lease::Verb::Expire(_) | lease::Verb::Checkpoint(_))
+            | None => Ok(()),
+        }
+    }
+
+    /// Whether a command of the key space may be executed. A compaction is everybody's, as in etcd.
+    pub fn command(&self, command: &kv::Command) -> Result<(), Error> {
+        match &command.verb {
+            _ if !self.auth.enabled => Ok(()),
+            Some(kv::Verb::Put(put)) => self.put(put),
+            Some(kv::Verb::Delete(delete)) => {
+                self.write(&delete.key, &delete.range_end)?;
+                self.before(delete)
+            }
+            Some(kv::Verb::Txn(txn)) => self.txn(txn),
+            Some(kv::Verb::Compact(_) | kv::Verb::Sweep(_)) | None => Ok(()),
+        }
+    }
+
+    /// A lease that also keeps keys which the caller may not write is not to be used.
+    fn put(&self, put: &kv::Put) -> Result<(), Error> {
+        self.write(&put.key, b"")?;
+        self.end_lease(put.lease)?;
+        if put.prev_kv {
+            self.read(&put.key, b"")?;
+        }
+        Ok(())
+    }
+
+    /// The pairs before are read.
+    fn before(&self, delete: &kv::DeleteRange) -> Result<(), Error> {
+        if delete.prev_kv {
+            self.read(&delete.key, &delete.range_end)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that any branch could do.
+    fn txn(&self, txn: &kv::Txn) -> Result<(), Error> {
+        for compare in &txn.compare {
+            self.read(&compare.key, &compare.range_end)?;
+        }
+        for op in txn.success.iter().chain(&txn.failure) {
+            match &op.kind {
+                Some(kv::OpKind::Range(range)) => self.read(&range.key, &range.range_end)?,
+                Some(kv::OpKind::Put(put)) => self.put(put)?,
+                Some(kv::OpKind::Delete(delete)) => {
+                    self.before(delete)?;
+                    self.write(&delete.key, &delete.range_end)?;
+                }
+                Some(kv::OpKind::Txn(txn)) => self.txn(txn)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! Users and roles as records: one for the switch and the revision, one a role, one a user.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::{OrdMap, ordmap::DiffItem};
+use prost::Message as _;
+
+use super::{Auth, Permission, Role, User};
+use crate::machine::record::{COUNT_MAX, Change, Corrupt, Emit};
+
+/// First bytes of keys.
+const META: u8 = b'm';
+const ROLE: u8 = b'r';
+const USER: u8 = b'u';
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredMeta {
+    #[prost(bool, tag = "1")]
+    enabled: bool,
+    #[prost(uint64, tag = "2")]
+    revision: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+struct StoredUser {
+    #[prost(bytes = "bytes", tag = "1")]
+    password: Bytes,
+    #[prost(string, repeated, tag = "2")]
+    roles: Vec<String>,
+    #[prost(bool, tag = "3")]
+    no_password: bool,
+}
+
+impl std::fmt::Debug for StoredUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredUser").finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredRole {
+    #[prost(message, repeated, tag = "1")]
+    permissions: Vec<Permission>,
+}
+
+impl Auth {
+    pub(crate) fn changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
+        let empty = Auth::default();
+        let since = since.unwrap_or(&empty);
+        let meta = |auth: &Auth| StoredMeta {
+            enabled: auth.enabled,
+            revision: auth.revision,
+        };
+        if meta(self) != meta(since) {
+            emit(Change::Put {
+                key: vec![META],
+                value: meta(self).encode_to_vec(),
+            });
+        }
+        differences(ROLE, (&since.roles, &self.roles), emit, |role| {
+            let stored = StoredRole {
+                permissions: role.permissions.clone(),
+            };
+            stored.encode_to_vec()
+        });
+        differences(USER, (&since.users, &self.users), emit, |user| {
+            let stored = StoredUser {
+                password: user.password.clone(),
+                roles: user.roles.clone(),
+                no_password: user.no_password,
+            };
+            stored.encode_to_vec()
+        });
+    }
+
+    pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
+        let corrupt = |error: prost::DecodeError| Corrupt::new(format!("auth: {error}"));
+        match key.split_first() {
+            Some((&META, [])) => {
+                let stored = StoredMeta::decode(value).map_err(corrupt)?;
+                if stored.revision == 0 || stored.revision > COUNT_MAX {
+                    return Err(Corrupt::new("auth: impossible revision"));
+                }
+                self.enabled = stored.enabled;
+                self.revision = stored.revision;
+            }
+            Some((&ROLE, name)) => {
+                let stored = StoredRole::decode(value).map_err(corrupt)?;
+                let role = Role {
+                    name: text(name)?,
+                    permissions: stored.permissions,
+                };
+                self.roles.insert(role.name.clone(), Arc::new(role));
+            }
+            Some((&USER, name)) => {
+                let stored = StoredUser::decode(value).map_err(corrupt)?;
+                let user = User {
+                    name: text(name)?,
+                    password: stored.password,
+                    roles: stored.roles,
+                    no_password: stored.no_password,
+                };
+                self.users.insert(user.name.clone(), Arc::new(user));
+            }
+            Some(_) | None => return Err(Corrupt::new("auth: unknown record")),
+        }
+        Ok(())
+    }
+
+    /// Called once after the last record.
+    pub(crate) fn loaded(&mut self) {
+        self.refresh_where(|_| true);
+    }
+}
+
+fn text(name: &[u8]) -> Result<String, Corrupt> {
+    String::from_utf8(name.to_vec()).map_err(|_| Corrupt::new("auth: a name that is no text"))
+}
+
+type ByName<T> = OrdMap<String, Arc<T>>;
+
+fn differences<T: PartialEq>(
+    kind: u8,
+    (old, new): (&ByName<T>, &ByName<T>),
+    emit: &mut Emit<'_>,
+    encode: impl Fn(&T) -> Vec<u8>,
+) {
+    let key = |name: &String| [&[kind], name.as_bytes()].concat();
+    for item in old.diff(new) {
+        emit(match item {
+            DiffItem::Add(name, value)
+            | DiffItem::Update {
+                new: (name, value), ..
+            } => Change::Put {
+                key: key(name),
+                value: encode(value),
+            },
+            DiffItem::Remove(name, _) => Change::Delete { key: key(name) },
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::machine::{
+        auth::{Caller, Check, Kind},
+        lease::Leases,
+    };
+
+    type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    fn write(records: &mut Records, auth: &Auth, since: Option<&Auth>) {
+        auth.changes(since, &mut |change| match change {
+            Change::Put { key, value } => drop(records.insert(key, value)),
+            Change::Delete { key } => drop(records.remove(&key)),
+        });
+    }
+
+    fn load(records: &Records) -> Result<Auth, Corrupt> {
+        let mut auth = Auth::default();
+        for (key, value) in records {
+            auth.load(key, value)?;
+        }
+        auth.loaded();
+        Ok(auth)
+    }
+
+    fn sample() -> Auth {
+        let user = |name: &str, roles: &[&str]| User {
+            name: name.into(),
+            password: "hash".into(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            no_password: name == "cert",
+        };
+        let permission = Permission {
+            kind: Kind::Read as i32,
+            key: "a".into(),
+            range_end: "c".into(),
+        };
+        let role = Role {
+            name: "app".into(),
+            permissions: vec![permission],
+        };
+        let users = [user("root", &["root"]), user("cert", &["app"])];
+        Auth::restored(true, 9, users, [role])
+    }
+
+    #[test]
+    fn what_was_written_is_loaded_and_works() {
+        let (auth, mut records) = (sample(), Records::new());
+        write(&mut records, &auth, None);
+        let loaded = load(&records).unwrap();
+        assert!(loaded.enabled() && loaded.revision() == 9);
+        assert!(loaded.users().eq(auth.users()) && loaded.roles().eq(auth.roles()));
+        let caller = Caller {
+            user: "cert".into(),
+            revision: 9,
+        };
+        let none = Leases::default();
+        let check = Check::new(&loaded, Some(&caller), &none);
+        assert!(check.read(b"a", b"c").is_ok() && check.write(b"a", b"").is_err());
+    }
+
+    #[test]
+    fn a_difference_alone_is_written() {
+        let (before, mut records) = (sample(), Records::new());
+        write(&mut records, &before, None);
+        let mut after = before.clone();
+        after.users.remove("cert");
+        after.revision += 1;
+        let mut changed = Records::new();
+        write(&mut changed, &after, Some(&before));
+        assert_eq!(changed.keys().collect::<Vec<_>>(), [&[META]]);
+        write(&mut records, &after, Some(&before));
+        let loaded = load(&records).unwrap();
+        assert!(loaded.users().eq(after.users()) && loaded.revision() == 10);
+    }
+
+    #[test]
+    fn what_was_never_written_is_refused() {
+        for (key, value) in [
+            (&b"x"[..], &b""[..]),
+            (b"", b""),
+            (b"m", b""),
+            (b"u\xff", b""),
+        ] {
+            let mut auth = Auth::default();
+            assert!(auth.load(key, value).is_err(), "{key:?}");
+        }
+    }
+}

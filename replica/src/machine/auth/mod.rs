@@ -1,0 +1,335 @@
+//! Who may do what: users, roles with permissions on ranges of keys, and whether that counts.
+//!
+//! Rules and their order are etcd 3.6's. A command carries its [`Caller`] and is judged when it is
+//! applied, so a change of permissions holds for everything behind it in the log.
+//! What does *not* live here: passwords in clear, hashing, tokens (`server/src/auth`). The hashes are
+//! part of the state and are shown by no `Debug`.
+//!
+//! Reading order: `request` (what can be asked) → `users`, `roles` (a verb each) → `spans` (what
+//! permissions cover together) → `check` (may this caller do that) → `checkpoint`.
+
+mod check;
+mod checkpoint;
+mod request;
+mod roles;
+mod spans;
+mod users;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+
+pub use check::Check;
+pub use request::{
+    Authenticate, Caller, Command, Disable, Enable, Kind, Permission, RoleAdd, RoleDelete,
+    RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke, Verb,
+};
+
+use spans::Spans;
+
+/// The user, and the role, that everything is allowed to and that cannot be deleted while auth is on.
+pub const ROOT: &str = "root";
+
+/// A user.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct User {
+    /// Not empty.
+    pub name: String,
+    /// What bcrypt made of the password. Empty: no password is the right one.
+    pub password: Bytes,
+    /// Names of granted roles, in order.
+    pub roles: Vec<String>,
+    /// Whether only a certificate proves this user.
+    pub no_password: bool,
+}
+
+impl User {
+    /// Whether the role was granted.
+    pub fn has(&self, role: &str) -> bool {
+        self.roles.iter().any(|granted| granted == role)
+    }
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .field("roles", &self.roles)
+            .field("no_password", &self.no_password)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// Not empty.
+    pub name: String,
+    /// By first key; those of one first key in the order of their grants.
+    pub permissions: Vec<Permission>,
+}
+
+/// What a user's roles allow together. Derived, and made anew when one of them changes.
+#[derive(Clone, Debug, Default)]
+struct Grants {
+    read: Spans,
+    write: Spans,
+}
+
+/// What a successful command answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// The user may have a token.
+    Authenticated {
+        /// Whose.
+        user: String,
+        /// What the token begins with.
+        prefix: Secret,
+    },
+    /// The user is gone or has another password: its tokens end.
+    Expelled {
+        /// Whose.
+        user: String,
+    },
+    /// Auth is off: all tokens end.
+    Disabled,
+}
+
+/// A text that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Why a command was refused; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Enabling needs the user root.
+    #[error("root user does not exist")]
+    RootUserMissing,
+    /// Enabling needs the user root to have the role root.
+    #[error("root user does not have root role")]
+    RootRoleMissing,
+    /// The name is taken.
+    #[error("user already exists")]
+    UserExists,
+    /// A user without a name, or a request without a user.
+    #[error("user name is empty")]
+    UserEmpty,
+    /// No such user.
+    #[error("user not found")]
+    UserNotFound,
+    /// The name is taken.
+    #[error("role already exists")]
+    RoleExists,
+    /// No such role.
+    #[error("role not found")]
+    RoleNotFound,
+    /// A role without a name.
+    #[error("role name is empty")]
+    RoleEmpty,
+    /// There is no such user with such a password.
+    #[error("authentication failed")]
+    AuthFailed,
+    /// A grant without a permission.
+    #[error("permission not given")]
+    PermissionNotGiven,
+    /// The caller may not do this.
+    #[error("permission denied")]
+    PermissionDenied,
+    /// The user does not have this role.
+    #[error("role is not granted to the user")]
+    RoleNotGranted,
+    /// The role does not have this permission.
+    #[error("permission is not granted to the role")]
+    PermissionNotGranted,
+    /// Nobody is authenticated while auth is off.
+    #[error("authentication is not enabled")]
+    NotEnabled,
+    /// Users or roles have changed since the caller was recognized.
+    #[error("revision of auth store is old")]
+    OldRevision,
+    /// What would lock everybody out, or a range that is none.
+    #[error("invalid auth management")]
+    InvalidManagement,
+}
+
+/// All users and roles.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    enabled: bool,
+    revision: u64,
+    users: OrdMap<String, Arc<User>>,
+    roles: OrdMap<String, Arc<Role>>,
+    grants: OrdMap<String, Arc<Grants>>,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            revision: 1,
+            users: OrdMap::new(),
+            roles: OrdMap::new(),
+            grants: OrdMap::new(),
+        }
+    }
+}
+
+impl Auth {
+    /// A state from elsewhere, for instance another store's backup.
+    pub fn restored(
+        enabled: bool,
+        revision: u64,
+        users: impl IntoIterator<Item = User>,
+        roles: impl IntoIterator<Item = Role>,
+    ) -> Self {
+        let users = users.into_iter().map(|u| (u.name.clone(), Arc::new(u)));
+        let roles = roles.into_iter().map(|r| (r.name.clone(), Arc::new(r)));
+        let mut auth = Self {
+            enabled,
+            revision,
+            users: users.collect(),
+            roles: roles.collect(),
+            grants: OrdMap::new(),
+        };
+        auth.refresh_where(|_| true);
+        auth
+    }
+
+    /// Whether callers are asked who they are.
+    pub fn enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Counts changes; 1 when there was none.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// All users, by name.
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.values().map(Arc::as_ref)
+    }
+
+    /// All roles, by name.
+    pub fn roles(&self) -> impl Iterator<Item = &Role> {
+        self.roles.values().map(Arc::as_ref)
+    }
+
+    /// One user.
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.get(name).map(Arc::as_ref)
+    }
+
+    /// One role.
+    pub fn role(&self, name: &str) -> Option<&Role> {
+        self.roles.get(name).map(Arc::as_ref)
+    }
+
+    /// Executes one committed command (I2).
+    pub(crate) fn apply(
+        &mut self,
+        command: &Command,
+        caller: Option<&Caller>,
+    ) -> Result<Reply, Error> {
+        // an older member could meet a newer verb here
+        let Some(verb) = &command.verb else {
+            return Ok(Reply::Done);
+        };
+        if let Verb::Authenticate(asked) = verb {
+            return self.authenticate(asked);
+        }
+        self.admin(caller)?;
+        match verb {
+            Verb::Enable(_) => return self.enable(),
+            Verb::Disable(_) => return Ok(self.disable()),
+            Verb::UserAdd(asked) => self.user_add(asked)?,
+            Verb::UserDelete(asked) => return self.user_delete(asked),
+            Verb::UserPassword(asked) => return self.user_password(asked),
+            Verb::UserGrant(asked) => self.user_grant(asked)?,
+            Verb::UserRevoke(asked) => self.user_revoke(asked)?,
+            Verb::RoleAdd(asked) => self.role_add(asked)?,
+            Verb::RoleDelete(asked) => self.role_delete(asked)?,
+            Verb::RoleGrant(asked) => self.role_grant(asked)?,
+            Verb::RoleRevoke(asked) => self.role_revoke(asked)?,
+            // answered above
+            Verb::Authenticate(_) => {}
+        }
+        Ok(Reply::Done)
+    }
+
+    /// To enable what is enabled is no change.
+    fn enable(&mut self) -> Result<Reply, Error> {
+        if !self.enabled {
+            let root = self.user(ROOT).ok_or(Error::RootUserMissing)?;
+            if !root.has(ROOT) {
+                return Err(Error::RootRoleMissing);
+            }
+            // as in etcd, this alone is not counted
+            self.enabled = true;
+        }
+        Ok(Reply::Done)
+    }
+
+    fn disable(&mut self) -> Reply {
+        if self.enabled {
+            self.enabled = false;
+            self.changed();
+        }
+        Reply::Disabled
+    }
+
+    /// The password was checked by whoever proposed this.
+    fn authenticate(&self, asked: &Authenticate) -> Result<Reply, Error> {
+        if !self.enabled {
+            return Err(Error::NotEnabled);
+        }
+        match self.user(&asked.user) {
+            Some(user) if !user.no_password => Ok(Reply::Authenticated {
+                user: asked.user.clone(),
+                prefix: Secret(asked.prefix.clone()),
+            }),
+            Some(_) | None => Err(Error::AuthFailed),
+        }
+    }
+
+    fn changed(&mut self) {
+        self.revision += 1;
+    }
+
+    /// Makes anew what the users that `of` holds for are allowed.
+    fn refresh_where(&mut self, of: impl Fn(&User) -> bool) {
+        let users: Vec<Arc<User>> = self.users.values().filter(|u| of(u)).cloned().collect();
+        for user in users {
+            self.refresh(&user);
+        }
+    }
+
+    fn refresh(&mut self, user: &User) {
+        let permissions = |write: bool| {
+            let roles = user.roles.iter().filter_map(|name| self.roles.get(name));
+            let permissions = roles.flat_map(|role| &role.permissions);
+            permissions
+                .filter(move |permission| match permission.allows() {
+                    Some(Kind::Read) => !write,
+                    Some(Kind::Write) => write,
+                    Some(Kind::ReadWrite) => true,
+                    None => false,
+                })
+                .map(|permission| (&permission.key, &permission.range_end))
+        };
+        let grants = Grants {
+            read: Spans::of(permissions(false)),
+            write: Spans::of(permissions(true)),
+        };
+        self.grants.insert(user.name.clone(), Arc::new(grants));
+    }
+}

@@ -1,0 +1,103 @@
+//! The verbs about roles.
+
+use std::sync::Arc;
+
+use super::{
+    Auth, Error, Kind, Permission, ROOT, Role, RoleAdd, RoleDelete, RoleGrant, RoleRevoke, User,
+    spans::UNBOUNDED,
+};
+
+impl Permission {
+    /// What it allows; a kind of a later version allows nothing.
+    pub fn allows(&self) -> Option<Kind> {
+        Kind::try_from(self.kind).ok()
+    }
+
+    fn is_of(&self, key: &[u8], range_end: &[u8]) -> bool {
+        self.key == key && self.range_end == range_end
+    }
+
+    /// Whether its range is one that can hold a key.
+    fn is_valid(&self) -> bool {
+        let end = &self.range_end;
+        !self.key.is_empty() && (end.is_empty() || end == UNBOUNDED || self.key < end)
+    }
+}
+
+impl Auth {
+    pub(super) fn role_add(&mut self, asked: &RoleAdd) -> Result<(), Error> {
+        if asked.name.is_empty() {
+            return Err(Error::RoleEmpty);
+        }
+        if self.roles.contains_key(&asked.name) {
+            return Err(Error::RoleExists);
+        }
+        self.put_role(Role {
+            name: asked.name.clone(),
+            permissions: Vec::new(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn role_delete(&mut self, asked: &RoleDelete) -> Result<(), Error> {
+        if self.enabled && asked.name == ROOT {
+            return Err(Error::InvalidManagement);
+        }
+        self.roles.remove(&asked.name).ok_or(Error::RoleNotFound)?;
+        let holders: Vec<Arc<User>> = self
+            .users
+            .values()
+            .filter(|user| user.has(&asked.name))
+            .cloned()
+            .collect();
+        for holder in holders {
+            let mut user = User::clone(&holder);
+            user.roles.retain(|role| *role != asked.name);
+            self.refresh(&user);
+            self.users.insert(user.name.clone(), Arc::new(user));
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// Of those that begin with the same key, only the first is found again, as in etcd.
+    pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), Error> {
+        let permission = asked.permission.as_ref().ok_or(Error::PermissionNotGiven)?;
+        if !permission.is_valid() {
+            return Err(Error::InvalidManagement);
+        }
+        let mut role = self.role(&asked.role).ok_or(Error::RoleNotFound)?.clone();
+        let known = &mut role.permissions;
+        let first = known.partition_point(|known| known.key < permission.key);
+        match known.get_mut(first) {
+            Some(found) if found.is_of(&permission.key, &permission.range_end) => {
+                found.kind = permission.kind;
+            }
+            Some(_) | None => {
+                let behind = known.partition_point(|known| known.key <= permission.key);
+                known.insert(behind, permission.clone());
+            }
+        }
+        self.put_role(role);
+        Ok(())
+    }
+
+    pub(super) fn role_revoke(&mut self, asked: &RoleRevoke) -> Result<(), Error> {
+        let mut role = self.role(&asked.role).ok_or(Error::RoleNotFound)?.clone();
+        let before = role.permissions.len();
+        role.permissions
+            .retain(|known| !known.is_of(&asked.key, &asked.range_end));
+        if role.permissions.len() == before {
+            return Err(Error::PermissionNotGranted);
+        }
+        self.put_role(role);
+        Ok(())
+    }
+
+    fn put_role(&mut self, role: Role) {
+        let name = role.name.clone();
+        self.roles.insert(name.clone(), Arc::new(role));
+        self.refresh_where(|user| user.has(&name));
+        self.changed();
+    }
+}

@@ -1,0 +1,81 @@
+//! The verbs about users.
+
+use std::sync::Arc;
+
+use super::{
+    Auth, Error, ROOT, Reply, User, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
+};
+
+impl Auth {
+    pub(super) fn user_add(&mut self, asked: &UserAdd) -> Result<(), Error> {
+        if asked.name.is_empty() {
+            return Err(Error::UserEmpty);
+        }
+        if self.users.contains_key(&asked.name) {
+            return Err(Error::UserExists);
+        }
+        self.put_user(User {
+            name: asked.name.clone(),
+            password: asked.password.clone(),
+            roles: Vec::new(),
+            no_password: asked.no_password,
+        });
+        Ok(())
+    }
+
+    pub(super) fn user_delete(&mut self, asked: &UserDelete) -> Result<Reply, Error> {
+        if self.enabled && asked.name == ROOT {
+            return Err(Error::InvalidManagement);
+        }
+        self.users.remove(&asked.name).ok_or(Error::UserNotFound)?;
+        self.grants.remove(&asked.name);
+        self.changed();
+        Ok(Reply::Expelled {
+            user: asked.name.clone(),
+        })
+    }
+
+    /// A user that has no password keeps having none, which still counts as a change.
+    pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<Reply, Error> {
+        let mut user = self.user(&asked.name).ok_or(Error::UserNotFound)?.clone();
+        if !user.no_password {
+            user.password = asked.password.clone();
+        }
+        self.put_user(user);
+        Ok(Reply::Expelled {
+            user: asked.name.clone(),
+        })
+    }
+
+    /// The role root need not exist. To grant what is granted is no change.
+    pub(super) fn user_grant(&mut self, asked: &UserGrant) -> Result<(), Error> {
+        let mut user = self.user(&asked.user).ok_or(Error::UserNotFound)?.clone();
+        if asked.role != ROOT && !self.roles.contains_key(&asked.role) {
+            return Err(Error::RoleNotFound);
+        }
+        if let Err(place) = user.roles.binary_search(&asked.role) {
+            user.roles.insert(place, asked.role.clone());
+            self.put_user(user);
+        }
+        Ok(())
+    }
+
+    pub(super) fn user_revoke(&mut self, asked: &UserRevoke) -> Result<(), Error> {
+        if self.enabled && asked.user == ROOT && asked.role == ROOT {
+            return Err(Error::InvalidManagement);
+        }
+        let mut user = self.user(&asked.user).ok_or(Error::UserNotFound)?.clone();
+        if !user.has(&asked.role) {
+            return Err(Error::RoleNotGranted);
+        }
+        user.roles.retain(|role| *role != asked.role);
+        self.put_user(user);
+        Ok(())
+    }
+
+    fn put_user(&mut self, user: User) {
+        self.refresh(&user);
+        self.users.insert(user.name.clone(), Arc::new(user));
+        self.changed();
+    }
+}

@@ -1,0 +1,191 @@
+//! Users and roles as a room for scripts.
+//!
+//! `enable`, `disable`, `login USER`, `user add|add-no-password|delete|passwd NAME`,
+//! `user grant|revoke NAME ROLE`, `role add|delete NAME`,
+//! `role grant NAME read|write|readwrite KEY [END]`, `role revoke NAME KEY [END]`, `show`; every
+//! other command is one of the v3 key space, and `read KEY [END]` asks whether it may be read. All
+//! are the caller's that `as USER [REVISION]` named last; `as nobody` names none. An end `^` means
+//! all keys from the first on.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use witan_replica::machine::{
+    Machine, Reply,
+    auth::{
+        Authenticate, Caller, Command as AuthCommand, Disable, Enable, Kind, Permission, RoleAdd,
+        RoleDelete, RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant, UserPassword,
+        UserRevoke, Verb,
+    },
+    command::{Command, Entry},
+    kv,
+};
+
+use crate::{Room, kv as keys};
+
+#[derive(Default)]
+pub(crate) struct AuthRoom {
+    machine: Machine,
+    /// Name and, if it is not the present one, revision.
+    caller: Option<(String, Option<u64>)>,
+}
+
+impl Room for AuthRoom {
+    fn run(&mut self, command: &str) -> String {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        if let Some(verb) = verb(&words) {
+            let command = AuthCommand { verb: Some(verb) };
+            let Reply::Auth(reply) = self.apply(Command::Auth(command)) else {
+                panic!("a command about users answers as one")
+            };
+            return match reply {
+                Ok(reply) => format!("{reply:?}\n"),
+                Err(error) => format!("error: {error}\n"),
+            };
+        }
+        match words[..] {
+            ["as", "nobody"] => self.caller = None,
+            ["as", name] => self.caller = Some((name.into(), None)),
+            ["as", name, revision] => {
+                self.caller = Some((name.into(), Some(revision.parse().unwrap())));
+            }
+            ["show"] => return self.show(),
+            ["read", key] => return self.may_read(key, ""),
+            ["read", key, end] => return self.may_read(key, end),
+            _ => {
+                let verb = Some(keys::verb(command));
+                let reply = self.apply(Command::Kv(kv::Command { verb }));
+                if let Reply::Denied(error) = reply {
+                    return format!("denied: {error}\n");
+                }
+                let Reply::Kv(reply) = reply else {
+                    panic!("{reply:?}")
+                };
+                return keys::shown_reply(&reply, self.machine.kv.revision());
+            }
+        }
+        String::new()
+    }
+}
+
+impl AuthRoom {
+    fn caller(&self) -> Option<Caller> {
+        let (user, revision) = self.caller.clone()?;
+        Some(Caller {
+            user,
+            revision: revision.unwrap_or(self.machine.auth.revision()),
+        })
+    }
+
+    fn apply(&mut self, command: Command) -> Reply {
+        let entry = Entry {
+            stamp: None,
+            command: Some(command),
+            caller: self.caller(),
+        };
+        self.machine.apply(&entry).reply
+    }
+
+    fn may_read(&self, key: &str, end: &str) -> String {
+        let caller = self.caller();
+        let check = self.machine.check(caller.as_ref());
+        match check.read(key.as_bytes(), &range_end(end)) {
+            Ok(()) => "may\n".into(),
+            Err(error) => format!("denied: {error}\n"),
+        }
+    }
+
+    fn show(&self) -> String {
+        let auth = &self.machine.auth;
+        let mut out = String::new();
+        let on = if auth.enabled() { "on" } else { "off" };
+        writeln!(out, "{on} revision={}", auth.revision()).unwrap();
+        for user in auth.users() {
+            let (name, password) = (&user.name, String::from_utf8_lossy(&user.password));
+            let no_password = if user.no_password { " no-password" } else { "" };
+            writeln!(
+                out,
+                "user {name} [{password}] {:?}{no_password}",
+                user.roles
+            )
+            .unwrap();
+        }
+        for role in auth.roles() {
+            writeln!(out, "role {}", role.name).unwrap();
+            for Permission {
+                kind,
+                key,
+                range_end,
+            } in &role.permissions
+            {
+                let kind = Kind::try_from(*kind).map_or("?".into(), |kind| format!("{kind:?}"));
+                writeln!(out, "  {kind} {key:?} {range_end:?}").unwrap();
+            }
+        }
+        out
+    }
+}
+
+fn verb(words: &[&str]) -> Option<Verb> {
+    let text = |word: &str| word.to_owned();
+    Some(match *words {
+        ["enable"] => Verb::Enable(Enable {}),
+        ["disable"] => Verb::Disable(Disable {}),
+        ["login", user] => Verb::Authenticate(Authenticate {
+            user: text(user),
+            prefix: "secret".into(),
+        }),
+        ["user", add @ ("add" | "add-no-password"), name] => Verb::UserAdd(UserAdd {
+            name: text(name),
+            password: if add == "add" { "hash" } else { "" }.into(),
+            no_password: add != "add",
+        }),
+        ["user", "add"] => Verb::UserAdd(UserAdd::default()),
+        ["user", "delete", name] => Verb::UserDelete(UserDelete { name: text(name) }),
+        ["user", "passwd", name] => Verb::UserPassword(UserPassword {
+            name: text(name),
+            password: "other".into(),
+        }),
+        ["user", "grant", user, role] => Verb::UserGrant(UserGrant {
+            user: text(user),
+            role: text(role),
+        }),
+        ["user", "revoke", user, role] => Verb::UserRevoke(UserRevoke {
+            user: text(user),
+            role: text(role),
+        }),
+        ["role", "add"] => Verb::RoleAdd(RoleAdd::default()),
+        ["role", "add", name] => Verb::RoleAdd(RoleAdd { name: text(name) }),
+        ["role", "delete", name] => Verb::RoleDelete(RoleDelete { name: text(name) }),
+        ["role", "grant", role] => Verb::RoleGrant(RoleGrant {
+            role: text(role),
+            permission: None,
+        }),
+        ["role", "grant", role, kind, key, ref end @ ..] => Verb::RoleGrant(RoleGrant {
+            role: text(role),
+            permission: Some(Permission {
+                kind: match kind {
+                    "read" => Kind::Read as i32,
+                    "write" => Kind::Write as i32,
+                    "readwrite" => Kind::ReadWrite as i32,
+                    number => number.parse().unwrap(),
+                },
+                key: text(key).into(),
+                range_end: range_end(end.first().unwrap_or(&"")),
+            }),
+        }),
+        ["role", "revoke", role, key, ref end @ ..] => Verb::RoleRevoke(RoleRevoke {
+            role: text(role),
+            key: text(key).into(),
+            range_end: range_end(end.first().unwrap_or(&"")),
+        }),
+        _ => return None,
+    })
+}
+
+fn range_end(word: &str) -> Bytes {
+    match word {
+        "^" => Bytes::from_static(b"\0"),
+        end => Bytes::from(end.to_owned()),
+    }
+}

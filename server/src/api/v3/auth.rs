@@ -1,0 +1,267 @@
+//! The verbs about users and roles. Passwords are hashed here; what is replicated is their hash.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use witan_api::v3::{
+    authpb,
+    error::Error,
+    etcdserverpb::{
+        AuthDisableRequest, AuthDisableResponse, AuthEnableRequest, AuthEnableResponse,
+        AuthRoleAddRequest, AuthRoleAddResponse, AuthRoleDeleteRequest, AuthRoleDeleteResponse,
+        AuthRoleGetRequest, AuthRoleGetResponse, AuthRoleGrantPermissionRequest,
+        AuthRoleGrantPermissionResponse, AuthRoleListRequest, AuthRoleListResponse,
+        AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, AuthStatusRequest,
+        AuthStatusResponse, AuthUserAddRequest, AuthUserAddResponse, AuthUserChangePasswordRequest,
+        AuthUserChangePasswordResponse, AuthUserDeleteRequest, AuthUserDeleteResponse,
+        AuthUserGetRequest, AuthUserGetResponse, AuthUserGrantRoleRequest,
+        AuthUserGrantRoleResponse, AuthUserListRequest, AuthUserListResponse,
+        AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse, AuthenticateRequest,
+        AuthenticateResponse,
+    },
+};
+use witan_replica::machine::{
+    auth::{
+        self as core, Authenticate, Disable, Enable, Permission, ROOT, RoleAdd, RoleDelete,
+        RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke, Verb,
+    },
+    command::Command,
+};
+
+use super::{Answer, fault, header, permit};
+use crate::api::Context;
+
+/// A verb whose answer is a header alone.
+macro_rules! manage {
+    ($(#[$doc:meta])* $name:ident($request:ident: $asked:ty) -> $answer:ident = $verb:expr) => {
+        $(#[$doc])*
+        pub(super) async fn $name(ctx: &Context, $request: $asked) -> Answer<$answer> {
+            let done = permit::manage(ctx, $verb).await?;
+            Ok($answer {
+                header: header::at(&ctx.node, done.outcome.revision),
+            })
+        }
+    };
+}
+
+manage!(enable(_request: AuthEnableRequest) -> AuthEnableResponse = Verb::Enable(Enable {}));
+manage!(disable(_request: AuthDisableRequest) -> AuthDisableResponse = Verb::Disable(Disable {}));
+manage!(user_delete(request: AuthUserDeleteRequest) -> AuthUserDeleteResponse =
+    Verb::UserDelete(UserDelete { name: request.name }));
+manage!(user_grant(request: AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse =
+    Verb::UserGrant(UserGrant { user: request.user, role: request.role }));
+manage!(user_revoke(request: AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse =
+    Verb::UserRevoke(UserRevoke { user: request.name, role: request.role }));
+manage!(role_add(request: AuthRoleAddRequest) -> AuthRoleAddResponse =
+    Verb::RoleAdd(RoleAdd { name: request.name }));
+manage!(role_delete(request: AuthRoleDeleteRequest) -> AuthRoleDeleteResponse =
+    Verb::RoleDelete(RoleDelete { name: request.role }));
+manage!(role_grant(request: AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse =
+    Verb::RoleGrant(RoleGrant { role: request.name, permission: request.perm.map(permission) }));
+manage!(role_revoke(request: AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse =
+Verb::RoleRevoke(RoleRevoke {
+    role: request.role,
+    key: request.key,
+    range_end: request.range_end,
+}));
+
+pub(super) async fn user_add(
+    ctx: &Context,
+    request: AuthUserAddRequest,
+) -> Answer<AuthUserAddResponse> {
+    let no_password = request.options.is_some_and(|options| options.no_password);
+    let password = if no_password {
+        Bytes::new()
+    } else {
+        hash(ctx, request.password).await?
+    };
+    let verb = Verb::UserAdd(UserAdd {
+        name: request.name,
+        password,
+        no_password,
+    });
+    let done = permit::manage(ctx, verb).await?;
+    Ok(AuthUserAddResponse {
+        header: header::at(&ctx.node, done.outcome.revision),
+    })
+}
+
+/// Without a password its hash counts, if the client has sent one.
+pub(super) async fn user_password(
+    ctx: &Context,
+    request: AuthUserChangePasswordRequest,
+) -> Answer<AuthUserChangePasswordResponse> {
+    let password = if request.password.is_empty() {
+        let hashed = STANDARD.decode(request.hashed_password);
+        hashed.map_err(|_| Error::NoPasswordUser)?.into()
+    } else {
+        hash(ctx, request.password).await?
+    };
+    let verb = Verb::UserPassword(UserPassword {
+        name: request.name,
+        password,
+    });
+    let done = permit::manage(ctx, verb).await?;
+    Ok(AuthUserChangePasswordResponse {
+        header: header::at(&ctx.node, done.outcome.revision),
+    })
+}
+
+async fn hash(ctx: &Context, password: String) -> Answer<Bytes> {
+    let hashed = ctx.guard.hashing.hash(password).await;
+    hashed.map_err(|error| fault::of_hashing(&error))
+}
+
+/// Checks a password and gives a token for it. If users change meanwhile, it begins anew.
+pub(super) async fn authenticate(
+    ctx: &Context,
+    request: AuthenticateRequest,
+) -> Answer<AuthenticateResponse> {
+    loop {
+        let view = ctx.node.read().await?;
+        let known = &view.machine.auth;
+        if !known.enabled() {
+            return Err(Error::AuthNotEnabled);
+        }
+        let user = known.user(&request.name).ok_or(Error::AuthFailed)?;
+        if user.no_password {
+            return Err(Error::NoPasswordUser);
+        }
+        let checked = known.revision();
+        let (password, hashed) = (request.password.clone(), user.password.clone());
+        drop(view);
+        let matches = ctx.guard.hashing.matches(password, hashed).await;
+        if !matches.map_err(|error| fault::of_hashing(&error))? {
+            tracing::warn!(user = request.name, "invalid authentication was requested");
+            return Err(Error::AuthFailed);
+        }
+        let prefix = ctx.guard.token_prefix();
+        let prefix = prefix.map_err(|_| Error::AuthFailed)?;
+        let verb = Verb::Authenticate(Authenticate {
+            user: request.name.clone(),
+            prefix: prefix.clone(),
+        });
+        // who asks is what this is about: no caller
+        let command = core::Command { verb: Some(verb) };
+        let done = ctx.node.propose(Command::Auth(command)).await?;
+        permit::judge(&done)?;
+        if ctx.node.auth().1 == checked {
+            return Ok(AuthenticateResponse {
+                header: header::at(&ctx.node, done.outcome.revision),
+                token: format!("{prefix}.{}", done.index),
+            });
+        }
+    }
+}
+
+pub(super) async fn status(
+    ctx: &Context,
+    _request: AuthStatusRequest,
+) -> Answer<AuthStatusResponse> {
+    let view = ctx.node.read().await?;
+    let known = &view.machine.auth;
+    let caller = permit::who(ctx)?;
+    let admitted = known.admin(caller.as_ref());
+    admitted.map_err(|error| fault::of_auth(&error))?;
+    Ok(AuthStatusResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        enabled: known.enabled(),
+        auth_revision: known.revision(),
+    })
+}
+
+/// Everybody may look at the own user.
+pub(super) async fn user_get(
+    ctx: &Context,
+    request: AuthUserGetRequest,
+) -> Answer<AuthUserGetResponse> {
+    let view = ctx.node.read().await?;
+    let known = &view.machine.auth;
+    let caller = permit::who(ctx)?;
+    if let Err(error) = known.admin(caller.as_ref())
+        && caller.is_none_or(|caller| caller.user != request.name)
+    {
+        return Err(fault::of_auth(&error));
+    }
+    let user = known.user(&request.name).ok_or(Error::UserNotFound)?;
+    Ok(AuthUserGetResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        roles: user.roles.clone(),
+    })
+}
+
+pub(super) async fn user_list(
+    ctx: &Context,
+    _request: AuthUserListRequest,
+) -> Answer<AuthUserListResponse> {
+    let view = ctx.node.read().await?;
+    let known = &view.machine.auth;
+    let admitted = known.admin(permit::who(ctx)?.as_ref());
+    admitted.map_err(|error| fault::of_auth(&error))?;
+    Ok(AuthUserListResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        users: known.users().map(|user| user.name.clone()).collect(),
+    })
+}
+
+/// Everybody may look at the own roles. The role root shows that everything is allowed to it.
+pub(super) async fn role_get(
+    ctx: &Context,
+    request: AuthRoleGetRequest,
+) -> Answer<AuthRoleGetResponse> {
+    let view = ctx.node.read().await?;
+    let known = &view.machine.auth;
+    let caller = permit::who(ctx)?;
+    let own = || {
+        let user = caller.as_ref().and_then(|caller| known.user(&caller.user));
+        user.is_some_and(|user| user.has(&request.role))
+    };
+    if let Err(error) = known.admin(caller.as_ref())
+        && !own()
+    {
+        return Err(fault::of_auth(&error));
+    }
+    let role = known.role(&request.role).ok_or(Error::RoleNotFound)?;
+    let perm = if role.name == ROOT {
+        vec![authpb::Permission {
+            perm_type: authpb::permission::Type::Readwrite as i32,
+            key: Bytes::new(),
+            range_end: Bytes::from_static(b"\0"),
+        }]
+    } else {
+        role.permissions.iter().map(message).collect()
+    };
+    Ok(AuthRoleGetResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        perm,
+    })
+}
+
+pub(super) async fn role_list(
+    ctx: &Context,
+    _request: AuthRoleListRequest,
+) -> Answer<AuthRoleListResponse> {
+    let view = ctx.node.read().await?;
+    let known = &view.machine.auth;
+    let admitted = known.admin(permit::who(ctx)?.as_ref());
+    admitted.map_err(|error| fault::of_auth(&error))?;
+    Ok(AuthRoleListResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        roles: known.roles().map(|role| role.name.clone()).collect(),
+    })
+}
+
+fn permission(given: authpb::Permission) -> Permission {
+    Permission {
+        kind: given.perm_type,
+        key: given.key,
+        range_end: given.range_end,
+    }
+}
+
+fn message(known: &Permission) -> authpb::Permission {
+    authpb::Permission {
+        perm_type: known.kind,
+        key: known.key.clone(),
+        range_end: known.range_end.clone(),
+    }
+}

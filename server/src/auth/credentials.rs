@@ -1,0 +1,90 @@
+//! What a request shows to prove who sends it.
+
+use std::{fmt, sync::Arc};
+
+use http::HeaderMap;
+
+/// Metadata that carry a token; the first that is there counts.
+const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
+
+/// How some clients begin theirs.
+const BEARER: &str = "Bearer ";
+
+/// Cheap to clone. Shown by no `Debug`.
+#[derive(Clone, Default)]
+pub struct Credentials(Option<Arc<Shown>>);
+
+#[derive(Default)]
+struct Shown {
+    token: Option<String>,
+    certificate: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "***" } else { "nobody's" })
+    }
+}
+
+impl Credentials {
+    /// Of a gRPC call: its metadata, and the common name of the certificate that its connection
+    /// has shown, where that names the caller.
+    pub fn of_call(headers: &HeaderMap, certificate: Option<String>) -> Self {
+        let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
+        // what is no text is nobody's token, and yet one
+        let token = token.map(|value| value.to_str().unwrap_or_default());
+        Self::new(token, certificate)
+    }
+
+    /// Of a JSON call, which no certificate speaks for: any page could make a browser show it.
+    pub fn of_token(token: Option<&str>) -> Self {
+        Self::new(token, None)
+    }
+
+    fn new(token: Option<&str>, certificate: Option<String>) -> Self {
+        if token.is_none() && certificate.is_none() {
+            return Self(None);
+        }
+        let token = token.map(|token| token.strip_prefix(BEARER).unwrap_or(token).to_owned());
+        Self(Some(Arc::new(Shown { token, certificate })))
+    }
+
+    pub(super) fn token(&self) -> Option<&str> {
+        self.0.as_ref()?.token.as_deref()
+    }
+
+    pub(super) fn certificate(&self) -> Option<&str> {
+        self.0.as_ref()?.certificate.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        pairs.collect()
+    }
+
+    #[test]
+    fn tokens_stand_in_either_header() {
+        let token = |pairs: &[_]| {
+            let shown = Credentials::of_call(&headers(pairs), None);
+            shown.token().map(str::to_owned)
+        };
+        assert_eq!(token(&[]), None);
+        assert_eq!(token(&[("token", "a.1")]).unwrap(), "a.1");
+        assert_eq!(token(&[("authorization", "Bearer a.1")]).unwrap(), "a.1");
+        let both = [("authorization", "b.2"), ("token", "a.1")];
+        assert_eq!(token(&both).unwrap(), "a.1");
+    }
+
+    #[test]
+    fn no_debug_shows_them() {
+        let shown = Credentials::of_token(Some("verysecret"));
+        assert!(!format!("{shown:?}").contains("verysecret"));
+    }
+}

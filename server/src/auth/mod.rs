@@ -1,0 +1,101 @@
+//! Who sends a request, and whether a password is right.
+//!
+//! What users may do is *not* decided here but in the state (`replica/src/machine/auth`), where
+//! also the hashes of passwords are. Nothing here is shown by `Debug` or logged that proves anything.
+//!
+//! Reading order: `credentials` (what a request shows) → this file (who that is) → `password`
+//! (bcrypt's format) → `hashing` (bcrypt, aside).
+
+mod credentials;
+mod hashing;
+mod password;
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use witan_replica::machine::auth::Caller;
+
+pub use credentials::Credentials;
+pub use hashing::{HashError, Hashing};
+
+use crate::{config::AuthSettings, node::Node};
+
+/// Letters before the dot of a simple token.
+const TOKEN_LETTERS: usize = 16;
+
+/// What these letters are taken from.
+const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// A token that is nobody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid auth token")]
+pub struct InvalidToken;
+
+/// The system has no random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no random numbers")]
+pub struct NoRandomness;
+
+/// Recognizes callers and checks passwords.
+#[derive(Debug)]
+pub struct Guard {
+    /// Where passwords are hashed.
+    pub hashing: Hashing,
+    random: SystemRandom,
+}
+
+impl Guard {
+    /// As configured.
+    pub fn new(settings: &AuthSettings) -> Self {
+        Self {
+            hashing: Hashing::new(settings.bcrypt_cost),
+            random: SystemRandom::new(),
+        }
+    }
+
+    /// Who shows these credentials; `None` if they name nobody. A token counts before a certificate.
+    pub fn recognize(
+        &self,
+        node: &Node,
+        shown: &Credentials,
+    ) -> Result<Option<Caller>, InvalidToken> {
+        // before the token, whose user may be another one at a later revision
+        let (_, revision) = node.auth();
+        let user = match shown.token() {
+            Some(token) => node.tokens().user(token).ok_or(InvalidToken)?,
+            None => match shown.certificate() {
+                Some(name) => name.to_owned(),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(Caller { user, revision }))
+    }
+
+    /// What a new simple token begins with.
+    pub fn token_prefix(&self) -> Result<String, NoRandomness> {
+        let mut letters = String::with_capacity(TOKEN_LETTERS);
+        let mut drawn = [0; TOKEN_LETTERS];
+        while letters.len() < TOKEN_LETTERS {
+            self.random.fill(&mut drawn).map_err(|_| NoRandomness)?;
+            // what lies beyond a multiple of the alphabet would make some letters likelier
+            let fair = drawn.iter().filter(|byte| **byte < 4 * 52);
+            let fair = fair.map(|byte| char::from(ALPHABET[usize::from(byte % 52)]));
+            letters.extend(fair.take(TOKEN_LETTERS - letters.len()));
+        }
+        Ok(letters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_letters_and_differ() {
+        let guard = Guard::new(&AuthSettings::default());
+        let (one, other) = (guard.token_prefix().unwrap(), guard.token_prefix().unwrap());
+        assert_ne!(one, other);
+        for prefix in [one, other] {
+            assert_eq!(prefix.len(), TOKEN_LETTERS);
+            assert!(prefix.bytes().all(|b| b.is_ascii_alphabetic()), "{prefix}");
+        }
+    }
+}

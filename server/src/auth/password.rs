@@ -1,0 +1,125 @@
+//! Hashes of passwords as Go's bcrypt writes and reads them, so that users can move between stores:
+//! `$2a$COST$` and base64 of its own alphabet, 22 digits of salt and 31 of hash.
+
+use base64::{
+    Engine as _,
+    alphabet::BCRYPT,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use bcrypt::bcrypt;
+
+/// What bcrypt reads of a password, its end mark included.
+const KEY_BYTES_MAX: usize = 72;
+const SALT_DIGITS: usize = 22;
+const HASH_BYTES: usize = 23;
+const HASH_DIGITS: usize = 31;
+
+/// Costs that bcrypt knows.
+pub(super) const COSTS: std::ops::RangeInclusive<u32> = 4..=31;
+
+const DIGITS: GeneralPurpose = GeneralPurpose::new(
+    &BCRYPT,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// A password of more than 72 bytes, which would be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooLong;
+
+/// Takes long: about 60 ms at a cost of 10.
+pub(super) fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, TooLong> {
+    if password.len() > KEY_BYTES_MAX {
+        return Err(TooLong);
+    }
+    let hashed = bcrypt(cost, salt, &key(password));
+    let (salt, hashed) = (DIGITS.encode(salt), DIGITS.encode(&hashed[..HASH_BYTES]));
+    Ok(format!("$2a${cost:02}${salt}{hashed}"))
+}
+
+/// Whether a hash is this password's; one that does not read is nobody's. Takes long.
+pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
+    let Some((cost, salt, expect)) = parse(hashed) else {
+        return false;
+    };
+    // a longer one was never hashed
+    if password.len() > KEY_BYTES_MAX {
+        return false;
+    }
+    let found = bcrypt(cost, salt, &key(password));
+    let difference = found
+        .iter()
+        .zip(expect)
+        .fold(0, |sum, (a, b)| sum | (a ^ b));
+    difference == 0
+}
+
+fn key(password: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(KEY_BYTES_MAX + 1);
+    key.extend_from_slice(password.as_bytes());
+    key.push(0);
+    key.truncate(KEY_BYTES_MAX);
+    key
+}
+
+/// Cost, salt and hash.
+fn parse(hashed: &[u8]) -> Option<(u32, [u8; 16], [u8; HASH_BYTES])> {
+    let text = std::str::from_utf8(hashed).ok()?;
+    let mut parts = text.strip_prefix("$2")?.splitn(3, '$');
+    let minor = parts.next()?;
+    let cost = parts.next()?.parse().ok().filter(|c| COSTS.contains(c))?;
+    let (salt, hash) = parts.next()?.split_at_checked(SALT_DIGITS)?;
+    if minor.len() > 1 || hash.len() != HASH_DIGITS {
+        return None;
+    }
+    let salt = DIGITS.decode(salt).ok()?.try_into().ok()?;
+    Some((cost, salt, DIGITS.decode(hash).ok()?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by Go's bcrypt.
+    const GO: &str = "$2a$04$h6KGP5yPY4UR2KpYdrFYkemZjrYyuj5UjWp81tvwe3ZfL1AfO6mma";
+
+    #[test]
+    fn what_was_hashed_matches_and_nothing_else() {
+        let hashed = hash("pässword", 4, [7; 16]).unwrap();
+        assert_eq!(hashed.len(), 60);
+        assert!(matches("pässword", hashed.as_bytes()));
+        assert!(!matches("password", hashed.as_bytes()));
+        assert!(!matches("", hashed.as_bytes()));
+        assert!(matches("", hash("", 4, [7; 16]).unwrap().as_bytes()));
+    }
+
+    #[test]
+    fn go_made_the_same() {
+        assert!(matches("secret", GO.as_bytes()));
+        assert!(!matches("secret ", GO.as_bytes()));
+    }
+
+    #[test]
+    fn seventy_two_bytes_are_read_and_no_more() {
+        let (longest, longer) = ("x".repeat(72), "x".repeat(73));
+        let hashed = hash(&longest, 4, [1; 16]).unwrap();
+        assert!(matches(&longest, hashed.as_bytes()));
+        assert!(!matches(&longer, hashed.as_bytes()));
+        assert!(!matches(&"x".repeat(71), hashed.as_bytes()));
+        assert_eq!(hash(&longer, 4, [1; 16]), Err(TooLong));
+    }
+
+    #[test]
+    fn what_is_no_hash_matches_nothing() {
+        for bad in [
+            "",
+            "$2a$04$",
+            "$2a$99$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "x",
+        ] {
+            assert!(!matches("", bad.as_bytes()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! How long what proves a user lives: over a restart, until a change, while it is used.
+
+use tonic::{Code, Request, metadata::MetadataValue, transport::Channel};
+use witan_api::v3::etcdserverpb::{
+    AuthUserAddRequest, AuthUserChangePasswordRequest, AuthenticateRequest, PutRequest,
+    RangeRequest, auth_client::AuthClient, kv_client::KvClient,
+};
+use witan_e2e::{Kind, Launch, Server, grpc, wait};
+
+use crate::{done, populate, start};
+
+struct Client {
+    kv: KvClient<Channel>,
+    auth: AuthClient<Channel>,
+}
+
+impl Client {
+    async fn of(server: &Server) -> Self {
+        let channel = grpc::connect(&server.address()).await;
+        Self {
+            kv: KvClient::new(channel.clone()),
+            auth: AuthClient::new(channel),
+        }
+    }
+
+    async fn token(&mut self, name: &str, password: &str) -> String {
+        let request = AuthenticateRequest {
+            name: name.into(),
+            password: password.into(),
+        };
+        let answer = self.auth.authenticate(request).await;
+        answer.unwrap().into_inner().token
+    }
+
+    async fn get(&mut self, key: &'static str, token: &str) -> Result<i64, (Code, String)> {
+        let range = RangeRequest {
+            key: key.into(),
+            ..RangeRequest::default()
+        };
+        let answer = self.kv.range(with(range, token)).await;
+        let answer = answer.map_err(|status| (status.code(), status.message().to_owned()));
+        Ok(answer?.into_inner().count)
+    }
+}
+
+fn with<T>(message: T, token: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let token: MetadataValue<_> = token.parse().unwrap();
+    request.metadata_mut().insert("token", token);
+    request
+}
+
+fn invalid() -> Result<i64, (Code, String)> {
+    let text = "etcdserver: invalid auth token".to_owned();
+    Err((Code::Unauthenticated, text))
+}
+
+#[test]
+fn users_outlive_a_kill_and_tokens_do_not() {
+    let mut server = start(Kind::Witan);
+    populate(&server);
+    let token = grpc::runtime().block_on(async {
+        let mut client = Client::of(&server).await;
+        let token = client.token("alice", "a").await;
+        assert_eq!(client.get("a", &token).await, Ok(1));
+        token
+    });
+    server.kill9();
+    server.start_again();
+    grpc::runtime().block_on(async {
+        let mut client = Client::of(&server).await;
+        assert_eq!(client.get("a", &token).await, invalid());
+        let token = client.token("alice", "a").await;
+        assert_eq!(client.get("a", &token).await, Ok(1));
+        let denied = client.get("x", &token).await.unwrap_err();
+        assert_eq!(denied.0, Code::PermissionDenied);
+    });
+    let log = server.log().join("\n");
+    assert!(!log.contains(&token), "a token in the log");
+}
+
+#[test]
+fn a_token_ends_with_its_password() {
+    for kind in [Kind::Witan, Kind::Etcd36] {
+        let server = start(kind);
+        populate(&server);
+        grpc::runtime().block_on(async {
+            let mut client = Client::of(&server).await;
+            let alice = client.token("alice", "a").await;
+            let root = client.token("root", "r").await;
+            let request = AuthUserChangePasswordRequest {
+                name: "alice".into(),
+                password: "other".into(),
+                ..AuthUserChangePasswordRequest::default()
+            };
+            let request = with(request, &root);
+            client.auth.user_change_password(request).await.unwrap();
+            assert_eq!(client.get("a", &alice).await, invalid(), "{kind:?}");
+            assert_eq!(client.get("a", &root).await, Ok(1), "{kind:?}");
+            let alice = client.token("alice", "other").await;
+            assert_eq!(client.get("a", &alice).await, Ok(1), "{kind:?}");
+        });
+        done(&server, &["--user", "root:r", "auth", "disable"]);
+        done(&server, &["put", "x", "2"]);
+    }
+}
+
+#[test]
+fn auth_settings() {
+    let server = Launch::witan()
+        .arg("--auth-token-ttl=1")
+        .arg("--bcrypt-cost=5")
+        .start();
+    populate(&server);
+    grpc::runtime().block_on(async {
+        let mut client = Client::of(&server).await;
+        let token = client.token("alice", "a").await;
+        assert_eq!(client.get("a", &token).await, Ok(1));
+        // only a token that nobody uses ends, so it is asked for after a while of its own
+        wait::wall_time(std::time::Duration::from_millis(1100));
+        assert_eq!(client.get("a", &token).await, invalid());
+    });
+}
+
+/// Texts that come from below etcd's own.
+#[test]
+fn passwords_that_are_none() {
+    let answers = [Kind::Witan, Kind::Etcd36].map(|kind| {
+        let server = start(kind);
+        grpc::runtime().block_on(async {
+            let mut client = Client::of(&server).await;
+            let add = |name: &str, password: &str| AuthUserAddRequest {
+                name: name.into(),
+                password: password.into(),
+                ..AuthUserAddRequest::default()
+            };
+            let long = client.auth.user_add(add("long", &"x".repeat(73))).await;
+            let long = long.unwrap_err();
+            client.auth.user_add(add("user", "")).await.unwrap();
+            let request = AuthUserChangePasswordRequest {
+                name: "user".into(),
+                hashed_password: "no base64".into(),
+                ..AuthUserChangePasswordRequest::default()
+            };
+            let hashed = client.auth.user_change_password(request).await;
+            let hashed = hashed.unwrap_err();
+            let put = PutRequest {
+                key: "k".into(),
+                ..PutRequest::default()
+            };
+            // a token is not looked at while auth is off
+            client.kv.put(with(put, "nonsense")).await.unwrap();
+            let login = AuthenticateRequest::default();
+            let off = client.auth.authenticate(login).await.unwrap_err();
+            [long, hashed, off].map(|status| (status.code(), status.message().to_owned()))
+        })
+    });
+    assert_eq!(answers[0], answers[1]);
+}
