@@ -335,6 +335,7 @@ impl Read<'_> {
     fn connections(&self, max_request_bytes: usize) -> Result<Connections, ConfigError> {
         let interval = self.duration("grpc-keepalive-interval")?;
         Ok(Connections {
+            keepalive_min_time: self.duration("grpc-keepalive-min-time")?,
             keepalive_interval: (!interval.is_zero()).then_some(interval),
             keepalive_timeout: self.duration("grpc-keepalive-timeout")?,
             max_concurrent_streams: self.number("max-concurrent-streams")?,

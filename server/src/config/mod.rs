@@ -207,6 +207,8 @@ pub enum AutoCompaction {
 /// What connections may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connections {
+    /// `--grpc-keepalive-min-time`.
+    pub keepalive_min_time: Duration,
     /// `--grpc-keepalive-interval`; `None` never pings.
     pub keepalive_interval: Option<Duration>,
     /// `--grpc-keepalive-timeout`.
@@ -224,6 +226,7 @@ pub struct Connections {
 impl Default for Connections {
     fn default() -> Self {
         Self {
+            keepalive_min_time: Duration::from_secs(5),
             keepalive_interval: Some(Duration::from_secs(2 * 60 * 60)),
             keepalive_timeout: Duration::from_secs(20),
             max_concurrent_streams: u32::MAX,

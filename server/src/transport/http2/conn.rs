@@ -25,6 +25,7 @@ use super::{
     head::Heads,
     limits::{FAULTS_MAX, KEPT_BYTES, READ_BYTES, READS_MAX, STREAMS_MAX},
     patience::Mark,
+    pings::{self, Pings},
     receive::{ALIVE, Open, STOPPING},
     stream::{Board, Streams},
     wire::Wire,
@@ -79,6 +80,7 @@ pub(in crate::transport) struct Connection<S, C> {
     /// DATA frames without content since the last whole request.
     pub(super) empty: u32,
     alive: Option<Alive>,
+    pub(super) pings: Pings,
     /// When to look at the client's pace again, while there are streams.
     pub(super) next_look: Option<Pin<Box<Sleep>>>,
     pub(super) mark: Option<Mark>,
@@ -121,6 +123,7 @@ where
             alive: settings
                 .keepalive_interval
                 .map(|interval| Alive::new(interval, settings.keepalive_timeout)),
+            pings: Pings::new(settings.keepalive_min_time),
             next_look: None,
             mark: None,
             place: None,
@@ -298,7 +301,12 @@ where
         tracing::debug!(?reason, "an HTTP/2 connection failed");
         self.streams = Streams::default();
         self.wire.line.clear();
-        frame::goaway(&mut self.wire.output, self.highest, reason);
+        let told = if self.pings.too_many() {
+            pings::TOO_MANY
+        } else {
+            b""
+        };
+        frame::goaway_telling(&mut self.wire.output, self.highest, reason, told);
         self.closing = Some(Box::pin(sleep_until(Instant::now() + CLOSE_TIMEOUT)));
     }
 }

@@ -124,9 +124,15 @@ pub(super) fn ping(out: &mut Vec<u8>, flags: u8, content: [u8; 8]) {
 }
 
 pub(super) fn goaway(out: &mut Vec<u8>, last: u32, reason: Reason) {
-    head(out, 8, GOAWAY, 0, 0);
+    goaway_telling(out, last, reason, b"");
+}
+
+/// The same, with a word for whoever looks closer.
+pub(super) fn goaway_telling(out: &mut Vec<u8>, last: u32, reason: Reason, told: &[u8]) {
+    head(out, 8 + told.len(), GOAWAY, 0, 0);
     out.extend_from_slice(&last.to_be_bytes());
     out.extend_from_slice(&(reason as u32).to_be_bytes());
+    out.extend_from_slice(told);
 }
 
 #[cfg(test)]

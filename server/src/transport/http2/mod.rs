@@ -5,7 +5,7 @@
 //! priorities.
 //!
 //! Reading order: `conn` (the task) → `receive` (frames in) → `answer` (the way of a call) →
-//! `wire` (frames out) → `stream` → `patience` → `head`, `body` → `hpack`, `huffman`, `table`, `frame` → `limits`.
+//! `wire` (frames out) → `stream` → `patience`, `pings` → `head`, `body` → `hpack`, `huffman`, `table`, `frame` → `limits`.
 
 mod answer;
 mod body;
@@ -16,6 +16,7 @@ mod hpack;
 mod huffman;
 mod limits;
 mod patience;
+mod pings;
 mod receive;
 mod stream;
 mod table;

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::HeaderValue;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 
 use super::{
     conn::Connection,
@@ -316,6 +316,11 @@ impl<S, C: Calls> Connection<S, C> {
         }
         if !frame.has(ACK) {
             frame::ping(&mut self.wire.output, ACK, content);
+            let answered = std::mem::take(&mut self.wire.answered);
+            let calls = !self.streams.is_empty();
+            if !self.pings.came(Instant::now(), answered, calls) {
+                return Err(Reason::Calm);
+            }
         } else if content == STOPPING && self.stopping {
             self.refuse();
         }

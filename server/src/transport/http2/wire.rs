@@ -23,6 +23,8 @@ pub(super) struct Wire {
     pub(super) output: Vec<u8>,
     /// How much of `output` is written.
     pub(super) written: usize,
+    /// Headers or data went out since somebody looked.
+    pub(super) answered: bool,
     pub(super) encoder: Encoder,
     /// What we may send on all streams together.
     pub(super) send_window: i64,
@@ -58,6 +60,7 @@ impl Wire {
         Self {
             output,
             written: 0,
+            answered: false,
             encoder: Encoder::new(),
             send_window: WINDOW_DEFAULT,
             stream_window: WINDOW_DEFAULT,
@@ -113,6 +116,7 @@ impl Wire {
             return false;
         }
         self.send_window -= length;
+        self.answered = true;
         let (headers, trailers) = self.encoder.good();
         let (out, id) = (&mut self.output, stream.id);
         frame::head(out, headers.len(), frame::HEADERS, END_HEADERS, id);
@@ -157,6 +161,7 @@ impl Wire {
             self.sent += length as u64;
             self.send_window -= length as i64;
             stream.send_window -= length as i64;
+            self.answered = true;
             frame::head(&mut self.output, length, frame::DATA, 0, stream.id);
             self.output.extend_from_slice(&stream.pending[..length]);
             stream.pending.advance(length);
@@ -183,6 +188,7 @@ impl Wire {
 
     /// A header block in as many frames as it takes.
     fn block(&mut self, id: u32, block: &[u8], end: bool) {
+        self.answered = true;
         let mut flags = if end { END_STREAM } else { 0 };
         let mut kind = frame::HEADERS;
         let mut parts = block.chunks(PAYLOAD_MAX).peekable();

@@ -7,6 +7,7 @@ mod flood;
 mod h2;
 mod many;
 mod overload;
+mod pings;
 mod slow;
 mod stage;
 mod unread;

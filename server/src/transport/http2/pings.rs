@@ -1,0 +1,81 @@
+//! Counts a client's pings, as grpc-go does for etcd: whoever asks more often than
+//! `--grpc-keepalive-min-time` whether we are there, while nothing is sent to it, is turned away.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What a client is told, and by what gRPC libraries know that they must ping less.
+pub(super) const TOO_MANY: &[u8] = b"too_many_pings";
+
+/// Pings that come too early before the next one ends the connection.
+const STRIKES_MAX: u32 = 2;
+
+/// A client without a call has no reason to ping more often than this.
+const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Pings {
+    min: Duration,
+    last: Option<Instant>,
+    strikes: u32,
+}
+
+impl Pings {
+    pub(super) fn new(min: Duration) -> Self {
+        Self {
+            min,
+            last: None,
+            strikes: 0,
+        }
+    }
+
+    /// A ping came. `answered` says that headers or data went out since the one before, `calls`
+    /// that there are any. Whether the client may stay.
+    pub(super) fn came(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
+        let last = self.last.replace(now);
+        if answered {
+            self.strikes = 0;
+            return true;
+        }
+        let wait = if calls { self.min } else { IDLE };
+        if last.is_some_and(|last| now < last + wait) {
+            self.strikes += 1;
+        }
+        !self.too_many()
+    }
+
+    /// Whether the client was turned away for it.
+    pub(super) fn too_many(&self) -> bool {
+        self.strikes > STRIKES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_count_unless_something_was_sent() {
+        let min = Duration::from_secs(5);
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        // often enough, with a call
+        let mut pings = Pings::new(min);
+        assert!((0..10).all(|n| pings.came(at(n * 5), false, true)));
+        // the third one too early is one too many
+        let mut pings = Pings::new(min);
+        let stays: Vec<bool> = (0..4).map(|n| pings.came(at(n), false, true)).collect();
+        assert_eq!(stays, [true, true, true, false]);
+        // the same pings without a call
+        let mut pings = Pings::new(min);
+        let stays: Vec<bool> = (0..4)
+            .map(|n| pings.came(at(n * 60), false, false))
+            .collect();
+        assert_eq!(stays, [true, true, true, false]);
+        // what is sent in between forgives all
+        let mut pings = Pings::new(min);
+        assert!((0..20).all(|n| pings.came(at(n), n % 3 == 0, true)));
+    }
+}

@@ -1,0 +1,63 @@
+//! Clients that ask too often whether the server is there, on witan and on etcd 3.6.
+
+use std::io::Write as _;
+
+use witan_e2e::{Kind, Launch, Server};
+
+use crate::h2;
+
+/// More than anybody is turned away for.
+const PINGS: usize = 12;
+
+/// Pings, each after the answer to the one before. How many were answered, and the last word.
+fn ping(server: &Server, with_call: bool) -> (usize, Option<(u8, String)>) {
+    let mut stream = h2::open(server, None);
+    if with_call {
+        let watch = h2::call("/etcdserverpb.Watch/Watch");
+        let begin = h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &watch);
+        stream.write_all(&begin).expect("a call begins");
+    }
+    let mut answered = 0;
+    for _ in 0..PINGS {
+        let ping = h2::frame(h2::PING, 0, 0, b"are you?");
+        if stream.write_all(&ping).is_err() {
+            break;
+        }
+        loop {
+            let Ok((kind, flags, _, payload)) = h2::read(&mut stream) else {
+                return (answered, None);
+            };
+            if kind == h2::GOAWAY {
+                let told = String::from_utf8_lossy(&payload[8..]).into_owned();
+                return (answered, Some((payload[7], told)));
+            }
+            if kind == h2::PING && flags == 1 && payload == b"are you?" {
+                break;
+            }
+        }
+        answered += 1;
+    }
+    (answered, None)
+}
+
+#[test]
+fn who_pings_too_often_is_turned_away() {
+    let said = [Kind::Witan, Kind::Etcd36].map(|kind| {
+        let start = |time: &str| {
+            let flag = format!("--grpc-keepalive-min-time={time}");
+            Launch::new(kind).arg(flag).start()
+        };
+        let (strict, lenient) = (start("1h"), start("1ns"));
+        [
+            ping(&strict, true),
+            ping(&strict, false),
+            ping(&lenient, true),
+            // without a call nobody has a reason to ping
+            ping(&lenient, false),
+        ]
+    });
+    assert_eq!(said[0], said[1]);
+    let away = Some((11, "too_many_pings".to_owned()));
+    assert_eq!(said[0][0].1, away);
+    assert_eq!(said[0][2], (PINGS, None));
+}
