@@ -10,6 +10,10 @@ Usage:
   witan [flags]
     Start a member.
 
+  witan snapshot status FILE
+  witan snapshot restore FILE [--data-dir DIR] [--name NAME] [--initial-cluster ...]
+    Look at a snapshot of etcd or of Witan, or start a member from it (witan snapshot help restore).
+
   witan --version
     Show the version.
 

@@ -16,6 +16,10 @@ use super::{Identity, OpenError, Storage, files::sync_dir, open};
 /// Makes the data directory of a member that starts from `view`. The place is empty or not there.
 pub fn create(dir: &Path, identity: &Identity, view: &View) -> Result<(), OpenError> {
     let staged = staging(dir)?;
+    if staged.exists() {
+        // of a process that is no more, which had this one's number
+        fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
+    }
     let made = fill(&staged, identity, view).and_then(|()| {
         let parent = match dir.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -22,6 +22,10 @@ pub(in crate::snapshot) struct Layout {
     end: u64,
 }
 
+/// Bytes that leaves are filled up to, by further pages that belong to them: where a leaf ends, half a
+/// record's room is left empty, and records of two kilobytes are common.
+const LEAF_BYTES: usize = 4 * PAGE_BYTES;
+
 /// The list of free pages, which is empty.
 const FREE_PAGE: u64 = METAS;
 
@@ -121,7 +125,8 @@ impl<'a> Writer<'a> {
     }
 
     fn leaf_element(&mut self, flags: u32, key: &[u8], value: &[u8]) -> io::Result<()> {
-        if !self.tree.leaf.has_room(key.len() + value.len()) {
+        let leaf = &self.tree.leaf;
+        if !leaf.has_room(key.len() + value.len(), LEAF_BYTES) {
             self.flush_leaf()?;
         }
         self.tree.leaf.push(u64::from(flags), key, value);
@@ -144,7 +149,7 @@ impl<'a> Writer<'a> {
             }
             let branch = &mut self.tree.branches[level];
             // a branch with one way on would never come to an end
-            if branch.count() < 2 || branch.has_room(first.len()) {
+            if branch.count() < 2 || branch.has_room(first.len(), PAGE_BYTES) {
                 branch.push(id, &first, &[]);
                 return Ok(());
             }
@@ -236,10 +241,10 @@ impl Page {
         self.elements.len()
     }
 
-    /// Whether an element of so many bytes fits; one alone always does, by further pages.
-    fn has_room(&self, bytes: usize) -> bool {
+    /// Whether an element of so many bytes fits into `of`; one alone always does, by further pages.
+    fn has_room(&self, bytes: usize, of: usize) -> bool {
         let elements = (self.count() + 1) * ELEMENT_BYTES;
-        self.elements.is_empty() || HEADER_BYTES + elements + self.data.len() + bytes <= PAGE_BYTES
+        self.elements.is_empty() || HEADER_BYTES + elements + self.data.len() + bytes <= of
     }
 
     fn push(&mut self, about: u64, key: &[u8], value: &[u8]) {
