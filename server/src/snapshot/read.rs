@@ -5,9 +5,10 @@
 use std::path::Path;
 
 use prost::Message as _;
-use witan_api::v3::{etcdserverpb::AlarmMember, mvccpb};
+use witan_api::v3::{authpb, etcdserverpb::AlarmMember, mvccpb};
 use witan_replica::machine::{
     Machine, alarm,
+    auth::{Auth, Permission, Role, User},
     command::{Command, Entry},
     kv::{Foreign, Kv},
     lease::Lease,
@@ -15,10 +16,13 @@ use witan_replica::machine::{
 };
 
 use super::{
-    bolt::{Broken, Bucket, File},
+    bolt::{Broken, Bucket, Each, File},
     file::{OWN, own_record},
     record::parse_revision,
-    schema::{self, FINISHED_COMPACT, KEY, LEASE, META, SCHEDULED_COMPACT},
+    schema::{
+        self, AUTH, AUTH_ENABLED, AUTH_REVISION, AUTH_ROLES, AUTH_USERS, FINISHED_COMPACT, KEY,
+        LEASE, META, SCHEDULED_COMPACT,
+    },
 };
 
 /// What a restore changes.
@@ -64,6 +68,7 @@ pub fn read(
         take_leases(&file, leases, &mut machine.kv)?;
     }
     machine.kv.taken_in(finished, asked).map_err(refused)?;
+    machine.auth = take_auth(&file, [AUTH, AUTH_ROLES, AUTH_USERS].map(find))?;
     if let Some(alarms) = find("alarm") {
         take_alarms(&file, alarms, &mut machine)?;
     }
@@ -163,6 +168,66 @@ fn take_leases(file: &File, leases: &Bucket, kv: &mut Kv) -> Result<(), Broken> 
         };
         kv.take_in_lease(stored.id, lease).map_err(refused)
     })
+}
+
+/// What a bucket holds that may be missing.
+fn each(file: &File, bucket: Option<&Bucket>, take: &mut Each<'_>) -> Result<(), Broken> {
+    bucket.map_or(Ok(()), |bucket| file.records(bucket, take))
+}
+
+fn take_auth(file: &File, [auth, roles, users]: [Option<&Bucket>; 3]) -> Result<Auth, Broken> {
+    let (mut enabled, mut revision) = (false, 1);
+    each(file, auth, &mut |key, value| {
+        if key == AUTH_ENABLED.as_bytes() {
+            enabled = value == [1];
+        } else if key == AUTH_REVISION.as_bytes() {
+            let number = value.try_into().map(u64::from_be_bytes).ok();
+            revision = number
+                .filter(|number| *number <= record::COUNT_MAX)
+                .ok_or_else(|| Broken::Record(format!("{AUTH_REVISION}: no number")))?;
+        }
+        Ok(())
+    })?;
+    let mut known = Vec::new();
+    each(file, roles, &mut |key, value| {
+        let stored = authpb::Role::decode(value)
+            .map_err(|error| Broken::Record(format!("no role: {error}")))?;
+        let permissions = stored.key_permission.into_iter();
+        known.push(Role {
+            name: name(key, &stored.name)?,
+            permissions: permissions
+                .map(|permission| Permission {
+                    kind: permission.perm_type,
+                    key: permission.key,
+                    range_end: permission.range_end,
+                })
+                .collect(),
+        });
+        Ok(())
+    })?;
+    let mut people = Vec::new();
+    each(file, users, &mut |key, value| {
+        let stored = authpb::User::decode(value)
+            .map_err(|error| Broken::Record(format!("no user: {error}")))?;
+        let mut roles = stored.roles;
+        roles.sort_unstable();
+        people.push(User {
+            name: name(key, &stored.name)?,
+            password: stored.password,
+            roles,
+            no_password: stored.options.is_some_and(|options| options.no_password),
+        });
+        Ok(())
+    })?;
+    Ok(Auth::restored(enabled, revision, people, known))
+}
+
+/// The name of a user or a role, which is its key.
+fn name(key: &[u8], name: &[u8]) -> Result<String, Broken> {
+    let text = std::str::from_utf8(name).ok().filter(|_| key == name);
+    let text = text.filter(|text| !text.is_empty());
+    let wrong = || Broken::Record(format!("{}: no name", key.escape_ascii()));
+    text.map(str::to_owned).ok_or_else(wrong)
 }
 
 fn take_alarms(file: &File, alarms: &Bucket, machine: &mut Machine) -> Result<(), Broken> {

@@ -6,13 +6,26 @@ use std::io;
 
 use prost::Message as _;
 use serde::Serialize;
-use witan_api::v3::etcdserverpb::AlarmMember;
+use witan_api::v3::{
+    authpb::{Permission, Role, User, UserAddOptions},
+    etcdserverpb::AlarmMember,
+};
 use witan_replica::machine::{member, view::View};
 
 use super::record::{Record, revision};
 
 /// The bucket of all versions of all keys.
 pub(super) const KEY: &str = "key";
+/// The bucket of what auth says of itself.
+pub(super) const AUTH: &str = "auth";
+/// One byte: whether callers are asked who they are.
+pub(super) const AUTH_ENABLED: &str = "authEnabled";
+/// The number of changes of users and roles.
+pub(super) const AUTH_REVISION: &str = "authRevision";
+/// The bucket of roles, by name.
+pub(super) const AUTH_ROLES: &str = "authRoles";
+/// The bucket of users, by name.
+pub(super) const AUTH_USERS: &str = "authUsers";
 /// The bucket of leases, by id.
 pub(super) const LEASE: &str = "lease";
 /// The bucket of what the store says of itself.
@@ -40,7 +53,7 @@ pub(super) trait Take {
 /// Hands over all of etcd's buckets, in order of their names.
 pub(super) fn walk(view: &View, take: &mut dyn Take) -> io::Result<()> {
     alarms(view, take)?;
-    auth(take)?;
+    auth(view, take)?;
     cluster(view, take)?;
     keys(view, take)?;
     leases(view, take)?;
@@ -59,12 +72,39 @@ fn alarms(view: &View, take: &mut dyn Take) -> io::Result<()> {
     keys.iter().try_for_each(|key| take.record(key, &[]))
 }
 
-/// As etcd has it before anyone made a user.
-fn auth(take: &mut dyn Take) -> io::Result<()> {
-    take.bucket("auth")?;
-    take.record(b"authRevision", &1_u64.to_be_bytes())?;
-    take.bucket("authRoles")?;
-    take.bucket("authUsers")
+fn auth(view: &View, take: &mut dyn Take) -> io::Result<()> {
+    let auth = &view.machine.auth;
+    take.bucket(AUTH)?;
+    if auth.enabled() {
+        take.record(AUTH_ENABLED.as_bytes(), &[1])?;
+    }
+    take.record(AUTH_REVISION.as_bytes(), &auth.revision().to_be_bytes())?;
+    take.bucket(AUTH_ROLES)?;
+    for role in auth.roles() {
+        let permissions = role.permissions.iter().map(|permission| Permission {
+            perm_type: permission.kind,
+            key: permission.key.clone(),
+            range_end: permission.range_end.clone(),
+        });
+        let stored = Role {
+            name: role.name.clone().into(),
+            key_permission: permissions.collect(),
+        };
+        take.record(role.name.as_bytes(), &stored.encode_to_vec())?;
+    }
+    take.bucket(AUTH_USERS)?;
+    for user in auth.users() {
+        let stored = User {
+            name: user.name.clone().into(),
+            password: user.password.clone(),
+            roles: user.roles.clone(),
+            options: Some(UserAddOptions {
+                no_password: user.no_password,
+            }),
+        };
+        take.record(user.name.as_bytes(), &stored.encode_to_vec())?;
+    }
+    Ok(())
 }
 
 fn cluster(view: &View, take: &mut dyn Take) -> io::Result<()> {

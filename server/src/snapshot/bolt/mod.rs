@@ -11,6 +11,6 @@ mod reader;
 mod writer;
 
 pub use reader::Broken;
-pub(super) use reader::{Bucket, File};
+pub(super) use reader::{Bucket, Each, File};
 pub use writer::Out;
 pub(super) use writer::{Layout, Writer};

@@ -73,6 +73,43 @@ fn lease(server: &Server) {
     Tool::Etcdctl36.run(&url, &["lease", "revoke", "77"]);
 }
 
+/// Users, roles and permissions; auth stays off.
+fn people(server: &Server) {
+    let url = server.url();
+    for line in [
+        "role add root",
+        "user add root:secret",
+        "user grant-role root root",
+        "role add reader",
+        "role grant-permission reader read a c",
+        "role grant-permission reader readwrite x",
+        "user add ann:pass",
+        "user add cert --no-password",
+        "user grant-role ann reader",
+    ] {
+        let args: Vec<&str> = line.split(' ').collect();
+        let said = Tool::Etcdctl36.run(&url, &args);
+        assert_eq!(said.code, Some(0), "{line}: {}", said.all());
+    }
+}
+
+/// What they look like, and whether a password is still the right one.
+fn shown_people(server: &Server) -> Vec<String> {
+    let url = server.url();
+    let run = |line: &str| {
+        let args: Vec<&str> = line.split(' ').collect();
+        Tool::Etcdctl36.run(&url, &args).stdout
+    };
+    let shown = ["user list", "role list", "role get reader", "user get ann"];
+    let mut shown = shown.map(run).to_vec();
+    shown.push(run("auth enable"));
+    shown.push(run("get key-1 --user ann:pass"));
+    shown.push(run("put x 1 --user ann:pass"));
+    shown.push(run("put key-1 1 --user ann:pass"));
+    shown.push(run("auth disable --user root:secret"));
+    shown
+}
+
 /// A server of this kind that starts from a snapshot.
 fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
     let mut server = prepare(kind);
@@ -126,9 +163,13 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     ours.http("PUT", "/v2/keys/dir/a", "value=1");
     fill(&ours, 300);
     lease(&ours);
+    people(&ours);
     let snapshot = save(&ours);
     let theirs = restored(Kind::Etcd36, &snapshot, &[]);
     assert_eq!(view(&ours), view(&theirs));
+    let people = shown_people(&ours);
+    assert!(people.iter().any(|said| said == "OK\n"), "{people:?}");
+    assert_eq!(people, shown_people(&theirs));
     // and both go on in the same way
     for server in [&ours, &theirs] {
         let revision = Tool::Etcdctl36.run(&server.url(), &["put", "more", "x"]);
@@ -143,13 +184,55 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     assert_eq!(node["node"]["value"], "1");
 }
 
+/// Only root gets a snapshot while auth is on, and who starts from it has auth on.
+#[test]
+fn auth_guards_snapshots_and_goes_with_them() {
+    let servers = [start(Kind::Witan), start(Kind::Etcd36)];
+    let saved = servers.each_ref().map(|server| {
+        people(server);
+        let url = server.url();
+        let path = server.dir().join("guarded.db").display().to_string();
+        let enabled = Tool::Etcdctl36.run(&url, &["auth", "enable"]);
+        assert_eq!(enabled.stdout, "Authentication Enabled\n");
+        let save = |user: &[&str]| {
+            let args = [&["snapshot", "save", &path], user].concat();
+            Tool::Etcdctl36.run(&url, &args)
+        };
+        let refused = [
+            complaint(&save(&[])),
+            complaint(&save(&["--user", "ann:pass"])),
+            complaint(&save(&["--user", "ann:wrong"])),
+        ];
+        let root = save(&["--user", "root:secret"]);
+        assert_eq!(root.code, Some(0), "{}", root.all());
+        (refused, path)
+    });
+    assert_eq!(saved[0].0, saved[1].0);
+    for (kind, from) in [(Kind::Etcd36, 0), (Kind::Witan, 1), (Kind::Witan, 0)] {
+        let server = restored(kind, &saved[from].1, &[]);
+        let nobody = Tool::Etcdctl36.run(&server.url(), &["get", "a"]);
+        assert_eq!(
+            complaint(&nobody).1,
+            "Error: etcdserver: user name is empty",
+            "{kind:?}"
+        );
+        let args = ["put", "any", "x", "--user", "root:secret"];
+        let root = Tool::Etcdctl36.run(&server.url(), &args);
+        assert_eq!(root.stdout, "OK\n", "{kind:?}: {}", root.all());
+    }
+}
+
 #[test]
 fn an_etcd_that_never_knew_us_is_taken_over() {
     let theirs = start(Kind::Etcd36);
     fill(&theirs, 300);
     lease(&theirs);
+    people(&theirs);
     let snapshot = save(&theirs);
     let mut ours = restored(Kind::Witan, &snapshot, &[]);
+    let before = view(&theirs);
+    assert_eq!(view(&ours), before);
+    assert_eq!(shown_people(&ours), shown_people(&theirs));
     let before = view(&theirs);
     assert_eq!(view(&ours), before);
     assert_eq!(ours.http("GET", "/v2/keys/", "").status, 200);
