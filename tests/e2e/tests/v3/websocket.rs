@@ -46,6 +46,41 @@ fn a_watch_stream_says_what_etcds_says() {
     assert!(ours[2].contains("YmFy"), "{ours:?}");
 }
 
+#[test]
+fn a_token_stands_among_the_protocols() {
+    let [ours, theirs] = pair().map(|server| {
+        for (path, body) in [
+            ("user/add", r#"{"name":"root","password":"secret"}"#),
+            ("role/add", r#"{"name":"root"}"#),
+            ("user/grant", r#"{"user":"root","role":"root"}"#),
+            ("enable", "{}"),
+        ] {
+            let answer = server.http("POST", &format!("/v3/auth/{path}"), body);
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        }
+        let who = r#"{"name":"root","password":"secret"}"#;
+        let token = server.http("POST", "/v3/auth/authenticate", who).json();
+        let token = token["token"].as_str().expect("a token");
+        let mut said = Vec::new();
+        for header in [
+            format!("Sec-WebSocket-Protocol: Bearer, {token}"),
+            "X: y".to_owned(),
+        ] {
+            let mut socket = Socket::open(&server.address(), "/v3/watch", &[&header]);
+            socket
+                .send(r#"{"create_request":{"key":"Zm9v"}}"#)
+                .expect("it is sent");
+            said.push(socket.text());
+        }
+        said
+    });
+    assert_eq!(ours, theirs);
+    assert!(
+        ours[0].contains("created") && !ours[0].contains("canceled"),
+        "{ours:?}"
+    );
+}
+
 /// etcd waits for the end of the body there, which comes when nobody reads the answer any more.
 #[test]
 fn other_calls_take_one_message() {

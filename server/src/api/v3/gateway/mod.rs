@@ -106,7 +106,8 @@ fn is_call(request: &HttpRequest) -> bool {
 fn credentials(request: &HttpRequest) -> Credentials {
     let headers = request.headers();
     let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
-    Credentials::of_token(token.map(|value| value.to_str().unwrap_or_default()))
+    let token = token.map(|value| value.to_str().unwrap_or_default());
+    Credentials::of_token(token.or_else(|| websocket::token(request)))
 }
 
 /// Whose manner, and the path of the call.

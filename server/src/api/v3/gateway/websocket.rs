@@ -44,6 +44,13 @@ pub(in crate::api) fn wanted(request: &HttpRequest) -> bool {
         && request.path().starts_with("/v3")
 }
 
+/// What a browser gives as its token, if the request came by [`wanted`].
+pub(super) fn token(request: &HttpRequest) -> Option<&str> {
+    let given = request.headers().get(PROTOCOL).filter(|_| wanted(request));
+    let (_, token) = given?.to_str().ok()?.split_once("Bearer,")?;
+    Some(token.trim())
+}
+
 /// Answers the handshake; what comes after it is the body of that answer.
 pub(in crate::api) fn begin(
     ctx: &Context,
