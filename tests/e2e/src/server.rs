@@ -321,12 +321,7 @@ impl Server {
     /// # Panics
     /// If it does not run.
     pub fn signal(&self, name: &str) {
-        // the shell's own kill: no unsafe code, no other program
-        let status = Command::new("sh")
-            .args(["-c", &format!("kill -{name} {}", self.pid())])
-            .status()
-            .expect("every machine has sh");
-        assert!(status.success(), "kill -{name} {} failed", self.pid());
+        signal(name, self.pid());
     }
 
     /// Kills it at once, as a power cut would end the process, and waits until it is gone.
@@ -405,6 +400,19 @@ impl Running {
             let _ = reader.join();
         }
     }
+}
+
+/// Sends a signal by name to a process.
+///
+/// # Panics
+/// If there is no such process.
+pub(crate) fn signal(name: &str, pid: u32) {
+    // the shell's own kill: no unsafe code, no other program
+    let status = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status()
+        .expect("every machine has sh");
+    assert!(status.success(), "kill -{name} {pid} failed");
 }
 
 fn healthy(address: &str) -> bool {

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use crate::{binaries::cached, wait::PATIENCE};
+use crate::{binaries::cached, server, wait::PATIENCE};
 
 /// Lines of a running tool that wait to be read; a tool that says more waits itself.
 const LINES_MAX: usize = 1024;
@@ -152,6 +152,23 @@ impl Following {
                 panic!("the tool said nothing for {PATIENCE:?}")
             }
         }
+    }
+
+    /// Types a line into it.
+    ///
+    /// # Panics
+    /// If it takes no more input.
+    pub fn type_line(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("stdin is piped");
+        writeln!(stdin, "{line}").expect("the tool reads");
+    }
+
+    /// What Ctrl-C at its terminal does.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn interrupt(&self) {
+        server::signal("INT", self.child.id());
     }
 
     /// Waits for its end and gives the exit code and the lines that were still to be read.
