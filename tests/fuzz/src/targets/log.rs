@@ -131,7 +131,8 @@ pub(super) fn entry(bytes: &[u8]) {
     run(hard_state, records);
 }
 
-fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
+/// A sole member at its first start, as the corpus has it, too.
+pub fn sole_member() -> (Config, Recovered) {
     let member = Member {
         id: ID,
         ..Member::default()
@@ -146,12 +147,17 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
         compaction: None,
         fault: Fault::None,
     };
-    let last = records.last().map_or(1, |record| record.index);
     let recovered = Recovered {
         checkpoint: Some(genesis(1, vec![member])),
-        hard_state,
-        records,
+        ..Recovered::default()
     };
+    (config, recovered)
+}
+
+fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
+    let last = records.last().map_or(1, |record| record.index);
+    let (config, mut recovered) = sole_member();
+    (recovered.hard_state, recovered.records) = (hard_state, records);
     let Ok(mut replica) = Replica::new(config, recovered) else {
         return;
     };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use witan_fuzz::{
     input::push_chunk,
-    targets::{checkpoint_input, log_file, pieces_of},
+    targets::{checkpoint_input, log_file, pieces_of, sole_member},
 };
 use witan_replica::{
     host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
@@ -16,7 +16,7 @@ use witan_replica::{
         tree,
         view::View,
     },
-    replica::{Config, Fault, Replica, genesis},
+    replica::{Replica, genesis},
 };
 
 use super::Corpus;
@@ -212,24 +212,7 @@ impl Host for Disk {
 
 /// What a sole member writes while it does these commands, as the target `log-entry` takes it.
 fn log_of(commands: &[Command]) -> Vec<u8> {
-    let member = Member {
-        id: ID,
-        ..Member::default()
-    };
-    let config = Config {
-        id: ID,
-        election_ticks: 10,
-        heartbeat_ticks: 1,
-        election_ns: 1_000_000_000,
-        seed: 1,
-        pre_vote: true,
-        compaction: None,
-        fault: Fault::None,
-    };
-    let start = Recovered {
-        checkpoint: Some(genesis(1, vec![member])),
-        ..Recovered::default()
-    };
+    let (config, start) = sole_member();
     let mut disk = Disk::default();
     let mut replica = Replica::new(config, start).expect("a fresh disk");
     replica.turn(&mut disk);
