@@ -12,10 +12,12 @@ macro_rules! errors {
             $($(#[$doc])* $name,)*
             /// A call that this server knows and does not serve yet.
             Unimplemented(&'static str),
+            /// What a service without codes of its own tells, locks and elections.
+            Plain(&'static str),
         }
 
         impl Error {
-            /// All of the table, without [`Error::Unimplemented`].
+            /// All of the table.
             pub const ALL: &'static [Error] = &[$(Error::$name),*];
 
             /// The gRPC code.
@@ -23,7 +25,17 @@ macro_rules! errors {
                 match self {
                     $(Error::$name => Code::$code,)*
                     Error::Unimplemented(_) => Code::Unimplemented,
+                    Error::Plain(_) => Code::Unknown,
                 }
+            }
+
+            /// The same text without a code.
+            pub const fn plain(self) -> Error {
+                Error::Plain(match self {
+                    $(Error::$name => $text,)*
+                    Error::Unimplemented(call) => call,
+                    Error::Plain(text) => text,
+                })
             }
         }
 
@@ -32,6 +44,7 @@ macro_rules! errors {
                 match self {
                     $(Error::$name => f.write_str($text),)*
                     Error::Unimplemented(call) => write!(f, "etcdserver: {call} is not served yet"),
+                    Error::Plain(text) => f.write_str(text),
                 }
             }
         }

@@ -7,13 +7,14 @@
 //! Reading order: `kv` (verbs) → `check` (validation) → `permit` (who may) →
 //! `convert` (to the core's types and back) →
 //! `range_stream`, `quota`, `lease`, `cluster`, `maintenance`, `backup`, `snapshot`, `auth` → `header`, `fault` →
-//! `services` (gRPC) → `unary` (the same, faster) → `watch` (streams), `ending` → `unserved`, `health` →
-//! `gateway`.
+//! `services` (gRPC) → `unary` (the same, faster) → `watch` (streams), `ending` → `concurrency` (locks,
+//! elections) → `health` → `gateway`.
 
 mod auth;
 mod backup;
 pub(super) mod check;
 mod cluster;
+mod concurrency;
 pub(super) mod convert;
 mod ending;
 mod fault;
@@ -29,7 +30,6 @@ mod range_stream;
 mod services;
 mod snapshot;
 mod unary;
-mod unserved;
 mod watch;
 
 pub use backup::Jobs;

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream::Empty};
+use futures_util::Stream;
 use tonic::{Request, Response, Status};
 use witan_api::v3::{
     error::Error,
@@ -34,9 +34,6 @@ pub(super) struct Service {
 
 /// The answers of a method that has many.
 pub(super) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-/// The stream of a method that is not served.
-pub(super) type Nothing<T> = Empty<Result<T, Status>>;
 
 impl Service {
     pub(super) fn new(ctx: Context) -> Self {
@@ -111,9 +108,7 @@ macro_rules! serve {
         $trait:ident as $service:literal
         served { $($method:ident($request:ident) -> $response:ident = $verb:path;)* }
         unserved { $($unserved:ident($un_request:ident) -> $un_response:ident = $name:literal;)* }
-        streams {
-            $($stream:ident($st_request:ident) -> $item:ident as $type:ident = $st_name:literal;)*
-        }
+        streams {}
         $(streamed {
             $($served:ident($sv_request:ident) -> $sv_item:ident as $sv_type:ident = $sv_verb:path;)*
         })?
@@ -141,14 +136,6 @@ macro_rules! serve {
                 _: Request<pb::$un_request>,
             ) -> Result<Response<pb::$un_response>, Status> {
                 Err(Error::Unimplemented(concat!($service, "/", $name)).into())
-            })*
-            $(
-            type $type = Nothing<pb::$item>;
-            async fn $stream(
-                &self,
-                _: Request<pb::$st_request>,
-            ) -> Result<Response<Self::$type>, Status> {
-                Err(Error::Unimplemented(concat!($service, "/", $st_name)).into())
             })*
         }
     };

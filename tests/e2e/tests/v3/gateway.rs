@@ -236,21 +236,6 @@ fn a_body_beyond_the_message_limit_is_refused_with_its_size() {
 }
 
 #[test]
-fn calls_of_later_issues_are_known_and_say_so() {
-    let server = start(Kind::Witan);
-    let response = server.http("POST", "/v3/election/resign", "{}");
-    assert_eq!(
-        (response.status, &response.json()["code"]),
-        (501, &12.into())
-    );
-    assert!(
-        response.text().contains("Election/Resign"),
-        "{}",
-        response.text()
-    );
-}
-
-#[test]
 fn without_the_gateway_nothing_is_served_there() {
     let server = witan_e2e::Launch::witan()
         .arg("--enable-grpc-gateway=false")

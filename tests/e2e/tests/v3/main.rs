@@ -3,10 +3,11 @@
 //! Both servers advertise the same URLs, so that they have the same ids and their answers can be
 //! compared to the byte.
 //!
-//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `lease` → `range_stream` → `record` →
-//! `backup` → `snapshot`.
+//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `lease` → `concurrency` →
+//! `range_stream` → `record` → `backup` → `snapshot`.
 
 mod backup;
+mod concurrency;
 mod etcdctl;
 mod gateway;
 mod grpc;

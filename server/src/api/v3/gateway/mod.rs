@@ -20,10 +20,15 @@ use serde::Serialize;
 use witan_api::v3::{error::Error, shape::Shaped};
 
 use self::failure::Failure;
-use super::{Answer, auth, backup, cluster, kv, lease, maintenance, watch};
+use super::{
+    Answer, auth, backup, cluster,
+    concurrency::{election, lock},
+    kv, lease, maintenance, watch,
+};
 use crate::{
     api::{
         Context, go_json,
+        http::Client,
         reply::{self, Unread},
     },
     auth::Credentials,
@@ -76,6 +81,9 @@ pub(crate) async fn handle(
             Streamed::Watch => streams::begin(ctx, request, payload, asked, watch::answers).await,
             Streamed::LeaseKeepAlive => {
                 streams::begin(ctx, request, payload, asked, lease::keep_alives).await
+            }
+            Streamed::Observe => {
+                streams::begin(ctx, request, payload, asked, election::observe_first).await
             }
         };
         return begun.unwrap_or_else(|failure| failure.answer(manner));
@@ -131,9 +139,6 @@ async fn serve(
     if !is_call(request) {
         return Err(Failure::NotPost);
     }
-    if let Verb::Unserved(name) = verb {
-        return Err(Error::Unimplemented(name).into());
-    }
     wants_leader(ctx, request)?;
     let message_max = ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES;
     let body = match reply::read(payload, body_bytes_max(ctx)).await {
@@ -186,9 +191,26 @@ async fn serve(
         Verb::RoleDelete => call.run(auth::role_delete).await,
         Verb::RoleGrant => call.run(auth::role_grant).await,
         Verb::RoleRevoke => call.run(auth::role_revoke).await,
+        Verb::Lock => while_there(request, call.run(lock::lock)).await,
+        Verb::Unlock => call.run(lock::unlock).await,
+        Verb::Campaign => while_there(request, call.run(election::campaign)).await,
+        Verb::Proclaim => call.run(election::proclaim).await,
+        Verb::Leader => call.run(election::leader).await,
+        Verb::Resign => call.run(election::resign).await,
         // by POST, which it is, it was begun as a stream
         Verb::Streamed(_) | Verb::Snapshot => Err(Failure::NotPost),
-        Verb::Unserved(name) => Err(Error::Unimplemented(name).into()),
+    }
+}
+
+/// The answer to what can wait for long, unless its client goes before.
+async fn while_there(
+    request: &HttpRequest,
+    answer: impl Future<Output = Result<Vec<u8>, Failure>>,
+) -> Result<Vec<u8>, Failure> {
+    let client = Client::of(request);
+    tokio::select! {
+        answer = answer => answer,
+        () = client.ended() => Err(Error::Plain("context canceled").into()),
     }
 }
 

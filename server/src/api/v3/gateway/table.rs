@@ -43,9 +43,13 @@ pub(in crate::api) enum Verb {
     RoleRevoke,
     /// Its answer is a stream.
     Snapshot,
+    Lock,
+    Unlock,
+    Campaign,
+    Proclaim,
+    Leader,
+    Resign,
     Streamed(Streamed),
-    /// Known, and not served yet: the name of the call.
-    Unserved(&'static str),
 }
 
 /// What a path stands for whose answers are a stream.
@@ -53,9 +57,8 @@ pub(in crate::api) enum Verb {
 pub(in crate::api) enum Streamed {
     Watch,
     LeaseKeepAlive,
+    Observe,
 }
-
-use Verb::Unserved;
 
 const TABLE: &[(&str, Verb)] = &[
     ("kv/range", Verb::Range),
@@ -102,22 +105,13 @@ const TABLE: &[(&str, Verb)] = &[
     ("auth/role/delete", Verb::RoleDelete),
     ("auth/role/grant", Verb::RoleGrant),
     ("auth/role/revoke", Verb::RoleRevoke),
-    ("lock/lock", Unserved("v3lockpb.Lock/Lock")),
-    ("lock/unlock", Unserved("v3lockpb.Lock/Unlock")),
-    (
-        "election/campaign",
-        Unserved("v3electionpb.Election/Campaign"),
-    ),
-    (
-        "election/proclaim",
-        Unserved("v3electionpb.Election/Proclaim"),
-    ),
-    ("election/leader", Unserved("v3electionpb.Election/Leader")),
-    (
-        "election/observe",
-        Unserved("v3electionpb.Election/Observe"),
-    ),
-    ("election/resign", Unserved("v3electionpb.Election/Resign")),
+    ("lock/lock", Verb::Lock),
+    ("lock/unlock", Verb::Unlock),
+    ("election/campaign", Verb::Campaign),
+    ("election/proclaim", Verb::Proclaim),
+    ("election/leader", Verb::Leader),
+    ("election/observe", Verb::Streamed(Streamed::Observe)),
+    ("election/resign", Verb::Resign),
 ];
 
 /// The verb of a path below the prefix.

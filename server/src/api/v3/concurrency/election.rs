@@ -1,0 +1,296 @@
+//! The verbs of elections, and the stream of those who observe one.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use tonic::Status;
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{
+        DeleteRangeRequest, ResponseHeader, WatchCreateRequest, range_request::SortOrder,
+        request_op::Request, response_op::Response,
+    },
+    mvccpb::{KeyValue, event::EventType},
+    v3electionpb::{
+        CampaignRequest, CampaignResponse, LeaderKey, LeaderRequest, LeaderResponse,
+        ProclaimRequest, ProclaimResponse, ResignRequest, ResignResponse,
+    },
+};
+
+use super::{
+    Gone, Watching, after, get, if_created, one_of, op, own_key, prefix, put, revision, session,
+    to_the_end, wait_until_first, watching,
+};
+use crate::api::{
+    Context,
+    v3::{Answer, kv},
+};
+
+const NO_LEADER: &str = "election: no leader";
+const NOT_LEADER: &str = "election: not leader";
+const NO_KEY: &str = "\"leader\" field must be provided";
+
+pub(in crate::api::v3) async fn campaign(
+    ctx: &Context,
+    request: CampaignRequest,
+) -> Answer<CampaignResponse> {
+    let ctx = ctx.clone();
+    to_the_end(move |gone| elected(ctx, request, gone)).await
+}
+
+/// The leader's key, once it is elected.
+async fn elected(ctx: Context, request: CampaignRequest, gone: Gone) -> Answer<CampaignResponse> {
+    let CampaignRequest { name, lease, value } = request;
+    let lease = session(&ctx, lease).await?;
+    let key = own_key(&name, lease);
+    let mut txn = if_created(&key, 0, vec![put(&key, &value, lease)]);
+    txn.failure = vec![op(Request::RequestRange(get(&key)))];
+    let response = kv::txn(&ctx, txn).await?;
+    let own = response.responses.into_iter().find_map(|response| {
+        let Some(Response::ResponseRange(range)) = response.response else {
+            return None;
+        };
+        range.kvs.into_iter().next()
+    });
+    let rev = match own {
+        None => revision(response.header.as_ref()),
+        Some(own) => {
+            if own.value != value
+                && let Err(error) = announce(&ctx, &key, own.create_revision, (&value, lease)).await
+            {
+                // it may have gone meanwhile
+                let _ = withdraw(&ctx, &key, own.create_revision).await;
+                return Err(error);
+            }
+            own.create_revision
+        }
+    };
+    tokio::select! {
+        waited = wait_until_first(&ctx, &name, rev) => waited?,
+        () = gone.comes() => {
+            // nothing better can be done about a key that cannot be deleted: it has a lease
+            let _ = withdraw(&ctx, &key, rev).await;
+            return Err(Error::Stopped);
+        }
+    }
+    Ok(CampaignResponse {
+        header: response.header,
+        leader: Some(LeaderKey {
+            name,
+            key,
+            rev,
+            lease,
+        }),
+    })
+}
+
+pub(in crate::api::v3) async fn proclaim(
+    ctx: &Context,
+    request: ProclaimRequest,
+) -> Answer<ProclaimResponse> {
+    let leader = request.leader.ok_or(Error::Plain(NO_KEY))?;
+    let proclaimed = async {
+        let lease = session(ctx, leader.lease).await?;
+        announce(ctx, &leader.key, leader.rev, (&request.value, lease)).await
+    };
+    let header = proclaimed.await.map_err(Error::plain)?;
+    Ok(ProclaimResponse { header })
+}
+
+pub(in crate::api::v3) async fn leader(
+    ctx: &Context,
+    request: LeaderRequest,
+) -> Answer<LeaderResponse> {
+    let first = one_of(&request.name, SortOrder::Ascend);
+    let response = kv::range(ctx, first).await.map_err(Error::plain)?;
+    let kv = response.kvs.into_iter().next();
+    Ok(LeaderResponse {
+        header: response.header,
+        kv: Some(kv.ok_or(Error::Plain(NO_LEADER))?),
+    })
+}
+
+pub(in crate::api::v3) async fn resign(
+    ctx: &Context,
+    request: ResignRequest,
+) -> Answer<ResignResponse> {
+    let leader = request.leader.ok_or(Error::Plain(NO_KEY))?;
+    let resigned = async {
+        session(ctx, leader.lease).await?;
+        withdraw(ctx, &leader.key, leader.rev).await
+    };
+    let header = resigned.await.map_err(Error::plain)?;
+    Ok(ResignResponse { header })
+}
+
+/// Puts another value under a leader's key, if it still is that.
+async fn announce(
+    ctx: &Context,
+    key: &Bytes,
+    created: i64,
+    (value, lease): (&Bytes, i64),
+) -> Answer<Option<ResponseHeader>> {
+    let txn = if_created(key, created, vec![put(key, value, lease)]);
+    let response = kv::txn(ctx, txn).await?;
+    if response.succeeded {
+        Ok(response.header)
+    } else {
+        Err(Error::Plain(NOT_LEADER))
+    }
+}
+
+/// Deletes a leader's key, if it still is that.
+async fn withdraw(ctx: &Context, key: &Bytes, created: i64) -> Answer<Option<ResponseHeader>> {
+    let delete = DeleteRangeRequest {
+        key: key.clone(),
+        ..DeleteRangeRequest::default()
+    };
+    let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
+    Ok(kv::txn(ctx, txn).await?.header)
+}
+
+/// The leader of an election and what it announces, and each that follows.
+pub(in crate::api::v3) fn observe(
+    ctx: &Context,
+    request: &LeaderRequest,
+    needs_leader: bool,
+) -> impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<> {
+    let observer = Observer {
+        ctx: ctx.clone(),
+        name: request.name.clone(),
+        needs_leader,
+        followed: None,
+        ready: VecDeque::new(),
+    };
+    stream::unfold(Some(observer), |observer| async {
+        let mut observer = observer?;
+        match observer.next().await? {
+            Ok(response) => Some((Ok(response), Some(observer))),
+            Err(error) => Some((Err(Error::plain(error).into()), None)),
+        }
+    })
+}
+
+/// The same for the first of many requests.
+pub(in crate::api::v3) fn observe_first<R>(
+    ctx: &Context,
+    mut requests: R,
+    needs_leader: bool,
+) -> impl Stream<Item = Result<LeaderResponse, Status>> + use<R>
+where
+    R: Stream<Item = Result<LeaderRequest, Status>> + Unpin,
+{
+    let ctx = ctx.clone();
+    let first = async move {
+        requests
+            .next()
+            .await
+            .unwrap_or_else(|| Ok(LeaderRequest::default()))
+    };
+    stream::once(first).flat_map(move |request| match request {
+        Ok(request) => observe(&ctx, &request, needs_leader).left_stream(),
+        Err(status) => stream::iter([Err(status)]).right_stream(),
+    })
+}
+
+/// One who observes.
+struct Observer {
+    ctx: Context,
+    name: Bytes,
+    needs_leader: bool,
+    /// The watch of the leader's key.
+    followed: Option<Watching>,
+    /// Announcements of one answer of that watch.
+    ready: VecDeque<LeaderResponse>,
+}
+
+impl Observer {
+    /// The next announcement; `None` when nothing more will be told.
+    async fn next(&mut self) -> Option<Answer<LeaderResponse>> {
+        loop {
+            if let Some(response) = self.ready.pop_front() {
+                return Some(Ok(response));
+            }
+            let Some(followed) = &mut self.followed else {
+                return self.find().await.transpose();
+            };
+            // what a compaction took is told to nobody, as in etcd
+            let answer = followed
+                .next()
+                .await?
+                .ok()
+                .filter(|answer| !answer.canceled)?;
+            for event in answer.events {
+                if event.r#type() == EventType::Delete {
+                    self.followed = None;
+                    break;
+                }
+                self.ready.push_back(LeaderResponse {
+                    header: answer.header,
+                    kv: event.kv,
+                });
+            }
+        }
+    }
+
+    /// The present leader, or the first one to come.
+    async fn find(&mut self) -> Answer<Option<LeaderResponse>> {
+        let request = one_of(&self.name, SortOrder::Ascend);
+        let response = kv::range(&self.ctx, request).await?;
+        let (header, kv) = match response.kvs.into_iter().next() {
+            Some(kv) => (response.header, kv),
+            None => {
+                let from = revision(response.header.as_ref());
+                let watch = (from, self.needs_leader);
+                match first_put(&self.ctx, &self.name, watch).await {
+                    Some(found) => found,
+                    None => return Ok(None),
+                }
+            }
+        };
+        let follow = WatchCreateRequest {
+            key: kv.key.clone(),
+            start_revision: revision(header.as_ref()) + 1,
+            ..WatchCreateRequest::default()
+        };
+        self.followed = Some(watching(&self.ctx, follow, self.needs_leader));
+        Ok(Some(LeaderResponse {
+            header,
+            kv: Some(kv),
+        }))
+    }
+}
+
+/// The first key that is put below the name from a revision on.
+async fn first_put(
+    ctx: &Context,
+    name: &[u8],
+    (from, needs_leader): (i64, bool),
+) -> Option<(Option<ResponseHeader>, KeyValue)> {
+    let all = WatchCreateRequest {
+        key: prefix(name),
+        range_end: after(name),
+        start_revision: from,
+        ..WatchCreateRequest::default()
+    };
+    let mut answers = watching(ctx, all, needs_leader);
+    loop {
+        let answer = answers
+            .next()
+            .await?
+            .ok()
+            .filter(|answer| !answer.canceled)?;
+        let mut puts = answer
+            .events
+            .into_iter()
+            .filter(|event| event.r#type() == EventType::Put);
+        if let Some(kv) = puts.next().and_then(|event| event.kv) {
+            let header = answer.header.map(|header| ResponseHeader {
+                revision: kv.mod_revision,
+                ..header
+            });
+            return Some((header, kv));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The verbs of locks.
+
+use bytes::Bytes;
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{
+        DeleteRangeRequest, ResponseHeader, range_request::SortOrder, request_op::Request,
+        response_op::Response,
+    },
+    mvccpb::KeyValue,
+    v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockResponse},
+};
+
+use super::{
+    Gone, get, if_created, one_of, op, own_key, put, revision, session, to_the_end,
+    wait_until_first,
+};
+use crate::api::{
+    Context,
+    v3::{Answer, kv},
+};
+
+/// Why a lock is not owned that was waited for: its key went with its lease.
+const EXPIRED: &str = "mutex: session is expired";
+
+pub(in crate::api::v3) async fn lock(ctx: &Context, request: LockRequest) -> Answer<LockResponse> {
+    let ctx = ctx.clone();
+    to_the_end(move |gone| owned(ctx, request, gone)).await
+}
+
+pub(in crate::api::v3) async fn unlock(
+    ctx: &Context,
+    request: UnlockRequest,
+) -> Answer<UnlockResponse> {
+    let header = withdraw(ctx, request.key).await.map_err(Error::plain)?;
+    Ok(UnlockResponse { header })
+}
+
+/// The lock, once it is owned.
+async fn owned(ctx: Context, request: LockRequest, gone: Gone) -> Answer<LockResponse> {
+    let lease = session(&ctx, request.lease).await?;
+    let key = own_key(&request.name, lease);
+    let entered = enter(&ctx, &request.name, &key, lease).await?;
+    if entered.first {
+        let header = entered.header;
+        return Ok(LockResponse { header, key });
+    }
+    let waited = tokio::select! {
+        waited = wait_until_first(&ctx, &request.name, entered.created) => waited,
+        () = gone.comes() => Err(Error::Stopped),
+    };
+    let there = match waited {
+        Ok(()) => kv::range(&ctx, get(&key)).await,
+        Err(error) => Err(error),
+    };
+    match there {
+        Ok(there) if there.kvs.is_empty() => Err(Error::Plain(EXPIRED)),
+        Ok(there) => Ok(LockResponse {
+            header: there.header,
+            key,
+        }),
+        Err(error) => {
+            // nothing better can be done about a key that cannot be deleted: it has a lease
+            let _ = withdraw(&ctx, key).await;
+            Err(error)
+        }
+    }
+}
+
+/// How a caller stands that has its key.
+struct Entered {
+    header: Option<ResponseHeader>,
+    /// When its key was created.
+    created: i64,
+    /// Whether no key is older.
+    first: bool,
+}
+
+/// Puts the key, unless it is there.
+async fn enter(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> Answer<Entered> {
+    let oldest = || op(Request::RequestRange(one_of(name, SortOrder::Ascend)));
+    let mut txn = if_created(key, 0, vec![put(key, &Bytes::new(), lease), oldest()]);
+    txn.failure = vec![op(Request::RequestRange(get(key))), oldest()];
+    let response = kv::txn(ctx, txn).await?;
+    let mut found = response
+        .responses
+        .into_iter()
+        .map(|response| match response.response {
+            Some(Response::ResponseRange(range)) => range.kvs.into_iter().next(),
+            Some(
+                Response::ResponsePut(_)
+                | Response::ResponseDeleteRange(_)
+                | Response::ResponseTxn(_),
+            )
+            | None => None,
+        });
+    let (own, oldest): (Option<KeyValue>, _) = (found.next().flatten(), found.next().flatten());
+    let created = own.map_or(revision(response.header.as_ref()), |own| {
+        own.create_revision
+    });
+    let first = oldest.is_none_or(|oldest| oldest.create_revision == created);
+    Ok(Entered {
+        header: response.header,
+        created,
+        first,
+    })
+}
+
+async fn withdraw(ctx: &Context, key: Bytes) -> Answer<Option<ResponseHeader>> {
+    let request = DeleteRangeRequest {
+        key,
+        ..DeleteRangeRequest::default()
+    };
+    Ok(kv::delete_range(ctx, request).await?.header)
+}

@@ -1,0 +1,213 @@
+//! Lock and Election: what a client library would do with transactions, leases and watches, done by
+//! the server for clients that have none.
+//!
+//! Whoever wants to be first puts a key of its own below the name, `name/LEASE`, and waits until no
+//! key there is older. The key goes with the lease, or when the caller does.
+//!
+//! These services have no codes: what goes wrong inside is told by its text alone, as in etcd.
+//!
+//! Reading order: this file (keys, sessions, waiting) → `lock` → `election` → `services`.
+
+pub(super) mod election;
+pub(super) mod lock;
+mod services;
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::oneshot;
+use tonic::Status;
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{
+        Compare, LeaseGrantRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader,
+        TxnRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+        compare::{CompareResult, CompareTarget, TargetUnion},
+        range_request::{SortOrder, SortTarget},
+        request_op::Request,
+        watch_request::RequestUnion,
+    },
+    mvccpb::event::EventType,
+};
+use witan_replica::machine::lease::NONE;
+
+use super::{Answer, kv, lease, watch};
+use crate::api::Context;
+
+/// Seconds of the lease that the server makes for a caller without one, as etcd's session.
+const SESSION_TTL_S: i64 = 60;
+
+/// The answers of a watch.
+type Watching = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+/// The lease of a caller: its own, or one that the server makes.
+async fn session(ctx: &Context, lease: i64) -> Answer<i64> {
+    if lease != NONE {
+        return Ok(lease);
+    }
+    let request = LeaseGrantRequest {
+        ttl: SESSION_TTL_S,
+        id: NONE,
+    };
+    Ok(lease::grant(ctx, request).await?.id)
+}
+
+/// All keys of a name begin with this.
+fn prefix(name: &[u8]) -> Bytes {
+    [name, b"/"].concat().into()
+}
+
+/// The key of a lease below a name. A negative lease is written as Go does.
+fn own_key(name: &[u8], lease: i64) -> Bytes {
+    let sign: &[u8] = if lease < 0 { b"-" } else { b"" };
+    let digits = format!("{:x}", lease.unsigned_abs());
+    [name, b"/", sign, digits.as_bytes()].concat().into()
+}
+
+/// One key of a name: the oldest, or the youngest.
+fn one_of(name: &[u8], order: SortOrder) -> RangeRequest {
+    RangeRequest {
+        key: prefix(name),
+        range_end: after(name),
+        limit: 1,
+        sort_order: order as i32,
+        sort_target: SortTarget::Create as i32,
+        ..RangeRequest::default()
+    }
+}
+
+/// No key of a name is at or above this; `0` follows `/`.
+fn after(name: &[u8]) -> Bytes {
+    [name, b"0"].concat().into()
+}
+
+fn get(key: &Bytes) -> RangeRequest {
+    RangeRequest {
+        key: key.clone(),
+        ..RangeRequest::default()
+    }
+}
+
+fn put(key: &Bytes, value: &Bytes, lease: i64) -> RequestOp {
+    op(Request::RequestPut(PutRequest {
+        key: key.clone(),
+        value: value.clone(),
+        lease,
+        ..PutRequest::default()
+    }))
+}
+
+fn op(request: Request) -> RequestOp {
+    RequestOp {
+        request: Some(request),
+    }
+}
+
+/// What is done if the key was created at a revision, 0 for a key that there is not.
+fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest {
+    let compare = Compare {
+        result: CompareResult::Equal as i32,
+        target: CompareTarget::Create as i32,
+        key: key.clone(),
+        target_union: Some(TargetUnion::CreateRevision(revision)),
+        ..Compare::default()
+    };
+    TxnRequest {
+        compare: vec![compare],
+        success,
+        failure: Vec::new(),
+    }
+}
+
+fn revision(header: Option<&ResponseHeader>) -> i64 {
+    header.map_or(0, |header| header.revision)
+}
+
+/// Waits until no key of the name is older than that of revision `created`.
+async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> Answer<()> {
+    loop {
+        let older = RangeRequest {
+            max_create_revision: created - 1,
+            ..one_of(name, SortOrder::Descend)
+        };
+        let response = kv::range(ctx, older).await?;
+        let Some(last) = response.kvs.first() else {
+            return Ok(());
+        };
+        wait_until_deleted(ctx, &last.key, revision(response.header.as_ref())).await?;
+    }
+}
+
+async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> Answer<()> {
+    let create = WatchCreateRequest {
+        key: key.clone(),
+        start_revision: from,
+        ..WatchCreateRequest::default()
+    };
+    let mut answers = watching(ctx, create, false);
+    while let Some(Ok(answer)) = answers.next().await {
+        let deletes = |event: &witan_api::v3::mvccpb::Event| event.r#type() == EventType::Delete;
+        if answer.events.iter().any(deletes) {
+            return Ok(());
+        }
+        if answer.compact_revision != 0 {
+            return Err(Error::Compacted);
+        }
+    }
+    // a watch that asks for nothing wrong ends with the process
+    Err(Error::Stopped)
+}
+
+/// A stream with one watcher.
+fn watching(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> Watching {
+    let create = WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(create)),
+    };
+    let requests = stream::iter([Ok(create)]).chain(stream::pending());
+    Box::pin(watch::answers(ctx, requests, needs_leader))
+}
+
+/// Resolves when the caller has gone.
+struct Gone(oneshot::Receiver<()>);
+
+impl Gone {
+    async fn comes(self) {
+        // an error is what the end of the other side looks like
+        let _ = self.0.await;
+    }
+}
+
+/// Does work that must be brought to an end, also when its caller goes; the work is told of that.
+async fn to_the_end<T: 'static, F: Future<Output = Answer<T>> + 'static>(
+    work: impl FnOnce(Gone) -> F,
+) -> Answer<T> {
+    let (here, gone) = oneshot::channel();
+    let (tell, told) = oneshot::channel();
+    let work = work(Gone(gone));
+    actix_web::rt::spawn(async move {
+        // who asked may have gone
+        let _ = tell.send(work.await);
+    });
+    let answer = told.await.unwrap_or(Err(Error::Stopped));
+    drop::<oneshot::Sender<()>>(here);
+    answer.map_err(Error::plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_etcds() {
+        assert_eq!(own_key(b"a", 0x32), "a/32");
+        assert_eq!(own_key(b"", 255), "/ff");
+        assert_eq!(own_key(b"a/b", -2), "a/b/-2");
+        assert_eq!(own_key(b"x", i64::MIN), "x/-8000000000000000");
+        let range = one_of(b"a", SortOrder::Ascend);
+        assert_eq!(
+            (&range.key[..], &range.range_end[..]),
+            (&b"a/"[..], &b"a0"[..])
+        );
+    }
+}

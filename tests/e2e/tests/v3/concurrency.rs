@@ -1,0 +1,389 @@
+//! Locks and elections beside etcd 3.6: over gRPC, as JSON, and by etcdctl, which does by itself what
+//! the two services do.
+
+use std::future::Future;
+
+use serde_json::{Value, json};
+use tonic::{Code, Status, transport::Channel};
+use witan_api::v3::{
+    etcdserverpb::{
+        LeaseGrantRequest, LeaseRevokeRequest, RangeRequest, kv_client::KvClient,
+        lease_client::LeaseClient,
+    },
+    v3electionpb::{
+        CampaignRequest, LeaderKey, LeaderRequest, LeaderResponse, ProclaimRequest, ResignRequest,
+        election_client::ElectionClient,
+    },
+    v3lockpb::{LockRequest, UnlockRequest, lock_client::LockClient},
+};
+use witan_e2e::{Kind, Server, Tool, grpc, http::Connection, wait};
+
+use super::{pair, start};
+
+/// What happened, in words.
+type Told = Vec<String>;
+
+/// Runs the calls on both servers; what comes out must be the same.
+fn both<F: Future<Output = Told>>(calls: impl Fn(Channel) -> F) -> Told {
+    let servers = pair();
+    let [ours, theirs] = servers.each_ref().map(|server: &Server| {
+        grpc::runtime().block_on(async { calls(grpc::connect(&server.address()).await).await })
+    });
+    assert_eq!(ours, theirs);
+    ours
+}
+
+fn outcome<T: std::fmt::Debug>(result: Result<tonic::Response<T>, Status>) -> String {
+    match result {
+        Ok(answer) => format!("{:?}", answer.into_inner()),
+        Err(status) => format!("{:?} {}", status.code(), status.message()),
+    }
+}
+
+async fn grant(channel: &Channel, id: i64) {
+    let request = LeaseGrantRequest { id, ttl: 1000 };
+    let mut leases = LeaseClient::new(channel.clone());
+    leases.lease_grant(request).await.expect("a lease");
+}
+
+async fn revoke(channel: &Channel, id: i64) {
+    let mut leases = LeaseClient::new(channel.clone());
+    let request = LeaseRevokeRequest { id };
+    leases.lease_revoke(request).await.expect("it was there");
+}
+
+/// All keys, with who put them.
+async fn keys(channel: &Channel) -> Told {
+    let all = RangeRequest {
+        key: b"\0".as_slice().into(),
+        range_end: b"\0".as_slice().into(),
+        ..RangeRequest::default()
+    };
+    let answer = KvClient::new(channel.clone()).range(all).await;
+    let kvs = answer.expect("a range").into_inner().kvs;
+    kvs.iter().map(|kv| format!("{kv:?}")).collect()
+}
+
+/// Waits until there are so many keys.
+async fn until_keys(channel: &Channel, count: usize) {
+    let look = async {
+        while keys(channel).await.len() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(wait::PATIENCE, look).await;
+    assert!(waited.is_ok(), "{count} keys never came");
+}
+
+fn lock(name: &str, lease: i64) -> LockRequest {
+    LockRequest {
+        name: name.to_owned().into(),
+        lease,
+    }
+}
+
+fn unlock(key: &str) -> UnlockRequest {
+    UnlockRequest {
+        key: key.to_owned().into(),
+    }
+}
+
+#[test]
+fn a_lock_is_handed_on_in_the_order_of_those_who_wait() {
+    let told = both(|channel| async move {
+        let mut locks = LockClient::new(channel.clone());
+        let mut told = Vec::new();
+        for id in [0x1f, 2, 3, 4, -5] {
+            grant(&channel, id).await;
+        }
+        told.push(outcome(locks.lock(lock("name", 0x1f)).await));
+        told.push(outcome(locks.lock(lock("name", 0x1f)).await));
+        let mut waiting = Vec::new();
+        for (before, id) in [2, 3, 4].into_iter().enumerate() {
+            let mut locks = locks.clone();
+            let waits = async move { outcome(locks.lock(lock("name", id)).await) };
+            waiting.push(tokio::spawn(waits));
+            until_keys(&channel, before + 2).await;
+        }
+        // one goes with its lease, one is handed the lock, one gives up
+        revoke(&channel, 3).await;
+        waiting.remove(2).abort();
+        until_keys(&channel, 2).await;
+        told.extend(keys(&channel).await);
+        told.push(outcome(locks.unlock(unlock("name/1f")).await));
+        told.push(waiting.remove(0).await.expect("it ends"));
+        told.push(outcome(locks.lock(lock("", -5)).await));
+        told.extend(keys(&channel).await);
+        told.push(outcome(locks.unlock(unlock("name/2")).await));
+        told.push(outcome(locks.unlock(unlock("name/2")).await));
+        told.push(outcome(locks.unlock(unlock("")).await));
+        told.push(outcome(locks.lock(lock("name", 99)).await));
+        told
+    });
+    let refused = told.last().expect("told");
+    assert_eq!(refused, "Unknown etcdserver: requested lease not found");
+}
+
+#[test]
+fn a_waiter_whose_lease_ends_is_told_so() {
+    let told = both(|channel| async move {
+        let mut locks = LockClient::new(channel.clone());
+        for id in [1, 2] {
+            grant(&channel, id).await;
+        }
+        let mut told = vec![outcome(locks.lock(lock("n", 1)).await)];
+        let mut second = locks.clone();
+        let waits = tokio::spawn(async move { outcome(second.lock(lock("n", 2)).await) });
+        until_keys(&channel, 2).await;
+        revoke(&channel, 2).await;
+        revoke(&channel, 1).await;
+        told.push(waits.await.expect("it ends"));
+        told
+    });
+    assert_eq!(told[1], "Unknown mutex: session is expired");
+}
+
+#[test]
+fn without_a_lease_the_server_makes_one_of_a_minute() {
+    let server = start(Kind::Witan);
+    let answer = server.http("POST", "/v3/lock/lock", r#"{"name":"YQ=="}"#);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let leases = server.http("POST", "/v3/lease/leases", "{}").json();
+    let lease = leases["leases"][0]["ID"].as_str().expect("a lease");
+    let ask = json!({"ID": lease, "keys": true}).to_string();
+    let lease = server.http("POST", "/v3/lease/timetolive", &ask).json();
+    assert_eq!(lease["grantedTTL"], "60");
+    assert_eq!(lease["keys"], json!([answer.json()["key"]]));
+}
+
+fn campaign(lease: i64, value: &str) -> CampaignRequest {
+    CampaignRequest {
+        name: "e".into(),
+        lease,
+        value: value.to_owned().into(),
+    }
+}
+
+fn leader_key(rev: i64, lease: i64) -> Option<LeaderKey> {
+    Some(LeaderKey {
+        name: "e".into(),
+        key: format!("e/{lease:x}").into(),
+        rev,
+        lease,
+    })
+}
+
+fn proclaim(leader: Option<LeaderKey>, value: &str) -> ProclaimRequest {
+    ProclaimRequest {
+        leader,
+        value: value.to_owned().into(),
+    }
+}
+
+#[test]
+fn leaders_follow_each_other() {
+    let told = both(|channel| async move {
+        let mut elections = ElectionClient::new(channel.clone());
+        let ask = || LeaderRequest { name: "e".into() };
+        let mut told = vec![outcome(elections.leader(ask()).await)];
+        for id in [1, 2, 3] {
+            grant(&channel, id).await;
+        }
+        // etcd answers nothing at all before there is a leader
+        let mut observer = elections.clone();
+        let observing = tokio::spawn(async move { observer.observe(ask()).await });
+        let next = |answer: Option<LeaderResponse>| {
+            let answer = answer.expect("it goes on");
+            format!("observed {answer:?}")
+        };
+        told.push(outcome(elections.campaign(campaign(1, "a")).await));
+        let observed = observing.await.expect("it ends").expect("a stream");
+        let mut observed = observed.into_inner();
+        told.push(next(observed.message().await.expect("an answer")));
+        told.push(outcome(elections.leader(ask()).await));
+        told.push(outcome(elections.campaign(campaign(1, "b")).await));
+        told.push(next(observed.message().await.expect("an answer")));
+        told.push(outcome(
+            elections.proclaim(proclaim(leader_key(2, 1), "c")).await,
+        ));
+        told.push(next(observed.message().await.expect("an answer")));
+        let mut second = elections.clone();
+        let waits = tokio::spawn(async move { outcome(second.campaign(campaign(2, "d")).await) });
+        until_keys(&channel, 2).await;
+        let mut third = elections.clone();
+        let gives_up = tokio::spawn(async move { third.campaign(campaign(3, "x")).await });
+        until_keys(&channel, 3).await;
+        gives_up.abort();
+        until_keys(&channel, 2).await;
+        let leader = leader_key(2, 1);
+        told.push(outcome(elections.resign(ResignRequest { leader }).await));
+        told.push(waits.await.expect("it ends"));
+        told.push(next(observed.message().await.expect("an answer")));
+        told.push(outcome(
+            elections.proclaim(proclaim(leader_key(2, 1), "y")).await,
+        ));
+        told.push(outcome(
+            elections.proclaim(proclaim(leader_key(3, 2), "y")).await,
+        ));
+        revoke(&channel, 2).await;
+        told.push(outcome(elections.leader(ask()).await));
+        told.extend(keys(&channel).await);
+        told
+    });
+    let refused = told.last().expect("told");
+    assert_eq!(refused, "Unknown election: no leader");
+}
+
+const CALLS: &[(&str, &str)] = &[
+    ("lock/lock", r#"{"name":"YQ==","lease":99}"#),
+    ("lock/unlock", "{}"),
+    ("lock/unlock", r#"{"key":"YQ=="}"#),
+    ("lock/lock", r#"{"name":5}"#),
+    ("election/leader", r#"{"name":"ZQ=="}"#),
+    ("election/leader", ""),
+    ("election/proclaim", "{}"),
+    ("election/proclaim", r#"{"leader":{}}"#),
+    (
+        "election/proclaim",
+        r#"{"leader":{"name":"ZQ==","key":"ZS9h","rev":"5","lease":"7"}}"#,
+    ),
+    ("election/resign", "{}"),
+    ("election/resign", r#"{"leader":{}}"#),
+    (
+        "election/resign",
+        r#"{"leader":{"name":"ZQ==","key":"ZS9h","rev":"5","lease":"7"}}"#,
+    ),
+    ("lease/grant", r#"{"ID":7,"TTL":100}"#),
+    ("lock/lock", r#"{"name":"YQ==","lease":7}"#),
+    (
+        "election/campaign",
+        r#"{"name":"ZQ==","lease":7,"value":"djE="}"#,
+    ),
+    (
+        "election/campaign",
+        r#"{"name":"ZQ==","lease":7,"value":"djI="}"#,
+    ),
+    ("election/campaign", r#"{"name":"ZQ==","lease":8}"#),
+    ("election/leader", r#"{"name":"ZQ=="}"#),
+    (
+        "election/proclaim",
+        r#"{"leader":{"name":"ZQ==","key":"ZS83","rev":"3","lease":"7"},"value":"djM="}"#,
+    ),
+    (
+        "election/proclaim",
+        r#"{"leader":{"name":"ZQ==","key":"ZS83","rev":"3","lease":"9"},"value":"djM="}"#,
+    ),
+    ("election/leader", r#"{"name":"ZQ=="}"#),
+    (
+        "election/resign",
+        r#"{"leader":{"name":"ZQ==","key":"ZS83","rev":"3","lease":"7"}}"#,
+    ),
+    ("election/leader", r#"{"name":"ZQ=="}"#),
+    ("lock/unlock", r#"{"key":"YS83"}"#),
+    ("election/observe", "x"),
+];
+
+#[test]
+fn calls_as_json() {
+    let servers = pair();
+    for (path, body) in CALLS {
+        let path = format!("/v3/{path}");
+        let [got, want]: [(u16, Value); 2] = servers.each_ref().map(|server| {
+            let response = server.http("POST", &path, body);
+            (response.status, response.json())
+        });
+        assert_eq!(got, want, "{path} {body}");
+    }
+}
+
+#[test]
+fn an_election_is_observed_as_lines_of_json() {
+    let [ours, theirs] = pair().map(|server| {
+        let call = |path: &str, body: &str| {
+            let response = server.http("POST", &format!("/v3/{path}"), body);
+            assert_eq!(response.status, 200, "{path} {body}: {}", response.text());
+        };
+        let mut connection = Connection::open(&server.address()).expect("it listens");
+        connection
+            .send("POST", "/v3/election/observe", &[], br#"{"name":"ZQ=="}"#)
+            .expect("sent");
+        call("lease/grant", r#"{"ID":7,"TTL":100}"#);
+        call(
+            "election/campaign",
+            r#"{"name":"ZQ==","lease":7,"value":"djE="}"#,
+        );
+        let head = connection.head("POST").expect("a head");
+        let line = |connection: &mut Connection| {
+            let chunk = connection.chunk().expect("chunks").expect("no end");
+            String::from_utf8(chunk).expect("text")
+        };
+        let mut told = vec![head.status.to_string(), line(&mut connection)];
+        call(
+            "election/proclaim",
+            r#"{"leader":{"name":"ZQ==","key":"ZS83","rev":"2","lease":"7"},"value":"djM="}"#,
+        );
+        told.push(line(&mut connection));
+        told
+    });
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn a_caller_over_http_that_goes_withdraws_its_key() {
+    let server = start(Kind::Witan);
+    for id in ["1", "2"] {
+        let body = json!({"ID": id, "TTL": 1000}).to_string();
+        assert_eq!(server.http("POST", "/v3/lease/grant", &body).status, 200);
+    }
+    let keys = || {
+        let all = r#"{"key":"AA==","range_end":"AA==","keys_only":true}"#;
+        let answer = server.http("POST", "/v3/kv/range", all).json();
+        answer["count"].as_str().unwrap_or("0").to_owned()
+    };
+    server.http("POST", "/v3/lock/lock", r#"{"name":"YQ==","lease":1}"#);
+    let mut connection = Connection::open(&server.address()).expect("it listens");
+    let second = br#"{"name":"YQ==","lease":2}"#;
+    connection
+        .send("POST", "/v3/lock/lock", &[], second)
+        .expect("sent");
+    wait::until_true("the second waits", || keys() == "2");
+    drop(connection);
+    wait::until_true("the second has gone", || keys() == "1");
+}
+
+#[test]
+fn etcdctl_locks_and_elects() {
+    let server = start(Kind::Witan);
+    for tool in [Tool::Etcdctl34V3, Tool::Etcdctl36] {
+        let url = server.url();
+        let mut first = tool.follow(&url, &["lock", "l", "--ttl", "5"]);
+        let key = first.line().expect("it owns the lock");
+        assert!(key.starts_with("l/"), "{key}");
+        let mut second = tool.follow(&url, &["lock", "l"]);
+        drop(first);
+        // it was killed, so its lease must end first
+        let next = second.line().expect("it owns the lock");
+        assert!(next.starts_with("l/") && next != key, "{next}");
+        drop(second);
+        let said = tool.run(&url, &["lock", "--ttl=5", "m", "echo", "owned"]);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(0), "owned\n"));
+        let mut leader = tool.follow(&url, &["elect", "e", "one"]);
+        let key = leader.line().expect("it is elected");
+        assert!(key.starts_with("e/"), "{key}");
+        assert_eq!(leader.line().as_deref(), Some("one"));
+        let mut listens = tool.follow(&url, &["elect", "-l", "e"]);
+        assert_eq!(listens.line().as_deref(), Some(key.as_str()));
+        assert_eq!(listens.line().as_deref(), Some("one"));
+        drop(listens);
+        let id = key.trim_start_matches("e/");
+        drop(leader);
+        assert_eq!(tool.run(&url, &["lease", "revoke", id]).code, Some(0));
+    }
+    let code = |status: Status| status.code();
+    let runtime = grpc::runtime();
+    let answer = runtime.block_on(async {
+        let mut elections = ElectionClient::new(grpc::connect(&server.address()).await);
+        elections.leader(LeaderRequest { name: "e".into() }).await
+    });
+    assert_eq!(answer.map(|_| ()).map_err(code), Err(Code::Unknown));
+}
