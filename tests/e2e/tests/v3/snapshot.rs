@@ -1,6 +1,12 @@
 //! Snapshots both ways: etcd starts from ours, we start from etcd's and from ours.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use witan_e2e::{Kind, Server, Tool, grpc, tool::Said};
 
@@ -182,6 +188,53 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     // what etcd kept without knowing it
     let node = again.http("GET", "/v2/keys/dir/a", "").json();
     assert_eq!(node["node"]["value"], "1");
+}
+
+/// A snapshot is of one moment, however much is written while it is sent.
+#[test]
+fn writes_go_on_beside_a_snapshot() {
+    let server = start(Kind::Witan);
+    // more than may wait for a client
+    let value = "YmFy".repeat(30_000);
+    for at in 0..40 {
+        let body = format!(r#"{{"key":"bGFyZ2U{}","value":"{value}"}}"#, at % 10);
+        assert_eq!(server.http("POST", "/v3/kv/put", &body).status, 200);
+    }
+    let done = AtomicBool::new(false);
+    let saved = thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut revision = 0;
+            while !done.load(Ordering::Relaxed) {
+                let body = r#"{"key":"Zm9v","value":"YmFy"}"#;
+                let put = server.http("POST", "/v3/kv/put", body).json();
+                revision = number(&put["header"]["revision"]);
+            }
+            revision
+        });
+        let saved = [0, 1].map(|at| {
+            let path = save(&server);
+            let own = format!("{path}-{at}");
+            fs::rename(path, &own).expect("a folder of our own");
+            own
+        });
+        done.store(true, Ordering::Relaxed);
+        let last = writer.join().expect("the writer does not panic");
+        saved.map(|path| (path, last))
+    });
+    for (path, last) in saved {
+        let other = restored(Kind::Witan, &path, &[]);
+        let theirs = other.http("POST", "/v3/maintenance/hashkv", "{}").json();
+        let revision = number(&theirs["hash_revision"]);
+        assert!((2..=last).contains(&revision), "{revision} of {last}");
+        let body = format!(r#"{{"revision":"{revision}"}}"#);
+        let ours = server.http("POST", "/v3/maintenance/hashkv", &body).json();
+        assert_eq!(ours["hash"], theirs["hash"]);
+    }
+}
+
+fn number(json: &serde_json::Value) -> i64 {
+    let text = json.as_str().expect("numbers of 64 bits are texts");
+    text.parse().expect("a number")
 }
 
 /// Only root gets a snapshot while auth is on, and who starts from it has auth on.
