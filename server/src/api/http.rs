@@ -23,7 +23,10 @@ use super::{
     path::{self, Plus},
     reads::Reads,
     reply, v1, v2,
-    v3::{self, gateway::websocket},
+    v3::{
+        self,
+        gateway::{openapi, websocket},
+    },
 };
 use crate::{
     config::Settings,
@@ -50,6 +53,8 @@ enum Route {
     V3,
     Ops,
     LogLevel,
+    /// What v3 has as JSON, in OpenAPI's words.
+    OpenApi,
     Nobody,
 }
 
@@ -167,6 +172,14 @@ async fn serve(
             reply::drain(&mut payload).await;
             response
         }
+        Route::OpenApi => {
+            reply::drain(&mut payload).await;
+            match reply::allows(request, "GET,HEAD") {
+                _ if !front.ctx.settings.enable_grpc_gateway => reply::not_found(),
+                true => openapi::answer(),
+                false => reply::method_not_allowed(Some("GET")),
+            }
+        }
         Route::Nobody => {
             reply::drain(&mut payload).await;
             reply::not_found()
@@ -185,6 +198,8 @@ fn route(path: &[u8]) -> Route {
         Route::V1
     } else if ops::serves(path) {
         Route::Ops
+    } else if path == openapi::PATH {
+        Route::OpenApi
     } else if path == log_level::PATH {
         Route::LogLevel
     } else {
@@ -292,6 +307,7 @@ mod tests {
             ("/v3/kv/put", Route::V3),
             ("/v3beta/kv/put", Route::V3),
             ("/v3x/kv/put", Route::Nobody),
+            ("/openapi.json", Route::OpenApi),
         ];
         for (path, expect) in table {
             assert_eq!(route(path.as_bytes()), *expect, "{path}");

@@ -243,3 +243,19 @@ fn without_the_gateway_nothing_is_served_there() {
     assert_eq!(server.http("POST", "/v3/kv/range", "{}").status, 404);
     assert_eq!(server.http("GET", "/version", "").status, 200);
 }
+
+#[test]
+fn the_openapi_document_tells_what_is_served() {
+    let server = start(Kind::Witan);
+    let document = server.http("GET", "/openapi.json", "").json();
+    assert_eq!(document["openapi"], "3.0.3");
+    let paths = document["paths"].as_object().expect("paths");
+    assert!(paths.len() > 45, "{}", paths.len());
+    for (path, item) in paths {
+        // calls are made by POST alone; a path that nobody serves is not found
+        assert_eq!(server.http("GET", path, "").status, 501, "{path}");
+        assert!(item["post"]["responses"]["200"].is_object(), "{path}");
+    }
+    assert_eq!(server.http("GET", "/v3/kv/nonsense", "").status, 404);
+    assert_eq!(server.http("POST", "/openapi.json", "{}").status, 405);
+}

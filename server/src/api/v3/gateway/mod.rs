@@ -2,11 +2,13 @@
 //! `/v3beta` and `/v3alpha` (as 3.4 does).
 //!
 //! Reading order: this file (from request to answer) → `table` (path to verb) → `streams` → `websocket` →
-//! `present`, `former` (how the two manners read a body) with `number`, `text` → `failure`.
+//! `present`, `former` (how the two manners read a body) with `number`, `text` → `failure` → `openapi`, `calls`.
 
+mod calls;
 pub(in crate::api) mod failure;
 mod former;
 mod number;
+pub(in crate::api) mod openapi;
 mod present;
 mod streams;
 pub(in crate::api) mod table;

@@ -114,6 +114,11 @@ const TABLE: &[(&str, Verb)] = &[
     ("election/resign", Verb::Resign),
 ];
 
+/// Every path below the prefix.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(path, _)| *path)
+}
+
 /// The verb of a path below the prefix.
 pub(in crate::api) fn verb(path: &str) -> Option<Verb> {
     TABLE

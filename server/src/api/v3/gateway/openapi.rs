@@ -1,0 +1,277 @@
+//! The OpenAPI document of the gateway: made from its table and the descriptors of the calls, so that
+//! it says what is served and nothing else.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use actix_web::{HttpResponse, http::header::CONTENT_TYPE};
+use bytes::Bytes;
+use prost::Message as _;
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet,
+    MethodDescriptorProto,
+    field_descriptor_proto::{Label, Type},
+};
+use serde_json::{Map, Value, json};
+use witan_api::v3::DESCRIPTORS;
+
+use super::{calls, table};
+use crate::{api::reply, version};
+
+/// Where the document is served.
+pub(in crate::api) const PATH: &[u8] = b"/openapi.json";
+
+/// The answer, made once.
+pub(in crate::api) fn answer() -> HttpResponse {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(DOCUMENT.clone())
+}
+
+fn document() -> Value {
+    let set = FileDescriptorSet::decode(DESCRIPTORS).expect("they are generated and tested");
+    let protos = Protos::new(&set);
+    let mut paths = Map::new();
+    let mut schemas = Map::new();
+    let mut wanted = BTreeSet::new();
+    for path in table::paths() {
+        let Some((call, method)) =
+            calls::of(path).and_then(|call| protos.method(call).map(|method| (call, method)))
+        else {
+            continue;
+        };
+        paths.insert(format!("/v3/{path}"), operation(path, call, method));
+        wanted.extend([name(method.input_type()), name(method.output_type())]);
+    }
+    while let Some(next) = wanted.pop_first() {
+        if !schemas.contains_key(&next) {
+            let schema = protos.schema(&next, &mut wanted);
+            schemas.insert(next, schema);
+        }
+    }
+    schemas.insert("Error".to_owned(), error());
+    json!({
+        "openapi": "3.0.3",
+        "info": {
+            "title": "etcd v3 as JSON",
+            "version": version::API,
+            "description": "Calls are made by POST. Bytes are base64, integers of 64 bits are strings. \
+                The same calls stand below /v3beta and /v3alpha, with the errors of etcd 3.4.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": { "type": "apiKey", "in": "header", "name": "Authorization" },
+            },
+        },
+        "security": [{}, { "token": [] }],
+    })
+}
+
+fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
+    let content = |schema: Value| json!({ "application/json": { "schema": schema } });
+    let answer = reference(&name(method.output_type()));
+    let (told, answer) = if method.server_streaming() {
+        let line = json!({
+            "type": "object",
+            "properties": { "result": answer, "error": reference("Error") },
+        });
+        ("Lines, each an object of its own.", line)
+    } else {
+        ("The answer.", answer)
+    };
+    let group = path.split('/').next().unwrap_or_default();
+    json!({
+        "post": {
+            // paths that are aliases share their call
+            "operationId": path.replace(['/', '-'], "_"),
+            "summary": call,
+            "tags": [group],
+            "requestBody": {
+                "required": true,
+                "content": content(reference(&name(method.input_type()))),
+            },
+            "responses": {
+                "200": { "description": told, "content": content(answer) },
+                "default": {
+                    "description": "What went wrong.",
+                    "content": content(reference("Error")),
+                },
+            },
+        },
+    })
+}
+
+fn error() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "code": { "type": "integer", "format": "int32", "description": "gRPC's." },
+            "message": { "type": "string" },
+            "details": { "type": "array", "items": { "type": "object" } },
+        },
+    })
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// A type's full name, as descriptors refer to it, without the dot before it.
+fn name(reference: &str) -> String {
+    reference.trim_start_matches('.').to_owned()
+}
+
+/// All that the protos declare, by full name.
+struct Protos<'a> {
+    messages: Vec<(String, &'a DescriptorProto)>,
+    enums: Vec<(String, &'a EnumDescriptorProto)>,
+    methods: Vec<(String, &'a MethodDescriptorProto)>,
+}
+
+impl<'a> Protos<'a> {
+    fn new(set: &'a FileDescriptorSet) -> Self {
+        let mut protos = Self {
+            messages: Vec::new(),
+            enums: Vec::new(),
+            methods: Vec::new(),
+        };
+        for file in &set.file {
+            let package = file.package();
+            let full = |name: &str| format!("{package}.{name}");
+            for message in &file.message_type {
+                protos.add(full(message.name()), message);
+            }
+            let enums = file.enum_type.iter();
+            protos
+                .enums
+                .extend(enums.map(|one| (full(one.name()), one)));
+            for service in &file.service {
+                let methods = service.method.iter();
+                protos.methods.extend(methods.map(|method| {
+                    let call = format!("{}/{}", full(service.name()), method.name());
+                    (call, method)
+                }));
+            }
+        }
+        protos
+    }
+
+    fn add(&mut self, full: String, message: &'a DescriptorProto) {
+        let enums = message.enum_type.iter();
+        self.enums
+            .extend(enums.map(|one| (format!("{full}.{}", one.name()), one)));
+        for nested in &message.nested_type {
+            self.add(format!("{full}.{}", nested.name()), nested);
+        }
+        self.messages.push((full, message));
+    }
+
+    fn method(&self, call: &str) -> Option<&'a MethodDescriptorProto> {
+        let mut methods = self.methods.iter();
+        methods.find(|(known, _)| known == call).map(|(_, m)| *m)
+    }
+
+    fn schema(&self, full: &str, wanted: &mut BTreeSet<String>) -> Value {
+        if let Some((_, known)) = self.enums.iter().find(|(known, _)| known == full) {
+            let names: Vec<&str> = known.value.iter().map(|value| value.name()).collect();
+            return json!({ "type": "string", "enum": names });
+        }
+        let known = self.messages.iter().find(|(known, _)| known == full);
+        let fields = known.map_or(&[][..], |(_, message)| &message.field);
+        let mut properties = Map::new();
+        for field in fields {
+            let one = one(field, wanted);
+            let schema = if field.label() == Label::Repeated {
+                json!({ "type": "array", "items": one })
+            } else {
+                one
+            };
+            properties.insert(field.name().to_owned(), schema);
+        }
+        json!({ "type": "object", "properties": properties })
+    }
+}
+
+/// A value of the field, one of them if there are many.
+fn one(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
+    match field.r#type() {
+        Type::Bool => json!({ "type": "boolean" }),
+        Type::String => json!({ "type": "string" }),
+        Type::Bytes => json!({ "type": "string", "format": "byte" }),
+        Type::Int64 | Type::Sint64 | Type::Sfixed64 => {
+            json!({ "type": "string", "format": "int64" })
+        }
+        Type::Uint64 | Type::Fixed64 => json!({ "type": "string", "format": "uint64" }),
+        Type::Int32 | Type::Sint32 | Type::Sfixed32 => {
+            json!({ "type": "integer", "format": "int32" })
+        }
+        Type::Uint32 | Type::Fixed32 => json!({ "type": "integer", "format": "int64" }),
+        Type::Float | Type::Double => json!({ "type": "number" }),
+        Type::Message | Type::Enum | Type::Group => {
+            let full = name(field.type_name());
+            wanted.insert(full.clone());
+            reference(&full)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every reference below.
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                if let Some(to) = members.get("$ref").and_then(Value::as_str) {
+                    found.push(to);
+                }
+                members.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn every_route_is_in_it_and_every_reference_leads_somewhere() {
+        let document = document();
+        for path in table::paths() {
+            let route = &document["paths"][format!("/v3/{path}")]["post"];
+            assert!(route["summary"].is_string(), "{path}");
+            assert!(route["responses"]["200"]["content"].is_object(), "{path}");
+        }
+        let routes = document["paths"].as_object().unwrap();
+        assert_eq!(routes.len(), table::paths().count());
+        let ids: BTreeSet<&str> = routes
+            .values()
+            .map(|route| route["post"]["operationId"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids.len(), routes.len(), "ids are distinct");
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 100);
+        for to in found {
+            let pointer = to.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{to} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn fields_say_how_json_holds_them() {
+        let document = document();
+        let schema = |name: &str| document["components"]["schemas"][name]["properties"].clone();
+        let range = schema("etcdserverpb.RangeRequest");
+        assert_eq!(range["key"]["format"], "byte");
+        assert_eq!(
+            (&range["limit"]["type"], &range["limit"]["format"]),
+            (&json!("string"), &json!("int64"))
+        );
+        let order = range["sort_order"]["$ref"].as_str().unwrap();
+        let order = document.pointer(order.strip_prefix('#').unwrap()).unwrap();
+        assert_eq!(order["enum"], json!(["NONE", "ASCEND", "DESCEND"]));
+        assert_eq!(schema("etcdserverpb.RangeResponse")["kvs"]["type"], "array");
+    }
+}
