@@ -134,7 +134,7 @@ fn grants_of_ids_that_the_server_chooses() {
 }
 
 /// A body of a call, and what is left of the answer when what differs at times is taken out.
-fn call(server: &Server, path: &str, body: &str) -> (u16, Value) {
+pub(super) fn call(server: &Server, path: &str, body: &str) -> (u16, Value) {
     let response = server.http("POST", path, body);
     let mut answer = response.json();
     if let Some(fields) = answer.as_object_mut()

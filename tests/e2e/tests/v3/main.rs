@@ -12,6 +12,7 @@ mod etcdctl;
 mod gateway;
 mod grpc;
 mod lease;
+mod lease_chance;
 mod lease_life;
 mod members;
 mod range_stream;
