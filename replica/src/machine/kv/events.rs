@@ -191,7 +191,8 @@ mod tests {
                 } else {
                     put(&mut kv, &key, size);
                 }
-                if all.last().is_none_or(|(revision, ..)| *revision < kv.revision()) {
+                // a deletion of nothing is no change, the very first one neither
+                if all.last().map_or(1, |(revision, ..)| *revision) < kv.revision() {
                     all.push((kv.revision(), key, deletes));
                 }
             }

@@ -227,7 +227,8 @@ mod tests {
         }
         assert_eq!(all(&taken, 0), all(&kv, 0));
         assert_eq!(taken.kept().count(), kv.kept().count());
-        assert_eq!(taken.live_bytes, kv.live_bytes);
+        // places differ, and with them the bytes that say where a version before stands
+        assert_eq!(taken.live_bytes, taken.history.index().1);
     }
 
     #[test]
