@@ -2,7 +2,7 @@
 //! loses them as etcd does.
 
 use serde_json::Value;
-use witan_e2e::{Kind, Launch, Server, Tool};
+use witan_e2e::{Kind, Launch, Server, Tool, wait};
 
 use super::{pair, start};
 
@@ -29,18 +29,40 @@ fn add(server: &Server, url: &str) -> (Option<i32>, String) {
     run(server, &["member", "add", "new", "--learner", &urls])
 }
 
+/// Adds a learner whose id is greater than the member's own, so that lists are in the same order on
+/// both servers: what was said, its URL and its id.
+fn add_behind_own(server: &Server) -> ((Option<i32>, String), String, u64) {
+    let (_, list) = run(server, &["member", "list", "-w", "json"]);
+    let list: Value = serde_json::from_str(&list).expect("JSON");
+    let own = list["members"][0]["ID"].as_u64().expect("an id");
+    for port in 1000..2000 {
+        let url = format!("http://127.0.0.1:{port}");
+        let said = add(server, &url);
+        let id = learner(server).expect("it was added");
+        if id > own {
+            return (said, url, id);
+        }
+        run(server, &["member", "remove", &format!("{id:x}")]);
+    }
+    panic!("no id of a thousand is greater than {own:x}");
+}
+
 #[test]
 fn learners_come_and_go_as_in_etcd() {
     let [ours, theirs] = pair().map(|server| {
-        let mut said = vec![add(&server, LEARNER)];
-        let id = learner(&server).expect("it was added");
+        let (first, url, id) = add_behind_own(&server);
+        let mut said = vec![first];
         let hex = format!("{id:x}");
         for format in ["simple", "json", "fields", "table", "protobuf"] {
             if format != "protobuf" {
                 said.push(run(&server, &["member", "list", "-w", format]));
             }
         }
-        said.push(add(&server, LEARNER));
+        // within the second the id is the same, too, and that is told first
+        said.push(wait::until("the URL is what is refused", || {
+            let refused = add(&server, &url);
+            (!refused.1.contains("member ID already exist")).then_some(refused)
+        }));
         said.push(add(&server, "http://127.0.0.1:2"));
         let moved = ["member", "update", &hex, "--peer-urls=http://127.0.0.1:9"];
         said.push(run(&server, &moved));
@@ -54,6 +76,7 @@ fn learners_come_and_go_as_in_etcd() {
         said.push(run(&server, &["member", "promote", &hex]));
         let plain = said.into_iter().map(|(code, text)| {
             let text = text.replace(&hex, "ID").replace(&id.to_string(), "ID");
+            let text = text.replace(&url, "URL");
             (code, text)
         });
         plain.collect::<Vec<_>>()
@@ -112,7 +135,8 @@ fn a_learner_outlives_kill_9() {
     server.kill9();
     server.start_again();
     assert_eq!(learner(&server), None);
-    let (code, _) = add(&server, LEARNER);
+    // the same URL in the same second would be the same id, which was removed
+    let (code, _) = add(&server, "http://127.0.0.1:3");
     assert_eq!(code, Some(0));
 }
 
