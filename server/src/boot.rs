@@ -121,6 +121,7 @@ pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
     } else {
         Security::open(&config, &metrics)?
     };
+    let guard = guard(&config)?;
     let (stop, stopping) = watch::channel(false);
     let disk = open_disk(&config)?;
     if own {
@@ -129,7 +130,7 @@ pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
     warn_of_quota(config.settings.quota_bytes);
     let (node, replica) = start_node(&config, disk, metrics.clone(), stopping)?;
     publish(&node, &config).await;
-    let port = serve(&config, (bound, security), &node, metrics, dial)?;
+    let port = serve(&config, (bound, security), (&node, guard), metrics, dial)?;
     tracing::info!(
         member_id = format!("{:x}", node.identity().member_id),
         cluster_id = format!("{:x}", node.identity().cluster_id),
@@ -150,6 +151,18 @@ pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Keys of tokens that do not fit are told before the disk is touched, too.
+fn guard(config: &Config) -> Result<Arc<Guard>, BootError> {
+    let flag = "auth-token";
+    let made = Guard::new(&config.settings.auth);
+    let guard = made.map_err(|reason| ConfigError::Value {
+        flag,
+        value: config.settings.auth.token.clone(),
+        reason,
+    })?;
+    Ok(Arc::new(guard))
 }
 
 /// A quota so large is taken, and worth a word: the key space lives in memory.
@@ -343,7 +356,7 @@ async fn until_applied(node: &Node, command: &Command) {
 fn serve(
     config: &Config,
     (bound, security): (Vec<Bound>, Option<Security>),
-    node: &Node,
+    (node, guard): (&Node, Arc<Guard>),
     metrics: Metrics,
     dial: Dial,
 ) -> Result<Running, BootError> {
@@ -354,7 +367,7 @@ fn serve(
         settings,
         dial,
         jobs: api::v3::Jobs::default(),
-        guard: Arc::new(Guard::new(&config.settings.auth)),
+        guard,
         caller: Credentials::default(),
     };
     let calls = api::v3::Services::new(ctx.clone());

@@ -162,6 +162,8 @@ errors! {
     AuthOldRevision = InvalidArgument "etcdserver: revision of auth store is old";
     /// A password for a user that has none. (Code and text are what etcd's server sends.)
     NoPasswordUser = Unknown "auth: authentication failed, password was given for no password user";
+    /// Tokens are signed elsewhere. (Code and text are what etcd's server sends.)
+    VerifyOnly = Unknown "auth: token signing attempted with verify-only key";
     /// A password that bcrypt would cut. (Code and text are what etcd's server sends.)
     PasswordTooLong = Unknown "bcrypt: password length exceeds 72 bytes";
 }
@@ -185,6 +187,7 @@ mod tests {
         assert_eq!(texts.len(), Error::ALL.len());
         let from_below = [
             Error::NoPasswordUser.to_string(),
+            Error::VerifyOnly.to_string(),
             Error::PasswordTooLong.to_string(),
         ];
         assert!(

@@ -4,10 +4,11 @@
 //! also the hashes of passwords are. Nothing here is shown by `Debug` or logged that proves anything.
 //!
 //! Reading order: `credentials` (what a request shows) → this file (who that is) → `password`
-//! (bcrypt's format) → `hashing` (bcrypt, aside).
+//! (bcrypt's format) → `hashing` (bcrypt, aside) → `jwt` (tokens that carry their own proof).
 
 mod credentials;
 mod hashing;
+mod jwt;
 mod password;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -21,6 +22,8 @@ use crate::{config::AuthSettings, node::Node};
 /// Letters before the dot of a simple token.
 const TOKEN_LETTERS: usize = 16;
 
+const NS_PER_SECOND: i64 = 1_000_000_000;
+
 /// What these letters are taken from.
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
@@ -29,26 +32,53 @@ const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 #[error("invalid auth token")]
 pub struct InvalidToken;
 
-/// The system has no random numbers.
+/// Why no token was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no random numbers")]
-pub struct NoRandomness;
+pub enum NoToken {
+    /// Only a public key is known.
+    #[error("token signing attempted with verify-only key")]
+    VerifyOnly,
+    /// The system has no random numbers.
+    #[error("no random numbers")]
+    NoRandomness,
+}
+
+/// `--auth-token`.
+#[derive(Debug)]
+enum Kind {
+    Simple,
+    Jwt(Box<jwt::Jwt>),
+}
 
 /// Recognizes callers and checks passwords.
 #[derive(Debug)]
 pub struct Guard {
+    kind: Kind,
     /// Where passwords are hashed.
     pub hashing: Hashing,
     random: SystemRandom,
 }
 
 impl Guard {
-    /// As configured.
-    pub fn new(settings: &AuthSettings) -> Self {
-        Self {
+    /// As configured, or what is wrong with `--auth-token`.
+    pub fn new(settings: &AuthSettings) -> Result<Self, String> {
+        let (name, options) = settings
+            .token
+            .split_once(',')
+            .unwrap_or((&settings.token, ""));
+        let kind = match name {
+            "simple" => Kind::Simple,
+            "jwt" => Kind::Jwt(Box::new(jwt::Jwt::new(
+                options,
+                crate::config::go_duration,
+            )?)),
+            _ => return Err("not one of simple, jwt".into()),
+        };
+        Ok(Self {
+            kind,
             hashing: Hashing::new(settings.bcrypt_cost),
             random: SystemRandom::new(),
-        }
+        })
     }
 
     /// Who shows these credentials; `None` if they name nobody. A token counts before a certificate.
@@ -60,7 +90,10 @@ impl Guard {
         // before the token, whose user may be another one at a later revision
         let (_, revision) = node.auth();
         let user = match shown.token() {
-            Some(token) => node.tokens().user(token).ok_or(InvalidToken)?,
+            Some(token) => match &self.kind {
+                Kind::Simple => node.tokens().user(token).ok_or(InvalidToken)?,
+                Kind::Jwt(jwt) => return jwt.caller(token).map(Some).ok_or(InvalidToken),
+            },
             None => match shown.certificate() {
                 Some(name) => name.to_owned(),
                 None => return Ok(None),
@@ -69,12 +102,37 @@ impl Guard {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// What a new simple token begins with.
-    pub fn token_prefix(&self) -> Result<String, NoRandomness> {
+    /// What a new simple token begins with; empty where tokens are signed.
+    pub fn token_prefix(&self) -> Result<String, NoToken> {
+        match &self.kind {
+            Kind::Simple => self.letters(),
+            Kind::Jwt(_) => Ok(String::new()),
+        }
+    }
+
+    /// The token of a user who was authenticated at a revision, by an entry of this index.
+    pub fn token(
+        &self,
+        user: &str,
+        revision: u64,
+        (prefix, index): (&str, u64),
+    ) -> Result<String, NoToken> {
+        match &self.kind {
+            Kind::Simple => Ok(format!("{prefix}.{index}")),
+            Kind::Jwt(jwt) => {
+                let now_s = crate::node::now_ns() / NS_PER_SECOND;
+                jwt.token(user, revision, now_s).ok_or(NoToken::VerifyOnly)
+            }
+        }
+    }
+
+    fn letters(&self) -> Result<String, NoToken> {
         let mut letters = String::with_capacity(TOKEN_LETTERS);
         let mut drawn = [0; TOKEN_LETTERS];
         while letters.len() < TOKEN_LETTERS {
-            self.random.fill(&mut drawn).map_err(|_| NoRandomness)?;
+            self.random
+                .fill(&mut drawn)
+                .map_err(|_| NoToken::NoRandomness)?;
             // what lies beyond a multiple of the alphabet would make some letters likelier
             let fair = drawn.iter().filter(|byte| **byte < 4 * 52);
             let fair = fair.map(|byte| char::from(ALPHABET[usize::from(byte % 52)]));
@@ -90,7 +148,7 @@ mod tests {
 
     #[test]
     fn prefixes_are_letters_and_differ() {
-        let guard = Guard::new(&AuthSettings::default());
+        let guard = Guard::new(&AuthSettings::default()).unwrap();
         let (one, other) = (guard.token_prefix().unwrap(), guard.token_prefix().unwrap());
         assert_ne!(one, other);
         for prefix in [one, other] {

@@ -316,6 +316,7 @@ impl Read<'_> {
 
     fn auth(&self) -> Result<AuthSettings, ConfigError> {
         Ok(AuthSettings {
+            token: self.text("auth-token").to_owned(),
             token_ttl: match self.number("auth-token-ttl")? {
                 0 => AuthSettings::default().token_ttl,
                 seconds => Duration::from_secs(seconds),

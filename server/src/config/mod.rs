@@ -352,6 +352,8 @@ pub struct Settings {
 /// How users prove who they are.
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
+    /// `--auth-token`: the kind, and its options.
+    pub token: String,
     /// `--auth-token-ttl`: simple tokens that are not used for so long end.
     pub token_ttl: Duration,
     /// `--bcrypt-cost`.
@@ -361,6 +363,7 @@ pub struct AuthSettings {
 impl Default for AuthSettings {
     fn default() -> Self {
         Self {
+            token: "simple".into(),
             token_ttl: Duration::from_secs(300),
             bcrypt_cost: 10,
         }
@@ -383,4 +386,9 @@ impl Default for Settings {
             auth: AuthSettings::default(),
         }
     }
+}
+
+/// Reads a duration as Go's flags take it.
+pub fn go_duration(text: &str) -> Option<Duration> {
+    value::duration(text)
 }

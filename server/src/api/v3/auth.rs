@@ -135,7 +135,7 @@ pub(super) async fn authenticate(
             return Err(Error::AuthFailed);
         }
         let prefix = ctx.guard.token_prefix();
-        let prefix = prefix.map_err(|_| Error::AuthFailed)?;
+        let prefix = prefix.map_err(fault::of_token)?;
         let verb = Verb::Authenticate(Authenticate {
             user: request.name.clone(),
             prefix: prefix.clone(),
@@ -145,9 +145,11 @@ pub(super) async fn authenticate(
         let done = ctx.node.propose(Command::Auth(command)).await?;
         permit::judge(&done)?;
         if ctx.node.auth().1 == checked {
+            let begun = (&*prefix, done.index);
+            let token = ctx.guard.token(&request.name, checked, begun);
             return Ok(AuthenticateResponse {
                 header: header::at(&ctx.node, done.outcome.revision),
-                token: format!("{prefix}.{}", done.index),
+                token: token.map_err(fault::of_token)?,
             });
         }
     }

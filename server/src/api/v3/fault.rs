@@ -3,7 +3,10 @@
 use witan_api::v3::error::Error;
 use witan_replica::machine::{auth, kv, lease};
 
-use crate::{auth::HashError, node::Fault};
+use crate::{
+    auth::{HashError, NoToken},
+    node::Fault,
+};
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
@@ -68,5 +71,13 @@ pub(super) fn of_hashing(error: &HashError) -> Error {
         HashError::TooLong => Error::PasswordTooLong,
         HashError::TooMany => Error::TooManyRequests,
         HashError::Failed => Error::Stopped,
+    }
+}
+
+/// A token that was not given.
+pub(super) fn of_token(error: NoToken) -> Error {
+    match error {
+        NoToken::VerifyOnly => Error::VerifyOnly,
+        NoToken::NoRandomness => Error::Stopped,
     }
 }

@@ -34,7 +34,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("tls-max-version", Text, "", "Highest version of TLS.", supported("versions_of_tls")),
     Flag::new("cors", Text, "*", "Origins whose pages may call this server, comma-separated; * for all.", supported("browsers_and_hosts")),
     Flag::new("host-whitelist", Text, "*", "Names under which clients may call this server, comma-separated; * for all.", supported("browsers_and_hosts")),
-    Flag::new("auth-token", Text, "simple", "Kind of the tokens of v3 auth.", refused("tokens other than simple ones come with a later version")),
+    Flag::new("auth-token", Text, "simple", "Kind of the tokens of v3 auth: simple, or jwt,sign-method=M,pub-key=FILE,priv-key=FILE,ttl=10m.", supported("signed_tokens")),
     Flag::new("auth-token-ttl", Integer, "300", "Seconds for which a simple token is valid.", supported("auth_settings")),
     Flag::new("bcrypt-cost", Integer, "10", "Cost of hashing a password.", supported("auth_settings")),
 ];

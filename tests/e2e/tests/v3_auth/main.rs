@@ -5,6 +5,7 @@
 
 mod etcdctl;
 mod life;
+mod signed;
 mod watching;
 
 use witan_e2e::{Kind, Launch, Server, Tool};

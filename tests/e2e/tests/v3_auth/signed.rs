@@ -1,0 +1,127 @@
+//! Tokens that carry their own proof: what one of Witan and etcd gives the other one takes.
+
+use std::{fs, path::Path};
+
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+use witan_e2e::{Kind, Launch, Server, server::fresh_dir};
+use x509_cert::der::pem::{self, LineEnding};
+
+use crate::populate;
+
+fn start(kind: Kind, token: &str) -> Server {
+    let server = Launch::new(kind).arg("--bcrypt-cost=4").arg(token).start();
+    populate(&server);
+    server
+}
+
+fn login(server: &Server) -> (u16, String) {
+    let body = r#"{"name":"alice","password":"a"}"#;
+    let answer = server.http("POST", "/v3/auth/authenticate", body);
+    let json = answer.json();
+    let told = json["token"].as_str().or(json["message"].as_str());
+    (answer.status, told.unwrap().to_owned())
+}
+
+/// Statuses of what alice may do and of what she may not.
+fn tried(server: &Server, token: &str) -> [u16; 2] {
+    ["YQ==", "eA=="].map(|key| {
+        let mut connection = witan_e2e::http::Connection::open(&server.address()).unwrap();
+        let body = format!(r#"{{"key":"{key}"}}"#);
+        let headers = [("Authorization", token)];
+        let sent = connection.send("POST", "/v3/kv/range", &headers, body.as_bytes());
+        sent.unwrap();
+        connection.response("POST").unwrap().status
+    })
+}
+
+/// Files of a new pair.
+fn pair(dir: &Path, method: &str) -> [String; 2] {
+    let algorithm = match method {
+        "ES256" => &PKCS_ECDSA_P256_SHA256,
+        "ES384" => &PKCS_ECDSA_P384_SHA384,
+        _ => &PKCS_ED25519,
+    };
+    let key = KeyPair::generate_for(algorithm).unwrap();
+    let write = |name: &str, label: &str, der: &[u8]| {
+        let path = dir.join(format!("{method}-{name}"));
+        fs::write(
+            &path,
+            pem::encode_string(label, LineEnding::LF, der).unwrap(),
+        )
+        .unwrap();
+        path.display().to_string()
+    };
+    let public = rcgen::PublicKeyData::subject_public_key_info(&key);
+    [
+        write("private", "PRIVATE KEY", &key.serialize_der()),
+        write("public", "PUBLIC KEY", &public),
+    ]
+}
+
+#[test]
+fn signed_tokens() {
+    let dir = fresh_dir("signed-tokens");
+    fs::create_dir_all(&dir).unwrap();
+    for method in ["ES256", "ES384", "EdDSA", "HS256"] {
+        let [private, public] = pair(&dir, method);
+        let both = if method == "HS256" {
+            format!("--auth-token=jwt,sign-method={method},priv-key={private}")
+        } else {
+            let keys = format!("pub-key={public},priv-key={private}");
+            format!("--auth-token=jwt,sign-method={method},{keys},ttl=1m")
+        };
+        let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| start(kind, &both));
+        for giver in [&ours, &theirs] {
+            let (status, token) = login(giver);
+            assert_eq!(status, 200, "{method}: {token}");
+            for taker in [&ours, &theirs] {
+                assert_eq!(tried(taker, &token), [200, 403], "{method}");
+                let other = format!("{token}x");
+                assert_eq!(tried(taker, &other), [401, 401], "{method}");
+            }
+        }
+        drop([ours, theirs]);
+        if method == "ES256" {
+            let alone = format!("--auth-token=jwt,sign-method={method},priv-key={private}");
+            let signer = start(Kind::Witan, &alone);
+            let (_, token) = login(&signer);
+            let check = format!("--auth-token=jwt,sign-method={method},pub-key={public}");
+            let checkers = [Kind::Witan, Kind::Etcd36].map(|kind| start(kind, &check));
+            assert_eq!(login(&checkers[0]), login(&checkers[1]));
+            assert_eq!(tried(&checkers[0], &token), [200, 403]);
+        }
+    }
+}
+
+#[test]
+fn keys_that_do_not_fit_stop_the_start() {
+    let dir = fresh_dir("unfit-keys");
+    fs::create_dir_all(&dir).unwrap();
+    let [private, _] = pair(&dir, "ES256");
+    fs::rename(&private, dir.join("first")).unwrap();
+    let first = dir.join("first").display().to_string();
+    let [_, public] = pair(&dir, "ES256");
+    for (token, reason) in [
+        ("opaque".to_owned(), "not one of simple, jwt"),
+        ("jwt".into(), "is not known"),
+        ("jwt,sign-method=ES256".into(), "missing key data"),
+        ("jwt,sign-method".into(), "is not NAME=VALUE"),
+        (
+            format!("jwt,sign-method=ES256,pub-key={public},priv-key={first}"),
+            "public and private keys don't match",
+        ),
+    ] {
+        let output = std::process::Command::new(Kind::Witan.binary())
+            .arg(format!("--auth-token={token}"))
+            .arg("--data-dir")
+            .arg(dir.join("data"))
+            .args(["--listen-client-urls=http://127.0.0.1:0"])
+            .args(["--advertise-client-urls=http://127.0.0.1:0"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{token}");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(reason), "{token}: {told}");
+        assert!(!dir.join("data").exists(), "{token}");
+    }
+}
