@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use prost::Message;
+use serde::Serialize;
 use witan_api::v3::{error::Error, etcdserverpb as pb, shape::Shaped};
 use witan_replica::machine::{kv, tree};
 
@@ -18,7 +19,7 @@ use super::{
     },
     v3::{
         check, convert,
-        gateway::{self, failure::Failure, table},
+        gateway::{self, Form, encoding::Encoding, failure::Failure, table},
     },
 };
 
@@ -151,7 +152,29 @@ pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], former: bool) ->
     } else {
         gateway::Manner::Present
     };
-    gateway::decode(body, manner).map_err(|failure| match failure {
+    gateway_read(body, manner, Encoding::Base64)
+}
+
+/// A gateway body whose bytes are plain strings.
+pub fn gateway_plain_body<Q: Shaped + Default + Message>(body: &[u8]) -> Result<Q, String> {
+    gateway_read(body, gateway::Manner::Present, Encoding::Utf8)
+}
+
+/// A gateway's answer with plain strings for bytes.
+pub fn gateway_plain_answer<A: Shaped + Serialize>(answer: &A) -> Vec<u8> {
+    let mut out = Vec::new();
+    let written = Encoding::Utf8.write(answer, &mut out);
+    written.expect("messages are always JSON");
+    out
+}
+
+fn gateway_read<Q: Shaped + Default + Message>(
+    body: &[u8],
+    manner: gateway::Manner,
+    encoding: Encoding,
+) -> Result<Q, String> {
+    let form = Form { manner, encoding };
+    gateway::decode(body, form).map_err(|failure| match failure {
         Failure::Status { text, .. } => text,
         Failure::NotFound | Failure::NotPost => format!("{failure:?}"),
     })

@@ -1,8 +1,6 @@
 //! What orchestrators ask: /health, /livez and /readyz with a path for each of their checks, in
 //! the words of etcd 3.6. Every answer is counted.
 
-use std::borrow::Cow;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -16,11 +14,7 @@ use witan_replica::machine::{
     view::View,
 };
 
-use super::{
-    Context,
-    path::{self, Plus},
-    reply,
-};
+use super::{Context, query::Query, reply};
 use crate::node::Fault;
 
 const NO_LEADER: &str = "RAFT NO LEADER";
@@ -37,34 +31,6 @@ pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> 
         Some(probe) => probe.answer(ctx, &query).await,
         None => health(ctx, &query).await,
     }
-}
-
-/// The parameters of a URL, decoded. Pairs that cannot be decoded are left out, as in Go.
-struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
-
-impl<'a> Query<'a> {
-    fn of(text: &'a str) -> Self {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs.filter(|pair| !pair.contains(';'));
-        let pairs = pairs.filter_map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decoded(name)?, decoded(value)?))
-        });
-        Self(pairs.collect())
-    }
-
-    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        let found = self.0.iter().filter(move |(known, _)| known == name);
-        found.map(|(_, value)| value.as_ref())
-    }
-}
-
-fn decoded(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains(['%', '+']) {
-        return Some(text.into());
-    }
-    let bytes = path::unescape(text.as_bytes(), Plus::IsSpace).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned().into())
 }
 
 /// `?serializable=true` asks this member alone; `?exclude=ALARM` overlooks an alarm.
@@ -277,14 +243,5 @@ mod tests {
         ] {
             assert_eq!(checks(unknown), None, "{unknown}");
         }
-    }
-
-    #[test]
-    fn parameters_are_decoded() {
-        let query = Query::of("a=1&&verbose&exclude=%41+b&x=%zz&a=2;3&a=4");
-        let all = |name| query.all(name).collect::<Vec<_>>();
-        assert_eq!(all("a"), ["1", "4"]);
-        assert_eq!((all("verbose"), all("exclude")), (vec![""], vec!["A b"]));
-        assert!(all("x").is_empty());
     }
 }

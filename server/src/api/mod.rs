@@ -11,6 +11,7 @@ mod log_level;
 mod media;
 mod ops;
 mod path;
+mod query;
 mod reads;
 mod reply;
 mod v1;

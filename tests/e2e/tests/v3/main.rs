@@ -3,11 +3,12 @@
 //! Both servers advertise the same URLs, so that they have the same ids and their answers can be
 //! compared to the byte.
 //!
-//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `lease` → `concurrency` →
+//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `encoding` → `lease` → `concurrency` →
 //! `range_stream` → `record` → `backup` → `snapshot`.
 
 mod backup;
 mod concurrency;
+mod encoding;
 mod etcdctl;
 mod gateway;
 mod grpc;

@@ -89,6 +89,7 @@ pub(crate) const ALL: &[Target] = &[
         cost: 1,
         files: &[
             "api/src/v3/json.rs",
+            "server/src/api/v3/gateway/encoding.rs",
             "server/src/api/v3/gateway/former.rs",
             "server/src/api/v3/gateway/number.rs",
             "server/src/api/v3/gateway/present.rs",

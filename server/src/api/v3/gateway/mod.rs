@@ -2,9 +2,11 @@
 //! `/v3beta` and `/v3alpha` (as 3.4 does).
 //!
 //! Reading order: this file (from request to answer) → `table` (path to verb) → `streams` → `websocket` →
-//! `present`, `former` (how the two manners read a body) with `number`, `text` → `failure` → `openapi`, `calls`.
+//! `encoding` (base64 or plain strings) → `present`, `former` (how the two manners read a body) with `number`,
+//! `text` → `failure` → `openapi`, `calls`.
 
 mod calls;
+pub(in crate::api) mod encoding;
 pub(in crate::api) mod failure;
 mod former;
 mod number;
@@ -21,7 +23,7 @@ use prost::Message;
 use serde::Serialize;
 use witan_api::v3::{error::Error, shape::Shaped};
 
-use self::failure::Failure;
+use self::{encoding::Encoding, failure::Failure};
 use super::{
     Answer, auth, backup, cluster,
     concurrency::{election, lock},
@@ -58,6 +60,13 @@ pub(in crate::api) enum Manner {
     Former,
 }
 
+/// How a call's messages stand in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) struct Form {
+    pub(in crate::api) manner: Manner,
+    pub(in crate::api) encoding: Encoding,
+}
+
 /// Answers one request whose decoded and cleaned path begins with one of the three prefixes.
 pub(crate) async fn handle(
     ctx: &Context,
@@ -77,8 +86,20 @@ pub(crate) async fn handle(
         ctx
     };
     let verb = table::verb(call).filter(|_| is_call(request));
+    let encoding = match verb.map(|_| Encoding::asked(request.query_string())) {
+        None => Encoding::Base64,
+        Some(Ok(encoding)) => encoding,
+        Some(Err(failure)) => {
+            // what is left of a stream's requests may not end
+            if !matches!(verb, Some(Verb::Streamed(_))) {
+                reply::drain(&mut payload).await;
+            }
+            return failure.answer(manner);
+        }
+    };
+    let form = Form { manner, encoding };
     if let Some(Verb::Streamed(call)) = verb {
-        let asked = (manner, body_bytes_max(ctx));
+        let asked = (form, body_bytes_max(ctx));
         let begun = match call {
             Streamed::Watch => streams::begin(ctx, request, payload, asked, watch::answers).await,
             Streamed::LeaseKeepAlive => {
@@ -91,11 +112,11 @@ pub(crate) async fn handle(
         return begun.unwrap_or_else(|failure| failure.answer(manner));
     }
     if verb == Some(Verb::Snapshot) {
-        let bytes_max = body_bytes_max(ctx);
-        let begun = streams::snapshot(ctx, request, &mut payload, (manner, bytes_max)).await;
+        let asked = (form, body_bytes_max(ctx));
+        let begun = streams::snapshot(ctx, request, &mut payload, asked).await;
         return begun.unwrap_or_else(|failure| failure.answer(manner));
     }
-    match serve(ctx, request, &mut payload, (manner, call)).await {
+    match serve(ctx, request, &mut payload, (form, call)).await {
         Ok(json) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, reply::JSON))
             .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
@@ -135,7 +156,7 @@ async fn serve(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    (manner, call): (Manner, &str),
+    (form, call): (Form, &str),
 ) -> Result<Vec<u8>, Failure> {
     let verb = table::verb(call).ok_or(Failure::NotFound)?;
     if !is_call(request) {
@@ -150,7 +171,7 @@ async fn serve(
     };
     let call = Call {
         ctx,
-        manner,
+        form,
         body: &body,
         message_max,
     };
@@ -237,7 +258,7 @@ fn body_bytes_max(ctx: &Context) -> usize {
 /// A body on its way through a verb.
 struct Call<'a> {
     ctx: &'a Context,
-    manner: Manner,
+    form: Form,
     body: &'a [u8],
     message_max: usize,
 }
@@ -249,41 +270,48 @@ impl Call<'_> {
     ) -> Result<Vec<u8>, Failure>
     where
         Q: Shaped + Default + Message,
-        A: Serialize,
+        A: Shaped + Serialize,
     {
-        let request: Q = decode(self.body, self.manner)?;
+        let request: Q = decode(self.body, self.form)?;
         let length = request.encoded_len();
         if length > self.message_max {
             return Err(Failure::message_too_large(length, self.message_max));
         }
         let answer = verb(self.ctx, request).await?;
-        serde_json::to_vec(&answer).map_err(|error| Failure::unknown(error.to_string()))
+        let mut json = Vec::new();
+        let written = self.form.encoding.write(&answer, &mut json);
+        written.map_err(|error| Failure::unknown(error.to_string()))?;
+        Ok(json)
     }
 }
 
 /// One JSON value; nothing at all is an empty one, and what follows it is ignored, as in etcd.
 pub(in crate::api) fn decode<Q: Shaped + Default + Message>(
     body: &[u8],
-    manner: Manner,
+    form: Form,
 ) -> Result<Q, Failure> {
     // as Go's decoder finds no value: an empty body is an empty message
     if go_json::is_space(body) {
         return Ok(Q::default());
     }
-    message(body, manner).map_err(Failure::invalid)
+    message(body, form).map_err(Failure::invalid)
 }
 
 /// The message of the first JSON value in `body`, or why there is none.
-fn message<Q: Shaped + Default + Message>(body: &[u8], manner: Manner) -> Result<Q, String> {
-    let bytes = match manner {
-        Manner::Present => present::read(body, Q::SHAPE).map_err(|fault| match fault {
-            present::Fault::NoJson => no_json(body),
-            // what is no JSON further on is told first
-            present::Fault::Refused(told) => go_json::check_first(body).err().unwrap_or(told),
-        })?,
-        Manner::Former => {
+fn message<Q: Shaped + Default + Message>(body: &[u8], form: Form) -> Result<Q, String> {
+    let Form { manner, encoding } = form;
+    let bytes = match (manner, encoding) {
+        (Manner::Former, Encoding::Base64) => {
             go_json::check_first(body)?;
             former::read(body, Q::SHAPE)?
+        }
+        // 3.4 never read plain bytes, and would not refuse what is no UTF-8
+        (Manner::Present, _) | (Manner::Former, Encoding::Utf8) => {
+            present::read(body, Q::SHAPE, encoding).map_err(|fault| match fault {
+                present::Fault::NoJson => no_json(body),
+                // what is no JSON further on is told first
+                present::Fault::Refused(told) => go_json::check_first(body).err().unwrap_or(told),
+            })?
         }
     };
     Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
@@ -312,8 +340,13 @@ mod tests {
         assert_eq!(split(b"/v3"), None);
     }
 
+    fn form(manner: Manner) -> Form {
+        let encoding = Encoding::Base64;
+        Form { manner, encoding }
+    }
+
     fn refused(body: &str, manner: Manner) -> String {
-        match decode::<RangeRequest>(body.as_bytes(), manner) {
+        match decode::<RangeRequest>(body.as_bytes(), form(manner)) {
             Err(Failure::Status { text, .. }) => text,
             other => panic!("{body}: {other:?}"),
         }
@@ -324,7 +357,7 @@ mod tests {
         for manner in [Manner::Present, Manner::Former] {
             for body in ["", " \n", "{}", "{} trailing", "{\"nonsense\":1}"] {
                 assert_eq!(
-                    decode(body.as_bytes(), manner),
+                    decode(body.as_bytes(), form(manner)),
                     Ok(RangeRequest::default()),
                     "{body:?}"
                 );

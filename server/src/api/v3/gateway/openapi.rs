@@ -14,7 +14,11 @@ use prost_types::{
 use serde_json::{Map, Value, json};
 use witan_api::v3::DESCRIPTORS;
 
-use super::{calls, table};
+use super::{
+    calls,
+    encoding::{self, Encoding},
+    table,
+};
 use crate::{api::reply, version};
 
 /// Where the document is served.
@@ -55,12 +59,14 @@ fn document() -> Value {
         "info": {
             "title": "etcd v3 as JSON",
             "version": version::API,
-            "description": "Calls are made by POST. Bytes are base64, integers of 64 bits are strings. \
+            "description": "Calls are made by POST. Bytes are base64 unless the query says otherwise, integers of \
+                64 bits are strings. \
                 The same calls stand below /v3beta and /v3alpha, with the errors of etcd 3.4.",
         },
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "parameters": { encoding::PARAMETER: parameter() },
             "securitySchemes": {
                 "token": { "type": "apiKey", "in": "header", "name": "Authorization" },
             },
@@ -88,6 +94,7 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
             "operationId": path.replace(['/', '-'], "_"),
             "summary": call,
             "tags": [group],
+            "parameters": [{ "$ref": format!("#/components/parameters/{}", encoding::PARAMETER) }],
             "requestBody": {
                 "required": true,
                 "content": content(reference(&name(method.input_type()))),
@@ -99,6 +106,25 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
                     "content": content(reference("Error")),
                 },
             },
+        },
+    })
+}
+
+/// What every path takes in its query.
+fn parameter() -> Value {
+    json!({
+        "name": encoding::PARAMETER,
+        "in": "query",
+        "description": format!(
+            "How fields of the format \"byte\" stand in requests and answers: as base64, or with utf8 \
+                as plain strings. With utf8, what is no UTF-8 stands as base64 in a field NAME{} \
+                instead of NAME; requests may say so, too. Snapshots are always base64.",
+            encoding::SUFFIX,
+        ),
+        "schema": {
+            "type": "string",
+            "enum": Encoding::NAMES,
+            "default": Encoding::NAMES[0],
         },
     })
 }
@@ -242,6 +268,7 @@ mod tests {
             let route = &document["paths"][format!("/v3/{path}")]["post"];
             assert!(route["summary"].is_string(), "{path}");
             assert!(route["responses"]["200"]["content"].is_object(), "{path}");
+            assert!(route["parameters"][0]["$ref"].is_string(), "{path}");
         }
         let routes = document["paths"].as_object().unwrap();
         assert_eq!(routes.len(), table::paths().count());

@@ -6,9 +6,10 @@
 
 use std::borrow::Cow;
 
-use witan_api::v3::shape::{Field, Kind, Message};
+use witan_api::v3::shape::{Kind, Message};
 
 use super::{
+    encoding::{Encoding, Named},
     number,
     text::{self, Base64, MESSAGE_DEPTH_MAX, Out},
 };
@@ -33,10 +34,11 @@ impl From<String> for Fault {
 type Read<T> = Result<T, Fault>;
 
 /// Reads the message of this shape that `body` begins with.
-pub(super) fn read(body: &[u8], shape: &Message) -> Read<Vec<u8>> {
+pub(super) fn read(body: &[u8], shape: &Message, encoding: Encoding) -> Read<Vec<u8>> {
     let mut reader = Reader {
         scanner: Scanner::new(body),
         body,
+        encoding,
     };
     // places are told from where the value begins
     reader.scanner.peek();
@@ -50,6 +52,7 @@ pub(super) fn read(body: &[u8], shape: &Message) -> Read<Vec<u8>> {
 struct Reader<'a> {
     scanner: Scanner<'a>,
     body: &'a [u8],
+    encoding: Encoding,
 }
 
 /// A value that is no container; of those, the byte that opens it.
@@ -92,12 +95,10 @@ impl<'a> Reader<'a> {
         let raw = self.scanner.since(at);
         let name = self.content(&Token { at, raw })?;
         self.scanner.colon()?;
-        let found = shape.fields.iter().enumerate().find(|(_, field)| {
-            field.json_name.as_bytes() == &*name || field.name.as_bytes() == &*name
-        });
-        let Some((index, field)) = found else {
+        let Some(named) = self.encoding.field(shape, &name) else {
             return self.skip();
         };
+        let Named { index, field, .. } = named;
         let told = || String::from_utf8_lossy(raw);
         if *seen & 1 << index != 0 {
             return Err(self.refused(at, &format!("duplicate field {}", told())));
@@ -107,7 +108,7 @@ impl<'a> Reader<'a> {
             return self.skip();
         }
         if field.list {
-            return self.list(field, out, depth);
+            return self.list(named, out, depth);
         }
         if let Some(name) = field.oneof {
             if oneof.is_some() {
@@ -116,16 +117,16 @@ impl<'a> Reader<'a> {
             }
             *oneof = Some(name);
         }
-        self.one(field, out, depth)
+        self.one(named, out, depth)
     }
 
-    fn list(&mut self, field: &Field, out: &mut Out, depth: usize) -> Read<()> {
+    fn list(&mut self, named: Named<'_>, out: &mut Out, depth: usize) -> Read<()> {
         self.open(b'[')?;
         if self.closes(b']')? {
             return Ok(());
         }
         loop {
-            self.one(field, out, depth)?;
+            self.one(named, out, depth)?;
             match self.scanner.token()? {
                 b']' => return Ok(()),
                 b',' => {}
@@ -134,25 +135,28 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn one(&mut self, field: &Field, out: &mut Out, depth: usize) -> Read<()> {
-        let Kind::Message(shape) = field.kind else {
-            return self.scalar(field, out);
+    fn one(&mut self, named: Named<'_>, out: &mut Out, depth: usize) -> Read<()> {
+        let Kind::Message(shape) = named.field.kind else {
+            return self.scalar(named, out);
         };
-        let nested = out.begin(field.number);
+        let nested = out.begin(named.field.number);
         self.message(shape, out, depth + 1)?;
         out.end(&nested);
         Ok(())
     }
 
-    fn scalar(&mut self, field: &Field, out: &mut Out) -> Read<()> {
+    fn scalar(&mut self, named: Named<'_>, out: &mut Out) -> Read<()> {
+        let Named {
+            field, encoding, ..
+        } = named;
         let token = self.token()?;
         let quoted = token.raw[0] == b'"';
         let read = match field.kind {
-            Kind::Bytes if quoted => {
+            Kind::Bytes if quoted && encoding == Encoding::Base64 => {
                 let bytes = bytes(&self.content(&token)?);
                 bytes.map(|bytes| out.bytes(field.number, &bytes))
             }
-            Kind::String if quoted => {
+            Kind::Bytes | Kind::String if quoted => {
                 out.bytes(field.number, &self.content(&token)?);
                 Some(())
             }
@@ -351,14 +355,14 @@ mod tests {
     use super::*;
 
     fn told<M: Shaped>(body: &str) -> String {
-        match read(body.as_bytes(), M::SHAPE) {
+        match read(body.as_bytes(), M::SHAPE, Encoding::Base64) {
             Err(Fault::Refused(told)) => told,
             other => panic!("{body}: {other:?}"),
         }
     }
 
     fn range(body: &str) -> RangeRequest {
-        let bytes = read(body.as_bytes(), RangeRequest::SHAPE).expect(body);
+        let bytes = read(body.as_bytes(), RangeRequest::SHAPE, Encoding::Base64).expect(body);
         RangeRequest::decode(bytes.as_slice()).unwrap()
     }
 
@@ -437,10 +441,10 @@ mod tests {
             r#"{"x":[1}}"#,
             "{\"key\":\"\n\"}",
         ] {
-            let read = read(body.as_bytes(), RangeRequest::SHAPE);
+            let read = read(body.as_bytes(), RangeRequest::SHAPE, Encoding::Base64);
             assert!(matches!(read, Err(Fault::NoJson)), "{body}: {read:?}");
         }
-        let read = read(br#"{"success":[{}}]}"#, TxnRequest::SHAPE);
+        let read = read(br#"{"success":[{}}]}"#, TxnRequest::SHAPE, Encoding::Base64);
         assert!(matches!(read, Err(Fault::NoJson)), "{read:?}");
     }
 
@@ -450,7 +454,7 @@ mod tests {
             let open = r#"{"success":[{"request_txn":"#.repeat(depth);
             format!("{open}{{}}{}", "}]}".repeat(depth))
         };
-        let bytes = read(nested(49).as_bytes(), TxnRequest::SHAPE).unwrap();
+        let bytes = read(nested(49).as_bytes(), TxnRequest::SHAPE, Encoding::Base64).unwrap();
         assert!(TxnRequest::decode(bytes.as_slice()).is_ok());
         assert_eq!(
             told::<TxnRequest>(&nested(50)),

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
 
-use super::{Manner, failure::Failure};
+use super::{Form, Manner, encoding::Encoding, failure::Failure};
 use crate::api::{
     Context, go_json,
     reply::{self, Unread},
@@ -31,25 +31,25 @@ pub(super) async fn begin<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
     payload: web::Payload,
-    (manner, bytes_max): (Manner, usize),
+    (form, bytes_max): (Form, usize),
     answers: impl FnOnce(&Context, Asked<Q>, bool) -> S,
 ) -> Result<HttpResponse, Failure>
 where
     Q: Shaped + Default + Message + 'static,
-    A: Serialize,
+    A: Shaped + Serialize,
     S: Stream<Item = Result<A, Status>> + 'static,
 {
     let mut requests = Requests {
         payload,
         buffer: BytesMut::new(),
         bytes_max,
-        manner,
+        form,
         ended: false,
     };
     let needs_leader = super::wants_leader(ctx, request)?;
     let first: Option<Q> = match requests.next().await {
         Ok(first) => first,
-        Err(text) => return Err(Failure::unreadable(text, manner)),
+        Err(text) => return Err(Failure::unreadable(text, form.manner)),
     };
     let rest = stream::unfold(requests, |mut requests| async move {
         // what is wrong here was said to nobody by etcd either
@@ -58,15 +58,16 @@ where
     });
     let asked: Asked<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
     let answers = answers(ctx, asked, needs_leader);
-    Ok(in_lines(request, answers, manner))
+    Ok(in_lines(request, answers, form))
 }
 
-/// Answers a call with a stream of messages. Its body holds one request, or nothing.
+/// Answers a call with a stream of messages. Its body holds one request, or nothing. A snapshot is
+/// never text, though pieces of it may be: it is base64 throughout.
 pub(super) async fn snapshot(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    (manner, bytes_max): (Manner, usize),
+    (form, bytes_max): (Form, usize),
 ) -> Result<HttpResponse, Failure> {
     super::wants_leader(ctx, request)?;
     let body = match reply::read(payload, bytes_max).await {
@@ -74,22 +75,26 @@ pub(super) async fn snapshot(
         Err(Unread::TooLarge) => return Err(Failure::body_too_large(bytes_max)),
         Err(Unread::Broken) => return Err(Failure::invalid("unexpected EOF".into())),
     };
-    let asked: SnapshotRequest = super::decode(&body, manner)?;
+    let asked: SnapshotRequest = super::decode(&body, form)?;
     let chunks = backup::snapshot(ctx, asked).await?;
-    Ok(in_lines(request, chunks, manner))
+    let form = Form {
+        encoding: Encoding::Base64,
+        ..form
+    };
+    Ok(in_lines(request, chunks, form))
 }
 
 /// A line for each message; what fails is the last one.
-fn in_lines<A: Serialize>(
+fn in_lines<A: Shaped + Serialize>(
     request: &HttpRequest,
     answers: impl Stream<Item = Result<A, Status>> + 'static,
-    manner: Manner,
+    form: Form,
 ) -> HttpResponse {
     let lines = stream::unfold(Some(Box::pin(answers)), move |answers| async move {
         let mut answers = answers?;
         Some(match answers.next().await? {
-            Ok(answer) => (line(&answer), Some(answers)),
-            Err(status) => (failed(&status, manner), None),
+            Ok(answer) => (line(&answer, form.encoding), Some(answers)),
+            Err(status) => (failed(&status, form.manner), None),
         })
     });
     let mut response = HttpResponse::Ok()
@@ -110,7 +115,7 @@ struct Requests {
     payload: web::Payload,
     buffer: BytesMut,
     bytes_max: usize,
-    manner: Manner,
+    form: Form,
     ended: bool,
 }
 
@@ -144,21 +149,17 @@ impl Requests {
             None => Ok(None),
             Some(end) => {
                 let value = self.buffer.split_to(end);
-                super::message(&value, self.manner).map(Some)
+                super::message(&value, self.form).map(Some)
             }
         }
     }
 }
 
-#[derive(Serialize)]
-struct Line<'a, A> {
-    result: &'a A,
-}
-
-fn line<A: Serialize>(answer: &A) -> Bytes {
-    match serde_json::to_vec(&Line { result: answer }) {
-        Ok(mut line) => {
-            line.push(b'\n');
+fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
+    let mut line = br#"{"result":"#.to_vec();
+    match encoding.write(answer, &mut line) {
+        Ok(()) => {
+            line.extend_from_slice(b"}\n");
             line.into()
         }
         Err(error) => failed(&Status::internal(error.to_string()), Manner::Present),

@@ -1,0 +1,178 @@
+//! `?encoding=utf8`, which etcd has not: plain strings for bytes on the gateway's routes.
+
+use serde_json::{Value, json};
+use witan_e2e::{
+    Kind, Server,
+    http::{Connection, Response},
+    websocket::Socket,
+};
+
+use super::start;
+
+fn call(server: &Server, path: &str, body: &Value) -> Response {
+    server.http("POST", path, &body.to_string())
+}
+
+/// A call with plain strings, and its answer without the header.
+fn plain(server: &Server, path: &str, body: &Value) -> Value {
+    let answer = call(server, &format!("/v3/{path}?encoding=utf8"), body);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    let mut json = answer.json();
+    json.as_object_mut().expect("an object").remove("header");
+    json
+}
+
+fn put(server: &Server, key: &str, value: &str) {
+    plain(server, "kv/put", &json!({ "key": key, "value": value }));
+}
+
+#[test]
+fn keys_and_values_are_strings() {
+    let server = start(Kind::Witan);
+    put(&server, "a/1", "ä\n\"😀\"");
+    put(&server, "a/2", "");
+    let prefix = json!({ "key": "a/", "range_end": "a0" });
+    let first = json!({
+        "key": "a/1", "create_revision": "2", "mod_revision": "2", "version": "1", "value": "ä\n\"😀\"",
+    });
+    let second =
+        json!({ "key": "a/2", "create_revision": "3", "mod_revision": "3", "version": "1" });
+    let both = json!({ "kvs": [first, second], "count": "2" });
+    assert_eq!(plain(&server, "kv/range", &prefix), both);
+    // all keys from the first on
+    let all = json!({ "key": "\0", "range_end": "\0" });
+    assert_eq!(plain(&server, "kv/range", &all), both);
+    // it is the same key without the parameter, and with its default
+    let body = json!({ "key": "YS8x" });
+    for path in ["/v3/kv/range", "/v3/kv/range?encoding=base64&other=1"] {
+        let answer = call(&server, path, &body).json();
+        assert_eq!(answer["kvs"][0]["value"], "w6QKIvCfmIAi", "{path}");
+    }
+    for prefix in ["v3beta", "v3alpha"] {
+        let path = format!("/{prefix}/kv/range?encoding=utf8");
+        let answer = call(&server, &path, &json!({ "key": "a/1" })).json();
+        assert_eq!(answer["kvs"], json!([first]), "{prefix}");
+    }
+    let deleted = json!({ "key": "a/1", "prev_kv": true });
+    assert_eq!(
+        plain(&server, "kv/deleterange", &deleted),
+        json!({ "deleted": "1", "prev_kvs": [first] })
+    );
+}
+
+#[test]
+fn transactions_and_leases() {
+    let server = start(Kind::Witan);
+    plain(&server, "lease/grant", &json!({ "ID": "7", "TTL": "600" }));
+    let txn = json!({
+        "compare": [{ "key": "k", "target": "VALUE", "value": "v" }],
+        "success": [{ "request_range": { "key": "k" } }],
+        "failure": [
+            { "request_put": { "key": "k", "value": "v", "lease": "7" } },
+            { "request_txn": { "success": [{ "request_range": { "key": "k" } }] } },
+        ],
+    });
+    let first = plain(&server, "kv/txn", &txn);
+    let nested = &first["responses"][1]["response_txn"]["responses"][0];
+    assert_eq!(nested["response_range"]["kvs"][0]["key"], "k", "{first}");
+    let second = plain(&server, "kv/txn", &txn);
+    assert_eq!(second["succeeded"], true, "{second}");
+    let found = &second["responses"][0]["response_range"]["kvs"][0];
+    assert_eq!(found["value"], "v", "{second}");
+    let asked = json!({ "ID": "7", "keys": true });
+    assert_eq!(
+        plain(&server, "lease/timetolive", &asked)["keys"],
+        json!(["k"])
+    );
+}
+
+#[test]
+fn what_is_no_utf8_is_not_lost() {
+    let server = start(Kind::Witan);
+    put(&server, "a", "text");
+    let binary = json!({ "key": "b", "value_base64": "/+8=" });
+    plain(&server, "kv/put", &binary);
+    let all = plain(
+        &server,
+        "kv/range",
+        &json!({ "key": "a", "range_end_base64": "AA==" }),
+    );
+    assert_eq!(all["kvs"][0]["value"], "text", "{all}");
+    assert_eq!(all["kvs"][1]["key"], "b", "{all}");
+    assert_eq!(all["kvs"][1]["value_base64"], "/+8=", "{all}");
+    assert!(all["kvs"][1].get("value").is_none(), "{all}");
+    let without = call(&server, "/v3/kv/range", &json!({ "key": "Yg==" })).json();
+    assert_eq!(without["kvs"][0]["value"], "/+8=");
+    // a snapshot is base64 as ever
+    let snapshot = server.http("POST", "/v3/maintenance/snapshot?encoding=utf8", "{}");
+    let text = snapshot.text();
+    let line: Value =
+        serde_json::from_str(text.lines().next().expect("a line")).expect("a document");
+    let blob = line["result"]["blob"].as_str().expect("it has its name");
+    let in_base64 = |letter: char| letter.is_ascii_alphanumeric() || "+/=".contains(letter);
+    assert!(blob.chars().all(in_base64));
+}
+
+#[test]
+fn another_encoding_is_refused() {
+    let server = start(Kind::Witan);
+    let text = "unknown encoding \"hex\": \"base64\" and \"utf8\" are known";
+    let want = json!({ "code": 3, "message": text });
+    for path in ["kv/range", "watch", "maintenance/snapshot"] {
+        let answer = server.http("POST", &format!("/v3/{path}?encoding=hex"), "{}");
+        assert_eq!(
+            (answer.status, answer.json()),
+            (400, want.clone()),
+            "{path}"
+        );
+    }
+    let former = server.http("POST", "/v3beta/kv/range?encoding=hex", "{}");
+    assert_eq!(
+        (former.status, &former.json()["error"]),
+        (400, &json!(text))
+    );
+    let mut socket = Socket::open(&server.address(), "/v3/watch?encoding=hex", &[]);
+    let said: Value = serde_json::from_str(&socket.text()).expect("a document");
+    assert_eq!(said, want);
+    let nowhere = server.http("POST", "/v3/kv/nonsense?encoding=hex", "{}");
+    assert_eq!(nowhere.status, 404);
+}
+
+/// The first event of a line.
+fn event(line: &Value) -> [&Value; 2] {
+    let pair = &line["result"]["events"][0]["kv"];
+    [&pair["key"], &pair["value"]]
+}
+
+#[test]
+fn streams_of_lines() {
+    let server = start(Kind::Witan);
+    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    let body = json!({ "create_request": { "key": "w/", "range_end": "w0" } }).to_string();
+    connection
+        .send("POST", "/v3/watch?encoding=utf8", &[], body.as_bytes())
+        .expect("sent");
+    assert_eq!(connection.head("POST").expect("a head").status, 200);
+    let mut line = || -> Value {
+        let chunk = connection.chunk().expect("a chunk").expect("no end");
+        serde_json::from_slice(&chunk).expect("a document")
+    };
+    assert_eq!(line()["result"]["created"], true);
+    put(&server, "w/ö", "seen");
+    assert_eq!(event(&line()), ["w/ö", "seen"]);
+}
+
+#[test]
+fn streams_of_messages() {
+    let server = start(Kind::Witan);
+    let mut socket = Socket::open(&server.address(), "/v3/watch?encoding=utf8", &[]);
+    for key in ["x", "y"] {
+        let body = json!({ "create_request": { "key": key } }).to_string();
+        socket.send(&body).expect("sent");
+        let created: Value = serde_json::from_str(&socket.text()).expect("a document");
+        assert_eq!(created["result"]["created"], true, "{created}");
+    }
+    put(&server, "y", "seen");
+    let line: Value = serde_json::from_str(&socket.text()).expect("a document");
+    assert_eq!(event(&line), ["y", "seen"]);
+}
