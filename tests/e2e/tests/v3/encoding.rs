@@ -163,6 +163,37 @@ fn streams_of_lines() {
 }
 
 #[test]
+fn locks_and_elections() {
+    let server = start(Kind::Witan);
+    plain(&server, "lease/grant", &json!({ "ID": "7", "TTL": "600" }));
+    let lock = plain(&server, "lock/lock", &json!({ "name": "l", "lease": "7" }));
+    assert_eq!(lock["key"], "l/7");
+    plain(&server, "lock/unlock", &lock);
+    let asked = json!({ "name": "e", "lease": "7", "value": "first" });
+    let leader = plain(&server, "election/campaign", &asked)["leader"].clone();
+    assert_eq!([&leader["name"], &leader["key"]], ["e", "e/7"]);
+    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    connection
+        .send(
+            "POST",
+            "/v3/election/observe?encoding=utf8",
+            &[],
+            br#"{"name":"e"}"#,
+        )
+        .expect("sent");
+    assert_eq!(connection.head("POST").expect("a head").status, 200);
+    let mut value = || {
+        let chunk = connection.chunk().expect("a chunk").expect("no end");
+        let line: Value = serde_json::from_slice(&chunk).expect("a document");
+        line["result"]["kv"]["value"].clone()
+    };
+    assert_eq!(value(), "first");
+    let asked = json!({ "leader": leader, "value_base64": "c2Vjb25k" });
+    plain(&server, "election/proclaim", &asked);
+    assert_eq!(value(), "second");
+}
+
+#[test]
 fn streams_of_messages() {
     let server = start(Kind::Witan);
     let mut socket = Socket::open(&server.address(), "/v3/watch?encoding=utf8", &[]);
