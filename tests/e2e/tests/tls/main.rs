@@ -8,6 +8,7 @@ mod client;
 mod clients;
 mod files;
 mod listeners;
+mod names;
 mod settings;
 mod slow;
 mod stage;

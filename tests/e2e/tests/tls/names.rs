@@ -1,0 +1,67 @@
+//! A certificate's common name as the user of a call, beside etcd 3.6.
+
+use witan_e2e::{Kind, Tool, tool::Said};
+
+use super::stage::Stage;
+
+/// What etcdctl says without its log.
+fn told(said: &Said) -> String {
+    let error = said.stderr.lines().find(|line| line.starts_with("Error:"));
+    format!(
+        "{:?} {}{}",
+        said.code,
+        said.stdout,
+        error.unwrap_or_default()
+    )
+}
+
+#[test]
+fn a_certificate_names_the_user_of_a_call_and_not_of_the_gateway() {
+    let said = [Kind::Witan, Kind::Etcd36].map(|kind| {
+        let stage = Stage::mutual(kind, &[]);
+        let [alice, root, nobody] = ["alice", "root", "nobody"].map(|name| stage.issue(name));
+        for line in [
+            "user add root:secret",
+            "user grant-role root root",
+            "user add alice --no-password",
+            "role add reader",
+            "role grant-permission reader read app",
+            "user grant-role alice reader",
+            "put app 1",
+            "auth enable",
+        ] {
+            let args: Vec<&str> = line.split(' ').collect();
+            let done = stage.etcdctl(Tool::Etcdctl36, Some(&nobody), &args);
+            assert_eq!(done.code, Some(0), "{line}: {}", done.all());
+        }
+        let mut said = Vec::new();
+        let get = ["get", "app"];
+        let put = ["put", "app", "2"];
+        for pair in [&alice, &root, &nobody] {
+            for args in [&get[..], &put, &["user", "list"], &["auth", "status"]] {
+                said.push(told(&stage.etcdctl(Tool::Etcdctl36, Some(pair), args)));
+            }
+        }
+        // a token counts before a certificate
+        let by_token = ["--user=root:secret", "put", "app", "3"];
+        said.push(told(&stage.etcdctl(
+            Tool::Etcdctl36,
+            Some(&alice),
+            &by_token,
+        )));
+        let [cert, key] = root.paths();
+        let shown = ["--cert", &cert, "--key", &key, "-d", r#"{"key":"YXBw"}"#];
+        let refused = stage.curl(&shown, "/v3/kv/range").1;
+        // etcd serves no such call at all, see docs/differences.md
+        let expected = match kind {
+            Kind::Witan => r#"{"code":3,"message":"etcdserver: user name is empty"}"#,
+            Kind::Etcd36 | Kind::Etcd34 => "CommonName of client sending a request against gateway",
+        };
+        assert!(refused.starts_with(expected), "{refused}");
+        said
+    });
+    assert_eq!(said[0], said[1]);
+    let [ours, _] = said;
+    assert!(ours[0].contains("app"), "{ours:#?}");
+    assert!(ours[1].contains("permission denied"), "{ours:#?}");
+}
