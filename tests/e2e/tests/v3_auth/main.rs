@@ -3,6 +3,7 @@
 //! What does *not* live here: the rules one by one (`replica/testdata/auth`), v2 auth.
 #![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what they call
 
+mod chance;
 mod etcdctl;
 mod life;
 mod signed;
