@@ -13,6 +13,8 @@
 mod alarm;
 #[path = "script/auth.rs"]
 mod auth;
+#[path = "script/auth_paths.rs"]
+mod auth_paths;
 #[path = "script/kv.rs"]
 mod kv;
 #[path = "script/lease.rs"]

@@ -36,6 +36,33 @@ fn lease_command(verb: lease::Verb) -> Command {
     Command::Lease(lease::Command { verb: Some(verb) })
 }
 
+fn of_users() -> [(Command, &'static str); 2] {
+    [
+        (
+            Command::Auth(auth::Command {
+                verb: Some(auth::Verb::UserAdd(auth::UserAdd {
+                    name: "u".into(),
+                    password: "h".into(),
+                    no_password: true,
+                })),
+            }),
+            "4a0a 2208 0a0175 120168 1801",
+        ),
+        (
+            Command::Auth(auth::Command {
+                verb: Some(auth::Verb::Paths(auth::paths::Command {
+                    verb: Some(auth::paths::Verb::UserCreate(auth::paths::UserCreate {
+                        name: "u".into(),
+                        password: "h".into(),
+                        roles: vec!["r".into()],
+                    })),
+                })),
+            }),
+            "4a0d 6a0b 1a09 0a0175 120168 1a0172",
+        ),
+    ]
+}
+
 fn of_leases() -> [(Command, &'static str); 4] {
     [
         (
@@ -151,18 +178,13 @@ fn entries_keep_their_bytes() {
             }),
             "320d 0801 110700000000000000 1801",
         ),
-        (
-            Command::Auth(auth::Command {
-                verb: Some(auth::Verb::UserAdd(auth::UserAdd {
-                    name: "u".into(),
-                    password: "h".into(),
-                    no_password: true,
-                })),
-            }),
-            "4a0a 2208 0a0175 120168 1801",
-        ),
     ];
-    for (command, golden) in cases.into_iter().chain(of_leases()).chain(of_cluster()) {
+    for (command, golden) in cases
+        .into_iter()
+        .chain(of_users())
+        .chain(of_leases())
+        .chain(of_cluster())
+    {
         let entry = entry(command);
         let bytes = encode_entry(&entry);
         assert_eq!(

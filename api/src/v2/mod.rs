@@ -3,6 +3,7 @@
 //!
 //! Field order and omission rules are part of the contract: clients compare bytes.
 
+pub mod auth;
 pub mod error;
 pub mod keys;
 pub mod members;

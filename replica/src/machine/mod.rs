@@ -136,7 +136,14 @@ impl Machine {
                 Reply::DowngradeSet
             }
             Command::Alarm(command) => Reply::Alarm(self.alarms.apply(command, &self.members)),
-            Command::Auth(command) => Reply::Auth(self.auth.apply(command, caller)),
+            Command::Auth(command) => {
+                let done = self.auth.apply(command, caller);
+                if let Ok(auth::Reply::Paths(done)) = &done {
+                    // users and roles are nodes of etcd's v2 store
+                    (0..done.steps).for_each(|_| self.tree.bump());
+                }
+                Reply::Auth(done)
+            }
         }
     }
 
@@ -168,6 +175,8 @@ impl Machine {
     /// Emits, as [`Machine::changes`] would, the records of what etcd 3.6's store has no place for.
     pub fn beyond_etcd(&self, emit: &mut Emit<'_>) {
         self.tree.changes(None, &mut in_room(record::TREE, emit));
+        self.auth
+            .path_changes(None, &mut in_room(record::AUTH, emit));
     }
 
     /// Takes back one record that [`Machine::changes`] emitted. Records come in ascending key order.

@@ -6,6 +6,10 @@
 //! other command is one of the v3 key space, and `read KEY [END]` asks whether it may be read. All
 //! are the caller's that `as USER [REVISION]` named last; `as nobody` names none. An end `^` means
 //! all keys from the first on.
+//!
+//! `v2 enable|disable|show`, `v2 user create|update|delete NAME [password] [+ROLE …] [-ROLE …]`,
+//! `v2 role create|update|delete NAME [+rPATTERN …] [+wPATTERN …] [-rPATTERN …] [-wPATTERN …]` and
+//! `v2 may USER|- read|write|read-all|write-all PATH` are those of v2; they tell the tree's index.
 
 use std::fmt::Write as _;
 
@@ -21,7 +25,7 @@ use witan_replica::machine::{
     kv,
 };
 
-use crate::{Room, kv as keys};
+use crate::{Room, auth_paths as paths, kv as keys};
 
 #[derive(Default)]
 pub(crate) struct AuthRoom {
@@ -33,6 +37,9 @@ pub(crate) struct AuthRoom {
 impl Room for AuthRoom {
     fn run(&mut self, command: &str) -> String {
         let words: Vec<&str> = command.split_whitespace().collect();
+        if let ["v2", words @ ..] = &words[..] {
+            return paths::run(&mut self.machine, words);
+        }
         if let Some(verb) = verb(&words) {
             let command = AuthCommand { verb: Some(verb) };
             let Reply::Auth(reply) = self.apply(Command::Auth(command)) else {

@@ -246,6 +246,11 @@ impl Node {
         self.shared.status.auth().0
     }
 
+    /// Whether clients of v2 are asked who they are, after the last turn.
+    pub fn paths_enabled(&self) -> bool {
+        self.shared.status.paths()
+    }
+
     /// Whether callers are asked, and the revision of users and roles after the last turn.
     pub fn auth(&self) -> (bool, u64) {
         self.shared.status.auth()

@@ -28,6 +28,8 @@ pub(super) struct Published {
     no_space: AtomicBool,
     /// Revision of users and roles, doubled, and one more while auth is on.
     auth: AtomicU64,
+    /// Whether v2 asks who its clients are.
+    paths: AtomicBool,
 }
 
 impl Published {
@@ -49,6 +51,7 @@ impl Published {
         self.no_space.store(machine.alarms.contains(own), Relaxed);
         let auth = (machine.auth.revision() << 1) | u64::from(machine.auth.enabled());
         self.auth.store(auth, Relaxed);
+        self.paths.store(machine.auth.paths_enabled(), Relaxed);
     }
 
     pub(super) fn revision(&self) -> i64 {
@@ -63,6 +66,11 @@ impl Published {
     pub(super) fn auth(&self) -> (bool, u64) {
         let auth = self.auth.load(Relaxed);
         (auth & 1 == 1, auth >> 1)
+    }
+
+    /// Whether auth of v2 is on.
+    pub(super) fn paths(&self) -> bool {
+        self.paths.load(Relaxed)
     }
 
     pub(super) fn no_space(&self) -> bool {

@@ -70,6 +70,11 @@ impl Tokens {
                 self.known().by_token.retain(|_, owner| owner.user != *user)
             }
             Reply::Disabled => self.known().by_token.clear(),
+            Reply::Paths(done) => {
+                if let Some(user) = &done.expelled {
+                    self.known().by_token.retain(|_, owner| owner.user != *user);
+                }
+            }
         }
     }
 

@@ -253,7 +253,7 @@ fn take_own(file: &File, own: &Bucket, machine: &mut Machine) -> Result<(), Brok
         let (key, value) =
             own_record(value).ok_or_else(|| Broken::Record("no record of ours".into()))?;
         match key.first() {
-            Some(&record::TREE) => machine.load(key, value).map_err(refused),
+            Some(&(record::TREE | record::AUTH)) => machine.load(key, value).map_err(refused),
             // of a later release
             Some(_) | None => Ok(()),
         }

@@ -3,6 +3,7 @@
 use std::{cell::Cell, fs, path::PathBuf};
 
 use witan_replica::machine::{
+    auth::{self, paths},
     command::{Command, Entry, Stamp},
     kv::{self, Verb},
     tree,
@@ -86,7 +87,8 @@ fn set(view: &mut View, path: &str) {
     apply(view, Command::Tree(tree::Command { verb }));
 }
 
-/// Some of everything: small and large values, deletions, a compaction, a v2 tree.
+/// Some of everything: small and large values, deletions, a compaction, a v2 tree,
+/// users that v2 knows.
 fn sample(keys: usize) -> View {
     let mut view = View::default();
     view.machine.members.cluster_version = "3.6.0".into();
@@ -101,6 +103,18 @@ fn sample(keys: usize) -> View {
     put(&mut view, "key-9".into(), 3);
     for path in ["/a/b", "/a-", "/c"] {
         set(&mut view, path);
+    }
+    for verb in [
+        paths::Verb::UserCreate(paths::UserCreate {
+            name: "root".into(),
+            password: "hash".into(),
+            roles: Vec::new(),
+        }),
+        paths::Verb::Enable(auth::Enable {}),
+    ] {
+        let command = paths::Command { verb: Some(verb) };
+        let verb = Some(auth::Verb::Paths(command));
+        apply(&mut view, Command::Auth(auth::Command { verb }));
     }
     view
 }
@@ -137,6 +151,8 @@ fn what_was_written_is_read() {
         assert_eq!(ours.kv.revision(), theirs.kv.revision());
         assert_eq!(ours.kv.compacted(), theirs.kv.compacted());
         assert_eq!(ours.tree.index(), theirs.tree.index());
+        assert!(theirs.auth.paths_enabled());
+        assert_eq!(ours.auth.patterns("guest"), theirs.auth.patterns("guest"));
         let revision = ours.kv.revision();
         assert_eq!(of_keys(&ours.kv, revision), of_keys(&theirs.kv, revision));
         // byte for byte, the v2 tree and its history included

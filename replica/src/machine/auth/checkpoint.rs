@@ -1,4 +1,5 @@
-//! Users and roles as records: one for the switch and the revision, one a role, one a user.
+//! Users and roles as records: one for the switch and the revision, one a role, one a user; of v2
+//! one for its switch and one for each role's patterns.
 
 use std::sync::Arc;
 
@@ -6,11 +7,13 @@ use bytes::Bytes;
 use imbl::{OrdMap, ordmap::DiffItem};
 use prost::Message as _;
 
-use super::{Auth, Permission, Role, User};
+use super::{Auth, Permission, Role, User, paths::Patterns};
 use crate::machine::record::{COUNT_MAX, Change, Corrupt, Emit};
 
 /// First bytes of keys.
 const META: u8 = b'm';
+const PATHS_META: u8 = b'n';
+const PATTERNS: u8 = b'p';
 const ROLE: u8 = b'r';
 const USER: u8 = b'u';
 
@@ -45,7 +48,33 @@ struct StoredRole {
     permissions: Vec<Permission>,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredPaths {
+    #[prost(bool, tag = "1")]
+    enabled: bool,
+    #[prost(bool, tag = "2")]
+    begun: bool,
+}
+
 impl Auth {
+    /// What v2 has beside the users and roles of v3.
+    pub(crate) fn path_changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
+        let empty = Auth::default();
+        let since = since.unwrap_or(&empty);
+        let meta = |auth: &Auth| StoredPaths {
+            enabled: auth.paths.enabled,
+            begun: auth.paths.begun,
+        };
+        if meta(self) != meta(since) {
+            emit(Change::Put {
+                key: vec![PATHS_META],
+                value: meta(self).encode_to_vec(),
+            });
+        }
+        let patterns = (&since.paths.patterns, &self.paths.patterns);
+        differences(PATTERNS, patterns, emit, Patterns::encode_to_vec);
+    }
+
     pub(crate) fn changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);
@@ -65,6 +94,7 @@ impl Auth {
             };
             stored.encode_to_vec()
         });
+        self.path_changes(Some(since), emit);
         differences(USER, (&since.users, &self.users), emit, |user| {
             let stored = StoredUser {
                 password: user.password.clone(),
@@ -85,6 +115,15 @@ impl Auth {
                 }
                 self.enabled = stored.enabled;
                 self.revision = stored.revision;
+            }
+            Some((&PATHS_META, [])) => {
+                let stored = StoredPaths::decode(value).map_err(corrupt)?;
+                self.paths.enabled = stored.enabled;
+                self.paths.begun = stored.begun;
+            }
+            Some((&PATTERNS, name)) => {
+                let patterns = Patterns::decode(value).map_err(corrupt)?;
+                self.paths.patterns.insert(text(name)?, Arc::new(patterns));
             }
             Some((&ROLE, name)) => {
                 let stored = StoredRole::decode(value).map_err(corrupt)?;
@@ -187,7 +226,14 @@ mod tests {
             permissions: vec![permission],
         };
         let users = [user("root", &["root"]), user("cert", &["app"])];
-        Auth::restored(true, 9, users, [role])
+        let mut auth = Auth::restored(true, 9, users, [role]);
+        auth.paths.enabled = true;
+        let patterns = Patterns {
+            read: vec!["/app/*".into()],
+            write: Vec::new(),
+        };
+        auth.paths.patterns.insert("app".into(), Arc::new(patterns));
+        auth
     }
 
     #[test]
@@ -197,6 +243,7 @@ mod tests {
         let loaded = load(&records).unwrap();
         assert!(loaded.enabled() && loaded.revision() == 9);
         assert!(loaded.users().eq(auth.users()) && loaded.roles().eq(auth.roles()));
+        assert_eq!(loaded.paths, auth.paths);
         let caller = Caller {
             user: "cert".into(),
             revision: 9,
@@ -212,6 +259,7 @@ mod tests {
         write(&mut records, &before, None);
         let mut after = before.clone();
         after.users.remove("cert");
+        after.paths.patterns.remove("app");
         after.revision += 1;
         let mut changed = Records::new();
         write(&mut changed, &after, Some(&before));
@@ -219,6 +267,7 @@ mod tests {
         write(&mut records, &after, Some(&before));
         let loaded = load(&records).unwrap();
         assert!(loaded.users().eq(after.users()) && loaded.revision() == 10);
+        assert_eq!(loaded.paths, after.paths);
     }
 
     #[test]
@@ -227,6 +276,7 @@ mod tests {
             (&b"x"[..], &b""[..]),
             (b"", b""),
             (b"m", b""),
+            (b"n", b"x"),
             (b"u\xff", b""),
         ] {
             let mut auth = Auth::default();

@@ -6,10 +6,12 @@
 //! part of the state and are shown by no `Debug`.
 //!
 //! Reading order: `request` (what can be asked) → `users`, `roles` (a verb each) → `spans` (what
-//! permissions cover together) → `check` (may this caller do that) → `checkpoint`.
+//! permissions cover together) → `check` (may this caller do that) → `paths` (the same for v2) →
+//! `checkpoint`.
 
 mod check;
 mod checkpoint;
+pub mod paths;
 mod request;
 mod roles;
 mod spans;
@@ -96,6 +98,8 @@ pub enum Reply {
     },
     /// Auth is off: all tokens end.
     Disabled,
+    /// Answer of a command of v2.
+    Paths(paths::Done),
 }
 
 /// A text that no log shows.
@@ -169,6 +173,7 @@ pub struct Auth {
     users: OrdMap<String, Arc<User>>,
     roles: OrdMap<String, Arc<Role>>,
     grants: OrdMap<String, Arc<Grants>>,
+    paths: paths::Paths,
 }
 
 impl Default for Auth {
@@ -179,6 +184,7 @@ impl Default for Auth {
             users: OrdMap::new(),
             roles: OrdMap::new(),
             grants: OrdMap::new(),
+            paths: paths::Paths::default(),
         }
     }
 }
@@ -199,6 +205,7 @@ impl Auth {
             users: users.collect(),
             roles: roles.collect(),
             grants: OrdMap::new(),
+            paths: paths::Paths::default(),
         };
         auth.refresh_where(|_| true);
         auth
@@ -247,7 +254,11 @@ impl Auth {
         if let Verb::Authenticate(asked) = verb {
             return self.authenticate(asked);
         }
+        if let Verb::Paths(command) = verb {
+            return Ok(Reply::Paths(self.apply_paths(command)));
+        }
         self.admin(caller)?;
+        self.guarded(verb)?;
         match verb {
             Verb::Enable(_) => return self.enable(),
             Verb::Disable(_) => return Ok(self.disable()),
@@ -261,9 +272,19 @@ impl Auth {
             Verb::RoleGrant(asked) => self.role_grant(asked)?,
             Verb::RoleRevoke(asked) => self.role_revoke(asked)?,
             // answered above
-            Verb::Authenticate(_) => {}
+            Verb::Authenticate(_) | Verb::Paths(_) => {}
         }
         Ok(Reply::Done)
+    }
+
+    /// Users are v2's too: while v2 asks who its clients are and v3 does not, nobody proves to v3
+    /// to be allowed to change them.
+    fn guarded(&self, verb: &Verb) -> Result<(), Error> {
+        let switches = matches!(verb, Verb::Enable(_) | Verb::Disable(_));
+        if self.paths.enabled && !self.enabled && !switches {
+            return Err(Error::PermissionDenied);
+        }
+        Ok(())
     }
 
     /// To enable what is enabled is no change.

@@ -19,7 +19,7 @@ pub struct Caller {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
     /// What is to be done.
-    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub verb: Option<Verb>,
 }
 
@@ -51,6 +51,8 @@ pub enum Verb {
     RoleGrant(RoleGrant),
     #[prost(message, tag = "12")]
     RoleRevoke(RoleRevoke),
+    #[prost(message, tag = "13")]
+    Paths(super::paths::Command),
 }
 
 /// Callers are asked who they are from now on.

@@ -44,6 +44,7 @@ impl Auth {
             return Err(Error::InvalidManagement);
         }
         self.roles.remove(&asked.name).ok_or(Error::RoleNotFound)?;
+        self.paths.patterns.remove(&asked.name);
         let holders: Vec<Arc<User>> = self
             .users
             .values()
@@ -94,7 +95,7 @@ impl Auth {
         Ok(())
     }
 
-    fn put_role(&mut self, role: Role) {
+    pub(super) fn put_role(&mut self, role: Role) {
         let name = role.name.clone();
         self.roles.insert(name.clone(), Arc::new(role));
         self.refresh_where(|user| user.has(&name));

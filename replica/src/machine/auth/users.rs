@@ -24,7 +24,7 @@ impl Auth {
     }
 
     pub(super) fn user_delete(&mut self, asked: &UserDelete) -> Result<Reply, Error> {
-        if self.enabled && asked.name == ROOT {
+        if (self.enabled || self.paths.enabled) && asked.name == ROOT {
             return Err(Error::InvalidManagement);
         }
         self.users.remove(&asked.name).ok_or(Error::UserNotFound)?;
@@ -73,7 +73,7 @@ impl Auth {
         Ok(())
     }
 
-    fn put_user(&mut self, user: User) {
+    pub(super) fn put_user(&mut self, user: User) {
         self.refresh(&user);
         self.users.insert(user.name.clone(), Arc::new(user));
         self.changed();

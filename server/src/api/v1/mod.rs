@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::CONTENT_TYPE,
+    http::{StatusCode, header::CONTENT_TYPE},
     web::{self, Payload},
 };
-use witan_api::v1::error::ErrorCode;
+use witan_api::{v1::error::ErrorCode, v2::auth::INSUFFICIENT};
+use witan_replica::machine::auth::paths::Wish;
 
 pub(crate) use request::serves;
 use request::{Refusal, Request, parse};
@@ -30,6 +31,7 @@ use super::{
     http::Client,
     reads::Reads,
     reply::{self, Unread},
+    v2::auth::guard,
 };
 
 /// A form body above this is refused, as in all etcds.
@@ -80,6 +82,11 @@ impl Dialect {
             Err(Refusal::Rule(error)) => return Err(error),
         };
         drop(form);
+        if let Some((key, wish)) = wish(&asked)
+            && !guard::may(&self.ctx, request, key, wish).await?
+        {
+            return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
+        }
         let node = &self.ctx.node;
         let body = match asked {
             Request::Get { key } => keys::get(node, &self.reads, &key).await?,
@@ -98,6 +105,21 @@ impl Dialect {
         };
         Ok(text(request, body))
     }
+}
+
+/// What a request wants of the one tree, which v2's users and roles guard.
+fn wish(asked: &Request) -> Option<(&[u8], Wish)> {
+    let (key, write, recursive) = match asked {
+        Request::Get { key } => (key, false, false),
+        Request::Put(put) => (&put.key, true, false),
+        Request::Delete { key } => (key, true, false),
+        Request::Watch { key, .. } => (key, false, true),
+        Request::MachineRecords { .. }
+        | Request::Leader
+        | Request::Machines
+        | Request::Stats(_) => return None,
+    };
+    Some((key, Wish { write, recursive }))
 }
 
 /// An answer of the kind that Go sniffed all of v1's to be.

@@ -9,15 +9,17 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use witan_api::v2::error::ErrorCode;
+use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
 use witan_replica::machine::{
     Reply,
+    auth::paths::Wish,
     command::Command,
     tree::{self, Action, Event},
 };
 
 use super::{
     Dialect,
+    auth::guard,
     error::Error,
     form::{FORM_BYTES_MAX, FORM_TOO_LARGE},
     headers,
@@ -116,6 +118,13 @@ async fn serve(
     let params = parse::params(intent.waiting(), query.as_bytes(), form.as_deref())?;
     drop(form);
     let key = key(path);
+    let wish = Wish {
+        write: matches!(intent, Intent::Write(_)),
+        recursive: params.recursive,
+    };
+    if !guard::may(&dialect.ctx, request, &key, wish).await? {
+        return Err(Error::early(ErrorCode::Unauthorized, INSUFFICIENT));
+    }
     let (metrics, method) = (&dialect.ctx.metrics, intent.counted(&params));
     metrics.http_received(method);
     let began = Instant::now();

@@ -1,9 +1,11 @@
-//! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`.
+//! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`,
+//! `/v2/auth`.
 //!
 //! Reading order: `form` → `parse` (what was asked) → `verb` (which command that is) → `keys`
-//! (do it) → `watch` → `render`, `error`, `headers` (how the answer looks) → `members`, `stats`.
-//! Pure but for `keys`, `watch`, `members` and `stats`.
+//! (do it) → `watch` → `render`, `error`, `headers` (how the answer looks) → `members`, `stats`,
+//! `auth`. Pure but for `keys`, `watch`, `members`, `stats` and `auth`.
 
+pub(super) mod auth;
 mod error;
 pub(super) mod form;
 mod headers;
@@ -26,6 +28,7 @@ use super::{Context, go, reads::Reads, reply};
 pub(crate) enum Resource {
     Keys,
     Members,
+    Auth,
     Machines,
     StatsSelf,
     StatsLeader,
@@ -42,6 +45,7 @@ impl Resource {
             b"/v2/stats/store" => Some(Self::StatsStore),
             _ if below(path, b"/v2/keys").is_some() => Some(Self::Keys),
             _ if below(path, b"/v2/members").is_some() => Some(Self::Members),
+            _ if auth::serves(path) => Some(Self::Auth),
             _ => None,
         }
     }
@@ -50,6 +54,7 @@ impl Resource {
         match self {
             Self::Keys => "HEAD,GET,PUT,POST,DELETE",
             Self::Members => "GET,POST,DELETE,PUT",
+            Self::Auth => "GET,HEAD,PUT,POST,DELETE",
             Self::Machines => "GET,HEAD",
             Self::StatsSelf | Self::StatsLeader | Self::StatsStore => "GET",
         }
@@ -89,6 +94,7 @@ impl Dialect {
             match resource {
                 Resource::Keys => keys::handle(self, request, &mut payload, path).await,
                 Resource::Members => members::handle(&self.ctx, request, &mut payload, path).await,
+                Resource::Auth => auth::handle(&self.ctx, request, &mut payload, path).await,
                 Resource::Machines => members::machines(&self.ctx, request).await,
                 Resource::StatsSelf => stats::of_self(&self.ctx, request),
                 Resource::StatsLeader => stats::of_leader(&self.ctx, request),

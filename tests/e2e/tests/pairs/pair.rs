@@ -23,6 +23,8 @@ pub(crate) struct Pair {
     pub(crate) body: Option<Vec<u8>>,
     /// Its content type.
     pub(crate) content_type: Option<String>,
+    /// Who sends it, as the header `Authorization` says it.
+    pub(crate) authorization: Option<String>,
     /// The answer.
     pub(crate) answer: Answer,
     /// Whether the answer was cut in the record.
@@ -85,6 +87,9 @@ fn pair(line: &Value) -> Pair {
         target: text("path").expect("a pair has a path"),
         body: text("body").map(expand),
         content_type: text("ctype"),
+        authorization: line["reqheaders"]["Authorization"]
+            .as_str()
+            .map(str::to_owned),
         answer: Answer {
             status: text("status").expect("a pair has a status"),
             headers: headers.map(|h| (string(&h[0]), string(&h[1]))).collect(),

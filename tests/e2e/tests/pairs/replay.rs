@@ -123,6 +123,9 @@ impl Replay {
         if let Some(content_type) = &pair.content_type {
             head.push_str(&format!("Content-Type: {content_type}\r\n"));
         }
+        if let Some(authorization) = &pair.authorization {
+            head.push_str(&format!("Authorization: {authorization}\r\n"));
+        }
         let body = pair.body.clone().unwrap_or_default();
         let body = match String::from_utf8(body) {
             Ok(text) => self.own(&text).into_bytes(),

@@ -20,7 +20,7 @@ use witan_replica::machine::{
     member::{self, Member as Known, Members},
 };
 
-use super::{go, headers};
+use super::{auth::guard, go, headers};
 use crate::{
     api::{Context, reply},
     node::Fault,
@@ -56,6 +56,13 @@ pub(super) async fn handle(
 ) -> HttpResponse {
     let rest = super::below(path, witan_api::v2::MEMBERS.as_bytes()).unwrap_or_default();
     let rest = String::from_utf8_lossy(rest.strip_prefix(b"/").unwrap_or(rest)).into_owned();
+    if request.method() != "GET" {
+        match guard::may_manage_members(ctx, request).await {
+            Ok(true) => {}
+            Ok(false) => return guard::refuse(),
+            Err(fault) => return refused(ctx, fault.into()),
+        }
+    }
     let served = match (request.method().as_str(), rest.as_str()) {
         ("GET", "") => list(ctx, request).await,
         ("GET", "leader") => leader(ctx, request).await,
@@ -65,11 +72,13 @@ pub(super) async fn handle(
         ("PUT", id) => update(ctx, request, payload, id).await,
         (_, id) => remove(ctx, id).await,
     };
-    served.unwrap_or_else(|Refusal(status, message)| {
-        headers::build(&ctx.node, status)
-            .insert_header((CONTENT_TYPE, reply::JSON))
-            .body(go::json(&Message { message }))
-    })
+    served.unwrap_or_else(|refusal| refused(ctx, refusal))
+}
+
+fn refused(ctx: &Context, Refusal(status, message): Refusal) -> HttpResponse {
+    headers::build(&ctx.node, status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(go::json(&Message { message }))
 }
 
 /// The client URLs of all members as text.

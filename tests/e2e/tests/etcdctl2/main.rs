@@ -1,5 +1,7 @@
 //! Real etcdctl 3.4 with `ETCDCTL_API=2`: every command says the same on our server as on etcd.
 
+mod auth;
+
 use witan_e2e::{Kind, Launch, Server, Tool, tool::Said, wait};
 
 /// Both servers, fresh.

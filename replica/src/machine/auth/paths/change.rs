@@ -1,0 +1,171 @@
+//! A verb each. In etcd users and roles are nodes of the v2 store, whose directories its first write
+//! makes, be it in vain; hence `begun`.
+
+use std::collections::BTreeSet;
+
+use super::{Answer, GUEST, Patterns, Refusal, RoleCreate, RoleUpdate, UserCreate, UserUpdate};
+use crate::machine::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
+
+type Outcome = Result<Answer, Refusal>;
+
+impl Auth {
+    /// A guest that is missing is made, which is a write of its own.
+    pub(super) fn paths_enable(&mut self, steps: &mut u64) -> Outcome {
+        if self.paths.enabled {
+            return Err(Refusal::Enabled);
+        }
+        if self.user(ROOT).is_none() {
+            return Err(Refusal::NoRoot);
+        }
+        self.paths.begun = true;
+        if self.role(GUEST).is_none() {
+            self.put_path_role(GUEST, Patterns::all());
+            *steps += 1;
+        }
+        self.paths.enabled = true;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn paths_disable(&mut self) -> Outcome {
+        if !self.paths.enabled {
+            return Err(Refusal::Disabled);
+        }
+        self.paths.enabled = false;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn path_user_create(&mut self, asked: &UserCreate) -> Outcome {
+        self.paths.begun = true;
+        if self.user(&asked.name).is_some() {
+            return Err(Refusal::UserExists(asked.name.clone()));
+        }
+        let mut roles: BTreeSet<String> = asked.roles.iter().cloned().collect();
+        if asked.name == ROOT {
+            roles.insert(ROOT.into());
+        }
+        self.put_user(User {
+            name: asked.name.clone(),
+            password: asked.password.clone(),
+            roles: roles.into_iter().collect(),
+            no_password: false,
+        });
+        Ok(Answer::Done)
+    }
+
+    /// While v3 asks who its callers are, root keeps its role there.
+    pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> Outcome {
+        let name = &asked.name;
+        let old = self.user(name);
+        let old = old.ok_or_else(|| Refusal::UserMissing(name.clone()))?;
+        let (user, before) = (name.clone(), Auth::path_roles(old));
+        let mut roles: BTreeSet<String> = before.iter().cloned().collect();
+        for role in &asked.grant {
+            if !roles.insert(role.clone()) {
+                let role = role.clone();
+                return Err(Refusal::RoleHeld { role, user });
+            }
+        }
+        for role in &asked.revoke {
+            if !roles.remove(role) {
+                let role = role.clone();
+                return Err(Refusal::RoleNotHeld { role, user });
+            }
+        }
+        let roles: Vec<String> = roles.into_iter().collect();
+        if roles == before && asked.password.is_empty() {
+            return Err(Refusal::UserSame);
+        }
+        if self.enabled && user == ROOT && !roles.iter().any(|role| role == ROOT) {
+            return Err(Refusal::RootStays);
+        }
+        let mut new = old.clone();
+        new.roles.clone_from(&roles);
+        if !asked.password.is_empty() {
+            new.password = asked.password.clone();
+            new.no_password = false;
+        }
+        self.put_user(new);
+        self.paths.begun = true;
+        Ok(Answer::Roles(roles))
+    }
+
+    pub(super) fn path_user_delete(&mut self, asked: &UserDelete) -> Outcome {
+        if (self.paths.enabled || self.enabled) && asked.name == ROOT {
+            return Err(Refusal::RootStays);
+        }
+        self.paths.begun = true;
+        if self.user(&asked.name).is_none() {
+            return Err(Refusal::UserGone(asked.name.clone()));
+        }
+        self.remove_user(&asked.name);
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn path_role_create(&mut self, asked: &RoleCreate) -> Outcome {
+        if asked.name == ROOT {
+            return Err(Refusal::RootRole(asked.name.clone()));
+        }
+        self.paths.begun = true;
+        if self.role(&asked.name).is_some() {
+            return Err(Refusal::RoleExists(asked.name.clone()));
+        }
+        self.put_path_role(&asked.name, asked.patterns.clone());
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn path_role_update(&mut self, asked: &RoleUpdate) -> Outcome {
+        if asked.name == ROOT {
+            return Err(Refusal::RootRole(asked.name.clone()));
+        }
+        let old = self.patterns(&asked.name);
+        let old = old.ok_or_else(|| Refusal::RoleMissing(asked.name.clone()))?;
+        let (grant, revoke) = (&asked.grant, &asked.revoke);
+        let read = merged(&old.read, &grant.read, &revoke.read).map_err(Refusal::ReadHeld)?;
+        let write = merged(&old.write, &grant.write, &revoke.write).map_err(Refusal::WriteHeld)?;
+        let new = Patterns { read, write };
+        if new == old {
+            return Err(Refusal::RoleSame);
+        }
+        self.paths.begun = true;
+        self.put_path_role(&asked.name, new.clone());
+        Ok(Answer::Patterns(new))
+    }
+
+    /// Who had the role keeps its name, as in etcd.
+    pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> Outcome {
+        let name = &asked.name;
+        if name == ROOT {
+            return Err(Refusal::RootRole(name.clone()));
+        }
+        self.paths.begun = true;
+        if self.role(name).is_none() {
+            return Err(Refusal::RoleGone(name.clone()));
+        }
+        self.roles.remove(name);
+        self.paths.patterns.remove(name);
+        self.refresh_where(|user| user.has(name));
+        self.changed();
+        Ok(Answer::Done)
+    }
+
+    /// Takes a user with what was derived from it.
+    fn remove_user(&mut self, name: &str) {
+        self.users.remove(name);
+        self.grants.remove(name);
+        self.changed();
+    }
+}
+
+/// In order; or what was granted though it is there.
+fn merged(old: &[String], grant: &[String], revoke: &[String]) -> Result<Vec<String>, String> {
+    let mut patterns: BTreeSet<&String> = old.iter().collect();
+    for pattern in grant {
+        if !patterns.insert(pattern) {
+            return Err(pattern.clone());
+        }
+    }
+    for pattern in revoke {
+        patterns.remove(pattern);
+    }
+    Ok(patterns.into_iter().cloned().collect())
+}

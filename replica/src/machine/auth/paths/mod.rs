@@ -1,0 +1,264 @@
+//! Users and roles as v2 knows them: roles with patterns of paths, a role for whom nobody names, and
+//! a switch of its own. Users are those of v3, and so are the names of roles.
+//!
+//! Rules and their order are etcd 3.4's. Who may change users is judged by the proposing member, as
+//! in etcd. What does *not* live here: JSON, statuses, passwords in clear (`server/src/api/v2/auth`).
+//!
+//! Reading order: `request` (what can be asked) → this file (state, who may what) → `change`.
+
+mod change;
+mod request;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use imbl::OrdMap;
+
+pub use request::{Command, Patterns, RoleCreate, RoleUpdate, UserCreate, UserUpdate, Verb};
+
+use super::{Auth, ROOT, Role, User};
+
+/// The role of requests that name no user.
+pub const GUEST: &str = "guest";
+
+/// Matches every path.
+const ALL: &str = "/*";
+
+/// The directories of users and roles, the one that they are in, and the switch.
+const NODES_OF_ETCD: u64 = 4;
+
+/// What v2 has beside the users and roles of v3.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Paths {
+    pub(super) enabled: bool,
+    /// Whether anything was ever written, which in etcd makes four nodes of its v2 store.
+    pub(super) begun: bool,
+    /// By role; a role that is not here has none.
+    pub(super) patterns: OrdMap<String, Arc<Patterns>>,
+}
+
+/// What applying a command did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// By how much the index of the tree goes on.
+    pub steps: u64,
+    /// The user whose tokens end.
+    pub expelled: Option<String>,
+    /// The answer.
+    pub answer: Result<Answer, Refusal>,
+}
+
+/// What a successful command answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// The roles that a user has now.
+    Roles(Vec<String>),
+    /// What a role may now.
+    Patterns(Patterns),
+}
+
+/// Why a command was refused; nothing was changed. The texts are etcd's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Enabling needs the user root.
+    #[error("auth: No root user available, please create one")]
+    NoRoot,
+    /// It is on.
+    #[error("auth: already enabled")]
+    Enabled,
+    /// It is off.
+    #[error("auth: already disabled")]
+    Disabled,
+    /// The name is taken.
+    #[error("auth: User {0} already exists.")]
+    UserExists(String),
+    /// There is nobody to show or to change.
+    #[error("auth: User {0} does not exist.")]
+    UserMissing(String),
+    /// There is nobody to delete.
+    #[error("auth: User {0} does not exist")]
+    UserGone(String),
+    /// It would lock everybody out.
+    #[error("auth: Cannot delete root user while auth is enabled.")]
+    RootStays,
+    /// A change that is none.
+    #[error("auth: User not updated. Use grant/revoke/password to update the user.")]
+    UserSame,
+    /// The user has it.
+    #[error("auth: Granting duplicate role {role} for user {user}")]
+    RoleHeld {
+        /// Which.
+        role: String,
+        /// Whose.
+        user: String,
+    },
+    /// The user does not have it.
+    #[error("auth: Revoking ungranted role {role} for user {user}")]
+    RoleNotHeld {
+        /// Which.
+        role: String,
+        /// Whose.
+        user: String,
+    },
+    /// The role root is no role like others.
+    #[error("auth: Cannot modify role {0}: is root role.")]
+    RootRole(String),
+    /// The name is taken.
+    #[error("auth: Role {0} already exists.")]
+    RoleExists(String),
+    /// There is none to show or to change.
+    #[error("auth: Role {0} does not exist.")]
+    RoleMissing(String),
+    /// There is none to delete.
+    #[error("auth: Role {0} doesn't exist.")]
+    RoleGone(String),
+    /// A change that is none.
+    #[error("auth: Role not updated. Use grant/revoke to update the role.")]
+    RoleSame,
+    /// The role may read that.
+    #[error("auth: Granting duplicate read permission {0}")]
+    ReadHeld(String),
+    /// The role may write that.
+    #[error("auth: Granting duplicate write permission {0}")]
+    WriteHeld(String),
+}
+
+/// What a request wants of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Not only to read.
+    pub write: bool,
+    /// With all that is below.
+    pub recursive: bool,
+}
+
+impl Patterns {
+    fn all() -> Self {
+        Self {
+            read: vec![ALL.into()],
+            write: vec![ALL.into()],
+        }
+    }
+
+    fn cover(&self, path: &[u8], wish: Wish) -> bool {
+        let patterns = if wish.write { &self.write } else { &self.read };
+        patterns
+            .iter()
+            .any(|pattern| match pattern.strip_suffix('*') {
+                Some(start) => path.starts_with(start.as_bytes()),
+                None => !wish.recursive && path == pattern.as_bytes(),
+            })
+    }
+}
+
+impl Auth {
+    /// Whether v2 asks who its clients are.
+    pub fn paths_enabled(&self) -> bool {
+        self.paths.enabled
+    }
+
+    /// The roles of a user as v2 sees them: the user root has the role root always.
+    pub fn path_roles(user: &User) -> Vec<String> {
+        let mut roles: BTreeSet<&str> = user.roles.iter().map(String::as_str).collect();
+        if user.name == ROOT {
+            roles.insert(ROOT);
+        }
+        roles.into_iter().map(str::to_owned).collect()
+    }
+
+    /// What a role may by path; `None` if there is no such role. The role root is always there.
+    pub fn patterns(&self, role: &str) -> Option<Patterns> {
+        if role == ROOT {
+            return Some(Patterns::all());
+        }
+        self.roles.get(role)?;
+        let patterns = self.paths.patterns.get(role);
+        Some(
+            patterns
+                .map(|known| Patterns::clone(known))
+                .unwrap_or_default(),
+        )
+    }
+
+    /// The names of all roles as v2 lists them, in order.
+    pub fn path_role_names(&self) -> Vec<String> {
+        let mut names: BTreeSet<&str> = self.roles.keys().map(String::as_str).collect();
+        names.insert(ROOT);
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether a user, or whoever names none, may do that at a path.
+    pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: Wish) -> bool {
+        let may = |role: &str| {
+            let patterns = self.paths.patterns.get(role);
+            self.roles.contains_key(role)
+                && patterns.is_some_and(|patterns| patterns.cover(path, wish))
+        };
+        match user {
+            Some(user) => is_path_root(user) || user.roles.iter().any(|role| may(role)),
+            None => may(GUEST),
+        }
+    }
+}
+
+/// Whether everything is this user's in v2.
+pub fn is_path_root(user: &User) -> bool {
+    user.name == ROOT || user.has(ROOT)
+}
+
+impl Auth {
+    /// Executes one committed command (I2).
+    pub(super) fn apply_paths(&mut self, command: &Command) -> Done {
+        let begun = self.paths.begun;
+        let mut done = Done {
+            steps: 0,
+            expelled: None,
+            answer: Ok(Answer::Done),
+        };
+        // an older member could meet a newer verb here
+        let Some(verb) = &command.verb else {
+            return done;
+        };
+        done.answer = match verb {
+            Verb::Enable(_) => self.paths_enable(&mut done.steps),
+            Verb::Disable(_) => self.paths_disable(),
+            Verb::UserCreate(asked) => self.path_user_create(asked),
+            Verb::UserUpdate(asked) => self.path_user_update(asked),
+            Verb::UserDelete(asked) => self.path_user_delete(asked),
+            Verb::RoleCreate(asked) => self.path_role_create(asked),
+            Verb::RoleUpdate(asked) => self.path_role_update(asked),
+            Verb::RoleDelete(asked) => self.path_role_delete(asked),
+        };
+        if done.answer.is_ok() {
+            done.steps += 1;
+            done.expelled = match verb {
+                Verb::UserUpdate(asked) if !asked.password.is_empty() => Some(asked.name.clone()),
+                Verb::UserDelete(asked) => Some(asked.name.clone()),
+                Verb::Enable(_)
+                | Verb::Disable(_)
+                | Verb::UserCreate(_)
+                | Verb::UserUpdate(_)
+                | Verb::RoleCreate(_)
+                | Verb::RoleUpdate(_)
+                | Verb::RoleDelete(_) => None,
+            };
+        }
+        if self.paths.begun && !begun {
+            done.steps += NODES_OF_ETCD;
+        }
+        done
+    }
+
+    fn put_path_role(&mut self, name: &str, patterns: Patterns) {
+        let (known, patterns) = (self.roles.contains_key(name), Arc::new(patterns));
+        self.paths.patterns.insert(name.to_owned(), patterns);
+        if !known {
+            let role = Role {
+                name: name.to_owned(),
+                permissions: Vec::new(),
+            };
+            self.put_role(role);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! `/v2/auth`: the switch, users and roles as etcd 3.4 shows them. Users are v3's as well.
+//!
+//! Reading order: `guard` (who may) → this file (which resource) → `users`, `roles`. What a change
+//! means stands in `witan_replica::machine::auth::paths`.
+
+pub(in crate::api) mod guard;
+mod roles;
+mod users;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+    web,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use witan_api::v2::{
+    auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
+    members::{INTERNAL, Message},
+};
+use witan_replica::machine::{
+    Reply,
+    auth::{self, paths},
+    command::Command,
+};
+
+use super::{go, headers};
+use crate::{
+    api::{Context, reply},
+    node::Fault,
+};
+
+/// A user or a role is small; a body above this is refused.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+const LIST: &str = "GET";
+const ONE: &str = "GET,PUT,DELETE";
+
+/// Why a request got another answer than it asked for: status and message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal(StatusCode, String);
+
+impl Refusal {
+    fn bad(message: &str) -> Self {
+        Self(StatusCode::BAD_REQUEST, message.into())
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        tracing::warn!(reason = %fault, "v2 request about users got no answer");
+        Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
+    }
+}
+
+impl From<paths::Refusal> for Refusal {
+    fn from(refusal: paths::Refusal) -> Self {
+        use paths::Refusal as R;
+        let status = match refusal {
+            R::NoRoot
+            | R::Enabled
+            | R::Disabled
+            | R::UserExists(_)
+            | R::RoleHeld { .. }
+            | R::RoleNotHeld { .. }
+            | R::RoleExists(_)
+            | R::ReadHeld(_)
+            | R::WriteHeld(_) => StatusCode::CONFLICT,
+            R::UserMissing(_) | R::UserGone(_) | R::RoleMissing(_) | R::RoleGone(_) => {
+                StatusCode::NOT_FOUND
+            }
+            R::RootStays | R::RootRole(_) => StatusCode::FORBIDDEN,
+            R::UserSame | R::RoleSame => StatusCode::BAD_REQUEST,
+        };
+        Self(status, refusal.to_string())
+    }
+}
+
+/// One of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resource<'a> {
+    Enable,
+    Users,
+    User(&'a str),
+    Roles,
+    Role(&'a str),
+}
+
+impl<'a> Resource<'a> {
+    /// What a path names; `None` if it has too many parts.
+    fn of(path: &'a str) -> Option<Self> {
+        if path == ENABLE {
+            return Some(Self::Enable);
+        }
+        let (users, rest) = match path.strip_prefix(USERS) {
+            Some(rest) => (true, rest),
+            None => (false, path.strip_prefix(ROLES)?),
+        };
+        let name = rest.strip_prefix('/').unwrap_or(rest);
+        let name = name.strip_suffix('/').unwrap_or(name);
+        match (users, name) {
+            (true, "") => Some(Self::Users),
+            (false, "") => Some(Self::Roles),
+            (_, name) if name.contains('/') => None,
+            (true, name) => Some(Self::User(name)),
+            (false, name) => Some(Self::Role(name)),
+        }
+    }
+
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Users | Self::Roles => LIST,
+            Self::Enable | Self::User(_) | Self::Role(_) => ONE,
+        }
+    }
+}
+
+/// Whether a cleaned path is one of ours.
+pub(super) fn serves(path: &[u8]) -> bool {
+    path == ENABLE.as_bytes()
+        || super::below(path, USERS.as_bytes()).is_some()
+        || super::below(path, ROLES.as_bytes()).is_some()
+}
+
+/// Answers any request below `/v2/auth`; `path` is the whole cleaned path.
+pub(super) async fn handle(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let path = String::from_utf8_lossy(path);
+    let Some(resource) = Resource::of(&path) else {
+        return refused(HttpResponse::BadRequest(), INVALID_PATH.into());
+    };
+    if !reply::allows(request, resource.methods()) {
+        return reply::method_not_allowed(Some(resource.methods()));
+    }
+    let reads = request.method() == "GET";
+    let open = reads && resource == Resource::Enable;
+    let admitted = match open {
+        true => Ok(true),
+        false => guard::may_manage(ctx, request).await,
+    };
+    let answer = match admitted {
+        Ok(true) => serve(ctx, request, payload, resource).await,
+        Ok(false) => return guard::refuse(),
+        Err(fault) => Err(fault.into()),
+    };
+    answer.unwrap_or_else(|Refusal(status, message)| {
+        refused(headers::build(&ctx.node, status), message)
+    })
+}
+
+async fn serve(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    resource: Resource<'_>,
+) -> Result<HttpResponse, Refusal> {
+    match (resource, request.method().as_str()) {
+        (Resource::Enable, "GET") => {
+            let enabled = ctx.node.view().await?.machine.auth.paths_enabled();
+            Ok(shown(ctx, request, StatusCode::OK, &Enabled { enabled }))
+        }
+        (Resource::Enable, "PUT") => done(ctx, paths::Verb::Enable(auth::Enable {})).await,
+        (Resource::Enable, _) => done(ctx, paths::Verb::Disable(auth::Disable {})).await,
+        (Resource::Users, _) => users::list(ctx, request).await,
+        (Resource::User(name), "GET") => users::get(ctx, request, name).await,
+        (Resource::User(name), "PUT") => users::put(ctx, request, payload, name).await,
+        (Resource::User(name), _) => {
+            let name = name.to_owned();
+            done(ctx, paths::Verb::UserDelete(auth::UserDelete { name })).await
+        }
+        (Resource::Roles, _) => roles::list(ctx, request).await,
+        (Resource::Role(name), "GET") => roles::get(ctx, request, name).await,
+        (Resource::Role(name), "PUT") => roles::put(ctx, request, payload, name).await,
+        (Resource::Role(name), _) => {
+            let name = name.to_owned();
+            done(ctx, paths::Verb::RoleDelete(auth::RoleDelete { name })).await
+        }
+    }
+}
+
+fn refused(mut builder: actix_web::HttpResponseBuilder, message: String) -> HttpResponse {
+    builder
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(go::json(&Message { message }))
+}
+
+/// Replicates a change that is answered by an empty body.
+async fn done(ctx: &Context, verb: paths::Verb) -> Result<HttpResponse, Refusal> {
+    change(ctx, verb).await?;
+    Ok(headers::build(&ctx.node, StatusCode::OK)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .finish())
+}
+
+/// Replicates a change.
+async fn change(ctx: &Context, verb: paths::Verb) -> Result<paths::Answer, Refusal> {
+    let command = paths::Command { verb: Some(verb) };
+    let command = auth::Command {
+        verb: Some(auth::Verb::Paths(command)),
+    };
+    match ctx
+        .node
+        .propose(Command::Auth(command))
+        .await?
+        .outcome
+        .reply
+    {
+        Reply::Auth(Ok(auth::Reply::Paths(done))) => Ok(done.answer?),
+        Reply::Auth(_)
+        | Reply::Kv(_)
+        | Reply::Lease(_)
+        | Reply::Tree(_)
+        | Reply::Published
+        | Reply::ClusterVersionSet
+        | Reply::DowngradeSet
+        | Reply::PeerUrlsSet(_)
+        | Reply::Alarm(_)
+        | Reply::Denied(_)
+        | Reply::Nothing => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Err(Refusal(status, INTERNAL.into()))
+        }
+    }
+}
+
+/// The first JSON value of a body; what comes behind it is passed over, as in etcd.
+async fn body<T: DeserializeOwned>(payload: &mut web::Payload) -> Result<T, Refusal> {
+    let body = reply::read(payload, BODY_BYTES_MAX).await;
+    let body = body.map_err(|_| Refusal::bad(INVALID_JSON))?;
+    let mut values = serde_json::Deserializer::from_slice(&body).into_iter();
+    match values.next() {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(_)) | None => Err(Refusal::bad(INVALID_JSON)),
+    }
+}
+
+fn shown(
+    ctx: &Context,
+    request: &HttpRequest,
+    status: StatusCode,
+    value: &impl Serialize,
+) -> HttpResponse {
+    let mut json = go::json(value);
+    json.push(b'\n');
+    headers::build(&ctx.node, status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(reply::framed(request, json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_resources() {
+        let table = [
+            ("/v2/auth/enable", Some(Resource::Enable)),
+            ("/v2/auth/users", Some(Resource::Users)),
+            ("/v2/auth/users/", Some(Resource::Users)),
+            ("/v2/auth/users/bob", Some(Resource::User("bob"))),
+            ("/v2/auth/users/bob/", Some(Resource::User("bob"))),
+            ("/v2/auth/roles/rw", Some(Resource::Role("rw"))),
+            ("/v2/auth/roles/a/b", None),
+        ];
+        for (path, expect) in table {
+            assert_eq!(Resource::of(path), expect, "{path}");
+            assert!(serves(path.as_bytes()), "{path}");
+        }
+        for path in ["/v2/auth", "/v2/auth/enable/", "/v2/auth/usersx"] {
+            assert!(!serves(path.as_bytes()), "{path}");
+        }
+    }
+}

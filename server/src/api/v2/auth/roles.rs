@@ -1,0 +1,93 @@
+//! `/v2/auth/roles`.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use witan_api::v2::auth::{
+    OTHER_ROLE, PERMISSIONS_AND_GRANT, Patterns, Permissions, Role, RoleChange, RoleList,
+};
+use witan_replica::machine::auth::{
+    Auth,
+    paths::{self, Answer, RoleCreate, RoleUpdate, Verb},
+};
+
+use super::{Refusal, body, change, shown};
+use crate::api::Context;
+
+pub(super) async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+    let view = ctx.node.view().await?;
+    let auth = &view.machine.auth;
+    let names = auth.path_role_names();
+    let roles = names.iter().filter_map(|name| find(auth, name)).collect();
+    Ok(shown(ctx, request, StatusCode::OK, &RoleList { roles }))
+}
+
+pub(super) async fn get(
+    ctx: &Context,
+    request: &HttpRequest,
+    name: &str,
+) -> Result<HttpResponse, Refusal> {
+    let view = ctx.node.view().await?;
+    let role = find(&view.machine.auth, name);
+    let role = role.ok_or_else(|| paths::Refusal::RoleMissing(name.to_owned()))?;
+    Ok(shown(ctx, request, StatusCode::OK, &role))
+}
+
+pub(super) async fn put(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    name: &str,
+) -> Result<HttpResponse, Refusal> {
+    let asked: RoleChange = body(payload).await?;
+    if asked.role != name {
+        return Err(Refusal::bad(OTHER_ROLE));
+    }
+    let (grant, revoke) = (
+        asked.grant.unwrap_or_default(),
+        asked.revoke.unwrap_or_default(),
+    );
+    let permissions = asked.permissions.unwrap_or_default();
+    let role = asked.role;
+    if grant.kv.is_empty() && revoke.kv.is_empty() {
+        let verb = Verb::RoleCreate(RoleCreate {
+            name: role.clone(),
+            patterns: patterns(permissions.kv.clone()),
+        });
+        change(ctx, verb).await?;
+        let role = Role { role, permissions };
+        return Ok(shown(ctx, request, StatusCode::CREATED, &role));
+    }
+    if !permissions.kv.is_empty() {
+        return Err(Refusal::bad(PERMISSIONS_AND_GRANT));
+    }
+    let verb = Verb::RoleUpdate(RoleUpdate {
+        name: role.clone(),
+        grant: patterns(grant.kv),
+        revoke: patterns(revoke.kv),
+    });
+    let now = match change(ctx, verb).await? {
+        Answer::Patterns(patterns) => patterns,
+        Answer::Done | Answer::Roles(_) => paths::Patterns::default(),
+    };
+    Ok(shown(ctx, request, StatusCode::OK, &as_shown(role, now)))
+}
+
+/// A role in full.
+pub(super) fn find(auth: &Auth, name: &str) -> Option<Role> {
+    Some(as_shown(name.to_owned(), auth.patterns(name)?))
+}
+
+fn as_shown(role: String, patterns: paths::Patterns) -> Role {
+    let kv = Patterns {
+        read: Some(patterns.read),
+        write: Some(patterns.write),
+    };
+    Role {
+        role,
+        permissions: Permissions { kv },
+    }
+}
+
+fn patterns(asked: Patterns) -> paths::Patterns {
+    let [read, write] = [asked.read, asked.write].map(Option::unwrap_or_default);
+    paths::Patterns { read, write }
+}

@@ -1,0 +1,143 @@
+//! `/v2/auth/users`.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use bytes::Bytes;
+use witan_api::v2::{
+    auth::{OTHER_USER, ROLES_AND_GRANT, User, UserChange, UserList, UserShown},
+    members::INTERNAL,
+};
+use witan_replica::machine::auth::{
+    Auth, ROOT,
+    paths::{self, Answer, UserCreate, UserUpdate, Verb},
+};
+
+use super::{Refusal, body, change, roles, shown};
+use crate::{api::Context, auth::HashError};
+
+/// Roles that do not exist are passed over.
+pub(super) async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+    let view = ctx.node.view().await?;
+    let auth = &view.machine.auth;
+    let users: Vec<UserShown> = auth
+        .users()
+        .map(|user| {
+            let names = Auth::path_roles(user);
+            let roles = names.iter().filter_map(|name| roles::find(auth, name));
+            UserShown {
+                user: user.name.clone(),
+                roles: roles.collect(),
+            }
+        })
+        .collect();
+    let users = Some(users).filter(|users| !users.is_empty());
+    Ok(shown(ctx, request, StatusCode::OK, &UserList { users }))
+}
+
+/// A role that does not exist is told of.
+pub(super) async fn get(
+    ctx: &Context,
+    request: &HttpRequest,
+    name: &str,
+) -> Result<HttpResponse, Refusal> {
+    let view = ctx.node.view().await?;
+    let auth = &view.machine.auth;
+    let user = auth.user(name);
+    let user = user.ok_or_else(|| paths::Refusal::UserMissing(name.to_owned()))?;
+    let mut found = Vec::new();
+    for name in Auth::path_roles(user) {
+        let role = roles::find(auth, &name);
+        found.push(role.ok_or(paths::Refusal::RoleMissing(name))?);
+    }
+    let user = UserShown {
+        user: user.name.clone(),
+        roles: found,
+    };
+    Ok(shown(ctx, request, StatusCode::OK, &user))
+}
+
+/// Without roles and grants a user is made, or changed if there is one.
+pub(super) async fn put(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    name: &str,
+) -> Result<HttpResponse, Refusal> {
+    let asked: UserChange = body(payload).await?;
+    if asked.user != name {
+        return Err(Refusal::bad(OTHER_USER));
+    }
+    let given = asked.roles.clone().unwrap_or_default();
+    let (grant, revoke) = (
+        asked.grant.clone().unwrap_or_default(),
+        asked.revoke.clone().unwrap_or_default(),
+    );
+    let changes = !grant.is_empty() || !revoke.is_empty();
+    if changes && !given.is_empty() {
+        return Err(Refusal::bad(ROLES_AND_GRANT));
+    }
+    let known = ctx.node.view().await?.machine.auth.user(name).is_some();
+    let creates = !changes && (!given.is_empty() || !known);
+    if creates {
+        // one with roles is answered as if it had been there, as in etcd
+        let status = match given.is_empty() {
+            true => StatusCode::CREATED,
+            false => StatusCode::OK,
+        };
+        let user = create(ctx, asked).await?;
+        return Ok(shown(ctx, request, status, &user));
+    }
+    if !known {
+        return Err(paths::Refusal::UserMissing(name.to_owned()).into());
+    }
+    let verb = Verb::UserUpdate(UserUpdate {
+        name: name.to_owned(),
+        password: match asked.password.filter(|password| !password.is_empty()) {
+            Some(password) => hash(ctx, password).await?,
+            None => Bytes::new(),
+        },
+        grant,
+        revoke,
+    });
+    let roles = match change(ctx, verb).await? {
+        Answer::Roles(roles) => roles,
+        Answer::Done | Answer::Patterns(_) => Vec::new(),
+    };
+    let user = User {
+        user: name.to_owned(),
+        roles: Some(roles),
+    };
+    Ok(shown(ctx, request, StatusCode::OK, &user))
+}
+
+async fn create(ctx: &Context, asked: UserChange) -> Result<User, Refusal> {
+    let name = asked.user;
+    let Some(password) = asked.password.filter(|password| !password.is_empty()) else {
+        return Err(Refusal::bad(&format!(
+            "auth: Cannot create user {name} with an empty password"
+        )));
+    };
+    let mut roles = asked.roles;
+    let has_root = roles.iter().flatten().any(|role| role == ROOT);
+    if name == ROOT && !has_root {
+        roles.get_or_insert_default().push(ROOT.into());
+    }
+    let verb = Verb::UserCreate(UserCreate {
+        name: name.clone(),
+        password: hash(ctx, password).await?,
+        roles: roles.clone().unwrap_or_default(),
+    });
+    change(ctx, verb).await?;
+    Ok(User { user: name, roles })
+}
+
+async fn hash(ctx: &Context, password: String) -> Result<Bytes, Refusal> {
+    ctx.guard.hashing.hash(password).await.map_err(|error| {
+        tracing::warn!(%error, "a password was not hashed");
+        match error {
+            HashError::TooLong => Refusal::bad("auth: password length exceeds 72 bytes"),
+            HashError::TooMany | HashError::Failed => {
+                Refusal(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
+            }
+        }
+    })
+}
