@@ -122,7 +122,9 @@ async fn serve(
         write: matches!(intent, Intent::Write(_)),
         recursive: params.recursive,
     };
-    if !guard::may(&dialect.ctx, request, &key, wish).await? {
+    // as in etcd with its last slash: `/app/` is covered by `/app/*`
+    let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
+    if !guard::may(&dialect.ctx, request, sent, wish).await? {
         return Err(Error::early(ErrorCode::Unauthorized, INSUFFICIENT));
     }
     let (metrics, method) = (&dialect.ctx.metrics, intent.counted(&params));

@@ -2,7 +2,7 @@
 
 use witan_e2e::Launch;
 
-use crate::{run, same};
+use crate::{pair, run, same};
 
 #[test]
 fn users_roles_and_auth() {
@@ -150,4 +150,77 @@ fn while_v3_asks_who_its_callers_are_its_users_are_guarded_in_v2() {
     }
     // the key space of v2 has a switch of its own
     assert_eq!(server.http("PUT", "/v2/keys/a", "value=1").status, 201);
+}
+
+#[test]
+fn patterns_see_a_path_as_it_was_sent() {
+    let said = pair().map(|server| {
+        for args in [
+            &["user", "add", "root:pw"][..],
+            &["set", "/d/k", "1"],
+            &["set", "/f", "1"],
+            &["auth", "enable"],
+            &[
+                "-u",
+                "root:pw",
+                "role",
+                "revoke",
+                "guest",
+                "--path",
+                "/*",
+                "--readwrite",
+            ],
+            &[
+                "-u", "root:pw", "role", "grant", "guest", "--path", "/d/*", "--read",
+            ],
+            &[
+                "-u", "root:pw", "role", "grant", "guest", "--path", "/f", "--read",
+            ],
+        ] {
+            let said = run(&server, args);
+            assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
+        }
+        [
+            "",
+            "/",
+            "/d",
+            "/d/",
+            "/d/k",
+            "/d/k/",
+            "/d/?recursive=true",
+            "/d?recursive=true",
+            "/f",
+            "/f/",
+            "/x",
+        ]
+        .map(|path| {
+            (
+                path,
+                server.http("GET", &format!("/v2/keys{path}"), "").status,
+            )
+        })
+    });
+    assert_eq!(said[0], said[1]);
+    assert!(said[0].contains(&("/d/", 200)) && said[0].contains(&("/d", 401)));
+}
+
+#[test]
+fn bodies_that_are_none_are_refused_as_etcd_does() {
+    let said = pair().map(|server| {
+        [
+            "[]",
+            "null",
+            "7",
+            "{",
+            "",
+            r#"{"user":7}"#,
+            r#"{"user":"b"}"#,
+            r#"{"user":"a"} x"#,
+        ]
+        .map(|body| {
+            let said = server.http("PUT", "/v2/auth/users/a", body);
+            (said.status, said.text())
+        })
+    });
+    assert_eq!(said[0], said[1]);
 }

@@ -13,6 +13,7 @@ use actix_web::{
     web,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use witan_api::v2::{
     auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
     members::{INTERNAL, Message},
@@ -226,14 +227,18 @@ async fn change(ctx: &Context, verb: paths::Verb) -> Result<paths::Answer, Refus
     }
 }
 
-/// The first JSON value of a body; what comes behind it is passed over, as in etcd.
-async fn body<T: DeserializeOwned>(payload: &mut web::Payload) -> Result<T, Refusal> {
+/// The first JSON value of a body; what comes behind it is passed over, as in etcd, and `null` is an
+/// object without fields.
+async fn body<T: DeserializeOwned + Default>(payload: &mut web::Payload) -> Result<T, Refusal> {
     let body = reply::read(payload, BODY_BYTES_MAX).await;
     let body = body.map_err(|_| Refusal::bad(INVALID_JSON))?;
     let mut values = serde_json::Deserializer::from_slice(&body).into_iter();
     match values.next() {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(_)) | None => Err(Refusal::bad(INVALID_JSON)),
+        Some(Ok(Value::Null)) => Ok(T::default()),
+        Some(Ok(value @ Value::Object(_))) => {
+            serde_json::from_value(value).map_err(|_| Refusal::bad(INVALID_JSON))
+        }
+        Some(_) | None => Err(Refusal::bad(INVALID_JSON)),
     }
 }
 
