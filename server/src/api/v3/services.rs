@@ -102,13 +102,11 @@ impl Service {
     }
 }
 
-/// Methods that hand their message to a verb, and methods that are not served, of one service.
+/// Methods of one service, each of which hands its message to a verb.
 macro_rules! serve {
     (
-        $trait:ident as $service:literal
+        $trait:ident
         served { $($method:ident($request:ident) -> $response:ident = $verb:path;)* }
-        unserved { $($unserved:ident($un_request:ident) -> $un_response:ident = $name:literal;)* }
-        streams {}
         $(streamed {
             $($served:ident($sv_request:ident) -> $sv_item:ident as $sv_type:ident = $sv_verb:path;)*
         })?
@@ -131,18 +129,12 @@ macro_rules! serve {
                 let (ctx, request) = self.enter(request)?;
                 Ok(Response::new($verb(&ctx, request).await?))
             })*
-            $(async fn $unserved(
-                &self,
-                _: Request<pb::$un_request>,
-            ) -> Result<Response<pb::$un_response>, Status> {
-                Err(Error::Unimplemented(concat!($service, "/", $name)).into())
-            })*
         }
     };
 }
 
 serve! {
-    Kv as "etcdserverpb.KV"
+    Kv
     served {
         range(RangeRequest) -> RangeResponse = kv::range;
         put(PutRequest) -> PutResponse = kv::put;
@@ -150,15 +142,13 @@ serve! {
         txn(TxnRequest) -> TxnResponse = kv::txn;
         compact(CompactionRequest) -> CompactionResponse = kv::compact;
     }
-    unserved {}
-    streams {}
     streamed {
         range_stream(RangeRequest) -> RangeStreamResponse as RangeStreamStream = range_stream::range;
     }
 }
 
 serve! {
-    Cluster as "etcdserverpb.Cluster"
+    Cluster
     served {
         member_add(MemberAddRequest) -> MemberAddResponse = cluster::add;
         member_remove(MemberRemoveRequest) -> MemberRemoveResponse = cluster::remove;
@@ -166,12 +156,10 @@ serve! {
         member_list(MemberListRequest) -> MemberListResponse = cluster::list;
         member_promote(MemberPromoteRequest) -> MemberPromoteResponse = cluster::promote;
     }
-    unserved {}
-    streams {}
 }
 
 serve! {
-    Maintenance as "etcdserverpb.Maintenance"
+    Maintenance
     served {
         status(StatusRequest) -> StatusResponse = maintenance::status;
         alarm(AlarmRequest) -> AlarmResponse = maintenance::alarm;
@@ -181,15 +169,13 @@ serve! {
         move_leader(MoveLeaderRequest) -> MoveLeaderResponse = maintenance::move_leader;
         downgrade(DowngradeRequest) -> DowngradeResponse = maintenance::downgrade;
     }
-    unserved {}
-    streams {}
     streamed {
         snapshot(SnapshotRequest) -> SnapshotResponse as SnapshotStream = snapshot::snapshot;
     }
 }
 
 serve! {
-    Auth as "etcdserverpb.Auth"
+    Auth
     served {
         auth_enable(AuthEnableRequest) -> AuthEnableResponse = auth::enable;
         auth_disable(AuthDisableRequest) -> AuthDisableResponse = auth::disable;
@@ -209,6 +195,4 @@ serve! {
         role_grant_permission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse = auth::role_grant;
         role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse = auth::role_revoke;
     }
-    unserved {}
-    streams {}
 }
