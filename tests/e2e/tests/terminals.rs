@@ -10,6 +10,9 @@ use witan_e2e::{
     wait,
 };
 
+/// What has so many hexadecimal digits is an id: etcd's are of 16, and begin with zeros at times.
+const ID_DIGITS_MIN: usize = 12;
+
 /// One user's terminals in front of one server, and what they showed, with ids by their order.
 struct Desk {
     server: Server,
@@ -83,7 +86,7 @@ impl Desk {
         let mut out = String::new();
         for word in text.split_inclusive(is_limit) {
             let (id, rest) = word.split_at(word.trim_end_matches(is_limit).len());
-            if id.len() >= 15 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            if id.len() >= ID_DIGITS_MIN && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 let next = self.ids.len();
                 let number = *self.ids.entry(id.to_owned()).or_insert(next);
                 out += &format!("id-{number}");

@@ -188,14 +188,9 @@ async fn propose(ctx: &Context, verb: Verb) -> Answer<(lease::Reply, i64)> {
     Ok((reply.map_err(fault::of_lease)?, revision))
 }
 
-/// Positive, and not that of another lease unless one in 2^63 is lost.
+/// Positive, of sixteen hexadecimal digits, and not that of another lease unless one in 2^62 is lost.
 fn chosen_id() -> i64 {
-    loop {
-        let id = (RandomState::new().hash_one(now_ns()) >> 1).cast_signed();
-        if id != NONE {
-            return id;
-        }
-    }
+    ((RandomState::new().hash_one(now_ns()) >> 1) | 1 << 62).cast_signed()
 }
 
 #[tonic::async_trait]
