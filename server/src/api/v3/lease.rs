@@ -1,11 +1,12 @@
 //! The verbs of leases, and their stream of keep-alives.
 //!
-//! A stream answers one keep-alive after the other, as in etcd, and holds none but the one at work:
-//! a client that sends many or takes no answers waits itself.
+//! A stream answers keep-alives in their order and holds few of them: a client that sends many or
+//! takes no answers waits itself.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -36,6 +37,9 @@ const EXPIRING_LOOK: Duration = Duration::from_millis(50);
 
 /// Looks after which such a keep-alive gives up.
 const EXPIRING_LOOKS_MAX: u32 = 200;
+
+/// Keep-alives of one stream that are at work at once.
+const KEEP_ALIVES_AT_ONCE: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -155,7 +159,7 @@ pub(super) async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
     Err(Error::Timeout)
 }
 
-/// One keep-alive after the other, until the client ends its requests or the stream must end.
+/// Keep-alives, answered in their order, until the client ends its requests or the stream must end.
 pub(super) fn keep_alives<R>(
     ctx: &Context,
     requests: R,
@@ -164,17 +168,20 @@ pub(super) fn keep_alives<R>(
 where
     R: Stream<Item = Result<LeaseKeepAliveRequest, Status>> + Unpin,
 {
-    let begin = (ctx.clone(), requests, Ending::new(ctx, needs_leader));
-    stream::unfold(Some(begin), |stream| async {
-        let (ctx, mut requests, mut ending) = stream?;
+    let (ending, ctx) = (Ending::new(ctx, needs_leader), Arc::new(ctx.clone()));
+    let answers = requests.map(move |request| {
+        let ctx = Arc::clone(&ctx);
+        async move { keep_alive(&ctx, request?).await.map_err(Status::from) }
+    });
+    // each is a hop to another thread: those that have come go together
+    let answers = Box::pin(answers.buffered(KEEP_ALIVES_AT_ONCE));
+    stream::unfold(Some((answers, ending)), |stream| async {
+        let (mut answers, mut ending) = stream?;
         let answer = tokio::select! {
-            request = requests.next() => match request? {
-                Ok(request) => keep_alive(&ctx, request).await.map_err(Status::from),
-                Err(status) => Err(status),
-            },
+            answer = answers.next() => answer?,
             error = ending.comes() => Err(error.into()),
         };
-        let goes_on = answer.is_ok().then_some((ctx, requests, ending));
+        let goes_on = answer.is_ok().then_some((answers, ending));
         Some((answer, goes_on))
     })
 }
