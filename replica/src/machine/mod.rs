@@ -63,6 +63,28 @@ pub enum Reply {
     Nothing,
 }
 
+impl Reply {
+    /// The event of a v2 write, or why there is none. `None` if it answers another command, or an
+    /// expiration, which no client asks for.
+    pub fn into_event(self) -> Option<Result<tree::Event, tree::Error>> {
+        match self {
+            Reply::Tree(Ok(tree::Reply::Event(event))) => Some(Ok(*event)),
+            Reply::Tree(Err(error)) => Some(Err(error)),
+            Reply::Tree(Ok(tree::Reply::Expired(_)))
+            | Reply::Kv(_)
+            | Reply::Lease(_)
+            | Reply::Published
+            | Reply::ClusterVersionSet
+            | Reply::DowngradeSet
+            | Reply::PeerUrlsSet(_)
+            | Reply::Alarm(_)
+            | Reply::Auth(_)
+            | Reply::Denied(_)
+            | Reply::Nothing => None,
+        }
+    }
+}
+
 /// What applying one entry did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {

@@ -68,6 +68,18 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
     io::Write::write_fmt(out, format_args!("{number}")).expect("writing to memory cannot fail");
 }
 
+/// Appends what every error body of the older dialects begins with; the object stays open.
+pub(crate) fn push_error_head(out: &mut Vec<u8>, code: u16, message: &str, cause: &[u8]) {
+    out.extend_from_slice(b"{\"errorCode\":");
+    push_number(out, code);
+    out.extend_from_slice(b",\"message\":");
+    push_string(out, message.as_bytes());
+    if !cause.is_empty() {
+        out.extend_from_slice(b",\"cause\":");
+        push_string(out, cause);
+    }
+}
+
 /// A value as JSON in Go's form, without a newline.
 pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);

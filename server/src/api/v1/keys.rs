@@ -4,7 +4,6 @@
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
 use witan_replica::machine::{
-    Reply,
     command::Command,
     tree::{self, Create, Delete, DeleteIf, ErrorKind, Event, Set, Swap, Verb},
 };
@@ -112,25 +111,10 @@ fn removal(path: Bytes) -> Verb {
 
 async fn propose(node: &Node, verb: Verb) -> Result<Result<Event, tree::Error>, Error> {
     let command = Command::Tree(tree::Command { verb: Some(verb) });
-    match node.propose(command).await?.outcome.reply {
-        Reply::Tree(Ok(tree::Reply::Event(event))) => Ok(Ok(*event)),
-        Reply::Tree(Err(error)) => Ok(Err(error)),
-        // the tree answers its own commands, and those with an event or an error
-        Reply::Tree(Ok(tree::Reply::Expired(_)))
-        | Reply::Kv(_)
-        | Reply::Lease(_)
-        | Reply::Published
-        | Reply::ClusterVersionSet
-        | Reply::DowngradeSet
-        | Reply::PeerUrlsSet(_)
-        | Reply::Alarm(_)
-        | Reply::Auth(_)
-        | Reply::Denied(_)
-        | Reply::Nothing => Err(Error::new(
-            ErrorCode::RaftInternal,
-            "answer of another command",
-        )),
-    }
+    let reply = node.propose(command).await?.outcome.reply;
+    reply
+        .into_event()
+        .ok_or_else(|| Error::new(ErrorCode::RaftInternal, "answer of another command"))
 }
 
 /// A broken rule; `directory` is what a directory in the key's place means.

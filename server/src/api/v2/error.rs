@@ -32,14 +32,8 @@ impl Error {
     /// The JSON body with its newline.
     pub(crate) fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
-        out.extend_from_slice(b"{\"errorCode\":");
-        go::push_number(&mut out, self.code.code());
-        out.extend_from_slice(b",\"message\":");
-        go::push_string(&mut out, self.code.message().as_bytes());
-        if !self.cause.is_empty() {
-            out.extend_from_slice(b",\"cause\":");
-            go::push_string(&mut out, &self.cause);
-        }
+        let (code, message) = (self.code.code(), self.code.message());
+        go::push_error_head(&mut out, code, message, &self.cause);
         out.extend_from_slice(b",\"index\":");
         go::push_number(&mut out, self.index);
         out.extend_from_slice(b"}\n");

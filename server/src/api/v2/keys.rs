@@ -265,27 +265,12 @@ async fn write(
     Ok(headers::success(node, status(&event), event.index).body(reply::framed(request, body)))
 }
 
-/// The event of a write's answer. A command of the tree is answered by the tree, and only
-/// `Expire`, which no client sends, answers anything but an event.
+/// The event of a write's answer.
 fn written(reply: Reply) -> Result<Event, Error> {
-    match reply {
-        Reply::Tree(Ok(tree::Reply::Event(event))) => Ok(*event),
-        Reply::Tree(Err(error)) => Err(error.into()),
-        Reply::Tree(Ok(tree::Reply::Expired(_)))
-        | Reply::Kv(_)
-        | Reply::Lease(_)
-        | Reply::Published
-        | Reply::ClusterVersionSet
-        | Reply::DowngradeSet
-        | Reply::PeerUrlsSet(_)
-        | Reply::Alarm(_)
-        | Reply::Auth(_)
-        | Reply::Denied(_)
-        | Reply::Nothing => Err(Error::early(
-            ErrorCode::RaftInternal,
-            "answer of another command",
-        )),
-    }
+    let event = reply
+        .into_event()
+        .ok_or_else(|| Error::early(ErrorCode::RaftInternal, "answer of another command"))?;
+    Ok(event?)
 }
 
 fn status(event: &Event) -> StatusCode {
