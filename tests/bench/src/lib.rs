@@ -3,13 +3,14 @@
 //!
 //! Reading order: `load` (many clients, one measurement) → `verb` (what they ask) → `h2`, `http1`
 //! (the two lean clients) → `scene` (what is more than one request over and over) with `stream` →
-//! `floor`, `process`, `table`.
+//! `program` (which servers a run compares), `floor`, `process`, `table`.
 
 pub mod floor;
 pub mod h2;
 pub mod http1;
 pub mod load;
 pub mod process;
+pub mod program;
 pub mod scene;
 pub mod stream;
 pub mod table;

@@ -3,6 +3,8 @@
 //! `witan-bench [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--loads put:64,v2get:1]`
 //! prints a table of loads (all of them, at 1, 64 and 1000 clients, if none are named).
 //! `witan-bench --keys N` fills each server with so many keys, kills it and starts it again.
+//! `--witan after=PATH,before=PATH` puts several builds of witan side by side; every other round
+//! goes through the servers in the opposite order.
 //! Build witan in release first; the etcd binaries come from `tests/tools`.
 #![allow(clippy::print_stdout, reason = "a program that prints tables")]
 
@@ -16,10 +18,12 @@ use tokio::task::LocalSet;
 use witan_bench::{
     floor,
     load::{self, Measured},
-    process, table,
+    process,
+    program::{Program, programs, turns},
+    table,
     verb::Verb,
 };
-use witan_e2e::{Kind, Launch, Server};
+use witan_e2e::Server;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,7 +41,7 @@ struct Options {
     seconds: u64,
     rounds: usize,
     keys: Option<u64>,
-    servers: Vec<Kind>,
+    servers: Vec<Program>,
     loads: Vec<(Verb, usize)>,
 }
 
@@ -55,22 +59,22 @@ fn main() -> ExitCode {
         .expect("a runtime needs only a thread");
     let local = LocalSet::new();
     match options.keys {
-        Some(keys) => local.block_on(&runtime, memory(&options.servers, keys)),
+        Some(keys) => local.block_on(&runtime, memory(&options, keys)),
         None => local.block_on(&runtime, compare(&options)),
     }
     ExitCode::SUCCESS
 }
 
 async fn compare(options: &Options) {
-    let servers: Vec<(Kind, Server)> = options
+    let servers: Vec<(&Program, Server)> = options
         .servers
         .iter()
-        .map(|kind| (*kind, Launch::new(*kind).start()))
+        .map(|program| (program, program.launch().start()))
         .collect();
     // so that every get finds its key
-    for (kind, server) in &servers {
+    for (program, server) in &servers {
         for verb in [Verb::Put, Verb::V2Put] {
-            if verb.served_by(*kind) {
+            if verb.served_by(program.kind) {
                 load::fill(&server.address(), verb, load::KEYS, FILLERS).await;
             }
         }
@@ -83,32 +87,32 @@ async fn compare(options: &Options) {
     }
     println!("{}", table::HEAD);
     for (verb, clients) in &options.loads {
-        let able = || servers.iter().filter(|(kind, _)| verb.served_by(*kind));
-        let mut results = vec![Measured::default(); able().count()];
-        for _ in 0..options.rounds {
-            for ((_, server), result) in able().zip(&mut results) {
-                let address = server.address();
-                result.add(load::run(&address, server.pid(), *verb, *clients, length).await);
-            }
+        let able = servers.iter().filter(|(of, _)| verb.served_by(of.kind));
+        let able: Vec<&(&Program, Server)> = able.collect();
+        let mut results = vec![Measured::default(); able.len()];
+        for at in turns(able.len(), options.rounds) {
+            let server = &able[at].1;
+            let address = server.address();
+            results[at].add(load::run(&address, server.pid(), *verb, *clients, length).await);
         }
-        for (at, ((kind, _), result)) in able().zip(&results).enumerate() {
+        for (at, ((program, _), result)) in able.iter().zip(&results).enumerate() {
             let base = (at > 0).then(|| &results[0]);
             println!(
                 "{}",
-                table::line(verb.label(), *clients, kind.name(), result, base)
+                table::line(verb.label(), *clients, &program.name, result, base)
             );
         }
     }
 }
 
-async fn memory(servers: &[Kind], keys: u64) {
+async fn memory(options: &Options, keys: u64) {
     println!(
         "{keys} keys of 16 + {} bytes\n\n{}",
         witan_bench::verb::VALUE_BYTES,
         table::FILL_HEAD
     );
-    for kind in servers {
-        let mut server = Launch::new(*kind).start();
+    for program in &options.servers {
+        let mut server = program.launch().start();
         let before = process::cpu(server.pid());
         load::fill(&server.address(), Verb::Put, keys, FILLERS).await;
         tokio::time::sleep(SETTLE).await;
@@ -116,15 +120,22 @@ async fn memory(servers: &[Kind], keys: u64) {
         let resident = process::resident_bytes(server.pid()) >> 20;
         let disk = process::folder_bytes(server.dir()) >> 20;
         let written = process::written_bytes(server.pid()) >> 20;
-        server.kill9();
-        let begun = Instant::now();
-        server.start_again();
-        let restart = begun.elapsed().as_secs_f64();
+        let (mut restart, mut start_cpu) = (Duration::MAX, Duration::MAX);
+        // the least of all rounds: what is above it is other work of the machine
+        for _ in 0..options.rounds {
+            server.kill9();
+            let begun = Instant::now();
+            server.start_again();
+            restart = restart.min(begun.elapsed());
+            start_cpu = start_cpu.min(process::cpu(server.pid()));
+        }
         let again = process::resident_bytes(server.pid()) >> 20;
         println!(
-            "| {} | {resident} | {disk} | {written} | {:.1} | {restart:.1} | {again} |",
-            kind.name(),
+            "| {} | {resident} | {disk} | {written} | {:.1} | {:.1} | {:.1} | {again} |",
+            program.name,
             spent.as_secs_f64(),
+            restart.as_secs_f64(),
+            start_cpu.as_secs_f64(),
         );
     }
 }
@@ -135,9 +146,10 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         seconds: 4,
         rounds: 2,
         keys: None,
-        servers: Kind::ALL.to_vec(),
+        servers: Vec::new(),
         loads: Verb::ALL.into_iter().flat_map(all).collect(),
     };
+    let (mut servers, mut builds) = ("witan,etcd36,etcd34".to_owned(), None);
     while let Some(flag) = args.next() {
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
         let number = || {
@@ -149,18 +161,14 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--seconds" => options.seconds = number()?.max(1),
             "--rounds" => options.rounds = usize::try_from(number()?.max(1)).unwrap_or(1),
             "--keys" => options.keys = Some(number()?),
-            "--servers" => {
-                options.servers = value.split(',').map(kind).collect::<Result<_, _>>()?;
-            }
+            "--servers" => servers = value,
+            "--witan" => builds = Some(value),
             "--loads" => options.loads = value.split(',').map(load).collect::<Result<_, _>>()?,
             _ => return Err(format!("no such flag: {flag}")),
         }
     }
+    options.servers = programs(&servers, builds.as_deref())?;
     Ok(options)
-}
-
-fn kind(name: &str) -> Result<Kind, String> {
-    Kind::named(name).ok_or_else(|| format!("no such server: {name}"))
 }
 
 fn load(text: &str) -> Result<(Verb, usize), String> {

@@ -43,8 +43,8 @@ pub fn line(
 
 /// Head of the table of fills.
 pub const FILL_HEAD: &str = "\
-| server | memory MiB | on disk MiB | written MiB | server CPU s | to serve again s | memory then MiB |
-|---|--:|--:|--:|--:|--:|--:|";
+| server | memory MiB | on disk MiB | written MiB | server CPU s | to serve again s | CPU of that s | memory then MiB |
+|---|--:|--:|--:|--:|--:|--:|--:|";
 
 /// Events or answers per second, their delays, and the server's CPU for each.
 #[allow(clippy::cast_precision_loss)]

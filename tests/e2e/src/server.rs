@@ -32,6 +32,7 @@ pub struct Launch {
     bare: bool,
     dir: Option<PathBuf>,
     files_soft: Option<u32>,
+    program: Option<PathBuf>,
 }
 
 impl Launch {
@@ -44,6 +45,7 @@ impl Launch {
             bare: false,
             dir: None,
             files_soft: None,
+            program: None,
         }
     }
 
@@ -84,6 +86,13 @@ impl Launch {
     #[must_use]
     pub fn dir(mut self, dir: PathBuf) -> Self {
         self.dir = Some(dir);
+        self
+    }
+
+    /// Starts this executable instead of the usual one of its kind.
+    #[must_use]
+    pub fn program(mut self, path: PathBuf) -> Self {
+        self.program = Some(path);
         self
     }
 
@@ -274,7 +283,8 @@ impl Server {
     }
 
     fn program(&self) -> Command {
-        let binary = self.launch.kind.binary();
+        let usual = || self.launch.kind.binary();
+        let binary = self.launch.program.clone().unwrap_or_else(usual);
         let Some(limit) = self.launch.files_soft else {
             return Command::new(binary);
         };

@@ -1,19 +1,23 @@
-//! Scenes beside etcd: `scenes [--seconds N] [--servers witan,etcd36,etcd34] [--scenes watch-one,…]`
-//! plays each of them on a fresh server of each kind and prints a table per scene.
+//! Scenes beside etcd: `scenes [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34]
+//! [--witan after=PATH,before=PATH] [--scenes watch-one,…]` plays each of them on a fresh server of
+//! each program and prints a table per scene, with a line for each program and round.
 #![allow(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::{env, process::ExitCode, time::Duration};
 
 use tokio::task::LocalSet;
-use witan_bench::scene::Scene;
-use witan_e2e::{Kind, Launch};
+use witan_bench::{
+    program::{Program, programs, turns},
+    scene::Scene,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 struct Options {
     length: Duration,
-    servers: Vec<Kind>,
+    rounds: usize,
+    servers: Vec<Program>,
     scenes: Vec<Scene>,
 }
 
@@ -36,10 +40,11 @@ fn main() -> ExitCode {
 async fn play(options: &Options) {
     for scene in &options.scenes {
         println!("{}\n\n{}", scene.name(), scene.head());
-        for kind in &options.servers {
-            let server = Launch::new(*kind).start();
+        for at in turns(options.servers.len(), options.rounds) {
+            let program = &options.servers[at];
+            let server = program.launch().start();
             let line = scene.play(&server, options.length).await;
-            println!("| {} | {line}", kind.name());
+            println!("| {} | {line}", program.name);
         }
         println!();
     }
@@ -48,27 +53,31 @@ async fn play(options: &Options) {
 fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options {
         length: Duration::from_secs(5),
-        servers: vec![Kind::Witan, Kind::Etcd36],
+        rounds: 1,
+        servers: Vec::new(),
         scenes: Scene::ALL.to_vec(),
     };
+    let (mut servers, mut builds) = ("witan,etcd36".to_owned(), None);
     while let Some(flag) = args.next() {
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
-        let names = value.split(',');
         match flag.as_str() {
             "--seconds" => {
                 let seconds = value.parse().map_err(|_| format!("no number: {value}"))?;
                 options.length = Duration::from_secs(seconds);
             }
-            "--servers" => options.servers = names.map(kind).collect::<Result<_, _>>()?,
-            "--scenes" => options.scenes = names.map(scene).collect::<Result<_, _>>()?,
+            "--rounds" => {
+                options.rounds = value.parse().map_err(|_| format!("no number: {value}"))?;
+            }
+            "--servers" => servers = value,
+            "--witan" => builds = Some(value),
+            "--scenes" => {
+                options.scenes = value.split(',').map(scene).collect::<Result<_, _>>()?;
+            }
             _ => return Err(format!("no such flag: {flag}")),
         }
     }
+    options.servers = programs(&servers, builds.as_deref())?;
     Ok(options)
-}
-
-fn kind(name: &str) -> Result<Kind, String> {
-    Kind::named(name).ok_or_else(|| format!("no such server: {name}"))
 }
 
 fn scene(name: &str) -> Result<Scene, String> {

@@ -1,0 +1,117 @@
+//! The programs that one run compares: the servers by kind, and several builds of witan beside one
+//! another, so that "before" and "after" are measured in the same minutes on the same machine.
+
+use std::path::PathBuf;
+
+use witan_e2e::{Kind, Launch};
+
+/// One program under test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// What its rows are called.
+    pub name: String,
+    /// Which server it is.
+    pub kind: Kind,
+    /// The executable, where it is not the usual one of its kind.
+    path: Option<PathBuf>,
+}
+
+impl Program {
+    /// The usual executable of a kind.
+    pub fn usual(kind: Kind) -> Self {
+        Self {
+            name: kind.name().to_owned(),
+            kind,
+            path: None,
+        }
+    }
+
+    /// How to start it.
+    pub fn launch(&self) -> Launch {
+        let launch = Launch::new(self.kind);
+        match &self.path {
+            Some(path) => launch.program(path.clone()),
+            None => launch,
+        }
+    }
+}
+
+/// The servers named by `--servers`. With `--witan`, each build named there takes the place of the
+/// usual witan.
+///
+/// # Errors
+/// A name or a path that is not there.
+pub fn programs(servers: &str, builds: Option<&str>) -> Result<Vec<Program>, String> {
+    let builds = builds.map(witans).transpose()?;
+    let mut programs = Vec::new();
+    for name in servers.split(',') {
+        let kind = Kind::named(name).ok_or_else(|| format!("no such server: {name}"))?;
+        match (kind, &builds) {
+            (Kind::Witan, Some(builds)) => programs.extend(builds.iter().cloned()),
+            (Kind::Witan | Kind::Etcd34 | Kind::Etcd36, _) => programs.push(Program::usual(kind)),
+        }
+    }
+    Ok(programs)
+}
+
+/// `PATH` or `NAME=PATH`, separated by commas.
+fn witans(text: &str) -> Result<Vec<Program>, String> {
+    let build = |(number, text): (usize, &str)| {
+        let (name, path) = match text.split_once('=') {
+            Some((name, path)) => (name.to_owned(), path),
+            None => (format!("witan-{}", number + 1), text),
+        };
+        let path = PathBuf::from(path);
+        if !path.is_file() {
+            return Err(format!("--witan: no program at {}", path.display()));
+        }
+        Ok(Program {
+            name,
+            kind: Kind::Witan,
+            path: Some(path),
+        })
+    };
+    text.split(',').enumerate().map(build).collect()
+}
+
+/// Whose turn it is in so many rounds: every other round goes backwards, so that none is always
+/// measured behind the same neighbor.
+pub fn turns(programs: usize, rounds: usize) -> impl Iterator<Item = usize> {
+    (0..rounds).flat_map(move |round| {
+        (0..programs).map(move |at| {
+            if round % 2 == 0 {
+                at
+            } else {
+                programs - 1 - at
+            }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_take_the_place_of_the_usual_witan() {
+        let own = std::env::current_exe().unwrap();
+        let own = own.display();
+        let builds = format!("after={own},{own}");
+        let found = programs("witan,etcd36", Some(&builds)).unwrap();
+        let names: Vec<&str> = found.iter().map(|program| program.name.as_str()).collect();
+        assert_eq!(names, ["after", "witan-2", "etcd36"]);
+        let usual = programs("etcd34,witan", None).unwrap();
+        assert_eq!(usual, [Kind::Etcd34, Kind::Witan].map(Program::usual));
+    }
+
+    #[test]
+    fn every_other_round_goes_backwards() {
+        assert_eq!(turns(3, 2).collect::<Vec<_>>(), [0, 1, 2, 2, 1, 0]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        assert!(programs("zookeeper", None).is_err());
+        assert!(programs("witan", Some("/no/such/program")).is_err());
+    }
+}
