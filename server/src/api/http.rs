@@ -161,7 +161,10 @@ async fn serve(
         Route::V1 => front.v1.handle(request, payload, path).await,
         Route::V2(resource) => front.v2.handle(resource, request, payload, path).await,
         Route::V3 if websocket::wanted(request) => {
-            websocket::begin(&front.ctx, request, payload, path)
+            match admit_origin(request, &front.ctx.settings) {
+                Ok(()) => websocket::begin(&front.ctx, request, payload, path),
+                Err(refusal) => *refusal,
+            }
         }
         Route::V3 => v3::gateway::handle(&front.ctx, request, payload, path).await,
         Route::Ops => ops::handle(&front.ctx, request, payload, path)
@@ -236,6 +239,40 @@ fn admit_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
+/// A page of another origin may not speak WebSocket unless `--cors` names its origin: browsers ask
+/// for no permission before they open one, and show the answers to the page. Other clients send no
+/// origin.
+fn admit_origin(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
+    let Some(origin) = request.headers().get(ORIGIN) else {
+        return Ok(());
+    };
+    let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
+    if allows_origin(settings, origin) || is_origin_of(origin.as_bytes(), host.unwrap_or_default())
+    {
+        return Ok(());
+    }
+    let shown = String::from_utf8_lossy(origin.as_bytes());
+    let message = format!(
+        "This member opens no WebSocket for pages of {shown:?}.\n\
+         Start it with --cors {shown:?} if they may call it."
+    );
+    Err(reply::text(StatusCode::FORBIDDEN, &message).into())
+}
+
+/// Whether `--cors` names this origin, or all.
+fn allows_origin(settings: &Settings, origin: &HeaderValue) -> bool {
+    let mut allowed = settings.cors.iter();
+    allowed.any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
+}
+
+/// Whether an origin is that of pages which `host` itself serves.
+fn is_origin_of(origin: &[u8], host: &[u8]) -> bool {
+    let after_scheme = [&b"http://"[..], b"https://"]
+        .iter()
+        .find_map(|scheme| origin.strip_prefix(*scheme));
+    after_scheme.is_some_and(|name| name.eq_ignore_ascii_case(host))
+}
+
 /// The name in a `Host` header, without port and brackets.
 fn host_name(host: &str) -> &str {
     match host.rsplit_once(':') {
@@ -252,11 +289,7 @@ fn add_origin(request: &HttpRequest, settings: &Settings, response: &mut HttpRes
         let Some(origin) = request.headers().get(ORIGIN) else {
             return;
         };
-        if !settings
-            .cors
-            .iter()
-            .any(|allowed| allowed.as_bytes() == origin.as_bytes())
-        {
+        if !allows_origin(settings, origin) {
             return;
         }
         origin.clone()
@@ -311,6 +344,23 @@ mod tests {
         ];
         for (path, expect) in table {
             assert_eq!(route(path.as_bytes()), *expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_of_its_host_or_of_another() {
+        let table = [
+            ("http://a:1", "a:1", true),
+            ("https://A:1", "a:1", true),
+            ("http://a:1", "a:2", false),
+            ("http://a:1", "a", false),
+            ("http://b.a:1", "a:1", false),
+            ("file://a:1", "a:1", false),
+            ("null", "null", false),
+        ];
+        for (origin, host, expect) in table {
+            let is = is_origin_of(origin.as_bytes(), host.as_bytes());
+            assert_eq!(is, expect, "{origin} of {host}");
         }
     }
 

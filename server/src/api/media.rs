@@ -1,6 +1,11 @@
 //! Content types as Go's `mime` reads them: what is wrong with one is told to clients in its words.
 //! What a type means for a request is not known here.
 
+use std::collections::HashSet;
+
+/// A longer content type is not read. etcd reads them up to its bound on all headers, 1 MiB.
+const BYTES_MAX: usize = 4 << 10;
+
 /// What Go says of a content type that it cannot read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
@@ -22,11 +27,17 @@ pub(crate) enum Fault {
     /// A parameter that was there before.
     #[error("mime: duplicate parameter name")]
     Duplicate,
+    /// More than is read; Go has no such bound.
+    #[error("mime: content type is longer than 4096 bytes")]
+    TooLong,
 }
 
 /// The media type before the parameters, trimmed, in lower case. Parameters are checked and
 /// dropped.
 pub(crate) fn parse(given: &str) -> Result<String, Fault> {
+    if given.len() > BYTES_MAX {
+        return Err(Fault::TooLong);
+    }
     let (media, rest) = given.split_at(given.find(';').unwrap_or(given.len()));
     let media = media.trim().to_lowercase();
     check(&media)?;
@@ -51,7 +62,7 @@ fn check(media: &str) -> Result<(), Fault> {
 }
 
 fn parameters(mut rest: &str) -> Result<(), Fault> {
-    let mut names: Vec<String> = Vec::new();
+    let mut names = HashSet::new();
     loop {
         rest = rest.trim_start();
         // a semicolon that nothing follows is allowed
@@ -59,11 +70,9 @@ fn parameters(mut rest: &str) -> Result<(), Fault> {
             return Ok(());
         }
         let (name, after) = parameter(rest).ok_or(Fault::Parameter)?;
-        let name = name.to_lowercase();
-        if names.contains(&name) {
+        if !names.insert(name.to_lowercase()) {
             return Err(Fault::Duplicate);
         }
-        names.push(name);
         rest = after;
     }
 }

@@ -87,6 +87,20 @@ pub fn try_once(
     connection.response(method)
 }
 
+/// A body of `/v3` as etcd 3.6 sends it: a refusal without `error`, which repeats its message for
+/// clients of 3.4.
+pub fn without_error(body: &str) -> String {
+    let parsed = serde_json::from_str::<serde_json::Value>(body).ok();
+    let error = parsed.as_ref().and_then(|json| {
+        let error = json.get("error")?;
+        (json.get("message")? == error && json.get("code").is_some()).then(|| error.to_string())
+    });
+    match error {
+        Some(error) => body.replace(&format!(",\"error\":{error}}}"), "}"),
+        None => body.to_owned(),
+    }
+}
+
 /// Escapes a text for a form or a query.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -270,6 +270,35 @@ fn browsers_and_hosts() {
     assert_eq!(seen[0][3].0, 421);
 }
 
+/// A browser opens a WebSocket to wherever a page likes; etcd takes every origin.
+#[test]
+fn pages_of_other_origins_open_no_websocket() {
+    let opens = |server: &witan_e2e::Server, origin: Option<&str>| {
+        let mut headers = vec![
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        headers.extend(origin.map(|origin| ("Origin", origin)));
+        let mut connection = http::Connection::open(&server.address()).expect("it listens");
+        connection
+            .send("GET", "/v3/watch", &headers, b"")
+            .expect("the request is sent");
+        connection.head("GET").expect("an answer").status
+    };
+    let allowed = "http://allowed.example:80";
+    let server = Launch::witan().arg(format!("--cors={allowed}")).start();
+    assert_eq!(opens(&server, Some(allowed)), 101);
+    assert_eq!(opens(&server, None), 101);
+    assert_eq!(opens(&server, Some(&server.url())), 101);
+    for other in ["http://other.example", "null", "http://allowed.example"] {
+        assert_eq!(opens(&server, Some(other)), 403, "{other}");
+    }
+    let server = Launch::witan().start();
+    assert_eq!(opens(&server, Some("http://other.example")), 101);
+}
+
 #[test]
 fn the_gateway_can_be_turned_off() {
     let statuses = ["true", "false"].map(|value| {

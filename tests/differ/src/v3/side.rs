@@ -14,7 +14,10 @@ use witan_api::v3::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
     PutResponse, RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
 };
-use witan_e2e::{Kind, Launch, Server, grpc, http::Connection};
+use witan_e2e::{
+    Kind, Launch, Server, grpc,
+    http::{self, Connection},
+};
 
 use super::step::Ask;
 
@@ -204,7 +207,7 @@ impl Side {
         if response.header("connection") != Some("close") {
             self.connection = Some(connection);
         }
-        let text = response.text();
+        let text = http::without_error(&response.text());
         let revision = text
             .split_once("\"revision\":\"")
             .and_then(|(_, rest)| rest.split_once('"')?.0.parse().ok());

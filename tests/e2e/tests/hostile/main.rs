@@ -4,10 +4,12 @@
 
 mod bodies;
 mod flood;
+mod framing;
 mod h2;
 mod many;
 mod overload;
 mod pings;
 mod slow;
 mod stage;
+mod streamed;
 mod unread;

@@ -104,6 +104,52 @@ fn forget_peak(server: &Server) {
     fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("an own child");
 }
 
+/// Processor time that the server has used.
+pub(crate) fn cpu(server: &Server) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("it runs");
+    // user and system time stand 12 and 13 fields after the name, in hundredths of a second
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// The longest that one of several others waits for an answer while `act` runs. There are more of
+/// them than workers, so that some share theirs with whatever `act` does.
+pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, Duration) {
+    const OTHERS: usize = 6;
+    let stop = AtomicBool::new(false);
+    let address = server.address();
+    let one = || {
+        let mut connection = http::Connection::open(&address).expect("the server accepts");
+        let mut longest = Duration::ZERO;
+        while !stop.load(Ordering::SeqCst) {
+            let begun = Instant::now();
+            let asked = connection.send("GET", "/version", &[], b"");
+            asked.expect("the request is sent");
+            let answer = connection.response("GET").expect("an answer");
+            assert_eq!(answer.status, 200);
+            longest = longest.max(begun.elapsed());
+            witan_e2e::wait::wall_time(Duration::from_millis(2));
+        }
+        longest
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> = (0..OTHERS).map(|_| scope.spawn(one)).collect();
+        let done = act();
+        stop.store(true, Ordering::SeqCst);
+        let waits = others.into_iter().map(|other| match other.join() {
+            Ok(longest) => longest,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        (done, waits.max().unwrap_or_default())
+    })
+}
+
 /// Descriptors that the server has open.
 pub(crate) fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).map_or(0, Iterator::count)

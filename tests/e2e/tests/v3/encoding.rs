@@ -117,7 +117,7 @@ fn what_is_no_utf8_is_not_lost() {
 fn another_encoding_is_refused() {
     let server = start(Kind::Witan);
     let text = "unknown encoding \"hex\": \"base64\" and \"utf8\" are known";
-    let want = json!({ "code": 3, "message": text });
+    let want = json!({ "code": 3, "message": text, "error": text });
     for path in ["kv/range", "watch", "maintenance/snapshot"] {
         let answer = server.http("POST", &format!("/v3/{path}?encoding=hex"), "{}");
         assert_eq!(

@@ -18,7 +18,7 @@ fn ask(server: &Server, (method, path, body): Ask) -> (u16, String, String) {
         "{} {metadata}",
         response.header("content-type").unwrap_or("none")
     );
-    (response.status, kind, response.text())
+    (response.status, kind, http::without_error(&response.text()))
 }
 
 pub(super) fn same(asks: &[Ask]) {
@@ -207,6 +207,21 @@ fn the_former_prefixes_are_served_in_the_former_manner() {
     }
 }
 
+/// Clients of 3.4's gateway read `error`, those of 3.6's `message`.
+#[test]
+fn a_refusal_speaks_to_clients_of_both_gateways() {
+    let server = start(Kind::Witan);
+    let text = "etcdserver: key is not provided";
+    let response = server.http("POST", "/v3/kv/put", "");
+    let want = format!(r#"{{"code":3,"message":"{text}","error":"{text}"}}"#);
+    assert_eq!((response.status, response.text()), (400, want));
+    for (method, path) in [("POST", "nosuch"), ("GET", "kv/put")] {
+        let refused = server.http(method, &format!("/v3/{path}"), "").json();
+        assert!(refused["error"].is_string(), "{refused}");
+        assert_eq!(refused["error"], refused["message"]);
+    }
+}
+
 #[test]
 fn a_body_that_is_no_request_is_refused_in_the_same_words() {
     let bodies = [
@@ -229,7 +244,7 @@ fn a_body_beyond_the_message_limit_is_refused_with_its_size() {
     let body = format!(r#"{{"key":"YQ==","value":"{}"}}"#, "eHh4".repeat(800_000));
     let answers = [&ours, &theirs].map(|server| {
         let response = server.http("POST", "/v3/kv/put", &body);
-        (response.status, response.text())
+        (response.status, http::without_error(&response.text()))
     });
     assert_eq!(answers[0], answers[1]);
     assert_eq!(answers[0].0, 429);

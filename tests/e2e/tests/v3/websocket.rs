@@ -97,6 +97,40 @@ fn other_calls_take_one_message() {
     }
 }
 
+/// Whoever sends it: nothing is asked before that.
+#[test]
+fn a_call_that_fails_is_answered() {
+    let mut server = start(Kind::Witan);
+    for (path, message, expect) in [
+        ("/v3/kv/put", "{}", "key is not provided"),
+        ("/v3/kv/put", "nope", "invalid character"),
+        ("/v3beta/kv/put", "{}", "key is not provided"),
+        ("/v3/kv/range?encoding=hex", "{}", "unknown encoding"),
+        ("/v3/watch?encoding=hex", "{}", "unknown encoding"),
+        ("/v3/watch", "nope", "invalid character"),
+        ("/v3/maintenance/snapshot", "nope", "invalid character"),
+        ("/v3/lease/keepalive", "[]", "unexpected token"),
+        ("/v3/nonsense", "{}", "Not Found"),
+    ] {
+        for message in [message, "", "\n"] {
+            let mut socket = Socket::open(&server.address(), path, &[]);
+            // a path that nobody serves is answered at once
+            let _ = socket.send(message);
+            if message.trim().is_empty() {
+                // it may wait for more
+                let _ = socket.close();
+                while matches!(socket.receive(), Ok(Frame::Text(_) | Frame::Pong(_))) {}
+                continue;
+            }
+            let said = socket.text();
+            assert!(said.contains(expect), "{path} {message}: {said}");
+            assert_eq!(socket.receive().unwrap(), Frame::Close(Some(1000)));
+        }
+    }
+    assert!(server.runs(), "{}", server.tail());
+    assert_eq!(server.http("GET", "/version", "").status, 200);
+}
+
 #[test]
 fn a_client_that_breaks_the_rules_is_let_go() {
     let server = start(Kind::Witan);
@@ -118,7 +152,8 @@ fn a_client_that_breaks_the_rules_is_let_go() {
     }
     // a path that nobody serves
     let mut said = open("/v3/nonsense");
-    assert_eq!(said.text(), r#"{"code":5,"message":"Not Found"}"#);
+    let not_found = r#"{"code":5,"message":"Not Found","error":"Not Found"}"#;
+    assert_eq!(said.text(), not_found);
     assert_eq!(said.receive().unwrap(), Frame::Close(Some(1000)));
     // and the server goes on
     assert_eq!(

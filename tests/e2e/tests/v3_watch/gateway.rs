@@ -104,7 +104,10 @@ fn a_request_that_cannot_be_read_is_refused() {
     let text = "invalid character 'o' in literal null (expecting 'u')";
     let answer = server.http("POST", "/v3/watch", "nope");
     assert_eq!(answer.status, 400);
-    assert_eq!(answer.json(), json!({"code": 3, "message": text}));
+    assert_eq!(
+        answer.json(),
+        json!({"code": 3, "message": text, "error": text})
+    );
     for prefix in ["/v3beta", "/v3alpha"] {
         let answer = server.http("POST", &format!("{prefix}/watch"), "nope");
         assert_eq!(answer.status, 500);

@@ -39,6 +39,8 @@ impl From<Error> for Failure {
 struct Present<'a> {
     code: i32,
     message: &'a str,
+    /// As in 3.4: clients of that gateway look for it.
+    error: &'a str,
 }
 
 #[derive(Serialize)]
@@ -111,6 +113,7 @@ impl Failure {
             Manner::Present => serde_json::to_vec(&Present {
                 code,
                 message: text,
+                error: text,
             }),
             Manner::Former => serde_json::to_vec(&Former {
                 error: text,
@@ -167,7 +170,10 @@ mod tests {
         let text = "etcdserver: mvcc: required revision has been compacted";
         assert_eq!(
             shown(&compacted, Manner::Present),
-            (400, format!(r#"{{"code":11,"message":"{text}"}}"#))
+            (
+                400,
+                format!(r#"{{"code":11,"message":"{text}","error":"{text}"}}"#)
+            )
         );
         assert_eq!(
             shown(&compacted, Manner::Former),
@@ -191,12 +197,18 @@ mod tests {
         let former = |failure: &Failure| shown(failure, Manner::Former);
         assert_eq!(
             present(&Failure::NotFound),
-            (404, r#"{"code":5,"message":"Not Found"}"#.into())
+            (
+                404,
+                r#"{"code":5,"message":"Not Found","error":"Not Found"}"#.into()
+            )
         );
         assert_eq!(former(&Failure::NotFound), (404, "Not Found\n".into()));
         assert_eq!(
             present(&Failure::NotPost),
-            (501, r#"{"code":12,"message":"Method Not Allowed"}"#.into())
+            (
+                501,
+                r#"{"code":12,"message":"Method Not Allowed","error":"Method Not Allowed"}"#.into()
+            )
         );
         assert_eq!(
             former(&Failure::NotPost),

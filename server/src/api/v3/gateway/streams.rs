@@ -17,7 +17,8 @@ use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
 
 use super::{Form, Manner, encoding::Encoding, failure::Failure};
 use crate::api::{
-    Context, go_json,
+    Context,
+    go_json::Progress,
     reply::{self, Unread},
     v3::snapshot as backup,
 };
@@ -42,6 +43,8 @@ where
     let mut requests = Requests {
         payload,
         buffer: BytesMut::new(),
+        scanned: 0,
+        progress: Progress::default(),
         bytes_max,
         form,
         ended: false,
@@ -114,6 +117,9 @@ fn in_lines<A: Shaped + Serialize>(
 struct Requests {
     payload: web::Payload,
     buffer: BytesMut,
+    /// Bytes of the buffer that `progress` has seen.
+    scanned: usize,
+    progress: Progress,
     bytes_max: usize,
     form: Form,
     ended: bool,
@@ -141,17 +147,23 @@ impl Requests {
 
     /// The first whole request in the buffer.
     fn parse<Q: Shaped + Default + Message>(&mut self) -> Result<Option<Q>, String> {
-        if go_json::is_space(&self.buffer) {
-            return Ok(None);
-        }
-        match go_json::first(&self.buffer)? {
-            None if self.ended => Err("unexpected EOF".into()),
-            None => Ok(None),
-            Some(end) => {
-                let value = self.buffer.split_to(end);
-                super::message(&value, self.form).map(Some)
+        let end = match self.progress.take(&self.buffer[self.scanned..])? {
+            Some(length) => self.scanned + length,
+            None if self.progress.is_new() => {
+                self.buffer.clear();
+                self.scanned = 0;
+                return Ok(None);
             }
-        }
+            None if !self.ended => {
+                self.scanned = self.buffer.len();
+                return Ok(None);
+            }
+            None if self.progress.may_end() => self.buffer.len(),
+            None => return Err("unexpected EOF".into()),
+        };
+        let value = self.buffer.split_to(end);
+        (self.scanned, self.progress) = (0, Progress::default());
+        super::message(&value, self.form).map(Some)
     }
 }
 

@@ -116,7 +116,8 @@ async fn run(
         let part = asked.recv().await?;
         Some((Ok(part), asked))
     });
-    let payload = Box::pin(parts);
+    // a call that fails reads away what is left, also after the end
+    let payload = Box::pin(parts.fuse());
     let payload = web::Payload::from_request(&request, &mut dev::Payload::Stream { payload }).await;
     let payload = payload.expect("taking a payload cannot fail");
     super::handle(&ctx, &request, payload, &path).await

@@ -1,0 +1,331 @@
+//! How far a JSON value has come that arrives in pieces: each byte is looked at once, however it is
+//! cut. What the value means is not known here.
+
+use super::{NO_KEY, is_white, unexpected};
+
+/// Deeper nesting is refused, as Go refuses it.
+pub(super) const DEPTH_MAX: usize = 10_000;
+
+/// A value of which perhaps more is to come.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// The bytes that close the open containers. They are kept in a list, not on the stack.
+    open: Vec<u8>,
+    step: Step,
+}
+
+/// What the next byte may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Step {
+    #[default]
+    Value,
+    /// In an array that has just begun.
+    ValueOrEnd,
+    Key,
+    /// In an object that has just begun.
+    KeyOrEnd,
+    Colon,
+    /// After a value in a container.
+    After,
+    String(Role),
+    Escape(Role),
+    /// So many hexadecimal digits of an escape are to come.
+    Hex(Role, u8),
+    /// What is left of a name.
+    Literal(&'static str, usize),
+    Number(Number),
+}
+
+/// What a string is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Key,
+    Value,
+}
+
+/// The part of a number that comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Number {
+    AfterMinus,
+    AfterZero,
+    Integer,
+    AfterPoint,
+    Fraction,
+    AfterE,
+    AfterSign,
+    Exponent,
+}
+
+/// What a byte does.
+enum Taken {
+    /// It belongs to the value.
+    Inside,
+    /// It is the last one of the value.
+    Last,
+    /// It follows the value.
+    Beyond,
+}
+
+impl Progress {
+    /// A string of which the first quote has come.
+    pub(super) fn in_string() -> Self {
+        Self {
+            open: Vec::new(),
+            step: Step::String(Role::Value),
+        }
+    }
+
+    /// A value that is no container, of which the first byte has come.
+    pub(super) fn in_scalar(first: u8) -> Result<Self, String> {
+        let step = scalar(first)?;
+        Ok(Self {
+            open: Vec::new(),
+            step,
+        })
+    }
+
+    /// Goes through the next bytes: how many of them belong to the value, `None` if more is to come.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
+        let mut at = 0;
+        loop {
+            if let Step::String(_) = self.step {
+                at += plain(&bytes[at..]);
+            }
+            let Some(byte) = bytes.get(at) else {
+                return Ok(None);
+            };
+            match self.one(*byte)? {
+                Taken::Inside => at += 1,
+                Taken::Last => return Ok(Some(at + 1)),
+                Taken::Beyond => return Ok(Some(at)),
+            }
+        }
+    }
+
+    /// Whether nothing but white space has come.
+    pub(crate) fn is_new(&self) -> bool {
+        self.open.is_empty() && self.step == Step::Value
+    }
+
+    /// Whether the value is whole if nothing more comes: only a number ends with what follows it.
+    pub(crate) fn may_end(&self) -> bool {
+        let Step::Number(number) = self.step else {
+            return false;
+        };
+        self.open.is_empty() && number.may_end()
+    }
+
+    fn one(&mut self, byte: u8) -> Result<Taken, String> {
+        match self.step {
+            Step::Value
+            | Step::ValueOrEnd
+            | Step::Key
+            | Step::KeyOrEnd
+            | Step::Colon
+            | Step::After
+                if is_white(byte) => {}
+            Step::ValueOrEnd if byte == b']' => return Ok(self.close()),
+            Step::KeyOrEnd if byte == b'}' => return Ok(self.close()),
+            Step::Value | Step::ValueOrEnd => self.begin(byte)?,
+            Step::Key | Step::KeyOrEnd if byte == b'"' => self.step = Step::String(Role::Key),
+            Step::Key | Step::KeyOrEnd => return Err(unexpected(byte, NO_KEY)),
+            Step::Colon if byte == b':' => self.step = Step::Value,
+            Step::Colon => return Err(unexpected(byte, "after object key")),
+            Step::After => return self.after(byte),
+            Step::String(role) => match byte {
+                b'"' if role == Role::Key => self.step = Step::Colon,
+                b'"' => return Ok(self.end()),
+                b'\\' => self.step = Step::Escape(role),
+                ..0x20 => return Err(unexpected(byte, "in string literal")),
+                _ => {}
+            },
+            Step::Escape(role) => match byte {
+                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
+                    self.step = Step::String(role);
+                }
+                b'u' => self.step = Step::Hex(role, 4),
+                _ => return Err(unexpected(byte, "in string escape code")),
+            },
+            Step::Hex(_, _) if !byte.is_ascii_hexdigit() => {
+                return Err(unexpected(byte, "in \\u hexadecimal character escape"));
+            }
+            Step::Hex(role, 1) => self.step = Step::String(role),
+            Step::Hex(role, left) => self.step = Step::Hex(role, left - 1),
+            Step::Literal(name, at) => return self.literal(name, at, byte),
+            Step::Number(number) => match number.next(byte)? {
+                Some(number) => self.step = Step::Number(number),
+                None => return self.beyond(byte),
+            },
+        }
+        Ok(Taken::Inside)
+    }
+
+    /// The first byte of a value.
+    fn begin(&mut self, byte: u8) -> Result<(), String> {
+        self.step = match byte {
+            b'{' | b'[' => {
+                if self.open.len() == DEPTH_MAX {
+                    return Err(unexpected(byte, "exceeded max depth"));
+                }
+                // the byte that closes it stands two above the one that opens it
+                self.open.push(byte + 2);
+                if byte == b'{' {
+                    Step::KeyOrEnd
+                } else {
+                    Step::ValueOrEnd
+                }
+            }
+            _ => scalar(byte)?,
+        };
+        Ok(())
+    }
+
+    fn after(&mut self, byte: u8) -> Result<Taken, String> {
+        let in_object = self.open.last() == Some(&b'}');
+        match byte {
+            b',' if in_object => self.step = Step::Key,
+            b',' => self.step = Step::Value,
+            _ if self.open.last() == Some(&byte) => return Ok(self.close()),
+            _ if in_object => return Err(unexpected(byte, "after object key:value pair")),
+            _ => return Err(unexpected(byte, "after array element")),
+        }
+        Ok(Taken::Inside)
+    }
+
+    fn literal(&mut self, name: &'static str, at: usize, byte: u8) -> Result<Taken, String> {
+        let expected = name.as_bytes()[at];
+        if byte != expected {
+            let expected = char::from(expected);
+            let place = format!("in literal {name} (expecting '{expected}')");
+            return Err(unexpected(byte, &place));
+        }
+        if at + 1 == name.len() {
+            return Ok(self.end());
+        }
+        self.step = Step::Literal(name, at + 1);
+        Ok(Taken::Inside)
+    }
+
+    fn close(&mut self) -> Taken {
+        self.open.pop();
+        self.end()
+    }
+
+    /// A value ends with this byte.
+    fn end(&mut self) -> Taken {
+        self.step = Step::After;
+        if self.open.is_empty() {
+            Taken::Last
+        } else {
+            Taken::Inside
+        }
+    }
+
+    /// A number ended before this byte.
+    fn beyond(&mut self, byte: u8) -> Result<Taken, String> {
+        self.step = Step::After;
+        if self.open.is_empty() {
+            Ok(Taken::Beyond)
+        } else {
+            self.one(byte)
+        }
+    }
+}
+
+impl Number {
+    fn may_end(self) -> bool {
+        match self {
+            Self::AfterZero | Self::Integer | Self::Fraction | Self::Exponent => true,
+            Self::AfterMinus | Self::AfterPoint | Self::AfterE | Self::AfterSign => false,
+        }
+    }
+
+    /// What follows this byte, `None` if the number ends before it.
+    fn next(self, byte: u8) -> Result<Option<Self>, String> {
+        let digit = byte.is_ascii_digit();
+        let next = match (self, byte) {
+            (Self::AfterMinus, b'0') => Self::AfterZero,
+            (Self::AfterMinus | Self::Integer, _) if digit => Self::Integer,
+            (Self::AfterPoint | Self::Fraction, _) if digit => Self::Fraction,
+            (Self::AfterE | Self::AfterSign | Self::Exponent, _) if digit => Self::Exponent,
+            (Self::AfterE, b'+' | b'-') => Self::AfterSign,
+            (Self::AfterZero | Self::Integer, b'.') => Self::AfterPoint,
+            (Self::AfterZero | Self::Integer | Self::Fraction, b'e' | b'E') => Self::AfterE,
+            (Self::AfterMinus, _) => return Err(unexpected(byte, "in numeric literal")),
+            (Self::AfterPoint, _) => {
+                let place = "after decimal point in numeric literal";
+                return Err(unexpected(byte, place));
+            }
+            (Self::AfterE | Self::AfterSign, _) => {
+                return Err(unexpected(byte, "in exponent of numeric literal"));
+            }
+            (Self::AfterZero | Self::Integer | Self::Fraction | Self::Exponent, _) => {
+                return Ok(None);
+            }
+        };
+        Ok(Some(next))
+    }
+}
+
+/// What follows the first byte of a value that is no container.
+fn scalar(first: u8) -> Result<Step, String> {
+    Ok(match first {
+        b'"' => Step::String(Role::Value),
+        b't' => Step::Literal("true", 1),
+        b'f' => Step::Literal("false", 1),
+        b'n' => Step::Literal("null", 1),
+        b'-' => Step::Number(Number::AfterMinus),
+        b'0' => Step::Number(Number::AfterZero),
+        b'1'..=b'9' => Step::Number(Number::Integer),
+        _ => return Err(unexpected(first, "looking for beginning of value")),
+    })
+}
+
+/// How many bytes stand for themselves in a string.
+fn plain(bytes: &[u8]) -> usize {
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
+    bytes.iter().position(special).unwrap_or(bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_ends_at_the_same_place_however_it_is_cut() {
+        let texts = [
+            r#" {"a":[1,-0.5e+3,"\u00e9\n",true,false,null,{"b":[]}]} {}"#,
+            "-12.5 1",
+            "0,",
+            r#""a\\\"b" "#,
+            "[[],{}]]",
+        ];
+        for text in texts {
+            let whole = Progress::default().take(text.as_bytes());
+            let whole = whole.unwrap().expect("the value ends");
+            for size in 1..text.len() {
+                let (mut progress, mut before) = (Progress::default(), 0);
+                let end = text.as_bytes().chunks(size).find_map(|piece| {
+                    let end = progress.take(piece).unwrap();
+                    let at = end.map(|end| before + end);
+                    before += piece.len();
+                    at
+                });
+                assert_eq!(end, Some(whole), "{text} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_number_may_end_without_a_sign_of_it() {
+        for (text, may_end) in [("12", true), ("1.", false), ("[1", false), ("tru", false)] {
+            let mut progress = Progress::default();
+            assert_eq!(progress.take(text.as_bytes()), Ok(None), "{text}");
+            assert_eq!(progress.may_end(), may_end, "{text}");
+            assert!(!progress.is_new());
+        }
+        let mut progress = Progress::default();
+        assert_eq!(progress.take(b" \n"), Ok(None));
+        assert!(progress.is_new());
+    }
+}

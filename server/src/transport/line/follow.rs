@@ -1,0 +1,504 @@
+//! Follows the requests of a connection from head to body to head, and changes on the way what
+//! actix must not see as it came: see [`Lines`]. No stream is read here.
+
+use super::header::{self, Said};
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// Bytes of the line before a chunk, its extensions included; Go accepts as many.
+const CHUNK_LINE_BYTES_MAX: usize = 4096;
+
+/// The method whose requests may become a tunnel.
+const GET: &[u8] = b"GET ";
+
+/// No header line: actix answers 400 to a head that holds it.
+const NO_HEADER: &[u8] = b":\r\n\r\n";
+
+/// No end of a line before a chunk or after the last one: actix refuses the body.
+const NO_CHUNK: &[u8] = b"\r\r";
+
+/// Follows requests through a stream. What is not clear is refused here, because what actix takes
+/// for a body and what is taken for one here must not differ.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    place: Place,
+    /// The beginning of the method, or of a header line that matters.
+    line: Vec<u8>,
+    head: Head,
+}
+
+/// What a head has said so far.
+#[derive(Debug, Default)]
+struct Head {
+    get: bool,
+    length: Option<u64>,
+    chunked: bool,
+    /// Lines that wish another protocol; they are withheld until the head ends.
+    wishes: Vec<u8>,
+    /// Whether the one `Upgrade` is `websocket`; `None` without one.
+    websocket: Option<bool>,
+    /// A `Connection` names `upgrade`.
+    upgrade: bool,
+    /// The other options of those lines.
+    options: Vec<u8>,
+}
+
+/// Where in a request the next byte stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Method,
+    /// In the rest of the request line.
+    Target,
+    /// At the beginning of a header line, or in one that matters.
+    Header,
+    /// In a header line that does not matter.
+    OtherHeader,
+    /// In a body, or in a chunk with the end of its line, of which so much is to come.
+    Body(u64),
+    /// In the line before a chunk.
+    ChunkSize(ChunkLine),
+    Chunk(u64),
+    /// In the lines after the last chunk.
+    Trailer(TrailerLine),
+    /// After the head of a request for another protocol: no request follows.
+    Tunnel,
+    /// After what was refused: nothing more is passed on.
+    Refused,
+}
+
+/// The line before a chunk, as far as it has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ChunkLine {
+    bytes: usize,
+    size: u64,
+    /// Whether the digits have ended.
+    sized: bool,
+}
+
+/// A line after the last chunk, as far as it has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct TrailerLine {
+    begun: bool,
+    carriage_return: bool,
+}
+
+/// What becomes of a piece of the stream.
+enum Piece {
+    /// So many bytes pass.
+    Pass(usize),
+    /// So many bytes of a request target pass, escaped.
+    Target(usize),
+    /// Other bytes are passed on instead of so many.
+    Replace(usize, Vec<u8>),
+}
+
+impl Lines {
+    /// Goes through the next bytes of the stream. Gives what is to be passed on instead, if that
+    /// is not what came.
+    pub(super) fn pass(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut changed: Option<Vec<u8>> = None;
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            at += match self.step(rest) {
+                Piece::Target(taken) if rest[..taken].iter().any(|byte| is_strange(*byte)) => {
+                    let out = changed.get_or_insert_with(|| bytes[..at].to_vec());
+                    push_escaped(out, &rest[..taken]);
+                    taken
+                }
+                Piece::Replace(taken, by) => {
+                    let out = changed.get_or_insert_with(|| bytes[..at].to_vec());
+                    out.extend_from_slice(&by);
+                    taken
+                }
+                Piece::Pass(taken) | Piece::Target(taken) => {
+                    if let Some(changed) = &mut changed {
+                        changed.extend_from_slice(&rest[..taken]);
+                    }
+                    taken
+                }
+            };
+        }
+        changed
+    }
+
+    /// Takes the bytes up to the next change of place.
+    fn step(&mut self, rest: &[u8]) -> Piece {
+        match self.place {
+            Place::Method => self.method(rest),
+            Place::Target => {
+                let (line, ends) = line(rest);
+                if ends {
+                    self.place = Place::Header;
+                }
+                Piece::Target(line.len())
+            }
+            Place::Header => self.header(rest),
+            Place::OtherHeader => {
+                let (line, ends) = line(rest);
+                if ends {
+                    self.place = Place::Header;
+                }
+                Piece::Pass(line.len())
+            }
+            Place::Body(left) => {
+                let (taken, left) = skip(rest, left);
+                self.place = match left {
+                    0 => Place::Method,
+                    left => Place::Body(left),
+                };
+                Piece::Pass(taken)
+            }
+            Place::ChunkSize(line) => self.chunk_size(rest, line),
+            Place::Chunk(left) => {
+                let (taken, left) = skip(rest, left);
+                self.place = match left {
+                    0 => Place::ChunkSize(ChunkLine::default()),
+                    left => Place::Chunk(left),
+                };
+                Piece::Pass(taken)
+            }
+            Place::Trailer(line) => self.trailer(rest, line),
+            Place::Tunnel => Piece::Pass(rest.len()),
+            Place::Refused => Piece::Replace(rest.len(), Vec::new()),
+        }
+    }
+
+    /// Empty lines before a method are passed over, as actix does.
+    fn method(&mut self, rest: &[u8]) -> Piece {
+        let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\n'));
+        let taken = end.map_or(rest.len(), |end| end + 1);
+        let room = GET.len() + 1 - self.line.len();
+        self.line.extend_from_slice(&rest[..taken.min(room)]);
+        if let Some(end) = end {
+            if rest[end] == b' ' {
+                self.place = Place::Target;
+                self.head = Head {
+                    get: self.line == GET,
+                    ..Head::default()
+                };
+            }
+            self.line.clear();
+        }
+        Piece::Pass(taken)
+    }
+
+    fn header(&mut self, rest: &[u8]) -> Piece {
+        let (part, ends) = line(rest);
+        let held = self.line.len();
+        if held == 0 && ends && !header::matters(part) {
+            return Piece::Pass(part.len());
+        }
+        if held == 0 && ends && part.len() <= header::BYTES_MAX {
+            return match self.judge(part) {
+                Some(by) => Piece::Replace(part.len(), by),
+                None => Piece::Pass(part.len()),
+            };
+        }
+        self.line.extend_from_slice(part);
+        if !header::matters(&self.line) {
+            if !ends {
+                self.place = Place::OtherHeader;
+            }
+            return Piece::Replace(part.len(), std::mem::take(&mut self.line));
+        }
+        if self.line.len() > header::BYTES_MAX {
+            self.line = Vec::new();
+            return Piece::Replace(part.len(), self.refuse(NO_HEADER));
+        }
+        if !ends {
+            return Piece::Replace(part.len(), Vec::new());
+        }
+        let line = std::mem::take(&mut self.line);
+        let by = self.judge(&line).unwrap_or(line);
+        Piece::Replace(part.len(), by)
+    }
+
+    /// A line that matters is whole: what is passed on instead of it, if anything is.
+    fn judge(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+        let head = &mut self.head;
+        match header::judge(line) {
+            Said::Nothing => return None,
+            Said::End => return self.end_of_head(line),
+            Said::Length(length) if head.length.is_none() => {
+                head.length = Some(length);
+                return None;
+            }
+            Said::Chunked if !head.chunked => {
+                head.chunked = true;
+                return None;
+            }
+            Said::Length(_) | Said::Chunked | Said::Unclear => {
+                return Some(self.refuse(NO_HEADER));
+            }
+            Said::Upgrade(value) => {
+                let only = head.websocket.is_none();
+                head.websocket = Some(only && value.eq_ignore_ascii_case(b"websocket"));
+            }
+            Said::Connection(others) => {
+                head.upgrade = true;
+                for option in others {
+                    if !head.options.is_empty() {
+                        head.options.extend_from_slice(b", ");
+                    }
+                    head.options.extend_from_slice(option);
+                }
+            }
+        }
+        head.wishes.extend_from_slice(line);
+        if head.wishes.len() > header::BYTES_MAX {
+            return Some(self.refuse(NO_HEADER));
+        }
+        Some(Vec::new())
+    }
+
+    /// The head is whole: a wish that may be granted is passed on, another one is not.
+    fn end_of_head(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+        let head = std::mem::take(&mut self.head);
+        let length = head.length.unwrap_or(0);
+        if head.chunked && head.length.is_some() {
+            return Some(self.refuse(NO_HEADER));
+        }
+        let websocket = head.get && head.upgrade && head.websocket == Some(true);
+        let tunnel = websocket && !head.chunked && length == 0;
+        self.place = match length {
+            _ if tunnel => Place::Tunnel,
+            _ if head.chunked => Place::ChunkSize(ChunkLine::default()),
+            0 => Place::Method,
+            length => Place::Body(length),
+        };
+        if head.wishes.is_empty() {
+            return None;
+        }
+        let mut out = Vec::new();
+        if tunnel {
+            out = head.wishes;
+        } else if !head.options.is_empty() {
+            out.extend_from_slice(b"Connection: ");
+            out.extend_from_slice(&head.options);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(line);
+        Some(out)
+    }
+
+    /// Hexadecimal digits, and perhaps an extension.
+    fn chunk_size(&mut self, rest: &[u8], mut so_far: ChunkLine) -> Piece {
+        const LINE_END: u64 = 2;
+        let (part, ends) = line(rest);
+        so_far.bytes += part.len();
+        for byte in part {
+            let digit = char::from(*byte).to_digit(16).filter(|_| !so_far.sized);
+            match digit {
+                Some(digit) => match so_far.size.checked_mul(16) {
+                    Some(size) => so_far.size = size | u64::from(digit),
+                    None => return Piece::Replace(rest.len(), self.refuse(NO_CHUNK)),
+                },
+                None => so_far.sized = true,
+            }
+        }
+        if so_far.bytes > CHUNK_LINE_BYTES_MAX {
+            return Piece::Replace(rest.len(), self.refuse(NO_CHUNK));
+        }
+        self.place = match (ends, so_far.size) {
+            (false, _) => Place::ChunkSize(so_far),
+            (true, 0) => Place::Trailer(TrailerLine::default()),
+            (true, size) => Place::Chunk(size.saturating_add(LINE_END)),
+        };
+        Piece::Pass(part.len())
+    }
+
+    /// Lines up to an empty one. actix ends them at a carriage return, so that one alone, or a
+    /// line feed alone, is refused.
+    fn trailer(&mut self, rest: &[u8], mut line: TrailerLine) -> Piece {
+        for (at, byte) in rest.iter().enumerate() {
+            match byte {
+                b'\n' if line.carriage_return && !line.begun => {
+                    self.place = Place::Method;
+                    return Piece::Pass(at + 1);
+                }
+                b'\n' if line.carriage_return => line = TrailerLine::default(),
+                b'\n' => return Piece::Replace(rest.len(), self.refuse(NO_CHUNK)),
+                _ if line.carriage_return => {
+                    return Piece::Replace(rest.len(), self.refuse(NO_CHUNK));
+                }
+                b'\r' => line.carriage_return = true,
+                _ => line.begun = true,
+            }
+        }
+        self.place = Place::Trailer(line);
+        Piece::Pass(rest.len())
+    }
+
+    /// From now on nothing passes but this, which actix refuses.
+    fn refuse(&mut self, by: &[u8]) -> Vec<u8> {
+        self.place = Place::Refused;
+        by.to_vec()
+    }
+}
+
+/// The bytes up to the end of the line, and whether that is among them.
+fn line(bytes: &[u8]) -> (&[u8], bool) {
+    match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(end) => (&bytes[..=end], true),
+        None => (bytes, false),
+    }
+}
+
+/// How many bytes belong to the part of which `left` are to come, and what is left then.
+fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
+    let all = bytes.len() as u64;
+    if left > all {
+        (bytes.len(), left - all)
+    } else {
+        (usize::try_from(left).unwrap_or(bytes.len()), 0)
+    }
+}
+
+/// Bytes that mean themselves in a request line to Go, and nothing good to actix.
+fn is_strange(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80..
+    )
+}
+
+fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    for &byte in bytes {
+        if is_strange(byte) {
+            let digit = |nibble: u8| HEX[usize::from(nibble)];
+            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 0xf)]);
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that comes out when so many bytes at a time go in.
+    fn passed(bytes: &[u8], at_a_time: usize) -> Vec<u8> {
+        let mut lines = Lines::default();
+        let parts = bytes.chunks(at_a_time);
+        parts
+            .flat_map(|part| lines.pass(part).unwrap_or_else(|| part.to_vec()))
+            .collect()
+    }
+
+    fn assert_passed(given: &[u8], expect: &[u8]) {
+        for at_a_time in [1, 2, 3, 7, 64, given.len()] {
+            let shown = String::from_utf8_lossy(given);
+            let passed = String::from_utf8_lossy(&passed(given, at_a_time)).into_owned();
+            let expect = String::from_utf8_lossy(expect);
+            assert_eq!(passed, expect, "{at_a_time} bytes at a time of {shown}");
+        }
+    }
+
+    const GET: &[u8] = b"GET /\xe4<a>?q=\xff#x HTTP/1.1\r\nA: \xe4<\r\n\r\n";
+    const ESCAPED: &[u8] = b"GET /%E4%3Ca%3E?q=%FF%23x HTTP/1.1\r\nA: \xe4<\r\n\r\n";
+
+    #[test]
+    fn targets_are_escaped_and_nothing_else() {
+        let long = format!("GET / HTTP/1.1\r\nA: {}<\r\n\r\n", "c".repeat(5000));
+        let before: [&[u8]; 9] = [
+            b"",
+            b"\r\n",
+            long.as_bytes(),
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"PUT /a HTTP/1.1\r\nContent-Length: 4\r\n\r\n\xe4 <\n",
+            b"PUT /a HTTP/1.1\ncontent-length:  3 \nB: c\n\n\n\n\xff",
+            b"PUT /a HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\n\xe4 <\r\nA;x=\"<\"\r\n0123 <>\n\r\n\r\n0\r\n\r\n",
+            b"PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: <\r\n\xff: x\r\n\r\n",
+            b"PUT /a HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+        ];
+        for request in before {
+            assert_passed(&[request, GET].concat(), &[request, ESCAPED].concat());
+        }
+    }
+
+    #[test]
+    fn what_follows_an_upgrade_is_no_request() {
+        let request = b"GET /v3/watch HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n\
+            Upgrade: WebSocket\r\n\r\n\x81 < \xff\n<#";
+        let expect = b"GET /v3/watch HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n\
+            Upgrade: WebSocket\r\n\r\n\x81 < \xff\n<#";
+        assert_passed(request, expect);
+    }
+
+    #[test]
+    fn a_wish_that_is_not_granted_leaves_the_body() {
+        let upgrade = "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\n";
+        for (method, wish, left) in [
+            ("PUT", upgrade, "Connection: HTTP2-Settings, close\r\n"),
+            ("GET", upgrade, "Connection: HTTP2-Settings, close\r\n"),
+            ("PUT", "Connection: upgrade\r\nUpgrade: websocket\r\n", ""),
+            ("PUT", "Upgrade: websocket\r\n", ""),
+            ("GET", "Upgrade: websocket\r\n", ""),
+            ("GET", "Connection: upgrade\r\n", ""),
+            // a handshake has no body
+            ("GET", "Connection: upgrade\r\nUpgrade: websocket\r\n", ""),
+        ] {
+            let given = format!("{method} / HTTP/1.1\r\n{wish}Content-Length: 2\r\n\r\n<<");
+            let expect = format!("{method} / HTTP/1.1\r\nContent-Length: 2\r\n{left}\r\n<<");
+            assert_passed(
+                &[given.as_bytes(), GET].concat(),
+                &[expect.as_bytes(), ESCAPED].concat(),
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_refused() {
+        let start = "PUT /a HTTP/1.1\r\nHost: x\r\n";
+        let padded = |with: &str| format!("Content-Length: {}5\r\n\r\n", with.repeat(1024));
+        for head in [
+            padded(" "),
+            padded("0"),
+            padded("\t"),
+            format!("Transfer-Encoding: {}chunked\r\n\r\n", " ".repeat(1024)),
+            format!("Connection: {}upgrade\r\n\r\n", " ".repeat(1024)),
+            "Connection: upgrade\r\n".repeat(100) + "\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n\r\n".into(),
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
+            "Transfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n".into(),
+            "Transfer-Encoding: xchunked\r\n\r\n".into(),
+            "Content-Length : 5\r\n\r\n".into(),
+            "Content-Length:\r\n 5\r\n\r\n".into(),
+            "A: b\r\n\tc\r\n\r\n".into(),
+        ] {
+            let given = format!("{start}{head}12345");
+            for at_a_time in [1, 7, given.len()] {
+                let passed = passed(given.as_bytes(), at_a_time);
+                assert!(passed.ends_with(NO_HEADER), "{head}");
+            }
+        }
+        let start = "PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for body in [
+            format!("5;{}\r\n", "x".repeat(CHUNK_LINE_BYTES_MAX)),
+            "11111111111111111\r\n".into(),
+            "0\r\nA: b\n\n".into(),
+            "0\r\nA: b\rc\r\n\r\n".into(),
+            "0\r\n\n".into(),
+        ] {
+            let given = format!("{start}{body}GET /< HTTP/1.1\r\n\r\n");
+            for at_a_time in [1, 7, given.len()] {
+                let passed = passed(given.as_bytes(), at_a_time);
+                assert!(passed.ends_with(NO_CHUNK), "{body}");
+            }
+        }
+        // as many zeros as one likes say nothing else
+        let zeros = format!("{start}{}2\r\n<<\r\n0\r\n\r\n", "0".repeat(300));
+        let given = [zeros.as_bytes(), GET].concat();
+        assert_passed(&given, &[zeros.as_bytes(), ESCAPED].concat());
+    }
+
+    #[test]
+    fn what_is_fine_is_not_copied() {
+        let request = b"PUT /v2/keys/a%20b?x=[1] HTTP/1.1\r\nContent-Length: 2\r\n\
+            Connection: keep-alive\r\n\r\n<>";
+        assert_eq!(Lines::default().pass(request), None);
+    }
+}

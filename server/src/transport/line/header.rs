@@ -1,0 +1,157 @@
+//! One header line of an HTTP/1 request: whether it says how long the body is, or wishes another
+//! protocol. Lines that say neither are not looked at here; actix judges them.
+
+/// A line that matters is judged whole and may not be longer.
+pub(super) const BYTES_MAX: usize = 1024;
+
+/// A header that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    ContentLength,
+    TransferEncoding,
+    Upgrade,
+    Connection,
+}
+
+impl Name {
+    const ALL: [(&'static [u8], Self); 4] = [
+        (b"content-length", Self::ContentLength),
+        (b"transfer-encoding", Self::TransferEncoding),
+        (b"upgrade", Self::Upgrade),
+        (b"connection", Self::Connection),
+    ];
+}
+
+/// What a whole line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said<'a> {
+    /// The head ends.
+    End,
+    /// Nothing that matters.
+    Nothing,
+    Length(u64),
+    Chunked,
+    /// The value of `Upgrade`.
+    Upgrade(&'a [u8]),
+    /// A `Connection` that names `upgrade`; its other options.
+    Connection(Vec<&'a [u8]>),
+    /// No two readers need agree on it.
+    Unclear,
+}
+
+/// Whether a line that begins like this has to be judged whole.
+pub(super) fn matters(beginning: &[u8]) -> bool {
+    match beginning.first() {
+        None => true,
+        Some(b'\r' | b'\n' | b' ' | b'\t') => true,
+        Some(first) if !matches!(first.to_ascii_lowercase(), b'c' | b't' | b'u') => false,
+        Some(_) => Name::ALL.iter().any(|(name, _)| {
+            let length = name.len().min(beginning.len());
+            beginning[..length].eq_ignore_ascii_case(&name[..length])
+                && beginning
+                    .get(length)
+                    .is_none_or(|next| matches!(next, b':' | b' ' | b'\t' | b'\r' | b'\n'))
+        }),
+    }
+}
+
+/// Judges a whole line that [`matters`], its end included.
+pub(super) fn judge(line: &[u8]) -> Said<'_> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Said::End;
+    }
+    let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        return Said::Unclear;
+    };
+    let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
+    let known = Name::ALL
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    match known.map(|(_, name)| *name) {
+        // white space before a name or before the colon
+        None if name.iter().any(|byte| matches!(byte, b' ' | b'\t')) => Said::Unclear,
+        None => Said::Nothing,
+        Some(Name::ContentLength) => length(value).map_or(Said::Unclear, Said::Length),
+        Some(Name::TransferEncoding) if value.eq_ignore_ascii_case(b"chunked") => Said::Chunked,
+        Some(Name::TransferEncoding) => Said::Unclear,
+        Some(Name::Upgrade) => Said::Upgrade(value),
+        Some(Name::Connection) => connection(value),
+    }
+}
+
+/// Digits alone: what else a parser of numbers accepts (`+5`) is no length.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits = value.iter().all(u8::is_ascii_digit);
+    let value = std::str::from_utf8(value).ok().filter(|_| digits)?;
+    value.parse().ok()
+}
+
+fn connection(value: &[u8]) -> Said<'_> {
+    let options = value.split(|byte| *byte == b',').map(trimmed);
+    let (upgrade, others): (Vec<_>, Vec<_>) =
+        options.partition(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    if upgrade.is_empty() {
+        return Said::Nothing;
+    }
+    let others = others.into_iter().filter(|option| !option.is_empty());
+    Said::Connection(others.collect())
+}
+
+/// Without the white space that HTTP allows around a value, and no other.
+fn trimmed(value: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_space(byte));
+    let end = value.iter().rposition(|byte| !is_space(byte));
+    match (start, end) {
+        (Some(start), Some(end)) => &value[start..=end],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_what_they_say() {
+        let table: &[(&str, Said<'_>)] = &[
+            ("\r\n", Said::End),
+            ("\n", Said::End),
+            ("Content-Length: 5\r\n", Said::Length(5)),
+            ("content-length:\t007 \n", Said::Length(7)),
+            ("Content-Length: +5\r\n", Said::Unclear),
+            ("Content-Length: 5, 5\r\n", Said::Unclear),
+            ("Content-Length: 5\x0c\r\n", Said::Unclear),
+            ("Content-Length:\r\n", Said::Unclear),
+            ("Content-Length: 99999999999999999999\r\n", Said::Unclear),
+            ("Content-Length : 5\r\n", Said::Unclear),
+            ("Content-Length\r\n", Said::Unclear),
+            (" Content-Length: 5\r\n", Said::Unclear),
+            ("\tfolded\r\n", Said::Unclear),
+            ("Transfer-Encoding: Chunked\r\n", Said::Chunked),
+            ("Transfer-Encoding: gzip, chunked\r\n", Said::Unclear),
+            ("Transfer-Encoding: identity\r\n", Said::Unclear),
+            ("Transfer-Encoding: \x0bchunked\r\n", Said::Unclear),
+            ("Upgrade: h2c\r\n", Said::Upgrade(b"h2c")),
+            ("Connection: close\r\n", Said::Nothing),
+            ("Connection: x-upgrade\r\n", Said::Nothing),
+            ("Connection: UPGRADE\r\n", Said::Connection(vec![])),
+            (
+                "Connection: keep-alive , Upgrade,, HTTP2-Settings\r\n",
+                Said::Connection(vec![b"keep-alive", b"HTTP2-Settings"]),
+            ),
+        ];
+        for (line, said) in table {
+            assert_eq!(judge(line.as_bytes()), *said, "{line:?}");
+            assert!(matters(line.as_bytes()), "{line:?}");
+            for length in 0..line.len() {
+                assert!(matters(&line.as_bytes()[..length]), "{length} of {line:?}");
+            }
+        }
+        for line in ["Host: x", "Content-Type: a", "Content-Lengths: 5", "TE: x"] {
+            assert!(!matters(line.as_bytes()), "{line}");
+        }
+    }
+}

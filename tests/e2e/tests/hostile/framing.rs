@@ -1,0 +1,168 @@
+//! Requests whose end two readers could see in different places, and wishes for another protocol:
+//! refused, or answered with the body that they have.
+
+use std::io::Write as _;
+
+use witan_e2e::{Kind, Launch, Server, http};
+
+use crate::stage::{connect, cpu, rest};
+
+/// Sends bytes, and gives the status lines and bodies of what comes back until the server closes or
+/// the answer to a last request has come.
+fn said(server: &Server, request: &[u8]) -> String {
+    let mut stream = connect(server);
+    stream.write_all(request).expect("the request is sent");
+    stream
+        .write_all(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .expect("the last request is sent");
+    String::from_utf8_lossy(&rest(&mut stream).0).into_owned()
+}
+
+fn value(server: &Server, key: &str) -> Option<String> {
+    let answer = server.http("GET", &format!("/v2/keys/{key}"), "");
+    let value = answer.json()["node"]["value"].as_str().map(str::to_owned);
+    value.filter(|_| answer.status == 200)
+}
+
+/// A body that becomes longer when its `<` are escaped, so that what follows them would be read as
+/// a request.
+fn speaking(framing: impl Fn(usize) -> String) -> Vec<u8> {
+    let inner = "PUT /v2/keys/smuggled HTTP/1.1\r\nHost: xy\r\nContent-Length: 0\r\n\r\n";
+    let body = format!("value=a {}\r\n{inner}", "<".repeat(inner.len() / 2));
+    let head =
+        "PUT /v2/keys/outer HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded";
+    format!("{head}\r\n{}\r\n\r\n{body}", framing(body.len())).into_bytes()
+}
+
+#[test]
+fn a_body_does_not_speak() {
+    let server = Launch::witan().start();
+    for pad in [" ", "\t", "0"] {
+        for times in [200, 255, 256, 300, 1000, 5000] {
+            let pad = pad.repeat(times);
+            let request = speaking(|length| format!("Content-Length: {pad}{length}"));
+            let told = said(&server, &request);
+            let refused = told.starts_with("HTTP/1.1 400");
+            let taken = told.starts_with("HTTP/1.1 20");
+            assert!(refused || taken, "{told}");
+            assert_eq!(value(&server, "smuggled"), None, "{times} times {pad:?}");
+        }
+    }
+    let framings: [&dyn Fn(usize) -> String; 7] = [
+        &|length| format!("Content-Length : {length}"),
+        &|length| format!("X: y\r\n Content-Length: {length}"),
+        &|length| format!("Content-Length:\r\n {length}"),
+        &|length| format!("Content-Length: {length}\r\nContent-Length: 0"),
+        &|length| format!("Content-Length: 0\r\nContent-Length: {length}"),
+        &|length| format!("Content-Length: +{length}"),
+        &|length| format!("Content-Length: {length}\r\nTransfer-Encoding: chunked"),
+    ];
+    for framing in framings {
+        let told = said(&server, &speaking(framing));
+        assert!(told.starts_with("HTTP/1.1 400"), "{told}");
+        assert!(!told.contains("etcdserver"), "nothing more is read: {told}");
+        assert_eq!(value(&server, "smuggled"), None);
+    }
+}
+
+#[test]
+fn a_wish_for_another_protocol_leaves_the_body() {
+    let both = [Kind::Witan, Kind::Etcd34].map(|kind| {
+        let server = Launch::new(kind).start();
+        let wishes = [
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+            "Connection: Upgrade\r\nUpgrade: websocket",
+            "Upgrade: websocket",
+            "Upgrade: TLS/1.0\r\nConnection: upgrade",
+            "connection: keep-alive,UPGRADE",
+        ];
+        let mut statuses = Vec::new();
+        for (at, wish) in wishes.iter().enumerate() {
+            let put = format!(
+                "PUT /v2/keys/{at} HTTP/1.1\r\nHost: x\r\n{wish}\r\nContent-Type: {}\r\nContent-Length: 7\r\n\r\nvalue=1",
+                http::FORM
+            );
+            let told = said(&server, put.as_bytes());
+            statuses.push(told.matches("HTTP/1.1 20").count());
+            assert_eq!(value(&server, &at.to_string()).as_deref(), Some("1"), "{told}");
+            let txn = r#"{"success":[{"request_put":{"key":"YQ==","value":"MQ=="}}]}"#;
+            let txn = format!(
+                "POST /v3/kv/txn HTTP/1.1\r\nHost: x\r\n{wish}\r\nContent-Length: {}\r\n\r\n{txn}",
+                txn.len()
+            );
+            let told = said(&server, txn.as_bytes());
+            // etcd answers 405 to a WebSocket that is asked for by POST
+            let asked = wish.starts_with("Connection") && wish.ends_with("websocket");
+            let refused = kind == Kind::Etcd34 && asked;
+            assert_eq!(told.contains("response_put"), !refused, "{wish}: {told}");
+        }
+        statuses
+    });
+    assert_eq!(both[0], both[1], "each was answered, and what followed it");
+    assert_eq!(both[0], [2; 5]);
+}
+
+#[test]
+fn targets_in_raw_bytes_are_taken_as_etcd_takes_them() {
+    let form = format!(
+        "Content-Type: {}\r\nContent-Length: 7\r\n\r\nvalue=1",
+        http::FORM
+    );
+    let targets: [&[u8]; 9] = [
+        b"/v2/keys/\xc3\xa4",
+        b"/v2/keys/\xff\xfe",
+        b"/v2/keys/a?prevValue=\xc3\xa4",
+        b"/v2/keys/a?prevValue=\xff",
+        b"/v2/keys/<>\"{}|\\^`",
+        b"/v2/keys/a#\xc3\xa4",
+        b"http://x/v2/keys/\xc3\xa4",
+        b"/v2/keys/%C3\xa4",
+        b"/v2/keys/\x7f",
+    ];
+    let both = [Kind::Witan, Kind::Etcd34].map(|kind| {
+        let server = Launch::new(kind).start();
+        targets.map(|target| {
+            let request = [
+                b"PUT ",
+                target,
+                b" HTTP/1.1\r\nHost: x\r\n",
+                form.as_bytes(),
+            ]
+            .concat();
+            let mut connection = http::Connection::open(&server.address()).expect("it listens");
+            connection.send_raw(&request).expect("it is sent");
+            let answer = connection.response("PUT").expect("an answer");
+            let body = answer.text();
+            // a malformed request is answered without a text
+            (answer.status, body.starts_with('{').then_some(body))
+        })
+    });
+    for (at, target) in targets.iter().enumerate() {
+        let shown = String::from_utf8_lossy(target);
+        assert_eq!(both[0][at], both[1][at], "{shown}");
+    }
+}
+
+/// A content type of so many parameters costs what any header of its length does.
+#[test]
+fn a_long_content_type_costs_little() {
+    const REQUESTS: usize = 10;
+    let server = Launch::witan().start();
+    let parameters: String = (0..17_000).map(|at| format!(";{at:x}=1")).collect();
+    let spent = |header: &str| {
+        let begun = cpu(&server);
+        for _ in 0..REQUESTS {
+            let headers = [(header, &*format!("a/b{parameters}")), ("X", "y")];
+            let answer =
+                http::try_once(&server.address(), "PUT", "/v2/keys/a", &headers, b"value=1");
+            assert!(matches!(answer.expect("an answer").status, 200 | 201 | 400));
+        }
+        cpu(&server) - begun
+    };
+    let (usual, long) = (spent("X-Filler"), spent("Content-Type"));
+    let bound = usual * 3 + std::time::Duration::from_millis(100);
+    assert!(
+        long <= bound,
+        "{long:?} of CPU, {usual:?} for another header"
+    );
+}
