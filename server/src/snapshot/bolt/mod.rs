@@ -6,6 +6,8 @@
 //!
 //! Reading order: `page` (the layout) → `writer` → `reader`.
 
+#[cfg(test)]
+mod crafted;
 mod page;
 mod reader;
 mod writer;

@@ -50,6 +50,11 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Pages of the file that it takes, overflow included.
+    pub(super) fn pages(self) -> u64 {
+        u64::from(self.overflow) + 1
+    }
+
     pub(super) fn encode(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(&self.id.to_le_bytes());

@@ -1,8 +1,9 @@
 //! Reads a bbolt file by walking its pages from the root.
 //!
-//! A file comes from anywhere. Every number in it is checked before it is used, a walk is bounded by
-//! the number of pages and by a depth, and keys must ascend, so that no page counts twice. Whatever is
-//! wrong is a [`Broken`] that says where.
+//! A file comes from anywhere. Every number in it is checked before it is used. A walk is bounded by a
+//! depth and by the number of pages, where a page counts with its overflow. Keys must ascend and
+//! records must not overlap, so a file yields no more bytes than it has. One leaf at a time is in
+//! memory. Whatever is wrong is a [`Broken`] that says where.
 
 use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
 
@@ -19,6 +20,9 @@ const RUN_BYTES_MAX: u64 = 1 << 30;
 
 /// A store has some ten buckets.
 const BUCKETS_MAX: usize = 1024;
+
+/// A longer key is none that bbolt writes.
+const KEY_BYTES_MAX: usize = 32 << 10;
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +97,9 @@ impl File {
             }
             let root = u64_at(value, 0);
             let bucket = match (root, value.get(BUCKET_BYTES..)) {
+                (Some(0), Some(page)) if page.len() as u64 > self.meta.page_bytes => {
+                    return Err(Broken::File("a bucket inside a page is too long".into()));
+                }
                 (Some(0), Some(page)) => Bucket::Inline(page.to_vec()),
                 (Some(root), Some(_)) => Bucket::Root(root),
                 _ => return Err(Broken::File("a bucket does not say where it is".into())),
@@ -132,8 +139,8 @@ impl File {
         }
     }
 
-    /// A page with all that belongs to it.
-    fn read(&self, page: u64) -> Result<(Header, Vec<u8>), Broken> {
+    /// What a page says of itself. Its overflow lies in the file and within the bound.
+    fn header(&self, page: u64) -> Result<Header, Broken> {
         if !(METAS..self.meta.end).contains(&page) {
             return Err(wrong(page, "it is not one of the file's pages"));
         }
@@ -141,16 +148,22 @@ impl File {
         let mut head = [0; HEADER_BYTES];
         self.file.read_exact_at(&mut head, at)?;
         let header = Header::decode(&head).ok_or(short(page))?;
-        let pages = u64::from(header.overflow) + 1;
+        let pages = header.pages();
         if header.id != page {
             return Err(wrong(page, "it takes itself for another"));
         }
         if page + pages > self.meta.end || pages * self.meta.page_bytes > RUN_BYTES_MAX {
             return Err(wrong(page, "it is too long"));
         }
-        let mut bytes = vec![0; (pages * self.meta.page_bytes) as usize];
-        self.file.read_exact_at(&mut bytes, at)?;
-        Ok((header, bytes))
+        Ok(header)
+    }
+
+    /// A page with its overflow.
+    fn read(&self, page: u64, header: &Header) -> Result<Vec<u8>, Broken> {
+        let mut bytes = vec![0; (header.pages() * self.meta.page_bytes) as usize];
+        self.file
+            .read_exact_at(&mut bytes, page * self.meta.page_bytes)?;
+        Ok(bytes)
     }
 }
 
@@ -190,6 +203,13 @@ fn short(page: u64) -> Broken {
     wrong(page, "it ends too early")
 }
 
+/// The pages below a branch.
+fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, Broken> {
+    (0..usize::from(count))
+        .map(|at| u64_at(bytes, HEADER_BYTES + at * ELEMENT_BYTES + 8).ok_or(short(page)))
+        .collect()
+}
+
 /// A walk through a tree.
 struct Walk<'a, 'e> {
     file: &'a File,
@@ -202,29 +222,31 @@ struct Walk<'a, 'e> {
 
 impl Walk<'_, '_> {
     fn page(&mut self, page: u64, depth: usize) -> Result<(), Broken> {
-        self.pages_left = self
-            .pages_left
-            .checked_sub(1)
-            .ok_or(wrong(page, "it is met again and again"))?;
         if depth == DEPTH_MAX {
             return Err(wrong(page, "it lies too deep"));
         }
-        let (header, bytes) = self.file.read(page)?;
+        let header = self.file.header(page)?;
+        self.pages_left = self
+            .pages_left
+            .checked_sub(header.pages())
+            .ok_or(wrong(page, "it is met again and again"))?;
+        let bytes = self.file.read(page, &header)?;
         match header.kind {
             LEAF => self.leaf(page, &bytes, header.count),
             BRANCH => {
-                for at in 0..usize::from(header.count) {
-                    let at = HEADER_BYTES + at * ELEMENT_BYTES;
-                    let next = u64_at(&bytes, at + 8).ok_or(short(page))?;
-                    self.page(next, depth + 1)?;
-                }
-                Ok(())
+                let children = children(page, &bytes, header.count)?;
+                // Branches of all levels would be held at once otherwise.
+                drop(bytes);
+                children
+                    .into_iter()
+                    .try_for_each(|child| self.page(child, depth + 1))
             }
             _ => Err(wrong(page, "it is neither branch nor leaf")),
         }
     }
 
     fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), Broken> {
+        let mut free_from = 0;
         for at in 0..usize::from(count) {
             let at = HEADER_BYTES + at * ELEMENT_BYTES;
             let number = |offset| u32_at(bytes, at + offset).ok_or(short(page));
@@ -238,8 +260,16 @@ impl Walk<'_, '_> {
             }
             let begin = at + position;
             let middle = begin + key_bytes;
+            let end = middle + value_bytes;
             let key = bytes.get(begin..middle).ok_or(short(page))?;
-            let value = bytes.get(middle..middle + value_bytes).ok_or(short(page))?;
+            let value = bytes.get(middle..end).ok_or(short(page))?;
+            if key.len() > KEY_BYTES_MAX {
+                return Err(wrong(page, "a key is too long"));
+            }
+            if begin < free_from {
+                return Err(wrong(page, "its records overlap"));
+            }
+            free_from = end;
             if self.last.as_deref().is_some_and(|last| last >= key) {
                 return Err(wrong(page, "its keys do not ascend"));
             }

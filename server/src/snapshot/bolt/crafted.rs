@@ -1,0 +1,133 @@
+//! Tests: files made to be larger in memory than they are on the disk.
+
+use std::{fs, path::PathBuf};
+
+use super::{
+    page::{BRANCH, ELEMENT_BYTES, HEADER_BYTES, Header, IS_BUCKET, LEAF, Meta, PAGE_BYTES},
+    reader::{Broken, Bucket, File},
+};
+
+const PAGES: u64 = 64;
+
+/// A file of empty pages whose root is page 2.
+struct Crafted {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Crafted {
+    fn new(name: &str) -> Self {
+        let id = std::process::id();
+        let mut bytes = vec![0; PAGES as usize * PAGE_BYTES];
+        let meta = Meta {
+            root: 2,
+            free: u64::MAX,
+            end: PAGES,
+            transaction: 0,
+            page_bytes: PAGE_BYTES as u64,
+        };
+        bytes[..PAGE_BYTES].copy_from_slice(&meta.page());
+        Self {
+            path: std::env::temp_dir().join(format!("witan-crafted-{name}-{id}")),
+            bytes,
+        }
+    }
+
+    /// A page with its elements and what stands behind them.
+    fn page(&mut self, header: Header, elements: &[[u32; 4]], rest: &[u8]) {
+        let mut page = header.encode().to_vec();
+        for number in elements.iter().flatten() {
+            page.extend_from_slice(&number.to_le_bytes());
+        }
+        page.extend_from_slice(rest);
+        let at = header.id as usize * PAGE_BYTES;
+        self.bytes[at..at + page.len()].copy_from_slice(&page);
+    }
+
+    fn open(&self) -> File {
+        fs::write(&self.path, &self.bytes).unwrap();
+        File::open(&self.path, self.bytes.len() as u64).unwrap()
+    }
+}
+
+impl Drop for Crafted {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Each branch has the whole rest of the file as its overflow, and leads to the next one.
+#[test]
+fn a_page_counts_with_its_overflow() {
+    let mut crafted = Crafted::new("overflow");
+    for id in 2..PAGES - 1 {
+        let header = Header {
+            id,
+            kind: BRANCH,
+            count: 1,
+            overflow: (PAGES - id - 1) as u32,
+        };
+        crafted.page(header, &[[0, 0, id as u32 + 1, 0]], &[]);
+    }
+    let leaf = Header {
+        id: PAGES - 1,
+        kind: LEAF,
+        count: 0,
+        overflow: 0,
+    };
+    crafted.page(leaf, &[], &[]);
+    let refused = crafted.open().buckets().unwrap_err();
+    assert!(matches!(refused, Broken::Page { page: 3, .. }), "{refused}");
+    assert!(
+        refused.to_string().ends_with("again and again"),
+        "{refused}"
+    );
+}
+
+/// Two records of one leaf have the same bytes as their values.
+#[test]
+fn records_do_not_overlap() {
+    let mut crafted = Crafted::new("overlap");
+    let header = Header {
+        id: 3,
+        kind: LEAF,
+        count: 2,
+        overflow: 0,
+    };
+    let position = 2 * ELEMENT_BYTES as u32;
+    let element = |at: u32, key: u32| [0, position - at * ELEMENT_BYTES as u32 + key, 1, 100];
+    let rest: Vec<u8> = b"ab".iter().copied().chain([7; 200]).collect();
+    crafted.page(header, &[element(0, 0), element(1, 1)], &rest);
+    let read = |crafted: &Crafted| {
+        let mut bytes = 0;
+        let walked = crafted.open().records(&Bucket::Root(3), &mut |key, value| {
+            bytes += key.len() + value.len();
+            Ok(())
+        });
+        (walked.map_err(|error| error.to_string()), bytes)
+    };
+    assert_eq!(
+        read(&crafted),
+        (Err("page 3: its records overlap".into()), 101)
+    );
+    let apart: Vec<u8> = [b"a", &[7; 100][..], b"b", &[7; 100][..]].concat();
+    crafted.page(header, &[element(0, 0), element(1, 101)], &apart);
+    assert_eq!(read(&crafted), (Ok(()), 202));
+}
+
+#[test]
+fn a_bucket_inside_a_page_fits_into_one() {
+    let mut crafted = Crafted::new("inline");
+    let header = Header {
+        id: 2,
+        kind: LEAF,
+        count: 1,
+        overflow: 3,
+    };
+    let long = (2 * PAGE_BYTES) as u32;
+    let element = [IS_BUCKET, ELEMENT_BYTES as u32, 1, long];
+    crafted.page(header, &[element], b"b");
+    let refused = crafted.open().buckets().unwrap_err();
+    assert!(refused.to_string().ends_with("is too long"), "{refused}");
+    assert_eq!(HEADER_BYTES + ELEMENT_BYTES, 32);
+}
