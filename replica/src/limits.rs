@@ -59,6 +59,19 @@ pub const ALARMS_MAX: usize = 1024;
 /// stack (a thread of 2 MiB overflowed at 1000; etcd takes what a 4 KiB request line holds).
 pub const TREE_DEPTH_MAX: usize = 256;
 
+/// Keys that one command of the v3 key space may look at to answer or to compare, while all others wait
+/// for some tenths of a second. Keys that it deletes do not count.
+pub const TXN_READ_KEYS_MAX: u64 = 1 << 18;
+
+/// The same for a transaction that only reads, which no other waits for.
+pub const READ_TXN_KEYS_MAX: u64 = 1 << 25;
+
+/// Bytes of pairs that one such command may answer.
+pub const TXN_READ_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of pairs that a range may answer: the length of a gRPC message that etcd sends is an `int32`.
+pub const RANGE_ANSWER_BYTES_MAX: u64 = i32::MAX as u64;
+
 /// Spans of v3 keys that are watched at one member, each counted once per stream; more are refused.
 pub const INTERESTS_MAX: usize = 4 << 20;
 

@@ -55,6 +55,13 @@ impl Pending {
         }
     }
 
+    /// Whether somebody waits for an entry with this stamp.
+    pub(crate) fn waits(&self, stamp: &Stamp) -> bool {
+        stamp.member == self.member
+            && stamp.incarnation == self.incarnation
+            && self.waiting.contains_key(&stamp.ticket)
+    }
+
     /// The ticket that waits for an applied entry, if it is ours and of this life.
     pub(crate) fn take(&mut self, stamp: &Stamp) -> Option<Ticket> {
         if stamp.member != self.member || stamp.incarnation != self.incarnation {

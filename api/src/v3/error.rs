@@ -96,6 +96,9 @@ errors! {
     TooManyLearners = FailedPrecondition "etcdserver: too many learner members in cluster";
     /// The proposal exceeds `--max-request-bytes`.
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
+    /// More was asked for than fits into one answer. (etcd sends what its memory holds, and grpc-go's
+    /// text beyond 2 GiB.)
+    AnswerTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
     /// A queue is full.
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
     /// No leader is known.

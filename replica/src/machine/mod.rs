@@ -18,6 +18,7 @@ pub mod view;
 use alarm::{Alarm, Alarms};
 use auth::{Auth, Caller, Check};
 use command::{Command, Entry, Stamp};
+use kv::Answers;
 use member::Members;
 use record::{Corrupt, Emit, in_room};
 
@@ -97,10 +98,18 @@ pub struct Outcome {
 impl Machine {
     /// Executes one committed command. Total and deterministic (I2).
     pub fn apply(&mut self, entry: &Entry) -> Outcome {
-        let stamp = entry.stamp.unwrap_or_default();
-        let reply = match &entry.command {
-            Some(command) => self.execute(command, &stamp, entry.caller.as_ref()),
-            None => Reply::Nothing,
+        self.apply_for(entry, Answers::Build)
+    }
+
+    /// The same; `answers` says whether anybody gets what a v3 command reads. The state after it does
+    /// not depend on that.
+    pub fn apply_for(&mut self, entry: &Entry, answers: Answers) -> Outcome {
+        let reply = match (&entry.command, entry.caller.as_ref()) {
+            (Some(Command::Kv(command)), caller) => self.execute_kv(command, caller, answers),
+            (Some(command), caller) => {
+                self.execute(command, &entry.stamp.unwrap_or_default(), caller)
+            }
+            (None, _) => Reply::Nothing,
         };
         Outcome {
             reply,
@@ -108,15 +117,24 @@ impl Machine {
         }
     }
 
+    fn execute_kv(
+        &mut self,
+        command: &kv::Command,
+        caller: Option<&Caller>,
+        answers: Answers,
+    ) -> Reply {
+        match self.alarms.refusal(command) {
+            Some(refusal) => Reply::Kv(Err(refusal)),
+            None => match self.check(caller).command(command) {
+                Ok(()) => Reply::Kv(self.kv.apply_for(command, answers)),
+                Err(refusal) => Reply::Denied(refusal),
+            },
+        }
+    }
+
     fn execute(&mut self, command: &Command, stamp: &Stamp, caller: Option<&Caller>) -> Reply {
         match command {
-            Command::Kv(command) => match self.alarms.refusal(command) {
-                Some(refusal) => Reply::Kv(Err(refusal)),
-                None => match self.check(caller).command(command) {
-                    Ok(()) => Reply::Kv(self.kv.apply(command)),
-                    Err(refusal) => Reply::Denied(refusal),
-                },
-            },
+            Command::Kv(command) => self.execute_kv(command, caller, Answers::Build),
             Command::Lease(command) => match self.alarms.refusal_of_lease(command) {
                 Some(refusal) => Reply::Lease(Err(refusal)),
                 None => match self.check(caller).lease_command(command) {

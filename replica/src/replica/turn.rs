@@ -11,7 +11,7 @@ use super::{Fault, Replica};
 use crate::{
     host::{Applied, Envelope, Host, LogBatch},
     log::fill_metadata,
-    machine::{Reply, command::Command},
+    machine::{Reply, command::Command, kv::Answers},
     wire,
 };
 
@@ -129,7 +129,12 @@ fn apply(replica: &mut Replica, entries: Vec<RaftEntry>) -> Vec<Applied> {
 fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
     let (command, change) =
         wire::decode_raft_entry(entry).expect("entries are checked when they come in");
-    let outcome = replica.machine.apply(&command);
+    let waits = |stamp| replica.pending.waits(stamp);
+    let answers = match command.stamp.as_ref().is_some_and(waits) {
+        true => Answers::Build,
+        false => Answers::Omit,
+    };
+    let outcome = replica.machine.apply_for(&command, answers);
     if let (Some(Command::Lease(command)), Reply::Lease(Ok(reply))) =
         (&command.command, &outcome.reply)
     {

@@ -82,9 +82,11 @@ fn shown_error(error: &Error) -> String {
     match error {
         Error::Compacted { compacted } => format!("error: {error} ({compacted})\n"),
         Error::FutureRevision { current } => format!("error: {error} ({current})\n"),
-        Error::KeyNotFound | Error::LeaseNotFound | Error::NoSpace | Error::Corrupt => {
-            format!("error: {error}\n")
-        }
+        Error::KeyNotFound
+        | Error::LeaseNotFound
+        | Error::NoSpace
+        | Error::Corrupt
+        | Error::AnswerTooLarge => format!("error: {error}\n"),
     }
 }
 
@@ -269,6 +271,7 @@ fn op(lines: &[&str]) -> Op {
                 key: bytes(positional[0]),
                 range_end: positional.get(1).map(|end| bytes(end)).unwrap_or_default(),
                 prev_kv: !options.is_empty(),
+                bounded: true,
             })
         }
         "get" => OpKind::Range(range(&words)),

@@ -148,6 +148,7 @@ fn delete(rng: &mut Rng) -> kv::DeleteRange {
         key: from,
         range_end,
         prev_kv: rng.chance(30),
+        bounded: true,
     }
 }
 
@@ -187,6 +188,7 @@ fn txn(rng: &mut Rng, hint: &Hint<'_>) -> kv::Txn {
         compare: vec![compare],
         success,
         failure: vec![op(kv::OpKind::Range(range))],
+        bounded: true,
     }
 }
 

@@ -2,29 +2,42 @@
 
 use bytes::Bytes;
 
-use super::{Batch, DeleteRange, Kv, Reply, Span};
+use super::{Batch, DeleteRange, Error, Kv, Reply, Span};
 
 impl Kv {
-    /// A span without live keys changes nothing, the revision included.
-    pub(super) fn delete(&mut self, batch: &mut Batch, delete: &DeleteRange) -> Reply {
+    /// A span without live keys changes nothing, the revision included. A refusal comes before the
+    /// first write.
+    pub(super) fn delete(
+        &mut self,
+        batch: &mut Batch,
+        delete: &DeleteRange,
+    ) -> Result<Reply, Error> {
         let span = Span::new(&delete.key, &delete.range_end);
         let mut keys = Vec::new();
         let mut prev_kvs = Vec::new();
+        let (mut outcome, mut passed) = (Ok(()), 0);
+        let returns = delete.prev_kv && !batch.reads.is_idle();
+        let reads = &mut batch.reads;
         self.index.visit(&span, &mut |key, entry| {
-            if !entry.tombstone {
-                keys.push(Bytes::copy_from_slice(key));
-                if delete.prev_kv {
-                    prev_kvs.extend(self.history.key_value(entry.place));
-                }
+            if entry.tombstone {
+                passed += 1;
+                return true;
             }
-            true
+            keys.push(Bytes::copy_from_slice(key));
+            if returns && let Some(kv) = self.history.key_value(entry.place) {
+                outcome = reads.key().and_then(|()| reads.pair(&kv));
+                prev_kvs.push(kv);
+            }
+            outcome.is_ok()
         });
+        outcome.and_then(|()| reads.count(passed))?;
+        let prev_kvs = reads.answer(prev_kvs);
         for key in &keys {
             self.write(batch, key, None);
         }
-        Reply::Delete {
+        Ok(Reply::Delete {
             deleted: keys.len() as i64,
             prev_kvs,
-        }
+        })
     }
 }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{Batch, Kv, Span};
+use super::{Answers, Kv, ReadBudget, Span};
 use crate::machine::lease::{Command, Error, Grant, Lease, Leases, NONE, Reply, TTL_MAX_S, Verb};
 
 impl Kv {
@@ -63,10 +63,7 @@ impl Kv {
             return false;
         }
         let keys: Vec<Bytes> = self.leases.keys(id).cloned().collect();
-        let mut batch = Batch {
-            main: self.revision + 1,
-            written: 0,
-        };
+        let mut batch = self.batch(ReadBudget::of_command(false, Answers::Omit));
         for key in &keys {
             self.write(&mut batch, key, None);
         }

@@ -2,7 +2,7 @@
 //!
 //! A verb owns its file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
-//! Reading order: `request` (what can be asked) → `version` and `block` (what is kept) → `history`
+//! Reading order: `request` (what can be asked) → `read_budget` (how much of it) → `version` and `block` (what is kept) → `history`
 //! (all of it) → `leaf` and `index` (which key stands where) → the verbs → `lease` → `events` (what
 //! watchers read) → `kept` (what etcd's store would hold) → `intake` (what was such a store) → `hash`,
 //! `checkpoint`.
@@ -21,6 +21,7 @@ mod leaf;
 mod lease;
 mod put;
 mod range;
+mod read_budget;
 mod request;
 mod span;
 mod txn;
@@ -29,6 +30,7 @@ mod version;
 pub use events::Written;
 pub use intake::Foreign;
 pub use range::{Next, Part, PartBounds};
+pub use read_budget::Answers;
 pub use request::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Op, OpKind, Put, Range,
     SortOrder, SortTarget, Sweep, TargetValue, Txn, Verb,
@@ -39,6 +41,7 @@ use bytes::Bytes;
 use history::History;
 use index::Index;
 use leaf::Entry;
+use read_budget::ReadBudget;
 use span::Span;
 pub use version::Place;
 
@@ -129,6 +132,9 @@ pub enum Error {
     /// Members disagree about the data.
     #[error("corrupt cluster")]
     Corrupt,
+    /// The command would read more than `limits` allow.
+    #[error("the answer would be too large")]
+    AnswerTooLarge,
 }
 
 /// Size of an empty store: what dbSize starts from.
@@ -190,6 +196,7 @@ impl std::fmt::Debug for Kv {
 struct Batch {
     main: i64,
     written: u64,
+    reads: ReadBudget,
 }
 
 /// What a write knows of the version it follows.
@@ -205,17 +212,19 @@ struct Past {
 impl Kv {
     /// Executes one committed command (I2).
     pub fn apply(&mut self, command: &Command) -> Result<Reply, Error> {
+        self.apply_for(command, Answers::Build)
+    }
+
+    /// The same; `answers` says whether anybody gets what it reads.
+    pub fn apply_for(&mut self, command: &Command, answers: Answers) -> Result<Reply, Error> {
         self.sweep_on();
-        let mut batch = Batch {
-            main: self.revision + 1,
-            written: 0,
-        };
+        let mut batch = self.batch(ReadBudget::of_command(command.bounded(), answers));
         let reply = match &command.verb {
             Some(Verb::Put(put)) => {
                 self.check_put(put)?;
-                self.put(&mut batch, put)
+                self.put(&mut batch, put)?
             }
-            Some(Verb::Delete(delete)) => self.delete(&mut batch, delete),
+            Some(Verb::Delete(delete)) => self.delete(&mut batch, delete)?,
             Some(Verb::Txn(txn)) => self.txn(&mut batch, txn)?,
             Some(Verb::Compact(compact)) => self.compact(compact)?,
             Some(Verb::Sweep(Sweep {})) => self.sweep_ahead(),
@@ -227,6 +236,15 @@ impl Kv {
         };
         self.revision = self.current(&batch);
         Ok(reply)
+    }
+
+    /// Begins the writes of a command.
+    fn batch(&self, reads: ReadBudget) -> Batch {
+        Batch {
+            main: self.revision + 1,
+            written: 0,
+            reads,
+        }
     }
 
     /// The revision as reads between the writes of a command see it.
@@ -295,7 +313,7 @@ impl Kv {
     /// Reads a range at the present or an older revision.
     pub fn range(&self, range: &Range) -> Result<RangeReply, Error> {
         self.check_range(range, self.revision)?;
-        Ok(self.read(range, self.revision))
+        self.read(range, self.revision, &mut ReadBudget::of_range())
     }
 
     /// The revision of the last change; 1 when nothing was ever written.

@@ -40,9 +40,12 @@ impl Kv {
 
     /// The check has passed. A key that the same transaction has deleted meanwhile has an empty
     /// value and no lease to keep; the API refuses such transactions.
-    pub(super) fn put(&mut self, batch: &mut Batch, put: &Put) -> Reply {
+    pub(super) fn put(&mut self, batch: &mut Batch, put: &Put) -> Result<Reply, Error> {
         let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
         let before = if looks { self.newest(&put.key) } else { None };
+        if let Some(before) = before.as_ref().filter(|_| put.prev_kv) {
+            batch.reads.pair(before)?;
+        }
         let kept = before.clone().unwrap_or_default();
         let value = if put.ignore_value {
             &kept.value
@@ -55,8 +58,8 @@ impl Kv {
             put.lease
         };
         self.write(batch, &put.key, Some((value, lease)));
-        Reply::Put {
-            prev_kv: before.filter(|_| put.prev_kv),
-        }
+        Ok(Reply::Put {
+            prev_kv: batch.reads.answer(before.filter(|_| put.prev_kv)),
+        })
     }
 }

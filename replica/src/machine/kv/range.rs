@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 
-use super::{Error, KeyValue, Kv, Range, RangeReply, SortOrder, SortTarget, Span, leaf::Entry};
+use super::{
+    Error, KeyValue, Kv, Range, RangeReply, ReadBudget, SortOrder, SortTarget, Span, leaf::Entry,
+};
 
 /// What one part of a range may take.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +104,12 @@ impl Kv {
     }
 
     /// The check has passed; a revision of 0 or less means `current`.
-    pub(super) fn read(&self, range: &Range, current: i64) -> RangeReply {
+    pub(super) fn read(
+        &self,
+        range: &Range,
+        current: i64,
+        reads: &mut ReadBudget,
+    ) -> Result<RangeReply, Error> {
         let revision = if range.revision > 0 {
             range.revision
         } else {
@@ -111,17 +118,18 @@ impl Kv {
         let newest = revision >= current;
         let span = Span::new(&range.key, &range.range_end);
         if range.count_only {
-            let count = self.count(&span, revision, newest);
-            return RangeReply {
+            let count = self.count(&span, revision, newest, reads)?;
+            return Ok(RangeReply {
                 count,
                 ..RangeReply::default()
-            };
+            });
         }
-        let (mut kvs, whole) = self.collect(&span, revision, newest, fetch_limit(range));
+        let at = (!newest).then_some(revision);
+        let (mut kvs, whole) = self.collect(&span, at, fetch_limit(range), reads)?;
         let count = if whole {
             kvs.len() as i64
         } else {
-            self.count(&span, revision, newest)
+            self.count(&span, revision, newest, reads)?
         };
         kvs.retain(|kv| passes(range, kv));
         sort(range, &mut kvs);
@@ -133,47 +141,87 @@ impl Kv {
         if range.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
         }
-        RangeReply { kvs, more, count }
+        kvs.iter().try_for_each(|kv| reads.pair(kv))?;
+        Ok(reads.answer(RangeReply { kvs, more, count }))
     }
 
-    /// The first pairs of a span, and whether these are all of it.
+    /// The first pairs of a span, at an older revision or the newest, and whether these are all of it.
     fn collect(
+        &self,
+        span: &Span<'_>,
+        at: Option<i64>,
+        limit: usize,
+        reads: &mut ReadBudget,
+    ) -> Result<(Vec<KeyValue>, bool), Error> {
+        let mut kvs = Vec::new();
+        let mut whole = true;
+        let (mut outcome, mut passed) = (Ok(()), 0);
+        self.index.visit(span, &mut |_, entry| {
+            if kvs.len() == limit {
+                whole = false;
+                return false;
+            }
+            if at.is_none() && entry.tombstone {
+                passed += 1;
+                return true;
+            }
+            outcome = reads.key();
+            let found = match at {
+                Some(revision) => self.history.at(entry.place, revision),
+                None => self.history.get(entry.place),
+            };
+            if let Some((block, version)) = found.filter(|(_, version)| !version.tombstone) {
+                kvs.push(block.key_value(&version));
+            }
+            outcome.is_ok()
+        });
+        outcome.and_then(|()| reads.count(passed))?;
+        Ok((kvs, whole))
+    }
+
+    fn count(
         &self,
         span: &Span<'_>,
         revision: i64,
         newest: bool,
-        limit: usize,
-    ) -> (Vec<KeyValue>, bool) {
-        let mut kvs = Vec::new();
-        let mut whole = true;
-        self.index.visit(span, &mut |_, entry| {
-            if kvs.len() == limit {
-                whole = false;
-            } else if newest {
-                if !entry.tombstone {
-                    kvs.extend(self.history.key_value(entry.place));
-                }
-            } else if let Some((block, version)) = self.history.at(entry.place, revision)
-                && !version.tombstone
-            {
-                kvs.push(block.key_value(&version));
-            }
-            whole
-        });
-        (kvs, whole)
-    }
-
-    fn count(&self, span: &Span<'_>, revision: i64, newest: bool) -> i64 {
+        reads: &mut ReadBudget,
+    ) -> Result<i64, Error> {
         if newest {
-            return self.index.count(span) as i64;
+            let count = self.index.count(span);
+            reads.count(count as u64)?;
+            return Ok(count as i64);
         }
-        let mut count = 0;
+        let (mut outcome, mut count) = (Ok(()), 0);
         self.index.visit(span, &mut |_, entry: Entry| {
+            outcome = reads.key();
             let found = self.history.at(entry.place, revision);
             count += i64::from(found.is_some_and(|(_, version)| !version.tombstone));
-            true
+            outcome.is_ok()
         });
-        count
+        outcome?;
+        Ok(count)
+    }
+
+    /// Whether a range looks at more keys than that. It is said without looking at them.
+    pub fn reads_beyond(&self, range: &Range, keys: usize) -> bool {
+        self.reads_at_most(range, keys + 1) > keys
+    }
+
+    /// Keys that a range looks at, or `enough` if they are as many.
+    pub(super) fn reads_at_most(&self, range: &Range, enough: usize) -> usize {
+        if range.range_end.is_empty() || range.count_only && range.revision <= 0 {
+            return 1;
+        }
+        let limit = fetch_limit(range).min(enough);
+        if limit < enough {
+            return limit;
+        }
+        self.count_of(&range.key, &range.range_end).min(enough)
+    }
+
+    /// Number of live keys of a span.
+    pub(super) fn count_of(&self, key: &[u8], range_end: &[u8]) -> usize {
+        self.index.count(&Span::new(key, range_end))
     }
 }
 

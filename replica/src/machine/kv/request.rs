@@ -19,6 +19,16 @@ impl Command {
             Some(Verb::Delete(_) | Verb::Compact(_) | Verb::Sweep(_)) | None => false,
         }
     }
+
+    /// Whether the limits on what it reads hold.
+    pub(super) fn bounded(&self) -> bool {
+        match &self.verb {
+            Some(Verb::Delete(delete)) => delete.bounded,
+            Some(Verb::Txn(txn)) => txn.bounded,
+            // They read one pair at most.
+            Some(Verb::Put(_) | Verb::Compact(_) | Verb::Sweep(_)) | None => false,
+        }
+    }
 }
 
 /// The verbs that write (or may write).
@@ -76,6 +86,9 @@ pub struct DeleteRange {
     /// Return the pairs before.
     #[prost(bool, tag = "3")]
     pub prev_kv: bool,
+    /// As [`Txn::bounded`]; of no meaning inside of a transaction.
+    #[prost(bool, tag = "4")]
+    pub bounded: bool,
 }
 
 /// Read `[key, range_end)`: an empty end means the one key, `\0` means all keys from `key` on.
@@ -153,9 +166,26 @@ pub struct Txn {
     /// Done otherwise.
     #[prost(message, repeated, tag = "3")]
     pub failure: Vec<Op>,
+    /// Whether the limits on what a command reads hold. Only the outermost transaction's counts.
+    /// Releases without such limits have left it out, and their entries keep their effects.
+    #[prost(bool, tag = "4")]
+    pub bounded: bool,
 }
 
 impl Txn {
+    /// Whether it looks at keys that it does not name one by one, in any branch.
+    pub fn reads_spans(&self) -> bool {
+        let mut ops = self.success.iter().chain(&self.failure);
+        let mut compares = self.compare.iter();
+        compares.any(|compare| !compare.range_end.is_empty())
+            || ops.any(|op| match &op.kind {
+                Some(OpKind::Range(range)) => !range.range_end.is_empty(),
+                Some(OpKind::Delete(delete)) => delete.prev_kv && !delete.range_end.is_empty(),
+                Some(OpKind::Txn(txn)) => txn.reads_spans(),
+                Some(OpKind::Put(_)) | None => false,
+            })
+    }
+
     fn puts(&self) -> bool {
         let mut ops = self.success.iter().chain(&self.failure);
         ops.any(|op| match &op.kind {

@@ -2,13 +2,14 @@
 //!
 //! Three steps, as in etcd: all comparisons (of nested transactions too) are evaluated on the
 //! state before, then the operations of the chosen branches are checked, then executed. So a
-//! transaction that fails has changed nothing.
+//! transaction that fails has changed nothing. One that reads too much is found out in the third step
+//! only, and is undone by going back to the state before.
 
 use std::cmp::Ordering;
 
 use super::{
-    Batch, Compare, CompareResult, CompareTarget, Error, KeyValue, Kv, Op, OpKind, Reply, Span,
-    TargetValue, Txn,
+    Batch, Compare, CompareResult, CompareTarget, Error, KeyValue, Kv, Op, OpKind, RangeReply,
+    ReadBudget, Reply, Span, TargetValue, Txn,
 };
 
 /// Which branch a transaction takes, and those nested in that branch.
@@ -29,23 +30,68 @@ impl Path {
 
 impl Kv {
     pub(super) fn txn(&mut self, batch: &mut Batch, txn: &Txn) -> Result<Reply, Error> {
-        let path = self.choose(txn);
+        let path = self.choose(txn, &mut batch.reads)?;
         self.check_txn(txn, &path)?;
-        Ok(self.execute(batch, txn, &path))
+        let undo = batch.reads.is_bounded() && reads_after_a_write(txn, &path, &mut false);
+        let before = undo.then(|| self.clone());
+        let done = self.execute(batch, txn, &path);
+        if let (Err(_), Some(before)) = (&done, before) {
+            *self = before;
+        }
+        done
     }
 
-    fn choose(&self, txn: &Txn) -> Path {
-        let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
+    /// Executes a transaction on a copy of the state: for one that only reads, outside of the log.
+    pub fn read_txn(&self, txn: &Txn) -> Result<Reply, Error> {
+        let mut copy = self.clone();
+        let mut batch = copy.batch(ReadBudget::of_read_txn());
+        copy.txn(&mut batch, txn)
+    }
+
+    /// Whether a transaction may look at more keys than that, whichever branches it takes. It is said
+    /// without looking at them.
+    pub fn txn_reads_beyond(&self, txn: &Txn, keys: usize) -> bool {
+        self.count_reads(txn, keys).is_none()
+    }
+
+    /// What is left of `keys`, `None` if they do not suffice.
+    fn count_reads(&self, txn: &Txn, mut keys: usize) -> Option<usize> {
+        for compare in &txn.compare {
+            keys = keys.checked_sub(self.count_of(&compare.key, &compare.range_end))?;
+        }
+        for op in txn.success.iter().chain(&txn.failure) {
+            keys = match &op.kind {
+                Some(OpKind::Delete(delete)) if delete.prev_kv => {
+                    keys.checked_sub(self.count_of(&delete.key, &delete.range_end))?
+                }
+                Some(OpKind::Txn(txn)) => self.count_reads(txn, keys)?,
+                Some(OpKind::Range(range)) => {
+                    keys.checked_sub(self.reads_at_most(range, keys + 1))?
+                }
+                Some(OpKind::Put(_) | OpKind::Delete(_)) | None => keys,
+            };
+        }
+        Some(keys)
+    }
+
+    fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<Path, Error> {
+        let mut succeeded = true;
+        for compare in &txn.compare {
+            succeeded = self.holds(compare, reads)?;
+            if !succeeded {
+                break;
+            }
+        }
         let mut path = Path {
             succeeded,
             nested: Vec::new(),
         };
         for op in path.branch(txn) {
             if let Some(OpKind::Txn(txn)) = &op.kind {
-                path.nested.push(self.choose(txn));
+                path.nested.push(self.choose(txn, reads)?);
             }
         }
-        path
+        Ok(path)
     }
 
     fn check_txn(&self, txn: &Txn, path: &Path) -> Result<(), Error> {
@@ -65,56 +111,86 @@ impl Kv {
     }
 
     /// An operation without a kind is refused by the API; here it does and answers nothing.
-    fn execute(&mut self, batch: &mut Batch, txn: &Txn, path: &Path) -> Reply {
+    fn execute(&mut self, batch: &mut Batch, txn: &Txn, path: &Path) -> Result<Reply, Error> {
         let mut nested = path.nested.iter();
         let mut replies = Vec::new();
         for op in path.branch(txn) {
             replies.push(match &op.kind {
                 Some(OpKind::Range(range)) => {
                     let current = self.current(batch);
-                    (Reply::Range(self.read(range, current)), current)
+                    let reply = if batch.reads.is_idle() {
+                        RangeReply::default()
+                    } else {
+                        self.read(range, current, &mut batch.reads)?
+                    };
+                    (Reply::Range(reply), current)
                 }
                 Some(OpKind::Put(put)) => {
-                    let reply = self.put(batch, put);
+                    let reply = self.put(batch, put)?;
                     (reply, batch.main)
                 }
                 Some(OpKind::Delete(delete)) => {
-                    let reply = self.delete(batch, delete);
+                    let reply = self.delete(batch, delete)?;
                     (reply, self.current(batch))
                 }
                 Some(OpKind::Txn(txn)) => {
                     let path = nested.next().expect("one path for each nested transaction");
                     // etcd leaves the revision out of a nested transaction's own header.
-                    (self.execute(batch, txn, path), 0)
+                    (self.execute(batch, txn, path)?, 0)
                 }
                 None => continue,
             });
         }
-        Reply::Txn {
+        Ok(Reply::Txn {
             succeeded: path.succeeded,
             replies,
-        }
+        })
     }
 
     /// Without a key in the span, everything but a value is compared as 0, and a value fails.
-    fn holds(&self, compare: &Compare) -> bool {
+    fn holds(&self, compare: &Compare, reads: &mut ReadBudget) -> Result<bool, Error> {
         let span = Span::new(&compare.key, &compare.range_end);
         let mut found = false;
         let mut holds = true;
+        let mut outcome = Ok(());
         self.index.visit(&span, &mut |_, entry| {
+            outcome = reads.key();
             if !entry.tombstone
                 && let Some(kv) = self.history.key_value(entry.place)
             {
                 found = true;
                 holds = holds_for(compare, &kv);
             }
-            holds
+            holds && outcome.is_ok()
         });
+        outcome?;
         if found {
-            return holds;
+            return Ok(holds);
         }
-        compare.target != CompareTarget::Value as i32 && holds_for(compare, &KeyValue::default())
+        Ok(compare.target != CompareTarget::Value as i32
+            && holds_for(compare, &KeyValue::default()))
     }
+}
+
+/// Whether an operation that can read too much follows one that has changed something.
+fn reads_after_a_write(txn: &Txn, path: &Path, written: &mut bool) -> bool {
+    let mut nested = path.nested.iter();
+    path.branch(txn).iter().any(|op| {
+        let (reads, writes) = match &op.kind {
+            Some(OpKind::Range(_)) => (true, false),
+            Some(OpKind::Put(put)) => (put.prev_kv, true),
+            Some(OpKind::Delete(delete)) => (delete.prev_kv || !delete.range_end.is_empty(), true),
+            Some(OpKind::Txn(txn)) => {
+                let path = nested.next().expect("one path for each nested transaction");
+                (reads_after_a_write(txn, path, written), false)
+            }
+            None => (false, false),
+        };
+        let nested_reads = matches!(&op.kind, Some(OpKind::Txn(_)));
+        let found = reads && (nested_reads || *written);
+        *written |= writes;
+        found
+    })
 }
 
 /// A target or relation of a later version counts as etcd counts it: equal, and true.

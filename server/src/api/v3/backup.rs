@@ -18,6 +18,9 @@ use crate::{api::Context, snapshot};
 /// Of all long jobs this many run at once; the others wait for their turn.
 const JOBS_MAX: usize = 4;
 
+/// Ranges and transactions that read many keys, of which so many run at once.
+const LARGE_READS_MAX: usize = 4;
+
 /// Snapshots that are sent at once, each as fast as its client takes it.
 const SNAPSHOTS_MAX: usize = 8;
 
@@ -25,6 +28,7 @@ const SNAPSHOTS_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Jobs {
     short: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
     snapshots: Arc<Semaphore>,
 }
 
@@ -32,6 +36,7 @@ impl Default for Jobs {
     fn default() -> Self {
         Self {
             short: Arc::new(Semaphore::new(JOBS_MAX)),
+            reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
         }
     }
@@ -41,6 +46,13 @@ impl Jobs {
     /// A place for a snapshot, unless all are taken.
     pub(super) fn snapshot(&self) -> Option<OwnedSemaphorePermit> {
         self.snapshots.clone().try_acquire_owned().ok()
+    }
+
+    /// A place for a request that reads many keys.
+    pub(super) async fn large_read(&self) -> Answer<OwnedSemaphorePermit> {
+        // nobody closes it
+        let permit = self.reads.clone().acquire_owned().await;
+        permit.map_err(|_| Error::Stopped)
     }
 
     async fn enter(&self) -> Answer<OwnedSemaphorePermit> {

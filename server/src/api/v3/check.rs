@@ -1,18 +1,15 @@
 //! What a request must look like before it goes anywhere, in the order in which etcd looks.
 
-use std::collections::HashSet;
-
-use bytes::Bytes;
 use witan_api::v3::{
     error::Error,
     etcdserverpb::{
-        DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+        DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest,
         range_request::{SortOrder, SortTarget},
         request_op::Request,
     },
 };
 
-use super::Answer;
+use super::{Answer, overlap::Writes};
 
 pub(in crate::api) fn range(request: &RangeRequest) -> Answer<()> {
     if request.key.is_empty() {
@@ -51,15 +48,26 @@ pub(in crate::api) fn delete_range(request: &DeleteRangeRequest) -> Answer<()> {
 /// stand around the outermost transaction, and each takes two.
 const TXNS_NESTED_MAX: usize = 48;
 
+/// Operations and comparisons of a transaction with all that is nested in it, in units of
+/// `--max-txn-ops`. etcd bounds each list alone, so that nesting multiplies without bound.
+const TXN_LISTS_MAX: usize = 64;
+
 /// No list may be longer than `ops_max`; what the longest one uses is taken from the nested ones.
+#[cfg(any(test, feature = "fuzz"))]
 pub(in crate::api) fn txn(request: &TxnRequest, ops_max: usize) -> Answer<()> {
-    operations(request, ops_max, TXNS_NESTED_MAX)?;
-    writes(&request.success)?;
-    writes(&request.failure)?;
-    Ok(())
+    operations(request, ops_max)?;
+    overlaps(request)
 }
 
-fn operations(request: &TxnRequest, ops_max: usize, nested_max: usize) -> Answer<()> {
+/// Checks each operation by itself, in linear time. Returns how many operations there are.
+pub(super) fn operations(request: &TxnRequest, ops_max: usize) -> Answer<usize> {
+    let total = ops_max.saturating_mul(TXN_LISTS_MAX);
+    let mut left = total;
+    each(request, ops_max, TXNS_NESTED_MAX, &mut left)?;
+    Ok(total - left)
+}
+
+fn each(request: &TxnRequest, ops_max: usize, nested_max: usize, total: &mut usize) -> Answer<()> {
     let lists = [
         request.compare.len(),
         request.success.len(),
@@ -67,6 +75,8 @@ fn operations(request: &TxnRequest, ops_max: usize, nested_max: usize) -> Answer
     ];
     let longest = lists.into_iter().max().unwrap_or_default();
     let left = ops_max.checked_sub(longest).ok_or(Error::TooManyOps)?;
+    let all = lists.into_iter().sum();
+    *total = total.checked_sub(all).ok_or(Error::TooManyOps)?;
     if request.compare.iter().any(|compare| compare.key.is_empty()) {
         return Err(Error::EmptyKey);
     }
@@ -77,7 +87,7 @@ fn operations(request: &TxnRequest, ops_max: usize, nested_max: usize) -> Answer
             Some(Request::RequestDeleteRange(request)) => delete_range(request)?,
             Some(Request::RequestTxn(request)) => {
                 let deeper = nested_max.checked_sub(1).ok_or(Error::TooManyOps)?;
-                operations(request, left, deeper)?;
+                each(request, left, deeper, total)?;
             }
             None => return Err(Error::KeyNotFound),
         }
@@ -85,78 +95,18 @@ fn operations(request: &TxnRequest, ops_max: usize, nested_max: usize) -> Answer
     Ok(())
 }
 
-/// What one branch writes, with all that is nested in it.
-#[derive(Default)]
-struct Writes {
-    puts: HashSet<Bytes>,
-    deletes: Vec<(Bytes, Bytes)>,
-}
-
-impl Writes {
-    /// Whether a delete of this branch takes the key. A range end of one zero byte is no infinity
-    /// here, but an ordinary end that nothing lies before: so etcd lets such a delete pass beside
-    /// any put.
-    fn deletes(&self, candidate: &Bytes) -> bool {
-        self.deletes.iter().any(|(key, end)| {
-            if end.is_empty() {
-                candidate == key
-            } else {
-                key <= candidate && candidate < end
-            }
-        })
-    }
-
-    /// A key to be put that no delete takes and, unless `also` allows it, no other put.
-    fn put(&mut self, key: &Bytes, also: Option<&HashSet<Bytes>>) -> Answer<()> {
-        let twice = self.puts.contains(key) && !also.is_some_and(|also| also.contains(key));
-        if twice || self.deletes(key) {
-            return Err(Error::DuplicateKey);
-        }
-        self.puts.insert(key.clone());
-        Ok(())
-    }
-}
-
-/// No key may be put twice, or put and deleted, by what can run together. The two branches of a
-/// nested transaction cannot, so they may put the same key.
-fn writes(ops: &[RequestOp]) -> Answer<Writes> {
-    let mut writes = Writes::default();
-    for op in ops {
-        if let Some(Request::RequestDeleteRange(request)) = &op.request {
-            writes
-                .deletes
-                .push((request.key.clone(), request.range_end.clone()));
-        }
-    }
-    for op in ops {
-        if let Some(Request::RequestTxn(request)) = &op.request {
-            nested(&mut writes, request)?;
-        }
-    }
-    for op in ops {
-        if let Some(Request::RequestPut(request)) = &op.request {
-            writes.put(&request.key, None)?;
-        }
-    }
-    Ok(writes)
-}
-
-fn nested(outer: &mut Writes, request: &TxnRequest) -> Answer<()> {
-    let success = self::writes(&request.success)?;
-    let failure = self::writes(&request.failure)?;
-    for key in &success.puts {
-        outer.put(key, None)?;
-    }
-    for key in &failure.puts {
-        outer.put(key, Some(&success.puts))?;
-    }
-    outer.deletes.extend(success.deletes);
-    outer.deletes.extend(failure.deletes);
+/// No key may be written twice by what can run together. Takes n log n steps.
+pub(super) fn overlaps(request: &TxnRequest) -> Answer<()> {
+    Writes::of(&request.success)?;
+    Writes::of(&request.failure)?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use witan_api::v3::etcdserverpb::RequestOp;
+
     use super::*;
 
     fn op_put(key: &str) -> RequestOp {
@@ -254,6 +204,27 @@ mod tests {
             check(vec![op_txn(many(128), vec![])]),
             Err(Error::TooManyOps)
         );
+    }
+
+    /// Lists within the bound, nested so that together they are far beyond it.
+    #[test]
+    fn nesting_does_not_multiply_without_bound() {
+        let range = || RequestOp {
+            request: Some(Request::RequestRange(RangeRequest {
+                key: "k".into(),
+                ..Default::default()
+            })),
+        };
+        let txns = |inner: &[RequestOp], times: usize| {
+            (0..times)
+                .map(|_| op_txn(inner.to_vec(), vec![]))
+                .collect::<Vec<_>>()
+        };
+        let ranges: Vec<_> = (0..30).map(|_| range()).collect();
+        let sane = txns(&txns(&ranges, 30), 8);
+        assert_eq!(check(sane), Ok(()));
+        let vast = txns(&txns(&ranges, 30), 30);
+        assert_eq!(check(vast), Err(Error::TooManyOps));
     }
 
     #[test]

@@ -4,11 +4,7 @@ use witan_api::v3::{
     etcdserverpb::{self as pb, compare::TargetUnion, request_op::Request, response_op::Response},
     mvccpb,
 };
-use witan_replica::machine::{command::Command, kv};
-
-pub(super) fn command(verb: kv::Verb) -> Command {
-    Command::Kv(kv::Command { verb: Some(verb) })
-}
+use witan_replica::machine::kv;
 
 pub(in crate::api) fn range(request: pb::RangeRequest) -> kv::Range {
     kv::Range {
@@ -43,14 +39,18 @@ pub(in crate::api) fn delete_range(request: pb::DeleteRangeRequest) -> kv::Delet
         key: request.key,
         range_end: request.range_end,
         prev_kv: request.prev_kv,
+        // without pairs to return it reads nothing, and may delete any number of keys
+        bounded: request.prev_kv,
     }
 }
 
+/// The outermost transaction, and with it all that is nested, keeps to the limits of what it reads.
 pub(in crate::api) fn txn(request: pb::TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),
         success: request.success.into_iter().map(op).collect(),
         failure: request.failure.into_iter().map(op).collect(),
+        bounded: true,
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) fn of_kv(error: &kv::Error) -> Error {
         kv::Error::LeaseNotFound => Error::LeaseNotFound,
         kv::Error::NoSpace => Error::NoSpace,
         kv::Error::Corrupt => Error::Corrupt,
+        kv::Error::AnswerTooLarge => Error::AnswerTooLarge,
     }
 }
 

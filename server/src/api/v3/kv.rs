@@ -11,7 +11,7 @@ use witan_api::v3::{
         request_op::Request,
     },
 };
-use witan_replica::machine::{Reply, kv, view::View};
+use witan_replica::machine::{Reply, command::Command, kv, view::View};
 
 use super::{Answer, check, convert, fault, header, permit, quota};
 use crate::api::Context;
@@ -19,20 +19,47 @@ use crate::api::Context;
 /// What etcd puts around a request before it measures it: a header with a request id.
 const ENVELOPE_BYTES: usize = 14;
 
-/// The answer is made on the calling worker, of whatever size it is; the bytes are shared with the
-/// state until they are encoded.
+/// A request that may look at more keys is done aside, a few of them at once: the worker has others to
+/// serve, and their answers are held in memory.
+const LARGE_READ_KEYS: usize = 1024;
+
+/// A transaction of more operations is checked aside.
+const LARGE_TXN_OPS: usize = 1024;
+
+/// A short range is read on the calling worker; the bytes are shared with the state until they are
+/// encoded.
 pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeResponse> {
     let view = view_for(ctx, &request).await?;
-    let kv = &view.machine.kv;
     let began = Instant::now();
-    let reply = kv.range(&convert::range(request));
-    ctx.metrics.ranged(began.elapsed(), reply.is_ok());
-    let reply = reply.map_err(|error| fault::of_kv(&error))?;
+    let range = convert::range(request);
+    let header = header::at(&ctx.node, view.machine.kv.revision());
+    let response = if view.machine.kv.reads_beyond(&range, LARGE_READ_KEYS) {
+        Box::pin(aside(ctx, move || {
+            let reply = view.machine.kv.range(&range);
+            reply.map(|reply| convert::range_response(header, reply))
+        }))
+        .await?
+    } else {
+        let reply = view.machine.kv.range(&range);
+        reply.map(|reply| convert::range_response(header, reply))
+    };
+    ctx.metrics.ranged(began.elapsed(), response.is_ok());
+    let response = response.map_err(|error| fault::of_kv(&error))?;
     ctx.metrics.kv_ranges.inc();
-    Ok(convert::range_response(
-        header::at(&ctx.node, kv.revision()),
-        reply,
-    ))
+    Ok(response)
+}
+
+/// Does work that reads many keys on a thread of its own, when there is a place.
+async fn aside<T: Send + 'static>(
+    ctx: &Context,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Answer<T> {
+    let place = ctx.jobs.large_read().await?;
+    let done = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        work()
+    });
+    done.await.map_err(|_| Error::Stopped)
 }
 
 /// The state that a range reads, once it and its caller have been checked.
@@ -48,10 +75,12 @@ pub(super) async fn view_for(ctx: &Context, request: &RangeRequest) -> Answer<Ar
 }
 
 pub(super) async fn put(ctx: &Context, request: PutRequest) -> Answer<PutResponse> {
-    quota::admit(ctx, || quota::of_put(&request)).await?;
     check::put(&request)?;
     fits(ctx, &request)?;
-    let (reply, revision) = propose(ctx, kv::Verb::Put(convert::put(request))).await?;
+    let cost = quota::of_put(&request);
+    let command = command(kv::Verb::Put(convert::put(request)));
+    admit(ctx, &command, cost).await?;
+    let (reply, revision) = propose(ctx, command).await?;
     let kv::Reply::Put { prev_kv } = reply else {
         unreachable!("a put answers a put")
     };
@@ -67,7 +96,9 @@ pub(super) async fn delete_range(
 ) -> Answer<DeleteRangeResponse> {
     check::delete_range(&request)?;
     fits(ctx, &request)?;
-    let (reply, revision) = propose(ctx, kv::Verb::Delete(convert::delete_range(request))).await?;
+    let command = command(kv::Verb::Delete(convert::delete_range(request)));
+    admit(ctx, &command, 0).await?;
+    let (reply, revision) = propose(ctx, command).await?;
     let kv::Reply::Delete { deleted, prev_kvs } = reply else {
         unreachable!("a delete answers a delete")
     };
@@ -79,15 +110,18 @@ pub(super) async fn delete_range(
 }
 
 pub(super) async fn txn(ctx: &Context, request: TxnRequest) -> Answer<TxnResponse> {
-    quota::admit(ctx, || quota::of_txn(&request)).await?;
-    check::txn(&request, ctx.settings.max_txn_ops)?;
-    let (reply, revision) = if reads_only(&request) {
+    let reads_only = reads_only(&request);
+    if !reads_only {
+        fits(ctx, &request)?;
+    }
+    permit::anybody(ctx)?;
+    let request = checked(ctx, request).await?;
+    let (reply, revision) = if reads_only {
         let (reply, revision) = read_txn(ctx, request).await?;
         ctx.metrics.kv_done(&reply);
         (reply, revision)
     } else {
-        fits(ctx, &request)?;
-        propose(ctx, kv::Verb::Txn(convert::txn(request))).await?
+        write_txn(ctx, request).await?
     };
     let kv::Reply::Txn { succeeded, replies } = reply else {
         unreachable!("a transaction answers a transaction")
@@ -108,18 +142,67 @@ pub(super) async fn compact(
     let verb = kv::Verb::Compact(kv::Compact {
         revision: request.revision,
     });
-    let (_, revision) = propose(ctx, verb).await?;
+    let (_, revision) = propose(ctx, command(verb)).await?;
     while request.physical && ctx.node.view().await?.machine.kv.is_sweeping() {
-        propose(ctx, kv::Verb::Sweep(kv::Sweep {})).await?;
+        propose(ctx, command(kv::Verb::Sweep(kv::Sweep {}))).await?;
     }
     Ok(CompactionResponse {
         header: header::at(&ctx.node, revision),
     })
 }
 
+/// A transaction whose operations can be done, by themselves and together.
+async fn checked(ctx: &Context, request: TxnRequest) -> Answer<TxnRequest> {
+    if check::operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
+        check::overlaps(&request)?;
+        return Ok(request);
+    }
+    let done = tokio::task::spawn_blocking(move || check::overlaps(&request).map(|()| request));
+    done.await.map_err(|_| Error::Stopped)?
+}
+
+/// What reads many keys waits for a place, so that answers on their way to their clients are few.
+async fn write_txn(ctx: &Context, request: TxnRequest) -> Answer<(kv::Reply, i64)> {
+    let cost = quota::of_txn(&request);
+    let txn = convert::txn(request);
+    let spans = txn.reads_spans();
+    let command = command(kv::Verb::Txn(txn));
+    admit(ctx, &command, cost).await?;
+    let _place = if spans && reads_many(&ctx.node.view().await?.machine.kv, &command) {
+        Some(ctx.jobs.large_read().await?)
+    } else {
+        None
+    };
+    propose(ctx, command).await
+}
+
+fn reads_many(state: &kv::Kv, command: &kv::Command) -> bool {
+    match &command.verb {
+        Some(kv::Verb::Txn(txn)) => state.txn_reads_beyond(txn, LARGE_READ_KEYS),
+        Some(
+            kv::Verb::Put(_) | kv::Verb::Delete(_) | kv::Verb::Compact(_) | kv::Verb::Sweep(_),
+        )
+        | None => false,
+    }
+}
+
+fn command(verb: kv::Verb) -> kv::Command {
+    kv::Command { verb: Some(verb) }
+}
+
+/// Whether the caller may do that, and whether there is room for it. Both are looked at again when it
+/// is applied; here so that a refusal leaves no entry in the log, and no alarm if it is the caller's.
+async fn admit(ctx: &Context, command: &kv::Command, cost: u64) -> Answer<()> {
+    if ctx.node.auth_enabled() {
+        let view = ctx.node.view().await?;
+        permit::command(ctx, &view.machine, command)?;
+    }
+    quota::admit(ctx, cost).await
+}
+
 /// The core's answer and the revision after it.
-async fn propose(ctx: &Context, verb: kv::Verb) -> Answer<(kv::Reply, i64)> {
-    let outcome = permit::propose(ctx, convert::command(verb)).await?.outcome;
+async fn propose(ctx: &Context, command: kv::Command) -> Answer<(kv::Reply, i64)> {
+    let outcome = permit::propose(ctx, Command::Kv(command)).await?.outcome;
     match outcome.reply {
         Reply::Kv(Ok(reply)) => Ok((reply, outcome.revision)),
         Reply::Kv(Err(error)) => Err(fault::of_kv(&error)),
@@ -146,13 +229,25 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> Answer<(kv::Reply, i64)
     } else {
         ctx.node.read().await?
     };
-    let mut kv = view.machine.kv.clone();
-    let command = kv::Command {
-        verb: Some(kv::Verb::Txn(convert::txn(request))),
-    };
+    let revision = view.machine.kv.revision();
+    let command = command(kv::Verb::Txn(convert::txn(request)));
     permit::command(ctx, &view.machine, &command)?;
-    let reply = kv.apply(&command).map_err(|error| fault::of_kv(&error))?;
-    Ok((reply, view.machine.kv.revision()))
+    let reply = if reads_many(&view.machine.kv, &command) {
+        aside(ctx, move || execute(&view.machine.kv, &command)).await?
+    } else {
+        execute(&view.machine.kv, &command)
+    };
+    Ok((reply.map_err(|error| fault::of_kv(&error))?, revision))
+}
+
+fn execute(state: &kv::Kv, command: &kv::Command) -> Result<kv::Reply, kv::Error> {
+    match &command.verb {
+        Some(kv::Verb::Txn(txn)) => state.read_txn(txn),
+        Some(
+            kv::Verb::Put(_) | kv::Verb::Delete(_) | kv::Verb::Compact(_) | kv::Verb::Sweep(_),
+        )
+        | None => unreachable!("only transactions are executed outside of the log"),
+    }
 }
 
 fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {

@@ -47,8 +47,8 @@ const SECOND_NS: i64 = 1_000_000_000;
 type Answers = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
 
 pub(super) async fn grant(ctx: &Context, request: LeaseGrantRequest) -> Answer<LeaseGrantResponse> {
-    quota::admit(ctx, || LEASE_BYTES).await?;
     permit::anybody(ctx)?;
+    quota::admit(ctx, LEASE_BYTES).await?;
     let id = if request.id == NONE {
         chosen_id()
     } else {

@@ -4,7 +4,7 @@
 //! What does *not* live here: connections, deadlines, message limits and the answer to unknown
 //! methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
 //!
-//! Reading order: `kv` (verbs) → `check` (validation) → `permit` (who may) →
+//! Reading order: `kv` (verbs) → `check`, `overlap` (validation) → `permit` (who may) →
 //! `convert` (to the core's types and back) →
 //! `range_stream`, `quota`, `lease`, `cluster`, `maintenance`, `backup`, `snapshot`, `auth` → `header`, `fault` →
 //! `services` (gRPC) → `unary` (the same, faster) → `watch` (streams), `ending` → `concurrency` (locks,
@@ -24,6 +24,7 @@ mod health;
 mod kv;
 mod lease;
 mod maintenance;
+mod overlap;
 mod permit;
 mod quota;
 mod range_stream;

@@ -1,5 +1,6 @@
-//! `--quota-backend-bytes`: what would make the key space outgrow it is refused before anything else
-//! is looked at, and the alarm is raised that makes every member refuse what grows.
+//! `--quota-backend-bytes`: what would make the key space outgrow it is refused, and the alarm is raised
+//! that makes every member refuse what grows. A request comes here once it is known to be one that
+//! could be done, by somebody who may: others raise no alarm.
 //!
 //! What the alarm stops is decided by the core (`machine/alarm.rs`). v2 has no quota, as in etcd.
 
@@ -19,11 +20,10 @@ use crate::api::Context;
 const PUT_BYTES: u64 = 256;
 
 /// Whether there is room for a request that takes `cost` bytes. One that takes nothing always passes.
-pub(super) async fn admit(ctx: &Context, cost: impl FnOnce() -> u64) -> Answer<()> {
+pub(super) async fn admit(ctx: &Context, cost: u64) -> Answer<()> {
     let Some(quota) = ctx.settings.quota_bytes else {
         return Ok(());
     };
-    let cost = cost();
     if cost == 0 || ctx.node.size_bytes().saturating_add(cost) < quota {
         return Ok(());
     }

@@ -79,7 +79,7 @@ impl Service {
     ) -> Outgoing
     where
         Q: prost::Message + Default,
-        A: prost::Message,
+        A: unary::Reply,
     {
         match self.check_leader(head.headers()) {
             Ok(()) if self.ctx.node.auth_enabled() => {

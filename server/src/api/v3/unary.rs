@@ -6,10 +6,66 @@
 
 use bytes::{BufMut as _, Bytes};
 use prost::Message;
+use tokio::task::spawn_blocking;
 use tonic::Status;
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{PutResponse, RangeResponse, TxnResponse, response_op::Response as OpResponse},
+};
 
 use super::Answer;
 use crate::transport::Outgoing;
+
+/// Pairs of an answer that is encoded on the worker; others of the worker wait meanwhile.
+const INLINE_PAIRS_MAX: usize = 4096;
+
+/// Bytes of values in such an answer.
+const INLINE_BYTES_MAX: usize = 4 << 20;
+
+/// An answer whose size is known before it is encoded.
+pub(super) trait Reply: Message + Sized + 'static {
+    /// Its pairs and the bytes of their values.
+    fn weight(&self) -> (usize, usize);
+
+    /// Whether it is encoded aside.
+    fn is_large(&self) -> bool {
+        let (pairs, bytes) = self.weight();
+        pairs > INLINE_PAIRS_MAX || bytes > INLINE_BYTES_MAX
+    }
+}
+
+impl Reply for PutResponse {
+    fn weight(&self) -> (usize, usize) {
+        let bytes = self.prev_kv.as_ref().map_or(0, |kv| kv.value.len());
+        (1, bytes)
+    }
+}
+
+impl Reply for RangeResponse {
+    fn weight(&self) -> (usize, usize) {
+        let pairs = self.kvs.len();
+        if pairs > INLINE_PAIRS_MAX {
+            return (pairs, 0);
+        }
+        (pairs, self.kvs.iter().map(|kv| kv.value.len()).sum())
+    }
+}
+
+impl Reply for TxnResponse {
+    fn weight(&self) -> (usize, usize) {
+        let weights = self.responses.iter().map(|op| match &op.response {
+            Some(OpResponse::ResponseRange(range)) => range.weight(),
+            Some(OpResponse::ResponsePut(put)) => put.weight(),
+            Some(OpResponse::ResponseDeleteRange(delete)) => (
+                1 + delete.prev_kvs.len(),
+                delete.prev_kvs.iter().map(|kv| kv.value.len()).sum(),
+            ),
+            Some(OpResponse::ResponseTxn(txn)) => txn.weight(),
+            None => (0, 0),
+        });
+        weights.fold((0, 0), |sum, each| (sum.0 + each.0, sum.1 + each.1))
+    }
+}
 
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
@@ -18,7 +74,7 @@ const PREFIX_BYTES: usize = 5;
 pub(super) async fn answer<Q, A>(body: Bytes, verb: impl AsyncFnOnce(Q) -> Answer<A>) -> Outgoing
 where
     Q: Message + Default,
-    A: Message,
+    A: Reply,
 {
     let answer = async {
         let message = message(&body)?;
@@ -26,6 +82,10 @@ where
         Ok::<A, Status>(verb(request).await?)
     };
     match answer.await {
+        Ok(answer) if answer.is_large() => match spawn_blocking(move || encode(&answer)).await {
+            Ok(message) => Outgoing::Message(message),
+            Err(_) => Outgoing::Response(Status::from(Error::Stopped).into_http()),
+        },
         Ok(answer) => Outgoing::Message(encode(&answer)),
         Err(status) => Outgoing::Response(status.into_http()),
     }

@@ -12,4 +12,5 @@ mod pings;
 mod slow;
 mod stage;
 mod streamed;
+mod txn;
 mod unread;

@@ -127,6 +127,7 @@ pub(super) fn used(mut machine: Machine) -> Result<(), Corrupt> {
         key: everything.key.clone(),
         range_end: everything.range_end.clone(),
         prev_kv: true,
+        bounded: true,
     };
     step(&mut machine, kv_command(kv::Verb::Put(put)));
     let revision = machine.kv.revision();

@@ -111,7 +111,8 @@ fn at_revision(view: &View, key: &[u8], end: &[u8], revision: i64) -> Option<Vec
             | kv::Error::KeyNotFound
             | kv::Error::LeaseNotFound
             | kv::Error::NoSpace
-            | kv::Error::Corrupt,
+            | kv::Error::Corrupt
+            | kv::Error::AnswerTooLarge,
         ) => Some(vec![kv::KeyValue::default(), kv::KeyValue::default()]),
     }
 }

@@ -43,6 +43,7 @@ fn delete(key: &str, end: &str) -> kv::Verb {
         key: bytes(key),
         range_end: bytes(end),
         prev_kv: true,
+        bounded: false,
     })
 }
 
@@ -88,6 +89,7 @@ fn txn() -> kv::Verb {
             success: vec![op(put("n", "f")), op(put("m", "f"))],
             ..kv::Txn::default()
         }))],
+        ..kv::Txn::default()
     })
 }
 

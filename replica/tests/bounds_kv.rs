@@ -1,0 +1,255 @@
+//! What one command may read: a refusal is whole, and an entry of a release without limits is replayed
+//! without its answers.
+#![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what they call
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use witan_replica::{
+    host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
+    limits::{TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX},
+    machine::{
+        Reply,
+        command::{Command, Stamp},
+        kv::{self, Answers, Error, Kv, Op, OpKind, Txn, Verb},
+        member::Member,
+        view::View,
+    },
+    replica::{Config, Fault, Replica, genesis},
+};
+
+const KEYS: u64 = 1000;
+
+fn put(key: &str, value: usize) -> kv::Put {
+    kv::Put {
+        key: key.to_owned().into(),
+        value: vec![b'v'; value].into(),
+        ..kv::Put::default()
+    }
+}
+
+/// Keys `k000` to `k999`, and one with a value of a mebibyte.
+fn filled() -> Kv {
+    let mut kv = Kv::default();
+    for at in 0..KEYS {
+        let verb = Some(Verb::Put(put(&format!("k{at:03}"), 1)));
+        kv.apply(&kv::Command { verb }).unwrap();
+    }
+    let verb = Some(Verb::Put(put("large", 1 << 20)));
+    kv.apply(&kv::Command { verb }).unwrap();
+    kv
+}
+
+fn op(kind: OpKind) -> Op {
+    Op { kind: Some(kind) }
+}
+
+fn every(key: &str, end: &str) -> OpKind {
+    OpKind::Range(kv::Range {
+        key: key.to_owned().into(),
+        range_end: end.to_owned().into(),
+        ..kv::Range::default()
+    })
+}
+
+/// A put, and then the same operation many times, in nested transactions of hundred each.
+fn many(kind: &OpKind, times: u64, bounded: bool) -> kv::Command {
+    let mut success = vec![op(OpKind::Put(put("new", 1)))];
+    let mut left = times;
+    while left > 0 {
+        let some = left.min(100);
+        success.push(op(OpKind::Txn(Txn {
+            success: (0..some).map(|_| op(kind.clone())).collect(),
+            ..Txn::default()
+        })));
+        left -= some;
+    }
+    let txn = Txn {
+        success,
+        bounded,
+        ..Txn::default()
+    };
+    kv::Command {
+        verb: Some(Verb::Txn(txn)),
+    }
+}
+
+fn records(kv: &Kv) -> Vec<String> {
+    let mut records = Vec::new();
+    kv.changes(None, &mut |change| records.push(format!("{change:?}")));
+    records
+}
+
+fn pairs(reply: &kv::Reply) -> usize {
+    match reply {
+        kv::Reply::Put { prev_kv } => usize::from(prev_kv.is_some()),
+        kv::Reply::Delete { prev_kvs, .. } => prev_kvs.len(),
+        kv::Reply::Range(range) => range.kvs.len(),
+        kv::Reply::Txn { replies, .. } => replies.iter().map(|(reply, _)| pairs(reply)).sum(),
+        kv::Reply::Compact => 0,
+    }
+}
+
+#[test]
+fn a_transaction_that_reads_too_much_changes_nothing() {
+    let before = filled();
+    let sorted = OpKind::Range(kv::Range {
+        limit: 1,
+        sort_order: kv::SortOrder::Descend as i32,
+        sort_target: kv::SortTarget::Value as i32,
+        ..match every("k", "l") {
+            OpKind::Range(range) => range,
+            OpKind::Put(_) | OpKind::Delete(_) | OpKind::Txn(_) => unreachable!("it is a range"),
+        }
+    });
+    let too_often = TXN_READ_KEYS_MAX / KEYS + 1;
+    for (kind, times) in [
+        (every("k", "l"), too_often),
+        (sorted, too_often),
+        (every("large", ""), (TXN_READ_BYTES_MAX >> 20) + 1),
+    ] {
+        for answers in [Answers::Build, Answers::Omit] {
+            let mut kv = before.clone();
+            let refused = kv.apply_for(&many(&kind, times, true), answers);
+            assert_eq!(refused, Err(Error::AnswerTooLarge));
+            assert_eq!(kv.revision(), before.revision());
+            assert_eq!(records(&kv), records(&before));
+            let few = kv.apply_for(&many(&kind, 9, true), answers).unwrap();
+            assert_eq!(kv.revision(), before.revision() + 1);
+            assert_eq!(pairs(&few) > 0, answers == Answers::Build);
+        }
+    }
+}
+
+#[test]
+fn comparing_counts_as_reading() {
+    let mut kv = filled();
+    let compare = kv::Compare {
+        key: "k".into(),
+        range_end: "l".into(),
+        result: kv::CompareResult::Greater as i32,
+        target: kv::CompareTarget::Mod as i32,
+        value: Some(kv::TargetValue::Mod(0)),
+    };
+    let txn = |times| kv::Command {
+        verb: Some(Verb::Txn(Txn {
+            compare: vec![compare.clone(); times],
+            success: vec![op(OpKind::Put(put("new", 1)))],
+            bounded: true,
+            ..Txn::default()
+        })),
+    };
+    let too_often = (TXN_READ_KEYS_MAX / KEYS + 1) as usize;
+    assert_eq!(kv.apply(&txn(too_often)), Err(Error::AnswerTooLarge));
+    assert!(kv.apply(&txn(10)).is_ok());
+}
+
+#[test]
+fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
+    let mut kv = Kv::default();
+    for at in 0..=(TXN_READ_BYTES_MAX >> 20) {
+        let verb = Some(Verb::Put(put(&format!("k{at:03}"), 1 << 20)));
+        kv.apply(&kv::Command { verb }).unwrap();
+    }
+    let delete = |prev_kv| kv::Command {
+        verb: Some(Verb::Delete(kv::DeleteRange {
+            key: "k".into(),
+            range_end: "l".into(),
+            prev_kv,
+            bounded: prev_kv,
+        })),
+    };
+    let keys = kv.len();
+    assert_eq!(kv.apply(&delete(true)), Err(Error::AnswerTooLarge));
+    assert_eq!(kv.len(), keys);
+    assert!(kv.apply(&delete(false)).is_ok());
+    assert!(kv.is_empty());
+}
+
+const ID: u64 = 7;
+
+/// A disk, and the end of the process as soon as something is on it.
+#[derive(Default)]
+struct Crash {
+    disk: Recovered,
+    crashes: bool,
+    applied: Vec<Applied>,
+}
+
+impl Host for Crash {
+    fn install(&mut self, _: &View) {}
+    fn persist(&mut self, batch: &LogBatch) {
+        self.disk.records.extend(batch.records.iter().cloned());
+        if let Some(state) = &batch.hard_state {
+            self.disk.hard_state = Some(state.clone());
+        }
+        assert!(!self.crashes, "the process ends here");
+    }
+    fn send(&mut self, _: Vec<Envelope>) {}
+    fn applied(&mut self, applied: Vec<Applied>, _: &View) {
+        self.applied.extend(applied);
+    }
+    fn readable(&mut self, _: &[Ticket], _: &View) {}
+}
+
+fn config(seed: u64) -> Config {
+    Config {
+        id: ID,
+        election_ticks: 10,
+        heartbeat_ticks: 1,
+        election_ns: 1_000_000_000,
+        seed,
+        pre_vote: true,
+        compaction: None,
+        fault: Fault::None,
+    }
+}
+
+/// The entry asks for two million pairs, which a release without limits has put into the log.
+#[test]
+fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers() {
+    let mut view = genesis(
+        1,
+        vec![Member {
+            id: ID,
+            ..Member::default()
+        }],
+    );
+    view.machine.kv = filled();
+    let mut host = Crash {
+        disk: Recovered {
+            checkpoint: Some(view),
+            ..Recovered::default()
+        },
+        ..Crash::default()
+    };
+    let mut replica = Replica::new(config(1), host.disk.clone()).unwrap();
+    replica.turn(&mut host);
+    host.crashes = true;
+    for (ticket, bounded) in [(1, false), (2, true)] {
+        let command = Command::Kv(many(&every("k", "l"), 2000, bounded));
+        let asked = replica.propose(Ticket(ticket), Stamp::default(), command);
+        asked.unwrap();
+    }
+    let crashed = catch_unwind(AssertUnwindSafe(|| replica.turn(&mut host)));
+    assert!(crashed.is_err() && !host.disk.records.is_empty());
+    (host.crashes, host.applied) = (false, Vec::new());
+    let mut again = Replica::new(config(2), host.disk.clone()).unwrap();
+    again.turn(&mut host);
+    let replies: Vec<&Reply> = host.applied.iter().map(|a| &a.outcome.reply).collect();
+    let Some(Reply::Kv(Ok(reply))) = replies.iter().find(|r| matches!(r, Reply::Kv(Ok(_)))) else {
+        panic!("the old entry was not executed")
+    };
+    assert_eq!(pairs(reply), 0, "nobody waits for them");
+    let refused = Reply::Kv(Err(Error::AnswerTooLarge));
+    assert!(replies.contains(&&refused), "the new one is refused");
+    let new = again.view().machine.kv.range(&kv::Range {
+        key: Bytes::from_static(b"new"),
+        ..kv::Range::default()
+    });
+    assert_eq!(
+        new.unwrap().kvs.len(),
+        1,
+        "the old entry's put has its effect"
+    );
+}

@@ -1,0 +1,185 @@
+//! No key may be put twice, or put and deleted, by what can run together in a transaction. What is
+//! refused is what etcd refuses, order of operations included; the time taken is n log n.
+//!
+//! What an operation must look like by itself is `check`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{RequestOp, TxnRequest, request_op::Request},
+};
+
+use super::Answer;
+
+/// What one branch writes, with all that is nested in it.
+#[derive(Default)]
+pub(super) struct Writes {
+    puts: BTreeSet<Bytes>,
+    deletes: Deleted,
+}
+
+impl Writes {
+    /// Of one branch. The two branches of a nested transaction never run together, so they may put
+    /// the same key.
+    pub(super) fn of(ops: &[RequestOp]) -> Answer<Self> {
+        let mut writes = Self::default();
+        for op in ops {
+            if let Some(Request::RequestDeleteRange(request)) = &op.request {
+                writes.deletes.add(&request.key, &request.range_end);
+            }
+        }
+        for op in ops {
+            if let Some(Request::RequestTxn(request)) = &op.request {
+                writes.nest(request)?;
+            }
+        }
+        for op in ops {
+            if let Some(Request::RequestPut(request)) = &op.request {
+                let key = &request.key;
+                if writes.deletes.take(key) || !writes.puts.insert(key.clone()) {
+                    return Err(Error::DuplicateKey);
+                }
+            }
+        }
+        Ok(writes)
+    }
+
+    /// A nested transaction's deletes count for the operations after it only, as in etcd.
+    fn nest(&mut self, request: &TxnRequest) -> Answer<()> {
+        let success = Self::of(&request.success)?;
+        let failure = Self::of(&request.failure)?;
+        for inner in [&success.puts, &failure.puts] {
+            if !disjoint(&self.puts, inner) || self.deletes.take_any(inner) {
+                return Err(Error::DuplicateKey);
+            }
+        }
+        for inner in [success, failure] {
+            merge(&mut self.puts, inner.puts);
+            self.deletes.merge(inner.deletes);
+        }
+        Ok(())
+    }
+}
+
+/// Whether two sets have no key in common, at the cost of the smaller one.
+fn disjoint(a: &BTreeSet<Bytes>, b: &BTreeSet<Bytes>) -> bool {
+    let (small, large) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    small.iter().all(|key| !large.contains(key))
+}
+
+/// Adds one set to another, at the cost of the smaller one.
+fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
+    if into.len() < other.len() {
+        std::mem::swap(into, &mut other);
+    }
+    into.extend(other);
+}
+
+/// Spans of keys that are deleted: from each first key up to its end, without overlaps.
+#[derive(Default)]
+struct Deleted(BTreeMap<Bytes, Bytes>);
+
+impl Deleted {
+    /// A range end of one zero byte is no infinity here, but an ordinary end that nothing lies
+    /// before: so etcd lets such a delete pass beside any put.
+    fn add(&mut self, key: &Bytes, range_end: &Bytes) {
+        let end = if range_end.is_empty() {
+            [key, &b"\0"[..]].concat().into()
+        } else {
+            range_end.clone()
+        };
+        if *key < end {
+            self.insert(key.clone(), end);
+        }
+    }
+
+    /// Each span that the new one touches becomes part of it, so that each is removed once.
+    fn insert(&mut self, mut first: Bytes, mut end: Bytes) {
+        while let Some((low, high)) = self.last_from(&end) {
+            if high < first {
+                break;
+            }
+            self.0.remove(&low);
+            first = first.min(low);
+            end = end.max(high);
+        }
+        self.0.insert(first, end);
+    }
+
+    /// The last span that begins at or before a key.
+    fn last_from(&self, key: &Bytes) -> Option<(Bytes, Bytes)> {
+        let span = self.0.range(..=key.clone()).next_back();
+        span.map(|(first, end)| (first.clone(), end.clone()))
+    }
+
+    /// Whether a key is deleted.
+    fn take(&self, key: &Bytes) -> bool {
+        let span = self.0.range::<Bytes, _>(..=key).next_back();
+        span.is_some_and(|(_, end)| key < end)
+    }
+
+    /// Whether any of the keys is deleted, at the cost of the smaller of both.
+    fn take_any(&self, keys: &BTreeSet<Bytes>) -> bool {
+        if keys.len() < self.0.len() {
+            return keys.iter().any(|key| self.take(key));
+        }
+        let mut spans = self.0.iter();
+        spans.any(|(first, end)| keys.range::<Bytes, _>(first..end).next().is_some())
+    }
+
+    fn merge(&mut self, mut other: Self) {
+        if self.0.len() < other.0.len() {
+            std::mem::swap(self, &mut other);
+        }
+        for (first, end) in other.0 {
+            self.insert(first, end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spans(deleted: &Deleted) -> Vec<(&[u8], &[u8])> {
+        deleted.0.iter().map(|(a, b)| (&a[..], &b[..])).collect()
+    }
+
+    #[test]
+    fn spans_that_touch_become_one() {
+        let mut deleted = Deleted::default();
+        let mut add = |first: &'static str, end: &'static str| {
+            deleted.add(&first.into(), &end.into());
+        };
+        add("m", "p");
+        add("c", "e");
+        add("x", "x");
+        add("x", "\0");
+        add("a", "");
+        add("d", "f");
+        add("b", "n");
+        assert_eq!(
+            spans(&deleted),
+            [(&b"a"[..], &b"a\0"[..]), (&b"b"[..], &b"p"[..])]
+        );
+        for (key, taken) in [
+            ("a", true),
+            ("aa", false),
+            ("b", true),
+            ("o", true),
+            ("p", false),
+        ] {
+            assert_eq!(deleted.take(&key.into()), taken, "{key}");
+            let keys = BTreeSet::from([Bytes::from(key)]);
+            assert_eq!(deleted.take_any(&keys), taken, "{key} in a small set");
+            let more: BTreeSet<Bytes> = ["q", "r", "s", key].map(Bytes::from).into();
+            assert_eq!(deleted.take_any(&more), taken, "{key} in a large set");
+        }
+        let mut other = Deleted::default();
+        other.add(&"o".into(), &"z".into());
+        deleted.merge(other);
+        assert_eq!(spans(&deleted).last(), Some(&(&b"b"[..], &b"z"[..])));
+    }
+}

@@ -1,0 +1,189 @@
+//! Transactions that ask for more than anybody needs: nested without end, reading the same again and
+//! again, or with many puts and deletes to compare.
+
+use std::time::{Duration, Instant};
+
+use tonic::{Code, Status};
+use witan_api::v3::etcdserverpb::{
+    AlarmRequest, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    kv_client::KvClient, maintenance_client::MaintenanceClient, request_op::Request,
+};
+use witan_e2e::{Launch, Server, grpc};
+
+use crate::stage::{SLACK_BYTES, case, case_on};
+
+/// Puts that the case on comparing them sends, and half as many deletes.
+const WRITES: usize = 60_000;
+
+fn op(request: Request) -> RequestOp {
+    RequestOp {
+        request: Some(request),
+    }
+}
+
+fn range(key: &str, end: &str) -> RequestOp {
+    op(Request::RequestRange(RangeRequest {
+        key: key.to_owned().into(),
+        range_end: end.to_owned().into(),
+        ..Default::default()
+    }))
+}
+
+/// Operations in nested transactions, none of which has more than `width` of them.
+fn nested(mut ops: Vec<RequestOp>, width: usize) -> TxnRequest {
+    while ops.len() > width {
+        ops = ops
+            .chunks(width)
+            .map(|success| {
+                op(Request::RequestTxn(TxnRequest {
+                    success: success.to_vec(),
+                    ..Default::default()
+                }))
+            })
+            .collect();
+    }
+    TxnRequest {
+        success: ops,
+        ..Default::default()
+    }
+}
+
+fn send(server: &Server, request: TxnRequest) -> Result<usize, Status> {
+    let runtime = grpc::runtime();
+    runtime.block_on(async {
+        let client = KvClient::new(grpc::connect(&server.address()).await);
+        let mut client = client.max_decoding_message_size(usize::MAX);
+        let answer = client.txn(request).await?;
+        Ok(answer.into_inner().responses.len())
+    })
+}
+
+fn refusal(server: &Server, request: TxnRequest, code: Code, text: &str) -> String {
+    let status = send(server, request).expect_err("it is too much");
+    assert_eq!((status.code(), status.message()), (code, text));
+    format!("{text:?}")
+}
+
+/// A thousand keys of a thousand bytes.
+fn fill(server: &Server) {
+    for part in 0..10 {
+        let puts = (0..100).map(|at| {
+            op(Request::RequestPut(PutRequest {
+                key: format!("k{part}{at:02}").into(),
+                value: vec![b'v'; 1000].into(),
+                ..Default::default()
+            }))
+        });
+        let txn = TxnRequest {
+            success: puts.collect(),
+            ..Default::default()
+        };
+        send(server, txn).expect("an ordinary transaction");
+    }
+}
+
+#[test]
+fn nested_operations_are_counted_together() {
+    case("100,000 nested ranges", SLACK_BYTES, |server| {
+        let many = vec![range("k", "l"); 100_000];
+        let text = "etcdserver: too many operations in txn request";
+        refusal(server, nested(many, 30), Code::InvalidArgument, text)
+    });
+}
+
+#[test]
+fn what_a_transaction_reads_is_bounded() {
+    // Beside the pairs that are read, an answer on its way.
+    let bound = SLACK_BYTES + (256 << 20);
+    case("7,000 ranges over 1,000 keys each", bound, |server| {
+        fill(server);
+        let many = nested(vec![range("k", "l"); 7000], 30);
+        let text = "etcdserver: answer is too large, ask for less at once";
+        let told = refusal(server, many, Code::ResourceExhausted, text);
+        let few = nested(vec![range("k", "l"); 100], 20);
+        assert!(send(server, few).is_ok(), "a sane one is answered");
+        told
+    });
+}
+
+fn key(at: usize) -> String {
+    let digit = |at: usize| char::from(33 + (at % 92) as u8);
+    [digit(at / 8464), digit(at / 92), digit(at)]
+        .iter()
+        .collect()
+}
+
+/// Deletes above all puts, so that each is to be compared with each.
+fn writes() -> Vec<RequestOp> {
+    let deletes = (0..WRITES / 2).map(|at| {
+        op(Request::RequestDeleteRange(DeleteRangeRequest {
+            key: format!("~~{}", key(at)).into(),
+            range_end: "~~\x7f".into(),
+            ..Default::default()
+        }))
+    });
+    let puts = (0..WRITES).map(|at| {
+        op(Request::RequestPut(PutRequest {
+            key: key(at).into(),
+            ..Default::default()
+        }))
+    });
+    deletes.chain(puts).collect()
+}
+
+/// The limit on operations is out of the way. Comparing each put with each delete would take 1.8 billion
+/// steps, half an hour of the build that tests run.
+#[test]
+fn puts_and_deletes_are_compared_in_little_time() {
+    let launch = Launch::witan()
+        .arg("--max-txn-ops=1000000")
+        .arg("--max-request-bytes=10000000");
+    case_on(
+        launch,
+        "60,000 puts beside 30,000 deletes",
+        8 * SLACK_BYTES,
+        |server| {
+            let begun = Instant::now();
+            let txn = TxnRequest {
+                success: writes(),
+                ..Default::default()
+            };
+            assert_eq!(send(server, txn).expect("nothing overlaps"), WRITES / 2 * 3);
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(60), "{took:?}");
+            format!("{took:?}")
+        },
+    );
+}
+
+/// As many puts as fill the quota, in a transaction that has too many operations.
+#[test]
+fn a_request_that_cannot_be_done_raises_no_alarm() {
+    let launch = Launch::witan().arg("--quota-backend-bytes=100000");
+    case_on(
+        launch,
+        "1,000 puts in one transaction",
+        SLACK_BYTES,
+        |server| {
+            let put = op(Request::RequestPut(PutRequest {
+                key: "k".into(),
+                value: vec![0; 100].into(),
+                ..Default::default()
+            }));
+            let txn = TxnRequest {
+                success: vec![put; 1000],
+                ..Default::default()
+            };
+            let text = "etcdserver: too many operations in txn request";
+            let told = refusal(server, txn, Code::InvalidArgument, text);
+            let runtime = grpc::runtime();
+            let alarms = runtime.block_on(async {
+                let mut client = MaintenanceClient::new(grpc::connect(&server.address()).await);
+                let answer = client.alarm(AlarmRequest::default()).await;
+                answer.expect("a list").into_inner().alarms
+            });
+            assert!(alarms.is_empty(), "{alarms:?}");
+            told
+        },
+    );
+}
