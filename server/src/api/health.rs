@@ -40,7 +40,7 @@ async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     }
     let asked = query.all("serializable").next();
     let reason = if asked == Some("true") {
-        ctx.node.view().await.map(drop)
+        ctx.node.fresh_view().await.map(drop)
     } else if ctx.node.status().leader == 0 {
         Err(Fault::NoLeader)
     } else {
@@ -151,7 +151,7 @@ impl Check {
                     Ok(())
                 }
             }
-            SerializableRead => ctx.node.view().await.map(drop).map_err(etcds_words),
+            SerializableRead => ctx.node.fresh_view().await.map(drop).map_err(etcds_words),
             LinearizableRead => ctx.node.read().await.map(drop).map_err(etcds_words),
             NonLearner => {
                 let view = ctx.node.view().await.map_err(etcds_words)?;

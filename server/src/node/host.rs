@@ -80,6 +80,8 @@ impl Host for RealHost {
         let entries = u32::try_from(applied.len()).unwrap_or(u32::MAX).max(1);
         let took = self.applying.elapsed() / entries;
         let term = view.position.term;
+        // Before anything tells of the new state.
+        self.shared.latest.clear();
         // Before the answers: a client that sees its write must see its index too.
         self.shared.status.advance(view.position.index);
         let member_id = self.shared.identity.member_id;

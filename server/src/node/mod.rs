@@ -2,13 +2,14 @@
 //! raft, no disk and no thread, only these verbs.
 //!
 //! Reading order: this file → `thread` (the loop that owns the replica) → `host` (where its effects
-//! go) → `waiting`, `desk` (how answers come back) → `wake` (v2 watchers) → `readers` (v3 watches) →
+//! go) → `waiting`, `desk` (how answers come back) → `latest` (reads without a hop) → `wake` (v2 watchers) → `readers` (v3 watches) →
 //! `status` → `tokens`.
 
 mod clock;
 mod desk;
 pub mod fault;
 mod host;
+mod latest;
 mod readers;
 mod status;
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub struct Node {
 struct Shared {
     inbox: SyncSender<Inbound>,
     status: status::Published,
+    latest: latest::Latest,
     watchers: wake::Watchers,
     readers: readers::Readers,
     tokens: Tokens,
@@ -167,8 +169,17 @@ impl Node {
         view
     }
 
-    /// This member's present state, without asking anyone (serializable).
+    /// This member's present state, without asking anyone (serializable). While nothing is written,
+    /// without asking the replica's thread either.
     pub async fn view(&self) -> Result<Arc<View>, Fault> {
+        match self.shared.latest.get() {
+            Some(view) => Ok(view),
+            None => self.fresh_view().await,
+        }
+    }
+
+    /// The same from the replica's thread itself: shows that it goes on.
+    pub async fn fresh_view(&self) -> Result<Arc<View>, Fault> {
         let (to, answer) = Address::here(self.shared.request_timeout);
         self.post(Inbound::View { to })?;
         answer.await.map(Content::view)

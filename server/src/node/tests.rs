@@ -25,6 +25,7 @@ fn stalled() -> (Node, Receiver<Inbound>) {
         shared: Arc::new(Shared {
             inbox,
             status: status::Published::default(),
+            latest: latest::Latest::default(),
             watchers: wake::Watchers::default(),
             readers: readers::Readers::default(),
             tokens: Tokens::new(Duration::from_secs(300)),
@@ -128,6 +129,30 @@ fn who_gives_up_keeps_its_place_until_the_replica_has_looked() {
         assert!(none.is_empty(), "the commands are still in the inbox");
         requests.try_iter().for_each(drop);
         assert!(!offer(&node, 1 << 20).await.is_empty());
+    });
+}
+
+#[test]
+fn a_read_of_what_is_shown_asks_no_other_thread() {
+    actix_rt::System::new().block_on(async {
+        let (node, requests) = stalled();
+        let mut shown = View::default();
+        shown.position.index = 7;
+        node.shared.latest.show(Arc::new(shown));
+        for _ in 0..3 {
+            let view = node.view().now_or_never().expect("nothing to wait for");
+            assert_eq!(view.expect("it is shown").position.index, 7);
+        }
+        assert!(requests.try_recv().is_err(), "no hop");
+        // a later state comes: its readers wait for the replica's thread
+        node.shared.latest.clear();
+        for mut read in [
+            Box::pin(node.view()) as Pin<Box<dyn Future<Output = _>>>,
+            Box::pin(node.fresh_view()),
+        ] {
+            assert!(read.as_mut().now_or_never().is_none());
+            assert!(matches!(requests.try_recv(), Ok(Inbound::View { .. })));
+        }
     });
 }
 

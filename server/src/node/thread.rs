@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::watch;
 use witan_replica::{
     host::Ticket,
-    machine::command::Stamp,
+    machine::{command::Stamp, view::View},
     replica::{Refusal, Replica, Role, Status},
 };
 
@@ -21,6 +21,7 @@ use super::{
     clock::Steady,
     desk::{Content, Outbox},
     host::RealHost,
+    latest::Latest,
     now_ns,
     readers::Readers,
     status::Published,
@@ -81,6 +82,7 @@ pub fn start(
     let shared = Arc::new(Shared {
         inbox,
         status,
+        latest: Latest::default(),
         watchers: Watchers::default(),
         readers: Readers::default(),
         tokens: Tokens::new(parts.token_ttl),
@@ -206,6 +208,8 @@ impl Keeper {
                 now_ns,
                 to,
             } => {
+                // what is still shown would be copied where it is written to
+                self.shared.latest.clear();
                 let ticket = self.ticket();
                 let stamp = Stamp {
                     now_ns,
@@ -224,7 +228,7 @@ impl Keeper {
                 }
             }
             Inbound::View { to } => {
-                let view = Arc::new(self.replica.view());
+                let view = self.latest();
                 self.host.outbox.put(to, Content::View(view));
             }
             Inbound::Rewrite { done } => {
@@ -248,6 +252,15 @@ impl Keeper {
             Inbound::Stop => return false,
         }
         true
+    }
+
+    /// The present state, shown to those who ask next.
+    fn latest(&self) -> Arc<View> {
+        self.shared.latest.get().unwrap_or_else(|| {
+            let view = Arc::new(self.replica.view());
+            self.shared.latest.show(view.clone());
+            view
+        })
     }
 
     fn turn(&mut self) {

@@ -203,3 +203,62 @@ fn a_path_may_have_256_components() {
     assert_eq!(answer.json()["errorCode"], 104);
     assert_eq!(answer.json()["cause"], "a key has at most 256 components");
 }
+
+/// Requests of the two tests below.
+const ROUNDS: u64 = 1000;
+
+#[test]
+fn a_read_sees_every_write_that_was_answered_on_whichever_connection() {
+    let server = Launch::witan().start();
+    // of four connections two workers serve two each, or one all of them
+    let mut connections: Vec<Connection> = (0..4).map(|_| open(&server)).collect();
+    let count = connections.len() as u64;
+    for round in 0..ROUNDS {
+        let body = format!("value={round}");
+        let writer = &mut connections[(round % count) as usize];
+        writer.send_raw(&form(b"/seen", body.as_bytes())).unwrap();
+        assert_eq!(writer.response("PUT").unwrap().status / 100, 2);
+        let reader = &mut connections[((round * 3 + 1) % count) as usize];
+        // twice: the second finds what the first has left
+        for _ in 0..2 {
+            reader
+                .send_raw(&request(b"GET", b"/seen", b"\r\n"))
+                .unwrap();
+            let answer = reader.response("GET").unwrap().json();
+            assert_eq!(answer["node"]["value"], round.to_string());
+        }
+    }
+}
+
+/// How often the replica's thread has slept.
+fn waits_of_the_replica(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let threads = tasks.map(|task| task.expect("a thread").path());
+    let own = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "replica")
+    };
+    let path = threads.into_iter().find(own).expect("the replica's thread");
+    let status = std::fs::read_to_string(path.join("status")).expect("the thread runs");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    let count = line.and_then(|count| count.trim().parse().ok());
+    count.expect("the kernel counts it")
+}
+
+#[test]
+fn reads_while_nothing_is_written_wake_no_other_thread() {
+    let server = Launch::witan().start();
+    let mut connection = open(&server);
+    connection.send_raw(&form(b"/still", b"value=1")).unwrap();
+    assert_eq!(connection.response("PUT").unwrap().status, 201);
+    let before = waits_of_the_replica(server.pid());
+    for _ in 0..ROUNDS {
+        let read = request(b"GET", b"/still", b"\r\n");
+        connection.send_raw(&read).unwrap();
+        assert_eq!(connection.response("GET").unwrap().status, 200);
+    }
+    let waits = waits_of_the_replica(server.pid()) - before;
+    // its clock ticks meanwhile
+    assert!(waits < ROUNDS / 2, "{waits} waits for {ROUNDS} reads");
+}
