@@ -9,7 +9,7 @@ use imbl::OrdMap;
 use super::{
     KeyValue,
     block::Block,
-    index::Index,
+    index::{Index, Row},
     leaf::Entry,
     version::{Links, Place, Version, reach},
 };
@@ -194,26 +194,20 @@ impl History {
     /// Builds the index of all keys, as it was when the newest version was written, with the bytes
     /// of the newest versions of live keys, and whether any version has a lease.
     pub(super) fn index(&self) -> (Index, u64, bool) {
-        let mut keys = Vec::new();
+        let mut rows = Vec::new();
         let mut leased = false;
         for block in self.blocks_from(0) {
-            keys.extend(block.versions().map(|(slot, version)| {
+            rows.extend(block.versions().map(|(slot, version)| {
                 leased |= version.lease != 0;
                 let place = Place {
                     block: block.number(),
                     slot,
                 };
-                (
-                    version.key,
-                    Entry {
-                        place,
-                        tombstone: version.tombstone,
-                    },
-                    version.size,
-                )
+                let tombstone = version.tombstone;
+                Row::new(version.key, Entry { place, tombstone }, version.size)
             }));
         }
-        let (index, live_bytes) = Index::build(keys);
+        let (index, live_bytes) = Index::build(&rows);
         (index, live_bytes, leased)
     }
 

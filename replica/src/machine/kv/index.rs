@@ -9,9 +9,32 @@ use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{
-    leaf::{Entry, LEAF_BYTES, Leaf},
+    leaf::{Entry, LEAF_BYTES, Leaf, Packed},
+    sort,
     span::Span,
 };
+
+/// A version on its way into the index.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a> {
+    key: &'a [u8],
+    entry: Packed,
+    /// Bytes of the version.
+    size: usize,
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn new(key: &'a [u8], entry: Entry, size: usize) -> Self {
+        let entry = entry.pack();
+        Self { key, entry, size }
+    }
+}
+
+impl AsRef<[u8]> for Row<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.key
+    }
+}
 
 /// See the module's description. Cloning is O(1).
 #[derive(Clone, Debug)]
@@ -30,31 +53,31 @@ impl Default for Index {
 }
 
 impl Index {
-    /// The index of all these keys, which come in any order and with older places too: the highest
-    /// place is a key's newest. Pages come out full. With each key comes the size of its version;
-    /// also answered is the sum of the newest ones of live keys.
-    pub(super) fn build(mut keys: Vec<(&[u8], Entry, usize)>) -> (Self, u64) {
-        keys.sort_by(|(a, x, _), (b, y, _)| a.cmp(b).then(x.place.cmp(&y.place)));
+    /// The index of all these versions, which come in the order of their places: a key's last is its
+    /// newest. Pages come out full. Also answered is the size of all newest versions of live keys.
+    pub(super) fn build(rows: &[Row<'_>]) -> (Self, u64) {
         let mut index = Self::default();
         let mut live_bytes = 0;
         let mut low = Bytes::new();
         let mut leaf = Leaf::default();
-        for (at, (key, entry, size)) in keys.iter().enumerate() {
-            if keys.get(at + 1).is_some_and(|next| next.0 == *key) {
+        let mut order = sort::sorted(rows).map(|at| &rows[at]).peekable();
+        while let Some(row) = order.next() {
+            if order.peek().is_some_and(|next| next.key == row.key) {
                 continue;
             }
-            if !leaf.has_room(key) {
+            if !leaf.has_room(row.key) {
                 index.leaves.insert(low, Arc::new(leaf.part(0, leaf.len())));
-                low = Bytes::copy_from_slice(key);
-                leaf = Leaf::default();
+                low = Bytes::copy_from_slice(row.key);
+                leaf.clear();
             }
-            leaf.insert(leaf.len(), key, *entry);
+            let entry = Entry::unpack(row.entry);
+            leaf.insert(leaf.len(), row.key, entry);
             if !entry.tombstone {
                 index.live += 1;
-                live_bytes += *size as u64;
+                live_bytes += row.size as u64;
             }
         }
-        index.leaves.insert(low, Arc::new(leaf));
+        index.leaves.insert(low, Arc::new(leaf.part(0, leaf.len())));
         (index, live_bytes)
     }
 
@@ -320,10 +343,10 @@ mod tests {
                 let entry = entry(at as u64, *tombstone);
                 index.put(key, entry);
                 mirror.insert(key.clone(), entry);
-                all.push((&key[..], entry, 1));
+                all.push(Row::new(key, entry, 1));
             }
             same(&index, &mirror);
-            let (built, live_bytes) = Index::build(all);
+            let (built, live_bytes) = Index::build(&all);
             same(&built, &mirror);
             prop_assert_eq!(live_bytes, built.live() as u64);
             for (from, to) in &spans {

@@ -26,14 +26,20 @@ pub(super) struct Entry {
     pub(super) tombstone: bool,
 }
 
+/// The same in eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packed(u64);
+
 impl Entry {
-    fn pack(self) -> u64 {
-        (self.place.block << (SLOT_BITS + 1))
-            | (u64::from(self.place.slot) << 1)
-            | u64::from(self.tombstone)
+    pub(super) fn pack(self) -> Packed {
+        Packed(
+            (self.place.block << (SLOT_BITS + 1))
+                | (u64::from(self.place.slot) << 1)
+                | u64::from(self.tombstone),
+        )
     }
 
-    fn unpack(packed: u64) -> Self {
+    pub(super) fn unpack(Packed(packed): Packed) -> Self {
         let place = Place {
             block: packed >> (SLOT_BITS + 1),
             slot: (packed >> 1) as u16,
@@ -80,7 +86,7 @@ impl Leaf {
         let bytes = self.data[offset..offset + PLACE_BYTES]
             .try_into()
             .expect("eight bytes");
-        Entry::unpack(u64::from_le_bytes(bytes))
+        Entry::unpack(Packed(u64::from_le_bytes(bytes)))
     }
 
     /// Where the key stands, or where it would.
@@ -95,6 +101,13 @@ impl Leaf {
             }
         }
         Err(low)
+    }
+
+    /// Forgets all entries, and keeps its room for others.
+    pub(super) fn clear(&mut self) {
+        self.offsets.clear();
+        self.data.clear();
+        (self.garbage, self.live) = (0, 0);
     }
 
     /// Whether a new key fits. An empty page takes any.
@@ -113,7 +126,7 @@ impl Leaf {
             self.data.reserve_exact(need.max(GROWTH_BYTES));
         }
         self.offsets.insert(at, self.data.len() as u16);
-        self.data.extend_from_slice(&entry.pack().to_le_bytes());
+        self.data.extend_from_slice(&entry.pack().0.to_le_bytes());
         write(&mut self.data, key.len() as u64);
         self.data.extend_from_slice(key);
         self.live += u32::from(!entry.tombstone);
@@ -123,7 +136,7 @@ impl Leaf {
         self.live -= u32::from(!self.entry(at).tombstone);
         self.live += u32::from(!entry.tombstone);
         let offset = usize::from(self.offsets[at]);
-        self.data[offset..offset + PLACE_BYTES].copy_from_slice(&entry.pack().to_le_bytes());
+        self.data[offset..offset + PLACE_BYTES].copy_from_slice(&entry.pack().0.to_le_bytes());
     }
 
     pub(super) fn remove(&mut self, at: usize) {

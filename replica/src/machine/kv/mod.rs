@@ -2,8 +2,9 @@
 //!
 //! A verb owns its file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
-//! Reading order: `request` (what can be asked) → `read_budget` (how much of it) → `version` and `block` (what is kept) → `history`
-//! (all of it) → `leaf` and `index` (which key stands where) → the verbs → `lease` → `events` (what
+//! Reading order: `request` (what can be asked) → `read_budget` (how much of it) → `version` and `block`
+//! (what is kept) → `history` (all of it) → `leaf` and `index` (which key stands where; `sort` helps to
+//! build it) → the verbs → `lease` → `events` (what
 //! watchers read) → `kept` (what etcd's store would hold) → `intake` (what was such a store) → `hash`,
 //! `checkpoint`.
 
@@ -23,6 +24,7 @@ mod put;
 mod range;
 mod read_budget;
 mod request;
+mod sort;
 mod span;
 mod txn;
 mod version;

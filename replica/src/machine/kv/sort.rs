@@ -1,0 +1,160 @@
+//! Sorts many byte strings without comparing them pair by pair: a radix sort that looks at seven
+//! bytes of each key at a time (an MSD string sort with cached heads).
+//!
+//! A comparison sort of millions of keys fetches two keys from memory for each of its n log n
+//! steps. Here each key is fetched a few times in all, and what is sorted are integers beside one
+//! another. What the keys stand for is not known here.
+
+use std::ops::Range;
+
+/// Bytes of a key that one integer holds, beside the number of them.
+const HEAD_BYTES: usize = 7;
+/// So few keys are compared: another round over them would cost as much.
+const FEW: usize = 8;
+
+/// A key's place in the input, and the bytes that this round sorts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Tag {
+    head: u64,
+    at: usize,
+}
+
+/// The places of all keys in ascending order of the keys; equal keys stay in the order in which
+/// they come.
+pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> impl Iterator<Item = usize> {
+    let mut tags: Vec<Tag> = (0..keys.len()).map(|at| Tag { head: 0, at }).collect();
+    let mut groups: Vec<(Range<usize>, usize)> = vec![(0..tags.len(), 0)];
+    while let Some((group, from)) = groups.pop() {
+        let first = group.start;
+        let tags = &mut tags[group];
+        if tags.len() <= FEW {
+            tags.sort_unstable_by(|a, b| {
+                let tail = |tag: &Tag| &keys[tag.at].as_ref()[from..];
+                tail(a).cmp(tail(b)).then(a.at.cmp(&b.at))
+            });
+            continue;
+        }
+        let from = from + common(tags.iter().map(|tag| &keys[tag.at].as_ref()[from..]));
+        for tag in &mut *tags {
+            tag.head = head(&keys[tag.at].as_ref()[from..]);
+        }
+        tags.sort_unstable();
+        let mut begin = first;
+        for same in tags.chunk_by(|a, b| a.head == b.head) {
+            let end = begin + same.len();
+            if same.len() > 1 && goes_on(same[0].head) {
+                groups.push((begin..end, from + HEAD_BYTES));
+            }
+            begin = end;
+        }
+    }
+    tags.into_iter().map(|tag| tag.at)
+}
+
+/// The first bytes of a key above their number, so that a key that ends sorts below those that go
+/// on with zeros.
+fn head(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = key.len().min(HEAD_BYTES);
+    bytes[..length].copy_from_slice(&key[..length]);
+    let more = usize::from(key.len() > HEAD_BYTES);
+    u64::from_be_bytes(bytes) | (length + more) as u64
+}
+
+/// Whether a key has bytes behind its head.
+fn goes_on(head: u64) -> bool {
+    head as u8 > HEAD_BYTES as u8
+}
+
+/// How many bytes all keys begin with.
+fn common<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> usize {
+    let first = keys.next().unwrap_or_default();
+    let mut length = first.len();
+    for key in keys {
+        if length == 0 {
+            break;
+        }
+        if !key.starts_with(&first[..length]) {
+            let same = first.iter().zip(key).take_while(|(a, b)| a == b);
+            length = same.count();
+        }
+    }
+    length
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A key that counts how often it is looked at.
+    struct Counted<'a>(Vec<u8>, &'a Cell<u64>);
+
+    impl AsRef<[u8]> for Counted<'_> {
+        fn as_ref(&self) -> &[u8] {
+            self.1.set(self.1.get() + 1);
+            &self.0
+        }
+    }
+
+    fn looks(keys: impl Iterator<Item = String>) -> f64 {
+        let count = Cell::new(0);
+        let keys: Vec<_> = keys.map(|key| Counted(key.into_bytes(), &count)).collect();
+        let order: Vec<usize> = sorted(&keys).collect();
+        let looks = count.get() as f64 / keys.len() as f64;
+        assert!(
+            order.windows(2).all(|w| keys[w[0]].0 <= keys[w[1]].0),
+            "not in order"
+        );
+        looks
+    }
+
+    #[test]
+    fn each_key_is_looked_at_a_few_times_however_many_they_are() {
+        // an odd multiplier: all numbers once, in a scattered order
+        let scattered = |count: u64| (0..count).map(move |n| n * 611_953 % count);
+        for count in [10_000, 200_000] {
+            let plain = looks(scattered(count).map(|n| format!("key-{n:012}")));
+            assert!(plain < 4.0, "{plain} looks for each of {count} keys");
+            let path = |n: u64| format!("/registry/pods/namespace-{:03}/pod-{n:024}", n % 211);
+            let paths = looks(scattered(count).map(path));
+            assert!(paths < 12.0, "{paths} looks for each of {count} paths");
+        }
+    }
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![Just(0_u8), Just(1), Just(b'a'), Just(255), any::<u8>()];
+        let short = prop::collection::vec(byte, 0..20);
+        (0..3_usize, short)
+            .prop_map(|(begin, tail)| [&b"/registry/pods/"[..begin * 7], &tail].concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_keys_come_in_order_and_equal_ones_as_they_came(keys in prop::collection::vec(key(), 0..120)) {
+            let order: Vec<usize> = sorted(&keys).collect();
+            let mut expected: Vec<usize> = (0..keys.len()).collect();
+            expected.sort_by(|a, b| keys[*a].cmp(&keys[*b]));
+            prop_assert_eq!(order, expected);
+        }
+    }
+
+    #[test]
+    fn keys_with_a_long_common_beginning_come_in_order() {
+        let mut keys: Vec<Vec<u8>> = (0..100_u8)
+            .map(|n| vec![b'x'; 5000 + usize::from(n % 50)])
+            .collect();
+        for (at, key) in keys.iter_mut().enumerate().skip(50) {
+            key[4000 + at] = b'w';
+        }
+        let order: Vec<usize> = sorted(&keys).collect();
+        let mut expected: Vec<usize> = (0..keys.len()).collect();
+        expected.sort_by(|a, b| keys[*a].cmp(&keys[*b]));
+        assert_eq!(order, expected);
+    }
+}
