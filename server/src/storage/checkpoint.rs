@@ -6,7 +6,8 @@
 //!   before it a crash leaves the old chain as it was, after it the new one is complete and durable.
 //! - **The chain before stays** until the next one is durable, and the log reaches back to it (I5).
 //!   So whatever is wrong with the newest link, the start is from the chain before and the log.
-//! - **A new base** is written when the chain holds more that is outdated than not, or is long.
+//! - **A new base** is written when the chain holds more that is outdated than not, or is long. It
+//!   takes over the runs of the base before in which nothing has changed (`reuse`).
 
 use std::{
     collections::BTreeSet,
@@ -27,11 +28,12 @@ use super::{
     manifest::{COPY, CURRENT, Chain, Manifest, Run},
     merge::{Merged, Record, folder},
     pieces::Joined,
+    reuse::{Reuse, Span},
     run::{self, Item},
 };
 
 /// Records are sorted in memory up to this many bytes; then the next run begins.
-const RUN_BYTES: usize = 8 << 20;
+const RUN_BYTES: u64 = 8 << 20;
 /// A longer chain is written anew. Each link costs a start some milliseconds.
 const LINKS_MAX: usize = 48;
 /// A chain may always hold this many outdated bytes.
@@ -56,6 +58,45 @@ pub struct Checkpoint {
     fell_back: bool,
     /// When the chain reaches this many bytes, it is time to look how many of them are outdated.
     look_at: u64,
+    /// What of the newest base need not be written again.
+    reuse: Reuse,
+    run_bytes: u64,
+}
+
+/// Runs that are being written.
+#[derive(Default)]
+struct Link {
+    runs: Vec<Run>,
+    reuse: Reuse,
+    /// What the next run will hold.
+    items: Vec<Item>,
+    bytes: u64,
+    spans: Vec<Span>,
+    /// The runs that were taken over.
+    kept: BTreeSet<usize>,
+    /// Whether something was left out after the last item.
+    gap: bool,
+}
+
+impl Link {
+    /// Takes over a run of the base before, in which the next record stands.
+    fn keep(&mut self, before: &Reuse, place: usize) {
+        self.gap = true;
+        if self.kept.insert(place) {
+            self.runs.push(before.run(place).clone());
+            self.reuse.add_kept(before, place);
+        }
+    }
+
+    fn add(&mut self, change: Change) {
+        self.bytes += size(&change);
+        let (key, value) = match change {
+            Change::Put { key, value } => (key, Some(value)),
+            Change::Delete { key } => (key, None),
+        };
+        Span::extend(&mut self.spans, &key, std::mem::take(&mut self.gap));
+        self.items.push((key, value));
+    }
 }
 
 impl Checkpoint {
@@ -77,6 +118,8 @@ impl Checkpoint {
             anew: false,
             fell_back: false,
             look_at: 0,
+            reuse: Reuse::default(),
+            run_bytes: RUN_BYTES,
         };
         let Some(manifest) = checkpoint.read_manifest()? else {
             return Ok((checkpoint, None));
@@ -171,6 +214,12 @@ impl Checkpoint {
         OpenError::checkpoint(&path, what)
     }
 
+    /// Makes small runs, so that a small state has many.
+    #[cfg(test)]
+    pub(super) fn cut_runs_at(&mut self, bytes: u64) {
+        self.run_bytes = bytes;
+    }
+
     /// Whether the newest checkpoint did not read at the start and was not written anew since.
     pub(super) fn fell_back(&self) -> bool {
         self.fell_back
@@ -191,6 +240,12 @@ impl Checkpoint {
         }
     }
 
+    /// The same, and nothing outdated stays on disk.
+    pub fn rewrite(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
+        self.anew = true;
+        self.write(since, view)
+    }
+
     /// Appends the difference to the chain, or begins a new chain with the whole state.
     pub(super) fn store(
         &mut self,
@@ -198,25 +253,54 @@ impl Checkpoint {
         whole: &Changes<'_>,
     ) -> io::Result<()> {
         let stored = guarded(|| match difference {
-            Some(difference) if !self.wants_base(whole) => {
-                let link = self.write_link(difference)?;
-                let mut chain = self.manifest.chain.clone();
-                chain.links.push(link);
-                self.publish(chain)
-            }
-            Some(_) | None => {
-                let link = self.write_link(whole)?;
-                let chain = Chain {
-                    old: None,
-                    links: vec![link],
-                };
-                self.look_at = look_at(chain.bytes());
-                self.publish(chain)?;
-                (self.anew, self.fell_back) = (false, false);
-                Ok(())
-            }
+            Some(difference) if !self.wants_base(whole) => self.store_difference(difference),
+            Some(_) | None => self.store_base(difference, whole),
         });
         stored.unwrap_or_else(|| Err(io::Error::other("writing the database ended in a panic")))
+    }
+
+    fn store_difference(&mut self, difference: &Changes<'_>) -> io::Result<()> {
+        // Taken out: after a panic nothing is reused.
+        let mut reuse = std::mem::take(&mut self.reuse);
+        let link = self.write_link(&Reuse::default(), |emit| {
+            difference(&mut |change| {
+                reuse.touch(key(&change));
+                emit(change);
+            });
+        });
+        self.reuse = reuse;
+        let mut chain = self.manifest.chain.clone();
+        chain.links.push(link?.runs);
+        self.publish(chain)
+    }
+
+    fn store_base(
+        &mut self,
+        difference: Option<&Changes<'_>>,
+        whole: &Changes<'_>,
+    ) -> io::Result<()> {
+        let mut reuse = std::mem::take(&mut self.reuse);
+        match difference {
+            Some(difference) => difference(&mut |change| reuse.touch(key(&change))),
+            // the state is another one
+            None => reuse = Reuse::default(),
+        }
+        let link = match self.write_link(&reuse, whole) {
+            Ok(link) => link,
+            Err(error) => {
+                self.reuse = reuse;
+                return Err(error);
+            }
+        };
+        let chain = Chain {
+            old: None,
+            links: vec![link.runs],
+        };
+        self.look_at = look_at(chain.bytes());
+        self.publish(chain)?;
+        self.reuse = link.reuse;
+        (self.anew, self.fell_back) = (false, false);
+        Ok(())
     }
 
     fn wants_base(&mut self, whole: &Changes<'_>) -> bool {
@@ -233,28 +317,39 @@ impl Checkpoint {
         chain.bytes() >= self.look_at
     }
 
-    /// Writes runs; on an error none of them stays.
-    fn write_link(&mut self, changes: &Changes<'_>) -> io::Result<Vec<Run>> {
+    /// Writes runs of what `before` does not hold; on an error none of them stays.
+    fn write_link(
+        &mut self,
+        before: &Reuse,
+        changes: impl FnOnce(&mut dyn FnMut(Change)),
+    ) -> io::Result<Link> {
         let first = self.next;
-        let mut link = Vec::new();
-        let (mut items, mut bytes, mut outcome) = (Vec::new(), 0, Ok(()));
+        let (mut link, mut outcome) = (Link::default(), Ok(()));
+        let mut hot = Vec::new();
         changes(&mut |change| {
             if outcome.is_err() {
                 return;
             }
-            bytes += size(&change);
-            items.push(match change {
-                Change::Put { key, value } => (key, Some(value)),
-                Change::Delete { key } => (key, None),
-            });
-            if bytes >= RUN_BYTES as u64 {
-                bytes = 0;
-                outcome = self.write_run(&mut items).map(|run| link.push(run));
+            if let Some(place) = before.unchanged(key(&change)) {
+                link.keep(before, place);
+            } else if before.is_hot(key(&change)) {
+                link.gap = true;
+                hot.push(change);
+            } else {
+                link.add(change);
+                if link.bytes >= self.run_bytes {
+                    outcome = self.write_run(&mut link);
+                }
             }
         });
-        if outcome.is_ok() && !items.is_empty() {
-            outcome = self.write_run(&mut items).map(|run| link.push(run));
+        for change in hot {
+            link.gap = true;
+            link.add(change);
         }
+        if outcome.is_ok() && !link.items.is_empty() {
+            outcome = self.write_run(&mut link);
+        }
+        link.reuse.finish();
         match outcome.and_then(|()| sync_dir(&self.dir)) {
             Ok(()) => Ok(link),
             Err(error) => {
@@ -267,7 +362,8 @@ impl Checkpoint {
         }
     }
 
-    fn write_run(&mut self, items: &mut Vec<Item>) -> io::Result<Run> {
+    fn write_run(&mut self, link: &mut Link) -> io::Result<()> {
+        let Link { items, spans, .. } = link;
         // Stable, so that of two changes of one key the later one counts.
         items.sort_by(|a, b| b.0.cmp(&a.0));
         items.reverse();
@@ -277,7 +373,11 @@ impl Checkpoint {
         let content = run::write(&folder(&self.dir, number), items)?;
         let run = Run::new(number, &items[0].0, content);
         items.clear();
-        Ok(run)
+        link.reuse
+            .add(&run, std::mem::take(spans), self.run_bytes / 2);
+        link.runs.push(run);
+        link.bytes = 0;
+        Ok(())
     }
 
     /// The atomic step, and then what is not needed any more goes.
@@ -318,6 +418,11 @@ impl Checkpoint {
 /// The bytes of a chain at which it is looked at again when the whole state has `bytes`.
 fn look_at(bytes: u64) -> u64 {
     2 * bytes + OUTDATED_BYTES
+}
+
+fn key(change: &Change) -> &[u8] {
+    let (Change::Put { key, .. } | Change::Delete { key }) = change;
+    key
 }
 
 fn size(change: &Change) -> u64 {

@@ -43,6 +43,8 @@ struct Slot {
     view: Option<View>,
     /// The view is foreign to what is on disk: write all of it.
     whole: bool,
+    /// Nothing outdated may stay on disk.
+    anew: bool,
     stop: bool,
     /// Views handed in by [`Checkpointer::install`], and how many of them are durable.
     installs: u64,
@@ -99,7 +101,7 @@ impl Checkpointer {
     pub fn rewrite(&self, view: View, done: Told) {
         let mut slot = self.shared.lock();
         let replaced = slot.view.replace(view);
-        slot.whole = true;
+        slot.anew = true;
         slot.rewrites.push(done);
         drop(slot);
         self.shared.changed.notify_all();
@@ -183,16 +185,17 @@ impl Writer {
             }
         };
         let mut whole = std::mem::take(&mut slot.whole);
+        let mut anew = std::mem::take(&mut slot.anew);
         let mut installs = slot.installs;
         let mut rewrites = std::mem::take(&mut slot.rewrites);
         drop(slot);
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
-        if !whole && known == Some(view.position.index) {
+        if !whole && !anew && known == Some(view.position.index) {
             return true;
         }
         let mut begun = Instant::now();
-        while let Err(error) = self.write(whole, &view) {
+        while let Err(error) = self.write(whole, anew, &view) {
             self.shared.failing.store(true, Ordering::Relaxed);
             self.shared.failures.fetch_add(1, Ordering::Relaxed);
             let index = view.position.index;
@@ -211,6 +214,7 @@ impl Writer {
             if let Some(newer) = slot.view.take() {
                 view = newer;
                 whole |= std::mem::take(&mut slot.whole);
+                anew |= std::mem::take(&mut slot.anew);
                 installs = slot.installs;
                 rewrites.append(&mut slot.rewrites);
             }
@@ -228,8 +232,12 @@ impl Writer {
         true
     }
 
-    fn write(&mut self, whole: bool, view: &View) -> io::Result<()> {
+    fn write(&mut self, whole: bool, anew: bool, view: &View) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !whole);
-        self.checkpoint.write(since, view)
+        if anew {
+            self.checkpoint.rewrite(since, view)
+        } else {
+            self.checkpoint.write(since, view)
+        }
     }
 }

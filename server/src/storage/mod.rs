@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Reading order: `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
-//! of `run`s that `manifest` lists and `merge` reads as one (`pieces` is for format 1) →
+//! of `run`s that `manifest` lists and `merge` reads as one (`reuse` says which need not be written
+//! again; `pieces` is for format 1) →
 //! `checkpointer` (the thread that writes it). `files` makes things durable, `guard` says which
 //! panics are not the end. `create` makes a directory at once.
 //!
@@ -31,6 +32,7 @@ mod log;
 mod manifest;
 mod merge;
 mod pieces;
+mod reuse;
 mod run;
 mod tail;
 #[cfg(test)]

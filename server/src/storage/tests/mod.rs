@@ -9,6 +9,7 @@ mod full;
 mod panics;
 mod power;
 mod refusals;
+mod rewrite;
 mod table;
 mod workload;
 

@@ -80,14 +80,14 @@ fn entry(index: u64) -> Entry {
     }
 }
 
-fn first() -> View {
+pub(super) fn first() -> View {
     let mut view = View::default();
     (view.position.index, view.position.term) = (1, 1);
     view.position.voters = vec![ME.member_id];
     view
 }
 
-fn apply(view: &mut View, entry: &Entry) {
+pub(super) fn apply(view: &mut View, entry: &Entry) {
     view.machine.apply(entry);
     view.position.index += 1;
 }
@@ -233,7 +233,7 @@ impl Expected {
     }
 }
 
-fn records(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
+pub(super) fn records(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut records = BTreeMap::new();
     view.changes(None, &mut |change| match change {
         Change::Put { key, value } => drop(records.insert(key, value)),

@@ -1,0 +1,194 @@
+//! Which runs of the newest base still say exactly what the state says, so that the next base takes
+//! them over as they are instead of writing the same bytes once more. What is on disk and how it is
+//! written is not known here; the folders of a run that was taken over are never touched.
+//!
+//! A base is the whole state, so a run holds every record of the state between two of its keys, if
+//! no other run has keys there. It stays so until a key there changes. Nothing of this is on disk:
+//! after a start the first base is written whole.
+
+use std::collections::BTreeSet;
+
+use super::manifest::Run;
+
+/// Runs with more stretches of keys than this are written anew: what is scattered changes soon.
+const SPANS_MAX: usize = 16;
+/// So many keys that change again and again are kept together.
+const HOT_MAX: usize = 64;
+
+/// A stretch of ascending keys of one room in a run, both ends included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    first: Vec<u8>,
+    last: Vec<u8>,
+}
+
+impl Span {
+    /// Adds the next key of a run to its stretches: to the last of them, if it sorts behind that and
+    /// nothing was left out between. Rooms do not come in the order of their first bytes, so that a
+    /// stretch of several would reach over others.
+    pub(super) fn extend(spans: &mut Vec<Span>, key: &[u8], gap: bool) {
+        match spans.last_mut() {
+            Some(span)
+                if !gap && span.last.first() == key.first() && span.last.as_slice() < key =>
+            {
+                span.last.clear();
+                span.last.extend_from_slice(key);
+            }
+            Some(_) | None => spans.push(Span {
+                first: key.to_vec(),
+                last: key.to_vec(),
+            }),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    run: Run,
+    spans: Vec<Span>,
+    /// It may not say what the state says.
+    changed: bool,
+}
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct Reuse {
+    runs: Vec<Known>,
+    /// All stretches by their first keys, with the places of their runs.
+    spans: Vec<(Span, usize)>,
+    /// Keys of the base that changed since: they will again, and make no other run change with them
+    /// if they stand together.
+    hot: BTreeSet<Vec<u8>>,
+}
+
+impl Reuse {
+    /// Notes that a run is part of a new base.
+    pub(super) fn add(&mut self, run: &Run, spans: Vec<Span>, bytes_min: u64) {
+        // small ones are written anew with their neighbors, so that they do not become many
+        let changed = spans.len() > SPANS_MAX || run.content.bytes < bytes_min;
+        let run = run.clone();
+        self.runs.push(Known {
+            run,
+            spans,
+            changed,
+        });
+    }
+
+    /// Notes that a run of the base before is part of the new one.
+    pub(super) fn add_kept(&mut self, before: &Reuse, place: usize) {
+        self.runs.push(before.runs[place].clone());
+    }
+
+    /// Called when all runs of a base are known.
+    pub(super) fn finish(&mut self) {
+        let spans = self.runs.iter().enumerate();
+        let spans = spans.flat_map(|(at, known)| known.spans.iter().map(move |s| (s.clone(), at)));
+        self.spans = spans.collect();
+        self.spans.sort_by(|a, b| a.0.first.cmp(&b.0.first));
+        // where stretches of two runs overlap, neither holds every record there
+        let mut reach: Option<(&Span, usize)> = None;
+        for (span, run) in &self.spans {
+            if let Some((before, other)) = reach
+                && span.first <= before.last
+            {
+                self.runs[*run].changed = true;
+                self.runs[other].changed = true;
+            }
+            if reach.is_none_or(|(before, _)| before.last < span.last) {
+                reach = Some((span, *run));
+            }
+        }
+    }
+
+    /// A key is not any more what the base says, or is new.
+    pub(super) fn touch(&mut self, key: &[u8]) {
+        let Some(place) = self.covering(key) else {
+            return;
+        };
+        self.runs[place].changed = true;
+        if self.hot.len() < HOT_MAX {
+            self.hot.insert(key.to_vec());
+        }
+    }
+
+    /// The run that holds this record as it is.
+    pub(super) fn unchanged(&self, key: &[u8]) -> Option<usize> {
+        self.covering(key)
+            .filter(|place| !self.runs[*place].changed)
+    }
+
+    pub(super) fn run(&self, place: usize) -> &Run {
+        &self.runs[place].run
+    }
+
+    pub(super) fn is_hot(&self, key: &[u8]) -> bool {
+        self.hot.contains(key)
+    }
+
+    fn covering(&self, key: &[u8]) -> Option<usize> {
+        let behind = self
+            .spans
+            .partition_point(|(span, _)| span.first.as_slice() <= key);
+        let (span, place) = self.spans.get(behind.checked_sub(1)?)?;
+        (key <= span.last.as_slice()).then_some(*place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::run::Content;
+
+    fn base(runs: &[&[&str]]) -> Reuse {
+        let mut reuse = Reuse::default();
+        for (number, keys) in (1..).zip(runs) {
+            let mut spans = Vec::new();
+            for key in *keys {
+                Span::extend(&mut spans, key.as_bytes(), false);
+            }
+            let content = Content {
+                bytes: 100,
+                ..Content::default()
+            };
+            let run = Run::new(number, keys[0].as_bytes(), content);
+            reuse.add(&run, spans, 50);
+        }
+        reuse.finish();
+        reuse
+    }
+
+    fn kept(reuse: &Reuse, key: &str) -> Option<u64> {
+        let place = reuse.unchanged(key.as_bytes())?;
+        Some(reuse.run(place).number)
+    }
+
+    #[test]
+    fn a_run_is_kept_until_a_key_in_it_changes() {
+        let mut reuse = base(&[&["k1", "k3"], &["k4", "k6"], &["t1", "t8", "a", "v", "k2"]]);
+        assert_eq!(kept(&reuse, "k4"), Some(2));
+        assert_eq!(kept(&reuse, "k5"), Some(2));
+        assert_eq!(kept(&reuse, "k7"), None, "between runs");
+        // the last run has a key inside the first
+        assert_eq!((kept(&reuse, "k1"), kept(&reuse, "t7")), (None, None));
+        reuse.touch(b"k7");
+        assert_eq!(kept(&reuse, "k6"), Some(2));
+        reuse.touch(b"k5");
+        assert_eq!(kept(&reuse, "k6"), None);
+        assert!(reuse.is_hot(b"k5") && !reuse.is_hot(b"k7"));
+    }
+
+    #[test]
+    fn small_and_scattered_runs_are_not_kept() {
+        let scattered: Vec<String> = (1..20).rev().map(|n| format!("z{n:02}")).collect();
+        let scattered: Vec<&str> = scattered.iter().map(String::as_str).collect();
+        let reuse = base(&[&["a1", "a3"], &scattered]);
+        assert_eq!((kept(&reuse, "a1"), kept(&reuse, "z05")), (Some(1), None));
+        let mut reuse = Reuse::default();
+        let run = Run::new(1, b"a", Content::default());
+        let mut spans = Vec::new();
+        Span::extend(&mut spans, b"a", false);
+        reuse.add(&run, spans, 50);
+        reuse.finish();
+        assert_eq!(kept(&reuse, "a"), None);
+    }
+}
