@@ -30,11 +30,18 @@ pub const CALLS_MAX: usize = 65_536;
 pub const SMALL_BYTES: usize = 4 << 10;
 
 /// A number of bytes that many take from and give back to. Clones share.
+///
+/// A client (a connection) may hold as much as is still free: one alone gets at most half, two get a
+/// third each, and something is always left for whoever holds little.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<Purse>);
+pub struct Budget {
+    pool: Arc<Pool>,
+    /// What this client has taken; nothing for a budget that knows no clients.
+    share: Option<Arc<AtomicUsize>>,
+}
 
 #[derive(Debug)]
-struct Purse {
+struct Pool {
     max: usize,
     taken: AtomicUsize,
     refused: IntCounter,
@@ -50,32 +57,62 @@ pub struct Permit {
 impl Budget {
     /// Refusals are counted in `refused`.
     pub fn new(max: usize, refused: IntCounter) -> Self {
-        Self(Arc::new(Purse {
+        let pool = Pool {
             max,
             taken: AtomicUsize::new(0),
             refused,
-        }))
+        };
+        Self {
+            pool: Arc::new(pool),
+            share: None,
+        }
+    }
+
+    /// The same budget for one more client.
+    pub fn of_client(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            share: Some(Arc::default()),
+        }
     }
 
     /// Takes bytes if so many are left. Whatever is alone passes: other limits say how large one
     /// thing may be.
     pub fn take(&self, bytes: usize) -> Option<Permit> {
-        let before = self.0.taken.fetch_add(bytes, Relaxed);
-        let permit = Permit {
+        self.hold(bytes).then(|| Permit {
             budget: self.clone(),
             bytes,
+        })
+    }
+
+    /// The same for a caller that gives them back by [`Budget::release`].
+    pub fn hold(&self, bytes: usize) -> bool {
+        let before = self.pool.taken.fetch_add(bytes, Relaxed);
+        let own = match &self.share {
+            Some(share) => share.fetch_add(bytes, Relaxed),
+            None => 0,
         };
-        if before != 0 && before.saturating_add(bytes) > self.0.max {
-            self.0.refused.inc();
-            return None;
+        let free = self.pool.max.saturating_sub(before);
+        let granted = before == 0 || own.saturating_add(bytes) <= free;
+        if !granted {
+            self.release(bytes);
+            self.pool.refused.inc();
         }
-        Some(permit)
+        granted
+    }
+
+    /// Gives bytes back that [`Budget::hold`] has granted.
+    pub fn release(&self, bytes: usize) {
+        self.pool.taken.fetch_sub(bytes, Relaxed);
+        if let Some(share) = &self.share {
+            share.fetch_sub(bytes, Relaxed);
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.budget.0.taken.fetch_sub(self.bytes, Relaxed);
+        self.budget.release(self.bytes);
     }
 }
 
@@ -99,6 +136,15 @@ impl Traffic {
             calls: Budget::new(CALLS_MAX, metrics.refused("calls")),
         }
     }
+
+    /// The same for one more client.
+    pub fn of_client(&self) -> Self {
+        Self {
+            answers: self.answers.of_client(),
+            requests: self.requests.of_client(),
+            calls: self.calls.of_client(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -119,5 +165,29 @@ mod tests {
         assert_eq!(refused.get(), 3);
         drop(b);
         assert!(budget.take(11).is_some(), "all was given back");
+    }
+
+    #[test]
+    fn a_client_may_hold_what_is_still_free() {
+        let refused = IntCounter::new("refused", "Refusals.").unwrap();
+        let budget = Budget::new(120, refused);
+        let clients: Vec<Budget> = (0..3).map(|_| budget.of_client()).collect();
+        let mut permits = Vec::new();
+        let mut fill = |client: &Budget| {
+            let before = permits.len();
+            permits.extend(std::iter::from_fn(|| client.take(1)));
+            permits.len() - before
+        };
+        // half, half of the rest, and so on: nobody takes the last
+        let held: Vec<usize> = clients.iter().map(&mut fill).collect();
+        assert_eq!(held, [60, 30, 15]);
+        assert!(budget.of_client().take(10).is_some());
+        assert!(clients[0].take(1).is_none());
+        drop(permits);
+        // clones of a client share, and one thing alone passes
+        let vast = clients[1].clone().take(1000).expect("it is alone");
+        assert!(clients[1].take(1).is_none());
+        drop(vast);
+        assert!(clients[1].take(120).is_some());
     }
 }

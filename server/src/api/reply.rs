@@ -132,7 +132,7 @@ impl Framed {
     fn new(request: &HttpRequest, bytes: Vec<u8>, size: BodySize) -> Self {
         Self {
             size,
-            room: Room::take(request.app_data(), bytes.len()),
+            room: Room::take(request.conn_data(), bytes.len()),
             bytes: Some(bytes.into()),
         }
     }

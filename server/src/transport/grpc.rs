@@ -1,44 +1,53 @@
-//! What is done around every gRPC call on an HTTP/2 connection: deadline, size limit, counting, and
-//! the answers to what is not gRPC or not known. Texts are those of etcd (grpc-go).
+//! The server that HTTP/2 connections serve: what is done around every gRPC call, counting, room for
+//! its bytes, and the texts of refusals, which are those of etcd (grpc-go).
+//!
+//! What does *not* live here: the protocol, which is `witan_http2`, and the calls themselves.
 
-use std::{convert::Infallible, future::poll_fn, io, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, HeaderValue, request};
+use http_body::{Frame, SizeHint};
+use prometheus::IntCounter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    task::coop::unconstrained,
-    time::Instant,
 };
-use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
+use tonic::{Code, body::Body, transport::server::TcpConnectInfo};
+use witan_http2::{Answer, Config, Held, Intake, KeepAlive, Refusal, Service, Status};
 
-use super::{
-    Calls, Served,
-    http2::{Around, Connection, Head},
-    limits::CLOSE_TIMEOUT,
-    tls::PeerCertificate,
-};
+use super::{Calls, Head, Incoming, Outgoing, Served, limits, tls::PeerCertificate};
 use crate::{
-    budget::Traffic,
+    budget::{Budget, Traffic},
     config::Connections,
     logging,
-    metrics::{Call, CallType, Metrics},
+    metrics::{Call, CallType, ClientRequests, Metrics},
 };
 
 pub(super) const DEADLINE: &str = "context deadline exceeded";
 pub(super) const STOPPED: &str = "etcdserver: server stopped";
 pub(super) const NOT_GRPC: &str =
     "this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n";
+const TOO_MANY: &str = "etcdserver: too many requests";
 
-/// Flag and length before each message.
-pub(super) const PREFIX_BYTES: usize = 5;
+/// With this metadata etcd's clients say which version of the API they speak.
+const CLIENT_VERSION: &str = "client-api-version";
 
 /// Serves HTTP/2 connections of one worker.
 #[derive(Clone)]
 pub(super) struct Server<C> {
     calls: C,
     rules: Rc<Rules>,
-    connections: Connections,
+    config: Config,
+    traffic: Traffic,
     stopped: watch::Receiver<bool>,
 }
 
@@ -52,7 +61,7 @@ pub(super) struct Ends {
 
 impl Ends {
     /// Puts it where calls look for it.
-    pub(super) fn tell(&self, extensions: &mut Extensions) {
+    fn tell(&self, extensions: &mut Extensions) {
         extensions.insert(self.tcp.clone());
         if let Some(certificate) = &self.certificate {
             extensions.insert(certificate.clone());
@@ -62,12 +71,10 @@ impl Ends {
 
 /// What holds for the calls of all connections.
 #[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) metrics: Metrics,
-    pub(super) message_max: usize,
+struct Rules {
+    metrics: Metrics,
     /// How long a unary call may take without a warning.
-    pub(super) expected: Duration,
-    pub(super) traffic: Traffic,
+    expected: Duration,
 }
 
 impl<C: Calls> Server<C> {
@@ -80,11 +87,10 @@ impl<C: Calls> Server<C> {
             calls: served.calls.own(),
             rules: Rc::new(Rules {
                 metrics: served.metrics.clone(),
-                message_max: served.connections.max_message_bytes,
                 expected: served.connections.unary_expected,
-                traffic,
             }),
-            connections: served.connections,
+            config: config(&served.connections),
+            traffic,
             stopped,
         }
     }
@@ -94,300 +100,316 @@ impl<C: Calls> Server<C> {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let around = Around {
+        let client = Client {
             calls: self.calls,
             rules: self.rules,
             ends,
+            traffic: self.traffic.of_client(),
+            requests: RefCell::default(),
         };
-        let mut connection = Connection::new(stream, around, &self.connections);
-        // the connection bounds by itself what it does at once
-        let done = tokio::select! {
-            biased;
-            done = unconstrained(poll_fn(|cx| connection.poll(cx))) => Some(done),
-            _ = self.stopped.wait_for(|stopped| *stopped) => None,
+        let stopped = async move {
+            // an error means that the port is gone, which is a stop too
+            let _ = self.stopped.wait_for(|stopped| *stopped).await;
         };
-        match done {
-            Some(done) => done?,
-            None => {
-                connection.stop();
-                unconstrained(poll_fn(|cx| connection.poll(cx))).await?;
-            }
-        }
-        // TLS says goodbye; a client that does not listen is left
-        let goodbye = poll_fn(|cx| connection.close(cx));
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
-        Ok(())
+        witan_http2::driver::serve(stream, client, self.config, stopped).await
     }
 }
 
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
-
-pub(super) fn not_grpc() -> Response<Body> {
-    let mut response = Response::new(Body::new(NOT_GRPC.to_owned()));
-    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, text);
-    headers.insert(header::CONTENT_LENGTH, NOT_GRPC.len().into());
-    response
-}
-
-pub(super) fn headers_too_large() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    response
-}
-
-pub(super) fn too_large(length: usize, max: usize) -> Status {
-    let text = format!("grpc: received message larger than max ({length} vs. {max})");
-    Status::resource_exhausted(text)
-}
-
-/// More than one message for a call that takes one.
-pub(super) fn too_long() -> Status {
-    Status::internal("the request has more than one message")
-}
-
-/// One connection has begun more than is taken from it.
-pub(super) fn too_many() -> Status {
-    Status::resource_exhausted("grpc: too many unfinished requests on one connection")
-}
-
-/// The whole process has begun more than it has room for. The text is etcd's.
-pub(super) fn too_many_requests() -> Status {
-    Status::resource_exhausted("etcdserver: too many requests")
-}
-
-/// A message that does not come.
-pub(super) fn too_slow() -> Status {
-    Status::deadline_exceeded("the request comes too slowly")
-}
-
-/// Length of the first message, once its prefix is there.
-pub(super) fn length(message: &[u8]) -> Option<usize> {
-    let [_compressed, a, b, c, d] = *message.first_chunk::<PREFIX_BYTES>()?;
-    // 32 bits fit wherever this runs
-    Some(u32::from_be_bytes([a, b, c, d]) as usize)
-}
-
-/// Counts a message that came in.
-pub(super) fn received(call: Option<&Arc<Call>>, metrics: &Metrics, length: usize) {
-    if let Some(call) = call {
-        call.received.inc();
-    }
-    metrics.grpc_received_bytes.inc_by(length as u64);
-}
-
-pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
-    headers
-        .get(Status::GRPC_STATUS)
-        .map(|value| Code::from_bytes(value.as_bytes()))
-}
-
-/// How long the client waits: `grpc-timeout` is up to eight digits and a unit.
-pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    timeout_of(headers.get("grpc-timeout")?.to_str().ok()?)
-}
-
-fn timeout_of(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(amount * 3600),
-        "M" => Duration::from_secs(amount * 60),
-        "S" => Duration::from_secs(amount),
-        "m" => Duration::from_millis(amount),
-        "u" => Duration::from_micros(amount),
-        "n" => Duration::from_nanos(amount),
-        _ => return None,
-    })
-}
-
-/// Follows the length prefixes of messages through chunks cut anywhere.
-#[derive(Debug, Default)]
-pub(super) struct Messages {
-    prefix: [u8; PREFIX_BYTES],
-    have: usize,
-    left: usize,
-}
-
-impl Messages {
-    /// Calls `begun` with the length of each message that begins in this chunk.
-    pub(super) fn follow<E>(
-        &mut self,
-        mut chunk: &[u8],
-        mut begun: impl FnMut(usize) -> Result<(), E>,
-    ) -> Result<(), E> {
-        loop {
-            let skip = self.left.min(chunk.len());
-            self.left -= skip;
-            chunk = &chunk[skip..];
-            if chunk.is_empty() {
-                return Ok(());
-            }
-            let take = (PREFIX_BYTES - self.have).min(chunk.len());
-            self.prefix[self.have..self.have + take].copy_from_slice(&chunk[..take]);
-            self.have += take;
-            chunk = &chunk[take..];
-            if self.have == self.prefix.len() {
-                let [_compressed, a, b, c, d] = self.prefix;
-                // 32 bits fit wherever this runs
-                self.left = u32::from_be_bytes([a, b, c, d]) as usize;
-                self.have = 0;
-                begun(self.left)?;
-            }
-        }
+fn config(connections: &Connections) -> Config {
+    Config {
+        streams_max: connections.max_concurrent_streams,
+        message_bytes_max: connections.max_message_bytes,
+        keepalive: connections.keepalive_interval.map(|interval| KeepAlive {
+            interval,
+            timeout: connections.keepalive_timeout,
+        }),
+        ping_interval_min: connections.keepalive_min_time,
+        message_timeout: limits::BODY_TIMEOUT,
+        message_bytes_per_second_min: limits::BODY_BYTES_PER_SECOND_MIN,
+        stall_timeout: limits::STALL_TIMEOUT,
+        close_timeout: limits::CLOSE_TIMEOUT,
+        not_grpc: NOT_GRPC,
     }
 }
 
-/// Counts how a call ends; one that is dropped before was cancelled by its client.
-#[derive(Debug)]
-pub(super) struct Counting {
-    head: Rc<Head>,
+/// The server as one client sees it.
+struct Client<C> {
+    calls: C,
     rules: Rc<Rules>,
-    began: Instant,
-    messages: Messages,
-    ended: bool,
+    ends: Ends,
+    traffic: Traffic,
+    /// What the client says it speaks, and where its requests are counted.
+    requests: RefCell<Option<(Option<HeaderValue>, ClientRequests)>>,
 }
 
-impl Counting {
-    pub(super) fn new(head: Rc<Head>, rules: Rc<Rules>) -> Self {
-        if let Some(call) = &head.call {
+/// What is known about the method of a call.
+#[derive(Debug)]
+pub struct Method {
+    /// The counters of its method, if it is a known one.
+    call: Option<Arc<Call>>,
+    /// Counts requests of clients of this version, if the method is a known one.
+    client: Option<IntCounter>,
+}
+
+impl<C> Client<C> {
+    fn budget(&self, what: Held) -> &Budget {
+        match what {
+            Held::Requests => &self.traffic.requests,
+            Held::Answers => &self.traffic.answers,
+            Held::Calls => &self.traffic.calls,
+        }
+    }
+}
+
+impl<C: Calls> Service for Client<C> {
+    type Method = Method;
+    type Call = Counting;
+    type Future = Pin<Box<dyn Future<Output = Answer<AnswerBody>>>>;
+    type Body = AnswerBody;
+
+    fn method(&self, head: &mut request::Parts) -> (Method, Intake) {
+        self.ends.tell(&mut head.extensions);
+        let metrics = &self.rules.metrics;
+        let call = metrics.call(head.uri.path()).cloned();
+        let client = call.as_ref().map(|call| {
+            let version = head.headers.get(CLIENT_VERSION);
+            let mut requests = self.requests.borrow_mut();
+            let known = requests
+                .take()
+                .filter(|(known, _)| known.as_ref() == version);
+            let (_, of_version) = requests.insert(known.unwrap_or_else(|| {
+                let requests = metrics.client_requests(version.map(HeaderValue::as_bytes));
+                (version.cloned(), requests)
+            }));
+            of_version.of(call.call_type).clone()
+        });
+        let intake = if self.calls.whole(head.uri.path()) {
+            Intake::Message
+        } else {
+            Intake::Stream
+        };
+        (Method { call, client }, intake)
+    }
+
+    fn begin(&self, head: &Rc<Head>) -> Counting {
+        let method = head.method();
+        if let Some(call) = &method.call {
             call.started.inc();
         }
-        if let Some(client) = &head.client {
+        if let Some(client) = &method.client {
             client.inc();
         }
-        Self {
-            head,
-            rules,
-            began: Instant::now(),
-            messages: Messages::default(),
+        Counting {
+            head: head.clone(),
+            rules: self.rules.clone(),
             ended: false,
         }
     }
 
-    /// Whether the call has more than one answer, so that it may have no end of its own.
-    pub(super) fn streams(&self) -> bool {
-        let call = self.head.call.as_ref();
+    fn call(&self, request: Incoming) -> Self::Future {
+        let call = self.calls.clone().call(request);
+        Box::pin(async move {
+            match call.await {
+                Outgoing::Message(message) => Answer::Message(message),
+                Outgoing::Response(response) => Answer::Response(response.map(AnswerBody)),
+            }
+        })
+    }
+
+    fn received(&self, call: &mut Counting, bytes: usize) {
+        if let Some(call) = &call.head.method().call {
+            call.received.inc();
+        }
+        self.rules.metrics.grpc_received_bytes.inc_by(bytes as u64);
+    }
+
+    fn sent(&self, call: &mut Counting, bytes: usize) {
+        if let Some(call) = &call.head.method().call {
+            call.sent.inc();
+        }
+        self.rules.metrics.grpc_sent_bytes.inc_by(bytes as u64);
+    }
+
+    fn answered(&self, call: &mut Counting, headers: &mut HeaderMap) {
+        call.explain_unknown(headers);
+    }
+
+    fn ended(&self, mut call: Counting, code: witan_http2::Code, took: Duration) {
+        call.ended = true;
+        call.count(Code::from_i32(code), took);
+    }
+
+    fn is_endless(&self, method: &Method) -> bool {
+        let call = method.call.as_ref();
         call.is_some_and(|call| call.call_type != CallType::Unary)
     }
 
-    /// When the call began.
-    pub(super) fn began(&self) -> Instant {
-        self.began
+    fn hold(&self, what: Held, amount: usize) -> bool {
+        self.budget(what).hold(amount)
     }
 
-    /// A message of this length goes out.
-    pub(super) fn sent(&self, length: usize) {
-        if let Some(call) = &self.head.call {
-            call.sent.inc();
+    fn release(&self, what: Held, amount: usize) {
+        self.budget(what).release(amount);
+    }
+
+    fn refuse(&self, head: &Head, refusal: Refusal) -> Status {
+        let (code, text) = match refusal {
+            Refusal::Deadline => (Code::DeadlineExceeded, DEADLINE.into()),
+            Refusal::ShuttingDown => (Code::Unavailable, STOPPED.into()),
+            Refusal::TooLarge { length, max } => (
+                Code::ResourceExhausted,
+                format!("grpc: received message larger than max ({length} vs. {max})"),
+            ),
+            Refusal::SecondMessage => {
+                let text = "the request has more than one message";
+                (Code::Internal, text.into())
+            }
+            // the text is etcd's
+            Refusal::NoRoom(Held::Requests | Held::Answers | Held::Calls) => {
+                (Code::ResourceExhausted, TOO_MANY.into())
+            }
+            Refusal::TooSlow => {
+                let text = "the request comes too slowly";
+                (Code::DeadlineExceeded, text.into())
+            }
+            Refusal::UnknownEncoding => (Code::Unimplemented, unknown_encoding(head)),
+            Refusal::NoEncoding => {
+                let text = "grpc: compressed flag set with identity or empty encoding";
+                (Code::Internal, text.into())
+            }
+            Refusal::UnknownFlag(flag) => (
+                Code::Internal,
+                format!("grpc: received unexpected payload format {flag}"),
+            ),
+            Refusal::Corrupt => {
+                let text = "grpc: failed to decompress the received message";
+                (Code::Internal, text.into())
+            }
+        };
+        Status::new(code.into(), text)
+    }
+}
+
+fn unknown_encoding(head: &Head) -> String {
+    let value = head.headers().get("grpc-encoding");
+    let value = value.map(HeaderValue::as_bytes).unwrap_or_default();
+    let name = String::from_utf8_lossy(value);
+    format!("grpc: Decompressor is not installed for grpc-encoding {name:?}")
+}
+
+/// A request in the form in which tonic takes it.
+pub(super) fn to_tonic(request: Incoming) -> http::Request<RequestMessages> {
+    let body = RequestMessages(request.body);
+    http::Request::from_parts(request.head.parts().clone(), body)
+}
+
+/// The body of a request as tonic reads it.
+#[derive(Debug)]
+pub(super) struct RequestMessages(witan_http2::Body);
+
+impl http_body::Body for RequestMessages {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        match &mut self.0 {
+            witan_http2::Body::Whole(whole) => {
+                let message = std::mem::take(whole);
+                let message = (!message.is_empty()).then_some(message);
+                Poll::Ready(message.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            witan_http2::Body::Stream(stream) => {
+                let polled = ready!(Pin::new(stream).poll_frame(cx));
+                let canceled = |_| tonic::Status::cancelled("context canceled");
+                Poll::Ready(polled.map(|frame| frame.map_err(canceled)))
+            }
         }
-        self.rules.metrics.grpc_sent_bytes.inc_by(length as u64);
+    }
+}
+
+/// The body of an answer as tonic writes it.
+pub(super) struct AnswerBody(Body);
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let status = |status: tonic::Status| {
+            let text = status.message().to_owned();
+            Status::new(status.code().into(), text)
+        };
+        let polled = ready!(Pin::new(&mut self.0).poll_frame(cx));
+        Poll::Ready(polled.map(|frame| frame.map_err(status)))
     }
 
-    /// The next chunk of an answer that goes out.
-    pub(super) fn follow_sent(&mut self, chunk: &[u8]) {
-        let mut messages = std::mem::take(&mut self.messages);
-        let Ok(()) = messages.follow(chunk, |length| {
-            self.sent(length);
-            Ok::<_, Infallible>(())
-        });
-        self.messages = messages;
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
     }
 
-    /// Only the first word counts.
-    pub(super) fn ended(&mut self, code: Code) {
-        if std::mem::replace(&mut self.ended, true) {
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// Counts how a call ends; one that is dropped before was canceled by its client.
+pub(super) struct Counting {
+    head: Rc<Head>,
+    rules: Rc<Rules>,
+    ended: bool,
+}
+
+impl Counting {
+    fn count(&self, code: Code, took: Duration) {
+        let Some(call) = &self.head.method().call else {
             return;
+        };
+        call.handled(code.into());
+        let unary = call.call_type == CallType::Unary;
+        if let Some(handling) = &call.handling {
+            handling.observe(took.as_secs_f64());
         }
-        if let Some(call) = &self.head.call {
-            call.handled(code.into());
-            let unary = call.call_type == CallType::Unary;
-            if !unary && call.handling.is_none() {
-                return;
+        if unary {
+            if code != Code::Ok {
+                // as in etcd, a refusal is an answer, too
+                call.sent.inc();
             }
-            let took = self.began.elapsed();
-            if let Some(handling) = &call.handling {
-                handling.observe(took.as_secs_f64());
-            }
-            if unary {
-                if code != Code::Ok {
-                    // as in etcd, a refusal is an answer, too
-                    call.sent.inc();
-                }
-                logging::slow(call.method, took, self.rules.expected);
-            }
+            logging::slow(call.method, took, self.rules.expected);
         }
     }
 
     /// tonic refuses an unknown path without a word; etcd names it.
-    pub(super) fn explain_unknown(&self, headers: &mut HeaderMap) {
-        if code_of(headers) != Some(Code::Unimplemented)
-            || headers.contains_key(Status::GRPC_MESSAGE)
-        {
+    fn explain_unknown(&self, headers: &mut HeaderMap) {
+        let code = headers.get(tonic::Status::GRPC_STATUS);
+        let unimplemented =
+            code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unimplemented);
+        if !unimplemented || headers.contains_key(tonic::Status::GRPC_MESSAGE) {
             return;
         }
         let whole = self.head.path().trim_start_matches('/');
         let (service, method) = whole.rsplit_once('/').unwrap_or((whole, ""));
         // a method that is counted is unknown only together with its service
-        let text = if self.head.call.is_none() && self.rules.metrics.knows_service(service) {
+        let known = self.rules.metrics.knows_service(service);
+        let text = if self.head.method().call.is_none() && known {
             format!("unknown method {method} for service {service}")
         } else {
             format!("unknown service {service}")
         };
-        if let Err(status) = Status::unimplemented(text).add_header(headers) {
-            tracing::debug!(%status, "failed to name an unknown method");
-        }
+        let status = Status::new(Code::Unimplemented.into(), text);
+        headers.extend(status.trailers());
     }
 }
 
 impl Drop for Counting {
     fn drop(&mut self) {
-        self.ended(Code::Cancelled);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts() {
-        assert_eq!(timeout_of("20m"), Some(Duration::from_millis(20)));
-        assert_eq!(
-            timeout_of("99999999H"),
-            Some(Duration::from_secs(99_999_999 * 3600))
-        );
-        for bad in ["", "m", "5", "-5m", "123456789m", "5x", "5ü"] {
-            assert_eq!(timeout_of(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn messages_are_found_in_chunks_cut_anywhere() {
-        let mut stream = Vec::new();
-        for length in [3_u32, 0, 300] {
-            stream.push(0);
-            stream.extend(length.to_be_bytes());
-            stream.extend(vec![7; length as usize]);
-        }
-        for size in [1, 2, 3, 5, 7, 100, 1000] {
-            let (mut messages, mut seen) = (Messages::default(), Vec::new());
-            for chunk in stream.chunks(size) {
-                let Ok(()) = messages.follow(chunk, |length| {
-                    seen.push(length);
-                    Ok::<_, Infallible>(())
-                });
-            }
-            assert_eq!(seen, [3, 0, 300], "chunks of {size}");
+        if !self.ended {
+            self.count(Code::Cancelled, Duration::ZERO);
         }
     }
 }

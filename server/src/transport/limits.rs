@@ -56,9 +56,6 @@ pub(super) const DESCRIPTORS_RESERVED: usize = 150;
 /// Connections that the kernel completes while the accepting thread is busy.
 pub(super) const BACKLOG: u32 = 4096;
 
-/// HTTP/2 flow-control window of a stream and of a connection: a large value takes one round trip.
-pub(super) const WINDOW_BYTES: u32 = 1 << 20;
-
 /// How long answers in flight may take after the stop signal.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -2,11 +2,10 @@
 //! node: it is handed a function for HTTP/1 requests and one for gRPC calls.
 //!
 //! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `line` (what HTTP/1 lets through) →
-//! `grpc` (what is done around a call) → `http2` (how it comes and goes) → `patience` (with
+//! `grpc` (what is done around a call; how it comes and goes is `witan_http2`) → `patience` (with
 //! slow clients) → `pass` (what a wrapper leaves alone) → `signals` → `limits`.
 
 mod grpc;
-mod http2;
 mod limits;
 mod line;
 mod listen;
@@ -26,13 +25,20 @@ use http::Response;
 use tokio::{sync::watch, time::timeout};
 use tonic::{body::Body, service::Routes};
 
-pub use http2::{Body as RequestBody, Head, Incoming, Limited};
+pub use grpc::Method;
 pub use line::{Ended, OverTls};
 pub use listen::{BindError, Bound, Surface, bind};
 pub use signals::{Signal, first_signal};
 pub use tls::{PeerCertificate, Security, TlsError};
+pub use witan_http2::Body as RequestBody;
 
 use crate::{budget::Traffic, config::Connections, metrics::Metrics};
+
+/// The head of a request.
+pub type Head = witan_http2::Head<Method>;
+
+/// A request.
+pub type Incoming = witan_http2::Request<Method>;
 
 /// Answers gRPC calls.
 pub trait Calls: Clone + Send + 'static {
@@ -41,8 +47,8 @@ pub trait Calls: Clone + Send + 'static {
         self.clone()
     }
 
-    /// Whether the call takes one message, which is collected for it before it begins.
-    fn whole(&self, head: &Head) -> bool;
+    /// Whether calls of this path take one message, which is collected for them before they begin.
+    fn whole(&self, path: &str) -> bool;
 
     /// One call, whatever its method. A method that nobody has is `Unimplemented` without a text.
     fn call(self, request: Incoming) -> impl Future<Output = Outgoing> + 'static;
@@ -58,12 +64,12 @@ pub enum Outgoing {
 }
 
 impl Calls for Routes {
-    fn whole(&self, _: &Head) -> bool {
+    fn whole(&self, _: &str) -> bool {
         false
     }
 
     async fn call(mut self, request: Incoming) -> Outgoing {
-        let request = request.into_request();
+        let request = grpc::to_tonic(request);
         let Ok(response) = tower_service::Service::call(&mut self, request).await;
         Outgoing::Response(response)
     }

@@ -33,7 +33,6 @@ use tonic::transport::server::TcpConnectInfo;
 use super::{
     Calls, Served, Surface,
     grpc::{self, Ends},
-    http2::PREFACE,
     limits,
     line::{OverTls, Requests},
     pass::pass_writes,
@@ -41,6 +40,7 @@ use super::{
     tls::{self, Secured, Security},
 };
 use crate::budget::Traffic;
+use witan_http2::PREFACE;
 
 /// A connection without its TLS.
 type Plain<S> = Patient<Secured<S, Sniffed<S>>>;
@@ -218,9 +218,8 @@ where
                 response
             }
         };
-        let app = App::new()
-            .app_data(self.traffic)
-            .default_service(web::to(handler));
+        let app = App::new().default_service(web::to(handler));
+        let traffic = self.traffic;
         let stopped = self.stopped;
         HttpService::<Line<S>, _, _>::build()
             .keep_alive(limits::IDLE_TIMEOUT)
@@ -231,6 +230,7 @@ where
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Line<S>, data| {
                 data.insert(requests.ended());
+                data.insert(traffic.of_client());
                 if secure {
                     data.insert(OverTls);
                 }

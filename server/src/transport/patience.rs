@@ -149,7 +149,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 /// is paid for. `None` if there is no room for it now.
 pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
     let headers = request.headers();
-    let traffic = request.app_data::<Traffic>()?;
+    let traffic = request.conn_data::<Traffic>()?;
     let length = match headers.get(actix_web::http::header::CONTENT_LENGTH) {
         // no one body is read further than this
         Some(length) => length
@@ -208,7 +208,7 @@ impl Body {
 }
 
 /// When a body of which so much has come must be whole, or have brought more.
-pub(super) fn due(began: Instant, received: usize) -> Instant {
+fn due(began: Instant, received: usize) -> Instant {
     let earned = received as u64 / limits::BODY_BYTES_PER_SECOND_MIN;
     began + limits::BODY_TIMEOUT + std::time::Duration::from_secs(earned)
 }

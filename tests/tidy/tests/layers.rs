@@ -112,6 +112,27 @@ const LAWS: &[Law] = &[
         ],
         but: &[],
     },
+    // a library below the server, without I/O but in its driver
+    Law {
+        room: "server/crates/http2/src/",
+        banned: &[
+            "tokio",
+            "std::net",
+            "std::fs",
+            "std::thread",
+            "Instant::now",
+        ],
+        but: &[
+            "server/crates/http2/src/driver.rs",
+            "server/crates/http2/src/tests/",
+            "server/crates/http2/src/ping.rs",
+        ],
+    },
+    Law {
+        room: "server/src/",
+        banned: &["witan_http2"],
+        but: &["server/src/transport/"],
+    },
     Law {
         room: "server/src/transport/",
         banned: &["witan_replica", "crate::storage"],
@@ -180,6 +201,18 @@ fn the_core_depends_on_the_ruled_crates_alone() {
     extra.extend(dependencies("replica", "build-dependencies"));
     extra.retain(|name| !CORE.contains(&name.as_str()));
     none("replica depends on the ruled crates alone (I1)", &extra);
+}
+
+#[test]
+fn libraries_below_the_server_know_nothing_of_ours() {
+    let allowed = ["bytes", "flate2", "http", "http-body", "tokio"];
+    let mut extra = dependencies("server/crates/http2", "dependencies");
+    assert!(!extra.is_empty(), "the manifest was read");
+    extra.retain(|name| !allowed.contains(&name.as_str()));
+    none(
+        "http2 depends on formats and on tokio's driver alone",
+        &extra,
+    );
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(super) async fn open(
         client: Client::of(request),
         stream,
         ended: false,
-        traffic: request.app_data().cloned(),
+        traffic: request.conn_data().cloned(),
         room: Room::Unneeded,
     };
     let lines = stream::unfold(cursor, |mut cursor| async move {

@@ -51,7 +51,7 @@ use witan_api::v3::{
 };
 
 use super::Context;
-use crate::transport::{Calls, Head, Incoming, Outgoing, RequestBody};
+use crate::transport::{Calls, Incoming, Outgoing, RequestBody};
 
 /// What a verb answers.
 pub(crate) type Answer<T> = Result<T, Error>;
@@ -86,11 +86,10 @@ impl Calls for Services {
         }))
     }
 
-    /// The verbs that carry the load, unless their message is compressed.
-    fn whole(&self, head: &Head) -> bool {
-        let verb = head.path().strip_prefix(services::KV);
+    /// The verbs that carry the load.
+    fn whole(&self, path: &str) -> bool {
+        let verb = path.strip_prefix(services::KV);
         matches!(verb, Some("Put" | "Range" | "Txn"))
-            && !head.headers().contains_key("grpc-encoding")
     }
 
     async fn call(self, request: Incoming) -> Outgoing {

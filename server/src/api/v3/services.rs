@@ -83,7 +83,8 @@ impl Service {
     {
         match self.check_leader(head.headers()) {
             Ok(()) if self.ctx.node.auth_enabled() => {
-                let ctx = self.ctx_of(head.headers(), head.peer_certificate());
+                let certificate = head.parts().extensions.get();
+                let ctx = self.ctx_of(head.headers(), certificate);
                 // a future of its own: the one below stays as small as it is
                 let answer = unary::answer(message, async |message| verb(&ctx, message).await);
                 Box::pin(answer).await

@@ -75,7 +75,7 @@ pub(in crate::api) fn begin(
         received: BytesMut::new(),
         begun: BytesMut::new(),
         bytes_max: super::body_bytes_max(ctx),
-        traffic: request.app_data().cloned(),
+        traffic: request.conn_data().cloned(),
         room: None,
         // who serves nobody does not wait for a request
         requests: known.then_some(requests),

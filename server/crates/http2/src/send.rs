@@ -1,59 +1,59 @@
-//! What goes out on a connection: bytes ready to be written, and the windows that bound them.
+//! What goes out on a connection: frames that are ready to be sent, and the windows that bound
+//! them.
 
 use std::collections::VecDeque;
 
 use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, StatusCode};
 
-use super::{
+use crate::{
+    Service,
     frame::{self, END_HEADERS, END_STREAM, PAYLOAD_MAX, Reason},
     hpack::Encoder,
-    limits::{OUTPUT_MAX, VISIT_BYTES},
+    limits::{
+        CONTROL_MAX, HEADER_LIST_BYTES_MAX, KEPT_BYTES, OUTPUT_MAX, VISIT_BYTES, WINDOW_BYTES,
+    },
     stream::{End, Stream},
 };
-use crate::transport::limits::WINDOW_BYTES;
 
 /// The largest window there is.
-pub(super) const WINDOW_MAX: i64 = (1 << 31) - 1;
+pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
 /// The window before anybody said anything.
-pub(super) const WINDOW_DEFAULT: i64 = 65_535;
+pub(crate) const WINDOW_DEFAULT: i64 = 65_535;
 
-pub(super) struct Wire {
-    pub(super) output: Vec<u8>,
-    /// How much of `output` is written.
-    pub(super) written: usize,
-    /// Headers or data went out since somebody looked.
-    pub(super) answered: bool,
-    pub(super) encoder: Encoder,
+/// Writes frames for one connection.
+#[derive(Debug)]
+pub(crate) struct FrameWriter {
+    pub(crate) output: Vec<u8>,
+    /// How much of `output` is sent.
+    written: usize,
+    /// Headers or data went out since the client's last ping.
+    pub(crate) answered: bool,
+    pub(crate) encoder: Encoder,
     /// What we may send on all streams together.
-    pub(super) send_window: i64,
+    pub(crate) send_window: i64,
     /// What we may send on a new stream.
-    pub(super) stream_window: i64,
+    pub(crate) initial_window: i64,
     /// What the client may send on all streams together.
-    receive_window: i64,
+    pub(crate) receive_window: i64,
     /// Bytes of answers that waited and were sent.
-    pub(super) sent: u64,
-    /// Bytes received that the client's window was not opened for yet.
-    taken: usize,
+    pub(crate) sent: u64,
+    /// Bytes received for which the client's window was not opened yet.
+    pub(crate) unacknowledged: usize,
     /// Streams that wait for the connection's window or for room in `output`.
-    pub(super) line: VecDeque<usize>,
+    pub(crate) line: VecDeque<usize>,
 }
 
-impl Wire {
+impl FrameWriter {
     /// Greets the client: our settings, and a wider window for the connection.
-    pub(super) fn new(streams_max: u32) -> Self {
+    pub(crate) fn new(streams_max: u32) -> Self {
         let mut output = Vec::new();
-        let mut settings = vec![
+        let settings = [
+            (frame::MAX_CONCURRENT_STREAMS, streams_max),
             (frame::INITIAL_WINDOW_SIZE, WINDOW_BYTES),
-            (
-                frame::MAX_HEADER_LIST_SIZE,
-                super::limits::HEADERS_MAX as u32,
-            ),
+            (frame::MAX_HEADER_LIST_SIZE, HEADER_LIST_BYTES_MAX as u32),
         ];
-        if streams_max < u32::MAX {
-            settings.push((frame::MAX_CONCURRENT_STREAMS, streams_max));
-        }
         frame::settings(&mut output, &settings);
         let wider = WINDOW_BYTES - WINDOW_DEFAULT as u32;
         frame::number(&mut output, frame::WINDOW_UPDATE, 0, wider);
@@ -63,56 +63,84 @@ impl Wire {
             answered: false,
             encoder: Encoder::new(),
             send_window: WINDOW_DEFAULT,
-            stream_window: WINDOW_DEFAULT,
+            initial_window: WINDOW_DEFAULT,
             receive_window: i64::from(WINDOW_BYTES),
             sent: 0,
-            taken: 0,
+            unacknowledged: 0,
             line: VecDeque::new(),
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.output.len() - self.written >= OUTPUT_MAX
+    /// Bytes that are ready to be sent.
+    pub(crate) fn ready(&self) -> &[u8] {
+        &self.output[self.written..]
     }
 
-    /// Bytes of a DATA frame came in.
-    pub(super) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
+    /// So many of them were sent.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.written += bytes;
+        if self.written == self.output.len() {
+            self.written = 0;
+            self.output.clear();
+            if self.output.capacity() > KEPT_BYTES {
+                self.output = Vec::new();
+            }
+        } else if self.written >= OUTPUT_MAX {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    /// Whether calls wait until more was sent.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ready().len() >= OUTPUT_MAX
+    }
+
+    /// Whether received bytes wait until more was sent.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.ready().len() >= OUTPUT_MAX + CONTROL_MAX
+    }
+
+    /// Bytes of a DATA frame came in. They are in nobody's way: memory is bounded elsewhere, so the
+    /// connection's window opens again.
+    pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
         self.receive_window -= bytes as i64;
         if self.receive_window < 0 {
             return Err(Reason::FlowControl);
         }
+        self.unacknowledged += bytes;
+        if self.unacknowledged >= WINDOW_BYTES as usize / 2 {
+            self.receive_window += self.unacknowledged as i64;
+            // never more than the window
+            let bytes = std::mem::take(&mut self.unacknowledged) as u32;
+            frame::number(&mut self.output, frame::WINDOW_UPDATE, 0, bytes);
+        }
         Ok(())
     }
 
-    /// Received bytes take no memory any more, or are accounted for elsewhere.
-    pub(super) fn took(&mut self, bytes: usize) {
-        self.taken += bytes;
-        if self.taken >= WINDOW_BYTES as usize / 2 {
-            self.receive_window += self.taken as i64;
-            // never more than the window
-            let bytes = std::mem::take(&mut self.taken) as u32;
-            frame::number(&mut self.output, frame::WINDOW_UPDATE, 0, bytes);
-        }
-    }
-
-    /// The same for the window of a stream of which more is to come.
-    pub(super) fn stream_took(&mut self, stream: &mut Stream, bytes: usize) {
-        stream.taken += bytes;
-        if stream.taken >= WINDOW_BYTES as usize / 2 {
-            stream.receive_window += stream.taken as i64;
-            let bytes = std::mem::take(&mut stream.taken) as u32;
+    /// Opens the window of a stream, if that is worth a frame.
+    pub(crate) fn open<S: Service>(&mut self, stream: &mut Stream<S>) {
+        if stream.unacknowledged >= WINDOW_BYTES as usize / 2 {
+            stream.receive_window += stream.unacknowledged as i64;
+            let bytes = std::mem::take(&mut stream.unacknowledged) as u32;
             frame::number(&mut self.output, frame::WINDOW_UPDATE, stream.id, bytes);
         }
     }
 
-    pub(super) fn reset(&mut self, id: u32, reason: Reason) {
+    pub(crate) fn reset(&mut self, id: u32, reason: Reason) {
         frame::number(&mut self.output, frame::RST_STREAM, id, reason as u32);
     }
 
-    /// A whole answer at once, if the windows allow it.
-    pub(super) fn whole(&mut self, stream: &Stream, message: &[u8]) -> bool {
+    /// What we may still send on a stream.
+    pub(crate) fn window<S: Service>(&self, stream: &Stream<S>) -> i64 {
+        self.initial_window + stream.send_credit
+    }
+
+    /// A whole answer at once, if the windows and the room in the output allow it.
+    pub(crate) fn whole<S: Service>(&mut self, stream: &Stream<S>, message: &[u8]) -> bool {
         let length = message.len() as i64;
-        if message.len() > PAYLOAD_MAX || length > self.send_window || length > stream.send_window {
+        let large = message.len() > PAYLOAD_MAX || self.is_full();
+        if large || length > self.send_window || length > self.window(stream) {
             return false;
         }
         self.send_window -= length;
@@ -130,53 +158,55 @@ impl Wire {
     }
 
     /// Headers of an answer that goes well so far.
-    pub(super) fn good_headers(&mut self, id: u32) {
+    pub(crate) fn good_headers(&mut self, id: u32) {
         let mut block = Vec::new();
         self.encoder.plain_headers(&mut block);
         self.block(id, &block, false);
     }
 
-    pub(super) fn headers(&mut self, id: u32, status: StatusCode, headers: &HeaderMap, end: bool) {
+    pub(crate) fn headers(&mut self, id: u32, status: StatusCode, headers: &HeaderMap, end: bool) {
         let mut block = Vec::new();
         self.encoder.headers(status, headers, &mut block);
         self.block(id, &block, end);
     }
 
-    /// Sends what the windows allow of what is pending. Tells whether nothing is left; if the
+    /// Sends what the windows allow of what is pending. Says whether nothing is left; if the
     /// connection is what stops it, the stream joins the line.
-    pub(super) fn pending(&mut self, stream: &mut Stream, slot: usize) -> bool {
+    pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;
         while !stream.pending.is_empty() {
-            if stream.send_window <= 0 {
+            let own = self.window(stream);
+            if own <= 0 {
                 return false;
             }
             if self.send_window <= 0 || self.is_full() || left == 0 {
                 self.enter(stream, slot);
                 return false;
             }
-            let window = self.send_window.min(stream.send_window);
-            let window = usize::try_from(window).unwrap_or(0);
+            let window = usize::try_from(self.send_window.min(own)).unwrap_or(0);
             let length = stream.pending.len().min(PAYLOAD_MAX).min(window).min(left);
             left -= length;
             self.sent += length as u64;
             self.send_window -= length as i64;
-            stream.send_window -= length as i64;
+            stream.send_credit -= length as i64;
             self.answered = true;
             frame::head(&mut self.output, length, frame::DATA, 0, stream.id);
             self.output.extend_from_slice(&stream.pending[..length]);
             stream.pending.advance(length);
         }
         stream.pending = Bytes::new();
+        // a charge never fails to become smaller
+        stream.answer.set(0);
         true
     }
 
-    pub(super) fn enter(&mut self, stream: &mut Stream, slot: usize) {
+    pub(crate) fn enter<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) {
         if !std::mem::replace(&mut stream.in_line, true) {
             self.line.push_back(slot);
         }
     }
 
-    pub(super) fn end(&mut self, id: u32, end: &End) {
+    pub(crate) fn end(&mut self, id: u32, end: &End) {
         let mut block = Vec::new();
         match end {
             End::Ok => self.encoder.plain_ok(&mut block),

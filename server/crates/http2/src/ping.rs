@@ -1,12 +1,14 @@
-//! Counts a client's pings, as grpc-go does for etcd: whoever asks more often than
-//! `--grpc-keepalive-min-time` whether we are there, while nothing is sent to it, is turned away.
+//! Counts a client's pings, as grpc-go does: a client that pings more often than the server allows
+//! while nothing is sent to it is turned away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
+/// Debug data of the GOAWAY, by which gRPC libraries know that they must ping less.
+pub(crate) const TOO_MANY: &[u8] = b"too_many_pings";
 
-/// What a client is told, and by what gRPC libraries know that they must ping less.
-pub(super) const TOO_MANY: &[u8] = b"too_many_pings";
+/// What our pings carry, by which their acknowledgments are told apart.
+pub(crate) const KEEP_ALIVE: [u8; 8] = *b"alive...";
+pub(crate) const SHUTTING_DOWN: [u8; 8] = *b"stopping";
 
 /// Pings that come too early before the next one ends the connection.
 const STRIKES_MAX: u32 = 2;
@@ -16,14 +18,14 @@ const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// See the module's description.
 #[derive(Debug)]
-pub(super) struct Pings {
+pub(crate) struct Pings {
     min: Duration,
     last: Option<Instant>,
     strikes: u32,
 }
 
 impl Pings {
-    pub(super) fn new(min: Duration) -> Self {
+    pub(crate) fn new(min: Duration) -> Self {
         Self {
             min,
             last: None,
@@ -33,7 +35,7 @@ impl Pings {
 
     /// A ping came. `answered` says that headers or data went out since the one before, `calls`
     /// that there are any. Whether the client may stay.
-    pub(super) fn came(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
+    pub(crate) fn came(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
         let last = self.last.replace(now);
         if answered {
             self.strikes = 0;
@@ -47,7 +49,7 @@ impl Pings {
     }
 
     /// Whether the client was turned away for it.
-    pub(super) fn too_many(&self) -> bool {
+    pub(crate) fn too_many(&self) -> bool {
         self.strikes > STRIKES_MAX
     }
 }

@@ -103,103 +103,85 @@ fn wrong_numbers() -> Vec<(&'static str, Vec<Sent>, Reason)> {
     ]
 }
 
-#[actix_rt::test]
-async fn what_breaks_the_protocol_ends_the_connection() {
+#[test]
+fn what_breaks_the_protocol_ends_the_connection() {
     for (name, frames, reason) in breaches().into_iter().chain(wrong_numbers()) {
-        let mut client = Client::plain().await;
+        let mut client = Client::plain();
         for (kind, flags, stream, payload) in frames {
-            client.send(kind, flags, stream, &payload).await;
+            client.send(kind, flags, stream, &payload);
         }
-        assert_eq!(client.ended().await, reason as u32, "{name}");
+        assert_eq!(client.ended(), reason as u32, "{name}");
     }
-    let mut client = Client::new(Connections::default());
-    client.io.write_all(PREFACE).await.unwrap();
-    client.send(frame::PING, 0, 0, &[0; 8]).await;
-    assert_eq!(client.ended().await, Reason::Protocol as u32, "no settings");
-    let mut client = Client::plain().await;
+    let mut client = Client::new(Config::default());
+    client.write(PREFACE);
+    client.send(frame::PING, 0, 0, &[0; 8]);
+    assert_eq!(client.ended(), Reason::Protocol as u32, "no settings");
+    let mut client = Client::plain();
     let head = [0, 0x40, 1, frame::DATA, 0, 0, 0, 0, 1];
     assert_eq!(head.len(), HEAD_BYTES);
-    client.io.write_all(&head).await.unwrap();
-    assert_eq!(
-        client.ended().await,
-        Reason::FrameSize as u32,
-        "a large frame"
-    );
+    client.write(&head);
+    assert_eq!(client.ended(), Reason::FrameSize as u32, "a large frame");
 }
 
-#[actix_rt::test]
-async fn what_breaks_a_stream_ends_the_stream() {
-    let mut client = Client::plain().await;
-    client.send(frame::HEADERS, END_HEADERS, 1, &[0x83]).await;
+#[test]
+fn what_breaks_a_stream_ends_the_stream() {
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &[0x83]);
     let mut expected = VecDeque::from([(1, Reason::Protocol)]);
-    client.ask(3, "/never", b"").await;
-    client.number(frame::WINDOW_UPDATE, 3, 0).await;
+    client.ask(3, "/never", b"");
+    client.number(frame::WINDOW_UPDATE, 3, 0);
     expected.push_back((3, Reason::Protocol));
-    client.ask(5, "/never", b"").await;
-    client.number(frame::WINDOW_UPDATE, 5, (1 << 31) - 1).await;
+    client.ask(5, "/never", b"");
+    client.number(frame::WINDOW_UPDATE, 5, (1 << 31) - 1);
     expected.push_back((5, Reason::FlowControl));
-    client.ask(7, "/never", b"").await;
-    client.send(frame::DATA, 0, 7, b"more").await;
-    expected.push_back((7, Reason::Protocol));
+    client.ask(7, "/never", b"");
+    client.send(frame::DATA, 0, 7, b"more");
+    expected.push_back((7, Reason::StreamClosed));
     for (stream, reason) in expected {
-        let got = client.next().await;
+        let got = client.next();
         assert_eq!((got.kind, got.stream), (frame::RST_STREAM, stream));
         assert_eq!(got.payload, (reason as u32).to_be_bytes());
     }
-    client.ask(9, "/echo", b"still there").await;
-    assert_eq!(client.next().await.stream, 9);
+    client.ask(9, "/echo", b"still there");
+    assert_eq!(client.next().stream, 9);
 }
 
-#[actix_rt::test]
-async fn a_client_cannot_send_beyond_its_window() {
-    let mut client = Client::plain().await;
-    client
-        .send(frame::HEADERS, END_HEADERS, 1, &block("/parts"))
-        .await;
+#[test]
+fn a_client_cannot_send_beyond_its_window() {
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/deaf"));
     // nobody reads it, so nothing opens the window again
     for _ in 0..=WINDOW_BYTES as usize / PAYLOAD_MAX {
-        client.send(frame::DATA, 0, 1, &[0; PAYLOAD_MAX]).await;
+        client.send(frame::DATA, 0, 1, &message(&[0; PAYLOAD_MAX - 5]));
     }
-    assert_eq!(client.ended().await, Reason::FlowControl as u32);
+    let reset = client.all().pop().unwrap();
+    assert_eq!((reset.kind, reset.stream), (frame::RST_STREAM, 1));
+    assert_eq!(reset.number(), Reason::FlowControl as u32);
 }
 
-#[actix_rt::test]
-async fn floods_end_the_connection() {
+#[test]
+fn floods_end_the_connection() {
     for path in ["/never", "/parts"] {
-        let mut client = Client::plain().await;
+        let mut client = Client::plain();
         for n in 0..=FAULTS_MAX {
             let stream = 2 * n + 1;
-            client
-                .send(frame::HEADERS, END_HEADERS, stream, &block(path))
-                .await;
-            client.number(frame::RST_STREAM, stream, 8).await;
+            client.send(frame::HEADERS, END_HEADERS, stream, &block(path));
+            client.number(frame::RST_STREAM, stream, 8);
         }
-        assert_eq!(
-            client.ended().await,
-            Reason::Calm as u32,
-            "resets of {path}"
-        );
+        assert_eq!(client.ended(), Reason::Calm as u32, "resets of {path}");
     }
-    let mut client = Client::plain().await;
-    client
-        .send(frame::HEADERS, END_HEADERS, 1, &block("/never"))
-        .await;
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/never"));
     for _ in 0..=EMPTY_MAX {
-        client.send(frame::DATA, 0, 1, b"").await;
+        client.send(frame::DATA, 0, 1, b"");
     }
-    assert_eq!(client.ended().await, Reason::Calm as u32, "empty frames");
-    for (count, length) in [(CONTINUATIONS_MAX + 1, 0), (3, HEADERS_MAX / 2)] {
-        let mut client = Client::plain().await;
-        client.send(frame::HEADERS, 0, 1, &block("/never")).await;
+    assert_eq!(client.ended(), Reason::Calm as u32, "empty frames");
+    for (count, length) in [(CONTINUATIONS_MAX + 1, 0), (9, PAYLOAD_MAX)] {
+        let mut client = Client::plain();
+        client.send(frame::HEADERS, 0, 1, &block("/never"));
         for _ in 0..count {
-            client
-                .send(frame::CONTINUATION, 0, 1, &vec![0; length])
-                .await;
+            client.send(frame::CONTINUATION, 0, 1, &vec![0; length]);
         }
-        assert_eq!(
-            client.ended().await,
-            Reason::Calm as u32,
-            "headers without end"
-        );
+        assert_eq!(client.ended(), Reason::Calm as u32, "headers without end");
     }
 }

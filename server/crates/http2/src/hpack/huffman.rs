@@ -3,7 +3,7 @@
 
 /// A string that is not a whole number of words and a short padding of ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Miscoded;
+pub(crate) struct Miscoded;
 
 const LENGTH_MAX: usize = 30;
 
@@ -60,7 +60,7 @@ const fn words() -> Words {
 }
 
 /// Appends what `coded` stands for.
-pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Miscoded> {
+pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Miscoded> {
     // a word has five bits at least
     out.reserve(coded.len() * 8 / 5);
     let (mut code, mut first, mut place, mut length) = (0_u32, 0_u32, 0_u32, 0_usize);

@@ -1,68 +1,112 @@
 //! Frames of HTTP/2 (RFC 9113, section 4 and 6): their heads, and the small ones whole.
 
 /// Length of a frame's head.
-pub(super) const HEAD_BYTES: usize = 9;
+pub const HEAD_BYTES: usize = 9;
 
 /// Largest payload in either direction: what every peer must take, and all that we announce.
-pub(super) const PAYLOAD_MAX: usize = 16_384;
+pub const PAYLOAD_MAX: usize = 16_384;
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const PRIORITY: u8 = 2;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PUSH_PROMISE: u8 = 5;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
+/// Types of frames.
+pub const DATA: u8 = 0;
+/// `HEADERS`.
+pub const HEADERS: u8 = 1;
+/// `PRIORITY`.
+pub const PRIORITY: u8 = 2;
+/// `RST_STREAM`.
+pub const RST_STREAM: u8 = 3;
+/// `SETTINGS`.
+pub const SETTINGS: u8 = 4;
+/// `PUSH_PROMISE`.
+pub const PUSH_PROMISE: u8 = 5;
+/// `PING`.
+pub const PING: u8 = 6;
+/// `GOAWAY`.
+pub const GOAWAY: u8 = 7;
+/// `WINDOW_UPDATE`.
+pub const WINDOW_UPDATE: u8 = 8;
+/// `CONTINUATION`.
+pub const CONTINUATION: u8 = 9;
 
-pub(super) const END_STREAM: u8 = 0x1;
-pub(super) const ACK: u8 = 0x1;
-pub(super) const END_HEADERS: u8 = 0x4;
-pub(super) const PADDED: u8 = 0x8;
-pub(super) const WITH_PRIORITY: u8 = 0x20;
+/// Flags of frames.
+pub const END_STREAM: u8 = 0x1;
+/// `ACK`.
+pub const ACK: u8 = 0x1;
+/// `END_HEADERS`.
+pub const END_HEADERS: u8 = 0x4;
+/// `PADDED`.
+pub const PADDED: u8 = 0x8;
+/// `PRIORITY` as a flag of HEADERS.
+pub const PRIORITY_FLAG: u8 = 0x20;
 
-pub(super) const HEADER_TABLE_SIZE: u16 = 1;
-pub(super) const ENABLE_PUSH: u16 = 2;
-pub(super) const MAX_CONCURRENT_STREAMS: u16 = 3;
-pub(super) const INITIAL_WINDOW_SIZE: u16 = 4;
-pub(super) const MAX_FRAME_SIZE: u16 = 5;
-pub(super) const MAX_HEADER_LIST_SIZE: u16 = 6;
+/// Identifiers of settings.
+pub const HEADER_TABLE_SIZE: u16 = 1;
+/// `ENABLE_PUSH`.
+pub const ENABLE_PUSH: u16 = 2;
+/// `MAX_CONCURRENT_STREAMS`.
+pub const MAX_CONCURRENT_STREAMS: u16 = 3;
+/// `INITIAL_WINDOW_SIZE`.
+pub const INITIAL_WINDOW_SIZE: u16 = 4;
+/// `MAX_FRAME_SIZE`.
+pub const MAX_FRAME_SIZE: u16 = 5;
+/// `MAX_HEADER_LIST_SIZE`.
+pub const MAX_HEADER_LIST_SIZE: u16 = 6;
 
-/// Why a stream or a connection ends.
+/// Why a stream or a connection ends (RFC 9113, section 7): the codes that this side sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub enum Reason {
+    /// Nothing is wrong.
     NoError = 0,
+    /// A breach of the protocol.
     Protocol = 1,
+    /// More was sent than a window allows.
     FlowControl = 3,
+    /// A frame came on a stream that is half-closed or closed.
+    StreamClosed = 5,
+    /// A frame has a wrong length.
     FrameSize = 6,
+    /// The request was not looked at.
     Refused = 7,
+    /// The header compression is broken.
     Compression = 9,
+    /// The client sends what makes work and asks for nothing.
     Calm = 11,
 }
 
 /// One frame as it lies in the bytes that were read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame<'a> {
-    pub(super) kind: u8,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
-    pub(super) payload: &'a [u8],
+pub struct Frame<'a> {
+    /// Its type.
+    pub kind: u8,
+    /// Its flags.
+    pub flags: u8,
+    /// Its stream, 0 for the connection.
+    pub stream: u32,
+    /// What it carries.
+    pub payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    /// The frame at the front of `input` and its whole length, or nothing while it is not whole.
-    pub(super) fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
-        let Some(&[a, b, c, kind, flags, s1, s2, s3, s4]) = input.first_chunk::<HEAD_BYTES>()
-        else {
+    /// The whole length of the frame that begins here, once its head is there.
+    pub(crate) fn length(begin: &[u8]) -> Result<Option<usize>, Reason> {
+        let Some(&[a, b, c, ..]) = begin.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
         };
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         if length > PAYLOAD_MAX {
             return Err(Reason::FrameSize);
         }
-        let end = HEAD_BYTES + length;
+        Ok(Some(HEAD_BYTES + length))
+    }
+
+    /// The frame at the front of `input` and its whole length, or nothing while it is not whole.
+    pub fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
+        let Some(end) = Self::length(input)? else {
+            return Ok(None);
+        };
+        let Some(&[_, _, _, kind, flags, s1, s2, s3, s4]) = input.first_chunk::<HEAD_BYTES>()
+        else {
+            return Ok(None);
+        };
         Ok(input.get(HEAD_BYTES..end).map(|payload| {
             let stream = u32::from_be_bytes([s1 & 0x7f, s2, s3, s4]);
             let frame = Self {
@@ -75,12 +119,13 @@ impl<'a> Frame<'a> {
         }))
     }
 
-    pub(super) fn has(&self, flag: u8) -> bool {
+    /// Whether it has a flag.
+    pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
     /// The payload without padding.
-    pub(super) fn unpadded(&self) -> Result<&'a [u8], Reason> {
+    pub fn unpadded(&self) -> Result<&'a [u8], Reason> {
         if !self.has(PADDED) {
             return Ok(self.payload);
         }
@@ -90,14 +135,14 @@ impl<'a> Frame<'a> {
     }
 
     /// The payload, when it must be one number.
-    pub(super) fn number(&self) -> Result<u32, Reason> {
+    pub fn number(&self) -> Result<u32, Reason> {
         let bytes: [u8; 4] = self.payload.try_into().map_err(|_| Reason::FrameSize)?;
         Ok(u32::from_be_bytes(bytes))
     }
 }
 
 /// Appends the head of a frame.
-pub(super) fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
+pub fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
     debug_assert!(length <= PAYLOAD_MAX, "a frame of {length} bytes");
     let [_, a, b, c] = (length as u32).to_be_bytes();
     let [s1, s2, s3, s4] = stream.to_be_bytes();
@@ -105,12 +150,13 @@ pub(super) fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream
 }
 
 /// Appends a frame whose payload is one number.
-pub(super) fn number(out: &mut Vec<u8>, kind: u8, stream: u32, value: u32) {
+pub fn number(out: &mut Vec<u8>, kind: u8, stream: u32, value: u32) {
     head(out, 4, kind, 0, stream);
     out.extend_from_slice(&value.to_be_bytes());
 }
 
-pub(super) fn settings(out: &mut Vec<u8>, settings: &[(u16, u32)]) {
+/// Appends a SETTINGS frame.
+pub fn settings(out: &mut Vec<u8>, settings: &[(u16, u32)]) {
     head(out, settings.len() * 6, SETTINGS, 0, 0);
     for (id, value) in settings {
         out.extend_from_slice(&id.to_be_bytes());
@@ -118,21 +164,23 @@ pub(super) fn settings(out: &mut Vec<u8>, settings: &[(u16, u32)]) {
     }
 }
 
-pub(super) fn ping(out: &mut Vec<u8>, flags: u8, content: [u8; 8]) {
+/// Appends a PING frame.
+pub fn ping(out: &mut Vec<u8>, flags: u8, content: [u8; 8]) {
     head(out, content.len(), PING, flags, 0);
     out.extend_from_slice(&content);
 }
 
-pub(super) fn goaway(out: &mut Vec<u8>, last: u32, reason: Reason) {
-    goaway_telling(out, last, reason, b"");
+/// Appends a GOAWAY frame.
+pub fn goaway(out: &mut Vec<u8>, last: u32, reason: Reason) {
+    goaway_with(out, last, reason, b"");
 }
 
-/// The same, with a word for whoever looks closer.
-pub(super) fn goaway_telling(out: &mut Vec<u8>, last: u32, reason: Reason, told: &[u8]) {
-    head(out, 8 + told.len(), GOAWAY, 0, 0);
+/// The same, with debug data.
+pub fn goaway_with(out: &mut Vec<u8>, last: u32, reason: Reason, debug_data: &[u8]) {
+    head(out, 8 + debug_data.len(), GOAWAY, 0, 0);
     out.extend_from_slice(&last.to_be_bytes());
     out.extend_from_slice(&(reason as u32).to_be_bytes());
-    out.extend_from_slice(told);
+    out.extend_from_slice(debug_data);
 }
 
 #[cfg(test)]

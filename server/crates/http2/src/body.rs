@@ -1,0 +1,178 @@
+//! What a call is handed of its request: one message, or messages as they come.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http_body::Frame;
+
+use crate::limits::{MESSAGE_OVERHEAD, WINDOW_BYTES};
+
+/// The body of a request.
+#[derive(Debug)]
+pub enum Body {
+    /// Collected before the call began.
+    Whole(Bytes),
+    /// Read by the call.
+    Stream(RequestStream),
+}
+
+/// The client has reset the stream, or the connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aborted;
+
+impl fmt::Display for Aborted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the client has canceled the call")
+    }
+}
+
+impl std::error::Error for Aborted {}
+
+/// Messages of a request on their way to its call, each with its prefix.
+#[derive(Debug)]
+pub struct RequestStream(Arc<Inbox>);
+
+/// The connection's end of a [`RequestStream`].
+#[derive(Debug)]
+pub(crate) struct Sender(Arc<Inbox>);
+
+#[derive(Debug)]
+struct Inbox {
+    queue: Mutex<Queue>,
+    /// Wakes the stream on its connection.
+    connection: Waker,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Bytes>,
+    /// Memory that they take. Bounded by the stream's window and the largest message.
+    held: usize,
+    /// Bytes that were taken since the connection was woken for it.
+    taken: usize,
+    ended: Option<Result<(), Aborted>>,
+    reader: Option<Waker>,
+    /// The call reads no more.
+    dropped: bool,
+}
+
+/// Memory that a waiting message takes.
+fn cost(message: &Bytes) -> usize {
+    message.len() + MESSAGE_OVERHEAD
+}
+
+/// Both ends of a body.
+pub(crate) fn stream(connection: Waker) -> (Sender, RequestStream) {
+    let queue = Mutex::default();
+    let inbox = Arc::new(Inbox { queue, connection });
+    (Sender(inbox.clone()), RequestStream(inbox))
+}
+
+impl Inbox {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sender {
+    pub(crate) fn send(&self, message: Bytes) {
+        let mut queue = self.0.queue();
+        if queue.dropped {
+            return;
+        }
+        queue.held += cost(&message);
+        queue.messages.push_back(message);
+        let reader = queue.reader.take();
+        drop(queue);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    pub(crate) fn end(&self, how: Result<(), Aborted>) {
+        let mut queue = self.0.queue();
+        if queue.ended.is_some() {
+            return;
+        }
+        queue.ended = Some(how);
+        if how.is_err() {
+            queue.messages.clear();
+            queue.held = 0;
+        }
+        let reader = queue.reader.take();
+        drop(queue);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Whether messages wait for the call.
+    pub(crate) fn waits(&self) -> bool {
+        !self.0.queue().messages.is_empty()
+    }
+
+    /// Memory that waiting messages take.
+    pub(crate) fn held(&self) -> usize {
+        self.0.queue().held
+    }
+}
+
+impl Drop for Sender {
+    /// A request that is not whole by now never will be.
+    fn drop(&mut self) {
+        self.end(Err(Aborted));
+    }
+}
+
+impl Drop for RequestStream {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue();
+        queue.dropped = true;
+        queue.messages = VecDeque::new();
+        let held = std::mem::take(&mut queue.held);
+        drop(queue);
+        if held > 0 {
+            self.0.connection.wake_by_ref();
+        }
+    }
+}
+
+impl http_body::Body for RequestStream {
+    type Data = Bytes;
+    type Error = Aborted;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let mut queue = self.0.queue();
+        if let Some(message) = queue.messages.pop_front() {
+            queue.held -= cost(&message);
+            queue.taken += message.len();
+            // the client's window opens when nothing waits
+            let wake = queue.messages.is_empty() || queue.taken >= WINDOW_BYTES as usize / 4;
+            if wake {
+                queue.taken = 0;
+            }
+            drop(queue);
+            if wake {
+                self.0.connection.wake_by_ref();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(message))));
+        }
+        match queue.ended {
+            Some(Ok(())) => Poll::Ready(None),
+            Some(Err(aborted)) => Poll::Ready(Some(Err(aborted))),
+            None => {
+                queue.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a connection may do, as its server decides. Bounds that no server needs to change are in
+//! `limits`.
+
+use std::time::Duration;
+
+/// Settings of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Streams that a client may have open at once; at most [`crate::limits::STREAMS_MAX`].
+    pub streams_max: u32,
+    /// Largest message of a request, after decompression.
+    pub message_bytes_max: usize,
+    /// Pings to a client that is silent; `None` sends none.
+    pub keepalive: Option<KeepAlive>,
+    /// How often a client with calls may ping while nothing is sent to it.
+    pub ping_interval_min: Duration,
+    /// A message must be whole within this time and what `message_bytes_per_second_min` adds.
+    pub message_timeout: Duration,
+    /// A message that comes at least so fast may take as long as it needs.
+    pub message_bytes_per_second_min: u64,
+    /// How long a client may leave its answers where they are.
+    pub stall_timeout: Duration,
+    /// How long a connection that has failed may take to close.
+    pub close_timeout: Duration,
+    /// The body of the answer to a request that is not gRPC.
+    pub not_grpc: &'static str,
+}
+
+/// Pings to a silent client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Silence before a ping is sent.
+    pub interval: Duration,
+    /// Silence after it before the connection ends.
+    pub timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            streams_max: u32::MAX,
+            message_bytes_max: 4 << 20,
+            keepalive: Some(KeepAlive {
+                interval: Duration::from_secs(2 * 60 * 60),
+                timeout: Duration::from_secs(20),
+            }),
+            ping_interval_min: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(30),
+            message_bytes_per_second_min: 16 << 10,
+            stall_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(5),
+            not_grpc: "this port speaks gRPC over HTTP/2\n",
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The way of one call on its connection: begun, driven whenever it wakes, answered, ended.
+
+use std::{
+    mem,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
+
+use super::Connection;
+use crate::{
+    Answer, Body, Code, Head, Held, Intake, Refusal, Request, Service, Status, body,
+    frame::Reason,
+    limits::HEAD_FREE_BYTES,
+    message::{Assembler, Encoding, PREFIX_BYTES},
+    stream::{End, Receiving, Stream},
+};
+
+/// Whether a stream has more to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waits,
+    Ended,
+}
+
+impl<S: Service> Connection<S> {
+    fn new_stream(&mut self, id: u32, ended: bool) -> (usize, Box<Stream<S>>) {
+        self.timers.watch_streams(self.now);
+        let slot = self.streams.reserve(id);
+        (slot, Stream::new(id, self.now, ended, &self.meters))
+    }
+
+    /// A request with this head begins; `ended` says that it has no body.
+    pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
+        let (slot, mut stream) = self.new_stream(id, ended);
+        if !head.grpc {
+            return self.refuse_content(slot, stream, &head);
+        }
+        // a head that other requests share is nobody's own
+        if Rc::strong_count(&head) == 1 && head.bytes > HEAD_FREE_BYTES {
+            stream.head_bytes = head.bytes;
+        }
+        stream.content_left = head.content_length;
+        let call = self.service.begin(&head);
+        stream.call = Some((head.clone(), call));
+        if let Err(refusal) = Self::admit(&mut stream, &head) {
+            return self.refuse(slot, stream, refusal);
+        }
+        if let Some(timeout) = head.timeout
+            && let Some(at) = self.now.checked_add(timeout)
+        {
+            stream.deadline = Some(at);
+            self.timers.add(at, id);
+        }
+        if ended {
+            return self.start(slot, stream, head, Body::Whole(Bytes::new()));
+        }
+        let assembler = Assembler::new(head.encoding);
+        match head.intake {
+            Intake::Message => {
+                let message = None;
+                stream.receiving = Receiving::Message { assembler, message };
+                self.streams.keep(slot, stream);
+            }
+            Intake::Stream => {
+                let (sender, messages) = body::stream(self.streams.waker(slot));
+                stream.receiving = Receiving::Stream { assembler };
+                stream.sender = Some(sender);
+                self.start(slot, stream, head, Body::Stream(messages));
+            }
+        }
+    }
+
+    /// Whether there is room for one more call, and whether its messages can be read.
+    fn admit(stream: &mut Stream<S>, head: &Head<S::Method>) -> Result<(), Refusal> {
+        if !stream.place.set(1) {
+            return Err(Refusal::NoRoom(Held::Calls));
+        }
+        if !stream.request.set(stream.head_bytes) {
+            return Err(Refusal::NoRoom(Held::Requests));
+        }
+        match head.encoding {
+            Encoding::Identity | Encoding::Gzip => Ok(()),
+            Encoding::Unknown => Err(Refusal::UnknownEncoding),
+        }
+    }
+
+    fn start(
+        &mut self,
+        slot: usize,
+        mut stream: Box<Stream<S>>,
+        head: Rc<Head<S::Method>>,
+        body: Body,
+    ) {
+        stream.running = Some(self.service.call(Request { head, body }));
+        if self.writer.is_full() {
+            self.streams.wake(slot);
+            return self.streams.keep(slot, stream);
+        }
+        self.drive(slot, stream);
+    }
+
+    /// The client has sent all of a request.
+    pub(super) fn request_ended(
+        &mut self,
+        slot: usize,
+        mut stream: Box<Stream<S>>,
+    ) -> Result<(), Reason> {
+        if stream.content_left.is_some_and(|left| left > 0) {
+            return self.reset(slot, stream, Reason::Protocol);
+        }
+        self.empty = 0;
+        match mem::replace(&mut stream.receiving, Receiving::Ended) {
+            Receiving::Message {
+                mut assembler,
+                message,
+            } => {
+                let message = message.unwrap_or_else(|| assembler.unfinished());
+                // its call has the message now; a charge never fails to become smaller
+                stream.request.set(stream.head_bytes);
+                if let Some((head, _)) = &stream.call {
+                    let head = head.clone();
+                    self.start(slot, stream, head, Body::Whole(message));
+                    return Ok(());
+                }
+            }
+            Receiving::Stream { mut assembler } => {
+                if let Some(sender) = &stream.sender {
+                    let unfinished = assembler.unfinished();
+                    if !unfinished.is_empty() {
+                        sender.send(unfinished);
+                    }
+                    sender.end(Ok(()));
+                }
+            }
+            Receiving::Unwanted | Receiving::Ended => {}
+        }
+        self.streams.keep(slot, stream);
+        Ok(())
+    }
+
+    /// Answers a request whose list of headers is too large.
+    pub(super) fn refuse_headers(&mut self, id: u32, ended: bool) {
+        let (slot, stream) = self.new_stream(id, ended);
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        self.writer.headers(id, status, &HeaderMap::new(), true);
+        self.finish(slot, stream);
+    }
+
+    /// Answers a request that is not gRPC.
+    fn refuse_content(&mut self, slot: usize, mut stream: Box<Stream<S>>, head: &Head<S::Method>) {
+        let text = self.config.not_grpc;
+        let mut headers = HeaderMap::new();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, plain);
+        headers.insert(header::CONTENT_LENGTH, text.len().into());
+        let empty = head.parts.method == Method::HEAD;
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        self.writer.headers(stream.id, status, &headers, empty);
+        if empty {
+            return self.finish(slot, stream);
+        }
+        // a static text takes no memory; the charge says that it waits
+        stream.answer.set(text.len());
+        stream.pending = Bytes::from_static(text.as_bytes());
+        stream.end = Some(End::Plain);
+        self.drive(slot, stream);
+    }
+
+    /// Ends a call without its answer, or in the middle of it.
+    pub(super) fn refuse(&mut self, slot: usize, mut stream: Box<Stream<S>>, refusal: Refusal) {
+        self.cut(&mut stream, refusal);
+        self.finish(slot, stream);
+    }
+
+    /// Works on a stream until it waits for something.
+    pub(super) fn drive(&mut self, slot: usize, mut stream: Box<Stream<S>>) {
+        let waker = self.streams.waker(slot);
+        let mut cx = Context::from_waker(&waker);
+        match self.advance(slot, &mut stream, &mut cx) {
+            State::Ended => self.finish(slot, stream),
+            State::Waits => self.streams.keep(slot, stream),
+        }
+    }
+
+    fn advance(&mut self, slot: usize, stream: &mut Stream<S>, cx: &mut Context<'_>) -> State {
+        if let Some(refusal) = stream.refusal.take() {
+            return self.cut(stream, refusal);
+        }
+        if let Some(running) = &mut stream.running
+            && let Poll::Ready(answer) = Pin::new(running).poll(cx)
+        {
+            stream.running = None;
+            if self.answer(stream, answer) == State::Ended {
+                return State::Ended;
+            }
+        }
+        if stream.running.is_none() && self.send(slot, stream, cx) == State::Ended {
+            return State::Ended;
+        }
+        if stream.sender.is_some() {
+            // what the call has taken is not held any more
+            stream.request.set(stream.request_bytes());
+            self.open_window(stream);
+        }
+        // such an answer does not end by itself, and its client may not even read it
+        let endless = self.shutting_down
+            && stream.body.is_some()
+            && stream
+                .call
+                .as_ref()
+                .is_some_and(|(head, _)| self.service.is_endless(&head.method));
+        if endless {
+            return self.cut(stream, Refusal::ShuttingDown);
+        }
+        State::Waits
+    }
+
+    /// The call has an answer, or the beginning of one.
+    fn answer(&mut self, stream: &mut Stream<S>, answer: Answer<S::Body>) -> State {
+        let message = match answer {
+            Answer::Message(message) => message,
+            Answer::Response(response) => return self.respond(stream, response),
+        };
+        let length = message.len().saturating_sub(PREFIX_BYTES);
+        if self.writer.whole(stream, &message) {
+            self.count_sent(stream, length);
+            self.ended(stream, Status::OK);
+            return State::Ended;
+        }
+        if !stream.answer.set(message.len()) {
+            return self.cut(stream, Refusal::NoRoom(Held::Answers));
+        }
+        self.count_sent(stream, length);
+        self.writer.good_headers(stream.id);
+        stream.pending = message.into();
+        stream.end = Some(End::Ok);
+        State::Waits
+    }
+
+    fn count_sent(&self, stream: &mut Stream<S>, length: usize) {
+        if let Some((_, call)) = &mut stream.call {
+            self.service.sent(call, length);
+        }
+    }
+
+    fn respond(&mut self, stream: &mut Stream<S>, response: http::Response<S::Body>) -> State {
+        let (mut parts, body) = response.into_parts();
+        if let Some((_, call)) = &mut stream.call {
+            self.service.answered(call, &mut parts.headers);
+        }
+        // an answer that fails (or says nothing) at once has its status among the headers
+        if let Some(code) = Status::code_of(&parts.headers) {
+            self.ended(stream, code);
+        }
+        let end = body.is_end_stream();
+        self.writer
+            .headers(stream.id, parts.status, &parts.headers, end);
+        if end {
+            return State::Ended;
+        }
+        stream.body = Some(body);
+        State::Waits
+    }
+
+    fn send(&mut self, slot: usize, stream: &mut Stream<S>, cx: &mut Context<'_>) -> State {
+        loop {
+            if !self.writer.pending(stream, slot) {
+                return State::Waits;
+            }
+            if let Some(end) = stream.end.take() {
+                return self.end(stream, &end);
+            }
+            let Some(body) = &mut stream.body else {
+                return State::Waits;
+            };
+            if self.writer.is_full() {
+                // its turn comes again when there is room
+                self.streams.wake(slot);
+                return State::Waits;
+            }
+            let frame = match Pin::new(body).poll_frame(cx) {
+                Poll::Pending => return State::Waits,
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(status))) => {
+                    return self.end(stream, &End::Trailers(status.trailers()));
+                }
+                Poll::Ready(None) => return self.end(stream, &End::Plain),
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    if let Some((_, call)) = &mut stream.call {
+                        let service = &self.service;
+                        let sent = |length| service.sent(call, length);
+                        stream.messages.follow(&data, sent);
+                    }
+                    if !stream.answer.set(data.len()) {
+                        return self.cut(stream, Refusal::NoRoom(Held::Answers));
+                    }
+                    stream.pending = data;
+                }
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    stream.end = Some(End::Trailers(trailers));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, stream: &mut Stream<S>, end: &End) -> State {
+        let code = match end {
+            End::Ok => Status::OK,
+            End::Trailers(trailers) => Status::code_of(trailers).unwrap_or(Status::UNKNOWN),
+            End::Plain => Status::UNKNOWN,
+        };
+        self.ended(stream, code);
+        self.writer.end(stream.id, end);
+        State::Ended
+    }
+
+    /// Only the first word counts.
+    fn ended(&self, stream: &mut Stream<S>, code: Code) {
+        if let Some((_, call)) = stream.call.take() {
+            let took = self.now.saturating_duration_since(stream.began);
+            self.service.ended(call, code, took);
+        }
+    }
+
+    /// Ends a call before its time.
+    fn cut(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> State {
+        let status = match &stream.call {
+            Some((head, _)) => self.service.refuse(head, refusal),
+            // its status is on its way already
+            None => Status::new(Status::UNKNOWN, ""),
+        };
+        (stream.running, stream.pending) = (None, Bytes::new());
+        let mut trailers = status.trailers();
+        if stream.answered() {
+            return self.end(stream, &End::Trailers(trailers));
+        }
+        self.ended(stream, status.code);
+        let grpc = HeaderValue::from_static("application/grpc");
+        trailers.insert(header::CONTENT_TYPE, grpc);
+        self.writer
+            .headers(stream.id, StatusCode::OK, &trailers, true);
+        State::Ended
+    }
+
+    /// The answer is out: whatever the client still sends is not wanted.
+    fn finish(&mut self, slot: usize, stream: Box<Stream<S>>) {
+        let whole = matches!(stream.receiving, Receiving::Ended);
+        if !whole {
+            self.writer.reset(stream.id, Reason::NoError);
+        }
+        self.faults = self.faults.saturating_sub(1);
+        self.note_end(stream.id, whole);
+        self.release(slot, stream);
+    }
+
+    /// Ends a stream for its client's fault.
+    pub(super) fn reset(
+        &mut self,
+        slot: usize,
+        stream: Box<Stream<S>>,
+        reason: Reason,
+    ) -> Result<(), Reason> {
+        self.writer.reset(stream.id, reason);
+        self.note_end(stream.id, matches!(stream.receiving, Receiving::Ended));
+        self.release(slot, stream);
+        self.fault()
+    }
+
+    /// A stream ends; `whole` says that the client has sent all of its request.
+    pub(super) fn note_end(&mut self, id: u32, whole: bool) {
+        if whole {
+            self.ended.push_whole(id);
+        } else {
+            self.ended.push_early(id);
+        }
+    }
+
+    pub(super) fn release(&mut self, slot: usize, stream: Box<Stream<S>>) {
+        if let Some(at) = stream.deadline {
+            self.timers.remove(at, stream.id);
+        }
+        self.streams.release(slot, stream.id);
+    }
+}

@@ -1,0 +1,184 @@
+//! Frames about the connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, GOAWAY.
+
+use std::time::{Duration, Instant};
+
+use super::Connection;
+use crate::{
+    Service,
+    frame::{self, ACK, Frame, Reason},
+    limits::{SETTINGS_BURST, SETTINGS_PER_SECOND},
+    ping,
+    send::WINDOW_MAX,
+};
+
+/// How many SETTINGS frames may come: a token bucket.
+#[derive(Debug)]
+pub(super) struct SettingsBucket {
+    tokens: u32,
+    filled: Instant,
+}
+
+impl SettingsBucket {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            tokens: SETTINGS_BURST,
+            filled: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Result<(), Reason> {
+        let seconds = now.saturating_duration_since(self.filled).as_secs();
+        if seconds > 0 {
+            let more = u32::try_from(seconds).unwrap_or(u32::MAX);
+            let more = more.saturating_mul(SETTINGS_PER_SECOND);
+            self.tokens = self.tokens.saturating_add(more).min(SETTINGS_BURST);
+            self.filled += Duration::from_secs(seconds);
+        }
+        self.tokens = self.tokens.checked_sub(1).ok_or(Reason::Calm)?;
+        Ok(())
+    }
+}
+
+impl<S: Service> Connection<S> {
+    pub(super) fn on_settings(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
+        if frame.stream != 0 {
+            return Err(Reason::Protocol);
+        }
+        if frame.has(ACK) {
+            self.acknowledged = true;
+            return if frame.payload.is_empty() {
+                Ok(())
+            } else {
+                Err(Reason::FrameSize)
+            };
+        }
+        self.settings.take(self.now)?;
+        let (settings, []) = frame.payload.as_chunks::<6>() else {
+            return Err(Reason::FrameSize);
+        };
+        let mut table = None;
+        for &[id1, id2, a, b, c, d] in settings {
+            let value = u32::from_be_bytes([a, b, c, d]);
+            match u16::from_be_bytes([id1, id2]) {
+                // the last word counts, but a table that was small for a moment is empty
+                frame::HEADER_TABLE_SIZE => table = table.min(Some(value)).or(Some(value)),
+                frame::INITIAL_WINDOW_SIZE => self.on_initial_window(value)?,
+                frame::ENABLE_PUSH if value > 1 => return Err(Reason::Protocol),
+                // ours are never larger than the smallest that a peer may ask for
+                frame::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => {
+                    return Err(Reason::Protocol);
+                }
+                _ => {}
+            }
+        }
+        self.writer.encoder.settings(table);
+        self.greeted = true;
+        frame::head(&mut self.writer.output, 0, frame::SETTINGS, ACK, 0);
+        Ok(())
+    }
+
+    /// Changes the windows of all streams at once: each knows only what it may send beyond the
+    /// initial window.
+    fn on_initial_window(&mut self, value: u32) -> Result<(), Reason> {
+        let window = i64::from(value);
+        if window > WINDOW_MAX {
+            return Err(Reason::FlowControl);
+        }
+        self.reopened |= window > self.writer.initial_window;
+        self.writer.initial_window = window;
+        if window + self.credit_high > WINDOW_MAX {
+            // the stream with the largest credit may have ended
+            let credits = self.streams.iter().map(|(_, stream)| stream.send_credit);
+            self.credit_high = credits.max().unwrap_or(0).max(0);
+            if window + self.credit_high > WINDOW_MAX {
+                return Err(Reason::FlowControl);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
+        let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
+        if frame.stream != 0 {
+            return Err(Reason::Protocol);
+        }
+        if !frame.has(ACK) {
+            frame::ping(&mut self.writer.output, ACK, content);
+            let answered = std::mem::take(&mut self.writer.answered);
+            let calls = !self.streams.is_empty();
+            if !self.pings.came(self.now, answered, calls) {
+                return Err(Reason::Calm);
+            }
+        } else if content == ping::SHUTTING_DOWN && self.shutting_down {
+            self.refuse_new();
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_window(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
+        let more = i64::from(frame.number()? & 0x7fff_ffff);
+        if frame.stream == 0 {
+            self.writer.send_window += more;
+            return match self.writer.send_window {
+                ..=WINDOW_MAX if more > 0 => Ok(()),
+                ..=WINDOW_MAX => Err(Reason::Protocol),
+                _ => Err(Reason::FlowControl),
+            };
+        }
+        if frame.stream > self.highest {
+            return Err(Reason::Protocol);
+        }
+        let Some(slot) = self.streams.slot_of(frame.stream) else {
+            return Ok(());
+        };
+        let Some(mut stream) = self.streams.take(slot) else {
+            return Ok(());
+        };
+        stream.send_credit += more;
+        if more == 0 {
+            return self.reset(slot, stream, Reason::Protocol);
+        }
+        if self.writer.window(&stream) > WINDOW_MAX {
+            return self.reset(slot, stream, Reason::FlowControl);
+        }
+        self.credit_high = self.credit_high.max(stream.send_credit);
+        if !stream.pending.is_empty() {
+            self.writer.enter(&mut stream, slot);
+        }
+        self.streams.keep(slot, stream);
+        Ok(())
+    }
+
+    /// Priorities are read, as they must be, and ignored.
+    pub(super) fn on_priority(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
+        if frame.stream == 0 {
+            return Err(Reason::Protocol);
+        }
+        if let &[a, b, c, d, _weight] = frame.payload {
+            let dependency = u32::from_be_bytes([a & 0x7f, b, c, d]);
+            return if dependency == frame.stream {
+                Err(Reason::Protocol)
+            } else {
+                Ok(())
+            };
+        }
+        match self.streams.slot_of(frame.stream) {
+            Some(slot) => match self.streams.take(slot) {
+                Some(stream) => self.reset(slot, stream, Reason::FrameSize),
+                None => Ok(()),
+            },
+            None => Err(Reason::FrameSize),
+        }
+    }
+
+    /// The client keeps what it has asked for, and closes when it has it.
+    pub(super) fn on_goaway(frame: Frame<'_>) -> Result<(), Reason> {
+        if frame.stream != 0 {
+            return Err(Reason::Protocol);
+        }
+        if frame.payload.len() < 8 {
+            return Err(Reason::FrameSize);
+        }
+        Ok(())
+    }
+}

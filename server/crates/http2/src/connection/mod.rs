@@ -1,0 +1,368 @@
+//! One connection as a state machine: bytes, time and answers in; bytes, calls and wake-ups out.
+//!
+//! Each turn does a bounded amount of work. Received bytes are taken whenever there is room for
+//! what they cause, whether or not the client takes its answers, so a reset, a ping or a window is
+//! never behind an answer that goes out.
+
+mod audit;
+mod call;
+mod control;
+mod ended;
+mod receive;
+mod timers;
+
+use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, task::Waker, time::Instant};
+
+pub use audit::Audit;
+
+use crate::{
+    Config, Held, PREFACE, Service,
+    frame::{self, Frame, HEAD_BYTES, Reason},
+    head::Heads,
+    limits::{
+        FAULTS_MAX, FRAME_WORK, HELD_FREE_BYTES, RESERVE_STEP_BYTES, STREAMS_FREE, STREAMS_MAX,
+        TURN_CALLS, TURN_WORK,
+    },
+    meter::Meter,
+    ping::{self, Pings},
+    ready::ReadyList,
+    send::FrameWriter,
+    stream::{Meters, Streams},
+};
+use control::SettingsBucket;
+use ended::Ended;
+use receive::OpenBlock;
+use timers::Timers;
+
+/// A connection of one client. See the crate's description.
+pub struct Connection<S: Service> {
+    service: Rc<S>,
+    config: Config,
+    now: Instant,
+    /// Bytes of the preface that are still to come.
+    preface_left: usize,
+    /// The beginning of a frame.
+    partial: Vec<u8>,
+    /// Work on received bytes since the turn began.
+    work: usize,
+    open_block: Option<OpenBlock<S>>,
+    /// Whether the client's settings came.
+    greeted: bool,
+    /// Whether the client knows our settings.
+    acknowledged: bool,
+    settings: SettingsBucket,
+    heads: Heads<S::Method>,
+    /// The highest stream id that the client has used.
+    highest: u32,
+    streams: Streams<S>,
+    streams_max: usize,
+    ended: Ended,
+    meters: Meters<S>,
+    ready: Arc<ReadyList>,
+    /// Slots that are ready and have not run yet.
+    woken: VecDeque<usize>,
+    drained: Vec<usize>,
+    writer: FrameWriter,
+    /// The largest credit that a stream has had beyond the initial window.
+    credit_high: i64,
+    /// The initial window has grown: streams may go on.
+    reopened: bool,
+    /// Streams that ended badly, less those that ended well.
+    faults: u32,
+    /// DATA frames without content since the last whole request.
+    empty: u32,
+    pings: Pings,
+    timers: Timers,
+    /// The client knows, or will know, that the server shuts down.
+    shutting_down: bool,
+    /// No new streams.
+    refusing: bool,
+    phase: Phase,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// It has failed, and its last words may take until then.
+    Failed(Instant),
+    /// Nothing more is to be sent or received.
+    Closed,
+}
+
+impl<S: Service> Connection<S> {
+    /// A connection that was accepted now. Its client's preface is the first that it expects.
+    pub fn new(service: S, config: Config, now: Instant) -> Self {
+        let service = Rc::new(service);
+        let at_once = usize::try_from(config.streams_max).unwrap_or(usize::MAX);
+        let streams_max = at_once.min(STREAMS_MAX);
+        let meter = |what, free, step| Meter::new(service.clone(), what, free, step);
+        let ready = Arc::<ReadyList>::default();
+        Self {
+            meters: Meters {
+                requests: meter(Held::Requests, HELD_FREE_BYTES, RESERVE_STEP_BYTES),
+                answers: meter(Held::Answers, HELD_FREE_BYTES, RESERVE_STEP_BYTES),
+                calls: meter(Held::Calls, STREAMS_FREE, 1),
+            },
+            service,
+            config,
+            now,
+            preface_left: PREFACE.len(),
+            partial: Vec::new(),
+            work: 0,
+            open_block: None,
+            greeted: false,
+            acknowledged: false,
+            settings: SettingsBucket::new(now),
+            heads: Heads::new(),
+            highest: 0,
+            streams: Streams::new(ready.clone()),
+            streams_max,
+            ended: Ended::default(),
+            ready,
+            woken: VecDeque::new(),
+            drained: Vec::new(),
+            // at most `STREAMS_MAX`
+            writer: FrameWriter::new(streams_max as u32),
+            credit_high: 0,
+            reopened: false,
+            faults: 0,
+            empty: 0,
+            pings: Pings::new(config.ping_interval_min),
+            timers: Timers::new(config.keepalive, now),
+            shutting_down: false,
+            refusing: false,
+            phase: Phase::Open,
+        }
+    }
+
+    /// From now on `waker` is woken when a call can go on.
+    pub fn register(&mut self, waker: &Waker) {
+        self.ready.register(waker);
+    }
+
+    /// Whether received bytes would be taken.
+    pub fn wants_input(&self) -> bool {
+        self.phase == Phase::Open && !self.writer.is_flooded() && self.work < TURN_WORK
+    }
+
+    /// Takes received bytes and says how many. The rest is to be offered again after
+    /// [`Connection::run`], when [`Connection::wants_input`] says so.
+    pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
+        self.now = now;
+        if !bytes.is_empty() {
+            self.timers.heard(now);
+        }
+        match self.take(bytes) {
+            Ok(taken) => taken,
+            Err(reason) => {
+                self.fail(reason);
+                bytes.len()
+            }
+        }
+    }
+
+    /// Runs calls and timers. Says whether there is more to do at once.
+    pub fn run(&mut self, now: Instant) -> bool {
+        self.now = now;
+        self.work = 0;
+        if let Phase::Failed(until) = self.phase {
+            if self.writer.ready().is_empty() || now >= until {
+                self.phase = Phase::Closed;
+            }
+            return false;
+        }
+        if self.phase == Phase::Closed {
+            return false;
+        }
+        if let Err(reason) = self.run_timers() {
+            self.fail(reason);
+            return false;
+        }
+        self.run_streams();
+        if self.refusing && self.streams.is_empty() && self.writer.ready().is_empty() {
+            self.phase = Phase::Closed;
+            return false;
+        }
+        !self.writer.is_full()
+            && (!self.woken.is_empty()
+                || !self.writer.line.is_empty() && self.writer.send_window > 0)
+    }
+
+    /// Bytes that are ready to be sent.
+    pub fn output(&self) -> &[u8] {
+        self.writer.ready()
+    }
+
+    /// So many bytes of the output were sent.
+    pub fn sent(&mut self, bytes: usize) {
+        self.writer.advance(bytes);
+    }
+
+    /// When [`Connection::run`] has something to do, if nothing happens before.
+    pub fn wake_at(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Open => self.next_timer(),
+            Phase::Failed(until) => Some(until),
+            Phase::Closed => None,
+        }
+    }
+
+    /// Says that the server shuts down. What is in flight is completed, but calls without an end of
+    /// their own end; two steps, so that a call that is on its way meanwhile is not lost.
+    pub fn shut_down(&mut self) {
+        if self.phase == Phase::Open && !mem::replace(&mut self.shutting_down, true) {
+            frame::goaway(&mut self.writer.output, (1 << 31) - 1, Reason::NoError);
+            frame::ping(&mut self.writer.output, 0, ping::SHUTTING_DOWN);
+            for (slot, _) in self.streams.iter() {
+                self.streams.wake(slot);
+            }
+        }
+    }
+
+    /// Whether the connection has ended: nothing more is to be sent or received.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Lets everything run that woke or may send again, as long as there is room for answers.
+    fn run_streams(&mut self) {
+        if mem::take(&mut self.reopened) {
+            let writer = &mut self.writer;
+            self.streams.each(|slot, stream| {
+                if !stream.pending.is_empty() {
+                    writer.enter(stream, slot);
+                }
+            });
+        }
+        self.tidy_line();
+        for _ in 0..self.writer.line.len() {
+            if self.writer.is_full() || self.writer.send_window <= 0 {
+                break;
+            }
+            let Some(slot) = self.writer.line.pop_front() else {
+                break;
+            };
+            if let Some(stream) = self.streams.get_mut(slot) {
+                stream.in_line = false;
+            }
+            self.visit(slot);
+        }
+        let mut drained = mem::take(&mut self.drained);
+        self.ready.drain(&mut drained);
+        self.woken.extend(drained.drain(..));
+        self.drained = drained;
+        for _ in 0..TURN_CALLS {
+            if self.writer.is_full() {
+                break;
+            }
+            let Some(slot) = self.woken.pop_front() else {
+                break;
+            };
+            self.streams.unlisted(slot);
+            self.visit(slot);
+        }
+    }
+
+    /// Streams leave the line without being looked for when they end.
+    fn tidy_line(&mut self) {
+        let (line, streams) = (&mut self.writer.line, &mut self.streams);
+        if line.len() > 2 * streams.len() + STREAMS_FREE {
+            streams.each(|_, stream| stream.in_line = false);
+            line.retain(|slot| {
+                streams
+                    .get_mut(*slot)
+                    .is_some_and(|s| !s.pending.is_empty() && !mem::replace(&mut s.in_line, true))
+            });
+        }
+    }
+
+    fn visit(&mut self, slot: usize) {
+        if let Some(stream) = self.streams.take(slot) {
+            self.drive(slot, stream);
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<usize, Reason> {
+        let mut left = self.take_preface(bytes)?;
+        while !left.is_empty() && self.wants_input() {
+            if self.partial.is_empty() {
+                if let Some((frame, length)) = Frame::first(left)? {
+                    self.work += FRAME_WORK;
+                    self.on_frame(frame)?;
+                    left = &left[length..];
+                    continue;
+                }
+                self.partial.extend_from_slice(left);
+                left = &[];
+                continue;
+            }
+            left = self.complete_frame(left)?;
+        }
+        Ok(bytes.len() - left.len())
+    }
+
+    /// Adds what is missing of the frame that has begun, and handles it once it is whole.
+    fn complete_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
+        let mut partial = mem::take(&mut self.partial);
+        let mut left = bytes;
+        for _ in ["head", "payload"] {
+            let whole = Frame::length(&partial)?.unwrap_or(HEAD_BYTES);
+            let (more, rest) = left.split_at(left.len().min(whole - partial.len()));
+            partial.extend_from_slice(more);
+            left = rest;
+        }
+        if let Some((frame, _)) = Frame::first(&partial)? {
+            self.work += FRAME_WORK;
+            self.on_frame(frame)?;
+        } else {
+            self.partial = partial;
+        }
+        Ok(left)
+    }
+
+    fn take_preface<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
+        if self.preface_left == 0 {
+            return Ok(bytes);
+        }
+        let (begin, rest) = bytes.split_at(bytes.len().min(self.preface_left));
+        let expected = &PREFACE[PREFACE.len() - self.preface_left..];
+        if !expected.starts_with(begin) {
+            return Err(Reason::Protocol);
+        }
+        self.preface_left -= begin.len();
+        Ok(rest)
+    }
+
+    /// Ends the connection with a word about why.
+    fn fail(&mut self, reason: Reason) {
+        self.streams.clear();
+        self.writer.line.clear();
+        self.woken.clear();
+        self.open_block = None;
+        self.partial = Vec::new();
+        let debug_data = if self.pings.too_many() {
+            ping::TOO_MANY
+        } else {
+            b""
+        };
+        frame::goaway_with(&mut self.writer.output, self.highest, reason, debug_data);
+        self.phase = Phase::Failed(self.now + self.config.close_timeout);
+    }
+
+    /// The client knows that the server shuts down; what it has sent until now is the last.
+    fn refuse_new(&mut self) {
+        if !mem::replace(&mut self.refusing, true) {
+            frame::goaway(&mut self.writer.output, self.highest, Reason::NoError);
+        }
+    }
+
+    /// A stream ended badly; too many of them end the connection.
+    fn fault(&mut self) -> Result<(), Reason> {
+        self.faults += 1;
+        if self.faults > FAULTS_MAX {
+            return Err(Reason::Calm);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! Frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. An error ends the connection;
+//! what concerns one stream ends the stream.
+
+use super::{Connection, ended::Late};
+use crate::{
+    Held, Refusal, Service,
+    frame::{self, END_HEADERS, END_STREAM, Frame, PRIORITY_FLAG, Reason},
+    head::Block,
+    limits::{CONTINUATIONS_MAX, EMPTY_MAX, HEADER_BLOCK_BYTES_MAX, UNFINISHED_MAX},
+    message::PREFIX_BYTES,
+    meter::Charge,
+    stream::{Receiving, Stream},
+};
+
+/// A header block whose end has not come yet.
+pub(super) struct OpenBlock<S: Service> {
+    stream: u32,
+    flags: BlockFlags,
+    bytes: Vec<u8>,
+    charge: Charge<S>,
+    frames: usize,
+}
+
+impl<S: Service> OpenBlock<S> {
+    pub(super) fn charged(&self) -> usize {
+        self.charge.bytes()
+    }
+}
+
+/// What a HEADERS frame says besides its block.
+#[derive(Clone, Copy)]
+struct BlockFlags {
+    end: bool,
+    /// The stream is to depend on itself.
+    circular: bool,
+}
+
+impl<S: Service> Connection<S> {
+    pub(super) fn on_frame(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
+        let expected = match &self.open_block {
+            Some(open) => frame.kind == frame::CONTINUATION && frame.stream == open.stream,
+            None => frame.kind != frame::CONTINUATION,
+        };
+        if !expected || !self.greeted && frame.kind != frame::SETTINGS {
+            return Err(Reason::Protocol);
+        }
+        match frame.kind {
+            frame::DATA => self.on_data(frame),
+            frame::HEADERS => self.on_headers(frame),
+            frame::CONTINUATION => self.on_continuation(frame),
+            frame::RST_STREAM => self.on_reset(frame),
+            frame::SETTINGS => self.on_settings(frame),
+            frame::PING => self.on_ping(frame),
+            frame::WINDOW_UPDATE => self.on_window(frame),
+            frame::PRIORITY => self.on_priority(frame),
+            frame::GOAWAY => Self::on_goaway(frame),
+            frame::PUSH_PROMISE => Err(Reason::Protocol),
+            // unknown types are for extensions
+            _ => Ok(()),
+        }
+    }
+
+    fn on_headers(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
+        let mut fragment = frame.unpadded()?;
+        // clients have the odd ids
+        if frame.stream.is_multiple_of(2) {
+            return Err(Reason::Protocol);
+        }
+        let mut flags = BlockFlags {
+            end: frame.has(END_STREAM),
+            circular: false,
+        };
+        if frame.has(PRIORITY_FLAG) {
+            let (priority, rest) = fragment.split_first_chunk::<5>().ok_or(Reason::FrameSize)?;
+            let [a, b, c, d, _weight] = *priority;
+            flags.circular = u32::from_be_bytes([a & 0x7f, b, c, d]) == frame.stream;
+            fragment = rest;
+        }
+        if frame.has(END_HEADERS) {
+            return self.on_block(frame.stream, flags, fragment);
+        }
+        let mut charge = Charge::new(&self.meters.requests);
+        if !charge.set(fragment.len()) {
+            return Err(Reason::Calm);
+        }
+        self.open_block = Some(OpenBlock {
+            stream: frame.stream,
+            flags,
+            bytes: fragment.to_vec(),
+            charge,
+            frames: 0,
+        });
+        Ok(())
+    }
+
+    fn on_continuation(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
+        let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
+        open.frames += 1;
+        let bytes = open.bytes.len() + frame.payload.len();
+        let too_much = bytes > HEADER_BLOCK_BYTES_MAX || open.frames > CONTINUATIONS_MAX;
+        if too_much || !open.charge.set(bytes) {
+            return Err(Reason::Calm);
+        }
+        open.bytes.extend_from_slice(frame.payload);
+        if frame.has(END_HEADERS) {
+            return self.on_block(open.stream, open.flags, &open.bytes);
+        }
+        self.open_block = Some(open);
+        Ok(())
+    }
+
+    fn on_block(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
+        self.work += block.len();
+        if id <= self.highest {
+            return self.on_trailers(id, flags, block);
+        }
+        // the tables differ from now on
+        let broken = |_| Reason::Compression;
+        let read = self.heads.read(block, &*self.service).map_err(broken)?;
+        self.highest = id;
+        if self.refusing || self.streams.len() >= self.streams_max {
+            self.writer.reset(id, Reason::Refused);
+            self.note_end(id, flags.end);
+            // as long as the client cannot know the limit, it is not at fault
+            return if self.acknowledged && !self.refusing {
+                self.fault()
+            } else {
+                Ok(())
+            };
+        }
+        match read {
+            Block::Request(head) if !flags.circular => self.begin(id, head, flags.end),
+            Block::TooLarge if !flags.circular => self.refuse_headers(id, flags.end),
+            Block::Request(_) | Block::TooLarge | Block::Malformed => {
+                self.writer.reset(id, Reason::Protocol);
+                self.note_end(id, flags.end);
+                return self.fault();
+            }
+        }
+        Ok(())
+    }
+
+    /// What they say does not matter in a request, only that they are trailers and that it ends.
+    fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
+        let well_formed = self.heads.read_trailers(block);
+        let well_formed = well_formed.map_err(|_| Reason::Compression)?;
+        let Some(slot) = self.streams.slot_of(id) else {
+            return self.on_late(id, flags.end);
+        };
+        let Some(stream) = self.streams.take(slot) else {
+            return Ok(());
+        };
+        let reason = match &stream.receiving {
+            Receiving::Ended => Some(Reason::StreamClosed),
+            _ if flags.circular || !flags.end || !well_formed => Some(Reason::Protocol),
+            Receiving::Message { .. } | Receiving::Stream { .. } | Receiving::Unwanted => None,
+        };
+        match reason {
+            Some(reason) => self.reset(slot, stream, reason),
+            None => self.request_ended(slot, stream),
+        }
+    }
+
+    /// A frame came of a stream that is not open.
+    fn on_late(&mut self, id: u32, last: bool) -> Result<(), Reason> {
+        match self.ended.late(id, last) {
+            Late::Ignored => Ok(()),
+            Late::Closed => Err(Reason::StreamClosed),
+            Late::Unused => Err(Reason::Protocol),
+        }
+    }
+
+    fn on_data(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
+        let length = frame.payload.len();
+        if frame.stream == 0 || frame.stream > self.highest {
+            return Err(Reason::Protocol);
+        }
+        self.writer.received(length)?;
+        let content = frame.unpadded()?;
+        let end = frame.has(END_STREAM);
+        if content.is_empty() && !end {
+            self.empty += 1;
+            if self.empty > EMPTY_MAX {
+                return Err(Reason::Calm);
+            }
+        }
+        let Some(slot) = self.streams.slot_of(frame.stream) else {
+            return match self.ended.late(frame.stream, end) {
+                Late::Ignored => Ok(()),
+                Late::Closed | Late::Unused => Err(Reason::StreamClosed),
+            };
+        };
+        let Some(mut stream) = self.streams.take(slot) else {
+            return Ok(());
+        };
+        stream.receive_window -= length as i64;
+        if let Err(reason) = Self::check_data(&mut stream, content) {
+            return self.reset(slot, stream, reason);
+        }
+        let taken = self.take_content(&mut stream, content);
+        stream.unacknowledged += length;
+        if let Err(refusal) = taken {
+            self.refuse(slot, stream, refusal);
+            return Ok(());
+        }
+        if end {
+            return self.request_ended(slot, stream);
+        }
+        self.open_window(&mut stream);
+        self.streams.keep(slot, stream);
+        Ok(())
+    }
+
+    fn check_data(stream: &mut Stream<S>, content: &[u8]) -> Result<(), Reason> {
+        if matches!(stream.receiving, Receiving::Ended) {
+            return Err(Reason::StreamClosed);
+        }
+        if stream.receive_window < 0 {
+            return Err(Reason::FlowControl);
+        }
+        if let Some(left) = &mut stream.content_left {
+            let more = left.checked_sub(content.len() as u64);
+            *left = more.ok_or(Reason::Protocol)?;
+        }
+        Ok(())
+    }
+
+    /// Adds content to the message that is being collected, and hands over messages that are whole.
+    fn take_content(&mut self, stream: &mut Stream<S>, mut content: &[u8]) -> Result<(), Refusal> {
+        let max = self.config.message_bytes_max;
+        while !content.is_empty() {
+            let assembler = match &mut stream.receiving {
+                Receiving::Message {
+                    message: Some(_), ..
+                } => return Err(Refusal::SecondMessage),
+                Receiving::Message { assembler, .. } | Receiving::Stream { assembler } => assembler,
+                Receiving::Unwanted | Receiving::Ended => return Ok(()),
+            };
+            let taken = assembler.take(content, max)?;
+            content = taken.rest;
+            self.work += taken.inflated;
+            let Some(whole) = taken.message else { continue };
+            if let Some((_, call)) = &mut stream.call {
+                let length = whole.len() - PREFIX_BYTES;
+                self.service.received(call, length);
+            }
+            if let Receiving::Message { message, .. } = &mut stream.receiving {
+                *message = Some(whole);
+            } else if let Some(sender) = &stream.sender {
+                sender.send(whole);
+            }
+        }
+        let room = stream.request.set(stream.request_bytes());
+        if !room || self.meters.requests.used() > UNFINISHED_MAX {
+            return Err(Refusal::NoRoom(Held::Requests));
+        }
+        Ok(())
+    }
+
+    /// Opens the client's window while nothing waits for the call: a message that is larger than
+    /// the window is collected, and no second one before the call has taken it.
+    pub(super) fn open_window(&mut self, stream: &mut Stream<S>) {
+        let waits = stream.sender.as_ref().is_some_and(|s| s.waits());
+        if !waits && !matches!(stream.receiving, Receiving::Ended) {
+            self.writer.open(stream);
+        }
+    }
+
+    fn on_reset(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
+        frame.number()?;
+        if frame.stream == 0 || frame.stream > self.highest {
+            return Err(Reason::Protocol);
+        }
+        let Some(slot) = self.streams.slot_of(frame.stream) else {
+            // it may have crossed the end of the answer
+            self.ended.late(frame.stream, true);
+            return Ok(());
+        };
+        if let Some(stream) = self.streams.take(slot) {
+            self.ended.push_whole(stream.id);
+            self.release(slot, stream);
+        }
+        self.fault()
+    }
+}

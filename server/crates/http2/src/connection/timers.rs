@@ -1,0 +1,175 @@
+//! What time brings: deadlines of calls, messages that come too slowly, clients that take nothing,
+//! pings to silent ones.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use super::{Connection, Phase};
+use crate::{
+    KeepAlive, Refusal, Service,
+    frame::{self, Reason},
+    limits::{LOOK_INTERVAL, STALL_BYTES_MIN},
+    ping,
+    stream::Receiving,
+};
+
+/// All timers of a connection.
+#[derive(Debug)]
+pub(super) struct Timers {
+    /// Deadlines of streams; no more than there are streams.
+    deadlines: BTreeSet<(Instant, u32)>,
+    /// When to look at the client's pace again, while there are streams.
+    look: Option<Instant>,
+    mark: Option<Mark>,
+    keepalive: Option<KeepAlive>,
+    /// When the client was last heard of.
+    heard: Instant,
+    /// When it was asked whether it is still there.
+    asked: Option<Instant>,
+}
+
+/// Since when answers wait for their client, and what it had taken by then.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    since: Instant,
+    sent: u64,
+}
+
+impl Timers {
+    pub(super) fn new(keepalive: Option<KeepAlive>, now: Instant) -> Self {
+        Self {
+            deadlines: BTreeSet::new(),
+            look: None,
+            mark: None,
+            keepalive,
+            heard: now,
+            asked: None,
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+        self.asked = None;
+    }
+
+    pub(super) fn add(&mut self, at: Instant, id: u32) {
+        self.deadlines.insert((at, id));
+    }
+
+    pub(super) fn remove(&mut self, at: Instant, id: u32) {
+        self.deadlines.remove(&(at, id));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// There is a stream whose pace is to be looked at.
+    pub(super) fn watch_streams(&mut self, now: Instant) {
+        self.look.get_or_insert(now + LOOK_INTERVAL);
+    }
+
+    /// When to ask a silent client, or to give it up.
+    fn alive(&self) -> Option<Instant> {
+        let KeepAlive { interval, timeout } = self.keepalive?;
+        match self.asked {
+            Some(asked) => asked.checked_add(timeout),
+            None => self.heard.checked_add(interval),
+        }
+    }
+}
+
+impl<S: Service> Connection<S> {
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        let timers = &self.timers;
+        let deadline = timers.deadlines.first().map(|(at, _)| *at);
+        // a call cannot be ended before there is room for its end
+        let deadline = deadline.filter(|_| !self.writer.is_full());
+        [deadline, timers.look, timers.alive()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn run_timers(&mut self) -> Result<(), Reason> {
+        self.end_late_calls();
+        if self.timers.look.is_some_and(|at| at <= self.now) {
+            if self.streams.is_empty() {
+                (self.timers.look, self.timers.mark) = (None, None);
+            } else {
+                self.timers.look = Some(self.now + LOOK_INTERVAL);
+                self.refuse_slow_messages();
+                self.check_stall()?;
+            }
+        }
+        if self.timers.alive().is_some_and(|at| at <= self.now) {
+            if self.timers.asked.replace(self.now).is_some() {
+                // nobody is there to read a word about it
+                self.streams.clear();
+                self.phase = Phase::Closed;
+            } else {
+                frame::ping(&mut self.writer.output, 0, ping::KEEP_ALIVE);
+            }
+        }
+        Ok(())
+    }
+
+    fn end_late_calls(&mut self) {
+        while !self.writer.is_full() {
+            let Some(&(at, id)) = self.timers.deadlines.first() else {
+                return;
+            };
+            if at > self.now {
+                return;
+            }
+            self.timers.deadlines.pop_first();
+            let slot = self.streams.slot_of(id);
+            if let Some(slot) = slot
+                && let Some(mut stream) = self.streams.take(slot)
+            {
+                stream.deadline = None;
+                self.refuse(slot, stream, Refusal::Deadline);
+            }
+        }
+    }
+
+    /// Whether the client takes what it has asked for.
+    fn check_stall(&mut self) -> Result<(), Reason> {
+        let waits = self.meters.answers.used() > 0;
+        let sent = self.writer.sent;
+        self.timers.mark = match self.timers.mark {
+            _ if !waits => None,
+            Some(mark) if sent - mark.sent < STALL_BYTES_MIN => {
+                if self.now.saturating_duration_since(mark.since) >= self.config.stall_timeout {
+                    return Err(Reason::Calm);
+                }
+                Some(mark)
+            }
+            Some(_) | None => Some(Mark {
+                since: self.now,
+                sent,
+            }),
+        };
+        Ok(())
+    }
+
+    /// Refuses messages that come too slowly.
+    fn refuse_slow_messages(&mut self) {
+        let (now, config) = (self.now, &self.config);
+        let mut late = Vec::new();
+        self.streams.each(|slot, stream| {
+            let Receiving::Message { assembler, .. } = &stream.receiving else {
+                return;
+            };
+            let earned = assembler.held() as u64 / config.message_bytes_per_second_min.max(1);
+            let allowed = config.message_timeout + Duration::from_secs(earned);
+            if now.saturating_duration_since(stream.began) > allowed {
+                stream.refusal = Some(Refusal::TooSlow);
+                late.push(slot);
+            }
+        });
+        late.into_iter().for_each(|slot| self.streams.wake(slot));
+    }
+}

@@ -1,0 +1,214 @@
+//! A connection on a stream of tokio: reads, writes and timers, and nothing else.
+//!
+//! Each poll does a bounded amount of work and then lets the runtime look at its sockets, so that a
+//! busy connection does not keep its thread from the others.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::{coop::unconstrained, yield_now},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::{Config, Connection, Service};
+
+/// Bytes read at once, into a buffer that the connections of a thread share.
+const READ_BYTES: usize = 64 << 10;
+
+/// Turns of the connection in one poll.
+const TURNS_MAX: usize = 8;
+
+/// Bytes of a connection that has failed which are read and dropped, so that the client gets the
+/// last words: a socket that is closed with unread bytes takes them back.
+const LINGER_BYTES_MAX: usize = 4 << 20;
+
+/// How long that may take.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Where the connections of a thread read into.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Serves one connection until it ends or, after `stopped`, its calls have ended.
+pub async fn serve<IO, S>(
+    io: IO,
+    service: S,
+    config: Config,
+    stopped: impl Future<Output = ()>,
+) -> io::Result<()>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: Service,
+{
+    let mut driver = Driver::new(io, service, config);
+    let mut stopped = pin!(stopped);
+    let mut stopping = false;
+    // the driver bounds by itself what it does at once
+    let served = unconstrained(poll_fn(|cx| {
+        if !stopping && stopped.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            driver.connection.shut_down();
+        }
+        driver.poll(cx)
+    }));
+    let ended = served.await?;
+    match ended {
+        Ended::Here => {
+            let goodbye = unconstrained(poll_fn(|cx| driver.poll_linger(cx)));
+            // a client that does not listen is left
+            let _ = tokio::time::timeout(LINGER_TIMEOUT, goodbye).await;
+        }
+        Ended::There => {}
+    }
+    Ok(())
+}
+
+/// Who has ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Here,
+    There,
+}
+
+struct Driver<IO, S: Service> {
+    io: IO,
+    connection: Connection<S>,
+    /// Bytes that the connection has not taken yet.
+    left: Vec<u8>,
+    timer: Option<Pin<Box<Sleep>>>,
+    lingered: usize,
+    shut: bool,
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+impl<IO, S> Driver<IO, S>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: Service,
+{
+    fn new(io: IO, service: S, config: Config) -> Self {
+        Self {
+            io,
+            connection: Connection::new(service, config, now()),
+            left: Vec::new(),
+            timer: None,
+            lingered: 0,
+            shut: false,
+        }
+    }
+
+    /// Resolves when nothing more is to be sent or received.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ended>> {
+        self.connection.register(cx.waker());
+        for _ in 0..TURNS_MAX {
+            let mut more = self.connection.run(now());
+            if self.connection.is_closed() {
+                return Poll::Ready(Ok(Ended::Here));
+            }
+            more |= self.poll_write(cx)?;
+            if let Poll::Ready(read) = self.poll_read(cx) {
+                if read? == 0 {
+                    return Poll::Ready(Ok(Ended::There));
+                }
+                more = true;
+            }
+            if !more && self.poll_timer(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        // the runtime looks at its sockets before it comes back
+        let _ = pin!(yield_now()).poll(cx);
+        Poll::Pending
+    }
+
+    /// Sends what is ready. Whether the connection can do more because of it.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut sent = false;
+        while !self.connection.output().is_empty() {
+            let output = self.connection.output();
+            match Pin::new(&mut self.io).poll_write(cx, output) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => self.connection.sent(written?),
+                Poll::Pending => return Ok(sent),
+            }
+            sent = true;
+        }
+        // TLS keeps what the socket did not take
+        if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
+            flushed?;
+        }
+        Ok(sent)
+    }
+
+    /// Hands over what was received; 0 says that the client sends no more.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.connection.wants_input() {
+            return Poll::Pending;
+        }
+        if !self.left.is_empty() {
+            let taken = self.connection.receive(now(), &self.left);
+            self.left.drain(..taken);
+            return Poll::Ready(Ok(taken.max(1)));
+        }
+        let mut scratch = SCRATCH.take();
+        scratch.resize(READ_BYTES, 0);
+        let mut buffer = ReadBuf::new(&mut scratch);
+        let polled = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
+        let read = buffer.filled().len();
+        if polled.is_ready() && read > 0 {
+            let taken = self.connection.receive(now(), &scratch[..read]);
+            self.left.extend_from_slice(&scratch[taken..read]);
+        }
+        SCRATCH.set(scratch);
+        ready!(polled)?;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Ready when the connection's next timer is due.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.connection.wake_at().map(Instant::from_std) else {
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        // one that is early is set anew when it is due
+        if timer.deadline() > at || timer.is_elapsed() {
+            timer.as_mut().reset(at);
+        }
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(())
+    }
+
+    /// Ends our side and reads until the client has ended its own.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.shut = true;
+        }
+        while self.lingered < LINGER_BYTES_MAX {
+            let mut scratch = SCRATCH.take();
+            scratch.resize(READ_BYTES, 0);
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let polled = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
+            let read = buffer.filled().len();
+            SCRATCH.set(scratch);
+            ready!(polled)?;
+            if read == 0 {
+                break;
+            }
+            self.lingered += read;
+        }
+        Poll::Ready(Ok(()))
+    }
+}

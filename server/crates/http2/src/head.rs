@@ -1,0 +1,422 @@
+//! What the header block of a request says, found out once per distinct block.
+
+use std::{rc::Rc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request};
+
+use crate::{
+    Intake, Service,
+    hpack::{Broken, Decoder, Field, Name},
+    limits::{HEADER_LIST_BYTES_MAX, REMEMBERED, REMEMBERED_BYTES_MAX},
+    message::Encoding,
+};
+
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// The head of a request, shared by all requests that repeat it.
+#[derive(Debug)]
+pub struct Head<M> {
+    pub(crate) parts: request::Parts,
+    pub(crate) method: M,
+    pub(crate) intake: Intake,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) grpc: bool,
+    pub(crate) encoding: Encoding,
+    /// What `content-length` says.
+    pub(crate) content_length: Option<u64>,
+    /// Size of its header list.
+    pub(crate) bytes: usize,
+}
+
+impl<M> Head<M> {
+    /// Path of the request.
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// Headers of the request.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The request without its body.
+    pub fn parts(&self) -> &request::Parts {
+        &self.parts
+    }
+
+    /// What the server found out about its method.
+    pub fn method(&self) -> &M {
+        &self.method
+    }
+}
+
+/// What a block turned out to be.
+#[derive(Debug)]
+pub(crate) enum Block<M> {
+    Request(Rc<Head<M>>),
+    /// Not a request.
+    Malformed,
+    TooLarge,
+}
+
+/// A block that was read before: its bytes, the state of the table, and what it means.
+type Remembered<M> = (Vec<u8>, u64, Rc<Head<M>>);
+
+/// Reads the blocks of a connection and remembers the latest.
+#[derive(Debug)]
+pub(crate) struct Heads<M> {
+    decoder: Decoder,
+    remembered: Vec<Remembered<M>>,
+    next: usize,
+}
+
+impl<M> Heads<M> {
+    pub(crate) fn new() -> Self {
+        Self {
+            decoder: Decoder::default(),
+            remembered: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// Reads the whole block of a request.
+    pub(crate) fn read<S: Service<Method = M>>(
+        &mut self,
+        block: &[u8],
+        service: &S,
+    ) -> Result<Block<M>, Broken> {
+        let generation = self.decoder.generation;
+        let known = self
+            .remembered
+            .iter()
+            .find(|(bytes, at, _)| *at == generation && bytes == block);
+        if let Some((_, _, head)) = known {
+            return Ok(Block::Request(head.clone()));
+        }
+        let mut fields = Fields::default();
+        self.decoder.decode(block, |field| fields.take(field))?;
+        if fields.bytes > HEADER_LIST_BYTES_MAX {
+            return Ok(Block::TooLarge);
+        }
+        let Some(head) = fields.request(service) else {
+            return Ok(Block::Malformed);
+        };
+        let head = Rc::new(head);
+        // a block that changes the table means something else the next time
+        if self.decoder.generation == generation && block.len() <= REMEMBERED_BYTES_MAX {
+            let entry = (block.to_vec(), generation, head.clone());
+            if self.remembered.len() < REMEMBERED {
+                self.remembered.push(entry);
+            } else {
+                self.remembered[self.next] = entry;
+                self.next = (self.next + 1) % REMEMBERED;
+            }
+        }
+        Ok(Block::Request(head))
+    }
+
+    /// Reads the whole block of trailers. Whether they may be trailers.
+    pub(crate) fn read_trailers(&mut self, block: &[u8]) -> Result<bool, Broken> {
+        let mut fields = Fields::default();
+        self.decoder.decode(block, |field| match field.known {
+            Name::Header(_) => fields.take(field),
+            Name::Method | Name::Scheme | Name::Path | Name::Authority | Name::Wrong => {
+                fields.wrong = true;
+            }
+        })?;
+        Ok(!fields.wrong && fields.bytes <= HEADER_LIST_BYTES_MAX)
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    method: Option<Method>,
+    scheme: bool,
+    path: Option<Uri>,
+    authority: bool,
+    headers: HeaderMap,
+    wrong: bool,
+    bytes: usize,
+}
+
+impl Fields {
+    fn take(&mut self, field: &Field) {
+        self.bytes = self.bytes.saturating_add(field.bytes());
+        if self.bytes > HEADER_LIST_BYTES_MAX || self.wrong {
+            return;
+        }
+        self.wrong = self.keep(field).is_none();
+    }
+
+    /// Nothing, if the field must not be where it is.
+    fn keep(&mut self, field: &Field) -> Option<()> {
+        let value = field.value();
+        let pseudo_is_late = !self.headers.is_empty();
+        let twice = match &field.known {
+            Name::Method => {
+                let method = Method::from_bytes(value).ok()?;
+                self.method.replace(method).is_some() || pseudo_is_late
+            }
+            Name::Scheme => std::mem::replace(&mut self.scheme, true) || pseudo_is_late,
+            Name::Path => {
+                let path = Uri::from_maybe_shared(value.clone()).ok()?;
+                // an asterisk and an absolute path have no authority of their own
+                path.path_and_query()
+                    .filter(|_| path.authority().is_none())?;
+                self.path.replace(path).is_some() || pseudo_is_late
+            }
+            Name::Authority => std::mem::replace(&mut self.authority, true) || pseudo_is_late,
+            Name::Header(name) => {
+                let allowed = match name {
+                    &header::CONNECTION | &header::TRANSFER_ENCODING | &header::UPGRADE => false,
+                    &header::TE => value.as_ref() == b"trailers",
+                    other => other != "keep-alive" && other != "proxy-connection",
+                };
+                // no white space around a value (RFC 9113, 8.2.1)
+                let padded = |byte: &u8| matches!(byte, b' ' | b'\t');
+                if value.first().is_some_and(padded) || value.last().is_some_and(padded) {
+                    return None;
+                }
+                let value = HeaderValue::from_maybe_shared(value.clone()).ok()?;
+                self.headers.try_append(name.clone(), value).ok()?;
+                !allowed
+            }
+            Name::Wrong => true,
+        };
+        (!twice).then_some(())
+    }
+
+    fn request<S: Service>(self, service: &S) -> Option<Head<S::Method>> {
+        if self.wrong || !self.scheme {
+            return None;
+        }
+        let mut request = Request::new(());
+        *request.method_mut() = self.method?;
+        *request.uri_mut() = self.path?;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = self.headers;
+        let (mut parts, ()) = request.into_parts();
+        let content_length = content_length(&parts.headers)?;
+        let encoding = match parts.headers.get(ENCODING).map(HeaderValue::as_bytes) {
+            None | Some(b"identity") => Encoding::Identity,
+            Some(b"gzip") => Encoding::Gzip,
+            Some(_) => Encoding::Unknown,
+        };
+        // calls get messages that are not compressed
+        if encoding == Encoding::Gzip {
+            parts.headers.remove(ENCODING);
+        }
+        let (grpc, timeout) = (is_grpc(&parts.headers), timeout(&parts.headers));
+        let (method, intake) = service.method(&mut parts);
+        Some(Head {
+            parts,
+            method,
+            intake,
+            timeout,
+            grpc,
+            encoding,
+            content_length,
+            bytes: self.bytes,
+        })
+    }
+}
+
+/// Nothing, if it is not one number.
+fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
+    let mut length = None;
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        let text = value.to_str().ok()?;
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse::<u64>().ok().filter(|_| digits)?;
+        if length
+            .replace(number)
+            .is_some_and(|before| before != number)
+        {
+            return None;
+        }
+    }
+    Some(length)
+}
+
+/// Whether the content is gRPC's, of whatever kind.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    const TYPE: &[u8] = b"application/grpc";
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        let begins = value.split_at_checked(TYPE.len());
+        begins.is_some_and(|(begin, rest)| {
+            begin.eq_ignore_ascii_case(TYPE) && matches!(rest.first(), None | Some(b'+' | b';'))
+        })
+    })
+}
+
+/// How long the client waits: `grpc-timeout` is up to eight digits and a unit.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    timeout_of(headers.get(TIMEOUT)?.to_str().ok()?)
+}
+
+fn timeout_of(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Stub;
+
+    fn literal(name: &str, value: &str) -> Vec<u8> {
+        let mut out = vec![0];
+        for text in [name, value] {
+            out.push(text.len() as u8);
+            out.extend_from_slice(text.as_bytes());
+        }
+        out
+    }
+
+    fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+        fields.iter().flat_map(|(n, v)| literal(n, v)).collect()
+    }
+
+    fn read(heads: &mut Heads<()>, block: &[u8]) -> Block<()> {
+        heads.read(block, &Stub::default()).unwrap()
+    }
+
+    const GOOD: [(&str, &str); 4] = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/a.B/C"),
+        ("content-type", "application/grpc"),
+    ];
+
+    #[test]
+    fn a_repeated_block_is_one_head_until_the_table_changes() {
+        let mut heads = Heads::new();
+        let first = block(&GOOD);
+        let request = |heads: &mut Heads<()>, block: &[u8]| match read(heads, block) {
+            Block::Request(head) => head,
+            wrong @ (Block::Malformed | Block::TooLarge) => panic!("{wrong:?}"),
+        };
+        let one = request(&mut heads, &first);
+        assert_eq!(one.path(), "/a.B/C");
+        assert!(one.grpc && one.timeout.is_none());
+        assert_eq!(one.intake, Intake::Message);
+        assert!(Rc::ptr_eq(&one, &request(&mut heads, &first)));
+        for n in 0..2 * REMEMBERED {
+            let mut other = first.clone();
+            other.extend(literal("grpc-timeout", &format!("{n}S")));
+            let head = request(&mut heads, &other);
+            assert_eq!(head.timeout, Some(Duration::from_secs(n as u64)));
+        }
+        assert!(heads.remembered.len() <= REMEMBERED);
+        // 'x: y' enters the table
+        let entering = [first.as_slice(), b"\x40\x01x\x01y"].concat();
+        let entered = request(&mut heads, &entering);
+        assert!(!Rc::ptr_eq(&entered, &request(&mut heads, &entering)));
+        assert!(!Rc::ptr_eq(&one, &request(&mut heads, &first)));
+    }
+
+    #[test]
+    fn what_is_not_a_request_is_malformed() {
+        let without = |name: &str| {
+            let kept = GOOD.into_iter().filter(|(n, _)| *n != name);
+            block(&kept.collect::<Vec<_>>())
+        };
+        let with = |name, value| [block(&GOOD), literal(name, value)].concat();
+        for wrong in [
+            without(":method"),
+            without(":scheme"),
+            without(":path"),
+            with(":path", "/late"),
+            with(":status", "200"),
+            with("Upper", "x"),
+            with("connection", "close"),
+            with("te", "gzip"),
+            with("a", " b"),
+            with("a", "b\t"),
+            with("content-length", "+1"),
+            [with("content-length", "1"), literal("content-length", "2")].concat(),
+            with("a", "line\nfeed"),
+            [literal(":path", "/twice"), block(&GOOD)].concat(),
+            [without(":path"), literal(":path", "a b")].concat(),
+        ] {
+            let text = String::from_utf8_lossy(&wrong).into_owned();
+            assert!(
+                matches!(read(&mut Heads::new(), &wrong), Block::Malformed),
+                "{text:?}"
+            );
+        }
+        assert!(matches!(
+            read(&mut Heads::new(), &with("te", "trailers")),
+            Block::Request(_)
+        ));
+    }
+
+    #[test]
+    fn a_list_that_unfolds_beyond_its_bound_is_too_large() {
+        let mut heads = Heads::new();
+        let entering = [
+            block(&GOOD),
+            b"\x40\x01x\x7f\xff\x0e".to_vec(),
+            vec![b'y'; 0x7f + 0x7f + (14 << 7)],
+        ]
+        .concat();
+        assert!(matches!(read(&mut heads, &entering), Block::Request(_)));
+        let unfolding = [block(&GOOD), vec![0xbe; 1000]].concat();
+        assert!(matches!(read(&mut heads, &unfolding), Block::TooLarge));
+    }
+
+    #[test]
+    fn what_trailers_may_be() {
+        let trailers = |block: &[u8]| Heads::<()>::new().read_trailers(block).unwrap();
+        assert!(trailers(b"") && trailers(&literal("x", "y")));
+        for wrong in [
+            literal(":path", "/"),
+            literal("X", "y"),
+            literal("te", "gzip"),
+        ] {
+            assert!(!trailers(&wrong));
+        }
+    }
+
+    #[test]
+    fn content_types() {
+        for (value, expected) in [
+            ("application/grpc", true),
+            ("Application/GRPC+proto", true),
+            ("application/grpc;x=y", true),
+            ("application/grpc-web", false),
+            ("application/grpcx", false),
+            ("text/plain", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
+            assert_eq!(is_grpc(&headers), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn timeouts() {
+        assert_eq!(timeout_of("20m"), Some(Duration::from_millis(20)));
+        assert_eq!(
+            timeout_of("99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3600))
+        );
+        for bad in ["", "m", "5", "-5m", "123456789m", "5x", "5ü"] {
+            assert_eq!(timeout_of(bad), None, "{bad}");
+        }
+    }
+}

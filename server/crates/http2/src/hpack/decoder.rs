@@ -1,0 +1,221 @@
+//! Reading header blocks with the client's table.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use bytes::Bytes;
+use http::HeaderName;
+
+use super::{FIELD_OVERHEAD, TABLE_BYTES, huffman, table::STATIC};
+
+/// A block that breaks the code; the connection cannot go on, because the tables differ from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+/// One header field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    name: Bytes,
+    value: Bytes,
+    pub(crate) known: Name,
+}
+
+/// What the name of a field means in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Method,
+    Scheme,
+    Path,
+    Authority,
+    Header(HeaderName),
+    /// Not a name that a request may have.
+    Wrong,
+}
+
+impl Name {
+    fn new(text: &[u8]) -> Self {
+        match text {
+            b":method" => Self::Method,
+            b":scheme" => Self::Scheme,
+            b":path" => Self::Path,
+            b":authority" => Self::Authority,
+            _ => HeaderName::from_lowercase(text).map_or(Self::Wrong, Self::Header),
+        }
+    }
+}
+
+impl Field {
+    fn new(name: Bytes, known: Name, value: Bytes) -> Self {
+        Self { name, value, known }
+    }
+
+    /// Its name, as it came.
+    pub fn name(&self) -> &Bytes {
+        &self.name
+    }
+
+    /// Its value, as it came.
+    pub fn value(&self) -> &Bytes {
+        &self.value
+    }
+
+    /// Its size by the standard's measure.
+    pub fn bytes(&self) -> usize {
+        self.name.len() + self.value.len() + FIELD_OVERHEAD
+    }
+}
+
+thread_local! {
+    /// The static table as fields.
+    static FIELDS: Rc<[Field]> = STATIC
+        .iter()
+        .map(|(name, value)| {
+            let (name, value) = (name.as_bytes(), value.as_bytes());
+            Field::new(Bytes::from_static(name), Name::new(name), Bytes::from_static(value))
+        })
+        .collect();
+}
+
+/// Reads the header blocks of one connection.
+#[derive(Debug)]
+pub struct Decoder {
+    fields: Rc<[Field]>,
+    /// Newest first.
+    table: VecDeque<Field>,
+    bytes: usize,
+    bytes_max: usize,
+    /// Rises with every change of the table: the same block means the same while it stays.
+    pub(crate) generation: u64,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self {
+            fields: FIELDS.with(Rc::clone),
+            table: VecDeque::new(),
+            bytes: 0,
+            bytes_max: TABLE_BYTES,
+            generation: 0,
+        }
+    }
+}
+
+impl Decoder {
+    /// Hands every field of a whole block to `each`.
+    pub fn decode(&mut self, block: &[u8], mut each: impl FnMut(&Field)) -> Result<(), Broken> {
+        let mut at = Reader(block);
+        let mut begun = false;
+        while let Some(&first) = at.0.first() {
+            match first {
+                0x80.. => each(self.get(at.number(7)?)?),
+                0x40..0x80 => {
+                    let field = self.literal(&mut at, 6)?;
+                    each(&field);
+                    self.insert(field);
+                }
+                0x20..0x40 => {
+                    let bytes_max = at.number(5)?;
+                    if begun || bytes_max > TABLE_BYTES {
+                        return Err(Broken);
+                    }
+                    self.bytes_max = bytes_max;
+                    self.generation += 1;
+                    self.evict(bytes_max);
+                    continue;
+                }
+                0..0x20 => each(&self.literal(&mut at, 4)?),
+            }
+            begun = true;
+        }
+        Ok(())
+    }
+
+    /// Number and bytes of the fields in the table.
+    pub fn table_size(&self) -> (usize, usize) {
+        (self.table.len(), self.bytes)
+    }
+
+    fn literal(&self, at: &mut Reader<'_>, prefix: u32) -> Result<Field, Broken> {
+        let (name, known) = match at.number(prefix)? {
+            0 => {
+                let text = at.string()?;
+                let known = Name::new(&text);
+                (Bytes::from(text), known)
+            }
+            index => {
+                let field = self.get(index)?;
+                (field.name.clone(), field.known.clone())
+            }
+        };
+        Ok(Field::new(name, known, Bytes::from(at.string()?)))
+    }
+
+    fn get(&self, index: usize) -> Result<&Field, Broken> {
+        let place = index.checked_sub(1).ok_or(Broken)?;
+        let field = match place.checked_sub(STATIC.len()) {
+            None => self.fields.get(place),
+            Some(place) => self.table.get(place),
+        };
+        field.ok_or(Broken)
+    }
+
+    fn insert(&mut self, field: Field) {
+        self.generation += 1;
+        let bytes = field.bytes();
+        self.evict(self.bytes_max.saturating_sub(bytes));
+        if bytes <= self.bytes_max {
+            self.bytes += bytes;
+            self.table.push_front(field);
+        }
+    }
+
+    fn evict(&mut self, until: usize) {
+        while self.bytes > until {
+            let Some(oldest) = self.table.pop_back() else {
+                return;
+            };
+            self.bytes -= oldest.bytes();
+        }
+    }
+}
+
+/// What is left of a block.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn byte(&mut self) -> Result<u8, Broken> {
+        let (&byte, rest) = self.0.split_first().ok_or(Broken)?;
+        self.0 = rest;
+        Ok(byte)
+    }
+
+    /// A number whose first bits are the last `prefix` ones of a byte.
+    fn number(&mut self, prefix: u32) -> Result<usize, Broken> {
+        let full = (1 << prefix) - 1;
+        let mut number = usize::from(self.byte()?) & full;
+        if number < full {
+            return Ok(number);
+        }
+        // four times seven bits are more than any number here may be
+        for shift in [0, 7, 14, 21] {
+            let byte = self.byte()?;
+            number += usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(Broken)
+    }
+
+    fn string(&mut self) -> Result<Vec<u8>, Broken> {
+        let coded = self.0.first().is_some_and(|byte| byte & 0x80 != 0);
+        let length = self.number(7)?;
+        let (text, rest) = self.0.split_at_checked(length).ok_or(Broken)?;
+        self.0 = rest;
+        if !coded {
+            return Ok(text.to_vec());
+        }
+        let mut out = Vec::new();
+        huffman::decode(text, &mut out).map_err(|_| Broken)?;
+        Ok(out)
+    }
+}

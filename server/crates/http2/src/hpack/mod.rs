@@ -1,0 +1,131 @@
+//! Header compression (RFC 7541).
+
+mod decoder;
+mod encoder;
+mod huffman;
+mod table;
+
+pub(crate) use decoder::Name;
+pub use decoder::{Broken, Decoder, Field};
+pub(crate) use encoder::Encoder;
+
+/// Size of a table of headers, the protocol's default.
+pub(crate) const TABLE_BYTES: usize = 4096;
+
+/// What a field takes in the table beyond its text.
+pub(crate) const FIELD_OVERHEAD: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+
+    fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, Broken> {
+        let mut fields = Vec::new();
+        decoder.decode(block, |field| {
+            let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+            fields.push((text(field.name()), text(field.value())));
+        })?;
+        Ok(fields)
+    }
+
+    fn pairs(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+        fields.iter().map(owned).collect()
+    }
+
+    /// RFC 7541, C.4: three requests that share a table.
+    #[test]
+    fn requests_of_the_standard() {
+        let mut decoder = Decoder::default();
+        let first = b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";
+        let common = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "www.example.com"),
+        ];
+        assert_eq!(read(&mut decoder, first).unwrap(), pairs(&common));
+        let second = b"\x82\x86\x84\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf";
+        let mut expected = pairs(&common);
+        expected.extend(pairs(&[("cache-control", "no-cache")]));
+        assert_eq!(read(&mut decoder, second).unwrap(), expected);
+        let third = b"\x82\x87\x85\xbf\x40\x88\x25\xa8\x49\xe9\x5b\xa9\x7d\x7f\x89\x25\xa8\x49\xe9\x5b\xb8\xe8\xb4\xbf";
+        let expected = [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":path", "/index.html"),
+            (":authority", "www.example.com"),
+            ("custom-key", "custom-value"),
+        ];
+        let generation = decoder.generation;
+        assert_eq!(read(&mut decoder, third).unwrap(), pairs(&expected));
+        assert_eq!(decoder.table_size(), (3, 164));
+        assert_ne!(decoder.generation, generation);
+    }
+
+    #[test]
+    fn the_table_forgets_its_oldest() {
+        let mut decoder = Decoder::default();
+        // room for one field of 1 + 1 + 32 bytes
+        read(&mut decoder, b"\x3f\x09\x40\x01a\x011\x40\x01b\x012").unwrap();
+        assert_eq!(read(&mut decoder, b"\xbe").unwrap(), pairs(&[("b", "2")]));
+        assert_eq!(read(&mut decoder, b"\xbf"), Err(Broken));
+        // one that never fits empties it
+        let large = [b"\x40\x01c\x28".as_slice(), &[b'x'; 40]].concat();
+        read(&mut decoder, &large).unwrap();
+        assert_eq!(decoder.table_size(), (0, 0));
+    }
+
+    #[test]
+    fn broken_blocks_are_refused() {
+        for block in [
+            b"\x80".as_slice(),
+            b"\xbe",
+            b"\xff\xff\xff\xff\xff\x0f",
+            b"\x40",
+            b"\x40\x05a",
+            b"\x00\x01a\x81\x00",
+            // a table larger than announced, and a change of its size after a field
+            b"\x3f\xe2\x1f",
+            b"\x82\x20",
+        ] {
+            assert_eq!(
+                read(&mut Decoder::default(), block),
+                Err(Broken),
+                "{block:x?}"
+            );
+        }
+    }
+
+    /// All blocks of a connection, read as its client reads them.
+    #[test]
+    fn what_is_written_reads_back() {
+        let headers = |out: &[u8], decoder: &mut Decoder| read(decoder, out).unwrap();
+        let good = pairs(&[(":status", "200"), ("content-type", "application/grpc")]);
+        let ok = pairs(&[("grpc-status", "0")]);
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::default());
+        let mut lengths = Vec::new();
+        for step in 0..6 {
+            match step {
+                1 => encoder.settings(None),
+                4 => encoder.settings(Some(100)),
+                _ => {}
+            }
+            let (block, trailers) = encoder.good();
+            lengths.push(block.len() + trailers.len());
+            assert_eq!(headers(block, &mut decoder), good, "{step}");
+            assert_eq!(headers(trailers, &mut decoder), ok, "{step}");
+        }
+        assert_eq!(lengths, [35, 34, 3, 3, 36, 35]);
+        let mut map = HeaderMap::new();
+        let long = "x".repeat(300);
+        map.insert("grpc-message", long.parse().unwrap());
+        let mut out = Vec::new();
+        encoder.headers(StatusCode::NOT_FOUND, &map, &mut out);
+        let expected = pairs(&[(":status", "404"), ("grpc-message", &long)]);
+        assert_eq!(headers(&out, &mut decoder), expected);
+    }
+}

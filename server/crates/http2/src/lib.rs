@@ -1,0 +1,44 @@
+//! HTTP/2 (RFC 9113) for gRPC servers, as a state machine without I/O and a thin driver for tokio.
+//!
+//! [`Connection`] takes bytes that were received and the time, runs the calls that a [`Service`]
+//! answers, and gives bytes to send and the time at which it wants to run again. It opens no
+//! socket, reads no clock and starts no task; a call is a future that the connection polls itself.
+//! [`driver`] connects it to a stream of tokio.
+//!
+//! What does *not* live here: TLS, HTTP/1.1, upgrades, clients, server push, priorities, and
+//! everything that a server does around its calls (metrics, budgets, texts of errors), which is the
+//! one trait [`Service`].
+//!
+//! Reading order: `service` (what the server gives) → `config` → `connection` (the state machine:
+//! `receive` frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`,
+//! `body` (requests) → `send` (frames out, windows) → `meter` (bytes held) → `head`, `hpack`,
+//! `frame` (formats) → `ping` → `limits` → `driver`.
+
+mod body;
+mod config;
+mod connection;
+pub mod driver;
+pub mod frame;
+mod head;
+pub mod hpack;
+pub mod limits;
+mod message;
+mod meter;
+mod ping;
+mod ready;
+mod send;
+mod service;
+mod status;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use body::{Aborted, Body, RequestStream};
+pub use config::{Config, KeepAlive};
+pub use connection::{Audit, Connection};
+pub use head::Head;
+pub use service::{Answer, Held, Intake, Refusal, Request, Service};
+pub use status::{Code, Status};
+
+/// The first bytes of every client's connection.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

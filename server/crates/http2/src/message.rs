@@ -1,0 +1,291 @@
+//! Messages of gRPC in a request's body: found in chunks cut anywhere, bounded by their prefix,
+//! decompressed.
+
+use std::{io::Read as _, mem};
+
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+
+use crate::Refusal;
+
+/// Flag and length before each message.
+pub(crate) const PREFIX_BYTES: usize = 5;
+
+/// How the messages of a request are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Identity,
+    Gzip,
+    Unknown,
+}
+
+/// Collects one message after the other.
+#[derive(Debug)]
+pub(crate) struct Assembler {
+    encoding: Encoding,
+    /// The beginning of a message, with its prefix.
+    buffer: Vec<u8>,
+}
+
+/// What became of some content.
+pub(crate) struct Taken<'a> {
+    /// A message that is whole now, with its prefix, not compressed.
+    pub(crate) message: Option<Bytes>,
+    /// Content that was not taken.
+    pub(crate) rest: &'a [u8],
+    /// Bytes that were decompressed.
+    pub(crate) inflated: usize,
+}
+
+impl Assembler {
+    pub(crate) fn new(encoding: Encoding) -> Self {
+        Self {
+            encoding,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Memory that the beginning of a message takes.
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// What came of a message that is not whole.
+    pub(crate) fn unfinished(&mut self) -> Bytes {
+        mem::take(&mut self.buffer).into()
+    }
+
+    /// Takes content until a message is whole.
+    pub(crate) fn take<'a>(&mut self, content: &'a [u8], max: usize) -> Result<Taken<'a>, Refusal> {
+        let more = PREFIX_BYTES.saturating_sub(self.buffer.len());
+        let mut rest = content;
+        if more > 0 && self.buffer.is_empty() && content.len() >= PREFIX_BYTES {
+            let end = self.check(content, max)?;
+            if let Some((message, rest)) = content.split_at_checked(end) {
+                return self.whole(message, None, rest, max);
+            }
+        } else if more > 0 {
+            let (prefix, after) = content.split_at(more.min(content.len()));
+            self.buffer.extend_from_slice(prefix);
+            rest = after;
+            if self.buffer.len() < PREFIX_BYTES {
+                return Ok(Taken {
+                    message: None,
+                    rest,
+                    inflated: 0,
+                });
+            }
+        }
+        let begin = if self.buffer.is_empty() {
+            rest
+        } else {
+            &self.buffer
+        };
+        let end = self.check(begin, max)?;
+        let (part, after) = rest.split_at(rest.len().min(end - self.buffer.len()));
+        self.grow(self.buffer.len() + part.len(), end);
+        self.buffer.extend_from_slice(part);
+        if self.buffer.len() < end {
+            return Ok(Taken {
+                message: None,
+                rest: after,
+                inflated: 0,
+            });
+        }
+        let message = mem::take(&mut self.buffer);
+        if message[0] == 0 {
+            return self.whole(&[], Some(message), after, max);
+        }
+        self.whole(&message, None, after, max)
+    }
+
+    /// At most twice as much memory as came, and never more than the message takes.
+    fn grow(&mut self, needed: usize, end: usize) {
+        if self.buffer.capacity() < needed {
+            let capacity = needed.max(2 * self.buffer.capacity()).min(end);
+            self.buffer.reserve_exact(capacity - self.buffer.len());
+        }
+    }
+
+    /// Where the message ends that begins here.
+    fn check(&self, begin: &[u8], max: usize) -> Result<usize, Refusal> {
+        let Some(&[flag, a, b, c, d]) = begin.first_chunk::<PREFIX_BYTES>() else {
+            return Ok(PREFIX_BYTES);
+        };
+        // 32 bits fit wherever this runs
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        match (flag, self.encoding) {
+            (0, _) | (1, Encoding::Gzip | Encoding::Unknown) => {}
+            (1, Encoding::Identity) => return Err(Refusal::NoEncoding),
+            (flag, _) => return Err(Refusal::UnknownFlag(flag)),
+        }
+        if length > max {
+            return Err(Refusal::TooLarge { length, max });
+        }
+        Ok(PREFIX_BYTES + length)
+    }
+
+    /// A whole message, as a slice or as a buffer of its own.
+    fn whole<'a>(
+        &self,
+        slice: &[u8],
+        owned: Option<Vec<u8>>,
+        rest: &'a [u8],
+        max: usize,
+    ) -> Result<Taken<'a>, Refusal> {
+        let (message, inflated) = match owned {
+            Some(owned) => (owned.into(), 0),
+            None if slice[0] == 0 => (Bytes::copy_from_slice(slice), 0),
+            None => {
+                let message = inflate(&slice[PREFIX_BYTES..], max)?;
+                let inflated = message.len();
+                (message.into(), inflated)
+            }
+        };
+        Ok(Taken {
+            message: Some(message),
+            rest,
+            inflated,
+        })
+    }
+}
+
+/// A message as it is when it is not compressed, with its prefix. Nothing beyond `max` is
+/// decompressed.
+fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
+    let mut out = vec![0; PREFIX_BYTES];
+    let limit = max as u64 + 1;
+    let mut decoder = GzDecoder::new(compressed).take(limit);
+    decoder
+        .read_to_end(&mut out)
+        .map_err(|_| Refusal::Corrupt)?;
+    let length = out.len() - PREFIX_BYTES;
+    if length > max {
+        return Err(Refusal::TooLarge { length, max });
+    }
+    let prefix = u32::try_from(length).map_err(|_| Refusal::Corrupt)?;
+    out[1..PREFIX_BYTES].copy_from_slice(&prefix.to_be_bytes());
+    Ok(out)
+}
+
+/// Follows the length prefixes of messages through chunks cut anywhere.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    prefix: [u8; PREFIX_BYTES],
+    have: usize,
+    left: usize,
+}
+
+impl Messages {
+    /// Calls `begun` with the length of each message that begins in this chunk.
+    pub(crate) fn follow(&mut self, mut chunk: &[u8], mut begun: impl FnMut(usize)) {
+        loop {
+            let skip = self.left.min(chunk.len());
+            self.left -= skip;
+            chunk = &chunk[skip..];
+            if chunk.is_empty() {
+                return;
+            }
+            let take = (PREFIX_BYTES - self.have).min(chunk.len());
+            self.prefix[self.have..self.have + take].copy_from_slice(&chunk[..take]);
+            self.have += take;
+            chunk = &chunk[take..];
+            if self.have == self.prefix.len() {
+                let [_compressed, a, b, c, d] = self.prefix;
+                // 32 bits fit wherever this runs
+                self.left = u32::from_be_bytes([a, b, c, d]) as usize;
+                self.have = 0;
+                begun(self.left);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    const MAX: usize = 1000;
+
+    fn message(flag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+        [&[flag], length.as_slice(), content].concat()
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn collect(encoding: Encoding, stream: &[u8], size: usize) -> Result<Vec<Bytes>, Refusal> {
+        let (mut assembler, mut messages) = (Assembler::new(encoding), Vec::new());
+        for mut content in stream.chunks(size) {
+            while !content.is_empty() {
+                let taken = assembler.take(content, MAX)?;
+                messages.extend(taken.message);
+                content = taken.rest;
+            }
+            assert!(assembler.held() <= PREFIX_BYTES.max(8) + MAX);
+        }
+        assert!(assembler.unfinished().is_empty());
+        Ok(messages)
+    }
+
+    #[test]
+    fn messages_are_found_in_chunks_cut_anywhere() {
+        let contents: [&[u8]; 4] = [b"abc", b"", &[7; MAX], b"z"];
+        let mut plain = Vec::new();
+        let mut mixed = Vec::new();
+        for (i, content) in contents.into_iter().enumerate() {
+            plain.extend(message(0, content));
+            mixed.extend(match i % 2 {
+                0 => message(1, &gzip(content)),
+                _ => message(0, content),
+            });
+        }
+        let expected = contents.map(|content| Bytes::from(message(0, content)));
+        for size in [1, 2, 3, 5, 7, 100, 10_000] {
+            for encoding in [Encoding::Identity, Encoding::Gzip] {
+                assert_eq!(collect(encoding, &plain, size).unwrap(), expected);
+            }
+            assert_eq!(collect(Encoding::Gzip, &mixed, size).unwrap(), expected);
+            let mut lengths = Vec::new();
+            let mut messages = Messages::default();
+            plain
+                .chunks(size)
+                .for_each(|chunk| messages.follow(chunk, |length| lengths.push(length)));
+            assert_eq!(lengths, contents.map(<[u8]>::len), "chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_or_unreadable_is_refused() {
+        let refused = |encoding, stream: &[u8]| collect(encoding, stream, 3).unwrap_err();
+        let large = Refusal::TooLarge {
+            length: MAX + 1,
+            max: MAX,
+        };
+        let identity = Encoding::Identity;
+        assert_eq!(refused(identity, &message(0, &[0; MAX + 1])[..6]), large);
+        assert_eq!(refused(identity, &message(1, b"")), Refusal::NoEncoding);
+        assert_eq!(refused(identity, &message(2, b"")), Refusal::UnknownFlag(2));
+        // a bomb is not decompressed beyond the limit
+        let bomb = gzip(&vec![0; 300 * MAX]);
+        assert!(bomb.len() < MAX);
+        assert_eq!(refused(Encoding::Gzip, &message(1, &bomb)), large);
+        let broken = message(1, &bomb[..bomb.len() / 2]);
+        assert_eq!(
+            refused(Encoding::Gzip, &message(1, b"xyz")),
+            Refusal::Corrupt
+        );
+        assert!(matches!(
+            refused(Encoding::Gzip, &broken),
+            Refusal::Corrupt | Refusal::TooLarge { .. }
+        ));
+    }
+}

@@ -1,0 +1,114 @@
+//! Counts what a connection holds, and reserves room for it with the service.
+//!
+//! What is held belongs to a [`Charge`], which gives it back when it is dropped: the count is the
+//! sum of its charges by construction.
+
+use std::{cell::Cell, rc::Rc};
+
+use crate::{Held, Service};
+
+/// Bytes of one kind that one connection holds.
+#[derive(Debug)]
+pub(crate) struct Meter<S: Service> {
+    service: Rc<S>,
+    what: Held,
+    /// So much is held without a reservation.
+    free: usize,
+    /// So much is reserved at once, so that small things rarely ask.
+    step: usize,
+    used: Cell<usize>,
+    reserved: Cell<usize>,
+}
+
+impl<S: Service> Meter<S> {
+    pub(crate) fn new(service: Rc<S>, what: Held, free: usize, step: usize) -> Rc<Self> {
+        Rc::new(Self {
+            service,
+            what,
+            free,
+            step,
+            used: Cell::new(0),
+            reserved: Cell::new(0),
+        })
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.get()
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let used = self.used.get().saturating_add(bytes);
+        let needed = used.saturating_sub(self.free);
+        let reserved = self.reserved.get();
+        if needed > reserved {
+            let step = (needed - reserved).max(self.step);
+            if self.service.hold(self.what, step) {
+                self.reserved.set(reserved + step);
+            } else if step > needed - reserved && self.service.hold(self.what, needed - reserved) {
+                self.reserved.set(needed);
+            } else {
+                return false;
+            }
+        }
+        self.used.set(used);
+        true
+    }
+
+    fn give_back(&self, bytes: usize) {
+        let used = self.used.get() - bytes;
+        self.used.set(used);
+        let needed = used.saturating_sub(self.free);
+        let excess = self.reserved.get() - needed;
+        if excess > 0 && (needed == 0 || excess >= 4 * self.step) {
+            self.service.release(self.what, excess);
+            self.reserved.set(needed);
+        }
+    }
+}
+
+impl<S: Service> Drop for Meter<S> {
+    fn drop(&mut self) {
+        if self.reserved.get() > 0 {
+            self.service.release(self.what, self.reserved.get());
+        }
+    }
+}
+
+/// A part of what a connection holds.
+#[derive(Debug)]
+pub(crate) struct Charge<S: Service> {
+    meter: Rc<Meter<S>>,
+    bytes: usize,
+}
+
+impl<S: Service> Charge<S> {
+    pub(crate) fn new(meter: &Rc<Meter<S>>) -> Self {
+        Self {
+            meter: meter.clone(),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes it `bytes`. `false` if there is no room for more; then nothing changes.
+    pub(crate) fn set(&mut self, bytes: usize) -> bool {
+        if bytes > self.bytes {
+            if !self.meter.take(bytes - self.bytes) {
+                return false;
+            }
+        } else if bytes < self.bytes {
+            self.meter.give_back(self.bytes - bytes);
+        }
+        self.bytes = bytes;
+        true
+    }
+}
+
+impl<S: Service> Drop for Charge<S> {
+    fn drop(&mut self) {
+        self.meter.give_back(self.bytes);
+    }
+}

@@ -1,0 +1,88 @@
+//! Which streams of a connection can go on: the wakers of their calls, and the list that they fill.
+
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Wake, Waker},
+};
+
+/// The slots whose calls woke since the connection last looked, each once.
+#[derive(Debug, Default)]
+pub(crate) struct ReadyList(Mutex<Ready>);
+
+#[derive(Debug, Default)]
+struct Ready {
+    slots: Vec<usize>,
+    connection: Option<Waker>,
+}
+
+impl ReadyList {
+    /// From now on `waker` is woken when a call wakes.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let mut ready = self.ready();
+        match &mut ready.connection {
+            Some(known) if known.will_wake(waker) => {}
+            other => *other = Some(waker.clone()),
+        }
+    }
+
+    /// Moves the slots into `slots`, which is empty.
+    pub(crate) fn drain(&self, slots: &mut Vec<usize>) {
+        mem::swap(&mut self.ready().slots, slots);
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Ready> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes one slot. It outlives the calls that use the slot; one that comes late wakes the next call
+/// for nothing.
+#[derive(Debug)]
+pub(crate) struct StreamWaker {
+    slot: usize,
+    /// Whether the slot is on the list, so that the list is never longer than there are slots.
+    listed: AtomicBool,
+    list: Arc<ReadyList>,
+}
+
+impl StreamWaker {
+    pub(crate) fn new(slot: usize, list: &Arc<ReadyList>) -> Arc<Self> {
+        Arc::new(Self {
+            slot,
+            listed: AtomicBool::new(false),
+            list: list.clone(),
+        })
+    }
+
+    /// The slot was taken off the list; its call is about to run.
+    pub(crate) fn unlisted(&self) {
+        self.listed.store(false, Ordering::Release);
+    }
+}
+
+impl Wake for StreamWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.listed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut ready = self.list.ready();
+        ready.slots.push(self.slot);
+        // the connection looks at all of them once it is awake
+        let waker = match ready.slots.len() {
+            1 => ready.connection.clone(),
+            _ => None,
+        };
+        drop(ready);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

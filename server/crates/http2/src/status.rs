@@ -1,0 +1,82 @@
+//! The end of a call: a gRPC status, and how it is written into trailers.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// A status code of gRPC.
+pub type Code = i32;
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// 0 for a call that went well.
+    pub code: Code,
+    /// What went wrong, for people.
+    pub message: Cow<'static, str>,
+}
+
+impl Status {
+    /// Code of a call that went well.
+    pub const OK: Code = 0;
+    /// Code of a call that says nothing about its end.
+    pub const UNKNOWN: Code = 2;
+
+    /// A status with this code and text.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// The code that trailers state, if they state one.
+    pub fn code_of(trailers: &HeaderMap) -> Option<Code> {
+        let text = trailers.get(STATUS)?.to_str().ok()?;
+        Some(text.parse().unwrap_or(Self::UNKNOWN))
+    }
+
+    /// As trailers.
+    pub fn trailers(&self) -> HeaderMap {
+        let mut trailers = HeaderMap::with_capacity(2);
+        trailers.insert(STATUS, self.code.into());
+        if !self.message.is_empty() {
+            trailers.insert(MESSAGE, encode(&self.message));
+        }
+        trailers
+    }
+}
+
+/// What is not printable ASCII is written as `%` and two hexadecimal digits.
+fn encode(text: &str) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => out.push(byte),
+            _ => {
+                let digit = |half: u8| DIGITS[usize::from(half)];
+                out.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+            }
+        }
+    }
+    HeaderValue::from_bytes(&out).expect("only printable ASCII was written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_written_as_trailers_and_read_back() {
+        let trailers = Status::new(8, "50 % of ü\n").trailers();
+        assert_eq!(trailers["grpc-message"], "50 %25 of %C3%BC%0A");
+        assert_eq!(Status::code_of(&trailers), Some(8));
+        assert_eq!(Status::code_of(&HeaderMap::new()), None);
+        let bare = Status::new(Status::OK, "").trailers();
+        assert_eq!((bare.len(), Status::code_of(&bare)), (1, Some(0)));
+    }
+}

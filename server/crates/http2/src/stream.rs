@@ -1,0 +1,252 @@
+//! One call on its connection, and how it is found again: by its id when frames come, by its slot
+//! when its future wakes.
+
+use std::{collections::BTreeMap, mem, rc::Rc, sync::Arc, task::Waker, time::Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::{
+    Head, Refusal, Service,
+    body::Sender,
+    limits::{SLOTS_KEPT, WINDOW_BYTES},
+    message::{Assembler, Messages},
+    meter::{Charge, Meter},
+    ready::{ReadyList, StreamWaker},
+};
+
+/// A request that came in and whose answer has not gone out whole.
+pub(crate) struct Stream<S: Service> {
+    pub(crate) id: u32,
+    pub(crate) began: Instant,
+    pub(crate) receiving: Receiving,
+    /// Where messages that the call takes go to.
+    pub(crate) sender: Option<Sender>,
+    /// Bytes of DATA that `content-length` still announces.
+    pub(crate) content_left: Option<u64>,
+    /// What the client may still send.
+    pub(crate) receive_window: i64,
+    /// Bytes that came and for which the client's window was not opened yet.
+    pub(crate) unacknowledged: usize,
+    /// Memory that its request takes.
+    pub(crate) request: Charge<S>,
+    /// The part of `request` that its head takes.
+    pub(crate) head_bytes: usize,
+    pub(crate) call: Option<(Rc<Head<S::Method>>, S::Call)>,
+    pub(crate) running: Option<S::Future>,
+    pub(crate) deadline: Option<Instant>,
+    /// Why the connection ends the call at its next turn.
+    pub(crate) refusal: Option<Refusal>,
+    /// What we may still send, beyond the initial window.
+    pub(crate) send_credit: i64,
+    /// Where more to send comes from.
+    pub(crate) body: Option<S::Body>,
+    pub(crate) messages: Messages,
+    pub(crate) pending: Bytes,
+    /// Memory that its answer takes.
+    pub(crate) answer: Charge<S>,
+    /// What to send after `pending`.
+    pub(crate) end: Option<End>,
+    /// Its place among the calls of the whole server, if it needs one.
+    pub(crate) place: Charge<S>,
+    /// Whether it is in line for the connection's window or for room in the output.
+    pub(crate) in_line: bool,
+}
+
+/// What of the request is still to come.
+#[derive(Debug)]
+pub(crate) enum Receiving {
+    /// A message that is collected for the call, and the message once it is whole.
+    Message {
+        assembler: Assembler,
+        message: Option<Bytes>,
+    },
+    /// Messages that the call takes.
+    Stream {
+        assembler: Assembler,
+    },
+    /// What comes is dropped: the answer is decided.
+    Unwanted,
+    Ended,
+}
+
+/// How an answer ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// `grpc-status: 0`.
+    Ok,
+    Trailers(HeaderMap),
+    /// Without trailers, which is not gRPC.
+    Plain,
+}
+
+/// What a new stream needs of its connection.
+pub(crate) struct Meters<S: Service> {
+    pub(crate) requests: Rc<Meter<S>>,
+    pub(crate) answers: Rc<Meter<S>>,
+    pub(crate) calls: Rc<Meter<S>>,
+}
+
+impl<S: Service> Stream<S> {
+    pub(crate) fn new(id: u32, began: Instant, ended: bool, meters: &Meters<S>) -> Box<Self> {
+        Box::new(Self {
+            id,
+            began,
+            receiving: if ended {
+                Receiving::Ended
+            } else {
+                Receiving::Unwanted
+            },
+            sender: None,
+            content_left: None,
+            receive_window: i64::from(WINDOW_BYTES),
+            unacknowledged: 0,
+            request: Charge::new(&meters.requests),
+            head_bytes: 0,
+            call: None,
+            running: None,
+            deadline: None,
+            refusal: None,
+            send_credit: 0,
+            body: None,
+            messages: Messages::default(),
+            pending: Bytes::new(),
+            answer: Charge::new(&meters.answers),
+            end: None,
+            place: Charge::new(&meters.calls),
+            in_line: false,
+        })
+    }
+
+    /// Memory that its request takes now.
+    pub(crate) fn request_bytes(&self) -> usize {
+        self.head_bytes
+            + self.sender.as_ref().map_or(0, Sender::held)
+            + match &self.receiving {
+                Receiving::Message { assembler, message } => {
+                    assembler.held() + message.as_ref().map_or(0, Bytes::len)
+                }
+                Receiving::Stream { assembler } => assembler.held(),
+                Receiving::Unwanted | Receiving::Ended => 0,
+            }
+    }
+
+    /// Whether the answer has begun to go out.
+    pub(crate) fn answered(&self) -> bool {
+        self.body.is_some() || self.end.is_some()
+    }
+}
+
+/// All streams of a connection.
+pub(crate) struct Streams<S: Service> {
+    slots: Vec<Slot<S>>,
+    free: Vec<usize>,
+    by_id: BTreeMap<u32, usize>,
+    list: Arc<ReadyList>,
+}
+
+struct Slot<S: Service> {
+    stream: Option<Box<Stream<S>>>,
+    listed: Arc<StreamWaker>,
+    waker: Waker,
+}
+
+impl<S: Service> Streams<S> {
+    pub(crate) fn new(list: Arc<ReadyList>) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_id: BTreeMap::new(),
+            list,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// A place for a new stream, which is put there by [`Streams::keep`].
+    pub(crate) fn reserve(&mut self, id: u32) -> usize {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let slot = self.slots.len();
+            let listed = StreamWaker::new(slot, &self.list);
+            let waker = Waker::from(listed.clone());
+            self.slots.push(Slot {
+                stream: None,
+                listed,
+                waker,
+            });
+            slot
+        });
+        self.by_id.insert(id, slot);
+        slot
+    }
+
+    pub(crate) fn slot_of(&self, id: u32) -> Option<usize> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(crate) fn waker(&self, slot: usize) -> Waker {
+        self.slots[slot].waker.clone()
+    }
+
+    /// The slot was taken off the list of those that are ready.
+    pub(crate) fn unlisted(&self, slot: usize) {
+        if let Some(slot) = self.slots.get(slot) {
+            slot.listed.unlisted();
+        }
+    }
+
+    /// Lets a stream run at the connection's next turn.
+    pub(crate) fn wake(&self, slot: usize) {
+        self.slots[slot].waker.wake_by_ref();
+    }
+
+    /// Takes a stream out to work on it; [`Streams::keep`] or [`Streams::release`] follows.
+    pub(crate) fn take(&mut self, slot: usize) -> Option<Box<Stream<S>>> {
+        self.slots.get_mut(slot)?.stream.take()
+    }
+
+    pub(crate) fn keep(&mut self, slot: usize, stream: Box<Stream<S>>) {
+        self.slots[slot].stream = Some(stream);
+    }
+
+    /// Gives back the place of a stream that was taken out.
+    pub(crate) fn release(&mut self, slot: usize, id: u32) {
+        self.by_id.remove(&id);
+        self.free.push(slot);
+        if self.by_id.is_empty() && self.slots.len() > SLOTS_KEPT {
+            (self.slots, self.free) = (Vec::new(), Vec::new());
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Stream<S>> {
+        self.slots.get_mut(slot)?.stream.as_deref_mut()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Stream<S>)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, kept)| Some((slot, kept.stream.as_deref()?)))
+    }
+
+    pub(crate) fn each(&mut self, mut act: impl FnMut(usize, &mut Stream<S>)) {
+        for (slot, kept) in self.slots.iter_mut().enumerate() {
+            if let Some(stream) = &mut kept.stream {
+                act(slot, stream);
+            }
+        }
+    }
+
+    /// Drops all of them.
+    pub(crate) fn clear(&mut self) {
+        let slots = mem::take(&mut self.slots);
+        (self.free, self.by_id) = (Vec::new(), BTreeMap::new());
+        drop(slots);
+    }
+}

@@ -1,0 +1,413 @@
+//! What a client cannot do to others, or make the server hold.
+
+use super::*;
+use crate::limits::{CONTROL_MAX, OUTPUT_MAX};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn timed(path: &str, timeout: &str) -> Vec<u8> {
+    let mut out = block(path);
+    out.push(0);
+    for text in ["grpc-timeout", timeout] {
+        out.push(u8::try_from(text.len()).unwrap());
+        out.extend_from_slice(text.as_bytes());
+    }
+    out
+}
+
+fn window(bytes: u32) -> Vec<u8> {
+    let mut payload = frame::INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
+    payload.extend_from_slice(&bytes.to_be_bytes());
+    payload
+}
+
+#[test]
+fn a_deadline_in_mid_message_leaves_the_connection_good() {
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &timed("/echo", "100m"));
+    client.send(frame::DATA, 0, 1, &[0, 0, 0, 16, 0]);
+    client.send(frame::DATA, 0, 1, &[7; 3000]);
+    assert!(client.connection.audit().requests.0 >= 3005);
+    client.wait(Duration::from_millis(100));
+    assert!(client.next().is_end());
+    assert_eq!(client.next().kind, frame::RST_STREAM);
+    assert_eq!(client.connection.audit().requests, (0, 0));
+    for stream in [3, 5] {
+        client.ask(stream, "/echo", b"still good");
+        assert_eq!(client.all().len(), 3);
+    }
+    assert_eq!(*client.ledger.ended.borrow(), [4, 0, 0]);
+}
+
+#[test]
+fn settings_change_the_windows_of_all_streams_at_once() {
+    const STREAMS: u32 = 30_000;
+    let mut client = Client::plain();
+    let opening: Vec<u8> = (0..STREAMS)
+        .flat_map(|n| frame(frame::HEADERS, END_HEADERS, 2 * n + 1, &block("/never")))
+        .collect();
+    client.write(&opening);
+    assert_eq!(client.connection.audit().streams, STREAMS as usize);
+    // 2,700 entries in each frame, in as little time as without streams
+    let entries = [window(60_000), window(60_001)].concat().repeat(1350);
+    let flood = frame(frame::SETTINGS, 0, 0, &entries).repeat(90);
+    let took = |client: &mut Client| {
+        let began = Instant::now();
+        let mut at = 0;
+        while at < flood.len() {
+            client.connection.run(client.now);
+            at += client.connection.receive(client.now, &flood[at..]);
+        }
+        client.wait(MINUTE);
+        began.elapsed()
+    };
+    let mut alone = Client::plain();
+    let (beside, alone) = (took(&mut client), took(&mut alone));
+    assert!(
+        beside < alone * 20 + Duration::from_millis(200),
+        "{beside:?}, {alone:?}"
+    );
+}
+
+#[test]
+fn a_window_that_overflows_by_settings_ends_the_connection() {
+    let mut client = Client::plain();
+    client.ask(1, "/never", b"");
+    client.number(frame::WINDOW_UPDATE, 1, (1 << 31) - 1 - 65_535);
+    client.send(frame::SETTINGS, 0, 0, &window(65_536));
+    assert_eq!(client.ended(), Reason::FlowControl as u32);
+    // a stream that has ended does not count
+    let mut client = Client::plain();
+    client.ask(1, "/never", b"");
+    client.number(frame::WINDOW_UPDATE, 1, (1 << 31) - 1 - 65_535);
+    client.number(frame::RST_STREAM, 1, 8);
+    client.send(frame::SETTINGS, 0, 0, &window(65_536));
+    assert_eq!(client.all().pop().unwrap().kind, frame::SETTINGS);
+}
+
+#[test]
+fn settings_are_bounded_in_time() {
+    let mut client = Client::plain();
+    for _ in 0..3600 {
+        client.wait(Duration::from_secs(1));
+        client.send(frame::SETTINGS, 0, 0, &window(60_000));
+    }
+    assert!(client.all().iter().all(|got| got.kind != frame::GOAWAY));
+    for _ in 0..=SETTINGS_BURST {
+        client.send(frame::SETTINGS, 0, 0, b"");
+    }
+    assert_eq!(client.ended(), Reason::Calm as u32);
+}
+
+#[test]
+fn small_answers_that_nobody_takes_are_counted() {
+    let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
+    client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
+    client.ledger.held_max[Held::Answers as usize].set(1 << 20);
+    client.reads = false;
+    for n in 0..2000 {
+        client.ask(2 * n + 1, "/large", &[0; 3]);
+    }
+    let audit = client.connection.audit();
+    assert!(audit.output <= OUTPUT_BOUND, "{audit:?}");
+    assert!(audit.answers.0 <= 2 << 20, "{audit:?}");
+    client.reads = true;
+    client.turns();
+    let ended = client.ledger.ended.borrow().clone();
+    let refused = ended.iter().filter(|code| **code == 8).count();
+    assert!(
+        refused < 2000 && ended.len() == 2000,
+        "{refused} of {}",
+        ended.len()
+    );
+}
+
+#[test]
+fn a_reset_and_a_ping_are_read_while_an_answer_goes_out() {
+    let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
+    client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
+    client.reads = false;
+    client.ask(1, "/large", &[0; 2000]);
+    assert!(client.connection.audit().output >= OUTPUT_MAX);
+    client.send(frame::PING, 0, 0, b"are you?");
+    client.number(frame::RST_STREAM, 1, 8);
+    assert_eq!(client.connection.audit().streams, 0);
+    client.reads = true;
+    let got = client.all();
+    let bytes: usize = got.iter().map(|got| got.payload.len()).sum();
+    assert!(bytes <= OUTPUT_BOUND, "{bytes}");
+    assert_eq!(got.last().map(|got| got.kind), Some(frame::PING));
+}
+
+#[test]
+fn acknowledgments_that_nobody_takes_are_bounded() {
+    let mut client = Client::plain();
+    client.ask(1, "/never", b"");
+    client.reads = false;
+    let echo = request(3, "/echo", b"");
+    client.write(&echo);
+    // answers keep the pings from being too many
+    let mut stream = 5;
+    for _ in 0..2000 {
+        let mut batch = frame(frame::PING, 0, 0, b"12345678").repeat(2);
+        batch.extend(request(stream, "/echo", b""));
+        stream += 2;
+        client.write(&batch);
+    }
+    assert!(!client.unsent.is_empty() || client.connection.is_closed());
+    assert!(client.connection.audit().output <= OUTPUT_MAX + CONTROL_MAX + 1024);
+}
+
+#[test]
+fn unfinished_messages_of_streams_are_counted() {
+    let mut client = Client::plain();
+    client.ledger.held_max[Held::Requests as usize].set(4 << 20);
+    let mut sent = 0;
+    for n in 0..40 {
+        let stream = 2 * n + 1;
+        let mut frames = frame(frame::HEADERS, END_HEADERS, stream, &block("/parts"));
+        frames.extend(frame(frame::DATA, 0, stream, &[0, 0, 16, 0, 0]));
+        for _ in 0..15 {
+            frames.extend(frame(frame::DATA, 0, stream, &[7; PAYLOAD_MAX]));
+        }
+        sent += 15 * PAYLOAD_MAX;
+        client.write(&frames);
+        assert!(client.connection.audit().requests.0 <= 5 << 20);
+    }
+    assert!(sent > 2 * (4 << 20));
+    assert!(client.ledger.ended.borrow().contains(&8));
+}
+
+#[test]
+fn a_byte_in_each_frame_takes_no_more_memory_than_the_bytes() {
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/parts"));
+    client.send(frame::DATA, 0, 1, &[0, 0, 1, 0, 0]);
+    let single = frame(frame::DATA, 0, 1, b"z").repeat(50_000);
+    client.write(&single);
+    let (held, sum) = client.connection.audit().requests;
+    assert_eq!(held, sum);
+    assert!((50_005..=100_010).contains(&held), "{held}");
+}
+
+#[test]
+fn messages_that_their_call_does_not_take_keep_the_window_closed() {
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/deaf"));
+    // empty messages cost more than their bytes
+    let empty = frame(frame::DATA, 0, 1, &[0; 5 * 3000]).repeat(10);
+    client.write(&empty);
+    let (held, _) = client.connection.audit().requests;
+    assert!(held >= 30_000 * 96, "{held}");
+    let opened = client.all().into_iter().any(|got| got.stream == 1);
+    assert!(!opened, "the window of a stream that is not read stays");
+}
+
+#[test]
+fn a_message_larger_than_the_window_comes_through() {
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/parts"));
+    let large = message(&vec![7; 3 << 20]);
+    for (n, part) in large.chunks(PAYLOAD_MAX).enumerate() {
+        let end = (n + 1) * PAYLOAD_MAX >= large.len();
+        client.send(frame::DATA, if end { END_STREAM } else { 0 }, 1, part);
+    }
+    // the answer waits for windows
+    assert_eq!(*client.ledger.received.borrow(), [3 << 20]);
+    client.number(frame::WINDOW_UPDATE, 0, 8 << 20);
+    client.number(frame::WINDOW_UPDATE, 1, 8 << 20);
+    assert!(client.all().last().is_some_and(Got::is_end));
+    assert_eq!(*client.ledger.ended.borrow(), [0]);
+}
+
+#[test]
+fn a_turn_is_bounded_however_much_has_come() {
+    let mut client = Client::plain();
+    let pings = frame(0x42, 0, 0, b"").repeat(100_000);
+    let taken = client.connection.receive(client.now, &pings);
+    assert!(taken < pings.len() / 4, "{taken} of {}", pings.len());
+    assert!(!client.connection.wants_input());
+    client.connection.run(client.now);
+    assert!(client.connection.wants_input());
+}
+
+#[test]
+fn refusals_before_the_limit_is_known_are_no_fault() {
+    let config = Config {
+        streams_max: 10,
+        ..Config::default()
+    };
+    let mut client = Client::new(config);
+    let mut hello = PREFACE.to_vec();
+    frame::settings(&mut hello, &[]);
+    client.write(&hello);
+    let settings = client.next();
+    let announced = settings
+        .payload
+        .chunks(6)
+        .any(|entry| entry == [0, 3, 0, 0, 0, 10]);
+    assert!(announced, "{settings:?}");
+    let refused = |client: &mut Client| {
+        client
+            .all()
+            .iter()
+            .filter(|got| got.kind == frame::RST_STREAM)
+            .inspect(|got| assert_eq!(got.number(), Reason::Refused as u32))
+            .count()
+    };
+    for n in 0..10_000 {
+        client.send(frame::HEADERS, END_HEADERS, 2 * n + 1, &block("/never"));
+    }
+    assert_eq!(refused(&mut client), 9990);
+    assert_eq!(client.connection.audit().faults, 0);
+    client.send(frame::SETTINGS, ACK, 0, b"");
+    client.send(frame::HEADERS, END_HEADERS, 20_001, &block("/never"));
+    assert_eq!(refused(&mut client), 1);
+    assert_eq!(client.connection.audit().faults, 1);
+}
+
+#[test]
+fn a_large_list_of_headers_is_taken_and_a_larger_one_answered() {
+    let field = |bytes: usize| {
+        let mut field = b"\x00\x01x\x7f".to_vec();
+        let mut left = bytes - 0x7f;
+        while left >= 0x80 {
+            field.push((left % 0x80) as u8 | 0x80);
+            left /= 0x80;
+        }
+        field.push(left as u8);
+        field.extend(vec![b'y'; bytes]);
+        field
+    };
+    let send = |client: &mut Client, stream, block: &[u8]| {
+        let mut parts = block.chunks(PAYLOAD_MAX).peekable();
+        let mut kind = frame::HEADERS;
+        while let Some(part) = parts.next() {
+            let last = if parts.peek().is_none() {
+                END_HEADERS
+            } else {
+                0
+            };
+            client.send(kind, last, stream, part);
+            kind = frame::CONTINUATION;
+        }
+        if !client.connection.is_closed() {
+            client.send(frame::DATA, END_STREAM, stream, &message(b"x"));
+        }
+    };
+    let mut client = Client::plain();
+    send(&mut client, 1, &[block("/echo"), field(20_000)].concat());
+    assert!(client.all().iter().any(Got::is_end));
+    // one that enters the table, in a list that is too large
+    let entering = b"\x40\x01a\x01b".to_vec();
+    send(
+        &mut client,
+        3,
+        &[block("/echo"), entering, field(70_000)].concat(),
+    );
+    let got = client.answer();
+    assert_eq!((got.kind, got.stream), (frame::HEADERS, 3));
+    assert!(got.payload.ends_with(b"431"), "{got:?}");
+    client.all();
+    // and is known to the next
+    send(&mut client, 5, &[block("/echo"), vec![0xbe]].concat());
+    assert!(client.all().iter().any(Got::is_end));
+}
+
+#[test]
+fn a_call_that_is_known_to_be_over_may_still_be_heard_of() {
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/echo"));
+    client.send(frame::DATA, 0, 1, b"\0\xff\0\0\0");
+    client.all();
+    // on its way when the answer was sent
+    client.send(frame::DATA, 0, 1, &[0; 1000]);
+    client.send(frame::DATA, END_STREAM, 1, &[0; 1000]);
+    assert_eq!(client.try_next(), None);
+    // but after its end nothing is
+    client.send(frame::DATA, 0, 1, &[0; 1000]);
+    assert_eq!(client.ended(), Reason::StreamClosed as u32);
+}
+
+#[test]
+fn a_content_length_binds() {
+    for (length, reason) in [
+        ("9", None),
+        ("10", Some(Reason::Protocol)),
+        ("8", Some(Reason::Protocol)),
+    ] {
+        let mut client = Client::plain();
+        let mut head = block("/echo");
+        head.push(0);
+        for text in ["content-length", length] {
+            head.push(u8::try_from(text.len()).unwrap());
+            head.extend_from_slice(text.as_bytes());
+        }
+        client.send(frame::HEADERS, END_HEADERS, 1, &head);
+        client.send(frame::DATA, END_STREAM, 1, &message(b"1234"));
+        let last = client.all().pop().unwrap();
+        match reason {
+            None => assert!(last.is_end()),
+            Some(reason) => assert_eq!(
+                (last.kind, last.number()),
+                (frame::RST_STREAM, reason as u32)
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_let_go() {
+    let mut client = Client::greeted(Config::default(), 0);
+    client.ask(1, "/large", &[0; 64]);
+    for _ in 0..6 {
+        client.wait(Duration::from_secs(10));
+        assert!(!client.connection.is_closed());
+    }
+    client.wait(Duration::from_secs(10));
+    assert_eq!(client.ended(), Reason::Calm as u32);
+}
+
+#[test]
+fn a_message_that_comes_too_slowly_is_refused() {
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/echo"));
+    client.send(frame::DATA, 0, 1, b"\0\0\0\x01\0");
+    client.wait(Duration::from_secs(29));
+    assert_eq!(client.try_next(), None);
+    client.wait(Duration::from_secs(11));
+    assert!(client.next().is_end());
+    assert_eq!(*client.ledger.ended.borrow(), [4]);
+}
+
+#[test]
+fn a_stream_in_line_that_ends_leaves_the_line() {
+    let mut client = Client::greeted(Config::default(), 1 << 20);
+    // the connection's window is used up
+    client.ask(1, "/large", &[0; 64]);
+    for n in 1..3000 {
+        client.send(
+            frame::HEADERS,
+            END_HEADERS,
+            2 * n + 1,
+            &timed("/large", "1m"),
+        );
+        client.send(frame::DATA, END_STREAM, 2 * n + 1, &message(b"12"));
+        client.wait(Duration::from_millis(1));
+    }
+    let audit = client.connection.audit();
+    assert!(audit.line <= 2 * audit.streams + 100, "{audit:?}");
+}
+
+#[test]
+fn a_call_that_wakes_often_is_listed_once() {
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/parts"));
+    client.all();
+    let before = client.woken.0.load(Ordering::SeqCst);
+    let many = frame(frame::DATA, 0, 1, &message(b"m")).repeat(100);
+    let taken = client.connection.receive(client.now, &many);
+    assert_eq!(taken, many.len());
+    let woken = client.woken.0.load(Ordering::SeqCst) - before;
+    assert!(woken <= 2, "{woken}");
+}

@@ -1,0 +1,629 @@
+//! A connection as hostile and as ordinary clients see it: frames written by hand, time as a number,
+//! no socket.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, request};
+
+use crate::{
+    Answer, Body, Code, Config, Connection, Head, Held, Intake, KeepAlive, PREFACE, Refusal,
+    Request, Service, Status,
+    frame::{self, ACK, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, PAYLOAD_MAX, Reason},
+    limits::{CONTINUATIONS_MAX, EMPTY_MAX, FAULTS_MAX, SETTINGS_BURST, WINDOW_BYTES},
+    ping::{KEEP_ALIVE, SHUTTING_DOWN},
+};
+
+mod bounds;
+mod driven;
+mod hostile;
+
+/// What happened to the calls of a [`Stub`], and what it grants.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// Calls that ended, with their codes; -1 for one that was canceled.
+    ended: RefCell<Vec<Code>>,
+    begun: Cell<usize>,
+    received: RefCell<Vec<usize>>,
+    sent: Cell<usize>,
+    /// What is granted of each kind, and how much it may be.
+    held: [Cell<usize>; 3],
+    held_max: [Cell<usize>; 3],
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            ended: RefCell::default(),
+            begun: Cell::new(0),
+            received: RefCell::default(),
+            sent: Cell::new(0),
+            held: Default::default(),
+            held_max: [const { Cell::new(usize::MAX) }; 3],
+        }
+    }
+}
+
+/// `/echo` answers its message, `/large` as many KiB as its message has bytes, `/parts` reads its
+/// request as a stream and answers each message, `/never` never answers, and `/deaf` is a stream
+/// that reads nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stub(Rc<Ledger>);
+
+pub(crate) struct StubCall {
+    ledger: Rc<Ledger>,
+    ended: bool,
+}
+
+impl Drop for StubCall {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.ledger.ended.borrow_mut().push(-1);
+        }
+    }
+}
+
+/// The messages of a request, one after the other.
+pub(crate) struct Echo(Option<crate::RequestStream>);
+
+impl http_body::Body for Echo {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
+        let Some(request) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let polled = std::task::ready!(Pin::new(request).poll_frame(cx));
+        Poll::Ready(Some(match polled {
+            Some(Ok(frame)) => Ok(frame),
+            Some(Err(_)) => Err(Status::new(1, "aborted")),
+            None => {
+                self.0 = None;
+                Ok(http_body::Frame::trailers(Status::new(0, "").trailers()))
+            }
+        }))
+    }
+}
+
+impl Service for Stub {
+    type Method = ();
+    type Call = StubCall;
+    type Future = Pin<Box<dyn Future<Output = Answer<Echo>>>>;
+    type Body = Echo;
+
+    fn method(&self, head: &mut request::Parts) -> ((), Intake) {
+        match head.uri.path() {
+            "/parts" | "/deaf" => ((), Intake::Stream),
+            _ => ((), Intake::Message),
+        }
+    }
+
+    fn begin(&self, _: &Rc<Head<()>>) -> StubCall {
+        self.0.begun.set(self.0.begun.get() + 1);
+        StubCall {
+            ledger: self.0.clone(),
+            ended: false,
+        }
+    }
+
+    fn call(&self, request: Request<()>) -> Self::Future {
+        Box::pin(async move {
+            let stream = match request.body {
+                Body::Whole(message) => match request.head.path() {
+                    "/echo" => return Answer::Message(message.to_vec()),
+                    "/large" => return Answer::Message(vec![b'x'; message.len() << 10]),
+                    _ => return std::future::pending().await,
+                },
+                Body::Stream(stream) => stream,
+            };
+            if request.head.path() == "/deaf" {
+                let _unread = stream;
+                return std::future::pending().await;
+            }
+            Answer::Response(http::Response::new(Echo(Some(stream))))
+        })
+    }
+
+    fn received(&self, _: &mut StubCall, bytes: usize) {
+        self.0.received.borrow_mut().push(bytes);
+    }
+
+    fn sent(&self, _: &mut StubCall, _: usize) {
+        self.0.sent.set(self.0.sent.get() + 1);
+    }
+
+    fn answered(&self, _: &mut StubCall, _: &mut HeaderMap) {}
+
+    fn ended(&self, mut call: StubCall, code: Code, _: Duration) {
+        call.ended = true;
+        self.0.ended.borrow_mut().push(code);
+    }
+
+    fn is_endless(&self, (): &()) -> bool {
+        true
+    }
+
+    fn hold(&self, what: Held, amount: usize) -> bool {
+        let (held, max) = (&self.0.held[what as usize], &self.0.held_max[what as usize]);
+        let room = held.get() + amount <= max.get();
+        if room {
+            held.set(held.get() + amount);
+        }
+        room
+    }
+
+    fn release(&self, what: Held, amount: usize) {
+        let held = &self.0.held[what as usize];
+        held.set(held.get().checked_sub(amount).expect("it was granted"));
+    }
+
+    fn refuse(&self, _: &Head<()>, refusal: Refusal) -> Status {
+        let code = match refusal {
+            Refusal::Deadline | Refusal::TooSlow => 4,
+            Refusal::ShuttingDown => 14,
+            Refusal::TooLarge { .. } | Refusal::NoRoom(_) => 8,
+            Refusal::UnknownEncoding => 12,
+            Refusal::SecondMessage
+            | Refusal::NoEncoding
+            | Refusal::UnknownFlag(_)
+            | Refusal::Corrupt => 13,
+        };
+        Status::new(code, format!("{refusal:?}"))
+    }
+}
+
+/// Counts how often the connection was woken.
+#[derive(Debug, Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Client {
+    connection: Connection<Stub>,
+    ledger: Rc<Ledger>,
+    now: Instant,
+    /// What was sent and not taken by the server yet.
+    unsent: Vec<u8>,
+    input: VecDeque<Got>,
+    unparsed: Vec<u8>,
+    /// Whether the client takes what the server sends.
+    reads: bool,
+    woken: Arc<Woken>,
+}
+
+/// A frame that came.
+#[derive(Debug, PartialEq, Eq)]
+struct Got {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+impl Got {
+    fn number(&self) -> u32 {
+        u32::from_be_bytes(*self.payload.last_chunk().unwrap())
+    }
+
+    fn is_end(&self) -> bool {
+        matches!(self.kind, frame::DATA | frame::HEADERS) && self.flags & END_STREAM != 0
+    }
+}
+
+impl Client {
+    fn new(config: Config) -> Self {
+        let stub = Stub::default();
+        let (ledger, now) = (stub.0.clone(), Instant::now());
+        let mut connection = Connection::new(stub, config, now);
+        let woken = Arc::<Woken>::default();
+        connection.register(&Waker::from(woken.clone()));
+        Self {
+            connection,
+            ledger,
+            now,
+            unsent: Vec::new(),
+            input: VecDeque::new(),
+            unparsed: Vec::new(),
+            reads: true,
+            woken,
+        }
+    }
+
+    /// A client that has greeted and was greeted.
+    fn greeted(config: Config, windows: u32) -> Self {
+        let mut client = Self::new(config);
+        let mut hello = PREFACE.to_vec();
+        frame::settings(&mut hello, &[(frame::INITIAL_WINDOW_SIZE, windows)]);
+        client.write(&hello);
+        assert_eq!(client.next().kind, frame::SETTINGS);
+        let wider = client.next();
+        assert_eq!((wider.kind, wider.stream), (frame::WINDOW_UPDATE, 0));
+        let ack = client.next();
+        assert_eq!((ack.kind, ack.flags), (frame::SETTINGS, ACK));
+        client.send(frame::SETTINGS, ACK, 0, b"");
+        client
+    }
+
+    fn plain() -> Self {
+        Self::greeted(Config::default(), 65_535)
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.turns();
+    }
+
+    /// Lets the connection do what it can.
+    fn turns(&mut self) {
+        for turn in 0.. {
+            assert!(turn < 100_000, "the connection never rests");
+            let mut more = self.connection.run(self.now);
+            if self.reads && !self.connection.output().is_empty() {
+                let output = self.connection.output().to_vec();
+                self.connection.sent(output.len());
+                self.parse(&output);
+                more = true;
+            }
+            if self.connection.wants_input() && !self.unsent.is_empty() {
+                let taken = self.connection.receive(self.now, &self.unsent);
+                self.unsent.drain(..taken);
+                more = true;
+            }
+            if !more {
+                break;
+            }
+        }
+        self.check();
+    }
+
+    /// What holds after every turn.
+    fn check(&self) {
+        let audit = self.connection.audit();
+        for (counted, sum) in [audit.requests, audit.answers, audit.calls, audit.deadlines] {
+            assert_eq!(counted, sum, "{audit:?}");
+        }
+        let window = audit.receive_window + audit.unacknowledged as i64;
+        assert_eq!(window, i64::from(WINDOW_BYTES));
+        assert!(audit.output <= OUTPUT_BOUND, "{audit:?}");
+        let calls = self.ledger.ended.borrow().len() + audit.streams;
+        assert!(self.ledger.begun.get() <= calls, "a call ends once");
+    }
+
+    fn parse(&mut self, output: &[u8]) {
+        self.unparsed.extend_from_slice(output);
+        let mut used = 0;
+        while let Some((frame, length)) = Frame::first(&self.unparsed[used..]).unwrap() {
+            self.input.push_back(Got {
+                kind: frame.kind,
+                flags: frame.flags,
+                stream: frame.stream,
+                payload: frame.payload.to_vec(),
+            });
+            used += length;
+        }
+        self.unparsed.drain(..used);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
+        self.turns();
+    }
+
+    fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.write(&frame(kind, flags, stream, payload));
+    }
+
+    fn number(&mut self, kind: u8, stream: u32, value: u32) {
+        self.send(kind, 0, stream, &value.to_be_bytes());
+    }
+
+    fn ask(&mut self, stream: u32, path: &str, message: &[u8]) {
+        self.write(&request(stream, path, message));
+    }
+
+    /// The next frame, or nothing if there is none.
+    fn try_next(&mut self) -> Option<Got> {
+        self.turns();
+        self.input.pop_front()
+    }
+
+    fn next(&mut self) -> Got {
+        self.try_next().expect("a frame")
+    }
+
+    /// The next frame that is not about the request's windows.
+    fn answer(&mut self) -> Got {
+        loop {
+            let got = self.next();
+            if got.kind != frame::WINDOW_UPDATE {
+                return got;
+            }
+        }
+    }
+
+    /// All frames that came.
+    fn all(&mut self) -> Vec<Got> {
+        self.turns();
+        self.input.drain(..).collect()
+    }
+
+    /// The reason that the server gives for its end.
+    fn ended(mut self) -> u32 {
+        let goaway = self
+            .all()
+            .into_iter()
+            .rfind(|got| got.kind == frame::GOAWAY);
+        assert!(self.connection.is_closed());
+        self.connection.audit();
+        goaway.expect("a word about the end").number()
+    }
+}
+
+/// What is never exceeded by what waits to be sent.
+const OUTPUT_BOUND: usize = crate::limits::OUTPUT_MAX + crate::limits::CONTROL_MAX + (64 << 10);
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::head(&mut bytes, payload.len(), kind, flags, stream);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn message(content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    [&[0], length.as_slice(), content].concat()
+}
+
+fn request(stream: u32, path: &str, content: &[u8]) -> Vec<u8> {
+    let head = frame(frame::HEADERS, END_HEADERS, stream, &block(path));
+    [
+        head,
+        frame(frame::DATA, END_STREAM, stream, &message(content)),
+    ]
+    .concat()
+}
+
+fn block(path: &str) -> Vec<u8> {
+    // POST, http, then literals
+    let mut out = vec![0x83, 0x86];
+    for (name, value) in [(":path", path), ("content-type", "application/grpc")] {
+        out.push(0);
+        for text in [name, value] {
+            out.push(u8::try_from(text.len()).unwrap());
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+    out
+}
+
+#[test]
+fn calls_are_answered_even_if_their_bytes_come_one_by_one() {
+    let mut client = Client::plain();
+    for stream in [1, 3] {
+        client.ask(stream, "/echo", b"hello");
+        let got = client.next();
+        assert_eq!(
+            (got.kind, got.flags, got.stream),
+            (frame::HEADERS, END_HEADERS, stream)
+        );
+        let got = client.next();
+        assert_eq!((got.kind, got.flags), (frame::DATA, 0));
+        assert_eq!(got.payload, b"\0\0\0\0\x05hello");
+        let got = client.next();
+        assert_eq!(
+            (got.kind, got.flags),
+            (frame::HEADERS, END_HEADERS | END_STREAM)
+        );
+    }
+    let mut bytes = Vec::new();
+    frame::ping(&mut bytes, 0, *b"01234567");
+    let block = block("/echo");
+    frame::head(
+        &mut bytes,
+        block.len(),
+        frame::HEADERS,
+        END_HEADERS | END_STREAM,
+        5,
+    );
+    bytes.extend_from_slice(&block);
+    for byte in bytes {
+        client.write(&[byte]);
+    }
+    let got = client.next();
+    assert_eq!((got.kind, got.flags), (frame::PING, ACK));
+    assert_eq!(got.payload, b"01234567");
+    assert_eq!(client.next().stream, 5);
+}
+
+#[test]
+fn an_answer_waits_for_the_windows() {
+    let mut client = Client::greeted(Config::default(), 10);
+    // 85 KiB, more than the connection's window
+    client.ask(1, "/large", &[0; 80]);
+    assert_eq!(client.next().kind, frame::HEADERS);
+    assert_eq!(client.next().payload.len(), 10);
+    // another stream is answered meanwhile
+    client.ask(3, "/echo", b"12345");
+    let kinds: Vec<_> = [client.next(), client.next(), client.next()]
+        .map(|got| (got.stream, got.kind))
+        .into();
+    assert_eq!(
+        kinds,
+        [(3, frame::HEADERS), (3, frame::DATA), (3, frame::HEADERS)]
+    );
+    client.number(frame::WINDOW_UPDATE, 1, 100_000);
+    let mut received = 10;
+    while received + 10 < 65_535 {
+        let got = client.next();
+        assert!(got.payload.len() <= PAYLOAD_MAX);
+        assert_eq!((got.kind, got.stream), (frame::DATA, 1));
+        received += got.payload.len();
+    }
+    assert_eq!(received + 10, 65_535);
+    client.number(frame::WINDOW_UPDATE, 0, 100_000);
+    loop {
+        let got = client.next();
+        if got.kind == frame::HEADERS {
+            assert_eq!(got.flags, END_HEADERS | END_STREAM);
+            break;
+        }
+        received += got.payload.len();
+    }
+    assert_eq!(received, 85 << 10);
+}
+
+#[test]
+fn a_smaller_initial_window_may_make_a_window_negative() {
+    let mut client = Client::greeted(Config::default(), 1000);
+    client.ask(1, "/large", &[0; 2]);
+    assert_eq!(client.next().kind, frame::HEADERS);
+    assert_eq!(client.next().payload.len(), 1000);
+    let window = |bytes: u32| {
+        let mut payload = frame::INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
+        payload.extend_from_slice(&bytes.to_be_bytes());
+        payload
+    };
+    client.send(frame::SETTINGS, 0, 0, &window(400));
+    assert_eq!(client.next().kind, frame::SETTINGS);
+    client.number(frame::WINDOW_UPDATE, 1, 700);
+    assert_eq!(client.next().payload.len(), 100);
+    client.send(frame::SETTINGS, 0, 0, &window(500));
+    let kinds = [client.next(), client.next()].map(|got| got.kind);
+    assert!(kinds.contains(&frame::SETTINGS) && kinds.contains(&frame::DATA));
+}
+
+#[test]
+fn streams_beyond_the_limit_are_refused() {
+    let settings = Config {
+        streams_max: 2,
+        ..Config::default()
+    };
+    let mut client = Client::greeted(settings, 65_535);
+    for stream in [1, 3, 5] {
+        client.ask(stream, "/never", b"");
+    }
+    let got = client.next();
+    assert_eq!((got.kind, got.stream), (frame::RST_STREAM, 5));
+    assert_eq!(got.payload, (Reason::Refused as u32).to_be_bytes());
+    // one that ends makes room
+    client.number(frame::RST_STREAM, 1, 8);
+    client.ask(7, "/echo", b"");
+    assert_eq!(client.next().stream, 7);
+}
+
+#[test]
+fn a_large_message_is_taken_and_a_larger_one_refused_at_its_beginning() {
+    let mut client = Client::plain();
+    let message = vec![b'm'; (1 << 20) + 300_000];
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/never"));
+    let mut opened = [0, 0];
+    let mut sent = 0;
+    let mut body = vec![0];
+    body.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+    body.extend_from_slice(&message);
+    for chunk in body.chunks(PAYLOAD_MAX) {
+        while sent + chunk.len() > WINDOW_BYTES as usize + opened[0].min(opened[1]) {
+            let got = client.next();
+            assert_eq!(got.kind, frame::WINDOW_UPDATE);
+            opened[got.stream as usize] +=
+                u32::from_be_bytes(*got.payload.first_chunk().unwrap()) as usize;
+        }
+        client.send(frame::DATA, 0, 1, chunk);
+        sent += chunk.len();
+    }
+    client.send(frame::HEADERS, END_HEADERS, 3, &block("/echo"));
+    client.send(frame::DATA, 0, 3, b"\0\xff\0\0\0");
+    let got = client.answer();
+    assert_eq!((got.kind, got.stream), (frame::HEADERS, 3));
+    assert_eq!(got.flags, END_HEADERS | END_STREAM);
+    let text = String::from_utf8_lossy(&got.payload).into_owned();
+    assert!(text.contains("TooLarge"), "{text}");
+    // the rest of the message is not wanted, and does no harm
+    let got = client.answer();
+    assert_eq!((got.kind, got.stream), (frame::RST_STREAM, 3));
+    assert_eq!(got.payload, (Reason::NoError as u32).to_be_bytes());
+    client.send(frame::DATA, END_STREAM, 3, b"rest");
+    client.ask(5, "/echo", b"");
+    assert_eq!(client.answer().stream, 5);
+}
+
+#[test]
+fn a_stop_completes_what_is_in_flight() {
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/echo"));
+    client.connection.shut_down();
+    let got = client.next();
+    assert_eq!(got.kind, frame::GOAWAY);
+    assert_eq!(got.payload, [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+    let got = client.next();
+    assert_eq!(
+        (got.kind, got.payload.as_slice()),
+        (frame::PING, SHUTTING_DOWN.as_slice())
+    );
+    // on its way before the client knew
+    client.ask(3, "/echo", b"late");
+    assert_eq!(client.next().stream, 3);
+    let rest = [client.next(), client.next()].map(|got| got.kind);
+    assert_eq!(rest, [frame::DATA, frame::HEADERS]);
+    client.send(frame::PING, ACK, 0, &SHUTTING_DOWN);
+    let got = client.next();
+    assert_eq!(
+        (got.kind, &got.payload[..4]),
+        (frame::GOAWAY, [0, 0, 0, 3].as_slice())
+    );
+    client.ask(5, "/echo", b"too late");
+    let got = client.next();
+    assert_eq!((got.kind, got.stream), (frame::RST_STREAM, 5));
+    client.send(frame::DATA, END_STREAM, 1, b"\0\0\0\0\x01x");
+    let kinds = [client.next(), client.next(), client.next()];
+    assert!(kinds.iter().all(|got| got.stream == 1), "{kinds:?}");
+    assert_eq!(client.try_next(), None);
+    assert!(client.connection.is_closed());
+}
+
+#[test]
+fn a_client_that_answers_stays_and_a_silent_one_goes() {
+    let settings = Config {
+        keepalive: Some(KeepAlive {
+            interval: Duration::from_millis(20),
+            timeout: Duration::from_millis(200),
+        }),
+        ..Config::default()
+    };
+    let mut client = Client::greeted(settings, 65_535);
+    client.ask(1, "/never", b"");
+    for _ in 0..3 {
+        client.wait(Duration::from_millis(20));
+        let got = client.next();
+        assert_eq!(
+            (got.kind, got.payload.as_slice()),
+            (frame::PING, KEEP_ALIVE.as_slice())
+        );
+        client.send(frame::PING, ACK, 0, &KEEP_ALIVE);
+    }
+    client.wait(Duration::from_millis(20));
+    assert_eq!(client.next().kind, frame::PING);
+    client.wait(Duration::from_millis(199));
+    assert!(!client.connection.is_closed());
+    client.wait(Duration::from_millis(1));
+    assert!(client.connection.is_closed());
+}
