@@ -23,8 +23,9 @@ use crate::{Config, Connection, Service};
 /// Bytes read at once, into a buffer that the connections of a thread share.
 const READ_BYTES: usize = 64 << 10;
 
-/// Turns of the connection in one poll.
-const TURNS_MAX: usize = 8;
+/// After so much time other connections of the thread have their turn; one turn of a connection is
+/// shorter.
+const POLL_TIME_MAX: Duration = Duration::from_millis(1);
 
 /// Bytes of a connection that has failed which are read and dropped, so that the client gets the
 /// last words: a socket that is closed with unread bytes takes them back.
@@ -112,8 +113,10 @@ where
     /// Resolves when nothing more is to be sent or received.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ended>> {
         self.connection.register(cx.waker());
-        for _ in 0..TURNS_MAX {
-            let mut more = self.connection.run(now());
+        let began = now();
+        let mut time = began;
+        while time.saturating_duration_since(began) < POLL_TIME_MAX {
+            let mut more = self.connection.run(time);
             if self.connection.is_closed() {
                 return Poll::Ready(Ok(Ended::Here));
             }
@@ -127,6 +130,7 @@ where
             if !more && self.poll_timer(cx).is_pending() {
                 return Poll::Pending;
             }
+            time = now();
         }
         // the runtime looks at its sockets before it comes back
         let _ = pin!(yield_now()).poll(cx);

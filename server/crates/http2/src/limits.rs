@@ -70,14 +70,17 @@ pub const SETTINGS_BURST: u32 = 256;
 pub const SETTINGS_PER_SECOND: u32 = 16;
 
 /// Work on received bytes before the rest waits for the connection's next turn: a frame is
-/// [`FRAME_WORK`], and a byte that has to be decoded is one.
-pub(crate) const TURN_WORK: usize = 256 << 10;
+/// [`FRAME_WORK`], a call that begins [`CALL_WORK`], and a byte that has to be decoded is one.
+pub(crate) const TURN_WORK: usize = 64 << 10;
 
 /// See [`TURN_WORK`].
 pub(crate) const FRAME_WORK: usize = 64;
 
+/// See [`TURN_WORK`].
+pub(crate) const CALL_WORK: usize = 256;
+
 /// Calls that run before the rest waits for the connection's next turn.
-pub(crate) const TURN_CALLS: usize = 1024;
+pub(crate) const TURN_CALLS: usize = 512;
 
 /// An empty output buffer larger than this is given back.
 pub(crate) const KEPT_BYTES: usize = 4 << 10;

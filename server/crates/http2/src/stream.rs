@@ -15,6 +15,9 @@ use crate::{
     ready::{ReadyList, StreamWaker},
 };
 
+/// A call with the head of its request.
+pub(crate) type Called<S> = (Rc<Head<<S as Service>::Method>>, <S as Service>::Call);
+
 /// A request that came in and whose answer has not gone out whole.
 pub(crate) struct Stream<S: Service> {
     pub(crate) id: u32,
@@ -32,7 +35,7 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) request: Charge<S>,
     /// The part of `request` that its head takes.
     pub(crate) head_bytes: usize,
-    pub(crate) call: Option<(Rc<Head<S::Method>>, S::Call)>,
+    pub(crate) call: Option<Called<S>>,
     pub(crate) running: Option<S::Future>,
     pub(crate) deadline: Option<Instant>,
     /// Why the connection ends the call at its next turn.
@@ -64,6 +67,10 @@ pub(crate) enum Receiving {
     /// Messages that the call takes.
     Stream {
         assembler: Assembler,
+    },
+    /// A request that is not gRPC, which is answered when it is whole; to HEAD without a body.
+    Foreign {
+        head_only: bool,
     },
     /// What comes is dropped: the answer is decided.
     Unwanted,
@@ -127,7 +134,7 @@ impl<S: Service> Stream<S> {
                     assembler.held() + message.as_ref().map_or(0, Bytes::len)
                 }
                 Receiving::Stream { assembler } => assembler.held(),
-                Receiving::Unwanted | Receiving::Ended => 0,
+                Receiving::Foreign { .. } | Receiving::Unwanted | Receiving::Ended => 0,
             }
     }
 

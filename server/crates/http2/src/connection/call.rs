@@ -15,7 +15,7 @@ use super::Connection;
 use crate::{
     Answer, Body, Code, Head, Held, Intake, Refusal, Request, Service, Status, body,
     frame::Reason,
-    limits::HEAD_FREE_BYTES,
+    limits::{CALL_WORK, HEAD_FREE_BYTES},
     message::{Assembler, Encoding, PREFIX_BYTES},
     stream::{End, Receiving, Stream},
 };
@@ -38,7 +38,13 @@ impl<S: Service> Connection<S> {
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
         if !head.grpc {
-            return self.refuse_content(slot, stream, &head);
+            let head_only = head.parts.method == Method::HEAD;
+            if ended {
+                return self.refuse_content(slot, stream, head_only);
+            }
+            stream.content_left = head.content_length;
+            stream.receiving = Receiving::Foreign { head_only };
+            return self.streams.keep(slot, stream);
         }
         // a head that other requests share is nobody's own
         if Rc::strong_count(&head) == 1 && head.bytes > HEAD_FREE_BYTES {
@@ -96,6 +102,7 @@ impl<S: Service> Connection<S> {
         head: Rc<Head<S::Method>>,
         body: Body,
     ) {
+        self.work += CALL_WORK;
         stream.running = Some(self.service.call(Request { head, body }));
         if self.writer.is_full() {
             self.streams.wake(slot);
@@ -137,6 +144,10 @@ impl<S: Service> Connection<S> {
                     sender.end(Ok(()));
                 }
             }
+            Receiving::Foreign { head_only } => {
+                self.refuse_content(slot, stream, head_only);
+                return Ok(());
+            }
             Receiving::Unwanted | Receiving::Ended => {}
         }
         self.streams.keep(slot, stream);
@@ -152,16 +163,15 @@ impl<S: Service> Connection<S> {
     }
 
     /// Answers a request that is not gRPC.
-    fn refuse_content(&mut self, slot: usize, mut stream: Box<Stream<S>>, head: &Head<S::Method>) {
+    fn refuse_content(&mut self, slot: usize, mut stream: Box<Stream<S>>, head_only: bool) {
         let text = self.config.not_grpc;
         let mut headers = HeaderMap::new();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, plain);
         headers.insert(header::CONTENT_LENGTH, text.len().into());
-        let empty = head.parts.method == Method::HEAD;
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        self.writer.headers(stream.id, status, &headers, empty);
-        if empty {
+        self.writer.headers(stream.id, status, &headers, head_only);
+        if head_only {
             return self.finish(slot, stream);
         }
         // a static text takes no memory; the charge says that it waits
@@ -358,7 +368,7 @@ impl<S: Service> Connection<S> {
         }
         self.faults = self.faults.saturating_sub(1);
         self.note_end(stream.id, whole);
-        self.release(slot, stream);
+        self.release(slot, &stream);
     }
 
     /// Ends a stream for its client's fault.
@@ -370,7 +380,7 @@ impl<S: Service> Connection<S> {
     ) -> Result<(), Reason> {
         self.writer.reset(stream.id, reason);
         self.note_end(stream.id, matches!(stream.receiving, Receiving::Ended));
-        self.release(slot, stream);
+        self.release(slot, &stream);
         self.fault()
     }
 
@@ -383,7 +393,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    pub(super) fn release(&mut self, slot: usize, stream: Box<Stream<S>>) {
+    /// Gives back the place of a stream that is over; the caller drops it.
+    pub(super) fn release(&mut self, slot: usize, stream: &Stream<S>) {
         if let Some(at) = stream.deadline {
             self.timers.remove(at, stream.id);
         }

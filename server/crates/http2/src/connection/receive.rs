@@ -153,7 +153,10 @@ impl<S: Service> Connection<S> {
         let reason = match &stream.receiving {
             Receiving::Ended => Some(Reason::StreamClosed),
             _ if flags.circular || !flags.end || !well_formed => Some(Reason::Protocol),
-            Receiving::Message { .. } | Receiving::Stream { .. } | Receiving::Unwanted => None,
+            Receiving::Message { .. }
+            | Receiving::Stream { .. }
+            | Receiving::Foreign { .. }
+            | Receiving::Unwanted => None,
         };
         match reason {
             Some(reason) => self.reset(slot, stream, reason),
@@ -234,7 +237,9 @@ impl<S: Service> Connection<S> {
                     message: Some(_), ..
                 } => return Err(Refusal::SecondMessage),
                 Receiving::Message { assembler, .. } | Receiving::Stream { assembler } => assembler,
-                Receiving::Unwanted | Receiving::Ended => return Ok(()),
+                Receiving::Foreign { .. } | Receiving::Unwanted | Receiving::Ended => {
+                    return Ok(());
+                }
             };
             let taken = assembler.take(content, max)?;
             content = taken.rest;
@@ -278,7 +283,7 @@ impl<S: Service> Connection<S> {
         };
         if let Some(stream) = self.streams.take(slot) {
             self.ended.push_whole(stream.id);
-            self.release(slot, stream);
+            self.release(slot, &stream);
         }
         self.fault()
     }

@@ -160,10 +160,12 @@ impl<S: Service> Connection<S> {
         let (now, config) = (self.now, &self.config);
         let mut late = Vec::new();
         self.streams.each(|slot, stream| {
-            let Receiving::Message { assembler, .. } = &stream.receiving else {
-                return;
+            let came = match &stream.receiving {
+                Receiving::Message { assembler, .. } => assembler.held(),
+                Receiving::Foreign { .. } => 0,
+                Receiving::Stream { .. } | Receiving::Unwanted | Receiving::Ended => return,
             };
-            let earned = assembler.held() as u64 / config.message_bytes_per_second_min.max(1);
+            let earned = came as u64 / config.message_bytes_per_second_min.max(1);
             let allowed = config.message_timeout + Duration::from_secs(earned);
             if now.saturating_duration_since(stream.began) > allowed {
                 stream.refusal = Some(Refusal::TooSlow);
