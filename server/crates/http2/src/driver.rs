@@ -164,6 +164,9 @@ where
         if !self.left.is_empty() {
             let taken = self.connection.receive(now(), &self.left);
             self.left.drain(..taken);
+            if self.left.is_empty() {
+                self.left = Vec::new();
+            }
             return Poll::Ready(Ok(taken.max(1)));
         }
         let mut scratch = SCRATCH.take();

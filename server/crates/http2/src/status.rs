@@ -7,6 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
+/// Bytes of a message that are sent; clients take few, and what a client sent may be in it.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
 /// A status code of gRPC.
 pub type Code = i32;
 
@@ -54,6 +57,7 @@ impl Status {
 fn encode(text: &str) -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = Vec::with_capacity(text.len());
+    let text = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];
     for byte in text.bytes() {
         match byte {
             b' '..=b'~' if byte != b'%' => out.push(byte),

@@ -22,6 +22,8 @@ pub(crate) type Called<S> = (Rc<Head<<S as Service>::Method>>, <S as Service>::C
 pub(crate) struct Stream<S: Service> {
     pub(crate) id: u32,
     pub(crate) began: Instant,
+    /// Since when a message of a stream of messages is being collected.
+    pub(crate) collecting: Option<Instant>,
     pub(crate) receiving: Receiving,
     /// Where messages that the call takes go to.
     pub(crate) sender: Option<Sender>,
@@ -99,6 +101,7 @@ impl<S: Service> Stream<S> {
         Box::new(Self {
             id,
             began,
+            collecting: None,
             receiving: if ended {
                 Receiving::Ended
             } else {

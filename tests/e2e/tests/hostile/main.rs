@@ -3,12 +3,14 @@
 //! does its puts and gets throughout. One row a case is written to the error output, uncaptured.
 
 mod bodies;
+mod compressed;
 mod flood;
 mod framing;
 mod h2;
 mod many;
 mod overload;
 mod pings;
+mod shares;
 mod slow;
 mod stage;
 mod streamed;

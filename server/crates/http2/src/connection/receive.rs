@@ -255,6 +255,10 @@ impl<S: Service> Connection<S> {
                 sender.send(whole);
             }
         }
+        if let Receiving::Stream { assembler } = &stream.receiving {
+            let begun = (assembler.held() > 0).then_some(self.now);
+            stream.collecting = begun.map(|now| stream.collecting.unwrap_or(now));
+        }
         let room = stream.request.set(stream.request_bytes());
         if !room || self.meters.requests.used() > UNFINISHED_MAX {
             return Err(Refusal::NoRoom(Held::Requests));

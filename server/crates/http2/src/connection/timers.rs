@@ -160,14 +160,15 @@ impl<S: Service> Connection<S> {
         let (now, config) = (self.now, &self.config);
         let mut late = Vec::new();
         self.streams.each(|slot, stream| {
-            let came = match &stream.receiving {
-                Receiving::Message { assembler, .. } => assembler.held(),
-                Receiving::Foreign { .. } => 0,
-                Receiving::Stream { .. } | Receiving::Unwanted | Receiving::Ended => return,
+            let (came, began) = match (&stream.receiving, stream.collecting) {
+                (Receiving::Message { assembler, .. }, _) => (assembler.held(), stream.began),
+                (Receiving::Foreign { .. }, _) => (0, stream.began),
+                (Receiving::Stream { assembler }, Some(began)) => (assembler.held(), began),
+                (Receiving::Stream { .. } | Receiving::Unwanted | Receiving::Ended, _) => return,
             };
             let earned = came as u64 / config.message_bytes_per_second_min.max(1);
             let allowed = config.message_timeout + Duration::from_secs(earned);
-            if now.saturating_duration_since(stream.began) > allowed {
+            if now.saturating_duration_since(began) > allowed {
                 stream.refusal = Some(Refusal::TooSlow);
                 late.push(slot);
             }

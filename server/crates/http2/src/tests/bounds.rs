@@ -376,6 +376,15 @@ fn a_message_that_comes_too_slowly_is_refused() {
     client.wait(Duration::from_secs(11));
     assert!(client.next().is_end());
     assert_eq!(*client.ledger.ended.borrow(), [4]);
+    // of a stream each message has its time, and none need come
+    let mut client = Client::plain();
+    client.send(frame::HEADERS, END_HEADERS, 1, &block("/parts"));
+    client.wait(Duration::from_secs(3600));
+    client.send(frame::DATA, 0, 1, &[message(b"one"), vec![0, 0]].concat());
+    client.wait(Duration::from_secs(29));
+    assert!(client.ledger.ended.borrow().is_empty());
+    client.wait(Duration::from_secs(11));
+    assert_eq!(*client.ledger.ended.borrow(), [4]);
 }
 
 #[test]

@@ -1,0 +1,183 @@
+//! Clients that take more than their share: of the room for answers, of a worker's time.
+
+use std::{
+    io::Write as _,
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use witan_api::v3::etcdserverpb::RangeRequest;
+use witan_e2e::{Launch, Server, http};
+
+use crate::{
+    h2,
+    stage::{SLACK_BYTES, case_on, connect},
+};
+
+/// The server's own bound on answers that wait for their clients (`budget::ANSWERS_BYTES_MAX`).
+const ANSWERS_BYTES: u64 = 512 << 20;
+
+/// What the data itself takes.
+const DATA_BYTES: u64 = 16 << 20;
+
+/// A value that makes a large answer.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// One that fits into a frame with everything around it.
+const SMALL_BYTES: usize = 16_000;
+
+fn put(server: &Server, key: &str, bytes: usize) {
+    let body = format!(
+        r#"{{"key":"{key}","value":"{}"}}"#,
+        "dmFs".repeat(bytes / 3)
+    );
+    let answer = server.http("POST", "/v3/kv/put", &body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// Asks for the value of "key" on many streams.
+fn ask(stream: &mut TcpStream, calls: u32) -> bool {
+    let range = RangeRequest {
+        key: "key".into(),
+        ..Default::default()
+    };
+    (0..calls).all(|call| {
+        let frames = h2::unary(2 * call + 1, "/etcdserverpb.KV/Range", &range);
+        stream.write_all(&frames).is_ok()
+    })
+}
+
+/// Reads until a call is refused for want of room.
+fn until_refused(stream: &mut TcpStream) {
+    while let Ok((kind, flags, _, payload)) = h2::read(stream) {
+        let ended = kind == h2::HEADERS && flags & h2::END_STREAM != 0;
+        if ended && String::from_utf8_lossy(&payload).contains("too many requests") {
+            return;
+        }
+    }
+    panic!("the connection ended before a call was refused");
+}
+
+/// More than there is room for.
+const LARGE_CALLS: u32 = 600;
+
+#[test]
+fn a_connection_that_takes_no_answer_leaves_room_for_others() {
+    let bound = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
+    case_on(Launch::witan(), "a hog of answers", bound, |server| {
+        put(server, "a2V5", LARGE_BYTES);
+        let mut hog = h2::open(server, Some(0));
+        assert!(ask(&mut hog, LARGE_CALLS), "calls are taken");
+        until_refused(&mut hog);
+        for _ in 0..5 {
+            let body = br#"{"key":"a2V5"}"#;
+            let answer = http::try_once(&server.address(), "POST", "/v3/kv/range", &[], body);
+            let answer = answer.expect("somebody else is answered");
+            assert!(answer.body.len() > LARGE_BYTES, "{}", answer.text());
+        }
+        format!("1 client x {LARGE_CALLS} x 1 MiB: refused beyond its share, others answered")
+    });
+}
+
+const CLIENTS: usize = 4;
+
+/// Together more than there is room for.
+const SMALL_CALLS: u32 = 12_000;
+
+#[test]
+fn small_answers_count_too() {
+    let bound = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
+    case_on(Launch::witan(), "small answers unread", bound, |server| {
+        put(server, "a2V5", SMALL_BYTES);
+        let streams: Vec<TcpStream> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut stream = h2::open(server, Some((1 << 31) - 1));
+                        let window = ((1_u32 << 31) - 1 - 65_535).to_be_bytes();
+                        let frame = h2::frame(h2::WINDOW_UPDATE, 0, 0, &window);
+                        stream.write_all(&frame).expect("a few bytes");
+                        let patience = Some(Duration::from_secs(2));
+                        stream.set_write_timeout(patience).expect("a TCP socket");
+                        // nothing is read of one whose answers nobody takes
+                        ask(&mut stream, SMALL_CALLS);
+                        stream
+                    })
+                })
+                .collect();
+            clients
+                .into_iter()
+                .map(|c| c.join().expect("it sends"))
+                .collect()
+        });
+        drop(streams);
+        format!("{CLIENTS} clients x {SMALL_CALLS} x 16 KB: held within the bound")
+    });
+}
+
+/// Frames of an unknown type in one write.
+const JUNK: usize = 10_000;
+
+/// How long somebody else may wait beside busy connections, beyond some times what is usual.
+const WAIT_MAX: Duration = Duration::from_millis(1500);
+
+/// The longest of some requests one after the other.
+fn longest_wait(server: &Server, rounds: usize) -> Duration {
+    let rounds = (0..rounds).map(|_| {
+        let began = Instant::now();
+        let answer = server.http("GET", "/version", "");
+        assert_eq!(answer.status, 200);
+        began.elapsed()
+    });
+    rounds.max().unwrap_or_default()
+}
+
+#[test]
+fn busy_connections_let_others_have_their_turn() {
+    let bound = SLACK_BYTES + DATA_BYTES;
+    case_on(Launch::witan(), "busy connections", bound, |server| {
+        let quiet = longest_wait(server, 20);
+        // a header block that is too large costs most, byte for byte
+        let mut large = h2::call("/etcdserverpb.KV/Range");
+        large.extend([0x90; 16_000]);
+        let junk = h2::frame(0x42, 0, 0, &[]).repeat(JUNK);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let busy = thread::scope(|scope| {
+            for client in 0..CLIENTS {
+                let (stop, large, junk) = (&stop, &large, &junk);
+                scope.spawn(move || {
+                    let mut stream = h2::open(server, None);
+                    let mut reader = stream.try_clone().expect("a descriptor more");
+                    thread::spawn(move || while h2::read(&mut reader).is_ok() {});
+                    let mut id = 1;
+                    while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                        let batch = if client % 2 == 0 {
+                            junk.clone()
+                        } else {
+                            let flags = h2::END_HEADERS | h2::END_STREAM;
+                            (0..10)
+                                .flat_map(|_| {
+                                    id += 2;
+                                    h2::frame(h2::HEADERS, flags, id, large)
+                                })
+                                .collect()
+                        };
+                        if stream.write_all(&batch).is_err() {
+                            stream = connect(server);
+                        }
+                    }
+                    let _ = stream.shutdown(std::net::Shutdown::Both);
+                });
+            }
+            let busy = longest_wait(server, 20);
+            stop.store(true, std::sync::atomic::Ordering::SeqCst);
+            busy
+        });
+        assert!(
+            busy < WAIT_MAX + 20 * quiet,
+            "{busy:?}, {quiet:?} when quiet"
+        );
+        format!("{CLIENTS} busy clients: others wait {busy:?}, {quiet:?} when quiet")
+    });
+}
