@@ -2,24 +2,18 @@
 //! no socket.
 
 use std::{
-    cell::{Cell, RefCell},
     collections::VecDeque,
-    pin::Pin,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Wake, Waker},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, request};
-
 use crate::{
-    Answer, Body, Code, Config, Connection, Head, Held, Intake, KeepAlive, PREFACE, Refusal,
-    Request, Service, Status,
+    Config, Connection, Held, KeepAlive, PREFACE,
     frame::{self, ACK, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, PAYLOAD_MAX, Reason},
     limits::{CONTINUATIONS_MAX, EMPTY_MAX, FAULTS_MAX, SETTINGS_BURST, WINDOW_BYTES},
     ping::{KEEP_ALIVE, SHUTTING_DOWN},
@@ -28,164 +22,10 @@ use crate::{
 mod bounds;
 mod driven;
 mod hostile;
+mod stub;
 
-/// What happened to the calls of a [`Stub`], and what it grants.
-#[derive(Debug)]
-pub(crate) struct Ledger {
-    /// Calls that ended, with their codes; -1 for one that was canceled.
-    ended: RefCell<Vec<Code>>,
-    begun: Cell<usize>,
-    received: RefCell<Vec<usize>>,
-    sent: Cell<usize>,
-    /// What is granted of each kind, and how much it may be.
-    held: [Cell<usize>; 3],
-    held_max: [Cell<usize>; 3],
-}
-
-impl Default for Ledger {
-    fn default() -> Self {
-        Self {
-            ended: RefCell::default(),
-            begun: Cell::new(0),
-            received: RefCell::default(),
-            sent: Cell::new(0),
-            held: Default::default(),
-            held_max: [const { Cell::new(usize::MAX) }; 3],
-        }
-    }
-}
-
-/// `/echo` answers its message, `/large` as many KiB as its message has bytes, `/parts` reads its
-/// request as a stream and answers each message, `/never` never answers, and `/deaf` is a stream
-/// that reads nothing.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Stub(Rc<Ledger>);
-
-pub(crate) struct StubCall {
-    ledger: Rc<Ledger>,
-    ended: bool,
-}
-
-impl Drop for StubCall {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.ledger.ended.borrow_mut().push(-1);
-        }
-    }
-}
-
-/// The messages of a request, one after the other.
-pub(crate) struct Echo(Option<crate::RequestStream>);
-
-impl http_body::Body for Echo {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
-        let Some(request) = &mut self.0 else {
-            return Poll::Ready(None);
-        };
-        let polled = std::task::ready!(Pin::new(request).poll_frame(cx));
-        Poll::Ready(Some(match polled {
-            Some(Ok(frame)) => Ok(frame),
-            Some(Err(_)) => Err(Status::new(1, "aborted")),
-            None => {
-                self.0 = None;
-                Ok(http_body::Frame::trailers(Status::new(0, "").trailers()))
-            }
-        }))
-    }
-}
-
-impl Service for Stub {
-    type Method = ();
-    type Call = StubCall;
-    type Future = Pin<Box<dyn Future<Output = Answer<Echo>>>>;
-    type Body = Echo;
-
-    fn method(&self, head: &mut request::Parts) -> ((), Intake) {
-        match head.uri.path() {
-            "/parts" | "/deaf" => ((), Intake::Stream),
-            _ => ((), Intake::Message),
-        }
-    }
-
-    fn begin(&self, _: &Rc<Head<()>>) -> StubCall {
-        self.0.begun.set(self.0.begun.get() + 1);
-        StubCall {
-            ledger: self.0.clone(),
-            ended: false,
-        }
-    }
-
-    fn call(&self, request: Request<()>) -> Self::Future {
-        Box::pin(async move {
-            let stream = match request.body {
-                Body::Whole(message) => match request.head.path() {
-                    "/echo" => return Answer::Message(message.to_vec()),
-                    "/large" => return Answer::Message(vec![b'x'; message.len() << 10]),
-                    _ => return std::future::pending().await,
-                },
-                Body::Stream(stream) => stream,
-            };
-            if request.head.path() == "/deaf" {
-                let _unread = stream;
-                return std::future::pending().await;
-            }
-            Answer::Response(http::Response::new(Echo(Some(stream))))
-        })
-    }
-
-    fn received(&self, _: &mut StubCall, bytes: usize) {
-        self.0.received.borrow_mut().push(bytes);
-    }
-
-    fn sent(&self, _: &mut StubCall, _: usize) {
-        self.0.sent.set(self.0.sent.get() + 1);
-    }
-
-    fn answered(&self, _: &mut StubCall, _: &mut HeaderMap) {}
-
-    fn ended(&self, mut call: StubCall, code: Code, _: Duration) {
-        call.ended = true;
-        self.0.ended.borrow_mut().push(code);
-    }
-
-    fn is_endless(&self, (): &()) -> bool {
-        true
-    }
-
-    fn hold(&self, what: Held, amount: usize) -> bool {
-        let (held, max) = (&self.0.held[what as usize], &self.0.held_max[what as usize]);
-        let room = held.get() + amount <= max.get();
-        if room {
-            held.set(held.get() + amount);
-        }
-        room
-    }
-
-    fn release(&self, what: Held, amount: usize) {
-        let held = &self.0.held[what as usize];
-        held.set(held.get().checked_sub(amount).expect("it was granted"));
-    }
-
-    fn refuse(&self, _: &Head<()>, refusal: Refusal) -> Status {
-        let code = match refusal {
-            Refusal::Deadline | Refusal::TooSlow => 4,
-            Refusal::ShuttingDown => 14,
-            Refusal::TooLarge { .. } | Refusal::NoRoom(_) => 8,
-            Refusal::UnknownEncoding => 12,
-            Refusal::SecondMessage
-            | Refusal::NoEncoding
-            | Refusal::UnknownFlag(_)
-            | Refusal::Corrupt => 13,
-        };
-        Status::new(code, format!("{refusal:?}"))
-    }
-}
+use stub::Ledger;
+pub(crate) use stub::Stub;
 
 /// Counts how often the connection was woken.
 #[derive(Debug, Default)]
