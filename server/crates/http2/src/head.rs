@@ -2,7 +2,9 @@
 
 use std::{rc::Rc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, uri::Scheme,
+};
 
 use crate::{
     Intake, Service,
@@ -48,6 +50,11 @@ impl<M> Head<M> {
     /// What the server found out about its method.
     pub fn method(&self) -> &M {
         &self.method
+    }
+
+    /// Whether it announces content.
+    pub(crate) fn has_content(&self) -> bool {
+        self.content_length.is_some_and(|length| length > 0)
     }
 }
 
@@ -158,7 +165,14 @@ impl Fields {
                 let method = Method::from_bytes(value).ok()?;
                 self.method.replace(method).is_some() || pseudo_is_late
             }
-            Name::Scheme => std::mem::replace(&mut self.scheme, true) || pseudo_is_late,
+            Name::Scheme => {
+                Scheme::try_from(value.as_ref()).ok()?;
+                // which the type takes
+                if value.is_empty() {
+                    return None;
+                }
+                std::mem::replace(&mut self.scheme, true) || pseudo_is_late
+            }
             Name::Path => {
                 let path = Uri::from_maybe_shared(value.clone()).ok()?;
                 // an asterisk and an absolute path have no authority of their own
@@ -166,7 +180,11 @@ impl Fields {
                     .filter(|_| path.authority().is_none())?;
                 self.path.replace(path).is_some() || pseudo_is_late
             }
-            Name::Authority => std::mem::replace(&mut self.authority, true) || pseudo_is_late,
+            Name::Authority => {
+                // nothing here depends on it, so any value of a field will do
+                HeaderValue::from_bytes(value).ok()?;
+                std::mem::replace(&mut self.authority, true) || pseudo_is_late
+            }
             Name::Header(name) => {
                 let allowed = match name {
                     &header::CONNECTION | &header::TRANSFER_ENCODING | &header::UPGRADE => false,

@@ -125,7 +125,7 @@ impl<S: Service> Connection<S> {
                 _ => Err(Reason::FlowControl),
             };
         }
-        if frame.stream > self.highest {
+        if self.is_idle(frame.stream) {
             return Err(Reason::Protocol);
         }
         let Some(slot) = self.streams.slot_of(frame.stream) else {

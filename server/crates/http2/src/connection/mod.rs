@@ -54,6 +54,8 @@ pub struct Connection<S: Service> {
     heads: Heads<S::Method>,
     /// The highest stream id that the client has used.
     highest: u32,
+    /// The last stream that a GOAWAY frame has named; a later one names no higher one.
+    promised: u32,
     streams: Streams<S>,
     streams_max: usize,
     ended: Ended,
@@ -116,6 +118,7 @@ impl<S: Service> Connection<S> {
             settings: SettingsBucket::new(now),
             heads: Heads::new(),
             highest: 0,
+            promised: u32::MAX >> 1,
             streams: Streams::new(ready.clone()),
             streams_max,
             ended: Ended::default(),
@@ -337,6 +340,7 @@ impl<S: Service> Connection<S> {
     /// Ends the connection with a word about why.
     fn fail(&mut self, reason: Reason) {
         self.streams.clear();
+        self.timers.clear();
         self.writer.line.clear();
         self.woken.clear();
         self.open_block = None;
@@ -346,14 +350,16 @@ impl<S: Service> Connection<S> {
         } else {
             b""
         };
-        frame::goaway_with(&mut self.writer.output, self.highest, reason, debug_data);
+        self.promised = self.promised.min(self.highest);
+        frame::goaway_with(&mut self.writer.output, self.promised, reason, debug_data);
         self.phase = Phase::Failed(self.now + self.config.close_timeout);
     }
 
     /// The client knows that the server shuts down; what it has sent until now is the last.
     fn refuse_new(&mut self) {
         if !mem::replace(&mut self.refusing, true) {
-            frame::goaway(&mut self.writer.output, self.highest, Reason::NoError);
+            self.promised = self.promised.min(self.highest);
+            frame::goaway(&mut self.writer.output, self.promised, Reason::NoError);
         }
     }
 

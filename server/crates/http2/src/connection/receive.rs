@@ -60,6 +60,11 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Whether no client's stream of this id was ever opened: even ids are the server's.
+    pub(super) fn is_idle(&self, id: u32) -> bool {
+        id.is_multiple_of(2) || id > self.highest
+    }
+
     fn on_headers(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut fragment = frame.unpadded()?;
         // clients have the odd ids
@@ -129,7 +134,9 @@ impl<S: Service> Connection<S> {
             };
         }
         match read {
-            Block::Request(head) if !flags.circular => self.begin(id, head, flags.end),
+            Block::Request(head) if !flags.circular && (!flags.end || !head.has_content()) => {
+                self.begin(id, head, flags.end);
+            }
             Block::TooLarge if !flags.circular => self.refuse_headers(id, flags.end),
             Block::Request(_) | Block::TooLarge | Block::Malformed => {
                 self.writer.reset(id, Reason::Protocol);
@@ -175,7 +182,7 @@ impl<S: Service> Connection<S> {
 
     fn on_data(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let length = frame.payload.len();
-        if frame.stream == 0 || frame.stream > self.highest {
+        if self.is_idle(frame.stream) {
             return Err(Reason::Protocol);
         }
         self.writer.received(length)?;
@@ -277,7 +284,7 @@ impl<S: Service> Connection<S> {
 
     fn on_reset(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         frame.number()?;
-        if frame.stream == 0 || frame.stream > self.highest {
+        if self.is_idle(frame.stream) {
             return Err(Reason::Protocol);
         }
         let Some(slot) = self.streams.slot_of(frame.stream) else {

@@ -62,6 +62,11 @@ impl Timers {
         self.deadlines.remove(&(at, id));
     }
 
+    /// There are no streams any more.
+    pub(super) fn clear(&mut self) {
+        self.deadlines.clear();
+    }
+
     pub(super) fn len(&self) -> usize {
         self.deadlines.len()
     }
@@ -108,6 +113,7 @@ impl<S: Service> Connection<S> {
             if self.timers.asked.replace(self.now).is_some() {
                 // nobody is there to read a word about it
                 self.streams.clear();
+                self.timers.clear();
                 self.phase = Phase::Closed;
             } else {
                 frame::ping(&mut self.writer.output, 0, ping::KEEP_ALIVE);
