@@ -1,9 +1,12 @@
-"""Compares h2spec's reports with the list of permitted failures: judge.py PERMITTED FOLDER.
+"""Compares h2spec's reports with the list of permitted failures: judge.py PERMITTED FOLDER TABLE...
+
+The tables name cases, too: these have to exist.
 
 Prints what was not expected, then a line for each report, then the line of Rust's tests. What does
 not live here: which failures are permitted, and why (`permitted`).
 """
 
+import re
 import sys
 import xml.etree.ElementTree as xml
 from pathlib import Path
@@ -41,6 +44,7 @@ def permitted(path):
 
 def main():
     listed, folder = permitted(sys.argv[1]), Path(sys.argv[2])
+    named = {case for table in sys.argv[3:] for case in re.findall(r"`h2spec ([^`/]+/[^`]+)`", Path(table).read_text())}
     ok = bad = 0
     for run in RUNS:
         passed = expected = skipped = 0
@@ -71,6 +75,9 @@ def main():
         for case in sorted({case for at, case in listed if at == run} - {c for c, *_ in found}):
             bad += 1
             print(f"FAILED: the list permits {case}, which is no case")
+        for case in sorted(named - {c for c, *_ in found}):
+            bad += 1
+            print(f"FAILED: a table names {case}, which is no case")
     print(f"test result: {'FAILED' if bad else 'ok'}. {ok} passed; {bad} failed")
     return bad != 0
 

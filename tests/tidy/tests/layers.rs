@@ -245,7 +245,11 @@ fn test_crates_see_what_they_prove_and_no_more() {
     };
     let mut extra = ours("tests/sim", &["witan-replica"]);
     extra.extend(ours("tests/e2e", &["witan-api"]));
-    extra.extend(ours("tests/fuzz", &["witan", "witan-api", "witan-replica"]));
+    extra.extend(ours(
+        "tests/fuzz",
+        &["witan", "witan-api", "witan-http2-tests", "witan-replica"],
+    ));
+    extra.extend(ours("tests/http2", &["witan-http2"]));
     extra.extend(ours("tests/differ", &["witan-api", "witan-e2e"]));
     none(
         "the simulator sees the core; end-to-end tests and the differ see the contracts",

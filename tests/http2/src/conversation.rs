@@ -1,0 +1,88 @@
+//! One conversation with the HTTP/2 code, out of bytes, and what must hold all the way through it.
+//! Both the seeded tests and the fuzzer come here.
+
+use crate::{
+    frame::{Frame, PREFACE},
+    script::{Choices, Reach, Step, Writer},
+    server::{Client, Server as _},
+    subject::Subject,
+};
+
+/// Streams that a client of these conversations may have.
+const STREAMS_MAX: u32 = 12;
+
+/// What the service grants of each kind: little, so that refusals happen.
+const BUDGET: usize = 400_000;
+
+/// Steps of one conversation.
+const STEPS_MAX: usize = 200;
+
+/// Output beyond which no call runs, acknowledgments beyond it, and one step beyond each.
+const OUTPUT_BOUND: usize =
+    witan_http2::limits::OUTPUT_MAX + witan_http2::limits::CONTROL_MAX + (128 << 10);
+
+/// What the windows of all streams and of the connection may hold of requests, with what the
+/// messages take beside their bytes.
+const REQUESTS_BOUND: usize = 8 << 20;
+
+/// Holds the conversation. Panics when what must hold does not.
+pub fn hold(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    let mut client = Client::new(Subject::with(STREAMS_MAX, BUDGET));
+    let mut greeting = PREFACE.to_vec();
+    Frame::settings(&[]).write(&mut greeting);
+    client.raw(&greeting);
+    let mut writer = Writer::new(Reach::All);
+    for _ in 0..STEPS_MAX {
+        if choices.is_empty() || client.server.closed() {
+            break;
+        }
+        match writer.step(&mut choices) {
+            Step::Send(frames) => client.send(&frames),
+            Step::Raw(bytes) => client.raw(&bytes),
+            Step::Pass(time) => client.server.pass(time),
+            Step::Take(None) => client.server.appetite = usize::MAX,
+            Step::Take(Some(more)) => client.server.appetite = more,
+            Step::ShutDown => client.server.shut_down(),
+        }
+        client.listen();
+        sound(&client);
+    }
+    end(client);
+}
+
+/// The counts are the sums, and within their bounds.
+fn sound(client: &Client<Subject>) {
+    assert_eq!(client.wrong, None, "what the server sends");
+    let audit = client.server.audit();
+    for (counted, sum) in [audit.requests, audit.answers, audit.calls, audit.deadlines] {
+        assert_eq!(counted, sum, "{audit:?}");
+    }
+    assert!(audit.output <= OUTPUT_BOUND, "{audit:?}");
+    assert!(audit.requests.0 <= REQUESTS_BOUND, "{audit:?}");
+    assert!(audit.streams <= STREAMS_MAX as usize, "{audit:?}");
+    assert!(audit.line <= 2 * audit.streams + 64, "{audit:?}");
+    let window = i64::from(witan_http2::limits::WINDOW_BYTES);
+    assert!(audit.receive_window <= window, "{audit:?}");
+    let ledger = &client.server.ledger;
+    let running = ledger.begun.get() - ledger.over.get();
+    assert!(running <= audit.streams, "{running} calls of {audit:?}");
+    assert!(ledger.ended.get() <= ledger.over.get());
+    assert!(ledger.held.iter().all(|held| held.get() <= BUDGET));
+}
+
+/// Everything comes to an end exactly once, and everything is given back.
+fn end(mut client: Client<Subject>) {
+    client.server.appetite = usize::MAX;
+    client.listen();
+    sound(&client);
+    let ledger = client.server.ledger.clone();
+    drop(client);
+    assert_eq!(
+        ledger.begun.get(),
+        ledger.over.get(),
+        "each call is over once"
+    );
+    let held: Vec<usize> = ledger.held.iter().map(std::cell::Cell::get).collect();
+    assert_eq!(held, [0, 0, 0], "everything is given back");
+}

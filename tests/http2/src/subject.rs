@@ -1,0 +1,303 @@
+//! The HTTP/2 code as a server in memory, with a clock that a test moves and a budget that a test
+//! gives. Its calls answer as those of `reference` do.
+
+use std::{
+    cell::Cell,
+    fmt,
+    future::{pending, ready},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, request};
+use http_body::Frame;
+use witan_http2::{
+    Answer, Audit, Body, Code, Config, Connection, Head, Held, Intake, Refusal, Request, Service,
+    Status,
+};
+
+use crate::{
+    calls::{Call, LARGE_BYTES},
+    frame::message,
+    server::Server,
+};
+
+/// What the service has seen, and what it may hold.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Calls that have begun.
+    pub begun: Cell<usize>,
+    /// Calls that are over, whether answered or canceled.
+    pub over: Cell<usize>,
+    /// Calls that ended with a code.
+    pub ended: Cell<usize>,
+    /// What is reserved, of each kind.
+    pub held: [Cell<usize>; 3],
+    /// How much may be reserved, of each kind; beyond, calls are refused.
+    pub budget: Cell<usize>,
+}
+
+impl Ledger {
+    fn held(&self, what: Held) -> &Cell<usize> {
+        &self.held[match what {
+            Held::Requests => 0,
+            Held::Answers => 1,
+            Held::Calls => 2,
+        }]
+    }
+}
+
+/// One call, as the service counts it.
+#[derive(Debug)]
+struct Followed(Rc<Ledger>);
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.over.set(self.0.over.get() + 1);
+    }
+}
+
+struct Calls(Rc<Ledger>);
+
+type Running = Pin<Box<dyn Future<Output = Answer<Reply>>>>;
+
+impl Service for Calls {
+    type Method = Call;
+    type Call = Followed;
+    type Future = Running;
+    type Body = Reply;
+
+    fn method(&self, head: &mut request::Parts) -> (Call, Intake) {
+        let call = Call::of(head.uri.path());
+        let intake = if call == Call::Parts {
+            Intake::Stream
+        } else {
+            Intake::Message
+        };
+        (call, intake)
+    }
+
+    fn begin(&self, _head: &Rc<Head<Call>>) -> Followed {
+        self.0.begun.set(self.0.begun.get() + 1);
+        Followed(self.0.clone())
+    }
+
+    fn call(&self, request: Request<Call>) -> Running {
+        match (*request.head.method(), request.body) {
+            (Call::Echo, Body::Whole(body)) => Box::pin(ready(Answer::Message(body.to_vec()))),
+            (Call::Large, _) => {
+                let data = Bytes::from(message(&vec![0; LARGE_BYTES]));
+                let from = Source::Ready(Some(data));
+                Box::pin(ready(Answer::Response(answer(from))))
+            }
+            (Call::Parts, Body::Stream(stream)) => {
+                Box::pin(ready(Answer::Response(answer(Source::Request(stream)))))
+            }
+            (Call::Never | Call::Echo | Call::Parts, _) => Box::pin(pending()),
+        }
+    }
+
+    fn received(&self, _call: &mut Followed, _bytes: usize) {}
+
+    fn sent(&self, _call: &mut Followed, _bytes: usize) {}
+
+    fn answered(&self, _call: &mut Followed, _headers: &mut HeaderMap) {}
+
+    fn ended(&self, call: Followed, _code: Code, _took: Duration) {
+        self.0.ended.set(self.0.ended.get() + 1);
+        drop(call);
+    }
+
+    fn is_endless(&self, method: &Call) -> bool {
+        *method == Call::Never
+    }
+
+    fn hold(&self, what: Held, amount: usize) -> bool {
+        let held = self.0.held(what);
+        let more = held.get() + amount;
+        let fits = more <= self.0.budget.get();
+        if fits {
+            held.set(more);
+        }
+        fits
+    }
+
+    fn release(&self, what: Held, amount: usize) {
+        let held = self.0.held(what);
+        held.set(
+            held.get()
+                .checked_sub(amount)
+                .expect("what is given back was held"),
+        );
+    }
+
+    fn refuse(&self, _head: &Head<Call>, refusal: Refusal) -> Status {
+        Status::new(8, format!("{refusal:?}"))
+    }
+}
+
+fn answer(from: Source) -> Response<Reply> {
+    let mut response = Response::new(Reply(Some(from)));
+    let kind = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert("content-type", kind);
+    response
+}
+
+/// Where the body of an answer comes from.
+enum Source {
+    Ready(Option<Bytes>),
+    Request(witan_http2::RequestStream),
+}
+
+/// The body of an answer that is not one message, with its trailers.
+struct Reply(Option<Source>);
+
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let next = match &mut self.0 {
+            None => return Poll::Ready(None),
+            Some(Source::Ready(data)) => data.take(),
+            Some(Source::Request(stream)) => match Pin::new(stream).poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
+                Poll::Ready(Some(Err(_))) => {
+                    self.0 = None;
+                    return Poll::Ready(Some(Err(Status::new(1, "canceled"))));
+                }
+                Poll::Ready(None) => None,
+            },
+        };
+        if let Some(data) = next {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        self.0 = None;
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+}
+
+/// A connection that the HTTP/2 code serves.
+pub struct Subject {
+    connection: Connection<Calls>,
+    /// What its service has seen.
+    pub ledger: Rc<Ledger>,
+    now: Instant,
+    input: Vec<u8>,
+    /// Bytes that its client still takes; what it does not take stays in the connection.
+    pub appetite: usize,
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").finish_non_exhaustive()
+    }
+}
+
+impl Subject {
+    /// A connection that has heard nothing yet, with a budget that does not matter.
+    pub fn new(streams_max: u32) -> Self {
+        Self::with(streams_max, usize::MAX >> 1)
+    }
+
+    /// The same whose service grants so much of each kind.
+    pub fn with(streams_max: u32, budget: usize) -> Self {
+        let ledger = Rc::new(Ledger::default());
+        ledger.budget.set(budget);
+        let config = Config {
+            streams_max,
+            ..Config::default()
+        };
+        let now = Instant::now();
+        Self {
+            connection: Connection::new(Calls(ledger.clone()), config, now),
+            ledger,
+            now,
+            input: Vec::new(),
+            appetite: usize::MAX,
+        }
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.run();
+    }
+
+    /// The server shuts down.
+    pub fn shut_down(&mut self) {
+        self.connection.shut_down();
+        self.run();
+    }
+
+    /// What the connection holds.
+    pub fn audit(&self) -> Audit {
+        self.connection.audit()
+    }
+
+    /// When it wants to run again, from now.
+    pub fn wakes_in(&self) -> Option<Duration> {
+        let at = self.connection.wake_at()?;
+        Some(at.saturating_duration_since(self.now))
+    }
+
+    /// Does all that can be done without the client taking more.
+    pub fn run(&mut self) {
+        self.connection.register(Waker::noop());
+        // a bound of the test: a connection that never rests would not end
+        for _ in 0..100_000 {
+            let mut taken = 0;
+            if !self.input.is_empty() && self.connection.wants_input() {
+                taken = self.connection.receive(self.now, &self.input);
+                self.input.drain(..taken);
+            }
+            let more = self.connection.run(self.now);
+            let wants = !self.input.is_empty() && self.connection.wants_input();
+            if self.connection.is_closed() || !more && !wants && taken == 0 {
+                return;
+            }
+        }
+        panic!("the connection does not come to rest");
+    }
+}
+
+impl Server for Subject {
+    fn feed(&mut self, bytes: &[u8]) {
+        if !self.connection.is_closed() {
+            self.input.extend_from_slice(bytes);
+        }
+        self.run();
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        loop {
+            let ready = self.connection.output();
+            let count = ready.len().min(self.appetite);
+            if count == 0 {
+                return out;
+            }
+            out.extend_from_slice(&ready[..count]);
+            self.appetite -= count;
+            self.connection.sent(count);
+            self.run();
+        }
+    }
+
+    fn closed(&self) -> bool {
+        self.connection.is_closed()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.connection.output().is_empty()
+    }
+}

@@ -1,0 +1,198 @@
+//! The same conversations with the HTTP/2 code and with h2: after each frame both have judged
+//! alike, or the difference is one of the permitted ones.
+//!
+//! What does *not* live here: conversations with time, appetite and shutdown (`conversation`).
+
+use std::collections::BTreeSet;
+
+use witan_http2_tests::{
+    blocks, conversation,
+    frame::{Frame, code, flag, kind},
+    reference::Reference,
+    script::{Choices, Reach, Step, Writer},
+    server::{Client, Server},
+    subject::Subject,
+};
+
+const STREAMS_MAX: u32 = 12;
+/// Conversations of a run; `WITAN_HTTP2_SEEDS` says another number.
+const SEEDS: u64 = 10_000;
+const BYTES: usize = 400;
+
+/// A generator of numbers (xorshift64*) whose whole state is its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut one = || {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8
+        };
+        (0..count).map(|_| one()).collect()
+    }
+}
+
+fn seeds() -> u64 {
+    let said = std::env::var("WITAN_HTTP2_SEEDS");
+    said.map_or(SEEDS, |count| count.parse().expect("a number"))
+}
+
+/// What a server has said so far, without the order that the standard leaves open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Judgment {
+    failed: bool,
+    reset: BTreeSet<u32>,
+    answered: BTreeSet<u32>,
+    pings: usize,
+    settings: usize,
+}
+
+fn judgment<S: Server>(client: &Client<S>) -> Judgment {
+    let mut found = Judgment {
+        failed: client.server.closed(),
+        ..Judgment::default()
+    };
+    for frame in &client.seen {
+        match frame.kind {
+            kind::GOAWAY => found.failed |= frame.number_at(4) != code::NO_ERROR,
+            kind::RST_STREAM if frame.number_at(0) != code::NO_ERROR => {
+                found.reset.insert(frame.stream);
+            }
+            kind::HEADERS | kind::DATA if frame.has(flag::END_STREAM) => {
+                found.answered.insert(frame.stream);
+            }
+            kind::PING if frame.has(flag::ACK) => found.pings += 1,
+            kind::SETTINGS if frame.has(flag::ACK) => found.settings += 1,
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Differences that the standard permits, with the clause.
+const PERMITTED: [&str; 14] = [
+    "5.4.1: an error of a stream may be one of the connection",
+    "5.1: frames of a stream that the client has ended may end the connection",
+    "8.1: a request may be answered before it is whole",
+    "6.9, 5.1: WINDOW_UPDATE of a stream that is over may be ignored",
+    "6.8: a client that leaves may be left",
+    "8.4: a promise is refused at once, and its block not awaited",
+    "10.5.1: each server has its own bounds for a header block",
+    "8.1.1: h2 takes pseudo-headers in trailers, and lengths of content that are no numbers",
+    "4.3: a block that does not decode may be found so when it is whole",
+    "8.3.1: nothing here reads the authority, so any value of a field will do",
+    "5.1: what follows an early answer and its RST_STREAM is dropped",
+    "6.5.3: an acknowledgment that nothing asked for may be ignored",
+    "6.5.3: h2 takes the last of many values, and does not see what those before would do",
+    "10.5: who pings too often is cut, as by grpc-go",
+];
+
+/// The place in [`PERMITTED`] of a difference that the last frame made.
+fn permitted(last: &Frame, before: &Judgment, own: &Judgment, h2: &Judgment) -> Option<usize> {
+    let judged = |now: &Judgment| now.failed || now.reset.len() > before.reset.len();
+    let block = matches!(last.kind, kind::HEADERS | kind::CONTINUATION);
+    match (judged(own), judged(h2)) {
+        (true, true) => Some(0),
+        (true, false) if own.failed && (block || last.kind == kind::DATA) => {
+            // h2 has reset the stream before and says no more
+            own.reset.contains(&last.stream).then_some(1)
+        }
+        (true, false) if !own.failed && block => Some(7),
+        (true, false) => match last.kind {
+            kind::PUSH_PROMISE => Some(5),
+            kind::PING => Some(13),
+            kind::SETTINGS if last.payload.len() > 6 => Some(12),
+            _ => None,
+        },
+        (false, true) => match last.kind {
+            kind::WINDOW_UPDATE if last.number_at(0) & 0x7fff_ffff == 0 => Some(3),
+            kind::GOAWAY => Some(4),
+            kind::DATA | kind::HEADERS if own.answered.contains(&last.stream) => Some(10),
+            kind::CONTINUATION => Some(6),
+            kind::SETTINGS if last.has(flag::ACK) => Some(11),
+            kind::HEADERS if !last.has(flag::END_HEADERS) => Some(8),
+            kind::HEADERS if !last.payload.windows(5).any(|text| text == b"\x04host") => Some(9),
+            _ => None,
+        },
+        (false, false) => {
+            let early = own.answered.is_superset(&h2.answered) && own.reset == h2.reset;
+            let acknowledged = own.pings == h2.pings && own.settings == h2.settings;
+            (early && acknowledged).then_some(2)
+        }
+    }
+}
+
+/// Plays one conversation; the difference that ended it, if any.
+fn play(seed: u64) -> Option<usize> {
+    let bytes = Dice::new(seed).bytes(BYTES);
+    let mut choices = Choices::new(&bytes);
+    let mut writer = Writer::new(Reach::Shared);
+    let mut own = Client::greeted(Subject::new(STREAMS_MAX), &[]);
+    let mut h2 = Client::greeted(Reference::new(STREAMS_MAX), &[]);
+    let mut before = judgment(&own);
+    assert_eq!(before, judgment(&h2), "both greet");
+    while !choices.is_empty() {
+        let Step::Send(frames) = writer.step(&mut choices) else {
+            unreachable!("a shared script only sends");
+        };
+        for frame in frames {
+            own.send(std::slice::from_ref(&frame));
+            h2.send(std::slice::from_ref(&frame));
+            assert_eq!(own.wrong, None, "seed {seed}: what is sent");
+            let (ours, theirs) = (judgment(&own), judgment(&h2));
+            if ours != theirs {
+                let why = permitted(&frame, &before, &ours, &theirs);
+                return Some(why.unwrap_or_else(|| {
+                    panic!("seed {seed}: {ours:?}, h2 {theirs:?}, before {before:?}, by {frame:?}")
+                }));
+            }
+            if ours.failed {
+                return None;
+            }
+            before = ours;
+        }
+    }
+    None
+}
+
+#[test]
+fn scripts_of_frames_are_judged_alike() {
+    let seeds = seeds();
+    let mut found = [0_u64; PERMITTED.len()];
+    for why in (0..seeds).filter_map(play) {
+        found[why] += 1;
+    }
+    let alike = seeds - found.iter().sum::<u64>();
+    for (why, count) in PERMITTED.iter().zip(found) {
+        println!("{count:6} {why}");
+    }
+    println!("{alike:6} of {seeds} are alike to their end");
+    assert!(
+        alike > seeds / 2,
+        "most are judged alike to their end: {alike}"
+    );
+}
+
+#[test]
+fn conversations_keep_what_must_hold() {
+    for seed in 0..seeds() {
+        let bytes = Dice::new(seed).bytes(BYTES);
+        let held = std::panic::catch_unwind(|| conversation::hold(&bytes));
+        assert!(held.is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn blocks_are_read_alike() {
+    for seed in 0..seeds() {
+        let mut bytes = Dice::new(seed).bytes(100);
+        bytes[0] = 0;
+        blocks::compare(&bytes);
+    }
+}

@@ -1,0 +1,140 @@
+//! Clauses of RFC 7541 that bind a decoder. `server/crates/http2/docs/rfc7541.md` says which test
+//! shows which clause.
+
+use witan_http2::hpack::{Broken, Decoder};
+use witan_http2_tests::frame::{integer, literal};
+
+type Fields = Vec<(String, String)>;
+
+fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Fields, Broken> {
+    let mut fields = Vec::new();
+    decoder.decode(block, |field| {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        fields.push((text(field.name()), text(field.value())));
+    })?;
+    Ok(fields)
+}
+
+fn pairs(fields: &[(&str, &str)]) -> Fields {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    fields.iter().map(owned).collect()
+}
+
+#[test]
+fn fields_keep_their_order() {
+    let expected = [
+        ("b", "1"),
+        (":method", "GET"),
+        ("a", "2"),
+        ("b", "0"),
+        ("a", "1"),
+    ];
+    let mut block = Vec::new();
+    for (name, value) in expected {
+        if name == ":method" {
+            block.push(0x82);
+        } else {
+            literal(name.as_bytes(), value.as_bytes(), &mut block);
+        }
+    }
+    assert_eq!(read(&mut Decoder::default(), &block), Ok(pairs(&expected)));
+}
+
+#[test]
+fn the_same_field_enters_twice() {
+    let mut decoder = Decoder::default();
+    read(&mut decoder, b"\x40\x01a\x01b\x40\x01a\x01b").expect("it decodes");
+    assert_eq!(decoder.table_size(), (2, 68));
+    assert_eq!(
+        read(&mut decoder, b"\xbe\xbf"),
+        Ok(pairs(&[("a", "b"), ("a", "b")]))
+    );
+}
+
+#[test]
+fn an_index_beyond_both_tables_is_refused() {
+    for index in [0_usize, 62, 63, 1000, 1 << 20, usize::MAX >> 40] {
+        for (prefix, first) in [(7, 0x80), (6, 0x40), (4, 0), (4, 0x10)] {
+            // 0 means a new name to all but the first
+            if index == 0 && prefix != 7 {
+                continue;
+            }
+            let mut block = Vec::new();
+            integer(index, prefix, first, &mut block);
+            block.extend(b"\x01v");
+            assert_eq!(
+                read(&mut Decoder::default(), &block),
+                Err(Broken),
+                "{index} {prefix}"
+            );
+        }
+    }
+    let mut decoder = Decoder::default();
+    read(&mut decoder, b"\x40\x01a\x01b").expect("it decodes");
+    assert_eq!(read(&mut decoder, b"\xbf"), Err(Broken));
+}
+
+#[test]
+fn a_change_of_size_comes_first() {
+    let size = |size: usize| {
+        let mut block = Vec::new();
+        integer(size, 5, 0x20, &mut block);
+        block
+    };
+    let fine = [size(0), size(4096), vec![0x82]].concat();
+    assert_eq!(
+        read(&mut Decoder::default(), &fine),
+        Ok(pairs(&[(":method", "GET")]))
+    );
+    let late = [vec![0x82], size(0)].concat();
+    assert_eq!(read(&mut Decoder::default(), &late), Err(Broken));
+    assert_eq!(read(&mut Decoder::default(), &size(4097)), Err(Broken));
+}
+
+#[test]
+fn wrong_ends_of_huffman_are_refused() {
+    // `0` is five zeros; the rest of the byte is padding
+    assert_eq!(
+        read(&mut Decoder::default(), b"\x00\x01a\x81\x07"),
+        Ok(pairs(&[("a", "0")]))
+    );
+    for text in [
+        // padding of zeros
+        &b"\x81\x00"[..],
+        b"\x81\x06",
+        // padding of 8 bits and more
+        b"\x82\x07\xff",
+        b"\x81\xff",
+        // EOS, alone and with padding
+        b"\x84\xff\xff\xff\xff",
+        b"\x84\xff\xff\xff\xfc",
+        b"\x85\x07\xff\xff\xff\xff",
+    ] {
+        let block = [b"\x00\x01a", text].concat();
+        assert_eq!(
+            read(&mut Decoder::default(), &block),
+            Err(Broken),
+            "{text:x?}"
+        );
+        let name = [b"\x00", text, b"\x01v"].concat();
+        assert_eq!(
+            read(&mut Decoder::default(), &name),
+            Err(Broken),
+            "{text:x?}"
+        );
+    }
+}
+
+#[test]
+fn what_enters_the_table() {
+    for (first, entries) in [(0x40_u8, 1), (0x00, 0), (0x10, 0)] {
+        let mut decoder = Decoder::default();
+        let block = [&[first][..], b"\x01a\x01b"].concat();
+        assert_eq!(read(&mut decoder, &block), Ok(pairs(&[("a", "b")])));
+        assert_eq!(decoder.table_size().0, entries, "{first:x}");
+        // the same with a name of the static table
+        let block = [&[first | 2][..], b"\x03PUT"].concat();
+        assert_eq!(read(&mut decoder, &block), Ok(pairs(&[(":method", "PUT")])));
+        assert_eq!(decoder.table_size().0, 2 * entries, "{first:x}");
+    }
+}

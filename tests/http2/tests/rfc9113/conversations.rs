@@ -1,0 +1,269 @@
+//! Clauses that take a conversation to show: windows, settings, tables, shutdown.
+
+use super::*;
+
+#[test]
+fn a_preface_that_is_none_ends_the_connection() {
+    for bytes in [
+        [PREFACE, b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0"].concat(),
+        // an acknowledgment alone is no greeting
+        [
+            PREFACE,
+            b"\0\0\0\x04\x01\0\0\0\0",
+            b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        ]
+        .concat(),
+    ] {
+        let mut own = Client::new(Subject::new(STREAMS_MAX));
+        own.raw(&bytes);
+        assert!(
+            [PROTOCOL, Closed].contains(&own.verdict()),
+            "{:?}",
+            own.seen
+        );
+    }
+}
+
+#[test]
+fn settings_come_first_and_are_acknowledged_at_once() {
+    let mut own = Client::new(Subject::new(STREAMS_MAX));
+    let mut bytes = PREFACE.to_vec();
+    Frame::settings(&[]).write(&mut bytes);
+    own.raw(&bytes);
+    assert_eq!((own.seen[0].kind, own.seen[0].flags), (kind::SETTINGS, 0));
+    for n in 1..5 {
+        let acks = own
+            .seen
+            .iter()
+            .filter(|f| f.kind == kind::SETTINGS && f.flags == flag::ACK);
+        assert_eq!(acks.count(), n);
+        own.send(&[Frame::settings(&[
+            (setting::INITIAL_WINDOW_SIZE, 100),
+            (setting::INITIAL_WINDOW_SIZE, 7),
+        ])]);
+    }
+    // the last of two values counts
+    own.send(&echo(1));
+    assert_eq!(
+        own.of(kind::DATA, 1).first().map(|data| data.payload.len()),
+        Some(7)
+    );
+    assert_eq!(own.wrong, None);
+}
+
+#[test]
+fn streams_beyond_the_announced_limit_are_refused() {
+    let frames: Vec<Frame> = (0..=STREAMS_MAX).map(|n| open(2 * n + 1)).collect();
+    let last = 2 * STREAMS_MAX + 1;
+    judged(
+        &frames,
+        &[
+            Stream(last, code::REFUSED_STREAM),
+            Stream(last, code::PROTOCOL_ERROR),
+        ],
+    );
+}
+
+#[test]
+fn an_answer_stays_within_both_windows() {
+    for settings in [
+        vec![],
+        vec![(setting::INITIAL_WINDOW_SIZE, 10)],
+        vec![(setting::INITIAL_WINDOW_SIZE, 0)],
+    ] {
+        let mut own = Client::greeted(Subject::new(STREAMS_MAX), &settings);
+        own.send(&[
+            request(1, HEADS, &head(Call::Large.path())),
+            Frame::new(kind::DATA, END, 1, message(b"")),
+        ]);
+        let mut rounds = 0;
+        while !own.answered(1) {
+            rounds += 1;
+            assert!(rounds < 400, "it ends: {:?}", own.seen.last());
+            own.send(&[
+                Frame::number(kind::WINDOW_UPDATE, 1, 1000),
+                Frame::number(kind::WINDOW_UPDATE, 0, 1000),
+            ]);
+        }
+        // the checker counts both windows
+        assert_eq!(own.wrong, None);
+        let bytes: usize = own
+            .of(kind::DATA, 1)
+            .iter()
+            .map(|data| data.payload.len())
+            .sum();
+        assert_eq!(bytes, witan_http2_tests::calls::LARGE_BYTES + 5);
+    }
+}
+
+#[test]
+fn a_window_may_become_negative() {
+    let mut own = Client::greeted(
+        Subject::new(STREAMS_MAX),
+        &[(setting::INITIAL_WINDOW_SIZE, 1000)],
+    );
+    own.send(&[
+        request(1, HEADS, &head(Call::Large.path())),
+        Frame::new(kind::DATA, END, 1, message(b"")),
+    ]);
+    let sent = |client: &Client<Subject>| -> usize {
+        client
+            .of(kind::DATA, 1)
+            .iter()
+            .map(|data| data.payload.len())
+            .sum()
+    };
+    assert_eq!(sent(&own), 1000);
+    own.send(&[Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, 400)])]);
+    own.send(&[Frame::number(kind::WINDOW_UPDATE, 1, 600)]);
+    assert_eq!(sent(&own), 1000, "the window is 0");
+    own.send(&[Frame::number(kind::WINDOW_UPDATE, 1, 1)]);
+    assert_eq!(sent(&own), 1001);
+    own.send(&[Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, 500)])]);
+    assert_eq!(sent(&own), 1101);
+    assert_eq!(own.wrong, None);
+}
+
+#[test]
+fn a_ping_is_answered_and_an_answer_is_not() {
+    let own = play(
+        Subject::new(STREAMS_MAX),
+        &[
+            Frame::new(kind::PING, 0, 0, *b"opaque.."),
+            Frame::new(kind::PING, flag::ACK, 0, *b"answered"),
+        ],
+    );
+    let pings = own.of(kind::PING, 0);
+    assert_eq!(pings.len(), 1);
+    assert_eq!(
+        (pings[0].flags, pings[0].payload.as_slice()),
+        (flag::ACK, &b"opaque.."[..])
+    );
+}
+
+#[test]
+fn a_block_with_a_table_that_shrank_says_so() {
+    let mut own = Client::greeted(Subject::new(STREAMS_MAX), &[]);
+    own.send(&echo(1));
+    own.send(&echo(3));
+    own.send(&[Frame::settings(&[(setting::HEADER_TABLE_SIZE, 0)])]);
+    own.send(&echo(5));
+    assert!(
+        own.answered(1) && own.answered(3) && own.answered(5),
+        "{:?}",
+        own.seen
+    );
+    assert_eq!(own.wrong, None);
+}
+
+#[test]
+fn data_for_a_stream_that_was_reset_by_the_server_is_dropped_and_counts_for_the_connection() {
+    let mut own = Client::greeted(Subject::new(STREAMS_MAX), &[]);
+    own.send(&[request(1, HEADS, &without(":path"))]);
+    assert_eq!(own.verdict(), STREAM_PROTOCOL);
+    // many windows of it: what is dropped is given back
+    for _ in 0..1000 {
+        own.send(&[Frame::new(kind::DATA, 0, 1, vec![0; 1 << 14])]);
+        if own.verdict() != STREAM_PROTOCOL {
+            break;
+        }
+    }
+    let window: u32 = own
+        .of(kind::WINDOW_UPDATE, 0)
+        .iter()
+        .map(|f| f.number_at(0))
+        .sum();
+    // it may end a client that never stops, but not for flow control
+    assert!(![FLOW].contains(&own.verdict()), "{:?}", own.verdict());
+    assert!(window > 0);
+    assert_eq!(own.wrong, None);
+}
+
+#[test]
+fn a_list_of_headers_beyond_its_bound_ends_the_stream_alone() {
+    let long = "x".repeat(15_000);
+    let mut first = head(Call::Never.path());
+    first.push(("a", long.clone()));
+    let second = block(&[("b", long)]);
+    let frames = [
+        Frame::new(kind::HEADERS, END, 1, block(&first)),
+        Frame::new(kind::CONTINUATION, HEADS, 1, second),
+    ];
+    let mut own = play(Subject::new(STREAMS_MAX), &frames);
+    assert!(
+        matches!(own.verdict(), Fine | Stream(1, _)),
+        "{:?}",
+        own.verdict()
+    );
+    own.send(&echo(3));
+    assert!(own.answered(3), "{:?}", own.seen);
+}
+
+#[test]
+fn values_with_blanks_around_are_refused() {
+    for value in [" x", "x ", "\tx", "x\t"] {
+        let frame = request(1, HEADS, &with("a", value));
+        // h2 leaves this to whoever reads the value
+        judged_apart(&[frame], &[STREAM_PROTOCOL], &[Fine]);
+    }
+}
+
+/// It has neither scheme nor path, and this server is no proxy.
+#[test]
+fn a_connect_is_refused() {
+    let fields = [
+        (":method", "CONNECT".to_owned()),
+        (":authority", "host:1".to_owned()),
+    ];
+    judged_apart(&[request(1, HEADS, &fields)], &[STREAM_PROTOCOL], &[Fine]);
+}
+
+#[test]
+fn a_reset_is_not_answered() {
+    let reset = Frame::number(kind::RST_STREAM, 1, code::CANCEL);
+    let own = play(
+        Subject::new(STREAMS_MAX),
+        &[open(1), reset.clone(), reset.clone(), reset],
+    );
+    assert_eq!(own.verdict(), Fine);
+    assert!(own.of(kind::RST_STREAM, 1).is_empty());
+}
+
+#[test]
+fn a_shutdown_says_goodbye_twice_and_answers_what_it_promised() {
+    let mut own = play(Subject::new(STREAMS_MAX), &[echo(1)[0].clone()]);
+    own.server.shut_down();
+    own.listen();
+    let goodbye = own.of(kind::GOAWAY, 0)[0].clone();
+    assert_eq!(
+        (goodbye.number_at(0), goodbye.number_at(4)),
+        ((1 << 31) - 1, code::NO_ERROR)
+    );
+    let ping = own.of(kind::PING, 0)[0].clone();
+    // on its way before the client knew
+    own.send(&echo(3));
+    own.send(&[Frame::new(kind::PING, flag::ACK, 0, ping.payload)]);
+    assert_eq!(own.of(kind::GOAWAY, 0)[1].number_at(0), 3);
+    own.send(&echo(5));
+    assert_eq!(own.verdict(), Stream(5, code::REFUSED_STREAM));
+    own.send(&[echo(1)[1].clone()]);
+    assert!(own.answered(1) && own.answered(3), "{:?}", own.seen);
+    assert!(own.server.closed());
+    assert_eq!(own.wrong, None);
+}
+
+#[test]
+fn the_last_stream_of_a_goodbye_never_rises() {
+    let mut own = play(Subject::new(STREAMS_MAX), &[open(1)]);
+    own.server.shut_down();
+    own.listen();
+    let ping = own.of(kind::PING, 0)[0].clone();
+    own.send(&[Frame::new(kind::PING, flag::ACK, 0, ping.payload), open(3)]);
+    own.send(&[Frame::new(kind::PING, 0, 0, [0; 7])]);
+    let last: Vec<u32> = own
+        .of(kind::GOAWAY, 0)
+        .iter()
+        .map(|frame| frame.number_at(0))
+        .collect();
+    assert_eq!(last, [(1 << 31) - 1, 1, 1]);
+}
