@@ -4,6 +4,7 @@ mod disk;
 mod front;
 mod gateway;
 mod go;
+mod http2;
 mod log;
 mod machine;
 mod port;
@@ -34,6 +35,39 @@ pub(crate) const ALL: &[Target] = &[
             "server/src/api/v2/keys.rs",
             "server/src/api/v2/members/mod.rs",
             "server/src/api/v3/gateway/mod.rs",
+        ],
+    },
+    Target {
+        name: "hpack",
+        run: http2::hpack,
+        bytes_max: 1024,
+        cost: 1,
+        files: &[
+            "server/crates/http2/src/hpack/decoder.rs",
+            "server/crates/http2/src/hpack/huffman.rs",
+        ],
+    },
+    Target {
+        name: "connection",
+        run: http2::connection,
+        bytes_max: 512,
+        cost: 2,
+        files: &[
+            "server/crates/http2/src/connection/mod.rs",
+            "server/crates/http2/src/connection/receive.rs",
+            "server/crates/http2/src/connection/control.rs",
+            "server/crates/http2/src/connection/call.rs",
+            "server/crates/http2/src/connection/ended.rs",
+            "server/crates/http2/src/connection/timers.rs",
+            "server/crates/http2/src/body.rs",
+            "server/crates/http2/src/frame.rs",
+            "server/crates/http2/src/head.rs",
+            "server/crates/http2/src/message.rs",
+            "server/crates/http2/src/meter.rs",
+            "server/crates/http2/src/ping.rs",
+            "server/crates/http2/src/ready.rs",
+            "server/crates/http2/src/send.rs",
+            "server/crates/http2/src/stream.rs",
         ],
     },
     Target {

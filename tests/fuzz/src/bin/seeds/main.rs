@@ -1,8 +1,9 @@
 //! Writes the part of the corpus that a program can make: real requests from the recorded pairs of
-//! `tests/e2e/data/v2-pairs.jsonl`, and what the core itself writes to a disk. Files of other names
+//! `tests/e2e/data/v2-pairs.jsonl`, what the core itself writes to a disk, and conversations over HTTP/2. Files of other names
 //! (crashes that were found, minimized inputs) stay as they are.
 
 mod core;
+mod http2;
 mod requests;
 mod texts;
 
@@ -20,6 +21,7 @@ fn main() -> io::Result<()> {
     requests::add(&mut corpus, &pairs);
     texts::add(&mut corpus);
     core::add(&mut corpus);
+    http2::add(&mut corpus);
     for ((target, name), bytes) in corpus {
         let known = find(target).expect("a known target");
         assert!(
