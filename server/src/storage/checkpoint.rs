@@ -22,6 +22,7 @@ use witan_replica::machine::{
 
 use super::{
     OpenError,
+    ahead::read_ahead,
     error::Broken,
     files::{replace, sync_dir},
     guard::guarded,
@@ -184,7 +185,7 @@ impl Checkpoint {
                 let pieces = run::pieces(&folder(&self.dir, number))?;
                 restore(&mut &mut Joined::new(pieces))
             }
-            None => restore(&mut merged),
+            None => read_ahead(&mut merged, restore),
         });
         let restored = restored
             .unwrap_or_else(|| Err(Corrupt::new("reading the database ended in a panic").into()))?;

@@ -10,13 +10,14 @@
 //!
 //! Reading order: `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
 //! of `run`s that `manifest` lists and `merge` reads as one (`reuse` says which need not be written
-//! again; `pieces` is for format 1) →
+//! again, `ahead` lets a start use two cores; `pieces` is for format 1) →
 //! `checkpointer` (the thread that writes it). `files` makes things durable, `guard` says which
 //! panics are not the end. `create` makes a directory at once.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
 
+mod ahead;
 mod bit;
 mod checkpoint;
 mod checkpointer;
@@ -32,6 +33,7 @@ mod log;
 mod manifest;
 mod merge;
 mod pieces;
+mod quiet;
 mod reuse;
 mod run;
 mod tail;

@@ -1,0 +1,111 @@
+//! Reads records on a thread of their own, a little ahead of whoever restores them, so that a start
+//! uses two cores: reading and checking a run takes about as long as building the state from it.
+//! What the records are and where they come from is not known here.
+
+use std::{
+    mem,
+    sync::mpsc::{SyncSender, sync_channel},
+    thread,
+};
+
+use witan_replica::machine::record::Corrupt;
+
+use super::{checkpoint::Records, error::Broken, guard::guarded, merge::Record};
+
+/// Records are handed over in portions of about this many bytes.
+const PORTION_BYTES: usize = 256 << 10;
+/// So many portions wait at most.
+const PORTIONS_MAX: usize = 4;
+
+type Portion = Vec<Result<Record, Broken>>;
+
+/// Restores from records that are read on another thread. A panic there is an error here.
+pub(super) fn read_ahead<T>(
+    records: impl Iterator<Item = Result<Record, Broken>> + Send,
+    restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, Broken>,
+) -> Result<T, Broken> {
+    thread::scope(|scope| {
+        let (send, receive) = sync_channel(PORTIONS_MAX);
+        let reading = thread::Builder::new()
+            .name("read-ahead".to_owned())
+            .spawn_scoped(scope, move || guarded(|| read(records, &send)))?;
+        let restored = restore(&mut receive.iter().flatten());
+        // where restoring ended early, nobody is to wait for room
+        drop(receive);
+        match reading.join() {
+            Ok(Some(())) => restored,
+            Ok(None) | Err(_) => Err(Corrupt::new("reading the database ended in a panic").into()),
+        }
+    })
+}
+
+/// Hands everything over, for as long as somebody takes it.
+fn read(records: impl Iterator<Item = Result<Record, Broken>>, send: &SyncSender<Portion>) {
+    let (mut portion, mut bytes) = (Portion::new(), 0);
+    for record in records {
+        bytes += record
+            .as_ref()
+            .map_or(0, |(key, value)| key.len() + value.len());
+        portion.push(record);
+        if bytes >= PORTION_BYTES {
+            bytes = 0;
+            if send.send(mem::take(&mut portion)).is_err() {
+                return;
+            }
+        }
+    }
+    // an error says that nobody wants the rest
+    let _ = send.send(portion);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u64) -> Result<Record, Broken> {
+        let key = number.to_be_bytes().to_vec();
+        Ok((key, vec![b'v'; 10_000]))
+    }
+
+    #[test]
+    fn all_records_come_in_their_order() {
+        let mut expected = 0..1000;
+        let count = read_ahead((0..1000).map(record), &mut |records| {
+            let mut count = 0;
+            for found in records {
+                assert_eq!(found?, record(expected.next().unwrap())?);
+                count += 1;
+            }
+            Ok(count)
+        });
+        assert_eq!(count.unwrap(), 1000);
+    }
+
+    #[test]
+    fn an_error_and_a_panic_of_the_reader_are_errors() {
+        let whole = &mut |records: &mut Records<'_>| {
+            for record in records {
+                record?;
+            }
+            Ok(())
+        };
+        let broken = |number| match number {
+            500 => Err(Corrupt::new("the tenth").into()),
+            _ => record(number),
+        };
+        let error: Result<(), _> = read_ahead((0..1000).map(broken), whole);
+        assert!(error.unwrap_err().to_string().contains("the tenth"));
+        let panics = |number| match number {
+            500 => panic!("planted"),
+            _ => record(number),
+        };
+        let error: Result<(), _> = read_ahead((0..1000).map(panics), whole);
+        assert!(error.unwrap_err().to_string().contains("panic"));
+    }
+
+    #[test]
+    fn who_stops_early_leaves_nobody_waiting() {
+        let first = read_ahead((0..).map(record), &mut |records| records.next().unwrap());
+        assert_eq!(first.unwrap(), record(0).unwrap());
+    }
+}

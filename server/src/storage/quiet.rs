@@ -1,0 +1,52 @@
+//! Work that may take its time: on a thread of its own with a low priority, so that those who wait
+//! for an answer get the processors first.
+
+use std::{io, thread};
+
+use rustix::process::{getpriority_process, setpriority_process};
+
+/// How much lower: a ninth of the share of a thread that is as busy.
+const NICER: i32 = 10;
+/// The lowest priority that there is.
+const NICEST: i32 = 19;
+
+/// Does it at a low priority. A thread of its own, because an unprivileged process cannot raise a
+/// priority again.
+pub(super) fn quietly<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let work = || {
+        if let Err(error) = lower() {
+            tracing::debug!(%error, "cannot lower the priority of a thread");
+        }
+        work()
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("rewrite".to_owned());
+        let done = thread.spawn_scoped(scope, work)?.join();
+        done.unwrap_or_else(|_| Err(io::Error::other("rewriting ended in a panic")))
+    })
+}
+
+/// Linux keeps a priority for each thread; no id names the calling one.
+fn lower() -> rustix::io::Result<()> {
+    let now = getpriority_process(None)?;
+    setpriority_process(None, (now + NICER).min(NICEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_work_has_a_lower_priority_and_its_caller_has_not() {
+        let own = getpriority_process(None).unwrap();
+        let quiet = quietly(|| Ok(getpriority_process(None)?)).unwrap();
+        assert_eq!(quiet, (own + NICER).min(NICEST));
+        assert_eq!(getpriority_process(None).unwrap(), own);
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let outcome: io::Result<()> = quietly(|| panic!("planted"));
+        assert!(outcome.is_err());
+    }
+}
