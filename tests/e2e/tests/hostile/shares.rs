@@ -7,12 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_api::v3::etcdserverpb::RangeRequest;
+use prost::Message;
+use witan_api::v3::etcdserverpb::{
+    PutRequest, RangeRequest, RequestOp, TxnRequest, request_op::Request,
+};
 use witan_e2e::{Launch, Server, http};
 
 use crate::{
     h2,
-    stage::{SLACK_BYTES, case_on, connect},
+    stage::{SLACK_BYTES, case_on, connect, patiently},
 };
 
 /// The server's own bound on answers that wait for their clients (`budget::ANSWERS_BYTES_MAX`).
@@ -36,16 +39,49 @@ fn put(server: &Server, key: &str, bytes: usize) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-/// Asks for the value of "key" on many streams.
-fn ask(stream: &mut TcpStream, calls: u32) -> bool {
-    let range = RangeRequest {
+/// Makes the same call on many streams, in as few bytes as possible: headers enter the table.
+fn ask(stream: &mut TcpStream, calls: u32, path: &str, message: &impl Message) -> bool {
+    let mut first = b"\x83\x86\x41\x01x\x44".to_vec();
+    first.push(u8::try_from(path.len()).expect("short"));
+    first.extend_from_slice(path.as_bytes());
+    first.extend_from_slice(b"\x5f\x10application/grpc\x40\x02te\x08trailers");
+    let rest = b"\x83\x86\xc1\xc0\xbf\xbe".to_vec();
+    let content = message.encode_to_vec();
+    let length = u32::try_from(content.len()).expect("small").to_be_bytes();
+    let body = [&[0], length.as_slice(), &content].concat();
+    let all: Vec<u8> = (0..calls)
+        .flat_map(|call| {
+            let (id, block) = (2 * call + 1, if call == 0 { &first } else { &rest });
+            let mut frames = h2::frame(h2::HEADERS, h2::END_HEADERS, id, block);
+            frames.extend(h2::frame(h2::DATA, h2::END_STREAM, id, &body));
+            frames
+        })
+        .collect();
+    stream.write_all(&all).is_ok()
+}
+
+/// Asks for the value of "key".
+fn range() -> RangeRequest {
+    RangeRequest {
         key: "key".into(),
         ..Default::default()
+    }
+}
+
+/// The same with a write, so that it is answered after later requests were read.
+fn write_and_range() -> TxnRequest {
+    let put = PutRequest {
+        key: "x".into(),
+        ..Default::default()
     };
-    (0..calls).all(|call| {
-        let frames = h2::unary(2 * call + 1, "/etcdserverpb.KV/Range", &range);
-        stream.write_all(&frames).is_ok()
-    })
+    let requests = [Request::RequestPut(put), Request::RequestRange(range())];
+    let success = requests.map(|request| RequestOp {
+        request: Some(request),
+    });
+    TxnRequest {
+        success: success.into(),
+        ..Default::default()
+    }
 }
 
 /// Reads until a call is refused for want of room.
@@ -68,7 +104,9 @@ fn a_connection_that_takes_no_answer_leaves_room_for_others() {
     case_on(Launch::witan(), "a hog of answers", bound, |server| {
         put(server, "a2V5", LARGE_BYTES);
         let mut hog = h2::open(server, Some(0));
-        assert!(ask(&mut hog, LARGE_CALLS), "calls are taken");
+        let path = "/etcdserverpb.KV/Range";
+        let taken = ask(&mut hog, LARGE_CALLS, path, &range());
+        assert!(taken, "calls are taken");
         until_refused(&mut hog);
         for _ in 0..5 {
             let body = br#"{"key":"a2V5"}"#;
@@ -80,10 +118,19 @@ fn a_connection_that_takes_no_answer_leaves_room_for_others() {
     });
 }
 
-const CLIENTS: usize = 4;
+/// What the server counts of transactions that began.
+fn begun(server: &Server) -> String {
+    let metrics = server.http("GET", "/metrics", "").text();
+    let mut lines = metrics.lines();
+    let line = lines
+        .find(|line| line.starts_with("grpc_server_started_total") && line.contains("\"Txn\""));
+    line.expect("transactions are counted").to_owned()
+}
+
+const CLIENTS: usize = 8;
 
 /// Together more than there is room for.
-const SMALL_CALLS: u32 = 12_000;
+const SMALL_CALLS: u32 = 10_000;
 
 #[test]
 fn small_answers_count_too() {
@@ -101,7 +148,8 @@ fn small_answers_count_too() {
                         let patience = Some(Duration::from_secs(2));
                         stream.set_write_timeout(patience).expect("a TCP socket");
                         // nothing is read of one whose answers nobody takes
-                        ask(&mut stream, SMALL_CALLS);
+                        let path = "/etcdserverpb.KV/Txn";
+                        ask(&mut stream, SMALL_CALLS, path, &write_and_range());
                         stream
                     })
                 })
@@ -110,6 +158,13 @@ fn small_answers_count_too() {
                 .into_iter()
                 .map(|c| c.join().expect("it sends"))
                 .collect()
+        });
+        let (mut last, mut looks) = (String::new(), 0);
+        patiently("as many calls have begun as will", || {
+            let now = begun(server);
+            looks = if now == last { looks + 1 } else { 0 };
+            last = now;
+            looks == 5
         });
         drop(streams);
         format!("{CLIENTS} clients x {SMALL_CALLS} x 16 KB: held within the bound")
