@@ -32,7 +32,7 @@ pub const SMALL_BYTES: usize = 4 << 10;
 /// A number of bytes that many take from and give back to. Clones share.
 ///
 /// A client (a connection) may hold as much as is still free: one alone gets at most half, two get a
-/// third each, and something is always left for whoever holds little.
+/// third each, and some room is always left for clients that hold little.
 #[derive(Clone, Debug)]
 pub struct Budget {
     pool: Arc<Pool>,

@@ -4,6 +4,7 @@
 //! What does *not* live here: the protocol, which is `witan_http2`, and the calls themselves.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     io,
     pin::Pin,
@@ -273,6 +274,8 @@ impl<C: Calls> Service for Client<C> {
                 (Code::DeadlineExceeded, text.into())
             }
             Refusal::UnknownEncoding => (Code::Unimplemented, unknown_encoding(head)),
+            Refusal::NotPost => (Code::Internal, not_post(head)),
+            Refusal::BadTimeout => (Code::Internal, bad_timeout(head)),
             Refusal::NoEncoding => {
                 let text = "grpc: compressed flag set with identity or empty encoding";
                 (Code::Internal, text.into())
@@ -291,10 +294,22 @@ impl<C: Calls> Service for Client<C> {
 }
 
 fn unknown_encoding(head: &Head) -> String {
-    let value = head.headers().get("grpc-encoding");
-    let value = value.map(HeaderValue::as_bytes).unwrap_or_default();
-    let name = String::from_utf8_lossy(value);
+    let name = header(head, "grpc-encoding");
     format!("grpc: Decompressor is not installed for grpc-encoding {name:?}")
+}
+
+fn bad_timeout(head: &Head) -> String {
+    format!("malformed grpc-timeout: {:?}", header(head, "grpc-timeout"))
+}
+
+fn not_post(head: &Head) -> String {
+    let method = head.parts().method.as_str();
+    format!("Received a HEADERS frame with :method {method:?} which should be POST")
+}
+
+fn header<'a>(head: &'a Head, name: &str) -> Cow<'a, str> {
+    let value = head.headers().get(name);
+    String::from_utf8_lossy(value.map(HeaderValue::as_bytes).unwrap_or_default())
 }
 
 /// A request in the form in which tonic takes it.

@@ -7,7 +7,7 @@ use http::{
 };
 
 use crate::{
-    Intake, Service,
+    Intake, Refusal, Service,
     hpack::{Broken, Decoder, Field, Name},
     limits::{HEADER_LIST_BYTES_MAX, REMEMBERED, REMEMBERED_BYTES_MAX},
     message::Encoding,
@@ -25,6 +25,8 @@ pub struct Head<M> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grpc: bool,
     pub(crate) encoding: Encoding,
+    /// Why no call begins with it.
+    pub(crate) refusal: Option<Refusal>,
     /// What `content-length` says.
     pub(crate) content_length: Option<u64>,
     /// Size of its header list.
@@ -226,6 +228,13 @@ impl Fields {
             parts.headers.remove(ENCODING);
         }
         let (grpc, timeout) = (is_grpc(&parts.headers), timeout(&parts.headers));
+        let refusal = if parts.method != Method::POST {
+            Some(Refusal::NotPost)
+        } else if timeout.is_none() && parts.headers.contains_key(TIMEOUT) {
+            Some(Refusal::BadTimeout)
+        } else {
+            (encoding == Encoding::Unknown).then_some(Refusal::UnknownEncoding)
+        };
         let (method, intake) = service.method(&mut parts);
         Some(Head {
             parts,
@@ -234,6 +243,7 @@ impl Fields {
             timeout,
             grpc,
             encoding,
+            refusal,
             content_length,
             bytes: self.bytes,
         })

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Debug data of the GOAWAY, by which gRPC libraries know that they must ping less.
 pub(crate) const TOO_MANY: &[u8] = b"too_many_pings";
 
-/// What our pings carry, by which their acknowledgments are told apart.
+/// What our pings carry, by which their acknowledgments are recognized.
 pub(crate) const KEEP_ALIVE: [u8; 8] = *b"alive...";
 pub(crate) const SHUTTING_DOWN: [u8; 8] = *b"stopping";
 

@@ -101,8 +101,8 @@ impl FrameWriter {
         self.ready().len() >= OUTPUT_MAX + CONTROL_MAX
     }
 
-    /// Bytes of a DATA frame came in. They are in nobody's way: memory is bounded elsewhere, so the
-    /// connection's window opens again.
+    /// Bytes of a DATA frame came in. The connection's window opens again at once: memory is bounded
+    /// by what is held, and a stream that is not read does not stop the others.
     pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
         self.receive_window -= bytes as i64;
         if self.receive_window < 0 {

@@ -1,10 +1,10 @@
-//! What a server gives its connections: answers to calls, room for bytes, texts of refusals, and
-//! whoever counts.
+//! What a server gives its connections: answers to calls, room for bytes, texts of refusals,
+//! counting.
 
 use std::{fmt, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, request};
+use http::{HeaderMap, Response, StatusCode, request};
 
 use crate::{Body, Code, Head, Status};
 
@@ -68,12 +68,36 @@ pub enum Refusal {
     TooSlow,
     /// The message is compressed in a way that is not known; the value of `grpc-encoding`.
     UnknownEncoding,
+    /// The method of the request is not POST.
+    NotPost,
+    /// `grpc-timeout` is not a time.
+    BadTimeout,
     /// The message is flagged as compressed, and `grpc-encoding` does not say how.
     NoEncoding,
     /// The flag of the message is neither 0 nor 1.
     UnknownFlag(u8),
     /// The message does not decompress.
     Corrupt,
+}
+
+impl Refusal {
+    /// The HTTP status of the answer; of most it is that of every gRPC answer.
+    pub(crate) fn http_status(self) -> StatusCode {
+        match self {
+            Self::NotPost => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BadTimeout => StatusCode::BAD_REQUEST,
+            Self::Deadline
+            | Self::ShuttingDown
+            | Self::TooLarge { .. }
+            | Self::SecondMessage
+            | Self::NoRoom(_)
+            | Self::TooSlow
+            | Self::UnknownEncoding
+            | Self::NoEncoding
+            | Self::UnknownFlag(_)
+            | Self::Corrupt => StatusCode::OK,
+        }
+    }
 }
 
 /// A server, as one connection sees it.

@@ -16,7 +16,7 @@ use crate::{
     Answer, Body, Code, Head, Held, Intake, Refusal, Request, Service, Status, body,
     frame::Reason,
     limits::{CALL_WORK, HEAD_FREE_BYTES},
-    message::{Assembler, Encoding, PREFIX_BYTES},
+    message::{Assembler, PREFIX_BYTES},
     stream::{End, Receiving, Stream},
 };
 
@@ -81,7 +81,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Whether there is room for one more call, and whether its messages can be read.
+    /// Whether there is room for one more call, and whether its head is one of a call.
     fn admit(stream: &mut Stream<S>, head: &Head<S::Method>) -> Result<(), Refusal> {
         if !stream.place.set(1) {
             return Err(Refusal::NoRoom(Held::Calls));
@@ -89,10 +89,7 @@ impl<S: Service> Connection<S> {
         if !stream.request.set(stream.head_bytes) {
             return Err(Refusal::NoRoom(Held::Requests));
         }
-        match head.encoding {
-            Encoding::Identity | Encoding::Gzip => Ok(()),
-            Encoding::Unknown => Err(Refusal::UnknownEncoding),
-        }
+        head.refusal.map_or(Ok(()), Err)
     }
 
     fn start(
@@ -356,7 +353,7 @@ impl<S: Service> Connection<S> {
         let grpc = HeaderValue::from_static("application/grpc");
         trailers.insert(header::CONTENT_TYPE, grpc);
         self.writer
-            .headers(stream.id, StatusCode::OK, &trailers, true);
+            .headers(stream.id, refusal.http_status(), &trailers, true);
         State::Ended
     }
 

@@ -59,7 +59,7 @@ const fn words() -> Words {
     Words { count, symbols }
 }
 
-/// Appends what `coded` stands for.
+/// Appends the decoded string.
 pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Miscoded> {
     // a word has five bits at least
     out.reserve(coded.len() * 8 / 5);

@@ -418,3 +418,33 @@ fn a_call_that_wakes_often_is_listed_once() {
     let woken = client.woken.0.load(Ordering::SeqCst) - before;
     assert!(woken <= 2, "{woken}");
 }
+
+#[test]
+fn what_is_no_call_is_refused() {
+    for (name, value, code) in [
+        (":method", "GET", "405"),
+        ("grpc-timeout", "5x", "400"),
+        ("grpc-encoding", "snappy", "UnknownEncoding"),
+    ] {
+        let mut client = Client::plain();
+        let mut head = block("/echo");
+        if name == ":method" {
+            // GET instead of POST
+            head[0] = 0x82;
+        } else {
+            head.push(0);
+            for text in [name, value] {
+                head.push(u8::try_from(text.len()).unwrap());
+                head.extend_from_slice(text.as_bytes());
+            }
+        }
+        client.send(frame::HEADERS, END_HEADERS | END_STREAM, 1, &head);
+        let got = client.next();
+        assert!(got.is_end(), "{name}: {got:?}");
+        let text = String::from_utf8_lossy(&got.payload).into_owned();
+        assert!(
+            text.contains(code) && text.contains("grpc-status"),
+            "{name}: {text}"
+        );
+    }
+}

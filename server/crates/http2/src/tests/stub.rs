@@ -162,7 +162,9 @@ impl Service for Stub {
             Refusal::ShuttingDown => 14,
             Refusal::TooLarge { .. } | Refusal::NoRoom(_) => 8,
             Refusal::UnknownEncoding => 12,
-            Refusal::SecondMessage
+            Refusal::NotPost
+            | Refusal::BadTimeout
+            | Refusal::SecondMessage
             | Refusal::NoEncoding
             | Refusal::UnknownFlag(_)
             | Refusal::Corrupt => 13,
