@@ -262,6 +262,11 @@ impl Node {
         self.shared.status.paths()
     }
 
+    /// Whether administrators are asked who they are: v2's users are v3's, so either switch counts.
+    pub fn any_auth_enabled(&self) -> bool {
+        self.auth_enabled() || self.paths_enabled()
+    }
+
     /// Whether callers are asked, and the revision of users and roles after the last turn.
     pub fn auth(&self) -> (bool, u64) {
         self.shared.status.auth()
