@@ -19,7 +19,7 @@ use witan_replica::{
 
 use crate::{
     api::{self, Context},
-    auth::{Credentials, Guard},
+    auth::{ClientNetwork, Credentials, Guard},
     bootstrap::{self, Start},
     config::{AutoCompaction, Config, ConfigError, ServerCertificate},
     logging::Dial,
@@ -369,6 +369,7 @@ fn serve(
         jobs: api::v3::Jobs::default(),
         guard,
         caller: Credentials::default(),
+        client: ClientNetwork::default(),
     };
     let calls = api::v3::Services::new(ctx.clone());
     let front = api::http::Front::new(ctx);

@@ -18,8 +18,10 @@ use actix_web::{
     web,
 };
 
+use witan_api::access::{HttpRoute, Resource};
+
 use super::{
-    Context, log_level, ops,
+    Context, access, log_level, ops,
     path::{self, Plus},
     reads::Reads,
     reply, v1, v2,
@@ -48,13 +50,10 @@ pub struct Front {
 /// Who serves a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
-    V1,
-    V2(v2::Resource),
+    /// v3 as JSON.
     V3,
-    Ops,
-    LogLevel,
-    /// What v3 has as JSON, in OpenAPI's words.
-    OpenApi,
+    /// A row of the list of routes.
+    Listed(&'static HttpRoute),
     Nobody,
 }
 
@@ -157,57 +156,68 @@ async fn serve(
         reply::drain(&mut payload).await;
         return HttpResponse::Ok().finish();
     }
-    match on_surface(surface, route(path), path) {
-        Route::V1 => front.v1.handle(request, payload, path).await,
-        Route::V2(resource) => front.v2.handle(resource, request, payload, path).await,
+    let route = match on_surface(surface, route(&front.ctx.settings, path), path) {
         Route::V3 if websocket::wanted(request) => {
-            match admit_origin(request, &front.ctx.settings) {
+            return match admit_origin(request, &front.ctx.settings) {
                 Ok(()) => websocket::begin(&front.ctx, request, payload, path),
                 Err(refusal) => *refusal,
-            }
+            };
         }
-        Route::V3 => v3::gateway::handle(&front.ctx, request, payload, path).await,
-        Route::Ops => ops::handle(&front.ctx, request, payload, path)
+        Route::V3 => return v3::gateway::handle(&front.ctx, request, payload, path).await,
+        Route::Listed(route) => route,
+        Route::Nobody => {
+            reply::drain(&mut payload).await;
+            return reply::not_found();
+        }
+    };
+    // before the body is read, so that who is unknown costs nothing
+    if let Some(refusal) = access::refusal(&front.ctx, request, route).await {
+        reply::drain(&mut payload).await;
+        return refusal;
+    }
+    listed(front, route.resource, request, payload, path).await
+}
+
+async fn listed(
+    front: &Front,
+    resource: Resource,
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    match resource {
+        Resource::V1 => front.v1.handle(request, payload, path).await,
+        Resource::Operations => ops::handle(&front.ctx, request, payload, path)
             .await
             .unwrap_or_else(reply::not_found),
-        Route::LogLevel => {
+        Resource::LogLevel => {
             let response = log_level::handle(&front.ctx, request, &mut payload).await;
             reply::drain(&mut payload).await;
             response
         }
-        Route::OpenApi => {
+        Resource::OpenApi => {
             reply::drain(&mut payload).await;
             match reply::allows(request, "GET,HEAD") {
-                _ if !front.ctx.settings.enable_grpc_gateway => reply::not_found(),
                 true => openapi::answer(),
                 false => reply::method_not_allowed(Some("GET")),
             }
         }
-        Route::Nobody => {
-            reply::drain(&mut payload).await;
-            reply::not_found()
-        }
+        Resource::Keys
+        | Resource::Members
+        | Resource::Auth
+        | Resource::Machines
+        | Resource::StatsSelf
+        | Resource::StatsLeader
+        | Resource::StatsStore => front.v2.handle(resource, request, payload, path).await,
     }
 }
 
-fn route(path: &[u8]) -> Route {
-    if let Some(resource) = v2::Resource::of(path) {
-        return Route::V2(resource);
-    }
+fn route(settings: &Settings, path: &[u8]) -> Route {
     const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
-        Route::V3
-    } else if v1::serves(path) {
-        Route::V1
-    } else if ops::serves(path) {
-        Route::Ops
-    } else if path == openapi::PATH {
-        Route::OpenApi
-    } else if path == log_level::PATH {
-        Route::LogLevel
-    } else {
-        Route::Nobody
+        return Route::V3;
     }
+    access::route(settings, path).map_or(Route::Nobody, Route::Listed)
 }
 
 /// A listener for metrics serves nothing else, and health.
@@ -312,38 +322,45 @@ mod tests {
 
     #[test]
     fn paths_go_to_their_dialect() {
-        let table: &[(&str, Route)] = &[
-            ("/v2/keys", Route::V2(v2::Resource::Keys)),
-            ("/v2/keys/", Route::V2(v2::Resource::Keys)),
-            ("/v2/keys/a/b", Route::V2(v2::Resource::Keys)),
-            ("/v2/keysfoo", Route::Nobody),
-            ("/v2", Route::Nobody),
-            ("/", Route::Nobody),
-            ("/v1/keys/foo", Route::V1),
-            ("/v1/keysfoo", Route::Nobody),
-            ("/v1/watch/foo", Route::V1),
-            ("/leader", Route::V1),
-            ("/v1", Route::Nobody),
-            ("/v2/leader", Route::Nobody),
-            ("/v2/machines", Route::V2(v2::Resource::Machines)),
-            ("/v2/machines/", Route::Nobody),
-            ("/v2/members", Route::V2(v2::Resource::Members)),
-            ("/v2/members/x", Route::V2(v2::Resource::Members)),
-            ("/v2/stats/self", Route::V2(v2::Resource::StatsSelf)),
-            ("/v2/stats/self/", Route::Nobody),
-            ("/v2/stats/", Route::Nobody),
-            ("/v2/stats", Route::Nobody),
-            ("/version", Route::Ops),
-            ("/health", Route::Ops),
-            ("/version/", Route::Nobody),
-            ("/config/local/log", Route::LogLevel),
-            ("/v3/kv/put", Route::V3),
-            ("/v3beta/kv/put", Route::V3),
-            ("/v3x/kv/put", Route::Nobody),
-            ("/openapi.json", Route::OpenApi),
+        let table: &[(&str, Option<Resource>)] = &[
+            ("/v2/keys", Some(Resource::Keys)),
+            ("/v2/keys/", Some(Resource::Keys)),
+            ("/v2/keys/a/b", Some(Resource::Keys)),
+            ("/v2/keysfoo", None),
+            ("/v2", None),
+            ("/", None),
+            ("/v1/keys/foo", Some(Resource::V1)),
+            ("/v1/keysfoo", None),
+            ("/v1/watch/foo", Some(Resource::V1)),
+            ("/leader", Some(Resource::V1)),
+            ("/v1", None),
+            ("/v2/leader", None),
+            ("/v2/machines", Some(Resource::Machines)),
+            ("/v2/machines/", None),
+            ("/v2/members", Some(Resource::Members)),
+            ("/v2/members/x", Some(Resource::Members)),
+            ("/v2/stats/self", Some(Resource::StatsSelf)),
+            ("/v2/stats/self/", None),
+            ("/v2/stats/", None),
+            ("/v2/stats", None),
+            ("/version", Some(Resource::Operations)),
+            ("/health", Some(Resource::Operations)),
+            ("/version/", None),
+            ("/config/local/log", Some(Resource::LogLevel)),
+            ("/v3x/kv/put", None),
+            ("/openapi.json", Some(Resource::OpenApi)),
         ];
+        let settings = Settings::default();
         for (path, expect) in table {
-            assert_eq!(route(path.as_bytes()), *expect, "{path}");
+            let found = match route(&settings, path.as_bytes()) {
+                Route::Listed(route) => Some(route.resource),
+                Route::Nobody => None,
+                Route::V3 => panic!("{path} is v3's"),
+            };
+            assert_eq!(found, *expect, "{path}");
+        }
+        for path in ["/v3/kv/put", "/v3beta/kv/put", "/v3alpha/x"] {
+            assert_eq!(route(&settings, path.as_bytes()), Route::V3, "{path}");
         }
     }
 

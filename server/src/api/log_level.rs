@@ -12,9 +12,6 @@ use witan_api::v2::members::Message;
 use super::{Context, go, reply};
 use crate::config::LogLevel;
 
-/// The path.
-pub(crate) const PATH: &[u8] = b"/config/local/log";
-
 /// A body names one level; one above this is refused.
 const BODY_BYTES_MAX: usize = 64 << 10;
 const FIELD: &str = "Level";

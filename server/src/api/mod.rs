@@ -1,6 +1,8 @@
 //! The dialects. Each translates its protocol to commands and reads on [`Node`] and back; none
-//! knows of another, of raft or of the disk.
+//! knows of another, of raft or of the disk. Which paths there are and what each asks of its caller
+//! stands in `witan_api::access`; `access` here holds requests of HTTP/1 to it.
 
+mod access;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod go;
@@ -21,7 +23,7 @@ pub mod v3;
 use std::sync::Arc;
 
 use crate::{
-    auth::{Credentials, Guard},
+    auth::{ClientNetwork, Credentials, Guard, Sender},
     config::Settings,
     logging::Dial,
     metrics::Metrics,
@@ -45,14 +47,25 @@ pub struct Context {
     pub guard: Arc<Guard>,
     /// What the request shows to prove who sends it; nobody's while auth is off.
     pub caller: Credentials,
+    /// Where the request comes from.
+    pub client: ClientNetwork,
 }
 
 impl Context {
-    /// The same for a request that shows these credentials.
-    pub fn of(&self, caller: Credentials) -> Self {
+    /// The same for a request that shows these credentials and comes from there.
+    pub fn of(&self, caller: Credentials, client: ClientNetwork) -> Self {
         Self {
             caller,
+            client,
             ..self.clone()
+        }
+    }
+
+    /// Who sends a password of this user.
+    pub fn sender<'a>(&self, user: &'a str) -> Sender<'a> {
+        Sender {
+            client: self.client,
+            user,
         }
     }
 }

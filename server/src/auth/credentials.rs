@@ -1,8 +1,14 @@
 //! What a request shows to prove who sends it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use http::HeaderMap;
+use witan_replica::machine::auth::Caller;
+
+use super::jwt::{Claimed, Jwt};
 
 /// Metadata that carry a token; the first that is there counts.
 const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
@@ -18,6 +24,8 @@ pub struct Credentials(Option<Arc<Shown>>);
 struct Shown {
     token: Option<String>,
     certificate: Option<String>,
+    /// What a signed token claims, once its signature was checked: a signature stays right.
+    claimed: OnceLock<Claimed>,
 }
 
 impl fmt::Debug for Credentials {
@@ -46,7 +54,24 @@ impl Credentials {
             return Self(None);
         }
         let token = token.map(|token| token.strip_prefix(BEARER).unwrap_or(token).to_owned());
-        Self(Some(Arc::new(Shown { token, certificate })))
+        Self(Some(Arc::new(Shown {
+            token,
+            certificate,
+            claimed: OnceLock::new(),
+        })))
+    }
+
+    /// Whose signed token this is. Its signature is checked once, its end each time.
+    pub(super) fn claimed(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
+        let shown = self.0.as_ref()?;
+        let claimed = match shown.claimed.get() {
+            Some(claimed) => claimed,
+            None => {
+                let claimed = jwt.claimed(token)?;
+                shown.claimed.get_or_init(|| claimed)
+            }
+        };
+        claimed.holds().then(|| claimed.caller.clone())
     }
 
     pub(super) fn token(&self) -> Option<&str> {

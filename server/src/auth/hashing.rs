@@ -1,21 +1,20 @@
-//! bcrypt aside: on threads of their own, a few at a time, so that no other request waits for it.
+//! bcrypt aside: on threads of their own, a few at a time, so that no other request waits for it, and
+//! in an order that lets no client's passwords starve another's (`queue`).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::{sync::Semaphore, task};
+use tokio::task;
 
-use super::password;
+use super::{
+    password,
+    queue::{ClientNetwork, Full, Queue},
+    verified::Verified,
+};
 
 /// Cost in place of one that bcrypt does not know, as in etcd.
 const COST: u32 = 10;
-
-/// Passwords that wait to be hashed; more are refused.
-const WAITING_MAX: usize = 4096;
 
 /// Why a password was not hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,82 +23,174 @@ pub enum HashError {
     #[error("password length exceeds 72 bytes")]
     TooLong,
     /// Too many wait.
-    #[error("too many requests")]
+    #[error("too many passwords wait to be checked; try again later")]
     TooMany,
     /// The thread or its random numbers failed.
     #[error("bcrypt failed")]
     Failed,
 }
 
+impl From<Full> for HashError {
+    fn from(_: Full) -> Self {
+        Self::TooMany
+    }
+}
+
+/// Whose password it is, and who sends it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    /// Where it comes from.
+    pub client: ClientNetwork,
+    /// The user that it names, whether there is one or not.
+    pub user: &'a str,
+}
+
 /// See the module's description.
 #[derive(Debug)]
 pub struct Hashing {
     cost: u32,
-    threads: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    queue: Arc<Queue>,
+    verified: Verified,
+    /// Compared with when there is no user, so that the time of an answer does not tell.
+    nobodys: Bytes,
     random: SystemRandom,
-}
-
-/// Gives a place back.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
 }
 
 impl Hashing {
     /// Hashes at this cost, on as many threads as there are processors.
-    pub(super) fn new(cost: u32) -> Self {
+    pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
         if !known {
             tracing::warn!(given = cost, cost = COST, "bcrypt knows no such cost");
         }
+        let cost = if known { cost } else { COST };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            cost: if known { cost } else { COST },
-            threads: Arc::new(Semaphore::new(threads)),
-            waiting: AtomicUsize::new(0),
-            random: SystemRandom::new(),
-        }
+        let random = SystemRandom::new();
+        Ok(Self {
+            cost,
+            queue: Arc::new(Queue::new(threads)),
+            verified: Verified::new(&random).map_err(|_| HashError::Failed)?,
+            nobodys: password::nobodys(cost).into(),
+            random,
+        })
     }
 
     /// The hash of a password.
-    pub async fn hash(&self, password: String) -> Result<Bytes, HashError> {
+    pub async fn hash(&self, sender: Sender<'_>, password: String) -> Result<Bytes, HashError> {
+        if password.len() > password::BYTES_MAX {
+            return Err(HashError::TooLong);
+        }
         let mut salt = [0; 16];
         let drawn = self.random.fill(&mut salt);
         drawn.map_err(|_| HashError::Failed)?;
         let cost = self.cost;
         let hashed = self
-            .aside(move || password::hash(&password, cost, salt))
+            .aside(sender, move || password::hash(&password, cost, salt))
             .await?;
         hashed.map(Bytes::from).map_err(|_| HashError::TooLong)
     }
 
-    /// Whether a hash is this password's.
-    pub async fn matches(&self, password: String, hashed: Bytes) -> Result<bool, HashError> {
-        self.aside(move || password::matches(&password, &hashed))
-            .await
+    /// Whether a stored hash is this password's. Without one, nothing matches and it takes as long.
+    pub async fn matches(
+        &self,
+        sender: Sender<'_>,
+        password: &str,
+        hashed: Option<&Bytes>,
+    ) -> Result<bool, HashError> {
+        // a longer one was never hashed, whoever it is meant for
+        if password.len() > password::BYTES_MAX {
+            return Ok(false);
+        }
+        if hashed.is_some_and(|hashed| self.verified.knows(password, hashed)) {
+            return Ok(true);
+        }
+        let (given, stored) = (password.to_owned(), hashed.unwrap_or(&self.nobodys).clone());
+        let matches = self
+            .aside(sender, move || password::matches(&given, &stored))
+            .await?;
+        if let Some(hashed) = hashed.filter(|_| matches) {
+            self.verified.remember(password, hashed);
+        }
+        Ok(matches && hashed.is_some())
     }
 
     async fn aside<T: Send + 'static>(
         &self,
+        Sender { client, user }: Sender<'_>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashError> {
-        let before = self.waiting.fetch_add(1, Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        if before >= WAITING_MAX {
-            return Err(HashError::TooMany);
-        }
-        let permit = self.threads.clone().acquire_owned().await;
-        let permit = permit.map_err(|_| HashError::Failed)?;
-        // whoever waits may go meanwhile; the work keeps its place until it is done
+        let held = self.queue.enter(client, user).await?;
+        // whoever waits may go meanwhile; the work keeps its thread until it is done
         let done = task::spawn_blocking(move || {
             let done = work();
-            drop(permit);
+            drop(held);
             done
         });
         done.await.map_err(|_| HashError::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Slow enough for ratios, fast enough for a test.
+    const TEST_COST: u32 = 8;
+
+    fn sender(user: &str) -> Sender<'_> {
+        Sender {
+            client: ClientNetwork::default(),
+            user,
+        }
+    }
+
+    async fn took(answer: impl Future<Output = Result<bool, HashError>>) -> (bool, Duration) {
+        let begun = Instant::now();
+        let answer = answer.await.unwrap();
+        (answer, begun.elapsed())
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
+        let hashing = Hashing::new(TEST_COST).unwrap();
+        let hashed = hashing.hash(sender("a"), "right".into()).await.unwrap();
+        let (mut known, mut unknown) = (Duration::ZERO, Duration::ZERO);
+        for _ in 0..5 {
+            let (no, time) = took(hashing.matches(sender("a"), "wrong", Some(&hashed))).await;
+            assert!(!no);
+            known += time;
+            let (no, time) = took(hashing.matches(sender("b"), "wrong", None)).await;
+            assert!(!no);
+            unknown += time;
+        }
+        assert!(
+            unknown * 3 > known && known * 3 > unknown,
+            "{known:?} {unknown:?}"
+        );
+        let (no, time) = took(hashing.matches(sender("b"), "", None)).await;
+        assert!(!no && time * 15 > known, "no password of nobody's");
+    }
+
+    #[tokio::test]
+    async fn a_verified_password_is_not_hashed_again_until_it_changes() {
+        let hashing = Hashing::new(TEST_COST).unwrap();
+        let hashed = hashing.hash(sender("a"), "right".into()).await.unwrap();
+        let (yes, first) = took(hashing.matches(sender("a"), "right", Some(&hashed))).await;
+        let (again, second) = took(hashing.matches(sender("a"), "right", Some(&hashed))).await;
+        assert!(yes && again && second * 4 < first, "{first:?} {second:?}");
+        let changed = hashing.hash(sender("a"), "other".into()).await.unwrap();
+        let (no, _) = took(hashing.matches(sender("a"), "right", Some(&changed))).await;
+        assert!(!no);
+    }
+
+    #[tokio::test]
+    async fn what_bcrypt_would_cut_is_refused_without_hashing() {
+        let hashing = Hashing::new(TEST_COST).unwrap();
+        let long = "x".repeat(73);
+        let refused = hashing.hash(sender("a"), long.clone()).await;
+        assert_eq!(refused, Err(HashError::TooLong));
+        assert_eq!(hashing.matches(sender("a"), &long, None).await, Ok(false));
     }
 }

@@ -4,16 +4,10 @@
 use std::{collections::BTreeMap, fmt, fs, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use ring::{
-    rand::SystemRandom,
-    signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-        Ed25519KeyPair, KeyPair as _, RsaKeyPair,
-    },
-};
-use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
 use witan_replica::machine::auth::Caller;
+
+use super::{NS_PER_SECOND, keys};
 
 /// How long a token lives unless it is said.
 const TTL: Duration = Duration::from_secs(5 * 60);
@@ -90,7 +84,7 @@ impl Jwt {
         for name in given.keys().filter(|name| !known.contains(name)) {
             tracing::warn!(name, "unknown option of --auth-token");
         }
-        let (signs, checks) = keys(*method, public.as_deref(), private.as_deref())?;
+        let (signs, checks) = keys::read(*method, public.as_deref(), private.as_deref())?;
         let jwt = Self {
             method: *method,
             signs,
@@ -146,113 +140,34 @@ impl Jwt {
         signed.ok()
     }
 
-    /// Whose token it is, and at which revision it was given.
-    pub(super) fn caller(&self, token: &str) -> Option<Caller> {
+    /// What a token claims that a key of ours has signed and that holds now.
+    pub(super) fn claimed(&self, token: &str) -> Option<Claimed> {
         let claims = decode::<Claims>(token, &self.checks, &self.validation())
             .ok()?
             .claims;
-        Some(Caller {
-            user: claims.username,
-            // as Go converts: what is below 0 or no number is 0
-            revision: claims.revision as u64,
+        Some(Claimed {
+            caller: Caller {
+                user: claims.username,
+                // as Go converts: what is below 0 or no number is 0
+                revision: claims.revision as u64,
+            },
+            ends_s: claims.exp,
         })
     }
 }
 
-type Keys = (Option<EncodingKey>, DecodingKey);
-
-fn keys(method: Algorithm, public: Option<&[u8]>, private: Option<&[u8]>) -> Result<Keys, String> {
-    let (signs, own) = match method {
-        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
-            let secret = private.ok_or("missing key data: priv-key")?;
-            let keys = (
-                EncodingKey::from_secret(secret),
-                DecodingKey::from_secret(secret),
-            );
-            return Ok((Some(keys.0), keys.1));
-        }
-        Algorithm::RS256
-        | Algorithm::RS384
-        | Algorithm::RS512
-        | Algorithm::PS256
-        | Algorithm::PS384
-        | Algorithm::PS512
-        | Algorithm::ES256
-        | Algorithm::ES384
-        | Algorithm::EdDSA => match private {
-            Some(pem) => {
-                let (signs, own) = private_key(method, pem)?;
-                (Some(signs), Some(own))
-            }
-            None => (None, None),
-        },
-    };
-    let read = |pem: &[u8]| {
-        let key = match method {
-            Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(pem),
-            Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
-            Algorithm::RS256
-            | Algorithm::RS384
-            | Algorithm::RS512
-            | Algorithm::PS256
-            | Algorithm::PS384
-            | Algorithm::PS512
-            | Algorithm::HS256
-            | Algorithm::HS384
-            | Algorithm::HS512 => DecodingKey::from_rsa_pem(pem),
-        };
-        key.map_err(|error| format!("pub-key: {error}"))
-    };
-    let public = public.map(read).transpose()?;
-    let checks = public
-        .or(own)
-        .ok_or("missing key data: pub-key, priv-key")?;
-    Ok((signs, checks))
+/// What a token claims.
+pub(super) struct Claimed {
+    /// Whose it is, and at which revision it was given.
+    pub(super) caller: Caller,
+    /// Unix seconds; a token of somebody else's making can be without an end.
+    ends_s: Option<i64>,
 }
 
-/// The key, and the public one that belongs to it.
-fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKey), String> {
-    let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("priv-key: {error}"))?;
-    let rejected = |error: ring::error::KeyRejected| format!("priv-key: {error}");
-    let der_of_pkcs8 = match &der {
-        PrivateKeyDer::Pkcs8(key) => key.secret_pkcs8_der(),
-        PrivateKeyDer::Pkcs1(key) => {
-            let pair = RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(rejected)?;
-            let own = DecodingKey::from_rsa_der(pair.public().as_ref());
-            return Ok((EncodingKey::from_rsa_der(key.secret_pkcs1_der()), own));
-        }
-        PrivateKeyDer::Sec1(_) | _ => {
-            return Err(
-                "priv-key: not in PKCS#8; `openssl pkcs8 -topk8 -nocrypt` makes it so".into(),
-            );
-        }
-    };
-    let ec = |algorithm| -> Result<(EncodingKey, DecodingKey), String> {
-        let pair = EcdsaKeyPair::from_pkcs8(algorithm, der_of_pkcs8, &SystemRandom::new());
-        let own = DecodingKey::from_ec_der(pair.map_err(rejected)?.public_key().as_ref());
-        Ok((EncodingKey::from_ec_der(der_of_pkcs8), own))
-    };
-    match method {
-        Algorithm::ES256 => ec(&ECDSA_P256_SHA256_FIXED_SIGNING),
-        Algorithm::ES384 => ec(&ECDSA_P384_SHA384_FIXED_SIGNING),
-        Algorithm::EdDSA => {
-            let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der_of_pkcs8);
-            let own = DecodingKey::from_ed_der(pair.map_err(rejected)?.public_key().as_ref());
-            Ok((EncodingKey::from_ed_der(der_of_pkcs8), own))
-        }
-        Algorithm::RS256
-        | Algorithm::RS384
-        | Algorithm::RS512
-        | Algorithm::PS256
-        | Algorithm::PS384
-        | Algorithm::PS512
-        | Algorithm::HS256
-        | Algorithm::HS384
-        | Algorithm::HS512 => {
-            let pair = RsaKeyPair::from_pkcs8(der_of_pkcs8).map_err(rejected)?;
-            let own = DecodingKey::from_rsa_der(pair.public().as_ref());
-            let signs = EncodingKey::from_rsa_pem(pem);
-            Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
-        }
+impl Claimed {
+    /// Whether it has not ended.
+    pub(super) fn holds(&self) -> bool {
+        let now_s = crate::node::now_ns() / NS_PER_SECOND;
+        self.ends_s.is_none_or(|ends_s| now_s <= ends_s)
     }
 }

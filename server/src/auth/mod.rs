@@ -4,18 +4,23 @@
 //! also the hashes of passwords are. Nothing here is shown by `Debug` or logged that proves anything.
 //!
 //! Reading order: `credentials` (what a request shows) → this file (who that is) → `password`
-//! (bcrypt's format) → `hashing` (bcrypt, aside) → `jwt` (tokens that carry their own proof).
+//! (bcrypt's format) → `hashing` (bcrypt, aside) with `queue` (who is next) and `verified` (what need
+//! not be hashed again) → `jwt` (tokens that carry their own proof) with `keys` (what signs them).
 
 mod credentials;
 mod hashing;
 mod jwt;
+mod keys;
 mod password;
+mod queue;
+mod verified;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use witan_replica::machine::auth::Caller;
 
 pub use credentials::Credentials;
-pub use hashing::{HashError, Hashing};
+pub use hashing::{HashError, Hashing, Sender};
+pub use queue::ClientNetwork;
 
 use crate::{config::AuthSettings, node::Node};
 
@@ -76,7 +81,7 @@ impl Guard {
         };
         Ok(Self {
             kind,
-            hashing: Hashing::new(settings.bcrypt_cost),
+            hashing: Hashing::new(settings.bcrypt_cost).map_err(|error| error.to_string())?,
             random: SystemRandom::new(),
         })
     }
@@ -92,7 +97,7 @@ impl Guard {
         let user = match shown.token() {
             Some(token) => match &self.kind {
                 Kind::Simple => node.tokens().user(token).ok_or(InvalidToken)?,
-                Kind::Jwt(jwt) => return jwt.caller(token).map(Some).ok_or(InvalidToken),
+                Kind::Jwt(jwt) => return shown.claimed(jwt, token).map(Some).ok_or(InvalidToken),
             },
             None => match shown.certificate() {
                 Some(name) => name.to_owned(),

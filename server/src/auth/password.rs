@@ -8,8 +8,8 @@ use base64::{
 };
 use bcrypt::bcrypt;
 
-/// What bcrypt reads of a password, its end mark included.
-const KEY_BYTES_MAX: usize = 72;
+/// What bcrypt reads of a password; a longer one is refused, for it would be cut.
+pub(super) const BYTES_MAX: usize = 72;
 const SALT_DIGITS: usize = 22;
 const HASH_BYTES: usize = 23;
 const HASH_DIGITS: usize = 31;
@@ -31,7 +31,7 @@ pub(super) struct TooLong;
 
 /// Takes long: about 60 ms at a cost of 10.
 pub(super) fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, TooLong> {
-    if password.len() > KEY_BYTES_MAX {
+    if password.len() > BYTES_MAX {
         return Err(TooLong);
     }
     let hashed = bcrypt(cost, salt, &key(password));
@@ -45,7 +45,7 @@ pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
         return false;
     };
     // a longer one was never hashed
-    if password.len() > KEY_BYTES_MAX {
+    if password.len() > BYTES_MAX {
         return false;
     }
     let found = bcrypt(cost, salt, &key(password));
@@ -56,11 +56,17 @@ pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     difference == 0
 }
 
+/// A hash of this cost that no password is known to have.
+pub(super) fn nobodys(cost: u32) -> String {
+    let (salt, hashed) = (DIGITS.encode([0; 16]), DIGITS.encode([0; HASH_BYTES]));
+    format!("$2a${cost:02}${salt}{hashed}")
+}
+
 fn key(password: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(KEY_BYTES_MAX + 1);
+    let mut key = Vec::with_capacity(BYTES_MAX + 1);
     key.extend_from_slice(password.as_bytes());
     key.push(0);
-    key.truncate(KEY_BYTES_MAX);
+    key.truncate(BYTES_MAX);
     key
 }
 
@@ -93,6 +99,13 @@ mod tests {
         assert!(!matches("password", hashed.as_bytes()));
         assert!(!matches("", hashed.as_bytes()));
         assert!(matches("", hash("", 4, [7; 16]).unwrap().as_bytes()));
+    }
+
+    #[test]
+    fn nobodys_hash_costs_as_much_as_any() {
+        let (cost, ..) = parse(nobodys(11).as_bytes()).unwrap();
+        assert_eq!(cost, 11);
+        assert!(!matches("", nobodys(4).as_bytes()));
     }
 
     #[test]

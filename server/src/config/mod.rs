@@ -336,6 +336,10 @@ pub struct Settings {
     pub host_whitelist: Vec<String>,
     /// `--enable-grpc-gateway`.
     pub enable_grpc_gateway: bool,
+    /// `--enable-v2`.
+    pub enable_v2: bool,
+    /// `--enable-v1`, and `--enable-v2`, whose keys it shows.
+    pub enable_v1: bool,
     /// `--watch-progress-notify-interval`: how often a quiet watcher that asked for it is told so.
     pub watch_progress_interval: Duration,
     /// `--client-cert-auth`: the common name of a client's certificate is that of a user.
@@ -379,6 +383,8 @@ impl Default for Settings {
             cors: vec!["*".into()],
             host_whitelist: vec!["*".into()],
             enable_grpc_gateway: true,
+            enable_v2: true,
+            enable_v1: true,
             watch_progress_interval: Duration::from_secs(10 * 60),
             client_cert_auth: false,
             quota_bytes: Some(2 << 30),

@@ -22,7 +22,6 @@ use actix_web::{
 use witan_api::{v1::error::ErrorCode, v2::auth::INSUFFICIENT};
 use witan_replica::machine::auth::paths::Wish;
 
-pub(crate) use request::serves;
 use request::{Refusal, Request, parse};
 
 use self::error::Error;

@@ -118,11 +118,6 @@ fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     Some(key.into())
 }
 
-/// Whether a cleaned path is one of this dialect's.
-pub(crate) fn serves(path: &[u8]) -> bool {
-    Place::of(path).is_some()
-}
-
 /// Reads a request: its method, its decoded and cleaned path, its query, and its body if that is a
 /// form.
 pub(crate) fn parse(

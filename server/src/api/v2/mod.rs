@@ -20,44 +20,20 @@ mod watch;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use witan_api::access::Resource;
 
 use super::{Context, go, reads::Reads, reply};
 
-/// What the paths of this dialect name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resource {
-    Keys,
-    Members,
-    Auth,
-    Machines,
-    StatsSelf,
-    StatsLeader,
-    StatsStore,
-}
-
-impl Resource {
-    /// What a cleaned path names, if it is ours.
-    pub(crate) fn of(path: &[u8]) -> Option<Self> {
-        match path {
-            b"/v2/machines" => Some(Self::Machines),
-            b"/v2/stats/self" => Some(Self::StatsSelf),
-            b"/v2/stats/leader" => Some(Self::StatsLeader),
-            b"/v2/stats/store" => Some(Self::StatsStore),
-            _ if below(path, b"/v2/keys").is_some() => Some(Self::Keys),
-            _ if below(path, b"/v2/members").is_some() => Some(Self::Members),
-            _ if auth::serves(path) => Some(Self::Auth),
-            _ => None,
-        }
-    }
-
-    fn methods(self) -> &'static str {
-        match self {
-            Self::Keys => "HEAD,GET,PUT,POST,DELETE",
-            Self::Members => "GET,POST,DELETE,PUT",
-            Self::Auth => "GET,HEAD,PUT,POST,DELETE",
-            Self::Machines => "GET,HEAD",
-            Self::StatsSelf | Self::StatsLeader | Self::StatsStore => "GET",
-        }
+/// What `Allow` lists for a resource.
+fn methods(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Keys => "HEAD,GET,PUT,POST,DELETE",
+        Resource::Members => "GET,POST,DELETE,PUT",
+        Resource::Auth => "GET,HEAD,PUT,POST,DELETE",
+        Resource::Machines => "GET,HEAD",
+        Resource::StatsSelf | Resource::StatsLeader | Resource::StatsStore => "GET",
+        // other dialects'
+        Resource::V1 | Resource::Operations | Resource::LogLevel | Resource::OpenApi => "",
     }
 }
 
@@ -79,7 +55,7 @@ impl Dialect {
         Self { ctx, reads }
     }
 
-    /// Answers a request for one of our resources.
+    /// Answers a request for one of our resources, whose sender may use it.
     pub(crate) async fn handle(
         &self,
         resource: Resource,
@@ -87,7 +63,7 @@ impl Dialect {
         mut payload: web::Payload,
         path: &[u8],
     ) -> HttpResponse {
-        let allow = resource.methods();
+        let allow = methods(resource);
         let response = if !reply::allows(request, allow) {
             reply::method_not_allowed(Some(allow))
         } else {
@@ -99,6 +75,9 @@ impl Dialect {
                 Resource::StatsSelf => stats::of_self(&self.ctx, request),
                 Resource::StatsLeader => stats::of_leader(&self.ctx, request),
                 Resource::StatsStore => stats::of_store(self, request).await,
+                Resource::V1 | Resource::Operations | Resource::LogLevel | Resource::OpenApi => {
+                    reply::not_found()
+                }
             }
         };
         reply::drain(&mut payload).await;

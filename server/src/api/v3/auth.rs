@@ -72,7 +72,7 @@ pub(super) async fn user_add(
     let password = if no_password {
         Bytes::new()
     } else {
-        hash(ctx, request.password).await?
+        hash(ctx, &request.name, request.password).await?
     };
     let verb = Verb::UserAdd(UserAdd {
         name: request.name,
@@ -94,7 +94,7 @@ pub(super) async fn user_password(
         let hashed = STANDARD.decode(request.hashed_password);
         hashed.map_err(|_| Error::NoPasswordUser)?.into()
     } else {
-        hash(ctx, request.password).await?
+        hash(ctx, &request.name, request.password).await?
     };
     let verb = Verb::UserPassword(UserPassword {
         name: request.name,
@@ -106,12 +106,14 @@ pub(super) async fn user_password(
     })
 }
 
-async fn hash(ctx: &Context, password: String) -> Answer<Bytes> {
-    let hashed = ctx.guard.hashing.hash(password).await;
+/// Takes its time: who may not change users has been refused before.
+async fn hash(ctx: &Context, user: &str, password: String) -> Answer<Bytes> {
+    let hashed = ctx.guard.hashing.hash(ctx.sender(user), password).await;
     hashed.map_err(|error| fault::of_hashing(&error))
 }
 
-/// Checks a password and gives a token for it. If users change meanwhile, it begins anew.
+/// Checks a password and gives a token for it. If users change meanwhile, it begins anew. An answer
+/// takes as long for a user that does not exist.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,
@@ -119,17 +121,19 @@ pub(super) async fn authenticate(
     loop {
         let view = ctx.node.read().await?;
         let known = &view.machine.auth;
-        if !known.enabled() {
+        if !known.enabled() && !known.paths_enabled() {
             return Err(Error::AuthNotEnabled);
         }
-        let user = known.user(&request.name).ok_or(Error::AuthFailed)?;
-        if user.no_password {
+        let user = known.user(&request.name);
+        if user.is_some_and(|user| user.no_password) {
             return Err(Error::NoPasswordUser);
         }
         let checked = known.revision();
-        let (password, hashed) = (request.password.clone(), user.password.clone());
+        let hashed = user.map(|user| user.password.clone());
         drop(view);
-        let matches = ctx.guard.hashing.matches(password, hashed).await;
+        let (sender, hashing) = (ctx.sender(&request.name), &ctx.guard.hashing);
+        let matches = hashing.matches(sender, &request.password, hashed.as_ref());
+        let matches = matches.await;
         if !matches.map_err(|error| fault::of_hashing(&error))? {
             tracing::warn!(user = request.name, "invalid authentication was requested");
             return Err(Error::AuthFailed);
@@ -161,7 +165,7 @@ pub(super) async fn status(
 ) -> Answer<AuthStatusResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let caller = permit::who(ctx)?;
+    let caller = permit::manager(ctx)?;
     let admitted = known.admin(caller.as_ref());
     admitted.map_err(|error| fault::of_auth(&error))?;
     Ok(AuthStatusResponse {
@@ -178,7 +182,7 @@ pub(super) async fn user_get(
 ) -> Answer<AuthUserGetResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let caller = permit::who(ctx)?;
+    let caller = permit::manager(ctx)?;
     if let Err(error) = known.admin(caller.as_ref())
         && caller.is_none_or(|caller| caller.user != request.name)
     {
@@ -197,7 +201,7 @@ pub(super) async fn user_list(
 ) -> Answer<AuthUserListResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let admitted = known.admin(permit::who(ctx)?.as_ref());
+    let admitted = known.admin(permit::manager(ctx)?.as_ref());
     admitted.map_err(|error| fault::of_auth(&error))?;
     Ok(AuthUserListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
@@ -212,7 +216,7 @@ pub(super) async fn role_get(
 ) -> Answer<AuthRoleGetResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let caller = permit::who(ctx)?;
+    let caller = permit::manager(ctx)?;
     let own = || {
         let user = caller.as_ref().and_then(|caller| known.user(&caller.user));
         user.is_some_and(|user| user.has(&request.role))
@@ -244,7 +248,7 @@ pub(super) async fn role_list(
 ) -> Answer<AuthRoleListResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let admitted = known.admin(permit::who(ctx)?.as_ref());
+    let admitted = known.admin(permit::manager(ctx)?.as_ref());
     admitted.map_err(|error| fault::of_auth(&error))?;
     Ok(AuthRoleListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),

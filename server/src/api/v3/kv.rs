@@ -138,7 +138,6 @@ pub(super) async fn compact(
     ctx: &Context,
     request: CompactionRequest,
 ) -> Answer<CompactionResponse> {
-    permit::admin(ctx).await?;
     let verb = kv::Verb::Compact(kv::Compact {
         revision: request.revision,
     });

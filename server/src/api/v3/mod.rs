@@ -37,7 +37,7 @@ pub use backup::Jobs;
 
 use std::sync::Arc;
 
-use tonic::service::Routes;
+use tonic::{Status, service::Routes};
 use witan_api::v3::{
     DESCRIPTORS,
     error::Error,
@@ -102,6 +102,9 @@ impl Calls for Services {
                 Some("Txn") => return service.hot(head, message, kv::txn).await,
                 _ => {}
             }
+        }
+        if let Err(refusal) = service.may_begin(&request.head).await {
+            return Outgoing::Response(Status::from(refusal).into_http());
         }
         Calls::call(self.0.routes.clone(), request).await
     }

@@ -1,10 +1,15 @@
-//! Who asks, and whether that caller may. The rules are the state's (`witan_replica::machine::auth`);
+//! Who asks, and whether that caller may. What a method asks for is listed in `witan_api::access`, and
+//! [`enter`] holds every call to it before its message is read, so that who is unknown costs nothing.
+//! What depends on the message is judged by the rules of the state (`witan_replica::machine::auth`):
 //! here stands which of them a verb that does not go through the log looks at. What goes through it
 //! is judged when it is applied.
 //!
-//! While auth is off, each of these is one load.
+//! While nobody is asked, each of these is one load or two.
 
-use witan_api::v3::error::Error;
+use witan_api::{
+    access::{Access, GrpcRoute},
+    v3::error::Error,
+};
 use witan_replica::machine::{
     Machine, Reply,
     auth::{self, Caller},
@@ -15,12 +20,55 @@ use witan_replica::machine::{
 use super::{Answer, fault};
 use crate::{api::Context, node::Done};
 
-/// Who asks, if auth is on and anybody is named. To be called after the view was taken that the
+/// These streams begin, and each of their requests is judged and answered, as in etcd.
+const STREAMS: [&str; 2] = [
+    "/etcdserverpb.Watch/Watch",
+    "/etcdserverpb.Lease/LeaseKeepAlive",
+];
+
+/// Methods of these packages have no codes of their own, as in etcd.
+const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
+
+/// Whether a caller may call a method at all.
+pub(super) async fn enter(ctx: &Context, method: &str) -> Answer<()> {
+    if !ctx.node.any_auth_enabled() {
+        return Ok(());
+    }
+    // what is listed nowhere is for administrators
+    match GrpcRoute::of(method).map_or(Access::Root, |route| route.access) {
+        Access::Public | Access::V2Keys => Ok(()),
+        Access::V3Keys if STREAMS.contains(&method) => Ok(()),
+        Access::V3Keys if WITHOUT_CODES.iter().any(|of| method.starts_with(of)) => {
+            anybody(ctx).map_err(Error::plain)
+        }
+        Access::V3Keys | Access::V3User => anybody(ctx),
+        Access::V3Root if !ctx.node.auth_enabled() => Ok(()),
+        Access::V3Root | Access::Root => admin(ctx).await,
+        Access::Own => match manager(ctx)? {
+            Some(_) => Ok(()),
+            None => Err(Error::UserEmpty),
+        },
+    }
+}
+
+/// Who asks, if auth of v3 is on and anybody is named. To be called after the view was taken that the
 /// caller is judged by, so that its revision is not the older one.
 pub(super) fn who(ctx: &Context) -> Answer<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
     }
+    recognized(ctx)
+}
+
+/// Who asks for what both dialects protect: the auth of either makes it a question.
+pub(super) fn manager(ctx: &Context) -> Answer<Option<Caller>> {
+    if !ctx.node.any_auth_enabled() {
+        return Ok(None);
+    }
+    recognized(ctx)
+}
+
+fn recognized(ctx: &Context) -> Answer<Option<Caller>> {
     let caller = ctx.guard.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| Error::InvalidAuthToken)
 }
@@ -35,11 +83,11 @@ pub(super) fn anybody(ctx: &Context) -> Answer<()> {
 
 /// Whether the caller has the role root.
 pub(super) async fn admin(ctx: &Context) -> Answer<()> {
-    if !ctx.node.auth_enabled() {
+    if !ctx.node.any_auth_enabled() {
         return Ok(());
     }
     let view = ctx.node.view().await?;
-    let caller = who(ctx)?;
+    let caller = manager(ctx)?;
     let admitted = view.machine.auth.admin(caller.as_ref());
     admitted.map_err(|error| fault::of_auth(&error))
 }
@@ -92,7 +140,10 @@ pub(super) fn command(ctx: &Context, machine: &Machine, command: &kv::Command) -
 
 /// Replicates a command on the caller's behalf. What the caller may not do comes back as an error.
 pub(super) async fn propose(ctx: &Context, command: Command) -> Answer<Done> {
-    let caller = who(ctx)?;
+    propose_for(ctx, command, who(ctx)?).await
+}
+
+async fn propose_for(ctx: &Context, command: Command, caller: Option<Caller>) -> Answer<Done> {
     let done = ctx.node.propose_for(command, caller).await?;
     judge(&done)?;
     Ok(done)
@@ -108,6 +159,6 @@ pub(super) fn judge(done: &Done) -> Answer<()> {
 
 /// Replicates a command about users.
 pub(super) async fn manage(ctx: &Context, verb: auth::Verb) -> Answer<Done> {
-    let command = auth::Command { verb: Some(verb) };
-    propose(ctx, Command::Auth(command)).await
+    let command = Command::Auth(auth::Command { verb: Some(verb) });
+    propose_for(ctx, command, manager(ctx)?).await
 }

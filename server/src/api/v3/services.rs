@@ -1,6 +1,6 @@
 //! The gRPC services that are served: each method hands its message to a verb.
 
-use std::pin::Pin;
+use std::{net::SocketAddr, pin::Pin};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -13,10 +13,12 @@ use witan_api::v3::{
     },
 };
 
-use super::{Answer, auth, backup, cluster, kv, maintenance, range_stream, snapshot, unary};
+use super::{
+    Answer, auth, backup, cluster, kv, maintenance, permit, range_stream, snapshot, unary,
+};
 use crate::{
     api::Context,
-    auth::Credentials,
+    auth::{ClientNetwork, Credentials},
     transport::{Head, Outgoing, PeerCertificate},
 };
 
@@ -43,19 +45,34 @@ impl Service {
     /// The context and the message of a call.
     pub(super) fn enter<T>(&self, request: Request<T>) -> Answer<(Context, T)> {
         let certificate = request.extensions().get();
-        let ctx = self.ctx_of(request.metadata().as_ref(), certificate);
+        let ends = (certificate, request.remote_addr());
+        let ctx = self.ctx_of(request.metadata().as_ref(), ends);
         Ok((ctx, self.admit(request)?))
     }
 
-    /// The context of a call with these headers.
-    fn ctx_of(&self, headers: &http::HeaderMap, shown: Option<&PeerCertificate>) -> Context {
-        if self.ctx.node.auth_enabled() {
+    /// The context of a call with these headers, from this address.
+    fn ctx_of(
+        &self,
+        headers: &http::HeaderMap,
+        (shown, address): (Option<&PeerCertificate>, Option<SocketAddr>),
+    ) -> Context {
+        if self.ctx.node.any_auth_enabled() {
             let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
             let name = certificate.map(|shown| shown.common_name().to_owned());
-            self.ctx.of(Credentials::of_call(headers, name))
+            let client = ClientNetwork::of(address.map(|address| address.ip()));
+            self.ctx.of(Credentials::of_call(headers, name), client)
         } else {
             self.ctx.clone()
         }
+    }
+
+    /// Whether a call may begin, by its head alone.
+    pub(super) async fn may_begin(&self, head: &Head) -> Answer<()> {
+        if !self.ctx.node.any_auth_enabled() {
+            return Ok(());
+        }
+        let ctx = self.ctx_of(head.headers(), (head.parts().extensions.get(), None));
+        permit::enter(&ctx, head.path()).await
     }
 
     pub(super) fn admit<T>(&self, request: Request<T>) -> Answer<T> {
@@ -83,8 +100,10 @@ impl Service {
     {
         match self.check_leader(head.headers()) {
             Ok(()) if self.ctx.node.auth_enabled() => {
-                let certificate = head.parts().extensions.get();
-                let ctx = self.ctx_of(head.headers(), certificate);
+                let ctx = self.ctx_of(head.headers(), (head.parts().extensions.get(), None));
+                if let Err(refusal) = permit::anybody(&ctx) {
+                    return Outgoing::Response(Status::from(refusal).into_http());
+                }
                 // a future of its own: the one below stays as small as it is
                 let answer = unary::answer(message, async |message| verb(&ctx, message).await);
                 Box::pin(answer).await

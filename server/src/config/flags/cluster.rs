@@ -6,7 +6,6 @@ use Kind::{Bool, Duration, Integer, Text};
 const DISCOVERY: &str = "discovery comes with a later version";
 const WITHOUT_DISCOVERY: &str =
     "it matters only together with discovery, which comes with a later version";
-const ALWAYS_V2: &str = "the v2 API is always served";
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
@@ -36,7 +35,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("strict-reconfig-check", Bool, "true", "Whether changes of membership that would cost the quorum are refused.", accepted("they are always refused")),
     Flag::new("pre-vote", Bool, "true", "Whether a member asks before it campaigns.", supported("elections_and_warnings")),
     Flag::new("max-learners", Integer, "1", "Members without a vote that a cluster may have.", supported("there_are_as_many_learners_as_a_flag_allows")),
-    Flag::new("enable-v2", Bool, "true", "Whether etcd 3.4 and 3.5 serve the v2 API.", accepted(ALWAYS_V2)),
-    Flag::new("v2-deprecation", Text, "write-only", "How far etcd's removal of the v2 API has come.", accepted(ALWAYS_V2)),
+    Flag::new("enable-v2", Bool, "true", "Whether the v2 API is served: keys, members, users, counters. Without it v1 is not served either.", supported("a_dialect_that_is_turned_off_is_not_there")),
+    Flag::new("enable-v1", Bool, "true", "Whether the API of etcd 0.1 is served, a view on v2's keys. etcd has no such flag.", supported("a_dialect_that_is_turned_off_is_not_there")),
+    Flag::new("v2-deprecation", Text, "write-only", "How far etcd's removal of the v2 API has come.", accepted("--enable-v2 alone says whether the v2 API is served")),
     Flag::new("experimental-enable-v2v3", Text, "", "Prefix of v3 keys that serve the v2 API.", refused("v2 keys live in a key space of their own, as in etcd without this flag")),
 ];

@@ -161,6 +161,8 @@ impl Side {
                 .remove("header")
                 .map(|header| header["revision"].clone());
             fields.insert("revision".into(), revision.unwrap_or_default());
+            // beside etcd 3.6's fields, for clients of the former gateway
+            fields.remove("error");
             fields.remove("members");
             fields.remove("details");
         }

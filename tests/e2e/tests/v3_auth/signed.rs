@@ -93,6 +93,15 @@ fn signed_tokens() {
     }
 }
 
+/// Of 1024 bits, made for this test.
+const WEAK: &str = "\
+-----BEGIN PUBLIC KEY-----\n\
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDL7+mb4V3f7O9ot6HIibq5NMXx\n\
+sJM7aISeEsu//ZKhqjxWCZLfvfSPinwmcDnPw+xX+ibrNifdQlAFB9V4RZ5a4tEi\n\
+6dvE1zSxAQgw/hg9xqEosBmuYUmx0pMOZbSkhihV/LRFZVIUJ/5csSKonZV27aRf\n\
+G8eSmsTBN+0z//coPwIDAQAB\n\
+-----END PUBLIC KEY-----\n";
+
 #[test]
 fn keys_that_do_not_fit_stop_the_start() {
     let dir = fresh_dir("unfit-keys");
@@ -101,6 +110,11 @@ fn keys_that_do_not_fit_stop_the_start() {
     fs::rename(&private, dir.join("first")).unwrap();
     let first = dir.join("first").display().to_string();
     let [_, public] = pair(&dir, "ES256");
+    let file = |name: &str, text: &str| {
+        fs::write(dir.join(name), text).unwrap();
+        dir.join(name).display().to_string()
+    };
+    let (empty, weak) = (file("empty", ""), file("weak", WEAK));
     for (token, reason) in [
         ("opaque".to_owned(), "not one of simple, jwt"),
         ("jwt".into(), "is not known"),
@@ -109,6 +123,14 @@ fn keys_that_do_not_fit_stop_the_start() {
         (
             format!("jwt,sign-method=ES256,pub-key={public},priv-key={first}"),
             "public and private keys don't match",
+        ),
+        (
+            format!("jwt,sign-method=HS256,priv-key={empty}"),
+            "the file is empty, and anybody can sign a token",
+        ),
+        (
+            format!("jwt,sign-method=RS256,pub-key={weak}"),
+            "1024 bits, below the 2048 that RSA needs",
         ),
     ] {
         let output = std::process::Command::new(Kind::Witan.binary())
@@ -123,5 +145,26 @@ fn keys_that_do_not_fit_stop_the_start() {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(told.contains(reason), "{token}: {told}");
         assert!(!dir.join("data").exists(), "{token}");
+    }
+}
+
+#[test]
+fn a_short_secret_is_warned_about() {
+    let dir = fresh_dir("short-secret");
+    fs::create_dir_all(&dir).unwrap();
+    for (bytes, warned) in [(31, true), (32, false)] {
+        let path = dir.join(bytes.to_string());
+        fs::write(&path, "k".repeat(bytes)).unwrap();
+        let token = format!(
+            "--auth-token=jwt,sign-method=HS256,priv-key={}",
+            path.display()
+        );
+        let server = Launch::witan().arg(token).start();
+        let log = server.log().join("\n");
+        assert_eq!(
+            log.contains("shorter than its hash"),
+            warned,
+            "{bytes}: {log}"
+        );
     }
 }

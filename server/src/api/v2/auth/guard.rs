@@ -1,9 +1,9 @@
 //! Who sends a request of v2, and whether that user may: Basic authentication and etcd 3.4's rules.
 //! The rules themselves are the state's (`witan_replica::machine::auth::paths`).
 //!
-//! While auth of v2 is off, a request of the key space costs one load here. A password is hashed for
-//! each request that shows one, as in etcd: what a remembered one would save, a changed one must not
-//! outlive. A certificate proves nothing here: any page could make a browser show it.
+//! While auth of v2 is off, a request of the key space costs one load here. A password that was not
+//! verified a moment ago is hashed (`crate::auth`). A certificate proves nothing here: any page could
+//! make a browser show it.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -14,7 +14,10 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use witan_api::v2::{auth::INSUFFICIENT, members::Message};
+use witan_api::{
+    access::{Access, Switches},
+    v2::{auth::INSUFFICIENT, members::Message},
+};
 use witan_replica::machine::auth::{
     User,
     paths::{Wish, is_path_root},
@@ -22,6 +25,7 @@ use witan_replica::machine::auth::{
 
 use crate::{
     api::{Context, go, reply},
+    auth::{ClientNetwork, Credentials, Sender},
     node::Fault,
 };
 
@@ -34,11 +38,11 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// What a request says of who sends it.
+/// What a request says of who sends it, by a password.
 enum Shown {
     Nobody,
     User(User),
-    /// What proves nobody.
+    /// What is no right password.
     Wrong,
 }
 
@@ -62,38 +66,61 @@ pub(in crate::api) async fn may(
     })
 }
 
-/// Whether the sender may change members, as far as auth of v2 asks.
-pub(in crate::api::v2) async fn may_manage_members(
+/// Whether the sender may use a route of HTTP/1 that asks for more than a key: with a password, or
+/// with a token of v3's.
+pub(in crate::api) async fn admits(
     ctx: &Context,
     request: &HttpRequest,
+    access: Access,
 ) -> Result<bool, Fault> {
-    if !ctx.node.paths_enabled() {
+    let on = Switches {
+        v2: ctx.node.paths_enabled(),
+        v3: ctx.node.auth_enabled(),
+    };
+    // keys are judged by whoever knows which
+    if access == Access::V2Keys || !access.is_asked(on) {
         return Ok(true);
     }
-    is_root(ctx, request).await
+    let (user, root) = match shown(ctx, request).await? {
+        Shown::User(user) => (true, is_path_root(&user)),
+        Shown::Wrong => bearer(ctx, request).await?,
+        Shown::Nobody => (false, false),
+    };
+    Ok(match access {
+        Access::Public | Access::V2Keys => true,
+        Access::V3User => user,
+        // no route of HTTP/1 shows users their own
+        Access::V3Keys | Access::V3Root | Access::Own | Access::Root => root,
+    })
 }
 
-/// Whether the sender may see and change users. They are v3's too, so that its switch counts as well.
-pub(super) async fn may_manage(ctx: &Context, request: &HttpRequest) -> Result<bool, Fault> {
-    if !ctx.node.paths_enabled() && !ctx.node.auth_enabled() {
-        return Ok(true);
-    }
-    is_root(ctx, request).await
+/// Whether a token names a user, and whether that is root.
+async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<(bool, bool), Fault> {
+    let header = request.headers().get(AUTHORIZATION);
+    let token = header.map(|value| value.to_str().unwrap_or_default());
+    let view = ctx.node.view().await?;
+    let shown = Credentials::of_token(token);
+    let Ok(Some(caller)) = ctx.guard.recognize(&ctx.node, &shown) else {
+        return Ok((false, false));
+    };
+    let auth = &view.machine.auth;
+    Ok((
+        auth.user(&caller.user).is_some(),
+        auth.admin(Some(&caller)).is_ok(),
+    ))
 }
 
 /// 401 as everything but the key space answers it.
-pub(in crate::api::v2) fn refuse() -> HttpResponse {
-    let message = INSUFFICIENT.to_owned();
-    HttpResponse::build(StatusCode::UNAUTHORIZED)
-        .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(go::json(&Message { message }))
+pub(in crate::api) fn refuse() -> HttpResponse {
+    message(StatusCode::UNAUTHORIZED, INSUFFICIENT)
 }
 
-async fn is_root(ctx: &Context, request: &HttpRequest) -> Result<bool, Fault> {
-    Ok(match shown(ctx, request).await? {
-        Shown::User(user) => is_path_root(&user),
-        Shown::Nobody | Shown::Wrong => false,
-    })
+/// A status and a message, as everything but the key space has them.
+pub(in crate::api) fn message(status: StatusCode, message: &str) -> HttpResponse {
+    let message = message.to_owned();
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(go::json(&Message { message }))
 }
 
 async fn shown(ctx: &Context, request: &HttpRequest) -> Result<Shown, Fault> {
@@ -105,23 +132,30 @@ async fn shown(ctx: &Context, request: &HttpRequest) -> Result<Shown, Fault> {
         return Ok(Shown::Wrong);
     };
     let view = ctx.node.view().await?;
-    let Some(user) = view.machine.auth.user(&name).cloned() else {
-        tracing::warn!(user = name, "v2 request of an unknown user");
-        return Ok(Shown::Wrong);
-    };
+    let user = view.machine.auth.user(&name).cloned();
     drop(view);
-    let matches = ctx.guard.hashing.matches(password, user.password.clone());
-    match matches.await {
-        Ok(true) if !user.no_password => Ok(Shown::User(user)),
-        Ok(_) => {
-            tracing::warn!(user = name, "v2 request with a wrong password");
+    let sender = sender(request, &name);
+    // who has no password takes as long as who does not exist
+    let hashed = user.as_ref().filter(|user| !user.no_password);
+    let hashed = hashed.map(|user| &user.password);
+    match ctx.guard.hashing.matches(sender, &password, hashed).await {
+        Ok(true) => Ok(user.map_or(Shown::Wrong, Shown::User)),
+        Ok(false) => {
+            tracing::warn!(user = name, "v2 request with a wrong user or password");
             Ok(Shown::Wrong)
         }
         Err(error) => {
             tracing::warn!(%error, "the password of a v2 request was not checked");
-            Ok(Shown::Wrong)
+            Err(Fault::TooMany)
         }
     }
+}
+
+/// Who sends a password of this user.
+pub(super) fn sender<'a>(request: &HttpRequest, user: &'a str) -> Sender<'a> {
+    let address = request.peer_addr().map(|address| address.ip());
+    let client = ClientNetwork::of(address);
+    Sender { client, user }
 }
 
 /// Name and password.

@@ -11,8 +11,11 @@ use witan_replica::machine::auth::{
     paths::{self, Answer, UserCreate, UserUpdate, Verb},
 };
 
-use super::{Refusal, body, change, roles, shown};
-use crate::{api::Context, auth::HashError};
+use super::{Refusal, body, change, guard, roles, shown};
+use crate::{
+    api::Context,
+    auth::{HashError, Sender},
+};
 
 /// Roles that do not exist are passed over.
 pub(super) async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
@@ -83,7 +86,7 @@ pub(super) async fn put(
             true => StatusCode::CREATED,
             false => StatusCode::OK,
         };
-        let user = create(ctx, asked).await?;
+        let user = create(ctx, request, asked).await?;
         return Ok(shown(ctx, request, status, &user));
     }
     if !known {
@@ -92,7 +95,7 @@ pub(super) async fn put(
     let verb = Verb::UserUpdate(UserUpdate {
         name: name.to_owned(),
         password: match asked.password.filter(|password| !password.is_empty()) {
-            Some(password) => hash(ctx, password).await?,
+            Some(password) => hash(ctx, guard::sender(request, name), password).await?,
             None => Bytes::new(),
         },
         grant,
@@ -109,7 +112,7 @@ pub(super) async fn put(
     Ok(shown(ctx, request, StatusCode::OK, &user))
 }
 
-async fn create(ctx: &Context, asked: UserChange) -> Result<User, Refusal> {
+async fn create(ctx: &Context, request: &HttpRequest, asked: UserChange) -> Result<User, Refusal> {
     let name = asked.user;
     let Some(password) = asked.password.filter(|password| !password.is_empty()) else {
         return Err(Refusal::bad(&format!(
@@ -123,21 +126,21 @@ async fn create(ctx: &Context, asked: UserChange) -> Result<User, Refusal> {
     }
     let verb = Verb::UserCreate(UserCreate {
         name: name.clone(),
-        password: hash(ctx, password).await?,
+        password: hash(ctx, guard::sender(request, &name), password).await?,
         roles: roles.clone().unwrap_or_default(),
     });
     change(ctx, verb).await?;
     Ok(User { user: name, roles })
 }
 
-async fn hash(ctx: &Context, password: String) -> Result<Bytes, Refusal> {
-    ctx.guard.hashing.hash(password).await.map_err(|error| {
+async fn hash(ctx: &Context, sender: Sender<'_>, password: String) -> Result<Bytes, Refusal> {
+    let hashed = ctx.guard.hashing.hash(sender, password).await;
+    hashed.map_err(|error| {
         tracing::warn!(%error, "a password was not hashed");
         match error {
             HashError::TooLong => Refusal::bad("auth: password length exceeds 72 bytes"),
-            HashError::TooMany | HashError::Failed => {
-                Refusal(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
-            }
+            HashError::TooMany => Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            HashError::Failed => Refusal(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
         }
     })
 }

@@ -27,7 +27,7 @@ use self::{encoding::Encoding, failure::Failure};
 use super::{
     Answer, auth, backup, cluster,
     concurrency::{election, lock},
-    kv, lease, maintenance, watch,
+    kv, lease, maintenance, permit, watch,
 };
 use crate::{
     api::{
@@ -35,7 +35,7 @@ use crate::{
         http::Client,
         reply::{self, Unread},
     },
-    auth::Credentials,
+    auth::{ClientNetwork, Credentials},
 };
 use table::{Streamed, Verb};
 
@@ -79,13 +79,23 @@ pub(crate) async fn handle(
         return reply::not_found();
     };
     let named;
-    let ctx = if ctx.node.auth_enabled() {
-        named = ctx.of(credentials(request));
+    let ctx = if ctx.node.any_auth_enabled() {
+        let client = ClientNetwork::of(request.peer_addr().map(|address| address.ip()));
+        named = ctx.of(credentials(request), client);
         &named
     } else {
         ctx
     };
     let verb = table::verb(call).filter(|_| is_call(request));
+    if let Some(verb) = verb
+        && let Err(refusal) = permit::enter(ctx, table::method(call)).await
+    {
+        // what is left of a stream's requests, or of a socket's, may not end
+        if !(matches!(verb, Verb::Streamed(_)) || websocket::wanted(request)) {
+            reply::drain(&mut payload).await;
+        }
+        return Failure::from(refusal).answer(manner);
+    }
     let encoding = match verb.map(|_| Encoding::asked(request.query_string())) {
         None => Encoding::Base64,
         Some(Ok(encoding)) => encoding,

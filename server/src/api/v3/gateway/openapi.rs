@@ -21,9 +21,6 @@ use super::{
 };
 use crate::{api::reply, version};
 
-/// Where the document is served.
-pub(in crate::api) const PATH: &[u8] = b"/openapi.json";
-
 /// The answer, made once.
 pub(in crate::api) fn answer() -> HttpResponse {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());

@@ -1,5 +1,7 @@
 //! Every path of the gateway, below its prefix, and the verb behind it.
 
+use witan_api::access::GatewayRoute;
+
 /// What a path stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api) enum Verb {
@@ -127,9 +129,28 @@ pub(in crate::api) fn verb(path: &str) -> Option<Verb> {
         .map(|(_, verb)| *verb)
 }
 
+/// The method of gRPC that a path below the prefix calls; empty if it calls none.
+pub(super) fn method(path: &str) -> &'static str {
+    GatewayRoute::of(path).map_or("", |route| route.method)
+}
+
 #[cfg(test)]
 mod tests {
+    use witan_api::access::GATEWAY;
+
     use super::*;
+
+    #[test]
+    fn every_path_is_listed_with_its_access() {
+        let listed: Vec<&str> = GATEWAY.iter().map(|route| route.path).collect();
+        for path in paths() {
+            assert!(
+                listed.contains(&path),
+                "{path} has no row in witan_api::access"
+            );
+        }
+        assert_eq!(listed.len(), paths().count());
+    }
 
     #[test]
     fn paths_are_distinct_and_exact() {

@@ -1,0 +1,162 @@
+//! Every path of HTTP/1 but those of the gateway, with its methods.
+
+use super::Access::{self, Public, Root, V2Keys, V3User};
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// Keys, watches, members and counters of v1.
+    V1,
+    /// Keys of v2.
+    Keys,
+    /// Members, as v2 shows them.
+    Members,
+    /// Users, roles and the switch of v2.
+    Auth,
+    /// Client URLs as text.
+    Machines,
+    /// Counters of the member.
+    StatsSelf,
+    /// The leader's view of the others.
+    StatsLeader,
+    /// Counters of v2's keys.
+    StatsStore,
+    /// Versions, metrics, probes, variables.
+    Operations,
+    /// The level of the logs.
+    LogLevel,
+    /// The gateway in OpenAPI.
+    OpenApi,
+}
+
+/// A path and who may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpRoute {
+    /// Decoded and clean.
+    pub path: &'static str,
+    /// Whether what is below belongs to it.
+    pub tree: bool,
+    /// What it names.
+    pub resource: Resource,
+    /// Methods and what each asks for.
+    pub methods: &'static [(&'static str, Access)],
+}
+
+const READ_BY_USERS: &[(&str, Access)] = &[("GET", V3User), ("HEAD", V3User)];
+const SHOWN_TO_USERS: &[(&str, Access)] = &[("GET", V3User)];
+const SHOWN: &[(&str, Access)] = &[("GET", Public)];
+const MANAGED: &[(&str, Access)] = &[("GET", Root), ("PUT", Root), ("DELETE", Root)];
+
+/// The first row that holds a path counts.
+#[rustfmt::skip]
+pub const HTTP: &[HttpRoute] = &[
+    tree("/v2/keys", Resource::Keys, &[("GET", V2Keys), ("HEAD", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
+    tree("/v2/members", Resource::Members, &[("GET", V3User), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
+    one("/v2/auth/enable", Resource::Auth, &[("GET", Public), ("PUT", Root), ("DELETE", Root)]),
+    tree("/v2/auth/users", Resource::Auth, MANAGED),
+    tree("/v2/auth/roles", Resource::Auth, MANAGED),
+    one("/v2/machines", Resource::Machines, READ_BY_USERS),
+    one("/v2/stats/self", Resource::StatsSelf, SHOWN_TO_USERS),
+    one("/v2/stats/leader", Resource::StatsLeader, SHOWN_TO_USERS),
+    one("/v2/stats/store", Resource::StatsStore, SHOWN),
+    // the members as files, which no request writes
+    tree("/v1/keys/_etcd/machines", Resource::V1, SHOWN_TO_USERS),
+    tree("/v1/keys", Resource::V1, &[("GET", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
+    tree("/v1/watch", Resource::V1, &[("GET", V2Keys), ("POST", V2Keys)]),
+    one("/v1/leader", Resource::V1, SHOWN_TO_USERS),
+    one("/leader", Resource::V1, SHOWN_TO_USERS),
+    one("/v1/machines", Resource::V1, SHOWN_TO_USERS),
+    one("/machines", Resource::V1, SHOWN_TO_USERS),
+    one("/v1/stats/self", Resource::V1, SHOWN_TO_USERS),
+    one("/v1/stats/leader", Resource::V1, SHOWN_TO_USERS),
+    one("/v1/stats/store", Resource::V1, SHOWN),
+    one("/version", Resource::Operations, SHOWN),
+    one("/health", Resource::Operations, SHOWN),
+    tree("/livez", Resource::Operations, SHOWN),
+    tree("/readyz", Resource::Operations, SHOWN),
+    // any method is a GET there, as in etcd
+    one("/metrics", Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
+    // shows the command line and what raft knows
+    one("/debug/vars", Resource::Operations, &[("GET", Root)]),
+    one("/config/local/log", Resource::LogLevel, &[("PUT", Root)]),
+    one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
+];
+
+const fn one(
+    path: &'static str,
+    resource: Resource,
+    methods: &'static [(&'static str, Access)],
+) -> HttpRoute {
+    HttpRoute {
+        path,
+        tree: false,
+        resource,
+        methods,
+    }
+}
+
+const fn tree(
+    path: &'static str,
+    resource: Resource,
+    methods: &'static [(&'static str, Access)],
+) -> HttpRoute {
+    HttpRoute {
+        path,
+        tree: true,
+        resource,
+        methods,
+    }
+}
+
+impl HttpRoute {
+    /// The route of a decoded and cleaned path.
+    pub fn of(path: &[u8]) -> Option<&'static Self> {
+        HTTP.iter().find(|route| route.holds(path))
+    }
+
+    /// What a method asks for. One that is not listed is refused by whoever serves the path; before
+    /// that it asks for the most, so that nothing unlisted is ever done for everybody.
+    pub fn access(&self, method: &str) -> Access {
+        let listed = self.methods.iter().find(|(known, _)| *known == method);
+        listed.map_or(Root, |(_, access)| *access)
+    }
+
+    fn holds(&self, path: &[u8]) -> bool {
+        match path.strip_prefix(self.path.as_bytes()) {
+            Some(b"") => true,
+            Some(rest) => self.tree && rest.starts_with(b"/"),
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_components_name_a_route() {
+        let named = |path: &str| HttpRoute::of(path.as_bytes()).map(|route| route.path);
+        assert_eq!(named("/v2/keys"), Some("/v2/keys"));
+        assert_eq!(named("/v2/keys/a/b"), Some("/v2/keys"));
+        assert_eq!(named("/v2/keysfoo"), None);
+        assert_eq!(named("/v2/stats/self/"), None);
+        assert_eq!(
+            named("/v1/keys/_etcd/machines/a"),
+            Some("/v1/keys/_etcd/machines")
+        );
+        assert_eq!(named("/v1/keys/_etcd/machinesx"), Some("/v1/keys"));
+        assert_eq!(named("/"), None);
+    }
+
+    #[test]
+    fn every_row_can_be_reached_and_an_unlisted_method_asks_for_root() {
+        for route in HTTP {
+            assert_eq!(HttpRoute::of(route.path.as_bytes()), Some(route));
+            assert_eq!(route.access("BREW"), Root, "{}", route.path);
+            for (method, access) in route.methods {
+                assert_eq!(route.access(method), *access, "{} twice", route.path);
+            }
+        }
+    }
+}

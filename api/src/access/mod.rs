@@ -1,0 +1,160 @@
+//! Who may call what: the one list of routes of all dialects, each with the access that it asks for.
+//! The server routes and authorizes by it, `docs/access.md` is printed from it, and an end-to-end
+//! test asks every route of a running member as everybody. No behavior lives here.
+//!
+//! The rule: what one dialect protects no other gives away. Keys ask the authentication of their own
+//! key space. Administration asks for the role root as soon as the authentication of either key space
+//! is on, because users, members, snapshots and alarms belong to both.
+//!
+//! Reading order: this file (the rule) → `http` → `grpc` → `page`.
+
+mod grpc;
+mod http;
+mod page;
+
+pub use grpc::{GATEWAY, GRPC, GatewayRoute, GrpcRoute};
+pub use http::{HTTP, HttpRoute, Resource};
+pub use page::markdown;
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Nothing, ever: health, versions, schemas, the log-in itself.
+    Public,
+    /// A permission on the keys of v3, while v3's authentication is on.
+    V3Keys,
+    /// To be some user, while v3's authentication is on.
+    V3User,
+    /// The role root, while v3's authentication is on: it changes the key space of v3 alone.
+    V3Root,
+    /// A pattern that covers the key of v2, while v2's authentication is on. v1 has the same keys.
+    V2Keys,
+    /// To be the user that is asked about, or root, while the authentication of either is on.
+    Own,
+    /// The role root, while the authentication of either is on.
+    Root,
+}
+
+/// Which authentication is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Switches {
+    /// That of `/v2/auth/enable`.
+    pub v2: bool,
+    /// That of `AuthEnable`.
+    pub v3: bool,
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// A request without a token or a password.
+    Nobody,
+    /// A token or a password that proves nobody.
+    Wrong,
+    /// A user without any right.
+    User,
+    /// A user with the role root.
+    Root,
+}
+
+impl Access {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Public,
+        Self::V3Keys,
+        Self::V3User,
+        Self::V3Root,
+        Self::V2Keys,
+        Self::Own,
+        Self::Root,
+    ];
+
+    /// Whether callers are asked who they are.
+    pub fn is_asked(self, on: Switches) -> bool {
+        match self {
+            Self::Public => false,
+            Self::V3Keys | Self::V3User | Self::V3Root => on.v3,
+            Self::V2Keys => on.v2,
+            Self::Own | Self::Root => on.v2 || on.v3,
+        }
+    }
+
+    /// Whether a caller gets beyond the question who it is, with something that is not its own.
+    pub fn admits(self, who: Who, on: Switches) -> bool {
+        if !self.is_asked(on) {
+            return true;
+        }
+        match who {
+            Who::Nobody | Who::Wrong => false,
+            Who::User => self == Self::V3User,
+            Who::Root => true,
+        }
+    }
+
+    /// A short name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "everybody",
+            Self::V3Keys => "v3 keys",
+            Self::V3User => "v3 user",
+            Self::V3Root => "v3 root",
+            Self::V2Keys => "v2 keys",
+            Self::Own => "own user",
+            Self::Root => "root",
+        }
+    }
+
+    /// A sentence for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Public => "never asks who calls",
+            Self::V3Keys => "a user with a permission on the keys, while v3's authentication is on",
+            Self::V3User => "any user, while v3's authentication is on",
+            Self::V3Root => {
+                "a user with the role root, while v3's authentication is on (v3's history alone changes)"
+            }
+            Self::V2Keys => {
+                "a user, or the guest, with a pattern that covers the key, while v2's authentication is on"
+            }
+            Self::Own => {
+                "the user that is asked about, or one with the role root, while the authentication \
+                 of v2 or of v3 is on"
+            }
+            Self::Root => {
+                "a user with the role root, while the authentication of v2 or of v3 is on"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFF: Switches = Switches {
+        v2: false,
+        v3: false,
+    };
+    const V2: Switches = Switches { v2: true, ..OFF };
+    const V3: Switches = Switches { v3: true, ..OFF };
+
+    #[test]
+    fn keys_ask_their_own_authentication_and_administration_asks_either() {
+        for access in Access::ALL {
+            assert!(access.admits(Who::Nobody, OFF), "{access:?}");
+            for on in [V2, V3] {
+                assert!(access.admits(Who::Root, on), "{access:?}");
+            }
+        }
+        for on in [V2, V3] {
+            assert!(!Access::Root.admits(Who::Nobody, on));
+            assert!(!Access::Root.admits(Who::User, on));
+            assert!(!Access::Own.admits(Who::User, on));
+            assert!(Access::Public.admits(Who::Wrong, on));
+        }
+        assert!(Access::V3Keys.admits(Who::Nobody, V2) && !Access::V3Keys.admits(Who::User, V3));
+        assert!(Access::V2Keys.admits(Who::Nobody, V3) && !Access::V2Keys.admits(Who::User, V2));
+        assert!(Access::V3User.admits(Who::User, V3) && !Access::V3User.admits(Who::Wrong, V3));
+        assert!(!Access::V3Root.admits(Who::User, V3));
+    }
+}

@@ -1,0 +1,97 @@
+//! `docs/access.md`, printed from the list.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::{Access, GATEWAY, GRPC, HTTP};
+
+const HEAD: &str = "\
+# Who may call what
+
+What one dialect protects no other gives away. Keys ask the authentication of their own key space:
+v3's keys, leases, watches, locks and elections that of `AuthEnable`, the keys of v2 and v1 that of
+`/v2/auth/enable`. Everything that belongs to both key spaces (users and roles, changes of members,
+snapshots, hashes, defragmentation, alarms, the level of the logs) asks for the role root as soon as
+either is on. The users are the same ones.
+
+How to prove who calls: gRPC takes a token of `Authenticate` or, with `--client-cert-auth`, a client
+certificate; the gateway and WebSockets take the token; every other path of HTTP/1 takes Basic
+authentication, and everything but keys of v2 and v1 takes the token, too. `Authenticate` gives
+tokens as soon as either authentication is on.
+
+With `--enable-v2=false` every path below `/v2`, `/v1` and `/leader`, `/machines` is 404, with
+`--enable-v1=false` those of v1. Both are on by default: v1 shows the keys of v2 and asks what v2
+asks. `--enable-grpc-gateway=false` turns the gateway off.
+
+This page is printed from `api/src/access`, which the server routes and authorizes by.
+`tests/e2e/tests/access` asks every row of a running member as nobody, with a wrong proof, as a
+user without rights and as root, while no authentication, v2's, v3's and both are on.
+
+";
+
+/// What `docs/access.md` holds.
+pub fn markdown() -> String {
+    let mut out = HEAD.to_owned();
+    out.push_str("| asks for | which is |\n|---|---|\n");
+    for access in Access::ALL {
+        row(&mut out, &[access.name(), access.meaning()]);
+    }
+    out.push_str("\n## HTTP/1\n\n| path | method | asks for |\n|---|---|---|\n");
+    for route in HTTP {
+        let path = if route.tree {
+            format!("`{}`, `{}/…`", route.path, route.path)
+        } else {
+            format!("`{}`", route.path)
+        };
+        // methods that ask for the same share a row
+        let mut asked: Vec<(Access, Vec<&str>)> = Vec::new();
+        for (method, access) in route.methods {
+            match asked.iter_mut().find(|(known, _)| known == access) {
+                Some((_, methods)) => methods.push(method),
+                None => asked.push((*access, vec![method])),
+            }
+        }
+        for (access, methods) in asked {
+            row(&mut out, &[&path, &methods.join(", "), access.name()]);
+        }
+    }
+    out.push_str(
+        "\n## gRPC, the gateway and its WebSockets\n\n\
+         Paths of the gateway are below `/v3`, `/v3beta` and `/v3alpha`. `Alarm` lists for any user \
+         and asks for root to raise or lower one.\n\n\
+         | method | path | asks for |\n|---|---|---|\n",
+    );
+    let mut paths: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for route in GATEWAY {
+        let path = format!("`{}`", route.path);
+        paths.entry(route.method).or_default().push(path);
+    }
+    for route in GRPC {
+        let paths = paths.get(route.method).map(|paths| paths.join(", "));
+        let (method, paths) = (format!("`{}`", route.method), paths.unwrap_or_default());
+        row(&mut out, &[&method, &paths, route.access.name()]);
+    }
+    out
+}
+
+fn row(out: &mut String, cells: &[&str]) {
+    writeln!(out, "| {} |", cells.join(" | ")).expect("writing to a String cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After a change of the list: `UPDATE=1 cargo test -p witan-api access_page`.
+    #[test]
+    fn the_access_page_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/access.md");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            page == markdown(),
+            "docs/access.md is not what the list says"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! What a request of HTTP/1 asks for, by the list of routes, before anything else is looked at. The
+//! gateway's calls are held to the same list in `v3::permit`.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
+use witan_api::access::{HttpRoute, Resource};
+
+use super::{Context, v2::auth::guard};
+use crate::config::Settings;
+
+/// The route of a decoded and cleaned path, unless its dialect is turned off.
+pub(super) fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
+    let route = HttpRoute::of(path)?;
+    let on = match route.resource {
+        Resource::V1 => settings.enable_v1,
+        Resource::Keys
+        | Resource::Members
+        | Resource::Auth
+        | Resource::Machines
+        | Resource::StatsSelf
+        | Resource::StatsLeader
+        | Resource::StatsStore => settings.enable_v2,
+        Resource::OpenApi => settings.enable_grpc_gateway,
+        Resource::Operations | Resource::LogLevel => true,
+    };
+    on.then_some(route)
+}
+
+/// Why the sender may not use a route.
+pub(super) async fn refusal(
+    ctx: &Context,
+    request: &HttpRequest,
+    route: &HttpRoute,
+) -> Option<HttpResponse> {
+    if !ctx.node.any_auth_enabled() {
+        return None;
+    }
+    let access = route.access(request.method().as_str());
+    match guard::admits(ctx, request, access).await {
+        Ok(true) => None,
+        Ok(false) => Some(guard::refuse()),
+        Err(fault) => Some(guard::message(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &fault.to_string(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::access::HTTP;
+
+    use super::*;
+
+    #[test]
+    fn a_dialect_that_is_off_has_no_route() {
+        let served = |settings: &Settings, start: &str| {
+            let paths = HTTP.iter().map(|row| row.path);
+            let mut own = paths.filter(|path| path.starts_with(start)).peekable();
+            assert!(own.peek().is_some());
+            own.any(|path| route(settings, path.as_bytes()).is_some())
+        };
+        let all = Settings::default();
+        let no_v1 = Settings {
+            enable_v1: false,
+            ..Settings::default()
+        };
+        let no_v2 = Settings {
+            enable_v1: false,
+            enable_v2: false,
+            ..Settings::default()
+        };
+        for start in ["/v1/", "/v2/", "/leader", "/machines", "/health"] {
+            assert!(served(&all, start), "{start}");
+        }
+        for start in ["/v1/", "/leader", "/machines"] {
+            assert!(!served(&no_v1, start), "{start}");
+        }
+        assert!(served(&no_v1, "/v2/"));
+        assert!(!served(&no_v2, "/v1/") && !served(&no_v2, "/v2/"));
+        assert!(served(&no_v2, "/health"));
+    }
+}

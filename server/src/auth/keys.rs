@@ -1,0 +1,250 @@
+//! The keys of signed tokens: read from their files, and refused when anybody could guess them.
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use ring::{
+    rand::SystemRandom,
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        Ed25519KeyPair, KeyPair as _, RsaKeyPair,
+    },
+};
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
+use simple_asn1::ASN1Block;
+
+/// A shorter RSA key can be broken, and the library checks no signature with one.
+const RSA_BITS_MIN: u64 = 2048;
+
+/// What the library calls a private RSA key below that.
+const TOO_SMALL: &str = "TooSmall";
+
+const REMEDY_RSA: &str =
+    ": the key is too short; `openssl genrsa -out FILE 3072` makes one that is not";
+
+type Keys = (Option<EncodingKey>, DecodingKey);
+
+/// Both keys of a method, as the files have them.
+pub(super) fn read(
+    method: Algorithm,
+    public: Option<&[u8]>,
+    private: Option<&[u8]>,
+) -> Result<Keys, String> {
+    let (signs, own) = match method {
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
+            let secret = private.ok_or("missing key data: priv-key")?;
+            judge_secret(method, secret)?;
+            let keys = (
+                EncodingKey::from_secret(secret),
+                DecodingKey::from_secret(secret),
+            );
+            return Ok((Some(keys.0), keys.1));
+        }
+        Algorithm::RS256
+        | Algorithm::RS384
+        | Algorithm::RS512
+        | Algorithm::PS256
+        | Algorithm::PS384
+        | Algorithm::PS512
+        | Algorithm::ES256
+        | Algorithm::ES384
+        | Algorithm::EdDSA => match private {
+            Some(pem) => {
+                let (signs, own) = private_key(method, pem)?;
+                (Some(signs), Some(own))
+            }
+            None => (None, None),
+        },
+    };
+    let public_key = |pem: &[u8]| {
+        let key = match method {
+            Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(pem),
+            Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
+            Algorithm::RS256
+            | Algorithm::RS384
+            | Algorithm::RS512
+            | Algorithm::PS256
+            | Algorithm::PS384
+            | Algorithm::PS512
+            | Algorithm::HS256
+            | Algorithm::HS384
+            | Algorithm::HS512 => {
+                judge_rsa(pem)?;
+                DecodingKey::from_rsa_pem(pem)
+            }
+        };
+        key.map_err(|error| format!("pub-key: {error}"))
+    };
+    let public = public.map(public_key).transpose()?;
+    let checks = public
+        .or(own)
+        .ok_or("missing key data: pub-key, priv-key")?;
+    Ok((signs, checks))
+}
+
+/// The key, and the public one that belongs to it.
+fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKey), String> {
+    let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("priv-key: {error}"))?;
+    let rejected = |error: ring::error::KeyRejected| {
+        let weak = error.to_string() == TOO_SMALL;
+        let remedy = if weak { REMEDY_RSA } else { "" };
+        format!("priv-key: {error}{remedy}")
+    };
+    let der_of_pkcs8 = match &der {
+        PrivateKeyDer::Pkcs8(key) => key.secret_pkcs8_der(),
+        PrivateKeyDer::Pkcs1(key) => {
+            let pair = RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(rejected)?;
+            let own = DecodingKey::from_rsa_der(pair.public().as_ref());
+            return Ok((EncodingKey::from_rsa_der(key.secret_pkcs1_der()), own));
+        }
+        PrivateKeyDer::Sec1(_) | _ => {
+            return Err(
+                "priv-key: not in PKCS#8; `openssl pkcs8 -topk8 -nocrypt` makes it so".into(),
+            );
+        }
+    };
+    let ec = |algorithm| -> Result<(EncodingKey, DecodingKey), String> {
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, der_of_pkcs8, &SystemRandom::new());
+        let own = DecodingKey::from_ec_der(pair.map_err(rejected)?.public_key().as_ref());
+        Ok((EncodingKey::from_ec_der(der_of_pkcs8), own))
+    };
+    match method {
+        Algorithm::ES256 => ec(&ECDSA_P256_SHA256_FIXED_SIGNING),
+        Algorithm::ES384 => ec(&ECDSA_P384_SHA384_FIXED_SIGNING),
+        Algorithm::EdDSA => {
+            let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der_of_pkcs8);
+            let own = DecodingKey::from_ed_der(pair.map_err(rejected)?.public_key().as_ref());
+            Ok((EncodingKey::from_ed_der(der_of_pkcs8), own))
+        }
+        Algorithm::RS256
+        | Algorithm::RS384
+        | Algorithm::RS512
+        | Algorithm::PS256
+        | Algorithm::PS384
+        | Algorithm::PS512
+        | Algorithm::HS256
+        | Algorithm::HS384
+        | Algorithm::HS512 => {
+            let pair = RsaKeyPair::from_pkcs8(der_of_pkcs8).map_err(rejected)?;
+            let own = DecodingKey::from_rsa_der(pair.public().as_ref());
+            let signs = EncodingKey::from_rsa_pem(pem);
+            Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
+        }
+    }
+}
+
+/// A secret that is empty signs everybody's tokens; one shorter than the hash weakens it (RFC 7518,
+/// section 3.2).
+fn judge_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
+    let hash_bytes = match method {
+        Algorithm::HS384 => 48,
+        Algorithm::HS512 => 64,
+        Algorithm::HS256
+        | Algorithm::RS256
+        | Algorithm::RS384
+        | Algorithm::RS512
+        | Algorithm::PS256
+        | Algorithm::PS384
+        | Algorithm::PS512
+        | Algorithm::ES256
+        | Algorithm::ES384
+        | Algorithm::EdDSA => 32,
+    };
+    let key_bytes = secret.len();
+    if secret.is_empty() {
+        return Err(format!(
+            "priv-key: the file is empty, and anybody can sign a token with an empty key; \
+             `openssl rand -out FILE {hash_bytes}` makes a key for {method:?}"
+        ));
+    }
+    if key_bytes < hash_bytes {
+        tracing::warn!(
+            key_bytes,
+            hash_bytes,
+            "the key that signs tokens is shorter than its hash and easier to guess"
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a public RSA key that is too short. What is none is refused by whoever reads it.
+fn judge_rsa(pem: &[u8]) -> Result<(), String> {
+    let bits = pem::parse(pem).ok().and_then(|pem| {
+        let blocks = simple_asn1::from_der(pem.contents()).ok()?;
+        modulus_bits(&blocks)
+    });
+    match bits {
+        Some(bits) if bits < RSA_BITS_MIN => Err(format!(
+            "pub-key: {bits} bits, below the {RSA_BITS_MIN} that RSA needs{REMEDY_RSA}"
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The size of the modulus: it stands before the exponent, within what wraps a key.
+fn modulus_bits(blocks: &[ASN1Block]) -> Option<u64> {
+    blocks.iter().find_map(|block| {
+        if let ASN1Block::BitString(_, _, der) = block {
+            return modulus_bits(&simple_asn1::from_der(der).ok()?);
+        }
+        let ASN1Block::Sequence(_, inner) = block else {
+            return None;
+        };
+        match inner.as_slice() {
+            [ASN1Block::Integer(_, modulus), ASN1Block::Integer(_, _)] => Some(modulus.bits()),
+            inner => modulus_bits(inner),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_is_empty_is_refused() {
+        for method in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+            let refused = read(method, None, Some(b"")).map(drop).unwrap_err();
+            assert!(refused.contains("the file is empty"), "{refused}");
+            assert!(read(method, None, Some(b"short")).is_ok(), "{method:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_public_key_is_refused() {
+        // made for this test, of 1024 bits
+        let weak = b"-----BEGIN PUBLIC KEY-----
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDL7+mb4V3f7O9ot6HIibq5NMXx
+sJM7aISeEsu//ZKhqjxWCZLfvfSPinwmcDnPw+xX+ibrNifdQlAFB9V4RZ5a4tEi
+6dvE1zSxAQgw/hg9xqEosBmuYUmx0pMOZbSkhihV/LRFZVIUJ/5csSKonZV27aRf
+G8eSmsTBN+0z//coPwIDAQAB
+-----END PUBLIC KEY-----
+";
+        let refused = read(Algorithm::RS256, Some(weak), None);
+        let refused = refused.map(drop).unwrap_err();
+        assert!(refused.contains("1024 bits"), "{refused}");
+    }
+
+    #[test]
+    fn a_short_private_key_is_refused() {
+        // made for this test, of 1024 bits
+        let weak = b"-----BEGIN PRIVATE KEY-----
+MIICdgIBADANBgkqhkiG9w0BAQEFAASCAmAwggJcAgEAAoGBAMvv6ZvhXd/s72i3
+ociJurk0xfGwkztohJ4Sy7/9kqGqPFYJkt+99I+KfCZwOc/D7Ff6Jus2J91CUAUH
+1XhFnlri0SLp28TXNLEBCDD+GD3GoSiwGa5hSbHSkw5ltKSGKFX8tEVlUhQn/lyx
+IqidlXbtpF8bx5KaxME37TP/9yg/AgMBAAECgYAFEOSgtqx6T4xy8XzXWnSE/Uad
+hmFh7Gq+8oCVOFtYIL529K3tWO6mUi5bVhZZjuhkFxa4aRP8bxVFyrgG0NPqKq6Z
+QsknwXSaSKkgJCl6CpYpaMvVROrodQiL6QPF/dmvJnVacy4LMSF5UoSwyl78CRwk
++nMG3td6qQQeHDRgAQJBAPWMIY8VjF9Xq/CVHV2WwUx/nMt+i+Coz7AP9ASBFREF
+Lr+/U24ksfKlP1o8alvNJy7al5EH2mWWs/an3R71TAECQQDUnlTK++oQBfH+7juu
+FtcKxHTIvCWHhP3R195hQEvmaC9kgRFU0c6GYinrp3Peb9/FDMDYHTtflPhrmwUP
+KXQ/AkA8914duKvxwELgqSVxZ0z3QXgczn7MeR2YCV39AE/Kug6xbT+5yUKljIH+
+VaHSyU1BROT9DYYcUx67z1IHrcABAkB257EN78IfgeOrKToxCs7qU6HoHOh0GJkG
+QM453wZTbZKLh27U25y/JKjDBFvVWwVuoso6UmbA9oPTUdeLeihrAkEAzoOZuJ/a
+QfgwB7sfLDuBktDl/RSuTiIbs/ITTVU1CpPmLpIZ0lEpLNQex9ZTpujX7AqC6HcU
+eZ0EH2TKo1L7Iw==
+-----END PRIVATE KEY-----
+";
+        let refused = read(Algorithm::RS256, None, Some(weak));
+        let refused = refused.map(drop).unwrap_err();
+        assert!(refused.contains("too short"), "{refused}");
+    }
+}

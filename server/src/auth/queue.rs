@@ -1,0 +1,449 @@
+//! Who is hashed next: a fair queue in front of the hashing threads.
+//!
+//! Addresses take turns, and within an address groups of user names do, so that one client's wrong
+//! passwords cost another client a few hashes and not all that wait. Within a group the newest and
+//! the oldest are taken in turn: whoever comes is served soon, and nobody waits for ever. One
+//! address never holds all threads, if there are more than one. What does *not* live here: hashing.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::timeout};
+
+/// Passwords of all addresses that wait; beyond, the address that waits most gives way.
+const WAITING_MAX: usize = 4096;
+
+/// Passwords of one address that wait; more are refused.
+const WAITING_PER_ADDRESS_MAX: usize = 1024;
+
+/// Groups of user names within an address; a flood of names costs a bystander a turn of each.
+const GROUPS: usize = 16;
+
+/// A password waits no longer than this: its client has given up by then.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Too many passwords wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// The network that a client has for itself: an IPv4 address, or the first half of an IPv6 address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClientNetwork(Option<IpAddr>);
+
+impl ClientNetwork {
+    /// That of an address; clients without one, for instance on a Unix socket, share theirs.
+    pub fn of(address: Option<IpAddr>) -> Self {
+        Self(address.map(|address| match address.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => {
+                const HOST_BITS: u32 = 64;
+                IpAddr::V6((address.to_bits() >> HOST_BITS << HOST_BITS).into())
+            }
+        }))
+    }
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Threads that one address may hold.
+    share: usize,
+    names: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    free: usize,
+    waiting: usize,
+    next_id: u64,
+    /// Addresses that wait, in the order of their turns.
+    turns: VecDeque<ClientNetwork>,
+    clients: HashMap<ClientNetwork, Client>,
+}
+
+/// What an address holds and waits for. There is one only while it does either.
+#[derive(Debug, Default)]
+struct Client {
+    running: usize,
+    waiting: usize,
+    /// The group whose turn is next.
+    turn: usize,
+    groups: [Group; GROUPS],
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    waiting: VecDeque<Ticket>,
+    /// Whether the newest was taken last.
+    newest_was_taken: bool,
+}
+
+#[derive(Debug)]
+struct Ticket {
+    id: u64,
+    call: oneshot::Sender<()>,
+}
+
+/// A thread that is held; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    queue: Arc<Queue>,
+    client: ClientNetwork,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.queue.state().give_back(self.client, self.queue.share);
+    }
+}
+
+/// A place in the queue; left when dropped.
+struct Place {
+    queue: Arc<Queue>,
+    client: ClientNetwork,
+    group: usize,
+    id: u64,
+    called: oneshot::Receiver<()>,
+    taken: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        let mut state = self.queue.state();
+        // under the lock nobody is called any more: either it was called, or it still waits
+        if self.called.try_recv().is_ok() {
+            state.give_back(self.client, self.queue.share);
+        } else {
+            state.leave(self.client, self.group, self.id);
+        }
+    }
+}
+
+impl Queue {
+    pub(super) fn new(threads: usize) -> Self {
+        let threads = threads.max(1);
+        Self {
+            state: Mutex::new(State {
+                free: threads,
+                ..State::default()
+            }),
+            share: (threads - 1).max(1),
+            names: RandomState::new(),
+        }
+    }
+
+    /// Waits for a thread on behalf of a client that names this user.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        client: ClientNetwork,
+        user: &str,
+    ) -> Result<Held, Full> {
+        let mut place = self.line_up(client, user)?;
+        let called = timeout(WAIT_MAX, &mut place.called).await;
+        match called {
+            Ok(Ok(())) => {
+                place.taken = true;
+                Ok(Held {
+                    queue: Arc::clone(self),
+                    client,
+                })
+            }
+            // it gave way, or waited for too long
+            Ok(Err(_)) | Err(_) => Err(Full),
+        }
+    }
+
+    fn line_up(self: &Arc<Self>, client: ClientNetwork, user: &str) -> Result<Place, Full> {
+        let group = usize::try_from(self.names.hash_one(user) % GROUPS as u64).unwrap_or_default();
+        let mut state = self.state();
+        let own = state
+            .clients
+            .get(&client)
+            .map_or(0, |client| client.waiting);
+        if own >= WAITING_PER_ADDRESS_MAX || (state.waiting >= WAITING_MAX && !state.make_room(own))
+        {
+            return Err(Full);
+        }
+        let (call, called) = oneshot::channel();
+        let id = state.next_id;
+        state.next_id += 1;
+        state.waiting += 1;
+        let waits = state.clients.entry(client).or_default();
+        waits.waiting += 1;
+        waits.groups[group].waiting.push_back(Ticket { id, call });
+        if waits.waiting == 1 {
+            state.turns.push_back(client);
+        }
+        state.call(self.share);
+        Ok(Place {
+            queue: Arc::clone(self),
+            client,
+            group,
+            id,
+            called,
+            taken: false,
+        })
+    }
+
+    /// A panic of another thread while it held the state leaves it whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Calls those whose turn it is, as long as there are threads for them.
+    fn call(&mut self, share: usize) {
+        let mut passed_over = 0;
+        while self.free > 0 && passed_over < self.turns.len() {
+            let Some(address) = self.turns.pop_front() else {
+                return;
+            };
+            let Some(client) = self.clients.get_mut(&address) else {
+                continue;
+            };
+            if client.running >= share {
+                self.turns.push_back(address);
+                passed_over += 1;
+                continue;
+            }
+            if let Some(ticket) = client.take() {
+                self.waiting -= 1;
+                // who has gone meanwhile leaves its thread to the next
+                if ticket.call.send(()).is_ok() {
+                    client.running += 1;
+                    self.free -= 1;
+                    passed_over = 0;
+                }
+            }
+            if client.waiting > 0 {
+                self.turns.push_back(address);
+            } else if client.running == 0 {
+                self.clients.remove(&address);
+            }
+        }
+    }
+
+    fn give_back(&mut self, address: ClientNetwork, share: usize) {
+        self.free += 1;
+        if let Some(client) = self.clients.get_mut(&address) {
+            client.running -= 1;
+            self.forget_idle(address);
+        }
+        self.call(share);
+    }
+
+    fn leave(&mut self, address: ClientNetwork, group: usize, id: u64) {
+        let Some(client) = self.clients.get_mut(&address) else {
+            return;
+        };
+        let group = &mut client.groups[group].waiting;
+        // a ticket that was refused or passed over is not there any more
+        if let Ok(at) = group.binary_search_by_key(&id, |ticket| ticket.id) {
+            group.remove(at);
+            client.waiting -= 1;
+            self.waiting -= 1;
+            self.forget_idle(address);
+        }
+    }
+
+    /// Drops the newest of the address that waits most, if that waits more than `own`.
+    fn make_room(&mut self, own: usize) -> bool {
+        let most = self.clients.iter().max_by_key(|(_, client)| client.waiting);
+        let Some((address, _)) = most.filter(|(_, client)| client.waiting > own) else {
+            return false;
+        };
+        let address = *address;
+        let client = self.clients.get_mut(&address);
+        let newest = client.and_then(|client| {
+            client.waiting -= 1;
+            let groups = client.groups.iter_mut();
+            let longest = groups.max_by_key(|group| group.waiting.len())?;
+            longest.waiting.pop_back()
+        });
+        self.waiting -= usize::from(newest.is_some());
+        self.forget_idle(address);
+        newest.is_some()
+    }
+
+    fn forget_idle(&mut self, address: ClientNetwork) {
+        let client = self.clients.get(&address);
+        if client.is_some_and(|client| client.waiting == 0) {
+            self.turns.retain(|turn| *turn != address);
+            if client.is_some_and(|client| client.running == 0) {
+                self.clients.remove(&address);
+            }
+        }
+    }
+}
+
+impl Client {
+    /// The next one of the groups in turn.
+    fn take(&mut self) -> Option<Ticket> {
+        for step in 0..GROUPS {
+            let at = (self.turn + step) % GROUPS;
+            let group = &mut self.groups[at];
+            let newest = !group.newest_was_taken;
+            let taken = match newest {
+                true => group.waiting.pop_back(),
+                false => group.waiting.pop_front(),
+            };
+            if taken.is_some() {
+                group.newest_was_taken = newest;
+                self.turn = at + 1;
+                self.waiting -= 1;
+                return taken;
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use futures_util::{FutureExt as _, future::join_all};
+
+    use super::*;
+
+    fn client(last: u8) -> ClientNetwork {
+        ClientNetwork::of(Some([127, 0, 0, last].into()))
+    }
+
+    /// How many others are served between the arrival of a bystander and its turn.
+    async fn turns_until(
+        threads: usize,
+        crowd: impl Iterator<Item = (ClientNetwork, String)>,
+        (address, user): (ClientNetwork, &str),
+    ) -> usize {
+        let queue = Arc::new(Queue::new(threads));
+        let mut places = Vec::new();
+        for (address, user) in crowd {
+            places.push(queue.line_up(address, &user).unwrap());
+        }
+        let mut own = queue.line_up(address, user).unwrap();
+        let mut served = 0;
+        loop {
+            if own.called.try_recv().is_ok() {
+                own.taken = true;
+                return served;
+            }
+            let at = places.iter_mut().position(|place| {
+                place.taken = place.called.try_recv().is_ok();
+                place.taken
+            });
+            let done = places.swap_remove(at.expect("somebody is served"));
+            served += 1;
+            drop(Held {
+                queue: Arc::clone(&queue),
+                client: done.client,
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_costs_a_bystander_a_few_turns() {
+        let same = || (0..150).map(|_| (client(1), "root".to_owned()));
+        let names = || (0..1000).map(|at| (client(1), format!("user{at}")));
+        let addresses = || (0..200).map(|at| (client(at), "root".to_owned()));
+        for threads in [1, 2, 8] {
+            let waits = [
+                turns_until(threads, same(), (client(2), "root")).await,
+                turns_until(threads, same(), (client(1), "alice")).await,
+                turns_until(threads, same(), (client(1), "root")).await,
+                turns_until(threads, names(), (client(1), "alice")).await,
+                turns_until(threads, names(), (client(2), "alice")).await,
+            ];
+            let bounds = [2, 2, 2, GROUPS, 2].map(|turns| turns + 2 * threads);
+            for (wait, bound) in waits.into_iter().zip(bounds) {
+                assert!(wait <= bound, "{threads} threads: {waits:?}");
+            }
+        }
+        // who shares with many addresses waits for one turn of each
+        assert!(turns_until(2, addresses(), (client(250), "root")).await <= 204);
+    }
+
+    #[tokio::test]
+    async fn one_address_leaves_a_thread_to_others() {
+        let queue = Arc::new(Queue::new(2));
+        let first = queue.enter(client(1), "root").await.unwrap();
+        let mut second = Box::pin(queue.enter(client(1), "root"));
+        assert!((&mut second).now_or_never().is_none());
+        let other = queue.enter(client(2), "root").await.unwrap();
+        drop(first);
+        let second = second.await.unwrap();
+        drop((second, other));
+        assert_eq!(queue.state().free, 2);
+        assert!(queue.state().clients.is_empty() && queue.state().turns.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_goes_leaves_nothing_behind() {
+        let queue = Arc::new(Queue::new(2));
+        let held = queue.enter(client(1), "root").await.unwrap();
+        let waits: Vec<Place> = (0..100)
+            .map(|at| queue.line_up(client(1), &at.to_string()).unwrap())
+            .collect();
+        drop(held);
+        drop(waits);
+        let state = queue.state();
+        assert_eq!((state.free, state.waiting), (2, 0));
+        assert!(state.clients.is_empty() && state.turns.is_empty());
+    }
+
+    #[tokio::test]
+    async fn queues_are_bounded_and_the_fullest_address_gives_way() {
+        let queue = Arc::new(Queue::new(1));
+        let _held = queue.enter(client(0), "root").await.unwrap();
+        let mut places = Vec::new();
+        for address in 1..=4 {
+            for at in 0..WAITING_PER_ADDRESS_MAX {
+                places.push(queue.line_up(client(address), &at.to_string()).unwrap());
+            }
+            assert!(queue.line_up(client(address), "one more").is_err());
+        }
+        assert_eq!(queue.state().waiting, WAITING_MAX);
+        let newcomer = queue.line_up(client(9), "alice").unwrap();
+        assert_eq!(queue.state().waiting, WAITING_MAX);
+        drop((places, newcomer));
+        assert_eq!(queue.state().waiting, 0);
+    }
+
+    #[tokio::test]
+    async fn everybody_is_served_once() {
+        let (queue, served) = (Arc::new(Queue::new(3)), AtomicUsize::new(0));
+        let all = (0..500_usize).map(|at| {
+            let (queue, served) = (Arc::clone(&queue), &served);
+            async move {
+                let address = client(u8::try_from(at % 7).unwrap());
+                let held = queue.enter(address, &(at % 40).to_string()).await.unwrap();
+                tokio::task::yield_now().await;
+                served.fetch_add(1, Relaxed);
+                drop(held);
+            }
+        });
+        join_all(all).await;
+        assert_eq!(served.load(Relaxed), 500);
+        assert_eq!(queue.state().free, 3);
+        assert!(queue.state().clients.is_empty());
+    }
+
+    #[test]
+    fn a_client_has_half_an_ipv6_address_for_itself() {
+        let of = |text: &str| ClientNetwork::of(Some(text.parse().unwrap()));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:127.0.0.1"), of("127.0.0.1"));
+        assert_ne!(of("127.0.0.1"), of("127.0.0.2"));
+    }
+}

@@ -1,0 +1,114 @@
+//! Passwords that were verified a moment ago, so that a client that shows its password with each
+//! request pays for bcrypt once in a while.
+//!
+//! What is remembered is a keyed digest of the password together with the stored hash. A changed
+//! password, or a user that was made anew, has another stored hash: what was remembered of the former
+//! one matches nothing from the moment that the change is applied. The key is drawn at the start and
+//! kept nowhere.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use ring::{
+    error::Unspecified,
+    hmac::{self, HMAC_SHA256},
+    rand::SecureRandom,
+};
+
+/// Passwords that are remembered; beyond, the one verified first makes room.
+const REMEMBERED_MAX: usize = 1024;
+
+/// bcrypt is asked again after this.
+const REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
+
+type Mark = [u8; 32];
+
+/// See the module's description. Shown by no `Debug`.
+pub(super) struct Verified {
+    key: hmac::Key,
+    known: Mutex<HashMap<Mark, Instant>>,
+}
+
+impl std::fmt::Debug for Verified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verified").finish_non_exhaustive()
+    }
+}
+
+impl Verified {
+    pub(super) fn new(random: &dyn SecureRandom) -> Result<Self, Unspecified> {
+        Ok(Self {
+            key: hmac::Key::generate(HMAC_SHA256, random)?,
+            known: Mutex::default(),
+        })
+    }
+
+    /// Whether this password was verified against this stored hash.
+    pub(super) fn knows(&self, password: &str, hashed: &[u8]) -> bool {
+        let mark = self.mark(password, hashed);
+        let since = self.known().get(&mark).copied();
+        since.is_some_and(|since| since.elapsed() < REMEMBERED_FOR)
+    }
+
+    /// Remembers that this password matched this stored hash.
+    pub(super) fn remember(&self, password: &str, hashed: &[u8]) {
+        let mark = self.mark(password, hashed);
+        let mut known = self.known();
+        if known.len() >= REMEMBERED_MAX && !known.contains_key(&mark) {
+            known.retain(|_, since| since.elapsed() < REMEMBERED_FOR);
+            let first = known.iter().min_by_key(|(_, since)| **since);
+            let first = first.map(|(mark, _)| *mark);
+            if let Some(first) = first.filter(|_| known.len() >= REMEMBERED_MAX) {
+                known.remove(&first);
+            }
+        }
+        known.insert(mark, Instant::now());
+    }
+
+    fn mark(&self, password: &str, hashed: &[u8]) -> Mark {
+        let mut digest = hmac::Context::with_key(&self.key);
+        digest.update(&(hashed.len() as u64).to_be_bytes());
+        digest.update(hashed);
+        digest.update(password.as_bytes());
+        let mut mark = Mark::default();
+        mark.copy_from_slice(digest.sign().as_ref());
+        mark
+    }
+
+    /// A panic of another thread while it held the map leaves it whole.
+    fn known(&self) -> MutexGuard<'_, HashMap<Mark, Instant>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ring::rand::SystemRandom;
+
+    use super::*;
+
+    #[test]
+    fn a_password_is_known_with_its_hash_alone() {
+        let verified = Verified::new(&SystemRandom::new()).unwrap();
+        verified.remember("secret", b"$2a$10$hash");
+        assert!(verified.knows("secret", b"$2a$10$hash"));
+        assert!(!verified.knows("secret", b"$2a$10$other"), "after a change");
+        assert!(!verified.knows("Secret", b"$2a$10$hash"));
+        assert!(!verified.knows("hsecret", b"$2a$10$has"), "cut elsewhere");
+        assert!(!format!("{verified:?}").contains("secret"));
+    }
+
+    #[test]
+    fn few_are_remembered() {
+        let verified = Verified::new(&SystemRandom::new()).unwrap();
+        for at in 0..=REMEMBERED_MAX {
+            verified.remember(&at.to_string(), b"hash");
+        }
+        assert_eq!(verified.known().len(), REMEMBERED_MAX);
+        assert!(!verified.knows("0", b"hash"), "the first made room");
+        assert!(verified.knows("1024", b"hash"));
+    }
+}

@@ -1,0 +1,81 @@
+//! One message to a method of gRPC, whatever it is, and the first message of its answer.
+
+use std::time::Duration;
+
+use bytes_codec::BytesCodec;
+use futures_util::stream;
+use http::uri::PathAndQuery;
+use tonic::{Request, Status, client::Grpc, metadata::MetadataValue, transport::Channel};
+
+/// A method that is admitted and has nothing to say is not waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The first message of the answer; none if there is none.
+pub(crate) async fn first(
+    channel: Channel,
+    method: &str,
+    message: Vec<u8>,
+    token: Option<&str>,
+) -> Result<Vec<u8>, Status> {
+    let mut client = Grpc::new(channel);
+    client.ready().await.unwrap();
+    let mut request = Request::new(stream::iter([message]));
+    request.set_timeout(PATIENCE);
+    if let Some(token) = token {
+        let token: MetadataValue<_> = token.parse().unwrap();
+        request.metadata_mut().insert("token", token);
+    }
+    let path: PathAndQuery = method.parse().unwrap();
+    let mut answers = client
+        .streaming(request, path, BytesCodec)
+        .await?
+        .into_inner();
+    Ok(answers.message().await?.unwrap_or_default())
+}
+
+mod bytes_codec {
+    //! Messages as they are.
+
+    use prost::bytes::{Buf as _, BufMut as _};
+    use tonic::{
+        Status,
+        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    };
+
+    #[derive(Default)]
+    pub(crate) struct BytesCodec;
+
+    impl Codec for BytesCodec {
+        type Encode = Vec<u8>;
+        type Decode = Vec<u8>;
+        type Encoder = Self;
+        type Decoder = Self;
+
+        fn encoder(&mut self) -> Self {
+            Self
+        }
+
+        fn decoder(&mut self) -> Self {
+            Self
+        }
+    }
+
+    impl Encoder for BytesCodec {
+        type Item = Vec<u8>;
+        type Error = Status;
+
+        fn encode(&mut self, item: Vec<u8>, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+            out.put_slice(&item);
+            Ok(())
+        }
+    }
+
+    impl Decoder for BytesCodec {
+        type Item = Vec<u8>;
+        type Error = Status;
+
+        fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+            Ok(Some(from.copy_to_bytes(from.remaining()).to_vec()))
+        }
+    }
+}

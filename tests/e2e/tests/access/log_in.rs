@@ -1,0 +1,257 @@
+//! Log-ins that wait for others' wrong passwords, and passwords that change.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tonic::transport::Channel;
+use witan_api::v3::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
+use witan_e2e::{
+    Launch, Server,
+    grpc::{connect, runtime},
+    http::{self, Connection},
+    wait,
+};
+
+/// Wrong passwords at once.
+const CROWD: usize = 150;
+
+/// Hashes that a right password may wait for beside them; without fairness it waits for all.
+const HASHES_MAX: u32 = 30;
+
+/// A look at a connection that may have been answered.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Slow enough that a hash is most of a log-in.
+const COST: &str = "--bcrypt-cost=9";
+
+fn add(server: &Server, name: &str) {
+    let body = format!(r#"{{"name":"{name}","password":"right"}}"#);
+    let done = http::once(&server.address(), "POST", "/v3/auth/user/add", &body);
+    assert_eq!(done.status, 200, "{}", done.text());
+}
+
+/// Users root, alice, bob, carol and dave; authentication of v3 and v2 on.
+fn start() -> Server {
+    let server = Launch::witan().arg(COST).start();
+    for name in ["root", "alice", "bob", "carol", "dave"] {
+        add(&server, name);
+    }
+    for (path, body) in [
+        ("role/add", r#"{"name":"root"}"#),
+        ("user/grant", r#"{"user":"root","role":"root"}"#),
+    ] {
+        http::once(&server.address(), "POST", &format!("/v3/auth/{path}"), body);
+    }
+    let done = http::once(&server.address(), "POST", "/v3/auth/enable", "");
+    assert_eq!(done.status, 200, "{}", done.text());
+    // the guest may do everything until somebody says otherwise
+    let guest = r#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
+    let (address, root) = (server.address(), basic("root", "right"));
+    let headers = [("Authorization", root.as_str())];
+    for (path, body) in [("enable", ""), ("roles/guest", guest)] {
+        let path = format!("/v2/auth/{path}");
+        let done = http::try_once(&address, "PUT", &path, &headers, body.as_bytes()).unwrap();
+        assert_eq!(done.status, 200, "{}", done.text());
+    }
+    server
+}
+
+fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
+}
+
+async fn log_in(channel: Channel, name: &str, password: &str) -> bool {
+    let request = AuthenticateRequest {
+        name: name.into(),
+        password: password.into(),
+    };
+    AuthClient::new(channel).authenticate(request).await.is_ok()
+}
+
+async fn time_of_log_in(channel: &Channel, name: &str) -> Duration {
+    let begun = Instant::now();
+    assert!(log_in(channel.clone(), name, "right").await, "{name}");
+    begun.elapsed()
+}
+
+#[test]
+fn a_right_password_does_not_wait_for_wrong_ones() {
+    let server = start();
+    runtime().block_on(async {
+        let (channel, own) = (
+            connect(&server.address()).await,
+            connect(&server.address()).await,
+        );
+        let alone = time_of_log_in(&own, "bob").await;
+        // somebody else's, of many names, and of the very user
+        for (crowd, user) in [("root", "alice"), ("user", "carol"), ("dave", "dave")] {
+            let mut wrong: FuturesUnordered<_> = (0..CROWD)
+                .map(|at| {
+                    let name = match crowd {
+                        "user" => format!("user{at}"),
+                        one => one.to_owned(),
+                    };
+                    let channel = channel.clone();
+                    async move { log_in(channel, &name, "wrong").await }
+                })
+                .collect();
+            // all have been sent when the first was answered
+            assert_eq!(wrong.next().await, Some(false));
+            let begun = Instant::now();
+            let (mut right, mut beside) = (Box::pin(time_of_log_in(&own, user)), None);
+            while beside.is_none() {
+                tokio::select! {
+                    time = &mut right => beside = Some(time),
+                    Some(answer) = wrong.next() => assert!(!answer),
+                }
+            }
+            let left = wrong.len();
+            assert!(
+                left > CROWD / 4,
+                "the crowd of {crowd} is gone after {:?}",
+                begun.elapsed()
+            );
+            let beside = beside.unwrap();
+            assert!(
+                beside < alone * HASHES_MAX,
+                "{user} beside {crowd}: {beside:?}, alone {alone:?}"
+            );
+            drop(wrong);
+        }
+    });
+}
+
+#[test]
+fn a_right_basic_password_does_not_wait_for_wrong_ones() {
+    let server = start();
+    let ask = |basic: &str| -> io::Result<Connection> {
+        let mut connection = Connection::open(&server.address())?;
+        let headers = [("Authorization", basic)];
+        connection.send("GET", "/v2/keys/", &headers, b"")?;
+        Ok(connection)
+    };
+    let time = |name: &str| {
+        let begun = Instant::now();
+        let mut connection = ask(&basic(name, "right")).unwrap();
+        // nobody may read it; who is wrong is refused in the same words, after a hash as well
+        assert_eq!(connection.response("GET").unwrap().status, 401);
+        begun.elapsed()
+    };
+    let alone = time("bob");
+    let wrong = basic("root", "wrong");
+    let mut crowd: Vec<Connection> = (0..CROWD).map(|_| ask(&wrong).unwrap()).collect();
+    let waits = |crowd: &mut [Connection]| {
+        let waits = crowd.iter_mut().map(|one| !one.ready(LOOK).unwrap());
+        waits.filter(|waits| *waits).count()
+    };
+    wait::until_true("one of the crowd is answered", || waits(&mut crowd) < CROWD);
+    let beside = time("alice");
+    let left = waits(&mut crowd);
+    assert!(left > CROWD / 4, "{left} of the crowd are left");
+    assert!(beside < alone * HASHES_MAX, "{beside:?}, alone {alone:?}");
+}
+
+#[test]
+fn a_password_that_was_changed_is_wrong_at_once() {
+    let server = start();
+    let address = server.address();
+    let root = basic("root", "right");
+    let users = |basic: &str| {
+        let headers = [("Authorization", basic)];
+        http::try_once(&address, "GET", "/v2/auth/users", &headers, b"")
+            .unwrap()
+            .status
+    };
+    // twice: the second time it may be remembered
+    assert_eq!([users(&root), users(&root)], [200, 200]);
+    let headers = [("Authorization", root.as_str())];
+    let change = br#"{"user":"root","password":"other"}"#;
+    let changed = http::try_once(&address, "PUT", "/v2/auth/users/root", &headers, change).unwrap();
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    assert_eq!(users(&root), 401);
+    assert_eq!(users(&basic("root", "other")), 200);
+    runtime().block_on(async {
+        let channel = connect(&address).await;
+        assert!(!log_in(channel.clone(), "root", "right").await);
+        assert!(log_in(channel, "root", "other").await);
+    });
+}
+
+#[test]
+fn the_time_of_an_answer_does_not_tell_who_is_a_user() {
+    let server = start();
+    runtime().block_on(async {
+        let channel = connect(&server.address()).await;
+        let (mut known, mut unknown) = (Duration::ZERO, Duration::ZERO);
+        for at in 0..4 {
+            for (name, time) in [("bob", &mut known), ("nobody", &mut unknown)] {
+                let begun = Instant::now();
+                assert!(!log_in(channel.clone(), name, &format!("wrong{at}")).await);
+                *time += begun.elapsed();
+            }
+        }
+        assert!(
+            known < unknown * 3 && unknown < known * 3,
+            "{known:?} {unknown:?}"
+        );
+        let status = |basic: String| {
+            let headers = [("Authorization", basic.as_str())];
+            let begun = Instant::now();
+            let refused = http::try_once(&server.address(), "GET", "/v2/keys/", &headers, b"");
+            assert_eq!(refused.unwrap().status, 401);
+            begun.elapsed()
+        };
+        let mut times = [Duration::ZERO; 2];
+        for _ in 0..4 {
+            times[0] += status(basic("bob", "wrong"));
+            times[1] += status(basic("nobody", "wrong"));
+        }
+        assert!(
+            times[0] < times[1] * 3 && times[1] < times[0] * 3,
+            "{times:?}"
+        );
+    });
+}
+
+#[test]
+fn a_token_proves_root_to_paths_of_http_as_well() {
+    let server = start();
+    let address = server.address();
+    let token = |name: &str| {
+        let body = format!(r#"{{"name":"{name}","password":"right"}}"#);
+        let answer = http::once(&address, "POST", "/v3/auth/authenticate", &body).json();
+        answer["token"].as_str().unwrap().to_owned()
+    };
+    let ask = |method: &str, path: &str, authorization: &str| {
+        let headers = [("Authorization", authorization)];
+        let body: &[u8] = if method == "PUT" {
+            br#"{"Level":"info"}"#
+        } else {
+            b""
+        };
+        http::try_once(&address, method, path, &headers, body)
+            .unwrap()
+            .status
+    };
+    let (root, bob) = (token("root"), token("bob"));
+    for (shown, status) in [
+        (root.clone(), [204, 200, 200]),
+        (format!("Bearer {root}"), [204, 200, 200]),
+        (basic("root", "right"), [204, 200, 200]),
+        (bob.clone(), [401, 401, 200]),
+        (basic("bob", "right"), [401, 401, 200]),
+        (format!("{root}x"), [401; 3]),
+        ("Basic !".to_owned(), [401; 3]),
+    ] {
+        let asked = [
+            ask("PUT", "/config/local/log", &shown),
+            ask("GET", "/debug/vars", &shown),
+            ask("GET", "/v2/members", &shown),
+        ];
+        assert_eq!(asked, status, "{shown}");
+    }
+}

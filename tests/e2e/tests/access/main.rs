@@ -1,0 +1,128 @@
+//! Who may call what: every route of every dialect, asked as nobody, with a wrong proof, as a user
+//! without rights and as root, while no authentication, v2's, v3's and both are on. What is expected
+//! is the list that the server authorizes by (`witan_api::access`); that the list is whole is checked
+//! against the descriptors of gRPC and the gateway's own document.
+#![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what they call
+
+mod calls;
+mod log_in;
+mod rows;
+mod samples;
+mod spent;
+mod stage;
+mod switches;
+
+use std::{collections::BTreeSet, thread};
+
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use witan_api::{
+    access::{Access, GATEWAY, GRPC, Switches, Who},
+    v3::DESCRIPTORS,
+};
+use witan_e2e::{Launch, http};
+
+use rows::Row;
+use stage::Stage;
+
+const WHO: [Who; 4] = [Who::Nobody, Who::Wrong, Who::User, Who::Root];
+
+const SWITCHES: [Switches; 4] = [
+    Switches {
+        v2: false,
+        v3: false,
+    },
+    Switches {
+        v2: true,
+        v3: false,
+    },
+    Switches {
+        v2: false,
+        v3: true,
+    },
+    Switches { v2: true, v3: true },
+];
+
+/// Cells of one server that are not as listed.
+fn wrong_cells(on: Switches) -> Vec<String> {
+    let mut stage = Stage::set(on);
+    let mut wrong = Vec::new();
+    for row in rows::all() {
+        for who in WHO {
+            let admitted = row.ask(&mut stage, who);
+            if admitted != row.access().admits(who, on) {
+                let did = if admitted { "admitted" } else { "refused" };
+                wrong.push(format!("{did} {who:?} with {on:?}: {row}"));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_route_asks_for_what_the_list_says() {
+    let servers = SWITCHES.map(|on| thread::spawn(move || wrong_cells(on)));
+    let wrong: Vec<String> = servers
+        .into_iter()
+        .flat_map(|server| server.join().unwrap())
+        .collect();
+    let (rows, columns) = (rows::all().len(), WHO.len() * SWITCHES.len());
+    println!(
+        "{rows} rows, {columns} columns, {} cells wrong",
+        wrong.len()
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cells are wrong:\n{}",
+        wrong.len(),
+        rows * columns,
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn the_list_has_every_method_and_every_path() {
+    let sets = [
+        DESCRIPTORS,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    let served: BTreeSet<String> = sets.into_iter().flat_map(methods).collect();
+    let listed: BTreeSet<String> = GRPC.iter().map(|route| route.method.to_owned()).collect();
+    // etcd's health service has a method that this release does not serve
+    let unserved = BTreeSet::from(["/grpc.health.v1.Health/List".to_owned()]);
+    assert_eq!(&served - &unserved, listed);
+
+    let server = Launch::witan().start();
+    let document = http::once(&server.address(), "GET", "/openapi.json", "").json();
+    let paths = document["paths"].as_object().unwrap().keys().cloned();
+    let listed = GATEWAY.iter().map(|route| format!("/v3/{}", route.path));
+    assert_eq!(
+        paths.collect::<BTreeSet<_>>(),
+        listed.collect::<BTreeSet<_>>()
+    );
+}
+
+fn methods(set: &[u8]) -> Vec<String> {
+    let set = FileDescriptorSet::decode(set).unwrap();
+    let mut methods = Vec::new();
+    for file in &set.file {
+        for service in &file.service {
+            let service_name = format!("{}.{}", file.package(), service.name());
+            let of = |method: &prost_types::MethodDescriptorProto| {
+                format!("/{service_name}/{}", method.name())
+            };
+            methods.extend(service.method.iter().map(of));
+        }
+    }
+    methods
+}
+
+#[test]
+fn every_access_is_asked_for_by_some_row() {
+    for access in Access::ALL {
+        let asked = rows::all().iter().any(|row: &Row| row.access() == access);
+        assert!(asked, "{access:?}");
+    }
+}

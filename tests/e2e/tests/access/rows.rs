@@ -1,0 +1,247 @@
+//! The rows: every method of HTTP/1 paths, of gRPC, and of the gateway by POST and over a WebSocket.
+//! How each is asked, and whether the answer refuses its caller.
+
+use std::{fmt, io, time::Duration};
+
+use witan_api::access::{Access, GATEWAY, GRPC, GrpcRoute, HTTP, Who};
+use witan_e2e::{
+    http::Connection,
+    wait,
+    websocket::{Frame, Socket},
+};
+
+use crate::{
+    calls,
+    samples::{Sample, lower_alarm, sample},
+    stage::{Shown, Stage},
+};
+
+/// What an answer of v3 says to whom it refuses; each is etcd's.
+const REFUSALS: [&str; 3] = [
+    "etcdserver: user name is empty",
+    "etcdserver: permission denied",
+    "etcdserver: invalid auth token",
+];
+
+/// What the gateway says of a path that it does not have.
+const UNSERVED: &str = r#""Not Found""#;
+
+const ALARM: &str = "/etcdserverpb.Maintenance/Alarm";
+
+/// Prefixes of the gateway.
+const PREFIXES: [&str; 3] = ["v3", "v3beta", "v3alpha"];
+
+/// A look at a watch that may have something to tell.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// One row.
+pub(crate) struct Row {
+    dialect: Dialect,
+    /// A path, or a method of gRPC.
+    name: String,
+    sample: Sample,
+    access: Access,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Http(&'static str),
+    Grpc,
+    Gateway,
+    WebSocket,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} {} ({})",
+            self.dialect,
+            self.name,
+            self.access.name()
+        )
+    }
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for route in HTTP {
+        for (method, access) in route.methods {
+            rows.push(Row {
+                dialect: Dialect::Http(method),
+                name: path(route.path, method),
+                sample: Sample::default(),
+                access: *access,
+            });
+        }
+    }
+    for route in GRPC {
+        rows.extend(of_v3(Dialect::Grpc, route.method, route.method));
+    }
+    for route in GATEWAY {
+        for prefix in PREFIXES {
+            let path = format!("/{prefix}/{}", route.path);
+            rows.extend(of_v3(Dialect::Gateway, &path, route.method));
+        }
+        let path = format!("/v3/{}", route.path);
+        rows.extend(of_v3(Dialect::WebSocket, &path, route.method));
+    }
+    rows
+}
+
+/// The rows of a way to call a method: that of alarms asks for more to change than to list them.
+fn of_v3(dialect: Dialect, name: &str, method: &str) -> Vec<Row> {
+    let row = |name: String, sample, access| Row {
+        dialect,
+        name,
+        sample,
+        access,
+    };
+    let access = GrpcRoute::of(method).unwrap().access;
+    let mut rows = vec![row(name.to_owned(), sample(method), access)];
+    if method == ALARM {
+        rows.push(row(name.to_owned(), lower_alarm(), Access::Root));
+    }
+    rows
+}
+
+/// Something below a path that there can be something below.
+fn path(path: &str, method: &str) -> String {
+    match (path, method) {
+        ("/v2/keys" | "/v1/keys" | "/v1/watch", _) => format!("{path}/secret"),
+        ("/v2/members", "PUT" | "DELETE") => format!("{path}/1"),
+        ("/v2/auth/users", "GET") => format!("{path}/root"),
+        ("/v2/auth/users" | "/v2/auth/roles", "PUT" | "DELETE") => format!("{path}/somebody"),
+        _ => path.to_owned(),
+    }
+}
+
+fn body(path: &str, method: &str) -> &'static str {
+    match (path, method) {
+        ("/v2/auth/users/somebody", "PUT") => r#"{"user":"somebody","password":"p"}"#,
+        ("/v2/auth/roles/somebody", "PUT") => r#"{"role":"somebody"}"#,
+        ("/config/local/log", "PUT") => r#"{"Level":"INFO"}"#,
+        ("/v1/watch/secret", "POST") => "index=1",
+        (_, "PUT" | "POST") => "value=1",
+        _ => "",
+    }
+}
+
+fn refuses(text: &str) -> bool {
+    REFUSALS.iter().any(|refusal| text.contains(refusal))
+}
+
+impl Row {
+    pub(crate) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Whether a caller is admitted. What the call took or turned is as before afterwards.
+    pub(crate) fn ask(&self, stage: &mut Stage, who: Who) -> bool {
+        let shown = stage.shown(who);
+        let admitted = match self.dialect {
+            Dialect::Http(method) => self.over_http(stage, method, &shown),
+            Dialect::Grpc => self.over_grpc(stage, &shown),
+            Dialect::Gateway => self.over_gateway(stage, &shown),
+            Dialect::WebSocket => self.over_websocket(stage, &shown),
+        };
+        if admitted && self.turns() {
+            stage.restore();
+        } else if admitted && self.takes() {
+            stage.restock();
+        }
+        admitted
+    }
+
+    /// Whether it can turn authentication on or off.
+    fn turns(&self) -> bool {
+        let name = self.name.to_ascii_lowercase();
+        ["enable", "disable"].iter().any(|end| name.ends_with(end))
+            && self.dialect != Dialect::Http("GET")
+    }
+
+    /// Whether it can take away what others ask for.
+    fn takes(&self) -> bool {
+        let name = self.name.to_ascii_lowercase();
+        let takes = ["revoke", "deleterange", "unlock", "resign", "proclaim"];
+        takes.iter().any(|end| name.ends_with(end))
+    }
+
+    /// Whether it waits for a write.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.name.starts_with("/v1/watch")
+    }
+
+    fn over_http(&self, stage: &Stage, method: &str, shown: &Shown) -> bool {
+        let mut connection = Connection::open(&stage.server.address()).unwrap();
+        let headers: Vec<(&str, &str)> = shown
+            .authorization
+            .iter()
+            .map(|value| ("Authorization", value.as_str()))
+            .collect();
+        let body = body(&self.name, method).as_bytes();
+        connection.send(method, &self.name, &headers, body).unwrap();
+        if self.is_woken() {
+            wait::until_true("the watch answers", || {
+                stage.v2("PUT", "/v2/keys/secret", "value=1");
+                connection.ready(LOOK).unwrap()
+            });
+        }
+        let response = connection.response(method).unwrap();
+        let text = response.text();
+        assert!(
+            response.status != 404 || !text.starts_with("404 page"),
+            "{self} is not served"
+        );
+        response.status != 401
+    }
+
+    fn over_grpc(&self, stage: &Stage, shown: &Shown) -> bool {
+        let (channel, token) = (stage.channel.clone(), shown.token.as_deref());
+        let call = calls::first(channel, &self.name, self.sample.bytes.clone(), token);
+        let said = match stage.runtime.block_on(call) {
+            // a watch that is refused says so in its first message
+            Ok(message) => String::from_utf8_lossy(&message).into_owned(),
+            Err(status) => status.message().to_owned(),
+        };
+        assert!(!said.contains("unknown method"), "{self}: {said}");
+        !refuses(&said)
+    }
+
+    fn over_gateway(&self, stage: &Stage, shown: &Shown) -> bool {
+        let mut connection = Connection::open(&stage.server.address()).unwrap();
+        let headers: Vec<(&str, &str)> = shown
+            .token
+            .iter()
+            .map(|token| ("Authorization", token.as_str()))
+            .collect();
+        let body = self.sample.json.as_bytes();
+        connection.send("POST", &self.name, &headers, body).unwrap();
+        connection.head("POST").unwrap();
+        // a stream goes on; its first message says whether there is one
+        let piece = connection.chunk().unwrap().unwrap_or_default();
+        let text = String::from_utf8_lossy(&piece);
+        assert!(!text.contains(UNSERVED), "{self} is not served");
+        !refuses(&text)
+    }
+
+    fn over_websocket(&self, stage: &Stage, shown: &Shown) -> bool {
+        let protocol = shown
+            .token
+            .as_ref()
+            .map(|token| format!("Sec-WebSocket-Protocol: Bearer, {token}"));
+        let headers: Vec<&str> = protocol.iter().map(String::as_str).collect();
+        let mut socket = Socket::open(&stage.server.address(), &self.name, &headers);
+        let message = match self.sample.json.as_str() {
+            "" => "{}",
+            json => json,
+        };
+        // who is refused at once may not be asked any more
+        let _: io::Result<()> = socket.send(message);
+        match socket.receive().unwrap() {
+            Frame::Text(text) => !refuses(&text),
+            Frame::Close(_) | Frame::Pong(_) => true,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What a call of each method says, so that nothing but the caller decides whether it is admitted.
+//! A method that needs nothing said has an empty message.
+
+use prost::Message;
+use serde::Serialize;
+use witan_api::v3::{
+    etcdserverpb::{
+        AlarmRequest, AuthRoleAddRequest, AuthRoleGetRequest, AuthUserAddRequest,
+        AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGetRequest,
+        AuthenticateRequest, CompactionRequest, DeleteRangeRequest, LeaseGrantRequest,
+        LeaseKeepAliveRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, MemberAddRequest,
+        PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest,
+        alarm_request::AlarmAction, request_op::Request, watch_request::RequestUnion,
+    },
+    v3electionpb::{CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest, ResignRequest},
+    v3lockpb::{LockRequest, UnlockRequest},
+};
+
+use crate::stage::{ELECTION, KEY, LEASE, OTHER_KEY, ROOT, ROOT_PASSWORD};
+
+/// A message in both forms.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sample {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) json: String,
+}
+
+fn of(message: impl Message + Serialize) -> Sample {
+    Sample {
+        bytes: message.encode_to_vec(),
+        json: serde_json::to_string(&message).unwrap(),
+    }
+}
+
+/// To raise or lower an alarm asks for more than to list them.
+pub(crate) fn lower_alarm() -> Sample {
+    of(AlarmRequest {
+        action: AlarmAction::Deactivate as i32,
+        ..AlarmRequest::default()
+    })
+}
+
+/// What a call of this method says.
+pub(crate) fn sample(method: &str) -> Sample {
+    let (_, method) = method.rsplit_once('/').unwrap();
+    keys(method)
+        .or_else(|| leases(method))
+        .or_else(|| users(method))
+        .or_else(|| queues(method))
+        .unwrap_or_default()
+}
+
+fn range() -> RangeRequest {
+    RangeRequest {
+        key: KEY.into(),
+        ..RangeRequest::default()
+    }
+}
+
+fn keys(method: &str) -> Option<Sample> {
+    Some(match method {
+        "Range" | "RangeStream" => of(range()),
+        "Put" => of(PutRequest {
+            key: KEY.into(),
+            ..PutRequest::default()
+        }),
+        "DeleteRange" => of(DeleteRangeRequest {
+            key: OTHER_KEY.into(),
+            ..DeleteRangeRequest::default()
+        }),
+        "Txn" => of(TxnRequest {
+            success: vec![RequestOp {
+                request: Some(Request::RequestRange(range())),
+            }],
+            ..TxnRequest::default()
+        }),
+        "Compact" => of(CompactionRequest {
+            revision: 1,
+            ..CompactionRequest::default()
+        }),
+        "Watch" => of(WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
+                key: KEY.into(),
+                ..WatchCreateRequest::default()
+            })),
+        }),
+        "MemberAdd" => of(MemberAddRequest {
+            peer_urls: vec!["http://127.0.0.1:1".into()],
+            is_learner: false,
+        }),
+        _ => return None,
+    })
+}
+
+fn leases(method: &str) -> Option<Sample> {
+    let id = LEASE;
+    Some(match method {
+        "LeaseGrant" => of(LeaseGrantRequest { ttl: 60, id: 0 }),
+        "LeaseRevoke" => of(LeaseRevokeRequest { id }),
+        "LeaseKeepAlive" => of(LeaseKeepAliveRequest { id }),
+        "LeaseTimeToLive" => of(LeaseTimeToLiveRequest { id, keys: true }),
+        _ => return None,
+    })
+}
+
+fn users(method: &str) -> Option<Sample> {
+    let (name, password) = ("somebody".to_owned(), "p".to_owned());
+    Some(match method {
+        "Authenticate" => of(AuthenticateRequest {
+            name: ROOT.into(),
+            password: ROOT_PASSWORD.into(),
+        }),
+        "UserAdd" => of(AuthUserAddRequest {
+            name,
+            password,
+            ..AuthUserAddRequest::default()
+        }),
+        "UserGet" => of(AuthUserGetRequest { name: ROOT.into() }),
+        "UserDelete" => of(AuthUserDeleteRequest { name }),
+        "UserChangePassword" => of(AuthUserChangePasswordRequest {
+            name,
+            password,
+            ..AuthUserChangePasswordRequest::default()
+        }),
+        "RoleAdd" => of(AuthRoleAddRequest { name }),
+        "RoleGet" => of(AuthRoleGetRequest { role: ROOT.into() }),
+        _ => return None,
+    })
+}
+
+fn queues(method: &str) -> Option<Sample> {
+    let leader = Some(LeaderKey {
+        name: ELECTION.into(),
+        key: OTHER_KEY.into(),
+        rev: 1,
+        lease: LEASE,
+    });
+    let (name, lease) = (KEY.into(), LEASE);
+    Some(match method {
+        "Lock" => of(LockRequest { name, lease }),
+        "Unlock" => of(UnlockRequest {
+            key: OTHER_KEY.into(),
+        }),
+        "Campaign" => of(CampaignRequest {
+            name,
+            lease,
+            ..CampaignRequest::default()
+        }),
+        "Proclaim" => of(ProclaimRequest {
+            leader,
+            ..ProclaimRequest::default()
+        }),
+        "Leader" | "Observe" => of(LeaderRequest {
+            name: ELECTION.into(),
+        }),
+        "Resign" => of(ResignRequest { leader }),
+        _ => return None,
+    })
+}

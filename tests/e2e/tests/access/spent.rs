@@ -1,0 +1,130 @@
+//! What callers cost who are refused: no hash, no entry of the log, no alarm.
+
+use witan_api::access::{Switches, Who};
+use witan_e2e::{Launch, Server, http};
+
+use crate::{rows, stage::Stage};
+
+/// A hash of this cost takes weeks, so that a request that is answered has waited for none.
+const WEEKS: &str = "--bcrypt-cost=31";
+
+/// Values of the v3 keys may take less than one request has.
+const SMALL_QUOTA: &str = "--quota-backend-bytes=40000";
+
+fn post(server: &Server, path: &str, token: Option<&str>, body: &str) -> http::Response {
+    let headers: Vec<(&str, &str)> = token
+        .iter()
+        .map(|token| ("Authorization", *token))
+        .collect();
+    http::try_once(&server.address(), "POST", path, &headers, body.as_bytes()).unwrap()
+}
+
+/// Users root and bob with their tokens, both authentications on, hashes that take weeks.
+fn start() -> (Server, String, String) {
+    let mut server = Launch::witan()
+        .arg("--bcrypt-cost=4")
+        .arg(SMALL_QUOTA)
+        .start();
+    for (path, body) in [
+        ("auth/user/add", r#"{"name":"root","password":"r"}"#),
+        ("auth/user/add", r#"{"name":"bob","password":"b"}"#),
+        ("auth/role/add", r#"{"name":"root"}"#),
+        ("auth/user/grant", r#"{"user":"root","role":"root"}"#),
+        ("auth/enable", ""),
+    ] {
+        let done = post(&server, &format!("/v3/{path}"), None, body);
+        assert_eq!(done.status, 200, "{path}: {}", done.text());
+    }
+    server.add_args([WEEKS]);
+    server.terminate();
+    server.start_again();
+    let token = |body: &str| {
+        let answer = post(&server, "/v3/auth/authenticate", None, body);
+        answer.json()["token"].as_str().unwrap().to_owned()
+    };
+    let root = token(r#"{"name":"root","password":"r"}"#);
+    let bob = token(r#"{"name":"bob","password":"b"}"#);
+    (server, root, bob)
+}
+
+fn raft_index(server: &Server, root: &str) -> String {
+    let status = post(server, "/v3/maintenance/status", Some(root), "");
+    status.json()["raftIndex"].to_string()
+}
+
+#[test]
+fn who_is_refused_costs_no_hash() {
+    let (server, root, bob) = start();
+    let before = raft_index(&server, &root);
+    for token in [None, Some("wrong.1"), Some(bob.as_str())] {
+        for path in ["auth/user/add", "auth/user/changepw"] {
+            let body = r#"{"name":"bob","password":"new"}"#;
+            let refused = post(&server, &format!("/v3/{path}"), token, body);
+            assert!(refused.status >= 400, "{path} {token:?}");
+        }
+    }
+    let user = r#"{"user":"bob","password":"new"}"#;
+    for headers in [&[][..], &[("Authorization", bob.as_str())]] {
+        let address = server.address();
+        let put = http::try_once(
+            &address,
+            "PUT",
+            "/v2/auth/users/bob",
+            headers,
+            user.as_bytes(),
+        );
+        assert_eq!(put.unwrap().status, 401, "{headers:?}");
+    }
+    assert_eq!(raft_index(&server, &root), before, "something was proposed");
+}
+
+#[test]
+fn who_is_refused_raises_no_alarm() {
+    let (server, root, bob) = start();
+    let value = "A".repeat(60_000);
+    let put = format!(r#"{{"key":"YQ==","value":"{value}"}}"#);
+    let txn = format!(r#"{{"success":[{{"requestPut":{put}}}]}}"#);
+    let campaign = format!(r#"{{"name":"YQ==","lease":"7","value":"{value}"}}"#);
+    let before = raft_index(&server, &root);
+    for token in [None, Some("wrong.1"), Some(bob.as_str())] {
+        for (path, body) in [
+            ("kv/put", &put),
+            ("kv/txn", &txn),
+            ("election/campaign", &campaign),
+        ] {
+            let refused = post(&server, &format!("/v3/{path}"), token, body);
+            assert!(refused.status >= 400, "{path} {token:?}");
+        }
+    }
+    let alarms = post(&server, "/v3/maintenance/alarm", Some(&root), "").json();
+    assert!(alarms["alarms"].is_null(), "{alarms}");
+    assert_eq!(raft_index(&server, &root), before, "something was proposed");
+    // the quota is as small as it seems: who may write raises the alarm
+    let full = post(&server, "/v3/kv/put", Some(&root), &put);
+    assert!(
+        full.text().contains("database space exceeded"),
+        "{}",
+        full.text()
+    );
+    let alarms = post(&server, "/v3/maintenance/alarm", Some(&root), "").json();
+    assert_eq!(alarms["alarms"][0]["alarm"], "NOSPACE", "{alarms}");
+}
+
+#[test]
+fn nobody_proposes_anything_that_is_refused() {
+    let on = Switches { v2: true, v3: true };
+    let mut stage = Stage::set(on);
+    let index = |stage: &Stage| stage.v3("maintenance/status", "").json()["raftIndex"].to_string();
+    for row in rows::all() {
+        // the watches of v1 are woken by a write of root
+        let refused = [Who::Nobody, Who::Wrong].map(|who| (who, row.access().admits(who, on)));
+        for (who, admitted) in refused {
+            if admitted || row.is_woken() {
+                continue;
+            }
+            let before = index(&stage);
+            row.ask(&mut stage, who);
+            assert_eq!(index(&stage), before, "{who:?}: {row}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A server with users, keys, a lease and an election, and who its callers are.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use witan_api::access::{Switches, Who};
+use witan_e2e::{
+    Launch, Server,
+    grpc::{connect, runtime},
+    http::{self, Response},
+};
+
+pub(crate) const ROOT: &str = "root";
+pub(crate) const ROOT_PASSWORD: &str = "r";
+const BOB: &str = "bob";
+const BOB_PASSWORD: &str = "b";
+pub(crate) const KEY: &str = "secret";
+pub(crate) const OTHER_KEY: &str = "other";
+pub(crate) const ELECTION: &str = "election";
+pub(crate) const LEASE: i64 = 77;
+
+/// A server whose authentication stays as it was asked for.
+pub(crate) struct Stage {
+    pub(crate) server: Server,
+    pub(crate) on: Switches,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) channel: tonic::transport::Channel,
+    tokens: [String; 2],
+}
+
+/// What a caller shows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    /// For calls of v3.
+    pub(crate) token: Option<String>,
+    /// For HTTP/1.
+    pub(crate) authorization: Option<String>,
+}
+
+impl Stage {
+    pub(crate) fn set(on: Switches) -> Self {
+        let server = Launch::witan().arg("--bcrypt-cost=4").start();
+        let runtime = runtime();
+        let channel = runtime.block_on(connect(&server.address()));
+        let mut stage = Self {
+            server,
+            on,
+            runtime,
+            channel,
+            tokens: Default::default(),
+        };
+        stage.populate();
+        stage.restore();
+        stage
+    }
+
+    fn populate(&mut self) {
+        let root = r#"{"user":"root","password":"r"}"#;
+        self.v2("PUT", "/v2/auth/users/root", root);
+        let bob = r#"{"user":"bob","password":"b"}"#;
+        self.v2("PUT", "/v2/auth/users/bob", bob);
+        self.v2("PUT", "/v2/keys/secret", "value=1");
+        self.v3("auth/role/add", r#"{"name":"root"}"#);
+        self.v3("auth/user/grant", r#"{"user":"root","role":"root"}"#);
+        // the guest may do everything until somebody says otherwise
+        self.v2("PUT", "/v2/auth/enable", "");
+        let guest = r#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
+        let done = self.v2("PUT", "/v2/auth/roles/guest", guest);
+        assert_eq!(done.status, 200, "{}", done.text());
+        self.v2("DELETE", "/v2/auth/enable", "");
+    }
+
+    /// What a caller shows of itself.
+    pub(crate) fn shown(&self, who: Who) -> Shown {
+        let [root, bob] = &self.tokens;
+        let (token, pair) = match who {
+            Who::Nobody => return Shown::default(),
+            Who::Wrong => ("wrong.1", "root:wrong".to_owned()),
+            Who::User => (bob.as_str(), format!("{BOB}:{BOB_PASSWORD}")),
+            Who::Root => (root.as_str(), format!("{ROOT}:{ROOT_PASSWORD}")),
+        };
+        Shown {
+            token: Some(token.to_owned()),
+            authorization: Some(format!("Basic {}", base64(&pair))),
+        }
+    }
+
+    /// Makes what a call may have taken: the lease with a key, the leader of the election.
+    pub(crate) fn restock(&self) {
+        let lease = format!(r#"{{"ID":{LEASE},"TTL":600}}"#);
+        self.v3("lease/grant", &lease);
+        for key in [KEY, OTHER_KEY, &format!("{ELECTION}/4d")] {
+            let key = base64(key);
+            let put = format!(r#"{{"key":"{key}","value":"MQ==","lease":{LEASE}}}"#);
+            self.v3("kv/put", &put);
+        }
+    }
+
+    /// Turns authentication on and off as it was asked for; a call may have turned it.
+    pub(crate) fn restore(&mut self) {
+        self.log_in();
+        let off = r#"{"enabled":false}"#;
+        let v2_is = !self
+            .v2("GET", "/v2/auth/enable", "")
+            .text()
+            .starts_with(off);
+        let v3_is = self.v3("auth/status", "").json()["enabled"] == true;
+        if v3_is && !self.on.v3 {
+            self.v3("auth/disable", "");
+        } else if self.on.v3 && !v3_is {
+            self.v3("auth/enable", "");
+        }
+        self.log_in();
+        if v2_is != self.on.v2 {
+            let method = if self.on.v2 { "PUT" } else { "DELETE" };
+            self.v2(method, "/v2/auth/enable", "");
+        }
+        self.log_in();
+        self.restock();
+    }
+
+    /// A token of each user; a word that is none while nobody is asked.
+    fn log_in(&mut self) {
+        self.tokens = [(ROOT, ROOT_PASSWORD), (BOB, BOB_PASSWORD)].map(|(name, password)| {
+            let body = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
+            let answer = http::once(
+                &self.server.address(),
+                "POST",
+                "/v3/auth/authenticate",
+                &body,
+            );
+            let token = answer.json()["token"].as_str().map(str::to_owned);
+            token.unwrap_or_else(|| "none.0".to_owned())
+        });
+    }
+
+    /// A request of v2 as root.
+    pub(crate) fn v2(&self, method: &str, path: &str, body: &str) -> Response {
+        let shown = self.shown(Who::Root);
+        let authorization = shown.authorization.unwrap();
+        let headers = [("Authorization", authorization.as_str())];
+        let address = self.server.address();
+        http::try_once(&address, method, path, &headers, body.as_bytes()).unwrap()
+    }
+
+    /// A call of the gateway as root.
+    pub(crate) fn v3(&self, path: &str, body: &str) -> Response {
+        let token = self.tokens[0].clone();
+        let headers: &[(&str, &str)] = &[("Authorization", &token)];
+        let (address, path) = (self.server.address(), format!("/v3/{path}"));
+        let headers = if token.is_empty() { &[] } else { headers };
+        http::try_once(&address, "POST", &path, headers, body.as_bytes()).unwrap()
+    }
+}
+
+fn base64(text: &str) -> String {
+    STANDARD.encode(text)
+}

@@ -1,0 +1,79 @@
+//! `--enable-v2` and `--enable-v1`: what is off is not there, and nothing of it is kept or proposed.
+
+use witan_api::access::{HTTP, Resource};
+use witan_e2e::{
+    Launch, Server,
+    http::{self, Response},
+};
+
+fn ask(server: &Server, method: &str, path: &str) -> Response {
+    http::once(&server.address(), method, path, "value=1")
+}
+
+/// Whether every path of a dialect is as one that nobody serves.
+fn is_gone(server: &Server, of: impl Fn(Resource) -> bool) -> bool {
+    let rows = HTTP.iter().filter(|route| of(route.resource));
+    let mut answers = rows
+        .flat_map(|route| {
+            route
+                .methods
+                .iter()
+                .map(|(method, _)| (route.path, *method))
+        })
+        .map(|(path, method)| (ask(server, method, path), method));
+    answers.all(|(answer, method)| {
+        answer.status == 404 && (method == "HEAD" || answer.text() == "404 page not found\n")
+    })
+}
+
+fn raft_index(server: &Server) -> String {
+    let status = http::once(&server.address(), "POST", "/v3/maintenance/status", "");
+    status.json()["raftIndex"].to_string()
+}
+
+fn is_v2(resource: Resource) -> bool {
+    match resource {
+        Resource::Keys
+        | Resource::Members
+        | Resource::Auth
+        | Resource::Machines
+        | Resource::StatsSelf
+        | Resource::StatsLeader
+        | Resource::StatsStore => true,
+        Resource::V1 | Resource::Operations | Resource::LogLevel | Resource::OpenApi => false,
+    }
+}
+
+#[test]
+fn a_dialect_that_is_turned_off_is_not_there() {
+    let mut server = Launch::witan().start();
+    assert_eq!(ask(&server, "PUT", "/v2/keys/kept").status, 201);
+    assert_eq!(ask(&server, "PUT", "/v1/keys/old").status, 200);
+
+    server.add_args(["--enable-v1=false"]);
+    server.terminate();
+    server.start_again();
+    assert!(is_gone(&server, |resource| resource == Resource::V1));
+    assert_eq!(ask(&server, "GET", "/v2/keys/old").status, 200);
+    assert_eq!(ask(&server, "GET", "/v2/members").status, 200);
+
+    server.add_args(["--enable-v2=false"]);
+    server.terminate();
+    server.start_again();
+    let before = raft_index(&server);
+    assert!(is_gone(&server, |resource| resource == Resource::V1
+        || is_v2(resource)));
+    assert_eq!(raft_index(&server), before, "something was proposed");
+    assert_eq!(ask(&server, "GET", "/version").status, 200);
+    assert_eq!(ask(&server, "GET", "/health").status, 200);
+}
+
+#[test]
+fn v1_goes_with_v2_and_both_are_served_unless_somebody_says_otherwise() {
+    let server = Launch::witan().arg("--enable-v2=false").start();
+    assert!(is_gone(&server, |resource| resource == Resource::V1
+        || is_v2(resource)));
+    let server = Launch::witan().start();
+    assert_eq!(ask(&server, "PUT", "/v1/keys/a").status, 200);
+    assert_eq!(ask(&server, "GET", "/v2/keys/a").status, 200);
+}
