@@ -52,7 +52,7 @@ impl Stage {
         stage
     }
 
-    fn populate(&mut self) {
+    fn populate(&self) {
         let root = r#"{"user":"root","password":"r"}"#;
         self.v2("PUT", "/v2/auth/users/root", root);
         let bob = r#"{"user":"bob","password":"b"}"#;
