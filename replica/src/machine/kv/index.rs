@@ -3,16 +3,20 @@
 //! Two levels: a persistent map from a lowest key to a page of keys. The first page's lowest key
 //! is the empty one, so every key has its page.
 
-use std::{ops::Bound, sync::Arc};
+use std::{hint::black_box, ops::Bound, sync::Arc};
 
 use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{
     leaf::{Entry, LEAF_BYTES, Leaf, Packed},
-    sort,
+    sort::{self, Tag},
     span::Span,
 };
+
+/// Keys that are fetched from memory together while an index is built: in their order they lie
+/// scattered over all blocks.
+const FETCHED: usize = 32;
 
 /// A version on its way into the index.
 #[derive(Clone, Copy)]
@@ -36,6 +40,39 @@ impl AsRef<[u8]> for Row<'_> {
     }
 }
 
+/// An index that is filled with ascending keys.
+#[derive(Default)]
+struct Filling {
+    index: Index,
+    live_bytes: u64,
+    /// The page that is being filled, and its lowest key.
+    leaf: Leaf,
+    low: Bytes,
+}
+
+impl Filling {
+    fn add(&mut self, row: &Row<'_>) {
+        if !self.leaf.has_room(row.key) {
+            self.close_page();
+            self.low = Bytes::copy_from_slice(row.key);
+        }
+        let entry = Entry::unpack(row.entry);
+        self.leaf.insert(self.leaf.len(), row.key, entry);
+        if !entry.tombstone {
+            self.index.live += 1;
+            self.live_bytes += row.size as u64;
+        }
+    }
+
+    fn close_page(&mut self) {
+        let page = Arc::new(self.leaf.part(0, self.leaf.len()));
+        self.index
+            .leaves
+            .insert(std::mem::take(&mut self.low), page);
+        self.leaf.clear();
+    }
+}
+
 /// See the module's description. Cloning is O(1).
 #[derive(Clone, Debug)]
 pub(super) struct Index {
@@ -56,29 +93,25 @@ impl Index {
     /// The index of all these versions, which come in the order of their places: a key's last is its
     /// newest. Pages come out full. Also answered is the size of all newest versions of live keys.
     pub(super) fn build(rows: &[Row<'_>]) -> (Self, u64) {
-        let mut index = Self::default();
-        let mut live_bytes = 0;
-        let mut low = Bytes::new();
-        let mut leaf = Leaf::default();
-        let mut order = sort::sorted(rows).map(|at| &rows[at]).peekable();
-        while let Some(row) = order.next() {
-            if order.peek().is_some_and(|next| next.key == row.key) {
-                continue;
-            }
-            if !leaf.has_room(row.key) {
-                index.leaves.insert(low, Arc::new(leaf.part(0, leaf.len())));
-                low = Bytes::copy_from_slice(row.key);
-                leaf.clear();
-            }
-            let entry = Entry::unpack(row.entry);
-            leaf.insert(leaf.len(), row.key, entry);
-            if !entry.tombstone {
-                index.live += 1;
-                live_bytes += row.size as u64;
+        let mut filling = Filling::default();
+        let mut last: Option<&Row<'_>> = None;
+        for tags in sort::sorted(rows).chunks(FETCHED) {
+            // all of them at once: one after the other, each would be waited for
+            let first = |tag: &Tag| rows[tag.at()].key.first().copied().unwrap_or_default();
+            black_box(tags.iter().fold(0, |sum, tag| sum ^ first(tag)));
+            for tag in tags {
+                let row = &rows[tag.at()];
+                if let Some(newest) = last.filter(|last| last.key != row.key) {
+                    filling.add(newest);
+                }
+                last = Some(row);
             }
         }
-        index.leaves.insert(low, Arc::new(leaf.part(0, leaf.len())));
-        (index, live_bytes)
+        if let Some(newest) = last {
+            filling.add(newest);
+        }
+        filling.close_page();
+        (filling.index, filling.live_bytes)
     }
 
     /// Number of keys whose newest version is no deletion.

@@ -14,14 +14,21 @@ const FEW: usize = 8;
 
 /// A key's place in the input, and the bytes that this round sorts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Tag {
+pub(super) struct Tag {
     head: u64,
     at: usize,
 }
 
+impl Tag {
+    /// The key's place in the input.
+    pub(super) fn at(self) -> usize {
+        self.at
+    }
+}
+
 /// The places of all keys in ascending order of the keys; equal keys stay in the order in which
 /// they come.
-pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> impl Iterator<Item = usize> {
+pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Tag> {
     let mut tags: Vec<Tag> = (0..keys.len()).map(|at| Tag { head: 0, at }).collect();
     let mut groups: Vec<(Range<usize>, usize)> = vec![(0..tags.len(), 0)];
     while let Some((group, from)) = groups.pop() {
@@ -48,7 +55,7 @@ pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> impl Iterator<Item = usize> 
             begin = end;
         }
     }
-    tags.into_iter().map(|tag| tag.at)
+    tags
 }
 
 /// The first bytes of a key above their number, so that a key that ends sorts below those that go
@@ -90,6 +97,10 @@ mod tests {
 
     use super::*;
 
+    fn places(tags: Vec<Tag>) -> Vec<usize> {
+        tags.into_iter().map(Tag::at).collect()
+    }
+
     /// A key that counts how often it is looked at.
     struct Counted<'a>(Vec<u8>, &'a Cell<u64>);
 
@@ -103,7 +114,7 @@ mod tests {
     fn looks(keys: impl Iterator<Item = String>) -> f64 {
         let count = Cell::new(0);
         let keys: Vec<_> = keys.map(|key| Counted(key.into_bytes(), &count)).collect();
-        let order: Vec<usize> = sorted(&keys).collect();
+        let order = places(sorted(&keys));
         let looks = count.get() as f64 / keys.len() as f64;
         assert!(
             order.windows(2).all(|w| keys[w[0]].0 <= keys[w[1]].0),
@@ -137,7 +148,7 @@ mod tests {
 
         #[test]
         fn any_keys_come_in_order_and_equal_ones_as_they_came(keys in prop::collection::vec(key(), 0..120)) {
-            let order: Vec<usize> = sorted(&keys).collect();
+            let order = places(sorted(&keys));
             let mut expected: Vec<usize> = (0..keys.len()).collect();
             expected.sort_by(|a, b| keys[*a].cmp(&keys[*b]));
             prop_assert_eq!(order, expected);
@@ -152,7 +163,7 @@ mod tests {
         for (at, key) in keys.iter_mut().enumerate().skip(50) {
             key[4000 + at] = b'w';
         }
-        let order: Vec<usize> = sorted(&keys).collect();
+        let order = places(sorted(&keys));
         let mut expected: Vec<usize> = (0..keys.len()).collect();
         expected.sort_by(|a, b| keys[*a].cmp(&keys[*b]));
         assert_eq!(order, expected);
