@@ -69,8 +69,8 @@ pub const SETTINGS_BURST: u32 = 256;
 /// SETTINGS frames that may come in a second in the long run.
 pub const SETTINGS_PER_SECOND: u32 = 16;
 
-/// Work on received bytes before the rest waits for the connection's next turn: a frame is
-/// [`FRAME_WORK`], a call that begins [`CALL_WORK`], and a byte that has to be decoded is one.
+/// Work before the rest waits for the connection's next turn: a frame is [`FRAME_WORK`], a call that
+/// begins [`CALL_WORK`], a byte that has to be decoded is one, and so is a byte of a large answer.
 pub(crate) const TURN_WORK: usize = 64 << 10;
 
 /// See [`TURN_WORK`].

@@ -242,6 +242,8 @@ impl<S: Service> Connection<S> {
         if !stream.answer.set(message.len()) {
             return self.cut(stream, Refusal::NoRoom(Held::Answers));
         }
+        // a large answer took its time to make
+        self.work += message.len();
         self.count_sent(stream, length);
         self.writer.good_headers(stream.id);
         stream.pending = message.into();
@@ -300,6 +302,7 @@ impl<S: Service> Connection<S> {
             };
             match frame.into_data() {
                 Ok(data) => {
+                    self.work += data.len();
                     if let Some((_, call)) = &mut stream.call {
                         let service = &self.service;
                         let sent = |length| service.sent(call, length);

@@ -43,7 +43,7 @@ pub struct Connection<S: Service> {
     preface_left: usize,
     /// The beginning of a frame.
     partial: Vec<u8>,
-    /// Work on received bytes since the turn began.
+    /// Work on received bytes and large answers since the turn began.
     work: usize,
     open_block: Option<OpenBlock<S>>,
     /// Whether the client's settings came.
@@ -256,7 +256,7 @@ impl<S: Service> Connection<S> {
         self.woken.extend(drained.drain(..));
         self.drained = drained;
         for _ in 0..TURN_CALLS {
-            if self.writer.is_full() {
+            if self.writer.is_full() || self.work >= TURN_WORK {
                 break;
             }
             let Some(slot) = self.woken.pop_front() else {

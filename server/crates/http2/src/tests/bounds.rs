@@ -230,6 +230,21 @@ fn a_turn_is_bounded_however_much_has_come() {
 }
 
 #[test]
+fn a_turn_makes_few_large_answers() {
+    let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
+    let calls: Vec<u8> = (0..20)
+        .flat_map(|n| request(2 * n + 1, "/large", &[0; 1000]))
+        .collect();
+    let taken = client.connection.receive(client.now, &calls);
+    assert!(taken < calls.len() / 10, "{taken} of {}", calls.len());
+    // all of them in the end
+    client.unsent = calls[taken..].to_vec();
+    client.number(frame::WINDOW_UPDATE, 0, 64 << 20);
+    client.turns();
+    assert_eq!(*client.ledger.ended.borrow(), [0; 20]);
+}
+
+#[test]
 fn refusals_before_the_limit_is_known_are_no_fault() {
     let config = Config {
         streams_max: 10,
