@@ -46,6 +46,9 @@ pub const TREE_HISTORY_EVENTS: usize = 1000;
 /// that is further behind would have been dropped by etcd (its buffer) and gets the rule of history.
 pub const TREE_REMOVED_EVENTS: u64 = 100;
 
+/// Bytes of such a directory; of a larger one nothing is held, and every watcher below it is woken.
+pub const TREE_REMOVED_BYTES_MAX: u64 = 1 << 20;
+
 /// Ticks between two looks of the leader at v2 expirations (etcd: 500 ms at 100 ms a tick).
 pub const EXPIRE_TICKS: u64 = 5;
 

@@ -127,6 +127,8 @@ pub struct Replica {
     pending: Pending,
     reads: Reads,
     chores: Chores,
+    /// Whether the chores wait, because the disk has no room for their entries.
+    resting: bool,
     /// Ticks since the start.
     ticks: u64,
     /// Times this member campaigned since the start.
@@ -383,7 +385,15 @@ impl Replica {
         }
     }
 
+    /// Lets the chores wait, or go on: what they propose could not be written on a full disk.
+    pub fn rest(&mut self, resting: bool) {
+        self.resting = resting;
+    }
+
     fn do_chores(&mut self, now_ns: i64) {
+        if self.resting {
+            return;
+        }
         let leading = self.raft.raft.state == StateRole::Leader;
         self.chores.retry_snapshots(&mut self.raft, self.ticks);
         let due = self.chores.due(&self.machine, leading, self.ticks, now_ns);

@@ -163,6 +163,7 @@ fn assert_same(one: &Tree, other: &Tree) {
     assert_eq!(one.get(b"/_h", true, 0), other.get(b"/_h", true, 0));
     assert_eq!(one.next_expiration_ns(), other.next_expiration_ns());
     assert_eq!(one.counts(), other.counts());
+    assert_eq!(one.size_bytes(), other.size_bytes());
     assert_eq!(one.fingerprint(), other.fingerprint());
     let oldest = one.index().saturating_sub(1000);
     for watch in watches(u64::MAX) {

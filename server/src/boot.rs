@@ -26,7 +26,7 @@ use crate::{
     metrics::Metrics,
     node::{self, Identity, Node, Parts, now_ns},
     notify,
-    storage::{self, Checkpointer, OpenError, Storage},
+    storage::{self, Checkpointer, OpenError, Space, Storage},
     transport::{self, BindError, Bound, Running, Security, Served, TlsError},
 };
 
@@ -180,6 +180,7 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
 /// What the disk gave, ready for a replica.
 struct Disk {
     storage: Storage,
+    space: Space,
     recovered: Recovered,
     checkpoint: View,
     identity: storage::Identity,
@@ -207,6 +208,7 @@ fn open_disk(config: &Config) -> Result<Disk, BootError> {
             (identity, None)
         }
     };
+    let space = Space::open(dir, config.disk);
     let (mut storage, mut recovered) = storage::open(dir, &identity)?;
     if config.unsafe_no_fsync {
         storage.log.never_fsync();
@@ -239,6 +241,7 @@ fn open_disk(config: &Config) -> Result<Disk, BootError> {
     recovered.checkpoint = Some(checkpoint.clone());
     Ok(Disk {
         storage,
+        space,
         recovered,
         checkpoint,
         identity,
@@ -253,6 +256,7 @@ fn start_node(
 ) -> Result<(Node, JoinHandle<()>), BootError> {
     let Disk {
         storage,
+        space,
         recovered,
         checkpoint,
         identity,
@@ -277,6 +281,9 @@ fn start_node(
     let parts = Parts {
         replica,
         log: storage.log,
+        sizes: storage.sizes,
+        space,
+        quota_bytes: config.settings.quota_bytes,
         identity: Identity {
             member_id: identity.member_id,
             cluster_id: identity.cluster_id,

@@ -53,6 +53,9 @@ error_table! {
     RefreshTtlRequired = 212, 400, "A TTL must be provided on refresh";
     /// No answer from the cluster; the write may or may not have happened.
     RaftInternal = 300, 500, "Raft Internal Error";
+    /// The quota is used up, or the disk has no room; etcd has no such bound for v2. A status of 500
+    /// would make etcd's client say that nobody leads.
+    NoSpace = 302, 507, "Insufficient storage";
     /// The watch begins before the oldest event kept.
     HistoryCleared = 401, 400, "The event in requested index is outdated and cleared";
 }

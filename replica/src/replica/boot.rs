@@ -78,6 +78,7 @@ impl Replica {
             chores: Chores::new(config.compaction),
             raft,
             machine: checkpoint.machine,
+            resting: false,
             ticks: 0,
             campaigns: 0,
             role: StateRole::Follower,

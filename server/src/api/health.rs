@@ -17,6 +17,8 @@ use witan_replica::machine::{
 use super::{Context, query::Query, reply};
 use crate::node::Fault;
 
+const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
+
 const NO_LEADER: &str = "RAFT NO LEADER";
 
 /// Whether [`handle`] answers this path.
@@ -72,7 +74,7 @@ fn health_body(healthy: bool, reason: &str) -> String {
 async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
     let view = ctx.node.view().await.ok()?;
     let excluded = |alarm: &Alarm| query.all("exclude").any(|name| name == alarm_name(*alarm));
-    let mut alarms = view.machine.alarms.list(None);
+    let mut alarms = ctx.node.alarms(&view, None);
     alarms.find(|alarm| !excluded(alarm)).map(alarm_name)
 }
 
@@ -92,6 +94,7 @@ fn etcds_words(fault: Fault) -> &'static str {
         Fault::Timeout => "etcdserver: request timed out",
         Fault::TooMany => "etcdserver: too many requests",
         Fault::TooLarge => "etcdserver: request is too large",
+        Fault::NoSpace => NO_SPACE,
         Fault::Stopped => "etcdserver: server stopped",
     }
 }

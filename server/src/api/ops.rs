@@ -8,7 +8,7 @@ use witan_replica::{machine::view::View, replica::Role};
 
 use super::{Context, health, reply};
 use crate::{
-    metrics::{self, Facts},
+    metrics::{self, Facts, SpaceFacts},
     version,
 };
 
@@ -80,6 +80,12 @@ async fn metrics(ctx: &Context) -> HttpResponse {
         applied: status.applied,
         server_version: version::API,
         quota_bytes: ctx.settings.quota_bytes,
+        space: SpaceFacts {
+            tree_bytes: ctx.node.tree_bytes(),
+            free_bytes: ctx.node.disk().free_bytes(),
+            reserve_bytes: ctx.node.disk().reserve_bytes(),
+            ballast_bytes: ctx.node.disk().ballast_bytes(),
+        },
         ..Facts::default()
     };
     // while stopping there is no view, and the counters are still worth seeing
@@ -93,7 +99,7 @@ async fn metrics(ctx: &Context) -> HttpResponse {
             keys: kv.len(),
             size_bytes: kv.size_bytes(),
             size_in_use_bytes: kv.size_in_use_bytes(),
-            alarms: view.machine.alarms.list(None).collect(),
+            alarms: ctx.node.alarms(&view, None).collect(),
             members: view.machine.members.book.keys().copied().collect(),
             ..facts
         };

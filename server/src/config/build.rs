@@ -11,6 +11,7 @@ use super::{
     source::{Environment, Values},
     value,
 };
+use crate::storage::Wanted;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// etcd's upper bound of `--election-timeout`.
@@ -87,6 +88,10 @@ pub(super) fn config(values: Values, environment: &Environment) -> Result<Config
         election_timeout,
         pre_vote: read.boolean("pre-vote")?,
         unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,
+        disk: Wanted {
+            reserve_bytes: read.disk_bytes("disk-reserve-bytes")?,
+            ballast_bytes: read.disk_bytes("disk-ballast-bytes")?,
+        },
         warning_apply_duration: read.duration("warning-apply-duration")?,
         auto_compaction,
         connections: read.connections(settings.max_request_bytes)?,
@@ -289,6 +294,14 @@ impl Read<'_> {
             return Err(ConfigError::Cluster(members.len()));
         }
         Ok(members)
+    }
+
+    /// 0 leaves the choice to the file system's size, a negative number is none.
+    fn disk_bytes(&self, flag: &'static str) -> Result<Option<u64>, ConfigError> {
+        Ok(match self.number::<i64>(flag)? {
+            0 => None,
+            bytes => Some(u64::try_from(bytes).unwrap_or(0)),
+        })
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {

@@ -20,6 +20,8 @@ mod value;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
+use crate::storage::Wanted;
+
 pub use error::ConfigError;
 pub use security::{ClientTls, ServerCertificate, TlsVersion};
 pub use source::{Environment, environment};
@@ -63,6 +65,8 @@ pub struct Config {
     pub pre_vote: bool,
     /// `--unsafe-no-fsync`.
     pub unsafe_no_fsync: bool,
+    /// `--disk-reserve-bytes` and `--disk-ballast-bytes`.
+    pub disk: Wanted,
     /// `--warning-apply-duration`.
     pub warning_apply_duration: Duration,
     /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` compacts nothing.
@@ -169,6 +173,7 @@ impl Default for Config {
             election_timeout: Duration::from_secs(1),
             pre_vote: true,
             unsafe_no_fsync: false,
+            disk: Wanted::default(),
             warning_apply_duration: Duration::from_millis(100),
             auto_compaction: None,
             connections: Connections::default(),

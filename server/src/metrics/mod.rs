@@ -9,6 +9,7 @@ mod clients;
 mod names;
 mod process;
 mod register;
+mod space;
 
 use std::{
     ops::Deref,
@@ -31,6 +32,7 @@ pub use calls::{Call, CallType};
 pub use clients::ClientRequests;
 pub use process::resident_bytes;
 use register::Register;
+pub use space::SpaceFacts;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -153,6 +155,7 @@ struct Told {
     committed: IntGauge,
     applied: IntGauge,
     quota_bytes: IntGauge,
+    space: space::Space,
     alarms: IntGaugeVec,
     id: IntGaugeVec,
     version: IntGaugeVec,
@@ -237,6 +240,8 @@ pub struct Facts {
     pub server_version: &'static str,
     /// Quota in bytes, `None` for unlimited.
     pub quota_bytes: Option<u64>,
+    /// The disk, and v2.
+    pub space: SpaceFacts,
     /// v3 revision.
     pub revision: i64,
     /// v3 compacted revision, -1 for never.
@@ -435,6 +440,7 @@ impl Told {
         self.committed.set(gauge(facts.committed));
         self.applied.set(gauge(facts.applied));
         self.quota_bytes.set(facts.quota_bytes.map_or(0, gauge));
+        self.space.tell(&facts.space);
         self.alarms.reset();
         for alarm in &facts.alarms {
             let labels = [format!("{:x}", alarm.member), alarm_type(*alarm)];

@@ -5,6 +5,7 @@ use witan_replica::machine::tree;
 
 use super::{
     HttpMethod, HttpSeries, Series, Told, applies, calls, clients, process, register::Register,
+    space,
 };
 
 /// A row per series.
@@ -89,6 +90,7 @@ fn told(on: &Register, kv: [&IntCounter; 4]) -> Told {
         committed: on.gauge("etcd_server_proposals_committed_total", "Proposals committed (the commit index)."),
         applied: on.gauge("etcd_server_proposals_applied_total", "Proposals applied (the applied index)."),
         quota_bytes: on.gauge("etcd_server_quota_backend_bytes", "Storage quota in bytes."),
+        space: space::Space::new(on),
         alarms: on.gauges("etcd_debugging_server_alarms", "1 for each alarm that stands, by the member that raised it.", &["server_id", "alarm_type"]),
         id: on.gauges("etcd_server_id", "Always 1; the label is this member's id.", &["server_id"]),
         version: on.gauges("etcd_server_version", "Always 1; the label is this server's version.", &["server_version"]),

@@ -16,6 +16,9 @@ pub enum Fault {
     /// The request exceeds what one log entry may hold.
     #[error("request is too large")]
     TooLarge,
+    /// The quota is used up, or the disk has no room.
+    #[error("database space exceeded")]
+    NoSpace,
     /// The process is stopping.
     #[error("server stopped")]
     Stopped,

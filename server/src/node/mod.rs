@@ -3,7 +3,7 @@
 //!
 //! Reading order: this file → `thread` (the loop that owns the replica) → `host` (where its effects
 //! go) → `waiting`, `desk` (how answers come back) → `latest` (reads without a hop) → `wake` (v2 watchers) → `readers` (v3 watches) →
-//! `status` → `tokens`.
+//! `status` → `tokens` → `room` (for what there is none).
 
 mod clock;
 mod desk;
@@ -11,6 +11,7 @@ pub mod fault;
 mod host;
 mod latest;
 mod readers;
+mod room;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod waiting;
 mod wake;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         mpsc::{SyncSender, TrySendError},
@@ -29,7 +31,14 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 use witan_replica::{
-    machine::{Outcome, auth::Caller, command::Command, tree::Watch, view::View},
+    machine::{
+        Outcome,
+        alarm::{Alarm, Kind},
+        auth::Caller,
+        command::Command,
+        tree::Watch,
+        view::View,
+    },
     replica::Status,
     timers::{Deadlines, Renewal},
 };
@@ -46,7 +55,7 @@ pub use wake::Waiter;
 use crate::{
     budget::{Budget, SMALL_BYTES},
     metrics::Metrics,
-    storage::Told,
+    storage::{Seen, Told},
 };
 
 /// Requests on their way to the replica's thread; more are refused at once, so that overload shows
@@ -74,6 +83,10 @@ struct Shared {
     steady: clock::Steady,
     /// Commands in flight, by bytes.
     proposals: Budget,
+    /// `--quota-backend-bytes`, of both key spaces.
+    quota_bytes: Option<u64>,
+    /// The disk as it was seen last.
+    disk: Arc<Seen>,
 }
 
 /// Everything that can wake the replica's thread.
@@ -82,6 +95,8 @@ enum Inbound {
         command: Box<Command>,
         caller: Option<Caller>,
         now_ns: i64,
+        /// Its length in the log.
+        bytes: usize,
         to: Address,
     },
     Read {
@@ -92,6 +107,10 @@ enum Inbound {
     },
     /// Write the whole state anew and tell.
     Rewrite {
+        done: Told,
+    },
+    /// The same once more, so that nothing of the checkpoint before stays on a disk that is full.
+    Shrink {
         done: Told,
     },
     /// A client keeps a lease alive.
@@ -146,6 +165,7 @@ impl Node {
         command: Command,
         caller: Option<Caller>,
     ) -> Result<Done, Fault> {
+        self.admit(&command).await?;
         let done = match self.post_command(command, caller) {
             Ok(answer) => answer.await.map(Content::done),
             Err(refusal) => Err(refusal),
@@ -154,6 +174,12 @@ impl Node {
             self.shared.metrics.proposals_failed.inc();
         }
         done
+    }
+
+    /// The same for a command of the node itself, for which there is always room.
+    async fn post_and_wait(&self, command: Command) -> Result<Done, Fault> {
+        let answer = self.post_command(command, None)?;
+        answer.await.map(Content::done)
     }
 
     /// A linearizable view: holds everything that was committed before the call.
@@ -247,6 +273,28 @@ impl Node {
         self.shared.status.size_bytes()
     }
 
+    /// Size of the v2 tree after the last turn, its history included.
+    pub fn tree_bytes(&self) -> u64 {
+        self.shared.status.tree_bytes()
+    }
+
+    /// The disk as it was seen last.
+    pub fn disk(&self) -> &Seen {
+        &self.shared.disk
+    }
+
+    /// The alarms of a state, all or of one kind, and this member's own about its disk. That one is
+    /// not part of the state: it goes by itself when there is room again.
+    pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
+        let own = Alarm::new(self.identity().member_id, Kind::NoSpace);
+        let wanted = kind.is_none_or(|kind| own.kind == kind);
+        let mut alarms: BTreeSet<Alarm> = view.machine.alarms.list(kind).collect();
+        if wanted && self.disk().is_low() {
+            alarms.insert(own);
+        }
+        alarms.into_iter()
+    }
+
     /// Whether this member's own alarm about its quota stood after the last turn.
     pub fn no_space(&self) -> bool {
         self.shared.status.no_space()
@@ -327,6 +375,7 @@ impl Node {
             command: Box::new(command),
             caller,
             now_ns: now_ns(),
+            bytes,
             to,
         })?;
         Ok(answer)

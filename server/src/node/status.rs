@@ -24,8 +24,12 @@ pub(super) struct Published {
     size_bytes: AtomicU64,
     /// Revision of the v3 key space.
     revision: AtomicI64,
+    /// Size of the v2 tree.
+    tree_bytes: AtomicU64,
     /// Whether this member has raised the alarm about its quota.
     no_space: AtomicBool,
+    /// Whether any member has.
+    any_no_space: AtomicBool,
     /// Revision of users and roles, doubled, and one more while auth is on.
     auth: AtomicU64,
     /// Whether v2 asks who its clients are.
@@ -48,6 +52,9 @@ impl Published {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
         self.revision.store(machine.kv.revision(), Relaxed);
         let own = Alarm::new(member_id, Kind::NoSpace);
+        self.tree_bytes.store(machine.tree.size_bytes(), Relaxed);
+        let any = machine.alarms.any(Kind::NoSpace);
+        self.any_no_space.store(any, Relaxed);
         self.no_space.store(machine.alarms.contains(own), Relaxed);
         let auth = (machine.auth.revision() << 1) | u64::from(machine.auth.enabled());
         self.auth.store(auth, Relaxed);
@@ -71,6 +78,14 @@ impl Published {
     /// Whether auth of v2 is on.
     pub(super) fn paths(&self) -> bool {
         self.paths.load(Relaxed)
+    }
+
+    pub(super) fn tree_bytes(&self) -> u64 {
+        self.tree_bytes.load(Relaxed)
+    }
+
+    pub(super) fn any_no_space(&self) -> bool {
+        self.any_no_space.load(Relaxed)
     }
 
     pub(super) fn no_space(&self) -> bool {

@@ -35,6 +35,8 @@ fn stalled() -> (Node, Receiver<Inbound>) {
             proposals: Budget::new(PROPOSALS_BYTES_MAX, metrics.refused("proposals")),
             metrics,
             steady: clock::Steady::new(),
+            quota_bytes: None,
+            disk: Arc::default(),
         }),
     };
     (node, requests)

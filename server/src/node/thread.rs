@@ -24,6 +24,7 @@ use super::{
     latest::Latest,
     now_ns,
     readers::Readers,
+    room::{grows, is_vital},
     status::Published,
     tokens::Tokens,
     waiting::Waiting,
@@ -32,7 +33,7 @@ use super::{
 use crate::{
     budget::{Budget, PROPOSALS_BYTES_MAX},
     metrics::Metrics,
-    storage::{CHECKPOINT_LOG_BYTES, Checkpointer, Hold, Log},
+    storage::{Checkpointer, Hold, Log, Room, Sizes, Space, Told},
 };
 
 /// Requests taken from the inbox in one turn; they share one fsync.
@@ -40,6 +41,9 @@ const BATCH_MAX: usize = 4096;
 
 /// Ticks made up for after a stall; more would start elections that nobody needs.
 const CATCH_UP_TICKS_MAX: u32 = 2;
+
+/// On a disk that is almost full checkpoints come so many times as often.
+const LOW_PART: u64 = 16;
 
 /// Ticks between two looks for requests that nobody can wait for any more.
 const SWEEP_TICKS: u64 = 50;
@@ -50,6 +54,12 @@ pub struct Parts {
     pub replica: Replica,
     /// Its log on disk.
     pub log: Log,
+    /// How much log the disk has room for.
+    pub sizes: Sizes,
+    /// What is free on the disk.
+    pub space: Space,
+    /// `--quota-backend-bytes`.
+    pub quota_bytes: Option<u64>,
     /// Who this process is.
     pub identity: Identity,
     /// One heartbeat interval.
@@ -92,6 +102,8 @@ pub fn start(
         proposals: Budget::new(PROPOSALS_BYTES_MAX, parts.metrics.refused("proposals")),
         metrics: parts.metrics,
         steady: Steady::new(),
+        quota_bytes: parts.quota_bytes,
+        disk: parts.space.seen(),
     });
     shared.readers.begin(&parts.replica.view().machine.kv);
     let node = Node {
@@ -114,6 +126,8 @@ pub fn start(
         shared,
         checkpointer: checkpointer(node.clone())?,
         _hold: parts.hold,
+        sizes: parts.sizes,
+        space: parts.space,
         last_ticket: 0,
         ticks: 0,
         tick: parts.tick,
@@ -131,6 +145,8 @@ struct Keeper {
     shared: Arc<Shared>,
     checkpointer: Checkpointer,
     _hold: Hold,
+    sizes: Sizes,
+    space: Space,
     last_ticket: u64,
     ticks: u64,
     tick: Duration,
@@ -144,6 +160,7 @@ struct Keeper {
 impl Keeper {
     fn run(mut self, requests: Receiver<Inbound>) {
         let mut next_tick = Instant::now() + self.tick;
+        self.look_at_disk();
         self.turn();
         loop {
             let wait = next_tick.saturating_duration_since(Instant::now());
@@ -178,6 +195,7 @@ impl Keeper {
             .unwrap_or(u32::MAX)
             .min(CATCH_UP_TICKS_MAX)
             + 1;
+        self.look_at_disk();
         for _ in 0..times {
             self.ticks += 1;
             self.replica.tick(now_ns());
@@ -206,8 +224,14 @@ impl Keeper {
                 command,
                 caller,
                 now_ns,
+                bytes,
                 to,
             } => {
+                let room = self.space.take(bytes as u64, grows(&command));
+                if !room && !is_vital(&command) {
+                    to.refuse(Fault::NoSpace);
+                    return true;
+                }
                 // what is still shown would be copied where it is written to
                 self.shared.latest.clear();
                 let ticket = self.ticket();
@@ -231,10 +255,16 @@ impl Keeper {
                 let view = self.latest();
                 self.host.outbox.put(to, Content::View(view));
             }
+            Inbound::Rewrite { done } if self.space.room() == Room::Enough => self.rewrite(done),
             Inbound::Rewrite { done } => {
-                self.checkpointer.rewrite(self.replica.view(), done);
-                self.host.bytes_unsaved = 0;
+                // The checkpoint before stays on the disk until a second one replaces this one.
+                let inbox = self.shared.inbox.clone();
+                self.rewrite(Box::new(move || {
+                    // Full or gone: who asked hears that it was not done, and may ask again.
+                    let _ = inbox.try_send(Inbound::Shrink { done });
+                }));
             }
+            Inbound::Shrink { done } => self.rewrite(done),
             Inbound::Renew { lease, to } => {
                 let renewal = self.replica.renew(lease);
                 let alone = self.replica.is_alone();
@@ -263,12 +293,24 @@ impl Keeper {
         })
     }
 
+    fn rewrite(&mut self, done: Told) {
+        self.checkpointer.rewrite(self.replica.view(), done);
+        self.host.bytes_unsaved = 0;
+    }
+
+    /// Without any room nothing may be proposed, by nobody.
+    fn look_at_disk(&mut self) {
+        let room = self.space.look();
+        self.replica.rest(room == Room::None);
+    }
+
     fn turn(&mut self) {
         let begun = Instant::now();
         let before = self.replica.status().applied;
         self.host.applying = begun;
         self.host.outbox.bring();
         self.replica.turn(&mut self.host);
+        self.space.written();
         let status = self.replica.status();
         if status.applied != before {
             let took = begun.elapsed();
@@ -313,7 +355,12 @@ impl Keeper {
     fn offer_checkpoint(&mut self) {
         let size = self.shared.status.size_bytes();
         let compacted = self.offered_bytes.saturating_sub(size);
-        if self.host.bytes_unsaved.max(compacted) >= CHECKPOINT_LOG_BYTES {
+        let due = match self.space.room() {
+            Room::Enough => self.sizes.checkpoint_log_bytes,
+            // What is in a checkpoint needs no log.
+            Room::Low | Room::None => self.sizes.checkpoint_log_bytes / LOW_PART,
+        };
+        if self.host.bytes_unsaved.max(compacted) >= due {
             self.checkpointer.offer(self.replica.view());
             self.host.bytes_unsaved = 0;
             self.offered_bytes = size;

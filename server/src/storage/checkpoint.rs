@@ -21,7 +21,7 @@ use witan_replica::machine::{
 };
 
 use super::{
-    OpenError,
+    OpenError, Sizes,
     ahead::read_ahead,
     error::Broken,
     files::{replace, sync_dir},
@@ -31,14 +31,13 @@ use super::{
     pieces::Joined,
     reuse::{Reuse, Span},
     run::{self, Item},
+    space,
 };
 
 /// Records are sorted in memory up to this many bytes; then the next run begins.
 const RUN_BYTES: u64 = 8 << 20;
 /// A longer chain is written anew. Each link costs a start some milliseconds.
 const LINKS_MAX: usize = 48;
-/// A chain may always hold this many outdated bytes.
-const OUTDATED_BYTES: u64 = 32 << 20;
 
 /// Emits the changes to write.
 pub(super) type Changes<'a> = dyn Fn(&mut dyn FnMut(Change)) + 'a;
@@ -57,6 +56,8 @@ pub struct Checkpoint {
     anew: bool,
     /// The newest chain, or the file that names it, did not read.
     fell_back: bool,
+    /// A chain may always hold this many outdated bytes: a checkpoint's worth of log.
+    outdated_bytes: u64,
     /// When the chain reaches this many bytes, it is time to look how many of them are outdated.
     look_at: u64,
     /// What of the newest base need not be written again.
@@ -118,6 +119,7 @@ impl Checkpoint {
             next: next_number(dir).map_err(|e| OpenError::io(dir, e))?,
             anew: false,
             fell_back: false,
+            outdated_bytes: Sizes::of(dir).checkpoint_log_bytes,
             look_at: 0,
             reuse: Reuse::default(),
             run_bytes: RUN_BYTES,
@@ -190,7 +192,8 @@ impl Checkpoint {
         let restored = restored
             .unwrap_or_else(|| Err(Corrupt::new("reading the database ended in a panic").into()))?;
         self.anew |= chain.old.is_some();
-        self.look_at = look_at(merged.bytes);
+        let bytes = merged.bytes;
+        self.look_at = self.look_at(bytes);
         Ok(restored)
     }
 
@@ -231,7 +234,8 @@ impl Checkpoint {
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         let whole: &Changes<'_> = &|emit| view.changes(None, emit);
         let size = |view: &View| view.machine.kv.size_bytes();
-        if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= OUTDATED_BYTES) {
+        if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
+        {
             // what was compacted is outdated, however small the chain is beside what it was
             self.look_at = 0;
         }
@@ -297,7 +301,7 @@ impl Checkpoint {
             old: None,
             links: vec![link.runs],
         };
-        self.look_at = look_at(chain.bytes());
+        self.look_at = self.look_at(chain.bytes());
         self.publish(chain)?;
         self.reuse = link.reuse;
         (self.anew, self.fell_back) = (false, false);
@@ -314,7 +318,7 @@ impl Checkpoint {
         }
         let mut bytes = 0;
         whole(&mut |change| bytes += size(&change));
-        self.look_at = look_at(bytes);
+        self.look_at = self.look_at(bytes);
         chain.bytes() >= self.look_at
     }
 
@@ -369,6 +373,10 @@ impl Checkpoint {
         items.sort_by(|a, b| b.0.cmp(&a.0));
         items.reverse();
         items.dedup_by(|a, b| a.0 == b.0);
+        let bytes: usize = items.iter().map(item_bytes).sum();
+        if !space::has_room(&self.dir, bytes as u64) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let number = self.next;
         self.next += 1;
         let content = run::write(&folder(&self.dir, number), items)?;
@@ -398,6 +406,11 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// The bytes of a chain at which it is looked at again when the whole state has `bytes`.
+    fn look_at(&self, bytes: u64) -> u64 {
+        2 * bytes + self.outdated_bytes
+    }
+
     /// Removes the folders that are not published.
     fn remove_others(&self) -> io::Result<()> {
         let Manifest { chain, before } = &self.manifest;
@@ -416,9 +429,8 @@ impl Checkpoint {
     }
 }
 
-/// The bytes of a chain at which it is looked at again when the whole state has `bytes`.
-fn look_at(bytes: u64) -> u64 {
-    2 * bytes + OUTDATED_BYTES
+fn item_bytes((key, value): &Item) -> usize {
+    run::HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 
 fn key(change: &Change) -> &[u8] {

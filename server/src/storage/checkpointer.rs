@@ -15,9 +15,6 @@ use witan_replica::machine::view::View;
 
 use super::{Checkpoint, quiet::quietly};
 
-/// A checkpoint is due after this many bytes of log. A start replays up to that, and the disk keeps
-/// about three times as much log (I5).
-pub const CHECKPOINT_LOG_BYTES: u64 = 32 << 20;
 /// Wait after a failed write; doubled with every further failure.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait after a failed write.

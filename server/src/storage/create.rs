@@ -51,6 +51,7 @@ fn fill(dir: &Path, identity: &Identity, view: &View) -> Result<(), OpenError> {
         log,
         mut checkpoint,
         hold,
+        sizes: _,
     } = storage;
     let written = checkpoint.write(None, view);
     log.close();

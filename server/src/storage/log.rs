@@ -24,13 +24,13 @@ use witan_replica::host::{LogBatch, LogRecord};
 
 #[cfg(test)]
 use super::tests::disk::Watched as Files;
-use super::{OpenError, guard::Guard, tail};
+use super::{OpenError, Sizes, guard::Guard, tail};
 
-/// A log file is closed and the next one begun at this size.
-const FILE_BYTES: u64 = 16 << 20;
-/// Dead files are dropped once all together are larger than this. Three checkpoints' worth: were it
-/// less than what I5 keeps, the engine would move large entries about to drop the files they are in.
-const PURGE_BYTES: u64 = 96 << 20;
+/// A log file is closed and the next one begun at this part of a checkpoint's worth.
+const FILE_PART: u64 = 2;
+/// Dead files are dropped once all together are larger than so many checkpoints' worth: were it less
+/// than what I5 keeps, the engine would move large entries about to drop the files they are in.
+const PURGE_TIMES: u64 = 3;
 /// The engine can hold many logs; a member has one.
 const REGION: u64 = 1;
 /// Key of raft's term, vote and commit.
@@ -119,12 +119,13 @@ impl Log {
     pub(super) fn open(dir: &Path, fresh: bool) -> Result<(Self, Found), OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         tail::mend(dir)?;
+        let worth = Sizes::of(dir).checkpoint_log_bytes;
         let config = Config {
             dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
             recovery_mode: RecoveryMode::AbsoluteConsistency,
             batch_compression_threshold: ReadableSize(0),
-            target_file_size: ReadableSize(FILE_BYTES),
-            purge_threshold: ReadableSize(PURGE_BYTES),
+            target_file_size: ReadableSize(worth / FILE_PART),
+            purge_threshold: ReadableSize(worth * PURGE_TIMES),
             enable_log_recycle: false,
             ..Config::default()
         };

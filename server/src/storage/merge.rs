@@ -12,13 +12,18 @@ use super::{
     error::Broken,
     manifest::{Chain, Run},
     run::{self, Item, Reader},
+    space,
 };
 
 /// A key and its value.
 pub(super) type Record = (Vec<u8>, Vec<u8>);
 
+/// Free bytes that an opened chain may need: sled adds a segment to each run that is open.
+const ROOM_TO_OPEN_BYTES: u64 = 64 << 20;
+
 /// The records of a chain. A run is opened when its first key is reached and closed behind its
-/// last, so that no more of them are in memory than overlap.
+/// last, so that no more of them are in memory than overlap. On a disk without room for that, each is
+/// read into memory as a whole.
 pub(super) struct Merged {
     sources: Vec<Source>,
     heads: BinaryHeap<Head>,
@@ -29,7 +34,13 @@ pub(super) struct Merged {
 struct Source {
     path: PathBuf,
     run: Run,
-    reader: Option<Reader>,
+    reader: Option<Items>,
+}
+
+/// Where the records of a run come from.
+enum Items {
+    Disk(Box<Reader>),
+    Memory(std::vec::IntoIter<Item>),
 }
 
 /// What comes next of a run.
@@ -101,15 +112,26 @@ impl Merged {
     }
 }
 
+impl Items {
+    fn of(path: &Path, run: &Run) -> Result<Self, Broken> {
+        if space::has_room(path, ROOM_TO_OPEN_BYTES) {
+            return Ok(Self::Disk(Box::new(Reader::open(path, &run.content)?)));
+        }
+        let items = run::read_whole(path, &run.content)?;
+        Ok(Self::Memory(items.into_iter()))
+    }
+}
+
 impl Source {
     fn next(&mut self, last: &[u8], read: bool) -> Result<Option<Item>, Broken> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            None => self
-                .reader
-                .insert(Reader::open(&self.path, &self.run.content)?),
+            None => self.reader.insert(Items::of(&self.path, &self.run)?),
         };
-        let next = reader.next()?;
+        let next = match reader {
+            Items::Disk(reader) => reader.next()?,
+            Items::Memory(items) => items.next(),
+        };
         if let Some((key, _)) = &next
             && (key.as_slice() < last || read && key == last)
         {

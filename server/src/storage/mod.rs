@@ -4,14 +4,15 @@
 //! ```text
 //! DIR/member/LOCK         held while a process uses the directory
 //! DIR/member/identity     format version, cluster id, member id; written last at set-up
+//! DIR/member/ballast      given up when the disk is full
 //! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state
 //! DIR/member/checkpoint/  sled: the state as of some index; `current` names the valid databases
 //! ```
 //!
 //! Reading order: `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
 //! of `run`s that `manifest` lists and `merge` reads as one (`reuse` says which need not be written
-//! again, `ahead` lets a start use two cores; `pieces` is for format 1) →
-//! `checkpointer` (the thread that writes it). `files` makes things durable, `guard` says which
+//! again, `ahead` lets a start use two cores; `pieces` is for format 1) → `checkpointer` (the thread
+//! that writes it). `space` watches what is free. `files` makes things durable, `guard` says which
 //! panics are not the end. `create` makes a directory at once.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
@@ -36,6 +37,7 @@ mod pieces;
 mod quiet;
 mod reuse;
 mod run;
+mod space;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -49,12 +51,13 @@ use std::{
 use witan_replica::{host::Recovered, machine::view::View};
 
 pub use checkpoint::Checkpoint;
-pub use checkpointer::{CHECKPOINT_LOG_BYTES, Checkpointer, Told};
+pub use checkpointer::{Checkpointer, Told};
 pub use create::create;
 pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use format::{FORMAT, Identity};
 pub use guard::end_with_a_panic;
 pub use log::Log;
+pub use space::{Room, Seen, Sizes, Space, Wanted};
 
 /// Only the member's own user may look into its data, as etcd has it.
 const DIR_MODE: u32 = 0o700;
@@ -67,6 +70,8 @@ pub struct Storage {
     pub log: Log,
     /// The checkpoint.
     pub checkpoint: Checkpoint,
+    /// How much log the file system has room for.
+    pub sizes: Sizes,
     /// Keep this until the process ends: it is what keeps other processes out.
     pub hold: Hold,
 }
@@ -94,6 +99,7 @@ pub fn open(dir: &Path, identity: &Identity) -> Result<(Storage, Recovered), Ope
         identity.matches(found, &member)?;
     }
     let fresh = known.is_none();
+    let sizes = Sizes::of(&member);
     let (mut log, mut found) = log::Log::open(&member.join("log"), fresh)?;
     let (checkpoint, view) = Checkpoint::open(&member.join("checkpoint"))?;
     if fresh && (view.is_some() || !log.is_virgin()) {
@@ -121,6 +127,7 @@ pub fn open(dir: &Path, identity: &Identity) -> Result<(Storage, Recovered), Ope
         Storage {
             log,
             checkpoint,
+            sizes,
             hold: Hold { _lock: lock },
         },
         recovered,

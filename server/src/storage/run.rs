@@ -311,6 +311,22 @@ impl Reader {
     }
 }
 
+/// Reads a whole run and leaves nothing of what sled has written to open it: on a full disk the
+/// runs of a chain could not be open all at once.
+pub(super) fn read_whole(path: &Path, content: &Content) -> Result<Vec<Item>, Broken> {
+    let mut reader = Reader::open(path, content)?;
+    let mut items = Vec::new();
+    while let Some(item) = reader.next()? {
+        items.push(item);
+    }
+    drop(reader);
+    closed(path)?;
+    let file = File::options().write(true).open(path.join(DATABASE))?;
+    file.set_len(content.file_bytes)?;
+    strip(path)?;
+    Ok(items)
+}
+
 /// A name and a piece, see [`super::pieces`].
 pub(super) type Named = (sled::IVec, sled::IVec);
 

@@ -6,7 +6,9 @@ use super::{
     Action, Delete, DeleteIf, Error, ErrorKind, Event, Node, Tree,
     inode::{Body, Link, clean, find, find_mut, split},
     show::{Depth, show},
+    size::of_subtree,
 };
+use crate::limits::TREE_REMOVED_BYTES_MAX;
 
 impl Tree {
     pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, Error> {
@@ -50,8 +52,10 @@ impl Tree {
             index,
             refresh: false,
         };
-        self.history
-            .keep(event.clone(), link.is_dir().then_some(link));
+        let bytes = of_subtree(path, &link);
+        self.nodes_bytes -= bytes;
+        let held = link.is_dir() && bytes <= TREE_REMOVED_BYTES_MAX;
+        self.history.keep(event.clone(), held.then_some(link));
         event
     }
 

@@ -9,6 +9,7 @@ use super::{
     Action, Error, ErrorKind, Event, Tree, Watch,
     inode::{Link, below, find, is_hidden},
     shared::Shared,
+    size::of_event,
 };
 use crate::limits::{TREE_HISTORY_EVENTS, TREE_REMOVED_EVENTS};
 
@@ -24,6 +25,8 @@ pub(crate) struct Kept {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) events: OrdMap<u64, Shared<Kept>>,
+    /// Bytes of the events.
+    pub(crate) bytes: u64,
 }
 
 /// The lowest index of which the history of a store at `index` still tells.
@@ -33,6 +36,7 @@ pub(crate) fn oldest(index: u64) -> u64 {
 
 impl History {
     pub(crate) fn keep(&mut self, event: Event, removed: Option<Link>) {
+        self.bytes += of_event(&event);
         self.events
             .insert(event.index, Shared::new(Kept { event, removed }));
     }
@@ -40,8 +44,10 @@ impl History {
     /// Makes place for the event that will take `index`.
     pub(crate) fn advance(&mut self, index: u64) {
         let outdated = oldest(index) - 1;
-        if self.events.contains_key(&outdated) {
-            self.events.remove(&outdated);
+        if self.events.contains_key(&outdated)
+            && let Some(kept) = self.events.remove(&outdated)
+        {
+            self.bytes -= of_event(&kept.event);
         }
         let aged = index.saturating_sub(TREE_REMOVED_EVENTS);
         if self

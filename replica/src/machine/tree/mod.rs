@@ -17,6 +17,7 @@ mod request;
 mod set;
 mod shared;
 mod show;
+mod size;
 mod stored;
 mod swap;
 mod ttl;
@@ -24,6 +25,7 @@ mod update;
 
 pub use counts::Counts;
 pub use request::{Command, Create, Delete, DeleteIf, Expire, Set, Swap, Update, Verb};
+pub use size::NODE_BYTES;
 
 use bytes::Bytes;
 
@@ -141,6 +143,8 @@ pub struct Tree {
     deadlines: ttl::Deadlines,
     history: history::History,
     counts: Counts,
+    /// See `size`.
+    nodes_bytes: u64,
     /// A record said what `index` and `counts` are (only while loading).
     described: bool,
 }

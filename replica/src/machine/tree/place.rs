@@ -6,6 +6,7 @@ use super::{
     Error, ErrorKind, Node, Tree,
     inode::{Body, Children, Inode, Link, components, find, make_dirs, split},
     show::{Depth, show},
+    size::of_node,
 };
 use crate::limits::TREE_DEPTH_MAX;
 
@@ -36,6 +37,7 @@ impl Tree {
         };
         if let Some(old) = old {
             self.deadlines.remove(&path, &old);
+            self.nodes_bytes -= of_node(&path, &old);
         }
         let index = self.take_index();
         let body = if placing.dir {
@@ -53,6 +55,7 @@ impl Tree {
         let node = show(&inode, path.clone(), Depth::Nothing, now_ns);
         let link = Link::new(inode);
         let (dir, name) = split(&path);
+        self.nodes_bytes += of_node(&path, &link) + self.missing_dirs_bytes(dir);
         let children = make_dirs(&mut self.root, dir, index).expect("no file is in the way");
         match children.get_mut(name) {
             Some(place) => *place = link,

@@ -7,12 +7,36 @@
 
 use bytes::Bytes;
 
+use super::NODE_BYTES;
+
 /// A v2 command as it stands in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
     /// What is to be done.
     #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub verb: Option<Verb>,
+}
+
+impl Command {
+    /// Bytes that it may add to the tree. What ends, removes or only refreshes adds nothing.
+    pub fn growth(&self) -> u64 {
+        let of = |path: &Bytes, value: &Bytes| NODE_BYTES + (path.len() + value.len()) as u64;
+        match &self.verb {
+            Some(Verb::Set(set)) if !set.refresh => of(&set.path, &set.value),
+            Some(Verb::Create(create)) => of(&create.path, &create.value),
+            Some(Verb::Update(update)) if !update.refresh => of(&update.path, &update.value),
+            Some(Verb::Swap(swap)) if !swap.refresh => of(&swap.path, &swap.value),
+            Some(
+                Verb::Set(_)
+                | Verb::Update(_)
+                | Verb::Swap(_)
+                | Verb::DeleteIf(_)
+                | Verb::Delete(_)
+                | Verb::Expire(_),
+            )
+            | None => 0,
+        }
+    }
 }
 
 /// The verbs that write.

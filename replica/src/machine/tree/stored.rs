@@ -291,6 +291,7 @@ impl Tree {
                 return Err(Corrupt::new(text));
             }
         }
+        self.measure();
         Ok(())
     }
 }

@@ -58,6 +58,8 @@ impl Tree {
         if let Body::File(value) = &mut inode.body {
             inode.modified = index;
             if !write.refresh {
+                self.nodes_bytes -= value.len() as u64;
+                self.nodes_bytes += write.value.len() as u64;
                 *value = own(write.value);
             }
         }

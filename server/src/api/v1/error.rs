@@ -57,6 +57,7 @@ impl From<Fault> for Error {
             Fault::Timeout => Self::new(ErrorCode::RaftInternal, "request timed out"),
             Fault::TooMany => Self::new(ErrorCode::RaftInternal, "too many requests"),
             Fault::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
+            Fault::NoSpace => Self::new(ErrorCode::RaftInternal, "database space exceeded"),
             Fault::Stopped => Self::new(ErrorCode::RaftInternal, "server stopped"),
         }
     }

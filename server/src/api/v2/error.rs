@@ -64,6 +64,12 @@ impl From<tree::Error> for Error {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         let cause = match fault {
+            Fault::NoSpace => {
+                return Self::early(
+                    ErrorCode::NoSpace,
+                    "etcdserver: mvcc: database space exceeded",
+                );
+            }
             Fault::NoLeader => "etcdserver: no leader",
             Fault::Timeout => "etcdserver: request timed out",
             Fault::TooMany => "etcdserver: too many requests",

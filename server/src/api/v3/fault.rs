@@ -15,6 +15,7 @@ impl From<Fault> for Error {
             Fault::Timeout => Error::Timeout,
             Fault::TooMany => Error::TooManyRequests,
             Fault::TooLarge => Error::RequestTooLarge,
+            Fault::NoSpace => Error::NoSpace,
             Fault::Stopped => Error::Stopped,
         }
     }

@@ -27,7 +27,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
     let members = &view.machine.members;
     let own = members.book.get(&ctx.node.identity().member_id);
     let no_leader = (raft.leader == 0).then(|| Error::NoLeader.to_string());
-    let alarms = view.machine.alarms.list(None).map(in_words);
+    let alarms = ctx.node.alarms(&view, None).map(in_words);
     let errors = no_leader.into_iter().chain(alarms).collect();
     Ok(StatusResponse {
         header: header::at(&ctx.node, kv.revision()),
@@ -188,7 +188,7 @@ async fn list(ctx: &Context, kind: i32) -> Answer<AlarmResponse> {
     let kind = (kind != AlarmType::None as i32).then_some(kind);
     Ok(AlarmResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
-        alarms: view.machine.alarms.list(kind).map(message).collect(),
+        alarms: ctx.node.alarms(&view, kind).map(message).collect(),
     })
 }
 

@@ -2,19 +2,15 @@
 //! that makes every member refuse what grows. A request comes here once it is known to be one that
 //! could be done, by somebody who may: others raise no alarm.
 //!
-//! What the alarm stops is decided by the core (`machine/alarm.rs`). v2 has no quota, as in etcd.
+//! What the alarm stops is decided by the core (`machine/alarm.rs`). Both key spaces count together; what
+//! v1 and v2 add is looked at in `node/room.rs`.
 
+use super::Answer;
+use crate::api::Context;
 use witan_api::v3::{
     error::Error,
     etcdserverpb::{PutRequest, RequestOp, TxnRequest, request_op::Request},
 };
-use witan_replica::machine::{
-    alarm::{self, Kind},
-    command::Command,
-};
-
-use super::Answer;
-use crate::api::Context;
 
 /// What etcd adds to the key and the value of each put when it reckons what that will take.
 const PUT_BYTES: u64 = 256;
@@ -24,28 +20,12 @@ pub(super) async fn admit(ctx: &Context, cost: u64) -> Answer<()> {
     let Some(quota) = ctx.settings.quota_bytes else {
         return Ok(());
     };
-    if cost == 0 || ctx.node.size_bytes().saturating_add(cost) < quota {
+    let size = ctx.node.size_bytes() + ctx.node.tree_bytes();
+    if cost == 0 || size.saturating_add(cost) < quota {
         return Ok(());
     }
-    raise(ctx).await;
+    ctx.node.raise_no_space().await;
     Err(Error::NoSpace)
-}
-
-/// The refusal stands whether or not the alarm can be raised now: the next refused one tries again.
-async fn raise(ctx: &Context) {
-    if ctx.node.no_space() {
-        return;
-    }
-    let command = alarm::Command {
-        action: alarm::Action::Raise as i32,
-        member: ctx.node.identity().member_id,
-        kind: Kind::NoSpace as i32,
-    };
-    let size_bytes = ctx.node.size_bytes();
-    tracing::warn!(size_bytes, "the quota is used up; raising the alarm");
-    if let Err(fault) = ctx.node.propose(Command::Alarm(command)).await {
-        tracing::warn!(%fault, "failed to raise the alarm about the quota");
-    }
 }
 
 pub(super) fn of_put(request: &PutRequest) -> u64 {

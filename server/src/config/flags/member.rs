@@ -23,6 +23,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("election-timeout", Integer, "1000", "Milliseconds without a heartbeat after which a member campaigns; at least five heartbeats.", supported("elections_and_warnings")),
     Flag::new("initial-election-tick-advance", Bool, "true", "Whether the first election comes sooner.", accepted("a sole member campaigns at once")),
     Flag::new("quota-backend-bytes", Integer, "0", "Size at which the key space stops growing; 0 is 2 GiB, a negative number is none.", supported("a_full_quota_refuses_what_grows")),
+    Flag::new("disk-reserve-bytes", Integer, "0", "Free bytes of the disk below which writes are refused; 0 is an eighth of it, 256 MiB at most, a negative number is none.", supported("reserve_and_ballast_are_as_large_as_asked")),
+    Flag::new("disk-ballast-bytes", Integer, "0", "Size of a file that is given up when the disk is full; 0 is a thirty-second of the disk, 16 MiB at most, a negative number is none.", supported("reserve_and_ballast_are_as_large_as_asked")),
     Flag::new("max-txn-ops", Integer, "128", "Operations that a transaction may have.", supported("limits_of_requests")),
     Flag::new("max-request-bytes", Integer, "1572864", "Bytes that a request may have.", supported("limits_of_requests")),
     Flag::new("max-concurrent-streams", Integer, "4294967295", "gRPC calls that one connection may have open.", supported("connection_settings")),

@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message as _;
-use witan::storage::{self, CHECKPOINT_LOG_BYTES, Checkpointer, Identity};
+use witan::storage::{self, Checkpointer, Identity};
 use witan_replica::{
     host::{LogBatch, LogRecord},
     machine::{
@@ -149,7 +149,7 @@ fn put(clients: u64, puts: u64) -> Outcome {
         let bytes = storage.log.append(&batch) as u64;
         logged += bytes;
         since += bytes;
-        if since >= CHECKPOINT_LOG_BYTES {
+        if since >= storage.sizes.checkpoint_log_bytes {
             since = 0;
             offered = view.position.index;
             checkpointer.offer(view.clone());

@@ -1,0 +1,66 @@
+//! What the tree and its history take in memory, for the quota: hidden nodes count like all others.
+//!
+//! It is derived: a checkpoint does not hold it.
+
+use super::{
+    Event, Node, Tree,
+    inode::{Body, Inode, Link, components, visit},
+};
+
+/// Bytes of a node beside its path and value: its places in the tree and in the checkpoint.
+pub const NODE_BYTES: u64 = 256;
+
+/// Bytes of an event beside its paths and values.
+const EVENT_BYTES: u64 = 512;
+
+impl Tree {
+    /// Bytes of all nodes and of the history.
+    pub fn size_bytes(&self) -> u64 {
+        self.nodes_bytes + self.history.bytes
+    }
+
+    /// Counts everything anew, after a checkpoint was loaded.
+    pub(super) fn measure(&mut self) {
+        // The root is always there and takes nothing.
+        self.nodes_bytes = of_subtree(&[], &self.root) - NODE_BYTES;
+        let events = self.history.events.values();
+        self.history.bytes = events.map(|kept| of_event(&kept.event)).sum();
+    }
+
+    /// Bytes of the directories that a node at `path` would need and that do not exist.
+    pub(super) fn missing_dirs_bytes(&self, path: &[u8]) -> u64 {
+        let mut at = Some(&self.root);
+        let mut bytes = 0;
+        for (end, name) in components(path) {
+            at = at.and_then(|link| link.children()?.get(name));
+            if at.is_none() {
+                bytes += NODE_BYTES + end as u64;
+            }
+        }
+        bytes
+    }
+}
+
+/// Bytes of one node.
+pub(super) fn of_node(path: &[u8], inode: &Inode) -> u64 {
+    let value = match &inode.body {
+        Body::File(value) => value.len(),
+        Body::Dir(_) => 0,
+    };
+    NODE_BYTES + (path.len() + value) as u64
+}
+
+/// Bytes of a node and of everything below it.
+pub(super) fn of_subtree(path: &[u8], link: &Link) -> u64 {
+    let mut bytes = 0;
+    visit(&mut path.to_vec(), link, &mut |path, inode| {
+        bytes += of_node(path, inode);
+    });
+    bytes
+}
+
+/// Bytes of an event that is kept.
+pub(super) fn of_event(event: &Event) -> u64 {
+    let of = |node: &Node| (node.path.len() + node.value.as_ref().map_or(0, |v| v.len())) as u64;
+    EVENT_BYTES + of(&event.node) + event.prev.as_ref().map_or(0, of)
+}

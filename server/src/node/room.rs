@@ -1,0 +1,100 @@
+//! Whether there is room for what a command adds: on the disk, and in the quota for the v2 tree. All
+//! dialects propose through here, so none of them can be forgotten. The quota of the v3 key space is
+//! looked at in the dialect, as etcd does, with the request's own measure.
+
+use witan_replica::machine::{
+    alarm::{self, Kind},
+    command::Command,
+    lease, tree,
+};
+
+use super::{Fault, Node};
+
+impl Node {
+    /// Refuses a command for which there is no room. Raises the alarm if that is the quota's fault.
+    pub(super) async fn admit(&self, command: &Command) -> Result<(), Fault> {
+        let Command::Tree(tree) = command else {
+            return self.admit_to_disk(command);
+        };
+        let bytes = tree.growth();
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.admit_to_disk(command)?;
+        if self.shared.status.any_no_space() {
+            return Err(Fault::NoSpace);
+        }
+        let size = self.size_bytes() + self.tree_bytes();
+        if self
+            .shared
+            .quota_bytes
+            .is_none_or(|quota| size + bytes < quota)
+        {
+            return Ok(());
+        }
+        // A future of its own, so that those of all other commands stay small.
+        Box::pin(self.raise_no_space()).await;
+        Err(Fault::NoSpace)
+    }
+
+    fn admit_to_disk(&self, command: &Command) -> Result<(), Fault> {
+        if self.shared.disk.is_low() && grows(command) {
+            Err(Fault::NoSpace)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Raises this member's alarm about the quota. If that fails now, the next refused request tries
+    /// again.
+    pub async fn raise_no_space(&self) {
+        if self.no_space() {
+            return;
+        }
+        let command = alarm::Command {
+            action: alarm::Action::Raise as i32,
+            member: self.identity().member_id,
+            kind: Kind::NoSpace as i32,
+        };
+        let (size_bytes, tree_bytes) = (self.size_bytes(), self.tree_bytes());
+        tracing::warn!(
+            size_bytes,
+            tree_bytes,
+            "the quota is used up; raising the alarm"
+        );
+        if let Err(fault) = self.post_and_wait(Command::Alarm(command)).await {
+            tracing::warn!(%fault, "failed to raise the alarm about the quota");
+        }
+    }
+}
+
+/// Whether a command makes the state larger.
+pub(super) fn grows(command: &Command) -> bool {
+    match command {
+        Command::Kv(command) => command.puts(),
+        Command::Lease(command) => matches!(&command.verb, Some(lease::Verb::Grant(_))),
+        Command::Tree(command) => command.growth() > 0,
+        Command::Publish(_)
+        | Command::ClusterVersion(_)
+        | Command::Alarm(_)
+        | Command::PeerUrls(_)
+        | Command::Auth(_)
+        | Command::Members(_)
+        | Command::Downgrade(_) => false,
+    }
+}
+
+/// Whether a start needs it: it is taken as long as it can be written.
+pub(super) fn is_vital(command: &Command) -> bool {
+    match command {
+        Command::Publish(_) | Command::ClusterVersion(_) => true,
+        Command::Kv(_)
+        | Command::Lease(_)
+        | Command::Tree(tree::Command { .. })
+        | Command::Alarm(_)
+        | Command::PeerUrls(_)
+        | Command::Auth(_)
+        | Command::Members(_)
+        | Command::Downgrade(_) => false,
+    }
+}

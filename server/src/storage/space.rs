@@ -1,0 +1,312 @@
+//! Free space of the file system under the data directory, and the ballast: a file that is given up
+//! when the disk is full, so that a start, and whatever makes room, still finds some.
+//!
+//! Below the reserve nothing that grows is taken. It is taken again when a quarter more than the
+//! reserve is free and the ballast is back. Below the floor no command is taken at all, because a log
+//! that cannot be written ends the process.
+//!
+//! What a command is, and who refuses it, does not live here.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+/// The default reserve: an eighth of the file system, and at most this much.
+const RESERVE_BYTES_MAX: u64 = 256 << 20;
+const RESERVE_PART: u64 = 8;
+
+/// The default ballast: a thirty-second of the file system, and at most this much.
+const BALLAST_BYTES_MAX: u64 = 16 << 20;
+const BALLAST_PART: u64 = 32;
+
+/// The floor, as a part of the reserve.
+const FLOOR_PART: u64 = 32;
+
+/// A checkpoint is due after this part of the file system as log, see [`Sizes`].
+const CHECKPOINT_PART: u64 = 32;
+
+/// The most and the least log between two checkpoints. A start replays up to that, and the disk keeps
+/// about three times as much log (I5).
+const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
+const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
+
+/// Name of the ballast in the member's folder.
+const BALLAST: &str = "ballast";
+
+/// What the flags say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// `--disk-reserve-bytes`; `None` chooses by the file system's size, 0 watches nothing.
+    pub reserve_bytes: Option<u64>,
+    /// `--disk-ballast-bytes`; `None` chooses by the file system's size, 0 keeps none.
+    pub ballast_bytes: Option<u64>,
+}
+
+/// How much the log may take on this file system. Small ones get a smaller log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Log between two checkpoints.
+    pub checkpoint_log_bytes: u64,
+}
+
+impl Sizes {
+    /// For the file system of a folder, or of the nearest one above it that exists.
+    pub fn of(dir: &Path) -> Self {
+        let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
+        Self {
+            checkpoint_log_bytes: (total / CHECKPOINT_PART)
+                .clamp(CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_LOG_BYTES_MAX),
+        }
+    }
+}
+
+/// Whether there is room for commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Room {
+    /// For all of them.
+    #[default]
+    Enough,
+    /// For those that make room.
+    Low,
+    /// For none.
+    None,
+}
+
+/// What was seen last, for any thread.
+#[derive(Debug, Default)]
+pub struct Seen {
+    free_bytes: AtomicU64,
+    reserve_bytes: AtomicU64,
+    ballast_bytes: AtomicU64,
+    room: AtomicU8,
+}
+
+impl Seen {
+    /// Bytes that are free.
+    pub fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Relaxed)
+    }
+
+    /// Bytes that are to stay free, 0 when nobody watches.
+    pub fn reserve_bytes(&self) -> u64 {
+        self.reserve_bytes.load(Relaxed)
+    }
+
+    /// Bytes of the ballast that is there.
+    pub fn ballast_bytes(&self) -> u64 {
+        self.ballast_bytes.load(Relaxed)
+    }
+
+    /// Whether what grows is refused.
+    pub fn is_low(&self) -> bool {
+        self.room.load(Relaxed) != Room::Enough as u8
+    }
+}
+
+/// Watches one file system.
+#[derive(Debug)]
+pub struct Space {
+    dir: PathBuf,
+    ballast: PathBuf,
+    reserve_bytes: u64,
+    ballast_bytes: u64,
+    /// Whether the ballast is there.
+    held: bool,
+    room: Room,
+    free: u64,
+    /// Bytes taken since the last look.
+    spent: u64,
+    seen: Arc<Seen>,
+}
+
+impl Space {
+    /// Before the data directory is opened. On a full disk the ballast of an earlier start is given
+    /// up, so that the log can be opened.
+    pub fn open(dir: &Path, wanted: Wanted) -> Self {
+        let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
+        let reserve = || (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
+        let reserve_bytes = wanted.reserve_bytes.unwrap_or_else(reserve);
+        let ballast = || (total / BALLAST_PART).min(BALLAST_BYTES_MAX);
+        let ballast_bytes = match wanted.ballast_bytes {
+            _ if reserve_bytes == 0 => 0,
+            Some(bytes) => bytes,
+            None => ballast(),
+        };
+        let path = super::member_dir(dir).join(BALLAST);
+        let mut space = Self {
+            dir: dir.to_owned(),
+            held: path.exists(),
+            ballast: path,
+            reserve_bytes,
+            ballast_bytes,
+            room: Room::Enough,
+            free: 0,
+            spent: 0,
+            seen: Arc::new(Seen::default()),
+        };
+        space.measure();
+        if space.held && (ballast_bytes == 0 || space.free < ballast_bytes) {
+            space.release();
+        }
+        space
+    }
+
+    /// What was seen last.
+    pub fn seen(&self) -> Arc<Seen> {
+        self.seen.clone()
+    }
+
+    /// Whether there is room, as of the last look.
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
+    /// Looks again, gives the ballast up or takes it back.
+    pub fn look(&mut self) -> Room {
+        self.spent = 0;
+        self.measure();
+        if self.held && self.free < self.ballast_bytes {
+            self.release();
+            self.measure();
+        }
+        let calm = self.reserve_bytes + self.reserve_bytes / 4;
+        let wants_ballast = !self.held && self.ballast_bytes > 0;
+        if wants_ballast && self.free >= calm + self.ballast_bytes {
+            self.make_ballast();
+            self.measure();
+        }
+        let recovers = self.free >= calm && (self.held || self.ballast_bytes == 0);
+        let room = if self.free < self.floor_bytes() {
+            Room::None
+        } else if self.free < self.reserve_bytes || (self.room != Room::Enough && !recovers) {
+            Room::Low
+        } else {
+            Room::Enough
+        };
+        self.tell(room);
+        room
+    }
+
+    /// Whether there is room for so many bytes more of log, which count as taken then.
+    pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
+        if self.reserve_bytes == 0 {
+            return true;
+        }
+        let left = self.free.saturating_sub(self.spent + bytes);
+        let fits = match self.room {
+            Room::Enough if grows => left >= self.reserve_bytes / 2,
+            Room::Enough => left >= self.floor_bytes(),
+            Room::Low => !grows && left >= self.floor_bytes(),
+            Room::None => false,
+        };
+        if fits {
+            self.spent += bytes;
+        }
+        fits
+    }
+
+    /// After what was taken has been written: looks again when that may have changed something.
+    pub fn written(&mut self) {
+        let much = self.spent > self.reserve_bytes / 8;
+        if much || (self.spent > 0 && self.room != Room::Enough) {
+            self.look();
+        }
+    }
+
+    fn floor_bytes(&self) -> u64 {
+        self.reserve_bytes / FLOOR_PART
+    }
+
+    /// Where nothing can be measured, nothing is short.
+    fn measure(&mut self) {
+        self.free = measure(&self.dir).map_or(u64::MAX, |measured| measured.free);
+    }
+
+    fn release(&mut self) {
+        match fs::remove_file(&self.ballast) {
+            Ok(()) => {
+                tracing::warn!(
+                    ballast = %self.ballast.display(),
+                    "the disk is full: the ballast is given up"
+                );
+                self.held = false;
+            }
+            Err(error) => tracing::error!(%error, "the ballast cannot be given up"),
+        }
+    }
+
+    fn make_ballast(&mut self) {
+        let made = File::create(&self.ballast).and_then(|file| {
+            let flags = FallocateFlags::empty();
+            fallocate(&file, flags, 0, self.ballast_bytes).map_err(io::Error::from)
+        });
+        match made {
+            Ok(()) => self.held = true,
+            Err(error) => {
+                tracing::warn!(%error, "no ballast can be kept on this file system");
+                // What is there of it would only be in the way.
+                let _ = fs::remove_file(&self.ballast);
+                self.ballast_bytes = 0;
+            }
+        }
+    }
+
+    fn tell(&mut self, room: Room) {
+        let (free_bytes, reserve_bytes) = (self.free, self.reserve_bytes);
+        if room != self.room {
+            match room {
+                Room::Enough => {
+                    tracing::info!(free_bytes, "the disk has room again: writes are taken");
+                }
+                Room::Low => tracing::warn!(
+                    free_bytes,
+                    reserve_bytes,
+                    "the disk is almost full: writes are refused until there is room"
+                ),
+                Room::None => tracing::error!(
+                    free_bytes,
+                    "the disk is full: nothing is taken until there is room"
+                ),
+            }
+        }
+        self.room = room;
+        let ballast = if self.held { self.ballast_bytes } else { 0 };
+        self.seen.free_bytes.store(free_bytes, Relaxed);
+        self.seen.reserve_bytes.store(reserve_bytes, Relaxed);
+        self.seen.ballast_bytes.store(ballast, Relaxed);
+        self.seen.room.store(room as u8, Relaxed);
+    }
+}
+
+/// Whether a checkpoint may write so many bytes without taking what the log needs.
+pub(super) fn has_room(dir: &Path, bytes: u64) -> bool {
+    measure(dir).is_none_or(|measured| {
+        let reserve = (measured.total / RESERVE_PART).min(RESERVE_BYTES_MAX);
+        measured.free >= bytes + reserve / FLOOR_PART
+    })
+}
+
+struct Measured {
+    total: u64,
+    free: u64,
+}
+
+/// `None` where the system does not know.
+fn measure(dir: &Path) -> Option<Measured> {
+    let dir = dir.ancestors().find(|dir| dir.exists());
+    let dir = dir.filter(|dir| !dir.as_os_str().is_empty());
+    let stat = statvfs(dir.unwrap_or(Path::new("."))).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    (stat.f_blocks > 0).then(|| Measured {
+        total: bytes(stat.f_blocks),
+        free: bytes(stat.f_bavail),
+    })
+}

@@ -1,0 +1,256 @@
+//! A disk that becomes full, by somebody else's file and by the data itself, on a small file system in
+//! memory. What was acknowledged stays, reads and watches go on, what makes room is taken, and writes
+//! are taken again by themselves when there is room.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::PathBuf,
+    process::Command,
+    thread,
+};
+
+use serde_json::{Value, json};
+use witan_e2e::{Launch, Server, http, server::READY, wait};
+
+/// Size of the file system.
+const DISK: &str = "size=64m";
+
+/// Bytes of each value.
+const VALUE_BYTES: usize = 48 << 10;
+
+/// More values than fit.
+const VALUES: usize = 2000;
+
+/// Says that this process is in a namespace of its own, in which it may mount.
+const INSIDE: &str = "WITAN_TEST_NAMESPACE";
+
+/// A file system in memory, unmounted with the test.
+struct Disk(PathBuf);
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+impl Disk {
+    fn mount(name: &str) -> Option<Self> {
+        let dir = witan_e2e::server::fresh_dir(name);
+        fs::create_dir_all(&dir).expect("a fresh folder");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", DISK, "tmpfs"])
+            .arg(&dir)
+            .output();
+        mount
+            .is_ok_and(|done| done.status.success())
+            .then(|| Self(dir))
+    }
+
+    /// Takes everything that is free, beside what it has taken before.
+    fn fill(&self) {
+        let path = self.0.join("of somebody else");
+        let file = File::options().create(true).append(true).open(path);
+        let mut file = file.expect("a name is free");
+        let some = vec![7; 64 << 10];
+        while file.write_all(&some).is_ok() {}
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.0.join("of somebody else")).expect("it was filled");
+    }
+}
+
+/// Runs a case on a small disk. Who may not mount here does so in a namespace of its own.
+fn on_a_small_disk(test: &str, case: fn(&Disk)) {
+    if let Some(disk) = Disk::mount(test) {
+        return case(&disk);
+    }
+    assert!(
+        std::env::var_os(INSIDE).is_none(),
+        "nothing can be mounted, not even in a user namespace: allow one of both to test a full disk"
+    );
+    let own = std::env::current_exe().expect("this program is a file");
+    let inside = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount"])
+        .arg(own)
+        .args(["--exact", test])
+        .env(INSIDE, "1")
+        .status();
+    assert!(
+        inside.is_ok_and(|status| status.success()),
+        "in a namespace"
+    );
+}
+
+fn start(disk: &Disk) -> Server {
+    Launch::witan().dir(disk.0.join("witan")).start()
+}
+
+fn restart(server: &mut Server) {
+    let skip = server.log().len();
+    server.start_unready_again();
+    server.wait_log(skip, READY);
+}
+
+fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
+    let answer = server.http("POST", &format!("/v3/{path}"), &body.to_string());
+    (answer.status, answer.json())
+}
+
+/// Keys and values are made of letters that stand for themselves in base64.
+fn put(server: &Server, key: usize, bytes: usize) -> (u16, Value) {
+    let body = json!({ "key": format!("k{key:07}"), "value": "v".repeat(bytes) });
+    call(server, "kv/put", &body)
+}
+
+fn count(server: &Server) -> String {
+    let all = json!({ "key": "AA==", "range_end": "AA==", "count_only": true });
+    let (status, answer) = call(server, "kv/range", &all);
+    assert_eq!(status, 200, "{answer}");
+    answer["count"].as_str().unwrap_or("0").to_owned()
+}
+
+fn assert_refused((status, answer): (u16, Value)) {
+    assert_eq!(status, 429, "{answer}");
+    let text = answer["message"].as_str().or(answer["error"].as_str());
+    assert_eq!(text, Some("etcdserver: mvcc: database space exceeded"));
+}
+
+/// What everybody sees while the disk is full.
+fn assert_full(server: &Server) {
+    assert_refused(put(server, 0, 8));
+    assert_refused(call(server, "lease/grant", &json!({ "TTL": "60" })));
+    let v2 = server.http("PUT", "/v2/keys/grows", "value=x");
+    assert_eq!((v2.status, &v2.json()["errorCode"]), (507, &json!(302)));
+    let v1 = server.http("POST", "/v1/keys/grows", "value=x");
+    assert_eq!((v1.status, &v1.json()["errorCode"]), (500, &json!(300)));
+    let listed = call(server, "maintenance/alarm", &json!({})).1;
+    assert_eq!(listed["alarms"][0]["alarm"], "NOSPACE", "{listed}");
+    let health = server.http("GET", "/health", "");
+    assert_eq!(health.status, 503, "{}", health.text());
+    assert!(health.text().contains("ALARM NOSPACE"), "{}", health.text());
+    assert_eq!(server.http("GET", "/livez", "").status, 200);
+    assert_eq!(server.http("GET", "/readyz", "").status, 200);
+}
+
+fn until_room(server: &Server) {
+    wait::until_true("writes are taken again", || put(server, 0, 8).0 == 200);
+    let listed = call(server, "maintenance/alarm", &json!({})).1;
+    assert!(listed.get("alarms").is_none(), "{listed}");
+    assert_eq!(server.http("GET", "/health", "").status, 200);
+}
+
+fn metric(server: &Server, name: &str) -> f64 {
+    let text = server.http("GET", "/metrics", "").text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|rest| rest.trim().parse().ok());
+    number.expect("the series is there")
+}
+
+#[test]
+fn a_disk_filled_by_somebody_else_refuses_writes_until_there_is_room() {
+    let test = "a_disk_filled_by_somebody_else_refuses_writes_until_there_is_room";
+    on_a_small_disk(test, |disk| {
+        let mut server = start(disk);
+        for key in 0..10 {
+            assert_eq!(put(&server, key, VALUE_BYTES).0, 200);
+        }
+        server.http("PUT", "/v2/keys/watched", "value=x");
+        assert!(metric(&server, "witan_disk_ballast_bytes ") > 0.0);
+        disk.fill();
+        wait::until_true("it is noticed", || put(&server, 0, 8).0 != 200);
+        assert_full(&server);
+        assert_eq!(count(&server), "10");
+        wait::until_true("the ballast is given up", || {
+            metric(&server, "witan_disk_ballast_bytes ") == 0.0
+        });
+
+        // watches go on, and what makes room is taken
+        let address = server.address();
+        let watcher = thread::spawn(move || {
+            http::once(&address, "GET", "/v2/keys/watched?wait=true", "").json()
+        });
+        wait::until_true("somebody watches", || {
+            metric(&server, "etcd_debugging_store_watchers ") > 0.0
+        });
+        assert_eq!(server.http("DELETE", "/v2/keys/watched", "").status, 200);
+        let event = watcher.join().expect("the watch is answered");
+        assert_eq!(event["action"], "delete", "{event}");
+        let one = json!({ "key": "k0000009" });
+        assert_eq!(call(&server, "kv/deleterange", &one).0, 200);
+
+        // without the ballast's room nothing is taken, and nothing ends
+        disk.fill();
+        wait::until_true("nothing is taken", || {
+            call(&server, "kv/deleterange", &one).0 == 429
+        });
+        assert_eq!(count(&server), "9");
+        assert!(server.runs(), "{}", server.tail());
+        disk.make_room();
+        until_room(&server);
+        wait::until_true("the ballast is back", || {
+            metric(&server, "witan_disk_ballast_bytes ") > 0.0
+        });
+
+        // a start on a full disk lives on the ballast
+        server.kill9();
+        disk.fill();
+        restart(&mut server);
+        assert_full(&server);
+        assert_eq!(count(&server), "9");
+        server.kill9();
+        restart(&mut server);
+        assert_full(&server);
+        disk.make_room();
+        until_room(&server);
+        assert_eq!(count(&server), "9");
+    });
+}
+
+#[test]
+fn a_disk_filled_by_its_own_data_has_room_to_make_room() {
+    let test = "a_disk_filled_by_its_own_data_has_room_to_make_room";
+    on_a_small_disk(test, |disk| {
+        let mut server = start(disk);
+        let acknowledged = (0..VALUES)
+            .find(|key| put(&server, *key, VALUE_BYTES).0 != 200)
+            .expect("not all of them fit");
+        assert!(acknowledged > 100, "{acknowledged}");
+        assert_full(&server);
+        assert_eq!(count(&server), acknowledged.to_string());
+        server.kill9();
+        restart(&mut server);
+        assert_eq!(count(&server), acknowledged.to_string(), "none is lost");
+
+        let all = json!({ "key": "AA==", "range_end": "AA==" });
+        let (status, deleted) = call(&server, "kv/deleterange", &all);
+        assert_eq!(status, 200, "{deleted}");
+        let revision = &deleted["header"]["revision"];
+        let compact = json!({ "revision": revision, "physical": true });
+        assert_eq!(call(&server, "kv/compaction", &compact).0, 200);
+        let (status, done) = call(&server, "maintenance/defragment", &json!({}));
+        assert_eq!(status, 200, "{done}");
+        until_room(&server);
+        server.kill9();
+        restart(&mut server);
+        assert_eq!(count(&server), "1");
+    });
+}
+
+#[test]
+fn reserve_and_ballast_are_as_large_as_asked() {
+    let asked = Launch::witan()
+        .arg("--disk-reserve-bytes=1000000")
+        .arg("--disk-ballast-bytes=200000")
+        .start();
+    let ballast = |server: &Server| server.dir().join("data/member/ballast");
+    assert_eq!(metric(&asked, "witan_disk_reserve_bytes "), 1e6);
+    assert_eq!(metric(&asked, "witan_disk_ballast_bytes "), 2e5);
+    let file = fs::metadata(ballast(&asked)).expect("the ballast is there");
+    assert_eq!(file.len(), 200_000);
+    let none = Launch::witan().arg("--disk-reserve-bytes=-1").start();
+    assert_eq!(metric(&none, "witan_disk_reserve_bytes "), 0.0);
+    assert!(!ballast(&none).exists());
+}

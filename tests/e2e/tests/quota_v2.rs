@@ -1,0 +1,92 @@
+//! The quota and the v2 tree: what grows is refused once both key spaces together have used it up, in
+//! every dialect; what ends or removes goes on; and there is room again.
+
+use serde_json::json;
+use witan_e2e::{Launch, Server, Tool, server::READY, wait};
+
+/// Bytes of each value that fills the quota.
+const VALUE_BYTES: usize = 100_000;
+
+fn put(server: &Server, key: &str, form: &str) -> (u16, serde_json::Value) {
+    let answer = server.http("PUT", &format!("/v2/keys/{key}"), form);
+    (answer.status, answer.json())
+}
+
+fn grow(server: &Server, key: &str) -> (u16, serde_json::Value) {
+    put(server, key, &format!("value={}", "v".repeat(VALUE_BYTES)))
+}
+
+fn put_v3(server: &Server) -> u16 {
+    let body = json!({ "key": "a2V5", "value": "dmFsdWU=" }).to_string();
+    server.http("POST", "/v3/kv/put", &body).status
+}
+
+fn assert_refused((status, answer): &(u16, serde_json::Value)) {
+    let expect = json!({
+        "errorCode": 302,
+        "message": "Insufficient storage",
+        "cause": "etcdserver: mvcc: database space exceeded",
+        "index": 0,
+    });
+    assert_eq!((*status, answer), (507, &expect));
+}
+
+#[test]
+fn a_full_quota_stops_v2_too() {
+    let mut server = Launch::witan().arg("--quota-backend-bytes=1500000").start();
+    assert_eq!(put(&server, "short", "value=x&ttl=3").0, 201);
+    assert_eq!(put(&server, "service", "value=x&ttl=600").0, 201);
+    let mut kept = 0;
+    let refusal = loop {
+        let answer = grow(&server, &format!("_hidden/{kept}"));
+        if answer.0 != 201 {
+            break answer;
+        }
+        kept += 1;
+        assert!(kept < 10, "hidden nodes and the history count");
+    };
+    assert!(kept > 2, "{kept}");
+    assert_refused(&refusal);
+    let alarms = Tool::Etcdctl36.run(&server.url(), &["alarm", "list"]);
+    assert!(alarms.stdout.contains("alarm:NOSPACE"), "{}", alarms.all());
+
+    // the alarm stops every dialect, after a kill as well
+    server.kill9();
+    let skip = server.log().len();
+    server.start_unready_again();
+    server.wait_log(skip, READY);
+    assert_refused(&put(&server, "small", "value=x"));
+    assert_refused(&put(&server, "small", "dir=true"));
+    let v1 = server.http("POST", "/v1/keys/small", "value=x");
+    assert_eq!((v1.status, &v1.json()["errorCode"]), (500, &json!(300)));
+    assert_eq!(put_v3(&server), 429);
+
+    // what ends, is kept alive or removed goes on
+    wait::until_true("a short key ends", || {
+        server.http("GET", "/v2/keys/short", "").status == 404
+    });
+    let refresh = "ttl=600&refresh=true&prevExist=true";
+    assert_eq!(put(&server, "service", refresh).0, 200);
+    let gone = server.http("DELETE", "/v2/keys/_hidden?recursive=true", "");
+    assert_eq!(gone.status, 200, "{}", gone.text());
+
+    // the alarm stands until it is lowered
+    assert_refused(&put(&server, "small", "value=x"));
+    let disarmed = Tool::Etcdctl36.run(&server.url(), &["alarm", "disarm"]);
+    assert_eq!(disarmed.code, Some(0), "{}", disarmed.all());
+    assert_eq!(grow(&server, "again").0, 201);
+    assert_eq!(put_v3(&server), 200);
+}
+
+/// What v2 takes is missing in v3.
+#[test]
+fn both_key_spaces_share_the_quota() {
+    let server = Launch::witan().arg("--quota-backend-bytes=500000").start();
+    assert_eq!(grow(&server, "large").0, 201);
+    let body = json!({ "key": "a2V5", "value": "v".repeat(4 * VALUE_BYTES) });
+    let put = server.http("POST", "/v3/kv/put", &body.to_string());
+    assert_eq!(put.status, 429, "{}", put.text());
+    let alone = Launch::witan().arg("--quota-backend-bytes=500000").start();
+    let put = alone.http("POST", "/v3/kv/put", &body.to_string());
+    assert_eq!(put.status, 200, "{}", put.text());
+}
