@@ -95,7 +95,7 @@ impl Service {
         verb: impl AsyncFnOnce(&Context, Q) -> Answer<A>,
     ) -> Outgoing
     where
-        Q: prost::Message + Default,
+        Q: prost::Message + Default + 'static,
         A: unary::Reply,
     {
         match self.check_leader(head.headers()) {

@@ -16,6 +16,9 @@ use witan_api::v3::{
 use super::Answer;
 use crate::transport::Outgoing;
 
+/// A longer message is decoded aside: it can hold an operation in every few bytes.
+const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
+
 /// Pairs of an answer that is encoded on the worker; others of the worker wait meanwhile.
 const INLINE_PAIRS_MAX: usize = 4096;
 
@@ -73,12 +76,18 @@ const PREFIX_BYTES: usize = 5;
 /// Runs `verb` on the message of a request's body and makes the response of its answer.
 pub(super) async fn answer<Q, A>(body: Bytes, verb: impl AsyncFnOnce(Q) -> Answer<A>) -> Outgoing
 where
-    Q: Message + Default,
+    Q: Message + Default + 'static,
     A: Reply,
 {
     let answer = async {
         let message = message(&body)?;
-        let request = Q::decode(message).map_err(|e| Status::internal(e.to_string()))?;
+        let decoded = if message.len() > INLINE_REQUEST_BYTES_MAX {
+            let decoded = spawn_blocking(move || Q::decode(message)).await;
+            decoded.map_err(|_| Status::from(Error::Stopped))?
+        } else {
+            Q::decode(message)
+        };
+        let request = decoded.map_err(|e| Status::internal(e.to_string()))?;
         Ok::<A, Status>(verb(request).await?)
     };
     match answer.await {
