@@ -1,5 +1,7 @@
 //! The member book: identity, URLs and role of every member, and the ids of those removed.
 
+use std::collections::BTreeSet;
+
 use imbl::{OrdMap, OrdSet};
 
 use super::{
@@ -87,9 +89,11 @@ impl Members {
 
     /// Refused if the member is not there, or if another one has such a URL.
     pub(crate) fn set_peer_urls(&mut self, asked: &PeerUrls) -> Result<(), Error> {
+        // A list can be as long as a request, and is compared with all others.
+        let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
         let taken = |member: &Member| {
             let mut urls = member.peer_urls.iter();
-            member.id != asked.id && urls.any(|url| asked.peer_urls.contains(url))
+            member.id != asked.id && urls.any(|url| wanted.contains(url))
         };
         if self.book.values().any(taken) {
             return Err(Error::PeerUrlExists);
@@ -114,9 +118,10 @@ impl Members {
         if self.book.contains_key(&member.id) {
             return Err(Error::Exists);
         }
+        let wanted: BTreeSet<&String> = member.peer_urls.iter().collect();
         let shares = |known: &Member| {
             let mut urls = known.peer_urls.iter();
-            urls.any(|url| member.peer_urls.contains(url))
+            urls.any(|url| wanted.contains(url))
         };
         if self.book.values().any(shares) {
             return Err(Error::PeerUrlExists);

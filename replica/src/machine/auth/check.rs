@@ -1,5 +1,7 @@
 //! Whether a caller may do something, in the order in which etcd looks.
 
+use std::collections::BTreeSet;
+
 use super::{Auth, Caller, Error, ROOT, User};
 use crate::machine::{
     kv,
@@ -128,20 +130,23 @@ impl<'a> Check<'a> {
     pub fn command(&self, command: &kv::Command) -> Result<(), Error> {
         match &command.verb {
             _ if !self.auth.enabled => Ok(()),
-            Some(kv::Verb::Put(put)) => self.put(put),
+            Some(kv::Verb::Put(put)) => self.put(put, &mut BTreeSet::new()),
             Some(kv::Verb::Delete(delete)) => {
                 self.write(&delete.key, &delete.range_end)?;
                 self.before(delete)
             }
-            Some(kv::Verb::Txn(txn)) => self.txn(txn),
+            Some(kv::Verb::Txn(txn)) => self.txn(txn, &mut BTreeSet::new()),
             Some(kv::Verb::Compact(_) | kv::Verb::Sweep(_)) | None => Ok(()),
         }
     }
 
-    /// A lease that also keeps keys which the caller may not write is not to be used.
-    fn put(&self, put: &kv::Put) -> Result<(), Error> {
+    /// A lease that also keeps keys which the caller may not write is not to be used. `leases` are
+    /// those that were looked at: each may keep many keys, and a transaction may name it often.
+    fn put(&self, put: &kv::Put, leases: &mut BTreeSet<i64>) -> Result<(), Error> {
         self.write(&put.key, b"")?;
-        self.end_lease(put.lease)?;
+        if leases.insert(put.lease) {
+            self.end_lease(put.lease)?;
+        }
         if put.prev_kv {
             self.read(&put.key, b"")?;
         }
@@ -157,19 +162,19 @@ impl<'a> Check<'a> {
     }
 
     /// Everything that any branch could do.
-    fn txn(&self, txn: &kv::Txn) -> Result<(), Error> {
+    fn txn(&self, txn: &kv::Txn, leases: &mut BTreeSet<i64>) -> Result<(), Error> {
         for compare in &txn.compare {
             self.read(&compare.key, &compare.range_end)?;
         }
         for op in txn.success.iter().chain(&txn.failure) {
             match &op.kind {
                 Some(kv::OpKind::Range(range)) => self.read(&range.key, &range.range_end)?,
-                Some(kv::OpKind::Put(put)) => self.put(put)?,
+                Some(kv::OpKind::Put(put)) => self.put(put, leases)?,
                 Some(kv::OpKind::Delete(delete)) => {
                     self.before(delete)?;
                     self.write(&delete.key, &delete.range_end)?;
                 }
-                Some(kv::OpKind::Txn(txn)) => self.txn(txn)?,
+                Some(kv::OpKind::Txn(txn)) => self.txn(txn, leases)?,
                 None => {}
             }
         }

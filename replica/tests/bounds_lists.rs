@@ -1,0 +1,144 @@
+//! Lists in requests: what checks them takes n log n steps, and looks at what is shared once.
+// The core reads no clock; these tests measure how long it takes.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+
+use std::time::{Duration, Instant};
+
+use witan_replica::machine::{
+    Machine, Reply,
+    auth::{self, Caller},
+    command::{ChangeMembers, Command, Entry, PeerUrls},
+    kv, lease,
+    member::Member,
+};
+
+const LEASE: i64 = 7;
+
+fn apply(machine: &mut Machine, command: Command) -> Reply {
+    let entry = Entry {
+        command: Some(command),
+        ..Entry::default()
+    };
+    machine.apply(&entry).reply
+}
+
+fn auth(machine: &mut Machine, verb: auth::Verb) {
+    let command = auth::Command { verb: Some(verb) };
+    let reply = apply(machine, Command::Auth(command));
+    assert!(matches!(reply, Reply::Auth(Ok(_))), "{reply:?}");
+}
+
+fn put(key: String) -> kv::Put {
+    kv::Put {
+        key: key.into(),
+        lease: LEASE,
+        ..kv::Put::default()
+    }
+}
+
+/// Twenty thousand keys of one lease, and a user who may write all of them.
+fn leased() -> Machine {
+    let mut machine = Machine::default();
+    let grant = lease::Verb::Grant(lease::Grant {
+        id: LEASE,
+        ttl_s: 60,
+    });
+    let command = lease::Command { verb: Some(grant) };
+    apply(&mut machine, Command::Lease(command));
+    for at in 0..20_000 {
+        let verb = Some(kv::Verb::Put(put(format!("k{at}"))));
+        apply(&mut machine, Command::Kv(kv::Command { verb }));
+    }
+    let user = |name: &str| {
+        auth::Verb::UserAdd(auth::UserAdd {
+            name: name.into(),
+            no_password: true,
+            ..auth::UserAdd::default()
+        })
+    };
+    let role = |name: &str| auth::Verb::RoleAdd(auth::RoleAdd { name: name.into() });
+    let grant = |user: &str, role: &str| {
+        auth::Verb::UserGrant(auth::UserGrant {
+            user: user.into(),
+            role: role.into(),
+        })
+    };
+    for verb in [user("root"), role("root"), grant("root", "root")] {
+        auth(&mut machine, verb);
+    }
+    for verb in [user("some"), role("writer"), grant("some", "writer")] {
+        auth(&mut machine, verb);
+    }
+    let permission = auth::Permission {
+        kind: auth::Kind::ReadWrite as i32,
+        key: "k".into(),
+        range_end: "l".into(),
+    };
+    let give = auth::RoleGrant {
+        role: "writer".into(),
+        permission: Some(permission),
+    };
+    auth(&mut machine, auth::Verb::RoleGrant(give));
+    auth(&mut machine, auth::Verb::Enable(auth::Enable {}));
+    machine
+}
+
+/// How long it takes to find that the user may do so many puts.
+fn judged(machine: &Machine, puts: usize) -> Duration {
+    let caller = Caller {
+        user: "some".into(),
+        revision: machine.auth.revision(),
+    };
+    let success = (0..puts).map(|at| kv::Op {
+        kind: Some(kv::OpKind::Put(put(format!("k{at}")))),
+    });
+    let txn = kv::Txn {
+        success: success.collect(),
+        ..kv::Txn::default()
+    };
+    let command = kv::Command {
+        verb: Some(kv::Verb::Txn(txn)),
+    };
+    let begun = Instant::now();
+    assert_eq!(machine.check(Some(&caller)).command(&command), Ok(()));
+    begun.elapsed()
+}
+
+#[test]
+fn a_lease_is_looked_at_once_for_all_puts_of_a_transaction() {
+    let machine = leased();
+    let one = judged(&machine, 1);
+    let many = judged(&machine, 1000);
+    assert!(many < 100 * one, "{many:?} for 1000 puts, {one:?} for one");
+}
+
+#[test]
+fn long_lists_of_urls_are_compared_in_little_time() {
+    let urls = |port: u32| (0..20_000).map(move |at| format!("http://10.0.0.{at}:{port}"));
+    let mut machine = Machine::default();
+    let mut add = |id: u64, port: u32| {
+        let member = Member {
+            id,
+            peer_urls: urls(port).collect(),
+            learner: true,
+            ..Member::default()
+        };
+        let change = ChangeMembers {
+            add: Some(member),
+            learners_max: 2,
+            remove: 0,
+        };
+        apply(&mut machine, Command::Members(change))
+    };
+    let begun = Instant::now();
+    assert_eq!(add(1, 1), Reply::PeerUrlsSet(Ok(())));
+    assert_eq!(add(2, 2), Reply::PeerUrlsSet(Ok(())));
+    let update = PeerUrls {
+        id: 2,
+        peer_urls: urls(3).collect(),
+    };
+    let updated = apply(&mut machine, Command::PeerUrls(update));
+    assert_eq!(updated, Reply::PeerUrlsSet(Ok(())));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
