@@ -25,6 +25,11 @@ use tokio::{
 use tonic::{Code, body::Body, transport::server::TcpConnectInfo};
 use witan_http2::{Answer, Config, Held, Intake, KeepAlive, Refusal, Service, Status};
 
+#[cfg(not(feature = "h2"))]
+use witan_http2::driver;
+#[cfg(feature = "h2")]
+use witan_http2::via_h2 as driver;
+
 use super::{Calls, Head, Incoming, Outgoing, Served, limits, tls::PeerCertificate};
 use crate::{
     budget::{Budget, Traffic},
@@ -112,7 +117,7 @@ impl<C: Calls> Server<C> {
             // an error means that the port is gone, which is a stop too
             let _ = self.stopped.wait_for(|stopped| *stopped).await;
         };
-        witan_http2::driver::serve(stream, client, self.config, stopped).await
+        driver::serve(stream, client, self.config, stopped).await
     }
 }
 

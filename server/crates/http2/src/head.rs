@@ -216,7 +216,17 @@ impl Fields {
         *request.uri_mut() = self.path?;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers;
-        let (mut parts, ()) = request.into_parts();
+        let (parts, ()) = request.into_parts();
+        Head::new(parts, self.bytes, service)
+    }
+}
+
+impl<M> Head<M> {
+    /// A head of these parts; nothing, if its length is none.
+    pub(crate) fn new<S>(mut parts: request::Parts, bytes: usize, service: &S) -> Option<Self>
+    where
+        S: Service<Method = M>,
+    {
         let content_length = content_length(&parts.headers)?;
         let encoding = match parts.headers.get(ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"identity") => Encoding::Identity,
@@ -245,7 +255,7 @@ impl Fields {
             encoding,
             refusal,
             content_length,
-            bytes: self.bytes,
+            bytes,
         })
     }
 }

@@ -12,7 +12,7 @@
 //! Reading order: `service` (what the server gives) → `config` → `connection` (the state machine:
 //! `receive` frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`,
 //! `body` (requests) → `send` (frames out, windows) → `meter` (bytes held) → `head`, `hpack`,
-//! `frame` (formats) → `ping` → `limits` → `driver`.
+//! `frame` (formats) → `ping` → `limits` → `driver` → `via_h2` (the same service through h2, a feature).
 
 mod body;
 mod config;
@@ -32,6 +32,8 @@ mod status;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "h2")]
+pub mod via_h2;
 
 pub use body::{Aborted, Body, RequestStream};
 pub use config::{Config, KeepAlive};

@@ -1,0 +1,327 @@
+//! One call on a stream of h2. What does *not* live here: the connection.
+
+use std::{
+    cell::RefCell,
+    future::{pending, poll_fn},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body::Body as _;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    Answer, Body, Config, Head, Intake, Refusal, Request, Service, Status, body,
+    message::{Assembler, Encoding, Messages, PREFIX_BYTES},
+};
+
+/// What is sent of an answer.
+enum Out {
+    Nothing(SendResponse<Bytes>),
+    Begun(SendStream<Bytes>),
+}
+
+/// A call and where its answer goes.
+struct Exchange<S: Service> {
+    service: Rc<S>,
+    head: Rc<Head<S::Method>>,
+    call: RefCell<Option<S::Call>>,
+    out: RefCell<Out>,
+    began: Instant,
+}
+
+/// Either the client has gone, or the call ends with a status that is not the service's.
+enum End {
+    Gone,
+    Refused(Refusal),
+}
+
+impl From<h2::Error> for End {
+    fn from(_: h2::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// Answers one request.
+pub(super) async fn run<S: Service>(
+    service: Rc<S>,
+    config: Config,
+    request: http::Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    stopping: watch::Receiver<bool>,
+) {
+    let (parts, content) = request.into_parts();
+    let Some(head) = Head::new(parts, 0, &*service) else {
+        return respond.send_reset(Reason::PROTOCOL_ERROR);
+    };
+    if !head.grpc {
+        // an error says that the client has gone
+        let _ = refuse_content(respond, config.not_grpc);
+        return;
+    }
+    let head = Rc::new(head);
+    let exchange = Exchange {
+        call: RefCell::new(Some(service.begin(&head))),
+        service,
+        head,
+        out: RefCell::new(Out::Nothing(respond)),
+        began: Instant::now(),
+    };
+    match exchange.answer(content, &config, stopping).await {
+        Ok(code) => exchange.ended(code),
+        Err(End::Gone) => {}
+        Err(End::Refused(refusal)) => {
+            let status = exchange.service.refuse(&exchange.head, refusal);
+            if exchange.end(&status).is_ok() {
+                exchange.ended(status.code);
+            }
+        }
+    }
+}
+
+fn refuse_content(mut respond: SendResponse<Bytes>, text: &'static str) -> Result<(), h2::Error> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, plain);
+    headers.insert(header::CONTENT_LENGTH, text.len().into());
+    let mut stream = respond.send_response(response, false)?;
+    stream.send_data(Bytes::from_static(text.as_bytes()), true)
+}
+
+impl<S: Service> Exchange<S> {
+    /// The code that the call has ended with.
+    async fn answer(
+        &self,
+        content: RecvStream,
+        config: &Config,
+        mut stopping: watch::Receiver<bool>,
+    ) -> Result<i32, End> {
+        if self.head.encoding == Encoding::Unknown {
+            return Err(End::Refused(Refusal::UnknownEncoding));
+        }
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let (sender, messages) = body::stream(waker);
+        let mut feeding = pin!(self.feed(content, sender, config.message_bytes_max));
+        let mut answering = pin!(self.call(messages));
+        let deadline = self.head.timeout.and_then(|t| self.began.checked_add(t));
+        let mut late = pin!(async {
+            match deadline {
+                Some(at) => sleep_until(at).await,
+                None => pending().await,
+            }
+        });
+        let endless = self.service.is_endless(self.head.method());
+        let mut fed = false;
+        loop {
+            tokio::select! {
+                biased;
+                // the messages are there before the call looks for them
+                done = &mut feeding, if !fed => {
+                    done?;
+                    fed = true;
+                }
+                done = &mut answering => return done,
+                () = &mut late => return Err(End::Refused(Refusal::Deadline)),
+                _ = stopping.wait_for(|stopping| *stopping), if endless => {
+                    return Err(End::Refused(Refusal::ShuttingDown));
+                }
+                () = self.reset() => return Err(End::Gone),
+            }
+        }
+    }
+
+    /// Hands the request's messages over, one after the other.
+    async fn feed(
+        &self,
+        mut content: RecvStream,
+        sender: body::Sender,
+        max: usize,
+    ) -> Result<(), End> {
+        let mut assembler = Assembler::new(self.head.encoding);
+        let mut count = 0;
+        while let Some(chunk) = content.data().await {
+            let chunk = chunk?;
+            let mut rest = chunk.as_ref();
+            while !rest.is_empty() {
+                let taken = assembler.take(rest, max).map_err(End::Refused)?;
+                rest = taken.rest;
+                let Some(message) = taken.message else {
+                    continue;
+                };
+                count += 1;
+                if count > 1 && self.head.intake == Intake::Message {
+                    return Err(End::Refused(Refusal::SecondMessage));
+                }
+                if let Some(call) = &mut *self.call.borrow_mut() {
+                    self.service.received(call, message.len() - PREFIX_BYTES);
+                }
+                sender.send(message);
+            }
+            // a message that waits keeps the client's window shut
+            if self.head.intake == Intake::Stream {
+                poll_fn(|_| {
+                    if sender.waits() {
+                        Poll::Pending
+                    } else {
+                        Poll::Ready(())
+                    }
+                })
+                .await;
+            }
+            content.flow_control().release_capacity(chunk.len())?;
+        }
+        let unfinished = assembler.unfinished();
+        if !unfinished.is_empty() {
+            sender.send(unfinished);
+        }
+        sender.end(Ok(()));
+        Ok(())
+    }
+
+    async fn call(&self, mut messages: body::RequestStream) -> Result<i32, End> {
+        let body = match self.head.intake {
+            Intake::Stream => Body::Stream(messages),
+            Intake::Message => {
+                let mut whole = Bytes::new();
+                while let Some(frame) = poll_fn(|cx| Pin::new(&mut messages).poll_frame(cx)).await {
+                    let frame = frame.map_err(|_| End::Gone)?;
+                    whole = frame.into_data().unwrap_or_default();
+                }
+                Body::Whole(whole)
+            }
+        };
+        let head = self.head.clone();
+        match self.service.call(Request { head, body }).await {
+            Answer::Message(message) => {
+                let length = message.len() - PREFIX_BYTES;
+                self.begin(Response::new(()), false)?;
+                self.count(|service, call| service.sent(call, length));
+                self.send(message.into()).await?;
+                self.end(&Status::new(Status::OK, ""))?;
+                Ok(Status::OK)
+            }
+            Answer::Response(response) => self.respond(response).await,
+        }
+    }
+
+    async fn respond(&self, response: Response<S::Body>) -> Result<i32, End> {
+        let (mut parts, mut body) = response.into_parts();
+        self.count(|service, call| service.answered(call, &mut parts.headers));
+        let code = Status::code_of(&parts.headers);
+        let over = body.is_end_stream();
+        self.begin(Response::from_parts(parts, ()), over)?;
+        if over {
+            return Ok(code.unwrap_or(Status::UNKNOWN));
+        }
+        let mut messages = Messages::default();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(status) => {
+                    self.end(&status)?;
+                    return Ok(status.code);
+                }
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    let sent = |length| self.count(|service, call| service.sent(call, length));
+                    messages.follow(&data, sent);
+                    self.send(data).await?;
+                }
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    let code = Status::code_of(&trailers).unwrap_or(Status::UNKNOWN);
+                    self.trail(trailers)?;
+                    return Ok(code);
+                }
+            }
+        }
+        if let Out::Begun(stream) = &mut *self.out.borrow_mut() {
+            stream.send_data(Bytes::new(), true)?;
+        }
+        Ok(code.unwrap_or(Status::UNKNOWN))
+    }
+
+    fn begin(&self, mut response: Response<()>, over: bool) -> Result<(), h2::Error> {
+        let kind = HeaderValue::from_static("application/grpc");
+        let headers = response.headers_mut();
+        headers.entry(header::CONTENT_TYPE).or_insert(kind);
+        let mut out = self.out.borrow_mut();
+        if let Out::Nothing(respond) = &mut *out {
+            let stream = respond.send_response(response, over)?;
+            *out = Out::Begun(stream);
+        }
+        Ok(())
+    }
+
+    /// Sends as the client's windows allow.
+    async fn send(&self, mut data: Bytes) -> Result<(), End> {
+        while !data.is_empty() {
+            let room = poll_fn(|cx| match &mut *self.out.borrow_mut() {
+                Out::Nothing(_) => Poll::Ready(None),
+                Out::Begun(stream) => {
+                    stream.reserve_capacity(data.len());
+                    stream.poll_capacity(cx)
+                }
+            });
+            let room = room.await.ok_or(End::Gone)??;
+            let part = data.split_to(room.min(data.len()));
+            if let Out::Begun(stream) = &mut *self.out.borrow_mut() {
+                stream.send_data(part, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the answer with a status, with headers alone if there are none yet.
+    fn end(&self, status: &Status) -> Result<(), h2::Error> {
+        let begun = matches!(&*self.out.borrow(), Out::Begun(_));
+        if begun {
+            return self.trail(status.trailers());
+        }
+        let mut response = Response::new(());
+        *response.headers_mut() = status.trailers();
+        self.begin(response, true)
+    }
+
+    fn trail(&self, trailers: HeaderMap) -> Result<(), h2::Error> {
+        match &mut *self.out.borrow_mut() {
+            Out::Nothing(_) => Ok(()),
+            Out::Begun(stream) => stream.send_trailers(trailers),
+        }
+    }
+
+    /// Resolves when the client resets the stream.
+    async fn reset(&self) {
+        poll_fn(|cx| {
+            let gone = match &mut *self.out.borrow_mut() {
+                Out::Nothing(respond) => ready!(respond.poll_reset(cx)),
+                Out::Begun(stream) => ready!(stream.poll_reset(cx)),
+            };
+            drop(gone);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn count(&self, what: impl FnOnce(&S, &mut S::Call)) {
+        if let Some(call) = &mut *self.call.borrow_mut() {
+            what(&self.service, call);
+        }
+    }
+
+    fn ended(&self, code: i32) {
+        if let Some(call) = self.call.borrow_mut().take() {
+            self.service.ended(call, code, self.began.elapsed());
+        }
+    }
+}
