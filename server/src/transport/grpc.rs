@@ -170,7 +170,7 @@ impl<C> Client<C> {
 impl<C: Calls> Service for Client<C> {
     type Method = Method;
     type Call = Counting;
-    type Future = Pin<Box<dyn Future<Output = Answer<AnswerBody>>>>;
+    type Future = Running;
     type Body = AnswerBody;
 
     fn method(&self, head: &mut request::Parts) -> (Method, Intake) {
@@ -213,13 +213,7 @@ impl<C: Calls> Service for Client<C> {
     }
 
     fn call(&self, request: Incoming) -> Self::Future {
-        let call = self.calls.clone().call(request);
-        Box::pin(async move {
-            match call.await {
-                Outgoing::Message(message) => Answer::Message(message),
-                Outgoing::Response(response) => Answer::Response(response.map(AnswerBody)),
-            }
-        })
+        Running(Box::pin(self.calls.clone().call(request)))
     }
 
     fn received(&self, call: &mut Counting, bytes: usize) {
@@ -347,6 +341,20 @@ impl http_body::Body for RequestMessages {
                 Poll::Ready(polled.map(|frame| frame.map_err(canceled)))
             }
         }
+    }
+}
+
+/// A call that runs. Not an async block around the call: its future would be in memory twice.
+pub(super) struct Running(Pin<Box<dyn Future<Output = Outgoing>>>);
+
+impl Future for Running {
+    type Output = Answer<AnswerBody>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer<AnswerBody>> {
+        Poll::Ready(match ready!(self.0.as_mut().poll(cx)) {
+            Outgoing::Message(message) => Answer::Message(message),
+            Outgoing::Response(response) => Answer::Response(response.map(AnswerBody)),
+        })
     }
 }
 
