@@ -159,7 +159,7 @@ fn puts_and_deletes_are_compared_in_little_time() {
 /// As many puts as fill the quota, in a transaction that has too many operations.
 #[test]
 fn a_request_that_cannot_be_done_raises_no_alarm() {
-    let launch = Launch::witan().arg("--quota-backend-bytes=100000");
+    let launch = Launch::witan().arg("--quota-backend-bytes=600000");
     case_on(
         launch,
         "1,000 puts in one transaction",
@@ -167,7 +167,7 @@ fn a_request_that_cannot_be_done_raises_no_alarm() {
         |server| {
             let put = op(Request::RequestPut(PutRequest {
                 key: "k".into(),
-                value: vec![0; 100].into(),
+                value: vec![0; 1000].into(),
                 ..Default::default()
             }));
             let txn = TxnRequest {
