@@ -2,7 +2,7 @@
 //!
 //! Reading order: `boot` (how everything is put together) → `node` (the one handle that all
 //! dialects see) → `api` (v1, v2, v3, gateway, ops) → `transport` (one port, two stacks) →
-//! `auth` (who sends a request) → `budget` (bytes in flight) → `storage` (log and checkpoint) → `snapshot` (the state as etcd stores it) → `config` → `metrics`, `logging` → `offline` (what needs no member).
+//! `auth` (who sends a request) → `budget` (bytes in flight) → `storage` (log and checkpoint) → `snapshot` (the state as etcd stores it) → `config` → `metrics`, `logging` → `offline` (what needs no member) → `panics` (what one ends) → `program` (the binary).
 
 pub mod api;
 pub mod auth;
@@ -15,6 +15,8 @@ pub mod metrics;
 pub mod node;
 pub mod notify;
 pub mod offline;
+pub mod panics;
+pub mod program;
 pub mod snapshot;
 pub mod storage;
 pub mod transport;

@@ -1,86 +1,11 @@
-//! The server binary: reads what was asked for, starts logs, hands over to `boot`, or to `offline`.
+//! The server binary. What it does lives in `witan::program`.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
-
-use witan::{
-    boot,
-    config::{self, Asked, Config},
-    logging, offline, storage, version,
-};
+use std::process::ExitCode;
 
 /// glibc's allocator keeps what it frees; this one gives it back and is faster under many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    storage::end_with_a_panic();
-    let mut arguments = std::env::args_os().skip(1).peekable();
-    if arguments
-        .peek()
-        .is_some_and(|word| word == offline::SNAPSHOT)
-    {
-        return without_member(offline::run(arguments.skip(1)));
-    }
-    match Config::load(arguments, &config::environment()) {
-        Ok(Asked::Version) => show(&version::text()),
-        Ok(Asked::Help(help)) => show(&help),
-        Ok(Asked::Start(config)) => start(*config),
-        Err(error) => complain(&error),
-    }
-}
-
-fn start(config: Config) -> ExitCode {
-    let dial = match logging::init(&config.log) {
-        Ok(dial) => dial,
-        Err(error) => return complain(&error),
-    };
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    // every connection is a descriptor; the soft limit is for programs that use select()
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "failed to raise the limit of open files");
-    }
-    match actix_rt::System::new().block_on(boot::run(config, dial)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "failed to run the member");
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
-        }
-    }
-}
-
-fn without_member(outcome: offline::Outcome) -> ExitCode {
-    match outcome {
-        offline::Outcome::Done(text) => show(&text),
-        offline::Outcome::Unclear(error) => {
-            // the code is etcdutl's for a word that it does not know; help is no error
-            let code = ExitCode::from(u8::from(error.use_stderr()));
-            match error.print() {
-                Ok(()) => code,
-                Err(_) => ExitCode::FAILURE,
-            }
-        }
-        offline::Outcome::Failed(error) => {
-            // there is nobody else to tell
-            let _ = writeln!(io::stderr(), "Error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
-}
-
-fn show(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
-fn complain(error: &dyn std::error::Error) -> ExitCode {
-    // stderr is the last resort; when it is gone there is nobody to tell
-    let _ = writeln!(io::stderr(), "witan: {error}");
-    ExitCode::FAILURE
+    witan::program::main()
 }

@@ -151,5 +151,7 @@ mod tests {
         for (given, expect) in table {
             assert_eq!(parse(given), expect.map(str::to_owned), "{given}");
         }
+        let long = format!("a/b;{}", " ".repeat(BYTES_MAX));
+        assert_eq!(parse(&long), Err(Fault::TooLong));
     }
 }

@@ -9,6 +9,7 @@ use witan_replica::{machine::view::View, replica::Role};
 use super::{Context, health, reply};
 use crate::{
     metrics::{self, Facts, SpaceFacts},
+    panics::planted,
     version,
 };
 
@@ -34,6 +35,7 @@ pub(crate) async fn handle(
     if !serves(path) {
         return None;
     }
+    planted::here("ops");
     let path = std::str::from_utf8(path).ok()?;
     reply::drain(&mut payload).await;
     // Prometheus' own handler, which etcd uses, does not look at the method

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::task;
 
 use super::{
     password,
     queue::{ClientNetwork, Full, Queue},
     verified::Verified,
 };
+use crate::panics::{self, planted};
 
 /// Cost in place of one that bcrypt does not know, as in etcd.
 const COST: u32 = 10;
@@ -121,10 +121,10 @@ impl Hashing {
     ) -> Result<T, HashError> {
         let held = self.queue.enter(client, user).await?;
         // whoever waits may go meanwhile; the work keeps its thread until it is done
-        let done = task::spawn_blocking(move || {
-            let done = work();
-            drop(held);
-            done
+        let done = panics::aside(move || {
+            let _held = held;
+            planted::here("password");
+            work()
         });
         done.await.map_err(|_| HashError::Failed)
     }

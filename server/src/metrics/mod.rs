@@ -6,6 +6,7 @@
 mod applies;
 mod calls;
 mod clients;
+mod facts;
 mod names;
 mod process;
 mod register;
@@ -27,9 +28,12 @@ use witan_replica::machine::{
     kv, lease, tree,
 };
 
+use crate::panics::Handler;
+
 pub use applies::ApplyTally;
 pub use calls::{Call, CallType};
 pub use clients::ClientRequests;
+pub use facts::Facts;
 pub use process::resident_bytes;
 use register::Register;
 pub use space::SpaceFacts;
@@ -54,6 +58,7 @@ pub struct Series {
     http_failed: IntCounterVec,
     tree_writes: [(tree::Action, IntCounter); 6],
     refused: IntCounterVec,
+    panics: IntCounterVec,
     tls_handshakes_failed: IntCounterVec,
     health_results: IntGaugeVec,
     health_checks: IntCounterVec,
@@ -219,45 +224,6 @@ impl HttpMethod {
     }
 }
 
-/// What the node and a view know at the moment of asking.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// Own member id.
-    pub member_id: u64,
-    /// Whether a leader is known.
-    pub has_leader: bool,
-    /// Whether it is this member.
-    pub is_leader: bool,
-    /// Whether this member does not vote.
-    pub is_learner: bool,
-    /// Commit index.
-    pub committed: u64,
-    /// Applied index.
-    pub applied: u64,
-    /// `MAJOR.MINOR.0` as decided by the cluster, empty before that.
-    pub cluster_version: String,
-    /// Version of the API that is served.
-    pub server_version: &'static str,
-    /// Quota in bytes, `None` for unlimited.
-    pub quota_bytes: Option<u64>,
-    /// The disk, and v2.
-    pub space: SpaceFacts,
-    /// v3 revision.
-    pub revision: i64,
-    /// v3 compacted revision, -1 for never.
-    pub compacted: i64,
-    /// Live v3 keys.
-    pub keys: usize,
-    /// v3 size.
-    pub size_bytes: u64,
-    /// v3 size of what is live.
-    pub size_in_use_bytes: u64,
-    /// Alarms that stand.
-    pub alarms: Vec<Alarm>,
-    /// Ids of all members.
-    pub members: Vec<u64>,
-}
-
 impl Metrics {
     /// Registers all series on a registry of their own.
     pub fn new() -> Self {
@@ -270,6 +236,9 @@ impl Metrics {
         let series = names::series(&on, extensive);
         for code in ["200", "500", "503"] {
             series.scrapes.with_label_values(&[code]);
+        }
+        for handler in Handler::ALL {
+            series.panics.with_label_values(&[handler.label()]);
         }
         Self(Arc::new(Series {
             registry: on.registry,
@@ -389,6 +358,11 @@ impl Metrics {
     /// The counter of refusals because of a bound on bytes in flight.
     pub fn refused(&self, what: &str) -> IntCounter {
         self.refused.with_label_values(&[what])
+    }
+
+    /// A panic ended a request, or a connection.
+    pub fn panicked(&self, handler: Handler) {
+        self.panics.with_label_values(&[handler.label()]).inc();
     }
 
     /// A v2 request was read and understood.

@@ -28,6 +28,7 @@ pub(super) fn series(on: &Register, extensive: bool) -> Series {
         http_failed: on.counters("etcd_http_failed_total", "v2 requests that failed, by method and status.", &["method", "code"]),
         tree_writes: tree_writes(on),
         refused: on.counters("witan_refused_total", "Requests refused early because too much is in flight already, by what.", &["what"]),
+        panics: on.counters("witan_panics_total", "Panics that ended one request or connection each, by whose work panicked.", &["handler"]),
         health_results: on.gauges("etcd_server_healthcheck", "1 if a check of a probe went well the last time, else 0.", &["type", "name"]),
         health_checks: on.counters("etcd_server_healthchecks_total", "Checks of probes, by how they went.", &["type", "name", "status"]),
         tls_expires: on.gauge("witan_tls_certificate_not_after_seconds", "Unix time at which the certificate of the client port ends, 0 without one."),

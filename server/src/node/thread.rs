@@ -33,6 +33,7 @@ use super::{
 use crate::{
     budget::{Budget, PROPOSALS_BYTES_MAX},
     metrics::Metrics,
+    panics::planted,
     storage::{Checkpointer, Hold, Log, Room, Sizes, Space, Told},
 };
 
@@ -305,6 +306,7 @@ impl Keeper {
     }
 
     fn turn(&mut self) {
+        planted::in_thread("replica");
         let begun = Instant::now();
         let before = self.replica.status().applied;
         self.host.applying = begun;

@@ -10,7 +10,8 @@ use std::{
 
 use witan_replica::machine::record::Corrupt;
 
-use super::{checkpoint::Records, error::Broken, guard::guarded, merge::Record};
+use super::{checkpoint::Records, error::Broken, merge::Record};
+use crate::panics::guarded;
 
 /// Records are handed over in portions of about this many bytes.
 const PORTION_BYTES: usize = 256 << 10;

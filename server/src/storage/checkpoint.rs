@@ -25,7 +25,6 @@ use super::{
     ahead::read_ahead,
     error::Broken,
     files::{replace, sync_dir},
-    guard::guarded,
     manifest::{COPY, CURRENT, Chain, Manifest, Run},
     merge::{Merged, Record, folder},
     pieces::Joined,
@@ -33,6 +32,7 @@ use super::{
     run::{self, Item},
     space,
 };
+use crate::panics::guarded;
 
 /// Records are sorted in memory up to this many bytes; then the next run begins.
 const RUN_BYTES: u64 = 8 << 20;

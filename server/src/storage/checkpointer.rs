@@ -14,6 +14,7 @@ use std::{
 use witan_replica::machine::view::View;
 
 use super::{Checkpoint, quiet::quietly};
+use crate::panics::planted;
 
 /// Wait after a failed write; doubled with every further failure.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -186,6 +187,7 @@ impl Writer {
         let mut installs = slot.installs;
         let mut rewrites = std::mem::take(&mut slot.rewrites);
         drop(slot);
+        planted::in_thread("checkpoint");
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
         if !whole && !anew && known == Some(view.position.index) {

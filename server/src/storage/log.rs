@@ -24,7 +24,8 @@ use witan_replica::host::{LogBatch, LogRecord};
 
 #[cfg(test)]
 use super::tests::disk::Watched as Files;
-use super::{OpenError, Sizes, guard::Guard, tail};
+use super::{OpenError, Sizes, tail};
+use crate::panics::{Guard, planted};
 
 /// A log file is closed and the next one begun at this part of a checkpoint's worth.
 const FILE_PART: u64 = 2;
@@ -350,6 +351,7 @@ impl Log {
     ) {
         // The engine panics when a sync fails; the guard makes that the end of the process too.
         let guard = Fatal::new(&self.dir);
+        planted::in_thread("log");
         if let Err(error) = step(self, out) {
             guard.end(&error.to_string());
         }

@@ -12,8 +12,8 @@
 //! Reading order: `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
 //! of `run`s that `manifest` lists and `merge` reads as one (`reuse` says which need not be written
 //! again, `ahead` lets a start use two cores; `pieces` is for format 1) → `checkpointer` (the thread
-//! that writes it). `space` watches what is free. `files` makes things durable, `guard` says which
-//! panics are not the end. `create` makes a directory at once.
+//! that writes it). `space` watches what is free. `files` makes things durable. `create` makes a
+//! directory at once.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -28,7 +28,6 @@ mod files;
 mod format;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
-mod guard;
 mod lock;
 mod log;
 mod manifest;
@@ -55,7 +54,6 @@ pub use checkpointer::{Checkpointer, Told};
 pub use create::create;
 pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use format::{FORMAT, Identity};
-pub use guard::end_with_a_panic;
 pub use log::Log;
 pub use space::{Room, Seen, Sizes, Space, Wanted};
 

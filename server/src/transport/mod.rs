@@ -5,6 +5,7 @@
 //! `grpc` (what is done around a call; how it comes and goes is `witan_http2`) → `patience` (with
 //! slow clients) → `pass` (what a wrapper leaves alone) → `signals` → `limits`.
 
+mod contain;
 mod grpc;
 mod limits;
 mod line;
@@ -111,6 +112,16 @@ where
     let open = Arc::new(mux::Open::default());
     let mut unix_sockets = Vec::new();
     let traffic = Traffic::new(&served.metrics);
+    let served = Served {
+        calls: contain::Contained {
+            calls: served.calls,
+            metrics: served.metrics.clone(),
+        },
+        http: served.http,
+        metrics: served.metrics,
+        connections: served.connections,
+        security: served.security,
+    };
     let mut builder = Server::build()
         .workers(workers)
         .max_concurrent_connections(limits::connections_per_worker(workers))

@@ -29,9 +29,10 @@ use tokio::{
     time::timeout,
 };
 use tonic::transport::server::TcpConnectInfo;
+use witan_http2::PREFACE;
 
 use super::{
-    Calls, Served, Surface,
+    Calls, Served, Surface, contain,
     grpc::{self, Ends},
     limits,
     line::{OverTls, Requests},
@@ -39,8 +40,10 @@ use super::{
     patience::{self, Patient},
     tls::{self, Secured, Security},
 };
-use crate::budget::Traffic;
-use witan_http2::PREFACE;
+use crate::{
+    budget::Traffic,
+    panics::{self, Handler, planted::Plan},
+};
 
 /// A connection without its TLS.
 type Plain<S> = Patient<Secured<S, Sniffed<S>>>;
@@ -157,7 +160,8 @@ where
                     let (surface, counted) = (mux.surface, Counted::new(&mux.open));
                     let mut stopped = mux.stopped.clone();
                     let (security, metrics) = (mux.security.clone(), mux.served.metrics.clone());
-                    async move {
+                    let contained = metrics.clone();
+                    let connection = async move {
                         let _counted = counted;
                         stream.tune()?;
                         let tcp = stream.ends();
@@ -190,6 +194,12 @@ where
                                 call.await.map_err(|e| io::Error::other(e.to_string()))
                             }
                         }
+                    };
+                    async move {
+                        let plan = Plan::default();
+                        panics::contain(&contained, Handler::Connection, plan, connection)
+                            .await
+                            .unwrap_or_else(|_| Err(io::ErrorKind::ConnectionAborted.into()))
                     }
                 }))
             }
@@ -206,13 +216,19 @@ where
         InitError = (),
     > {
         let (http, surface, secure) = (self.served.http, self.surface, self.security.is_some());
+        let metrics = self.served.metrics;
         let handler = move |request: HttpRequest, payload: Payload| {
-            let http = http.clone();
+            let (http, metrics) = (http.clone(), metrics.clone());
             async move {
-                let mut response = match patience::bounded(&request, payload).await {
-                    Some(payload) => http(surface, request, payload).await,
-                    None => too_many(),
+                let plan = Plan::of(request.headers());
+                let work = async move {
+                    match patience::bounded(&request, payload).await {
+                        Some(payload) => http(surface, request, payload).await,
+                        None => too_many(),
+                    }
                 };
+                let done = panics::contain(&metrics, Handler::Http, plan, work).await;
+                let mut response = contain::response(done, &metrics, plan);
                 // Go writes header names in canonical case, and some clients look for it
                 response.head_mut().set_camel_case_headers(true);
                 response

@@ -21,6 +21,9 @@ pub const READY: &str = "ready to serve client requests";
 /// Lines of the log that a failing test prints.
 const LOG_TAIL: usize = 40;
 
+/// In a line about a panic, contained or not.
+const PANICKED: &str = "panicked";
+
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
 /// How to start a server.
@@ -33,6 +36,7 @@ pub struct Launch {
     dir: Option<PathBuf>,
     files_soft: Option<u32>,
     program: Option<PathBuf>,
+    expects_panics: bool,
 }
 
 impl Launch {
@@ -46,6 +50,7 @@ impl Launch {
             dir: None,
             files_soft: None,
             program: None,
+            expects_panics: false,
         }
     }
 
@@ -65,6 +70,13 @@ impl Launch {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.envs.push((name.into(), value.into()));
+        self
+    }
+
+    /// Panics in its log do not fail the test.
+    #[must_use]
+    pub fn expect_panics(mut self) -> Self {
+        self.expects_panics = true;
         self
     }
 
@@ -397,6 +409,13 @@ impl Drop for Server {
             );
         }
         let _ = fs::remove_dir_all(&self.dir);
+        let panicked = self.log().into_iter().find(|line| line.contains(PANICKED));
+        if let Some(line) = panicked
+            && self.launch.kind == Kind::Witan
+            && !self.launch.expects_panics
+        {
+            assert!(thread::panicking(), "the server panicked: {line}");
+        }
     }
 }
 

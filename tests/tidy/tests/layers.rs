@@ -161,6 +161,12 @@ const LAWS: &[Law] = &[
         banned: &["rustls", "rcgen", "x509_cert"],
         but: &["server/src/transport/tls/", "server/src/auth/keys.rs"],
     },
+    // a panic on a thread of the pool would end the process: `panics::aside` passes it on
+    Law {
+        room: "server/src/",
+        banned: &["spawn_blocking", "web::block"],
+        but: &["server/src/panics/"],
+    },
     // one use site
     Law {
         room: "server/src/",

@@ -32,6 +32,7 @@ use super::{
     reply::{self, Unread},
     v2::auth::guard,
 };
+use crate::panics::planted;
 
 /// A form body above this is refused, as in all etcds.
 const FORM_BYTES_MAX: usize = 10 << 20;
@@ -56,6 +57,7 @@ impl Dialect {
         mut payload: Payload,
         path: &[u8],
     ) -> HttpResponse {
+        planted::here("v1");
         let answer = self.answer(request, &mut payload, path).await;
         reply::drain(&mut payload).await;
         answer.unwrap_or_else(|error| {

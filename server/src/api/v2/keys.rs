@@ -35,6 +35,7 @@ use crate::{
     },
     metrics::HttpMethod,
     node::Fault,
+    panics,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -230,7 +231,7 @@ async fn get(
     };
     // A whole tree may be of any size, and the worker has other clients.
     let found = if recursive {
-        web::block(look).await.map_err(|_| Fault::Stopped)?
+        panics::aside(look).await.map_err(|_| Fault::Stopped)?
     } else {
         look()
     };

@@ -23,6 +23,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use witan_api::access::Resource;
 
 use super::{Context, go, reads::Reads, reply};
+use crate::panics::planted;
 
 /// What `Allow` lists for a resource.
 fn methods(resource: Resource) -> &'static str {
@@ -63,6 +64,7 @@ impl Dialect {
         mut payload: web::Payload,
         path: &[u8],
     ) -> HttpResponse {
+        planted::here("v2");
         let allow = methods(resource);
         let response = if !reply::allows(request, allow) {
             reply::method_not_allowed(Some(allow))

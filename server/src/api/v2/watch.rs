@@ -24,6 +24,7 @@ use crate::{
     },
     budget::Traffic,
     node::{Node, Waiter},
+    panics::planted,
 };
 
 /// Registers a watch on `key` and begins the answer; its headers go out at once.
@@ -135,6 +136,7 @@ impl Cursor {
             Some(event) => event,
             None => self.next_event().await?,
         };
+        planted::here("v2.event");
         self.ended = !self.stream;
         let line = render::event(&event);
         self.room = Room::take(self.traffic.as_ref(), line.len());

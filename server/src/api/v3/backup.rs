@@ -13,7 +13,11 @@ use witan_api::v3::{
 };
 
 use super::{Answer, fault, header};
-use crate::{api::Context, snapshot};
+use crate::{
+    api::Context,
+    panics::{self, planted},
+    snapshot,
+};
 
 /// Of all long jobs this many run at once; the others wait for their turn.
 const JOBS_MAX: usize = 4;
@@ -64,8 +68,9 @@ impl Jobs {
     /// Runs `work` on a thread of its own when there is a place.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
         let permit = self.enter().await?;
-        let done = tokio::task::spawn_blocking(move || {
+        let done = panics::aside(move || {
             let _permit = permit;
+            planted::here("job");
             work()
         });
         done.await.map_err(|_| Error::Stopped)

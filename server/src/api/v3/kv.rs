@@ -14,7 +14,10 @@ use witan_api::v3::{
 use witan_replica::machine::{Reply, command::Command, kv, view::View};
 
 use super::{Answer, check, convert, fault, header, permit, quota};
-use crate::api::Context;
+use crate::{
+    api::Context,
+    panics::{self, planted},
+};
 
 /// What etcd puts around a request before it measures it: a header with a request id.
 const ENVELOPE_BYTES: usize = 14;
@@ -29,6 +32,7 @@ const LARGE_TXN_OPS: usize = 1024;
 /// A short range is read on the calling worker; the bytes are shared with the state until they are
 /// encoded.
 pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeResponse> {
+    planted::here("range");
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
     let range = convert::range(request);
@@ -55,7 +59,7 @@ async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Answer<T> {
     let place = ctx.jobs.large_read().await?;
-    let done = tokio::task::spawn_blocking(move || {
+    let done = panics::aside(move || {
         let _place = place;
         work()
     });
@@ -81,6 +85,7 @@ pub(super) async fn put(ctx: &Context, request: PutRequest) -> Answer<PutRespons
     let command = command(kv::Verb::Put(convert::put(request)));
     admit(ctx, &command, cost).await?;
     let (reply, revision) = propose(ctx, command).await?;
+    planted::here("put");
     let kv::Reply::Put { prev_kv } = reply else {
         unreachable!("a put answers a put")
     };
@@ -99,6 +104,7 @@ pub(super) async fn delete_range(
     let command = command(kv::Verb::Delete(convert::delete_range(request)));
     admit(ctx, &command, 0).await?;
     let (reply, revision) = propose(ctx, command).await?;
+    planted::here("delete");
     let kv::Reply::Delete { deleted, prev_kvs } = reply else {
         unreachable!("a delete answers a delete")
     };
@@ -156,7 +162,7 @@ async fn checked(ctx: &Context, request: TxnRequest) -> Answer<TxnRequest> {
         check::overlaps(&request)?;
         return Ok(request);
     }
-    let done = tokio::task::spawn_blocking(move || check::overlaps(&request).map(|()| request));
+    let done = panics::aside(move || check::overlaps(&request).map(|()| request));
     done.await.map_err(|_| Error::Stopped)?
 }
 

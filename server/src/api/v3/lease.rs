@@ -30,7 +30,7 @@ use witan_replica::{
 };
 
 use super::{Answer, ending::Ending, fault, header, permit, quota, services::Service};
-use crate::{api::Context, node::now_ns};
+use crate::{api::Context, node::now_ns, panics::planted};
 
 /// Time until a keep-alive of a lease whose end is on its way looks again whether it has come.
 const EXPIRING_LOOK: Duration = Duration::from_millis(50);
@@ -126,6 +126,7 @@ pub(super) async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
 ) -> Answer<LeaseKeepAliveResponse> {
+    planted::here("keepalive");
     permit::renew_lease(ctx, request.id).await?;
     let header = header::at(&ctx.node, ctx.node.revision());
     let ttl = renew(ctx, request.id).await?.unwrap_or_default();

@@ -10,7 +10,7 @@ use witan_api::v3::etcdserverpb::{
 use witan_replica::machine::kv::{self, Kv, Next, PartBounds};
 
 use super::{Answer, check, convert, fault, header, kv as verbs};
-use crate::api::Context;
+use crate::{api::Context, panics::planted};
 
 /// Bytes of pairs in one message, which can exceed this by one pair.
 const PART_BYTES_MAX: usize = 1 << 20;
@@ -106,6 +106,7 @@ impl Parts {
 
     /// The next answer; the last one carries the header, and nothing else does.
     async fn next(&mut self) -> Answer<RangeResponse> {
+        planted::here("range_stream");
         if self.range.count_only {
             return self.last(Vec::new(), false);
         }

@@ -18,7 +18,16 @@ use witan_api::v3::{
 use witan_replica::machine::view::View;
 
 use super::Answer;
-use crate::{api::Context, node::Node, snapshot::File, version};
+use crate::{
+    api::Context,
+    node::Node,
+    panics::{
+        self, Handler,
+        planted::{self, Plan},
+    },
+    snapshot::File,
+    version,
+};
 
 /// Bytes of a chunk, as etcd sends them.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -36,11 +45,17 @@ pub(in crate::api) async fn snapshot(
     let place = ctx.jobs.snapshot().ok_or(Error::TooManyRequests)?;
     let view = ctx.node.view().await?;
     let (send, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
-    let took = ctx.metrics.snapshot.clone();
+    let (took, metrics) = (ctx.metrics.snapshot.clone(), ctx.metrics.clone());
+    let plan = Plan::current();
     let job = move || {
         let _place = place;
         let begun = Instant::now();
-        let told = match write(&view, &send) {
+        let written = panics::catch(Handler::Job, || plan.during(|| write(&view, &send)));
+        let written = written.unwrap_or_else(|_| {
+            metrics.panicked(Handler::Job);
+            Err(io::Error::other("internal error"))
+        });
+        let told = match written {
             Ok(bytes) => return done(bytes, begun.elapsed(), &took),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 tracing::warn!("a client went away in the middle of its snapshot");
@@ -53,7 +68,7 @@ pub(in crate::api) async fn snapshot(
         let _ = send.blocking_send(Err(told));
     };
     // it ends by itself: with the file, or with the client
-    drop(tokio::task::spawn_blocking(job));
+    drop(panics::spawn(job));
     let sending = Sending {
         chunks,
         node: ctx.node.clone(),
@@ -103,6 +118,7 @@ fn is_digest(chunk: &SnapshotResponse) -> bool {
 
 /// Sends the file and its digest. Answers the file's bytes.
 fn write(view: &Arc<View>, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
+    planted::here("snapshot");
     let file = File::of(view)?;
     let bytes = file.bytes();
     tracing::info!(bytes, "sending a snapshot");

@@ -6,7 +6,6 @@
 
 use bytes::{BufMut as _, Bytes};
 use prost::Message;
-use tokio::task::spawn_blocking;
 use tonic::Status;
 use witan_api::v3::{
     error::Error,
@@ -14,7 +13,7 @@ use witan_api::v3::{
 };
 
 use super::Answer;
-use crate::transport::Outgoing;
+use crate::{panics, transport::Outgoing};
 
 /// A longer message is decoded aside: it can hold an operation in every few bytes.
 const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
@@ -91,7 +90,7 @@ where
         Ok::<A, Status>(verb(request).await?)
     };
     match answer.await {
-        Ok(answer) if answer.is_large() => match spawn_blocking(move || encode(&answer)).await {
+        Ok(answer) if answer.is_large() => match panics::aside(move || encode(&answer)).await {
             Ok(message) => Outgoing::Message(message),
             Err(_) => Outgoing::Response(Status::from(Error::Stopped).into_http()),
         },

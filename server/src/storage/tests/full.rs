@@ -94,7 +94,7 @@ fn a_full_disk_under_the_log_ends_the_process() {
 #[test]
 fn a_sync_that_fails_ends_the_process() {
     if let Some(data) = std::env::var_os(CHILD) {
-        crate::storage::end_with_a_panic();
+        crate::panics::install_hook();
         let mut driven = Driven::start(Path::new(&data));
         for number in 0.. {
             disk::BROKEN.store(number == 5, std::sync::atomic::Ordering::SeqCst);

@@ -35,8 +35,8 @@ pub(in crate::api::v3) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
 ) -> Answer<CampaignResponse> {
-    let ctx = ctx.clone();
-    to_the_end(move |gone| elected(ctx, request, gone)).await
+    let (ctx, metrics) = (ctx.clone(), &ctx.metrics);
+    to_the_end(metrics, move |gone| elected(ctx, request, gone)).await
 }
 
 /// The leader's key, once it is elected.

@@ -24,8 +24,8 @@ use crate::api::{
 const EXPIRED: &str = "mutex: session is expired";
 
 pub(in crate::api::v3) async fn lock(ctx: &Context, request: LockRequest) -> Answer<LockResponse> {
-    let ctx = ctx.clone();
-    to_the_end(move |gone| owned(ctx, request, gone)).await
+    let (ctx, metrics) = (ctx.clone(), &ctx.metrics);
+    to_the_end(metrics, move |gone| owned(ctx, request, gone)).await
 }
 
 pub(in crate::api::v3) async fn unlock(

@@ -33,7 +33,14 @@ use witan_api::v3::{
 use witan_replica::machine::lease::NONE;
 
 use super::{Answer, kv, lease, watch};
-use crate::api::Context;
+use crate::{
+    api::Context,
+    metrics::Metrics,
+    panics::{
+        self, Handler,
+        planted::{self, Plan},
+    },
+};
 
 /// Seconds of the lease that the server makes for a caller without one, as etcd's session.
 const SESSION_TTL_S: i64 = 60;
@@ -180,16 +187,28 @@ impl Gone {
 
 /// Does work that must be brought to an end, also when its caller goes; the work is told of that.
 async fn to_the_end<T: 'static, F: Future<Output = Answer<T>> + 'static>(
+    metrics: &Metrics,
     work: impl FnOnce(Gone) -> F,
 ) -> Answer<T> {
     let (here, gone) = oneshot::channel();
     let (tell, told) = oneshot::channel();
-    let work = work(Gone(gone));
+    let (work, metrics) = (work(Gone(gone)), metrics.clone());
+    let plan = Plan::current();
     actix_web::rt::spawn(async move {
-        // who asked may have gone
-        let _ = tell.send(work.await);
+        let work = async {
+            planted::here("lock");
+            work.await
+        };
+        let done = panics::catch_in(Handler::Job, plan, work).await;
+        if let Err(Err(_)) = tell.send(done) {
+            // who asked has gone, and counts nothing
+            metrics.panicked(Handler::Job);
+        }
     });
-    let answer = told.await.unwrap_or(Err(Error::Stopped));
+    let answer = match told.await {
+        Ok(done) => done.unwrap_or_else(|panicked| panics::rethrow(panicked)),
+        Err(_) => Err(Error::Stopped),
+    };
     drop::<oneshot::Sender<()>>(here);
     answer.map_err(Error::plain)
 }

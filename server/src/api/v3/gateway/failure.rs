@@ -65,6 +65,14 @@ impl Failure {
         }
     }
 
+    /// Its work panicked.
+    pub(super) fn panicked() -> Self {
+        Self::Status {
+            code: Code::Internal,
+            text: "internal error: the request was not completed".into(),
+        }
+    }
+
     /// A stream whose first request cannot be read: etcd 3.4 says so as it says of everything that
     /// it cannot name, 3.6 says nothing and waits, which helps nobody.
     pub(super) fn unreadable(text: String, manner: Manner) -> Self {

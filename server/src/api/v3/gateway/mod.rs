@@ -17,7 +17,11 @@ pub(in crate::api) mod table;
 mod text;
 pub(in crate::api) mod websocket;
 
-use actix_web::{HttpRequest, HttpResponse, http::Method, http::header::CONTENT_TYPE, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{ConnectionType, Method, header::CONTENT_TYPE},
+    web,
+};
 use bytes::Bytes;
 use prost::Message;
 use serde::Serialize;
@@ -36,6 +40,10 @@ use crate::{
         reply::{self, Unread},
     },
     auth::{ClientNetwork, Credentials},
+    panics::{
+        self, Handler,
+        planted::{self, Plan},
+    },
 };
 use table::{Streamed, Verb};
 
@@ -71,9 +79,28 @@ pub(in crate::api) struct Form {
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
+    payload: web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let work = answer(ctx, request, payload, path);
+    let done = panics::contain(&ctx.metrics, Handler::Gateway, Plan::current(), work).await;
+    done.unwrap_or_else(|_| {
+        let manner = split(path).map_or(Manner::Present, |(manner, _)| manner);
+        let mut response = Failure::panicked().answer(manner);
+        // its body may not have been read
+        let head = response.head_mut();
+        head.set_connection_type(ConnectionType::Close);
+        response
+    })
+}
+
+async fn answer(
+    ctx: &Context,
+    request: &HttpRequest,
     mut payload: web::Payload,
     path: &[u8],
 ) -> HttpResponse {
+    planted::here("gateway");
     let Some((manner, call)) = split(path).filter(|_| ctx.settings.enable_grpc_gateway) else {
         reply::drain(&mut payload).await;
         return reply::not_found();

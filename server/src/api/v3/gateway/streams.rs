@@ -16,12 +16,21 @@ use tonic::{Code, Status};
 use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
 
 use super::{Form, Manner, encoding::Encoding, failure::Failure};
-use crate::api::{
-    Context,
-    go_json::Progress,
-    reply::{self, Unread},
-    v3::snapshot as backup,
+use crate::{
+    api::{
+        Context,
+        go_json::Progress,
+        reply::{self, Unread},
+        v3::snapshot as backup,
+    },
+    panics::{
+        self, Handler,
+        planted::{self, Plan},
+    },
 };
+
+/// What the client of a stream reads of a panic.
+const PANICKED: &str = "internal error: the stream was not completed";
 
 /// The requests of a client, as a session takes them.
 pub(super) type Asked<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
@@ -61,7 +70,7 @@ where
     });
     let asked: Asked<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
     let answers = answers(ctx, asked, needs_leader);
-    Ok(in_lines(request, answers, form))
+    Ok(in_lines(ctx, request, answers, form))
 }
 
 /// Answers a call with a stream of messages. Its body holds one request, or nothing. A snapshot is
@@ -84,21 +93,33 @@ pub(super) async fn snapshot(
         encoding: Encoding::Base64,
         ..form
     };
-    Ok(in_lines(request, chunks, form))
+    Ok(in_lines(ctx, request, chunks, form))
 }
 
 /// A line for each message; what fails is the last one.
 fn in_lines<A: Shaped + Serialize>(
+    ctx: &Context,
     request: &HttpRequest,
     answers: impl Stream<Item = Result<A, Status>> + 'static,
     form: Form,
 ) -> HttpResponse {
-    let lines = stream::unfold(Some(Box::pin(answers)), move |answers| async move {
-        let mut answers = answers?;
-        Some(match answers.next().await? {
-            Ok(answer) => (line(&answer, form.encoding), Some(answers)),
-            Err(status) => (failed(&status, form.manner), None),
-        })
+    let metrics = ctx.metrics.clone();
+    let lines = stream::unfold(Some(Box::pin(answers)), move |answers| {
+        let metrics = metrics.clone();
+        async move {
+            let mut answers = answers?;
+            let next = async {
+                planted::here("gateway.stream");
+                answers.next().await
+            };
+            let plan = Plan::current();
+            let next = panics::contain(&metrics, Handler::GatewayStream, plan, next).await;
+            let next = next.unwrap_or_else(|_| Some(Err(Status::internal(PANICKED))))?;
+            Some(match next {
+                Ok(answer) => (line(&answer, form.encoding), Some(answers)),
+                Err(status) => (failed(&status, form.manner), None),
+            })
+        }
     });
     let mut response = HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::JSON))

@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     api::Context,
     budget::{Permit, SMALL_BYTES, Traffic},
+    panics::planted,
 };
 
 /// Between two pings; a client of which nothing was heard between three of them is gone.
@@ -267,6 +268,7 @@ impl Socket {
 
     /// A request is whole. A call that takes one takes the first.
     fn ask(&mut self, message: &[u8]) {
+        planted::here("websocket");
         if self.requests.is_some() && (self.streams || self.asked.is_empty()) {
             self.asked.extend_from_slice(message);
             self.asked.extend_from_slice(b"\n");

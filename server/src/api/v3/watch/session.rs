@@ -22,6 +22,7 @@ use super::{
 use crate::{
     api::Context,
     node::{Node, Reader, Taken},
+    panics::planted,
 };
 
 /// See the module's description.
@@ -94,6 +95,7 @@ impl<R> Session<R> {
     }
 
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
+        planted::here("watch.create");
         if let Some(refusal) = self.refusal(request).await? {
             let answer = self.refused(in_words(refusal));
             self.out.answer(answer);
@@ -338,6 +340,9 @@ where
             let answer = self.out.next(&mut self.watchers, &self.manner, term);
             self.count_pending();
             if let Some(answer) = answer {
+                if !answer.events.is_empty() {
+                    planted::here("watch.event");
+                }
                 self.ctx.metrics.events.inc_by(answer.events.len() as u64);
                 return Some(Ok(answer));
             }

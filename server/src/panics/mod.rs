@@ -1,0 +1,269 @@
+//! What a panic ends: one in the work of a request ends that request, any other the process.
+//!
+//! A panic is contained only where a request's state is dropped with it: [`contain`] for futures,
+//! [`catch`] for one step, [`aside`] for work on another thread. Everywhere else (the replica, the
+//! log, the checkpoint, the workers' own tasks) half of a change may have been made, so the process
+//! ends at once with [`EXIT_PANICKED`]. What a client is answered is not known here.
+
+#[cfg(feature = "planted-panics")]
+pub mod planted;
+#[cfg(not(feature = "planted-panics"))]
+#[path = "unplanted.rs"]
+pub mod planted;
+
+use std::{
+    any::Any,
+    cell::Cell,
+    future::poll_fn,
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    pin::pin,
+    process,
+    task::Poll,
+};
+
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+
+use self::planted::Plan;
+use crate::metrics::Metrics;
+
+/// The exit code of a process that a panic ended.
+pub const EXIT_PANICKED: i32 = 31;
+
+thread_local! {
+    static SCOPE: Cell<Scope> = const { Cell::new(Scope::Process) };
+    /// The panic that unwinds on this thread.
+    static UNWINDING: Cell<Option<Panicked>> = const { Cell::new(None) };
+}
+
+/// What a panic on this thread ends at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Process,
+    /// Nothing: whoever called a library of the disk deals with it.
+    Library,
+    Request,
+}
+
+/// Whose work panicked: the label of the counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// A gRPC call before its answer begins.
+    Grpc,
+    /// The answers of a gRPC call.
+    GrpcStream,
+    /// An HTTP/1 request before its answer begins.
+    Http,
+    /// The body of an HTTP/1 answer.
+    HttpStream,
+    /// A call of the JSON gateway, over HTTP/1 or a WebSocket.
+    Gateway,
+    /// The answers of such a call.
+    GatewayStream,
+    /// What a connection does between its requests.
+    Connection,
+    /// Work for a request that goes on when its client has gone.
+    Job,
+}
+
+impl Handler {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Grpc,
+        Self::GrpcStream,
+        Self::Http,
+        Self::HttpStream,
+        Self::Gateway,
+        Self::GatewayStream,
+        Self::Connection,
+        Self::Job,
+    ];
+
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::GrpcStream => "grpc_stream",
+            Self::Http => "http",
+            Self::HttpStream => "http_stream",
+            Self::Gateway => "gateway",
+            Self::GatewayStream => "gateway_stream",
+            Self::Connection => "connection",
+            Self::Job => "job",
+        }
+    }
+}
+
+/// A panic that was contained, and logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panicked {
+    place: String,
+    message: String,
+}
+
+impl Panicked {
+    fn of(info: &PanicHookInfo<'_>) -> Self {
+        Self {
+            place: info.location().map(ToString::to_string).unwrap_or_default(),
+            message: text(info.payload()).to_owned(),
+        }
+    }
+}
+
+fn text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a text")
+}
+
+/// From now on a panic ends the process, but for those that are contained. A fatal one is reported
+/// as the former hook does.
+pub fn install_hook() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| match SCOPE.get() {
+        Scope::Request => {
+            // an error says that the thread ends
+            let _ = UNWINDING.try_with(|unwinding| unwinding.set(Some(Panicked::of(info))));
+        }
+        Scope::Library => report(info),
+        Scope::Process => {
+            report(info);
+            process::exit(EXIT_PANICKED);
+        }
+    }));
+}
+
+/// While it lives, a panic on this thread unwinds.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    before: Scope,
+}
+
+impl Guard {
+    pub(crate) fn new() -> Self {
+        Self::of(Scope::Library)
+    }
+
+    fn of(scope: Scope) -> Self {
+        let before = SCOPE.replace(scope);
+        Self { before }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        SCOPE.set(self.before);
+    }
+}
+
+/// Calls a library of the disk; `None` if it panicked.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let _guard = Guard::new();
+    panic::catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// Does one step of a request's work. A panic in it is logged here; whoever holds the request's
+/// state drops it and counts the panic.
+pub fn catch<T>(handler: Handler, work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    let _guard = Guard::of(Scope::Request);
+    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        let payload = match payload.downcast::<Panicked>() {
+            // logged where it was caught first
+            Ok(panicked) => return *panicked,
+            Err(payload) => payload,
+        };
+        let unwinding = UNWINDING.try_with(Cell::take).ok().flatten();
+        let panicked = unwinding.unwrap_or_else(|| Panicked {
+            place: String::new(),
+            message: text(&*payload).to_owned(),
+        });
+        tracing::error!(
+            handler = handler.label(),
+            place = panicked.place,
+            panic = panicked.message,
+            "a request panicked; no other is affected. Please report this"
+        );
+        panicked
+    })
+}
+
+/// Runs a request's work, or its part; a panic in it is an error here, logged and counted.
+pub async fn contain<F: Future>(
+    metrics: &Metrics,
+    handler: Handler,
+    plan: Plan,
+    work: F,
+) -> Result<F::Output, Panicked> {
+    let done = catch_in(handler, plan, work).await;
+    if done.is_err() {
+        metrics.panicked(handler);
+    }
+    done
+}
+
+/// The same for whoever passes the panic on, or counts it.
+pub async fn catch_in<F: Future>(
+    handler: Handler,
+    plan: Plan,
+    work: F,
+) -> Result<F::Output, Panicked> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let step = || plan.during(|| work.as_mut().poll(cx));
+        match catch(handler, step) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
+            Err(panicked) => Poll::Ready(Err(panicked)),
+        }
+    })
+    .await
+}
+
+/// Runs a request's work on a thread where it holds up nobody. A panic in it is one of its caller.
+pub async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let done = spawn(work).await?;
+    Ok(done.unwrap_or_else(|panicked| rethrow(panicked)))
+}
+
+/// The same for work that goes on without its caller.
+pub fn spawn<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<Result<T, Panicked>> {
+    let plan = Plan::current();
+    spawn_blocking(move || catch(Handler::Job, || plan.during(work)))
+}
+
+/// Goes on with a panic in the request that it belongs to.
+pub fn rethrow(panicked: Panicked) -> ! {
+    panic::resume_unwind(Box::new(panicked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_contained_logged_with_its_place_and_counted() {
+        // the hook of this process is that of the tests, which reports and unwinds
+        let metrics = Metrics::new();
+        let done = contain(&metrics, Handler::Grpc, Plan::default(), async { 7 }).await;
+        assert_eq!(done, Ok(7));
+        let work = async {
+            tokio::task::yield_now().await;
+            panic!("on {}", "purpose")
+        };
+        let done: Result<(), _> = contain(&metrics, Handler::Grpc, Plan::default(), work).await;
+        assert_eq!(done.unwrap_err().message, "on purpose");
+        let work = aside(|| panic!("on another thread"));
+        let done: Result<Result<(), _>, _> =
+            contain(&metrics, Handler::Gateway, Plan::default(), work).await;
+        assert_eq!(done.unwrap_err().message, "on another thread");
+        let rendered = metrics.render(&crate::metrics::Facts::default());
+        for (handler, count) in [("grpc", 1), ("gateway", 1), ("http", 0)] {
+            let line = format!("witan_panics_total{{handler=\"{handler}\"}} {count}");
+            assert!(rendered.contains(&line), "{line}: {rendered}");
+        }
+        assert_eq!(SCOPE.get(), Scope::Process);
+    }
+}

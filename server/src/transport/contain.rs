@@ -1,0 +1,182 @@
+//! Contains the panics of a request's work, over HTTP/1 and over gRPC: it is answered with 500 or
+//! `Internal`, or ends early if its answer has begun. What a panic is, is `crate::panics`' business.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    web::Bytes,
+};
+use http_body::{Body as _, Frame, SizeHint};
+use tonic::{Status, body::Body};
+
+use super::{Calls, Incoming, Outgoing};
+use crate::{
+    metrics::Metrics,
+    panics::{self, Handler, Panicked, planted::Plan},
+};
+
+/// What a client reads of a panic.
+const INTERNAL: &str = "internal error: the request was not completed";
+
+/// gRPC calls whose panics are contained.
+#[derive(Clone, Debug)]
+pub(super) struct Contained<C> {
+    pub(super) calls: C,
+    pub(super) metrics: Metrics,
+}
+
+impl<C: Calls> Calls for Contained<C> {
+    fn own(&self) -> Self {
+        Self {
+            calls: self.calls.own(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn whole(&self, path: &str) -> bool {
+        self.calls.whole(path)
+    }
+
+    async fn call(self, request: Incoming) -> Outgoing {
+        let Self { calls, metrics } = self;
+        let plan = Plan::of(request.head.headers());
+        // the call itself begins in there, too
+        let call = async move { calls.call(request).await };
+        match panics::contain(&metrics, Handler::Grpc, plan, call).await {
+            Ok(Outgoing::Response(response)) => {
+                Outgoing::Response(response.map(|body| stream(body, metrics, plan)))
+            }
+            Ok(message) => message,
+            Err(_) => Outgoing::Response(internal().into_http()),
+        }
+    }
+}
+
+fn internal() -> Status {
+    Status::internal(INTERNAL)
+}
+
+/// The answers of a call, if it has any.
+fn stream(body: Body, metrics: Metrics, plan: Plan) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    Body::new(Answers {
+        body: Some(body),
+        metrics,
+        plan,
+    })
+}
+
+/// The answers of a gRPC call, of which one may panic.
+struct Answers {
+    /// Until it panicked.
+    body: Option<Body>,
+    metrics: Metrics,
+    plan: Plan,
+}
+
+impl http_body::Body for Answers {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let step = || this.plan.during(|| Pin::new(body).poll_frame(cx));
+        match panics::catch(Handler::GrpcStream, step) {
+            Ok(polled) => polled,
+            Err(_) => {
+                this.metrics.panicked(Handler::GrpcStream);
+                this.body = None;
+                Poll::Ready(Some(Err(internal())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+/// The answer to an HTTP/1 request that did its work, or panicked. What is left of its body is not
+/// read.
+pub(super) fn response(
+    done: Result<HttpResponse, Panicked>,
+    metrics: &Metrics,
+    plan: Plan,
+) -> HttpResponse {
+    let Ok(response) = done else {
+        return HttpResponse::InternalServerError()
+            .content_type("text/plain; charset=utf-8")
+            .force_close()
+            .body(format!("{INTERNAL}\n"));
+    };
+    if response.body().size() != BodySize::Stream {
+        return response;
+    }
+    response.map_body(|_, body| {
+        let body = Lines {
+            body: Some(body),
+            metrics: metrics.clone(),
+            plan,
+        };
+        body.boxed()
+    })
+}
+
+/// The body of an HTTP/1 answer, of which a part may panic.
+struct Lines {
+    /// Until it panicked.
+    body: Option<BoxBody>,
+    metrics: Metrics,
+    plan: Plan,
+}
+
+/// The connection ends without the end of the answer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{INTERNAL}")]
+struct Internal;
+
+impl MessageBody for Lines {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let step = || this.plan.during(|| Pin::new(body).poll_next(cx));
+        match panics::catch(Handler::HttpStream, step) {
+            Ok(polled) => polled,
+            Err(_) => {
+                this.metrics.panicked(Handler::HttpStream);
+                this.body = None;
+                Poll::Ready(Some(Err(Internal.into())))
+            }
+        }
+    }
+}
