@@ -374,6 +374,7 @@ fn serve(
         settings,
         dial,
         jobs: api::v3::Jobs::default(),
+        aside: api::aside::Aside::default(),
         guard,
         caller: Credentials::default(),
         client: ClientNetwork::default(),

@@ -3,6 +3,7 @@
 //! stands in `witan_api::access`; `access` here holds requests of HTTP/1 to it.
 
 mod access;
+pub mod aside;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod go;
@@ -43,6 +44,8 @@ pub struct Context {
     pub dial: Dial,
     /// The places of those who go through all of the store.
     pub jobs: v3::Jobs,
+    /// The places of work that would hold up a worker.
+    pub aside: aside::Aside,
     /// Recognizes callers.
     pub guard: Arc<Guard>,
     /// What the request shows to prove who sends it; nobody's while auth is off.

@@ -25,6 +25,8 @@ const UNCHUNKED_BYTES_MAX: usize = 2048;
 /// What is left of a body when the answer is known is read up to this, so that the connection
 /// lives on and the client reads its answer; beyond, the connection ends with the answer.
 const DRAIN_BYTES_MAX: usize = 4 << 20;
+/// A large answer leaves in pieces of this, so that others have their turn between them.
+const PIECE_BYTES: usize = 256 << 10;
 /// Media type of plain answers.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 /// Media type of JSON answers.
@@ -152,7 +154,12 @@ impl MessageBody for Framed {
         if matches!(self.room, Room::Missing) {
             return Poll::Ready(Some(Err(NoRoom)));
         }
-        Poll::Ready(self.bytes.take().filter(|bytes| !bytes.is_empty()).map(Ok))
+        let Some(mut bytes) = self.bytes.take().filter(|bytes| !bytes.is_empty()) else {
+            return Poll::Ready(None);
+        };
+        let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+        self.bytes = Some(bytes);
+        Poll::Ready(Some(Ok(piece)))
     }
 }
 

@@ -38,6 +38,27 @@ impl Tree {
             refresh: false,
         })
     }
+
+    /// Whether an answer about this path would look at more nodes than this.
+    pub fn shows_more_than(&self, path: &[u8], recursive: bool, nodes: usize) -> bool {
+        let Ok(link) = find(&self.root, path) else {
+            return false;
+        };
+        let mut left = nodes;
+        !count_down(link, recursive, &mut left)
+    }
+}
+
+/// Counts the nodes below one; `false` as soon as there are more than are left.
+fn count_down(inode: &Inode, recursive: bool, left: &mut usize) -> bool {
+    let Some(children) = inode.children() else {
+        return true;
+    };
+    let Some(rest) = left.checked_sub(children.len()) else {
+        return false;
+    };
+    *left = rest;
+    !recursive || children.values().all(|child| count_down(child, true, left))
 }
 
 /// The node as an answer shows it at `now_ns`.

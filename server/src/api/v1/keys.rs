@@ -9,18 +9,27 @@ use witan_replica::machine::{
 };
 
 use super::{error::Error, render, request::Put};
-use crate::{api::reads::Reads, node::Node};
+use crate::{
+    api::{Context, aside::INLINE_ITEMS_MAX, reads::Reads},
+    node::Node,
+};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Reads a file, or lists a directory.
-pub(super) async fn get(node: &Node, reads: &Reads, key: &Bytes) -> Result<Vec<u8>, Error> {
-    let view = node.view().await?;
-    let now_ns = node.now_ns();
-    let found = view.machine.tree.get(key, false, now_ns);
+pub(super) async fn get(ctx: &Context, reads: &Reads, key: &Bytes) -> Result<Vec<u8>, Error> {
+    let view = ctx.node.view().await?;
+    let now_ns = ctx.node.now_ns();
+    let tree = &view.machine.tree;
+    let large = tree.shows_more_than(key, false, INLINE_ITEMS_MAX);
+    let path = key.clone();
+    let look = move || {
+        let found = view.machine.tree.get(&path, false, now_ns);
+        found.map(|event| render::read(&event, now_ns))
+    };
+    let found = ctx.aside.run(large, look).await?;
     reads.count(found.is_ok());
-    let event = found.map_err(|_| Error::new(ErrorCode::KeyNotFound, key.clone()))?;
-    Ok(render::read(&event, now_ns))
+    found.map_err(|_| Error::new(ErrorCode::KeyNotFound, key.clone()))
 }
 
 /// Removes a file.

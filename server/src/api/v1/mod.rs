@@ -27,6 +27,7 @@ use request::{Refusal, Request, parse};
 use self::error::Error;
 use super::{
     Context,
+    aside::INLINE_BYTES_MAX,
     http::Client,
     reads::Reads,
     reply::{self, Unread},
@@ -75,14 +76,18 @@ impl Dialect {
         path: &[u8],
     ) -> Result<HttpResponse, Error> {
         let form = form(request, payload).await?;
-        let query = request.uri().query().unwrap_or_default().as_bytes();
-        let asked = match parse(request.method().as_str(), path, query, form.as_deref()) {
+        let large = form
+            .as_ref()
+            .is_some_and(|form| form.len() > INLINE_BYTES_MAX);
+        let (method, path) = (request.method().clone(), path.to_vec());
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let read = move || parse(method.as_str(), &path, query.as_bytes(), form.as_deref());
+        let asked = match self.ctx.aside.run(large, read).await? {
             Ok(asked) => asked,
             Err(Refusal::Path) => return Ok(reply::not_found()),
             Err(Refusal::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
             Err(Refusal::Rule(error)) => return Err(error),
         };
-        drop(form);
         if let Some((key, wish)) = wish(&asked)
             && !guard::may(&self.ctx, request, key, wish).await?
         {
@@ -90,7 +95,7 @@ impl Dialect {
         }
         let node = &self.ctx.node;
         let body = match asked {
-            Request::Get { key } => keys::get(node, &self.reads, &key).await?,
+            Request::Get { key } => keys::get(&self.ctx, &self.reads, &key).await?,
             Request::Put(put) => keys::put(node, put).await?,
             Request::Delete { key } => keys::delete(node, key).await?,
             Request::Watch { key, from } => {

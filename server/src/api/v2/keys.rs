@@ -30,12 +30,11 @@ use super::{
 };
 use crate::{
     api::{
+        aside::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
         media,
         reply::{self, Unread},
     },
     metrics::HttpMethod,
-    node::Fault,
-    panics,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -116,8 +115,12 @@ async fn serve(
     };
     let form = form(intent, request, payload).await?;
     let query = request.uri().query().unwrap_or_default();
-    let params = parse::params(intent.waiting(), query.as_bytes(), form.as_deref())?;
-    drop(form);
+    let large = form
+        .as_ref()
+        .is_some_and(|form| form.len() > INLINE_BYTES_MAX);
+    let (waiting, query) = (intent.waiting(), query.to_owned());
+    let read = move || parse::params(waiting, query.as_bytes(), form.as_deref());
+    let params = dialect.ctx.aside.run(large, read).await??;
     let key = key(path);
     let wish = Wish {
         write: matches!(intent, Intent::Write(_)),
@@ -225,16 +228,13 @@ async fn get(
     };
     let index = view.machine.tree.index();
     let (recursive, now_ns) = (params.recursive, node.now_ns());
+    let tree = &view.machine.tree;
+    let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS_MAX);
     let look = move || {
         let found = view.machine.tree.get(&key, recursive, now_ns);
         found.map(|event| render::event(&event))
     };
-    // A whole tree may be of any size, and the worker has other clients.
-    let found = if recursive {
-        panics::aside(look).await.map_err(|_| Fault::Stopped)?
-    } else {
-        look()
-    };
+    let found = dialect.ctx.aside.run(large, look).await?;
     dialect.reads.count(found.is_ok());
     let body = found?;
     let metrics = &dialect.ctx.metrics;

@@ -30,7 +30,11 @@ use witan_replica::{
 };
 
 use super::{Answer, ending::Ending, fault, header, permit, quota, services::Service};
-use crate::{api::Context, node::now_ns, panics::planted};
+use crate::{
+    api::{Context, aside::INLINE_ITEMS_MAX},
+    node::now_ns,
+    panics::planted,
+};
 
 /// Time until a keep-alive of a lease whose end is on its way looks again whether it has come.
 const EXPIRING_LOOK: Duration = Duration::from_millis(50);
@@ -113,10 +117,15 @@ pub(super) async fn leases(ctx: &Context, _: LeaseLeasesRequest) -> Answer<Lease
     let view = ctx.node.read().await?;
     let known = view.machine.kv.leases().iter().map(|(id, _)| id);
     permit::list_leases(ctx, &view.machine, known)?;
-    let ids = ctx.node.deadlines().await?.in_order();
+    let deadlines = ctx.node.deadlines().await?;
+    let list = move || {
+        let ids = deadlines.in_order().into_iter();
+        ids.map(|id| LeaseStatus { id }).collect()
+    };
+    let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
     Ok(LeaseLeasesResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
-        leases: ids.into_iter().map(|id| LeaseStatus { id }).collect(),
+        leases: ctx.aside.run(large, list).await?,
     })
 }
 

@@ -7,6 +7,7 @@ mod compressed;
 mod flood;
 mod framing;
 mod h2;
+mod large;
 mod many;
 mod overload;
 mod pings;

@@ -140,14 +140,24 @@ pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, D
     };
     thread::scope(|scope| {
         let others: Vec<_> = (0..OTHERS).map(|_| scope.spawn(one)).collect();
+        let stops = Stops(&stop);
         let done = act();
-        stop.store(true, Ordering::SeqCst);
+        drop(stops);
         let waits = others.into_iter().map(|other| match other.join() {
             Ok(longest) => longest,
             Err(panic) => std::panic::resume_unwind(panic),
         });
         (done, waits.max().unwrap_or_default())
     })
+}
+
+/// Sets a flag when it is dropped, also by a panic.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Descriptors that the server has open.

@@ -35,7 +35,9 @@ use super::{
 };
 use crate::{
     api::{
-        Context, go_json,
+        Context,
+        aside::INLINE_BYTES_MAX,
+        go_json,
         http::Client,
         reply::{self, Unread},
     },
@@ -209,7 +211,7 @@ async fn serve(
     let call = Call {
         ctx,
         form,
-        body: &body,
+        body,
         message_max,
     };
     match verb {
@@ -296,7 +298,7 @@ fn body_bytes_max(ctx: &Context) -> usize {
 struct Call<'a> {
     ctx: &'a Context,
     form: Form,
-    body: &'a [u8],
+    body: Vec<u8>,
     message_max: usize,
 }
 
@@ -306,19 +308,25 @@ impl Call<'_> {
         verb: impl AsyncFnOnce(&Context, Q) -> Answer<A>,
     ) -> Result<Vec<u8>, Failure>
     where
-        Q: Shaped + Default + Message,
-        A: Shaped + Serialize,
+        Q: Shaped + Default + Message + 'static,
+        A: Shaped + Serialize + Message + 'static,
     {
-        let request: Q = decode(self.body, self.form)?;
+        let (ctx, form, body) = (self.ctx, self.form, self.body);
+        let large = body.len() > INLINE_BYTES_MAX;
+        let read = move || decode(&body, form);
+        let request: Q = ctx.aside.run(large, read).await.map_err(Error::from)??;
         let length = request.encoded_len();
         if length > self.message_max {
             return Err(Failure::message_too_large(length, self.message_max));
         }
-        let answer = verb(self.ctx, request).await?;
-        let mut json = Vec::new();
-        let written = self.form.encoding.write(&answer, &mut json);
-        written.map_err(|error| Failure::unknown(error.to_string()))?;
-        Ok(json)
+        let answer = verb(ctx, request).await?;
+        let large = answer.encoded_len() > INLINE_BYTES_MAX;
+        let write = move || {
+            let mut json = Vec::new();
+            form.encoding.write(&answer, &mut json).map(|()| json)
+        };
+        let written = ctx.aside.run(large, write).await.map_err(Error::from)?;
+        written.map_err(|error| Failure::unknown(error.to_string()))
     }
 }
 

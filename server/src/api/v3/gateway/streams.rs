@@ -19,6 +19,7 @@ use super::{Form, Manner, encoding::Encoding, failure::Failure};
 use crate::{
     api::{
         Context,
+        aside::{Aside, INLINE_BYTES_MAX},
         go_json::Progress,
         reply::{self, Unread},
         v3::snapshot as backup,
@@ -28,6 +29,9 @@ use crate::{
         planted::{self, Plan},
     },
 };
+
+/// Requests of one body that are taken before others have their turn.
+const REQUESTS_IN_A_ROW_MAX: usize = 64;
 
 /// What the client of a stream reads of a panic.
 const PANICKED: &str = "internal error: the stream was not completed";
@@ -50,6 +54,8 @@ where
     S: Stream<Item = Result<A, Status>> + 'static,
 {
     let mut requests = Requests {
+        aside: ctx.aside.clone(),
+        in_a_row: 0,
         payload,
         buffer: BytesMut::new(),
         scanned: 0,
@@ -136,6 +142,9 @@ fn in_lines<A: Shaped + Serialize>(
 
 /// The requests in a body.
 struct Requests {
+    aside: Aside,
+    /// Requests that came from the buffer since others had their turn.
+    in_a_row: usize,
     payload: web::Payload,
     buffer: BytesMut,
     /// Bytes of the buffer that `progress` has seen.
@@ -148,10 +157,23 @@ struct Requests {
 
 impl Requests {
     /// The next one, `None` at the end of the body, or why it cannot be read.
-    async fn next<Q: Shaped + Default + Message>(&mut self) -> Result<Option<Q>, String> {
+    async fn next<Q>(&mut self) -> Result<Option<Q>, String>
+    where
+        Q: Shaped + Default + Message + 'static,
+    {
+        if self.in_a_row == REQUESTS_IN_A_ROW_MAX {
+            self.in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
+        self.in_a_row += 1;
         loop {
-            match self.parse()? {
-                Some(request) => return Ok(Some(request)),
+            match self.value()? {
+                Some(value) => {
+                    let (form, large) = (self.form, value.len() > INLINE_BYTES_MAX);
+                    let read = move || super::message(&value, form);
+                    let request = self.aside.run(large, read).await;
+                    return request.map_err(|fault| fault.to_string())?.map(Some);
+                }
                 None if self.ended => return Ok(None),
                 None => {}
             }
@@ -166,8 +188,8 @@ impl Requests {
         }
     }
 
-    /// The first whole request in the buffer.
-    fn parse<Q: Shaped + Default + Message>(&mut self) -> Result<Option<Q>, String> {
+    /// The first whole value in the buffer.
+    fn value(&mut self) -> Result<Option<BytesMut>, String> {
         let end = match self.progress.take(&self.buffer[self.scanned..])? {
             Some(length) => self.scanned + length,
             None if self.progress.is_new() => {
@@ -184,7 +206,7 @@ impl Requests {
         };
         let value = self.buffer.split_to(end);
         (self.scanned, self.progress) = (0, Progress::default());
-        super::message(&value, self.form).map(Some)
+        Ok(Some(value))
     }
 }
 

@@ -25,6 +25,9 @@ use crate::{
     panics::planted,
 };
 
+/// Steps without an answer (many requests may have come at once) before others have their turn.
+const STEPS_IN_A_ROW_MAX: usize = 64;
+
 /// See the module's description.
 pub(in crate::api::v3) struct Session<R> {
     pub(super) ctx: Context,
@@ -332,7 +335,12 @@ where
 {
     /// The next answer; `None` and errors end the stream.
     pub(in crate::api::v3) async fn next(&mut self) -> Option<Result<WatchResponse, Status>> {
+        let mut steps = 0;
         loop {
+            steps += 1;
+            if steps % STEPS_IN_A_ROW_MAX == 0 {
+                tokio::task::yield_now().await;
+            }
             if let Err(status) = self.look_again().await {
                 return Some(Err(status));
             }

@@ -1,0 +1,95 @@
+//! One request of many bytes or parts, in every dialect whose text a worker reads and writes: other
+//! clients of the same worker are answered meanwhile.
+
+use std::{
+    io::{Read as _, Write as _},
+    time::{Duration, Instant},
+};
+
+use witan_e2e::{Launch, Server, http};
+
+use crate::stage::{connect, longest_wait};
+
+/// What another client may wait for on a busy machine, whatever the request costs.
+const NOISE: Duration = Duration::from_millis(250);
+
+/// A `--max-request-bytes` at which one body takes a while.
+const REQUEST_BYTES: usize = 24 << 20;
+
+fn start() -> Server {
+    Launch::witan()
+        .arg(format!("--max-request-bytes={REQUEST_BYTES}"))
+        .start()
+}
+
+/// Others wait for a small part of the time that the request takes, if at all.
+fn others_go_on(server: &Server, what: &str, act: impl FnOnce()) {
+    let begun = Instant::now();
+    let ((), waited) = longest_wait(server, act);
+    let took = begun.elapsed();
+    let bound = took / 4 + NOISE;
+    assert!(
+        waited <= bound,
+        "{what}: another client waited {waited:?} of {took:?}"
+    );
+}
+
+#[test]
+fn a_large_body_is_read_aside() {
+    let server = start();
+    let numbers = format!(r#"{{"zz":[{}1]}}"#, "1,".repeat(REQUEST_BYTES - 64));
+    for (path, body) in [("/v3/kv/range", &numbers), ("/v3beta/kv/range", &numbers)] {
+        others_go_on(&server, path, || {
+            let answer = server.http("POST", path, body);
+            assert_eq!(answer.status, 400, "{}", answer.text());
+        });
+    }
+    let form = format!("value=1&{}", "%61=%62&".repeat((9 << 20) / 8));
+    for path in ["/v2/keys/a", "/v1/keys/a"] {
+        others_go_on(&server, path, || {
+            let answer = http::once(&server.address(), "PUT", path, &form);
+            assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
+        });
+    }
+}
+
+#[test]
+fn a_large_answer_is_written_aside() {
+    let server = start();
+    let value = "dmFs".repeat(1 << 20);
+    for key in ["YQ==", "Yg=="] {
+        let put = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
+        let answer = server.http("POST", "/v3/kv/put", &put);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let all = r#"{"request_range":{"key":"AA==","range_end":"AA=="}}"#;
+    let txn = format!(r#"{{"success":[{}]}}"#, [all; 6].join(","));
+    for path in ["/v3/kv/txn", "/v3beta/kv/txn"] {
+        others_go_on(&server, path, || {
+            let answer = server.http("POST", path, &txn);
+            assert_eq!(answer.status, 200);
+            assert!(answer.body.len() > 6 * 8 << 20, "{}", answer.body.len());
+        });
+    }
+}
+
+#[test]
+fn many_requests_in_one_body_take_turns_with_others() {
+    const REQUESTS: usize = 150_000;
+    let server = start();
+    let create = r#"{"create_request":{"key":"YQ=="}}"#;
+    let body = format!("{}{create}", "{}".repeat(REQUESTS));
+    others_go_on(&server, "/v3/watch", || {
+        let mut stream = connect(&server);
+        let head = "POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = format!("{head}{:x}\r\n{body}\r\n", body.len());
+        stream.write_all(chunk.as_bytes()).expect("it is sent");
+        let mut told = Vec::new();
+        let mut piece = [0; 4096];
+        while !String::from_utf8_lossy(&told).contains("created") {
+            let length = stream.read(&mut piece).expect("an answer");
+            assert!(length > 0, "{}", String::from_utf8_lossy(&told));
+            told.extend_from_slice(&piece[..length]);
+        }
+    });
+}
