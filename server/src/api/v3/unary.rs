@@ -81,7 +81,7 @@ where
     let answer = async {
         let message = message(&body)?;
         let decoded = if message.len() > INLINE_REQUEST_BYTES_MAX {
-            let decoded = spawn_blocking(move || Q::decode(message)).await;
+            let decoded = panics::aside(move || Q::decode(message)).await;
             decoded.map_err(|_| Status::from(Error::Stopped))?
         } else {
             Q::decode(message)

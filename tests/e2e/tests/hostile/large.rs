@@ -68,7 +68,7 @@ fn a_large_answer_is_written_aside() {
         others_go_on(&server, path, || {
             let answer = server.http("POST", path, &txn);
             assert_eq!(answer.status, 200);
-            assert!(answer.body.len() > 6 * 8 << 20, "{}", answer.body.len());
+            assert!(answer.body.len() > (6 * 8) << 20, "{}", answer.body.len());
         });
     }
 }
