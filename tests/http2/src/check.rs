@@ -69,6 +69,9 @@ impl Default for Checker {
 impl Checker {
     /// The client sends a frame.
     pub fn sent(&mut self, frame: &Frame) {
+        // the server ignores the reserved bit
+        let mut frame = frame.clone();
+        frame.stream &= u32::MAX >> 1;
         let stream = self.streams.get_mut(&frame.stream);
         match frame.kind {
             kind::HEADERS if frame.stream % 2 == 1 => {
