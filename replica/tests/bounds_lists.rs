@@ -23,7 +23,10 @@ fn apply(machine: &mut Machine, command: Command) -> Reply {
 }
 
 fn auth(machine: &mut Machine, verb: auth::Verb) {
-    let command = auth::Command { verb: Some(verb) };
+    let command = auth::Command {
+        verb: Some(verb),
+        ..auth::Command::default()
+    };
     let reply = apply(machine, Command::Auth(command));
     assert!(matches!(reply, Reply::Auth(Ok(_))), "{reply:?}");
 }

@@ -45,6 +45,7 @@ fn of_users() -> [(Command, &'static str); 2] {
                     password: "h".into(),
                     no_password: true,
                 })),
+                ..auth::Command::default()
             }),
             "4a0a 2208 0a0175 120168 1801",
         ),
@@ -57,6 +58,7 @@ fn of_users() -> [(Command, &'static str); 2] {
                         roles: vec!["r".into()],
                     })),
                 })),
+                ..auth::Command::default()
             }),
             "4a0d 6a0b 1a09 0a0175 120168 1a0172",
         ),

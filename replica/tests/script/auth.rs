@@ -41,7 +41,10 @@ impl Room for AuthRoom {
             return paths::run(&mut self.machine, words);
         }
         if let Some(verb) = verb(&words) {
-            let command = AuthCommand { verb: Some(verb) };
+            let command = AuthCommand {
+                verb: Some(verb),
+                by_either: true,
+            };
             let Reply::Auth(reply) = self.apply(Command::Auth(command)) else {
                 panic!("a command about users answers as one")
             };

@@ -27,6 +27,7 @@ pub(crate) fn run(machine: &mut Machine, words: &[&str]) -> String {
         stamp: None,
         command: Some(Any::Auth(auth::Command {
             verb: Some(auth::Verb::Paths(command)),
+            ..auth::Command::default()
         })),
         caller: None,
     };

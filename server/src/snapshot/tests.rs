@@ -114,7 +114,13 @@ fn sample(keys: usize) -> View {
     ] {
         let command = paths::Command { verb: Some(verb) };
         let verb = Some(auth::Verb::Paths(command));
-        apply(&mut view, Command::Auth(auth::Command { verb }));
+        apply(
+            &mut view,
+            Command::Auth(auth::Command {
+                verb,
+                ..auth::Command::default()
+            }),
+        );
     }
     view
 }

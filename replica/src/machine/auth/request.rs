@@ -21,6 +21,10 @@ pub struct Command {
     /// What is to be done.
     #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub verb: Option<Verb>,
+    /// Whether auth of either dialect asks for an administrator. A log entry of a release before this
+    /// field has `false` and is judged as that release judged it: by the switch of v3 alone.
+    #[prost(bool, tag = "14")]
+    pub by_either: bool,
 }
 
 /// The verbs.

@@ -145,7 +145,10 @@ pub(super) async fn authenticate(
             prefix: prefix.clone(),
         });
         // who asks is what this is about: no caller
-        let command = core::Command { verb: Some(verb) };
+        let command = core::Command {
+            verb: Some(verb),
+            ..core::Command::default()
+        };
         let done = ctx.node.propose(Command::Auth(command)).await?;
         permit::judge(&done)?;
         if ctx.node.auth().1 == checked {

@@ -159,6 +159,9 @@ pub(super) fn judge(done: &Done) -> Answer<()> {
 
 /// Replicates a command about users.
 pub(super) async fn manage(ctx: &Context, verb: auth::Verb) -> Answer<Done> {
-    let command = Command::Auth(auth::Command { verb: Some(verb) });
+    let command = Command::Auth(auth::Command {
+        verb: Some(verb),
+        by_either: true,
+    });
     propose_for(ctx, command, manager(ctx)?).await
 }

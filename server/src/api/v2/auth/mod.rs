@@ -186,6 +186,7 @@ async fn change(ctx: &Context, verb: paths::Verb) -> Result<paths::Answer, Refus
     let command = paths::Command { verb: Some(verb) };
     let command = auth::Command {
         verb: Some(auth::Verb::Paths(command)),
+        ..auth::Command::default()
     };
     match ctx
         .node
