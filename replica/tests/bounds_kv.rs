@@ -122,6 +122,44 @@ fn a_transaction_that_reads_too_much_changes_nothing() {
 }
 
 #[test]
+fn a_deletion_of_one_key_after_a_write_is_never_refused() {
+    let mut kv = Kv::default();
+    // so many that whole ranges take exactly what a transaction may read
+    let keys = TXN_READ_KEYS_MAX / 128 - 1;
+    for at in 0..keys {
+        let verb = Some(Verb::Put(put(&format!("k{at:04}"), 1)));
+        kv.apply(&kv::Command { verb }).unwrap();
+    }
+    let ranges = |times: usize| {
+        op(OpKind::Txn(Txn {
+            success: vec![op(every("k", "l")); times],
+            ..Txn::default()
+        }))
+    };
+    let delete = OpKind::Delete(kv::DeleteRange {
+        key: "k0000".into(),
+        ..kv::DeleteRange::default()
+    });
+    let txn = |times: usize| kv::Command {
+        verb: Some(Verb::Txn(Txn {
+            success: vec![
+                ranges(64),
+                ranges(times - 64),
+                op(OpKind::Put(put("new", 1))),
+                op(delete.clone()),
+            ],
+            bounded: true,
+            ..Txn::default()
+        })),
+    };
+    let before = (kv.revision(), records(&kv));
+    assert_eq!(kv.apply(&txn(129)), Err(Error::AnswerTooLarge));
+    assert_eq!((kv.revision(), records(&kv)), before);
+    assert!(kv.apply(&txn(128)).is_ok());
+    assert_eq!((kv.revision(), kv.len() as u64), (before.0 + 1, keys));
+}
+
+#[test]
 fn comparing_counts_as_reading() {
     let mut kv = filled();
     let compare = kv::Compare {

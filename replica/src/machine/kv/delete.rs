@@ -30,7 +30,12 @@ impl Kv {
             }
             outcome.is_ok()
         });
-        outcome.and_then(|()| reads.count(passed))?;
+        // A single key is not counted: a transaction that deletes it after a write has no copy to go
+        // back to, see `reads_after_a_write`.
+        if !delete.range_end.is_empty() {
+            outcome = outcome.and_then(|()| reads.count(passed));
+        }
+        outcome?;
         let prev_kvs = reads.answer(prev_kvs);
         for key in &keys {
             self.write(batch, key, None);

@@ -59,8 +59,9 @@ pub(super) fn of_subtree(path: &[u8], link: &Link) -> u64 {
     bytes
 }
 
-/// Bytes of an event that is kept.
+/// Bytes of an event that is kept. The value before is the one that the event before it brought, so the
+/// larger of both counts, and not their sum.
 pub(super) fn of_event(event: &Event) -> u64 {
     let of = |node: &Node| (node.path.len() + node.value.as_ref().map_or(0, |v| v.len())) as u64;
-    EVENT_BYTES + of(&event.node) + event.prev.as_ref().map_or(0, of)
+    EVENT_BYTES + of(&event.node).max(event.prev.as_ref().map_or(0, of))
 }
