@@ -187,9 +187,11 @@ impl<S: Service> Connection<S> {
             self.phase = Phase::Closed;
             return false;
         }
-        !self.writer.is_full()
-            && (!self.woken.is_empty()
-                || !self.writer.line.is_empty() && self.writer.send_window > 0)
+        // input that is left until the next turn has no waker
+        let worn = self.work >= TURN_WORK;
+        let ready =
+            !self.woken.is_empty() || !self.writer.line.is_empty() && self.writer.send_window > 0;
+        worn || ready && !self.writer.is_full()
     }
 
     /// Bytes that are ready to be sent.

@@ -245,6 +245,20 @@ fn a_turn_makes_few_large_answers() {
 }
 
 #[test]
+fn input_that_waits_for_the_next_turn_is_taken_though_nothing_can_be_sent() {
+    // the streams' windows are open, the connection's is used up by the first answer
+    let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
+    let large = message(&[0; 80_000]);
+    for stream in [1, 3] {
+        client.send(frame::HEADERS, END_HEADERS, stream, &block("/parts"));
+        for part in large.chunks(PAYLOAD_MAX) {
+            client.send(frame::DATA, 0, stream, part);
+        }
+        assert!(client.connection.wants_input(), "stream {stream}");
+    }
+}
+
+#[test]
 fn refusals_before_the_limit_is_known_are_no_fault() {
     let config = Config {
         streams_max: 10,
