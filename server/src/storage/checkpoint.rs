@@ -63,6 +63,8 @@ pub struct Checkpoint {
     /// What of the newest base need not be written again.
     reuse: Reuse,
     run_bytes: u64,
+    /// Bytes that a write leaves free for the log.
+    floor_bytes: u64,
 }
 
 /// Runs that are being written.
@@ -107,7 +109,12 @@ impl Checkpoint {
         Self::open_with(dir, &mut |records| View::restore(records))
     }
 
-    /// The same, streaming all records in key order through `restore`.
+    /// From now on a write leaves so many bytes of the disk free for the log.
+    pub fn leave_free(&mut self, floor_bytes: u64) {
+        self.floor_bytes = floor_bytes;
+    }
+
+    /// The same as [`Checkpoint::open`], streaming all records in key order through `restore`.
     pub(super) fn open_with<T>(
         dir: &Path,
         restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, Broken>,
@@ -123,6 +130,7 @@ impl Checkpoint {
             look_at: 0,
             reuse: Reuse::default(),
             run_bytes: RUN_BYTES,
+            floor_bytes: 0,
         };
         let Some(manifest) = checkpoint.read_manifest()? else {
             return Ok((checkpoint, None));
@@ -374,7 +382,7 @@ impl Checkpoint {
         items.reverse();
         items.dedup_by(|a, b| a.0 == b.0);
         let bytes: usize = items.iter().map(item_bytes).sum();
-        if !space::has_room(&self.dir, bytes as u64) {
+        if !space::has_room(&self.dir, bytes as u64 + self.floor_bytes) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let number = self.next;

@@ -42,11 +42,16 @@ impl Lock {
             }
             Err(TryLockError::Error(e)) => return Err(OpenError::io(&path, e)),
         }
+        // Written over the former one, which takes no new block of a full disk. A lock without a pid is
+        // as good.
         let pid = format!("{}\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| file.seek(SeekFrom::Start(0)))
+        let written = file
+            .seek(SeekFrom::Start(0))
             .and_then(|_| file.write_all(pid.as_bytes()))
-            .map_err(|e| OpenError::io(&path, e))?;
+            .and_then(|()| file.set_len(pid.len() as u64));
+        if let Err(error) = written {
+            tracing::warn!(%error, "the lock does not name this process");
+        }
         Ok(Self { file })
     }
 }

@@ -48,7 +48,7 @@ struct Head {
     key: Vec<u8>,
     /// `None` before the run is opened: the key is only known not to be smaller.
     value: Option<Option<Vec<u8>>>,
-    /// Newer runs have higher numbers.
+    /// Place of the run in the chain: of two changes of one key that of the later run counts.
     source: usize,
 }
 

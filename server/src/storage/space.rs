@@ -2,7 +2,7 @@
 //! when the disk is full, so that a start, and whatever makes room, still finds some.
 //!
 //! Below the reserve nothing that grows is taken. It is taken again when a quarter more than the
-//! reserve is free and the ballast is back. Below the floor no command is taken at all, because a log
+//! reserve is free and the ballast is back, which needs room for both. Below the floor no command is taken at all, because a log
 //! that cannot be written ends the process.
 //!
 //! What a command is, and who refuses it, does not live here.
@@ -18,6 +18,8 @@ use std::{
 };
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+use super::lock::Lock;
 
 /// The default reserve: an eighth of the file system, and at most this much.
 const RESERVE_BYTES_MAX: u64 = 256 << 20;
@@ -143,7 +145,7 @@ impl Space {
         let path = super::member_dir(dir).join(BALLAST);
         let mut space = Self {
             dir: dir.to_owned(),
-            held: path.exists(),
+            held: fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes),
             ballast: path,
             reserve_bytes,
             ballast_bytes,
@@ -153,10 +155,26 @@ impl Space {
             seen: Arc::new(Seen::default()),
         };
         space.measure();
-        if space.held && (ballast_bytes == 0 || space.free < ballast_bytes) {
-            space.release();
+        let unfit = !space.held && space.ballast.exists();
+        if unfit || (space.held && space.is_full()) {
+            space.release_unlocked();
         }
         space
+    }
+
+    /// Whether only the ballast is left.
+    fn is_full(&self) -> bool {
+        self.free < self.ballast_bytes.min(self.reserve_bytes)
+    }
+
+    /// Gives the ballast up unless another process uses the directory. The lock is not kept: whoever
+    /// opens the storage takes it.
+    fn release_unlocked(&mut self) {
+        match Lock::take(&super::member_dir(&self.dir)) {
+            Ok(_lock) => self.release(),
+            // the storage says who holds it
+            Err(error) => tracing::debug!(%error, "the ballast is left alone"),
+        }
     }
 
     /// What was seen last.
@@ -173,7 +191,7 @@ impl Space {
     pub fn look(&mut self) -> Room {
         self.spent = 0;
         self.measure();
-        if self.held && self.free < self.ballast_bytes {
+        if self.held && self.is_full() {
             self.release();
             self.measure();
         }
@@ -221,7 +239,8 @@ impl Space {
         }
     }
 
-    fn floor_bytes(&self) -> u64 {
+    /// Bytes that commands and checkpoints leave free, so that the log can be written.
+    pub fn floor_bytes(&self) -> u64 {
         self.reserve_bytes / FLOOR_PART
     }
 
@@ -239,6 +258,7 @@ impl Space {
                 );
                 self.held = false;
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.held = false,
             Err(error) => tracing::error!(%error, "the ballast cannot be given up"),
         }
     }
@@ -286,12 +306,9 @@ impl Space {
     }
 }
 
-/// Whether a checkpoint may write so many bytes without taking what the log needs.
+/// Whether so many bytes are free.
 pub(super) fn has_room(dir: &Path, bytes: u64) -> bool {
-    measure(dir).is_none_or(|measured| {
-        let reserve = (measured.total / RESERVE_PART).min(RESERVE_BYTES_MAX);
-        measured.free >= bytes + reserve / FLOOR_PART
-    })
+    measure(dir).is_none_or(|measured| measured.free >= bytes)
 }
 
 struct Measured {
@@ -309,4 +326,52 @@ fn measure(dir: &Path) -> Option<Measured> {
         total: bytes(stat.f_blocks),
         free: bytes(stat.f_bavail),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{member_dir, tests::TempDir};
+
+    const BALLAST_BYTES: u64 = 200_000;
+
+    fn open(dir: &Path) -> Space {
+        let wanted = Wanted {
+            reserve_bytes: Some(1 << 20),
+            ballast_bytes: Some(BALLAST_BYTES),
+        };
+        Space::open(dir, wanted)
+    }
+
+    #[test]
+    fn a_ballast_of_another_size_is_made_anew_by_who_has_the_lock() {
+        let dir = TempDir::new();
+        let member = member_dir(&dir.data());
+        fs::create_dir_all(&member).unwrap();
+        let ballast = member.join(BALLAST);
+        fs::write(&ballast, b"cut short").unwrap();
+        let lock = Lock::take(&member).unwrap();
+        assert!(!open(&dir.data()).held);
+        assert!(ballast.exists(), "it is another process's");
+        drop(lock);
+        let mut space = open(&dir.data());
+        assert!(!ballast.exists());
+        space.look();
+        assert_eq!(fs::metadata(&ballast).unwrap().len(), BALLAST_BYTES);
+        assert!(space.held && open(&dir.data()).held);
+    }
+
+    #[test]
+    fn a_ballast_that_somebody_deleted_comes_back() {
+        let dir = TempDir::new();
+        let ballast = member_dir(&dir.data()).join(BALLAST);
+        fs::create_dir_all(member_dir(&dir.data())).unwrap();
+        let mut space = open(&dir.data());
+        space.look();
+        fs::remove_file(&ballast).unwrap();
+        space.release();
+        assert!(!space.held);
+        space.look();
+        assert!(space.held && ballast.exists());
+    }
 }

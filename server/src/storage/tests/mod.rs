@@ -32,10 +32,10 @@ use witan_replica::{
 use super::{Identity, OpenError, Storage};
 
 /// A folder of its own that goes away with the test.
-struct TempDir(PathBuf);
+pub(in crate::storage) struct TempDir(PathBuf);
 
 impl TempDir {
-    fn new() -> Self {
+    pub(in crate::storage) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("witan-storage-{}-{number}", std::process::id());
@@ -44,7 +44,7 @@ impl TempDir {
         Self(path)
     }
 
-    fn data(&self) -> PathBuf {
+    pub(in crate::storage) fn data(&self) -> PathBuf {
         self.0.join("data")
     }
 

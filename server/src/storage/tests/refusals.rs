@@ -196,8 +196,9 @@ fn a_full_disk_ends_the_process_and_loses_nothing() {
     let dir = TempDir::new();
     let test = "refusals::a_full_disk_ends_the_process_and_loses_nothing";
     let command = child(test, CHILD, dir.data().as_os_str());
-    // 512-byte blocks: first there is room for hundreds of entries, then for none, then for no file.
-    for (blocks, code) in [(6000, 29), (6000, 29), (0, 25)] {
+    // 512-byte blocks: first there is room for hundreds of entries, then for none, then for no file:
+    // a start succeeds, so that something can make room, and the first write ends it.
+    for (blocks, code) in [(6000, 29), (6000, 29), (0, 29)] {
         let mut limited = limited(&command, blocks);
         limited.stdout(Stdio::piped()).stderr(Stdio::null());
         let output = start(&mut limited).unwrap().wait_with_output().unwrap();
