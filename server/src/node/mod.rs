@@ -2,8 +2,9 @@
 //! raft, no disk and no thread, only these verbs.
 //!
 //! Reading order: this file → `thread` (the loop that owns the replica) → `host` (where its effects
-//! go) → `waiting`, `desk` (how answers come back) → `latest` (reads without a hop) → `wake` (v2 watchers) → `readers` (v3 watches) →
-//! `status` → `tokens` → `room` (for what there is none).
+//! go) → `waiting`, `desk` (how answers come back) → `latest` (reads without a hop) → `wake` (v2
+//! watchers) → `readers` (v3 watches) → `status` → `tokens` → `room` (what the quota and the disk
+//! refuse).
 
 mod clock;
 mod desk;

@@ -299,7 +299,7 @@ impl Keeper {
         self.host.bytes_unsaved = 0;
     }
 
-    /// Without any room nothing may be proposed, by nobody.
+    /// Without any room nothing may be proposed, not even by the leader itself.
     fn look_at_disk(&mut self) {
         let room = self.space.look();
         self.replica.rest(room == Room::None);

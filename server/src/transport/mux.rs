@@ -1,5 +1,5 @@
 //! One port, two stacks: a connection that starts with the HTTP/2 preface goes to
-//! `http2`, every other to actix-web, both on the actix worker that accepted it.
+//! the crate `http2`, every other to actix-web, both on the actix worker that accepted it.
 //!
 //! The first bytes are read and played back; TLS is taken off the stream before that.
 
