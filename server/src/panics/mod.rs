@@ -14,13 +14,13 @@ pub mod planted;
 use std::{
     any::Any,
     cell::Cell,
-    future::poll_fn,
     panic::{self, AssertUnwindSafe, PanicHookInfo},
-    pin::pin,
+    pin::Pin,
     process,
-    task::Poll,
+    task::{Context, Poll},
 };
 
+use pin_project_lite::pin_project;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use self::planted::Plan;
@@ -187,35 +187,59 @@ pub fn catch<T>(handler: Handler, work: impl FnOnce() -> T) -> Result<T, Panicke
 }
 
 /// Runs a request's work, or its part; a panic in it is an error here, logged and counted.
-pub async fn contain<F: Future>(
+pub fn contain<F: Future>(
     metrics: &Metrics,
     handler: Handler,
     plan: Plan,
     work: F,
-) -> Result<F::Output, Panicked> {
-    let done = catch_in(handler, plan, work).await;
-    if done.is_err() {
-        metrics.panicked(handler);
+) -> Contain<'_, F> {
+    Contain {
+        work,
+        handler,
+        plan,
+        metrics: Some(metrics),
     }
-    done
 }
 
 /// The same for whoever passes the panic on, or counts it.
-pub async fn catch_in<F: Future>(
-    handler: Handler,
-    plan: Plan,
-    work: F,
-) -> Result<F::Output, Panicked> {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        let step = || plan.during(|| work.as_mut().poll(cx));
-        match catch(handler, step) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
-            Err(panicked) => Poll::Ready(Err(panicked)),
+pub fn catch_in<F: Future>(handler: Handler, plan: Plan, work: F) -> Contain<'static, F> {
+    Contain {
+        work,
+        handler,
+        plan,
+        metrics: None,
+    }
+}
+
+pin_project! {
+    /// Work whose panic is an error. A type of its own, because an `async fn` keeps its argument
+    /// twice, and every idle connection and every call is such work.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Contain<'a, F> {
+        #[pin]
+        work: F,
+        handler: Handler,
+        plan: Plan,
+        metrics: Option<&'a Metrics>,
+    }
+}
+
+impl<F: Future> Future for Contain<'_, F> {
+    type Output = Result<F::Output, Panicked>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (handler, plan) = (*this.handler, *this.plan);
+        match catch(handler, || plan.during(|| this.work.poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            Err(panicked) => {
+                if let Some(metrics) = this.metrics {
+                    metrics.panicked(handler);
+                }
+                Poll::Ready(Err(panicked))
+            }
         }
-    })
-    .await
+    }
 }
 
 /// Runs a request's work on a thread where it holds up nobody. A panic in it is one of its caller.

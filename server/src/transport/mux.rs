@@ -161,7 +161,8 @@ where
                     let mut stopped = mux.stopped.clone();
                     let (security, metrics) = (mux.security.clone(), mux.served.metrics.clone());
                     let contained = metrics.clone();
-                    let connection = async move {
+                    // in a box of its own size: what is moved into a future is kept twice
+                    let connection = Box::pin(async move {
                         let _counted = counted;
                         stream.tune()?;
                         let tcp = stream.ends();
@@ -194,7 +195,7 @@ where
                                 call.await.map_err(|e| io::Error::other(e.to_string()))
                             }
                         }
-                    };
+                    });
                     async move {
                         let plan = Plan::default();
                         panics::contain(&contained, Handler::Connection, plan, connection)
