@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_e2e::{Launch, Server, http};
+use witan_e2e::{Launch, Server, http, websocket::Socket};
 
 use crate::stage::{connect, longest_wait};
 
@@ -71,6 +71,25 @@ fn a_large_answer_is_written_aside() {
             assert!(answer.body.len() > (6 * 8) << 20, "{}", answer.body.len());
         });
     }
+}
+
+#[test]
+fn a_large_answer_over_a_websocket_leaves_others_their_turn() {
+    let server = start();
+    let value = "dmFs".repeat(1 << 20);
+    let keys = [
+        "YQ==", "Yg==", "Yw==", "ZA==", "ZQ==", "Zg==", "Zw==", "aA==", "aQ==",
+    ];
+    for key in keys {
+        let put = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
+        assert_eq!(server.http("POST", "/v3/kv/put", &put).status, 200);
+    }
+    others_go_on(&server, "a range over a WebSocket", || {
+        let mut socket = Socket::open(&server.address(), "/v3/kv/range", &[]);
+        let range = r#"{"key":"AA==","range_end":"AA=="}"#;
+        socket.send(range).expect("it is sent");
+        assert!(socket.text().len() > keys.len() * value.len());
+    });
 }
 
 #[test]

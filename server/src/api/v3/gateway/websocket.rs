@@ -199,7 +199,13 @@ impl Socket {
                         self.requests = None;
                     }
                 }
-                Woken::Part(Some(part)) => self.send_lines(&part),
+                Woken::Part(Some(part)) => {
+                    self.send_lines(&part);
+                    // a large answer is always ready; others have their turn between its pieces
+                    if part.len() > SMALL_BYTES {
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Woken::Part(None) => self.answered(),
                 Woken::Ping => self.ping(listens),
             }
@@ -275,13 +281,16 @@ impl Socket {
         }
     }
 
-    /// Sends the lines that are whole now.
-    fn send_lines(&mut self, part: &[u8]) {
-        self.line.extend_from_slice(part);
-        while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
-            let line = self.line.split_to(end + 1);
-            self.send(OpCode::Text, &line[..end]);
+    /// Sends the lines that are whole now. Each byte of an answer is looked at once, however long its
+    /// line is.
+    fn send_lines(&mut self, mut part: &[u8]) {
+        while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
+            let mut line = std::mem::take(&mut self.line);
+            line.extend_from_slice(&part[..end]);
+            self.send(OpCode::Text, &line);
+            part = &part[end + 1..];
         }
+        self.line.extend_from_slice(part);
     }
 
     /// The call has said all that it will.
