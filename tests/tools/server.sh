@@ -1,0 +1,31 @@
+# Sourced by scripts that put a tool to a server of their own.
+#
+#   start_server PROGRAM WORK    starts it with its data and its log in the folder WORK and waits
+#                                until it serves; sets `clear` and `tls` (ports) and `server` (its
+#                                process). A port that another process took first costs a try.
+start_server() {
+    local peer urls
+    for _ in 1 2 3 4 5; do
+        read -r clear tls peer < <(python3 -c '
+import socket
+sockets = [socket.socket() for _ in range(3)]
+for s in sockets: s.bind(("127.0.0.1", 0))
+print(*[s.getsockname()[1] for s in sockets])')
+        urls=http://127.0.0.1:$clear,https://127.0.0.1:$tls
+        "$1" --data-dir "$2/data" --auto-tls --listen-client-urls "$urls" --advertise-client-urls "$urls" \
+            --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
+            --initial-cluster "default=http://127.0.0.1:$peer" >"$2/log" 2>&1 &
+        server=$!
+        for _ in $(seq 300); do
+            kill -0 $server 2>/dev/null || break
+            curl --silent --fail --output /dev/null "http://127.0.0.1:$clear/health" &&
+                kill -0 $server && return
+            sleep 0.2
+        done
+        kill -9 $server 2>/dev/null
+        wait $server 2>/dev/null
+        rm -rf "$2/data"
+    done
+    cat "$2/log"
+    return 1
+}
