@@ -1,6 +1,6 @@
 //! Who sends a request, and whether a password is right.
 //!
-//! What users may do is *not* decided here but in the state (`replica/src/machine/auth`), where
+//! What users may do is *not* decided here but in the state (`server/crates/replica/src/machine/auth`), where
 //! also the hashes of passwords are. Nothing here is shown by `Debug` or logged that proves anything.
 //!
 //! Reading order: `credentials` (what a request shows) → this file (who that is) → `password`

@@ -24,7 +24,7 @@ const FOUND: [(u64, usize, &str); 4] = [
         3,
         "a deletion that the network doubled was executed again after a later put",
     ),
-    // replica/src/replica/tests.rs
+    // server/crates/replica/src/replica/tests.rs
     (
         696,
         5,

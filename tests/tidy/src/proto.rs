@@ -1,4 +1,4 @@
-//! Generates `api/src/v3/generated` from `api/proto`: messages, services, their JSON rules as serde
+//! Generates `server/crates/api/src/v3/generated` from `server/crates/api/proto`: messages, services, their JSON rules as serde
 //! attributes, tables of fields (`shapes`), and the descriptor set that server reflection serves. Pure Rust, no protoc.
 
 use std::{fs, io, path::Path};

@@ -1,4 +1,4 @@
-//! Writes `api/src/v3/generated/shapes.rs`: each message's fields as a static table.
+//! Writes `server/crates/api/src/v3/generated/shapes.rs`: each message's fields as a static table.
 
 use std::fmt::Write as _;
 

@@ -149,7 +149,7 @@ fn no_host_of_a_registry_and_no_path_of_a_machine() {
 #[test]
 fn the_cores_clippy_repeats_the_base() {
     let base = file("clippy.toml");
-    let own = file("replica/clippy.toml");
+    let own = file("server/crates/replica/clippy.toml");
     let is_base = |line: &&str| {
         let setting = !line.is_empty() && !line.starts_with('#') && !line.contains("disallowed-");
         // crates that the core cannot name anyway
@@ -163,7 +163,10 @@ fn the_cores_clippy_repeats_the_base() {
         .filter(|line| !own.text.lines().any(|known| known.trim() == *line))
         .map(str::to_owned)
         .collect();
-    none("replica/clippy.toml repeats clippy.toml", &missing);
+    none(
+        "server/crates/replica/clippy.toml repeats clippy.toml",
+        &missing,
+    );
 }
 
 /// `path:line: text` of the code lines below `folder` that contain one of the words.

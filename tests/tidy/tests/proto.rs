@@ -1,4 +1,4 @@
-//! What is committed under `api/src/v3/generated` is what the protos say.
+//! What is committed under `server/crates/api/src/v3/generated` is what the protos say.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -19,7 +19,7 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn generated_code_is_fresh() {
-    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../api");
+    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../server/crates/api");
     let out = std::env::temp_dir().join(format!("witan-protogen-{}", std::process::id()));
     fs::create_dir_all(&out).unwrap();
     witan_tidy::proto::generate(&api.join("proto"), &out).unwrap();

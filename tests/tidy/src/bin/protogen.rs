@@ -1,8 +1,8 @@
-//! `cargo run -p witan-tidy --bin protogen`: writes `api/src/v3/generated` anew.
+//! `cargo run -p witan-tidy --bin protogen`: writes `server/crates/api/src/v3/generated` anew.
 
 use std::{io, path::Path};
 
 fn main() -> io::Result<()> {
-    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../api");
+    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../server/crates/api");
     witan_tidy::proto::generate(&api.join("proto"), &api.join("src/v3/generated"))
 }

@@ -22,7 +22,7 @@ With `--enable-v2=false` every path below `/v2`, `/v1` and `/leader`, `/machines
 `--enable-v1=false` those of v1. Both are on by default: v1 shows the keys of v2 and asks what v2
 asks. `--enable-grpc-gateway=false` turns the gateway off.
 
-This page is printed from `api/src/access`, which the server routes and authorizes by.
+This page is printed from `server/crates/api/src/access`, which the server routes and authorizes by.
 `tests/e2e/tests/access` asks every row of a running member as nobody, with a wrong proof, as a
 user without rights and as root, while no authentication, v2's, v3's and both are on.
 

@@ -1,4 +1,4 @@
-//! The v3 contract: messages and services (generated from `api/proto`), the errors a client can see,
+//! The v3 contract: messages and services (generated from `server/crates/api/proto`), the errors a client can see,
 //! the JSON mapping of the gateway, and what a key range means.
 
 pub mod error;
