@@ -1,4 +1,4 @@
-//! Help text and `docs/flags.md`, both from the table.
+//! Help text and `docs/reference/flags.md`, both from the table.
 
 use std::fmt::Write as _;
 
@@ -43,7 +43,7 @@ pub(super) fn text() -> String {
     out
 }
 
-/// What `docs/flags.md` holds.
+/// What `docs/reference/flags.md` holds.
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Flags\n\n\
@@ -117,14 +117,14 @@ mod tests {
     /// After a change of the table: `UPDATE=1 cargo test -p witan flags_page`.
     #[test]
     fn the_flags_page_is_fresh() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/flags.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/flags.md");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, markdown()).unwrap();
         }
         let page = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             page == markdown(),
-            "docs/flags.md is not what the table says"
+            "docs/reference/flags.md is not what the table says"
         );
     }
 

@@ -1,5 +1,5 @@
 //! The one table of flags: every flag that etcd 3.4 to 3.6 has and what becomes of it here.
-//! Parsing, help text and `docs/flags.md` come from it. A row per flag, a file per group.
+//! Parsing, help text and `docs/reference/flags.md` come from it. A row per flag, a file per group.
 
 mod cluster;
 mod logging;

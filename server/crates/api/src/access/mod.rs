@@ -1,5 +1,5 @@
 //! Who may call what: the one list of routes of all dialects, each with the access that it asks for.
-//! The server routes and authorizes by it, `docs/access.md` is printed from it, and an end-to-end
+//! The server routes and authorizes by it, `docs/reference/access.md` is printed from it, and an end-to-end
 //! test asks every route of a running member as everybody. No behavior lives here.
 //!
 //! The rule: what one dialect protects no other gives away. Keys ask the authentication of their own

@@ -1,4 +1,4 @@
-//! `docs/access.md`, printed from the list.
+//! `docs/reference/access.md`, printed from the list.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -28,7 +28,7 @@ user without rights and as root, while no authentication, v2's, v3's and both ar
 
 ";
 
-/// What `docs/access.md` holds.
+/// What `docs/reference/access.md` holds.
 pub fn markdown() -> String {
     let mut out = HEAD.to_owned();
     out.push_str("| asks for | which is |\n|---|---|\n");
@@ -84,14 +84,14 @@ mod tests {
     /// After a change of the list: `UPDATE=1 cargo test -p witan-api access_page`.
     #[test]
     fn the_access_page_is_fresh() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/access.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/access.md");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, markdown()).unwrap();
         }
         let page = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             page == markdown(),
-            "docs/access.md is not what the list says"
+            "docs/reference/access.md is not what the list says"
         );
     }
 }
