@@ -1,16 +1,81 @@
-//! Documents name files that exist.
+//! Documents name files, flags, metrics and messages that exist. What does *not* live here: their
+//! commands, which `tests/e2e/tests/documents.rs` runs.
 
 use std::collections::BTreeSet;
 
-use witan_tidy::{file, files, none, root};
+use witan_tidy::{Source, file, files, none, root};
 
-/// The documents that lead newcomers.
-const DOCUMENTS: [&str; 4] = [
-    "README.md",
-    "ARCHITECTURE.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
+/// Lists every flag; a test of the server proves it fresh.
+const FLAGS: &str = "docs/reference/flags.md";
+
+/// Lists every metric.
+const METRICS: &str = "docs/reference/metrics.md";
+
+/// Flags of other programs that documents name by themselves, and whose they are.
+const FOREIGN_FLAGS: [(&str, &str); 6] = [
+    ("--all", "tests/run"),
+    ("--bin", "cargo"),
+    ("--bump-revision", "witan snapshot restore"),
+    ("--mark-compacted", "witan snapshot restore"),
+    ("--rev", "etcdctl"),
+    ("--skip-hash-check", "witan snapshot restore"),
 ];
+
+/// What the name of a metric begins with.
+const SERIES: [&str; 6] = [
+    "etcd_",
+    "witan_",
+    "grpc_server_",
+    "process_",
+    "os_fd_",
+    "promhttp_",
+];
+
+/// Prometheus makes these out of one histogram.
+const HISTOGRAM: [&str; 3] = ["_bucket", "_count", "_sum"];
+
+/// What messages for clients begin with.
+const MESSAGE: &str = "etcdserver: ";
+
+/// Everything that people read.
+fn documents() -> Vec<Source> {
+    let mut documents = files();
+    documents.retain(|file| {
+        let leads = !file.path.contains('/') || file.path == "tests/README.md";
+        file.path.ends_with(".md") && (leads || file.path.starts_with("docs/"))
+    });
+    assert!(documents.len() > 10, "the documents were found");
+    documents
+}
+
+/// The text outside of fenced blocks.
+fn prose(document: &Source) -> String {
+    let mut fenced = false;
+    let mut text = String::new();
+    for line in document.text.lines() {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// What stands between backticks.
+fn spans(prose: &str) -> impl Iterator<Item = &str> {
+    prose.split('`').skip(1).step_by(2)
+}
+
+/// Names in the first column of a page's tables.
+fn rows(page: &str) -> BTreeSet<String> {
+    let text = file(page).text;
+    let names = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    names.map(str::to_owned).collect()
+}
 
 #[test]
 fn named_paths_exist() {
@@ -20,8 +85,8 @@ fn named_paths_exist() {
         .collect();
     let mut missing = Vec::new();
     let mut found = 0;
-    for document in DOCUMENTS {
-        for name in file(document).text.split('`').skip(1).step_by(2) {
+    for document in documents() {
+        for name in spans(&prose(&document)) {
             let path = name.split_whitespace().next().unwrap_or_default();
             let Some((top, _)) = path.split_once('/') else {
                 continue;
@@ -31,10 +96,132 @@ fn named_paths_exist() {
             }
             found += 1;
             if !root().join(path).exists() {
-                missing.push(format!("{document}: {path}"));
+                missing.push(format!("{}: {path}", document.path));
             }
         }
     }
-    assert!(found > 20, "the documents were read");
+    assert!(found > 100, "the documents were read: {found}");
     none("what a document names is there", &missing);
+}
+
+#[test]
+fn links_lead_to_files() {
+    let mut dead = Vec::new();
+    let mut found = 0;
+    for document in documents() {
+        let folder = root().join(&document.path);
+        let folder = folder.parent().expect("a document stands in a folder");
+        for link in prose(&document).split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            found += 1;
+            if !folder.join(target).exists() {
+                dead.push(format!("{}: {target}", document.path));
+            }
+        }
+    }
+    assert!(found > 10, "the links were read: {found}");
+    none("a link leads to a file", &dead);
+}
+
+#[test]
+fn named_flags_exist() {
+    let flags = rows(FLAGS);
+    assert!(flags.len() > 100, "{FLAGS} was read");
+    let mut unknown = Vec::new();
+    let mut unused: BTreeSet<&str> = FOREIGN_FLAGS.iter().map(|(name, _)| *name).collect();
+    for document in documents() {
+        for span in spans(&prose(&document)) {
+            let name = span.split(['=', ' ']).next().unwrap_or_default();
+            let is_flag = name
+                .strip_prefix("--")
+                .is_some_and(|rest| rest.starts_with(char::is_alphabetic));
+            if is_flag && !flags.contains(name) && !FOREIGN_FLAGS.iter().any(|(f, _)| *f == name) {
+                unknown.push(format!("{}: {name}", document.path));
+            }
+            unused.remove(name);
+        }
+    }
+    none(
+        "a flag that a document names is one of witan's, or listed",
+        &unknown,
+    );
+    assert!(unused.is_empty(), "listed and not named: {unused:?}");
+}
+
+#[test]
+fn named_metrics_exist() {
+    let metrics = rows(METRICS);
+    assert!(metrics.len() > 50, "{METRICS} was read");
+    let mut unknown = Vec::new();
+    for document in documents()
+        .iter()
+        .filter(|document| document.path != METRICS)
+    {
+        // queries and alerts stand in fenced blocks
+        for word in document
+            .text
+            .split(|c: char| c != '_' && !c.is_ascii_alphanumeric())
+        {
+            let series = SERIES.iter().any(|series| word.starts_with(series));
+            let family = HISTOGRAM.iter().find_map(|end| word.strip_suffix(end));
+            let known = |name: &str| metrics.contains(name);
+            if series && !known(word) && !family.is_some_and(known) {
+                unknown.push(format!("{}: {word}", document.path));
+            }
+        }
+    }
+    none(
+        "a metric that a document names is in docs/reference/metrics.md",
+        &unknown,
+    );
+}
+
+/// The page and the program name the same series; an end-to-end test compares types and labels.
+#[test]
+fn the_page_of_metrics_is_complete() {
+    let listed = rows(METRICS);
+    let mut named = BTreeSet::new();
+    for source in files() {
+        if !source.path.starts_with("server/src/") || !source.path.ends_with(".rs") {
+            continue;
+        }
+        for literal in source.text.split('"').skip(1).step_by(2) {
+            let form = literal
+                .chars()
+                .all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit());
+            if form && SERIES.iter().any(|series| literal.starts_with(series)) {
+                named.insert(literal.to_owned());
+            }
+        }
+    }
+    let differ = listed.symmetric_difference(&named);
+    let differ: Vec<String> = differ.cloned().collect();
+    none(
+        "docs/reference/metrics.md lists the metrics of server/src",
+        &differ,
+    );
+}
+
+#[test]
+fn named_messages_exist() {
+    let sources: Vec<Source> = files();
+    let in_source = |message: &str| {
+        let code = |file: &&Source| file.path.ends_with(".rs");
+        sources
+            .iter()
+            .filter(code)
+            .any(|file| file.text.contains(message))
+    };
+    let mut unknown = Vec::new();
+    for document in documents() {
+        for span in spans(&prose(&document)).filter(|span| span.starts_with(MESSAGE)) {
+            if !in_source(span) {
+                unknown.push(format!("{}: {span}", document.path));
+            }
+        }
+    }
+    none("a message that a document quotes is in the code", &unknown);
 }

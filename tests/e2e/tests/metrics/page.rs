@@ -1,0 +1,56 @@
+//! `docs/reference/metrics.md` beside a running member: types and labels. That the page names every
+//! series is checked by `tests/tidy/tests/documents.rs`.
+
+use std::{collections::BTreeMap, fs};
+
+use witan_e2e::{Launch, binaries};
+
+use super::scrape::scrape;
+
+/// Series that a member shows in this test, at least.
+const SHOWN_MIN: usize = 70;
+
+#[test]
+fn the_page_has_types_and_labels() {
+    let path = binaries::root().join("docs/reference/metrics.md");
+    let page = fs::read_to_string(path).expect("the page stands in the repository");
+    // name to type and labels
+    let rows: BTreeMap<&str, (&str, Vec<&str>)> = page
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+            let mut cells = rest.split(" | ");
+            let kind = cells.next()?;
+            let mut labels: Vec<&str> = cells.next()?.split('`').skip(1).step_by(2).collect();
+            labels.sort_unstable();
+            Some((name, (kind, labels)))
+        })
+        .collect();
+    let server = Launch::witan().arg("--metrics=extensive").start();
+    server.http("GET", "/readyz", "");
+    server.http("PUT", "/v2/keys/absent", "value=1&prevExist=true");
+    let scraped = scrape(&server);
+    assert!(scraped.types.len() >= SHOWN_MIN, "{:?}", scraped.types);
+    let mut wrong = Vec::new();
+    for (name, kind) in &scraped.types {
+        let samples = if kind == "histogram" {
+            format!("{name}_bucket")
+        } else {
+            name.clone()
+        };
+        let labels = scraped.labels(&samples);
+        let labels: Vec<&str> = labels
+            .iter()
+            .map(String::as_str)
+            .filter(|l| *l != "le")
+            .collect();
+        let shown = (kind.as_str(), labels);
+        if rows.get(name.as_str()) != Some(&shown) {
+            wrong.push(format!(
+                "{name} is {shown:?}, the page has {:?}",
+                rows.get(name.as_str())
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,58 @@
+//! The page of clients has the versions that the tests pin.
+
+use witan_tidy::{file, none};
+
+const PAGE: &str = "docs/reference/clients.md";
+
+/// A client as the page names it, the file that pins it, and what stands before the version there.
+const PINS: [(&str, &str, &str); 7] = [
+    (
+        "etcdctl",
+        "tests/tools/etcd36/go.mod",
+        "go.etcd.io/etcd/etcdctl/v3 v",
+    ),
+    (
+        "etcdutl",
+        "tests/tools/etcd36/go.mod",
+        "go.etcd.io/etcd/etcdutl/v3 v",
+    ),
+    (
+        "etcd's Go client (`go.etcd.io/etcd/client/v3`)",
+        "tests/e2e/go/go.mod",
+        "go.etcd.io/etcd/client/v3 v",
+    ),
+    (
+        "kube-apiserver, kube-controller-manager",
+        "tests/kube/run",
+        "version=",
+    ),
+    (
+        "grpcurl",
+        "tests/clients/grpcurl/go.mod",
+        "github.com/fullstorydev/grpcurl v",
+    ),
+    (
+        "grpc-js (`@grpc/grpc-js`)",
+        "tests/clients/js/package.json",
+        "\"@grpc/grpc-js\": \"",
+    ),
+    ("tonic", "Cargo.lock", "name = \"tonic\"\nversion = \""),
+];
+
+#[test]
+fn versions_of_clients_are_those_of_the_tests() {
+    let page = file(PAGE).text;
+    let mut wrong = Vec::new();
+    for (client, pins, before) in PINS {
+        let pinned = file(pins).text;
+        let version = pinned.split_once(before).map(|(_, rest)| {
+            let end = rest.find(|c: char| c != '.' && !c.is_ascii_digit());
+            &rest[..end.unwrap_or(rest.len())]
+        });
+        let version = version.unwrap_or_else(|| panic!("{pins} pins {client}"));
+        if !page.contains(&format!("| {client} | {version} | ")) {
+            wrong.push(format!("{client} is {version} in {pins}"));
+        }
+    }
+    none("docs/reference/clients.md has the pinned versions", &wrong);
+}

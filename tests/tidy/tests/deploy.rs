@@ -1,0 +1,69 @@
+//! The sample configuration names flags, with their defaults where it says so.
+
+use witan_tidy::{file, none};
+
+const SAMPLE: &str = "deploy/witan.yaml";
+const FLAGS: &str = "docs/reference/flags.md";
+
+/// Sections of the file. Their keys are flags of their own.
+const SECTION: &str = "client-transport-security";
+
+/// Keys in the sample, at least.
+const KEYS_MIN: usize = 20;
+
+#[test]
+fn the_sample_configuration_names_flags() {
+    let flags = file(FLAGS).text;
+    let sample = file(SAMPLE).text;
+    let mut wrong = Vec::new();
+    let mut keys = 0;
+    for line in sample.lines() {
+        let commented = line.starts_with('#');
+        let Some((key, value)) = line.trim_start_matches(['#', ' ']).split_once(':') else {
+            continue;
+        };
+        let is_key = !key.is_empty() && key.chars().all(|c| c == '-' || c.is_ascii_lowercase());
+        if !is_key || key == SECTION || !(value.is_empty() || value.starts_with(' ')) {
+            continue;
+        }
+        keys += 1;
+        let plain = format!("| `--{key}` | ");
+        let sectioned = format!("(in a file `{SECTION}.{key}`)");
+        let Some(row) = flags
+            .lines()
+            .find(|row| row.starts_with(&plain) || row.contains(&sectioned))
+        else {
+            wrong.push(format!("{key} is no flag"));
+            continue;
+        };
+        let default = row
+            .split(" | ")
+            .nth(1)
+            .unwrap_or_default()
+            .trim_matches(['`', ' ']);
+        let value = value.trim().trim_matches('"');
+        if commented && row.starts_with(&plain) && !default.is_empty() && value != default {
+            wrong.push(format!("{key} is {default} by default, not {value}"));
+        }
+    }
+    assert!(keys >= KEYS_MIN, "the sample was read: {keys} keys");
+    none("deploy/witan.yaml", &wrong);
+}
+
+/// The unit starts the program with flags that exist, as the user and in the folder of the sample.
+#[test]
+fn the_unit_fits_the_sample() {
+    let unit = file("deploy/systemd/witan.service").text;
+    let start = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="));
+    assert_eq!(
+        start,
+        Some("/usr/local/bin/witan --config-file /etc/witan/witan.yaml")
+    );
+    assert!(
+        unit.contains("\nStateDirectory=witan\n"),
+        "/var/lib/witan is made by systemd"
+    );
+    assert!(file(SAMPLE).text.contains("\ndata-dir: /var/lib/witan\n"));
+}
