@@ -1,0 +1,97 @@
+//! Takes a page apart into its blocks. A block of commands is fenced and has the language `sh`. A
+//! comment in the line before the fence says what is special about it:
+//!
+//! - `<!-- run: server -->`: starts a member, which serves until the next such block or the end;
+//! - `<!-- run: until output -->`: one command that does not end; it is stopped as soon as it has
+//!   printed the block of output after it;
+//! - `<!-- fails with: TEXT -->`: the block must fail and print this;
+//! - `<!-- not run: REASON -->`: the block cannot be run by a test;
+//! - `<!-- output -->` before a block of `text`: lines that the commands before it print, in order.
+
+/// Languages of blocks that are no commands.
+const OTHERS: [&str; 5] = ["text", "yaml", "ini", "json", "promql"];
+
+/// Letters that a reason has at least.
+const REASON_MIN: usize = 3;
+
+/// What is done with a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Its commands succeed.
+    Run,
+    /// It is one command that starts a member.
+    Server,
+    /// It is one command that is stopped when its output is complete.
+    UntilOutput,
+    /// It fails and prints this.
+    Fails(String),
+    /// It is only counted.
+    NotRun,
+    /// It is the output of the block before it.
+    Output,
+}
+
+/// A block of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// Line of its fence.
+    pub(crate) line: usize,
+    pub(crate) mark: Mark,
+    pub(crate) text: String,
+}
+
+/// The blocks of a page that are commands, or their output.
+pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
+    let mut found = Vec::new();
+    let mut before = "";
+    let mut lines = page.lines().enumerate();
+    while let Some((at, line)) = lines.next() {
+        let Some(language) = line.strip_prefix("```") else {
+            if line.starts_with("    ") {
+                return Err(format!(
+                    "line {}: fence a block of code and name its language",
+                    at + 1
+                ));
+            }
+            before = line;
+            continue;
+        };
+        let mut text = String::new();
+        loop {
+            match lines.next() {
+                Some((_, "```")) => break,
+                Some((_, line)) => text.extend([line, "\n"]),
+                None => return Err(format!("line {}: the fence is not closed", at + 1)),
+            }
+        }
+        let mark = mark(language, before).map_err(|error| format!("line {}: {error}", at + 1))?;
+        before = "";
+        found.extend(mark.map(|mark| Block {
+            line: at + 1,
+            mark,
+            text,
+        }));
+    }
+    Ok(found)
+}
+
+/// What a block is by its language and the line before it; `None` for one that is no command.
+fn mark(language: &str, before: &str) -> Result<Option<Mark>, String> {
+    let comment = before
+        .strip_prefix("<!-- ")
+        .and_then(|rest| rest.strip_suffix(" -->"));
+    let reason = |rest: &str| rest.trim().len() >= REASON_MIN;
+    match (language, comment) {
+        ("sh", None) => Ok(Some(Mark::Run)),
+        ("sh", Some("run: server")) => Ok(Some(Mark::Server)),
+        ("sh", Some("run: until output")) => Ok(Some(Mark::UntilOutput)),
+        ("sh", Some(comment)) => match comment.split_once(": ") {
+            Some(("not run", rest)) if reason(rest) => Ok(Some(Mark::NotRun)),
+            Some(("fails with", rest)) if reason(rest) => Ok(Some(Mark::Fails(rest.to_owned()))),
+            _ => Err(format!("no mark, or a mark without a reason: {comment}")),
+        },
+        ("text", Some("output")) => Ok(Some(Mark::Output)),
+        (language, _) if OTHERS.contains(&language) => Ok(None),
+        _ => Err(format!("a block of an unknown language {language:?}")),
+    }
+}
