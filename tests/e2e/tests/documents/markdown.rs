@@ -6,7 +6,8 @@
 //!   printed the block of output after it;
 //! - `<!-- fails with: TEXT -->`: the block must fail and print this;
 //! - `<!-- not run: REASON -->`: the block cannot be run by a test;
-//! - `<!-- output -->` before a block of `text`: lines that the commands before it print, in order.
+//! - `<!-- output -->` before a block of `text`: lines that the commands before it print, in order;
+//!   a line between two `…` is part of one.
 
 /// Languages of blocks that are no commands.
 const OTHERS: [&str; 5] = ["text", "yaml", "ini", "json", "promql"];
