@@ -84,7 +84,10 @@ mod tests {
     /// After a change of the list: `UPDATE=1 cargo test -p witan-api access_page`.
     #[test]
     fn the_access_page_is_fresh() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reference/access.md");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../../docs/reference/access.md"
+        );
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, markdown()).unwrap();
         }
