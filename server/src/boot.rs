@@ -2,15 +2,16 @@
 //! wait for the end; drain. It reads as the story of a process.
 
 use std::{
-    collections::hash_map::RandomState, hash::BuildHasher as _, path::Path, sync::Arc,
-    thread::JoinHandle, time::Duration,
+    collections::hash_map::RandomState, convert::Infallible, hash::BuildHasher as _, path::Path,
+    sync::Arc, thread::JoinHandle, time::Duration,
 };
 
 use tokio::sync::watch;
 use witan_replica::{
     host::Recovered,
     machine::{
-        command::{ClusterVersion, Command, Publish},
+        command::{ClusterVersion, Publish},
+        operation::Operation,
         record::Corrupt,
         view::View,
     },
@@ -341,7 +342,7 @@ async fn publish(node: &Node, config: &Config) {
         name: config.name.clone(),
         client_urls,
     };
-    until_applied(node, &Command::Publish(publish)).await;
+    until_applied(node, publish).await;
     let decided = node
         .view()
         .await
@@ -350,13 +351,13 @@ async fn publish(node: &Node, config: &Config) {
         let version = ClusterVersion {
             version: CLUSTER_VERSION.to_owned(),
         };
-        until_applied(node, &Command::ClusterVersion(version)).await;
+        until_applied(node, version).await;
     }
 }
 
-async fn until_applied(node: &Node, command: &Command) {
-    while let Err(fault) = node.propose(command.clone()).await {
-        tracing::warn!(%fault, "failed to publish this member to the cluster; trying again");
+async fn until_applied<O: Operation<Error = Infallible> + Clone>(node: &Node, operation: O) {
+    while let Err(error) = node.propose(operation.clone()).await {
+        tracing::warn!(%error, "failed to publish this member to the cluster; trying again");
         tokio::time::sleep(PUBLISH_RETRY).await;
     }
 }

@@ -83,7 +83,7 @@ pub fn v2_write(
     };
     let params = parse::params(Waiting::Refused, query, form)
         .map_err(|error| (error.code.code(), error.cause))?;
-    Ok(verb::verb(write, path, params, now_ns))
+    Ok(verb::mutation(write, path, params, now_ns).into())
 }
 
 /// What a v2 read asks for, as text, or its refusal: code and cause.
@@ -206,11 +206,13 @@ pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, Error> {
 
 /// What the client reads of a transaction that consists of this one operation.
 pub fn answer(reply: kv::Reply) -> pb::TxnResponse {
-    match reply {
-        kv::Reply::Compact => pb::TxnResponse::default(),
-        kv::Reply::Range(_)
-        | kv::Reply::Put { .. }
-        | kv::Reply::Delete { .. }
-        | kv::Reply::Txn { .. } => convert::txn_response(None, true, vec![(reply, 1)]),
-    }
+    let reply = match reply {
+        kv::Reply::Compact => return pb::TxnResponse::default(),
+        kv::Reply::Op(reply) => reply,
+    };
+    let reply = kv::TxnReply {
+        succeeded: true,
+        replies: vec![(reply, 1)],
+    };
+    convert::txn_response(None, reply)
 }

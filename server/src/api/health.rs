@@ -96,6 +96,7 @@ fn etcds_words(fault: Fault) -> &'static str {
         Fault::TooLarge => "etcdserver: request is too large",
         Fault::NoSpace => NO_SPACE,
         Fault::Stopped => "etcdserver: server stopped",
+        Fault::Internal => "etcdserver: answer of another command",
     }
 }
 

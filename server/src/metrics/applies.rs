@@ -4,7 +4,11 @@
 use std::time::Duration;
 
 use prometheus::{Histogram, local::LocalHistogram};
-use witan_replica::machine::{Reply, auth, kv, lease};
+use witan_replica::machine::{
+    Reply, auth,
+    kv::{self, OpReply},
+    lease,
+};
 
 use super::register::Register;
 
@@ -65,14 +69,14 @@ impl ApplyTally {
 fn op(reply: &Reply) -> Option<usize> {
     Some(match reply {
         Reply::Kv(Ok(reply)) => match reply {
-            kv::Reply::Put { .. } => 0,
-            kv::Reply::Delete { .. } => 1,
-            kv::Reply::Txn { .. } => 2,
+            kv::Reply::Op(OpReply::Put(_)) => 0,
+            kv::Reply::Op(OpReply::Delete(_)) => 1,
+            kv::Reply::Op(OpReply::Txn(_)) => 2,
             kv::Reply::Compact => 3,
-            kv::Reply::Range(_) => return None,
+            kv::Reply::Op(OpReply::Range(_)) => return None,
         },
         Reply::Lease(Ok(reply)) => match reply {
-            lease::Reply::Granted { .. } => 4,
+            lease::Reply::Granted(_) => 4,
             lease::Reply::Revoked | lease::Reply::Expired { .. } => 5,
             lease::Reply::Noted => 6,
         },
@@ -83,7 +87,7 @@ fn op(reply: &Reply) -> Option<usize> {
         Reply::Auth(Ok(auth::Reply::Authenticated { .. })) => 11,
         // the others are not told apart by their answers, and few
         Reply::Auth(_) => return None,
-        Reply::Kv(Err(_)) | Reply::Lease(Err(_)) | Reply::Denied(_) => return None,
+        Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
         // v2's have series of their own, and etcd 3.6 knows no others
         Reply::Tree(_) | Reply::PeerUrlsSet(_) | Reply::Nothing => return None,
     })

@@ -25,7 +25,8 @@ use prometheus::{
 use witan_replica::machine::{
     Outcome, Reply,
     alarm::{Alarm, Kind},
-    kv, lease, tree,
+    kv::{self, OpReply},
+    lease, tree,
 };
 
 use crate::panics::Handler;
@@ -254,7 +255,7 @@ impl Metrics {
                 self.compaction_last
                     .set(gauge(now.unwrap_or_default().as_secs()));
             }
-            Reply::Kv(Ok(reply)) => self.kv_done(reply),
+            Reply::Kv(Ok(kv::Reply::Op(reply))) => self.kv_done(reply),
             Reply::Tree(Ok(tree::Reply::Event(event))) => {
                 if let Some((_, writes)) = self.tree_writes.iter().find(|(a, _)| *a == event.action)
                 {
@@ -270,16 +271,15 @@ impl Metrics {
             | Reply::PeerUrlsSet(_)
             | Reply::Alarm(_)
             | Reply::Auth(_)
-            | Reply::Denied(_)
             | Reply::Nothing => {}
         }
     }
 
     fn lease_done(&self, reply: &lease::Reply) {
         match reply {
-            lease::Reply::Granted { ttl_s } => {
+            lease::Reply::Granted(granted) => {
                 self.leases_granted.inc();
-                self.lease_ttls.observe(*ttl_s as f64);
+                self.lease_ttls.observe(granted.ttl_s as f64);
             }
             lease::Reply::Revoked => self.leases_revoked.inc(),
             lease::Reply::Expired { ids } => self.leases_revoked.inc_by(ids.len() as u64),
@@ -287,11 +287,18 @@ impl Metrics {
         }
     }
 
-    /// Counts what a v3 command did; for a transaction of ranges alone, which is not applied, the
-    /// v3 dialect calls it.
-    pub fn kv_done(&self, reply: &kv::Reply) {
+    fn kv_done(&self, reply: &OpReply) {
         let mut sum = [0; 3];
         tally(reply, &mut sum);
+        self.kv_counted(sum);
+    }
+
+    /// Counts what a transaction of ranges alone did, which is not applied.
+    pub fn kv_txn_read(&self, reply: &kv::TxnReply) {
+        self.kv_counted([reply.replies.len() as u64, 0, 0]);
+    }
+
+    fn kv_counted(&self, sum: [u64; 3]) {
         let [ranges, puts, deletes] = sum;
         for (series, by) in [
             (&self.kv_ranges, ranges),
@@ -396,13 +403,12 @@ impl Metrics {
 }
 
 /// Adds up the ranges, puts and deletions of a reply and of those inside it.
-fn tally(reply: &kv::Reply, sum: &mut [u64; 3]) {
+fn tally(reply: &OpReply, sum: &mut [u64; 3]) {
     match reply {
-        kv::Reply::Range(_) => sum[0] += 1,
-        kv::Reply::Put { .. } => sum[1] += 1,
-        kv::Reply::Delete { .. } => sum[2] += 1,
-        kv::Reply::Txn { replies, .. } => replies.iter().for_each(|(reply, _)| tally(reply, sum)),
-        kv::Reply::Compact => {}
+        OpReply::Range(_) => sum[0] += 1,
+        OpReply::Put(_) => sum[1] += 1,
+        OpReply::Delete(_) => sum[2] += 1,
+        OpReply::Txn(txn) => txn.replies.iter().for_each(|(reply, _)| tally(reply, sum)),
     }
 }
 
@@ -500,6 +506,10 @@ impl std::fmt::Debug for Metrics {
 mod tests {
     use super::*;
 
+    fn put() -> OpReply {
+        OpReply::Put(kv::PutReply::default())
+    }
+
     #[test]
     fn renders_what_was_told_and_counted() {
         let metrics = Metrics::new();
@@ -507,7 +517,7 @@ mod tests {
         metrics.http_done(HttpMethod::Put, 412, Duration::from_millis(1));
         metrics.http_done(HttpMethod::Put, 201, Duration::from_micros(600));
         metrics.applied(&Outcome {
-            reply: Reply::Kv(Ok(kv::Reply::Put { prev_kv: None })),
+            reply: Reply::Kv(Ok(kv::Reply::Op(put()))),
             revision: 2,
         });
         let facts = Facts {
@@ -555,17 +565,15 @@ mod tests {
     #[test]
     fn a_transaction_counts_its_parts() {
         let metrics = Metrics::new();
-        let put = || (kv::Reply::Put { prev_kv: None }, 2);
-        let inner = kv::Reply::Txn {
-            succeeded: true,
-            replies: vec![put()],
+        let txn = |replies| {
+            OpReply::Txn(kv::TxnReply {
+                succeeded: true,
+                replies,
+            })
         };
-        let reply = kv::Reply::Txn {
-            succeeded: true,
-            replies: vec![put(), (inner, 2)],
-        };
+        let reply = txn(vec![(put(), 2), (txn(vec![(put(), 2)]), 2)]);
         metrics.applied(&Outcome {
-            reply: Reply::Kv(Ok(reply)),
+            reply: Reply::Kv(Ok(kv::Reply::Op(reply))),
             revision: 2,
         });
         assert_eq!((metrics.kv_puts.get(), metrics.kv_txns.get()), (2, 1));

@@ -11,6 +11,7 @@
 
 use std::{
     cell::{OnceCell, RefCell},
+    marker::PhantomData,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -44,52 +45,55 @@ pub(super) struct Desk {
     bell: Notify,
 }
 
-/// What was asked for.
-#[derive(Debug)]
-pub(super) enum Content {
-    Done(Done),
-    View(Arc<View>),
-    /// And whether its member is alone.
-    Renewal(Renewal, bool),
-    Deadlines(Deadlines),
+/// What the replica's thread answers to a request of one kind.
+pub(super) trait Content: Sized {
+    fn wrap(self) -> AnyContent;
+    fn unwrap(content: AnyContent) -> Option<Self>;
 }
 
-const OTHERWISE: &str = "a question is answered by what was asked for";
-
-impl Content {
-    pub(super) fn done(self) -> Done {
-        match self {
-            Self::Done(done) => done,
-            Self::View(_) | Self::Renewal(..) | Self::Deadlines(_) => unreachable!("{OTHERWISE}"),
+macro_rules! contents {
+    ($($name:ident($content:ty)),+) => {
+        /// The closed list of contents: slots and queues hold all of them.
+        #[derive(Debug)]
+        pub(super) enum AnyContent {
+            $($name($content)),+
         }
-    }
 
-    pub(super) fn view(self) -> Arc<View> {
-        match self {
-            Self::View(view) => view,
-            Self::Done(_) | Self::Renewal(..) | Self::Deadlines(_) => unreachable!("{OTHERWISE}"),
-        }
-    }
+        $(impl Content for $content {
+            fn wrap(self) -> AnyContent {
+                AnyContent::$name(self)
+            }
 
-    pub(super) fn renewal(self) -> (Renewal, bool) {
-        match self {
-            Self::Renewal(renewal, alone) => (renewal, alone),
-            Self::Done(_) | Self::View(_) | Self::Deadlines(_) => unreachable!("{OTHERWISE}"),
-        }
-    }
+            fn unwrap(content: AnyContent) -> Option<Self> {
+                if let AnyContent::$name(content) = content {
+                    Some(content)
+                } else {
+                    None
+                }
+            }
+        })+
+    };
+}
 
-    pub(super) fn deadlines(self) -> Deadlines {
-        match self {
-            Self::Deadlines(deadlines) => deadlines,
-            Self::Done(_) | Self::View(_) | Self::Renewal(..) => unreachable!("{OTHERWISE}"),
-        }
-    }
+contents!(
+    Done(Done),
+    View(Arc<View>),
+    Renewed(Renewed),
+    Deadlines(Deadlines)
+);
+
+/// How a keep-alive ended.
+#[derive(Debug)]
+pub(super) struct Renewed {
+    pub(super) renewal: Renewal,
+    /// Whether its member is the only voter.
+    pub(super) alone: bool,
 }
 
 /// One answer and who waits for it, or a reader to wake.
 #[derive(Debug)]
 enum Letter {
-    Answer(Place, Result<Content, Fault>),
+    Answer(Place, Result<AnyContent, Fault>),
     Ring(Arc<Notify>),
 }
 
@@ -111,7 +115,7 @@ struct Slots {
 enum State {
     Free,
     Waits { waker: Option<Waker>, until: u64 },
-    Answered(Result<Content, Fault>),
+    Answered(Result<AnyContent, Fault>),
 }
 
 impl Slots {
@@ -177,7 +181,7 @@ impl Slots {
 }
 
 /// Only the first answer counts.
-fn answer(state: &mut State, content: Result<Content, Fault>) {
+fn answer(state: &mut State, content: Result<AnyContent, Fault>) {
     if let State::Waits { waker, .. } = state {
         let waker = waker.take();
         *state = State::Answered(content);
@@ -188,23 +192,31 @@ fn answer(state: &mut State, content: Result<Content, Fault>) {
 /// Who waits for an answer, and on which worker. Whoever holds it owes an answer: dropped, it says
 /// that there will be none.
 #[derive(Debug)]
-pub(super) struct Address {
+pub(super) struct Address<T> {
     place: Place,
+    content: PhantomData<fn(T)>,
     desk: Option<Arc<Desk>>,
     /// What the request takes until it is answered or nobody waits for it any more.
     pub(super) permit: Option<Permit>,
 }
 
-impl Address {
+impl<T> Address<T> {
     /// A place for the calling task, for as long as it has patience.
-    pub(super) fn here(patience: Duration) -> (Self, Answer) {
+    pub(super) fn here(patience: Duration) -> (Self, Answer<T>) {
         let place = SLOTS.with_borrow_mut(|slots| slots.open(patience));
+        let content = PhantomData;
         let address = Self {
             place,
+            content,
             desk: Some(Desk::here()),
             permit: None,
         };
-        (address, Answer { place, open: true })
+        let answer = Answer {
+            place,
+            content: PhantomData,
+            open: true,
+        };
+        (address, answer)
     }
 
     /// Answers out of turn.
@@ -212,7 +224,7 @@ impl Address {
         self.send(Err(fault));
     }
 
-    fn send(&mut self, content: Result<Content, Fault>) {
+    fn send(&mut self, content: Result<AnyContent, Fault>) {
         if let Some(desk) = self.desk.take() {
             desk.letters().push(Letter::Answer(self.place, content));
             desk.bell.notify_one();
@@ -220,7 +232,7 @@ impl Address {
     }
 }
 
-impl Drop for Address {
+impl<T> Drop for Address<T> {
     fn drop(&mut self) {
         self.send(Err(Fault::Stopped));
     }
@@ -228,13 +240,14 @@ impl Drop for Address {
 
 /// Resolves to the answer. Polled only where it was made.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Answer<T> {
     place: Place,
+    content: PhantomData<fn() -> T>,
     open: bool,
 }
 
-impl Future for Answer {
-    type Output = Result<Content, Fault>;
+impl<T: Content> Future for Answer<T> {
+    type Output = Result<T, Fault>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let place = self.place;
@@ -252,7 +265,9 @@ impl Future for Answer {
             };
             slots.close(place);
             match state {
-                State::Answered(content) => Some(content),
+                State::Answered(content) => {
+                    Some(content.and_then(|content| T::unwrap(content).ok_or(Fault::Internal)))
+                }
                 State::Waits { .. } | State::Free => Some(Err(Fault::Stopped)),
             }
         });
@@ -261,7 +276,7 @@ impl Future for Answer {
     }
 }
 
-impl Drop for Answer {
+impl<T> Drop for Answer<T> {
     fn drop(&mut self) {
         if self.open {
             // an error says that the worker ends
@@ -309,9 +324,9 @@ async fn hand_out(desk: Arc<Desk>) {
 pub(super) struct Outbox(Vec<(Arc<Desk>, Vec<Letter>)>);
 
 impl Outbox {
-    pub(super) fn put(&mut self, mut to: Address, content: Content) {
+    pub(super) fn put<T: Content>(&mut self, mut to: Address<T>, content: T) {
         if let Some(desk) = to.desk.take() {
-            self.add(desk, Letter::Answer(to.place, Ok(content)));
+            self.add(desk, Letter::Answer(to.place, Ok(content.wrap())));
         }
     }
 
@@ -343,11 +358,11 @@ mod tests {
     #[actix_rt::test]
     async fn an_answer_reaches_the_one_who_asked() {
         let patience = Duration::from_secs(60);
-        let (first, lost) = Address::here(patience);
-        let (second, answer) = Address::here(patience);
+        let (first, lost) = Address::<Done>::here(patience);
+        let (second, answer) = Address::<Done>::here(patience);
         drop(lost);
         // takes the slot of the one who gave up
-        let (third, late) = Address::here(patience);
+        let (third, late) = Address::<Done>::here(patience);
         assert_eq!(first.place.slot, third.place.slot);
         let worker = std::thread::spawn(move || {
             first.refuse(Fault::NoLeader);
@@ -361,7 +376,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn patience_ends() {
-        let (_owed, answer) = Address::here(Duration::from_millis(1));
+        let (_owed, answer) = Address::<Done>::here(Duration::from_millis(1));
         assert_eq!(answer.await.unwrap_err(), Fault::Timeout);
     }
 }

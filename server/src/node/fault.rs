@@ -22,4 +22,18 @@ pub enum Fault {
     /// The process is stopping.
     #[error("server stopped")]
     Stopped,
+    /// The answer is that of another request: a bug of this server. The command was applied.
+    #[error("answer of another command")]
+    Internal,
+}
+
+/// Why an operation was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError<E> {
+    /// It got no answer from the state machine.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The state machine refused it and changed nothing.
+    #[error("{0}")]
+    Refused(E),
 }

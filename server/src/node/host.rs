@@ -9,11 +9,7 @@ use witan_replica::{
     replica::Role,
 };
 
-use super::{
-    Done, Shared,
-    desk::{Content, Outbox},
-    waiting::Waiting,
-};
+use super::{Done, Shared, desk::Outbox, waiting::Waiting};
 use crate::{metrics::ApplyTally, storage::Log};
 
 /// Everything the replica's thread can touch. Waiting requests are bounded by the replica, which
@@ -21,8 +17,8 @@ use crate::{metrics::ApplyTally, storage::Log};
 pub(super) struct RealHost {
     pub(super) log: Log,
     pub(super) shared: Arc<Shared>,
-    pub(super) writes: Waiting,
-    pub(super) reads: Waiting,
+    pub(super) writes: Waiting<Done>,
+    pub(super) reads: Waiting<Arc<View>>,
     /// Answers of the present turn.
     pub(super) outbox: Outbox,
     /// Bytes appended to the log since the last checkpoint was taken.
@@ -79,7 +75,6 @@ impl Host for RealHost {
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         let entries = u32::try_from(applied.len()).unwrap_or(u32::MAX).max(1);
         let took = self.applying.elapsed() / entries;
-        let term = view.position.term;
         // Before anything tells of the new state.
         self.shared.latest.clear();
         // Before the answers: a client that sees its write must see its index too.
@@ -108,12 +103,7 @@ impl Host for RealHost {
                 self.shared.metrics.leases_expired.inc_by(ids.len() as u64);
             }
             if let Some(to) = ticket.and_then(|ticket| self.writes.remove(ticket)) {
-                let done = Done {
-                    outcome,
-                    index,
-                    term,
-                };
-                self.outbox.put(to, Content::Done(done));
+                self.outbox.put(to, Done { outcome, index });
             }
         }
         self.tally.show();
@@ -138,7 +128,7 @@ impl Host for RealHost {
             .iter()
             .filter_map(|ticket| self.reads.remove(*ticket))
         {
-            self.outbox.put(to, Content::View(view.clone()));
+            self.outbox.put(to, view.clone());
         }
         self.outbox.bring();
     }

@@ -30,6 +30,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
 use witan_replica::{
     machine::{
@@ -37,6 +38,7 @@ use witan_replica::{
         alarm::{Alarm, Kind},
         auth::Caller,
         command::Command,
+        operation::Operation,
         tree::Watch,
         view::View,
     },
@@ -44,10 +46,10 @@ use witan_replica::{
     timers::{Deadlines, Renewal},
 };
 
-use desk::{Address, Answer, Content};
+use desk::{Address, Answer, Renewed};
 
 pub use clock::now_ns;
-pub use fault::Fault;
+pub use fault::{Fault, ProposeError};
 pub use readers::{Reader, Taken};
 pub use thread::{Parts, start};
 pub use tokens::Tokens;
@@ -98,13 +100,13 @@ enum Inbound {
         now_ns: i64,
         /// Its length in the log.
         bytes: usize,
-        to: Address,
+        to: Address<Done>,
     },
     Read {
-        to: Address,
+        to: Address<Arc<View>>,
     },
     View {
-        to: Address,
+        to: Address<Arc<View>>,
     },
     /// Write the whole state anew and tell.
     Rewrite {
@@ -117,11 +119,11 @@ enum Inbound {
     /// A client keeps a lease alive.
     Renew {
         lease: i64,
-        to: Address,
+        to: Address<Renewed>,
     },
     /// When does each lease end?
     Deadlines {
-        to: Address,
+        to: Address<Deadlines>,
     },
     /// A checkpoint up to this index reached the platter.
     Durable {
@@ -143,32 +145,48 @@ pub struct Identity {
     pub started_ns: i64,
 }
 
-/// An applied command.
-#[derive(Clone, Debug)]
-pub struct Done {
-    /// What the state machine answered, and the v3 revision after it.
-    pub outcome: Outcome,
-    /// Raft index of the command's entry.
-    pub index: u64,
-    /// Raft term when it was applied.
-    pub term: u64,
+/// An applied command, whichever it was.
+#[derive(Debug)]
+struct Done {
+    outcome: Outcome,
+    index: u64,
 }
 
+/// An applied operation.
+#[derive(Clone, Debug)]
+pub struct Applied<T> {
+    /// What the state machine answered.
+    pub output: T,
+    /// v3 revision after it.
+    pub revision: i64,
+    /// Raft index of its entry.
+    pub index: u64,
+}
+
+/// How an operation ended.
+pub type Proposed<O> =
+    Result<Applied<<O as Operation>::Output>, ProposeError<<O as Operation>::Error>>;
+
 impl Node {
-    /// Replicates a command and waits until it is applied here. Times out after the request timeout.
-    pub async fn propose(&self, command: Command) -> Result<Done, Fault> {
-        self.propose_for(command, None).await
+    /// Replicates an operation and waits until it is applied here. Times out after the request timeout.
+    pub fn propose<O: Operation>(&self, operation: O) -> impl Future<Output = Proposed<O>> {
+        self.propose_for(operation, None)
     }
 
     /// The same on a caller's behalf, whose permissions are looked at when it is applied.
-    pub async fn propose_for(
+    pub fn propose_for<O: Operation>(
         &self,
-        command: Command,
+        operation: O,
         caller: Option<Caller>,
-    ) -> Result<Done, Fault> {
+    ) -> impl Future<Output = Proposed<O>> {
+        // an `async fn` would keep room for the operation beside its command
+        self.replicate(operation.into(), caller).map(typed::<O>)
+    }
+
+    async fn replicate(&self, command: Command, caller: Option<Caller>) -> Result<Done, Fault> {
         self.admit(&command).await?;
         let done = match self.post_command(command, caller) {
-            Ok(answer) => answer.await.map(Content::done),
+            Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
         };
         if done.is_err() {
@@ -177,17 +195,11 @@ impl Node {
         done
     }
 
-    /// The same for a command of the node itself, for which there is always room.
-    async fn post_and_wait(&self, command: Command) -> Result<Done, Fault> {
-        let answer = self.post_command(command, None)?;
-        answer.await.map(Content::done)
-    }
-
     /// A linearizable view: holds everything that was committed before the call.
     pub async fn read(&self) -> Result<Arc<View>, Fault> {
         let (to, answer) = Address::here(self.shared.request_timeout);
         self.post(Inbound::Read { to })?;
-        let view = answer.await.map(Content::view);
+        let view = answer.await;
         match view {
             Err(Fault::Timeout) => self.shared.metrics.slow_read_indexes.inc(),
             Err(_) => self.shared.metrics.read_indexes_failed.inc(),
@@ -209,7 +221,7 @@ impl Node {
     pub async fn fresh_view(&self) -> Result<Arc<View>, Fault> {
         let (to, answer) = Address::here(self.shared.request_timeout);
         self.post(Inbound::View { to })?;
-        answer.await.map(Content::view)
+        answer.await
     }
 
     /// Writes the checkpoint anew, so that the disk holds nothing outdated in it; reads and writes go
@@ -228,7 +240,7 @@ impl Node {
     pub async fn renew(&self, lease: i64) -> Result<Renewal, Fault> {
         let (to, answer) = Address::here(self.shared.request_timeout);
         self.post(Inbound::Renew { lease, to })?;
-        let (renewal, alone) = answer.await.map(Content::renewal)?;
+        let Renewed { renewal, alone } = answer.await?;
         if !alone {
             // shows that this member still led when it renewed
             self.read().await?;
@@ -240,7 +252,7 @@ impl Node {
     pub async fn deadlines(&self) -> Result<Deadlines, Fault> {
         let (to, answer) = Address::here(self.shared.request_timeout);
         self.post(Inbound::Deadlines { to })?;
-        answer.await.map(Content::deadlines)
+        answer.await
     }
 
     /// The clock that leases are counted by, nanoseconds since the start of this process.
@@ -364,7 +376,11 @@ impl Node {
         let _ = self.shared.inbox.send(Inbound::Stop);
     }
 
-    fn post_command(&self, command: Command, caller: Option<Caller>) -> Result<Answer, Fault> {
+    fn post_command(
+        &self,
+        command: Command,
+        caller: Option<Caller>,
+    ) -> Result<Answer<Done>, Fault> {
         let bytes = command.encoded_len();
         let large = bytes > SMALL_BYTES;
         let permit = large
@@ -390,5 +406,23 @@ impl Node {
                 TrySendError::Full(_) => Fault::TooMany,
                 TrySendError::Disconnected(_) => Fault::Stopped,
             })
+    }
+}
+
+/// An applied operation, from the reply of any command.
+fn typed<O: Operation>(done: Result<Done, Fault>) -> Proposed<O> {
+    let Done { outcome, index } = done?;
+    match O::output(outcome.reply) {
+        Some(Ok(output)) => Ok(Applied {
+            output,
+            revision: outcome.revision,
+            index,
+        }),
+        Some(Err(error)) => Err(ProposeError::Refused(error)),
+        None => {
+            let operation = std::any::type_name::<O>();
+            tracing::error!(index, operation, "the reply is that of another operation");
+            Err(Fault::Internal.into())
+        }
     }
 }

@@ -62,7 +62,9 @@ impl Node {
             tree_bytes,
             "the quota is used up; raising the alarm"
         );
-        if let Err(fault) = self.post_and_wait(Command::Alarm(command)).await {
+        // not `propose`: for this there is always room
+        let raised = async { self.post_command(command.into(), None)?.await };
+        if let Err(fault) = raised.await {
             tracing::warn!(%fault, "failed to raise the alarm about the quota");
         }
     }

@@ -9,7 +9,8 @@ use std::{
 
 use futures_util::FutureExt as _;
 use witan_replica::machine::{
-    Reply, kv,
+    Reply,
+    kv::{self, OpReply},
     tree::{self, Set, Tree},
 };
 
@@ -42,14 +43,12 @@ fn stalled() -> (Node, Receiver<Inbound>) {
     (node, requests)
 }
 
-fn put(value_bytes: usize) -> Command {
-    Command::Kv(kv::Command {
-        verb: Some(kv::Verb::Put(kv::Put {
-            key: "k".into(),
-            value: vec![0; value_bytes].into(),
-            ..kv::Put::default()
-        })),
-    })
+fn put(value_bytes: usize) -> kv::Put {
+    kv::Put {
+        key: "k".into(),
+        value: vec![0; value_bytes].into(),
+        ..kv::Put::default()
+    }
 }
 
 /// Offers commands until one is refused; those that wait.
@@ -57,13 +56,13 @@ async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
     let mut waiting: Vec<Waiting> = Vec::new();
     for _ in 0..2 * INBOX_MAX {
         let node = node.clone();
-        let command = put(value_bytes);
-        let mut proposal: Waiting = Box::pin(async move { node.propose(command).await });
+        let put = put(value_bytes);
+        let mut proposal: Waiting = Box::pin(async move { node.propose(put).await });
         // once, so that it is offered
         match proposal.as_mut().now_or_never() {
             None => waiting.push(proposal),
             Some(done) => {
-                assert_eq!(done.map(|_| ()), Err(Fault::TooMany));
+                assert_eq!(done.map(drop), Err(Fault::TooMany.into()));
                 return waiting;
             }
         }
@@ -71,25 +70,20 @@ async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
     panic!("nothing is ever refused");
 }
 
-type Waiting = Pin<Box<dyn Future<Output = Result<Done, Fault>>>>;
+type Waiting = Pin<Box<dyn Future<Output = Proposed<kv::Put>>>>;
 
 /// Does what the thread would do: takes everything and answers it.
-fn go_on(requests: &Receiver<Inbound>) {
+fn go_on(requests: &Receiver<Inbound>, reply: &Reply) {
     let mut outbox = desk::Outbox::default();
     for inbound in requests.try_iter() {
         let Inbound::Propose { to, .. } = inbound else {
             panic!("only proposals were sent");
         };
         let outcome = Outcome {
-            reply: Reply::Nothing,
+            reply: reply.clone(),
             revision: 1,
         };
-        let done = Content::Done(Done {
-            outcome,
-            index: 1,
-            term: 1,
-        });
-        outbox.put(to, done);
+        outbox.put(to, Done { outcome, index: 1 });
     }
     outbox.bring();
 }
@@ -99,6 +93,7 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
     actix_rt::System::new().block_on(async {
         let (node, requests) = stalled();
         let size = 1 << 20;
+        let done = Reply::Kv(Ok(kv::Reply::Op(OpReply::Put(kv::PutReply::default()))));
         for (value_bytes, fit) in [
             (
                 size,
@@ -110,7 +105,7 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
             for _ in 0..2 {
                 let waiting = offer(&node, value_bytes).await;
                 assert!(fit.contains(&waiting.len()), "{} wait", waiting.len());
-                go_on(&requests);
+                go_on(&requests, &done);
                 for proposal in waiting {
                     assert!(proposal.await.is_ok());
                 }
@@ -118,6 +113,24 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
         }
         let refused = node.shared.metrics.proposals_failed.get();
         assert_eq!(refused, 4, "one for each round");
+    });
+}
+
+#[test]
+fn the_reply_of_another_operation_is_an_error_and_no_panic() {
+    actix_rt::System::new().block_on(async {
+        let (node, requests) = stalled();
+        for reply in [
+            Reply::Nothing,
+            Reply::Published,
+            Reply::Kv(Ok(kv::Reply::Compact)),
+        ] {
+            let mut proposal = Box::pin(node.propose(put(1)));
+            assert!(proposal.as_mut().now_or_never().is_none());
+            go_on(&requests, &reply);
+            let done = proposal.await.map(drop);
+            assert_eq!(done, Err(Fault::Internal.into()), "{reply:?}");
+        }
     });
 }
 

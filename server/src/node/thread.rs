@@ -19,7 +19,7 @@ use witan_replica::{
 use super::{
     Fault, INBOX_MAX, Identity, Inbound, Node, Shared,
     clock::Steady,
-    desk::{Content, Outbox},
+    desk::{Outbox, Renewed},
     host::RealHost,
     latest::Latest,
     now_ns,
@@ -254,7 +254,7 @@ impl Keeper {
             }
             Inbound::View { to } => {
                 let view = self.latest();
-                self.host.outbox.put(to, Content::View(view));
+                self.host.outbox.put(to, view);
             }
             Inbound::Rewrite { done } if self.space.room() == Room::Enough => self.rewrite(done),
             Inbound::Rewrite { done } => {
@@ -269,10 +269,10 @@ impl Keeper {
             Inbound::Renew { lease, to } => {
                 let renewal = self.replica.renew(lease);
                 let alone = self.replica.is_alone();
-                self.host.outbox.put(to, Content::Renewal(renewal, alone));
+                self.host.outbox.put(to, Renewed { renewal, alone });
             }
             Inbound::Deadlines { to } => match self.replica.deadlines() {
-                Some(deadlines) => self.host.outbox.put(to, Content::Deadlines(deadlines)),
+                Some(deadlines) => self.host.outbox.put(to, deadlines),
                 None => to.refuse(Fault::NoLeader),
             },
             Inbound::Durable { index } => {

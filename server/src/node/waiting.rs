@@ -8,22 +8,32 @@ use super::desk::Address;
 
 /// Tickets rise by one, and most are answered in their order: a queue with gaps. Bounded by the
 /// replica, which refuses requests beyond its limits, and by [`Waiting::forget`].
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
+#[derive(Debug)]
+pub(super) struct Waiting<T> {
     /// Ticket of the first place.
     first: u64,
     /// Who waits, and since which tick.
-    queue: VecDeque<Option<(u64, Address)>>,
+    queue: VecDeque<Option<(u64, Address<T>)>>,
     count: usize,
 }
 
-impl Waiting {
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Self {
+            first: 0,
+            queue: VecDeque::new(),
+            count: 0,
+        }
+    }
+}
+
+impl<T> Waiting<T> {
     pub(super) fn len(&self) -> usize {
         self.count
     }
 
     /// `ticket` is higher than any before.
-    pub(super) fn insert(&mut self, ticket: Ticket, tick: u64, to: Address) {
+    pub(super) fn insert(&mut self, ticket: Ticket, tick: u64, to: Address<T>) {
         if self.queue.is_empty() {
             self.first = ticket.0;
         }
@@ -34,7 +44,7 @@ impl Waiting {
         self.count += 1;
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Address> {
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Address<T>> {
         let place = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
         let (_, to) = self.queue.get_mut(place)?.take()?;
         self.count -= 1;
@@ -68,11 +78,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::node::Done;
 
     #[actix_rt::test]
     async fn tickets_find_who_waits() {
         let mut waiting = Waiting::default();
-        let to = || Address::here(Duration::from_secs(60)).0;
+        let to = || Address::<Done>::here(Duration::from_secs(60)).0;
         for (ticket, tick) in [(5, 1), (6, 1), (9, 2), (10, 3)] {
             waiting.insert(Ticket(ticket), tick, to());
         }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use witan_replica::machine::{
     Outcome, Reply,
     command::{ClusterVersion, Command, Publish},
-    kv, lease, tree,
+    kv::{self, OpReply},
+    lease, tree,
 };
 
 use crate::{
@@ -63,7 +64,7 @@ pub(crate) fn forget_note(id: i64) -> Command {
 /// The lease that an answered operation has begun.
 pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<i64> {
     match (ask, &outcome.reply) {
-        (Ask::Write(Command::Lease(command)), Reply::Lease(Ok(lease::Reply::Granted { .. }))) => {
+        (Ask::Write(Command::Lease(command)), Reply::Lease(Ok(lease::Reply::Granted(_)))) => {
             match &command.verb {
                 Some(lease::Verb::Grant(grant)) => Some(grant.id),
                 _ => None,
@@ -330,25 +331,22 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
 }
 
 fn v3_effect<'a>(verb: &'a kv::Verb, reply: &'a Result<kv::Reply, kv::Error>) -> Effect<'a> {
+    let reply = match (verb, reply) {
+        (_, Err(_)) | (kv::Verb::Compact(_), Ok(kv::Reply::Compact)) => return Effect::Nothing,
+        (_, Ok(kv::Reply::Compact)) => return Effect::Mismatch,
+        (_, Ok(kv::Reply::Op(reply))) => reply,
+    };
     match (verb, reply) {
-        (_, Err(_)) | (kv::Verb::Compact(_), Ok(kv::Reply::Compact)) => Effect::Nothing,
-        (kv::Verb::Put(put), Ok(kv::Reply::Put { .. })) => Effect::Put {
+        (kv::Verb::Put(put), OpReply::Put(_)) => Effect::Put {
             key: &put.key,
             value: &put.value,
         },
-        (kv::Verb::Delete(range), Ok(kv::Reply::Delete { deleted, .. })) if *deleted > 0 => {
-            Effect::Gone {
-                key: &range.key,
-                range_end: &range.range_end,
-            }
-        }
-        (kv::Verb::Delete(_), Ok(kv::Reply::Delete { .. })) => Effect::Nothing,
-        (
-            kv::Verb::Txn(txn),
-            Ok(kv::Reply::Txn {
-                succeeded: true, ..
-            }),
-        ) => {
+        (kv::Verb::Delete(range), OpReply::Delete(done)) if done.deleted > 0 => Effect::Gone {
+            key: &range.key,
+            range_end: &range.range_end,
+        },
+        (kv::Verb::Delete(_), OpReply::Delete(_)) => Effect::Nothing,
+        (kv::Verb::Txn(txn), OpReply::Txn(done)) if done.succeeded => {
             txn.success
                 .iter()
                 .find_map(|op| match &op.kind {
@@ -361,12 +359,7 @@ fn v3_effect<'a>(verb: &'a kv::Verb, reply: &'a Result<kv::Reply, kv::Error>) ->
                 })
                 .unwrap_or(Effect::Nothing)
         }
-        (
-            kv::Verb::Txn(_),
-            Ok(kv::Reply::Txn {
-                succeeded: false, ..
-            }),
-        ) => Effect::Nothing,
+        (kv::Verb::Txn(_), OpReply::Txn(_)) => Effect::Nothing,
         _ => Effect::Mismatch,
     }
 }

@@ -142,8 +142,8 @@ impl Timers {
             return;
         }
         match (&command.verb, reply) {
-            (Some(Verb::Grant(grant)), Reply::Granted { ttl_s }) => {
-                self.start(grant.id, span_ns(*ttl_s));
+            (Some(Verb::Grant(grant)), Reply::Granted(granted)) => {
+                self.start(grant.id, span_ns(granted.ttl_s));
             }
             (Some(Verb::Revoke(revoke)), Reply::Revoked) => self.stop(revoke.id),
             (Some(Verb::Expire(_)), Reply::Expired { ids }) => {

@@ -11,7 +11,7 @@ use witan_replica::{
     machine::{
         Reply,
         command::{Command, Stamp},
-        kv::{self, Answers, Error, Kv, Op, OpKind, Txn, Verb},
+        kv::{self, Answers, Error, Kv, Op, OpKind, OpReply, Txn, Verb},
         member::Member,
         view::View,
     },
@@ -82,11 +82,17 @@ fn records(kv: &Kv) -> Vec<String> {
 
 fn pairs(reply: &kv::Reply) -> usize {
     match reply {
-        kv::Reply::Put { prev_kv } => usize::from(prev_kv.is_some()),
-        kv::Reply::Delete { prev_kvs, .. } => prev_kvs.len(),
-        kv::Reply::Range(range) => range.kvs.len(),
-        kv::Reply::Txn { replies, .. } => replies.iter().map(|(reply, _)| pairs(reply)).sum(),
+        kv::Reply::Op(reply) => pairs_of(reply),
         kv::Reply::Compact => 0,
+    }
+}
+
+fn pairs_of(reply: &OpReply) -> usize {
+    match reply {
+        OpReply::Put(put) => usize::from(put.prev_kv.is_some()),
+        OpReply::Delete(delete) => delete.prev_kvs.len(),
+        OpReply::Range(range) => range.kvs.len(),
+        OpReply::Txn(txn) => txn.replies.iter().map(|(reply, _)| pairs_of(reply)).sum(),
     }
 }
 

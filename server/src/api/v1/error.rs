@@ -59,6 +59,7 @@ impl From<Fault> for Error {
             Fault::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
             Fault::NoSpace => Self::new(ErrorCode::RaftInternal, "database space exceeded"),
             Fault::Stopped => Self::new(ErrorCode::RaftInternal, "server stopped"),
+            Fault::Internal => Self::new(ErrorCode::RaftInternal, "answer of another command"),
         }
     }
 }

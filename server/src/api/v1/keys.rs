@@ -3,15 +3,14 @@
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
-use witan_replica::machine::{
-    command::Command,
-    tree::{self, Create, Delete, DeleteIf, ErrorKind, Event, Set, Swap, Verb},
+use witan_replica::machine::tree::{
+    self, Create, Delete, DeleteIf, ErrorKind, Mutation, Set, Swap,
 };
 
 use super::{error::Error, render, request::Put};
 use crate::{
     api::{Context, aside::INLINE_ITEMS_MAX, reads::Reads},
-    node::Node,
+    node::{Node, ProposeError},
 };
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
@@ -34,19 +33,21 @@ pub(super) async fn get(ctx: &Context, reads: &Reads, key: &Bytes) -> Result<Vec
 
 /// Removes a file.
 pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Vec<u8>, Error> {
-    let done = propose(node, removal(key.clone())).await?;
-    done.map(|event| render::change(&event))
-        .map_err(|error| broken(&error, key, ErrorCode::KeyNotFound))
+    match node.propose(removal(key.clone())).await {
+        Ok(done) => Ok(render::change(&done.output)),
+        Err(ProposeError::Fault(fault)) => Err(fault.into()),
+        Err(ProposeError::Refused(error)) => Err(broken(&error, key, ErrorCode::KeyNotFound)),
+    }
 }
 
 /// Writes a file, if the value before is the one that is wanted.
 pub(super) async fn put(node: &Node, put: Put) -> Result<Vec<u8>, Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
-    let done = propose(node, verb(put, node.now_ns())).await?;
-    let error = match done {
-        Ok(event) => return Ok(render::change(&event)),
-        Err(error) => error,
+    let error = match node.propose(mutation(put, node.now_ns())).await {
+        Ok(done) => return Ok(render::change(&done.output)),
+        Err(ProposeError::Fault(fault)) => return Err(fault.into()),
+        Err(ProposeError::Refused(error)) => error,
     };
     Err(match (error.kind, wanted) {
         (ErrorKind::CompareFailed, Some(wanted)) => {
@@ -67,7 +68,7 @@ pub(super) async fn put(node: &Node, put: Put) -> Result<Vec<u8>, Error> {
     })
 }
 
-fn verb(put: Put, now_ns: i64) -> Verb {
+fn mutation(put: Put, now_ns: i64) -> Mutation {
     let Put {
         key: path,
         value,
@@ -79,7 +80,7 @@ fn verb(put: Put, now_ns: i64) -> Verb {
     let expires_ns = ttl.map(|ttl| now_ns.saturating_add(ttl.saturating_mul(NANOS_PER_SECOND)));
     match prev_value {
         None if dead => removal(path),
-        None => Verb::Set(Set {
+        None => Mutation::Set(Set {
             path,
             value,
             dir: false,
@@ -87,19 +88,19 @@ fn verb(put: Put, now_ns: i64) -> Verb {
             refresh: false,
         }),
         // no value is empty: there must be none
-        Some(prev) if prev.is_empty() => Verb::Create(Create {
+        Some(prev) if prev.is_empty() => Mutation::Create(Create {
             path,
             value,
             dir: false,
             expires_ns,
             in_order: false,
         }),
-        Some(_) if dead => Verb::DeleteIf(DeleteIf {
+        Some(_) if dead => Mutation::DeleteIf(DeleteIf {
             path,
             prev_value,
             prev_index: None,
         }),
-        Some(_) => Verb::Swap(Swap {
+        Some(_) => Mutation::Swap(Swap {
             path,
             value,
             expires_ns,
@@ -110,20 +111,12 @@ fn verb(put: Put, now_ns: i64) -> Verb {
     }
 }
 
-fn removal(path: Bytes) -> Verb {
-    Verb::Delete(Delete {
+fn removal(path: Bytes) -> Mutation {
+    Mutation::Delete(Delete {
         path,
         dir: false,
         recursive: false,
     })
-}
-
-async fn propose(node: &Node, verb: Verb) -> Result<Result<Event, tree::Error>, Error> {
-    let command = Command::Tree(tree::Command { verb: Some(verb) });
-    let reply = node.propose(command).await?.outcome.reply;
-    reply
-        .into_event()
-        .ok_or_else(|| Error::new(ErrorCode::RaftInternal, "answer of another command"))
 }
 
 /// A broken rule; `directory` is what a directory in the key's place means.
@@ -166,13 +159,13 @@ mod tests {
 
     #[test]
     fn writes_become_commands() {
-        let name = |ttl, prev| match verb(put(ttl, prev), 5) {
-            Verb::Set(set) => format!("set {:?}", set.expires_ns),
-            Verb::Create(create) => format!("create {:?}", create.expires_ns),
-            Verb::Swap(swap) => format!("swap {:?}", swap.expires_ns),
-            Verb::Delete(_) => "delete".into(),
-            Verb::DeleteIf(_) => "delete if".into(),
-            Verb::Update(_) | Verb::Expire(_) => unreachable!("no write of v1"),
+        let name = |ttl, prev| match mutation(put(ttl, prev), 5) {
+            Mutation::Set(set) => format!("set {:?}", set.expires_ns),
+            Mutation::Create(create) => format!("create {:?}", create.expires_ns),
+            Mutation::Swap(swap) => format!("swap {:?}", swap.expires_ns),
+            Mutation::Delete(_) => "delete".into(),
+            Mutation::DeleteIf(_) => "delete if".into(),
+            Mutation::Update(_) => "update".into(),
         };
         let table = [
             (None, None, "set None"),

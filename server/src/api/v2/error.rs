@@ -6,7 +6,7 @@ use witan_api::v2::error::ErrorCode;
 use witan_replica::machine::tree;
 
 use super::go;
-use crate::node::Fault;
+use crate::node::{Fault, ProposeError};
 
 /// One error, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +75,18 @@ impl From<Fault> for Error {
             Fault::TooMany => "etcdserver: too many requests",
             Fault::TooLarge => "etcdserver: request is too large",
             Fault::Stopped => "etcdserver: server stopped",
+            Fault::Internal => "answer of another command",
         };
         Self::early(ErrorCode::RaftInternal, cause)
+    }
+}
+
+impl From<ProposeError<tree::Error>> for Error {
+    fn from(error: ProposeError<tree::Error>) -> Self {
+        match error {
+            ProposeError::Fault(fault) => fault.into(),
+            ProposeError::Refused(error) => error.into(),
+        }
     }
 }
 

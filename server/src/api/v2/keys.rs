@@ -11,10 +11,8 @@ use actix_web::{
 use bytes::Bytes;
 use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
 use witan_replica::machine::{
-    Reply,
     auth::paths::Wish,
-    command::Command,
-    tree::{self, Action, Event},
+    tree::{Action, Event},
 };
 
 use super::{
@@ -255,23 +253,14 @@ async fn write(
 ) -> Result<HttpResponse, Error> {
     let node = &dialect.ctx.node;
     let bare = params.no_value_on_success && write != Write::Delete;
-    let verb = verb::verb(write, key, params, node.now_ns());
-    let command = Command::Tree(tree::Command { verb: Some(verb) });
-    let event = written(node.propose(command).await?.outcome.reply)?;
+    let mutation = verb::mutation(write, key, params, node.now_ns());
+    let event = node.propose(mutation).await?.output;
     let body = if bare {
         render::bare(&event)
     } else {
         render::event(&event)
     };
     Ok(headers::success(node, status(&event), event.index).body(reply::framed(request, body)))
-}
-
-/// The event of a write's answer.
-fn written(reply: Reply) -> Result<Event, Error> {
-    let event = reply
-        .into_event()
-        .ok_or_else(|| Error::early(ErrorCode::RaftInternal, "answer of another command"))?;
-    Ok(event?)
 }
 
 fn status(event: &Event) -> StatusCode {

@@ -1,7 +1,7 @@
 //! Which command of the tree a write asks for. Pure.
 
 use bytes::Bytes;
-use witan_replica::machine::tree::{Create, Delete, DeleteIf, Set, Swap, Update, Verb};
+use witan_replica::machine::tree::{Create, Delete, DeleteIf, Mutation, Set, Swap, Update};
 
 use super::parse::Params;
 
@@ -14,7 +14,7 @@ pub(crate) enum Write {
 }
 
 /// The command for `path` (cleaned, absolute), taken at `now_ns`.
-pub(crate) fn verb(write: Write, path: Bytes, params: Params, now_ns: i64) -> Verb {
+pub(crate) fn mutation(write: Write, path: Bytes, params: Params, now_ns: i64) -> Mutation {
     let expires_ns = params.ttl.map(|ttl| expiration(now_ns, ttl));
     let conditional = params.prev_value.is_some() || params.prev_index.is_some();
     let Params {
@@ -27,17 +27,17 @@ pub(crate) fn verb(write: Write, path: Bytes, params: Params, now_ns: i64) -> Ve
         ..
     } = params;
     match write {
-        Write::Delete if conditional => Verb::DeleteIf(DeleteIf {
+        Write::Delete if conditional => Mutation::DeleteIf(DeleteIf {
             path,
             prev_value,
             prev_index,
         }),
-        Write::Delete => Verb::Delete(Delete {
+        Write::Delete => Mutation::Delete(Delete {
             path,
             dir,
             recursive,
         }),
-        Write::Post => Verb::Create(Create {
+        Write::Post => Mutation::Create(Create {
             path,
             value,
             dir,
@@ -45,14 +45,14 @@ pub(crate) fn verb(write: Write, path: Bytes, params: Params, now_ns: i64) -> Ve
             in_order: true,
         }),
         Write::Put => match params.prev_exist {
-            Some(false) => Verb::Create(Create {
+            Some(false) => Mutation::Create(Create {
                 path,
                 value,
                 dir,
                 expires_ns,
                 in_order: false,
             }),
-            Some(true) | None if conditional => Verb::Swap(Swap {
+            Some(true) | None if conditional => Mutation::Swap(Swap {
                 path,
                 value,
                 expires_ns,
@@ -60,13 +60,13 @@ pub(crate) fn verb(write: Write, path: Bytes, params: Params, now_ns: i64) -> Ve
                 prev_value,
                 prev_index,
             }),
-            Some(true) => Verb::Update(Update {
+            Some(true) => Mutation::Update(Update {
                 path,
                 value,
                 expires_ns,
                 refresh,
             }),
-            None => Verb::Set(Set {
+            None => Mutation::Set(Set {
                 path,
                 value,
                 dir,
@@ -91,15 +91,14 @@ mod tests {
 
     fn chosen(write: Write, query: &str) -> &'static str {
         let params = params(Waiting::Refused, query.as_bytes(), None).unwrap();
-        match verb(write, "/k".into(), params, 0) {
-            Verb::Set(_) => "set",
-            Verb::Create(c) if c.in_order => "in order",
-            Verb::Create(_) => "create",
-            Verb::Update(_) => "update",
-            Verb::Swap(_) => "swap",
-            Verb::DeleteIf(_) => "delete if",
-            Verb::Delete(_) => "delete",
-            Verb::Expire(_) => "expire",
+        match mutation(write, "/k".into(), params, 0) {
+            Mutation::Set(_) => "set",
+            Mutation::Create(c) if c.in_order => "in order",
+            Mutation::Create(_) => "create",
+            Mutation::Update(_) => "update",
+            Mutation::Swap(_) => "swap",
+            Mutation::DeleteIf(_) => "delete if",
+            Mutation::Delete(_) => "delete",
         }
     }
 

@@ -19,50 +19,50 @@ use witan_api::v3::{
         AuthenticateResponse,
     },
 };
-use witan_replica::machine::{
-    auth::{
-        self as core, Authenticate, Disable, Enable, Permission, ROOT, RoleAdd, RoleDelete,
-        RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke, Verb,
-    },
-    command::Command,
+use witan_replica::machine::auth::{
+    Authenticate, Disable, Enable, Permission, ROOT, RoleAdd, RoleDelete, RoleGrant, RoleRevoke,
+    UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
 };
 
-use super::{Answer, fault, header, permit};
+use super::{
+    Answer,
+    fault::{self, Refusal as _},
+    header, permit,
+};
 use crate::api::Context;
 
 /// A verb whose answer is a header alone.
 macro_rules! manage {
-    ($(#[$doc:meta])* $name:ident($request:ident: $asked:ty) -> $answer:ident = $verb:expr) => {
+    ($(#[$doc:meta])* $name:ident($request:ident: $asked:ty) -> $answer:ident = $operation:expr) => {
         $(#[$doc])*
         pub(super) async fn $name(ctx: &Context, $request: $asked) -> Answer<$answer> {
-            let done = permit::manage(ctx, $verb).await?;
-            Ok($answer {
-                header: header::at(&ctx.node, done.outcome.revision),
-            })
+            let revision = permit::manage(ctx, $operation).await?;
+            let header = header::at(&ctx.node, revision);
+            Ok($answer { header })
         }
     };
 }
 
-manage!(enable(_request: AuthEnableRequest) -> AuthEnableResponse = Verb::Enable(Enable {}));
-manage!(disable(_request: AuthDisableRequest) -> AuthDisableResponse = Verb::Disable(Disable {}));
+manage!(enable(_request: AuthEnableRequest) -> AuthEnableResponse = Enable {});
+manage!(disable(_request: AuthDisableRequest) -> AuthDisableResponse = Disable {});
 manage!(user_delete(request: AuthUserDeleteRequest) -> AuthUserDeleteResponse =
-    Verb::UserDelete(UserDelete { name: request.name }));
+    UserDelete { name: request.name });
 manage!(user_grant(request: AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse =
-    Verb::UserGrant(UserGrant { user: request.user, role: request.role }));
+    UserGrant { user: request.user, role: request.role });
 manage!(user_revoke(request: AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse =
-    Verb::UserRevoke(UserRevoke { user: request.name, role: request.role }));
+    UserRevoke { user: request.name, role: request.role });
 manage!(role_add(request: AuthRoleAddRequest) -> AuthRoleAddResponse =
-    Verb::RoleAdd(RoleAdd { name: request.name }));
+    RoleAdd { name: request.name });
 manage!(role_delete(request: AuthRoleDeleteRequest) -> AuthRoleDeleteResponse =
-    Verb::RoleDelete(RoleDelete { name: request.role }));
+    RoleDelete { name: request.role });
 manage!(role_grant(request: AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse =
-    Verb::RoleGrant(RoleGrant { role: request.name, permission: request.perm.map(permission) }));
+    RoleGrant { role: request.name, permission: request.perm.map(permission) });
 manage!(role_revoke(request: AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse =
-Verb::RoleRevoke(RoleRevoke {
+RoleRevoke {
     role: request.role,
     key: request.key,
     range_end: request.range_end,
-}));
+});
 
 pub(super) async fn user_add(
     ctx: &Context,
@@ -74,15 +74,14 @@ pub(super) async fn user_add(
     } else {
         hash(ctx, &request.name, request.password).await?
     };
-    let verb = Verb::UserAdd(UserAdd {
+    let user = UserAdd {
         name: request.name,
         password,
         no_password,
-    });
-    let done = permit::manage(ctx, verb).await?;
-    Ok(AuthUserAddResponse {
-        header: header::at(&ctx.node, done.outcome.revision),
-    })
+    };
+    let revision = permit::manage(ctx, user).await?;
+    let header = header::at(&ctx.node, revision);
+    Ok(AuthUserAddResponse { header })
 }
 
 /// Without a password its hash counts, if the client has sent one.
@@ -96,14 +95,10 @@ pub(super) async fn user_password(
     } else {
         hash(ctx, &request.name, request.password).await?
     };
-    let verb = Verb::UserPassword(UserPassword {
-        name: request.name,
-        password,
-    });
-    let done = permit::manage(ctx, verb).await?;
-    Ok(AuthUserChangePasswordResponse {
-        header: header::at(&ctx.node, done.outcome.revision),
-    })
+    let name = request.name;
+    let revision = permit::manage(ctx, UserPassword { name, password }).await?;
+    let header = header::at(&ctx.node, revision);
+    Ok(AuthUserChangePasswordResponse { header })
 }
 
 /// Takes its time: who may not change users has been refused before.
@@ -140,22 +135,18 @@ pub(super) async fn authenticate(
         }
         let prefix = ctx.guard.token_prefix();
         let prefix = prefix.map_err(fault::of_token)?;
-        let verb = Verb::Authenticate(Authenticate {
-            user: request.name.clone(),
-            prefix: prefix.clone(),
-        });
+        let user = request.name.clone();
         // who asks is what this is about: no caller
-        let command = core::Command {
-            verb: Some(verb),
-            ..core::Command::default()
+        let asked = Authenticate {
+            user,
+            prefix: prefix.clone(),
         };
-        let done = ctx.node.propose(Command::Auth(command)).await?;
-        permit::judge(&done)?;
+        let done = ctx.node.propose(asked).await?;
         if ctx.node.auth().1 == checked {
             let begun = (&*prefix, done.index);
             let token = ctx.guard.token(&request.name, checked, begun);
             return Ok(AuthenticateResponse {
-                header: header::at(&ctx.node, done.outcome.revision),
+                header: header::at(&ctx.node, done.revision),
                 token: token.map_err(fault::of_token)?,
             });
         }
@@ -170,7 +161,7 @@ pub(super) async fn status(
     let known = &view.machine.auth;
     let caller = permit::manager(ctx)?;
     let admitted = known.admin(caller.as_ref());
-    admitted.map_err(|error| fault::of_auth(&error))?;
+    admitted.map_err(|error| error.in_v3())?;
     Ok(AuthStatusResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         enabled: known.enabled(),
@@ -189,7 +180,7 @@ pub(super) async fn user_get(
     if let Err(error) = known.admin(caller.as_ref())
         && caller.is_none_or(|caller| caller.user != request.name)
     {
-        return Err(fault::of_auth(&error));
+        return Err(error.in_v3());
     }
     let user = known.user(&request.name).ok_or(Error::UserNotFound)?;
     Ok(AuthUserGetResponse {
@@ -205,7 +196,7 @@ pub(super) async fn user_list(
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
     let admitted = known.admin(permit::manager(ctx)?.as_ref());
-    admitted.map_err(|error| fault::of_auth(&error))?;
+    admitted.map_err(|error| error.in_v3())?;
     Ok(AuthUserListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         users: known.users().map(|user| user.name.clone()).collect(),
@@ -227,7 +218,7 @@ pub(super) async fn role_get(
     if let Err(error) = known.admin(caller.as_ref())
         && !own()
     {
-        return Err(fault::of_auth(&error));
+        return Err(error.in_v3());
     }
     let role = known.role(&request.role).ok_or(Error::RoleNotFound)?;
     let perm = if role.name == ROOT {
@@ -252,7 +243,7 @@ pub(super) async fn role_list(
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
     let admitted = known.admin(permit::manager(ctx)?.as_ref());
-    admitted.map_err(|error| fault::of_auth(&error))?;
+    admitted.map_err(|error| error.in_v3())?;
     Ok(AuthRoleListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         roles: known.roles().map(|role| role.name.clone()).collect(),

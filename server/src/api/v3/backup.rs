@@ -12,7 +12,7 @@ use witan_api::v3::{
     },
 };
 
-use super::{Answer, fault, header};
+use super::{Answer, fault::Refusal as _, header};
 use crate::{
     api::Context,
     panics::{self, planted},
@@ -95,7 +95,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> Answer<Has
     let kv = &view.machine.kv;
     let hash_revision = kv
         .hash_revision(request.revision)
-        .map_err(|error| fault::of_kv(&error))?;
+        .map_err(|error| error.in_v3())?;
     let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted());
     let work = move || snapshot::of_keys(&view.machine.kv, hash_revision);
     let hash = ctx.jobs.run(work).await?;

@@ -13,13 +13,12 @@ use witan_api::{
     },
 };
 use witan_replica::machine::{
-    Reply,
-    command::{ChangeMembers, Command, PeerUrls},
+    command::{ChangeMembers, PeerUrls},
     member::{self, Member as Known, Members},
 };
 
 use super::{Answer, header};
-use crate::{api::Context, config::Url};
+use crate::{api::Context, config::Url, node::ProposeError};
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -52,14 +51,14 @@ pub(super) async fn add(ctx: &Context, request: MemberAddRequest) -> Answer<Memb
         learners_max: ctx.settings.max_learners,
         remove: 0,
     };
-    let members = match change_book(ctx, Command::Members(change)).await? {
-        Err(member::Error::NotLearner) => return Err(Error::Unhealthy),
-        done => done.map_err(of_book)?,
+    match ctx.node.propose(change).await {
+        Err(ProposeError::Refused(member::Error::NotLearner)) => return Err(Error::Unhealthy),
+        done => done?,
     };
     Ok(MemberAddResponse {
         header: header::bare(&ctx.node),
         member: Some(shown),
-        members,
+        members: members(ctx).await?,
     })
 }
 
@@ -71,10 +70,10 @@ pub(super) async fn remove(
         remove: request.id,
         ..ChangeMembers::default()
     };
-    let members = change_book(ctx, Command::Members(change)).await?;
+    ctx.node.propose(change).await?;
     Ok(MemberRemoveResponse {
         header: header::bare(&ctx.node),
-        members: members.map_err(of_book)?,
+        members: members(ctx).await?,
     })
 }
 
@@ -87,10 +86,10 @@ pub(super) async fn update(
         id: request.id,
         peer_urls: request.peer_urls,
     };
-    let members = change_book(ctx, Command::PeerUrls(change)).await?;
+    ctx.node.propose(change).await?;
     Ok(MemberUpdateResponse {
         header: header::bare(&ctx.node),
-        members: members.map_err(of_book)?,
+        members: members(ctx).await?,
     })
 }
 
@@ -106,26 +105,8 @@ pub(super) async fn promote(
     }
 }
 
-/// All members after a change, or why there was none.
-async fn change_book(
-    ctx: &Context,
-    command: Command,
-) -> Answer<Result<Vec<Member>, member::Error>> {
-    let Reply::PeerUrlsSet(done) = ctx.node.propose(command).await?.outcome.reply else {
-        unreachable!("a change of the member book answers as one")
-    };
-    let view = ctx.node.view().await?;
-    Ok(done.map(|()| shown(&view.machine.members)))
-}
-
-fn of_book(error: member::Error) -> Error {
-    match error {
-        member::Error::NotFound => Error::MemberNotFound,
-        member::Error::PeerUrlExists => Error::PeerUrlExists,
-        member::Error::Exists => Error::MemberExists,
-        member::Error::TooManyLearners => Error::TooManyLearners,
-        member::Error::NotLearner => Error::MemberNotEnoughStarted,
-    }
+async fn members(ctx: &Context) -> Answer<Vec<Member>> {
+    Ok(shown(&ctx.node.view().await?.machine.members))
 }
 
 fn known(members: &Members, id: u64) -> Answer<&Known> {

@@ -4,7 +4,7 @@ use witan_api::v3::{
     etcdserverpb::{self as pb, compare::TargetUnion, request_op::Request, response_op::Response},
     mvccpb,
 };
-use witan_replica::machine::kv;
+use witan_replica::machine::kv::{self, OpReply};
 
 pub(in crate::api) fn range(request: pb::RangeRequest) -> kv::Range {
     kv::Range {
@@ -107,49 +107,36 @@ pub(in crate::api) fn range_response(header: Header, reply: kv::RangeReply) -> p
     }
 }
 
-pub(in crate::api) fn put_response(
-    header: Header,
-    prev_kv: Option<kv::KeyValue>,
-) -> pb::PutResponse {
+pub(in crate::api) fn put_response(header: Header, reply: kv::PutReply) -> pb::PutResponse {
     pb::PutResponse {
         header,
-        prev_kv: prev_kv.map(key_value),
+        prev_kv: reply.prev_kv.map(key_value),
     }
 }
 
 pub(in crate::api) fn delete_response(
     header: Header,
-    deleted: i64,
-    prev_kvs: Vec<kv::KeyValue>,
+    reply: kv::DeleteReply,
 ) -> pb::DeleteRangeResponse {
     pb::DeleteRangeResponse {
         header,
-        deleted,
-        prev_kvs: key_values(prev_kvs),
+        deleted: reply.deleted,
+        prev_kvs: key_values(reply.prev_kvs),
     }
 }
 
-pub(in crate::api) fn txn_response(
-    header: Header,
-    succeeded: bool,
-    replies: Vec<(kv::Reply, i64)>,
-) -> pb::TxnResponse {
-    let responses = replies.into_iter().map(|(reply, revision)| {
+pub(in crate::api) fn txn_response(header: Header, reply: kv::TxnReply) -> pb::TxnResponse {
+    let responses = reply.replies.into_iter().map(|(reply, revision)| {
         // an operation's own header carries nothing but the revision
         let header = Some(pb::ResponseHeader {
             revision,
             ..Default::default()
         });
         let response = match reply {
-            kv::Reply::Range(reply) => Response::ResponseRange(range_response(header, reply)),
-            kv::Reply::Put { prev_kv } => Response::ResponsePut(put_response(header, prev_kv)),
-            kv::Reply::Delete { deleted, prev_kvs } => {
-                Response::ResponseDeleteRange(delete_response(header, deleted, prev_kvs))
-            }
-            kv::Reply::Txn { succeeded, replies } => {
-                Response::ResponseTxn(txn_response(header, succeeded, replies))
-            }
-            kv::Reply::Compact => unreachable!("no transaction holds a compaction"),
+            OpReply::Range(reply) => Response::ResponseRange(range_response(header, reply)),
+            OpReply::Put(reply) => Response::ResponsePut(put_response(header, reply)),
+            OpReply::Delete(reply) => Response::ResponseDeleteRange(delete_response(header, reply)),
+            OpReply::Txn(reply) => Response::ResponseTxn(txn_response(header, reply)),
         };
         pb::ResponseOp {
             response: Some(response),
@@ -157,7 +144,7 @@ pub(in crate::api) fn txn_response(
     });
     pb::TxnResponse {
         header,
-        succeeded,
+        succeeded: reply.succeeded,
         responses: responses.collect(),
     }
 }

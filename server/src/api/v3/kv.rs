@@ -11,9 +11,9 @@ use witan_api::v3::{
         request_op::Request,
     },
 };
-use witan_replica::machine::{Reply, command::Command, kv, view::View};
+use witan_replica::machine::{kv, view::View};
 
-use super::{Answer, check, convert, fault, header, permit, quota};
+use super::{Answer, check, convert, fault::Refusal as _, header, permit, quota};
 use crate::{
     api::Context,
     panics::{self, planted},
@@ -48,7 +48,7 @@ pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeR
         reply.map(|reply| convert::range_response(header, reply))
     };
     ctx.metrics.ranged(began.elapsed(), response.is_ok());
-    let response = response.map_err(|error| fault::of_kv(&error))?;
+    let response = response.map_err(|error| error.in_v3())?;
     ctx.metrics.kv_ranges.inc();
     Ok(response)
 }
@@ -74,7 +74,9 @@ pub(super) async fn view_for(ctx: &Context, request: &RangeRequest) -> Answer<Ar
     } else {
         ctx.node.read().await?
     };
-    permit::read(ctx, &view.machine, &request.key, &request.range_end)?;
+    permit::on(ctx, &view.machine, |caller| {
+        caller.read(&request.key, &request.range_end)
+    })?;
     Ok(view)
 }
 
@@ -82,17 +84,13 @@ pub(super) async fn put(ctx: &Context, request: PutRequest) -> Answer<PutRespons
     check::put(&request)?;
     fits(ctx, &request)?;
     let cost = quota::of_put(&request);
-    let command = command(kv::Verb::Put(convert::put(request)));
-    admit(ctx, &command, cost).await?;
-    let (reply, revision) = propose(ctx, command).await?;
+    let put = convert::put(request);
+    permit::before(ctx, |caller| caller.put(&put)).await?;
+    quota::admit(ctx, cost).await?;
+    let done = permit::propose(ctx, put).await?;
     planted::here("put");
-    let kv::Reply::Put { prev_kv } = reply else {
-        unreachable!("a put answers a put")
-    };
-    Ok(convert::put_response(
-        header::at(&ctx.node, revision),
-        prev_kv,
-    ))
+    let header = header::at(&ctx.node, done.revision);
+    Ok(convert::put_response(header, done.output))
 }
 
 pub(super) async fn delete_range(
@@ -101,18 +99,12 @@ pub(super) async fn delete_range(
 ) -> Answer<DeleteRangeResponse> {
     check::delete_range(&request)?;
     fits(ctx, &request)?;
-    let command = command(kv::Verb::Delete(convert::delete_range(request)));
-    admit(ctx, &command, 0).await?;
-    let (reply, revision) = propose(ctx, command).await?;
+    let delete = convert::delete_range(request);
+    permit::before(ctx, |caller| caller.delete(&delete)).await?;
+    let done = permit::propose(ctx, delete).await?;
     planted::here("delete");
-    let kv::Reply::Delete { deleted, prev_kvs } = reply else {
-        unreachable!("a delete answers a delete")
-    };
-    Ok(convert::delete_response(
-        header::at(&ctx.node, revision),
-        deleted,
-        prev_kvs,
-    ))
+    let header = header::at(&ctx.node, done.revision);
+    Ok(convert::delete_response(header, done.output))
 }
 
 pub(super) async fn txn(ctx: &Context, request: TxnRequest) -> Answer<TxnResponse> {
@@ -124,19 +116,13 @@ pub(super) async fn txn(ctx: &Context, request: TxnRequest) -> Answer<TxnRespons
     let request = checked(ctx, request).await?;
     let (reply, revision) = if reads_only {
         let (reply, revision) = read_txn(ctx, request).await?;
-        ctx.metrics.kv_done(&reply);
+        ctx.metrics.kv_txn_read(&reply);
         (reply, revision)
     } else {
         write_txn(ctx, request).await?
     };
-    let kv::Reply::Txn { succeeded, replies } = reply else {
-        unreachable!("a transaction answers a transaction")
-    };
-    Ok(convert::txn_response(
-        header::at(&ctx.node, revision),
-        succeeded,
-        replies,
-    ))
+    let header = header::at(&ctx.node, revision);
+    Ok(convert::txn_response(header, reply))
 }
 
 /// The log is on disk when the answer is made. With `physical` all space is free by then, too.
@@ -144,15 +130,13 @@ pub(super) async fn compact(
     ctx: &Context,
     request: CompactionRequest,
 ) -> Answer<CompactionResponse> {
-    let verb = kv::Verb::Compact(kv::Compact {
-        revision: request.revision,
-    });
-    let (_, revision) = propose(ctx, command(verb)).await?;
+    let revision = request.revision;
+    let done = permit::propose(ctx, kv::Compact { revision }).await?;
     while request.physical && ctx.node.view().await?.machine.kv.is_sweeping() {
-        propose(ctx, command(kv::Verb::Sweep(kv::Sweep {}))).await?;
+        permit::propose(ctx, kv::Sweep {}).await?;
     }
     Ok(CompactionResponse {
-        header: header::at(&ctx.node, revision),
+        header: header::at(&ctx.node, done.revision),
     })
 }
 
@@ -167,92 +151,41 @@ async fn checked(ctx: &Context, request: TxnRequest) -> Answer<TxnRequest> {
 }
 
 /// What reads many keys waits for a place, so that answers on their way to their clients are few.
-async fn write_txn(ctx: &Context, request: TxnRequest) -> Answer<(kv::Reply, i64)> {
+async fn write_txn(ctx: &Context, request: TxnRequest) -> Answer<(kv::TxnReply, i64)> {
     let cost = quota::of_txn(&request);
     let txn = convert::txn(request);
-    let spans = txn.reads_spans();
-    let command = command(kv::Verb::Txn(txn));
-    admit(ctx, &command, cost).await?;
-    let _place = if spans && reads_many(&ctx.node.view().await?.machine.kv, &command) {
+    permit::before(ctx, |caller| caller.txn(&txn)).await?;
+    quota::admit(ctx, cost).await?;
+    let _place = if txn.reads_spans() && reads_many(&*ctx.node.view().await?, &txn) {
         Some(ctx.jobs.large_read().await?)
     } else {
         None
     };
-    propose(ctx, command).await
+    let done = permit::propose(ctx, txn).await?;
+    Ok((done.output, done.revision))
 }
 
-fn reads_many(state: &kv::Kv, command: &kv::Command) -> bool {
-    match &command.verb {
-        Some(kv::Verb::Txn(txn)) => state.txn_reads_beyond(txn, LARGE_READ_KEYS),
-        Some(
-            kv::Verb::Put(_) | kv::Verb::Delete(_) | kv::Verb::Compact(_) | kv::Verb::Sweep(_),
-        )
-        | None => false,
-    }
-}
-
-fn command(verb: kv::Verb) -> kv::Command {
-    kv::Command { verb: Some(verb) }
-}
-
-/// Whether the caller may do that, and whether there is room for it. Both are looked at again when it
-/// is applied; here so that a refusal leaves no entry in the log, and no alarm if it is the caller's.
-async fn admit(ctx: &Context, command: &kv::Command, cost: u64) -> Answer<()> {
-    if ctx.node.auth_enabled() {
-        let view = ctx.node.view().await?;
-        permit::command(ctx, &view.machine, command)?;
-    }
-    quota::admit(ctx, cost).await
-}
-
-/// The core's answer and the revision after it.
-async fn propose(ctx: &Context, command: kv::Command) -> Answer<(kv::Reply, i64)> {
-    let outcome = permit::propose(ctx, Command::Kv(command)).await?.outcome;
-    match outcome.reply {
-        Reply::Kv(Ok(reply)) => Ok((reply, outcome.revision)),
-        Reply::Kv(Err(error)) => Err(fault::of_kv(&error)),
-        Reply::Lease(_)
-        | Reply::Tree(_)
-        | Reply::Published
-        | Reply::ClusterVersionSet
-        | Reply::DowngradeSet
-        | Reply::PeerUrlsSet(_)
-        | Reply::Alarm(_)
-        | Reply::Auth(_)
-        | Reply::Denied(_)
-        | Reply::Nothing => {
-            unreachable!("a v3 command answers as one")
-        }
-    }
+fn reads_many(view: &View, txn: &kv::Txn) -> bool {
+    view.machine.kv.txn_reads_beyond(txn, LARGE_READ_KEYS)
 }
 
 /// A transaction that only reads does not go through the log: it runs on a frozen copy of the
 /// state, which it cannot change.
-async fn read_txn(ctx: &Context, request: TxnRequest) -> Answer<(kv::Reply, i64)> {
+async fn read_txn(ctx: &Context, request: TxnRequest) -> Answer<(kv::TxnReply, i64)> {
     let view = if serializable(&request) {
         ctx.node.view().await?
     } else {
         ctx.node.read().await?
     };
     let revision = view.machine.kv.revision();
-    let command = command(kv::Verb::Txn(convert::txn(request)));
-    permit::command(ctx, &view.machine, &command)?;
-    let reply = if reads_many(&view.machine.kv, &command) {
-        aside(ctx, move || execute(&view.machine.kv, &command)).await?
+    let txn = convert::txn(request);
+    permit::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
+    let reply = if reads_many(&view, &txn) {
+        aside(ctx, move || view.machine.kv.read_txn(&txn)).await?
     } else {
-        execute(&view.machine.kv, &command)
+        view.machine.kv.read_txn(&txn)
     };
-    Ok((reply.map_err(|error| fault::of_kv(&error))?, revision))
-}
-
-fn execute(state: &kv::Kv, command: &kv::Command) -> Result<kv::Reply, kv::Error> {
-    match &command.verb {
-        Some(kv::Verb::Txn(txn)) => state.read_txn(txn),
-        Some(
-            kv::Verb::Put(_) | kv::Verb::Delete(_) | kv::Verb::Compact(_) | kv::Verb::Sweep(_),
-        )
-        | None => unreachable!("only transactions are executed outside of the log"),
-    }
+    Ok((reply.map_err(|error| error.in_v3())?, revision))
 }
 
 fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {

@@ -21,15 +21,11 @@ use witan_api::v3::{
     },
 };
 use witan_replica::{
-    machine::{
-        Outcome, Reply,
-        command::Command,
-        lease::{self, Grant, LEASE_BYTES, Left, NONE, Revoke, Verb},
-    },
+    machine::lease::{self, Grant, LEASE_BYTES, Left, NONE, Revoke},
     timers::Renewal,
 };
 
-use super::{Answer, ending::Ending, fault, header, permit, quota, services::Service};
+use super::{Answer, ending::Ending, header, permit, quota, services::Service};
 use crate::{
     api::{Context, aside::INLINE_ITEMS_MAX},
     node::now_ns,
@@ -59,14 +55,11 @@ pub(super) async fn grant(ctx: &Context, request: LeaseGrantRequest) -> Answer<L
         request.id
     };
     let ttl_s = request.ttl.max(ctx.settings.lease_ttl_min_s);
-    let (reply, revision) = propose(ctx, Verb::Grant(Grant { id, ttl_s })).await?;
-    let lease::Reply::Granted { ttl_s } = reply else {
-        unreachable!("a grant answers a grant")
-    };
+    let done = permit::propose(ctx, Grant { id, ttl_s }).await?;
     Ok(LeaseGrantResponse {
-        header: header::at(&ctx.node, revision),
+        header: header::at(&ctx.node, done.revision),
         id,
-        ttl: ttl_s,
+        ttl: done.output.ttl_s,
         error: String::new(),
     })
 }
@@ -75,9 +68,9 @@ pub(super) async fn revoke(
     ctx: &Context,
     request: LeaseRevokeRequest,
 ) -> Answer<LeaseRevokeResponse> {
-    let (_, revision) = propose(ctx, Verb::Revoke(Revoke { id: request.id })).await?;
+    let done = permit::propose(ctx, Revoke { id: request.id }).await?;
     Ok(LeaseRevokeResponse {
-        header: header::at(&ctx.node, revision),
+        header: header::at(&ctx.node, done.revision),
     })
 }
 
@@ -88,7 +81,7 @@ pub(super) async fn time_to_live(
 ) -> Answer<LeaseTimeToLiveResponse> {
     let view = ctx.node.read().await?;
     if request.keys {
-        permit::list_leases(ctx, &view.machine, [request.id].into_iter())?;
+        permit::on(ctx, &view.machine, |caller| caller.list_lease(request.id))?;
     }
     let leases = view.machine.kv.leases();
     let mut response = LeaseTimeToLiveResponse {
@@ -115,8 +108,10 @@ pub(super) async fn time_to_live(
 /// That which ends first comes first, as in etcd.
 pub(super) async fn leases(ctx: &Context, _: LeaseLeasesRequest) -> Answer<LeaseLeasesResponse> {
     let view = ctx.node.read().await?;
-    let known = view.machine.kv.leases().iter().map(|(id, _)| id);
-    permit::list_leases(ctx, &view.machine, known)?;
+    permit::on(ctx, &view.machine, |caller| {
+        let mut known = view.machine.kv.leases().iter();
+        known.try_for_each(|(id, _)| caller.list_lease(id))
+    })?;
     let deadlines = ctx.node.deadlines().await?;
     let list = move || {
         let ids = deadlines.in_order().into_iter();
@@ -158,7 +153,7 @@ pub(super) async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
             Renewal::Expiring => tokio::time::sleep(EXPIRING_LOOK).await,
             Renewal::Noted => {
                 let left = vec![Left { id, seconds: 0 }];
-                propose(ctx, Verb::Checkpoint(lease::Checkpoint { left })).await?;
+                permit::propose(ctx, lease::Checkpoint { left }).await?;
             }
             Renewal::NotLeading => return Err(Error::NoLeader),
         }
@@ -191,15 +186,6 @@ where
         let goes_on = answer.is_ok().then_some((answers, ending));
         Some((answer, goes_on))
     })
-}
-
-async fn propose(ctx: &Context, verb: Verb) -> Answer<(lease::Reply, i64)> {
-    let command = Command::Lease(lease::Command { verb: Some(verb) });
-    let Outcome { reply, revision } = permit::propose(ctx, command).await?.outcome;
-    let Reply::Lease(reply) = reply else {
-        unreachable!("a lease command answers as one")
-    };
-    Ok((reply.map_err(fault::of_lease)?, revision))
 }
 
 /// Positive, of sixteen hexadecimal digits, and not that of another lease unless one in 2^62 is lost.

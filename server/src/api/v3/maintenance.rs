@@ -10,9 +10,8 @@ use witan_api::v3::{
 };
 
 use witan_replica::machine::{
-    Reply,
     alarm::{self, Alarm},
-    command::{Command, Downgrade},
+    command::Downgrade,
     member::Members,
 };
 
@@ -73,13 +72,10 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmR
         member: request.member_id,
         kind: request.alarm,
     };
-    let outcome = ctx.node.propose(Command::Alarm(command)).await?.outcome;
-    let Reply::Alarm(alarm) = outcome.reply else {
-        unreachable!("a command about an alarm answers as one")
-    };
+    let done = ctx.node.propose(command).await?;
     Ok(AlarmResponse {
-        header: header::at(&ctx.node, outcome.revision),
-        alarms: alarm.into_iter().map(message).collect(),
+        header: header::at(&ctx.node, done.revision),
+        alarms: done.output.into_iter().map(message).collect(),
     })
 }
 
@@ -142,8 +138,7 @@ pub(super) async fn downgrade(
 }
 
 async fn record(ctx: &Context, target: String) -> Answer<()> {
-    let command = Command::Downgrade(Downgrade { target });
-    ctx.node.propose(command).await?;
+    ctx.node.propose(Downgrade { target }).await?;
     Ok(())
 }
 

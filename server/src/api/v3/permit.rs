@@ -11,14 +11,13 @@ use witan_api::{
     v3::error::Error,
 };
 use witan_replica::machine::{
-    Machine, Reply,
-    auth::{self, Caller},
-    command::Command,
-    kv,
+    Machine,
+    auth::{self, Caller, Check},
+    operation::Operation,
 };
 
-use super::{Answer, fault};
-use crate::{api::Context, node::Done};
+use super::{Answer, fault::Refusal};
+use crate::{api::Context, node::Applied};
 
 /// These streams begin, and each of their requests is judged and answered, as in etcd.
 const STREAMS: [&str; 2] = [
@@ -89,32 +88,33 @@ pub(super) async fn admin(ctx: &Context) -> Answer<()> {
     let view = ctx.node.view().await?;
     let caller = manager(ctx)?;
     let admitted = view.machine.auth.admin(caller.as_ref());
-    admitted.map_err(|error| fault::of_auth(&error))
+    admitted.map_err(|error| error.in_v3())
 }
 
-/// Whether the caller may read a range of the state that is about to be read.
-pub(super) fn read(ctx: &Context, machine: &Machine, key: &[u8], range_end: &[u8]) -> Answer<()> {
-    if !ctx.node.auth_enabled() {
-        return Ok(());
-    }
-    let caller = who(ctx)?;
-    let permitted = machine.check(caller.as_ref()).read(key, range_end);
-    permitted.map_err(|error| fault::of_auth(&error))
-}
-
-/// Whether the caller may be told the names of what is attached to these leases.
-pub(super) fn list_leases(
+/// Whether the caller may do something by a state that is about to be read.
+pub(super) fn on(
     ctx: &Context,
     machine: &Machine,
-    mut leases: impl Iterator<Item = i64>,
+    may: impl FnOnce(Check<'_>) -> Result<(), auth::Error>,
 ) -> Answer<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
     }
     let caller = who(ctx)?;
-    let check = machine.check(caller.as_ref());
-    let permitted = leases.try_for_each(|lease| check.list_lease(lease));
-    permitted.map_err(|error| fault::of_auth(&error))
+    may(machine.check(caller.as_ref())).map_err(|error| error.in_v3())
+}
+
+/// Whether the caller may do what is about to be proposed. It is looked at again when it is applied;
+/// here so that a refusal leaves no entry in the log, and raises no alarm about the quota.
+pub(super) async fn before(
+    ctx: &Context,
+    may: impl FnOnce(Check<'_>) -> Result<(), auth::Error>,
+) -> Answer<()> {
+    if !ctx.node.auth_enabled() {
+        return Ok(());
+    }
+    let view = ctx.node.view().await?;
+    on(ctx, &view.machine, may)
 }
 
 /// Whether the caller may keep a lease alive: who may end it.
@@ -125,43 +125,23 @@ pub(super) async fn renew_lease(ctx: &Context, lease: i64) -> Answer<()> {
     let view = ctx.node.view().await?;
     let caller = who(ctx)?.ok_or(Error::UserEmpty)?;
     let permitted = view.machine.check(Some(&caller)).end_lease(lease);
-    permitted.map_err(|error| fault::of_auth(&error))
+    permitted.map_err(|error| error.in_v3())
 }
 
-/// Whether the caller may do on a frozen copy what goes through the log otherwise.
-pub(super) fn command(ctx: &Context, machine: &Machine, command: &kv::Command) -> Answer<()> {
-    if !ctx.node.auth_enabled() {
-        return Ok(());
-    }
+/// Replicates an operation on the caller's behalf.
+pub(super) async fn propose<O: Operation<Error: Refusal>>(
+    ctx: &Context,
+    operation: O,
+) -> Answer<Applied<O::Output>> {
     let caller = who(ctx)?;
-    let permitted = machine.check(caller.as_ref()).command(command);
-    permitted.map_err(|error| fault::of_auth(&error))
+    Ok(ctx.node.propose_for(operation, caller).await?)
 }
 
-/// Replicates a command on the caller's behalf. What the caller may not do comes back as an error.
-pub(super) async fn propose(ctx: &Context, command: Command) -> Answer<Done> {
-    propose_for(ctx, command, who(ctx)?).await
-}
-
-async fn propose_for(ctx: &Context, command: Command, caller: Option<Caller>) -> Answer<Done> {
-    let done = ctx.node.propose_for(command, caller).await?;
-    judge(&done)?;
-    Ok(done)
-}
-
-/// Whether a command was refused because of users.
-pub(super) fn judge(done: &Done) -> Answer<()> {
-    if let Reply::Denied(error) | Reply::Auth(Err(error)) = &done.outcome.reply {
-        return Err(fault::of_auth(error));
-    }
-    Ok(())
-}
-
-/// Replicates a command about users.
-pub(super) async fn manage(ctx: &Context, verb: auth::Verb) -> Answer<Done> {
-    let command = Command::Auth(auth::Command {
-        verb: Some(verb),
-        by_either: true,
-    });
-    propose_for(ctx, command, manager(ctx)?).await
+/// Replicates an operation about users. Its answer is the revision after it.
+pub(super) async fn manage(
+    ctx: &Context,
+    operation: impl Operation<Output = (), Error = auth::Error>,
+) -> Answer<i64> {
+    let caller = manager(ctx)?;
+    Ok(ctx.node.propose_for(operation, caller).await?.revision)
 }

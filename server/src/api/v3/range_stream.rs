@@ -9,7 +9,7 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_replica::machine::kv::{self, Kv, Next, PartBounds};
 
-use super::{Answer, check, convert, fault, header, kv as verbs};
+use super::{Answer, check, convert, fault::Refusal as _, header, kv as verbs};
 use crate::{api::Context, panics::planted};
 
 /// Bytes of pairs in one message, which can exceed this by one pair.
@@ -101,7 +101,7 @@ impl Parts {
             keys: 0,
         };
         let looked = self.kv.range_part(&self.range, &nothing);
-        looked.map(drop).map_err(|error| fault::of_kv(&error))
+        looked.map(drop).map_err(|error| error.in_v3())
     }
 
     /// The next answer; the last one carries the header, and nothing else does.
@@ -117,7 +117,7 @@ impl Parts {
                 keys: PART_KEYS_MAX,
             };
             let part = self.kv.range_part(&self.range, &bounds);
-            let part = part.map_err(|error| fault::of_kv(&error))?;
+            let part = part.map_err(|error| error.in_v3())?;
             self.left -= part.kvs.len();
             self.sent += part.kvs.len() as i64;
             match part.next {
@@ -156,7 +156,7 @@ impl Parts {
                 ..self.range.clone()
             };
             let rest = self.kv.range(&rest);
-            reply.count += rest.map_err(|error| fault::of_kv(&error))?.count;
+            reply.count += rest.map_err(|error| error.in_v3())?.count;
             reply.more = !self.range.count_only;
         }
         Ok(convert::range_response(self.header, reply))

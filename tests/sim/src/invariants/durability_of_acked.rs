@@ -112,7 +112,8 @@ fn at_revision(view: &View, key: &[u8], end: &[u8], revision: i64) -> Option<Vec
             | kv::Error::LeaseNotFound
             | kv::Error::NoSpace
             | kv::Error::Corrupt
-            | kv::Error::AnswerTooLarge,
+            | kv::Error::AnswerTooLarge
+            | kv::Error::Denied(_),
         ) => Some(vec![kv::KeyValue::default(), kv::KeyValue::default()]),
     }
 }

@@ -87,8 +87,10 @@ impl LeasesKept {
     fn granted(&mut self, op: &Op) {
         if let End::Applied { outcome, .. } = &op.end
             && let Some(lease) = workload::granted(&op.ask, outcome)
-            && let (Ask::Write(_), Reply::Lease(Ok(lease::Reply::Granted { ttl_s }))) =
-                (&op.ask, &outcome.reply)
+            && let (
+                Ask::Write(_),
+                Reply::Lease(Ok(lease::Reply::Granted(lease::Granted { ttl_s }))),
+            ) = (&op.ask, &outcome.reply)
         {
             self.promise(lease, *ttl_s, op.invoked);
         }

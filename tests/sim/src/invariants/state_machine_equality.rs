@@ -1,7 +1,10 @@
 //! State Machine Safety (§5.4.3): all members execute the same entry at an index, with the same
 //! answer, and are in the same state after it; so is a member that executes it again after a crash.
 
-use witan_replica::machine::{Outcome, Reply, kv};
+use witan_replica::machine::{
+    Outcome, Reply,
+    kv::{self, OpReply},
+};
 
 use super::{ByIndex, Fact, Ident, Invariant, Scene};
 
@@ -68,20 +71,21 @@ impl Invariant for StateMachineEquality {
 /// What every member answers: pairs that were read are returned only where somebody waits for them.
 fn without_pairs(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
-    if let Reply::Kv(Ok(reply)) = &mut outcome.reply {
+    if let Reply::Kv(Ok(kv::Reply::Op(reply))) = &mut outcome.reply {
         drop_pairs(reply);
     }
     outcome
 }
 
-fn drop_pairs(reply: &mut kv::Reply) {
+fn drop_pairs(reply: &mut OpReply) {
     match reply {
-        kv::Reply::Put { prev_kv } => *prev_kv = None,
-        kv::Reply::Delete { prev_kvs, .. } => prev_kvs.clear(),
-        kv::Reply::Range(reply) => *reply = kv::RangeReply::default(),
-        kv::Reply::Txn { replies, .. } => {
-            replies.iter_mut().for_each(|(reply, _)| drop_pairs(reply));
+        OpReply::Put(put) => put.prev_kv = None,
+        OpReply::Delete(delete) => delete.prev_kvs.clear(),
+        OpReply::Range(range) => *range = kv::RangeReply::default(),
+        OpReply::Txn(txn) => {
+            txn.replies
+                .iter_mut()
+                .for_each(|(reply, _)| drop_pairs(reply));
         }
-        kv::Reply::Compact => {}
     }
 }

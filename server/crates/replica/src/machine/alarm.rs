@@ -133,29 +133,29 @@ impl Alarms {
         }
     }
 
-    /// Why a command of the key space is not executed now, if so.
-    pub(crate) fn refusal(&self, command: &kv::Command) -> Option<kv::Error> {
+    /// Whether a command of the key space is executed now.
+    pub(crate) fn admit(&self, command: &kv::Command) -> Result<(), kv::Error> {
         if self.raised.is_empty() {
-            None
+            Ok(())
         } else if self.any(Kind::Corrupt) {
-            Some(kv::Error::Corrupt)
+            Err(kv::Error::Corrupt)
         } else if self.any(Kind::NoSpace) && command.puts() {
-            Some(kv::Error::NoSpace)
+            Err(kv::Error::NoSpace)
         } else {
-            None
+            Ok(())
         }
     }
 
-    /// Why a lease command is not executed now, if so. What is left of a lease may always be noted.
-    pub(crate) fn refusal_of_lease(&self, command: &lease::Command) -> Option<lease::Error> {
+    /// Whether a lease command is executed now. What is left of a lease may always be noted.
+    pub(crate) fn admit_lease(&self, command: &lease::Command) -> Result<(), lease::Error> {
         use lease::Verb;
         match &command.verb {
             Some(Verb::Grant(_) | Verb::Revoke(_) | Verb::Expire(_)) if self.any(Kind::Corrupt) => {
-                Some(lease::Error::Corrupt)
+                Err(lease::Error::Corrupt)
             }
-            Some(Verb::Grant(_)) if self.any(Kind::NoSpace) => Some(lease::Error::NoSpace),
+            Some(Verb::Grant(_)) if self.any(Kind::NoSpace) => Err(lease::Error::NoSpace),
             Some(Verb::Grant(_) | Verb::Revoke(_) | Verb::Expire(_) | Verb::Checkpoint(_))
-            | None => None,
+            | None => Ok(()),
         }
     }
 

@@ -92,6 +92,39 @@ pub enum Command {
     Downgrade(Downgrade),
 }
 
+impl From<kv::Verb> for Command {
+    fn from(verb: kv::Verb) -> Self {
+        Self::Kv(kv::Command { verb: Some(verb) })
+    }
+}
+
+impl From<lease::Verb> for Command {
+    fn from(verb: lease::Verb) -> Self {
+        Self::Lease(lease::Command { verb: Some(verb) })
+    }
+}
+
+impl From<tree::Verb> for Command {
+    fn from(verb: tree::Verb) -> Self {
+        Self::Tree(tree::Command { verb: Some(verb) })
+    }
+}
+
+impl From<auth::Verb> for Command {
+    fn from(verb: auth::Verb) -> Self {
+        Self::Auth(auth::Command {
+            verb: Some(verb),
+            by_either: true,
+        })
+    }
+}
+
+impl From<auth::paths::Verb> for Command {
+    fn from(verb: auth::paths::Verb) -> Self {
+        auth::Verb::Paths(auth::paths::Command { verb: Some(verb) }).into()
+    }
+}
+
 /// A member's attributes, proposed by itself at each start.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Publish {

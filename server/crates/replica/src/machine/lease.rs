@@ -7,7 +7,10 @@
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
-use super::record::{Change, Corrupt};
+use super::{
+    auth,
+    record::{Change, Corrupt},
+};
 
 /// No lease: neither a put's nor a grant's.
 pub const NONE: i64 = 0;
@@ -89,14 +92,18 @@ pub struct Left {
     pub seconds: i64,
 }
 
+/// Answer of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Seconds of the lease.
+    pub ttl_s: i64,
+}
+
 /// Answer of a successful lease command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The lease has begun.
-    Granted {
-        /// Its seconds.
-        ttl_s: i64,
-    },
+    Granted(Granted),
     /// The lease and its keys are gone.
     Revoked,
     /// These leases and their keys are gone.
@@ -126,6 +133,9 @@ pub enum Error {
     /// Members disagree about the data.
     #[error("corrupt cluster")]
     Corrupt,
+    /// The caller may not do that.
+    #[error(transparent)]
+    Denied(#[from] auth::Error),
 }
 
 /// One lease.

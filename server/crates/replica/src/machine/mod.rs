@@ -11,13 +11,14 @@ pub mod command;
 pub mod kv;
 pub mod lease;
 pub mod member;
+pub mod operation;
 pub mod record;
 pub mod tree;
 pub mod view;
 
 use alarm::{Alarm, Alarms};
 use auth::{Auth, Caller, Check};
-use command::{Command, Entry, Stamp};
+use command::{Command, Entry};
 use kv::Answers;
 use member::Members;
 use record::{Corrupt, Emit, in_room};
@@ -58,32 +59,8 @@ pub enum Reply {
     Alarm(Option<Alarm>),
     /// Answer of a command about users and roles.
     Auth(Result<auth::Reply, auth::Error>),
-    /// The caller of a command may not do that.
-    Denied(auth::Error),
     /// An entry without a command (raft's own, at the start of a term).
     Nothing,
-}
-
-impl Reply {
-    /// The event of a v2 write, or why there is none. `None` if it answers another command, or an
-    /// expiration, which no client asks for.
-    pub fn into_event(self) -> Option<Result<tree::Event, tree::Error>> {
-        match self {
-            Reply::Tree(Ok(tree::Reply::Event(event))) => Some(Ok(*event)),
-            Reply::Tree(Err(error)) => Some(Err(error)),
-            Reply::Tree(Ok(tree::Reply::Expired(_)))
-            | Reply::Kv(_)
-            | Reply::Lease(_)
-            | Reply::Published
-            | Reply::ClusterVersionSet
-            | Reply::DowngradeSet
-            | Reply::PeerUrlsSet(_)
-            | Reply::Alarm(_)
-            | Reply::Auth(_)
-            | Reply::Denied(_)
-            | Reply::Nothing => None,
-        }
-    }
 }
 
 /// What applying one entry did.
@@ -104,12 +81,9 @@ impl Machine {
     /// The same; `answers` says whether anybody gets what a v3 command reads. The state after it does
     /// not depend on that.
     pub fn apply_for(&mut self, entry: &Entry, answers: Answers) -> Outcome {
-        let reply = match (&entry.command, entry.caller.as_ref()) {
-            (Some(Command::Kv(command)), caller) => self.execute_kv(command, caller, answers),
-            (Some(command), caller) => {
-                self.execute(command, &entry.stamp.unwrap_or_default(), caller)
-            }
-            (None, _) => Reply::Nothing,
+        let reply = match &entry.command {
+            Some(command) => self.execute(command, entry, answers),
+            None => Reply::Nothing,
         };
         Outcome {
             reply,
@@ -122,27 +96,31 @@ impl Machine {
         command: &kv::Command,
         caller: Option<&Caller>,
         answers: Answers,
-    ) -> Reply {
-        match self.alarms.refusal(command) {
-            Some(refusal) => Reply::Kv(Err(refusal)),
-            None => match self.check(caller).command(command) {
-                Ok(()) => Reply::Kv(self.kv.apply_for(command, answers)),
-                Err(refusal) => Reply::Denied(refusal),
-            },
-        }
+    ) -> Result<kv::Reply, kv::Error> {
+        self.alarms.admit(command)?;
+        self.check(caller).command(command)?;
+        self.kv.apply_for(command, answers)
     }
 
-    fn execute(&mut self, command: &Command, stamp: &Stamp, caller: Option<&Caller>) -> Reply {
+    fn execute_lease(
+        &mut self,
+        command: &lease::Command,
+        caller: Option<&Caller>,
+    ) -> Result<lease::Reply, lease::Error> {
+        self.alarms.admit_lease(command)?;
+        self.check(caller).lease_command(command)?;
+        self.kv.apply_lease(command)
+    }
+
+    fn execute(&mut self, command: &Command, entry: &Entry, answers: Answers) -> Reply {
+        let caller = entry.caller.as_ref();
         match command {
-            Command::Kv(command) => self.execute_kv(command, caller, Answers::Build),
-            Command::Lease(command) => match self.alarms.refusal_of_lease(command) {
-                Some(refusal) => Reply::Lease(Err(refusal)),
-                None => match self.check(caller).lease_command(command) {
-                    Ok(()) => Reply::Lease(self.kv.apply_lease(command)),
-                    Err(refusal) => Reply::Denied(refusal),
-                },
-            },
-            Command::Tree(command) => Reply::Tree(self.tree.apply(command, stamp.now_ns)),
+            Command::Kv(command) => Reply::Kv(self.execute_kv(command, caller, answers)),
+            Command::Lease(command) => Reply::Lease(self.execute_lease(command, caller)),
+            Command::Tree(command) => {
+                let stamp = entry.stamp.unwrap_or_default();
+                Reply::Tree(self.tree.apply(command, stamp.now_ns))
+            }
             Command::Publish(publish) => {
                 self.members.publish(publish);
                 self.tree.bump();

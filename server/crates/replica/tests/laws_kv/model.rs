@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use witan_replica::machine::kv::{
-    Command, Compare, CompareResult, CompareTarget, DeleteRange, Error, KeyValue, Op, OpKind, Put,
-    Range, RangeReply, Reply, SortOrder, SortTarget, TargetValue, Txn, Verb,
+    Command, Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, Error, KeyValue, Op,
+    OpKind, OpReply, Put, PutReply, Range, RangeReply, Reply, SortOrder, SortTarget, TargetValue,
+    Txn, TxnReply, Verb,
 };
 
 /// Every version of every key.
@@ -34,14 +35,14 @@ impl Model {
         let reply = match command.verb.as_ref().unwrap() {
             Verb::Put(put) => {
                 lease(put).and_then(|()| self.present(put))?;
-                after.put(main, put)
+                Reply::Op(OpReply::Put(after.put(main, put)))
             }
-            Verb::Delete(delete) => after.delete(main, delete),
+            Verb::Delete(delete) => Reply::Op(OpReply::Delete(after.delete(main, delete))),
             Verb::Txn(txn) => {
                 let mut chosen = Vec::new();
                 self.check(txn, &mut chosen)?;
                 chosen.reverse();
-                after.execute(main, txn, &mut chosen)
+                Reply::Op(OpReply::Txn(after.execute(main, txn, &mut chosen)))
             }
             Verb::Sweep(_) => Reply::Compact,
             Verb::Compact(compact) => {
@@ -168,7 +169,7 @@ impl Model {
         }
     }
 
-    fn put(&mut self, main: i64, put: &Put) -> Reply {
+    fn put(&mut self, main: i64, put: &Put) -> PutReply {
         let before = self.newest(&put.key);
         let old = before.clone().unwrap_or_default();
         let kv = KeyValue {
@@ -196,12 +197,12 @@ impl Model {
             .or_default()
             .push((main, Some(kv)));
         self.revision = main;
-        Reply::Put {
+        PutReply {
             prev_kv: before.filter(|_| put.prev_kv),
         }
     }
 
-    fn delete(&mut self, main: i64, delete: &DeleteRange) -> Reply {
+    fn delete(&mut self, main: i64, delete: &DeleteRange) -> DeleteReply {
         let (key, range_end) = (delete.key.clone(), delete.range_end.clone());
         let kvs = self.pairs(
             &Range {
@@ -216,7 +217,7 @@ impl Model {
             self.revision = main;
         }
         let deleted = kvs.len() as i64;
-        Reply::Delete {
+        DeleteReply {
             deleted,
             prev_kvs: if delete.prev_kv { kvs } else { Vec::new() },
         }
@@ -247,23 +248,23 @@ impl Model {
         Ok(())
     }
 
-    fn execute(&mut self, main: i64, txn: &Txn, chosen: &mut Vec<bool>) -> Reply {
+    fn execute(&mut self, main: i64, txn: &Txn, chosen: &mut Vec<bool>) -> TxnReply {
         let succeeded = chosen.pop().unwrap();
         let mut replies = Vec::new();
         for op in branch(txn, succeeded) {
             let reply = match op.kind.as_ref().unwrap() {
-                OpKind::Range(range) => Reply::Range(self.read(range)),
-                OpKind::Put(put) => self.put(main, put),
-                OpKind::Delete(delete) => self.delete(main, delete),
+                OpKind::Range(range) => OpReply::Range(self.read(range)),
+                OpKind::Put(put) => OpReply::Put(self.put(main, put)),
+                OpKind::Delete(delete) => OpReply::Delete(self.delete(main, delete)),
                 OpKind::Txn(txn) => {
                     let reply = self.execute(main, txn, chosen);
-                    replies.push((reply, 0));
+                    replies.push((OpReply::Txn(reply), 0));
                     continue;
                 }
             };
             replies.push((reply, self.revision));
         }
-        Reply::Txn { succeeded, replies }
+        TxnReply { succeeded, replies }
     }
 
     fn holds(&self, compare: &Compare) -> bool {

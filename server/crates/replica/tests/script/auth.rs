@@ -65,9 +65,6 @@ impl Room for AuthRoom {
             _ => {
                 let verb = Some(keys::verb(command));
                 let reply = self.apply(Command::Kv(kv::Command { verb }));
-                if let Reply::Denied(error) = reply {
-                    return format!("denied: {error}\n");
-                }
                 let Reply::Kv(reply) = reply else {
                     panic!("{reply:?}")
                 };

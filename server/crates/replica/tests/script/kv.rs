@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use witan_replica::machine::kv::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Error, KeyValue, Kv, Op,
-    OpKind, Put, Range, RangeReply, Reply, SortOrder, SortTarget, TargetValue, Txn, Verb,
+    OpKind, OpReply, Put, Range, RangeReply, Reply, SortOrder, SortTarget, TargetValue, Txn, Verb,
 };
 
 use crate::Room;
@@ -70,7 +70,10 @@ impl KvRoom {
 pub(crate) fn shown_reply(reply: &Result<Reply, Error>, revision: i64) -> String {
     match reply {
         Ok(reply) => {
-            let mut out = shown(reply, "");
+            let mut out = match reply {
+                Reply::Op(reply) => shown(reply, ""),
+                Reply::Compact => "compacted\n".to_owned(),
+            };
             writeln!(out, "rev={revision}").unwrap();
             out
         }
@@ -87,38 +90,39 @@ fn shown_error(error: &Error) -> String {
         | Error::NoSpace
         | Error::Corrupt
         | Error::AnswerTooLarge => format!("error: {error}\n"),
+        Error::Denied(error) => format!("denied: {error}\n"),
     }
 }
 
-fn shown(reply: &Reply, indent: &str) -> String {
+fn shown(reply: &OpReply, indent: &str) -> String {
     let mut out = String::new();
     match reply {
-        Reply::Put { prev_kv } => {
+        OpReply::Put(put) => {
             writeln!(out, "{indent}ok").unwrap();
-            prev_kv
+            put.prev_kv
                 .iter()
                 .for_each(|kv| writeln!(out, "{indent}  was {}", shown_kv(kv)).unwrap());
         }
-        Reply::Delete { deleted, prev_kvs } => {
-            writeln!(out, "{indent}deleted {deleted}").unwrap();
-            prev_kvs
+        OpReply::Delete(delete) => {
+            writeln!(out, "{indent}deleted {}", delete.deleted).unwrap();
+            delete
+                .prev_kvs
                 .iter()
                 .for_each(|kv| writeln!(out, "{indent}  was {}", shown_kv(kv)).unwrap());
         }
-        Reply::Range(reply) => out.push_str(&shown_range(reply, indent)),
-        Reply::Txn { succeeded, replies } => {
+        OpReply::Range(reply) => out.push_str(&shown_range(reply, indent)),
+        OpReply::Txn(txn) => {
             writeln!(
                 out,
                 "{indent}{}",
-                if *succeeded { "success" } else { "failure" }
+                if txn.succeeded { "success" } else { "failure" }
             )
             .unwrap();
-            for (reply, revision) in replies {
+            for (reply, revision) in &txn.replies {
                 writeln!(out, "{indent}  @{revision}").unwrap();
                 out.push_str(&shown(reply, &format!("{indent}    ")));
             }
         }
-        Reply::Compact => writeln!(out, "{indent}compacted").unwrap(),
     }
     out
 }

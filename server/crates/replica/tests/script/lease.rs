@@ -71,7 +71,9 @@ impl LeaseRoom {
         };
         let revision = self.machine.kv.revision();
         match reply {
-            Ok(lease::Reply::Granted { ttl_s }) => format!("granted {ttl_s}\nrev={revision}\n"),
+            Ok(lease::Reply::Granted(lease::Granted { ttl_s })) => {
+                format!("granted {ttl_s}\nrev={revision}\n")
+            }
             Ok(lease::Reply::Revoked) => format!("revoked\nrev={revision}\n"),
             Ok(lease::Reply::Expired { ids }) => format!("expired {ids:?}\nrev={revision}\n"),
             Ok(lease::Reply::Noted) => "noted\n".into(),

@@ -21,15 +21,14 @@ use witan_api::v2::{
     members::{INTERNAL, Message},
 };
 use witan_replica::machine::{
-    Reply,
     auth::{self, paths},
-    command::Command,
+    operation::{ByPath, Operation},
 };
 
 use super::{go, headers};
 use crate::{
     api::{Context, reply},
-    node::Fault,
+    node::{Fault, ProposeError},
 };
 
 /// A user or a role is small; a body above this is refused.
@@ -75,6 +74,15 @@ impl From<paths::Refusal> for Refusal {
             R::UserSame | R::RoleSame => StatusCode::BAD_REQUEST,
         };
         Self(status, refusal.to_string())
+    }
+}
+
+impl From<ProposeError<paths::Refusal>> for Refusal {
+    fn from(error: ProposeError<paths::Refusal>) -> Self {
+        match error {
+            ProposeError::Fault(fault) => fault.into(),
+            ProposeError::Refused(refusal) => refusal.into(),
+        }
     }
 }
 
@@ -148,21 +156,21 @@ async fn serve(
             let enabled = ctx.node.view().await?.machine.auth.paths_enabled();
             Ok(shown(ctx, request, StatusCode::OK, &Enabled { enabled }))
         }
-        (Resource::Enable, "PUT") => done(ctx, paths::Verb::Enable(auth::Enable {})).await,
-        (Resource::Enable, _) => done(ctx, paths::Verb::Disable(auth::Disable {})).await,
+        (Resource::Enable, "PUT") => done(ctx, auth::Enable {}).await,
+        (Resource::Enable, _) => done(ctx, auth::Disable {}).await,
         (Resource::Users, _) => users::list(ctx, request).await,
         (Resource::User(name), "GET") => users::get(ctx, request, name).await,
         (Resource::User(name), "PUT") => users::put(ctx, request, payload, name).await,
         (Resource::User(name), _) => {
             let name = name.to_owned();
-            done(ctx, paths::Verb::UserDelete(auth::UserDelete { name })).await
+            done(ctx, auth::UserDelete { name }).await
         }
         (Resource::Roles, _) => roles::list(ctx, request).await,
         (Resource::Role(name), "GET") => roles::get(ctx, request, name).await,
         (Resource::Role(name), "PUT") => roles::put(ctx, request, payload, name).await,
         (Resource::Role(name), _) => {
             let name = name.to_owned();
-            done(ctx, paths::Verb::RoleDelete(auth::RoleDelete { name })).await
+            done(ctx, auth::RoleDelete { name }).await
         }
     }
 }
@@ -174,43 +182,14 @@ fn refused(mut builder: actix_web::HttpResponseBuilder, message: String) -> Http
 }
 
 /// Replicates a change that is answered by an empty body.
-async fn done(ctx: &Context, verb: paths::Verb) -> Result<HttpResponse, Refusal> {
-    change(ctx, verb).await?;
+async fn done<V>(ctx: &Context, verb: V) -> Result<HttpResponse, Refusal>
+where
+    ByPath<V>: Operation<Error = paths::Refusal>,
+{
+    ctx.node.propose(ByPath(verb)).await?;
     Ok(headers::build(&ctx.node, StatusCode::OK)
         .insert_header((CONTENT_TYPE, reply::JSON))
         .finish())
-}
-
-/// Replicates a change.
-async fn change(ctx: &Context, verb: paths::Verb) -> Result<paths::Answer, Refusal> {
-    let command = paths::Command { verb: Some(verb) };
-    let command = auth::Command {
-        verb: Some(auth::Verb::Paths(command)),
-        ..auth::Command::default()
-    };
-    match ctx
-        .node
-        .propose(Command::Auth(command))
-        .await?
-        .outcome
-        .reply
-    {
-        Reply::Auth(Ok(auth::Reply::Paths(done))) => Ok(done.answer?),
-        Reply::Auth(_)
-        | Reply::Kv(_)
-        | Reply::Lease(_)
-        | Reply::Tree(_)
-        | Reply::Published
-        | Reply::ClusterVersionSet
-        | Reply::DowngradeSet
-        | Reply::PeerUrlsSet(_)
-        | Reply::Alarm(_)
-        | Reply::Denied(_)
-        | Reply::Nothing => {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            Err(Refusal(status, INTERNAL.into()))
-        }
-    }
 }
 
 /// The first JSON value of a body; what comes behind it is passed over, as in etcd, and `null` is an

@@ -4,12 +4,15 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use witan_api::v2::auth::{
     OTHER_ROLE, PERMISSIONS_AND_GRANT, Patterns, Permissions, Role, RoleChange, RoleList,
 };
-use witan_replica::machine::auth::{
-    Auth,
-    paths::{self, Answer, RoleCreate, RoleUpdate, Verb},
+use witan_replica::machine::{
+    auth::{
+        Auth,
+        paths::{self, RoleCreate, RoleUpdate},
+    },
+    operation::ByPath,
 };
 
-use super::{Refusal, body, change, shown};
+use super::{Refusal, body, shown};
 use crate::api::Context;
 
 pub(super) async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
@@ -48,26 +51,23 @@ pub(super) async fn put(
     let permissions = asked.permissions.unwrap_or_default();
     let role = asked.role;
     if grant.kv.is_empty() && revoke.kv.is_empty() {
-        let verb = Verb::RoleCreate(RoleCreate {
+        let create = RoleCreate {
             name: role.clone(),
             patterns: patterns(permissions.kv.clone()),
-        });
-        change(ctx, verb).await?;
+        };
+        ctx.node.propose(ByPath(create)).await?;
         let role = Role { role, permissions };
         return Ok(shown(ctx, request, StatusCode::CREATED, &role));
     }
     if !permissions.kv.is_empty() {
         return Err(Refusal::bad(PERMISSIONS_AND_GRANT));
     }
-    let verb = Verb::RoleUpdate(RoleUpdate {
+    let update = RoleUpdate {
         name: role.clone(),
         grant: patterns(grant.kv),
         revoke: patterns(revoke.kv),
-    });
-    let now = match change(ctx, verb).await? {
-        Answer::Patterns(patterns) => patterns,
-        Answer::Done | Answer::Roles(_) => paths::Patterns::default(),
     };
+    let now = ctx.node.propose(ByPath(update)).await?.output;
     Ok(shown(ctx, request, StatusCode::OK, &as_shown(role, now)))
 }
 

@@ -6,12 +6,15 @@ use witan_api::v2::{
     auth::{OTHER_USER, ROLES_AND_GRANT, User, UserChange, UserList, UserShown},
     members::INTERNAL,
 };
-use witan_replica::machine::auth::{
-    Auth, ROOT,
-    paths::{self, Answer, UserCreate, UserUpdate, Verb},
+use witan_replica::machine::{
+    auth::{
+        Auth, ROOT,
+        paths::{self, UserCreate, UserUpdate},
+    },
+    operation::ByPath,
 };
 
-use super::{Refusal, body, change, guard, roles, shown};
+use super::{Refusal, body, guard, roles, shown};
 use crate::{
     api::Context,
     auth::{HashError, Sender},
@@ -92,7 +95,7 @@ pub(super) async fn put(
     if !known {
         return Err(paths::Refusal::UserMissing(name.to_owned()).into());
     }
-    let verb = Verb::UserUpdate(UserUpdate {
+    let update = UserUpdate {
         name: name.to_owned(),
         password: match asked.password.filter(|password| !password.is_empty()) {
             Some(password) => hash(ctx, guard::sender(request, name), password).await?,
@@ -100,14 +103,11 @@ pub(super) async fn put(
         },
         grant,
         revoke,
-    });
-    let roles = match change(ctx, verb).await? {
-        Answer::Roles(roles) => roles,
-        Answer::Done | Answer::Patterns(_) => Vec::new(),
     };
+    let done = ctx.node.propose(ByPath(update)).await?;
     let user = User {
         user: name.to_owned(),
-        roles: Some(roles),
+        roles: Some(done.output),
     };
     Ok(shown(ctx, request, StatusCode::OK, &user))
 }
@@ -124,12 +124,12 @@ async fn create(ctx: &Context, request: &HttpRequest, asked: UserChange) -> Resu
     if name == ROOT && !has_root {
         roles.get_or_insert_default().push(ROOT.into());
     }
-    let verb = Verb::UserCreate(UserCreate {
+    let user = UserCreate {
         name: name.clone(),
         password: hash(ctx, guard::sender(request, &name), password).await?,
         roles: roles.clone().unwrap_or_default(),
-    });
-    change(ctx, verb).await?;
+    };
+    ctx.node.propose(ByPath(user)).await?;
     Ok(User { user: name, roles })
 }
 

@@ -15,15 +15,14 @@ use witan_api::v2::members::{
     PEER_URL_EXISTS, REMOVED,
 };
 use witan_replica::machine::{
-    Reply,
-    command::{ChangeMembers, Command, PeerUrls},
+    command::{ChangeMembers, PeerUrls},
     member::{self, Member as Known, Members},
 };
 
 use super::{go, headers};
 use crate::{
     api::{Context, reply},
-    node::Fault,
+    node::{Fault, ProposeError},
 };
 
 /// Why a request got another answer than it asked for: status and message.
@@ -151,35 +150,23 @@ async fn update(
         return Err(Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()));
     }
     // even the URLs that it has already are a change, which takes an index
-    let command = Command::PeerUrls(PeerUrls {
+    let change = PeerUrls {
         id: number,
         peer_urls: urls,
-    });
-    match ctx.node.propose(command).await?.outcome.reply {
-        Reply::PeerUrlsSet(Ok(())) => {
-            Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
-        }
+    };
+    let error = match ctx.node.propose(change).await {
+        Ok(_) => return Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
+        Err(ProposeError::Fault(fault)) => return Err(fault.into()),
+        Err(ProposeError::Refused(error)) => error,
+    };
+    Err(match error {
         // it changed since we looked
-        Reply::PeerUrlsSet(Err(member::Error::PeerUrlExists)) => {
-            Err(Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()))
+        member::Error::PeerUrlExists => Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()),
+        member::Error::NotFound => Refusal::unknown(&headers::hex(number)),
+        member::Error::Exists | member::Error::TooManyLearners | member::Error::NotLearner => {
+            Refusal::internal(&error.to_string())
         }
-        Reply::PeerUrlsSet(Err(member::Error::NotFound)) => {
-            Err(Refusal::unknown(&headers::hex(number)))
-        }
-        Reply::PeerUrlsSet(Err(
-            member::Error::Exists | member::Error::TooManyLearners | member::Error::NotLearner,
-        )) => Err(Refusal::internal("answer of another command")),
-        Reply::Kv(_)
-        | Reply::Lease(_)
-        | Reply::Tree(_)
-        | Reply::Published
-        | Reply::ClusterVersionSet
-        | Reply::DowngradeSet
-        | Reply::Alarm(_)
-        | Reply::Auth(_)
-        | Reply::Denied(_)
-        | Reply::Nothing => Err(Refusal::internal("answer of another command")),
-    }
+    })
 }
 
 /// A learner can go; a voter is the only one.
@@ -187,16 +174,17 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, Refusal> {
     let number = parse_id(id)?;
     let members = members(ctx).await?;
     if known(&members, number)?.learner {
-        let command = Command::Members(ChangeMembers {
+        let change = ChangeMembers {
             remove: number,
             ..ChangeMembers::default()
-        });
-        let reply = ctx.node.propose(command).await?.outcome.reply;
-        return if reply == Reply::PeerUrlsSet(Ok(())) {
-            Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
-        } else {
+        };
+        return match ctx.node.propose(change).await {
+            Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
+            Err(ProposeError::Fault(fault)) => Err(fault.into()),
             // somebody else was faster
-            Err(Refusal(StatusCode::GONE, format!("{REMOVED}{number:x}")))
+            Err(ProposeError::Refused(_)) => {
+                Err(Refusal(StatusCode::GONE, format!("{REMOVED}{number:x}")))
+            }
         };
     }
     Err(Refusal::internal(

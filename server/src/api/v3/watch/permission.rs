@@ -15,7 +15,7 @@ use witan_replica::{
 use super::session::Session;
 use crate::api::{
     Context,
-    v3::{Answer, fault, permit},
+    v3::{Answer, fault::Refusal as _, permit},
 };
 
 /// What a stream was last judged by.
@@ -58,7 +58,7 @@ impl<R> Session<R> {
             let caller = permit::who(&self.ctx)?;
             let check = view.machine.check(caller.as_ref());
             let permitted = check.read(key, &request.range_end);
-            permitted.map_err(|error| fault::of_auth(&error))?;
+            permitted.map_err(|error| error.in_v3())?;
             Ok(caller)
         };
         Ok(match judge() {
@@ -92,7 +92,7 @@ impl<R> Session<R> {
         let check = view.machine.check(caller.as_ref());
         let denied = self.watchers.spans().filter_map(|(id, span)| {
             let refusal = check.read(&span.key, range_end(span)).err()?;
-            Some((id, fault::of_auth(&refusal)))
+            Some((id, refusal.in_v3()))
         });
         for (id, refusal) in denied.collect::<Vec<_>>() {
             self.out.forget(id);

@@ -130,19 +130,32 @@ impl<'a> Check<'a> {
     pub fn command(&self, command: &kv::Command) -> Result<(), Error> {
         match &command.verb {
             _ if !self.auth.enabled => Ok(()),
-            Some(kv::Verb::Put(put)) => self.put(put, &mut BTreeSet::new()),
-            Some(kv::Verb::Delete(delete)) => {
-                self.write(&delete.key, &delete.range_end)?;
-                self.before(delete)
-            }
-            Some(kv::Verb::Txn(txn)) => self.txn(txn, &mut BTreeSet::new()),
+            Some(kv::Verb::Put(put)) => self.put(put),
+            Some(kv::Verb::Delete(delete)) => self.delete(delete),
+            Some(kv::Verb::Txn(txn)) => self.txn(txn),
             Some(kv::Verb::Compact(_) | kv::Verb::Sweep(_)) | None => Ok(()),
         }
     }
 
+    /// Whether a put may be executed.
+    pub fn put(&self, put: &kv::Put) -> Result<(), Error> {
+        self.put_of(put, &mut BTreeSet::new())
+    }
+
+    /// Whether a deletion may be executed.
+    pub fn delete(&self, delete: &kv::DeleteRange) -> Result<(), Error> {
+        self.write(&delete.key, &delete.range_end)?;
+        self.before(delete)
+    }
+
+    /// Whether everything that any branch of a transaction could do may be executed.
+    pub fn txn(&self, txn: &kv::Txn) -> Result<(), Error> {
+        self.txn_of(txn, &mut BTreeSet::new())
+    }
+
     /// A lease that also keeps keys which the caller may not write is not to be used. `leases` are
     /// those that were looked at: each may keep many keys, and a transaction may name it often.
-    fn put(&self, put: &kv::Put, leases: &mut BTreeSet<i64>) -> Result<(), Error> {
+    fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<i64>) -> Result<(), Error> {
         self.write(&put.key, b"")?;
         if leases.insert(put.lease) {
             self.end_lease(put.lease)?;
@@ -161,20 +174,19 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Everything that any branch could do.
-    fn txn(&self, txn: &kv::Txn, leases: &mut BTreeSet<i64>) -> Result<(), Error> {
+    fn txn_of(&self, txn: &kv::Txn, leases: &mut BTreeSet<i64>) -> Result<(), Error> {
         for compare in &txn.compare {
             self.read(&compare.key, &compare.range_end)?;
         }
         for op in txn.success.iter().chain(&txn.failure) {
             match &op.kind {
                 Some(kv::OpKind::Range(range)) => self.read(&range.key, &range.range_end)?,
-                Some(kv::OpKind::Put(put)) => self.put(put, leases)?,
+                Some(kv::OpKind::Put(put)) => self.put_of(put, leases)?,
                 Some(kv::OpKind::Delete(delete)) => {
                     self.before(delete)?;
                     self.write(&delete.key, &delete.range_end)?;
                 }
-                Some(kv::OpKind::Txn(txn)) => self.txn(txn, leases)?,
+                Some(kv::OpKind::Txn(txn)) => self.txn_of(txn, leases)?,
                 None => {}
             }
         }

@@ -251,33 +251,44 @@ impl Auth {
         let Some(verb) = &command.verb else {
             return Ok(Reply::Done);
         };
-        if let Verb::Authenticate(asked) = verb {
-            return self.authenticate(asked);
+        // these two have rules of their own
+        if !matches!(verb, Verb::Authenticate(_) | Verb::Paths(_)) {
+            if command.by_either {
+                self.admin(caller)?;
+            } else {
+                self.admin_by_v3(verb, caller)?;
+            }
         }
-        if let Verb::Paths(command) = verb {
-            return Ok(Reply::Paths(self.apply_paths(command)));
-        }
-        if command.by_either {
-            self.admin(caller)?;
-        } else {
-            self.admin_by_v3(verb, caller)?;
-        }
-        match verb {
-            Verb::Enable(_) => return self.enable(),
-            Verb::Disable(_) => return Ok(self.disable()),
-            Verb::UserAdd(asked) => self.user_add(asked)?,
-            Verb::UserDelete(asked) => return self.user_delete(asked),
-            Verb::UserPassword(asked) => return self.user_password(asked),
-            Verb::UserGrant(asked) => self.user_grant(asked)?,
-            Verb::UserRevoke(asked) => self.user_revoke(asked)?,
-            Verb::RoleAdd(asked) => self.role_add(asked)?,
-            Verb::RoleDelete(asked) => self.role_delete(asked)?,
-            Verb::RoleGrant(asked) => self.role_grant(asked)?,
-            Verb::RoleRevoke(asked) => self.role_revoke(asked)?,
-            // answered above
-            Verb::Authenticate(_) | Verb::Paths(_) => {}
-        }
-        Ok(Reply::Done)
+        let expelled = |user: &String| Reply::Expelled { user: user.clone() };
+        let done = match verb {
+            Verb::Authenticate(asked) => {
+                self.authenticate(asked)?;
+                return Ok(Reply::Authenticated {
+                    user: asked.user.clone(),
+                    prefix: Secret(asked.prefix.clone()),
+                });
+            }
+            Verb::Paths(command) => return Ok(Reply::Paths(self.apply_paths(command))),
+            Verb::Disable(_) => {
+                self.disable();
+                return Ok(Reply::Disabled);
+            }
+            Verb::UserDelete(asked) => {
+                return self.user_delete(asked).map(|()| expelled(&asked.name));
+            }
+            Verb::UserPassword(asked) => {
+                return self.user_password(asked).map(|()| expelled(&asked.name));
+            }
+            Verb::Enable(_) => self.enable(),
+            Verb::UserAdd(asked) => self.user_add(asked),
+            Verb::UserGrant(asked) => self.user_grant(asked),
+            Verb::UserRevoke(asked) => self.user_revoke(asked),
+            Verb::RoleAdd(asked) => self.role_add(asked),
+            Verb::RoleDelete(asked) => self.role_delete(asked),
+            Verb::RoleGrant(asked) => self.role_grant(asked),
+            Verb::RoleRevoke(asked) => self.role_revoke(asked),
+        };
+        done.map(|()| Reply::Done)
     }
 
     /// The rule of releases whose entries lack `by_either`: only v3's switch asks for an administrator,
@@ -292,7 +303,7 @@ impl Auth {
     }
 
     /// To enable what is enabled is no change.
-    fn enable(&mut self) -> Result<Reply, Error> {
+    fn enable(&mut self) -> Result<(), Error> {
         if !self.enabled {
             let root = self.user(ROOT).ok_or(Error::RootUserMissing)?;
             if !root.has(ROOT) {
@@ -301,28 +312,24 @@ impl Auth {
             // as in etcd, this alone is not counted
             self.enabled = true;
         }
-        Ok(Reply::Done)
+        Ok(())
     }
 
-    fn disable(&mut self) -> Reply {
+    fn disable(&mut self) {
         if self.enabled {
             self.enabled = false;
             self.changed();
         }
-        Reply::Disabled
     }
 
     /// The password was checked by whoever proposed this. A token proves an administrator while v2
     /// alone asks who its clients are, too.
-    fn authenticate(&self, asked: &Authenticate) -> Result<Reply, Error> {
+    fn authenticate(&self, asked: &Authenticate) -> Result<(), Error> {
         if !self.enabled && !self.paths.enabled {
             return Err(Error::NotEnabled);
         }
         match self.user(&asked.user) {
-            Some(user) if !user.no_password => Ok(Reply::Authenticated {
-                user: asked.user.clone(),
-                prefix: Secret(asked.prefix.clone()),
-            }),
+            Some(user) if !user.no_password => Ok(()),
             Some(_) | None => Err(Error::AuthFailed),
         }
     }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Auth, Error, ROOT, Reply, User, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
-};
+use super::{Auth, Error, ROOT, User, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke};
 
 impl Auth {
     pub(super) fn user_add(&mut self, asked: &UserAdd) -> Result<(), Error> {
@@ -23,28 +21,24 @@ impl Auth {
         Ok(())
     }
 
-    pub(super) fn user_delete(&mut self, asked: &UserDelete) -> Result<Reply, Error> {
+    pub(super) fn user_delete(&mut self, asked: &UserDelete) -> Result<(), Error> {
         if (self.enabled || self.paths.enabled) && asked.name == ROOT {
             return Err(Error::InvalidManagement);
         }
         self.users.remove(&asked.name).ok_or(Error::UserNotFound)?;
         self.grants.remove(&asked.name);
         self.changed();
-        Ok(Reply::Expelled {
-            user: asked.name.clone(),
-        })
+        Ok(())
     }
 
     /// A user that has no password keeps having none, which still counts as a change.
-    pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<Reply, Error> {
+    pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), Error> {
         let mut user = self.user(&asked.name).ok_or(Error::UserNotFound)?.clone();
         if !user.no_password {
             user.password = asked.password.clone();
         }
         self.put_user(user);
-        Ok(Reply::Expelled {
-            user: asked.name.clone(),
-        })
+        Ok(())
     }
 
     /// The role root need not exist. To grant what is granted is no change.

@@ -6,7 +6,7 @@
 //! a part with the compaction and a part with each command after it, so that none waits long; where
 //! no commands come, a leader asks for the next part. The sweep depends on nothing but the log.
 
-use super::{Compact, Error, Kv, Reply, version::Place};
+use super::{Compact, Error, Kv, version::Place};
 
 /// Blocks that a compaction itself sweeps: about 100,000 versions of 256 bytes, 10 ms.
 const SWEEP_BLOCKS_FIRST: usize = 1024;
@@ -28,7 +28,7 @@ struct Sweep {
 }
 
 impl Kv {
-    pub(super) fn compact(&mut self, compact: &Compact) -> Result<Reply, Error> {
+    pub(super) fn compact(&mut self, compact: &Compact) -> Result<(), Error> {
         let revision = compact.revision;
         if revision <= self.compacted {
             return Err(Error::Compacted {
@@ -43,7 +43,7 @@ impl Kv {
         self.keep_for_watchers();
         self.compacted = revision;
         self.sweep(SWEEP_BLOCKS_FIRST);
-        Ok(Reply::Compact)
+        Ok(())
     }
 
     /// Whether something that nobody can read any more still takes space.
@@ -53,11 +53,10 @@ impl Kv {
 
     /// A sweep that was asked for: without it, the space would come free only as fast as commands
     /// come in.
-    pub(super) fn sweep_ahead(&mut self) -> Reply {
+    pub(super) fn sweep_ahead(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_FIRST);
         }
-        Reply::Compact
     }
 
     /// Goes on with what an earlier compaction has left.

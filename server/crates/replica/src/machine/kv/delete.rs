@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Batch, DeleteRange, Error, Kv, Reply, Span};
+use super::{Batch, DeleteRange, DeleteReply, Error, Kv, Span};
 
 impl Kv {
     /// A span without live keys changes nothing, the revision included. A refusal comes before the
@@ -11,7 +11,7 @@ impl Kv {
         &mut self,
         batch: &mut Batch,
         delete: &DeleteRange,
-    ) -> Result<Reply, Error> {
+    ) -> Result<DeleteReply, Error> {
         let span = Span::new(&delete.key, &delete.range_end);
         let mut keys = Vec::new();
         let mut prev_kvs = Vec::new();
@@ -40,7 +40,7 @@ impl Kv {
         for key in &keys {
             self.write(batch, key, None);
         }
-        Ok(Reply::Delete {
+        Ok(DeleteReply {
             deleted: keys.len() as i64,
             prev_kvs,
         })

@@ -6,20 +6,19 @@
 use bytes::Bytes;
 
 use super::{Answers, Kv, ReadBudget, Span};
-use crate::machine::lease::{Command, Error, Grant, Lease, Leases, NONE, Reply, TTL_MAX_S, Verb};
+use crate::machine::lease::{
+    Command, Error, Grant, Granted, Lease, Leases, NONE, Reply, TTL_MAX_S, Verb,
+};
 
 impl Kv {
     /// Executes one committed lease command (I2).
     pub fn apply_lease(&mut self, command: &Command) -> Result<Reply, Error> {
         self.sweep_on();
         match &command.verb {
-            Some(Verb::Grant(grant)) => self.grant(*grant),
+            Some(Verb::Grant(grant)) => Ok(Reply::Granted(self.grant(*grant)?)),
             Some(Verb::Revoke(revoke)) => {
-                if self.end_lease(revoke.id) {
-                    Ok(Reply::Revoked)
-                } else {
-                    Err(Error::NotFound)
-                }
+                let ended = self.end_lease(revoke.id);
+                ended.then_some(Reply::Revoked).ok_or(Error::NotFound)
             }
             Some(Verb::Expire(expire)) => {
                 let mut ids = expire.ids.clone();
@@ -42,7 +41,7 @@ impl Kv {
         &self.leases
     }
 
-    fn grant(&mut self, Grant { id, ttl_s }: Grant) -> Result<Reply, Error> {
+    fn grant(&mut self, Grant { id, ttl_s }: Grant) -> Result<Granted, Error> {
         if id == NONE {
             return Err(Error::NotFound);
         }
@@ -53,7 +52,7 @@ impl Kv {
             return Err(Error::Exists);
         }
         self.leases.insert(id, Lease { ttl_s, left_s: 0 });
-        Ok(Reply::Granted { ttl_s })
+        Ok(Granted { ttl_s })
     }
 
     /// The lease is gone, and its keys are deleted in their order under one revision, if it has any.

@@ -47,7 +47,10 @@ use read_budget::ReadBudget;
 use span::Span;
 pub use version::Place;
 
-use super::lease::{LEASE_BYTES, Leases};
+use super::{
+    auth,
+    lease::{LEASE_BYTES, Leases},
+};
 use version::{Links, Version};
 
 /// A key with its value and metadata, as etcd's `mvccpb.KeyValue`.
@@ -78,31 +81,46 @@ pub struct RangeReply {
     pub count: i64,
 }
 
+/// Answer of a put.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PutReply {
+    /// The pair before, if asked for and existing.
+    pub prev_kv: Option<KeyValue>,
+}
+
+/// Answer of a delete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteReply {
+    /// Number of keys deleted.
+    pub deleted: i64,
+    /// The pairs before, if asked for.
+    pub prev_kvs: Vec<KeyValue>,
+}
+
+/// Answer of a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TxnReply {
+    /// Whether the success branch ran.
+    pub succeeded: bool,
+    /// One reply per executed operation, with the revision that the operation's own header carries.
+    pub replies: Vec<(OpReply, i64)>,
+}
+
+/// Answer of an operation that a transaction can hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum OpReply {
+    Range(RangeReply),
+    Put(PutReply),
+    Delete(DeleteReply),
+    Txn(TxnReply),
+}
+
 /// Answer of one successful v3 command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Of a put.
-    Put {
-        /// The pair before, if asked for and existing.
-        prev_kv: Option<KeyValue>,
-    },
-    /// Of a delete.
-    Delete {
-        /// Number of keys deleted.
-        deleted: i64,
-        /// The pairs before, if asked for.
-        prev_kvs: Vec<KeyValue>,
-    },
-    /// Of a range inside a transaction.
-    Range(RangeReply),
-    /// Of a transaction.
-    Txn {
-        /// Whether the success branch ran.
-        succeeded: bool,
-        /// One reply per executed operation; a nested transaction's is again a `Txn`.
-        /// The second element is the revision that the operation's own header carries.
-        replies: Vec<(Reply, i64)>,
-    },
+    /// Of a command that a transaction can hold, too.
+    Op(OpReply),
     /// Of a compaction and of a sweep.
     Compact,
 }
@@ -137,6 +155,9 @@ pub enum Error {
     /// The command would read more than `limits` allow.
     #[error("the answer would be too large")]
     AnswerTooLarge,
+    /// The caller may not do that.
+    #[error(transparent)]
+    Denied(#[from] auth::Error),
 }
 
 /// Size of an empty store: what dbSize starts from.
@@ -224,17 +245,22 @@ impl Kv {
         let reply = match &command.verb {
             Some(Verb::Put(put)) => {
                 self.check_put(put)?;
-                self.put(&mut batch, put)?
+                Reply::Op(OpReply::Put(self.put(&mut batch, put)?))
             }
-            Some(Verb::Delete(delete)) => self.delete(&mut batch, delete)?,
-            Some(Verb::Txn(txn)) => self.txn(&mut batch, txn)?,
-            Some(Verb::Compact(compact)) => self.compact(compact)?,
-            Some(Verb::Sweep(Sweep {})) => self.sweep_ahead(),
+            Some(Verb::Delete(delete)) => {
+                Reply::Op(OpReply::Delete(self.delete(&mut batch, delete)?))
+            }
+            Some(Verb::Txn(txn)) => Reply::Op(OpReply::Txn(self.txn(&mut batch, txn)?)),
+            Some(Verb::Compact(compact)) => {
+                self.compact(compact)?;
+                Reply::Compact
+            }
+            Some(Verb::Sweep(Sweep {})) => {
+                self.sweep_ahead();
+                Reply::Compact
+            }
             // Never proposed; an older member could meet a newer verb here.
-            None => Reply::Txn {
-                succeeded: false,
-                replies: Vec::new(),
-            },
+            None => Reply::Op(OpReply::Txn(TxnReply::default())),
         };
         self.revision = self.current(&batch);
         Ok(reply)

@@ -1,6 +1,6 @@
 //! Put: give a key a value.
 
-use super::{Batch, Error, Kv, Put, Reply};
+use super::{Batch, Error, Kv, Put, PutReply};
 use crate::machine::lease;
 
 impl Kv {
@@ -40,7 +40,7 @@ impl Kv {
 
     /// The check has passed. A key that the same transaction has deleted meanwhile has an empty
     /// value and no lease to keep; the API refuses such transactions.
-    pub(super) fn put(&mut self, batch: &mut Batch, put: &Put) -> Result<Reply, Error> {
+    pub(super) fn put(&mut self, batch: &mut Batch, put: &Put) -> Result<PutReply, Error> {
         let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
         let before = if looks { self.newest(&put.key) } else { None };
         if let Some(before) = before.as_ref().filter(|_| put.prev_kv) {
@@ -58,7 +58,7 @@ impl Kv {
             put.lease
         };
         self.write(batch, &put.key, Some((value, lease)));
-        Ok(Reply::Put {
+        Ok(PutReply {
             prev_kv: batch.reads.answer(before.filter(|_| put.prev_kv)),
         })
     }

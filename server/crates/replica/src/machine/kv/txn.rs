@@ -8,8 +8,8 @@
 use std::cmp::Ordering;
 
 use super::{
-    Batch, Compare, CompareResult, CompareTarget, Error, KeyValue, Kv, Op, OpKind, RangeReply,
-    ReadBudget, Reply, Span, TargetValue, Txn,
+    Batch, Compare, CompareResult, CompareTarget, Error, KeyValue, Kv, Op, OpKind, OpReply,
+    RangeReply, ReadBudget, Span, TargetValue, Txn, TxnReply,
 };
 
 /// Which branch a transaction takes, and those nested in that branch.
@@ -29,7 +29,7 @@ impl Path {
 }
 
 impl Kv {
-    pub(super) fn txn(&mut self, batch: &mut Batch, txn: &Txn) -> Result<Reply, Error> {
+    pub(super) fn txn(&mut self, batch: &mut Batch, txn: &Txn) -> Result<TxnReply, Error> {
         let path = self.choose(txn, &mut batch.reads)?;
         self.check_txn(txn, &path)?;
         let undo = batch.reads.is_bounded() && reads_after_a_write(txn, &path, &mut false);
@@ -42,7 +42,7 @@ impl Kv {
     }
 
     /// Executes a transaction on a copy of the state: for one that only reads, outside of the log.
-    pub fn read_txn(&self, txn: &Txn) -> Result<Reply, Error> {
+    pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Error> {
         let mut copy = self.clone();
         let mut batch = copy.batch(ReadBudget::of_read_txn());
         copy.txn(&mut batch, txn)
@@ -111,7 +111,7 @@ impl Kv {
     }
 
     /// An operation without a kind is refused by the API; here it does and answers nothing.
-    fn execute(&mut self, batch: &mut Batch, txn: &Txn, path: &Path) -> Result<Reply, Error> {
+    fn execute(&mut self, batch: &mut Batch, txn: &Txn, path: &Path) -> Result<TxnReply, Error> {
         let mut nested = path.nested.iter();
         let mut replies = Vec::new();
         for op in path.branch(txn) {
@@ -123,25 +123,25 @@ impl Kv {
                     } else {
                         self.read(range, current, &mut batch.reads)?
                     };
-                    (Reply::Range(reply), current)
+                    (OpReply::Range(reply), current)
                 }
                 Some(OpKind::Put(put)) => {
                     let reply = self.put(batch, put)?;
-                    (reply, batch.main)
+                    (OpReply::Put(reply), batch.main)
                 }
                 Some(OpKind::Delete(delete)) => {
                     let reply = self.delete(batch, delete)?;
-                    (reply, self.current(batch))
+                    (OpReply::Delete(reply), self.current(batch))
                 }
                 Some(OpKind::Txn(txn)) => {
                     let path = nested.next().expect("one path for each nested transaction");
                     // etcd leaves the revision out of a nested transaction's own header.
-                    (self.execute(batch, txn, path)?, 0)
+                    (OpReply::Txn(self.execute(batch, txn, path)?), 0)
                 }
                 None => continue,
             });
         }
-        Ok(Reply::Txn {
+        Ok(TxnReply {
             succeeded: path.succeeded,
             replies,
         })

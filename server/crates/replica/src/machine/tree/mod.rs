@@ -24,7 +24,7 @@ mod ttl;
 mod update;
 
 pub use counts::Counts;
-pub use request::{Command, Create, Delete, DeleteIf, Expire, Set, Swap, Update, Verb};
+pub use request::{Command, Create, Delete, DeleteIf, Expire, Mutation, Set, Swap, Update, Verb};
 pub use size::NODE_BYTES;
 
 use bytes::Bytes;

@@ -59,6 +59,30 @@ pub enum Verb {
     Expire(Expire),
 }
 
+/// The verbs that clients ask for: all but the leader's own expirations.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mutation {
+    Set(Set),
+    Create(Create),
+    Update(Update),
+    Swap(Swap),
+    DeleteIf(DeleteIf),
+    Delete(Delete),
+}
+
+impl From<Mutation> for Verb {
+    fn from(mutation: Mutation) -> Self {
+        match mutation {
+            Mutation::Set(set) => Verb::Set(set),
+            Mutation::Create(create) => Verb::Create(create),
+            Mutation::Update(update) => Verb::Update(update),
+            Mutation::Swap(swap) => Verb::Swap(swap),
+            Mutation::DeleteIf(delete) => Verb::DeleteIf(delete),
+            Mutation::Delete(delete) => Verb::Delete(delete),
+        }
+    }
+}
+
 /// Replace or make a node.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Set {

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Answer, GUEST, Patterns, Refusal, RoleCreate, RoleUpdate, UserCreate, UserUpdate};
+use super::{GUEST, Patterns, Refusal, RoleCreate, RoleUpdate, UserCreate, UserUpdate};
 use crate::machine::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
 
-type Outcome = Result<Answer, Refusal>;
+type Outcome<T = ()> = Result<T, Refusal>;
 
 impl Auth {
     /// A guest that is missing is made, which is a write of its own.
@@ -23,7 +23,7 @@ impl Auth {
             *steps += 1;
         }
         self.paths.enabled = true;
-        Ok(Answer::Done)
+        Ok(())
     }
 
     pub(super) fn paths_disable(&mut self) -> Outcome {
@@ -31,7 +31,7 @@ impl Auth {
             return Err(Refusal::Disabled);
         }
         self.paths.enabled = false;
-        Ok(Answer::Done)
+        Ok(())
     }
 
     pub(super) fn path_user_create(&mut self, asked: &UserCreate) -> Outcome {
@@ -49,11 +49,11 @@ impl Auth {
             roles: roles.into_iter().collect(),
             no_password: false,
         });
-        Ok(Answer::Done)
+        Ok(())
     }
 
     /// While v3 asks who its callers are, root keeps its role there.
-    pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> Outcome {
+    pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> Outcome<Vec<String>> {
         let name = &asked.name;
         let old = self.user(name);
         let old = old.ok_or_else(|| Refusal::UserMissing(name.clone()))?;
@@ -86,7 +86,7 @@ impl Auth {
         }
         self.put_user(new);
         self.paths.begun = true;
-        Ok(Answer::Roles(roles))
+        Ok(roles)
     }
 
     pub(super) fn path_user_delete(&mut self, asked: &UserDelete) -> Outcome {
@@ -98,7 +98,7 @@ impl Auth {
             return Err(Refusal::UserGone(asked.name.clone()));
         }
         self.remove_user(&asked.name);
-        Ok(Answer::Done)
+        Ok(())
     }
 
     pub(super) fn path_role_create(&mut self, asked: &RoleCreate) -> Outcome {
@@ -110,10 +110,10 @@ impl Auth {
             return Err(Refusal::RoleExists(asked.name.clone()));
         }
         self.put_path_role(&asked.name, asked.patterns.clone());
-        Ok(Answer::Done)
+        Ok(())
     }
 
-    pub(super) fn path_role_update(&mut self, asked: &RoleUpdate) -> Outcome {
+    pub(super) fn path_role_update(&mut self, asked: &RoleUpdate) -> Outcome<Patterns> {
         if asked.name == ROOT {
             return Err(Refusal::RootRole(asked.name.clone()));
         }
@@ -128,7 +128,7 @@ impl Auth {
         }
         self.paths.begun = true;
         self.put_path_role(&asked.name, new.clone());
-        Ok(Answer::Patterns(new))
+        Ok(new)
     }
 
     /// Who had the role keeps its name, as in etcd.
@@ -145,7 +145,7 @@ impl Auth {
         self.paths.patterns.remove(name);
         self.refresh_where(|user| user.has(name));
         self.changed();
-        Ok(Answer::Done)
+        Ok(())
     }
 
     /// Takes a user with what was derived from it.

@@ -220,15 +220,16 @@ impl Auth {
         let Some(verb) = &command.verb else {
             return done;
         };
+        let is_done = |()| Answer::Done;
         done.answer = match verb {
-            Verb::Enable(_) => self.paths_enable(&mut done.steps),
-            Verb::Disable(_) => self.paths_disable(),
-            Verb::UserCreate(asked) => self.path_user_create(asked),
-            Verb::UserUpdate(asked) => self.path_user_update(asked),
-            Verb::UserDelete(asked) => self.path_user_delete(asked),
-            Verb::RoleCreate(asked) => self.path_role_create(asked),
-            Verb::RoleUpdate(asked) => self.path_role_update(asked),
-            Verb::RoleDelete(asked) => self.path_role_delete(asked),
+            Verb::Enable(_) => self.paths_enable(&mut done.steps).map(is_done),
+            Verb::Disable(_) => self.paths_disable().map(is_done),
+            Verb::UserCreate(asked) => self.path_user_create(asked).map(is_done),
+            Verb::UserUpdate(asked) => self.path_user_update(asked).map(Answer::Roles),
+            Verb::UserDelete(asked) => self.path_user_delete(asked).map(is_done),
+            Verb::RoleCreate(asked) => self.path_role_create(asked).map(is_done),
+            Verb::RoleUpdate(asked) => self.path_role_update(asked).map(Answer::Patterns),
+            Verb::RoleDelete(asked) => self.path_role_delete(asked).map(is_done),
         };
         if done.answer.is_ok() {
             done.steps += 1;
