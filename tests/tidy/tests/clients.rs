@@ -4,7 +4,7 @@ use witan_tidy::{file, none};
 
 const PAGE: &str = "docs/reference/clients.md";
 
-/// A client as the page names it, the file that pins it, and what stands before the version there.
+/// A client as the page names it, the file that pins it, and the text before the version there.
 const PINS: [(&str, &str, &str); 7] = [
     (
         "etcdctl",

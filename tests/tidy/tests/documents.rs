@@ -63,7 +63,7 @@ fn prose(document: &Source) -> String {
     text
 }
 
-/// What stands between backticks.
+/// The text between backticks.
 fn spans(prose: &str) -> impl Iterator<Item = &str> {
     prose.split('`').skip(1).step_by(2)
 }
@@ -110,7 +110,7 @@ fn links_lead_to_files() {
     let mut found = 0;
     for document in documents() {
         let folder = root().join(&document.path);
-        let folder = folder.parent().expect("a document stands in a folder");
+        let folder = folder.parent().expect("a document is in a folder");
         for link in prose(&document).split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap_or_default();
             if target.is_empty() || target.contains("://") {
@@ -160,7 +160,7 @@ fn named_metrics_exist() {
         .iter()
         .filter(|document| document.path != METRICS)
     {
-        // queries and alerts stand in fenced blocks
+        // queries and alerts are in fenced blocks
         for word in document
             .text
             .split(|c: char| c != '_' && !c.is_ascii_alphanumeric())

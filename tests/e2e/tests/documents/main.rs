@@ -51,9 +51,7 @@ fn pages() -> Vec<(String, String)> {
     paths.push(root.join("README.md"));
     paths.sort();
     let page = |path: &PathBuf| {
-        let name = path
-            .strip_prefix(&root)
-            .expect("pages stand below the root");
+        let name = path.strip_prefix(&root).expect("pages are below the root");
         let text = fs::read_to_string(path).expect("a page is text");
         (name.display().to_string(), text)
     };

@@ -201,9 +201,7 @@ fn lay_out(dir: &Path, own: &dyn Fn(&str) -> String) {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
     }
     for folder in ["deploy", "deploy/systemd"] {
-        let Ok(files) = fs::read_dir(binaries::root().join(folder)) else {
-            continue;
-        };
+        let files = fs::read_dir(binaries::root().join(folder)).expect("the folder is there");
         for file in files
             .map(|file| file.expect("the folder is readable").path())
             .filter(|path| path.is_file())
@@ -216,7 +214,7 @@ fn lay_out(dir: &Path, own: &dyn Fn(&str) -> String) {
     }
 }
 
-/// Each block of output stands in what the block before it printed, line by line.
+/// The block before each block of output printed its lines, in this order.
 fn compare(
     page: &str,
     blocks: &[Block],

@@ -13,7 +13,7 @@ const SHOWN_MIN: usize = 70;
 #[test]
 fn the_page_has_types_and_labels() {
     let path = binaries::root().join("docs/reference/metrics.md");
-    let page = fs::read_to_string(path).expect("the page stands in the repository");
+    let page = fs::read_to_string(path).expect("the page is in the repository");
     // name to type and labels
     let rows: BTreeMap<&str, (&str, Vec<&str>)> = page
         .lines()
