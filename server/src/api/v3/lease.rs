@@ -99,7 +99,9 @@ pub(super) async fn time_to_live(
         response.ttl = left_ns / SECOND_NS;
         response.granted_ttl = lease.ttl_s;
         if request.keys {
-            response.keys = leases.keys(request.id).cloned().collect();
+            let large = leases.keys(request.id).nth(INLINE_ITEMS_MAX).is_some();
+            let names = move || view.machine.kv.leases().keys(request.id).cloned().collect();
+            response.keys = ctx.aside.run(large, names).await?;
         }
     }
     Ok(response)
@@ -108,10 +110,7 @@ pub(super) async fn time_to_live(
 /// That which ends first comes first, as in etcd.
 pub(super) async fn leases(ctx: &Context, _: LeaseLeasesRequest) -> Answer<LeaseLeasesResponse> {
     let view = ctx.node.read().await?;
-    permit::on(ctx, &view.machine, |caller| {
-        let mut known = view.machine.kv.leases().iter();
-        known.try_for_each(|(id, _)| caller.list_lease(id))
-    })?;
+    permit::list_leases(ctx, &view).await?;
     let deadlines = ctx.node.deadlines().await?;
     let list = move || {
         let ids = deadlines.in_order().into_iter();

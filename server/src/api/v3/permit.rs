@@ -6,6 +6,8 @@
 //!
 //! While nobody is asked, each of these is one load or two.
 
+use std::sync::Arc;
+
 use witan_api::{
     access::{Access, GrpcRoute},
     v3::error::Error,
@@ -14,10 +16,14 @@ use witan_replica::machine::{
     Machine,
     auth::{self, Caller, Check},
     operation::Operation,
+    view::View,
 };
 
 use super::{Answer, fault::Refusal};
-use crate::{api::Context, node::Applied};
+use crate::{
+    api::{Context, aside::INLINE_ITEMS_MAX},
+    node::Applied,
+};
 
 /// These streams begin, and each of their requests is judged and answered, as in etcd.
 const STREAMS: [&str; 2] = [
@@ -115,6 +121,19 @@ pub(super) async fn before(
     }
     let view = ctx.node.view().await?;
     on(ctx, &view.machine, may)
+}
+
+/// Whether the caller may be told the names of what is attached to any lease. It is looked at aside if
+/// leases are many.
+pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> Answer<()> {
+    if !ctx.node.auth_enabled() {
+        return Ok(());
+    }
+    let (caller, view) = (who(ctx)?, view.clone());
+    let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
+    let work = move || view.machine.check(caller.as_ref()).list_leases();
+    let permitted = ctx.aside.run(large, work).await?;
+    permitted.map_err(|error| error.in_v3())
 }
 
 /// Whether the caller may keep a lease alive: who may end it.

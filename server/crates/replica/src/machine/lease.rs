@@ -211,6 +211,20 @@ impl Leases {
             .map(|(_, key)| key)
     }
 
+    /// The first key of a lease at or above a key.
+    pub(super) fn key_from(&self, id: i64, from: &Bytes) -> Option<&Bytes> {
+        let (of, key) = self.attached.range((id, from.clone())..).next()?;
+        (*of == id).then_some(key)
+    }
+
+    /// The leases that have keys, in ascending order.
+    pub(super) fn with_keys(&self) -> impl Iterator<Item = i64> {
+        let first_from = |id: i64| Some(self.attached.range((id, Bytes::new())..).next()?.0);
+        std::iter::successors(first_from(i64::MIN), move |id| {
+            first_from(id.checked_add(1)?)
+        })
+    }
+
     /// Number of keys that have a lease.
     pub fn attached(&self) -> usize {
         self.attached.len()

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Auth, Caller, Error, ROOT, User};
+use bytes::Bytes;
+
+use super::{Auth, Caller, Error, ROOT, User, spans::Spans};
 use crate::machine::{
     kv,
     lease::{self, Leases},
@@ -68,23 +70,45 @@ impl<'a> Check<'a> {
     }
 
     fn may(&self, wish: &Wish, key: &[u8], range_end: &[u8]) -> Result<(), Error> {
+        match self.granted(wish)? {
+            Some(spans) if !spans.cover(key, range_end) => Err(Error::PermissionDenied),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The keys that the caller may read or write; `None` for all of them.
+    fn granted(&self, wish: &Wish) -> Result<Option<&'a Spans>, Error> {
         if !self.auth.enabled {
-            return Ok(());
+            return Ok(None);
         }
         let user = self.auth.recognized(self.caller)?;
         if user.has(ROOT) {
-            return Ok(());
+            return Ok(None);
         }
         let grants = self.auth.grants.get(&user.name);
-        let covered = grants.is_some_and(|grants| match wish {
-            Wish::Read => grants.read.cover(key, range_end),
-            Wish::Write => grants.write.cover(key, range_end),
-        });
-        if covered {
-            Ok(())
-        } else {
-            Err(Error::PermissionDenied)
+        let grants = grants.ok_or(Error::PermissionDenied)?;
+        Ok(Some(match wish {
+            Wish::Read => &grants.read,
+            Wish::Write => &grants.write,
+        }))
+    }
+
+    /// Whether every key of a lease may be read or written. It costs a look for each range that the
+    /// caller was granted, and not one for each key. As in etcd an administrator's revision does not
+    /// count here, and of a lease without keys nobody is asked.
+    fn attached(&self, wish: &Wish, lease: i64) -> Result<(), Error> {
+        let first_from = |from: &Bytes| self.leases.key_from(lease, from);
+        if self.is_admin() || first_from(&Bytes::new()).is_none() {
+            return Ok(());
         }
+        match self.granted(wish)? {
+            Some(spans) if !spans.cover_all(first_from) => Err(Error::PermissionDenied),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn is_admin(&self) -> bool {
+        self.auth.admin(self.caller).is_ok()
     }
 
     /// Whether every key of the range may be read.
@@ -97,23 +121,26 @@ impl<'a> Check<'a> {
         self.may(&Wish::Write, key, range_end)
     }
 
-    /// Whether what is attached to a lease may go, which is what its end does. As in etcd an
-    /// administrator's revision does not count here.
+    /// Whether what is attached to a lease may go, which is what its end does.
     pub fn end_lease(&self, lease: i64) -> Result<(), Error> {
-        if lease == 0 || self.auth.admin(self.caller).is_ok() {
+        if lease == lease::NONE {
             return Ok(());
         }
-        let mut keys = self.leases.keys(lease);
-        keys.try_for_each(|key| self.write(key, b""))
+        self.attached(&Wish::Write, lease)
     }
 
     /// Whether the names of what is attached to a lease may be told.
     pub fn list_lease(&self, lease: i64) -> Result<(), Error> {
-        if self.auth.admin(self.caller).is_ok() {
+        self.attached(&Wish::Read, lease)
+    }
+
+    /// Whether the names of what is attached to any lease may be told. Leases without keys cost nothing.
+    pub fn list_leases(&self) -> Result<(), Error> {
+        if self.is_admin() {
             return Ok(());
         }
-        let mut keys = self.leases.keys(lease);
-        keys.try_for_each(|key| self.read(key, b""))
+        let mut leases = self.leases.with_keys();
+        leases.try_for_each(|lease| self.list_lease(lease))
     }
 
     /// Whether a command about leases may be executed. To begin one is everybody's, as in etcd; what

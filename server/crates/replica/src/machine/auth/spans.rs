@@ -33,17 +33,38 @@ impl Spans {
 
     /// Whether every key of a range lies in them. One that can hold none counts as its first key.
     pub(super) fn cover(&self, key: &[u8], range_end: &[u8]) -> bool {
-        let behind = self.0.partition_point(|(first, _)| *first <= key);
-        let Some((_, last)) = behind.checked_sub(1).and_then(|place| self.0.get(place)) else {
-            return false;
-        };
-        let Some(last) = last else { return true };
-        let holds_first = key < last;
-        if range_end.is_empty() {
-            holds_first
-        } else {
-            holds_first && range_end != UNBOUNDED && range_end <= &last[..]
+        match self.end_of(key) {
+            None => false,
+            Some(None) => true,
+            Some(Some(end)) => {
+                range_end.is_empty() || range_end != UNBOUNDED && range_end <= &end[..]
+            }
         }
+    }
+
+    /// Whether all keys of a sorted set lie in them. `first_from` answers the set's first key at or
+    /// above a key. It is called once a range at most, however many keys there are.
+    pub(super) fn cover_all<'a>(
+        &self,
+        mut first_from: impl FnMut(&Bytes) -> Option<&'a Bytes>,
+    ) -> bool {
+        let mut from = &Bytes::new();
+        while let Some(key) = first_from(from) {
+            match self.end_of(key) {
+                None => return false,
+                Some(None) => return true,
+                Some(Some(end)) => from = end,
+            }
+        }
+        true
+    }
+
+    /// The end of the range that holds a key, if there is such a range.
+    fn end_of(&self, key: &[u8]) -> Option<Option<&Bytes>> {
+        let behind = self.0.partition_point(|(first, _)| *first <= key);
+        let (_, end) = self.0.get(behind.checked_sub(1)?)?;
+        let holds = end.as_ref().is_none_or(|end| key < end);
+        holds.then_some(end.as_ref())
     }
 }
 
@@ -71,6 +92,8 @@ fn later(a: Option<&Bytes>, b: Option<&Bytes>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn spans(ranges: &[(&'static str, &'static str)]) -> Spans {
@@ -107,6 +130,34 @@ mod tests {
         let spans = spans(&[("a", "\0"), ("b", "c"), ("a", "b")]);
         assert!(spans.cover(b"z", b"\0"));
         assert_eq!(spans.0.len(), 1);
+    }
+
+    #[test]
+    fn a_set_is_looked_at_once_a_range() {
+        let spans = spans(&[("a", "c"), ("d", ""), ("k", "l"), ("x", "\0")]);
+        let covered = |keys: &[String]| {
+            let keys: BTreeSet<Bytes> = keys.iter().map(|key| key.clone().into()).collect();
+            let mut looks = 0;
+            let covered = spans.cover_all(|from| {
+                looks += 1;
+                keys.range::<Bytes, _>(from..).next()
+            });
+            let one_by_one = keys.iter().all(|key| spans.cover(key, b""));
+            assert_eq!(covered, one_by_one, "{keys:?}");
+            assert!(looks <= spans.0.len() + 1, "{looks} looks");
+            covered
+        };
+        assert!(covered(&[]));
+        let mut keys: Vec<String> = (0..10_000).map(|at| format!("b{at:05}")).collect();
+        assert!(covered(&keys));
+        keys.extend((0..10_000).map(|at| format!("k{at:05}")));
+        keys.extend(["d", "x", "y"].map(String::from));
+        assert!(covered(&keys));
+        for stranger in ["", "A", "c", "d0", "j", "l", "w"] {
+            keys.push(stranger.into());
+            assert!(!covered(&keys), "{stranger}");
+            keys.pop();
+        }
     }
 
     #[test]
