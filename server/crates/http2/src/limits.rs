@@ -45,7 +45,8 @@ pub const OUTPUT_MAX: usize = 128 << 10;
 /// Bytes of acknowledgments and resets beyond [`OUTPUT_MAX`]; while there are more, nothing is read.
 pub const CONTROL_MAX: usize = 64 << 10;
 
-/// Bytes of unfinished messages that one connection may have; beyond, calls are refused.
+/// Bytes of requests that one connection may have, unfinished or being worked on; beyond, calls are
+/// refused.
 pub const UNFINISHED_MAX: usize = 64 << 20;
 
 /// Bytes of each kind that a connection holds without a reservation.

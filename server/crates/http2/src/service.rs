@@ -38,7 +38,8 @@ pub enum Intake {
 /// What a connection holds for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// Bytes of requests that their calls have not taken.
+    /// Bytes of requests: of messages of a stream until the call takes them, of the message of another
+    /// call until it has an answer.
     Requests,
     /// Bytes of answers that the client has not taken.
     Answers,

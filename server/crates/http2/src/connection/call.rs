@@ -124,8 +124,9 @@ impl<S: Service> Connection<S> {
                 message,
             } => {
                 let message = message.unwrap_or_else(|| assembler.unfinished());
-                // its call has the message now; a charge never fails to become smaller
-                stream.request.set(stream.head_bytes);
+                // its call has the message now, in one form or another, and is charged for it until it
+                // has an answer; a charge never fails to become smaller
+                stream.request.set(stream.head_bytes + message.len());
                 if let Some((head, _)) = &stream.call {
                     let head = head.clone();
                     self.start(slot, stream, head, Body::Whole(message));
@@ -202,6 +203,7 @@ impl<S: Service> Connection<S> {
             && let Poll::Ready(answer) = Pin::new(running).poll(cx)
         {
             stream.running = None;
+            stream.request.set(stream.request_bytes());
             if self.answer(stream, answer) == State::Ended {
                 return State::Ended;
             }

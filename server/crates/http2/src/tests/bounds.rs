@@ -121,6 +121,35 @@ fn small_answers_that_nobody_takes_are_counted() {
 }
 
 #[test]
+fn a_message_is_counted_until_its_call_has_an_answer() {
+    const CALLS: u32 = 2000;
+    let message = vec![7; 1 << 10];
+    let mut client = Client::plain();
+    client.ledger.held_max[Held::Requests as usize].set(1 << 20);
+    for n in 0..CALLS {
+        client.ask(2 * n + 1, "/never", &message);
+    }
+    let running = client.connection.audit();
+    assert!(
+        (1 << 20..2 << 20).contains(&running.requests.0),
+        "{running:?}"
+    );
+    let ended = client.ledger.ended.borrow().len();
+    assert_eq!(
+        ended + running.streams,
+        CALLS as usize,
+        "the others are refused"
+    );
+    // a call that ends makes room
+    client.number(frame::RST_STREAM, 1, 8);
+    let before = client.connection.audit().requests.0;
+    client.all();
+    client.ask(2 * CALLS + 1, "/echo", &message[..1000]);
+    assert_eq!(client.all().len(), 3);
+    assert_eq!(client.connection.audit().requests.0, before);
+}
+
+#[test]
 fn a_reset_and_a_ping_are_read_while_an_answer_goes_out() {
     let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
     client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
