@@ -63,11 +63,13 @@ pub const ALARMS_MAX: usize = 1024;
 pub const TREE_DEPTH_MAX: usize = 256;
 
 /// Keys that one command of the v3 key space may look at to answer or to compare, while all others wait
-/// for some tenths of a second. Keys that it deletes do not count.
+/// for some tenths of a second. Keys that it deletes do not count; deleted ones that it passes over and
+/// keys that it only counts do, as a part of a key each.
 pub const TXN_READ_KEYS_MAX: u64 = 1 << 18;
 
-/// The same for a transaction that only reads, which no other waits for.
-pub const READ_TXN_KEYS_MAX: u64 = 1 << 25;
+/// The same for a transaction that only reads, which no other waits for: what it answers is in memory.
+/// In a larger store it may still read every key once.
+pub const READ_TXN_KEYS_MAX: u64 = 1 << 20;
 
 /// Bytes of pairs that one such command may answer.
 pub const TXN_READ_BYTES_MAX: u64 = 256 << 20;

@@ -1,9 +1,8 @@
 //! The verbs that go through all of the store: they run aside, on a frozen view, so that nobody waits
 //! for them, and only a few at a time.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witan_api::v3::{
     error::Error,
     etcdserverpb::{
@@ -12,9 +11,15 @@ use witan_api::v3::{
     },
 };
 
-use super::{Answer, fault::Refusal as _, header};
+use super::{
+    Answer,
+    fault::Refusal as _,
+    header,
+    places::{Place, Places},
+};
 use crate::{
     api::Context,
+    auth::ClientNetwork,
     panics::{self, planted},
     snapshot,
 };
@@ -31,45 +36,41 @@ const SNAPSHOTS_MAX: usize = 8;
 /// The places of those who go through all of the store. Clones share.
 #[derive(Clone, Debug)]
 pub struct Jobs {
-    short: Arc<Semaphore>,
-    reads: Arc<Semaphore>,
-    snapshots: Arc<Semaphore>,
+    short: Places,
+    reads: Places,
+    snapshots: Places,
 }
 
 impl Default for Jobs {
     fn default() -> Self {
         Self {
-            short: Arc::new(Semaphore::new(JOBS_MAX)),
-            reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
-            snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
+            short: Places::new(JOBS_MAX),
+            reads: Places::new(LARGE_READS_MAX),
+            snapshots: Places::new(SNAPSHOTS_MAX),
         }
     }
 }
 
 impl Jobs {
-    /// A place for a snapshot, unless all are taken.
-    pub(super) fn snapshot(&self) -> Option<OwnedSemaphorePermit> {
-        self.snapshots.clone().try_acquire_owned().ok()
+    /// A place for a client's snapshot, unless all or all of its own are taken.
+    pub(super) fn snapshot(&self, client: ClientNetwork) -> Option<Place> {
+        self.snapshots.try_take(client)
     }
 
-    /// A place for a request that reads many keys.
-    pub(super) async fn large_read(&self) -> Answer<OwnedSemaphorePermit> {
-        // nobody closes it
-        let permit = self.reads.clone().acquire_owned().await;
-        permit.map_err(|_| Error::Stopped)
+    /// A place for a client's request that reads many keys.
+    pub(super) async fn large_read(&self, client: ClientNetwork) -> Answer<Place> {
+        self.reads.take(client).await
     }
 
-    async fn enter(&self) -> Answer<OwnedSemaphorePermit> {
-        // nobody closes it
-        let permit = self.short.clone().acquire_owned().await;
-        permit.map_err(|_| Error::Stopped)
-    }
-
-    /// Runs `work` on a thread of its own when there is a place.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
-        let permit = self.enter().await?;
+    /// Runs `work` on a thread of its own when there is a place for the client.
+    async fn run<T: Send + 'static>(
+        &self,
+        client: ClientNetwork,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Answer<T> {
+        let place = self.short.take(client).await?;
         let done = panics::aside(move || {
-            let _permit = permit;
+            let _place = place;
             planted::here("job");
             work()
         });
@@ -82,7 +83,8 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> Answer<HashRes
     let begun = Instant::now();
     let view = ctx.node.view().await?;
     let header = header::at(&ctx.node, view.machine.kv.revision());
-    let hash = ctx.jobs.run(move || snapshot::of_store(&view)).await?;
+    let work = move || snapshot::of_store(&view);
+    let hash = ctx.jobs.run(ctx.client, work).await?;
     ctx.metrics.hash.observe(begun.elapsed().as_secs_f64());
     let hash = hash.map_err(|_| Error::Corrupt)?;
     Ok(HashResponse { header, hash })
@@ -98,7 +100,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> Answer<Has
         .map_err(|error| error.in_v3())?;
     let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted());
     let work = move || snapshot::of_keys(&view.machine.kv, hash_revision);
-    let hash = ctx.jobs.run(work).await?;
+    let hash = ctx.jobs.run(ctx.client, work).await?;
     ctx.metrics.hash_rev.observe(begun.elapsed().as_secs_f64());
     Ok(HashKvResponse {
         header,
@@ -114,7 +116,7 @@ pub(super) async fn defragment(
     _request: DefragmentRequest,
 ) -> Answer<DefragmentResponse> {
     let begun = Instant::now();
-    let _permit = ctx.jobs.enter().await?;
+    let _place = ctx.jobs.short.take(ctx.client).await?;
     tracing::info!("starting defragment");
     let inflight = ctx.metrics.one_defrag();
     ctx.node.rewrite().await?;

@@ -13,9 +13,16 @@ use witan_api::v3::{
 };
 use witan_replica::machine::{kv, view::View};
 
-use super::{Answer, check, convert, fault::Refusal as _, header, permit, quota};
+use super::{
+    Answer, check, convert,
+    fault::Refusal as _,
+    header, permit,
+    places::{Place, Placed},
+    quota,
+};
 use crate::{
     api::Context,
+    auth::ClientNetwork,
     panics::{self, planted},
 };
 
@@ -24,7 +31,7 @@ const ENVELOPE_BYTES: usize = 14;
 
 /// A request that may look at more keys is done aside, a few of them at once: the worker has others to
 /// serve, and their answers are held in memory.
-const LARGE_READ_KEYS: usize = 1024;
+const LARGE_READ_KEYS: u64 = 1024;
 
 /// A transaction of more operations is checked aside.
 const LARGE_TXN_OPS: usize = 1024;
@@ -32,37 +39,53 @@ const LARGE_TXN_OPS: usize = 1024;
 /// A short range is read on the calling worker; the bytes are shared with the state until they are
 /// encoded.
 pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeResponse> {
+    Ok(range_placed(ctx, request).await?.answer)
+}
+
+/// The same with the place that a long one takes.
+pub(super) async fn range_placed(
+    ctx: &Context,
+    request: RangeRequest,
+) -> Answer<Placed<RangeResponse>> {
+    range_for(ctx, ctx.client, request).await
+}
+
+/// The same for a client that the context does not name.
+pub(super) async fn range_for(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: RangeRequest,
+) -> Answer<Placed<RangeResponse>> {
     planted::here("range");
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
     let range = convert::range(request);
     let header = header::at(&ctx.node, view.machine.kv.revision());
-    let response = if view.machine.kv.reads_beyond(&range, LARGE_READ_KEYS) {
-        Box::pin(aside(ctx, move || {
+    let (response, place) = if view.machine.kv.reads_beyond(&range, LARGE_READ_KEYS) {
+        let work = move || {
             let reply = view.machine.kv.range(&range);
             reply.map(|reply| convert::range_response(header, reply))
-        }))
-        .await?
+        };
+        Box::pin(aside(ctx, client, work)).await?
     } else {
         let reply = view.machine.kv.range(&range);
-        reply.map(|reply| convert::range_response(header, reply))
+        let response = reply.map(|reply| convert::range_response(header, reply));
+        (response, None)
     };
     ctx.metrics.ranged(began.elapsed(), response.is_ok());
-    let response = response.map_err(|error| error.in_v3())?;
+    let answer = response.map_err(|error| error.in_v3())?;
     ctx.metrics.kv_ranges.inc();
-    Ok(response)
+    Ok(Placed::new(answer, place))
 }
 
 /// Does work that reads many keys on a thread of its own, when there is a place.
 async fn aside<T: Send + 'static>(
     ctx: &Context,
+    client: ClientNetwork,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Answer<T> {
-    let place = ctx.jobs.large_read().await?;
-    let done = panics::aside(move || {
-        let _place = place;
-        work()
-    });
+) -> Answer<(T, Option<Place>)> {
+    let place = ctx.jobs.large_read(client).await?;
+    let done = panics::aside(move || (work(), Some(place)));
     done.await.map_err(|_| Error::Stopped)
 }
 
@@ -101,6 +124,8 @@ pub(super) async fn delete_range(
     fits(ctx, &request)?;
     let delete = convert::delete_range(request);
     permit::before(ctx, |caller| caller.delete(&delete)).await?;
+    let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
+    let _place = place_if(ctx, ctx.client, delete.reads_span(), many).await?;
     let done = permit::propose(ctx, delete).await?;
     planted::here("delete");
     let header = header::at(&ctx.node, done.revision);
@@ -108,21 +133,36 @@ pub(super) async fn delete_range(
 }
 
 pub(super) async fn txn(ctx: &Context, request: TxnRequest) -> Answer<TxnResponse> {
+    Ok(txn_placed(ctx, request).await?.answer)
+}
+
+/// The same with the place that a long one takes.
+pub(super) async fn txn_placed(ctx: &Context, request: TxnRequest) -> Answer<Placed<TxnResponse>> {
+    txn_for(ctx, ctx.client, request).await
+}
+
+/// The same for a client that the context does not name.
+pub(super) async fn txn_for(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: TxnRequest,
+) -> Answer<Placed<TxnResponse>> {
     let reads_only = reads_only(&request);
     if !reads_only {
         fits(ctx, &request)?;
     }
     permit::anybody(ctx)?;
     let request = checked(ctx, request).await?;
-    let (reply, revision) = if reads_only {
-        let (reply, revision) = read_txn(ctx, request).await?;
-        ctx.metrics.kv_txn_read(&reply);
-        (reply, revision)
+    let ((reply, revision), place) = if reads_only {
+        let done = read_txn(ctx, client, request).await?;
+        ctx.metrics.kv_txn_read(&done.0.0);
+        done
     } else {
-        write_txn(ctx, request).await?
+        write_txn(ctx, client, request).await?
     };
     let header = header::at(&ctx.node, revision);
-    Ok(convert::txn_response(header, reply))
+    let answer = convert::txn_response(header, reply);
+    Ok(Placed::new(answer, place))
 }
 
 /// The log is on disk when the answer is made. With `physical` all space is free by then, too.
@@ -150,28 +190,38 @@ async fn checked(ctx: &Context, request: TxnRequest) -> Answer<TxnRequest> {
     done.await.map_err(|_| Error::Stopped)?
 }
 
-/// What reads many keys waits for a place, so that answers on their way to their clients are few.
-async fn write_txn(ctx: &Context, request: TxnRequest) -> Answer<(kv::TxnReply, i64)> {
+/// What a transaction answers, the revision after it, and the place that it has.
+type TxnDone = ((kv::TxnReply, i64), Option<Place>);
+
+async fn write_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> Answer<TxnDone> {
     let cost = quota::of_txn(&request);
     let txn = convert::txn(request);
     permit::before(ctx, |caller| caller.txn(&txn)).await?;
     quota::admit(ctx, cost).await?;
-    let _place = if txn.reads_spans() && reads_many(&*ctx.node.view().await?, &txn) {
-        Some(ctx.jobs.large_read().await?)
-    } else {
-        None
-    };
+    let many = |state: &kv::Kv| state.txn_reads_beyond(&txn, LARGE_READ_KEYS);
+    let place = place_if(ctx, client, txn.reads_spans(), many).await?;
     let done = permit::propose(ctx, txn).await?;
-    Ok((done.output, done.revision))
+    Ok(((done.output, done.revision), place))
 }
 
-fn reads_many(view: &View, txn: &kv::Txn) -> bool {
-    view.machine.kv.txn_reads_beyond(txn, LARGE_READ_KEYS)
+/// What reads many keys waits for a place, so that answers on their way to their clients are few.
+async fn place_if(
+    ctx: &Context,
+    client: ClientNetwork,
+    spans: bool,
+    many: impl FnOnce(&kv::Kv) -> bool,
+) -> Answer<Option<Place>> {
+    if spans && many(&ctx.node.view().await?.machine.kv) {
+        let place = Box::pin(ctx.jobs.large_read(client)).await?;
+        Ok(Some(place))
+    } else {
+        Ok(None)
+    }
 }
 
 /// A transaction that only reads does not go through the log: it runs on a frozen copy of the
 /// state, which it cannot change.
-async fn read_txn(ctx: &Context, request: TxnRequest) -> Answer<(kv::TxnReply, i64)> {
+async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> Answer<TxnDone> {
     let view = if serializable(&request) {
         ctx.node.view().await?
     } else {
@@ -180,12 +230,14 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> Answer<(kv::TxnReply, i
     let revision = view.machine.kv.revision();
     let txn = convert::txn(request);
     permit::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
-    let reply = if reads_many(&view, &txn) {
-        aside(ctx, move || view.machine.kv.read_txn(&txn)).await?
+    let (reply, place) = if view.machine.kv.txn_reads_beyond(&txn, LARGE_READ_KEYS) {
+        let work = move || view.machine.kv.read_txn(&txn);
+        Box::pin(aside(ctx, client, work)).await?
     } else {
-        view.machine.kv.read_txn(&txn)
+        (view.machine.kv.read_txn(&txn), None)
     };
-    Ok((reply.map_err(|error| error.in_v3())?, revision))
+    let reply = reply.map_err(|error| error.in_v3())?;
+    Ok(((reply, revision), place))
 }
 
 fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {

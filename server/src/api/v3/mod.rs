@@ -6,7 +6,7 @@
 //!
 //! Reading order: `kv` (verbs) → `check`, `overlap` (validation) → `permit` (who may) →
 //! `convert` (to the core's types and back) →
-//! `range_stream`, `quota`, `lease`, `cluster`, `maintenance`, `backup`, `snapshot`, `auth` → `header`, `fault` →
+//! `range_stream`, `quota`, `lease`, `cluster`, `maintenance`, `places`, `backup`, `snapshot`, `auth` → `header`, `fault` →
 //! `services` (gRPC) → `unary` (the same, faster) → `watch` (streams), `ending` → `concurrency` (locks,
 //! elections) → `health` → `gateway`.
 
@@ -26,6 +26,7 @@ mod lease;
 mod maintenance;
 mod overlap;
 mod permit;
+mod places;
 mod quota;
 mod range_stream;
 mod services;
@@ -96,10 +97,17 @@ impl Calls for Services {
         let service = &self.0.service;
         if let RequestBody::Whole(message) = &request.body {
             let (head, message) = (&request.head, message.clone());
+            let client = services::client_of(head);
             match head.path().strip_prefix(services::KV) {
                 Some("Put") => return service.hot(head, message, kv::put).await,
-                Some("Range") => return service.hot(head, message, kv::range).await,
-                Some("Txn") => return service.hot(head, message, kv::txn).await,
+                Some("Range") => {
+                    let verb = async |ctx: &Context, asked| kv::range_for(ctx, client, asked).await;
+                    return service.hot(head, message, verb).await;
+                }
+                Some("Txn") => {
+                    let verb = async |ctx: &Context, asked| kv::txn_for(ctx, client, asked).await;
+                    return service.hot(head, message, verb).await;
+                }
                 _ => {}
             }
         }

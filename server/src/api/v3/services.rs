@@ -4,7 +4,7 @@ use std::{net::SocketAddr, pin::Pin};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, transport::server::TcpConnectInfo};
 use witan_api::v3::{
     error::Error,
     etcdserverpb::{
@@ -56,13 +56,16 @@ impl Service {
         headers: &http::HeaderMap,
         (shown, address): (Option<&PeerCertificate>, Option<SocketAddr>),
     ) -> Context {
+        let client = ClientNetwork::of(address.map(|address| address.ip()));
         if self.ctx.node.any_auth_enabled() {
             let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
             let name = certificate.map(|shown| shown.common_name().to_owned());
-            let client = ClientNetwork::of(address.map(|address| address.ip()));
             self.ctx.of(Credentials::of_call(headers, name), client)
         } else {
-            self.ctx.clone()
+            Context {
+                client,
+                ..self.ctx.clone()
+            }
         }
     }
 
@@ -120,6 +123,13 @@ impl Service {
             Ok(())
         }
     }
+}
+
+/// Where a call comes from.
+pub(super) fn client_of(head: &Head) -> ClientNetwork {
+    let ends = head.parts().extensions.get::<TcpConnectInfo>();
+    let address = ends.and_then(TcpConnectInfo::remote_addr);
+    ClientNetwork::of(address.map(|address| address.ip()))
 }
 
 /// Methods of one service, each of which hands its message to a verb.

@@ -42,7 +42,10 @@ pub(in crate::api) async fn snapshot(
     _request: SnapshotRequest,
 ) -> Answer<impl Stream<Item = Chunk> + Send + use<>> {
     // who is refused comes again; who waited would hold a connection for nothing
-    let place = ctx.jobs.snapshot().ok_or(Error::TooManyRequests)?;
+    let place = ctx
+        .jobs
+        .snapshot(ctx.client)
+        .ok_or(Error::TooManyRequests)?;
     let view = ctx.node.view().await?;
     let (send, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
     let (took, metrics) = (ctx.metrics.snapshot.clone(), ctx.metrics.clone());

@@ -12,7 +12,7 @@ use witan_api::v3::{
     etcdserverpb::{PutResponse, RangeResponse, TxnResponse, response_op::Response as OpResponse},
 };
 
-use super::Answer;
+use super::{Answer, places::Placed};
 use crate::{panics, transport::Outgoing};
 
 /// A longer message is decoded aside: it can hold an operation in every few bytes.
@@ -25,9 +25,12 @@ const INLINE_PAIRS_MAX: usize = 4096;
 const INLINE_BYTES_MAX: usize = 4 << 20;
 
 /// An answer whose size is known before it is encoded.
-pub(super) trait Reply: Message + Sized + 'static {
+pub(super) trait Reply: Send + Sized + 'static {
     /// Its pairs and the bytes of their values.
     fn weight(&self) -> (usize, usize);
+
+    /// The message with its prefix.
+    fn encode(&self) -> Vec<u8>;
 
     /// Whether it is encoded aside.
     fn is_large(&self) -> bool {
@@ -37,6 +40,10 @@ pub(super) trait Reply: Message + Sized + 'static {
 }
 
 impl Reply for PutResponse {
+    fn encode(&self) -> Vec<u8> {
+        framed(self)
+    }
+
     fn weight(&self) -> (usize, usize) {
         let bytes = self.prev_kv.as_ref().map_or(0, |kv| kv.value.len());
         (1, bytes)
@@ -44,6 +51,10 @@ impl Reply for PutResponse {
 }
 
 impl Reply for RangeResponse {
+    fn encode(&self) -> Vec<u8> {
+        framed(self)
+    }
+
     fn weight(&self) -> (usize, usize) {
         let pairs = self.kvs.len();
         if pairs > INLINE_PAIRS_MAX {
@@ -54,6 +65,10 @@ impl Reply for RangeResponse {
 }
 
 impl Reply for TxnResponse {
+    fn encode(&self) -> Vec<u8> {
+        framed(self)
+    }
+
     fn weight(&self) -> (usize, usize) {
         let weights = self.responses.iter().map(|op| match &op.response {
             Some(OpResponse::ResponseRange(range)) => range.weight(),
@@ -66,6 +81,16 @@ impl Reply for TxnResponse {
             None => (0, 0),
         });
         weights.fold((0, 0), |sum, each| (sum.0 + each.0, sum.1 + each.1))
+    }
+}
+
+impl<A: Reply> Reply for Placed<A> {
+    fn encode(&self) -> Vec<u8> {
+        self.answer.encode()
+    }
+
+    fn weight(&self) -> (usize, usize) {
+        self.answer.weight()
     }
 }
 
@@ -90,11 +115,11 @@ where
         Ok::<A, Status>(verb(request).await?)
     };
     match answer.await {
-        Ok(answer) if answer.is_large() => match panics::aside(move || encode(&answer)).await {
+        Ok(answer) if answer.is_large() => match panics::aside(move || answer.encode()).await {
             Ok(message) => Outgoing::Message(message),
             Err(_) => Outgoing::Response(Status::from(Error::Stopped).into_http()),
         },
-        Ok(answer) => Outgoing::Message(encode(&answer)),
+        Ok(answer) => Outgoing::Message(answer.encode()),
         Err(status) => Outgoing::Response(status.into_http()),
     }
 }
@@ -112,7 +137,7 @@ fn message(body: &Bytes) -> Result<Bytes, Status> {
     }
 }
 
-fn encode(answer: &impl Message) -> Vec<u8> {
+fn framed(answer: &impl Message) -> Vec<u8> {
     let length = answer.encoded_len();
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);
     bytes.put_u8(0);

@@ -31,7 +31,9 @@ use self::{encoding::Encoding, failure::Failure};
 use super::{
     Answer, auth, backup, cluster,
     concurrency::{election, lock},
-    kv, lease, maintenance, permit, watch,
+    kv, lease, maintenance, permit,
+    places::Placed,
+    watch,
 };
 use crate::{
     api::{
@@ -107,13 +109,11 @@ async fn answer(
         reply::drain(&mut payload).await;
         return reply::not_found();
     };
-    let named;
-    let ctx = if ctx.node.any_auth_enabled() {
-        let client = ClientNetwork::of(request.peer_addr().map(|address| address.ip()));
-        named = ctx.of(credentials(request), client);
-        &named
+    let client = ClientNetwork::of(request.peer_addr().map(|address| address.ip()));
+    let ctx = &if ctx.node.any_auth_enabled() {
+        ctx.of(credentials(request), client)
     } else {
-        ctx
+        ctx.of(ctx.caller.clone(), client)
     };
     let verb = table::verb(call).filter(|_| is_call(request));
     if let Some(verb) = verb
@@ -215,10 +215,10 @@ async fn serve(
         message_max,
     };
     match verb {
-        Verb::Range => call.run(kv::range).await,
+        Verb::Range => call.run_placed(kv::range_placed).await,
         Verb::Put => call.run(kv::put).await,
         Verb::DeleteRange => call.run(kv::delete_range).await,
-        Verb::Txn => call.run(kv::txn).await,
+        Verb::Txn => call.run_placed(kv::txn_placed).await,
         Verb::Compact => call.run(kv::compact).await,
         Verb::MemberList => call.run(cluster::list).await,
         Verb::MemberAdd => call.run(cluster::add).await,
@@ -311,6 +311,22 @@ impl Call<'_> {
         Q: Shaped + Default + Message + 'static,
         A: Shaped + Serialize + Message + 'static,
     {
+        let placed = async move |ctx: &Context, request| {
+            let answer = verb(ctx, request).await;
+            answer.map(|answer| Placed::new(answer, None))
+        };
+        self.run_placed(placed).await
+    }
+
+    /// The same of a verb whose request has a place until its answer is written.
+    async fn run_placed<Q, A>(
+        self,
+        verb: impl AsyncFnOnce(&Context, Q) -> Answer<Placed<A>>,
+    ) -> Result<Vec<u8>, Failure>
+    where
+        Q: Shaped + Default + Message + 'static,
+        A: Shaped + Serialize + Message + 'static,
+    {
         let (ctx, form, body) = (self.ctx, self.form, self.body);
         let large = body.len() > INLINE_BYTES_MAX;
         let read = move || decode(&body, form);
@@ -319,11 +335,12 @@ impl Call<'_> {
         if length > self.message_max {
             return Err(Failure::message_too_large(length, self.message_max));
         }
-        let answer = verb(ctx, request).await?;
-        let large = answer.encoded_len() > INLINE_BYTES_MAX;
+        let placed = verb(ctx, request).await?;
+        let large = placed.answer.encoded_len() > INLINE_BYTES_MAX;
         let write = move || {
             let mut json = Vec::new();
-            form.encoding.write(&answer, &mut json).map(|()| json)
+            let written = form.encoding.write(&placed.answer, &mut json);
+            written.map(|()| json)
         };
         let written = ctx.aside.run(large, write).await.map_err(Error::from)?;
         written.map_err(|error| Failure::unknown(error.to_string()))

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Batch, DeleteRange, DeleteReply, Error, Kv, Span};
+use super::{Batch, DeleteRange, DeleteReply, Error, Kv, Span, index::Walked};
 
 impl Kv {
     /// A span without live keys changes nothing, the revision included. A refusal comes before the
@@ -15,26 +15,29 @@ impl Kv {
         let span = Span::new(&delete.key, &delete.range_end);
         let mut keys = Vec::new();
         let mut prev_kvs = Vec::new();
-        let (mut outcome, mut passed) = (Ok(()), 0);
         let returns = delete.prev_kv && !batch.reads.is_idle();
+        // A single key is not charged: a transaction that deletes it after a write has no copy to go back
+        // to, see `reads_after_a_write`.
+        let charged = !delete.range_end.is_empty();
         let reads = &mut batch.reads;
-        self.index.visit(&span, &mut |key, entry| {
-            if entry.tombstone {
-                passed += 1;
-                return true;
-            }
-            keys.push(Bytes::copy_from_slice(key));
-            if returns && let Some(kv) = self.history.key_value(entry.place) {
-                outcome = reads.key().and_then(|()| reads.pair(&kv));
-                prev_kvs.push(kv);
+        let mut outcome = if charged { reads.key() } else { Ok(()) };
+        self.index.visit_live(&span, &mut |walked| {
+            match walked {
+                Walked::Deleted(passed) if charged => outcome = reads.passed(passed),
+                Walked::Deleted(_) => {}
+                Walked::Live(key, place) => {
+                    keys.push(Bytes::copy_from_slice(key));
+                    if returns && let Some(kv) = self.history.key_value(place) {
+                        outcome = reads
+                            .key()
+                            .and_then(|()| reads.hold())
+                            .and_then(|()| reads.pair(&kv));
+                        prev_kvs.push(kv);
+                    }
+                }
             }
             outcome.is_ok()
         });
-        // A single key is not counted: a transaction that deletes it after a write has no copy to go
-        // back to, see `reads_after_a_write`.
-        if !delete.range_end.is_empty() {
-            outcome = outcome.and_then(|()| reads.count(passed));
-        }
         outcome?;
         let prev_kvs = reads.answer(prev_kvs);
         for key in &keys {

@@ -12,6 +12,7 @@ use super::{
     leaf::{Entry, LEAF_BYTES, Leaf, Packed},
     sort::{self, Tag},
     span::Span,
+    version::Place,
 };
 
 /// Keys that are fetched from memory together while an index is built: in their order they lie
@@ -38,6 +39,44 @@ impl AsRef<[u8]> for Row<'_> {
     fn as_ref(&self) -> &[u8] {
         self.key
     }
+}
+
+/// What a walk over the live keys of a span comes to.
+pub(super) enum Walked<'a> {
+    /// A key, and where its newest version stands.
+    Live(&'a [u8], Place),
+    /// So many keys whose newest version is a deletion.
+    Deleted(usize),
+}
+
+/// How many keys a span has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// Those whose newest version is no deletion.
+    pub(super) live: usize,
+    /// All of them.
+    pub(super) all: usize,
+}
+
+impl Count {
+    /// More than any span has.
+    pub(super) const MAX: Count = Count {
+        live: usize::MAX,
+        all: usize::MAX,
+    };
+
+    fn add(&mut self, entry: Option<Entry>) {
+        if let Some(entry) = entry {
+            self.live += usize::from(!entry.tombstone);
+            self.all += 1;
+        }
+    }
+}
+
+/// Whether all keys of a page that a walk enters at `from` are in the span.
+fn is_whole(leaf: &Leaf, from: usize, span: &Span<'_>) -> bool {
+    let last = leaf.len().checked_sub(1);
+    from == 0 && last.is_none_or(|last| span.reaches(leaf.key(last)))
 }
 
 /// An index that is filled with ascending keys.
@@ -112,6 +151,11 @@ impl Index {
         }
         filling.close_page();
         (filling.index, filling.live_bytes)
+    }
+
+    /// Number of pages.
+    pub(super) fn pages(&self) -> usize {
+        self.leaves.len()
     }
 
     /// Number of keys whose newest version is no deletion.
@@ -244,25 +288,62 @@ impl Index {
         }
     }
 
-    /// Number of keys of the span whose newest version is no deletion. Whole pages are not walked.
-    pub(super) fn count(&self, span: &Span<'_>) -> usize {
-        let mut count = 0;
-        if let Span::One(key) = span {
-            return usize::from(self.get(key).is_some_and(|entry| !entry.tombstone));
+    /// Calls `visit` with what is in the span, in the order of keys, until it returns false. Pages
+    /// without a live key are passed over at once, so deleted keys come in numbers that depend on the
+    /// pages; their sum before any live key does not.
+    pub(super) fn visit_live<'a>(
+        &'a self,
+        span: &Span<'_>,
+        visit: &mut dyn FnMut(Walked<'a>) -> bool,
+    ) {
+        let one = |key, entry: Entry| {
+            if entry.tombstone {
+                Walked::Deleted(1)
+            } else {
+                Walked::Live(key, entry.place)
+            }
+        };
+        if let Span::One(_) = span {
+            return self.visit(span, &mut |key, entry| visit(one(key, entry)));
         }
         for (leaf, from) in self.leaves_of(span) {
-            let Some(last) = leaf.len().checked_sub(1) else {
+            if leaf.live() == 0 && is_whole(leaf, from, span) {
+                if !visit(Walked::Deleted(leaf.len())) {
+                    return;
+                }
                 continue;
-            };
-            if from == 0 && span.reaches(leaf.key(last)) {
-                count += leaf.live() as usize;
+            }
+            for at in from..leaf.len() {
+                let key = leaf.key(at);
+                if !span.reaches(key) || !visit(one(key, leaf.entry(at))) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Number of keys of the span. Whole pages are not walked, and none are once there are `enough` live
+    /// keys, or keys.
+    pub(super) fn count(&self, span: &Span<'_>, enough: Count) -> Count {
+        let mut count = Count::default();
+        if let Span::One(key) = span {
+            count.add(self.get(key));
+            return count;
+        }
+        for (leaf, from) in self.leaves_of(span) {
+            if count.live >= enough.live || count.all >= enough.all {
+                return count;
+            }
+            if is_whole(leaf, from, span) {
+                count.live += leaf.live() as usize;
+                count.all += leaf.len();
                 continue;
             }
             for at in from..leaf.len() {
                 if !span.reaches(leaf.key(at)) {
                     return count;
                 }
-                count += usize::from(!leaf.entry(at).tombstone);
+                count.add(Some(leaf.entry(at)));
             }
         }
         count
@@ -319,7 +400,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::machine::kv::version::Place;
 
     fn entry(block: u64, tombstone: bool) -> Entry {
         Entry {
@@ -384,10 +464,22 @@ mod tests {
             prop_assert_eq!(live_bytes, built.live() as u64);
             for (from, to) in &spans {
                 for span in [Span::One(from), Span::From(from), Span::Between(from, to)] {
-                    let inside = mirror.iter().filter(|(key, e)| {
-                        !e.tombstone && *key >= from && span.reaches(key)
+                    let inside = || mirror.iter().filter(|(key, _)| *key >= from && span.reaches(key));
+                    let alive = inside().filter(|(_, e)| !e.tombstone);
+                    let count = Count { live: alive.clone().count(), all: inside().count() };
+                    prop_assert_eq!(index.count(&span, Count::MAX), count);
+                    let some = index.count(&span, Count { live: 50, all: 100 });
+                    prop_assert!(some == count || some.live >= 50 || some.all >= 100);
+                    let (mut seen, mut deleted) = (Vec::new(), 0);
+                    index.visit_live(&span, &mut |walked| {
+                        match walked {
+                            Walked::Live(key, place) => seen.push((key.to_vec(), place)),
+                            Walked::Deleted(keys) => deleted += keys,
+                        }
+                        true
                     });
-                    prop_assert_eq!(index.count(&span), inside.count());
+                    let alive: Vec<_> = alive.map(|(key, e)| (key.clone(), e.place)).collect();
+                    prop_assert!(seen == alive && deleted == count.all - count.live);
                 }
             }
             let frozen = index.clone();

@@ -44,6 +44,7 @@ impl Kv {
         let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
         let before = if looks { self.newest(&put.key) } else { None };
         if let Some(before) = before.as_ref().filter(|_| put.prev_kv) {
+            batch.reads.hold()?;
             batch.reads.pair(before)?;
         }
         let kept = before.clone().unwrap_or_default();

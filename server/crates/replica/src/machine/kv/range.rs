@@ -5,8 +5,14 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 
 use super::{
-    Error, KeyValue, Kv, Range, RangeReply, ReadBudget, SortOrder, SortTarget, Span, leaf::Entry,
+    Error, KeyValue, Kv, Range, RangeReply, ReadBudget, SortOrder, SortTarget, Span,
+    history::Found,
+    index::{Count, Walked},
+    version::Version,
 };
+
+/// Keys of 16 bytes that a page of the index holds.
+const KEYS_PER_PAGE: usize = 140;
 
 /// What one part of a range may take.
 #[derive(Clone, Copy, Debug)]
@@ -115,23 +121,20 @@ impl Kv {
         } else {
             current
         };
-        let newest = revision >= current;
+        let at = (revision < current).then_some(revision);
         let span = Span::new(&range.key, &range.range_end);
         if range.count_only {
-            let count = self.count(&span, revision, newest, reads)?;
+            let count = self.count(&span, at, reads)?;
             return Ok(RangeReply {
                 count,
                 ..RangeReply::default()
             });
         }
-        let at = (!newest).then_some(revision);
-        let (mut kvs, whole) = self.collect(&span, at, fetch_limit(range), reads)?;
-        let count = if whole {
-            kvs.len() as i64
-        } else {
-            self.count(&span, revision, newest, reads)?
+        let (mut kvs, whole) = self.collect(range, at, reads)?;
+        let count = match whole {
+            Some(count) => count,
+            None => self.count(&span, at, reads)?,
         };
-        kvs.retain(|kv| passes(range, kv));
         sort(range, &mut kvs);
         let limit = usize::try_from(range.limit).unwrap_or(0);
         let more = limit > 0 && kvs.len() > limit;
@@ -145,83 +148,144 @@ impl Kv {
         Ok(reads.answer(RangeReply { kvs, more, count }))
     }
 
-    /// The first pairs of a span, at an older revision or the newest, and whether these are all of it.
+    /// The first pairs of a range that pass its filters, at an older revision or the newest, and the
+    /// number of its keys if these were all looked at.
     fn collect(
         &self,
+        range: &Range,
+        at: Option<i64>,
+        reads: &mut ReadBudget,
+    ) -> Result<(Vec<KeyValue>, Option<i64>), Error> {
+        let span = Span::new(&range.key, &range.range_end);
+        let limit = fetch_limit(range);
+        let without_values = range.keys_only && range.sort_target() != SortTarget::Value;
+        let (mut kvs, mut count) = (Vec::new(), 0);
+        reads.key()?;
+        self.walk(&span, at, reads, &mut |(block, version), reads| {
+            count += 1;
+            if passes(range, &version) {
+                reads.hold()?;
+                let mut kv = block.key_value(&version);
+                if without_values {
+                    kv.value = Bytes::new();
+                }
+                kvs.push(kv);
+            }
+            Ok(count < limit)
+        })?;
+        Ok((kvs, (count < limit).then_some(count as i64)))
+    }
+
+    /// Calls `visit` with the version of each key of a span that is alive at an older revision or now, in
+    /// the order of keys, until it returns false. Whatever is looked at is charged.
+    pub(super) fn walk<'a>(
+        &'a self,
         span: &Span<'_>,
         at: Option<i64>,
-        limit: usize,
         reads: &mut ReadBudget,
-    ) -> Result<(Vec<KeyValue>, bool), Error> {
-        let mut kvs = Vec::new();
-        let mut whole = true;
-        let (mut outcome, mut passed) = (Ok(()), 0);
-        self.index.visit(span, &mut |_, entry| {
-            if kvs.len() == limit {
-                whole = false;
-                return false;
+        visit: &mut dyn FnMut(Found<'a>, &mut ReadBudget) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let mut outcome = Ok(true);
+        let mut found = |found: Option<Found<'a>>, reads: &mut ReadBudget| {
+            reads.key()?;
+            match found.filter(|(_, version)| !version.tombstone) {
+                Some(found) => visit(found, reads),
+                None => Ok(true),
             }
-            if at.is_none() && entry.tombstone {
-                passed += 1;
-                return true;
-            }
-            outcome = reads.key();
-            let found = match at {
-                Some(revision) => self.history.at(entry.place, revision),
-                None => self.history.get(entry.place),
-            };
-            if let Some((block, version)) = found.filter(|(_, version)| !version.tombstone) {
-                kvs.push(block.key_value(&version));
-            }
-            outcome.is_ok()
-        });
-        outcome.and_then(|()| reads.count(passed))?;
-        Ok((kvs, whole))
+        };
+        match at {
+            Some(revision) => self.index.visit(span, &mut |_, entry| {
+                outcome = found(self.history.at(entry.place, revision), reads);
+                matches!(outcome, Ok(true))
+            }),
+            None => self.index.visit_live(span, &mut |walked| {
+                outcome = match walked {
+                    Walked::Live(_, place) => found(self.history.get(place), reads),
+                    Walked::Deleted(keys) => reads.passed(keys).map(|()| true),
+                };
+                matches!(outcome, Ok(true))
+            }),
+        }
+        outcome.map(|_| ())
     }
 
     fn count(
         &self,
         span: &Span<'_>,
-        revision: i64,
-        newest: bool,
+        at: Option<i64>,
         reads: &mut ReadBudget,
     ) -> Result<i64, Error> {
-        if newest {
-            let count = self.index.count(span);
-            reads.count(count as u64)?;
-            return Ok(count as i64);
+        let mut count = 0;
+        if at.is_none() {
+            let found = self.index.count(span, reads.enough_counted());
+            reads.count(found.all)?;
+            count = found.live as i64;
+        } else {
+            self.walk(span, at, reads, &mut |_, _| {
+                count += 1;
+                Ok(true)
+            })?;
         }
-        let (mut outcome, mut count) = (Ok(()), 0);
-        self.index.visit(span, &mut |_, entry: Entry| {
-            outcome = reads.key();
-            let found = self.history.at(entry.place, revision);
-            count += i64::from(found.is_some_and(|(_, version)| !version.tombstone));
-            outcome.is_ok()
-        });
-        outcome?;
         Ok(count)
     }
 
-    /// Whether a range looks at more keys than that. It is said without looking at them.
-    pub fn reads_beyond(&self, range: &Range, keys: usize) -> bool {
-        self.reads_at_most(range, keys + 1) > keys
+    /// Whether a range may be more work than to read so many keys. To find out takes a part of that.
+    pub fn reads_beyond(&self, range: &Range, keys: u64) -> bool {
+        let mut reads = ReadBudget::of_estimate(keys);
+        self.estimate(range, &mut reads).is_err()
     }
 
-    /// Keys that a range looks at, or `enough` if they are as many.
-    pub(super) fn reads_at_most(&self, range: &Range, enough: usize) -> usize {
-        if range.range_end.is_empty() || range.count_only && range.revision <= 0 {
-            return 1;
+    /// Charges what the work of a range will be, or somewhat more.
+    pub(super) fn estimate(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), Error> {
+        if range.range_end.is_empty() {
+            return reads.key();
         }
-        let limit = fetch_limit(range).min(enough);
-        if limit < enough {
-            return limit;
+        let span = Span::new(&range.key, &range.range_end);
+        if range.revision > 0 && range.revision < self.revision {
+            // a limit does not help: all keys are counted
+            return self.estimate_walk(&span, None, reads);
         }
-        self.count_of(&range.key, &range.range_end).min(enough)
+        if range.count_only {
+            return self.estimate_count(&span, reads);
+        }
+        let limit = fetch_limit(range);
+        self.estimate_walk(&span, Some(limit), reads)?;
+        if limit == usize::MAX {
+            return Ok(());
+        }
+        self.estimate_count(&span, reads)
     }
 
-    /// Number of live keys of a span.
-    pub(super) fn count_of(&self, key: &[u8], range_end: &[u8]) -> usize {
-        self.index.count(&Span::new(key, range_end))
+    /// The same of a walk until `limit` live keys were seen, or over all keys at an older revision.
+    pub(super) fn estimate_walk(
+        &self,
+        span: &Span<'_>,
+        limit: Option<usize>,
+        reads: &mut ReadBudget,
+    ) -> Result<(), Error> {
+        let Some(limit) = limit else {
+            let enough = Count {
+                all: reads.keys_left().saturating_add(1),
+                ..Count::MAX
+            };
+            return reads.keys(self.index.count(span, enough).all);
+        };
+        let enough = Count {
+            live: limit,
+            all: reads.passed_left().saturating_add(1),
+        };
+        let count = self.index.count(span, enough);
+        reads.keys(count.live.min(limit))?;
+        reads.passed(count.all - count.live)
+    }
+
+    fn estimate_count(&self, span: &Span<'_>, reads: &mut ReadBudget) -> Result<(), Error> {
+        // in a store of ordinary size not even pages need to be counted
+        if reads.count(self.index.pages() * KEYS_PER_PAGE).is_ok() {
+            return Ok(());
+        }
+        let count = self.index.count(span, reads.enough_counted());
+        reads.count(count.all)
     }
 }
 
@@ -241,13 +305,13 @@ fn fetch_limit(range: &Range) -> usize {
     }
 }
 
-fn passes(range: &Range, kv: &KeyValue) -> bool {
+fn passes(range: &Range, version: &Version<'_>) -> bool {
     let least = |filter: i64, revision: i64| filter == 0 || revision >= filter;
     let most = |filter: i64, revision: i64| filter == 0 || revision <= filter;
-    least(range.min_mod_revision, kv.mod_revision)
-        && most(range.max_mod_revision, kv.mod_revision)
-        && least(range.min_create_revision, kv.create_revision)
-        && most(range.max_create_revision, kv.create_revision)
+    least(range.min_mod_revision, version.main)
+        && most(range.max_mod_revision, version.main)
+        && least(range.min_create_revision, version.create)
+        && most(range.max_create_revision, version.create)
 }
 
 /// The pairs come in ascending order of keys; equal ones stay so in either direction.

@@ -91,6 +91,13 @@ pub struct DeleteRange {
     pub bounded: bool,
 }
 
+impl DeleteRange {
+    /// Whether it returns pairs that it does not name one by one.
+    pub fn reads_span(&self) -> bool {
+        self.prev_kv && !self.range_end.is_empty()
+    }
+}
+
 /// Read `[key, range_end)`: an empty end means the one key, `\0` means all keys from `key` on.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Range {
@@ -180,7 +187,7 @@ impl Txn {
         compares.any(|compare| !compare.range_end.is_empty())
             || ops.any(|op| match &op.kind {
                 Some(OpKind::Range(range)) => !range.range_end.is_empty(),
-                Some(OpKind::Delete(delete)) => delete.prev_kv && !delete.range_end.is_empty(),
+                Some(OpKind::Delete(delete)) => delete.reads_span(),
                 Some(OpKind::Txn(txn)) => txn.reads_spans(),
                 Some(OpKind::Put(_)) | None => false,
             })

@@ -8,8 +8,8 @@
 use std::cmp::Ordering;
 
 use super::{
-    Batch, Compare, CompareResult, CompareTarget, Error, KeyValue, Kv, Op, OpKind, OpReply,
-    RangeReply, ReadBudget, Span, TargetValue, Txn, TxnReply,
+    Batch, Compare, CompareResult, CompareTarget, DeleteRange, Error, KeyValue, Kv, Op, OpKind,
+    OpReply, RangeReply, ReadBudget, Span, TargetValue, Txn, TxnReply,
 };
 
 /// Which branch a transaction takes, and those nested in that branch.
@@ -44,34 +44,46 @@ impl Kv {
     /// Executes a transaction on a copy of the state: for one that only reads, outside of the log.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Error> {
         let mut copy = self.clone();
-        let mut batch = copy.batch(ReadBudget::of_read_txn());
+        let keys = self.len() as u64;
+        let mut batch = copy.batch(ReadBudget::of_read_txn(keys, self.live_bytes));
         copy.txn(&mut batch, txn)
     }
 
-    /// Whether a transaction may look at more keys than that, whichever branches it takes. It is said
-    /// without looking at them.
-    pub fn txn_reads_beyond(&self, txn: &Txn, keys: usize) -> bool {
-        self.count_reads(txn, keys).is_none()
+    /// Whether a transaction may be more work than to read so many keys, whichever branches it takes. What
+    /// it writes does not count. To find out takes a part of that.
+    pub fn txn_reads_beyond(&self, txn: &Txn, keys: u64) -> bool {
+        let mut reads = ReadBudget::of_estimate(keys);
+        self.estimate_txn(txn, &mut reads).is_err()
     }
 
-    /// What is left of `keys`, `None` if they do not suffice.
-    fn count_reads(&self, txn: &Txn, mut keys: usize) -> Option<usize> {
+    /// The same of a deletion, of what it returns.
+    pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
+        let mut reads = ReadBudget::of_estimate(keys);
+        self.estimate_delete(delete, &mut reads).is_err()
+    }
+
+    fn estimate_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), Error> {
         for compare in &txn.compare {
-            keys = keys.checked_sub(self.count_of(&compare.key, &compare.range_end))?;
+            let span = Span::new(&compare.key, &compare.range_end);
+            self.estimate_walk(&span, Some(usize::MAX), reads)?;
         }
         for op in txn.success.iter().chain(&txn.failure) {
-            keys = match &op.kind {
-                Some(OpKind::Delete(delete)) if delete.prev_kv => {
-                    keys.checked_sub(self.count_of(&delete.key, &delete.range_end))?
-                }
-                Some(OpKind::Txn(txn)) => self.count_reads(txn, keys)?,
-                Some(OpKind::Range(range)) => {
-                    keys.checked_sub(self.reads_at_most(range, keys + 1))?
-                }
-                Some(OpKind::Put(_) | OpKind::Delete(_)) | None => keys,
-            };
+            match &op.kind {
+                Some(OpKind::Range(range)) => self.estimate(range, reads)?,
+                Some(OpKind::Delete(delete)) => self.estimate_delete(delete, reads)?,
+                Some(OpKind::Txn(txn)) => self.estimate_txn(txn, reads)?,
+                Some(OpKind::Put(_)) | None => {}
+            }
         }
-        Some(keys)
+        Ok(())
+    }
+
+    fn estimate_delete(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), Error> {
+        if !delete.prev_kv {
+            return Ok(());
+        }
+        let span = Span::new(&delete.key, &delete.range_end);
+        self.estimate_walk(&span, Some(usize::MAX), reads)
     }
 
     fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<Path, Error> {
@@ -152,18 +164,11 @@ impl Kv {
         let span = Span::new(&compare.key, &compare.range_end);
         let mut found = false;
         let mut holds = true;
-        let mut outcome = Ok(());
-        self.index.visit(&span, &mut |_, entry| {
-            outcome = reads.key();
-            if !entry.tombstone
-                && let Some(kv) = self.history.key_value(entry.place)
-            {
-                found = true;
-                holds = holds_for(compare, &kv);
-            }
-            holds && outcome.is_ok()
-        });
-        outcome?;
+        self.walk(&span, None, reads, &mut |(block, version), _| {
+            found = true;
+            holds = holds_for(compare, &block.key_value(&version));
+            Ok(holds)
+        })?;
         if found {
             return Ok(holds);
         }

@@ -1,0 +1,134 @@
+//! Places for work of which few may be done at once. A client gets half of them at most and waits behind
+//! itself for more, so another's request never waits for all that one client has sent. What is done in a
+//! place is not known here.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use witan_api::v3::error::Error;
+
+use super::Answer;
+use crate::auth::ClientNetwork;
+
+/// Clones share.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    share: usize,
+    /// The shares of those who have a place or wait for one.
+    clients: Arc<Mutex<HashMap<ClientNetwork, Weak<Semaphore>>>>,
+}
+
+/// A place that is taken. It is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_client: OwnedSemaphorePermit,
+}
+
+/// An answer, and the place that its request has until the answer is encoded: until then all that was
+/// read is in memory.
+#[derive(Debug)]
+pub(super) struct Placed<A> {
+    pub(super) answer: A,
+    _place: Option<Place>,
+}
+
+impl<A> Placed<A> {
+    pub(super) fn new(answer: A, place: Option<Place>) -> Self {
+        let _place = place;
+        Self { answer, _place }
+    }
+}
+
+impl Places {
+    pub(super) fn new(places: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(places)),
+            share: places.div_ceil(2),
+            clients: Arc::default(),
+        }
+    }
+
+    /// A place for a client, as soon as it has less than its share and there is one. Those who wait take
+    /// turns: each client waits for so many at once as it may have.
+    pub(super) async fn take(&self, client: ClientNetwork) -> Answer<Place> {
+        let own = self.share_of(client);
+        let acquire = async |semaphore: Arc<Semaphore>| {
+            // nobody closes it
+            let permit = semaphore.acquire_owned().await;
+            permit.map_err(|_| Error::Stopped)
+        };
+        Ok(Place {
+            _of_client: acquire(own).await?,
+            _of_all: acquire(self.all.clone()).await?,
+        })
+    }
+
+    /// The same, unless the client or all would have to wait.
+    pub(super) fn try_take(&self, client: ClientNetwork) -> Option<Place> {
+        Some(Place {
+            _of_client: self.share_of(client).try_acquire_owned().ok()?,
+            _of_all: self.all.clone().try_acquire_owned().ok()?,
+        })
+    }
+
+    fn share_of(&self, client: ClientNetwork) -> Arc<Semaphore> {
+        let clients = self.clients.lock();
+        let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = clients.get(&client).and_then(Weak::upgrade) {
+            return share;
+        }
+        if clients.len() == clients.capacity() {
+            clients.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = Arc::new(Semaphore::new(self.share));
+        clients.insert(client, Arc::downgrade(&share));
+        share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn client(last: u8) -> ClientNetwork {
+        ClientNetwork::of(Some([127, 0, 0, last].into()))
+    }
+
+    #[test]
+    fn a_client_has_half_and_waits_behind_itself() {
+        let places = Places::new(4);
+        let now = |of: u8| places.take(client(of)).now_or_never();
+        let first = [now(1), now(1)].map(|place| place.expect("its half").unwrap());
+        assert!(now(1).is_none() && places.try_take(client(1)).is_none());
+        let mut third = pin!(places.take(client(1)));
+        assert!(third.as_mut().now_or_never().is_none());
+        let others = [now(2), now(3)].map(|place| place.expect("the rest").unwrap());
+        assert!(now(2).is_none() && places.try_take(client(3)).is_none());
+        drop(others);
+        assert!(third.as_mut().now_or_never().is_none(), "it has its half");
+        drop(first);
+        assert!(third.now_or_never().is_some());
+    }
+
+    #[test]
+    fn shares_of_clients_that_are_gone_are_forgotten() {
+        let places = Places::new(4);
+        let kept = places.take(client(0)).now_or_never();
+        for round in 0..100 {
+            for of in 1..=200 {
+                assert!(places.take(client(of)).now_or_never().is_some(), "{round}");
+            }
+        }
+        assert!(places.clients.lock().unwrap().len() < 64);
+        drop(kept);
+    }
+}
