@@ -69,7 +69,7 @@ pub const TXN_READ_KEYS_MAX: u64 = 1 << 18;
 
 /// The same for a transaction that only reads, which no other waits for: what it answers is in memory.
 /// In a larger store it may still read every key once.
-pub const READ_TXN_KEYS_MAX: u64 = 1 << 20;
+pub const READ_TXN_KEYS_MAX: u64 = 1 << 19;
 
 /// Bytes of pairs that one such command may answer.
 pub const TXN_READ_BYTES_MAX: u64 = 256 << 20;

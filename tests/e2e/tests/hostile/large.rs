@@ -3,15 +3,12 @@
 
 use std::{
     io::{Read as _, Write as _},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use witan_e2e::{Launch, Server, http, websocket::Socket};
 
-use crate::stage::{connect, longest_wait};
-
-/// What another client may wait for on a busy machine, whatever the request costs.
-const NOISE: Duration = Duration::from_millis(250);
+use crate::stage::{NOISE, connect, longest_wait};
 
 /// A `--max-request-bytes` at which one body takes a while.
 const REQUEST_BYTES: usize = 24 << 20;

@@ -17,3 +17,4 @@ mod stage;
 mod streamed;
 mod txn;
 mod unread;
+mod work;

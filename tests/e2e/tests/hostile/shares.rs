@@ -40,7 +40,7 @@ fn put(server: &Server, key: &str, bytes: usize) {
 }
 
 /// Makes the same call on many streams, in as few bytes as possible: headers enter the table.
-fn ask(stream: &mut TcpStream, calls: u32, path: &str, message: &impl Message) -> bool {
+pub(crate) fn ask(stream: &mut TcpStream, calls: u32, path: &str, message: &impl Message) -> bool {
     let mut first = b"\x83\x86\x41\x01x\x44".to_vec();
     first.push(u8::try_from(path.len()).expect("short"));
     first.extend_from_slice(path.as_bytes());

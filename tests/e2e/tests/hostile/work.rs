@@ -1,0 +1,237 @@
+//! Small requests that cause much work: keys of a lease that a caller needs permission for, deleted keys
+//! that are passed over, the same keys read again and again.
+
+use std::{
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt as _, stream};
+use tonic::{Code, Request, metadata::MetadataValue, transport::Endpoint};
+use witan_api::v3::etcdserverpb::{
+    Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest, PutRequest,
+    RangeRequest, RequestOp, TxnRequest, compare, kv_client::KvClient, lease_client::LeaseClient,
+    request_op,
+};
+use witan_e2e::{Launch, Server, grpc};
+
+use crate::{
+    h2,
+    shares::ask,
+    stage::{LONG, NOISE, grown, longest_wait},
+};
+
+/// Ranges in one transaction, as many as may be.
+const RANGES: usize = 127;
+
+/// Another client's large read may wait so much longer than three times as long as without load: the
+/// machine has other work, too.
+const SLACK: Duration = Duration::from_secs(2);
+
+fn op(request: request_op::Request) -> RequestOp {
+    RequestOp {
+        request: Some(request),
+    }
+}
+
+/// Puts keys `k000000` and on, in nested transactions of as many operations as the default allows.
+async fn fill(client: &mut KvClient<tonic::transport::Channel>, many: usize, lease: i64) {
+    let keys: Vec<usize> = (0..many).collect();
+    for keys in keys.chunks(64 * 64) {
+        let nested = keys.chunks(64).map(|keys| {
+            let puts = keys.iter().map(|at| {
+                op(request_op::Request::RequestPut(PutRequest {
+                    key: format!("k{at:06}").into(),
+                    lease,
+                    ..Default::default()
+                }))
+            });
+            op(request_op::Request::RequestTxn(TxnRequest {
+                success: puts.collect(),
+                ..Default::default()
+            }))
+        });
+        let txn = TxnRequest {
+            success: nested.collect(),
+            ..Default::default()
+        };
+        client.txn(txn).await.expect("puts");
+    }
+}
+
+fn range(to: &'static str) -> RangeRequest {
+    RangeRequest {
+        key: "k".into(),
+        range_end: to.into(),
+        ..Default::default()
+    }
+}
+
+fn names(times: usize) -> TxnRequest {
+    let range = RangeRequest {
+        keys_only: true,
+        ..range("k100000")
+    };
+    TxnRequest {
+        success: vec![op(request_op::Request::RequestRange(range)); times],
+        ..Default::default()
+    }
+}
+
+fn post(server: &Server, path: &str, body: &str) -> serde_json::Value {
+    let answer = server.http("POST", path, body);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+/// A user who may write the keys of the lease, and auth on; answers the user's token.
+fn admit_a_user(server: &Server) -> String {
+    for (path, body) in [
+        ("user/add", r#"{"name":"root","password":"p"}"#),
+        ("user/grant", r#"{"user":"root","role":"root"}"#),
+        ("user/add", r#"{"name":"u","password":"p"}"#),
+        ("role/add", r#"{"name":"r"}"#),
+        (
+            "role/grant",
+            r#"{"name":"r","perm":{"permType":"READWRITE","key":"aw==","range_end":"bA=="}}"#,
+        ),
+        ("user/grant", r#"{"user":"u","role":"r"}"#),
+        ("enable", "{}"),
+    ] {
+        post(server, &format!("/v3/auth/{path}"), body);
+    }
+    let answer = post(
+        server,
+        "/v3/auth/authenticate",
+        r#"{"name":"u","password":"p"}"#,
+    );
+    answer["token"].as_str().expect("a token").to_owned()
+}
+
+#[test]
+fn a_lease_of_many_keys_is_kept_alive_in_little_time() {
+    const KEYS: usize = 100_000;
+    const KEEP_ALIVES: usize = 1000;
+    let server = Launch::witan().start();
+    let runtime = grpc::runtime();
+    let channel = runtime.block_on(grpc::connect(&server.address()));
+    let mut leases = LeaseClient::new(channel.clone());
+    runtime.block_on(async {
+        let grant = LeaseGrantRequest { ttl: 3600, id: 7 };
+        leases.lease_grant(grant).await.expect("a lease");
+        fill(&mut KvClient::new(channel), KEYS, 7).await;
+    });
+    let token = admit_a_user(&server);
+    let keep_alive = || async {
+        let asked = stream::iter(vec![LeaseKeepAliveRequest { id: 7 }; KEEP_ALIVES]);
+        // the stream of requests stays open until all are answered
+        let mut asked = Request::new(asked.chain(stream::pending()));
+        let token = MetadataValue::try_from(&token).expect("visible");
+        asked.metadata_mut().insert("token", token);
+        let answers = leases
+            .clone()
+            .lease_keep_alive(asked)
+            .await
+            .expect("it begins");
+        let answers = answers.into_inner().take(KEEP_ALIVES);
+        let ttls: Vec<i64> = answers
+            .map(|answer| answer.expect("kept").ttl)
+            .collect()
+            .await;
+        assert_eq!(ttls, [3600; KEEP_ALIVES]);
+    };
+    let ((), waited) = longest_wait(&server, || runtime.block_on(keep_alive()));
+    assert!(waited <= NOISE, "another client waited {waited:?}");
+}
+
+/// Of a client at another address.
+async fn large_read(address: &str) -> Duration {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+    let endpoint = endpoint.local_address(Some([127, 0, 0, 2].into()));
+    let channel = endpoint.connect().await.expect("the server accepts");
+    let mut client = KvClient::new(channel).max_decoding_message_size(usize::MAX);
+    let begun = Instant::now();
+    let answer = client.range(range("k100000")).await.expect("an answer");
+    assert_eq!(answer.into_inner().kvs.len(), 100_000);
+    begun.elapsed()
+}
+
+/// Ten connections that do not read ask for this; meanwhile somebody else reads, who is to wait little.
+fn ten_ask(server: &Server, what: &str, asked: &TxnRequest, bound_bytes: u64) {
+    let runtime = grpc::runtime();
+    let address = server.address();
+    let quiet = (0..3).map(|_| runtime.block_on(large_read(&address)));
+    let quiet = quiet.max().expect("three");
+    let (others, grown) = grown(server, || {
+        let mut streams: Vec<_> = (0..10).map(|_| h2::open(server, Some(0))).collect();
+        for stream in &mut streams {
+            stream.set_read_timeout(Some(LONG)).expect("a TCP socket");
+            assert!(ask(stream, 1, "/etcdserverpb.KV/Txn", asked));
+        }
+        let others: Vec<_> = (0..3)
+            .map(|_| runtime.block_on(large_read(&address)))
+            .collect();
+        // all have an answer, or the beginning of one
+        for stream in &mut streams {
+            while h2::read(stream).expect("a frame").0 != h2::HEADERS {}
+        }
+        others
+    });
+    let waited = *others.iter().max().expect("three");
+    let mib = grown >> 20;
+    let row = format!("| {what} | others waited {waited:?}, alone {quiet:?} | {mib} MiB more |\n");
+    // straight to the stream: the harness of tests would keep what is printed
+    let _ = io::stderr().write_all(row.as_bytes());
+    assert!(
+        waited <= quiet * 3 + SLACK,
+        "{what}: {waited:?}, alone {quiet:?}"
+    );
+    assert!(grown <= bound_bytes, "{what}: grew by {mib} MiB");
+}
+
+#[test]
+fn the_same_keys_read_again_and_again() {
+    const KEYS: usize = 100_000;
+    let server = Launch::witan().start();
+    let runtime = grpc::runtime();
+    let channel = runtime.block_on(grpc::connect(&server.address()));
+    let mut client = KvClient::new(channel);
+    runtime.block_on(fill(&mut client, KEYS, 0));
+    let bound = 600 << 20;
+    ten_ask(&server, "more than is answered", &names(RANGES), bound);
+    ten_ask(&server, "as much as is answered", &names(5), bound);
+    for at in 0..100 {
+        let part = DeleteRangeRequest {
+            key: format!("k{at:03}").into(),
+            range_end: format!("k{:03}", at + 1).into(),
+            ..Default::default()
+        };
+        let deleted = runtime
+            .block_on(client.delete_range(part))
+            .expect("deleted");
+        assert_eq!(deleted.into_inner().deleted, 1000);
+    }
+    let ranges = TxnRequest {
+        success: vec![op(request_op::Request::RequestRange(range("l"))); RANGES],
+        ..Default::default()
+    };
+    let compare = Compare {
+        result: compare::CompareResult::Equal as i32,
+        target: compare::CompareTarget::Version as i32,
+        key: "k".into(),
+        range_end: "l".into(),
+        target_union: Some(compare::TargetUnion::Version(0)),
+    };
+    let compares = TxnRequest {
+        compare: vec![compare; RANGES],
+        ..Default::default()
+    };
+    for (what, asked) in [("ranges", ranges), ("compares", compares)] {
+        let (answer, waited) = longest_wait(&server, || runtime.block_on(client.txn(asked)));
+        match answer {
+            Ok(answer) => assert!(answer.into_inner().succeeded),
+            Err(refusal) => assert_eq!(refusal.code(), Code::ResourceExhausted),
+        }
+        assert!(waited <= NOISE, "{what}: another client waited {waited:?}");
+    }
+}
