@@ -210,8 +210,7 @@ fn open_disk(config: &Config) -> Result<Disk, BootError> {
         }
     };
     let space = Space::open(dir, config.disk);
-    let (mut storage, mut recovered) = storage::open(dir, &identity)?;
-    storage.checkpoint.leave_free(space.floor_bytes());
+    let (mut storage, mut recovered) = storage::open(dir, &identity, space.ledger())?;
     if config.unsafe_no_fsync {
         storage.log.never_fsync();
     }

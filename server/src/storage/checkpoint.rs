@@ -13,6 +13,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use witan_replica::machine::{
@@ -25,12 +26,12 @@ use super::{
     ahead::read_ahead,
     error::Broken,
     files::{replace, sync_dir},
+    ledger::Ledger,
     manifest::{COPY, CURRENT, Chain, Manifest, Run},
     merge::{Merged, Record, folder},
     pieces::Joined,
     reuse::{Reuse, Span},
     run::{self, Item},
-    space,
 };
 use crate::panics::guarded;
 
@@ -63,8 +64,31 @@ pub struct Checkpoint {
     /// What of the newest base need not be written again.
     reuse: Reuse,
     run_bytes: u64,
-    /// Bytes that a write leaves free for the log.
-    floor_bytes: u64,
+    /// Says whether there is room for a run.
+    ledger: Arc<Ledger>,
+}
+
+/// What a base holds.
+#[derive(Default)]
+struct Weight {
+    /// Bytes of all records.
+    all: u64,
+    /// Bytes of those that no run of the base before holds.
+    new: u64,
+}
+
+impl Weight {
+    fn of(before: &Reuse, whole: &Changes<'_>) -> Self {
+        let mut weight = Self::default();
+        whole(&mut |change| {
+            let bytes = size(&change);
+            weight.all += bytes;
+            if before.unchanged(key(&change)).is_none() {
+                weight.new += bytes;
+            }
+        });
+        weight
+    }
 }
 
 /// Runs that are being written.
@@ -105,13 +129,10 @@ impl Link {
 
 impl Checkpoint {
     /// Opens the folder and reads the checkpoint that is there, if one is.
-    pub(super) fn open(dir: &Path) -> Result<(Self, Option<View>), OpenError> {
-        Self::open_with(dir, &mut |records| View::restore(records))
-    }
-
-    /// From now on a write leaves so many bytes of the disk free for the log.
-    pub fn leave_free(&mut self, floor_bytes: u64) {
-        self.floor_bytes = floor_bytes;
+    pub(super) fn open(dir: &Path, ledger: Arc<Ledger>) -> Result<(Self, Option<View>), OpenError> {
+        let (mut checkpoint, view) = Self::open_with(dir, &mut |records| View::restore(records))?;
+        checkpoint.ledger = ledger;
+        Ok((checkpoint, view))
     }
 
     /// The same as [`Checkpoint::open`], streaming all records in key order through `restore`.
@@ -130,7 +151,7 @@ impl Checkpoint {
             look_at: 0,
             reuse: Reuse::default(),
             run_bytes: RUN_BYTES,
-            floor_bytes: 0,
+            ledger: Arc::default(),
         };
         let Some(manifest) = checkpoint.read_manifest()? else {
             return Ok((checkpoint, None));
@@ -298,7 +319,8 @@ impl Checkpoint {
             // the state is another one
             None => reuse = Reuse::default(),
         }
-        let link = match self.write_link(&reuse, whole) {
+        let room = self.check_room(&reuse, whole);
+        let link = match room.and_then(|()| self.write_link(&reuse, whole)) {
             Ok(link) => link,
             Err(error) => {
                 self.reuse = reuse;
@@ -316,18 +338,39 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Whether the chain is long or holds much that is outdated, and a base has room.
     fn wants_base(&mut self, whole: &Changes<'_>) -> bool {
         let chain = &self.manifest.chain;
-        if self.anew || chain.links.is_empty() || chain.links.len() >= LINKS_MAX {
+        if self.anew || chain.links.is_empty() {
             return true;
         }
-        if chain.bytes() < self.look_at {
+        let long = chain.links.len() >= LINKS_MAX;
+        let fits = self.ledger.has_room(&self.dir, chain.bytes());
+        if long && fits {
+            return true;
+        }
+        if !long && chain.bytes() < self.look_at {
             return false;
         }
-        let mut bytes = 0;
-        whole(&mut |change| bytes += size(&change));
-        self.look_at = self.look_at(bytes);
-        chain.bytes() >= self.look_at
+        let weight = Weight::of(&self.reuse, whole);
+        self.look_at = self.look_at(weight.all);
+        let outdated = chain.bytes() >= self.look_at;
+        // a chain that is longer than it should be is better than no checkpoint
+        (long || outdated) && (fits || self.ledger.has_room(&self.dir, weight.new))
+    }
+
+    /// A base that cannot be finished is not begun: what it takes meanwhile is what the log needs.
+    fn check_room(&self, reuse: &Reuse, whole: &Changes<'_>) -> io::Result<()> {
+        let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
+        let fits = self.ledger.has_room(&self.dir, surely)
+            || self
+                .ledger
+                .has_room(&self.dir, Weight::of(reuse, whole).new);
+        if fits {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::StorageFull.into())
+        }
     }
 
     /// Writes runs of what `before` does not hold; on an error none of them stays.
@@ -382,12 +425,16 @@ impl Checkpoint {
         items.reverse();
         items.dedup_by(|a, b| a.0 == b.0);
         let bytes: usize = items.iter().map(item_bytes).sum();
-        if !space::has_room(&self.dir, bytes as u64 + self.floor_bytes) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
         let number = self.next;
         self.next += 1;
-        let content = run::write(&folder(&self.dir, number), items)?;
+        let content = {
+            let _claim = self.ledger.begin_run(&self.dir, bytes as u64)?;
+            let path = folder(&self.dir, number);
+            run::write(&path, items).inspect_err(|_| {
+                // before the claim ends: the log counts on it
+                let _ = fs::remove_dir_all(&path);
+            })?
+        };
         let run = Run::new(number, &items[0].0, content);
         items.clear();
         link.reuse

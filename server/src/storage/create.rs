@@ -7,6 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process,
+    sync::Arc,
 };
 
 use witan_replica::machine::view::View;
@@ -46,7 +47,7 @@ fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
 }
 
 fn fill(dir: &Path, identity: &Identity, view: &View) -> Result<(), OpenError> {
-    let (storage, _) = open(dir, identity)?;
+    let (storage, _) = open(dir, identity, &Arc::default())?;
     let Storage {
         log,
         mut checkpoint,

@@ -5,8 +5,9 @@
 //! commit index) is kept in memory and rides on the next one, so that at no time more than one
 //! record on disk is unsynced: [`super::tail`] rests on that.
 //!
-//! A write or sync that fails ends the process: what the disk holds is unknown then, and an
-//! acknowledgement after it would be a guess.
+//! A write that finds no space is repeated once with the room of the ballast (`retry`). Any other write
+//! or sync that fails ends the process: what the disk holds is unknown then, and an acknowledgement
+//! after it would be a guess.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,7 +25,7 @@ use witan_replica::host::{LogBatch, LogRecord};
 
 #[cfg(test)]
 use super::tests::disk::Watched as Files;
-use super::{OpenError, Sizes, tail};
+use super::{OpenError, Sizes, ledger::Ledger, retry::Retrying, tail};
 use crate::panics::{Guard, planted};
 
 /// A log file is closed and the next one begun at this part of a checkpoint's worth.
@@ -47,7 +48,7 @@ const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
 
 /// The log of one member.
 pub struct Log {
-    engine: Engine<Files>,
+    engine: Engine<Retrying<Files>>,
     dir: PathBuf,
     line: Line,
     last: u64,
@@ -117,7 +118,11 @@ impl std::fmt::Debug for Log {
 impl Log {
     /// Opens the log, cutting a torn last write. `fresh` says that the directory is being set up;
     /// otherwise a log without content is a log that was lost.
-    pub(super) fn open(dir: &Path, fresh: bool) -> Result<(Self, Found), OpenError> {
+    pub(super) fn open(
+        dir: &Path,
+        fresh: bool,
+        ledger: Arc<Ledger>,
+    ) -> Result<(Self, Found), OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         tail::mend(dir)?;
         let worth = Sizes::of(dir).checkpoint_log_bytes;
@@ -130,8 +135,11 @@ impl Log {
             enable_log_recycle: false,
             ..Config::default()
         };
-        let engine =
-            Engine::open_with_file_system(config, Arc::new(Files)).map_err(|e| refusal(dir, e))?;
+        let files = Arc::new(Retrying {
+            files: Files,
+            ledger,
+        });
+        let engine = Engine::open_with_file_system(config, files).map_err(|e| refusal(dir, e))?;
         let mut log = Self {
             engine,
             dir: dir.to_owned(),

@@ -10,9 +10,9 @@ use witan_replica::machine::record::Corrupt;
 
 use super::{
     error::Broken,
+    ledger,
     manifest::{Chain, Run},
     run::{self, Item, Reader},
-    space,
 };
 
 /// A key and its value.
@@ -114,7 +114,7 @@ impl Merged {
 
 impl Items {
     fn of(path: &Path, run: &Run) -> Result<Self, Broken> {
-        if space::has_room(path, ROOM_TO_OPEN_BYTES) {
+        if ledger::has_room(path, ROOM_TO_OPEN_BYTES) {
             return Ok(Self::Disk(Box::new(Reader::open(path, &run.content)?)));
         }
         let items = run::read_whole(path, &run.content)?;

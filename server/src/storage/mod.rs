@@ -12,8 +12,9 @@
 //! Reading order: `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
 //! of `run`s that `manifest` lists and `merge` reads as one (`reuse` says which need not be written
 //! again, `ahead` lets a start use two cores; `pieces` is for format 1) → `checkpointer` (the thread
-//! that writes it). `space` watches what is free. `files` makes things durable. `create` makes a
-//! directory at once.
+//! that writes it). `space` watches what is free, `ledger` says which thread may take it, `retry` repeats
+//! a write of the log that found nothing. `files` makes things durable. `create` makes a directory at
+//! once.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -28,12 +29,14 @@ mod files;
 mod format;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod ledger;
 mod lock;
 mod log;
 mod manifest;
 mod merge;
 mod pieces;
 mod quiet;
+mod retry;
 mod reuse;
 mod run;
 mod space;
@@ -45,6 +48,7 @@ use std::{
     fs::{self, DirBuilder},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use witan_replica::{host::Recovered, machine::view::View};
@@ -54,6 +58,7 @@ pub use checkpointer::{Checkpointer, Told};
 pub use create::create;
 pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use format::{FORMAT, Identity};
+pub use ledger::Ledger;
 pub use log::Log;
 pub use space::{Room, Seen, Sizes, Space, Wanted};
 
@@ -86,8 +91,13 @@ pub fn identity(dir: &Path) -> Result<Option<Identity>, OpenError> {
     Identity::read(&member_dir(dir))
 }
 
-/// Opens the data directory of a member, making it if it is not there.
-pub fn open(dir: &Path, identity: &Identity) -> Result<(Storage, Recovered), OpenError> {
+/// Opens the data directory of a member, making it if it is not there. What is written to it later is
+/// announced in `ledger`.
+pub fn open(
+    dir: &Path,
+    identity: &Identity,
+    ledger: &Arc<Ledger>,
+) -> Result<(Storage, Recovered), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
     make_dir(&member)?;
@@ -98,8 +108,8 @@ pub fn open(dir: &Path, identity: &Identity) -> Result<(Storage, Recovered), Ope
     }
     let fresh = known.is_none();
     let sizes = Sizes::of(&member);
-    let (mut log, mut found) = log::Log::open(&member.join("log"), fresh)?;
-    let (checkpoint, view) = Checkpoint::open(&member.join("checkpoint"))?;
+    let (mut log, mut found) = log::Log::open(&member.join("log"), fresh, ledger.clone())?;
+    let (checkpoint, view) = Checkpoint::open(&member.join("checkpoint"), ledger.clone())?;
     if fresh && (view.is_some() || !log.is_virgin()) {
         return Err(OpenError::Unreadable {
             path: member.join("identity"),

@@ -1,5 +1,6 @@
-//! Free space of the file system under the data directory, and the ballast: a file that is given up
-//! when the disk is full, so that a start, and whatever makes room, still finds some.
+//! Free space of the file system under the data directory, and what is refused when it is scarce. The
+//! ballast is given up when the disk is full, so that a start, and whatever makes room, still finds
+//! some.
 //!
 //! Below the reserve nothing that grows is taken. It is taken again when a quarter more than the
 //! reserve is free and the ballast is back, which needs room for both. Below the floor no command is taken at all, because a log
@@ -8,8 +9,6 @@
 //! What a command is, and who refuses it, does not live here.
 
 use std::{
-    fs::{self, File},
-    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,9 +16,10 @@ use std::{
     },
 };
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
-
-use super::lock::Lock;
+use super::{
+    ledger::{Ledger, measure},
+    lock::Lock,
+};
 
 /// The default reserve: an eighth of the file system, and at most this much.
 const RESERVE_BYTES_MAX: u64 = 256 << 20;
@@ -39,9 +39,6 @@ const CHECKPOINT_PART: u64 = 32;
 /// about three times as much log (I5).
 const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
 const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
-
-/// Name of the ballast in the member's folder.
-const BALLAST: &str = "ballast";
 
 /// What the flags say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,14 +114,13 @@ impl Seen {
 #[derive(Debug)]
 pub struct Space {
     dir: PathBuf,
-    ballast: PathBuf,
+    /// Shared with those who write to the disk.
+    ledger: Arc<Ledger>,
     reserve_bytes: u64,
     ballast_bytes: u64,
-    /// Whether the ballast is there.
-    held: bool,
     room: Room,
     free: u64,
-    /// Bytes taken since the last look.
+    /// Bytes taken since the last look, or before and not written by then.
     spent: u64,
     seen: Arc<Seen>,
 }
@@ -142,11 +138,11 @@ impl Space {
             Some(bytes) => bytes,
             None => ballast(),
         };
-        let path = super::member_dir(dir).join(BALLAST);
+        let member = super::member_dir(dir);
+        let ledger = Ledger::new(&member, ballast_bytes, reserve_bytes / FLOOR_PART);
         let mut space = Self {
             dir: dir.to_owned(),
-            held: fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes),
-            ballast: path,
+            ledger: Arc::new(ledger),
             reserve_bytes,
             ballast_bytes,
             room: Room::Enough,
@@ -155,9 +151,10 @@ impl Space {
             seen: Arc::new(Seen::default()),
         };
         space.measure();
-        let unfit = !space.held && space.ballast.exists();
-        if unfit || (space.held && space.is_full()) {
-            space.release_unlocked();
+        let held = space.ledger.holds_ballast();
+        let unfit = !held && space.ledger.is_in_the_way();
+        if unfit || (held && space.is_full()) {
+            space.release_at_start();
         }
         space
     }
@@ -167,11 +164,11 @@ impl Space {
         self.free < self.ballast_bytes.min(self.reserve_bytes)
     }
 
-    /// Gives the ballast up unless another process uses the directory. The lock is not kept: whoever
-    /// opens the storage takes it.
-    fn release_unlocked(&mut self) {
+    /// Gives the ballast up unless another process uses the directory. The lock is not kept: opening
+    /// the storage takes it again.
+    fn release_at_start(&self) {
         match Lock::take(&super::member_dir(&self.dir)) {
-            Ok(_lock) => self.release(),
+            Ok(_lock) => self.ledger.release(),
             // the storage says who holds it
             Err(error) => tracing::debug!(%error, "the ballast is left alone"),
         }
@@ -182,6 +179,11 @@ impl Space {
         self.seen.clone()
     }
 
+    /// Who may take what is free.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
     /// Whether there is room, as of the last look.
     pub fn room(&self) -> Room {
         self.room
@@ -189,22 +191,30 @@ impl Space {
 
     /// Looks again, gives the ballast up or takes it back.
     pub fn look(&mut self) -> Room {
-        self.spent = 0;
+        // marks that others set from here on are seen by the next look
+        self.ledger.take_stale();
+        let short = self.ledger.take_short();
+        self.spent = self.ledger.promised();
         self.measure();
-        if self.held && self.is_full() {
-            self.release();
+        if self.ledger.holds_ballast() && self.is_full() {
+            self.ledger.release();
             self.measure();
         }
         let calm = self.reserve_bytes + self.reserve_bytes / 4;
-        let wants_ballast = !self.held && self.ballast_bytes > 0;
+        let wants_ballast = !self.ledger.holds_ballast() && self.ballast_bytes > 0;
         if wants_ballast && self.free >= calm + self.ballast_bytes {
-            self.make_ballast();
+            if !self.ledger.make_ballast(self.ballast_bytes) {
+                self.ballast_bytes = 0;
+            }
             self.measure();
         }
-        let recovers = self.free >= calm && (self.held || self.ballast_bytes == 0);
+        let recovers =
+            self.free >= calm && (self.ledger.holds_ballast() || self.ballast_bytes == 0);
         let room = if self.free < self.floor_bytes() {
             Room::None
-        } else if self.free < self.reserve_bytes || (self.room != Room::Enough && !recovers) {
+        } else if self.free < self.reserve_bytes
+            || ((short || self.room != Room::Enough) && !recovers)
+        {
             Room::Low
         } else {
             Room::Enough
@@ -218,6 +228,9 @@ impl Space {
         if self.reserve_bytes == 0 {
             return true;
         }
+        if self.ledger.take_stale() {
+            self.look();
+        }
         let left = self.free.saturating_sub(self.spent + bytes);
         let fits = match self.room {
             Room::Enough if grows => left >= self.reserve_bytes / 2,
@@ -225,6 +238,7 @@ impl Space {
             Room::Low => !grows && left >= self.floor_bytes(),
             Room::None => false,
         };
+        let fits = fits && self.ledger.promise(bytes);
         if fits {
             self.spent += bytes;
         }
@@ -233,50 +247,21 @@ impl Space {
 
     /// After what was taken has been written: looks again when that may have changed something.
     pub fn written(&mut self) {
+        self.ledger.keep_promises();
         let much = self.spent > self.reserve_bytes / 8;
-        if much || (self.spent > 0 && self.room != Room::Enough) {
+        let scarce = self.spent > 0 && self.room != Room::Enough;
+        if much || scarce || self.ledger.take_stale() {
             self.look();
         }
     }
 
-    /// Bytes that commands and checkpoints leave free, so that the log can be written.
-    pub fn floor_bytes(&self) -> u64 {
-        self.reserve_bytes / FLOOR_PART
+    fn floor_bytes(&self) -> u64 {
+        self.ledger.floor_bytes()
     }
 
     /// Where nothing can be measured, nothing is short.
     fn measure(&mut self) {
         self.free = measure(&self.dir).map_or(u64::MAX, |measured| measured.free);
-    }
-
-    fn release(&mut self) {
-        match fs::remove_file(&self.ballast) {
-            Ok(()) => {
-                tracing::warn!(
-                    ballast = %self.ballast.display(),
-                    "the disk is full: the ballast is given up"
-                );
-                self.held = false;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.held = false,
-            Err(error) => tracing::error!(%error, "the ballast cannot be given up"),
-        }
-    }
-
-    fn make_ballast(&mut self) {
-        let made = File::create(&self.ballast).and_then(|file| {
-            let flags = FallocateFlags::empty();
-            fallocate(&file, flags, 0, self.ballast_bytes).map_err(io::Error::from)
-        });
-        match made {
-            Ok(()) => self.held = true,
-            Err(error) => {
-                tracing::warn!(%error, "no ballast can be kept on this file system");
-                // What is there of it would only be in the way.
-                let _ = fs::remove_file(&self.ballast);
-                self.ballast_bytes = 0;
-            }
-        }
     }
 
     fn tell(&mut self, room: Room) {
@@ -298,7 +283,8 @@ impl Space {
             }
         }
         self.room = room;
-        let ballast = if self.held { self.ballast_bytes } else { 0 };
+        let held = self.ledger.holds_ballast();
+        let ballast = if held { self.ballast_bytes } else { 0 };
         self.seen.free_bytes.store(free_bytes, Relaxed);
         self.seen.reserve_bytes.store(reserve_bytes, Relaxed);
         self.seen.ballast_bytes.store(ballast, Relaxed);
@@ -306,30 +292,10 @@ impl Space {
     }
 }
 
-/// Whether so many bytes are free.
-pub(super) fn has_room(dir: &Path, bytes: u64) -> bool {
-    measure(dir).is_none_or(|measured| measured.free >= bytes)
-}
-
-struct Measured {
-    total: u64,
-    free: u64,
-}
-
-/// `None` where the system does not know.
-fn measure(dir: &Path) -> Option<Measured> {
-    let dir = dir.ancestors().find(|dir| dir.exists());
-    let dir = dir.filter(|dir| !dir.as_os_str().is_empty());
-    let stat = statvfs(dir.unwrap_or(Path::new("."))).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    (stat.f_blocks > 0).then(|| Measured {
-        total: bytes(stat.f_blocks),
-        free: bytes(stat.f_bavail),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::storage::{member_dir, tests::TempDir};
 
@@ -348,30 +314,53 @@ mod tests {
         let dir = TempDir::new();
         let member = member_dir(&dir.data());
         fs::create_dir_all(&member).unwrap();
-        let ballast = member.join(BALLAST);
+        let ballast = member.join("ballast");
         fs::write(&ballast, b"cut short").unwrap();
         let lock = Lock::take(&member).unwrap();
-        assert!(!open(&dir.data()).held);
+        assert!(!open(&dir.data()).ledger.holds_ballast());
         assert!(ballast.exists(), "it is another process's");
         drop(lock);
         let mut space = open(&dir.data());
         assert!(!ballast.exists());
         space.look();
         assert_eq!(fs::metadata(&ballast).unwrap().len(), BALLAST_BYTES);
-        assert!(space.held && open(&dir.data()).held);
+        assert!(space.ledger.holds_ballast());
+        assert!(open(&dir.data()).ledger.holds_ballast());
+    }
+
+    #[test]
+    fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
+        let dir = TempDir::new();
+        let member = member_dir(&dir.data());
+        fs::create_dir_all(&member).unwrap();
+        let mut space = open(&dir.data());
+        space.look();
+        let ledger = space.ledger().clone();
+        let most = space.free / 4 * 3;
+        let run = ledger.begin_run(&member, most).unwrap();
+        assert!(space.take(1000, false));
+        assert!(!space.take(most, false), "the run needs them");
+        drop(run);
+        assert!(space.take(most, false));
+        let error = ledger.begin_run(&member, most).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        space.look();
+        assert!(!space.take(most, false), "they are taken and not written");
+        space.written();
+        assert!(ledger.begin_run(&member, most).is_ok());
     }
 
     #[test]
     fn a_ballast_that_somebody_deleted_comes_back() {
         let dir = TempDir::new();
-        let ballast = member_dir(&dir.data()).join(BALLAST);
+        let ballast = member_dir(&dir.data()).join("ballast");
         fs::create_dir_all(member_dir(&dir.data())).unwrap();
         let mut space = open(&dir.data());
         space.look();
         fs::remove_file(&ballast).unwrap();
-        space.release();
-        assert!(!space.held);
+        space.ledger.release();
+        assert!(!space.ledger.holds_ballast());
         space.look();
-        assert!(space.held && ballast.exists());
+        assert!(space.ledger.holds_ballast() && ballast.exists());
     }
 }

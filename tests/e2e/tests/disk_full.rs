@@ -159,7 +159,10 @@ fn a_disk_filled_by_somebody_else_refuses_writes_until_there_is_room() {
         }
         server.http("PUT", "/v2/keys/watched", "value=x");
         assert!(metric(&server, "witan_disk_ballast_bytes ") > 0.0);
+        // stopped: it would give up the ballast before all else is taken
+        server.signal("STOP");
         disk.fill();
+        server.signal("CONT");
         wait::until_true("it is noticed", || put(&server, 0, 8).0 != 200);
         assert_full(&server);
         assert_eq!(count(&server), "10");

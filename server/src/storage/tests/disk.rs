@@ -9,7 +9,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
@@ -19,7 +20,7 @@ use std::{
     time::SystemTime,
 };
 
-use raft_engine::env::{DefaultFileSystem, FileSystem, Handle, Permission};
+use raft_engine::env::{DefaultFileSystem, FileSystem, Handle, Permission, WriteExt};
 
 const PAGE_BYTES: usize = 4096;
 
@@ -40,6 +41,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// From now on no file of the log can be synced, in this process.
 pub(super) static BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// A file that takes the room of the log: while it is there, files of the log below this folder cannot
+/// grow, in this process.
+pub(super) static FULL: Mutex<Option<(PathBuf, PathBuf)>> = Mutex::new(None);
+
+/// From now on no file of the log below `root` can grow until `by` is gone.
+pub(super) fn fill(root: &Path, by: &Path) {
+    *lock(&FULL) = Some((root.to_owned(), by.to_owned()));
+}
+
+fn check_room(path: &Path) -> io::Result<()> {
+    match &*lock(&FULL) {
+        Some((root, by)) if path.starts_with(root) && by.exists() => {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
 
 /// A file, whatever its name is at the moment.
 type File = (u64, SystemTime);
@@ -231,9 +250,10 @@ impl Handle for Opened {
 impl FileSystem for Watched {
     type Handle = Opened;
     type Reader = <DefaultFileSystem as FileSystem>::Reader;
-    type Writer = <DefaultFileSystem as FileSystem>::Writer;
+    type Writer = Writer;
 
     fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<Opened> {
+        check_room(path.as_ref())?;
         let inner = DefaultFileSystem.create(&path)?;
         Ok(Opened::new(inner, path.as_ref()))
     }
@@ -256,6 +276,43 @@ impl FileSystem for Watched {
     }
 
     fn new_writer(&self, handle: Arc<Opened>) -> io::Result<Self::Writer> {
-        DefaultFileSystem.new_writer(handle.inner.clone())
+        Ok(Writer {
+            inner: DefaultFileSystem.new_writer(handle.inner.clone())?,
+            path: handle.path.clone(),
+        })
+    }
+}
+
+/// Writes to a file of the log, if the disk is not full.
+pub(in super::super) struct Writer {
+    inner: <DefaultFileSystem as FileSystem>::Writer,
+    path: PathBuf,
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        check_room(&self.path)?;
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Seek for Writer {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+impl WriteExt for Writer {
+    fn truncate(&mut self, offset: usize) -> io::Result<()> {
+        self.inner.truncate(offset)
+    }
+
+    fn allocate(&mut self, offset: usize, size: usize) -> io::Result<()> {
+        check_room(&self.path)?;
+        self.inner.allocate(offset, size)
     }
 }

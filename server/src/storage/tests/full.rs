@@ -1,10 +1,11 @@
-//! A full disk: small file systems in memory. The log's ends the process, with a clear error and
-//! before anything is acknowledged that is not there; the checkpoint's is only tried again. Where
+//! A full disk: small file systems in memory. The log's gives up the ballast; without one it ends the
+//! process, with a clear error and before anything is acknowledged that is not there. The checkpoint's
+//! is only tried again. Where
 //! nothing can be mounted, the tests say so; `refusals` fills a disk by other means.
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     process::Stdio,
 };
 
@@ -12,6 +13,10 @@ use super::{
     workload::{Driven, Expected},
     *,
 };
+use crate::storage::{Room, Space, Wanted, ledger::measure};
+
+/// Size of a ballast.
+const BALLAST_BYTES: u64 = 200_000;
 
 /// Variable that makes the test function play the writer's part.
 const CHILD: &str = "WITAN_TEST_FULL";
@@ -89,6 +94,70 @@ fn a_full_disk_under_the_log_ends_the_process() {
         .unwrap();
         assert!(last >= acknowledged && acknowledged > 0, "{found:?}");
     }
+}
+
+#[test]
+fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
+    let dir = TempDir::new();
+    let member = dir.data().join("member");
+    let ballast = member.join("ballast");
+    fs::create_dir_all(&member).unwrap();
+    let file = fs::File::create(&ballast).unwrap();
+    file.set_len(BALLAST_BYTES).unwrap();
+    // more is free than the reserve, and less than takes the alarm away
+    let free = measure(&member).unwrap().free;
+    let wanted = Wanted {
+        reserve_bytes: Some(free / 10 * 9),
+        ballast_bytes: Some(BALLAST_BYTES),
+    };
+    let mut space = Space::open(&dir.data(), wanted);
+    let (mut storage, _) = open_with(&dir.data(), &ME, space.ledger()).unwrap();
+    assert_eq!(space.look(), Room::Enough);
+    storage.log.append(&batch(1..10, 1));
+    space.written();
+
+    // the disk is full before anybody looks again
+    disk::fill(&dir.data(), &ballast);
+    storage.log.append(&batch(10..20, 1));
+    assert!(!ballast.exists(), "it is given up");
+    space.written();
+    assert_eq!(space.room(), Room::Low, "and writes are refused");
+    drop(storage);
+    let (_storage, recovered) = reopen(&dir);
+    assert_eq!(indexes(&recovered), (1..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
+    let dir = TempDir::new();
+    let Some(_disk) = Small::mount(&dir.data(), 24) else {
+        return;
+    };
+    let large = |index| view(index, 12 << 20);
+    let count = || {
+        let entries = fs::read_dir(dir.data().join("member/checkpoint")).unwrap();
+        entries
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count()
+    };
+    let (mut storage, _) = reopen(&dir);
+    let checkpoint = &mut storage.checkpoint;
+    checkpoint.write(None, &large(1)).unwrap();
+    let before = count();
+    let error = checkpoint.write(None, &large(2)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(count(), before);
+    // more differences than a chain has where there is room
+    let mut last = large(1);
+    for index in 2..60 {
+        let mut next = last.clone();
+        next.position.index = index;
+        checkpoint.write(Some(&last), &next).unwrap();
+        last = next;
+    }
+    drop(storage);
+    let (_storage, recovered) = reopen(&dir);
+    same(recovered.checkpoint.as_ref(), &last);
 }
 
 #[test]

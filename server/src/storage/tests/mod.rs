@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command},
     sync::{
-        RwLock,
+        Arc, RwLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -29,7 +29,7 @@ use witan_replica::{
     machine::{member::Member, view::View},
 };
 
-use super::{Identity, OpenError, Storage};
+use super::{Identity, Ledger, OpenError, Storage};
 
 /// A folder of its own that goes away with the test.
 pub(in crate::storage) struct TempDir(PathBuf);
@@ -82,10 +82,18 @@ static STARTING: RwLock<()> = RwLock::new(());
 const LATE: Duration = Duration::from_secs(10);
 
 fn open(dir: &Path, who: &Identity) -> Result<(Storage, Recovered), OpenError> {
+    open_with(dir, who, &Arc::default())
+}
+
+fn open_with(
+    dir: &Path,
+    who: &Identity,
+    ledger: &Arc<Ledger>,
+) -> Result<(Storage, Recovered), OpenError> {
     let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());
     let begun = Instant::now();
     loop {
-        let opened = super::open(dir, who);
+        let opened = super::open(dir, who, ledger);
         let locked = opened
             .as_ref()
             .is_err_and(|e| e.to_string().contains("lock"));

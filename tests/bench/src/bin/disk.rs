@@ -12,7 +12,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command as Process, ExitCode},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -118,7 +118,7 @@ fn entry(number: u64, keys: u64) -> Entry {
 fn put(clients: u64, puts: u64) -> Outcome {
     let dir = dir("put");
     let _ = fs::remove_dir_all(&dir);
-    let (mut storage, _) = storage::open(&dir, &identity())?;
+    let (mut storage, _) = storage::open(&dir, &identity(), &Arc::default())?;
     let (send, durable) = mpsc::sync_channel(64);
     let mut view = View::default();
     view.position.index = 1;
@@ -185,7 +185,7 @@ fn put(clients: u64, puts: u64) -> Outcome {
 fn fill(keys: u64) -> Outcome {
     let dir = dir("keys");
     let _ = fs::remove_dir_all(&dir);
-    let (mut storage, _) = storage::open(&dir, &identity())?;
+    let (mut storage, _) = storage::open(&dir, &identity(), &Arc::default())?;
     let mut view = View::default();
     for number in 0..keys {
         view.machine.apply(&entry(number, keys));
@@ -227,7 +227,7 @@ fn fill(keys: u64) -> Outcome {
 fn open(keys: u64) -> Outcome {
     let before = resident_mib("VmRSS");
     let (begun, cpu) = (Instant::now(), cpu_ms());
-    let (storage, recovered) = storage::open(&dir("keys"), &identity())?;
+    let (storage, recovered) = storage::open(&dir("keys"), &identity(), &Arc::default())?;
     let index = recovered
         .checkpoint
         .as_ref()
