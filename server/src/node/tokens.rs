@@ -1,16 +1,27 @@
 //! Simple tokens: whose each is, in memory alone. A token lives as long as it is used, and ends with
-//! its user, with that user's password, with auth and with the process.
+//! its user, with that user's password, with auth and with the process. Where there are too many, the
+//! user who has most of them loses the one that was not used for longest, so that nobody's log-ins end
+//! the tokens of others who have few.
+//!
+//! A log-in runs on the replica's thread: no step here looks at all tokens.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use witan_replica::machine::auth::Reply;
 
-/// Tokens of one member; beyond, the one that would end first makes room.
+/// Tokens of one member.
 const TOKENS_MAX: usize = 262_144;
+
+/// Tokens that have ended and that one log-in sweeps away: more than it adds.
+const SWEPT_MAX: usize = 4;
+
+/// A token that is used moves behind the others once in this part of its life: the order in which
+/// tokens end is as exact as that.
+const ORDER_PARTS: u32 = 64;
 
 /// See the module's description. Tokens are shown by no `Debug`.
 pub struct Tokens {
@@ -20,14 +31,100 @@ pub struct Tokens {
 
 #[derive(Default)]
 struct Known {
-    by_token: HashMap<String, Owner>,
-    /// When what has ended is next swept away.
-    sweep_at: Option<Instant>,
+    by_token: HashMap<Arc<str>, Owner>,
+    /// All tokens by their places, those first that end first.
+    order: BTreeMap<u64, Arc<str>>,
+    /// The places of each user's tokens.
+    by_user: HashMap<Arc<str>, BTreeSet<u64>>,
+    /// All users by the number of their tokens.
+    by_count: BTreeSet<(usize, Arc<str>)>,
+    /// The next place.
+    next: u64,
 }
 
 struct Owner {
-    user: String,
+    user: Arc<str>,
     ends: Instant,
+    place: u64,
+    /// When the place was taken.
+    placed: Instant,
+}
+
+impl Known {
+    fn insert(&mut self, token: Arc<str>, user: Arc<str>, now: Instant, ttl: Duration) {
+        let place = self.next;
+        self.next += 1;
+        let owner = Owner {
+            user: user.clone(),
+            ends: now + ttl,
+            place,
+            placed: now,
+        };
+        self.by_token.insert(token.clone(), owner);
+        self.order.insert(place, token);
+        self.change_places(&user, |places| {
+            places.insert(place);
+        });
+    }
+
+    fn remove(&mut self, token: &str) {
+        let Some(owner) = self.by_token.remove(token) else {
+            return;
+        };
+        self.order.remove(&owner.place);
+        self.change_places(&owner.user, |places| {
+            places.remove(&owner.place);
+        });
+    }
+
+    fn remove_user(&mut self, user: &str) {
+        let Some((user, places)) = self.by_user.remove_entry(user) else {
+            return;
+        };
+        self.by_count.remove(&(places.len(), user));
+        for place in places {
+            if let Some(token) = self.order.remove(&place) {
+                self.by_token.remove(&token);
+            }
+        }
+    }
+
+    fn change_places(&mut self, user: &Arc<str>, change: impl FnOnce(&mut BTreeSet<u64>)) {
+        let places = self.by_user.entry(user.clone()).or_default();
+        let before = places.len();
+        change(places);
+        let after = places.len();
+        if after == 0 {
+            self.by_user.remove(user);
+        }
+        self.by_count.remove(&(before, user.clone()));
+        if after > 0 {
+            self.by_count.insert((after, user.clone()));
+        }
+    }
+
+    /// Takes away some of what has ended.
+    fn sweep(&mut self, now: Instant) {
+        for _ in 0..SWEPT_MAX {
+            let first = self.order.values().next().cloned();
+            match first {
+                Some(token) if self.by_token[&token].ends < now => self.remove(&token),
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    /// Makes room for one more token of a user.
+    fn evict(&mut self, user: &str) {
+        let own = self.by_user.get(user).map_or(0, BTreeSet::len);
+        let most = self.by_count.last().filter(|(count, _)| *count > own);
+        let victim = most.map_or(user, |(_, user)| user);
+        let oldest = self.by_user.get(victim).and_then(BTreeSet::first);
+        let token = oldest.and_then(|place| self.order.get(place)).cloned();
+        if let Some(token) = token {
+            self.remove(&token);
+        }
+    }
 }
 
 impl std::fmt::Debug for Tokens {
@@ -51,11 +148,16 @@ impl Tokens {
         let mut known = self.known();
         let owner = known.by_token.get_mut(token)?;
         if owner.ends < now {
-            known.by_token.remove(token);
+            known.remove(token);
             return None;
         }
         owner.ends = now + self.ttl;
-        Some(owner.user.clone())
+        let user = owner.user.clone();
+        if now - owner.placed > self.ttl / ORDER_PARTS {
+            known.remove(token);
+            known.insert(token.into(), user.clone(), now, self.ttl);
+        }
+        Some(String::from(&*user))
     }
 
     /// What an applied command about users means for tokens. `index` is its entry's; `own` says
@@ -66,13 +168,11 @@ impl Tokens {
                 self.assign(format!("{}.{index}", prefix.0), user.clone());
             }
             Reply::Authenticated { .. } | Reply::Done => {}
-            Reply::Expelled { user } => {
-                self.known().by_token.retain(|_, owner| owner.user != *user)
-            }
-            Reply::Disabled => self.known().by_token.clear(),
+            Reply::Expelled { user } => self.known().remove_user(user),
+            Reply::Disabled => *self.known() = Known::default(),
             Reply::Paths(done) => {
                 if let Some(user) = &done.expelled {
-                    self.known().by_token.retain(|_, owner| owner.user != *user);
+                    self.known().remove_user(user);
                 }
             }
         }
@@ -81,21 +181,14 @@ impl Tokens {
     fn assign(&self, token: String, user: String) {
         let now = Instant::now();
         let mut known = self.known();
-        if known.sweep_at.is_none_or(|at| at <= now) || known.by_token.len() >= TOKENS_MAX {
-            known.by_token.retain(|_, owner| owner.ends >= now);
-            known.sweep_at = Some(now + self.ttl);
-        }
+        known.sweep(now);
         if known.by_token.len() >= TOKENS_MAX {
-            let first = known.by_token.iter().min_by_key(|(_, owner)| owner.ends);
-            if let Some(first) = first.map(|(token, _)| token.clone()) {
-                known.by_token.remove(&first);
-            }
+            known.evict(&user);
         }
-        let ends = now + self.ttl;
-        known.by_token.insert(token, Owner { user, ends });
+        known.insert(token.into(), user.into(), now, self.ttl);
     }
 
-    /// A panic of another thread while it held the map leaves it whole.
+    /// Nothing in here panics, so a panic elsewhere leaves it whole.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,6 +233,63 @@ mod tests {
         let begun = Instant::now();
         while Instant::now() == begun {}
         assert_eq!(tokens.user("abc.7"), None);
+    }
+
+    #[test]
+    fn a_user_with_many_tokens_loses_its_own() {
+        let tokens = Tokens::new(Duration::from_secs(300));
+        let log_in = |user: &str, index| {
+            tokens.applied(&authenticated(user, user), index, true);
+        };
+        let timed = |indexes: std::ops::Range<u64>| {
+            let begun = Instant::now();
+            indexes.for_each(|index| log_in("bob", index));
+            begun.elapsed()
+        };
+        log_in("alice", 0);
+        timed(1..101);
+        let few = timed(101..1101);
+        timed(1101..TOKENS_MAX as u64 + 9);
+        let many = timed(TOKENS_MAX as u64 + 9..TOKENS_MAX as u64 + 1009);
+        assert!(
+            many < few * 50,
+            "a thousand log-ins: {few:?}, then {many:?}"
+        );
+        assert_eq!(tokens.user("alice.0").as_deref(), Some("alice"));
+        assert_eq!(tokens.user("bob.1"), None, "its oldest");
+        let last = format!("bob.{}", TOKENS_MAX + 1008);
+        assert_eq!(tokens.user(&last).as_deref(), Some("bob"));
+        // who has few gets more, at the cost of who has most
+        log_in("alice", 1);
+        assert!(tokens.user("alice.0").is_some() && tokens.user("alice.1").is_some());
+        assert_eq!(tokens.known().by_token.len(), TOKENS_MAX);
+        let gone = Reply::Expelled { user: "bob".into() };
+        tokens.applied(&gone, 2, false);
+        assert_eq!(tokens.user(&last), None);
+        let known = tokens.known();
+        let sizes = (known.by_token.len(), known.order.len(), known.by_user.len());
+        assert_eq!((sizes, known.by_count.len()), ((2, 2, 1), 1));
+    }
+
+    #[test]
+    fn a_token_that_is_used_outlives_one_that_is_not() {
+        let tokens = Tokens::new(Duration::from_secs(300));
+        for index in 0..3 {
+            tokens.applied(&authenticated("alice", "abc"), index, true);
+        }
+        {
+            // as if it had been given some time ago
+            let mut known = tokens.known();
+            let early = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+            known.by_token.get_mut("abc.0").unwrap().placed = early;
+        }
+        assert!(tokens.user("abc.0").is_some());
+        let mut known = tokens.known();
+        known.evict("alice");
+        assert!(known.by_token.contains_key("abc.0") && !known.by_token.contains_key("abc.1"));
+        let later = Instant::now() + Duration::from_secs(400);
+        known.sweep(later);
+        assert!(known.by_token.is_empty() && known.by_count.is_empty());
     }
 
     #[test]
