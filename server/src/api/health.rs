@@ -17,8 +17,6 @@ use witan_replica::machine::{
 use super::{Context, query::Query, reply};
 use crate::node::Fault;
 
-const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
-
 const NO_LEADER: &str = "RAFT NO LEADER";
 
 /// Whether [`handle`] answers this path.
@@ -56,7 +54,7 @@ async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
                 .body(health_body(true, ""))
         }
         Err(Fault::NoLeader) => unhealthy(ctx, NO_LEADER),
-        Err(fault) => unhealthy(ctx, &format!("RANGE ERROR:{}", etcds_words(fault))),
+        Err(fault) => unhealthy(ctx, &format!("RANGE ERROR:{}", fault.of_etcd())),
     }
 }
 
@@ -85,18 +83,6 @@ fn alarm_name(alarm: Alarm) -> &'static str {
         "CORRUPT"
     } else {
         "UNKNOWN"
-    }
-}
-
-fn etcds_words(fault: Fault) -> &'static str {
-    match fault {
-        Fault::NoLeader => "etcdserver: no leader",
-        Fault::Timeout => "etcdserver: request timed out",
-        Fault::TooMany => "etcdserver: too many requests",
-        Fault::TooLarge => "etcdserver: request is too large",
-        Fault::NoSpace => NO_SPACE,
-        Fault::Stopped => "etcdserver: server stopped",
-        Fault::Internal => "etcdserver: answer of another command",
     }
 }
 
@@ -148,17 +134,22 @@ impl Check {
     async fn run(self, ctx: &Context) -> Result<(), &'static str> {
         match self {
             DataCorruption => {
-                let view = ctx.node.view().await.map_err(etcds_words)?;
+                let view = ctx.node.view().await.map_err(Fault::of_etcd)?;
                 if view.machine.alarms.any(Kind::Corrupt) {
                     Err("alarm activated: CORRUPT")
                 } else {
                     Ok(())
                 }
             }
-            SerializableRead => ctx.node.fresh_view().await.map(drop).map_err(etcds_words),
-            LinearizableRead => ctx.node.read().await.map(drop).map_err(etcds_words),
+            SerializableRead => ctx
+                .node
+                .fresh_view()
+                .await
+                .map(drop)
+                .map_err(Fault::of_etcd),
+            LinearizableRead => ctx.node.read().await.map(drop).map_err(Fault::of_etcd),
             NonLearner => {
-                let view = ctx.node.view().await.map_err(etcds_words)?;
+                let view = ctx.node.view().await.map_err(Fault::of_etcd)?;
                 if is_learner(ctx, &view) {
                     Err("not supported for learner")
                 } else {

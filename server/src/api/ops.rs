@@ -84,6 +84,7 @@ async fn metrics(ctx: &Context) -> HttpResponse {
         quota_bytes: ctx.settings.quota_bytes,
         space: SpaceFacts {
             tree_bytes: ctx.node.tree_bytes(),
+            auth_bytes: ctx.node.auth_bytes(),
             free_bytes: ctx.node.disk().free_bytes(),
             reserve_bytes: ctx.node.disk().reserve_bytes(),
             ballast_bytes: ctx.node.disk().ballast_bytes(),

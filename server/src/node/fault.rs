@@ -37,3 +37,18 @@ pub enum ProposeError<E> {
     #[error("{0}")]
     Refused(E),
 }
+
+impl Fault {
+    /// The same in etcd's words, for dialects without codes of their own for it.
+    pub fn of_etcd(self) -> &'static str {
+        match self {
+            Self::NoLeader => "etcdserver: no leader",
+            Self::Timeout => "etcdserver: request timed out",
+            Self::TooMany => "etcdserver: too many requests",
+            Self::TooLarge => "etcdserver: request is too large",
+            Self::NoSpace => "etcdserver: mvcc: database space exceeded",
+            Self::Stopped => "etcdserver: server stopped",
+            Self::Internal => "etcdserver: answer of another command",
+        }
+    }
+}

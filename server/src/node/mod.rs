@@ -291,6 +291,16 @@ impl Node {
         self.shared.status.tree_bytes()
     }
 
+    /// Size of users, roles, their permissions and members after the last turn.
+    pub fn auth_bytes(&self) -> u64 {
+        self.shared.status.auth_bytes()
+    }
+
+    /// Everything that counts against the quota.
+    pub fn quota_used_bytes(&self) -> u64 {
+        self.size_bytes() + self.tree_bytes() + self.auth_bytes()
+    }
+
     /// The disk as it was seen last.
     pub fn disk(&self) -> &Seen {
         &self.shared.disk

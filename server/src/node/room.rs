@@ -1,6 +1,6 @@
-//! Whether there is room for what a command adds: on the disk, and in the quota for the v2 tree. All
-//! dialects propose through here, so none of them can be forgotten. The quota of the v3 key space is
-//! looked at in the dialect, as etcd does, with the request's own measure.
+//! Whether there is room for what a command adds: on the disk, and in the quota for the v2 tree, users,
+//! roles and members. All dialects propose through here, so none of them can be forgotten. The quota of
+//! the v3 key space is looked at in the dialect, as etcd does, with the request's own measure.
 
 use witan_replica::machine::{
     alarm::{self, Kind},
@@ -13,18 +13,20 @@ use super::{Fault, Node};
 impl Node {
     /// Refuses a command for which there is no room. Raises the alarm if that is the quota's fault.
     pub(super) async fn admit(&self, command: &Command) -> Result<(), Fault> {
-        let Command::Tree(tree) = command else {
-            return self.admit_to_disk(command);
-        };
-        let bytes = tree.growth();
+        if let Command::Auth(command) = command
+            && command.is_too_long()
+        {
+            return Err(Fault::TooLarge);
+        }
+        self.admit_to_disk(command)?;
+        let bytes = growth(command);
         if bytes == 0 {
             return Ok(());
         }
-        self.admit_to_disk(command)?;
         if self.shared.status.any_no_space() {
             return Err(Fault::NoSpace);
         }
-        let size = self.size_bytes() + self.tree_bytes();
+        let size = self.quota_used_bytes();
         if self
             .shared
             .quota_bytes
@@ -57,9 +59,11 @@ impl Node {
             kind: Kind::NoSpace as i32,
         };
         let (size_bytes, tree_bytes) = (self.size_bytes(), self.tree_bytes());
+        let auth_bytes = self.auth_bytes();
         tracing::warn!(
             size_bytes,
             tree_bytes,
+            auth_bytes,
             "the quota is used up; raising the alarm"
         );
         // not `propose`: for this there is always room
@@ -70,19 +74,36 @@ impl Node {
     }
 }
 
+/// Bytes that a command may add to what counts against the quota, but for those that the dialect of v3
+/// counts itself.
+fn growth(command: &Command) -> u64 {
+    match command {
+        Command::Tree(command) => command.growth(),
+        Command::Auth(command) => command.growth(),
+        Command::Members(change) => change.growth(),
+        Command::Kv(_)
+        | Command::Lease(_)
+        | Command::Publish(_)
+        | Command::ClusterVersion(_)
+        | Command::Alarm(_)
+        | Command::PeerUrls(_)
+        | Command::Downgrade(_) => 0,
+    }
+}
+
 /// Whether a command makes the state larger.
 pub(super) fn grows(command: &Command) -> bool {
     match command {
         Command::Kv(command) => command.puts(),
         Command::Lease(command) => matches!(&command.verb, Some(lease::Verb::Grant(_))),
-        Command::Tree(command) => command.growth() > 0,
-        Command::Publish(_)
+        Command::Tree(_)
+        | Command::Auth(_)
+        | Command::Members(_)
+        | Command::Publish(_)
         | Command::ClusterVersion(_)
         | Command::Alarm(_)
         | Command::PeerUrls(_)
-        | Command::Auth(_)
-        | Command::Members(_)
-        | Command::Downgrade(_) => false,
+        | Command::Downgrade(_) => growth(command) > 0,
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Published {
     revision: AtomicI64,
     /// Size of the v2 tree.
     tree_bytes: AtomicU64,
+    /// Size of users, roles and members.
+    auth_bytes: AtomicU64,
     /// Whether this member has raised the alarm about its quota.
     no_space: AtomicBool,
     /// Whether any member has.
@@ -53,6 +55,8 @@ impl Published {
         self.revision.store(machine.kv.revision(), Relaxed);
         let own = Alarm::new(member_id, Kind::NoSpace);
         self.tree_bytes.store(machine.tree.size_bytes(), Relaxed);
+        let registered = machine.auth.size_bytes() + machine.members.size_bytes();
+        self.auth_bytes.store(registered, Relaxed);
         let any = machine.alarms.any(Kind::NoSpace);
         self.any_no_space.store(any, Relaxed);
         self.no_space.store(machine.alarms.contains(own), Relaxed);
@@ -82,6 +86,10 @@ impl Published {
 
     pub(super) fn tree_bytes(&self) -> u64 {
         self.tree_bytes.load(Relaxed)
+    }
+
+    pub(super) fn auth_bytes(&self) -> u64 {
+        self.auth_bytes.load(Relaxed)
     }
 
     pub(super) fn any_no_space(&self) -> bool {

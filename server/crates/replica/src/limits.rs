@@ -58,6 +58,16 @@ pub const WATCHERS_MAX: usize = 131_072;
 /// Alarms that clients invent; more are not raised. A member's own always are.
 pub const ALARMS_MAX: usize = 1024;
 
+/// Bytes of the name of a user or a role, and of a password's hash that a client sends. etcd takes what
+/// a request holds.
+pub const AUTH_NAME_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of each end of a permission's range, and of a pattern of v2.
+pub const AUTH_KEY_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a member's peer URLs together.
+pub const PEER_URLS_BYTES_MAX: usize = 16 << 10;
+
 /// Components of a v2 path: deeper nodes are refused, since walking and dropping the tree takes
 /// stack (a thread of 2 MiB overflowed at 1000; etcd takes what a 4 KiB request line holds).
 pub const TREE_DEPTH_MAX: usize = 256;

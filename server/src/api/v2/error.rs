@@ -63,21 +63,16 @@ impl From<tree::Error> for Error {
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        let cause = match fault {
-            Fault::NoSpace => {
-                return Self::early(
-                    ErrorCode::NoSpace,
-                    "etcdserver: mvcc: database space exceeded",
-                );
-            }
-            Fault::NoLeader => "etcdserver: no leader",
-            Fault::Timeout => "etcdserver: request timed out",
-            Fault::TooMany => "etcdserver: too many requests",
-            Fault::TooLarge => "etcdserver: request is too large",
-            Fault::Stopped => "etcdserver: server stopped",
-            Fault::Internal => "answer of another command",
+        let code = match fault {
+            Fault::NoSpace => ErrorCode::NoSpace,
+            Fault::NoLeader
+            | Fault::Timeout
+            | Fault::TooMany
+            | Fault::TooLarge
+            | Fault::Stopped
+            | Fault::Internal => ErrorCode::RaftInternal,
         };
-        Self::early(ErrorCode::RaftInternal, cause)
+        Self::early(code, fault.of_etcd())
     }
 }
 

@@ -12,9 +12,12 @@ use witan_api::{
         },
     },
 };
-use witan_replica::machine::{
-    command::{ChangeMembers, PeerUrls},
-    member::{self, Member as Known, Members},
+use witan_replica::{
+    limits::PEER_URLS_BYTES_MAX,
+    machine::{
+        command::{ChangeMembers, PeerUrls},
+        member::{self, Member as Known, Members},
+    },
 };
 
 use super::{Answer, header};
@@ -77,11 +80,12 @@ pub(super) async fn remove(
     })
 }
 
-/// The URLs are taken as they are, as in etcd.
+/// The URLs are taken as they are, as in etcd, unless they are very long.
 pub(super) async fn update(
     ctx: &Context,
     request: MemberUpdateRequest,
 ) -> Answer<MemberUpdateResponse> {
+    check_length(&request.peer_urls)?;
     let change = PeerUrls {
         id: request.id,
         peer_urls: request.peer_urls,
@@ -129,11 +133,20 @@ fn shown_one(member: &Known) -> Member {
 
 /// The URLs, trimmed, if there are any and all are URLs that a member can have.
 fn peer_urls(given: &[String]) -> Answer<Vec<&str>> {
+    check_length(given)?;
     let urls: Vec<&str> = given.iter().map(|url| url.trim()).collect();
     if urls.is_empty() || urls.iter().any(|url| url.parse::<Url>().is_err()) {
         return Err(Error::MemberBadUrls);
     }
     Ok(urls)
+}
+
+/// They are held in memory and in each checkpoint.
+fn check_length(urls: &[String]) -> Answer<()> {
+    if urls.iter().map(String::len).sum::<usize>() > PEER_URLS_BYTES_MAX {
+        return Err(Error::MemberBadUrls);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -144,7 +157,9 @@ mod tests {
     fn urls_are_judged_as_etcd_does() {
         let judge = |url: &str| peer_urls(&[url.to_owned()]).is_ok();
         assert!(judge("http://10.0.0.1:2380") && judge(" https://[::1]:2380 "));
+        let long = format!("http://{}:1", "a".repeat(PEER_URLS_BYTES_MAX));
         for bad in [
+            &*long,
             "bogus",
             "http://10.0.0.1",
             "http://10.0.0.1:2380/x",

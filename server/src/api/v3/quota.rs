@@ -2,8 +2,9 @@
 //! that makes every member refuse what grows. A request comes here once it is known to be one that
 //! could be done, by somebody who may: others raise no alarm.
 //!
-//! What the alarm stops is decided by the core (`machine/alarm.rs`). Both key spaces count together; what
-//! v1 and v2 add is looked at in `node/room.rs`.
+//! What the alarm stops is decided by the core (`machine/alarm.rs`). Both key spaces, users and roles
+//! count together; what v1 and v2 add, and what is added about users and members, is looked at in
+//! `node/room.rs`.
 
 use super::Answer;
 use crate::api::Context;
@@ -20,7 +21,7 @@ pub(super) async fn admit(ctx: &Context, cost: u64) -> Answer<()> {
     let Some(quota) = ctx.settings.quota_bytes else {
         return Ok(());
     };
-    let size = ctx.node.size_bytes() + ctx.node.tree_bytes();
+    let size = ctx.node.quota_used_bytes();
     if cost == 0 || size.saturating_add(cost) < quota {
         return Ok(());
     }

@@ -64,6 +64,24 @@ pub enum Error {
     NotLearner,
 }
 
+/// Bytes of a member beside its texts.
+const MEMBER_BYTES: u64 = 256;
+
+/// Bytes of an id that was removed.
+const REMOVED_BYTES: u64 = 64;
+
+fn of_member(member: &Member) -> u64 {
+    let urls = member.peer_urls.iter().chain(&member.client_urls);
+    MEMBER_BYTES + urls.map(|url| url.len() as u64).sum::<u64>() + member.name.len() as u64
+}
+
+impl ChangeMembers {
+    /// Bytes that it may add. A removal leaves its id, which the addition has paid for.
+    pub fn growth(&self) -> u64 {
+        self.add.as_ref().map_or(0, of_member)
+    }
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 struct Stored {
     #[prost(fixed64, tag = "1")]
@@ -145,6 +163,12 @@ impl Members {
         self.book.remove(&id);
         self.removed.insert(id);
         Ok(())
+    }
+
+    /// Bytes of all members and of the ids that were removed, for the quota.
+    pub fn size_bytes(&self) -> u64 {
+        let members = self.book.values().map(of_member);
+        members.sum::<u64>() + REMOVED_BYTES * self.removed.len() as u64
     }
 
     pub(crate) fn changes(&self, since: Option<&Members>, emit: &mut dyn FnMut(Change)) {

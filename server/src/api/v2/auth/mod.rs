@@ -50,7 +50,15 @@ impl Refusal {
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         tracing::warn!(reason = %fault, "v2 request about users got no answer");
-        Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
+        match fault {
+            Fault::NoSpace => Self(StatusCode::INSUFFICIENT_STORAGE, fault.of_etcd().into()),
+            Fault::TooLarge => Self::bad(fault.of_etcd()),
+            Fault::NoLeader
+            | Fault::Timeout
+            | Fault::TooMany
+            | Fault::Stopped
+            | Fault::Internal => Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, http::StatusCode, web};
 use serde_json::Value;
 use witan_api::v2::members::{MEDIA_TYPE, NO_URLS};
+use witan_replica::limits::PEER_URLS_BYTES_MAX;
 
 use super::{Refusal, go_url};
 use crate::api::{
@@ -31,6 +32,9 @@ pub(super) async fn peer_urls(
     }
     for url in &mut urls {
         *url = go_url::peer_url(url).map_err(bad)?;
+    }
+    if urls.iter().map(String::len).sum::<usize>() > PEER_URLS_BYTES_MAX {
+        return Err(bad("the URLs are too long".into()));
     }
     urls.sort_unstable();
     Ok(urls)

@@ -123,7 +123,7 @@ impl Auth {
             }
             Some((&PATTERNS, name)) => {
                 let patterns = Patterns::decode(value).map_err(corrupt)?;
-                self.paths.patterns.insert(text(name)?, Arc::new(patterns));
+                self.insert_patterns(text(name)?, patterns);
             }
             Some((&ROLE, name)) => {
                 let stored = StoredRole::decode(value).map_err(corrupt)?;
@@ -131,7 +131,7 @@ impl Auth {
                     name: text(name)?,
                     permissions: stored.permissions,
                 };
-                self.roles.insert(role.name.clone(), Arc::new(role));
+                self.insert_role(role);
             }
             Some((&USER, name)) => {
                 let stored = StoredUser::decode(value).map_err(corrupt)?;
@@ -141,7 +141,7 @@ impl Auth {
                     roles: stored.roles,
                     no_password: stored.no_password,
                 };
-                self.users.insert(user.name.clone(), Arc::new(user));
+                self.insert_user(user);
             }
             Some(_) | None => return Err(Corrupt::new("auth: unknown record")),
         }

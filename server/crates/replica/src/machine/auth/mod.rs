@@ -7,13 +7,14 @@
 //!
 //! Reading order: `request` (what can be asked) → `users`, `roles` (a verb each) → `spans` (what
 //! permissions cover together) → `check` (may this caller do that) → `paths` (the same for v2) →
-//! `checkpoint`.
+//! `size` (what counts against the quota) → `checkpoint`.
 
 mod check;
 mod checkpoint;
 pub mod paths;
 mod request;
 mod roles;
+mod size;
 mod spans;
 mod users;
 
@@ -174,6 +175,8 @@ pub struct Auth {
     roles: OrdMap<String, Arc<Role>>,
     grants: OrdMap<String, Arc<Grants>>,
     paths: paths::Paths,
+    /// See [`Auth::size_bytes`].
+    bytes: u64,
 }
 
 impl Default for Auth {
@@ -185,6 +188,7 @@ impl Default for Auth {
             roles: OrdMap::new(),
             grants: OrdMap::new(),
             paths: paths::Paths::default(),
+            bytes: 0,
         }
     }
 }
@@ -197,16 +201,13 @@ impl Auth {
         users: impl IntoIterator<Item = User>,
         roles: impl IntoIterator<Item = Role>,
     ) -> Self {
-        let users = users.into_iter().map(|u| (u.name.clone(), Arc::new(u)));
-        let roles = roles.into_iter().map(|r| (r.name.clone(), Arc::new(r)));
         let mut auth = Self {
             enabled,
             revision,
-            users: users.collect(),
-            roles: roles.collect(),
-            grants: OrdMap::new(),
-            paths: paths::Paths::default(),
+            ..Self::default()
         };
+        users.into_iter().for_each(|user| auth.insert_user(user));
+        roles.into_iter().for_each(|role| auth.insert_role(role));
         auth.refresh_where(|_| true);
         auth
     }
@@ -363,6 +364,6 @@ impl Auth {
             read: Spans::of(permissions(false)),
             write: Spans::of(permissions(true)),
         };
-        self.grants.insert(user.name.clone(), Arc::new(grants));
+        self.insert_grants(user.name.clone(), grants);
     }
 }

@@ -43,8 +43,7 @@ impl Auth {
         if self.enabled && asked.name == ROOT {
             return Err(Error::InvalidManagement);
         }
-        self.roles.remove(&asked.name).ok_or(Error::RoleNotFound)?;
-        self.paths.patterns.remove(&asked.name);
+        self.take_role(&asked.name).ok_or(Error::RoleNotFound)?;
         let holders: Vec<Arc<User>> = self
             .users
             .values()
@@ -55,7 +54,7 @@ impl Auth {
             let mut user = User::clone(&holder);
             user.roles.retain(|role| *role != asked.name);
             self.refresh(&user);
-            self.users.insert(user.name.clone(), Arc::new(user));
+            self.insert_user(user);
         }
         self.changed();
         Ok(())
@@ -97,7 +96,7 @@ impl Auth {
 
     pub(super) fn put_role(&mut self, role: Role) {
         let name = role.name.clone();
-        self.roles.insert(name.clone(), Arc::new(role));
+        self.insert_role(role);
         self.refresh_where(|user| user.has(&name));
         self.changed();
     }

@@ -31,6 +31,10 @@ impl Spans {
         Self(merged)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether every key of a range lies in them. One that can hold none counts as its first key.
     pub(super) fn cover(&self, key: &[u8], range_end: &[u8]) -> bool {
         match self.end_of(key) {

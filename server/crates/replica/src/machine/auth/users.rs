@@ -1,7 +1,5 @@
 //! The verbs about users.
 
-use std::sync::Arc;
-
 use super::{Auth, Error, ROOT, User, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke};
 
 impl Auth {
@@ -25,8 +23,7 @@ impl Auth {
         if (self.enabled || self.paths.enabled) && asked.name == ROOT {
             return Err(Error::InvalidManagement);
         }
-        self.users.remove(&asked.name).ok_or(Error::UserNotFound)?;
-        self.grants.remove(&asked.name);
+        self.take_user(&asked.name).ok_or(Error::UserNotFound)?;
         self.changed();
         Ok(())
     }
@@ -69,7 +66,7 @@ impl Auth {
 
     pub(super) fn put_user(&mut self, user: User) {
         self.refresh(&user);
-        self.users.insert(user.name.clone(), Arc::new(user));
+        self.insert_user(user);
         self.changed();
     }
 }

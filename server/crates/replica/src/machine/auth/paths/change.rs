@@ -97,7 +97,8 @@ impl Auth {
         if self.user(&asked.name).is_none() {
             return Err(Refusal::UserGone(asked.name.clone()));
         }
-        self.remove_user(&asked.name);
+        self.take_user(&asked.name);
+        self.changed();
         Ok(())
     }
 
@@ -141,18 +142,10 @@ impl Auth {
         if self.role(name).is_none() {
             return Err(Refusal::RoleGone(name.clone()));
         }
-        self.roles.remove(name);
-        self.paths.patterns.remove(name);
+        self.take_role(name);
         self.refresh_where(|user| user.has(name));
         self.changed();
         Ok(())
-    }
-
-    /// Takes a user with what was derived from it.
-    fn remove_user(&mut self, name: &str) {
-        self.users.remove(name);
-        self.grants.remove(name);
-        self.changed();
     }
 }
 

@@ -252,9 +252,8 @@ impl Auth {
     }
 
     fn put_path_role(&mut self, name: &str, patterns: Patterns) {
-        let (known, patterns) = (self.roles.contains_key(name), Arc::new(patterns));
-        self.paths.patterns.insert(name.to_owned(), patterns);
-        if !known {
+        self.insert_patterns(name.to_owned(), patterns);
+        if !self.roles.contains_key(name) {
             let role = Role {
                 name: name.to_owned(),
                 permissions: Vec::new(),

@@ -1,0 +1,257 @@
+//! What users, roles and permissions take in memory, for the quota, and how long their texts may be.
+//! All changes of the maps go through here, so that the count is always theirs.
+//!
+//! The count is derived: a checkpoint does not hold it.
+
+use std::sync::Arc;
+
+use super::{Auth, Command, Grants, Permission, Role, User, Verb, paths, paths::Patterns};
+use crate::limits::{AUTH_KEY_BYTES_MAX, AUTH_NAME_BYTES_MAX};
+
+/// Bytes of a user, a role or the patterns of a role beside its texts.
+const RECORD_BYTES: u64 = 256;
+
+/// Bytes of a granted role, a permission, a pattern or a derived span beside its texts.
+const ITEM_BYTES: u64 = 64;
+
+impl Auth {
+    /// Bytes of all users and roles, and of what is derived from them.
+    pub fn size_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn insert_user(&mut self, user: User) {
+        self.bytes += of_user(&user);
+        let before = self.users.insert(user.name.clone(), Arc::new(user));
+        self.bytes -= before.map_or(0, |user| of_user(&user));
+    }
+
+    /// Takes a user with what is derived from it.
+    pub(super) fn take_user(&mut self, name: &str) -> Option<Arc<User>> {
+        let user = self.users.remove(name)?;
+        self.bytes -= of_user(&user);
+        let grants = self.grants.remove(name);
+        self.bytes -= grants.map_or(0, |grants| of_grants(&grants));
+        Some(user)
+    }
+
+    pub(super) fn insert_role(&mut self, role: Role) {
+        self.bytes += of_role(&role);
+        let before = self.roles.insert(role.name.clone(), Arc::new(role));
+        self.bytes -= before.map_or(0, |role| of_role(&role));
+    }
+
+    /// Takes a role with its patterns.
+    pub(super) fn take_role(&mut self, name: &str) -> Option<Arc<Role>> {
+        let role = self.roles.remove(name)?;
+        self.bytes -= of_role(&role);
+        let patterns = self.paths.patterns.remove(name);
+        self.bytes -= patterns.map_or(0, |patterns| of_patterns(name, &patterns));
+        Some(role)
+    }
+
+    pub(super) fn insert_patterns(&mut self, name: String, patterns: Patterns) {
+        self.bytes += of_patterns(&name, &patterns);
+        let before = self.paths.patterns.insert(name.clone(), Arc::new(patterns));
+        self.bytes -= before.map_or(0, |before| of_patterns(&name, &before));
+    }
+
+    pub(super) fn insert_grants(&mut self, name: String, grants: Grants) {
+        self.bytes += of_grants(&grants);
+        let before = self.grants.insert(name, Arc::new(grants));
+        self.bytes -= before.map_or(0, |grants| of_grants(&grants));
+    }
+}
+
+fn of_user(user: &User) -> u64 {
+    RECORD_BYTES + bytes(&[user.name.len(), user.password.len()]) + of_texts(&user.roles)
+}
+
+fn of_role(role: &Role) -> u64 {
+    let permissions = role.permissions.iter().map(of_permission);
+    RECORD_BYTES + bytes(&[role.name.len()]) + permissions.sum::<u64>()
+}
+
+fn of_permission(permission: &Permission) -> u64 {
+    ITEM_BYTES + bytes(&[permission.key.len(), permission.range_end.len()])
+}
+
+fn of_patterns(name: &str, patterns: &Patterns) -> u64 {
+    RECORD_BYTES + bytes(&[name.len()]) + of_texts(&patterns.read) + of_texts(&patterns.write)
+}
+
+fn of_grants(grants: &Grants) -> u64 {
+    ITEM_BYTES * (grants.read.len() + grants.write.len()) as u64
+}
+
+fn of_texts(texts: &[String]) -> u64 {
+    texts
+        .iter()
+        .map(|text| ITEM_BYTES + text.len() as u64)
+        .sum()
+}
+
+fn bytes(lengths: &[usize]) -> u64 {
+    lengths.iter().sum::<usize>() as u64
+}
+
+impl Command {
+    /// Bytes that it may add. What changes a password or takes something away adds nothing.
+    pub fn growth(&self) -> u64 {
+        match &self.verb {
+            Some(Verb::UserAdd(asked)) => {
+                RECORD_BYTES + bytes(&[asked.name.len(), asked.password.len()])
+            }
+            Some(Verb::UserGrant(asked)) => ITEM_BYTES + bytes(&[asked.role.len()]),
+            Some(Verb::RoleAdd(asked)) => RECORD_BYTES + bytes(&[asked.name.len()]),
+            Some(Verb::RoleGrant(asked)) => asked.permission.as_ref().map_or(0, of_permission),
+            Some(Verb::Paths(command)) => growth_of_paths(command),
+            Some(
+                Verb::Enable(_)
+                | Verb::Disable(_)
+                | Verb::Authenticate(_)
+                | Verb::UserDelete(_)
+                | Verb::UserPassword(_)
+                | Verb::UserRevoke(_)
+                | Verb::RoleDelete(_)
+                | Verb::RoleRevoke(_),
+            )
+            | None => 0,
+        }
+    }
+
+    /// Whether a text that it would add is longer than it may be.
+    pub fn is_too_long(&self) -> bool {
+        let name = |name: &str| name.len() > AUTH_NAME_BYTES_MAX;
+        let names = |of: &[String]| of.iter().any(|each| name(each));
+        let keys = |of: &[String]| of.iter().any(|key| key.len() > AUTH_KEY_BYTES_MAX);
+        let patterns = |of: &Patterns| keys(&of.read) || keys(&of.write);
+        match &self.verb {
+            Some(Verb::UserAdd(asked)) => name(&asked.name),
+            Some(Verb::UserPassword(asked)) => asked.password.len() > AUTH_NAME_BYTES_MAX,
+            Some(Verb::RoleAdd(asked)) => name(&asked.name),
+            Some(Verb::RoleGrant(asked)) => asked.permission.as_ref().is_some_and(|asked| {
+                asked.key.len().max(asked.range_end.len()) > AUTH_KEY_BYTES_MAX
+            }),
+            Some(Verb::Paths(command)) => match &command.verb {
+                Some(paths::Verb::UserCreate(asked)) => name(&asked.name) || names(&asked.roles),
+                Some(paths::Verb::UserUpdate(asked)) => names(&asked.grant),
+                Some(paths::Verb::RoleCreate(asked)) => {
+                    name(&asked.name) || patterns(&asked.patterns)
+                }
+                Some(paths::Verb::RoleUpdate(asked)) => patterns(&asked.grant),
+                Some(
+                    paths::Verb::Enable(_)
+                    | paths::Verb::Disable(_)
+                    | paths::Verb::UserDelete(_)
+                    | paths::Verb::RoleDelete(_),
+                )
+                | None => false,
+            },
+            Some(
+                Verb::Enable(_)
+                | Verb::Disable(_)
+                | Verb::Authenticate(_)
+                | Verb::UserDelete(_)
+                | Verb::UserGrant(_)
+                | Verb::UserRevoke(_)
+                | Verb::RoleDelete(_)
+                | Verb::RoleRevoke(_),
+            )
+            | None => false,
+        }
+    }
+}
+
+fn growth_of_paths(command: &paths::Command) -> u64 {
+    match &command.verb {
+        Some(paths::Verb::UserCreate(asked)) => {
+            RECORD_BYTES + bytes(&[asked.name.len(), asked.password.len()]) + of_texts(&asked.roles)
+        }
+        Some(paths::Verb::UserUpdate(asked)) => of_texts(&asked.grant),
+        Some(paths::Verb::RoleCreate(asked)) => {
+            RECORD_BYTES + bytes(&[asked.name.len()]) + of_patterns(&asked.name, &asked.patterns)
+        }
+        Some(paths::Verb::RoleUpdate(asked)) => {
+            of_texts(&asked.grant.read) + of_texts(&asked.grant.write)
+        }
+        Some(
+            paths::Verb::Enable(_)
+            | paths::Verb::Disable(_)
+            | paths::Verb::UserDelete(_)
+            | paths::Verb::RoleDelete(_),
+        )
+        | None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::auth::{
+        Kind, RoleAdd, RoleDelete, RoleGrant, UserAdd, UserDelete, UserGrant,
+    };
+
+    fn run(auth: &mut Auth, verb: Verb) {
+        let command = Command {
+            verb: Some(verb),
+            ..Command::default()
+        };
+        let before = auth.size_bytes();
+        let growth = command.growth();
+        auth.apply(&command, None).unwrap();
+        let grown = auth.size_bytes().saturating_sub(before);
+        // what is derived comes on top
+        assert!(grown <= growth + ITEM_BYTES, "{grown} {growth}");
+    }
+
+    #[test]
+    fn what_is_added_counts_and_what_goes_is_given_back() {
+        let mut auth = Auth::default();
+        for number in 0..9 {
+            let (user, role) = (format!("user{number}"), format!("role{number}"));
+            let name = role.clone();
+            run(&mut auth, Verb::RoleAdd(RoleAdd { name }));
+            let permission = Some(Permission {
+                kind: Kind::Read as i32,
+                key: vec![b'k'; 1000].into(),
+                range_end: "z".into(),
+            });
+            let grant = RoleGrant {
+                role: role.clone(),
+                permission,
+            };
+            run(&mut auth, Verb::RoleGrant(grant));
+            let add = UserAdd {
+                name: user.clone(),
+                password: vec![b'h'; 60].into(),
+                no_password: false,
+            };
+            run(&mut auth, Verb::UserAdd(add));
+            run(&mut auth, Verb::UserGrant(UserGrant { user, role }));
+        }
+        assert!(auth.size_bytes() > 9 * (1000 + 60));
+        let (users, roles) = (auth.users().cloned(), auth.roles().cloned());
+        let restored = Auth::restored(false, 9, users, roles);
+        assert_eq!(restored.size_bytes(), auth.size_bytes());
+        for number in 0..9 {
+            let name = format!("role{number}");
+            run(&mut auth, Verb::RoleDelete(RoleDelete { name }));
+            let name = format!("user{number}");
+            run(&mut auth, Verb::UserDelete(UserDelete { name }));
+        }
+        assert_eq!(auth.size_bytes(), 0);
+    }
+
+    #[test]
+    fn long_texts_are_told_from_others() {
+        let add = |bytes| Command {
+            verb: Some(Verb::RoleAdd(RoleAdd {
+                name: "n".repeat(bytes),
+            })),
+            ..Command::default()
+        };
+        assert!(!add(AUTH_NAME_BYTES_MAX).is_too_long());
+        assert!(add(AUTH_NAME_BYTES_MAX + 1).is_too_long());
+    }
+}

@@ -1,0 +1,156 @@
+//! The quota and what is known about users and members: names cannot fill a disk, whatever dialect
+//! they come by, and there is room again once they are gone.
+
+use serde_json::{Value, json};
+use witan_e2e::{Launch, Server, Tool, http, server::READY};
+
+/// As long as a name may be, in letters that stand for themselves.
+const NAME_BYTES: usize = 4096;
+
+/// As long as a key of a permission may be.
+const KEY_BYTES: usize = 64 << 10;
+
+/// More of anything than fits.
+const MANY: usize = 2000;
+
+fn server() -> Server {
+    Launch::witan().arg("--quota-backend-bytes=1500000").start()
+}
+
+fn v3(server: &Server, path: &str, body: &Value) -> (u16, Value) {
+    let answer = server.http("POST", &format!("/v3/{path}"), &body.to_string());
+    (answer.status, answer.json())
+}
+
+fn v2(server: &Server, path: &str, body: &Value) -> (u16, Value) {
+    let answer = server.http("PUT", &format!("/v2/auth/{path}"), &body.to_string());
+    (answer.status, answer.json())
+}
+
+fn name(number: usize) -> String {
+    format!("{number:05}{}", "n".repeat(NAME_BYTES - 5))
+}
+
+/// Adds until something is refused, for want of room.
+fn fill(add: impl Fn(usize) -> (u16, Value)) -> usize {
+    let refused = (0..MANY).find_map(|number| {
+        let (status, answer) = add(number);
+        (status != 200 && status != 201).then_some((number, status, answer))
+    });
+    let (number, status, answer) = refused.expect("the quota is used up");
+    assert!([429, 507].contains(&status), "{answer}");
+    assert_eq!(
+        answer["message"],
+        "etcdserver: mvcc: database space exceeded"
+    );
+    assert!(number > 3, "{number}");
+    number
+}
+
+fn assert_alarm(server: &Server) {
+    let alarms = Tool::Etcdctl36.run(&server.url(), &["alarm", "list"]);
+    assert!(alarms.stdout.contains("alarm:NOSPACE"), "{}", alarms.all());
+}
+
+#[test]
+fn roles_and_users_use_up_the_quota() {
+    let mut server = server();
+    let add =
+        |server: &Server, number| v3(server, "auth/role/add", &json!({ "name": name(number) }));
+    let added = fill(|number| add(&server, number));
+    assert_alarm(&server);
+    // the alarm stops all that grows
+    let (user, put) = (
+        json!({ "name": "u", "options": { "no_password": true } }),
+        json!({ "key": "a2V5", "value": "dmFsdWU=" }),
+    );
+    assert_eq!(v3(&server, "kv/put", &put).0, 429);
+    assert_eq!(v3(&server, "auth/user/add", &user).0, 429);
+    assert_eq!(v2(&server, "roles/r", &json!({ "role": "r" })).0, 507);
+    server.kill9();
+    let skip = server.log().len();
+    server.start_unready_again();
+    server.wait_log(skip, READY);
+    assert_eq!(v3(&server, "auth/user/add", &user).0, 429);
+
+    // what makes room is taken
+    for number in 0..added {
+        let gone = v3(
+            &server,
+            "auth/role/delete",
+            &json!({ "role": name(number) }),
+        );
+        assert_eq!(gone.0, 200, "{}", gone.1);
+    }
+    let disarmed = Tool::Etcdctl36.run(&server.url(), &["alarm", "disarm"]);
+    assert_eq!(disarmed.code, Some(0), "{}", disarmed.all());
+    assert_eq!(v3(&server, "auth/user/add", &user).0, 200);
+    assert_eq!(add(&server, 0).0, 200);
+}
+
+#[test]
+fn permissions_and_patterns_use_up_the_quota() {
+    let server = server();
+    assert_eq!(v3(&server, "auth/role/add", &json!({ "name": "r" })).0, 200);
+    let key = |number: usize| format!("{number:04}{}", "k".repeat(KEY_BYTES - 4));
+    fill(|number| {
+        // eight letters stand for six bytes
+        let perm = json!({ "permType": "READ", "key": key(number) });
+        v3(
+            &server,
+            "auth/role/grant",
+            &json!({ "name": "r", "perm": perm }),
+        )
+    });
+    assert_alarm(&server);
+
+    let server = self::server();
+    fill(|number| {
+        let kv = json!({ "read": [format!("/{}", &key(number)[1..])], "write": [] });
+        let role = format!("r{number}");
+        let body = json!({ "role": role, "permissions": { "kv": kv } });
+        v2(&server, &format!("roles/{role}"), &body)
+    });
+    assert_alarm(&server);
+}
+
+#[test]
+fn long_names_and_urls_are_refused() {
+    let server = server();
+    let long = "n".repeat(NAME_BYTES + 1);
+    let too_long = "etcdserver: request is too large";
+    let assert_long = |path: &str, body: Value| {
+        let (status, answer) = v3(&server, path, &body);
+        assert_eq!(
+            (status, &answer["message"]),
+            (400, &json!(too_long)),
+            "{path}"
+        );
+    };
+    assert_long("auth/role/add", json!({ "name": long }));
+    let options = json!({ "no_password": true });
+    assert_long("auth/user/add", json!({ "name": long, "options": options }));
+    let key = "k".repeat(2 * KEY_BYTES);
+    let perm = json!({ "permType": "READ", "key": key });
+    assert_long("auth/role/grant", json!({ "name": "r", "perm": perm }));
+    let body = json!({ "role": long });
+    assert_eq!(v2(&server, &format!("roles/{long}"), &body).0, 400);
+    let url = format!("http://{}:1", "a".repeat(20_000));
+    let member = json!({ "ID": "1", "peerURLs": [url] });
+    for path in ["cluster/member/add", "cluster/member/update"] {
+        let (status, answer) = v3(&server, path, &member);
+        let text = "etcdserver: given member URLs are invalid";
+        assert_eq!((status, &answer["message"]), (400, &json!(text)), "{path}");
+    }
+    let mut connection = http::Connection::open(&server.address()).expect("it listens");
+    let media_type = [("Content-Type", "application/json")];
+    let body = json!({ "peerURLs": [url] }).to_string();
+    let sent = connection.send("PUT", "/v2/members/1", &media_type, body.as_bytes());
+    let answer = sent.and_then(|()| connection.response("PUT"));
+    let answer = answer.expect("it is answered");
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(
+        v3(&server, "auth/role/list", &json!({})).1.get("roles"),
+        None
+    );
+}
