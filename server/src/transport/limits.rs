@@ -28,6 +28,10 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// of its buffer is free, so this is for clients that take next to nothing.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Bytes that wait in the kernel for a slow client: what is answered later (an acknowledgment of a ping,
+/// the end of a call) waits behind them.
+pub(super) const UNSENT_BYTES_MAX: u32 = 128 << 10;
+
 /// The body of a request must be whole within this time and what [`BODY_BYTES_PER_SECOND_MIN`]
 /// adds to it.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);

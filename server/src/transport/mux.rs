@@ -22,6 +22,7 @@ use actix_web::{
     dev::AppConfig,
     web::{self, Payload},
 };
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -68,6 +69,7 @@ impl Client for TcpStream {
     }
 
     fn tune(&self) -> io::Result<()> {
+        SockRef::from(self).set_tcp_notsent_lowat(limits::UNSENT_BYTES_MAX)?;
         self.set_nodelay(true)
     }
 }

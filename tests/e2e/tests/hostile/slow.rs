@@ -1,12 +1,14 @@
 //! Clients that send one byte a second, and clients that leave in the middle.
 
 use std::{
+    fs,
     io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
 
+use witan_api::v3::etcdserverpb::RangeRequest;
 use witan_e2e::{Server, wait};
 
 use crate::{
@@ -228,4 +230,74 @@ fn leaving_in_the_middle() {
 fn leave_rudely(stream: &TcpStream) {
     // it may have ended the connection already
     let _ = stream.shutdown(std::net::Shutdown::Read);
+}
+
+/// Values of a MiB that make an answer much larger than what a kernel keeps.
+const VALUES: usize = 24;
+
+/// What lies before the answer to a ping: 128 KiB that are ready, 128 KiB in the server's kernel, and
+/// what the client's own kernel has taken. Without a bound of the second the first try had 3 MB.
+const BEFORE_PING_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that the kernel keeps for a client of the server.
+fn send_queue(server: &Server, client: &TcpStream) -> u64 {
+    let own = client.local_addr().expect("a TCP socket").port();
+    let ends = [
+        format!(":{:04X}", server.client_port()),
+        format!(":{own:04X}"),
+    ];
+    let table = fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+    let line = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = { line }.find(|words| words[1].ends_with(&ends[0]) && words[2].ends_with(&ends[1]));
+    let line = line.expect("the connection is there");
+    let (queue, _) = line[4].split_once(':').expect("two queues");
+    u64::from_str_radix(queue, 16).expect("a number")
+}
+
+#[test]
+fn a_slow_readers_ping_does_not_wait_behind_megabytes() {
+    let bound = SLACK_BYTES + 4 * (VALUES << 20) as u64;
+    case("a slow reader's ping", bound, |server| {
+        let value = "dmFs".repeat((1 << 20) / 3);
+        for key in 0..VALUES {
+            let put = format!(r#"{{"key":"azAw{key:04}","value":"{value}"}}"#);
+            assert_eq!(server.http("POST", "/v3/kv/put", &put).status, 200);
+        }
+        let mut stream = h2::open(server, Some((1 << 31) - 1));
+        let window = ((1_u32 << 31) - 1 - 65_535).to_be_bytes();
+        let range = RangeRequest {
+            key: "k".into(),
+            range_end: "l".into(),
+            ..Default::default()
+        };
+        let mut ask = h2::frame(h2::WINDOW_UPDATE, 0, 0, &window);
+        ask.extend(h2::unary(1, "/etcdserverpb.KV/Range", &range));
+        stream.write_all(&ask).expect("a few bytes");
+        let mut data = 0;
+        while data < 128 << 10 {
+            let (kind, _, _, payload) = h2::read(&mut stream).expect("an answer");
+            data += if kind == h2::DATA { payload.len() } else { 0 };
+        }
+        let (mut last, mut looks) = (0, 0);
+        patiently("the kernel has taken what it takes", || {
+            let now = send_queue(server, &stream);
+            looks = if now == last && now > 0 { looks + 1 } else { 0 };
+            last = now;
+            looks == 5
+        });
+        let ping = h2::frame(h2::PING, 0, 0, b"are you?");
+        stream.write_all(&ping).expect("a few bytes");
+        let mut before = 0;
+        loop {
+            let (kind, flags, _, payload) = h2::read(&mut stream).expect("an answer");
+            if kind == h2::PING && flags == 1 {
+                break;
+            }
+            before += payload.len();
+        }
+        assert!(before <= BEFORE_PING_BYTES_MAX, "{before} bytes before it");
+        format!("answered behind {} KiB", before >> 10)
+    });
 }
