@@ -20,8 +20,9 @@ use witan_replica::{
 
 use crate::{
     api::{self, Context},
-    auth::{ClientNetwork, Credentials, Guard},
+    auth::{Credentials, Guard},
     bootstrap::{self, Start},
+    client_network::ClientNetwork,
     config::{AutoCompaction, Config, ConfigError, ServerCertificate},
     logging::Dial,
     metrics::Metrics,
@@ -375,7 +376,7 @@ fn serve(
         settings,
         dial,
         jobs: api::v3::Jobs::default(),
-        aside: api::aside::Aside::default(),
+        aside: api::aside::BoundedJobs::of_processors(),
         guard,
         caller: Credentials::default(),
         client: ClientNetwork::default(),

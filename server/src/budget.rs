@@ -4,14 +4,18 @@
 //! them can be large, so what is large is also bounded by its bytes. Overload then shows as early
 //! refusals and not as memory.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use prometheus::IntCounter;
 
-use crate::metrics::Metrics;
+use crate::{client_network::ClientNetwork, metrics::Metrics};
 
 /// Answers that clients have not taken yet.
 pub const ANSWERS_BYTES_MAX: usize = 512 << 20;
@@ -29,15 +33,56 @@ pub const CALLS_MAX: usize = 65_536;
 /// refused: the bounds on numbers bound them too.
 pub const SMALL_BYTES: usize = 4 << 10;
 
+/// An address may hold so many times what is still free, so that nearly all of a budget is its own
+/// while no other address asks: a proxy in front of all clients is one address, and so is loopback.
+/// A sixteenth is left to an address that comes new.
+const ALONE_TIMES: usize = 15;
+
+/// After another address was refused, each may hold as much as is still free for so long: whoever holds
+/// more gets nothing until it has given back.
+const CONTENTION: Duration = Duration::from_secs(1);
+
 /// A number of bytes that many take from and give back to. Clones share.
 ///
-/// A client (a connection) may hold as much as is still free: one alone gets at most half, two get a
-/// third each, and some room is always left for clients that hold little.
+/// A connection may hold as much as is still free: one alone gets at most half, two get a third each,
+/// and some room is always left for those that hold little. The connections of an address together may
+/// hold [`ALONE_TIMES`] as much, and no more than one connection after another address was refused.
 #[derive(Clone, Debug)]
 pub struct Budget {
     pool: Arc<Pool>,
     /// What this client has taken; nothing for a budget that knows no clients.
-    share: Option<Arc<AtomicUsize>>,
+    client: Option<Client>,
+}
+
+#[derive(Clone, Debug)]
+struct Client {
+    /// What this connection has taken; nothing where connections are not known.
+    connection: Option<Arc<AtomicUsize>>,
+    address: Arc<Address>,
+}
+
+/// What all connections of an address have taken.
+#[derive(Debug)]
+struct Address {
+    held: AtomicUsize,
+    network: ClientNetwork,
+    pool: Weak<Pool>,
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        let Some(pool) = self.pool.upgrade() else {
+            return;
+        };
+        let mut addresses = pool.addresses();
+        // another one may have taken its place
+        if addresses
+            .get(&self.network)
+            .is_some_and(|known| known.strong_count() == 0)
+        {
+            addresses.remove(&self.network);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -45,6 +90,47 @@ struct Pool {
     max: usize,
     taken: AtomicUsize,
     refused: IntCounter,
+    /// Those that have clients.
+    addresses: Mutex<HashMap<ClientNetwork, Weak<Address>>>,
+    begun: Instant,
+    /// Until when addresses contend, in milliseconds since `begun`.
+    contended_until_ms: AtomicU64,
+}
+
+impl Pool {
+    /// A map is whole at every step, so a panic elsewhere does not spoil it.
+    fn addresses(&self) -> MutexGuard<'_, HashMap<ClientNetwork, Weak<Address>>> {
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn address(self: &Arc<Self>, network: ClientNetwork) -> Arc<Address> {
+        let mut addresses = self.addresses();
+        let known = addresses.get(&network).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let address = Arc::new(Address {
+                held: AtomicUsize::new(0),
+                network,
+                pool: Arc::downgrade(self),
+            });
+            addresses.insert(network, Arc::downgrade(&address));
+            address
+        })
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn contend(&self) {
+        let until = self.now_ms() + CONTENTION.as_millis() as u64;
+        self.contended_until_ms.store(until, Relaxed);
+    }
+
+    fn is_contended(&self) -> bool {
+        self.now_ms() < self.contended_until_ms.load(Relaxed)
+    }
 }
 
 /// Bytes taken out of a budget; dropping it gives them back.
@@ -61,18 +147,34 @@ impl Budget {
             max,
             taken: AtomicUsize::new(0),
             refused,
+            addresses: Mutex::default(),
+            begun: Instant::now(),
+            contended_until_ms: AtomicU64::new(0),
         };
         Self {
             pool: Arc::new(pool),
-            share: None,
+            client: None,
         }
     }
 
-    /// The same budget for one more client.
-    pub fn of_client(&self) -> Self {
+    /// The same budget for one more connection.
+    pub fn of_connection(&self, network: ClientNetwork) -> Self {
+        self.of_client(network, Some(Arc::default()))
+    }
+
+    /// The same budget for an address, whatever its connections.
+    pub fn of_address(&self, network: ClientNetwork) -> Self {
+        self.of_client(network, None)
+    }
+
+    fn of_client(&self, network: ClientNetwork, connection: Option<Arc<AtomicUsize>>) -> Self {
+        let client = Client {
+            connection,
+            address: self.pool.address(network),
+        };
         Self {
             pool: self.pool.clone(),
-            share: Some(Arc::default()),
+            client: Some(client),
         }
     }
 
@@ -88,13 +190,25 @@ impl Budget {
     /// The same for a caller that gives them back by [`Budget::release`].
     pub fn hold(&self, bytes: usize) -> bool {
         let before = self.pool.taken.fetch_add(bytes, Relaxed);
-        let own = match &self.share {
-            Some(share) => share.fetch_add(bytes, Relaxed),
-            None => 0,
-        };
+        let add = |count: &AtomicUsize| count.fetch_add(bytes, Relaxed);
+        let client = self.client.as_ref();
+        let connection = client.and_then(|client| client.connection.as_deref());
+        let of_connection = connection.map_or(0, add).saturating_add(bytes);
+        let of_address = client
+            .map_or(0, |client| add(&client.address.held))
+            .saturating_add(bytes);
         let free = self.pool.max.saturating_sub(before);
-        let granted = before == 0 || own.saturating_add(bytes) <= free;
+        let granted = before == 0
+            || (of_connection <= free
+                && (of_address <= free
+                    || (of_address <= free.saturating_mul(ALONE_TIMES)
+                        && bytes <= free
+                        && !self.pool.is_contended())));
         if !granted {
+            // others hold most of it
+            if of_address - bytes <= before / 2 {
+                self.pool.contend();
+            }
             self.release(bytes);
             self.pool.refused.inc();
         }
@@ -104,8 +218,11 @@ impl Budget {
     /// Gives bytes back that [`Budget::hold`] has granted.
     pub fn release(&self, bytes: usize) {
         self.pool.taken.fetch_sub(bytes, Relaxed);
-        if let Some(share) = &self.share {
-            share.fetch_sub(bytes, Relaxed);
+        if let Some(client) = &self.client {
+            if let Some(connection) = &client.connection {
+                connection.fetch_sub(bytes, Relaxed);
+            }
+            client.address.held.fetch_sub(bytes, Relaxed);
         }
     }
 }
@@ -137,12 +254,12 @@ impl Traffic {
         }
     }
 
-    /// The same for one more client.
-    pub fn of_client(&self) -> Self {
+    /// The same for one more connection from there.
+    pub fn of_connection(&self, network: ClientNetwork) -> Self {
         Self {
-            answers: self.answers.of_client(),
-            requests: self.requests.of_client(),
-            calls: self.calls.of_client(),
+            answers: self.answers.of_connection(network),
+            requests: self.requests.of_connection(network),
+            calls: self.calls.of_connection(network),
         }
     }
 }
@@ -167,11 +284,55 @@ mod tests {
         assert!(budget.take(11).is_some(), "all was given back");
     }
 
+    fn network(last: u8) -> ClientNetwork {
+        ClientNetwork::of(Some([10, 0, 0, last].into()))
+    }
+
     #[test]
-    fn a_client_may_hold_what_is_still_free() {
+    fn connections_of_an_address_share() {
+        let refused = IntCounter::new("refused", "Refusals.").unwrap();
+        let budget = Budget::new(1600, refused);
+        let many: Vec<Budget> = (0..50).map(|_| budget.of_connection(network(1))).collect();
+        let mut permits = Vec::new();
+        let mut fill = || {
+            let before = permits.len();
+            for connection in &many {
+                permits.extend(std::iter::from_fn(|| connection.take(1)));
+            }
+            permits.len() - before
+        };
+        // nearly all while no other address asks
+        assert_eq!(fill(), 1500);
+        assert_eq!(fill(), 0);
+        let other = budget.of_connection(network(2));
+        let small = other.take(50).expect("some room is left");
+        assert!(other.take(200).is_none());
+        // from now on the first gets nothing until it holds no more than is free
+        permits.truncate(1000);
+        assert!(many[0].take(1).is_none());
+        let large = other.take(200).expect("there is room now");
+        permits.truncate(600);
+        assert!(many[0].take(1).is_some());
+        drop((permits, many, small, large, other));
+        assert!(budget.pool.addresses().is_empty());
+        assert_eq!(budget.pool.taken.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn an_address_alone_has_nearly_all_whatever_its_connections() {
+        let refused = IntCounter::new("refused", "Refusals.").unwrap();
+        let budget = Budget::new(160, refused);
+        let permits: Vec<Permit> =
+            std::iter::from_fn(|| budget.of_address(network(1)).take(1)).collect();
+        assert_eq!(permits.len(), 150);
+        assert!(budget.of_address(network(2)).take(8).is_some());
+    }
+
+    #[test]
+    fn a_connection_may_hold_what_is_still_free() {
         let refused = IntCounter::new("refused", "Refusals.").unwrap();
         let budget = Budget::new(120, refused);
-        let clients: Vec<Budget> = (0..3).map(|_| budget.of_client()).collect();
+        let clients: Vec<Budget> = (0..3).map(|_| budget.of_connection(network(1))).collect();
         let mut permits = Vec::new();
         let mut fill = |client: &Budget| {
             let before = permits.len();
@@ -181,7 +342,7 @@ mod tests {
         // half, half of the rest, and so on: nobody takes the last
         let held: Vec<usize> = clients.iter().map(&mut fill).collect();
         assert_eq!(held, [60, 30, 15]);
-        assert!(budget.of_client().take(10).is_some());
+        assert!(budget.of_connection(network(2)).take(10).is_some());
         assert!(clients[0].take(1).is_none());
         drop(permits);
         // clones of a client share, and one thing alone passes

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod boot;
 pub mod bootstrap;
 pub mod budget;
+pub mod client_network;
 pub mod config;
 pub mod logging;
 pub mod metrics;

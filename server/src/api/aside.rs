@@ -1,9 +1,9 @@
-//! Work that would hold up a worker, which has other clients: it is done on other threads, a few at
-//! a time. What is done is not known here.
+//! Work that would hold up a worker, which has other clients: it is done on other threads, a few jobs
+//! at a time. What is done is not known here.
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{node::Fault, panics};
 
@@ -14,44 +14,91 @@ pub(crate) const INLINE_BYTES_MAX: usize = 128 << 10;
 /// A worker lists up to so many leases or nodes by itself.
 pub(crate) const INLINE_ITEMS_MAX: usize = 2048;
 
-/// The places of such work. Clones share.
+/// Jobs on other threads, of which so many run at once; more wait. Clones share.
 #[derive(Clone, Debug)]
-pub struct Aside(Arc<Semaphore>);
+pub struct BoundedJobs(Arc<Semaphore>);
 
-impl Default for Aside {
-    /// As many as there are processors: more would only hold more memory at once.
-    fn default() -> Self {
-        let places = std::thread::available_parallelism().map_or(1, usize::from);
+impl BoundedJobs {
+    /// With so many places.
+    pub(crate) fn new(places: usize) -> Self {
         Self(Arc::new(Semaphore::new(places)))
     }
-}
 
-impl Aside {
-    /// Does `work` here and now, or on another thread if it is `large`, when there is a place.
+    /// With a place for each processor: more jobs that compute would only hold more memory at once.
+    pub fn of_processors() -> Self {
+        Self::new(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// A place, when there is one.
+    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        // nobody closes it
+        let place = self.0.clone().acquire_owned().await;
+        place.map_err(|_| Fault::Stopped)
+    }
+
+    /// Does `work` when there is a place.
     pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        run_in(self.enter().await?, work).await
+    }
+
+    /// Does `work` here and now, or on another thread if it is `large`.
+    pub(crate) async fn run_if<T: Send + 'static>(
         &self,
         large: bool,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {
         if large {
             // a future of its own: that of a small request stays as small as it is
-            Box::pin(self.elsewhere(work)).await
+            Box::pin(self.run(work)).await
         } else {
             Ok(work())
         }
     }
+}
 
-    async fn elsewhere<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Fault> {
-        // nobody closes it
-        let place = self.0.clone().acquire_owned().await;
-        let place = place.map_err(|_| Fault::Stopped)?;
-        let done = panics::aside(move || {
-            let _place = place;
-            work()
+/// Does `work` on another thread, which holds its place until it has ended, whether or not anybody
+/// waits for it.
+pub(crate) async fn run_in<T: Send + 'static>(
+    place: impl Send + 'static,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
+    let done = panics::aside(move || {
+        let _place = place;
+        work()
+    });
+    done.await.map_err(|_| Fault::Stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_jobs_run_than_there_are_places() {
+        let jobs = BoundedJobs::new(1);
+        let (go, wait) = mpsc::sync_channel(1);
+        let first = tokio::spawn({
+            let jobs = jobs.clone();
+            async move { jobs.run(move || wait.recv()).await }
         });
-        done.await.map_err(|_| Fault::Stopped)
+        while jobs.0.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        // who gives up leaves the place to the work that goes on
+        first.abort();
+        assert!(first.await.is_err());
+        let mut second = Box::pin(jobs.run(|| 2));
+        let waits = second.as_mut().now_or_never().is_none();
+        assert!(waits && jobs.0.available_permits() == 0);
+        assert_eq!(jobs.run_if(false, || 3).await, Ok(3));
+        go.send(()).unwrap();
+        assert_eq!(second.await, Ok(2));
     }
 }

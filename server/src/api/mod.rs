@@ -24,7 +24,8 @@ pub mod v3;
 use std::sync::Arc;
 
 use crate::{
-    auth::{ClientNetwork, Credentials, Guard, Sender},
+    auth::{Credentials, Guard, Sender},
+    client_network::ClientNetwork,
     config::Settings,
     logging::Dial,
     metrics::Metrics,
@@ -45,7 +46,7 @@ pub struct Context {
     /// The places of those who go through all of the store.
     pub jobs: v3::Jobs,
     /// The places of work that would hold up a worker.
-    pub aside: aside::Aside,
+    pub aside: aside::BoundedJobs,
     /// Recognizes callers.
     pub guard: Arc<Guard>,
     /// What the request shows to prove who sends it; nobody's while auth is off.
@@ -59,6 +60,14 @@ impl Context {
     pub fn of(&self, caller: Credentials, client: ClientNetwork) -> Self {
         Self {
             caller,
+            ..self.of_client(client)
+        }
+    }
+
+    /// The same for a request that comes from there.
+    pub fn of_client(&self, client: ClientNetwork) -> Self {
+        Self {
+            node: self.node.of_client(client),
             client,
             ..self.clone()
         }

@@ -8,10 +8,13 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::{
     password,
-    queue::{ClientNetwork, Full, Queue},
+    queue::{Full, Queue},
     verified::Verified,
 };
-use crate::panics::{self, planted};
+use crate::{
+    client_network::ClientNetwork,
+    panics::{self, planted},
+};
 
 /// Cost in place of one that bcrypt does not know, as in etcd.
 const COST: u32 = 10;

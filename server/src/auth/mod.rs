@@ -20,8 +20,8 @@ use witan_replica::machine::auth::Caller;
 
 pub use credentials::Credentials;
 pub use hashing::{HashError, Hashing, Sender};
-pub use queue::ClientNetwork;
 
+pub use crate::client_network::ClientNetwork;
 use crate::{config::AuthSettings, node::Node};
 
 /// Letters before the dot of a simple token.

@@ -8,12 +8,13 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{sync::oneshot, time::timeout};
+
+use crate::client_network::ClientNetwork;
 
 /// Passwords of all addresses that wait; beyond, the address that waits most gives way.
 const WAITING_MAX: usize = 4096;
@@ -30,23 +31,6 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Too many passwords wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
-
-/// The network that a client has for itself: an IPv4 address, or the first half of an IPv6 address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ClientNetwork(Option<IpAddr>);
-
-impl ClientNetwork {
-    /// That of an address; clients without one, for instance on a Unix socket, share theirs.
-    pub fn of(address: Option<IpAddr>) -> Self {
-        Self(address.map(|address| match address.to_canonical() {
-            IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => {
-                const HOST_BITS: u32 = 64;
-                IpAddr::V6((address.to_bits() >> HOST_BITS << HOST_BITS).into())
-            }
-        }))
-    }
-}
 
 /// See the module's description.
 #[derive(Debug)]
@@ -437,14 +421,5 @@ mod tests {
         assert_eq!(served.load(Relaxed), 500);
         assert_eq!(queue.state().free, 3);
         assert!(queue.state().clients.is_empty());
-    }
-
-    #[test]
-    fn a_client_has_half_an_ipv6_address_for_itself() {
-        let of = |text: &str| ClientNetwork::of(Some(text.parse().unwrap()));
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:127.0.0.1"), of("127.0.0.1"));
-        assert_ne!(of("127.0.0.1"), of("127.0.0.2"));
     }
 }

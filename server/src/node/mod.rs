@@ -57,6 +57,7 @@ pub use wake::Waiter;
 
 use crate::{
     budget::{Budget, SMALL_BYTES},
+    client_network::ClientNetwork,
     metrics::Metrics,
     storage::{Seen, Told},
 };
@@ -69,6 +70,8 @@ pub const INBOX_MAX: usize = 32_768;
 #[derive(Clone, Debug)]
 pub struct Node {
     shared: Arc<Shared>,
+    /// Whose share of the room for commands is used.
+    client: ClientNetwork,
 }
 
 #[derive(Debug)]
@@ -168,6 +171,14 @@ pub type Proposed<O> =
     Result<Applied<<O as Operation>::Output>, ProposeError<<O as Operation>::Error>>;
 
 impl Node {
+    /// The same for commands of a client there.
+    pub fn of_client(&self, client: ClientNetwork) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            client,
+        }
+    }
+
     /// Replicates an operation and waits until it is applied here. Times out after the request timeout.
     pub fn propose<O: Operation>(&self, operation: O) -> impl Future<Output = Proposed<O>> {
         self.propose_for(operation, None)
@@ -394,7 +405,10 @@ impl Node {
         let bytes = command.encoded_len();
         let large = bytes > SMALL_BYTES;
         let permit = large
-            .then(|| self.shared.proposals.take(bytes).ok_or(Fault::TooMany))
+            .then(|| {
+                let proposals = self.shared.proposals.of_address(self.client);
+                proposals.take(bytes).ok_or(Fault::TooMany)
+            })
             .transpose()?;
         let (mut to, answer) = Address::here(self.shared.request_timeout);
         to.permit = permit;

@@ -39,6 +39,7 @@ fn stalled() -> (Node, Receiver<Inbound>) {
             quota_bytes: None,
             disk: Arc::default(),
         }),
+        client: ClientNetwork::default(),
     };
     (node, requests)
 }
@@ -94,11 +95,10 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
         let (node, requests) = stalled();
         let size = 1 << 20;
         let done = Reply::Kv(Ok(kv::Reply::Op(OpReply::Put(kv::PutReply::default()))));
+        // an address leaves a sixteenth to others
+        let share = PROPOSALS_BYTES_MAX / 16 * 15;
         for (value_bytes, fit) in [
-            (
-                size,
-                PROPOSALS_BYTES_MAX / (size + 64)..PROPOSALS_BYTES_MAX / size + 1,
-            ),
+            (size, share / (size + 64)..share / size + 1),
             (0, INBOX_MAX..INBOX_MAX + 1),
         ] {
             // twice: what was held is given back
@@ -131,6 +131,18 @@ fn the_reply_of_another_operation_is_an_error_and_no_panic() {
             let done = proposal.await.map(drop);
             assert_eq!(done, Err(Fault::Internal.into()), "{reply:?}");
         }
+    });
+}
+
+#[test]
+fn an_address_leaves_room_for_the_commands_of_another() {
+    actix_rt::System::new().block_on(async {
+        let (node, _requests) = stalled();
+        let client = |last: u8| node.of_client(ClientNetwork::of(Some([10, 0, 0, last].into())));
+        let first = offer(&client(1), 1 << 20).await;
+        assert!(first.len() > 50, "{} wait", first.len());
+        let second = offer(&client(2), 1 << 20).await;
+        assert!(!second.is_empty(), "there is room for another address");
     });
 }
 

@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     budget::{Budget, PROPOSALS_BYTES_MAX},
+    client_network::ClientNetwork,
     metrics::Metrics,
     panics::planted,
     storage::{Checkpointer, Hold, Log, Room, Sizes, Space, Told},
@@ -109,6 +110,7 @@ pub fn start(
     shared.readers.begin(&parts.replica.view().machine.kv);
     let node = Node {
         shared: shared.clone(),
+        client: ClientNetwork::default(),
     };
     let host = RealHost {
         bytes_unsaved: parts.log.replayed_bytes(),

@@ -33,6 +33,7 @@ use witan_http2::via_h2 as driver;
 use super::{Calls, Head, Incoming, Outgoing, Served, limits, tls::PeerCertificate};
 use crate::{
     budget::{Budget, Traffic},
+    client_network::ClientNetwork,
     config::Connections,
     logging,
     metrics::{Call, CallType, ClientRequests, Metrics},
@@ -66,6 +67,11 @@ pub(super) struct Ends {
 }
 
 impl Ends {
+    /// Where the client is.
+    fn network(&self) -> ClientNetwork {
+        ClientNetwork::of_peer(self.tcp.remote_addr)
+    }
+
     /// Puts it where calls look for it.
     fn tell(&self, extensions: &mut Extensions) {
         extensions.insert(self.tcp.clone());
@@ -109,8 +115,8 @@ impl<C: Calls> Server<C> {
         let client = Client {
             calls: self.calls,
             rules: self.rules,
+            traffic: self.traffic.of_connection(ends.network()),
             ends,
-            traffic: self.traffic.of_client(),
             requests: RefCell::default(),
         };
         let stopped = async move {

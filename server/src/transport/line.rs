@@ -24,6 +24,7 @@ use tokio::{
 
 use self::follow::Lines;
 use super::{pass::pass_writes, tls::PeerCertificate};
+use crate::client_network::ClientNetwork;
 
 /// Reads in a row that bring nothing to hand out before other connections have their turn.
 const EMPTY_READS_MAX: u32 = 16;
@@ -51,13 +52,19 @@ pub(super) struct Requests<S> {
     /// Bytes that did not fit where they were asked for, and how many of them are gone.
     held: (Vec<u8>, usize),
     ended: watch::Sender<bool>,
+    network: ClientNetwork,
     certificate: Option<PeerCertificate>,
 }
 
 impl<S> Requests<S> {
-    pub(super) fn new(stream: S, certificate: Option<PeerCertificate>) -> Self {
+    pub(super) fn new(
+        stream: S,
+        network: ClientNetwork,
+        certificate: Option<PeerCertificate>,
+    ) -> Self {
         Self {
             stream,
+            network,
             certificate,
             lines: Lines::default(),
             held: (Vec::new(), 0),
@@ -68,6 +75,11 @@ impl<S> Requests<S> {
     /// Tells when the client has said all that it will.
     pub(super) fn ended(&self) -> Ended {
         Ended(self.ended.subscribe())
+    }
+
+    /// Where the client is.
+    pub(super) fn network(&self) -> ClientNetwork {
+        self.network
     }
 
     /// What the client has shown.
@@ -136,7 +148,7 @@ mod tests {
     async fn escapes_reach_a_reader_with_little_room() {
         let (mut client, server) = tokio::io::duplex(1024);
         client.write_all(GET).await.unwrap();
-        let mut requests = Requests::new(server, None);
+        let mut requests = Requests::new(server, ClientNetwork::default(), None);
         let ended = requests.ended();
         let mut read = Vec::new();
         let mut piece = [0; 5];
@@ -157,7 +169,7 @@ mod tests {
         let request = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: upgrade\r\nHost: x\r\n\r\n";
         let writing = async move { client.write_all(request).await };
         let mut read = Vec::new();
-        let mut requests = Requests::new(server, None);
+        let mut requests = Requests::new(server, ClientNetwork::default(), None);
         let (written, length) = tokio::join!(writing, requests.read_to_end(&mut read));
         assert!(written.is_ok() && length.is_ok());
         assert_eq!(read, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -43,6 +43,7 @@ use super::{
 };
 use crate::{
     budget::Traffic,
+    client_network::ClientNetwork,
     panics::{self, Handler, planted::Plan},
 };
 
@@ -192,7 +193,8 @@ where
                             }
                             Surface::Grpc => Ok(()),
                             Surface::All | Surface::Http | Surface::Metrics => {
-                                let requests = Requests::new(stream, certificate);
+                                let network = ClientNetwork::of_peer(peer);
+                                let requests = Requests::new(stream, network, certificate);
                                 let call = http.call((requests, Protocol::Http1, peer));
                                 call.await.map_err(|e| io::Error::other(e.to_string()))
                             }
@@ -249,7 +251,7 @@ where
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Line<S>, data| {
                 data.insert(requests.ended());
-                data.insert(traffic.of_client());
+                data.insert(traffic.of_connection(requests.network()));
                 if secure {
                     data.insert(OverTls);
                 }

@@ -26,7 +26,7 @@ pub(super) async fn get(ctx: &Context, reads: &Reads, key: &Bytes) -> Result<Vec
         let found = view.machine.tree.get(&path, false, now_ns);
         found.map(|event| render::read(&event, now_ns))
     };
-    let found = ctx.aside.run(large, look).await?;
+    let found = ctx.aside.run_if(large, look).await?;
     reads.count(found.is_ok());
     found.map_err(|_| Error::new(ErrorCode::KeyNotFound, key.clone()))
 }

@@ -33,7 +33,7 @@ use super::{
     reply::{self, Unread},
     v2::auth::guard,
 };
-use crate::panics::planted;
+use crate::{client_network::ClientNetwork, panics::planted};
 
 /// A form body above this is refused, as in all etcds.
 const FORM_BYTES_MAX: usize = 10 << 20;
@@ -82,7 +82,7 @@ impl Dialect {
         let (method, path) = (request.method().clone(), path.to_vec());
         let query = request.uri().query().unwrap_or_default().to_owned();
         let read = move || parse(method.as_str(), &path, query.as_bytes(), form.as_deref());
-        let asked = match self.ctx.aside.run(large, read).await? {
+        let asked = match self.ctx.aside.run_if(large, read).await? {
             Ok(asked) => asked,
             Err(Refusal::Path) => return Ok(reply::not_found()),
             Err(Refusal::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
@@ -93,7 +93,8 @@ impl Dialect {
         {
             return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
         }
-        let node = &self.ctx.node;
+        let client = ClientNetwork::of_peer(request.peer_addr());
+        let node = &self.ctx.node.of_client(client);
         let body = match asked {
             Request::Get { key } => keys::get(&self.ctx, &self.reads, &key).await?,
             Request::Put(put) => keys::put(node, put).await?,

@@ -32,6 +32,7 @@ use crate::{
         media,
         reply::{self, Unread},
     },
+    client_network::ClientNetwork,
     metrics::HttpMethod,
 };
 
@@ -118,7 +119,7 @@ async fn serve(
         .is_some_and(|form| form.len() > INLINE_BYTES_MAX);
     let (waiting, query) = (intent.waiting(), query.to_owned());
     let read = move || parse::params(waiting, query.as_bytes(), form.as_deref());
-    let params = dialect.ctx.aside.run(large, read).await??;
+    let params = dialect.ctx.aside.run_if(large, read).await??;
     let key = key(path);
     let wish = Wish {
         write: matches!(intent, Intent::Write(_)),
@@ -232,7 +233,7 @@ async fn get(
         let found = view.machine.tree.get(&key, recursive, now_ns);
         found.map(|event| render::event(&event))
     };
-    let found = dialect.ctx.aside.run(large, look).await?;
+    let found = dialect.ctx.aside.run_if(large, look).await?;
     dialect.reads.count(found.is_ok());
     let body = found?;
     let metrics = &dialect.ctx.metrics;
@@ -251,7 +252,8 @@ async fn write(
     key: Bytes,
     params: Params,
 ) -> Result<HttpResponse, Error> {
-    let node = &dialect.ctx.node;
+    let client = ClientNetwork::of_peer(request.peer_addr());
+    let node = &dialect.ctx.node.of_client(client);
     let bare = params.no_value_on_success && write != Write::Delete;
     let mutation = verb::mutation(write, key, params, node.now_ns());
     let event = node.propose(mutation).await?.output;

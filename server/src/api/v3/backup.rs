@@ -18,9 +18,9 @@ use super::{
     places::{Place, Places},
 };
 use crate::{
-    api::Context,
+    api::{Context, aside::run_in},
     auth::ClientNetwork,
-    panics::{self, planted},
+    panics::planted,
     snapshot,
 };
 
@@ -69,12 +69,11 @@ impl Jobs {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Answer<T> {
         let place = self.short.take(client).await?;
-        let done = panics::aside(move || {
-            let _place = place;
+        let done = run_in(place, move || {
             planted::here("job");
             work()
         });
-        done.await.map_err(|_| Error::Stopped)
+        Ok(done.await?)
     }
 }
 

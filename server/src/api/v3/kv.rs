@@ -186,8 +186,8 @@ async fn checked(ctx: &Context, request: TxnRequest) -> Answer<TxnRequest> {
         check::overlaps(&request)?;
         return Ok(request);
     }
-    let done = panics::aside(move || check::overlaps(&request).map(|()| request));
-    done.await.map_err(|_| Error::Stopped)?
+    let check = move || check::overlaps(&request).map(|()| request);
+    Box::pin(ctx.aside.run(check)).await?
 }
 
 /// What a transaction answers, the revision after it, and the place that it has.

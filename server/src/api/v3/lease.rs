@@ -101,7 +101,7 @@ pub(super) async fn time_to_live(
         if request.keys {
             let large = leases.keys(request.id).nth(INLINE_ITEMS_MAX).is_some();
             let names = move || view.machine.kv.leases().keys(request.id).cloned().collect();
-            response.keys = ctx.aside.run(large, names).await?;
+            response.keys = ctx.aside.run_if(large, names).await?;
         }
     }
     Ok(response)
@@ -119,7 +119,7 @@ pub(super) async fn leases(ctx: &Context, _: LeaseLeasesRequest) -> Answer<Lease
     let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
     Ok(LeaseLeasesResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
-        leases: ctx.aside.run(large, list).await?,
+        leases: ctx.aside.run_if(large, list).await?,
     })
 }
 

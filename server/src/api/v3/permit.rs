@@ -132,7 +132,7 @@ pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> Answer<()> {
     let (caller, view) = (who(ctx)?, view.clone());
     let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
     let work = move || view.machine.check(caller.as_ref()).list_leases();
-    let permitted = ctx.aside.run(large, work).await?;
+    let permitted = ctx.aside.run_if(large, work).await?;
     permitted.map_err(|error| error.in_v3())
 }
 

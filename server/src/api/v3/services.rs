@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     api::Context,
-    auth::{ClientNetwork, Credentials},
+    auth::Credentials,
+    budget::SMALL_BYTES,
+    client_network::ClientNetwork,
     transport::{Head, Outgoing, PeerCertificate},
 };
 
@@ -56,16 +58,13 @@ impl Service {
         headers: &http::HeaderMap,
         (shown, address): (Option<&PeerCertificate>, Option<SocketAddr>),
     ) -> Context {
-        let client = ClientNetwork::of(address.map(|address| address.ip()));
+        let client = ClientNetwork::of_peer(address);
         if self.ctx.node.any_auth_enabled() {
             let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
             let name = certificate.map(|shown| shown.common_name().to_owned());
             self.ctx.of(Credentials::of_call(headers, name), client)
         } else {
-            Context {
-                client,
-                ..self.ctx.clone()
-            }
+            self.ctx.of_client(client)
         }
     }
 
@@ -102,16 +101,24 @@ impl Service {
         A: unary::Reply,
     {
         match self.check_leader(head.headers()) {
-            Ok(()) if self.ctx.node.auth_enabled() => {
-                let ctx = self.ctx_of(head.headers(), (head.parts().extensions.get(), None));
+            Ok(()) if self.ctx.node.auth_enabled() || message.len() > SMALL_BYTES => {
+                let extensions = &head.parts().extensions;
+                let tcp = extensions.get::<TcpConnectInfo>();
+                let address = tcp.and_then(TcpConnectInfo::remote_addr);
+                let ctx = self.ctx_of(head.headers(), (extensions.get(), address));
                 if let Err(refusal) = permit::anybody(&ctx) {
                     return Outgoing::Response(Status::from(refusal).into_http());
                 }
                 // a future of its own: the one below stays as small as it is
-                let answer = unary::answer(message, async |message| verb(&ctx, message).await);
+                let answer = unary::answer(&ctx.aside, message, async |message| {
+                    verb(&ctx, message).await
+                });
                 Box::pin(answer).await
             }
-            Ok(()) => unary::answer(message, async |message| verb(&self.ctx, message).await).await,
+            Ok(()) => {
+                let verb = async |message| verb(&self.ctx, message).await;
+                unary::answer(&self.ctx.aside, message, verb).await
+            }
             Err(refusal) => Outgoing::Response(Status::from(refusal).into_http()),
         }
     }

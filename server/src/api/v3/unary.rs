@@ -13,7 +13,7 @@ use witan_api::v3::{
 };
 
 use super::{Answer, places::Placed};
-use crate::{panics, transport::Outgoing};
+use crate::{api::aside::BoundedJobs, transport::Outgoing};
 
 /// A longer message is decoded aside: it can hold an operation in every few bytes.
 const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
@@ -98,7 +98,11 @@ impl<A: Reply> Reply for Placed<A> {
 const PREFIX_BYTES: usize = 5;
 
 /// Runs `verb` on the message of a request's body and makes the response of its answer.
-pub(super) async fn answer<Q, A>(body: Bytes, verb: impl AsyncFnOnce(Q) -> Answer<A>) -> Outgoing
+pub(super) async fn answer<Q, A>(
+    jobs: &BoundedJobs,
+    body: Bytes,
+    verb: impl AsyncFnOnce(Q) -> Answer<A>,
+) -> Outgoing
 where
     Q: Message + Default + 'static,
     A: Reply,
@@ -106,8 +110,8 @@ where
     let answer = async {
         let message = message(&body)?;
         let decoded = if message.len() > INLINE_REQUEST_BYTES_MAX {
-            let decoded = panics::aside(move || Q::decode(message)).await;
-            decoded.map_err(|_| Status::from(Error::Stopped))?
+            let decoded = Box::pin(jobs.run(move || Q::decode(message))).await;
+            decoded.map_err(Error::from)?
         } else {
             Q::decode(message)
         };
@@ -115,10 +119,12 @@ where
         Ok::<A, Status>(verb(request).await?)
     };
     match answer.await {
-        Ok(answer) if answer.is_large() => match panics::aside(move || answer.encode()).await {
-            Ok(message) => Outgoing::Message(message),
-            Err(_) => Outgoing::Response(Status::from(Error::Stopped).into_http()),
-        },
+        Ok(answer) if answer.is_large() => {
+            match Box::pin(jobs.run(move || answer.encode())).await {
+                Ok(message) => Outgoing::Message(message),
+                Err(fault) => Outgoing::Response(Status::from(Error::from(fault)).into_http()),
+            }
+        }
         Ok(answer) => Outgoing::Message(answer.encode()),
         Err(status) => Outgoing::Response(status.into_http()),
     }

@@ -6,9 +6,13 @@ use std::{
     time::Instant,
 };
 
+use witan_api::v3::etcdserverpb::{RequestOp, TxnRequest};
 use witan_e2e::{Launch, Server, http, websocket::Socket};
 
-use crate::stage::{NOISE, connect, longest_wait};
+use crate::{
+    h2,
+    stage::{NOISE, SLACK_BYTES, case, connect, longest_wait},
+};
 
 /// A `--max-request-bytes` at which one body takes a while.
 const REQUEST_BYTES: usize = 24 << 20;
@@ -48,6 +52,39 @@ fn a_large_body_is_read_aside() {
             assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
         });
     }
+}
+
+/// Operations of a transaction that says nothing: two bytes each, and a hundred times as many once
+/// they are read.
+const EMPTY_OPS: usize = 200_000;
+
+/// Such transactions at once.
+const EMPTY_TXNS: usize = 20;
+
+#[test]
+fn large_messages_are_decoded_a_few_at_a_time() {
+    let bound = 8 * SLACK_BYTES;
+    case("large messages over gRPC", bound, |server| {
+        let txn = TxnRequest {
+            success: vec![RequestOp::default(); EMPTY_OPS],
+            ..Default::default()
+        };
+        let frames = h2::unary(1, "/etcdserverpb.KV/Txn", &txn);
+        let streams: Vec<_> = (0..EMPTY_TXNS)
+            .map(|_| {
+                let mut stream = h2::open(server, None);
+                stream.write_all(&frames).expect("it is sent");
+                stream
+            })
+            .collect();
+        for mut stream in streams {
+            let ended = |kind, flags| kind == h2::HEADERS && flags & h2::END_STREAM != 0;
+            while let (kind, flags, ..) = h2::read(&mut stream).expect("an answer")
+                && !ended(kind, flags)
+            {}
+        }
+        format!("{EMPTY_TXNS} x {EMPTY_OPS} operations: refused")
+    });
 }
 
 #[test]

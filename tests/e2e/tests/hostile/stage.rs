@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _, Write as _},
-    net::TcpStream,
+    net::{IpAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::net::TcpSocket;
 use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
 use witan_e2e::{Launch, Server, grpc, http};
 
@@ -251,7 +252,27 @@ fn live(address: &str, stop: &AtomicBool) -> usize {
 
 /// A raw connection whose writes do not wait for ever.
 pub(crate) fn connect(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(server.address()).expect("the server accepts");
+    patient(TcpStream::connect(server.address()).expect("the server accepts"))
+}
+
+/// The same from another address of this machine.
+pub(crate) fn connect_from(server: &Server, address: IpAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .expect("a runtime");
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((address, 0).into())?;
+        let to = server.address().parse().expect("an address");
+        socket.connect(to).await?.into_std()
+    });
+    let stream = stream.expect("the server accepts");
+    stream.set_nonblocking(false).expect("a TCP socket");
+    patient(stream)
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
     stream.set_nodelay(true).expect("a TCP socket");
     let patience = Some(witan_e2e::wait::PATIENCE);
     stream.set_write_timeout(patience).expect("a TCP socket");

@@ -123,6 +123,7 @@ impl<S: Service> Connection<S> {
                 mut assembler,
                 message,
             } => {
+                // it counts until its call has an answer: a call may wait with its message
                 let message = message.unwrap_or_else(|| assembler.unfinished());
                 // its call has the message now, in one form or another, and is charged for it until it
                 // has an answer; a charge never fails to become smaller

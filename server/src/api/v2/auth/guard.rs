@@ -25,7 +25,8 @@ use witan_replica::machine::auth::{
 
 use crate::{
     api::{Context, go, reply},
-    auth::{ClientNetwork, Credentials, Sender},
+    auth::{Credentials, Sender},
+    client_network::ClientNetwork,
     node::Fault,
 };
 
@@ -153,8 +154,7 @@ async fn shown(ctx: &Context, request: &HttpRequest) -> Result<Shown, Fault> {
 
 /// Who sends a password of this user.
 pub(super) fn sender<'a>(request: &HttpRequest, user: &'a str) -> Sender<'a> {
-    let address = request.peer_addr().map(|address| address.ip());
-    let client = ClientNetwork::of(address);
+    let client = ClientNetwork::of_peer(request.peer_addr());
     Sender { client, user }
 }
 

@@ -43,7 +43,8 @@ use crate::{
         http::Client,
         reply::{self, Unread},
     },
-    auth::{ClientNetwork, Credentials},
+    auth::Credentials,
+    client_network::ClientNetwork,
     panics::{
         self, Handler,
         planted::{self, Plan},
@@ -109,11 +110,11 @@ async fn answer(
         reply::drain(&mut payload).await;
         return reply::not_found();
     };
-    let client = ClientNetwork::of(request.peer_addr().map(|address| address.ip()));
+    let client = ClientNetwork::of_peer(request.peer_addr());
     let ctx = &if ctx.node.any_auth_enabled() {
         ctx.of(credentials(request), client)
     } else {
-        ctx.of(ctx.caller.clone(), client)
+        ctx.of_client(client)
     };
     let verb = table::verb(call).filter(|_| is_call(request));
     if let Some(verb) = verb
@@ -330,7 +331,7 @@ impl Call<'_> {
         let (ctx, form, body) = (self.ctx, self.form, self.body);
         let large = body.len() > INLINE_BYTES_MAX;
         let read = move || decode(&body, form);
-        let request: Q = ctx.aside.run(large, read).await.map_err(Error::from)??;
+        let request: Q = ctx.aside.run_if(large, read).await.map_err(Error::from)??;
         let length = request.encoded_len();
         if length > self.message_max {
             return Err(Failure::message_too_large(length, self.message_max));
@@ -342,7 +343,7 @@ impl Call<'_> {
             let written = form.encoding.write(&placed.answer, &mut json);
             written.map(|()| json)
         };
-        let written = ctx.aside.run(large, write).await.map_err(Error::from)?;
+        let written = ctx.aside.run_if(large, write).await.map_err(Error::from)?;
         written.map_err(|error| Failure::unknown(error.to_string()))
     }
 }

@@ -19,7 +19,7 @@ use super::{Form, Manner, encoding::Encoding, failure::Failure};
 use crate::{
     api::{
         Context,
-        aside::{Aside, INLINE_BYTES_MAX},
+        aside::{BoundedJobs, INLINE_BYTES_MAX},
         go_json::Progress,
         reply::{self, Unread},
         v3::snapshot as backup,
@@ -142,7 +142,7 @@ fn in_lines<A: Shaped + Serialize>(
 
 /// The requests in a body.
 struct Requests {
-    aside: Aside,
+    aside: BoundedJobs,
     /// Requests that came from the buffer since others had their turn.
     in_a_row: usize,
     payload: web::Payload,
@@ -171,7 +171,7 @@ impl Requests {
                 Some(value) => {
                     let (form, large) = (self.form, value.len() > INLINE_BYTES_MAX);
                     let read = move || super::message(&value, form);
-                    let request = self.aside.run(large, read).await;
+                    let request = self.aside.run_if(large, read).await;
                     return request.map_err(|fault| fault.to_string())?.map(Some);
                 }
                 None if self.ended => return Ok(None),
