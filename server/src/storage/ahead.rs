@@ -10,7 +10,10 @@ use std::{
 
 use witan_replica::machine::record::Corrupt;
 
-use super::{checkpoint::Records, error::Broken, merge::Record};
+use super::{
+    error::Broken,
+    merge::{Record, Records},
+};
 use crate::panics::guarded;
 
 /// Records are handed over in portions of about this many bytes.

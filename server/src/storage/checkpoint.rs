@@ -28,7 +28,7 @@ use super::{
     files::{replace, sync_dir},
     ledger::Ledger,
     manifest::{COPY, CURRENT, Chain, Manifest, Run},
-    merge::{Merged, Record, folder},
+    merge::{Merged, Records, folder},
     pieces::Joined,
     reuse::{Reuse, Span},
     run::{self, Item},
@@ -42,8 +42,6 @@ const LINKS_MAX: usize = 48;
 
 /// Emits the changes to write.
 pub(super) type Changes<'a> = dyn Fn(&mut dyn FnMut(Change)) + 'a;
-/// The records of a chain in key order.
-pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, Broken>> + 'a;
 
 /// The checkpoint of one member.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::{
 
 use witan_replica::machine::record::Corrupt;
 
-use super::format::{FORMAT, Identity};
+use super::identity::{FORMAT, Identity};
 
 /// Exit code of a process that could not write its log while running.
 pub const EXIT_WRITE_FAILED: i32 = 29;

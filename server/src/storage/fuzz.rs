@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use witan_replica::{host::LogRecord, machine::record::Corrupt};
 
 use super::{
-    format::Identity,
+    format,
+    identity::Identity,
     log,
     manifest::Manifest,
     pieces,
@@ -42,12 +43,12 @@ pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
 
 /// What the file `identity` says.
 pub fn identity(text: &str) -> Result<Identity, String> {
-    Identity::parse(PathBuf::from("identity"), text).map_err(|error| error.to_string())
+    format::parse(PathBuf::from("identity"), text).map_err(|error| error.to_string())
 }
 
 /// The text of the file `identity`.
 pub fn identity_text(identity: &Identity) -> String {
-    identity.text()
+    format::text(identity)
 }
 
 /// What the file `current` says, written again.

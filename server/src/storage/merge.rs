@@ -18,6 +18,9 @@ use super::{
 /// A key and its value.
 pub(super) type Record = (Vec<u8>, Vec<u8>);
 
+/// The records of a chain in key order.
+pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, Broken>> + 'a;
+
 /// Free bytes that an opened chain may need: sled adds a segment to each run that is open.
 const ROOM_TO_OPEN_BYTES: u64 = 64 << 20;
 

@@ -9,7 +9,7 @@
 //! DIR/member/checkpoint/  sled: the state as of some index; `current` names the valid databases
 //! ```
 //!
-//! Reading order: `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
+//! Reading order: `identity`, `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
 //! of `run`s that `manifest` lists and `merge` reads as one (`reuse` says which need not be written
 //! again, `ahead` lets a start use two cores; `pieces` is for format 1) → `checkpointer` (the thread
 //! that writes it). `space` watches what is free, `ledger` says which thread may take it, `retry` repeats
@@ -29,6 +29,7 @@ mod files;
 mod format;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod identity;
 mod ledger;
 mod lock;
 mod log;
@@ -57,7 +58,7 @@ pub use checkpoint::Checkpoint;
 pub use checkpointer::{Checkpointer, Told};
 pub use create::create;
 pub use error::{EXIT_WRITE_FAILED, OpenError};
-pub use format::{FORMAT, Identity};
+pub use identity::{FORMAT, Identity};
 pub use ledger::Ledger;
 pub use log::Log;
 pub use space::{Room, Seen, Sizes, Space, Wanted};
@@ -88,7 +89,7 @@ pub struct Hold {
 /// Which identity a data directory carries; `None` if it holds no finished one. For a restart,
 /// which must not compute its ids again.
 pub fn identity(dir: &Path) -> Result<Option<Identity>, OpenError> {
-    Identity::read(&member_dir(dir))
+    format::read(&member_dir(dir))
 }
 
 /// Opens the data directory of a member, making it if it is not there. What is written to it later is
@@ -102,9 +103,9 @@ pub fn open(
     make_dir(dir)?;
     make_dir(&member)?;
     let lock = lock::Lock::take(&member)?;
-    let known = Identity::read(&member)?;
+    let known = format::read(&member)?;
     if let Some(found) = &known {
-        identity.matches(found, &member)?;
+        format::check(identity, found, &member)?;
     }
     let fresh = known.is_none();
     let sizes = Sizes::of(&member);
@@ -118,8 +119,7 @@ pub fn open(
     if known.is_none_or(|known| known.format < FORMAT) {
         // Last, so that a set-up that a crash cut short is simply done again, and that what does
         // not read here may still be tried with the release that wrote it.
-        identity
-            .write(&member)
+        format::write(identity, &member)
             .and_then(|()| files::sync_dir(dir))
             .map_err(|e| OpenError::io(&member, e))?;
     }
