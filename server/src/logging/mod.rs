@@ -5,6 +5,7 @@
 
 mod line;
 mod output;
+mod timestamp;
 
 use std::{io, io::IsTerminal as _, time::Duration};
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::line::timestamp;
+use super::timestamp::timestamp;
 use crate::config::{LogOutput, Rotation};
 
 /// All outputs. One line at a time is written to them, by whichever thread logs.
