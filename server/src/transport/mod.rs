@@ -14,6 +14,7 @@ mod mux;
 mod pass;
 mod patience;
 mod signals;
+mod sniffed;
 #[cfg(test)]
 mod tests;
 mod tls;

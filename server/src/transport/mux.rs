@@ -6,13 +6,11 @@
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use actix_http::{HttpService, Protocol};
@@ -24,7 +22,7 @@ use actix_web::{
 };
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpStream, UnixStream},
     sync::{Notify, watch},
     time::timeout,
@@ -37,8 +35,8 @@ use super::{
     grpc::{self, Ends},
     limits,
     line::{OverTls, Requests},
-    pass::pass_writes,
     patience::{self, Patient},
+    sniffed::Sniffed,
     tls::{self, Secured, Security},
 };
 use crate::{
@@ -304,54 +302,5 @@ async fn sniff<S: AsyncRead + Unpin>(
     if http2 {
         stream.expect_frames();
     }
-    Ok((
-        Sniffed {
-            head,
-            from: 0,
-            to: length,
-            stream,
-        },
-        http2,
-    ))
+    Ok((Sniffed::new(head, length, stream), http2))
 }
-
-/// A stream whose first bytes were read already and are played back first.
-pub(super) struct Sniffed<S> {
-    head: [u8; PREFACE.len()],
-    from: usize,
-    to: usize,
-    stream: S,
-}
-
-impl<S> Sniffed<S> {
-    /// A stream of which one byte was read.
-    pub(super) fn after(first: &[u8; 1], stream: S) -> Self {
-        let mut head = [0; PREFACE.len()];
-        head[0] = first[0];
-        Self {
-            head,
-            from: 0,
-            to: 1,
-            stream,
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.from < this.to {
-            let until = this.to.min(this.from + buf.remaining());
-            buf.put_slice(&this.head[this.from..until]);
-            this.from = until;
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut this.stream).poll_read(cx, buf)
-    }
-}
-
-pass_writes!(Sniffed);

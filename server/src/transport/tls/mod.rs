@@ -42,7 +42,7 @@ pub(super) use stream::Secured;
 use super::{
     Surface,
     limits::{HANDSHAKE_TIMEOUT, PLAIN_ANSWER_TIMEOUT, PLAIN_DRAIN_BYTES},
-    mux::Sniffed,
+    sniffed::Sniffed,
 };
 use crate::{
     config::{Config, ServerCertificate, Url},

@@ -1,0 +1,59 @@
+//! A stream whose first bytes were looked at. Why they were is *not* known here: `mux` chooses a
+//! protocol by them, `tls` refuses what is no handshake.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use witan_http2::PREFACE;
+
+use super::pass::pass_writes;
+
+/// A stream whose first bytes were read already and are played back first.
+pub(super) struct Sniffed<S> {
+    head: [u8; PREFACE.len()],
+    from: usize,
+    to: usize,
+    stream: S,
+}
+
+impl<S> Sniffed<S> {
+    /// A stream of which the first `length` bytes of `head` were read.
+    pub(super) fn new(head: [u8; PREFACE.len()], length: usize, stream: S) -> Self {
+        Self {
+            head,
+            from: 0,
+            to: length,
+            stream,
+        }
+    }
+
+    /// A stream of which one byte was read.
+    pub(super) fn after(first: &[u8; 1], stream: S) -> Self {
+        let mut head = [0; PREFACE.len()];
+        head[0] = first[0];
+        Self::new(head, 1, stream)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.from < this.to {
+            let until = this.to.min(this.from + buf.remaining());
+            buf.put_slice(&this.head[this.from..until]);
+            this.from = until;
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.stream).poll_read(cx, buf)
+    }
+}
+
+pass_writes!(Sniffed);
