@@ -4,7 +4,7 @@
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use witan_api::access::{HttpRoute, Resource};
 
-use super::{Context, v2::auth::guard};
+use super::{Context, basic_auth};
 use crate::config::Settings;
 
 /// The route of a decoded and cleaned path, unless its dialect is turned off.
@@ -35,10 +35,10 @@ pub(super) async fn refusal(
         return None;
     }
     let access = route.access(request.method().as_str());
-    match guard::admits(ctx, request, access).await {
+    match basic_auth::admits(ctx, request, access).await {
         Ok(true) => None,
-        Ok(false) => Some(guard::refuse()),
-        Err(fault) => Some(guard::message(
+        Ok(false) => Some(basic_auth::refuse()),
+        Err(fault) => Some(basic_auth::message(
             StatusCode::SERVICE_UNAVAILABLE,
             &fault.to_string(),
         )),

@@ -16,15 +16,17 @@ use base64::{
 };
 use witan_api::{
     access::{Access, Switches},
-    v2::{auth::INSUFFICIENT, members::Message},
+    v2::members::Message,
 };
 use witan_replica::machine::auth::{
     User,
     paths::{Wish, is_path_root},
 };
 
+pub(super) use witan_api::v2::auth::INSUFFICIENT;
+
+use super::{Context, go, reply};
 use crate::{
-    api::{Context, go, reply},
     auth::{Credentials, Sender},
     client_network::ClientNetwork,
     node::Fault,
@@ -48,7 +50,7 @@ enum Shown {
 }
 
 /// Whether the sender may do that to a key of the tree.
-pub(in crate::api) async fn may(
+pub(super) async fn may(
     ctx: &Context,
     request: &HttpRequest,
     key: &[u8],
@@ -69,7 +71,7 @@ pub(in crate::api) async fn may(
 
 /// Whether the sender may use a route of HTTP/1 that asks for more than a key: with a password, or
 /// with a token of v3's.
-pub(in crate::api) async fn admits(
+pub(super) async fn admits(
     ctx: &Context,
     request: &HttpRequest,
     access: Access,
@@ -112,12 +114,12 @@ async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<(bool, bool), Fa
 }
 
 /// 401 as everything but the key space answers it.
-pub(in crate::api) fn refuse() -> HttpResponse {
+pub(super) fn refuse() -> HttpResponse {
     message(StatusCode::UNAUTHORIZED, INSUFFICIENT)
 }
 
 /// A status and a message, as everything but the key space has them.
-pub(in crate::api) fn message(status: StatusCode, message: &str) -> HttpResponse {
+pub(super) fn message(status: StatusCode, message: &str) -> HttpResponse {
     let message = message.to_owned();
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, reply::JSON))

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    transport::{Ended, OverTls, Surface},
+    transport::{OverTls, Surface},
 };
 
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
@@ -96,26 +96,6 @@ impl Front {
                 }
                 *refusal
             }
-        }
-    }
-}
-
-/// Tells an answer that waits for something when that is no longer worth while. Without the request
-/// that it came with, so that many can wait.
-#[derive(Clone, Debug)]
-pub(crate) struct Client(Option<Ended>);
-
-impl Client {
-    /// The client of this request.
-    pub(crate) fn of(request: &HttpRequest) -> Self {
-        Self(request.conn_data::<Ended>().cloned())
-    }
-
-    /// Resolves when it has said all that it will, or is gone.
-    pub(crate) async fn ended(&self) {
-        match self.0.clone() {
-            Some(ended) => ended.wait().await,
-            None => std::future::pending().await,
         }
     }
 }

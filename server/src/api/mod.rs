@@ -4,6 +4,8 @@
 
 mod access;
 pub mod aside;
+mod basic_auth;
+mod client;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod go;

@@ -19,7 +19,7 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_TYPE},
     web::{self, Payload},
 };
-use witan_api::{v1::error::ErrorCode, v2::auth::INSUFFICIENT};
+use witan_api::v1::error::ErrorCode;
 use witan_replica::machine::auth::paths::Wish;
 
 use request::{Refusal, Request, parse};
@@ -28,10 +28,10 @@ use self::error::Error;
 use super::{
     Context,
     aside::INLINE_BYTES_MAX,
-    http::Client,
+    basic_auth::{self, INSUFFICIENT},
+    client::Client,
     reads::Reads,
     reply::{self, Unread},
-    v2::auth::guard,
 };
 use crate::{client_network::ClientNetwork, panics::planted};
 
@@ -89,7 +89,7 @@ impl Dialect {
             Err(Refusal::Rule(error)) => return Err(error),
         };
         if let Some((key, wish)) = wish(&asked)
-            && !guard::may(&self.ctx, request, key, wish).await?
+            && !basic_auth::may(&self.ctx, request, key, wish).await?
         {
             return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
         }

@@ -8,7 +8,7 @@ use witan_replica::{
 };
 
 use super::error::Error;
-use crate::{api::http::Client, node::Node};
+use crate::{api::client::Client, node::Node};
 
 /// The first change with an index of at least `from` (from now on, if none is given). What the
 /// history no longer holds is passed over, as etcd 0.1 passed over it.

@@ -17,7 +17,6 @@ use witan_replica::machine::{
 
 use super::{
     Dialect,
-    auth::guard,
     error::Error,
     form::{FORM_BYTES_MAX, FORM_TOO_LARGE},
     headers,
@@ -29,7 +28,7 @@ use super::{
 use crate::{
     api::{
         aside::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
-        media,
+        basic_auth, media,
         reply::{self, Unread},
     },
     client_network::ClientNetwork,
@@ -127,7 +126,7 @@ async fn serve(
     };
     // as in etcd with its last slash: `/app/` is covered by `/app/*`
     let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
-    if !guard::may(&dialect.ctx, request, sent, wish).await? {
+    if !basic_auth::may(&dialect.ctx, request, sent, wish).await? {
         return Err(Error::early(ErrorCode::Unauthorized, INSUFFICIENT));
     }
     let (metrics, method) = (&dialect.ctx.metrics, intent.counted(&params));

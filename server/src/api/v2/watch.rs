@@ -19,7 +19,7 @@ use witan_replica::{
 use super::{error::Error, headers, parse::Params, render};
 use crate::{
     api::{
-        http::Client,
+        client::Client,
         reply::{NoRoom, Room},
     },
     budget::Traffic,

@@ -2,10 +2,9 @@
 //!
 //! What each asks for is listed in `witan_api::access`.
 //!
-//! Reading order: `guard` (who may) → this file (which resource) → `users`, `roles`. What a change
-//! means stands in `witan_replica::machine::auth::paths`.
+//! Reading order: `api::basic_auth` (who may) → this file (which resource) → `users`, `roles`. What a
+//! change means stands in `witan_replica::machine::auth::paths`.
 
-pub(in crate::api) mod guard;
 mod roles;
 mod users;
 

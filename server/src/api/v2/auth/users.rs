@@ -14,9 +14,9 @@ use witan_replica::machine::{
     operation::ByPath,
 };
 
-use super::{Refusal, body, guard, roles, shown};
+use super::{Refusal, body, roles, shown};
 use crate::{
-    api::Context,
+    api::{Context, basic_auth},
     auth::{HashError, Sender},
 };
 
@@ -98,7 +98,7 @@ pub(super) async fn put(
     let update = UserUpdate {
         name: name.to_owned(),
         password: match asked.password.filter(|password| !password.is_empty()) {
-            Some(password) => hash(ctx, guard::sender(request, name), password).await?,
+            Some(password) => hash(ctx, basic_auth::sender(request, name), password).await?,
             None => Bytes::new(),
         },
         grant,
@@ -126,7 +126,7 @@ async fn create(ctx: &Context, request: &HttpRequest, asked: UserChange) -> Resu
     }
     let user = UserCreate {
         name: name.clone(),
-        password: hash(ctx, guard::sender(request, &name), password).await?,
+        password: hash(ctx, basic_auth::sender(request, &name), password).await?,
         roles: roles.clone().unwrap_or_default(),
     };
     ctx.node.propose(ByPath(user)).await?;

@@ -39,8 +39,8 @@ use crate::{
     api::{
         Context,
         aside::INLINE_BYTES_MAX,
+        client::Client,
         go_json,
-        http::Client,
         reply::{self, Unread},
     },
     auth::Credentials,
