@@ -3,16 +3,13 @@
 //! more is cancelled before it gets another event.
 
 use tonic::Status;
-use witan_api::v3::{
-    error::Error,
-    etcdserverpb::{WatchCreateRequest, WatchResponse},
-};
+use witan_api::v3::{error::Error, etcdserverpb::WatchCreateRequest};
 use witan_replica::{
     machine::auth::Caller,
     watch::span::{End, Span},
 };
 
-use super::session::Session;
+use super::watchers::Watchers;
 use crate::api::{
     Context,
     v3::{Answer, fault::Refusal as _, permit},
@@ -35,19 +32,18 @@ impl Standing {
             user: None,
         }
     }
-}
 
-impl<R> Session<R> {
     /// Why a watcher may not be created.
     pub(super) async fn refusal(
         &mut self,
+        ctx: &Context,
         request: &WatchCreateRequest,
     ) -> Result<Option<Error>, Status> {
         // what is wrong with the revision is told first
-        if !self.ctx.node.auth_enabled() || request.start_revision < 0 {
+        if !ctx.node.auth_enabled() || request.start_revision < 0 {
             return Ok(None);
         }
-        let view = self.ctx.node.view().await.map_err(Error::from)?;
+        let view = ctx.node.view().await.map_err(Error::from)?;
         // an empty key means the smallest one
         let key = if request.key.is_empty() {
             b"\0"
@@ -55,7 +51,7 @@ impl<R> Session<R> {
             &request.key[..]
         };
         let judge = || -> Answer<Option<Caller>> {
-            let caller = permit::who(&self.ctx)?;
+            let caller = permit::who(ctx)?;
             let check = view.machine.check(caller.as_ref());
             let permitted = check.read(key, &request.range_end);
             permitted.map_err(|error| error.in_v3())?;
@@ -63,47 +59,42 @@ impl<R> Session<R> {
         };
         Ok(match judge() {
             Ok(caller) => {
-                self.standing.user = caller.map(|caller| caller.user);
+                self.user = caller.map(|caller| caller.user);
                 None
             }
             Err(refusal) => Some(refusal),
         })
     }
 
-    /// Cancels those that may not read their span any more, if users or roles have changed.
-    pub(super) async fn look_again(&mut self) -> Result<(), Status> {
-        let now = self.ctx.node.auth();
-        if now == self.standing.seen {
-            return Ok(());
+    /// Which watchers may not read their span any more, if users or roles have changed, and why.
+    pub(super) async fn denied(
+        &mut self,
+        ctx: &Context,
+        watchers: &Watchers,
+    ) -> Result<Vec<(i64, Error)>, Status> {
+        let now = ctx.node.auth();
+        if now == self.seen {
+            return Ok(Vec::new());
         }
-        self.standing.seen = now;
-        if !now.0 || self.watchers.len() == 0 {
-            return Ok(());
+        self.seen = now;
+        if !now.0 || watchers.len() == 0 {
+            return Ok(Vec::new());
         }
-        let view = self.ctx.node.view().await.map_err(Error::from)?;
+        let view = ctx.node.view().await.map_err(Error::from)?;
         let auth = &view.machine.auth;
-        let caller = match &self.standing.user {
+        let caller = match &self.user {
             Some(user) => Some(Caller {
                 user: user.clone(),
                 revision: auth.revision(),
             }),
-            None => permit::who(&self.ctx).ok().flatten(),
+            None => permit::who(ctx).ok().flatten(),
         };
         let check = view.machine.check(caller.as_ref());
-        let denied = self.watchers.spans().filter_map(|(id, span)| {
+        let denied = watchers.spans().filter_map(|(id, span)| {
             let refusal = check.read(&span.key, range_end(span)).err()?;
             Some((id, refusal.in_v3()))
         });
-        for (id, refusal) in denied.collect::<Vec<_>>() {
-            self.out.forget(id);
-            if let Some(canceled) = self.end(id) {
-                self.out.answer(WatchResponse {
-                    cancel_reason: in_words(refusal),
-                    ..canceled
-                });
-            }
-        }
-        Ok(())
+        Ok(denied.collect())
     }
 }
 

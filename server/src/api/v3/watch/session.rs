@@ -30,13 +30,13 @@ const STEPS_IN_A_ROW_MAX: usize = 64;
 
 /// See the module's description.
 pub(in crate::api::v3) struct Session<R> {
-    pub(super) ctx: Context,
+    ctx: Context,
     /// Until the client has said that it asks for nothing more.
     requests: Option<R>,
     reader: Reader,
-    pub(super) watchers: Watchers,
-    pub(super) out: Outbound,
-    pub(super) standing: Standing,
+    watchers: Watchers,
+    out: Outbound,
+    standing: Standing,
     /// What was taken and is to be read.
     unread: Vec<(InterestId, Unread)>,
     /// Watchers that read the past, and where each goes on.
@@ -99,7 +99,8 @@ impl<R> Session<R> {
 
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
         planted::here("watch.create");
-        if let Some(refusal) = self.refusal(request).await? {
+        let refusal = self.standing.refusal(&self.ctx, request).await?;
+        if let Some(refusal) = refusal {
             let answer = self.refused(in_words(refusal));
             self.out.answer(answer);
             return Ok(());
@@ -151,7 +152,7 @@ impl<R> Session<R> {
     }
 
     /// Forgets a watcher. Returns what is to be said about it, if there was one.
-    pub(super) fn end(&mut self, id: i64) -> Option<WatchResponse> {
+    fn end(&mut self, id: i64) -> Option<WatchResponse> {
         let (watcher, interest) = self.watchers.cancel(&self.reader, id)?;
         self.ctx.metrics.watchers.dec();
         if watcher.flags.lagging {
@@ -166,6 +167,21 @@ impl<R> Session<R> {
             canceled: true,
             ..WatchResponse::default()
         })
+    }
+
+    /// Cancels those that may not read their span any more.
+    async fn look_again(&mut self) -> Result<(), Status> {
+        let denied = self.standing.denied(&self.ctx, &self.watchers).await?;
+        for (id, refusal) in denied {
+            self.out.forget(id);
+            if let Some(canceled) = self.end(id) {
+                self.out.answer(WatchResponse {
+                    cancel_reason: in_words(refusal),
+                    ..canceled
+                });
+            }
+        }
+        Ok(())
     }
 
     async fn serve(&mut self, request: WatchRequest) -> Result<(), Status> {
