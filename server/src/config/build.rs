@@ -8,8 +8,8 @@ use super::{
     error::ConfigError,
     flags::{self, Flag, Kind},
     security::{ClientTls, Texts},
-    source::{Environment, Values},
     value,
+    values::{Environment, Values},
 };
 use crate::storage::Wanted;
 
@@ -26,27 +26,6 @@ const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// etcd warns when requests may be larger than this.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
-/// Flags that each say how a cluster begins.
-const BOOTSTRAP: [&str; 4] = [
-    "initial-cluster",
-    "discovery",
-    "discovery-endpoints",
-    "discovery-srv",
-];
-
-/// Whether flags that exclude each other were given, before any of them is looked at.
-pub(super) fn check_bootstrap(values: &Values) -> Result<(), ConfigError> {
-    let given = BOOTSTRAP
-        .iter()
-        .filter(|flag| values.given(flag).is_some())
-        .count();
-    if given > 1 {
-        Err(ConfigError::Bootstrap)
-    } else {
-        Ok(())
-    }
-}
-
 /// The valid configuration.
 pub(super) fn config(values: Values, environment: &Environment) -> Result<Config, ConfigError> {
     let read = Read { values: &values };

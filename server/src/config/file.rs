@@ -8,7 +8,7 @@ use serde_yaml::Value;
 use super::{
     error::ConfigError,
     flags::{self, Flag, Kind},
-    source::Values,
+    values::Values,
 };
 
 /// Reads a file into values.

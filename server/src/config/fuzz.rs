@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, Environment, build, file, source::Values, value};
+use super::{Config, Environment, build, file, value, values::Values};
 
 /// The configuration that a file's text asks for.
 pub fn file(text: &str) -> Result<Config, String> {

@@ -1,6 +1,6 @@
 //! Configuration: what was asked for by flag, environment or file, validated and typed.
 //!
-//! Reading order: `flags` (the one table) → `source` and `file` (who says what) → `value` and `url`
+//! Reading order: `flags` (the one table) → `values` → `source` and `file` (who says what) → `value` and `url`
 //! (texts to values) → `build` and `security` (checks) → this file (the typed result). `help` shows the table.
 //! Nothing else reads flags or the environment.
 
@@ -17,6 +17,7 @@ mod source;
 mod tests;
 mod url;
 mod value;
+mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -24,8 +25,9 @@ use crate::storage::Wanted;
 
 pub use error::ConfigError;
 pub use security::{ClientTls, ServerCertificate, TlsVersion};
-pub use source::{Environment, environment};
+pub use source::environment;
 pub use url::{Address, Url, UrlError};
+pub use values::Environment;
 
 /// Default of `--name`.
 pub const DEFAULT_NAME: &str = "default";

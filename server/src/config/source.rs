@@ -1,23 +1,15 @@
 //! Who says what: the command line over the environment, or a file alone.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ffi::OsString,
-    path::Path,
-};
+use std::{collections::HashMap, ffi::OsString, path::Path};
 
 use clap::{Arg, ArgAction, Command, parser::ValueSource};
 
 use super::{
-    build,
     error::ConfigError,
     file,
-    flags::{self, Flag, Kind, Status},
-    value,
+    flags::{self, Kind},
+    values::{Environment, Values},
 };
-
-/// The environment, as values.
-pub type Environment = BTreeMap<String, String>;
 
 /// The environment of this process.
 pub fn environment() -> Environment {
@@ -27,15 +19,7 @@ pub fn environment() -> Environment {
         .collect()
 }
 
-const ENV_PREFIX: &str = "ETCD_";
 const CONFIG_FILE: &str = "config-file";
-
-/// What was asked for, as texts by flag name; defaults are not in it.
-#[derive(Debug, Default)]
-pub(super) struct Values {
-    given: HashMap<&'static str, String>,
-    pub(super) warnings: Vec<String>,
-}
 
 /// What the command line asked for.
 pub(super) enum Asked {
@@ -76,102 +60,6 @@ pub(super) fn gather(
     };
     values.settle()?;
     Ok(Asked::Start(values))
-}
-
-impl Values {
-    /// What was given for a flag; an empty text counts as not given.
-    pub(super) fn given(&self, name: &str) -> Option<&str> {
-        self.given
-            .get(name)
-            .map(String::as_str)
-            .filter(|text| !text.is_empty())
-    }
-
-    pub(super) fn set(&mut self, flag: &'static Flag, text: String) {
-        self.given.insert(flag.name, text);
-    }
-
-    fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
-        let mut variables: HashMap<String, &'static Flag> =
-            flags::all().map(|flag| (flag.env(), flag)).collect();
-        // these are asked on the command line only
-        variables.remove("ETCD_VERSION");
-        for (variable, text) in environment
-            .iter()
-            .filter(|(v, _)| v.starts_with(ENV_PREFIX))
-        {
-            match variables.get(variable) {
-                None => self
-                    .warnings
-                    .push(format!("unrecognized environment variable {variable}")),
-                Some(_) if text.is_empty() => {}
-                Some(flag) if self.given.contains_key(flag.name) => {
-                    let variable = variable.clone();
-                    return Err(ConfigError::Shadowed {
-                        variable,
-                        flag: flag.name,
-                    });
-                }
-                Some(flag) => self.set(flag, text.clone()),
-            }
-        }
-        Ok(())
-    }
-
-    /// What holds for all values, whoever gave them.
-    pub(super) fn settle(&mut self) -> Result<(), ConfigError> {
-        self.resolve_aliases();
-        build::check_bootstrap(self)?;
-        self.check_statuses()
-    }
-
-    /// An old name counts where the new one is not given.
-    fn resolve_aliases(&mut self) {
-        for flag in flags::all() {
-            let Status::Alias { of } = flag.status else {
-                continue;
-            };
-            if let Some(text) = self.given.remove(flag.name) {
-                self.warnings
-                    .push(format!("--{} is an old name of --{of}", flag.name));
-                self.given.entry(of).or_insert(text);
-            }
-        }
-    }
-
-    fn check_statuses(&mut self) -> Result<(), ConfigError> {
-        for flag in flags::all() {
-            let Some(text) = self.given.get(flag.name) else {
-                continue;
-            };
-            if same(flag, text) {
-                continue;
-            }
-            match flag.status {
-                Status::Refused { reason } => {
-                    return Err(ConfigError::Refused {
-                        flag: flag.name,
-                        reason,
-                    });
-                }
-                Status::Accepted { why } => {
-                    self.warnings
-                        .push(format!("--{} has no effect: {why}", flag.name));
-                }
-                Status::Supported { .. } | Status::Alias { .. } => {}
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a text means the flag's default.
-fn same(flag: &Flag, text: &str) -> bool {
-    match flag.kind {
-        Kind::Bool => value::boolean(text) == value::boolean(flag.default),
-        Kind::Duration => value::duration(text) == value::duration(flag.default),
-        Kind::Integer | Kind::Text => text.is_empty() || text == flag.default,
-    }
 }
 
 enum Line {
