@@ -7,6 +7,7 @@ mod applies;
 mod calls;
 mod clients;
 mod facts;
+mod handler;
 mod names;
 mod process;
 mod register;
@@ -29,12 +30,11 @@ use witan_replica::machine::{
     lease, tree,
 };
 
-use crate::panics::Handler;
-
 pub use applies::ApplyTally;
 pub use calls::{Call, CallType};
 pub use clients::ClientRequests;
 pub use facts::Facts;
+pub use handler::Handler;
 pub use process::resident_bytes;
 use register::Register;
 pub use space::SpaceFacts;

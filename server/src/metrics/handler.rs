@@ -1,0 +1,50 @@
+//! Whose work a panic ended. What becomes of a panic is `panics`'.
+
+/// Whose work panicked: the label of the counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// A gRPC call before its answer begins.
+    Grpc,
+    /// The answers of a gRPC call.
+    GrpcStream,
+    /// An HTTP/1 request before its answer begins.
+    Http,
+    /// The body of an HTTP/1 answer.
+    HttpStream,
+    /// A call of the JSON gateway, over HTTP/1 or a WebSocket.
+    Gateway,
+    /// The answers of such a call.
+    GatewayStream,
+    /// What a connection does between its requests.
+    Connection,
+    /// Work for a request that goes on when its client has gone.
+    Job,
+}
+
+impl Handler {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Grpc,
+        Self::GrpcStream,
+        Self::Http,
+        Self::HttpStream,
+        Self::Gateway,
+        Self::GatewayStream,
+        Self::Connection,
+        Self::Job,
+    ];
+
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::GrpcStream => "grpc_stream",
+            Self::Http => "http",
+            Self::HttpStream => "http_stream",
+            Self::Gateway => "gateway",
+            Self::GatewayStream => "gateway_stream",
+            Self::Connection => "connection",
+            Self::Job => "job",
+        }
+    }
+}
