@@ -1,4 +1,4 @@
-//! What the header block of a request says, found out once per distinct block.
+//! Reads header blocks of requests: once per distinct block.
 
 use std::{rc::Rc, time::Duration};
 
@@ -7,7 +7,7 @@ use http::{
 };
 
 use crate::{
-    Intake, Refusal, Service,
+    Head, Refusal, Service,
     hpack::{Broken, Decoder, Field, Name},
     limits::{HEADER_LIST_BYTES_MAX, REMEMBERED, REMEMBERED_BYTES_MAX},
     message::Encoding,
@@ -15,50 +15,6 @@ use crate::{
 
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-
-/// The head of a request, shared by all requests that repeat it.
-#[derive(Debug)]
-pub struct Head<M> {
-    pub(crate) parts: request::Parts,
-    pub(crate) method: M,
-    pub(crate) intake: Intake,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) grpc: bool,
-    pub(crate) encoding: Encoding,
-    /// Why no call begins with it.
-    pub(crate) refusal: Option<Refusal>,
-    /// What `content-length` says.
-    pub(crate) content_length: Option<u64>,
-    /// Size of its header list.
-    pub(crate) bytes: usize,
-}
-
-impl<M> Head<M> {
-    /// Path of the request.
-    pub fn path(&self) -> &str {
-        self.parts.uri.path()
-    }
-
-    /// Headers of the request.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.parts.headers
-    }
-
-    /// The request without its body.
-    pub fn parts(&self) -> &request::Parts {
-        &self.parts
-    }
-
-    /// What the server found out about its method.
-    pub fn method(&self) -> &M {
-        &self.method
-    }
-
-    /// Whether it announces content.
-    pub(crate) fn has_content(&self) -> bool {
-        self.content_length.is_some_and(|length| length > 0)
-    }
-}
 
 /// What a block turned out to be.
 #[derive(Debug)]
@@ -217,47 +173,46 @@ impl Fields {
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers;
         let (parts, ()) = request.into_parts();
-        Head::new(parts, self.bytes, service)
+        head(parts, self.bytes, service)
     }
 }
 
-impl<M> Head<M> {
-    /// A head of these parts; nothing, if its length is none.
-    pub(crate) fn new<S>(mut parts: request::Parts, bytes: usize, service: &S) -> Option<Self>
-    where
-        S: Service<Method = M>,
-    {
-        let content_length = content_length(&parts.headers)?;
-        let encoding = match parts.headers.get(ENCODING).map(HeaderValue::as_bytes) {
-            None | Some(b"identity") => Encoding::Identity,
-            Some(b"gzip") => Encoding::Gzip,
-            Some(_) => Encoding::Unknown,
-        };
-        // calls get messages that are not compressed
-        if encoding == Encoding::Gzip {
-            parts.headers.remove(ENCODING);
-        }
-        let (grpc, timeout) = (is_grpc(&parts.headers), timeout(&parts.headers));
-        let refusal = if parts.method != Method::POST {
-            Some(Refusal::NotPost)
-        } else if timeout.is_none() && parts.headers.contains_key(TIMEOUT) {
-            Some(Refusal::BadTimeout)
-        } else {
-            (encoding == Encoding::Unknown).then_some(Refusal::UnknownEncoding)
-        };
-        let (method, intake) = service.method(&mut parts);
-        Some(Head {
-            parts,
-            method,
-            intake,
-            timeout,
-            grpc,
-            encoding,
-            refusal,
-            content_length,
-            bytes,
-        })
+/// A head of these parts; nothing, if its length is none.
+pub(crate) fn head<S: Service>(
+    mut parts: request::Parts,
+    bytes: usize,
+    service: &S,
+) -> Option<Head<S::Method>> {
+    let content_length = content_length(&parts.headers)?;
+    let encoding = match parts.headers.get(ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Encoding::Identity,
+        Some(b"gzip") => Encoding::Gzip,
+        Some(_) => Encoding::Unknown,
+    };
+    // calls get messages that are not compressed
+    if encoding == Encoding::Gzip {
+        parts.headers.remove(ENCODING);
     }
+    let (grpc, timeout) = (is_grpc(&parts.headers), timeout(&parts.headers));
+    let refusal = if parts.method != Method::POST {
+        Some(Refusal::NotPost)
+    } else if timeout.is_none() && parts.headers.contains_key(TIMEOUT) {
+        Some(Refusal::BadTimeout)
+    } else {
+        (encoding == Encoding::Unknown).then_some(Refusal::UnknownEncoding)
+    };
+    let (method, intake) = service.method(&mut parts);
+    Some(Head {
+        parts,
+        method,
+        intake,
+        timeout,
+        grpc,
+        encoding,
+        refusal,
+        content_length,
+        bytes,
+    })
 }
 
 /// Nothing, if it is not one number.
@@ -314,7 +269,7 @@ fn timeout_of(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::Stub;
+    use crate::{Intake, tests::Stub};
 
     fn literal(name: &str, value: &str) -> Vec<u8> {
         let mut out = vec![0];

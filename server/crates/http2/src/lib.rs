@@ -9,10 +9,10 @@
 //! everything that a server does around its calls (metrics, budgets, texts of errors), which is the
 //! one trait [`Service`].
 //!
-//! Reading order: `service` (what the server gives) → `config` → `connection` (the state machine:
+//! Reading order: `service` (what the server gives), `refusal` → `config` → `connection` (the state machine:
 //! `receive` frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`,
-//! `body` (requests) → `send` (frames out, windows) → `meter` (bytes held) → `head`, `hpack`,
-//! `frame` (formats) → `ping` → `limits` → `driver` → `via_h2` (the same service through h2, a feature).
+//! `body` (requests) → `send` (frames out, windows) → `meter` (bytes held) → `head`, `heads`,
+//! `hpack`, `frame` (formats) → `ping` → `limits` → `driver` → `via_h2` (the same service through h2, a feature).
 
 mod body;
 mod config;
@@ -20,12 +20,14 @@ mod connection;
 pub mod driver;
 pub mod frame;
 mod head;
+mod heads;
 pub mod hpack;
 pub mod limits;
 mod message;
 mod meter;
 mod ping;
 mod ready;
+mod refusal;
 mod send;
 mod service;
 mod status;
@@ -38,8 +40,9 @@ pub mod via_h2;
 pub use body::{Aborted, Body, RequestStream};
 pub use config::{Config, KeepAlive};
 pub use connection::{Audit, Connection};
-pub use head::Head;
-pub use service::{Answer, Held, Intake, Refusal, Request, Service};
+pub use head::{Head, Intake};
+pub use refusal::{Held, Refusal};
+pub use service::{Answer, Request, Service};
 pub use status::{Code, Status};
 
 /// The first bytes of every client's connection.

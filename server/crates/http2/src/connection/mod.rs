@@ -18,7 +18,7 @@ pub use audit::Audit;
 use crate::{
     Config, Held, PREFACE, Service,
     frame::{self, Frame, HEAD_BYTES, Reason},
-    head::Heads,
+    heads::Heads,
     limits::{
         FAULTS_MAX, FRAME_WORK, HELD_FREE_BYTES, RESERVE_STEP_BYTES, STREAMS_FREE, STREAMS_MAX,
         TURN_CALLS, TURN_WORK,

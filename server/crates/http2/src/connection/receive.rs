@@ -5,7 +5,7 @@ use super::{Connection, ended::Late};
 use crate::{
     Held, Refusal, Service,
     frame::{self, END_HEADERS, END_STREAM, Frame, PRIORITY_FLAG, Reason},
-    head::Block,
+    heads::Block,
     limits::{CONTINUATIONS_MAX, EMPTY_MAX, HEADER_BLOCK_BYTES_MAX, UNFINISHED_MAX},
     message::PREFIX_BYTES,
     meter::Charge,

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Body, Config, Head, Intake, Refusal, Request, Service, Status, body,
+    Answer, Body, Config, Intake, Refusal, Request, Service, Status, body, heads,
     message::{Assembler, Encoding, Messages, PREFIX_BYTES},
 };
 
@@ -58,7 +58,7 @@ pub(super) async fn run<S: Service>(
     stopping: watch::Receiver<bool>,
 ) {
     let (parts, content) = request.into_parts();
-    let Some(head) = Head::new(parts, 0, &*service) else {
+    let Some(head) = heads::head(parts, 0, &*service) else {
         return respond.send_reset(Reason::PROTOCOL_ERROR);
     };
     if !head.grpc {
