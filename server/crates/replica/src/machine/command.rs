@@ -1,7 +1,9 @@
 //! Everything that can enter the log. The structs are the log payload: prost-derived, behind a
 //! version byte (`wire`), never a public protocol's message. Field numbers are for ever.
 
-use super::{alarm, auth, kv, lease, member::Member, tree};
+use super::{alarm, auth, kv, lease, tree};
+
+pub use super::member::{ChangeMembers, ClusterVersion, Downgrade, PeerUrls, Publish};
 
 /// One log entry's payload.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -123,59 +125,4 @@ impl From<auth::paths::Verb> for Command {
     fn from(verb: auth::paths::Verb) -> Self {
         auth::Verb::Paths(auth::paths::Command { verb: Some(verb) }).into()
     }
-}
-
-/// A member's attributes, proposed by itself at each start.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Publish {
-    /// Member id.
-    #[prost(fixed64, tag = "1")]
-    pub id: u64,
-    /// `--name`.
-    #[prost(string, tag = "2")]
-    pub name: String,
-    /// `--advertise-client-urls`.
-    #[prost(string, repeated, tag = "3")]
-    pub client_urls: Vec<String>,
-}
-
-/// Where other members reach a member.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct PeerUrls {
-    /// Member id.
-    #[prost(fixed64, tag = "1")]
-    pub id: u64,
-    /// All of its peer URLs, instead of those that it had.
-    #[prost(string, repeated, tag = "2")]
-    pub peer_urls: Vec<String>,
-}
-
-/// One member more or less. As yet it can only be a learner.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct ChangeMembers {
-    /// Who comes.
-    #[prost(message, optional, tag = "1")]
-    pub add: Option<Member>,
-    /// With how many learners there may be then.
-    #[prost(uint32, tag = "2")]
-    pub learners_max: u32,
-    /// Who goes, 0 for none.
-    #[prost(fixed64, tag = "3")]
-    pub remove: u64,
-}
-
-/// The cluster version, `MAJOR.MINOR.0`.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct ClusterVersion {
-    /// For instance `3.6.0`.
-    #[prost(string, tag = "1")]
-    pub version: String,
-}
-
-/// Which version the cluster is to be brought down to.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Downgrade {
-    /// `MAJOR.MINOR.0`; empty to call it off.
-    #[prost(string, tag = "1")]
-    pub target: String,
 }

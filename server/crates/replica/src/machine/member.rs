@@ -1,13 +1,11 @@
-//! The member book: identity, URLs and role of every member, and the ids of those removed.
+//! The member book: identity, URLs and role of every member, the ids of those removed, and the
+//! commands that change it. The commands are log payload: field numbers are for ever.
 
 use std::collections::BTreeSet;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::{
-    command::{ChangeMembers, PeerUrls, Publish},
-    record::{Change, Corrupt},
-};
+use super::record::{Change, Corrupt};
 
 /// One member as the cluster knows it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -27,6 +25,61 @@ pub struct Member {
     /// Receives the log, does not vote.
     #[prost(bool, tag = "5")]
     pub learner: bool,
+}
+
+/// A member's attributes, proposed by itself at each start.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Publish {
+    /// Member id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// `--name`.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// `--advertise-client-urls`.
+    #[prost(string, repeated, tag = "3")]
+    pub client_urls: Vec<String>,
+}
+
+/// Where other members reach a member.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PeerUrls {
+    /// Member id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// All of its peer URLs, instead of those that it had.
+    #[prost(string, repeated, tag = "2")]
+    pub peer_urls: Vec<String>,
+}
+
+/// One member more or less. As yet it can only be a learner.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ChangeMembers {
+    /// Who comes.
+    #[prost(message, optional, tag = "1")]
+    pub add: Option<Member>,
+    /// With how many learners there may be then.
+    #[prost(uint32, tag = "2")]
+    pub learners_max: u32,
+    /// Who goes, 0 for none.
+    #[prost(fixed64, tag = "3")]
+    pub remove: u64,
+}
+
+/// The cluster version, `MAJOR.MINOR.0`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ClusterVersion {
+    /// For instance `3.6.0`.
+    #[prost(string, tag = "1")]
+    pub version: String,
+}
+
+/// Which version the cluster is to be brought down to.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Downgrade {
+    /// `MAJOR.MINOR.0`; empty to call it off.
+    #[prost(string, tag = "1")]
+    pub target: String,
 }
 
 /// All members by id, in the numeric order in which etcd lists them.

@@ -5,13 +5,14 @@
 //! What does *not* live here: passwords in clear, hashing, tokens (`server/src/auth`). The hashes are
 //! part of the state and are shown by no `Debug`.
 //!
-//! Reading order: `request` (what can be asked) → `users`, `roles` (a verb each) → `spans` (what
+//! Reading order: `request`, `payload` (what can be asked) → `users`, `roles` (a verb each) → `spans` (what
 //! permissions cover together) → `check` (may this caller do that) → `paths` (the same for v2) →
 //! `size` (what counts against the quota) → `checkpoint`.
 
 mod check;
 mod checkpoint;
 pub mod paths;
+mod payload;
 mod request;
 mod roles;
 mod size;
@@ -24,10 +25,11 @@ use bytes::Bytes;
 use imbl::OrdMap;
 
 pub use check::Check;
-pub use request::{
-    Authenticate, Caller, Command, Disable, Enable, Kind, Permission, RoleAdd, RoleDelete,
-    RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke, Verb,
+pub use payload::{
+    Authenticate, Disable, Enable, Kind, Permission, RoleAdd, RoleDelete, RoleGrant, RoleRevoke,
+    UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
 };
+pub use request::{Caller, Command, Verb};
 
 use spans::Spans;
 

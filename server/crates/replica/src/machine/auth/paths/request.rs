@@ -4,6 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::machine::auth::payload::{Disable, Enable, RoleDelete, UserDelete};
+
 /// A command as it stands in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
@@ -17,21 +19,21 @@ pub struct Command {
 #[allow(missing_docs)]
 pub enum Verb {
     #[prost(message, tag = "1")]
-    Enable(super::super::Enable),
+    Enable(Enable),
     #[prost(message, tag = "2")]
-    Disable(super::super::Disable),
+    Disable(Disable),
     #[prost(message, tag = "3")]
     UserCreate(UserCreate),
     #[prost(message, tag = "4")]
     UserUpdate(UserUpdate),
     #[prost(message, tag = "5")]
-    UserDelete(super::super::UserDelete),
+    UserDelete(UserDelete),
     #[prost(message, tag = "6")]
     RoleCreate(RoleCreate),
     #[prost(message, tag = "7")]
     RoleUpdate(RoleUpdate),
     #[prost(message, tag = "8")]
-    RoleDelete(super::super::RoleDelete),
+    RoleDelete(RoleDelete),
 }
 
 /// A new user.
