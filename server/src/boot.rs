@@ -15,7 +15,7 @@ use witan_replica::{
         record::Corrupt,
         view::View,
     },
-    replica::{self, Fault as KnownBug, Replica},
+    replica::{self, Replica},
 };
 
 use crate::{
@@ -275,7 +275,6 @@ fn start_node(
             compaction: config
                 .auto_compaction
                 .map(|wanted| in_ticks(wanted, config)),
-            fault: KnownBug::None,
         },
         recovered,
     )

@@ -4,8 +4,8 @@
 //! - A batch that was not synced survives a crash as any prefix: batches in order, of the last one
 //!   some of its records; its hard state is the last part of it.
 //! - A checkpoint is one atomic batch: after a crash before its sync it is there whole or not at
-//!   all. The last two durable ones are kept, and a crash may take the newer one away (rulings,
-//!   Disk: the log is cut only below the older of the two, so it has to be enough).
+//!   all. The last two durable ones are kept, and a crash may take the newer one away (I5:
+//!   the log is cut only below the older of the two, so it has to be enough).
 
 use std::collections::BTreeMap;
 

@@ -220,9 +220,12 @@ impl World {
                 seed: self.chance.draw(),
                 pre_vote: self.climate.pre_vote,
                 compaction: None,
-                fault: self.scenario.bug.in_core(),
             };
-            Ok((Replica::new(config, recovered)?, view))
+            let mut replica = Replica::new(config, recovered)?;
+            if let Some(fault) = self.scenario.bug.in_core() {
+                replica.plant(fault);
+            }
+            Ok((replica, view))
         });
         let (replica, view) = match started {
             Ok(started) => started,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use witan_replica::replica::Fault;
+use witan_replica::faults::Fault;
 
 /// Virtual time between two ticks of a member. A unit stands for 10 ms, a tick for 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
@@ -79,12 +79,10 @@ impl Bug {
     }
 
     /// What the core is told.
-    pub(crate) fn in_core(self) -> Fault {
+    pub(crate) fn in_core(self) -> Option<Fault> {
         match self {
-            Bug::Core(fault) => fault,
-            Bug::None | Bug::CheckpointNotAtomic | Bug::CutAboveDurable | Bug::SyncLies => {
-                Fault::None
-            }
+            Bug::Core(fault) => Some(fault),
+            Bug::None | Bug::CheckpointNotAtomic | Bug::CutAboveDurable | Bug::SyncLies => None,
         }
     }
 }

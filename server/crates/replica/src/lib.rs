@@ -5,8 +5,8 @@
 //! trait, [`host::Host`], in one place, [`replica::Replica::turn`].
 //!
 //! Reading order: `machine` (what the state means) → `host` (the whole outside world) →
-//! `replica` (how entries become state) → `reads`, `pending`, `membership`, `chores`, `timers`,
-//! `log`, `wire`, `jitter`, `limits`.
+//! `replica` (how entries become state) → `reads`, `pending`, `chores`, `timers`, `log`,
+//! `wire`, `jitter`, `limits`, `faults` (known bugs, for the simulator).
 //!
 //! Invariants kept here (the full list stands in ARCHITECTURE.md):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.
@@ -16,6 +16,7 @@
 //! - **I9** wall time is stamped by the proposer and travels in the entry.
 //! - **I10** every queue is bounded; the bounds stand in `limits`.
 
+pub mod faults;
 pub mod host;
 pub mod machine;
 pub mod replica;

@@ -33,25 +33,28 @@ pub(crate) struct Reads {
     open: Vec<Ticket>,
     round: Option<Round>,
     rounds: u64,
-    retry: bool,
 }
 
 impl Reads {
     /// `seed` must differ between two lives of a member: a late answer to an earlier life's round
-    /// must not release a read of this one. `retry` off is a known bug.
-    pub(crate) fn new(member: u64, seed: u64, retry: bool) -> Self {
+    /// must not release a read of this one.
+    pub(crate) fn new(member: u64, seed: u64) -> Self {
         Self {
             member,
             seed,
             open: Vec::new(),
             round: None,
             rounds: 0,
-            retry,
         }
     }
 
     pub(crate) fn is_full(&self) -> bool {
         self.open.len() >= READS_MAX
+    }
+
+    /// Whether a round has begun that was not released.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.round.is_some()
     }
 
     pub(crate) fn join(&mut self, ticket: Ticket) {
@@ -62,7 +65,7 @@ impl Reads {
     pub(crate) fn due(&mut self, tick: u64, under: (u64, u64)) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
             let stale = round.under != under || tick >= round.issued + READ_RETRY_TICKS;
-            if round.index.is_some() || !stale || !self.retry {
+            if round.index.is_some() || !stale {
                 return None;
             }
             (round.issued, round.under) = (tick, under);
@@ -139,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_round_serves_all_that_joined_before_it() {
-        let mut reads = Reads::new(1, 9, true);
+        let mut reads = Reads::new(1, 9);
         reads.join(Ticket(1));
         reads.join(Ticket(2));
         let round = reads.due(0, (2, 1)).expect("reads wait");
@@ -153,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_dropped_round_is_issued_again_under_the_same_name() {
-        let mut reads = Reads::new(1, 9, true);
+        let mut reads = Reads::new(1, 9);
         reads.join(Ticket(1));
         let round = reads.due(0, (2, 1)).expect("reads wait");
         assert_eq!(reads.due(READ_RETRY_TICKS, (2, 1)), Some(round.clone()));

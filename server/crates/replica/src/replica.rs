@@ -17,6 +17,7 @@ pub use crate::chores::compaction::AutoCompaction;
 
 use crate::{
     chores::Chores,
+    faults::{Fault, Faults},
     host::{Envelope, Host, Ticket},
     jitter,
     limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX},
@@ -51,30 +52,6 @@ pub struct Config {
     pub pre_vote: bool,
     /// What the leader compacts by itself.
     pub compaction: Option<AutoCompaction>,
-    /// Known bugs switched on so that the simulator can show that it finds them.
-    pub fault: Fault,
-}
-
-/// Known bugs, off in every production start. Each breaks one rule of this crate on purpose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
-    /// None: the code as it is meant.
-    #[default]
-    None,
-    /// Entries are applied and answered before `persist`.
-    AckBeforePersist,
-    /// Reads are released at once, without a ReadIndex round.
-    StaleRead,
-    /// A vote is not part of what is persisted.
-    VoteNotPersisted,
-    /// Reads that raft dropped are not issued again.
-    LostReadRetry,
-    /// `durable` allows a cut above the checkpoint.
-    CutTooHigh,
-    /// The state is released to the checkpoint with a position beyond what it holds.
-    PositionAhead,
-    /// A keep-alive is answered and its lease ends all the same.
-    RenewalLost,
 }
 
 /// Why a request was not taken; nothing was queued.
@@ -141,8 +118,7 @@ pub struct Replica {
     commit_unsaved: bool,
     /// The state of the snapshot that raft has accepted, until the next turn installs it.
     incoming: Option<View>,
-    /// The state one turn ago; kept only for the known bug that needs it.
-    behind: Option<Machine>,
+    faults: Faults,
 }
 
 impl std::fmt::Debug for Replica {
@@ -188,7 +164,7 @@ impl Replica {
         let leases = self.machine.kv.leases();
         let known = leases.get(lease);
         match known {
-            Some(lease) if self.config.fault == Fault::RenewalLost => {
+            Some(lease) if self.faults.has(Fault::RenewalLost) => {
                 Renewal::Renewed { ttl_s: lease.ttl_s }
             }
             _ => self.chores.timers.renew(lease, leases),
@@ -325,12 +301,18 @@ impl Replica {
             return None;
         }
         self.durable = (self.durable.1, index);
-        if self.config.fault == Fault::CutTooHigh {
+        if self.faults.has(Fault::CutTooHigh) {
             return Some(self.raft.store().position().index + 1);
         }
         let keep_from = self.durable.0 + 1;
         self.raft.mut_store().cut(self.durable.0);
         Some(keep_from)
+    }
+
+    /// Switches a known bug on.
+    #[cfg(feature = "known-bugs")]
+    pub fn plant(&mut self, fault: Fault) {
+        self.faults.plant(fault);
     }
 
     /// Drains raft until it is quiet. The only place effects happen (I3).
@@ -340,12 +322,8 @@ impl Replica {
 
     /// The frozen present state: O(1).
     pub fn view(&self) -> View {
-        let machine = match (&self.behind, self.config.fault) {
-            (Some(behind), Fault::PositionAhead) => behind.clone(),
-            _ => self.machine.clone(),
-        };
         View {
-            machine,
+            machine: self.faults.behind().unwrap_or(&self.machine).clone(),
             position: self.raft.store().position().clone(),
         }
     }

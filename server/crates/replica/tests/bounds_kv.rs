@@ -15,7 +15,7 @@ use witan_replica::{
         member::Member,
         view::View,
     },
-    replica::{Config, Fault, Replica, genesis},
+    replica::{Config, Replica, genesis},
 };
 
 const KEYS: u64 = 1000;
@@ -245,7 +245,6 @@ fn config(seed: u64) -> Config {
         seed,
         pre_vote: true,
         compaction: None,
-        fault: Fault::None,
     }
 }
 

@@ -10,7 +10,7 @@ use witan_replica::{
         tree,
         view::View,
     },
-    replica::{Config, Fault, Refusal, Replica, Role, genesis},
+    replica::{Config, Refusal, Replica, Role, genesis},
 };
 
 const ID: u64 = 7;
@@ -56,7 +56,6 @@ fn config(seed: u64) -> Config {
         seed,
         pre_vote: true,
         compaction: None,
-        fault: Fault::None,
     }
 }
 

@@ -5,7 +5,7 @@ use witan::storage::fuzz::{entry_frame, entry_unframe, log_kept, log_whole_until
 use witan_replica::{
     host::{Applied, Envelope, Host, LogBatch, LogRecord, Recovered, Ticket},
     machine::{member::Member, view::View},
-    replica::{Config, Fault, Replica, genesis},
+    replica::{Config, Replica, genesis},
     wire,
 };
 
@@ -145,7 +145,6 @@ pub fn sole_member() -> (Config, Recovered) {
         seed: 1,
         pre_vote: true,
         compaction: None,
-        fault: Fault::None,
     };
     let recovered = Recovered {
         checkpoint: Some(genesis(1, vec![member])),

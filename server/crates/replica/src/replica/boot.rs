@@ -2,9 +2,10 @@
 
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
 
-use super::{Config, Fault, Replica};
+use super::{Config, Replica};
 use crate::{
     chores::Chores,
+    faults::Faults,
     host::Recovered,
     limits::{
         APPLY_ROUND_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// The state that a new cluster starts from: a built-in snapshot at index 1, term 1, with all first
-/// members in book and configuration, so that a later joiner always gets them (rulings, Consensus).
+/// members in book and configuration, so that a later joiner always gets them.
 /// Each member takes one v2 index, as in etcd, where members are entries of the v2 store.
 pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     let mut machine = Machine::default();
@@ -74,7 +75,7 @@ impl Replica {
             .map_err(|e| Corrupt::new(format!("raft refuses the recovered state: {e}")))?;
         let mut replica = Self {
             pending: Pending::new(config.id, config.seed),
-            reads: Reads::new(config.id, config.seed, config.fault != Fault::LostReadRetry),
+            reads: Reads::new(config.id, config.seed),
             chores: Chores::new(config.compaction),
             raft,
             machine: checkpoint.machine,
@@ -85,7 +86,7 @@ impl Replica {
             durable: (0, place.index),
             commit_unsaved: false,
             incoming: None,
-            behind: None,
+            faults: Faults::default(),
             config,
         };
         replica.settle();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use raft::eraftpb::{Message, MessageType};
 
-use super::{Config, Fault, Replica, genesis};
+use super::{Config, Replica, genesis};
 use crate::{
     host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
     log::fill_metadata,
@@ -42,7 +42,6 @@ fn follower() -> Replica {
         seed: 1,
         pre_vote: true,
         compaction: None,
-        fault: Fault::None,
     };
     let recovered = Recovered {
         checkpoint: Some(first_state()),

@@ -7,8 +7,9 @@ use raft::{
     eraftpb::{Entry as RaftEntry, HardState, Message, MessageType},
 };
 
-use super::{Fault, Replica};
+use super::Replica;
 use crate::{
+    faults::Fault,
     host::{Applied, Envelope, Host, LogBatch},
     log::fill_metadata,
     machine::{Reply, command::Command, kv::Answers},
@@ -27,9 +28,7 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) {
 }
 
 fn round(replica: &mut Replica, host: &mut dyn Host) {
-    if replica.config.fault == Fault::PositionAhead {
-        replica.behind = Some(replica.machine.clone());
-    }
+    replica.faults.turn_begins(&replica.machine);
     let mut ready = replica.raft.ready();
     replica.settle();
     send(replica, host, ready.take_messages());
@@ -39,7 +38,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) {
     }
     let mut applied = apply(replica, ready.take_committed_entries());
     let batch = batch(replica, &ready);
-    let late = replica.config.fault == Fault::AckBeforePersist;
+    let late = replica.faults.has(Fault::AckBeforePersist);
     if !late {
         answer(replica, host, std::mem::take(&mut applied));
         persist(host, &batch);
@@ -107,7 +106,7 @@ fn batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
 
 fn stored(replica: &Replica) -> HardState {
     let mut state = replica.raft.store().hard_state().clone();
-    if replica.config.fault == Fault::VoteNotPersisted {
+    if replica.faults.has(Fault::VoteNotPersisted) {
         state.vote = 0;
     }
     state
@@ -196,7 +195,7 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Envelope {
 }
 
 fn issue_reads(replica: &mut Replica) {
-    if replica.config.fault == Fault::StaleRead {
+    if replica.faults.has(Fault::StaleRead) {
         return;
     }
     let raft = &replica.raft.raft;
@@ -205,8 +204,8 @@ fn issue_reads(replica: &mut Replica) {
         StateRole::Leader => !raft.commit_to_current_term(),
         StateRole::Follower | StateRole::Candidate | StateRole::PreCandidate => raft.leader_id == 0,
     };
-    let asks_anyway = replica.config.fault == Fault::LostReadRetry;
-    if lost && !asks_anyway {
+    let never_again = replica.faults.has(Fault::LostReadRetry);
+    if (lost && !never_again) || (never_again && replica.reads.is_asking()) {
         return;
     }
     if let Some(context) = replica
@@ -220,7 +219,7 @@ fn issue_reads(replica: &mut Replica) {
 
 /// Whether any read was released: the next batch may be open already.
 fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
-    let tickets = if replica.config.fault == Fault::StaleRead {
+    let tickets = if replica.faults.has(Fault::StaleRead) {
         replica.reads.release_unchecked()
     } else {
         replica.reads.release(replica.raft.store().position().index)

@@ -1,4 +1,4 @@
-//! The v3 key space: multi-version keys in immutable blocks (rulings, State).
+//! The v3 key space: multi-version keys in immutable blocks.
 //!
 //! A verb owns its file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
@@ -364,7 +364,7 @@ impl Kv {
         self.len() == 0
     }
 
-    /// Bytes of all records in 4 KiB pages (rulings: dbSize), the same on every member after the
+    /// Bytes of all records in 4 KiB pages (etcd's dbSize), the same on every member after the
     /// same log.
     pub fn size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
