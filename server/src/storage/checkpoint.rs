@@ -29,7 +29,6 @@ use super::{
     ledger::Ledger,
     manifest::{COPY, CURRENT, Chain, Manifest, Run},
     merge::{Merged, Records, folder},
-    pieces::Joined,
     reuse::{Reuse, Span},
     run::{self, Item},
 };
@@ -206,34 +205,21 @@ impl Checkpoint {
         &mut self,
         restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, Broken>,
     ) -> Result<T, Broken> {
-        let chain = &self.manifest.chain;
-        let mut merged = Merged::new(&self.dir, chain);
+        let mut merged = Merged::new(&self.dir, &self.manifest.chain);
         // sled panics on some damage instead of answering an error.
-        let restored = guarded(|| match chain.old {
-            Some(number) => {
-                let pieces = run::pieces(&folder(&self.dir, number))?;
-                restore(&mut &mut Joined::new(pieces))
-            }
-            None => read_ahead(&mut merged, restore),
-        });
+        let restored = guarded(|| read_ahead(&mut merged, restore));
         let restored = restored
             .unwrap_or_else(|| Err(Corrupt::new("reading the database ended in a panic").into()))?;
-        self.anew |= chain.old.is_some();
         let bytes = merged.bytes;
         self.look_at = self.look_at(bytes);
         Ok(restored)
     }
 
     fn refusal(&self, error: Broken) -> OpenError {
-        let old = self
-            .manifest
-            .chain
-            .old
-            .map(|number| folder(&self.dir, number));
         let (path, error) = match error {
             Broken::At(path, error) => (path, *error),
             error @ (Broken::Io(_) | Broken::Database(_) | Broken::Record(_)) => {
-                (old.unwrap_or_else(|| self.dir.clone()), error)
+                (self.dir.clone(), error)
             }
         };
         let what = error.to_string();
@@ -326,7 +312,6 @@ impl Checkpoint {
             }
         };
         let chain = Chain {
-            old: None,
             links: vec![link.runs],
         };
         self.look_at = self.look_at(chain.bytes());

@@ -44,9 +44,6 @@ struct Slot {
     /// Nothing outdated may stay on disk.
     anew: bool,
     stop: bool,
-    /// Views handed in by [`Checkpointer::install`], and how many of them are durable.
-    installs: u64,
-    installed: u64,
     /// Who waits for a checkpoint written anew; bounded by those who may ask.
     rewrites: Vec<Told>,
 }
@@ -104,19 +101,6 @@ impl Checkpointer {
         drop(slot);
         self.shared.changed.notify_all();
         drop(replaced);
-    }
-
-    /// Replaces the checkpoint by a received state; durable when it returns.
-    pub(super) fn install(&self, view: View) {
-        let mut slot = self.shared.lock();
-        slot.view = Some(view);
-        slot.whole = true;
-        slot.installs += 1;
-        let own = slot.installs;
-        self.shared.changed.notify_all();
-        while slot.installed < own && !slot.stop {
-            slot = self.shared.wait(slot);
-        }
     }
 
     /// Whether the last write succeeded, or before the first one whether the start found the newest
@@ -184,7 +168,6 @@ impl Writer {
         };
         let mut whole = std::mem::take(&mut slot.whole);
         let mut anew = std::mem::take(&mut slot.anew);
-        let mut installs = slot.installs;
         let mut rewrites = std::mem::take(&mut slot.rewrites);
         drop(slot);
         planted::in_thread("checkpoint");
@@ -214,7 +197,6 @@ impl Writer {
                 view = newer;
                 whole |= std::mem::take(&mut slot.whole);
                 anew |= std::mem::take(&mut slot.anew);
-                installs = slot.installs;
                 rewrites.append(&mut slot.rewrites);
             }
             pause = (pause * 2).min(RETRY_MAX);
@@ -224,8 +206,6 @@ impl Writer {
         let index = view.position.index;
         self.base = Some(view.for_changes());
         drop(view);
-        self.shared.lock().installed = installs;
-        self.shared.changed.notify_all();
         (self.durable)(index, begun.elapsed());
         rewrites.into_iter().for_each(|done| done());
         true

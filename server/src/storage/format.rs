@@ -38,7 +38,7 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<Identity, OpenError> {
         u64::from_str_radix(line.trim(), radix).ok()
     };
     let format = number("format", 10).and_then(|n| u32::try_from(n).ok());
-    let Some(format) = format else {
+    let Some(format) = format.filter(|format| *format >= FORMAT) else {
         return Err(OpenError::Unreadable { path });
     };
     if format > FORMAT {

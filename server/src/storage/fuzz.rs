@@ -3,14 +3,13 @@
 
 use std::path::PathBuf;
 
-use witan_replica::{host::LogRecord, machine::record::Corrupt};
+use witan_replica::host::LogRecord;
 
 use super::{
     format,
     identity::Identity,
     log,
     manifest::Manifest,
-    pieces,
     tail::{self, Queue, Verdict},
 };
 
@@ -59,14 +58,4 @@ pub fn current(text: &str) -> Option<String> {
 /// The log's line record, read and written again.
 pub fn line(bytes: &[u8]) -> Option<Vec<u8>> {
     log::Line::decode(bytes).map(log::Line::encode)
-}
-
-/// A key and a value.
-pub type Pair = (Vec<u8>, Vec<u8>);
-
-/// The records of pieces that come in the order of their names.
-pub fn join(pieces: Vec<Pair>) -> Result<Vec<Pair>, Corrupt> {
-    let mut joined = pieces::Joined::new(pieces.into_iter().map(Ok::<_, Corrupt>));
-    let records = &mut joined;
-    records.collect()
 }

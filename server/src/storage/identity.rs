@@ -1,7 +1,7 @@
 //! Whose data a data directory holds, and in which format.
 
 /// Version of everything below the member's folder. Raised by every change that an older release
-/// could not read. 2: the checkpoint is a chain of runs; what 1 had is still read.
+/// could not read.
 pub const FORMAT: u32 = 2;
 
 /// Whose data a directory holds.

@@ -39,8 +39,6 @@ const REGION: u64 = 1;
 const HARD_STATE: &[u8] = b"hard";
 /// Key of [`Line`].
 const LINE: &[u8] = b"line";
-/// Key of the index of a snapshot that is just being installed.
-const INSTALL: &[u8] = b"install";
 /// First byte of every stored entry; raised when the rest changes.
 const FRAME_VERSION: u8 = 1;
 /// Version, index, term, checksum.
@@ -61,17 +59,10 @@ pub struct Log {
     replayed: u64,
 }
 
-/// What the disk gave back.
-pub(super) struct Found {
-    pub(super) hard_state: Option<Bytes>,
-    /// A snapshot was being installed up to this index when the process ended.
-    pub(super) install: Option<u64>,
-}
-
 /// Where the log must begin. Written with every cut, so that entries missing at the front show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
-    /// Index of the very first entry this log ever got; 0 before it, and after a snapshot.
+    /// Index of the very first entry this log ever got; 0 before it.
     pub(super) origin: u64,
     /// Index of the first entry that must still be there; 0 before the first.
     pub(super) begin: u64,
@@ -116,13 +107,13 @@ impl std::fmt::Debug for Log {
 }
 
 impl Log {
-    /// Opens the log, cutting a torn last write. `fresh` says that the directory is being set up;
+    /// Opens the log, cutting a torn last write, and returns raft's stored state beside it. `fresh` says that the directory is being set up;
     /// otherwise a log without content is a log that was lost.
     pub(super) fn open(
         dir: &Path,
         fresh: bool,
         ledger: Arc<Ledger>,
-    ) -> Result<(Self, Found), OpenError> {
+    ) -> Result<(Self, Option<Bytes>), OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         tail::mend(dir)?;
         let worth = Sizes::of(dir).checkpoint_log_bytes;
@@ -175,12 +166,8 @@ impl Log {
             return Err(OpenError::log(dir, 0, what));
         }
         log.hard_state = log.engine.get(REGION, HARD_STATE).map(Bytes::from);
-        let install = log.engine.get(REGION, INSTALL);
-        let found = Found {
-            hard_state: log.hard_state.clone(),
-            install: install.and_then(|bytes| u64_at(&bytes, 0)),
-        };
-        Ok((log, found))
+        let hard_state = log.hard_state.clone();
+        Ok((log, hard_state))
     }
 
     /// The entries from index `from` on, for a start.
@@ -287,33 +274,6 @@ impl Log {
         let mut out = EngineBatch::default();
         out.add_command(REGION, Command::Compact { index: below });
         // The keys move along, so that no old file is kept for their sake.
-        self.write(&mut out, |log, out| log.add_keys(out));
-        self.sync(out);
-        self.purge();
-    }
-
-    /// Says that entries up to `index` are about to be replaced by a snapshot.
-    pub(super) fn announce(&mut self, index: u64) {
-        let mut out = EngineBatch::default();
-        let value = index.to_le_bytes().to_vec();
-        self.write(&mut out, |_, out| out.put(REGION, INSTALL.to_vec(), value));
-        self.sync(out);
-    }
-
-    /// Empties the log: the next entry is the one after `index`, which a checkpoint covers.
-    /// Without `index` only the announcement is taken back.
-    pub(super) fn restart(&mut self, index: Option<u64>) {
-        let mut out = EngineBatch::default();
-        if let Some(index) = index {
-            self.line = Line {
-                origin: 0,
-                begin: index + 1,
-            };
-            self.last = index;
-            out.add_command(REGION, Command::Clean);
-        } else {
-            out.delete(REGION, INSTALL.to_vec());
-        }
         self.write(&mut out, |log, out| log.add_keys(out));
         self.sync(out);
         self.purge();

@@ -2,8 +2,7 @@
 //!
 //! Text, a line each: `chain` or `before`; under it `link` for each difference (the first is the
 //! base), and under that `run` with its folder, what it holds (see [`Content`]) and the beginning of
-//! its first key. `old` instead of links names a database of format 1. Last a checksum of all that.
-//! In format 1 the file held the name of one database and nothing else.
+//! its first key. Last a checksum of all that.
 
 use std::{fmt::Write as _, fs, io, path::Path};
 
@@ -42,15 +41,13 @@ impl Run {
 /// A base and differences, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chain {
-    /// A database of format 1; then there are no links.
-    pub(super) old: Option<u64>,
     /// The runs of each.
     pub(super) links: Vec<Vec<Run>>,
 }
 
 impl Chain {
     pub(super) fn is_empty(&self) -> bool {
-        self.old.is_none() && self.links.is_empty()
+        self.links.is_empty()
     }
 
     pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
@@ -59,9 +56,7 @@ impl Chain {
 
     /// All of its folders.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
-        self.old
-            .into_iter()
-            .chain(self.runs().map(|run| run.number))
+        self.runs().map(|run| run.number)
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -90,9 +85,6 @@ impl Manifest {
         let mut text = format!("{TITLE}\n");
         for (title, chain) in [("chain", &self.chain), ("before", &self.before)] {
             line(&mut text, format_args!("{title}"));
-            if let Some(number) = chain.old {
-                line(&mut text, format_args!("old {number}"));
-            }
             for link in &chain.links {
                 line(&mut text, format_args!("link"));
                 for run in link {
@@ -121,12 +113,6 @@ impl Manifest {
     }
 
     pub(super) fn decode(text: &str) -> Option<Self> {
-        if let Ok(number) = text.trim().parse::<u64>() {
-            let old = Some(number).filter(|number| *number > 0)?;
-            let mut manifest = Self::default();
-            manifest.chain.old = Some(old);
-            return Some(manifest);
-        }
         let at = text.trim_end().rfind("sum ")?;
         let sum = u32::from_str_radix(text[at + 4..].trim_end(), 16).ok()?;
         let text = &text[..at];
@@ -144,7 +130,6 @@ impl Manifest {
             match word {
                 "chain" => chain = Some(&mut manifest.chain),
                 "before" => chain = Some(&mut manifest.before),
-                "old" => chain.as_mut()?.old = Some(rest.parse().ok()?),
                 "link" => chain.as_mut()?.links.push(Vec::new()),
                 "run" => chain.as_mut()?.links.last_mut()?.push(run(rest)?),
                 _ => return None,
@@ -202,12 +187,10 @@ mod tests {
             Run::new(number, &[b'k'; 100], content)
         };
         let chain = Chain {
-            old: None,
             links: vec![vec![run(1), run(2)], vec![run(5)]],
         };
         let before = Chain {
-            old: Some(4),
-            links: Vec::new(),
+            links: vec![vec![run(4)]],
         };
         Manifest { chain, before }
     }
@@ -221,11 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_one_database_is_read() {
-        let found = Manifest::decode("00000012\n").unwrap();
-        assert_eq!(found.chain.old, Some(12));
-        assert!(found.before.is_empty());
-        for text in ["", "0", "nonsense", "-1", "1 2"] {
+    fn what_names_no_run_is_refused() {
+        for text in ["", "0", "nonsense", "-1", "1 2", "00000012\n"] {
             assert_eq!(Manifest::decode(text), None, "{text}");
         }
     }

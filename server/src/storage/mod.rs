@@ -11,10 +11,9 @@
 //!
 //! Reading order: `identity`, `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
 //! of `run`s that `manifest` lists and `merge` reads as one (`reuse` says which need not be written
-//! again, `ahead` lets a start use two cores; `pieces` is for format 1) → `checkpointer` (the thread
-//! that writes it). `space` watches what is free, `ledger` says which thread may take it, `retry` repeats
-//! a write of the log that found nothing. `files` makes things durable. `create` makes a directory at
-//! once.
+//! again, `ahead` lets a start use two cores) → `checkpointer` (the thread that writes it). `space`
+//! watches what is free, `ledger` says which thread may take it, `retry` repeats a write of the log that
+//! found nothing. `files` makes things durable. `create` makes a directory at once.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -35,7 +34,6 @@ mod lock;
 mod log;
 mod manifest;
 mod merge;
-mod pieces;
 mod quiet;
 mod retry;
 mod reuse;
@@ -109,26 +107,25 @@ pub fn open(
     }
     let fresh = known.is_none();
     let sizes = Sizes::of(&member);
-    let (mut log, mut found) = log::Log::open(&member.join("log"), fresh, ledger.clone())?;
+    let (mut log, hard_state) =
+        log::Log::open(&member.join("log"), fresh, ledger.clone())?;
     let (checkpoint, view) = Checkpoint::open(&member.join("checkpoint"), ledger.clone())?;
     if fresh && (view.is_some() || !log.is_virgin()) {
         return Err(OpenError::Unreadable {
             path: member.join("identity"),
         });
     }
-    if known.is_none_or(|known| known.format < FORMAT) {
-        // Last, so that a set-up that a crash cut short is simply done again, and that what does
-        // not read here may still be tried with the release that wrote it.
+    if fresh {
+        // Last, so that a set-up that a crash cut short is simply done again.
         format::write(identity, &member)
             .and_then(|()| files::sync_dir(dir))
             .map_err(|e| OpenError::io(&member, e))?;
     }
-    settle_install(&mut log, &mut found, view.as_ref());
-    check(&member, &log, &found, view.as_ref())?;
+    check(&member, &log, hard_state.is_none(), view.as_ref())?;
     let records = log.read(view.as_ref().map_or(0, |view| view.position.index) + 1)?;
     let recovered = Recovered {
         checkpoint: view,
-        hard_state: found.hard_state,
+        hard_state,
         records,
     };
     Ok((
@@ -140,17 +137,6 @@ pub fn open(
         },
         recovered,
     ))
-}
-
-impl Storage {
-    /// Replaces the whole state by a received snapshot; durable when it returns. A crash between
-    /// its steps leaves either the old state or the new one.
-    pub fn install(log: &mut Log, checkpointer: &Checkpointer, view: &View) {
-        let index = view.position.index;
-        log.announce(index);
-        checkpointer.install(view.clone());
-        log.restart(Some(index));
-    }
 }
 
 fn member_dir(dir: &Path) -> PathBuf {
@@ -183,22 +169,8 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .map_err(|e| OpenError::io(dir, e))
 }
 
-/// Finishes or forgets a snapshot whose installation a crash cut short.
-fn settle_install(log: &mut Log, found: &mut log::Found, view: Option<&View>) {
-    let Some(index) = found.install.take() else {
-        return;
-    };
-    let installed = view.filter(|view| view.position.index >= index);
-    log.restart(installed.map(|view| view.position.index));
-}
-
 /// Refuses a log and a checkpoint that do not meet.
-fn check(
-    member: &Path,
-    log: &Log,
-    found: &log::Found,
-    view: Option<&View>,
-) -> Result<(), OpenError> {
+fn check(member: &Path, log: &Log, stateless: bool, view: Option<&View>) -> Result<(), OpenError> {
     let line = log.line();
     let begin = line.begin;
     let Some(view) = view else {
@@ -214,7 +186,7 @@ fn check(
         return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
     }
     let last = log.last_index();
-    let virgin = last < begin.max(1) && found.hard_state.is_none();
+    let virgin = last < begin.max(1) && stateless;
     if last < applied && !virgin {
         let what = format!("it ends at entry {last}, the checkpoint at {applied}");
         return Err(OpenError::log(&member.join("log"), 0, what));

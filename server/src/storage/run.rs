@@ -41,8 +41,6 @@ const REMOVED: u32 = u32::MAX;
 pub(super) const HEADER_BYTES: usize = 8;
 /// The database file in a run's folder.
 const DATABASE: &str = "db";
-/// sled's unit of writing in format 1.
-const OLD_SEGMENT_BYTES: usize = 4 << 20;
 /// How often a database that sled itself still holds is tried again, and how long between.
 const REOPEN_TRIES: u32 = 200;
 const REOPEN_PAUSE: Duration = Duration::from_millis(5);
@@ -325,36 +323,4 @@ pub(super) fn read_whole(path: &Path, content: &Content) -> Result<Vec<Item>, Br
     file.set_len(content.file_bytes)?;
     strip(path)?;
     Ok(items)
-}
-
-/// A name and a piece, see [`super::pieces`].
-pub(super) type Named = (sled::IVec, sled::IVec);
-
-/// What a database of format 1 holds: pieces of records.
-pub(super) fn pieces(
-    path: &Path,
-) -> Result<impl Iterator<Item = Result<Named, Broken>> + use<>, Broken> {
-    // After a kill without a power cut sled would believe what only the page cache holds.
-    sync_file(&path.join(DATABASE))?;
-    Ok(old(path).open()?.iter().map(|pair| Ok(pair?)))
-}
-
-fn old(path: &Path) -> sled::Config {
-    sled::Config::new()
-        .path(path)
-        .mode(sled::Mode::HighThroughput)
-        .segment_size(OLD_SEGMENT_BYTES)
-        .flush_every_ms(None)
-}
-
-/// Writes pieces as format 1 had them.
-#[cfg(test)]
-pub(super) fn write_old(path: &Path, pieces: Vec<(Vec<u8>, Vec<u8>)>) {
-    let db = old(path).open().expect("a fresh folder");
-    for (name, piece) in pieces {
-        db.insert(name, piece).expect("there is room");
-    }
-    db.flush().expect("there is room");
-    drop(db);
-    closed(path).expect("sled closes");
 }

@@ -2,10 +2,10 @@
 
 use std::sync::mpsc;
 
-use witan_replica::{host::LogBatch, machine::record::Change};
+use witan_replica::host::LogBatch;
 
 use super::*;
-use crate::storage::{Checkpointer, identity, pieces::tests::split, run};
+use crate::storage::Checkpointer;
 
 #[test]
 fn an_empty_directory_opens_empty_and_again() {
@@ -143,54 +143,6 @@ fn the_thread_writes_what_it_is_offered() {
     thread.stop();
     drop((thread, storage.log, storage.hold));
     same(reopen(&dir).1.checkpoint.as_ref(), &view(20, 7));
-}
-
-#[test]
-fn an_installed_state_replaces_log_and_checkpoint() {
-    let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    storage.log.append(&batch(2..10, 1));
-    storage.checkpoint.write(None, &view(5, 10)).unwrap();
-    let mut thread = Checkpointer::start(storage.checkpoint, Some(view(5, 10)), |_, _| {}).unwrap();
-    Storage::install(&mut storage.log, &thread, &view(1000, 10));
-    storage.log.append(&batch(1001..1003, 4));
-    thread.stop();
-    drop((thread, storage.log, storage.hold));
-    let (_, recovered) = reopen(&dir);
-    assert_eq!(recovered.records, batch(1001..1003, 4).records);
-    same(recovered.checkpoint.as_ref(), &view(1000, 10));
-}
-
-#[test]
-fn a_directory_of_format_1_starts_and_goes_on() {
-    let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    storage.log.append(&batch(2..30, 1));
-    drop(storage);
-    let member = dir.data().join("member");
-    let old = Identity { format: 1, ..ME };
-    old.write(&member).unwrap();
-    let mut pieces = Vec::new();
-    view(9, 100_000).changes(None, &mut |change| match change {
-        Change::Put { key, value } => {
-            split(&key, &value, |name, piece| pieces.push((name, piece)));
-        }
-        Change::Delete { key } => panic!("{key:?} was never there"),
-    });
-    run::write_old(&member.join("checkpoint/00000003"), pieces);
-    std::fs::write(member.join("checkpoint/current"), "00000003\n").unwrap();
-    // What follows is a base of its own; the old database stays until there is a second one.
-    let mut since = view(9, 100_000);
-    for (index, stays) in [(12, true), (20, false), (25, false)] {
-        let (mut storage, recovered) = reopen(&dir);
-        same(recovered.checkpoint.as_ref(), &since);
-        assert_eq!(identity(&dir.data()).unwrap(), Some(ME));
-        let next = view(index, 50_000);
-        storage.checkpoint.write(Some(&since), &next).unwrap();
-        assert_eq!(member.join("checkpoint/00000003").exists(), stays);
-        since = next;
-    }
-    same(reopen(&dir).1.checkpoint.as_ref(), &since);
 }
 
 #[test]

@@ -84,9 +84,13 @@ fn a_lost_or_damaged_identity_is_refused() {
     storage.log.append(&batch(2..5, 1));
     drop(storage);
     let file = dir.data().join("member/identity");
+    let older = fs::read_to_string(&file).unwrap();
+    let older = older.replace(&format!("format {FORMAT}"), "format 1");
+    fs::write(&file, older).unwrap();
+    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
     fs::write(&file, [0xff; 20]).unwrap();
     assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
-    fs::write(&file, "format 1\n").unwrap();
+    fs::write(&file, "format 2\n").unwrap();
     assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
     fs::remove_file(&file).unwrap();
     assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);

@@ -1,8 +1,8 @@
 //! What stands beside the log: the small files, and the checkpoint.
 
-use std::{collections::BTreeMap, slice};
+use std::collections::BTreeMap;
 
-use witan::storage::fuzz::{Pair, current, identity_text, join, line};
+use witan::storage::fuzz::{current, identity_text, line};
 use witan_replica::machine::{
     record::{self, Corrupt},
     view::View,
@@ -29,67 +29,6 @@ pub(super) fn identity(bytes: &[u8]) {
     if let Some(again) = line(bytes) {
         assert_eq!(again, bytes[..16], "decode(encode(x))");
     }
-}
-
-/// Chunks: names and pieces in turn, as a database of format 1 gives them; or keys and values of
-/// which small pieces are made here, because the checksums would let nothing else pass.
-pub(super) fn pieces(bytes: &[u8]) {
-    let mut input = Input::new(bytes);
-    let (kind, change) = (input.byte(), input.short());
-    let pairs = pairs(&mut input);
-    if kind & 1 == 0 {
-        let size: usize = pairs.values().map(Vec::len).sum();
-        if let Ok(records) = join(pairs.into_iter().collect()) {
-            assert!(
-                records.windows(2).all(|two| two[0].0 <= two[1].0),
-                "in order"
-            );
-            let joined: usize = records.iter().map(|(_, value)| value.len()).sum();
-            assert!(joined <= size, "joining never adds");
-        }
-        return;
-    }
-    let names: BTreeMap<_, _> = pairs
-        .iter()
-        .flat_map(|(key, value)| pieces_of(key, value))
-        .collect();
-    let mut pieces: Vec<_> = names.into_iter().collect();
-    let joined = join(pieces.clone());
-    assert_eq!(joined, Ok(pairs.into_iter().collect()), "join(split(x))");
-    let at = usize::from(change) % pieces.len().max(1);
-    if change != 0 && at < pieces.len() {
-        pieces.remove(at);
-        assert_ne!(
-            join(pieces),
-            joined,
-            "a lost piece shows, or a whole record is gone"
-        );
-    }
-}
-
-/// The pieces of a record: names of the escaped key and a number; checksum and count in the first.
-pub fn pieces_of(key: &[u8], value: &[u8]) -> Vec<Pair> {
-    /// Far less than real ones have, so that small records have several.
-    const PIECE_BYTES: usize = 16;
-    let mut stem = Vec::new();
-    for byte in key {
-        stem.extend_from_slice(if *byte == 0 {
-            &[0, 0xff]
-        } else {
-            slice::from_ref(byte)
-        });
-    }
-    stem.extend_from_slice(&[0, 1]);
-    let count = u32::try_from(value.len().div_ceil(PIECE_BYTES).max(1)).expect("few");
-    let sum = crc32fast::hash(&[key, value].concat());
-    let mut pieces: Vec<Vec<u8>> = value.chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect();
-    if pieces.is_empty() {
-        pieces.push(Vec::new());
-    }
-    let header = [sum.to_le_bytes(), count.to_le_bytes()].concat();
-    pieces[0].splice(0..0, header);
-    let name = |number: u32| [stem.as_slice(), &number.to_be_bytes()].concat();
-    (0..).map(name).zip(pieces).collect()
 }
 
 fn pairs(input: &mut Input<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {

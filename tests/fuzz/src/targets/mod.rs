@@ -14,7 +14,7 @@ mod v2;
 
 use crate::Target;
 
-pub use disk::{checkpoint_input, pieces_of};
+pub use disk::checkpoint_input;
 pub use log::{file_of as log_file, sole_member};
 
 /// No larger than what libFuzzer takes by itself.
@@ -194,13 +194,6 @@ pub(crate) const ALL: &[Target] = &[
             "server/src/storage/format.rs",
             "server/src/storage/manifest.rs",
         ],
-    },
-    Target {
-        name: "pieces",
-        run: disk::pieces,
-        bytes_max: BYTES_MAX,
-        cost: 1,
-        files: &["server/src/storage/pieces.rs"],
     },
     Target {
         name: "checkpoint",

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use witan_fuzz::{
     input::push_chunk,
-    targets::{checkpoint_input, log_file, pieces_of, sole_member},
+    targets::{checkpoint_input, log_file, sole_member},
 };
 use witan_replica::{
     host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
@@ -284,7 +284,6 @@ pub(super) fn add(corpus: &mut Corpus) {
     corpus.insert(("log-file", "reserved-space".into()), zeros.clone());
     zeros.truncate(zeros.len() - 70);
     corpus.insert(("log-file", "torn".into()), zeros);
-    pieces(corpus);
 }
 
 /// A state with closed blocks, some of them compacted.
@@ -318,33 +317,4 @@ fn one_key() -> Vec<u8> {
         push_chunk(&mut entries, &stamped(command, at).encode_to_vec());
     }
     entries
-}
-
-fn pieces(corpus: &mut Corpus) {
-    let records: [(&[u8], &[u8]); 3] =
-        [(b"k\0ey", b"value"), (b"", b"\0\xff"), (b"key", &[5; 200])];
-    let mut made = vec![1, 0, 0];
-    let mut given = vec![0, 0, 0];
-    for (key, value) in records {
-        push_chunk(&mut made, key);
-        push_chunk(&mut made, value);
-        for (name, piece) in pieces_of(key, value) {
-            push_chunk(&mut given, &name);
-            push_chunk(&mut given, &piece);
-        }
-    }
-    corpus.insert(("pieces", "made".into()), made);
-    corpus.insert(("pieces", "given".into()), given);
-    // a long key gives only its beginning and a digest to the name
-    let mut long = vec![0, 0, 0];
-    let key = [b'p'; 1500];
-    let name = [&key[..1024], &[0, 2], &[9; 20], &[0; 4]].concat();
-    let content = [&1500_u32.to_le_bytes()[..], &key, b"value"].concat();
-    let sum = crc32fast::hash(&[&key[..], b"value"].concat());
-    push_chunk(&mut long, &name);
-    push_chunk(
-        &mut long,
-        &[&sum.to_le_bytes()[..], &1_u32.to_le_bytes(), &content].concat(),
-    );
-    corpus.insert(("pieces", "long-key".into()), long);
 }
