@@ -6,7 +6,7 @@ use super::url::UrlError;
 
 /// What is wrong with what was asked for.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the texts say it
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum ConfigError {
     /// clap's own words: an unknown flag with a suggestion, a missing value.
     #[error("{0}")]

@@ -270,7 +270,7 @@ impl Default for Log {
 
 /// `--log-level`. etcd's `panic` and `fatal` show errors: nothing of ours is logged above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the values of a flag")]
 pub enum LogLevel {
     Debug,
     #[default]
@@ -281,7 +281,7 @@ pub enum LogLevel {
 
 /// One target of `--log-outputs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the values of a flag")]
 pub enum LogOutput {
     Stderr,
     Stdout,
@@ -290,7 +290,7 @@ pub enum LogOutput {
 
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the values of a flag")]
 pub enum LogFormat {
     Json,
     Console,

@@ -48,7 +48,7 @@ pub enum ServerCertificate {
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the values of a flag")]
 pub enum TlsVersion {
     #[default]
     Tls12,

@@ -52,10 +52,11 @@ impl Measured {
     /// Latency below which this share of the answers came, in milliseconds.
     pub fn quantile(&self, share: f64) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
-        #[allow(
+        #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
-            clippy::cast_sign_loss
+            clippy::cast_sign_loss,
+            reason = "the numbers are small"
         )]
         let at = (last as f64 * share) as usize;
         f64::from(self.latencies.get(at).copied().unwrap_or_default()) / 1000.0

@@ -6,7 +6,7 @@
 //! `--witan after=PATH,before=PATH` puts several builds of witan side by side; every other round
 //! goes through the servers in the opposite order.
 //! Build witan in release first; the etcd binaries come from `tests/tools`.
-#![allow(clippy::print_stdout, reason = "a program that prints tables")]
+#![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::{
     env,

@@ -9,7 +9,7 @@ pub const HEAD: &str = "\
 
 /// One line: a server under a load. The last two columns say how `base`, the first server, stands
 /// to this one: its requests per second and its CPU per request as multiples.
-#[allow(clippy::cast_precision_loss)]
+#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 pub fn line(
     load: &str,
     clients: usize,
@@ -47,7 +47,7 @@ pub const FILL_HEAD: &str = "\
 |---|--:|--:|--:|--:|--:|--:|--:|";
 
 /// Events or answers per second, their delays, and the server's CPU for each.
-#[allow(clippy::cast_precision_loss)]
+#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 pub(crate) fn latency_line(measured: &Measured) -> String {
     let count = measured.requests.max(1) as f64;
     format!(
@@ -60,7 +60,7 @@ pub(crate) fn latency_line(measured: &Measured) -> String {
 }
 
 /// A load alone and the same load beside a chore that was done so many times.
-#[allow(clippy::cast_precision_loss)]
+#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 pub(crate) fn chores_line(quiet: &Measured, busy: &Measured, times: u64) -> String {
     let rate = |of: &Measured| of.requests as f64 / of.elapsed.as_secs_f64().max(1e-9);
     let (calm, then) = (quiet.quantile(0.99), busy.quantile(0.99));

@@ -9,7 +9,7 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Kinds of frames.
 pub mod kind {
-    #![allow(missing_docs, reason = "the standard's names")]
+    #![expect(missing_docs, reason = "the standard's names")]
     pub const DATA: u8 = 0;
     pub const HEADERS: u8 = 1;
     pub const PRIORITY: u8 = 2;
@@ -24,7 +24,7 @@ pub mod kind {
 
 /// Flags of frames.
 pub mod flag {
-    #![allow(missing_docs, reason = "the standard's names")]
+    #![expect(missing_docs, reason = "the standard's names")]
     pub const END_STREAM: u8 = 1;
     pub const ACK: u8 = 1;
     pub const END_HEADERS: u8 = 4;
@@ -34,7 +34,7 @@ pub mod flag {
 
 /// Error codes.
 pub mod code {
-    #![allow(missing_docs, reason = "the standard's names")]
+    #![expect(missing_docs, reason = "the standard's names")]
     pub const NO_ERROR: u32 = 0;
     pub const PROTOCOL_ERROR: u32 = 1;
     pub const FLOW_CONTROL_ERROR: u32 = 3;
@@ -48,7 +48,7 @@ pub mod code {
 
 /// Settings.
 pub mod setting {
-    #![allow(missing_docs, reason = "the standard's names")]
+    #![expect(missing_docs, reason = "the standard's names")]
     pub const HEADER_TABLE_SIZE: u16 = 1;
     pub const ENABLE_PUSH: u16 = 2;
     pub const MAX_CONCURRENT_STREAMS: u16 = 3;

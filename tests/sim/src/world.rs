@@ -78,7 +78,7 @@ pub(crate) enum Phase {
 
 /// How much a run did, so that a sweep can show what it covered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say what is counted")]
 pub struct Counts {
     pub acknowledged: u64,
     pub reads: u64,

@@ -87,7 +87,7 @@ pub struct Status {
 
 /// Raft role of a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "raft's names")]
 pub enum Role {
     #[default]
     Follower,

@@ -1,6 +1,9 @@
 //! What one command may read: a refusal is whole, and an entry of a release without limits is replayed
 //! without its answers.
-#![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what they call
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, not what they call"
+)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

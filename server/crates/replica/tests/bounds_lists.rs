@@ -1,6 +1,10 @@
 //! Lists in requests: what checks them takes n log n steps, and looks at what is shared once.
 // The core reads no clock; these tests measure how long it takes.
-#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a bound on time needs a clock"
+)]
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,10 @@
 //! Work that a request causes beyond the pairs it answers: deleted keys that it passes over, keys that it
 //! counts, keys of a lease that it asks permission for. Work is seen by what is refused. How often a
 //! lease is looked at stands in `auth/spans.rs`.
-#![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what they call
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, not what they call"
+)]
 
 use witan_replica::machine::{
     auth::{Auth, Caller, Check, Kind, Permission, Role, User},

@@ -3,7 +3,10 @@
 //!
 //! The model never compacts, so that its agreement is also the proof that a compaction changes no
 //! answer that may still be asked for.
-#![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what they call
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, not what they call"
+)]
 
 #[path = "laws_kv/model.rs"]
 mod model;

@@ -1,6 +1,6 @@
 //! Laws of the v2 tree, checked against random histories.
 
-#![allow(
+#![expect(
     clippy::unwrap_used,
     reason = "test code: clippy knows only the test functions"
 )]

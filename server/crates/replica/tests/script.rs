@@ -6,8 +6,14 @@
 //!
 //! `WITAN_UPDATE_SCRIPTS=1 cargo test -p witan-replica --test script` writes what comes out into
 //! the files; read the difference before committing it.
-#![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what they call
-#![allow(clippy::disallowed_methods)] // the core reads no files; its scripts are files
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, not what they call"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the core reads no files; its scripts are files"
+)]
 
 #[path = "script/alarm.rs"]
 mod alarm;

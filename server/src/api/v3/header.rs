@@ -5,7 +5,10 @@ use witan_api::v3::etcdserverpb::ResponseHeader;
 use crate::node::Node;
 
 /// With the revision that the answer was made at.
-#[allow(clippy::unnecessary_wraps)] // messages are optional in every answer
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "messages are optional in every answer"
+)]
 pub(super) fn at(node: &Node, revision: i64) -> Option<ResponseHeader> {
     let identity = node.identity();
     Some(ResponseHeader {

@@ -27,7 +27,7 @@ pub(super) async fn play(server: &Server) -> String {
     }
     let seconds = begun.elapsed().as_secs_f64();
     let spent = process::cpu(server.pid()).saturating_sub(before);
-    #[allow(clippy::cast_precision_loss)]
+    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
     let mib = bytes as f64 / f64::from(1 << 20);
     format!(
         "{mib:.0} | {:.0} | {:.2} |",

@@ -228,7 +228,7 @@ fn timeless(body: &str, times: &mut Vec<f64>) -> String {
                         continue;
                     }
                     Ok(ttl) => {
-                        #[allow(clippy::cast_precision_loss)] // times are small
+                        #[expect(clippy::cast_precision_loss, reason = "times are small")]
                         times.push(ttl as f64);
                         out.push_str(&rest[..begin]);
                         out.push('N');

@@ -2,7 +2,10 @@
 //! without rights and as root, while no authentication, v2's, v3's and both are on. What is expected
 //! is the list that the server authorizes by (`witan_api::access`); that the list is whole is checked
 //! against the descriptors of gRPC and the gateway's own document.
-#![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what they call
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, not what they call"
+)]
 
 mod calls;
 mod log_in;

@@ -1,7 +1,10 @@
 //! v3 auth: what real clients are told about users, roles and what they may not do, beside etcd.
 //!
 //! What does *not* live here: the rules one by one (`server/crates/replica/testdata/auth`), v2 auth.
-#![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what they call
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, not what they call"
+)]
 
 mod chance;
 mod etcdctl;

@@ -94,7 +94,7 @@ pub struct CountsStats {
 /// `/v2/stats/store`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub struct StoreStats {
     pub gets_success: u64,
     pub gets_fail: u64,
@@ -118,7 +118,7 @@ pub struct StoreStats {
 /// Refusal of `/v2/stats/leader` by a member that does not lead (403).
 pub const NOT_LEADER: &str = "not current leader";
 
-#[allow(
+#[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "the signature is serde's"
 )]

@@ -58,9 +58,9 @@ impl<T: Integer> de::Visitor<'_> for IntegerVisitor<T> {
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<T, E> {
         // `1.0` and `1e3` are integers too; above 2^53 a float no longer says which.
-        #[allow(clippy::cast_possible_truncation)]
+        #[expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
         let whole = value as i64;
-        #[allow(clippy::cast_precision_loss)]
+        #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
         let exact = whole as f64 == value && whole.unsigned_abs() <= 1 << 53;
         if exact {
             self.visit_i64(whole)

@@ -8,7 +8,7 @@ pub mod shape;
 
 // Layout of generated code is the generator's; docs stand in the protos.
 #[rustfmt::skip]
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::too_many_lines)]
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::too_many_lines, reason = "generated code")]
 #[path = "generated"]
 mod generated {
     pub mod authpb;

@@ -28,7 +28,7 @@ pub struct Field {
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "protobuf's names")]
 pub enum Kind {
     Bool,
     Int64,

@@ -29,7 +29,7 @@ pub struct Command {
 /// What is done to an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "etcd's names")]
 pub enum Action {
     Raise = 0,
     Lower = 1,
@@ -38,7 +38,6 @@ pub enum Action {
 /// As etcd's `AlarmType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-#[allow(missing_docs)]
 pub enum Kind {
     /// No alarm.
     None = 0,

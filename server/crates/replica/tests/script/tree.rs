@@ -8,7 +8,7 @@
 //! checkpoint records. `state` and `counts` show the rest. A room begins at index 3, as a fresh
 //! cluster of one member does.
 
-#![allow(
+#![expect(
     clippy::unwrap_used,
     reason = "test code: clippy knows only the test functions"
 )]

@@ -164,7 +164,7 @@ pub struct Permission {
 /// As etcd's `Permission.Type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "etcd's names")]
 pub enum Kind {
     Read = 0,
     Write = 1,

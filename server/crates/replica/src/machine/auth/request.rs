@@ -33,7 +33,7 @@ pub struct Command {
 
 /// The verbs.
 #[derive(Clone, PartialEq, prost::Oneof)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "each payload says it")]
 pub enum Verb {
     #[prost(message, tag = "1")]
     Enable(Enable),

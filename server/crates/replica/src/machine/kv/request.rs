@@ -142,7 +142,7 @@ pub struct Range {
 /// As etcd's `RangeRequest.SortOrder`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "etcd's names")]
 pub enum SortOrder {
     None = 0,
     Ascend = 1,
@@ -152,7 +152,7 @@ pub enum SortOrder {
 /// As etcd's `RangeRequest.SortTarget`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "etcd's names")]
 pub enum SortTarget {
     Key = 0,
     Version = 1,
@@ -251,7 +251,7 @@ pub struct Compare {
 /// As etcd's `Compare.CompareResult`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "etcd's names")]
 pub enum CompareResult {
     Equal = 0,
     Greater = 1,
@@ -262,7 +262,7 @@ pub enum CompareResult {
 /// As etcd's `Compare.CompareTarget`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "etcd's names")]
 pub enum CompareTarget {
     Version = 0,
     Create = 1,
@@ -273,7 +273,7 @@ pub enum CompareTarget {
 
 /// The right-hand side of a comparison.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "etcd's names")]
 pub enum TargetValue {
     #[prost(int64, tag = "5")]
     Version(i64),

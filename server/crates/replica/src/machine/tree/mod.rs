@@ -31,7 +31,7 @@ use bytes::Bytes;
 
 /// The action names of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub enum Action {
     Get,
     Set,

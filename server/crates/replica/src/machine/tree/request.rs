@@ -3,7 +3,7 @@
 //! Paths are cleaned and absolute (`/`, `/a/b`), bytes rather than text. `expires_ns` is absolute
 //! Unix time in nanoseconds, taken by the member that received the request; `None` is permanent.
 
-#![allow(missing_docs)]
+#![expect(missing_docs, reason = "each payload says it")]
 
 use bytes::Bytes;
 
@@ -41,7 +41,7 @@ impl Command {
 
 /// The verbs that write.
 #[derive(Clone, PartialEq, prost::Oneof)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "each payload says it")]
 pub enum Verb {
     #[prost(message, tag = "1")]
     Set(Set),

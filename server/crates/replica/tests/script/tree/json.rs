@@ -1,7 +1,7 @@
 //! Events as the v2 dialect writes them. Written here a second time, apart from the product's own
 //! writer, so that scripts can quote etcd's answers word for word.
 
-#![allow(
+#![expect(
     clippy::unwrap_used,
     reason = "test code: clippy knows only the test functions"
 )]
