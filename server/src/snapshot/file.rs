@@ -5,12 +5,10 @@
 
 use std::io;
 
+use witan_bolt::{Layout, Out, Writer};
 use witan_replica::machine::{record::Change, view::View};
 
-use super::{
-    bolt::{Layout, Out, Writer},
-    schema::{self, Take},
-};
+use super::schema::{self, Take};
 
 /// Our own bucket, which etcd passes over. Its records are numbered, and each value is a record of a
 /// checkpoint: the length of its key (four bytes, big-endian), its key, its value.

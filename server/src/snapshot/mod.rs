@@ -3,10 +3,9 @@
 //! What does not live here: the state itself (`witan_replica::machine`), our own files (`storage`)
 //! and the calls that clients make (`api/v3`).
 //!
-//! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash` → `bolt`
-//! (pages) → `file` (a snapshot is written) → `read`, `status` (one is read).
+//! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash` →
+//! `file` (a snapshot is written; pages are `witan_bolt`'s) → `read`, `status` (one is read).
 
-mod bolt;
 mod file;
 mod hash;
 mod read;
@@ -16,8 +15,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use bolt::{Broken, Out};
 pub use file::File;
 pub use hash::{of_keys, of_store};
 pub use read::{Changes, Found, read};
 pub use status::{Status, status};
+pub use witan_bolt::{Broken, Out};

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use prost::Message as _;
 use witan_api::v3::{authpb, etcdserverpb::AlarmMember, mvccpb};
+use witan_bolt::{Broken, Bucket, Each, File};
 use witan_replica::machine::{
     Machine, alarm,
     auth::{Auth, Permission, Role, User},
@@ -16,7 +17,6 @@ use witan_replica::machine::{
 };
 
 use super::{
-    bolt::{Broken, Bucket, Each, File},
     file::{OWN, own_record},
     record::parse_revision,
     schema::{

@@ -4,9 +4,9 @@ use std::{collections::HashSet, path::Path};
 
 use prost::Message as _;
 use witan_api::v3::mvccpb;
+use witan_bolt::{Broken, File};
 
 use super::{
-    bolt::{Broken, File},
     record::parse_revision,
     schema::{KEY, META, STORAGE_VERSION},
 };

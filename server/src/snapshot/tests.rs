@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, fs, path::PathBuf};
 
+use witan_bolt::{File as Opened, Layout, Writer};
 use witan_replica::machine::{
     auth::{self, paths},
     command::{Command, Entry, Stamp},
@@ -10,11 +11,7 @@ use witan_replica::machine::{
     view::View,
 };
 
-use super::{
-    Broken, Changes, File,
-    bolt::{File as Opened, Layout, Writer},
-    of_keys, read, status,
-};
+use super::{Broken, Changes, File, of_keys, read, status};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);

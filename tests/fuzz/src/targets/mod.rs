@@ -1,5 +1,6 @@
 //! The table of targets, and what their properties share.
 
+mod bolt;
 mod disk;
 mod front;
 mod gateway;
@@ -38,6 +39,17 @@ pub(crate) const ALL: &[Target] = &[
         ],
     },
     Target {
+        name: "bolt",
+        run: bolt::file,
+        bytes_max: BYTES_MAX,
+        cost: 2,
+        files: &[
+            "server/crates/bolt/src/page.rs",
+            "server/crates/bolt/src/reader.rs",
+            "server/crates/bolt/src/writer.rs",
+        ],
+    },
+    Target {
         name: "hpack",
         run: http2::hpack,
         bytes_max: 1024,
@@ -62,6 +74,7 @@ pub(crate) const ALL: &[Target] = &[
             "server/crates/http2/src/body.rs",
             "server/crates/http2/src/frame.rs",
             "server/crates/http2/src/head.rs",
+            "server/crates/http2/src/heads.rs",
             "server/crates/http2/src/message.rs",
             "server/crates/http2/src/meter.rs",
             "server/crates/http2/src/ping.rs",

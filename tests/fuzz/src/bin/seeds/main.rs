@@ -2,6 +2,7 @@
 //! `tests/e2e/data/v2-pairs.jsonl`, what the core itself writes to a disk, and conversations over HTTP/2. Files of other names
 //! (crashes that were found, minimized inputs) stay as they are.
 
+mod bolt;
 mod core;
 mod http2;
 mod requests;
@@ -20,6 +21,7 @@ fn main() -> io::Result<()> {
     let mut corpus = Corpus::new();
     requests::add(&mut corpus, &pairs);
     texts::add(&mut corpus);
+    bolt::add(&mut corpus);
     core::add(&mut corpus);
     http2::add(&mut corpus);
     for ((target, name), bytes) in corpus {

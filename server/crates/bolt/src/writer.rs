@@ -16,7 +16,7 @@ pub type Out<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Where everything will stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::snapshot) struct Layout {
+pub struct Layout {
     root: u64,
     /// One beyond the last page.
     end: u64,
@@ -35,9 +35,7 @@ const TRANSACTION: u64 = 2;
 
 impl Layout {
     /// Of the file that `fill` writes.
-    pub(in crate::snapshot) fn of(
-        fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
-    ) -> io::Result<Self> {
+    pub fn of(fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>) -> io::Result<Self> {
         let mut nowhere = |_: &[u8]| Ok(());
         let mut writer = Writer::at(FREE_PAGE + 1, &mut nowhere);
         fill(&mut writer)?;
@@ -45,12 +43,12 @@ impl Layout {
     }
 
     /// Bytes of the whole file.
-    pub(in crate::snapshot) fn bytes(self) -> u64 {
+    pub fn bytes(self) -> u64 {
         self.end * PAGE_BYTES as u64
     }
 
     /// Writes the file; `fill` must do as it did when the file was laid out.
-    pub(in crate::snapshot) fn write(
+    pub fn write(
         self,
         out: &mut Out<'_>,
         fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
@@ -87,7 +85,7 @@ impl Layout {
 }
 
 /// Takes buckets one by one, in order of their names, each with its records in order of their keys.
-pub(in crate::snapshot) struct Writer<'a> {
+pub struct Writer<'a> {
     out: &'a mut Out<'a>,
     /// Number of the next page.
     next: u64,
@@ -113,14 +111,14 @@ impl<'a> Writer<'a> {
     }
 
     /// A bucket begins.
-    pub(in crate::snapshot) fn bucket(&mut self, name: &[u8]) -> io::Result<()> {
+    pub fn bucket(&mut self, name: &[u8]) -> io::Result<()> {
         self.close()?;
         self.name = Some(name.to_vec());
         Ok(())
     }
 
     /// The next record of the bucket.
-    pub(in crate::snapshot) fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+    pub fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.leaf_element(0, key, value)
     }
 

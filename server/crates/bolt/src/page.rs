@@ -1,61 +1,65 @@
-//! The layout of pages: numbers are little-endian, as on every machine that etcd supports.
+//! The layout of pages. Numbers are little-endian: bbolt takes the order of the machine.
 
 /// Bytes of a page that we write.
-pub(in crate::snapshot) const PAGE_BYTES: usize = 4096;
+pub const PAGE_BYTES: usize = 4096;
 
 /// Bytes before a page's elements: id, kind, count, further pages that belong to it.
-pub(super) const HEADER_BYTES: usize = 16;
+pub const HEADER_BYTES: usize = 16;
 
 /// Bytes of an element, of either kind.
-pub(super) const ELEMENT_BYTES: usize = 16;
+pub const ELEMENT_BYTES: usize = 16;
 
 /// Elements know where their pages are.
-pub(super) const BRANCH: u16 = 1;
+pub const BRANCH: u16 = 1;
 /// Elements are keys with values.
-pub(super) const LEAF: u16 = 2;
+pub const LEAF: u16 = 2;
 /// One of the first two pages.
-pub(super) const META: u16 = 4;
+pub const META: u16 = 4;
 /// A list of pages that are free.
-pub(super) const FREE: u16 = 16;
+pub const FREE: u16 = 16;
 
 /// An element of a leaf whose value is a bucket.
-pub(super) const IS_BUCKET: u32 = 1;
+pub const IS_BUCKET: u32 = 1;
 
 /// Bytes of a bucket's value: root page and a counter; what is more is a page that stands inside.
-pub(super) const BUCKET_BYTES: usize = 16;
+pub const BUCKET_BYTES: usize = 16;
 
 /// The first two pages stand for the file; the one with the higher transaction counts.
-pub(super) const METAS: u64 = 2;
+pub const METAS: u64 = 2;
 
 /// What tells a bbolt file.
-pub(super) const MAGIC: u32 = 0xED0C_DAED;
+pub const MAGIC: u32 = 0xED0C_DAED;
 
 /// The only version of the layout.
-pub(super) const VERSION: u32 = 2;
+pub const VERSION: u32 = 2;
 
 /// Bytes of what a meta page says, checksum included.
-pub(super) const META_BYTES: usize = 64;
+pub const META_BYTES: usize = 64;
 
 /// Where in it the checksum stands; it is of everything before.
-pub(super) const CHECKSUM_AT: usize = 56;
+pub const CHECKSUM_AT: usize = 56;
 
 /// A page's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) id: u64,
-    pub(super) kind: u16,
-    pub(super) count: u16,
+pub struct Header {
+    /// The page's own number.
+    pub id: u64,
+    /// [`BRANCH`], [`LEAF`], [`META`] or [`FREE`].
+    pub kind: u16,
+    /// How many elements follow.
+    pub count: u16,
     /// Pages after this one that belong to it.
-    pub(super) overflow: u32,
+    pub overflow: u32,
 }
 
 impl Header {
     /// Pages of the file that it takes, overflow included.
-    pub(super) fn pages(self) -> u64 {
+    pub fn pages(self) -> u64 {
         u64::from(self.overflow) + 1
     }
 
-    pub(super) fn encode(self) -> [u8; HEADER_BYTES] {
+    /// Its bytes.
+    pub fn encode(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(&self.id.to_le_bytes());
         bytes[8..10].copy_from_slice(&self.kind.to_le_bytes());
@@ -65,7 +69,7 @@ impl Header {
     }
 
     /// `None` if there are too few bytes.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             id: u64_at(bytes, 0)?,
             kind: u16_at(bytes, 8)?,
@@ -77,21 +81,21 @@ impl Header {
 
 /// What a meta page says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Meta {
+pub struct Meta {
     /// Page of the bucket that holds all others.
-    pub(super) root: u64,
+    pub root: u64,
     /// Page of the list of free pages.
-    pub(super) free: u64,
+    pub free: u64,
     /// One beyond the last page.
-    pub(super) end: u64,
+    pub end: u64,
     /// The higher one counts.
-    pub(super) transaction: u64,
+    pub transaction: u64,
     /// Bytes of a page, as the machine has it that made the file.
-    pub(super) page_bytes: u64,
+    pub page_bytes: u64,
 }
 
 /// Bytes that a page can have. Ours are [`PAGE_BYTES`].
-pub(super) const PAGE_SIZES: [u64; 7] = [
+pub const PAGE_SIZES: [u64; 7] = [
     1 << 10,
     1 << 11,
     1 << 12,
@@ -103,7 +107,7 @@ pub(super) const PAGE_SIZES: [u64; 7] = [
 
 impl Meta {
     /// Its page, whose number is the transaction's last bit.
-    pub(super) fn page(self) -> [u8; PAGE_BYTES] {
+    pub fn page(self) -> [u8; PAGE_BYTES] {
         let header = Header {
             id: self.transaction % METAS,
             kind: META,
@@ -127,7 +131,7 @@ impl Meta {
     }
 
     /// What the page says, or what is wrong with it.
-    pub(super) fn parse(page: &[u8]) -> Result<Self, &'static str> {
+    pub fn parse(page: &[u8]) -> Result<Self, &'static str> {
         let body = page
             .get(HEADER_BYTES..HEADER_BYTES + META_BYTES)
             .ok_or("it is too short")?;
@@ -160,17 +164,17 @@ fn checksum(bytes: &[u8]) -> u64 {
     })
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let part = bytes.get(at..at.checked_add(2)?)?;
     part.try_into().ok().map(u16::from_le_bytes)
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let part = bytes.get(at..at.checked_add(4)?)?;
     part.try_into().ok().map(u32::from_le_bytes)
 }
 
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let part = bytes.get(at..at.checked_add(8)?)?;
     part.try_into().ok().map(u64::from_le_bytes)
 }
@@ -181,10 +185,10 @@ mod tests {
 
     #[test]
     fn a_meta_page_is_bbolts() {
-        // of a real file of etcd 3.6
+        // of a real file
         let meta = Meta {
             root: 3,
-            // etcd writes no such list
+            // which holds no list of free pages
             free: u64::MAX,
             end: 5,
             transaction: 4,

@@ -28,7 +28,7 @@ impl Crafted {
         };
         bytes[..PAGE_BYTES].copy_from_slice(&meta.page());
         Self {
-            path: std::env::temp_dir().join(format!("witan-crafted-{name}-{id}")),
+            path: std::env::temp_dir().join(format!("bolt-crafted-{name}-{id}")),
             bytes,
         }
     }

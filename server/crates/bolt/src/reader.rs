@@ -15,7 +15,7 @@ use super::page::{
 /// A tree of more levels has no end: with two ways on a page that would be more than all pages.
 const DEPTH_MAX: usize = 64;
 
-/// A page with all that belongs to it. A record of etcd is one request at most.
+/// A page with all that belongs to it: no record is larger.
 const RUN_BYTES_MAX: u64 = 1 << 30;
 
 /// A store has some ten buckets.
@@ -47,18 +47,18 @@ pub enum Broken {
 }
 
 /// Gets the records one by one.
-pub(in crate::snapshot) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Broken> + 'a;
+pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Broken> + 'a;
 
 /// An opened file.
 #[derive(Debug)]
-pub(in crate::snapshot) struct File {
+pub struct File {
     file: fs::File,
     meta: Meta,
 }
 
 /// Where a bucket's records are.
 #[derive(Clone, Debug)]
-pub(in crate::snapshot) enum Bucket {
+pub enum Bucket {
     /// Below this page.
     Root(u64),
     /// In this page, which stands inside another.
@@ -67,7 +67,7 @@ pub(in crate::snapshot) enum Bucket {
 
 impl File {
     /// Opens a file, of which `length` bytes count.
-    pub(in crate::snapshot) fn open(path: &Path, length: u64) -> Result<Self, Broken> {
+    pub fn open(path: &Path, length: u64) -> Result<Self, Broken> {
         let file = fs::File::open(path)?;
         let meta = newest_meta(&file, length)?;
         if meta
@@ -84,12 +84,12 @@ impl File {
     }
 
     /// Bytes of all pages.
-    pub(in crate::snapshot) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.meta.end * self.meta.page_bytes
     }
 
     /// The buckets by name, in order.
-    pub(in crate::snapshot) fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>, Broken> {
+    pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>, Broken> {
         let mut found = Vec::new();
         self.walk(&Bucket::Root(self.meta.root), true, &mut |name, value| {
             if found.len() == BUCKETS_MAX {
@@ -111,11 +111,7 @@ impl File {
     }
 
     /// All records of a bucket, in order.
-    pub(in crate::snapshot) fn records(
-        &self,
-        bucket: &Bucket,
-        each: &mut Each<'_>,
-    ) -> Result<(), Broken> {
+    pub fn records(&self, bucket: &Bucket, each: &mut Each<'_>) -> Result<(), Broken> {
         self.walk(bucket, false, each)
     }
 
