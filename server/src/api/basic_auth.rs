@@ -18,6 +18,7 @@ use witan_api::{
     access::{Access, Switches},
     v2::members::Message,
 };
+use witan_gocompat::json;
 use witan_replica::machine::auth::{
     User,
     paths::{Wish, is_path_root},
@@ -25,7 +26,7 @@ use witan_replica::machine::auth::{
 
 pub(super) use witan_api::v2::auth::INSUFFICIENT;
 
-use super::{Context, go, reply};
+use super::{Context, reply};
 use crate::{
     auth::{Credentials, Sender},
     client_network::ClientNetwork,
@@ -123,7 +124,7 @@ pub(super) fn message(status: StatusCode, message: &str) -> HttpResponse {
     let message = message.to_owned();
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(go::json(&Message { message }))
+        .body(json::encode(&Message { message }))
 }
 
 async fn shown(ctx: &Context, request: &HttpRequest) -> Result<Shown, Fault> {

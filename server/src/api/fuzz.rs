@@ -8,12 +8,10 @@ use witan_api::v3::{error::Error, etcdserverpb as pb, shape::Shaped};
 use witan_replica::machine::{kv, tree};
 
 use super::{
-    go, go_json,
-    path::{self, Plus},
     v1::request::{self, Refusal, Request},
     v2::{
         form::{self, Fields},
-        members::{body, go_url},
+        members::{body, peer_url},
         parse::{self, Waiting},
         verb::{self, Write},
     },
@@ -22,17 +20,6 @@ use super::{
         gateway::{self, Form, encoding::Encoding, failure::Failure, table},
     },
 };
-
-/// Percent-decoding of a form (where `+` is a space) or of a path; the error is the bad escape.
-pub fn unescape(text: &[u8], form: bool) -> Result<Vec<u8>, Vec<u8>> {
-    let plus = if form { Plus::IsSpace } else { Plus::IsPlus };
-    path::unescape(text, plus).map_err(<[u8]>::to_vec)
-}
-
-/// The path without empty, `.` and `..` components.
-pub fn clean(path: &[u8]) -> Vec<u8> {
-    path::clean(path)
-}
 
 /// The parameters that a form or query gives, in the order of their table; and its fault.
 pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
@@ -100,44 +87,7 @@ pub fn members_body(body: &[u8]) -> Result<Vec<String>, String> {
 
 /// A peer URL as etcd takes it.
 pub fn peer_url(text: &str) -> Result<String, String> {
-    go_url::peer_url(text)
-}
-
-/// Whether a text is one JSON value, in the words of Go's decoder.
-pub fn go_json(text: &[u8]) -> Result<(), String> {
-    go_json::check(text)
-}
-
-/// A JSON string as Go's encoder writes it.
-pub fn go_string(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    go::push_string(&mut out, bytes);
-    out
-}
-
-/// The same by way of serde.
-pub fn go_text(text: &str) -> Vec<u8> {
-    go::json(&text)
-}
-
-/// A string between quotes as Go's `%q` prints it.
-pub fn go_quote(bytes: &[u8]) -> String {
-    go::quote(bytes)
-}
-
-/// A float as Go's JSON encoder writes it.
-pub fn go_float(value: f64) -> String {
-    go::float(value)
-}
-
-/// A Unix time in nanoseconds as RFC 3339.
-pub fn go_time(unix_ns: i64) -> String {
-    go::time(unix_ns)
-}
-
-/// A duration as Go prints it.
-pub fn go_duration(nanos: i64) -> String {
-    go::duration(nanos)
+    peer_url::peer_url(text)
 }
 
 /// Whether the gateway knows a path: a cleaned one, with its prefix.

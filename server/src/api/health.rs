@@ -9,12 +9,13 @@ use actix_web::{
     },
 };
 use serde_json::json;
+use witan_gocompat::query::Query;
 use witan_replica::machine::{
     alarm::{Alarm, Kind},
     view::View,
 };
 
-use super::{Context, query::Query, reply};
+use super::{Context, reply};
 use crate::node::Fault;
 
 const NO_LEADER: &str = "RAFT NO LEADER";

@@ -19,10 +19,10 @@ use actix_web::{
 };
 
 use witan_api::access::{HttpRoute, Resource};
+use witan_gocompat::path::{self, Plus};
 
 use super::{
     Context, access, log_level, ops,
-    path::{self, Plus},
     reads::Reads,
     reply, v1, v2,
     v3::{

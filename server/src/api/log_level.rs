@@ -8,8 +8,9 @@ use actix_web::{
 };
 use serde_json::Value;
 use witan_api::v2::members::Message;
+use witan_gocompat::json;
 
-use super::{Context, go, reply};
+use super::{Context, reply};
 use crate::config::LogLevel;
 
 /// A body names one level; one above this is refused.
@@ -39,7 +40,7 @@ pub(crate) async fn handle(
         }
         Err(message) => HttpResponse::build(StatusCode::BAD_REQUEST)
             .insert_header((CONTENT_TYPE, reply::JSON))
-            .body(go::json(&Message { message })),
+            .body(json::encode(&Message { message })),
     }
 }
 

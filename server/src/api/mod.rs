@@ -6,17 +6,13 @@ mod access;
 pub mod aside;
 mod basic_auth;
 mod client;
+mod error_head;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
-mod go;
-mod go_json;
 mod health;
 pub mod http;
 mod log_level;
-mod media;
 mod ops;
-mod path;
-mod query;
 mod reads;
 mod reply;
 mod v1;

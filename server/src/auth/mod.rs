@@ -16,6 +16,7 @@ mod queue;
 mod verified;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
+use witan_gocompat::text::parse_duration;
 use witan_replica::machine::auth::Caller;
 
 pub use credentials::Credentials;
@@ -73,10 +74,7 @@ impl Guard {
             .unwrap_or((&settings.token, ""));
         let kind = match name {
             "simple" => Kind::Simple,
-            "jwt" => Kind::Jwt(Box::new(jwt::Jwt::new(
-                options,
-                crate::config::go_duration,
-            )?)),
+            "jwt" => Kind::Jwt(Box::new(jwt::Jwt::new(options, parse_duration)?)),
             _ => return Err("not one of simple, jwt".into()),
         };
         Ok(Self {

@@ -2,13 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use witan_gocompat::text;
+
 use super::{
     AuthSettings, AutoCompaction, ClusterState, Config, Connections, DEFAULT_NAME, Log, LogFormat,
     LogLevel, LogOutput, Rotation, Settings, Url,
     error::ConfigError,
     flags::{self, Flag, Kind},
     security::{ClientTls, Texts},
-    value,
     values::{Environment, Values},
 };
 use crate::storage::Wanted;
@@ -113,18 +114,18 @@ impl Read<'_> {
     fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
         ConfigError::Value {
-            flag,
             value,
+            flag,
             reason: reason.to_owned(),
         }
     }
 
     fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
-        value::boolean(self.text(flag)).ok_or_else(|| self.bad(flag, "not true or false"))
+        text::parse_bool(self.text(flag)).ok_or_else(|| self.bad(flag, "not true or false"))
     }
 
     fn duration(&self, flag: &'static str) -> Result<Duration, ConfigError> {
-        value::duration(self.text(flag))
+        text::parse_duration(self.text(flag))
             .ok_or_else(|| self.bad(flag, "not a duration such as 100ms or 1h30m"))
     }
 
@@ -361,7 +362,7 @@ impl Read<'_> {
                 Some(AutoCompaction::Revisions(keep))
             }
             (Ok(_) | Err(_), _) => {
-                let duration = value::duration(text).ok_or_else(bad)?;
+                let duration = text::parse_duration(text).ok_or_else(bad)?;
                 let keep = i64::try_from(duration.as_nanos()).map_err(|_| bad())?;
                 match (duration, periodic) {
                     (Duration::ZERO, _) => None,

@@ -1,8 +1,6 @@
 //! The readers of configuration by themselves, for `tests/fuzz`; built with the feature `fuzz` alone.
 
-use std::time::Duration;
-
-use super::{Config, Environment, build, file, value, values::Values};
+use super::{Config, Environment, build, file, values::Values};
 
 /// The configuration that a file's text asks for.
 pub fn file(text: &str) -> Result<Config, String> {
@@ -10,9 +8,4 @@ pub fn file(text: &str) -> Result<Config, String> {
     file::parse(text, &mut values)?;
     values.settle().map_err(|error| error.to_string())?;
     build::config(values, &Environment::new()).map_err(|error| error.to_string())
-}
-
-/// A duration as Go reads it.
-pub fn duration(text: &str) -> Option<Duration> {
-    value::duration(text)
 }

@@ -16,7 +16,6 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod url;
-mod value;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -399,9 +398,4 @@ impl Default for Settings {
             auth: AuthSettings::default(),
         }
     }
-}
-
-/// Reads a duration as Go's flags take it.
-pub fn go_duration(text: &str) -> Option<Duration> {
-    value::duration(text)
 }

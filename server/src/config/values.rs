@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use witan_gocompat::text::{parse_bool, parse_duration};
+
 use super::{
     error::ConfigError,
     flags::{self, Flag, Kind, Status},
-    value,
 };
 
 /// The environment, as values.
@@ -118,8 +119,8 @@ impl Values {
 /// Whether a text means the flag's default.
 fn same(flag: &Flag, text: &str) -> bool {
     match flag.kind {
-        Kind::Bool => value::boolean(text) == value::boolean(flag.default),
-        Kind::Duration => value::duration(text) == value::duration(flag.default),
+        Kind::Bool => parse_bool(text) == parse_bool(flag.default),
+        Kind::Duration => parse_duration(text) == parse_duration(flag.default),
         Kind::Integer | Kind::Text => text.is_empty() || text == flag.default,
     }
 }

@@ -6,16 +6,14 @@ use witan_api::v1::{
     error::ErrorCode,
     stats::{LeaderInfo, LeaderStats, SelfStats, StoreStats},
 };
+use witan_gocompat::{json, text};
 use witan_replica::{
     machine::{member::Member, tree::Counts, view::View},
     replica::Role,
 };
 
 use super::{error::Error, render, request::Stats, text};
-use crate::{
-    api::{go, reads::Reads},
-    node::Node,
-};
+use crate::{api::reads::Reads, node::Node};
 
 /// The leader's peer URL.
 pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, Error> {
@@ -80,10 +78,10 @@ pub(super) async fn stats(
 ) -> Result<HttpResponse, Error> {
     let view = node.view().await?;
     match stats {
-        Stats::Member => Ok(text(request, go::json(&of_self(node, &view)))),
+        Stats::Member => Ok(text(request, json::encode(&of_self(node, &view)))),
         Stats::Store => {
             let stats = of_store(&view.machine.tree.counts(), reads);
-            Ok(text(request, go::json(&stats)))
+            Ok(text(request, json::encode(&stats)))
         }
         Stats::Leader => {
             let leader = leading(node, &view)?;
@@ -92,7 +90,7 @@ pub(super) async fn stats(
                     leader: leader.name.clone(),
                     ..LeaderStats::default()
                 };
-                return Ok(text(request, go::json(&stats)));
+                return Ok(text(request, json::encode(&stats)));
             }
             let url = leader.client_urls.first().cloned().unwrap_or_default();
             let location = format!("{url}{}", request.uri());
@@ -122,10 +120,10 @@ fn of_self(node: &Node, view: &View) -> SelfStats {
     };
     SelfStats {
         state: state.into(),
-        start_time: go::time(node.identity().started_ns),
+        start_time: text::time(node.identity().started_ns),
         leader_info: LeaderInfo {
             leader: leader.map_or_else(String::new, |leader| leader.name.clone()),
-            uptime: go::duration(uptime_ns),
+            uptime: text::duration(uptime_ns),
         },
         ..SelfStats::default()
     }

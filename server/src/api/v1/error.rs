@@ -9,7 +9,7 @@ use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
 
 use crate::{
-    api::{go, reply},
+    api::{error_head, reply},
     node::Fault,
 };
 
@@ -35,7 +35,7 @@ impl Error {
     pub(crate) fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         let (code, message) = (self.code.code(), self.code.message());
-        go::push_error_head(&mut out, code, message, &self.cause);
+        error_head::push_error_head(&mut out, code, message, &self.cause);
         out.push(b'}');
         out
     }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::api::path::{self, Plus};
+use witan_gocompat::path::{self, Plus};
 
 /// A field of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! Answers as JSON, byte for byte as etcd 0.1 wrote them, on no line of their own. By hand, because
 //! keys and values are bytes; the shape itself is described in the api crate.
 
+use witan_gocompat::{json, text};
 use witan_replica::machine::tree::{Action, Event, Node};
-
-use crate::api::go;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -122,7 +121,7 @@ fn push(out: &mut Vec<u8>, shown: &Shown<'_>) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(shown.action.as_bytes());
     out.extend_from_slice(b"\",\"key\":");
-    go::push_string(out, shown.key);
+    json::push_string(out, shown.key);
     if shown.dir {
         out.extend_from_slice(b",\"dir\":true");
     }
@@ -132,21 +131,21 @@ fn push(out: &mut Vec<u8>, shown: &Shown<'_>) {
         out.extend_from_slice(b",\"newKey\":true");
     }
     if let Some(expires_ns) = shown.expires_ns {
-        push_text(out, ",\"expiration\":", go::time(expires_ns).as_bytes());
+        push_text(out, ",\"expiration\":", text::time(expires_ns).as_bytes());
     }
     if shown.ttl != 0 {
         out.extend_from_slice(b",\"ttl\":");
-        go::push_number(out, shown.ttl);
+        text::push_number(out, shown.ttl);
     }
     out.extend_from_slice(b",\"index\":");
-    go::push_number(out, shown.index);
+    text::push_number(out, shown.index);
     out.push(b'}');
 }
 
 fn push_text(out: &mut Vec<u8>, name: &str, text: &[u8]) {
     if !text.is_empty() {
         out.extend_from_slice(name.as_bytes());
-        go::push_string(out, text);
+        json::push_string(out, text);
     }
 }
 

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use witan_api::v1::{self, error::ErrorCode};
+use witan_gocompat::path;
 
 use super::{
     error::Error,
     form::{Field, Fields},
 };
-use crate::api::path;
 
 /// A request of this dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
+use witan_gocompat::text;
 use witan_replica::machine::tree;
 
-use super::go;
 use crate::node::{Fault, ProposeError};
 
 /// One error, ready to be rendered.
@@ -33,9 +33,9 @@ impl Error {
     pub(crate) fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         let (code, message) = (self.code.code(), self.code.message());
-        go::push_error_head(&mut out, code, message, &self.cause);
+        crate::api::error_head::push_error_head(&mut out, code, message, &self.cause);
         out.extend_from_slice(b",\"index\":");
-        go::push_number(&mut out, self.index);
+        text::push_number(&mut out, self.index);
         out.extend_from_slice(b"}\n");
         out
     }

@@ -3,8 +3,10 @@
 
 use bytes::Bytes;
 
-use super::go;
-use crate::api::path::{self, Plus};
+use witan_gocompat::{
+    path::{self, Plus},
+    text,
+};
 
 /// A form body above this is refused, as in etcd.
 pub(crate) const FORM_BYTES_MAX: usize = 10 << 20;
@@ -106,7 +108,7 @@ impl Fields {
 
 fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
     path::unescape(text, Plus::IsSpace)
-        .map_err(|bad| format!("invalid URL escape {}", go::quote(bad)))
+        .map_err(|bad| format!("invalid URL escape {}", text::quote(bad)))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
+use witan_gocompat::mime;
 use witan_replica::machine::{
     auth::paths::Wish,
     tree::{Action, Event},
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     api::{
         aside::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
-        basic_auth, media,
+        basic_auth,
         reply::{self, Unread},
     },
     client_network::ClientNetwork,
@@ -199,7 +200,7 @@ async fn form(
     if media.is_empty() {
         return Ok(None);
     }
-    let media = media::parse(&media)
+    let media = mime::parse(&media)
         .map_err(|fault| Error::early(ErrorCode::InvalidForm, fault.to_string()))?;
     if media != FORM {
         return Ok(None);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use witan_api::access::Resource;
 
-use super::{Context, go, reads::Reads, reply};
+use super::{Context, reads::Reads, reply};
 use crate::panics::planted;
 
 /// What `Allow` lists for a resource.

@@ -1,9 +1,8 @@
 //! Events as JSON lines, byte for byte as etcd's encoder writes them. By hand, because keys and
 //! values are bytes that need not be text; the shape itself is described in the api crate.
 
+use witan_gocompat::{json, text};
 use witan_replica::machine::tree::{Action, Event, Node};
-
-use super::go;
 
 /// The name of an action on the wire.
 pub(crate) fn action(action: Action) -> &'static str {
@@ -51,11 +50,11 @@ fn push_node(out: &mut Vec<u8>, node: &Node) {
     out.push(b'{');
     if !node.path.is_empty() {
         push_name(out, "key");
-        go::push_string(out, &node.path);
+        json::push_string(out, &node.path);
     }
     if let Some(value) = &node.value {
         push_name(out, "value");
-        go::push_string(out, value);
+        json::push_string(out, value);
     }
     if node.dir {
         push_name(out, "dir");
@@ -63,11 +62,11 @@ fn push_node(out: &mut Vec<u8>, node: &Node) {
     }
     if let Some(expires_ns) = node.expires_ns {
         push_name(out, "expiration");
-        go::push_string(out, go::time(expires_ns).as_bytes());
+        json::push_string(out, text::time(expires_ns).as_bytes());
     }
     if node.ttl != 0 {
         push_name(out, "ttl");
-        go::push_number(out, node.ttl);
+        text::push_number(out, node.ttl);
     }
     if let Some(nodes) = node.nodes.as_deref().filter(|nodes| !nodes.is_empty()) {
         push_name(out, "nodes");
@@ -83,7 +82,7 @@ fn push_node(out: &mut Vec<u8>, node: &Node) {
     ] {
         if index != 0 {
             push_name(out, name);
-            go::push_number(out, index);
+            text::push_number(out, index);
         }
     }
     out.push(b'}');

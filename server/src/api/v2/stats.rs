@@ -8,9 +8,10 @@ use witan_api::v2::{
     members::Message,
     stats::{LeaderInfo, LeaderStats, NOT_LEADER, SelfStats, StoreStats},
 };
+use witan_gocompat::{json, text};
 use witan_replica::{machine::tree::Counts, replica::Role};
 
-use super::{Dialect, go, headers};
+use super::{Dialect, headers};
 use crate::{
     api::{Context, reads::Reads, reply},
     node::Node,
@@ -24,11 +25,11 @@ pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
         name: identity.name.clone(),
         id: headers::hex(identity.member_id),
         state: state(node.status().role).into(),
-        start_time: go::time(identity.started_ns),
+        start_time: text::time(identity.started_ns),
         leader_info: leader_info(node),
         ..SelfStats::default()
     };
-    answer(request, StatusCode::OK, go::json(&stats))
+    answer(request, StatusCode::OK, json::encode(&stats))
 }
 
 fn state(role: Role) -> &'static str {
@@ -44,13 +45,13 @@ fn leader_info(node: &Node) -> LeaderInfo {
     match (node.status().leader, node.leader_since_ns()) {
         (0, _) | (_, 0) => LeaderInfo {
             leader: String::new(),
-            uptime: go::duration(0),
+            uptime: text::duration(0),
             start_time: "0001-01-01T00:00:00Z".into(), // Go's zero time
         },
         (leader, since_ns) => LeaderInfo {
             leader: headers::hex(leader),
-            uptime: go::duration(node.now_ns().saturating_sub(since_ns)),
-            start_time: go::time(since_ns),
+            uptime: text::duration(node.now_ns().saturating_sub(since_ns)),
+            start_time: text::time(since_ns),
         },
     }
 }
@@ -62,13 +63,13 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
         let refusal = Message {
             message: NOT_LEADER.into(),
         };
-        return answer(request, StatusCode::FORBIDDEN, go::json(&refusal));
+        return answer(request, StatusCode::FORBIDDEN, json::encode(&refusal));
     }
     let stats = LeaderStats {
         leader: headers::hex(id),
         ..LeaderStats::default()
     };
-    answer(request, StatusCode::OK, go::json(&stats))
+    answer(request, StatusCode::OK, json::encode(&stats))
 }
 
 /// Operations on the key space.
@@ -83,12 +84,12 @@ pub(super) async fn of_store(dialect: &Dialect, request: &HttpRequest) -> HttpRe
             return answer(
                 request,
                 StatusCode::INTERNAL_SERVER_ERROR,
-                go::json(&message),
+                json::encode(&message),
             );
         }
     };
     let stats = store(&counts, &dialect.reads, node.watchers() as u64);
-    answer(request, StatusCode::OK, go::json(&stats))
+    answer(request, StatusCode::OK, json::encode(&stats))
 }
 
 fn store(counts: &Counts, reads: &Reads, watchers: u64) -> StoreStats {
@@ -145,7 +146,7 @@ mod tests {
         }
         let expect = r#"{"getsSuccess":2,"getsFail":1,"setsSuccess":1172,"setsFail":9,"deleteSuccess":19,"deleteFail":6,"updateSuccess":18,"updateFail":2,"createSuccess":14,"createFail":7,"compareAndSwapSuccess":9,"compareAndSwapFail":9,"compareAndDeleteSuccess":7,"compareAndDeleteFail":1,"expireCount":8,"watchers":3}"#;
         assert_eq!(
-            String::from_utf8(go::json(&store(&counts, &reads, 3))).unwrap(),
+            String::from_utf8(json::encode(&store(&counts, &reads, 3))).unwrap(),
             expect
         );
     }
@@ -159,12 +160,12 @@ mod tests {
             start_time: "2026-11-20T04:27:43.998938597Z".into(),
             leader_info: LeaderInfo {
                 leader: "667880157b8812c8".into(),
-                uptime: go::duration(257_101_551_412),
+                uptime: text::duration(257_101_551_412),
                 start_time: "2026-11-20T04:27:44.800020702Z".into(),
             },
             ..SelfStats::default()
         };
         let expect = r#"{"name":"default","id":"667880157b8812c8","state":"StateLeader","startTime":"2026-11-20T04:27:43.998938597Z","leaderInfo":{"leader":"667880157b8812c8","uptime":"4m17.101551412s","startTime":"2026-11-20T04:27:44.800020702Z"},"recvAppendRequestCnt":0,"sendAppendRequestCnt":0}"#;
-        assert_eq!(String::from_utf8(go::json(&stats)).unwrap(), expect);
+        assert_eq!(String::from_utf8(json::encode(&stats)).unwrap(), expect);
     }
 }

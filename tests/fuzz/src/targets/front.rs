@@ -1,21 +1,22 @@
 //! Paths of requests.
 
-use witan::api::fuzz::{clean, gateway_path, unescape};
+use witan::api::fuzz::gateway_path;
+use witan_gocompat::path::{Plus, clean, unescape};
 
 use super::escaped;
 
 /// A path or a part of a form, escaped.
 pub(super) fn path(text: &[u8]) {
-    for form in [false, true] {
-        match unescape(text, form) {
+    for plus in [Plus::IsPlus, Plus::IsSpace] {
+        match unescape(text, plus) {
             Ok(plain) => {
                 assert!(plain.len() <= text.len(), "decoding never adds");
-                assert_eq!(unescape(&escaped(&plain), form), Ok(plain));
+                assert_eq!(unescape(&escaped(&plain), plus), Ok(plain));
             }
             Err(bad) => assert!(bad.starts_with(b"%") && bad.len() <= 3),
         }
     }
-    let plain = unescape(text, false).unwrap_or_else(|_| text.to_vec());
+    let plain = unescape(text, Plus::IsPlus).unwrap_or_else(|_| text.to_vec());
     let cleaned = clean(&plain);
     assert!(cleaned.len() <= plain.len() + 1, "cleaning adds a slash");
     assert_eq!(clean(&cleaned), cleaned, "a clean path is clean");

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use witan::{
-    api::fuzz::{go_duration, go_float, go_quote, go_string, go_text, go_time},
-    config::fuzz::duration,
+use witan_gocompat::{
+    json::{encode, float, push_string},
+    text::{self, parse_duration, quote},
 };
 
 use crate::input::Input;
 
 /// One input for each form; numbers are its first eight bytes.
 pub(super) fn texts(bytes: &[u8]) {
-    let json = go_string(bytes);
+    let mut json = Vec::new();
+    push_string(&mut json, bytes);
     assert!(json.len() <= 6 * bytes.len() + 2, "one escape for a byte");
     let mut expect = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -21,21 +22,22 @@ pub(super) fn texts(bytes: &[u8]) {
     let read: String = serde_json::from_slice(&json).expect("a JSON string");
     assert_eq!(read, expect);
     if let Ok(text) = std::str::from_utf8(bytes) {
-        assert_eq!(go_text(text), json, "both writers agree");
+        assert_eq!(encode(&text), json, "both writers agree");
     }
-    let quoted = go_quote(bytes);
+    let quoted = quote(bytes);
     assert!(quoted.len() <= 4 * bytes.len() + 2, "one escape for a byte");
     assert!(quoted.is_ascii() || std::str::from_utf8(bytes).is_ok() || !bytes.is_ascii());
 
     let number = Input::new(bytes).long();
-    let float = f64::from_bits(number);
-    if float.is_finite() {
-        assert_eq!(go_float(float).parse::<f64>().map(f64::to_bits), Ok(number));
+    let value = f64::from_bits(number);
+    if value.is_finite() {
+        assert_eq!(float(value).parse::<f64>().map(f64::to_bits), Ok(number));
     }
     let signed = number.cast_signed();
-    let time = go_time(signed);
+    let time = text::time(signed);
     assert!(time.len() <= "2262-04-11T23:47:16.854775807Z".len() && time.ends_with('Z'));
-    let text = go_duration(signed);
+    let printed = text::duration(signed);
     let size = Duration::from_nanos(signed.unsigned_abs());
-    assert_eq!(duration(text.trim_start_matches('-')), Some(size), "{text}");
+    let read = parse_duration(printed.trim_start_matches('-'));
+    assert_eq!(read, Some(size), "{printed}");
 }

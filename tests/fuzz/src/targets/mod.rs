@@ -89,7 +89,7 @@ pub(crate) const ALL: &[Target] = &[
         bytes_max: BYTES_MAX,
         cost: 1,
         files: &[
-            "server/src/api/path.rs",
+            "server/crates/gocompat/src/path.rs",
             "server/src/api/v3/gateway/table.rs",
         ],
     },
@@ -117,9 +117,10 @@ pub(crate) const ALL: &[Target] = &[
         bytes_max: BYTES_MAX,
         cost: 1,
         files: &[
-            "server/src/api/go_json.rs",
+            "server/crates/gocompat/src/json.rs",
             "server/src/api/v2/members/body.rs",
-            "server/src/api/v2/members/go_url.rs",
+            "server/src/api/v2/members/peer_url.rs",
+            "server/crates/gocompat/src/url.rs",
         ],
     },
     Target {
@@ -127,7 +128,10 @@ pub(crate) const ALL: &[Target] = &[
         run: go::texts,
         bytes_max: 256,
         cost: 1,
-        files: &["server/src/api/go.rs"],
+        files: &[
+            "server/crates/gocompat/src/text.rs",
+            "server/crates/gocompat/src/json/write.rs",
+        ],
     },
     Target {
         name: "gateway",
@@ -141,7 +145,7 @@ pub(crate) const ALL: &[Target] = &[
             "server/src/api/v3/gateway/number.rs",
             "server/src/api/v3/gateway/present.rs",
             "server/src/api/v3/gateway/text.rs",
-            "server/src/api/go_json.rs",
+            "server/crates/gocompat/src/json.rs",
             "server/src/api/v3/check.rs",
             "server/src/api/v3/convert.rs",
         ],

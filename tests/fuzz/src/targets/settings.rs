@@ -2,10 +2,8 @@
 
 use std::ffi::OsString;
 
-use witan::config::{
-    Asked, Config, Environment, Url,
-    fuzz::{self, duration},
-};
+use witan::config::{Asked, Config, Environment, Url, fuzz};
+use witan_gocompat::text::parse_duration;
 
 /// Hours of a `u64` of nanoseconds, and a margin.
 const DURATION_SECONDS_MAX: u64 = 1 << 35;
@@ -19,7 +17,7 @@ pub(super) fn file(bytes: &[u8]) {
         sound(&config);
     }
     for word in text.split([' ', '\n', ':', ',']) {
-        if let Some(read) = duration(word) {
+        if let Some(read) = parse_duration(word) {
             assert!(read.as_secs() < DURATION_SECONDS_MAX, "{word}");
         }
     }

@@ -1,6 +1,7 @@
 //! The v1 dialect: what a request asks for.
 
-use witan::api::fuzz::{clean, unescape, v1_request};
+use witan::api::fuzz::v1_request;
+use witan_gocompat::path::{Plus, clean, unescape};
 
 use crate::input::split_at;
 
@@ -13,7 +14,7 @@ pub(super) fn request(bytes: &[u8]) {
     let (method, target) = split_at(line, b' ');
     let (path, query) = split_at(target, b'?');
     let method = String::from_utf8_lossy(method);
-    let Ok(plain) = unescape(path, false) else {
+    let Ok(plain) = unescape(path, Plus::IsPlus) else {
         return;
     };
     let path = clean(&plain);

@@ -1,8 +1,10 @@
 //! The v2 dialect: requests for keys, and bodies of membership changes.
 
 use bytes::Bytes;
-use witan::api::fuzz::{
-    clean, fields, go_json, members_body, peer_url, unescape, v2_read, v2_write,
+use witan::api::fuzz::{fields, members_body, peer_url, v2_read, v2_write};
+use witan_gocompat::{
+    json,
+    path::{Plus, clean, unescape},
 };
 use witan_replica::{
     machine::{
@@ -42,7 +44,7 @@ pub(super) fn keys(request: &[u8]) {
     if let Err((code, cause)) = v2_read(query) {
         refused(code, &cause);
     }
-    let Ok(plain) = unescape(path, false) else {
+    let Ok(plain) = unescape(path, Plus::IsPlus) else {
         return;
     };
     let path = Bytes::from(clean(&plain));
@@ -96,7 +98,7 @@ fn written(verb: Verb, path: &Bytes) {
 
 /// The body of a membership change; each URL in it, or the whole as one.
 pub(super) fn members(body: &[u8]) {
-    let judged = go_json(body);
+    let judged = json::check(body);
     if serde_json::from_slice::<serde_json::Value>(body).is_ok() {
         assert_eq!(judged, Ok(()), "what is JSON is JSON to Go");
     }

@@ -19,12 +19,13 @@ use witan_api::v2::{
     auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
     members::{INTERNAL, Message},
 };
+use witan_gocompat::json;
 use witan_replica::machine::{
     auth::{self, paths},
     operation::{ByPath, Operation},
 };
 
-use super::{go, headers};
+use super::headers;
 use crate::{
     api::{Context, reply},
     node::{Fault, ProposeError},
@@ -185,7 +186,7 @@ async fn serve(
 fn refused(mut builder: actix_web::HttpResponseBuilder, message: String) -> HttpResponse {
     builder
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(go::json(&Message { message }))
+        .body(json::encode(&Message { message }))
 }
 
 /// Replicates a change that is answered by an empty body.
@@ -220,7 +221,7 @@ fn shown(
     status: StatusCode,
     value: &impl Serialize,
 ) -> HttpResponse {
-    let mut json = go::json(value);
+    let mut json = json::encode(value);
     json.push(b'\n');
     headers::build(&ctx.node, status)
         .insert_header((CONTENT_TYPE, reply::JSON))

@@ -3,13 +3,11 @@
 use actix_web::{HttpRequest, http::StatusCode, web};
 use serde_json::Value;
 use witan_api::v2::members::{MEDIA_TYPE, NO_URLS};
+use witan_gocompat::json;
 use witan_replica::limits::PEER_URLS_BYTES_MAX;
 
-use super::{Refusal, go_url};
-use crate::api::{
-    go_json,
-    reply::{self, Unread},
-};
+use super::{Refusal, peer_url};
+use crate::api::reply::{self, Unread};
 
 /// A body names a handful of URLs; one above this is refused.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -31,7 +29,7 @@ pub(super) async fn peer_urls(
         return Err(bad(NO_URLS.into()));
     }
     for url in &mut urls {
-        *url = go_url::peer_url(url).map_err(bad)?;
+        *url = peer_url::peer_url(url).map_err(bad)?;
     }
     if urls.iter().map(String::len).sum::<usize>() > PEER_URLS_BYTES_MAX {
         return Err(bad("the URLs are too long".into()));
@@ -58,7 +56,7 @@ fn check_media_type(given: &str) -> Result<(), Refusal> {
 }
 
 pub(in crate::api) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
-    go_json::check(body)?;
+    json::check(body)?;
     let text = String::from_utf8_lossy(body);
     let value: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let fields = match value {

@@ -3,7 +3,7 @@
 //! the reason in the log.
 
 pub(in crate::api) mod body;
-pub(in crate::api) mod go_url;
+pub(in crate::api) mod peer_url;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -14,12 +14,13 @@ use witan_api::v2::members::{
     DURING_ELECTION, INTERNAL, Member, MemberList, Message, NO_SUCH_MEMBER, NOT_FOUND,
     PEER_URL_EXISTS, REMOVED,
 };
+use witan_gocompat::json;
 use witan_replica::machine::{
     command::{ChangeMembers, PeerUrls},
     member::{self, Member as Known, Members},
 };
 
-use super::{go, headers};
+use super::headers;
 use crate::{
     api::{Context, reply},
     node::{Fault, ProposeError},
@@ -70,7 +71,7 @@ pub(super) async fn handle(
 fn refused(ctx: &Context, Refusal(status, message): Refusal) -> HttpResponse {
     headers::build(&ctx.node, status)
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(go::json(&Message { message }))
+        .body(json::encode(&Message { message }))
 }
 
 /// The client URLs of all members as text.
@@ -105,7 +106,7 @@ async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refu
     let list = MemberList {
         members: members.book.values().map(shown).collect(),
     };
-    Ok(found(ctx, request, go::json(&list)))
+    Ok(found(ctx, request, json::encode(&list)))
 }
 
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
@@ -113,7 +114,7 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Re
     let leader = members.book.get(&ctx.node.status().leader);
     let leader =
         leader.ok_or_else(|| Refusal(StatusCode::SERVICE_UNAVAILABLE, DURING_ELECTION.into()))?;
-    Ok(found(ctx, request, go::json(&shown(leader))))
+    Ok(found(ctx, request, json::encode(&shown(leader))))
 }
 
 async fn add(

@@ -8,9 +8,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::Value;
 use witan_api::v3::shape::{Field, Kind, Message, Shaped};
+use witan_gocompat::query::Query;
 
 use super::failure::Failure;
-use crate::api::query::Query;
 
 /// The parameter of the URL.
 pub(super) const PARAMETER: &str = "encoding";

@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 
 use witan_api::v3::shape::{Enum, Field, Kind, Message};
+use witan_gocompat::{
+    json::{self, Scanner},
+    text::quote,
+};
 
 use super::text::{self, Base64, MESSAGE_DEPTH_MAX, Out};
-use crate::api::{
-    go,
-    go_json::{self, Scanner},
-};
 
 /// Bytes that are looked through for one body: each level of nesting is, once more, so this keeps
 /// deep and large ones from holding up a worker. A request of the usual size may nest 20 deep.
@@ -129,7 +129,7 @@ impl Reader {
                     .strip_prefix(b"\"")
                     .and_then(|raw| raw.strip_suffix(b"\""));
                 let bare = bare.unwrap_or(raw);
-                go_json::check(bare)?;
+                json::check(bare)?;
                 out.number(number, integer(bare.trim_ascii(), field.kind)?);
             }
         }
@@ -216,7 +216,7 @@ fn enumeration(raw: &[u8], names: &Enum) -> Read<u64> {
             Some((_, value)) => Ok(i64::from(*value).cast_unsigned()),
             None => Err(format!(
                 "unknown value {} for enum {}",
-                go::quote(name),
+                quote(name),
                 names.name
             )),
         };

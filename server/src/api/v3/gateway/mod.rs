@@ -26,6 +26,7 @@ use bytes::Bytes;
 use prost::Message;
 use serde::Serialize;
 use witan_api::v3::{error::Error, shape::Shaped};
+use witan_gocompat::json;
 
 use self::{encoding::Encoding, failure::Failure};
 use super::{
@@ -40,7 +41,6 @@ use crate::{
         Context,
         aside::INLINE_BYTES_MAX,
         client::Client,
-        go_json,
         reply::{self, Unread},
     },
     auth::Credentials,
@@ -354,7 +354,7 @@ pub(in crate::api) fn decode<Q: Shaped + Default + Message>(
     form: Form,
 ) -> Result<Q, Failure> {
     // as Go's decoder finds no value: an empty body is an empty message
-    if go_json::is_space(body) {
+    if json::is_space(body) {
         return Ok(Q::default());
     }
     message(body, form).map_err(Failure::invalid)
@@ -365,7 +365,7 @@ fn message<Q: Shaped + Default + Message>(body: &[u8], form: Form) -> Result<Q, 
     let Form { manner, encoding } = form;
     let bytes = match (manner, encoding) {
         (Manner::Former, Encoding::Base64) => {
-            go_json::check_first(body)?;
+            json::check_first(body)?;
             former::read(body, Q::SHAPE)?
         }
         // 3.4 never read plain bytes, and would not refuse what is no UTF-8
@@ -373,7 +373,7 @@ fn message<Q: Shaped + Default + Message>(body: &[u8], form: Form) -> Result<Q, 
             present::read(body, Q::SHAPE, encoding).map_err(|fault| match fault {
                 present::Fault::NoJson => no_json(body),
                 // what is no JSON further on is told first
-                present::Fault::Refused(told) => go_json::check_first(body).err().unwrap_or(told),
+                present::Fault::Refused(told) => json::check_first(body).err().unwrap_or(told),
             })?
         }
     };
@@ -382,7 +382,7 @@ fn message<Q: Shaped + Default + Message>(body: &[u8], form: Form) -> Result<Q, 
 
 /// What a body lacks to be JSON.
 fn no_json(body: &[u8]) -> String {
-    go_json::check_first(body)
+    json::check_first(body)
         .err()
         .unwrap_or_else(|| "invalid JSON".into())
 }

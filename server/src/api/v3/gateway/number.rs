@@ -2,7 +2,7 @@
 
 use witan_api::v3::shape::Kind;
 
-use crate::api::go_json::Scanner;
+use witan_gocompat::json::Scanner;
 
 /// Digits of the largest integer, and more than any that is worth writing out.
 const DIGITS_MAX: usize = 20;

@@ -7,13 +7,13 @@
 use std::borrow::Cow;
 
 use witan_api::v3::shape::{Kind, Message};
+use witan_gocompat::{json::Scanner, text::quote};
 
 use super::{
     encoding::{Encoding, Named},
     number,
     text::{self, Base64, MESSAGE_DEPTH_MAX, Out},
 };
-use crate::api::{go, go_json::Scanner};
 
 /// Why there is no message.
 #[derive(Debug)]
@@ -280,7 +280,7 @@ impl<'a> Reader<'a> {
                     .is_some_and(|letter| letter.is_ok())
             });
             if !whole {
-                let told = format!("invalid escape code {} in string", go::quote(next));
+                let told = format!("invalid escape code {} in string", quote(next));
                 return Err(self.syntax(token.at, &told));
             }
             from += 6;

@@ -14,13 +14,13 @@ use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
 use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
+use witan_gocompat::json::Progress;
 
 use super::{Form, Manner, encoding::Encoding, failure::Failure};
 use crate::{
     api::{
         Context,
         aside::{BoundedJobs, INLINE_BYTES_MAX},
-        go_json::Progress,
         reply::{self, Unread},
         v3::snapshot as backup,
     },

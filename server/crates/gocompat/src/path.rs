@@ -3,7 +3,7 @@
 
 /// What `+` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Plus {
+pub enum Plus {
     /// In queries and forms.
     IsSpace,
     /// In paths.
@@ -11,7 +11,7 @@ pub(crate) enum Plus {
 }
 
 /// Decodes `%XX`. The error is the bad escape: `%` and up to two bytes after it.
-pub(crate) fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
+pub fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
@@ -34,15 +34,16 @@ pub(crate) fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     Ok(out)
 }
 
-pub(crate) fn hex(digit: u8) -> Option<u8> {
+/// The value of a hexadecimal digit of either case.
+pub fn hex(digit: u8) -> Option<u8> {
     char::from(digit)
         .to_digit(16)
         .and_then(|d| u8::try_from(d).ok())
 }
 
-/// The path without empty, `.` and `..` components, absolute; a trailing slash stays. etcd answers
-/// an unclean path by a redirect, which turns a PUT into a GET; we serve the clean one directly.
-pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
+/// The path without empty, `.` and `..` components, absolute; a trailing slash stays. It is
+/// what Go's `ServeMux` redirects to.
+pub fn clean(path: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|&b| b == b'/') {
         match part {

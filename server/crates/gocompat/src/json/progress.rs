@@ -8,7 +8,7 @@ pub(super) const DEPTH_MAX: usize = 10_000;
 
 /// A value of which perhaps more is to come.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// The bytes that close the open containers. They are kept in a list, not on the stack.
     open: Vec<u8>,
     step: Step,
@@ -85,7 +85,7 @@ impl Progress {
     }
 
     /// Goes through the next bytes: how many of them belong to the value, `None` if more is to come.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
         let mut at = 0;
         loop {
             if let Step::String(_) = self.step {
@@ -103,12 +103,12 @@ impl Progress {
     }
 
     /// Whether nothing but white space has come.
-    pub(crate) fn is_new(&self) -> bool {
+    pub fn is_new(&self) -> bool {
         self.open.is_empty() && self.step == Step::Value
     }
 
     /// Whether the value is whole if nothing more comes: only a number ends with what follows it.
-    pub(crate) fn may_end(&self) -> bool {
+    pub fn may_end(&self) -> bool {
         let Step::Number(number) = self.step else {
             return false;
         };

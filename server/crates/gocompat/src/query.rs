@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use super::path::{self, Plus};
 
 /// The parameters of a URL, decoded. Pairs that cannot be decoded are left out, as in Go.
-pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
     /// Reads what follows the question mark.
-    pub(crate) fn of(text: &'a str) -> Self {
+    pub fn of(text: &'a str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.filter(|pair| !pair.contains(';'));
         let pairs = pairs.filter_map(|pair| {
@@ -20,7 +20,7 @@ impl<'a> Query<'a> {
     }
 
     /// All values of this name, in their order.
-    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let found = self.0.iter().filter(move |(known, _)| known == name);
         found.map(|(_, value)| value.as_ref())
     }

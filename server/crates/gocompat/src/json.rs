@@ -1,15 +1,19 @@
 //! Whether a text is JSON, and if not, why not in the words of Go's decoder; and a scanner for who
-//! reads it.
+//! reads it. `write` is the way out.
 
 mod progress;
+mod write;
 
-pub(crate) use progress::Progress;
+pub use progress::Progress;
+pub use write::{encode, float, push_string};
+
+use crate::text;
 
 /// The text ends where more was to come.
 const ENDED: &str = "unexpected end of JSON input";
 
 /// `Ok` if `text` is one JSON value.
-pub(crate) fn check(text: &[u8]) -> Result<(), String> {
+pub fn check(text: &[u8]) -> Result<(), String> {
     let mut progress = Progress::default();
     if let Some(end) = progress.take(text)? {
         return match text[end..].iter().find(|byte| !is_white(**byte)) {
@@ -25,7 +29,7 @@ pub(crate) fn check(text: &[u8]) -> Result<(), String> {
 }
 
 /// Whether there is nothing but white space.
-pub(crate) fn is_space(text: &[u8]) -> bool {
+pub fn is_space(text: &[u8]) -> bool {
     text.iter().all(|byte| is_white(*byte))
 }
 
@@ -34,7 +38,7 @@ fn is_white(byte: u8) -> bool {
 }
 
 /// `Ok` if `text` begins with one JSON value, as for a decoder that reads a stream of them.
-pub(crate) fn check_first(text: &[u8]) -> Result<(), String> {
+pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = Progress::default();
     match progress.take(text)? {
         None if !progress.may_end() => Err("unexpected EOF".into()),
@@ -44,28 +48,29 @@ pub(crate) fn check_first(text: &[u8]) -> Result<(), String> {
 
 /// A place in a text. What is taken is checked, what follows is not.
 #[derive(Debug)]
-pub(crate) struct Scanner<'a> {
+pub struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) fn new(text: &'a [u8]) -> Self {
+    /// At the beginning of a text.
+    pub fn new(text: &'a [u8]) -> Self {
         Self { text, at: 0 }
     }
 
     /// The offset of what comes next.
-    pub(crate) fn at(&self) -> usize {
+    pub fn at(&self) -> usize {
         self.at
     }
 
     /// The text from an offset up to here.
-    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+    pub fn since(&self, start: usize) -> &'a [u8] {
         &self.text[start..self.at]
     }
 
     /// The next byte that is not white space.
-    pub(crate) fn peek(&mut self) -> Option<u8> {
+    pub fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.text.get(self.at) {
             self.at += 1;
         }
@@ -73,14 +78,14 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes the next byte that is not white space.
-    pub(crate) fn token(&mut self) -> Result<u8, String> {
+    pub fn token(&mut self) -> Result<u8, String> {
         let byte = self.peek().ok_or_else(ended)?;
         self.at += 1;
         Ok(byte)
     }
 
     /// Takes a whole value.
-    pub(crate) fn value(&mut self) -> Result<(), String> {
+    pub fn value(&mut self) -> Result<(), String> {
         self.take(Progress::default())
     }
 
@@ -96,7 +101,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes a member's name.
-    pub(crate) fn key(&mut self) -> Result<(), String> {
+    pub fn key(&mut self) -> Result<(), String> {
         match self.token()? {
             b'"' => self.take(Progress::in_string()),
             byte => Err(unexpected(byte, NO_KEY)),
@@ -104,7 +109,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes what stands between a name and its value.
-    pub(crate) fn colon(&mut self) -> Result<(), String> {
+    pub fn colon(&mut self) -> Result<(), String> {
         match self.token()? {
             b':' => Ok(()),
             byte => Err(unexpected(byte, "after object key")),
@@ -112,7 +117,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes the rest of a value that is no container, after its first byte.
-    pub(crate) fn scalar(&mut self, first: u8) -> Result<(), String> {
+    pub fn scalar(&mut self, first: u8) -> Result<(), String> {
         self.take(Progress::in_scalar(first)?)
     }
 }
@@ -130,7 +135,7 @@ fn unexpected(byte: u8, place: &str) -> String {
         b'"' => "\"".into(),
         _ => {
             let text = char::from(byte).to_string();
-            let quoted = super::go::quote(text.as_bytes());
+            let quoted = text::quote(text.as_bytes());
             quoted[1..quoted.len() - 1].to_owned()
         }
     };

@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 
-/// A longer content type is not read. etcd reads them up to its bound on all headers, 1 MiB.
+/// A longer content type is not read. Go's own bound is that of all headers, 1 MiB.
 const BYTES_MAX: usize = 4 << 10;
 
 /// What Go says of a content type that it cannot read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// Nothing before the `;`.
     #[error("mime: no media type")]
     NoType,
@@ -34,7 +34,7 @@ pub(crate) enum Fault {
 
 /// The media type before the parameters, trimmed, in lower case. Parameters are checked and
 /// dropped.
-pub(crate) fn parse(given: &str) -> Result<String, Fault> {
+pub fn parse(given: &str) -> Result<String, Fault> {
     if given.len() > BYTES_MAX {
         return Err(Fault::TooLong);
     }

@@ -1,0 +1,258 @@
+//! Times, durations, booleans and quoted strings as Go prints and reads them.
+
+use std::{io, time::Duration};
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Appends a decimal number.
+pub fn push_number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
+    io::Write::write_fmt(out, format_args!("{number}")).expect("writing to memory cannot fail");
+}
+
+/// A Unix time in nanoseconds as RFC 3339 in UTC, the fraction without trailing zeros.
+pub fn time(unix_ns: i64) -> String {
+    const SECONDS_PER_DAY: i64 = 86_400;
+    let seconds = unix_ns.div_euclid(NANOS_PER_SECOND);
+    let (year, month, day) = civil_date(seconds.div_euclid(SECONDS_PER_DAY));
+    let of_day = seconds.rem_euclid(SECONDS_PER_DAY);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    push_fraction(&mut text, unix_ns.rem_euclid(NANOS_PER_SECOND), 9);
+    text.push('Z');
+    text
+}
+
+/// Proleptic Gregorian date of a day counted from 1970-01-01. The year is taken to begin in March,
+/// so that the leap day is the last of it.
+pub fn civil_date(days: i64) -> (i64, i64, i64) {
+    const DAYS_PER_ERA: i64 = 146_097;
+    const DAYS_TO_EPOCH: i64 = 719_468;
+    let shifted = days + DAYS_TO_EPOCH;
+    let era = shifted.div_euclid(DAYS_PER_ERA);
+    let of_era = shifted.rem_euclid(DAYS_PER_ERA);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month, day)
+}
+
+/// A duration as Go prints it: `0s`, `1.5µs`, `812.5ms`, `4m17.1s`, `1h0m0s`.
+pub fn duration(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let size = nanos.unsigned_abs();
+    let small = |unit: u64, digits: usize, name: &str| {
+        let mut text = format!("{sign}{}", size / unit);
+        push_fraction(&mut text, i64::try_from(size % unit).unwrap_or(0), digits);
+        text.push_str(name);
+        text
+    };
+    match size {
+        0 => return "0s".into(),
+        1..1_000 => return small(1, 0, "ns"),
+        1_000..1_000_000 => return small(1_000, 3, "µs"),
+        1_000_000..1_000_000_000 => return small(1_000_000, 6, "ms"),
+        1_000_000_000.. => {}
+    }
+    let seconds = size / NANOS_PER_SECOND.unsigned_abs();
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let mut text = String::from(sign);
+    if hours > 0 {
+        text.push_str(&format!("{hours}h"));
+    }
+    if hours > 0 || minutes > 0 {
+        text.push_str(&format!("{minutes}m"));
+    }
+    text.push_str(&format!("{}", seconds % 60));
+    push_fraction(
+        &mut text,
+        i64::try_from(size % NANOS_PER_SECOND.unsigned_abs()).unwrap_or(0),
+        9,
+    );
+    text.push('s');
+    text
+}
+
+fn push_fraction(text: &mut String, fraction: i64, digits: usize) {
+    if fraction != 0 {
+        let padded = format!("{fraction:0digits$}");
+        text.push('.');
+        text.push_str(padded.trim_end_matches('0'));
+    }
+}
+
+/// A string between double quotes as Go's `%q` prints it; bytes that are not UTF-8 become `\xNN`.
+pub fn quote(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                '\u{7}' => out.push_str("\\a"),
+                '\u{8}' => out.push_str("\\b"),
+                '\u{b}' => out.push_str("\\v"),
+                '\u{c}' => out.push_str("\\f"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                '\0'..' ' | '\u{7f}' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+                '\u{80}'..'\u{a0}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                _ => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A boolean as `strconv.ParseBool` reads it.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// A duration as `time.ParseDuration` reads it, without a sign: numbers, possibly with fractions, each
+/// with a unit; `0` needs none.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    if text.is_empty() {
+        return None;
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(end);
+        let (unit_ns, tail) = unit(tail)?;
+        total = total.checked_add(part(number, unit_ns)?)?;
+        rest = tail;
+    }
+    Some(total)
+}
+
+fn unit(text: &str) -> Option<(u64, &str)> {
+    // longer names first: "m" begins "ms" too
+    const UNITS: [(&str, u64); 8] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("µs", 1_000),
+        ("μs", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+    ];
+    UNITS
+        .iter()
+        .find_map(|(name, ns)| text.strip_prefix(name).map(|rest| (*ns, rest)))
+}
+
+fn part(number: &str, unit_ns: u64) -> Option<Duration> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
+    let mut ns = whole.checked_mul(unit_ns)?;
+    let mut scale = unit_ns;
+    for digit in fraction.chars() {
+        scale /= 10;
+        ns = ns.checked_add(scale.checked_mul(u64::from(digit.to_digit(10)?))?)?;
+    }
+    Some(Duration::from_nanos(ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_printed_as_go_does() {
+        let table = [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_795_149_072_160_305_925, "2026-11-20T04:31:12.160305925Z"),
+            (2_795_149_074_072_474_000, "2058-07-29T06:17:54.072474Z"),
+            (951_782_400_500_000_000, "2000-02-29T00:00:00.5Z"),
+            (-1, "1969-12-31T23:59:59.999999999Z"),
+            (i64::MAX, "2262-04-11T23:47:16.854775807Z"),
+        ];
+        for (ns, expect) in table {
+            assert_eq!(time(ns), expect);
+        }
+    }
+
+    #[test]
+    fn durations_are_printed_as_go_does() {
+        let table = [
+            (0, "0s"),
+            (12, "12ns"),
+            (1_500, "1.5µs"),
+            (812_500_000, "812.5ms"),
+            (1_814_052_141, "1.814052141s"),
+            (257_101_551_412, "4m17.101551412s"),
+            (25_825_176_557_500, "7h10m25.1765575s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (60_000_000_000, "1m0s"),
+            (-1_500_000_000, "-1.5s"),
+            (1_000_000, "1ms"),
+        ];
+        for (ns, expect) in table {
+            assert_eq!(duration(ns), expect);
+        }
+    }
+
+    #[test]
+    fn quotes_are_printed_as_go_does() {
+        assert_eq!(quote(b"%zz"), r#""%zz""#);
+        assert_eq!(quote("a\"\\\n\u{7f}é".as_bytes()), r#""a\"\\\n\x7fé""#);
+        assert_eq!(quote(b"%\xff"), r#""%\xff""#);
+    }
+
+    #[test]
+    fn durations_as_go_reads_them() {
+        for (text, ms) in [
+            ("0", 0),
+            ("300ms", 300),
+            ("1h0m0s", 3_600_000),
+            ("1.5s", 1_500),
+            (".5s", 500),
+            ("2m30s", 150_000),
+            ("1500000us", 1_500),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Some(Duration::from_millis(ms)),
+                "{text}"
+            );
+        }
+        for bad in ["", "5", "s", "1x", "-1s", ".s", "1.2.3s", "99999999999999h"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn booleans_as_go_reads_them() {
+        assert_eq!(
+            ["T", "0", "yes"].map(parse_bool),
+            [Some(true), Some(false), None]
+        );
+    }
+}

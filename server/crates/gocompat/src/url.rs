@@ -1,0 +1,122 @@
+//! URLs as `net/url` takes them apart, and its words for what is none.
+
+use crate::{
+    path::{Plus, hex, unescape},
+    text::quote,
+};
+
+/// A URL's parts; an opaque one has neither host nor path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url<'a> {
+    /// In lower case; empty if there is none.
+    pub scheme: String,
+    /// With its port, without user and password.
+    pub host: &'a str,
+    /// Not decoded.
+    pub path: &'a str,
+}
+
+/// Takes a URL apart, or says what is wrong, as Go does behind `parse "...": `.
+pub fn parse(text: &str) -> Result<Url<'_>, String> {
+    let text = text.split_once('#').map_or(text, |(before, _)| before);
+    if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
+        return Err("net/url: invalid control character in URL".into());
+    }
+    let (scheme, rest) = split_scheme(text)?;
+    let rest = rest.split_once('?').map_or(rest, |(before, _)| before);
+    if !rest.starts_with('/') {
+        let first = rest.split('/').next().unwrap_or_default();
+        if scheme.is_empty() && first.contains(':') {
+            return Err("first path segment in URL cannot contain colon".into());
+        }
+        // With a scheme this is an opaque URL: neither host nor path.
+        return Ok(Url {
+            scheme,
+            host: "",
+            path: if text.contains(':') { "" } else { rest },
+        });
+    }
+    let Some(after) = rest
+        .strip_prefix("//")
+        .filter(|_| !scheme.is_empty() || !rest.starts_with("///"))
+    else {
+        unescapable(rest)?;
+        return Ok(Url {
+            scheme,
+            host: "",
+            path: rest,
+        });
+    };
+    let (authority, path) = after.split_at(after.find('/').unwrap_or(after.len()));
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    check_host(host)?;
+    unescapable(path)?;
+    Ok(Url { scheme, host, path })
+}
+
+/// The lower-case scheme (empty if there is none) and what follows its colon.
+fn split_scheme(text: &str) -> Result<(String, &str), String> {
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => {}
+            b'0'..=b'9' | b'+' | b'-' | b'.' if at > 0 => {}
+            b':' if at == 0 => return Err("missing protocol scheme".into()),
+            b':' => return Ok((text[..at].to_ascii_lowercase(), &text[at + 1..])),
+            _ => break,
+        }
+    }
+    Ok((String::new(), text))
+}
+
+fn check_host(host: &str) -> Result<(), String> {
+    let port = if host.starts_with('[') {
+        let end = host.rfind(']').ok_or("missing ']' in host")?;
+        &host[end + 1..]
+    } else {
+        host.rfind(':').map_or("", |at| &host[at..])
+    };
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    let legal = digits.bytes().all(|b| b.is_ascii_digit());
+    if !legal || (!port.is_empty() && !port.starts_with(':')) {
+        return Err(format!(
+            "invalid port {} after host",
+            quote(port.as_bytes())
+        ));
+    }
+    check_host_bytes(host.as_bytes())
+}
+
+fn check_host_bytes(host: &[u8]) -> Result<(), String> {
+    let mut at = 0;
+    while let Some(&byte) = host.get(at) {
+        match byte {
+            b'%' => {
+                let bad = &host[at..host.len().min(at + 3)];
+                let high = bad.get(1).and_then(|&b| hex(b));
+                let low = bad.get(2).and_then(|&b| hex(b));
+                // Only bytes beyond ASCII may be escaped in a host, and a zone's percent sign.
+                let legal = matches!((high, low), (Some(8..), Some(_))) || bad == b"%25";
+                if !legal {
+                    return Err(format!("invalid URL escape {}", quote(bad)));
+                }
+                at += 2;
+            }
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => {}
+            _ if b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte) => {}
+            _ => {
+                let shown = quote(&[byte]);
+                return Err(format!("invalid character {shown} in host name"));
+            }
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+fn unescapable(path: &str) -> Result<(), String> {
+    unescape(path.as_bytes(), Plus::IsPlus)
+        .map(drop)
+        .map_err(|bad| format!("invalid URL escape {}", quote(bad)))
+}

@@ -1,0 +1,15 @@
+//! What error bodies of v1 and v2 begin with.
+
+use witan_gocompat::{json, text};
+
+/// Appends what every error body of the older dialects begins with; the object stays open.
+pub(super) fn push_error_head(out: &mut Vec<u8>, code: u16, message: &str, cause: &[u8]) {
+    out.extend_from_slice(b"{\"errorCode\":");
+    text::push_number(out, code);
+    out.extend_from_slice(b",\"message\":");
+    json::push_string(out, message.as_bytes());
+    if !cause.is_empty() {
+        out.extend_from_slice(b",\"cause\":");
+        json::push_string(out, cause);
+    }
+}
