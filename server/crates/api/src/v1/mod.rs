@@ -11,8 +11,6 @@ pub mod stats;
 pub const KEYS: &str = "/v1/keys";
 /// Prefix of long polls.
 pub const WATCH: &str = "/v1/watch";
-/// The leader's peer URL, as text.
-pub const LEADER: &str = "/v1/leader";
 /// The client URLs of all members, as text.
 pub const MACHINES: &str = "/v1/machines";
 /// Prefix of the statistics.

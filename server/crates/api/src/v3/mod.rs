@@ -1,9 +1,8 @@
 //! The v3 contract: messages and services (generated from `server/crates/api/proto`), the errors a client can see,
-//! the JSON mapping of the gateway, and what a key range means.
+//! and the JSON mapping of the gateway.
 
 pub mod error;
 pub mod json;
-pub mod range;
 pub mod shape;
 
 // Layout of generated code is the generator's; docs stand in the protos.
