@@ -2,8 +2,9 @@
 //!
 //! What does *not* live here: the rules. What clippy, rustfmt or cargo-deny can check is theirs.
 
-pub mod lexer;
+pub mod code;
 pub mod manifest;
+pub mod modules;
 pub mod proto;
 pub mod shapes;
 
@@ -32,7 +33,7 @@ impl Source {
 
     /// The text with comments and the insides of literals blanked, line by line as before.
     pub fn code(&self) -> String {
-        lexer::code_only(&self.text)
+        code::code_only(&self.text)
     }
 }
 
@@ -72,6 +73,30 @@ pub fn file(path: &str) -> Source {
         path: path.into(),
         text,
     }
+}
+
+/// The rows of a table in a document, by its heading: of each cell what stands in backticks.
+///
+/// # Panics
+/// If there is no such table.
+pub fn table(document: &str, heading: &str) -> Vec<Vec<Vec<String>>> {
+    let text = file(document).text;
+    let (_, below) = text
+        .split_once(&format!("\n{heading}\n"))
+        .unwrap_or_else(|| panic!("{document} has a table with the heading {heading}"));
+    let rows = below
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .skip(1);
+    let names = |cell: &str| {
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    };
+    let rows = rows.map(|row| row.trim_matches('|').split('|').map(names).collect());
+    rows.collect()
 }
 
 /// Fails with all findings at once, so that one run shows everything there is to mend.

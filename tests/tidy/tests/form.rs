@@ -1,12 +1,16 @@
 //! Rules of form: sizes, heads of files, sleeps, ignored tests, channels, paths of machines.
 
-use witan_tidy::{file, files, lexer, none, rust_files};
+use witan_tidy::{code, file, files, none, rust_files};
 
 /// Hard limit of a file; the aim is half of it.
 const FILE_LINES_MAX: usize = 600;
 
 /// Hard limit of a function; clippy warns at 70.
 const FUNCTION_LINES_MAX: usize = 100;
+
+/// The only files that may allow what a lint says, for it may say nothing. Elsewhere `expect` shows
+/// when the reason is gone.
+const ALLOWS: [&str; 1] = ["server/crates/api/src/v3/mod.rs"];
 
 /// The only files that may let time pass, and why.
 const SLEEPS: &[(&str, &str)] = &[
@@ -56,7 +60,7 @@ fn files_are_short() {
 fn functions_are_short() {
     let mut long = Vec::new();
     for file in rust_files() {
-        for (name, line, lines) in lexer::functions(&file.code()) {
+        for (name, line, lines) in code::functions(&file.text) {
             if lines > FUNCTION_LINES_MAX {
                 long.push(format!("{}:{line}: {name} has {lines} lines", file.path));
             }
@@ -81,6 +85,28 @@ fn no_test_is_ignored() {
         "a test runs or does not exist",
         &lines_with("", &["#[ignore", "#![ignore"]),
     );
+}
+
+#[test]
+fn a_lint_that_is_off_has_a_reason() {
+    let mut found = lines_with("", &["[allow("]);
+    found.retain(|line| !ALLOWS.iter().any(|path| line.starts_with(path)));
+    none("`#[expect(.., reason)]` instead of `#[allow]`", &found);
+    let mut bare = Vec::new();
+    for file in rust_files() {
+        let code = file.code();
+        for (at, _) in code
+            .match_indices("[expect(")
+            .chain(code.match_indices("[allow("))
+        {
+            let attribute = code[at..].split(']').next().unwrap_or_default();
+            if !attribute.contains("reason = ") {
+                let line = code[..at].matches('\n').count() + 1;
+                bare.push(format!("{}:{line}: {attribute}]", file.path));
+            }
+        }
+    }
+    none("who turns a lint off says why", &bare);
 }
 
 #[test]

@@ -1,271 +1,337 @@
-//! The dependency law: which crate and which room may use what (ARCHITECTURE.md, "Layers").
+//! The dependency law: which crate and which module may use what. The tables are those of
+//! ARCHITECTURE.md ("Layers"), so that the law is written once.
 
-use witan_tidy::{files, manifest::dependencies, none, rust_files};
+use std::{collections::BTreeSet, process::Command, sync::LazyLock};
 
-/// Everything the core may depend on.
-const CORE: [&str; 8] = [
-    "raft",
-    "imbl",
-    "bytes",
-    "thiserror",
-    "slog",
-    "protobuf",
-    "prost",
-    // a checksum is arithmetic
-    "crc32fast",
+use witan_tidy::{
+    files,
+    manifest::dependencies,
+    modules::{Graph, Reference, Target},
+    none, rust_files, table,
+};
+
+const DOCUMENT: &str = "ARCHITECTURE.md";
+const CRATES: &str = "| Crate | Depends on |";
+const MODULES: &str = "| Module | May use | Never |";
+const PLACES: &str = "| What | Below | Only in |";
+
+/// Root files of all crates that ship.
+const ROOTS: [&str; 8] = [
+    "server/src/lib.rs",
+    "server/src/main.rs",
+    "server/src/bin/planted.rs",
+    "server/crates/api/src/lib.rs",
+    "server/crates/bolt/src/lib.rs",
+    "server/crates/gocompat/src/lib.rs",
+    "server/crates/http2/src/lib.rs",
+    "server/crates/replica/src/lib.rs",
 ];
 
-/// A room, words that its code must not contain, and files that are excepted.
-struct Law {
-    room: &'static str,
-    banned: &'static [&'static str],
-    but: &'static [&'static str],
+/// Libraries that could serve other programs.
+const INDEPENDENT: [&str; 3] = [
+    "server/crates/bolt",
+    "server/crates/gocompat",
+    "server/crates/http2",
+];
+
+/// Rows that the tables have at least, so that one that was not read is noticed.
+const ROWS_MIN: usize = 5;
+
+/// One row: a module, what it may use of its siblings and of our crates, and what it never names.
+struct Row {
+    module: String,
+    may: Vec<String>,
+    never: Vec<String>,
 }
 
-const LAWS: &[Law] = &[
-    Law {
-        room: "server/crates/replica/src/",
-        banned: &[
-            "std::fs",
-            "std::net",
-            "std::thread",
-            "std::process",
-            "std::time",
-            "tokio",
-            "rand::",
-            "HashMap",
-            "HashSet",
-            "witan_api",
-        ],
-        but: &[],
-    },
-    // only the codec's own file sees the codec
-    Law {
-        room: "server/crates/replica/src/",
-        banned: &["protobuf::"],
-        but: &["server/crates/replica/src/wire"],
-    },
-    Law {
-        room: "server/crates/replica/src/machine/",
-        banned: &[
-            "raft::",
-            "Ticket",
-            "async",
-            "crate::replica",
-            "crate::host",
-            "crate::wire",
-        ],
-        but: &[],
-    },
-    Law {
-        room: "server/src/api/",
-        banned: &[
-            "crate::storage",
-            "crate::peer",
-            "raft::",
-            "raft_engine",
-            "sled::",
-        ],
-        but: &[],
-    },
-    Law {
-        room: "server/src/node/",
-        banned: &[
-            "actix_web",
-            "actix_http",
-            "tonic",
-            "serde_json",
-            "crate::api",
-            "crate::transport",
-        ],
-        but: &[],
-    },
-    Law {
-        room: "server/src/storage/",
-        banned: &[
-            "crate::api",
-            "crate::node",
-            "crate::peer",
-            "crate::transport",
-            "actix",
-            "tonic",
-            "hyper",
-            "tokio",
-        ],
-        but: &[],
-    },
-    Law {
-        room: "server/src/offline/",
-        banned: &["crate::api", "crate::node", "crate::transport", "tokio"],
-        but: &[],
-    },
-    Law {
-        room: "server/src/snapshot/",
-        banned: &[
-            "crate::api",
-            "crate::node",
-            "crate::storage",
-            "crate::transport",
-            "raft::",
-            "tokio",
-            "tonic",
-        ],
-        but: &[],
-    },
-    // a library below the server, without I/O but in its driver
-    Law {
-        room: "server/crates/http2/src/",
-        banned: &[
-            "tokio",
-            "std::net",
-            "std::fs",
-            "std::thread",
-            "Instant::now",
-        ],
-        but: &[
-            "server/crates/http2/src/driver.rs",
-            "server/crates/http2/src/via_h2/",
-            "server/crates/http2/src/tests/",
-            "server/crates/http2/src/ping.rs",
-        ],
-    },
-    Law {
-        room: "server/src/",
-        banned: &["witan_http2"],
-        but: &["server/src/transport/"],
-    },
-    Law {
-        room: "server/src/transport/",
-        banned: &["witan_replica", "crate::storage"],
-        but: &[],
-    },
-    // the transport's seam: what answers its calls, and the body that it hands over
-    Law {
-        room: "server/src/api/",
-        banned: &["crate::transport"],
-        but: &["server/src/api/v3/mod.rs", "server/src/api/v3/unary.rs"],
-    },
-    // one file names each disk crate, so that either can be replaced
-    Law {
-        room: "server/src/",
-        banned: &["raft_engine"],
-        but: &[
-            "server/src/storage/log",
-            "server/src/storage/retry",
-            "server/src/storage/tests/disk",
-        ],
-    },
-    Law {
-        room: "server/src/",
-        banned: &["sled::"],
-        but: &["server/src/storage/run.rs"],
-    },
-    Law {
-        room: "server/src/",
-        banned: &["rustls", "rcgen", "x509_cert"],
-        but: &["server/src/transport/tls/", "server/src/auth/keys.rs"],
-    },
-    // a panic on a thread of the pool would end the process: `panics::aside` passes it on
-    Law {
-        room: "server/src/",
-        banned: &["spawn_blocking", "web::block"],
-        but: &["server/src/panics/"],
-    },
-    // one use site
-    Law {
-        room: "server/src/",
-        banned: &["serde_yaml"],
-        but: &["server/src/config/"],
-    },
-    // the environment is a source of configuration and is read nowhere else
-    Law {
-        room: "server/src/",
-        banned: &["env::var"],
-        but: &["server/src/config/", "server/src/storage/tests/"],
-    },
-];
+fn rows() -> Vec<Row> {
+    let rows = table(DOCUMENT, MODULES).into_iter().map(|row| {
+        let [module, may, never] = <[Vec<String>; 3]>::try_from(row).expect("three cells");
+        let [file] = <[String; 1]>::try_from(module).expect("one module");
+        let exists = witan_tidy::root().join(&file).exists();
+        assert!(exists, "{file}, which has a row, exists");
+        let module = file.trim_end_matches(".rs").to_owned();
+        let [may, never] = [may, never].map(named);
+        Row { module, may, never }
+    });
+    let rows: Vec<Row> = rows.collect();
+    assert!(rows.len() > ROWS_MIN, "the table of modules was read");
+    rows
+}
+
+/// Our crates as sources name them.
+fn named(names: Vec<String>) -> Vec<String> {
+    let names = names.into_iter();
+    names.map(|name| name.replace("witan-", "witan_")).collect()
+}
+
+/// The folder of a crate's sources, and its modules.
+static GRAPHS: LazyLock<Vec<(&str, Graph)>> = LazyLock::new(|| {
+    let folder = |root: &'static str| root.rsplit_once('/').map_or(root, |(folder, _)| folder);
+    let read = |root| (folder(root), Graph::read(root));
+    ROOTS.into_iter().map(read).collect()
+});
+
+/// `server/src` and `[api, v2]` as `server/src/api/v2`.
+fn place(folder: &str, module: &[String]) -> String {
+    [&[folder.to_owned()], module].concat().join("/")
+}
+
+/// What lies below `above`, up to the next slash; nothing for `above` itself.
+fn below<'a>(place: &'a str, above: &str) -> Option<&'a str> {
+    place
+        .strip_prefix(above)?
+        .strip_prefix('/')?
+        .split('/')
+        .next()
+}
+
+fn is_within(place: &str, module: &str) -> bool {
+    place == module
+        || place
+            .strip_prefix(module)
+            .is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether a path of another crate begins with this one.
+fn begins(path: &[String], with: &str) -> bool {
+    let mut segments = with.split("::");
+    let mut path = path.iter();
+    segments.all(|segment| path.next().is_some_and(|own| own == segment))
+}
+
+fn sentence(reference: &Reference, rule: &str) -> String {
+    format!(
+        "{}:{}: `{}`: {rule}",
+        reference.file,
+        reference.line,
+        reference.path.join("::")
+    )
+}
+
+/// What is wrong with a reference from within the module of a row.
+fn violation(row: &Row, folder: &str, target: &Target) -> Option<String> {
+    let (parent, _) = row.module.rsplit_once('/').expect("a module has a folder");
+    let used = match target {
+        Target::Own(module) => {
+            let place = place(folder, module);
+            let sibling = below(&place, parent)?.to_owned();
+            (!is_within(&place, &row.module)).then_some(sibling)?
+        }
+        Target::Other(path) => {
+            if let Some(banned) = row.never.iter().find(|banned| begins(path, banned)) {
+                return Some(format!("`{}` never uses `{banned}`", row.module));
+            }
+            path.first()
+                .filter(|name| name.starts_with("witan"))?
+                .clone()
+        }
+        Target::Local => return None,
+    };
+    if row.never.contains(&format!("super::{used}")) {
+        return Some(format!("`{}` never uses `{used}`", row.module));
+    }
+    let allowed = row.may.is_empty() || row.may.contains(&used);
+    let may = row.may.join("`, `");
+    (!allowed).then(|| format!("`{}` may use `{may}`, and not `{used}`", row.module))
+}
 
 #[test]
-fn rooms_use_only_what_they_may() {
-    let files = rust_files();
+fn modules_use_only_what_they_may() {
+    let rows = rows();
     let mut found = Vec::new();
-    for law in LAWS {
-        for file in &files {
-            let excepted = law.but.iter().any(|path| file.path.starts_with(path));
-            if !file.path.starts_with(law.room) || excepted {
-                continue;
-            }
-            for (number, line) in file.code().lines().enumerate() {
-                for word in law.banned.iter().filter(|word| has_word(line, word)) {
-                    found.push(format!("{}:{}: {word}", file.path, number + 1));
+    for (folder, graph) in &*GRAPHS {
+        for reference in graph.references.iter().filter(|reference| !reference.test) {
+            let from = place(folder, &reference.from);
+            let target = graph.target(reference);
+            for row in rows.iter().filter(|row| is_within(&from, &row.module)) {
+                if let Some(rule) = violation(row, folder, &target) {
+                    found.push(sentence(reference, &rule));
                 }
             }
         }
     }
-    none("a room uses only what the dependency law allows", &found);
+    none("a module uses only what the dependency law allows", &found);
 }
 
 #[test]
-fn the_core_depends_on_the_ruled_crates_alone() {
-    let mut extra = dependencies("server/crates/replica", "dependencies");
-    assert!(!extra.is_empty(), "the manifest was read");
-    extra.extend(dependencies("server/crates/replica", "build-dependencies"));
-    extra.retain(|name| !CORE.contains(&name.as_str()));
-    none("replica depends on the ruled crates alone (I1)", &extra);
+fn what_has_one_place_is_named_nowhere_else() {
+    let rows = table(DOCUMENT, PLACES);
+    assert!(rows.len() > ROWS_MIN, "the table of places was read");
+    let mut found = Vec::new();
+    for (folder, graph) in &*GRAPHS {
+        for reference in graph.references.iter().filter(|reference| !reference.test) {
+            let path = match graph.target(reference) {
+                Target::Own(module) => vec![place(folder, &module)],
+                Target::Other(path) => path,
+                Target::Local => continue,
+            };
+            for row in &rows {
+                let [what, within, only] = &row[..] else {
+                    panic!("three cells: {row:?}")
+                };
+                let own = |what: &String| path.len() == 1 && is_within(&path[0], what);
+                let named = what.iter().find(|what| own(what) || begins(&path, what));
+                let bound = within
+                    .iter()
+                    .any(|within| is_within(&reference.file, within));
+                let listed = only.iter().any(|only| is_within(&reference.file, only));
+                if let (Some(what), true, false) = (named, bound, listed) {
+                    let only = only.join("`, `");
+                    let rule = format!("`{what}` is named in `{only}` alone");
+                    found.push(sentence(reference, &rule));
+                }
+            }
+        }
+    }
+    none("one place names it, so that it can be replaced", &found);
 }
 
 #[test]
-fn libraries_below_the_server_know_nothing_of_ours() {
-    let allowed = ["bytes", "flate2", "h2", "http", "http-body", "tokio"];
-    let mut extra = dependencies("server/crates/http2", "dependencies");
-    assert!(!extra.is_empty(), "the manifest was read");
-    extra.retain(|name| !allowed.contains(&name.as_str()));
+fn siblings_do_not_use_each_other_in_circles() {
+    let circles: Vec<String> = GRAPHS
+        .iter()
+        .flat_map(|(_, graph)| graph.circles())
+        .collect();
     none(
-        "http2 depends on formats and on tokio's driver alone",
-        &extra,
+        "modules that use each other are one module or three",
+        &circles,
     );
 }
 
 #[test]
-fn contracts_depend_on_nothing_of_ours_and_on_no_runtime() {
-    let banned = [
-        "tokio",
-        "raft",
-        "raft-engine",
-        "sled",
-        "hyper",
-        "actix-web",
-        "witan-replica",
-        "witan",
-    ];
-    let mut extra = dependencies("server/crates/api", "dependencies");
-    extra.retain(|name| banned.contains(&name.as_str()));
-    none("api holds contracts only", &extra);
+fn every_module_of_the_server_has_its_law() {
+    let (_, graph) = &GRAPHS[0];
+    let rows = rows();
+    let mut wrong = Vec::new();
+    for module in graph.rooms().map(|room| format!("server/src/{room}")) {
+        if !rows.iter().any(|row| row.module == module) {
+            wrong.push(format!("{module} has no row"));
+        }
+    }
+    none("the table of modules is whole", &wrong);
+}
+
+/// For libraries all dependencies, for what proves them those on crates of ours.
+#[test]
+fn crates_depend_on_what_their_rows_say() {
+    let rows = table(DOCUMENT, CRATES);
+    assert!(rows.len() > ROWS_MIN, "the table of crates was read");
+    let mut wrong = Vec::new();
+    let mut ruled = BTreeSet::new();
+    for row in &rows {
+        let [krate, allowed] = &row[..] else {
+            panic!("two cells: {row:?}")
+        };
+        let [krate] = &krate[..] else {
+            panic!("one crate: {row:?}")
+        };
+        ruled.insert(krate.clone());
+        let library = krate.starts_with("server/crates/");
+        let mut names = dependencies(krate, "dependencies");
+        names.extend(dependencies(krate, "build-dependencies"));
+        if !library {
+            names.extend(dependencies(krate, "dev-dependencies"));
+            names.retain(|name| name.starts_with("witan"));
+        }
+        assert!(
+            !library || !names.is_empty(),
+            "{krate}: the manifest was read"
+        );
+        names.retain(|name| !allowed.contains(name));
+        wrong.extend(
+            names
+                .iter()
+                .map(|name| format!("{krate} depends on {name}")),
+        );
+    }
+    for file in files() {
+        let crate_of = |folder: &str| {
+            let name = below(&file.path, folder)?;
+            file.path
+                .ends_with("/Cargo.toml")
+                .then(|| format!("{folder}/{name}"))
+        };
+        for name in crate_of("server/crates")
+            .into_iter()
+            .chain(crate_of("tests"))
+        {
+            if !ruled.contains(&name) && name != "tests/tidy" {
+                wrong.push(format!("{name} has no row"));
+            }
+        }
+    }
+    none("a crate depends on what its row allows", &wrong);
+}
+
+/// Neither in code nor in comments: what a library tells of a user, it may have taken from it.
+#[test]
+fn independent_libraries_do_not_know_that_the_server_exists() {
+    let mut found = Vec::new();
+    for file in files() {
+        let Some(folder) = INDEPENDENT
+            .into_iter()
+            .find(|folder| is_within(&file.path, folder))
+        else {
+            continue;
+        };
+        let name = folder.rsplit('/').next().unwrap_or_default();
+        let own = [format!("witan-{name}"), format!("witan_{name}")];
+        for (number, line) in file.text.to_lowercase().lines().enumerate() {
+            let line = own
+                .iter()
+                .fold(line.to_owned(), |line, own| line.replace(own, ""));
+            if line.contains("etcd") || line.contains("witan") {
+                found.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    none("a library knows nothing of the server above it", &found);
+}
+
+/// What `cargo build -p witan` compiles. A build of the whole workspace has the features that its
+/// tests turn on.
+#[test]
+fn the_program_that_ships_has_no_feature_of_tests() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--package", "witan"])
+        .args(["--edges", "normal,features", "--prefix", "none"])
+        .current_dir(witan_tidy::root())
+        .output()
+        .expect("cargo runs this test");
+    assert!(
+        tree.status.success(),
+        "{}",
+        String::from_utf8_lossy(&tree.stderr)
+    );
+    let tree = String::from_utf8_lossy(&tree.stdout);
+    assert!(tree.contains("witan-replica"), "cargo shows the tree");
+    let found = ["known-bugs", "fuzz", "planted-panics"].into_iter();
+    let found = found.filter(|feature| tree.contains(&format!("feature \"{feature}\"")));
+    let found: Vec<String> = found.map(str::to_owned).collect();
+    none("no door for tests is in the program", &found);
+    let manifests = files().into_iter();
+    let on = manifests
+        .filter(|file| file.path.ends_with("Cargo.toml") && file.text.contains("\"known-bugs\""));
+    let on: Vec<String> = on.map(|file| file.path).collect();
+    assert_eq!(
+        on,
+        ["tests/sim/Cargo.toml"],
+        "the simulator alone switches bugs on"
+    );
 }
 
 #[test]
-fn test_crates_see_what_they_prove_and_no_more() {
-    let ours = |folder: &str, allowed: &[&str]| {
-        let mut names = dependencies(folder, "dependencies");
-        names.extend(dependencies(folder, "dev-dependencies"));
-        names.retain(|name| name.starts_with("witan") && !allowed.contains(&name.as_str()));
-        names
-            .iter()
-            .map(|name| format!("{folder}: {name}"))
-            .collect::<Vec<_>>()
-    };
-    let mut extra = ours("tests/sim", &["witan-replica"]);
-    extra.extend(ours("tests/e2e", &["witan-api"]));
-    extra.extend(ours(
-        "tests/fuzz",
-        &["witan", "witan-api", "witan-http2-tests", "witan-replica"],
-    ));
-    extra.extend(ours("tests/http2", &["witan-http2"]));
-    extra.extend(ours("tests/differ", &["witan-api", "witan-e2e"]));
-    none(
-        "the simulator sees the core; end-to-end tests and the differ see the contracts",
-        &extra,
-    );
+fn the_core_is_synchronous() {
+    let mut found = Vec::new();
+    for source in rust_files() {
+        if source.path.starts_with("server/crates/replica/src/")
+            && has_word(&source.code(), "async")
+        {
+            found.push(source.path);
+        }
+    }
+    none("the core waits for nothing (I1)", &found);
 }
 
 #[test]
@@ -279,10 +345,8 @@ fn every_crate_takes_the_workspaces_lints() {
     none("a crate takes the workspace's lints", &lax);
 }
 
-/// Whether `word` stands in `line` and is not the tail of a longer name.
-fn has_word(line: &str, word: &str) -> bool {
-    line.match_indices(word).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
-    })
+/// Whether `word` stands in `text` by itself.
+fn has_word(text: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    text.split(|c| !part(c)).any(|own| own == word)
 }
