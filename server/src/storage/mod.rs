@@ -107,8 +107,7 @@ pub fn open(
     }
     let fresh = known.is_none();
     let sizes = Sizes::of(&member);
-    let (mut log, hard_state) =
-        log::Log::open(&member.join("log"), fresh, ledger.clone())?;
+    let (mut log, hard_state) = log::Log::open(&member.join("log"), fresh, ledger.clone())?;
     let (checkpoint, view) = Checkpoint::open(&member.join("checkpoint"), ledger.clone())?;
     if fresh && (view.is_some() || !log.is_virgin()) {
         return Err(OpenError::Unreadable {

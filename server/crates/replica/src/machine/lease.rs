@@ -8,7 +8,7 @@ use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
 use super::{
-    auth,
+    auth_error,
     record::{Change, Corrupt},
 };
 
@@ -135,7 +135,7 @@ pub enum Error {
     Corrupt,
     /// The caller may not do that.
     #[error(transparent)]
-    Denied(#[from] auth::Error),
+    Denied(#[from] auth_error::Error),
 }
 
 /// One lease.

@@ -7,6 +7,7 @@
 
 pub mod alarm;
 pub mod auth;
+mod auth_error;
 pub mod command;
 pub mod kv;
 pub mod lease;

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdMap;
 
+pub use super::auth_error::Error;
 pub use check::Check;
 pub use payload::{
     Authenticate, Disable, Enable, Kind, Permission, RoleAdd, RoleDelete, RoleGrant, RoleRevoke,
@@ -113,59 +114,6 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
     }
-}
-
-/// Why a command was refused; nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Enabling needs the user root.
-    #[error("root user does not exist")]
-    RootUserMissing,
-    /// Enabling needs the user root to have the role root.
-    #[error("root user does not have root role")]
-    RootRoleMissing,
-    /// The name is taken.
-    #[error("user already exists")]
-    UserExists,
-    /// A user without a name, or a request without a user.
-    #[error("user name is empty")]
-    UserEmpty,
-    /// No such user.
-    #[error("user not found")]
-    UserNotFound,
-    /// The name is taken.
-    #[error("role already exists")]
-    RoleExists,
-    /// No such role.
-    #[error("role not found")]
-    RoleNotFound,
-    /// A role without a name.
-    #[error("role name is empty")]
-    RoleEmpty,
-    /// There is no such user with such a password.
-    #[error("authentication failed")]
-    AuthFailed,
-    /// A grant without a permission.
-    #[error("permission not given")]
-    PermissionNotGiven,
-    /// The caller may not do this.
-    #[error("permission denied")]
-    PermissionDenied,
-    /// The user does not have this role.
-    #[error("role is not granted to the user")]
-    RoleNotGranted,
-    /// The role does not have this permission.
-    #[error("permission is not granted to the role")]
-    PermissionNotGranted,
-    /// Nobody is authenticated while auth is off.
-    #[error("authentication is not enabled")]
-    NotEnabled,
-    /// Users or roles have changed since the caller was recognized.
-    #[error("revision of auth store is old")]
-    OldRevision,
-    /// What would lock everybody out, or a range that is none.
-    #[error("invalid auth management")]
-    InvalidManagement,
 }
 
 /// All users and roles.

@@ -48,7 +48,7 @@ use span::Span;
 pub use version::Place;
 
 use super::{
-    auth,
+    auth_error,
     lease::{LEASE_BYTES, Leases},
 };
 use version::{Links, Version};
@@ -108,7 +108,7 @@ pub struct TxnReply {
 
 /// Answer of an operation that a transaction can hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names of the operations")]
 pub enum OpReply {
     Range(RangeReply),
     Put(PutReply),
@@ -157,7 +157,7 @@ pub enum Error {
     AnswerTooLarge,
     /// The caller may not do that.
     #[error(transparent)]
-    Denied(#[from] auth::Error),
+    Denied(#[from] auth_error::Error),
 }
 
 /// Size of an empty store: what dbSize starts from.
