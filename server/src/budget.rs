@@ -46,7 +46,7 @@ const CONTENTION: Duration = Duration::from_secs(1);
 ///
 /// A connection may hold as much as is still free: one alone gets at most half, two get a third each,
 /// and some room is always left for those that hold little. The connections of an address together may
-/// hold [`ALONE_TIMES`] as much, and no more than one connection after another address was refused.
+/// hold `ALONE_TIMES` times as much, and no more than one connection after another address was refused.
 #[derive(Clone, Debug)]
 pub struct Budget {
     pool: Arc<Pool>,
