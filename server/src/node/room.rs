@@ -10,6 +10,10 @@ use witan_replica::machine::{
 
 use super::{Fault, Node};
 
+/// Users, roles and members may take so many bytes whatever the quota is: who may do what can be
+/// decided on a full member, too, as on etcd, which has no quota for it.
+const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
+
 impl Node {
     /// Refuses a command for which there is no room. Raises the alarm if that is the quota's fault.
     pub(super) async fn admit(&self, command: &Command) -> Result<(), Fault> {
@@ -21,6 +25,10 @@ impl Node {
         self.admit_to_disk(command)?;
         let bytes = growth(command);
         if bytes == 0 {
+            return Ok(());
+        }
+        let manages = matches!(command, Command::Auth(_) | Command::Members(_));
+        if manages && self.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS {
             return Ok(());
         }
         if self.shared.status.any_no_space() {

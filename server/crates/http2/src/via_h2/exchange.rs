@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Body, Config, Intake, Refusal, Request, Service, Status, body, heads,
+    Answer, Body, Config, Head, Intake, Refusal, Request, Service, Status, body, heads,
     message::{Assembler, Encoding, Messages, PREFIX_BYTES},
 };
 
