@@ -123,7 +123,7 @@ pub(super) async fn before(
     on(ctx, &view.machine, may)
 }
 
-/// Whether the caller may be told the names of what is attached to any lease. It is looked at aside if
+/// Whether the caller may list the keys of all leases. The check runs on another thread if
 /// leases are many.
 pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> Answer<()> {
     if !ctx.node.auth_enabled() {

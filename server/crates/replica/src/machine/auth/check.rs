@@ -94,8 +94,8 @@ impl<'a> Check<'a> {
     }
 
     /// Whether every key of a lease may be read or written. It costs a look for each range that the
-    /// caller was granted, and not one for each key. As in etcd an administrator's revision does not
-    /// count here, and of a lease without keys nobody is asked.
+    /// caller was granted, and not one for each key. As in etcd, the revision of an
+    /// administrator is not checked, and a lease without keys needs no permission.
     fn attached(&self, wish: &Wish, lease: i64) -> Result<(), Error> {
         let first_from = |from: &Bytes| self.leases.key_from(lease, from);
         if self.is_admin() || first_from(&Bytes::new()).is_none() {
@@ -129,12 +129,12 @@ impl<'a> Check<'a> {
         self.attached(&Wish::Write, lease)
     }
 
-    /// Whether the names of what is attached to a lease may be told.
+    /// Whether the caller may list the keys of a lease.
     pub fn list_lease(&self, lease: i64) -> Result<(), Error> {
         self.attached(&Wish::Read, lease)
     }
 
-    /// Whether the names of what is attached to any lease may be told. Leases without keys cost nothing.
+    /// Whether the caller may list the keys of all leases. Leases without keys are skipped.
     pub fn list_leases(&self) -> Result<(), Error> {
         if self.is_admin() {
             return Ok(());
@@ -172,7 +172,10 @@ impl<'a> Check<'a> {
     /// Whether a deletion may be executed.
     pub fn delete(&self, delete: &kv::DeleteRange) -> Result<(), Error> {
         self.write(&delete.key, &delete.range_end)?;
-        self.before(delete)
+        if delete.prev_kv {
+            self.read(&delete.key, &delete.range_end)?;
+        }
+        Ok(())
     }
 
     /// Whether everything that any branch of a transaction could do may be executed.
@@ -193,14 +196,6 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// The pairs before are read.
-    fn before(&self, delete: &kv::DeleteRange) -> Result<(), Error> {
-        if delete.prev_kv {
-            self.read(&delete.key, &delete.range_end)?;
-        }
-        Ok(())
-    }
-
     fn txn_of(&self, txn: &kv::Txn, leases: &mut BTreeSet<i64>) -> Result<(), Error> {
         for compare in &txn.compare {
             self.read(&compare.key, &compare.range_end)?;
@@ -209,10 +204,7 @@ impl<'a> Check<'a> {
             match &op.kind {
                 Some(kv::OpKind::Range(range)) => self.read(&range.key, &range.range_end)?,
                 Some(kv::OpKind::Put(put)) => self.put_of(put, leases)?,
-                Some(kv::OpKind::Delete(delete)) => {
-                    self.before(delete)?;
-                    self.write(&delete.key, &delete.range_end)?;
-                }
+                Some(kv::OpKind::Delete(delete)) => self.delete(delete)?,
                 Some(kv::OpKind::Txn(txn)) => self.txn_of(txn, leases)?,
                 None => {}
             }
