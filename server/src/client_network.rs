@@ -1,4 +1,4 @@
-//! The networks that clients come from: whoever is to get no more than a share is known by it.
+//! The network of a client, by which budgets, queues and places share what they have.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 pub struct ClientNetwork(Option<IpAddr>);
 
 impl ClientNetwork {
-    /// That of an address; clients without one, for instance on a Unix socket, share theirs.
+    /// The network of an address. Clients without an address, for instance on a Unix socket, share one.
     pub fn of(address: Option<IpAddr>) -> Self {
         Self(address.map(|address| match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
@@ -18,7 +18,7 @@ impl ClientNetwork {
         }))
     }
 
-    /// That of the other end of a connection.
+    /// The network of the peer of a connection.
     pub fn of_peer(peer: Option<SocketAddr>) -> Self {
         Self::of(peer.map(|peer| peer.ip()))
     }

@@ -22,7 +22,6 @@ use witan_replica::machine::auth::Caller;
 pub use credentials::Credentials;
 pub use hashing::{HashError, Hashing, Sender};
 
-pub use crate::client_network::ClientNetwork;
 use crate::{config::AuthSettings, node::Node};
 
 /// Letters before the dot of a simple token.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::{Context, aside::run_in},
-    auth::ClientNetwork,
+    client_network::ClientNetwork,
     panics::planted,
     snapshot,
 };

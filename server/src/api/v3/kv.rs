@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     api::Context,
-    auth::ClientNetwork,
+    client_network::ClientNetwork,
     panics::{self, planted},
 };
 

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witan_api::v3::error::Error;
 
 use super::Answer;
-use crate::auth::ClientNetwork;
+use crate::client_network::ClientNetwork;
 
 /// Clones share.
 #[derive(Clone, Debug)]
