@@ -45,7 +45,7 @@ async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     } else if ctx.node.status().leader == 0 {
         Err(Fault::NoLeader)
     } else {
-        ctx.node.read().await.map(drop)
+        ctx.node.read_index().await.map(drop)
     };
     match reason {
         Ok(()) => {
@@ -148,7 +148,12 @@ impl Check {
                 .await
                 .map(drop)
                 .map_err(Fault::of_etcd),
-            LinearizableRead => ctx.node.read().await.map(drop).map_err(Fault::of_etcd),
+            LinearizableRead => ctx
+                .node
+                .read_index()
+                .await
+                .map(drop)
+                .map_err(Fault::of_etcd),
             NonLearner => {
                 let view = ctx.node.view().await.map_err(Fault::of_etcd)?;
                 if is_learner(ctx, &view) {

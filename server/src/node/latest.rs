@@ -1,8 +1,9 @@
-//! The state after the last turn, for those who read this member alone: while nothing is written,
-//! a worker takes it here and asks no other thread.
+//! The state after the last turn, for reads: while nothing is written, a worker takes it here and asks
+//! no other thread.
 //!
 //! Only the replica's thread shows a state, and it takes it back before anybody learns of a later
-//! one. So whoever has seen a write answered, or was woken by it, reads that write.
+//! one. So whoever has seen a write answered, or was woken by it, reads that write: where this member
+//! is the only voter, what is shown is linearizable.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,17 +11,30 @@ use witan_replica::machine::view::View;
 
 /// See the module's description. Empty until somebody asks, so that writes alone share nothing.
 #[derive(Debug, Default)]
-pub(super) struct Latest(Mutex<Option<Arc<View>>>);
+pub(super) struct Latest(Mutex<Option<Shown>>);
+
+#[derive(Debug)]
+struct Shown {
+    view: Arc<View>,
+    linearizable: bool,
+}
 
 impl Latest {
     /// The state after the last turn, if it was asked for since.
     pub(super) fn get(&self) -> Option<Arc<View>> {
-        self.slot().clone()
+        self.slot().as_ref().map(|shown| shown.view.clone())
+    }
+
+    /// The same, if a linearizable read may see it.
+    pub(super) fn linearizable(&self) -> Option<Arc<View>> {
+        let slot = self.slot();
+        let shown = slot.as_ref().filter(|shown| shown.linearizable);
+        shown.map(|shown| shown.view.clone())
     }
 
     /// Shows a state. Only for the replica's thread, between turns.
-    pub(super) fn show(&self, view: Arc<View>) {
-        *self.slot() = Some(view);
+    pub(super) fn show(&self, view: Arc<View>, linearizable: bool) {
+        *self.slot() = Some(Shown { view, linearizable });
     }
 
     /// Takes it back: a later one comes.
@@ -31,7 +45,7 @@ impl Latest {
     }
 
     /// A slot is whole at every step, so a panic elsewhere does not spoil it.
-    fn slot(&self) -> MutexGuard<'_, Option<Arc<View>>> {
+    fn slot(&self) -> MutexGuard<'_, Option<Shown>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

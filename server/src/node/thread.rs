@@ -132,6 +132,7 @@ pub fn start(
         sizes: parts.sizes,
         space: parts.space,
         last_ticket: 0,
+        reads_asked: false,
         ticks: 0,
         tick: parts.tick,
         slow_apply: parts.slow_apply,
@@ -151,6 +152,8 @@ struct Keeper {
     sizes: Sizes,
     space: Space,
     last_ticket: u64,
+    /// Whether a linearizable read was asked for since the last turn.
+    reads_asked: bool,
     ticks: u64,
     tick: Duration,
     slow_apply: Duration,
@@ -182,6 +185,10 @@ impl Keeper {
             self.turn();
             if !goes_on {
                 break;
+            }
+            if std::mem::take(&mut self.reads_asked) && self.replica.is_linearizable() {
+                // the next reads take it from there
+                self.latest();
             }
             self.offer_checkpoint();
         }
@@ -253,6 +260,7 @@ impl Keeper {
                     Ok(()) => self.host.reads.insert(ticket, self.ticks, to),
                     Err(refusal) => to.refuse(fault(refusal)),
                 }
+                self.reads_asked = true;
             }
             Inbound::View { to } => {
                 let view = self.latest();
@@ -291,7 +299,8 @@ impl Keeper {
     fn latest(&self) -> Arc<View> {
         self.shared.latest.get().unwrap_or_else(|| {
             let view = Arc::new(self.replica.view());
-            self.shared.latest.show(view.clone());
+            let linearizable = self.replica.is_linearizable();
+            self.shared.latest.show(view.clone(), linearizable);
             view
         })
     }

@@ -177,6 +177,15 @@ impl Replica {
         voters.as_slice() == [self.config.id]
     }
 
+    /// Whether a linearizable read may see the present state without asking anyone: nobody else votes, and
+    /// this member leads and has applied an entry of its term, so it holds all that was ever acknowledged.
+    pub fn is_linearizable(&self) -> bool {
+        let raft = &self.raft.raft;
+        raft.state == StateRole::Leader
+            && self.votes_alone()
+            && self.raft.store().position().term == raft.term
+    }
+
     /// When each lease ends, if this member counts: O(1).
     pub fn deadlines(&self) -> Option<Deadlines> {
         self.chores.timers.deadlines()

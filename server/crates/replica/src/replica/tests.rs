@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use raft::eraftpb::{Message, MessageType};
 
-use super::{Config, Replica, genesis};
+use super::{Config, Replica, Role, genesis};
 use crate::{
     host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
     log::fill_metadata,
@@ -26,14 +26,22 @@ impl Host for Installed {
 }
 
 fn first_state() -> View {
-    let member = |id| Member {
+    state_of(&[1, 2, 3])
+}
+
+fn state_of(voters: &[u64]) -> View {
+    let member = |&id| Member {
         id,
         ..Member::default()
     };
-    genesis(1, vec![member(1), member(2), member(3)])
+    genesis(1, voters.iter().map(member).collect())
 }
 
 fn follower() -> Replica {
+    member_two_of(first_state())
+}
+
+fn member_two_of(state: View) -> Replica {
     let config = Config {
         id: 2,
         election_ticks: 10,
@@ -44,7 +52,7 @@ fn follower() -> Replica {
         compaction: None,
     };
     let recovered = Recovered {
-        checkpoint: Some(first_state()),
+        checkpoint: Some(state),
         ..Recovered::default()
     };
     Replica::new(config, recovered).expect("a fresh member starts")
@@ -97,4 +105,27 @@ fn a_snapshot_without_its_state_counts_as_lost() {
     replica.turn(&mut host);
     assert!(host.0.is_empty());
     assert_eq!(replica.view().position.index, 1);
+}
+
+#[test]
+fn only_a_sole_voter_that_has_applied_its_term_reads_without_a_round() {
+    let mut replica = member_two_of(state_of(&[2]));
+    let ticks = 1..100;
+    let leads = |replica: &Replica| replica.status().role == Role::Leader;
+    for now_ns in ticks.clone() {
+        assert!(!replica.is_linearizable());
+        if leads(&replica) {
+            break;
+        }
+        replica.tick(now_ns);
+    }
+    assert!(leads(&replica) && !replica.is_linearizable());
+    replica.turn(&mut Installed::default());
+    assert!(replica.is_linearizable());
+    let mut replica = follower();
+    for now_ns in ticks {
+        replica.tick(now_ns);
+        replica.turn(&mut Installed::default());
+        assert!(!replica.is_linearizable());
+    }
 }
