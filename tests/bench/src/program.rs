@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use witan_e2e::{Kind, Launch};
 
+/// Quota of every server, in bytes: a run of all loads writes more than the 2 GiB that each server
+/// grants by default, and a full server refuses the rest of the run.
+const QUOTA_BYTES: &str = "8589934592";
+
 /// One program under test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -28,7 +32,9 @@ impl Program {
 
     /// How to start it.
     pub fn launch(&self) -> Launch {
-        let launch = Launch::new(self.kind);
+        let launch = Launch::new(self.kind)
+            .arg("--quota-backend-bytes")
+            .arg(QUOTA_BYTES);
         match &self.path {
             Some(path) => launch.program(path.clone()),
             None => launch,
