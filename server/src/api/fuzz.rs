@@ -4,7 +4,10 @@
 use bytes::Bytes;
 use prost::Message;
 use serde::Serialize;
-use witan_api::v3::{error::Error, etcdserverpb as pb, shape::Shaped};
+use witan_api::{
+    access::GrpcRoute,
+    v3::{error::Error, etcdserverpb as pb, shape::Shaped},
+};
 use witan_replica::machine::{kv, tree};
 
 use super::{
@@ -17,7 +20,7 @@ use super::{
     },
     v3::{
         check, convert,
-        gateway::{self, Form, encoding::Encoding, failure::Failure, table},
+        gateway::{self, Form, encoding::Encoding, failure::Failure},
     },
 };
 
@@ -92,7 +95,7 @@ pub fn peer_url(text: &str) -> Result<String, String> {
 
 /// Whether the gateway knows a path: a cleaned one, with its prefix.
 pub fn gateway_path(path: &[u8]) -> bool {
-    gateway::split(path).is_some_and(|(_, call)| table::verb(call).is_some())
+    gateway::split(path).is_some_and(|(_, call)| GrpcRoute::of_path(call).is_some())
 }
 
 /// A gateway body, in etcd 3.6's manner or in 3.4's.

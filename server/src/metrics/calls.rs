@@ -6,125 +6,18 @@ use std::{
 };
 
 use prometheus::{Histogram, IntCounter};
+use witan_api::access::{CallType, GRPC};
 
 use super::register::Register;
 
-/// Kind of a gRPC method, as the label `grpc_type` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallType {
-    /// One message each way.
-    Unary,
-    /// One message in, many out.
-    ServerStream,
-    /// Many both ways.
-    BidiStream,
-}
-
-impl CallType {
-    fn label(self) -> &'static str {
-        match self {
-            Self::Unary => "unary",
-            Self::ServerStream => "server_stream",
-            Self::BidiStream => "bidi_stream",
-        }
+/// The label `grpc_type` of a kind of methods.
+fn label(call_type: CallType) -> &'static str {
+    match call_type {
+        CallType::Unary => "unary",
+        CallType::ServerStream => "server_stream",
+        CallType::BidiStream => "bidi_stream",
     }
 }
-
-use CallType::{BidiStream, ServerStream, Unary};
-
-/// Every service of the v3 surface with its methods.
-const SERVICES: &[(&str, &[(&str, CallType)])] = &[
-    (
-        "etcdserverpb.KV",
-        &[
-            ("Range", Unary),
-            ("RangeStream", ServerStream),
-            ("Put", Unary),
-            ("DeleteRange", Unary),
-            ("Txn", Unary),
-            ("Compact", Unary),
-        ],
-    ),
-    ("etcdserverpb.Watch", &[("Watch", BidiStream)]),
-    (
-        "etcdserverpb.Lease",
-        &[
-            ("LeaseGrant", Unary),
-            ("LeaseRevoke", Unary),
-            ("LeaseKeepAlive", BidiStream),
-            ("LeaseTimeToLive", Unary),
-            ("LeaseLeases", Unary),
-        ],
-    ),
-    (
-        "etcdserverpb.Cluster",
-        &[
-            ("MemberAdd", Unary),
-            ("MemberRemove", Unary),
-            ("MemberUpdate", Unary),
-            ("MemberList", Unary),
-            ("MemberPromote", Unary),
-        ],
-    ),
-    (
-        "etcdserverpb.Maintenance",
-        &[
-            ("Alarm", Unary),
-            ("Status", Unary),
-            ("Defragment", Unary),
-            ("Hash", Unary),
-            ("HashKV", Unary),
-            ("Snapshot", ServerStream),
-            ("MoveLeader", Unary),
-            ("Downgrade", Unary),
-        ],
-    ),
-    (
-        "etcdserverpb.Auth",
-        &[
-            ("AuthEnable", Unary),
-            ("AuthDisable", Unary),
-            ("AuthStatus", Unary),
-            ("Authenticate", Unary),
-            ("UserAdd", Unary),
-            ("UserGet", Unary),
-            ("UserList", Unary),
-            ("UserDelete", Unary),
-            ("UserChangePassword", Unary),
-            ("UserGrantRole", Unary),
-            ("UserRevokeRole", Unary),
-            ("RoleAdd", Unary),
-            ("RoleGet", Unary),
-            ("RoleList", Unary),
-            ("RoleDelete", Unary),
-            ("RoleGrantPermission", Unary),
-            ("RoleRevokePermission", Unary),
-        ],
-    ),
-    ("v3lockpb.Lock", &[("Lock", Unary), ("Unlock", Unary)]),
-    (
-        "v3electionpb.Election",
-        &[
-            ("Campaign", Unary),
-            ("Proclaim", Unary),
-            ("Leader", Unary),
-            ("Observe", ServerStream),
-            ("Resign", Unary),
-        ],
-    ),
-    (
-        "grpc.health.v1.Health",
-        &[("Check", Unary), ("Watch", ServerStream)],
-    ),
-    (
-        "grpc.reflection.v1.ServerReflection",
-        &[("ServerReflectionInfo", BidiStream)],
-    ),
-    (
-        "grpc.reflection.v1alpha.ServerReflection",
-        &[("ServerReflectionInfo", BidiStream)],
-    ),
-];
 
 /// Names of the gRPC codes 0 to 16 as the label `grpc_code` has them.
 const CODES: [&str; 17] = [
@@ -180,7 +73,7 @@ impl Call {
 
 /// All counted methods by request path.
 pub(super) struct Calls {
-    by_path: HashMap<String, Arc<Call>>,
+    by_path: HashMap<&'static str, Arc<Call>>,
     services: HashSet<&'static str>,
 }
 
@@ -212,29 +105,27 @@ impl Calls {
             )
         });
         let mut by_path = HashMap::new();
-        for &(service, methods) in SERVICES {
-            for &(method, call_type) in methods {
-                let values = [method, service, call_type.label()];
-                let call = Call {
-                    call_type,
-                    started: started.with_label_values(&values),
-                    received: received.with_label_values(&values),
-                    sent: sent.with_label_values(&values),
-                    handled: CODES.map(|code| {
-                        let [method, service, call_type] = values;
-                        handled_by_code.with_label_values(&[code, method, service, call_type])
-                    }),
-                    handling: handling.as_ref().map(|all| all.with_label_values(&values)),
-                    service,
-                    method,
-                };
-                by_path.insert(format!("/{service}/{method}"), Arc::new(call));
-            }
+        let mut services = HashSet::new();
+        for route in GRPC {
+            let (service, method) = route.names();
+            let values = [method, service, label(route.call_type)];
+            let call = Call {
+                call_type: route.call_type,
+                started: started.with_label_values(&values),
+                received: received.with_label_values(&values),
+                sent: sent.with_label_values(&values),
+                handled: CODES.map(|code| {
+                    let [method, service, call_type] = values;
+                    handled_by_code.with_label_values(&[code, method, service, call_type])
+                }),
+                handling: handling.as_ref().map(|all| all.with_label_values(&values)),
+                service,
+                method,
+            };
+            by_path.insert(route.method, Arc::new(call));
+            services.insert(service);
         }
-        Self {
-            by_path,
-            services: SERVICES.iter().map(|(service, _)| *service).collect(),
-        }
+        Self { by_path, services }
     }
 
     pub(super) fn get(&self, path: &str) -> Option<&Arc<Call>> {

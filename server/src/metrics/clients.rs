@@ -7,8 +7,9 @@ use std::{
 };
 
 use prometheus::{IntCounter, IntCounterVec};
+use witan_api::access::CallType;
 
-use super::{CallType, register::Register};
+use super::register::Register;
 
 /// Versions that have series of their own; the rest share one.
 const VERSIONS_MAX: usize = 64;

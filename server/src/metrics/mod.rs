@@ -31,7 +31,7 @@ use witan_replica::machine::{
 };
 
 pub use applies::ApplyTally;
-pub use calls::{Call, CallType};
+pub use calls::Call;
 pub use clients::ClientRequests;
 pub use facts::Facts;
 pub use handler::Handler;

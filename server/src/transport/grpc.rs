@@ -23,6 +23,7 @@ use tokio::{
     sync::watch,
 };
 use tonic::{Code, body::Body, transport::server::TcpConnectInfo};
+use witan_api::access::CallType;
 use witan_http2::{Answer, Config, Held, Intake, KeepAlive, Refusal, Service, Status};
 
 #[cfg(not(feature = "h2"))]
@@ -36,7 +37,7 @@ use crate::{
     client_network::ClientNetwork,
     config::Connections,
     logging,
-    metrics::{Call, CallType, ClientRequests, Metrics},
+    metrics::{Call, ClientRequests, Metrics},
 };
 
 pub(super) const DEADLINE: &str = "context deadline exceeded";

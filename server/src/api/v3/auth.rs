@@ -43,21 +43,21 @@ macro_rules! manage {
     };
 }
 
-manage!(enable(_request: AuthEnableRequest) -> AuthEnableResponse = Enable {});
-manage!(disable(_request: AuthDisableRequest) -> AuthDisableResponse = Disable {});
+manage!(auth_enable(_request: AuthEnableRequest) -> AuthEnableResponse = Enable {});
+manage!(auth_disable(_request: AuthDisableRequest) -> AuthDisableResponse = Disable {});
 manage!(user_delete(request: AuthUserDeleteRequest) -> AuthUserDeleteResponse =
     UserDelete { name: request.name });
-manage!(user_grant(request: AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse =
+manage!(user_grant_role(request: AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse =
     UserGrant { user: request.user, role: request.role });
-manage!(user_revoke(request: AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse =
+manage!(user_revoke_role(request: AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse =
     UserRevoke { user: request.name, role: request.role });
 manage!(role_add(request: AuthRoleAddRequest) -> AuthRoleAddResponse =
     RoleAdd { name: request.name });
 manage!(role_delete(request: AuthRoleDeleteRequest) -> AuthRoleDeleteResponse =
     RoleDelete { name: request.role });
-manage!(role_grant(request: AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse =
+manage!(role_grant_permission(request: AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse =
     RoleGrant { role: request.name, permission: request.perm.map(permission) });
-manage!(role_revoke(request: AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse =
+manage!(role_revoke_permission(request: AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse =
 RoleRevoke {
     role: request.role,
     key: request.key,
@@ -85,7 +85,7 @@ pub(super) async fn user_add(
 }
 
 /// Without a password its hash counts, if the client has sent one.
-pub(super) async fn user_password(
+pub(super) async fn user_change_password(
     ctx: &Context,
     request: AuthUserChangePasswordRequest,
 ) -> Answer<AuthUserChangePasswordResponse> {
@@ -153,7 +153,7 @@ pub(super) async fn authenticate(
     }
 }
 
-pub(super) async fn status(
+pub(super) async fn auth_status(
     ctx: &Context,
     _request: AuthStatusRequest,
 ) -> Answer<AuthStatusResponse> {

@@ -25,7 +25,10 @@ use crate::{api::Context, config::Url, node::ProposeError};
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
-pub(super) async fn list(ctx: &Context, request: MemberListRequest) -> Answer<MemberListResponse> {
+pub(super) async fn member_list(
+    ctx: &Context,
+    request: MemberListRequest,
+) -> Answer<MemberListResponse> {
     let view = if request.linearizable {
         ctx.node.read().await?
     } else {
@@ -38,7 +41,10 @@ pub(super) async fn list(ctx: &Context, request: MemberListRequest) -> Answer<Me
 }
 
 /// A learner costs no quorum and can come; a voter would, and is refused when all else is right.
-pub(super) async fn add(ctx: &Context, request: MemberAddRequest) -> Answer<MemberAddResponse> {
+pub(super) async fn member_add(
+    ctx: &Context,
+    request: MemberAddRequest,
+) -> Answer<MemberAddResponse> {
     let mut urls = peer_urls(&request.peer_urls)?;
     urls.sort_unstable();
     let added_at = ctx.node.now_ns() / NS_PER_SECOND;
@@ -65,7 +71,7 @@ pub(super) async fn add(ctx: &Context, request: MemberAddRequest) -> Answer<Memb
     })
 }
 
-pub(super) async fn remove(
+pub(super) async fn member_remove(
     ctx: &Context,
     request: MemberRemoveRequest,
 ) -> Answer<MemberRemoveResponse> {
@@ -81,7 +87,7 @@ pub(super) async fn remove(
 }
 
 /// The URLs are taken as they are, as in etcd, unless they are very long.
-pub(super) async fn update(
+pub(super) async fn member_update(
     ctx: &Context,
     request: MemberUpdateRequest,
 ) -> Answer<MemberUpdateResponse> {
@@ -97,7 +103,7 @@ pub(super) async fn update(
     })
 }
 
-pub(super) async fn promote(
+pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,
 ) -> Answer<MemberPromoteResponse> {

@@ -37,21 +37,8 @@ const LARGE_READ_KEYS: u64 = 1024;
 const LARGE_TXN_OPS: usize = 1024;
 
 /// A short range is read on the calling worker; the bytes are shared with the state until they are
-/// encoded.
-pub(super) async fn range(ctx: &Context, request: RangeRequest) -> Answer<RangeResponse> {
-    Ok(range_placed(ctx, request).await?.answer)
-}
-
-/// The same with the place that a long one takes.
-pub(super) async fn range_placed(
-    ctx: &Context,
-    request: RangeRequest,
-) -> Answer<Placed<RangeResponse>> {
-    range_for(ctx, ctx.client, request).await
-}
-
-/// The same for a client that the context does not name.
-pub(super) async fn range_for(
+/// encoded. A long one has a place.
+pub(super) async fn range(
     ctx: &Context,
     client: ClientNetwork,
     request: RangeRequest,
@@ -132,17 +119,8 @@ pub(super) async fn delete_range(
     Ok(convert::delete_response(header, done.output))
 }
 
-pub(super) async fn txn(ctx: &Context, request: TxnRequest) -> Answer<TxnResponse> {
-    Ok(txn_placed(ctx, request).await?.answer)
-}
-
-/// The same with the place that a long one takes.
-pub(super) async fn txn_placed(ctx: &Context, request: TxnRequest) -> Answer<Placed<TxnResponse>> {
-    txn_for(ctx, ctx.client, request).await
-}
-
-/// The same for a client that the context does not name.
-pub(super) async fn txn_for(
+/// A long one has a place.
+pub(super) async fn txn(
     ctx: &Context,
     client: ClientNetwork,
     request: TxnRequest,

@@ -5,19 +5,18 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
 use futures_util::{Stream, StreamExt as _, stream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
 use witan_api::v3::{
     error::Error,
     etcdserverpb::{
         LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
         LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse,
-        LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, lease_server::Lease,
+        LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
     },
 };
 use witan_replica::{
@@ -25,7 +24,7 @@ use witan_replica::{
     timers::Renewal,
 };
 
-use super::{Answer, ending::Ending, header, permit, quota, services::Service};
+use super::{Answer, ending::Ending, header, permit, quota};
 use crate::{
     api::{Context, aside::INLINE_ITEMS_MAX},
     node::now_ns,
@@ -43,10 +42,10 @@ const KEEP_ALIVES_AT_ONCE: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// The answers of one stream.
-type Answers = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
-
-pub(super) async fn grant(ctx: &Context, request: LeaseGrantRequest) -> Answer<LeaseGrantResponse> {
+pub(super) async fn lease_grant(
+    ctx: &Context,
+    request: LeaseGrantRequest,
+) -> Answer<LeaseGrantResponse> {
     permit::anybody(ctx)?;
     quota::admit(ctx, LEASE_BYTES).await?;
     let id = if request.id == NONE {
@@ -64,7 +63,7 @@ pub(super) async fn grant(ctx: &Context, request: LeaseGrantRequest) -> Answer<L
     })
 }
 
-pub(super) async fn revoke(
+pub(super) async fn lease_revoke(
     ctx: &Context,
     request: LeaseRevokeRequest,
 ) -> Answer<LeaseRevokeResponse> {
@@ -75,7 +74,7 @@ pub(super) async fn revoke(
 }
 
 /// An unknown lease has -1 seconds.
-pub(super) async fn time_to_live(
+pub(super) async fn lease_time_to_live(
     ctx: &Context,
     request: LeaseTimeToLiveRequest,
 ) -> Answer<LeaseTimeToLiveResponse> {
@@ -108,7 +107,10 @@ pub(super) async fn time_to_live(
 }
 
 /// That which ends first comes first, as in etcd.
-pub(super) async fn leases(ctx: &Context, _: LeaseLeasesRequest) -> Answer<LeaseLeasesResponse> {
+pub(super) async fn lease_leases(
+    ctx: &Context,
+    _: LeaseLeasesRequest,
+) -> Answer<LeaseLeasesResponse> {
     let view = ctx.node.read().await?;
     permit::list_leases(ctx, &view).await?;
     let deadlines = ctx.node.deadlines().await?;
@@ -125,7 +127,7 @@ pub(super) async fn leases(ctx: &Context, _: LeaseLeasesRequest) -> Answer<Lease
 
 /// The revision is that of the moment before: a lease that is revoked at a later one is not said to
 /// live at it.
-pub(super) async fn keep_alive(
+async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
 ) -> Answer<LeaseKeepAliveResponse> {
@@ -141,7 +143,7 @@ pub(super) async fn keep_alive(
 }
 
 /// The seconds that the lease has again; `None` if there is no such lease.
-pub(super) async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
+async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
     for _ in 0..EXPIRING_LOOKS_MAX {
         match ctx.node.renew(id).await? {
             Renewal::Renewed { ttl_s } => {
@@ -161,7 +163,7 @@ pub(super) async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
 }
 
 /// Keep-alives, answered in their order, until the client ends its requests or the stream must end.
-pub(super) fn keep_alives<R>(
+pub(super) fn lease_keep_alive<R>(
     ctx: &Context,
     requests: R,
     needs_leader: bool,
@@ -190,51 +192,4 @@ where
 /// Positive, of sixteen hexadecimal digits, and not that of another lease unless one in 2^62 is lost.
 fn chosen_id() -> i64 {
     ((RandomState::new().hash_one(now_ns()) >> 1) | 1 << 62).cast_signed()
-}
-
-#[tonic::async_trait]
-impl Lease for Service {
-    type LeaseKeepAliveStream = Answers;
-
-    async fn lease_grant(
-        &self,
-        request: Request<LeaseGrantRequest>,
-    ) -> Result<Response<LeaseGrantResponse>, Status> {
-        let (ctx, request) = self.enter(request)?;
-        Ok(Response::new(grant(&ctx, request).await?))
-    }
-
-    async fn lease_revoke(
-        &self,
-        request: Request<LeaseRevokeRequest>,
-    ) -> Result<Response<LeaseRevokeResponse>, Status> {
-        let (ctx, request) = self.enter(request)?;
-        Ok(Response::new(revoke(&ctx, request).await?))
-    }
-
-    async fn lease_keep_alive(
-        &self,
-        request: Request<Streaming<LeaseKeepAliveRequest>>,
-    ) -> Result<Response<Answers>, Status> {
-        let needs_leader = Self::wants_leader(request.metadata().as_ref());
-        let (ctx, requests) = self.enter(request)?;
-        let answers = keep_alives(&ctx, requests, needs_leader);
-        Ok(Response::new(Box::pin(answers)))
-    }
-
-    async fn lease_time_to_live(
-        &self,
-        request: Request<LeaseTimeToLiveRequest>,
-    ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
-        let (ctx, request) = self.enter(request)?;
-        Ok(Response::new(time_to_live(&ctx, request).await?))
-    }
-
-    async fn lease_leases(
-        &self,
-        request: Request<LeaseLeasesRequest>,
-    ) -> Result<Response<LeaseLeasesResponse>, Status> {
-        let (ctx, request) = self.enter(request)?;
-        Ok(Response::new(leases(&ctx, request).await?))
-    }
 }

@@ -39,17 +39,7 @@ pub use backup::Jobs;
 use std::sync::Arc;
 
 use tonic::{Status, service::Routes};
-use witan_api::v3::{
-    DESCRIPTORS,
-    error::Error,
-    etcdserverpb::{
-        auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
-        lease_server::LeaseServer, maintenance_server::MaintenanceServer,
-        watch_server::WatchServer,
-    },
-    v3electionpb::election_server::ElectionServer,
-    v3lockpb::lock_server::LockServer,
-};
+use witan_api::v3::{DESCRIPTORS, error::Error};
 
 use super::Context;
 use crate::transport::{Calls, Incoming, Outgoing, RequestBody};
@@ -87,29 +77,16 @@ impl Calls for Services {
         }))
     }
 
-    /// The verbs that carry the load.
     fn whole(&self, path: &str) -> bool {
-        let verb = path.strip_prefix(services::KV);
-        matches!(verb, Some("Put" | "Range" | "Txn"))
+        services::is_hot(path)
     }
 
     async fn call(self, request: Incoming) -> Outgoing {
         let service = &self.0.service;
-        if let RequestBody::Whole(message) = &request.body {
-            let (head, message) = (&request.head, message.clone());
-            let client = services::client_of(head);
-            match head.path().strip_prefix(services::KV) {
-                Some("Put") => return service.hot(head, message, kv::put).await,
-                Some("Range") => {
-                    let verb = async |ctx: &Context, asked| kv::range_for(ctx, client, asked).await;
-                    return service.hot(head, message, verb).await;
-                }
-                Some("Txn") => {
-                    let verb = async |ctx: &Context, asked| kv::txn_for(ctx, client, asked).await;
-                    return service.hot(head, message, verb).await;
-                }
-                _ => {}
-            }
+        if let RequestBody::Whole(message) = &request.body
+            && let Some(answer) = service.hot(&request.head, message.clone()).await
+        {
+            return answer;
         }
         if let Err(refusal) = service.may_begin(&request.head).await {
             return Outgoing::Response(Status::from(refusal).into_http());
@@ -121,20 +98,7 @@ impl Calls for Services {
 fn routes(ctx: Context, service: &services::Service) -> Routes {
     let health = health::server(ctx.node);
     let mut routes = Routes::builder();
-    macro_rules! add {
-        ($($server:ident),*) => {$(
-            routes.add_service($server::new(service.clone()).max_decoding_message_size(usize::MAX));
-        )*};
-    }
-    add!(
-        KvServer,
-        WatchServer,
-        LeaseServer,
-        ClusterServer,
-        MaintenanceServer,
-        AuthServer
-    );
-    add!(LockServer, ElectionServer);
+    services::add(service, &mut routes);
     routes.add_service(health);
     add_reflection(&mut routes);
     routes.routes().prepare()

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use witan_api::{
-    access::{Access, GrpcRoute},
+    access::{Access, CallType, GrpcRoute},
     v3::error::Error,
 };
 use witan_replica::machine::{
@@ -25,12 +25,6 @@ use crate::{
     node::Applied,
 };
 
-/// These streams begin, and each of their requests is judged and answered, as in etcd.
-const STREAMS: [&str; 2] = [
-    "/etcdserverpb.Watch/Watch",
-    "/etcdserverpb.Lease/LeaseKeepAlive",
-];
-
 /// Methods of these packages have no codes of their own, as in etcd.
 const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
@@ -39,10 +33,13 @@ pub(super) async fn enter(ctx: &Context, method: &str) -> Answer<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
     }
+    let route = GrpcRoute::of(method);
+    let streams = route.is_some_and(|route| route.call_type == CallType::BidiStream);
     // what is listed nowhere is for administrators
-    match GrpcRoute::of(method).map_or(Access::Root, |route| route.access) {
+    match route.map_or(Access::Root, |route| route.access) {
         Access::Public | Access::V2Keys => Ok(()),
-        Access::V3Keys if STREAMS.contains(&method) => Ok(()),
+        // these begin, and each of their requests is judged and answered, as in etcd
+        Access::V3Keys if streams => Ok(()),
         Access::V3Keys if WITHOUT_CODES.iter().any(|of| method.starts_with(of)) => {
             anybody(ctx).map_err(Error::plain)
         }

@@ -18,9 +18,10 @@ const PART_BYTES_MAX: usize = 1 << 20;
 /// Keys looked at before other calls of the worker get their turn.
 const PART_KEYS_MAX: usize = 4096;
 
-pub(super) async fn range(
+pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
+    _needs_leader: bool,
 ) -> Result<impl Stream<Item = Result<RangeStreamResponse, Status>> + Send + use<>, Status> {
     check::range(&request)?;
     check(&request)?;

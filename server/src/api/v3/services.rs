@@ -1,20 +1,19 @@
-//! The gRPC services that are served: each method hands its message to a verb.
+//! The gRPC services, made from the table of calls (`witan_api::access`): each method hands its message
+//! to a verb.
 
 use std::{net::SocketAddr, pin::Pin};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use tonic::{Request, Response, Status, transport::server::TcpConnectInfo};
-use witan_api::v3::{
-    error::Error,
-    etcdserverpb::{
-        self as pb, auth_server::Auth, cluster_server::Cluster, kv_server::Kv,
-        maintenance_server::Maintenance,
-    },
+use tonic::{
+    Request, Response, Status, Streaming, service::RoutesBuilder, transport::server::TcpConnectInfo,
 };
+use witan_api::v3::{error::Error, etcdserverpb, v3electionpb, v3lockpb};
 
 use super::{
-    Answer, auth, backup, cluster, kv, maintenance, permit, range_stream, snapshot, unary,
+    Answer, auth, backup, cluster,
+    concurrency::{election, lock},
+    kv, lease, maintenance, permit, range_stream, snapshot, unary, watch,
 };
 use crate::{
     api::Context,
@@ -27,9 +26,6 @@ use crate::{
 /// With this metadata a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "hasleader";
 
-/// Path of the service of the key space.
-pub(super) const KV: &str = "/etcdserverpb.KV/";
-
 /// Implements every service of the dialect.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
@@ -37,7 +33,7 @@ pub(super) struct Service {
 }
 
 /// The answers of a method that has many.
-pub(super) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
     pub(super) fn new(ctx: Context) -> Self {
@@ -45,7 +41,7 @@ impl Service {
     }
 
     /// The context and the message of a call.
-    pub(super) fn enter<T>(&self, request: Request<T>) -> Answer<(Context, T)> {
+    fn enter<T>(&self, request: Request<T>) -> Answer<(Context, T)> {
         let certificate = request.extensions().get();
         let ends = (certificate, request.remote_addr());
         let ctx = self.ctx_of(request.metadata().as_ref(), ends);
@@ -77,20 +73,19 @@ impl Service {
         permit::enter(&ctx, head.path()).await
     }
 
-    pub(super) fn admit<T>(&self, request: Request<T>) -> Answer<T> {
+    fn admit<T>(&self, request: Request<T>) -> Answer<T> {
         self.check_leader(request.metadata().as_ref())?;
         Ok(request.into_inner())
     }
 
     /// Whether a call is to be refused while no leader is known.
-    pub(super) fn wants_leader(headers: &http::HeaderMap) -> bool {
+    fn wants_leader(headers: &http::HeaderMap) -> bool {
         headers
             .get(REQUIRE_LEADER)
             .is_some_and(|value| value == "true")
     }
 
-    /// A call of a verb that carries the load, without tonic's layers.
-    pub(super) async fn hot<Q, A>(
+    async fn unary<Q, A>(
         &self,
         head: &Head,
         message: Bytes,
@@ -133,103 +128,150 @@ impl Service {
 }
 
 /// Where a call comes from.
-pub(super) fn client_of(head: &Head) -> ClientNetwork {
+fn client_of(head: &Head) -> ClientNetwork {
     let ends = head.parts().extensions.get::<TcpConnectInfo>();
-    let address = ends.and_then(TcpConnectInfo::remote_addr);
-    ClientNetwork::of(address.map(|address| address.ip()))
+    ClientNetwork::of_peer(ends.and_then(TcpConnectInfo::remote_addr))
 }
 
-/// Methods of one service, each of which hands its message to a verb.
-macro_rules! serve {
-    (
-        $trait:ident
-        served { $($method:ident($request:ident) -> $response:ident = $verb:path;)* }
-        $(streamed {
-            $($served:ident($sv_request:ident) -> $sv_item:ident as $sv_type:ident = $sv_verb:path;)*
-        })?
-    ) => {
-        #[tonic::async_trait]
-        impl $trait for Service {
-            $($(
-            type $sv_type = Streamed<pb::$sv_item>;
-            async fn $served(
-                &self,
-                request: Request<pb::$sv_request>,
-            ) -> Result<Response<Self::$sv_type>, Status> {
+/// The future of tonic's traits.
+type Called<'a, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send + 'a>>;
+
+/// One method of a service: it hands its message to its verb.
+macro_rules! method {
+    (server_stream $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident as $stream:ident) => {
+        type $stream = Streamed<$package::$response>;
+
+        fn $verb<'a, 'f>(
+            &'a self,
+            request: Request<$package::$request>,
+        ) -> Called<'f, Self::$stream>
+        where
+            'a: 'f,
+            Self: 'f,
+        {
+            Box::pin(async move {
+                let needs_leader = Self::wants_leader(request.metadata().as_ref());
                 let (ctx, request) = self.enter(request)?;
-                Ok(Response::new(Box::pin($sv_verb(&ctx, request).await?)))
-            })*)?
-            $(async fn $method(
-                &self,
-                request: Request<pb::$request>,
-            ) -> Result<Response<pb::$response>, Status> {
+                let answers = $module::$verb(&ctx, request, needs_leader).await?;
+                Ok(Response::new(Box::pin(answers) as Self::$stream))
+            })
+        }
+    };
+    (bidi_stream $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident as $stream:ident) => {
+        type $stream = Streamed<$package::$response>;
+
+        fn $verb<'a, 'f>(
+            &'a self,
+            request: Request<Streaming<$package::$request>>,
+        ) -> Called<'f, Self::$stream>
+        where
+            'a: 'f,
+            Self: 'f,
+        {
+            Box::pin(async move {
+                let needs_leader = Self::wants_leader(request.metadata().as_ref());
+                let (ctx, requests) = self.enter(request)?;
+                let answers = $module::$verb(&ctx, requests, needs_leader);
+                Ok(Response::new(Box::pin(answers) as Self::$stream))
+            })
+        }
+    };
+    (placed $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident) => {
+        fn $verb<'a, 'f>(
+            &'a self,
+            request: Request<$package::$request>,
+        ) -> Called<'f, $package::$response>
+        where
+            'a: 'f,
+            Self: 'f,
+        {
+            Box::pin(async move {
                 let (ctx, request) = self.enter(request)?;
-                Ok(Response::new($verb(&ctx, request).await?))
-            })*
+                let placed = $module::$verb(&ctx, ctx.client, request).await?;
+                Ok(Response::new(placed.answer))
+            })
+        }
+    };
+    ($unary:ident $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident) => {
+        fn $verb<'a, 'f>(
+            &'a self,
+            request: Request<$package::$request>,
+        ) -> Called<'f, $package::$response>
+        where
+            'a: 'f,
+            Self: 'f,
+        {
+            Box::pin(async move {
+                let (ctx, request) = self.enter(request)?;
+                Ok(Response::new($module::$verb(&ctx, request).await?))
+            })
         }
     };
 }
 
-serve! {
-    Kv
-    served {
-        range(RangeRequest) -> RangeResponse = kv::range;
-        put(PutRequest) -> PutResponse = kv::put;
-        delete_range(DeleteRangeRequest) -> DeleteRangeResponse = kv::delete_range;
-        txn(TxnRequest) -> TxnResponse = kv::txn;
-        compact(CompactionRequest) -> CompactionResponse = kv::compact;
-    }
-    streamed {
-        range_stream(RangeRequest) -> RangeStreamResponse as RangeStreamStream = range_stream::range;
-    }
+/// Whether a row's call carries the load.
+macro_rules! is_hot {
+    (hot) => {
+        true
+    };
+    (placed) => {
+        true
+    };
+    ($other:ident) => {
+        false
+    };
 }
 
-serve! {
-    Cluster
-    served {
-        member_add(MemberAddRequest) -> MemberAddResponse = cluster::add;
-        member_remove(MemberRemoveRequest) -> MemberRemoveResponse = cluster::remove;
-        member_update(MemberUpdateRequest) -> MemberUpdateResponse = cluster::update;
-        member_list(MemberListRequest) -> MemberListResponse = cluster::list;
-        member_promote(MemberPromoteRequest) -> MemberPromoteResponse = cluster::promote;
-    }
+/// Answers a row's call without tonic's layers if it carries the load.
+macro_rules! answer_hot {
+    (hot $service:ident $head:ident $message:ident $verb:path) => {
+        return Some($service.unary($head, $message, $verb).await)
+    };
+    (placed $service:ident $head:ident $message:ident $verb:path) => {
+        let client = client_of($head);
+        let verb = async |ctx: &Context, asked| $verb(ctx, client, asked).await;
+        return Some($service.unary($head, $message, verb).await)
+    };
+    ($other:ident $service:ident $head:ident $message:ident $verb:path) => {};
 }
 
-serve! {
-    Maintenance
-    served {
-        status(StatusRequest) -> StatusResponse = maintenance::status;
-        alarm(AlarmRequest) -> AlarmResponse = maintenance::alarm;
-        defragment(DefragmentRequest) -> DefragmentResponse = backup::defragment;
-        hash(HashRequest) -> HashResponse = backup::hash;
-        hash_kv(HashKvRequest) -> HashKvResponse = backup::hash_kv;
-        move_leader(MoveLeaderRequest) -> MoveLeaderResponse = maintenance::move_leader;
-        downgrade(DowngradeRequest) -> DowngradeResponse = maintenance::downgrade;
-    }
-    streamed {
-        snapshot(SnapshotRequest) -> SnapshotResponse as SnapshotStream = snapshot::snapshot;
-    }
+macro_rules! serve {
+    ($($package:ident::$server:ident::{$service:ident, $made:ident} {$(
+        $group:ident {$(
+            $method:literal $module:ident::$verb:ident($request:ident) -> $response:ident
+            $(as $stream:ident)?, $access:ident, $paths:tt;
+        )+}
+    )+})+) => {
+        $(impl $package::$server::$service for Service {
+            $($(method! {
+                $group $package $module::$verb($request) -> $response $(as $stream)?
+            })+)+
+        })+
+
+        /// Adds all services of the table. The transport enforces the limit on message size.
+        pub(super) fn add(service: &Service, routes: &mut RoutesBuilder) {
+            $(
+                let made = $package::$server::$made::new(service.clone());
+                routes.add_service(made.max_decoding_message_size(usize::MAX));
+            )+
+        }
+
+        /// Whether a call carries the load.
+        pub(super) fn is_hot(path: &str) -> bool {
+            $($($((is_hot!($group) && path == $method) ||)+)+)+ false
+        }
+
+        impl Service {
+            /// A call that carries the load, without tonic's layers; `None` if it is another one.
+            pub(super) async fn hot(&self, head: &Head, message: Bytes) -> Option<Outgoing> {
+                let service = self;
+                $($($(if is_hot!($group) && head.path() == $method {
+                    answer_hot!($group service head message $module::$verb);
+                })+)+)+
+                None
+            }
+        }
+    };
 }
 
-serve! {
-    Auth
-    served {
-        auth_enable(AuthEnableRequest) -> AuthEnableResponse = auth::enable;
-        auth_disable(AuthDisableRequest) -> AuthDisableResponse = auth::disable;
-        auth_status(AuthStatusRequest) -> AuthStatusResponse = auth::status;
-        authenticate(AuthenticateRequest) -> AuthenticateResponse = auth::authenticate;
-        user_add(AuthUserAddRequest) -> AuthUserAddResponse = auth::user_add;
-        user_get(AuthUserGetRequest) -> AuthUserGetResponse = auth::user_get;
-        user_list(AuthUserListRequest) -> AuthUserListResponse = auth::user_list;
-        user_delete(AuthUserDeleteRequest) -> AuthUserDeleteResponse = auth::user_delete;
-        user_change_password(AuthUserChangePasswordRequest) -> AuthUserChangePasswordResponse = auth::user_password;
-        user_grant_role(AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse = auth::user_grant;
-        user_revoke_role(AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse = auth::user_revoke;
-        role_add(AuthRoleAddRequest) -> AuthRoleAddResponse = auth::role_add;
-        role_get(AuthRoleGetRequest) -> AuthRoleGetResponse = auth::role_get;
-        role_list(AuthRoleListRequest) -> AuthRoleListResponse = auth::role_list;
-        role_delete(AuthRoleDeleteRequest) -> AuthRoleDeleteResponse = auth::role_delete;
-        role_grant_permission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse = auth::role_grant;
-        role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse = auth::role_revoke;
-    }
-}
+witan_api::calls!(serve);

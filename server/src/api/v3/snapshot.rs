@@ -40,6 +40,7 @@ type Chunk = Result<SnapshotResponse, Status>;
 pub(in crate::api) async fn snapshot(
     ctx: &Context,
     _request: SnapshotRequest,
+    _needs_leader: bool,
 ) -> Answer<impl Stream<Item = Chunk> + Send + use<>> {
     // who is refused comes again; who waited would hold a connection for nothing
     let place = ctx

@@ -3,7 +3,7 @@
 
 use std::{fmt, io, time::Duration};
 
-use witan_api::access::{Access, GATEWAY, GRPC, GrpcRoute, HTTP, Who};
+use witan_api::access::{Access, GRPC, GrpcRoute, HTTP, Who, gateway_paths};
 use witan_e2e::{
     http::Connection,
     wait,
@@ -79,12 +79,12 @@ pub(crate) fn all() -> Vec<Row> {
     for route in GRPC {
         rows.extend(of_v3(Dialect::Grpc, route.method, route.method));
     }
-    for route in GATEWAY {
+    for (called, route) in gateway_paths() {
         for prefix in PREFIXES {
-            let path = format!("/{prefix}/{}", route.path);
+            let path = format!("/{prefix}/{called}");
             rows.extend(of_v3(Dialect::Gateway, &path, route.method));
         }
-        let path = format!("/v3/{}", route.path);
+        let path = format!("/v3/{called}");
         rows.extend(of_v3(Dialect::WebSocket, &path, route.method));
     }
     rows

@@ -1,146 +1,186 @@
-//! Every method of gRPC, and every path of the JSON gateway with the method that it calls.
+//! The table of calls: every method of gRPC with what it asks of its caller and the paths of the JSON
+//! gateway that call it. The server makes from it its gRPC services, the dispatch of the gateway, the
+//! series of calls, the authorization and the OpenAPI document.
 
 use super::Access::{self, Own, Public, Root, V3Keys, V3Root, V3User};
+
+/// Kind of a gRPC method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallType {
+    /// One message each way.
+    Unary,
+    /// One message in, many out.
+    ServerStream,
+    /// Many both ways.
+    BidiStream,
+}
 
 /// A method of gRPC and who may call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrpcRoute {
     /// `/package.Service/Method`.
     pub method: &'static str,
+    /// Its kind.
+    pub call_type: CallType,
     /// What it asks for.
     pub access: Access,
+    /// The paths of the gateway that call it, without `/v3`, `/v3beta` and `/v3alpha`.
+    pub paths: &'static [&'static str],
 }
 
-/// A path of the gateway below `/v3`, `/v3beta` and `/v3alpha`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GatewayRoute {
-    /// Without the prefix.
-    pub path: &'static str,
-    /// The method of gRPC that it calls, whose access it asks for.
-    pub method: &'static str,
-}
-
-/// All methods that are served.
+/// Gives the rows of the table to the macro `$apply`, by service:
+/// `"/METHOD" MODULE::VERB(REQUEST) -> RESPONSE, ACCESS, [PATHS OF THE GATEWAY];`
+///
+/// `hot` are unary calls that carry the load, `placed` such calls that may read much and then have a place
+/// until their answer is encoded, `unary` all others; `waiting` are unary calls that may take long, which
+/// the gateway gives up when their client goes. A stream also names the type that
+/// tonic's trait asks for.
+#[macro_export]
 #[rustfmt::skip]
-pub const GRPC: &[GrpcRoute] = &[
-    grpc("/etcdserverpb.KV/Range", V3Keys),
-    grpc("/etcdserverpb.KV/RangeStream", V3Keys),
-    grpc("/etcdserverpb.KV/Put", V3Keys),
-    grpc("/etcdserverpb.KV/DeleteRange", V3Keys),
-    grpc("/etcdserverpb.KV/Txn", V3Keys),
-    grpc("/etcdserverpb.KV/Compact", V3Root),
-    grpc("/etcdserverpb.Watch/Watch", V3Keys),
-    grpc("/etcdserverpb.Lease/LeaseGrant", V3User),
-    grpc("/etcdserverpb.Lease/LeaseRevoke", V3Keys),
-    grpc("/etcdserverpb.Lease/LeaseKeepAlive", V3Keys),
-    grpc("/etcdserverpb.Lease/LeaseTimeToLive", V3Keys),
-    grpc("/etcdserverpb.Lease/LeaseLeases", V3Keys),
-    grpc("/etcdserverpb.Cluster/MemberAdd", Root),
-    grpc("/etcdserverpb.Cluster/MemberRemove", Root),
-    grpc("/etcdserverpb.Cluster/MemberUpdate", Root),
-    grpc("/etcdserverpb.Cluster/MemberList", V3User),
-    grpc("/etcdserverpb.Cluster/MemberPromote", Root),
-    // listing alarms asks for less than raising one, and is judged by the verb
-    grpc("/etcdserverpb.Maintenance/Alarm", V3User),
-    grpc("/etcdserverpb.Maintenance/Status", V3User),
-    grpc("/etcdserverpb.Maintenance/Defragment", Root),
-    grpc("/etcdserverpb.Maintenance/Hash", Root),
-    grpc("/etcdserverpb.Maintenance/HashKV", Root),
-    grpc("/etcdserverpb.Maintenance/Snapshot", Root),
-    grpc("/etcdserverpb.Maintenance/MoveLeader", Root),
-    grpc("/etcdserverpb.Maintenance/Downgrade", Root),
-    grpc("/etcdserverpb.Auth/AuthEnable", Root),
-    grpc("/etcdserverpb.Auth/AuthDisable", Root),
-    grpc("/etcdserverpb.Auth/AuthStatus", Root),
-    grpc("/etcdserverpb.Auth/Authenticate", Public),
-    grpc("/etcdserverpb.Auth/UserAdd", Root),
-    grpc("/etcdserverpb.Auth/UserGet", Own),
-    grpc("/etcdserverpb.Auth/UserList", Root),
-    grpc("/etcdserverpb.Auth/UserDelete", Root),
-    grpc("/etcdserverpb.Auth/UserChangePassword", Root),
-    grpc("/etcdserverpb.Auth/UserGrantRole", Root),
-    grpc("/etcdserverpb.Auth/UserRevokeRole", Root),
-    grpc("/etcdserverpb.Auth/RoleAdd", Root),
-    grpc("/etcdserverpb.Auth/RoleGet", Own),
-    grpc("/etcdserverpb.Auth/RoleList", Root),
-    grpc("/etcdserverpb.Auth/RoleDelete", Root),
-    grpc("/etcdserverpb.Auth/RoleGrantPermission", Root),
-    grpc("/etcdserverpb.Auth/RoleRevokePermission", Root),
-    grpc("/v3lockpb.Lock/Lock", V3Keys),
-    grpc("/v3lockpb.Lock/Unlock", V3Keys),
-    grpc("/v3electionpb.Election/Campaign", V3Keys),
-    grpc("/v3electionpb.Election/Proclaim", V3Keys),
-    grpc("/v3electionpb.Election/Leader", V3Keys),
-    grpc("/v3electionpb.Election/Observe", V3Keys),
-    grpc("/v3electionpb.Election/Resign", V3Keys),
-    grpc("/grpc.health.v1.Health/Check", Public),
-    grpc("/grpc.health.v1.Health/Watch", Public),
-    grpc("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Public),
-    grpc("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Public),
-];
-
-/// All paths of the gateway.
-#[rustfmt::skip]
-pub const GATEWAY: &[GatewayRoute] = &[
-    json("kv/range", "/etcdserverpb.KV/Range"),
-    json("kv/put", "/etcdserverpb.KV/Put"),
-    json("kv/deleterange", "/etcdserverpb.KV/DeleteRange"),
-    json("kv/txn", "/etcdserverpb.KV/Txn"),
-    json("kv/compaction", "/etcdserverpb.KV/Compact"),
-    json("watch", "/etcdserverpb.Watch/Watch"),
-    json("lease/grant", "/etcdserverpb.Lease/LeaseGrant"),
-    json("lease/revoke", "/etcdserverpb.Lease/LeaseRevoke"),
-    json("kv/lease/revoke", "/etcdserverpb.Lease/LeaseRevoke"),
-    json("lease/keepalive", "/etcdserverpb.Lease/LeaseKeepAlive"),
-    json("lease/timetolive", "/etcdserverpb.Lease/LeaseTimeToLive"),
-    json("kv/lease/timetolive", "/etcdserverpb.Lease/LeaseTimeToLive"),
-    json("lease/leases", "/etcdserverpb.Lease/LeaseLeases"),
-    json("kv/lease/leases", "/etcdserverpb.Lease/LeaseLeases"),
-    json("cluster/member/list", "/etcdserverpb.Cluster/MemberList"),
-    json("cluster/member/add", "/etcdserverpb.Cluster/MemberAdd"),
-    json("cluster/member/remove", "/etcdserverpb.Cluster/MemberRemove"),
-    json("cluster/member/update", "/etcdserverpb.Cluster/MemberUpdate"),
-    json("cluster/member/promote", "/etcdserverpb.Cluster/MemberPromote"),
-    json("maintenance/status", "/etcdserverpb.Maintenance/Status"),
-    json("maintenance/alarm", "/etcdserverpb.Maintenance/Alarm"),
-    json("maintenance/defragment", "/etcdserverpb.Maintenance/Defragment"),
-    json("maintenance/hash", "/etcdserverpb.Maintenance/Hash"),
-    json("maintenance/hashkv", "/etcdserverpb.Maintenance/HashKV"),
-    json("maintenance/snapshot", "/etcdserverpb.Maintenance/Snapshot"),
-    json("maintenance/transfer-leadership", "/etcdserverpb.Maintenance/MoveLeader"),
-    json("maintenance/downgrade", "/etcdserverpb.Maintenance/Downgrade"),
-    json("auth/enable", "/etcdserverpb.Auth/AuthEnable"),
-    json("auth/disable", "/etcdserverpb.Auth/AuthDisable"),
-    json("auth/status", "/etcdserverpb.Auth/AuthStatus"),
-    json("auth/authenticate", "/etcdserverpb.Auth/Authenticate"),
-    json("auth/user/add", "/etcdserverpb.Auth/UserAdd"),
-    json("auth/user/get", "/etcdserverpb.Auth/UserGet"),
-    json("auth/user/list", "/etcdserverpb.Auth/UserList"),
-    json("auth/user/delete", "/etcdserverpb.Auth/UserDelete"),
-    json("auth/user/changepw", "/etcdserverpb.Auth/UserChangePassword"),
-    json("auth/user/grant", "/etcdserverpb.Auth/UserGrantRole"),
-    json("auth/user/revoke", "/etcdserverpb.Auth/UserRevokeRole"),
-    json("auth/role/add", "/etcdserverpb.Auth/RoleAdd"),
-    json("auth/role/get", "/etcdserverpb.Auth/RoleGet"),
-    json("auth/role/list", "/etcdserverpb.Auth/RoleList"),
-    json("auth/role/delete", "/etcdserverpb.Auth/RoleDelete"),
-    json("auth/role/grant", "/etcdserverpb.Auth/RoleGrantPermission"),
-    json("auth/role/revoke", "/etcdserverpb.Auth/RoleRevokePermission"),
-    json("lock/lock", "/v3lockpb.Lock/Lock"),
-    json("lock/unlock", "/v3lockpb.Lock/Unlock"),
-    json("election/campaign", "/v3electionpb.Election/Campaign"),
-    json("election/proclaim", "/v3electionpb.Election/Proclaim"),
-    json("election/leader", "/v3electionpb.Election/Leader"),
-    json("election/observe", "/v3electionpb.Election/Observe"),
-    json("election/resign", "/v3electionpb.Election/Resign"),
-];
-
-const fn grpc(method: &'static str, access: Access) -> GrpcRoute {
-    GrpcRoute { method, access }
+macro_rules! calls {
+    ($apply:ident) => {
+        $apply! {
+            etcdserverpb::kv_server::{Kv, KvServer} {
+                hot {
+                    "/etcdserverpb.KV/Put" kv::put(PutRequest) -> PutResponse, V3Keys, ["kv/put"];
+                }
+                placed {
+                    "/etcdserverpb.KV/Range" kv::range(RangeRequest) -> RangeResponse, V3Keys, ["kv/range"];
+                    "/etcdserverpb.KV/Txn" kv::txn(TxnRequest) -> TxnResponse, V3Keys, ["kv/txn"];
+                }
+                unary {
+                    "/etcdserverpb.KV/DeleteRange" kv::delete_range(DeleteRangeRequest) -> DeleteRangeResponse, V3Keys, ["kv/deleterange"];
+                    "/etcdserverpb.KV/Compact" kv::compact(CompactionRequest) -> CompactionResponse, V3Root, ["kv/compaction"];
+                }
+                server_stream {
+                    "/etcdserverpb.KV/RangeStream" range_stream::range_stream(RangeRequest) -> RangeStreamResponse as RangeStreamStream, V3Keys, [];
+                }
+            }
+            etcdserverpb::watch_server::{Watch, WatchServer} {
+                bidi_stream {
+                    "/etcdserverpb.Watch/Watch" watch::watch(WatchRequest) -> WatchResponse as WatchStream, V3Keys, ["watch"];
+                }
+            }
+            etcdserverpb::lease_server::{Lease, LeaseServer} {
+                unary {
+                    "/etcdserverpb.Lease/LeaseGrant" lease::lease_grant(LeaseGrantRequest) -> LeaseGrantResponse, V3User, ["lease/grant"];
+                    "/etcdserverpb.Lease/LeaseRevoke" lease::lease_revoke(LeaseRevokeRequest) -> LeaseRevokeResponse, V3Keys, ["lease/revoke", "kv/lease/revoke"];
+                    "/etcdserverpb.Lease/LeaseTimeToLive" lease::lease_time_to_live(LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse, V3Keys, ["lease/timetolive", "kv/lease/timetolive"];
+                    "/etcdserverpb.Lease/LeaseLeases" lease::lease_leases(LeaseLeasesRequest) -> LeaseLeasesResponse, V3Keys, ["lease/leases", "kv/lease/leases"];
+                }
+                bidi_stream {
+                    "/etcdserverpb.Lease/LeaseKeepAlive" lease::lease_keep_alive(LeaseKeepAliveRequest) -> LeaseKeepAliveResponse as LeaseKeepAliveStream, V3Keys, ["lease/keepalive"];
+                }
+            }
+            etcdserverpb::cluster_server::{Cluster, ClusterServer} {
+                unary {
+                    "/etcdserverpb.Cluster/MemberAdd" cluster::member_add(MemberAddRequest) -> MemberAddResponse, Root, ["cluster/member/add"];
+                    "/etcdserverpb.Cluster/MemberRemove" cluster::member_remove(MemberRemoveRequest) -> MemberRemoveResponse, Root, ["cluster/member/remove"];
+                    "/etcdserverpb.Cluster/MemberUpdate" cluster::member_update(MemberUpdateRequest) -> MemberUpdateResponse, Root, ["cluster/member/update"];
+                    "/etcdserverpb.Cluster/MemberList" cluster::member_list(MemberListRequest) -> MemberListResponse, V3User, ["cluster/member/list"];
+                    "/etcdserverpb.Cluster/MemberPromote" cluster::member_promote(MemberPromoteRequest) -> MemberPromoteResponse, Root, ["cluster/member/promote"];
+                }
+            }
+            etcdserverpb::maintenance_server::{Maintenance, MaintenanceServer} {
+                unary {
+                    // listing alarms asks for less than raising one, and is judged by the verb
+                    "/etcdserverpb.Maintenance/Alarm" maintenance::alarm(AlarmRequest) -> AlarmResponse, V3User, ["maintenance/alarm"];
+                    "/etcdserverpb.Maintenance/Status" maintenance::status(StatusRequest) -> StatusResponse, V3User, ["maintenance/status"];
+                    "/etcdserverpb.Maintenance/Defragment" backup::defragment(DefragmentRequest) -> DefragmentResponse, Root, ["maintenance/defragment"];
+                    "/etcdserverpb.Maintenance/Hash" backup::hash(HashRequest) -> HashResponse, Root, ["maintenance/hash"];
+                    "/etcdserverpb.Maintenance/HashKV" backup::hash_kv(HashKvRequest) -> HashKvResponse, Root, ["maintenance/hashkv"];
+                    "/etcdserverpb.Maintenance/MoveLeader" maintenance::move_leader(MoveLeaderRequest) -> MoveLeaderResponse, Root, ["maintenance/transfer-leadership"];
+                    "/etcdserverpb.Maintenance/Downgrade" maintenance::downgrade(DowngradeRequest) -> DowngradeResponse, Root, ["maintenance/downgrade"];
+                }
+                server_stream {
+                    "/etcdserverpb.Maintenance/Snapshot" snapshot::snapshot(SnapshotRequest) -> SnapshotResponse as SnapshotStream, Root, ["maintenance/snapshot"];
+                }
+            }
+            etcdserverpb::auth_server::{Auth, AuthServer} {
+                unary {
+                    "/etcdserverpb.Auth/AuthEnable" auth::auth_enable(AuthEnableRequest) -> AuthEnableResponse, Root, ["auth/enable"];
+                    "/etcdserverpb.Auth/AuthDisable" auth::auth_disable(AuthDisableRequest) -> AuthDisableResponse, Root, ["auth/disable"];
+                    "/etcdserverpb.Auth/AuthStatus" auth::auth_status(AuthStatusRequest) -> AuthStatusResponse, Root, ["auth/status"];
+                    "/etcdserverpb.Auth/Authenticate" auth::authenticate(AuthenticateRequest) -> AuthenticateResponse, Public, ["auth/authenticate"];
+                    "/etcdserverpb.Auth/UserAdd" auth::user_add(AuthUserAddRequest) -> AuthUserAddResponse, Root, ["auth/user/add"];
+                    "/etcdserverpb.Auth/UserGet" auth::user_get(AuthUserGetRequest) -> AuthUserGetResponse, Own, ["auth/user/get"];
+                    "/etcdserverpb.Auth/UserList" auth::user_list(AuthUserListRequest) -> AuthUserListResponse, Root, ["auth/user/list"];
+                    "/etcdserverpb.Auth/UserDelete" auth::user_delete(AuthUserDeleteRequest) -> AuthUserDeleteResponse, Root, ["auth/user/delete"];
+                    "/etcdserverpb.Auth/UserChangePassword" auth::user_change_password(AuthUserChangePasswordRequest) -> AuthUserChangePasswordResponse, Root, ["auth/user/changepw"];
+                    "/etcdserverpb.Auth/UserGrantRole" auth::user_grant_role(AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse, Root, ["auth/user/grant"];
+                    "/etcdserverpb.Auth/UserRevokeRole" auth::user_revoke_role(AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse, Root, ["auth/user/revoke"];
+                    "/etcdserverpb.Auth/RoleAdd" auth::role_add(AuthRoleAddRequest) -> AuthRoleAddResponse, Root, ["auth/role/add"];
+                    "/etcdserverpb.Auth/RoleGet" auth::role_get(AuthRoleGetRequest) -> AuthRoleGetResponse, Own, ["auth/role/get"];
+                    "/etcdserverpb.Auth/RoleList" auth::role_list(AuthRoleListRequest) -> AuthRoleListResponse, Root, ["auth/role/list"];
+                    "/etcdserverpb.Auth/RoleDelete" auth::role_delete(AuthRoleDeleteRequest) -> AuthRoleDeleteResponse, Root, ["auth/role/delete"];
+                    "/etcdserverpb.Auth/RoleGrantPermission" auth::role_grant_permission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse, Root, ["auth/role/grant"];
+                    "/etcdserverpb.Auth/RoleRevokePermission" auth::role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse, Root, ["auth/role/revoke"];
+                }
+            }
+            v3lockpb::lock_server::{Lock, LockServer} {
+                waiting {
+                    "/v3lockpb.Lock/Lock" lock::lock(LockRequest) -> LockResponse, V3Keys, ["lock/lock"];
+                }
+                unary {
+                    "/v3lockpb.Lock/Unlock" lock::unlock(UnlockRequest) -> UnlockResponse, V3Keys, ["lock/unlock"];
+                }
+            }
+            v3electionpb::election_server::{Election, ElectionServer} {
+                waiting {
+                    "/v3electionpb.Election/Campaign" election::campaign(CampaignRequest) -> CampaignResponse, V3Keys, ["election/campaign"];
+                }
+                unary {
+                    "/v3electionpb.Election/Proclaim" election::proclaim(ProclaimRequest) -> ProclaimResponse, V3Keys, ["election/proclaim"];
+                    "/v3electionpb.Election/Leader" election::leader(LeaderRequest) -> LeaderResponse, V3Keys, ["election/leader"];
+                    "/v3electionpb.Election/Resign" election::resign(ResignRequest) -> ResignResponse, V3Keys, ["election/resign"];
+                }
+                server_stream {
+                    "/v3electionpb.Election/Observe" election::observe(LeaderRequest) -> LeaderResponse as ObserveStream, V3Keys, ["election/observe"];
+                }
+            }
+        }
+    };
 }
 
-const fn json(path: &'static str, method: &'static str) -> GatewayRoute {
-    GatewayRoute { path, method }
+macro_rules! routes {
+    ($($package:ident::$server:ident::{$service:ident, $made:ident} {$(
+        $group:ident {$(
+            $method:literal $module:ident::$verb:ident($request:ident) -> $response:ident
+            $(as $stream:ident)?, $access:ident, [$($path:literal),*];
+        )+}
+    )+})+) => {
+        /// All methods that are served.
+        pub const GRPC: &[GrpcRoute] = &[
+            $($($(GrpcRoute {
+                method: $method,
+                call_type: routes!($group),
+                access: $access,
+                paths: &[$($path),*],
+            },)+)+)+
+            of_library("/grpc.health.v1.Health/Check", CallType::Unary),
+            of_library("/grpc.health.v1.Health/Watch", CallType::ServerStream),
+            of_library("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", CallType::BidiStream),
+            of_library("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", CallType::BidiStream),
+        ];
+    };
+    (hot) => { CallType::Unary };
+    (placed) => { CallType::Unary };
+    (unary) => { CallType::Unary };
+    (waiting) => { CallType::Unary };
+    (server_stream) => { CallType::ServerStream };
+    (bidi_stream) => { CallType::BidiStream };
+}
+
+calls!(routes);
+
+/// A method that a library serves.
+const fn of_library(method: &'static str, call_type: CallType) -> GrpcRoute {
+    GrpcRoute {
+        method,
+        call_type,
+        access: Public,
+        paths: &[],
+    }
 }
 
 impl GrpcRoute {
@@ -148,19 +188,23 @@ impl GrpcRoute {
     pub fn of(method: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.method == method)
     }
+
+    /// The method that a path of the gateway calls.
+    pub fn of_path(path: &str) -> Option<&'static Self> {
+        GRPC.iter().find(|route| route.paths.contains(&path))
+    }
+
+    /// Full name of its service, and its own name.
+    pub fn names(&self) -> (&'static str, &'static str) {
+        let full = self.method.trim_start_matches('/');
+        full.split_once('/').unwrap_or((full, ""))
+    }
 }
 
-impl GatewayRoute {
-    /// The route of a path without its prefix.
-    pub fn of(path: &str) -> Option<&'static Self> {
-        GATEWAY.iter().find(|route| route.path == path)
-    }
-
-    /// What it asks for.
-    pub fn access(&self) -> Access {
-        // a test shows that every path calls a method of the list
-        GrpcRoute::of(self.method).map_or(Root, |route| route.access)
-    }
+/// All paths of the gateway.
+pub fn gateway_paths() -> impl Iterator<Item = (&'static str, &'static GrpcRoute)> {
+    let of = |route: &'static GrpcRoute| route.paths.iter().map(move |path| (*path, route));
+    GRPC.iter().flat_map(of)
 }
 
 #[cfg(test)]
@@ -168,13 +212,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_path_calls_a_listed_method_and_none_is_listed_twice() {
-        for route in GATEWAY {
-            assert!(GrpcRoute::of(route.method).is_some(), "{}", route.method);
-            assert_eq!(GatewayRoute::of(route.path), Some(route));
-        }
+    fn no_method_and_no_path_is_listed_twice() {
         for route in GRPC {
             assert_eq!(GrpcRoute::of(route.method), Some(route));
         }
+        for (path, route) in gateway_paths() {
+            assert_eq!(GrpcRoute::of_path(path), Some(route), "{path}");
+        }
+        assert_eq!(gateway_paths().count(), 51);
+        for absent in ["kv/range/", "kv", ""] {
+            assert_eq!(GrpcRoute::of_path(absent), None, "{absent:?}");
+        }
+    }
+
+    #[test]
+    fn services_are_told_from_methods() {
+        let put = GrpcRoute::of("/etcdserverpb.KV/Put").unwrap();
+        assert_eq!(put.names(), ("etcdserverpb.KV", "Put"));
     }
 }

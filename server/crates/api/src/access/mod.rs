@@ -12,7 +12,7 @@ mod grpc;
 mod http;
 mod page;
 
-pub use grpc::{GATEWAY, GRPC, GatewayRoute, GrpcRoute};
+pub use grpc::{CallType, GRPC, GrpcRoute, gateway_paths};
 pub use http::{HTTP, HttpRoute, Resource};
 pub use page::markdown;
 

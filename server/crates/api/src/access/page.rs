@@ -1,8 +1,8 @@
 //! `docs/reference/access.md`, printed from the list.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
-use super::{Access, GATEWAY, GRPC, HTTP};
+use super::{Access, GRPC, HTTP};
 
 const HEAD: &str = "\
 # Who may call what
@@ -60,14 +60,9 @@ pub fn markdown() -> String {
          and asks for root to raise or lower one.\n\n\
          | method | path | asks for |\n|---|---|---|\n",
     );
-    let mut paths: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for route in GATEWAY {
-        let path = format!("`{}`", route.path);
-        paths.entry(route.method).or_default().push(path);
-    }
     for route in GRPC {
-        let paths = paths.get(route.method).map(|paths| paths.join(", "));
-        let (method, paths) = (format!("`{}`", route.method), paths.unwrap_or_default());
+        let paths: Vec<String> = route.paths.iter().map(|path| format!("`{path}`")).collect();
+        let (method, paths) = (format!("`{}`", route.method), paths.join(", "));
         row(&mut out, &[&method, &paths, route.access.name()]);
     }
     out

@@ -46,7 +46,7 @@ async fn elected(ctx: Context, request: CampaignRequest, gone: Gone) -> Answer<C
     let key = own_key(&name, lease);
     let mut txn = if_created(&key, 0, vec![put(&key, &value, lease)]);
     txn.failure = vec![op(Request::RequestRange(get(&key)))];
-    let response = kv::txn(&ctx, txn).await?;
+    let response = kv::txn(&ctx, ctx.client, txn).await?.answer;
     let own = response.responses.into_iter().find_map(|response| {
         let Some(Response::ResponseRange(range)) = response.response else {
             return None;
@@ -103,7 +103,10 @@ pub(in crate::api::v3) async fn leader(
     request: LeaderRequest,
 ) -> Answer<LeaderResponse> {
     let first = one_of(&request.name, SortOrder::Ascend);
-    let response = kv::range(ctx, first).await.map_err(Error::plain)?;
+    let response = kv::range(ctx, ctx.client, first)
+        .await
+        .map_err(Error::plain)?
+        .answer;
     let kv = response.kvs.into_iter().next();
     Ok(LeaderResponse {
         header: response.header,
@@ -132,7 +135,7 @@ async fn announce(
     (value, lease): (&Bytes, i64),
 ) -> Answer<Option<ResponseHeader>> {
     let txn = if_created(key, created, vec![put(key, value, lease)]);
-    let response = kv::txn(ctx, txn).await?;
+    let response = kv::txn(ctx, ctx.client, txn).await?.answer;
     if response.succeeded {
         Ok(response.header)
     } else {
@@ -147,18 +150,26 @@ async fn withdraw(ctx: &Context, key: &Bytes, created: i64) -> Answer<Option<Res
         ..DeleteRangeRequest::default()
     };
     let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
-    Ok(kv::txn(ctx, txn).await?.header)
+    Ok(kv::txn(ctx, ctx.client, txn).await?.answer.header)
 }
 
 /// The leader of an election and what it announces, and each that follows.
-pub(in crate::api::v3) fn observe(
+pub(in crate::api::v3) async fn observe(
     ctx: &Context,
-    request: &LeaderRequest,
+    request: LeaderRequest,
+    needs_leader: bool,
+) -> Answer<impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<>> {
+    Ok(observed(ctx, request, needs_leader))
+}
+
+fn observed(
+    ctx: &Context,
+    request: LeaderRequest,
     needs_leader: bool,
 ) -> impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<> {
     let observer = Observer {
         ctx: ctx.clone(),
-        name: request.name.clone(),
+        name: request.name,
         needs_leader,
         followed: None,
         ready: VecDeque::new(),
@@ -189,7 +200,7 @@ where
             .unwrap_or_else(|| Ok(LeaderRequest::default()))
     };
     stream::once(first).flat_map(move |request| match request {
-        Ok(request) => observe(&ctx, &request, needs_leader).left_stream(),
+        Ok(request) => observed(&ctx, request, needs_leader).left_stream(),
         Err(status) => stream::iter([Err(status)]).right_stream(),
     })
 }
@@ -237,7 +248,7 @@ impl Observer {
     /// The present leader, or the first one to come.
     async fn find(&mut self) -> Answer<Option<LeaderResponse>> {
         let request = one_of(&self.name, SortOrder::Ascend);
-        let response = kv::range(&self.ctx, request).await?;
+        let response = kv::range(&self.ctx, self.ctx.client, request).await?.answer;
         let (header, kv) = match response.kvs.into_iter().next() {
             Some(kv) => (response.header, kv),
             None => {

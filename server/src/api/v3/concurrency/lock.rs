@@ -50,7 +50,9 @@ async fn owned(ctx: Context, request: LockRequest, gone: Gone) -> Answer<LockRes
         () = gone.comes() => Err(Error::Stopped),
     };
     let there = match waited {
-        Ok(()) => kv::range(&ctx, get(&key)).await,
+        Ok(()) => kv::range(&ctx, ctx.client, get(&key))
+            .await
+            .map(|placed| placed.answer),
         Err(error) => Err(error),
     };
     match there {
@@ -81,7 +83,7 @@ async fn enter(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> Answer<En
     let oldest = || op(Request::RequestRange(one_of(name, SortOrder::Ascend)));
     let mut txn = if_created(key, 0, vec![put(key, &Bytes::new(), lease), oldest()]);
     txn.failure = vec![op(Request::RequestRange(get(key))), oldest()];
-    let response = kv::txn(ctx, txn).await?;
+    let response = kv::txn(ctx, ctx.client, txn).await?.answer;
     let mut found = response
         .responses
         .into_iter()

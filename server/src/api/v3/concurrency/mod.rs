@@ -6,11 +6,10 @@
 //!
 //! These services have no codes: what goes wrong inside is told by its text alone, as in etcd.
 //!
-//! Reading order: this file (keys, sessions, waiting) → `lock` → `election` → `services`.
+//! Reading order: this file (keys, sessions, waiting) → `lock` → `election`.
 
 pub(super) mod election;
 pub(super) mod lock;
-mod services;
 
 use std::pin::Pin;
 
@@ -57,7 +56,7 @@ async fn session(ctx: &Context, lease: i64) -> Answer<i64> {
         ttl: SESSION_TTL_S,
         id: NONE,
     };
-    Ok(lease::grant(ctx, request).await?.id)
+    Ok(lease::lease_grant(ctx, request).await?.id)
 }
 
 /// All keys of a name begin with this.
@@ -138,7 +137,7 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> Answer<()
             max_create_revision: created - 1,
             ..one_of(name, SortOrder::Descend)
         };
-        let response = kv::range(ctx, older).await?;
+        let response = kv::range(ctx, ctx.client, older).await?.answer;
         let Some(last) = response.kvs.first() else {
             return Ok(());
         };
@@ -172,7 +171,7 @@ fn watching(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> Wa
         request_union: Some(RequestUnion::CreateRequest(create)),
     };
     let requests = stream::iter([Ok(create)]).chain(stream::pending());
-    Box::pin(watch::answers(ctx, requests, needs_leader))
+    Box::pin(watch::watch(ctx, requests, needs_leader))
 }
 
 /// Resolves when the caller has gone.

@@ -1,58 +1,56 @@
-//! Which gRPC call a path of the gateway stands for; `openapi` tells it, and its test that none is
-//! missing.
+//! Which verb answers a call of the gateway, made from the table of calls (`witan_api::access`).
 
-/// The full name of the call behind a path below the prefix.
-#[rustfmt::skip]
-pub(super) fn of(path: &str) -> Option<&'static str> {
-    Some(match path {
-        "kv/range" => "etcdserverpb.KV/Range",
-        "kv/put" => "etcdserverpb.KV/Put",
-        "kv/deleterange" => "etcdserverpb.KV/DeleteRange",
-        "kv/txn" => "etcdserverpb.KV/Txn",
-        "kv/compaction" => "etcdserverpb.KV/Compact",
-        "watch" => "etcdserverpb.Watch/Watch",
-        "cluster/member/list" => "etcdserverpb.Cluster/MemberList",
-        "cluster/member/add" => "etcdserverpb.Cluster/MemberAdd",
-        "cluster/member/remove" => "etcdserverpb.Cluster/MemberRemove",
-        "cluster/member/update" => "etcdserverpb.Cluster/MemberUpdate",
-        "cluster/member/promote" => "etcdserverpb.Cluster/MemberPromote",
-        "maintenance/status" => "etcdserverpb.Maintenance/Status",
-        "maintenance/alarm" => "etcdserverpb.Maintenance/Alarm",
-        "maintenance/defragment" => "etcdserverpb.Maintenance/Defragment",
-        "maintenance/hash" => "etcdserverpb.Maintenance/Hash",
-        "maintenance/hashkv" => "etcdserverpb.Maintenance/HashKV",
-        "maintenance/snapshot" => "etcdserverpb.Maintenance/Snapshot",
-        "maintenance/transfer-leadership" => "etcdserverpb.Maintenance/MoveLeader",
-        "maintenance/downgrade" => "etcdserverpb.Maintenance/Downgrade",
-        "lease/grant" => "etcdserverpb.Lease/LeaseGrant",
-        "lease/keepalive" => "etcdserverpb.Lease/LeaseKeepAlive",
-        "auth/enable" => "etcdserverpb.Auth/AuthEnable",
-        "auth/disable" => "etcdserverpb.Auth/AuthDisable",
-        "auth/status" => "etcdserverpb.Auth/AuthStatus",
-        "auth/authenticate" => "etcdserverpb.Auth/Authenticate",
-        "auth/user/add" => "etcdserverpb.Auth/UserAdd",
-        "auth/user/get" => "etcdserverpb.Auth/UserGet",
-        "auth/user/list" => "etcdserverpb.Auth/UserList",
-        "auth/user/delete" => "etcdserverpb.Auth/UserDelete",
-        "auth/user/changepw" => "etcdserverpb.Auth/UserChangePassword",
-        "auth/user/grant" => "etcdserverpb.Auth/UserGrantRole",
-        "auth/user/revoke" => "etcdserverpb.Auth/UserRevokeRole",
-        "auth/role/add" => "etcdserverpb.Auth/RoleAdd",
-        "auth/role/get" => "etcdserverpb.Auth/RoleGet",
-        "auth/role/list" => "etcdserverpb.Auth/RoleList",
-        "auth/role/delete" => "etcdserverpb.Auth/RoleDelete",
-        "auth/role/grant" => "etcdserverpb.Auth/RoleGrantPermission",
-        "auth/role/revoke" => "etcdserverpb.Auth/RoleRevokePermission",
-        "lock/lock" => "v3lockpb.Lock/Lock",
-        "lock/unlock" => "v3lockpb.Lock/Unlock",
-        "election/campaign" => "v3electionpb.Election/Campaign",
-        "election/proclaim" => "v3electionpb.Election/Proclaim",
-        "election/leader" => "v3electionpb.Election/Leader",
-        "election/observe" => "v3electionpb.Election/Observe",
-        "election/resign" => "v3electionpb.Election/Resign",
-        "lease/revoke" | "kv/lease/revoke" => "etcdserverpb.Lease/LeaseRevoke",
-        "lease/timetolive" | "kv/lease/timetolive" => "etcdserverpb.Lease/LeaseTimeToLive",
-        "lease/leases" | "kv/lease/leases" => "etcdserverpb.Lease/LeaseLeases",
-        _ => return None,
-    })
+use actix_web::HttpRequest;
+
+use super::{Call, Failure, while_there};
+use crate::api::{
+    Context,
+    v3::{
+        auth, backup, cluster,
+        concurrency::{election, lock},
+        kv, lease, maintenance,
+    },
+};
+
+/// Runs a call of one row, if that is the one that was asked for.
+macro_rules! run {
+    (server_stream $($row:tt)+) => {};
+    (bidi_stream $($row:tt)+) => {};
+    (waiting $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
+        if $asked == $method {
+            return while_there($request, $call.run($verb)).await;
+        }
+    };
+    (placed $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
+        if $asked == $method {
+            let placed = async |ctx: &Context, request| $verb(ctx, ctx.client, request).await;
+            return $call.run_placed(placed).await;
+        }
+    };
+    ($unary:ident $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
+        if $asked == $method {
+            return $call.run($verb).await;
+        }
+    };
 }
+
+macro_rules! dispatch {
+    ($($package:ident::$server:ident::{$service:ident, $made:ident} {$(
+        $group:ident {$(
+            $method:literal $module:ident::$verb:ident($in:ident) -> $out:ident
+            $(as $stream:ident)?, $access:ident, $paths:tt;
+        )+}
+    )+})+) => {
+        /// Runs a call that has one answer. Streams are begun elsewhere.
+        pub(super) async fn run(
+            method: &str,
+            call: Call<'_>,
+            request: &HttpRequest,
+        ) -> Result<Vec<u8>, Failure> {
+            $($($(run! { $group method $method call request $module::$verb })+)+)+
+            Err(Failure::NotPost)
+        }
+    };
+}
+
+witan_api::calls!(dispatch);

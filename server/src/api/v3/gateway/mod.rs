@@ -1,9 +1,9 @@
 //! The v3 dialect as JSON over HTTP/1: the same verbs under `/v3` (answers as etcd 3.6 gives them),
 //! `/v3beta` and `/v3alpha` (as 3.4 does).
 //!
-//! Reading order: this file (from request to answer) → `table` (path to verb) → `streams` → `websocket` →
+//! Reading order: this file (from request to answer) → `calls` (which verb) → `streams` → `websocket` →
 //! `encoding` (base64 or plain strings) → `present`, `former` (how the two manners read a body) with `number`,
-//! `text` → `failure` → `openapi`, `calls`.
+//! `text` → `failure` → `openapi`.
 
 mod calls;
 pub(in crate::api) mod encoding;
@@ -13,7 +13,6 @@ mod number;
 pub(in crate::api) mod openapi;
 mod present;
 mod streams;
-pub(in crate::api) mod table;
 mod text;
 pub(in crate::api) mod websocket;
 
@@ -25,17 +24,14 @@ use actix_web::{
 use bytes::Bytes;
 use prost::Message;
 use serde::Serialize;
-use witan_api::v3::{error::Error, shape::Shaped};
+use witan_api::{
+    access::GrpcRoute,
+    v3::{error::Error, shape::Shaped},
+};
 use witan_gocompat::json;
 
 use self::{encoding::Encoding, failure::Failure};
-use super::{
-    Answer, auth, backup, cluster,
-    concurrency::{election, lock},
-    kv, lease, maintenance, permit,
-    places::Placed,
-    watch,
-};
+use super::{Answer, concurrency::election, lease, permit, places::Placed, watch};
 use crate::{
     api::{
         Context,
@@ -50,10 +46,14 @@ use crate::{
         planted::{self, Plan},
     },
 };
-use table::{Streamed, Verb};
 
 /// What etcd lets a gRPC message exceed `--max-request-bytes` by.
 const MESSAGE_ALLOWANCE_BYTES: usize = 512 << 10;
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
+const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
+const OBSERVE: &str = "/v3electionpb.Election/Observe";
+const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
+
 /// With this header a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "grpc-metadata-hasleader";
 
@@ -116,56 +116,67 @@ async fn answer(
     } else {
         ctx.of_client(client)
     };
-    let verb = table::verb(call).filter(|_| is_call(request));
-    if let Some(verb) = verb
-        && let Err(refusal) = permit::enter(ctx, table::method(call)).await
+    let route = GrpcRoute::of_path(call);
+    let called = route.filter(|_| is_call(request));
+    if let Some(called) = called
+        && let Err(refusal) = permit::enter(ctx, called.method).await
     {
         // what is left of a stream's requests, or of a socket's, may not end
-        if !(matches!(verb, Verb::Streamed(_)) || websocket::wanted(request)) {
+        if !(streams(called) || websocket::wanted(request)) {
             reply::drain(&mut payload).await;
         }
         return Failure::from(refusal).answer(manner);
     }
-    let encoding = match verb.map(|_| Encoding::asked(request.query_string())) {
+    let encoding = match called.map(|_| Encoding::asked(request.query_string())) {
         None => Encoding::Base64,
         Some(Ok(encoding)) => encoding,
         Some(Err(failure)) => {
             // what is left of a stream's requests may not end
-            if !matches!(verb, Some(Verb::Streamed(_))) {
+            if !called.is_some_and(streams) {
                 reply::drain(&mut payload).await;
             }
             return failure.answer(manner);
         }
     };
     let form = Form { manner, encoding };
-    if let Some(Verb::Streamed(call)) = verb {
-        let asked = (form, body_bytes_max(ctx));
-        let begun = match call {
-            Streamed::Watch => streams::begin(ctx, request, payload, asked, watch::answers).await,
-            Streamed::LeaseKeepAlive => {
-                streams::begin(ctx, request, payload, asked, lease::keep_alives).await
-            }
-            Streamed::Observe => {
-                streams::begin(ctx, request, payload, asked, election::observe_first).await
-            }
-        };
-        return begun.unwrap_or_else(|failure| failure.answer(manner));
-    }
-    if verb == Some(Verb::Snapshot) {
-        let asked = (form, body_bytes_max(ctx));
-        let begun = streams::snapshot(ctx, request, &mut payload, asked).await;
-        return begun.unwrap_or_else(|failure| failure.answer(manner));
-    }
-    match serve(ctx, request, &mut payload, (form, call)).await {
+    let asked = (form, body_bytes_max(ctx));
+    let begun = match called.map(|called| called.method) {
+        Some(WATCH) => streams::begin(ctx, request, payload, asked, watch::watch).await,
+        Some(KEEP_ALIVE) => {
+            streams::begin(ctx, request, payload, asked, lease::lease_keep_alive).await
+        }
+        Some(OBSERVE) => {
+            streams::begin(ctx, request, payload, asked, election::observe_first).await
+        }
+        Some(SNAPSHOT) => streams::snapshot(ctx, request, &mut payload, asked).await,
+        Some(_) | None => {
+            return unary(ctx, request, &mut payload, (form, route)).await;
+        }
+    };
+    begun.unwrap_or_else(|failure| failure.answer(manner))
+}
+
+async fn unary(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    (form, route): (Form, Option<&GrpcRoute>),
+) -> HttpResponse {
+    match serve(ctx, request, payload, (form, route)).await {
         Ok(json) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, reply::JSON))
             .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
             .body(reply::framed(request, json)),
         Err(failure) => {
-            reply::drain(&mut payload).await;
-            failure.answer(manner)
+            reply::drain(payload).await;
+            failure.answer(form.manner)
         }
     }
+}
+
+/// Whether the requests of a call are many.
+pub(in crate::api) fn streams(route: &GrpcRoute) -> bool {
+    [WATCH, KEEP_ALIVE, OBSERVE].contains(&route.method)
 }
 
 /// Calls are made by POST, and over a WebSocket as if they were.
@@ -196,9 +207,9 @@ async fn serve(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    (form, call): (Form, &str),
+    (form, route): (Form, Option<&GrpcRoute>),
 ) -> Result<Vec<u8>, Failure> {
-    let verb = table::verb(call).ok_or(Failure::NotFound)?;
+    let route = route.ok_or(Failure::NotFound)?;
     if !is_call(request) {
         return Err(Failure::NotPost);
     }
@@ -215,54 +226,7 @@ async fn serve(
         body,
         message_max,
     };
-    match verb {
-        Verb::Range => call.run_placed(kv::range_placed).await,
-        Verb::Put => call.run(kv::put).await,
-        Verb::DeleteRange => call.run(kv::delete_range).await,
-        Verb::Txn => call.run_placed(kv::txn_placed).await,
-        Verb::Compact => call.run(kv::compact).await,
-        Verb::MemberList => call.run(cluster::list).await,
-        Verb::MemberAdd => call.run(cluster::add).await,
-        Verb::MemberRemove => call.run(cluster::remove).await,
-        Verb::MemberUpdate => call.run(cluster::update).await,
-        Verb::MemberPromote => call.run(cluster::promote).await,
-        Verb::Status => call.run(maintenance::status).await,
-        Verb::Alarm => call.run(maintenance::alarm).await,
-        Verb::Defragment => call.run(backup::defragment).await,
-        Verb::Hash => call.run(backup::hash).await,
-        Verb::HashKv => call.run(backup::hash_kv).await,
-        Verb::MoveLeader => call.run(maintenance::move_leader).await,
-        Verb::Downgrade => call.run(maintenance::downgrade).await,
-        Verb::LeaseGrant => call.run(lease::grant).await,
-        Verb::LeaseRevoke => call.run(lease::revoke).await,
-        Verb::LeaseTimeToLive => call.run(lease::time_to_live).await,
-        Verb::LeaseLeases => call.run(lease::leases).await,
-        Verb::AuthEnable => call.run(auth::enable).await,
-        Verb::AuthDisable => call.run(auth::disable).await,
-        Verb::AuthStatus => call.run(auth::status).await,
-        Verb::Authenticate => call.run(auth::authenticate).await,
-        Verb::UserAdd => call.run(auth::user_add).await,
-        Verb::UserGet => call.run(auth::user_get).await,
-        Verb::UserList => call.run(auth::user_list).await,
-        Verb::UserDelete => call.run(auth::user_delete).await,
-        Verb::UserPassword => call.run(auth::user_password).await,
-        Verb::UserGrant => call.run(auth::user_grant).await,
-        Verb::UserRevoke => call.run(auth::user_revoke).await,
-        Verb::RoleAdd => call.run(auth::role_add).await,
-        Verb::RoleGet => call.run(auth::role_get).await,
-        Verb::RoleList => call.run(auth::role_list).await,
-        Verb::RoleDelete => call.run(auth::role_delete).await,
-        Verb::RoleGrant => call.run(auth::role_grant).await,
-        Verb::RoleRevoke => call.run(auth::role_revoke).await,
-        Verb::Lock => while_there(request, call.run(lock::lock)).await,
-        Verb::Unlock => call.run(lock::unlock).await,
-        Verb::Campaign => while_there(request, call.run(election::campaign)).await,
-        Verb::Proclaim => call.run(election::proclaim).await,
-        Verb::Leader => call.run(election::leader).await,
-        Verb::Resign => call.run(election::resign).await,
-        // by POST, which it is, it was begun as a stream
-        Verb::Streamed(_) | Verb::Snapshot => Err(Failure::NotPost),
-    }
+    calls::run(route.method, call, request).await
 }
 
 /// The answer to what can wait for long, unless its client goes before.

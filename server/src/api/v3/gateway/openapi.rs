@@ -12,13 +12,9 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 use serde_json::{Map, Value, json};
-use witan_api::v3::DESCRIPTORS;
+use witan_api::{access::gateway_paths, v3::DESCRIPTORS};
 
-use super::{
-    calls,
-    encoding::{self, Encoding},
-    table,
-};
+use super::encoding::{self, Encoding};
 use crate::{api::reply, version};
 
 /// The answer, made once.
@@ -35,10 +31,9 @@ fn document() -> Value {
     let mut paths = Map::new();
     let mut schemas = Map::new();
     let mut wanted = BTreeSet::new();
-    for path in table::paths() {
-        let Some((call, method)) =
-            calls::of(path).and_then(|call| protos.method(call).map(|method| (call, method)))
-        else {
+    for (path, route) in gateway_paths() {
+        let call = route.method.trim_start_matches('/');
+        let Some(method) = protos.method(call) else {
             continue;
         };
         paths.insert(format!("/v3/{path}"), operation(path, call, method));
@@ -261,14 +256,14 @@ mod tests {
     #[test]
     fn every_route_is_in_it_and_every_reference_leads_somewhere() {
         let document = document();
-        for path in table::paths() {
+        for (path, _) in gateway_paths() {
             let route = &document["paths"][format!("/v3/{path}")]["post"];
             assert!(route["summary"].is_string(), "{path}");
             assert!(route["responses"]["200"]["content"].is_object(), "{path}");
             assert!(route["parameters"][0]["$ref"].is_string(), "{path}");
         }
         let routes = document["paths"].as_object().unwrap();
-        assert_eq!(routes.len(), table::paths().count());
+        assert_eq!(routes.len(), gateway_paths().count());
         let ids: BTreeSet<&str> = routes
             .values()
             .map(|route| route["post"]["operationId"].as_str().unwrap())

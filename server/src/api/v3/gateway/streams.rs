@@ -94,7 +94,7 @@ pub(super) async fn snapshot(
         Err(Unread::Broken) => return Err(Failure::invalid("unexpected EOF".into())),
     };
     let asked: SnapshotRequest = super::decode(&body, form)?;
-    let chunks = backup::snapshot(ctx, asked).await?;
+    let chunks = backup::snapshot(ctx, asked, false).await?;
     let form = Form {
         encoding: Encoding::Base64,
         ..form

@@ -20,6 +20,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, Interval, interval_at},
 };
+use witan_api::access::GrpcRoute;
 
 use crate::{
     api::Context,
@@ -68,8 +69,7 @@ pub(in crate::api) fn begin(
         response.insert_header((PROTOCOL, BEARER));
     }
     let call = super::split(path).map_or("", |(_, call)| call);
-    let verb = super::table::verb(call).filter(|_| ctx.settings.enable_grpc_gateway);
-    let known = verb.is_some();
+    let route = GrpcRoute::of_path(call).filter(|_| ctx.settings.enable_grpc_gateway);
     let (requests, asked) = mpsc::channel(REQUESTS_MAX);
     let socket = Socket {
         payload,
@@ -79,9 +79,9 @@ pub(in crate::api) fn begin(
         traffic: request.conn_data().cloned(),
         room: None,
         // who serves nobody does not wait for a request
-        requests: known.then_some(requests),
+        requests: route.map(|_| requests),
         asked: BytesMut::new(),
-        streams: matches!(verb, Some(super::table::Verb::Streamed(_))),
+        streams: route.is_some_and(super::streams),
         call: Call::Begun(Box::pin(run(
             ctx.clone(),
             request.clone(),

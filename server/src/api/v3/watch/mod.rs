@@ -16,21 +16,15 @@ mod reading;
 mod session;
 mod watchers;
 
-use std::pin::Pin;
-
 use futures_util::{Stream, stream};
-use tonic::{Request, Response, Status, Streaming};
-use witan_api::v3::etcdserverpb::{self as pb, watch_server::Watch};
+use tonic::Status;
+use witan_api::v3::etcdserverpb as pb;
 
 use self::session::Session;
-use super::services::Service;
 use crate::api::Context;
 
-/// The answers of one stream.
-type Answers = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
-
 /// The answers to a stream of requests.
-pub(super) fn answers<R>(
+pub(super) fn watch<R>(
     ctx: &Context,
     requests: R,
     needs_leader: bool,
@@ -43,19 +37,4 @@ where
         let answer = session.next().await?;
         Some((answer, session))
     })
-}
-
-#[tonic::async_trait]
-impl Watch for Service {
-    type WatchStream = Answers;
-
-    async fn watch(
-        &self,
-        request: Request<Streaming<pb::WatchRequest>>,
-    ) -> Result<Response<Answers>, Status> {
-        let needs_leader = Self::wants_leader(request.metadata().as_ref());
-        let (ctx, requests) = self.enter(request)?;
-        let answers = answers(&ctx, requests, needs_leader);
-        Ok(Response::new(Box::pin(answers)))
-    }
 }
