@@ -19,8 +19,8 @@ use super::{
         verb::{self, Write},
     },
     v3::{
-        check, convert,
         gateway::{self, Form, encoding::Encoding, failure::Failure},
+        kv as kv_calls,
     },
 };
 
@@ -135,26 +135,26 @@ fn gateway_read<Q: Shaped + Default + Message>(
 
 /// A checked range, as the core takes it.
 pub fn range(request: pb::RangeRequest) -> Result<kv::Range, Error> {
-    check::range(&request)?;
-    Ok(convert::range(request))
+    kv_calls::range::check(&request)?;
+    Ok(kv_calls::range::core(request))
 }
 
 /// A checked put, as the core takes it.
 pub fn put(request: pb::PutRequest) -> Result<kv::Put, Error> {
-    check::put(&request)?;
-    Ok(convert::put(request))
+    kv_calls::put::check(&request)?;
+    Ok(kv_calls::put::core(request))
 }
 
 /// A checked deletion, as the core takes it.
 pub fn delete_range(request: pb::DeleteRangeRequest) -> Result<kv::DeleteRange, Error> {
-    check::delete_range(&request)?;
-    Ok(convert::delete_range(request))
+    kv_calls::delete_range::check(&request)?;
+    Ok(kv_calls::delete_range::core(request))
 }
 
 /// A checked transaction, as the core takes it.
 pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, Error> {
-    check::txn(&request, ops_max)?;
-    Ok(convert::txn(request))
+    kv_calls::txn::check(&request, ops_max)?;
+    Ok(kv_calls::txn::core(request))
 }
 
 /// What the client reads of a transaction that consists of this one operation.
@@ -167,5 +167,5 @@ pub fn answer(reply: kv::Reply) -> pb::TxnResponse {
         succeeded: true,
         replies: vec![(reply, 1)],
     };
-    convert::txn_response(None, reply)
+    kv_calls::txn::response(None, reply)
 }

@@ -4,27 +4,23 @@
 //! What does *not* live here: connections, deadlines, message limits and the answer to unknown
 //! methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
 //!
-//! Reading order: `kv` (verbs) → `check`, `overlap` (validation) → `permit` (who may) →
-//! `convert` (to the core's types and back) →
-//! `range_stream`, `quota`, `lease`, `cluster`, `maintenance`, `places`, `backup`, `snapshot`, `auth` → `header`, `fault` →
+//! Reading order: `kv` (a file a call) → `permit` (who may) → `quota`, `places` → `range_stream`, `lease`,
+//! `cluster`, `maintenance`, `backup`, `snapshot`, `auth` → `header`, `fault` →
 //! `services` (gRPC) → `unary` (the same, faster) → `watch` (streams), `ending` → `concurrency` (locks,
 //! elections) → `health` → `gateway`.
 
 mod auth;
 mod backup;
-pub(super) mod check;
 mod cluster;
 mod concurrency;
-pub(super) mod convert;
 mod ending;
 mod fault;
 pub(crate) mod gateway;
 mod header;
 mod health;
-mod kv;
+pub(super) mod kv;
 mod lease;
 mod maintenance;
-mod overlap;
 mod permit;
 mod places;
 mod quota;

@@ -9,7 +9,7 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_replica::machine::kv::{self, Kv, Next, PartBounds};
 
-use super::{Answer, check, convert, fault::Refusal as _, header, kv as verbs};
+use super::{Answer, fault::Refusal as _, header, kv::range};
 use crate::{api::Context, panics::planted};
 
 /// Bytes of pairs in one message, which can exceed this by one pair.
@@ -23,12 +23,12 @@ pub(super) async fn range_stream(
     request: RangeRequest,
     _needs_leader: bool,
 ) -> Result<impl Stream<Item = Result<RangeStreamResponse, Status>> + Send + use<>, Status> {
-    check::range(&request)?;
+    range::check(&request)?;
     check(&request)?;
-    let view = verbs::view_for(ctx, &request).await?;
+    let view = range::view_for(ctx, &request).await?;
     let kv = view.machine.kv.clone();
     let header = header::at(&ctx.node, kv.revision());
-    let parts = Parts::new(kv, convert::range(request), header);
+    let parts = Parts::new(kv, range::core(request), header);
     // what can be wrong with it is wrong from the beginning
     parts.readable()?;
     ctx.metrics.kv_ranges.inc();
@@ -132,7 +132,7 @@ impl Parts {
                 Next::Unseen(key) => self.range.key = key,
             }
             if !part.kvs.is_empty() {
-                return Ok(convert::range_response(
+                return Ok(range::response(
                     None,
                     kv::RangeReply {
                         kvs: part.kvs,
@@ -160,7 +160,7 @@ impl Parts {
             reply.count += rest.map_err(|error| error.in_v3())?.count;
             reply.more = !self.range.count_only;
         }
-        Ok(convert::range_response(self.header, reply))
+        Ok(range::response(self.header, reply))
     }
 }
 
@@ -228,7 +228,7 @@ mod tests {
                 ..kv::Range::default()
             };
             let (sizes, parts) = all(&kv, &range).await;
-            let whole = convert::range_response(None, kv.range(&range).unwrap());
+            let whole = range::response(None, kv.range(&range).unwrap());
             assert_eq!(parts, whole, "{limit} {count_only} {keys_only}");
             assert!(sizes.iter().all(|size| *size < PART_BYTES_MAX + 306));
         }

@@ -13,7 +13,7 @@ use witan_replica::{
 };
 
 use super::{
-    super::convert,
+    super::kv::key_value,
     limits::{BATCH_BYTES_MAX, BATCH_REVISIONS_MAX, SCAN_MAX, WAY_BACK_MAX},
 };
 
@@ -77,8 +77,8 @@ impl Batch {
         };
         let message = mvccpb::Event {
             r#type: kind.into(),
-            kv: Some(convert::key_value(written.pair())),
-            prev_kv: prev_kv.map(convert::key_value),
+            kv: Some(key_value(written.pair())),
+            prev_kv: prev_kv.map(key_value),
         };
         self.bytes += prost::Message::encoded_len(&message);
         self.events.push(Event {

@@ -1,7 +1,7 @@
 //! No key may be put twice, or put and deleted, by what can run together in a transaction. What is
 //! refused is what etcd refuses, order of operations included; the time taken is n log n.
 //!
-//! What an operation must look like by itself is `check`'s.
+//! What an operation must look like by itself is said in its call's file.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,21 @@
+//! Compact: forget superseded revisions.
+
+use witan_api::v3::etcdserverpb::{CompactionRequest, CompactionResponse};
+use witan_replica::machine::kv;
+
+use super::{Answer, Context, header, permit};
+
+/// The log is on disk when the answer is made. With `physical` all space is free by then, too.
+pub(in crate::api::v3) async fn compact(
+    ctx: &Context,
+    request: CompactionRequest,
+) -> Answer<CompactionResponse> {
+    let revision = request.revision;
+    let done = permit::propose(ctx, kv::Compact { revision }).await?;
+    while request.physical && ctx.node.view().await?.machine.kv.is_sweeping() {
+        permit::propose(ctx, kv::Sweep {}).await?;
+    }
+    Ok(CompactionResponse {
+        header: header::at(&ctx.node, done.revision),
+    })
+}

@@ -1,0 +1,53 @@
+//! DeleteRange: delete a key or a range.
+
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{DeleteRangeRequest, DeleteRangeResponse},
+};
+use witan_replica::machine::kv::{self, DeleteReply};
+
+use super::{Answer, Context, Header, LARGE_READ_KEYS, fits, header, key_values, permit, place_if};
+use crate::panics::planted;
+
+pub(in crate::api::v3) async fn delete_range(
+    ctx: &Context,
+    request: DeleteRangeRequest,
+) -> Answer<DeleteRangeResponse> {
+    check(&request)?;
+    fits(ctx, &request)?;
+    let delete = core(request);
+    permit::before(ctx, |caller| caller.delete(&delete)).await?;
+    let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
+    let _place = place_if(ctx, ctx.client, delete.reads_span(), many).await?;
+    let done = permit::propose(ctx, delete).await?;
+    planted::here("delete");
+    let header = header::at(&ctx.node, done.revision);
+    Ok(response(header, done.output))
+}
+
+/// What a request must look like.
+pub(in crate::api) fn check(request: &DeleteRangeRequest) -> Answer<()> {
+    if request.key.is_empty() {
+        Err(Error::EmptyKey)
+    } else {
+        Ok(())
+    }
+}
+
+pub(in crate::api) fn core(request: DeleteRangeRequest) -> kv::DeleteRange {
+    kv::DeleteRange {
+        key: request.key,
+        range_end: request.range_end,
+        prev_kv: request.prev_kv,
+        // without pairs to return it reads nothing, and may delete any number of keys
+        bounded: request.prev_kv,
+    }
+}
+
+pub(super) fn response(header: Header, reply: DeleteReply) -> DeleteRangeResponse {
+    DeleteRangeResponse {
+        header,
+        deleted: reply.deleted,
+        prev_kvs: key_values(reply.prev_kvs),
+    }
+}

@@ -1,0 +1,113 @@
+//! The calls of the key space, a file each: what a request must look like, who may send it, what it takes
+//! of the quota, what it is to the core, and what is answered. Keys and values are shared, never copied.
+//!
+//! Reading order: this file (what they have in common) → `put`, `range`, `delete_range`, `compact` → `txn`,
+//! `overlap`. A range in parts is `range_stream`'s.
+
+mod compact;
+pub(in crate::api) mod delete_range;
+mod overlap;
+pub(in crate::api) mod put;
+pub(in crate::api) mod range;
+pub(in crate::api) mod txn;
+
+use prost::Message;
+use witan_api::v3::{error::Error, etcdserverpb::ResponseHeader, mvccpb};
+use witan_replica::machine::kv::{KeyValue, Kv};
+
+use super::{
+    Answer,
+    fault::Refusal,
+    header, permit,
+    places::{Place, Placed},
+    quota,
+};
+use crate::{api::Context, client_network::ClientNetwork, panics};
+
+pub(super) use compact::compact;
+pub(super) use delete_range::delete_range;
+pub(super) use put::put;
+pub(super) use range::range;
+pub(super) use txn::txn;
+
+type Header = Option<ResponseHeader>;
+
+/// What etcd puts around a request before it measures it: a header with a request id.
+const ENVELOPE_BYTES: usize = 14;
+
+/// A request that may look at more keys is done aside, a few of them at once: the worker has others to
+/// serve, and their answers are held in memory.
+const LARGE_READ_KEYS: u64 = 1024;
+
+/// Does work that reads many keys on a thread of its own, when there is a place.
+async fn aside<T: Send + 'static>(
+    ctx: &Context,
+    client: ClientNetwork,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Answer<(T, Option<Place>)> {
+    let place = ctx.jobs.large_read(client).await?;
+    let done = panics::aside(move || (work(), Some(place)));
+    done.await.map_err(|_| Error::Stopped)
+}
+
+/// What reads many keys waits for a place, so that answers on their way to their clients are few.
+async fn place_if(
+    ctx: &Context,
+    client: ClientNetwork,
+    spans: bool,
+    many: impl FnOnce(&Kv) -> bool,
+) -> Answer<Option<Place>> {
+    if spans && many(&ctx.node.view().await?.machine.kv) {
+        let place = Box::pin(ctx.jobs.large_read(client)).await?;
+        Ok(Some(place))
+    } else {
+        Ok(None)
+    }
+}
+
+/// Whether what etcd would propose for this request keeps to `--max-request-bytes`.
+fn fits(ctx: &Context, request: &impl Message) -> Answer<()> {
+    if proposal_bytes(request) > ctx.settings.max_request_bytes {
+        Err(Error::RequestTooLarge)
+    } else {
+        Ok(())
+    }
+}
+
+fn proposal_bytes(request: &impl Message) -> usize {
+    let length = request.encoded_len();
+    ENVELOPE_BYTES + 1 + prost::length_delimiter_len(length) + length
+}
+
+pub(super) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
+    mvccpb::KeyValue {
+        key: kv.key,
+        create_revision: kv.create_revision,
+        mod_revision: kv.mod_revision,
+        version: kv.version,
+        value: kv.value,
+        lease: kv.lease,
+    }
+}
+
+fn key_values(kvs: Vec<KeyValue>) -> Vec<mvccpb::KeyValue> {
+    kvs.into_iter().map(key_value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v3::etcdserverpb::PutRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_proposal_is_measured_with_its_envelope() {
+        let put = PutRequest {
+            key: "k".into(),
+            value: vec![0; 1 << 20].into(),
+            ..Default::default()
+        };
+        // key: 3, value: 1 + 3 + 1 MiB; around it: tag, three bytes of length, envelope
+        assert_eq!(proposal_bytes(&put), (1 << 20) + 7 + 4 + ENVELOPE_BYTES);
+    }
+}

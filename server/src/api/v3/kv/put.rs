@@ -1,0 +1,87 @@
+//! Put: give a key a value.
+
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{PutRequest, PutResponse},
+};
+use witan_replica::machine::kv::{self, PutReply};
+
+use super::{Answer, Context, Header, fits, header, key_value, permit, quota};
+use crate::panics::planted;
+
+/// What etcd adds to the key and the value of each put when it reckons what that will take.
+const QUOTA_BYTES: u64 = 256;
+
+pub(in crate::api::v3) async fn put(ctx: &Context, request: PutRequest) -> Answer<PutResponse> {
+    check(&request)?;
+    fits(ctx, &request)?;
+    let cost = cost(&request);
+    let put = core(request);
+    permit::before(ctx, |caller| caller.put(&put)).await?;
+    quota::admit(ctx, cost).await?;
+    let done = permit::propose(ctx, put).await?;
+    planted::here("put");
+    let header = header::at(&ctx.node, done.revision);
+    Ok(response(header, done.output))
+}
+
+/// What a request must look like, in the order in which etcd looks.
+pub(in crate::api) fn check(request: &PutRequest) -> Answer<()> {
+    if request.key.is_empty() {
+        Err(Error::EmptyKey)
+    } else if request.ignore_value && !request.value.is_empty() {
+        Err(Error::ValueProvided)
+    } else if request.ignore_lease && request.lease != 0 {
+        Err(Error::LeaseProvided)
+    } else {
+        Ok(())
+    }
+}
+
+/// Bytes of the quota that it takes.
+pub(super) fn cost(request: &PutRequest) -> u64 {
+    QUOTA_BYTES + (request.key.len() + request.value.len()) as u64
+}
+
+pub(in crate::api) fn core(request: PutRequest) -> kv::Put {
+    kv::Put {
+        key: request.key,
+        value: request.value,
+        lease: request.lease,
+        prev_kv: request.prev_kv,
+        ignore_value: request.ignore_value,
+        ignore_lease: request.ignore_lease,
+    }
+}
+
+pub(super) fn response(header: Header, reply: PutReply) -> PutResponse {
+    PutResponse {
+        header,
+        prev_kv: reply.prev_kv.map(key_value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn the_first_fault_in_etcds_order_is_told() {
+        let both = PutRequest {
+            key: "a".into(),
+            value: "v".into(),
+            lease: 1,
+            ignore_value: true,
+            ignore_lease: true,
+            ..Default::default()
+        };
+        assert_eq!(check(&both), Err(Error::ValueProvided));
+        let lease = PutRequest {
+            value: Bytes::new(),
+            ..both
+        };
+        assert_eq!(check(&lease), Err(Error::LeaseProvided));
+    }
+}

@@ -1,0 +1,131 @@
+//! Range: read a key or a range at a revision.
+
+use std::{sync::Arc, time::Instant};
+
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{
+        RangeRequest, RangeResponse,
+        range_request::{SortOrder, SortTarget},
+    },
+};
+use witan_replica::machine::{
+    kv::{self, RangeReply},
+    view::View,
+};
+
+use super::{
+    Answer, ClientNetwork, Context, Header, LARGE_READ_KEYS, Placed, Refusal as _, aside, header,
+    key_values, permit,
+};
+use crate::panics::planted;
+
+/// A short range is read on the calling worker; the bytes are shared with the state until they are
+/// encoded. A long one has a place.
+pub(in crate::api::v3) async fn range(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: RangeRequest,
+) -> Answer<Placed<RangeResponse>> {
+    planted::here("range");
+    let view = view_for(ctx, &request).await?;
+    let began = Instant::now();
+    let range = core(request);
+    let header = header::at(&ctx.node, view.machine.kv.revision());
+    let (answer, place) = if view.machine.kv.reads_beyond(&range, LARGE_READ_KEYS) {
+        let work = move || {
+            let reply = view.machine.kv.range(&range);
+            reply.map(|reply| response(header, reply))
+        };
+        Box::pin(aside(ctx, client, work)).await?
+    } else {
+        let reply = view.machine.kv.range(&range);
+        let answer = reply.map(|reply| response(header, reply));
+        (answer, None)
+    };
+    ctx.metrics.ranged(began.elapsed(), answer.is_ok());
+    let answer = answer.map_err(|error| error.in_v3())?;
+    ctx.metrics.kv_ranges.inc();
+    Ok(Placed::new(answer, place))
+}
+
+/// The state that a range reads, once it and its caller have been checked.
+pub(in crate::api::v3) async fn view_for(
+    ctx: &Context,
+    request: &RangeRequest,
+) -> Answer<Arc<View>> {
+    check(request)?;
+    let view = if request.serializable {
+        ctx.node.view().await?
+    } else {
+        ctx.node.read().await?
+    };
+    permit::on(ctx, &view.machine, |caller| {
+        caller.read(&request.key, &request.range_end)
+    })?;
+    Ok(view)
+}
+
+/// What a request must look like, in the order in which etcd looks.
+pub(in crate::api) fn check(request: &RangeRequest) -> Answer<()> {
+    if request.key.is_empty() {
+        return Err(Error::EmptyKey);
+    }
+    let known = SortOrder::try_from(request.sort_order).is_ok()
+        && SortTarget::try_from(request.sort_target).is_ok();
+    if known {
+        Ok(())
+    } else {
+        Err(Error::InvalidSortOption)
+    }
+}
+
+pub(in crate::api) fn core(request: RangeRequest) -> kv::Range {
+    kv::Range {
+        key: request.key,
+        range_end: request.range_end,
+        limit: request.limit,
+        revision: request.revision,
+        sort_order: request.sort_order,
+        sort_target: request.sort_target,
+        keys_only: request.keys_only,
+        count_only: request.count_only,
+        min_mod_revision: request.min_mod_revision,
+        max_mod_revision: request.max_mod_revision,
+        min_create_revision: request.min_create_revision,
+        max_create_revision: request.max_create_revision,
+    }
+}
+
+pub(in crate::api::v3) fn response(header: Header, reply: RangeReply) -> RangeResponse {
+    RangeResponse {
+        header,
+        kvs: key_values(reply.kvs),
+        more: reply.more,
+        count: reply.count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn the_first_fault_in_etcds_order_is_told() {
+        let range_request = RangeRequest {
+            key: "a".into(),
+            sort_order: 7,
+            ..Default::default()
+        };
+        assert_eq!(check(&range_request), Err(Error::InvalidSortOption));
+        assert_eq!(
+            check(&RangeRequest {
+                key: Bytes::new(),
+                ..range_request
+            }),
+            Err(Error::EmptyKey)
+        );
+    }
+}

@@ -1,0 +1,449 @@
+//! Txn: compare, then do one of two lists of operations under one revision.
+//!
+//! What two operations may not write together is `overlap`'s.
+
+use witan_api::v3::{
+    error::Error,
+    etcdserverpb::{
+        Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
+        compare::TargetUnion, request_op::Request, response_op::Response,
+    },
+};
+use witan_replica::machine::kv::{self, OpReply, TxnReply};
+
+use super::{
+    Answer, ClientNetwork, Context, Header, LARGE_READ_KEYS, Place, Placed, Refusal as _, aside,
+    delete_range, fits, header, overlap::Writes, permit, place_if, put, quota, range,
+};
+
+/// A transaction of more operations is checked aside.
+const LARGE_TXN_OPS: usize = 1024;
+
+/// Transactions below the outermost one. The log's codec reads messages up to 100 levels deep: two
+/// stand around the outermost transaction, and each takes two.
+const TXNS_NESTED_MAX: usize = 48;
+
+/// Operations and comparisons of a transaction with all that is nested in it, in units of
+/// `--max-txn-ops`. etcd bounds each list alone, so that nesting multiplies without bound.
+const TXN_LISTS_MAX: usize = 64;
+
+/// A long one has a place.
+pub(in crate::api::v3) async fn txn(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: TxnRequest,
+) -> Answer<Placed<TxnResponse>> {
+    let reads_only = reads_only(&request);
+    if !reads_only {
+        fits(ctx, &request)?;
+    }
+    permit::anybody(ctx)?;
+    let request = checked(ctx, request).await?;
+    let ((reply, revision), place) = if reads_only {
+        let done = read_txn(ctx, client, request).await?;
+        ctx.metrics.kv_txn_read(&done.0.0);
+        done
+    } else {
+        write_txn(ctx, client, request).await?
+    };
+    let header = header::at(&ctx.node, revision);
+    let answer = response(header, reply);
+    Ok(Placed::new(answer, place))
+}
+
+/// A transaction whose operations can be done, by themselves and together.
+async fn checked(ctx: &Context, request: TxnRequest) -> Answer<TxnRequest> {
+    if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
+        overlaps(&request)?;
+        return Ok(request);
+    }
+    let check = move || overlaps(&request).map(|()| request);
+    Box::pin(ctx.aside.run(check)).await?
+}
+
+/// What a transaction answers, the revision after it, and the place that it has.
+type TxnDone = ((kv::TxnReply, i64), Option<Place>);
+
+async fn write_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> Answer<TxnDone> {
+    let cost = cost(&request);
+    let txn = core(request);
+    permit::before(ctx, |caller| caller.txn(&txn)).await?;
+    quota::admit(ctx, cost).await?;
+    let many = |state: &kv::Kv| state.txn_reads_beyond(&txn, LARGE_READ_KEYS);
+    let place = place_if(ctx, client, txn.reads_spans(), many).await?;
+    let done = permit::propose(ctx, txn).await?;
+    Ok(((done.output, done.revision), place))
+}
+
+/// A transaction that only reads does not go through the log: it runs on a frozen copy of the
+/// state, which it cannot change.
+async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> Answer<TxnDone> {
+    let view = if serializable(&request) {
+        ctx.node.view().await?
+    } else {
+        ctx.node.read().await?
+    };
+    let revision = view.machine.kv.revision();
+    let txn = core(request);
+    permit::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
+    let (reply, place) = if view.machine.kv.txn_reads_beyond(&txn, LARGE_READ_KEYS) {
+        let work = move || view.machine.kv.read_txn(&txn);
+        Box::pin(aside(ctx, client, work)).await?
+    } else {
+        (view.machine.kv.read_txn(&txn), None)
+    };
+    let reply = reply.map_err(|error| error.in_v3())?;
+    Ok(((reply, revision), place))
+}
+
+fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
+    request.success.iter().chain(&request.failure)
+}
+
+/// A nested transaction counts as a write, whatever is in it, as in etcd.
+fn reads_only(request: &TxnRequest) -> bool {
+    ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
+}
+
+fn serializable(request: &TxnRequest) -> bool {
+    ops(request).all(|op| match &op.request {
+        Some(Request::RequestRange(range)) => range.serializable,
+        Some(Request::RequestPut(_) | Request::RequestDeleteRange(_) | Request::RequestTxn(_))
+        | None => false,
+    })
+}
+
+/// No list may be longer than `ops_max`; what the longest one uses is taken from the nested ones.
+#[cfg(any(test, feature = "fuzz"))]
+pub(in crate::api) fn check(request: &TxnRequest, ops_max: usize) -> Answer<()> {
+    operations(request, ops_max)?;
+    overlaps(request)
+}
+
+/// Checks each operation by itself, in linear time. Returns how many operations there are.
+fn operations(request: &TxnRequest, ops_max: usize) -> Answer<usize> {
+    let total = ops_max.saturating_mul(TXN_LISTS_MAX);
+    let mut left = total;
+    each(request, ops_max, TXNS_NESTED_MAX, &mut left)?;
+    Ok(total - left)
+}
+
+fn each(request: &TxnRequest, ops_max: usize, nested_max: usize, total: &mut usize) -> Answer<()> {
+    let lists = [
+        request.compare.len(),
+        request.success.len(),
+        request.failure.len(),
+    ];
+    let longest = lists.into_iter().max().unwrap_or_default();
+    let left = ops_max.checked_sub(longest).ok_or(Error::TooManyOps)?;
+    let all = lists.into_iter().sum();
+    *total = total.checked_sub(all).ok_or(Error::TooManyOps)?;
+    if request.compare.iter().any(|compare| compare.key.is_empty()) {
+        return Err(Error::EmptyKey);
+    }
+    for op in request.success.iter().chain(&request.failure) {
+        match &op.request {
+            Some(Request::RequestRange(request)) => range::check(request)?,
+            Some(Request::RequestPut(request)) => put::check(request)?,
+            Some(Request::RequestDeleteRange(request)) => delete_range::check(request)?,
+            Some(Request::RequestTxn(request)) => {
+                let deeper = nested_max.checked_sub(1).ok_or(Error::TooManyOps)?;
+                each(request, left, deeper, total)?;
+            }
+            None => return Err(Error::KeyNotFound),
+        }
+    }
+    Ok(())
+}
+
+/// No key may be written twice by what can run together. Takes n log n steps.
+fn overlaps(request: &TxnRequest) -> Answer<()> {
+    Writes::of(&request.success)?;
+    Writes::of(&request.failure)?;
+    Ok(())
+}
+
+/// Bytes of the quota that its larger branch takes.
+fn cost(request: &TxnRequest) -> u64 {
+    cost_of(&request.success).max(cost_of(&request.failure))
+}
+
+fn cost_of(ops: &[RequestOp]) -> u64 {
+    ops.iter()
+        .map(|op| match &op.request {
+            Some(Request::RequestPut(put)) => put::cost(put),
+            Some(Request::RequestTxn(txn)) => cost(txn),
+            Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => 0,
+        })
+        .sum()
+}
+
+/// The outermost transaction, and with it all that is nested, keeps to the limits of what it reads.
+pub(in crate::api) fn core(request: TxnRequest) -> kv::Txn {
+    kv::Txn {
+        compare: request.compare.into_iter().map(compare).collect(),
+        success: request.success.into_iter().map(op).collect(),
+        failure: request.failure.into_iter().map(op).collect(),
+        bounded: true,
+    }
+}
+
+fn op(op: RequestOp) -> kv::Op {
+    let kind = op.request.map(|request| match request {
+        Request::RequestRange(request) => kv::OpKind::Range(range::core(request)),
+        Request::RequestPut(request) => kv::OpKind::Put(put::core(request)),
+        Request::RequestDeleteRange(request) => kv::OpKind::Delete(delete_range::core(request)),
+        Request::RequestTxn(request) => kv::OpKind::Txn(core(request)),
+    });
+    kv::Op { kind }
+}
+
+fn compare(compare: Compare) -> kv::Compare {
+    let value = compare.target_union.map(|value| match value {
+        TargetUnion::Version(version) => kv::TargetValue::Version(version),
+        TargetUnion::CreateRevision(revision) => kv::TargetValue::Create(revision),
+        TargetUnion::ModRevision(revision) => kv::TargetValue::Mod(revision),
+        TargetUnion::Value(value) => kv::TargetValue::Value(value),
+        TargetUnion::Lease(lease) => kv::TargetValue::Lease(lease),
+    });
+    kv::Compare {
+        result: compare.result,
+        target: compare.target,
+        key: compare.key,
+        range_end: compare.range_end,
+        value,
+    }
+}
+
+pub(in crate::api) fn response(header: Header, reply: TxnReply) -> TxnResponse {
+    let responses = reply.replies.into_iter().map(|(reply, revision)| {
+        // an operation's own header carries nothing but the revision
+        let header = Some(ResponseHeader {
+            revision,
+            ..Default::default()
+        });
+        let response = match reply {
+            OpReply::Range(reply) => Response::ResponseRange(range::response(header, reply)),
+            OpReply::Put(reply) => Response::ResponsePut(put::response(header, reply)),
+            OpReply::Delete(reply) => {
+                Response::ResponseDeleteRange(delete_range::response(header, reply))
+            }
+            OpReply::Txn(reply) => Response::ResponseTxn(response(header, reply)),
+        };
+        ResponseOp {
+            response: Some(response),
+        }
+    });
+    TxnResponse {
+        header,
+        succeeded: reply.succeeded,
+        responses: responses.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v3::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
+
+    use super::*;
+
+    fn op_put(key: &str) -> RequestOp {
+        let put = PutRequest {
+            key: key.to_owned().into(),
+            ..Default::default()
+        };
+        RequestOp {
+            request: Some(Request::RequestPut(put)),
+        }
+    }
+
+    fn op_delete(key: &str, end: &str) -> RequestOp {
+        let (key, range_end) = (key.to_owned().into(), end.to_owned().into());
+        let delete = DeleteRangeRequest {
+            key,
+            range_end,
+            ..Default::default()
+        };
+        RequestOp {
+            request: Some(Request::RequestDeleteRange(delete)),
+        }
+    }
+
+    fn op_txn(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> RequestOp {
+        let txn = TxnRequest {
+            compare: Vec::new(),
+            success,
+            failure,
+        };
+        RequestOp {
+            request: Some(Request::RequestTxn(txn)),
+        }
+    }
+
+    fn check(success: Vec<RequestOp>) -> Answer<()> {
+        super::check(
+            &TxnRequest {
+                success,
+                ..Default::default()
+            },
+            128,
+        )
+    }
+
+    const DUPLICATE: Answer<()> = Err(Error::DuplicateKey);
+
+    #[test]
+    fn a_key_is_written_once() {
+        assert_eq!(check(vec![op_put("a"), op_put("b")]), Ok(()));
+        assert_eq!(check(vec![op_put("a"), op_put("a")]), DUPLICATE);
+        assert_eq!(check(vec![op_put("a"), op_delete("a", "")]), DUPLICATE);
+        assert_eq!(check(vec![op_delete("a", "c"), op_put("b")]), DUPLICATE);
+        assert_eq!(check(vec![op_delete("a", "c"), op_put("c")]), Ok(()));
+        assert_eq!(check(vec![op_delete("a", ""), op_delete("a", "b")]), Ok(()));
+        assert_eq!(check(vec![op_delete("a", "\0"), op_put("b")]), Ok(()));
+    }
+
+    #[test]
+    fn branches_of_a_nested_txn_may_share_keys_with_each_other_only() {
+        assert_eq!(
+            check(vec![op_txn(vec![op_put("a")], vec![op_put("a")])]),
+            Ok(())
+        );
+        assert_eq!(
+            check(vec![op_txn(vec![op_put("a")], vec![]), op_put("a")]),
+            DUPLICATE
+        );
+        assert_eq!(
+            check(vec![op_txn(vec![], vec![op_put("a")]), op_put("a")]),
+            DUPLICATE
+        );
+        let two = vec![
+            op_txn(vec![op_put("a")], vec![]),
+            op_txn(vec![], vec![op_put("a")]),
+        ];
+        assert_eq!(check(two), DUPLICATE);
+        let deleted = vec![op_txn(vec![op_delete("a", "c")], vec![]), op_put("b")];
+        assert_eq!(check(deleted), DUPLICATE);
+        let outer = vec![op_delete("a", "c"), op_txn(vec![], vec![op_put("b")])];
+        assert_eq!(check(outer), DUPLICATE);
+    }
+
+    #[test]
+    fn nesting_uses_up_operations() {
+        let many = |count: usize| {
+            (0..count)
+                .map(|i| op_put(&i.to_string()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(check(many(128)), Ok(()));
+        assert_eq!(check(many(129)), Err(Error::TooManyOps));
+        assert_eq!(check(vec![op_txn(many(127), vec![])]), Ok(()));
+        assert_eq!(
+            check(vec![op_txn(many(128), vec![])]),
+            Err(Error::TooManyOps)
+        );
+    }
+
+    /// Lists within the bound, nested so that together they are far beyond it.
+    #[test]
+    fn nesting_does_not_multiply_without_bound() {
+        let range = || RequestOp {
+            request: Some(Request::RequestRange(RangeRequest {
+                key: "k".into(),
+                ..Default::default()
+            })),
+        };
+        let txns = |inner: &[RequestOp], times: usize| {
+            (0..times)
+                .map(|_| op_txn(inner.to_vec(), vec![]))
+                .collect::<Vec<_>>()
+        };
+        let ranges: Vec<_> = (0..30).map(|_| range()).collect();
+        let sane = txns(&txns(&ranges, 30), 8);
+        assert_eq!(check(sane), Ok(()));
+        let vast = txns(&txns(&ranges, 30), 30);
+        assert_eq!(check(vast), Err(Error::TooManyOps));
+    }
+
+    #[test]
+    fn nesting_ends_where_the_log_could_not_hold_it() {
+        let deep = |depth: usize| (0..depth).fold(op_put("a"), |op, _| op_txn(vec![op], vec![]));
+        assert_eq!(check(vec![deep(TXNS_NESTED_MAX)]), Ok(()));
+        assert_eq!(
+            check(vec![deep(TXNS_NESTED_MAX + 1)]),
+            Err(Error::TooManyOps)
+        );
+    }
+
+    #[test]
+    fn the_first_fault_in_etcds_order_is_told() {
+        assert_eq!(
+            check(vec![RequestOp { request: None }]),
+            Err(Error::KeyNotFound)
+        );
+        assert_eq!(
+            check(vec![op_put(""), op_put("a"), op_put("a")]),
+            Err(Error::EmptyKey)
+        );
+    }
+
+    fn op_of(request: Request) -> RequestOp {
+        RequestOp {
+            request: Some(request),
+        }
+    }
+
+    #[test]
+    fn only_plain_ranges_are_reads() {
+        let range = |serializable| {
+            op_of(Request::RequestRange(RangeRequest {
+                serializable,
+                ..Default::default()
+            }))
+        };
+        let txn = |success, failure| TxnRequest {
+            success,
+            failure,
+            ..Default::default()
+        };
+        let reads = txn(vec![range(true)], vec![range(false)]);
+        assert!(reads_only(&reads) && !serializable(&reads));
+        assert!(serializable(&txn(vec![range(true)], vec![range(true)])));
+        let nested = txn(
+            vec![op_of(Request::RequestTxn(txn(vec![range(true)], vec![])))],
+            vec![],
+        );
+        assert!(!reads_only(&nested));
+        assert!(!reads_only(&txn(
+            vec![op_of(Request::RequestPut(PutRequest::default()))],
+            vec![]
+        )));
+        assert!(reads_only(&TxnRequest::default()));
+    }
+
+    fn sized(value: usize) -> RequestOp {
+        op_of(Request::RequestPut(PutRequest {
+            key: "k".into(),
+            value: vec![0; value].into(),
+            ..Default::default()
+        }))
+    }
+
+    #[test]
+    fn a_transaction_takes_what_its_larger_branch_does() {
+        let inner = TxnRequest {
+            failure: vec![sized(10)],
+            ..Default::default()
+        };
+        let nested = RequestOp {
+            request: Some(Request::RequestTxn(inner)),
+        };
+        let txn = TxnRequest {
+            success: vec![sized(100)],
+            failure: vec![sized(0), nested],
+            ..Default::default()
+        };
+        assert_eq!(cost(&txn), 257 + 257 + 10);
+        assert_eq!(cost(&TxnRequest::default()), 0);
+    }
+}
