@@ -90,7 +90,7 @@ pub(crate) const ALL: &[Target] = &[
         cost: 1,
         files: &[
             "server/crates/gocompat/src/path.rs",
-            "server/src/api/v3/gateway/table.rs",
+            "server/crates/api/src/access/grpc.rs",
         ],
     },
     Target {
@@ -146,8 +146,9 @@ pub(crate) const ALL: &[Target] = &[
             "server/src/api/v3/gateway/present.rs",
             "server/src/api/v3/gateway/text.rs",
             "server/crates/gocompat/src/json.rs",
-            "server/src/api/v3/check.rs",
-            "server/src/api/v3/convert.rs",
+            "server/src/api/v3/kv/put.rs",
+            "server/src/api/v3/kv/range.rs",
+            "server/src/api/v3/kv/txn.rs",
         ],
     },
     Target {
@@ -156,8 +157,9 @@ pub(crate) const ALL: &[Target] = &[
         bytes_max: BYTES_MAX,
         cost: 1,
         files: &[
-            "server/src/api/v3/check.rs",
-            "server/src/api/v3/convert.rs",
+            "server/src/api/v3/kv/put.rs",
+            "server/src/api/v3/kv/range.rs",
+            "server/src/api/v3/kv/txn.rs",
             "server/crates/api/src/v3/json.rs",
         ],
     },
