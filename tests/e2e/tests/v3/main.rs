@@ -3,11 +3,12 @@
 //! Both servers advertise the same URLs, so that they have the same ids and their answers can be
 //! compared to the byte.
 //!
-//! Reading order: this file → `etcdctl` → `grpc` → `gateway` → `encoding` → `lease` → `concurrency` →
-//! `range_stream` → `record` → `backup` → `snapshot`.
+//! Reading order: this file → `descriptors` → `etcdctl` → `grpc` → `gateway` → `encoding` → `limits` → `lease` →
+//! `concurrency` → `range_stream` → `record` → `backup` → `snapshot`.
 
 mod backup;
 mod concurrency;
+mod descriptors;
 mod encoding;
 mod etcdctl;
 mod gateway;
@@ -15,6 +16,7 @@ mod grpc;
 mod lease;
 mod lease_chance;
 mod lease_life;
+mod limits;
 mod members;
 mod range_stream;
 mod record;
