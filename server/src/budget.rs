@@ -5,9 +5,8 @@
 //! refusals and not as memory.
 
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -15,7 +14,10 @@ use std::{
 
 use prometheus::IntCounter;
 
-use crate::{client_network::ClientNetwork, metrics::Metrics};
+use crate::{
+    client_network::{ClientNetwork, PerNetwork},
+    metrics::Metrics,
+};
 
 /// Answers that clients have not taken yet.
 pub const ANSWERS_BYTES_MAX: usize = 512 << 20;
@@ -58,31 +60,8 @@ pub struct Budget {
 struct Client {
     /// What this connection has taken; nothing where connections are not known.
     connection: Option<Arc<AtomicUsize>>,
-    address: Arc<Address>,
-}
-
-/// What all connections of an address have taken.
-#[derive(Debug)]
-struct Address {
-    held: AtomicUsize,
-    network: ClientNetwork,
-    pool: Weak<Pool>,
-}
-
-impl Drop for Address {
-    fn drop(&mut self) {
-        let Some(pool) = self.pool.upgrade() else {
-            return;
-        };
-        let mut addresses = pool.addresses();
-        // another one may have taken its place
-        if addresses
-            .get(&self.network)
-            .is_some_and(|known| known.strong_count() == 0)
-        {
-            addresses.remove(&self.network);
-        }
-    }
+    /// What all connections of its address have taken.
+    address: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -90,35 +69,14 @@ struct Pool {
     max: usize,
     taken: AtomicUsize,
     refused: IntCounter,
-    /// Those that have clients.
-    addresses: Mutex<HashMap<ClientNetwork, Weak<Address>>>,
+    /// What the connections of each address have taken.
+    addresses: PerNetwork<AtomicUsize>,
     begun: Instant,
     /// Until when addresses contend, in milliseconds since `begun`.
     contended_until_ms: AtomicU64,
 }
 
 impl Pool {
-    /// A map is whole at every step, so a panic elsewhere does not spoil it.
-    fn addresses(&self) -> MutexGuard<'_, HashMap<ClientNetwork, Weak<Address>>> {
-        self.addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn address(self: &Arc<Self>, network: ClientNetwork) -> Arc<Address> {
-        let mut addresses = self.addresses();
-        let known = addresses.get(&network).and_then(Weak::upgrade);
-        known.unwrap_or_else(|| {
-            let address = Arc::new(Address {
-                held: AtomicUsize::new(0),
-                network,
-                pool: Arc::downgrade(self),
-            });
-            addresses.insert(network, Arc::downgrade(&address));
-            address
-        })
-    }
-
     fn now_ms(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -147,7 +105,7 @@ impl Budget {
             max,
             taken: AtomicUsize::new(0),
             refused,
-            addresses: Mutex::default(),
+            addresses: PerNetwork::default(),
             begun: Instant::now(),
             contended_until_ms: AtomicU64::new(0),
         };
@@ -170,7 +128,7 @@ impl Budget {
     fn of_client(&self, network: ClientNetwork, connection: Option<Arc<AtomicUsize>>) -> Self {
         let client = Client {
             connection,
-            address: self.pool.address(network),
+            address: self.pool.addresses.get_or(network, AtomicUsize::default),
         };
         Self {
             pool: self.pool.clone(),
@@ -195,7 +153,7 @@ impl Budget {
         let connection = client.and_then(|client| client.connection.as_deref());
         let of_connection = connection.map_or(0, add).saturating_add(bytes);
         let of_address = client
-            .map_or(0, |client| add(&client.address.held))
+            .map_or(0, |client| add(&client.address))
             .saturating_add(bytes);
         let free = self.pool.max.saturating_sub(before);
         let granted = before == 0
@@ -222,7 +180,7 @@ impl Budget {
             if let Some(connection) = &client.connection {
                 connection.fetch_sub(bytes, Relaxed);
             }
-            client.address.held.fetch_sub(bytes, Relaxed);
+            client.address.fetch_sub(bytes, Relaxed);
         }
     }
 }
@@ -314,7 +272,6 @@ mod tests {
         permits.truncate(600);
         assert!(many[0].take(1).is_some());
         drop((permits, many, small, large, other));
-        assert!(budget.pool.addresses().is_empty());
         assert_eq!(budget.pool.taken.load(Relaxed), 0);
     }
 

@@ -1,6 +1,10 @@
 //! The network of a client, by which budgets, queues and places share what they have.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 /// The network that a client has for itself: an IPv4 address, or the first half of an IPv6 address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,9 +28,55 @@ impl ClientNetwork {
     }
 }
 
+/// What each network has for itself, for as long as a request or a connection of it refers to it.
+#[derive(Debug)]
+pub struct PerNetwork<T>(Mutex<HashMap<ClientNetwork, Weak<T>>>);
+
+impl<T> Default for PerNetwork<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> PerNetwork<T> {
+    /// What this network has, or what `new` gives it.
+    pub fn get_or(&self, network: ClientNetwork, new: impl FnOnce() -> T) -> Arc<T> {
+        // The map is whole at every step: a panic elsewhere does not spoil it.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = known.get(&network).and_then(Weak::upgrade) {
+            return value;
+        }
+        if known.len() == known.capacity() {
+            known.retain(|_, value| value.strong_count() > 0);
+            // As many insertions as entries pay for the next search.
+            let entries = known.len();
+            known.reserve(entries + 1);
+        }
+        let value = Arc::new(new());
+        known.insert(network, Arc::downgrade(&value));
+        value
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_without_requests_are_forgotten() {
+        let of = |last: u8| ClientNetwork::of(Some([127, 0, 0, last].into()));
+        let values = PerNetwork::default();
+        let kept = values.get_or(of(0), || 0);
+        for round in 1..100 {
+            for last in 1..=200 {
+                assert_eq!(*values.get_or(of(last), || round), round);
+            }
+        }
+        assert_eq!(*values.get_or(of(0), || 1), 0);
+        assert!(values.0.lock().unwrap().len() < 64);
+        drop(kept);
+        assert_eq!(*values.get_or(of(0), || 1), 1);
+    }
 
     #[test]
     fn a_client_has_half_an_ipv6_address_for_itself() {

@@ -2,16 +2,13 @@
 //! itself for more, so another's request never waits for all that one client has sent. What is done in a
 //! place is not known here.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
-};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witan_api::v3::error::Error;
 
 use super::Answer;
-use crate::client_network::ClientNetwork;
+use crate::client_network::{ClientNetwork, PerNetwork};
 
 /// Clones share.
 #[derive(Clone, Debug)]
@@ -19,7 +16,7 @@ pub(super) struct Places {
     all: Arc<Semaphore>,
     share: usize,
     /// The shares of those who have a place or wait for one.
-    clients: Arc<Mutex<HashMap<ClientNetwork, Weak<Semaphore>>>>,
+    clients: Arc<PerNetwork<Semaphore>>,
 }
 
 /// A place that is taken. It is free again when this is dropped.
@@ -77,17 +74,7 @@ impl Places {
     }
 
     fn share_of(&self, client: ClientNetwork) -> Arc<Semaphore> {
-        let clients = self.clients.lock();
-        let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = clients.get(&client).and_then(Weak::upgrade) {
-            return share;
-        }
-        if clients.len() == clients.capacity() {
-            clients.retain(|_, share| share.strong_count() > 0);
-        }
-        let share = Arc::new(Semaphore::new(self.share));
-        clients.insert(client, Arc::downgrade(&share));
-        share
+        self.clients.get_or(client, || Semaphore::new(self.share))
     }
 }
 
@@ -117,18 +104,5 @@ mod tests {
         assert!(third.as_mut().now_or_never().is_none(), "it has its half");
         drop(first);
         assert!(third.now_or_never().is_some());
-    }
-
-    #[test]
-    fn shares_of_clients_that_are_gone_are_forgotten() {
-        let places = Places::new(4);
-        let kept = places.take(client(0)).now_or_never();
-        for round in 0..100 {
-            for of in 1..=200 {
-                assert!(places.take(client(of)).now_or_never().is_some(), "{round}");
-            }
-        }
-        assert!(places.clients.lock().unwrap().len() < 64);
-        drop(kept);
     }
 }
