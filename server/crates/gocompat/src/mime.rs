@@ -118,7 +118,10 @@ fn token(text: &str) -> (&str, &str) {
 }
 
 fn is_special(c: char) -> bool {
-    "()<>@,;:\\\"/[]?=".contains(c)
+    matches!(
+        c,
+        '(' | ')' | '<' | '>' | '@' | ',' | ';' | ':' | '\\' | '"' | '/' | '[' | ']' | '?' | '='
+    )
 }
 
 #[cfg(test)]
