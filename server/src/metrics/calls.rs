@@ -43,7 +43,7 @@ const CODES: [&str; 17] = [
 /// The handles of one method.
 #[derive(Debug)]
 pub struct Call {
-    /// What kind of method it is.
+    /// Its kind.
     pub call_type: CallType,
     /// Calls begun.
     pub started: IntCounter,
@@ -61,6 +61,11 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether it has one message each way.
+    pub fn is_unary(&self) -> bool {
+        self.call_type == CallType::Unary
+    }
+
     /// The call ended with this gRPC code.
     pub fn handled(&self, code: i32) {
         let code = usize::try_from(code)

@@ -23,7 +23,6 @@ use tokio::{
     sync::watch,
 };
 use tonic::{Code, body::Body, transport::server::TcpConnectInfo};
-use witan_api::access::CallType;
 use witan_http2::{Answer, Config, Held, Intake, KeepAlive, Refusal, Service, Status};
 
 #[cfg(not(feature = "h2"))]
@@ -248,7 +247,7 @@ impl<C: Calls> Service for Client<C> {
 
     fn is_endless(&self, method: &Method) -> bool {
         let call = method.call.as_ref();
-        call.is_some_and(|call| call.call_type != CallType::Unary)
+        call.is_some_and(|call| !call.is_unary())
     }
 
     fn hold(&self, what: Held, amount: usize) -> bool {
@@ -406,7 +405,7 @@ impl Counting {
             return;
         };
         call.handled(code.into());
-        let unary = call.call_type == CallType::Unary;
+        let unary = call.is_unary();
         if let Some(handling) = &call.handling {
             handling.observe(took.as_secs_f64());
         }
