@@ -19,10 +19,9 @@ use witan_replica::{
 };
 
 use crate::{
-    api::{self, Context},
-    auth::{Credentials, Guard},
+    api::{self, Context, Environment},
+    auth::Guard,
     bootstrap::{self, Start},
-    client_network::ClientNetwork,
     config::{AutoCompaction, Config, ConfigError, ServerCertificate},
     logging::Dial,
     metrics::Metrics,
@@ -368,20 +367,17 @@ fn serve(
     metrics: Metrics,
     dial: Dial,
 ) -> Result<Running, BootError> {
-    let settings = Arc::new(config.settings.clone());
-    let ctx = Context {
-        node: node.clone(),
+    let environment = Environment {
         metrics: metrics.clone(),
-        settings,
+        settings: config.settings.clone(),
         dial,
         jobs: api::v3::Jobs::default(),
         aside: api::aside::BoundedJobs::of_processors(),
         guard,
-        caller: Credentials::default(),
-        client: ClientNetwork::default(),
     };
+    let ctx = Context::new(node.clone(), environment);
     let calls = api::v3::Services::new(ctx.clone());
-    let front = api::http::Front::new(ctx);
+    let front = Arc::new(api::http::Front::new(ctx));
     let served = Served {
         http: move |surface, request, payload| {
             let front = front.clone();

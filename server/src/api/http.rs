@@ -38,9 +38,8 @@ use crate::{
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
-/// The front with the dialects behind it. Make one per process and clone it, because the dialects'
-/// counters live in it.
-#[derive(Clone, Debug)]
+/// The front with the dialects behind it, whose counters live in it: there is one for the process.
+#[derive(Debug)]
 pub struct Front {
     ctx: Context,
     v1: v1::Dialect,
@@ -70,7 +69,7 @@ impl Front {
 
     /// Answers one request that came in on a listener of this kind.
     pub async fn answer(
-        self,
+        &self,
         surface: Surface,
         request: HttpRequest,
         payload: web::Payload,
@@ -82,9 +81,9 @@ impl Front {
         };
         // as in etcd, what browsers may do is not asked on the URLs for metrics
         let browsers = surface != Surface::Metrics;
-        match admit(&self, &request, browsers) {
+        match admit(self, &request, browsers) {
             Ok(path) => {
-                let mut response = serve(&self, surface, &request, payload, &path).await;
+                let mut response = serve(self, surface, &request, payload, &path).await;
                 if browsers {
                     add_origin(&request, &self.ctx.settings, &mut response);
                 }

@@ -19,7 +19,7 @@ mod v1;
 mod v2;
 pub mod v3;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use crate::{
     auth::{Credentials, Guard, Sender},
@@ -30,15 +30,13 @@ use crate::{
     node::Node,
 };
 
-/// What every handler gets.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// The running member.
-    pub node: Node,
+/// What all handlers share.
+#[derive(Debug)]
+pub struct Environment {
     /// Counters.
     pub metrics: Metrics,
     /// The settings that handlers read.
-    pub settings: Arc<Settings>,
+    pub settings: Settings,
     /// The level of the logs.
     pub dial: Dial,
     /// The places of those who go through all of the store.
@@ -47,28 +45,52 @@ pub struct Context {
     pub aside: aside::BoundedJobs,
     /// Recognizes callers.
     pub guard: Arc<Guard>,
+}
+
+/// What every handler gets: cheap to clone, since each request has its own.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The running member.
+    pub node: Node,
     /// What the request shows to prove who sends it; nobody's while auth is off.
     pub caller: Credentials,
     /// Where the request comes from.
     pub client: ClientNetwork,
+    environment: Arc<Environment>,
+}
+
+impl Deref for Context {
+    type Target = Environment;
+
+    fn deref(&self) -> &Environment {
+        &self.environment
+    }
 }
 
 impl Context {
+    /// Of requests that come from nowhere in particular and show nothing.
+    pub fn new(node: Node, environment: Environment) -> Self {
+        Self {
+            node,
+            caller: Credentials::default(),
+            client: ClientNetwork::default(),
+            environment: Arc::new(environment),
+        }
+    }
+
     /// The same for a request that shows these credentials and comes from there.
     pub fn of(&self, caller: Credentials, client: ClientNetwork) -> Self {
         Self {
+            node: self.node.of_client(client),
             caller,
-            ..self.of_client(client)
+            client,
+            environment: self.environment.clone(),
         }
     }
 
     /// The same for a request that comes from there.
     pub fn of_client(&self, client: ClientNetwork) -> Self {
-        Self {
-            node: self.node.of_client(client),
-            client,
-            ..self.clone()
-        }
+        self.of(self.caller.clone(), client)
     }
 
     /// Who sends a password of this user.
