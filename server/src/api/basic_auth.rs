@@ -85,33 +85,43 @@ pub(super) async fn admits(
     if access == Access::V2Keys || !access.is_asked(on) {
         return Ok(true);
     }
-    let (user, root) = match shown(ctx, request).await? {
-        Shown::User(user) => (true, is_path_root(&user)),
+    let rights = match shown(ctx, request).await? {
+        Shown::User(user) => Rights {
+            user: true,
+            root: is_path_root(&user),
+        },
         Shown::Wrong => bearer(ctx, request).await?,
-        Shown::Nobody => (false, false),
+        Shown::Nobody => Rights::default(),
     };
     Ok(match access {
         Access::Public | Access::V2Keys => true,
-        Access::V3User => user,
+        Access::V3User => rights.user,
         // no route of HTTP/1 shows users their own
-        Access::V3Keys | Access::V3Root | Access::Own | Access::Root => root,
+        Access::V3Keys | Access::V3Root | Access::Own | Access::Root => rights.root,
     })
 }
 
-/// Whether a token names a user, and whether that is root.
-async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<(bool, bool), Fault> {
+/// What the sender of a request is.
+#[derive(Default)]
+struct Rights {
+    user: bool,
+    root: bool,
+}
+
+/// The rights of the user that a token names.
+async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, Fault> {
     let header = request.headers().get(AUTHORIZATION);
     let token = header.map(|value| value.to_str().unwrap_or_default());
     let view = ctx.node.view().await?;
     let shown = Credentials::of_token(token);
     let Ok(Some(caller)) = ctx.guard.recognize(&ctx.node, &shown) else {
-        return Ok((false, false));
+        return Ok(Rights::default());
     };
     let auth = &view.machine.auth;
-    Ok((
-        auth.user(&caller.user).is_some(),
-        auth.admin(Some(&caller)).is_ok(),
-    ))
+    Ok(Rights {
+        user: auth.user(&caller.user).is_some(),
+        root: auth.admin(Some(&caller)).is_ok(),
+    })
 }
 
 /// 401 as everything but the key space answers it.

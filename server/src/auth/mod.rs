@@ -90,7 +90,7 @@ impl Guard {
         shown: &Credentials,
     ) -> Result<Option<Caller>, InvalidToken> {
         // before the token, whose user may be another one at a later revision
-        let (_, revision) = node.auth();
+        let revision = node.auth().revision;
         let user = match shown.token() {
             Some(token) => match &self.kind {
                 Kind::Simple => node.tokens().user(token).ok_or(InvalidToken)?,

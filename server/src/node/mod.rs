@@ -51,6 +51,7 @@ use desk::{Address, Answer, Renewed};
 pub use clock::now_ns;
 pub use fault::{Fault, ProposeError};
 pub use readers::{Reader, Taken};
+pub use status::AuthState;
 pub use thread::{Parts, start};
 pub use tokens::Tokens;
 pub use wake::Waiter;
@@ -345,7 +346,7 @@ impl Node {
 
     /// Whether callers are asked who they are, after the last turn.
     pub fn auth_enabled(&self) -> bool {
-        self.shared.status.auth().0
+        self.shared.status.auth().enabled
     }
 
     /// Whether clients of v2 are asked who they are, after the last turn.
@@ -358,8 +359,8 @@ impl Node {
         self.auth_enabled() || self.paths_enabled()
     }
 
-    /// Whether callers are asked, and the revision of users and roles after the last turn.
-    pub fn auth(&self) -> (bool, u64) {
+    /// Users and roles after the last turn.
+    pub fn auth(&self) -> AuthState {
         self.shared.status.auth()
     }
 

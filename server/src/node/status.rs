@@ -11,6 +11,15 @@ use witan_replica::{
     replica::{Role, Status},
 };
 
+/// Users and roles after the last turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuthState {
+    /// Whether callers are asked who they are.
+    pub enabled: bool,
+    /// Revision of users and roles.
+    pub revision: u64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Published {
     id: AtomicU64,
@@ -73,10 +82,12 @@ impl Published {
         self.size_bytes.load(Relaxed)
     }
 
-    /// Whether auth is on, and its revision.
-    pub(super) fn auth(&self) -> (bool, u64) {
+    pub(super) fn auth(&self) -> AuthState {
         let auth = self.auth.load(Relaxed);
-        (auth & 1 == 1, auth >> 1)
+        AuthState {
+            enabled: auth & 1 == 1,
+            revision: auth >> 1,
+        }
     }
 
     /// Whether auth of v2 is on.

@@ -165,12 +165,18 @@ fn a_read_of_what_is_shown_asks_no_other_thread() {
         let (node, requests) = stalled();
         let mut shown = View::default();
         shown.position.index = 7;
-        node.shared.latest.show(Arc::new(shown));
-        for _ in 0..3 {
-            let view = node.view().now_or_never().expect("nothing to wait for");
-            assert_eq!(view.expect("it is shown").position.index, 7);
+        let shown = Arc::new(shown);
+        for linearizable in [false, true] {
+            node.shared.latest.show(shown.clone(), linearizable);
+            for _ in 0..3 {
+                let view = node.view().now_or_never().expect("nothing to wait for");
+                assert_eq!(view.expect("it is shown").position.index, 7);
+            }
+            assert!(requests.try_recv().is_err(), "no hop");
+            assert_eq!(node.read().now_or_never().is_some(), linearizable);
+            let asked = matches!(requests.try_recv(), Ok(Inbound::Read { .. }));
+            assert_eq!(asked, !linearizable);
         }
-        assert!(requests.try_recv().is_err(), "no hop");
         // a later state comes: its readers wait for the replica's thread
         node.shared.latest.clear();
         for mut read in [

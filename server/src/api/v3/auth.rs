@@ -142,7 +142,7 @@ pub(super) async fn authenticate(
             prefix: prefix.clone(),
         };
         let done = ctx.node.propose(asked).await?;
-        if ctx.node.auth().1 == checked {
+        if ctx.node.auth().revision == checked {
             let begun = (&*prefix, done.index);
             let token = ctx.guard.token(&request.name, checked, begun);
             return Ok(AuthenticateResponse {

@@ -253,8 +253,7 @@ impl Observer {
             Some(kv) => (response.header, kv),
             None => {
                 let from = revision(response.header.as_ref());
-                let watch = (from, self.needs_leader);
-                match first_put(&self.ctx, &self.name, watch).await {
+                match first_put(&self.ctx, &self.name, from, self.needs_leader).await {
                     Some(found) => found,
                     None => return Ok(None),
                 }
@@ -277,7 +276,8 @@ impl Observer {
 async fn first_put(
     ctx: &Context,
     name: &[u8],
-    (from, needs_leader): (i64, bool),
+    from: i64,
+    needs_leader: bool,
 ) -> Option<(Option<ResponseHeader>, KeyValue)> {
     let all = WatchCreateRequest {
         key: prefix(name),

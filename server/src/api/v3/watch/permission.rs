@@ -10,16 +10,18 @@ use witan_replica::{
 };
 
 use super::watchers::Watchers;
-use crate::api::{
-    Context,
-    v3::{Answer, fault::Refusal as _, permit},
+use crate::{
+    api::{
+        Context,
+        v3::{Answer, fault::Refusal as _, permit},
+    },
+    node::AuthState,
 };
 
 /// What a stream was last judged by.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// Whether auth was on, and its revision.
-    seen: (bool, u64),
+    seen: AuthState,
     /// Whose the stream is, once it has created a watcher with auth on. Its token may end before
     /// the stream does.
     user: Option<String>,
@@ -77,7 +79,7 @@ impl Standing {
             return Ok(Vec::new());
         }
         self.seen = now;
-        if !now.0 || watchers.len() == 0 {
+        if !now.enabled || watchers.len() == 0 {
             return Ok(Vec::new());
         }
         let view = ctx.node.view().await.map_err(Error::from)?;

@@ -125,7 +125,8 @@ impl States {
         span: &Span,
         from: &mut Option<From>,
         until: i64,
-        (prev_kv, keeps_up): (bool, bool),
+        prev_kv: bool,
+        keeps_up: bool,
     ) -> Result<Batch, Lost> {
         let mut batch = Batch::default();
         let Some(at) = *from else {
@@ -141,11 +142,11 @@ impl States {
                 let all = places
                     .into_iter()
                     .filter_map(|place| Some((place, kv.written(place)?)));
-                read(kv, span, (at.revision, end), all, (&mut batch, prev_kv))
+                read(kv, span, (at.revision, end), all, &mut batch, prev_kv)
             }
             None => {
                 let all = kv.written_from(at.place.unwrap_or_else(|| kv.seek(at.revision)));
-                read(kv, span, (at.revision, end), all, (&mut batch, prev_kv))
+                read(kv, span, (at.revision, end), all, &mut batch, prev_kv)
             }
         };
         *from = match stopped {
@@ -180,7 +181,8 @@ fn read<'a>(
     span: &Span,
     (first, last): (i64, i64),
     changes: impl Iterator<Item = (Place, Written<'a>)>,
-    (batch, prev_kv): (&mut Batch, bool),
+    batch: &mut Batch,
+    prev_kv: bool,
 ) -> Option<From> {
     let mut seen = 0;
     let mut begun = i64::MIN;
@@ -245,7 +247,7 @@ mod tests {
         let (mut counts, mut next) = (Vec::new(), None);
         while from.is_some() {
             let batch = states
-                .onward(span, &mut from, until, (true, true))
+                .onward(span, &mut from, until, true, true)
                 .expect("not lost");
             for event in &batch.events {
                 assert!(next.is_none_or(|next| event.revision == next), "{next:?}");
@@ -314,7 +316,7 @@ mod tests {
             revision: 2,
             place: None,
         });
-        let lost = states.onward(&span, &mut from, 7, (false, false));
+        let lost = states.onward(&span, &mut from, 7, false, false);
         assert_eq!(lost.expect_err("it does not keep up"), Lost(6));
     }
 }

@@ -279,7 +279,7 @@ impl<R> Session<R> {
             Unread::Noted(touched) => states.noted(&touched, prev_kv),
             Unread::Onward(from) => {
                 let mut from = Some(from);
-                let batch = states.onward(&group.span, &mut from, self.told, (prev_kv, true));
+                let batch = states.onward(&group.span, &mut from, self.told, prev_kv, true);
                 if let (Ok(_), Some(from)) = (&batch, from) {
                     self.unread.push((interest, Unread::Onward(from)));
                 }
@@ -320,8 +320,9 @@ impl<R> Session<R> {
             return;
         };
         let mut from = Some(from);
-        let wants = (watcher.flags.prev_kv, false);
-        let batch: Result<Batch, Lost> = states.onward(&group.span, &mut from, self.told, wants);
+        let prev_kv = watcher.flags.prev_kv;
+        let batch: Result<Batch, Lost> =
+            states.onward(&group.span, &mut from, self.told, prev_kv, false);
         match batch {
             Ok(batch) => self.out.past(id, batch, self.told),
             Err(lost) => return self.lose(&[id], lost),
