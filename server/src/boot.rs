@@ -1,5 +1,5 @@
-//! The composition root: disk, then how to start, then the replica's thread, then the listeners;
-//! wait for the end; drain. It reads as the story of a process.
+//! The composition root: opens the disk, decides how to start, starts the replica's thread and the
+//! listeners, waits for a signal, drains and stops.
 
 use std::{
     collections::hash_map::RandomState, convert::Infallible, hash::BuildHasher as _, path::Path,
@@ -39,10 +39,10 @@ const QUOTA_BYTES_ADVISED: u64 = 8 << 30;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Between two looks at the number of revisions, as in etcd.
+/// Interval of checks of the number of revisions, as in etcd.
 const REVISIONS_LOOK: Duration = Duration::from_secs(5 * 60);
 
-/// Wait before a publication that failed is tried again.
+/// Delay before a failed publication is retried.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 
 /// Why a member could not start or go on. Each has an exit code of its own.
@@ -74,7 +74,7 @@ pub enum BootError {
     /// A thread, a socket or a signal handler was refused.
     #[error("{what}: {source}")]
     Io {
-        /// What was asked for.
+        /// What was attempted.
         what: String,
         /// What the system said.
         source: std::io::Error,
@@ -112,10 +112,10 @@ const CLUSTER_VERSION: &str = "3.6.0";
 
 /// Runs a member until a signal ends it. Must be called inside an actix system.
 pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
-    // Bound before the disk is touched: a port in use is the most common mistake.
+    // Bind before touching the disk: a port in use is the most common mistake.
     let bound = transport::bind(&config)?;
     let metrics = Metrics::with(config.extensive_metrics);
-    // and so are files of TLS that do not fit; a certificate of our own is made in there
+    // invalid TLS files come next; the self-signed certificate is created here
     let own = matches!(config.tls.certificate, Some(ServerCertificate::Own { .. }));
     let mut security = if own {
         None
@@ -154,7 +154,7 @@ pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Keys of tokens that do not fit are told before the disk is touched, too.
+/// Reads the keys of tokens, before touching the disk.
 fn guard(config: &Config) -> Result<Arc<Guard>, BootError> {
     let flag = "auth-token";
     let made = Guard::new(&config.settings.auth);
@@ -166,7 +166,7 @@ fn guard(config: &Config) -> Result<Arc<Guard>, BootError> {
     Ok(Arc::new(guard))
 }
 
-/// A quota so large is taken, and worth a word: the key space lives in memory.
+/// Warns about a very large quota: the key space is in memory.
 fn warn_of_quota(quota_bytes: Option<u64>) {
     if let Some(quota_bytes) = quota_bytes.filter(|bytes| *bytes > QUOTA_BYTES_ADVISED) {
         let advised_bytes = QUOTA_BYTES_ADVISED;
@@ -178,7 +178,7 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
     }
 }
 
-/// What the disk gave, ready for a replica.
+/// The opened data directory and the recovered state.
 struct Disk {
     storage: Storage,
     space: Space,
@@ -217,7 +217,7 @@ fn open_disk(config: &Config) -> Result<Disk, BootError> {
     let checkpoint = match recovered.checkpoint.take() {
         Some(checkpoint) => checkpoint,
         None => {
-            // New, or a start that was cut short before its first checkpoint was written.
+            // new, or interrupted before the first checkpoint was written
             let genesis = match genesis {
                 Some(genesis) => genesis,
                 None => bootstrap::first_state(config, &identity)
@@ -326,8 +326,8 @@ fn in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction 
     }
 }
 
-/// Tells the cluster this member's name and URLs, and the first time the cluster's version. Until
-/// that is committed the member is not ready.
+/// Publishes this member's name and URLs, and at first start the cluster version. The member is
+/// ready once that is committed.
 async fn publish(node: &Node, config: &Config) {
     let client_urls = config
         .advertise_client_urls

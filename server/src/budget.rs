@@ -1,4 +1,4 @@
-//! Bytes that clients may make this process hold, process-wide, and what is refused beyond.
+//! Budgets of memory that clients may use in the whole process; requests beyond them are refused.
 //!
 //! Counts are bounded where things are counted (connections, streams, waits, tickets); but a few of
 //! them can be large, so what is large is also bounded by its bytes. Overload then shows as early
@@ -31,8 +31,8 @@ pub const PROPOSALS_BYTES_MAX: usize = 64 << 20;
 /// gRPC calls in progress, beyond the first few of each connection.
 pub const CALLS_MAX: usize = 65_536;
 
-/// What is not larger is not counted by its bytes, so that small requests pass while large ones are
-/// refused: the bounds on numbers bound them too.
+/// Requests up to this size are not counted by bytes, so that they pass while large ones are
+/// refused: bounds on their number limit them.
 pub const SMALL_BYTES: usize = 4 << 10;
 
 /// An address may hold so many times what is still free, so that nearly all of a budget is its own
@@ -44,7 +44,7 @@ const ALONE_TIMES: usize = 15;
 /// more gets nothing until it has given back.
 const CONTENTION: Duration = Duration::from_secs(1);
 
-/// A number of bytes that many take from and give back to. Clones share.
+/// A budget of bytes that many reserve from and release to. Clones share it.
 ///
 /// A connection may hold as much as is still free: one alone gets at most half, two get a third each,
 /// and some room is always left for those that hold little. The connections of an address together may
@@ -52,7 +52,7 @@ const CONTENTION: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Budget {
     pool: Arc<Pool>,
-    /// What this client has taken; nothing for a budget that knows no clients.
+    /// Bytes reserved by this client; `None` for a budget without clients.
     client: Option<Client>,
 }
 
@@ -136,8 +136,8 @@ impl Budget {
         }
     }
 
-    /// Takes bytes if so many are left. Whatever is alone passes: other limits say how large one
-    /// thing may be.
+    /// Reserves bytes, if enough are left. A single reservation always succeeds when nothing else
+    /// is reserved: other limits bound its size.
     pub fn take(&self, bytes: usize) -> Option<Permit> {
         self.hold(bytes).then(|| Permit {
             budget: self.clone(),
@@ -145,7 +145,7 @@ impl Budget {
         })
     }
 
-    /// The same for a caller that gives them back by [`Budget::release`].
+    /// Reserves bytes for a caller that gives them back by [`Budget::release`].
     pub fn hold(&self, bytes: usize) -> bool {
         let before = self.pool.taken.fetch_add(bytes, Relaxed);
         let add = |count: &AtomicUsize| count.fetch_add(bytes, Relaxed);
@@ -191,7 +191,7 @@ impl Drop for Permit {
     }
 }
 
-/// What the client port's connections share.
+/// The budgets that the client port's connections share.
 #[derive(Clone, Debug)]
 pub struct Traffic {
     /// See [`ANSWERS_BYTES_MAX`].

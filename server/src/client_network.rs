@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-/// The network that a client has for itself: an IPv4 address, or the first half of an IPv6 address.
+/// The network of a client: an IPv4 address, or the first half of an IPv6 address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClientNetwork(Option<IpAddr>);
 

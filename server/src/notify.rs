@@ -1,5 +1,5 @@
-//! Tells systemd how the member is doing, if it wants to know (`Type=notify`): one datagram to the
-//! socket that it names.
+//! Notifies systemd of the member's state (`Type=notify`): one datagram to the socket that it
+//! names.
 
 use std::{
     io,

@@ -1,5 +1,4 @@
-//! What the server binary does: reads what was asked for, starts logs, hands over to `boot`, or to
-//! `offline`.
+//! The server binary: reads arguments, sets up logging, runs `boot` or `offline`.
 
 use std::{
     io::{self, Write as _},
@@ -63,7 +62,7 @@ fn without_member(outcome: offline::Outcome) -> ExitCode {
             }
         }
         offline::Outcome::Failed(error) => {
-            // there is nobody else to tell
+            // there is nowhere else to report it
             let _ = writeln!(io::stderr(), "Error: {error}");
             ExitCode::from(error.exit_code())
         }
@@ -78,7 +77,7 @@ fn show(text: &str) -> ExitCode {
 }
 
 fn complain(error: &dyn std::error::Error) -> ExitCode {
-    // stderr is the last resort; when it is gone there is nobody to tell
+    // stderr is the last resort
     let _ = writeln!(io::stderr(), "witan: {error}");
     ExitCode::FAILURE
 }

@@ -1,4 +1,4 @@
-//! The versions that this server names: the level of the API, which clients parse, and our own.
+//! Version numbers: the API level, which clients parse, and Witan's own.
 
 /// The etcd whose API is served; numeric only, because clients turn each part into a number.
 pub const API: &str = "3.6.16";

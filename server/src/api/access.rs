@@ -1,5 +1,5 @@
-//! What a request of HTTP/1 asks for, by the list of routes, before anything else is looked at. The
-//! gateway's calls are held to the same list in `v3::permit`.
+//! Routes and authorizes HTTP/1 requests by the list of routes, before anything else is read.
+//! `v3::permit` authorizes the gateway's calls by the same list.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use witan_api::access::{HttpRoute, Resource};
@@ -7,7 +7,7 @@ use witan_api::access::{HttpRoute, Resource};
 use super::{Context, basic_auth};
 use crate::config::Settings;
 
-/// The route of a decoded and cleaned path, unless its dialect is turned off.
+/// The route of a decoded and cleaned path, unless its dialect is disabled.
 pub(super) fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
     let route = HttpRoute::of(path)?;
     let on = match route.resource {
@@ -25,7 +25,7 @@ pub(super) fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRou
     on.then_some(route)
 }
 
-/// Why the sender may not use a route.
+/// The response that refuses a request, if its sender may not use the route.
 pub(super) async fn refusal(
     ctx: &Context,
     request: &HttpRequest,

@@ -7,11 +7,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{node::Fault, panics};
 
-/// A worker reads and writes JSON and forms up to this size by itself, which takes it a few
+/// JSON and forms up to this size are read and written on the worker, which takes a few
 /// milliseconds.
 pub(crate) const INLINE_BYTES_MAX: usize = 128 << 10;
 
-/// A worker lists up to so many leases or nodes by itself.
+/// Up to this many leases or nodes are listed on the worker.
 pub(crate) const INLINE_ITEMS_MAX: usize = 2048;
 
 /// Jobs on other threads, of which so many run at once; more wait. Clones share.
@@ -31,7 +31,7 @@ impl BoundedJobs {
 
     /// A place, when there is one.
     pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        // nobody closes it
+        // the semaphore is never closed
         let place = self.0.clone().acquire_owned().await;
         place.map_err(|_| Fault::Stopped)
     }
@@ -51,7 +51,7 @@ impl BoundedJobs {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {
         if large {
-            // a future of its own: that of a small request stays as small as it is
+            // a separate future, so that the one of a small request stays small
             Box::pin(self.run(work)).await
         } else {
             Ok(work())

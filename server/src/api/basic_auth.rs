@@ -1,9 +1,9 @@
-//! Who sends a request of v2, and whether that user may: Basic authentication and etcd 3.4's rules.
-//! The rules themselves are the state's (`witan_replica::machine::auth::paths`).
+//! Authentication and authorization of v2: Basic authentication and etcd 3.4's rules. The rules
+//! themselves are part of the state machine (`witan_replica::machine::auth::paths`).
 //!
-//! While auth of v2 is off, a request of the key space costs one load here. A password that was not
-//! verified a moment ago is hashed (`crate::auth`). A certificate proves nothing here: any page could
-//! make a browser show it.
+//! While authentication of v2 is off, a request of the key space costs one atomic load. A password
+//! that was not verified recently is hashed (`crate::auth`). Certificates are ignored: any web page
+//! could make a browser present one.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -42,15 +42,15 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// What a request says of who sends it, by a password.
+/// The password credentials of a request.
 enum Shown {
     Nobody,
     User(User),
-    /// What is no right password.
+    /// Unknown user or wrong password.
     Wrong,
 }
 
-/// Whether the sender may do that to a key of the tree.
+/// Whether the sender has this access to a key of the tree.
 pub(super) async fn may(
     ctx: &Context,
     request: &HttpRequest,
@@ -70,8 +70,8 @@ pub(super) async fn may(
     })
 }
 
-/// Whether the sender may use a route of HTTP/1 that asks for more than a key: with a password, or
-/// with a token of v3's.
+/// Whether the sender may use an HTTP/1 route outside of the key space, by password or by a token
+/// of v3.
 pub(super) async fn admits(
     ctx: &Context,
     request: &HttpRequest,
@@ -81,7 +81,7 @@ pub(super) async fn admits(
         v2: ctx.node.paths_enabled(),
         v3: ctx.node.auth_enabled(),
     };
-    // keys are judged by whoever knows which
+    // the handlers of the key space check their keys
     if access == Access::V2Keys || !access.is_asked(on) {
         return Ok(true);
     }
@@ -96,7 +96,7 @@ pub(super) async fn admits(
     Ok(match access {
         Access::Public | Access::V2Keys => true,
         Access::V3User => rights.user,
-        // no route of HTTP/1 shows users their own
+        // no HTTP/1 route is open to users for their own data
         Access::V3Keys | Access::V3Root | Access::Own | Access::Root => rights.root,
     })
 }
@@ -149,7 +149,7 @@ async fn shown(ctx: &Context, request: &HttpRequest) -> Result<Shown, Fault> {
     let user = view.machine.auth.user(&name).cloned();
     drop(view);
     let sender = sender(request, &name);
-    // who has no password takes as long as who does not exist
+    // takes as long for a user without password as for an unknown one
     let hashed = user.as_ref().filter(|user| !user.no_password);
     let hashed = hashed.map(|user| &user.password);
     match ctx.guard.hashing.matches(sender, &password, hashed).await {
@@ -165,7 +165,7 @@ async fn shown(ctx: &Context, request: &HttpRequest) -> Result<Shown, Fault> {
     }
 }
 
-/// Who sends a password of this user.
+/// Identifies the sender of a password for the queue of hashes.
 pub(super) fn sender<'a>(request: &HttpRequest, user: &'a str) -> Sender<'a> {
     let client = ClientNetwork::of_peer(request.peer_addr());
     Sender { client, user }

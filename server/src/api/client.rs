@@ -4,18 +4,18 @@ use actix_web::HttpRequest;
 
 use crate::transport::Ended;
 
-/// Tells an answer that waits for something when that is no longer worth while. Without the request
-/// that it came with, so that many can wait.
+/// Signals that the client has disconnected, so that long polls stop waiting. It does not keep the
+/// request in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Client(Option<Ended>);
 
 impl Client {
-    /// The client of this request.
+    /// The signal for the client of this request.
     pub(crate) fn of(request: &HttpRequest) -> Self {
         Self(request.conn_data::<Ended>().cloned())
     }
 
-    /// Resolves when it has said all that it will, or is gone.
+    /// Resolves when the client has closed its side or disconnected.
     pub(crate) async fn ended(&self) {
         match self.0.clone() {
             Some(ended) => ended.wait().await,

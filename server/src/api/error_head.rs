@@ -2,7 +2,7 @@
 
 use witan_gocompat::{json, text};
 
-/// Appends what every error body of the older dialects begins with; the object stays open.
+/// Appends the fields that begin every error body of v1 and v2; the object stays open.
 pub(super) fn push_error_head(out: &mut Vec<u8>, code: u16, message: &str, cause: &[u8]) {
     out.extend_from_slice(b"{\"errorCode\":");
     text::push_number(out, code);

@@ -1,5 +1,5 @@
-//! The dialects' parsers by themselves, on bytes, for `tests/fuzz`; built with the feature `fuzz`
-//! alone. Private types leave as public ones or as text.
+//! The dialects' parsers for `tests/fuzz`; built with the feature `fuzz` alone. Private types are
+//! returned as public ones or as text.
 
 use bytes::Bytes;
 use prost::Message;
@@ -24,7 +24,7 @@ use super::{
     },
 };
 
-/// The parameters that a form or query gives, in the order of their table; and its fault.
+/// The parameters of a form or query, in the order of their table, and the parse error.
 pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
     let mut fields = Fields::default();
     let fault = fields.read(text).err();
@@ -34,8 +34,8 @@ pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
     (given.collect(), fault)
 }
 
-/// The key that a v1 request names (the root, where it names none), and the whole request as text;
-/// or its refusal: a body, if a rule was broken.
+/// The key that a v1 request names (the root, if none) and the request as text; or the error, with
+/// a body if a rule of the dialect was broken.
 pub fn v1_request(
     method: &str,
     path: &[u8],
@@ -58,7 +58,7 @@ pub fn v1_request(
     Ok((key, text))
 }
 
-/// What a v2 write asks for, or its refusal: code and cause.
+/// The operation of a v2 write, or its error: code and cause.
 pub fn v2_write(
     method: &[u8],
     path: Bytes,
@@ -76,7 +76,7 @@ pub fn v2_write(
     Ok(verb::mutation(write, path, params, now_ns).into())
 }
 
-/// What a v2 read asks for, as text, or its refusal: code and cause.
+/// The parameters of a v2 read as text, or its error: code and cause.
 pub fn v2_read(query: &[u8]) -> Result<String, (u16, Bytes)> {
     parse::params(Waiting::Allowed, query, None)
         .map(|params| format!("{params:?}"))
@@ -88,7 +88,7 @@ pub fn members_body(body: &[u8]) -> Result<Vec<String>, String> {
     body::decode(body)
 }
 
-/// A peer URL as etcd takes it.
+/// Parses a peer URL as etcd does.
 pub fn peer_url(text: &str) -> Result<String, String> {
     peer_url::peer_url(text)
 }
@@ -133,31 +133,31 @@ fn gateway_read<Q: Shaped + Default + Message>(
     })
 }
 
-/// A checked range, as the core takes it.
+/// Checks a range and converts it to the core's type.
 pub fn range(request: pb::RangeRequest) -> Result<kv::Range, Error> {
     kv_calls::range::check(&request)?;
     Ok(kv_calls::range::core(request))
 }
 
-/// A checked put, as the core takes it.
+/// Checks a put and converts it to the core's type.
 pub fn put(request: pb::PutRequest) -> Result<kv::Put, Error> {
     kv_calls::put::check(&request)?;
     Ok(kv_calls::put::core(request))
 }
 
-/// A checked deletion, as the core takes it.
+/// Checks a deletion and converts it to the core's type.
 pub fn delete_range(request: pb::DeleteRangeRequest) -> Result<kv::DeleteRange, Error> {
     kv_calls::delete_range::check(&request)?;
     Ok(kv_calls::delete_range::core(request))
 }
 
-/// A checked transaction, as the core takes it.
+/// Checks a transaction and converts it to the core's type.
 pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, Error> {
     kv_calls::txn::check(&request, ops_max)?;
     Ok(kv_calls::txn::core(request))
 }
 
-/// What the client reads of a transaction that consists of this one operation.
+/// The response of a transaction with this one operation.
 pub fn answer(reply: kv::Reply) -> pb::TxnResponse {
     let reply = match reply {
         kv::Reply::Compact => return pb::TxnResponse::default(),

@@ -1,5 +1,5 @@
-//! What orchestrators ask: /health, /livez and /readyz with a path for each of their checks, in
-//! the words of etcd 3.6. Every answer is counted.
+//! Health checks for orchestrators: /health, /livez and /readyz with a path for each of their
+//! checks, with the texts of etcd 3.6. Every answer is counted.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -34,7 +34,7 @@ pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> 
     }
 }
 
-/// `?serializable=true` asks this member alone; `?exclude=ALARM` overlooks an alarm.
+/// `?serializable=true` checks this member alone; `?exclude=ALARM` ignores an alarm.
 async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     if let Some(alarm) = alarm(ctx, query).await {
         return unhealthy(ctx, &format!("ALARM {alarm}"));
@@ -99,11 +99,12 @@ pub(super) fn is_learner(ctx: &Context, view: &View) -> bool {
 struct Probe {
     name: &'static str,
     checks: &'static [Check],
-    /// A check that was asked for by its own path cannot be excluded.
+    /// Whether the probe's own path was requested; a check requested by its own path cannot be
+    /// excluded.
     whole: bool,
 }
 
-/// What a probe looks at.
+/// A check of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     DataCorruption,

@@ -79,7 +79,7 @@ impl Front {
         } else {
             reply::bounded(&request, payload).await
         };
-        // as in etcd, what browsers may do is not asked on the URLs for metrics
+        // as in etcd, CORS is not checked on the URLs for metrics
         let browsers = surface != Surface::Metrics;
         match admit(self, &request, browsers) {
             Ok(path) => {
@@ -99,7 +99,7 @@ impl Front {
     }
 }
 
-/// The cleaned path, or why the request goes no further.
+/// Checks host, origin and method; returns the cleaned path or an error response.
 fn admit(
     front: &Front,
     request: &HttpRequest,
@@ -149,7 +149,7 @@ async fn serve(
             return reply::not_found();
         }
     };
-    // before the body is read, so that who is unknown costs nothing
+    // before the body is read, so that unauthorized requests cost nothing
     if let Some(refusal) = access::refusal(&front.ctx, request, route).await {
         reply::drain(&mut payload).await;
         return refusal;
@@ -199,7 +199,7 @@ fn route(settings: &Settings, path: &[u8]) -> Route {
     access::route(settings, path).map_or(Route::Nobody, Route::Listed)
 }
 
-/// A listener for metrics serves nothing else, and health.
+/// Restricts a listener for metrics to metrics and health.
 fn on_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     match surface {
         Surface::All | Surface::Http => route,
@@ -208,7 +208,8 @@ fn on_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     }
 }
 
-/// A browser must not reach us under a name that somebody else's DNS gave us (CVE-2018-5702).
+/// Protects against DNS rebinding (CVE-2018-5702): a browser must not reach this server under a
+/// foreign name.
 fn admit_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let accepted = &settings.host_whitelist;
     let given = request
@@ -228,9 +229,8 @@ fn admit_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// A page of another origin may not speak WebSocket unless `--cors` names its origin: browsers ask
-/// for no permission before they open one, and show the answers to the page. Other clients send no
-/// origin.
+/// Refuses WebSockets of pages of other origins unless `--cors` names the origin: browsers open
+/// them without a preflight request and show the answers to the page. Other clients send no origin.
 fn admit_origin(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let Some(origin) = request.headers().get(ORIGIN) else {
         return Ok(());

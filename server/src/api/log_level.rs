@@ -1,5 +1,5 @@
-//! `/config/local/log`: the level of the logs while the process runs, as etcd 2.2 to 3.4 let it be
-//! turned, with the names that those knew.
+//! `/config/local/log`: sets the log level at run time, as etcd 2.2 to 3.4, with their names of
+//! levels.
 
 use actix_web::{
     HttpRequest, HttpResponse,

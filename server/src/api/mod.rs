@@ -1,6 +1,6 @@
 //! The dialects. Each translates its protocol to commands and reads on [`Node`] and back; none
-//! knows of another, of raft or of the disk. Which paths there are and what each asks of its caller
-//! stands in `witan_api::access`; `access` here holds requests of HTTP/1 to it.
+//! knows another one, raft or the disk. `witan_api::access` lists all paths with the access they
+//! require; `access` here enforces it for HTTP/1.
 
 mod access;
 pub mod aside;
@@ -37,13 +37,13 @@ pub struct Environment {
     pub metrics: Metrics,
     /// The settings that handlers read.
     pub settings: Settings,
-    /// The level of the logs.
+    /// Changes the log level.
     pub dial: Dial,
-    /// The places of those who go through all of the store.
+    /// Limits how many jobs over the whole store run at once.
     pub jobs: v3::Jobs,
-    /// The places of work that would hold up a worker.
+    /// Runs work that would block a worker.
     pub aside: aside::BoundedJobs,
-    /// Recognizes callers.
+    /// Authenticates callers.
     pub guard: Arc<Guard>,
 }
 
@@ -52,9 +52,9 @@ pub struct Environment {
 pub struct Context {
     /// The running member.
     pub node: Node,
-    /// What the request shows to prove who sends it; nobody's while auth is off.
+    /// Credentials of the request.
     pub caller: Credentials,
-    /// Where the request comes from.
+    /// Network of the client.
     pub client: ClientNetwork,
     environment: Arc<Environment>,
 }
@@ -78,7 +78,7 @@ impl Context {
         }
     }
 
-    /// The same for a request that shows these credentials and comes from there.
+    /// The context of a request with these credentials from this network.
     pub fn of(&self, caller: Credentials, client: ClientNetwork) -> Self {
         Self {
             node: self.node.of_client(client),
@@ -93,7 +93,7 @@ impl Context {
         self.of(self.caller.clone(), client)
     }
 
-    /// Who sends a password of this user.
+    /// Identifies the sender of a password for the queue of hashes.
     pub fn sender<'a>(&self, user: &'a str) -> Sender<'a> {
         Sender {
             client: self.client,

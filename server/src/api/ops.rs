@@ -1,4 +1,4 @@
-//! What operators and their tools ask: /version, /metrics, /debug/vars. Health has a file of its own.
+//! Operator endpoints: /version, /metrics, /debug/vars. Health has its own file.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ pub(crate) fn serves(path: &[u8]) -> bool {
     matches!(path, b"/version" | b"/debug/vars") || serves_on_metrics(path)
 }
 
-/// Whether it is answered on the URLs for metrics too.
+/// Whether it is also served on the URLs for metrics.
 pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
 }
@@ -91,7 +91,7 @@ async fn metrics(ctx: &Context) -> HttpResponse {
         },
         ..Facts::default()
     };
-    // while stopping there is no view, and the counters are still worth seeing
+    // while stopping there is no view, but counters are still reported
     if let Ok(view) = ctx.node.view().await {
         let kv = &view.machine.kv;
         facts = Facts {
@@ -136,7 +136,7 @@ fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     };
     put("cmdline", json!(command), ",");
     put("file_descriptor_limit", json!(descriptors), ",");
-    // there is no Go heap; what the process holds is the one number that means the same
+    // there is no Go heap; resident memory is the closest number
     put("memstats", json!({ "Sys": resident }), ",");
     put("raft.status", raft, "");
     body.push_str("}\n");

@@ -1,8 +1,8 @@
-//! Reads of the tree, whichever dialect asked: the one group of counters that is the member's own.
+//! Counters of reads of the v2 tree by all dialects. They are local to the member.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Reads of keys since the process began; they enter no log, so they do not survive it.
+/// Reads of keys since the process started; they are not replicated.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     found: AtomicU64,

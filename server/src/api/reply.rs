@@ -22,10 +22,11 @@ use crate::budget::{Permit, SMALL_BYTES, Traffic};
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
 const UNCHUNKED_BYTES_MAX: usize = 2048;
-/// What is left of a body when the answer is known is read up to this, so that the connection
-/// lives on and the client reads its answer; beyond, the connection ends with the answer.
+/// The unread rest of a body is drained up to this size, so that the connection stays open and the
+/// client reads its answer; above it, the connection is closed after the answer.
 const DRAIN_BYTES_MAX: usize = 4 << 20;
-/// A large answer leaves in pieces of this, so that others have their turn between them.
+/// A large answer is sent in pieces of this size, so that other connections are served between
+/// them.
 const PIECE_BYTES: usize = 256 << 10;
 /// Media type of plain answers.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
@@ -40,12 +41,12 @@ pub(crate) fn text(status: StatusCode, message: &str) -> HttpResponse {
         .body(format!("{message}\n"))
 }
 
-/// 404 for a path that nobody serves.
+/// 404 for an unknown path.
 pub(crate) fn not_found() -> HttpResponse {
     text(StatusCode::NOT_FOUND, "404 page not found")
 }
 
-/// 405 with the methods that are served (`GET,PUT`), or without telling.
+/// 405, with the allowed methods (`GET,PUT`) if given.
 pub(crate) fn method_not_allowed(allow: Option<&'static str>) -> HttpResponse {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     if let Some(allow) = allow {
@@ -78,10 +79,10 @@ pub(crate) fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> Framed {
     Framed::new(request, bytes, size)
 }
 
-/// How a body is framed that Go would not hold back to count it.
+/// Framing of a body that Go's server sends without buffering.
 fn long(request: &HttpRequest, bytes: usize) -> BodySize {
     if *request.method() == Method::HEAD {
-        // nor does it tell the length of what it does not send
+        // Go also omits the length of a body that it does not send
         BodySize::None
     } else if request.version() >= Version::HTTP_11 {
         BodySize::Stream
@@ -98,18 +99,18 @@ pub(crate) struct Framed {
     room: Room,
 }
 
-/// Whether there is room for a large answer to wait for its client. Held until the answer has left:
-/// a body is asked for more only then.
+/// Reservation of memory for an answer that its client has not read yet. Held until the answer was
+/// sent.
 #[derive(Debug)]
 pub(crate) enum Room {
-    /// It takes none worth counting.
+    /// The answer is too small to be counted.
     Unneeded,
-    /// It has its place.
+    /// Memory is reserved.
     Taken {
-        /// Gives the place back.
+        /// Releases the memory when dropped.
         _permit: Permit,
     },
-    /// There is none now; the connection ends instead.
+    /// The budget is used up; the connection is closed instead.
     Missing,
 }
 
@@ -125,7 +126,7 @@ impl Room {
     }
 }
 
-/// Too many answers wait for their clients.
+/// Too much memory is held by answers that clients have not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcdserver: too many requests")]
 pub(crate) struct NoRoom;
@@ -168,7 +169,7 @@ impl MessageBody for Framed {
 pub(crate) enum Unread {
     /// It exceeds the limit.
     TooLarge,
-    /// The client broke off.
+    /// The client disconnected.
     Broken,
 }
 
@@ -185,7 +186,7 @@ pub(crate) async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec
     Ok(body)
 }
 
-/// Reads away what is left of a body, within bounds.
+/// Reads and drops the rest of a body, within bounds.
 pub(crate) async fn drain(payload: &mut web::Payload) {
     let mut left = DRAIN_BYTES_MAX;
     while let Some(Ok(part)) = payload.next().await {
@@ -196,9 +197,8 @@ pub(crate) async fn drain(payload: &mut web::Payload) {
     }
 }
 
-/// The payload as far as it has an end. A client that asks for a tunnel (`CONNECT`) or to speak
-/// WebSocket where none is spoken sends what is no body: it is left unread and the connection ends
-/// with the answer.
+/// The payload, or an empty one if it has no end: what follows a `CONNECT` or a refused WebSocket
+/// handshake is not a body. It is left unread and the connection is closed after the answer.
 pub(crate) async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Payload {
     if *request.method() != Method::CONNECT && !request.head().upgrade() {
         return payload;

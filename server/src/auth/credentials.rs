@@ -1,4 +1,4 @@
-//! What a request shows to prove who sends it.
+//! Credentials of a request.
 
 use std::{
     fmt,
@@ -10,10 +10,10 @@ use witan_replica::machine::auth::Caller;
 
 use super::jwt::{Claimed, Jwt};
 
-/// Metadata that carry a token; the first that is there counts.
+/// Metadata keys of a token; the first that is present counts.
 const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
 
-/// How some clients begin theirs.
+/// Prefix that some clients add.
 const BEARER: &str = "Bearer ";
 
 /// Cheap to clone. Shown by no `Debug`.
@@ -24,7 +24,7 @@ pub struct Credentials(Option<Arc<Shown>>);
 struct Shown {
     token: Option<String>,
     certificate: Option<String>,
-    /// What a signed token claims, once its signature was checked: a signature stays right.
+    /// Claims of a signed token after its signature was verified; a signature stays valid.
     claimed: OnceLock<Claimed>,
 }
 
@@ -35,16 +35,17 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Of a gRPC call: its metadata, and the common name of the certificate that its connection
-    /// has shown, where that names the caller.
+    /// Credentials of a gRPC call: its metadata, and the common name of the client certificate, if
+    /// that identifies users.
     pub fn of_call(headers: &HeaderMap, certificate: Option<String>) -> Self {
         let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
-        // what is no text is nobody's token, and yet one
+        // a token that is not text is an invalid token
         let token = token.map(|value| value.to_str().unwrap_or_default());
         Self::new(token, certificate)
     }
 
-    /// Of a JSON call, which no certificate speaks for: any page could make a browser show it.
+    /// Credentials of a JSON call. Certificates are ignored: any web page could make a browser
+    /// present one.
     pub fn of_token(token: Option<&str>) -> Self {
         Self::new(token, None)
     }
@@ -61,7 +62,7 @@ impl Credentials {
         })))
     }
 
-    /// Whose signed token this is. Its signature is checked once, its end each time.
+    /// The caller of a signed token. The signature is verified once, the expiration each time.
     pub(super) fn claimed(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
         let shown = self.0.as_ref()?;
         let claimed = match shown.claimed.get() {

@@ -1,5 +1,5 @@
-//! bcrypt aside: on threads of their own, a few at a time, so that no other request waits for it, and
-//! in an order that lets no client's passwords starve another's (`queue`).
+//! bcrypt on its own threads, a few at a time, so that other requests are not blocked, in an order
+//! that prevents one client from starving another (`queue`).
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::{
     panics::{self, planted},
 };
 
-/// Cost in place of one that bcrypt does not know, as in etcd.
+/// Default cost, also used instead of an invalid one, as in etcd.
 const COST: u32 = 10;
 
 /// Why a password was not hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// bcrypt would cut it.
+    /// It is longer than bcrypt reads.
     #[error("password length exceeds 72 bytes")]
     TooLong,
     /// Too many wait.
@@ -39,7 +39,7 @@ impl From<Full> for HashError {
     }
 }
 
-/// Whose password it is, and who sends it.
+/// Sender of a password.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender<'a> {
     /// Where it comes from.
@@ -54,13 +54,13 @@ pub struct Hashing {
     cost: u32,
     queue: Arc<Queue>,
     verified: Verified,
-    /// Compared with when there is no user, so that the time of an answer does not tell.
+    /// Hash to compare with for an unknown user, so that the response time does not reveal it.
     nobodys: Bytes,
     random: SystemRandom,
 }
 
 impl Hashing {
-    /// Hashes at this cost, on as many threads as there are processors.
+    /// A hasher with this cost, on as many threads as there are processors.
     pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
         if !known {
@@ -93,14 +93,15 @@ impl Hashing {
         hashed.map(Bytes::from).map_err(|_| HashError::TooLong)
     }
 
-    /// Whether a stored hash is this password's. Without one, nothing matches and it takes as long.
+    /// Whether a password matches a stored hash. Without a hash the result is false and it takes as
+    /// long.
     pub async fn matches(
         &self,
         sender: Sender<'_>,
         password: &str,
         hashed: Option<&Bytes>,
     ) -> Result<bool, HashError> {
-        // a longer one was never hashed, whoever it is meant for
+        // longer ones are never hashed, so they match nothing
         if password.len() > password::BYTES_MAX {
             return Ok(false);
         }
@@ -123,7 +124,7 @@ impl Hashing {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashError> {
         let held = self.queue.enter(client, user).await?;
-        // whoever waits may go meanwhile; the work keeps its thread until it is done
+        // the caller may be dropped; the permit is held until the work is done
         let done = panics::aside(move || {
             let _held = held;
             planted::here("password");

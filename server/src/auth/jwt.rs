@@ -1,5 +1,5 @@
-//! Tokens that carry their own proof (`--auth-token=jwt,…`): any member that knows the key takes
-//! them, and none remembers them. With a public key alone they are taken and not given.
+//! Signed tokens (`--auth-token=jwt,…`): every member with the key accepts them, and none stores
+//! them. With a public key alone, tokens are accepted but not issued.
 
 use std::{collections::BTreeMap, fmt, fs, time::Duration};
 
@@ -9,10 +9,10 @@ use witan_replica::machine::auth::Caller;
 
 use super::{NS_PER_SECOND, keys};
 
-/// How long a token lives unless it is said.
+/// Default lifetime of a token.
 const TTL: Duration = Duration::from_secs(5 * 60);
 
-/// What etcd calls the ways to sign that are known here.
+/// etcd's names of the signing methods.
 const METHODS: [(&str, Algorithm); 12] = [
     ("RS256", Algorithm::RS256),
     ("RS384", Algorithm::RS384),
@@ -28,7 +28,7 @@ const METHODS: [(&str, Algorithm); 12] = [
     ("HS512", Algorithm::HS512),
 ];
 
-/// Signs and checks. Keys are shown by no `Debug`.
+/// Signs and verifies tokens. `Debug` does not print keys.
 pub(super) struct Jwt {
     method: Algorithm,
     signs: Option<EncodingKey>,
@@ -53,7 +53,7 @@ struct Claims {
 }
 
 impl Jwt {
-    /// Of what follows `jwt,` in the flag; `duration` reads Go's durations.
+    /// Parses the options after `jwt,` in the flag; `duration` parses Go's durations.
     pub(super) fn new(
         options: &str,
         duration: impl Fn(&str) -> Option<Duration>,
@@ -95,7 +95,7 @@ impl Jwt {
         Ok(jwt)
     }
 
-    /// Whether both keys are of one pair.
+    /// Checks that both keys are a pair.
     fn prove(&self) -> Result<(), String> {
         let Some(signed) = self.sign("root", 1, 0) else {
             return Ok(());
@@ -133,14 +133,14 @@ impl Jwt {
         Some(encode(&header, &claims, self.signs.as_ref()?))
     }
 
-    /// A token that begins now; `None` if no key signs it.
+    /// Issues a token; `None` without a private key.
     pub(super) fn token(&self, user: &str, revision: u64, now_s: i64) -> Option<String> {
         let signed = self.sign(user, revision, now_s)?;
-        // a key that signed at the start signs
+        // signing was tested at start
         signed.ok()
     }
 
-    /// What a token claims that a key of ours has signed and that holds now.
+    /// Verifies a token's signature and expiration; returns its claims.
     pub(super) fn claimed(&self, token: &str) -> Option<Claimed> {
         let claims = decode::<Claims>(token, &self.checks, &self.validation())
             .ok()?
@@ -148,7 +148,7 @@ impl Jwt {
         Some(Claimed {
             caller: Caller {
                 user: claims.username,
-                // as Go converts: what is below 0 or no number is 0
+                // as Go converts: negative values and NaN become 0
                 revision: claims.revision as u64,
             },
             ends_s: claims.exp,
@@ -158,9 +158,9 @@ impl Jwt {
 
 /// What a token claims.
 pub(super) struct Claimed {
-    /// Whose it is, and at which revision it was given.
+    /// The user, and the auth revision at which it was issued.
     pub(super) caller: Caller,
-    /// Unix seconds; a token of somebody else's making can be without an end.
+    /// Expiration in Unix seconds; foreign tokens may have none.
     ends_s: Option<i64>,
 }
 

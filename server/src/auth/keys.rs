@@ -1,4 +1,4 @@
-//! The keys of signed tokens: read from their files, and refused when anybody could guess them.
+//! Reads the keys of signed tokens, and refuses weak ones.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use ring::{
@@ -14,7 +14,7 @@ use simple_asn1::ASN1Block;
 /// A shorter RSA key can be broken, and the library checks no signature with one.
 const RSA_BITS_MIN: u64 = 2048;
 
-/// What the library calls a private RSA key below that.
+/// The library's error for a smaller private RSA key.
 const TOO_SMALL: &str = "TooSmall";
 
 const REMEDY_RSA: &str =
@@ -22,7 +22,8 @@ const REMEDY_RSA: &str =
 
 type Keys = (Option<EncodingKey>, DecodingKey);
 
-/// Both keys of a method, as the files have them.
+/// Parses the signing key (if given) and the verifying key of a method. The latter is derived from
+/// the former if there is no public key.
 pub(super) fn read(
     method: Algorithm,
     public: Option<&[u8]>,
@@ -80,7 +81,7 @@ pub(super) fn read(
     Ok((signs, checks))
 }
 
-/// The key, and the public one that belongs to it.
+/// Parses a private key; returns it with its public key.
 fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKey), String> {
     let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("priv-key: {error}"))?;
     let rejected = |error: ring::error::KeyRejected| {
@@ -131,8 +132,8 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
     }
 }
 
-/// A secret that is empty signs everybody's tokens; one shorter than the hash weakens it (RFC 7518,
-/// section 3.2).
+/// Refuses an empty secret, which lets everybody sign; warns about one that is shorter than the
+/// hash (RFC 7518, section 3.2).
 fn judge_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     let hash_bytes = match method {
         Algorithm::HS384 => 48,
@@ -165,7 +166,7 @@ fn judge_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses a public RSA key that is too short. What is none is refused by whoever reads it.
+/// Refuses a public RSA key that is too short. Other invalid keys are refused when they are parsed.
 fn judge_rsa(pem: &[u8]) -> Result<(), String> {
     let bits = pem::parse(pem).ok().and_then(|pem| {
         let blocks = simple_asn1::from_der(pem.contents()).ok()?;

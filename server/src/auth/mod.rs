@@ -1,4 +1,4 @@
-//! Who sends a request, and whether a password is right.
+//! Authentication: who sends a request, and whether a password is correct.
 //!
 //! What users may do is *not* decided here but in the state (`server/crates/replica/src/machine/auth`), where
 //! also the hashes of passwords are. Nothing here is shown by `Debug` or logged that proves anything.
@@ -32,7 +32,7 @@ const NS_PER_SECOND: i64 = 1_000_000_000;
 /// What these letters are taken from.
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// A token that is nobody's.
+/// The token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid auth token")]
 pub struct InvalidToken;
@@ -40,7 +40,7 @@ pub struct InvalidToken;
 /// Why no token was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoToken {
-    /// Only a public key is known.
+    /// There is no private key.
     #[error("token signing attempted with verify-only key")]
     VerifyOnly,
     /// The system has no random numbers.
@@ -55,7 +55,7 @@ enum Kind {
     Jwt(Box<jwt::Jwt>),
 }
 
-/// Recognizes callers and checks passwords.
+/// Authenticates callers and checks passwords.
 #[derive(Debug)]
 pub struct Guard {
     kind: Kind,
@@ -65,7 +65,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// As configured, or what is wrong with `--auth-token`.
+    /// Builds it from the settings; the error explains what is wrong with `--auth-token`.
     pub fn new(settings: &AuthSettings) -> Result<Self, String> {
         let (name, options) = settings
             .token
@@ -83,13 +83,14 @@ impl Guard {
         })
     }
 
-    /// Who shows these credentials; `None` if they name nobody. A token counts before a certificate.
+    /// Authenticates credentials; `None` if there are none. A token takes precedence over a
+    /// certificate.
     pub fn recognize(
         &self,
         node: &Node,
         shown: &Credentials,
     ) -> Result<Option<Caller>, InvalidToken> {
-        // before the token, whose user may be another one at a later revision
+        // read before the token, whose user may change with a later revision
         let revision = node.auth().revision;
         let user = match shown.token() {
             Some(token) => match &self.kind {
@@ -104,7 +105,7 @@ impl Guard {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// What a new simple token begins with; empty where tokens are signed.
+    /// A random prefix of a simple token; empty for signed tokens.
     pub fn token_prefix(&self) -> Result<String, NoToken> {
         match &self.kind {
             Kind::Simple => self.letters(),
@@ -112,7 +113,8 @@ impl Guard {
         }
     }
 
-    /// The token of a user who was authenticated at a revision, by an entry of this index.
+    /// Issues the token of a user who was authenticated at a revision, by the log entry with this
+    /// index.
     pub fn token(
         &self,
         user: &str,
@@ -135,7 +137,7 @@ impl Guard {
             self.random
                 .fill(&mut drawn)
                 .map_err(|_| NoToken::NoRandomness)?;
-            // what lies beyond a multiple of the alphabet would make some letters likelier
+            // reject values beyond a multiple of the alphabet, which would bias letters
             let fair = drawn.iter().filter(|byte| **byte < 4 * 52);
             let fair = fair.map(|byte| char::from(ALPHABET[usize::from(byte % 52)]));
             letters.extend(fair.take(TOKEN_LETTERS - letters.len()));

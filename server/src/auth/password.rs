@@ -1,5 +1,5 @@
-//! Hashes of passwords as Go's bcrypt writes and reads them, so that users can move between stores:
-//! `$2a$COST$` and base64 of its own alphabet, 22 digits of salt and 31 of hash.
+//! bcrypt hashes in Go's format, so that users can move between stores: `$2a$COST$` and base64 with
+//! bcrypt's alphabet, 22 digits of salt and 31 of hash.
 
 use base64::{
     Engine as _,
@@ -8,7 +8,7 @@ use base64::{
 };
 use bcrypt::bcrypt;
 
-/// What bcrypt reads of a password; a longer one is refused, for it would be cut.
+/// Bytes of a password that bcrypt reads; longer ones are refused.
 pub(super) const BYTES_MAX: usize = 72;
 const SALT_DIGITS: usize = 22;
 const HASH_BYTES: usize = 23;
@@ -25,11 +25,11 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// A password of more than 72 bytes, which would be cut.
+/// The password is longer than 72 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// Takes long: about 60 ms at a cost of 10.
+/// Hashes a password: about 60 ms at a cost of 10.
 pub(super) fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, TooLong> {
     if password.len() > BYTES_MAX {
         return Err(TooLong);
@@ -39,7 +39,7 @@ pub(super) fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, 
     Ok(format!("$2a${cost:02}${salt}{hashed}"))
 }
 
-/// Whether a hash is this password's; one that does not read is nobody's. Takes long.
+/// Whether a password matches a hash; an invalid hash matches nothing. Slow.
 pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     let Some((cost, salt, expect)) = parse(hashed) else {
         return false;
@@ -56,7 +56,7 @@ pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     difference == 0
 }
 
-/// A hash of this cost that no password is known to have.
+/// A random hash of this cost, for comparisons that must fail.
 pub(super) fn nobodys(cost: u32) -> String {
     let (salt, hashed) = (DIGITS.encode([0; 16]), DIGITS.encode([0; HASH_BYTES]));
     format!("$2a${cost:02}${salt}{hashed}")

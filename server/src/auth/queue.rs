@@ -1,9 +1,9 @@
-//! Who is hashed next: a fair queue in front of the hashing threads.
+//! A fair queue of passwords for the hashing threads.
 //!
-//! Addresses take turns, and within an address groups of user names do, so that one client's wrong
-//! passwords cost another client a few hashes and not all that wait. Within a group the newest and
-//! the oldest are taken in turn: whoever comes is served soon, and nobody waits for ever. One
-//! address never holds all threads, if there are more than one. What does *not* live here: hashing.
+//! Addresses take turns, and within an address groups of user names, so that one client's wrong
+//! passwords delay another client by a few hashes only. Within a group the newest and the oldest
+//! alternate, so that a new request is served soon and none waits forever. One address never
+//! occupies all threads, if there are several. What does *not* live here: hashing.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,16 +16,17 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::client_network::ClientNetwork;
 
-/// Passwords of all addresses that wait; beyond, the address that waits most gives way.
+/// Waiting passwords of all addresses; above it, the address with the most loses its newest.
 const WAITING_MAX: usize = 4096;
 
-/// Passwords of one address that wait; more are refused.
+/// Waiting passwords of one address; more are refused.
 const WAITING_PER_ADDRESS_MAX: usize = 1024;
 
-/// Groups of user names within an address; a flood of names costs a bystander a turn of each.
+/// Groups of user names within an address: a flood of names delays others by one turn of each
+/// group.
 const GROUPS: usize = 8;
 
-/// A password waits no longer than this: its client has given up by then.
+/// Maximum wait; clients have given up by then.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Too many passwords wait.
@@ -51,7 +52,7 @@ struct State {
     clients: HashMap<ClientNetwork, Client>,
 }
 
-/// What an address holds and waits for. There is one only while it does either.
+/// Running and waiting passwords of an address. Exists only while there are any.
 #[derive(Debug, Default)]
 struct Client {
     running: usize,
@@ -74,7 +75,7 @@ struct Ticket {
     call: oneshot::Sender<()>,
 }
 
-/// A thread that is held; given back when dropped.
+/// A permit to use a hashing thread; released when dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     queue: Arc<Queue>,
@@ -87,7 +88,7 @@ impl Drop for Held {
     }
 }
 
-/// A place in the queue; left when dropped.
+/// An entry in the queue; removed when dropped.
 struct Place {
     queue: Arc<Queue>,
     client: ClientNetwork,
@@ -103,7 +104,7 @@ impl Drop for Place {
             return;
         }
         let mut state = self.queue.state();
-        // under the lock nobody is called any more: either it was called, or it still waits
+        // decided under the lock: either it was dispatched, or it still waits
         if self.called.try_recv().is_ok() {
             state.give_back(self.client, self.queue.share);
         } else {
@@ -141,7 +142,7 @@ impl Queue {
                     client,
                 })
             }
-            // it gave way, or waited for too long
+            // it was dropped for others, or timed out
             Ok(Err(_)) | Err(_) => Err(Full),
         }
     }
@@ -178,14 +179,14 @@ impl Queue {
         })
     }
 
-    /// A panic of another thread while it held the state leaves it whole.
+    /// A panic of another thread cannot leave the state inconsistent.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Calls those whose turn it is, as long as there are threads for them.
+    /// Dispatches waiting passwords while threads are free.
     fn call(&mut self, share: usize) {
         let mut passed_over = 0;
         while self.free > 0 && passed_over < self.turns.len() {
@@ -202,7 +203,7 @@ impl State {
             }
             if let Some(ticket) = client.take() {
                 self.waiting -= 1;
-                // who has gone meanwhile leaves its thread to the next
+                // if the waiter was dropped, the thread goes to the next one
                 if ticket.call.send(()).is_ok() {
                     client.running += 1;
                     self.free -= 1;
@@ -231,7 +232,7 @@ impl State {
             return;
         };
         let group = &mut client.groups[group].waiting;
-        // a ticket that was refused or passed over is not there any more
+        // a ticket that was dropped is not in the queue any more
         if let Ok(at) = group.binary_search_by_key(&id, |ticket| ticket.id) {
             group.remove(at);
             client.waiting -= 1;
@@ -240,7 +241,7 @@ impl State {
         }
     }
 
-    /// Drops the newest of the address that waits most, if that waits more than `own`.
+    /// Drops the newest password of the address with the most, if that has more than `own`.
     fn make_room(&mut self, own: usize) -> bool {
         let most = self.clients.iter().max_by_key(|(_, client)| client.waiting);
         let Some((address, _)) = most.filter(|(_, client)| client.waiting > own) else {

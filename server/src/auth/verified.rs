@@ -1,10 +1,9 @@
-//! Passwords that were verified a moment ago, so that a client that shows its password with each
-//! request pays for bcrypt once in a while.
+//! A cache of verified passwords, so that a client that sends its password with each request needs
+//! bcrypt only once in a while.
 //!
-//! What is remembered is a keyed digest of the password together with the stored hash. A changed
-//! password, or a user that was made anew, has another stored hash: what was remembered of the former
-//! one matches nothing from the moment that the change is applied. The key is drawn at the start and
-//! kept nowhere.
+//! The cache holds keyed digests of a password together with the stored hash. A changed password or
+//! a recreated user has another stored hash, so older entries stop matching when the change is
+//! applied. The key is random per process and never stored.
 
 use std::{
     collections::HashMap,
@@ -18,10 +17,10 @@ use ring::{
     rand::SecureRandom,
 };
 
-/// Passwords that are remembered; beyond, the one verified first makes room.
+/// Cached passwords; above it, the oldest is evicted.
 const REMEMBERED_MAX: usize = 1024;
 
-/// bcrypt is asked again after this.
+/// Lifetime of an entry.
 const REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
 
 type Mark = [u8; 32];
@@ -53,7 +52,7 @@ impl Verified {
         since.is_some_and(|since| since.elapsed() < REMEMBERED_FOR)
     }
 
-    /// Remembers that this password matched this stored hash.
+    /// Records that this password matched this stored hash.
     pub(super) fn remember(&self, password: &str, hashed: &[u8]) {
         let mark = self.mark(password, hashed);
         let mut known = self.known();
@@ -78,7 +77,7 @@ impl Verified {
         mark
     }
 
-    /// A panic of another thread while it held the map leaves it whole.
+    /// A panic of another thread cannot leave the map inconsistent.
     fn known(&self) -> MutexGuard<'_, HashMap<Mark, Instant>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,5 @@
-//! How a member begins: with a new cluster of its own, or again from its data directory. The
-//! decision is pure; `boot` carries it out.
+//! Decides how a member starts: with a new cluster, or from its data directory. The decision is
+//! pure; `boot` carries it out.
 
 use witan_api::ids;
 use witan_replica::{
@@ -12,24 +12,24 @@ use crate::{config::Config, storage::Identity};
 /// What a member starts from.
 #[derive(Debug)]
 pub enum Start {
-    /// Nothing is there yet: a new cluster with this state.
+    /// The data directory is empty: start a new cluster.
     Fresh {
-        /// Computed from the configuration, to be written first.
+        /// Identity computed from the configuration, to be written first.
         identity: Identity,
-        /// The state that the cluster begins with.
+        /// Initial state of the cluster.
         genesis: Box<View>,
     },
-    /// The directory says who this member is; the flags about the initial cluster say nothing any
-    /// more (as in etcd).
+    /// The data directory determines the identity; as in etcd the flags about the initial cluster
+    /// are ignored.
     Restart {
         /// Read from the directory.
         identity: Identity,
-        /// Whether the flags would give another identity now.
+        /// Whether the flags would now result in another identity.
         flags_differ: bool,
     },
 }
 
-/// Decides from the configuration and from the identity that the directory carries, if any.
+/// Decides from the configuration and the identity in the data directory, if any.
 pub fn decide(config: &Config, found: Option<Identity>) -> Start {
     let members = first_members(config);
     let ids: Vec<u64> = members.iter().map(|m| m.id).collect();
@@ -59,7 +59,7 @@ fn first_members(config: &Config) -> Vec<Member> {
         let mut peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
         peer_urls.sort_unstable();
         let id = ids::member_id(&peer_urls, &config.initial_cluster_token, None);
-        // The name comes with the member's first publication, when it has really started.
+        // the name is set by the member's first publication
         Member {
             id,
             peer_urls,
@@ -69,8 +69,8 @@ fn first_members(config: &Config) -> Vec<Member> {
     config.initial_cluster.iter().map(member).collect()
 }
 
-/// The state of a new cluster for a directory that has an identity and nothing else: its first
-/// start was cut short. The flags must still say the same.
+/// The initial state for a directory with an identity and nothing else, whose first start was
+/// interrupted. The flags must be unchanged.
 pub fn first_state(config: &Config, identity: &Identity) -> Result<Box<View>, Corrupt> {
     match decide(config, None) {
         Start::Fresh {

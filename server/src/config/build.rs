@@ -1,4 +1,4 @@
-//! Texts to the typed [`Config`]: every check of a single value and of values against each other.
+//! Builds the typed [`Config`] from texts, with all checks of values alone and against each other.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,7 +19,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 2 << 30;
-/// What a gRPC message may have beyond the request in it.
+/// Bytes that a gRPC message may have beyond its request.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -146,7 +146,7 @@ impl Read<'_> {
         }
     }
 
-    /// Values of flags that nothing reads must at least be of their kind.
+    /// Checks the kind of values that nothing else reads.
     fn check_kinds(&self) -> Result<(), ConfigError> {
         for flag in flags::all().filter(|flag| self.values.given(flag.name).is_some()) {
             match flag.kind {
@@ -168,7 +168,7 @@ impl Read<'_> {
             .collect()
     }
 
-    /// A list of which `*` or nothing at all means everything.
+    /// A list; an empty one or `*` means everything.
     fn names(&self, flag: &'static str) -> Vec<String> {
         let list = self.list(flag);
         if list.is_empty() || list.iter().any(|name| name == "*") {
@@ -240,7 +240,7 @@ impl Read<'_> {
         ))
     }
 
-    /// The first members by name, with their URLs sorted; this member alone when nothing is said.
+    /// The initial members by name, with sorted URLs; by default this member alone.
     fn initial_cluster(
         &self,
         name: &str,
@@ -276,7 +276,7 @@ impl Read<'_> {
         Ok(members)
     }
 
-    /// 0 leaves the choice to the file system's size, a negative number is none.
+    /// 0 chooses by the file system's size, a negative number disables.
     fn disk_bytes(&self, flag: &'static str) -> Result<Option<u64>, ConfigError> {
         Ok(match self.number::<i64>(flag)? {
             0 => None,
@@ -404,7 +404,7 @@ impl Read<'_> {
                 ("info", LogLevel::Info),
                 ("warn", LogLevel::Warn),
                 ("error", LogLevel::Error),
-                // nothing of ours is logged above an error
+                // errors are the highest level in use
                 ("dpanic", LogLevel::Error),
                 ("panic", LogLevel::Error),
                 ("fatal", LogLevel::Error),
@@ -424,7 +424,7 @@ impl Read<'_> {
         let mut outputs: Vec<LogOutput> = outputs
             .into_iter()
             .map(|output| match output.as_str() {
-                // what goes to stderr is in the journal under systemd
+                // under systemd, stderr goes to the journal
                 "default" | "stderr" | "systemd/journal" => LogOutput::Stderr,
                 "stdout" => LogOutput::Stdout,
                 path => LogOutput::File(PathBuf::from(path)),

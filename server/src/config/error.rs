@@ -1,10 +1,10 @@
-//! Why a configuration is not taken. Where etcd has a sentence for it, it is etcd's.
+//! Errors of configuration, with etcd's texts where it has one.
 
 use std::path::PathBuf;
 
 use super::url::UrlError;
 
-/// What is wrong with what was asked for.
+/// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum ConfigError {

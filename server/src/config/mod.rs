@@ -1,4 +1,4 @@
-//! Configuration: what was asked for by flag, environment or file, validated and typed.
+//! Configuration from flags, environment or file, validated and typed.
 //!
 //! Reading order: `flags` (the one table) → `values` → `source` and `file` (who says what) → `value` and `url`
 //! (texts to values) → `build` and `security` (checks) → this file (the typed result). `help` shows the table.
@@ -33,7 +33,7 @@ pub const DEFAULT_NAME: &str = "default";
 const DEFAULT_CLIENT_URL: &str = "http://localhost:2379";
 const DEFAULT_PEER_URL: &str = "http://localhost:2380";
 
-/// Everything that was asked for, valid.
+/// The validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `--name`.
@@ -84,7 +84,7 @@ pub struct Config {
     pub settings: Settings,
     /// Where systemd wants to hear that the member is ready.
     pub notify_socket: Option<String>,
-    /// What is odd about the configuration without being wrong; to be logged once there is a log.
+    /// Warnings, to be logged once logging is set up.
     pub warnings: Vec<String>,
 }
 
@@ -115,8 +115,8 @@ impl Config {
         })
     }
 
-    /// Whether this member can begin a new cluster: to be asked only when it has no data yet, for
-    /// later starts ignore the `--initial-` flags as etcd does. Returns its own peer URLs.
+    /// Checks that this member can begin a new cluster; returns its own peer URLs. Call it only
+    /// without data: as in etcd, later starts ignore the `--initial-` flags.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         if self.initial_cluster_state == ClusterState::Existing {
             return Err(ConfigError::Join);
@@ -201,12 +201,12 @@ pub enum ClusterState {
     Existing,
 }
 
-/// Which old v3 revisions are compacted without being asked.
+/// Automatic compaction of old v3 revisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
-    /// What is older than this.
+    /// Keeps revisions younger than this.
     Periodic(Duration),
-    /// All but so many.
+    /// Keeps this number of revisions.
     Revisions(i64),
 }
 
@@ -267,7 +267,7 @@ impl Default for Log {
     }
 }
 
-/// `--log-level`. etcd's `panic` and `fatal` show errors: nothing of ours is logged above.
+/// `--log-level`. etcd's `panic` and `fatal` mean `error`, the highest level in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the values of a flag")]
 pub enum LogLevel {

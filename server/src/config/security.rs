@@ -1,5 +1,5 @@
-//! TLS of the client port as it was asked for: which files, which versions, who must show a
-//! certificate. What contradicts itself is refused here, in etcd's words where it has some.
+//! Configuration of TLS on the client port: files, versions, client certificates. Contradictions
+//! are refused here, with etcd's texts where it has some.
 //!
 //! What does *not* live here: the files themselves, which `transport::tls` reads.
 
@@ -41,18 +41,17 @@ const GO_CIPHER_SUITES: &[&str] = &[
 /// TLS of the client port; the default is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTls {
-    /// What the port shows; `None` as long as no URL asks for TLS.
+    /// Server certificate; `None` if no URL uses TLS.
     pub certificate: Option<ServerCertificate>,
-    /// `--trusted-ca-file`: clients must show a certificate of it.
+    /// `--trusted-ca-file`: clients must present a certificate issued by it.
     pub client_ca: Option<PathBuf>,
-    /// `--client-crl-file`: certificates that are not taken any more.
+    /// `--client-crl-file`: revoked certificates.
     pub crl: Option<PathBuf>,
     /// `--client-cert-auth`: the name in a client's certificate is that of a user.
     pub client_cert_auth: bool,
     /// `--client-cert-allowed-hostname`: one of these must be in a client's certificate.
     pub allowed_hostnames: Vec<String>,
-    /// `--cipher-suites` in the order given; empty leaves the choice to us. Each is a name that
-    /// Go knows.
+    /// `--cipher-suites` in the order given, by Go's names; empty uses the default.
     pub cipher_suites: Vec<String>,
     /// `--tls-min-version`.
     pub min_version: TlsVersion,
@@ -65,7 +64,7 @@ pub struct ClientTls {
 pub enum ServerCertificate {
     /// `--cert-file` and `--key-file`.
     Files {
-        /// The certificate, and those between it and its authority.
+        /// The certificate with its intermediates.
         cert: PathBuf,
         /// Its key.
         key: PathBuf,
@@ -115,7 +114,7 @@ pub(super) struct Texts<'a> {
 }
 
 impl Texts<'_> {
-    /// Checks them against each other; `warnings` gets what is odd.
+    /// Checks them against each other; adds warnings.
     pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<ClientTls, ConfigError> {
         let (min, max) = self.versions()?;
         let certificate = self.certificate(warnings)?;

@@ -1,4 +1,4 @@
-//! Who says what: the command line over the environment, or a file alone.
+//! Sources of values: the command line over the environment, or a file alone.
 
 use std::{collections::HashMap, ffi::OsString, path::Path};
 
@@ -133,7 +133,7 @@ fn two_dashes(arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>
         });
         let follows = match flags::find(name) {
             Some(flag) => flag.kind != Kind::Bool,
-            // clap says what is wrong with the flag; this is not worth a word then
+            // clap reports the error of the flag, so this warning is dropped
             None => arguments
                 .peek()
                 .is_some_and(|next| !next.as_encoded_bytes().starts_with(b"-")),

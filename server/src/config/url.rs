@@ -29,7 +29,7 @@ pub enum UrlError {
     /// Nothing before the colon.
     #[error("parse \"{0}\": missing protocol scheme")]
     NoScheme(String),
-    /// Neither of the four schemes.
+    /// None of the four schemes.
     #[error("URL scheme must be http, https, unix, or unixs: {0}")]
     Scheme(String),
     /// Port missing.
@@ -43,7 +43,7 @@ pub enum UrlError {
         /// What stands for the port.
         port: String,
     },
-    /// More than an address.
+    /// A path after the address.
     #[error("URL must not contain a path: {0}")]
     Path(String),
     /// A name where an address is needed.
@@ -87,7 +87,7 @@ impl Url {
         }
     }
 
-    /// The same place, whether `localhost` is written as a name or as a number.
+    /// Whether both are the same address; `localhost` equals its number.
     pub fn same_place(&self, other: &Url) -> bool {
         fn host(address: &Address) -> (&str, u16) {
             match address {

@@ -14,7 +14,7 @@ use super::{
 pub type Environment = BTreeMap<String, String>;
 
 const ENV_PREFIX: &str = "ETCD_";
-/// Flags that each say how a cluster begins.
+/// Flags that select how a cluster is bootstrapped.
 const BOOTSTRAP: [&str; 4] = [
     "initial-cluster",
     "discovery",
@@ -22,7 +22,7 @@ const BOOTSTRAP: [&str; 4] = [
     "discovery-srv",
 ];
 
-/// What was asked for, as texts by flag name; defaults are not in it.
+/// Given values as texts by flag name, without defaults.
 #[derive(Debug, Default)]
 pub(super) struct Values {
     pub(super) given: HashMap<&'static str, String>,
@@ -45,7 +45,7 @@ impl Values {
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         let mut variables: HashMap<String, &'static Flag> =
             flags::all().map(|flag| (flag.env(), flag)).collect();
-        // these are asked on the command line only
+        // these are only valid on the command line
         variables.remove("ETCD_VERSION");
         for (variable, text) in environment
             .iter()
@@ -69,14 +69,14 @@ impl Values {
         Ok(())
     }
 
-    /// What holds for all values, whoever gave them.
+    /// Validates all values, independently of their source.
     pub(super) fn settle(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases();
         check_bootstrap(self)?;
         self.check_statuses()
     }
 
-    /// An old name counts where the new one is not given.
+    /// Resolves old names; one counts only if the new one is not given.
     fn resolve_aliases(&mut self) {
         for flag in flags::all() {
             let Status::Alias { of } = flag.status else {
@@ -125,7 +125,7 @@ fn same(flag: &Flag, text: &str) -> bool {
     }
 }
 
-/// Whether flags that exclude each other were given, before any of them is looked at.
+/// Refuses flags that exclude each other, before any of them is parsed.
 fn check_bootstrap(values: &Values) -> Result<(), ConfigError> {
     let given = BOOTSTRAP
         .iter()

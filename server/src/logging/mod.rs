@@ -18,25 +18,25 @@ use crate::config::{Log, LogFormat, LogLevel, LogOutput};
 use line::Lines;
 use output::Outputs;
 
-/// Target of our own lines. Libraries log at `warn` only, for theirs speak of their insides.
+/// Target of Witan's own lines. Libraries log at `warn` only.
 const OWN_TARGET: &str = "witan";
-/// A library's room that calls it an error when a client does not speak HTTP. That is no news, and
-/// whoever connects could fill the disk with it.
+/// Target of a library that logs an error when a client does not speak HTTP. It is silenced,
+/// because clients could fill the disk with it.
 const CLIENTS_TARGET: &str = "actix_http::h1";
 
-/// Turns the level of the logs while the process runs.
+/// Changes the log level at run time.
 #[derive(Clone, Debug)]
 pub struct Dial(reload::Handle<Targets, Registry>);
 
 impl Dial {
-    /// Logs at this level from now on.
+    /// Sets the log level.
     pub fn turn(&self, level: LogLevel) {
-        // it fails only when the subscriber is gone, and then nothing is logged anyway
+        // fails only if the subscriber is gone, and then nothing is logged
         let _ = self.0.reload(targets(level));
     }
 }
 
-/// Sends the logs of this process to where the configuration says. To be called once.
+/// Sets up logging of this process. Call it once.
 pub fn init(log: &Log) -> io::Result<Dial> {
     let outputs = Outputs::open(&log.outputs, log.rotation)?;
     let format = log.format.unwrap_or_else(|| usual_format(&log.outputs));
@@ -87,8 +87,8 @@ fn targets(level: LogLevel) -> Targets {
         .with_target(OWN_TARGET, level)
 }
 
-/// Warns about a request that took longer than it should; tells whether it did. `what` is a kind
-/// of request, never its content.
+/// Warns about a request that took longer than expected, and returns whether it did. `what` is the
+/// kind of request, never its content.
 pub fn slow(what: &'static str, took: Duration, expected: Duration) -> bool {
     let slow = took > expected;
     if slow {

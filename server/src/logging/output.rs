@@ -34,7 +34,7 @@ impl Outputs {
         )))
     }
 
-    /// A line that cannot be written is lost: a full disk must not stop the member.
+    /// A line that cannot be written is dropped: a full disk must not stop the member.
     pub(super) fn write(&self, line: &str) {
         // a panic between two lines leaves nothing half done
         let mut outputs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,8 +80,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Puts the file aside under a name with the time in it (`witan-2026-…Z.log`), begins a new
-    /// one, and deletes what is too old or too many.
+    /// Renames the file with a timestamp (`witan-2026-…Z.log`), begins a new one, and deletes files
+    /// beyond the limits on age and number.
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
         let time = timestamp(SystemTime::now()).replace(':', "-");
@@ -140,7 +140,7 @@ impl LogFile {
             let time = name
                 .strip_prefix(&format!("{stem}-"))
                 .and_then(|n| n.strip_suffix(&extension));
-            // ours alone: the rest of the name is a time
+            // only our files: the rest of the name is a time
             if time.is_some_and(|time| time.len() == 27 && time.ends_with('Z')) {
                 aside.push(entry.path());
             }

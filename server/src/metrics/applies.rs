@@ -1,5 +1,5 @@
-//! How long commands took to apply, by what they were. Entries of a turn are applied together, so
-//! each counts with its share of the turn.
+//! Apply durations by command. Entries of a turn are applied together, so each counts with its
+//! share of the turn.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use witan_replica::machine::{
 
 use super::register::Register;
 
-/// What etcd calls the commands of v3. One that failed does not say what it was, and is not counted.
+/// etcd's names of v3 commands. A failed command does not carry its kind and is not counted.
 const OPS: [&str; 12] = [
     "Put",
     "DeleteRange",
@@ -48,7 +48,7 @@ impl Applies {
     }
 }
 
-/// Collects what one thread applies, without touching what others see until [`ApplyTally::show`].
+/// Collects observations of one thread locally, until [`ApplyTally::show`].
 pub struct ApplyTally([LocalHistogram; OPS.len()]);
 
 impl ApplyTally {
@@ -85,7 +85,7 @@ fn op(reply: &Reply) -> Option<usize> {
         Reply::ClusterVersionSet => 9,
         Reply::DowngradeSet => 10,
         Reply::Auth(Ok(auth::Reply::Authenticated { .. })) => 11,
-        // the others are not told apart by their answers, and few
+        // the others cannot be distinguished by their replies, and are rare
         Reply::Auth(_) => return None,
         Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
         // v2's have series of their own, and etcd 3.6 knows no others

@@ -1,5 +1,5 @@
-//! Requests by the version that a client says it speaks (`client-api-version`). It is the client's own
-//! word, so it is bounded.
+//! Requests by the client's API version (`client-api-version`). Clients choose the label, so their
+//! number is bounded.
 
 use std::{
     collections::HashSet,

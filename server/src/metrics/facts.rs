@@ -1,10 +1,10 @@
-//! What the series of the member itself are set from when somebody asks.
+//! Values that are copied into series at each scrape.
 
 use witan_replica::machine::alarm::Alarm;
 
 use super::SpaceFacts;
 
-/// What the node and a view know at the moment of asking.
+/// State of the node and of a view at a scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Own member id.

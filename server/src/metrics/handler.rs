@@ -1,6 +1,6 @@
 //! Whose work a panic ended. What becomes of a panic is `panics`'.
 
-/// Whose work panicked: the label of the counter.
+/// What panicked: the label of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handler {
     /// A gRPC call before its answer begins.
@@ -15,9 +15,9 @@ pub enum Handler {
     Gateway,
     /// The answers of such a call.
     GatewayStream,
-    /// What a connection does between its requests.
+    /// Work of a connection between its requests.
     Connection,
-    /// Work for a request that goes on when its client has gone.
+    /// Work for a request that continues after its client has disconnected.
     Job,
 }
 

@@ -1,7 +1,8 @@
-//! The only room that names a metric: etcd's names and types, on an own registry, handed down.
+//! The only module that names metrics: etcd's names and types, on a registry of its own that is
+//! passed down.
 //!
-//! Counters that requests touch are resolved once, at start; what the node or a view knows anyway
-//! ([`Facts`]) is copied when somebody asks. A series exists only if something feeds it.
+//! Counters on request paths are resolved once, at start; state of the node or a view ([`Facts`])
+//! is copied at each scrape. A series exists only if something feeds it.
 
 mod applies;
 mod calls;
@@ -46,7 +47,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Clone)]
 pub struct Metrics(Arc<Series>);
 
-/// The series that other rooms feed.
+/// The series that other modules feed.
 pub struct Series {
     registry: Registry,
     calls: calls::Calls,
@@ -153,7 +154,7 @@ pub struct Series {
     pub tree_watchers: IntGauge,
 }
 
-/// Series that are set from [`Facts`] when somebody asks.
+/// Series that are set from [`Facts`] at each scrape.
 struct Told {
     has_leader: IntGauge,
     is_leader: IntGauge,
@@ -177,7 +178,7 @@ struct Told {
     fd_used: IntGauge,
     fd_limit: IntGauge,
     process: process::Process,
-    /// Series that etcd kept under their old `etcd_debugging_` names, with where they come from.
+    /// Aliases under etcd's old `etcd_debugging_` names, with their sources.
     twins: Vec<(IntCounter, IntCounter)>,
 }
 
@@ -314,7 +315,7 @@ impl Metrics {
         }
     }
 
-    /// A check of a probe (`livez` or `readyz`) went well, or not.
+    /// Records the result of a check of a probe (`livez` or `readyz`).
     pub fn health_checked(&self, probe: &str, check: &str, well: bool) {
         let status = if well { "success" } else { "error" };
         self.health_results

@@ -1,4 +1,4 @@
-//! What the system says of this process, under the names that every Prometheus client uses.
+//! Metrics of the process from the system, under the names of Prometheus clients.
 
 use std::fs;
 

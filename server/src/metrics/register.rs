@@ -1,4 +1,4 @@
-//! Makes series and registers them. Names are constants of this room, so failing is a bug here.
+//! Creates and registers series. Names are constants of this module, so a failure is a bug here.
 
 use prometheus::{
     Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,

@@ -1,4 +1,4 @@
-//! The one place where requests take the wall clock from, and the clock that only goes forward.
+//! The wall clock of requests, and the monotonic clock.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ pub fn now_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// A clock that never goes back, whoever sets the other one.
+/// A monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Steady(Instant);
 

@@ -1,13 +1,13 @@
-//! How answers reach the worker that waits for them: in one batch per worker and turn.
+//! Completion queues: replies reach the waiting tasks of a worker in one batch per turn.
 //!
-//! A worker's task that is woken from another thread runs alone: tokio's local set prefers what was
-//! woken on its own thread, so the connection's task, woken by the first answer, would write to its
-//! socket before the second answer is looked at. A whole turn's answers are therefore put on the
-//! worker's desk, and one local task hands them out: all waiting tasks run before the connection
-//! does, and one `writev` carries them (figures in ARCHITECTURE.md).
+//! A task that is woken from another thread runs alone: tokio's local set prefers tasks woken on
+//! its own thread, so the connection's task, woken by the first reply, would write to its socket
+//! before the second reply is handled. Therefore all completions of a turn are put into the
+//! worker's queue, and one local task delivers them: all waiting tasks run before the connection
+//! does, and one `writev` sends their answers (figures in ARCHITECTURE.md).
 //!
-//! Who waits has a slot on its own worker: neither a channel nor a timer of its own, which would
-//! also wake the worker's loop each time one is set.
+//! A waiting task has a slot on its worker instead of a channel and a timer: setting a timer would
+//! wake the worker's loop each time.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -30,7 +30,7 @@ use witan_replica::{
 use super::{Done, Fault};
 use crate::budget::Permit;
 
-/// Time between two looks for those who have waited too long.
+/// Interval of checks for timed out requests.
 const LOOK: Duration = Duration::from_millis(100);
 
 thread_local! {
@@ -38,7 +38,7 @@ thread_local! {
     static SLOTS: RefCell<Slots> = const { RefCell::new(Slots::new()) };
 }
 
-/// Answers on their way to one worker. Bounded by the requests that wait there.
+/// Completions for one worker. Bounded by the requests that wait there.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     letters: Mutex<Vec<Letter>>,
@@ -90,25 +90,25 @@ pub(super) struct Renewed {
     pub(super) alone: bool,
 }
 
-/// One answer and who waits for it, or a reader to wake.
+/// A completed request with its slot, or a watch stream to wake.
 #[derive(Debug)]
 enum Letter {
     Answer(Place, Result<AnyContent, Fault>),
     Ring(Arc<Notify>),
 }
 
-/// A slot, and which of its users is meant.
+/// A slot and its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     slot: usize,
     round: u64,
 }
 
-/// Those who wait on one worker. Bounded by its connections' requests.
+/// Slots of the requests that wait on one worker. Bounded by its connections' requests.
 struct Slots {
     slots: Vec<(u64, State)>,
     free: Vec<usize>,
-    /// Looks until now.
+    /// Number of timeout checks so far.
     looks: u64,
 }
 
@@ -158,7 +158,7 @@ impl Slots {
         }
     }
 
-    /// Nobody there any more means that the client gave up.
+    /// Delivers a completion; without a matching slot the request was dropped.
     fn deliver(&mut self, letter: Letter) {
         match letter {
             Letter::Answer(place, content) => {
@@ -180,7 +180,7 @@ impl Slots {
     }
 }
 
-/// Only the first answer counts.
+/// Completes a slot; only the first completion counts.
 fn answer(state: &mut State, content: Result<AnyContent, Fault>) {
     if let State::Waits { waker, .. } = state {
         let waker = waker.take();
@@ -189,19 +189,19 @@ fn answer(state: &mut State, content: Result<AnyContent, Fault>) {
     }
 }
 
-/// Who waits for an answer, and on which worker. Whoever holds it owes an answer: dropped, it says
-/// that there will be none.
+/// The sending half of a completion. If it is dropped, the request completes with
+/// [`Fault::Stopped`].
 #[derive(Debug)]
 pub(super) struct Address<T> {
     place: Place,
     content: PhantomData<fn(T)>,
     desk: Option<Arc<Desk>>,
-    /// What the request takes until it is answered or nobody waits for it any more.
+    /// Memory of the request, released when it is completed.
     pub(super) permit: Option<Permit>,
 }
 
 impl<T> Address<T> {
-    /// A place for the calling task, for as long as it has patience.
+    /// Opens a slot on the calling worker, with a timeout.
     pub(super) fn here(patience: Duration) -> (Self, Answer<T>) {
         let place = SLOTS.with_borrow_mut(|slots| slots.open(patience));
         let content = PhantomData;
@@ -219,7 +219,7 @@ impl<T> Address<T> {
         (address, answer)
     }
 
-    /// Answers out of turn.
+    /// Completes with an error at once.
     pub(super) fn refuse(mut self, fault: Fault) {
         self.send(Err(fault));
     }
@@ -238,7 +238,7 @@ impl<T> Drop for Address<T> {
     }
 }
 
-/// Resolves to the answer. Polled only where it was made.
+/// Resolves to the completion. Must be polled on the worker that created it.
 #[derive(Debug)]
 pub(super) struct Answer<T> {
     place: Place,
@@ -286,7 +286,7 @@ impl<T> Drop for Answer<T> {
 }
 
 impl Desk {
-    /// The desk of the calling worker, which must run a local set.
+    /// The completion queue of the calling worker, which must run a local set.
     pub(super) fn here() -> Arc<Self> {
         DESK.with(|desk| {
             let open = || {
@@ -303,7 +303,7 @@ impl Desk {
     }
 }
 
-/// Runs as long as its worker does.
+/// Delivers completions as long as the worker runs.
 async fn hand_out(desk: Arc<Desk>) {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -319,7 +319,7 @@ async fn hand_out(desk: Arc<Desk>) {
     }
 }
 
-/// The answers of one turn, until they are brought to the desks.
+/// Completions of one turn, until they are flushed to the queues.
 #[derive(Debug, Default)]
 pub(super) struct Outbox(Vec<(Arc<Desk>, Vec<Letter>)>);
 
@@ -330,13 +330,13 @@ impl Outbox {
         }
     }
 
-    /// Wakes a reader together with those who get answers.
+    /// Wakes a watch stream together with the completions.
     pub(super) fn ring(&mut self, desk: Arc<Desk>, bell: Arc<Notify>) {
         self.add(desk, Letter::Ring(bell));
     }
 
     fn add(&mut self, desk: Arc<Desk>, letter: Letter) {
-        // As many desks as workers: a search is cheaper than a map.
+        // one queue per worker: a linear search is cheaper than a map
         match self.0.iter_mut().find(|(at, _)| Arc::ptr_eq(at, &desk)) {
             Some((_, letters)) => letters.push(letter),
             None => self.0.push((desk, vec![letter])),

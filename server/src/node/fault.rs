@@ -1,13 +1,13 @@
-//! Why a request got no answer from the state machine. Domain errors are not here: they are
-//! replies. Each dialect maps these to its own words in one place.
+//! Why a request got no reply from the state machine. Domain errors are not here: they are replies.
+//! Each dialect maps these errors in one place.
 
-/// What went wrong between a dialect and the state machine.
+/// An error between a dialect and the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// No leader is known.
     #[error("no leader")]
     NoLeader,
-    /// Nothing came back in time; the command may or may not have been applied.
+    /// Timed out; the command may or may not have been applied.
     #[error("request timed out")]
     Timeout,
     /// A bounded queue is full; try again later.

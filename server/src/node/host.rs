@@ -1,5 +1,4 @@
-//! Where the replica's effects go in the real world: the log on disk, the requests that wait, the
-//! watchers.
+//! The host of the replica in production: the log on disk, waiting requests, watchers.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,8 +11,8 @@ use witan_replica::{
 use super::{Done, Shared, desk::Outbox, waiting::Waiting};
 use crate::{metrics::ApplyTally, storage::Log};
 
-/// Everything the replica's thread can touch. Waiting requests are bounded by the replica, which
-/// refuses tickets beyond its limits.
+/// The effects of the replica's thread. The replica bounds waiting requests by refusing tickets
+/// beyond its limits.
 pub(super) struct RealHost {
     pub(super) log: Log,
     pub(super) shared: Arc<Shared>,
@@ -25,14 +24,14 @@ pub(super) struct RealHost {
     pub(super) bytes_unsaved: u64,
     /// Counts what is applied.
     pub(super) tally: ApplyTally,
-    /// Since when the present turn does nothing but apply.
+    /// When the current turn began to apply.
     pub(super) applying: Instant,
     /// v2 index up to which watchers were woken.
     pub(super) tree_index: u64,
 }
 
 impl RealHost {
-    /// Forgets requests that have waited since before this tick.
+    /// Drops requests that have waited since before this tick.
     pub(super) fn forget(&mut self, tick: u64) {
         self.writes.forget(tick);
         self.reads.forget(tick);
@@ -42,7 +41,7 @@ impl RealHost {
 
 impl Host for RealHost {
     fn install(&mut self, snapshot: &View) {
-        // Snapshots come from other members, and a member of one has none.
+        // Snapshots come from other members; a cluster of one has none.
         tracing::error!(
             index = snapshot.position.index,
             "snapshot received by a sole member"
@@ -68,14 +67,14 @@ impl Host for RealHost {
     }
 
     fn send(&mut self, envelopes: Vec<Envelope>) {
-        // As yet nothing leads to other members: a learner that was added is absent.
+        // There is no transport to other members yet: an added learner is absent.
         tracing::trace!(count = envelopes.len(), "messages to absent members");
     }
 
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         let entries = u32::try_from(applied.len()).unwrap_or(u32::MAX).max(1);
         let took = self.applying.elapsed() / entries;
-        // Before anything tells of the new state.
+        // before anything publishes the new state
         self.shared.latest.clear();
         // Before the answers: a client that sees its write must see its index too.
         self.shared.status.advance(view.position.index);
@@ -109,7 +108,7 @@ impl Host for RealHost {
         self.tally.show();
         self.outbox.bring();
         if auth_changed {
-            // their permissions may be others now
+            // their permissions may have changed
             self.shared.readers.ring_all(&mut self.outbox);
         }
         self.shared.readers.tell(kv, &mut self.outbox);

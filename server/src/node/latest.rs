@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use witan_replica::machine::view::View;
 
-/// See the module's description. Empty until somebody asks, so that writes alone share nothing.
+/// See the module's description. Empty until a read requests it, so that a write-only load copies
+/// nothing.
 #[derive(Debug, Default)]
 pub(super) struct Latest(Mutex<Option<Shown>>);
 
@@ -37,7 +38,7 @@ impl Latest {
         *self.slot() = Some(Shown { view, linearizable });
     }
 
-    /// Takes it back: a later one comes.
+    /// Withdraws the state before a later one.
     pub(super) fn clear(&self) {
         let taken = self.slot().take();
         // outside of the lock: it can hold the last reference to a lot of memory

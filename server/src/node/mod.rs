@@ -1,5 +1,5 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
-//! raft, no disk and no thread, only these verbs.
+//! raft, no disk and no thread, only these methods.
 //!
 //! Reading order: this file → `thread` (the loop that owns the replica) → `host` (where its effects
 //! go) → `waiting`, `desk` (how answers come back) → `latest` (reads without a hop) → `wake` (v2
@@ -63,8 +63,8 @@ use crate::{
     storage::{Seen, Told},
 };
 
-/// Requests on their way to the replica's thread; more are refused at once, so that overload shows
-/// as refusals and not as waiting.
+/// Requests in the inbox of the replica's thread; more are refused at once, so that overload causes
+/// errors instead of delays.
 pub const INBOX_MAX: usize = 32_768;
 
 /// Clonable handle to the running member.
@@ -92,11 +92,11 @@ struct Shared {
     proposals: Budget,
     /// `--quota-backend-bytes`, of both key spaces.
     quota_bytes: Option<u64>,
-    /// The disk as it was seen last.
+    /// The last measured state of the disk.
     disk: Arc<Seen>,
 }
 
-/// Everything that can wake the replica's thread.
+/// All messages to the replica's thread.
 enum Inbound {
     Propose {
         command: Box<Command>,
@@ -112,11 +112,11 @@ enum Inbound {
     View {
         to: Address<Arc<View>>,
     },
-    /// Write the whole state anew and tell.
+    /// Rewrite the checkpoint and report completion.
     Rewrite {
         done: Told,
     },
-    /// The same once more, so that nothing of the checkpoint before stays on a disk that is full.
+    /// Rewrite it once more, so that nothing of the previous checkpoint remains on a full disk.
     Shrink {
         done: Told,
     },
@@ -229,8 +229,8 @@ impl Node {
         view
     }
 
-    /// This member's present state, without asking anyone (serializable). While nothing is written,
-    /// without asking the replica's thread either.
+    /// This member's current state (serializable). While nothing is written, it is read without the
+    /// replica's thread.
     pub async fn view(&self) -> Result<Arc<View>, Fault> {
         match self.shared.latest.get() {
             Some(view) => Ok(view),
@@ -238,19 +238,19 @@ impl Node {
         }
     }
 
-    /// The same from the replica's thread itself: shows that it goes on.
+    /// The same from the replica's thread itself, which proves that it runs.
     pub async fn fresh_view(&self) -> Result<Arc<View>, Fault> {
         let (to, answer) = Address::here(self.shared.request_timeout);
         self.post(Inbound::View { to })?;
         answer.await
     }
 
-    /// Writes the checkpoint anew, so that the disk holds nothing outdated in it; reads and writes go
-    /// on. Takes as long as it takes.
+    /// Rewrites the checkpoint without outdated records, while reads and writes continue. There is
+    /// no timeout.
     pub async fn rewrite(&self) -> Result<(), Fault> {
         let (tell, told) = oneshot::channel();
         let done: Told = Box::new(move || {
-            // who asked may have gone
+            // the requester may have been dropped
             let _ = tell.send(());
         });
         self.post(Inbound::Rewrite { done })?;
@@ -263,7 +263,7 @@ impl Node {
         self.post(Inbound::Renew { lease, to })?;
         let Renewed { renewal, alone } = answer.await?;
         if !alone {
-            // shows that this member still led when it renewed
+            // proves that this member was still the leader when it renewed
             self.read().await?;
         }
         Ok(renewal)
@@ -287,7 +287,7 @@ impl Node {
     }
 
     /// Registers for wake-ups: the returned handle wakes after every applied change that `watch`
-    /// may match. Take a view after registering, so that no event falls between.
+    /// may match. Take a view after registering, so that no event is missed.
     pub fn watch(&self, watch: Watch) -> Result<Waiter, Fault> {
         self.shared.watchers.register(watch)
     }
@@ -297,7 +297,7 @@ impl Node {
         self.shared.readers.enter()
     }
 
-    /// What raft says now, without waiting: a published copy.
+    /// The published status of raft, without waiting.
     pub fn status(&self) -> Status {
         self.shared.status.load()
     }
@@ -322,7 +322,7 @@ impl Node {
         self.size_bytes() + self.tree_bytes() + self.auth_bytes()
     }
 
-    /// The disk as it was seen last.
+    /// The last measured state of the disk.
     pub fn disk(&self) -> &Seen {
         &self.shared.disk
     }
@@ -344,17 +344,17 @@ impl Node {
         self.shared.status.no_space()
     }
 
-    /// Whether callers are asked who they are, after the last turn.
+    /// Whether v3's authentication is on, after the last turn.
     pub fn auth_enabled(&self) -> bool {
         self.shared.status.auth().enabled
     }
 
-    /// Whether clients of v2 are asked who they are, after the last turn.
+    /// Whether v2's authentication is on, after the last turn.
     pub fn paths_enabled(&self) -> bool {
         self.shared.status.paths()
     }
 
-    /// Whether administrators are asked who they are: v2's users are v3's, so either switch counts.
+    /// Whether administrators must authenticate: users are shared, so either switch counts.
     pub fn any_auth_enabled(&self) -> bool {
         self.auth_enabled() || self.paths_enabled()
     }
@@ -387,7 +387,7 @@ impl Node {
     /// Resolves when the process has begun to stop: long answers end themselves then.
     pub async fn stopping(&self) {
         let mut stopping = self.shared.stopping.clone();
-        // An error says that the sender is gone, and with it the process's will to go on.
+        // an error means that the sender was dropped: the process stops
         let _ = stopping.wait_for(|stop| *stop).await;
     }
 
@@ -396,8 +396,8 @@ impl Node {
         self.shared.watchers.len()
     }
 
-    /// Tells the replica's thread that a checkpoint is durable. Waits for room: this comes from the
-    /// checkpoint's own thread, and a lost word would keep the log from being cut.
+    /// Reports a durable checkpoint to the replica's thread. Waits for room in the inbox: it is
+    /// called on the checkpoint's thread, and a lost message would keep the log from being cut.
     pub(crate) fn durable(&self, index: u64) {
         let _ = self.shared.inbox.send(Inbound::Durable { index });
     }

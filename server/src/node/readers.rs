@@ -1,9 +1,9 @@
-//! The streams of this process that watch v3 keys. They are woken, never fed: each reads the
-//! history of a state by cursors of its own (I7).
+//! The watch streams of v3 keys in this process. They are woken, never fed: each reads the history
+//! of a state by its own cursors (I7).
 //!
-//! Two revisions are kept apart. What is published may be known to clients already, so a watch that
-//! begins now begins behind it. What is told has been noted for every reader that it concerns; it
-//! follows within the same turn.
+//! There are two revisions. Clients may know the published one, so a new watch begins after it.
+//! Changes up to the notified one have been noted for all streams that they match; it follows
+//! within the same turn.
 
 use std::{
     collections::HashMap,
@@ -25,11 +25,12 @@ use super::{
     desk::{Desk, Outbox},
 };
 
-/// Looks for abandoned requests after which a state from before a compaction is let go: readers
-/// that keep up have long read it, and it holds what the compaction was to free.
+/// Number of periodic checks after which states from before a compaction are dropped: synced
+/// streams have read them long before, and they hold memory that the compaction should free.
 const OLDER_SWEEPS: u32 = 2;
 
-/// The interests, and whom to wake. The lock is held for look-ups only, never across a wait.
+/// The watcher groups, and how to wake their streams. The lock is held for look-ups only, never
+/// across an await.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Readers(Arc<Mutex<Board>>);
 
@@ -39,14 +40,14 @@ struct Board {
     bells: HashMap<ReaderId, Bell>,
     published: i64,
     told: i64,
-    /// Behind the last change that was told.
+    /// Location behind the last notified change.
     end: Option<Place>,
-    /// The state after the last turn that concerned a reader, for as long as it is fresh.
+    /// The state after the last turn with matching changes, while it is current.
     current: Option<Arc<Kv>>,
     /// States from before the last compactions, the oldest first.
     older: Vec<Arc<Kv>>,
     older_sweeps: u32,
-    /// Readers that want to know when more was told.
+    /// Streams that wait for a later notified revision.
     waiting: Vec<ReaderId>,
 }
 
@@ -57,7 +58,7 @@ struct Bell {
 }
 
 impl Readers {
-    /// A recovered state begins here.
+    /// Starts from a recovered state.
     pub(super) fn begin(&self, kv: &Kv) {
         let mut board = self.board();
         (board.published, board.told) = (kv.revision(), kv.revision());
@@ -80,13 +81,13 @@ impl Readers {
         }
     }
 
-    /// To be called before anybody can learn of this revision.
+    /// Call it before anything reveals this revision.
     pub(super) fn publish(&self, revision: i64) {
         self.board().published = revision;
     }
 
-    /// Notes for each reader what concerns it of all that happened since the last call, and wakes
-    /// it. `kv` is as the round left it: states before its compactions are still in it.
+    /// Notes all matching changes since the last call for each stream, and wakes it. `kv` is the
+    /// state after the round; it still holds the states before its compactions.
     pub(super) fn tell(&self, kv: &Kv, outbox: &mut Outbox) {
         let mut board = self.board();
         let board = &mut *board;
@@ -111,14 +112,14 @@ impl Readers {
         }
     }
 
-    /// Wakes all, whatever concerns them.
+    /// Wakes all streams.
     pub(super) fn ring_all(&self, outbox: &mut Outbox) {
         for bell in self.board().bells.values() {
             outbox.ring(bell.desk.clone(), bell.notify.clone());
         }
     }
 
-    /// To be called from time to time.
+    /// Call it periodically.
     pub(super) fn sweep(&self) {
         let mut board = self.board();
         board.older_sweeps += 1;
@@ -127,13 +128,13 @@ impl Readers {
         }
     }
 
-    /// A panic of another thread while it held the board leaves at worst a reader too many.
+    /// After a panic of another thread at worst a stream remains registered.
     fn board(&self) -> MutexGuard<'_, Board> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether anybody was concerned.
+/// Notes changes; returns whether any stream matches.
 fn note(board: &mut Board, kv: &Kv, woken: &mut Vec<ReaderId>) -> bool {
     let mut concerned = false;
     let mut from = board.end.unwrap_or_else(|| kv.seek(board.told + 1));
@@ -164,16 +165,16 @@ fn bare(kv: &Kv) -> Arc<Kv> {
     Arc::new(kv)
 }
 
-/// What a reader finds.
+/// Unread changes of a stream.
 #[derive(Debug)]
 pub struct Taken {
-    /// Up to this revision, everything that concerns the reader was noted.
+    /// All matching changes up to this revision were noted.
     pub told: i64,
     /// What it has to read, in no order.
     pub touched: Vec<(InterestId, Touched)>,
 }
 
-/// A registered reader; dropping it forgets it. Its interests must be gone by then
+/// A registered watch stream; dropping it unregisters it. Its groups must have been removed
 /// ([`Reader::unregister`]).
 #[derive(Debug)]
 pub struct Reader {
@@ -183,7 +184,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Enters an interest. Returns it with the revision that clients may know already.
+    /// Registers a watcher group. Returns it with the published revision.
     pub fn register(&self, span: &Span) -> Result<(InterestId, i64), Fault> {
         let mut board = self.readers.board();
         let id = board
@@ -204,7 +205,8 @@ impl Reader {
         self.readers.board().published
     }
 
-    /// What is to be read. If less was told than `wanted`, the reader is woken when more is.
+    /// Takes unread changes. If the notified revision is below `wanted`, the stream is woken when
+    /// it advances.
     pub fn take(&self, wanted: i64) -> Taken {
         let mut board = self.readers.board();
         if board.told < wanted && !board.waiting.contains(&self.id) {
@@ -216,8 +218,8 @@ impl Reader {
         }
     }
 
-    /// A state that holds what was told up to a revision, if one is at hand, and the states from
-    /// before the last compactions, the oldest first. Not to be kept: they keep memory.
+    /// A state that contains everything up to a notified revision, if available, and the states
+    /// from before the last compactions, oldest first. Do not keep them: they hold memory.
     pub fn states(&self, revision: i64) -> (Option<Arc<Kv>>, Vec<Arc<Kv>>) {
         let board = self.readers.board();
         let fresh = board.current.as_ref();
@@ -225,8 +227,7 @@ impl Reader {
         (current, board.older.clone())
     }
 
-    /// Resolves when there is something to take, at once if there was since the last call. It may
-    /// resolve for nothing.
+    /// Resolves when there may be something to take, at once if that was so since the last call.
     pub async fn woken(&self) {
         self.notify.notified().await;
     }

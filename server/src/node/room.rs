@@ -15,7 +15,7 @@ use super::{Fault, Node};
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
 impl Node {
-    /// Refuses a command for which there is no room. Raises the alarm if that is the quota's fault.
+    /// Refuses a command for which there is no room. Raises the alarm if the quota is used up.
     pub(super) async fn admit(&self, command: &Command) -> Result<(), Fault> {
         if let Command::Auth(command) = command
             && command.is_too_long()
@@ -115,7 +115,7 @@ pub(super) fn grows(command: &Command) -> bool {
     }
 }
 
-/// Whether a start needs it: it is taken as long as it can be written.
+/// Whether a start needs the command: it is accepted as long as it can be written.
 pub(super) fn is_vital(command: &Command) -> bool {
     match command {
         Command::Publish(_) | Command::ClusterVersion(_) => true,

@@ -1,5 +1,5 @@
-//! A copy of the replica's status that any thread reads without waiting. Its fields may come from
-//! two neighboring turns; nothing that needs them together reads them here.
+//! A copy of the replica's status for all threads, without locks. Its fields may come from two
+//! neighboring turns, so they must not be used together.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 

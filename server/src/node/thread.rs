@@ -41,13 +41,13 @@ use crate::{
 /// Requests taken from the inbox in one turn; they share one fsync.
 const BATCH_MAX: usize = 4096;
 
-/// Ticks made up for after a stall; more would start elections that nobody needs.
+/// Ticks that are made up for after a stall; more would start needless elections.
 const CATCH_UP_TICKS_MAX: u32 = 2;
 
-/// On a disk that is almost full checkpoints come so many times as often.
+/// On an almost full disk checkpoints are this many times as frequent.
 const LOW_PART: u64 = 16;
 
-/// Ticks between two looks for requests that nobody can wait for any more.
+/// Ticks between two checks for timed out requests.
 const SWEEP_TICKS: u64 = 50;
 
 /// What a node is made of.
@@ -192,7 +192,7 @@ impl Keeper {
             }
             self.offer_checkpoint();
         }
-        // First, or the checkpoint's thread could wait for room in an inbox that nobody empties.
+        // First, or the checkpoint's thread could wait forever for room in the inbox.
         drop(requests);
         self.checkpointer.stop();
         self.host.log.close();
@@ -211,7 +211,7 @@ impl Keeper {
             self.replica.tick(now_ns());
         }
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
-            // twice, for the workers' clocks are not this thread's
+            // twice, because workers read their clocks at other times
             let patience = 2 * self.shared.request_timeout.as_nanos() / self.tick.as_nanos().max(1);
             let patience = u64::try_from(patience).unwrap_or(u64::MAX);
             self.host.forget(self.ticks.saturating_sub(patience));
@@ -242,7 +242,7 @@ impl Keeper {
                     to.refuse(Fault::NoSpace);
                     return true;
                 }
-                // what is still shown would be copied where it is written to
+                // a published state would be copied on write
                 self.shared.latest.clear();
                 let ticket = self.ticket();
                 let stamp = Stamp {
@@ -271,7 +271,7 @@ impl Keeper {
                 // The checkpoint before stays on the disk until a second one replaces this one.
                 let inbox = self.shared.inbox.clone();
                 self.rewrite(Box::new(move || {
-                    // Full or gone: who asked hears that it was not done, and may ask again.
+                    // the requester gets an error and may retry
                     let _ = inbox.try_send(Inbound::Shrink { done });
                 }));
             }
@@ -310,7 +310,7 @@ impl Keeper {
         self.host.bytes_unsaved = 0;
     }
 
-    /// Without any room nothing may be proposed, not even by the leader itself.
+    /// Checks free space. Without any room not even leader tasks may propose.
     fn look_at_disk(&mut self) {
         let room = self.space.look();
         self.replica.rest(room == Room::None);
@@ -363,8 +363,8 @@ impl Keeper {
         tracing::info!(term, leader, leads, "elected leader");
     }
 
-    /// Hands a frozen state to the checkpoint when there is enough log, or when enough was compacted:
-    /// the last one holds on to what was, in memory and on disk.
+    /// Offers a frozen state for a checkpoint when there is enough log, or when enough was
+    /// compacted: the previous checkpoint holds on to old data, in memory and on disk.
     fn offer_checkpoint(&mut self) {
         let size = self.shared.status.size_bytes();
         let compacted = self.offered_bytes.saturating_sub(size);

@@ -1,7 +1,7 @@
-//! Simple tokens: whose each is, in memory alone. A token lives as long as it is used, and ends with
-//! its user, with that user's password, with auth and with the process. Where there are too many, the
-//! user who has most of them loses the one that was not used for longest, so that nobody's log-ins end
-//! the tokens of others who have few.
+//! Simple tokens, in memory. A token is valid as long as it is used; it ends when its user is
+//! deleted or changes the password, when auth is disabled, and with the process. Where there are
+//! too many, the user who has most of them loses the one that was not used for longest, so that
+//! nobody's log-ins end the tokens of others who have few.
 //!
 //! A log-in runs on the replica's thread: no step here looks at all tokens.
 
@@ -142,7 +142,7 @@ impl Tokens {
         }
     }
 
-    /// Whose token this is. That it was asked for lets it live on.
+    /// The user of a token; extends its lifetime.
     pub fn user(&self, token: &str) -> Option<String> {
         let now = Instant::now();
         let mut known = self.known();
@@ -160,8 +160,8 @@ impl Tokens {
         Some(String::from(&*user))
     }
 
-    /// What an applied command about users means for tokens. `index` is its entry's; `own` says
-    /// whether it was proposed here, in this life: who asked elsewhere uses its token there.
+    /// Updates tokens after an applied command on users. `index` is that of its entry. `own` says
+    /// whether this process proposed it; otherwise the token is used at another member.
     pub(super) fn applied(&self, reply: &Reply, index: u64, own: bool) {
         match reply {
             Reply::Authenticated { user, prefix } if own && !prefix.0.is_empty() => {

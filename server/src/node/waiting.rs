@@ -1,4 +1,4 @@
-//! The requests that the replica has taken and not answered, by ticket.
+//! Requests that wait for the replica, by ticket.
 
 use std::collections::VecDeque;
 
@@ -6,13 +6,13 @@ use witan_replica::host::Ticket;
 
 use super::desk::Address;
 
-/// Tickets rise by one, and most are answered in their order: a queue with gaps. Bounded by the
+/// A queue with gaps: tickets increase by one, and most are answered in order. Bounded by the
 /// replica, which refuses requests beyond its limits, and by [`Waiting::forget`].
 #[derive(Debug)]
 pub(super) struct Waiting<T> {
-    /// Ticket of the first place.
+    /// Ticket of the first entry.
     first: u64,
-    /// Who waits, and since which tick.
+    /// The waiting requests, with the tick of their begin.
     queue: VecDeque<Option<(u64, Address<T>)>>,
     count: usize,
 }
@@ -52,7 +52,7 @@ impl<T> Waiting<T> {
         Some(to)
     }
 
-    /// Drops those who have waited since before `tick`; they were told long ago.
+    /// Drops requests that have waited since before `tick`; they timed out long ago.
     pub(super) fn forget(&mut self, tick: u64) {
         for place in &mut self.queue {
             match place {

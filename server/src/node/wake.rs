@@ -1,5 +1,5 @@
-//! The registered watchers of this process. They are woken, never fed: each reads events from the
-//! history of a view by its own cursor (I7).
+//! The v2 watchers of this process. They are woken, never fed: each reads events from the history
+//! of a view by its own cursor (I7).
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,8 @@ use witan_replica::{
 
 use super::Fault;
 
-/// The hub, and whom its ids wake. The lock is held for look-ups only, never across a wait.
+/// The hub, and how to wake its watchers. The lock is held for look-ups only, never across an
+/// await.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watchers(Arc<Mutex<Board>>);
 
@@ -41,7 +42,7 @@ impl Watchers {
         self.board().hub.len()
     }
 
-    /// Wakes those whom the events of `tree` after index `since` may concern.
+    /// Wakes the watchers that events of `tree` after index `since` may concern.
     pub(super) fn wake(&self, tree: &Tree, since: u64) {
         let board = self.board();
         if board.hub.is_empty() {
@@ -60,7 +61,7 @@ impl Watchers {
         }
     }
 
-    /// A panic of another thread while it held the board leaves at worst a watcher too many.
+    /// After a panic of another thread at worst a watcher remains registered.
     fn board(&self) -> MutexGuard<'_, Board> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,5 @@
-//! What the program does without starting a member: `witan snapshot status` and `restore`, as etcdutl
-//! has them, words and exit codes included.
+//! Offline commands: `witan snapshot status` and `restore`, as in etcdutl, texts and exit codes
+//! included.
 //!
 //! What does not live here: the format of snapshots (`snapshot`), the data directory (`storage`).
 //!
@@ -19,32 +19,32 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{config::ConfigError, snapshot, storage::OpenError};
 
-/// The word after which all of this comes.
+/// The name of the subcommand.
 pub const SNAPSHOT: &str = "snapshot";
 
 /// etcdutl's code for anything that went wrong.
 const EXIT_ERROR: u8 = 1;
-/// Its code for a format of output that does not exist.
+/// etcdutl's code for an unknown output format.
 const EXIT_BAD_FEATURE: u8 = 4;
-/// Its code for arguments that make no sense.
+/// etcdutl's code for invalid arguments.
 const EXIT_BAD_ARGUMENTS: u8 = 128;
 
-/// Why a command was not done. Displayed after `Error: `.
+/// Why a command failed. Displayed after `Error: `.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The arguments contradict each other.
     #[error("--mark-compacted required if --revision-bump > 0")]
     Bump,
-    /// A format that nobody knows.
+    /// An unknown output format.
     #[error("unsupported output format")]
     Format,
-    /// A format that this is not put into.
+    /// An output format that this command does not support.
     #[error("{0} not supported as output format")]
     NotInFormat(&'static str),
     /// The snapshot cannot be opened.
     #[error("{verb} {path}: {}", in_gos_words(source))]
     Open {
-        /// What was tried.
+        /// The operation.
         verb: &'static str,
         /// Of the file.
         path: String,
@@ -62,7 +62,7 @@ pub enum Error {
     /// The file does not end with a digest.
     #[error("snapshot missing hash but --skip-hash-check=false")]
     NoDigest,
-    /// The digest is of other bytes.
+    /// The digest does not match.
     #[error(
         "expected sha256 {}, got {}",
         in_gos_digits(expected),
@@ -74,7 +74,7 @@ pub enum Error {
         /// Of the file.
         got: [u8; 32],
     },
-    /// The place is taken.
+    /// The data directory exists and is not empty.
     #[error("data-dir \"{0}\" not empty or could not be read")]
     Taken(String),
     /// The member is not described as one that can begin a cluster.
@@ -140,7 +140,7 @@ struct Line {
 enum Verb {
     /// Shows hash, revision, number of keys, size and version of a snapshot.
     Status(Status),
-    /// Makes the data directory of a member from a snapshot of etcd or of Witan.
+    /// Creates the data directory of a member from a snapshot of etcd or of Witan.
     Restore(Box<Restore>),
 }
 
@@ -190,12 +190,12 @@ struct Restore {
     mark_compacted: bool,
 }
 
-/// What became of a command line.
+/// Result of a command line.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It is done; this is to be printed.
+    /// It succeeded; with the text to print.
     Done(String),
-    /// It was not understood, or help was asked for: clap knows how to say it.
+    /// Invalid arguments or a request for help; clap prints it.
     Unclear(Box<clap::Error>),
     /// It failed.
     Failed(Error),

@@ -17,7 +17,7 @@ use crate::{
     storage::{self, Identity},
 };
 
-/// Makes the data directory; answers what there is to say about it.
+/// Creates the data directory; returns the text to print.
 pub(super) fn restore(asked: &Restore) -> Result<String, Error> {
     if (asked.bump_revision > 0) != asked.mark_compacted {
         return Err(Error::Bump);
@@ -65,8 +65,8 @@ pub(super) fn restore(asked: &Restore) -> Result<String, Error> {
     Ok(said)
 }
 
-/// Who the member is, the state that its cluster would begin with, and where its data goes: as a
-/// start with these flags says it.
+/// Identity of the member, initial state of its cluster and data directory, as a start with these
+/// flags would choose them.
 fn member(asked: &Restore) -> Result<(Identity, Box<View>, PathBuf), Error> {
     let flag = |name: &str, value: &str| OsString::from(format!("--{name}={value}"));
     let mut flags = vec![
@@ -92,7 +92,7 @@ fn member(asked: &Restore) -> Result<(Identity, Box<View>, PathBuf), Error> {
     }
 }
 
-/// Whether nothing is there, or an empty folder.
+/// Whether the directory does not exist or is empty.
 fn is_free(dir: &Path) -> bool {
     match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),
@@ -100,7 +100,7 @@ fn is_free(dir: &Path) -> bool {
     }
 }
 
-/// Shows on a terminal how far it is, and elsewhere nothing.
+/// A progress bar on a terminal; elsewhere nothing.
 struct Bar {
     shown: bool,
     total: u64,

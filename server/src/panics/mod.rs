@@ -1,4 +1,4 @@
-//! What a panic ends: one in the work of a request ends that request, any other the process.
+//! Panics: one in the work of a request ends that request, any other the process.
 //!
 //! A panic is contained only where a request's state is dropped with it: [`contain`] for futures,
 //! [`catch`] for one step, [`aside`] for work on another thread. Everywhere else (the replica, the
@@ -41,7 +41,7 @@ thread_local! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     Process,
-    /// Nothing: whoever called a library of the disk deals with it.
+    /// Nothing: the caller of a storage library handles it.
     Library,
     Request,
 }
@@ -68,8 +68,8 @@ fn text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("a panic without a text")
 }
 
-/// From now on a panic ends the process, but for those that are contained. A fatal one is reported
-/// as the former hook does.
+/// Installs the hook: a panic ends the process unless it is contained. A fatal one is reported by
+/// the previous hook.
 pub fn install_hook() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| match SCOPE.get() {
@@ -108,14 +108,14 @@ impl Drop for Guard {
     }
 }
 
-/// Calls a library of the disk; `None` if it panicked.
+/// Calls a storage library; `None` if it panicked.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     let _guard = Guard::new();
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Does one step of a request's work. A panic in it is logged here; whoever holds the request's
-/// state drops it and counts the panic.
+/// Runs one step of a request's work. A panic is logged here; the caller drops the request's state
+/// and counts the panic.
 pub fn catch<T>(handler: Handler, work: impl FnOnce() -> T) -> Result<T, Panicked> {
     let _guard = Guard::of(Scope::Request);
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
@@ -154,7 +154,7 @@ pub fn contain<F: Future>(
     }
 }
 
-/// The same for whoever passes the panic on, or counts it.
+/// The same for callers that count or propagate the panic.
 pub fn catch_in<F: Future>(handler: Handler, plan: Plan, work: F) -> Contain<'static, F> {
     Contain {
         work,
@@ -195,7 +195,7 @@ impl<F: Future> Future for Contain<'_, F> {
     }
 }
 
-/// Runs a request's work on a thread where it holds up nobody. A panic in it is one of its caller.
+/// Runs a request's work on a blocking thread. A panic propagates to its caller.
 pub async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
@@ -203,7 +203,7 @@ pub async fn aside<T: Send + 'static>(
     Ok(done.unwrap_or_else(|panicked| rethrow(panicked)))
 }
 
-/// The same for work that goes on without its caller.
+/// The same for work that outlives its caller.
 pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<Result<T, Panicked>> {
@@ -211,7 +211,7 @@ pub fn spawn<T: Send + 'static>(
     spawn_blocking(move || catch(Handler::Job, || plan.during(work)))
 }
 
-/// Goes on with a panic in the request that it belongs to.
+/// Resumes a caught panic in its request.
 pub fn rethrow(panicked: Panicked) -> ! {
     panic::resume_unwind(Box::new(panicked))
 }

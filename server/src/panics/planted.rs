@@ -1,5 +1,5 @@
-//! A door for tests: a request with the header [`HEADER`] panics at the place that it names. It
-//! exists in the program `witan-planted` alone, which the feature `planted-panics` builds.
+//! For tests: a request with the header [`HEADER`] panics at the place that it names. It exists
+//! only in the program `witan-planted`, which the feature `planted-panics` builds.
 
 use std::{
     cell::Cell,

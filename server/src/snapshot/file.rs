@@ -10,8 +10,8 @@ use witan_replica::machine::{record::Change, view::View};
 
 use super::schema::{self, Take};
 
-/// Our own bucket, which etcd passes over. Its records are numbered, and each value is a record of a
-/// checkpoint: the length of its key (four bytes, big-endian), its key, its value.
+/// Witan's own bucket, which etcd ignores. Its records are numbered, and each value is a record of
+/// a checkpoint: the length of its key (four bytes, big-endian), its key, its value.
 pub(super) const OWN: &str = "witan";
 
 /// A file that is laid out and not yet written.
@@ -21,7 +21,7 @@ pub struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// Lays it out, which goes once through the whole state.
+    /// Computes the layout, which reads the whole state once.
     pub fn of(view: &'a View) -> io::Result<Self> {
         let layout = Layout::of(|writer| fill(view, writer))?;
         Ok(Self { view, layout })

@@ -1,4 +1,4 @@
-//! A member's state in the shape of etcd 3.6's store: what is hashed, and what a snapshot holds.
+//! A member's state in the layout of etcd 3.6's store, for hashes and snapshots.
 //!
 //! What does not live here: the state itself (`witan_replica::machine`), our own files (`storage`)
 //! and the calls that clients make (`api/v3`).

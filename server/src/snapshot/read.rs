@@ -1,6 +1,6 @@
-//! A machine's state from a snapshot: of etcd, of whatever version, or of ours.
+//! Reads the state of a snapshot of etcd (any version) or of Witan.
 //!
-//! Who is in the cluster is not taken from it: a restore begins a new cluster.
+//! Membership is not read: a restore begins a new cluster.
 
 use std::path::Path;
 
@@ -25,10 +25,10 @@ use super::{
     },
 };
 
-/// What a restore changes.
+/// Options of a restore.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Changes {
-    /// The revision goes up by so many, and everything up to it counts as compacted.
+    /// Increases the revision by this number and marks everything up to it as compacted.
     pub bump_revision: u64,
 }
 
@@ -41,7 +41,7 @@ pub struct Found {
     pub has_tree: bool,
 }
 
-/// Reads the first `length` bytes of a file; `progress` hears of records that were read.
+/// Reads the first `length` bytes of a file; `progress` is called with the bytes of each record.
 pub fn read(
     path: &Path,
     length: u64,
@@ -125,7 +125,7 @@ fn take_keys(
     Ok(last.0)
 }
 
-/// As etcdutl does it: a version without a key, at the revision that the store is to have.
+/// As in etcdutl: adds a version without a key at the new revision.
 fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, Broken> {
     let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
     let main = main.ok_or_else(|| Broken::Record("the revision cannot be so high".into()))?;

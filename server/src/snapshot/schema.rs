@@ -16,7 +16,7 @@ use super::record::{Record, revision};
 
 /// The bucket of all versions of all keys.
 pub(super) const KEY: &str = "key";
-/// The bucket of what auth says of itself.
+/// The bucket of the auth settings.
 pub(super) const AUTH: &str = "auth";
 /// One byte: whether callers are asked who they are.
 pub(super) const AUTH_ENABLED: &str = "authEnabled";
@@ -28,7 +28,7 @@ pub(super) const AUTH_ROLES: &str = "authRoles";
 pub(super) const AUTH_USERS: &str = "authUsers";
 /// The bucket of leases, by id.
 pub(super) const LEASE: &str = "lease";
-/// The bucket of what the store says of itself.
+/// The bucket of the store's metadata.
 pub(super) const META: &str = "meta";
 /// Place in the log.
 pub(super) const CONSISTENT_INDEX: &str = "consistent_index";
@@ -41,7 +41,7 @@ pub(super) const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
 /// The revision up to which a compaction is done.
 pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
 
-/// What takes the buckets one by one, each with its records in order of their keys.
+/// Receives the buckets one by one, each with its records in key order.
 pub(super) trait Take {
     /// A bucket begins.
     fn bucket(&mut self, name: &str) -> io::Result<()>;

@@ -1,4 +1,4 @@
-//! What a snapshot holds, in the numbers that `etcdutl snapshot status` tells.
+//! Statistics of a snapshot, as in `etcdutl snapshot status`.
 
 use std::{collections::HashSet, path::Path};
 
@@ -11,7 +11,7 @@ use super::{
     schema::{KEY, META, STORAGE_VERSION},
 };
 
-/// What is told of a snapshot.
+/// Statistics of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Status {
     /// CRC-32 (Castagnoli) of all buckets' names, keys and values.

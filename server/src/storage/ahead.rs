@@ -1,6 +1,6 @@
-//! Reads records on a thread of their own, a little ahead of whoever restores them, so that a start
-//! uses two cores: reading and checking a run takes about as long as building the state from it.
-//! What the records are and where they come from is not known here.
+//! Reads records ahead on another thread while the state is restored from them, so that a start
+//! uses two cores: reading a run takes about as long as building the state from it. What the
+//! records are is not known here.
 
 use std::{
     mem,
@@ -18,7 +18,7 @@ use crate::panics::guarded;
 
 /// Records are handed over in portions of about this many bytes.
 const PORTION_BYTES: usize = 256 << 10;
-/// So many portions wait at most.
+/// Maximum number of waiting portions.
 const PORTIONS_MAX: usize = 4;
 
 type Portion = Vec<Result<Record, Broken>>;
@@ -34,7 +34,7 @@ pub(super) fn read_ahead<T>(
             .name("read-ahead".to_owned())
             .spawn_scoped(scope, move || guarded(|| read(records, &send)))?;
         let restored = restore(&mut receive.iter().flatten());
-        // where restoring ended early, nobody is to wait for room
+        // if restoring ends early, the reader must not wait for room
         drop(receive);
         match reading.join() {
             Ok(Some(())) => restored,
@@ -43,7 +43,7 @@ pub(super) fn read_ahead<T>(
     })
 }
 
-/// Hands everything over, for as long as somebody takes it.
+/// Sends all records until the receiver is dropped.
 fn read(records: impl Iterator<Item = Result<Record, Broken>>, send: &SyncSender<Portion>) {
     let (mut portion, mut bytes) = (Portion::new(), 0);
     for record in records {
@@ -58,7 +58,7 @@ fn read(records: impl Iterator<Item = Result<Record, Broken>>, send: &SyncSender
             }
         }
     }
-    // an error says that nobody wants the rest
+    // an error means that the receiver was dropped
     let _ = send.send(portion);
 }
 

@@ -1,5 +1,5 @@
-//! A single flipped bit, found by a checksum. A torn write and a flipped bit both spoil the last
-//! record of the log; the first was never acknowledged, the second may well have been.
+//! Finds a single flipped bit by a checksum. Both a torn write and a flipped bit corrupt the last
+//! record of the log, but a record with a flipped bit may have been acknowledged.
 
 const TABLE: [u32; 256] = table();
 
@@ -21,8 +21,8 @@ const fn table() -> [u32; 256] {
     table
 }
 
-/// The bit of a block of `length` bytes whose flip makes the checksum wrong by `difference` (the
-/// one that is there xor the right one): its byte and its mask. `None` if no single bit does.
+/// The bit of a block of `length` bytes whose flip changes the checksum by `difference` (actual xor
+/// expected): its byte and its mask. `None` if no single bit does.
 pub(super) fn flipped(length: usize, difference: u32) -> Option<(usize, u8)> {
     // A checksum is linear: a flipped bit changes it by the same bits whatever else is there, and
     // by one step more for each byte behind it.

@@ -39,7 +39,7 @@ const RUN_BYTES: u64 = 8 << 20;
 /// A longer chain is written anew. Each link costs a start some milliseconds.
 const LINKS_MAX: usize = 48;
 
-/// Emits the changes to write.
+/// Emits the changed records to write.
 pub(super) type Changes<'a> = dyn Fn(&mut dyn FnMut(Change)) + 'a;
 
 /// The checkpoint of one member.
@@ -50,15 +50,15 @@ pub struct Checkpoint {
     manifest: Manifest,
     /// Number of the next folder; never one that was used before.
     next: u64,
-    /// The next write must be a base: the chain cannot be continued.
+    /// The next write must be a new base.
     anew: bool,
-    /// The newest chain, or the file that names it, did not read.
+    /// The newest chain, or the file that names it, was damaged.
     fell_back: bool,
     /// A chain may always hold this many outdated bytes: a checkpoint's worth of log.
     outdated_bytes: u64,
-    /// When the chain reaches this many bytes, it is time to look how many of them are outdated.
+    /// Size of the chain at which the number of outdated bytes is checked.
     look_at: u64,
-    /// What of the newest base need not be written again.
+    /// Runs of the newest base that can be reused.
     reuse: Reuse,
     run_bytes: u64,
     /// Says whether there is room for a run.
@@ -97,14 +97,14 @@ struct Link {
     items: Vec<Item>,
     bytes: u64,
     spans: Vec<Span>,
-    /// The runs that were taken over.
+    /// Runs that were reused.
     kept: BTreeSet<usize>,
     /// Whether something was left out after the last item.
     gap: bool,
 }
 
 impl Link {
-    /// Takes over a run of the base before, in which the next record stands.
+    /// Reuses a run of the previous base that contains the next record.
     fn keep(&mut self, before: &Reuse, place: usize) {
         self.gap = true;
         if self.kept.insert(place) {
@@ -189,7 +189,7 @@ impl Checkpoint {
         Ok(None)
     }
 
-    /// Goes back to the chain before, unless there is none or the trouble is not the chain's.
+    /// Falls back to the previous chain, unless there is none or the error is not about the chain.
     fn fall_back(&mut self, error: &OpenError) -> bool {
         let damage = matches!(error, OpenError::Checkpoint { .. } | OpenError::Io { .. });
         if !damage || self.manifest.before.is_empty() {
@@ -231,7 +231,7 @@ impl Checkpoint {
         OpenError::checkpoint(&path, what)
     }
 
-    /// Makes small runs, so that a small state has many.
+    /// For tests: makes small runs, so that a small state has many.
     #[cfg(test)]
     pub(super) fn cut_runs_at(&mut self, bytes: u64) {
         self.run_bytes = bytes;
@@ -249,7 +249,7 @@ impl Checkpoint {
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
         {
-            // what was compacted is outdated, however small the chain is beside what it was
+            // compacted records are outdated, even if the chain is small
             self.look_at = 0;
         }
         match since {
@@ -300,7 +300,7 @@ impl Checkpoint {
         let mut reuse = std::mem::take(&mut self.reuse);
         match difference {
             Some(difference) => difference(&mut |change| reuse.touch(key(&change))),
-            // the state is another one
+            // the state was replaced
             None => reuse = Reuse::default(),
         }
         let room = self.check_room(&reuse, whole);
@@ -427,7 +427,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The atomic step, and then what is not needed any more goes.
+    /// Publishes a chain atomically, then removes folders that are not needed any more.
     fn publish(&mut self, chain: Chain) -> io::Result<()> {
         let manifest = Manifest {
             before: self.manifest.chain.clone(),

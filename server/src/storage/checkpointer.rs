@@ -39,16 +39,16 @@ struct Shared {
 #[derive(Default)]
 struct Slot {
     view: Option<View>,
-    /// The view is foreign to what is on disk: write all of it.
+    /// The view does not descend from the checkpoint on disk: write all of it.
     whole: bool,
-    /// Nothing outdated may stay on disk.
+    /// No outdated record may stay on disk.
     anew: bool,
     stop: bool,
-    /// Who waits for a checkpoint written anew; bounded by those who may ask.
+    /// Callbacks of requested rewrites; bounded by the number of concurrent requests.
     rewrites: Vec<Told>,
 }
 
-/// Called once what it waits for is durable; dropped when that never comes.
+/// Called once the awaited checkpoint is durable; dropped if that fails.
 pub type Told = Box<dyn FnOnce() + Send>;
 
 impl Checkpointer {
@@ -61,7 +61,7 @@ impl Checkpointer {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         if checkpoint.fell_back() {
-            // What the start fell back to is the last one that reads: a second one is due at once.
+            // the start fell back to the last readable checkpoint: write a second one at once
             let mut slot = shared.lock();
             (slot.view, slot.whole) = (base.clone(), base.is_some());
             shared.failing.store(true, Ordering::Relaxed);
@@ -82,13 +82,13 @@ impl Checkpointer {
         })
     }
 
-    /// Hands over a frozen view to be written; one that still waits is dropped for it.
+    /// Offers a frozen view to be written; replaces one that still waits.
     pub fn offer(&self, view: View) {
         let mut slot = self.shared.lock();
         let replaced = slot.view.replace(view);
         drop(slot);
         self.shared.changed.notify_all();
-        // Dropped outside of the lock: a view can hold the last reference to a lot of memory.
+        // dropped outside of the lock: a view can hold the last reference to a lot of memory
         drop(replaced);
     }
 
@@ -214,7 +214,7 @@ impl Writer {
     fn write(&mut self, whole: bool, anew: bool, view: &View) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !whole);
         if anew {
-            // who asked for it waits, and nobody else is to notice
+            // run at low priority: only the requester waits for it
             let checkpoint = &mut self.checkpoint;
             quietly(|| checkpoint.rewrite(since, view))
         } else {

@@ -1,7 +1,7 @@
-//! A data directory made at once from a whole state: for a restore.
+//! Creates a data directory from a complete state, for a restore.
 //!
-//! It is made beside its place and moved there when it is complete and durable, so that after a failure
-//! or a crash nothing stands there.
+//! It is created beside its final path and renamed when it is complete and durable, so that a
+//! failure or a crash leaves nothing at that path.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use super::{Identity, OpenError, Storage, files::sync_dir, open};
 pub fn create(dir: &Path, identity: &Identity, view: &View) -> Result<(), OpenError> {
     let staged = staging(dir)?;
     if staged.exists() {
-        // of a process that is no more, which had this one's number
+        // left by an earlier process with the same pid
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
     let made = fill(&staged, identity, view).and_then(|()| {
@@ -31,7 +31,7 @@ pub fn create(dir: &Path, identity: &Identity, view: &View) -> Result<(), OpenEr
             .map_err(|error| OpenError::io(dir, error))
     });
     if made.is_err() {
-        // what stays is in nobody's way, and its name says what it was
+        // a leftover is harmless, and its name says what it is
         let _ = fs::remove_dir_all(&staged);
     }
     made

@@ -49,12 +49,12 @@ pub enum OpenError {
     Foreign {
         /// The identity file.
         path: PathBuf,
-        /// What it says.
+        /// The identity in it.
         found: Identity,
-        /// Who asks.
+        /// The configured identity.
         own: Identity,
     },
-    /// The identity file is missing beside data, or says nothing sensible.
+    /// The identity file is missing although there is data, or is invalid.
     #[error(
         "{} is missing or damaged, but there is data beside it. Put the file back, or restore a \
          backup into an empty directory", path.display()

@@ -1,4 +1,4 @@
-//! What makes a file or a name durable. Tests watch every step through [`watched`].
+//! Makes files and names durable. Tests observe every step through [`watched`].
 
 use std::{
     fs::{self, File},

@@ -14,7 +14,7 @@ use super::{
 /// Name of the file inside the member's folder.
 const FILE: &str = "identity";
 
-/// What the directory says; `None` when it was never finished or never used.
+/// Reads the identity of a directory; `None` if its set-up was never finished.
 pub(super) fn read(dir: &Path) -> Result<Option<Identity>, OpenError> {
     let path = dir.join(FILE);
     let text = match fs::read_to_string(&path) {

@@ -119,7 +119,7 @@ impl Ledger {
         });
         if let Err(error) = &made {
             tracing::warn!(%error, "no ballast can be kept on this file system");
-            // What is there of it would only be in the way.
+            // remove a partial file
             let _ = fs::remove_file(&self.path);
         }
         self.held.store(made.is_ok(), Relaxed);

@@ -33,7 +33,7 @@ impl Lock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                // The pid is a courtesy: an unreadable one changes nothing about the refusal.
+                // The pid is only informative.
                 let _ = file.read_to_string(&mut holder);
                 return Err(OpenError::Locked {
                     path,
@@ -42,8 +42,8 @@ impl Lock {
             }
             Err(TryLockError::Error(e)) => return Err(OpenError::io(&path, e)),
         }
-        // Written over the former one, which takes no new block of a full disk. A lock without a pid is
-        // as good.
+        // Overwrites the previous pid, which needs no new block on a full disk. The lock works
+        // without a pid.
         let pid = format!("{}\n", std::process::id());
         let written = file
             .seek(SeekFrom::Start(0))

@@ -28,10 +28,10 @@ use super::tests::disk::Watched as Files;
 use super::{OpenError, Sizes, ledger::Ledger, retry::Retrying, tail};
 use crate::panics::{Guard, planted};
 
-/// A log file is closed and the next one begun at this part of a checkpoint's worth.
+/// A log file is closed at this fraction of the log between two checkpoints.
 const FILE_PART: u64 = 2;
-/// Dead files are dropped once all together are larger than so many checkpoints' worth: were it less
-/// than what I5 keeps, the engine would move large entries about to drop the files they are in.
+/// Purging begins above this multiple of the log between two checkpoints. If it were less than what
+/// I5 keeps, the engine would rewrite large entries to drop their files.
 const PURGE_TIMES: u64 = 3;
 /// The engine can hold many logs; a member has one.
 const REGION: u64 = 1;
@@ -53,13 +53,14 @@ pub struct Log {
     hard_state: Option<Bytes>,
     /// Whether `hard_state` is newer than what the disk has.
     unsaved: bool,
-    /// Off by `--unsafe-no-fsync` alone.
+    /// False with `--unsafe-no-fsync` only.
     fsync: bool,
     /// Bytes of entries that the start replays.
     replayed: u64,
 }
 
-/// Where the log must begin. Written with every cut, so that entries missing at the front show.
+/// Where the log must begin. Written with every cut, so that missing entries at the front are
+/// detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
     /// Index of the very first entry this log ever got; 0 before it.
@@ -80,7 +81,7 @@ impl Line {
         })
     }
 
-    /// Whether entries were ever cut, so that only a checkpoint can know what they did.
+    /// Whether entries were ever cut, so that a checkpoint is required.
     pub(super) fn was_cut(self) -> bool {
         self.begin != self.origin
     }
@@ -254,7 +255,7 @@ impl Log {
         bytes
     }
 
-    /// From now on nothing is awaited: a power cut loses writes and may leave a log that is refused.
+    /// Disables fsync: a power failure loses writes and may leave a log that is refused.
     pub fn never_fsync(&mut self) {
         self.fsync = false;
     }
@@ -273,13 +274,13 @@ impl Log {
         self.line.begin = below;
         let mut out = EngineBatch::default();
         out.add_command(REGION, Command::Compact { index: below });
-        // The keys move along, so that no old file is kept for their sake.
+        // rewrite the keys too, so that they do not pin an old file
         self.write(&mut out, |log, out| log.add_keys(out));
         self.sync(out);
         self.purge();
     }
 
-    /// Writes what is kept back (a moved commit index). Called at a graceful end.
+    /// Writes a held back commit index. Called at a graceful stop.
     pub fn close(mut self) {
         if self.unsaved {
             self.append(&LogBatch {
@@ -300,7 +301,7 @@ impl Log {
     fn purge(&self) {
         let _guard = Fatal::new(&self.dir);
         if let Err(error) = self.engine.purge_expired_files() {
-            // Only space is at stake, and the next cut tries again.
+            // failing only costs space, and the next cut retries
             tracing::error!(dir = %self.dir.display(), %error, "cannot drop old log files");
         }
     }
@@ -317,7 +318,7 @@ impl Log {
         out: &mut EngineBatch,
         step: impl FnOnce(&Self, &mut EngineBatch) -> raft_engine::Result<()>,
     ) {
-        // The engine panics when a sync fails; the guard makes that the end of the process too.
+        // the engine panics when a sync fails; the guard aborts the process then, too
         let guard = Fatal::new(&self.dir);
         planted::in_thread("log");
         if let Err(error) = step(self, out) {

@@ -1,4 +1,4 @@
-//! The file `current`: which runs make the checkpoint, and which made the one before it.
+//! The file `current`: lists the runs of the checkpoint and of the previous one.
 //!
 //! Text, a line each: `chain` or `before`; under it `link` for each difference (the first is the
 //! base), and under that `run` with its folder, what it holds (see [`Content`]) and the beginning of
@@ -10,11 +10,11 @@ use super::run::Content;
 
 /// Names the checkpoint.
 pub(super) const CURRENT: &str = "current";
-/// The same once more, for the case that the first is damaged. Written after it.
+/// A copy, in case the first file is damaged. Written after it.
 pub(super) const COPY: &str = "current.copy";
-/// What the file begins with.
+/// First line of the file.
 const TITLE: &str = "witan checkpoint 2";
-/// A run's first key is noted up to here: it only says when the run must be opened at the latest.
+/// Bytes of a run's first key that are stored; it only determines when the run must be opened.
 const FIRST_BYTES_MAX: usize = 32;
 
 /// One run.

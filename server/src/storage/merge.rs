@@ -1,4 +1,4 @@
-//! Runs read as one: in key order, of each key what the newest run says, without what is gone.
+//! Merges runs: records in key order, the newest one of each key, without deleted ones.
 
 use std::{
     cmp::Ordering,
@@ -46,12 +46,12 @@ enum Items {
     Memory(std::vec::IntoIter<Item>),
 }
 
-/// What comes next of a run.
+/// The next record of a run.
 struct Head {
     key: Vec<u8>,
     /// `None` before the run is opened: the key is only known not to be smaller.
     value: Option<Option<Vec<u8>>>,
-    /// Place of the run in the chain: of two changes of one key that of the later run counts.
+    /// Position of the run in the chain; for equal keys the later run counts.
     source: usize,
 }
 
@@ -96,7 +96,7 @@ impl Merged {
         Ok(None)
     }
 
-    /// Reads on in a run, of which `last` was read or is the bound below its first key.
+    /// Advances a run. `last` is the record read before, or a lower bound of its first key.
     fn advance(&mut self, source: usize, last: &[u8], read: bool) -> Result<(), Broken> {
         let of = &mut self.sources[source];
         let next = of

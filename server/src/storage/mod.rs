@@ -1,5 +1,5 @@
-//! The disk of a member: the data directory, its raft log and its checkpoint. Nothing here knows
-//! what an entry or a record means; nothing above here names a file.
+//! The data directory of a member: its raft log and its checkpoint. Nothing here interprets entries
+//! or records; nothing above here names a file.
 //!
 //! ```text
 //! DIR/member/LOCK         held while a process uses the directory
@@ -74,7 +74,7 @@ pub struct Storage {
     pub checkpoint: Checkpoint,
     /// How much log the file system has room for.
     pub sizes: Sizes,
-    /// Keep this until the process ends: it is what keeps other processes out.
+    /// Keep this until the process ends: it locks the directory.
     pub hold: Hold,
 }
 
@@ -84,14 +84,14 @@ pub struct Hold {
     _lock: lock::Lock,
 }
 
-/// Which identity a data directory carries; `None` if it holds no finished one. For a restart,
-/// which must not compute its ids again.
+/// The identity of a data directory; `None` if its set-up was never finished. A restart uses it
+/// instead of computing ids again.
 pub fn identity(dir: &Path) -> Result<Option<Identity>, OpenError> {
     format::read(&member_dir(dir))
 }
 
-/// Opens the data directory of a member, making it if it is not there. What is written to it later is
-/// announced in `ledger`.
+/// Opens the data directory of a member; creates it if it does not exist. What is written to it
+/// later is announced in `ledger`.
 pub fn open(
     dir: &Path,
     identity: &Identity,
@@ -168,7 +168,7 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .map_err(|e| OpenError::io(dir, e))
 }
 
-/// Refuses a log and a checkpoint that do not meet.
+/// Refuses a gap between checkpoint and log.
 fn check(member: &Path, log: &Log, stateless: bool, view: Option<&View>) -> Result<(), OpenError> {
     let line = log.line();
     let begin = line.begin;

@@ -1,17 +1,17 @@
-//! Work that may take its time: on a thread of its own with a low priority, so that those who wait
-//! for an answer get the processors first.
+//! Runs background work on its own thread with a low priority, so that requests get the processors
+//! first.
 
 use std::{io, thread};
 
 use rustix::process::{getpriority_process, setpriority_process};
 
-/// How much lower: a ninth of the share of a thread that is as busy.
+/// Increment of the nice value: a ninth of the processor share of a normal thread.
 const NICER: i32 = 10;
 /// The lowest priority that there is.
 const NICEST: i32 = 19;
 
-/// Does it at a low priority. A thread of its own, because an unprivileged process cannot raise a
-/// priority again.
+/// Runs work at a low priority. It needs its own thread, because an unprivileged process cannot
+/// raise a priority again.
 pub(super) fn quietly<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let work = || {
         if let Err(error) = lower() {
@@ -26,7 +26,7 @@ pub(super) fn quietly<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> i
     })
 }
 
-/// Linux keeps a priority for each thread; no id names the calling one.
+/// Linux has a priority for each thread; id 0 means the calling one.
 fn lower() -> rustix::io::Result<()> {
     let now = getpriority_process(None)?;
     setpriority_process(None, (now + NICER).min(NICEST))

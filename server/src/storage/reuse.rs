@@ -1,6 +1,6 @@
-//! Which runs of the newest base still say exactly what the state says, so that the next base takes
-//! them over as they are instead of writing the same bytes once more. What is on disk and how it is
-//! written is not known here; the folders of a run that was taken over are never touched.
+//! Which runs of the newest base are unchanged, so that the next base reuses them instead of
+//! writing the same bytes again. How runs are written is not known here; the folder of a reused run
+//! is never modified.
 //!
 //! A base is the whole state, so a run holds every record of the state between two of its keys, if
 //! no other run has keys there. It stays so until a key there changes. Nothing of this is on disk:
@@ -46,7 +46,7 @@ impl Span {
 struct Known {
     run: Run,
     spans: Vec<Span>,
-    /// It may not say what the state says.
+    /// A record in it may have changed.
     changed: bool,
 }
 
@@ -56,15 +56,15 @@ pub(super) struct Reuse {
     runs: Vec<Known>,
     /// All stretches by their first keys, with the places of their runs.
     spans: Vec<(Span, usize)>,
-    /// Keys of the base that changed since: they will again, and make no other run change with them
-    /// if they stand together.
+    /// Keys that changed since the base: they are likely to change again, so they are kept together
+    /// in one run.
     hot: BTreeSet<Vec<u8>>,
 }
 
 impl Reuse {
-    /// Notes that a run is part of a new base.
+    /// Adds a run of a new base.
     pub(super) fn add(&mut self, run: &Run, spans: Vec<Span>, bytes_min: u64) {
-        // small ones are written anew with their neighbors, so that they do not become many
+        // small runs are rewritten with their neighbors, so that there are not too many
         let changed = spans.len() > SPANS_MAX || run.content.bytes < bytes_min;
         let run = run.clone();
         self.runs.push(Known {
@@ -74,7 +74,7 @@ impl Reuse {
         });
     }
 
-    /// Notes that a run of the base before is part of the new one.
+    /// Adds a reused run of the previous base.
     pub(super) fn add_kept(&mut self, before: &Reuse, place: usize) {
         self.runs.push(before.runs[place].clone());
     }
@@ -100,7 +100,7 @@ impl Reuse {
         }
     }
 
-    /// A key is not any more what the base says, or is new.
+    /// Marks a key as changed since the base, or new.
     pub(super) fn touch(&mut self, key: &[u8]) {
         let Some(place) = self.covering(key) else {
             return;
@@ -111,7 +111,7 @@ impl Reuse {
         }
     }
 
-    /// The run that holds this record as it is.
+    /// The unchanged run that contains this record.
     pub(super) fn unchanged(&self, key: &[u8]) -> Option<usize> {
         self.covering(key)
             .filter(|place| !self.runs[*place].changed)

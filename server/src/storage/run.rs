@@ -41,14 +41,14 @@ const REMOVED: u32 = u32::MAX;
 pub(super) const HEADER_BYTES: usize = 8;
 /// The database file in a run's folder.
 const DATABASE: &str = "db";
-/// How often a database that sled itself still holds is tried again, and how long between.
+/// Retries of opening a database that sled still holds, and the pause between them.
 const REOPEN_TRIES: u32 = 200;
 const REOPEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// A key, and its value unless it is gone.
 pub(super) type Item = (Vec<u8>, Option<Vec<u8>>);
 
-/// What a run must hold, noted where the run is published.
+/// Expected contents of a run, stored in the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
     /// Records, removals included.
@@ -185,7 +185,7 @@ fn reopen(path: &Path) -> sled::Result<sled::Db> {
     open(path)
 }
 
-/// Waits until sled has let go of the database's file, and so writes no more.
+/// Waits until sled has released the database's file and writes no more.
 fn closed(path: &Path) -> io::Result<()> {
     let file = File::open(path.join(DATABASE))?;
     for _ in 0..REOPEN_TRIES {
@@ -239,7 +239,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn open(path: &Path, content: &Content) -> Result<Self, Broken> {
-        // First, because sled mends in its own way what it takes for the end of a torn write.
+        // First, because sled repairs by itself what looks like a torn write.
         let file = path.join(DATABASE);
         if file_sum(&file, content.file_bytes)? != content.file_sum {
             return Err(Corrupt::new("the database file fails its checksum").into());
@@ -309,8 +309,8 @@ impl Reader {
     }
 }
 
-/// Reads a whole run and leaves nothing of what sled has written to open it: on a full disk the
-/// runs of a chain could not be open all at once.
+/// Reads a whole run and removes what sled wrote to open it: on a full disk the runs of a chain
+/// cannot all be open at once.
 pub(super) fn read_whole(path: &Path, content: &Content) -> Result<Vec<Item>, Broken> {
     let mut reader = Reader::open(path, content)?;
     let mut items = Vec::new();

@@ -2,11 +2,11 @@
 //! ballast is given up when the disk is full, so that a start, and whatever makes room, still finds
 //! some.
 //!
-//! Below the reserve nothing that grows is taken. It is taken again when a quarter more than the
-//! reserve is free and the ballast is back, which needs room for both. Below the floor no command is taken at all, because a log
-//! that cannot be written ends the process.
+//! Below the reserve, commands that add data are refused, until a quarter more than the reserve is
+//! free and the ballast is restored. Below the floor all commands are refused, because a log that
+//! cannot be written ends the process.
 //!
-//! What a command is, and who refuses it, does not live here.
+//! What does not live here: which commands add data, and where they are refused.
 
 use std::{
     path::{Path, PathBuf},
@@ -40,7 +40,7 @@ const CHECKPOINT_PART: u64 = 32;
 const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
 const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
 
-/// What the flags say.
+/// Settings of the reserve and the ballast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// `--disk-reserve-bytes`; `None` chooses by the file system's size, 0 watches nothing.
@@ -73,13 +73,13 @@ pub enum Room {
     /// For all of them.
     #[default]
     Enough,
-    /// For those that make room.
+    /// For commands that free space.
     Low,
     /// For none.
     None,
 }
 
-/// What was seen last, for any thread.
+/// The last measurement, for all threads.
 #[derive(Debug, Default)]
 pub struct Seen {
     free_bytes: AtomicU64,
@@ -94,7 +94,7 @@ impl Seen {
         self.free_bytes.load(Relaxed)
     }
 
-    /// Bytes that are to stay free, 0 when nobody watches.
+    /// Bytes that must stay free; 0 without monitoring.
     pub fn reserve_bytes(&self) -> u64 {
         self.reserve_bytes.load(Relaxed)
     }
@@ -104,7 +104,7 @@ impl Seen {
         self.ballast_bytes.load(Relaxed)
     }
 
-    /// Whether what grows is refused.
+    /// Whether commands that add data are refused.
     pub fn is_low(&self) -> bool {
         self.room.load(Relaxed) != Room::Enough as u8
     }
@@ -126,8 +126,8 @@ pub struct Space {
 }
 
 impl Space {
-    /// Before the data directory is opened. On a full disk the ballast of an earlier start is given
-    /// up, so that the log can be opened.
+    /// Call it before opening the data directory. On a full disk it deletes an existing ballast, so
+    /// that the log can be opened.
     pub fn open(dir: &Path, wanted: Wanted) -> Self {
         let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
         let reserve = || (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
@@ -169,12 +169,12 @@ impl Space {
     fn release_at_start(&self) {
         match Lock::take(&super::member_dir(&self.dir)) {
             Ok(_lock) => self.ledger.release(),
-            // the storage says who holds it
+            // opening the storage reports who holds the lock
             Err(error) => tracing::debug!(%error, "the ballast is left alone"),
         }
     }
 
-    /// What was seen last.
+    /// The last measurement.
     pub fn seen(&self) -> Arc<Seen> {
         self.seen.clone()
     }
@@ -184,12 +184,12 @@ impl Space {
         &self.ledger
     }
 
-    /// Whether there is room, as of the last look.
+    /// Free space, as of the last measurement.
     pub fn room(&self) -> Room {
         self.room
     }
 
-    /// Looks again, gives the ballast up or takes it back.
+    /// Measures again, and deletes or restores the ballast.
     pub fn look(&mut self) -> Room {
         // marks that others set from here on are seen by the next look
         self.ledger.take_stale();
@@ -223,7 +223,7 @@ impl Space {
         room
     }
 
-    /// Whether there is room for so many bytes more of log, which count as taken then.
+    /// Whether there is room for this many bytes of log; counts them as used.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;
@@ -245,7 +245,7 @@ impl Space {
         fits
     }
 
-    /// After what was taken has been written: looks again when that may have changed something.
+    /// Call it after writing: measures again if the result may have changed.
     pub fn written(&mut self) {
         self.ledger.keep_promises();
         let much = self.spent > self.reserve_bytes / 8;
@@ -259,7 +259,7 @@ impl Space {
         self.ledger.floor_bytes()
     }
 
-    /// Where nothing can be measured, nothing is short.
+    /// Without a measurement there is no shortage.
     fn measure(&mut self) {
         self.free = measure(&self.dir).map_or(u64::MAX, |measured| measured.free);
     }

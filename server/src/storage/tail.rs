@@ -1,6 +1,6 @@
-//! The judge of the log's files before the engine opens them: what is whole, what is the torn
-//! write of a crash (cut), what is corruption (refused). Reads the engine's file format and knows
-//! nothing of entries.
+//! Judges the log's files before the engine opens them: what is whole, what is the torn write of a
+//! crash (cut), what is corruption (refused). Reads the engine's file format and knows nothing of
+//! entries.
 //!
 //! Why the judgement is possible: every write of ours is synced before the next one begins, and a
 //! file is synced and closed before the next is made. So a crash can tear only the last record of
@@ -97,12 +97,12 @@ fn list(dir: &Path, queue: Queue) -> io::Result<Vec<(u64, PathBuf)>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Whole,
-    /// One byte is to be changed by this mask; then the file is judged again.
+    /// Change one byte by this mask; then judge the file again.
     Mend {
         at: usize,
         mask: u8,
     },
-    /// What stands behind this byte goes; it may be nothing but zeros.
+    /// Cut everything behind this byte; it may be only zeros.
     Cut {
         good: usize,
         zeros: bool,
@@ -110,7 +110,7 @@ pub(super) enum Verdict {
     Remove,
 }
 
-/// What no crash explains.
+/// Damage that no crash explains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Damage {
     at: usize,

@@ -1,5 +1,5 @@
-//! Contains the panics of a request's work, over HTTP/1 and over gRPC: it is answered with 500 or
-//! `Internal`, or ends early if its answer has begun. What a panic is, is `crate::panics`' business.
+//! Contains panics of a request's work, over HTTP/1 and gRPC: the request is answered with 500 or
+//! `Internal`, or aborted if its answer has begun. The mechanism is in `crate::panics`.
 
 use std::{
     pin::Pin,
@@ -20,7 +20,7 @@ use crate::{
     panics::{self, Handler, Panicked, planted::Plan},
 };
 
-/// What a client reads of a panic.
+/// Error text of a request that panicked.
 const INTERNAL: &str = "internal error: the request was not completed";
 
 /// gRPC calls whose panics are contained.
@@ -61,7 +61,7 @@ fn internal() -> Status {
     Status::internal(INTERNAL)
 }
 
-/// The answers of a call, if it has any.
+/// Wraps the body of a response.
 fn stream(body: Body, metrics: Metrics, plan: Plan) -> Body {
     if body.is_end_stream() {
         return body;
@@ -73,9 +73,9 @@ fn stream(body: Body, metrics: Metrics, plan: Plan) -> Body {
     })
 }
 
-/// The answers of a gRPC call, of which one may panic.
+/// The body of a gRPC response, with contained panics.
 struct Answers {
-    /// Until it panicked.
+    /// `None` after a panic.
     body: Option<Body>,
     metrics: Metrics,
     plan: Plan,
@@ -141,15 +141,15 @@ pub(super) fn response(
     })
 }
 
-/// The body of an HTTP/1 answer, of which a part may panic.
+/// The body of an HTTP/1 response, with contained panics.
 struct Lines {
-    /// Until it panicked.
+    /// `None` after a panic.
     body: Option<BoxBody>,
     metrics: Metrics,
     plan: Plan,
 }
 
-/// The connection ends without the end of the answer.
+/// Ends the connection before the end of the response.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{INTERNAL}")]
 struct Internal;

@@ -1,5 +1,4 @@
-//! The server that HTTP/2 connections serve: what is done around every gRPC call, counting, room for
-//! its bytes, and the texts of refusals, which are those of etcd (grpc-go).
+//! The gRPC server: counting, memory budgets and error texts (etcd's, grpc-go) around every call.
 //!
 //! What does *not* live here: the protocol, which is `witan_http2`, and the calls themselves.
 
@@ -58,11 +57,11 @@ pub(super) struct Server<C> {
     stopped: watch::Receiver<bool>,
 }
 
-/// Who talks to whom.
+/// Both ends of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Ends {
     pub(super) tcp: TcpConnectInfo,
-    /// What the client has shown.
+    /// The client's certificate.
     pub(super) certificate: Option<PeerCertificate>,
 }
 
@@ -72,7 +71,7 @@ impl Ends {
         ClientNetwork::of_peer(self.tcp.remote_addr)
     }
 
-    /// Puts it where calls look for it.
+    /// Adds it to a request's extensions.
     fn tell(&self, extensions: &mut Extensions) {
         extensions.insert(self.tcp.clone());
         if let Some(certificate) = &self.certificate {
@@ -120,7 +119,7 @@ impl<C: Calls> Server<C> {
             requests: RefCell::default(),
         };
         let stopped = async move {
-            // an error means that the port is gone, which is a stop too
+            // an error means that the sender was dropped, which is a stop too
             let _ = self.stopped.wait_for(|stopped| *stopped).await;
         };
         driver::serve(stream, client, self.config, stopped).await
@@ -150,7 +149,7 @@ struct Client<C> {
     rules: Rc<Rules>,
     ends: Ends,
     traffic: Traffic,
-    /// What the client says it speaks, and where its requests are counted.
+    /// The client's API version, and the counters of its requests.
     requests: RefCell<Option<(Option<HeaderValue>, ClientRequests)>>,
 }
 
@@ -392,7 +391,7 @@ impl http_body::Body for AnswerBody {
     }
 }
 
-/// Counts how a call ends; one that is dropped before was canceled by its client.
+/// Counts the end of a call; a dropped one was canceled by its client.
 pub(super) struct Counting {
     head: Rc<Head>,
     rules: Rc<Rules>,
@@ -418,7 +417,7 @@ impl Counting {
         }
     }
 
-    /// tonic refuses an unknown path without a word; etcd names it.
+    /// Adds the method's name to tonic's error for an unknown path, as in etcd.
     fn explain_unknown(&self, headers: &mut HeaderMap) {
         let code = headers.get(tonic::Status::GRPC_STATUS);
         let unimplemented =

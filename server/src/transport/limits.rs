@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-/// A client that has not said which protocol it speaks by then is dropped.
+/// Time to send the first bytes, which select the protocol.
 pub(super) const SNIFF_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a client may take to agree on TLS, as in etcd (GHSA-6vch-q96h-7gc3).
+/// Time for the TLS handshake, as in etcd (GHSA-6vch-q96h-7gc3).
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client that does not speak TLS may take to read so.
+/// Time for a client that does not speak TLS to read the error.
 pub(super) const PLAIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// So much is read of it meanwhile.
+/// Bytes that are read from it meanwhile.
 pub(super) const PLAIN_DRAIN_BYTES: u64 = 64 << 10;
 
 /// The head of an HTTP/1 request must be whole within this time (Go's ReadHeaderTimeout).
@@ -24,8 +24,8 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 /// How long a failed HTTP/1 connection may take to close.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a client may leave its answer where it is. The kernel wakes a writer only when a third
-/// of its buffer is free, so this is for clients that take next to nothing.
+/// How long a client may stop reading its answer. The kernel wakes a writer only when a third of
+/// its buffer is free, so this is for clients that read next to nothing.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Bytes that wait in the kernel for a slow client: what is answered later (an acknowledgment of a ping,
@@ -42,7 +42,7 @@ pub(super) const BODY_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 /// No dialect reads a body further than this (v2's forms are the largest).
 pub(super) const BODY_BYTES_MAX: usize = 10 << 20;
 
-/// A body of unknown length is paid for in steps of this.
+/// Reservation step of a body of unknown length.
 pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 
 /// Bytes of an HTTP/2 frame's head, which an honest client sends at once.

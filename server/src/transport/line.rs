@@ -1,12 +1,11 @@
 //! The byte stream of an HTTP/1 connection between the socket and actix.
 //!
-//! A request target may hold bytes that Go accepts and actix's URI type does not (raw UTF-8, `<`,
-//! `#`, …): `follow` escapes them in every request line of the connection. A wish to change the
-//! protocol that is not granted is removed, so that the request keeps its body. A head whose
-//! framing is not clear is refused. Bodies pass unchanged. `header` judges one header line.
+//! A request target may contain bytes that Go accepts and actix's URI type does not (raw UTF-8,
+//! `<`, `#`, …): `follow` escapes them in every request line of the connection. A refused protocol
+//! upgrade is removed from the head, so that the request keeps its body. A head with ambiguous
+//! framing is refused. Bodies pass unchanged. `header` judges one header line.
 //!
-//! A client that closed its side, or is gone, ends the answers that would wait forever: see
-//! [`Ended`].
+//! When a client closes its side or disconnects, waiting answers end: see [`Ended`].
 
 mod follow;
 mod header;
@@ -26,17 +25,17 @@ use self::follow::Lines;
 use super::{pass::pass_writes, tls::PeerCertificate};
 use crate::client_network::ClientNetwork;
 
-/// Reads in a row that bring nothing to hand out before other connections have their turn.
+/// Consecutive reads without output before the task yields.
 const EMPTY_READS_MAX: u32 = 16;
 
-/// Whether the client has said all that it will.
+/// Signals that the client has closed its side.
 #[derive(Clone, Debug)]
 pub struct Ended(watch::Receiver<bool>);
 
 impl Ended {
     /// Resolves when the client closed its side of the connection.
     pub async fn wait(mut self) {
-        // an error says that the stream itself is gone
+        // an error means that the stream was dropped
         let _ = self.0.wait_for(|ended| *ended).await;
     }
 }
@@ -49,7 +48,7 @@ pub struct OverTls;
 pub(super) struct Requests<S> {
     stream: S,
     lines: Lines,
-    /// Bytes that did not fit where they were asked for, and how many of them are gone.
+    /// Bytes that did not fit into the reader's buffer, and how many of them were output.
     held: (Vec<u8>, usize),
     ended: watch::Sender<bool>,
     network: ClientNetwork,
@@ -72,7 +71,7 @@ impl<S> Requests<S> {
         }
     }
 
-    /// Tells when the client has said all that it will.
+    /// The signal that the client has closed its side.
     pub(super) fn ended(&self) -> Ended {
         Ended(self.ended.subscribe())
     }
@@ -82,12 +81,12 @@ impl<S> Requests<S> {
         self.network
     }
 
-    /// What the client has shown.
+    /// The client's certificate.
     pub(super) fn certificate(&self) -> Option<&PeerCertificate> {
         self.certificate.as_ref()
     }
 
-    /// Hands out of what is held as much as fits.
+    /// Outputs as much of the buffered bytes as fits.
     fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
         let (bytes, from) = &mut self.held;
         let until = bytes.len().min(*from + buf.remaining());

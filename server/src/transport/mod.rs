@@ -1,5 +1,5 @@
 //! The client port: one port, two stacks, on actix's workers. Knows neither the dialects nor the
-//! node: it is handed a function for HTTP/1 requests and one for gRPC calls.
+//! node: it calls one function for HTTP/1 requests and one for gRPC calls.
 //!
 //! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `line` (what HTTP/1 lets through) →
 //! `grpc` (what is done around a call; how it comes and goes is `witan_http2`) → `patience` (with
@@ -44,12 +44,12 @@ pub type Incoming = witan_http2::Request<Method>;
 
 /// Answers gRPC calls.
 pub trait Calls: Clone + Send + 'static {
-    /// A copy for one worker, whose clones share nothing with those of other workers.
+    /// A copy for one worker, which shares no reference counts with other workers.
     fn own(&self) -> Self {
         self.clone()
     }
 
-    /// Whether calls of this path take one message, which is collected for them before they begin.
+    /// Whether calls of this path take one message, which is collected before they begin.
     fn whole(&self, path: &str) -> bool;
 
     /// One call, whatever its method. A method that nobody has is `Unimplemented` without a text.
@@ -77,7 +77,7 @@ impl Calls for Routes {
     }
 }
 
-/// What the port serves.
+/// What the port serves: handlers and settings.
 #[derive(Clone)]
 pub struct Served<H, C> {
     /// Answers HTTP/1 requests: `Fn(Surface, HttpRequest, Payload) -> impl Future<Output = HttpResponse>`.

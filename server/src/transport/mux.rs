@@ -260,7 +260,7 @@ where
             .graceful_shutdown_signal(move || {
                 let mut stopped = stopped.clone();
                 async move {
-                    // an error means that the port is gone, which is a stop too
+                    // an error means that the sender was dropped, which is a stop too
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 }
             })

@@ -1,7 +1,7 @@
-//! How long a connection may keep us waiting: a client that takes none of its answer, one that
-//! sends HTTP/2 byte by byte, and a body that does not come.
+//! Timeouts of slow clients: one that does not read its answer, one that sends HTTP/2 byte by byte,
+//! and one that does not send its body.
 //!
-//! A connection that idles between requests is not our concern here: it holds next to nothing.
+//! Idle connections between requests are not limited here: they use little memory.
 
 use std::{
     io,
@@ -47,19 +47,19 @@ impl<S> Patient<S> {
         }
     }
 
-    /// From now on HTTP/2 comes.
+    /// Expects HTTP/2 frames from now on.
     pub(super) fn expect_frames(&mut self) {
         self.frames = true;
     }
 
-    /// When a client that takes nothing is let go, if it is being waited for.
+    /// When the connection is closed, if a write waits for the client.
     #[cfg(test)]
     pub(super) fn patience_ends(&self) -> Option<Instant> {
         let waiting = self.stalled.as_ref().or(self.unflushed.as_ref());
         waiting.map(|sleep| sleep.deadline())
     }
 
-    /// Passes on what a write came to, unless it has waited for too long.
+    /// Returns the result of a write, or an error after a timeout.
     fn write<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -145,8 +145,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 }
 
-/// The body of a request as handlers get it: it fails when it comes too slowly, and what is large
-/// is paid for. `None` if there is no room for it now.
+/// Wraps the body of a request: it fails when it arrives too slowly, and large ones reserve memory.
+/// `None` if the budget is used up.
 pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
     let headers = request.headers();
     let traffic = request.conn_data::<Traffic>()?;
@@ -158,7 +158,7 @@ pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<P
             .and_then(|text| text.parse::<usize>().ok())
             .unwrap_or_default()
             .min(limits::BODY_BYTES_MAX),
-        // paid for as it comes
+        // reserved as it arrives
         None if headers.contains_key(actix_web::http::header::TRANSFER_ENCODING) => 1,
         None => return Some(payload),
     };
@@ -186,7 +186,7 @@ struct Body {
     payload: Payload,
     began: Instant,
     received: usize,
-    /// Bytes that were paid for or need not be.
+    /// Bytes that are reserved or need no reservation.
     paid: usize,
     late: Option<Pin<Box<Sleep>>>,
     requests: Budget,
@@ -194,7 +194,7 @@ struct Body {
 }
 
 impl Body {
-    /// Pays for what came beyond what was announced. `false` if there is no room.
+    /// Reserves memory for bytes beyond the announced length. `false` if the budget is used up.
     fn pay(&mut self) -> bool {
         while self.received > self.paid {
             let Some(permit) = self.requests.take(limits::BODY_STEP_BYTES) else {
@@ -207,7 +207,7 @@ impl Body {
     }
 }
 
-/// When a body of which so much has come must be whole, or have brought more.
+/// Deadline of a body of which `received` bytes have arrived.
 fn due(began: Instant, received: usize) -> Instant {
     let earned = received as u64 / limits::BODY_BYTES_PER_SECOND_MIN;
     began + limits::BODY_TIMEOUT + std::time::Duration::from_secs(earned)

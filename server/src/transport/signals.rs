@@ -7,7 +7,7 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Signals this close together are one request: `timeout` and others signal a process and then its
+/// Signals this close together count as one: `timeout` and others signal a process and then its
 /// whole group.
 const SAME_REQUEST: Duration = Duration::from_millis(50);
 
@@ -38,8 +38,7 @@ impl Signal {
     }
 }
 
-/// Resolves at the first signal. From then on a second one ends the process at once, so whoever
-/// is impatient need not reach for SIGKILL.
+/// Resolves at the first signal. From then on a second one ends the process at once.
 pub async fn first_signal() -> io::Result<Signal> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,5 +1,4 @@
-//! How the older dialects, v1 and v2, write their error tables down: a row is a name, a number, an
-//! HTTP status and a text.
+//! Error tables of v1 and v2: each row is a name, a number, an HTTP status and a text.
 
 macro_rules! error_table {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $message:literal;)*) => {

@@ -9,11 +9,11 @@ pub const HEADER_BYTES: usize = 16;
 /// Bytes of an element, of either kind.
 pub const ELEMENT_BYTES: usize = 16;
 
-/// Elements know where their pages are.
+/// A branch page: elements refer to pages.
 pub const BRANCH: u16 = 1;
-/// Elements are keys with values.
+/// A leaf page: elements are keys with values.
 pub const LEAF: u16 = 2;
-/// One of the first two pages.
+/// A meta page: one of the first two pages.
 pub const META: u16 = 4;
 /// A list of pages that are free.
 pub const FREE: u16 = 16;
@@ -24,19 +24,19 @@ pub const IS_BUCKET: u32 = 1;
 /// Bytes of a bucket's value: root page and a counter; what is more is a page that stands inside.
 pub const BUCKET_BYTES: usize = 16;
 
-/// The first two pages stand for the file; the one with the higher transaction counts.
+/// Number of meta pages; the one with the higher transaction counts.
 pub const METAS: u64 = 2;
 
-/// What tells a bbolt file.
+/// Magic number of a bbolt file.
 pub const MAGIC: u32 = 0xED0C_DAED;
 
 /// The only version of the layout.
 pub const VERSION: u32 = 2;
 
-/// Bytes of what a meta page says, checksum included.
+/// Bytes of a meta page's contents, checksum included.
 pub const META_BYTES: usize = 64;
 
-/// Where in it the checksum stands; it is of everything before.
+/// Offset of the checksum, which covers everything before it.
 pub const CHECKSUM_AT: usize = 56;
 
 /// A page's header.
@@ -79,7 +79,7 @@ impl Header {
     }
 }
 
-/// What a meta page says.
+/// Contents of a meta page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Page of the bucket that holds all others.

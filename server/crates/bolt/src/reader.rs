@@ -12,16 +12,16 @@ use super::page::{
     PAGE_SIZES, u32_at, u64_at,
 };
 
-/// A tree of more levels has no end: with two ways on a page that would be more than all pages.
+/// Maximum depth of a tree: with two children per page, more levels would need more than all pages.
 const DEPTH_MAX: usize = 64;
 
 /// A page with all that belongs to it: no record is larger.
 const RUN_BYTES_MAX: u64 = 1 << 30;
 
-/// A store has some ten buckets.
+/// Maximum number of buckets; etcd's store has about ten.
 const BUCKETS_MAX: usize = 1024;
 
-/// A longer key is none that bbolt writes.
+/// Maximum bytes of a key that bbolt writes.
 const KEY_BYTES_MAX: usize = 32 << 10;
 
 /// Why a file cannot be read.
@@ -46,7 +46,7 @@ pub enum Broken {
     Record(String),
 }
 
-/// Gets the records one by one.
+/// Called with each record.
 pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Broken> + 'a;
 
 /// An opened file.
@@ -163,11 +163,11 @@ impl File {
     }
 }
 
-/// Of the two pages the one that was written last, if it is whole, or the one before.
+/// The newer valid meta page.
 fn newest_meta(file: &fs::File, length: u64) -> Result<Meta, Broken> {
     let mut newest: Option<Meta> = None;
     let mut told = "it is too short";
-    // where the second one is depends on the size of pages, which only they tell
+    // the offset of the second one depends on the page size, which only they contain
     for at in std::iter::once(0).chain(PAGE_SIZES) {
         let mut page = [0; META_PAGE_BYTES];
         if at + META_PAGE_BYTES as u64 > length {
@@ -188,7 +188,7 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<Meta, Broken> {
     newest.ok_or_else(|| Broken::File(told.into()))
 }
 
-/// As much of a meta page as says something.
+/// Bytes of a meta page that are read.
 const META_PAGE_BYTES: usize = HEADER_BYTES + super::page::META_BYTES;
 
 fn wrong(page: u64, what: &'static str) -> Broken {

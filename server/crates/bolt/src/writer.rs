@@ -11,7 +11,7 @@ use super::page::{
     PAGE_BYTES,
 };
 
-/// What takes the file's bytes.
+/// Receives the bytes of the file.
 pub type Out<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Where everything will stand.
@@ -34,7 +34,7 @@ const FREE_PAGE: u64 = METAS;
 const TRANSACTION: u64 = 2;
 
 impl Layout {
-    /// Of the file that `fill` writes.
+    /// Computes the layout of the file that `fill` writes.
     pub fn of(fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>) -> io::Result<Self> {
         let mut nowhere = |_: &[u8]| Ok(());
         let mut writer = Writer::at(FREE_PAGE + 1, &mut nowhere);
@@ -131,7 +131,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes the leaf and notes it one level up, where a page may become full, too.
+    /// Writes the leaf and adds it to the level above, where a page may become full, too.
     fn flush_leaf(&mut self) -> io::Result<()> {
         let mut id = put(
             &self.tree.leaf,
@@ -159,7 +159,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Ends the tree and tells its root.
+    /// Finishes the tree and returns its root.
     fn root(&mut self) -> io::Result<u64> {
         if self.tree.branches.is_empty() {
             return self.flush_only_leaf();
@@ -252,7 +252,7 @@ impl Page {
         self.data.extend_from_slice(value);
     }
 
-    /// Empties it; answers the first key.
+    /// Clears the page; returns the first key.
     fn take_first(&mut self) -> Vec<u8> {
         let length = self.elements.first().map_or(0, |(_, key, _)| *key as usize);
         let first = self.data[..length].to_vec();
@@ -262,7 +262,7 @@ impl Page {
     }
 }
 
-/// Writes a page and tells its number. The page keeps its elements.
+/// Writes a page and returns its number. The page keeps its elements.
 fn put(
     page: &Page,
     kind: u16,

@@ -1,5 +1,5 @@
-//! Whether a text is JSON, and if not, why not in the words of Go's decoder; and a scanner for who
-//! reads it. `write` is the way out.
+//! Checks whether a text is JSON, with the error texts of Go's decoder; and a scanner for readers
+//! of JSON. `write` is the way out.
 
 mod progress;
 mod write;
@@ -9,7 +9,7 @@ pub use write::{encode, float, push_string};
 
 use crate::text;
 
-/// The text ends where more was to come.
+/// The text ends in the middle of a value.
 const ENDED: &str = "unexpected end of JSON input";
 
 /// `Ok` if `text` is one JSON value.
@@ -21,7 +21,7 @@ pub fn check(text: &[u8]) -> Result<(), String> {
             Some(byte) => Err(unexpected(*byte, "after top-level value")),
         };
     }
-    // at the end Go tries a space, and tells what is wrong with that
+    // at the end Go tries a space and reports the error for that
     match progress.take(b" ")? {
         Some(_) => Ok(()),
         None => Err(ended()),
@@ -46,7 +46,7 @@ pub fn check_first(text: &[u8]) -> Result<(), String> {
     }
 }
 
-/// A place in a text. What is taken is checked, what follows is not.
+/// A position in a text. Consumed text is checked, the rest is not.
 #[derive(Debug)]
 pub struct Scanner<'a> {
     text: &'a [u8],

@@ -1,5 +1,5 @@
-//! Content types as Go's `mime` reads them: what is wrong with one is told to clients in its words.
-//! What a type means for a request is not known here.
+//! Parses content types as Go's `mime` does, with its error texts. What a type means for a request
+//! is not known here.
 
 use std::collections::HashSet;
 
@@ -27,7 +27,7 @@ pub enum Fault {
     /// A parameter that was there before.
     #[error("mime: duplicate parameter name")]
     Duplicate,
-    /// More than is read; Go has no such bound.
+    /// Longer than the limit; Go has none.
     #[error("mime: content type is longer than 4096 bytes")]
     TooLong,
 }

@@ -1,4 +1,4 @@
-//! What a call is handed of its request: one message, or messages as they come.
+//! The body of a request as calls get it: one message, or a stream of messages.
 
 use std::{
     collections::VecDeque,
@@ -58,7 +58,7 @@ struct Queue {
     taken: usize,
     ended: Option<Result<(), Aborted>>,
     reader: Option<Waker>,
-    /// The call reads no more.
+    /// The call has dropped the stream.
     dropped: bool,
 }
 
@@ -124,7 +124,7 @@ impl Sender {
 }
 
 impl Drop for Sender {
-    /// A request that is not whole by now never will be.
+    /// Aborts an incomplete request.
     fn drop(&mut self) {
         self.end(Err(Aborted));
     }

@@ -27,8 +27,8 @@ const READ_BYTES: usize = 64 << 10;
 /// shorter.
 const POLL_TIME_MAX: Duration = Duration::from_millis(1);
 
-/// Bytes of a connection that has failed which are read and dropped, so that the client gets the
-/// last words: a socket that is closed with unread bytes takes them back.
+/// Bytes that are read and dropped after a connection has failed, so that the client gets the last
+/// frames: closing a socket with unread bytes discards them.
 const LINGER_BYTES_MAX: usize = 4 << 20;
 
 /// How long that may take.
@@ -53,7 +53,7 @@ where
     let mut driver = Driver::new(io, service, config);
     let mut stopped = pin!(stopped);
     let mut stopping = false;
-    // the driver bounds by itself what it does at once
+    // the driver yields by itself
     let served = unconstrained(poll_fn(|cx| {
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
             stopping = true;
@@ -65,7 +65,7 @@ where
     match ended {
         Ended::Here => {
             let goodbye = unconstrained(poll_fn(|cx| driver.poll_linger(cx)));
-            // a client that does not listen is left
+            // a client that does not read is dropped
             let _ = tokio::time::timeout(LINGER_TIMEOUT, goodbye).await;
         }
         Ended::There => {}
@@ -132,12 +132,12 @@ where
             }
             time = now();
         }
-        // the runtime looks at its sockets before it comes back
+        // yield, so that the runtime polls its sockets
         let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 
-    /// Sends what is ready. Whether the connection can do more because of it.
+    /// Writes output; returns whether the connection can do more because of it.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut sent = false;
         while !self.connection.output().is_empty() {

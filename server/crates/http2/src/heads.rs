@@ -114,7 +114,7 @@ impl Fields {
         self.wrong = self.keep(field).is_none();
     }
 
-    /// Nothing, if the field must not be where it is.
+    /// Adds a field; `None` if it is not allowed.
     fn keep(&mut self, field: &Field) -> Option<()> {
         let value = field.value();
         let pseudo_is_late = !self.headers.is_empty();
@@ -177,7 +177,7 @@ impl Fields {
     }
 }
 
-/// A head of these parts; nothing, if its length is none.
+/// A head of these parts; `None` if its `content-length` is invalid.
 pub(crate) fn head<S: Service>(
     mut parts: request::Parts,
     bytes: usize,
@@ -215,7 +215,7 @@ pub(crate) fn head<S: Service>(
     })
 }
 
-/// Nothing, if it is not one number.
+/// The `content-length`; `None` if it is not one number.
 fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     let mut length = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {

@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 
 use crate::Refusal;
 
-/// Flag and length before each message.
+/// Length of the prefix of a message: flag and length.
 pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// How the messages of a request are compressed.
@@ -55,7 +55,7 @@ impl Assembler {
         mem::take(&mut self.buffer).into()
     }
 
-    /// Takes content until a message is whole.
+    /// Consumes content until a message is complete.
     pub(crate) fn take<'a>(&mut self, content: &'a [u8], max: usize) -> Result<Taken<'a>, Refusal> {
         let more = PREFIX_BYTES.saturating_sub(self.buffer.len());
         let mut rest = content;

@@ -1,7 +1,7 @@
-//! Counts what a connection holds, and reserves room for it with the service.
+//! Counts the resources of a connection, and reserves them with the service.
 //!
-//! What is held belongs to a [`Charge`], which gives it back when it is dropped: the count is the
-//! sum of its charges by construction.
+//! Each resource belongs to a [`Charge`], which releases it when dropped: the count is the sum of
+//! its charges by construction.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -93,7 +93,7 @@ impl<S: Service> Charge<S> {
         self.bytes
     }
 
-    /// Makes it `bytes`. `false` if there is no room for more; then nothing changes.
+    /// Changes the charge to `bytes`. `false` if the reservation fails; then nothing changes.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
             if !self.meter.take(bytes - self.bytes) {

@@ -1,4 +1,4 @@
-//! Which streams of a connection can go on: the wakers of their calls, and the list that they fill.
+//! Streams of a connection that are ready: wakers of calls, and the list that they fill.
 
 use std::{
     mem,
@@ -39,8 +39,7 @@ impl ReadyList {
     }
 }
 
-/// Wakes one slot. It outlives the calls that use the slot; one that comes late wakes the next call
-/// for nothing.
+/// Wakes one slot. It outlives the calls in the slot; a late wake-up is spurious for the next call.
 #[derive(Debug)]
 pub(crate) struct StreamWaker {
     slot: usize,

@@ -1,5 +1,4 @@
-//! What goes out on a connection: frames that are ready to be sent, and the windows that bound
-//! them.
+//! Output of a connection: frames ready to be sent, and flow-control windows.
 
 use std::collections::VecDeque;
 
@@ -170,8 +169,8 @@ impl FrameWriter {
         self.block(id, &block, end);
     }
 
-    /// Sends what the windows allow of what is pending. Says whether nothing is left; if the
-    /// connection is what stops it, the stream joins the line.
+    /// Writes pending content within the windows. Returns whether nothing is left; if the
+    /// connection's window or output blocks it, the stream is queued.
     pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;
         while !stream.pending.is_empty() {

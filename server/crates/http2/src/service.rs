@@ -1,5 +1,4 @@
-//! What a server gives its connections: answers to calls, room for bytes, texts of refusals,
-//! counting.
+//! The interface to the server: calls, budgets, error texts, counting.
 
 use std::{fmt, rc::Rc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The end of a call: a gRPC status, and how it is written into trailers.
+//! The gRPC status of a call, and its encoding in trailers.
 
 use std::borrow::Cow;
 

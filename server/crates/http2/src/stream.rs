@@ -1,5 +1,4 @@
-//! One call on its connection, and how it is found again: by its id when frames come, by its slot
-//! when its future wakes.
+//! Streams of a connection, found by id for frames and by slot for wake-ups.
 
 use std::{collections::BTreeMap, mem, rc::Rc, sync::Arc, task::Waker, time::Instant};
 
@@ -52,7 +51,7 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) answer: Charge<S>,
     /// What to send after `pending`.
     pub(crate) end: Option<End>,
-    /// Its place among the calls of the whole server, if it needs one.
+    /// Its charge against the server's budget of calls.
     pub(crate) place: Charge<S>,
     /// Whether it is in line for the connection's window or for room in the output.
     pub(crate) in_line: bool,
@@ -74,7 +73,7 @@ pub(crate) enum Receiving {
     Foreign {
         head_only: bool,
     },
-    /// What comes is dropped: the answer is decided.
+    /// Content is dropped: the response is decided.
     Unwanted,
     Ended,
 }
@@ -179,7 +178,7 @@ impl<S: Service> Streams<S> {
         self.by_id.is_empty()
     }
 
-    /// A place for a new stream, which is put there by [`Streams::keep`].
+    /// Reserves a slot for a new stream; [`Streams::keep`] fills it.
     pub(crate) fn reserve(&mut self, id: u32) -> usize {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = self.slots.len();

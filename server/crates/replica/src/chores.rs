@@ -1,4 +1,6 @@
-//! What a leader does by itself, in ticks. The only source of proposals that no client asked for (I6).
+//! What a leader does on its own, in ticks: expiring v2 nodes and leases, lease checkpoints,
+//! automatic compaction, retries of snapshots. The only source of proposals that no client
+//! requested (I6).
 
 pub(crate) mod compaction;
 
@@ -19,11 +21,11 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Chores {
-    /// What becomes of old v3 revisions.
+    /// Automatic compaction of the v3 key space.
     pub(crate) compaction: Compaction,
-    /// Members to which a snapshot is on its way, and the tick at which it left.
+    /// Members to which a snapshot is being sent, with the tick at which it was sent.
     snapshots: BTreeMap<u64, u64>,
-    /// How long each lease has left.
+    /// Timers of the leases.
     pub(crate) timers: Timers,
 }
 
@@ -36,8 +38,8 @@ impl Chores {
         }
     }
 
-    /// The commands that are to be proposed now: removal of expired v2 nodes and leases, and notes of
-    /// what leases have left.
+    /// The commands to propose now: removal of expired v2 nodes and leases, and checkpoints of the
+    /// time that leases have left.
     pub(crate) fn due(
         &mut self,
         machine: &Machine,
@@ -66,8 +68,8 @@ impl Chores {
         self.snapshots.insert(to, tick);
     }
 
-    /// Raft waits for ever for word of a snapshot. One that brought no answer in time counts as
-    /// lost, and raft probes the member again.
+    /// Raft waits without a limit for the report of a snapshot. If none arrives in time, the
+    /// snapshot is reported as failed and raft probes the member again.
     pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<Log>, tick: u64) {
         let overdue: Vec<u64> = self
             .snapshots

@@ -1,10 +1,11 @@
-//! The whole outside world of the core: one trait with five verbs, and the values that cross it.
+//! Everything outside of the core: one trait with five methods, and the values that cross it.
 
 use bytes::Bytes;
 
 use crate::machine::{Outcome, member::Members, view::View};
 
-/// Names one waiting request of this process; the shell numbers them, never reusing one.
+/// Identifies one waiting request of this process. The shell assigns the numbers and never reuses
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
@@ -19,7 +20,7 @@ pub struct LogRecord {
     pub payload: Bytes,
 }
 
-/// What one turn wants durable, in one fsync.
+/// What one turn makes durable with one fsync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogBatch {
     /// New entries, ascending and without gaps.
@@ -30,7 +31,7 @@ pub struct LogBatch {
     pub must_sync: bool,
 }
 
-/// What the disk gives back at start.
+/// What was read from disk at start.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
     /// The newest durable checkpoint.
@@ -59,7 +60,7 @@ pub struct Envelope {
 pub struct Applied {
     /// Raft index of the entry.
     pub index: u64,
-    /// The waiting request that proposed it, if it was proposed by this process.
+    /// Ticket of the request that proposed it, if this process did.
     pub ticket: Option<Ticket>,
     /// What it did.
     pub outcome: Outcome,
@@ -73,13 +74,14 @@ pub trait Host {
     fn install(&mut self, snapshot: &View);
     /// Durable when it returns; the host aborts the process if it cannot be.
     fn persist(&mut self, batch: &LogBatch);
-    /// May drop, delay, reorder and duplicate, but what forwards a proposal arrives at most once: a
-    /// second copy would be executed like a new request. So whatever may have arrived is not sent
-    /// again.
+    /// May drop, delay, reorder and duplicate messages, except those that forward a proposal: a
+    /// second copy of one would be executed as a new request. Do not resend a message that may have
+    /// been delivered.
     fn send(&mut self, envelopes: Vec<Envelope>);
     /// The entries one turn executed: answer their tickets, wake watchers, follow membership.
     /// Clone the view only if it is needed: a live clone makes the next writes copy.
     fn applied(&mut self, applied: Vec<Applied>, view: &View);
-    /// Barrier passed: `view` holds everything committed before these reads arrived.
+    /// Releases linearizable reads: `view` holds everything that was committed before these reads
+    /// arrived.
     fn readable(&mut self, tickets: &[Ticket], view: &View);
 }

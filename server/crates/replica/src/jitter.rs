@@ -1,10 +1,10 @@
-//! Election jitter as a function of a seed. raft-rs draws its own from the thread's generator; what
-//! it drew is overwritten after each call into raft (I1), so that a run repeats exactly.
+//! Election jitter as a function of a seed. raft-rs draws a random one; it is overwritten after
+//! each call into raft (I1), so that a run with the same seed repeats exactly.
 
 /// Ticks until this member campaigns: `election_ticks` and up to as much again.
 ///
-/// `campaigns` is how often the member has campaigned since it started: two members that collide
-/// once draw anew.
+/// `campaigns` counts the member's campaigns since its start, so that two members that collided
+/// once get different timeouts the next time.
 pub(crate) fn election_ticks(
     seed: u64,
     id: u64,

@@ -1,4 +1,4 @@
-//! The pure core of Witan: a member without a machine to run on.
+//! The pure core of Witan: consensus and state machine without I/O.
 //!
 //! What does *not* live here: sockets, files, threads, clocks, randomness, JSON, gRPC. The shell
 //! (`server`, or the simulator in `tests/sim`) calls methods, and effects come back through one

@@ -12,7 +12,8 @@ pub const PENDING_MAX: usize = 65_536;
 /// Linearizable reads waiting for their barrier; more are refused.
 pub const READS_MAX: usize = 65_536;
 
-/// Ticks after which an unanswered ticket is forgotten (the shell timed it out long before).
+/// Ticks after which an unanswered ticket is dropped (the shell has reported a timeout long
+/// before).
 pub const TICKET_TICKS_MAX: u64 = 600;
 
 /// Ticks after which a ReadIndex round that brought no answer is issued again.
@@ -24,7 +25,8 @@ pub const SNAPSHOT_RETRY_TICKS: u64 = 50;
 /// Applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
-/// Bytes of them; beyond, older ones are forgotten down to the half, and who lacks them gets a snapshot.
+/// Bytes of these entries. Above it, the older half is dropped, and a member that needs them gets a
+/// snapshot.
 pub const CATCH_UP_BYTES: usize = 64 << 20;
 
 /// Bytes of entries in one append message to another member.
@@ -42,20 +44,22 @@ pub const APPLY_ROUND_BYTES_MAX: u64 = 16 << 20;
 /// Events of the v2 history that `waitIndex` can reach back to, store-wide, as etcd's.
 pub const TREE_HISTORY_EVENTS: usize = 1000;
 
-/// Events during which a removed v2 directory is still held, to tell what existed in it: a watcher
-/// that is further behind would have been dropped by etcd (its buffer) and gets the rule of history.
+/// Number of later events for which a removed v2 directory is kept, to decide what existed in it.
+/// etcd would have dropped a watcher that is further behind (its buffer is full); such a watcher is
+/// served by the rule of history.
 pub const TREE_REMOVED_EVENTS: u64 = 100;
 
-/// Bytes of such a directory; of a larger one nothing is held, and every watcher below it is woken.
+/// Bytes of such a directory. A larger one is not kept, and every watcher below it is woken.
 pub const TREE_REMOVED_BYTES_MAX: u64 = 1 << 20;
 
-/// Ticks between two looks of the leader at v2 expirations (etcd: 500 ms at 100 ms a tick).
+/// Ticks between two checks for expired v2 nodes (etcd: 500 ms at 100 ms a tick).
 pub const EXPIRE_TICKS: u64 = 5;
 
 /// Waiting v2 watchers of one member; more are refused (a long poll each, so more than its sockets).
 pub const WATCHERS_MAX: usize = 131_072;
 
-/// Alarms that clients invent; more are not raised. A member's own always are.
+/// Alarms raised by clients for members that do not exist or of unknown types; more are ignored. An
+/// alarm of a member is always raised.
 pub const ALARMS_MAX: usize = 1024;
 
 /// Bytes of the name of a user or a role, and of a password's hash that a client sends. etcd takes what
@@ -90,25 +94,28 @@ pub const RANGE_ANSWER_BYTES_MAX: u64 = i32::MAX as u64;
 /// Spans of v3 keys that are watched at one member, each counted once per stream; more are refused.
 pub const INTERESTS_MAX: usize = 4 << 20;
 
-/// Places in the history noted for one stream that does not come to read; beyond, it looks through
+/// Locations of changes noted for one stream that has not read them yet; above it, the stream reads
 /// the history itself.
 pub const NOTED_PLACES_MAX: usize = 1024;
 
-/// States from before compactions of one round, kept until the watchers have been told; a round with
-/// more compactions cancels watchers that have not read what the first of them took.
+/// States from before the compactions of one round, kept until the watchers are notified. A round
+/// with more compactions cancels watchers that have not read what the first one removed.
 pub const COMPACTED_STATES_MAX: usize = 8;
 
-/// Leases and keys that the leader ends in one entry of its own: half a millisecond of applying.
+/// Leases and attached keys that one expiration entry of the leader removes: half a millisecond of
+/// applying.
 pub const EXPIRE_LEASES_MAX: usize = 500;
 
-/// Leases of which the leader notes in one entry what they have left, as in etcd.
+/// Leases whose remaining time the leader checkpoints in one entry, as in etcd.
 pub const CHECKPOINT_LEASES_MAX: usize = 1000;
 
-/// Nanoseconds after which the end of a lease that is still there is proposed again, as in etcd.
+/// Nanoseconds after which the expiration of a lease that still exists is proposed again, as in
+/// etcd.
 pub const REVOKE_RETRY_NS: u64 = 3_000_000_000;
 
-/// Seconds between two notes of what a lease has left, at least.
+/// Minimum of seconds between two checkpoints of a lease's remaining time.
 pub const NOTE_S_MIN: i64 = 5;
 
-/// Seconds between two notes of what a lease has left, at most; as etcd's checkpoint interval.
+/// Maximum of seconds between two checkpoints of a lease's remaining time, as etcd's checkpoint
+/// interval.
 pub const NOTE_S_MAX: i64 = 300;

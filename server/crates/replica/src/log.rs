@@ -14,16 +14,16 @@ use crate::{
     machine::view::Position,
 };
 
-/// Entries, and the place in the log just below them.
+/// Entries, and the position just below the first of them.
 #[derive(Debug)]
 pub(crate) struct Log {
     /// Index and term of the entry before the first one kept.
     base: (u64, u64),
     entries: VecDeque<Entry>,
-    /// Bytes of what they say.
+    /// Bytes of the entries' payloads.
     bytes: usize,
     hard_state: HardState,
-    /// What is applied: a snapshot for another member would be taken here.
+    /// The applied position, which is also that of a snapshot for another member.
     position: Position,
 }
 
@@ -89,7 +89,7 @@ impl Log {
         &self.position
     }
 
-    /// Forgets everything up to and including `index`, which is applied.
+    /// Drops the entries up to and including `index`, which is applied.
     pub(crate) fn cut(&mut self, index: u64) {
         if index <= self.base.0 {
             return;
@@ -100,9 +100,9 @@ impl Log {
         self.base = (index, term);
     }
 
-    /// Forgets applied entries that nobody will ask for: all of them where no other member follows,
-    /// else what lies further back than a member that was away for a moment needs (a member further
-    /// behind gets a snapshot). The disk keeps more: it serves a restart.
+    /// Drops applied entries that no member needs: all of them in a cluster of one, otherwise those
+    /// further back than a member that was away for a moment needs (one that is further behind gets
+    /// a snapshot). The disk keeps more, for a restart.
     pub(crate) fn trim(&mut self) {
         let place = &self.position;
         let alone = place.voters.len() + place.learners.len() + place.voters_outgoing.len() == 1;
@@ -112,7 +112,7 @@ impl Log {
             self.cut(applied - keep);
         }
         if self.bytes > CATCH_UP_BYTES {
-            // half of it, so that this is not done for each entry
+            // down to the half, so that this does not run for each entry
             let mut left = self.bytes - CATCH_UP_BYTES / 2;
             let spare = self.entries.iter().take_while(|entry| {
                 let more = left > 0 && entry.index <= applied;
@@ -198,7 +198,7 @@ impl Storage for Log {
         Ok(self.last())
     }
 
-    /// Only the place: the state itself travels as a `View` beside the message.
+    /// Only the metadata: the state itself travels as a `View` beside the message.
     fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
         if self.position.index < request_index {
             return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));

@@ -1,5 +1,5 @@
-//! Which of this process's requests wait for their entry. An entry carries the proposing process
-//! and its ticket; only the process that proposed it, in the same life, answers it.
+//! Proposals of this process that wait for their entry. An entry carries the proposing process and
+//! its ticket; only that process answers it, and not after a restart.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,7 +18,7 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// `seed` tells this life of the process from its earlier ones.
+    /// `seed` distinguishes this process from earlier ones of the member.
     pub(crate) fn new(member: u64, seed: u64) -> Self {
         let incarnation = (seed ^ (seed >> 32)) as u32;
         Self {
@@ -33,7 +33,7 @@ impl Pending {
         self.waiting.len() >= PENDING_MAX
     }
 
-    /// Marks `stamp` as coming from this process and remembers the ticket.
+    /// Builds the stamp of a proposal of this process and records its ticket.
     pub(crate) fn stamp(&mut self, ticket: Ticket, now_ns: i64, tick: u64) -> Stamp {
         self.waiting.insert(ticket.0, tick);
         self.by_age.push_back((tick, ticket.0));
@@ -45,7 +45,7 @@ impl Pending {
         }
     }
 
-    /// A stamp of the leader's own chores, for which nobody waits.
+    /// The stamp of the leader's own proposals, which have no waiting request.
     pub(crate) fn unasked(&self, now_ns: i64) -> Stamp {
         Stamp {
             now_ns,
@@ -62,7 +62,7 @@ impl Pending {
             && self.waiting.contains_key(&stamp.ticket)
     }
 
-    /// The ticket that waits for an applied entry, if it is ours and of this life.
+    /// Removes and returns the ticket that waits for an applied entry, if this process proposed it.
     pub(crate) fn take(&mut self, stamp: &Stamp) -> Option<Ticket> {
         if stamp.member != self.member || stamp.incarnation != self.incarnation {
             return None;
@@ -77,7 +77,7 @@ impl Pending {
         self.waiting.remove(&ticket.0);
     }
 
-    /// Drops tickets that nobody waits for any more.
+    /// Drops tickets that have timed out.
     pub(crate) fn expire(&mut self, tick: u64) {
         while let Some((since, ticket)) = self.by_age.front().copied() {
             let old = tick.saturating_sub(since) > TICKET_TICKS_MAX;

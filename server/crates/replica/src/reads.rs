@@ -1,26 +1,26 @@
 //! The linearizable read barrier (raft thesis 6.4): reads join the open batch, one ReadIndex round
 //! serves a batch, and a batch is released once its index is applied.
 //!
-//! raft-rs drops a ReadIndex without a word when the leader has not committed in its term, when no
-//! leader is known and when the role changes, so the retries are ours.
+//! raft-rs silently drops a ReadIndex when the leader has not committed in its term, when no leader
+//! is known and when the role changes, so this file retries.
 
 use crate::{
     host::Ticket,
     limits::{READ_RETRY_TICKS, READS_MAX, TICKET_TICKS_MAX},
 };
 
-/// Length of a round's name on the wire: member, seed and number, 8 bytes each.
+/// Length of a request context on the wire: member, seed and number, 8 bytes each.
 const CONTEXT_LEN: usize = 24;
 
 #[derive(Debug)]
 struct Round {
     number: u64,
     tickets: Vec<Ticket>,
-    /// Tick of the first issue; the round is forgotten when nobody waits any more.
+    /// Tick of the first issue; the round is dropped after a timeout.
     begun: u64,
     /// Tick of the last issue.
     issued: u64,
-    /// Term and leader at the last issue; a change means that raft forgot the round.
+    /// Term and leader at the last issue; if they change, raft has dropped the round.
     under: (u64, u64),
     /// The index to wait for, once known.
     index: Option<u64>,
@@ -61,7 +61,7 @@ impl Reads {
         self.open.push(ticket);
     }
 
-    /// The name of the round to (re)issue now under `(term, leader)`, if one is due.
+    /// The context of the round to issue (again) now, if one is due.
     pub(crate) fn due(&mut self, tick: u64, under: (u64, u64)) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
             let stale = round.under != under || tick >= round.issued + READ_RETRY_TICKS;
@@ -113,7 +113,7 @@ impl Reads {
         }
     }
 
-    /// Every read that waits, without any barrier: a known bug's way.
+    /// All waiting reads, without a barrier: a known bug.
     pub(crate) fn release_unchecked(&mut self) -> Vec<Ticket> {
         std::mem::take(&mut self.open)
     }

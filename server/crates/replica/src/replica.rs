@@ -34,7 +34,7 @@ use crate::{
     wire,
 };
 
-/// What a member must know of itself before it starts.
+/// Settings of a replica.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Own member id.
@@ -45,8 +45,9 @@ pub struct Config {
     pub heartbeat_ticks: usize,
     /// The election timeout in nanoseconds.
     pub election_ns: u64,
-    /// Seeds the election jitter and tells this life of the member from its earlier ones, so it must
-    /// differ at every start; from the OS in production, from the scenario in the simulator.
+    /// Seeds the election jitter and distinguishes this process from earlier ones of the member, so
+    /// it must differ at every start; from the OS in production, from the scenario in the
+    /// simulator.
     pub seed: u64,
     /// Ask before campaigning (raft thesis 9.6).
     pub pre_vote: bool,
@@ -54,7 +55,7 @@ pub struct Config {
     pub compaction: Option<AutoCompaction>,
 }
 
-/// Why a request was not taken; nothing was queued.
+/// Why a request was rejected; nothing was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No leader is known.
@@ -68,10 +69,10 @@ pub enum Refusal {
     TooLarge,
 }
 
-/// What the shell may show of a replica: cheap to copy, published after every turn.
+/// Status of a replica: cheap to copy, published after every turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Own id.
+    /// Id of this member.
     pub id: u64,
     /// Leader's id, 0 when unknown.
     pub leader: u64,
@@ -104,13 +105,13 @@ pub struct Replica {
     pending: Pending,
     reads: Reads,
     chores: Chores,
-    /// Whether the chores wait, because the disk has no room for their entries.
+    /// Whether leader tasks are paused, because the disk has no room for their entries.
     resting: bool,
     /// Ticks since the start.
     ticks: u64,
-    /// Times this member campaigned since the start.
+    /// Number of campaigns since the start.
     campaigns: u64,
-    /// The role at the last look, to count campaigns.
+    /// The role at the last check, to count campaigns.
     role: StateRole,
     /// Indexes of the last two durable checkpoints, older first.
     durable: (u64, u64),
@@ -130,13 +131,14 @@ impl std::fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// One heartbeat unit of time passed; `now_ns` is the wall clock for what the leader stamps.
+    /// Advances raft's clock by one tick; `now_ns` is the wall clock for entries that the leader
+    /// stamps.
     pub fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.raft.tick();
         if self.raft.raft.state == StateRole::Follower && self.votes_alone() {
-            // Raft does not campaign at the start over changes of members that are to be applied;
-            // there is nobody else to wait for.
+            // Raft does not campaign while changes of membership are unapplied; a sole voter need
+            // not wait.
             let _ = self.raft.campaign();
         }
         self.settle();
@@ -145,11 +147,12 @@ impl Replica {
         self.do_chores(now_ns);
     }
 
-    /// The time by a clock that never goes back, nanoseconds from any zero: leases are counted by it.
-    /// To be told before requests are handed in, or leases are counted late.
+    /// Sets the monotonic clock that leases are counted by, in nanoseconds. Call it before handing
+    /// in requests, or leases are counted late.
     pub fn pass(&mut self, steady_ns: u64) {
         let raft = &self.raft.raft;
-        // Entries of leaders before may end leases: only who has executed them all counts.
+        // Entries of earlier leaders may remove leases, so a leader counts only after it has
+        // applied all of them.
         let seen_all = self.raft.store().position().term == raft.term;
         let leads = (raft.state == StateRole::Leader && seen_all).then_some(raft.term);
         let leases = self.machine.kv.leases();
@@ -158,8 +161,9 @@ impl Replica {
         timers.pass(steady_ns, leases);
     }
 
-    /// A client keeps a lease alive. Enters no log. In a cluster the client must not be told before
-    /// a read that is asked for after this has been answered: it shows that nobody else counted.
+    /// Keeps a lease alive, without a log entry. In a cluster, answer the client only after a
+    /// linearizable read that began after this call: it proves that no other leader counted
+    /// meanwhile.
     pub fn renew(&mut self, lease: i64) -> Renewal {
         let leases = self.machine.kv.leases();
         let known = leases.get(lease);
@@ -171,7 +175,7 @@ impl Replica {
         }
     }
 
-    /// Whether this member is the only voter, and so leads without asking anyone.
+    /// Whether this member is the only voter.
     pub fn is_alone(&self) -> bool {
         let voters = &self.raft.store().position().voters;
         voters.as_slice() == [self.config.id]
@@ -186,13 +190,13 @@ impl Replica {
             && self.raft.store().position().term == raft.term
     }
 
-    /// When each lease ends, if this member counts: O(1).
+    /// The deadlines of all leases, if this member is the leader: O(1).
     pub fn deadlines(&self) -> Option<Deadlines> {
         self.chores.timers.deadlines()
     }
 
-    /// A message from another member arrived. One that does not decode, or a snapshot without its
-    /// state, is dropped, as if lost.
+    /// Handles a message from another member. One that does not decode, or a snapshot without its
+    /// state, is dropped.
     pub fn receive(&mut self, envelope: Envelope) {
         let Ok(message) = wire::decode_message(&envelope.message) else {
             return;
@@ -204,10 +208,10 @@ impl Replica {
         if carried != (kind == MessageType::MsgSnapshot).then_some(place) {
             return;
         }
-        // An error says that the message is stale or not for us; raft has changed nothing then.
+        // An error means that the message is stale or not for this member; raft changed nothing.
         let _ = self.raft.step(message);
-        // A snapshot that raft refused must not take the place of one that it has accepted and that
-        // waits for its turn.
+        // A snapshot that raft refused must not replace an accepted one that waits for the next
+        // turn.
         let accepted = self.raft.raft.raft_log.unstable_snapshot().as_ref();
         if carried.is_some()
             && accepted.map(|s| (s.get_metadata().index, s.get_metadata().term)) == carried
@@ -217,9 +221,9 @@ impl Replica {
         self.settle();
     }
 
-    /// Asks for a command to be replicated. The answer comes through `Host::applied` with the same
-    /// ticket, or never (a lost proposal is the shell's timeout). Of `stamp` the time counts; who
-    /// proposed it is filled in here.
+    /// Proposes a command. The result comes through `Host::applied` with the same ticket, or never
+    /// (the shell reports a timeout for a lost proposal). Only the time of `stamp` is used; the
+    /// proposer is filled in here.
     pub fn propose(
         &mut self,
         ticket: Ticket,
@@ -257,7 +261,7 @@ impl Replica {
         Err(refusal)
     }
 
-    /// Whether no vote counts but its own.
+    /// Whether this member is the only voter of all configurations.
     fn votes_alone(&self) -> bool {
         let place = self.raft.store().position();
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
@@ -275,7 +279,7 @@ impl Replica {
             caller,
         };
         let proposed = match wire::conf_change(&entry) {
-            // raft would drop a second one without a word
+            // raft silently drops a second change of configuration
             Some(_) if self.raft.raft.has_pending_conf() => return Err(Refusal::TooMany),
             Some(change) => self.raft.propose_conf_change(Vec::new(), change),
             None => {
@@ -294,7 +298,7 @@ impl Replica {
         }
     }
 
-    /// Asks for a linearizable read. `Host::readable` follows, or never when there is no quorum.
+    /// Requests a linearizable read. `Host::readable` follows, or never if there is no quorum.
     pub fn read(&mut self, ticket: Ticket) -> Result<(), Refusal> {
         if self.reads.is_full() {
             return Err(Refusal::TooMany);
@@ -372,7 +376,7 @@ impl Replica {
         }
     }
 
-    /// Lets the chores wait, or go on: what they propose could not be written on a full disk.
+    /// Pauses or resumes leader tasks: their entries could not be written on a full disk.
     pub fn rest(&mut self, resting: bool) {
         self.resting = resting;
     }
@@ -386,7 +390,7 @@ impl Replica {
         let due = self.chores.due(&self.machine, leading, self.ticks, now_ns);
         for command in due {
             let stamp = self.pending.unasked(now_ns);
-            // Refused now, due again at the next look.
+            // Rejected now, due again at the next check.
             let _ = self.submit(stamp, command, None);
         }
         let log = &self.raft.raft.raft_log;
@@ -402,7 +406,7 @@ impl Replica {
         }
     }
 
-    /// Puts our own jitter over the one raft drew during the call before (I1).
+    /// Replaces the election jitter that raft drew with ours (I1).
     fn settle(&mut self) {
         let raft = &mut self.raft.raft;
         let campaigning = matches!(raft.state, StateRole::Candidate | StateRole::PreCandidate);

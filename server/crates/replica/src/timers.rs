@@ -1,11 +1,11 @@
-//! How long each lease has left: the leader counts, in memory, by a clock that only goes forward.
+//! The lessor: the leader counts the remaining time of leases, in memory, by a monotonic clock.
 //!
-//! Nothing here is replicated. A keep-alive moves a timer and enters no log; a new leader begins to
-//! count from what the state says, and gives every lease an extension for those keep-alives that it
-//! cannot know of. A timer begins with the first time told *after* what began it, so that a lease
-//! may last longer than was promised, and never shorter.
+//! Nothing here is replicated. A keep-alive moves a timer without a log entry. A new leader starts
+//! from the replicated state and extends every lease by an election timeout, for keep-alives that
+//! it does not know of. A timer starts with the first clock update *after* the event that started
+//! it, so a lease may last longer than promised, but never shorter.
 //!
-//! What does not live here: what a lease is (`machine/lease.rs`) and when a leader looks (`chores`).
+//! What does not live here: leases (`machine/lease.rs`) and when a leader checks them (`chores`).
 
 use std::collections::BTreeSet;
 
@@ -18,40 +18,39 @@ use crate::{
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// What became of a keep-alive.
+/// Result of a keep-alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// The lease has all of its time again.
+    /// The lease has its full TTL again.
     Renewed {
-        /// Its seconds.
+        /// TTL in seconds.
         ttl_s: i64,
     },
     /// There is no such lease.
     Unknown,
-    /// Its time is over, and its end is on its way: ask again.
+    /// Its time is over and its expiration was proposed: retry.
     Expiring,
-    /// The log says that it has less: propose [`Left`] of 0 seconds and ask again, or a later leader
-    /// would count from there.
+    /// The log holds a smaller remaining time: propose [`Left`] with 0 seconds and retry, or a
+    /// later leader would count from there.
     Noted,
-    /// This member does not count; only a leader does.
+    /// This member is not the leader.
     NotLeading,
 }
 
 /// One lease's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Timer {
-    /// When its time is over.
+    /// When the lease expires.
     deadline_ns: u64,
-    /// When to look at it next: when it is over, when that is to be proposed again, or when to note
-    /// what it has left.
+    /// Time of the next check: expiration, its retry, or a checkpoint.
     look_ns: u64,
-    /// Its end was proposed.
+    /// Its expiration was proposed.
     expiring: bool,
-    /// What it has left was proposed and is not yet seen.
+    /// A checkpoint was proposed and is not applied yet.
     noting: bool,
 }
 
-/// When each lease ends, frozen: what a leader tells.
+/// A frozen copy of the deadlines of all leases.
 #[derive(Clone, Debug, Default)]
 pub struct Deadlines(OrdMap<i64, Timer>);
 
@@ -62,7 +61,7 @@ impl Deadlines {
         Some(timer.deadline_ns.wrapping_sub(now_ns).cast_signed())
     }
 
-    /// All leases, the one that ends first at the beginning.
+    /// All leases, in order of their deadlines.
     pub fn in_order(&self) -> Vec<i64> {
         let mut all: Vec<(u64, i64)> = self.0.iter().map(|(id, t)| (t.deadline_ns, *id)).collect();
         all.sort_unstable();
@@ -73,12 +72,12 @@ impl Deadlines {
 /// All timers of a leader.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// The term in which this member leads, if it does and has seen all of what was before.
+    /// The term in which this member leads, once it has applied all entries of earlier terms.
     term: Option<u64>,
     now_ns: u64,
     deadlines: Deadlines,
     looks: BTreeSet<(u64, i64)>,
-    /// Leases that begin to run with the next time told, and for how long.
+    /// Leases whose time starts with the next clock update, with their durations.
     fresh: Vec<(i64, u64)>,
 }
 
@@ -106,8 +105,8 @@ impl Due {
 }
 
 impl Timers {
-    /// Who leads: begins to count all leases when it is this member since now, each with an
-    /// extension, and stops when it is no more.
+    /// Starts counting all leases, each with an extension, when this member becomes leader; stops
+    /// when it is no longer the leader.
     pub(crate) fn lead(&mut self, term: Option<u64>, leases: &Leases, extension_ns: u64) {
         if self.term == term {
             return;
@@ -126,7 +125,7 @@ impl Timers {
         }
     }
 
-    /// The time is `now_ns`, by a clock that never goes back and whose zero is anywhere.
+    /// Advances the monotonic clock to `now_ns`.
     pub(crate) fn pass(&mut self, now_ns: u64, leases: &Leases) {
         self.now_ns = self.now_ns.max(now_ns);
         for (id, span_ns) in std::mem::take(&mut self.fresh) {
@@ -184,7 +183,7 @@ impl Timers {
         self.term.map(|_| self.deadlines.clone())
     }
 
-    /// What is due now, not more than what is applied in no time: the rest is due at the next look.
+    /// What is due now, bounded so that applying it is quick; the rest is due at the next check.
     pub(crate) fn due(&mut self, leases: &Leases) -> Due {
         let mut due = Due::default();
         let mut changes = 0;
@@ -217,7 +216,7 @@ impl Timers {
         due
     }
 
-    /// A lease begins to run with the next time told; until then it is as if it did now.
+    /// Starts a lease's time with the next clock update; until then, provisionally, now.
     fn start(&mut self, id: i64, span_ns: u64) {
         self.fresh.push((id, span_ns));
         let deadline_ns = self.now_ns.saturating_add(span_ns);
@@ -246,7 +245,8 @@ impl Timers {
         self.place(id, timer);
     }
 
-    /// Half of its time after now, within bounds: a client that keeps it alive comes at a third.
+    /// Next checkpoint: after half of the TTL, within bounds. A client sends keep-alives after a
+    /// third of it.
     fn next_look(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let pause_s = (lease.ttl_s / 2).clamp(NOTE_S_MIN, NOTE_S_MAX);
         deadline_ns.min(self.now_ns.saturating_add(span_ns(pause_s)))

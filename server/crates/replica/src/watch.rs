@@ -1,9 +1,9 @@
-//! Whom to wake: the watchers of v2 paths and, for an event, which of them may want to see it. Those
-//! of v3 keys stand in `keys`.
+//! Which watchers to wake: those of v2 paths by the events that may concern them. Those of v3 keys
+//! are in `keys`.
 //!
-//! No queues and no events live here. A woken watcher reads the history of a view from its own
-//! cursor ([`crate::machine::tree::Tree::next_event`]), which alone decides what it sees: a wake-up
-//! too many costs a look, one too few never happens.
+//! There are no queues and no events here. A woken watcher reads the history of a view from its own
+//! cursor ([`crate::machine::tree::Tree::next_event`]), which alone decides what it sees. Spurious
+//! wake-ups are possible, missing ones are not.
 
 pub mod keys;
 mod ranges;
@@ -18,7 +18,7 @@ use crate::{
     machine::tree::{Event, Watch},
 };
 
-/// Names one registered watcher; never used again.
+/// Identifies one registered watcher; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherId(u64);
 
@@ -32,13 +32,13 @@ pub struct TooManyWatchers;
 pub struct Hub {
     last: u64,
     watched: BTreeMap<WatcherId, (Bytes, bool)>,
-    /// Apart, so that an event costs nothing for the watchers of its ancestors' own nodes.
+    /// Separate from `recursive`, so that non-recursive watchers of ancestors cost nothing.
     exact: BTreeMap<Bytes, BTreeSet<WatcherId>>,
     recursive: BTreeMap<Bytes, BTreeSet<WatcherId>>,
 }
 
 impl Hub {
-    /// Enters a watcher; it is woken from the next event on.
+    /// Registers a watcher; it is woken from the next event on.
     pub fn register(&mut self, watch: &Watch) -> Result<WatcherId, TooManyWatchers> {
         if self.watched.len() >= WATCHERS_MAX {
             return Err(TooManyWatchers);
@@ -54,7 +54,7 @@ impl Hub {
         Ok(id)
     }
 
-    /// Forgets a watcher; unknown ids are ignored.
+    /// Unregisters a watcher; unknown ids are ignored.
     pub fn unregister(&mut self, id: WatcherId) {
         let Some((path, recursive)) = self.watched.remove(&id) else {
             return;
@@ -78,14 +78,14 @@ impl Hub {
         self.watched.is_empty()
     }
 
-    /// Everybody: after a snapshot was installed, or when the history does not hold all that
-    /// happened since the last wake-up.
+    /// All watchers: to wake after a snapshot was installed, or when the history does not hold all
+    /// events since the last wake-up.
     pub fn everybody(&self) -> impl Iterator<Item = WatcherId> {
         self.watched.keys().copied()
     }
 
-    /// Those whom `event` may concern, each once: watchers of its node, recursive watchers of the
-    /// directories above, and, if it removed a directory, watchers of anything below.
+    /// The watchers that `event` may concern, each once: those of its node, recursive ones of the
+    /// directories above, and, if it removed a directory, those of everything below.
     pub fn touched(&self, event: &Event) -> Vec<WatcherId> {
         let mut woken = Vec::new();
         if event.refresh {

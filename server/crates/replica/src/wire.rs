@@ -1,5 +1,5 @@
-//! The core's own encodings: log payloads, hard state, raft messages. The only file that sees
-//! raft's protobuf codec. Layouts are for ever; `tests/wire.rs` holds golden bytes.
+//! The core's own encodings: log payloads, hard state, raft messages. The only file that uses
+//! raft's protobuf codec. Layouts never change; `tests/wire.rs` holds golden bytes.
 
 use bytes::{BufMut as _, Bytes};
 use prost::Message as _;
@@ -55,8 +55,8 @@ pub fn decode_entry(data: &Bytes) -> Result<Entry, Corrupt> {
     }
 }
 
-/// A change of raft's configuration, with the command that it follows as its context. `None` if
-/// the command is none of those.
+/// The change of raft's configuration that a command implies, with the command as its context.
+/// `None` for other commands.
 pub(crate) fn conf_change(entry: &Entry) -> Option<ConfChange> {
     let Some(Command::Members(asked)) = &entry.command else {
         return None;
@@ -80,7 +80,7 @@ pub(crate) fn conf_change(entry: &Entry) -> Option<ConfChange> {
     Some(change)
 }
 
-/// What a raft entry says: its command and, if that goes with one, the change of configuration.
+/// Decodes a raft entry: its command and, if it has one, the change of configuration.
 pub(crate) fn decode_raft_entry(entry: &RaftEntry) -> Result<(Entry, Option<ConfChange>), Corrupt> {
     let kind = entry.get_entry_type();
     match kind {
@@ -91,7 +91,7 @@ pub(crate) fn decode_raft_entry(entry: &RaftEntry) -> Result<(Entry, Option<Conf
                 .merge_from_bytes(&entry.data)
                 .map_err(|e| Corrupt::new(format!("change of configuration: {e}")))?;
             let command = decode_entry(&change.context)?;
-            // what is not of our making would change one and not the other
+            // refuse foreign entries, which could change raft's configuration without the registry
             if conf_change(&command).as_ref() != Some(&change) {
                 return Err(Corrupt::new(format!(
                     "entry {} changes the configuration as this program never does",

@@ -1,4 +1,4 @@
-//! What v1 tells of the cluster: who leads, where members listen, the members as files, counters.
+//! Cluster information of v1: leader, client URLs, members as files, statistics.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::LOCATION};
 use witan_api::v1::{
@@ -39,7 +39,7 @@ pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>,
     let view = node.view().await?;
     let index = view.machine.tree.index();
     let members = view.machine.members.book.values();
-    // one that has not started has no name yet
+    // a member that has not started has no name yet
     let mut members: Vec<&Member> = members.filter(|member| !member.name.is_empty()).collect();
     members.sort_by_key(|member| &member.name);
     let mut out = Vec::new();
@@ -69,7 +69,7 @@ fn record(member: &Member) -> String {
     format!("raft={peer}&etcd={client}")
 }
 
-/// Counters. Those of the leader are the leader's to tell.
+/// Statistics. Those of the leader are served by the leader alone.
 pub(super) async fn stats(
     node: &Node,
     reads: &Reads,

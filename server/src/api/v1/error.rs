@@ -1,5 +1,5 @@
-//! Errors of v1 on their way to the client: where the node's faults get their v1 numbers. What a
-//! broken rule of the tree means depends on the verb, so that stands in `keys`.
+//! Errors of v1: maps node errors to v1 numbers. What an error of the tree means depends on the
+//! operation, so that mapping is in `keys`.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -13,7 +13,7 @@ use crate::{
     node::Fault,
 };
 
-/// One error, ready to be rendered.
+/// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Error {
     /// Which rule was broken.

@@ -1,5 +1,5 @@
-//! The few form fields of v1, from the body and from the query. Go's old reading: `;` separates as
-//! `&` does, and a pair that cannot be decoded is as good as not sent.
+//! The form fields of v1, from body and query. As in old versions of Go, `;` separates pairs as `&`
+//! does, and a pair that cannot be decoded is ignored.
 
 use bytes::Bytes;
 
@@ -44,7 +44,7 @@ impl Fields {
         self.values[field as usize].as_ref()
     }
 
-    /// The same, where empty means not given.
+    /// The value given for a field; `None` if it is empty or was not given.
     pub(super) fn filled(&self, field: Field) -> Option<&Bytes> {
         self.get(field).filter(|value| !value.is_empty())
     }

@@ -1,5 +1,5 @@
-//! `/v1/keys`: which command of the tree a request is, and what a broken rule of the tree means
-//! here, where directories can be neither written nor removed and are mostly as good as missing.
+//! `/v1/keys`: maps requests to operations of the tree, and errors of the tree to v1, which can
+//! neither write nor remove directories and mostly treats them as missing.
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
@@ -40,7 +40,7 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Writes a file, if the value before is the one that is wanted.
+/// Writes a file, if the previous value is the expected one.
 pub(super) async fn put(node: &Node, put: Put) -> Result<Vec<u8>, Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
@@ -59,7 +59,7 @@ pub(super) async fn put(node: &Node, put: Put) -> Result<Vec<u8>, Error> {
             match present.machine.tree.get(&key, false, 0) {
                 Ok(event) if event.node.dir => Error::new(ErrorCode::NotFile, key),
                 Ok(event) => test_failed(&event.node.value.unwrap_or_default(), &wanted),
-                // it went while we looked
+                // it was removed meanwhile
                 Err(_) => test_failed(b"", &wanted),
             }
         }
@@ -75,7 +75,7 @@ fn mutation(put: Put, now_ns: i64) -> Mutation {
         ttl,
         prev_value,
     } = put;
-    // a time to live that is over makes the write a removal
+    // a write with an expired TTL removes the key
     let dead = ttl.is_some_and(|ttl| ttl <= 0);
     let expires_ns = ttl.map(|ttl| now_ns.saturating_add(ttl.saturating_mul(NANOS_PER_SECOND)));
     match prev_value {
@@ -87,7 +87,7 @@ fn mutation(put: Put, now_ns: i64) -> Mutation {
             expires_ns,
             refresh: false,
         }),
-        // no value is empty: there must be none
+        // an empty previous value means that the key must not exist
         Some(prev) if prev.is_empty() => Mutation::Create(Create {
             path,
             value,
@@ -119,7 +119,7 @@ fn removal(path: Bytes) -> Mutation {
     })
 }
 
-/// A broken rule; `directory` is what a directory in the key's place means.
+/// Maps an error of the tree; `directory` is the code for a directory at the key.
 fn broken(error: &tree::Error, key: Bytes, directory: ErrorCode) -> Error {
     let code = match error.kind {
         ErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
@@ -138,7 +138,7 @@ fn test_failed(actual: &[u8], wanted: &[u8]) -> Error {
     Error::new(ErrorCode::TestFailed, cause)
 }
 
-/// The value that the tree compared with, from its words: `[wanted != actual]`.
+/// The actual value in the tree's error text `[wanted != actual]`.
 fn actual<'a>(cause: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let rest = cause.strip_prefix(b"[")?.strip_prefix(wanted)?;
     rest.strip_prefix(b" != ")?.strip_suffix(b"]")

@@ -1,5 +1,5 @@
 //! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`.
-//! A view on the one v2 store: its hidden nodes stay hidden, its numbering is ours.
+//! A view of the v2 store: hidden nodes stay hidden, indexes are the same.
 //!
 //! Reading order: `form` → `request` (what was asked) → `keys` (do it) → `watch` → `render`,
 //! `error` (how the answer looks) → `cluster`. Pure but for `keys`, `watch` and `cluster`.
@@ -114,7 +114,7 @@ impl Dialect {
     }
 }
 
-/// What a request wants of the one tree, which v2's users and roles guard.
+/// The key and the kind of access that a request needs in v2's authorization.
 fn wish(asked: &Request) -> Option<(&[u8], Wish)> {
     let (key, write, recursive) = match asked {
         Request::Get { key } => (key, false, false),
@@ -129,7 +129,7 @@ fn wish(asked: &Request) -> Option<(&[u8], Wish)> {
     Some((key, Wish { write, recursive }))
 }
 
-/// An answer of the kind that Go sniffed all of v1's to be.
+/// A plain-text answer: Go sniffed this type for all answers of v1.
 fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::TEXT))
@@ -142,7 +142,7 @@ async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Optio
     if !may_have || reply::media_type(request) != FORM {
         return Ok(None);
     }
-    // there is no number for a form that cannot be read, so it is one that holds no value
+    // v1 has no error for an unreadable form; it counts as one without a value
     let refusal = |cause: &'static str| Error::new(ErrorCode::ValueRequired, cause);
     match reply::read(payload, FORM_BYTES_MAX).await {
         Ok(form) => Ok(Some(form)),

@@ -20,7 +20,7 @@ struct Shown<'a> {
     index: u64,
 }
 
-/// A change, as its writer and every watcher see it.
+/// Renders a change, as writers and watchers see it.
 pub(crate) fn change(event: &Event) -> Vec<u8> {
     let removes = match event.action {
         Action::Delete | Action::CompareAndDelete | Action::Expire => true,
@@ -50,7 +50,7 @@ pub(crate) fn change(event: &Event) -> Vec<u8> {
             value: value(node),
             new_key: prev.is_none(),
             expires_ns: node.expires_ns,
-            // v2 rounds up what v1 cuts off, and no time that is left at a write is whole
+            // v2 rounds up and v1 rounds down; the remaining time is never a whole second
             ttl: (node.ttl - 1).max(0),
             ..shown
         }
@@ -93,7 +93,7 @@ fn got(node: &Node, index: u64, now_ns: i64) -> Shown<'_> {
     }
 }
 
-/// A file that stands in no tree.
+/// Renders a file that is not in the tree.
 pub(crate) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8], index: u64) {
     let shown = Shown {
         action: "GET",

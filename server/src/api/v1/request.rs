@@ -1,4 +1,4 @@
-//! What a v1 request asks for: method, path and form as one value, or why it cannot be asked. Pure.
+//! Parses a v1 request: method, path and form to one value, or an error. Pure.
 
 use bytes::Bytes;
 use witan_api::v1::{self, error::ErrorCode};
@@ -51,9 +51,9 @@ pub(crate) struct Put {
     pub(crate) key: Bytes,
     /// Never empty.
     pub(crate) value: Bytes,
-    /// Seconds to live. Not above 0: the key is dead at once.
+    /// TTL in seconds; 0 or less removes the key at once.
     pub(crate) ttl: Option<i64>,
-    /// The value that must be there; empty if none may be.
+    /// Expected previous value; empty if the key must not exist.
     pub(crate) prev_value: Option<Bytes>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum Stats {
     Store,
 }
 
-/// Why a request asks for nothing.
+/// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// No such path.

@@ -10,8 +10,8 @@ use witan_replica::{
 use super::error::Error;
 use crate::{api::client::Client, node::Node};
 
-/// The first change with an index of at least `from` (from now on, if none is given). What the
-/// history no longer holds is passed over, as etcd 0.1 passed over it.
+/// The first change with an index of at least `from` (from now on, if none is given). As in etcd
+/// 0.1, changes that the history no longer holds are skipped.
 pub(super) async fn next(
     node: &Node,
     client: &Client,
@@ -24,7 +24,7 @@ pub(super) async fn next(
         recursive: true,
         registered: 0,
     };
-    // The view is taken after the registration, so that no event falls between.
+    // the view is taken after the registration, so that no event is missed
     let mut waiter = node.watch(watch.clone())?;
     let mut view = node.view().await?;
     watch.registered = view.machine.tree.index();

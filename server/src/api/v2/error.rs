@@ -1,5 +1,5 @@
-//! Errors of `/v2/keys` on their way to the client: the one place where the tree's errors and the
-//! node's faults get their v2 numbers and texts. The table itself is the api crate's.
+//! Errors of `/v2/keys`: maps errors of the tree and of the node to v2 numbers and texts. The table
+//! itself is in the api crate.
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
@@ -8,7 +8,7 @@ use witan_replica::machine::tree;
 
 use crate::node::{Fault, ProposeError};
 
-/// One error, ready to be rendered.
+/// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Error {
     /// Which rule was broken.

@@ -1,5 +1,5 @@
-//! `/v2/keys`: reads, writes and the way to a watch. Which parameters are legal stands in `parse`,
-//! which command a write is in `verb`, what it does in the tree itself.
+//! `/v2/keys`: reads, writes and the start of watches. `parse` checks parameters, `verb` builds the
+//! operation of a write.
 
 use std::time::Instant;
 
@@ -125,7 +125,7 @@ async fn serve(
         write: matches!(intent, Intent::Write(_)),
         recursive: params.recursive,
     };
-    // as in etcd with its last slash: `/app/` is covered by `/app/*`
+    // as in etcd with the final slash: `/app/*` matches `/app/`
     let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
     if !basic_auth::may(&dialect.ctx, request, sent, wish).await? {
         return Err(Error::early(ErrorCode::Unauthorized, INSUFFICIENT));
@@ -169,7 +169,7 @@ async fn act(
     }
 }
 
-/// The tree's name for what the path names: absolute, without trailing slash, `/` for the root.
+/// The key in the tree that a path names: absolute, without trailing slash, `/` for the root.
 fn key(path: &[u8]) -> Bytes {
     let rest = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
     let rest = rest.strip_suffix(b"/").unwrap_or(rest);
@@ -180,7 +180,7 @@ fn key(path: &[u8]) -> Bytes {
     }
 }
 
-/// The form body, if this request has one that counts. Other bodies are ignored, as in etcd.
+/// The form body, if the request has one. As in etcd, other bodies are ignored.
 async fn form(
     intent: Intent,
     request: &HttpRequest,

@@ -1,6 +1,5 @@
-//! What a `/v2/keys` request asks for: its parameters, typed and validated in etcd's order, so
-//! that a request with two faults is refused for the same one. Pure; what is done with the
-//! parameters is `verb`'s business.
+//! Parses the parameters of a `/v2/keys` request, validated in etcd's order, so that a request with
+//! two errors gets the same one. Pure; `verb` builds operations from them.
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
@@ -23,9 +22,9 @@ pub(crate) struct Params {
     pub(crate) prev_exist: Option<bool>,
     /// Seconds to live.
     pub(crate) ttl: Option<u64>,
-    /// Keep the value, tell no watcher.
+    /// Keep the value and notify no watcher.
     pub(crate) refresh: bool,
-    /// A directory is meant.
+    /// The node is a directory.
     pub(crate) dir: bool,
     /// All levels below.
     pub(crate) recursive: bool,
@@ -33,7 +32,7 @@ pub(crate) struct Params {
     pub(crate) quorum: bool,
     /// Watch.
     pub(crate) wait: bool,
-    /// Watch for ever.
+    /// Stream events instead of waiting for one.
     pub(crate) stream: bool,
     /// First index to watch; `None` for from now on.
     pub(crate) wait_index: Option<u64>,

@@ -1,4 +1,4 @@
-//! Which command of the tree a write asks for. Pure.
+//! Builds the operation of a write. Pure.
 
 use bytes::Bytes;
 use witan_replica::machine::tree::{Create, Delete, DeleteIf, Mutation, Set, Swap, Update};
@@ -77,7 +77,7 @@ pub(crate) fn mutation(write: Write, path: Bytes, params: Params, now_ns: i64) -
     }
 }
 
-/// A time to live beyond what the clock can hold lasts as long as the clock.
+/// The expiration time; a TTL beyond the range of the clock saturates.
 fn expiration(now_ns: i64, ttl_seconds: u64) -> i64 {
     const NANOS_PER_SECOND: i64 = 1_000_000_000;
     let seconds = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);

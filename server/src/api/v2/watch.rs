@@ -1,6 +1,6 @@
-//! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history: no events
-//! are queued for it. It looks for the next event that it wants, sends that, and only when the
-//! client has taken it looks further; when there is none it sleeps until the node wakes it.
+//! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history; no events are
+//! queued for it. It sends the next matching event and reads on only when the client has taken it.
+//! If there is none, it sleeps until the node wakes it.
 //!
 //! Ends with the first event (unless it streams), with the process, with the client, or when the
 //! client is so slow that the history no longer holds what comes next.
@@ -39,7 +39,7 @@ pub(super) async fn open(
         recursive: params.recursive,
         registered: 0,
     };
-    // The view is taken after the registration, so that no event falls between.
+    // the view is taken after the registration, so that no event is missed
     let waiter = node.watch(watch.clone())?;
     let view = node.view().await?;
     let index = view.machine.tree.index();
@@ -69,7 +69,7 @@ pub(super) async fn open(
     });
     let mut response = headers::success(node, StatusCode::OK, index).streaming(lines);
     if request.version() < Version::HTTP_11 {
-        // it knows no chunks: the end of the connection is the end of the answer
+        // HTTP/1.0 has no chunks: the answer ends with the connection
         response.head_mut().no_chunking(true);
         response
             .head_mut()
@@ -78,21 +78,21 @@ pub(super) async fn open(
     Ok(response)
 }
 
-/// What a watch wants and how far it has looked.
+/// What a watch matches, and how far it has read.
 #[derive(Debug)]
 struct Place {
     watch: Watch,
     from: u64,
-    /// Nothing that is wanted had happened when it last looked, and it was woken since.
+    /// There was no matching event at the last read, and it was woken since.
     asleep: bool,
 }
 
 impl Place {
-    /// The next wanted event, or none as yet.
+    /// The next matching event, or `None` if there is none yet.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(tree);
         if self.asleep && self.from < oldest {
-            // More than the history holds has happened while it slept, but nothing wanted.
+            // While it slept, more happened than the history holds, but nothing that matches.
             self.from = oldest;
         }
         let found = tree.next_event(&self.watch, self.from)?;
@@ -121,7 +121,7 @@ struct Cursor {
     stream: bool,
     ended: bool,
     traffic: Option<Traffic>,
-    /// Of the line before, which has left when the next one is asked for.
+    /// Reservation of the previous line, which was sent when the next one is requested.
     room: Room,
 }
 

@@ -1,4 +1,4 @@
-//! The verbs about users and roles. Passwords are hashed here; what is replicated is their hash.
+//! Calls on users and roles. Passwords are hashed here; only the hash is replicated.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::api::Context;
 
-/// A verb whose answer is a header alone.
+/// A call whose response contains a header alone.
 macro_rules! manage {
     ($(#[$doc:meta])* $name:ident($request:ident: $asked:ty) -> $answer:ident = $operation:expr) => {
         $(#[$doc])*
@@ -84,7 +84,7 @@ pub(super) async fn user_add(
     Ok(AuthUserAddResponse { header })
 }
 
-/// Without a password its hash counts, if the client has sent one.
+/// If the request has no password, a hash in it is used.
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: AuthUserChangePasswordRequest,
@@ -101,14 +101,14 @@ pub(super) async fn user_change_password(
     Ok(AuthUserChangePasswordResponse { header })
 }
 
-/// Takes its time: who may not change users has been refused before.
+/// bcrypt hash of a password. It is slow, so callers check permissions first.
 async fn hash(ctx: &Context, user: &str, password: String) -> Answer<Bytes> {
     let hashed = ctx.guard.hashing.hash(ctx.sender(user), password).await;
     hashed.map_err(|error| fault::of_hashing(&error))
 }
 
-/// Checks a password and gives a token for it. If users change meanwhile, it begins anew. An answer
-/// takes as long for a user that does not exist.
+/// Checks a password and returns a token. Starts over if users change meanwhile. Takes as long for
+/// an unknown user.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,
@@ -136,7 +136,7 @@ pub(super) async fn authenticate(
         let prefix = ctx.guard.token_prefix();
         let prefix = prefix.map_err(fault::of_token)?;
         let user = request.name.clone();
-        // who asks is what this is about: no caller
+        // the request authenticates itself: no caller
         let asked = Authenticate {
             user,
             prefix: prefix.clone(),
@@ -169,7 +169,7 @@ pub(super) async fn auth_status(
     })
 }
 
-/// Everybody may look at the own user.
+/// Returns a user. Users may see themselves without the role root.
 pub(super) async fn user_get(
     ctx: &Context,
     request: AuthUserGetRequest,
@@ -203,7 +203,7 @@ pub(super) async fn user_list(
     })
 }
 
-/// Everybody may look at the own roles. The role root shows that everything is allowed to it.
+/// Returns a role. Users may see their own roles. The role root shows a permission on everything.
 pub(super) async fn role_get(
     ctx: &Context,
     request: AuthRoleGetRequest,

@@ -1,5 +1,5 @@
-//! The verbs that go through all of the store: they run aside, on a frozen view, so that nobody waits
-//! for them, and only a few at a time.
+//! Calls that read the whole store. They run on other threads, on a frozen view, only a few at a
+//! time.
 
 use std::time::Instant;
 
@@ -24,16 +24,17 @@ use crate::{
     snapshot,
 };
 
-/// Of all long jobs this many run at once; the others wait for their turn.
+/// Hash and defragment jobs that run at once; others wait.
 const JOBS_MAX: usize = 4;
 
-/// Ranges and transactions that read many keys, of which so many run at once.
+/// Large ranges and transactions that run at once; others wait.
 const LARGE_READS_MAX: usize = 4;
 
-/// Snapshots that are sent at once, each as fast as its client takes it.
+/// Snapshots that are sent at once; more are refused.
 const SNAPSHOTS_MAX: usize = 8;
 
-/// The places of those who go through all of the store. Clones share.
+/// Limits how many hash and defragment jobs, large reads and snapshots run at once. Clones share
+/// the limits.
 #[derive(Clone, Debug)]
 pub struct Jobs {
     short: Places,
@@ -77,7 +78,7 @@ impl Jobs {
     }
 }
 
-/// Of the whole store, as etcd's is of equal data, members and settings of the cluster included.
+/// Hash of the whole store, including members and cluster settings; equal to etcd's for equal data.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> Answer<HashResponse> {
     let begun = Instant::now();
     let view = ctx.node.view().await?;
@@ -89,7 +90,7 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> Answer<HashRes
     Ok(HashResponse { header, hash })
 }
 
-/// Of the key space at a revision, equal to etcd's for equal data.
+/// Hash of the key space at a revision; equal to etcd's for equal data.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> Answer<HashKvResponse> {
     let begun = Instant::now();
     let view = ctx.node.view().await?;
@@ -109,7 +110,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> Answer<Has
     })
 }
 
-/// The checkpoint is written anew, aside; memory is never fragmented as etcd's file is.
+/// Rewrites the checkpoint in the background. Memory is never fragmented as etcd's file is.
 pub(super) async fn defragment(
     ctx: &Context,
     _request: DefragmentRequest,

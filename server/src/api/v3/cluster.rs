@@ -1,5 +1,5 @@
-//! The verbs of membership. One member serves alone as yet: learners come and go, and a change that
-//! would cost a quorum is checked as etcd checks it and then refused.
+//! Calls on membership. There is only one voter: learners can be added and removed; changes of
+//! voters are checked as in etcd and then refused.
 
 use witan_api::{
     ids,
@@ -40,7 +40,7 @@ pub(super) async fn member_list(
     })
 }
 
-/// A learner costs no quorum and can come; a voter would, and is refused when all else is right.
+/// Adds a learner. A voter is refused after all other checks.
 pub(super) async fn member_add(
     ctx: &Context,
     request: MemberAddRequest,

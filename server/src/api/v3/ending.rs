@@ -1,5 +1,5 @@
-//! When a stream ends that its client would keep open: the process stops, or a client that must not
-//! go on without a leader has lost it.
+//! When the server ends a stream: the process stops, or the leader is lost and the client requires
+//! one.
 
 use std::pin::Pin;
 
@@ -25,7 +25,7 @@ impl Ending {
         }
     }
 
-    /// Resolves when the stream is to end, to what its client is told. May be dropped and asked again.
+    /// Resolves to the error that ends the stream. Cancel safe.
     pub(super) async fn comes(&mut self) -> Error {
         loop {
             let Some(leader) = &mut self.leader else {

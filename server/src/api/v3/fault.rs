@@ -1,4 +1,4 @@
-//! Which failure inside becomes which error of the v3 dialect. The only such table.
+//! Maps internal errors to errors of the v3 dialect. The only such table.
 
 use std::convert::Infallible;
 

@@ -4,7 +4,7 @@ use witan_api::v3::etcdserverpb::ResponseHeader;
 
 use crate::node::Node;
 
-/// With the revision that the answer was made at.
+/// A header with a revision.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "messages are optional in every answer"
@@ -19,7 +19,7 @@ pub(super) fn at(node: &Node, revision: i64) -> Option<ResponseHeader> {
     })
 }
 
-/// Answers about the cluster carry no revision.
+/// A header without a revision, for calls on the cluster.
 pub(super) fn bare(node: &Node) -> Option<ResponseHeader> {
     at(node, 0)
 }

@@ -42,7 +42,7 @@ impl Health for Service {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// The present status, then the one of the stop, which ends the stream.
+    /// Sends the current status, then the one at shutdown, which ends the stream.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,

@@ -1,7 +1,7 @@
-//! The verbs of leases, and their stream of keep-alives.
+//! Calls on leases, and the stream of keep-alives.
 //!
-//! A stream answers keep-alives in their order and holds few of them: a client that sends many or
-//! takes no answers waits itself.
+//! A stream answers keep-alives in order and buffers few of them, so a client that sends many or
+//! does not read waits itself.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -31,13 +31,13 @@ use crate::{
     panics::planted,
 };
 
-/// Time until a keep-alive of a lease whose end is on its way looks again whether it has come.
+/// Interval of checks whether an expiring lease is gone.
 const EXPIRING_LOOK: Duration = Duration::from_millis(50);
 
-/// Looks after which such a keep-alive gives up.
+/// Number of such checks before the keep-alive fails.
 const EXPIRING_LOOKS_MAX: u32 = 200;
 
-/// Keep-alives of one stream that are at work at once.
+/// Concurrent keep-alives of one stream.
 const KEEP_ALIVES_AT_ONCE: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -93,7 +93,7 @@ pub(super) async fn lease_time_to_live(
         return Ok(response);
     };
     let deadlines = ctx.node.deadlines().await?;
-    // one that has ended meanwhile is unknown
+    // a lease that was removed meanwhile is unknown
     if let Some(left_ns) = deadlines.left_ns(request.id, ctx.node.steady_ns()) {
         response.ttl = left_ns / SECOND_NS;
         response.granted_ttl = lease.ttl_s;
@@ -106,7 +106,7 @@ pub(super) async fn lease_time_to_live(
     Ok(response)
 }
 
-/// That which ends first comes first, as in etcd.
+/// Lists leases in order of expiration, as in etcd.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
@@ -125,8 +125,8 @@ pub(super) async fn lease_leases(
     })
 }
 
-/// The revision is that of the moment before: a lease that is revoked at a later one is not said to
-/// live at it.
+/// Keeps a lease alive. The header's revision is taken before, so that a lease is never reported
+/// alive at the revision of its removal.
 async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
@@ -142,7 +142,7 @@ async fn keep_alive(
     })
 }
 
-/// The seconds that the lease has again; `None` if there is no such lease.
+/// Keeps a lease alive; returns its TTL, or `None` if there is no such lease.
 async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
     for _ in 0..EXPIRING_LOOKS_MAX {
         match ctx.node.renew(id).await? {
@@ -176,7 +176,7 @@ where
         let ctx = Arc::clone(&ctx);
         async move { keep_alive(&ctx, request?).await.map_err(Status::from) }
     });
-    // each is a hop to another thread: those that have come go together
+    // each needs the replica's thread: those that have arrived are sent together
     let answers = Box::pin(answers.buffered(KEEP_ALIVES_AT_ONCE));
     stream::unfold(Some((answers, ending)), |stream| async {
         let (mut answers, mut ending) = stream?;
@@ -189,7 +189,7 @@ where
     })
 }
 
-/// Positive, of sixteen hexadecimal digits, and not that of another lease unless one in 2^62 is lost.
+/// A random positive id of sixteen hexadecimal digits; a collision has the probability 2^-62.
 fn chosen_id() -> i64 {
     ((RandomState::new().hash_one(now_ns()) >> 1) | 1 << 62).cast_signed()
 }

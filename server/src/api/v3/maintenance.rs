@@ -1,4 +1,4 @@
-//! The verbs for those who run a member.
+//! Calls for operators.
 
 use witan_api::v3::{
     error::Error,
@@ -18,7 +18,7 @@ use witan_replica::machine::{
 use super::{Answer, header, permit};
 use crate::{api::Context, version};
 
-/// This member as it sees itself, without asking anyone.
+/// Status of this member, from local state.
 pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<StatusResponse> {
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
@@ -49,10 +49,10 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
     })
 }
 
-/// Lists, raises or lowers. An action that does not exist does nothing (etcd 3.6 dies of it).
+/// Lists, raises or lowers alarms. An unknown action does nothing (etcd 3.6 crashes).
 pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmResponse> {
     let action = AlarmAction::try_from(request.action);
-    // to list them asks for less, which was done
+    // listing requires less, which was checked before
     if action != Ok(AlarmAction::Get) {
         permit::admin(ctx).await?;
     }
@@ -79,7 +79,7 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmR
     })
 }
 
-/// Leadership can only go to a voter, and here there is none but this member.
+/// Moves leadership to a voter; this member is the only one.
 pub(super) async fn move_leader(
     ctx: &Context,
     request: MoveLeaderRequest,
@@ -102,8 +102,8 @@ pub(super) async fn move_leader(
     Ok(MoveLeaderResponse { header: None })
 }
 
-/// Asks whether the cluster may go down a minor version, begins or calls it off. Beginning records
-/// it and no more: this release stays at its own version.
+/// Validates, begins or cancels a downgrade by one minor version. Beginning only records it: this
+/// release keeps its version.
 pub(super) async fn downgrade(
     ctx: &Context,
     request: DowngradeRequest,
@@ -122,7 +122,7 @@ pub(super) async fn downgrade(
         Ok(DowngradeAction::Cancel) => {
             let view = ctx.node.read().await?;
             let members = &view.machine.members;
-            // with nothing to call off etcd answers as well, and says so in its log alone
+            // as in etcd, canceling without a downgrade succeeds
             if !members.downgrade_target.is_empty() {
                 record(ctx, String::new()).await?;
             }

@@ -1,8 +1,8 @@
 //! The v3 dialect: gRPC services, and the same verbs as JSON (`gateway`).
 //!
-//! A verb is written once, as `async fn(ctx, request) -> Answer<response>`, and both forms call it.
-//! What does *not* live here: connections, deadlines, message limits and the answer to unknown
-//! methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
+//! A call is implemented once, as `async fn(ctx, request) -> Answer<response>`; gRPC and the
+//! gateway share it. What does *not* live here: connections, deadlines, message limits and the
+//! answer to unknown methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
 //!
 //! Reading order: `kv` (a file a call) → `permit` (who may) → `quota`, `places` → `range_stream`, `lease`,
 //! `cluster`, `maintenance`, `backup`, `snapshot`, `auth` → `header`, `fault` →
@@ -40,7 +40,7 @@ use witan_api::v3::{DESCRIPTORS, error::Error};
 use super::Context;
 use crate::transport::{Calls, Incoming, Outgoing, RequestBody};
 
-/// What a verb answers.
+/// Result of a call.
 pub(crate) type Answer<T> = Result<T, Error>;
 
 /// All gRPC services. The transport enforces the limit on message size and names unknown methods.
@@ -65,7 +65,7 @@ impl Services {
 }
 
 impl Calls for Services {
-    /// Each call counts references; workers that did so in one place would wait for each other.
+    /// Each call changes reference counts; per-worker copies avoid contention.
     fn own(&self) -> Self {
         Self(Arc::new(Shared {
             service: self.0.service.clone(),

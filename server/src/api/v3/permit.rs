@@ -1,10 +1,10 @@
-//! Who asks, and whether that caller may. What a method asks for is listed in `witan_api::access`, and
-//! [`enter`] holds every call to it before its message is read, so that who is unknown costs nothing.
-//! What depends on the message is judged by the rules of the state (`witan_replica::machine::auth`):
-//! here stands which of them a verb that does not go through the log looks at. What goes through it
-//! is judged when it is applied.
+//! Authorization of calls. `witan_api::access` lists the access that each method requires;
+//! [`enter`] enforces it before the message is read, so that unauthorized calls cost nothing.
+//! Permissions that depend on the message are rules of the state machine
+//! (`witan_replica::machine::auth`): commands in the log are checked when they are applied, all
+//! others here.
 //!
-//! While nobody is asked, each of these is one load or two.
+//! While authentication is off, each check costs one or two atomic loads.
 
 use std::sync::Arc;
 
@@ -28,14 +28,14 @@ use crate::{
 /// Methods of these packages have no codes of their own, as in etcd.
 const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// Whether a caller may call a method at all.
+/// Checks that a caller may call a method.
 pub(super) async fn enter(ctx: &Context, method: &str) -> Answer<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
     }
     let route = GrpcRoute::of(method);
     let streams = route.is_some_and(|route| route.call_type == CallType::BidiStream);
-    // what is listed nowhere is for administrators
+    // unlisted methods are for administrators
     match route.map_or(Access::Root, |route| route.access) {
         Access::Public | Access::V2Keys => Ok(()),
         // these begin, and each of their requests is judged and answered, as in etcd
@@ -53,8 +53,8 @@ pub(super) async fn enter(ctx: &Context, method: &str) -> Answer<()> {
     }
 }
 
-/// Who asks, if auth of v3 is on and anybody is named. To be called after the view was taken that the
-/// caller is judged by, so that its revision is not the older one.
+/// The caller, if v3's authentication is on. Call it after taking the view that permissions are
+/// checked in, so that the caller's revision is not older.
 pub(super) fn who(ctx: &Context) -> Answer<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
@@ -62,7 +62,7 @@ pub(super) fn who(ctx: &Context) -> Answer<Option<Caller>> {
     recognized(ctx)
 }
 
-/// Who asks for what both dialects protect: the auth of either makes it a question.
+/// The caller of an administrative call, if the authentication of either key space is on.
 pub(super) fn manager(ctx: &Context) -> Answer<Option<Caller>> {
     if !ctx.node.any_auth_enabled() {
         return Ok(None);
@@ -75,7 +75,7 @@ fn recognized(ctx: &Context) -> Answer<Option<Caller>> {
     caller.map_err(|_| Error::InvalidAuthToken)
 }
 
-/// Whether anybody is named, whoever it is.
+/// Requires some authenticated caller.
 pub(super) fn anybody(ctx: &Context) -> Answer<()> {
     if ctx.node.auth_enabled() && who(ctx)?.is_none() {
         return Err(Error::UserEmpty);
@@ -133,7 +133,7 @@ pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> Answer<()> {
     permitted.map_err(|error| error.in_v3())
 }
 
-/// Whether the caller may keep a lease alive: who may end it.
+/// Checks that the caller may keep a lease alive, which requires permission to revoke it.
 pub(super) async fn renew_lease(ctx: &Context, lease: i64) -> Answer<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());

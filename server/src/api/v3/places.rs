@@ -55,7 +55,7 @@ impl Places {
     pub(super) async fn take(&self, client: ClientNetwork) -> Answer<Place> {
         let own = self.share_of(client);
         let acquire = async |semaphore: Arc<Semaphore>| {
-            // nobody closes it
+            // the semaphore is never closed
             let permit = semaphore.acquire_owned().await;
             permit.map_err(|_| Error::Stopped)
         };

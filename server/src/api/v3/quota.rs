@@ -1,6 +1,6 @@
-//! `--quota-backend-bytes`: what would make the key space outgrow it is refused, and the alarm is raised
-//! that makes every member refuse what grows. A request comes here once it is known to be one that
-//! could be done, by somebody who may: others raise no alarm.
+//! `--quota-backend-bytes`: refuses requests that would exceed it, and raises the alarm that makes
+//! every member refuse writes that add data. Invalid and unauthorized requests are refused before,
+//! so they raise no alarm.
 //!
 //! What the alarm stops is decided by the core (`machine/alarm.rs`). Both key spaces, users and roles
 //! count together; what v1 and v2 add, and what is added about users and members, is looked at in
@@ -10,7 +10,7 @@ use super::Answer;
 use crate::api::Context;
 use witan_api::v3::error::Error;
 
-/// Whether there is room for a request that takes `cost` bytes. One that takes nothing always passes.
+/// Checks the quota for a request that adds `cost` bytes; 0 always passes.
 pub(super) async fn admit(ctx: &Context, cost: u64) -> Answer<()> {
     let Some(quota) = ctx.settings.quota_bytes else {
         return Ok(());

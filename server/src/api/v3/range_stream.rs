@@ -1,5 +1,5 @@
-//! RangeStream of etcd 3.7: a range in parts, for answers that are too large for one message. All of
-//! them are read from one frozen state, each when the client has taken what came before it.
+//! RangeStream of etcd 3.7: a range in parts, for answers that are too large for one message. All
+//! parts are read from one frozen state, each when the client has taken the previous one.
 
 use futures_util::{Stream, stream};
 use tonic::Status;
@@ -15,7 +15,7 @@ use crate::{api::Context, panics::planted};
 /// Bytes of pairs in one message, which can exceed this by one pair.
 const PART_BYTES_MAX: usize = 1 << 20;
 
-/// Keys looked at before other calls of the worker get their turn.
+/// Keys read before the task yields.
 const PART_KEYS_MAX: usize = 4096;
 
 pub(super) async fn range_stream(
@@ -29,7 +29,7 @@ pub(super) async fn range_stream(
     let kv = view.machine.kv.clone();
     let header = header::at(&ctx.node, kv.revision());
     let parts = Parts::new(kv, range::core(request), header);
-    // what can be wrong with it is wrong from the beginning
+    // all errors occur at the beginning
     parts.readable()?;
     ctx.metrics.kv_ranges.inc();
     Ok(stream::unfold(Some(parts), |parts| async move {
@@ -47,7 +47,7 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// What would need all of the answer at once is left to Range, in etcd's words.
+/// Refuses what needs the whole answer at once, with etcd's text.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let target = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;

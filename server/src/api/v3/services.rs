@@ -104,7 +104,7 @@ impl Service {
                 if let Err(refusal) = permit::anybody(&ctx) {
                     return Outgoing::Response(Status::from(refusal).into_http());
                 }
-                // a future of its own: the one below stays as small as it is
+                // a separate future, so that the one below stays small
                 let answer = unary::answer(&ctx.aside, message, async |message| {
                     verb(&ctx, message).await
                 });

@@ -42,7 +42,7 @@ pub(in crate::api) async fn snapshot(
     _request: SnapshotRequest,
     _needs_leader: bool,
 ) -> Answer<impl Stream<Item = Chunk> + Send + use<>> {
-    // who is refused comes again; who waited would hold a connection for nothing
+    // refuse instead of waiting: a waiting client would hold a connection for nothing
     let place = ctx
         .jobs
         .snapshot(ctx.client)
@@ -68,10 +68,10 @@ pub(in crate::api) async fn snapshot(
             Err(error) => Status::internal(error.to_string()),
         };
         tracing::error!(error = told.message(), "a snapshot could not be made");
-        // it may have gone meanwhile
+        // it may have disconnected meanwhile
         let _ = send.blocking_send(Err(told));
     };
-    // it ends by itself: with the file, or with the client
+    // the task ends with the file, or with the client
     drop(panics::spawn(job));
     let sending = Sending {
         chunks,
@@ -96,7 +96,7 @@ fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
 struct Sending {
     chunks: mpsc::Receiver<Chunk>,
     node: Node,
-    /// Whether the digest was sent, with which a snapshot ends.
+    /// Whether the digest, the last part of a snapshot, was sent.
     whole: bool,
 }
 
@@ -120,7 +120,7 @@ fn is_digest(chunk: &SnapshotResponse) -> bool {
     chunk.remaining_bytes == 0 && chunk.blob.len() == Sha256::output_size()
 }
 
-/// Sends the file and its digest. Answers the file's bytes.
+/// Sends the file and its digest; returns the size of the file.
 fn write(view: &Arc<View>, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
     planted::here("snapshot");
     let file = File::of(view)?;

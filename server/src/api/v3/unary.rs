@@ -1,8 +1,8 @@
-//! Unary calls without tonic's layers, for the verbs that carry the load: one message in, one out,
-//! each in one buffer of its own size.
+//! Unary calls without tonic's layers, for the hot path: one message in, one out, each in one
+//! buffer of exact size.
 //!
-//! What these answer and what tonic's routes answer is the same, which `tests/e2e` checks by asking
-//! on both. Messages are not compressed by the time they come here.
+//! Answers are the same as through tonic, which `tests/e2e` checks. Messages are decompressed
+//! before they arrive here.
 
 use bytes::{BufMut as _, Bytes};
 use prost::Message;
@@ -15,10 +15,10 @@ use witan_api::v3::{
 use super::{Answer, places::Placed};
 use crate::{api::aside::BoundedJobs, transport::Outgoing};
 
-/// A longer message is decoded aside: it can hold an operation in every few bytes.
+/// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
 const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
 
-/// Pairs of an answer that is encoded on the worker; others of the worker wait meanwhile.
+/// Answers with up to this many pairs are encoded on the worker.
 const INLINE_PAIRS_MAX: usize = 4096;
 
 /// Bytes of values in such an answer.
@@ -32,7 +32,7 @@ pub(super) trait Reply: Send + Sized + 'static {
     /// The message with its prefix.
     fn encode(&self) -> Vec<u8>;
 
-    /// Whether it is encoded aside.
+    /// Whether it is encoded on another thread.
     fn is_large(&self) -> bool {
         let (pairs, bytes) = self.weight();
         pairs > INLINE_PAIRS_MAX || bytes > INLINE_BYTES_MAX

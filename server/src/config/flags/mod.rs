@@ -21,22 +21,22 @@ pub enum Kind {
     Duration,
 }
 
-/// What becomes of a flag here.
+/// How a flag is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It does what it does in etcd; the named end-to-end test shows it.
+    /// It works as in etcd; the named end-to-end test proves it.
     Supported {
         /// Test function in `tests/e2e/tests`.
         test: &'static str,
     },
-    /// It is taken and changes nothing.
+    /// It is accepted and has no effect.
     Accepted {
         /// Why there is nothing to change.
         why: &'static str,
     },
-    /// Any value but the default stops the start.
+    /// Every value but the default is an error.
     Refused {
-        /// What the user is told.
+        /// The error text.
         reason: &'static str,
     },
     /// Another name of a flag.
@@ -59,7 +59,7 @@ pub struct Flag {
     pub help: &'static str,
     /// Key in the configuration file; a dot leads into a section.
     pub yaml: &'static str,
-    /// What becomes of it.
+    /// How it is handled.
     pub status: Status,
 }
 

@@ -1,5 +1,5 @@
-//! Follows the requests of a connection from head to body to head, and changes on the way what
-//! actix must not see as it came: see [`Lines`]. No stream is read here.
+//! Parses the requests of a connection, head by body by head, and rewrites what actix must not see
+//! unchanged: see [`Lines`]. No I/O here.
 
 use super::header::{self, Said};
 
@@ -11,14 +11,14 @@ const CHUNK_LINE_BYTES_MAX: usize = 4096;
 /// The method whose requests may become a tunnel.
 const GET: &[u8] = b"GET ";
 
-/// No header line: actix answers 400 to a head that holds it.
+/// An invalid header line: actix answers 400.
 const NO_HEADER: &[u8] = b":\r\n\r\n";
 
-/// No end of a line before a chunk or after the last one: actix refuses the body.
+/// An invalid chunk line: actix refuses the body.
 const NO_CHUNK: &[u8] = b"\r\r";
 
-/// Follows requests through a stream. What is not clear is refused here, because what actix takes
-/// for a body and what is taken for one here must not differ.
+/// Filters a stream of requests. Ambiguous framing is refused here, because actix and this filter
+/// must agree on where bodies end.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     place: Place,
@@ -27,13 +27,13 @@ pub(super) struct Lines {
     head: Head,
 }
 
-/// What a head has said so far.
+/// What is known of a head so far.
 #[derive(Debug, Default)]
 struct Head {
     get: bool,
     length: Option<u64>,
     chunked: bool,
-    /// Lines that wish another protocol; they are withheld until the head ends.
+    /// `Upgrade` and `Connection` lines, withheld until the head ends.
     wishes: Vec<u8>,
     /// Whether the one `Upgrade` is `websocket`; `None` without one.
     websocket: Option<bool>,
@@ -43,7 +43,7 @@ struct Head {
     options: Vec<u8>,
 }
 
-/// Where in a request the next byte stands.
+/// Position in a request of the next byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
     #[default]
@@ -83,7 +83,7 @@ struct TrailerLine {
     carriage_return: bool,
 }
 
-/// What becomes of a piece of the stream.
+/// What to do with a piece of the stream.
 enum Piece {
     /// So many bytes pass.
     Pass(usize),
@@ -94,8 +94,7 @@ enum Piece {
 }
 
 impl Lines {
-    /// Goes through the next bytes of the stream. Gives what is to be passed on instead, if that
-    /// is not what came.
+    /// Filters the next bytes of the stream. Returns replacement bytes, if they differ.
     pub(super) fn pass(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut changed: Option<Vec<u8>> = None;
         let mut at = 0;
@@ -215,7 +214,7 @@ impl Lines {
         Piece::Replace(part.len(), by)
     }
 
-    /// A line that matters is whole: what is passed on instead of it, if anything is.
+    /// Judges a complete relevant line; returns its replacement, if there is one.
     fn judge(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = &mut self.head;
         match header::judge(line) {
@@ -253,7 +252,7 @@ impl Lines {
         Some(Vec::new())
     }
 
-    /// The head is whole: a wish that may be granted is passed on, another one is not.
+    /// Handles the end of a head: passes on an upgrade that may be granted, and drops others.
     fn end_of_head(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = std::mem::take(&mut self.head);
         let length = head.length.unwrap_or(0);
@@ -331,7 +330,7 @@ impl Lines {
         Piece::Pass(rest.len())
     }
 
-    /// From now on nothing passes but this, which actix refuses.
+    /// Refuses the rest of the stream; returns invalid bytes that make actix answer 400.
     fn refuse(&mut self, by: &[u8]) -> Vec<u8> {
         self.place = Place::Refused;
         by.to_vec()
@@ -356,7 +355,7 @@ fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
     }
 }
 
-/// Bytes that mean themselves in a request line to Go, and nothing good to actix.
+/// Bytes that Go accepts in a request line and actix does not.
 fn is_strange(byte: u8) -> bool {
     matches!(
         byte,

@@ -1,10 +1,10 @@
-//! One header line of an HTTP/1 request: whether it says how long the body is, or wishes another
-//! protocol. Lines that say neither are not looked at here; actix judges them.
+//! Judges one header line of an HTTP/1 request: whether it determines the length of the body, or
+//! requests another protocol. actix handles all other lines.
 
-/// A line that matters is judged whole and may not be longer.
+/// Maximum bytes of a relevant line, which is judged as a whole.
 pub(super) const BYTES_MAX: usize = 1024;
 
-/// A header that matters.
+/// A relevant header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
     ContentLength,
@@ -22,7 +22,7 @@ impl Name {
     ];
 }
 
-/// What a whole line says.
+/// Meaning of a header line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said<'a> {
     /// The head ends.
@@ -35,11 +35,11 @@ pub(super) enum Said<'a> {
     Upgrade(&'a [u8]),
     /// A `Connection` that names `upgrade`; its other options.
     Connection(Vec<&'a [u8]>),
-    /// No two readers need agree on it.
+    /// Ambiguous: readers may disagree on it.
     Unclear,
 }
 
-/// Whether a line that begins like this has to be judged whole.
+/// Whether a line that begins like this is relevant.
 pub(super) fn matters(beginning: &[u8]) -> bool {
     match beginning.first() {
         None => true,

@@ -1,4 +1,4 @@
-//! Why TLS cannot be served as it was asked for: for people, with the flag and the file.
+//! Why TLS cannot be set up, for people, with flag and file.
 
 use std::{io, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The files that TLS is made of: when they changed, and what is in them.
+//! The files of TLS: detects changes and reads them.
 
 use std::{
     collections::HashSet,
@@ -30,10 +30,10 @@ const KEY: &str = "key-file";
 const CA: &str = "trusted-ca-file";
 const CRL: &str = "client-crl-file";
 
-/// A file as it was at one look: it has changed when any of these has. `None` while it is not there.
+/// Metadata of a file; it has changed when any of these has. `None` if it does not exist.
 type Stamp = Option<[i64; 6]>;
 
-/// What the files held when they were good.
+/// Parsed contents of the files.
 #[derive(Debug)]
 pub(super) struct Parts {
     chain: Vec<CertificateDer<'static>>,

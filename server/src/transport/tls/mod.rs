@@ -1,9 +1,9 @@
 //! TLS of the client port: rustls with ring.
 //!
-//! Files are looked at again with every connection, so that a new certificate, authority or list
-//! of revoked certificates counts from the next handshake on, without a restart. What can no
-//! longer be read leaves the former certificate in place; but as long as a list of revoked
-//! certificates cannot be read, no client with a certificate is taken.
+//! Files are checked with every connection, so that a new certificate, authority or revocation list
+//! is used from the next handshake on, without a restart. If a file cannot be read, the previous
+//! certificate stays in use; but without a readable revocation list, no client certificate is
+//! accepted.
 //!
 //! What does *not* live here: the rules about flags (`config::security`), and TLS between members.
 //!
@@ -51,10 +51,10 @@ use crate::{
 use files::{Files, Parts};
 use verify::Revoked;
 
-/// The first byte of every TLS connection: a record of the handshake.
+/// The first byte of every TLS connection: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// What a client reads that does not speak TLS; Go's sentence, as an answer to HTTP.
+/// Answer to a client that does not speak TLS; Go's text, as an HTTP response.
 const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Connection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
@@ -72,7 +72,7 @@ struct Inner {
     expires: IntGauge,
 }
 
-/// What the files made at the last look.
+/// The configuration from the last read of the files.
 struct Now {
     stamps: [Option<[i64; 6]>; 4],
     /// What was good the last time.
@@ -143,7 +143,7 @@ impl Security {
     /// What the files say now.
     fn config(&self, surface: Surface) -> Arc<ServerConfig> {
         let files = &self.0.files;
-        // nothing in here panics halfway
+        // no panic can leave it inconsistent
         let mut now = self.0.now.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = files.stamps();
         if stamps != now.stamps {
@@ -178,7 +178,7 @@ impl Security {
                     %error,
                     "failed to read the files of TLS again; the former ones count"
                 );
-                // what is new about the list counts all the same
+                // a new revocation list is used all the same
                 files.config(&now.parts, revoked)
             }
         };
@@ -205,8 +205,8 @@ impl Security {
             }
             let mut stream = Sniffed::after(&first, stream);
             if first != [HANDSHAKE_RECORD] {
-                // it may be gone already; what it still sends is read, for a close before that would
-                // take the answer from it
+                // it may have disconnected; read what it still sends, because a close before that
+                // would take the answer from it
                 let answer = async {
                     stream.write_all(NOT_TLS).await?;
                     stream.shutdown().await?;
@@ -256,8 +256,8 @@ fn own(
     own::files(data_dir, &urls, years)
 }
 
-/// The stream inside TLS, if `security` is asked for, and who is at its other end. `None` if the
-/// client did not get so far; that is logged and counted.
+/// Accepts a connection with TLS, if `security` is given; returns the stream and the client's
+/// certificate. `None` if the handshake failed, which is logged and counted.
 pub(super) async fn secure<S>(
     security: Option<&Security>,
     metrics: &Metrics,
@@ -270,7 +270,7 @@ where
     let Some(security) = security else {
         return Some((Secured::Plain(stream), None));
     };
-    // aside: connections without TLS need not have room for it
+    // boxed, so that connections without TLS stay small
     match Box::pin(security.handshake(stream, surface)).await {
         Ok(stream) => {
             let peer = PeerCertificate::of(stream.get_ref().1.peer_certificates());
@@ -280,7 +280,7 @@ where
             let remote = remote.map(|remote| remote.to_string());
             let remote = remote.as_deref().unwrap_or("a Unix socket");
             metrics.tls_handshake_failed(failure.label());
-            // whoever only looks whether the port is open would fill the log
+            // port scans would fill the log
             if matches!(failure, Failure::Silent) {
                 tracing::debug!(remote, "a client closed its connection before TLS began");
             } else {

@@ -1,4 +1,4 @@
-//! `--auto-tls`: a certificate of our own, made once and kept in the data directory.
+//! `--auto-tls`: a self-signed certificate, created once and stored in the data directory.
 
 use std::{
     fs, io,
@@ -21,7 +21,7 @@ use crate::config::{Address, Url};
 const FOLDER: [&str; 2] = ["fixtures", "client"];
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The files of the certificate and its key; they are made if they are not there.
+/// The files of the certificate and its key; they are created if missing.
 pub(super) fn files(
     data_dir: &Path,
     urls: &[Url],

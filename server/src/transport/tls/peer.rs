@@ -1,4 +1,4 @@
-//! Who is at the other end, as far as a certificate says it.
+//! The client's identity in its certificate.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use x509_cert::{
     name::Name,
 };
 
-/// The certificate that a client has shown and that was found good. It stands among the
-/// extensions of a gRPC request and in the connection's data of an HTTP/1 request.
+/// A verified client certificate. It is in the extensions of a gRPC request and in the connection
+/// data of an HTTP/1 request.
 ///
-/// Whoever looks for a user in it must not do so for calls through the JSON gateway: in etcd these
-/// come from the gateway's own client.
+/// It must not identify users of the JSON gateway: in etcd those calls come from the gateway's own
+/// client.
 #[derive(Clone, Debug)]
 pub struct PeerCertificate(Arc<Shown>);
 

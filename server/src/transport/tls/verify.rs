@@ -1,5 +1,5 @@
-//! Whether a client's certificate is taken: signed by the authority, not revoked, and with a name
-//! that is allowed. The first is webpki's; the two others are decided here, as etcd decides them.
+//! Verifies client certificates: signed by the authority (by webpki), not revoked and with an
+//! allowed name (here, as in etcd).
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -23,7 +23,7 @@ pub(super) enum Revoked {
     None,
     /// Serial numbers. As in etcd it does not matter whose they are.
     Serials(Arc<HashSet<Vec<u8>>>),
-    /// There is a list and it cannot be read: nobody can be told from one who is on it.
+    /// The list cannot be read: every certificate may be revoked.
     Unknown,
 }
 

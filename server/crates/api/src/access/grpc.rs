@@ -15,14 +15,14 @@ pub enum CallType {
     BidiStream,
 }
 
-/// A method of gRPC and who may call it.
+/// A gRPC method and who may call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrpcRoute {
     /// `/package.Service/Method`.
     pub method: &'static str,
     /// Its kind.
     pub call_type: CallType,
-    /// What it asks for.
+    /// Required access.
     pub access: Access,
     /// The paths of the gateway that call it, without `/v3`, `/v3beta` and `/v3alpha`.
     pub paths: &'static [&'static str],
@@ -83,7 +83,7 @@ macro_rules! calls {
             }
             etcdserverpb::maintenance_server::{Maintenance, MaintenanceServer} {
                 unary {
-                    // listing alarms asks for less than raising one, and is judged by the verb
+                    // listing alarms requires less than raising one; the call checks that itself
                     "/etcdserverpb.Maintenance/Alarm" maintenance::alarm(AlarmRequest) -> AlarmResponse, V3User, ["maintenance/alarm"];
                     "/etcdserverpb.Maintenance/Status" maintenance::status(StatusRequest) -> StatusResponse, V3User, ["maintenance/status"];
                     "/etcdserverpb.Maintenance/Defragment" backup::defragment(DefragmentRequest) -> DefragmentResponse, Root, ["maintenance/defragment"];

@@ -1,4 +1,4 @@
-//! Every path of HTTP/1 but those of the gateway, with its methods.
+//! All HTTP/1 paths except those of the gateway, with their methods.
 
 use super::Access::{self, Public, Root, V2Keys, V3User};
 
@@ -34,11 +34,11 @@ pub enum Resource {
 pub struct HttpRoute {
     /// Decoded and clean.
     pub path: &'static str,
-    /// Whether what is below belongs to it.
+    /// Whether paths below belong to the route.
     pub tree: bool,
     /// What it names.
     pub resource: Resource,
-    /// Methods and what each asks for.
+    /// Methods with the access that each requires.
     pub methods: &'static [(&'static str, Access)],
 }
 
@@ -47,7 +47,7 @@ const SHOWN_TO_USERS: &[(&str, Access)] = &[("GET", V3User)];
 const SHOWN: &[(&str, Access)] = &[("GET", Public)];
 const MANAGED: &[(&str, Access)] = &[("GET", Root), ("PUT", Root), ("DELETE", Root)];
 
-/// The first row that holds a path counts.
+/// All routes; the first one that matches a path counts.
 #[rustfmt::skip]
 pub const HTTP: &[HttpRoute] = &[
     tree("/v2/keys", Resource::Keys, &[("GET", V2Keys), ("HEAD", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
@@ -114,8 +114,8 @@ impl HttpRoute {
         HTTP.iter().find(|route| route.holds(path))
     }
 
-    /// What a method asks for. One that is not listed is refused by whoever serves the path; before
-    /// that it asks for the most, so that nothing unlisted is ever done for everybody.
+    /// Access that a method requires. One that is not listed is refused by the handler of the path;
+    /// it requires the most, so that nothing unlisted is ever open to everybody.
     pub fn access(&self, method: &str) -> Access {
         let listed = self.methods.iter().find(|(known, _)| *known == method);
         listed.map_or(Root, |(_, access)| *access)

@@ -2,9 +2,9 @@
 //! The server routes and authorizes by it, `docs/reference/access.md` is printed from it, and an end-to-end
 //! test asks every route of a running member as everybody. No behavior lives here.
 //!
-//! The rule: what one dialect protects no other gives away. Keys ask the authentication of their own
-//! key space. Administration asks for the role root as soon as the authentication of either key space
-//! is on, because users, members, snapshots and alarms belong to both.
+//! The rule: what one dialect protects is protected in all others. Keys require the authentication
+//! of their own key space. Administration requires the role root as soon as the authentication of
+//! either key space is on, because users, members, snapshots and alarms belong to both.
 //!
 //! Reading order: this file (the rule) → `http` → `grpc` → `page`.
 
@@ -16,26 +16,26 @@ pub use grpc::{CallType, GRPC, GrpcRoute, gateway_paths};
 pub use http::{HTTP, HttpRoute, Resource};
 pub use page::markdown;
 
-/// What a route asks of its caller.
+/// Access that a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Nothing, ever: health, versions, schemas, the log-in itself.
+    /// Open to everybody: health, versions, schemas, the log-in itself.
     Public,
     /// A permission on the keys of v3, while v3's authentication is on.
     V3Keys,
-    /// To be some user, while v3's authentication is on.
+    /// Any user, while v3's authentication is on.
     V3User,
     /// The role root, while v3's authentication is on: it changes the key space of v3 alone.
     V3Root,
     /// A pattern that covers the key of v2, while v2's authentication is on. v1 has the same keys.
     V2Keys,
-    /// To be the user that is asked about, or root, while the authentication of either is on.
+    /// The user that the request is about, or root, while the authentication of either is on.
     Own,
     /// The role root, while the authentication of either is on.
     Root,
 }
 
-/// Which authentication is on.
+/// Which of the two authentications are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Switches {
     /// That of `/v2/auth/enable`.
@@ -44,14 +44,14 @@ pub struct Switches {
     pub v3: bool,
 }
 
-/// Who calls.
+/// The kinds of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Who {
     /// A request without a token or a password.
     Nobody,
-    /// A token or a password that proves nobody.
+    /// An invalid token or password.
     Wrong,
-    /// A user without any right.
+    /// A user without permissions.
     User,
     /// A user with the role root.
     Root,
@@ -69,7 +69,7 @@ impl Access {
         Self::Root,
     ];
 
-    /// Whether callers are asked who they are.
+    /// Whether callers must authenticate.
     pub fn is_asked(self, on: Switches) -> bool {
         match self {
             Self::Public => false,
@@ -79,7 +79,7 @@ impl Access {
         }
     }
 
-    /// Whether a caller gets beyond the question who it is, with something that is not its own.
+    /// Whether a caller is admitted to a resource that is not its own.
     pub fn admits(self, who: Who, on: Switches) -> bool {
         if !self.is_asked(on) {
             return true;

@@ -42,7 +42,7 @@ pub fn markdown() -> String {
         } else {
             format!("`{}`", route.path)
         };
-        // methods that ask for the same share a row
+        // methods with the same access share a row
         let mut asked: Vec<(Access, Vec<&str>)> = Vec::new();
         for (method, access) in route.methods {
             match asked.iter_mut().find(|(known, _)| known == access) {

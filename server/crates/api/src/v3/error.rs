@@ -1,5 +1,5 @@
-//! Every error a v3 client can meet, with its gRPC code and its text. Clients compare the texts, so
-//! they are etcd's to the letter. What is *not* here: which failure inside becomes which of these
+//! All errors of the v3 dialect with their gRPC codes and texts. Clients compare the texts, so they
+//! are etcd's to the letter. What is *not* here: the mapping of internal errors
 //! (`server/src/api/v3/fault.rs`).
 
 use tonic::{Code, Status};
@@ -12,7 +12,7 @@ macro_rules! errors {
             $($(#[$doc])* $name,)*
             /// A call that this server knows and does not serve yet.
             Unimplemented(&'static str),
-            /// What a service without codes of its own tells, locks and elections.
+            /// An error of locks and elections, which have no codes of their own.
             Plain(&'static str),
         }
 
@@ -68,7 +68,7 @@ errors! {
     InvalidSortOption = InvalidArgument "etcdserver: invalid sort option";
     /// The revision was compacted away.
     Compacted = OutOfRange "etcdserver: mvcc: required revision has been compacted";
-    /// The revision is yet to come.
+    /// The revision is in the future.
     FutureRevision = OutOfRange "etcdserver: mvcc: required revision is a future revision";
     /// The quota is used up.
     NoSpace = ResourceExhausted "etcdserver: mvcc: database space exceeded";
@@ -76,7 +76,7 @@ errors! {
     LeaseNotFound = NotFound "etcdserver: requested lease not found";
     /// The lease id is taken.
     LeaseExists = FailedPrecondition "etcdserver: lease already exists";
-    /// The time to live is absurd.
+    /// The TTL is too large.
     LeaseTtlTooLarge = OutOfRange "etcdserver: too large lease TTL";
     /// The member id is taken.
     MemberExists = FailedPrecondition "etcdserver: member ID already exist";
@@ -84,7 +84,7 @@ errors! {
     PeerUrlExists = FailedPrecondition "etcdserver: Peer URLs already exists";
     /// Too few members have started. (The code is what etcd's server sends.)
     MemberNotEnoughStarted = Unknown "etcdserver: re-configuration failed due to not enough started members";
-    /// Peer URLs that are none.
+    /// Invalid peer URLs.
     MemberBadUrls = InvalidArgument "etcdserver: given member URLs are invalid";
     /// No such member, or it was removed.
     MemberNotFound = NotFound "etcdserver: member not found";
@@ -96,8 +96,8 @@ errors! {
     TooManyLearners = FailedPrecondition "etcdserver: too many learner members in cluster";
     /// The proposal exceeds `--max-request-bytes`.
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
-    /// More was asked for than fits into one answer. (etcd sends what its memory holds, and grpc-go's
-    /// text beyond 2 GiB.)
+    /// The answer would be too large. (etcd sends what its memory holds, and grpc-go's text beyond
+    /// 2 GiB.)
     AnswerTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
     /// A queue is full.
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
@@ -119,7 +119,7 @@ errors! {
     NotSupportedForLearner = FailedPrecondition "etcdserver: rpc not supported for learner";
     /// Leadership cannot go there.
     BadLeaderTransferee = FailedPrecondition "etcdserver: bad leader transferee";
-    /// A version that is none.
+    /// An invalid version.
     WrongDowngradeVersionFormat = InvalidArgument "etcdserver: wrong downgrade target version format";
     /// The cluster can only go down to the minor version before its own.
     InvalidDowngradeTarget = InvalidArgument "etcdserver: invalid downgrade target version";
@@ -147,7 +147,7 @@ errors! {
     RoleEmpty = InvalidArgument "etcdserver: role name is empty";
     /// No such user with such a password.
     AuthFailed = InvalidArgument "etcdserver: authentication failed, invalid user ID or password";
-    /// A grant of nothing.
+    /// A grant without a permission.
     PermissionNotGiven = InvalidArgument "etcdserver: permission not given";
     /// The caller may not do that.
     PermissionDenied = PermissionDenied "etcdserver: permission denied";
@@ -157,17 +157,17 @@ errors! {
     PermissionNotGranted = FailedPrecondition "etcdserver: permission is not granted to the role";
     /// Auth is off.
     AuthNotEnabled = FailedPrecondition "etcdserver: authentication is not enabled";
-    /// A token that is nobody's.
+    /// The token is invalid.
     InvalidAuthToken = Unauthenticated "etcdserver: invalid auth token";
-    /// What would lock everybody out, or a range that is none.
+    /// The change would lock everybody out, or the range is invalid.
     InvalidAuthMgmt = InvalidArgument "etcdserver: invalid auth management";
     /// Users have changed while the request was on its way.
     AuthOldRevision = InvalidArgument "etcdserver: revision of auth store is old";
     /// A password for a user that has none. (Code and text are what etcd's server sends.)
     NoPasswordUser = Unknown "auth: authentication failed, password was given for no password user";
-    /// Tokens are signed elsewhere. (Code and text are what etcd's server sends.)
+    /// This member has no key to sign tokens. (Code and text are what etcd's server sends.)
     VerifyOnly = Unknown "auth: token signing attempted with verify-only key";
-    /// A password that bcrypt would cut. (Code and text are what etcd's server sends.)
+    /// The password is longer than bcrypt reads. (Code and text are what etcd's server sends.)
     PasswordTooLong = Unknown "bcrypt: password length exceeds 72 bytes";
 }
 

@@ -1,6 +1,5 @@
-//! What a reader of JSON must know about each message beside its Rust type: the names and numbers
-//! of its fields, their kinds and the oneofs they belong to. The tables are generated from the
-//! protos; who reads JSON by them stands in the gateway.
+//! Tables for reading JSON into messages: names, numbers and kinds of fields, and the oneofs that
+//! they belong to. They are generated from the protos; the gateway reads by them.
 
 /// A message's fields, in the order of the proto.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
-//! How far a JSON value has come that arrives in pieces: each byte is looked at once, however it is
-//! cut. What the value means is not known here.
+//! State of an incremental check of one JSON value that arrives in pieces; each byte is examined
+//! once. What the value means is not known here.
 
 use super::{NO_KEY, is_white, unexpected};
 
 /// Deeper nesting is refused, as Go refuses it.
 pub(super) const DEPTH_MAX: usize = 10_000;
 
-/// A value of which perhaps more is to come.
+/// A value that may be incomplete.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// The bytes that close the open containers. They are kept in a list, not on the stack.

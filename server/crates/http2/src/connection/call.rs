@@ -1,4 +1,4 @@
-//! The way of one call on its connection: begun, driven whenever it wakes, answered, ended.
+//! Life of a call on its connection: begun, polled when it wakes, answered, ended.
 
 use std::{
     mem,
@@ -46,7 +46,7 @@ impl<S: Service> Connection<S> {
             stream.receiving = Receiving::Foreign { head_only };
             return self.streams.keep(slot, stream);
         }
-        // a head that other requests share is nobody's own
+        // a shared head is not charged to one request
         if Rc::strong_count(&head) == 1 && head.bytes > HEAD_FREE_BYTES {
             stream.head_bytes = head.bytes;
         }
@@ -81,7 +81,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Whether there is room for one more call, and whether its head is one of a call.
+    /// Checks the budget of calls and the head of the request.
     fn admit(stream: &mut Stream<S>, head: &Head<S::Method>) -> Result<(), Refusal> {
         if !stream.place.set(1) {
             return Err(Refusal::NoRoom(Held::Calls));
@@ -180,13 +180,13 @@ impl<S: Service> Connection<S> {
         self.drive(slot, stream);
     }
 
-    /// Ends a call without its answer, or in the middle of it.
+    /// Ends a call with a refusal, before or during its response.
     pub(super) fn refuse(&mut self, slot: usize, mut stream: Box<Stream<S>>, refusal: Refusal) {
         self.cut(&mut stream, refusal);
         self.finish(slot, stream);
     }
 
-    /// Works on a stream until it waits for something.
+    /// Polls a stream until it is pending.
     pub(super) fn drive(&mut self, slot: usize, mut stream: Box<Stream<S>>) {
         let waker = self.streams.waker(slot);
         let mut cx = Context::from_waker(&waker);
@@ -213,11 +213,11 @@ impl<S: Service> Connection<S> {
             return State::Ended;
         }
         if stream.sender.is_some() {
-            // what the call has taken is not held any more
+            // release what the call has taken
             stream.request.set(stream.request_bytes());
             self.open_window(stream);
         }
-        // such an answer does not end by itself, and its client may not even read it
+        // such a response does not end by itself
         let endless = self.shutting_down
             && stream.body.is_some()
             && stream
@@ -230,7 +230,7 @@ impl<S: Service> Connection<S> {
         State::Waits
     }
 
-    /// The call has an answer, or the beginning of one.
+    /// Handles a response, or the beginning of one.
     fn answer(&mut self, stream: &mut Stream<S>, answer: Answer<S::Body>) -> State {
         let message = match answer {
             Answer::Message(message) => message,
@@ -291,7 +291,7 @@ impl<S: Service> Connection<S> {
                 return State::Waits;
             };
             if self.writer.is_full() {
-                // its turn comes again when there is room
+                // it is polled again when there is room
                 self.streams.wake(slot);
                 return State::Waits;
             }
@@ -335,7 +335,7 @@ impl<S: Service> Connection<S> {
         State::Ended
     }
 
-    /// Only the first word counts.
+    /// Records the end of a call; only the first one counts.
     fn ended(&self, stream: &mut Stream<S>, code: Code) {
         if let Some((_, call)) = stream.call.take() {
             let took = self.now.saturating_duration_since(stream.began);
@@ -343,11 +343,11 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Ends a call before its time.
+    /// Ends a call early.
     fn cut(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> State {
         let status = match &stream.call {
             Some((head, _)) => self.service.refuse(head, refusal),
-            // its status is on its way already
+            // its status was sent already
             None => Status::new(Status::UNKNOWN, ""),
         };
         (stream.running, stream.pending) = (None, Bytes::new());
@@ -363,7 +363,7 @@ impl<S: Service> Connection<S> {
         State::Ended
     }
 
-    /// The answer is out: whatever the client still sends is not wanted.
+    /// The response is complete: drops what the client still sends.
     fn finish(&mut self, slot: usize, stream: Box<Stream<S>>) {
         let whole = matches!(stream.receiving, Receiving::Ended);
         if !whole {
@@ -396,7 +396,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Gives back the place of a stream that is over; the caller drops it.
+    /// Frees the slot of a finished stream; the caller drops the stream.
     pub(super) fn release(&mut self, slot: usize, stream: &Stream<S>) {
         if let Some(at) = stream.deadline {
             self.timers.remove(at, stream.id);

@@ -60,7 +60,7 @@ impl<S: Service> Connection<S> {
         for &[id1, id2, a, b, c, d] in settings {
             let value = u32::from_be_bytes([a, b, c, d]);
             match u16::from_be_bytes([id1, id2]) {
-                // the last word counts, but a table that was small for a moment is empty
+                // the last value counts, but a table that was small in between is empty
                 frame::HEADER_TABLE_SIZE => table = table.min(Some(value)).or(Some(value)),
                 frame::INITIAL_WINDOW_SIZE => self.on_initial_window(value)?,
                 frame::ENABLE_PUSH if value > 1 => return Err(Reason::Protocol),
@@ -87,7 +87,7 @@ impl<S: Service> Connection<S> {
         self.reopened |= window > self.writer.initial_window;
         self.writer.initial_window = window;
         if window + self.credit_high > WINDOW_MAX {
-            // the stream with the largest credit may have ended
+            // an upper bound: the stream with the largest credit may have ended
             let credits = self.streams.iter().map(|(_, stream)| stream.send_credit);
             self.credit_high = credits.max().unwrap_or(0).max(0);
             if window + self.credit_high > WINDOW_MAX {
@@ -171,7 +171,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// The client keeps what it has asked for, and closes when it has it.
+    /// The client finishes its open streams and then closes.
     pub(super) fn on_goaway(frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);

@@ -1,13 +1,13 @@
-//! Streams that have ended, as far as it matters what still comes for them.
+//! Ended streams, to classify frames that still arrive for them.
 
 use std::collections::VecDeque;
 
 use crate::limits::{ENDED_EARLY_MAX, ENDED_MAX};
 
-/// What a frame of a stream that is not open means.
+/// Classification of a frame for a stream that is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Late {
-    /// It was on its way when the stream ended.
+    /// It may have been sent before the end was known.
     Ignored,
     /// The client had ended the stream itself.
     Closed,
@@ -18,7 +18,7 @@ pub(super) enum Late {
 /// Ids of streams that have ended.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    /// Those that ended before their requests were whole, oldest first.
+    /// Streams that ended before their requests were complete, oldest first.
     early: VecDeque<u32>,
     /// The highest id that was dropped of `early`.
     forgotten: u32,
@@ -45,7 +45,7 @@ impl Ended {
         self.whole.push_back(id);
     }
 
-    /// What a frame of this stream means; `last` says that the client ends it.
+    /// Classifies a frame of this stream; `last` says that the client ends it.
     pub(super) fn late(&mut self, id: u32, last: bool) -> Late {
         if let Some(place) = self.early.iter().position(|early| *early == id) {
             if last {

@@ -1,8 +1,8 @@
 //! One connection as a state machine: bytes, time and answers in; bytes, calls and wake-ups out.
 //!
-//! Each turn does a bounded amount of work. Received bytes are taken whenever there is room for
-//! what they cause, whether or not the client takes its answers, so a reset, a ping or a window is
-//! never behind an answer that goes out.
+//! Each turn does a bounded amount of work. Input is processed whenever there is room for the
+//! resulting output, whether or not the client reads its answers, so a reset, a ping or a window
+//! update never waits behind an answer.
 
 mod audit;
 mod call;
@@ -67,7 +67,7 @@ pub struct Connection<S: Service> {
     writer: FrameWriter,
     /// The largest credit that a stream has had beyond the initial window.
     credit_high: i64,
-    /// The initial window has grown: streams may go on.
+    /// The initial window has grown: blocked streams may continue.
     reopened: bool,
     /// Streams that ended badly, less those that ended well.
     faults: u32,
@@ -86,7 +86,7 @@ pub struct Connection<S: Service> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// It has failed, and its last words may take until then.
+    /// It has failed; the last frames may be sent until then.
     Failed(Instant),
     /// Nothing more is to be sent or received.
     Closed,
@@ -230,7 +230,7 @@ impl<S: Service> Connection<S> {
         self.phase == Phase::Closed
     }
 
-    /// Lets everything run that woke or may send again, as long as there is room for answers.
+    /// Polls all streams that woke or may send again, while there is room for output.
     fn run_streams(&mut self) {
         if mem::take(&mut self.reopened) {
             let writer = &mut self.writer;
@@ -269,7 +269,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Streams leave the line without being looked for when they end.
+    /// Removes ended streams from the queue; they stay in it when they end.
     fn tidy_line(&mut self) {
         let (line, streams) = (&mut self.writer.line, &mut self.streams);
         if line.len() > 2 * streams.len() + STREAMS_FREE {
@@ -339,7 +339,7 @@ impl<S: Service> Connection<S> {
         Ok(rest)
     }
 
-    /// Ends the connection with a word about why.
+    /// Ends the connection with a GOAWAY.
     fn fail(&mut self, reason: Reason) {
         self.streams.clear();
         self.timers.clear();
@@ -357,7 +357,7 @@ impl<S: Service> Connection<S> {
         self.phase = Phase::Failed(self.now + self.config.close_timeout);
     }
 
-    /// The client knows that the server shuts down; what it has sent until now is the last.
+    /// Refuses new streams, after the client has been told of the shutdown.
     fn refuse_new(&mut self) {
         if !mem::replace(&mut self.refusing, true) {
             self.promised = self.promised.min(self.highest);

@@ -126,7 +126,7 @@ impl<S: Service> Connection<S> {
         if self.refusing || self.streams.len() >= self.streams_max {
             self.writer.reset(id, Reason::Refused);
             self.note_end(id, flags.end);
-            // as long as the client cannot know the limit, it is not at fault
+            // the client may not know the limit yet
             return if self.acknowledged && !self.refusing {
                 self.fault()
             } else {
@@ -147,7 +147,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// What they say does not matter in a request, only that they are trailers and that it ends.
+    /// Trailers of a request are only validated.
     fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;
@@ -288,7 +288,7 @@ impl<S: Service> Connection<S> {
             return Err(Reason::Protocol);
         }
         let Some(slot) = self.streams.slot_of(frame.stream) else {
-            // it may have crossed the end of the answer
+            // it may have crossed the end of the response
             self.ended.late(frame.stream, true);
             return Ok(());
         };

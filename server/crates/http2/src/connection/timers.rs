@@ -1,5 +1,4 @@
-//! What time brings: deadlines of calls, messages that come too slowly, clients that take nothing,
-//! pings to silent ones.
+//! Timers: deadlines of calls, slow messages, stalled clients, keepalive pings.
 
 use std::{
     collections::BTreeSet,
@@ -20,7 +19,7 @@ use crate::{
 pub(super) struct Timers {
     /// Deadlines of streams; no more than there are streams.
     deadlines: BTreeSet<(Instant, u32)>,
-    /// When to look at the client's pace again, while there are streams.
+    /// Next check of slow messages and stalled clients, while there are streams.
     look: Option<Instant>,
     mark: Option<Mark>,
     keepalive: Option<KeepAlive>,
@@ -30,7 +29,7 @@ pub(super) struct Timers {
     asked: Option<Instant>,
 }
 
-/// Since when answers wait for their client, and what it had taken by then.
+/// Since when output waits for the client, and the bytes sent by then.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     since: Instant,
@@ -76,7 +75,7 @@ impl Timers {
         self.look.get_or_insert(now + LOOK_INTERVAL);
     }
 
-    /// When to ask a silent client, or to give it up.
+    /// When to ping a silent client, or to close the connection.
     fn alive(&self) -> Option<Instant> {
         let KeepAlive { interval, timeout } = self.keepalive?;
         match self.asked {
@@ -90,7 +89,7 @@ impl<S: Service> Connection<S> {
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let timers = &self.timers;
         let deadline = timers.deadlines.first().map(|(at, _)| *at);
-        // a call cannot be ended before there is room for its end
+        // a call can be ended only when there is room for its end
         let deadline = deadline.filter(|_| !self.writer.is_full());
         [deadline, timers.look, timers.alive()]
             .into_iter()
@@ -111,7 +110,7 @@ impl<S: Service> Connection<S> {
         }
         if self.timers.alive().is_some_and(|at| at <= self.now) {
             if self.timers.asked.replace(self.now).is_some() {
-                // nobody is there to read a word about it
+                // no GOAWAY: the client does not read
                 self.streams.clear();
                 self.timers.clear();
                 self.phase = Phase::Closed;
@@ -141,7 +140,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Whether the client takes what it has asked for.
+    /// Checks whether the client reads its answers.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;

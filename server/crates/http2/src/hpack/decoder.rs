@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::{FIELD_OVERHEAD, TABLE_BYTES, huffman, table::STATIC};
 
-/// A block that breaks the code; the connection cannot go on, because the tables differ from now on.
+/// An invalid block; the connection must end, because the tables differ from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
@@ -83,7 +83,7 @@ pub struct Decoder {
     table: VecDeque<Field>,
     bytes: usize,
     bytes_max: usize,
-    /// Rises with every change of the table: the same block means the same while it stays.
+    /// Changes with the table: while it is equal, the same block has the same meaning.
     pub(crate) generation: u64,
 }
 

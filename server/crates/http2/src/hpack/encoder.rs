@@ -34,7 +34,7 @@ enum Entered {
     Unknown,
     No,
     Yes,
-    /// It shrank its table: nothing is entered any more, and the next block has to say so.
+    /// It shrank its table: nothing is added any more, and the next block must announce it.
     Closing,
     Closed,
 }

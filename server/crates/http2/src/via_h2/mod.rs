@@ -1,6 +1,5 @@
-//! The same service through the h2 crate, behind the feature `h2`: the way back, should this
-//! crate's own protocol code have to be put aside. It keeps calls, texts, counting, deadlines and
-//! the bound of a message.
+//! The same service through the h2 crate, behind the feature `h2`, as a fallback for this crate's
+//! own protocol code. It keeps calls, texts, counting, deadlines and the bound of a message.
 //!
 //! What does *not* live here: room for what is held, pings to silent clients, and patience with
 //! slow ones. h2's own bounds hold instead.

@@ -1,5 +1,5 @@
-//! Compactions that nobody asks for: when etcd 3.6 would make them, in ticks. And what an idle
-//! leader does so that the space of a compaction comes free.
+//! Automatic compaction on etcd 3.6's schedule, counted in ticks. An idle leader also proposes the
+//! sweeps that free the space of a compaction.
 
 use std::collections::VecDeque;
 
@@ -8,24 +8,25 @@ use crate::machine::{
     kv::{self, Compact, Kv, Sweep, Verb},
 };
 
-/// Revisions noted in one period; etcd looks ten times in a period, or in an hour of it.
+/// Revisions sampled in one period; etcd takes ten samples in a period, or in an hour if the period
+/// is longer.
 const LOOKS: u64 = 10;
 
-/// Which old revisions a leader compacts by itself.
+/// Which old revisions a leader compacts automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
-    /// What is older than a time.
+    /// Keeps revisions that are younger than a period.
     Periodic {
-        /// The time, in ticks.
+        /// The period in ticks.
         period: u64,
         /// An hour in ticks: a longer period is compacted once an hour.
         hour: u64,
     },
-    /// All but the last ones.
+    /// Keeps a number of the newest revisions.
     Revisions {
-        /// How many stay.
+        /// Number of revisions to keep.
         keep: i64,
-        /// Ticks between two looks.
+        /// Ticks between two checks.
         every: u64,
     },
 }
@@ -34,7 +35,8 @@ pub enum AutoCompaction {
 #[derive(Debug)]
 pub(crate) struct Compaction {
     schedule: Option<Schedule>,
-    /// What was asked for last, until it is known whether the log took it.
+    /// Revision and tick of the last proposed compaction, until it is known whether the log
+    /// accepted it.
     asked: Option<(i64, u64)>,
 }
 
@@ -47,14 +49,15 @@ enum Schedule {
 #[derive(Debug)]
 struct Periodic {
     period: u64,
-    /// Ticks between two looks.
+    /// Ticks between two checks.
     every: u64,
-    /// Ticks between two compactions, once there was one.
+    /// Ticks between two compactions, after the first one.
     pause: u64,
-    /// As many as the period has looks, and one; the oldest is as old as the period.
+    /// Sampled revisions, one for each check of the period and one more; the oldest is as old as
+    /// the period.
     noted: VecDeque<i64>,
     next_look: u64,
-    /// Revision and tick of the last compaction; before it, tick of the first look.
+    /// Revision and tick of the last compaction; before the first one, the tick of the first check.
     last: (i64, Option<u64>),
     begun: bool,
 }
@@ -95,8 +98,8 @@ impl Compaction {
         }
     }
 
-    /// The command that is to be proposed at this tick, if any. Who does not lead keeps noting
-    /// revisions, for it may lead later. `idle` says that the log has nothing to apply.
+    /// The command to propose at this tick, if any. A follower samples revisions too, because it
+    /// may lead later. `idle` says that the log has nothing to apply.
     pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Option<Command> {
         let revision = match &mut self.schedule {
             Some(Schedule::Periodic(periodic)) => periodic.due(kv.revision(), leading, tick),
@@ -106,7 +109,7 @@ impl Compaction {
         let verb = match revision {
             Some(revision) => {
                 self.asked = Some((revision, tick));
-                // a client was faster: there is nothing left to ask for
+                // a client has compacted further already
                 if revision <= kv.compacted() {
                     self.proposed(true);
                     return None;
@@ -119,7 +122,8 @@ impl Compaction {
         Some(Command::Kv(kv::Command { verb: Some(verb) }))
     }
 
-    /// Whether the log took what was due; what it did not take is due again at the next look.
+    /// Reports whether the log accepted the proposal; a rejected one is due again at the next
+    /// check.
     pub(crate) fn proposed(&mut self, taken: bool) {
         let Some((revision, tick)) = self.asked.take().filter(|_| taken) else {
             return;
@@ -133,7 +137,7 @@ impl Compaction {
 }
 
 impl Periodic {
-    /// A look notes the present revision after it has judged the oldest one.
+    /// Samples the current revision after deciding whether the oldest sample is due.
     fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
         if tick < self.next_look {
             return None;

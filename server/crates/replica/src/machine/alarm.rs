@@ -1,7 +1,7 @@
-//! Alarms: which member has raised what. They stop the v3 commands that would make it worse.
+//! Alarms: which member has raised which. They block the v3 commands that would make things worse.
 //!
-//! Whether a member's quota is used up is *not* decided here: the member measures, and proposes to
-//! raise the alarm. What follows from an alarm is part of the state, so it is the same everywhere.
+//! Whether a member's quota is used up is *not* decided here: the member measures and proposes the
+//! alarm. What an alarm blocks is part of the state machine, so it is the same on all members.
 
 use imbl::OrdSet;
 
@@ -12,21 +12,21 @@ use super::{
 };
 use crate::limits::ALARMS_MAX;
 
-/// An alarm command as it stands in the log.
+/// An alarm command as stored in the log.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Command {
-    /// Raise or lower.
+    /// An [`AlarmAction`].
     #[prost(enumeration = "Action", tag = "1")]
     pub action: i32,
-    /// Whose alarm; etcd takes any number, so no such member need exist.
+    /// Member that the alarm is about. As in etcd it need not exist.
     #[prost(fixed64, tag = "2")]
     pub member: u64,
-    /// Which; a kind of a later version is kept and stops nothing.
+    /// An [`AlarmType`]; one of a later version is stored and blocks nothing.
     #[prost(enumeration = "Kind", tag = "3")]
     pub kind: i32,
 }
 
-/// What is done to an alarm.
+/// Raises or lowers an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 #[expect(missing_docs, reason = "etcd's names")]
@@ -41,23 +41,23 @@ pub enum Action {
 pub enum Kind {
     /// No alarm.
     None = 0,
-    /// The quota is used up: nothing that grows is taken.
+    /// The quota is used up: commands that add data are refused.
     NoSpace = 1,
-    /// Members disagree: no write is taken.
+    /// Members disagree about the data: all writes are refused.
     Corrupt = 2,
 }
 
-/// One raised alarm. The order is the one in which they are listed.
+/// One raised alarm. Ordered as listings show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm {
     /// A [`Kind`], or the number of a later version's.
     pub kind: i32,
-    /// Whose.
+    /// Id of the member.
     pub member: u64,
 }
 
 impl Alarm {
-    /// One member's alarm of a kind of today.
+    /// A member's alarm of a known type.
     pub fn new(member: u64, kind: Kind) -> Self {
         Self {
             kind: kind as i32,
@@ -100,7 +100,7 @@ impl Alarms {
             .filter(move |alarm| kind.is_none_or(|kind| alarm.kind == kind))
     }
 
-    /// Whether this very alarm is raised.
+    /// Whether exactly this alarm is raised.
     pub fn contains(&self, alarm: Alarm) -> bool {
         self.raised.contains(&alarm)
     }
@@ -110,7 +110,8 @@ impl Alarms {
         self.list(Some(kind as i32)).next().is_some()
     }
 
-    /// Raises or lowers. Answers the alarm that the command was about, if there is (or was) one.
+    /// Raises or lowers an alarm. Returns the alarm that the command was about, if it is (or was)
+    /// raised.
     pub(crate) fn apply(&mut self, command: &Command, members: &Members) -> Option<Alarm> {
         let alarm = Alarm {
             kind: command.kind,
@@ -187,7 +188,7 @@ impl Alarms {
     }
 }
 
-/// Whether an alarm is one that a member really raises, for which there is always room.
+/// Whether an alarm is of an existing member and a known type; the bound does not apply to those.
 fn serious(alarm: Alarm, members: &Members) -> bool {
     members.book.contains_key(&alarm.member) && (alarm.is(Kind::NoSpace) || alarm.is(Kind::Corrupt))
 }

@@ -43,13 +43,13 @@ pub enum Error {
     /// The role does not have this permission.
     #[error("permission is not granted to the role")]
     PermissionNotGranted,
-    /// Nobody is authenticated while auth is off.
+    /// Auth is off.
     #[error("authentication is not enabled")]
     NotEnabled,
-    /// Users or roles have changed since the caller was recognized.
+    /// Users or roles have changed since the caller was authenticated.
     #[error("revision of auth store is old")]
     OldRevision,
-    /// What would lock everybody out, or a range that is none.
+    /// The change would lock everybody out, or the range is invalid.
     #[error("invalid auth management")]
     InvalidManagement,
 }

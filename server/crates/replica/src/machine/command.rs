@@ -1,5 +1,5 @@
-//! Everything that can enter the log. The structs are the log payload: prost-derived, behind a
-//! version byte (`wire`), never a public protocol's message. Field numbers are for ever.
+//! All commands of the log. The structs are the log payload: prost-derived, behind a version byte
+//! (`wire`), never messages of a public protocol. Field numbers never change.
 
 use super::{alarm, auth, kv, lease, tree};
 
@@ -8,19 +8,19 @@ pub use super::member::{ChangeMembers, ClusterVersion, Downgrade, PeerUrls, Publ
 /// One log entry's payload.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Entry {
-    /// Who proposed it and when.
+    /// The proposing member and its time.
     #[prost(message, optional, tag = "1")]
     pub stamp: Option<Stamp>,
-    /// What is to be done.
+    /// The operation.
     #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub command: Option<Command>,
-    /// On whose behalf, if the proposer knew.
+    /// The caller, if the request was authenticated.
     #[prost(message, optional, tag = "12")]
     pub caller: Option<auth::Caller>,
 }
 
 impl Entry {
-    /// Whether applying it may change the member book.
+    /// Whether applying it may change the member registry.
     pub fn changes_members(&self) -> bool {
         match &self.command {
             Some(
@@ -54,12 +54,13 @@ pub struct Stamp {
     /// Ticket of the proposal, unique within the proposing process (see `pending`).
     #[prost(uint64, tag = "3")]
     pub ticket: u64,
-    /// Tells the proposing process from its earlier lives, whose tickets may be the same numbers.
+    /// Distinguishes the proposing process from earlier processes of the member, whose tickets may
+    /// have the same numbers.
     #[prost(fixed32, tag = "4")]
     pub incarnation: u32,
 }
 
-/// The closed list of commands, grouped per room.
+/// The closed list of commands, one variant for each part of the state.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Command {
     /// v3 key space.
@@ -68,7 +69,7 @@ pub enum Command {
     /// v2 tree.
     #[prost(message, tag = "3")]
     Tree(tree::Command),
-    /// A started member tells its name and client URLs.
+    /// A started member publishes its name and client URLs.
     #[prost(message, tag = "4")]
     Publish(Publish),
     /// The leader records the version that all members can speak.
@@ -77,19 +78,19 @@ pub enum Command {
     /// An alarm is raised or lowered.
     #[prost(message, tag = "6")]
     Alarm(alarm::Command),
-    /// A member is reached elsewhere from now on.
+    /// Changes a member's peer URLs.
     #[prost(message, tag = "7")]
     PeerUrls(PeerUrls),
-    /// A lease begins, ends, or is noted.
+    /// Leases.
     #[prost(message, tag = "8")]
     Lease(lease::Command),
     /// Users and roles.
     #[prost(message, tag = "9")]
     Auth(auth::Command),
-    /// A member comes or goes: the one command that raft's configuration follows.
+    /// Adds or removes a member; the only command that changes raft's configuration.
     #[prost(message, tag = "10")]
     Members(ChangeMembers),
-    /// The cluster is to be ready for an older version, or no longer.
+    /// Begins or cancels a downgrade.
     #[prost(message, tag = "11")]
     Downgrade(Downgrade),
 }

@@ -1,8 +1,7 @@
-//! Leases: which there are, how long each of them lasts, and which keys go with it.
+//! Leases: their time to live and the keys attached to them.
 //!
-//! What does not live here: clocks. A lease of the state machine never runs out by itself (I6): the
-//! leader counts (`timers`) and proposes its end. What the verbs do to the key space stands in
-//! `kv/lease.rs`.
+//! What does not live here: clocks. A lease never expires by itself (I6): the leader counts its
+//! time (`timers`) and proposes its expiration. The effects on the key space are in `kv/lease.rs`.
 
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
@@ -12,82 +11,82 @@ use super::{
     record::{Change, Corrupt},
 };
 
-/// No lease: neither a put's nor a grant's.
+/// The id that means "no lease".
 pub const NONE: i64 = 0;
 
-/// Seconds that a lease may last, as in etcd: they fit into 63 bits as nanoseconds.
+/// Maximum TTL in seconds, as in etcd: as nanoseconds it fits into 63 bits.
 pub const TTL_MAX_S: i64 = 9_000_000_000;
 
-/// Bytes that a lease counts in the size of the key space: about what it takes in memory.
+/// Bytes that a lease adds to the size of the key space: about its memory.
 pub const LEASE_BYTES: u64 = 256;
 
-/// A lease command as it stands in the log.
+/// A lease command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
-    /// What is to be done.
+    /// The operation.
     #[prost(oneof = "Verb", tags = "1, 2, 3, 4")]
     pub verb: Option<Verb>,
 }
 
-/// What can be done to leases.
+/// The operations on leases.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Verb {
-    /// A client wants a lease.
+    /// Grants a lease to a client.
     #[prost(message, tag = "1")]
     Grant(Grant),
-    /// A client ends a lease.
+    /// Revokes a lease for a client.
     #[prost(message, tag = "2")]
     Revoke(Revoke),
-    /// The leader ends leases whose time is over.
+    /// Removes leases whose time is over; proposed by the leader.
     #[prost(message, tag = "3")]
     Expire(Expire),
-    /// The leader notes how much time leases have left.
+    /// Records the remaining time of leases; proposed by the leader.
     #[prost(message, tag = "4")]
     Checkpoint(Checkpoint),
 }
 
-/// Begin a lease.
+/// Grant a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Grant {
-    /// Chosen by the client or, for it, by its server; not [`NONE`].
+    /// Chosen by the client or by the server; not [`NONE`].
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
-    /// Seconds, at least the shortest time that the proposer grants.
+    /// TTL in seconds, at least the minimum of the proposer.
     #[prost(int64, tag = "2")]
     pub ttl_s: i64,
 }
 
-/// End a lease, and with it its keys in one revision.
+/// Revoke a lease and delete its keys in one revision.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Revoke {
-    /// Which.
+    /// Id of the lease.
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
 }
 
-/// End leases, each with its keys in a revision of its own; unknown ones are passed over.
+/// Remove leases, each with its keys in its own revision; unknown ones are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Expire {
-    /// Which, in the order in which they are ended.
+    /// Lease ids, in the order of removal.
     #[prost(sfixed64, repeated, tag = "1")]
     pub ids: Vec<i64>,
 }
 
-/// Note what leases have left; unknown ones are passed over.
+/// Record the remaining time of leases; unknown ones are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Checkpoint {
-    /// One by one.
+    /// The remaining times.
     #[prost(message, repeated, tag = "1")]
     pub left: Vec<Left>,
 }
 
-/// What one lease has left.
+/// The remaining time of one lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Left {
-    /// Which lease.
+    /// Id of the lease.
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
-    /// Seconds; 0 for all of its time, after it was kept alive.
+    /// Remaining seconds; 0 for the full TTL, after a keep-alive.
     #[prost(int64, tag = "2")]
     pub seconds: i64,
 }
@@ -102,23 +101,23 @@ pub struct Granted {
 /// Answer of a successful lease command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// The lease has begun.
+    /// The lease was granted.
     Granted(Granted),
     /// The lease and its keys are gone.
     Revoked,
-    /// These leases and their keys are gone.
+    /// These leases and their keys were removed.
     Expired {
-        /// Those of the command that there were.
+        /// The ids that existed.
         ids: Vec<i64>,
     },
-    /// What is left was noted.
+    /// The remaining times were recorded.
     Noted,
 }
 
-/// Why a lease command did nothing.
+/// Why a lease command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is a lease of this id.
+    /// The id is taken.
     #[error("lease already exists")]
     Exists,
     /// There is none.
@@ -141,16 +140,16 @@ pub enum Error {
 /// One lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Lease {
-    /// Seconds that it lasts after each sign of life.
+    /// TTL: seconds that it lasts after each keep-alive.
     #[prost(int64, tag = "1")]
     pub ttl_s: i64,
-    /// Seconds that it had left when that was last noted, 0 if it had all of them.
+    /// Remaining seconds at the last checkpoint; 0 for the full TTL.
     #[prost(int64, tag = "2")]
     pub left_s: i64,
 }
 
 impl Lease {
-    /// Seconds that whoever begins to count now has to give it.
+    /// Seconds that a new leader gives the lease.
     pub fn remaining_s(&self) -> i64 {
         if self.left_s > 0 {
             self.left_s
@@ -159,7 +158,7 @@ impl Lease {
         }
     }
 
-    /// Whether a machine could hold it.
+    /// Whether the values are in range.
     pub(super) fn is_sound(&self) -> bool {
         self.ttl_s <= TTL_MAX_S && (0..=TTL_MAX_S).contains(&self.left_s)
     }
@@ -169,7 +168,7 @@ impl Lease {
 #[derive(Clone, Default)]
 pub struct Leases {
     book: OrdMap<i64, Lease>,
-    /// Every live key with a lease, by that. Not in a checkpoint: the keys say it themselves.
+    /// Live keys by their lease. Not in a checkpoint: it is derived from the keys.
     attached: OrdSet<(i64, Bytes)>,
 }
 
@@ -244,7 +243,7 @@ impl Leases {
         }
     }
 
-    /// A key that was attached to one lease is attached to another one now.
+    /// Moves a key from one lease to another; either may be [`NONE`].
     pub(super) fn moved(&mut self, key: &[u8], from: i64, to: i64) {
         if from == to {
             return;
@@ -257,7 +256,7 @@ impl Leases {
         }
     }
 
-    /// Keys that were attached to leases that there are not get leases that never end.
+    /// Creates leases that never expire for keys whose lease does not exist.
     pub(super) fn adopt_unknown(&mut self) {
         for (id, _) in &self.attached {
             if !self.book.contains_key(id) {
@@ -270,7 +269,7 @@ impl Leases {
         }
     }
 
-    /// As much as [`Leases::changes`] needs of the leases before.
+    /// A copy for a later [`Leases::changes`].
     pub(super) fn for_changes(&self) -> Leases {
         Leases {
             book: self.book.clone(),
@@ -278,7 +277,7 @@ impl Leases {
         }
     }
 
-    /// Emits what changed since `since`. A record per lease, its id its key.
+    /// Emits the leases that changed since `since`, one record each with the id as key.
     pub(crate) fn changes(&self, since: Option<&Leases>, emit: &mut dyn FnMut(Change)) {
         let mut put = |id: i64, lease: &Lease| {
             emit(Change::Put {
@@ -307,7 +306,7 @@ impl Leases {
         }
     }
 
-    /// Takes one record back.
+    /// Loads one record.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
         let id = key.try_into().map(i64::from_be_bytes).unwrap_or(NONE);
         let lease: Lease = prost::Message::decode(value)

@@ -41,27 +41,27 @@ pub struct Publish {
     pub client_urls: Vec<String>,
 }
 
-/// Where other members reach a member.
+/// New peer URLs of a member.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PeerUrls {
     /// Member id.
     #[prost(fixed64, tag = "1")]
     pub id: u64,
-    /// All of its peer URLs, instead of those that it had.
+    /// Replaces all of its peer URLs.
     #[prost(string, repeated, tag = "2")]
     pub peer_urls: Vec<String>,
 }
 
-/// One member more or less. As yet it can only be a learner.
+/// Adds or removes one member, which must be a learner.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ChangeMembers {
-    /// Who comes.
+    /// The member to add.
     #[prost(message, optional, tag = "1")]
     pub add: Option<Member>,
-    /// With how many learners there may be then.
+    /// Maximum number of learners after adding.
     #[prost(uint32, tag = "2")]
     pub learners_max: u32,
-    /// Who goes, 0 for none.
+    /// Id of the member to remove, 0 for none.
     #[prost(fixed64, tag = "3")]
     pub remove: u64,
 }
@@ -74,10 +74,10 @@ pub struct ClusterVersion {
     pub version: String,
 }
 
-/// Which version the cluster is to be brought down to.
+/// Begins a downgrade of the cluster, or cancels it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Downgrade {
-    /// `MAJOR.MINOR.0`; empty to call it off.
+    /// Target version, `MAJOR.MINOR.0`; empty cancels.
     #[prost(string, tag = "1")]
     pub target: String,
 }
@@ -93,26 +93,26 @@ pub struct Members {
     pub downgrade_target: String,
     /// Present members.
     pub book: OrdMap<u64, Member>,
-    /// Ids that were removed and may never come back.
+    /// Ids of removed members, which are never reused.
     pub removed: OrdSet<u64>,
 }
 
-/// Why the member book was not changed.
+/// Why the member registry was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No such member, or no more.
+    /// No such member.
     #[error("member not found")]
     NotFound,
-    /// Another member has such a URL.
+    /// Another member has one of the URLs.
     #[error("peer URL exists")]
     PeerUrlExists,
     /// There is a member of this id.
     #[error("member exists")]
     Exists,
-    /// There are as many learners as there may be.
+    /// The maximum number of learners is reached.
     #[error("too many learners")]
     TooManyLearners,
-    /// Voters neither come nor go as yet.
+    /// Voters cannot be added or removed.
     #[error("not a learner")]
     NotLearner,
 }
@@ -150,7 +150,7 @@ struct Stored {
 }
 
 impl Members {
-    /// A member that is unknown (removed meanwhile) is left unknown.
+    /// An unknown (removed) member is ignored.
     pub(crate) fn publish(&mut self, publish: &Publish) {
         if let Some(member) = self.book.get_mut(&publish.id) {
             member.name.clone_from(&publish.name);
@@ -158,7 +158,7 @@ impl Members {
         }
     }
 
-    /// Refused if the member is not there, or if another one has such a URL.
+    /// Fails if the member does not exist, or if another one has one of the URLs.
     pub(crate) fn set_peer_urls(&mut self, asked: &PeerUrls) -> Result<(), Error> {
         // A list can be as long as a request, and is compared with all others.
         let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
@@ -174,7 +174,7 @@ impl Members {
         Ok(())
     }
 
-    /// One learner more or less. Judged in etcd's order.
+    /// Adds or removes a learner. Checked in etcd's order.
     pub(crate) fn change(&mut self, asked: &ChangeMembers) -> Result<(), Error> {
         match &asked.add {
             Some(member) => self.add(member, asked.learners_max),

@@ -1,9 +1,9 @@
-//! The state machine: the v3 key space, the v2 tree, the member book, the alarms and the users under
-//! one [`Machine::apply`].
+//! The state machine: the v3 key space, the v2 tree, the member registry, the alarms and the users,
+//! all changed by one [`Machine::apply`].
 //!
-//! Everything is made of structures that share, so a clone is O(1) and is what readers,
-//! checkpoints and snapshots work on while apply goes on (see [`view::View`]).
-//! No raft type and no ticket comes in here.
+//! All of it is made of persistent data structures, so a clone is O(1). Readers, checkpoints and
+//! snapshots work on a clone while commands are applied (see [`view::View`]). Neither raft types
+//! nor tickets are used here.
 
 pub mod alarm;
 pub mod auth;
@@ -33,13 +33,13 @@ pub struct Machine {
     pub tree: tree::Tree,
     /// Who is in the cluster.
     pub members: Members,
-    /// What members have raised the alarm about.
+    /// Raised alarms.
     pub alarms: Alarms,
-    /// Who may do what.
+    /// Users, roles and permissions.
     pub auth: Auth,
 }
 
-/// What one executed command answers. Mirrors [`Command`] one to one.
+/// Reply of an executed command, one variant for each [`Command`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// Answer of a v3 command.
@@ -52,9 +52,9 @@ pub enum Reply {
     Published,
     /// The cluster version was recorded.
     ClusterVersionSet,
-    /// A member's peer URLs, or that it came or went, were recorded, or not.
+    /// Result of a change of a member's peer URLs, or of adding or removing a member.
     PeerUrlsSet(Result<(), member::Error>),
-    /// The version to be brought down to was recorded, or that there is none.
+    /// The downgrade target was recorded or cleared.
     DowngradeSet,
     /// The alarm that was raised or lowered, if any.
     Alarm(Option<Alarm>),
@@ -67,7 +67,7 @@ pub enum Reply {
 /// What applying one entry did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// The answer for whoever proposed the command.
+    /// The reply to the proposer.
     pub reply: Reply,
     /// v3 revision of the key space after this entry (goes into response headers).
     pub revision: i64,
@@ -79,8 +79,8 @@ impl Machine {
         self.apply_for(entry, Answers::Build)
     }
 
-    /// The same; `answers` says whether anybody gets what a v3 command reads. The state after it does
-    /// not depend on that.
+    /// The same; `answers` says whether results of reads are needed. The state afterward does not
+    /// depend on it.
     pub fn apply_for(&mut self, entry: &Entry, answers: Answers) -> Outcome {
         let reply = match &entry.command {
             Some(command) => self.execute(command, entry, answers),
@@ -141,7 +141,8 @@ impl Machine {
             }
             Command::Members(asked) => {
                 let done = self.members.change(asked);
-                // who comes is an entry of etcd's v2 store; who goes leaves one in another's place
+                // in etcd, adding a member creates a node of the v2 store and removing one replaces
+                // it
                 let entries = if asked.add.is_some() { 1 } else { 2 };
                 for _ in 0..entries {
                     if done.is_ok() {
@@ -166,7 +167,7 @@ impl Machine {
         }
     }
 
-    /// Judges what a caller wants by this state.
+    /// Checks the permissions of a caller in this state.
     pub fn check<'a>(&'a self, caller: Option<&'a Caller>) -> Check<'a> {
         Check::new(&self.auth, caller, self.kv.leases())
     }
@@ -191,14 +192,14 @@ impl Machine {
             .changes(since.map(|m| &m.auth), &mut in_room(record::AUTH, emit));
     }
 
-    /// Emits, as [`Machine::changes`] would, the records of what etcd 3.6's store has no place for.
+    /// Emits the records of state that etcd 3.6's store cannot represent.
     pub fn beyond_etcd(&self, emit: &mut Emit<'_>) {
         self.tree.changes(None, &mut in_room(record::TREE, emit));
         self.auth
             .path_changes(None, &mut in_room(record::AUTH, emit));
     }
 
-    /// Takes back one record that [`Machine::changes`] emitted. Records come in ascending key order.
+    /// Loads one record that [`Machine::changes`] emitted. Records come in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
         let Some((room, key)) = key.split_first() else {
             return Err(Corrupt::new("empty record key"));
@@ -214,7 +215,7 @@ impl Machine {
         }
     }
 
-    /// Called once after the last [`Machine::load`]: builds what is derived and checks the whole.
+    /// Called once after the last [`Machine::load`]: builds derived state and checks consistency.
     pub fn loaded(&mut self) -> Result<(), Corrupt> {
         self.auth.loaded();
         self.kv.loaded()?;

@@ -6,7 +6,7 @@
 
 /// Room of the v3 key space.
 pub const KV: u8 = b'k';
-/// Room of the leases; above the key space's, which begins from nothing.
+/// Room of the leases; loaded after the key space.
 pub const LEASE: u8 = b'l';
 /// Room of the v2 tree.
 pub const TREE: u8 = b't';
@@ -19,11 +19,11 @@ pub const AUTH: u8 = b'u';
 /// Room of the view itself: position in the log and configuration.
 pub const VIEW: u8 = b'v';
 
-/// No store ever counts further: a counter above it in a record was never counted. What goes on
-/// counting from below does not overflow.
+/// Upper bound of all counters: a larger one in a record is corruption. Counting up from below it
+/// never overflows.
 pub const COUNT_MAX: u64 = 1 << 62;
 
-/// One difference between two checkpoints.
+/// One changed record between two checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Write or overwrite a record.
@@ -33,14 +33,14 @@ pub enum Change {
         /// The record.
         value: Vec<u8>,
     },
-    /// The record is gone.
+    /// Delete a record.
     Delete {
         /// Room byte, then the room's own key.
         key: Vec<u8>,
     },
 }
 
-/// A record that does not say what a healthy checkpoint says.
+/// A checkpoint record with invalid contents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("corrupt checkpoint record: {0}")]
 pub struct Corrupt(String);
@@ -52,7 +52,7 @@ impl Corrupt {
     }
 }
 
-/// What takes changes one by one.
+/// Receives changed records one by one.
 pub type Emit<'a> = dyn FnMut(Change) + 'a;
 
 /// An emitter that puts the room's byte before every key.

@@ -1,11 +1,11 @@
-//! A frozen state with its place in the log: the only thing that readers ever see.
+//! A frozen state with its position in the log: what all readers work on.
 
 use super::{
     Machine,
     record::{self, Change, Corrupt},
 };
 
-/// Where in the log a state stands and which members that state's configuration has.
+/// Position of a state in the log, and raft's configuration at it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Position {
     /// Index of the last applied entry.
@@ -42,7 +42,7 @@ pub struct View {
 
 impl View {
     /// Emits the records that turn a checkpoint of `since` into one of `self`; the position comes
-    /// last. All of them belong into one atomic batch (I4).
+    /// last. All of them must become visible atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut dyn FnMut(Change)) {
         self.machine.changes(since.map(|v| &v.machine), emit);
         let value = prost::Message::encode_to_vec(&self.position);
@@ -52,8 +52,8 @@ impl View {
         });
     }
 
-    /// As much of it as [`View::changes`] needs of the checkpoint before. To keep the whole view
-    /// until the next one would keep in memory what is long replaced.
+    /// A copy for a later [`View::changes`]. Keeping the whole view until the next checkpoint would
+    /// keep replaced data in memory.
     pub fn for_changes(&self) -> View {
         let mut view = self.clone();
         view.machine.kv = view.machine.kv.for_changes();

@@ -1,4 +1,4 @@
-//! How a replica starts: from genesis, or from what the disk gave back.
+//! How a replica starts: from genesis, or from recovered state.
 
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
 
@@ -44,7 +44,7 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 }
 
 impl Replica {
-    /// Starts from what the disk gave back. A fresh member passes `genesis` as its checkpoint.
+    /// Starts from recovered state. A new member passes `genesis` as its checkpoint.
     ///
     /// `Corrupt` when the parts contradict each other: the log ends below the checkpoint's index or
     /// below the stored commit, has a gap, or an entry does not decode.
@@ -66,7 +66,7 @@ impl Replica {
         }
         check(&place, &entries, &hard_state)?;
         entries.retain(|entry| entry.index > place.index);
-        // raft panics when what is applied lies above the commit it is given.
+        // raft panics if the applied index is above the given commit index.
         hard_state.commit = hard_state.commit.max(place.index);
         hard_state.term = hard_state.term.max(place.term);
         let log = Log::new(place.clone(), entries, hard_state);
@@ -118,7 +118,7 @@ fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     }
 }
 
-/// What must hold between a checkpoint, the log above it and the stored commit.
+/// Checks that a checkpoint, the log above it and the stored commit index are consistent.
 fn check(
     place: &Position,
     entries: &[raft::eraftpb::Entry],

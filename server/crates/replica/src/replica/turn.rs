@@ -61,7 +61,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) {
     }
 }
 
-/// Raft took a snapshot: the state that came with it replaces ours, on disk first.
+/// Installs an accepted snapshot: its state replaces ours, first on disk.
 fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     let metadata = ready.snapshot().get_metadata();
     if metadata.index == 0 {
@@ -78,7 +78,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     host.install(&view);
     replica.raft.mut_store().reset(view.position.clone());
     replica.machine = view.machine;
-    // Whoever receives a snapshot follows.
+    // Only followers receive snapshots.
     replica
         .chores
         .timers
@@ -141,7 +141,7 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
     }
     let log = replica.raft.mut_store();
     log.advance_position(entry.index, entry.term);
-    // the configuration follows the book, and does not where the book refused
+    // raft's configuration changes only if the member registry accepted the change
     if let Some(change) = change.filter(|_| outcome.reply == Reply::PeerUrlsSet(Ok(()))) {
         let changed = replica.raft.apply_conf_change(&change);
         let configuration = changed.expect("a learner can always come or go");
@@ -199,7 +199,7 @@ fn issue_reads(replica: &mut Replica) {
         return;
     }
     let raft = &replica.raft.raft;
-    // Raft would drop the round without a word.
+    // Raft would silently drop the round.
     let lost = match raft.state {
         StateRole::Leader => !raft.commit_to_current_term(),
         StateRole::Follower | StateRole::Candidate | StateRole::PreCandidate => raft.leader_id == 0,

@@ -1,10 +1,9 @@
-//! Whom to wake, of those who watch v3 keys, and from which place of the history they have to read.
+//! Which watch streams of v3 keys to wake, and which locations of the history they have to read.
 //!
-//! A reader is one stream; it watches spans, and an interest is one span of one reader, however
-//! many watchers it serves. When a change touches an interest, its place in the history is noted;
-//! the events themselves stay where they are (I7). What is noted for a reader that does not come is
-//! bounded by its interests: of one that was touched too often only the first place is known, and
-//! its reader goes through the history from there.
+//! A stream watches ranges of keys. A watcher group is one range of one stream, whatever number of
+//! watchers it serves. When a change matches a group, its location in the history is noted; events
+//! are not copied (I7). What is noted for a stream that does not read is bounded: after too many
+//! changes only the first location of a group is kept, and the stream reads the history from there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,11 +19,11 @@ use crate::{
     machine::kv::Place,
 };
 
-/// Names a reader; used again after it is gone.
+/// Identifies a stream; reused after it was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReaderId(u32);
 
-/// Names an interest; used again after it is gone.
+/// Identifies a watcher group; reused after it was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterestId(u32);
 
@@ -33,16 +32,16 @@ pub struct InterestId(u32);
 #[error("too many watchers")]
 pub struct TooManyInterests;
 
-/// Where changes that touch an interest stand.
+/// Locations of unread changes that match a watcher group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Touched {
     /// Revision of the first.
     pub revision: i64,
     /// Place of the first.
     pub first: Place,
-    /// Places of the others in order, if `rest` is not set.
+    /// Locations of the others, in order, unless `rest` is set.
     pub more: Vec<Place>,
-    /// There were more than are noted: whatever follows the first has to be looked at.
+    /// There were more changes than are noted: everything after the first must be read.
     pub rest: bool,
 }
 
@@ -64,11 +63,11 @@ struct Interest {
 #[derive(Debug, Default)]
 struct Reader {
     touched: Vec<InterestId>,
-    /// Places noted beyond the first of each interest.
+    /// Number of noted locations beyond the first of each group.
     noted: usize,
 }
 
-/// Interests of one span, of as many readers.
+/// Groups of one range, each of another stream.
 #[derive(Debug, Default)]
 enum Ids {
     #[default]
@@ -108,27 +107,27 @@ impl Ids {
 }
 
 impl Interests {
-    /// Enters a reader without interests.
+    /// Registers a stream without groups.
     pub fn enter(&mut self) -> ReaderId {
         ReaderId(self.readers.put(Reader::default()))
     }
 
-    /// Forgets a reader. Its interests must have been unregistered.
+    /// Removes a stream. Its groups must have been unregistered.
     pub fn leave(&mut self, reader: ReaderId) {
         self.readers.take(reader.0);
     }
 
-    /// How many interests there are.
+    /// Number of groups.
     pub fn len(&self) -> usize {
         self.interests.len
     }
 
-    /// Whether nobody is interested in anything.
+    /// Whether there are no groups.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Enters an interest; changes touch it from the next one on.
+    /// Registers a group; it is notified from the next change on.
     pub fn register(
         &mut self,
         reader: ReaderId,
@@ -148,7 +147,7 @@ impl Interests {
         Ok(InterestId(id))
     }
 
-    /// Forgets an interest of `span`.
+    /// Unregisters a group of `span`.
     pub fn unregister(&mut self, id: InterestId, span: &Span) {
         match span.end {
             End::One => {
@@ -173,8 +172,8 @@ impl Interests {
         }
     }
 
-    /// Notes a change of `key`. Calls `wake` with each reader that had nothing to read before.
-    /// Returns whether anybody is interested.
+    /// Notes a change of `key` for all matching groups. Calls `wake` with each stream that had
+    /// nothing to read before. Returns whether any group matches.
     pub fn touch(
         &mut self,
         key: &[u8],
@@ -200,7 +199,7 @@ impl Interests {
         concerned
     }
 
-    /// Nobody knows what was changed from this revision on: every interest may be concerned.
+    /// Notifies every group, when the changes from this revision on are unknown.
     pub fn touch_all(&mut self, place: Place, revision: i64, mut wake: impl FnMut(ReaderId)) {
         for id in 0..self.interests.slots.len() as u32 {
             note(
@@ -216,7 +215,7 @@ impl Interests {
         }
     }
 
-    /// What a reader has to read, in no order.
+    /// Takes what a stream has to read, unordered.
     pub fn take(&mut self, reader: ReaderId) -> Vec<(InterestId, Touched)> {
         let Some(reader) = self.readers.get_mut(reader.0) else {
             return Vec::new();

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use super::span::{End, Span};
 
-/// Ranges with a value each; a range stands once.
+/// Distinct ranges with a value each.
 #[derive(Debug)]
 pub(super) struct Ranges<V> {
     root: Link<V>,
@@ -59,12 +59,12 @@ impl<V: Default> Ranges<V> {
         self.root = Some(insert(self.root.take(), node));
     }
 
-    /// Changes the value of a range that stands here, and takes the range out if `change` says so.
+    /// Changes the value of a range, and removes the range if `change` returns true.
     pub(super) fn change(&mut self, span: &Span, change: impl FnOnce(&mut V) -> bool) {
         self.root = with(self.root.take(), span, change);
     }
 
-    /// Calls `found` with the value of each range that holds `key`.
+    /// Calls `found` with the value of each range that contains `key`.
     pub(super) fn holding(&self, key: &[u8], found: &mut impl FnMut(&V)) {
         holding(self.root.as_deref(), key, found);
     }
@@ -84,7 +84,7 @@ fn holding<V>(node: Option<&Node<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
 }
 
 impl<V> Node<V> {
-    /// Set right what is derived from the children.
+    /// Recomputes what is derived from the children.
     fn updated(mut self: Box<Self>) -> Box<Self> {
         let children = [&self.left, &self.right].into_iter().flatten();
         let reach = children.map(|child| &child.reach).max();
@@ -157,8 +157,7 @@ fn with<V>(tree: Link<V>, span: &Span, change: impl FnOnce(&mut V) -> bool) -> L
     Some(node.updated())
 }
 
-/// Numbers without order from numbers in order (splitmix64, Vigna, public domain): chance without a
-/// source of it.
+/// Pseudo-random priorities from consecutive numbers (splitmix64, Vigna, public domain).
 fn mixed(number: u64) -> u64 {
     let a = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let b = (a ^ (a >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

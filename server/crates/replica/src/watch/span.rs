@@ -1,4 +1,4 @@
-//! A span of keys that somebody watches, owned and cheap to share.
+//! A range of watched keys, owned and cheap to share.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -26,7 +26,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The span that a request's two fields mean; `range_end` as in every verb of v3.
+    /// The range that a request's two fields mean, as in all v3 requests.
     pub fn new(key: &[u8], range_end: &[u8]) -> Self {
         let end = match range_end {
             [] => End::One,

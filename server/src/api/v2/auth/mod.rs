@@ -37,7 +37,7 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 const LIST: &str = "GET";
 const ONE: &str = "GET,PUT,DELETE";
 
-/// Why a request got another answer than it asked for: status and message.
+/// An error response: status and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refusal(StatusCode, String);
 
@@ -94,7 +94,7 @@ impl From<ProposeError<paths::Refusal>> for Refusal {
     }
 }
 
-/// One of ours.
+/// A resource below `/v2/auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resource<'a> {
     Enable,
@@ -189,7 +189,7 @@ fn refused(mut builder: actix_web::HttpResponseBuilder, message: String) -> Http
         .body(json::encode(&Message { message }))
 }
 
-/// Replicates a change that is answered by an empty body.
+/// Proposes a change and answers with an empty body.
 async fn done<V>(ctx: &Context, verb: V) -> Result<HttpResponse, Refusal>
 where
     ByPath<V>: Operation<Error = paths::Refusal>,
@@ -200,8 +200,8 @@ where
         .finish())
 }
 
-/// The first JSON value of a body; what comes behind it is passed over, as in etcd, and `null` is an
-/// object without fields.
+/// Parses the first JSON value of a body. As in etcd, what follows it is ignored, and `null` is an
+/// empty object.
 async fn body<T: DeserializeOwned + Default>(payload: &mut web::Payload) -> Result<T, Refusal> {
     let body = reply::read(payload, BODY_BYTES_MAX).await;
     let body = body.map_err(|_| Refusal::bad(INVALID_JSON))?;

@@ -20,7 +20,7 @@ use crate::{
     auth::{HashError, Sender},
 };
 
-/// Roles that do not exist are passed over.
+/// Lists users. Roles that do not exist are left out.
 pub(super) async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
     let view = ctx.node.view().await?;
     let auth = &view.machine.auth;
@@ -39,7 +39,7 @@ pub(super) async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpRes
     Ok(shown(ctx, request, StatusCode::OK, &UserList { users }))
 }
 
-/// A role that does not exist is told of.
+/// Shows a user. A role that does not exist is an error.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -61,7 +61,7 @@ pub(super) async fn get(
     Ok(shown(ctx, request, StatusCode::OK, &user))
 }
 
-/// Without roles and grants a user is made, or changed if there is one.
+/// Creates a user, or changes an existing one, depending on the fields of the body.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,
@@ -84,7 +84,7 @@ pub(super) async fn put(
     let known = ctx.node.view().await?.machine.auth.user(name).is_some();
     let creates = !changes && (!given.is_empty() || !known);
     if creates {
-        // one with roles is answered as if it had been there, as in etcd
+        // as in etcd, a user created with roles is answered with 200
         let status = match given.is_empty() {
             true => StatusCode::CREATED,
             false => StatusCode::OK,

@@ -1,6 +1,5 @@
-//! `/v2/members` and `/v2/machines`: the member book, and changes of it as far as one member can
-//! judge them. A change that would need a quorum of others is refused as etcd refuses it, with
-//! the reason in the log.
+//! `/v2/members` and `/v2/machines`: lists members and changes them. A change that would need a
+//! quorum of other members is refused as in etcd, with the reason in the log.
 
 pub(in crate::api) mod body;
 pub(in crate::api) mod peer_url;
@@ -26,7 +25,7 @@ use crate::{
     node::{Fault, ProposeError},
 };
 
-/// Why a request got another answer than it asked for: status and message.
+/// An error response: status and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refusal(StatusCode, String);
 
@@ -161,7 +160,7 @@ async fn update(
         Err(ProposeError::Refused(error)) => error,
     };
     Err(match error {
-        // it changed since we looked
+        // it was removed meanwhile
         member::Error::PeerUrlExists => Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()),
         member::Error::NotFound => Refusal::unknown(&headers::hex(number)),
         member::Error::Exists | member::Error::TooManyLearners | member::Error::NotLearner => {
@@ -170,7 +169,7 @@ async fn update(
     })
 }
 
-/// A learner can go; a voter is the only one.
+/// Removes a learner. A voter is the last one and cannot be removed.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, Refusal> {
     let number = parse_id(id)?;
     let members = members(ctx).await?;
@@ -182,7 +181,7 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, Refusal> {
         return match ctx.node.propose(change).await {
             Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
             Err(ProposeError::Fault(fault)) => Err(fault.into()),
-            // somebody else was faster
+            // another request removed it meanwhile
             Err(ProposeError::Refused(_)) => {
                 Err(Refusal(StatusCode::GONE, format!("{REMOVED}{number:x}")))
             }

@@ -1,4 +1,4 @@
-//! The verbs of elections, and the stream of those who observe one.
+//! Calls of the Election service, and the stream that observes an election.
 
 use std::collections::VecDeque;
 
@@ -59,7 +59,7 @@ async fn elected(ctx: Context, request: CampaignRequest, gone: Gone) -> Answer<C
             if own.value != value
                 && let Err(error) = announce(&ctx, &key, own.create_revision, (&value, lease)).await
             {
-                // it may have gone meanwhile
+                // it may have disconnected meanwhile
                 let _ = withdraw(&ctx, &key, own.create_revision).await;
                 return Err(error);
             }
@@ -69,7 +69,7 @@ async fn elected(ctx: Context, request: CampaignRequest, gone: Gone) -> Answer<C
     tokio::select! {
         waited = wait_until_first(&ctx, &name, rev) => waited?,
         () = gone.comes() => {
-            // nothing better can be done about a key that cannot be deleted: it has a lease
+            // if the key cannot be deleted now, its lease will delete it
             let _ = withdraw(&ctx, &key, rev).await;
             return Err(Error::Stopped);
         }
@@ -127,7 +127,7 @@ pub(in crate::api::v3) async fn resign(
     Ok(ResignResponse { header })
 }
 
-/// Puts another value under a leader's key, if it still is that.
+/// Changes the value of a leader's key, if it still has this create revision.
 async fn announce(
     ctx: &Context,
     key: &Bytes,
@@ -143,7 +143,7 @@ async fn announce(
     }
 }
 
-/// Deletes a leader's key, if it still is that.
+/// Deletes a leader's key, if it still has this create revision.
 async fn withdraw(ctx: &Context, key: &Bytes, created: i64) -> Answer<Option<ResponseHeader>> {
     let delete = DeleteRangeRequest {
         key: key.clone(),
@@ -153,7 +153,7 @@ async fn withdraw(ctx: &Context, key: &Bytes, created: i64) -> Answer<Option<Res
     Ok(kv::txn(ctx, ctx.client, txn).await?.answer.header)
 }
 
-/// The leader of an election and what it announces, and each that follows.
+/// Streams the leader of an election with its value, and every later leader.
 pub(in crate::api::v3) async fn observe(
     ctx: &Context,
     request: LeaderRequest,
@@ -183,7 +183,7 @@ fn observed(
     })
 }
 
-/// The same for the first of many requests.
+/// The same for the first request of a stream.
 pub(in crate::api::v3) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,
@@ -217,7 +217,7 @@ struct Observer {
 }
 
 impl Observer {
-    /// The next announcement; `None` when nothing more will be told.
+    /// The next leader or value; `None` ends the stream.
     async fn next(&mut self) -> Option<Answer<LeaderResponse>> {
         loop {
             if let Some(response) = self.ready.pop_front() {
@@ -226,7 +226,7 @@ impl Observer {
             let Some(followed) = &mut self.followed else {
                 return self.find().await.transpose();
             };
-            // what a compaction took is told to nobody, as in etcd
+            // as in etcd, what a compaction removed is not reported
             let answer = followed
                 .next()
                 .await?
@@ -245,7 +245,7 @@ impl Observer {
         }
     }
 
-    /// The present leader, or the first one to come.
+    /// Waits for a leader, if there is none.
     async fn find(&mut self) -> Answer<Option<LeaderResponse>> {
         let request = one_of(&self.name, SortOrder::Ascend);
         let response = kv::range(&self.ctx, self.ctx.client, request).await?.answer;
@@ -272,7 +272,7 @@ impl Observer {
     }
 }
 
-/// The first key that is put below the name from a revision on.
+/// Waits for the first put below the name from a revision on.
 async fn first_put(
     ctx: &Context,
     name: &[u8],

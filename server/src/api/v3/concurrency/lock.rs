@@ -20,7 +20,7 @@ use crate::api::{
     v3::{Answer, kv},
 };
 
-/// Why a lock is not owned that was waited for: its key went with its lease.
+/// Error of a lock whose key was deleted with its lease while waiting.
 const EXPIRED: &str = "mutex: session is expired";
 
 pub(in crate::api::v3) async fn lock(ctx: &Context, request: LockRequest) -> Answer<LockResponse> {
@@ -62,23 +62,23 @@ async fn owned(ctx: Context, request: LockRequest, gone: Gone) -> Answer<LockRes
             key,
         }),
         Err(error) => {
-            // nothing better can be done about a key that cannot be deleted: it has a lease
+            // if the key cannot be deleted now, its lease will delete it
             let _ = withdraw(&ctx, key).await;
             Err(error)
         }
     }
 }
 
-/// How a caller stands that has its key.
+/// Result of putting the caller's key.
 struct Entered {
     header: Option<ResponseHeader>,
     /// When its key was created.
     created: i64,
-    /// Whether no key is older.
+    /// Whether it is the oldest key.
     first: bool,
 }
 
-/// Puts the key, unless it is there.
+/// Puts the key, unless it exists.
 async fn enter(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> Answer<Entered> {
     let oldest = || op(Request::RequestRange(one_of(name, SortOrder::Ascend)));
     let mut txn = if_created(key, 0, vec![put(key, &Bytes::new(), lease), oldest()]);

@@ -1,10 +1,10 @@
-//! Lock and Election: what a client library would do with transactions, leases and watches, done by
-//! the server for clients that have none.
+//! Lock and Election: locks and elections built from transactions, leases and watches, for clients
+//! without a library for them.
 //!
-//! Whoever wants to be first puts a key of its own below the name, `name/LEASE`, and waits until no
-//! key there is older. The key goes with the lease, or when the caller does.
+//! A caller puts its own key below the name, `name/LEASE`, and waits until no key there is older.
+//! The key is deleted with the lease, or when the caller disconnects.
 //!
-//! These services have no codes: what goes wrong inside is told by its text alone, as in etcd.
+//! As in etcd these services have no error codes: errors are reported by text alone.
 //!
 //! Reading order: this file (keys, sessions, waiting) → `lock` → `election`.
 
@@ -47,7 +47,7 @@ const SESSION_TTL_S: i64 = 60;
 /// The answers of a watch.
 type Watching = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
-/// The lease of a caller: its own, or one that the server makes.
+/// The caller's lease, or a new one.
 async fn session(ctx: &Context, lease: i64) -> Answer<i64> {
     if lease != NONE {
         return Ok(lease);
@@ -83,7 +83,7 @@ fn one_of(name: &[u8], order: SortOrder) -> RangeRequest {
     }
 }
 
-/// No key of a name is at or above this; `0` follows `/`.
+/// The end of the range of a name's keys; `0` follows `/`.
 fn after(name: &[u8]) -> Bytes {
     [name, b"0"].concat().into()
 }
@@ -110,7 +110,8 @@ fn op(request: Request) -> RequestOp {
     }
 }
 
-/// What is done if the key was created at a revision, 0 for a key that there is not.
+/// A transaction that executes `success` if the key's create revision is `revision`; 0 means that
+/// it does not exist.
 fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest {
     let compare = Compare {
         result: CompareResult::Equal as i32,
@@ -161,7 +162,7 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> Answer<()>
             return Err(Error::Compacted);
         }
     }
-    // a watch that asks for nothing wrong ends with the process
+    // a valid watch ends only with the process
     Err(Error::Stopped)
 }
 
@@ -179,12 +180,12 @@ struct Gone(oneshot::Receiver<()>);
 
 impl Gone {
     async fn comes(self) {
-        // an error is what the end of the other side looks like
+        // an error means that the sender was dropped
         let _ = self.0.await;
     }
 }
 
-/// Does work that must be brought to an end, also when its caller goes; the work is told of that.
+/// Runs work that must complete even if its caller disconnects; [`Gone`] tells it so.
 async fn to_the_end<T: 'static, F: Future<Output = Answer<T>> + 'static>(
     metrics: &Metrics,
     work: impl FnOnce(Gone) -> F,
@@ -200,7 +201,7 @@ async fn to_the_end<T: 'static, F: Future<Output = Answer<T>> + 'static>(
         };
         let done = panics::catch_in(Handler::Job, plan, work).await;
         if let Err(Err(_)) = tell.send(done) {
-            // who asked has gone, and counts nothing
+            // the caller has disconnected, so the result is not needed
             metrics.panicked(Handler::Job);
         }
     });

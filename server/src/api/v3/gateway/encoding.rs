@@ -1,6 +1,6 @@
-//! How bytes stand in the gateway's JSON: as base64, as in etcd, or with `?encoding=utf8` as plain
-//! strings. There, what is no UTF-8 is base64 all the same and stands under its field's name with
-//! [`SUFFIX`], in answers as in requests.
+//! How the gateway's JSON represents bytes: as base64, as in etcd, or with `?encoding=utf8` as
+//! plain strings. In the latter, bytes that are not UTF-8 are base64 in a field with the suffix
+//! [`SUFFIX`], in requests and responses.
 //!
 //! The answers are written here; who reads requests asks [`Encoding::field`] what a name means.
 
@@ -14,7 +14,7 @@ use super::failure::Failure;
 
 /// The parameter of the URL.
 pub(super) const PARAMETER: &str = "encoding";
-/// What a field is called that is base64 among plain ones.
+/// Suffix of a base64 field among plain ones.
 pub(super) const SUFFIX: &str = "_base64";
 
 /// How bytes stand in JSON.
@@ -39,7 +39,7 @@ impl Encoding {
     /// All of them.
     pub(super) const NAMES: [&str; 2] = ["base64", "utf8"];
 
-    /// What a URL's query asks for. As with Go, the first of several counts.
+    /// The encoding that a URL's query selects. As in Go, the first of several counts.
     pub(super) fn asked(query: &str) -> Result<Self, Failure> {
         if query.is_empty() {
             return Ok(Self::Base64);
@@ -117,7 +117,8 @@ fn member((name, value): (String, Value), shape: &Message) -> (String, Value) {
     }
 }
 
-/// What base64 says, if it is UTF-8. A list is it if all are: its fields have one name.
+/// The decoded text, if it is UTF-8. A list needs all of its elements to be, because they share a
+/// name.
 fn text(value: &Value) -> Option<Value> {
     match value {
         Value::String(base64) => {

@@ -1,4 +1,4 @@
-//! Why a call has no answer, and what that looks like in the manner of etcd 3.6 and of 3.4.
+//! Errors of gateway calls, and their bodies in etcd 3.6 and 3.4.
 
 use actix_web::{
     HttpResponse,
@@ -73,8 +73,8 @@ impl Failure {
         }
     }
 
-    /// A stream whose first request cannot be read: etcd 3.4 says so as it says of everything that
-    /// it cannot name, 3.6 says nothing and waits, which helps nobody.
+    /// Error for a stream whose first request cannot be read: `Unknown` as in etcd 3.4; for 3.6,
+    /// which does not answer at all, `InvalidArgument`.
     pub(super) fn unreadable(text: String, manner: Manner) -> Self {
         match manner {
             Manner::Present => Self::invalid(text),

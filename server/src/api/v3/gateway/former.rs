@@ -1,7 +1,7 @@
-//! Bodies as etcd 3.4 reads them (`jsonpb` above Go's own decoder): an object is first read whole,
-//! its last member of a name counts, and then its fields are looked for in the order of the proto.
+//! Reads bodies as etcd 3.4 does (`jsonpb` on top of Go's decoder): an object is read completely,
+//! the last member of a name counts, then its fields are read in the order of the proto.
 //!
-//! The text has been found to be JSON before.
+//! The text is known to be JSON.
 
 use std::borrow::Cow;
 
@@ -13,11 +13,11 @@ use witan_gocompat::{
 
 use super::text::{self, Base64, MESSAGE_DEPTH_MAX, Out};
 
-/// Bytes that are looked through for one body: each level of nesting is, once more, so this keeps
-/// deep and large ones from holding up a worker. A request of the usual size may nest 20 deep.
+/// Bound on scanned bytes per body: each level of nesting is scanned again, so deep and large
+/// bodies would block a worker. A request of usual size may nest 20 deep.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
 
-/// What 3.4 says is wrong.
+/// A result with 3.4's error text.
 type Read<T> = Result<T, String>;
 
 /// Reads the message of this shape that `body` begins with.
@@ -40,7 +40,7 @@ fn value<'a>(scanner: &mut Scanner<'a>) -> Read<&'a [u8]> {
     Ok(scanner.since(at))
 }
 
-/// A message in the making.
+/// A message that is being built.
 struct Reader {
     out: Out,
     /// Bytes that may still be looked through.
@@ -104,7 +104,7 @@ impl Reader {
         let number = field.number;
         let out = &mut self.out;
         match field.kind {
-            // not the same as an empty one, but in a list, where 3.4 would come to grief
+            // differs from an empty one, except in a list, where 3.4 would panic
             Kind::Message(_) if raw == b"null" && !field.list => {}
             Kind::Message(shape) => {
                 let nested = out.begin(number);

@@ -64,7 +64,7 @@ const TOKEN_HEADERS: [&str; 3] = [
     "grpc-metadata-authorization",
 ];
 
-/// In whose manner a prefix answers.
+/// The etcd version that a prefix imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api) enum Manner {
     /// etcd 3.6.
@@ -73,7 +73,7 @@ pub(in crate::api) enum Manner {
     Former,
 }
 
-/// How a call's messages stand in JSON.
+/// The JSON format of a call's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api) struct Form {
     pub(in crate::api) manner: Manner,
@@ -92,7 +92,7 @@ pub(crate) async fn handle(
     done.unwrap_or_else(|_| {
         let manner = split(path).map_or(Manner::Present, |(manner, _)| manner);
         let mut response = Failure::panicked().answer(manner);
-        // its body may not have been read
+        // the body may be unread
         let head = response.head_mut();
         head.set_connection_type(ConnectionType::Close);
         response
@@ -121,7 +121,7 @@ async fn answer(
     if let Some(called) = called
         && let Err(refusal) = permit::enter(ctx, called.method).await
     {
-        // what is left of a stream's requests, or of a socket's, may not end
+        // the rest of a stream's requests, or of a socket's, may have no end
         if !(streams(called) || websocket::wanted(request)) {
             reply::drain(&mut payload).await;
         }
@@ -131,7 +131,7 @@ async fn answer(
         None => Encoding::Base64,
         Some(Ok(encoding)) => encoding,
         Some(Err(failure)) => {
-            // what is left of a stream's requests may not end
+            // the rest of a stream's requests may have no end
             if !called.is_some_and(streams) {
                 reply::drain(&mut payload).await;
             }
@@ -184,7 +184,7 @@ fn is_call(request: &HttpRequest) -> bool {
     *request.method() == Method::POST || websocket::wanted(request)
 }
 
-/// A token counts in the first of these headers that is there. A certificate never does.
+/// The token in the first of these headers. Certificates are ignored.
 fn credentials(request: &HttpRequest) -> Credentials {
     let headers = request.headers();
     let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
@@ -192,7 +192,7 @@ fn credentials(request: &HttpRequest) -> Credentials {
     Credentials::of_token(token.or_else(|| websocket::token(request)))
 }
 
-/// Whose manner, and the path of the call.
+/// The imitated version and the path of the call.
 pub(in crate::api) fn split(path: &[u8]) -> Option<(Manner, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
     let (prefix, call) = path.split_once('/')?;
@@ -229,7 +229,7 @@ async fn serve(
     calls::run(route.method, call, request).await
 }
 
-/// The answer to what can wait for long, unless its client goes before.
+/// The answer of a call that may wait for long, unless its client disconnects first.
 async fn while_there(
     request: &HttpRequest,
     answer: impl Future<Output = Result<Vec<u8>, Failure>>,
@@ -312,7 +312,8 @@ impl Call<'_> {
     }
 }
 
-/// One JSON value; nothing at all is an empty one, and what follows it is ignored, as in etcd.
+/// Decodes one JSON value. As in etcd, an empty body is an empty message and what follows the value
+/// is ignored.
 pub(in crate::api) fn decode<Q: Shaped + Default + Message>(
     body: &[u8],
     form: Form,
@@ -324,7 +325,7 @@ pub(in crate::api) fn decode<Q: Shaped + Default + Message>(
     message(body, form).map_err(Failure::invalid)
 }
 
-/// The message of the first JSON value in `body`, or why there is none.
+/// Decodes the first JSON value in `body`.
 fn message<Q: Shaped + Default + Message>(body: &[u8], form: Form) -> Result<Q, String> {
     let Form { manner, encoding } = form;
     let bytes = match (manner, encoding) {
@@ -336,7 +337,7 @@ fn message<Q: Shaped + Default + Message>(body: &[u8], form: Form) -> Result<Q, 
         (Manner::Present, _) | (Manner::Former, Encoding::Utf8) => {
             present::read(body, Q::SHAPE, encoding).map_err(|fault| match fault {
                 present::Fault::NoJson => no_json(body),
-                // what is no JSON further on is told first
+                // a syntax error further on is reported first
                 present::Fault::Refused(told) => json::check_first(body).err().unwrap_or(told),
             })?
         }
@@ -344,7 +345,7 @@ fn message<Q: Shaped + Default + Message>(body: &[u8], form: Form) -> Result<Q, 
     Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
 }
 
-/// What a body lacks to be JSON.
+/// The error text for a body that is not JSON.
 fn no_json(body: &[u8]) -> String {
     json::check_first(body)
         .err()

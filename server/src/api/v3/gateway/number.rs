@@ -1,4 +1,4 @@
-//! Integers in bodies as etcd 3.6 reads them: whole, however they are written, bare or in a string.
+//! Reads integers as etcd 3.6 does: any notation of a whole number, bare or in a string.
 
 use witan_api::v3::shape::Kind;
 

@@ -1,5 +1,5 @@
-//! The OpenAPI document of the gateway: made from its table and the descriptors of the calls, so that
-//! it says what is served and nothing else.
+//! The OpenAPI document of the gateway, built from its table and the descriptors of the calls, so
+//! that it lists exactly what is served.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 

@@ -1,8 +1,7 @@
-//! Bodies as etcd 3.6 reads them (Go's `protojson`, unknown fields ignored): one pass, which stops
-//! at the first thing that is wrong and says at which line and column.
+//! Reads bodies as etcd 3.6 does (Go's `protojson`, unknown fields ignored): one pass that stops at
+//! the first error, reported with line and column.
 //!
-//! A text that is no JSON at all is refused in other words, whatever else is wrong with it; the
-//! caller sees to that.
+//! Text that is not JSON gets another error, which the caller builds.
 
 use std::borrow::Cow;
 
@@ -20,7 +19,7 @@ use super::{
 pub(super) enum Fault {
     /// The text is no JSON.
     NoJson,
-    /// It is, and not such a message.
+    /// It is JSON, but not such a message.
     Refused(String),
 }
 
@@ -55,7 +54,7 @@ struct Reader<'a> {
     encoding: Encoding,
 }
 
-/// A value that is no container; of those, the byte that opens it.
+/// A scalar value, or the byte that opens a container.
 struct Token<'a> {
     at: usize,
     raw: &'a [u8],
@@ -163,7 +162,7 @@ impl<'a> Reader<'a> {
             Kind::Enum(names) if quoted => {
                 let name = self.content(&token)?;
                 let mut known = names.values.iter();
-                // one that is not known counts as not given
+                // an unknown value counts as absent
                 if let Some((_, value)) = known.find(|(known, _)| known.as_bytes() == &*name) {
                     out.number(field.number, i64::from(*value).cast_unsigned());
                 }
@@ -229,7 +228,7 @@ impl<'a> Reader<'a> {
         Ok(closes)
     }
 
-    /// Takes a value that nobody wants. Its strings must be good all the same.
+    /// Skips a value; its strings must be valid.
     fn skip(&mut self) -> Read<()> {
         let start = self.scanner.at();
         self.scanner.value()?;
@@ -268,7 +267,7 @@ impl<'a> Reader<'a> {
             if !(0xd800..0xe000).contains(&first) {
                 continue;
             }
-            // it looks into whatever follows, past the string's end
+            // Go reads past the string's end here
             let rest = &self.body[token.at + 1 + from..];
             let Some(next) = rest.get(..6) else {
                 return Err(Fault::Refused("proto: unexpected EOF".into()));

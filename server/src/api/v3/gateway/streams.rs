@@ -1,5 +1,5 @@
-//! Streams as JSON over HTTP/1: the requests are the JSON objects of the body, one after the other,
-//! the answers are lines, each in a chunk of its own, for some clients take a chunk for a document.
+//! Streams as JSON over HTTP/1: requests are consecutive JSON objects in the body; responses are
+//! lines, each in its own chunk, because some clients parse chunks.
 
 use std::{convert::Infallible, pin::Pin};
 
@@ -30,17 +30,17 @@ use crate::{
     },
 };
 
-/// Requests of one body that are taken before others have their turn.
+/// Requests of one body that are processed before the task yields.
 const REQUESTS_IN_A_ROW_MAX: usize = 64;
 
-/// What the client of a stream reads of a panic.
+/// Error text after a panic.
 const PANICKED: &str = "internal error: the stream was not completed";
 
 /// The requests of a client, as a session takes them.
 pub(super) type Asked<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
 
-/// Begins a stream. The client's first request is waited for, so that one that cannot be read is
-/// answered with an error; one that comes later and cannot be read ends the requests, as in etcd.
+/// Begins a stream. Waits for the first request, so that an unreadable one is answered with an
+/// error; as in etcd, a later unreadable one ends the requests.
 pub(super) async fn begin<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
@@ -70,7 +70,7 @@ where
         Err(text) => return Err(Failure::unreadable(text, form.manner)),
     };
     let rest = stream::unfold(requests, |mut requests| async move {
-        // what is wrong here was said to nobody by etcd either
+        // etcd does not report this error either
         let request = requests.next().await.ok().flatten()?;
         Some((request, requests))
     });
@@ -132,7 +132,7 @@ fn in_lines<A: Shaped + Serialize>(
         .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
         .streaming(lines.map(Ok::<_, Infallible>));
     if request.version() < Version::HTTP_11 {
-        // it knows no chunks: the end of the connection is the end of the answer
+        // HTTP/1.0 has no chunks: the answer ends with the connection
         let head = response.head_mut();
         head.no_chunking(true);
         head.set_connection_type(ConnectionType::Close);
@@ -143,7 +143,7 @@ fn in_lines<A: Shaped + Serialize>(
 /// The requests in a body.
 struct Requests {
     aside: BoundedJobs,
-    /// Requests that came from the buffer since others had their turn.
+    /// Requests taken from the buffer since the task last yielded.
     in_a_row: usize,
     payload: web::Payload,
     buffer: BytesMut,

@@ -1,5 +1,5 @@
-//! What both readers of bodies need: strings, base64 as Go reads it, and a message's bytes as they
-//! grow.
+//! Shared by both readers of bodies: strings, base64 as Go reads it, and a writer of protobuf
+//! messages.
 
 use std::borrow::Cow;
 
@@ -9,13 +9,13 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-/// Messages in messages, counted from the outermost: prost reads no more.
+/// Nesting depth of messages; prost reads no more.
 pub(super) const MESSAGE_DEPTH_MAX: usize = 100;
 
 /// Bytes of the length before a nested message, which is written once it is known.
 const LENGTH_BYTES: usize = 5;
 
-/// Whatever is in the low bits of the last letter, as in Go.
+/// As in Go, low bits of the last letter are ignored.
 const LOOSE: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
 const PADDED: GeneralPurposeConfig =
@@ -26,7 +26,7 @@ const STANDARD_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
 const URL_PADDED: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, PADDED);
 const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 
-/// Which letters stand for bytes.
+/// A variant of base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Base64 {
     /// `-` and `_` instead of `+` and `/`.
@@ -147,7 +147,8 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
                 let second = rest.strip_prefix(b"\\u").and_then(unit);
                 let pair = second.map(|second| [first, second]);
                 match pair.and_then(|pair| char::decode_utf16(pair).next()?.ok()) {
-                    // the first alone was no character, so both are one
+                    // an unpaired surrogate becomes one replacement character together with what
+                    // follows
                     Some(letter) if char::from_u32(u32::from(first)).is_none() => {
                         out.push(letter);
                         rest = &rest[6..];

@@ -1,8 +1,8 @@
-//! The gateway over a WebSocket, for clients that go on asking (watch, keep-alive) where HTTP/1 lets
-//! them only ask first: each message is a request, each answer a message.
+//! The gateway over a WebSocket, for bidirectional streams (watch, keep-alive): each message is a
+//! request, each response a message.
 //!
-//! As in etcd it is the call by POST with the messages as its body, and the lines of its answer as
-//! messages. One thing is done after the other, so a client that reads nothing stops its own call.
+//! As in etcd it is the call by POST, with the messages as its body and the lines of its answer as
+//! messages. Everything runs in sequence, so a client that does not read stops only its own call.
 
 use std::{collections::VecDeque, convert::Infallible, pin::Pin, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::{
     panics::planted,
 };
 
-/// Between two pings; a client of which nothing was heard between three of them is gone.
+/// Interval between pings; a client that was silent for three of them is disconnected.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// See [`PING_EVERY`].
 const UNHEARD_MAX: u32 = 2;
@@ -38,7 +38,7 @@ const REQUESTS_MAX: usize = 1;
 const PROTOCOL: &str = "sec-websocket-protocol";
 const BEARER: &str = "Bearer";
 
-/// Whether a request asks for the gateway over a WebSocket.
+/// Whether a request is a WebSocket handshake for the gateway.
 pub(in crate::api) fn wanted(request: &HttpRequest) -> bool {
     let upgrade = request.headers().get(header::UPGRADE);
     *request.method() == Method::GET
@@ -46,14 +46,14 @@ pub(in crate::api) fn wanted(request: &HttpRequest) -> bool {
         && request.path().starts_with("/v3")
 }
 
-/// What a browser gives as its token, if the request came by [`wanted`].
+/// The token of a browser, in the handshake's subprotocols.
 pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     let given = request.headers().get(PROTOCOL).filter(|_| wanted(request));
     let (_, token) = given?.to_str().ok()?.split_once("Bearer,")?;
     Some(token.trim())
 }
 
-/// Answers the handshake; what comes after it is the body of that answer.
+/// Answers the handshake; the session is the body of the answer.
 pub(in crate::api) fn begin(
     ctx: &Context,
     request: &HttpRequest,
@@ -78,7 +78,7 @@ pub(in crate::api) fn begin(
         bytes_max: super::body_bytes_max(ctx),
         traffic: request.conn_data().cloned(),
         room: None,
-        // who serves nobody does not wait for a request
+        // fail early for an unknown path
         requests: route.map(|_| requests),
         asked: BytesMut::new(),
         streams: route.is_some_and(super::streams),
@@ -117,7 +117,7 @@ async fn run(
         let part = asked.recv().await?;
         Some((Ok(part), asked))
     });
-    // a call that fails reads away what is left, also after the end
+    // a failed call drains the rest, also after the end
     let payload = Box::pin(parts.fuse());
     let payload = web::Payload::from_request(&request, &mut dev::Payload::Stream { payload }).await;
     let payload = payload.expect("taking a payload cannot fail");
@@ -144,7 +144,7 @@ struct Socket {
     traffic: Option<Traffic>,
     /// For a message that is large and not whole.
     room: Option<Permit>,
-    /// Until the client has asked for all that it may.
+    /// `None` after the last allowed request.
     requests: Option<mpsc::Sender<Bytes>>,
     /// Requests that the call has not taken yet.
     asked: BytesMut,
@@ -155,7 +155,7 @@ struct Socket {
     line: BytesMut,
     ready: VecDeque<Bytes>,
     ping: Interval,
-    /// Pings in a row after which nothing came.
+    /// Consecutive pings without an answer.
     unheard: u32,
     ended: bool,
 }
@@ -165,7 +165,7 @@ enum Woken {
     Came(Result<Bytes, ()>),
     Response(HttpResponse),
     Part(Option<Bytes>),
-    /// The call has taken what was asked; whether there is still somebody to ask.
+    /// The call took the request; `false` if it takes no more.
     Taken(bool),
     Ping,
 }
@@ -180,7 +180,7 @@ impl Socket {
             if self.ended {
                 return None;
             }
-            // nothing more is taken before the call has taken what came
+            // backpressure: read only when the call has taken the last request
             let listens = self.asked.is_empty();
             let woken = tokio::select! {
                 part = answer(&mut self.call) => part,
@@ -238,7 +238,7 @@ impl Socket {
         self.pay();
     }
 
-    /// A large message that is not whole needs room in the process.
+    /// Reserves memory for a large incomplete message.
     fn pay(&mut self) {
         let held = self.received.len() + self.begun.len();
         if held <= SMALL_BYTES {
@@ -272,7 +272,7 @@ impl Socket {
         }
     }
 
-    /// A request is whole. A call that takes one takes the first.
+    /// Handles a complete request. A unary call takes only the first.
     fn ask(&mut self, message: &[u8]) {
         planted::here("websocket");
         if self.requests.is_some() && (self.streams || self.asked.is_empty()) {
@@ -281,8 +281,7 @@ impl Socket {
         }
     }
 
-    /// Sends the lines that are whole now. Each byte of an answer is looked at once, however long its
-    /// line is.
+    /// Sends complete lines. Each byte of an answer is examined once, also in long lines.
     fn send_lines(&mut self, mut part: &[u8]) {
         while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
             let mut line = std::mem::take(&mut self.line);
@@ -293,7 +292,7 @@ impl Socket {
         self.line.extend_from_slice(part);
     }
 
-    /// The call has said all that it will.
+    /// The call has completed.
     fn answered(&mut self) {
         self.call = Call::Done;
         let line = std::mem::take(&mut self.line);

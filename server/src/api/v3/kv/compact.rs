@@ -5,7 +5,8 @@ use witan_replica::machine::kv;
 
 use super::{Answer, Context, header, permit};
 
-/// The log is on disk when the answer is made. With `physical` all space is free by then, too.
+/// Compacts. The log entry is durable when the answer is sent; with `physical` the space is free,
+/// too.
 pub(in crate::api::v3) async fn compact(
     ctx: &Context,
     request: CompactionRequest,

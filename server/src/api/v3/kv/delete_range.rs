@@ -39,7 +39,7 @@ pub(in crate::api) fn core(request: DeleteRangeRequest) -> kv::DeleteRange {
         key: request.key,
         range_end: request.range_end,
         prev_kv: request.prev_kv,
-        // without pairs to return it reads nothing, and may delete any number of keys
+        // without returned pairs it reads nothing, so any number of keys may be deleted
         bounded: request.prev_kv,
     }
 }

@@ -32,14 +32,14 @@ pub(super) use txn::txn;
 
 type Header = Option<ResponseHeader>;
 
-/// What etcd puts around a request before it measures it: a header with a request id.
+/// Bytes of the envelope that etcd includes when it measures a request: a header with a request id.
 const ENVELOPE_BYTES: usize = 14;
 
-/// A request that may look at more keys is done aside, a few of them at once: the worker has others to
-/// serve, and their answers are held in memory.
+/// Requests that may read more keys run on other threads, a few at once, to bound the worker's time
+/// and the memory of answers.
 const LARGE_READ_KEYS: u64 = 1024;
 
-/// Does work that reads many keys on a thread of its own, when there is a place.
+/// Runs work that reads many keys on another thread, after waiting for a permit.
 async fn aside<T: Send + 'static>(
     ctx: &Context,
     client: ClientNetwork,
@@ -50,7 +50,8 @@ async fn aside<T: Send + 'static>(
     done.await.map_err(|_| Error::Stopped)
 }
 
-/// What reads many keys waits for a place, so that answers on their way to their clients are few.
+/// Proposes a transaction. One that reads many keys waits for a permit, to bound the memory of
+/// answers.
 async fn place_if(
     ctx: &Context,
     client: ClientNetwork,

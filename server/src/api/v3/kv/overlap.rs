@@ -1,5 +1,5 @@
-//! No key may be put twice, or put and deleted, by what can run together in a transaction. What is
-//! refused is what etcd refuses, order of operations included; the time taken is n log n.
+//! Checks that no key is put twice, or put and deleted, by operations of a transaction that can run
+//! together. Refuses exactly what etcd refuses, order of operations included, in O(n log n).
 //!
 //! What an operation must look like by itself is said in its call's file.
 
@@ -82,8 +82,8 @@ fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
 struct Deleted(BTreeMap<Bytes, Bytes>);
 
 impl Deleted {
-    /// A range end of one zero byte is no infinity here, but an ordinary end that nothing lies
-    /// before: so etcd lets such a delete pass beside any put.
+    /// A range end of one zero byte is an ordinary end here, before which there is no key: so etcd
+    /// accepts such a delete beside any put.
     fn add(&mut self, key: &Bytes, range_end: &Bytes) {
         let end = if range_end.is_empty() {
             [key, &b"\0"[..]].concat().into()

@@ -9,7 +9,7 @@ use witan_replica::machine::kv::{self, PutReply};
 use super::{Answer, Context, Header, fits, header, key_value, permit, quota};
 use crate::panics::planted;
 
-/// What etcd adds to the key and the value of each put when it reckons what that will take.
+/// Bytes that etcd adds to key and value of each put in its estimate.
 const QUOTA_BYTES: u64 = 256;
 
 pub(in crate::api::v3) async fn put(ctx: &Context, request: PutRequest) -> Answer<PutResponse> {

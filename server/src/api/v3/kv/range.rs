@@ -20,7 +20,7 @@ use super::{
 };
 use crate::panics::planted;
 
-/// A short range is read on the calling worker; the bytes are shared with the state until they are
+/// Reads a range; a short one on the calling worker. Bytes are shared with the state until they are
 /// encoded. A long one has a place.
 pub(in crate::api::v3) async fn range(
     ctx: &Context,
@@ -49,7 +49,7 @@ pub(in crate::api::v3) async fn range(
     Ok(Placed::new(answer, place))
 }
 
-/// The state that a range reads, once it and its caller have been checked.
+/// The state that a range reads, after checking the request and its caller.
 pub(in crate::api::v3) async fn view_for(
     ctx: &Context,
     request: &RangeRequest,

@@ -16,15 +16,15 @@ use super::{
     delete_range, fits, header, overlap::Writes, permit, place_if, put, quota, range,
 };
 
-/// A transaction of more operations is checked aside.
+/// Transactions with more operations are checked on another thread.
 const LARGE_TXN_OPS: usize = 1024;
 
 /// Transactions below the outermost one. The log's codec reads messages up to 100 levels deep: two
 /// stand around the outermost transaction, and each takes two.
 const TXNS_NESTED_MAX: usize = 48;
 
-/// Operations and comparisons of a transaction with all that is nested in it, in units of
-/// `--max-txn-ops`. etcd bounds each list alone, so that nesting multiplies without bound.
+/// Bound on operations and comparisons of a transaction, nested ones included, in units of
+/// `--max-txn-ops`. etcd bounds each list alone, so nesting multiplies without bound.
 const TXN_LISTS_MAX: usize = 64;
 
 /// A long one has a place.
@@ -51,7 +51,7 @@ pub(in crate::api::v3) async fn txn(
     Ok(Placed::new(answer, place))
 }
 
-/// A transaction whose operations can be done, by themselves and together.
+/// Checks the operations of a transaction, each alone and all together.
 async fn checked(ctx: &Context, request: TxnRequest) -> Answer<TxnRequest> {
     if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         overlaps(&request)?;
@@ -75,8 +75,7 @@ async fn write_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) ->
     Ok(((done.output, done.revision), place))
 }
 
-/// A transaction that only reads does not go through the log: it runs on a frozen copy of the
-/// state, which it cannot change.
+/// Executes a read-only transaction on a frozen copy of the state, without the log.
 async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> Answer<TxnDone> {
     let view = if serializable(&request) {
         ctx.node.view().await?
@@ -113,7 +112,8 @@ fn serializable(request: &TxnRequest) -> bool {
     })
 }
 
-/// No list may be longer than `ops_max`; what the longest one uses is taken from the nested ones.
+/// Checks a transaction. No list may be longer than `ops_max`, reduced in nested transactions by
+/// the longest list above.
 #[cfg(any(test, feature = "fuzz"))]
 pub(in crate::api) fn check(request: &TxnRequest, ops_max: usize) -> Answer<()> {
     operations(request, ops_max)?;
@@ -156,7 +156,7 @@ fn each(request: &TxnRequest, ops_max: usize, nested_max: usize, total: &mut usi
     Ok(())
 }
 
-/// No key may be written twice by what can run together. Takes n log n steps.
+/// Checks that no key is written twice by operations that can run together, in O(n log n).
 fn overlaps(request: &TxnRequest) -> Answer<()> {
     Writes::of(&request.success)?;
     Writes::of(&request.failure)?;
@@ -178,7 +178,7 @@ fn cost_of(ops: &[RequestOp]) -> u64 {
         .sum()
 }
 
-/// The outermost transaction, and with it all that is nested, keeps to the limits of what it reads.
+/// Converts a transaction, with read limits.
 pub(in crate::api) fn core(request: TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),

@@ -1,4 +1,4 @@
-//! From events to answers: for whom they are, what filters leave, and how a large answer is split.
+//! From events to responses: recipients, filters, and fragmentation of large responses.
 
 use std::collections::VecDeque;
 
@@ -16,14 +16,14 @@ use super::{
 pub(super) enum Ready {
     /// An answer as it is.
     Answer(Box<WatchResponse>),
-    /// Events for the watchers of an interest that keep up.
+    /// Events for the synced watchers of a group.
     Live {
         interest: InterestId,
         /// Who had them already.
         after: Option<i64>,
         events: Vec<Event>,
     },
-    /// Events for one watcher that catches up, and the revision that its answer tells of.
+    /// Events for one unsynced watcher, and the revision of its header.
     Past {
         id: i64,
         events: Vec<Event>,
@@ -31,11 +31,12 @@ pub(super) enum Ready {
     },
 }
 
-/// Answers in the order in which they are sent. Bounded: nothing is read while something is here.
+/// Responses in the order in which they are sent. Bounded: nothing is read while the queue is not
+/// empty.
 #[derive(Debug, Default)]
 pub(super) struct Outbound(VecDeque<Ready>);
 
-/// What all answers of one stream have in common.
+/// Fields that all responses of one stream share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
     pub(super) cluster_id: u64,
@@ -83,8 +84,8 @@ impl Outbound {
         }
     }
 
-    /// What was made ready for a watcher is not to be sent. What was read for its span goes by
-    /// itself: the watcher is not found any more.
+    /// Drops queued responses of a removed watcher. Events of its group are dropped later, because
+    /// the watcher is not found then.
     pub(super) fn forget(&mut self, id: i64) {
         self.0.retain(|ready| match ready {
             Ready::Answer(answer) => answer.watch_id != id || answer.events.is_empty(),
@@ -92,7 +93,7 @@ impl Outbound {
         });
     }
 
-    /// Events that are read and not sent to everybody.
+    /// Number of events that were read and not sent to all recipients.
     pub(super) fn pending(&self) -> usize {
         let events = |ready: &Ready| match ready {
             Ready::Answer(answer) => answer.events.len(),

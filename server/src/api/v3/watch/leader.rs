@@ -1,4 +1,4 @@
-//! Looks from time to time whether there is a leader, for streams that must not go on without one.
+//! Checks periodically whether there is a leader, for streams that require one.
 
 use std::pin::Pin;
 
@@ -26,7 +26,7 @@ impl LeaderLook {
         self.timer.as_mut().await;
     }
 
-    /// What was seen. Whether the stream may go on.
+    /// Records a check; returns whether the stream may go on.
     pub(in crate::api::v3) fn saw(&mut self, has_leader: bool) -> bool {
         self.timer.as_mut().reset(Instant::now() + LEADER_LOOK);
         self.leaderless = if has_leader { 0 } else { self.leaderless + 1 };

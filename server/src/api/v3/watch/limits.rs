@@ -15,17 +15,16 @@ pub(super) const BATCH_REVISIONS_MAX: usize = 1000;
 /// an answer can exceed this by one revision.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Changes looked at before other streams of the worker get their turn.
+/// Changes read before the task yields.
 pub(super) const SCAN_MAX: usize = 4096;
 
-/// Changes of one key that are found along the key's own way back; for more of them the history is
-/// read from its beginning on.
+/// Changes of one key that are found by its links; for more, the history is scanned.
 pub(super) const WAY_BACK_MAX: usize = 8192;
 
-/// How often a stream that needs a leader looks whether there is one.
+/// Interval of checks for a leader.
 pub(super) const LEADER_LOOK: Duration = Duration::from_secs(1);
 
-/// Looks without a leader after which such a stream ends, as in etcd.
+/// Consecutive checks without a leader that end the stream, as in etcd.
 pub(super) const LEADERLESS_MAX: u32 = 3;
 
 /// What etcd lets a gRPC message exceed `--max-request-bytes` by; fragments are that large.

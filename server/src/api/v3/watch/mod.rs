@@ -1,8 +1,8 @@
 //! Watch: streams of changes, for gRPC and for JSON alike.
 //!
-//! A [`Session`] is one stream with all its watchers. It is asked for its next answer and does then
-//! what is needed for it: takes a request, reads a batch of history, or sleeps. So a client that
-//! does not read its stream stops its own session and nobody else, and holds one batch.
+//! A [`Session`] is one stream with all its watchers. When polled for its next response it takes a
+//! request, reads a batch of history, or sleeps. So a client that does not read stops only its own
+//! session, which holds one batch.
 //!
 //! Reading order: `limits` → `watchers` (who watches what) → `reading` (history to events) →
 //! `delivery` (events to answers) → `progress`, `leader`, `permission` → `session` (all of it in turn).

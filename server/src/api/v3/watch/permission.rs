@@ -1,6 +1,6 @@
-//! Who may watch: looked at when a watcher is created, and again for all of a stream whenever users
-//! or roles have changed. etcd looks at creation alone; here a watcher that may not read its span any
-//! more is cancelled before it gets another event.
+//! Permissions of watchers: checked when a watcher is created, and for all watchers of a stream
+//! whenever users or roles have changed. etcd checks at creation alone; here a watcher without
+//! permission is canceled before it gets another event.
 
 use tonic::Status;
 use witan_api::v3::{error::Error, etcdserverpb::WatchCreateRequest};
@@ -18,12 +18,12 @@ use crate::{
     node::AuthState,
 };
 
-/// What a stream was last judged by.
+/// Auth state of the last check of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     seen: AuthState,
-    /// Whose the stream is, once it has created a watcher with auth on. Its token may end before
-    /// the stream does.
+    /// The stream's user, once it has created a watcher with authentication on. The token may
+    /// expire before the stream ends.
     user: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Standing {
         ctx: &Context,
         request: &WatchCreateRequest,
     ) -> Result<Option<Error>, Status> {
-        // what is wrong with the revision is told first
+        // a revision error is reported first
         if !ctx.node.auth_enabled() || request.start_revision < 0 {
             return Ok(None);
         }

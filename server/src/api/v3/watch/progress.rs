@@ -1,5 +1,4 @@
-//! Answers that say how far a stream has come: when a client asks, and from time to time for
-//! watchers that want it.
+//! Progress notifications: on request, and periodically for watchers with `progress_notify`.
 
 use std::{pin::Pin, time::Duration};
 
@@ -16,15 +15,16 @@ pub(super) const NO_WATCHER: i64 = -1;
 pub(super) struct Progress {
     /// Requests without an answer.
     asked: u32,
-    /// The time has come to tell those who want to be told.
+    /// The periodic notification is due.
     due: bool,
-    /// What an answer must at least tell of.
+    /// The minimum revision of the next notification.
     wanted: i64,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Progress {
-    /// A client asks. As in etcd it gets no answer while a watcher waits for the future.
+    /// Handles a progress request. As in etcd it is not answered while a watcher waits for a future
+    /// revision.
     pub(super) fn ask(&mut self, watchers: &Watchers, published: i64) {
         if watchers.len() > 0 && watchers.all_reach(published) {
             self.asked = self.asked.saturating_add(1);
@@ -32,12 +32,12 @@ impl Progress {
         }
     }
 
-    /// What the stream must have read before there can be an answer.
+    /// The revision that the stream must have read before it can answer.
     pub(super) fn wanted(&self) -> i64 {
         self.wanted
     }
 
-    /// Keeps the timer running while somebody wants to be told.
+    /// Keeps the timer running while a watcher wants notifications.
     pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
         if wanted && self.timer.is_none() {
             let at = Instant::now() + interval + jitter(interval);
@@ -62,8 +62,8 @@ impl Progress {
         self.timer = None;
     }
 
-    /// Whom to tell that everything up to `told` was read, [`NO_WATCHER`] for all of them.
-    /// `caught_up` says that no watcher reads the past.
+    /// Recipients of a notification that everything up to `told` was read; [`NO_WATCHER`] stands
+    /// for all. `caught_up` says that no watcher is unsynced.
     pub(super) fn tell(&mut self, watchers: &mut Watchers, told: i64, caught_up: bool) -> Vec<i64> {
         let mut tell = Vec::new();
         if told < self.wanted {
@@ -91,7 +91,8 @@ impl Progress {
     }
 }
 
-/// Up to a tenth of the interval, so that streams which began together do not all speak together.
+/// Random delay up to a tenth of the interval, so that streams which began together do not notify
+/// together.
 fn jitter(interval: Duration) -> Duration {
     let tenth = u64::try_from(interval.as_nanos() / 10).unwrap_or(u64::MAX);
     Duration::from_nanos(now_ns().unsigned_abs() % tenth.max(1))

@@ -1,5 +1,5 @@
-//! From the history to events: what was noted for an interest, or everything from a revision on.
-//! A revision is always read whole.
+//! From the history to events: at noted locations of a group, or everything from a revision on. A
+//! revision is always read completely.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use super::{
     limits::{BATCH_BYTES_MAX, BATCH_REVISIONS_MAX, SCAN_MAX, WAY_BACK_MAX},
 };
 
-/// One event, with what decides who gets it.
+/// One event, with the fields that filters need.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub(super) revision: i64,
     pub(super) deletes: bool,
-    /// The message, with the pair before if anybody wants it.
+    /// The message, with the previous pair if a watcher wants it.
     pub(super) message: mvccpb::Event,
 }
 
@@ -34,11 +34,11 @@ pub(super) struct Batch {
     bytes: usize,
 }
 
-/// What there was to read is gone: this is the compacted revision.
+/// The changes were compacted; with the compacted revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lost(pub(super) i64);
 
-/// Where a reading goes on.
+/// Where reading continues.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct From {
     pub(super) revision: i64,
@@ -98,7 +98,7 @@ pub(super) struct States {
 }
 
 impl States {
-    /// The changes at noted places, as batches. All of them, or none if one is gone for good.
+    /// The changes at noted locations, as batches; an error if one was compacted.
     pub(super) fn noted(&self, touched: &Touched, prev_kv: bool) -> Result<Vec<Batch>, Lost> {
         let mut batches = vec![Batch::default()];
         for place in std::iter::once(touched.first).chain(touched.more.iter().copied()) {
@@ -117,9 +117,8 @@ impl States {
         Ok(batches)
     }
 
-    /// The changes of a span from `from` up to revision `until`, one batch of them; `from` goes on
-    /// to what was not read, or becomes `None` when nothing is left. `keeps_up` says that it may
-    /// read what a recent compaction took.
+    /// One batch of changes of a range from `from` up to revision `until`. Advances `from`, or sets
+    /// it to `None` at the end. `keeps_up` allows reading what a recent compaction removed.
     pub(super) fn onward(
         &self,
         span: &Span,
@@ -160,7 +159,7 @@ impl States {
         Ok(batch)
     }
 
-    /// A state in which a revision and what follows can be read, and how far.
+    /// A state in which a revision can be read, and the last revision to read in it.
     fn holding(&self, revision: i64, until: i64, keeps_up: bool) -> Result<(&Kv, i64), Lost> {
         if revision >= self.current.compacted() {
             return Ok((&self.current, until));

@@ -1,4 +1,4 @@
-//! One watch stream: its requests in, its answers out, one thing after the other.
+//! One watch stream: requests in, responses out, processed in sequence.
 
 use std::{collections::VecDeque, pin::Pin};
 
@@ -25,23 +25,23 @@ use crate::{
     panics::planted,
 };
 
-/// Steps without an answer (many requests may have come at once) before others have their turn.
+/// Steps without a response (many requests may arrive at once) before the task yields.
 const STEPS_IN_A_ROW_MAX: usize = 64;
 
 /// See the module's description.
 pub(in crate::api::v3) struct Session<R> {
     ctx: Context,
-    /// Until the client has said that it asks for nothing more.
+    /// `None` after the client has closed its side.
     requests: Option<R>,
     reader: Reader,
     watchers: Watchers,
     out: Outbound,
     standing: Standing,
-    /// What was taken and is to be read.
+    /// Changes that were taken and must be read.
     unread: Vec<(InterestId, Unread)>,
-    /// Watchers that read the past, and where each goes on.
+    /// Unsynced watchers, and where each continues.
     lagging: VecDeque<(i64, From)>,
-    /// Everything up to here was taken.
+    /// All changes up to this revision were taken.
     told: i64,
     progress: Progress,
     manner: Manner,
@@ -144,14 +144,14 @@ impl<R> Session<R> {
         }
     }
 
-    /// An unknown id is passed over, as in etcd.
+    /// Cancels a watcher; as in etcd an unknown id is ignored.
     fn cancel(&mut self, id: i64) {
         if let Some(answer) = self.end(id) {
             self.out.answer(answer);
         }
     }
 
-    /// Forgets a watcher. Returns what is to be said about it, if there was one.
+    /// Removes a watcher. Returns the cancel response, if there was one.
     fn end(&mut self, id: i64) -> Option<WatchResponse> {
         let (watcher, interest) = self.watchers.cancel(&self.reader, id)?;
         self.ctx.metrics.watchers.dec();
@@ -159,7 +159,7 @@ impl<R> Session<R> {
             self.ctx.metrics.slow_watchers.dec();
             self.lagging.retain(|(other, _)| *other != id);
         }
-        // the interest's name may be used again
+        // the group's id may be reused
         self.unread.retain(|(of, _)| Some(*of) != interest);
         Some(WatchResponse {
             header: self.header(self.reader.published()),
@@ -196,7 +196,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Tells how far the stream has come, if that was asked for and everything is read.
+    /// Sends progress notifications, if they are due and everything was read.
     fn tell_progress(&mut self) {
         let caught_up = self.lagging.is_empty();
         let tell = self.progress.tell(&mut self.watchers, self.told, caught_up);
@@ -209,7 +209,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// A compaction took what these watchers were to read.
+    /// Cancels watchers whose changes were compacted.
     fn lose(&mut self, ids: &[i64], Lost(compacted): Lost) {
         for id in ids {
             if self.watchers.get(*id).is_some_and(|w| w.flags.lagging) {
@@ -226,7 +226,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Reads one batch. Whether there was anything to read.
+    /// Reads one batch; returns whether there was anything to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
             let Taken { told, touched } = self.reader.take(self.progress.wanted());
@@ -264,7 +264,7 @@ impl<R> Session<R> {
         }
         drop(states);
         if self.out.is_empty() {
-            // nothing to send after a good part of the history: others are to have their turn
+            // yield after reading a good part of the history without an event
             tokio::task::yield_now().await;
         }
         Ok(true)
@@ -295,7 +295,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// The watchers of an interest that are not reading the past.
+    /// The synced watchers of a group.
     fn keeping_up(&self, interest: InterestId) -> Vec<i64> {
         let Some(group) = self.watchers.group(interest) else {
             return Vec::new();
@@ -377,7 +377,7 @@ where
         }
     }
 
-    /// Does the next thing there is to do; waits if there is nothing.
+    /// Does the next step; waits if there is none.
     async fn work(&mut self) -> Result<(), Status> {
         let request = self
             .requests
@@ -443,7 +443,7 @@ where
     }
 }
 
-/// States that hold what was told up to a revision.
+/// States that contain everything up to a notified revision.
 async fn states(reader: &Reader, node: &Node, told: i64) -> Result<States, Status> {
     let (current, older) = reader.states(told);
     let current = match current {

@@ -1,5 +1,5 @@
-//! The watchers of one stream: by id, and by the span they watch, so that a span is read once for
-//! all its watchers.
+//! The watchers of one stream, by id and by range, so that a range is read once for all its
+//! watchers.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,20 +12,20 @@ use witan_replica::watch::{keys::InterestId, span::Span};
 use super::limits::{KEY_BYTES_MAX, WATCHERS_MAX};
 use crate::node::Reader;
 
-/// What a request asked for, and where a watcher stands.
+/// Options of a watcher and its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
     pub(super) no_put: bool,
     pub(super) no_delete: bool,
     pub(super) prev_kv: bool,
     pub(super) fragment: bool,
-    /// It wants to hear from time to time that nothing happened.
+    /// It wants periodic progress notifications.
     pub(super) notify: bool,
-    /// Nothing was sent since the last such time.
+    /// No event was sent since the last notification.
     pub(super) quiet: bool,
-    /// It reads what happened before it was created.
+    /// It is unsynced: it reads changes from before its creation.
     pub(super) lagging: bool,
-    /// A compaction took what it was to read. As in etcd it keeps its id until it is cancelled.
+    /// Its changes were compacted. As in etcd it keeps its id until it is canceled.
     pub(super) lost: bool,
 }
 
@@ -33,17 +33,17 @@ pub(super) struct Flags {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watcher {
     pub(super) interest: InterestId,
-    /// The first revision that it wants and was not sent.
+    /// The next revision to send.
     pub(super) next: i64,
     pub(super) flags: Flags,
 }
 
-/// The watchers of one span.
+/// The watchers of one range in a stream.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) span: Span,
     members: Members,
-    /// How many of them want the pair before.
+    /// Number of watchers with `prev_kv`.
     pub(super) prev_kv: usize,
 }
 
@@ -101,7 +101,7 @@ pub(super) enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Created {
     pub(super) id: i64,
-    /// The revision that clients may know: a watch of what is to come begins behind it.
+    /// The newest published revision: a watch of future changes begins after it.
     pub(super) published: i64,
     pub(super) lagging: bool,
 }
@@ -114,9 +114,9 @@ pub(super) struct Watchers {
     by_span: HashMap<Span, InterestId>,
     next_id: i64,
     key_bytes: usize,
-    /// Those that want to hear from time to time.
+    /// Watchers with `progress_notify`.
     notify: BTreeSet<i64>,
-    /// Those that begin at a revision yet to come, by that.
+    /// Watchers that begin at a future revision, ordered by it.
     future: BTreeSet<(i64, i64)>,
     lost: usize,
 }
@@ -144,7 +144,7 @@ impl Watchers {
         watchers.filter_map(|(id, w)| Some((*id, &self.groups.get(&w.interest)?.span)))
     }
 
-    /// Those that want to hear from time to time.
+    /// Watchers with `progress_notify`.
     pub(super) fn notified(&self) -> impl Iterator<Item = i64> {
         self.notify.iter().copied()
     }
@@ -153,7 +153,7 @@ impl Watchers {
         !self.notify.is_empty()
     }
 
-    /// Whether nobody waits for a revision above this one, or for what a compaction took.
+    /// Whether no watcher waits for a later revision or was compacted.
     pub(super) fn all_reach(&self, revision: i64) -> bool {
         self.lost == 0
             && self
@@ -259,7 +259,7 @@ impl Watchers {
         Ok(self.next_id - 1)
     }
 
-    /// Joins the group of a span, or begins one.
+    /// Adds a watcher to the group of a range, or creates the group.
     fn join(&mut self, reader: &Reader, span: Span, id: i64) -> Result<(InterestId, i64), Refusal> {
         if let Some(interest) = self.by_span.get(&span) {
             if let Some(group) = self.groups.get_mut(interest) {
@@ -278,7 +278,7 @@ impl Watchers {
         Ok((interest, published))
     }
 
-    /// Forgets a watcher. Returns its interest if it was the last one that had it.
+    /// Removes a watcher. Returns its group if it was the last one in it.
     pub(super) fn cancel(
         &mut self,
         reader: &Reader,
@@ -301,7 +301,7 @@ impl Watchers {
         Some((watcher, Some(watcher.interest)))
     }
 
-    /// A compaction took what this watcher was to read: it gets nothing any more.
+    /// Marks a watcher as compacted: it gets no more events.
     pub(super) fn lose(&mut self, id: i64) {
         let Some(watcher) = self.by_id.get_mut(&id).filter(|w| !w.flags.lost) else {
             return;

@@ -1,4 +1,4 @@
-//! Whether a caller may do something, in the order in which etcd looks.
+//! Permission checks of callers, in etcd's order.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::machine::{
     lease::{self, Leases},
 };
 
-/// A caller before the rules.
+/// Checks the permissions of one caller.
 #[derive(Clone, Copy)]
 pub struct Check<'a> {
     auth: &'a Auth,
@@ -32,8 +32,8 @@ enum Wish {
 }
 
 impl Auth {
-    /// Whether the caller has the role root, or nobody is asked: users are v2's and v3's, so the
-    /// switch of either counts. The revision is not looked at.
+    /// Requires the role root while authentication of v2 or of v3 is on: both share their users.
+    /// The caller's revision is not checked.
     pub fn admin(&self, caller: Option<&Caller>) -> Result<(), Error> {
         if !self.enabled && !self.paths.enabled {
             return Ok(());
@@ -48,7 +48,7 @@ impl Auth {
         }
     }
 
-    /// The user whose permissions count, if the caller was recognized at the present revision.
+    /// The caller's user, if the caller was authenticated at the current auth revision.
     fn recognized(&self, caller: Option<&Caller>) -> Result<&User, Error> {
         let caller = caller.filter(|caller| caller.revision > 0);
         let caller = caller.ok_or(Error::UserEmpty)?;
@@ -60,7 +60,7 @@ impl Auth {
 }
 
 impl<'a> Check<'a> {
-    /// Judges by this state.
+    /// Checks against this state.
     pub fn new(auth: &'a Auth, caller: Option<&'a Caller>, leases: &'a Leases) -> Self {
         Self {
             auth,
@@ -143,8 +143,8 @@ impl<'a> Check<'a> {
         leases.try_for_each(|lease| self.list_lease(lease))
     }
 
-    /// Whether a command about leases may be executed. To begin one is everybody's, as in etcd; what
-    /// else there is no client asks for.
+    /// Whether a lease command may be executed. As in etcd everybody may grant a lease; expirations
+    /// and checkpoints come from the leader alone.
     pub fn lease_command(&self, command: &lease::Command) -> Result<(), Error> {
         match &command.verb {
             Some(lease::Verb::Revoke(revoke)) => self.end_lease(revoke.id),
@@ -153,7 +153,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Whether a command of the key space may be executed. A compaction is everybody's, as in etcd.
+    /// Whether a command of the key space may be executed. As in etcd everybody may compact.
     pub fn command(&self, command: &kv::Command) -> Result<(), Error> {
         match &command.verb {
             _ if !self.auth.enabled => Ok(()),
@@ -183,8 +183,8 @@ impl<'a> Check<'a> {
         self.txn_of(txn, &mut BTreeSet::new())
     }
 
-    /// A lease that also keeps keys which the caller may not write is not to be used. `leases` are
-    /// those that were looked at: each may keep many keys, and a transaction may name it often.
+    /// Refuses a lease that has keys attached which the caller may not write. `leases` holds those
+    /// that were checked already: each may have many keys, and a transaction may name it often.
     fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<i64>) -> Result<(), Error> {
         self.write(&put.key, b"")?;
         if leases.insert(put.lease) {

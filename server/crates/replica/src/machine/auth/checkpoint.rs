@@ -1,5 +1,5 @@
-//! Users and roles as records: one for the switch and the revision, one a role, one a user; of v2
-//! one for its switch and one for each role's patterns.
+//! Users and roles as checkpoint records: one for `enabled` and the revision, one for each role and
+//! each user; of v2 one for its `enabled` and one for the patterns of each role.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ struct StoredPaths {
 }
 
 impl Auth {
-    /// What v2 has beside the users and roles of v3.
+    /// State of v2's authentication beside the users and roles of v3.
     pub(crate) fn path_changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);

@@ -1,9 +1,10 @@
-//! Who may do what: users, roles with permissions on ranges of keys, and whether that counts.
+//! Authentication and authorization: users, roles with permissions on ranges of keys, and whether
+//! they are enforced.
 //!
-//! Rules and their order are etcd 3.6's. A command carries its [`Caller`] and is judged when it is
-//! applied, so a change of permissions holds for everything behind it in the log.
-//! What does *not* live here: passwords in clear, hashing, tokens (`server/src/auth`). The hashes are
-//! part of the state and are shown by no `Debug`.
+//! Rules and their order are etcd 3.6's. A command carries its [`Caller`] and is checked when it is
+//! applied, so a change of permissions is effective for everything behind it in the log. What does
+//! *not* live here: passwords in clear, hashing, tokens (`server/src/auth`). The hashes are part of
+//! the state and are shown by no `Debug`.
 //!
 //! Reading order: `request`, `payload` (what can be asked) → `users`, `roles` (a verb each) → `spans` (what
 //! permissions cover together) → `check` (may this caller do that) → `paths` (the same for v2) →
@@ -34,7 +35,7 @@ pub use request::{Caller, Command, Verb};
 
 use spans::Spans;
 
-/// The user, and the role, that everything is allowed to and that cannot be deleted while auth is on.
+/// The user, and the role, with all permissions; neither can be deleted while auth is on.
 pub const ROOT: &str = "root";
 
 /// A user.
@@ -42,11 +43,11 @@ pub const ROOT: &str = "root";
 pub struct User {
     /// Not empty.
     pub name: String,
-    /// What bcrypt made of the password. Empty: no password is the right one.
+    /// bcrypt hash of the password. Empty: every password is wrong.
     pub password: Bytes,
     /// Names of granted roles, in order.
     pub roles: Vec<String>,
-    /// Whether only a certificate proves this user.
+    /// Whether the user authenticates by certificate only.
     pub no_password: bool,
 }
 
@@ -72,11 +73,12 @@ impl std::fmt::Debug for User {
 pub struct Role {
     /// Not empty.
     pub name: String,
-    /// By first key; those of one first key in the order of their grants.
+    /// Ordered by first key; those of the same first key in the order of their grants.
     pub permissions: Vec<Permission>,
 }
 
-/// What a user's roles allow together. Derived, and made anew when one of them changes.
+/// The permissions of all roles of a user, merged. Derived; recomputed when one of the roles
+/// changes.
 #[derive(Clone, Debug, Default)]
 struct Grants {
     read: Spans,
@@ -88,25 +90,25 @@ struct Grants {
 pub enum Reply {
     /// Done.
     Done,
-    /// The user may have a token.
+    /// The password was correct: the user gets a token.
     Authenticated {
-        /// Whose.
+        /// Name of the user.
         user: String,
-        /// What the token begins with.
+        /// Prefix of the token.
         prefix: Secret,
     },
-    /// The user is gone or has another password: its tokens end.
+    /// The user was deleted or has another password: its tokens are revoked.
     Expelled {
-        /// Whose.
+        /// Name of the user.
         user: String,
     },
-    /// Auth is off: all tokens end.
+    /// Auth was disabled: all tokens are revoked.
     Disabled,
     /// Answer of a command of v2.
     Paths(paths::Done),
 }
 
-/// A text that no log shows.
+/// A text that `Debug` does not print.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -144,7 +146,7 @@ impl Default for Auth {
 }
 
 impl Auth {
-    /// A state from elsewhere, for instance another store's backup.
+    /// Builds the state from imported users and roles, for instance of a backup.
     pub fn restored(
         enabled: bool,
         revision: u64,
@@ -162,12 +164,12 @@ impl Auth {
         auth
     }
 
-    /// Whether callers are asked who they are.
+    /// Whether authentication is enabled.
     pub fn enabled(&self) -> bool {
         self.enabled
     }
 
-    /// Counts changes; 1 when there was none.
+    /// The auth revision: counts changes, 1 before the first.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -198,7 +200,7 @@ impl Auth {
         command: &Command,
         caller: Option<&Caller>,
     ) -> Result<Reply, Error> {
-        // an older member could meet a newer verb here
+        // an older member may read an operation of a newer release here
         let Some(verb) = &command.verb else {
             return Ok(Reply::Done);
         };
@@ -242,8 +244,8 @@ impl Auth {
         done.map(|()| Reply::Done)
     }
 
-    /// The rule of releases whose entries lack `by_either`: only v3's switch asks for an administrator,
-    /// and while v2's is on alone, users and roles do not change.
+    /// The rule for log entries of releases without `by_either`: only v3's authentication requires
+    /// an administrator, and while v2's alone is on, users and roles cannot be changed.
     fn admin_by_v3(&self, verb: &Verb, caller: Option<&Caller>) -> Result<(), Error> {
         let switches = matches!(verb, Verb::Enable(_) | Verb::Disable(_));
         match (self.enabled, self.paths.enabled) {
@@ -253,14 +255,14 @@ impl Auth {
         }
     }
 
-    /// To enable what is enabled is no change.
+    /// Does nothing if auth is enabled already.
     fn enable(&mut self) -> Result<(), Error> {
         if !self.enabled {
             let root = self.user(ROOT).ok_or(Error::RootUserMissing)?;
             if !root.has(ROOT) {
                 return Err(Error::RootRoleMissing);
             }
-            // as in etcd, this alone is not counted
+            // as in etcd, this change alone does not advance the revision
             self.enabled = true;
         }
         Ok(())
@@ -273,8 +275,8 @@ impl Auth {
         }
     }
 
-    /// The password was checked by whoever proposed this. A token proves an administrator while v2
-    /// alone asks who its clients are, too.
+    /// The proposing member has checked the password. Tokens are also given while only v2's
+    /// authentication is on, for administrators.
     fn authenticate(&self, asked: &Authenticate) -> Result<(), Error> {
         if !self.enabled && !self.paths.enabled {
             return Err(Error::NotEnabled);
@@ -289,7 +291,7 @@ impl Auth {
         self.revision += 1;
     }
 
-    /// Makes anew what the users that `of` holds for are allowed.
+    /// Recomputes the merged permissions of the users that match `of`.
     fn refresh_where(&mut self, of: impl Fn(&User) -> bool) {
         let users: Vec<Arc<User>> = self.users.values().filter(|u| of(u)).cloned().collect();
         for user in users {

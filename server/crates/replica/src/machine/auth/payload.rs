@@ -4,22 +4,22 @@ use std::fmt;
 
 use bytes::Bytes;
 
-/// Callers are asked who they are from now on.
+/// Enables authentication.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Enable {}
 
-/// Callers are not asked any more.
+/// Disables authentication.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Disable {}
 
-/// A user whose password was checked wants a token.
+/// Gives a token to a user whose password was checked.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct Authenticate {
-    /// Whose.
+    /// Name of the user.
     #[prost(string, tag = "1")]
     pub user: String,
-    /// What the token begins with; empty where tokens carry their own proof.
+    /// Prefix of the token; empty for signed tokens.
     #[prost(string, tag = "2")]
     pub prefix: String,
 }
@@ -36,13 +36,13 @@ impl fmt::Debug for Authenticate {
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserAdd {
-    /// Name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// What bcrypt made of its password.
+    /// bcrypt hash of its password.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
-    /// Whether it has none.
+    /// Whether the user has no password.
     #[prost(bool, tag = "3")]
     pub no_password: bool,
 }
@@ -56,22 +56,22 @@ impl fmt::Debug for UserAdd {
     }
 }
 
-/// A user goes.
+/// Deletes a user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct UserDelete {
-    /// Name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
 }
 
-/// A user gets another password.
+/// Changes a user's password.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserPassword {
-    /// Name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// What bcrypt made of it. Empty: no password is the right one.
+    /// bcrypt hash of the new password. Empty: every password is wrong.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
 }
@@ -84,59 +84,59 @@ impl fmt::Debug for UserPassword {
     }
 }
 
-/// A user gets a role.
+/// Grants a role to a user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct UserGrant {
-    /// Whose.
+    /// Name of the user.
     #[prost(string, tag = "1")]
     pub user: String,
-    /// Which.
+    /// Name of the role.
     #[prost(string, tag = "2")]
     pub role: String,
 }
 
-/// A user loses a role.
+/// Revokes a role from a user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct UserRevoke {
-    /// Whose.
+    /// Name of the user.
     #[prost(string, tag = "1")]
     pub user: String,
-    /// Which.
+    /// Name of the role.
     #[prost(string, tag = "2")]
     pub role: String,
 }
 
-/// A new role, without permissions.
+/// Adds a role without permissions.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleAdd {
-    /// Name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
 }
 
-/// A role goes, from all users too.
+/// Deletes a role and revokes it from all users.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleDelete {
-    /// Name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
 }
 
-/// A role gets a permission, or another kind of one that it has.
+/// Grants a permission to a role, or changes the type of one that it has.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleGrant {
-    /// Which role.
+    /// Name of the role.
     #[prost(string, tag = "1")]
     pub role: String,
-    /// What it is to be allowed; without it the command is refused.
+    /// The permission; the command is refused without one.
     #[prost(message, optional, tag = "2")]
     pub permission: Option<Permission>,
 }
 
-/// A role loses the permission on a range.
+/// Revokes the permission on a range from a role.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleRevoke {
-    /// Which role.
+    /// Name of the role.
     #[prost(string, tag = "1")]
     pub role: String,
     /// First key.
@@ -147,10 +147,10 @@ pub struct RoleRevoke {
     pub range_end: Bytes,
 }
 
-/// What may be done to the keys of one range. The meaning of its end is as in a range request.
+/// A permission on one range of keys. `range_end` means what it means in a range request.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Permission {
-    /// What.
+    /// Type of the permission.
     #[prost(enumeration = "Kind", tag = "1")]
     pub kind: i32,
     /// First key.

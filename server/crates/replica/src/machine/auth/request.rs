@@ -1,4 +1,4 @@
-//! What can be asked about users and roles. `Command` enters the log, so field numbers are for ever.
+//! The operations on users and roles. They are stored in the log, so field numbers never change.
 
 use super::{
     paths,
@@ -8,25 +8,26 @@ use super::{
     },
 };
 
-/// Who asks, as the proposing member recognized it.
+/// The authenticated sender of a request, as the proposing member determined it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Caller {
     /// Name.
     #[prost(string, tag = "1")]
     pub user: String,
-    /// Auth revision at which it was recognized.
+    /// Auth revision at which it was authenticated.
     #[prost(uint64, tag = "2")]
     pub revision: u64,
 }
 
-/// A command as it stands in the log.
+/// A command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
-    /// What is to be done.
+    /// The operation.
     #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub verb: Option<Verb>,
-    /// Whether auth of either dialect asks for an administrator. A log entry of a release before this
-    /// field has `false` and is judged as that release judged it: by the switch of v3 alone.
+    /// Whether an administrator is required as soon as the authentication of either key space is
+    /// on. An entry of an older release has `false`: then only v3's switch counts, as in that
+    /// release.
     #[prost(bool, tag = "14")]
     pub by_either: bool,
 }

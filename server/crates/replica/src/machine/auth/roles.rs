@@ -1,4 +1,4 @@
-//! The verbs about roles.
+//! The operations on roles.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{
 };
 
 impl Permission {
-    /// What it allows; a kind of a later version allows nothing.
+    /// The permission's type; one of a later version is `None` and allows nothing.
     pub fn allows(&self) -> Option<Kind> {
         Kind::try_from(self.kind).ok()
     }
@@ -17,7 +17,7 @@ impl Permission {
         self.key == key && self.range_end == range_end
     }
 
-    /// Whether its range is one that can hold a key.
+    /// Whether its range can contain a key.
     fn is_valid(&self) -> bool {
         let end = &self.range_end;
         !self.key.is_empty() && (end.is_empty() || end == UNBOUNDED || self.key < end)
@@ -60,7 +60,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Of those that begin with the same key, only the first is found again, as in etcd.
+    /// As in etcd, only the first of several permissions with the same first key is found again.
     pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), Error> {
         let permission = asked.permission.as_ref().ok_or(Error::PermissionNotGiven)?;
         if !permission.is_valid() {

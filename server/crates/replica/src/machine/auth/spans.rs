@@ -1,17 +1,16 @@
-//! What several ranges of keys cover together.
+//! A set of keys given as ranges: what several permissions cover together.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 /// The end of a range that means "all keys from the first on".
 pub(super) const UNBOUNDED: &[u8] = b"\0";
 
-/// Ranges in order that neither overlap nor touch. The end is not part of a range; `None` is
-/// behind all keys.
+/// Sorted ranges that neither overlap nor touch. Ends are exclusive; `None` means no end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spans(Vec<(Bytes, Option<Bytes>)>);
 
 impl Spans {
-    /// Of first keys and ends as permissions have them.
+    /// Merges ranges given as first key and end.
     pub(super) fn of<'a>(ranges: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Self {
         let mut ranges: Vec<(Bytes, Option<Bytes>)> = ranges
             .map(|(key, range_end)| (key.clone(), end(key, range_end)))
@@ -35,7 +34,7 @@ impl Spans {
         self.0.len()
     }
 
-    /// Whether every key of a range lies in them. One that can hold none counts as its first key.
+    /// Whether the set contains every key of a range. An empty range counts as its first key.
     pub(super) fn cover(&self, key: &[u8], range_end: &[u8]) -> bool {
         match self.end_of(key) {
             None => false,

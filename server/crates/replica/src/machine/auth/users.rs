@@ -1,4 +1,4 @@
-//! The verbs about users.
+//! The operations on users.
 
 use super::{Auth, Error, ROOT, User, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke};
 
@@ -28,7 +28,7 @@ impl Auth {
         Ok(())
     }
 
-    /// A user that has no password keeps having none, which still counts as a change.
+    /// A user without a password keeps having none; it still counts as a change.
     pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), Error> {
         let mut user = self.user(&asked.name).ok_or(Error::UserNotFound)?.clone();
         if !user.no_password {
@@ -38,7 +38,7 @@ impl Auth {
         Ok(())
     }
 
-    /// The role root need not exist. To grant what is granted is no change.
+    /// The role root need not exist. Granting a granted role changes nothing.
     pub(super) fn user_grant(&mut self, asked: &UserGrant) -> Result<(), Error> {
         let mut user = self.user(&asked.user).ok_or(Error::UserNotFound)?.clone();
         if asked.role != ROOT && !self.roles.contains_key(&asked.role) {

@@ -1,7 +1,7 @@
-//! One block of history: versions in revision order behind a directory of slots.
+//! One block of history: versions in revision order, with a directory of slots.
 //!
-//! A version keeps its slot for ever; compaction takes versions out and leaves the numbering as it
-//! is. What does not live here: the set of blocks (`history`), the record on disk (`checkpoint`).
+//! A version never changes its slot: compaction removes versions and keeps the numbering. What does
+//! not live here: the set of blocks (`history`), the record on disk (`checkpoint`).
 
 use bytes::Bytes;
 
@@ -21,7 +21,7 @@ const HEADER_BYTES: usize = 64;
 /// Directory entry of a slot whose version was compacted away.
 const GONE: u16 = u16::MAX;
 
-/// Where the versions begin.
+/// Offsets of the versions.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Slots {
     /// One offset for each slot, [`GONE`] included.
@@ -34,7 +34,7 @@ pub(super) enum Slots {
 enum Body {
     /// Versions can be appended.
     Open(Vec<u8>),
-    /// For ever as it is; readers take slices of it without copying.
+    /// Immutable; readers take slices of it without copying.
     Closed(Bytes),
 }
 
@@ -145,7 +145,7 @@ impl Block {
         }
     }
 
-    /// Whether no slot was ever given out.
+    /// Whether no slot was ever assigned.
     pub(super) fn is_new(&self) -> bool {
         match &self.slots {
             Slots::All(offsets) => offsets.is_empty(),
@@ -171,7 +171,7 @@ impl Block {
             .map(|(slot, offset)| (slot, self.decode(offset)))
     }
 
-    /// One beyond the last slot that was given out.
+    /// One beyond the last assigned slot.
     pub(super) fn end(&self) -> u16 {
         match &self.slots {
             Slots::All(offsets) => offsets.len() as u16,
@@ -243,7 +243,7 @@ impl Block {
         self.bytes().len() > BLOCK_BYTES
     }
 
-    /// Gives back what it does not need and takes no version any more.
+    /// Closes the block: frees spare memory and accepts no further version.
     pub(super) fn close(&mut self) {
         if let Body::Open(bytes) = &mut self.body {
             self.body = Body::Closed(Bytes::from(std::mem::take(bytes).into_boxed_slice()));
@@ -251,8 +251,8 @@ impl Block {
         self.slots = std::mem::replace(&mut self.slots, Slots::Left(Vec::new())).packed();
     }
 
-    /// The block without the versions of these slots (ascending), or `None` if all of them are
-    /// gone already. It stays open if it was.
+    /// A copy of the block without the versions in these slots (ascending), or `None` if all of
+    /// them were removed before. An open block stays open.
     pub(super) fn without(&self, dead: &[u16]) -> Option<Block> {
         let entries = self.entries();
         let mut kept = Vec::with_capacity(entries.len());
@@ -306,7 +306,7 @@ impl Block {
 }
 
 impl Slots {
-    /// The cheaper form, without spare room.
+    /// Converts to the smaller form, without spare capacity.
     fn packed(self) -> Self {
         match self {
             Slots::All(offsets) => {

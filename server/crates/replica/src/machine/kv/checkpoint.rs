@@ -27,7 +27,7 @@ const BLOCK: u8 = b'b';
 const SLOTS_ALL: u8 = 0;
 const SLOTS_LEFT: u8 = 1;
 
-/// The counters, and what they must agree with once everything is loaded.
+/// The counters, and the totals that the loaded blocks are checked against.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Meta {
     #[prost(int64, tag = "1")]
@@ -51,7 +51,7 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// Whether a store could have counted so far.
+    /// Whether the counters are consistent.
     fn is_sound(&self) -> bool {
         let last = COUNT_MAX.cast_signed();
         (1..last).contains(&self.revision)
@@ -76,8 +76,8 @@ impl Kv {
         }
     }
 
-    /// As much of the state as [`Kv::changes`] needs of the one before: not the index, which changes
-    /// with every write and would stay in memory twice.
+    /// A copy for a later [`Kv::changes`], without the index: it changes with every write and would
+    /// stay in memory twice.
     pub fn for_changes(&self) -> Kv {
         Kv {
             index: Index::default(),
@@ -87,8 +87,8 @@ impl Kv {
         }
     }
 
-    /// Emits what changed since `since` (everything, if `None`), without the leases, which have a room
-    /// of their own. Keys are the room's own.
+    /// Emits the records that changed since `since` (all of them, if `None`), without the leases,
+    /// which are emitted apart.
     pub fn changes(&self, since: Option<&Kv>, emit: &mut dyn FnMut(Change)) {
         let meta = self.meta();
         if since.is_none_or(|since| since.meta() != meta) {
@@ -131,13 +131,13 @@ impl Kv {
                 gone.push(before.number());
             }
         }
-        // A number that is gone from one side may be present on the other: a block that was open.
+        // The open block of one side may be a closed one of the other.
         gone.retain(|number| !blocks.contains_key(number) && *number != tail.number());
         gone.into_iter()
             .for_each(|number| emit(Change::Delete { key: key(number) }));
     }
 
-    /// Takes one record back; records come in ascending key order.
+    /// Loads one record; records come in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
         let what = || format!("key space record {}", key.escape_ascii());
         let value = opened(value).ok_or_else(|| Corrupt::new(format!("{}: bad CRC", what())))?;
@@ -169,7 +169,7 @@ impl Kv {
         }
     }
 
-    /// Adds a block behind those taken before.
+    /// Appends a loaded block.
     fn take(&mut self, block: Block, tail: u64) -> Result<(), Corrupt> {
         let number = block.number();
         if number > tail
@@ -200,7 +200,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Takes back one record of a lease.
+    /// Loads the record of a lease.
     pub(in crate::machine) fn load_lease(
         &mut self,
         key: &[u8],
@@ -209,7 +209,7 @@ impl Kv {
         self.leases.load(key, value)
     }
 
-    /// Builds what is derived after the last record and checks the whole.
+    /// Builds derived state after the last record and checks consistency.
     pub fn loaded(&mut self) -> Result<(), Corrupt> {
         let Some(meta) = self.loading.take() else {
             return Err(Corrupt::new(

@@ -1,4 +1,4 @@
-//! Compact: forget what a later version at or below a revision supersedes.
+//! Compact: drop versions that a later version at or below the compacted revision supersedes.
 //!
 //! Only versions written since the last compaction are looked at: each of them supersedes the one
 //! before it on its key's way back. So the work is that of the revisions compacted, not of the
@@ -15,13 +15,13 @@ const SWEEP_BLOCKS_FIRST: usize = 1024;
 /// than one, so the sweep always comes to its end.
 const SWEEP_BLOCKS_NEXT: usize = 8;
 
-/// What one walk over some blocks finds.
+/// What one pass over some blocks finds.
 struct Sweep {
-    /// Places of versions that nobody can ask for any more.
+    /// Locations of versions that no request can read any more.
     dead: Vec<Place>,
-    /// Keys that have no version left.
+    /// Keys without a version left.
     forgotten: Vec<Vec<u8>>,
-    /// Block in which the next walk begins.
+    /// Block in which the next pass begins.
     next: u64,
     /// Whether the compacted revision was reached.
     done: bool,
@@ -46,20 +46,20 @@ impl Kv {
         Ok(())
     }
 
-    /// Whether something that nobody can read any more still takes space.
+    /// Whether versions removed by a compaction still take space.
     pub fn is_sweeping(&self) -> bool {
         self.sweeping
     }
 
-    /// A sweep that was asked for: without it, the space would come free only as fast as commands
-    /// come in.
+    /// A sweep that the leader proposes while idle: otherwise the space is freed only as fast as
+    /// commands arrive.
     pub(super) fn sweep_ahead(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_FIRST);
         }
     }
 
-    /// Goes on with what an earlier compaction has left.
+    /// Continues the sweep of an earlier compaction.
     pub(super) fn sweep_on(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_NEXT);
@@ -87,9 +87,10 @@ impl Kv {
         self.sweeping = !done;
     }
 
-    /// What must go. A deletion at the compacted revision itself stays until the next compaction,
-    /// as in etcd 3.6: who watches from that revision still learns of it. So the next walk begins
-    /// where that revision does, and that revision is always walked whole.
+    /// Finds the versions to remove. A deletion at the compacted revision itself stays until the
+    /// next compaction, as in etcd 3.6, because a watch from that revision must still see it. So
+    /// the next pass begins where that revision does, and that revision is always examined
+    /// completely.
     fn find_dead(&self, revision: i64, blocks: usize) -> Sweep {
         let (mut dead, mut forgotten, mut next) = (Vec::new(), Vec::new(), None);
         for (walked, block) in self.history.blocks_from(self.compact_from).enumerate() {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Batch, DeleteRange, DeleteReply, Error, Kv, Span, index::Walked};
 
 impl Kv {
-    /// A span without live keys changes nothing, the revision included. A refusal comes before the
+    /// A range without live keys changes nothing, not even the revision. Errors occur before the
     /// first write.
     pub(super) fn delete(
         &mut self,

@@ -1,9 +1,9 @@
-//! The history as watchers read it: by place, onward from a place or a revision, or back along one
-//! key. A watcher keeps its own cursor; nothing here knows of it.
+//! The history as watchers read it: by location, forward from a location or a revision, or backward
+//! along one key. A watcher keeps its own cursor, which is not known here.
 //!
-//! What a compaction takes may not have been read yet by watchers that keep up: the changes and
-//! the compaction can be of the same round. So the state before it stays at hand until they have
-//! been told ([`Kv::compacted_states`]).
+//! Synced watchers may not have read yet what a compaction removes: the changes and the compaction
+//! can be of the same round. So the state before it is kept until the watchers are notified
+//! ([`Kv::compacted_states`]).
 
 use super::{KeyValue, Kv, block::Block, version::Place, version::Version};
 use crate::limits::COMPACTED_STATES_MAX;
@@ -21,7 +21,7 @@ impl<'a> Written<'a> {
         self.version.main
     }
 
-    /// Its place among the changes of the same revision.
+    /// Its number among the changes of the same revision.
     pub fn sub(&self) -> u64 {
         self.version.sub
     }
@@ -36,12 +36,12 @@ impl<'a> Written<'a> {
         self.version.tombstone
     }
 
-    /// Whether it began the key's life.
+    /// Whether it created the key.
     pub fn creates(&self) -> bool {
         !self.version.tombstone && self.version.create == self.version.main
     }
 
-    /// The pair after it; of a deletion only the key and the revision.
+    /// The pair after the change; for a deletion only key and revision.
     pub fn pair(&self) -> KeyValue {
         let pair = self.block.key_value(&self.version);
         if !self.version.tombstone {
@@ -56,30 +56,31 @@ impl<'a> Written<'a> {
 }
 
 impl Kv {
-    /// Behind the newest change.
+    /// The location behind the newest change.
     pub fn end(&self) -> Place {
         self.history.end()
     }
 
-    /// Where to begin for all changes from a revision on; there may be older ones first.
+    /// A location from which all changes of a revision and later are found; older ones may come
+    /// first.
     pub fn seek(&self, revision: i64) -> Place {
         self.history.seek(revision)
     }
 
-    /// The change at a place, unless it was compacted away.
+    /// The change at a location, unless it was compacted.
     pub fn written(&self, place: Place) -> Option<Written<'_>> {
         let (block, version) = self.history.get(place)?;
         Some(Written { block, version })
     }
 
-    /// The changes from a place on, as far as they were not compacted away.
+    /// The changes from a location on that were not compacted.
     pub fn written_from(&self, place: Place) -> impl Iterator<Item = (Place, Written<'_>)> {
         let found = self.history.from(place);
         found.map(|(place, (block, version))| (place, Written { block, version }))
     }
 
-    /// The places of one key's changes from a revision on, in order; `None` if there are more than
-    /// `max` of them.
+    /// The locations of one key's changes from a revision on, in order; `None` if there are more
+    /// than `max`.
     pub fn written_to(&self, key: &[u8], revision: i64, max: usize) -> Option<Vec<Place>> {
         let mut places = Vec::new();
         let mut next = self.index.get(key).map(|entry| entry.place);
@@ -100,7 +101,7 @@ impl Kv {
         Some(places)
     }
 
-    /// The pair before a change, if there was one and it can still be read.
+    /// The pair before a change, if it exists and was not compacted.
     pub fn previous(&self, written: &Written<'_>) -> Option<KeyValue> {
         let revision = written.version.main - 1;
         if revision < self.compacted {
@@ -110,20 +111,20 @@ impl Kv {
         (!version.tombstone).then(|| block.key_value(&version))
     }
 
-    /// The states before the compactions of this round, the oldest first. There may have been more
-    /// than are kept: the first one's compacted revision tells.
+    /// The states before the compactions of this round, oldest first. If there were more
+    /// compactions than states are kept, the compacted revision of the first state shows it.
     pub fn compacted_states(&self) -> &[Kv] {
         &self.compacted_states
     }
 
-    /// The watchers have been told.
+    /// Drops them, after the watchers were notified.
     pub fn forget_compacted_states(&mut self) {
         if !self.compacted_states.is_empty() {
             self.compacted_states = Vec::new();
         }
     }
 
-    /// Keeps the present state for watchers, before a compaction changes it.
+    /// Saves the current state for watchers, before a compaction changes it.
     pub(super) fn keep_for_watchers(&mut self) {
         let mut states = std::mem::take(&mut self.compacted_states);
         if states.len() == COMPACTED_STATES_MAX {

@@ -1,4 +1,4 @@
-//! All versions by place: the closed blocks and the open one at the end.
+//! All versions by location: the closed blocks, and the open one at the end.
 //!
 //! What does not live here: which keys exist (`index`) and what a verb means (its own file).
 
@@ -14,7 +14,7 @@ use super::{
     version::{Links, Place, Version, reach},
 };
 
-/// A closed block. Equal means the very same, which is what a checkpoint wants to know.
+/// A closed block. Compared by identity, which tells a checkpoint whether it changed.
 #[derive(Clone, Debug)]
 pub(super) struct Closed(pub(super) Arc<Block>);
 
@@ -29,7 +29,7 @@ impl PartialEq for Closed {
 pub(super) struct History {
     /// Closed blocks by number; numbers ascend with revisions and leave gaps.
     pub(super) blocks: OrdMap<u64, Closed>,
-    /// The block that takes what is written next; its number is the highest.
+    /// The open block, with the highest number.
     pub(super) tail: Arc<Block>,
     /// Bytes of all versions.
     pub(super) bytes: u64,
@@ -45,7 +45,7 @@ impl Default for History {
     }
 }
 
-/// A version and the block it stands in.
+/// A version and its block.
 pub(super) type Found<'a> = (&'a Block, Version<'a>);
 
 impl History {
@@ -62,7 +62,7 @@ impl History {
         Some((block, block.get(place.slot)?))
     }
 
-    /// The newest version at or below `revision` on the way back from `place`.
+    /// The newest version at or below `revision`, found by the links from `place` backward.
     pub(super) fn at(&self, place: Place, revision: i64) -> Option<Found<'_>> {
         let mut found = self.get(place)?;
         while found.1.main > revision {
@@ -71,11 +71,11 @@ impl History {
         Some(found)
     }
 
-    /// As far back as is surely not behind the newest version at or below `revision`.
+    /// The furthest link backward that does not skip the newest version at or below `revision`.
     fn step(&self, links: &Links, revision: i64) -> Option<Found<'_>> {
         match links.jump.and_then(|jump| self.get(jump)) {
             Some(far) if far.1.main > revision => Some(far),
-            // Too far, or compacted away and so older than anything that may be asked for.
+            // Too far back, or compacted and so older than every readable revision.
             _ => self.get(links.prev?),
         }
     }
@@ -86,7 +86,7 @@ impl History {
             .map(|(block, version)| block.key_value(&version))
     }
 
-    /// The way back for a version that follows the one at `place`.
+    /// The links of a version that follows the one at `place`.
     pub(super) fn links_after(&self, place: Place, before: &Links) -> Links {
         let depth = before.depth + 1;
         let far = |links: &Links| links.jump.or(links.prev);
@@ -144,7 +144,7 @@ impl History {
         closed.chain(std::iter::once(self.tail.as_ref()))
     }
 
-    /// The place that the next version gets, unless its block is full.
+    /// The location of the next version, unless the open block is full.
     pub(super) fn end(&self) -> Place {
         Place {
             block: self.tail.number(),
@@ -152,12 +152,12 @@ impl History {
         }
     }
 
-    /// Where to begin so that no version of `revision` or above is missed: the last block that
-    /// begins below it, as none before can reach it.
+    /// A location from which all versions of `revision` and above are found: the last block that
+    /// begins below it.
     pub(super) fn seek(&self, revision: i64) -> Place {
         let base = |number: u64| match self.blocks_from(number).next() {
             Some(block) if !block.is_new() => block.base(),
-            // what it will hold is above everything
+            // its future versions are above every revision
             Some(_) | None => i64::MAX,
         };
         let (mut low, mut high) = (0, self.tail.number());
@@ -211,7 +211,7 @@ impl History {
         (index, live_bytes, leased)
     }
 
-    /// Takes versions out of one block. Slots ascend; those already gone are passed over.
+    /// Removes versions from one block. Slots ascend; empty ones are ignored.
     pub(super) fn remove(&mut self, number: u64, slots: &[u16]) {
         let Some(block) = self.block(number) else {
             return;

@@ -15,8 +15,8 @@ use super::{
     version::Place,
 };
 
-/// Keys that are fetched from memory together while an index is built: in their order they lie
-/// scattered over all blocks.
+/// Keys that are prefetched together while an index is built: in key order they are scattered over
+/// all blocks.
 const FETCHED: usize = 32;
 
 /// A version on its way into the index.
@@ -129,13 +129,13 @@ impl Default for Index {
 }
 
 impl Index {
-    /// The index of all these versions, which come in the order of their places: a key's last is its
-    /// newest. Pages come out full. Also answered is the size of all newest versions of live keys.
+    /// Builds the index of these versions, given in order of location, so that a key's last one is
+    /// its newest. Pages are full. Also returns the bytes of the newest versions of all live keys.
     pub(super) fn build(rows: &[Row<'_>]) -> (Self, u64) {
         let mut filling = Filling::default();
         let mut last: Option<&Row<'_>> = None;
         for tags in sort::sorted(rows).chunks(FETCHED) {
-            // all of them at once: one after the other, each would be waited for
+            // all at once, so that the cache misses overlap
             let first = |tag: &Tag| rows[tag.at()].key.first().copied().unwrap_or_default();
             black_box(tags.iter().fold(0, |sum, tag| sum ^ first(tag)));
             for tag in tags {
@@ -174,7 +174,7 @@ impl Index {
             .expect("the first page begins at the empty key")
     }
 
-    /// Notes a key's newest version.
+    /// Sets a key's newest version.
     pub(super) fn put(&mut self, key: &[u8], entry: Entry) {
         let (low, leaf) = self
             .leaves
@@ -195,8 +195,8 @@ impl Index {
         self.live += usize::from(!entry.tombstone);
     }
 
-    /// A full page and a new key at `at`. At either end the new key begins a page of its own, so
-    /// that ascending and descending fills leave full pages behind; else the page is halved.
+    /// Splits a full page for a new key at `at`. At either end the new key begins a new page, so
+    /// that ascending and descending fills leave full pages; otherwise the page is halved.
     fn overflow(&mut self, low: Bytes, full: &Leaf, at: usize, new: (&[u8], Entry)) {
         let (key, entry) = new;
         let mut alone = Leaf::default();
@@ -235,7 +235,7 @@ impl Index {
         }
     }
 
-    /// Forgets a key.
+    /// Removes a key.
     pub(super) fn remove(&mut self, key: &[u8]) {
         let (low, leaf) = self
             .leaves
@@ -250,7 +250,7 @@ impl Index {
         }
     }
 
-    /// Moves what little a page holds into the page before it, if that has room.
+    /// Merges a small page into the page before it, if that has room.
     fn join(&mut self, low: &Bytes, leaf: &Leaf) {
         let below = (Bound::Unbounded, Bound::Excluded(&low[..]));
         let (before_low, before) = self

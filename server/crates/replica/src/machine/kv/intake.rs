@@ -1,6 +1,6 @@
-//! Takes over the versions of another store, as a snapshot of it holds them, instead of making them.
+//! Imports the versions of another store from a snapshot of it.
 //!
-//! What does not live here: the file that they stand in (the server).
+//! What does not live here: the format of the snapshot (the server).
 
 use super::{Compact, Entry, Kv, Past, Version};
 use crate::machine::{
@@ -8,29 +8,29 @@ use crate::machine::{
     record::{COUNT_MAX, Corrupt},
 };
 
-/// One version as another store has it.
+/// One version of another store.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Foreign<'a> {
     /// Revision of the change.
     pub main: i64,
-    /// Its place among the changes of the same revision.
+    /// Its number among the changes of the same revision.
     pub sub: u64,
-    /// The key was deleted by it; nothing but the key counts then.
+    /// Whether it deleted the key; then only the key is used.
     pub deletes: bool,
     /// The key.
     pub key: &'a [u8],
     /// The value.
     pub value: &'a [u8],
-    /// Revision of the put that began the key's life.
+    /// Revision of the put that created the key.
     pub create_revision: i64,
-    /// Number of puts in this life.
+    /// Number of puts since the key was created.
     pub version: i64,
     /// Attached lease, 0 for none.
     pub lease: i64,
 }
 
 impl Kv {
-    /// Takes over the next version. They come in order of their revisions, into an empty store.
+    /// Imports the next version, in order of revisions, into an empty store.
     pub fn take_in(&mut self, foreign: &Foreign<'_>) -> Result<(), Corrupt> {
         check(foreign)?;
         let entry = self.index.get(foreign.key);
@@ -71,8 +71,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Called once after the last [`Kv::take_in`], with the revision up to which the other store has
-    /// compacted and the one up to which it was about to (0 for none).
+    /// Called once after the last [`Kv::take_in`], with the finished and the scheduled compact
+    /// revision of the other store (0 for none).
     pub fn taken_in(&mut self, compacted: i64, asked: i64) -> Result<(), Corrupt> {
         if compacted.max(asked) > COUNT_MAX as i64 {
             return Err(Corrupt::new("a compaction counts too far"));
@@ -91,13 +91,13 @@ impl Kv {
             self.sweep_on();
         }
         if !self.attach_all() {
-            // the other store keeps such keys for ever
+            // the other store never removes such keys
             self.leases.adopt_unknown();
         }
         Ok(())
     }
 
-    /// Takes over a lease, before [`Kv::taken_in`].
+    /// Imports a lease, before [`Kv::taken_in`].
     pub fn take_in_lease(&mut self, id: i64, lease: Lease) -> Result<(), Corrupt> {
         if id == NONE || !lease.is_sound() {
             return Err(Corrupt::new(format!("lease {id:016x}: {lease:?}")));

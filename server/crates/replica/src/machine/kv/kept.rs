@@ -1,13 +1,13 @@
-//! The versions that etcd's store would hold of the same history: what its hash covers and what a
-//! snapshot for it is made of.
+//! The versions that etcd's store would hold of the same history: those that its hash covers and
+//! that a snapshot contains.
 //!
-//! What a compaction has made unreachable is not among them, even where the sweep has not come by
-//! yet. What does not live here: their bytes and the hash itself (the server).
+//! Versions that a compaction removed are excluded, even if the sweep has not reached them. What
+//! does not live here: their encoding and the hash itself (the server).
 
 use super::{Error, Kv, events::Written, version::Version};
 
 impl Kv {
-    /// All versions that can still be asked for, in order of their revisions.
+    /// All versions that can still be read, in order of revisions.
     pub fn kept(&self) -> impl Iterator<Item = Written<'_>> {
         self.history
             .from(self.history.seek(0))
@@ -15,7 +15,7 @@ impl Kv {
             .filter(|written| !self.sweeping || self.is_kept(&written.version))
     }
 
-    /// The revision that a hash asked for at `revision` is of: 0 is the present one.
+    /// The revision that a hash request means: 0 is the current one.
     pub fn hash_revision(&self, revision: i64) -> Result<i64, Error> {
         if revision > 0 && revision < self.compacted {
             return Err(Error::Compacted {
@@ -34,9 +34,9 @@ impl Kv {
         })
     }
 
-    /// The versions that etcd's hash of the key space at `revision` covers, in order: of those at or
-    /// below the compacted revision only what is still the newest at `revision`, but all of them
-    /// when no key is alive then; of a deletion at the compacted revision itself, nothing.
+    /// The versions that etcd's hash at `revision` covers, in order: at or below the compacted
+    /// revision only those that are the newest at `revision` (all of them if no key is alive then),
+    /// without deletions at the compacted revision itself.
     pub fn hashed(&self, revision: i64) -> impl Iterator<Item = Written<'_>> {
         let one_is_alive = self.is_any_alive(revision);
         self.kept()

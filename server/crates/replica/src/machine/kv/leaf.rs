@@ -17,10 +17,10 @@ const SLOT_BITS: u32 = 16;
 pub(super) const BLOCKS_MAX: u64 = 1 << (63 - SLOT_BITS);
 const PLACE_BYTES: usize = 8;
 
-/// What the index knows of a key.
+/// The index entry of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Where the newest version stands.
+    /// Location of the newest version.
     pub(super) place: Place,
     /// Whether that version is a deletion.
     pub(super) tombstone: bool,
@@ -54,9 +54,9 @@ impl Entry {
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leaf {
-    /// Beginnings of the entries in `data`, in the order of their keys.
+    /// Offsets of the entries in `data`, in key order.
     offsets: Vec<u16>,
-    /// Entries in no order: place, length of the key, key.
+    /// Unordered entries: location, length of the key, key.
     data: Vec<u8>,
     /// Bytes of `data` that belong to no entry any more.
     garbage: usize,
@@ -89,7 +89,7 @@ impl Leaf {
         Entry::unpack(Packed(u64::from_le_bytes(bytes)))
     }
 
-    /// Where the key stands, or where it would.
+    /// Position of the key, or where to insert it.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.offsets.len());
         while low < high {
@@ -103,7 +103,7 @@ impl Leaf {
         Err(low)
     }
 
-    /// Forgets all entries, and keeps its room for others.
+    /// Removes all entries and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.offsets.clear();
         self.data.clear();

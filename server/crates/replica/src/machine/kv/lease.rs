@@ -1,4 +1,4 @@
-//! What leases do to the key space: grant, revoke, expire, checkpoint.
+//! The lease operations on the key space: grant, revoke, expire, checkpoint.
 //!
 //! What does not live here: the table of leases (`machine/lease.rs`), attaching and detaching (each
 //! write does it, see [`Kv::write`]).
@@ -31,7 +31,7 @@ impl Kv {
                 }
                 Ok(Reply::Noted)
             }
-            // Never proposed; an older member could meet a newer verb here.
+            // Never proposed; an older member may read an operation of a newer release here.
             None => Ok(Reply::Noted),
         }
     }
@@ -55,8 +55,8 @@ impl Kv {
         Ok(Granted { ttl_s })
     }
 
-    /// The lease is gone, and its keys are deleted in their order under one revision, if it has any.
-    /// Whether there was such a lease.
+    /// Removes a lease and deletes its keys, in order, in one revision. Returns whether there was
+    /// such a lease.
     fn end_lease(&mut self, id: i64) -> bool {
         if !self.leases.remove(id) {
             return false;
@@ -70,8 +70,8 @@ impl Kv {
         true
     }
 
-    /// Attaches the live keys that say they have a lease, after a checkpoint was loaded. `false` if a
-    /// key has one that does not exist.
+    /// Attaches live keys to their leases after a checkpoint was loaded. `false` if a lease does
+    /// not exist.
     pub(super) fn attach_all(&mut self) -> bool {
         let mut found = Vec::new();
         self.index.visit(&Span::From(b""), &mut |key, entry| {

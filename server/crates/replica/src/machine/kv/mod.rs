@@ -1,6 +1,6 @@
 //! The v3 key space: multi-version keys in immutable blocks.
 //!
-//! A verb owns its file: `put`, `delete`, `range`, `txn`, `compact`.
+//! Each operation has its own file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
 //! Reading order: `request` (what can be asked) → `read_budget` (how much of it) → `version` and `block`
 //! (what is kept) → `history` (all of it) → `leaf` and `index` (which key stands where; `sort` helps to
@@ -58,13 +58,13 @@ use version::{Links, Version};
 pub struct KeyValue {
     /// The key.
     pub key: Bytes,
-    /// The value; empty when keys only were asked for.
+    /// The value; empty in an answer with keys only.
     pub value: Bytes,
-    /// Revision of the put that began this key's present life.
+    /// Revision of the put that created the key.
     pub create_revision: i64,
     /// Revision of the last put.
     pub mod_revision: i64,
-    /// Number of puts in this life.
+    /// Number of puts since the key was created.
     pub version: i64,
     /// Attached lease, 0 for none.
     pub lease: i64,
@@ -75,7 +75,7 @@ pub struct KeyValue {
 pub struct RangeReply {
     /// The pairs, sorted as asked.
     pub kvs: Vec<KeyValue>,
-    /// Whether the limit cut something off.
+    /// Whether the limit left out pairs.
     pub more: bool,
     /// Number of keys in the range irrespective of limit and revision filters.
     pub count: i64,
@@ -125,7 +125,7 @@ pub enum Reply {
     Compact,
 }
 
-/// Why a v3 request could not be done; nothing was changed.
+/// Why a v3 request failed; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The revision asked for is below the compacted one.
@@ -160,10 +160,10 @@ pub enum Error {
     Denied(#[from] auth_error::Error),
 }
 
-/// Size of an empty store: what dbSize starts from.
+/// dbSize of an empty store.
 const EMPTY_BYTES: u64 = 20 << 10;
 
-/// Sizes are told in pages of this many bytes.
+/// Sizes are reported in pages of this many bytes.
 const PAGE_BYTES: u64 = 4 << 10;
 
 /// The v3 state. Cloning is O(1).
@@ -178,11 +178,11 @@ pub struct Kv {
     live_bytes: u64,
     /// Block in which the sweep of a compaction goes on, or the next one begins.
     compact_from: u64,
-    /// Whether the last compaction has left something to sweep.
+    /// Whether the sweep of the last compaction is unfinished.
     sweeping: bool,
-    /// What the checkpoint being loaded has promised.
+    /// Counters of the checkpoint that is being loaded.
     loading: Option<Box<checkpoint::Meta>>,
-    /// States before compactions that watchers were not told of yet; not part of the state.
+    /// States before compactions that watchers were not notified of yet; not replicated state.
     compacted_states: Vec<Kv>,
 }
 
@@ -214,7 +214,7 @@ impl std::fmt::Debug for Kv {
     }
 }
 
-/// The writes of one command: they share a revision, which exists once there is a first one.
+/// The writes of one command. They share a revision, which exists after the first write.
 #[derive(Debug)]
 struct Batch {
     main: i64,
@@ -222,7 +222,7 @@ struct Batch {
     reads: ReadBudget,
 }
 
-/// What a write knows of the version it follows.
+/// The version that a write follows.
 struct Past {
     size: u64,
     create: i64,
@@ -238,7 +238,7 @@ impl Kv {
         self.apply_for(command, Answers::Build)
     }
 
-    /// The same; `answers` says whether anybody gets what it reads.
+    /// The same; `answers` says whether results of reads are needed.
     pub fn apply_for(&mut self, command: &Command, answers: Answers) -> Result<Reply, Error> {
         self.sweep_on();
         let mut batch = self.batch(ReadBudget::of_command(command.bounded(), answers));
@@ -259,7 +259,7 @@ impl Kv {
                 self.sweep_ahead();
                 Reply::Compact
             }
-            // Never proposed; an older member could meet a newer verb here.
+            // Never proposed; an older member may read an operation of a newer release here.
             None => Reply::Op(OpReply::Txn(TxnReply::default())),
         };
         self.revision = self.current(&batch);
@@ -275,7 +275,7 @@ impl Kv {
         }
     }
 
-    /// The revision as reads between the writes of a command see it.
+    /// The revision that reads within the command see.
     fn current(&self, batch: &Batch) -> i64 {
         if batch.written > 0 {
             batch.main
@@ -284,7 +284,8 @@ impl Kv {
         }
     }
 
-    /// Writes one version: a value with its lease, or a deletion. The key leaves the lease that it had.
+    /// Writes one version: a value with its lease, or a deletion. Detaches the key from its
+    /// previous lease.
     fn write(&mut self, batch: &mut Batch, key: &[u8], written: Option<(&[u8], i64)>) {
         let entry = self.index.get(key);
         let past = entry.and_then(|entry| {
@@ -370,7 +371,7 @@ impl Kv {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Of these, bytes that the live set needs.
+    /// Bytes in use by live keys.
     pub fn size_in_use_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }

@@ -4,13 +4,13 @@ use super::{Batch, Error, Kv, Put, PutReply};
 use crate::machine::lease;
 
 impl Kv {
-    /// Whether a put that stands alone can be done. Nothing is changed.
+    /// Checks a put outside of a transaction, without changing anything.
     pub(super) fn check_put(&self, put: &Put) -> Result<(), Error> {
         self.check_lease(put)?;
         self.check_present(put)
     }
 
-    /// The same for a put inside a transaction, where etcd looks for the key first.
+    /// Checks a put inside a transaction, where etcd checks the key before the lease.
     pub(super) fn check_put_in_txn(&self, put: &Put) -> Result<(), Error> {
         self.check_present(put)?;
         self.check_lease(put)
@@ -38,8 +38,8 @@ impl Kv {
         }
     }
 
-    /// The check has passed. A key that the same transaction has deleted meanwhile has an empty
-    /// value and no lease to keep; the API refuses such transactions.
+    /// Executes a checked put. If the same transaction deleted the key before, there is no value or
+    /// lease to keep; the API refuses such transactions.
     pub(super) fn put(&mut self, batch: &mut Batch, put: &Put) -> Result<PutReply, Error> {
         let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
         let before = if looks { self.newest(&put.key) } else { None };

@@ -14,7 +14,7 @@ use super::{
 /// Keys of 16 bytes that a page of the index holds.
 const KEYS_PER_PAGE: usize = 140;
 
-/// What one part of a range may take.
+/// Bounds of one part of a range.
 #[derive(Clone, Copy, Debug)]
 pub struct PartBounds {
     /// Pairs.
@@ -39,15 +39,15 @@ pub struct Part {
 pub enum Next {
     /// Nothing.
     End,
-    /// At least the pair of this key.
+    /// More pairs, beginning with this key.
     Pair(Bytes),
-    /// Enough keys were looked at; whatever follows begins at this key or above it.
+    /// The bound on keys was reached: the rest begins at this key or above.
     Unseen(Bytes),
 }
 
 impl Kv {
-    /// Reads the first pairs of a range in the order of keys: its sort options, filters and limit are
-    /// not looked at. Go on with the same state and `key` at what follows.
+    /// Reads the first pairs of a range in key order; sort options, filters and limit are ignored.
+    /// To continue, call it on the same state with `key` set to what follows.
     pub fn range_part(&self, range: &Range, bounds: &PartBounds) -> Result<Part, Error> {
         self.check_range(range, self.revision)?;
         let at_newest = range.revision <= 0 || range.revision >= self.revision;
@@ -86,7 +86,7 @@ impl Kv {
         Ok(part)
     }
 
-    /// Whether the revision can be read at all. `current` is the newest one that can.
+    /// Checks that the requested revision can be read; `current` is the newest one.
     pub(super) fn check_range(&self, range: &Range, current: i64) -> Result<(), Error> {
         if range.revision > current {
             Err(Error::FutureRevision { current })
@@ -99,7 +99,7 @@ impl Kv {
         }
     }
 
-    /// Inside a transaction etcd does not read a negative revision as the present one.
+    /// Inside a transaction etcd refuses a negative revision.
     pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), Error> {
         if range.revision < 0 && range.revision < self.compacted {
             return Err(Error::Compacted {
@@ -109,7 +109,7 @@ impl Kv {
         self.check_range(range, self.revision)
     }
 
-    /// The check has passed; a revision of 0 or less means `current`.
+    /// Executes a checked range; a revision of 0 or less means `current`.
     pub(super) fn read(
         &self,
         range: &Range,
@@ -289,8 +289,8 @@ impl Kv {
     }
 }
 
-/// How many pairs must be looked at. As in etcd, a sort target without an order sorts only what
-/// the limit lets through in the order of keys, plus one.
+/// Number of pairs to read. As in etcd, a sort target without an order sorts only the first `limit`
+/// pairs in key order, plus one.
 fn fetch_limit(range: &Range) -> usize {
     let filters = [
         range.min_mod_revision,

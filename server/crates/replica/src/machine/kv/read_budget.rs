@@ -1,4 +1,4 @@
-//! What one command may read while it is applied, and whether its answers are built.
+//! Budget of what one command may read while it is applied, and whether results are returned.
 //!
 //! The limits are part of the state machine: a command beyond them is refused on every member, at the
 //! same operation, with no change. So what is charged must be the same on all members: it depends on
@@ -30,7 +30,7 @@ const READ: u64 = COUNTED_PER_READ;
 /// The same of a deleted key that is passed over.
 const PASSED: u64 = COUNTED_PER_READ / PASSED_PER_READ;
 
-/// Whether what a command reads is returned. Nobody waits for the entries that a start replays.
+/// Whether results of reads are returned. At start, replayed entries need no results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
     /// Build them.
@@ -39,7 +39,7 @@ pub enum Answers {
     Omit,
 }
 
-/// What is left to read.
+/// The remaining budget.
 #[derive(Clone, Debug)]
 pub(super) struct ReadBudget {
     /// In the work of a key that is counted.
@@ -50,8 +50,8 @@ pub(super) struct ReadBudget {
 }
 
 impl ReadBudget {
-    /// Of a command. One that is not `bounded` was logged by a release without limits: it is executed
-    /// as that release did.
+    /// Budget of a command. One that is not `bounded` was logged by a release without limits and is
+    /// executed without limits.
     pub(super) fn of_command(bounded: bool, answers: Answers) -> Self {
         let limit = |max: u64| if bounded { max } else { u64::MAX };
         Self {
@@ -62,7 +62,7 @@ impl ReadBudget {
         }
     }
 
-    /// Of a range outside of a transaction, which holds up no write.
+    /// Budget of a range outside of a transaction.
     pub(super) fn of_range() -> Self {
         Self {
             work: u64::MAX,
@@ -95,7 +95,7 @@ impl ReadBudget {
         self.bounded
     }
 
-    /// Whether pairs are read only to be dropped: nothing depends on them.
+    /// Whether reading can be skipped: results are discarded and no limit applies.
     pub(super) fn is_idle(&self) -> bool {
         !self.bounded && self.answers == Answers::Omit
     }
@@ -148,7 +148,7 @@ impl ReadBudget {
         take(&mut self.bytes, (kv.key.len() + kv.value.len()) as u64)
     }
 
-    /// What the reply holds of what was read.
+    /// The results, or the default if results are discarded.
     pub(super) fn answer<T: Default>(&self, read: T) -> T {
         match self.answers {
             Answers::Build => read,

@@ -1,17 +1,17 @@
-//! What can be asked of the v3 key space. `Command` enters the log, so field numbers are for ever.
+//! The operations on the v3 key space. They are stored in the log, so field numbers never change.
 
 use bytes::Bytes;
 
-/// A v3 command as it stands in the log.
+/// A v3 command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
-    /// What is to be done.
+    /// The operation.
     #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5")]
     pub verb: Option<Verb>,
 }
 
 impl Command {
-    /// Whether a put is among what it may do, in any branch.
+    /// Whether any branch contains a put.
     pub fn puts(&self) -> bool {
         match &self.verb {
             Some(Verb::Put(_)) => true,
@@ -20,7 +20,7 @@ impl Command {
         }
     }
 
-    /// Whether the limits on what it reads hold.
+    /// Whether the read limits apply.
     pub(super) fn bounded(&self) -> bool {
         match &self.verb {
             Some(Verb::Delete(delete)) => delete.bounded,
@@ -31,7 +31,7 @@ impl Command {
     }
 }
 
-/// The verbs that write (or may write).
+/// The operations that write or may write.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Verb {
     /// Put one key.
@@ -46,7 +46,7 @@ pub enum Verb {
     /// Forget superseded revisions.
     #[prost(message, tag = "4")]
     Compact(Compact),
-    /// Free what the last compaction has made unreachable.
+    /// Free space of the last compaction.
     #[prost(message, tag = "5")]
     Sweep(Sweep),
 }
@@ -66,10 +66,10 @@ pub struct Put {
     /// Return the pair before.
     #[prost(bool, tag = "4")]
     pub prev_kv: bool,
-    /// Keep the present value; the key must exist.
+    /// Keep the current value; the key must exist.
     #[prost(bool, tag = "5")]
     pub ignore_value: bool,
-    /// Keep the present lease; the key must exist.
+    /// Keep the current lease; the key must exist.
     #[prost(bool, tag = "6")]
     pub ignore_lease: bool,
 }
@@ -86,7 +86,7 @@ pub struct DeleteRange {
     /// Return the pairs before.
     #[prost(bool, tag = "3")]
     pub prev_kv: bool,
-    /// As [`Txn::bounded`]; of no meaning inside of a transaction.
+    /// As [`Txn::bounded`]; ignored inside a transaction.
     #[prost(bool, tag = "4")]
     pub bounded: bool,
 }
@@ -107,7 +107,7 @@ pub struct Range {
     /// End of the range.
     #[prost(bytes = "bytes", tag = "2")]
     pub range_end: Bytes,
-    /// At most so many pairs; 0 for all.
+    /// Maximum number of pairs; 0 for all.
     #[prost(int64, tag = "3")]
     pub limit: i64,
     /// Revision to read at; 0 or less for the present one.
@@ -173,14 +173,14 @@ pub struct Txn {
     /// Done otherwise.
     #[prost(message, repeated, tag = "3")]
     pub failure: Vec<Op>,
-    /// Whether the limits on what a command reads hold. Only the outermost transaction's counts.
-    /// Releases without such limits have left it out, and their entries keep their effects.
+    /// Whether the read limits apply; only that of the outermost transaction counts. Entries of
+    /// releases without limits lack the field and are executed without limits.
     #[prost(bool, tag = "4")]
     pub bounded: bool,
 }
 
 impl Txn {
-    /// Whether it looks at keys that it does not name one by one, in any branch.
+    /// Whether any branch reads a range of keys rather than single keys.
     pub fn reads_spans(&self) -> bool {
         let mut ops = self.success.iter().chain(&self.failure);
         let mut compares = self.compare.iter();
@@ -234,7 +234,7 @@ pub struct Compare {
     /// Relation.
     #[prost(enumeration = "CompareResult", tag = "1")]
     pub result: i32,
-    /// What is compared; `value`'s kind need not agree with it: a kind that differs counts as zero.
+    /// Field to compare. If the kind of `value` differs from it, `value` counts as zero.
     #[prost(enumeration = "CompareTarget", tag = "2")]
     pub target: i32,
     /// First key.
@@ -243,7 +243,7 @@ pub struct Compare {
     /// End of the range.
     #[prost(bytes = "bytes", tag = "4")]
     pub range_end: Bytes,
-    /// What it is compared with.
+    /// Value to compare with.
     #[prost(oneof = "TargetValue", tags = "5, 6, 7, 8, 9")]
     pub value: Option<TargetValue>,
 }
@@ -287,7 +287,7 @@ pub enum TargetValue {
     Lease(i64),
 }
 
-/// Forget every revision that a later one at or below `revision` supersedes.
+/// Drop every version that a later one at or below `revision` supersedes.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Compact {
     /// The revision.
@@ -295,6 +295,6 @@ pub struct Compact {
     pub revision: i64,
 }
 
-/// Go on with the sweep of the last compaction (see `compact`).
+/// Continue the sweep of the last compaction (see `compact`).
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Sweep {}

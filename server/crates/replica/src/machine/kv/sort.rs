@@ -9,10 +9,10 @@ use std::ops::Range;
 
 /// Bytes of a key that one integer holds, beside the number of them.
 const HEAD_BYTES: usize = 7;
-/// So few keys are compared: another round over them would cost as much.
+/// Groups of up to this many keys are sorted by comparison: another radix pass would cost as much.
 const FEW: usize = 8;
 
-/// A key's place in the input, and the bytes that this round sorts by.
+/// A key's position in the input, and the bytes that this pass sorts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tag {
     head: u64,
@@ -26,8 +26,7 @@ impl Tag {
     }
 }
 
-/// The places of all keys in ascending order of the keys; equal keys stay in the order in which
-/// they come.
+/// Stable sort: the positions of all keys in ascending key order.
 pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Tag> {
     let mut tags: Vec<Tag> = (0..keys.len()).map(|at| Tag { head: 0, at }).collect();
     let mut groups: Vec<(Range<usize>, usize)> = vec![(0..tags.len(), 0)];

@@ -1,9 +1,9 @@
-//! Which keys a request means: the one reading of `key` and `range_end` for all verbs.
+//! The range of keys that a request means: how `key` and `range_end` are read, for all operations.
 
 /// The end of a range that means "all keys from the first on".
 const UNBOUNDED: &[u8] = b"\0";
 
-/// The keys that a request is about.
+/// A range of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Span<'a> {
     /// One key.
@@ -32,7 +32,7 @@ impl<'a> Span<'a> {
         }
     }
 
-    /// Whether a key at or above the first lies before the end.
+    /// Whether a key at or above the first one lies before the end.
     pub(super) fn reaches(&self, key: &[u8]) -> bool {
         match self {
             Span::One(one) => key == *one,

@@ -1,4 +1,4 @@
-//! Txn: compare, then do one of two lists of operations under one revision.
+//! Txn: compare, then execute one of two lists of operations in one revision.
 //!
 //! Three steps, as in etcd: all comparisons (of nested transactions too) are evaluated on the
 //! state before, then the operations of the chosen branches are checked, then executed. So a
@@ -12,7 +12,7 @@ use super::{
     OpReply, RangeReply, ReadBudget, Span, TargetValue, Txn, TxnReply,
 };
 
-/// Which branch a transaction takes, and those nested in that branch.
+/// The branch that a transaction takes, and those of its nested transactions.
 struct Path {
     succeeded: bool,
     nested: Vec<Path>,
@@ -41,7 +41,7 @@ impl Kv {
         done
     }
 
-    /// Executes a transaction on a copy of the state: for one that only reads, outside of the log.
+    /// Executes a read-only transaction on a copy of the state, outside of the log.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Error> {
         let mut copy = self.clone();
         let keys = self.len() as u64;
@@ -122,7 +122,7 @@ impl Kv {
         Ok(())
     }
 
-    /// An operation without a kind is refused by the API; here it does and answers nothing.
+    /// An operation without a kind is refused by the API; here it is ignored.
     fn execute(&mut self, batch: &mut Batch, txn: &Txn, path: &Path) -> Result<TxnReply, Error> {
         let mut nested = path.nested.iter();
         let mut replies = Vec::new();
@@ -159,7 +159,8 @@ impl Kv {
         })
     }
 
-    /// Without a key in the span, everything but a value is compared as 0, and a value fails.
+    /// For a range without keys, all targets but `value` compare as 0; a comparison of `value`
+    /// fails.
     fn holds(&self, compare: &Compare, reads: &mut ReadBudget) -> Result<bool, Error> {
         let span = Span::new(&compare.key, &compare.range_end);
         let mut found = false;
@@ -177,7 +178,7 @@ impl Kv {
     }
 }
 
-/// Whether an operation that can read too much follows one that has changed something.
+/// Whether an operation that may exceed the read limits follows one that writes.
 fn reads_after_a_write(txn: &Txn, path: &Path, written: &mut bool) -> bool {
     let mut nested = path.nested.iter();
     path.branch(txn).iter().any(|op| {
@@ -198,7 +199,7 @@ fn reads_after_a_write(txn: &Txn, path: &Path, written: &mut bool) -> bool {
     })
 }
 
-/// A target or relation of a later version counts as etcd counts it: equal, and true.
+/// As in etcd, an unknown target compares as equal and an unknown relation holds.
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     let wanted = compare.value.as_ref();
     let ordering = match CompareTarget::try_from(compare.target) {

@@ -1,11 +1,11 @@
-//! One version of a key as it stands in a block: its fields and their bytes.
+//! One version of a key as stored in a block: its fields and their encoding.
 //!
-//! What does not live here: where it stands (`block`), which version is the newest (`index`).
+//! What does not live here: its location (`block`), which version is the newest (`index`).
 //!
 //! The encoding is part of the checkpoint format: a flag byte, then variable-length integers, then
 //! key and value. A fresh key costs six bytes beside its key and value.
 
-/// Where a version stands. It never changes while the version exists, and is never used again.
+/// Location of a version. It never changes and is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Number of the block.
@@ -14,7 +14,7 @@ pub struct Place {
     pub(super) slot: u16,
 }
 
-/// The way from a version to older ones of the same key.
+/// Links from a version to older ones of the same key.
 ///
 /// `prev` leads to the one before. `jump` leads further back, by the lowest digit of `depth` in
 /// the skew-binary system, so that any older version is found in O(log n) steps. Places of
@@ -25,7 +25,7 @@ pub(super) struct Links {
     pub(super) prev: Option<Place>,
     /// A version further back, where that is not the version before.
     pub(super) jump: Option<Place>,
-    /// How many versions this key had before this one, in all its lives.
+    /// Number of earlier versions of this key, including those before deletions.
     pub(super) depth: u64,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Links {
 pub(super) struct Version<'a> {
     /// Revision of the change.
     pub(super) main: i64,
-    /// Its place among the changes of the same revision.
+    /// Its number among the changes of the same revision.
     pub(super) sub: u64,
     /// The key was deleted by this change.
     pub(super) tombstone: bool,
@@ -64,8 +64,8 @@ const JUMP: u8 = 32;
 const KNOWN: u8 = TOMBSTONE | FRESH | SUB | LEASE | PREV | JUMP;
 
 impl<'a> Version<'a> {
-    /// Everything before the key, for a version that stands in block `block` whose revisions
-    /// count from `base`.
+    /// Encodes everything before the key, for a version in block `block` whose revisions are
+    /// relative to `base`.
     pub(super) fn head(&self, block: u64, base: i64) -> Vec<u8> {
         let fresh = !self.tombstone && self.version == 1 && self.create == self.main;
         let flags = flag(self.tombstone, TOMBSTONE)

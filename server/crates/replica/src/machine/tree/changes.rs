@@ -1,5 +1,5 @@
-//! What changed between two versions of the tree, as records. Subtrees that both versions share
-//! are not entered, so the cost is that of the changes.
+//! The difference between two versions of the tree, as checkpoint records. Shared subtrees are
+//! skipped, so the cost is proportional to the changes.
 
 use imbl::ordmap::DiffItem;
 
@@ -28,7 +28,7 @@ impl Tree {
     }
 }
 
-/// The changes below one directory. A side that is no directory has no children.
+/// Emits the changes below one directory; `None` for a side that is not a directory.
 fn below(
     path: &mut Vec<u8>,
     old: Option<&Children>,
@@ -68,7 +68,7 @@ fn put_all(path: &mut Vec<u8>, link: &Link, emit: &mut dyn FnMut(Change)) {
     visit(path, link, &mut |path, inode| emit(put_node(path, inode)));
 }
 
-/// Directories are copied for every change below them, while their own record stays.
+/// Whether the node's own record is equal. Directories are copied for every change below them.
 fn same_record(old: &Inode, new: &Inode) -> bool {
     old.is_dir()
         && new.is_dir()

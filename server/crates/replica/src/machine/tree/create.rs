@@ -1,4 +1,4 @@
-//! `create`: makes a node that must not exist.
+//! `create`: creates a node that must not exist.
 
 use bytes::Bytes;
 

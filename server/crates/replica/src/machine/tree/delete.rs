@@ -32,7 +32,7 @@ impl Tree {
         Ok(self.take_out(Action::CompareAndDelete, &path, now_ns))
     }
 
-    /// Takes the existing node at `path` out of the tree, with everything below it, as one event.
+    /// Removes the existing node at `path` with everything below it, as one event.
     pub(super) fn take_out(&mut self, action: Action, path: &Bytes, now_ns: i64) -> Event {
         let index = self.take_index();
         let link = self.unlink(path);

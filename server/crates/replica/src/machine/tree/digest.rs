@@ -1,5 +1,5 @@
-//! One number for the whole visible state: equal states have equal numbers, on every member and in
-//! every build.
+//! Fingerprint of the whole visible state: equal states have equal fingerprints, on every member
+//! and in every build.
 
 use super::{
     Event, Node, Tree,

@@ -1,4 +1,4 @@
-//! `expire`: removes everything whose time has come, in the order in which it came.
+//! `expire`: removes all expired nodes, in order of expiration.
 
 use super::{Action, Tree};
 

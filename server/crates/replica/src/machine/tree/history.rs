@@ -1,7 +1,7 @@
 //! The last events of the store, and which of them a watcher sees.
 //!
-//! Events are kept by index. Changes of the cluster's own data and refreshes take an index and so
-//! push an older event out, but nobody ever sees them, so nothing is kept of them.
+//! Events are stored by index. Changes of cluster data and refreshes take an index and so evict an
+//! older event, but no watcher sees them, so they are not stored.
 
 use imbl::OrdMap;
 
@@ -13,12 +13,12 @@ use super::{
 };
 use crate::limits::{TREE_HISTORY_EVENTS, TREE_REMOVED_EVENTS};
 
-/// An event and what its followers must know besides.
+/// An event with the data that matching watchers needs.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) event: Event,
-    /// The directory that the event removed, while the event is young. Not recorded: a watcher
-    /// does not outlive the process.
+    /// The directory that the event removed, while the event is recent. Not part of a checkpoint:
+    /// watchers do not survive the process.
     pub(crate) removed: Option<Link>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct History {
     pub(crate) bytes: u64,
 }
 
-/// The lowest index of which the history of a store at `index` still tells.
+/// The oldest index in the history of a store at `index`.
 pub(crate) fn oldest(index: u64) -> u64 {
     index.saturating_sub(TREE_HISTORY_EVENTS as u64) + 1
 }
@@ -41,7 +41,7 @@ impl History {
             .insert(event.index, Shared::new(Kept { event, removed }));
     }
 
-    /// Makes place for the event that will take `index`.
+    /// Evicts the event that the one at `index` displaces.
     pub(crate) fn advance(&mut self, index: u64) {
         let outdated = oldest(index) - 1;
         if self.events.contains_key(&outdated)
@@ -78,8 +78,8 @@ impl Tree {
         Ok(first.map(|(_, kept)| kept.event.clone()))
     }
 
-    /// The events after index `after` that watchers can see, to find out whom to wake. `None` if
-    /// there were more than the history keeps: then everybody is to be woken.
+    /// The events after index `after` that watchers can see, to determine which to wake. `None` if
+    /// the history no longer holds all of them: then all watchers must be woken.
     pub fn events_since(&self, after: u64) -> Option<impl Iterator<Item = &Event>> {
         if after + 1 < oldest(self.index) {
             return None;
@@ -118,8 +118,8 @@ impl Kept {
         removes && self.event.node.dir
     }
 
-    /// A watcher below a removed directory sees that from history in any case, but live only if
-    /// what it watches really went with the directory.
+    /// A watcher below a removed directory always sees the removal in history, but live only if its
+    /// path existed in the directory.
     fn removed_existed(&self, watch: &Watch) -> bool {
         let Some(rest) = below(&self.event.node.path, &watch.path) else {
             return false;

@@ -1,5 +1,5 @@
-//! `create` with `in_order`: a child of the path, named by the index that it takes, so that names
-//! sort in the order of creation.
+//! `create` with `in_order`: creates a child named by its index, so that names sort in order of
+//! creation.
 
 use super::{Create, Error, Event, Tree, inode::clean};
 

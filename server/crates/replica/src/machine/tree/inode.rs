@@ -1,6 +1,6 @@
-//! The nodes themselves: files and directories, and the ways from the root to them.
+//! The nodes: files and directories, and how a path leads to them.
 //!
-//! Nothing here knows of indexes, deadlines in order or history.
+//! What does not live here: the index counter, the queue of expirations, the history.
 
 use bytes::Bytes;
 use imbl::OrdMap;
@@ -78,7 +78,7 @@ pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .filter(|(_, name)| !name.is_empty())
 }
 
-/// A path of our own that is surely clean: bytes copied, no empty component, no final slash.
+/// A cleaned copy of a path: no empty component, no final slash.
 pub(crate) fn clean(path: &[u8]) -> Bytes {
     let mut clean = Vec::with_capacity(path.len());
     for (_, name) in components(path) {
@@ -97,7 +97,7 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     (&path[..at], path.get(at + 1..).unwrap_or_default())
 }
 
-/// What of `path` lies below directory `dir`, if it does.
+/// The part of `path` below directory `dir`, if it lies below.
 pub(crate) fn below<'a>(dir: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     let dir = if dir == b"/" { &dir[..0] } else { dir };
     let rest = path.strip_prefix(dir)?.strip_prefix(b"/")?;
@@ -109,7 +109,7 @@ pub(crate) fn is_hidden(name: &[u8]) -> bool {
     name.first() == Some(&b'_')
 }
 
-/// The node at `path`; the miss names the first missing path or the file in the way.
+/// The node at `path`; the error names the first missing path or the file in the way.
 pub(crate) fn find<'a>(root: &'a Link, path: &[u8]) -> Result<&'a Link, Miss> {
     let mut current = root;
     let mut parent_end = 0;
@@ -146,8 +146,8 @@ pub(crate) fn find_mut<'a>(root: &'a mut Link, path: &[u8]) -> Option<&'a mut In
     Some(current)
 }
 
-/// The children of directory `path`, for writing; missing directories are made with `index`.
-/// `None` if a file is in the way (what was made until then stays, so ask [`find`] first).
+/// The children of directory `path`, for writing; missing directories are created with `index`.
+/// `None` if a file is in the way (directories created before stay, so call [`find`] first).
 pub(crate) fn make_dirs<'a>(
     root: &'a mut Link,
     path: &[u8],

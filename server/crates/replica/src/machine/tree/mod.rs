@@ -1,7 +1,8 @@
 //! The v2 key space: a tree of directories and files with one index counter and a history of
 //! events. v1 is a view on it. Rules: etcd 2.2 to 3.5, as collected in the project's v2 notes.
 //!
-//! A verb owns its file: `set`, `create`, `update`, `swap`, `delete`, `in_order`, `expire`.
+//! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`,
+//! `create_in_order`, `expire`.
 
 mod changes;
 mod counts;
@@ -145,7 +146,7 @@ pub struct Tree {
     counts: Counts,
     /// See `size`.
     nodes_bytes: u64,
-    /// A record said what `index` and `counts` are (only while loading).
+    /// Whether the record with `index` and `counts` was loaded.
     described: bool,
 }
 
@@ -169,8 +170,8 @@ impl Tree {
         done.map(|event| Reply::Event(Box::new(event)))
     }
 
-    /// Counts one change of the cluster's own data (members, version): takes an index and, as in
-    /// etcd, a place in the history that no watcher of user keys matches.
+    /// Advances the index for a change of cluster data (members, version), which as in etcd takes
+    /// an index and a slot of the history.
     pub fn bump(&mut self) {
         self.take_index();
     }
@@ -190,14 +191,15 @@ impl Tree {
         self.counts
     }
 
-    /// The index of the change that is being made.
+    /// Advances the index and returns it.
     fn take_index(&mut self) -> u64 {
         self.index += 1;
         self.history.advance(self.index);
         self.index
     }
 
-    /// The event of the change that took the present index; kept for watchers, if they may see it.
+    /// Builds the event of the change at the current index, and adds it to the history unless it is
+    /// a refresh.
     fn event(&mut self, action: Action, node: Node, prev: Option<Node>, refresh: bool) -> Event {
         let event = Event {
             action,
@@ -232,7 +234,7 @@ impl Tree {
     }
 }
 
-/// Bytes of our own: those of a request would keep its whole buffer in memory.
+/// Copies bytes: a slice of a request would keep its whole buffer in memory.
 fn own(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }

@@ -1,4 +1,4 @@
-//! Putting a new node at a path: what `set`, `create` and `in_order` have in common.
+//! Inserting a new node at a path, shared by `set`, `create` and `create_in_order`.
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::limits::TREE_DEPTH_MAX;
 
-/// A node to be put, its path cleaned and its bytes our own.
+/// A node to insert; its path is cleaned and its bytes are copied.
 pub(super) struct Placing {
     pub(super) path: Bytes,
     pub(super) value: Bytes,
@@ -21,7 +21,8 @@ pub(super) struct Placing {
 }
 
 impl Tree {
-    /// Puts the node under a new index, with all directories it needs, and shows it.
+    /// Inserts the node with a new index, creates missing directories, and returns the node as
+    /// answers show it.
     pub(super) fn place(&mut self, placing: Placing, now_ns: i64) -> Result<Node, Error> {
         let path = placing.path;
         self.refuse_root(&path)?;
@@ -66,7 +67,7 @@ impl Tree {
         Ok(node)
     }
 
-    /// What lies deepest can only be a file: walking the tree, and dropping it, takes stack.
+    /// Refuses paths deeper than the limit: walking and dropping the tree uses stack.
     fn refuse_depth(&self, path: &Bytes) -> Result<(), Error> {
         let Some((end, _)) = components(path).nth(TREE_DEPTH_MAX - 1) else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What can be asked of the v2 tree. It enters the log, so field numbers are for ever.
+//! The operations on the v2 tree. They are stored in the log, so field numbers never change.
 //!
 //! Paths are cleaned and absolute (`/`, `/a/b`), bytes rather than text. `expires_ns` is absolute
 //! Unix time in nanoseconds, taken by the member that received the request; `None` is permanent.
@@ -9,16 +9,16 @@ use bytes::Bytes;
 
 use super::NODE_BYTES;
 
-/// A v2 command as it stands in the log.
+/// A v2 command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
-    /// What is to be done.
+    /// The operation.
     #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub verb: Option<Verb>,
 }
 
 impl Command {
-    /// Bytes that it may add to the tree. What ends, removes or only refreshes adds nothing.
+    /// Bytes that it may add to the tree; 0 for deletions, expirations and refreshes.
     pub fn growth(&self) -> u64 {
         let of = |path: &Bytes, value: &Bytes| NODE_BYTES + (path.len() + value.len()) as u64;
         match &self.verb {
@@ -94,7 +94,7 @@ pub struct Set {
     pub dir: bool,
     #[prost(sint64, optional, tag = "4")]
     pub expires_ns: Option<i64>,
-    /// Keep the value, tell no watcher; the node must exist.
+    /// Keep the value and notify no watcher; the node must exist.
     #[prost(bool, tag = "5")]
     pub refresh: bool,
 }

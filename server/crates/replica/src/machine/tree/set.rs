@@ -1,5 +1,5 @@
-//! `set`: replaces a file or makes a node. A refresh keeps the value but is a replacement all the
-//! same: the node is created anew.
+//! `set`: replaces a file or creates a node. A refresh keeps the value but also replaces the node:
+//! its created index changes.
 
 use super::{
     Action, Error, Event, Set, Tree,

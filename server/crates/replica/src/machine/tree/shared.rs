@@ -1,9 +1,9 @@
-//! A counted pointer that compares by identity, so that walking two versions of the tree can tell
-//! at once which parts they share.
+//! A reference-counted pointer that compares by identity, so that comparing two versions of the
+//! tree skips shared parts.
 
 use std::{ops::Deref, sync::Arc};
 
-/// Shared until it is written: [`Shared::make_mut`] copies only what somebody else still holds.
+/// Copy on write: [`Shared::make_mut`] copies only if there is another reference.
 #[derive(Debug, Default)]
 pub(crate) struct Shared<T>(Arc<T>);
 

@@ -9,7 +9,7 @@ use super::{
 
 const NS_PER_S: i64 = 1_000_000_000;
 
-/// How much of what is below a directory is shown.
+/// How many levels below a directory are listed.
 #[derive(Clone, Copy)]
 pub(crate) enum Depth {
     Nothing,
@@ -39,7 +39,7 @@ impl Tree {
         })
     }
 
-    /// Whether an answer about this path would look at more nodes than this.
+    /// Whether an answer about this path would list more than `nodes` nodes.
     pub fn shows_more_than(&self, path: &[u8], recursive: bool, nodes: usize) -> bool {
         let Ok(link) = find(&self.root, path) else {
             return false;
@@ -49,7 +49,7 @@ impl Tree {
     }
 }
 
-/// Counts the nodes below one; `false` as soon as there are more than are left.
+/// Subtracts the nodes below one from `left`; `false` if there are more.
 fn count_down(inode: &Inode, recursive: bool, left: &mut usize) -> bool {
     let Some(children) = inode.children() else {
         return true;

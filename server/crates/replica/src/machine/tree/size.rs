@@ -1,4 +1,4 @@
-//! What the tree and its history take in memory, for the quota: hidden nodes count like all others.
+//! Size of the tree and its history in memory, for the quota; hidden nodes count.
 //!
 //! It is derived: a checkpoint does not hold it.
 
@@ -19,7 +19,7 @@ impl Tree {
         self.nodes_bytes + self.history.bytes
     }
 
-    /// Counts everything anew, after a checkpoint was loaded.
+    /// Recomputes the size after a checkpoint was loaded.
     pub(super) fn measure(&mut self) {
         // The root is always there and takes nothing.
         self.nodes_bytes = of_subtree(&[], &self.root) - NODE_BYTES;
@@ -59,8 +59,8 @@ pub(super) fn of_subtree(path: &[u8], link: &Link) -> u64 {
     bytes
 }
 
-/// Bytes of an event that is kept. The value before is the one that the event before it brought, so the
-/// larger of both counts, and not their sum.
+/// Bytes of an event in the history. The previous value is shared with an older event, so the
+/// larger of both values counts instead of their sum.
 pub(super) fn of_event(event: &Event) -> u64 {
     let of = |node: &Node| (node.path.len() + node.value.as_ref().map_or(0, |v| v.len())) as u64;
     EVENT_BYTES + of(&event.node).max(event.prev.as_ref().map_or(0, of))

@@ -65,7 +65,7 @@ struct StoredShown {
     ttl: i64,
 }
 
-/// A record of contents `message`, guarded.
+/// A record with contents `message` and its checksum.
 pub(super) fn put(key: Vec<u8>, message: &impl Message) -> Change {
     let mut value = Vec::with_capacity(message.encoded_len() + CRC_BYTES);
     message.encode(&mut value).expect("a vector has room");
@@ -204,7 +204,7 @@ fn action(number: u32) -> Option<Action> {
 }
 
 impl Tree {
-    /// Takes one record back; records come in ascending key order.
+    /// Loads one record; records come in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));
@@ -274,7 +274,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Checks the whole after the last record.
+    /// Checks consistency after the last record.
     pub fn loaded(&mut self) -> Result<(), Corrupt> {
         let holds_nodes = self
             .root
@@ -315,7 +315,7 @@ fn corrupt(key: &[u8], what: &str) -> Corrupt {
     Corrupt::new(format!("v2 tree: {name} {what}"))
 }
 
-/// Links compare by identity, which is what tells changed events apart.
+/// Emits changed events; references compare by identity.
 pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut dyn FnMut(Change)) {
     use imbl::ordmap::DiffItem;
     let put = |kept: &Shared<Kept>| put_event(&kept.event);

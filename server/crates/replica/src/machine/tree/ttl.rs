@@ -1,4 +1,4 @@
-//! Deadlines in order: who expires next. Derived from the nodes, never recorded by itself.
+//! Expiration times in order. Derived from the nodes, not part of a checkpoint.
 
 use bytes::Bytes;
 use imbl::OrdSet;
@@ -23,7 +23,7 @@ impl Deadlines {
         }
     }
 
-    /// Forgets the deadlines of a whole subtree that has left the tree.
+    /// Removes the expiration times of a removed subtree.
     pub(crate) fn remove_all(&mut self, path: &[u8], link: &Link) {
         if self.0.is_empty() {
             return;
@@ -35,7 +35,7 @@ impl Deadlines {
         });
     }
 
-    /// The next deadline and whose it is.
+    /// The next expiration time and the path of its node.
     pub(crate) fn first(&self) -> Option<&(i64, Bytes)> {
         self.0.get_min()
     }

@@ -45,7 +45,7 @@ impl Tree {
         Ok(self.event(Action::Update, node, Some(prev), update.refresh))
     }
 
-    /// Writes into the existing node `old` under a new index; shows it after and before.
+    /// Writes into the existing node `old` with a new index; returns the node after and before.
     pub(super) fn overwrite(&mut self, old: Link, write: Write<'_>, now_ns: i64) -> (Node, Node) {
         let path = write.path;
         let prev = show(&old, path.clone(), Depth::Nothing, now_ns);

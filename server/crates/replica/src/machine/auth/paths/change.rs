@@ -1,5 +1,5 @@
-//! A verb each. In etcd users and roles are nodes of the v2 store, whose directories its first write
-//! makes, be it in vain; hence `begun`.
+//! One function for each operation. In etcd users and roles are nodes of the v2 store; the first
+//! write creates their directories even if it fails, which `begun` records.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::machine::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
 type Outcome<T = ()> = Result<T, Refusal>;
 
 impl Auth {
-    /// A guest that is missing is made, which is a write of its own.
+    /// Creates the role guest if it is missing, which counts as a write.
     pub(super) fn paths_enable(&mut self, steps: &mut u64) -> Outcome {
         if self.paths.enabled {
             return Err(Refusal::Enabled);
@@ -52,7 +52,7 @@ impl Auth {
         Ok(())
     }
 
-    /// While v3 asks who its callers are, root keeps its role there.
+    /// While v3's authentication is on, the user root keeps the role root.
     pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> Outcome<Vec<String>> {
         let name = &asked.name;
         let old = self.user(name);
@@ -132,7 +132,7 @@ impl Auth {
         Ok(new)
     }
 
-    /// Who had the role keeps its name, as in etcd.
+    /// As in etcd, users keep the name of the deleted role.
     pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> Outcome {
         let name = &asked.name;
         if name == ROOT {
@@ -149,7 +149,7 @@ impl Auth {
     }
 }
 
-/// In order; or what was granted though it is there.
+/// The sorted result, or the name that was granted already.
 fn merged(old: &[String], grant: &[String], revoke: &[String]) -> Result<Vec<String>, String> {
     let mut patterns: BTreeSet<&String> = old.iter().collect();
     for pattern in grant {

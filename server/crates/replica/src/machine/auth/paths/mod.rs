@@ -1,8 +1,9 @@
-//! Users and roles as v2 knows them: roles with patterns of paths, a role for whom nobody names, and
-//! a switch of its own. Users are those of v3, and so are the names of roles.
+//! Users and roles of v2: roles with path patterns, the role guest for anonymous requests, and a
+//! switch of its own. Users and the names of roles are shared with v3.
 //!
-//! Rules and their order are etcd 3.4's. Who may change users is judged by the proposing member, as
-//! in etcd. What does *not* live here: JSON, statuses, passwords in clear (`server/src/api/v2/auth`).
+//! Rules and their order are etcd 3.4's. The proposing member checks who may change users, as in
+//! etcd. What does *not* live here: JSON, status codes, passwords in clear
+//! (`server/src/api/v2/auth`).
 //!
 //! Reading order: `request` (what can be asked) → this file (state, who may what) → `change`.
 
@@ -17,31 +18,32 @@ pub use request::{Command, Patterns, RoleCreate, RoleUpdate, UserCreate, UserUpd
 
 use super::{Auth, ROOT, Role, User};
 
-/// The role of requests that name no user.
+/// The role of anonymous requests.
 pub const GUEST: &str = "guest";
 
 /// Matches every path.
 const ALL: &str = "/*";
 
-/// The directories of users and roles, the one that they are in, and the switch.
+/// Nodes that etcd creates in its v2 store: the directories of users and roles, their parent, and
+/// the switch.
 const NODES_OF_ETCD: u64 = 4;
 
-/// What v2 has beside the users and roles of v3.
+/// State of v2's authentication beside the users and roles of v3.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Paths {
     pub(super) enabled: bool,
-    /// Whether anything was ever written, which in etcd makes four nodes of its v2 store.
+    /// Whether anything was ever written; etcd creates four nodes in its v2 store then.
     pub(super) begun: bool,
-    /// By role; a role that is not here has none.
+    /// Patterns by role; a role without an entry has none.
     pub(super) patterns: OrdMap<String, Arc<Patterns>>,
 }
 
-/// What applying a command did.
+/// Result of applying a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
-    /// By how much the index of the tree goes on.
+    /// By how much the index of the tree advances.
     pub steps: u64,
-    /// The user whose tokens end.
+    /// The user whose tokens are revoked.
     pub expelled: Option<String>,
     /// The answer.
     pub answer: Result<Answer, Refusal>,
@@ -52,9 +54,9 @@ pub struct Done {
 pub enum Answer {
     /// Done.
     Done,
-    /// The roles that a user has now.
+    /// The user's roles after the change.
     Roles(Vec<String>),
-    /// What a role may now.
+    /// The role's patterns after the change.
     Patterns(Patterns),
 }
 
@@ -73,63 +75,63 @@ pub enum Refusal {
     /// The name is taken.
     #[error("auth: User {0} already exists.")]
     UserExists(String),
-    /// There is nobody to show or to change.
+    /// No such user to show or to change.
     #[error("auth: User {0} does not exist.")]
     UserMissing(String),
-    /// There is nobody to delete.
+    /// No such user to delete.
     #[error("auth: User {0} does not exist")]
     UserGone(String),
-    /// It would lock everybody out.
+    /// The user root cannot be deleted while auth is on.
     #[error("auth: Cannot delete root user while auth is enabled.")]
     RootStays,
-    /// A change that is none.
+    /// The request changes nothing.
     #[error("auth: User not updated. Use grant/revoke/password to update the user.")]
     UserSame,
-    /// The user has it.
+    /// The user has the role already.
     #[error("auth: Granting duplicate role {role} for user {user}")]
     RoleHeld {
-        /// Which.
+        /// Name of the role.
         role: String,
-        /// Whose.
+        /// Name of the user.
         user: String,
     },
-    /// The user does not have it.
+    /// The user does not have the role.
     #[error("auth: Revoking ungranted role {role} for user {user}")]
     RoleNotHeld {
-        /// Which.
+        /// Name of the role.
         role: String,
-        /// Whose.
+        /// Name of the user.
         user: String,
     },
-    /// The role root is no role like others.
+    /// The role root cannot be changed or deleted.
     #[error("auth: Cannot modify role {0}: is root role.")]
     RootRole(String),
     /// The name is taken.
     #[error("auth: Role {0} already exists.")]
     RoleExists(String),
-    /// There is none to show or to change.
+    /// No such role to show or to change.
     #[error("auth: Role {0} does not exist.")]
     RoleMissing(String),
-    /// There is none to delete.
+    /// No such role to delete.
     #[error("auth: Role {0} doesn't exist.")]
     RoleGone(String),
-    /// A change that is none.
+    /// The request changes nothing.
     #[error("auth: Role not updated. Use grant/revoke to update the role.")]
     RoleSame,
-    /// The role may read that.
+    /// The role has this read pattern already.
     #[error("auth: Granting duplicate read permission {0}")]
     ReadHeld(String),
-    /// The role may write that.
+    /// The role has this write pattern already.
     #[error("auth: Granting duplicate write permission {0}")]
     WriteHeld(String),
 }
 
-/// What a request wants of a path.
+/// The kind of access to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// Not only to read.
+    /// Write access; otherwise read access.
     pub write: bool,
-    /// With all that is below.
+    /// Including everything below the path.
     pub recursive: bool,
 }
 
@@ -153,12 +155,12 @@ impl Patterns {
 }
 
 impl Auth {
-    /// Whether v2 asks who its clients are.
+    /// Whether authentication of v2 is enabled.
     pub fn paths_enabled(&self) -> bool {
         self.paths.enabled
     }
 
-    /// The roles of a user as v2 sees them: the user root has the role root always.
+    /// The roles of a user in v2: the user root always has the role root.
     pub fn path_roles(user: &User) -> Vec<String> {
         let mut roles: BTreeSet<&str> = user.roles.iter().map(String::as_str).collect();
         if user.name == ROOT {
@@ -167,7 +169,7 @@ impl Auth {
         roles.into_iter().map(str::to_owned).collect()
     }
 
-    /// What a role may by path; `None` if there is no such role. The role root is always there.
+    /// The patterns of a role; `None` if there is no such role. The role root always exists.
     pub fn patterns(&self, role: &str) -> Option<Patterns> {
         if role == ROOT {
             return Some(Patterns::all());
@@ -188,7 +190,7 @@ impl Auth {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Whether a user, or whoever names none, may do that at a path.
+    /// Whether a user (or an anonymous request, `None`) has this access to a path.
     pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: Wish) -> bool {
         let may = |role: &str| {
             let patterns = self.paths.patterns.get(role);
@@ -202,7 +204,7 @@ impl Auth {
     }
 }
 
-/// Whether everything is this user's in v2.
+/// Whether the user has the role root in v2.
 pub fn is_path_root(user: &User) -> bool {
     user.name == ROOT || user.has(ROOT)
 }
@@ -216,7 +218,7 @@ impl Auth {
             expelled: None,
             answer: Ok(Answer::Done),
         };
-        // an older member could meet a newer verb here
+        // an older member may read an operation of a newer release here
         let Some(verb) = &command.verb else {
             return done;
         };

@@ -1,4 +1,5 @@
-//! What v2 can ask about users and roles. It enters the log, so field numbers are for ever.
+//! The operations of v2 on users and roles. They are stored in the log, so field numbers never
+//! change.
 
 use std::fmt;
 
@@ -6,10 +7,10 @@ use bytes::Bytes;
 
 use crate::machine::auth::payload::{Disable, Enable, RoleDelete, UserDelete};
 
-/// A command as it stands in the log.
+/// A command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
-    /// What is to be done.
+    /// The operation.
     #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub verb: Option<Verb>,
 }
@@ -40,10 +41,10 @@ pub enum Verb {
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserCreate {
-    /// Name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// What bcrypt made of its password.
+    /// bcrypt hash of its password.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
     /// Names of roles, which need not exist.
@@ -60,20 +61,20 @@ impl fmt::Debug for UserCreate {
     }
 }
 
-/// A user gets another password or other roles: all of it or nothing.
+/// Changes a user's password and roles, completely or not at all.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserUpdate {
-    /// Name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// What bcrypt made of the new password; empty: the old one stays.
+    /// bcrypt hash of the new password; empty keeps the old one.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
-    /// Roles that it is to have besides.
+    /// Roles to add.
     #[prost(string, repeated, tag = "3")]
     pub grant: Vec<String>,
-    /// Roles that it loses.
+    /// Roles to remove.
     #[prost(string, repeated, tag = "4")]
     pub revoke: Vec<String>,
 }
@@ -88,8 +89,8 @@ impl fmt::Debug for UserUpdate {
     }
 }
 
-/// What paths may be read and written. A pattern that ends in `*` means all that begins with what
-/// is before it; any other means itself.
+/// Patterns of paths that may be read and written. A pattern that ends in `*` matches every path
+/// with that prefix; any other matches itself.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Patterns {
     /// Of reads, in order.
@@ -103,24 +104,24 @@ pub struct Patterns {
 /// A new role.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleCreate {
-    /// Name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// What it may.
+    /// Its patterns.
     #[prost(message, required, tag = "2")]
     pub patterns: Patterns,
 }
 
-/// A role gets and loses patterns: all of it or nothing.
+/// Adds and removes patterns of a role, completely or not at all.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleUpdate {
-    /// Name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// What it is to have besides.
+    /// Patterns to add.
     #[prost(message, required, tag = "2")]
     pub grant: Patterns,
-    /// What it loses; what it never had is passed over.
+    /// Patterns to remove; those that it does not have are ignored.
     #[prost(message, required, tag = "3")]
     pub revoke: Patterns,
 }
