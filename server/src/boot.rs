@@ -173,7 +173,7 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
         tracing::warn!(
             quota_bytes,
             advised_bytes,
-            "quota exceeds the largest one that is advised"
+            "quota exceeds the recommended maximum"
         );
     }
 }
@@ -355,7 +355,7 @@ async fn publish(node: &Node, config: &Config) {
 
 async fn until_applied<O: Operation<Error = Infallible> + Clone>(node: &Node, operation: O) {
     while let Err(error) = node.propose(operation.clone()).await {
-        tracing::warn!(%error, "failed to publish this member to the cluster; trying again");
+        tracing::warn!(%error, "failed to publish this member to the cluster; retrying");
         tokio::time::sleep(PUBLISH_RETRY).await;
     }
 }

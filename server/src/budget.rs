@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_comes_back_and_one_thing_alone_always_passes() {
+    fn reservations_are_released_and_a_single_one_always_succeeds() {
         let refused = IntCounter::new("refused", "Refusals.").unwrap();
         let budget = Budget::new(10, refused.clone());
         let vast = budget.take(100).expect("it is alone");

@@ -159,7 +159,7 @@ async fn shown(ctx: &Context, request: &HttpRequest) -> Result<Shown, Fault> {
             Ok(Shown::Wrong)
         }
         Err(error) => {
-            tracing::warn!(%error, "the password of a v2 request was not checked");
+            tracing::warn!(%error, "failed to check the password of a v2 request");
             Err(Fault::TooMany)
         }
     }

@@ -34,7 +34,7 @@ pub(crate) async fn handle(
     let level = body.map_err(|_| NO_JSON.to_owned());
     match level.and_then(|body| wanted(&body)) {
         Ok(level) => {
-            tracing::info!(?level, "the level of the logs is turned");
+            tracing::info!(?level, "log level changed");
             ctx.dial.turn(level);
             HttpResponse::NoContent().finish()
         }

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn no_debug_shows_them() {
+    fn debug_does_not_print_credentials() {
         let shown = Credentials::of_token(Some("verysecret"));
         assert!(!format!("{shown:?}").contains("verysecret"));
     }

@@ -64,7 +64,11 @@ impl Hashing {
     pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
         if !known {
-            tracing::warn!(given = cost, cost = COST, "bcrypt knows no such cost");
+            tracing::warn!(
+                given = cost,
+                cost = COST,
+                "invalid bcrypt cost; using the default"
+            );
         }
         let cost = if known { cost } else { COST };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -190,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_bcrypt_would_cut_is_refused_without_hashing() {
+    async fn too_long_passwords_are_refused_without_hashing() {
         let hashing = Hashing::new(TEST_COST).unwrap();
         let long = "x".repeat(73);
         let refused = hashing.hash(sender("a"), long.clone()).await;

@@ -160,7 +160,7 @@ fn judge_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
         tracing::warn!(
             key_bytes,
             hash_bytes,
-            "the key that signs tokens is shorter than its hash and easier to guess"
+            "the key that signs tokens is shorter than its hash, which makes it weaker"
         );
     }
     Ok(())

@@ -92,7 +92,7 @@ mod tests {
     const GO: &str = "$2a$04$h6KGP5yPY4UR2KpYdrFYkemZjrYyuj5UjWp81tvwe3ZfL1AfO6mma";
 
     #[test]
-    fn what_was_hashed_matches_and_nothing_else() {
+    fn only_the_hashed_password_matches() {
         let hashed = hash("pässword", 4, [7; 16]).unwrap();
         assert_eq!(hashed.len(), 60);
         assert!(matches("pässword", hashed.as_bytes()));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_hash_costs_as_much_as_any() {
+    fn the_dummy_hash_costs_as_much_as_any() {
         let (cost, ..) = parse(nobodys(11).as_bytes()).unwrap();
         assert_eq!(cost, 11);
         assert!(!matches("", nobodys(4).as_bytes()));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_matches_nothing() {
+    fn an_invalid_hash_matches_nothing() {
         for bad in [
             "",
             "$2a$04$",

@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_goes_leaves_nothing_behind() {
+    async fn dropped_waiters_leave_the_queue() {
         let queue = Arc::new(Queue::new(2));
         let held = queue.enter(client(1), "root").await.unwrap();
         let waits: Vec<Place> = (0..100)
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everybody_is_served_once() {
+    async fn every_waiter_is_served_once() {
         let (queue, served) = (Arc::new(Queue::new(3)), AtomicUsize::new(0));
         let all = (0..500_usize).map(|at| {
             let (queue, served) = (Arc::clone(&queue), &served);

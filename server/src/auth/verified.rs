@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_remembered() {
+    fn the_number_of_entries_is_bounded() {
         let verified = Verified::new(&SystemRandom::new()).unwrap();
         for at in 0..=REMEMBERED_MAX {
             verified.remember(&at.to_string(), b"hash");

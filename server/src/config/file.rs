@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mapping_is_refused() {
+    fn files_without_a_mapping_are_refused() {
         let mut values = Values::default();
         for bad in ["[1]", "just text", "name: {a: b}", ": :"] {
             assert!(parse(bad, &mut values).is_err(), "{bad}");

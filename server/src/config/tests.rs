@@ -167,7 +167,7 @@ fn refusals_in_etcds_words() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_with_the_reason() {
+fn unsupported_flags_are_refused_with_a_reason() {
     for (line, part) in [
         ("--peer-auto-tls", "--peer-auto-tls is refused: TLS between"),
         ("--experimental-memory-mlock", "--memory-mlock is refused"),
@@ -283,7 +283,7 @@ fn tls_as_it_was_asked_for() {
 }
 
 #[test]
-fn what_has_no_effect_is_warned_about_unless_it_is_the_default() {
+fn flags_without_effect_cause_a_warning_unless_default() {
     let config = load(
         "--name m --snapshot-count=10000 --max-wals=7 --experimental-warning-apply-duration=1s",
         &[],

@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn renders_what_was_told_and_counted() {
+    fn renders_facts_and_counters() {
         let metrics = Metrics::new();
         metrics.http_received(HttpMethod::QuorumGet);
         metrics.http_done(HttpMethod::Put, 412, Duration::from_millis(1));

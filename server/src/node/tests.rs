@@ -147,7 +147,7 @@ fn an_address_leaves_room_for_the_commands_of_another() {
 }
 
 #[test]
-fn who_gives_up_keeps_its_place_until_the_replica_has_looked() {
+fn dropped_requests_keep_their_entry_until_the_replica_handles_them() {
     actix_rt::System::new().block_on(async {
         let (node, requests) = stalled();
         let waiting = offer(&node, 1 << 20).await;

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn no_debug_shows_a_token() {
+    fn debug_does_not_print_tokens() {
         let tokens = Tokens::new(Duration::from_secs(300));
         let reply = authenticated("alice", "verysecret");
         tokens.applied(&reply, 7, true);

@@ -288,7 +288,7 @@ fn damage_is_an_error_and_never_a_panic() {
 }
 
 #[test]
-fn what_is_no_snapshot_is_told_so() {
+fn files_that_are_no_snapshots_are_refused() {
     let folder = Folder::new("none");
     let told = |data: &[u8]| {
         let path = folder.file(data);

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stops_early_leaves_nobody_waiting() {
+    fn stopping_early_ends_the_reader() {
         let first = read_ahead((0..).map(record), &mut |records| records.next().unwrap());
         assert_eq!(first.unwrap(), record(0).unwrap());
     }

@@ -195,7 +195,7 @@ impl Checkpoint {
         if !damage || self.manifest.before.is_empty() {
             return false;
         }
-        tracing::warn!(%error, "the newest checkpoint does not read; the one before it and the log count");
+        tracing::warn!(%error, "the newest checkpoint is damaged; starting from the previous one and the log");
         self.manifest.chain = std::mem::take(&mut self.manifest.before);
         (self.anew, self.fell_back) = (true, true);
         true
@@ -439,7 +439,7 @@ impl Checkpoint {
         // From here on only space and a second chance are at stake.
         let outcome = replace(&self.dir, COPY, text.as_bytes()).and_then(|()| self.remove_others());
         if let Err(error) = outcome {
-            tracing::warn!(dir = %self.dir.display(), %error, "cannot tidy the checkpoint's folder");
+            tracing::warn!(dir = %self.dir.display(), %error, "failed to clean up the checkpoint's folder");
         }
         Ok(())
     }

@@ -121,7 +121,7 @@ impl Checkpointer {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the checkpoint thread had died of a panic");
+            tracing::error!("the checkpoint thread has panicked");
         }
     }
 }
@@ -181,7 +181,7 @@ impl Writer {
             self.shared.failing.store(true, Ordering::Relaxed);
             self.shared.failures.fetch_add(1, Ordering::Relaxed);
             let index = view.position.index;
-            tracing::error!(index, %error, "a checkpoint could not be written; trying again");
+            tracing::error!(index, %error, "failed to write a checkpoint; retrying");
             let mut slot = self.shared.lock();
             if !slot.stop {
                 let wait = self

@@ -100,14 +100,14 @@ impl Ledger {
             Ok(()) => {
                 tracing::warn!(
                     ballast = %self.path.display(),
-                    "the disk is full: the ballast is given up"
+                    "the disk is full: deleting the ballast"
                 );
                 self.held.store(false, Relaxed);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.held.store(false, Relaxed);
             }
-            Err(error) => tracing::error!(%error, "the ballast cannot be given up"),
+            Err(error) => tracing::error!(%error, "failed to delete the ballast"),
         }
     }
 
@@ -118,7 +118,7 @@ impl Ledger {
             fallocate(&file, flags, 0, bytes).map_err(io::Error::from)
         });
         if let Err(error) = &made {
-            tracing::warn!(%error, "no ballast can be kept on this file system");
+            tracing::warn!(%error, "failed to create the ballast on this file system");
             // remove a partial file
             let _ = fs::remove_file(&self.path);
         }

@@ -50,7 +50,7 @@ impl Lock {
             .and_then(|_| file.write_all(pid.as_bytes()))
             .and_then(|()| file.set_len(pid.len() as u64));
         if let Err(error) = written {
-            tracing::warn!(%error, "the lock does not name this process");
+            tracing::warn!(%error, "failed to write the pid into the lock file");
         }
         Ok(Self { file })
     }

@@ -302,7 +302,7 @@ impl Log {
         let _guard = Fatal::new(&self.dir);
         if let Err(error) = self.engine.purge_expired_files() {
             // failing only costs space, and the next cut retries
-            tracing::error!(dir = %self.dir.display(), %error, "cannot drop old log files");
+            tracing::error!(dir = %self.dir.display(), %error, "failed to delete old log files");
         }
     }
 

@@ -150,7 +150,7 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
             .mode();
         if mode & 0o077 != 0 {
             let mode = format!("{:o}", mode & 0o777);
-            tracing::warn!(dir = %dir.display(), mode, "others may read the data directory");
+            tracing::warn!(dir = %dir.display(), mode, "the data directory is readable by other users");
         }
         return Ok(());
     }

@@ -15,7 +15,7 @@ const NICEST: i32 = 19;
 pub(super) fn quietly<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let work = || {
         if let Err(error) = lower() {
-            tracing::debug!(%error, "cannot lower the priority of a thread");
+            tracing::debug!(%error, "failed to lower the priority of a thread");
         }
         work()
     };

@@ -170,7 +170,9 @@ impl Space {
         match Lock::take(&super::member_dir(&self.dir)) {
             Ok(_lock) => self.ledger.release(),
             // opening the storage reports who holds the lock
-            Err(error) => tracing::debug!(%error, "the ballast is left alone"),
+            Err(error) => {
+                tracing::debug!(%error, "keeping the ballast: another process uses the directory")
+            }
         }
     }
 
@@ -269,16 +271,16 @@ impl Space {
         if room != self.room {
             match room {
                 Room::Enough => {
-                    tracing::info!(free_bytes, "the disk has room again: writes are taken");
+                    tracing::info!(free_bytes, "the disk has space again: writes are accepted");
                 }
                 Room::Low => tracing::warn!(
                     free_bytes,
                     reserve_bytes,
-                    "the disk is almost full: writes are refused until there is room"
+                    "the disk is almost full: writes are refused until there is space"
                 ),
                 Room::None => tracing::error!(
                     free_bytes,
-                    "the disk is full: nothing is taken until there is room"
+                    "the disk is full: all commands are refused until there is space"
                 ),
             }
         }
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ballast_of_another_size_is_made_anew_by_who_has_the_lock() {
+    fn a_ballast_of_another_size_is_replaced_under_the_lock() {
         let dir = TempDir::new();
         let member = member_dir(&dir.data());
         fs::create_dir_all(&member).unwrap();
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ballast_that_somebody_deleted_comes_back() {
+    fn a_deleted_ballast_is_restored() {
         let dir = TempDir::new();
         let ballast = member_dir(&dir.data()).join("ballast");
         fs::create_dir_all(member_dir(&dir.data())).unwrap();

@@ -151,7 +151,7 @@ fn mend_file(dir: &Path, path: &Path, seq: u64, queue: Queue, last: bool) -> Res
     let cut = match verdict {
         Verdict::Whole => return Ok(()),
         Verdict::Mend { at, mask } => {
-            tracing::warn!(file = %path.display(), offset = at, "mended a flipped bit of the last write");
+            tracing::warn!(file = %path.display(), offset = at, "repaired a flipped bit in the last write");
             let file = OpenOptions::new().write(true).open(path);
             return file
                 .and_then(|file| file.write_all_at(&[bytes[at] ^ mask], at as u64))
@@ -171,7 +171,7 @@ fn mend_file(dir: &Path, path: &Path, seq: u64, queue: Queue, last: bool) -> Res
             })
         }
         Verdict::Remove => {
-            tracing::warn!(file = %path.display(), "removed a log file that was just being made");
+            tracing::warn!(file = %path.display(), "removed an incomplete new log file");
             fs::remove_file(path).and_then(|()| sync_dir(dir))
         }
     };

@@ -163,7 +163,7 @@ mod tests {
 
     /// A read of nothing would be the end of the stream to the reader.
     #[tokio::test]
-    async fn what_is_withheld_is_no_end() {
+    async fn withheld_bytes_do_not_end_the_stream() {
         let (mut client, server) = tokio::io::duplex(1);
         let request = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: upgrade\r\nHost: x\r\n\r\n";
         let writing = async move { client.write_all(request).await };

@@ -150,8 +150,8 @@ fn metric(server: &Server, name: &str) -> f64 {
 }
 
 #[test]
-fn a_disk_filled_by_somebody_else_refuses_writes_until_there_is_room() {
-    let test = "a_disk_filled_by_somebody_else_refuses_writes_until_there_is_room";
+fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
+    let test = "a_disk_filled_by_others_refuses_writes_until_there_is_space";
     on_a_small_disk(test, |disk| {
         let mut server = start(disk);
         for key in 0..10 {
@@ -213,8 +213,8 @@ fn a_disk_filled_by_somebody_else_refuses_writes_until_there_is_room() {
 }
 
 #[test]
-fn a_disk_filled_by_its_own_data_has_room_to_make_room() {
-    let test = "a_disk_filled_by_its_own_data_has_room_to_make_room";
+fn a_disk_filled_by_own_data_can_free_space() {
+    let test = "a_disk_filled_by_own_data_can_free_space";
     on_a_small_disk(test, |disk| {
         let mut server = start(disk);
         let acknowledged = (0..VALUES)

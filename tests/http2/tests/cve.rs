@@ -490,7 +490,7 @@ fn distinct_names_are_not_remembered() {
 }
 
 #[test]
-fn a_binary_field_that_is_none_ends_no_connection() {
+fn an_invalid_binary_field_does_not_end_the_connection() {
     let mut client = client();
     let mut bytes = block(&head(Call::Echo.path()));
     literal(b"trace-bin", b"!!not base64!!", &mut bytes);

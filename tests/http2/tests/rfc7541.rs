@@ -126,7 +126,7 @@ fn wrong_ends_of_huffman_are_refused() {
 }
 
 #[test]
-fn what_enters_the_table() {
+fn fields_added_to_the_dynamic_table() {
     for (first, entries) in [(0x40_u8, 1), (0x00, 0), (0x10, 0)] {
         let mut decoder = Decoder::default();
         let block = [&[first][..], b"\x01a\x01b"].concat();

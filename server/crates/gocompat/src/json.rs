@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_are_worded_as_observed() {
+    fn errors_have_gos_texts() {
         let table = [
             ("", "unexpected end of JSON input"),
             ("-", "invalid character ' ' in numeric literal"),

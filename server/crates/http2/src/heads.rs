@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_request_is_malformed() {
+    fn invalid_requests_are_malformed() {
         let without = |name: &str| {
             let kept = GOOD.into_iter().filter(|(n, _)| *n != name);
             block(&kept.collect::<Vec<_>>())
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_trailers_may_be() {
+    fn valid_and_invalid_trailers() {
         let trailers = |block: &[u8]| Heads::<()>::new().read_trailers(block).unwrap();
         assert!(trailers(b"") && trailers(&literal("x", "y")));
         for wrong in [

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_or_unreadable_is_refused() {
+    fn large_and_invalid_messages_are_refused() {
         let refused = |encoding, stream: &[u8]| collect(encoding, stream, 3).unwrap_err();
         let large = Refusal::TooLarge {
             length: MAX + 1,

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_applied_stays() {
+    fn unapplied_entries_are_kept() {
         let position = Position {
             voters: vec![1],
             learners: vec![2],

@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_runs_from_the_time_told_after_its_grant_and_after_each_keep_alive() {
+    fn a_lease_runs_from_the_clock_update_after_its_grant_and_each_keep_alive() {
         let mut leader = Leader::new();
         leader.at(10.0);
         leader.grant(7, 5);
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keep_alive_at_the_last_moment_is_not_undone_by_the_look_before_the_next_time() {
+    fn a_late_keep_alive_prevents_expiration_at_the_next_check() {
         let mut leader = Leader::new();
         leader.grant(7, 5);
         leader.at(0.0);
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_noted_once_it_was_not_kept_alive_for_half_of_its_time() {
+    fn remaining_time_is_checkpointed_after_half_of_the_ttl_without_keep_alive() {
         let mut leader = Leader::new();
         leader.grant(7, 60);
         leader.at(0.0);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_that_end_at_once_are_ended_in_many_small_steps() {
+    fn thousands_of_expirations_are_split_into_bounded_entries() {
         let mut leader = Leader::new();
         let all = 3 * EXPIRE_LEASES_MAX as i64;
         (1..=all).for_each(|id| leader.grant(id, 5));
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_told_in_the_order_in_which_they_end() {
+    fn leases_are_listed_in_order_of_expiration() {
         let mut leader = Leader::new();
         leader.grant(1, 50);
         leader.grant(2, 5);

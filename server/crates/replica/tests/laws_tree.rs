@@ -253,7 +253,7 @@ proptest! {
 
     /// A watcher that would see an event is woken for it.
     #[test]
-    fn no_watcher_sleeps_through_an_event(history in steps(60)) {
+    fn no_watcher_misses_an_event(history in steps(60)) {
         let mut tree = Tree::default();
         let mut hub = Hub::default();
         let watches: Vec<_> =

@@ -63,7 +63,7 @@ impl Dialect {
         reply::drain(&mut payload).await;
         answer.unwrap_or_else(|error| {
             if error.code == ErrorCode::RaftInternal {
-                tracing::warn!(cause = ?error.cause, "v1 request got no answer from the cluster");
+                tracing::warn!(cause = ?error.cause, "v1 request failed: no reply from the cluster");
             }
             error.answer(request)
         })

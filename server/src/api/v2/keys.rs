@@ -96,7 +96,7 @@ pub(super) async fn handle(
         Ok(response) => response,
         Err(error) => {
             if error.code == ErrorCode::RaftInternal {
-                tracing::warn!(cause = ?error.cause, "v2 request got no answer from the cluster");
+                tracing::warn!(cause = ?error.cause, "v2 request failed: no reply from the cluster");
             }
             headers::failure(&dialect.ctx.node, request, &error)
         }
@@ -192,7 +192,7 @@ async fn form(
             .get(CONTENT_LENGTH)
             .is_some_and(|length| length != "0");
         if intent == Intent::Write(Write::Delete) && sent {
-            tracing::warn!("the body of a DELETE is ignored: conditions belong into the query");
+            tracing::warn!("ignoring the body of a DELETE: conditions belong in the query");
         }
         return Ok(None);
     }

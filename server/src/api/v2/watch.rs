@@ -161,7 +161,7 @@ impl Cursor {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => {}
                 Err(lost) => {
-                    tracing::info!(%lost, "a watch fell behind the history and is ended");
+                    tracing::info!(%lost, "ending a watch that fell behind the history");
                     return None;
                 }
             }

@@ -62,12 +62,12 @@ pub(in crate::api) async fn snapshot(
         let told = match written {
             Ok(bytes) => return done(bytes, begun.elapsed(), &took),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                tracing::warn!("a client went away in the middle of its snapshot");
+                tracing::warn!("a client disconnected during its snapshot");
                 return;
             }
             Err(error) => Status::internal(error.to_string()),
         };
-        tracing::error!(error = told.message(), "a snapshot could not be made");
+        tracing::error!(error = told.message(), "failed to create a snapshot");
         // it may have disconnected meanwhile
         let _ = send.blocking_send(Err(told));
     };

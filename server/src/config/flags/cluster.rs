@@ -34,7 +34,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("discovery-password", Text, "", "Password of v3 discovery.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.password"),
     Flag::new("strict-reconfig-check", Bool, "true", "Whether changes of membership that would cost the quorum are refused.", accepted("they are always refused")),
     Flag::new("pre-vote", Bool, "true", "Whether a member asks before it campaigns.", supported("elections_and_warnings")),
-    Flag::new("max-learners", Integer, "1", "Members without a vote that a cluster may have.", supported("there_are_as_many_learners_as_a_flag_allows")),
+    Flag::new("max-learners", Integer, "1", "Members without a vote that a cluster may have.", supported("the_number_of_learners_is_bounded_by_a_flag")),
     Flag::new("enable-v2", Bool, "true", "Whether the v2 API is served: keys, members, users, counters. Without it v1 is not served either.", supported("a_dialect_that_is_turned_off_is_not_there")),
     Flag::new("enable-v1", Bool, "true", "Whether the API of etcd 0.1 is served, a view on v2's keys. etcd has no such flag.", supported("a_dialect_that_is_turned_off_is_not_there")),
     Flag::new("v2-deprecation", Text, "write-only", "How far etcd's removal of the v2 API has come.", accepted("--enable-v2 alone says whether the v2 API is served")),

@@ -28,7 +28,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("max-txn-ops", Integer, "128", "Operations that a transaction may have.", supported("limits_of_requests")),
     Flag::new("max-request-bytes", Integer, "1572864", "Bytes that a request may have.", supported("limits_of_requests")),
     Flag::new("max-concurrent-streams", Integer, "4294967295", "gRPC calls that one connection may have open.", supported("connection_settings")),
-    Flag::new("grpc-keepalive-min-time", Duration, "5s", "How long a client should wait between pings.", supported("who_pings_too_often_is_turned_away")),
+    Flag::new("grpc-keepalive-min-time", Duration, "5s", "How long a client should wait between pings.", supported("too_many_pings_end_the_connection")),
     Flag::new("grpc-keepalive-interval", Duration, "2h0m0s", "How long a silent gRPC connection waits before it is pinged; 0 never pings.", supported("connection_settings")),
     Flag::new("grpc-keepalive-timeout", Duration, "20s", "How long the answer to a ping may take.", supported("connection_settings")),
     Flag::new("socket-reuse-port", Bool, "false", "Lets several processes listen on one port.", supported("connection_settings")).yaml("socket-options.reuse-port"),

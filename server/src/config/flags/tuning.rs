@@ -17,7 +17,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("compact-hash-check-time", Duration, "1m0s", "How often a leader compares the hashes of compactions.", accepted(CLUSTERS_LATER)),
     Flag::new("compaction-batch-limit", Integer, "1000", "Revisions that a batch of compaction removes.", accepted(ONE_STEP)),
     Flag::new("compaction-sleep-interval", Duration, "10ms", "Pause between batches of compaction.", accepted(ONE_STEP)),
-    Flag::new("watch-progress-notify-interval", Duration, "10m0s", "How often an idle watch hears of progress.", supported("a_quiet_watcher_is_told_so")),
+    Flag::new("watch-progress-notify-interval", Duration, "10m0s", "How often an idle watch hears of progress.", supported("an_idle_watcher_gets_progress_notifications")),
     Flag::new("downgrade-check-time", Duration, "5s", "How often the state of a downgrade is looked at.", accepted("nothing is downgraded")),
     Flag::new("snapshot-catchup-entries", Integer, "5000", "Entries of the log that are kept for slow members.", accepted(CLUSTERS_LATER)),
     Flag::new("bootstrap-defrag-threshold-megabytes", Integer, "0", "Free space at which etcd defragments before it starts.", accepted("there is nothing to defragment")),

@@ -146,7 +146,7 @@ fn an_older_checkpoint_than_the_cut_is_refused() {
 }
 
 #[test]
-fn where_nothing_can_be_written_the_answer_says_so() {
+fn an_unwritable_directory_is_reported() {
     // Even the superuser may not make a folder there.
     let error = open(Path::new("/sys/witan-test"), &ME).expect_err("/sys takes no folders");
     assert_eq!(error.exit_code(), 24, "{error}");

@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_an_upgrade_is_no_request() {
+    fn bytes_after_an_upgrade_are_no_request() {
         let request = b"GET /v3/watch HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n\
             Upgrade: WebSocket\r\n\r\n\x81 < \xff\n<#";
         let expect = b"GET /v3/watch HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n\
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_that_is_not_granted_leaves_the_body() {
+    fn a_refused_upgrade_keeps_the_body() {
         let upgrade = "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\n";
         for (method, wish, left) in [
             ("PUT", upgrade, "Connection: HTTP2-Settings, close\r\n"),
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_judged_is_refused() {
+    fn ambiguous_framing_is_refused() {
         let start = "PUT /a HTTP/1.1\r\nHost: x\r\n";
         let padded = |with: &str| format!("Content-Length: {}5\r\n\r\n", with.repeat(1024));
         for head in [
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fine_is_not_copied() {
+    fn valid_requests_are_not_copied() {
         let request = b"PUT /v2/keys/a%20b?x=[1] HTTP/1.1\r\nContent-Length: 2\r\n\
             Connection: keep-alive\r\n\r\n<>";
         assert_eq!(Lines::default().pass(request), None);

@@ -158,7 +158,7 @@ impl Security {
         let revoked = files.revoked().unwrap_or_else(|error| {
             tracing::error!(
                 %error,
-                "no client with a certificate is taken until the list can be read"
+                "refusing all client certificates until the revocation list can be read"
             );
             Revoked::Unknown
         });
@@ -168,7 +168,7 @@ impl Security {
         });
         let config = match read {
             Ok((parts, config)) => {
-                tracing::info!("read the files of TLS again");
+                tracing::info!("reloaded the TLS files");
                 tell_end(&parts, &self.0.expires);
                 now.parts = parts;
                 Ok(config)
@@ -176,7 +176,7 @@ impl Security {
             Err(error) => {
                 tracing::error!(
                     %error,
-                    "failed to read the files of TLS again; the former ones count"
+                    "failed to reloaded the TLS files; the former ones count"
                 );
                 // a new revocation list is used all the same
                 files.config(&now.parts, revoked)
@@ -184,7 +184,9 @@ impl Security {
         };
         match config {
             Ok(config) => now.configs = Configs::new(&config),
-            Err(error) => tracing::error!(%error, "failed to go on with the former files of TLS"),
+            Err(error) => {
+                tracing::error!(%error, "failed to build a configuration from the previous TLS files")
+            }
         }
     }
 
@@ -282,7 +284,7 @@ where
             metrics.tls_handshake_failed(failure.label());
             // port scans would fill the log
             if matches!(failure, Failure::Silent) {
-                tracing::debug!(remote, "a client closed its connection before TLS began");
+                tracing::debug!(remote, "a client disconnected before the TLS handshake");
             } else {
                 tracing::warn!(remote, error = %failure, "rejected connection on client endpoint");
             }

@@ -44,7 +44,7 @@ pub(super) fn files(
     tracing::warn!(
         path = %cert.display(),
         years,
-        "made a certificate of its own; clients cannot know whose it is"
+        "created a self-signed certificate; clients cannot verify it"
     );
     Ok((cert, key))
 }

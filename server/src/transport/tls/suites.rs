@@ -31,7 +31,7 @@ pub(super) fn choice(tls: &ClientTls) -> Result<Choice, TlsError> {
             match known.iter().find(|suite| is(suite, name)) {
                 Some(suite) => suites.push(*suite),
                 None if is_of_13(name) => {}
-                None => tracing::warn!(name, "a cipher suite is not served here and left out"),
+                None => tracing::warn!(name, "ignoring an unsupported cipher suite"),
             }
         }
         let available = || known.iter().map(name).collect::<Vec<_>>().join(", ");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_asked_for_is_everything() {
+    fn no_names_select_all_suites() {
         let choice = asked(&[], TlsVersion::Tls13).unwrap();
         assert!(of_12(&choice).len() >= 6, "{choice:?}");
         assert_eq!(asked(&[], TlsVersion::Tls12).unwrap().versions, [&TLS12]);

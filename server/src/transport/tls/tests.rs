@@ -139,7 +139,7 @@ async fn the_name_of_a_client_is_in_its_certificate() {
 
 /// TLS takes more than the socket does, so that writing alone shows nothing of a stalled client.
 #[tokio::test]
-async fn a_client_that_takes_nothing_is_let_go() {
+async fn a_client_that_does_not_read_is_disconnected() {
     let both = both("stall", &["someone"]);
     let (_client, ours, _) = both.connect(4096).await;
     let mut ours = Patient::new(ours);

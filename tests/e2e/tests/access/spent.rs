@@ -53,7 +53,7 @@ fn raft_index(server: &Server, root: &str) -> String {
 }
 
 #[test]
-fn who_is_refused_costs_no_hash() {
+fn unauthorized_requests_cost_no_hash() {
     let (server, root, bob) = start();
     let before = raft_index(&server, &root);
     for token in [None, Some("wrong.1"), Some(bob.as_str())] {
@@ -79,7 +79,7 @@ fn who_is_refused_costs_no_hash() {
 }
 
 #[test]
-fn who_is_refused_raises_no_alarm() {
+fn unauthorized_requests_raise_no_alarm() {
     let (server, root, bob) = start();
     let value = "A".repeat(60_000);
     let put = format!(r#"{{"key":"YQ==","value":"{value}"}}"#);
@@ -111,7 +111,7 @@ fn who_is_refused_raises_no_alarm() {
 }
 
 #[test]
-fn nobody_proposes_anything_that_is_refused() {
+fn refused_requests_are_not_proposed() {
     let on = Switches { v2: true, v3: true };
     let mut stage = Stage::set(on);
     let index = |stage: &Stage| stage.v3("maintenance/status", "").json()["raftIndex"].to_string();

@@ -69,7 +69,7 @@ fn a_dialect_that_is_turned_off_is_not_there() {
 }
 
 #[test]
-fn v1_goes_with_v2_and_both_are_served_unless_somebody_says_otherwise() {
+fn v1_and_v2_are_served_by_default_and_v1_requires_v2() {
     let server = Launch::witan().arg("--enable-v2=false").start();
     assert!(is_gone(&server, |resource| resource == Resource::V1
         || is_v2(resource)));

@@ -205,7 +205,7 @@ fn patterns_see_a_path_as_it_was_sent() {
 }
 
 #[test]
-fn bodies_that_are_none_are_refused_as_etcd_does() {
+fn invalid_bodies_are_refused_as_in_etcd() {
     let said = pair().map(|server| {
         [
             "[]",

@@ -36,7 +36,7 @@ fn others_go_on(server: &Server, what: &str, act: impl FnOnce()) {
 }
 
 #[test]
-fn a_large_body_is_read_aside() {
+fn large_bodies_are_parsed_on_another_thread() {
     let server = start();
     let numbers = format!(r#"{{"zz":[{}1]}}"#, "1,".repeat(REQUEST_BYTES - 64));
     for (path, body) in [("/v3/kv/range", &numbers), ("/v3beta/kv/range", &numbers)] {
@@ -88,7 +88,7 @@ fn large_messages_are_decoded_a_few_at_a_time() {
 }
 
 #[test]
-fn a_large_answer_is_written_aside() {
+fn large_answers_are_rendered_on_another_thread() {
     let server = start();
     let value = "dmFs".repeat(1 << 20);
     for key in ["YQ==", "Yg=="] {

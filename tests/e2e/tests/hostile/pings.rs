@@ -41,7 +41,7 @@ fn ping(server: &Server, with_call: bool) -> (usize, Option<(u8, String)>) {
 }
 
 #[test]
-fn who_pings_too_often_is_turned_away() {
+fn too_many_pings_end_the_connection() {
     let said = [Kind::Witan, Kind::Etcd36].map(|kind| {
         let start = |time: &str| {
             let flag = format!("--grpc-keepalive-min-time={time}");

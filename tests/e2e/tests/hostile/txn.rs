@@ -92,7 +92,7 @@ fn nested_operations_are_counted_together() {
 }
 
 #[test]
-fn what_a_transaction_reads_is_bounded() {
+fn reads_of_a_transaction_are_bounded() {
     // Beside the pairs that are read, an answer on its way.
     let bound = SLACK_BYTES + (256 << 20);
     case("7,000 ranges over 1,000 keys each", bound, |server| {

@@ -34,7 +34,7 @@ const ANSWERED_PER_KILL: u64 = 700;
 const SHOWN: usize = 20;
 
 #[test]
-fn what_clients_and_watchers_saw_has_one_order_through_kill_9() {
+fn histories_of_clients_and_watchers_are_linearizable_through_kill_9() {
     let rounds = env::var("WITAN_E2E_ROUNDS").map_or(20, |text| text.parse().expect("number"));
     let kills = (rounds / ROUNDS_PER_KILL).max(2);
     let runtime = grpc::runtime();

@@ -133,7 +133,7 @@ fn a_deletion_tells_whether_there_was_something() {
 }
 
 #[test]
-fn what_nobody_answered_was_done_or_not() {
+fn unanswered_writes_are_applied_or_not() {
     let put = call(1, 2, PUT_1, Output::Written);
     let unknown = lost(3, PUT_2);
     assert!(linearizable(&[put, unknown, call(5, 6, GET, one(1))]));

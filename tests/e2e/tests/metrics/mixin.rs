@@ -242,7 +242,7 @@ fn start(kind: Kind) -> Server {
 }
 
 #[test]
-fn what_the_mixin_asks_for_is_there_from_the_start() {
+fn all_series_of_the_mixin_exist_from_the_start() {
     let ours = scrape(&start(Kind::Witan));
     let found = missing(&ours, &[Start, Extensive]);
     assert!(found.is_empty(), "{}", found.join("\n"));

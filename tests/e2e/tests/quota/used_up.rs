@@ -221,7 +221,7 @@ fn a_full_quota_refuses_what_grows() {
 }
 
 #[test]
-fn a_negative_quota_is_none_and_a_vast_one_is_warned_about() {
+fn a_negative_quota_is_unlimited_and_a_large_one_causes_a_warning() {
     let unlimited = Launch::witan().arg("--quota-backend-bytes=-1").start();
     let put = json!({ "key": letter('a'), "value": base64(&vec![0; 1 << 20]) });
     assert_eq!(call(&unlimited, "kv/put", &put).0, 200);
@@ -230,5 +230,5 @@ fn a_negative_quota_is_none_and_a_vast_one_is_warned_about() {
     let vast = Launch::witan()
         .arg("--quota-backend-bytes=8589934593")
         .start();
-    vast.wait_log(0, "quota exceeds the largest one that is advised");
+    vast.wait_log(0, "quota exceeds the recommended maximum");
 }

@@ -133,7 +133,7 @@ fn any_host_name_is_good_inside_tls() {
 }
 
 #[test]
-fn the_wrong_protocol_is_told_so() {
+fn the_wrong_protocol_is_reported() {
     let stage = Stage::start(Kind::Witan, &[]);
     let secure = format!("127.0.0.1:{}", stage.port);
     let answer = http::try_once(&secure, "GET", "/health", &[], b"").unwrap();

@@ -20,7 +20,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const BEGUN: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
 #[test]
-fn half_handshakes_hold_nobody_up_and_end() {
+fn unfinished_handshakes_block_no_other_client_and_time_out() {
     let stage = Stage::start(Kind::Witan, &[]);
     let began = Instant::now();
     let mut clients: Vec<TcpStream> = (0..CLIENTS)

@@ -185,7 +185,7 @@ fn v2_sees_what_v1_writes_and_the_other_way_round() {
 }
 
 #[test]
-fn the_cluster_is_told_of() {
+fn cluster_information_is_served() {
     let server = Launch::witan().start();
     let (client, peer) = (server.url(), server.peer_url());
     for target in ["/v1/leader", "/leader"] {

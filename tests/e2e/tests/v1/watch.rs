@@ -135,7 +135,7 @@ fn a_post_reads_the_history_or_waits() {
 }
 
 #[test]
-fn what_the_history_lost_is_passed_over() {
+fn changes_beyond_the_history_are_skipped() {
     const HISTORY: u64 = 1000;
     let server = Launch::witan().start();
     let first = write(&server, "POST", "/v1/keys/h", "value=0").json();

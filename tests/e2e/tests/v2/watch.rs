@@ -60,7 +60,7 @@ fn modified(event: &serde_json::Value) -> u64 {
 }
 
 #[test]
-fn a_client_that_goes_away_is_forgotten() {
+fn watches_of_disconnected_clients_are_removed() {
     let server = Launch::witan().start();
     let poll = open(&server, "/v2/keys/a?wait=true");
     let stream = open(&server, "/v2/keys/b?wait=true&stream=true&recursive=true");

@@ -134,7 +134,7 @@ fn overdo(server: &Server, bytes: &[u8]) -> Option<u16> {
 }
 
 #[test]
-fn what_is_too_large_is_refused_and_others_are_served() {
+fn large_requests_are_refused_and_others_are_served() {
     let server = Launch::witan().start();
     let mut other = open(&server);
     let headers: String = (0..200).map(|n| format!("A{n}: x\r\n")).collect();

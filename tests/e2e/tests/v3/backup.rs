@@ -107,7 +107,7 @@ fn json_says_the_same() {
 }
 
 #[test]
-fn defragmentation_goes_on_beside_writes() {
+fn defragmentation_runs_concurrently_with_writes() {
     let server = start(Kind::Witan);
     let url = server.url();
     Tool::Etcdctl36.run(&url, &["put", "a", "1"]);

@@ -129,7 +129,7 @@ fn a_lock_is_handed_on_in_the_order_of_those_who_wait() {
 }
 
 #[test]
-fn a_waiter_whose_lease_ends_is_told_so() {
+fn a_waiter_whose_lease_expires_gets_an_error() {
     let told = both(|channel| async move {
         let mut locks = LockClient::new(channel.clone());
         for id in [1, 2] {
@@ -335,7 +335,7 @@ fn an_election_is_observed_as_lines_of_json() {
 }
 
 #[test]
-fn a_caller_over_http_that_goes_withdraws_its_key() {
+fn a_disconnected_http_caller_loses_its_key() {
     let server = start(Kind::Witan);
     for id in ["1", "2"] {
         let body = json!({"ID": id, "TTL": 1000}).to_string();

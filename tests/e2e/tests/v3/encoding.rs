@@ -87,7 +87,7 @@ fn transactions_and_leases() {
 }
 
 #[test]
-fn what_is_no_utf8_is_not_lost() {
+fn bytes_that_are_not_utf8_are_preserved() {
     let server = start(Kind::Witan);
     put(&server, "a", "text");
     let binary = json!({ "key": "b", "value_base64": "/+8=" });

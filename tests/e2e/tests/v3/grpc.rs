@@ -352,7 +352,7 @@ fn unknown_methods_and_services_are_named() {
 }
 
 #[test]
-fn health_is_told_for_the_server_and_for_nothing_else() {
+fn health_is_served_for_the_server_only() {
     let expect = [(Code::Ok, ""), (Code::NotFound, "unknown service")];
     both(&expect, |channel| async move {
         let mut health = HealthClient::new(channel);

@@ -110,7 +110,7 @@ fn keep_alives_keep_it() {
 }
 
 #[test]
-fn what_is_left_survives_a_kill() {
+fn remaining_time_survives_kill_9() {
     let mut server = start(Kind::Witan);
     let begun = Instant::now();
     grant(&server, 7, 20);
@@ -138,7 +138,7 @@ fn what_is_left_survives_a_kill() {
 }
 
 #[test]
-fn hundreds_that_end_at_once_hold_nobody_up() {
+fn hundreds_of_expirations_do_not_block_other_requests() {
     const LEASES: usize = 900;
     let server = start(Kind::Witan);
     for number in 1..=LEASES {

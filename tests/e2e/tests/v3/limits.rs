@@ -169,7 +169,7 @@ fn over_json(server: &Server) -> Vec<(String, (u16, Value))> {
 }
 
 #[test]
-fn what_is_too_large_or_too_much_is_told_as_etcd_tells_it() {
+fn too_large_requests_have_etcds_errors() {
     let runtime = grpc::runtime();
     let [ours, present, former] = [Kind::Witan, Kind::Etcd36, Kind::Etcd34].map(|kind| {
         let server = Launch::new(kind)

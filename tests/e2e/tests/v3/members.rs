@@ -141,7 +141,7 @@ fn a_learner_outlives_kill_9() {
 }
 
 #[test]
-fn there_are_as_many_learners_as_a_flag_allows() {
+fn the_number_of_learners_is_bounded_by_a_flag() {
     let server = Launch::witan().arg("--max-learners=2").start();
     assert_eq!(add(&server, LEARNER).0, Some(0));
     assert_eq!(add(&server, "http://127.0.0.1:2").0, Some(0));

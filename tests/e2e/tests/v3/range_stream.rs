@@ -100,7 +100,7 @@ fn parts_are_small_and_together_they_are_the_range() {
 }
 
 #[test]
-fn what_is_written_and_compacted_meanwhile_does_not_show() {
+fn concurrent_writes_and_compactions_do_not_affect_a_stream() {
     let server = start(Kind::Witan);
     grpc::runtime().block_on(async {
         let channel = grpc::connect(&server.address()).await;
@@ -134,7 +134,7 @@ fn what_is_written_and_compacted_meanwhile_does_not_show() {
 }
 
 #[test]
-fn what_cannot_be_streamed_is_refused() {
+fn unsupported_options_of_a_stream_are_refused() {
     let server = start(Kind::Witan);
     grpc::runtime().block_on(async {
         let mut kv = KvClient::new(grpc::connect(&server.address()).await);

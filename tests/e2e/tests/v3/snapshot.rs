@@ -239,7 +239,7 @@ fn number(json: &serde_json::Value) -> i64 {
 
 /// Only root gets a snapshot while auth is on, and who starts from it has auth on.
 #[test]
-fn auth_guards_snapshots_and_goes_with_them() {
+fn snapshots_require_permission_and_contain_users() {
     let servers = [start(Kind::Witan), start(Kind::Etcd36)];
     let saved = servers.each_ref().map(|server| {
         people(server);

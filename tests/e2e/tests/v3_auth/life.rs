@@ -124,7 +124,7 @@ fn auth_settings() {
 
 /// Texts that come from below etcd's own.
 #[test]
-fn passwords_that_are_none() {
+fn empty_passwords_never_match() {
     let answers = [Kind::Witan, Kind::Etcd36].map(|kind| {
         let server = start(kind);
         grpc::runtime().block_on(async {

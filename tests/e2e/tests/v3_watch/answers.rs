@@ -164,7 +164,7 @@ fn watchers_of_the_future() {
 }
 
 #[test]
-fn what_is_refused_and_what_is_passed_over() {
+fn refused_and_ignored_requests() {
     same(|channel| async move {
         let mut answers = Vec::new();
         let mut stream = Watching::open(&channel, create(from("b", "a", 0))).await;
@@ -303,7 +303,7 @@ fn a_transaction_is_one_answer() {
 }
 
 #[test]
-fn progress_is_told_when_all_watchers_are_up_to_date() {
+fn progress_is_sent_when_all_watchers_are_synced() {
     same(|channel| async move {
         let mut answers = Vec::new();
         put(&channel, "a", "0").await;

@@ -44,7 +44,7 @@ fn seen(answer: &WatchResponse) -> Vec<(String, i64)> {
 }
 
 #[test]
-fn a_watch_goes_on_after_kill_9() {
+fn a_watch_continues_after_kill_9() {
     const PUTS: i64 = 300;
     let mut server = Launch::witan().start();
     let mut next = run(&server, async |channel| {
@@ -146,7 +146,7 @@ fn many_watchers_under_load_miss_nothing() {
 }
 
 #[test]
-fn a_stream_that_nobody_reads_holds_nobody_up() {
+fn an_unread_stream_does_not_block_others() {
     const BUSY: usize = 1000;
     const ROUNDS: usize = 10;
     let server = Launch::witan().start();
@@ -215,7 +215,7 @@ fn changes_and_their_compaction_reach_watchers_that_keep_up() {
 }
 
 #[test]
-fn a_quiet_watcher_is_told_so() {
+fn an_idle_watcher_gets_progress_notifications() {
     let server = Launch::witan()
         .arg("--watch-progress-notify-interval=100ms")
         .start();
@@ -240,7 +240,7 @@ fn a_quiet_watcher_is_told_so() {
 }
 
 #[test]
-fn what_is_open_is_counted() {
+fn open_streams_and_watchers_are_counted() {
     let server = Launch::witan().start();
     run(&server, async |channel| {
         put(&channel, "a", "1").await;

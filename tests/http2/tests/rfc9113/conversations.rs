@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_preface_that_is_none_ends_the_connection() {
+fn an_invalid_preface_ends_the_connection() {
     for bytes in [
         [PREFACE, b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0"].concat(),
         // an acknowledgment alone is no greeting

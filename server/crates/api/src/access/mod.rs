@@ -139,7 +139,7 @@ mod tests {
     const V3: Switches = Switches { v3: true, ..OFF };
 
     #[test]
-    fn keys_ask_their_own_authentication_and_administration_asks_either() {
+    fn keys_require_authentication_of_their_key_space_and_administration_of_either() {
         for access in Access::ALL {
             assert!(access.admits(Who::Nobody, OFF), "{access:?}");
             for on in [V2, V3] {

@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_goes_out_as_etcd_writes_it() {
+    fn key_values_are_serialized_as_in_etcd() {
         let kv = mvccpb::KeyValue {
             key: "foo".into(),
             create_revision: 2,
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_or_absent_is_let_pass() {
+    fn unknown_and_absent_fields_are_accepted() {
         let range: pb::RangeRequest = read(r#"{"key":"Zm9v","nonsense":{"a":[1]}}"#);
         assert_eq!(range.key, "foo");
         assert_eq!(read::<pb::RangeRequest>("{}"), pb::RangeRequest::default());

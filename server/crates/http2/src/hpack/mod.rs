@@ -102,7 +102,7 @@ mod tests {
 
     /// All blocks of a connection, read as its client reads them.
     #[test]
-    fn what_is_written_reads_back() {
+    fn encoded_blocks_are_decoded() {
         let headers = |out: &[u8], decoder: &mut Decoder| read(decoder, out).unwrap();
         let good = pairs(&[(":status", "200"), ("content-type", "application/grpc")]);
         let ok = pairs(&[("grpc-status", "0")]);

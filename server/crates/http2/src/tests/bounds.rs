@@ -98,7 +98,7 @@ fn settings_are_bounded_in_time() {
 }
 
 #[test]
-fn small_answers_that_nobody_takes_are_counted() {
+fn small_unread_answers_are_counted() {
     let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
     client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
     client.ledger.held_max[Held::Answers as usize].set(1 << 20);
@@ -150,7 +150,7 @@ fn a_message_is_counted_until_its_call_has_an_answer() {
 }
 
 #[test]
-fn a_reset_and_a_ping_are_read_while_an_answer_goes_out() {
+fn resets_and_pings_are_read_while_an_answer_is_sent() {
     let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
     client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
     client.reads = false;
@@ -167,7 +167,7 @@ fn a_reset_and_a_ping_are_read_while_an_answer_goes_out() {
 }
 
 #[test]
-fn acknowledgments_that_nobody_takes_are_bounded() {
+fn unread_acknowledgments_are_bounded() {
     let mut client = Client::plain();
     client.ask(1, "/never", b"");
     client.reads = false;
@@ -413,7 +413,7 @@ fn a_content_length_binds() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_is_let_go() {
+fn a_client_that_does_not_read_is_disconnected() {
     let mut client = Client::greeted(Config::default(), 0);
     client.ask(1, "/large", &[0; 64]);
     for _ in 0..6 {
@@ -478,7 +478,7 @@ fn a_call_that_wakes_often_is_listed_once() {
 }
 
 #[test]
-fn what_is_no_call_is_refused() {
+fn requests_that_are_no_calls_are_refused() {
     for (name, value, code) in [
         (":method", "GET", "405"),
         ("grpc-timeout", "5x", "400"),

@@ -75,7 +75,7 @@ fn a_call_and_a_stop() {
 }
 
 #[test]
-fn the_last_words_come_though_much_was_not_read() {
+fn the_last_frames_arrive_despite_unread_input() {
     local(async {
         // so small that the client's writes wait for the server to read
         let (io, server, _stop) = served(1 << 12);

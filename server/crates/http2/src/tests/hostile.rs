@@ -104,7 +104,7 @@ fn wrong_numbers() -> Vec<(&'static str, Vec<Sent>, Reason)> {
 }
 
 #[test]
-fn what_breaks_the_protocol_ends_the_connection() {
+fn protocol_errors_end_the_connection() {
     for (name, frames, reason) in breaches().into_iter().chain(wrong_numbers()) {
         let mut client = Client::plain();
         for (kind, flags, stream, payload) in frames {
@@ -124,7 +124,7 @@ fn what_breaks_the_protocol_ends_the_connection() {
 }
 
 #[test]
-fn what_breaks_a_stream_ends_the_stream() {
+fn stream_errors_end_the_stream() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &[0x83]);
     let mut expected = VecDeque::from([(1, Reason::Protocol)]);

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn who_becomes_leader_compacts_at_its_next_look() {
+    fn a_new_leader_compacts_at_its_next_check() {
         let wanted = AutoCompaction::Periodic {
             period: 300,
             hour: HOUR,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_refused_is_due_again() {
+    fn a_rejected_compaction_is_due_again() {
         let (mut kv, mut compaction) = (
             Kv::default(),
             Compaction::new(Some(AutoCompaction::Revisions { keep: 1, every: 10 })),

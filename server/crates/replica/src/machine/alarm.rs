@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_part_of_a_view() {
+    fn alarms_are_part_of_a_view() {
         let mut view = crate::machine::view::View::default();
         let members = Members::default();
         let raise = command(Action::Raise, 7, 1);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_brings_them_back() {
+    fn alarms_survive_a_checkpoint() {
         let members = Members::default();
         let mut alarms = Alarms::default();
         let mut records = Vec::new();

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_woken_once_and_told_all_places() {
+    fn a_stream_is_woken_once_and_gets_all_locations() {
         let places = places(3);
         let mut hub = Interests::default();
         let (one, two) = (hub.enter(), hub.enter());
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_for_a_reader_that_does_not_come_is_bounded() {
+    fn notes_for_a_stream_that_does_not_read_are_bounded() {
         let places = places(2);
         let mut hub = Interests::default();
         let reader = hub.enter();
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn when_nobody_knows_everybody_is_woken() {
+    fn all_streams_are_woken_when_changes_are_unknown() {
         let places = places(1);
         let mut hub = Interests::default();
         let (one, two) = (hub.enter(), hub.enter());

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_flat_when_ranges_come_in_order() {
+    fn the_tree_stays_flat_for_ascending_ranges() {
         let mut ranges = Ranges::<u32>::default();
         for n in 0..100_000_u32 {
             let (key, end) = (n.to_be_bytes(), (n + 1).to_be_bytes());
@@ -193,7 +193,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn it_finds_what_a_list_finds(
+        fn lookups_equal_those_of_a_list(
             steps in prop::collection::vec((any::<bool>(), 0..30_u8, 0..32_u8), 1..200),
         ) {
             let mut ranges = Ranges::<u32>::default();

@@ -49,7 +49,7 @@ impl Refusal {
 
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
-        tracing::warn!(reason = %fault, "v2 request about users got no answer");
+        tracing::warn!(reason = %fault, "v2 request on users failed: no reply from the cluster");
         match fault {
             Fault::NoSpace => Self(StatusCode::INSUFFICIENT_STORAGE, fault.of_etcd().into()),
             Fault::TooLarge => Self::bad(fault.of_etcd()),

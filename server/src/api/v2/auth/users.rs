@@ -136,7 +136,7 @@ async fn create(ctx: &Context, request: &HttpRequest, asked: UserChange) -> Resu
 async fn hash(ctx: &Context, sender: Sender<'_>, password: String) -> Result<Bytes, Refusal> {
     let hashed = ctx.guard.hashing.hash(sender, password).await;
     hashed.map_err(|error| {
-        tracing::warn!(%error, "a password was not hashed");
+        tracing::warn!(%error, "failed to hash a password");
         match error {
             HashError::TooLong => Refusal::bad("auth: password length exceeds 72 bytes"),
             HashError::TooMany => Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_named_as_observed() {
+    fn invalid_urls_have_the_observed_errors() {
         let table = [
             (":", "missing protocol scheme"),
             ("http://a:b", r#"invalid port ":b" after host"#),

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_utf8_is_base64_under_a_name_of_its_own() {
+    fn bytes_that_are_not_utf8_are_base64_under_their_own_name() {
         let pair = |key: &'static str, value: &'static [u8]| KeyValue {
             key: key.into(),
             value: value.into(),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn errors_of_plain_bodies_are_reported() {
         for (body, expect) in [
             (
                 r#"{"key":7}"#,

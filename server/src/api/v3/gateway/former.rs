@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_as_observed() {
+    fn errors_have_the_observed_texts() {
         let go = |what: &str, name: &str| {
             format!("json: cannot unmarshal {what} into Go value of type {name}")
         };
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deep_and_large_is_not_looked_through_for_ever() {
+    fn scanning_deep_and_large_bodies_is_bounded() {
         let large = "x".repeat(2 << 20);
         let nested = |depth: usize| {
             let open = r#"{"success":[{"request_txn":"#.repeat(depth);

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_as_observed() {
+    fn errors_have_the_observed_texts() {
         for (body, expect) in [
             (
                 r#"{"key":"!!!!"}"#,
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_let_pass() {
+    fn unknown_fields_are_ignored() {
         let body =
             r#"{"a":{"b":["\n",1e999]},"sort_order":"UP","rangeEnd":"_-8","sort_target":"MOD"} x"#;
         let range = range(body);
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_no_message() {
+    fn invalid_json_is_refused() {
         for body in [
             r#"{"limit":1]"key":"YQ=="}"#,
             r#"{"limit":1"#,

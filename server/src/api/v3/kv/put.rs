@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_fault_in_etcds_order_is_told() {
+    fn the_first_error_in_etcds_order_is_reported() {
         let both = PutRequest {
             key: "a".into(),
             value: "v".into(),

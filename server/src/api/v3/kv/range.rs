@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_fault_in_etcds_order_is_told() {
+    fn the_first_error_in_etcds_order_is_reported() {
         let range_request = RangeRequest {
             key: "a".into(),
             sort_order: 7,

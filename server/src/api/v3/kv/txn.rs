@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_fault_in_etcds_order_is_told() {
+    fn the_first_error_in_etcds_order_is_reported() {
         assert_eq!(
             check(vec![RequestOp { request: None }]),
             Err(Error::KeyNotFound)

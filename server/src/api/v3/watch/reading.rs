@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_through_what_is_not_wanted_is_bounded() {
+    fn scanning_unmatched_changes_is_bounded() {
         let mut kv = Kv::default();
         (0..2 * SCAN_MAX).for_each(|n| put(&mut kv, &format!("x{n}"), 1));
         put(&mut kv, "b", 1);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn who_keeps_up_reads_what_a_compaction_took() {
+    fn synced_readers_read_compacted_changes() {
         let mut kv = Kv::default();
         (0..5).for_each(|_| put(&mut kv, "k", 1));
         let before = Arc::new(kv.clone());

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_loaded_and_works() {
+    fn users_and_roles_survive_a_checkpoint() {
         let (auth, mut records) = (sample(), Records::new());
         write(&mut records, &auth, None);
         let loaded = load(&records).unwrap();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_written_is_refused() {
+    fn invalid_records_are_refused() {
         for (key, value) in [
             (&b"x"[..], &b""[..]),
             (b"", b""),

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbors_cover_together_what_neither_covers_alone() {
+    fn adjacent_ranges_are_merged() {
         let spans = spans(&[("c", "e"), ("a", "c"), ("b", ""), ("x", "\0")]);
         assert_eq!(spans.0.len(), 2);
         for (key, end) in [("a", "e"), ("a", ""), ("d", ""), ("x", "\0"), ("y", "z")] {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_is_that_key_alone() {
+    fn a_single_key_range_covers_one_key() {
         let spans = spans(&[("k", "")]);
         assert!(spans.cover(b"k", b"") && spans.cover(b"k", b"k\0"));
         for (key, end) in [("k\0", ""), ("k", "l"), ("k", "\0"), ("j", "")] {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_covers_nothing() {
+    fn an_empty_set_covers_no_key() {
         assert!(!Spans::default().cover(b"a", b""));
     }
 }

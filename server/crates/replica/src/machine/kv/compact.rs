@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_sweep_goes_on_with_later_commands() {
+    fn a_large_sweep_continues_with_later_commands() {
         let mut kv = large();
         let revision = kv.revision() - 5;
         let before = (all(&kv, revision), all(&kv, 0));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compaction_may_overtake_an_unfinished_one() {
+    fn a_compaction_may_follow_an_unfinished_sweep() {
         let mut kv = large();
         let first = Bytes::from_static(b"key-3");
         apply(

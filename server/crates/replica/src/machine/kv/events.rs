@@ -179,7 +179,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn the_history_reads_the_same_from_anywhere(
+        fn the_history_is_equal_from_every_start(
             steps in prop::collection::vec((0..8_u8, 0..3000_usize, any::<bool>()), 1..300),
             compact in 0..300_i64,
         ) {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn too_long_a_way_back_is_not_gone() {
+    fn a_key_with_too_many_changes_is_not_reported_as_compacted() {
         let mut kv = Kv::default();
         (0..10).for_each(|_| put(&mut kv, "k", 1));
         assert_eq!(kv.written_to(b"k", 0, 10).unwrap().len(), 10);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_compaction_takes_stays_until_it_was_told() {
+    fn states_before_a_compaction_are_kept_until_watchers_are_notified() {
         let mut kv = Kv::default();
         put(&mut kv, "k", 1);
         put(&mut kv, "k", 2);

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_in_is_what_was_there() {
+    fn imported_versions_equal_the_original() {
         let mut kv = filled(400);
         apply(&mut kv, Verb::Compact(Compact { revision: 150 }));
         while kv.sweeping {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compaction_that_was_asked_for_is_done() {
+    fn a_scheduled_compaction_is_executed() {
         let mut kv = filled(100);
         let taken = carried(&kv, 0, 80);
         apply(&mut kv, Verb::Compact(Compact { revision: 80 }));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_have_been_made_is_refused() {
+    fn inconsistent_versions_are_refused() {
         let sound = Foreign {
             main: 5,
             key: b"k",

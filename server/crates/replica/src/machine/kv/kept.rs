@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_alive_superseded_versions_count() {
+    fn without_live_keys_superseded_versions_are_hashed() {
         let mut kv = sample(5);
         delete(&mut kv, "a");
         assert_eq!(revisions(kv.kept()), [5, 6, 7, 8]);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_sweep_hides_nothing_and_shows_nothing() {
+    fn an_unfinished_sweep_does_not_change_retained_versions() {
         let mut swept = sample(5);
         let mut unswept = sample(0);
         unswept.compacted = 5;
