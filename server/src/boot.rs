@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use witan_replica::{
     host::Recovered,
     machine::{
-        command::{ClusterVersion, Publish},
+        command::{ClusterVersion, PublishAttributes},
         operation::Operation,
-        record::Corrupt,
+        record::CorruptRecord,
         view::View,
     },
     replica::{self, Replica},
@@ -63,7 +63,7 @@ pub enum BootError {
         /// Which.
         dir: String,
         /// What contradicts.
-        source: Corrupt,
+        source: CorruptRecord,
     },
     /// A listen URL cannot be bound.
     #[error(transparent)]
@@ -87,7 +87,7 @@ impl BootError {
         move |source| Self::Io { what, source }
     }
 
-    fn corrupt(dir: &Path, source: Corrupt) -> Self {
+    fn corrupt(dir: &Path, source: CorruptRecord) -> Self {
         Self::Corrupt {
             dir: dir.display().to_string(),
             source,
@@ -321,7 +321,7 @@ fn in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction 
         },
         AutoCompaction::Revisions(keep) => replica::AutoCompaction::Revisions {
             keep,
-            every: ticks(REVISIONS_LOOK),
+            check_interval_ticks: ticks(REVISIONS_LOOK),
         },
     }
 }
@@ -335,7 +335,7 @@ async fn publish(node: &Node, config: &Config) {
         .map(ToString::to_string)
         .collect();
     let id = node.identity().member_id;
-    let publish = Publish {
+    let publish = PublishAttributes {
         id,
         name: config.name.clone(),
         client_urls,

@@ -1,5 +1,5 @@
 //! Authentication and authorization of v2: Basic authentication and etcd 3.4's rules. The rules
-//! themselves are part of the state machine (`witan_replica::machine::auth::paths`).
+//! themselves are part of the state machine (`witan_replica::machine::auth::path_permissions`).
 //!
 //! While authentication of v2 is off, a request of the key space costs one atomic load. A password
 //! that was not verified recently is hashed (`crate::auth`). Certificates are ignored: any web page
@@ -21,7 +21,7 @@ use witan_api::{
 use witan_gocompat::json;
 use witan_replica::machine::auth::{
     User,
-    paths::{Wish, is_path_root},
+    path_permissions::{PathAccess, is_path_root},
 };
 
 pub(super) use witan_api::v2::auth::INSUFFICIENT;
@@ -55,7 +55,7 @@ pub(super) async fn may(
     ctx: &Context,
     request: &HttpRequest,
     key: &[u8],
-    wish: Wish,
+    wish: PathAccess,
 ) -> Result<bool, Fault> {
     if !ctx.node.paths_enabled() {
         return Ok(true);
@@ -120,7 +120,7 @@ async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, Fault> {
     let auth = &view.machine.auth;
     Ok(Rights {
         user: auth.user(&caller.user).is_some(),
-        root: auth.admin(Some(&caller)).is_ok(),
+        root: auth.check_admin(Some(&caller)).is_ok(),
     })
 }
 

@@ -65,7 +65,7 @@ pub fn v2_write(
     query: &[u8],
     form: Option<&[u8]>,
     now_ns: i64,
-) -> Result<tree::Verb, (u16, Bytes)> {
+) -> Result<tree::TreeOperation, (u16, Bytes)> {
     let write = match method {
         b"POST" => Write::Post,
         b"DELETE" => Write::Delete,
@@ -158,10 +158,10 @@ pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, Error> {
 }
 
 /// The response of a transaction with this one operation.
-pub fn answer(reply: kv::Reply) -> pb::TxnResponse {
+pub fn answer(reply: kv::KvReply) -> pb::TxnResponse {
     let reply = match reply {
-        kv::Reply::Compact => return pb::TxnResponse::default(),
-        kv::Reply::Op(reply) => reply,
+        kv::KvReply::Compact => return pb::TxnResponse::default(),
+        kv::KvReply::Op(reply) => reply,
     };
     let reply = kv::TxnReply {
         succeeded: true,

@@ -11,7 +11,7 @@ use actix_web::{
 use serde_json::json;
 use witan_gocompat::query::Query;
 use witan_replica::machine::{
-    alarm::{Alarm, Kind},
+    alarm::{Alarm, AlarmType},
     view::View,
 };
 
@@ -78,9 +78,9 @@ async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
 }
 
 fn alarm_name(alarm: Alarm) -> &'static str {
-    if alarm.is(Kind::NoSpace) {
+    if alarm.is(AlarmType::NoSpace) {
         "NOSPACE"
-    } else if alarm.is(Kind::Corrupt) {
+    } else if alarm.is(AlarmType::Corrupt) {
         "CORRUPT"
     } else {
         "UNKNOWN"
@@ -90,7 +90,7 @@ fn alarm_name(alarm: Alarm) -> &'static str {
 /// Whether this member does not vote.
 pub(super) fn is_learner(ctx: &Context, view: &View) -> bool {
     let own = ctx.node.identity().member_id;
-    let own = view.machine.members.book.get(&own);
+    let own = view.machine.members.by_id.get(&own);
     own.is_some_and(|member| member.learner)
 }
 
@@ -137,7 +137,7 @@ impl Check {
         match self {
             DataCorruption => {
                 let view = ctx.node.view().await.map_err(Fault::of_etcd)?;
-                if view.machine.alarms.any(Kind::Corrupt) {
+                if view.machine.alarms.any(AlarmType::Corrupt) {
                     Err("alarm activated: CORRUPT")
                 } else {
                     Ok(())

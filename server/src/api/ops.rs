@@ -103,7 +103,7 @@ async fn metrics(ctx: &Context) -> HttpResponse {
             size_bytes: kv.size_bytes(),
             size_in_use_bytes: kv.size_in_use_bytes(),
             alarms: ctx.node.alarms(&view, None).collect(),
-            members: view.machine.members.book.keys().copied().collect(),
+            members: view.machine.members.by_id.keys().copied().collect(),
             ..facts
         };
     }

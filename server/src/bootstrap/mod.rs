@@ -3,7 +3,7 @@
 
 use witan_api::ids;
 use witan_replica::{
-    machine::{member::Member, record::Corrupt, view::View},
+    machine::{member::Member, record::CorruptRecord, view::View},
     replica::genesis,
 };
 
@@ -71,13 +71,13 @@ fn first_members(config: &Config) -> Vec<Member> {
 
 /// The initial state for a directory with an identity and nothing else, whose first start was
 /// interrupted. The flags must be unchanged.
-pub fn first_state(config: &Config, identity: &Identity) -> Result<Box<View>, Corrupt> {
+pub fn first_state(config: &Config, identity: &Identity) -> Result<Box<View>, CorruptRecord> {
     match decide(config, None) {
         Start::Fresh {
             identity: now,
             genesis,
         } if now == *identity => Ok(genesis),
-        Start::Fresh { .. } | Start::Restart { .. } => Err(Corrupt::new(
+        Start::Fresh { .. } | Start::Restart { .. } => Err(CorruptRecord::new(
             "it has an identity but no state, and the flags give another identity",
         )),
     }

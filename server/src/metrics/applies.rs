@@ -69,22 +69,22 @@ impl ApplyTally {
 fn op(reply: &Reply) -> Option<usize> {
     Some(match reply {
         Reply::Kv(Ok(reply)) => match reply {
-            kv::Reply::Op(OpReply::Put(_)) => 0,
-            kv::Reply::Op(OpReply::Delete(_)) => 1,
-            kv::Reply::Op(OpReply::Txn(_)) => 2,
-            kv::Reply::Compact => 3,
-            kv::Reply::Op(OpReply::Range(_)) => return None,
+            kv::KvReply::Op(OpReply::Put(_)) => 0,
+            kv::KvReply::Op(OpReply::Delete(_)) => 1,
+            kv::KvReply::Op(OpReply::Txn(_)) => 2,
+            kv::KvReply::Compact => 3,
+            kv::KvReply::Op(OpReply::Range(_)) => return None,
         },
         Reply::Lease(Ok(reply)) => match reply {
-            lease::Reply::Granted(_) => 4,
-            lease::Reply::Revoked | lease::Reply::Expired { .. } => 5,
-            lease::Reply::Noted => 6,
+            lease::LeaseReply::Granted(_) => 4,
+            lease::LeaseReply::Revoked | lease::LeaseReply::Expired { .. } => 5,
+            lease::LeaseReply::Checkpointed => 6,
         },
         Reply::Alarm(_) => 7,
         Reply::Published => 8,
         Reply::ClusterVersionSet => 9,
         Reply::DowngradeSet => 10,
-        Reply::Auth(Ok(auth::Reply::Authenticated { .. })) => 11,
+        Reply::Auth(Ok(auth::AuthReply::Authenticated { .. })) => 11,
         // the others cannot be distinguished by their replies, and are rare
         Reply::Auth(_) => return None,
         Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,

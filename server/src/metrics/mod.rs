@@ -26,7 +26,7 @@ use prometheus::{
 };
 use witan_replica::machine::{
     Outcome, Reply,
-    alarm::{Alarm, Kind},
+    alarm::{Alarm, AlarmType},
     kv::{self, OpReply},
     lease, tree,
 };
@@ -251,19 +251,21 @@ impl Metrics {
     /// Counts what an applied entry did; the node calls it for each one.
     pub fn applied(&self, outcome: &Outcome) {
         match &outcome.reply {
-            Reply::Kv(Ok(kv::Reply::Compact)) => {
+            Reply::Kv(Ok(kv::KvReply::Compact)) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
                 self.compaction_last
                     .set(gauge(now.unwrap_or_default().as_secs()));
             }
-            Reply::Kv(Ok(kv::Reply::Op(reply))) => self.kv_done(reply),
-            Reply::Tree(Ok(tree::Reply::Event(event))) => {
+            Reply::Kv(Ok(kv::KvReply::Op(reply))) => self.kv_done(reply),
+            Reply::Tree(Ok(tree::TreeReply::Event(event))) => {
                 if let Some((_, writes)) = self.tree_writes.iter().find(|(a, _)| *a == event.action)
                 {
                     writes.inc();
                 }
             }
-            Reply::Tree(Ok(tree::Reply::Expired(nodes))) => self.tree_expires.inc_by(*nodes as u64),
+            Reply::Tree(Ok(tree::TreeReply::Expired(nodes))) => {
+                self.tree_expires.inc_by(*nodes as u64)
+            }
             Reply::Lease(Ok(reply)) => self.lease_done(reply),
             Reply::Kv(Err(_)) | Reply::Lease(Err(_)) | Reply::Tree(Err(_)) => {}
             Reply::Published
@@ -276,15 +278,15 @@ impl Metrics {
         }
     }
 
-    fn lease_done(&self, reply: &lease::Reply) {
+    fn lease_done(&self, reply: &lease::LeaseReply) {
         match reply {
-            lease::Reply::Granted(granted) => {
+            lease::LeaseReply::Granted(granted) => {
                 self.leases_granted.inc();
                 self.lease_ttls.observe(granted.ttl_s as f64);
             }
-            lease::Reply::Revoked => self.leases_revoked.inc(),
-            lease::Reply::Expired { ids } => self.leases_revoked.inc_by(ids.len() as u64),
-            lease::Reply::Noted => {}
+            lease::LeaseReply::Revoked => self.leases_revoked.inc(),
+            lease::LeaseReply::Expired { ids } => self.leases_revoked.inc_by(ids.len() as u64),
+            lease::LeaseReply::Checkpointed => {}
         }
     }
 
@@ -464,10 +466,10 @@ impl Told {
 
 /// The name that etcd's label has.
 fn alarm_type(alarm: Alarm) -> String {
-    match Kind::try_from(alarm.kind) {
-        Ok(Kind::None) => "NONE".into(),
-        Ok(Kind::NoSpace) => "NOSPACE".into(),
-        Ok(Kind::Corrupt) => "CORRUPT".into(),
+    match AlarmType::try_from(alarm.kind) {
+        Ok(AlarmType::None) => "NONE".into(),
+        Ok(AlarmType::NoSpace) => "NOSPACE".into(),
+        Ok(AlarmType::Corrupt) => "CORRUPT".into(),
         Err(_) => alarm.kind.to_string(),
     }
 }
@@ -518,7 +520,7 @@ mod tests {
         metrics.http_done(HttpMethod::Put, 412, Duration::from_millis(1));
         metrics.http_done(HttpMethod::Put, 201, Duration::from_micros(600));
         metrics.applied(&Outcome {
-            reply: Reply::Kv(Ok(kv::Reply::Op(put()))),
+            reply: Reply::Kv(Ok(kv::KvReply::Op(put()))),
             revision: 2,
         });
         let facts = Facts {
@@ -574,7 +576,7 @@ mod tests {
         };
         let reply = txn(vec![(put(), 2), (txn(vec![(put(), 2)]), 2)]);
         metrics.applied(&Outcome {
-            reply: Reply::Kv(Ok(kv::Reply::Op(reply))),
+            reply: Reply::Kv(Ok(kv::KvReply::Op(reply))),
             revision: 2,
         });
         assert_eq!((metrics.kv_puts.get(), metrics.kv_txns.get()), (2, 1));

@@ -23,8 +23,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use witan_replica::{
+    lessor::{LeaseDeadlines, Renewal},
     machine::view::View,
-    timers::{Deadlines, Renewal},
 };
 
 use super::{Done, Fault};
@@ -79,7 +79,7 @@ contents!(
     Done(Done),
     View(Arc<View>),
     Renewed(Renewed),
-    Deadlines(Deadlines)
+    LeaseDeadlines(LeaseDeadlines)
 );
 
 /// How a keep-alive ended.

@@ -96,7 +96,7 @@ impl Host for RealHost {
                 self.shared.tokens.applied(reply, index, ticket.is_some());
                 auth_changed = true;
             }
-            if let Reply::Lease(Ok(lease::Reply::Expired { ids })) = &outcome.reply
+            if let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &outcome.reply
                 && self.shared.status.load().role == Role::Leader
             {
                 self.shared.metrics.leases_expired.inc_by(ids.len() as u64);

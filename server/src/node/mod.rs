@@ -33,9 +33,10 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
 use witan_replica::{
+    lessor::{LeaseDeadlines, Renewal},
     machine::{
         Outcome,
-        alarm::{Alarm, Kind},
+        alarm::{Alarm, AlarmType},
         auth::Caller,
         command::Command,
         operation::Operation,
@@ -43,7 +44,6 @@ use witan_replica::{
         view::View,
     },
     replica::Status,
-    timers::{Deadlines, Renewal},
 };
 
 use desk::{Address, Answer, Renewed};
@@ -127,7 +127,7 @@ enum Inbound {
     },
     /// When does each lease end?
     Deadlines {
-        to: Address<Deadlines>,
+        to: Address<LeaseDeadlines>,
     },
     /// A checkpoint up to this index reached the platter.
     Durable {
@@ -270,7 +270,7 @@ impl Node {
     }
 
     /// When each lease ends, by [`Node::steady_ns`]; only a leader knows.
-    pub async fn deadlines(&self) -> Result<Deadlines, Fault> {
+    pub async fn deadlines(&self) -> Result<LeaseDeadlines, Fault> {
         let (to, answer) = Address::here(self.shared.request_timeout);
         self.post(Inbound::Deadlines { to })?;
         answer.await
@@ -330,7 +330,7 @@ impl Node {
     /// The alarms of a state, all or of one kind, and this member's own about its disk. That one is
     /// not part of the state: it goes by itself when there is room again.
     pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
-        let own = Alarm::new(self.identity().member_id, Kind::NoSpace);
+        let own = Alarm::new(self.identity().member_id, AlarmType::NoSpace);
         let wanted = kind.is_none_or(|kind| own.kind == kind);
         let mut alarms: BTreeSet<Alarm> = view.machine.alarms.list(kind).collect();
         if wanted && self.disk().is_low() {

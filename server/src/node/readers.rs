@@ -12,11 +12,11 @@ use std::{
 
 use tokio::sync::Notify;
 use witan_replica::{
-    limits::COMPACTED_STATES_MAX,
-    machine::kv::{Kv, Place},
+    limits::STATES_BEFORE_COMPACTION_MAX,
+    machine::kv::{Kv, Location},
     watch::{
-        keys::{InterestId, Interests, ReaderId, Touched},
-        span::Span,
+        keys::{PendingChanges, WatchStreamId, WatcherGroupId, WatcherGroups},
+        range::WatchRange,
     },
 };
 
@@ -36,19 +36,19 @@ pub(super) struct Readers(Arc<Mutex<Board>>);
 
 #[derive(Debug, Default)]
 struct Board {
-    interests: Interests,
-    bells: HashMap<ReaderId, Bell>,
+    interests: WatcherGroups,
+    bells: HashMap<WatchStreamId, Bell>,
     published: i64,
     told: i64,
     /// Location behind the last notified change.
-    end: Option<Place>,
+    end: Option<Location>,
     /// The state after the last turn with matching changes, while it is current.
     current: Option<Arc<Kv>>,
     /// States from before the last compactions, the oldest first.
     older: Vec<Arc<Kv>>,
     older_sweeps: u32,
     /// Streams that wait for a later notified revision.
-    waiting: Vec<ReaderId>,
+    waiting: Vec<WatchStreamId>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Readers {
     pub(super) fn enter(&self) -> Reader {
         let notify = Arc::new(Notify::new());
         let mut board = self.board();
-        let id = board.interests.enter();
+        let id = board.interests.add_stream();
         let bell = Bell {
             desk: Desk::here(),
             notify: notify.clone(),
@@ -103,7 +103,10 @@ impl Readers {
             board.older = Vec::new();
         } else if !kv.compacted_states().is_empty() {
             board.older.extend(kv.compacted_states().iter().map(bare));
-            let excess = board.older.len().saturating_sub(COMPACTED_STATES_MAX);
+            let excess = board
+                .older
+                .len()
+                .saturating_sub(STATES_BEFORE_COMPACTION_MAX);
             board.older.drain(..excess);
             board.older_sweeps = 0;
         }
@@ -135,7 +138,7 @@ impl Readers {
 }
 
 /// Notes changes; returns whether any stream matches.
-fn note(board: &mut Board, kv: &Kv, woken: &mut Vec<ReaderId>) -> bool {
+fn note(board: &mut Board, kv: &Kv, woken: &mut Vec<WatchStreamId>) -> bool {
     let mut concerned = false;
     let mut from = board.end.unwrap_or_else(|| kv.seek(board.told + 1));
     let states = kv.compacted_states();
@@ -143,14 +146,14 @@ fn note(board: &mut Board, kv: &Kv, woken: &mut Vec<ReaderId>) -> bool {
         let first = kv.seek(board.told + 1);
         board
             .interests
-            .touch_all(first, board.told + 1, |id| woken.push(id));
+            .notify_all(first, board.told + 1, |id| woken.push(id));
         return true;
     }
     for state in states.iter().chain([kv]) {
-        for (place, written) in state.written_from(from) {
+        for (place, written) in state.changes_from(from) {
             concerned |= board
                 .interests
-                .touch(written.key(), place, written.revision(), |id| {
+                .notify(written.key(), place, written.revision(), |id| {
                     woken.push(id)
                 });
         }
@@ -161,7 +164,7 @@ fn note(board: &mut Board, kv: &Kv, woken: &mut Vec<ReaderId>) -> bool {
 
 fn bare(kv: &Kv) -> Arc<Kv> {
     let mut kv = kv.clone();
-    kv.forget_compacted_states();
+    kv.clear_states_before_compaction();
     Arc::new(kv)
 }
 
@@ -171,21 +174,21 @@ pub struct Taken {
     /// All matching changes up to this revision were noted.
     pub told: i64,
     /// What it has to read, in no order.
-    pub touched: Vec<(InterestId, Touched)>,
+    pub touched: Vec<(WatcherGroupId, PendingChanges)>,
 }
 
 /// A registered watch stream; dropping it unregisters it. Its groups must have been removed
 /// ([`Reader::unregister`]).
 #[derive(Debug)]
 pub struct Reader {
-    id: ReaderId,
+    id: WatchStreamId,
     notify: Arc<Notify>,
     readers: Readers,
 }
 
 impl Reader {
     /// Registers a watcher group. Returns it with the published revision.
-    pub fn register(&self, span: &Span) -> Result<(InterestId, i64), Fault> {
+    pub fn register(&self, span: &WatchRange) -> Result<(WatcherGroupId, i64), Fault> {
         let mut board = self.readers.board();
         let id = board
             .interests
@@ -195,7 +198,7 @@ impl Reader {
     }
 
     /// Forgets interests.
-    pub fn unregister<'a>(&self, gone: impl Iterator<Item = (InterestId, &'a Span)>) {
+    pub fn unregister<'a>(&self, gone: impl Iterator<Item = (WatcherGroupId, &'a WatchRange)>) {
         let mut board = self.readers.board();
         gone.for_each(|(id, span)| board.interests.unregister(id, span));
     }
@@ -236,7 +239,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut board = self.readers.board();
-        board.interests.leave(self.id);
+        board.interests.remove_stream(self.id);
         board.bells.remove(&self.id);
         board.waiting.retain(|id| *id != self.id);
     }

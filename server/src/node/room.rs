@@ -3,7 +3,7 @@
 //! the v3 key space is looked at in the dialect, as etcd does, with the request's own measure.
 
 use witan_replica::machine::{
-    alarm::{self, Kind},
+    alarm::{self, AlarmType},
     command::Command,
     lease, tree,
 };
@@ -61,10 +61,10 @@ impl Node {
         if self.no_space() {
             return;
         }
-        let command = alarm::Command {
-            action: alarm::Action::Raise as i32,
+        let command = alarm::AlarmCommand {
+            action: alarm::AlarmAction::Activate as i32,
             member: self.identity().member_id,
-            kind: Kind::NoSpace as i32,
+            kind: AlarmType::NoSpace as i32,
         };
         let (size_bytes, tree_bytes) = (self.size_bytes(), self.tree_bytes());
         let auth_bytes = self.auth_bytes();
@@ -103,7 +103,9 @@ fn growth(command: &Command) -> u64 {
 pub(super) fn grows(command: &Command) -> bool {
     match command {
         Command::Kv(command) => command.puts(),
-        Command::Lease(command) => matches!(&command.verb, Some(lease::Verb::Grant(_))),
+        Command::Lease(command) => {
+            matches!(&command.operation, Some(lease::LeaseOperation::Grant(_)))
+        }
         Command::Tree(_)
         | Command::Auth(_)
         | Command::Members(_)
@@ -121,7 +123,7 @@ pub(super) fn is_vital(command: &Command) -> bool {
         Command::Publish(_) | Command::ClusterVersion(_) => true,
         Command::Kv(_)
         | Command::Lease(_)
-        | Command::Tree(tree::Command { .. })
+        | Command::Tree(tree::TreeCommand { .. })
         | Command::Alarm(_)
         | Command::PeerUrls(_)
         | Command::Auth(_)

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Re
 
 use witan_replica::{
     machine::{
-        Machine,
-        alarm::{Alarm, Kind},
+        StateMachine,
+        alarm::{Alarm, AlarmType},
     },
     replica::{Role, Status},
 };
@@ -59,19 +59,19 @@ impl Published {
     }
 
     /// What is published of the state itself.
-    pub(super) fn show(&self, machine: &Machine, member_id: u64) {
+    pub(super) fn show(&self, machine: &StateMachine, member_id: u64) {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
         self.revision.store(machine.kv.revision(), Relaxed);
-        let own = Alarm::new(member_id, Kind::NoSpace);
+        let own = Alarm::new(member_id, AlarmType::NoSpace);
         self.tree_bytes.store(machine.tree.size_bytes(), Relaxed);
         let registered = machine.auth.size_bytes() + machine.members.size_bytes();
         self.auth_bytes.store(registered, Relaxed);
-        let any = machine.alarms.any(Kind::NoSpace);
+        let any = machine.alarms.any(AlarmType::NoSpace);
         self.any_no_space.store(any, Relaxed);
         self.no_space.store(machine.alarms.contains(own), Relaxed);
         let auth = (machine.auth.revision() << 1) | u64::from(machine.auth.enabled());
         self.auth.store(auth, Relaxed);
-        self.paths.store(machine.auth.paths_enabled(), Relaxed);
+        self.paths.store(machine.auth.path_auth_enabled(), Relaxed);
     }
 
     pub(super) fn revision(&self) -> i64 {

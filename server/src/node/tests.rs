@@ -94,7 +94,7 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
     actix_rt::System::new().block_on(async {
         let (node, requests) = stalled();
         let size = 1 << 20;
-        let done = Reply::Kv(Ok(kv::Reply::Op(OpReply::Put(kv::PutReply::default()))));
+        let done = Reply::Kv(Ok(kv::KvReply::Op(OpReply::Put(kv::PutReply::default()))));
         // an address leaves a sixteenth to others
         let share = PROPOSALS_BYTES_MAX / 16 * 15;
         for (value_bytes, fit) in [
@@ -123,7 +123,7 @@ fn the_reply_of_another_operation_is_an_error_and_no_panic() {
         for reply in [
             Reply::Nothing,
             Reply::Published,
-            Reply::Kv(Ok(kv::Reply::Compact)),
+            Reply::Kv(Ok(kv::KvReply::Compact)),
         ] {
             let mut proposal = Box::pin(node.propose(put(1)));
             assert!(proposal.as_mut().now_or_never().is_none());
@@ -234,8 +234,8 @@ fn a_hundred_thousand_waits() {
         grown <= bound,
         "{grown} bytes for {WAITS} waits, bound {bound}"
     );
-    let set = tree::Command {
-        verb: Some(tree::Verb::Set(Set {
+    let set = tree::TreeCommand {
+        operation: Some(tree::TreeOperation::Set(Set {
             path: "/awaited".into(),
             ..Set::default()
         })),

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use witan_replica::{
     host::Ticket,
     machine::{command::Stamp, view::View},
-    replica::{Refusal, Replica, Role, Status},
+    replica::{ProposalRejected, Replica, Role, Status},
 };
 
 use super::{
@@ -171,7 +171,7 @@ impl Keeper {
         loop {
             let wait = next_tick.saturating_duration_since(Instant::now());
             let received = requests.recv_timeout(wait);
-            self.replica.pass(self.shared.steady.now_ns());
+            self.replica.advance_clock(self.shared.steady.now_ns());
             let goes_on = match received {
                 Ok(first) => self.take(first) && self.drain(&requests),
                 Err(RecvTimeoutError::Timeout) => true,
@@ -278,7 +278,7 @@ impl Keeper {
             Inbound::Shrink { done } => self.rewrite(done),
             Inbound::Renew { lease, to } => {
                 let renewal = self.replica.renew(lease);
-                let alone = self.replica.is_alone();
+                let alone = self.replica.is_sole_voter();
                 self.host.outbox.put(to, Renewed { renewal, alone });
             }
             Inbound::Deadlines { to } => match self.replica.deadlines() {
@@ -313,7 +313,7 @@ impl Keeper {
     /// Checks free space. Without any room not even leader tasks may propose.
     fn look_at_disk(&mut self) {
         let room = self.space.look();
-        self.replica.rest(room == Room::None);
+        self.replica.pause_leader_tasks(room == Room::None);
     }
 
     fn turn(&mut self) {
@@ -388,10 +388,10 @@ impl Keeper {
     }
 }
 
-fn fault(refusal: Refusal) -> Fault {
+fn fault(refusal: ProposalRejected) -> Fault {
     match refusal {
-        Refusal::NoLeader => Fault::NoLeader,
-        Refusal::TooMany => Fault::TooMany,
-        Refusal::TooLarge => Fault::TooLarge,
+        ProposalRejected::NoLeader => Fault::NoLeader,
+        ProposalRejected::TooMany => Fault::TooMany,
+        ProposalRejected::TooLarge => Fault::TooLarge,
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_replica::machine::auth::Reply;
+use witan_replica::machine::auth::AuthReply;
 
 /// Tokens of one member.
 const TOKENS_MAX: usize = 262_144;
@@ -162,16 +162,16 @@ impl Tokens {
 
     /// Updates tokens after an applied command on users. `index` is that of its entry. `own` says
     /// whether this process proposed it; otherwise the token is used at another member.
-    pub(super) fn applied(&self, reply: &Reply, index: u64, own: bool) {
+    pub(super) fn applied(&self, reply: &AuthReply, index: u64, own: bool) {
         match reply {
-            Reply::Authenticated { user, prefix } if own && !prefix.0.is_empty() => {
+            AuthReply::Authenticated { user, prefix } if own && !prefix.0.is_empty() => {
                 self.assign(format!("{}.{index}", prefix.0), user.clone());
             }
-            Reply::Authenticated { .. } | Reply::Done => {}
-            Reply::Expelled { user } => self.known().remove_user(user),
-            Reply::Disabled => *self.known() = Known::default(),
-            Reply::Paths(done) => {
-                if let Some(user) = &done.expelled {
+            AuthReply::Authenticated { .. } | AuthReply::Done => {}
+            AuthReply::TokensRevoked { user } => self.known().remove_user(user),
+            AuthReply::Disabled => *self.known() = Known::default(),
+            AuthReply::Paths(done) => {
+                if let Some(user) = &done.tokens_revoked_of {
                     self.known().remove_user(user);
                 }
             }
@@ -200,8 +200,8 @@ mod tests {
 
     use super::*;
 
-    fn authenticated(user: &str, prefix: &str) -> Reply {
-        Reply::Authenticated {
+    fn authenticated(user: &str, prefix: &str) -> AuthReply {
+        AuthReply::Authenticated {
             user: user.into(),
             prefix: Secret(prefix.into()),
         }
@@ -216,13 +216,13 @@ mod tests {
         assert_eq!(tokens.user("abc.7").as_deref(), Some("alice"));
         assert_eq!(tokens.user("abc.8"), None);
         assert_eq!(tokens.user("ghi.9"), None, "asked for elsewhere");
-        let gone = Reply::Expelled {
+        let gone = AuthReply::TokensRevoked {
             user: "alice".into(),
         };
         tokens.applied(&gone, 10, false);
         assert_eq!(tokens.user("abc.7"), None);
         assert_eq!(tokens.user("def.8").as_deref(), Some("bob"));
-        tokens.applied(&Reply::Disabled, 11, false);
+        tokens.applied(&AuthReply::Disabled, 11, false);
         assert_eq!(tokens.user("def.8"), None);
     }
 
@@ -263,7 +263,7 @@ mod tests {
         log_in("alice", 1);
         assert!(tokens.user("alice.0").is_some() && tokens.user("alice.1").is_some());
         assert_eq!(tokens.known().by_token.len(), TOKENS_MAX);
-        let gone = Reply::Expelled { user: "bob".into() };
+        let gone = AuthReply::TokensRevoked { user: "bob".into() };
         tokens.applied(&gone, 2, false);
         assert_eq!(tokens.user(&last), None);
         let known = tokens.known();

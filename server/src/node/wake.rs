@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Notify;
 use witan_replica::{
     machine::tree::{Tree, Watch},
-    watch::{Hub, WatcherId},
+    watch::{WatchHub, WatcherId},
 };
 
 use super::Fault;
@@ -21,7 +21,7 @@ pub(super) struct Watchers(Arc<Mutex<Board>>);
 
 #[derive(Debug, Default)]
 struct Board {
-    hub: Hub,
+    hub: WatchHub,
     bells: HashMap<WatcherId, Arc<Notify>>,
 }
 
@@ -56,8 +56,10 @@ impl Watchers {
                 .for_each(|b| b.notify_one())
         };
         match tree.events_since(since) {
-            Some(events) => events.for_each(|e| board.hub.touched(e).into_iter().for_each(ring)),
-            None => board.hub.everybody().for_each(ring),
+            Some(events) => {
+                events.for_each(|e| board.hub.affected_by(e).into_iter().for_each(ring))
+            }
+            None => board.hub.all().for_each(ring),
         }
     }
 

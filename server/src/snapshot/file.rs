@@ -6,7 +6,7 @@
 use std::io;
 
 use witan_bolt::{Layout, Out, Writer};
-use witan_replica::machine::{record::Change, view::View};
+use witan_replica::machine::{record::RecordChange, view::View};
 
 use super::schema::{self, Take};
 
@@ -42,9 +42,9 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     schema::walk(view, writer)?;
     writer.bucket(OWN.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
-    view.machine.beyond_etcd(&mut |change| {
+    view.machine.witan_records(&mut |change| {
         // nothing is emitted as gone where nothing was before
-        let Change::Put { key, value: record } = change else {
+        let RecordChange::Put { key, value: record } = change else {
             return;
         };
         if outcome.is_err() {

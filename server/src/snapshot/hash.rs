@@ -13,7 +13,7 @@ use super::{
 pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
     let mut crc = crc32c::crc32c(KEY.as_bytes());
     let mut record = Record::default();
-    for written in kv.hashed(revision) {
+    for written in kv.hashed_versions(revision) {
         record.fill(&written);
         crc = crc32c::crc32c_append(crc, &record.key);
         crc = crc32c::crc32c_append(crc, &record.value);

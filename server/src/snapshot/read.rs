@@ -8,10 +8,10 @@ use prost::Message as _;
 use witan_api::v3::{authpb, etcdserverpb::AlarmMember, mvccpb};
 use witan_bolt::{Broken, Bucket, Each, File};
 use witan_replica::machine::{
-    Machine, alarm,
+    StateMachine, alarm,
     auth::{Auth, Permission, Role, User},
     command::{Command, Entry},
-    kv::{Foreign, Kv},
+    kv::{ImportedVersion, Kv},
     lease::Lease,
     record,
 };
@@ -36,7 +36,7 @@ pub struct Changes {
 #[derive(Debug)]
 pub struct Found {
     /// Everything but the members.
-    pub machine: Machine,
+    pub machine: StateMachine,
     /// Whether it held a v2 tree.
     pub has_tree: bool,
 }
@@ -54,7 +54,7 @@ pub fn read(
         let found = buckets.iter().find(|(known, _)| known == name.as_bytes());
         found.map(|(_, bucket)| bucket)
     };
-    let mut machine = Machine::default();
+    let mut machine = StateMachine::default();
     let keys = find(KEY).ok_or_else(|| Broken::File("it has no bucket \"key\"".into()))?;
     let latest = take_keys(&file, keys, &mut machine.kv, progress)?;
     let [finished, mut asked] = match find(META) {
@@ -67,7 +67,7 @@ pub fn read(
     if let Some(leases) = find(LEASE) {
         take_leases(&file, leases, &mut machine.kv)?;
     }
-    machine.kv.taken_in(finished, asked).map_err(refused)?;
+    machine.kv.finish_import(finished, asked).map_err(refused)?;
     machine.auth = take_auth(&file, [AUTH, AUTH_ROLES, AUTH_USERS].map(find))?;
     if let Some(alarms) = find("alarm") {
         take_alarms(&file, alarms, &mut machine)?;
@@ -75,7 +75,7 @@ pub fn read(
     let own = find(OWN);
     if let Some(own) = own {
         take_own(&file, own, &mut machine)?;
-        machine.tree.loaded().map_err(refused)?;
+        machine.tree.finish_load().map_err(refused)?;
     }
     Ok(Found {
         machine,
@@ -83,7 +83,7 @@ pub fn read(
     })
 }
 
-fn refused(error: record::Corrupt) -> Broken {
+fn refused(error: record::CorruptRecord) -> Broken {
     Broken::Record(error.to_string())
 }
 
@@ -108,7 +108,7 @@ fn take_keys(
         if of_other {
             return Err(wrong("its pair is of another revision"));
         }
-        kv.take_in(&Foreign {
+        kv.import_version(&ImportedVersion {
             main,
             sub,
             deletes,
@@ -129,11 +129,11 @@ fn take_keys(
 fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, Broken> {
     let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
     let main = main.ok_or_else(|| Broken::Record("the revision cannot be so high".into()))?;
-    let nothing = Foreign {
+    let nothing = ImportedVersion {
         main,
-        ..Foreign::default()
+        ..ImportedVersion::default()
     };
-    kv.take_in(&nothing).map_err(refused)?;
+    kv.import_version(&nothing).map_err(refused)?;
     Ok(main)
 }
 
@@ -164,9 +164,9 @@ fn take_leases(file: &File, leases: &Bucket, kv: &mut Kv) -> Result<(), Broken> 
         }
         let lease = Lease {
             ttl_s: stored.ttl_s,
-            left_s: stored.left_s,
+            remaining_ttl_s: stored.remaining_ttl_s,
         };
-        kv.take_in_lease(stored.id, lease).map_err(refused)
+        kv.import_lease(stored.id, lease).map_err(refused)
     })
 }
 
@@ -230,12 +230,12 @@ fn name(key: &[u8], name: &[u8]) -> Result<String, Broken> {
     text.map(str::to_owned).ok_or_else(wrong)
 }
 
-fn take_alarms(file: &File, alarms: &Bucket, machine: &mut Machine) -> Result<(), Broken> {
+fn take_alarms(file: &File, alarms: &Bucket, machine: &mut StateMachine) -> Result<(), Broken> {
     file.records(alarms, &mut |key, _| {
         let alarm = AlarmMember::decode(key)
             .map_err(|error| Broken::Record(format!("no alarm: {error}")))?;
-        let raise = alarm::Command {
-            action: alarm::Action::Raise as i32,
+        let raise = alarm::AlarmCommand {
+            action: alarm::AlarmAction::Activate as i32,
             member: alarm.member_id,
             kind: alarm.alarm,
         };
@@ -248,7 +248,7 @@ fn take_alarms(file: &File, alarms: &Bucket, machine: &mut Machine) -> Result<()
     })
 }
 
-fn take_own(file: &File, own: &Bucket, machine: &mut Machine) -> Result<(), Broken> {
+fn take_own(file: &File, own: &Bucket, machine: &mut StateMachine) -> Result<(), Broken> {
     file.records(own, &mut |_, value| {
         let (key, value) =
             own_record(value).ok_or_else(|| Broken::Record("no record of ours".into()))?;

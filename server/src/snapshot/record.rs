@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use witan_api::v3::mvccpb;
-use witan_replica::machine::kv::{KeyValue, Written};
+use witan_replica::machine::kv::{KeyChange, KeyValue};
 
 /// Behind the revision of a deletion.
 const TOMBSTONE: u8 = b't';
@@ -42,7 +42,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Makes it the record of this version.
-    pub(super) fn fill(&mut self, written: &Written<'_>) {
+    pub(super) fn fill(&mut self, written: &KeyChange<'_>) {
         self.key.clear();
         self.key
             .extend_from_slice(&revision(written.revision(), written.sub()));

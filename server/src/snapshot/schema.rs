@@ -126,7 +126,7 @@ fn cluster(view: &View, take: &mut dyn Take) -> io::Result<()> {
 fn keys(view: &View, take: &mut dyn Take) -> io::Result<()> {
     take.bucket(KEY)?;
     let mut record = Record::default();
-    for written in view.machine.kv.kept() {
+    for written in view.machine.kv.retained_versions() {
         record.fill(&written);
         take.record(&record.key, &record.value)?;
     }
@@ -142,7 +142,7 @@ fn leases(view: &View, take: &mut dyn Take) -> io::Result<()> {
         let stored = Lease {
             id,
             ttl_s: lease.ttl_s,
-            left_s: lease.left_s,
+            remaining_ttl_s: lease.remaining_ttl_s,
         };
         take.record(&id.to_be_bytes(), &stored.encode_to_vec())?;
     }
@@ -154,7 +154,7 @@ fn members(view: &View, take: &mut dyn Take) -> io::Result<()> {
     take.bucket("members")?;
     // keyed by their text, which orders otherwise than the numbers do
     let mut known: Vec<(String, &member::Member)> = members
-        .book
+        .by_id
         .values()
         .map(|member| (format!("{:x}", member.id), member))
         .collect();
@@ -170,7 +170,11 @@ fn members(view: &View, take: &mut dyn Take) -> io::Result<()> {
         take.record(id.as_bytes(), &json(&shown)?)?;
     }
     take.bucket("members_removed")?;
-    let mut removed: Vec<String> = members.removed.iter().map(|id| format!("{id:x}")).collect();
+    let mut removed: Vec<String> = members
+        .removed_ids
+        .iter()
+        .map(|id| format!("{id:x}"))
+        .collect();
     removed.sort_unstable();
     removed
         .iter()
@@ -215,7 +219,7 @@ pub(super) struct Lease {
     #[prost(int64, tag = "2")]
     pub(super) ttl_s: i64,
     #[prost(int64, tag = "3")]
-    pub(super) left_s: i64,
+    pub(super) remaining_ttl_s: i64,
 }
 
 /// etcd's JSON of a version to be brought down to.

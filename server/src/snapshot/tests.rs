@@ -4,9 +4,9 @@ use std::{cell::Cell, fs, path::PathBuf};
 
 use witan_bolt::{File as Opened, Layout, Writer};
 use witan_replica::machine::{
-    auth::{self, paths},
+    auth::{self, path_permissions},
     command::{Command, Entry, Stamp},
-    kv::{self, Verb},
+    kv::{self, KvOperation},
     tree,
     view::View,
 };
@@ -56,8 +56,8 @@ fn put(view: &mut View, key: String, value_bytes: usize) {
         value: vec![b'v'; value_bytes].into(),
         ..kv::Put::default()
     };
-    let verb = Some(Verb::Put(put));
-    apply(view, Command::Kv(kv::Command { verb }));
+    let verb = Some(KvOperation::Put(put));
+    apply(view, Command::Kv(kv::KvCommand { operation: verb }));
 }
 
 fn delete(view: &mut View, key: &str) {
@@ -65,13 +65,13 @@ fn delete(view: &mut View, key: &str) {
         key: key.to_owned().into(),
         ..kv::DeleteRange::default()
     };
-    let verb = Some(Verb::Delete(delete));
-    apply(view, Command::Kv(kv::Command { verb }));
+    let verb = Some(KvOperation::Delete(delete));
+    apply(view, Command::Kv(kv::KvCommand { operation: verb }));
 }
 
 fn compact(view: &mut View, revision: i64) {
-    let verb = Some(Verb::Compact(kv::Compact { revision }));
-    apply(view, Command::Kv(kv::Command { verb }));
+    let verb = Some(KvOperation::Compact(kv::Compact { revision }));
+    apply(view, Command::Kv(kv::KvCommand { operation: verb }));
 }
 
 fn set(view: &mut View, path: &str) {
@@ -80,8 +80,8 @@ fn set(view: &mut View, path: &str) {
         value: "x".into(),
         ..tree::Set::default()
     };
-    let verb = Some(tree::Verb::Set(set));
-    apply(view, Command::Tree(tree::Command { verb }));
+    let verb = Some(tree::TreeOperation::Set(set));
+    apply(view, Command::Tree(tree::TreeCommand { operation: verb }));
 }
 
 /// Some of everything: small and large values, deletions, a compaction, a v2 tree,
@@ -102,20 +102,22 @@ fn sample(keys: usize) -> View {
         set(&mut view, path);
     }
     for verb in [
-        paths::Verb::UserCreate(paths::UserCreate {
+        path_permissions::PathAuthOperation::UserCreate(path_permissions::UserCreate {
             name: "root".into(),
             password: "hash".into(),
             roles: Vec::new(),
         }),
-        paths::Verb::Enable(auth::Enable {}),
+        path_permissions::PathAuthOperation::Enable(auth::Enable {}),
     ] {
-        let command = paths::Command { verb: Some(verb) };
-        let verb = Some(auth::Verb::Paths(command));
+        let command = path_permissions::PathAuthCommand {
+            operation: Some(verb),
+        };
+        let verb = Some(auth::AuthOperation::Paths(command));
         apply(
             &mut view,
-            Command::Auth(auth::Command {
-                verb,
-                ..auth::Command::default()
+            Command::Auth(auth::AuthCommand {
+                operation: verb,
+                ..auth::AuthCommand::default()
             }),
         );
     }
@@ -154,13 +156,13 @@ fn what_was_written_is_read() {
         assert_eq!(ours.kv.revision(), theirs.kv.revision());
         assert_eq!(ours.kv.compacted(), theirs.kv.compacted());
         assert_eq!(ours.tree.index(), theirs.tree.index());
-        assert!(theirs.auth.paths_enabled());
+        assert!(theirs.auth.path_auth_enabled());
         assert_eq!(ours.auth.patterns("guest"), theirs.auth.patterns("guest"));
         let revision = ours.kv.revision();
         assert_eq!(of_keys(&ours.kv, revision), of_keys(&theirs.kv, revision));
         // byte for byte, the v2 tree and its history included
         let again = View {
-            machine: witan_replica::machine::Machine {
+            machine: witan_replica::machine::StateMachine {
                 members: ours.members.clone(),
                 ..found.machine
             },

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use witan_replica::machine::record::Corrupt;
+use witan_replica::machine::record::CorruptRecord;
 
 use super::{
     error::Broken,
@@ -38,7 +38,9 @@ pub(super) fn read_ahead<T>(
         drop(receive);
         match reading.join() {
             Ok(Some(())) => restored,
-            Ok(None) | Err(_) => Err(Corrupt::new("reading the database ended in a panic").into()),
+            Ok(None) | Err(_) => {
+                Err(CorruptRecord::new("reading the database ended in a panic").into())
+            }
         }
     })
 }
@@ -94,7 +96,7 @@ mod tests {
             Ok(())
         };
         let broken = |number| match number {
-            500 => Err(Corrupt::new("the tenth").into()),
+            500 => Err(CorruptRecord::new("the tenth").into()),
             _ => record(number),
         };
         let error: Result<(), _> = read_ahead((0..1000).map(broken), whole);

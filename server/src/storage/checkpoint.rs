@@ -17,7 +17,7 @@ use std::{
 };
 
 use witan_replica::machine::{
-    record::{Change, Corrupt},
+    record::{CorruptRecord, RecordChange},
     view::View,
 };
 
@@ -40,7 +40,7 @@ const RUN_BYTES: u64 = 8 << 20;
 const LINKS_MAX: usize = 48;
 
 /// Emits the changed records to write.
-pub(super) type Changes<'a> = dyn Fn(&mut dyn FnMut(Change)) + 'a;
+pub(super) type Changes<'a> = dyn Fn(&mut dyn FnMut(RecordChange)) + 'a;
 
 /// The checkpoint of one member.
 #[derive(Debug)]
@@ -113,11 +113,11 @@ impl Link {
         }
     }
 
-    fn add(&mut self, change: Change) {
+    fn add(&mut self, change: RecordChange) {
         self.bytes += size(&change);
         let (key, value) = match change {
-            Change::Put { key, value } => (key, Some(value)),
-            Change::Delete { key } => (key, None),
+            RecordChange::Put { key, value } => (key, Some(value)),
+            RecordChange::Delete { key } => (key, None),
         };
         Span::extend(&mut self.spans, &key, std::mem::take(&mut self.gap));
         self.items.push((key, value));
@@ -208,8 +208,9 @@ impl Checkpoint {
         let mut merged = Merged::new(&self.dir, &self.manifest.chain);
         // sled panics on some damage instead of answering an error.
         let restored = guarded(|| read_ahead(&mut merged, restore));
-        let restored = restored
-            .unwrap_or_else(|| Err(Corrupt::new("reading the database ended in a panic").into()))?;
+        let restored = restored.unwrap_or_else(|| {
+            Err(CorruptRecord::new("reading the database ended in a panic").into())
+        })?;
         let bytes = merged.bytes;
         self.look_at = self.look_at(bytes);
         Ok(restored)
@@ -360,7 +361,7 @@ impl Checkpoint {
     fn write_link(
         &mut self,
         before: &Reuse,
-        changes: impl FnOnce(&mut dyn FnMut(Change)),
+        changes: impl FnOnce(&mut dyn FnMut(RecordChange)),
     ) -> io::Result<Link> {
         let first = self.next;
         let (mut link, mut outcome) = (Link::default(), Ok(()));
@@ -471,16 +472,16 @@ fn item_bytes((key, value): &Item) -> usize {
     run::HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 
-fn key(change: &Change) -> &[u8] {
-    let (Change::Put { key, .. } | Change::Delete { key }) = change;
+fn key(change: &RecordChange) -> &[u8] {
+    let (RecordChange::Put { key, .. } | RecordChange::Delete { key }) = change;
     key
 }
 
-fn size(change: &Change) -> u64 {
-    let (Change::Put { key, .. } | Change::Delete { key }) = change;
+fn size(change: &RecordChange) -> u64 {
+    let (RecordChange::Put { key, .. } | RecordChange::Delete { key }) = change;
     let value = match change {
-        Change::Put { value, .. } => value.len(),
-        Change::Delete { .. } => 0,
+        RecordChange::Put { value, .. } => value.len(),
+        RecordChange::Delete { .. } => 0,
     };
     (run::HEADER_BYTES + key.len() + value) as u64
 }

@@ -69,7 +69,7 @@ impl Checkpointer {
         }
         let mut writer = Writer {
             checkpoint,
-            base: base.as_ref().map(View::for_changes),
+            base: base.as_ref().map(View::diff_base),
             durable: Box::new(durable),
             shared: shared.clone(),
         };
@@ -204,7 +204,7 @@ impl Writer {
         }
         self.shared.failing.store(false, Ordering::Relaxed);
         let index = view.position.index;
-        self.base = Some(view.for_changes());
+        self.base = Some(view.diff_base());
         drop(view);
         (self.durable)(index, begun.elapsed());
         rewrites.into_iter().for_each(|done| done());

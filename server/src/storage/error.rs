@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use witan_replica::machine::record::Corrupt;
+use witan_replica::machine::record::CorruptRecord;
 
 use super::identity::{FORMAT, Identity};
 
@@ -189,7 +189,7 @@ pub(super) enum Broken {
     #[error("{0}")]
     Database(String),
     #[error("{0}")]
-    Record(#[from] Corrupt),
+    Record(#[from] CorruptRecord),
     /// The same, and in which folder.
     #[error("{1}")]
     At(PathBuf, #[source] Box<Broken>),

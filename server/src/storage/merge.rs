@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use witan_replica::machine::record::Corrupt;
+use witan_replica::machine::record::CorruptRecord;
 
 use super::{
     error::Broken,
@@ -138,7 +138,7 @@ impl Source {
         if let Some((key, _)) = &next
             && (key.as_slice() < last || read && key == last)
         {
-            return Err(Corrupt::new("a run is out of order").into());
+            return Err(CorruptRecord::new("a run is out of order").into());
         }
         Ok(next)
     }

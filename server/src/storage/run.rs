@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use witan_replica::machine::record::Corrupt;
+use witan_replica::machine::record::CorruptRecord;
 
 use super::{
     error::Broken,
@@ -242,7 +242,7 @@ impl Reader {
         // First, because sled repairs by itself what looks like a torn write.
         let file = path.join(DATABASE);
         if file_sum(&file, content.file_bytes)? != content.file_sum {
-            return Err(Corrupt::new("the database file fails its checksum").into());
+            return Err(CorruptRecord::new("the database file fails its checksum").into());
         }
         if file.metadata()?.len() > content.file_bytes {
             let file = File::options().write(true).open(&file)?;
@@ -264,7 +264,7 @@ impl Reader {
         if self.left.records == 0 {
             let sum = std::mem::take(&mut self.sum).finalize();
             if self.left.bytes != 0 || sum != self.left.stream_sum {
-                return Err(Corrupt::new("a run fails its checksum").into());
+                return Err(CorruptRecord::new("a run fails its checksum").into());
             }
             return Ok(None);
         }
@@ -281,7 +281,7 @@ impl Reader {
     }
 
     fn take(&mut self, length: u64) -> Result<Vec<u8>, Broken> {
-        let short = || Corrupt::new("a run is shorter than its records");
+        let short = || CorruptRecord::new("a run is shorter than its records");
         self.left.bytes = self.left.bytes.checked_sub(length).ok_or_else(short)?;
         let length = usize::try_from(length).map_err(|_| short())?;
         let mut out = Vec::with_capacity(length);

@@ -42,7 +42,7 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// A connection for calls of `verb`.
+    /// A connection for calls of `operation`.
     pub fn new(verb: Verb, address: &str, slots: usize) -> Self {
         let (first, later) = blocks(verb.target(), address);
         Self {

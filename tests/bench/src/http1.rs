@@ -11,7 +11,7 @@ pub struct Http1 {
 }
 
 impl Http1 {
-    /// A connection for requests of `verb`.
+    /// A connection for requests of `operation`.
     pub fn new(verb: Verb, address: &str) -> Self {
         Self {
             verb,

@@ -1,7 +1,7 @@
 //! Parts of the benchmarks. `main.rs` drives witan beside etcd; the programs in `bin/` measure one
 //! room of ours by itself.
 //!
-//! Reading order: `load` (many clients, one measurement) → `verb` (what they ask) → `h2`, `http1`
+//! Reading order: `load` (many clients, one measurement) → `operation` (what they ask) → `h2`, `http1`
 //! (the two lean clients) → `scene` (what is more than one request over and over) with `stream` →
 //! `program` (which servers a run compares), `floor`, `process`, `table`.
 

@@ -123,7 +123,7 @@ pub async fn run(
     measured
 }
 
-/// Writes the keys 0 to `keys`, each once, by `verb`. Needs a `LocalSet`.
+/// Writes the keys 0 to `keys`, each once, by `operation`. Needs a `LocalSet`.
 ///
 /// # Panics
 /// If a request fails.

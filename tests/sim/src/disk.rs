@@ -13,7 +13,7 @@ use bytes::Bytes;
 use witan_replica::{
     host::{LogBatch, LogRecord, Recovered},
     machine::{
-        record::{Change, Corrupt, VIEW},
+        record::{CorruptRecord, RecordChange, VIEW},
         view::View,
     },
 };
@@ -125,10 +125,10 @@ impl Disk {
     pub(crate) fn write_checkpoint(&mut self, base: &View, view: &View) {
         let mut records = self.newest.records.clone();
         view.changes(Some(base), &mut |change| match change {
-            Change::Put { key, value } => {
+            RecordChange::Put { key, value } => {
                 records.insert(key, value);
             }
-            Change::Delete { key } => {
+            RecordChange::Delete { key } => {
                 records.remove(&key);
             }
         });
@@ -193,7 +193,7 @@ impl Disk {
     }
 
     /// What a starting member reads.
-    pub(crate) fn recover(&self) -> Result<Recovered, Corrupt> {
+    pub(crate) fn recover(&self) -> Result<Recovered, CorruptRecord> {
         Ok(Recovered {
             checkpoint: Some(view_of(&self.newest.records)?),
             hard_state: self.durable.hard_state.clone(),

@@ -81,7 +81,7 @@ impl<'a> Turn<'a> {
 
     fn count_expired(&mut self, batch: &[Applied]) {
         for applied in batch {
-            if let Reply::Lease(Ok(lease::Reply::Expired { ids })) = &applied.outcome.reply {
+            if let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &applied.outcome.reply {
                 self.world.counts.expired += ids.len() as u64;
             }
         }

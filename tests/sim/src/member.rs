@@ -96,7 +96,7 @@ impl World {
         let member = &mut self.members[place];
         let delay = member.tick_units;
         if let Some(replica) = &mut member.replica {
-            replica.pass(steady_ns);
+            replica.advance_clock(steady_ns);
             replica.tick(now_ns);
         }
         self.after(delay, Event::Tick { place, incarnation });
@@ -148,7 +148,7 @@ impl World {
             return;
         };
         self.members[place].turn_due = false;
-        replica.pass(self.steady_ns(place));
+        replica.advance_clock(self.steady_ns(place));
         let mut turn = Turn::new(self, place);
         replica.turn(&mut turn);
         if turn.crashed() {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use witan_replica::{
     host::Envelope,
     machine::{
-        record::{Change, Corrupt},
+        record::{CorruptRecord, RecordChange},
         view::View,
     },
     replica::Replica,
@@ -47,7 +47,7 @@ impl Packet {
     }
 
     /// Decodes it at the receiver.
-    pub(crate) fn open(self) -> Result<Envelope, Corrupt> {
+    pub(crate) fn open(self) -> Result<Envelope, CorruptRecord> {
         let snapshot = self
             .snapshot
             .as_ref()
@@ -67,10 +67,10 @@ impl Packet {
 pub(crate) fn records_of(view: &View) -> Records {
     let mut records = Records::new();
     view.changes(None, &mut |change| match change {
-        Change::Put { key, value } => {
+        RecordChange::Put { key, value } => {
             records.insert(key, value);
         }
-        Change::Delete { key } => {
+        RecordChange::Delete { key } => {
             records.remove(&key);
         }
     });
@@ -78,7 +78,7 @@ pub(crate) fn records_of(view: &View) -> Records {
 }
 
 /// The view that records make.
-pub(crate) fn view_of(records: &Records) -> Result<View, Corrupt> {
+pub(crate) fn view_of(records: &Records) -> Result<View, CorruptRecord> {
     View::restore(
         records
             .iter()

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use witan_replica::{
     host::Applied,
     machine::{Outcome, Reply, command::Command, tree},
-    replica::Refusal,
+    replica::ProposalRejected,
 };
 
 use crate::workload::{self, Read};
@@ -31,7 +31,7 @@ pub enum End {
     /// Taken, not answered.
     Pending,
     /// Not taken.
-    Refused(Refusal),
+    Refused(ProposalRejected),
     /// A write was answered.
     Applied {
         /// When.
@@ -201,10 +201,10 @@ impl Oracle {
 }
 
 /// The v2 index that an answer shows.
-fn tree_index(reply: &Result<tree::Reply, tree::Error>) -> u64 {
+fn tree_index(reply: &Result<tree::TreeReply, tree::TreeError>) -> u64 {
     match reply {
-        Ok(tree::Reply::Event(event)) => event.index,
-        Ok(tree::Reply::Expired(_)) => 0,
+        Ok(tree::TreeReply::Event(event)) => event.index,
+        Ok(tree::TreeReply::Expired(_)) => 0,
         Err(error) => error.index,
     }
 }

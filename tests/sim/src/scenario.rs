@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use witan_replica::faults::Fault;
+use witan_replica::faults::InjectedBug;
 
 /// Virtual time between two ticks of a member. A unit stands for 10 ms, a tick for 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
@@ -47,7 +47,7 @@ pub enum Bug {
     #[default]
     None,
     /// One inside the core.
-    Core(Fault),
+    Core(InjectedBug),
     /// The simulated disk writes a checkpoint's position ahead of the rest of its batch.
     CheckpointNotAtomic,
     /// The simulated shell reports a checkpoint as durable when it is only written.
@@ -58,13 +58,19 @@ pub enum Bug {
 
 /// Every bug and the name by which `--fault` calls it.
 pub const BUGS: [(&str, Bug); 10] = [
-    ("ack-before-persist", Bug::Core(Fault::AckBeforePersist)),
-    ("stale-read", Bug::Core(Fault::StaleRead)),
-    ("vote-not-persisted", Bug::Core(Fault::VoteNotPersisted)),
-    ("lost-read-retry", Bug::Core(Fault::LostReadRetry)),
-    ("cut-too-high", Bug::Core(Fault::CutTooHigh)),
-    ("position-ahead", Bug::Core(Fault::PositionAhead)),
-    ("renewal-lost", Bug::Core(Fault::RenewalLost)),
+    (
+        "ack-before-persist",
+        Bug::Core(InjectedBug::AckBeforePersist),
+    ),
+    ("stale-read", Bug::Core(InjectedBug::StaleRead)),
+    (
+        "vote-not-persisted",
+        Bug::Core(InjectedBug::VoteNotPersisted),
+    ),
+    ("lost-read-retry", Bug::Core(InjectedBug::LostReadRetry)),
+    ("cut-too-high", Bug::Core(InjectedBug::CutTooHigh)),
+    ("position-ahead", Bug::Core(InjectedBug::PositionAhead)),
+    ("renewal-lost", Bug::Core(InjectedBug::RenewalLost)),
     ("checkpoint-not-atomic", Bug::CheckpointNotAtomic),
     ("cut-above-durable", Bug::CutAboveDurable),
     ("sync-lies", Bug::SyncLies),
@@ -79,7 +85,7 @@ impl Bug {
     }
 
     /// What the core is told.
-    pub(crate) fn in_core(self) -> Option<Fault> {
+    pub(crate) fn in_core(self) -> Option<InjectedBug> {
         match self {
             Bug::Core(fault) => Some(fault),
             Bug::None | Bug::CheckpointNotAtomic | Bug::CutAboveDurable | Bug::SyncLies => None,

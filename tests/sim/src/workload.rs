@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use witan_replica::machine::{
     Outcome, Reply,
-    command::{ClusterVersion, Command, Publish},
+    command::{ClusterVersion, Command, PublishAttributes},
     kv::{self, OpReply},
     lease, tree,
 };
@@ -36,13 +36,13 @@ pub(crate) fn draw(rng: &mut Rng, id: u64, member: u64, now_ns: i64, floor: &Flo
     let hint = Hint { id, now_ns, floor };
     let command = match rng.range(0, 99) {
         0..=27 => return Ask::Read(Read { key: key(rng) }),
-        28..=49 => v3(kv::Verb::Put(put(rng, &hint))),
-        50..=56 => v3(kv::Verb::Delete(delete(rng))),
-        57..=66 => v3(kv::Verb::Txn(txn(rng, &hint))),
-        67..=68 => v3(kv::Verb::Compact(compact(rng, floor))),
+        28..=49 => v3(kv::KvOperation::Put(put(rng, &hint))),
+        50..=56 => v3(kv::KvOperation::Delete(delete(rng))),
+        57..=66 => v3(kv::KvOperation::Txn(txn(rng, &hint))),
+        67..=68 => v3(kv::KvOperation::Compact(compact(rng, floor))),
         69..=73 => leased(rng, &hint),
-        74..=98 => Command::Tree(tree::Command {
-            verb: Some(verb(rng, &hint)),
+        74..=98 => Command::Tree(tree::TreeCommand {
+            operation: Some(verb(rng, &hint)),
         }),
         _ => about_members(rng, member, id),
     };
@@ -57,16 +57,18 @@ pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor) -> Option<i64> {
 
 /// What clears the note of what a lease has left.
 pub(crate) fn forget_note(id: i64) -> Command {
-    let left = vec![lease::Left { id, seconds: 0 }];
-    about_lease(lease::Verb::Checkpoint(lease::Checkpoint { left }))
+    let left = vec![lease::RemainingTtl { id, seconds: 0 }];
+    about_lease(lease::LeaseOperation::Checkpoint(lease::LeaseCheckpoint {
+        remaining: left,
+    }))
 }
 
 /// The lease that an answered operation has begun.
 pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<i64> {
     match (ask, &outcome.reply) {
-        (Ask::Write(Command::Lease(command)), Reply::Lease(Ok(lease::Reply::Granted(_)))) => {
-            match &command.verb {
-                Some(lease::Verb::Grant(grant)) => Some(grant.id),
+        (Ask::Write(Command::Lease(command)), Reply::Lease(Ok(lease::LeaseReply::Granted(_)))) => {
+            match &command.operation {
+                Some(lease::LeaseOperation::Grant(grant)) => Some(grant.id),
                 _ => None,
             }
         }
@@ -74,8 +76,10 @@ pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<i64> {
     }
 }
 
-fn about_lease(verb: lease::Verb) -> Command {
-    Command::Lease(lease::Command { verb: Some(verb) })
+fn about_lease(verb: lease::LeaseOperation) -> Command {
+    Command::Lease(lease::LeaseCommand {
+        operation: Some(verb),
+    })
 }
 
 /// A lease of an id of its own, keys that go with one, or its end. Keys with a lease are never read
@@ -83,20 +87,22 @@ fn about_lease(verb: lease::Verb) -> Command {
 fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
     let known = &hint.floor.leases;
     match rng.range(0, 99) {
-        0..=34 => about_lease(lease::Verb::Grant(lease::Grant {
+        0..=34 => about_lease(lease::LeaseOperation::Grant(lease::LeaseGrant {
             id: hint.id as i64 + 1,
             ttl_s: rng.range(1, LEASE_S_MAX) as i64,
         })),
-        35..=89 if !known.is_empty() => v3(kv::Verb::Put(kv::Put {
+        35..=89 if !known.is_empty() => v3(kv::KvOperation::Put(kv::Put {
             key: Bytes::from(format!("l{}", rng.below(KEYS))),
             value: Bytes::from(format!("op{} ", hint.id)),
             lease: *rng.pick(known),
             ..kv::Put::default()
         })),
-        90..=99 if !known.is_empty() => about_lease(lease::Verb::Revoke(lease::Revoke {
-            id: *rng.pick(known),
-        })),
-        _ => v3(kv::Verb::Delete(delete(rng))),
+        90..=99 if !known.is_empty() => {
+            about_lease(lease::LeaseOperation::Revoke(lease::LeaseRevoke {
+                id: *rng.pick(known),
+            }))
+        }
+        _ => v3(kv::KvOperation::Delete(delete(rng))),
     }
 }
 
@@ -106,8 +112,10 @@ struct Hint<'a> {
     floor: &'a Floor,
 }
 
-fn v3(verb: kv::Verb) -> Command {
-    Command::Kv(kv::Command { verb: Some(verb) })
+fn v3(verb: kv::KvOperation) -> Command {
+    Command::Kv(kv::KvCommand {
+        operation: Some(verb),
+    })
 }
 
 fn key(rng: &mut Rng) -> Bytes {
@@ -173,22 +181,22 @@ fn txn(rng: &mut Rng, hint: &Hint<'_>) -> kv::Txn {
         range_end: Bytes::new(),
         value: Some(kv::TargetValue::Mod(wanted)),
     };
-    let op = |kind| kv::Op { kind: Some(kind) };
+    let op = |kind| kv::TxnOp { kind: Some(kind) };
     let range = kv::Range {
         key: target.clone(),
         ..kv::Range::default()
     };
-    let mut success = vec![op(kv::OpKind::Put(kv::Put {
+    let mut success = vec![op(kv::TxnOpKind::Put(kv::Put {
         key: target,
         ..put(rng, hint)
     }))];
     if rng.chance(30) {
-        success.push(op(kv::OpKind::Range(range.clone())));
+        success.push(op(kv::TxnOpKind::Range(range.clone())));
     }
     kv::Txn {
         compare: vec![compare],
         success,
-        failure: vec![op(kv::OpKind::Range(range))],
+        failure: vec![op(kv::TxnOpKind::Range(range))],
         bounded: true,
     }
 }
@@ -212,7 +220,7 @@ fn expires(rng: &mut Rng, now_ns: i64) -> Option<i64> {
         .then(|| now_ns + rng.range(1, TTL_NS_MAX) as i64)
 }
 
-fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::Verb {
+fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::TreeOperation {
     let Hint { id, now_ns, floor } = hint;
     let prev_index = floor.tree_index.saturating_sub(rng.range(0, 4)).max(1);
     let path = path(rng);
@@ -221,7 +229,7 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::Verb {
         0..=34 => {
             let dir = rng.chance(10);
             let value = if dir { Bytes::new() } else { value(rng, *id) };
-            tree::Verb::Set(tree::Set {
+            tree::TreeOperation::Set(tree::Set {
                 path,
                 value,
                 dir,
@@ -229,27 +237,27 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::Verb {
                 refresh: false,
             })
         }
-        35..=49 => tree::Verb::Create(tree::Create {
+        35..=49 => tree::TreeOperation::Create(tree::Create {
             path,
             value: value(rng, *id),
             dir: false,
             expires_ns,
             in_order: false,
         }),
-        50..=64 => tree::Verb::Create(tree::Create {
+        50..=64 => tree::TreeOperation::Create(tree::Create {
             path: Bytes::from_static(b"/q"),
             value: value(rng, *id),
             dir: false,
             expires_ns,
             in_order: true,
         }),
-        65..=74 => tree::Verb::Update(tree::Update {
+        65..=74 => tree::TreeOperation::Update(tree::Update {
             path,
             value: value(rng, *id),
             expires_ns,
             refresh: rng.chance(20),
         }),
-        75..=84 => tree::Verb::Swap(tree::Swap {
+        75..=84 => tree::TreeOperation::CompareAndSwap(tree::CompareAndSwap {
             path,
             value: value(rng, *id),
             expires_ns,
@@ -257,14 +265,14 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::Verb {
             prev_value: None,
             prev_index: Some(prev_index),
         }),
-        85..=89 => tree::Verb::DeleteIf(tree::DeleteIf {
+        85..=89 => tree::TreeOperation::CompareAndDelete(tree::CompareAndDelete {
             path,
             prev_value: None,
             prev_index: Some(prev_index),
         }),
         _ => {
             let recursive = rng.chance(40);
-            tree::Verb::Delete(tree::Delete {
+            tree::TreeOperation::Delete(tree::Delete {
                 path,
                 dir: recursive || rng.chance(30),
                 recursive,
@@ -275,7 +283,7 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::Verb {
 
 fn about_members(rng: &mut Rng, member: u64, id: u64) -> Command {
     if rng.chance(70) {
-        Command::Publish(Publish {
+        Command::Publish(PublishAttributes {
             id: member,
             name: format!("m{member}"),
             client_urls: vec![format!("http://m{member}:{id}")],
@@ -318,8 +326,13 @@ pub(crate) enum Effect<'a> {
 /// The promise that `outcome` gives to who asked `command`.
 pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'a> {
     match (command, &outcome.reply) {
-        (Command::Kv(kv::Command { verb: Some(verb) }), Reply::Kv(reply)) => v3_effect(verb, reply),
-        (Command::Tree(_), Reply::Tree(Ok(tree::Reply::Event(event)))) => Effect::Event(event),
+        (
+            Command::Kv(kv::KvCommand {
+                operation: Some(verb),
+            }),
+            Reply::Kv(reply),
+        ) => v3_effect(verb, reply),
+        (Command::Tree(_), Reply::Tree(Ok(tree::TreeReply::Event(event)))) => Effect::Event(event),
         (Command::Tree(_), Reply::Tree(Err(_)))
         | (Command::Publish(_), Reply::Published)
         | (Command::ClusterVersion(_), Reply::ClusterVersionSet)
@@ -330,44 +343,52 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
     }
 }
 
-fn v3_effect<'a>(verb: &'a kv::Verb, reply: &'a Result<kv::Reply, kv::Error>) -> Effect<'a> {
+fn v3_effect<'a>(
+    verb: &'a kv::KvOperation,
+    reply: &'a Result<kv::KvReply, kv::KvError>,
+) -> Effect<'a> {
     let reply = match (verb, reply) {
-        (_, Err(_)) | (kv::Verb::Compact(_), Ok(kv::Reply::Compact)) => return Effect::Nothing,
-        (_, Ok(kv::Reply::Compact)) => return Effect::Mismatch,
-        (_, Ok(kv::Reply::Op(reply))) => reply,
+        (_, Err(_)) | (kv::KvOperation::Compact(_), Ok(kv::KvReply::Compact)) => {
+            return Effect::Nothing;
+        }
+        (_, Ok(kv::KvReply::Compact)) => return Effect::Mismatch,
+        (_, Ok(kv::KvReply::Op(reply))) => reply,
     };
     match (verb, reply) {
-        (kv::Verb::Put(put), OpReply::Put(_)) => Effect::Put {
+        (kv::KvOperation::Put(put), OpReply::Put(_)) => Effect::Put {
             key: &put.key,
             value: &put.value,
         },
-        (kv::Verb::Delete(range), OpReply::Delete(done)) if done.deleted > 0 => Effect::Gone {
-            key: &range.key,
-            range_end: &range.range_end,
-        },
-        (kv::Verb::Delete(_), OpReply::Delete(_)) => Effect::Nothing,
-        (kv::Verb::Txn(txn), OpReply::Txn(done)) if done.succeeded => {
-            txn.success
-                .iter()
-                .find_map(|op| match &op.kind {
-                    Some(kv::OpKind::Put(put)) => Some(Effect::Put {
-                        key: &put.key,
-                        value: &put.value,
-                    }),
-                    Some(kv::OpKind::Range(_) | kv::OpKind::Delete(_) | kv::OpKind::Txn(_))
-                    | None => None,
-                })
-                .unwrap_or(Effect::Nothing)
+        (kv::KvOperation::Delete(range), OpReply::Delete(done)) if done.deleted > 0 => {
+            Effect::Gone {
+                key: &range.key,
+                range_end: &range.range_end,
+            }
         }
-        (kv::Verb::Txn(_), OpReply::Txn(_)) => Effect::Nothing,
+        (kv::KvOperation::Delete(_), OpReply::Delete(_)) => Effect::Nothing,
+        (kv::KvOperation::Txn(txn), OpReply::Txn(done)) if done.succeeded => txn
+            .success
+            .iter()
+            .find_map(|op| match &op.kind {
+                Some(kv::TxnOpKind::Put(put)) => Some(Effect::Put {
+                    key: &put.key,
+                    value: &put.value,
+                }),
+                Some(
+                    kv::TxnOpKind::Range(_) | kv::TxnOpKind::Delete(_) | kv::TxnOpKind::Txn(_),
+                )
+                | None => None,
+            })
+            .unwrap_or(Effect::Nothing),
+        (kv::KvOperation::Txn(_), OpReply::Txn(_)) => Effect::Nothing,
         _ => Effect::Mismatch,
     }
 }
 
 /// Whether `command` may delete `key`.
 pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
-    let Command::Kv(kv::Command {
-        verb: Some(kv::Verb::Delete(range)),
+    let Command::Kv(kv::KvCommand {
+        operation: Some(kv::KvOperation::Delete(range)),
     }) = command
     else {
         return false;
@@ -384,15 +405,15 @@ pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
 pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
     let is = |put: &kv::Put| put.key == key && put.value == value;
     match command {
-        Command::Kv(kv::Command {
-            verb: Some(kv::Verb::Put(put)),
+        Command::Kv(kv::KvCommand {
+            operation: Some(kv::KvOperation::Put(put)),
         }) => is(put),
-        Command::Kv(kv::Command {
-            verb: Some(kv::Verb::Txn(txn)),
+        Command::Kv(kv::KvCommand {
+            operation: Some(kv::KvOperation::Txn(txn)),
         }) => txn
             .success
             .iter()
-            .any(|op| matches!(&op.kind, Some(kv::OpKind::Put(put)) if is(put))),
+            .any(|op| matches!(&op.kind, Some(kv::TxnOpKind::Put(put)) if is(put))),
         Command::Kv(_)
         | Command::Tree(_)
         | Command::Publish(_)

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use witan_replica::{
     host::Ticket,
+    lessor::Renewal,
     machine::{command::Stamp, member::Member as Person, view::View},
     replica::{Replica, Status, genesis},
-    timers::Renewal,
 };
 
 use crate::{
@@ -331,7 +331,7 @@ impl World {
         let Some(replica) = &mut self.members[place].replica else {
             return;
         };
-        replica.pass(steady_ns);
+        replica.advance_clock(steady_ns);
         let renewal = replica.renew(lease);
         self.trace.line(self.now, || {
             format!("m{} on lease {lease}: {renewal:?}", place + 1)
@@ -344,7 +344,9 @@ impl World {
                 let key = bytes::Bytes::from_static(b"k0");
                 self.ask(place, Ask::Read(workload::Read { key }), None);
             }
-            Renewal::Noted => self.ask(place, Ask::Write(workload::forget_note(lease)), None),
+            Renewal::NeedsCheckpoint => {
+                self.ask(place, Ask::Write(workload::forget_note(lease)), None)
+            }
             Renewal::Unknown | Renewal::Expiring | Renewal::NotLeading => {}
         }
     }

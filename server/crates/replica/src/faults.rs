@@ -1,11 +1,11 @@
 //! Known bugs, which the simulator switches on to show that it finds them. Without the feature
 //! `known-bugs` a replica has no switch, and none is ever on.
 
-use crate::machine::Machine;
+use crate::machine::StateMachine;
 
 /// A known bug. Each breaks one rule of this crate on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedBug {
     /// Entries are applied and answered before `persist`.
     AckBeforePersist,
     /// Reads are released at once, without a ReadIndex round.
@@ -14,7 +14,7 @@ pub enum Fault {
     VoteNotPersisted,
     /// Reads that raft dropped are not issued again.
     LostReadRetry,
-    /// `durable` allows a cut above the checkpoint.
+    /// `checkpoint_durable` allows a cut above the checkpoint.
     CutTooHigh,
     /// The state is released to the checkpoint with a position beyond what it holds.
     PositionAhead,
@@ -26,10 +26,10 @@ pub enum Fault {
 #[derive(Default)]
 pub(crate) struct Faults {
     #[cfg(feature = "known-bugs")]
-    on: Option<Fault>,
+    on: Option<InjectedBug>,
     /// The state before this turn.
     #[cfg(feature = "known-bugs")]
-    behind: Option<Machine>,
+    behind: Option<StateMachine>,
 }
 
 #[cfg(not(feature = "known-bugs"))]
@@ -37,22 +37,22 @@ const _: () = assert!(size_of::<Faults>() == 0, "nothing can be switched on");
 
 #[cfg(feature = "known-bugs")]
 impl Faults {
-    pub(crate) fn plant(&mut self, fault: Fault) {
+    pub(crate) fn plant(&mut self, fault: InjectedBug) {
         self.on = Some(fault);
     }
 
-    pub(crate) fn has(&self, fault: Fault) -> bool {
+    pub(crate) fn has(&self, fault: InjectedBug) -> bool {
         self.on == Some(fault)
     }
 
     /// The state that a checkpoint gets instead of the present one.
-    pub(crate) fn behind(&self) -> Option<&Machine> {
+    pub(crate) fn behind(&self) -> Option<&StateMachine> {
         self.behind.as_ref()
     }
 
     /// A turn begins in this state.
-    pub(crate) fn turn_begins(&mut self, machine: &Machine) {
-        if self.has(Fault::PositionAhead) {
+    pub(crate) fn turn_begins(&mut self, machine: &StateMachine) {
+        if self.has(InjectedBug::PositionAhead) {
             self.behind = Some(machine.clone());
         }
     }
@@ -60,13 +60,13 @@ impl Faults {
 
 #[cfg(not(feature = "known-bugs"))]
 impl Faults {
-    pub(crate) fn has(&self, _: Fault) -> bool {
+    pub(crate) fn has(&self, _: InjectedBug) -> bool {
         false
     }
 
-    pub(crate) fn behind(&self) -> Option<&Machine> {
+    pub(crate) fn behind(&self) -> Option<&StateMachine> {
         None
     }
 
-    pub(crate) fn turn_begins(&self, _: &Machine) {}
+    pub(crate) fn turn_begins(&self, _: &StateMachine) {}
 }

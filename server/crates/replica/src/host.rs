@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::machine::{Outcome, member::Members, view::View};
+use crate::machine::{Outcome, member::MemberRegistry, view::View};
 
 /// Identifies one waiting request of this process. The shell assigns the numbers and never reuses
 /// one.
@@ -65,7 +65,7 @@ pub struct Applied {
     /// What it did.
     pub outcome: Outcome,
     /// The member book after it, when the entry changed it.
-    pub members: Option<Members>,
+    pub members: Option<MemberRegistry>,
 }
 
 /// Everything the core asks of the world. None may block except `persist` and `install`.

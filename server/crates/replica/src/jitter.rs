@@ -12,13 +12,13 @@ pub(crate) fn election_ticks(
     campaigns: u64,
     election_ticks: usize,
 ) -> usize {
-    let mixed = mix(mix(mix(mix(seed) ^ id) ^ term) ^ campaigns);
+    let mixed = splitmix64(splitmix64(splitmix64(splitmix64(seed) ^ id) ^ term) ^ campaigns);
     let span = u64::try_from(election_ticks).unwrap_or(1).max(1);
     election_ticks + usize::try_from(mixed % span).unwrap_or(0)
 }
 
 /// Splitmix64's finalizer (Steele, Lea, Flood 2014).
-fn mix(value: u64) -> u64 {
+fn splitmix64(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

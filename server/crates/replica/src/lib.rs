@@ -5,14 +5,14 @@
 //! trait, [`host::Host`], in one place, [`replica::Replica::turn`].
 //!
 //! Reading order: `machine` (what the state means) → `host` (the whole outside world) →
-//! `replica` (how entries become state) → `reads`, `pending`, `chores`, `timers`, `log`,
+//! `replica` (how entries become state) → `read_index`, `proposals`, `leader_tasks`, `lessor`, `log`,
 //! `wire`, `jitter`, `limits`, `faults` (known bugs, for the simulator).
 //!
 //! Invariants kept here (the full list stands in ARCHITECTURE.md):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.
-//! - **I2** [`machine::Machine::apply`] is total and deterministic; a domain error is a reply.
+//! - **I2** [`machine::StateMachine::apply`] is total and deterministic; a domain error is a reply.
 //! - **I3** effects leave only in `Replica::turn`, in one fixed order.
-//! - **I6** apply never proposes; only the leader's `chores` do.
+//! - **I6** apply never proposes; only the leader's `leader_tasks` do.
 //! - **I9** wall time is stamped by the proposer and travels in the entry.
 //! - **I10** every queue is bounded; the bounds stand in `limits`.
 
@@ -21,12 +21,12 @@ pub mod host;
 pub mod machine;
 pub mod replica;
 
-mod chores;
 mod jitter;
+mod leader_tasks;
+pub mod lessor;
 pub mod limits;
 mod log;
-mod pending;
-mod reads;
-pub mod timers;
+mod proposals;
+mod read_index;
 pub mod watch;
 pub mod wire;

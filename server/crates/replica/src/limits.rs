@@ -7,17 +7,17 @@ pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 pub const APPLY_GAP_MAX: u64 = 5000;
 
 /// Proposals waiting for their entry to be applied; more are refused.
-pub const PENDING_MAX: usize = 65_536;
+pub const PROPOSALS_MAX: usize = 65_536;
 
 /// Linearizable reads waiting for their barrier; more are refused.
-pub const READS_MAX: usize = 65_536;
+pub const READ_INDEX_REQUESTS_MAX: usize = 65_536;
 
 /// Ticks after which an unanswered ticket is dropped (the shell has reported a timeout long
 /// before).
 pub const TICKET_TICKS_MAX: u64 = 600;
 
 /// Ticks after which a ReadIndex round that brought no answer is issued again.
-pub const READ_RETRY_TICKS: u64 = 5;
+pub const READ_INDEX_RETRY_TICKS: u64 = 5;
 
 /// Ticks after which a snapshot that a member did not acknowledge is sent again.
 pub const SNAPSHOT_RETRY_TICKS: u64 = 50;
@@ -92,30 +92,30 @@ pub const TXN_READ_BYTES_MAX: u64 = 256 << 20;
 pub const RANGE_ANSWER_BYTES_MAX: u64 = i32::MAX as u64;
 
 /// Spans of v3 keys that are watched at one member, each counted once per stream; more are refused.
-pub const INTERESTS_MAX: usize = 4 << 20;
+pub const WATCHER_GROUPS_MAX: usize = 4 << 20;
 
 /// Locations of changes noted for one stream that has not read them yet; above it, the stream reads
 /// the history itself.
-pub const NOTED_PLACES_MAX: usize = 1024;
+pub const NOTED_LOCATIONS_MAX: usize = 1024;
 
 /// States from before the compactions of one round, kept until the watchers are notified. A round
 /// with more compactions cancels watchers that have not read what the first one removed.
-pub const COMPACTED_STATES_MAX: usize = 8;
+pub const STATES_BEFORE_COMPACTION_MAX: usize = 8;
 
 /// Leases and attached keys that one expiration entry of the leader removes: half a millisecond of
 /// applying.
-pub const EXPIRE_LEASES_MAX: usize = 500;
+pub const LEASE_EXPIRATIONS_PER_ENTRY_MAX: usize = 500;
 
 /// Leases whose remaining time the leader checkpoints in one entry, as in etcd.
-pub const CHECKPOINT_LEASES_MAX: usize = 1000;
+pub const LEASE_CHECKPOINTS_PER_ENTRY_MAX: usize = 1000;
 
 /// Nanoseconds after which the expiration of a lease that still exists is proposed again, as in
 /// etcd.
-pub const REVOKE_RETRY_NS: u64 = 3_000_000_000;
+pub const LEASE_EXPIRY_RETRY_NS: u64 = 3_000_000_000;
 
 /// Minimum of seconds between two checkpoints of a lease's remaining time.
-pub const NOTE_S_MIN: i64 = 5;
+pub const LEASE_CHECKPOINT_S_MIN: i64 = 5;
 
 /// Maximum of seconds between two checkpoints of a lease's remaining time, as etcd's checkpoint
 /// interval.
-pub const NOTE_S_MAX: i64 = 300;
+pub const LEASE_CHECKPOINT_S_MAX: i64 = 300;

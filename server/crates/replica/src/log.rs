@@ -16,7 +16,7 @@ use crate::{
 
 /// Entries, and the position just below the first of them.
 #[derive(Debug)]
-pub(crate) struct Log {
+pub(crate) struct MemoryLog {
     /// Index and term of the entry before the first one kept.
     base: (u64, u64),
     entries: VecDeque<Entry>,
@@ -27,7 +27,7 @@ pub(crate) struct Log {
     position: Position,
 }
 
-impl Log {
+impl MemoryLog {
     pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
         let base = (position.index, position.term);
         Self {
@@ -73,7 +73,7 @@ impl Log {
     }
 
     /// The configuration has changed.
-    pub(crate) fn configure(&mut self, now: ConfState) {
+    pub(crate) fn set_conf_state(&mut self, now: ConfState) {
         self.position = Position {
             index: self.position.index,
             term: self.position.term,
@@ -126,7 +126,7 @@ impl Log {
     }
 
     /// A received snapshot replaces the whole log.
-    pub(crate) fn reset(&mut self, position: Position) {
+    pub(crate) fn install_snapshot(&mut self, position: Position) {
         self.base = (position.index, position.term);
         self.entries.clear();
         self.bytes = 0;
@@ -148,7 +148,7 @@ fn offset(index: u64, base: u64) -> usize {
     usize::try_from(index - base - 1).expect("a log in memory has fewer entries than usize::MAX")
 }
 
-impl Storage for Log {
+impl Storage for MemoryLog {
     fn initial_state(&self) -> Result<RaftState> {
         Ok(RaftState::new(
             self.hard_state.clone(),
@@ -247,7 +247,7 @@ mod tests {
             learners: vec![2],
             ..Position::default()
         };
-        let mut log = Log::new(position, Vec::new(), HardState::default());
+        let mut log = MemoryLog::new(position, Vec::new(), HardState::default());
         let mut most = 0;
         for index in 1..=500 {
             log.append(&[entry(index, 1 << 20)]);
@@ -278,7 +278,7 @@ mod tests {
             learners: vec![2],
             ..Position::default()
         };
-        let mut log = Log::new(position, Vec::new(), HardState::default());
+        let mut log = MemoryLog::new(position, Vec::new(), HardState::default());
         for index in 1..=200 {
             log.append(&[entry(index, 1 << 20)]);
         }

@@ -13,24 +13,24 @@ use raft::{RawNode, StateRole, eraftpb::MessageType};
 
 pub use boot::genesis;
 
-pub use crate::chores::compaction::AutoCompaction;
+pub use crate::leader_tasks::auto_compaction::AutoCompaction;
 
 use crate::{
-    chores::Chores,
-    faults::{Fault, Faults},
+    faults::{Faults, InjectedBug},
     host::{Envelope, Host, Ticket},
     jitter,
+    leader_tasks::LeaderTasks,
+    lessor::{LeaseDeadlines, Renewal},
     limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX},
-    log::Log,
+    log::MemoryLog,
     machine::{
-        Machine,
+        StateMachine,
         auth::Caller,
         command::{Command, Entry, Stamp},
         view::View,
     },
-    pending::Pending,
-    reads::Reads,
-    timers::{Deadlines, Renewal},
+    proposals::Proposals,
+    read_index::ReadIndexQueue,
     wire,
 };
 
@@ -57,7 +57,7 @@ pub struct Config {
 
 /// Why a request was rejected; nothing was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum ProposalRejected {
     /// No leader is known.
     #[error("no leader")]
     NoLeader,
@@ -100,13 +100,13 @@ pub enum Role {
 /// One member: raft, its log in memory and the state machine.
 pub struct Replica {
     config: Config,
-    raft: RawNode<Log>,
-    machine: Machine,
-    pending: Pending,
-    reads: Reads,
-    chores: Chores,
+    raft: RawNode<MemoryLog>,
+    machine: StateMachine,
+    proposals: Proposals,
+    read_index: ReadIndexQueue,
+    leader_tasks: LeaderTasks,
     /// Whether leader tasks are paused, because the disk has no room for their entries.
-    resting: bool,
+    tasks_paused: bool,
     /// Ticks since the start.
     ticks: u64,
     /// Number of campaigns since the start.
@@ -114,11 +114,11 @@ pub struct Replica {
     /// The role at the last check, to count campaigns.
     role: StateRole,
     /// Indexes of the last two durable checkpoints, older first.
-    durable: (u64, u64),
+    durable_checkpoints: (u64, u64),
     /// A commit index that raft advanced after the last persist.
-    commit_unsaved: bool,
+    commit_unpersisted: bool,
     /// The state of the snapshot that raft has accepted, until the next turn installs it.
-    incoming: Option<View>,
+    incoming_snapshot: Option<View>,
     faults: Faults,
 }
 
@@ -136,29 +136,29 @@ impl Replica {
     pub fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.raft.tick();
-        if self.raft.raft.state == StateRole::Follower && self.votes_alone() {
+        if self.raft.raft.state == StateRole::Follower && self.has_no_other_voter() {
             // Raft does not campaign while changes of membership are unapplied; a sole voter need
             // not wait.
             let _ = self.raft.campaign();
         }
-        self.settle();
-        self.pending.expire(self.ticks);
-        self.reads.expire(self.ticks);
-        self.do_chores(now_ns);
+        self.apply_election_jitter();
+        self.proposals.expire(self.ticks);
+        self.read_index.expire(self.ticks);
+        self.run_leader_tasks(now_ns);
     }
 
     /// Sets the monotonic clock that leases are counted by, in nanoseconds. Call it before handing
     /// in requests, or leases are counted late.
-    pub fn pass(&mut self, steady_ns: u64) {
+    pub fn advance_clock(&mut self, steady_ns: u64) {
         let raft = &self.raft.raft;
         // Entries of earlier leaders may remove leases, so a leader counts only after it has
         // applied all of them.
         let seen_all = self.raft.store().position().term == raft.term;
         let leads = (raft.state == StateRole::Leader && seen_all).then_some(raft.term);
         let leases = self.machine.kv.leases();
-        let timers = &mut self.chores.timers;
-        timers.lead(leads, leases, self.config.election_ns);
-        timers.pass(steady_ns, leases);
+        let timers = &mut self.leader_tasks.lessor;
+        timers.set_leader_term(leads, leases, self.config.election_ns);
+        timers.advance_clock(steady_ns, leases);
     }
 
     /// Keeps a lease alive, without a log entry. In a cluster, answer the client only after a
@@ -168,15 +168,15 @@ impl Replica {
         let leases = self.machine.kv.leases();
         let known = leases.get(lease);
         match known {
-            Some(lease) if self.faults.has(Fault::RenewalLost) => {
+            Some(lease) if self.faults.has(InjectedBug::RenewalLost) => {
                 Renewal::Renewed { ttl_s: lease.ttl_s }
             }
-            _ => self.chores.timers.renew(lease, leases),
+            _ => self.leader_tasks.lessor.renew(lease, leases),
         }
     }
 
     /// Whether this member is the only voter.
-    pub fn is_alone(&self) -> bool {
+    pub fn is_sole_voter(&self) -> bool {
         let voters = &self.raft.store().position().voters;
         voters.as_slice() == [self.config.id]
     }
@@ -186,13 +186,13 @@ impl Replica {
     pub fn is_linearizable(&self) -> bool {
         let raft = &self.raft.raft;
         raft.state == StateRole::Leader
-            && self.votes_alone()
+            && self.has_no_other_voter()
             && self.raft.store().position().term == raft.term
     }
 
     /// The deadlines of all leases, if this member is the leader: O(1).
-    pub fn deadlines(&self) -> Option<Deadlines> {
-        self.chores.timers.deadlines()
+    pub fn deadlines(&self) -> Option<LeaseDeadlines> {
+        self.leader_tasks.lessor.deadlines()
     }
 
     /// Handles a message from another member. One that does not decode, or a snapshot without its
@@ -216,9 +216,9 @@ impl Replica {
         if carried.is_some()
             && accepted.map(|s| (s.get_metadata().index, s.get_metadata().term)) == carried
         {
-            self.incoming = state.map(|view| *view);
+            self.incoming_snapshot = state.map(|view| *view);
         }
-        self.settle();
+        self.apply_election_jitter();
     }
 
     /// Proposes a command. The result comes through `Host::applied` with the same ticket, or never
@@ -229,7 +229,7 @@ impl Replica {
         ticket: Ticket,
         stamp: Stamp,
         command: Command,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ProposalRejected> {
         self.propose_for(ticket, stamp, command, None)
     }
 
@@ -240,29 +240,29 @@ impl Replica {
         stamp: Stamp,
         command: Command,
         caller: Option<Caller>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ProposalRejected> {
         let raft = &self.raft.raft;
         if raft.leader_id == 0 {
-            return Err(Refusal::NoLeader);
+            return Err(ProposalRejected::NoLeader);
         }
         let gap = raft
             .raft_log
             .committed
             .saturating_sub(self.raft.store().position().index);
-        if self.pending.is_full() || gap > APPLY_GAP_MAX {
-            return Err(Refusal::TooMany);
+        if self.proposals.is_full() || gap > APPLY_GAP_MAX {
+            return Err(ProposalRejected::TooMany);
         }
-        let stamp = self.pending.stamp(ticket, stamp.now_ns, self.ticks);
+        let stamp = self.proposals.stamp(ticket, stamp.now_ns, self.ticks);
         let refusal = match self.submit(stamp, command, caller) {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
         };
-        self.pending.forget(ticket);
+        self.proposals.forget(ticket);
         Err(refusal)
     }
 
     /// Whether this member is the only voter of all configurations.
-    fn votes_alone(&self) -> bool {
+    fn has_no_other_voter(&self) -> bool {
         let place = self.raft.store().position();
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
     }
@@ -272,7 +272,7 @@ impl Replica {
         stamp: Stamp,
         command: Command,
         caller: Option<Caller>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ProposalRejected> {
         let entry = Entry {
             stamp: Some(stamp),
             command: Some(command),
@@ -280,51 +280,51 @@ impl Replica {
         };
         let proposed = match wire::conf_change(&entry) {
             // raft silently drops a second change of configuration
-            Some(_) if self.raft.raft.has_pending_conf() => return Err(Refusal::TooMany),
+            Some(_) if self.raft.raft.has_pending_conf() => return Err(ProposalRejected::TooMany),
             Some(change) => self.raft.propose_conf_change(Vec::new(), change),
             None => {
                 let data = wire::encode_entry(&entry);
                 if data.len() > COMMAND_BYTES_MAX {
-                    return Err(Refusal::TooLarge);
+                    return Err(ProposalRejected::TooLarge);
                 }
                 self.raft.propose(Vec::new(), data)
             }
         };
-        self.settle();
+        self.apply_election_jitter();
         match proposed {
             Ok(()) => Ok(()),
-            Err(_) if self.raft.raft.leader_id == 0 => Err(Refusal::NoLeader),
-            Err(_) => Err(Refusal::TooMany),
+            Err(_) if self.raft.raft.leader_id == 0 => Err(ProposalRejected::NoLeader),
+            Err(_) => Err(ProposalRejected::TooMany),
         }
     }
 
     /// Requests a linearizable read. `Host::readable` follows, or never if there is no quorum.
-    pub fn read(&mut self, ticket: Ticket) -> Result<(), Refusal> {
-        if self.reads.is_full() {
-            return Err(Refusal::TooMany);
+    pub fn read(&mut self, ticket: Ticket) -> Result<(), ProposalRejected> {
+        if self.read_index.is_full() {
+            return Err(ProposalRejected::TooMany);
         }
-        self.reads.join(ticket);
+        self.read_index.enqueue(ticket);
         Ok(())
     }
 
     /// A checkpoint up to `index` is durable. Returns the index below which the log on disk may be
     /// cut now (entries below it are not needed any more), if any (I5).
     pub fn durable(&mut self, index: u64) -> Option<u64> {
-        if index <= self.durable.1 {
+        if index <= self.durable_checkpoints.1 {
             return None;
         }
-        self.durable = (self.durable.1, index);
-        if self.faults.has(Fault::CutTooHigh) {
+        self.durable_checkpoints = (self.durable_checkpoints.1, index);
+        if self.faults.has(InjectedBug::CutTooHigh) {
             return Some(self.raft.store().position().index + 1);
         }
-        let keep_from = self.durable.0 + 1;
-        self.raft.mut_store().cut(self.durable.0);
+        let keep_from = self.durable_checkpoints.0 + 1;
+        self.raft.mut_store().cut(self.durable_checkpoints.0);
         Some(keep_from)
     }
 
     /// Switches a known bug on.
     #[cfg(feature = "known-bugs")]
-    pub fn plant(&mut self, fault: Fault) {
+    pub fn plant(&mut self, fault: InjectedBug) {
         self.faults.plant(fault);
     }
 
@@ -377,37 +377,40 @@ impl Replica {
     }
 
     /// Pauses or resumes leader tasks: their entries could not be written on a full disk.
-    pub fn rest(&mut self, resting: bool) {
-        self.resting = resting;
+    pub fn pause_leader_tasks(&mut self, paused: bool) {
+        self.tasks_paused = paused;
     }
 
-    fn do_chores(&mut self, now_ns: i64) {
-        if self.resting {
+    fn run_leader_tasks(&mut self, now_ns: i64) {
+        if self.tasks_paused {
             return;
         }
         let leading = self.raft.raft.state == StateRole::Leader;
-        self.chores.retry_snapshots(&mut self.raft, self.ticks);
-        let due = self.chores.due(&self.machine, leading, self.ticks, now_ns);
+        self.leader_tasks
+            .retry_snapshots(&mut self.raft, self.ticks);
+        let due = self
+            .leader_tasks
+            .due(&self.machine, leading, self.ticks, now_ns);
         for command in due {
-            let stamp = self.pending.unasked(now_ns);
+            let stamp = self.proposals.internal_stamp(now_ns);
             // Rejected now, due again at the next check.
             let _ = self.submit(stamp, command, None);
         }
         let log = &self.raft.raft.raft_log;
         let idle = log.last_index() == self.raft.store().position().index;
         let due = self
-            .chores
+            .leader_tasks
             .compaction
             .due(&self.machine.kv, leading, idle, self.ticks);
         if let Some(command) = due {
-            let stamp = self.pending.unasked(now_ns);
+            let stamp = self.proposals.internal_stamp(now_ns);
             let taken = self.submit(stamp, command, None).is_ok();
-            self.chores.compaction.proposed(taken);
+            self.leader_tasks.compaction.proposal_result(taken);
         }
     }
 
     /// Replaces the election jitter that raft drew with ours (I1).
-    fn settle(&mut self) {
+    fn apply_election_jitter(&mut self) {
         let raft = &mut self.raft.raft;
         let campaigning = matches!(raft.state, StateRole::Candidate | StateRole::PreCandidate);
         if campaigning && self.role != raft.state {

@@ -5,9 +5,9 @@
 //! cursor ([`crate::machine::tree::Tree::next_event`]), which alone decides what it sees. Spurious
 //! wake-ups are possible, missing ones are not.
 
+mod interval_tree;
 pub mod keys;
-mod ranges;
-pub mod span;
+pub mod range;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ pub struct TooManyWatchers;
 
 /// The registered watchers by what they watch.
 #[derive(Debug, Default)]
-pub struct Hub {
+pub struct WatchHub {
     last: u64,
     watched: BTreeMap<WatcherId, (Bytes, bool)>,
     /// Separate from `recursive`, so that non-recursive watchers of ancestors cost nothing.
@@ -37,7 +37,7 @@ pub struct Hub {
     recursive: BTreeMap<Bytes, BTreeSet<WatcherId>>,
 }
 
-impl Hub {
+impl WatchHub {
     /// Registers a watcher; it is woken from the next event on.
     pub fn register(&mut self, watch: &Watch) -> Result<WatcherId, TooManyWatchers> {
         if self.watched.len() >= WATCHERS_MAX {
@@ -46,7 +46,7 @@ impl Hub {
         self.last += 1;
         let id = WatcherId(self.last);
         let path = Bytes::copy_from_slice(&watch.path);
-        self.side(watch.recursive)
+        self.index_mut(watch.recursive)
             .entry(path.clone())
             .or_default()
             .insert(id);
@@ -59,7 +59,7 @@ impl Hub {
         let Some((path, recursive)) = self.watched.remove(&id) else {
             return;
         };
-        let side = self.side(recursive);
+        let side = self.index_mut(recursive);
         if let Some(ids) = side.get_mut(&path) {
             ids.remove(&id);
             if ids.is_empty() {
@@ -80,20 +80,20 @@ impl Hub {
 
     /// All watchers: to wake after a snapshot was installed, or when the history does not hold all
     /// events since the last wake-up.
-    pub fn everybody(&self) -> impl Iterator<Item = WatcherId> {
+    pub fn all(&self) -> impl Iterator<Item = WatcherId> {
         self.watched.keys().copied()
     }
 
     /// The watchers that `event` may concern, each once: those of its node, recursive ones of the
     /// directories above, and, if it removed a directory, those of everything below.
-    pub fn touched(&self, event: &Event) -> Vec<WatcherId> {
+    pub fn affected_by(&self, event: &Event) -> Vec<WatcherId> {
         let mut woken = Vec::new();
         if event.refresh {
             return woken;
         }
         let path = &event.node.path;
         woken.extend(self.exact.get(path).into_iter().flatten());
-        for dir in upwards(path) {
+        for dir in ancestors(path) {
             woken.extend(self.recursive.get(dir).into_iter().flatten());
         }
         if event.node.dir {
@@ -107,7 +107,7 @@ impl Hub {
         woken
     }
 
-    fn side(&mut self, recursive: bool) -> &mut BTreeMap<Bytes, BTreeSet<WatcherId>> {
+    fn index_mut(&mut self, recursive: bool) -> &mut BTreeMap<Bytes, BTreeSet<WatcherId>> {
         if recursive {
             &mut self.recursive
         } else {
@@ -117,7 +117,7 @@ impl Hub {
 }
 
 /// The path itself and every directory above it, the root last.
-fn upwards(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = (1..path.len()).rev().filter(|end| path[*end] == b'/');
     std::iter::once(path)
         .chain(ends.map(|end| &path[..end]))
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn wakes_node_recursive_ancestors_and_what_a_removed_directory_held() {
-        let mut hub = Hub::default();
+        let mut hub = WatchHub::default();
         let mut enter = |path, recursive| hub.register(&watch(path, recursive)).unwrap();
         let root = enter("/", true);
         let above = enter("/a", true);
@@ -163,22 +163,22 @@ mod tests {
         let below = enter("/a/b/c", false);
         let deep = enter("/a/b/c/d", true);
         let beside = enter("/a/b!", true);
-        let set = hub.touched(&event(Action::Set, "/a/b", false));
+        let set = hub.affected_by(&event(Action::Set, "/a/b", false));
         assert_eq!(set, [exact, above, root]);
-        let gone = hub.touched(&event(Action::Delete, "/a/b", true));
+        let gone = hub.affected_by(&event(Action::Delete, "/a/b", true));
         assert_eq!(gone, [exact, above, root, below, deep]);
         assert!(!gone.contains(&above_exact) && !gone.contains(&beside));
         hub.unregister(exact);
         hub.unregister(root);
         hub.unregister(root);
-        assert_eq!(hub.touched(&event(Action::Set, "/a/b", false)), [above]);
+        assert_eq!(hub.affected_by(&event(Action::Set, "/a/b", false)), [above]);
         assert_eq!(hub.len(), 5);
-        assert_eq!(hub.everybody().count(), 5);
+        assert_eq!(hub.all().count(), 5);
     }
 
     #[test]
     fn refuses_above_the_limit() {
-        let mut hub = Hub::default();
+        let mut hub = WatchHub::default();
         for _ in 0..WATCHERS_MAX {
             hub.register(&watch("/same", false)).unwrap();
         }

@@ -12,7 +12,7 @@ use crate::{
     host::LogRecord,
     machine::{
         command::{Command, Entry},
-        record::Corrupt,
+        record::CorruptRecord,
     },
 };
 
@@ -43,13 +43,12 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
 }
 
 /// Raft data back to the command entry. Empty data is raft's own first entry of a term.
-pub fn decode_entry(data: &Bytes) -> Result<Entry, Corrupt> {
+pub fn decode_entry(data: &Bytes) -> Result<Entry, CorruptRecord> {
     match data.first() {
         None => Ok(Entry::default()),
-        Some(&COMMAND_V1) => {
-            Entry::decode(data.slice(1..)).map_err(|e| Corrupt::new(format!("log entry: {e}")))
-        }
-        Some(version) => Err(Corrupt::new(format!(
+        Some(&COMMAND_V1) => Entry::decode(data.slice(1..))
+            .map_err(|e| CorruptRecord::new(format!("log entry: {e}"))),
+        Some(version) => Err(CorruptRecord::new(format!(
             "log entry of version {version}, this program knows up to {COMMAND_V1}"
         ))),
     }
@@ -81,7 +80,9 @@ pub(crate) fn conf_change(entry: &Entry) -> Option<ConfChange> {
 }
 
 /// Decodes a raft entry: its command and, if it has one, the change of configuration.
-pub(crate) fn decode_raft_entry(entry: &RaftEntry) -> Result<(Entry, Option<ConfChange>), Corrupt> {
+pub(crate) fn decode_raft_entry(
+    entry: &RaftEntry,
+) -> Result<(Entry, Option<ConfChange>), CorruptRecord> {
     let kind = entry.get_entry_type();
     match kind {
         EntryType::EntryNormal => Ok((decode_entry(&entry.data)?, None)),
@@ -89,18 +90,18 @@ pub(crate) fn decode_raft_entry(entry: &RaftEntry) -> Result<(Entry, Option<Conf
             let mut change = ConfChange::default();
             change
                 .merge_from_bytes(&entry.data)
-                .map_err(|e| Corrupt::new(format!("change of configuration: {e}")))?;
+                .map_err(|e| CorruptRecord::new(format!("change of configuration: {e}")))?;
             let command = decode_entry(&change.context)?;
             // refuse foreign entries, which could change raft's configuration without the registry
             if conf_change(&command).as_ref() != Some(&change) {
-                return Err(Corrupt::new(format!(
+                return Err(CorruptRecord::new(format!(
                     "entry {} changes the configuration as this program never does",
                     entry.index
                 )));
             }
             Ok((command, Some(change)))
         }
-        EntryType::EntryConfChangeV2 => Err(Corrupt::new(format!(
+        EntryType::EntryConfChangeV2 => Err(CorruptRecord::new(format!(
             "entry {} changes the configuration as this program never does",
             entry.index
         ))),
@@ -123,13 +124,13 @@ pub(crate) fn encode_record(entry: &RaftEntry) -> LogRecord {
     }
 }
 
-pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, Corrupt> {
+pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, CorruptRecord> {
     let kind = match record.payload.first() {
         Some(&KIND_NORMAL) => EntryType::EntryNormal,
         Some(&KIND_CONF_CHANGE) => EntryType::EntryConfChange,
         Some(&KIND_CONF_CHANGE_V2) => EntryType::EntryConfChangeV2,
         other => {
-            return Err(Corrupt::new(format!(
+            return Err(CorruptRecord::new(format!(
                 "log record {} has kind {other:?}",
                 record.index
             )));
@@ -154,9 +155,9 @@ pub(crate) fn encode_hard_state(state: &HardState) -> Bytes {
     stored.encode_to_vec().into()
 }
 
-pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, Corrupt> {
+pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecord> {
     let stored = StoredHardState::decode(bytes.clone())
-        .map_err(|e| Corrupt::new(format!("hard state: {e}")))?;
+        .map_err(|e| CorruptRecord::new(format!("hard state: {e}")))?;
     Ok(HardState {
         term: stored.term,
         vote: stored.vote,
@@ -172,10 +173,10 @@ pub(crate) fn encode_message(message: &Message) -> Bytes {
         .into()
 }
 
-pub(crate) fn decode_message(bytes: &Bytes) -> Result<Message, Corrupt> {
+pub(crate) fn decode_message(bytes: &Bytes) -> Result<Message, CorruptRecord> {
     let mut message = Message::default();
     message
         .merge_from_bytes(bytes)
-        .map_err(|e| Corrupt::new(format!("raft message: {e}")))?;
+        .map_err(|e| CorruptRecord::new(format!("raft message: {e}")))?;
     Ok(message)
 }

@@ -1,14 +1,14 @@
 //! Log entries about users that an older release wrote keep the meaning that they had.
 
 use witan_replica::machine::{
-    Machine, Reply,
-    auth::{self, Error, paths},
+    Reply, StateMachine,
+    auth::{self, AuthError, path_permissions},
     command::{Command, Entry},
 };
 
-fn apply(machine: &mut Machine, verb: auth::Verb, by_either: bool) -> Reply {
-    let command = auth::Command {
-        verb: Some(verb),
+fn apply(machine: &mut StateMachine, verb: auth::AuthOperation, by_either: bool) -> Reply {
+    let command = auth::AuthCommand {
+        operation: Some(verb),
         by_either,
     };
     let entry = Entry {
@@ -19,8 +19,8 @@ fn apply(machine: &mut Machine, verb: auth::Verb, by_either: bool) -> Reply {
 }
 
 /// Users and a root, with auth of v2 on and of v3 off.
-fn guarded_by_v2() -> Machine {
-    let mut machine = Machine::default();
+fn guarded_by_v2() -> StateMachine {
+    let mut machine = StateMachine::default();
     let user = auth::UserAdd {
         name: "root".into(),
         no_password: true,
@@ -33,14 +33,14 @@ fn guarded_by_v2() -> Machine {
         user: "root".into(),
         role: "root".into(),
     };
-    let enable = paths::Command {
-        verb: Some(paths::Verb::Enable(auth::Enable {})),
+    let enable = path_permissions::PathAuthCommand {
+        operation: Some(path_permissions::PathAuthOperation::Enable(auth::Enable {})),
     };
     for verb in [
-        auth::Verb::UserAdd(user),
-        auth::Verb::RoleAdd(role),
-        auth::Verb::UserGrant(grant),
-        auth::Verb::Paths(enable),
+        auth::AuthOperation::UserAdd(user),
+        auth::AuthOperation::RoleAdd(role),
+        auth::AuthOperation::UserGrant(grant),
+        auth::AuthOperation::Paths(enable),
     ] {
         apply(&mut machine, verb, true);
     }
@@ -49,19 +49,23 @@ fn guarded_by_v2() -> Machine {
 
 #[test]
 fn an_old_entry_that_enables_auth_of_v3_still_enables_it() {
-    let enable = auth::Verb::Enable(auth::Enable {});
+    let enable = auth::AuthOperation::Enable(auth::Enable {});
     let mut machine = guarded_by_v2();
     let refused = apply(&mut machine, enable.clone(), true);
-    assert_eq!(refused, Reply::Auth(Err(Error::UserEmpty)));
+    assert_eq!(refused, Reply::Auth(Err(AuthError::UserEmpty)));
     let replayed = apply(&mut machine, enable, false);
-    assert_eq!(replayed, Reply::Auth(Ok(auth::Reply::Done)));
-    let refused = apply(&mut machine, auth::Verb::Disable(auth::Disable {}), false);
-    assert_eq!(refused, Reply::Auth(Err(Error::UserEmpty)));
+    assert_eq!(replayed, Reply::Auth(Ok(auth::AuthReply::Done)));
+    let refused = apply(
+        &mut machine,
+        auth::AuthOperation::Disable(auth::Disable {}),
+        false,
+    );
+    assert_eq!(refused, Reply::Auth(Err(AuthError::UserEmpty)));
 }
 
 #[test]
 fn an_old_entry_that_changes_a_user_beside_v2_alone_is_still_refused() {
-    let role = auth::Verb::RoleAdd(auth::RoleAdd { name: "r".into() });
+    let role = auth::AuthOperation::RoleAdd(auth::RoleAdd { name: "r".into() });
     let replayed = apply(&mut guarded_by_v2(), role, false);
-    assert_eq!(replayed, Reply::Auth(Err(Error::PermissionDenied)));
+    assert_eq!(replayed, Reply::Auth(Err(AuthError::PermissionDenied)));
 }

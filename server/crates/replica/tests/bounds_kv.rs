@@ -14,7 +14,7 @@ use witan_replica::{
     machine::{
         Reply,
         command::{Command, Stamp},
-        kv::{self, Answers, Error, Kv, Op, OpKind, OpReply, Txn, Verb},
+        kv::{self, Kv, KvError, KvOperation, OpReply, ReadResults, Txn, TxnOp, TxnOpKind},
         member::Member,
         view::View,
     },
@@ -35,20 +35,20 @@ fn put(key: &str, value: usize) -> kv::Put {
 fn filled() -> Kv {
     let mut kv = Kv::default();
     for at in 0..KEYS {
-        let verb = Some(Verb::Put(put(&format!("k{at:03}"), 1)));
-        kv.apply(&kv::Command { verb }).unwrap();
+        let verb = Some(KvOperation::Put(put(&format!("k{at:03}"), 1)));
+        kv.apply(&kv::KvCommand { operation: verb }).unwrap();
     }
-    let verb = Some(Verb::Put(put("large", 1 << 20)));
-    kv.apply(&kv::Command { verb }).unwrap();
+    let verb = Some(KvOperation::Put(put("large", 1 << 20)));
+    kv.apply(&kv::KvCommand { operation: verb }).unwrap();
     kv
 }
 
-fn op(kind: OpKind) -> Op {
-    Op { kind: Some(kind) }
+fn op(kind: TxnOpKind) -> TxnOp {
+    TxnOp { kind: Some(kind) }
 }
 
-fn every(key: &str, end: &str) -> OpKind {
-    OpKind::Range(kv::Range {
+fn check_interval_ticks(key: &str, end: &str) -> TxnOpKind {
+    TxnOpKind::Range(kv::Range {
         key: key.to_owned().into(),
         range_end: end.to_owned().into(),
         ..kv::Range::default()
@@ -56,12 +56,12 @@ fn every(key: &str, end: &str) -> OpKind {
 }
 
 /// A put, and then the same operation many times, in nested transactions of hundred each.
-fn many(kind: &OpKind, times: u64, bounded: bool) -> kv::Command {
-    let mut success = vec![op(OpKind::Put(put("new", 1)))];
+fn many(kind: &TxnOpKind, times: u64, bounded: bool) -> kv::KvCommand {
+    let mut success = vec![op(TxnOpKind::Put(put("new", 1)))];
     let mut left = times;
     while left > 0 {
         let some = left.min(100);
-        success.push(op(OpKind::Txn(Txn {
+        success.push(op(TxnOpKind::Txn(Txn {
             success: (0..some).map(|_| op(kind.clone())).collect(),
             ..Txn::default()
         })));
@@ -72,8 +72,8 @@ fn many(kind: &OpKind, times: u64, bounded: bool) -> kv::Command {
         bounded,
         ..Txn::default()
     };
-    kv::Command {
-        verb: Some(Verb::Txn(txn)),
+    kv::KvCommand {
+        operation: Some(KvOperation::Txn(txn)),
     }
 }
 
@@ -83,10 +83,10 @@ fn records(kv: &Kv) -> Vec<String> {
     records
 }
 
-fn pairs(reply: &kv::Reply) -> usize {
+fn pairs(reply: &kv::KvReply) -> usize {
     match reply {
-        kv::Reply::Op(reply) => pairs_of(reply),
-        kv::Reply::Compact => 0,
+        kv::KvReply::Op(reply) => pairs_of(reply),
+        kv::KvReply::Compact => 0,
     }
 }
 
@@ -102,30 +102,35 @@ fn pairs_of(reply: &OpReply) -> usize {
 #[test]
 fn a_transaction_that_reads_too_much_changes_nothing() {
     let before = filled();
-    let sorted = OpKind::Range(kv::Range {
+    let sorted = TxnOpKind::Range(kv::Range {
         limit: 1,
         sort_order: kv::SortOrder::Descend as i32,
         sort_target: kv::SortTarget::Value as i32,
-        ..match every("k", "l") {
-            OpKind::Range(range) => range,
-            OpKind::Put(_) | OpKind::Delete(_) | OpKind::Txn(_) => unreachable!("it is a range"),
+        ..match check_interval_ticks("k", "l") {
+            TxnOpKind::Range(range) => range,
+            TxnOpKind::Put(_) | TxnOpKind::Delete(_) | TxnOpKind::Txn(_) => {
+                unreachable!("it is a range")
+            }
         }
     });
     let too_often = TXN_READ_KEYS_MAX / KEYS + 1;
     for (kind, times) in [
-        (every("k", "l"), too_often),
+        (check_interval_ticks("k", "l"), too_often),
         (sorted, too_often),
-        (every("large", ""), (TXN_READ_BYTES_MAX >> 20) + 1),
+        (
+            check_interval_ticks("large", ""),
+            (TXN_READ_BYTES_MAX >> 20) + 1,
+        ),
     ] {
-        for answers in [Answers::Build, Answers::Omit] {
+        for answers in [ReadResults::Return, ReadResults::Discard] {
             let mut kv = before.clone();
-            let refused = kv.apply_for(&many(&kind, times, true), answers);
-            assert_eq!(refused, Err(Error::AnswerTooLarge));
+            let refused = kv.apply_with(&many(&kind, times, true), answers);
+            assert_eq!(refused, Err(KvError::AnswerTooLarge));
             assert_eq!(kv.revision(), before.revision());
             assert_eq!(records(&kv), records(&before));
-            let few = kv.apply_for(&many(&kind, 9, true), answers).unwrap();
+            let few = kv.apply_with(&many(&kind, 9, true), answers).unwrap();
             assert_eq!(kv.revision(), before.revision() + 1);
-            assert_eq!(pairs(&few) > 0, answers == Answers::Build);
+            assert_eq!(pairs(&few) > 0, answers == ReadResults::Return);
         }
     }
 }
@@ -136,25 +141,25 @@ fn a_deletion_of_one_key_after_a_write_is_never_refused() {
     // so many that whole ranges take exactly what a transaction may read
     let keys = TXN_READ_KEYS_MAX / 128 - 1;
     for at in 0..keys {
-        let verb = Some(Verb::Put(put(&format!("k{at:04}"), 1)));
-        kv.apply(&kv::Command { verb }).unwrap();
+        let verb = Some(KvOperation::Put(put(&format!("k{at:04}"), 1)));
+        kv.apply(&kv::KvCommand { operation: verb }).unwrap();
     }
     let ranges = |times: usize| {
-        op(OpKind::Txn(Txn {
-            success: vec![op(every("k", "l")); times],
+        op(TxnOpKind::Txn(Txn {
+            success: vec![op(check_interval_ticks("k", "l")); times],
             ..Txn::default()
         }))
     };
-    let delete = OpKind::Delete(kv::DeleteRange {
+    let delete = TxnOpKind::Delete(kv::DeleteRange {
         key: "k0000".into(),
         ..kv::DeleteRange::default()
     });
-    let txn = |times: usize| kv::Command {
-        verb: Some(Verb::Txn(Txn {
+    let txn = |times: usize| kv::KvCommand {
+        operation: Some(KvOperation::Txn(Txn {
             success: vec![
                 ranges(64),
                 ranges(times - 64),
-                op(OpKind::Put(put("new", 1))),
+                op(TxnOpKind::Put(put("new", 1))),
                 op(delete.clone()),
             ],
             bounded: true,
@@ -162,7 +167,7 @@ fn a_deletion_of_one_key_after_a_write_is_never_refused() {
         })),
     };
     let before = (kv.revision(), records(&kv));
-    assert_eq!(kv.apply(&txn(129)), Err(Error::AnswerTooLarge));
+    assert_eq!(kv.apply(&txn(129)), Err(KvError::AnswerTooLarge));
     assert_eq!((kv.revision(), records(&kv)), before);
     assert!(kv.apply(&txn(128)).is_ok());
     assert_eq!((kv.revision(), kv.len() as u64), (before.0 + 1, keys));
@@ -178,16 +183,16 @@ fn comparing_counts_as_reading() {
         target: kv::CompareTarget::Mod as i32,
         value: Some(kv::TargetValue::Mod(0)),
     };
-    let txn = |times| kv::Command {
-        verb: Some(Verb::Txn(Txn {
+    let txn = |times| kv::KvCommand {
+        operation: Some(KvOperation::Txn(Txn {
             compare: vec![compare.clone(); times],
-            success: vec![op(OpKind::Put(put("new", 1)))],
+            success: vec![op(TxnOpKind::Put(put("new", 1)))],
             bounded: true,
             ..Txn::default()
         })),
     };
     let too_often = (TXN_READ_KEYS_MAX / KEYS + 1) as usize;
-    assert_eq!(kv.apply(&txn(too_often)), Err(Error::AnswerTooLarge));
+    assert_eq!(kv.apply(&txn(too_often)), Err(KvError::AnswerTooLarge));
     assert!(kv.apply(&txn(10)).is_ok());
 }
 
@@ -195,11 +200,11 @@ fn comparing_counts_as_reading() {
 fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
     let mut kv = Kv::default();
     for at in 0..=(TXN_READ_BYTES_MAX >> 20) {
-        let verb = Some(Verb::Put(put(&format!("k{at:03}"), 1 << 20)));
-        kv.apply(&kv::Command { verb }).unwrap();
+        let verb = Some(KvOperation::Put(put(&format!("k{at:03}"), 1 << 20)));
+        kv.apply(&kv::KvCommand { operation: verb }).unwrap();
     }
-    let delete = |prev_kv| kv::Command {
-        verb: Some(Verb::Delete(kv::DeleteRange {
+    let delete = |prev_kv| kv::KvCommand {
+        operation: Some(KvOperation::Delete(kv::DeleteRange {
             key: "k".into(),
             range_end: "l".into(),
             prev_kv,
@@ -207,7 +212,7 @@ fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
         })),
     };
     let keys = kv.len();
-    assert_eq!(kv.apply(&delete(true)), Err(Error::AnswerTooLarge));
+    assert_eq!(kv.apply(&delete(true)), Err(KvError::AnswerTooLarge));
     assert_eq!(kv.len(), keys);
     assert!(kv.apply(&delete(false)).is_ok());
     assert!(kv.is_empty());
@@ -273,7 +278,7 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
     replica.turn(&mut host);
     host.crashes = true;
     for (ticket, bounded) in [(1, false), (2, true)] {
-        let command = Command::Kv(many(&every("k", "l"), 2000, bounded));
+        let command = Command::Kv(many(&check_interval_ticks("k", "l"), 2000, bounded));
         let asked = replica.propose(Ticket(ticket), Stamp::default(), command);
         asked.unwrap();
     }
@@ -287,7 +292,7 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
         panic!("the old entry was not executed")
     };
     assert_eq!(pairs(reply), 0, "nobody waits for them");
-    let refused = Reply::Kv(Err(Error::AnswerTooLarge));
+    let refused = Reply::Kv(Err(KvError::AnswerTooLarge));
     assert!(replies.contains(&&refused), "the new one is refused");
     let new = again.view().machine.kv.range(&kv::Range {
         key: Bytes::from_static(b"new"),

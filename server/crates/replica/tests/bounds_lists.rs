@@ -9,16 +9,16 @@
 use std::time::{Duration, Instant};
 
 use witan_replica::machine::{
-    Machine, Reply,
+    Reply, StateMachine,
     auth::{self, Caller},
-    command::{ChangeMembers, Command, Entry, PeerUrls},
+    command::{ChangeMembers, Command, Entry, UpdatePeerUrls},
     kv, lease,
     member::Member,
 };
 
 const LEASE: i64 = 7;
 
-fn apply(machine: &mut Machine, command: Command) -> Reply {
+fn apply(machine: &mut StateMachine, command: Command) -> Reply {
     let entry = Entry {
         command: Some(command),
         ..Entry::default()
@@ -26,10 +26,10 @@ fn apply(machine: &mut Machine, command: Command) -> Reply {
     machine.apply(&entry).reply
 }
 
-fn auth(machine: &mut Machine, verb: auth::Verb) {
-    let command = auth::Command {
-        verb: Some(verb),
-        ..auth::Command::default()
+fn auth(machine: &mut StateMachine, verb: auth::AuthOperation) {
+    let command = auth::AuthCommand {
+        operation: Some(verb),
+        ..auth::AuthCommand::default()
     };
     let reply = apply(machine, Command::Auth(command));
     assert!(matches!(reply, Reply::Auth(Ok(_))), "{reply:?}");
@@ -44,28 +44,30 @@ fn put(key: String) -> kv::Put {
 }
 
 /// Twenty thousand keys of one lease, and a user who may write all of them.
-fn leased() -> Machine {
-    let mut machine = Machine::default();
-    let grant = lease::Verb::Grant(lease::Grant {
+fn leased() -> StateMachine {
+    let mut machine = StateMachine::default();
+    let grant = lease::LeaseOperation::Grant(lease::LeaseGrant {
         id: LEASE,
         ttl_s: 60,
     });
-    let command = lease::Command { verb: Some(grant) };
+    let command = lease::LeaseCommand {
+        operation: Some(grant),
+    };
     apply(&mut machine, Command::Lease(command));
     for at in 0..20_000 {
-        let verb = Some(kv::Verb::Put(put(format!("k{at}"))));
-        apply(&mut machine, Command::Kv(kv::Command { verb }));
+        let verb = Some(kv::KvOperation::Put(put(format!("k{at}"))));
+        apply(&mut machine, Command::Kv(kv::KvCommand { operation: verb }));
     }
     let user = |name: &str| {
-        auth::Verb::UserAdd(auth::UserAdd {
+        auth::AuthOperation::UserAdd(auth::UserAdd {
             name: name.into(),
             no_password: true,
             ..auth::UserAdd::default()
         })
     };
-    let role = |name: &str| auth::Verb::RoleAdd(auth::RoleAdd { name: name.into() });
+    let role = |name: &str| auth::AuthOperation::RoleAdd(auth::RoleAdd { name: name.into() });
     let grant = |user: &str, role: &str| {
-        auth::Verb::UserGrant(auth::UserGrant {
+        auth::AuthOperation::UserGrant(auth::UserGrant {
             user: user.into(),
             role: role.into(),
         })
@@ -77,7 +79,7 @@ fn leased() -> Machine {
         auth(&mut machine, verb);
     }
     let permission = auth::Permission {
-        kind: auth::Kind::ReadWrite as i32,
+        kind: auth::PermissionType::ReadWrite as i32,
         key: "k".into(),
         range_end: "l".into(),
     };
@@ -85,26 +87,26 @@ fn leased() -> Machine {
         role: "writer".into(),
         permission: Some(permission),
     };
-    auth(&mut machine, auth::Verb::RoleGrant(give));
-    auth(&mut machine, auth::Verb::Enable(auth::Enable {}));
+    auth(&mut machine, auth::AuthOperation::RoleGrant(give));
+    auth(&mut machine, auth::AuthOperation::Enable(auth::Enable {}));
     machine
 }
 
 /// How long it takes to find that the user may do so many puts.
-fn judged(machine: &Machine, puts: usize) -> Duration {
+fn judged(machine: &StateMachine, puts: usize) -> Duration {
     let caller = Caller {
         user: "some".into(),
         revision: machine.auth.revision(),
     };
-    let success = (0..puts).map(|at| kv::Op {
-        kind: Some(kv::OpKind::Put(put(format!("k{at}")))),
+    let success = (0..puts).map(|at| kv::TxnOp {
+        kind: Some(kv::TxnOpKind::Put(put(format!("k{at}")))),
     });
     let txn = kv::Txn {
         success: success.collect(),
         ..kv::Txn::default()
     };
-    let command = kv::Command {
-        verb: Some(kv::Verb::Txn(txn)),
+    let command = kv::KvCommand {
+        operation: Some(kv::KvOperation::Txn(txn)),
     };
     let begun = Instant::now();
     assert_eq!(machine.check(Some(&caller)).command(&command), Ok(()));
@@ -122,7 +124,7 @@ fn a_lease_is_looked_at_once_for_all_puts_of_a_transaction() {
 #[test]
 fn long_lists_of_urls_are_compared_in_little_time() {
     let urls = |port: u32| (0..20_000).map(move |at| format!("http://10.0.0.{at}:{port}"));
-    let mut machine = Machine::default();
+    let mut machine = StateMachine::default();
     let mut add = |id: u64, port: u32| {
         let member = Member {
             id,
@@ -140,7 +142,7 @@ fn long_lists_of_urls_are_compared_in_little_time() {
     let begun = Instant::now();
     assert_eq!(add(1, 1), Reply::PeerUrlsSet(Ok(())));
     assert_eq!(add(2, 2), Reply::PeerUrlsSet(Ok(())));
-    let update = PeerUrls {
+    let update = UpdatePeerUrls {
         id: 2,
         peer_urls: urls(3).collect(),
     };

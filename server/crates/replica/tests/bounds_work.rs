@@ -1,16 +1,19 @@
 //! Work that a request causes beyond the pairs it answers: deleted keys that it passes over, keys that it
 //! counts, keys of a lease that it asks permission for. Work is seen by what is refused. How often a
-//! lease is looked at stands in `auth/spans.rs`.
+//! lease is looked at stands in `auth/range_set.rs`.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
 )]
 
 use witan_replica::machine::{
-    auth::{Auth, Caller, Check, Kind, Permission, Role, User},
-    kv::{self, Compact, Compare, DeleteRange, Error, Kv, Op, OpKind, Put, Range, Txn, Verb},
+    auth::{AccessCheck, Auth, Caller, Permission, PermissionType, Role, User},
+    kv::{
+        self, Compact, Compare, DeleteRange, Kv, KvError, KvOperation, Put, Range, Txn, TxnOp,
+        TxnOpKind,
+    },
     lease,
-    record::Change,
+    record::RecordChange,
 };
 
 /// What a worker does by itself, as the server has it.
@@ -18,12 +21,15 @@ const INLINE_KEYS: u64 = 1024;
 
 const LEASE: i64 = 7;
 
-fn apply(kv: &mut Kv, verb: Verb) {
-    kv.apply(&kv::Command { verb: Some(verb) }).unwrap();
+fn apply(kv: &mut Kv, verb: KvOperation) {
+    kv.apply(&kv::KvCommand {
+        operation: Some(verb),
+    })
+    .unwrap();
 }
 
-fn op(kind: OpKind) -> Op {
-    Op { kind: Some(kind) }
+fn op(kind: TxnOpKind) -> TxnOp {
+    TxnOp { kind: Some(kind) }
 }
 
 /// Keys in an order that leaves pages of the index half full.
@@ -41,15 +47,15 @@ fn put(key: String, lease: i64) -> Put {
 }
 
 fn fill(kv: &mut Kv, many: usize, lease: i64) {
-    let puts: Vec<Op> = keys(many)
-        .map(|key| op(OpKind::Put(put(key, lease))))
+    let puts: Vec<TxnOp> = keys(many)
+        .map(|key| op(TxnOpKind::Put(put(key, lease))))
         .collect();
-    for success in puts.chunks(1000).map(<[Op]>::to_vec) {
+    for success in puts.chunks(1000).map(<[TxnOp]>::to_vec) {
         let txn = Txn {
             success,
             ..Txn::default()
         };
-        apply(kv, Verb::Txn(txn));
+        apply(kv, KvOperation::Txn(txn));
     }
 }
 
@@ -66,7 +72,7 @@ fn delete(key: &str, range_end: &str, prev_kv: bool) -> DeleteRange {
 fn deleted(many: usize) -> Kv {
     let mut kv = Kv::default();
     fill(&mut kv, many, lease::NONE);
-    apply(&mut kv, Verb::Delete(delete("k", "l", false)));
+    apply(&mut kv, KvOperation::Delete(delete("k", "l", false)));
     kv
 }
 
@@ -85,16 +91,18 @@ fn counted() -> Range {
     }
 }
 
-fn txn(success: Vec<Op>) -> kv::Command {
-    let verb = Verb::Txn(Txn {
+fn txn(success: Vec<TxnOp>) -> kv::KvCommand {
+    let verb = KvOperation::Txn(Txn {
         success,
         bounded: true,
         ..Txn::default()
     });
-    kv::Command { verb: Some(verb) }
+    kv::KvCommand {
+        operation: Some(verb),
+    }
 }
 
-fn compares(times: usize) -> kv::Command {
+fn compares(times: usize) -> kv::KvCommand {
     let compare = Compare {
         key: "k".into(),
         range_end: "l".into(),
@@ -102,34 +110,41 @@ fn compares(times: usize) -> kv::Command {
         target: kv::CompareTarget::Version as i32,
         value: Some(kv::TargetValue::Version(0)),
     };
-    let verb = Verb::Txn(Txn {
+    let verb = KvOperation::Txn(Txn {
         compare: vec![compare; times],
         bounded: true,
         ..Txn::default()
     });
-    kv::Command { verb: Some(verb) }
+    kv::KvCommand {
+        operation: Some(verb),
+    }
 }
 
 #[test]
 fn deleted_keys_are_charged_where_they_are_walked() {
     let kv = deleted(50_000);
-    let refused = |command: &kv::Command| {
+    let refused = |command: &kv::KvCommand| {
         let outcome = kv.clone().apply(command);
         assert!(
-            matches!(outcome, Ok(_) | Err(Error::AnswerTooLarge)),
+            matches!(outcome, Ok(_) | Err(KvError::AnswerTooLarge)),
             "{outcome:?}"
         );
         outcome.is_err()
     };
     let limited = Range { limit: 1, ..all() };
     for (what, kind, few, many) in [
-        ("count", OpKind::Range(counted()), 1000, 12_000),
-        ("range", OpKind::Range(all()), 20, 100),
-        ("limited range", OpKind::Range(limited), 20, 100),
-        ("delete", OpKind::Delete(delete("k", "l", false)), 20, 100),
+        ("count", TxnOpKind::Range(counted()), 1000, 12_000),
+        ("range", TxnOpKind::Range(all()), 20, 100),
+        ("limited range", TxnOpKind::Range(limited), 20, 100),
+        (
+            "delete",
+            TxnOpKind::Delete(delete("k", "l", false)),
+            20,
+            100,
+        ),
         (
             "delete and return",
-            OpKind::Delete(delete("k", "l", true)),
+            TxnOpKind::Delete(delete("k", "l", true)),
             20,
             100,
         ),
@@ -141,13 +156,13 @@ fn deleted_keys_are_charged_where_they_are_walked() {
     assert!(!refused(&compares(20)) && refused(&compares(100)));
     // what was logged by a release without limits has its effects
     let mut old = kv.clone();
-    let mut ops = vec![op(OpKind::Range(counted())); 12_000];
-    ops.push(op(OpKind::Put(put("new".into(), lease::NONE))));
+    let mut ops = vec![op(TxnOpKind::Range(counted())); 12_000];
+    ops.push(op(TxnOpKind::Put(put("new".into(), lease::NONE))));
     let unbounded = Txn {
         success: ops,
         ..Txn::default()
     };
-    apply(&mut old, Verb::Txn(unbounded));
+    apply(&mut old, KvOperation::Txn(unbounded));
     assert_eq!(old.len(), 1);
 }
 
@@ -161,19 +176,19 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     };
     let limited = Range { limit: 1, ..all() };
     for range in [all(), limited, at_revision] {
-        assert!(kv.reads_beyond(&range, INLINE_KEYS), "{range:?}");
+        assert!(kv.reads_more_than(&range, INLINE_KEYS), "{range:?}");
     }
-    assert!(!kv.reads_beyond(&counted(), INLINE_KEYS));
-    let beyond = |command: &kv::Command| match &command.verb {
-        Some(Verb::Txn(txn)) => kv.txn_reads_beyond(txn, INLINE_KEYS),
-        Some(Verb::Delete(delete)) => kv.delete_reads_beyond(delete, INLINE_KEYS),
-        Some(Verb::Put(_) | Verb::Compact(_) | Verb::Sweep(_)) | None => false,
+    assert!(!kv.reads_more_than(&counted(), INLINE_KEYS));
+    let beyond = |command: &kv::KvCommand| match &command.operation {
+        Some(KvOperation::Txn(txn)) => kv.txn_reads_more_than(txn, INLINE_KEYS),
+        Some(KvOperation::Delete(delete)) => kv.delete_reads_beyond(delete, INLINE_KEYS),
+        Some(KvOperation::Put(_) | KvOperation::Compact(_) | KvOperation::Sweep(_)) | None => false,
     };
-    let ranges = |range: Range, times| txn(vec![op(OpKind::Range(range)); times]);
+    let ranges = |range: Range, times| txn(vec![op(TxnOpKind::Range(range)); times]);
     assert!(beyond(&ranges(all(), 1)) && beyond(&compares(1)));
     assert!(beyond(&ranges(counted(), 127)) && !beyond(&ranges(counted(), 4)));
-    let taken = |prev_kv| kv::Command {
-        verb: Some(Verb::Delete(delete("k", "l", prev_kv))),
+    let taken = |prev_kv| kv::KvCommand {
+        operation: Some(KvOperation::Delete(delete("k", "l", prev_kv))),
     };
     assert!(beyond(&taken(true)) && !beyond(&taken(false)));
     // an ordinary page of a list stays where it is
@@ -183,7 +198,7 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
         limit: 500,
         ..all()
     };
-    assert!(!kv.reads_beyond(&page, INLINE_KEYS) && kv.reads_beyond(&all(), INLINE_KEYS));
+    assert!(!kv.reads_more_than(&page, INLINE_KEYS) && kv.reads_more_than(&all(), INLINE_KEYS));
 }
 
 /// A member that has started from a checkpoint has other pages than one that has not.
@@ -191,25 +206,31 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
 fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
     let mut kv = deleted(9000);
     fill(&mut kv, 3001, lease::NONE);
-    apply(&mut kv, Verb::Delete(delete("k001000", "k001500", false)));
+    apply(
+        &mut kv,
+        KvOperation::Delete(delete("k001000", "k001500", false)),
+    );
     let revision = kv.revision();
-    apply(&mut kv, Verb::Compact(Compact { revision }));
-    apply(&mut kv, Verb::Delete(delete("k002000", "k002950", false)));
+    apply(&mut kv, KvOperation::Compact(Compact { revision }));
+    apply(
+        &mut kv,
+        KvOperation::Delete(delete("k002000", "k002950", false)),
+    );
     let mut restored = Kv::default();
     kv.changes(None, &mut |change| match change {
-        Change::Put { key, value } => restored.load(&key, &value).unwrap(),
-        Change::Delete { .. } => unreachable!("it is a whole checkpoint"),
+        RecordChange::Put { key, value } => restored.load(&key, &value).unwrap(),
+        RecordChange::Delete { .. } => unreachable!("it is a whole checkpoint"),
     });
-    restored.loaded().unwrap();
+    restored.finish_load().unwrap();
     let limited = Range {
         key: "k001990".into(),
         limit: 20,
         ..all()
     };
     let mut ops = [all(), counted(), limited]
-        .map(|range| op(OpKind::Range(range)))
+        .map(|range| op(TxnOpKind::Range(range)))
         .to_vec();
-    ops.push(op(OpKind::Delete(delete("k002000", "k002980", true))));
+    ops.push(op(TxnOpKind::Delete(delete("k002000", "k002980", true))));
     let fits = |kv: &Kv, times| {
         let command = txn(vec![ops.clone(); times].concat());
         kv.clone().apply(&command).is_ok()
@@ -236,19 +257,19 @@ fn a_transaction_that_only_reads_does_not_hold_the_store_many_times() {
         ..all()
     };
     let read = |times| {
-        let success = vec![op(OpKind::Range(names.clone())); times];
+        let success = vec![op(TxnOpKind::Range(names.clone())); times];
         kv.read_txn(&Txn {
             success,
             ..Txn::default()
         })
     };
     assert!(read(10).is_ok());
-    assert_eq!(read(127), Err(Error::AnswerTooLarge));
+    assert_eq!(read(127), Err(KvError::AnswerTooLarge));
 }
 
 fn caller() -> (Auth, Caller) {
     let range = |key: &str, end: &str| Permission {
-        kind: Kind::ReadWrite as i32,
+        kind: PermissionType::ReadWrite as i32,
         key: key.to_owned().into(),
         range_end: end.to_owned().into(),
     };
@@ -272,19 +293,19 @@ fn caller() -> (Auth, Caller) {
 fn permission_for_a_lease_is_permission_for_each_of_its_keys() {
     let (auth, caller) = caller();
     let mut kv = Kv::default();
-    let grant = lease::Grant {
+    let grant = lease::LeaseGrant {
         id: LEASE,
         ttl_s: 60,
     };
-    let granted = kv.apply_lease(&lease::Command {
-        verb: Some(lease::Verb::Grant(grant)),
+    let granted = kv.apply_lease(&lease::LeaseCommand {
+        operation: Some(lease::LeaseOperation::Grant(grant)),
     });
     granted.unwrap();
-    let write = kv::Command {
-        verb: Some(Verb::Put(put("k".into(), LEASE))),
+    let write = kv::KvCommand {
+        operation: Some(KvOperation::Put(put("k".into(), LEASE))),
     };
     let ask = |kv: &Kv| {
-        let check = Check::new(&auth, Some(&caller), kv.leases());
+        let check = AccessCheck::new(&auth, Some(&caller), kv.leases());
         let asked = [
             check.end_lease(LEASE),
             check.list_lease(LEASE),
@@ -300,13 +321,13 @@ fn permission_for_a_lease_is_permission_for_each_of_its_keys() {
     assert!(ask(&kv));
     fill(&mut kv, 3000, LEASE);
     for key in ["a", "x", "yy"] {
-        apply(&mut kv, Verb::Put(put(key.into(), LEASE)));
+        apply(&mut kv, KvOperation::Put(put(key.into(), LEASE)));
     }
     assert!(ask(&kv));
     // one key among all of them that the caller may not write
     for key in ["m", "A", "a0", "z"] {
         let mut kv = kv.clone();
-        apply(&mut kv, Verb::Put(put(key.into(), LEASE)));
+        apply(&mut kv, KvOperation::Put(put(key.into(), LEASE)));
         assert!(!ask(&kv), "{key}");
     }
 }

@@ -18,16 +18,16 @@ use model::Model;
 use proptest::prelude::*;
 use witan_replica::machine::{
     kv::{
-        Answers, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Kv, Op,
-        OpKind, Put, Range, SortOrder, SortTarget, TargetValue, Txn, Verb,
+        Compact, Compare, CompareResult, CompareTarget, DeleteRange, Kv, KvCommand, KvOperation,
+        Put, Range, ReadResults, SortOrder, SortTarget, TargetValue, Txn, TxnOp, TxnOpKind,
     },
-    record::Change,
+    record::RecordChange,
 };
 
 /// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
-    Apply(Verb),
+    Apply(KvOperation),
     /// Compact so many revisions below the present one (above it, if negative).
     CompactBehind(i64),
     Range(Range),
@@ -142,16 +142,16 @@ fn compare() -> impl Strategy<Value = Compare> {
 
 fn txn() -> impl Strategy<Value = Txn> {
     let leaf = prop_oneof![
-        4 => put().prop_map(OpKind::Put),
-        2 => delete().prop_map(OpKind::Delete),
-        3 => range().prop_map(OpKind::Range),
+        4 => put().prop_map(TxnOpKind::Put),
+        2 => delete().prop_map(TxnOpKind::Delete),
+        3 => range().prop_map(TxnOpKind::Range),
     ];
-    let kind = leaf.prop_recursive(2, 12, 4, |inner| branches(inner).prop_map(OpKind::Txn));
+    let kind = leaf.prop_recursive(2, 12, 4, |inner| branches(inner).prop_map(TxnOpKind::Txn));
     branches(kind)
 }
 
-fn branches(kind: impl Strategy<Value = OpKind> + Clone) -> impl Strategy<Value = Txn> {
-    let ops = prop::collection::vec(kind.prop_map(|kind| Op { kind: Some(kind) }), 0..4);
+fn branches(kind: impl Strategy<Value = TxnOpKind> + Clone) -> impl Strategy<Value = Txn> {
+    let ops = prop::collection::vec(kind.prop_map(|kind| TxnOp { kind: Some(kind) }), 0..4);
     let compare = prop::collection::vec(compare(), 0..3);
     (compare, ops.clone(), ops, any::<bool>()).prop_map(|(compare, success, failure, bounded)| {
         Txn {
@@ -165,9 +165,9 @@ fn branches(kind: impl Strategy<Value = OpKind> + Clone) -> impl Strategy<Value 
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        10 => put().prop_map(|put| Step::Apply(Verb::Put(put))),
-        3 => delete().prop_map(|delete| Step::Apply(Verb::Delete(delete))),
-        4 => txn().prop_map(|txn| Step::Apply(Verb::Txn(txn))),
+        10 => put().prop_map(|put| Step::Apply(KvOperation::Put(put))),
+        3 => delete().prop_map(|delete| Step::Apply(KvOperation::Delete(delete))),
+        4 => txn().prop_map(|txn| Step::Apply(KvOperation::Txn(txn))),
         2 => (-1..6_i64).prop_map(Step::CompactBehind),
         4 => range().prop_map(Step::Range),
         2 => any::<bool>().prop_map(|go_on_with_loaded| Step::Checkpoint { go_on_with_loaded }),
@@ -179,8 +179,8 @@ type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn write(kv: &Kv, since: Option<&Kv>, records: &mut Records) {
     kv.changes(since, &mut |change| match change {
-        Change::Put { key, value } => drop(records.insert(key, value)),
-        Change::Delete { key } => assert!(records.remove(&key).is_some(), "no such record"),
+        RecordChange::Put { key, value } => drop(records.insert(key, value)),
+        RecordChange::Delete { key } => assert!(records.remove(&key).is_some(), "no such record"),
     });
 }
 
@@ -189,7 +189,7 @@ fn load(records: &Records) -> Kv {
     records
         .iter()
         .for_each(|(key, value)| kv.load(key, value).unwrap());
-    kv.loaded().unwrap();
+    kv.finish_load().unwrap();
     kv
 }
 
@@ -244,7 +244,7 @@ proptest! {
             let verb = match step {
                 Step::Apply(verb) => verb,
                 Step::CompactBehind(behind) => {
-                    Verb::Compact(Compact { revision: model.revision - behind })
+                    KvOperation::Compact(Compact { revision: model.revision - behind })
                 }
                 Step::Range(range) => {
                     prop_assert_eq!(kv.range(&range), model.range(&range));
@@ -268,9 +268,9 @@ proptest! {
                     continue;
                 }
             };
-            let command = Command { verb: Some(verb) };
+            let command = KvCommand { operation: Some(verb) };
             prop_assert_eq!(kv.apply(&command), model.apply(&command), "{:?}", command);
-            let _ = replayed.apply_for(&command, Answers::Omit);
+            let _ = replayed.apply_with(&command, ReadResults::Discard);
         }
         agrees(&kv, &model)?;
         same(&kv, &replayed)?;
@@ -289,7 +289,7 @@ proptest! {
         let mut kv = Kv::default();
         for put in puts {
             let put = Put { lease: 0, ignore_value: false, ignore_lease: false, ..put };
-            kv.apply(&Command { verb: Some(Verb::Put(put)) }).unwrap();
+            kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) }).unwrap();
         }
         let mut records = Records::new();
         write(&kv, None, &mut records);
@@ -309,7 +309,7 @@ proptest! {
         let mut kv = Kv::default();
         for value in values {
             let put = Put { key: Bytes::from_static(b"k"), value, ..Put::default() };
-            kv.apply(&Command { verb: Some(Verb::Put(put)) }).unwrap();
+            kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) }).unwrap();
         }
         let mut records = Records::new();
         write(&kv, None, &mut records);
@@ -317,7 +317,7 @@ proptest! {
         records.remove(&missing);
         let mut loaded = Kv::default();
         let mut failed = records.iter().any(|(key, value)| loaded.load(key, value).is_err());
-        failed |= loaded.loaded().is_err();
+        failed |= loaded.finish_load().is_err();
         prop_assert!(failed, "record {:?} was not missed", missing);
     }
 }
@@ -327,10 +327,15 @@ fn an_emptied_store_gives_everything_back() {
     let mut kv = Kv::default();
     let empty = kv.size_bytes();
     assert!(empty <= 32 << 10);
-    let mut apply = |verb| kv.apply(&Command { verb: Some(verb) }).unwrap();
+    let mut apply = |verb| {
+        kv.apply(&KvCommand {
+            operation: Some(verb),
+        })
+        .unwrap()
+    };
     for n in 0..2000_u32 {
         let key = Bytes::from(format!("key-{:04}", n % 500));
-        apply(Verb::Put(Put {
+        apply(KvOperation::Put(Put {
             key,
             value: vec![0; 300].into(),
             ..Put::default()
@@ -343,12 +348,12 @@ fn an_emptied_store_gives_everything_back() {
         prev_kv: false,
         bounded: false,
     };
-    apply(Verb::Delete(delete));
-    apply(Verb::Put(Put {
+    apply(KvOperation::Delete(delete));
+    apply(KvOperation::Put(Put {
         key: Bytes::from_static(b"last"),
         ..Put::default()
     }));
-    apply(Verb::Compact(Compact { revision: 2003 }));
+    apply(KvOperation::Compact(Compact { revision: 2003 }));
     assert_eq!(kv.len(), 1);
     assert_eq!(kv.size_bytes(), empty + 4096);
     assert_eq!(kv.size_in_use_bytes(), empty + 4096);

@@ -16,19 +16,19 @@ use proptest::prelude::*;
 use witan_replica::{
     limits::TREE_DEPTH_MAX,
     machine::{
-        record::Change,
+        record::RecordChange,
         tree::{
-            Command, Create, Delete, DeleteIf, Error, ErrorKind, Expire, Node, Reply, Set, Swap,
-            Tree, Update, Verb, Watch,
+            CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Node, Set, Tree,
+            TreeCommand, TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch,
         },
     },
-    watch::Hub,
+    watch::WatchHub,
 };
 
 /// One step of a history: what is done, and when.
 #[derive(Clone, Debug)]
 enum Step {
-    Do(Verb, i64),
+    Do(TreeOperation, i64),
     Bump,
 }
 
@@ -58,36 +58,36 @@ fn conditions() -> impl Strategy<Value = (Option<Bytes>, Option<u64>)> {
     (value, prop::option::weighted(0.2, 1_u64..30))
 }
 
-fn verb() -> impl Strategy<Value = Verb> {
+fn verb() -> impl Strategy<Value = TreeOperation> {
     let rare = || prop::bool::weighted(0.15);
     prop_oneof![
         6 => (path(), value(), rare(), deadline(), rare()).prop_map(
             |(path, value, dir, expires_ns, refresh)| {
-                Verb::Set(Set { path, value, dir, expires_ns, refresh })
+                TreeOperation::Set(Set { path, value, dir, expires_ns, refresh })
             }
         ),
         3 => (path(), value(), rare(), deadline(), rare()).prop_map(
             |(path, value, dir, expires_ns, in_order)| {
-                Verb::Create(Create { path, value, dir, expires_ns, in_order })
+                TreeOperation::Create(Create { path, value, dir, expires_ns, in_order })
             }
         ),
         3 => (path(), value(), deadline(), rare()).prop_map(
             |(path, value, expires_ns, refresh)| {
-                Verb::Update(Update { path, value, expires_ns, refresh })
+                TreeOperation::Update(Update { path, value, expires_ns, refresh })
             }
         ),
         3 => (path(), value(), deadline(), rare(), conditions()).prop_map(
             |(path, value, expires_ns, refresh, (prev_value, prev_index))| {
-                Verb::Swap(Swap { path, value, expires_ns, refresh, prev_value, prev_index })
+                TreeOperation::CompareAndSwap(CompareAndSwap { path, value, expires_ns, refresh, prev_value, prev_index })
             }
         ),
         1 => (path(), conditions()).prop_map(|(path, (prev_value, prev_index))| {
-            Verb::DeleteIf(DeleteIf { path, prev_value, prev_index })
+            TreeOperation::CompareAndDelete(CompareAndDelete { path, prev_value, prev_index })
         }),
         2 => (path(), any::<bool>(), any::<bool>()).prop_map(|(path, dir, recursive)| {
-            Verb::Delete(Delete { path, dir, recursive })
+            TreeOperation::Delete(Delete { path, dir, recursive })
         }),
-        1 => Just(Verb::Expire(Expire {})),
+        1 => Just(TreeOperation::Expire(ExpireNodes {})),
     ]
 }
 
@@ -108,16 +108,16 @@ fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-fn step(tree: &mut Tree, step: &Step) -> Option<Result<Reply, Error>> {
+fn step(tree: &mut Tree, step: &Step) -> Option<Result<TreeReply, TreeError>> {
     match step {
         Step::Do(verb, now_ns) => Some(tree.apply(
-            &Command {
-                verb: Some(verb.clone()),
+            &TreeCommand {
+                operation: Some(verb.clone()),
             },
             *now_ns,
         )),
         Step::Bump => {
-            tree.bump();
+            tree.advance_index();
             None
         }
     }
@@ -127,10 +127,10 @@ type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn checkpoint(records: &mut Records, tree: &Tree, since: Option<&Tree>) {
     tree.changes(since, &mut |change| match change {
-        Change::Put { key, value } => {
+        RecordChange::Put { key, value } => {
             records.insert(key, value);
         }
-        Change::Delete { key } => {
+        RecordChange::Delete { key } => {
             records.remove(&key).expect("only what is there is deleted");
         }
     });
@@ -141,7 +141,7 @@ fn restored(records: &Records) -> Tree {
     records
         .iter()
         .for_each(|(key, value)| tree.load(key, value).unwrap());
-    tree.loaded().unwrap();
+    tree.finish_load().unwrap();
     tree
 }
 
@@ -191,8 +191,8 @@ proptest! {
             prop_assert_eq!(answer.clone().unwrap(), expected, "{:?}", verb);
             prop_assert_eq!(tree.index(), model.index);
             match answer.unwrap() {
-                Ok(Reply::Event(event)) => prop_assert_eq!(event.index, before + 1),
-                Ok(Reply::Expired(count)) => prop_assert_eq!(tree.index(), before + count as u64),
+                Ok(TreeReply::Event(event)) => prop_assert_eq!(event.index, before + 1),
+                Ok(TreeReply::Expired(count)) => prop_assert_eq!(tree.index(), before + count as u64),
                 Err(error) => prop_assert_eq!((error.index, tree.index()), (before, before)),
             }
             for (path, node) in model.nodes(*now_ns) {
@@ -225,13 +225,13 @@ proptest! {
     /// Checkpoints taken one after another hold exactly what one taken at once would hold, give
     /// back the same tree, and it goes on as the original does.
     #[test]
-    fn checkpoints_give_back_the_same_tree(history in steps(120), every in 1_usize..40) {
+    fn checkpoints_give_back_the_same_tree(history in steps(120), check_interval_ticks in 1_usize..40) {
         let mut tree = Tree::default();
         let mut records = Records::new();
         let mut last: Option<Tree> = None;
         for (i, entry) in history.iter().enumerate() {
             step(&mut tree, entry);
-            if i % every == 0 {
+            if i % check_interval_ticks == 0 {
                 checkpoint(&mut records, &tree, last.as_ref());
                 last = Some(tree.clone());
                 let mut whole = Records::new();
@@ -255,13 +255,13 @@ proptest! {
     #[test]
     fn no_watcher_misses_an_event(history in steps(60)) {
         let mut tree = Tree::default();
-        let mut hub = Hub::default();
+        let mut hub = WatchHub::default();
         let watches: Vec<_> =
             watches(0).into_iter().map(|watch| (hub.register(&watch).unwrap(), watch)).collect();
         for entry in &history {
             let before = tree.index();
             step(&mut tree, entry);
-            let woken: Vec<_> = tree.events_since(before).unwrap().flat_map(|e| hub.touched(e)).collect();
+            let woken: Vec<_> = tree.events_since(before).unwrap().flat_map(|e| hub.affected_by(e)).collect();
             for (id, watch) in &watches {
                 for registered in [before, u64::MAX] {
                     let watch = Watch { registered, ..watch.clone() };
@@ -302,7 +302,7 @@ fn a_missing_parent_is_named() {
         path: Bytes::from_static(b"/a/b"),
         ..Set::default()
     };
-    step(&mut tree, &Step::Do(Verb::Set(set), 0));
+    step(&mut tree, &Step::Do(TreeOperation::Set(set), 0));
     let mut records = Records::new();
     checkpoint(&mut records, &tree, None);
     records.retain(|key, _| key.as_slice() != b"n/a");
@@ -320,7 +320,7 @@ fn a_missing_parent_is_named() {
     records
         .iter()
         .for_each(|(key, value)| back.load(key, value).unwrap());
-    assert!(back.loaded().is_err());
+    assert!(back.finish_load().is_err());
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn the_deepest_path_overflows_no_stack() {
     let deep = |depth: usize| {
         let path = Bytes::from("/a".repeat(depth));
         Step::Do(
-            Verb::Set(Set {
+            TreeOperation::Set(Set {
                 path,
                 ..Set::default()
             }),
@@ -339,7 +339,7 @@ fn the_deepest_path_overflows_no_stack() {
     let refused = step(&mut tree, &deep(TREE_DEPTH_MAX + 1))
         .unwrap()
         .unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::NotDir);
+    assert_eq!(refused.kind, TreeErrorKind::NotDir);
     assert_eq!(refused.cause, "a key has at most 256 components");
     step(&mut tree, &deep(TREE_DEPTH_MAX)).unwrap().unwrap();
     let mut records = Records::new();
@@ -347,7 +347,7 @@ fn the_deepest_path_overflows_no_stack() {
     let back = restored(&records);
     assert_same(&tree, &back);
     let path = Bytes::from_static(b"/a");
-    let delete = Verb::Delete(Delete {
+    let delete = TreeOperation::Delete(Delete {
         path,
         dir: true,
         recursive: true,

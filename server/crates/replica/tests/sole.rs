@@ -5,12 +5,12 @@ use witan_replica::{
     host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
     machine::{
         Reply,
-        command::{ChangeMembers, Command, Publish, Stamp},
+        command::{ChangeMembers, Command, PublishAttributes, Stamp},
         member::{self, Member},
         tree,
         view::View,
     },
-    replica::{Config, Refusal, Replica, Role, genesis},
+    replica::{Config, ProposalRejected, Replica, Role, genesis},
 };
 
 const ID: u64 = 7;
@@ -76,8 +76,8 @@ fn set(path: &'static str) -> Command {
         path: Bytes::from_static(path.as_bytes()),
         ..tree::Set::default()
     };
-    Command::Tree(tree::Command {
-        verb: Some(tree::Verb::Set(set)),
+    Command::Tree(tree::TreeCommand {
+        operation: Some(tree::TreeOperation::Set(set)),
     })
 }
 
@@ -102,7 +102,7 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
 #[test]
 fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
     let (mut replica, mut host) = fresh();
-    let publish = Publish {
+    let publish = PublishAttributes {
         id: ID,
         name: "m".into(),
         client_urls: vec![],
@@ -168,7 +168,9 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
     let taken = Some(Reply::PeerUrlsSet(Ok(())));
     assert_eq!(changed(&mut replica, &mut host, learner(8)), taken);
     assert_eq!(replica.view().position.learners, [8]);
-    let refused = Some(Reply::PeerUrlsSet(Err(member::Error::TooManyLearners)));
+    let refused = Some(Reply::PeerUrlsSet(Err(
+        member::MembershipError::TooManyLearners,
+    )));
     assert_eq!(changed(&mut replica, &mut host, learner(9)), refused);
     assert_eq!(
         replica.view().position.learners,
@@ -200,7 +202,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
         again.turn(&mut Recorder::default());
         assert_eq!(again.status().role, Role::Leader);
         assert_eq!(again.view().position.learners, [8]);
-        assert_eq!(again.view().machine.members.book.len(), 2);
+        assert_eq!(again.view().machine.members.by_id.len(), 2);
     }
     let remove = ChangeMembers {
         remove: 8,
@@ -223,7 +225,7 @@ fn one_change_of_members_at_a_time() {
     };
     assert_eq!(propose(&mut replica, 1, 8), Ok(()));
     // raft would turn it into nothing, and its client would wait in vain
-    assert_eq!(propose(&mut replica, 2, 9), Err(Refusal::TooMany));
+    assert_eq!(propose(&mut replica, 2, 9), Err(ProposalRejected::TooMany));
     replica.turn(&mut host);
     assert_eq!(propose(&mut replica, 3, 9), Ok(()));
 }

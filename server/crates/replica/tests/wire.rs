@@ -5,7 +5,8 @@ use witan_replica::{
     machine::{
         alarm, auth,
         command::{
-            ChangeMembers, ClusterVersion, Command, Downgrade, Entry, PeerUrls, Publish, Stamp,
+            ChangeMembers, ClusterVersion, Command, Downgrade, Entry, PublishAttributes, Stamp,
+            UpdatePeerUrls,
         },
         kv, lease,
         member::Member,
@@ -32,33 +33,39 @@ fn entry(command: Command) -> Entry {
     }
 }
 
-fn lease_command(verb: lease::Verb) -> Command {
-    Command::Lease(lease::Command { verb: Some(verb) })
+fn lease_command(verb: lease::LeaseOperation) -> Command {
+    Command::Lease(lease::LeaseCommand {
+        operation: Some(verb),
+    })
 }
 
 fn of_users() -> [(Command, &'static str); 2] {
     [
         (
-            Command::Auth(auth::Command {
-                verb: Some(auth::Verb::UserAdd(auth::UserAdd {
+            Command::Auth(auth::AuthCommand {
+                operation: Some(auth::AuthOperation::UserAdd(auth::UserAdd {
                     name: "u".into(),
                     password: "h".into(),
                     no_password: true,
                 })),
-                ..auth::Command::default()
+                ..auth::AuthCommand::default()
             }),
             "4a0a 2208 0a0175 120168 1801",
         ),
         (
-            Command::Auth(auth::Command {
-                verb: Some(auth::Verb::Paths(auth::paths::Command {
-                    verb: Some(auth::paths::Verb::UserCreate(auth::paths::UserCreate {
-                        name: "u".into(),
-                        password: "h".into(),
-                        roles: vec!["r".into()],
-                    })),
-                })),
-                ..auth::Command::default()
+            Command::Auth(auth::AuthCommand {
+                operation: Some(auth::AuthOperation::Paths(
+                    auth::path_permissions::PathAuthCommand {
+                        operation: Some(auth::path_permissions::PathAuthOperation::UserCreate(
+                            auth::path_permissions::UserCreate {
+                                name: "u".into(),
+                                password: "h".into(),
+                                roles: vec!["r".into()],
+                            },
+                        )),
+                    },
+                )),
+                ..auth::AuthCommand::default()
             }),
             "4a0d 6a0b 1a09 0a0175 120168 1a0172",
         ),
@@ -68,20 +75,25 @@ fn of_users() -> [(Command, &'static str); 2] {
 fn of_leases() -> [(Command, &'static str); 4] {
     [
         (
-            lease_command(lease::Verb::Grant(lease::Grant { id: 7, ttl_s: 60 })),
+            lease_command(lease::LeaseOperation::Grant(lease::LeaseGrant {
+                id: 7,
+                ttl_s: 60,
+            })),
             "420d 0a0b 090700000000000000 103c",
         ),
         (
-            lease_command(lease::Verb::Revoke(lease::Revoke { id: -1 })),
+            lease_command(lease::LeaseOperation::Revoke(lease::LeaseRevoke { id: -1 })),
             "420b 1209 09ffffffffffffffff",
         ),
         (
-            lease_command(lease::Verb::Expire(lease::Expire { ids: vec![7, 8] })),
+            lease_command(lease::LeaseOperation::Expire(lease::LeaseExpire {
+                ids: vec![7, 8],
+            })),
             "4214 1a12 0a10 0700000000000000 0800000000000000",
         ),
         (
-            lease_command(lease::Verb::Checkpoint(lease::Checkpoint {
-                left: vec![lease::Left { id: 7, seconds: 9 }],
+            lease_command(lease::LeaseOperation::Checkpoint(lease::LeaseCheckpoint {
+                remaining: vec![lease::RemainingTtl { id: 7, seconds: 9 }],
             })),
             "420f 220d 0a0b 090700000000000000 1009",
         ),
@@ -95,7 +107,7 @@ const STAMP: &str = "01\
 fn of_cluster() -> Vec<(Command, &'static str)> {
     vec![
         (
-            Command::PeerUrls(PeerUrls {
+            Command::PeerUrls(UpdatePeerUrls {
                 id: 7,
                 peer_urls: vec!["u".into()],
             }),
@@ -150,21 +162,21 @@ fn entries_keep_their_bytes() {
         expires_ns: Some(-2),
         ..tree::Set::default()
     };
-    let publish = Publish {
+    let publish = PublishAttributes {
         id: 7,
         name: "m".into(),
         client_urls: vec!["u".into()],
     };
     let cases = [
         (
-            Command::Kv(kv::Command {
-                verb: Some(kv::Verb::Put(put)),
+            Command::Kv(kv::KvCommand {
+                operation: Some(kv::KvOperation::Put(put)),
             }),
             "120a0a080a016b120176 1809",
         ),
         (
-            Command::Tree(tree::Command {
-                verb: Some(tree::Verb::Set(set)),
+            Command::Tree(tree::TreeCommand {
+                operation: Some(tree::TreeOperation::Set(set)),
             }),
             "1a0b0a090a022f61120178 2003",
         ),
@@ -173,10 +185,10 @@ fn entries_keep_their_bytes() {
             "220f090700000000000000 12016d 1a0175",
         ),
         (
-            Command::Alarm(alarm::Command {
-                action: alarm::Action::Lower as i32,
+            Command::Alarm(alarm::AlarmCommand {
+                action: alarm::AlarmAction::Deactivate as i32,
                 member: 7,
-                kind: alarm::Kind::NoSpace as i32,
+                kind: alarm::AlarmType::NoSpace as i32,
             }),
             "320d 0801 110700000000000000 1801",
         ),
@@ -205,7 +217,7 @@ fn a_caller_stands_behind_its_command() {
             user: "u".into(),
             revision: 3,
         }),
-        ..entry(Command::Auth(auth::Command::default()))
+        ..entry(Command::Auth(auth::AuthCommand::default()))
     };
     let bytes = encode_entry(&entry);
     assert_eq!(

@@ -8,7 +8,7 @@ use witan_api::v1::{
 };
 use witan_gocompat::{json, text};
 use witan_replica::{
-    machine::{member::Member, tree::Counts, view::View},
+    machine::{member::Member, tree::WriteCounts, view::View},
     replica::Role,
 };
 
@@ -25,7 +25,7 @@ pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, Error> {
 /// The client URLs of all members.
 pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, Error> {
     let view = node.view().await?;
-    let members = view.machine.members.book.values();
+    let members = view.machine.members.by_id.values();
     let mut urls: Vec<&str> = members
         .flat_map(|member| &member.client_urls)
         .map(String::as_str)
@@ -38,7 +38,7 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, Error> {
 pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();
-    let members = view.machine.members.book.values();
+    let members = view.machine.members.by_id.values();
     // a member that has not started has no name yet
     let mut members: Vec<&Member> = members.filter(|member| !member.name.is_empty()).collect();
     members.sort_by_key(|member| &member.name);
@@ -102,7 +102,7 @@ pub(super) async fn stats(
 }
 
 fn leading<'a>(node: &Node, view: &'a View) -> Result<&'a Member, Error> {
-    let leader = view.machine.members.book.get(&node.status().leader);
+    let leader = view.machine.members.by_id.get(&node.status().leader);
     leader.ok_or_else(|| Error::new(ErrorCode::LeaderElection, ""))
 }
 
@@ -112,7 +112,7 @@ fn of_self(node: &Node, view: &View) -> SelfStats {
         Role::PreCandidate | Role::Candidate => "candidate",
         Role::Leader => "leader",
     };
-    let leader = view.machine.members.book.get(&node.status().leader);
+    let leader = view.machine.members.by_id.get(&node.status().leader);
     let since_ns = node.leader_since_ns();
     let uptime_ns = match leader {
         Some(_) if since_ns != 0 => node.now_ns().saturating_sub(since_ns),
@@ -129,7 +129,7 @@ fn of_self(node: &Node, view: &View) -> SelfStats {
     }
 }
 
-fn of_store(counts: &Counts, reads: &Reads) -> StoreStats {
+fn of_store(counts: &WriteCounts, reads: &Reads) -> StoreStats {
     StoreStats {
         gets: reads.found() + reads.failed(),
         sets: counts.sets_success

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
 use witan_replica::machine::tree::{
-    self, Create, Delete, DeleteIf, ErrorKind, Mutation, Set, Swap,
+    self, CompareAndDelete, CompareAndSwap, Create, Delete, Mutation, Set, TreeErrorKind,
 };
 
 use super::{error::Error, render, request::Put};
@@ -20,7 +20,7 @@ pub(super) async fn get(ctx: &Context, reads: &Reads, key: &Bytes) -> Result<Vec
     let view = ctx.node.view().await?;
     let now_ns = ctx.node.now_ns();
     let tree = &view.machine.tree;
-    let large = tree.shows_more_than(key, false, INLINE_ITEMS_MAX);
+    let large = tree.lists_more_than(key, false, INLINE_ITEMS_MAX);
     let path = key.clone();
     let look = move || {
         let found = view.machine.tree.get(&path, false, now_ns);
@@ -50,11 +50,11 @@ pub(super) async fn put(node: &Node, put: Put) -> Result<Vec<u8>, Error> {
         Err(ProposeError::Refused(error)) => error,
     };
     Err(match (error.kind, wanted) {
-        (ErrorKind::CompareFailed, Some(wanted)) => {
+        (TreeErrorKind::CompareFailed, Some(wanted)) => {
             let actual = actual(&error.cause, &wanted).unwrap_or_default();
             test_failed(actual, &wanted)
         }
-        (ErrorKind::NodeExists, Some(wanted)) => {
+        (TreeErrorKind::NodeExists, Some(wanted)) => {
             let present = node.view().await?;
             match present.machine.tree.get(&key, false, 0) {
                 Ok(event) if event.node.dir => Error::new(ErrorCode::NotFile, key),
@@ -95,12 +95,12 @@ fn mutation(put: Put, now_ns: i64) -> Mutation {
             expires_ns,
             in_order: false,
         }),
-        Some(_) if dead => Mutation::DeleteIf(DeleteIf {
+        Some(_) if dead => Mutation::DeleteIf(CompareAndDelete {
             path,
             prev_value,
             prev_index: None,
         }),
-        Some(_) => Mutation::Swap(Swap {
+        Some(_) => Mutation::Swap(CompareAndSwap {
             path,
             value,
             expires_ns,
@@ -120,15 +120,15 @@ fn removal(path: Bytes) -> Mutation {
 }
 
 /// Maps an error of the tree; `directory` is the code for a directory at the key.
-fn broken(error: &tree::Error, key: Bytes, directory: ErrorCode) -> Error {
+fn broken(error: &tree::TreeError, key: Bytes, directory: ErrorCode) -> Error {
     let code = match error.kind {
-        ErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
-        ErrorKind::NotFile
-        | ErrorKind::NotDir
-        | ErrorKind::RootReadOnly
-        | ErrorKind::DirNotEmpty => directory,
-        ErrorKind::CompareFailed | ErrorKind::NodeExists => ErrorCode::TestFailed,
-        ErrorKind::HistoryCleared => ErrorCode::WatcherCleared,
+        TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
+        TreeErrorKind::NotFile
+        | TreeErrorKind::NotDir
+        | TreeErrorKind::RootReadOnly
+        | TreeErrorKind::DirNotEmpty => directory,
+        TreeErrorKind::CompareFailed | TreeErrorKind::NodeExists => ErrorCode::TestFailed,
+        TreeErrorKind::HistoryCleared => ErrorCode::WatcherCleared,
     };
     Error::new(code, key)
 }

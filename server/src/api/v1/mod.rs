@@ -20,7 +20,7 @@ use actix_web::{
     web::{self, Payload},
 };
 use witan_api::v1::error::ErrorCode;
-use witan_replica::machine::auth::paths::Wish;
+use witan_replica::machine::auth::path_permissions::PathAccess;
 
 use request::{Refusal, Request, parse};
 
@@ -115,7 +115,7 @@ impl Dialect {
 }
 
 /// The key and the kind of access that a request needs in v2's authorization.
-fn wish(asked: &Request) -> Option<(&[u8], Wish)> {
+fn wish(asked: &Request) -> Option<(&[u8], PathAccess)> {
     let (key, write, recursive) = match asked {
         Request::Get { key } => (key, false, false),
         Request::Put(put) => (&put.key, true, false),
@@ -126,7 +126,7 @@ fn wish(asked: &Request) -> Option<(&[u8], Wish)> {
         | Request::Machines
         | Request::Stats(_) => return None,
     };
-    Some((key, Wish { write, recursive }))
+    Some((key, PathAccess { write, recursive }))
 }
 
 /// A plain-text answer: Go sniffed this type for all answers of v1.

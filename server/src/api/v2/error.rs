@@ -41,17 +41,17 @@ impl Error {
     }
 }
 
-impl From<tree::Error> for Error {
-    fn from(error: tree::Error) -> Self {
+impl From<tree::TreeError> for Error {
+    fn from(error: tree::TreeError) -> Self {
         let code = match error.kind {
-            tree::ErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
-            tree::ErrorKind::CompareFailed => ErrorCode::CompareFailed,
-            tree::ErrorKind::NotFile => ErrorCode::NotFile,
-            tree::ErrorKind::NotDir => ErrorCode::NotDir,
-            tree::ErrorKind::NodeExists => ErrorCode::NodeExists,
-            tree::ErrorKind::RootReadOnly => ErrorCode::RootReadOnly,
-            tree::ErrorKind::DirNotEmpty => ErrorCode::DirNotEmpty,
-            tree::ErrorKind::HistoryCleared => ErrorCode::HistoryCleared,
+            tree::TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
+            tree::TreeErrorKind::CompareFailed => ErrorCode::CompareFailed,
+            tree::TreeErrorKind::NotFile => ErrorCode::NotFile,
+            tree::TreeErrorKind::NotDir => ErrorCode::NotDir,
+            tree::TreeErrorKind::NodeExists => ErrorCode::NodeExists,
+            tree::TreeErrorKind::RootReadOnly => ErrorCode::RootReadOnly,
+            tree::TreeErrorKind::DirNotEmpty => ErrorCode::DirNotEmpty,
+            tree::TreeErrorKind::HistoryCleared => ErrorCode::HistoryCleared,
         };
         Self {
             code,
@@ -76,8 +76,8 @@ impl From<Fault> for Error {
     }
 }
 
-impl From<ProposeError<tree::Error>> for Error {
-    fn from(error: ProposeError<tree::Error>) -> Self {
+impl From<ProposeError<tree::TreeError>> for Error {
+    fn from(error: ProposeError<tree::TreeError>) -> Self {
         match error {
             ProposeError::Fault(fault) => fault.into(),
             ProposeError::Refused(error) => error.into(),

@@ -1,4 +1,4 @@
-//! `/v2/keys`: reads, writes and the start of watches. `parse` checks parameters, `verb` builds the
+//! `/v2/keys`: reads, writes and the start of watches. `parse` checks parameters, `operation` builds the
 //! operation of a write.
 
 use std::time::Instant;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
 use witan_gocompat::mime;
 use witan_replica::machine::{
-    auth::paths::Wish,
+    auth::path_permissions::PathAccess,
     tree::{Action, Event},
 };
 
@@ -121,7 +121,7 @@ async fn serve(
     let read = move || parse::params(waiting, query.as_bytes(), form.as_deref());
     let params = dialect.ctx.aside.run_if(large, read).await??;
     let key = key(path);
-    let wish = Wish {
+    let wish = PathAccess {
         write: matches!(intent, Intent::Write(_)),
         recursive: params.recursive,
     };
@@ -228,7 +228,7 @@ async fn get(
     let index = view.machine.tree.index();
     let (recursive, now_ns) = (params.recursive, node.now_ns());
     let tree = &view.machine.tree;
-    let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS_MAX);
+    let large = tree.lists_more_than(&key, recursive, INLINE_ITEMS_MAX);
     let look = move || {
         let found = view.machine.tree.get(&key, recursive, now_ns);
         found.map(|event| render::event(&event))

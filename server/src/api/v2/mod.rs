@@ -1,7 +1,7 @@
 //! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`,
 //! `/v2/auth`.
 //!
-//! Reading order: `form` → `parse` (what was asked) → `verb` (which command that is) → `keys`
+//! Reading order: `form` → `parse` (what was asked) → `operation` (which command that is) → `keys`
 //! (do it) → `watch` → `render`, `error`, `headers` (how the answer looks) → `members`, `stats`,
 //! `auth`. Pure but for `keys`, `watch`, `members`, `stats` and `auth`.
 

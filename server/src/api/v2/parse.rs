@@ -1,5 +1,5 @@
 //! Parses the parameters of a `/v2/keys` request, validated in etcd's order, so that a request with
-//! two errors gets the same one. Pure; `verb` builds operations from them.
+//! two errors gets the same one. Pure; `operation` builds operations from them.
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;

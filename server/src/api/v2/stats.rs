@@ -9,7 +9,7 @@ use witan_api::v2::{
     stats::{LeaderInfo, LeaderStats, NOT_LEADER, SelfStats, StoreStats},
 };
 use witan_gocompat::{json, text};
-use witan_replica::{machine::tree::Counts, replica::Role};
+use witan_replica::{machine::tree::WriteCounts, replica::Role};
 
 use super::{Dialect, headers};
 use crate::{
@@ -92,7 +92,7 @@ pub(super) async fn of_store(dialect: &Dialect, request: &HttpRequest) -> HttpRe
     answer(request, StatusCode::OK, json::encode(&stats))
 }
 
-fn store(counts: &Counts, reads: &Reads, watchers: u64) -> StoreStats {
+fn store(counts: &WriteCounts, reads: &Reads, watchers: u64) -> StoreStats {
     StoreStats {
         gets_success: reads.found(),
         gets_fail: reads.failed(),
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_store_is_written_as_observed() {
-        let counts = Counts {
+        let counts = WriteCounts {
             sets_success: 1172,
             sets_fail: 9,
             delete_success: 19,

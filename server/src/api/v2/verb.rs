@@ -1,7 +1,9 @@
 //! Builds the operation of a write. Pure.
 
 use bytes::Bytes;
-use witan_replica::machine::tree::{Create, Delete, DeleteIf, Mutation, Set, Swap, Update};
+use witan_replica::machine::tree::{
+    CompareAndDelete, CompareAndSwap, Create, Delete, Mutation, Set, Update,
+};
 
 use super::parse::Params;
 
@@ -27,7 +29,7 @@ pub(crate) fn mutation(write: Write, path: Bytes, params: Params, now_ns: i64) -
         ..
     } = params;
     match write {
-        Write::Delete if conditional => Mutation::DeleteIf(DeleteIf {
+        Write::Delete if conditional => Mutation::DeleteIf(CompareAndDelete {
             path,
             prev_value,
             prev_index,
@@ -52,7 +54,7 @@ pub(crate) fn mutation(write: Write, path: Bytes, params: Params, now_ns: i64) -
                 expires_ns,
                 in_order: false,
             }),
-            Some(true) | None if conditional => Mutation::Swap(Swap {
+            Some(true) | None if conditional => Mutation::Swap(CompareAndSwap {
                 path,
                 value,
                 expires_ns,

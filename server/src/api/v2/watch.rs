@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use witan_replica::{
     limits::TREE_HISTORY_EVENTS,
-    machine::tree::{Error as TreeError, Event, Tree, Watch},
+    machine::tree::{Event, Tree, TreeError, Watch},
 };
 
 use super::{error::Error, headers, parse::Params, render};

@@ -116,7 +116,7 @@ pub(super) async fn authenticate(
     loop {
         let view = ctx.node.read().await?;
         let known = &view.machine.auth;
-        if !known.enabled() && !known.paths_enabled() {
+        if !known.enabled() && !known.path_auth_enabled() {
             return Err(Error::AuthNotEnabled);
         }
         let user = known.user(&request.name);
@@ -160,7 +160,7 @@ pub(super) async fn auth_status(
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
     let caller = permit::manager(ctx)?;
-    let admitted = known.admin(caller.as_ref());
+    let admitted = known.check_admin(caller.as_ref());
     admitted.map_err(|error| error.in_v3())?;
     Ok(AuthStatusResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
@@ -177,7 +177,7 @@ pub(super) async fn user_get(
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
     let caller = permit::manager(ctx)?;
-    if let Err(error) = known.admin(caller.as_ref())
+    if let Err(error) = known.check_admin(caller.as_ref())
         && caller.is_none_or(|caller| caller.user != request.name)
     {
         return Err(error.in_v3());
@@ -195,7 +195,7 @@ pub(super) async fn user_list(
 ) -> Answer<AuthUserListResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let admitted = known.admin(permit::manager(ctx)?.as_ref());
+    let admitted = known.check_admin(permit::manager(ctx)?.as_ref());
     admitted.map_err(|error| error.in_v3())?;
     Ok(AuthUserListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
@@ -215,7 +215,7 @@ pub(super) async fn role_get(
         let user = caller.as_ref().and_then(|caller| known.user(&caller.user));
         user.is_some_and(|user| user.has(&request.role))
     };
-    if let Err(error) = known.admin(caller.as_ref())
+    if let Err(error) = known.check_admin(caller.as_ref())
         && !own()
     {
         return Err(error.in_v3());
@@ -242,7 +242,7 @@ pub(super) async fn role_list(
 ) -> Answer<AuthRoleListResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let admitted = known.admin(permit::manager(ctx)?.as_ref());
+    let admitted = known.check_admin(permit::manager(ctx)?.as_ref());
     admitted.map_err(|error| error.in_v3())?;
     Ok(AuthRoleListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),

@@ -15,8 +15,8 @@ use witan_api::{
 use witan_replica::{
     limits::PEER_URLS_BYTES_MAX,
     machine::{
-        command::{ChangeMembers, PeerUrls},
-        member::{self, Member as Known, Members},
+        command::{ChangeMembers, UpdatePeerUrls},
+        member::{self, Member as Known, MemberRegistry},
     },
 };
 
@@ -61,7 +61,9 @@ pub(super) async fn member_add(
         remove: 0,
     };
     match ctx.node.propose(change).await {
-        Err(ProposeError::Refused(member::Error::NotLearner)) => return Err(Error::Unhealthy),
+        Err(ProposeError::Refused(member::MembershipError::NotLearner)) => {
+            return Err(Error::Unhealthy);
+        }
         done => done?,
     };
     Ok(MemberAddResponse {
@@ -92,7 +94,7 @@ pub(super) async fn member_update(
     request: MemberUpdateRequest,
 ) -> Answer<MemberUpdateResponse> {
     check_length(&request.peer_urls)?;
-    let change = PeerUrls {
+    let change = UpdatePeerUrls {
         id: request.id,
         peer_urls: request.peer_urls,
     };
@@ -119,12 +121,12 @@ async fn members(ctx: &Context) -> Answer<Vec<Member>> {
     Ok(shown(&ctx.node.view().await?.machine.members))
 }
 
-fn known(members: &Members, id: u64) -> Answer<&Known> {
-    members.book.get(&id).ok_or(Error::MemberNotFound)
+fn known(members: &MemberRegistry, id: u64) -> Answer<&Known> {
+    members.by_id.get(&id).ok_or(Error::MemberNotFound)
 }
 
-fn shown(members: &Members) -> Vec<Member> {
-    members.book.values().map(shown_one).collect()
+fn shown(members: &MemberRegistry) -> Vec<Member> {
+    members.by_id.values().map(shown_one).collect()
 }
 
 fn shown_one(member: &Known) -> Member {
@@ -179,9 +181,9 @@ mod tests {
 
     #[test]
     fn members_are_shown_by_id_and_found_or_not() {
-        let mut members = Members::default();
+        let mut members = MemberRegistry::default();
         for id in [7, 3] {
-            members.book.insert(
+            members.by_id.insert(
                 id,
                 Known {
                     id,

@@ -44,65 +44,65 @@ impl Refusal for Infallible {
     }
 }
 
-impl Refusal for kv::Error {
+impl Refusal for kv::KvError {
     fn in_v3(&self) -> Error {
         match self {
-            kv::Error::Compacted { .. } => Error::Compacted,
-            kv::Error::FutureRevision { .. } => Error::FutureRevision,
-            kv::Error::KeyNotFound => Error::KeyNotFound,
-            kv::Error::LeaseNotFound => Error::LeaseNotFound,
-            kv::Error::NoSpace => Error::NoSpace,
-            kv::Error::Corrupt => Error::Corrupt,
-            kv::Error::AnswerTooLarge => Error::AnswerTooLarge,
-            kv::Error::Denied(error) => error.in_v3(),
+            kv::KvError::Compacted { .. } => Error::Compacted,
+            kv::KvError::FutureRevision { .. } => Error::FutureRevision,
+            kv::KvError::KeyNotFound => Error::KeyNotFound,
+            kv::KvError::LeaseNotFound => Error::LeaseNotFound,
+            kv::KvError::NoSpace => Error::NoSpace,
+            kv::KvError::Corrupt => Error::Corrupt,
+            kv::KvError::AnswerTooLarge => Error::AnswerTooLarge,
+            kv::KvError::Denied(error) => error.in_v3(),
         }
     }
 }
 
-impl Refusal for lease::Error {
+impl Refusal for lease::LeaseError {
     fn in_v3(&self) -> Error {
         match self {
-            lease::Error::Exists => Error::LeaseExists,
-            lease::Error::NotFound => Error::LeaseNotFound,
-            lease::Error::TtlTooLarge => Error::LeaseTtlTooLarge,
-            lease::Error::NoSpace => Error::NoSpace,
-            lease::Error::Corrupt => Error::Corrupt,
-            lease::Error::Denied(error) => error.in_v3(),
+            lease::LeaseError::Exists => Error::LeaseExists,
+            lease::LeaseError::NotFound => Error::LeaseNotFound,
+            lease::LeaseError::TtlTooLarge => Error::LeaseTtlTooLarge,
+            lease::LeaseError::NoSpace => Error::NoSpace,
+            lease::LeaseError::Corrupt => Error::Corrupt,
+            lease::LeaseError::Denied(error) => error.in_v3(),
         }
     }
 }
 
-impl Refusal for member::Error {
+impl Refusal for member::MembershipError {
     fn in_v3(&self) -> Error {
         match self {
-            member::Error::NotFound => Error::MemberNotFound,
-            member::Error::PeerUrlExists => Error::PeerUrlExists,
-            member::Error::Exists => Error::MemberExists,
-            member::Error::TooManyLearners => Error::TooManyLearners,
-            member::Error::NotLearner => Error::MemberNotEnoughStarted,
+            member::MembershipError::NotFound => Error::MemberNotFound,
+            member::MembershipError::PeerUrlExists => Error::PeerUrlExists,
+            member::MembershipError::Exists => Error::MemberExists,
+            member::MembershipError::TooManyLearners => Error::TooManyLearners,
+            member::MembershipError::NotLearner => Error::MemberNotEnoughStarted,
         }
     }
 }
 
-impl Refusal for auth::Error {
+impl Refusal for auth::AuthError {
     fn in_v3(&self) -> Error {
         match self {
-            auth::Error::RootUserMissing => Error::RootUserNotExist,
-            auth::Error::RootRoleMissing => Error::RootRoleNotExist,
-            auth::Error::UserExists => Error::UserAlreadyExist,
-            auth::Error::UserEmpty => Error::UserEmpty,
-            auth::Error::UserNotFound => Error::UserNotFound,
-            auth::Error::RoleExists => Error::RoleAlreadyExist,
-            auth::Error::RoleNotFound => Error::RoleNotFound,
-            auth::Error::RoleEmpty => Error::RoleEmpty,
-            auth::Error::AuthFailed => Error::AuthFailed,
-            auth::Error::PermissionNotGiven => Error::PermissionNotGiven,
-            auth::Error::PermissionDenied => Error::PermissionDenied,
-            auth::Error::RoleNotGranted => Error::RoleNotGranted,
-            auth::Error::PermissionNotGranted => Error::PermissionNotGranted,
-            auth::Error::NotEnabled => Error::AuthNotEnabled,
-            auth::Error::OldRevision => Error::AuthOldRevision,
-            auth::Error::InvalidManagement => Error::InvalidAuthMgmt,
+            auth::AuthError::RootUserMissing => Error::RootUserNotExist,
+            auth::AuthError::RootRoleMissing => Error::RootRoleNotExist,
+            auth::AuthError::UserExists => Error::UserAlreadyExist,
+            auth::AuthError::UserEmpty => Error::UserEmpty,
+            auth::AuthError::UserNotFound => Error::UserNotFound,
+            auth::AuthError::RoleExists => Error::RoleAlreadyExist,
+            auth::AuthError::RoleNotFound => Error::RoleNotFound,
+            auth::AuthError::RoleEmpty => Error::RoleEmpty,
+            auth::AuthError::AuthFailed => Error::AuthFailed,
+            auth::AuthError::PermissionNotGiven => Error::PermissionNotGiven,
+            auth::AuthError::PermissionDenied => Error::PermissionDenied,
+            auth::AuthError::RoleNotGranted => Error::RoleNotGranted,
+            auth::AuthError::PermissionNotGranted => Error::PermissionNotGranted,
+            auth::AuthError::NotEnabled => Error::AuthNotEnabled,
+            auth::AuthError::OldRevision => Error::AuthOldRevision,
+            auth::AuthError::InvalidManagement => Error::InvalidAuthMgmt,
         }
     }
 }

@@ -20,8 +20,8 @@ use witan_api::v3::{
     },
 };
 use witan_replica::{
-    machine::lease::{self, Grant, LEASE_BYTES, Left, NONE, Revoke},
-    timers::Renewal,
+    lessor::Renewal,
+    machine::lease::{self, LEASE_BYTES, LeaseGrant, LeaseRevoke, NONE, RemainingTtl},
 };
 
 use super::{Answer, ending::Ending, header, permit, quota};
@@ -54,7 +54,7 @@ pub(super) async fn lease_grant(
         request.id
     };
     let ttl_s = request.ttl.max(ctx.settings.lease_ttl_min_s);
-    let done = permit::propose(ctx, Grant { id, ttl_s }).await?;
+    let done = permit::propose(ctx, LeaseGrant { id, ttl_s }).await?;
     Ok(LeaseGrantResponse {
         header: header::at(&ctx.node, done.revision),
         id,
@@ -67,7 +67,7 @@ pub(super) async fn lease_revoke(
     ctx: &Context,
     request: LeaseRevokeRequest,
 ) -> Answer<LeaseRevokeResponse> {
-    let done = permit::propose(ctx, Revoke { id: request.id }).await?;
+    let done = permit::propose(ctx, LeaseRevoke { id: request.id }).await?;
     Ok(LeaseRevokeResponse {
         header: header::at(&ctx.node, done.revision),
     })
@@ -152,9 +152,9 @@ async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
             }
             Renewal::Unknown => return Ok(None),
             Renewal::Expiring => tokio::time::sleep(EXPIRING_LOOK).await,
-            Renewal::Noted => {
-                let left = vec![Left { id, seconds: 0 }];
-                permit::propose(ctx, lease::Checkpoint { left }).await?;
+            Renewal::NeedsCheckpoint => {
+                let left = vec![RemainingTtl { id, seconds: 0 }];
+                permit::propose(ctx, lease::LeaseCheckpoint { remaining: left }).await?;
             }
             Renewal::NotLeading => return Err(Error::NoLeader),
         }

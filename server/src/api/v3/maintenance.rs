@@ -12,7 +12,7 @@ use witan_api::v3::{
 use witan_replica::machine::{
     alarm::{self, Alarm},
     command::Downgrade,
-    member::Members,
+    member::MemberRegistry,
 };
 
 use super::{Answer, header, permit};
@@ -24,7 +24,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
     let kv = &view.machine.kv;
     let raft = ctx.node.status();
     let members = &view.machine.members;
-    let own = members.book.get(&ctx.node.identity().member_id);
+    let own = members.by_id.get(&ctx.node.identity().member_id);
     let no_leader = (raft.leader == 0).then(|| Error::NoLeader.to_string());
     let alarms = ctx.node.alarms(&view, None).map(in_words);
     let errors = no_leader.into_iter().chain(alarms).collect();
@@ -58,8 +58,8 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmR
     }
     let action = match action {
         Ok(AlarmAction::Get) => return list(ctx, request.alarm).await,
-        Ok(AlarmAction::Activate) => alarm::Action::Raise,
-        Ok(AlarmAction::Deactivate) => alarm::Action::Lower,
+        Ok(AlarmAction::Activate) => alarm::AlarmAction::Activate,
+        Ok(AlarmAction::Deactivate) => alarm::AlarmAction::Deactivate,
         Err(_) => {
             return Ok(AlarmResponse {
                 header: header::at(&ctx.node, ctx.node.view().await?.machine.kv.revision()),
@@ -67,7 +67,7 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmR
             });
         }
     };
-    let command = alarm::Command {
+    let command = alarm::AlarmCommand {
         action: action as i32,
         member: request.member_id,
         kind: request.alarm,
@@ -89,7 +89,7 @@ pub(super) async fn move_leader(
         return Err(Error::NotLeader);
     }
     let view = ctx.node.view().await?;
-    let target = view.machine.members.book.get(&request.target_id);
+    let target = view.machine.members.by_id.get(&request.target_id);
     if target.is_none_or(|member| member.learner) {
         return Err(Error::BadLeaderTransferee);
     }
@@ -143,7 +143,7 @@ async fn record(ctx: &Context, target: String) -> Answer<()> {
 }
 
 /// Major and minor of the cluster, if it may go down to `target`.
-fn validate(members: &Members, target: (u64, u64)) -> Answer<(u64, u64)> {
+fn validate(members: &MemberRegistry, target: (u64, u64)) -> Answer<(u64, u64)> {
     let now = cluster_version(members)?;
     if Some(target) != now.1.checked_sub(1).map(|minor| (now.0, minor)) {
         Err(Error::InvalidDowngradeTarget)
@@ -154,7 +154,7 @@ fn validate(members: &Members, target: (u64, u64)) -> Answer<(u64, u64)> {
     }
 }
 
-fn cluster_version(members: &Members) -> Answer<(u64, u64)> {
+fn cluster_version(members: &MemberRegistry) -> Answer<(u64, u64)> {
     semver(&members.cluster_version).ok_or(Error::ClusterVersionUnavailable)
 }
 
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_cluster_goes_down_one_minor_version_at_a_time() {
-        let mut members = Members::default();
+        let mut members = MemberRegistry::default();
         assert_eq!(
             validate(&members, (3, 5)),
             Err(Error::ClusterVersionUnavailable)

@@ -13,8 +13,8 @@ use witan_api::{
     v3::error::Error,
 };
 use witan_replica::machine::{
-    Machine,
-    auth::{self, Caller, Check},
+    StateMachine,
+    auth::{self, AccessCheck, Caller},
     operation::Operation,
     view::View,
 };
@@ -90,15 +90,15 @@ pub(super) async fn admin(ctx: &Context) -> Answer<()> {
     }
     let view = ctx.node.view().await?;
     let caller = manager(ctx)?;
-    let admitted = view.machine.auth.admin(caller.as_ref());
+    let admitted = view.machine.auth.check_admin(caller.as_ref());
     admitted.map_err(|error| error.in_v3())
 }
 
 /// Whether the caller may do something by a state that is about to be read.
 pub(super) fn on(
     ctx: &Context,
-    machine: &Machine,
-    may: impl FnOnce(Check<'_>) -> Result<(), auth::Error>,
+    machine: &StateMachine,
+    may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
 ) -> Answer<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
@@ -111,7 +111,7 @@ pub(super) fn on(
 /// here so that a refusal leaves no entry in the log, and raises no alarm about the quota.
 pub(super) async fn before(
     ctx: &Context,
-    may: impl FnOnce(Check<'_>) -> Result<(), auth::Error>,
+    may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
 ) -> Answer<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
@@ -156,7 +156,7 @@ pub(super) async fn propose<O: Operation<Error: Refusal>>(
 /// Replicates an operation about users. Its answer is the revision after it.
 pub(super) async fn manage(
     ctx: &Context,
-    operation: impl Operation<Output = (), Error = auth::Error>,
+    operation: impl Operation<Output = (), Error = auth::AuthError>,
 ) -> Answer<i64> {
     let caller = manager(ctx)?;
     Ok(ctx.node.propose_for(operation, caller).await?.revision)

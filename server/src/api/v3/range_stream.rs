@@ -7,7 +7,7 @@ use witan_api::v3::etcdserverpb::{
     RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader,
     range_request::{SortOrder, SortTarget},
 };
-use witan_replica::machine::kv::{self, Kv, Next, PartBounds};
+use witan_replica::machine::kv::{self, Kv, NextPart, RangePartBounds};
 
 use super::{Answer, fault::Refusal as _, header, kv::range};
 use crate::{api::Context, panics::planted};
@@ -96,7 +96,7 @@ impl Parts {
     }
 
     fn readable(&self) -> Answer<()> {
-        let nothing = PartBounds {
+        let nothing = RangePartBounds {
             pairs: 0,
             bytes: 0,
             keys: 0,
@@ -112,7 +112,7 @@ impl Parts {
             return self.last(Vec::new(), false);
         }
         loop {
-            let bounds = PartBounds {
+            let bounds = RangePartBounds {
                 pairs: self.left,
                 bytes: PART_BYTES_MAX,
                 keys: PART_KEYS_MAX,
@@ -122,14 +122,14 @@ impl Parts {
             self.left -= part.kvs.len();
             self.sent += part.kvs.len() as i64;
             match part.next {
-                Next::End => return self.last(part.kvs, true),
-                Next::Pair(key) => {
+                NextPart::End => return self.last(part.kvs, true),
+                NextPart::Pair(key) => {
                     self.range.key = key;
                     if self.left == 0 {
                         return self.last(part.kvs, false);
                     }
                 }
-                Next::Unseen(key) => self.range.key = key,
+                NextPart::Unread(key) => self.range.key = key,
             }
             if !part.kvs.is_empty() {
                 return Ok(range::response(
@@ -166,7 +166,7 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
-    use witan_replica::machine::kv::{Command, Put, Verb};
+    use witan_replica::machine::kv::{KvCommand, KvOperation, Put};
 
     use super::*;
 
@@ -178,8 +178,8 @@ mod tests {
                 value: vec![b'v'; value_bytes].into(),
                 ..Put::default()
             };
-            let command = Command {
-                verb: Some(Verb::Put(put)),
+            let command = KvCommand {
+                operation: Some(KvOperation::Put(put)),
             };
             kv.apply(&command).unwrap();
         }
@@ -243,8 +243,8 @@ mod tests {
             range_end: "k08000".into(),
             ..kv::DeleteRange::default()
         };
-        let command = Command {
-            verb: Some(Verb::Delete(delete)),
+        let command = KvCommand {
+            operation: Some(KvOperation::Delete(delete)),
         };
         kv.apply(&command).unwrap();
         let mut range = kv::Range {

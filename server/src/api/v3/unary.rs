@@ -97,7 +97,7 @@ impl<A: Reply> Reply for Placed<A> {
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
 
-/// Runs `verb` on the message of a request's body and makes the response of its answer.
+/// Runs `operation` on the message of a request's body and makes the response of its answer.
 pub(super) async fn answer<Q, A>(
     jobs: &BoundedJobs,
     body: Bytes,

@@ -148,7 +148,7 @@ fn view(index: u64, size: usize) -> View {
     view.position.term = 1;
     view.position.voters = vec![0x3e];
     let name = "n".repeat(size) + &index.to_string();
-    view.machine.members.book.insert(
+    view.machine.members.by_id.insert(
         1,
         Member {
             id: 1,

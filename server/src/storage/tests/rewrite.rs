@@ -18,12 +18,14 @@ use crate::storage::manifest::Manifest;
 /// Small, so that a small state has many.
 const RUN_BYTES: u64 = 32 << 10;
 
-fn kv(verb: kv::Verb) -> Verb {
-    Verb::Kv(kv::Command { verb: Some(verb) })
+fn kv(verb: kv::KvOperation) -> Verb {
+    Verb::Kv(kv::KvCommand {
+        operation: Some(verb),
+    })
 }
 
 fn put(name: u64, size: u64) -> Verb {
-    kv(kv::Verb::Put(Put {
+    kv(kv::KvOperation::Put(Put {
         key: format!("key-{name:05}").into(),
         value: vec![b'v'; size as usize].into(),
         ..Put::default()
@@ -84,7 +86,10 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     }
     let since = view.clone();
     let revision = view.machine.kv.revision();
-    run(&mut view, kv(kv::Verb::Compact(Compact { revision })));
+    run(
+        &mut view,
+        kv(kv::KvOperation::Compact(Compact { revision })),
+    );
     storage.checkpoint.rewrite(Some(&since), &view).unwrap();
     assert!(numbers(&dir).intersection(&all).count() + 3 < all.len());
     // of a state that the disk knows nothing of, nothing is
@@ -125,15 +130,15 @@ fn whatever_changes_between_rewrites_the_state_is_what_is_read() {
 fn command(chance: &mut impl FnMut(u64) -> u64, revision: i64) -> Verb {
     let size = [10, 500, 4000, 40_000][chance(4) as usize];
     match chance(20) {
-        0 => kv(kv::Verb::Compact(Compact {
+        0 => kv(kv::KvOperation::Compact(Compact {
             revision: revision - chance(30).cast_signed(),
         })),
-        1 | 2 => kv(kv::Verb::Delete(DeleteRange {
+        1 | 2 => kv(kv::KvOperation::Delete(DeleteRange {
             key: format!("key-{:05}", chance(200)).into(),
             ..DeleteRange::default()
         })),
-        3..6 => Verb::Tree(tree::Command {
-            verb: Some(tree::Verb::Set(tree::Set {
+        3..6 => Verb::Tree(tree::TreeCommand {
+            operation: Some(tree::TreeOperation::Set(tree::Set {
                 path: format!("/dir{}/{}", chance(9), chance(50)).into(),
                 value: vec![b'v'; size as usize].into(),
                 ..tree::Set::default()

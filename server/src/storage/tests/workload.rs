@@ -11,7 +11,7 @@ use prost::Message as _;
 use witan_replica::machine::{
     command::{Command as Verb, Entry, Stamp},
     kv,
-    record::Change,
+    record::RecordChange,
     tree,
 };
 
@@ -49,19 +49,25 @@ fn entry(index: u64) -> Entry {
     let value = Bytes::from(mix(index).to_le_bytes().repeat(size / 8));
     let name = mix(index ^ 0x55) % NAMES;
     let path = Bytes::from(format!("/dir{}/{name}", name % 3));
-    let v2 = |verb| Verb::Tree(tree::Command { verb: Some(verb) });
+    let v2 = |verb| {
+        Verb::Tree(tree::TreeCommand {
+            operation: Some(verb),
+        })
+    };
     let command = match index % 4 {
-        _ if size == LARGEST_BYTES || index.is_multiple_of(4) => v2(tree::Verb::Set(tree::Set {
-            path,
-            value,
-            ..tree::Set::default()
-        })),
-        1 if index.is_multiple_of(3) => v2(tree::Verb::Delete(tree::Delete {
+        _ if size == LARGEST_BYTES || index.is_multiple_of(4) => {
+            v2(tree::TreeOperation::Set(tree::Set {
+                path,
+                value,
+                ..tree::Set::default()
+            }))
+        }
+        1 if index.is_multiple_of(3) => v2(tree::TreeOperation::Delete(tree::Delete {
             path,
             ..tree::Delete::default()
         })),
-        _ => Verb::Kv(kv::Command {
-            verb: Some(kv::Verb::Put(kv::Put {
+        _ => Verb::Kv(kv::KvCommand {
+            operation: Some(kv::KvOperation::Put(kv::Put {
                 key: format!("key-{name}").into(),
                 value,
                 ..kv::Put::default()
@@ -236,8 +242,8 @@ impl Expected {
 pub(super) fn records(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut records = BTreeMap::new();
     view.changes(None, &mut |change| match change {
-        Change::Put { key, value } => drop(records.insert(key, value)),
-        Change::Delete { key } => panic!("{key:?} was never there"),
+        RecordChange::Put { key, value } => drop(records.insert(key, value)),
+        RecordChange::Delete { key } => panic!("{key:?} was never there"),
     });
     records
 }

@@ -107,8 +107,8 @@ fn entry(number: u64, keys: u64) -> Entry {
             ticket: number,
             ..Stamp::default()
         }),
-        command: Some(Command::Kv(kv::Command {
-            verb: Some(kv::Verb::Put(put)),
+        command: Some(Command::Kv(kv::KvCommand {
+            operation: Some(kv::KvOperation::Put(put)),
         })),
         caller: None,
     }

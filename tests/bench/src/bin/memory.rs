@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use witan_replica::machine::kv::{Command, Compact, Kv, Put, Range, Verb};
+use witan_replica::machine::kv::{Compact, Kv, KvCommand, KvOperation, Put, Range};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -82,7 +82,7 @@ fn fill(shape: &str, keys: usize, kv: &mut Kv) -> u64 {
     for round in 0..rounds {
         for first in (0..keys).step_by(BATCH) {
             let last = keys.min(first + BATCH);
-            let puts: Vec<Command> = (first..last)
+            let puts: Vec<KvCommand> = (first..last)
                 .map(|at| put(key(shape, at, keys), at as u64 ^ round))
                 .collect();
             let begun = cpu_ns();
@@ -99,11 +99,11 @@ fn fill(shape: &str, keys: usize, kv: &mut Kv) -> u64 {
     spent / (keys as u64 * rounds)
 }
 
-fn put(key: Bytes, number: u64) -> Command {
+fn put(key: Bytes, number: u64) -> KvCommand {
     let mut value = vec![0; VALUE_BYTES];
     value[..8].copy_from_slice(&number.to_le_bytes());
-    Command {
-        verb: Some(Verb::Put(Put {
+    KvCommand {
+        operation: Some(KvOperation::Put(Put {
             key,
             value: value.into(),
             ..Put::default()
@@ -142,11 +142,11 @@ fn gets(shape: &str, keys: usize, kv: &Kv) -> u64 {
 
 /// How long a restart takes to build the key space from its checkpoint.
 fn restart_ms(kv: &Kv) -> u64 {
-    use witan_replica::machine::record::Change;
+    use witan_replica::machine::record::RecordChange;
     let mut records = Vec::new();
     kv.changes(None, &mut |change| match change {
-        Change::Put { key, value } => records.push((key, value)),
-        Change::Delete { .. } => unreachable!("a first checkpoint deletes nothing"),
+        RecordChange::Put { key, value } => records.push((key, value)),
+        RecordChange::Delete { .. } => unreachable!("a first checkpoint deletes nothing"),
     });
     records.sort();
     let begun = cpu_ns();
@@ -154,7 +154,7 @@ fn restart_ms(kv: &Kv) -> u64 {
     for (key, value) in &records {
         loaded.load(key, value).expect("a sound record");
     }
-    loaded.loaded().expect("a whole checkpoint");
+    loaded.finish_load().expect("a whole checkpoint");
     (cpu_ns() - begun) / 1_000_000
 }
 
@@ -164,8 +164,8 @@ fn compaction(kv: &mut Kv, keys: usize) -> String {
         revision: kv.revision(),
     };
     let begun = cpu_ns();
-    kv.apply(&Command {
-        verb: Some(Verb::Compact(compact)),
+    kv.apply(&KvCommand {
+        operation: Some(KvOperation::Compact(compact)),
     })
     .expect("a first compaction");
     let first_ms = (cpu_ns() - begun) / 1_000_000;

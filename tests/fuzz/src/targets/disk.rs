@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use witan::storage::fuzz::{current, identity_text, line};
 use witan_replica::machine::{
-    record::{self, Corrupt},
+    record::{self, CorruptRecord},
     view::View,
 };
 
@@ -47,12 +47,12 @@ pub(super) fn checkpoint(bytes: &[u8]) {
     let seal = input.byte() < 0x80;
     let records = pairs(&mut input).into_iter().map(|(key, value)| {
         let value = if seal { sealed(&key, value) } else { value };
-        Ok::<_, Corrupt>((key, value))
+        Ok::<_, CorruptRecord>((key, value))
     });
     let Ok(view) = View::restore(records) else {
         return;
     };
-    let again = View::restore(records_of(&view).into_iter().map(Ok::<_, Corrupt>));
+    let again = View::restore(records_of(&view).into_iter().map(Ok::<_, CorruptRecord>));
     let again = again.expect("a restored view makes a checkpoint");
     compared(&view.machine, &again.machine);
     // Versions whose links lie are not found out before a compaction, and then only by this refusal.

@@ -11,7 +11,7 @@ use witan::api::fuzz::{
 use witan_api::v3::{etcdserverpb as pb, shape::Shaped};
 use witan_replica::{
     machine::{
-        Machine, Reply,
+        Reply, StateMachine,
         command::{Command, Entry},
         kv,
     },
@@ -146,13 +146,13 @@ fn serve(asked: Asked) {
         Asked::Range(request) => {
             if let Ok(range) = range(request) {
                 // an error is an answer
-                let _ = Machine::default().kv.range(&range);
+                let _ = StateMachine::default().kv.range(&range);
             }
             None
         }
-        Asked::Put(request) => put(request).ok().map(kv::Verb::Put),
-        Asked::Delete(request) => delete_range(request).ok().map(kv::Verb::Delete),
-        Asked::Txn(request) => txn(request, OPS_MAX).ok().map(kv::Verb::Txn),
+        Asked::Put(request) => put(request).ok().map(kv::KvOperation::Put),
+        Asked::Delete(request) => delete_range(request).ok().map(kv::KvOperation::Delete),
+        Asked::Txn(request) => txn(request, OPS_MAX).ok().map(kv::KvOperation::Txn),
         Asked::Other => None,
     };
     let Some(verb) = verb else {
@@ -160,7 +160,9 @@ fn serve(asked: Asked) {
     };
     let entry = Entry {
         stamp: None,
-        command: Some(Command::Kv(kv::Command { verb: Some(verb) })),
+        command: Some(Command::Kv(kv::KvCommand {
+            operation: Some(verb),
+        })),
         caller: None,
     };
     let read = wire::decode_entry(&Bytes::from(wire::encode_entry(&entry)));
@@ -169,7 +171,7 @@ fn serve(asked: Asked) {
         Ok(&entry),
         "an entry comes back from the log"
     );
-    let mut machine = Machine::default();
+    let mut machine = StateMachine::default();
     // once more, so that there is something to find
     for _ in 0..2 {
         if let Reply::Kv(Ok(reply)) = machine.apply(&entry).reply {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use prost::Message;
 use witan_replica::machine::{
-    Machine,
+    StateMachine,
     command::{Command, Entry, Stamp},
     kv,
-    record::{Change, Corrupt},
+    record::{CorruptRecord, RecordChange},
     tree,
 };
 
@@ -26,7 +26,7 @@ pub(super) fn apply(bytes: &[u8]) {
             entries.push(entry);
         }
     }
-    let (mut one, mut two) = (Machine::default(), Machine::default());
+    let (mut one, mut two) = (StateMachine::default(), StateMachine::default());
     let half = entries.len() / 2;
     let mut middle = None;
     for (at, entry) in entries.iter().enumerate() {
@@ -43,37 +43,39 @@ pub(super) fn apply(bytes: &[u8]) {
         let mut rest = records(|emit| middle.changes(None, emit));
         one.changes(Some(&middle), &mut |change| {
             match change {
-                Change::Put { key, value } => rest.insert(key, value),
-                Change::Delete { key } => rest.remove(&key),
+                RecordChange::Put { key, value } => rest.insert(key, value),
+                RecordChange::Delete { key } => rest.remove(&key),
             };
         });
         assert_eq!(rest, whole, "a difference leads to the whole");
     }
-    let mut loaded = Machine::default();
+    let mut loaded = StateMachine::default();
     for (key, value) in &whole {
         loaded.load(key, value).expect("its own record");
     }
-    loaded.loaded().expect("its own records");
+    loaded.finish_load().expect("its own records");
     compared(&one, &loaded);
     assert_eq!(used(one), Ok(()), "it makes a checkpoint");
 }
 
 /// What is emitted, by key.
-pub(super) fn records(changes: impl FnOnce(&mut dyn FnMut(Change))) -> BTreeMap<Vec<u8>, Vec<u8>> {
+pub(super) fn records(
+    changes: impl FnOnce(&mut dyn FnMut(RecordChange)),
+) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut records = BTreeMap::new();
     changes(&mut |change| match change {
-        Change::Put { key, value } => assert!(records.insert(key, value).is_none(), "twice"),
-        Change::Delete { key } => panic!("{key:?} was never written"),
+        RecordChange::Put { key, value } => assert!(records.insert(key, value).is_none(), "twice"),
+        RecordChange::Delete { key } => panic!("{key:?} was never written"),
     });
     records
 }
 
 /// Two machines that should be the same.
-pub(super) fn compared(one: &Machine, two: &Machine) {
+pub(super) fn compared(one: &StateMachine, two: &StateMachine) {
     assert_eq!(one.kv.fingerprint(), two.kv.fingerprint());
     assert_eq!(one.tree.fingerprint(), two.tree.fingerprint());
     assert_eq!(one.members, two.members);
-    let sizes = |machine: &Machine| {
+    let sizes = |machine: &StateMachine| {
         let kv = &machine.kv;
         (
             kv.len(),
@@ -89,7 +91,7 @@ pub(super) fn compared(one: &Machine, two: &Machine) {
 
 /// A machine that is said to be sound goes on: reads, writes, a compaction, an expiration. The
 /// answer is whether its checkpoint is taken afterwards.
-pub(super) fn used(mut machine: Machine) -> Result<(), Corrupt> {
+pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
     let everything = kv::Range {
         // no client can put the empty key, but the machine takes what the log holds
         key: Bytes::new(),
@@ -129,28 +131,28 @@ pub(super) fn used(mut machine: Machine) -> Result<(), Corrupt> {
         prev_kv: true,
         bounded: true,
     };
-    step(&mut machine, kv_command(kv::Verb::Put(put)));
+    step(&mut machine, kv_command(kv::KvOperation::Put(put)));
     let revision = machine.kv.revision();
-    step(&mut machine, tree_command(tree::Verb::Set(set)));
+    step(&mut machine, tree_command(tree::TreeOperation::Set(set)));
     step(
         &mut machine,
-        kv_command(kv::Verb::Compact(kv::Compact { revision })),
+        kv_command(kv::KvOperation::Compact(kv::Compact { revision })),
     );
-    step(&mut machine, kv_command(kv::Verb::Delete(delete)));
+    step(&mut machine, kv_command(kv::KvOperation::Delete(delete)));
     step(
         &mut machine,
-        tree_command(tree::Verb::Expire(tree::Expire {})),
+        tree_command(tree::TreeOperation::Expire(tree::ExpireNodes {})),
     );
     assert!(machine.kv.is_empty());
     let whole = records(|emit| machine.changes(None, emit));
-    let mut loaded = Machine::default();
+    let mut loaded = StateMachine::default();
     let taken = whole
         .iter()
         .try_for_each(|(key, value)| loaded.load(key, value));
-    taken.and_then(|()| loaded.loaded())
+    taken.and_then(|()| loaded.finish_load())
 }
 
-fn step(machine: &mut Machine, command: Command) {
+fn step(machine: &mut StateMachine, command: Command) {
     machine.apply(&Entry {
         stamp: Some(Stamp {
             now_ns: i64::MAX,
@@ -161,10 +163,14 @@ fn step(machine: &mut Machine, command: Command) {
     });
 }
 
-fn kv_command(verb: kv::Verb) -> Command {
-    Command::Kv(kv::Command { verb: Some(verb) })
+fn kv_command(verb: kv::KvOperation) -> Command {
+    Command::Kv(kv::KvCommand {
+        operation: Some(verb),
+    })
 }
 
-fn tree_command(verb: tree::Verb) -> Command {
-    Command::Tree(tree::Command { verb: Some(verb) })
+fn tree_command(verb: tree::TreeOperation) -> Command {
+    Command::Tree(tree::TreeCommand {
+        operation: Some(verb),
+    })
 }

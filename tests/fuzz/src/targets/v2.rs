@@ -9,7 +9,7 @@ use witan_gocompat::{
 use witan_replica::{
     machine::{
         command::{Command, Entry, Stamp},
-        tree::{self, Verb},
+        tree::{self, TreeOperation},
     },
     wire,
 };
@@ -63,21 +63,21 @@ fn refused(code: u16, cause: &[u8]) {
     assert!(cause.len() <= CAUSE_BYTES_MAX, "{}", cause.escape_ascii());
 }
 
-fn written(verb: Verb, path: &Bytes) {
+fn written(verb: TreeOperation, path: &Bytes) {
     let (named, expires_ns) = match &verb {
-        Verb::Set(set) => (&set.path, set.expires_ns),
-        Verb::Create(create) => (&create.path, create.expires_ns),
-        Verb::Update(update) => (&update.path, update.expires_ns),
-        Verb::Swap(swap) => {
+        TreeOperation::Set(set) => (&set.path, set.expires_ns),
+        TreeOperation::Create(create) => (&create.path, create.expires_ns),
+        TreeOperation::Update(update) => (&update.path, update.expires_ns),
+        TreeOperation::CompareAndSwap(swap) => {
             assert!(swap.prev_value.is_some() || swap.prev_index.is_some());
             (&swap.path, swap.expires_ns)
         }
-        Verb::DeleteIf(delete) => {
+        TreeOperation::CompareAndDelete(delete) => {
             assert!(delete.prev_value.is_some() || delete.prev_index.is_some());
             (&delete.path, None)
         }
-        Verb::Delete(delete) => (&delete.path, None),
-        Verb::Expire(_) => panic!("no client asks for expirations"),
+        TreeOperation::Delete(delete) => (&delete.path, None),
+        TreeOperation::Expire(_) => panic!("no client asks for expirations"),
     };
     assert_eq!(named, path);
     assert!(
@@ -89,7 +89,9 @@ fn written(verb: Verb, path: &Bytes) {
             now_ns: NOW_NS,
             ..Stamp::default()
         }),
-        command: Some(Command::Tree(tree::Command { verb: Some(verb) })),
+        command: Some(Command::Tree(tree::TreeCommand {
+            operation: Some(verb),
+        })),
         caller: None,
     };
     let read = wire::decode_entry(&wire::encode_entry(&entry).into());

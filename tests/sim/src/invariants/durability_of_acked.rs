@@ -105,15 +105,15 @@ fn at_revision(view: &View, key: &[u8], end: &[u8], revision: i64) -> Option<Vec
     };
     match view.machine.kv.range(&range) {
         Ok(reply) => Some(reply.kvs),
-        Err(kv::Error::Compacted { .. }) => None,
+        Err(kv::KvError::Compacted { .. }) => None,
         Err(
-            kv::Error::FutureRevision { .. }
-            | kv::Error::KeyNotFound
-            | kv::Error::LeaseNotFound
-            | kv::Error::NoSpace
-            | kv::Error::Corrupt
-            | kv::Error::AnswerTooLarge
-            | kv::Error::Denied(_),
+            kv::KvError::FutureRevision { .. }
+            | kv::KvError::KeyNotFound
+            | kv::KvError::LeaseNotFound
+            | kv::KvError::NoSpace
+            | kv::KvError::Corrupt
+            | kv::KvError::AnswerTooLarge
+            | kv::KvError::Denied(_),
         ) => Some(vec![kv::KeyValue::default(), kv::KeyValue::default()]),
     }
 }

@@ -47,7 +47,8 @@ impl Invariant for LeasesKept {
                 ..
             } => {
                 for applied in *batch {
-                    if let Reply::Lease(Ok(lease::Reply::Expired { ids })) = &applied.outcome.reply
+                    if let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) =
+                        &applied.outcome.reply
                         && self.seen.insert(applied.index)
                     {
                         self.ended_in_time(ids, scene.now)
@@ -89,7 +90,7 @@ impl LeasesKept {
             && let Some(lease) = workload::granted(&op.ask, outcome)
             && let (
                 Ask::Write(_),
-                Reply::Lease(Ok(lease::Reply::Granted(lease::Granted { ttl_s }))),
+                Reply::Lease(Ok(lease::LeaseReply::Granted(lease::Granted { ttl_s }))),
             ) = (&op.ask, &outcome.reply)
         {
             self.promise(lease, *ttl_s, op.invoked);

@@ -224,15 +224,15 @@ pub fn fingerprint(view: &View) -> u64 {
         hash = hash
             .number(id as u64)
             .number(lease.ttl_s as u64)
-            .number(lease.left_s as u64);
+            .number(lease.remaining_ttl_s as u64);
         for key in machine.kv.leases().keys(id) {
             hash = hash.bytes(key);
         }
     }
-    for member in machine.members.book.values() {
+    for member in machine.members.by_id.values() {
         hash = hash.bytes(&prost::Message::encode_to_vec(member));
     }
-    for removed in &machine.members.removed {
+    for removed in &machine.members.removed_ids {
         hash = hash.number(*removed);
     }
     hash.finish()

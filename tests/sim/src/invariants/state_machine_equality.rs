@@ -71,7 +71,7 @@ impl Invariant for StateMachineEquality {
 /// What every member answers: pairs that were read are returned only where somebody waits for them.
 fn without_pairs(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
-    if let Reply::Kv(Ok(kv::Reply::Op(reply))) = &mut outcome.reply {
+    if let Reply::Kv(Ok(kv::KvReply::Op(reply))) = &mut outcome.reply {
         drop_pairs(reply);
     }
     outcome

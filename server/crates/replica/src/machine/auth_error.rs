@@ -3,7 +3,7 @@
 
 /// Why a command was refused; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum AuthError {
     /// Enabling needs the user root.
     #[error("root user does not exist")]
     RootUserMissing,

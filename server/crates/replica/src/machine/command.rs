@@ -3,7 +3,9 @@
 
 use super::{alarm, auth, kv, lease, tree};
 
-pub use super::member::{ChangeMembers, ClusterVersion, Downgrade, PeerUrls, Publish};
+pub use super::member::{
+    ChangeMembers, ClusterVersion, Downgrade, PublishAttributes, UpdatePeerUrls,
+};
 
 /// One log entry's payload.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -51,7 +53,7 @@ pub struct Stamp {
     /// The proposing member's id.
     #[prost(fixed64, tag = "2")]
     pub member: u64,
-    /// Ticket of the proposal, unique within the proposing process (see `pending`).
+    /// Ticket of the proposal, unique within the proposing process (see `proposals`).
     #[prost(uint64, tag = "3")]
     pub ticket: u64,
     /// Distinguishes the proposing process from earlier processes of the member, whose tickets may
@@ -65,28 +67,28 @@ pub struct Stamp {
 pub enum Command {
     /// v3 key space.
     #[prost(message, tag = "2")]
-    Kv(kv::Command),
+    Kv(kv::KvCommand),
     /// v2 tree.
     #[prost(message, tag = "3")]
-    Tree(tree::Command),
+    Tree(tree::TreeCommand),
     /// A started member publishes its name and client URLs.
     #[prost(message, tag = "4")]
-    Publish(Publish),
+    Publish(PublishAttributes),
     /// The leader records the version that all members can speak.
     #[prost(message, tag = "5")]
     ClusterVersion(ClusterVersion),
     /// An alarm is raised or lowered.
     #[prost(message, tag = "6")]
-    Alarm(alarm::Command),
+    Alarm(alarm::AlarmCommand),
     /// Changes a member's peer URLs.
     #[prost(message, tag = "7")]
-    PeerUrls(PeerUrls),
+    PeerUrls(UpdatePeerUrls),
     /// Leases.
     #[prost(message, tag = "8")]
-    Lease(lease::Command),
+    Lease(lease::LeaseCommand),
     /// Users and roles.
     #[prost(message, tag = "9")]
-    Auth(auth::Command),
+    Auth(auth::AuthCommand),
     /// Adds or removes a member; the only command that changes raft's configuration.
     #[prost(message, tag = "10")]
     Members(ChangeMembers),
@@ -95,35 +97,44 @@ pub enum Command {
     Downgrade(Downgrade),
 }
 
-impl From<kv::Verb> for Command {
-    fn from(verb: kv::Verb) -> Self {
-        Self::Kv(kv::Command { verb: Some(verb) })
+impl From<kv::KvOperation> for Command {
+    fn from(verb: kv::KvOperation) -> Self {
+        Self::Kv(kv::KvCommand {
+            operation: Some(verb),
+        })
     }
 }
 
-impl From<lease::Verb> for Command {
-    fn from(verb: lease::Verb) -> Self {
-        Self::Lease(lease::Command { verb: Some(verb) })
+impl From<lease::LeaseOperation> for Command {
+    fn from(verb: lease::LeaseOperation) -> Self {
+        Self::Lease(lease::LeaseCommand {
+            operation: Some(verb),
+        })
     }
 }
 
-impl From<tree::Verb> for Command {
-    fn from(verb: tree::Verb) -> Self {
-        Self::Tree(tree::Command { verb: Some(verb) })
+impl From<tree::TreeOperation> for Command {
+    fn from(verb: tree::TreeOperation) -> Self {
+        Self::Tree(tree::TreeCommand {
+            operation: Some(verb),
+        })
     }
 }
 
-impl From<auth::Verb> for Command {
-    fn from(verb: auth::Verb) -> Self {
-        Self::Auth(auth::Command {
-            verb: Some(verb),
+impl From<auth::AuthOperation> for Command {
+    fn from(verb: auth::AuthOperation) -> Self {
+        Self::Auth(auth::AuthCommand {
+            operation: Some(verb),
             by_either: true,
         })
     }
 }
 
-impl From<auth::paths::Verb> for Command {
-    fn from(verb: auth::paths::Verb) -> Self {
-        auth::Verb::Paths(auth::paths::Command { verb: Some(verb) }).into()
+impl From<auth::path_permissions::PathAuthOperation> for Command {
+    fn from(verb: auth::path_permissions::PathAuthOperation) -> Self {
+        auth::AuthOperation::Paths(auth::path_permissions::PathAuthCommand {
+            operation: Some(verb),
+        })
+        .into()
     }
 }

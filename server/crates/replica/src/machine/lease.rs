@@ -1,14 +1,14 @@
 //! Leases: their time to live and the keys attached to them.
 //!
 //! What does not live here: clocks. A lease never expires by itself (I6): the leader counts its
-//! time (`timers`) and proposes its expiration. The effects on the key space are in `kv/lease.rs`.
+//! time (`lessor`) and proposes its expiration. The effects on the key space are in `kv/lease.rs`.
 
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
 use super::{
     auth_error,
-    record::{Change, Corrupt},
+    record::{CorruptRecord, RecordChange},
 };
 
 /// The id that means "no lease".
@@ -22,32 +22,32 @@ pub const LEASE_BYTES: u64 = 256;
 
 /// A lease command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Command {
+pub struct LeaseCommand {
     /// The operation.
-    #[prost(oneof = "Verb", tags = "1, 2, 3, 4")]
-    pub verb: Option<Verb>,
+    #[prost(oneof = "LeaseOperation", tags = "1, 2, 3, 4")]
+    pub operation: Option<LeaseOperation>,
 }
 
 /// The operations on leases.
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub enum Verb {
+pub enum LeaseOperation {
     /// Grants a lease to a client.
     #[prost(message, tag = "1")]
-    Grant(Grant),
+    Grant(LeaseGrant),
     /// Revokes a lease for a client.
     #[prost(message, tag = "2")]
-    Revoke(Revoke),
+    Revoke(LeaseRevoke),
     /// Removes leases whose time is over; proposed by the leader.
     #[prost(message, tag = "3")]
-    Expire(Expire),
+    Expire(LeaseExpire),
     /// Records the remaining time of leases; proposed by the leader.
     #[prost(message, tag = "4")]
-    Checkpoint(Checkpoint),
+    Checkpoint(LeaseCheckpoint),
 }
 
 /// Grant a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct Grant {
+pub struct LeaseGrant {
     /// Chosen by the client or by the server; not [`NONE`].
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
@@ -58,7 +58,7 @@ pub struct Grant {
 
 /// Revoke a lease and delete its keys in one revision.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct Revoke {
+pub struct LeaseRevoke {
     /// Id of the lease.
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
@@ -66,7 +66,7 @@ pub struct Revoke {
 
 /// Remove leases, each with its keys in its own revision; unknown ones are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Expire {
+pub struct LeaseExpire {
     /// Lease ids, in the order of removal.
     #[prost(sfixed64, repeated, tag = "1")]
     pub ids: Vec<i64>,
@@ -74,15 +74,15 @@ pub struct Expire {
 
 /// Record the remaining time of leases; unknown ones are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Checkpoint {
+pub struct LeaseCheckpoint {
     /// The remaining times.
     #[prost(message, repeated, tag = "1")]
-    pub left: Vec<Left>,
+    pub remaining: Vec<RemainingTtl>,
 }
 
 /// The remaining time of one lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct Left {
+pub struct RemainingTtl {
     /// Id of the lease.
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
@@ -100,7 +100,7 @@ pub struct Granted {
 
 /// Answer of a successful lease command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum LeaseReply {
     /// The lease was granted.
     Granted(Granted),
     /// The lease and its keys are gone.
@@ -111,12 +111,12 @@ pub enum Reply {
         ids: Vec<i64>,
     },
     /// The remaining times were recorded.
-    Noted,
+    Checkpointed,
 }
 
 /// Why a lease command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum LeaseError {
     /// The id is taken.
     #[error("lease already exists")]
     Exists,
@@ -134,7 +134,7 @@ pub enum Error {
     Corrupt,
     /// The caller may not do that.
     #[error(transparent)]
-    Denied(#[from] auth_error::Error),
+    Denied(#[from] auth_error::AuthError),
 }
 
 /// One lease.
@@ -145,14 +145,14 @@ pub struct Lease {
     pub ttl_s: i64,
     /// Remaining seconds at the last checkpoint; 0 for the full TTL.
     #[prost(int64, tag = "2")]
-    pub left_s: i64,
+    pub remaining_ttl_s: i64,
 }
 
 impl Lease {
     /// Seconds that a new leader gives the lease.
     pub fn remaining_s(&self) -> i64 {
-        if self.left_s > 0 {
-            self.left_s
+        if self.remaining_ttl_s > 0 {
+            self.remaining_ttl_s
         } else {
             self.ttl_s
         }
@@ -160,14 +160,14 @@ impl Lease {
 
     /// Whether the values are in range.
     pub(super) fn is_sound(&self) -> bool {
-        self.ttl_s <= TTL_MAX_S && (0..=TTL_MAX_S).contains(&self.left_s)
+        self.ttl_s <= TTL_MAX_S && (0..=TTL_MAX_S).contains(&self.remaining_ttl_s)
     }
 }
 
 /// All leases and the keys attached to them. Cloning is O(1).
 #[derive(Clone, Default)]
 pub struct Leases {
-    book: OrdMap<i64, Lease>,
+    by_id: OrdMap<i64, Lease>,
     /// Live keys by their lease. Not in a checkpoint: it is derived from the keys.
     attached: OrdSet<(i64, Bytes)>,
 }
@@ -175,7 +175,7 @@ pub struct Leases {
 impl std::fmt::Debug for Leases {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Leases")
-            .field("len", &self.book.len())
+            .field("len", &self.by_id.len())
             .field("attached", &self.attached.len())
             .finish_non_exhaustive()
     }
@@ -184,22 +184,22 @@ impl std::fmt::Debug for Leases {
 impl Leases {
     /// One lease.
     pub fn get(&self, id: i64) -> Option<&Lease> {
-        self.book.get(&id)
+        self.by_id.get(&id)
     }
 
     /// All of them by id.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &Lease)> {
-        self.book.iter().map(|(id, lease)| (*id, lease))
+        self.by_id.iter().map(|(id, lease)| (*id, lease))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.book.len()
+        self.by_id.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.book.is_empty()
+        self.by_id.is_empty()
     }
 
     /// The keys of a lease, in ascending order.
@@ -230,21 +230,21 @@ impl Leases {
     }
 
     pub(super) fn insert(&mut self, id: i64, lease: Lease) {
-        self.book.insert(id, lease);
+        self.by_id.insert(id, lease);
     }
 
     pub(super) fn remove(&mut self, id: i64) -> bool {
-        self.book.remove(&id).is_some()
+        self.by_id.remove(&id).is_some()
     }
 
-    pub(super) fn note(&mut self, left: Left) {
-        if let Some(lease) = self.book.get_mut(&left.id) {
-            lease.left_s = left.seconds.clamp(0, TTL_MAX_S);
+    pub(super) fn checkpoint(&mut self, left: RemainingTtl) {
+        if let Some(lease) = self.by_id.get_mut(&left.id) {
+            lease.remaining_ttl_s = left.seconds.clamp(0, TTL_MAX_S);
         }
     }
 
     /// Moves a key from one lease to another; either may be [`NONE`].
-    pub(super) fn moved(&mut self, key: &[u8], from: i64, to: i64) {
+    pub(super) fn reattach(&mut self, key: &[u8], from: i64, to: i64) {
         if from == to {
             return;
         }
@@ -257,40 +257,40 @@ impl Leases {
     }
 
     /// Creates leases that never expire for keys whose lease does not exist.
-    pub(super) fn adopt_unknown(&mut self) {
+    pub(super) fn create_missing(&mut self) {
         for (id, _) in &self.attached {
-            if !self.book.contains_key(id) {
+            if !self.by_id.contains_key(id) {
                 let lease = Lease {
                     ttl_s: TTL_MAX_S,
-                    left_s: 0,
+                    remaining_ttl_s: 0,
                 };
-                self.book.insert(*id, lease);
+                self.by_id.insert(*id, lease);
             }
         }
     }
 
     /// A copy for a later [`Leases::changes`].
-    pub(super) fn for_changes(&self) -> Leases {
+    pub(super) fn diff_base(&self) -> Leases {
         Leases {
-            book: self.book.clone(),
+            by_id: self.by_id.clone(),
             attached: OrdSet::default(),
         }
     }
 
     /// Emits the leases that changed since `since`, one record each with the id as key.
-    pub(crate) fn changes(&self, since: Option<&Leases>, emit: &mut dyn FnMut(Change)) {
+    pub(crate) fn changes(&self, since: Option<&Leases>, emit: &mut dyn FnMut(RecordChange)) {
         let mut put = |id: i64, lease: &Lease| {
-            emit(Change::Put {
+            emit(RecordChange::Put {
                 key: id.to_be_bytes().to_vec(),
                 value: prost::Message::encode_to_vec(lease),
             });
         };
         let Some(since) = since else {
-            self.book.iter().for_each(|(id, lease)| put(*id, lease));
+            self.by_id.iter().for_each(|(id, lease)| put(*id, lease));
             return;
         };
         let mut gone = Vec::new();
-        for item in since.book.diff(&self.book) {
+        for item in since.by_id.diff(&self.by_id) {
             match item {
                 DiffItem::Add(id, lease)
                 | DiffItem::Update {
@@ -300,21 +300,21 @@ impl Leases {
             }
         }
         for id in gone {
-            emit(Change::Delete {
+            emit(RecordChange::Delete {
                 key: id.to_be_bytes().to_vec(),
             });
         }
     }
 
     /// Loads one record.
-    pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
+    pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let id = key.try_into().map(i64::from_be_bytes).unwrap_or(NONE);
         let lease: Lease = prost::Message::decode(value)
-            .map_err(|e| Corrupt::new(format!("lease {id:016x}: {e}")))?;
+            .map_err(|e| CorruptRecord::new(format!("lease {id:016x}: {e}")))?;
         if id == NONE || !lease.is_sound() {
-            return Err(Corrupt::new(format!("lease {id:016x}: {lease:?}")));
+            return Err(CorruptRecord::new(format!("lease {id:016x}: {lease:?}")));
         }
-        self.book.insert(id, lease);
+        self.by_id.insert(id, lease);
         Ok(())
     }
 }

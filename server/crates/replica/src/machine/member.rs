@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::record::{Change, Corrupt};
+use super::record::{CorruptRecord, RecordChange};
 
 /// One member as the cluster knows it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -29,7 +29,7 @@ pub struct Member {
 
 /// A member's attributes, proposed by itself at each start.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Publish {
+pub struct PublishAttributes {
     /// Member id.
     #[prost(fixed64, tag = "1")]
     pub id: u64,
@@ -43,7 +43,7 @@ pub struct Publish {
 
 /// New peer URLs of a member.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct PeerUrls {
+pub struct UpdatePeerUrls {
     /// Member id.
     #[prost(fixed64, tag = "1")]
     pub id: u64,
@@ -84,7 +84,7 @@ pub struct Downgrade {
 
 /// All members by id, in the numeric order in which etcd lists them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Members {
+pub struct MemberRegistry {
     /// Computed once from the first members' ids.
     pub cluster_id: u64,
     /// `MAJOR.MINOR.0`, empty until the leader has decided it.
@@ -92,14 +92,14 @@ pub struct Members {
     /// `MAJOR.MINOR.0` that the cluster is to be brought down to, empty for none.
     pub downgrade_target: String,
     /// Present members.
-    pub book: OrdMap<u64, Member>,
+    pub by_id: OrdMap<u64, Member>,
     /// Ids of removed members, which are never reused.
-    pub removed: OrdSet<u64>,
+    pub removed_ids: OrdSet<u64>,
 }
 
 /// Why the member registry was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum MembershipError {
     /// No such member.
     #[error("member not found")]
     NotFound,
@@ -136,118 +136,125 @@ impl ChangeMembers {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Stored {
+struct StoredRegistry {
     #[prost(fixed64, tag = "1")]
     cluster_id: u64,
     #[prost(string, tag = "2")]
     cluster_version: String,
     #[prost(message, repeated, tag = "3")]
-    book: Vec<Member>,
+    members: Vec<Member>,
     #[prost(fixed64, repeated, tag = "4")]
     removed: Vec<u64>,
     #[prost(string, tag = "5")]
     downgrade_target: String,
 }
 
-impl Members {
+impl MemberRegistry {
     /// An unknown (removed) member is ignored.
-    pub(crate) fn publish(&mut self, publish: &Publish) {
-        if let Some(member) = self.book.get_mut(&publish.id) {
+    pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
+        if let Some(member) = self.by_id.get_mut(&publish.id) {
             member.name.clone_from(&publish.name);
             member.client_urls.clone_from(&publish.client_urls);
         }
     }
 
     /// Fails if the member does not exist, or if another one has one of the URLs.
-    pub(crate) fn set_peer_urls(&mut self, asked: &PeerUrls) -> Result<(), Error> {
+    pub(crate) fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) -> Result<(), MembershipError> {
         // A list can be as long as a request, and is compared with all others.
         let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
         let taken = |member: &Member| {
             let mut urls = member.peer_urls.iter();
             member.id != asked.id && urls.any(|url| wanted.contains(url))
         };
-        if self.book.values().any(taken) {
-            return Err(Error::PeerUrlExists);
+        if self.by_id.values().any(taken) {
+            return Err(MembershipError::PeerUrlExists);
         }
-        let member = self.book.get_mut(&asked.id).ok_or(Error::NotFound)?;
+        let member = self
+            .by_id
+            .get_mut(&asked.id)
+            .ok_or(MembershipError::NotFound)?;
         member.peer_urls.clone_from(&asked.peer_urls);
         Ok(())
     }
 
     /// Adds or removes a learner. Checked in etcd's order.
-    pub(crate) fn change(&mut self, asked: &ChangeMembers) -> Result<(), Error> {
+    pub(crate) fn change(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         match &asked.add {
             Some(member) => self.add(member, asked.learners_max),
             None => self.remove(asked.remove),
         }
     }
 
-    fn add(&mut self, member: &Member, learners_max: u32) -> Result<(), Error> {
-        if self.removed.contains(&member.id) {
-            return Err(Error::NotFound);
+    fn add(&mut self, member: &Member, learners_max: u32) -> Result<(), MembershipError> {
+        if self.removed_ids.contains(&member.id) {
+            return Err(MembershipError::NotFound);
         }
-        if self.book.contains_key(&member.id) {
-            return Err(Error::Exists);
+        if self.by_id.contains_key(&member.id) {
+            return Err(MembershipError::Exists);
         }
         let wanted: BTreeSet<&String> = member.peer_urls.iter().collect();
         let shares = |known: &Member| {
             let mut urls = known.peer_urls.iter();
             urls.any(|url| wanted.contains(url))
         };
-        if self.book.values().any(shares) {
-            return Err(Error::PeerUrlExists);
+        if self.by_id.values().any(shares) {
+            return Err(MembershipError::PeerUrlExists);
         }
         if !member.learner {
-            return Err(Error::NotLearner);
+            return Err(MembershipError::NotLearner);
         }
-        let learners = self.book.values().filter(|known| known.learner).count();
+        let learners = self.by_id.values().filter(|known| known.learner).count();
         if learners >= learners_max as usize {
-            return Err(Error::TooManyLearners);
+            return Err(MembershipError::TooManyLearners);
         }
-        self.book.insert(member.id, member.clone());
+        self.by_id.insert(member.id, member.clone());
         Ok(())
     }
 
-    fn remove(&mut self, id: u64) -> Result<(), Error> {
-        let member = self.book.get(&id).ok_or(Error::NotFound)?;
+    fn remove(&mut self, id: u64) -> Result<(), MembershipError> {
+        let member = self.by_id.get(&id).ok_or(MembershipError::NotFound)?;
         if !member.learner {
-            return Err(Error::NotLearner);
+            return Err(MembershipError::NotLearner);
         }
-        self.book.remove(&id);
-        self.removed.insert(id);
+        self.by_id.remove(&id);
+        self.removed_ids.insert(id);
         Ok(())
     }
 
     /// Bytes of all members and of the ids that were removed, for the quota.
     pub fn size_bytes(&self) -> u64 {
-        let members = self.book.values().map(of_member);
-        members.sum::<u64>() + REMOVED_BYTES * self.removed.len() as u64
+        let members = self.by_id.values().map(of_member);
+        members.sum::<u64>() + REMOVED_BYTES * self.removed_ids.len() as u64
     }
 
-    pub(crate) fn changes(&self, since: Option<&Members>, emit: &mut dyn FnMut(Change)) {
+    pub(crate) fn changes(
+        &self,
+        since: Option<&MemberRegistry>,
+        emit: &mut dyn FnMut(RecordChange),
+    ) {
         if since == Some(self) {
             return;
         }
-        let stored = Stored {
+        let stored = StoredRegistry {
             cluster_id: self.cluster_id,
             cluster_version: self.cluster_version.clone(),
-            book: self.book.values().cloned().collect(),
-            removed: self.removed.iter().copied().collect(),
+            members: self.by_id.values().cloned().collect(),
+            removed: self.removed_ids.iter().copied().collect(),
             downgrade_target: self.downgrade_target.clone(),
         };
-        emit(Change::Put {
+        emit(RecordChange::Put {
             key: Vec::new(),
             value: prost::Message::encode_to_vec(&stored),
         });
     }
 
-    pub(crate) fn load(&mut self, _key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
-        let stored: Stored =
-            prost::Message::decode(value).map_err(|e| Corrupt::new(format!("members: {e}")))?;
+    pub(crate) fn load(&mut self, _key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+        let stored: StoredRegistry = prost::Message::decode(value)
+            .map_err(|e| CorruptRecord::new(format!("members: {e}")))?;
         self.cluster_id = stored.cluster_id;
         self.cluster_version = stored.cluster_version;
-        self.book = stored.book.into_iter().map(|m| (m.id, m)).collect();
-        self.removed = stored.removed.into_iter().collect();
+        self.by_id = stored.members.into_iter().map(|m| (m.id, m)).collect();
+        self.removed_ids = stored.removed.into_iter().collect();
         self.downgrade_target = stored.downgrade_target;
         Ok(())
     }
@@ -283,26 +290,35 @@ mod tests {
 
     #[test]
     fn learners_come_and_go_and_voters_stay() {
-        let mut members = Members::default();
-        members.book.insert(1, member(1, "a", false));
+        let mut members = MemberRegistry::default();
+        members.by_id.insert(1, member(1, "a", false));
         let learner = |id, url| add(member(id, url, true), 1);
-        assert_eq!(members.change(&learner(1, "b")), Err(Error::Exists));
-        assert_eq!(members.change(&learner(2, "a")), Err(Error::PeerUrlExists));
+        assert_eq!(
+            members.change(&learner(1, "b")),
+            Err(MembershipError::Exists)
+        );
+        assert_eq!(
+            members.change(&learner(2, "a")),
+            Err(MembershipError::PeerUrlExists)
+        );
         assert_eq!(
             members.change(&add(member(2, "b", false), 1)),
-            Err(Error::NotLearner)
+            Err(MembershipError::NotLearner)
         );
         assert_eq!(members.change(&learner(2, "b")), Ok(()));
         assert_eq!(
             members.change(&learner(3, "c")),
-            Err(Error::TooManyLearners)
+            Err(MembershipError::TooManyLearners)
         );
-        assert_eq!(members.change(&remove(1)), Err(Error::NotLearner));
-        assert_eq!(members.change(&remove(4)), Err(Error::NotFound));
+        assert_eq!(members.change(&remove(1)), Err(MembershipError::NotLearner));
+        assert_eq!(members.change(&remove(4)), Err(MembershipError::NotFound));
         assert_eq!(members.change(&remove(2)), Ok(()));
-        assert_eq!(members.change(&remove(2)), Err(Error::NotFound));
+        assert_eq!(members.change(&remove(2)), Err(MembershipError::NotFound));
         // an id never comes back
-        assert_eq!(members.change(&learner(2, "b")), Err(Error::NotFound));
+        assert_eq!(
+            members.change(&learner(2, "b")),
+            Err(MembershipError::NotFound)
+        );
         assert_eq!(members.change(&learner(3, "b")), Ok(()));
     }
 }

@@ -1,5 +1,5 @@
 //! The state machine: the v3 key space, the v2 tree, the member registry, the alarms and the users,
-//! all changed by one [`Machine::apply`].
+//! all changed by one [`StateMachine::apply`].
 //!
 //! All of it is made of persistent data structures, so a clone is O(1). Readers, checkpoints and
 //! snapshots work on a clone while commands are applied (see [`view::View`]). Neither raft types
@@ -18,21 +18,21 @@ pub mod tree;
 pub mod view;
 
 use alarm::{Alarm, Alarms};
-use auth::{Auth, Caller, Check};
+use auth::{AccessCheck, Auth, Caller};
 use command::{Command, Entry};
-use kv::Answers;
-use member::Members;
-use record::{Corrupt, Emit, in_room};
+use kv::ReadResults;
+use member::MemberRegistry;
+use record::{CorruptRecord, Emit, in_room};
 
 /// The replicated state of one member. Cloning is O(1) and freezes it.
 #[derive(Clone, Debug, Default)]
-pub struct Machine {
+pub struct StateMachine {
     /// v3 key space (MVCC) and its leases.
     pub kv: kv::Kv,
     /// v2 (and v1) key space.
     pub tree: tree::Tree,
     /// Who is in the cluster.
-    pub members: Members,
+    pub members: MemberRegistry,
     /// Raised alarms.
     pub alarms: Alarms,
     /// Users, roles and permissions.
@@ -43,23 +43,23 @@ pub struct Machine {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// Answer of a v3 command.
-    Kv(Result<kv::Reply, kv::Error>),
+    Kv(Result<kv::KvReply, kv::KvError>),
     /// Answer of a lease command.
-    Lease(Result<lease::Reply, lease::Error>),
+    Lease(Result<lease::LeaseReply, lease::LeaseError>),
     /// Answer of a v2 command.
-    Tree(Result<tree::Reply, tree::Error>),
+    Tree(Result<tree::TreeReply, tree::TreeError>),
     /// A member's attributes were recorded.
     Published,
     /// The cluster version was recorded.
     ClusterVersionSet,
     /// Result of a change of a member's peer URLs, or of adding or removing a member.
-    PeerUrlsSet(Result<(), member::Error>),
+    PeerUrlsSet(Result<(), member::MembershipError>),
     /// The downgrade target was recorded or cleared.
     DowngradeSet,
     /// The alarm that was raised or lowered, if any.
     Alarm(Option<Alarm>),
     /// Answer of a command about users and roles.
-    Auth(Result<auth::Reply, auth::Error>),
+    Auth(Result<auth::AuthReply, auth::AuthError>),
     /// An entry without a command (raft's own, at the start of a term).
     Nothing,
 }
@@ -73,15 +73,15 @@ pub struct Outcome {
     pub revision: i64,
 }
 
-impl Machine {
+impl StateMachine {
     /// Executes one committed command. Total and deterministic (I2).
     pub fn apply(&mut self, entry: &Entry) -> Outcome {
-        self.apply_for(entry, Answers::Build)
+        self.apply_with(entry, ReadResults::Return)
     }
 
     /// The same; `answers` says whether results of reads are needed. The state afterward does not
     /// depend on it.
-    pub fn apply_for(&mut self, entry: &Entry, answers: Answers) -> Outcome {
+    pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
         let reply = match &entry.command {
             Some(command) => self.execute(command, entry, answers),
             None => Reply::Nothing,
@@ -94,26 +94,26 @@ impl Machine {
 
     fn execute_kv(
         &mut self,
-        command: &kv::Command,
+        command: &kv::KvCommand,
         caller: Option<&Caller>,
-        answers: Answers,
-    ) -> Result<kv::Reply, kv::Error> {
+        answers: ReadResults,
+    ) -> Result<kv::KvReply, kv::KvError> {
         self.alarms.admit(command)?;
         self.check(caller).command(command)?;
-        self.kv.apply_for(command, answers)
+        self.kv.apply_with(command, answers)
     }
 
     fn execute_lease(
         &mut self,
-        command: &lease::Command,
+        command: &lease::LeaseCommand,
         caller: Option<&Caller>,
-    ) -> Result<lease::Reply, lease::Error> {
+    ) -> Result<lease::LeaseReply, lease::LeaseError> {
         self.alarms.admit_lease(command)?;
         self.check(caller).lease_command(command)?;
         self.kv.apply_lease(command)
     }
 
-    fn execute(&mut self, command: &Command, entry: &Entry, answers: Answers) -> Reply {
+    fn execute(&mut self, command: &Command, entry: &Entry, answers: ReadResults) -> Reply {
         let caller = entry.caller.as_ref();
         match command {
             Command::Kv(command) => Reply::Kv(self.execute_kv(command, caller, answers)),
@@ -124,18 +124,18 @@ impl Machine {
             }
             Command::Publish(publish) => {
                 self.members.publish(publish);
-                self.tree.bump();
+                self.tree.advance_index();
                 Reply::Published
             }
             Command::ClusterVersion(version) => {
                 self.members.cluster_version = version.version.clone();
-                self.tree.bump();
+                self.tree.advance_index();
                 Reply::ClusterVersionSet
             }
             Command::PeerUrls(asked) => {
                 let done = self.members.set_peer_urls(asked);
                 if done.is_ok() {
-                    self.tree.bump();
+                    self.tree.advance_index();
                 }
                 Reply::PeerUrlsSet(done)
             }
@@ -146,7 +146,7 @@ impl Machine {
                 let entries = if asked.add.is_some() { 1 } else { 2 };
                 for _ in 0..entries {
                     if done.is_ok() {
-                        self.tree.bump();
+                        self.tree.advance_index();
                     }
                 }
                 Reply::PeerUrlsSet(done)
@@ -158,9 +158,9 @@ impl Machine {
             Command::Alarm(command) => Reply::Alarm(self.alarms.apply(command, &self.members)),
             Command::Auth(command) => {
                 let done = self.auth.apply(command, caller);
-                if let Ok(auth::Reply::Paths(done)) = &done {
+                if let Ok(auth::AuthReply::Paths(done)) = &done {
                     // users and roles are nodes of etcd's v2 store
-                    (0..done.steps).for_each(|_| self.tree.bump());
+                    (0..done.index_steps).for_each(|_| self.tree.advance_index());
                 }
                 Reply::Auth(done)
             }
@@ -168,12 +168,12 @@ impl Machine {
     }
 
     /// Checks the permissions of a caller in this state.
-    pub fn check<'a>(&'a self, caller: Option<&'a Caller>) -> Check<'a> {
-        Check::new(&self.auth, caller, self.kv.leases())
+    pub fn check<'a>(&'a self, caller: Option<&'a Caller>) -> AccessCheck<'a> {
+        AccessCheck::new(&self.auth, caller, self.kv.leases())
     }
 
     /// Emits the records that turn a checkpoint of `since` (nothing, if `None`) into one of `self`.
-    pub fn changes(&self, since: Option<&Machine>, emit: &mut Emit<'_>) {
+    pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv
             .changes(since.map(|m| &m.kv), &mut in_room(record::KV, emit));
         self.kv.leases().changes(
@@ -193,16 +193,16 @@ impl Machine {
     }
 
     /// Emits the records of state that etcd 3.6's store cannot represent.
-    pub fn beyond_etcd(&self, emit: &mut Emit<'_>) {
+    pub fn witan_records(&self, emit: &mut Emit<'_>) {
         self.tree.changes(None, &mut in_room(record::TREE, emit));
         self.auth
-            .path_changes(None, &mut in_room(record::AUTH, emit));
+            .path_auth_changes(None, &mut in_room(record::AUTH, emit));
     }
 
-    /// Loads one record that [`Machine::changes`] emitted. Records come in ascending key order.
-    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
+    /// Loads one record that [`StateMachine::changes`] emitted. Records come in ascending key order.
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let Some((room, key)) = key.split_first() else {
-            return Err(Corrupt::new("empty record key"));
+            return Err(CorruptRecord::new("empty record key"));
         };
         match *room {
             record::KV => self.kv.load(key, value),
@@ -211,14 +211,16 @@ impl Machine {
             record::MEMBER => self.members.load(key, value),
             record::ALARM => self.alarms.load(value),
             record::AUTH => self.auth.load(key, value),
-            other => Err(Corrupt::new(format!("record of unknown room {other}"))),
+            other => Err(CorruptRecord::new(format!(
+                "record of unknown room {other}"
+            ))),
         }
     }
 
-    /// Called once after the last [`Machine::load`]: builds derived state and checks consistency.
-    pub fn loaded(&mut self) -> Result<(), Corrupt> {
-        self.auth.loaded();
-        self.kv.loaded()?;
-        self.tree.loaded()
+    /// Called once after the last [`StateMachine::load`]: builds derived state and checks consistency.
+    pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
+        self.auth.finish_load();
+        self.kv.finish_load()?;
+        self.tree.finish_load()
     }
 }

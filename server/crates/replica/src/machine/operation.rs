@@ -9,8 +9,10 @@ use std::convert::Infallible;
 use super::{
     Reply,
     alarm::{self, Alarm},
-    auth::{self, paths},
-    command::{ChangeMembers, ClusterVersion, Command, Downgrade, PeerUrls, Publish},
+    auth::{self, path_permissions},
+    command::{
+        ChangeMembers, ClusterVersion, Command, Downgrade, PublishAttributes, UpdatePeerUrls,
+    },
     kv::{self, OpReply},
     lease, member, tree,
 };
@@ -56,12 +58,12 @@ macro_rules! operation {
 /// Operations that are verbs of one room, whose replies are results.
 macro_rules! operations {
     (
-        $room:ident, $module:ident;
+        $room:ident, $module:ident, $list:ident, $error:ident;
         $($verb:ident($operation:ty) => $output:ty, $reply:pat => $result:expr;)+
     ) => {$(
         operation! {
-            $operation => $output, $module::Error;
-            verb => $module::Verb::$verb(verb).into();
+            $operation => $output, $module::$error;
+            verb => $module::$list::$verb(verb).into();
             Reply::$room(Ok($reply)) => Ok($result),
             Reply::$room(Err(error)) => Err(error)
         }
@@ -69,42 +71,42 @@ macro_rules! operations {
 }
 
 operations! {
-    Kv, kv;
-    Put(kv::Put) => kv::PutReply, kv::Reply::Op(OpReply::Put(put)) => put;
-    Delete(kv::DeleteRange) => kv::DeleteReply, kv::Reply::Op(OpReply::Delete(delete)) => delete;
-    Txn(kv::Txn) => kv::TxnReply, kv::Reply::Op(OpReply::Txn(txn)) => txn;
-    Compact(kv::Compact) => (), kv::Reply::Compact => ();
-    Sweep(kv::Sweep) => (), kv::Reply::Compact => ();
+    Kv, kv, KvOperation, KvError;
+    Put(kv::Put) => kv::PutReply, kv::KvReply::Op(OpReply::Put(put)) => put;
+    Delete(kv::DeleteRange) => kv::DeleteReply, kv::KvReply::Op(OpReply::Delete(delete)) => delete;
+    Txn(kv::Txn) => kv::TxnReply, kv::KvReply::Op(OpReply::Txn(txn)) => txn;
+    Compact(kv::Compact) => (), kv::KvReply::Compact => ();
+    Sweep(kv::Sweep) => (), kv::KvReply::Compact => ();
 }
 
 operations! {
-    Lease, lease;
-    Grant(lease::Grant) => lease::Granted, lease::Reply::Granted(granted) => granted;
-    Revoke(lease::Revoke) => (), lease::Reply::Revoked => ();
-    Checkpoint(lease::Checkpoint) => (), lease::Reply::Noted => ();
+    Lease, lease, LeaseOperation, LeaseError;
+    Grant(lease::LeaseGrant) => lease::Granted, lease::LeaseReply::Granted(granted) => granted;
+    Revoke(lease::LeaseRevoke) => (), lease::LeaseReply::Revoked => ();
+    Checkpoint(lease::LeaseCheckpoint) => (), lease::LeaseReply::Checkpointed => ();
 }
 
 operation! {
-    tree::Mutation => tree::Event, tree::Error;
-    mutation => tree::Verb::from(mutation).into();
-    Reply::Tree(Ok(tree::Reply::Event(event))) => Ok(*event),
+    tree::Mutation => tree::Event, tree::TreeError;
+    mutation => tree::TreeOperation::from(mutation).into();
+    Reply::Tree(Ok(tree::TreeReply::Event(event))) => Ok(*event),
     Reply::Tree(Err(error)) => Err(error)
 }
 
 operations! {
-    Auth, auth;
-    Enable(auth::Enable) => (), auth::Reply::Done => ();
-    Disable(auth::Disable) => (), auth::Reply::Disabled => ();
-    Authenticate(auth::Authenticate) => (), auth::Reply::Authenticated { .. } => ();
-    UserAdd(auth::UserAdd) => (), auth::Reply::Done => ();
-    UserDelete(auth::UserDelete) => (), auth::Reply::Expelled { .. } => ();
-    UserPassword(auth::UserPassword) => (), auth::Reply::Expelled { .. } => ();
-    UserGrant(auth::UserGrant) => (), auth::Reply::Done => ();
-    UserRevoke(auth::UserRevoke) => (), auth::Reply::Done => ();
-    RoleAdd(auth::RoleAdd) => (), auth::Reply::Done => ();
-    RoleDelete(auth::RoleDelete) => (), auth::Reply::Done => ();
-    RoleGrant(auth::RoleGrant) => (), auth::Reply::Done => ();
-    RoleRevoke(auth::RoleRevoke) => (), auth::Reply::Done => ();
+    Auth, auth, AuthOperation, AuthError;
+    Enable(auth::Enable) => (), auth::AuthReply::Done => ();
+    Disable(auth::Disable) => (), auth::AuthReply::Disabled => ();
+    Authenticate(auth::Authenticate) => (), auth::AuthReply::Authenticated { .. } => ();
+    UserAdd(auth::UserAdd) => (), auth::AuthReply::Done => ();
+    UserDelete(auth::UserDelete) => (), auth::AuthReply::TokensRevoked { .. } => ();
+    UserPassword(auth::UserPassword) => (), auth::AuthReply::TokensRevoked { .. } => ();
+    UserGrant(auth::UserGrant) => (), auth::AuthReply::Done => ();
+    UserRevoke(auth::UserRevoke) => (), auth::AuthReply::Done => ();
+    RoleAdd(auth::RoleAdd) => (), auth::AuthReply::Done => ();
+    RoleDelete(auth::RoleDelete) => (), auth::AuthReply::Done => ();
+    RoleGrant(auth::RoleGrant) => (), auth::AuthReply::Done => ();
+    RoleRevoke(auth::RoleRevoke) => (), auth::AuthReply::Done => ();
 }
 
 /// A verb of v2 about users and roles: some have the same fields as v3's, and other answers.
@@ -115,27 +117,27 @@ pub struct ByPath<V>(pub V);
 macro_rules! by_path {
     ($($verb:ident($operation:ty) => $output:ty, $answer:pat => $result:expr;)+) => {$(
         operation! {
-            ByPath<$operation> => $output, paths::Refusal;
-            verb => paths::Verb::$verb(verb.0).into();
-            Reply::Auth(Ok(auth::Reply::Paths(paths::Done { answer: Ok($answer), .. }))) => Ok($result),
-            Reply::Auth(Ok(auth::Reply::Paths(paths::Done { answer: Err(refusal), .. }))) => Err(refusal)
+            ByPath<$operation> => $output, path_permissions::PathAuthError;
+            verb => path_permissions::PathAuthOperation::$verb(verb.0).into();
+            Reply::Auth(Ok(auth::AuthReply::Paths(path_permissions::PathAuthOutcome { answer: Ok($answer), .. }))) => Ok($result),
+            Reply::Auth(Ok(auth::AuthReply::Paths(path_permissions::PathAuthOutcome { answer: Err(refusal), .. }))) => Err(refusal)
         }
     )+};
 }
 
 by_path! {
-    Enable(auth::Enable) => (), paths::Answer::Done => ();
-    Disable(auth::Disable) => (), paths::Answer::Done => ();
-    UserCreate(paths::UserCreate) => (), paths::Answer::Done => ();
-    UserUpdate(paths::UserUpdate) => Vec<String>, paths::Answer::Roles(roles) => roles;
-    UserDelete(auth::UserDelete) => (), paths::Answer::Done => ();
-    RoleCreate(paths::RoleCreate) => (), paths::Answer::Done => ();
-    RoleUpdate(paths::RoleUpdate) => paths::Patterns, paths::Answer::Patterns(patterns) => patterns;
-    RoleDelete(auth::RoleDelete) => (), paths::Answer::Done => ();
+    Enable(auth::Enable) => (), path_permissions::PathAuthReply::Done => ();
+    Disable(auth::Disable) => (), path_permissions::PathAuthReply::Done => ();
+    UserCreate(path_permissions::UserCreate) => (), path_permissions::PathAuthReply::Done => ();
+    UserUpdate(path_permissions::UserUpdate) => Vec<String>, path_permissions::PathAuthReply::Roles(roles) => roles;
+    UserDelete(auth::UserDelete) => (), path_permissions::PathAuthReply::Done => ();
+    RoleCreate(path_permissions::RoleCreate) => (), path_permissions::PathAuthReply::Done => ();
+    RoleUpdate(path_permissions::RoleUpdate) => path_permissions::PathPatterns, path_permissions::PathAuthReply::Patterns(patterns) => patterns;
+    RoleDelete(auth::RoleDelete) => (), path_permissions::PathAuthReply::Done => ();
 }
 
 operation! {
-    Publish => (), Infallible;
+    PublishAttributes => (), Infallible;
     publish => Command::Publish(publish);
     Reply::Published => Ok(())
 }
@@ -150,17 +152,17 @@ operation! {
     Reply::DowngradeSet => Ok(())
 }
 operation! {
-    PeerUrls => (), member::Error;
+    UpdatePeerUrls => (), member::MembershipError;
     change => Command::PeerUrls(change);
     Reply::PeerUrlsSet(done) => done
 }
 operation! {
-    ChangeMembers => (), member::Error;
+    ChangeMembers => (), member::MembershipError;
     change => Command::Members(change);
     Reply::PeerUrlsSet(done) => done
 }
 operation! {
-    alarm::Command => Option<Alarm>, Infallible;
+    alarm::AlarmCommand => Option<Alarm>, Infallible;
     change => Command::Alarm(change);
     Reply::Alarm(alarm) => Ok(alarm)
 }

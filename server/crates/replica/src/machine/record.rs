@@ -25,7 +25,7 @@ pub const COUNT_MAX: u64 = 1 << 62;
 
 /// One changed record between two checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum RecordChange {
     /// Write or overwrite a record.
     Put {
         /// Room byte, then the room's own key.
@@ -43,9 +43,9 @@ pub enum Change {
 /// A checkpoint record with invalid contents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("corrupt checkpoint record: {0}")]
-pub struct Corrupt(String);
+pub struct CorruptRecord(String);
 
-impl Corrupt {
+impl CorruptRecord {
     /// `what` names the record and what is wrong with it.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
@@ -53,19 +53,19 @@ impl Corrupt {
 }
 
 /// Receives changed records one by one.
-pub type Emit<'a> = dyn FnMut(Change) + 'a;
+pub type Emit<'a> = dyn FnMut(RecordChange) + 'a;
 
 /// An emitter that puts the room's byte before every key.
-pub(crate) fn in_room(room: u8, emit: &mut Emit<'_>) -> impl FnMut(Change) {
+pub(crate) fn in_room(room: u8, emit: &mut Emit<'_>) -> impl FnMut(RecordChange) {
     move |change| {
         emit(match change {
-            Change::Put { mut key, value } => {
+            RecordChange::Put { mut key, value } => {
                 key.insert(0, room);
-                Change::Put { key, value }
+                RecordChange::Put { key, value }
             }
-            Change::Delete { mut key } => {
+            RecordChange::Delete { mut key } => {
                 key.insert(0, room);
-                Change::Delete { key }
+                RecordChange::Delete { key }
             }
         });
     }

@@ -1,8 +1,8 @@
 //! A frozen state with its position in the log: what all readers work on.
 
 use super::{
-    Machine,
-    record::{self, Change, Corrupt},
+    StateMachine,
+    record::{self, CorruptRecord, RecordChange},
 };
 
 /// Position of a state in the log, and raft's configuration at it.
@@ -35,7 +35,7 @@ pub struct Position {
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// The frozen state.
-    pub machine: Machine,
+    pub machine: StateMachine,
     /// Its place in the log.
     pub position: Position,
 }
@@ -43,10 +43,10 @@ pub struct View {
 impl View {
     /// Emits the records that turn a checkpoint of `since` into one of `self`; the position comes
     /// last. All of them must become visible atomically (I4).
-    pub fn changes(&self, since: Option<&View>, emit: &mut dyn FnMut(Change)) {
+    pub fn changes(&self, since: Option<&View>, emit: &mut dyn FnMut(RecordChange)) {
         self.machine.changes(since.map(|v| &v.machine), emit);
         let value = prost::Message::encode_to_vec(&self.position);
-        emit(Change::Put {
+        emit(RecordChange::Put {
             key: vec![record::VIEW],
             value,
         });
@@ -54,14 +54,14 @@ impl View {
 
     /// A copy for a later [`View::changes`]. Keeping the whole view until the next checkpoint would
     /// keep replaced data in memory.
-    pub fn for_changes(&self) -> View {
+    pub fn diff_base(&self) -> View {
         let mut view = self.clone();
-        view.machine.kv = view.machine.kv.for_changes();
+        view.machine.kv = view.machine.kv.diff_base();
         view
     }
 
     /// Rebuilds a view from all records of a checkpoint in ascending key order.
-    pub fn restore<E: From<Corrupt>>(
+    pub fn restore<E: From<CorruptRecord>>(
         records: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), E>>,
     ) -> Result<View, E> {
         let mut view = View::default();
@@ -70,16 +70,18 @@ impl View {
             let (key, value) = record?;
             if key == [record::VIEW] {
                 view.position = prost::Message::decode(value.as_slice())
-                    .map_err(|e| Corrupt::new(format!("position: {e}")))?;
+                    .map_err(|e| CorruptRecord::new(format!("position: {e}")))?;
                 positioned = true;
             } else {
                 view.machine.load(&key, &value)?;
             }
         }
         if !positioned {
-            return Err(Corrupt::new("no position record: the checkpoint is not whole").into());
+            return Err(
+                CorruptRecord::new("no position record: the checkpoint is not whole").into(),
+            );
         }
-        view.machine.loaded()?;
+        view.machine.finish_load()?;
         Ok(view)
     }
 }

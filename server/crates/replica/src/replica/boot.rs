@@ -4,21 +4,21 @@ use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::Ha
 
 use super::{Config, Replica};
 use crate::{
-    chores::Chores,
     faults::Faults,
     host::Recovered,
+    leader_tasks::LeaderTasks,
     limits::{
         APPLY_ROUND_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
     },
-    log::Log,
+    log::MemoryLog,
     machine::{
-        Machine,
+        StateMachine,
         member::Member,
-        record::Corrupt,
+        record::CorruptRecord,
         view::{Position, View},
     },
-    pending::Pending,
-    reads::Reads,
+    proposals::Proposals,
+    read_index::ReadIndexQueue,
     wire,
 };
 
@@ -26,7 +26,7 @@ use crate::{
 /// members in book and configuration, so that a later joiner always gets them.
 /// Each member takes one v2 index, as in etcd, where members are entries of the v2 store.
 pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
-    let mut machine = Machine::default();
+    let mut machine = StateMachine::default();
     machine.members.cluster_id = cluster_id;
     let (learners, voters): (Vec<_>, Vec<_>) = members.iter().partition(|m| m.learner);
     let position = Position {
@@ -37,8 +37,8 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
         ..Position::default()
     };
     for member in members {
-        machine.tree.bump();
-        machine.members.book.insert(member.id, member);
+        machine.tree.advance_index();
+        machine.members.by_id.insert(member.id, member);
     }
     View { machine, position }
 }
@@ -46,12 +46,12 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 impl Replica {
     /// Starts from recovered state. A new member passes `genesis` as its checkpoint.
     ///
-    /// `Corrupt` when the parts contradict each other: the log ends below the checkpoint's index or
+    /// `CorruptRecord` when the parts contradict each other: the log ends below the checkpoint's index or
     /// below the stored commit, has a gap, or an entry does not decode.
-    pub fn new(config: Config, recovered: Recovered) -> Result<Self, Corrupt> {
+    pub fn new(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered
             .checkpoint
-            .ok_or_else(|| Corrupt::new("no checkpoint: the member was never initialized"))?;
+            .ok_or_else(|| CorruptRecord::new("no checkpoint: the member was never initialized"))?;
         let place = checkpoint.position.clone();
         let mut hard_state = match &recovered.hard_state {
             Some(bytes) => wire::decode_hard_state(bytes)?,
@@ -69,33 +69,33 @@ impl Replica {
         // raft panics if the applied index is above the given commit index.
         hard_state.commit = hard_state.commit.max(place.index);
         hard_state.term = hard_state.term.max(place.term);
-        let log = Log::new(place.clone(), entries, hard_state);
+        let log = MemoryLog::new(place.clone(), entries, hard_state);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raft = RawNode::new(&raft_config(&config, place.index), log, &logger)
-            .map_err(|e| Corrupt::new(format!("raft refuses the recovered state: {e}")))?;
+            .map_err(|e| CorruptRecord::new(format!("raft refuses the recovered state: {e}")))?;
         let mut replica = Self {
-            pending: Pending::new(config.id, config.seed),
-            reads: Reads::new(config.id, config.seed),
-            chores: Chores::new(config.compaction),
+            proposals: Proposals::new(config.id, config.seed),
+            read_index: ReadIndexQueue::new(config.id, config.seed),
+            leader_tasks: LeaderTasks::new(config.compaction),
             raft,
             machine: checkpoint.machine,
-            resting: false,
+            tasks_paused: false,
             ticks: 0,
             campaigns: 0,
             role: StateRole::Follower,
-            durable: (0, place.index),
-            commit_unsaved: false,
-            incoming: None,
+            durable_checkpoints: (0, place.index),
+            commit_unpersisted: false,
+            incoming_snapshot: None,
             faults: Faults::default(),
             config,
         };
-        replica.settle();
-        if replica.votes_alone() {
+        replica.apply_election_jitter();
+        if replica.has_no_other_voter() {
             replica
                 .raft
                 .campaign()
-                .map_err(|e| Corrupt::new(format!("campaign: {e}")))?;
-            replica.settle();
+                .map_err(|e| CorruptRecord::new(format!("campaign: {e}")))?;
+            replica.apply_election_jitter();
         }
         Ok(replica)
     }
@@ -123,24 +123,24 @@ fn check(
     place: &Position,
     entries: &[raft::eraftpb::Entry],
     hard_state: &HardState,
-) -> Result<(), Corrupt> {
+) -> Result<(), CorruptRecord> {
     let mut last = place.index;
     if let (Some(first), Some(end)) = (entries.first(), entries.last()) {
         if first.index > place.index + 1 {
-            return Err(Corrupt::new(format!(
+            return Err(CorruptRecord::new(format!(
                 "the log begins at {} and the checkpoint ends at {}: entries between are missing",
                 first.index, place.index
             )));
         }
         if end.index < place.index {
-            return Err(Corrupt::new(format!(
+            return Err(CorruptRecord::new(format!(
                 "the log ends at {} below the checkpoint's {}",
                 end.index, place.index
             )));
         }
         for pair in entries.windows(2) {
             if pair[1].index != pair[0].index + 1 {
-                return Err(Corrupt::new(format!(
+                return Err(CorruptRecord::new(format!(
                     "the log has a gap after {}",
                     pair[0].index
                 )));
@@ -149,7 +149,7 @@ fn check(
         last = end.index;
     }
     if hard_state.commit > last {
-        return Err(Corrupt::new(format!(
+        return Err(CorruptRecord::new(format!(
             "entries up to {} were committed, the log ends at {last}",
             hard_state.commit
         )));

@@ -9,10 +9,10 @@ use raft::{
 
 use super::Replica;
 use crate::{
-    faults::Fault,
+    faults::InjectedBug,
     host::{Applied, Envelope, Host, LogBatch},
     log::fill_metadata,
-    machine::{Reply, command::Command, kv::Answers},
+    machine::{Reply, command::Command, kv::ReadResults},
     wire,
 };
 
@@ -30,31 +30,33 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) {
 fn round(replica: &mut Replica, host: &mut dyn Host) {
     replica.faults.turn_begins(&replica.machine);
     let mut ready = replica.raft.ready();
-    replica.settle();
+    replica.apply_election_jitter();
     send(replica, host, ready.take_messages());
     install(replica, host, &ready);
     for state in ready.take_read_states() {
-        replica.reads.confirmed(&state.request_ctx, state.index);
+        replica
+            .read_index
+            .confirmed(&state.request_ctx, state.index);
     }
     let mut applied = apply(replica, ready.take_committed_entries());
-    let batch = batch(replica, &ready);
-    let late = replica.faults.has(Fault::AckBeforePersist);
+    let batch = persist_batch(replica, &ready);
+    let late = replica.faults.has(InjectedBug::AckBeforePersist);
     if !late {
         answer(replica, host, std::mem::take(&mut applied));
         persist(host, &batch);
     }
     send(replica, host, ready.take_persisted_messages());
     let mut light = replica.raft.advance(ready);
-    replica.settle();
+    replica.apply_election_jitter();
     if let Some(commit) = light.commit_index() {
         replica.raft.mut_store().set_commit(commit);
-        replica.commit_unsaved = true;
+        replica.commit_unpersisted = true;
     }
     send(replica, host, light.take_messages());
     applied.extend(apply(replica, light.take_committed_entries()));
     replica.raft.advance_apply();
     replica.raft.mut_store().trim();
-    replica.settle();
+    replica.apply_election_jitter();
     answer(replica, host, applied);
     if late {
         persist(host, &batch);
@@ -68,7 +70,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
         return;
     }
     let view = replica
-        .incoming
+        .incoming_snapshot
         .take()
         .expect("raft accepts only a snapshot that we received");
     assert_eq!(
@@ -76,27 +78,30 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
         "the state beside a snapshot is another one"
     );
     host.install(&view);
-    replica.raft.mut_store().reset(view.position.clone());
+    replica
+        .raft
+        .mut_store()
+        .install_snapshot(view.position.clone());
     replica.machine = view.machine;
     // Only followers receive snapshots.
     replica
-        .chores
-        .timers
-        .lead(None, replica.machine.kv.leases(), 0);
-    replica.durable = (view.position.index, view.position.index);
+        .leader_tasks
+        .lessor
+        .set_leader_term(None, replica.machine.kv.leases(), 0);
+    replica.durable_checkpoints = (view.position.index, view.position.index);
 }
 
 /// Puts entries and hard state into the log in memory and into what the disk is to take.
-fn batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
+fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     let log = replica.raft.mut_store();
     log.append(ready.entries());
-    let mut changed = std::mem::take(&mut replica.commit_unsaved);
+    let mut changed = std::mem::take(&mut replica.commit_unpersisted);
     if let Some(state) = ready.hs() {
         log.set_hard_state(state.clone());
         changed = true;
     }
     // Encoded after the append, when raft's own copy and the log agree.
-    let hard_state = changed.then(|| wire::encode_hard_state(&stored(replica)));
+    let hard_state = changed.then(|| wire::encode_hard_state(&persisted_hard_state(replica)));
     LogBatch {
         records: ready.entries().iter().map(wire::encode_record).collect(),
         hard_state,
@@ -104,9 +109,9 @@ fn batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
 }
 
-fn stored(replica: &Replica) -> HardState {
+fn persisted_hard_state(replica: &Replica) -> HardState {
     let mut state = replica.raft.store().hard_state().clone();
-    if replica.faults.has(Fault::VoteNotPersisted) {
+    if replica.faults.has(InjectedBug::VoteNotPersisted) {
         state.vote = 0;
     }
     state
@@ -128,16 +133,16 @@ fn apply(replica: &mut Replica, entries: Vec<RaftEntry>) -> Vec<Applied> {
 fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
     let (command, change) =
         wire::decode_raft_entry(entry).expect("entries are checked when they come in");
-    let waits = |stamp| replica.pending.waits(stamp);
+    let waits = |stamp| replica.proposals.is_waiting(stamp);
     let answers = match command.stamp.as_ref().is_some_and(waits) {
-        true => Answers::Build,
-        false => Answers::Omit,
+        true => ReadResults::Return,
+        false => ReadResults::Discard,
     };
-    let outcome = replica.machine.apply_for(&command, answers);
+    let outcome = replica.machine.apply_with(&command, answers);
     if let (Some(Command::Lease(command)), Reply::Lease(Ok(reply))) =
         (&command.command, &outcome.reply)
     {
-        replica.chores.timers.applied(command, reply);
+        replica.leader_tasks.lessor.applied(command, reply);
     }
     let log = replica.raft.mut_store();
     log.advance_position(entry.index, entry.term);
@@ -145,9 +150,11 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
     if let Some(change) = change.filter(|_| outcome.reply == Reply::PeerUrlsSet(Ok(()))) {
         let changed = replica.raft.apply_conf_change(&change);
         let configuration = changed.expect("a learner can always come or go");
-        replica.raft.mut_store().configure(configuration);
+        replica.raft.mut_store().set_conf_state(configuration);
     }
-    let ticket = command.stamp.and_then(|stamp| replica.pending.take(&stamp));
+    let ticket = command
+        .stamp
+        .and_then(|stamp| replica.proposals.take(&stamp));
     let members = command
         .changes_members()
         .then(|| replica.machine.members.clone());
@@ -162,7 +169,7 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
 fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     if !applied.is_empty() {
         host.applied(applied, &replica.view());
-        replica.machine.kv.forget_compacted_states();
+        replica.machine.kv.clear_states_before_compaction();
     }
 }
 
@@ -182,7 +189,9 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Envelope {
     let mut snapshot = None;
     if message.get_msg_type() == MessageType::MsgSnapshot {
         let view = replica.view();
-        replica.chores.snapshot_sent(message.to, replica.ticks);
+        replica
+            .leader_tasks
+            .snapshot_sent(message.to, replica.ticks);
         fill_metadata(message.mut_snapshot(), &view.position);
         snapshot = Some(Box::new(view));
     }
@@ -195,7 +204,7 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Envelope {
 }
 
 fn issue_reads(replica: &mut Replica) {
-    if replica.faults.has(Fault::StaleRead) {
+    if replica.faults.has(InjectedBug::StaleRead) {
         return;
     }
     let raft = &replica.raft.raft;
@@ -204,25 +213,27 @@ fn issue_reads(replica: &mut Replica) {
         StateRole::Leader => !raft.commit_to_current_term(),
         StateRole::Follower | StateRole::Candidate | StateRole::PreCandidate => raft.leader_id == 0,
     };
-    let never_again = replica.faults.has(Fault::LostReadRetry);
-    if (lost && !never_again) || (never_again && replica.reads.is_asking()) {
+    let never_again = replica.faults.has(InjectedBug::LostReadRetry);
+    if (lost && !never_again) || (never_again && replica.read_index.is_asking()) {
         return;
     }
     if let Some(context) = replica
-        .reads
+        .read_index
         .due(replica.ticks, (raft.term, raft.leader_id))
     {
         replica.raft.read_index(context);
-        replica.settle();
+        replica.apply_election_jitter();
     }
 }
 
 /// Whether any read was released: the next batch may be open already.
 fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
-    let tickets = if replica.faults.has(Fault::StaleRead) {
-        replica.reads.release_unchecked()
+    let tickets = if replica.faults.has(InjectedBug::StaleRead) {
+        replica.read_index.release_unchecked()
     } else {
-        replica.reads.release(replica.raft.store().position().index)
+        replica
+            .read_index
+            .release(replica.raft.store().position().index)
     };
     if tickets.is_empty() {
         return false;

@@ -11,72 +11,72 @@ use std::{
 };
 
 use super::{
-    ranges::Ranges,
-    span::{End, Span},
+    interval_tree::IntervalTree,
+    range::{RangeEnd, WatchRange},
 };
 use crate::{
-    limits::{INTERESTS_MAX, NOTED_PLACES_MAX},
-    machine::kv::Place,
+    limits::{NOTED_LOCATIONS_MAX, WATCHER_GROUPS_MAX},
+    machine::kv::Location,
 };
 
 /// Identifies a stream; reused after it was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReaderId(u32);
+pub struct WatchStreamId(u32);
 
 /// Identifies a watcher group; reused after it was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterestId(u32);
+pub struct WatcherGroupId(u32);
 
 /// `limits::INTERESTS_MAX` are registered already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many watchers")]
-pub struct TooManyInterests;
+pub struct TooManyWatcherGroups;
 
 /// Locations of unread changes that match a watcher group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Touched {
+pub struct PendingChanges {
     /// Revision of the first.
     pub revision: i64,
     /// Place of the first.
-    pub first: Place,
-    /// Locations of the others, in order, unless `rest` is set.
-    pub more: Vec<Place>,
+    pub first: Location,
+    /// Locations of the others, in order, unless `pause_leader_tasks` is set.
+    pub more: Vec<Location>,
     /// There were more changes than are noted: everything after the first must be read.
     pub rest: bool,
 }
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub struct Interests {
-    exact: BTreeMap<Arc<[u8]>, Ids>,
-    ranges: Ranges<Ids>,
-    interests: Slab<Interest>,
-    readers: Slab<Reader>,
+pub struct WatcherGroups {
+    exact: BTreeMap<Arc<[u8]>, GroupIds>,
+    ranges: IntervalTree<GroupIds>,
+    groups: Slab<WatcherGroup>,
+    streams: Slab<StreamEntry>,
 }
 
 #[derive(Debug)]
-struct Interest {
-    reader: u32,
-    touched: Option<Box<Touched>>,
+struct WatcherGroup {
+    stream: u32,
+    pending: Option<Box<PendingChanges>>,
 }
 
 #[derive(Debug, Default)]
-struct Reader {
-    touched: Vec<InterestId>,
+struct StreamEntry {
+    pending: Vec<WatcherGroupId>,
     /// Number of noted locations beyond the first of each group.
     noted: usize,
 }
 
 /// Groups of one range, each of another stream.
 #[derive(Debug, Default)]
-enum Ids {
+enum GroupIds {
     #[default]
     None,
     One(u32),
     Many(BTreeSet<u32>),
 }
 
-impl Ids {
+impl GroupIds {
     fn insert(&mut self, id: u32) {
         match self {
             Self::None => *self = Self::One(id),
@@ -106,20 +106,20 @@ impl Ids {
     }
 }
 
-impl Interests {
+impl WatcherGroups {
     /// Registers a stream without groups.
-    pub fn enter(&mut self) -> ReaderId {
-        ReaderId(self.readers.put(Reader::default()))
+    pub fn add_stream(&mut self) -> WatchStreamId {
+        WatchStreamId(self.streams.put(StreamEntry::default()))
     }
 
     /// Removes a stream. Its groups must have been unregistered.
-    pub fn leave(&mut self, reader: ReaderId) {
-        self.readers.take(reader.0);
+    pub fn remove_stream(&mut self, stream: WatchStreamId) {
+        self.streams.take(stream.0);
     }
 
     /// Number of groups.
     pub fn len(&self) -> usize {
-        self.interests.len
+        self.groups.len
     }
 
     /// Whether there are no groups.
@@ -130,27 +130,27 @@ impl Interests {
     /// Registers a group; it is notified from the next change on.
     pub fn register(
         &mut self,
-        reader: ReaderId,
-        span: &Span,
-    ) -> Result<InterestId, TooManyInterests> {
-        if self.len() >= INTERESTS_MAX {
-            return Err(TooManyInterests);
+        stream: WatchStreamId,
+        span: &WatchRange,
+    ) -> Result<WatcherGroupId, TooManyWatcherGroups> {
+        if self.len() >= WATCHER_GROUPS_MAX {
+            return Err(TooManyWatcherGroups);
         }
-        let id = self.interests.put(Interest {
-            reader: reader.0,
-            touched: None,
+        let id = self.groups.put(WatcherGroup {
+            stream: stream.0,
+            pending: None,
         });
         match span.end {
-            End::One => self.exact.entry(span.key.clone()).or_default().insert(id),
-            End::At(_) | End::Never => self.ranges.entry(span, |ids| ids.insert(id)),
+            RangeEnd::One => self.exact.entry(span.key.clone()).or_default().insert(id),
+            RangeEnd::At(_) | RangeEnd::Never => self.ranges.entry(span, |ids| ids.insert(id)),
         }
-        Ok(InterestId(id))
+        Ok(WatcherGroupId(id))
     }
 
     /// Unregisters a group of `span`.
-    pub fn unregister(&mut self, id: InterestId, span: &Span) {
+    pub fn unregister(&mut self, id: WatcherGroupId, span: &WatchRange) {
         match span.end {
-            End::One => {
+            RangeEnd::One => {
                 if self
                     .exact
                     .get_mut(&span.key)
@@ -159,110 +159,113 @@ impl Interests {
                     self.exact.remove(&span.key);
                 }
             }
-            End::At(_) | End::Never => self.ranges.change(span, |ids| ids.remove(id.0)),
+            RangeEnd::At(_) | RangeEnd::Never => self.ranges.change(span, |ids| ids.remove(id.0)),
         }
-        let Some(interest) = self.interests.take(id.0) else {
+        let Some(group) = self.groups.take(id.0) else {
             return;
         };
-        if let (Some(touched), Some(reader)) =
-            (interest.touched, self.readers.get_mut(interest.reader))
-        {
-            reader.noted -= touched.more.len();
-            reader.touched.retain(|other| *other != id);
+        if let (Some(pending), Some(stream)) = (group.pending, self.streams.get_mut(group.stream)) {
+            stream.noted -= pending.more.len();
+            stream.pending.retain(|other| *other != id);
         }
     }
 
     /// Notes a change of `key` for all matching groups. Calls `wake` with each stream that had
     /// nothing to read before. Returns whether any group matches.
-    pub fn touch(
+    pub fn notify(
         &mut self,
         key: &[u8],
-        place: Place,
+        place: Location,
         revision: i64,
-        mut wake: impl FnMut(ReaderId),
+        mut wake: impl FnMut(WatchStreamId),
     ) -> bool {
         let Self {
             exact,
             ranges,
-            interests,
-            readers,
+            groups,
+            streams,
         } = self;
         let mut concerned = false;
         let mut note = |id| {
             concerned = true;
-            note(interests, readers, id, (place, revision), &mut wake);
+            note(groups, streams, id, (place, revision), &mut wake);
         };
         if let Some(ids) = exact.get(key) {
             ids.each(&mut note);
         }
-        ranges.holding(key, &mut |ids| ids.each(&mut note));
+        ranges.visit_containing(key, &mut |ids| ids.each(&mut note));
         concerned
     }
 
     /// Notifies every group, when the changes from this revision on are unknown.
-    pub fn touch_all(&mut self, place: Place, revision: i64, mut wake: impl FnMut(ReaderId)) {
-        for id in 0..self.interests.slots.len() as u32 {
+    pub fn notify_all(
+        &mut self,
+        place: Location,
+        revision: i64,
+        mut wake: impl FnMut(WatchStreamId),
+    ) {
+        for id in 0..self.groups.slots.len() as u32 {
             note(
-                &mut self.interests,
-                &mut self.readers,
+                &mut self.groups,
+                &mut self.streams,
                 id,
                 (place, revision),
                 &mut wake,
             );
-            if let Some(touched) = self.interests.get_mut(id).and_then(|i| i.touched.as_mut()) {
-                touched.rest = true;
+            if let Some(pending) = self.groups.get_mut(id).and_then(|i| i.pending.as_mut()) {
+                pending.rest = true;
             }
         }
     }
 
     /// Takes what a stream has to read, unordered.
-    pub fn take(&mut self, reader: ReaderId) -> Vec<(InterestId, Touched)> {
-        let Some(reader) = self.readers.get_mut(reader.0) else {
+    pub fn take(&mut self, stream: WatchStreamId) -> Vec<(WatcherGroupId, PendingChanges)> {
+        let Some(stream) = self.streams.get_mut(stream.0) else {
             return Vec::new();
         };
-        reader.noted = 0;
-        let ids = std::mem::take(&mut reader.touched);
+        stream.noted = 0;
+        let ids = std::mem::take(&mut stream.pending);
         ids.into_iter()
-            .filter_map(|id| Some((id, *self.interests.get_mut(id.0)?.touched.take()?)))
+            .filter_map(|id| Some((id, *self.groups.get_mut(id.0)?.pending.take()?)))
             .collect()
     }
 }
 
 fn note(
-    interests: &mut Slab<Interest>,
-    readers: &mut Slab<Reader>,
+    groups: &mut Slab<WatcherGroup>,
+    streams: &mut Slab<StreamEntry>,
     id: u32,
-    (place, revision): (Place, i64),
-    wake: &mut impl FnMut(ReaderId),
+    (place, revision): (Location, i64),
+    wake: &mut impl FnMut(WatchStreamId),
 ) {
-    let Some(interest) = interests.get_mut(id) else {
+    let Some(group) = groups.get_mut(id) else {
         return;
     };
-    let Some(reader) = readers.get_mut(interest.reader) else {
+    let Some(stream) = streams.get_mut(group.stream) else {
         return;
     };
-    match &mut interest.touched {
+    match &mut group.pending {
         None => {
-            interest.touched = Some(Box::new(Touched {
+            group.pending = Some(Box::new(PendingChanges {
                 revision,
                 first: place,
                 more: Vec::new(),
                 rest: false,
             }));
-            if reader.touched.is_empty() {
-                wake(ReaderId(interest.reader));
+            if stream.pending.is_empty() {
+                wake(WatchStreamId(group.stream));
             }
-            reader.touched.push(InterestId(id));
+            stream.pending.push(WatcherGroupId(id));
         }
-        Some(touched) if touched.rest => {}
-        Some(touched) if reader.noted >= NOTED_PLACES_MAX => {
-            reader.noted -= touched.more.len();
-            touched.more = Vec::new();
-            touched.rest = true;
+        Some(pending) if pending.rest => {}
+        Some(pending) if stream.noted >= NOTED_LOCATIONS_MAX => {
+            stream.noted -= pending.more.len();
+            pending.more = Vec::new();
+            pending.rest = true;
         }
-        Some(touched) => {
-            touched.more.push(place);
-            reader.noted += 1;
+        Some(pending) => {
+            pending.more.push(place);
+            stream.noted += 1;
         }
     }
 }
@@ -315,22 +318,22 @@ impl<T> Slab<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::kv::{Command, Kv, Put, Verb};
+    use crate::machine::kv::{Kv, KvCommand, KvOperation, Put};
 
     /// Places to touch with, from a store with so many changes.
-    fn places(count: usize) -> Vec<Place> {
+    fn places(count: usize) -> Vec<Location> {
         let mut kv = Kv::default();
         for _ in 0..count {
             let put = Put {
                 key: "k".into(),
                 ..Put::default()
             };
-            kv.apply(&Command {
-                verb: Some(Verb::Put(put)),
+            kv.apply(&KvCommand {
+                operation: Some(KvOperation::Put(put)),
             })
             .unwrap();
         }
-        kv.written_from(kv.seek(0))
+        kv.changes_from(kv.seek(0))
             .map(|(place, _)| place)
             .collect()
     }
@@ -338,17 +341,17 @@ mod tests {
     #[test]
     fn a_stream_is_woken_once_and_gets_all_locations() {
         let places = places(3);
-        let mut hub = Interests::default();
-        let (one, two) = (hub.enter(), hub.enter());
-        let exact = hub.register(one, &Span::new(b"a", b"")).unwrap();
-        let range = hub.register(one, &Span::new(b"a", b"c")).unwrap();
-        let from = hub.register(two, &Span::new(b"b", b"\0")).unwrap();
+        let mut hub = WatcherGroups::default();
+        let (one, two) = (hub.add_stream(), hub.add_stream());
+        let exact = hub.register(one, &WatchRange::new(b"a", b"")).unwrap();
+        let range = hub.register(one, &WatchRange::new(b"a", b"c")).unwrap();
+        let from = hub.register(two, &WatchRange::new(b"b", b"\0")).unwrap();
         let mut woken = Vec::new();
-        hub.touch(b"a", places[0], 2, |reader| woken.push(reader));
-        hub.touch(b"b", places[1], 3, |reader| woken.push(reader));
-        hub.touch(b"c", places[2], 4, |reader| woken.push(reader));
+        hub.notify(b"a", places[0], 2, |stream| woken.push(stream));
+        hub.notify(b"b", places[1], 3, |stream| woken.push(stream));
+        hub.notify(b"c", places[2], 4, |stream| woken.push(stream));
         assert_eq!(woken, [one, two]);
-        let touched = |revision, at: &[usize]| Touched {
+        let pending = |revision, at: &[usize]| PendingChanges {
             revision,
             first: places[at[0]],
             more: at[1..].iter().map(|at| places[*at]).collect(),
@@ -356,45 +359,45 @@ mod tests {
         };
         assert_eq!(
             hub.take(one),
-            [(exact, touched(2, &[0])), (range, touched(2, &[0, 1]))]
+            [(exact, pending(2, &[0])), (range, pending(2, &[0, 1]))]
         );
-        assert_eq!(hub.take(two), [(from, touched(3, &[1, 2]))]);
+        assert_eq!(hub.take(two), [(from, pending(3, &[1, 2]))]);
         assert_eq!(hub.take(two), []);
-        hub.touch(b"b", places[2], 5, |reader| woken.push(reader));
+        hub.notify(b"b", places[2], 5, |stream| woken.push(stream));
         assert_eq!(woken.len(), 4, "all were read, so both are woken again");
-        hub.unregister(range, &Span::new(b"a", b"c"));
+        hub.unregister(range, &WatchRange::new(b"a", b"c"));
         assert_eq!(hub.take(one), []);
-        hub.unregister(exact, &Span::new(b"a", b""));
-        hub.unregister(from, &Span::new(b"b", b"\0"));
+        hub.unregister(exact, &WatchRange::new(b"a", b""));
+        hub.unregister(from, &WatchRange::new(b"b", b"\0"));
         assert!(hub.is_empty() && hub.exact.is_empty());
     }
 
     #[test]
     fn notes_for_a_stream_that_does_not_read_are_bounded() {
         let places = places(2);
-        let mut hub = Interests::default();
-        let reader = hub.enter();
-        hub.register(reader, &Span::new(b"a", b"")).unwrap();
-        for revision in 0..2 * NOTED_PLACES_MAX as i64 {
-            hub.touch(b"a", places[usize::from(revision > 0)], revision, |_| {});
+        let mut hub = WatcherGroups::default();
+        let stream = hub.add_stream();
+        hub.register(stream, &WatchRange::new(b"a", b"")).unwrap();
+        for revision in 0..2 * NOTED_LOCATIONS_MAX as i64 {
+            hub.notify(b"a", places[usize::from(revision > 0)], revision, |_| {});
         }
-        let taken = hub.take(reader);
-        let [(_, touched)] = taken.as_slice() else {
+        let taken = hub.take(stream);
+        let [(_, pending)] = taken.as_slice() else {
             panic!("{taken:?}")
         };
-        assert_eq!((touched.first, touched.rest), (places[0], true));
-        assert!(touched.more.is_empty());
+        assert_eq!((pending.first, pending.rest), (places[0], true));
+        assert!(pending.more.is_empty());
     }
 
     #[test]
     fn all_streams_are_woken_when_changes_are_unknown() {
         let places = places(1);
-        let mut hub = Interests::default();
-        let (one, two) = (hub.enter(), hub.enter());
-        hub.register(one, &Span::new(b"a", b"")).unwrap();
-        hub.register(two, &Span::new(b"b", b"\0")).unwrap();
+        let mut hub = WatcherGroups::default();
+        let (one, two) = (hub.add_stream(), hub.add_stream());
+        hub.register(one, &WatchRange::new(b"a", b"")).unwrap();
+        hub.register(two, &WatchRange::new(b"b", b"\0")).unwrap();
         let mut woken = Vec::new();
-        hub.touch_all(places[0], 7, |reader| woken.push(reader));
+        hub.notify_all(places[0], 7, |stream| woken.push(stream));
         assert_eq!(woken, [one, two]);
         assert!(hub.take(one)[0].1.rest && hub.take(two)[0].1.rest);
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use witan_replica::machine::kv::{
-    Command, Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, Error, KeyValue, Op,
-    OpKind, OpReply, Put, PutReply, Range, RangeReply, Reply, SortOrder, SortTarget, TargetValue,
-    Txn, TxnReply, Verb,
+    Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, KeyValue, KvCommand, KvError,
+    KvOperation, KvReply, OpReply, Put, PutReply, Range, RangeReply, SortOrder, SortTarget,
+    TargetValue, Txn, TxnOp, TxnOpKind, TxnReply,
 };
 
 /// Every version of every key.
@@ -29,49 +29,49 @@ impl Default for Model {
 }
 
 impl Model {
-    pub(crate) fn apply(&mut self, command: &Command) -> Result<Reply, Error> {
+    pub(crate) fn apply(&mut self, command: &KvCommand) -> Result<KvReply, KvError> {
         let mut after = self.clone();
         let main = self.revision + 1;
-        let reply = match command.verb.as_ref().unwrap() {
-            Verb::Put(put) => {
+        let reply = match command.operation.as_ref().unwrap() {
+            KvOperation::Put(put) => {
                 lease(put).and_then(|()| self.present(put))?;
-                Reply::Op(OpReply::Put(after.put(main, put)))
+                KvReply::Op(OpReply::Put(after.put(main, put)))
             }
-            Verb::Delete(delete) => Reply::Op(OpReply::Delete(after.delete(main, delete))),
-            Verb::Txn(txn) => {
+            KvOperation::Delete(delete) => KvReply::Op(OpReply::Delete(after.delete(main, delete))),
+            KvOperation::Txn(txn) => {
                 let mut chosen = Vec::new();
                 self.check(txn, &mut chosen)?;
                 chosen.reverse();
-                Reply::Op(OpReply::Txn(after.execute(main, txn, &mut chosen)))
+                KvReply::Op(OpReply::Txn(after.execute(main, txn, &mut chosen)))
             }
-            Verb::Sweep(_) => Reply::Compact,
-            Verb::Compact(compact) => {
+            KvOperation::Sweep(_) => KvReply::Compact,
+            KvOperation::Compact(compact) => {
                 if compact.revision <= self.compacted {
-                    return Err(Error::Compacted {
+                    return Err(KvError::Compacted {
                         compacted: self.compacted,
                     });
                 }
                 if compact.revision > self.revision {
-                    return Err(Error::FutureRevision {
+                    return Err(KvError::FutureRevision {
                         current: self.revision,
                     });
                 }
                 after.compacted = compact.revision;
-                Reply::Compact
+                KvReply::Compact
             }
         };
         *self = after;
         Ok(reply)
     }
 
-    pub(crate) fn range(&self, range: &Range) -> Result<RangeReply, Error> {
+    pub(crate) fn range(&self, range: &Range) -> Result<RangeReply, KvError> {
         if range.revision > self.revision {
-            return Err(Error::FutureRevision {
+            return Err(KvError::FutureRevision {
                 current: self.revision,
             });
         }
         if range.revision > 0 && range.revision < self.compacted {
-            return Err(Error::Compacted {
+            return Err(KvError::Compacted {
                 compacted: self.compacted,
             });
         }
@@ -160,10 +160,10 @@ impl Model {
         RangeReply { kvs, more, count }
     }
 
-    fn present(&self, put: &Put) -> Result<(), Error> {
+    fn present(&self, put: &Put) -> Result<(), KvError> {
         let missing = (put.ignore_value || put.ignore_lease) && self.newest(&put.key).is_none();
         if missing {
-            Err(Error::KeyNotFound)
+            Err(KvError::KeyNotFound)
         } else {
             Ok(())
         }
@@ -224,25 +224,25 @@ impl Model {
     }
 
     /// Notes which branches are taken, in the order in which `execute` meets the transactions.
-    fn check(&self, txn: &Txn, chosen: &mut Vec<bool>) -> Result<(), Error> {
+    fn check(&self, txn: &Txn, chosen: &mut Vec<bool>) -> Result<(), KvError> {
         let success = txn.compare.iter().all(|compare| self.holds(compare));
         chosen.push(success);
         for op in branch(txn, success) {
             match op.kind.as_ref().unwrap() {
-                OpKind::Range(range) => {
+                TxnOpKind::Range(range) => {
                     if range.revision < 0 && range.revision < self.compacted {
-                        return Err(Error::Compacted {
+                        return Err(KvError::Compacted {
                             compacted: self.compacted,
                         });
                     }
                     self.range(range)?;
                 }
-                OpKind::Put(put) => {
+                TxnOpKind::Put(put) => {
                     self.present(put)?;
                     lease(put)?;
                 }
-                OpKind::Delete(_) => {}
-                OpKind::Txn(txn) => self.check(txn, chosen)?,
+                TxnOpKind::Delete(_) => {}
+                TxnOpKind::Txn(txn) => self.check(txn, chosen)?,
             }
         }
         Ok(())
@@ -253,10 +253,10 @@ impl Model {
         let mut replies = Vec::new();
         for op in branch(txn, succeeded) {
             let reply = match op.kind.as_ref().unwrap() {
-                OpKind::Range(range) => OpReply::Range(self.read(range)),
-                OpKind::Put(put) => OpReply::Put(self.put(main, put)),
-                OpKind::Delete(delete) => OpReply::Delete(self.delete(main, delete)),
-                OpKind::Txn(txn) => {
+                TxnOpKind::Range(range) => OpReply::Range(self.read(range)),
+                TxnOpKind::Put(put) => OpReply::Put(self.put(main, put)),
+                TxnOpKind::Delete(delete) => OpReply::Delete(self.delete(main, delete)),
+                TxnOpKind::Txn(txn) => {
                     let reply = self.execute(main, txn, chosen);
                     replies.push((OpReply::Txn(reply), 0));
                     continue;
@@ -285,15 +285,15 @@ impl Model {
     }
 }
 
-fn lease(put: &Put) -> Result<(), Error> {
+fn lease(put: &Put) -> Result<(), KvError> {
     if put.lease == 0 {
         Ok(())
     } else {
-        Err(Error::LeaseNotFound)
+        Err(KvError::LeaseNotFound)
     }
 }
 
-fn branch(txn: &Txn, success: bool) -> &[Op] {
+fn branch(txn: &Txn, success: bool) -> &[TxnOp] {
     if success { &txn.success } else { &txn.failure }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use witan_replica::machine::tree::{
-    Action, Create, Delete, Error, ErrorKind, Event, Node, Reply, Set, Swap, Update, Verb,
+    Action, CompareAndSwap, Create, Delete, Event, Node, Set, TreeError, TreeErrorKind,
+    TreeOperation, TreeReply, Update,
 };
 
 #[derive(Clone)]
@@ -95,24 +96,28 @@ impl Model {
         self.flat.values().filter_map(|flat| flat.expires_ns).min()
     }
 
-    pub(crate) fn apply(&mut self, verb: &Verb, now_ns: i64) -> Result<Reply, Error> {
+    pub(crate) fn apply(
+        &mut self,
+        verb: &TreeOperation,
+        now_ns: i64,
+    ) -> Result<TreeReply, TreeError> {
         let event = match verb {
-            Verb::Set(set) => self.set(set, now_ns),
-            Verb::Create(create) => self.create(create, now_ns),
-            Verb::Update(update) => self.update(update, now_ns),
-            Verb::Swap(swap) => self.swap(swap, now_ns),
-            Verb::DeleteIf(delete) => {
+            TreeOperation::Set(set) => self.set(set, now_ns),
+            TreeOperation::Create(create) => self.create(create, now_ns),
+            TreeOperation::Update(update) => self.update(update, now_ns),
+            TreeOperation::CompareAndSwap(swap) => self.swap(swap, now_ns),
+            TreeOperation::CompareAndDelete(delete) => {
                 let path = text(&delete.path);
                 self.compare(&path, delete.prev_value.as_ref(), delete.prev_index)?;
                 Ok(self.remove(Action::CompareAndDelete, &path, now_ns))
             }
-            Verb::Delete(delete) => self.delete(delete, now_ns),
-            Verb::Expire(_) => return Ok(Reply::Expired(self.expire(now_ns))),
+            TreeOperation::Delete(delete) => self.delete(delete, now_ns),
+            TreeOperation::Expire(_) => return Ok(TreeReply::Expired(self.expire(now_ns))),
         }?;
-        Ok(Reply::Event(Box::new(event)))
+        Ok(TreeReply::Event(Box::new(event)))
     }
 
-    fn set(&mut self, set: &Set, now_ns: i64) -> Result<Event, Error> {
+    fn set(&mut self, set: &Set, now_ns: i64) -> Result<Event, TreeError> {
         let path = text(&set.path);
         if set.refresh && path != "/" {
             self.find(&path)?;
@@ -138,7 +143,7 @@ impl Model {
         )
     }
 
-    fn create(&mut self, create: &Create, now_ns: i64) -> Result<Event, Error> {
+    fn create(&mut self, create: &Create, now_ns: i64) -> Result<Event, TreeError> {
         let mut path = text(&create.path);
         if create.in_order {
             path = format!("{}/{:020}", path.trim_end_matches('/'), self.index + 1);
@@ -155,12 +160,12 @@ impl Model {
         self.place(write, false, now_ns)
     }
 
-    fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, Error> {
+    fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, TreeError> {
         let path = text(&update.path);
         self.not_root(&path)?;
         let old = self.find(&path)?;
         if old.value.is_none() && !update.value.is_empty() {
-            return Err(self.error(ErrorKind::NotFile, &path));
+            return Err(self.error(TreeErrorKind::NotFile, &path));
         }
         let (action, value) = (Action::Update, Some(&update.value));
         let (expires_ns, refresh) = (update.expires_ns, update.refresh);
@@ -176,7 +181,7 @@ impl Model {
         ))
     }
 
-    fn swap(&mut self, swap: &Swap, now_ns: i64) -> Result<Event, Error> {
+    fn swap(&mut self, swap: &CompareAndSwap, now_ns: i64) -> Result<Event, TreeError> {
         let path = text(&swap.path);
         self.not_root(&path)?;
         self.compare(&path, swap.prev_value.as_ref(), swap.prev_index)?;
@@ -194,59 +199,64 @@ impl Model {
         ))
     }
 
-    fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, Error> {
+    fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, TreeError> {
         let path = text(&delete.path);
         self.not_root(&path)?;
         let is_dir = self.find(&path)?.value.is_none();
         let below = format!("{path}/");
         let is_empty = !self.flat.keys().any(|other| other.starts_with(&below));
         if is_dir && !delete.dir && !delete.recursive {
-            return Err(self.error(ErrorKind::NotFile, &path));
+            return Err(self.error(TreeErrorKind::NotFile, &path));
         }
         if is_dir && !is_empty && !delete.recursive {
-            return Err(self.error(ErrorKind::DirNotEmpty, &path));
+            return Err(self.error(TreeErrorKind::DirNotEmpty, &path));
         }
         Ok(self.remove(Action::Delete, &path, now_ns))
     }
 
-    fn error(&self, kind: ErrorKind, cause: &str) -> Error {
-        Error {
+    fn error(&self, kind: TreeErrorKind, cause: &str) -> TreeError {
+        TreeError {
             kind,
             cause: Bytes::from(cause.to_owned()),
             index: self.index,
         }
     }
 
-    fn not_root(&self, path: &str) -> Result<(), Error> {
+    fn not_root(&self, path: &str) -> Result<(), TreeError> {
         if path == "/" {
-            Err(self.error(ErrorKind::RootReadOnly, "/"))
+            Err(self.error(TreeErrorKind::RootReadOnly, "/"))
         } else {
             Ok(())
         }
     }
 
     /// The node at a path, or the first thing on the way that prevents it.
-    fn find(&self, path: &str) -> Result<Flat, Error> {
+    fn find(&self, path: &str) -> Result<Flat, TreeError> {
         for dir in ancestors(path) {
             match self.flat.get(&dir) {
-                None => return Err(self.error(ErrorKind::KeyNotFound, &dir)),
+                None => return Err(self.error(TreeErrorKind::KeyNotFound, &dir)),
                 Some(Flat { value: Some(_), .. }) => {
-                    return Err(self.error(ErrorKind::NotDir, &dir));
+                    return Err(self.error(TreeErrorKind::NotDir, &dir));
                 }
                 Some(Flat { value: None, .. }) => {}
             }
         }
-        let missing = || self.error(ErrorKind::KeyNotFound, path);
+        let missing = || self.error(TreeErrorKind::KeyNotFound, path);
         self.flat.get(path).cloned().ok_or_else(missing)
     }
 
-    fn compare(&self, path: &str, value: Option<&Bytes>, index: Option<u64>) -> Result<(), Error> {
+    fn compare(
+        &self,
+        path: &str,
+        value: Option<&Bytes>,
+        index: Option<u64>,
+    ) -> Result<(), TreeError> {
         if path == "/" {
-            return Err(self.error(ErrorKind::NotFile, ""));
+            return Err(self.error(TreeErrorKind::NotFile, ""));
         }
         let flat = self.find(path)?;
         let Some(actual) = &flat.value else {
-            return Err(self.error(ErrorKind::NotFile, path));
+            return Err(self.error(TreeErrorKind::NotFile, path));
         };
         let mut causes = Vec::new();
         if let Some(wanted) = value.filter(|wanted| *wanted != actual) {
@@ -258,17 +268,17 @@ impl Model {
         if causes.is_empty() {
             return Ok(());
         }
-        Err(self.error(ErrorKind::CompareFailed, &causes.join(" ")))
+        Err(self.error(TreeErrorKind::CompareFailed, &causes.join(" ")))
     }
 
-    fn place(&mut self, write: Write<'_>, replace: bool, now_ns: i64) -> Result<Event, Error> {
+    fn place(&mut self, write: Write<'_>, replace: bool, now_ns: i64) -> Result<Event, TreeError> {
         let path = write.path;
         self.not_root(&path)?;
         let old = match self.find(&path) {
-            Ok(_) if !replace => return Err(self.error(ErrorKind::NodeExists, &path)),
-            Ok(old) if old.value.is_none() => return Err(self.error(ErrorKind::NotFile, &path)),
+            Ok(_) if !replace => return Err(self.error(TreeErrorKind::NodeExists, &path)),
+            Ok(old) if old.value.is_none() => return Err(self.error(TreeErrorKind::NotFile, &path)),
             Ok(old) => Some(old),
-            Err(error) if error.kind == ErrorKind::KeyNotFound => None,
+            Err(error) if error.kind == TreeErrorKind::KeyNotFound => None,
             Err(error) => return Err(error),
         };
         self.index += 1;

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use witan_replica::machine::{
-    Machine, Reply,
-    alarm::{Action, Alarm, Command as AlarmCommand, Kind},
+    Reply, StateMachine,
+    alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType},
     command::{Command, Entry},
     kv,
 };
@@ -14,20 +14,20 @@ use crate::{Room, kv as keys};
 
 #[derive(Default)]
 pub(crate) struct AlarmRoom {
-    machine: Machine,
+    machine: StateMachine,
 }
 
 impl Room for AlarmRoom {
     fn run(&mut self, command: &str) -> String {
         let words: Vec<&str> = command.split_whitespace().collect();
         match words[..] {
-            ["raise", member, of] => self.alarm(Action::Raise, member, of),
-            ["lower", member, of] => self.alarm(Action::Lower, member, of),
+            ["raise", member, of] => self.alarm(AlarmAction::Activate, member, of),
+            ["lower", member, of] => self.alarm(AlarmAction::Deactivate, member, of),
             ["list"] => shown(self.machine.alarms.list(None)),
             ["list", of] => shown(self.machine.alarms.list(Some(kind(of)))),
             _ => {
                 let verb = Some(keys::verb(command));
-                let reply = self.apply(Command::Kv(kv::Command { verb }));
+                let reply = self.apply(Command::Kv(kv::KvCommand { operation: verb }));
                 let Reply::Kv(reply) = reply else {
                     panic!("{reply:?}")
                 };
@@ -38,7 +38,7 @@ impl Room for AlarmRoom {
 }
 
 impl AlarmRoom {
-    fn alarm(&mut self, action: Action, member: &str, of: &str) -> String {
+    fn alarm(&mut self, action: AlarmAction, member: &str, of: &str) -> String {
         let command = AlarmCommand {
             action: action as i32,
             member: member.parse().unwrap(),
@@ -63,8 +63,8 @@ impl AlarmRoom {
 
 fn kind(word: &str) -> i32 {
     match word {
-        "nospace" => Kind::NoSpace as i32,
-        "corrupt" => Kind::Corrupt as i32,
+        "nospace" => AlarmType::NoSpace as i32,
+        "corrupt" => AlarmType::Corrupt as i32,
         number => number.parse().unwrap(),
     }
 }
@@ -72,7 +72,7 @@ fn kind(word: &str) -> i32 {
 fn shown(alarms: impl Iterator<Item = Alarm>) -> String {
     let mut out = String::new();
     for Alarm { kind, member } in alarms {
-        match Kind::try_from(kind) {
+        match AlarmType::try_from(kind) {
             Ok(kind) => writeln!(out, "{member} {}", format!("{kind:?}").to_lowercase()).unwrap(),
             Err(_) => writeln!(out, "{member} {kind}").unwrap(),
         }

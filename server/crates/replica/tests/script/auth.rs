@@ -15,11 +15,11 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use witan_replica::machine::{
-    Machine, Reply,
+    Reply, StateMachine,
     auth::{
-        Authenticate, Caller, Command as AuthCommand, Disable, Enable, Kind, Permission, RoleAdd,
-        RoleDelete, RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant, UserPassword,
-        UserRevoke, Verb,
+        AuthCommand, AuthOperation, Authenticate, Caller, Disable, Enable, Permission,
+        PermissionType, RoleAdd, RoleDelete, RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant,
+        UserPassword, UserRevoke,
     },
     command::{Command, Entry},
     kv,
@@ -29,7 +29,7 @@ use crate::{Room, auth_paths as paths, kv as keys};
 
 #[derive(Default)]
 pub(crate) struct AuthRoom {
-    machine: Machine,
+    machine: StateMachine,
     /// Name and, if it is not the present one, revision.
     caller: Option<(String, Option<u64>)>,
 }
@@ -42,7 +42,7 @@ impl Room for AuthRoom {
         }
         if let Some(verb) = verb(&words) {
             let command = AuthCommand {
-                verb: Some(verb),
+                operation: Some(verb),
                 by_either: true,
             };
             let Reply::Auth(reply) = self.apply(Command::Auth(command)) else {
@@ -64,7 +64,7 @@ impl Room for AuthRoom {
             ["read", key, end] => return self.may_read(key, end),
             _ => {
                 let verb = Some(keys::verb(command));
-                let reply = self.apply(Command::Kv(kv::Command { verb }));
+                let reply = self.apply(Command::Kv(kv::KvCommand { operation: verb }));
                 let Reply::Kv(reply) = reply else {
                     panic!("{reply:?}")
                 };
@@ -125,7 +125,8 @@ impl AuthRoom {
                 range_end,
             } in &role.permissions
             {
-                let kind = Kind::try_from(*kind).map_or("?".into(), |kind| format!("{kind:?}"));
+                let kind =
+                    PermissionType::try_from(*kind).map_or("?".into(), |kind| format!("{kind:?}"));
                 writeln!(out, "  {kind} {key:?} {range_end:?}").unwrap();
             }
         }
@@ -133,55 +134,55 @@ impl AuthRoom {
     }
 }
 
-fn verb(words: &[&str]) -> Option<Verb> {
+fn verb(words: &[&str]) -> Option<AuthOperation> {
     let text = |word: &str| word.to_owned();
     Some(match *words {
-        ["enable"] => Verb::Enable(Enable {}),
-        ["disable"] => Verb::Disable(Disable {}),
-        ["login", user] => Verb::Authenticate(Authenticate {
+        ["enable"] => AuthOperation::Enable(Enable {}),
+        ["disable"] => AuthOperation::Disable(Disable {}),
+        ["login", user] => AuthOperation::Authenticate(Authenticate {
             user: text(user),
             prefix: "secret".into(),
         }),
-        ["user", add @ ("add" | "add-no-password"), name] => Verb::UserAdd(UserAdd {
+        ["user", add @ ("add" | "add-no-password"), name] => AuthOperation::UserAdd(UserAdd {
             name: text(name),
             password: if add == "add" { "hash" } else { "" }.into(),
             no_password: add != "add",
         }),
-        ["user", "add"] => Verb::UserAdd(UserAdd::default()),
-        ["user", "delete", name] => Verb::UserDelete(UserDelete { name: text(name) }),
-        ["user", "passwd", name] => Verb::UserPassword(UserPassword {
+        ["user", "add"] => AuthOperation::UserAdd(UserAdd::default()),
+        ["user", "delete", name] => AuthOperation::UserDelete(UserDelete { name: text(name) }),
+        ["user", "passwd", name] => AuthOperation::UserPassword(UserPassword {
             name: text(name),
             password: "other".into(),
         }),
-        ["user", "grant", user, role] => Verb::UserGrant(UserGrant {
+        ["user", "grant", user, role] => AuthOperation::UserGrant(UserGrant {
             user: text(user),
             role: text(role),
         }),
-        ["user", "revoke", user, role] => Verb::UserRevoke(UserRevoke {
+        ["user", "revoke", user, role] => AuthOperation::UserRevoke(UserRevoke {
             user: text(user),
             role: text(role),
         }),
-        ["role", "add"] => Verb::RoleAdd(RoleAdd::default()),
-        ["role", "add", name] => Verb::RoleAdd(RoleAdd { name: text(name) }),
-        ["role", "delete", name] => Verb::RoleDelete(RoleDelete { name: text(name) }),
-        ["role", "grant", role] => Verb::RoleGrant(RoleGrant {
+        ["role", "add"] => AuthOperation::RoleAdd(RoleAdd::default()),
+        ["role", "add", name] => AuthOperation::RoleAdd(RoleAdd { name: text(name) }),
+        ["role", "delete", name] => AuthOperation::RoleDelete(RoleDelete { name: text(name) }),
+        ["role", "grant", role] => AuthOperation::RoleGrant(RoleGrant {
             role: text(role),
             permission: None,
         }),
-        ["role", "grant", role, kind, key, ref end @ ..] => Verb::RoleGrant(RoleGrant {
+        ["role", "grant", role, kind, key, ref end @ ..] => AuthOperation::RoleGrant(RoleGrant {
             role: text(role),
             permission: Some(Permission {
                 kind: match kind {
-                    "read" => Kind::Read as i32,
-                    "write" => Kind::Write as i32,
-                    "readwrite" => Kind::ReadWrite as i32,
+                    "read" => PermissionType::Read as i32,
+                    "write" => PermissionType::Write as i32,
+                    "readwrite" => PermissionType::ReadWrite as i32,
                     number => number.parse().unwrap(),
                 },
                 key: text(key).into(),
                 range_end: range_end(end.first().unwrap_or(&"")),
             }),
         }),
-        ["role", "revoke", role, key, ref end @ ..] => Verb::RoleRevoke(RoleRevoke {
+        ["role", "revoke", role, key, ref end @ ..] => AuthOperation::RoleRevoke(RoleRevoke {
             role: text(role),
             key: text(key).into(),
             range_end: range_end(end.first().unwrap_or(&"")),

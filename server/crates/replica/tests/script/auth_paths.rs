@@ -3,52 +3,57 @@
 use std::fmt::Write as _;
 
 use witan_replica::machine::{
-    Machine, Reply,
+    Reply, StateMachine,
     auth::{
         self, Auth, Disable, Enable, RoleDelete, UserDelete,
-        paths::{
-            Answer, Command, Patterns, RoleCreate, RoleUpdate, UserCreate, UserUpdate, Verb, Wish,
+        path_permissions::{
+            PathAccess, PathAuthCommand, PathAuthOperation, PathAuthReply, PathPatterns,
+            RoleCreate, RoleUpdate, UserCreate, UserUpdate,
         },
     },
     command::{Command as Any, Entry},
 };
 
 /// Executes what follows `v2`.
-pub(crate) fn run(machine: &mut Machine, words: &[&str]) -> String {
+pub(crate) fn run(machine: &mut StateMachine, words: &[&str]) -> String {
     match words {
         ["show"] => return show(machine),
         ["may", user, wish, path] => return may(machine, user, wish, path),
         _ => {}
     }
-    let command = Command {
-        verb: Some(verb(words)),
+    let command = PathAuthCommand {
+        operation: Some(verb(words)),
     };
     let entry = Entry {
         stamp: None,
-        command: Some(Any::Auth(auth::Command {
-            verb: Some(auth::Verb::Paths(command)),
-            ..auth::Command::default()
+        command: Some(Any::Auth(auth::AuthCommand {
+            operation: Some(auth::AuthOperation::Paths(command)),
+            ..auth::AuthCommand::default()
         })),
         caller: None,
     };
-    let Reply::Auth(Ok(auth::Reply::Paths(done))) = machine.apply(&entry).reply else {
+    let Reply::Auth(Ok(auth::AuthReply::Paths(done))) = machine.apply(&entry).reply else {
         panic!("a command of v2 answers as one")
     };
     let answer = match done.answer {
-        Ok(Answer::Done) => "done".into(),
-        Ok(Answer::Roles(roles)) => format!("roles {roles:?}"),
-        Ok(Answer::Patterns(Patterns { read, write })) => format!("read {read:?} write {write:?}"),
+        Ok(PathAuthReply::Done) => "done".into(),
+        Ok(PathAuthReply::Roles(roles)) => format!("roles {roles:?}"),
+        Ok(PathAuthReply::Patterns(PathPatterns { read, write })) => {
+            format!("read {read:?} write {write:?}")
+        }
         Err(refusal) => format!("error: {refusal}"),
     };
-    let ends = done.expelled.map(|user| format!(", tokens of {user} end"));
+    let ends = done
+        .tokens_revoked_of
+        .map(|user| format!(", tokens of {user} end"));
     let index = machine.tree.index();
     format!("{index}: {answer}{}\n", ends.unwrap_or_default())
 }
 
-fn may(machine: &Machine, user: &str, wish: &str, path: &str) -> String {
+fn may(machine: &StateMachine, user: &str, wish: &str, path: &str) -> String {
     let auth = &machine.auth;
     let user = (user != "-").then(|| auth.user(user).unwrap());
-    let wish = Wish {
+    let wish = PathAccess {
         write: wish.starts_with("write"),
         recursive: wish.ends_with("-all"),
     };
@@ -56,10 +61,14 @@ fn may(machine: &Machine, user: &str, wish: &str, path: &str) -> String {
     if may { "may\n" } else { "may not\n" }.into()
 }
 
-fn show(machine: &Machine) -> String {
+fn show(machine: &StateMachine) -> String {
     let auth = &machine.auth;
     let mut out = String::new();
-    let on = if auth.paths_enabled() { "on" } else { "off" };
+    let on = if auth.path_auth_enabled() {
+        "on"
+    } else {
+        "off"
+    };
     writeln!(out, "{on} index={}", machine.tree.index()).unwrap();
     for user in auth.users() {
         let password = String::from_utf8_lossy(&user.password);
@@ -67,28 +76,28 @@ fn show(machine: &Machine) -> String {
         writeln!(out, "user {} [{password}] {roles:?}", user.name).unwrap();
     }
     for role in auth.path_role_names() {
-        let Patterns { read, write } = auth.patterns(&role).unwrap();
+        let PathPatterns { read, write } = auth.patterns(&role).unwrap();
         writeln!(out, "role {role} read {read:?} write {write:?}").unwrap();
     }
     out
 }
 
-fn verb(words: &[&str]) -> Verb {
+fn verb(words: &[&str]) -> PathAuthOperation {
     match words {
-        ["enable"] => Verb::Enable(Enable {}),
-        ["disable"] => Verb::Disable(Disable {}),
-        ["user", "delete", name] => Verb::UserDelete(UserDelete {
+        ["enable"] => PathAuthOperation::Enable(Enable {}),
+        ["disable"] => PathAuthOperation::Disable(Disable {}),
+        ["user", "delete", name] => PathAuthOperation::UserDelete(UserDelete {
             name: (*name).into(),
         }),
-        ["role", "delete", name] => Verb::RoleDelete(RoleDelete {
+        ["role", "delete", name] => PathAuthOperation::RoleDelete(RoleDelete {
             name: (*name).into(),
         }),
-        ["user", "create", name, rest @ ..] => Verb::UserCreate(UserCreate {
+        ["user", "create", name, rest @ ..] => PathAuthOperation::UserCreate(UserCreate {
             name: (*name).into(),
             password: "hash".into(),
             roles: after(rest, "+"),
         }),
-        ["user", "update", name, rest @ ..] => Verb::UserUpdate(UserUpdate {
+        ["user", "update", name, rest @ ..] => PathAuthOperation::UserUpdate(UserUpdate {
             name: (*name).into(),
             password: if rest.contains(&"password") {
                 "other"
@@ -99,11 +108,11 @@ fn verb(words: &[&str]) -> Verb {
             grant: after(rest, "+"),
             revoke: after(rest, "-"),
         }),
-        ["role", "create", name, rest @ ..] => Verb::RoleCreate(RoleCreate {
+        ["role", "create", name, rest @ ..] => PathAuthOperation::RoleCreate(RoleCreate {
             name: (*name).into(),
             patterns: patterns(rest, ["+r", "+w"]),
         }),
-        ["role", "update", name, rest @ ..] => Verb::RoleUpdate(RoleUpdate {
+        ["role", "update", name, rest @ ..] => PathAuthOperation::RoleUpdate(RoleUpdate {
             name: (*name).into(),
             grant: patterns(rest, ["+r", "+w"]),
             revoke: patterns(rest, ["-r", "-w"]),
@@ -112,8 +121,8 @@ fn verb(words: &[&str]) -> Verb {
     }
 }
 
-fn patterns(words: &[&str], [read, write]: [&str; 2]) -> Patterns {
-    Patterns {
+fn patterns(words: &[&str], [read, write]: [&str; 2]) -> PathPatterns {
+    PathPatterns {
         read: after(words, read),
         write: after(words, write),
     }

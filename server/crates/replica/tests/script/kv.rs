@@ -10,8 +10,9 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use witan_replica::machine::kv::{
-    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Error, KeyValue, Kv, Op,
-    OpKind, OpReply, Put, Range, RangeReply, Reply, SortOrder, SortTarget, TargetValue, Txn, Verb,
+    Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Kv, KvCommand, KvError,
+    KvOperation, KvReply, OpReply, Put, Range, RangeReply, SortOrder, SortTarget, TargetValue, Txn,
+    TxnOp, TxnOpKind,
 };
 
 use crate::Room;
@@ -46,33 +47,35 @@ pub(crate) fn read(kv: &Kv, line: &str) -> String {
 }
 
 /// Any command but a read.
-pub(crate) fn verb(command: &str) -> Verb {
+pub(crate) fn verb(command: &str) -> KvOperation {
     let lines: Vec<&str> = command.lines().collect();
     if let ["compact", revision] = words(lines[0])[..] {
         let revision = revision.parse().unwrap();
-        return Verb::Compact(Compact { revision });
+        return KvOperation::Compact(Compact { revision });
     }
     match op(&lines).kind.unwrap() {
-        OpKind::Put(put) => Verb::Put(put),
-        OpKind::Delete(delete) => Verb::Delete(delete),
-        OpKind::Txn(txn) => Verb::Txn(txn),
-        OpKind::Range(_) => panic!("a get is no command: {command:?}"),
+        TxnOpKind::Put(put) => KvOperation::Put(put),
+        TxnOpKind::Delete(delete) => KvOperation::Delete(delete),
+        TxnOpKind::Txn(txn) => KvOperation::Txn(txn),
+        TxnOpKind::Range(_) => panic!("a get is no command: {command:?}"),
     }
 }
 
 impl KvRoom {
-    fn apply(&mut self, verb: Verb) -> String {
-        let reply = self.kv.apply(&Command { verb: Some(verb) });
+    fn apply(&mut self, verb: KvOperation) -> String {
+        let reply = self.kv.apply(&KvCommand {
+            operation: Some(verb),
+        });
         shown_reply(&reply, self.kv.revision())
     }
 }
 
-pub(crate) fn shown_reply(reply: &Result<Reply, Error>, revision: i64) -> String {
+pub(crate) fn shown_reply(reply: &Result<KvReply, KvError>, revision: i64) -> String {
     match reply {
         Ok(reply) => {
             let mut out = match reply {
-                Reply::Op(reply) => shown(reply, ""),
-                Reply::Compact => "compacted\n".to_owned(),
+                KvReply::Op(reply) => shown(reply, ""),
+                KvReply::Compact => "compacted\n".to_owned(),
             };
             writeln!(out, "rev={revision}").unwrap();
             out
@@ -81,16 +84,16 @@ pub(crate) fn shown_reply(reply: &Result<Reply, Error>, revision: i64) -> String
     }
 }
 
-fn shown_error(error: &Error) -> String {
+fn shown_error(error: &KvError) -> String {
     match error {
-        Error::Compacted { compacted } => format!("error: {error} ({compacted})\n"),
-        Error::FutureRevision { current } => format!("error: {error} ({current})\n"),
-        Error::KeyNotFound
-        | Error::LeaseNotFound
-        | Error::NoSpace
-        | Error::Corrupt
-        | Error::AnswerTooLarge => format!("error: {error}\n"),
-        Error::Denied(error) => format!("denied: {error}\n"),
+        KvError::Compacted { compacted } => format!("error: {error} ({compacted})\n"),
+        KvError::FutureRevision { current } => format!("error: {error} ({current})\n"),
+        KvError::KeyNotFound
+        | KvError::LeaseNotFound
+        | KvError::NoSpace
+        | KvError::Corrupt
+        | KvError::AnswerTooLarge => format!("error: {error}\n"),
+        KvError::Denied(error) => format!("denied: {error}\n"),
     }
 }
 
@@ -265,24 +268,24 @@ fn by(word: &str) -> SortTarget {
 }
 
 /// One operation: its first line, and for a transaction the lines below.
-fn op(lines: &[&str]) -> Op {
+fn op(lines: &[&str]) -> TxnOp {
     let words = words(lines[0]);
     let kind = match words[0] {
-        "put" => OpKind::Put(put(&words)),
+        "put" => TxnOpKind::Put(put(&words)),
         "del" => {
             let (positional, options) = parts(&words, &["prev"]);
-            OpKind::Delete(DeleteRange {
+            TxnOpKind::Delete(DeleteRange {
                 key: bytes(positional[0]),
                 range_end: positional.get(1).map(|end| bytes(end)).unwrap_or_default(),
                 prev_kv: !options.is_empty(),
                 bounded: true,
             })
         }
-        "get" => OpKind::Range(range(&words)),
-        "txn" => OpKind::Txn(txn(&lines[1..])),
+        "get" => TxnOpKind::Range(range(&words)),
+        "txn" => TxnOpKind::Txn(txn(&lines[1..])),
         other => panic!("no command {other:?}"),
     };
-    Op { kind: Some(kind) }
+    TxnOp { kind: Some(kind) }
 }
 
 fn put(words: &[&str]) -> Put {

@@ -6,21 +6,23 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use witan_replica::machine::{
-    Machine, Reply,
-    alarm::{self, Kind},
+    Reply, StateMachine,
+    alarm::{self, AlarmType},
     command::{Command, Entry},
     kv,
-    lease::{self, Checkpoint, Expire, Grant, Left, Revoke, Verb},
-    record::Change,
+    lease::{
+        self, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseOperation, LeaseRevoke, RemainingTtl,
+    },
+    record::RecordChange,
 };
 
 use crate::{Room, kv as keys};
 
 #[derive(Default)]
 pub(crate) struct LeaseRoom {
-    machine: Machine,
+    machine: StateMachine,
     /// The state that the records below were made of.
-    written: Option<Machine>,
+    written: Option<StateMachine>,
     records: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -29,19 +31,19 @@ impl Room for LeaseRoom {
         let words: Vec<&str> = command.split_whitespace().collect();
         let id = |word: &str| word.parse::<i64>().unwrap();
         match words[..] {
-            ["grant", of, ttl] => self.lease(Verb::Grant(Grant {
+            ["grant", of, ttl] => self.lease(LeaseOperation::Grant(LeaseGrant {
                 id: id(of),
                 ttl_s: id(ttl),
             })),
-            ["revoke", of] => self.lease(Verb::Revoke(Revoke { id: id(of) })),
-            ["expire", ref ids @ ..] => self.lease(Verb::Expire(Expire {
+            ["revoke", of] => self.lease(LeaseOperation::Revoke(LeaseRevoke { id: id(of) })),
+            ["expire", ref ids @ ..] => self.lease(LeaseOperation::Expire(LeaseExpire {
                 ids: ids.iter().map(|of| id(of)).collect(),
             })),
-            ["note", ref left @ ..] => self.lease(Verb::Checkpoint(Checkpoint {
-                left: left
+            ["note", ref left @ ..] => self.lease(LeaseOperation::Checkpoint(LeaseCheckpoint {
+                remaining: left
                     .iter()
                     .map(|word| word.split_once('=').unwrap())
-                    .map(|(of, seconds)| Left {
+                    .map(|(of, seconds)| RemainingTtl {
                         id: id(of),
                         seconds: id(seconds),
                     })
@@ -53,7 +55,7 @@ impl Room for LeaseRoom {
             ["get", ..] => keys::read(&self.machine.kv, command),
             _ => {
                 let verb = Some(keys::verb(command));
-                let reply = self.apply(Command::Kv(kv::Command { verb }));
+                let reply = self.apply(Command::Kv(kv::KvCommand { operation: verb }));
                 let Reply::Kv(reply) = reply else {
                     panic!("{reply:?}")
                 };
@@ -64,19 +66,21 @@ impl Room for LeaseRoom {
 }
 
 impl LeaseRoom {
-    fn lease(&mut self, verb: Verb) -> String {
-        let reply = self.apply(Command::Lease(lease::Command { verb: Some(verb) }));
+    fn lease(&mut self, verb: LeaseOperation) -> String {
+        let reply = self.apply(Command::Lease(lease::LeaseCommand {
+            operation: Some(verb),
+        }));
         let Reply::Lease(reply) = reply else {
             panic!("{reply:?}")
         };
         let revision = self.machine.kv.revision();
         match reply {
-            Ok(lease::Reply::Granted(lease::Granted { ttl_s })) => {
+            Ok(lease::LeaseReply::Granted(lease::Granted { ttl_s })) => {
                 format!("granted {ttl_s}\nrev={revision}\n")
             }
-            Ok(lease::Reply::Revoked) => format!("revoked\nrev={revision}\n"),
-            Ok(lease::Reply::Expired { ids }) => format!("expired {ids:?}\nrev={revision}\n"),
-            Ok(lease::Reply::Noted) => "noted\n".into(),
+            Ok(lease::LeaseReply::Revoked) => format!("revoked\nrev={revision}\n"),
+            Ok(lease::LeaseReply::Expired { ids }) => format!("expired {ids:?}\nrev={revision}\n"),
+            Ok(lease::LeaseReply::Checkpointed) => "noted\n".into(),
             Err(error) => format!("error: {error}\n"),
         }
     }
@@ -86,8 +90,8 @@ impl LeaseRoom {
         let mut out = String::new();
         for (id, lease) in leases.iter() {
             write!(out, "{id} ttl={}", lease.ttl_s).unwrap();
-            if lease.left_s != 0 {
-                write!(out, " left={}", lease.left_s).unwrap();
+            if lease.remaining_ttl_s != 0 {
+                write!(out, " left={}", lease.remaining_ttl_s).unwrap();
             }
             for key in leases.keys(id) {
                 write!(out, " {}", key.escape_ascii()).unwrap();
@@ -102,18 +106,18 @@ impl LeaseRoom {
         let records = &mut self.records;
         self.machine
             .changes(self.written.as_ref(), &mut |change| match change {
-                Change::Put { key, value } => {
+                RecordChange::Put { key, value } => {
                     records.insert(key, value);
                 }
-                Change::Delete { key } => {
+                RecordChange::Delete { key } => {
                     records.remove(&key);
                 }
             });
-        let mut loaded = Machine::default();
+        let mut loaded = StateMachine::default();
         for (key, value) in records {
             loaded.load(key, value).unwrap();
         }
-        loaded.loaded().unwrap();
+        loaded.finish_load().unwrap();
         self.machine = loaded;
         self.written = Some(self.machine.clone());
         "ok\n".into()
@@ -121,12 +125,12 @@ impl LeaseRoom {
 
     fn raise(&mut self, kind: &str) -> String {
         let kind = match kind {
-            "nospace" => Kind::NoSpace,
-            "corrupt" => Kind::Corrupt,
+            "nospace" => AlarmType::NoSpace,
+            "corrupt" => AlarmType::Corrupt,
             other => panic!("no alarm {other:?}"),
         };
-        self.apply(Command::Alarm(alarm::Command {
-            action: alarm::Action::Raise as i32,
+        self.apply(Command::Alarm(alarm::AlarmCommand {
+            action: alarm::AlarmAction::Activate as i32,
             member: 1,
             kind: kind as i32,
         }));

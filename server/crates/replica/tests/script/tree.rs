@@ -20,10 +20,10 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use bytes::Bytes;
 use witan_replica::machine::{
-    record::Change,
+    record::RecordChange,
     tree::{
-        Command, Create, Delete, DeleteIf, Error, ErrorKind, Event, Expire, Reply, Set, Swap, Tree,
-        Update, Verb, Watch,
+        CompareAndDelete, CompareAndSwap, Create, Delete, Event, ExpireNodes, Set, Tree,
+        TreeCommand, TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch,
     },
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct TreeRoom {
 impl Default for TreeRoom {
     fn default() -> Self {
         let mut tree = Tree::default();
-        (0..3).for_each(|_| tree.bump());
+        (0..3).for_each(|_| tree.advance_index());
         Self {
             tree,
             now_ns: 0,
@@ -57,7 +57,7 @@ impl Room for TreeRoom {
             }
             "bump" => {
                 let times = words.get(1).map_or(1, |n| n.parse().unwrap());
-                (0..times).for_each(|_| self.tree.bump());
+                (0..times).for_each(|_| self.tree.advance_index());
                 String::new()
             }
             "expire" => self.expire(),
@@ -88,18 +88,25 @@ impl TreeRoom {
             return shown(event);
         }
         let verb = parameters.verb(method, path, self.now_ns);
-        match self.tree.apply(&Command { verb: Some(verb) }, self.now_ns) {
-            Ok(Reply::Event(event)) => shown(Ok(*event)),
-            Ok(Reply::Expired(_)) => unreachable!("not an expiry"),
+        match self.tree.apply(
+            &TreeCommand {
+                operation: Some(verb),
+            },
+            self.now_ns,
+        ) {
+            Ok(TreeReply::Event(event)) => shown(Ok(*event)),
+            Ok(TreeReply::Expired(_)) => unreachable!("not an expiry"),
             Err(error) => shown(Err(error)),
         }
     }
 
     fn expire(&mut self) -> String {
         let before = self.tree.index();
-        let verb = Some(Verb::Expire(Expire {}));
-        let reply = self.tree.apply(&Command { verb }, self.now_ns);
-        let Ok(Reply::Expired(count)) = reply else {
+        let verb = Some(TreeOperation::Expire(ExpireNodes {}));
+        let reply = self
+            .tree
+            .apply(&TreeCommand { operation: verb }, self.now_ns);
+        let Ok(TreeReply::Expired(count)) = reply else {
             panic!("{reply:?}")
         };
         let mut out = format!("expired {count}\n");
@@ -144,16 +151,16 @@ impl TreeRoom {
     fn restart(&mut self) -> String {
         let mut records = BTreeMap::new();
         self.tree.changes(None, &mut |change| match change {
-            Change::Put { key, value } => {
+            RecordChange::Put { key, value } => {
                 records.insert(key, value);
             }
-            Change::Delete { key } => panic!("nothing to delete at {key:?}"),
+            RecordChange::Delete { key } => panic!("nothing to delete at {key:?}"),
         });
         let mut tree = Tree::default();
         for (key, value) in &records {
             tree.load(key, value).unwrap();
         }
-        tree.loaded().unwrap();
+        tree.finish_load().unwrap();
         assert_eq!(tree.fingerprint(), self.tree.fingerprint());
         self.tree = tree;
         String::new()
@@ -195,7 +202,7 @@ impl Parameters {
         (!value.is_empty()).then(|| value.parse().unwrap())
     }
 
-    fn verb(&self, method: &str, path: Bytes, now_ns: i64) -> Verb {
+    fn verb(&self, method: &str, path: Bytes, now_ns: i64) -> TreeOperation {
         let value = self.get("value").unwrap_or_default();
         let (dir, refresh) = (self.is("dir"), self.is("refresh"));
         let expires_ns = self.number("ttl").map(|ttl| {
@@ -209,34 +216,34 @@ impl Parameters {
         let conditional = prev_value.is_some() || prev_index.is_some();
         let exists = self.get("prevExist");
         match method {
-            "POST" => Verb::Create(Create {
+            "POST" => TreeOperation::Create(Create {
                 path,
                 value,
                 dir,
                 expires_ns,
                 in_order: true,
             }),
-            "DELETE" if conditional => Verb::DeleteIf(DeleteIf {
+            "DELETE" if conditional => TreeOperation::CompareAndDelete(CompareAndDelete {
                 path,
                 prev_value,
                 prev_index,
             }),
             "DELETE" => {
                 let recursive = self.is("recursive");
-                Verb::Delete(Delete {
+                TreeOperation::Delete(Delete {
                     path,
                     dir: dir || recursive,
                     recursive,
                 })
             }
-            "PUT" if exists.as_deref() == Some(b"false") => Verb::Create(Create {
+            "PUT" if exists.as_deref() == Some(b"false") => TreeOperation::Create(Create {
                 path,
                 value,
                 dir,
                 expires_ns,
                 in_order: false,
             }),
-            "PUT" if conditional => Verb::Swap(Swap {
+            "PUT" if conditional => TreeOperation::CompareAndSwap(CompareAndSwap {
                 path,
                 value,
                 expires_ns,
@@ -244,13 +251,13 @@ impl Parameters {
                 prev_value,
                 prev_index,
             }),
-            "PUT" if exists.is_some() => Verb::Update(Update {
+            "PUT" if exists.is_some() => TreeOperation::Update(Update {
                 path,
                 value,
                 expires_ns,
                 refresh,
             }),
-            "PUT" => Verb::Set(Set {
+            "PUT" => TreeOperation::Set(Set {
                 path,
                 value,
                 dir,
@@ -262,7 +269,7 @@ impl Parameters {
     }
 }
 
-fn shown(answer: Result<Event, Error>) -> String {
+fn shown(answer: Result<Event, TreeError>) -> String {
     match answer {
         Ok(event) => {
             let status = if json::is_new(&event) { 201 } else { 200 };
@@ -270,14 +277,14 @@ fn shown(answer: Result<Event, Error>) -> String {
         }
         Err(error) => {
             let (status, code, message) = match error.kind {
-                ErrorKind::KeyNotFound => (404, 100, "Key not found"),
-                ErrorKind::CompareFailed => (412, 101, "Compare failed"),
-                ErrorKind::NotFile => (403, 102, "Not a file"),
-                ErrorKind::NotDir => (400, 104, "Not a directory"),
-                ErrorKind::NodeExists => (412, 105, "Key already exists"),
-                ErrorKind::RootReadOnly => (400, 107, "Root is read only"),
-                ErrorKind::DirNotEmpty => (403, 108, "Directory not empty"),
-                ErrorKind::HistoryCleared => (
+                TreeErrorKind::KeyNotFound => (404, 100, "Key not found"),
+                TreeErrorKind::CompareFailed => (412, 101, "Compare failed"),
+                TreeErrorKind::NotFile => (403, 102, "Not a file"),
+                TreeErrorKind::NotDir => (400, 104, "Not a directory"),
+                TreeErrorKind::NodeExists => (412, 105, "Key already exists"),
+                TreeErrorKind::RootReadOnly => (400, 107, "Root is read only"),
+                TreeErrorKind::DirNotEmpty => (403, 108, "Directory not empty"),
+                TreeErrorKind::HistoryCleared => (
                     400,
                     401,
                     "The event in requested index is outdated and cleared",

@@ -3,7 +3,7 @@
 //! What each asks for is listed in `witan_api::access`.
 //!
 //! Reading order: `api::basic_auth` (who may) → this file (which resource) → `users`, `roles`. What a
-//! change means stands in `witan_replica::machine::auth::paths`.
+//! change means stands in `witan_replica::machine::auth::path_permissions`.
 
 mod roles;
 mod users;
@@ -21,7 +21,7 @@ use witan_api::v2::{
 };
 use witan_gocompat::json;
 use witan_replica::machine::{
-    auth::{self, paths},
+    auth::{self, path_permissions},
     operation::{ByPath, Operation},
 };
 
@@ -62,31 +62,32 @@ impl From<Fault> for Refusal {
     }
 }
 
-impl From<paths::Refusal> for Refusal {
-    fn from(refusal: paths::Refusal) -> Self {
-        use paths::Refusal as R;
+impl From<path_permissions::PathAuthError> for Refusal {
+    fn from(refusal: path_permissions::PathAuthError) -> Self {
+        use path_permissions::PathAuthError as R;
         let status = match refusal {
             R::NoRoot
             | R::Enabled
             | R::Disabled
             | R::UserExists(_)
-            | R::RoleHeld { .. }
-            | R::RoleNotHeld { .. }
+            | R::RoleAlreadyGranted { .. }
+            | R::RoleNotGranted { .. }
             | R::RoleExists(_)
-            | R::ReadHeld(_)
-            | R::WriteHeld(_) => StatusCode::CONFLICT,
-            R::UserMissing(_) | R::UserGone(_) | R::RoleMissing(_) | R::RoleGone(_) => {
-                StatusCode::NOT_FOUND
-            }
-            R::RootStays | R::RootRole(_) => StatusCode::FORBIDDEN,
-            R::UserSame | R::RoleSame => StatusCode::BAD_REQUEST,
+            | R::ReadAlreadyGranted(_)
+            | R::WriteAlreadyGranted(_) => StatusCode::CONFLICT,
+            R::UserMissing(_)
+            | R::UserToDeleteMissing(_)
+            | R::RoleMissing(_)
+            | R::RoleToDeleteMissing(_) => StatusCode::NOT_FOUND,
+            R::RootProtected | R::RootRole(_) => StatusCode::FORBIDDEN,
+            R::UserUnchanged | R::RoleUnchanged => StatusCode::BAD_REQUEST,
         };
         Self(status, refusal.to_string())
     }
 }
 
-impl From<ProposeError<paths::Refusal>> for Refusal {
-    fn from(error: ProposeError<paths::Refusal>) -> Self {
+impl From<ProposeError<path_permissions::PathAuthError>> for Refusal {
+    fn from(error: ProposeError<path_permissions::PathAuthError>) -> Self {
         match error {
             ProposeError::Fault(fault) => fault.into(),
             ProposeError::Refused(refusal) => refusal.into(),
@@ -161,7 +162,7 @@ async fn serve(
 ) -> Result<HttpResponse, Refusal> {
     match (resource, request.method().as_str()) {
         (Resource::Enable, "GET") => {
-            let enabled = ctx.node.view().await?.machine.auth.paths_enabled();
+            let enabled = ctx.node.view().await?.machine.auth.path_auth_enabled();
             Ok(shown(ctx, request, StatusCode::OK, &Enabled { enabled }))
         }
         (Resource::Enable, "PUT") => done(ctx, auth::Enable {}).await,
@@ -192,7 +193,7 @@ fn refused(mut builder: actix_web::HttpResponseBuilder, message: String) -> Http
 /// Proposes a change and answers with an empty body.
 async fn done<V>(ctx: &Context, verb: V) -> Result<HttpResponse, Refusal>
 where
-    ByPath<V>: Operation<Error = paths::Refusal>,
+    ByPath<V>: Operation<Error = path_permissions::PathAuthError>,
 {
     ctx.node.propose(ByPath(verb)).await?;
     Ok(headers::build(&ctx.node, StatusCode::OK)

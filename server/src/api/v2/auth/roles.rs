@@ -7,7 +7,7 @@ use witan_api::v2::auth::{
 use witan_replica::machine::{
     auth::{
         Auth,
-        paths::{self, RoleCreate, RoleUpdate},
+        path_permissions::{self, RoleCreate, RoleUpdate},
     },
     operation::ByPath,
 };
@@ -30,7 +30,7 @@ pub(super) async fn get(
 ) -> Result<HttpResponse, Refusal> {
     let view = ctx.node.view().await?;
     let role = find(&view.machine.auth, name);
-    let role = role.ok_or_else(|| paths::Refusal::RoleMissing(name.to_owned()))?;
+    let role = role.ok_or_else(|| path_permissions::PathAuthError::RoleMissing(name.to_owned()))?;
     Ok(shown(ctx, request, StatusCode::OK, &role))
 }
 
@@ -76,7 +76,7 @@ pub(super) fn find(auth: &Auth, name: &str) -> Option<Role> {
     Some(as_shown(name.to_owned(), auth.patterns(name)?))
 }
 
-fn as_shown(role: String, patterns: paths::Patterns) -> Role {
+fn as_shown(role: String, patterns: path_permissions::PathPatterns) -> Role {
     let kv = Patterns {
         read: Some(patterns.read),
         write: Some(patterns.write),
@@ -87,7 +87,7 @@ fn as_shown(role: String, patterns: paths::Patterns) -> Role {
     }
 }
 
-fn patterns(asked: Patterns) -> paths::Patterns {
+fn patterns(asked: Patterns) -> path_permissions::PathPatterns {
     let [read, write] = [asked.read, asked.write].map(Option::unwrap_or_default);
-    paths::Patterns { read, write }
+    path_permissions::PathPatterns { read, write }
 }

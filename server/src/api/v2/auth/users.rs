@@ -9,7 +9,7 @@ use witan_api::v2::{
 use witan_replica::machine::{
     auth::{
         Auth, ROOT,
-        paths::{self, UserCreate, UserUpdate},
+        path_permissions::{self, UserCreate, UserUpdate},
     },
     operation::ByPath,
 };
@@ -48,11 +48,11 @@ pub(super) async fn get(
     let view = ctx.node.view().await?;
     let auth = &view.machine.auth;
     let user = auth.user(name);
-    let user = user.ok_or_else(|| paths::Refusal::UserMissing(name.to_owned()))?;
+    let user = user.ok_or_else(|| path_permissions::PathAuthError::UserMissing(name.to_owned()))?;
     let mut found = Vec::new();
     for name in Auth::path_roles(user) {
         let role = roles::find(auth, &name);
-        found.push(role.ok_or(paths::Refusal::RoleMissing(name))?);
+        found.push(role.ok_or(path_permissions::PathAuthError::RoleMissing(name))?);
     }
     let user = UserShown {
         user: user.name.clone(),
@@ -93,7 +93,7 @@ pub(super) async fn put(
         return Ok(shown(ctx, request, status, &user));
     }
     if !known {
-        return Err(paths::Refusal::UserMissing(name.to_owned()).into());
+        return Err(path_permissions::PathAuthError::UserMissing(name.to_owned()).into());
     }
     let update = UserUpdate {
         name: name.to_owned(),

@@ -15,8 +15,8 @@ use witan_api::v2::members::{
 };
 use witan_gocompat::json;
 use witan_replica::machine::{
-    command::{ChangeMembers, PeerUrls},
-    member::{self, Member as Known, Members},
+    command::{ChangeMembers, UpdatePeerUrls},
+    member::{self, Member as Known, MemberRegistry},
 };
 
 use super::headers;
@@ -80,7 +80,7 @@ pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpRespon
         Err(fault) => return reply::text(StatusCode::SERVICE_UNAVAILABLE, &fault.to_string()),
     };
     let mut urls: Vec<&str> = members
-        .book
+        .by_id
         .values()
         .flat_map(|m| &m.client_urls)
         .map(String::as_str)
@@ -103,14 +103,14 @@ fn without_id(ctx: &Context) -> HttpResponse {
 async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
     let members = members(ctx).await?;
     let list = MemberList {
-        members: members.book.values().map(shown).collect(),
+        members: members.by_id.values().map(shown).collect(),
     };
     Ok(found(ctx, request, json::encode(&list)))
 }
 
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
     let members = members(ctx).await?;
-    let leader = members.book.get(&ctx.node.status().leader);
+    let leader = members.by_id.get(&ctx.node.status().leader);
     let leader =
         leader.ok_or_else(|| Refusal(StatusCode::SERVICE_UNAVAILABLE, DURING_ELECTION.into()))?;
     Ok(found(ctx, request, json::encode(&shown(leader))))
@@ -124,7 +124,7 @@ async fn add(
     let urls = body::peer_urls(request, payload).await?;
     let members = members(ctx).await?;
     if members
-        .book
+        .by_id
         .values()
         .any(|member| shares_url(member, &urls))
     {
@@ -146,11 +146,11 @@ async fn update(
     let members = members(ctx).await?;
     known(&members, number)?;
     let taken = |other: &&Known| other.id != number && shares_url(other, &urls);
-    if members.book.values().find(taken).is_some() {
+    if members.by_id.values().find(taken).is_some() {
         return Err(Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()));
     }
     // even the URLs that it has already are a change, which takes an index
-    let change = PeerUrls {
+    let change = UpdatePeerUrls {
         id: number,
         peer_urls: urls,
     };
@@ -161,11 +161,13 @@ async fn update(
     };
     Err(match error {
         // it was removed meanwhile
-        member::Error::PeerUrlExists => Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()),
-        member::Error::NotFound => Refusal::unknown(&headers::hex(number)),
-        member::Error::Exists | member::Error::TooManyLearners | member::Error::NotLearner => {
-            Refusal::internal(&error.to_string())
+        member::MembershipError::PeerUrlExists => {
+            Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into())
         }
+        member::MembershipError::NotFound => Refusal::unknown(&headers::hex(number)),
+        member::MembershipError::Exists
+        | member::MembershipError::TooManyLearners
+        | member::MembershipError::NotLearner => Refusal::internal(&error.to_string()),
     })
 }
 
@@ -192,7 +194,7 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, Refusal> {
     ))
 }
 
-async fn members(ctx: &Context) -> Result<Members, Refusal> {
+async fn members(ctx: &Context) -> Result<MemberRegistry, Refusal> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }
 
@@ -207,12 +209,12 @@ fn parse_id(id: &str) -> Result<u64, Refusal> {
     number.ok_or_else(|| Refusal::unknown(id))
 }
 
-fn known(members: &Members, id: u64) -> Result<&Known, Refusal> {
-    if members.removed.contains(&id) {
+fn known(members: &MemberRegistry, id: u64) -> Result<&Known, Refusal> {
+    if members.removed_ids.contains(&id) {
         return Err(Refusal(StatusCode::GONE, format!("{REMOVED}{id:x}")));
     }
     members
-        .book
+        .by_id
         .get(&id)
         .ok_or_else(|| Refusal::unknown(&headers::hex(id)))
 }
@@ -255,8 +257,8 @@ mod tests {
 
     #[test]
     fn unknown_and_removed_members_differ() {
-        let mut members = Members::default();
-        members.removed.insert(0xab);
+        let mut members = MemberRegistry::default();
+        members.removed_ids.insert(0xab);
         assert_eq!(
             known(&members, 0xab),
             Err(Refusal(

@@ -32,7 +32,7 @@ pub(in crate::api::v3) async fn range(
     let began = Instant::now();
     let range = core(request);
     let header = header::at(&ctx.node, view.machine.kv.revision());
-    let (answer, place) = if view.machine.kv.reads_beyond(&range, LARGE_READ_KEYS) {
+    let (answer, place) = if view.machine.kv.reads_more_than(&range, LARGE_READ_KEYS) {
         let work = move || {
             let reply = view.machine.kv.range(&range);
             reply.map(|reply| response(header, reply))

@@ -69,7 +69,7 @@ async fn write_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) ->
     let txn = core(request);
     permit::before(ctx, |caller| caller.txn(&txn)).await?;
     quota::admit(ctx, cost).await?;
-    let many = |state: &kv::Kv| state.txn_reads_beyond(&txn, LARGE_READ_KEYS);
+    let many = |state: &kv::Kv| state.txn_reads_more_than(&txn, LARGE_READ_KEYS);
     let place = place_if(ctx, client, txn.reads_spans(), many).await?;
     let done = permit::propose(ctx, txn).await?;
     Ok(((done.output, done.revision), place))
@@ -85,7 +85,7 @@ async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> 
     let revision = view.machine.kv.revision();
     let txn = core(request);
     permit::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
-    let (reply, place) = if view.machine.kv.txn_reads_beyond(&txn, LARGE_READ_KEYS) {
+    let (reply, place) = if view.machine.kv.txn_reads_more_than(&txn, LARGE_READ_KEYS) {
         let work = move || view.machine.kv.read_txn(&txn);
         Box::pin(aside(ctx, client, work)).await?
     } else {
@@ -188,14 +188,14 @@ pub(in crate::api) fn core(request: TxnRequest) -> kv::Txn {
     }
 }
 
-fn op(op: RequestOp) -> kv::Op {
+fn op(op: RequestOp) -> kv::TxnOp {
     let kind = op.request.map(|request| match request {
-        Request::RequestRange(request) => kv::OpKind::Range(range::core(request)),
-        Request::RequestPut(request) => kv::OpKind::Put(put::core(request)),
-        Request::RequestDeleteRange(request) => kv::OpKind::Delete(delete_range::core(request)),
-        Request::RequestTxn(request) => kv::OpKind::Txn(core(request)),
+        Request::RequestRange(request) => kv::TxnOpKind::Range(range::core(request)),
+        Request::RequestPut(request) => kv::TxnOpKind::Put(put::core(request)),
+        Request::RequestDeleteRange(request) => kv::TxnOpKind::Delete(delete_range::core(request)),
+        Request::RequestTxn(request) => kv::TxnOpKind::Txn(core(request)),
     });
-    kv::Op { kind }
+    kv::TxnOp { kind }
 }
 
 fn compare(compare: Compare) -> kv::Compare {

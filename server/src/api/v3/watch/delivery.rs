@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{ResponseHeader, WatchResponse};
-use witan_replica::watch::keys::InterestId;
+use witan_replica::watch::keys::WatcherGroupId;
 
 use super::{
     reading::{Batch, Event},
@@ -18,7 +18,7 @@ pub(super) enum Ready {
     Answer(Box<WatchResponse>),
     /// Events for the synced watchers of a group.
     Live {
-        interest: InterestId,
+        interest: WatcherGroupId,
         /// Who had them already.
         after: Option<i64>,
         events: Vec<Event>,
@@ -65,7 +65,7 @@ impl Outbound {
         self.0.push_back(Ready::Answer(answer.into()));
     }
 
-    pub(super) fn live(&mut self, interest: InterestId, batches: Vec<Batch>) {
+    pub(super) fn live(&mut self, interest: WatcherGroupId, batches: Vec<Batch>) {
         let filled = batches.into_iter().filter(|batch| !batch.events.is_empty());
         self.0.extend(filled.map(|batch| Ready::Live {
             interest,

@@ -6,7 +6,7 @@ use tonic::Status;
 use witan_api::v3::{error::Error, etcdserverpb::WatchCreateRequest};
 use witan_replica::{
     machine::auth::Caller,
-    watch::span::{End, Span},
+    watch::range::{RangeEnd, WatchRange},
 };
 
 use super::watchers::Watchers;
@@ -101,11 +101,11 @@ impl Standing {
 }
 
 /// As a request has it.
-fn range_end(span: &Span) -> &[u8] {
+fn range_end(span: &WatchRange) -> &[u8] {
     match &span.end {
-        End::One => b"",
-        End::At(end) => end,
-        End::Never => b"\0",
+        RangeEnd::One => b"",
+        RangeEnd::At(end) => end,
+        RangeEnd::Never => b"\0",
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use witan_api::v3::mvccpb;
 use witan_replica::{
-    machine::kv::{Kv, Place, Written},
+    machine::kv::{KeyChange, Kv, Location},
     watch::{
-        keys::Touched,
-        span::{End, Span},
+        keys::PendingChanges,
+        range::{RangeEnd, WatchRange},
     },
 };
 
@@ -43,7 +43,7 @@ pub(super) struct Lost(pub(super) i64);
 pub(super) struct From {
     pub(super) revision: i64,
     /// The place of that revision, once it is known.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Location>,
 }
 
 impl Batch {
@@ -61,7 +61,7 @@ impl Batch {
                 .is_some_and(|last| last.revision == revision)
     }
 
-    fn push(&mut self, kv: &Kv, written: &Written<'_>, prev_kv: bool) {
+    fn push(&mut self, kv: &Kv, written: &KeyChange<'_>, prev_kv: bool) {
         let revision = written.revision();
         let new = self
             .events
@@ -99,11 +99,15 @@ pub(super) struct States {
 
 impl States {
     /// The changes at noted locations, as batches; an error if one was compacted.
-    pub(super) fn noted(&self, touched: &Touched, prev_kv: bool) -> Result<Vec<Batch>, Lost> {
+    pub(super) fn noted(
+        &self,
+        touched: &PendingChanges,
+        prev_kv: bool,
+    ) -> Result<Vec<Batch>, Lost> {
         let mut batches = vec![Batch::default()];
         for place in std::iter::once(touched.first).chain(touched.more.iter().copied()) {
             let states = std::iter::once(&self.current).chain(self.older.iter().rev());
-            let mut found = states.filter_map(|kv| Some((kv, kv.written(place)?)));
+            let mut found = states.filter_map(|kv| Some((kv, kv.change_at(place)?)));
             let (kv, written) = found.next().ok_or(Lost(self.current.compacted()))?;
             let full = batches
                 .last()
@@ -121,7 +125,7 @@ impl States {
     /// it to `None` at the end. `keeps_up` allows reading what a recent compaction removed.
     pub(super) fn onward(
         &self,
-        span: &Span,
+        span: &WatchRange,
         from: &mut Option<From>,
         until: i64,
         prev_kv: bool,
@@ -133,18 +137,18 @@ impl States {
         };
         let (kv, end) = self.holding(at.revision, until, keeps_up)?;
         let rest = match span.end {
-            End::One => kv.written_to(&span.key, at.revision, WAY_BACK_MAX),
-            End::At(_) | End::Never => None,
+            RangeEnd::One => kv.changes_of_key(&span.key, at.revision, WAY_BACK_MAX),
+            RangeEnd::At(_) | RangeEnd::Never => None,
         };
         let stopped = match rest {
             Some(places) => {
                 let all = places
                     .into_iter()
-                    .filter_map(|place| Some((place, kv.written(place)?)));
+                    .filter_map(|place| Some((place, kv.change_at(place)?)));
                 read(kv, span, (at.revision, end), all, &mut batch, prev_kv)
             }
             None => {
-                let all = kv.written_from(at.place.unwrap_or_else(|| kv.seek(at.revision)));
+                let all = kv.changes_from(at.place.unwrap_or_else(|| kv.seek(at.revision)));
                 read(kv, span, (at.revision, end), all, &mut batch, prev_kv)
             }
         };
@@ -177,9 +181,9 @@ impl States {
 /// Reads changes into a batch, whole revisions only. Returns where it stopped before the end.
 fn read<'a>(
     kv: &Kv,
-    span: &Span,
+    span: &WatchRange,
     (first, last): (i64, i64),
-    changes: impl Iterator<Item = (Place, Written<'a>)>,
+    changes: impl Iterator<Item = (Location, KeyChange<'a>)>,
     batch: &mut Batch,
     prev_kv: bool,
 ) -> Option<From> {
@@ -211,13 +215,15 @@ fn read<'a>(
 
 #[cfg(test)]
 mod tests {
-    use witan_replica::machine::kv::{Command, Compact, Put, Verb};
+    use witan_replica::machine::kv::{Compact, KvCommand, KvOperation, Put};
 
     use super::*;
 
-    fn apply(kv: &mut Kv, verb: Verb) {
-        kv.apply(&Command { verb: Some(verb) })
-            .expect("it is sound");
+    fn apply(kv: &mut Kv, verb: KvOperation) {
+        kv.apply(&KvCommand {
+            operation: Some(verb),
+        })
+        .expect("it is sound");
     }
 
     fn put(kv: &mut Kv, key: &str, bytes: usize) {
@@ -226,7 +232,7 @@ mod tests {
             value: vec![b'v'; bytes].into(),
             ..Put::default()
         };
-        apply(kv, Verb::Put(put));
+        apply(kv, KvOperation::Put(put));
     }
 
     fn states(kv: &Kv) -> States {
@@ -237,7 +243,7 @@ mod tests {
     }
 
     /// Reads to the end; how many events each batch has.
-    fn batches(states: &States, span: &Span, from: i64) -> Vec<usize> {
+    fn batches(states: &States, span: &WatchRange, from: i64) -> Vec<usize> {
         let until = states.current.revision();
         let mut from = Some(From {
             revision: from,
@@ -261,7 +267,7 @@ mod tests {
     fn a_batch_is_bounded_by_revisions_and_by_bytes() {
         let mut kv = Kv::default();
         (0..2500).for_each(|_| put(&mut kv, "k", 1));
-        for span in [Span::new(b"k", b""), Span::new(b"a", b"z")] {
+        for span in [WatchRange::new(b"k", b""), WatchRange::new(b"a", b"z")] {
             assert_eq!(batches(&states(&kv), &span, 1), [1000, 1000, 500]);
             assert_eq!(batches(&states(&kv), &span, 1502), [1000]);
             assert_eq!(batches(&states(&kv), &span, 2502), [0]);
@@ -270,7 +276,7 @@ mod tests {
         (0..10).for_each(|_| put(&mut kv, "k", BATCH_BYTES_MAX / 4));
         // each event has the pair before, but for the first
         assert_eq!(
-            batches(&states(&kv), &Span::new(b"k", b""), 1),
+            batches(&states(&kv), &WatchRange::new(b"k", b""), 1),
             [3, 2, 2, 2, 1]
         );
     }
@@ -280,11 +286,14 @@ mod tests {
         let mut kv = Kv::default();
         (0..2 * SCAN_MAX).for_each(|n| put(&mut kv, &format!("x{n}"), 1));
         put(&mut kv, "b", 1);
-        assert_eq!(batches(&states(&kv), &Span::new(b"a", b"c"), 1), [0, 0, 1]);
+        assert_eq!(
+            batches(&states(&kv), &WatchRange::new(b"a", b"c"), 1),
+            [0, 0, 1]
+        );
         // a key knows its own way
-        assert_eq!(batches(&states(&kv), &Span::new(b"b", b""), 1), [1]);
+        assert_eq!(batches(&states(&kv), &WatchRange::new(b"b", b""), 1), [1]);
         (0..=WAY_BACK_MAX).for_each(|_| put(&mut kv, "b", 1));
-        let counts = batches(&states(&kv), &Span::new(b"b", b""), 1);
+        let counts = batches(&states(&kv), &WatchRange::new(b"b", b""), 1);
         assert_eq!(counts.iter().sum::<usize>(), WAY_BACK_MAX + 2);
     }
 
@@ -294,11 +303,11 @@ mod tests {
         (0..5).for_each(|_| put(&mut kv, "k", 1));
         let before = Arc::new(kv.clone());
         let place = before.seek(0);
-        apply(&mut kv, Verb::Compact(Compact { revision: 6 }));
+        apply(&mut kv, KvOperation::Compact(Compact { revision: 6 }));
         put(&mut kv, "k", 1);
         let mut states = states(&kv);
-        let span = Span::new(b"k", b"");
-        let touched = Touched {
+        let span = WatchRange::new(b"k", b"");
+        let touched = PendingChanges {
             revision: 2,
             first: place,
             more: Vec::new(),

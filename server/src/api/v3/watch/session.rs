@@ -8,7 +8,7 @@ use witan_api::v3::{
     error::Error,
     etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion},
 };
-use witan_replica::watch::keys::{InterestId, Touched};
+use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
 
 use super::{
     delivery::{Manner, Outbound},
@@ -38,7 +38,7 @@ pub(in crate::api::v3) struct Session<R> {
     out: Outbound,
     standing: Standing,
     /// Changes that were taken and must be read.
-    unread: Vec<(InterestId, Unread)>,
+    unread: Vec<(WatcherGroupId, Unread)>,
     /// Unsynced watchers, and where each continues.
     lagging: VecDeque<(i64, From)>,
     /// All changes up to this revision were taken.
@@ -52,7 +52,7 @@ pub(in crate::api::v3) struct Session<R> {
 
 /// What is to be read for an interest.
 enum Unread {
-    Noted(Touched),
+    Noted(PendingChanges),
     Onward(From),
 }
 
@@ -270,7 +270,7 @@ impl<R> Session<R> {
         Ok(true)
     }
 
-    fn read_live(&mut self, states: &States, interest: InterestId, unread: Unread) {
+    fn read_live(&mut self, states: &States, interest: WatcherGroupId, unread: Unread) {
         let Some(group) = self.watchers.group(interest) else {
             return;
         };
@@ -296,7 +296,7 @@ impl<R> Session<R> {
     }
 
     /// The synced watchers of a group.
-    fn keeping_up(&self, interest: InterestId) -> Vec<i64> {
+    fn keeping_up(&self, interest: WatcherGroupId) -> Vec<i64> {
         let Some(group) = self.watchers.group(interest) else {
             return Vec::new();
         };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType};
-use witan_replica::watch::{keys::InterestId, span::Span};
+use witan_replica::watch::{keys::WatcherGroupId, range::WatchRange};
 
 use super::limits::{KEY_BYTES_MAX, WATCHERS_MAX};
 use crate::node::Reader;
@@ -32,7 +32,7 @@ pub(super) struct Flags {
 /// One watcher.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watcher {
-    pub(super) interest: InterestId,
+    pub(super) interest: WatcherGroupId,
     /// The next revision to send.
     pub(super) next: i64,
     pub(super) flags: Flags,
@@ -41,7 +41,7 @@ pub(super) struct Watcher {
 /// The watchers of one range in a stream.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) span: Span,
+    pub(super) span: WatchRange,
     members: Members,
     /// Number of watchers with `prev_kv`.
     pub(super) prev_kv: usize,
@@ -110,8 +110,8 @@ pub(super) struct Created {
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     by_id: HashMap<i64, Watcher>,
-    groups: HashMap<InterestId, Group>,
-    by_span: HashMap<Span, InterestId>,
+    groups: HashMap<WatcherGroupId, Group>,
+    by_span: HashMap<WatchRange, WatcherGroupId>,
     next_id: i64,
     key_bytes: usize,
     /// Watchers with `progress_notify`.
@@ -134,12 +134,12 @@ impl Watchers {
         self.by_id.get_mut(&id)
     }
 
-    pub(super) fn group(&self, interest: InterestId) -> Option<&Group> {
+    pub(super) fn group(&self, interest: WatcherGroupId) -> Option<&Group> {
         self.groups.get(&interest)
     }
 
     /// All of them with what they watch.
-    pub(super) fn spans(&self) -> impl Iterator<Item = (i64, &Span)> {
+    pub(super) fn spans(&self) -> impl Iterator<Item = (i64, &WatchRange)> {
         let watchers = self.by_id.iter();
         watchers.filter_map(|(id, w)| Some((*id, &self.groups.get(&w.interest)?.span)))
     }
@@ -181,7 +181,7 @@ impl Watchers {
         } else {
             &request.key[..]
         };
-        let span = Span::new(key, &request.range_end);
+        let span = WatchRange::new(key, &request.range_end);
         if request.start_revision < 0 {
             return Err(Refusal::Compacted);
         }
@@ -260,7 +260,12 @@ impl Watchers {
     }
 
     /// Adds a watcher to the group of a range, or creates the group.
-    fn join(&mut self, reader: &Reader, span: Span, id: i64) -> Result<(InterestId, i64), Refusal> {
+    fn join(
+        &mut self,
+        reader: &Reader,
+        span: WatchRange,
+        id: i64,
+    ) -> Result<(WatcherGroupId, i64), Refusal> {
         if let Some(interest) = self.by_span.get(&span) {
             if let Some(group) = self.groups.get_mut(interest) {
                 group.insert(id);
@@ -283,7 +288,7 @@ impl Watchers {
         &mut self,
         reader: &Reader,
         id: i64,
-    ) -> Option<(Watcher, Option<InterestId>)> {
+    ) -> Option<(Watcher, Option<WatcherGroupId>)> {
         let watcher = self.by_id.remove(&id)?;
         self.notify.remove(&id);
         self.future.remove(&(watcher.next, id));
@@ -318,11 +323,11 @@ impl Watchers {
     }
 }
 
-fn span_bytes(span: &Span) -> usize {
-    use witan_replica::watch::span::End;
+fn span_bytes(span: &WatchRange) -> usize {
+    use witan_replica::watch::range::RangeEnd;
     let end = match &span.end {
-        End::At(end) => end.len(),
-        End::One | End::Never => 0,
+        RangeEnd::At(end) => end.len(),
+        RangeEnd::One | RangeEnd::Never => 0,
     };
     span.key.len() + end
 }

@@ -9,8 +9,8 @@ use witan_fuzz::{
 use witan_replica::{
     host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
     machine::{
-        Machine,
-        command::{ClusterVersion, Command, Entry, Publish, Stamp},
+        StateMachine,
+        command::{ClusterVersion, Command, Entry, PublishAttributes, Stamp},
         kv,
         member::Member,
         tree,
@@ -29,8 +29,8 @@ fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 
-fn put(key: &str, value: &str) -> kv::Verb {
-    kv::Verb::Put(kv::Put {
+fn put(key: &str, value: &str) -> kv::KvOperation {
+    kv::KvOperation::Put(kv::Put {
         key: bytes(key),
         value: bytes(value),
         prev_kv: true,
@@ -38,8 +38,8 @@ fn put(key: &str, value: &str) -> kv::Verb {
     })
 }
 
-fn delete(key: &str, end: &str) -> kv::Verb {
-    kv::Verb::Delete(kv::DeleteRange {
+fn delete(key: &str, end: &str) -> kv::KvOperation {
+    kv::KvOperation::Delete(kv::DeleteRange {
         key: bytes(key),
         range_end: bytes(end),
         prev_kv: true,
@@ -47,17 +47,17 @@ fn delete(key: &str, end: &str) -> kv::Verb {
     })
 }
 
-fn op(verb: kv::Verb) -> kv::Op {
+fn op(verb: kv::KvOperation) -> kv::TxnOp {
     let kind = match verb {
-        kv::Verb::Put(put) => kv::OpKind::Put(put),
-        kv::Verb::Delete(delete) => kv::OpKind::Delete(delete),
-        kv::Verb::Txn(txn) => kv::OpKind::Txn(txn),
-        kv::Verb::Compact(_) | kv::Verb::Sweep(_) => return kv::Op { kind: None },
+        kv::KvOperation::Put(put) => kv::TxnOpKind::Put(put),
+        kv::KvOperation::Delete(delete) => kv::TxnOpKind::Delete(delete),
+        kv::KvOperation::Txn(txn) => kv::TxnOpKind::Txn(txn),
+        kv::KvOperation::Compact(_) | kv::KvOperation::Sweep(_) => return kv::TxnOp { kind: None },
     };
-    kv::Op { kind: Some(kind) }
+    kv::TxnOp { kind: Some(kind) }
 }
 
-fn txn() -> kv::Verb {
+fn txn() -> kv::KvOperation {
     let compare = |target, value| kv::Compare {
         result: 0,
         target,
@@ -73,7 +73,7 @@ fn txn() -> kv::Verb {
         sort_target: 3,
         ..kv::Range::default()
     };
-    kv::Verb::Txn(kv::Txn {
+    kv::KvOperation::Txn(kv::Txn {
         compare: vec![
             compare(0, kv::TargetValue::Version(1)),
             compare(3, kv::TargetValue::Value(bytes("one"))),
@@ -81,11 +81,11 @@ fn txn() -> kv::Verb {
         success: vec![
             op(put("t", "s")),
             op(delete("a", "")),
-            kv::Op {
-                kind: Some(kv::OpKind::Range(range)),
+            kv::TxnOp {
+                kind: Some(kv::TxnOpKind::Range(range)),
             },
         ],
-        failure: vec![op(kv::Verb::Txn(kv::Txn {
+        failure: vec![op(kv::KvOperation::Txn(kv::Txn {
             success: vec![op(put("n", "f")), op(put("m", "f"))],
             ..kv::Txn::default()
         }))],
@@ -94,7 +94,7 @@ fn txn() -> kv::Verb {
 }
 
 fn v3() -> Vec<Command> {
-    let compact = |revision| kv::Verb::Compact(kv::Compact { revision });
+    let compact = |revision| kv::KvOperation::Compact(kv::Compact { revision });
     let verbs = [
         put("a", "one"),
         put("ab", "two"),
@@ -107,13 +107,17 @@ fn v3() -> Vec<Command> {
         compact(6),
         delete("x", "\0"),
     ];
-    let command = |verb| Command::Kv(kv::Command { verb: Some(verb) });
+    let command = |verb| {
+        Command::Kv(kv::KvCommand {
+            operation: Some(verb),
+        })
+    };
     verbs.into_iter().map(command).collect()
 }
 
 fn v2() -> Vec<Command> {
     let set = |path: &str, value: &str, ttl: Option<i64>| {
-        tree::Verb::Set(tree::Set {
+        tree::TreeOperation::Set(tree::Set {
             path: bytes(path),
             value: bytes(value),
             expires_ns: ttl.map(|seconds| NOW_NS + seconds * 1_000_000_000),
@@ -121,18 +125,18 @@ fn v2() -> Vec<Command> {
         })
     };
     let create = |path: &str, dir, in_order| {
-        tree::Verb::Create(tree::Create {
+        tree::TreeOperation::Create(tree::Create {
             path: bytes(path),
             dir,
             in_order,
             ..tree::Create::default()
         })
     };
-    let swap = tree::Swap {
+    let swap = tree::CompareAndSwap {
         path: bytes("/a/b"),
         value: bytes("swapped"),
         prev_value: Some(bytes("one")),
-        ..tree::Swap::default()
+        ..tree::CompareAndSwap::default()
     };
     let update = tree::Update {
         path: bytes("/ttl"),
@@ -140,10 +144,10 @@ fn v2() -> Vec<Command> {
         expires_ns: Some(NOW_NS + 5),
         refresh: true,
     };
-    let delete_if = tree::DeleteIf {
+    let delete_if = tree::CompareAndDelete {
         path: bytes("/a/b"),
         prev_index: Some(3),
-        ..tree::DeleteIf::default()
+        ..tree::CompareAndDelete::default()
     };
     let delete = tree::Delete {
         path: bytes("/a"),
@@ -157,20 +161,24 @@ fn v2() -> Vec<Command> {
         create("/dir", true, false),
         create("/queue", false, true),
         create("/queue", false, true),
-        tree::Verb::Swap(swap),
-        tree::Verb::Update(update),
-        tree::Verb::DeleteIf(delete_if),
-        tree::Verb::Expire(tree::Expire {}),
-        tree::Verb::Delete(delete),
+        tree::TreeOperation::CompareAndSwap(swap),
+        tree::TreeOperation::Update(update),
+        tree::TreeOperation::CompareAndDelete(delete_if),
+        tree::TreeOperation::Expire(tree::ExpireNodes {}),
+        tree::TreeOperation::Delete(delete),
         set("/last", "l", Some(100)),
     ];
-    let command = |verb| Command::Tree(tree::Command { verb: Some(verb) });
+    let command = |verb| {
+        Command::Tree(tree::TreeCommand {
+            operation: Some(verb),
+        })
+    };
     verbs.into_iter().map(command).collect()
 }
 
 fn cluster() -> Vec<Command> {
     vec![
-        Command::Publish(Publish {
+        Command::Publish(PublishAttributes {
             id: ID,
             name: "m1".into(),
             client_urls: vec!["http://127.0.0.1:2379".into()],
@@ -288,17 +296,19 @@ pub(super) fn add(corpus: &mut Corpus) {
 
 /// A state with closed blocks, some of them compacted.
 fn blocks() -> View {
-    let mut machine = Machine::default();
+    let mut machine = StateMachine::default();
     let value = "v".repeat(3000);
     for at in 0..24 {
-        let command = Command::Kv(kv::Command {
-            verb: Some(put(["a", "b", "c"][at % 3], &value)),
+        let command = Command::Kv(kv::KvCommand {
+            operation: Some(put(["a", "b", "c"][at % 3], &value)),
         });
         machine.apply(&stamped(command, at));
     }
-    let compact = kv::Verb::Compact(kv::Compact { revision: 20 });
+    let compact = kv::KvOperation::Compact(kv::Compact { revision: 20 });
     for verb in [compact, put("a", "end"), put("d", "end")] {
-        let command = Command::Kv(kv::Command { verb: Some(verb) });
+        let command = Command::Kv(kv::KvCommand {
+            operation: Some(verb),
+        });
         machine.apply(&stamped(command, 0));
     }
     View {
@@ -311,8 +321,8 @@ fn blocks() -> View {
 fn one_key() -> Vec<u8> {
     let mut entries = Vec::new();
     for at in 0..40 {
-        let command = Command::Kv(kv::Command {
-            verb: Some(put("k", &at.to_string())),
+        let command = Command::Kv(kv::KvCommand {
+            operation: Some(put("k", &at.to_string())),
         });
         push_chunk(&mut entries, &stamped(command, at).encode_to_vec());
     }

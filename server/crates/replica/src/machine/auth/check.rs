@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::{Auth, Caller, Error, ROOT, User, spans::Spans};
+use super::{Auth, AuthError, Caller, ROOT, User, range_set::RangeSet};
 use crate::machine::{
     kv,
     lease::{self, Leases},
@@ -12,13 +12,13 @@ use crate::machine::{
 
 /// Checks the permissions of one caller.
 #[derive(Clone, Copy)]
-pub struct Check<'a> {
+pub struct AccessCheck<'a> {
     auth: &'a Auth,
     caller: Option<&'a Caller>,
     leases: &'a Leases,
 }
 
-impl std::fmt::Debug for Check<'_> {
+impl std::fmt::Debug for AccessCheck<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Check")
             .field("caller", &self.caller)
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Check<'_> {
     }
 }
 
-enum Wish {
+enum AccessKind {
     Read,
     Write,
 }
@@ -34,32 +34,32 @@ enum Wish {
 impl Auth {
     /// Requires the role root while authentication of v2 or of v3 is on: both share their users.
     /// The caller's revision is not checked.
-    pub fn admin(&self, caller: Option<&Caller>) -> Result<(), Error> {
+    pub fn check_admin(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Ok(());
         }
         let caller = caller.filter(|caller| !caller.user.is_empty());
-        let caller = caller.ok_or(Error::UserEmpty)?;
-        let user = self.user(&caller.user).ok_or(Error::UserNotFound)?;
+        let caller = caller.ok_or(AuthError::UserEmpty)?;
+        let user = self.user(&caller.user).ok_or(AuthError::UserNotFound)?;
         if user.has(ROOT) {
             Ok(())
         } else {
-            Err(Error::PermissionDenied)
+            Err(AuthError::PermissionDenied)
         }
     }
 
     /// The caller's user, if the caller was authenticated at the current auth revision.
-    fn recognized(&self, caller: Option<&Caller>) -> Result<&User, Error> {
+    fn authenticated_user(&self, caller: Option<&Caller>) -> Result<&User, AuthError> {
         let caller = caller.filter(|caller| caller.revision > 0);
-        let caller = caller.ok_or(Error::UserEmpty)?;
+        let caller = caller.ok_or(AuthError::UserEmpty)?;
         if caller.revision < self.revision {
-            return Err(Error::OldRevision);
+            return Err(AuthError::OldRevision);
         }
-        self.user(&caller.user).ok_or(Error::PermissionDenied)
+        self.user(&caller.user).ok_or(AuthError::PermissionDenied)
     }
 }
 
-impl<'a> Check<'a> {
+impl<'a> AccessCheck<'a> {
     /// Checks against this state.
     pub fn new(auth: &'a Auth, caller: Option<&'a Caller>, leases: &'a Leases) -> Self {
         Self {
@@ -69,73 +69,78 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn may(&self, wish: &Wish, key: &[u8], range_end: &[u8]) -> Result<(), Error> {
+    fn check_range(
+        &self,
+        wish: &AccessKind,
+        key: &[u8],
+        range_end: &[u8],
+    ) -> Result<(), AuthError> {
         match self.granted(wish)? {
-            Some(spans) if !spans.cover(key, range_end) => Err(Error::PermissionDenied),
+            Some(spans) if !spans.cover(key, range_end) => Err(AuthError::PermissionDenied),
             Some(_) | None => Ok(()),
         }
     }
 
     /// The keys that the caller may read or write; `None` for all of them.
-    fn granted(&self, wish: &Wish) -> Result<Option<&'a Spans>, Error> {
+    fn granted(&self, wish: &AccessKind) -> Result<Option<&'a RangeSet>, AuthError> {
         if !self.auth.enabled {
             return Ok(None);
         }
-        let user = self.auth.recognized(self.caller)?;
+        let user = self.auth.authenticated_user(self.caller)?;
         if user.has(ROOT) {
             return Ok(None);
         }
         let grants = self.auth.grants.get(&user.name);
-        let grants = grants.ok_or(Error::PermissionDenied)?;
+        let grants = grants.ok_or(AuthError::PermissionDenied)?;
         Ok(Some(match wish {
-            Wish::Read => &grants.read,
-            Wish::Write => &grants.write,
+            AccessKind::Read => &grants.read,
+            AccessKind::Write => &grants.write,
         }))
     }
 
     /// Whether every key of a lease may be read or written. It costs a look for each range that the
     /// caller was granted, and not one for each key. As in etcd, the revision of an
     /// administrator is not checked, and a lease without keys needs no permission.
-    fn attached(&self, wish: &Wish, lease: i64) -> Result<(), Error> {
+    fn attached(&self, wish: &AccessKind, lease: i64) -> Result<(), AuthError> {
         let first_from = |from: &Bytes| self.leases.key_from(lease, from);
         if self.is_admin() || first_from(&Bytes::new()).is_none() {
             return Ok(());
         }
         match self.granted(wish)? {
-            Some(spans) if !spans.cover_all(first_from) => Err(Error::PermissionDenied),
+            Some(spans) if !spans.cover_all(first_from) => Err(AuthError::PermissionDenied),
             Some(_) | None => Ok(()),
         }
     }
 
     fn is_admin(&self) -> bool {
-        self.auth.admin(self.caller).is_ok()
+        self.auth.check_admin(self.caller).is_ok()
     }
 
     /// Whether every key of the range may be read.
-    pub fn read(&self, key: &[u8], range_end: &[u8]) -> Result<(), Error> {
-        self.may(&Wish::Read, key, range_end)
+    pub fn read(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
+        self.check_range(&AccessKind::Read, key, range_end)
     }
 
     /// Whether every key of the range may be written.
-    pub fn write(&self, key: &[u8], range_end: &[u8]) -> Result<(), Error> {
-        self.may(&Wish::Write, key, range_end)
+    pub fn write(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
+        self.check_range(&AccessKind::Write, key, range_end)
     }
 
     /// Whether what is attached to a lease may go, which is what its end does.
-    pub fn end_lease(&self, lease: i64) -> Result<(), Error> {
+    pub fn end_lease(&self, lease: i64) -> Result<(), AuthError> {
         if lease == lease::NONE {
             return Ok(());
         }
-        self.attached(&Wish::Write, lease)
+        self.attached(&AccessKind::Write, lease)
     }
 
     /// Whether the caller may list the keys of a lease.
-    pub fn list_lease(&self, lease: i64) -> Result<(), Error> {
-        self.attached(&Wish::Read, lease)
+    pub fn list_lease(&self, lease: i64) -> Result<(), AuthError> {
+        self.attached(&AccessKind::Read, lease)
     }
 
     /// Whether the caller may list the keys of all leases. Leases without keys are skipped.
-    pub fn list_leases(&self) -> Result<(), Error> {
+    pub fn list_leases(&self) -> Result<(), AuthError> {
         if self.is_admin() {
             return Ok(());
         }
@@ -145,32 +150,36 @@ impl<'a> Check<'a> {
 
     /// Whether a lease command may be executed. As in etcd everybody may grant a lease; expirations
     /// and checkpoints come from the leader alone.
-    pub fn lease_command(&self, command: &lease::Command) -> Result<(), Error> {
-        match &command.verb {
-            Some(lease::Verb::Revoke(revoke)) => self.end_lease(revoke.id),
-            Some(lease::Verb::Grant(_) | lease::Verb::Expire(_) | lease::Verb::Checkpoint(_))
+    pub fn lease_command(&self, command: &lease::LeaseCommand) -> Result<(), AuthError> {
+        match &command.operation {
+            Some(lease::LeaseOperation::Revoke(revoke)) => self.end_lease(revoke.id),
+            Some(
+                lease::LeaseOperation::Grant(_)
+                | lease::LeaseOperation::Expire(_)
+                | lease::LeaseOperation::Checkpoint(_),
+            )
             | None => Ok(()),
         }
     }
 
     /// Whether a command of the key space may be executed. As in etcd everybody may compact.
-    pub fn command(&self, command: &kv::Command) -> Result<(), Error> {
-        match &command.verb {
+    pub fn command(&self, command: &kv::KvCommand) -> Result<(), AuthError> {
+        match &command.operation {
             _ if !self.auth.enabled => Ok(()),
-            Some(kv::Verb::Put(put)) => self.put(put),
-            Some(kv::Verb::Delete(delete)) => self.delete(delete),
-            Some(kv::Verb::Txn(txn)) => self.txn(txn),
-            Some(kv::Verb::Compact(_) | kv::Verb::Sweep(_)) | None => Ok(()),
+            Some(kv::KvOperation::Put(put)) => self.put(put),
+            Some(kv::KvOperation::Delete(delete)) => self.delete(delete),
+            Some(kv::KvOperation::Txn(txn)) => self.txn(txn),
+            Some(kv::KvOperation::Compact(_) | kv::KvOperation::Sweep(_)) | None => Ok(()),
         }
     }
 
     /// Whether a put may be executed.
-    pub fn put(&self, put: &kv::Put) -> Result<(), Error> {
+    pub fn put(&self, put: &kv::Put) -> Result<(), AuthError> {
         self.put_of(put, &mut BTreeSet::new())
     }
 
     /// Whether a deletion may be executed.
-    pub fn delete(&self, delete: &kv::DeleteRange) -> Result<(), Error> {
+    pub fn delete(&self, delete: &kv::DeleteRange) -> Result<(), AuthError> {
         self.write(&delete.key, &delete.range_end)?;
         if delete.prev_kv {
             self.read(&delete.key, &delete.range_end)?;
@@ -179,13 +188,13 @@ impl<'a> Check<'a> {
     }
 
     /// Whether everything that any branch of a transaction could do may be executed.
-    pub fn txn(&self, txn: &kv::Txn) -> Result<(), Error> {
+    pub fn txn(&self, txn: &kv::Txn) -> Result<(), AuthError> {
         self.txn_of(txn, &mut BTreeSet::new())
     }
 
     /// Refuses a lease that has keys attached which the caller may not write. `leases` holds those
     /// that were checked already: each may have many keys, and a transaction may name it often.
-    fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<i64>) -> Result<(), Error> {
+    fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<i64>) -> Result<(), AuthError> {
         self.write(&put.key, b"")?;
         if leases.insert(put.lease) {
             self.end_lease(put.lease)?;
@@ -196,16 +205,16 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn txn_of(&self, txn: &kv::Txn, leases: &mut BTreeSet<i64>) -> Result<(), Error> {
+    fn txn_of(&self, txn: &kv::Txn, leases: &mut BTreeSet<i64>) -> Result<(), AuthError> {
         for compare in &txn.compare {
             self.read(&compare.key, &compare.range_end)?;
         }
         for op in txn.success.iter().chain(&txn.failure) {
             match &op.kind {
-                Some(kv::OpKind::Range(range)) => self.read(&range.key, &range.range_end)?,
-                Some(kv::OpKind::Put(put)) => self.put_of(put, leases)?,
-                Some(kv::OpKind::Delete(delete)) => self.delete(delete)?,
-                Some(kv::OpKind::Txn(txn)) => self.txn_of(txn, leases)?,
+                Some(kv::TxnOpKind::Range(range)) => self.read(&range.key, &range.range_end)?,
+                Some(kv::TxnOpKind::Put(put)) => self.put_of(put, leases)?,
+                Some(kv::TxnOpKind::Delete(delete)) => self.delete(delete)?,
+                Some(kv::TxnOpKind::Txn(txn)) => self.txn_of(txn, leases)?,
                 None => {}
             }
         }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use imbl::{OrdMap, ordmap::DiffItem};
 use prost::Message as _;
 
-use super::{Auth, Permission, Role, User, paths::Patterns};
-use crate::machine::record::{COUNT_MAX, Change, Corrupt, Emit};
+use super::{Auth, Permission, Role, User, path_permissions::PathPatterns};
+use crate::machine::record::{COUNT_MAX, CorruptRecord, Emit, RecordChange};
 
 /// First bytes of keys.
 const META: u8 = b'm';
@@ -18,7 +18,7 @@ const ROLE: u8 = b'r';
 const USER: u8 = b'u';
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct StoredMeta {
+struct StoredAuthMeta {
     #[prost(bool, tag = "1")]
     enabled: bool,
     #[prost(uint64, tag = "2")]
@@ -53,49 +53,49 @@ struct StoredPaths {
     #[prost(bool, tag = "1")]
     enabled: bool,
     #[prost(bool, tag = "2")]
-    begun: bool,
+    written: bool,
 }
 
 impl Auth {
     /// State of v2's authentication beside the users and roles of v3.
-    pub(crate) fn path_changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
+    pub(crate) fn path_auth_changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);
         let meta = |auth: &Auth| StoredPaths {
             enabled: auth.paths.enabled,
-            begun: auth.paths.begun,
+            written: auth.paths.written,
         };
         if meta(self) != meta(since) {
-            emit(Change::Put {
+            emit(RecordChange::Put {
                 key: vec![PATHS_META],
                 value: meta(self).encode_to_vec(),
             });
         }
         let patterns = (&since.paths.patterns, &self.paths.patterns);
-        differences(PATTERNS, patterns, emit, Patterns::encode_to_vec);
+        changed_entries(PATTERNS, patterns, emit, PathPatterns::encode_to_vec);
     }
 
     pub(crate) fn changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);
-        let meta = |auth: &Auth| StoredMeta {
+        let meta = |auth: &Auth| StoredAuthMeta {
             enabled: auth.enabled,
             revision: auth.revision,
         };
         if meta(self) != meta(since) {
-            emit(Change::Put {
+            emit(RecordChange::Put {
                 key: vec![META],
                 value: meta(self).encode_to_vec(),
             });
         }
-        differences(ROLE, (&since.roles, &self.roles), emit, |role| {
+        changed_entries(ROLE, (&since.roles, &self.roles), emit, |role| {
             let stored = StoredRole {
                 permissions: role.permissions.clone(),
             };
             stored.encode_to_vec()
         });
-        self.path_changes(Some(since), emit);
-        differences(USER, (&since.users, &self.users), emit, |user| {
+        self.path_auth_changes(Some(since), emit);
+        changed_entries(USER, (&since.users, &self.users), emit, |user| {
             let stored = StoredUser {
                 password: user.password.clone(),
                 roles: user.roles.clone(),
@@ -105,13 +105,13 @@ impl Auth {
         });
     }
 
-    pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
-        let corrupt = |error: prost::DecodeError| Corrupt::new(format!("auth: {error}"));
+    pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+        let corrupt = |error: prost::DecodeError| CorruptRecord::new(format!("auth: {error}"));
         match key.split_first() {
             Some((&META, [])) => {
-                let stored = StoredMeta::decode(value).map_err(corrupt)?;
+                let stored = StoredAuthMeta::decode(value).map_err(corrupt)?;
                 if stored.revision == 0 || stored.revision > COUNT_MAX {
-                    return Err(Corrupt::new("auth: impossible revision"));
+                    return Err(CorruptRecord::new("auth: impossible revision"));
                 }
                 self.enabled = stored.enabled;
                 self.revision = stored.revision;
@@ -119,10 +119,10 @@ impl Auth {
             Some((&PATHS_META, [])) => {
                 let stored = StoredPaths::decode(value).map_err(corrupt)?;
                 self.paths.enabled = stored.enabled;
-                self.paths.begun = stored.begun;
+                self.paths.written = stored.written;
             }
             Some((&PATTERNS, name)) => {
-                let patterns = Patterns::decode(value).map_err(corrupt)?;
+                let patterns = PathPatterns::decode(value).map_err(corrupt)?;
                 self.insert_patterns(text(name)?, patterns);
             }
             Some((&ROLE, name)) => {
@@ -143,24 +143,24 @@ impl Auth {
                 };
                 self.insert_user(user);
             }
-            Some(_) | None => return Err(Corrupt::new("auth: unknown record")),
+            Some(_) | None => return Err(CorruptRecord::new("auth: unknown record")),
         }
         Ok(())
     }
 
     /// Called once after the last record.
-    pub(crate) fn loaded(&mut self) {
+    pub(crate) fn finish_load(&mut self) {
         self.refresh_where(|_| true);
     }
 }
 
-fn text(name: &[u8]) -> Result<String, Corrupt> {
-    String::from_utf8(name.to_vec()).map_err(|_| Corrupt::new("auth: a name that is no text"))
+fn text(name: &[u8]) -> Result<String, CorruptRecord> {
+    String::from_utf8(name.to_vec()).map_err(|_| CorruptRecord::new("auth: a name that is no text"))
 }
 
 type ByName<T> = OrdMap<String, Arc<T>>;
 
-fn differences<T: PartialEq>(
+fn changed_entries<T: PartialEq>(
     kind: u8,
     (old, new): (&ByName<T>, &ByName<T>),
     emit: &mut Emit<'_>,
@@ -172,11 +172,11 @@ fn differences<T: PartialEq>(
             DiffItem::Add(name, value)
             | DiffItem::Update {
                 new: (name, value), ..
-            } => Change::Put {
+            } => RecordChange::Put {
                 key: key(name),
                 value: encode(value),
             },
-            DiffItem::Remove(name, _) => Change::Delete { key: key(name) },
+            DiffItem::Remove(name, _) => RecordChange::Delete { key: key(name) },
         });
     }
 }
@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
     use crate::machine::{
-        auth::{Caller, Check, Kind},
+        auth::{AccessCheck, Caller, PermissionType},
         lease::Leases,
     };
 
@@ -195,17 +195,17 @@ mod tests {
 
     fn write(records: &mut Records, auth: &Auth, since: Option<&Auth>) {
         auth.changes(since, &mut |change| match change {
-            Change::Put { key, value } => drop(records.insert(key, value)),
-            Change::Delete { key } => drop(records.remove(&key)),
+            RecordChange::Put { key, value } => drop(records.insert(key, value)),
+            RecordChange::Delete { key } => drop(records.remove(&key)),
         });
     }
 
-    fn load(records: &Records) -> Result<Auth, Corrupt> {
+    fn load(records: &Records) -> Result<Auth, CorruptRecord> {
         let mut auth = Auth::default();
         for (key, value) in records {
             auth.load(key, value)?;
         }
-        auth.loaded();
+        auth.finish_load();
         Ok(auth)
     }
 
@@ -217,7 +217,7 @@ mod tests {
             no_password: name == "cert",
         };
         let permission = Permission {
-            kind: Kind::Read as i32,
+            kind: PermissionType::Read as i32,
             key: "a".into(),
             range_end: "c".into(),
         };
@@ -228,7 +228,7 @@ mod tests {
         let users = [user("root", &["root"]), user("cert", &["app"])];
         let mut auth = Auth::restored(true, 9, users, [role]);
         auth.paths.enabled = true;
-        let patterns = Patterns {
+        let patterns = PathPatterns {
             read: vec!["/app/*".into()],
             write: Vec::new(),
         };
@@ -249,7 +249,7 @@ mod tests {
             revision: 9,
         };
         let none = Leases::default();
-        let check = Check::new(&loaded, Some(&caller), &none);
+        let check = AccessCheck::new(&loaded, Some(&caller), &none);
         assert!(check.read(b"a", b"c").is_ok() && check.write(b"a", b"").is_err());
     }
 

@@ -6,18 +6,18 @@
 //! *not* live here: passwords in clear, hashing, tokens (`server/src/auth`). The hashes are part of
 //! the state and are shown by no `Debug`.
 //!
-//! Reading order: `request`, `payload` (what can be asked) → `users`, `roles` (a verb each) → `spans` (what
-//! permissions cover together) → `check` (may this caller do that) → `paths` (the same for v2) →
+//! Reading order: `request`, `payload` (what can be asked) → `users`, `roles` (a verb each) → `range_set` (what
+//! permissions cover together) → `check` (may this caller do that) → `path_permissions` (the same for v2) →
 //! `size` (what counts against the quota) → `checkpoint`.
 
 mod check;
 mod checkpoint;
-pub mod paths;
+pub mod path_permissions;
 mod payload;
+mod range_set;
 mod request;
 mod roles;
 mod size;
-mod spans;
 mod users;
 
 use std::sync::Arc;
@@ -25,15 +25,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdMap;
 
-pub use super::auth_error::Error;
-pub use check::Check;
+pub use super::auth_error::AuthError;
+pub use check::AccessCheck;
 pub use payload::{
-    Authenticate, Disable, Enable, Kind, Permission, RoleAdd, RoleDelete, RoleGrant, RoleRevoke,
-    UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
+    Authenticate, Disable, Enable, Permission, PermissionType, RoleAdd, RoleDelete, RoleGrant,
+    RoleRevoke, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
 };
-pub use request::{Caller, Command, Verb};
+pub use request::{AuthCommand, AuthOperation, Caller};
 
-use spans::Spans;
+use range_set::RangeSet;
 
 /// The user, and the role, with all permissions; neither can be deleted while auth is on.
 pub const ROOT: &str = "root";
@@ -80,14 +80,14 @@ pub struct Role {
 /// The permissions of all roles of a user, merged. Derived; recomputed when one of the roles
 /// changes.
 #[derive(Clone, Debug, Default)]
-struct Grants {
-    read: Spans,
-    write: Spans,
+struct UnifiedPermissions {
+    read: RangeSet,
+    write: RangeSet,
 }
 
 /// What a successful command answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum AuthReply {
     /// Done.
     Done,
     /// The password was correct: the user gets a token.
@@ -98,14 +98,14 @@ pub enum Reply {
         prefix: Secret,
     },
     /// The user was deleted or has another password: its tokens are revoked.
-    Expelled {
+    TokensRevoked {
         /// Name of the user.
         user: String,
     },
     /// Auth was disabled: all tokens are revoked.
     Disabled,
     /// Answer of a command of v2.
-    Paths(paths::Done),
+    Paths(path_permissions::PathAuthOutcome),
 }
 
 /// A text that `Debug` does not print.
@@ -125,8 +125,8 @@ pub struct Auth {
     revision: u64,
     users: OrdMap<String, Arc<User>>,
     roles: OrdMap<String, Arc<Role>>,
-    grants: OrdMap<String, Arc<Grants>>,
-    paths: paths::Paths,
+    grants: OrdMap<String, Arc<UnifiedPermissions>>,
+    paths: path_permissions::PathAuth,
     /// See [`Auth::size_bytes`].
     bytes: u64,
 }
@@ -139,7 +139,7 @@ impl Default for Auth {
             users: OrdMap::new(),
             roles: OrdMap::new(),
             grants: OrdMap::new(),
-            paths: paths::Paths::default(),
+            paths: path_permissions::PathAuth::default(),
             bytes: 0,
         }
     }
@@ -197,70 +197,79 @@ impl Auth {
     /// Executes one committed command (I2).
     pub(crate) fn apply(
         &mut self,
-        command: &Command,
+        command: &AuthCommand,
         caller: Option<&Caller>,
-    ) -> Result<Reply, Error> {
+    ) -> Result<AuthReply, AuthError> {
         // an older member may read an operation of a newer release here
-        let Some(verb) = &command.verb else {
-            return Ok(Reply::Done);
+        let Some(verb) = &command.operation else {
+            return Ok(AuthReply::Done);
         };
         // these two have rules of their own
-        if !matches!(verb, Verb::Authenticate(_) | Verb::Paths(_)) {
+        if !matches!(
+            verb,
+            AuthOperation::Authenticate(_) | AuthOperation::Paths(_)
+        ) {
             if command.by_either {
-                self.admin(caller)?;
+                self.check_admin(caller)?;
             } else {
-                self.admin_by_v3(verb, caller)?;
+                self.check_admin_v3_only(verb, caller)?;
             }
         }
-        let expelled = |user: &String| Reply::Expelled { user: user.clone() };
+        let expelled = |user: &String| AuthReply::TokensRevoked { user: user.clone() };
         let done = match verb {
-            Verb::Authenticate(asked) => {
+            AuthOperation::Authenticate(asked) => {
                 self.authenticate(asked)?;
-                return Ok(Reply::Authenticated {
+                return Ok(AuthReply::Authenticated {
                     user: asked.user.clone(),
                     prefix: Secret(asked.prefix.clone()),
                 });
             }
-            Verb::Paths(command) => return Ok(Reply::Paths(self.apply_paths(command))),
-            Verb::Disable(_) => {
-                self.disable();
-                return Ok(Reply::Disabled);
+            AuthOperation::Paths(command) => {
+                return Ok(AuthReply::Paths(self.apply_path_auth(command)));
             }
-            Verb::UserDelete(asked) => {
+            AuthOperation::Disable(_) => {
+                self.disable();
+                return Ok(AuthReply::Disabled);
+            }
+            AuthOperation::UserDelete(asked) => {
                 return self.user_delete(asked).map(|()| expelled(&asked.name));
             }
-            Verb::UserPassword(asked) => {
+            AuthOperation::UserPassword(asked) => {
                 return self.user_password(asked).map(|()| expelled(&asked.name));
             }
-            Verb::Enable(_) => self.enable(),
-            Verb::UserAdd(asked) => self.user_add(asked),
-            Verb::UserGrant(asked) => self.user_grant(asked),
-            Verb::UserRevoke(asked) => self.user_revoke(asked),
-            Verb::RoleAdd(asked) => self.role_add(asked),
-            Verb::RoleDelete(asked) => self.role_delete(asked),
-            Verb::RoleGrant(asked) => self.role_grant(asked),
-            Verb::RoleRevoke(asked) => self.role_revoke(asked),
+            AuthOperation::Enable(_) => self.enable(),
+            AuthOperation::UserAdd(asked) => self.user_add(asked),
+            AuthOperation::UserGrant(asked) => self.user_grant(asked),
+            AuthOperation::UserRevoke(asked) => self.user_revoke(asked),
+            AuthOperation::RoleAdd(asked) => self.role_add(asked),
+            AuthOperation::RoleDelete(asked) => self.role_delete(asked),
+            AuthOperation::RoleGrant(asked) => self.role_grant(asked),
+            AuthOperation::RoleRevoke(asked) => self.role_revoke(asked),
         };
-        done.map(|()| Reply::Done)
+        done.map(|()| AuthReply::Done)
     }
 
     /// The rule for log entries of releases without `by_either`: only v3's authentication requires
     /// an administrator, and while v2's alone is on, users and roles cannot be changed.
-    fn admin_by_v3(&self, verb: &Verb, caller: Option<&Caller>) -> Result<(), Error> {
-        let switches = matches!(verb, Verb::Enable(_) | Verb::Disable(_));
+    fn check_admin_v3_only(
+        &self,
+        verb: &AuthOperation,
+        caller: Option<&Caller>,
+    ) -> Result<(), AuthError> {
+        let switches = matches!(verb, AuthOperation::Enable(_) | AuthOperation::Disable(_));
         match (self.enabled, self.paths.enabled) {
-            (true, _) => self.admin(caller),
-            (false, true) if !switches => Err(Error::PermissionDenied),
+            (true, _) => self.check_admin(caller),
+            (false, true) if !switches => Err(AuthError::PermissionDenied),
             (false, _) => Ok(()),
         }
     }
 
     /// Does nothing if auth is enabled already.
-    fn enable(&mut self) -> Result<(), Error> {
+    fn enable(&mut self) -> Result<(), AuthError> {
         if !self.enabled {
-            let root = self.user(ROOT).ok_or(Error::RootUserMissing)?;
+            let root = self.user(ROOT).ok_or(AuthError::RootUserMissing)?;
             if !root.has(ROOT) {
-                return Err(Error::RootRoleMissing);
+                return Err(AuthError::RootRoleMissing);
             }
             // as in etcd, this change alone does not advance the revision
             self.enabled = true;
@@ -271,23 +280,23 @@ impl Auth {
     fn disable(&mut self) {
         if self.enabled {
             self.enabled = false;
-            self.changed();
+            self.advance_revision();
         }
     }
 
     /// The proposing member has checked the password. Tokens are also given while only v2's
     /// authentication is on, for administrators.
-    fn authenticate(&self, asked: &Authenticate) -> Result<(), Error> {
+    fn authenticate(&self, asked: &Authenticate) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
-            return Err(Error::NotEnabled);
+            return Err(AuthError::NotEnabled);
         }
         match self.user(&asked.user) {
             Some(user) if !user.no_password => Ok(()),
-            Some(_) | None => Err(Error::AuthFailed),
+            Some(_) | None => Err(AuthError::AuthFailed),
         }
     }
 
-    fn changed(&mut self) {
+    fn advance_revision(&mut self) {
         self.revision += 1;
     }
 
@@ -305,16 +314,16 @@ impl Auth {
             let permissions = roles.flat_map(|role| &role.permissions);
             permissions
                 .filter(move |permission| match permission.allows() {
-                    Some(Kind::Read) => !write,
-                    Some(Kind::Write) => write,
-                    Some(Kind::ReadWrite) => true,
+                    Some(PermissionType::Read) => !write,
+                    Some(PermissionType::Write) => write,
+                    Some(PermissionType::ReadWrite) => true,
                     None => false,
                 })
                 .map(|permission| (&permission.key, &permission.range_end))
         };
-        let grants = Grants {
-            read: Spans::of(permissions(false)),
-            write: Spans::of(permissions(true)),
+        let grants = UnifiedPermissions {
+            read: RangeSet::of(permissions(false)),
+            write: RangeSet::of(permissions(true)),
         };
         self.insert_grants(user.name.clone(), grants);
     }

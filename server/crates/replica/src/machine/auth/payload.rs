@@ -151,7 +151,7 @@ pub struct RoleRevoke {
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Permission {
     /// Type of the permission.
-    #[prost(enumeration = "Kind", tag = "1")]
+    #[prost(enumeration = "PermissionType", tag = "1")]
     pub kind: i32,
     /// First key.
     #[prost(bytes = "bytes", tag = "2")]
@@ -165,7 +165,7 @@ pub struct Permission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 #[expect(missing_docs, reason = "etcd's names")]
-pub enum Kind {
+pub enum PermissionType {
     Read = 0,
     Write = 1,
     ReadWrite = 2,

@@ -1,7 +1,7 @@
 //! The operations on users and roles. They are stored in the log, so field numbers never change.
 
 use super::{
-    paths,
+    path_permissions,
     payload::{
         Authenticate, Disable, Enable, RoleAdd, RoleDelete, RoleGrant, RoleRevoke, UserAdd,
         UserDelete, UserGrant, UserPassword, UserRevoke,
@@ -21,10 +21,13 @@ pub struct Caller {
 
 /// A command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Command {
+pub struct AuthCommand {
     /// The operation.
-    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
-    pub verb: Option<Verb>,
+    #[prost(
+        oneof = "AuthOperation",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+    )]
+    pub operation: Option<AuthOperation>,
     /// Whether an administrator is required as soon as the authentication of either key space is
     /// on. An entry of an older release has `false`: then only v3's switch counts, as in that
     /// release.
@@ -35,7 +38,7 @@ pub struct Command {
 /// The verbs.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(missing_docs, reason = "each payload says it")]
-pub enum Verb {
+pub enum AuthOperation {
     #[prost(message, tag = "1")]
     Enable(Enable),
     #[prost(message, tag = "2")]
@@ -61,5 +64,5 @@ pub enum Verb {
     #[prost(message, tag = "12")]
     RoleRevoke(RoleRevoke),
     #[prost(message, tag = "13")]
-    Paths(paths::Command),
+    Paths(path_permissions::PathAuthCommand),
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    Auth, Error, Kind, Permission, ROOT, Role, RoleAdd, RoleDelete, RoleGrant, RoleRevoke, User,
-    spans::UNBOUNDED,
+    Auth, AuthError, Permission, PermissionType, ROOT, Role, RoleAdd, RoleDelete, RoleGrant,
+    RoleRevoke, User, range_set::UNBOUNDED,
 };
 
 impl Permission {
     /// The permission's type; one of a later version is `None` and allows nothing.
-    pub fn allows(&self) -> Option<Kind> {
-        Kind::try_from(self.kind).ok()
+    pub fn allows(&self) -> Option<PermissionType> {
+        PermissionType::try_from(self.kind).ok()
     }
 
     fn is_of(&self, key: &[u8], range_end: &[u8]) -> bool {
@@ -25,12 +25,12 @@ impl Permission {
 }
 
 impl Auth {
-    pub(super) fn role_add(&mut self, asked: &RoleAdd) -> Result<(), Error> {
+    pub(super) fn role_add(&mut self, asked: &RoleAdd) -> Result<(), AuthError> {
         if asked.name.is_empty() {
-            return Err(Error::RoleEmpty);
+            return Err(AuthError::RoleEmpty);
         }
         if self.roles.contains_key(&asked.name) {
-            return Err(Error::RoleExists);
+            return Err(AuthError::RoleExists);
         }
         self.put_role(Role {
             name: asked.name.clone(),
@@ -39,11 +39,11 @@ impl Auth {
         Ok(())
     }
 
-    pub(super) fn role_delete(&mut self, asked: &RoleDelete) -> Result<(), Error> {
+    pub(super) fn role_delete(&mut self, asked: &RoleDelete) -> Result<(), AuthError> {
         if self.enabled && asked.name == ROOT {
-            return Err(Error::InvalidManagement);
+            return Err(AuthError::InvalidManagement);
         }
-        self.take_role(&asked.name).ok_or(Error::RoleNotFound)?;
+        self.take_role(&asked.name).ok_or(AuthError::RoleNotFound)?;
         let holders: Vec<Arc<User>> = self
             .users
             .values()
@@ -56,17 +56,23 @@ impl Auth {
             self.refresh(&user);
             self.insert_user(user);
         }
-        self.changed();
+        self.advance_revision();
         Ok(())
     }
 
     /// As in etcd, only the first of several permissions with the same first key is found again.
-    pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), Error> {
-        let permission = asked.permission.as_ref().ok_or(Error::PermissionNotGiven)?;
+    pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), AuthError> {
+        let permission = asked
+            .permission
+            .as_ref()
+            .ok_or(AuthError::PermissionNotGiven)?;
         if !permission.is_valid() {
-            return Err(Error::InvalidManagement);
+            return Err(AuthError::InvalidManagement);
         }
-        let mut role = self.role(&asked.role).ok_or(Error::RoleNotFound)?.clone();
+        let mut role = self
+            .role(&asked.role)
+            .ok_or(AuthError::RoleNotFound)?
+            .clone();
         let known = &mut role.permissions;
         let first = known.partition_point(|known| known.key < permission.key);
         match known.get_mut(first) {
@@ -82,13 +88,16 @@ impl Auth {
         Ok(())
     }
 
-    pub(super) fn role_revoke(&mut self, asked: &RoleRevoke) -> Result<(), Error> {
-        let mut role = self.role(&asked.role).ok_or(Error::RoleNotFound)?.clone();
+    pub(super) fn role_revoke(&mut self, asked: &RoleRevoke) -> Result<(), AuthError> {
+        let mut role = self
+            .role(&asked.role)
+            .ok_or(AuthError::RoleNotFound)?
+            .clone();
         let before = role.permissions.len();
         role.permissions
             .retain(|known| !known.is_of(&asked.key, &asked.range_end));
         if role.permissions.len() == before {
-            return Err(Error::PermissionNotGranted);
+            return Err(AuthError::PermissionNotGranted);
         }
         self.put_role(role);
         Ok(())
@@ -98,6 +107,6 @@ impl Auth {
         let name = role.name.clone();
         self.insert_role(role);
         self.refresh_where(|user| user.has(&name));
-        self.changed();
+        self.advance_revision();
     }
 }

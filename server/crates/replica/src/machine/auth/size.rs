@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use super::{Auth, Command, Grants, Permission, Role, User, Verb, paths, paths::Patterns};
+use super::{
+    Auth, AuthCommand, AuthOperation, Permission, Role, UnifiedPermissions, User, path_permissions,
+    path_permissions::PathPatterns,
+};
 use crate::limits::{AUTH_KEY_BYTES_MAX, AUTH_NAME_BYTES_MAX};
 
 /// Bytes of a user, a role or the patterns of a role beside its texts.
@@ -50,13 +53,13 @@ impl Auth {
         Some(role)
     }
 
-    pub(super) fn insert_patterns(&mut self, name: String, patterns: Patterns) {
+    pub(super) fn insert_patterns(&mut self, name: String, patterns: PathPatterns) {
         self.bytes += of_patterns(&name, &patterns);
         let before = self.paths.patterns.insert(name.clone(), Arc::new(patterns));
         self.bytes -= before.map_or(0, |before| of_patterns(&name, &before));
     }
 
-    pub(super) fn insert_grants(&mut self, name: String, grants: Grants) {
+    pub(super) fn insert_grants(&mut self, name: String, grants: UnifiedPermissions) {
         self.bytes += of_grants(&grants);
         let before = self.grants.insert(name, Arc::new(grants));
         self.bytes -= before.map_or(0, |grants| of_grants(&grants));
@@ -76,11 +79,11 @@ fn of_permission(permission: &Permission) -> u64 {
     ITEM_BYTES + bytes(&[permission.key.len(), permission.range_end.len()])
 }
 
-fn of_patterns(name: &str, patterns: &Patterns) -> u64 {
+fn of_patterns(name: &str, patterns: &PathPatterns) -> u64 {
     RECORD_BYTES + bytes(&[name.len()]) + of_texts(&patterns.read) + of_texts(&patterns.write)
 }
 
-fn of_grants(grants: &Grants) -> u64 {
+fn of_grants(grants: &UnifiedPermissions) -> u64 {
     ITEM_BYTES * (grants.read.len() + grants.write.len()) as u64
 }
 
@@ -95,26 +98,28 @@ fn bytes(lengths: &[usize]) -> u64 {
     lengths.iter().sum::<usize>() as u64
 }
 
-impl Command {
+impl AuthCommand {
     /// Bytes that it may add. What changes a password or takes something away adds nothing.
     pub fn growth(&self) -> u64 {
-        match &self.verb {
-            Some(Verb::UserAdd(asked)) => {
+        match &self.operation {
+            Some(AuthOperation::UserAdd(asked)) => {
                 RECORD_BYTES + bytes(&[asked.name.len(), asked.password.len()])
             }
-            Some(Verb::UserGrant(asked)) => ITEM_BYTES + bytes(&[asked.role.len()]),
-            Some(Verb::RoleAdd(asked)) => RECORD_BYTES + bytes(&[asked.name.len()]),
-            Some(Verb::RoleGrant(asked)) => asked.permission.as_ref().map_or(0, of_permission),
-            Some(Verb::Paths(command)) => growth_of_paths(command),
+            Some(AuthOperation::UserGrant(asked)) => ITEM_BYTES + bytes(&[asked.role.len()]),
+            Some(AuthOperation::RoleAdd(asked)) => RECORD_BYTES + bytes(&[asked.name.len()]),
+            Some(AuthOperation::RoleGrant(asked)) => {
+                asked.permission.as_ref().map_or(0, of_permission)
+            }
+            Some(AuthOperation::Paths(command)) => growth_of_paths(command),
             Some(
-                Verb::Enable(_)
-                | Verb::Disable(_)
-                | Verb::Authenticate(_)
-                | Verb::UserDelete(_)
-                | Verb::UserPassword(_)
-                | Verb::UserRevoke(_)
-                | Verb::RoleDelete(_)
-                | Verb::RoleRevoke(_),
+                AuthOperation::Enable(_)
+                | AuthOperation::Disable(_)
+                | AuthOperation::Authenticate(_)
+                | AuthOperation::UserDelete(_)
+                | AuthOperation::UserPassword(_)
+                | AuthOperation::UserRevoke(_)
+                | AuthOperation::RoleDelete(_)
+                | AuthOperation::RoleRevoke(_),
             )
             | None => 0,
         }
@@ -125,61 +130,67 @@ impl Command {
         let name = |name: &str| name.len() > AUTH_NAME_BYTES_MAX;
         let names = |of: &[String]| of.iter().any(|each| name(each));
         let keys = |of: &[String]| of.iter().any(|key| key.len() > AUTH_KEY_BYTES_MAX);
-        let patterns = |of: &Patterns| keys(&of.read) || keys(&of.write);
-        match &self.verb {
-            Some(Verb::UserAdd(asked)) => name(&asked.name),
-            Some(Verb::UserPassword(asked)) => asked.password.len() > AUTH_NAME_BYTES_MAX,
-            Some(Verb::RoleAdd(asked)) => name(&asked.name),
-            Some(Verb::RoleGrant(asked)) => asked.permission.as_ref().is_some_and(|asked| {
-                asked.key.len().max(asked.range_end.len()) > AUTH_KEY_BYTES_MAX
-            }),
-            Some(Verb::Paths(command)) => match &command.verb {
-                Some(paths::Verb::UserCreate(asked)) => name(&asked.name) || names(&asked.roles),
-                Some(paths::Verb::UserUpdate(asked)) => names(&asked.grant),
-                Some(paths::Verb::RoleCreate(asked)) => {
+        let patterns = |of: &PathPatterns| keys(&of.read) || keys(&of.write);
+        match &self.operation {
+            Some(AuthOperation::UserAdd(asked)) => name(&asked.name),
+            Some(AuthOperation::UserPassword(asked)) => asked.password.len() > AUTH_NAME_BYTES_MAX,
+            Some(AuthOperation::RoleAdd(asked)) => name(&asked.name),
+            Some(AuthOperation::RoleGrant(asked)) => {
+                asked.permission.as_ref().is_some_and(|asked| {
+                    asked.key.len().max(asked.range_end.len()) > AUTH_KEY_BYTES_MAX
+                })
+            }
+            Some(AuthOperation::Paths(command)) => match &command.operation {
+                Some(path_permissions::PathAuthOperation::UserCreate(asked)) => {
+                    name(&asked.name) || names(&asked.roles)
+                }
+                Some(path_permissions::PathAuthOperation::UserUpdate(asked)) => names(&asked.grant),
+                Some(path_permissions::PathAuthOperation::RoleCreate(asked)) => {
                     name(&asked.name) || patterns(&asked.patterns)
                 }
-                Some(paths::Verb::RoleUpdate(asked)) => patterns(&asked.grant),
+                Some(path_permissions::PathAuthOperation::RoleUpdate(asked)) => {
+                    patterns(&asked.grant)
+                }
                 Some(
-                    paths::Verb::Enable(_)
-                    | paths::Verb::Disable(_)
-                    | paths::Verb::UserDelete(_)
-                    | paths::Verb::RoleDelete(_),
+                    path_permissions::PathAuthOperation::Enable(_)
+                    | path_permissions::PathAuthOperation::Disable(_)
+                    | path_permissions::PathAuthOperation::UserDelete(_)
+                    | path_permissions::PathAuthOperation::RoleDelete(_),
                 )
                 | None => false,
             },
             Some(
-                Verb::Enable(_)
-                | Verb::Disable(_)
-                | Verb::Authenticate(_)
-                | Verb::UserDelete(_)
-                | Verb::UserGrant(_)
-                | Verb::UserRevoke(_)
-                | Verb::RoleDelete(_)
-                | Verb::RoleRevoke(_),
+                AuthOperation::Enable(_)
+                | AuthOperation::Disable(_)
+                | AuthOperation::Authenticate(_)
+                | AuthOperation::UserDelete(_)
+                | AuthOperation::UserGrant(_)
+                | AuthOperation::UserRevoke(_)
+                | AuthOperation::RoleDelete(_)
+                | AuthOperation::RoleRevoke(_),
             )
             | None => false,
         }
     }
 }
 
-fn growth_of_paths(command: &paths::Command) -> u64 {
-    match &command.verb {
-        Some(paths::Verb::UserCreate(asked)) => {
+fn growth_of_paths(command: &path_permissions::PathAuthCommand) -> u64 {
+    match &command.operation {
+        Some(path_permissions::PathAuthOperation::UserCreate(asked)) => {
             RECORD_BYTES + bytes(&[asked.name.len(), asked.password.len()]) + of_texts(&asked.roles)
         }
-        Some(paths::Verb::UserUpdate(asked)) => of_texts(&asked.grant),
-        Some(paths::Verb::RoleCreate(asked)) => {
+        Some(path_permissions::PathAuthOperation::UserUpdate(asked)) => of_texts(&asked.grant),
+        Some(path_permissions::PathAuthOperation::RoleCreate(asked)) => {
             RECORD_BYTES + bytes(&[asked.name.len()]) + of_patterns(&asked.name, &asked.patterns)
         }
-        Some(paths::Verb::RoleUpdate(asked)) => {
+        Some(path_permissions::PathAuthOperation::RoleUpdate(asked)) => {
             of_texts(&asked.grant.read) + of_texts(&asked.grant.write)
         }
         Some(
-            paths::Verb::Enable(_)
-            | paths::Verb::Disable(_)
-            | paths::Verb::UserDelete(_)
-            | paths::Verb::RoleDelete(_),
+            path_permissions::PathAuthOperation::Enable(_)
+            | path_permissions::PathAuthOperation::Disable(_)
+            | path_permissions::PathAuthOperation::UserDelete(_)
+            | path_permissions::PathAuthOperation::RoleDelete(_),
         )
         | None => 0,
     }
@@ -189,13 +200,13 @@ fn growth_of_paths(command: &paths::Command) -> u64 {
 mod tests {
     use super::*;
     use crate::machine::auth::{
-        Kind, RoleAdd, RoleDelete, RoleGrant, UserAdd, UserDelete, UserGrant,
+        PermissionType, RoleAdd, RoleDelete, RoleGrant, UserAdd, UserDelete, UserGrant,
     };
 
-    fn run(auth: &mut Auth, verb: Verb) {
-        let command = Command {
-            verb: Some(verb),
-            ..Command::default()
+    fn run(auth: &mut Auth, verb: AuthOperation) {
+        let command = AuthCommand {
+            operation: Some(verb),
+            ..AuthCommand::default()
         };
         let before = auth.size_bytes();
         let growth = command.growth();
@@ -211,9 +222,9 @@ mod tests {
         for number in 0..9 {
             let (user, role) = (format!("user{number}"), format!("role{number}"));
             let name = role.clone();
-            run(&mut auth, Verb::RoleAdd(RoleAdd { name }));
+            run(&mut auth, AuthOperation::RoleAdd(RoleAdd { name }));
             let permission = Some(Permission {
-                kind: Kind::Read as i32,
+                kind: PermissionType::Read as i32,
                 key: vec![b'k'; 1000].into(),
                 range_end: "z".into(),
             });
@@ -221,14 +232,17 @@ mod tests {
                 role: role.clone(),
                 permission,
             };
-            run(&mut auth, Verb::RoleGrant(grant));
+            run(&mut auth, AuthOperation::RoleGrant(grant));
             let add = UserAdd {
                 name: user.clone(),
                 password: vec![b'h'; 60].into(),
                 no_password: false,
             };
-            run(&mut auth, Verb::UserAdd(add));
-            run(&mut auth, Verb::UserGrant(UserGrant { user, role }));
+            run(&mut auth, AuthOperation::UserAdd(add));
+            run(
+                &mut auth,
+                AuthOperation::UserGrant(UserGrant { user, role }),
+            );
         }
         assert!(auth.size_bytes() > 9 * (1000 + 60));
         let (users, roles) = (auth.users().cloned(), auth.roles().cloned());
@@ -236,20 +250,20 @@ mod tests {
         assert_eq!(restored.size_bytes(), auth.size_bytes());
         for number in 0..9 {
             let name = format!("role{number}");
-            run(&mut auth, Verb::RoleDelete(RoleDelete { name }));
+            run(&mut auth, AuthOperation::RoleDelete(RoleDelete { name }));
             let name = format!("user{number}");
-            run(&mut auth, Verb::UserDelete(UserDelete { name }));
+            run(&mut auth, AuthOperation::UserDelete(UserDelete { name }));
         }
         assert_eq!(auth.size_bytes(), 0);
     }
 
     #[test]
     fn long_texts_are_told_from_others() {
-        let add = |bytes| Command {
-            verb: Some(Verb::RoleAdd(RoleAdd {
+        let add = |bytes| AuthCommand {
+            operation: Some(AuthOperation::RoleAdd(RoleAdd {
                 name: "n".repeat(bytes),
             })),
-            ..Command::default()
+            ..AuthCommand::default()
         };
         assert!(!add(AUTH_NAME_BYTES_MAX).is_too_long());
         assert!(add(AUTH_NAME_BYTES_MAX + 1).is_too_long());

@@ -1,14 +1,16 @@
 //! The operations on users.
 
-use super::{Auth, Error, ROOT, User, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke};
+use super::{
+    Auth, AuthError, ROOT, User, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
+};
 
 impl Auth {
-    pub(super) fn user_add(&mut self, asked: &UserAdd) -> Result<(), Error> {
+    pub(super) fn user_add(&mut self, asked: &UserAdd) -> Result<(), AuthError> {
         if asked.name.is_empty() {
-            return Err(Error::UserEmpty);
+            return Err(AuthError::UserEmpty);
         }
         if self.users.contains_key(&asked.name) {
-            return Err(Error::UserExists);
+            return Err(AuthError::UserExists);
         }
         self.put_user(User {
             name: asked.name.clone(),
@@ -19,18 +21,21 @@ impl Auth {
         Ok(())
     }
 
-    pub(super) fn user_delete(&mut self, asked: &UserDelete) -> Result<(), Error> {
+    pub(super) fn user_delete(&mut self, asked: &UserDelete) -> Result<(), AuthError> {
         if (self.enabled || self.paths.enabled) && asked.name == ROOT {
-            return Err(Error::InvalidManagement);
+            return Err(AuthError::InvalidManagement);
         }
-        self.take_user(&asked.name).ok_or(Error::UserNotFound)?;
-        self.changed();
+        self.take_user(&asked.name).ok_or(AuthError::UserNotFound)?;
+        self.advance_revision();
         Ok(())
     }
 
     /// A user without a password keeps having none; it still counts as a change.
-    pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), Error> {
-        let mut user = self.user(&asked.name).ok_or(Error::UserNotFound)?.clone();
+    pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), AuthError> {
+        let mut user = self
+            .user(&asked.name)
+            .ok_or(AuthError::UserNotFound)?
+            .clone();
         if !user.no_password {
             user.password = asked.password.clone();
         }
@@ -39,10 +44,13 @@ impl Auth {
     }
 
     /// The role root need not exist. Granting a granted role changes nothing.
-    pub(super) fn user_grant(&mut self, asked: &UserGrant) -> Result<(), Error> {
-        let mut user = self.user(&asked.user).ok_or(Error::UserNotFound)?.clone();
+    pub(super) fn user_grant(&mut self, asked: &UserGrant) -> Result<(), AuthError> {
+        let mut user = self
+            .user(&asked.user)
+            .ok_or(AuthError::UserNotFound)?
+            .clone();
         if asked.role != ROOT && !self.roles.contains_key(&asked.role) {
-            return Err(Error::RoleNotFound);
+            return Err(AuthError::RoleNotFound);
         }
         if let Err(place) = user.roles.binary_search(&asked.role) {
             user.roles.insert(place, asked.role.clone());
@@ -51,13 +59,16 @@ impl Auth {
         Ok(())
     }
 
-    pub(super) fn user_revoke(&mut self, asked: &UserRevoke) -> Result<(), Error> {
+    pub(super) fn user_revoke(&mut self, asked: &UserRevoke) -> Result<(), AuthError> {
         if self.enabled && asked.user == ROOT && asked.role == ROOT {
-            return Err(Error::InvalidManagement);
+            return Err(AuthError::InvalidManagement);
         }
-        let mut user = self.user(&asked.user).ok_or(Error::UserNotFound)?.clone();
+        let mut user = self
+            .user(&asked.user)
+            .ok_or(AuthError::UserNotFound)?
+            .clone();
         if !user.has(&asked.role) {
-            return Err(Error::RoleNotGranted);
+            return Err(AuthError::RoleNotGranted);
         }
         user.roles.retain(|role| *role != asked.role);
         self.put_user(user);
@@ -67,6 +78,6 @@ impl Auth {
     pub(super) fn put_user(&mut self, user: User) {
         self.refresh(&user);
         self.insert_user(user);
-        self.changed();
+        self.advance_revision();
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     KeyValue,
-    version::{Place, Version},
+    version::{Location, Version},
 };
 
 /// A block takes no further version when it would grow beyond this. It is a size class of the
@@ -19,21 +19,21 @@ pub(super) const BLOCK_BYTES: usize = 28 << 10;
 const HEADER_BYTES: usize = 64;
 
 /// Directory entry of a slot whose version was compacted away.
-const GONE: u16 = u16::MAX;
+const COMPACTED_SLOT: u16 = u16::MAX;
 
 /// Offsets of the versions.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Slots {
-    /// One offset for each slot, [`GONE`] included.
-    All(Vec<u16>),
+pub(super) enum SlotDirectory {
+    /// One offset for each slot, [`COMPACTED_SLOT`] included.
+    Full(Vec<u16>),
     /// Slot and offset of what compaction left; cheaper once half of the slots are gone.
-    Left(Vec<(u16, u16)>),
+    Sparse(Vec<(u16, u16)>),
 }
 
 #[derive(Debug)]
-enum Body {
+enum BlockBody {
     /// Versions can be appended.
-    Open(Vec<u8>),
+    Growing(Vec<u8>),
     /// Immutable; readers take slices of it without copying.
     Closed(Bytes),
 }
@@ -44,20 +44,20 @@ pub(super) struct Block {
     number: u64,
     /// Revision from which those of the versions count.
     base: i64,
-    slots: Slots,
-    body: Body,
+    slots: SlotDirectory,
+    body: BlockBody,
 }
 
 impl Clone for Block {
     /// The copy of an open block has room for what will be appended.
     fn clone(&self) -> Self {
         let body = match &self.body {
-            Body::Open(bytes) => {
+            BlockBody::Growing(bytes) => {
                 let mut copy = Vec::with_capacity(bytes.len().max(BLOCK_BYTES));
                 copy.extend_from_slice(bytes);
-                Body::Open(copy)
+                BlockBody::Growing(copy)
             }
-            Body::Closed(bytes) => Body::Closed(bytes.clone()),
+            BlockBody::Closed(bytes) => BlockBody::Closed(bytes.clone()),
         };
         Self {
             number: self.number,
@@ -74,8 +74,8 @@ impl Block {
         Self {
             number,
             base: 0,
-            slots: Slots::All(Vec::new()),
-            body: Body::Open(Vec::new()),
+            slots: SlotDirectory::Full(Vec::new()),
+            body: BlockBody::Growing(Vec::new()),
         }
     }
 
@@ -83,14 +83,14 @@ impl Block {
     pub(super) fn from_parts(
         number: u64,
         base: i64,
-        slots: Slots,
+        slots: SlotDirectory,
         body: Bytes,
         open: bool,
     ) -> Option<Self> {
         let body = if open {
-            Body::Open(body.to_vec())
+            BlockBody::Growing(body.to_vec())
         } else {
-            Body::Closed(body)
+            BlockBody::Closed(body)
         };
         let block = Self {
             number,
@@ -106,11 +106,11 @@ impl Block {
                 .map_or(block.bytes().len(), |next| usize::from(next.1));
             let bytes = block.bytes().get(usize::from(*offset)..end)?;
             let version = Version::decode(bytes, number, base)?;
-            let own = Place {
+            let own = Location {
                 block: number,
                 slot: *slot,
             };
-            let older = |link: Option<Place>| link.is_none_or(|place| place < own);
+            let older = |link: Option<Location>| link.is_none_or(|place| place < own);
             let ascends = at == 0 || entries[at - 1].0 < *slot;
             if !ascends
                 || usize::from(*offset) != expected
@@ -133,35 +133,35 @@ impl Block {
         self.base
     }
 
-    pub(super) fn slots(&self) -> &Slots {
+    pub(super) fn slots(&self) -> &SlotDirectory {
         &self.slots
     }
 
     /// The versions' bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         match &self.body {
-            Body::Open(bytes) => bytes,
-            Body::Closed(bytes) => bytes,
+            BlockBody::Growing(bytes) => bytes,
+            BlockBody::Closed(bytes) => bytes,
         }
     }
 
     /// Whether no slot was ever assigned.
-    pub(super) fn is_new(&self) -> bool {
+    pub(super) fn has_no_slots(&self) -> bool {
         match &self.slots {
-            Slots::All(offsets) => offsets.is_empty(),
-            Slots::Left(entries) => entries.is_empty(),
+            SlotDirectory::Full(offsets) => offsets.is_empty(),
+            SlotDirectory::Sparse(entries) => entries.is_empty(),
         }
     }
 
     /// The version in a slot; `None` if it was compacted away.
     pub(super) fn get(&self, slot: u16) -> Option<Version<'_>> {
         let offset = match &self.slots {
-            Slots::All(offsets) => *offsets.get(usize::from(slot))?,
-            Slots::Left(entries) => {
+            SlotDirectory::Full(offsets) => *offsets.get(usize::from(slot))?,
+            SlotDirectory::Sparse(entries) => {
                 entries[entries.binary_search_by_key(&slot, |entry| entry.0).ok()?].1
             }
         };
-        (offset != GONE).then(|| self.decode(offset))
+        (offset != COMPACTED_SLOT).then(|| self.decode(offset))
     }
 
     /// All versions with their slots, in order.
@@ -174,34 +174,34 @@ impl Block {
     /// One beyond the last assigned slot.
     pub(super) fn end(&self) -> u16 {
         match &self.slots {
-            Slots::All(offsets) => offsets.len() as u16,
-            Slots::Left(entries) => entries.last().map_or(0, |(slot, _)| slot + 1),
+            SlotDirectory::Full(offsets) => offsets.len() as u16,
+            SlotDirectory::Sparse(entries) => entries.last().map_or(0, |(slot, _)| slot + 1),
         }
     }
 
     /// The versions from a slot on, in order, without looking at those before.
     pub(super) fn versions_from(&self, slot: u16) -> impl Iterator<Item = (u16, Version<'_>)> {
         let (begin, end) = match &self.slots {
-            Slots::All(offsets) => (usize::from(slot), offsets.len()),
-            Slots::Left(entries) => (
+            SlotDirectory::Full(offsets) => (usize::from(slot), offsets.len()),
+            SlotDirectory::Sparse(entries) => (
                 entries.partition_point(|entry| entry.0 < slot),
                 entries.len(),
             ),
         };
         (begin..end).filter_map(|at| {
             let (slot, offset) = match &self.slots {
-                Slots::All(offsets) => (at as u16, offsets[at]),
-                Slots::Left(entries) => entries[at],
+                SlotDirectory::Full(offsets) => (at as u16, offsets[at]),
+                SlotDirectory::Sparse(entries) => entries[at],
             };
-            (offset != GONE).then(|| (slot, self.decode(offset)))
+            (offset != COMPACTED_SLOT).then(|| (slot, self.decode(offset)))
         })
     }
 
     /// A version as answers show it; slices of the block where it is closed.
     pub(super) fn key_value(&self, version: &Version<'_>) -> KeyValue {
         let bytes = |part: &[u8]| match &self.body {
-            Body::Open(_) => Bytes::copy_from_slice(part),
-            Body::Closed(bytes) => bytes.slice_ref(part),
+            BlockBody::Growing(_) => Bytes::copy_from_slice(part),
+            BlockBody::Closed(bytes) => bytes.slice_ref(part),
         };
         KeyValue {
             key: bytes(version.key),
@@ -215,11 +215,13 @@ impl Block {
 
     /// Appends a version and returns its slot and size. `None` if the block is full or closed.
     pub(super) fn push(&mut self, version: &Version<'_>) -> Option<(u16, usize)> {
-        let new = self.is_new();
+        let new = self.has_no_slots();
         let base = if new { version.main } else { self.base };
         let head = version.head(self.number, base);
         let size = head.len() + version.key.len() + version.value.len();
-        let (Slots::All(offsets), Body::Open(bytes)) = (&mut self.slots, &mut self.body) else {
+        let (SlotDirectory::Full(offsets), BlockBody::Growing(bytes)) =
+            (&mut self.slots, &mut self.body)
+        else {
             return None;
         };
         let grown = HEADER_BYTES + bytes.len() + size + 2 * (offsets.len() + 1);
@@ -245,10 +247,10 @@ impl Block {
 
     /// Closes the block: frees spare memory and accepts no further version.
     pub(super) fn close(&mut self) {
-        if let Body::Open(bytes) = &mut self.body {
-            self.body = Body::Closed(Bytes::from(std::mem::take(bytes).into_boxed_slice()));
+        if let BlockBody::Growing(bytes) = &mut self.body {
+            self.body = BlockBody::Closed(Bytes::from(std::mem::take(bytes).into_boxed_slice()));
         }
-        self.slots = std::mem::replace(&mut self.slots, Slots::Left(Vec::new())).packed();
+        self.slots = std::mem::replace(&mut self.slots, SlotDirectory::Sparse(Vec::new())).packed();
     }
 
     /// A copy of the block without the versions in these slots (ascending), or `None` if all of
@@ -271,16 +273,16 @@ impl Block {
             return None;
         }
         let (slots, body) = match (&self.slots, &self.body) {
-            (Slots::All(offsets), Body::Open(_)) => {
-                let mut all = vec![GONE; offsets.len()];
+            (SlotDirectory::Full(offsets), BlockBody::Growing(_)) => {
+                let mut all = vec![COMPACTED_SLOT; offsets.len()];
                 for (slot, offset) in kept {
                     all[usize::from(slot)] = offset;
                 }
-                (Slots::All(all), Body::Open(bytes))
+                (SlotDirectory::Full(all), BlockBody::Growing(bytes))
             }
             _ => (
-                Slots::Left(kept),
-                Body::Closed(Bytes::from(bytes.into_boxed_slice())),
+                SlotDirectory::Sparse(kept),
+                BlockBody::Closed(Bytes::from(bytes.into_boxed_slice())),
             ),
         };
         Some(Block {
@@ -294,8 +296,8 @@ impl Block {
     /// Slots and offsets of the versions that exist, in order.
     fn entries(&self) -> Vec<(u16, u16)> {
         match &self.slots {
-            Slots::All(offsets) => present(offsets),
-            Slots::Left(entries) => entries.clone(),
+            SlotDirectory::Full(offsets) => present_slots(offsets),
+            SlotDirectory::Sparse(entries) => entries.clone(),
         }
     }
 
@@ -305,27 +307,29 @@ impl Block {
     }
 }
 
-impl Slots {
+impl SlotDirectory {
     /// Converts to the smaller form, without spare capacity.
     fn packed(self) -> Self {
         match self {
-            Slots::All(offsets) => {
-                let left = present(&offsets);
+            SlotDirectory::Full(offsets) => {
+                let left = present_slots(&offsets);
                 if left.len() * 2 < offsets.len() {
-                    Slots::Left(left.into_boxed_slice().into_vec())
+                    SlotDirectory::Sparse(left.into_boxed_slice().into_vec())
                 } else {
-                    Slots::All(offsets.into_boxed_slice().into_vec())
+                    SlotDirectory::Full(offsets.into_boxed_slice().into_vec())
                 }
             }
-            Slots::Left(entries) => Slots::Left(entries.into_boxed_slice().into_vec()),
+            SlotDirectory::Sparse(entries) => {
+                SlotDirectory::Sparse(entries.into_boxed_slice().into_vec())
+            }
         }
     }
 }
 
-fn present(offsets: &[u16]) -> Vec<(u16, u16)> {
+fn present_slots(offsets: &[u16]) -> Vec<(u16, u16)> {
     let slots = offsets.iter().enumerate();
     slots
-        .filter(|(_, offset)| **offset != GONE)
+        .filter(|(_, offset)| **offset != COMPACTED_SLOT)
         .map(|(slot, o)| (slot as u16, *o))
         .collect()
 }

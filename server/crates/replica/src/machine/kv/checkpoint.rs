@@ -11,13 +11,13 @@ use imbl::ordmap::DiffItem;
 
 use super::{
     Kv,
-    block::{Block, Slots},
-    history::Closed,
+    block::{Block, SlotDirectory},
+    history::ClosedBlock,
     index::Index,
     leaf::BLOCKS_MAX,
-    version::Input,
+    version::ByteReader,
 };
-use crate::machine::record::{COUNT_MAX, Change, Corrupt};
+use crate::machine::record::{COUNT_MAX, CorruptRecord, RecordChange};
 
 /// Key of the counters; below every block's.
 const META: u8 = b'a';
@@ -29,7 +29,7 @@ const SLOTS_LEFT: u8 = 1;
 
 /// The counters, and the totals that the loaded blocks are checked against.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Meta {
+pub(super) struct KvMeta {
     #[prost(int64, tag = "1")]
     revision: i64,
     #[prost(int64, tag = "2")]
@@ -50,7 +50,7 @@ pub(super) struct Meta {
     sweeping: bool,
 }
 
-impl Meta {
+impl KvMeta {
     /// Whether the counters are consistent.
     fn is_sound(&self) -> bool {
         let last = COUNT_MAX.cast_signed();
@@ -62,12 +62,12 @@ impl Meta {
 }
 
 impl Kv {
-    fn meta(&self) -> Meta {
-        Meta {
+    fn meta(&self) -> KvMeta {
+        KvMeta {
             revision: self.revision,
             compacted: self.compacted,
             tail: self.history.tail.number(),
-            compact_from: self.compact_from,
+            compact_from: self.next_sweep_block,
             live: self.index.live() as u64,
             live_bytes: self.live_bytes,
             bytes: self.history.bytes,
@@ -78,36 +78,36 @@ impl Kv {
 
     /// A copy for a later [`Kv::changes`], without the index: it changes with every write and would
     /// stay in memory twice.
-    pub fn for_changes(&self) -> Kv {
+    pub fn diff_base(&self) -> Kv {
         Kv {
             index: Index::default(),
-            leases: self.leases.for_changes(),
-            compacted_states: Vec::new(),
+            leases: self.leases.diff_base(),
+            states_before_compaction: Vec::new(),
             ..self.clone()
         }
     }
 
     /// Emits the records that changed since `since` (all of them, if `None`), without the leases,
     /// which are emitted apart.
-    pub fn changes(&self, since: Option<&Kv>, emit: &mut dyn FnMut(Change)) {
+    pub fn changes(&self, since: Option<&Kv>, emit: &mut dyn FnMut(RecordChange)) {
         let meta = self.meta();
         if since.is_none_or(|since| since.meta() != meta) {
-            let value = sealed(prost::Message::encode_to_vec(&meta));
-            emit(Change::Put {
+            let value = with_checksum(prost::Message::encode_to_vec(&meta));
+            emit(RecordChange::Put {
                 key: vec![META],
                 value,
             });
         }
         let mut put = |block: &Block| {
-            emit(Change::Put {
+            emit(RecordChange::Put {
                 key: key(block.number()),
-                value: sealed(encode(block)),
+                value: with_checksum(encode(block)),
             });
         };
         let (blocks, tail) = (&self.history.blocks, &self.history.tail);
         let Some(since) = since else {
             blocks.values().for_each(|closed| put(&closed.0));
-            if !tail.is_new() {
+            if !tail.has_no_slots() {
                 put(tail);
             }
             return;
@@ -124,29 +124,30 @@ impl Kv {
         }
         let before = &since.history.tail;
         if !Arc::ptr_eq(before, tail) {
-            if !tail.is_new() {
+            if !tail.has_no_slots() {
                 put(tail);
             }
-            if !before.is_new() {
+            if !before.has_no_slots() {
                 gone.push(before.number());
             }
         }
         // The open block of one side may be a closed one of the other.
         gone.retain(|number| !blocks.contains_key(number) && *number != tail.number());
         gone.into_iter()
-            .for_each(|number| emit(Change::Delete { key: key(number) }));
+            .for_each(|number| emit(RecordChange::Delete { key: key(number) }));
     }
 
     /// Loads one record; records come in ascending key order.
-    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
-        let value = opened(value).ok_or_else(|| Corrupt::new(format!("{}: bad CRC", what())))?;
+        let value = verify_checksum(value)
+            .ok_or_else(|| CorruptRecord::new(format!("{}: bad CRC", what())))?;
         match key.split_first() {
             Some((&META, [])) => {
-                let meta: Meta = prost::Message::decode(value)
-                    .map_err(|e| Corrupt::new(format!("{}: {e}", what())))?;
+                let meta: KvMeta = prost::Message::decode(value)
+                    .map_err(|e| CorruptRecord::new(format!("{}: {e}", what())))?;
                 if !meta.is_sound() {
-                    return Err(Corrupt::new(format!("{}: {meta:?}", what())));
+                    return Err(CorruptRecord::new(format!("{}: {meta:?}", what())));
                 }
                 *self = Kv {
                     loading: Some(Box::new(meta)),
@@ -156,21 +157,24 @@ impl Kv {
             }
             Some((&BLOCK, number)) => {
                 let number = number.try_into().map(u64::from_be_bytes);
-                let number = number.map_err(|_| Corrupt::new(format!("{}: bad key", what())))?;
+                let number =
+                    number.map_err(|_| CorruptRecord::new(format!("{}: bad key", what())))?;
                 let Some(meta) = &self.loading else {
-                    return Err(Corrupt::new(format!("block {number} before the counters")));
+                    return Err(CorruptRecord::new(format!(
+                        "block {number} before the counters"
+                    )));
                 };
                 let tail = meta.tail;
                 let block = decode(number, value, number == tail)
-                    .ok_or_else(|| Corrupt::new(format!("block {number}: not sound")))?;
+                    .ok_or_else(|| CorruptRecord::new(format!("block {number}: not sound")))?;
                 self.take(block, tail)
             }
-            Some(_) | None => Err(Corrupt::new(format!("{}: unknown", what()))),
+            Some(_) | None => Err(CorruptRecord::new(format!("{}: unknown", what()))),
         }
     }
 
     /// Appends a loaded block.
-    fn take(&mut self, block: Block, tail: u64) -> Result<(), Corrupt> {
+    fn take(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
         let number = block.number();
         if number > tail
             || self
@@ -179,15 +183,19 @@ impl Kv {
                 .get_max()
                 .is_some_and(|last| last.0 >= number)
         {
-            return Err(Corrupt::new(format!("block {number}: out of order")));
+            return Err(CorruptRecord::new(format!("block {number}: out of order")));
         }
         for (_, version) in block.versions() {
             if version.main < self.revision {
-                return Err(Corrupt::new(format!("block {number}: revisions descend")));
+                return Err(CorruptRecord::new(format!(
+                    "block {number}: revisions descend"
+                )));
             }
             let counts = [version.version as u64, version.links.depth, version.sub];
             if counts.iter().any(|count| *count > COUNT_MAX) {
-                return Err(Corrupt::new(format!("block {number}: counts too far")));
+                return Err(CorruptRecord::new(format!(
+                    "block {number}: counts too far"
+                )));
             }
             self.revision = version.main;
         }
@@ -195,7 +203,9 @@ impl Kv {
         if number == tail {
             self.history.tail = Arc::new(block);
         } else {
-            self.history.blocks.insert(number, Closed(Arc::new(block)));
+            self.history
+                .blocks
+                .insert(number, ClosedBlock(Arc::new(block)));
         }
         Ok(())
     }
@@ -205,14 +215,14 @@ impl Kv {
         &mut self,
         key: &[u8],
         value: &[u8],
-    ) -> Result<(), Corrupt> {
+    ) -> Result<(), CorruptRecord> {
         self.leases.load(key, value)
     }
 
     /// Builds derived state after the last record and checks consistency.
-    pub fn loaded(&mut self) -> Result<(), Corrupt> {
+    pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         let Some(meta) = self.loading.take() else {
-            return Err(Corrupt::new(
+            return Err(CorruptRecord::new(
                 "no counters of the key space: the checkpoint is not whole",
             ));
         };
@@ -220,20 +230,23 @@ impl Kv {
             self.history.tail = Arc::new(Block::new(meta.tail));
         }
         if self.revision > meta.revision {
-            return Err(Corrupt::new(format!("a revision above {}", meta.revision)));
+            return Err(CorruptRecord::new(format!(
+                "a revision above {}",
+                meta.revision
+            )));
         }
         let leased;
         (self.index, self.live_bytes, leased) = self.history.index();
-        if leased && !self.attach_all() {
-            return Err(Corrupt::new("a key has a lease that does not exist"));
+        if leased && !self.attach_leased_keys() {
+            return Err(CorruptRecord::new("a key has a lease that does not exist"));
         }
         self.revision = meta.revision;
         self.compacted = meta.compacted;
-        self.compact_from = meta.compact_from;
+        self.next_sweep_block = meta.compact_from;
         self.sweeping = meta.sweeping;
         if self.meta() != *meta {
             let found = self.meta();
-            return Err(Corrupt::new(format!(
+            return Err(CorruptRecord::new(format!(
                 "found {found:?} where {meta:?} was written"
             )));
         }
@@ -250,20 +263,20 @@ fn key(number: u64) -> Vec<u8> {
 /// Base revision, kind and length of the directory, directory, versions; lowest byte first.
 fn encode(block: &Block) -> Vec<u8> {
     let directory = match block.slots() {
-        Slots::All(offsets) => offsets.len() * 2,
-        Slots::Left(entries) => entries.len() * 4,
+        SlotDirectory::Full(offsets) => offsets.len() * 2,
+        SlotDirectory::Sparse(entries) => entries.len() * 4,
     };
     let mut out = Vec::with_capacity(13 + directory + block.bytes().len() + 4);
     out.extend_from_slice(&block.base().to_le_bytes());
     match block.slots() {
-        Slots::All(offsets) => {
+        SlotDirectory::Full(offsets) => {
             out.push(SLOTS_ALL);
             out.extend_from_slice(&(offsets.len() as u32).to_le_bytes());
             offsets
                 .iter()
                 .for_each(|offset| out.extend_from_slice(&offset.to_le_bytes()));
         }
-        Slots::Left(entries) => {
+        SlotDirectory::Sparse(entries) => {
             out.push(SLOTS_LEFT);
             out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
             for (slot, offset) in entries {
@@ -277,7 +290,7 @@ fn encode(block: &Block) -> Vec<u8> {
 }
 
 fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
-    let mut input = Input { rest: value };
+    let mut input = ByteReader { rest: value };
     let base = i64::from_le_bytes(input.take(8)?.try_into().ok()?);
     let kind = input.byte()?;
     let count = u32::from_le_bytes(input.take(4)?.try_into().ok()?) as usize;
@@ -285,12 +298,12 @@ fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
     let slots = match kind {
         SLOTS_ALL => {
             let bytes = input.take(count.checked_mul(2)?)?;
-            Slots::All((0..count).map(|at| half(bytes, at * 2)).collect())
+            SlotDirectory::Full((0..count).map(|at| half(bytes, at * 2)).collect())
         }
         SLOTS_LEFT => {
             let bytes = input.take(count.checked_mul(4)?)?;
             let entry = |at: usize| (half(bytes, at * 4), half(bytes, at * 4 + 2));
-            Slots::Left((0..count).map(entry).collect())
+            SlotDirectory::Sparse((0..count).map(entry).collect())
         }
         _ => return None,
     };
@@ -303,13 +316,13 @@ fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
     )
 }
 
-fn sealed(mut value: Vec<u8>) -> Vec<u8> {
+fn with_checksum(mut value: Vec<u8>) -> Vec<u8> {
     let crc = crc32fast::hash(&value);
     value.extend_from_slice(&crc.to_le_bytes());
     value
 }
 
-fn opened(value: &[u8]) -> Option<&[u8]> {
+fn verify_checksum(value: &[u8]) -> Option<&[u8]> {
     let (value, crc) = value.split_last_chunk::<4>()?;
     (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
 }
@@ -317,7 +330,7 @@ fn opened(value: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::kv::{Command, Compact, DeleteRange, Put, Verb};
+    use crate::machine::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
 
     /// The records are a format: what an older version wrote must be read for ever.
     #[test]
@@ -325,27 +338,30 @@ mod tests {
         let mut kv = Kv::default();
         let key = Bytes::from_static(b"key");
         let put = |value: &'static [u8]| {
-            Verb::Put(Put {
+            KvOperation::Put(Put {
                 key: key.clone(),
                 value: value.into(),
                 ..Put::default()
             })
         };
-        let delete = Verb::Delete(DeleteRange {
+        let delete = KvOperation::Delete(DeleteRange {
             key: key.clone(),
             ..DeleteRange::default()
         });
-        let compact = Verb::Compact(Compact { revision: 3 });
+        let compact = KvOperation::Compact(Compact { revision: 3 });
         for verb in [put(b"one"), put(b"two"), delete, put(b"three"), compact] {
-            kv.apply(&Command { verb: Some(verb) }).unwrap();
+            kv.apply(&KvCommand {
+                operation: Some(verb),
+            })
+            .unwrap();
         }
         let mut lines = Vec::new();
         kv.changes(None, &mut |change| match change {
-            Change::Put { key, value } => {
+            RecordChange::Put { key, value } => {
                 let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
                 lines.push(format!("{} {hex}", key.escape_ascii()));
             }
-            Change::Delete { key } => panic!("{key:?} was never written"),
+            RecordChange::Delete { key } => panic!("{key:?} was never written"),
         });
         let expected = [
             "a 08051003280130113829e1fde499",
@@ -367,12 +383,14 @@ mod tests {
                 ..Put::default()
             };
             let verb = match number % 200 {
-                199 => Verb::Compact(Compact {
+                199 => KvOperation::Compact(Compact {
                     revision: number / 2,
                 }),
-                _ => Verb::Put(put),
+                _ => KvOperation::Put(put),
             };
-            Command { verb: Some(verb) }
+            KvCommand {
+                operation: Some(verb),
+            }
         };
         let mut kv = Kv::default();
         let mut since = kv.clone();
@@ -384,7 +402,7 @@ mod tests {
                     kv.changes(Some(since), &mut |change| changes.push(change));
                     changes
                 };
-                assert_eq!(collect(&since.for_changes()), collect(&since), "{number}");
+                assert_eq!(collect(&since.diff_base()), collect(&since), "{number}");
                 since = kv.clone();
             }
         }

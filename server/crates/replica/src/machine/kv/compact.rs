@@ -6,7 +6,7 @@
 //! a part with the compaction and a part with each command after it, so that none waits long; where
 //! no commands come, a leader asks for the next part. The sweep depends on nothing but the log.
 
-use super::{Compact, Error, Kv, version::Place};
+use super::{Compact, Kv, KvError, version::Location};
 
 /// Blocks that a compaction itself sweeps: about 100,000 versions of 256 bytes, 10 ms.
 const SWEEP_BLOCKS_FIRST: usize = 1024;
@@ -16,31 +16,31 @@ const SWEEP_BLOCKS_FIRST: usize = 1024;
 const SWEEP_BLOCKS_NEXT: usize = 8;
 
 /// What one pass over some blocks finds.
-struct Sweep {
+struct SweepPass {
     /// Locations of versions that no request can read any more.
-    dead: Vec<Place>,
+    dead: Vec<Location>,
     /// Keys without a version left.
-    forgotten: Vec<Vec<u8>>,
+    removed_keys: Vec<Vec<u8>>,
     /// Block in which the next pass begins.
     next: u64,
     /// Whether the compacted revision was reached.
-    done: bool,
+    finished: bool,
 }
 
 impl Kv {
-    pub(super) fn compact(&mut self, compact: &Compact) -> Result<(), Error> {
+    pub(super) fn compact(&mut self, compact: &Compact) -> Result<(), KvError> {
         let revision = compact.revision;
         if revision <= self.compacted {
-            return Err(Error::Compacted {
+            return Err(KvError::Compacted {
                 compacted: self.compacted,
             });
         }
         if revision > self.revision {
-            return Err(Error::FutureRevision {
+            return Err(KvError::FutureRevision {
                 current: self.revision,
             });
         }
-        self.keep_for_watchers();
+        self.save_for_watchers();
         self.compacted = revision;
         self.sweep(SWEEP_BLOCKS_FIRST);
         Ok(())
@@ -53,25 +53,25 @@ impl Kv {
 
     /// A sweep that the leader proposes while idle: otherwise the space is freed only as fast as
     /// commands arrive.
-    pub(super) fn sweep_ahead(&mut self) {
+    pub(super) fn sweep_on_request(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_FIRST);
         }
     }
 
     /// Continues the sweep of an earlier compaction.
-    pub(super) fn sweep_on(&mut self) {
+    pub(super) fn continue_sweep(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_NEXT);
         }
     }
 
     fn sweep(&mut self, blocks: usize) {
-        let Sweep {
+        let SweepPass {
             mut dead,
-            forgotten,
+            removed_keys: forgotten,
             next,
-            done,
+            finished: done,
         } = self.find_dead(self.compacted, blocks);
         for key in &forgotten {
             self.index.remove(key);
@@ -83,7 +83,7 @@ impl Kv {
             let slots: Vec<u16> = block.iter().map(|place| place.slot).collect();
             self.history.remove(block[0].block, &slots);
         }
-        self.compact_from = next;
+        self.next_sweep_block = next;
         self.sweeping = !done;
     }
 
@@ -91,15 +91,15 @@ impl Kv {
     /// next compaction, as in etcd 3.6, because a watch from that revision must still see it. So
     /// the next pass begins where that revision does, and that revision is always examined
     /// completely.
-    fn find_dead(&self, revision: i64, blocks: usize) -> Sweep {
+    fn find_dead(&self, revision: i64, blocks: usize) -> SweepPass {
         let (mut dead, mut forgotten, mut next) = (Vec::new(), Vec::new(), None);
-        for (walked, block) in self.history.blocks_from(self.compact_from).enumerate() {
+        for (walked, block) in self.history.blocks_from(self.next_sweep_block).enumerate() {
             if walked >= blocks && next.is_none() {
-                return Sweep {
+                return SweepPass {
                     dead,
-                    forgotten,
+                    removed_keys: forgotten,
                     next: block.number(),
-                    done: false,
+                    finished: false,
                 };
             }
             for (slot, version) in block.versions() {
@@ -108,16 +108,16 @@ impl Kv {
                 }
                 if version.main > revision {
                     let next = next.unwrap_or(block.number());
-                    return Sweep {
+                    return SweepPass {
                         dead,
-                        forgotten,
+                        removed_keys: forgotten,
                         next,
-                        done: true,
+                        finished: true,
                     };
                 }
                 dead.extend(version.links.prev);
                 if version.tombstone && version.main < revision {
-                    let place = Place {
+                    let place = Location {
                         block: block.number(),
                         slot,
                     };
@@ -133,11 +133,11 @@ impl Kv {
             }
         }
         let next = next.unwrap_or(self.history.tail.number());
-        Sweep {
+        SweepPass {
             dead,
-            forgotten,
+            removed_keys: forgotten,
             next,
-            done: true,
+            finished: true,
         }
     }
 }
@@ -147,17 +147,20 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::machine::kv::{Command, DeleteRange, Put, Range, Verb, block::BLOCK_BYTES};
+    use crate::machine::kv::{DeleteRange, KvCommand, KvOperation, Put, Range, block::BLOCK_BYTES};
 
-    fn apply(kv: &mut Kv, verb: Verb) {
-        kv.apply(&Command { verb: Some(verb) }).unwrap();
+    fn apply(kv: &mut Kv, verb: KvOperation) {
+        kv.apply(&KvCommand {
+            operation: Some(verb),
+        })
+        .unwrap();
     }
 
     fn put(kv: &mut Kv, key: &str, len: usize) {
         let key = Bytes::copy_from_slice(key.as_bytes());
         apply(
             kv,
-            Verb::Put(Put {
+            KvOperation::Put(Put {
                 key,
                 value: vec![1; len].into(),
                 ..Put::default()
@@ -195,7 +198,7 @@ mod tests {
         let mut kv = large();
         let revision = kv.revision() - 5;
         let before = (all(&kv, revision), all(&kv, 0));
-        apply(&mut kv, Verb::Compact(Compact { revision }));
+        apply(&mut kv, KvOperation::Compact(Compact { revision }));
         assert!(kv.sweeping);
         assert_eq!(kv.compacted(), revision);
         assert_eq!((all(&kv, revision), all(&kv, 0)), before);
@@ -218,18 +221,18 @@ mod tests {
         let first = Bytes::from_static(b"key-3");
         apply(
             &mut kv,
-            Verb::Delete(DeleteRange {
+            KvOperation::Delete(DeleteRange {
                 key: first,
                 ..DeleteRange::default()
             }),
         );
         put(&mut kv, "key-4", 1);
         let revision = kv.revision() - 100;
-        apply(&mut kv, Verb::Compact(Compact { revision }));
+        apply(&mut kv, KvOperation::Compact(Compact { revision }));
         assert!(kv.sweeping);
         let revision = kv.revision();
         let before = all(&kv, 0);
-        apply(&mut kv, Verb::Compact(Compact { revision }));
+        apply(&mut kv, KvOperation::Compact(Compact { revision }));
         while kv.sweeping {
             put(&mut kv, "small", 1);
         }

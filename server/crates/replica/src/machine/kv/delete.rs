@@ -2,25 +2,25 @@
 
 use bytes::Bytes;
 
-use super::{Batch, DeleteRange, DeleteReply, Error, Kv, Span, index::Walked};
+use super::{DeleteRange, DeleteReply, KeyRange, Kv, KvError, WriteBatch, index::Walked};
 
 impl Kv {
     /// A range without live keys changes nothing, not even the revision. Errors occur before the
     /// first write.
     pub(super) fn delete(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut WriteBatch,
         delete: &DeleteRange,
-    ) -> Result<DeleteReply, Error> {
-        let span = Span::new(&delete.key, &delete.range_end);
+    ) -> Result<DeleteReply, KvError> {
+        let span = KeyRange::new(&delete.key, &delete.range_end);
         let mut keys = Vec::new();
         let mut prev_kvs = Vec::new();
-        let returns = delete.prev_kv && !batch.reads.is_idle();
+        let returns = delete.prev_kv && !batch.reads.discards_results();
         // A single key is not charged: a transaction that deletes it after a write has no copy to go back
         // to, see `reads_after_a_write`.
         let charged = !delete.range_end.is_empty();
         let reads = &mut batch.reads;
-        let mut outcome = if charged { reads.key() } else { Ok(()) };
+        let mut outcome = if charged { reads.read_key() } else { Ok(()) };
         self.index.visit_live(&span, &mut |walked| {
             match walked {
                 Walked::Deleted(passed) if charged => outcome = reads.passed(passed),
@@ -29,9 +29,9 @@ impl Kv {
                     keys.push(Bytes::copy_from_slice(key));
                     if returns && let Some(kv) = self.history.key_value(place) {
                         outcome = reads
-                            .key()
+                            .read_key()
                             .and_then(|()| reads.hold())
-                            .and_then(|()| reads.pair(&kv));
+                            .and_then(|()| reads.return_pair(&kv));
                         prev_kvs.push(kv);
                     }
                 }

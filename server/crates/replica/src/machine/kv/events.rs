@@ -3,19 +3,19 @@
 //!
 //! Synced watchers may not have read yet what a compaction removes: the changes and the compaction
 //! can be of the same round. So the state before it is kept until the watchers are notified
-//! ([`Kv::compacted_states`]).
+//! ([`Kv::states_before_compaction`]).
 
-use super::{KeyValue, Kv, block::Block, version::Place, version::Version};
-use crate::limits::COMPACTED_STATES_MAX;
+use super::{KeyValue, Kv, block::Block, version::Location, version::Version};
+use crate::limits::STATES_BEFORE_COMPACTION_MAX;
 
 /// One change of one key.
 #[derive(Clone, Copy, Debug)]
-pub struct Written<'a> {
+pub struct KeyChange<'a> {
     pub(super) block: &'a Block,
     pub(super) version: Version<'a>,
 }
 
-impl<'a> Written<'a> {
+impl<'a> KeyChange<'a> {
     /// Its revision.
     pub fn revision(&self) -> i64 {
         self.version.main
@@ -57,31 +57,31 @@ impl<'a> Written<'a> {
 
 impl Kv {
     /// The location behind the newest change.
-    pub fn end(&self) -> Place {
+    pub fn end(&self) -> Location {
         self.history.end()
     }
 
     /// A location from which all changes of a revision and later are found; older ones may come
     /// first.
-    pub fn seek(&self, revision: i64) -> Place {
+    pub fn seek(&self, revision: i64) -> Location {
         self.history.seek(revision)
     }
 
     /// The change at a location, unless it was compacted.
-    pub fn written(&self, place: Place) -> Option<Written<'_>> {
+    pub fn change_at(&self, place: Location) -> Option<KeyChange<'_>> {
         let (block, version) = self.history.get(place)?;
-        Some(Written { block, version })
+        Some(KeyChange { block, version })
     }
 
     /// The changes from a location on that were not compacted.
-    pub fn written_from(&self, place: Place) -> impl Iterator<Item = (Place, Written<'_>)> {
+    pub fn changes_from(&self, place: Location) -> impl Iterator<Item = (Location, KeyChange<'_>)> {
         let found = self.history.from(place);
-        found.map(|(place, (block, version))| (place, Written { block, version }))
+        found.map(|(place, (block, version))| (place, KeyChange { block, version }))
     }
 
     /// The locations of one key's changes from a revision on, in order; `None` if there are more
     /// than `max`.
-    pub fn written_to(&self, key: &[u8], revision: i64, max: usize) -> Option<Vec<Place>> {
+    pub fn changes_of_key(&self, key: &[u8], revision: i64, max: usize) -> Option<Vec<Location>> {
         let mut places = Vec::new();
         let mut next = self.index.get(key).map(|entry| entry.place);
         while let Some(place) = next {
@@ -102,7 +102,7 @@ impl Kv {
     }
 
     /// The pair before a change, if it exists and was not compacted.
-    pub fn previous(&self, written: &Written<'_>) -> Option<KeyValue> {
+    pub fn previous(&self, written: &KeyChange<'_>) -> Option<KeyValue> {
         let revision = written.version.main - 1;
         if revision < self.compacted {
             return None;
@@ -114,24 +114,24 @@ impl Kv {
     /// The states before the compactions of this round, oldest first. If there were more
     /// compactions than states are kept, the compacted revision of the first state shows it.
     pub fn compacted_states(&self) -> &[Kv] {
-        &self.compacted_states
+        &self.states_before_compaction
     }
 
     /// Drops them, after the watchers were notified.
-    pub fn forget_compacted_states(&mut self) {
-        if !self.compacted_states.is_empty() {
-            self.compacted_states = Vec::new();
+    pub fn clear_states_before_compaction(&mut self) {
+        if !self.states_before_compaction.is_empty() {
+            self.states_before_compaction = Vec::new();
         }
     }
 
     /// Saves the current state for watchers, before a compaction changes it.
-    pub(super) fn keep_for_watchers(&mut self) {
-        let mut states = std::mem::take(&mut self.compacted_states);
-        if states.len() == COMPACTED_STATES_MAX {
+    pub(super) fn save_for_watchers(&mut self) {
+        let mut states = std::mem::take(&mut self.states_before_compaction);
+        if states.len() == STATES_BEFORE_COMPACTION_MAX {
             states.remove(0);
         }
         states.push(self.clone());
-        self.compacted_states = states;
+        self.states_before_compaction = states;
     }
 }
 
@@ -141,17 +141,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::machine::kv::{Command, Compact, DeleteRange, Put, Verb};
+    use crate::machine::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
 
-    fn apply(kv: &mut Kv, verb: Verb) {
-        kv.apply(&Command { verb: Some(verb) }).unwrap();
-        kv.forget_compacted_states();
+    fn apply(kv: &mut Kv, verb: KvOperation) {
+        kv.apply(&KvCommand {
+            operation: Some(verb),
+        })
+        .unwrap();
+        kv.clear_states_before_compaction();
     }
 
     fn put(kv: &mut Kv, key: &str, size: usize) {
         apply(
             kv,
-            Verb::Put(Put {
+            KvOperation::Put(Put {
                 key: Bytes::copy_from_slice(key.as_bytes()),
                 value: vec![b'v'; size].into(),
                 ..Put::default()
@@ -163,14 +166,14 @@ mod tests {
         let key = Bytes::copy_from_slice(key.as_bytes());
         apply(
             kv,
-            Verb::Delete(DeleteRange {
+            KvOperation::Delete(DeleteRange {
                 key,
                 ..DeleteRange::default()
             }),
         );
     }
 
-    fn told(written: &Written<'_>) -> (i64, String, bool) {
+    fn told(written: &KeyChange<'_>) -> (i64, String, bool) {
         let key = String::from_utf8(written.key().to_vec()).unwrap();
         (written.revision(), key, written.deletes())
     }
@@ -199,14 +202,14 @@ mod tests {
             }
             let compacted = compact.min(kv.revision());
             if compacted > 1 {
-                apply(&mut kv, Verb::Compact(Compact { revision: compacted }));
+                apply(&mut kv, KvOperation::Compact(Compact { revision: compacted }));
                 while kv.sweeping {
-                    kv.sweep_on();
+                    kv.continue_sweep();
                 }
             }
             for revision in compacted.max(1)..=kv.revision() + 1 {
                 let expect: Vec<_> = all.iter().filter(|(r, ..)| *r >= revision).cloned().collect();
-                let found = kv.written_from(kv.seek(revision));
+                let found = kv.changes_from(kv.seek(revision));
                 let found: Vec<_> = found
                     .map(|(_, written)| told(&written))
                     .filter(|(r, ..)| *r >= revision)
@@ -214,13 +217,13 @@ mod tests {
                 prop_assert_eq!(found, expect.clone());
                 for key in 0..8 {
                     let key = format!("k{key}");
-                    let places = kv.written_to(key.as_bytes(), revision, 1000).unwrap();
-                    let found: Vec<_> = places.iter().map(|p| told(&kv.written(*p).unwrap())).collect();
+                    let places = kv.changes_of_key(key.as_bytes(), revision, 1000).unwrap();
+                    let found: Vec<_> = places.iter().map(|p| told(&kv.change_at(*p).unwrap())).collect();
                     let expect: Vec<_> = expect.iter().filter(|(_, k, _)| *k == key).cloned().collect();
                     prop_assert_eq!(found, expect);
                 }
             }
-            prop_assert_eq!(kv.written_from(kv.end()).count(), 0);
+            prop_assert_eq!(kv.changes_from(kv.end()).count(), 0);
         }
     }
 
@@ -232,19 +235,19 @@ mod tests {
         delete(&mut kv, "k");
         put(&mut kv, "k", 3);
         let previous = |kv: &Kv| -> Vec<Option<usize>> {
-            kv.written_from(kv.seek(0))
+            kv.changes_from(kv.seek(0))
                 .map(|(_, written)| kv.previous(&written).map(|pair| pair.value.len()))
                 .collect()
         };
         assert_eq!(previous(&kv), [None, Some(1), Some(2), None]);
         let creates: Vec<bool> = kv
-            .written_from(kv.seek(0))
+            .changes_from(kv.seek(0))
             .map(|(_, written)| written.creates())
             .collect();
         assert_eq!(creates, [true, false, false, true]);
-        apply(&mut kv, Verb::Compact(Compact { revision: 3 }));
+        apply(&mut kv, KvOperation::Compact(Compact { revision: 3 }));
         assert_eq!(previous(&kv), [None, Some(2), None]);
-        let deletion = kv.written_from(kv.seek(4)).find(|(_, w)| w.deletes());
+        let deletion = kv.changes_from(kv.seek(4)).find(|(_, w)| w.deletes());
         let pair = deletion.unwrap().1.pair();
         assert_eq!((pair.create_revision, pair.mod_revision), (0, 4));
     }
@@ -253,10 +256,10 @@ mod tests {
     fn a_key_with_too_many_changes_is_not_reported_as_compacted() {
         let mut kv = Kv::default();
         (0..10).for_each(|_| put(&mut kv, "k", 1));
-        assert_eq!(kv.written_to(b"k", 0, 10).unwrap().len(), 10);
-        assert_eq!(kv.written_to(b"k", 0, 9), None);
-        assert_eq!(kv.written_to(b"k", 9, 9).unwrap().len(), 3);
-        assert_eq!(kv.written_to(b"other", 0, 9).unwrap(), []);
+        assert_eq!(kv.changes_of_key(b"k", 0, 10).unwrap().len(), 10);
+        assert_eq!(kv.changes_of_key(b"k", 0, 9), None);
+        assert_eq!(kv.changes_of_key(b"k", 9, 9).unwrap().len(), 3);
+        assert_eq!(kv.changes_of_key(b"other", 0, 9).unwrap(), []);
     }
 
     #[test]
@@ -265,23 +268,23 @@ mod tests {
         put(&mut kv, "k", 1);
         put(&mut kv, "k", 2);
         let compact = |kv: &mut Kv, revision| {
-            let verb = Some(Verb::Compact(Compact { revision }));
-            kv.apply(&Command { verb }).unwrap();
+            let verb = Some(KvOperation::Compact(Compact { revision }));
+            kv.apply(&KvCommand { operation: verb }).unwrap();
         };
         compact(&mut kv, 3);
         let before = kv.compacted_states().first().unwrap();
-        assert_eq!(before.written_from(before.seek(0)).count(), 2);
-        assert_eq!(kv.written_from(kv.seek(0)).count(), 1);
-        kv.forget_compacted_states();
-        for _ in 0..2 * COMPACTED_STATES_MAX {
+        assert_eq!(before.changes_from(before.seek(0)).count(), 2);
+        assert_eq!(kv.changes_from(kv.seek(0)).count(), 1);
+        kv.clear_states_before_compaction();
+        for _ in 0..2 * STATES_BEFORE_COMPACTION_MAX {
             let mut writes = kv.clone();
-            writes.forget_compacted_states();
+            writes.clear_states_before_compaction();
             put(&mut writes, "k", 3);
-            writes.compacted_states = kv.compacted_states;
+            writes.states_before_compaction = kv.states_before_compaction;
             let revision = writes.revision();
             compact(&mut writes, revision);
             kv = writes;
         }
-        assert_eq!(kv.compacted_states().len(), COMPACTED_STATES_MAX);
+        assert_eq!(kv.compacted_states().len(), STATES_BEFORE_COMPACTION_MAX);
     }
 }

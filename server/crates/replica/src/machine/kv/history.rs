@@ -9,16 +9,16 @@ use imbl::OrdMap;
 use super::{
     KeyValue,
     block::Block,
-    index::{Index, Row},
-    leaf::Entry,
-    version::{Links, Place, Version, reach},
+    index::{Index, IndexRow},
+    leaf::IndexEntry,
+    version::{Links, Location, Version, reach},
 };
 
 /// A closed block. Compared by identity, which tells a checkpoint whether it changed.
 #[derive(Clone, Debug)]
-pub(super) struct Closed(pub(super) Arc<Block>);
+pub(super) struct ClosedBlock(pub(super) Arc<Block>);
 
-impl PartialEq for Closed {
+impl PartialEq for ClosedBlock {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -28,7 +28,7 @@ impl PartialEq for Closed {
 #[derive(Clone, Debug)]
 pub(super) struct History {
     /// Closed blocks by number; numbers ascend with revisions and leave gaps.
-    pub(super) blocks: OrdMap<u64, Closed>,
+    pub(super) blocks: OrdMap<u64, ClosedBlock>,
     /// The open block, with the highest number.
     pub(super) tail: Arc<Block>,
     /// Bytes of all versions.
@@ -46,7 +46,7 @@ impl Default for History {
 }
 
 /// A version and its block.
-pub(super) type Found<'a> = (&'a Block, Version<'a>);
+pub(super) type BlockVersion<'a> = (&'a Block, Version<'a>);
 
 impl History {
     fn block(&self, number: u64) -> Option<&Block> {
@@ -57,22 +57,22 @@ impl History {
     }
 
     /// The version at a place; `None` if it was compacted away.
-    pub(super) fn get(&self, place: Place) -> Option<Found<'_>> {
+    pub(super) fn get(&self, place: Location) -> Option<BlockVersion<'_>> {
         let block = self.block(place.block)?;
         Some((block, block.get(place.slot)?))
     }
 
     /// The newest version at or below `revision`, found by the links from `place` backward.
-    pub(super) fn at(&self, place: Place, revision: i64) -> Option<Found<'_>> {
+    pub(super) fn at(&self, place: Location, revision: i64) -> Option<BlockVersion<'_>> {
         let mut found = self.get(place)?;
         while found.1.main > revision {
-            found = self.step(&found.1.links, revision)?;
+            found = self.step_back(&found.1.links, revision)?;
         }
         Some(found)
     }
 
     /// The furthest link backward that does not skip the newest version at or below `revision`.
-    fn step(&self, links: &Links, revision: i64) -> Option<Found<'_>> {
+    fn step_back(&self, links: &Links, revision: i64) -> Option<BlockVersion<'_>> {
         match links.jump.and_then(|jump| self.get(jump)) {
             Some(far) if far.1.main > revision => Some(far),
             // Too far back, or compacted and so older than every readable revision.
@@ -81,13 +81,13 @@ impl History {
     }
 
     /// As answers show it.
-    pub(super) fn key_value(&self, place: Place) -> Option<KeyValue> {
+    pub(super) fn key_value(&self, place: Location) -> Option<KeyValue> {
         self.get(place)
             .map(|(block, version)| block.key_value(&version))
     }
 
     /// The links of a version that follows the one at `place`.
-    pub(super) fn links_after(&self, place: Place, before: &Links) -> Links {
+    pub(super) fn links_after(&self, place: Location, before: &Links) -> Links {
         let depth = before.depth + 1;
         let far = |links: &Links| links.jump.or(links.prev);
         let jump = if reach(depth) > 1 {
@@ -105,7 +105,7 @@ impl History {
     }
 
     /// Appends a version; returns its place and size.
-    pub(super) fn push(&mut self, version: &Version<'_>) -> (Place, usize) {
+    pub(super) fn push(&mut self, version: &Version<'_>) -> (Location, usize) {
         let (slot, size) = match Arc::make_mut(&mut self.tail).push(version) {
             Some(pushed) => pushed,
             None => {
@@ -115,7 +115,7 @@ impl History {
             }
         };
         self.bytes += size as u64;
-        let place = Place {
+        let place = Location {
             block: self.tail.number(),
             slot,
         };
@@ -132,7 +132,7 @@ impl History {
             return;
         }
         Arc::make_mut(&mut closed).close();
-        self.blocks.insert(closed.number(), Closed(closed));
+        self.blocks.insert(closed.number(), ClosedBlock(closed));
     }
 
     /// Blocks from a number on, in order, the open one last.
@@ -145,8 +145,8 @@ impl History {
     }
 
     /// The location of the next version, unless the open block is full.
-    pub(super) fn end(&self) -> Place {
-        Place {
+    pub(super) fn end(&self) -> Location {
+        Location {
             block: self.tail.number(),
             slot: self.tail.end(),
         }
@@ -154,9 +154,9 @@ impl History {
 
     /// A location from which all versions of `revision` and above are found: the last block that
     /// begins below it.
-    pub(super) fn seek(&self, revision: i64) -> Place {
+    pub(super) fn seek(&self, revision: i64) -> Location {
         let base = |number: u64| match self.blocks_from(number).next() {
-            Some(block) if !block.is_new() => block.base(),
+            Some(block) if !block.has_no_slots() => block.base(),
             // its future versions are above every revision
             Some(_) | None => i64::MAX,
         };
@@ -169,20 +169,23 @@ impl History {
                 high = middle - 1;
             }
         }
-        Place {
+        Location {
             block: low,
             slot: 0,
         }
     }
 
     /// The versions from a place on, in order.
-    pub(super) fn from(&self, place: Place) -> impl Iterator<Item = (Place, Found<'_>)> {
+    pub(super) fn from(
+        &self,
+        place: Location,
+    ) -> impl Iterator<Item = (Location, BlockVersion<'_>)> {
         self.blocks_from(place.block).flat_map(move |block| {
             let number = block.number();
             let slot = if number == place.block { place.slot } else { 0 };
             let versions = block.versions_from(slot);
             versions.map(move |(slot, version)| {
-                let place = Place {
+                let place = Location {
                     block: number,
                     slot,
                 };
@@ -199,12 +202,12 @@ impl History {
         for block in self.blocks_from(0) {
             rows.extend(block.versions().map(|(slot, version)| {
                 leased |= version.lease != 0;
-                let place = Place {
+                let place = Location {
                     block: block.number(),
                     slot,
                 };
                 let tombstone = version.tombstone;
-                Row::new(version.key, Entry { place, tombstone }, version.size)
+                IndexRow::new(version.key, IndexEntry { place, tombstone }, version.size)
             }));
         }
         let (index, live_bytes) = Index::build(&rows);
@@ -225,7 +228,7 @@ impl History {
         } else if rest.bytes().is_empty() {
             self.blocks.remove(&number);
         } else {
-            self.blocks.insert(number, Closed(Arc::new(rest)));
+            self.blocks.insert(number, ClosedBlock(Arc::new(rest)));
         }
     }
 }
@@ -238,7 +241,7 @@ mod tests {
     fn any_of_many_versions_is_a_few_steps_away() {
         const VERSIONS: i64 = 100_000;
         let mut history = History::default();
-        let mut newest: Option<(Place, Links)> = None;
+        let mut newest: Option<(Location, Links)> = None;
         for main in 1..=VERSIONS {
             let links = newest.map_or_else(Links::default, |(p, l)| history.links_after(p, &l));
             let (create, version) = (1, main);
@@ -263,7 +266,7 @@ mod tests {
             let mut found = history.get(place).unwrap();
             let mut steps = 0;
             while found.1.main > revision {
-                found = history.step(&found.1.links, revision).unwrap();
+                found = history.step_back(&found.1.links, revision).unwrap();
                 steps += 1;
             }
             assert_eq!(found.1.main, revision);

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{
-    leaf::{Entry, LEAF_BYTES, Leaf, Packed},
-    sort::{self, Tag},
-    span::Span,
-    version::Place,
+    key_range::KeyRange,
+    leaf::{IndexEntry, LEAF_BYTES, Leaf, PackedEntry},
+    sort::{self, SortKey},
+    version::Location,
 };
 
 /// Keys that are prefetched together while an index is built: in key order they are scattered over
@@ -21,21 +21,21 @@ const FETCHED: usize = 32;
 
 /// A version on its way into the index.
 #[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
+pub(super) struct IndexRow<'a> {
     key: &'a [u8],
-    entry: Packed,
+    entry: PackedEntry,
     /// Bytes of the version.
     size: usize,
 }
 
-impl<'a> Row<'a> {
-    pub(super) fn new(key: &'a [u8], entry: Entry, size: usize) -> Self {
+impl<'a> IndexRow<'a> {
+    pub(super) fn new(key: &'a [u8], entry: IndexEntry, size: usize) -> Self {
         let entry = entry.pack();
         Self { key, entry, size }
     }
 }
 
-impl AsRef<[u8]> for Row<'_> {
+impl AsRef<[u8]> for IndexRow<'_> {
     fn as_ref(&self) -> &[u8] {
         self.key
     }
@@ -44,7 +44,7 @@ impl AsRef<[u8]> for Row<'_> {
 /// What a walk over the live keys of a span comes to.
 pub(super) enum Walked<'a> {
     /// A key, and where its newest version stands.
-    Live(&'a [u8], Place),
+    Live(&'a [u8], Location),
     /// So many keys whose newest version is a deletion.
     Deleted(usize),
 }
@@ -65,7 +65,7 @@ impl Count {
         all: usize::MAX,
     };
 
-    fn add(&mut self, entry: Option<Entry>) {
+    fn add(&mut self, entry: Option<IndexEntry>) {
         if let Some(entry) = entry {
             self.live += usize::from(!entry.tombstone);
             self.all += 1;
@@ -74,14 +74,14 @@ impl Count {
 }
 
 /// Whether all keys of a page that a walk enters at `from` are in the span.
-fn is_whole(leaf: &Leaf, from: usize, span: &Span<'_>) -> bool {
+fn is_whole(leaf: &Leaf, from: usize, span: &KeyRange<'_>) -> bool {
     let last = leaf.len().checked_sub(1);
     from == 0 && last.is_none_or(|last| span.reaches(leaf.key(last)))
 }
 
 /// An index that is filled with ascending keys.
 #[derive(Default)]
-struct Filling {
+struct IndexBuilder {
     index: Index,
     live_bytes: u64,
     /// The page that is being filled, and its lowest key.
@@ -89,13 +89,13 @@ struct Filling {
     low: Bytes,
 }
 
-impl Filling {
-    fn add(&mut self, row: &Row<'_>) {
+impl IndexBuilder {
+    fn add(&mut self, row: &IndexRow<'_>) {
         if !self.leaf.has_room(row.key) {
             self.close_page();
             self.low = Bytes::copy_from_slice(row.key);
         }
-        let entry = Entry::unpack(row.entry);
+        let entry = IndexEntry::unpack(row.entry);
         self.leaf.insert(self.leaf.len(), row.key, entry);
         if !entry.tombstone {
             self.index.live += 1;
@@ -104,7 +104,7 @@ impl Filling {
     }
 
     fn close_page(&mut self) {
-        let page = Arc::new(self.leaf.part(0, self.leaf.len()));
+        let page = Arc::new(self.leaf.slice(0, self.leaf.len()));
         self.index
             .leaves
             .insert(std::mem::take(&mut self.low), page);
@@ -131,12 +131,12 @@ impl Default for Index {
 impl Index {
     /// Builds the index of these versions, given in order of location, so that a key's last one is
     /// its newest. Pages are full. Also returns the bytes of the newest versions of all live keys.
-    pub(super) fn build(rows: &[Row<'_>]) -> (Self, u64) {
-        let mut filling = Filling::default();
-        let mut last: Option<&Row<'_>> = None;
+    pub(super) fn build(rows: &[IndexRow<'_>]) -> (Self, u64) {
+        let mut filling = IndexBuilder::default();
+        let mut last: Option<&IndexRow<'_>> = None;
         for tags in sort::sorted(rows).chunks(FETCHED) {
             // all at once, so that the cache misses overlap
-            let first = |tag: &Tag| rows[tag.at()].key.first().copied().unwrap_or_default();
+            let first = |tag: &SortKey| rows[tag.at()].key.first().copied().unwrap_or_default();
             black_box(tags.iter().fold(0, |sum, tag| sum ^ first(tag)));
             for tag in tags {
                 let row = &rows[tag.at()];
@@ -163,7 +163,7 @@ impl Index {
         self.live
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Option<Entry> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<IndexEntry> {
         let (_, leaf) = self.leaf(key);
         leaf.search(key).ok().map(|at| leaf.entry(at))
     }
@@ -175,7 +175,7 @@ impl Index {
     }
 
     /// Sets a key's newest version.
-    pub(super) fn put(&mut self, key: &[u8], entry: Entry) {
+    pub(super) fn put(&mut self, key: &[u8], entry: IndexEntry) {
         let (low, leaf) = self
             .leaves
             .get_prev_mut(key)
@@ -189,7 +189,7 @@ impl Index {
             Err(at) => {
                 let low = low.clone();
                 let full = leaf.clone();
-                self.overflow(low, &full, at, (key, entry));
+                self.split_page(low, &full, at, (key, entry));
             }
         }
         self.live += usize::from(!entry.tombstone);
@@ -197,23 +197,23 @@ impl Index {
 
     /// Splits a full page for a new key at `at`. At either end the new key begins a new page, so
     /// that ascending and descending fills leave full pages; otherwise the page is halved.
-    fn overflow(&mut self, low: Bytes, full: &Leaf, at: usize, new: (&[u8], Entry)) {
+    fn split_page(&mut self, low: Bytes, full: &Leaf, at: usize, new: (&[u8], IndexEntry)) {
         let (key, entry) = new;
         let mut alone = Leaf::default();
         alone.insert(0, key, entry);
         if at == full.len() {
-            self.leaves.insert(low, Arc::new(full.part(0, full.len())));
+            self.leaves.insert(low, Arc::new(full.slice(0, full.len())));
             self.leaves
                 .insert(Bytes::copy_from_slice(key), Arc::new(alone));
         } else if at == 0 {
             let first = Bytes::copy_from_slice(full.key(0));
             self.leaves
-                .insert(first, Arc::new(full.part(0, full.len())));
+                .insert(first, Arc::new(full.slice(0, full.len())));
             self.leaves.insert(low, Arc::new(alone));
         } else {
             let middle = full.len() / 2;
             let first = Bytes::copy_from_slice(full.key(middle));
-            let (mut left, mut right) = (full.part(0, middle), full.part(middle, full.len()));
+            let (mut left, mut right) = (full.slice(0, middle), full.slice(middle, full.len()));
             let (half, at) = if at <= middle {
                 (&mut left, at)
             } else {
@@ -230,7 +230,7 @@ impl Index {
                 let low = if key < &first[..] { low } else { first };
                 let full = self.leaves.get(&low).expect("just inserted").clone();
                 let at = full.search(key).expect_err("the key is new");
-                self.overflow(low, &full, at, new);
+                self.split_page(low, &full, at, new);
             }
         }
     }
@@ -246,12 +246,12 @@ impl Index {
         Arc::make_mut(leaf).remove(at);
         if leaf.used() < LEAF_BYTES / 4 && !low.is_empty() {
             let (low, leaf) = (low.clone(), leaf.clone());
-            self.join(&low, &leaf);
+            self.merge_into_previous(&low, &leaf);
         }
     }
 
     /// Merges a small page into the page before it, if that has room.
-    fn join(&mut self, low: &Bytes, leaf: &Leaf) {
+    fn merge_into_previous(&mut self, low: &Bytes, leaf: &Leaf) {
         let below = (Bound::Unbounded, Bound::Excluded(&low[..]));
         let (before_low, before) = self
             .leaves
@@ -259,7 +259,7 @@ impl Index {
             .next_back()
             .expect("it is not the first page");
         if before.used() + leaf.used() <= LEAF_BYTES / 2 || leaf.len() == 0 {
-            let (before_low, joined) = (before_low.clone(), before.joined(leaf));
+            let (before_low, joined) = (before_low.clone(), before.concat(leaf));
             self.leaves.insert(before_low, Arc::new(joined));
             self.leaves.remove(low);
         }
@@ -268,10 +268,10 @@ impl Index {
     /// Calls `visit` with each key of the span in order, until it returns false.
     pub(super) fn visit<'a>(
         &'a self,
-        span: &Span<'_>,
-        visit: &mut dyn FnMut(&'a [u8], Entry) -> bool,
+        span: &KeyRange<'_>,
+        visit: &mut dyn FnMut(&'a [u8], IndexEntry) -> bool,
     ) {
-        if let Span::One(key) = span {
+        if let KeyRange::One(key) = span {
             let (_, leaf) = self.leaf(key);
             if let Ok(at) = leaf.search(key) {
                 visit(leaf.key(at), leaf.entry(at));
@@ -293,17 +293,17 @@ impl Index {
     /// pages; their sum before any live key does not.
     pub(super) fn visit_live<'a>(
         &'a self,
-        span: &Span<'_>,
+        span: &KeyRange<'_>,
         visit: &mut dyn FnMut(Walked<'a>) -> bool,
     ) {
-        let one = |key, entry: Entry| {
+        let one = |key, entry: IndexEntry| {
             if entry.tombstone {
                 Walked::Deleted(1)
             } else {
                 Walked::Live(key, entry.place)
             }
         };
-        if let Span::One(_) = span {
+        if let KeyRange::One(_) = span {
             return self.visit(span, &mut |key, entry| visit(one(key, entry)));
         }
         for (leaf, from) in self.leaves_of(span) {
@@ -324,9 +324,9 @@ impl Index {
 
     /// Number of keys of the span. Whole pages are not walked, and none are once there are `enough` live
     /// keys, or keys.
-    pub(super) fn count(&self, span: &Span<'_>, enough: Count) -> Count {
+    pub(super) fn count(&self, span: &KeyRange<'_>, enough: Count) -> Count {
         let mut count = Count::default();
-        if let Span::One(key) = span {
+        if let KeyRange::One(key) = span {
             count.add(self.get(key));
             return count;
         }
@@ -350,7 +350,7 @@ impl Index {
     }
 
     /// The pages from the one that a span begins in, each with the position to begin at.
-    fn leaves_of<'a>(&'a self, span: &Span<'_>) -> impl Iterator<Item = (&'a Leaf, usize)> {
+    fn leaves_of<'a>(&'a self, span: &KeyRange<'_>) -> impl Iterator<Item = (&'a Leaf, usize)> {
         let key = span.first();
         let (low, leaf) = self.leaf(key);
         let from = leaf.search(key).unwrap_or_else(|at| at);
@@ -378,7 +378,7 @@ impl Index {
             );
             assert_eq!(
                 leaf.used(),
-                leaf.part(0, leaf.len()).used(),
+                leaf.slice(0, leaf.len()).used(),
                 "bytes of the page at {low:?}"
             );
             live += counted;
@@ -401,9 +401,9 @@ mod tests {
 
     use super::*;
 
-    fn entry(block: u64, tombstone: bool) -> Entry {
-        Entry {
-            place: Place {
+    fn entry(block: u64, tombstone: bool) -> IndexEntry {
+        IndexEntry {
+            place: Location {
                 block,
                 slot: block as u16 % 7,
             },
@@ -423,12 +423,12 @@ mod tests {
         ]
     }
 
-    type Mirror = std::collections::BTreeMap<Vec<u8>, Entry>;
+    type Mirror = std::collections::BTreeMap<Vec<u8>, IndexEntry>;
 
     fn same(index: &Index, mirror: &Mirror) {
         index.check();
         let mut found = Vec::new();
-        index.visit(&Span::From(b""), &mut |key, entry| {
+        index.visit(&KeyRange::From(b""), &mut |key, entry| {
             found.push((key.to_vec(), entry));
             true
         });
@@ -456,14 +456,14 @@ mod tests {
                 let entry = entry(at as u64, *tombstone);
                 index.put(key, entry);
                 mirror.insert(key.clone(), entry);
-                all.push(Row::new(key, entry, 1));
+                all.push(IndexRow::new(key, entry, 1));
             }
             same(&index, &mirror);
             let (built, live_bytes) = Index::build(&all);
             same(&built, &mirror);
             prop_assert_eq!(live_bytes, built.live() as u64);
             for (from, to) in &spans {
-                for span in [Span::One(from), Span::From(from), Span::Between(from, to)] {
+                for span in [KeyRange::One(from), KeyRange::From(from), KeyRange::Between(from, to)] {
                     let inside = || mirror.iter().filter(|(key, _)| *key >= from && span.reaches(key));
                     let alive = inside().filter(|(_, e)| !e.tombstone);
                     let count = Count { live: alive.clone().count(), all: inside().count() };

@@ -3,7 +3,7 @@
 //! A page is two buffers, so a key costs its bytes and eleven more. It is changed in place while
 //! nobody shares it.
 
-use super::version::{Input, Place, write};
+use super::version::{ByteReader, Location, write};
 
 /// A page takes no further key when it would grow beyond this: about 140 keys of 16 bytes, a size
 /// class of the allocator, and little to copy when a frozen view shares the page.
@@ -19,28 +19,28 @@ const PLACE_BYTES: usize = 8;
 
 /// The index entry of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct IndexEntry {
     /// Location of the newest version.
-    pub(super) place: Place,
+    pub(super) place: Location,
     /// Whether that version is a deletion.
     pub(super) tombstone: bool,
 }
 
 /// The same in eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Packed(u64);
+pub(super) struct PackedEntry(u64);
 
-impl Entry {
-    pub(super) fn pack(self) -> Packed {
-        Packed(
+impl IndexEntry {
+    pub(super) fn pack(self) -> PackedEntry {
+        PackedEntry(
             (self.place.block << (SLOT_BITS + 1))
                 | (u64::from(self.place.slot) << 1)
                 | u64::from(self.tombstone),
         )
     }
 
-    pub(super) fn unpack(Packed(packed): Packed) -> Self {
-        let place = Place {
+    pub(super) fn unpack(PackedEntry(packed): PackedEntry) -> Self {
+        let place = Location {
             block: packed >> (SLOT_BITS + 1),
             slot: (packed >> 1) as u16,
         };
@@ -74,19 +74,19 @@ impl Leaf {
     }
 
     pub(super) fn key(&self, at: usize) -> &[u8] {
-        let mut input = Input {
+        let mut input = ByteReader {
             rest: &self.data[usize::from(self.offsets[at]) + PLACE_BYTES..],
         };
         let len = input.varint().expect("written by push");
         &input.rest[..len as usize]
     }
 
-    pub(super) fn entry(&self, at: usize) -> Entry {
+    pub(super) fn entry(&self, at: usize) -> IndexEntry {
         let offset = usize::from(self.offsets[at]);
         let bytes = self.data[offset..offset + PLACE_BYTES]
             .try_into()
             .expect("eight bytes");
-        Entry::unpack(Packed(u64::from_le_bytes(bytes)))
+        IndexEntry::unpack(PackedEntry(u64::from_le_bytes(bytes)))
     }
 
     /// Position of the key, or where to insert it.
@@ -112,7 +112,7 @@ impl Leaf {
 
     /// Whether a new key fits. An empty page takes any.
     pub(super) fn has_room(&self, key: &[u8]) -> bool {
-        self.offsets.is_empty() || self.data.len() + cost(key) <= LEAF_BYTES
+        self.offsets.is_empty() || self.data.len() + entry_bytes(key) <= LEAF_BYTES
     }
 
     /// Bytes that its entries need.
@@ -120,8 +120,8 @@ impl Leaf {
         self.data.len() - self.garbage
     }
 
-    pub(super) fn insert(&mut self, at: usize, key: &[u8], entry: Entry) {
-        let need = cost(key);
+    pub(super) fn insert(&mut self, at: usize, key: &[u8], entry: IndexEntry) {
+        let need = entry_bytes(key);
         if self.data.capacity() - self.data.len() < need {
             self.data.reserve_exact(need.max(GROWTH_BYTES));
         }
@@ -132,7 +132,7 @@ impl Leaf {
         self.live += u32::from(!entry.tombstone);
     }
 
-    pub(super) fn set(&mut self, at: usize, entry: Entry) {
+    pub(super) fn set(&mut self, at: usize, entry: IndexEntry) {
         self.live -= u32::from(!self.entry(at).tombstone);
         self.live += u32::from(!entry.tombstone);
         let offset = usize::from(self.offsets[at]);
@@ -141,16 +141,16 @@ impl Leaf {
 
     pub(super) fn remove(&mut self, at: usize) {
         self.live -= u32::from(!self.entry(at).tombstone);
-        self.garbage += cost(self.key(at));
+        self.garbage += entry_bytes(self.key(at));
         self.offsets.remove(at);
         if self.garbage * 2 > self.data.len() {
-            *self = self.part(0, self.len());
+            *self = self.slice(0, self.len());
         }
     }
 
     /// A page of the entries from `from` up to and without `to`, of exactly the size it needs.
-    pub(super) fn part(&self, from: usize, to: usize) -> Leaf {
-        let bytes = (from..to).map(|at| cost(self.key(at))).sum();
+    pub(super) fn slice(&self, from: usize, to: usize) -> Leaf {
+        let bytes = (from..to).map(|at| entry_bytes(self.key(at))).sum();
         let mut part = Leaf {
             offsets: Vec::with_capacity(to - from),
             data: Vec::with_capacity(bytes),
@@ -163,8 +163,8 @@ impl Leaf {
     }
 
     /// The page with all entries of a page of greater keys.
-    pub(super) fn joined(&self, greater: &Leaf) -> Leaf {
-        let mut joined = self.part(0, self.len());
+    pub(super) fn concat(&self, greater: &Leaf) -> Leaf {
+        let mut joined = self.slice(0, self.len());
         joined.data.reserve_exact(greater.used());
         for at in 0..greater.len() {
             joined.insert(joined.len(), greater.key(at), greater.entry(at));
@@ -173,7 +173,7 @@ impl Leaf {
     }
 }
 
-fn cost(key: &[u8]) -> usize {
+fn entry_bytes(key: &[u8]) -> usize {
     // The length is a variable-length integer, seven bits a byte.
     PLACE_BYTES + (key.len().max(1).ilog2() / 7 + 1) as usize + key.len()
 }

@@ -5,34 +5,37 @@
 
 use bytes::Bytes;
 
-use super::{Answers, Kv, ReadBudget, Span};
+use super::{KeyRange, Kv, ReadBudget, ReadResults};
 use crate::machine::lease::{
-    Command, Error, Grant, Granted, Lease, Leases, NONE, Reply, TTL_MAX_S, Verb,
+    Granted, Lease, LeaseCommand, LeaseError, LeaseGrant, LeaseOperation, LeaseReply, Leases, NONE,
+    TTL_MAX_S,
 };
 
 impl Kv {
     /// Executes one committed lease command (I2).
-    pub fn apply_lease(&mut self, command: &Command) -> Result<Reply, Error> {
-        self.sweep_on();
-        match &command.verb {
-            Some(Verb::Grant(grant)) => Ok(Reply::Granted(self.grant(*grant)?)),
-            Some(Verb::Revoke(revoke)) => {
+    pub fn apply_lease(&mut self, command: &LeaseCommand) -> Result<LeaseReply, LeaseError> {
+        self.continue_sweep();
+        match &command.operation {
+            Some(LeaseOperation::Grant(grant)) => Ok(LeaseReply::Granted(self.grant(*grant)?)),
+            Some(LeaseOperation::Revoke(revoke)) => {
                 let ended = self.end_lease(revoke.id);
-                ended.then_some(Reply::Revoked).ok_or(Error::NotFound)
+                ended
+                    .then_some(LeaseReply::Revoked)
+                    .ok_or(LeaseError::NotFound)
             }
-            Some(Verb::Expire(expire)) => {
+            Some(LeaseOperation::Expire(expire)) => {
                 let mut ids = expire.ids.clone();
                 ids.retain(|id| self.end_lease(*id));
-                Ok(Reply::Expired { ids })
+                Ok(LeaseReply::Expired { ids })
             }
-            Some(Verb::Checkpoint(checkpoint)) => {
-                for left in &checkpoint.left {
-                    self.leases.note(*left);
+            Some(LeaseOperation::Checkpoint(checkpoint)) => {
+                for left in &checkpoint.remaining {
+                    self.leases.checkpoint(*left);
                 }
-                Ok(Reply::Noted)
+                Ok(LeaseReply::Checkpointed)
             }
             // Never proposed; an older member may read an operation of a newer release here.
-            None => Ok(Reply::Noted),
+            None => Ok(LeaseReply::Checkpointed),
         }
     }
 
@@ -41,17 +44,23 @@ impl Kv {
         &self.leases
     }
 
-    fn grant(&mut self, Grant { id, ttl_s }: Grant) -> Result<Granted, Error> {
+    fn grant(&mut self, LeaseGrant { id, ttl_s }: LeaseGrant) -> Result<Granted, LeaseError> {
         if id == NONE {
-            return Err(Error::NotFound);
+            return Err(LeaseError::NotFound);
         }
         if ttl_s > TTL_MAX_S {
-            return Err(Error::TtlTooLarge);
+            return Err(LeaseError::TtlTooLarge);
         }
         if self.leases.get(id).is_some() {
-            return Err(Error::Exists);
+            return Err(LeaseError::Exists);
         }
-        self.leases.insert(id, Lease { ttl_s, left_s: 0 });
+        self.leases.insert(
+            id,
+            Lease {
+                ttl_s,
+                remaining_ttl_s: 0,
+            },
+        );
         Ok(Granted { ttl_s })
     }
 
@@ -62,19 +71,19 @@ impl Kv {
             return false;
         }
         let keys: Vec<Bytes> = self.leases.keys(id).cloned().collect();
-        let mut batch = self.batch(ReadBudget::of_command(false, Answers::Omit));
+        let mut batch = self.begin_write(ReadBudget::of_command(false, ReadResults::Discard));
         for key in &keys {
             self.write(&mut batch, key, None);
         }
-        self.revision = self.current(&batch);
+        self.revision = self.revision_within(&batch);
         true
     }
 
     /// Attaches live keys to their leases after a checkpoint was loaded. `false` if a lease does
     /// not exist.
-    pub(super) fn attach_all(&mut self) -> bool {
+    pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();
-        self.index.visit(&Span::From(b""), &mut |key, entry| {
+        self.index.visit(&KeyRange::From(b""), &mut |key, entry| {
             let version = self.history.get(entry.place);
             if let Some((_, version)) = version.filter(|_| !entry.tombstone)
                 && version.lease != NONE
@@ -85,7 +94,7 @@ impl Kv {
         });
         let known = found.iter().all(|(id, _)| self.leases.get(*id).is_some());
         for (id, key) in found {
-            self.leases.moved(&key, NONE, id);
+            self.leases.reattach(&key, NONE, id);
         }
         known
     }

@@ -5,7 +5,7 @@
 //! Reading order: `request` (what can be asked) → `read_budget` (how much of it) → `version` and `block`
 //! (what is kept) → `history` (all of it) → `leaf` and `index` (which key stands where; `sort` helps to
 //! build it) → the verbs → `lease` → `events` (what
-//! watchers read) → `kept` (what etcd's store would hold) → `intake` (what was such a store) → `hash`,
+//! watchers read) → `retained` (what etcd's store would hold) → `import` (what was such a store) → `fingerprint`,
 //! `checkpoint`.
 
 mod block;
@@ -13,39 +13,39 @@ mod checkpoint;
 mod compact;
 mod delete;
 mod events;
-mod hash;
+mod fingerprint;
 mod history;
+mod import;
 mod index;
-mod intake;
-mod kept;
+mod key_range;
 mod leaf;
 mod lease;
 mod put;
 mod range;
 mod read_budget;
 mod request;
+mod retained;
 mod sort;
-mod span;
 mod txn;
 mod version;
 
-pub use events::Written;
-pub use intake::Foreign;
-pub use range::{Next, Part, PartBounds};
-pub use read_budget::Answers;
+pub use events::KeyChange;
+pub use import::ImportedVersion;
+pub use range::{NextPart, RangePart, RangePartBounds};
+pub use read_budget::ReadResults;
 pub use request::{
-    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Op, OpKind, Put, Range,
-    SortOrder, SortTarget, Sweep, TargetValue, Txn, Verb,
+    Compact, Compare, CompareResult, CompareTarget, DeleteRange, KvCommand, KvOperation, Put,
+    Range, SortOrder, SortTarget, Sweep, TargetValue, Txn, TxnOp, TxnOpKind,
 };
 
 use bytes::Bytes;
 
 use history::History;
 use index::Index;
-use leaf::Entry;
+use key_range::KeyRange;
+use leaf::IndexEntry;
 use read_budget::ReadBudget;
-use span::Span;
-pub use version::Place;
+pub use version::Location;
 
 use super::{
     auth_error,
@@ -118,7 +118,7 @@ pub enum OpReply {
 
 /// Answer of one successful v3 command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum KvReply {
     /// Of a command that a transaction can hold, too.
     Op(OpReply),
     /// Of a compaction and of a sweep.
@@ -127,7 +127,7 @@ pub enum Reply {
 
 /// Why a v3 request failed; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum KvError {
     /// The revision asked for is below the compacted one.
     #[error("required revision has been compacted")]
     Compacted {
@@ -157,7 +157,7 @@ pub enum Error {
     AnswerTooLarge,
     /// The caller may not do that.
     #[error(transparent)]
-    Denied(#[from] auth_error::Error),
+    Denied(#[from] auth_error::AuthError),
 }
 
 /// dbSize of an empty store.
@@ -177,13 +177,13 @@ pub struct Kv {
     /// Bytes of the newest versions of all live keys.
     live_bytes: u64,
     /// Block in which the sweep of a compaction goes on, or the next one begins.
-    compact_from: u64,
+    next_sweep_block: u64,
     /// Whether the sweep of the last compaction is unfinished.
     sweeping: bool,
     /// Counters of the checkpoint that is being loaded.
-    loading: Option<Box<checkpoint::Meta>>,
+    loading: Option<Box<checkpoint::KvMeta>>,
     /// States before compactions that watchers were not notified of yet; not replicated state.
-    compacted_states: Vec<Kv>,
+    states_before_compaction: Vec<Kv>,
 }
 
 impl Default for Kv {
@@ -195,10 +195,10 @@ impl Default for Kv {
             history: History::default(),
             leases: Leases::default(),
             live_bytes: 0,
-            compact_from: 0,
+            next_sweep_block: 0,
             sweeping: false,
             loading: None,
-            compacted_states: Vec::new(),
+            states_before_compaction: Vec::new(),
         }
     }
 }
@@ -216,14 +216,14 @@ impl std::fmt::Debug for Kv {
 
 /// The writes of one command. They share a revision, which exists after the first write.
 #[derive(Debug)]
-struct Batch {
+struct WriteBatch {
     main: i64,
     written: u64,
     reads: ReadBudget,
 }
 
 /// The version that a write follows.
-struct Past {
+struct PreviousVersion {
     size: u64,
     create: i64,
     version: i64,
@@ -234,41 +234,45 @@ struct Past {
 
 impl Kv {
     /// Executes one committed command (I2).
-    pub fn apply(&mut self, command: &Command) -> Result<Reply, Error> {
-        self.apply_for(command, Answers::Build)
+    pub fn apply(&mut self, command: &KvCommand) -> Result<KvReply, KvError> {
+        self.apply_with(command, ReadResults::Return)
     }
 
     /// The same; `answers` says whether results of reads are needed.
-    pub fn apply_for(&mut self, command: &Command, answers: Answers) -> Result<Reply, Error> {
-        self.sweep_on();
-        let mut batch = self.batch(ReadBudget::of_command(command.bounded(), answers));
-        let reply = match &command.verb {
-            Some(Verb::Put(put)) => {
+    pub fn apply_with(
+        &mut self,
+        command: &KvCommand,
+        answers: ReadResults,
+    ) -> Result<KvReply, KvError> {
+        self.continue_sweep();
+        let mut batch = self.begin_write(ReadBudget::of_command(command.bounded(), answers));
+        let reply = match &command.operation {
+            Some(KvOperation::Put(put)) => {
                 self.check_put(put)?;
-                Reply::Op(OpReply::Put(self.put(&mut batch, put)?))
+                KvReply::Op(OpReply::Put(self.put(&mut batch, put)?))
             }
-            Some(Verb::Delete(delete)) => {
-                Reply::Op(OpReply::Delete(self.delete(&mut batch, delete)?))
+            Some(KvOperation::Delete(delete)) => {
+                KvReply::Op(OpReply::Delete(self.delete(&mut batch, delete)?))
             }
-            Some(Verb::Txn(txn)) => Reply::Op(OpReply::Txn(self.txn(&mut batch, txn)?)),
-            Some(Verb::Compact(compact)) => {
+            Some(KvOperation::Txn(txn)) => KvReply::Op(OpReply::Txn(self.txn(&mut batch, txn)?)),
+            Some(KvOperation::Compact(compact)) => {
                 self.compact(compact)?;
-                Reply::Compact
+                KvReply::Compact
             }
-            Some(Verb::Sweep(Sweep {})) => {
-                self.sweep_ahead();
-                Reply::Compact
+            Some(KvOperation::Sweep(Sweep {})) => {
+                self.sweep_on_request();
+                KvReply::Compact
             }
             // Never proposed; an older member may read an operation of a newer release here.
-            None => Reply::Op(OpReply::Txn(TxnReply::default())),
+            None => KvReply::Op(OpReply::Txn(TxnReply::default())),
         };
-        self.revision = self.current(&batch);
+        self.revision = self.revision_within(&batch);
         Ok(reply)
     }
 
     /// Begins the writes of a command.
-    fn batch(&self, reads: ReadBudget) -> Batch {
-        Batch {
+    fn begin_write(&self, reads: ReadBudget) -> WriteBatch {
+        WriteBatch {
             main: self.revision + 1,
             written: 0,
             reads,
@@ -276,7 +280,7 @@ impl Kv {
     }
 
     /// The revision that reads within the command see.
-    fn current(&self, batch: &Batch) -> i64 {
+    fn revision_within(&self, batch: &WriteBatch) -> i64 {
         if batch.written > 0 {
             batch.main
         } else {
@@ -286,11 +290,11 @@ impl Kv {
 
     /// Writes one version: a value with its lease, or a deletion. Detaches the key from its
     /// previous lease.
-    fn write(&mut self, batch: &mut Batch, key: &[u8], written: Option<(&[u8], i64)>) {
+    fn write(&mut self, batch: &mut WriteBatch, key: &[u8], written: Option<(&[u8], i64)>) {
         let entry = self.index.get(key);
         let past = entry.and_then(|entry| {
             let (_, before) = self.history.get(entry.place)?;
-            Some(Past {
+            Some(PreviousVersion {
                 size: before.size as u64,
                 create: before.create,
                 version: before.version,
@@ -307,7 +311,7 @@ impl Kv {
         };
         let (value, lease) = written.unwrap_or_default();
         self.leases
-            .moved(key, life.map_or(0, |past| past.lease), lease);
+            .reattach(key, life.map_or(0, |past| past.lease), lease);
         let version = Version {
             main: batch.main,
             sub: batch.written,
@@ -325,7 +329,7 @@ impl Kv {
         self.live_bytes += if written.is_some() { size as u64 } else { 0 };
         self.index.put(
             key,
-            Entry {
+            IndexEntry {
                 place,
                 tombstone: written.is_none(),
             },
@@ -340,7 +344,7 @@ impl Kv {
     }
 
     /// Reads a range at the present or an older revision.
-    pub fn range(&self, range: &Range) -> Result<RangeReply, Error> {
+    pub fn range(&self, range: &Range) -> Result<RangeReply, KvError> {
         self.check_range(range, self.revision)?;
         self.read(range, self.revision, &mut ReadBudget::of_range())
     }

@@ -1,30 +1,30 @@
 //! Put: give a key a value.
 
-use super::{Batch, Error, Kv, Put, PutReply};
+use super::{Kv, KvError, Put, PutReply, WriteBatch};
 use crate::machine::lease;
 
 impl Kv {
     /// Checks a put outside of a transaction, without changing anything.
-    pub(super) fn check_put(&self, put: &Put) -> Result<(), Error> {
+    pub(super) fn check_put(&self, put: &Put) -> Result<(), KvError> {
         self.check_lease(put)?;
         self.check_present(put)
     }
 
     /// Checks a put inside a transaction, where etcd checks the key before the lease.
-    pub(super) fn check_put_in_txn(&self, put: &Put) -> Result<(), Error> {
+    pub(super) fn check_put_in_txn(&self, put: &Put) -> Result<(), KvError> {
         self.check_present(put)?;
         self.check_lease(put)
     }
 
-    fn check_lease(&self, put: &Put) -> Result<(), Error> {
+    fn check_lease(&self, put: &Put) -> Result<(), KvError> {
         if put.lease != lease::NONE && self.leases.get(put.lease).is_none() {
-            Err(Error::LeaseNotFound)
+            Err(KvError::LeaseNotFound)
         } else {
             Ok(())
         }
     }
 
-    fn check_present(&self, put: &Put) -> Result<(), Error> {
+    fn check_present(&self, put: &Put) -> Result<(), KvError> {
         let keeps = put.ignore_value || put.ignore_lease;
         let present = || {
             self.index
@@ -32,7 +32,7 @@ impl Kv {
                 .is_some_and(|entry| !entry.tombstone)
         };
         if keeps && !present() {
-            Err(Error::KeyNotFound)
+            Err(KvError::KeyNotFound)
         } else {
             Ok(())
         }
@@ -40,12 +40,12 @@ impl Kv {
 
     /// Executes a checked put. If the same transaction deleted the key before, there is no value or
     /// lease to keep; the API refuses such transactions.
-    pub(super) fn put(&mut self, batch: &mut Batch, put: &Put) -> Result<PutReply, Error> {
+    pub(super) fn put(&mut self, batch: &mut WriteBatch, put: &Put) -> Result<PutReply, KvError> {
         let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
         let before = if looks { self.newest(&put.key) } else { None };
         if let Some(before) = before.as_ref().filter(|_| put.prev_kv) {
             batch.reads.hold()?;
-            batch.reads.pair(before)?;
+            batch.reads.return_pair(before)?;
         }
         let kept = before.clone().unwrap_or_default();
         let value = if put.ignore_value {

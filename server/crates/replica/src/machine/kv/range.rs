@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 
 use super::{
-    Error, KeyValue, Kv, Range, RangeReply, ReadBudget, SortOrder, SortTarget, Span,
-    history::Found,
+    KeyRange, KeyValue, Kv, KvError, Range, RangeReply, ReadBudget, SortOrder, SortTarget,
+    history::BlockVersion,
     index::{Count, Walked},
     version::Version,
 };
@@ -16,7 +16,7 @@ const KEYS_PER_PAGE: usize = 140;
 
 /// Bounds of one part of a range.
 #[derive(Clone, Copy, Debug)]
-pub struct PartBounds {
+pub struct RangePartBounds {
     /// Pairs.
     pub pairs: usize,
     /// Bytes of keys and values; the pair that reaches it is still part of it.
@@ -27,39 +27,43 @@ pub struct PartBounds {
 
 /// A part of a range, in the order of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct RangePart {
     /// The pairs.
     pub kvs: Vec<KeyValue>,
     /// What follows.
-    pub next: Next,
+    pub next: NextPart,
 }
 
 /// What follows a part of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextPart {
     /// Nothing.
     End,
     /// More pairs, beginning with this key.
     Pair(Bytes),
     /// The bound on keys was reached: the rest begins at this key or above.
-    Unseen(Bytes),
+    Unread(Bytes),
 }
 
 impl Kv {
     /// Reads the first pairs of a range in key order; sort options, filters and limit are ignored.
-    /// To continue, call it on the same state with `key` set to what follows.
-    pub fn range_part(&self, range: &Range, bounds: &PartBounds) -> Result<Part, Error> {
+    /// To continue, call it on the same state with `read_key` set to what follows.
+    pub fn range_part(
+        &self,
+        range: &Range,
+        bounds: &RangePartBounds,
+    ) -> Result<RangePart, KvError> {
         self.check_range(range, self.revision)?;
         let at_newest = range.revision <= 0 || range.revision >= self.revision;
-        let span = Span::new(&range.key, &range.range_end);
-        let mut part = Part {
+        let span = KeyRange::new(&range.key, &range.range_end);
+        let mut part = RangePart {
             kvs: Vec::new(),
-            next: Next::End,
+            next: NextPart::End,
         };
         let (mut bytes, mut keys) = (0, 0);
         self.index.visit(&span, &mut |key, entry| {
             if keys == bounds.keys {
-                part.next = Next::Unseen(Bytes::copy_from_slice(key));
+                part.next = NextPart::Unread(Bytes::copy_from_slice(key));
                 return false;
             }
             keys += 1;
@@ -72,7 +76,7 @@ impl Kv {
                 return true;
             };
             if part.kvs.len() >= bounds.pairs || bytes >= bounds.bytes {
-                part.next = Next::Pair(Bytes::copy_from_slice(key));
+                part.next = NextPart::Pair(Bytes::copy_from_slice(key));
                 return false;
             }
             let mut kv = block.key_value(&version);
@@ -86,12 +90,12 @@ impl Kv {
         Ok(part)
     }
 
-    /// Checks that the requested revision can be read; `current` is the newest one.
-    pub(super) fn check_range(&self, range: &Range, current: i64) -> Result<(), Error> {
+    /// Checks that the requested revision can be read; `revision_within` is the newest one.
+    pub(super) fn check_range(&self, range: &Range, current: i64) -> Result<(), KvError> {
         if range.revision > current {
-            Err(Error::FutureRevision { current })
+            Err(KvError::FutureRevision { current })
         } else if range.revision > 0 && range.revision < self.compacted {
-            Err(Error::Compacted {
+            Err(KvError::Compacted {
                 compacted: self.compacted,
             })
         } else {
@@ -100,29 +104,29 @@ impl Kv {
     }
 
     /// Inside a transaction etcd refuses a negative revision.
-    pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), Error> {
+    pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), KvError> {
         if range.revision < 0 && range.revision < self.compacted {
-            return Err(Error::Compacted {
+            return Err(KvError::Compacted {
                 compacted: self.compacted,
             });
         }
         self.check_range(range, self.revision)
     }
 
-    /// Executes a checked range; a revision of 0 or less means `current`.
+    /// Executes a checked range; a revision of 0 or less means `revision_within`.
     pub(super) fn read(
         &self,
         range: &Range,
         current: i64,
         reads: &mut ReadBudget,
-    ) -> Result<RangeReply, Error> {
+    ) -> Result<RangeReply, KvError> {
         let revision = if range.revision > 0 {
             range.revision
         } else {
             current
         };
         let at = (revision < current).then_some(revision);
-        let span = Span::new(&range.key, &range.range_end);
+        let span = KeyRange::new(&range.key, &range.range_end);
         if range.count_only {
             let count = self.count(&span, at, reads)?;
             return Ok(RangeReply {
@@ -144,7 +148,7 @@ impl Kv {
         if range.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
         }
-        kvs.iter().try_for_each(|kv| reads.pair(kv))?;
+        kvs.iter().try_for_each(|kv| reads.return_pair(kv))?;
         Ok(reads.answer(RangeReply { kvs, more, count }))
     }
 
@@ -155,12 +159,12 @@ impl Kv {
         range: &Range,
         at: Option<i64>,
         reads: &mut ReadBudget,
-    ) -> Result<(Vec<KeyValue>, Option<i64>), Error> {
-        let span = Span::new(&range.key, &range.range_end);
+    ) -> Result<(Vec<KeyValue>, Option<i64>), KvError> {
+        let span = KeyRange::new(&range.key, &range.range_end);
         let limit = fetch_limit(range);
         let without_values = range.keys_only && range.sort_target() != SortTarget::Value;
         let (mut kvs, mut count) = (Vec::new(), 0);
-        reads.key()?;
+        reads.read_key()?;
         self.walk(&span, at, reads, &mut |(block, version), reads| {
             count += 1;
             if passes(range, &version) {
@@ -180,14 +184,14 @@ impl Kv {
     /// the order of keys, until it returns false. Whatever is looked at is charged.
     pub(super) fn walk<'a>(
         &'a self,
-        span: &Span<'_>,
+        span: &KeyRange<'_>,
         at: Option<i64>,
         reads: &mut ReadBudget,
-        visit: &mut dyn FnMut(Found<'a>, &mut ReadBudget) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
+        visit: &mut dyn FnMut(BlockVersion<'a>, &mut ReadBudget) -> Result<bool, KvError>,
+    ) -> Result<(), KvError> {
         let mut outcome = Ok(true);
-        let mut found = |found: Option<Found<'a>>, reads: &mut ReadBudget| {
-            reads.key()?;
+        let mut found = |found: Option<BlockVersion<'a>>, reads: &mut ReadBudget| {
+            reads.read_key()?;
             match found.filter(|(_, version)| !version.tombstone) {
                 Some(found) => visit(found, reads),
                 None => Ok(true),
@@ -211,14 +215,14 @@ impl Kv {
 
     fn count(
         &self,
-        span: &Span<'_>,
+        span: &KeyRange<'_>,
         at: Option<i64>,
         reads: &mut ReadBudget,
-    ) -> Result<i64, Error> {
+    ) -> Result<i64, KvError> {
         let mut count = 0;
         if at.is_none() {
             let found = self.index.count(span, reads.enough_counted());
-            reads.count(found.all)?;
+            reads.count_keys(found.all)?;
             count = found.live as i64;
         } else {
             self.walk(span, at, reads, &mut |_, _| {
@@ -230,17 +234,17 @@ impl Kv {
     }
 
     /// Whether a range may be more work than to read so many keys. To find out takes a part of that.
-    pub fn reads_beyond(&self, range: &Range, keys: u64) -> bool {
+    pub fn reads_more_than(&self, range: &Range, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate(range, &mut reads).is_err()
     }
 
     /// Charges what the work of a range will be, or somewhat more.
-    pub(super) fn estimate(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), Error> {
+    pub(super) fn estimate(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), KvError> {
         if range.range_end.is_empty() {
-            return reads.key();
+            return reads.read_key();
         }
-        let span = Span::new(&range.key, &range.range_end);
+        let span = KeyRange::new(&range.key, &range.range_end);
         if range.revision > 0 && range.revision < self.revision {
             // a limit does not help: all keys are counted
             return self.estimate_walk(&span, None, reads);
@@ -259,10 +263,10 @@ impl Kv {
     /// The same of a walk until `limit` live keys were seen, or over all keys at an older revision.
     pub(super) fn estimate_walk(
         &self,
-        span: &Span<'_>,
+        span: &KeyRange<'_>,
         limit: Option<usize>,
         reads: &mut ReadBudget,
-    ) -> Result<(), Error> {
+    ) -> Result<(), KvError> {
         let Some(limit) = limit else {
             let enough = Count {
                 all: reads.keys_left().saturating_add(1),
@@ -279,13 +283,13 @@ impl Kv {
         reads.passed(count.all - count.live)
     }
 
-    fn estimate_count(&self, span: &Span<'_>, reads: &mut ReadBudget) -> Result<(), Error> {
+    fn estimate_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
         // in a store of ordinary size not even pages need to be counted
-        if reads.count(self.index.pages() * KEYS_PER_PAGE).is_ok() {
+        if reads.count_keys(self.index.pages() * KEYS_PER_PAGE).is_ok() {
             return Ok(());
         }
         let count = self.index.count(span, reads.enough_counted());
-        reads.count(count.all)
+        reads.count_keys(count.all)
     }
 }
 

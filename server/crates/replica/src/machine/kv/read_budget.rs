@@ -7,7 +7,7 @@
 //! index differs between members, because a start fills pages anew: pages are walked, and never
 //! charged. What a verb reads does not live here.
 
-use super::{Error, KeyValue, index::Count};
+use super::{KeyValue, KvError, index::Count};
 use crate::limits::{
     RANGE_ANSWER_BYTES_MAX, READ_TXN_KEYS_MAX, TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX,
 };
@@ -32,11 +32,11 @@ const PASSED: u64 = COUNTED_PER_READ / PASSED_PER_READ;
 
 /// Whether results of reads are returned. At start, replayed entries need no results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answers {
+pub enum ReadResults {
     /// Build them.
-    Build,
+    Return,
     /// Leave pairs out of the reply. The state after the command is the same.
-    Omit,
+    Discard,
 }
 
 /// The remaining budget.
@@ -46,13 +46,13 @@ pub(super) struct ReadBudget {
     work: u64,
     bytes: u64,
     bounded: bool,
-    answers: Answers,
+    answers: ReadResults,
 }
 
 impl ReadBudget {
     /// Budget of a command. One that is not `bounded` was logged by a release without limits and is
     /// executed without limits.
-    pub(super) fn of_command(bounded: bool, answers: Answers) -> Self {
+    pub(super) fn of_command(bounded: bool, answers: ReadResults) -> Self {
         let limit = |max: u64| if bounded { max } else { u64::MAX };
         Self {
             work: limit(TXN_READ_KEYS_MAX * READ),
@@ -68,7 +68,7 @@ impl ReadBudget {
             work: u64::MAX,
             bytes: RANGE_ANSWER_BYTES_MAX,
             bounded: true,
-            answers: Answers::Build,
+            answers: ReadResults::Return,
         }
     }
 
@@ -96,8 +96,8 @@ impl ReadBudget {
     }
 
     /// Whether reading can be skipped: results are discarded and no limit applies.
-    pub(super) fn is_idle(&self) -> bool {
-        !self.bounded && self.answers == Answers::Omit
+    pub(super) fn discards_results(&self) -> bool {
+        !self.bounded && self.answers == ReadResults::Discard
     }
 
     /// How many keys can still be read.
@@ -119,40 +119,40 @@ impl ReadBudget {
     }
 
     /// One key is read.
-    pub(super) fn key(&mut self) -> Result<(), Error> {
+    pub(super) fn read_key(&mut self) -> Result<(), KvError> {
         self.keys(1)
     }
 
     /// Keys are read.
-    pub(super) fn keys(&mut self, keys: usize) -> Result<(), Error> {
+    pub(super) fn keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * READ)
     }
 
     /// Deleted keys are passed over.
-    pub(super) fn passed(&mut self, keys: usize) -> Result<(), Error> {
+    pub(super) fn passed(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * PASSED)
     }
 
     /// Keys are counted, the deleted ones among them.
-    pub(super) fn count(&mut self, keys: usize) -> Result<(), Error> {
+    pub(super) fn count_keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, READ + keys as u64)
     }
 
     /// A pair is held in memory, whether or not it will be part of the answer.
-    pub(super) fn hold(&mut self) -> Result<(), Error> {
+    pub(super) fn hold(&mut self) -> Result<(), KvError> {
         take(&mut self.bytes, PAIR_BYTES)
     }
 
     /// A pair that is held becomes part of the answer.
-    pub(super) fn pair(&mut self, kv: &KeyValue) -> Result<(), Error> {
+    pub(super) fn return_pair(&mut self, kv: &KeyValue) -> Result<(), KvError> {
         take(&mut self.bytes, (kv.key.len() + kv.value.len()) as u64)
     }
 
     /// The results, or the default if results are discarded.
     pub(super) fn answer<T: Default>(&self, read: T) -> T {
         match self.answers {
-            Answers::Build => read,
-            Answers::Omit => T::default(),
+            ReadResults::Return => read,
+            ReadResults::Discard => T::default(),
         }
     }
 }
@@ -161,7 +161,7 @@ fn whole(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn take(left: &mut u64, wanted: u64) -> Result<(), Error> {
-    *left = left.checked_sub(wanted).ok_or(Error::AnswerTooLarge)?;
+fn take(left: &mut u64, wanted: u64) -> Result<(), KvError> {
+    *left = left.checked_sub(wanted).ok_or(KvError::AnswerTooLarge)?;
     Ok(())
 }

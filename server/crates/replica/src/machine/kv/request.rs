@@ -4,36 +4,39 @@ use bytes::Bytes;
 
 /// A v3 command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Command {
+pub struct KvCommand {
     /// The operation.
-    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5")]
-    pub verb: Option<Verb>,
+    #[prost(oneof = "KvOperation", tags = "1, 2, 3, 4, 5")]
+    pub operation: Option<KvOperation>,
 }
 
-impl Command {
+impl KvCommand {
     /// Whether any branch contains a put.
     pub fn puts(&self) -> bool {
-        match &self.verb {
-            Some(Verb::Put(_)) => true,
-            Some(Verb::Txn(txn)) => txn.puts(),
-            Some(Verb::Delete(_) | Verb::Compact(_) | Verb::Sweep(_)) | None => false,
+        match &self.operation {
+            Some(KvOperation::Put(_)) => true,
+            Some(KvOperation::Txn(txn)) => txn.puts(),
+            Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
+            | None => false,
         }
     }
 
     /// Whether the read limits apply.
     pub(super) fn bounded(&self) -> bool {
-        match &self.verb {
-            Some(Verb::Delete(delete)) => delete.bounded,
-            Some(Verb::Txn(txn)) => txn.bounded,
+        match &self.operation {
+            Some(KvOperation::Delete(delete)) => delete.bounded,
+            Some(KvOperation::Txn(txn)) => txn.bounded,
             // They read one pair at most.
-            Some(Verb::Put(_) | Verb::Compact(_) | Verb::Sweep(_)) | None => false,
+            Some(KvOperation::Put(_) | KvOperation::Compact(_) | KvOperation::Sweep(_)) | None => {
+                false
+            }
         }
     }
 }
 
 /// The operations that write or may write.
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub enum Verb {
+pub enum KvOperation {
     /// Put one key.
     #[prost(message, tag = "1")]
     Put(Put),
@@ -169,10 +172,10 @@ pub struct Txn {
     pub compare: Vec<Compare>,
     /// Done when all conditions hold.
     #[prost(message, repeated, tag = "2")]
-    pub success: Vec<Op>,
+    pub success: Vec<TxnOp>,
     /// Done otherwise.
     #[prost(message, repeated, tag = "3")]
-    pub failure: Vec<Op>,
+    pub failure: Vec<TxnOp>,
     /// Whether the read limits apply; only that of the outermost transaction counts. Entries of
     /// releases without limits lack the field and are executed without limits.
     #[prost(bool, tag = "4")]
@@ -186,34 +189,34 @@ impl Txn {
         let mut compares = self.compare.iter();
         compares.any(|compare| !compare.range_end.is_empty())
             || ops.any(|op| match &op.kind {
-                Some(OpKind::Range(range)) => !range.range_end.is_empty(),
-                Some(OpKind::Delete(delete)) => delete.reads_span(),
-                Some(OpKind::Txn(txn)) => txn.reads_spans(),
-                Some(OpKind::Put(_)) | None => false,
+                Some(TxnOpKind::Range(range)) => !range.range_end.is_empty(),
+                Some(TxnOpKind::Delete(delete)) => delete.reads_span(),
+                Some(TxnOpKind::Txn(txn)) => txn.reads_spans(),
+                Some(TxnOpKind::Put(_)) | None => false,
             })
     }
 
     fn puts(&self) -> bool {
         let mut ops = self.success.iter().chain(&self.failure);
         ops.any(|op| match &op.kind {
-            Some(OpKind::Put(_)) => true,
-            Some(OpKind::Txn(txn)) => txn.puts(),
-            Some(OpKind::Range(_) | OpKind::Delete(_)) | None => false,
+            Some(TxnOpKind::Put(_)) => true,
+            Some(TxnOpKind::Txn(txn)) => txn.puts(),
+            Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => false,
         })
     }
 }
 
 /// One operation of a transaction's branch.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Op {
+pub struct TxnOp {
     /// The operation.
-    #[prost(oneof = "OpKind", tags = "1, 2, 3, 4")]
-    pub kind: Option<OpKind>,
+    #[prost(oneof = "TxnOpKind", tags = "1, 2, 3, 4")]
+    pub kind: Option<TxnOpKind>,
 }
 
 /// The operations a branch can hold.
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub enum OpKind {
+pub enum TxnOpKind {
     /// Read.
     #[prost(message, tag = "1")]
     Range(Range),

@@ -10,16 +10,16 @@ use std::ops::Range;
 /// Bytes of a key that one integer holds, beside the number of them.
 const HEAD_BYTES: usize = 7;
 /// Groups of up to this many keys are sorted by comparison: another radix pass would cost as much.
-const FEW: usize = 8;
+const COMPARISON_SORT_MAX: usize = 8;
 
 /// A key's position in the input, and the bytes that this pass sorts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Tag {
+pub(super) struct SortKey {
     head: u64,
     at: usize,
 }
 
-impl Tag {
+impl SortKey {
     /// The key's place in the input.
     pub(super) fn at(self) -> usize {
         self.at
@@ -27,20 +27,20 @@ impl Tag {
 }
 
 /// Stable sort: the positions of all keys in ascending key order.
-pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Tag> {
-    let mut tags: Vec<Tag> = (0..keys.len()).map(|at| Tag { head: 0, at }).collect();
+pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<SortKey> {
+    let mut tags: Vec<SortKey> = (0..keys.len()).map(|at| SortKey { head: 0, at }).collect();
     let mut groups: Vec<(Range<usize>, usize)> = vec![(0..tags.len(), 0)];
     while let Some((group, from)) = groups.pop() {
         let first = group.start;
         let tags = &mut tags[group];
-        if tags.len() <= FEW {
+        if tags.len() <= COMPARISON_SORT_MAX {
             tags.sort_unstable_by(|a, b| {
-                let tail = |tag: &Tag| &keys[tag.at].as_ref()[from..];
+                let tail = |tag: &SortKey| &keys[tag.at].as_ref()[from..];
                 tail(a).cmp(tail(b)).then(a.at.cmp(&b.at))
             });
             continue;
         }
-        let from = from + common(tags.iter().map(|tag| &keys[tag.at].as_ref()[from..]));
+        let from = from + common_prefix_len(tags.iter().map(|tag| &keys[tag.at].as_ref()[from..]));
         for tag in &mut *tags {
             tag.head = head(&keys[tag.at].as_ref()[from..]);
         }
@@ -48,7 +48,7 @@ pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Tag> {
         let mut begin = first;
         for same in tags.chunk_by(|a, b| a.head == b.head) {
             let end = begin + same.len();
-            if same.len() > 1 && goes_on(same[0].head) {
+            if same.len() > 1 && has_more_bytes(same[0].head) {
                 groups.push((begin..end, from + HEAD_BYTES));
             }
             begin = end;
@@ -68,12 +68,12 @@ fn head(key: &[u8]) -> u64 {
 }
 
 /// Whether a key has bytes behind its head.
-fn goes_on(head: u64) -> bool {
+fn has_more_bytes(head: u64) -> bool {
     head as u8 > HEAD_BYTES as u8
 }
 
 /// How many bytes all keys begin with.
-fn common<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> usize {
+fn common_prefix_len<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> usize {
     let first = keys.next().unwrap_or_default();
     let mut length = first.len();
     for key in keys {
@@ -96,8 +96,8 @@ mod tests {
 
     use super::*;
 
-    fn places(tags: Vec<Tag>) -> Vec<usize> {
-        tags.into_iter().map(Tag::at).collect()
+    fn places(tags: Vec<SortKey>) -> Vec<usize> {
+        tags.into_iter().map(SortKey::at).collect()
     }
 
     /// A key that counts how often it is looked at.

@@ -8,18 +8,18 @@
 use std::cmp::Ordering;
 
 use super::{
-    Batch, Compare, CompareResult, CompareTarget, DeleteRange, Error, KeyValue, Kv, Op, OpKind,
-    OpReply, RangeReply, ReadBudget, Span, TargetValue, Txn, TxnReply,
+    Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, Kv, KvError, OpReply,
+    RangeReply, ReadBudget, TargetValue, Txn, TxnOp, TxnOpKind, TxnReply, WriteBatch,
 };
 
 /// The branch that a transaction takes, and those of its nested transactions.
-struct Path {
+struct TxnPath {
     succeeded: bool,
-    nested: Vec<Path>,
+    nested: Vec<TxnPath>,
 }
 
-impl Path {
-    fn branch<'a>(&self, txn: &'a Txn) -> &'a [Op] {
+impl TxnPath {
+    fn branch<'a>(&self, txn: &'a Txn) -> &'a [TxnOp] {
         if self.succeeded {
             &txn.success
         } else {
@@ -29,7 +29,7 @@ impl Path {
 }
 
 impl Kv {
-    pub(super) fn txn(&mut self, batch: &mut Batch, txn: &Txn) -> Result<TxnReply, Error> {
+    pub(super) fn txn(&mut self, batch: &mut WriteBatch, txn: &Txn) -> Result<TxnReply, KvError> {
         let path = self.choose(txn, &mut batch.reads)?;
         self.check_txn(txn, &path)?;
         let undo = batch.reads.is_bounded() && reads_after_a_write(txn, &path, &mut false);
@@ -42,16 +42,16 @@ impl Kv {
     }
 
     /// Executes a read-only transaction on a copy of the state, outside of the log.
-    pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Error> {
+    pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
         let mut copy = self.clone();
         let keys = self.len() as u64;
-        let mut batch = copy.batch(ReadBudget::of_read_txn(keys, self.live_bytes));
+        let mut batch = copy.begin_write(ReadBudget::of_read_txn(keys, self.live_bytes));
         copy.txn(&mut batch, txn)
     }
 
     /// Whether a transaction may be more work than to read so many keys, whichever branches it takes. What
     /// it writes does not count. To find out takes a part of that.
-    pub fn txn_reads_beyond(&self, txn: &Txn, keys: u64) -> bool {
+    pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_txn(txn, &mut reads).is_err()
     }
@@ -62,31 +62,31 @@ impl Kv {
         self.estimate_delete(delete, &mut reads).is_err()
     }
 
-    fn estimate_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), Error> {
+    fn estimate_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in &txn.compare {
-            let span = Span::new(&compare.key, &compare.range_end);
+            let span = KeyRange::new(&compare.key, &compare.range_end);
             self.estimate_walk(&span, Some(usize::MAX), reads)?;
         }
         for op in txn.success.iter().chain(&txn.failure) {
             match &op.kind {
-                Some(OpKind::Range(range)) => self.estimate(range, reads)?,
-                Some(OpKind::Delete(delete)) => self.estimate_delete(delete, reads)?,
-                Some(OpKind::Txn(txn)) => self.estimate_txn(txn, reads)?,
-                Some(OpKind::Put(_)) | None => {}
+                Some(TxnOpKind::Range(range)) => self.estimate(range, reads)?,
+                Some(TxnOpKind::Delete(delete)) => self.estimate_delete(delete, reads)?,
+                Some(TxnOpKind::Txn(txn)) => self.estimate_txn(txn, reads)?,
+                Some(TxnOpKind::Put(_)) | None => {}
             }
         }
         Ok(())
     }
 
-    fn estimate_delete(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), Error> {
+    fn estimate_delete(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
         if !delete.prev_kv {
             return Ok(());
         }
-        let span = Span::new(&delete.key, &delete.range_end);
+        let span = KeyRange::new(&delete.key, &delete.range_end);
         self.estimate_walk(&span, Some(usize::MAX), reads)
     }
 
-    fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<Path, Error> {
+    fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<TxnPath, KvError> {
         let mut succeeded = true;
         for compare in &txn.compare {
             succeeded = self.holds(compare, reads)?;
@@ -94,58 +94,63 @@ impl Kv {
                 break;
             }
         }
-        let mut path = Path {
+        let mut path = TxnPath {
             succeeded,
             nested: Vec::new(),
         };
         for op in path.branch(txn) {
-            if let Some(OpKind::Txn(txn)) = &op.kind {
+            if let Some(TxnOpKind::Txn(txn)) = &op.kind {
                 path.nested.push(self.choose(txn, reads)?);
             }
         }
         Ok(path)
     }
 
-    fn check_txn(&self, txn: &Txn, path: &Path) -> Result<(), Error> {
+    fn check_txn(&self, txn: &Txn, path: &TxnPath) -> Result<(), KvError> {
         let mut nested = path.nested.iter();
         for op in path.branch(txn) {
             match &op.kind {
-                Some(OpKind::Range(range)) => self.check_range_in_txn(range)?,
-                Some(OpKind::Put(put)) => self.check_put_in_txn(put)?,
-                Some(OpKind::Txn(txn)) => {
+                Some(TxnOpKind::Range(range)) => self.check_range_in_txn(range)?,
+                Some(TxnOpKind::Put(put)) => self.check_put_in_txn(put)?,
+                Some(TxnOpKind::Txn(txn)) => {
                     let path = nested.next().expect("one path for each nested transaction");
                     self.check_txn(txn, path)?;
                 }
-                Some(OpKind::Delete(_)) | None => {}
+                Some(TxnOpKind::Delete(_)) | None => {}
             }
         }
         Ok(())
     }
 
     /// An operation without a kind is refused by the API; here it is ignored.
-    fn execute(&mut self, batch: &mut Batch, txn: &Txn, path: &Path) -> Result<TxnReply, Error> {
+    fn execute(
+        &mut self,
+        batch: &mut WriteBatch,
+        txn: &Txn,
+        path: &TxnPath,
+    ) -> Result<TxnReply, KvError> {
         let mut nested = path.nested.iter();
         let mut replies = Vec::new();
         for op in path.branch(txn) {
             replies.push(match &op.kind {
-                Some(OpKind::Range(range)) => {
-                    let current = self.current(batch);
-                    let reply = if batch.reads.is_idle() {
+                Some(TxnOpKind::Range(range)) => {
+                    let current = self.revision_within(batch);
+                    let reply = if batch.reads.discards_results() {
                         RangeReply::default()
                     } else {
                         self.read(range, current, &mut batch.reads)?
                     };
                     (OpReply::Range(reply), current)
                 }
-                Some(OpKind::Put(put)) => {
+                Some(TxnOpKind::Put(put)) => {
                     let reply = self.put(batch, put)?;
                     (OpReply::Put(reply), batch.main)
                 }
-                Some(OpKind::Delete(delete)) => {
+                Some(TxnOpKind::Delete(delete)) => {
                     let reply = self.delete(batch, delete)?;
-                    (OpReply::Delete(reply), self.current(batch))
+                    (OpReply::Delete(reply), self.revision_within(batch))
                 }
-                Some(OpKind::Txn(txn)) => {
+                Some(TxnOpKind::Txn(txn)) => {
                     let path = nested.next().expect("one path for each nested transaction");
                     // etcd leaves the revision out of a nested transaction's own header.
                     (OpReply::Txn(self.execute(batch, txn, path)?), 0)
@@ -161,8 +166,8 @@ impl Kv {
 
     /// For a range without keys, all targets but `value` compare as 0; a comparison of `value`
     /// fails.
-    fn holds(&self, compare: &Compare, reads: &mut ReadBudget) -> Result<bool, Error> {
-        let span = Span::new(&compare.key, &compare.range_end);
+    fn holds(&self, compare: &Compare, reads: &mut ReadBudget) -> Result<bool, KvError> {
+        let span = KeyRange::new(&compare.key, &compare.range_end);
         let mut found = false;
         let mut holds = true;
         self.walk(&span, None, reads, &mut |(block, version), _| {
@@ -179,20 +184,22 @@ impl Kv {
 }
 
 /// Whether an operation that may exceed the read limits follows one that writes.
-fn reads_after_a_write(txn: &Txn, path: &Path, written: &mut bool) -> bool {
+fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     let mut nested = path.nested.iter();
     path.branch(txn).iter().any(|op| {
         let (reads, writes) = match &op.kind {
-            Some(OpKind::Range(_)) => (true, false),
-            Some(OpKind::Put(put)) => (put.prev_kv, true),
-            Some(OpKind::Delete(delete)) => (delete.prev_kv || !delete.range_end.is_empty(), true),
-            Some(OpKind::Txn(txn)) => {
+            Some(TxnOpKind::Range(_)) => (true, false),
+            Some(TxnOpKind::Put(put)) => (put.prev_kv, true),
+            Some(TxnOpKind::Delete(delete)) => {
+                (delete.prev_kv || !delete.range_end.is_empty(), true)
+            }
+            Some(TxnOpKind::Txn(txn)) => {
                 let path = nested.next().expect("one path for each nested transaction");
                 (reads_after_a_write(txn, path, written), false)
             }
             None => (false, false),
         };
-        let nested_reads = matches!(&op.kind, Some(OpKind::Txn(_)));
+        let nested_reads = matches!(&op.kind, Some(TxnOpKind::Txn(_)));
         let found = reads && (nested_reads || *written);
         *written |= writes;
         found

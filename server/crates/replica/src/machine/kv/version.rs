@@ -7,7 +7,7 @@
 
 /// Location of a version. It never changes and is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Location {
     /// Number of the block.
     pub(super) block: u64,
     /// Slot within the block.
@@ -22,9 +22,9 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
     /// The version before.
-    pub(super) prev: Option<Place>,
+    pub(super) prev: Option<Location>,
     /// A version further back, where that is not the version before.
-    pub(super) jump: Option<Place>,
+    pub(super) jump: Option<Location>,
     /// Number of earlier versions of this key, including those before deletions.
     pub(super) depth: u64,
 }
@@ -103,7 +103,7 @@ impl<'a> Version<'a> {
 
     /// Reads the version at the beginning of `bytes`. `None` if these are not a version's bytes.
     pub(super) fn decode(bytes: &'a [u8], block: u64, base: i64) -> Option<Self> {
-        let mut input = Input { rest: bytes };
+        let mut input = ByteReader { rest: bytes };
         let flags = input.byte()?;
         let has = |flag: u8| flags & flag != 0;
         if flags & !KNOWN != 0 || (has(TOMBSTONE) && flags & (FRESH | LEASE) != 0) {
@@ -187,17 +187,17 @@ pub(super) fn write(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn write_place(out: &mut Vec<u8>, block: u64, place: Place) {
+fn write_place(out: &mut Vec<u8>, block: u64, place: Location) {
     write(out, block - place.block);
     write(out, u64::from(place.slot));
 }
 
 /// Bytes still to be read.
-pub(super) struct Input<'a> {
+pub(super) struct ByteReader<'a> {
     pub(super) rest: &'a [u8],
 }
 
-impl<'a> Input<'a> {
+impl<'a> ByteReader<'a> {
     pub(super) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -222,10 +222,10 @@ impl<'a> Input<'a> {
         Some(taken)
     }
 
-    fn place(&mut self, block: u64) -> Option<Place> {
+    fn place(&mut self, block: u64) -> Option<Location> {
         let block = block.checked_sub(self.varint()?)?;
         let slot = u16::try_from(self.varint()?).ok()?;
-        Some(Place { block, slot })
+        Some(Location { block, slot })
     }
 }
 
@@ -264,8 +264,8 @@ mod tests {
         assert_eq!(fresh.head(9, 100).len(), 5);
         round(&fresh);
         let links = Links {
-            prev: Some(Place { block: 9, slot: 3 }),
-            jump: Some(Place {
+            prev: Some(Location { block: 9, slot: 3 }),
+            jump: Some(Location {
                 block: 1,
                 slot: 14_000,
             }),

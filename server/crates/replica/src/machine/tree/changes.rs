@@ -5,14 +5,14 @@ use imbl::ordmap::DiffItem;
 
 use super::{
     Tree,
-    inode::{Children, Inode, Link, visit},
-    stored::{changed_events, node_key, put_meta, put_node},
+    checkpoint::{changed_events, node_key, put_meta, put_node},
+    inode::{Children, Inode, NodeRef, visit},
 };
-use crate::machine::record::Change;
+use crate::machine::record::RecordChange;
 
 impl Tree {
     /// Emits what changed since `since` (everything, if `None`). Keys are the room's own.
-    pub fn changes(&self, since: Option<&Tree>, emit: &mut dyn FnMut(Change)) {
+    pub fn changes(&self, since: Option<&Tree>, emit: &mut dyn FnMut(RecordChange)) {
         let nothing = Tree::default();
         let old = since.unwrap_or(&nothing);
         changed_events(old, self, emit);
@@ -33,7 +33,7 @@ fn below(
     path: &mut Vec<u8>,
     old: Option<&Children>,
     new: Option<&Children>,
-    emit: &mut dyn FnMut(Change),
+    emit: &mut dyn FnMut(RecordChange),
 ) {
     let none = Children::new();
     let length = path.len();
@@ -46,7 +46,7 @@ fn below(
         match item {
             DiffItem::Add(_, link) => put_all(path, link, emit),
             DiffItem::Remove(_, link) => visit(path, link, &mut |path, _| {
-                emit(Change::Delete {
+                emit(RecordChange::Delete {
                     key: node_key(path),
                 });
             }),
@@ -64,7 +64,7 @@ fn below(
     }
 }
 
-fn put_all(path: &mut Vec<u8>, link: &Link, emit: &mut dyn FnMut(Change)) {
+fn put_all(path: &mut Vec<u8>, link: &NodeRef, emit: &mut dyn FnMut(RecordChange)) {
     visit(path, link, &mut |path, inode| emit(put_node(path, inode)));
 }
 

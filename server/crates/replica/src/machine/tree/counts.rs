@@ -1,11 +1,11 @@
 //! Write counters of `/v2/stats/store`: every request counts once, as success or as failure.
 
-use super::Verb;
+use super::TreeOperation;
 
 /// Success and failure counts since the store began (`/v2/stats/store`), writes only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
-pub struct Counts {
+pub struct WriteCounts {
     pub sets_success: u64,
     pub sets_fail: u64,
     pub delete_success: u64,
@@ -21,23 +21,23 @@ pub struct Counts {
     pub expire_count: u64,
 }
 
-impl Counts {
-    pub(super) fn note(&mut self, verb: &Verb, done: bool) {
+impl WriteCounts {
+    pub(super) fn count(&mut self, verb: &TreeOperation, done: bool) {
         let (success, fail) = match verb {
-            Verb::Set(_) => (&mut self.sets_success, &mut self.sets_fail),
-            Verb::Create(_) => (&mut self.create_success, &mut self.create_fail),
-            Verb::Update(_) => (&mut self.update_success, &mut self.update_fail),
-            Verb::Swap(_) => (
+            TreeOperation::Set(_) => (&mut self.sets_success, &mut self.sets_fail),
+            TreeOperation::Create(_) => (&mut self.create_success, &mut self.create_fail),
+            TreeOperation::Update(_) => (&mut self.update_success, &mut self.update_fail),
+            TreeOperation::CompareAndSwap(_) => (
                 &mut self.compare_and_swap_success,
                 &mut self.compare_and_swap_fail,
             ),
-            Verb::DeleteIf(_) => (
+            TreeOperation::CompareAndDelete(_) => (
                 &mut self.compare_and_delete_success,
                 &mut self.compare_and_delete_fail,
             ),
-            Verb::Delete(_) => (&mut self.delete_success, &mut self.delete_fail),
+            TreeOperation::Delete(_) => (&mut self.delete_success, &mut self.delete_fail),
             // Counted per removed node, by the verb itself.
-            Verb::Expire(_) => return,
+            TreeOperation::Expire(_) => return,
         };
         *if done { success } else { fail } += 1;
     }

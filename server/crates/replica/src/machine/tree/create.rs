@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{Action, Create, Error, Event, Tree, inode::clean, own, place::Placing};
+use super::{Action, Create, Event, Tree, TreeError, copy_bytes, inode::clean, insert::NewNode};
 
 impl Tree {
-    pub(super) fn create(&mut self, create: &Create, now_ns: i64) -> Result<Event, Error> {
+    pub(super) fn create(&mut self, create: &Create, now_ns: i64) -> Result<Event, TreeError> {
         self.create_at(clean(&create.path), create, now_ns)
     }
 
@@ -14,15 +14,15 @@ impl Tree {
         path: Bytes,
         create: &Create,
         now_ns: i64,
-    ) -> Result<Event, Error> {
-        let placing = Placing {
+    ) -> Result<Event, TreeError> {
+        let placing = NewNode {
             path,
-            value: own(&create.value),
+            value: copy_bytes(&create.value),
             dir: create.dir,
             expires_ns: create.expires_ns,
             replace: false,
         };
-        let node = self.place(placing, now_ns)?;
+        let node = self.insert_node(placing, now_ns)?;
         Ok(self.event(Action::Create, node, None, false))
     }
 }

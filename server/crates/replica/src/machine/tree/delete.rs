@@ -3,41 +3,45 @@
 use bytes::Bytes;
 
 use super::{
-    Action, Delete, DeleteIf, Error, ErrorKind, Event, Node, Tree,
-    inode::{Body, Link, clean, find, find_mut, split},
-    show::{Depth, show},
+    Action, CompareAndDelete, Delete, Event, Node, Tree, TreeError, TreeErrorKind,
+    inode::{NodeBody, NodeRef, clean, find, find_mut, split},
+    show::{ListingDepth, show},
     size::of_subtree,
 };
 use crate::limits::TREE_REMOVED_BYTES_MAX;
 
 impl Tree {
-    pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, Error> {
+    pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&delete.path);
         self.refuse_root(&path)?;
-        let link = find(&self.root, &path).map_err(|miss| self.missed(miss))?;
+        let link = find(&self.root, &path).map_err(|miss| self.lookup_failed(miss))?;
         if let Some(children) = link.children() {
             if !delete.dir && !delete.recursive {
-                return Err(self.error(ErrorKind::NotFile, path));
+                return Err(self.error(TreeErrorKind::NotFile, path));
             }
             if !children.is_empty() && !delete.recursive {
-                return Err(self.error(ErrorKind::DirNotEmpty, path));
+                return Err(self.error(TreeErrorKind::DirNotEmpty, path));
             }
         }
-        Ok(self.take_out(Action::Delete, &path, now_ns))
+        Ok(self.remove_subtree(Action::Delete, &path, now_ns))
     }
 
-    pub(super) fn delete_if(&mut self, delete: &DeleteIf, now_ns: i64) -> Result<Event, Error> {
+    pub(super) fn compare_and_delete(
+        &mut self,
+        delete: &CompareAndDelete,
+        now_ns: i64,
+    ) -> Result<Event, TreeError> {
         let path = clean(&delete.path);
         self.compare(&path, delete.prev_value.as_ref(), delete.prev_index)?;
-        Ok(self.take_out(Action::CompareAndDelete, &path, now_ns))
+        Ok(self.remove_subtree(Action::CompareAndDelete, &path, now_ns))
     }
 
     /// Removes the existing node at `path` with everything below it, as one event.
-    pub(super) fn take_out(&mut self, action: Action, path: &Bytes, now_ns: i64) -> Event {
+    pub(super) fn remove_subtree(&mut self, action: Action, path: &Bytes, now_ns: i64) -> Event {
         let index = self.take_index();
         let link = self.unlink(path);
         self.deadlines.remove_all(path, &link);
-        let prev = show(&link, path.clone(), Depth::Nothing, now_ns);
+        let prev = show(&link, path.clone(), ListingDepth::Nothing, now_ns);
         let node = Node {
             path: path.clone(),
             dir: link.is_dir(),
@@ -55,14 +59,14 @@ impl Tree {
         let bytes = of_subtree(path, &link);
         self.nodes_bytes -= bytes;
         let held = link.is_dir() && bytes <= TREE_REMOVED_BYTES_MAX;
-        self.history.keep(event.clone(), held.then_some(link));
+        self.history.push(event.clone(), held.then_some(link));
         event
     }
 
-    fn unlink(&mut self, path: &[u8]) -> Link {
+    fn unlink(&mut self, path: &[u8]) -> NodeRef {
         let (dir, name) = split(path);
         let parent = find_mut(&mut self.root, dir).expect("the node was found before");
-        let Body::Dir(children) = &mut parent.body else {
+        let NodeBody::Dir(children) = &mut parent.body else {
             unreachable!("a file has no children")
         };
         children.remove(name).expect("the node was found before")

@@ -10,7 +10,7 @@ impl Tree {
             && *expires_ns <= now_ns
         {
             let path = path.clone();
-            self.take_out(Action::Expire, &path, now_ns);
+            self.remove_subtree(Action::Expire, &path, now_ns);
             self.counts.expire_count += 1;
             expired += 1;
         }

@@ -6,25 +6,25 @@
 use imbl::OrdMap;
 
 use super::{
-    Action, Error, ErrorKind, Event, Tree, Watch,
-    inode::{Link, below, find, is_hidden},
-    shared::Shared,
+    Action, Event, Tree, TreeError, TreeErrorKind, Watch,
+    identity_arc::IdentityArc,
+    inode::{NodeRef, below, find, is_hidden},
     size::of_event,
 };
 use crate::limits::{TREE_HISTORY_EVENTS, TREE_REMOVED_EVENTS};
 
 /// An event with the data that matching watchers needs.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct HistoryEntry {
     pub(crate) event: Event,
     /// The directory that the event removed, while the event is recent. Not part of a checkpoint:
     /// watchers do not survive the process.
-    pub(crate) removed: Option<Link>,
+    pub(crate) removed: Option<NodeRef>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct History {
-    pub(crate) events: OrdMap<u64, Shared<Kept>>,
+pub(crate) struct EventHistory {
+    pub(crate) events: OrdMap<u64, IdentityArc<HistoryEntry>>,
     /// Bytes of the events.
     pub(crate) bytes: u64,
 }
@@ -34,11 +34,13 @@ pub(crate) fn oldest(index: u64) -> u64 {
     index.saturating_sub(TREE_HISTORY_EVENTS as u64) + 1
 }
 
-impl History {
-    pub(crate) fn keep(&mut self, event: Event, removed: Option<Link>) {
+impl EventHistory {
+    pub(crate) fn push(&mut self, event: Event, removed: Option<NodeRef>) {
         self.bytes += of_event(&event);
-        self.events
-            .insert(event.index, Shared::new(Kept { event, removed }));
+        self.events.insert(
+            event.index,
+            IdentityArc::new(HistoryEntry { event, removed }),
+        );
     }
 
     /// Evicts the event that the one at `index` displaces.
@@ -56,7 +58,7 @@ impl History {
             .is_some_and(|kept| kept.removed.is_some())
             && let Some(kept) = self.events.get_mut(&aged)
         {
-            *kept = Shared::new(Kept {
+            *kept = IdentityArc::new(HistoryEntry {
                 event: kept.event.clone(),
                 removed: None,
             });
@@ -67,14 +69,14 @@ impl History {
 impl Tree {
     /// The first event at or after index `from` that `watch` matches (refreshes are skipped).
     /// `HistoryCleared` if `from` lies before the oldest event kept.
-    pub fn next_event(&self, watch: &Watch, from: u64) -> Result<Option<Event>, Error> {
+    pub fn next_event(&self, watch: &Watch, from: u64) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(self.index);
         if from < oldest {
             let cause = format!("the requested history has been cleared [{oldest}/{from}]");
-            return Err(self.error(ErrorKind::HistoryCleared, cause.into()));
+            return Err(self.error(TreeErrorKind::HistoryCleared, cause.into()));
         }
         let mut later = self.history.events.range(from..);
-        let first = later.find(|(_, kept)| kept.is_seen_by(watch));
+        let first = later.find(|(_, kept)| kept.matches(watch));
         Ok(first.map(|(_, kept)| kept.event.clone()))
     }
 
@@ -93,8 +95,8 @@ impl Tree {
     }
 }
 
-impl Kept {
-    fn is_seen_by(&self, watch: &Watch) -> bool {
+impl HistoryEntry {
+    fn matches(&self, watch: &Watch) -> bool {
         let path = &self.event.node.path;
         if *path == watch.path {
             return true;

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use imbl::OrdMap;
 
-use super::{ErrorKind, shared::Shared};
+use super::{TreeErrorKind, identity_arc::IdentityArc};
 
 /// One node of the tree.
 #[derive(Clone, Debug)]
@@ -15,30 +15,30 @@ pub(crate) struct Inode {
     pub(crate) modified: u64,
     /// Absolute expiration, Unix nanoseconds.
     pub(crate) expires_ns: Option<i64>,
-    pub(crate) body: Body,
+    pub(crate) body: NodeBody,
 }
 
 /// What a node holds.
 #[derive(Clone, Debug)]
-pub(crate) enum Body {
+pub(crate) enum NodeBody {
     File(Bytes),
     Dir(Children),
 }
 
-pub(crate) type Link = Shared<Inode>;
+pub(crate) type NodeRef = IdentityArc<Inode>;
 /// Children by component name, in the byte order in which listings show them.
-pub(crate) type Children = OrdMap<Bytes, Link>;
+pub(crate) type Children = OrdMap<Bytes, NodeRef>;
 
 /// A path that does not lead to a node.
 #[derive(Debug)]
-pub(crate) struct Miss {
-    pub(crate) kind: ErrorKind,
+pub(crate) struct LookupError {
+    pub(crate) kind: TreeErrorKind,
     pub(crate) cause: Bytes,
 }
 
 impl Inode {
     pub(crate) fn dir(index: u64) -> Self {
-        let body = Body::Dir(Children::new());
+        let body = NodeBody::Dir(Children::new());
         Self {
             created: index,
             modified: index,
@@ -48,14 +48,14 @@ impl Inode {
     }
 
     pub(crate) fn is_dir(&self) -> bool {
-        matches!(self.body, Body::Dir(_))
+        matches!(self.body, NodeBody::Dir(_))
     }
 
     /// The children of a directory.
     pub(crate) fn children(&self) -> Option<&Children> {
         match &self.body {
-            Body::File(_) => None,
-            Body::Dir(children) => Some(children),
+            NodeBody::File(_) => None,
+            NodeBody::Dir(children) => Some(children),
         }
     }
 }
@@ -110,21 +110,21 @@ pub(crate) fn is_hidden(name: &[u8]) -> bool {
 }
 
 /// The node at `path`; the error names the first missing path or the file in the way.
-pub(crate) fn find<'a>(root: &'a Link, path: &[u8]) -> Result<&'a Link, Miss> {
+pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, LookupError> {
     let mut current = root;
     let mut parent_end = 0;
     for (end, name) in components(path) {
         let Some(children) = current.children() else {
             let cause = Bytes::copy_from_slice(&path[..parent_end]);
-            return Err(Miss {
-                kind: ErrorKind::NotDir,
+            return Err(LookupError {
+                kind: TreeErrorKind::NotDir,
                 cause,
             });
         };
         let Some(child) = children.get(name) else {
             let cause = Bytes::copy_from_slice(&path[..end]);
-            return Err(Miss {
-                kind: ErrorKind::KeyNotFound,
+            return Err(LookupError {
+                kind: TreeErrorKind::KeyNotFound,
                 cause,
             });
         };
@@ -135,10 +135,10 @@ pub(crate) fn find<'a>(root: &'a Link, path: &[u8]) -> Result<&'a Link, Miss> {
 }
 
 /// The node at `path`, for writing.
-pub(crate) fn find_mut<'a>(root: &'a mut Link, path: &[u8]) -> Option<&'a mut Inode> {
+pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut Inode> {
     let mut current = root.make_mut();
     for (_, name) in components(path) {
-        let Body::Dir(children) = &mut current.body else {
+        let NodeBody::Dir(children) = &mut current.body else {
             return None;
         };
         current = children.get_mut(name)?.make_mut();
@@ -149,17 +149,20 @@ pub(crate) fn find_mut<'a>(root: &'a mut Link, path: &[u8]) -> Option<&'a mut In
 /// The children of directory `path`, for writing; missing directories are created with `index`.
 /// `None` if a file is in the way (directories created before stay, so call [`find`] first).
 pub(crate) fn make_dirs<'a>(
-    root: &'a mut Link,
+    root: &'a mut NodeRef,
     path: &[u8],
     index: u64,
 ) -> Option<&'a mut Children> {
     let mut current = root.make_mut();
     for (_, name) in components(path) {
-        let Body::Dir(children) = &mut current.body else {
+        let NodeBody::Dir(children) = &mut current.body else {
             return None;
         };
         if !children.contains_key(name) {
-            children.insert(Bytes::copy_from_slice(name), Link::new(Inode::dir(index)));
+            children.insert(
+                Bytes::copy_from_slice(name),
+                NodeRef::new(Inode::dir(index)),
+            );
         }
         current = children
             .get_mut(name)
@@ -167,13 +170,13 @@ pub(crate) fn make_dirs<'a>(
             .make_mut();
     }
     match &mut current.body {
-        Body::File(_) => None,
-        Body::Dir(children) => Some(children),
+        NodeBody::File(_) => None,
+        NodeBody::Dir(children) => Some(children),
     }
 }
 
 /// Visits `link` and everything below it, parents first, children in order.
-pub(crate) fn visit(path: &mut Vec<u8>, link: &Link, each: &mut dyn FnMut(&[u8], &Inode)) {
+pub(crate) fn visit(path: &mut Vec<u8>, link: &NodeRef, each: &mut dyn FnMut(&[u8], &Inode)) {
     each(path, link);
     for (name, child) in link.children().into_iter().flatten() {
         let length = path.len();

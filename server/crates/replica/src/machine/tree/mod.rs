@@ -5,27 +5,30 @@
 //! `create_in_order`, `expire`.
 
 mod changes;
+mod checkpoint;
+mod compare_and_swap;
 mod counts;
 mod create;
+mod create_in_order;
 mod delete;
-mod digest;
 mod expire;
+mod fingerprint;
 mod history;
-mod in_order;
+mod identity_arc;
 mod inode;
-mod place;
+mod insert;
 mod request;
 mod set;
-mod shared;
 mod show;
 mod size;
-mod stored;
-mod swap;
 mod ttl;
 mod update;
 
-pub use counts::Counts;
-pub use request::{Command, Create, Delete, DeleteIf, Expire, Mutation, Set, Swap, Update, Verb};
+pub use counts::WriteCounts;
+pub use request::{
+    CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Mutation, Set, TreeCommand,
+    TreeOperation, Update,
+};
 pub use size::NODE_BYTES;
 
 use bytes::Bytes;
@@ -82,10 +85,10 @@ pub struct Event {
 
 /// Answer of one successful v2 command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum TreeReply {
     /// The event of a write.
     Event(Box<Event>),
-    /// How many nodes an `Expire` removed.
+    /// How many nodes an `ExpireNodes` removed.
     Expired(usize),
 }
 
@@ -93,9 +96,9 @@ pub enum Reply {
 /// which it was found (`index` of the JSON and `X-Etcd-Index`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind:?} at index {index}: {cause:?}")]
-pub struct Error {
+pub struct TreeError {
     /// Which rule was broken.
-    pub kind: ErrorKind,
+    pub kind: TreeErrorKind,
     /// The path or comparison concerned; empty for none.
     pub cause: Bytes,
     /// The store's index.
@@ -104,7 +107,7 @@ pub struct Error {
 
 /// The rules that the tree itself can find broken, with their v2 error codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
+pub enum TreeErrorKind {
     /// 100; cause: the first missing path.
     KeyNotFound,
     /// 101; cause: `[wanted != actual]`.
@@ -140,39 +143,41 @@ pub struct Watch {
 pub struct Tree {
     /// Index of the last change.
     index: u64,
-    root: inode::Link,
-    deadlines: ttl::Deadlines,
-    history: history::History,
-    counts: Counts,
+    root: inode::NodeRef,
+    deadlines: ttl::TtlQueue,
+    history: history::EventHistory,
+    counts: WriteCounts,
     /// See `size`.
     nodes_bytes: u64,
     /// Whether the record with `index` and `counts` was loaded.
-    described: bool,
+    has_meta: bool,
 }
 
 impl Tree {
     /// Executes one committed command at the proposer's time `now_ns` (I2, I9).
-    pub fn apply(&mut self, command: &Command, now_ns: i64) -> Result<Reply, Error> {
-        let Some(verb) = &command.verb else {
-            return Ok(Reply::Expired(0));
+    pub fn apply(&mut self, command: &TreeCommand, now_ns: i64) -> Result<TreeReply, TreeError> {
+        let Some(verb) = &command.operation else {
+            return Ok(TreeReply::Expired(0));
         };
         let done = match verb {
-            Verb::Set(set) => self.set(set, now_ns),
-            Verb::Create(create) if create.in_order => self.create_in_order(create, now_ns),
-            Verb::Create(create) => self.create(create, now_ns),
-            Verb::Update(update) => self.update(update, now_ns),
-            Verb::Swap(swap) => self.swap(swap, now_ns),
-            Verb::DeleteIf(delete) => self.delete_if(delete, now_ns),
-            Verb::Delete(delete) => self.delete(delete, now_ns),
-            Verb::Expire(_) => return Ok(Reply::Expired(self.expire(now_ns))),
+            TreeOperation::Set(set) => self.set(set, now_ns),
+            TreeOperation::Create(create) if create.in_order => {
+                self.create_in_order(create, now_ns)
+            }
+            TreeOperation::Create(create) => self.create(create, now_ns),
+            TreeOperation::Update(update) => self.update(update, now_ns),
+            TreeOperation::CompareAndSwap(swap) => self.compare_and_swap(swap, now_ns),
+            TreeOperation::CompareAndDelete(delete) => self.compare_and_delete(delete, now_ns),
+            TreeOperation::Delete(delete) => self.delete(delete, now_ns),
+            TreeOperation::Expire(_) => return Ok(TreeReply::Expired(self.expire(now_ns))),
         };
-        self.counts.note(verb, done.is_ok());
-        done.map(|event| Reply::Event(Box::new(event)))
+        self.counts.count(verb, done.is_ok());
+        done.map(|event| TreeReply::Event(Box::new(event)))
     }
 
     /// Advances the index for a change of cluster data (members, version), which as in etcd takes
     /// an index and a slot of the history.
-    pub fn bump(&mut self) {
+    pub fn advance_index(&mut self) {
         self.take_index();
     }
 
@@ -187,7 +192,7 @@ impl Tree {
     }
 
     /// Write counters.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> WriteCounts {
         self.counts
     }
 
@@ -209,32 +214,32 @@ impl Tree {
             refresh,
         };
         if !refresh {
-            self.history.keep(event.clone(), None);
+            self.history.push(event.clone(), None);
         }
         event
     }
 
-    fn error(&self, kind: ErrorKind, cause: Bytes) -> Error {
-        Error {
+    fn error(&self, kind: TreeErrorKind, cause: Bytes) -> TreeError {
+        TreeError {
             kind,
             cause,
             index: self.index,
         }
     }
 
-    fn missed(&self, miss: inode::Miss) -> Error {
+    fn lookup_failed(&self, miss: inode::LookupError) -> TreeError {
         self.error(miss.kind, miss.cause)
     }
 
-    fn refuse_root(&self, path: &Bytes) -> Result<(), Error> {
+    fn refuse_root(&self, path: &Bytes) -> Result<(), TreeError> {
         if path == "/" {
-            return Err(self.error(ErrorKind::RootReadOnly, path.clone()));
+            return Err(self.error(TreeErrorKind::RootReadOnly, path.clone()));
         }
         Ok(())
     }
 }
 
 /// Copies bytes: a slice of a request would keep its whole buffer in memory.
-fn own(bytes: &[u8]) -> Bytes {
+fn copy_bytes(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }

@@ -11,28 +11,32 @@ use super::NODE_BYTES;
 
 /// A v2 command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Command {
+pub struct TreeCommand {
     /// The operation.
-    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7")]
-    pub verb: Option<Verb>,
+    #[prost(oneof = "TreeOperation", tags = "1, 2, 3, 4, 5, 6, 7")]
+    pub operation: Option<TreeOperation>,
 }
 
-impl Command {
+impl TreeCommand {
     /// Bytes that it may add to the tree; 0 for deletions, expirations and refreshes.
     pub fn growth(&self) -> u64 {
         let of = |path: &Bytes, value: &Bytes| NODE_BYTES + (path.len() + value.len()) as u64;
-        match &self.verb {
-            Some(Verb::Set(set)) if !set.refresh => of(&set.path, &set.value),
-            Some(Verb::Create(create)) => of(&create.path, &create.value),
-            Some(Verb::Update(update)) if !update.refresh => of(&update.path, &update.value),
-            Some(Verb::Swap(swap)) if !swap.refresh => of(&swap.path, &swap.value),
+        match &self.operation {
+            Some(TreeOperation::Set(set)) if !set.refresh => of(&set.path, &set.value),
+            Some(TreeOperation::Create(create)) => of(&create.path, &create.value),
+            Some(TreeOperation::Update(update)) if !update.refresh => {
+                of(&update.path, &update.value)
+            }
+            Some(TreeOperation::CompareAndSwap(swap)) if !swap.refresh => {
+                of(&swap.path, &swap.value)
+            }
             Some(
-                Verb::Set(_)
-                | Verb::Update(_)
-                | Verb::Swap(_)
-                | Verb::DeleteIf(_)
-                | Verb::Delete(_)
-                | Verb::Expire(_),
+                TreeOperation::Set(_)
+                | TreeOperation::Update(_)
+                | TreeOperation::CompareAndSwap(_)
+                | TreeOperation::CompareAndDelete(_)
+                | TreeOperation::Delete(_)
+                | TreeOperation::Expire(_),
             )
             | None => 0,
         }
@@ -42,7 +46,7 @@ impl Command {
 /// The verbs that write.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(missing_docs, reason = "each payload says it")]
-pub enum Verb {
+pub enum TreeOperation {
     #[prost(message, tag = "1")]
     Set(Set),
     #[prost(message, tag = "2")]
@@ -50,13 +54,13 @@ pub enum Verb {
     #[prost(message, tag = "3")]
     Update(Update),
     #[prost(message, tag = "4")]
-    Swap(Swap),
+    CompareAndSwap(CompareAndSwap),
     #[prost(message, tag = "5")]
-    DeleteIf(DeleteIf),
+    CompareAndDelete(CompareAndDelete),
     #[prost(message, tag = "6")]
     Delete(Delete),
     #[prost(message, tag = "7")]
-    Expire(Expire),
+    Expire(ExpireNodes),
 }
 
 /// The verbs that clients ask for: all but the leader's own expirations.
@@ -65,20 +69,20 @@ pub enum Mutation {
     Set(Set),
     Create(Create),
     Update(Update),
-    Swap(Swap),
-    DeleteIf(DeleteIf),
+    Swap(CompareAndSwap),
+    DeleteIf(CompareAndDelete),
     Delete(Delete),
 }
 
-impl From<Mutation> for Verb {
+impl From<Mutation> for TreeOperation {
     fn from(mutation: Mutation) -> Self {
         match mutation {
-            Mutation::Set(set) => Verb::Set(set),
-            Mutation::Create(create) => Verb::Create(create),
-            Mutation::Update(update) => Verb::Update(update),
-            Mutation::Swap(swap) => Verb::Swap(swap),
-            Mutation::DeleteIf(delete) => Verb::DeleteIf(delete),
-            Mutation::Delete(delete) => Verb::Delete(delete),
+            Mutation::Set(set) => TreeOperation::Set(set),
+            Mutation::Create(create) => TreeOperation::Create(create),
+            Mutation::Update(update) => TreeOperation::Update(update),
+            Mutation::Swap(swap) => TreeOperation::CompareAndSwap(swap),
+            Mutation::DeleteIf(delete) => TreeOperation::CompareAndDelete(delete),
+            Mutation::Delete(delete) => TreeOperation::Delete(delete),
         }
     }
 }
@@ -129,7 +133,7 @@ pub struct Update {
 
 /// Compare-and-swap. An absent condition holds; at least one is given.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Swap {
+pub struct CompareAndSwap {
     #[prost(bytes = "bytes", tag = "1")]
     pub path: Bytes,
     #[prost(bytes = "bytes", tag = "2")]
@@ -146,9 +150,9 @@ pub struct Swap {
     pub prev_index: Option<u64>,
 }
 
-/// Compare-and-delete; conditions as in [`Swap`].
+/// Compare-and-delete; conditions as in [`CompareAndSwap`].
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct DeleteIf {
+pub struct CompareAndDelete {
     #[prost(bytes = "bytes", tag = "1")]
     pub path: Bytes,
     #[prost(bytes = "bytes", optional, tag = "6")]
@@ -170,4 +174,4 @@ pub struct Delete {
 
 /// Remove everything whose expiration is at or before the entry's stamp; proposed by the leader.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct Expire {}
+pub struct ExpireNodes {}

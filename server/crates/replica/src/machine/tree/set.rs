@@ -2,37 +2,36 @@
 //! its created index changes.
 
 use super::{
-    Action, Error, Event, Set, Tree,
-    inode::{Body, clean, find},
-    own,
-    place::Placing,
-    show::{Depth, show},
+    Action, Event, Set, Tree, TreeError, copy_bytes,
+    inode::{NodeBody, clean, find},
+    insert::NewNode,
+    show::{ListingDepth, show},
 };
 
 impl Tree {
-    pub(super) fn set(&mut self, set: &Set, now_ns: i64) -> Result<Event, Error> {
+    pub(super) fn set(&mut self, set: &Set, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&set.path);
         let mut value = None;
         let mut prev = None;
         match find(&self.root, &path) {
             Ok(old) => {
-                if let (true, Body::File(kept)) = (set.refresh, &old.body) {
+                if let (true, NodeBody::File(kept)) = (set.refresh, &old.body) {
                     value = Some(kept.clone());
                 }
-                prev = Some(show(old, path.clone(), Depth::Nothing, now_ns));
+                prev = Some(show(old, path.clone(), ListingDepth::Nothing, now_ns));
             }
-            Err(miss) if set.refresh => return Err(self.missed(miss)),
-            // `place` tells what is in the way.
+            Err(miss) if set.refresh => return Err(self.lookup_failed(miss)),
+            // `insert_node` tells what is in the way.
             Err(_) => {}
         }
-        let placing = Placing {
+        let placing = NewNode {
             path,
-            value: value.unwrap_or_else(|| own(&set.value)),
+            value: value.unwrap_or_else(|| copy_bytes(&set.value)),
             dir: set.dir,
             expires_ns: set.expires_ns,
             replace: true,
         };
-        let node = self.place(placing, now_ns)?;
+        let node = self.insert_node(placing, now_ns)?;
         Ok(self.event(Action::Set, node, prev, set.refresh))
     }
 }

@@ -3,15 +3,15 @@
 use bytes::Bytes;
 
 use super::{
-    Action, Error, Event, Node, Tree,
-    inode::{Body, Children, Inode, clean, find, is_hidden},
+    Action, Event, Node, Tree, TreeError,
+    inode::{Children, Inode, NodeBody, clean, find, is_hidden},
 };
 
 const NS_PER_S: i64 = 1_000_000_000;
 
 /// How many levels below a directory are listed.
 #[derive(Clone, Copy)]
-pub(crate) enum Depth {
+pub(crate) enum ListingDepth {
     Nothing,
     Children,
     Everything,
@@ -19,12 +19,12 @@ pub(crate) enum Depth {
 
 impl Tree {
     /// Reads one node; a directory with one level of children, or all levels if `recursive`.
-    pub fn get(&self, path: &[u8], recursive: bool, now_ns: i64) -> Result<Event, Error> {
-        let link = find(&self.root, path).map_err(|miss| self.missed(miss))?;
+    pub fn get(&self, path: &[u8], recursive: bool, now_ns: i64) -> Result<Event, TreeError> {
+        let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
         let depth = if recursive {
-            Depth::Everything
+            ListingDepth::Everything
         } else {
-            Depth::Children
+            ListingDepth::Children
         };
         let path = clean(path);
         // The root shows no key.
@@ -40,17 +40,17 @@ impl Tree {
     }
 
     /// Whether an answer about this path would list more than `nodes` nodes.
-    pub fn shows_more_than(&self, path: &[u8], recursive: bool, nodes: usize) -> bool {
+    pub fn lists_more_than(&self, path: &[u8], recursive: bool, nodes: usize) -> bool {
         let Ok(link) = find(&self.root, path) else {
             return false;
         };
         let mut left = nodes;
-        !count_down(link, recursive, &mut left)
+        !within_limit(link, recursive, &mut left)
     }
 }
 
-/// Subtracts the nodes below one from `left`; `false` if there are more.
-fn count_down(inode: &Inode, recursive: bool, left: &mut usize) -> bool {
+/// Subtracts the nodes below one from `remaining`; `false` if there are more.
+fn within_limit(inode: &Inode, recursive: bool, left: &mut usize) -> bool {
     let Some(children) = inode.children() else {
         return true;
     };
@@ -58,14 +58,17 @@ fn count_down(inode: &Inode, recursive: bool, left: &mut usize) -> bool {
         return false;
     };
     *left = rest;
-    !recursive || children.values().all(|child| count_down(child, true, left))
+    !recursive
+        || children
+            .values()
+            .all(|child| within_limit(child, true, left))
 }
 
 /// The node as an answer shows it at `now_ns`.
-pub(crate) fn show(inode: &Inode, path: Bytes, depth: Depth, now_ns: i64) -> Node {
+pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64) -> Node {
     let (value, nodes) = match &inode.body {
-        Body::File(value) => (Some(value.clone()), None),
-        Body::Dir(children) => (None, list(children, &path, depth, now_ns)),
+        NodeBody::File(value) => (Some(value.clone()), None),
+        NodeBody::Dir(children) => (None, list(children, &path, depth, now_ns)),
     };
     Node {
         path,
@@ -81,11 +84,11 @@ pub(crate) fn show(inode: &Inode, path: Bytes, depth: Depth, now_ns: i64) -> Nod
     }
 }
 
-fn list(children: &Children, path: &[u8], depth: Depth, now_ns: i64) -> Option<Vec<Node>> {
+fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> Option<Vec<Node>> {
     let deeper = match depth {
-        Depth::Nothing => return None,
-        Depth::Children => Depth::Nothing,
-        Depth::Everything => Depth::Everything,
+        ListingDepth::Nothing => return None,
+        ListingDepth::Children => ListingDepth::Nothing,
+        ListingDepth::Everything => ListingDepth::Everything,
     };
     let visible = children.iter().filter(|(name, _)| !is_hidden(name));
     let nodes: Vec<Node> = visible

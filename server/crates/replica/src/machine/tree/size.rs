@@ -4,7 +4,7 @@
 
 use super::{
     Event, Node, Tree,
-    inode::{Body, Inode, Link, components, visit},
+    inode::{Inode, NodeBody, NodeRef, components, visit},
 };
 
 /// Bytes of a node beside its path and value: its places in the tree and in the checkpoint.
@@ -44,14 +44,14 @@ impl Tree {
 /// Bytes of one node.
 pub(super) fn of_node(path: &[u8], inode: &Inode) -> u64 {
     let value = match &inode.body {
-        Body::File(value) => value.len(),
-        Body::Dir(_) => 0,
+        NodeBody::File(value) => value.len(),
+        NodeBody::Dir(_) => 0,
     };
     NODE_BYTES + (path.len() + value) as u64
 }
 
 /// Bytes of a node and of everything below it.
-pub(super) fn of_subtree(path: &[u8], link: &Link) -> u64 {
+pub(super) fn of_subtree(path: &[u8], link: &NodeRef) -> u64 {
     let mut bytes = 0;
     visit(&mut path.to_vec(), link, &mut |path, inode| {
         bytes += of_node(path, inode);

@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use imbl::OrdSet;
 
-use super::inode::{Inode, Link, visit};
+use super::inode::{Inode, NodeRef, visit};
 
 /// Every node with an expiration, by time and then by path: of a directory and a child with the
 /// same deadline the directory comes first and takes the child with it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Deadlines(OrdSet<(i64, Bytes)>);
+pub(crate) struct TtlQueue(OrdSet<(i64, Bytes)>);
 
-impl Deadlines {
-    pub(crate) fn add(&mut self, path: &Bytes, inode: &Inode) {
+impl TtlQueue {
+    pub(crate) fn insert(&mut self, path: &Bytes, inode: &Inode) {
         if let Some(expires_ns) = inode.expires_ns {
             self.0.insert((expires_ns, path.clone()));
         }
@@ -24,7 +24,7 @@ impl Deadlines {
     }
 
     /// Removes the expiration times of a removed subtree.
-    pub(crate) fn remove_all(&mut self, path: &[u8], link: &Link) {
+    pub(crate) fn remove_all(&mut self, path: &[u8], link: &NodeRef) {
         if self.0.is_empty() {
             return;
         }

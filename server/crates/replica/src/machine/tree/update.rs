@@ -4,14 +4,13 @@
 use bytes::Bytes;
 
 use super::{
-    Action, Error, ErrorKind, Event, Node, Tree, Update,
-    inode::{Body, Link, clean, find, find_mut},
-    own,
-    show::{Depth, show},
+    Action, Event, Node, Tree, TreeError, TreeErrorKind, Update, copy_bytes,
+    inode::{NodeBody, NodeRef, clean, find, find_mut},
+    show::{ListingDepth, show},
 };
 
 /// New contents for a node that is there.
-pub(super) struct Write<'a> {
+pub(super) struct NodeWrite<'a> {
     pub(super) path: Bytes,
     pub(super) value: &'a Bytes,
     pub(super) expires_ns: Option<i64>,
@@ -20,14 +19,14 @@ pub(super) struct Write<'a> {
 }
 
 impl Tree {
-    pub(super) fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, Error> {
+    pub(super) fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&update.path);
         self.refuse_root(&path)?;
         let old = find(&self.root, &path)
-            .map_err(|miss| self.missed(miss))?
+            .map_err(|miss| self.lookup_failed(miss))?
             .clone();
         if old.is_dir() && !update.value.is_empty() {
-            return Err(self.error(ErrorKind::NotFile, path));
+            return Err(self.error(TreeErrorKind::NotFile, path));
         }
         let Update {
             value,
@@ -35,7 +34,7 @@ impl Tree {
             refresh,
             ..
         } = update;
-        let write = Write {
+        let write = NodeWrite {
             path,
             value,
             expires_ns: *expires_ns,
@@ -46,25 +45,30 @@ impl Tree {
     }
 
     /// Writes into the existing node `old` with a new index; returns the node after and before.
-    pub(super) fn overwrite(&mut self, old: Link, write: Write<'_>, now_ns: i64) -> (Node, Node) {
+    pub(super) fn overwrite(
+        &mut self,
+        old: NodeRef,
+        write: NodeWrite<'_>,
+        now_ns: i64,
+    ) -> (Node, Node) {
         let path = write.path;
-        let prev = show(&old, path.clone(), Depth::Nothing, now_ns);
+        let prev = show(&old, path.clone(), ListingDepth::Nothing, now_ns);
         self.deadlines.remove(&path, &old);
         // Released so that the node can be changed in place.
         drop(old);
         let index = self.take_index();
         let inode = find_mut(&mut self.root, &path).expect("the node was found before");
         inode.expires_ns = write.expires_ns;
-        if let Body::File(value) = &mut inode.body {
+        if let NodeBody::File(value) = &mut inode.body {
             inode.modified = index;
             if !write.refresh {
                 self.nodes_bytes -= value.len() as u64;
                 self.nodes_bytes += write.value.len() as u64;
-                *value = own(write.value);
+                *value = copy_bytes(write.value);
             }
         }
-        self.deadlines.add(&path, inode);
-        let mut node = show(inode, path, Depth::Nothing, now_ns);
+        self.deadlines.insert(&path, inode);
+        let mut node = show(inode, path, ListingDepth::Nothing, now_ns);
         node.modified = index;
         (node, prev)
     }

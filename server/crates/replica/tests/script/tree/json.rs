@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use witan_replica::machine::tree::{Action, Error, Event, Node};
+use witan_replica::machine::tree::{Action, Event, Node, TreeError};
 
 pub(crate) fn is_new(event: &Event) -> bool {
     match event.action {
@@ -41,7 +41,7 @@ pub(crate) fn event(event: &Event) -> String {
     out + "}"
 }
 
-pub(crate) fn error(code: u32, message: &str, error: &Error) -> String {
+pub(crate) fn error(code: u32, message: &str, error: &TreeError) -> String {
     let cause = if error.cause.is_empty() {
         String::new()
     } else {

@@ -1,10 +1,14 @@
 //! `create` with `in_order`: creates a child named by its index, so that names sort in order of
 //! creation.
 
-use super::{Create, Error, Event, Tree, inode::clean};
+use super::{Create, Event, Tree, TreeError, inode::clean};
 
 impl Tree {
-    pub(super) fn create_in_order(&mut self, create: &Create, now_ns: i64) -> Result<Event, Error> {
+    pub(super) fn create_in_order(
+        &mut self,
+        create: &Create,
+        now_ns: i64,
+    ) -> Result<Event, TreeError> {
         let mut path = create.path.to_vec();
         path.extend_from_slice(format!("/{:020}", self.index + 1).as_bytes());
         self.create_at(clean(&path), create, now_ns)

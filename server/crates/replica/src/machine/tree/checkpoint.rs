@@ -8,12 +8,12 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    Action, Counts, Event, Node, Tree,
-    history::{Kept, oldest},
-    inode::{Body, Children, Inode, Link, find_mut, split},
-    shared::Shared,
+    Action, Event, Node, Tree, WriteCounts,
+    history::{HistoryEntry, oldest},
+    identity_arc::IdentityArc,
+    inode::{Children, Inode, NodeBody, NodeRef, find_mut, split},
 };
-use crate::machine::record::{COUNT_MAX, Change, Corrupt};
+use crate::machine::record::{COUNT_MAX, CorruptRecord, RecordChange};
 
 const HISTORY: u8 = b'h';
 const META: u8 = b'm';
@@ -34,10 +34,10 @@ struct StoredNode {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct StoredMeta {
+struct StoredTreeMeta {
     #[prost(uint64, tag = "1")]
     index: u64,
-    /// In the order of the fields of [`Counts`].
+    /// In the order of the fields of [`WriteCounts`].
     #[prost(uint64, repeated, tag = "2")]
     counts: Vec<u64>,
 }
@@ -47,14 +47,14 @@ struct StoredEvent {
     #[prost(uint32, tag = "1")]
     action: u32,
     #[prost(message, optional, tag = "2")]
-    node: Option<StoredShown>,
+    node: Option<StoredEventNode>,
     #[prost(message, optional, tag = "3")]
-    prev: Option<StoredShown>,
+    prev: Option<StoredEventNode>,
 }
 
 /// A node as an event shows it: never with children.
 #[derive(Clone, PartialEq, Message)]
-struct StoredShown {
+struct StoredEventNode {
     #[prost(bytes = "bytes", tag = "1")]
     path: Bytes,
     #[prost(message, optional, tag = "2")]
@@ -66,12 +66,12 @@ struct StoredShown {
 }
 
 /// A record with contents `message` and its checksum.
-pub(super) fn put(key: Vec<u8>, message: &impl Message) -> Change {
+pub(super) fn put(key: Vec<u8>, message: &impl Message) -> RecordChange {
     let mut value = Vec::with_capacity(message.encoded_len() + CRC_BYTES);
     message.encode(&mut value).expect("a vector has room");
     let crc = crc(&key, &value);
     value.extend_from_slice(&crc.to_le_bytes());
-    Change::Put { key, value }
+    RecordChange::Put { key, value }
 }
 
 fn crc(key: &[u8], contents: &[u8]) -> u32 {
@@ -89,10 +89,10 @@ pub(super) fn event_key(index: u64) -> Vec<u8> {
     [&[HISTORY][..], &index.to_be_bytes()].concat()
 }
 
-pub(super) fn put_node(path: &[u8], inode: &Inode) -> Change {
+pub(super) fn put_node(path: &[u8], inode: &Inode) -> RecordChange {
     let value = match &inode.body {
-        Body::File(value) => Some(value.clone()),
-        Body::Dir(_) => None,
+        NodeBody::File(value) => Some(value.clone()),
+        NodeBody::Dir(_) => None,
     };
     let Inode {
         created,
@@ -111,24 +111,24 @@ pub(super) fn put_node(path: &[u8], inode: &Inode) -> Change {
     )
 }
 
-pub(super) fn put_event(event: &Event) -> Change {
+pub(super) fn put_event(event: &Event) -> RecordChange {
     let stored = StoredEvent {
         action: event.action as u32,
-        node: Some(StoredShown::new(&event.node)),
-        prev: event.prev.as_ref().map(StoredShown::new),
+        node: Some(StoredEventNode::new(&event.node)),
+        prev: event.prev.as_ref().map(StoredEventNode::new),
     };
     put(event_key(event.index), &stored)
 }
 
-pub(super) fn put_meta(tree: &Tree) -> Change {
-    let meta = StoredMeta {
+pub(super) fn put_meta(tree: &Tree) -> RecordChange {
+    let meta = StoredTreeMeta {
         index: tree.index,
         counts: tree.counts.numbers().to_vec(),
     };
     put(vec![META], &meta)
 }
 
-impl StoredShown {
+impl StoredEventNode {
     fn new(node: &Node) -> Self {
         let Node {
             created,
@@ -150,7 +150,7 @@ impl StoredShown {
         }
     }
 
-    fn shown(self) -> Option<Node> {
+    fn into_node(self) -> Option<Node> {
         let StoredNode {
             created,
             modified,
@@ -172,11 +172,11 @@ impl StoredShown {
 }
 
 impl StoredEvent {
-    fn event(self, index: u64) -> Option<Event> {
+    fn into_event(self, index: u64) -> Option<Event> {
         let action = action(self.action)?;
-        let node = self.node?.shown()?;
+        let node = self.node?.into_node()?;
         let prev = match self.prev {
-            Some(prev) => Some(prev.shown()?),
+            Some(prev) => Some(prev.into_node()?),
             None => None,
         };
         Some(Event {
@@ -205,7 +205,7 @@ fn action(number: u32) -> Option<Action> {
 
 impl Tree {
     /// Loads one record; records come in ascending key order.
-    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Corrupt> {
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));
         };
@@ -220,35 +220,42 @@ impl Tree {
         }
     }
 
-    fn load_event(&mut self, key: &[u8], index: &[u8], contents: &[u8]) -> Result<(), Corrupt> {
+    fn load_event(
+        &mut self,
+        key: &[u8],
+        index: &[u8],
+        contents: &[u8],
+    ) -> Result<(), CorruptRecord> {
         let stored: StoredEvent = decode(key, contents)?;
         let index = index.try_into().map_err(|_| corrupt(key, "has no index"))?;
-        let event = stored.event(u64::from_be_bytes(index));
+        let event = stored.into_event(u64::from_be_bytes(index));
         let event = event.ok_or_else(|| corrupt(key, "is not a whole event"))?;
-        self.history.keep(event, None);
+        self.history.push(event, None);
         Ok(())
     }
 
-    fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), Corrupt> {
-        let stored: StoredMeta = decode(key, contents)?;
+    fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), CorruptRecord> {
+        let stored: StoredTreeMeta = decode(key, contents)?;
         let counts = stored
             .counts
             .try_into()
             .map_err(|_| corrupt(key, "has other counters"))?;
-        let counts = Counts::from_numbers(counts);
+        let counts = WriteCounts::from_numbers(counts);
         let counted = counts.numbers().into_iter().chain([stored.index]);
         if counted.max().is_some_and(|count| count > COUNT_MAX) {
             return Err(corrupt(key, "counts too far"));
         }
         self.index = stored.index;
         self.counts = counts;
-        self.described = true;
+        self.has_meta = true;
         Ok(())
     }
 
-    fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), Corrupt> {
+    fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptRecord> {
         let stored: StoredNode = decode(key, contents)?;
-        let body = stored.value.map_or(Body::Dir(Children::new()), Body::File);
+        let body = stored
+            .value
+            .map_or(NodeBody::Dir(Children::new()), NodeBody::File);
         let StoredNode {
             created,
             modified,
@@ -265,30 +272,32 @@ impl Tree {
         if name.is_empty() || !path.starts_with(b"/") {
             return Err(corrupt(key, "is not a path"));
         }
-        self.deadlines.add(&Bytes::copy_from_slice(path), &inode);
-        let Some(Body::Dir(children)) = find_mut(&mut self.root, dir).map(|dir| &mut dir.body)
+        self.deadlines.insert(&Bytes::copy_from_slice(path), &inode);
+        let Some(NodeBody::Dir(children)) = find_mut(&mut self.root, dir).map(|dir| &mut dir.body)
         else {
             return Err(corrupt(key, "has no parent directory"));
         };
-        children.insert(Bytes::copy_from_slice(name), Link::new(inode));
+        children.insert(Bytes::copy_from_slice(name), NodeRef::new(inode));
         Ok(())
     }
 
     /// Checks consistency after the last record.
-    pub fn loaded(&mut self) -> Result<(), Corrupt> {
+    pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         let holds_nodes = self
             .root
             .children()
             .is_some_and(|children| !children.is_empty());
         let has_events = !self.history.events.is_empty();
-        if (holds_nodes || has_events) && !self.described {
-            return Err(Corrupt::new("v2 tree: the record of its index is missing"));
+        if (holds_nodes || has_events) && !self.has_meta {
+            return Err(CorruptRecord::new(
+                "v2 tree: the record of its index is missing",
+            ));
         }
         let kept = oldest(self.index)..=self.index;
         for index in self.history.events.keys() {
             if !kept.contains(index) {
                 let text = format!("v2 tree: event {index} lies outside of the history {kept:?}");
-                return Err(Corrupt::new(text));
+                return Err(CorruptRecord::new(text));
             }
         }
         self.measure();
@@ -296,12 +305,12 @@ impl Tree {
     }
 }
 
-fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, Corrupt> {
+fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptRecord> {
     // Copied once, so that values do not keep the whole record alive.
     M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))
 }
 
-fn corrupt(key: &[u8], what: &str) -> Corrupt {
+fn corrupt(key: &[u8], what: &str) -> CorruptRecord {
     let name = match key.split_first() {
         Some((&NODE, path)) => format!("node {}", path.escape_ascii()),
         Some((&HISTORY, index)) if index.len() == 8 => {
@@ -312,17 +321,17 @@ fn corrupt(key: &[u8], what: &str) -> Corrupt {
         }
         Some(_) | None => format!("record {}", key.escape_ascii()),
     };
-    Corrupt::new(format!("v2 tree: {name} {what}"))
+    CorruptRecord::new(format!("v2 tree: {name} {what}"))
 }
 
 /// Emits changed events; references compare by identity.
-pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut dyn FnMut(Change)) {
+pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut dyn FnMut(RecordChange)) {
     use imbl::ordmap::DiffItem;
-    let put = |kept: &Shared<Kept>| put_event(&kept.event);
+    let put = |kept: &IdentityArc<HistoryEntry>| put_event(&kept.event);
     for item in old.history.events.diff(&new.history.events) {
         match item {
             DiffItem::Add(_, kept) | DiffItem::Update { new: (_, kept), .. } => emit(put(kept)),
-            DiffItem::Remove(index, _) => emit(Change::Delete {
+            DiffItem::Remove(index, _) => emit(RecordChange::Delete {
                 key: event_key(*index),
             }),
         }

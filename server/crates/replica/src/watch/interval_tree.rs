@@ -3,29 +3,29 @@
 
 use std::cmp::Ordering;
 
-use super::span::{End, Span};
+use super::range::{RangeEnd, WatchRange};
 
 /// Distinct ranges with a value each.
 #[derive(Debug)]
-pub(super) struct Ranges<V> {
-    root: Link<V>,
+pub(super) struct IntervalTree<V> {
+    root: TreapLink<V>,
     made: u64,
 }
 
-type Link<V> = Option<Box<Node<V>>>;
+type TreapLink<V> = Option<Box<TreapNode<V>>>;
 
 #[derive(Debug)]
-struct Node<V> {
-    span: Span,
+struct TreapNode<V> {
+    span: WatchRange,
     value: V,
     /// The furthest end in this subtree.
-    reach: End,
+    reach: RangeEnd,
     priority: u64,
-    left: Link<V>,
-    right: Link<V>,
+    left: TreapLink<V>,
+    right: TreapLink<V>,
 }
 
-impl<V> Default for Ranges<V> {
+impl<V> Default for IntervalTree<V> {
     fn default() -> Self {
         Self {
             root: None,
@@ -34,9 +34,9 @@ impl<V> Default for Ranges<V> {
     }
 }
 
-impl<V: Default> Ranges<V> {
+impl<V: Default> IntervalTree<V> {
     /// The value of a range, the default if it is new.
-    pub(super) fn entry(&mut self, span: &Span, change: impl FnOnce(&mut V)) {
+    pub(super) fn entry(&mut self, span: &WatchRange, change: impl FnOnce(&mut V)) {
         let mut at = self.root.as_deref_mut();
         while let Some(node) = at {
             at = match span.cmp(&node.span) {
@@ -48,11 +48,11 @@ impl<V: Default> Ranges<V> {
         self.made += 1;
         let mut value = V::default();
         change(&mut value);
-        let node = Box::new(Node {
+        let node = Box::new(TreapNode {
             span: span.clone(),
             value,
             reach: span.end.clone(),
-            priority: mixed(self.made),
+            priority: splitmix64(self.made),
             left: None,
             right: None,
         });
@@ -60,17 +60,17 @@ impl<V: Default> Ranges<V> {
     }
 
     /// Changes the value of a range, and removes the range if `change` returns true.
-    pub(super) fn change(&mut self, span: &Span, change: impl FnOnce(&mut V) -> bool) {
+    pub(super) fn change(&mut self, span: &WatchRange, change: impl FnOnce(&mut V) -> bool) {
         self.root = with(self.root.take(), span, change);
     }
 
     /// Calls `found` with the value of each range that contains `key`.
-    pub(super) fn holding(&self, key: &[u8], found: &mut impl FnMut(&V)) {
+    pub(super) fn visit_containing(&self, key: &[u8], found: &mut impl FnMut(&V)) {
         holding(self.root.as_deref(), key, found);
     }
 }
 
-fn holding<V>(node: Option<&Node<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
+fn holding<V>(node: Option<&TreapNode<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
     let Some(node) = node.filter(|node| node.reach.is_above(key)) else {
         return;
     };
@@ -83,7 +83,7 @@ fn holding<V>(node: Option<&Node<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
     }
 }
 
-impl<V> Node<V> {
+impl<V> TreapNode<V> {
     /// Recomputes what is derived from the children.
     fn updated(mut self: Box<Self>) -> Box<Self> {
         let children = [&self.left, &self.right].into_iter().flatten();
@@ -94,7 +94,7 @@ impl<V> Node<V> {
     }
 }
 
-fn insert<V>(tree: Link<V>, mut new: Box<Node<V>>) -> Box<Node<V>> {
+fn insert<V>(tree: TreapLink<V>, mut new: Box<TreapNode<V>>) -> Box<TreapNode<V>> {
     let Some(mut node) = tree else {
         return new;
     };
@@ -112,7 +112,7 @@ fn insert<V>(tree: Link<V>, mut new: Box<Node<V>>) -> Box<Node<V>> {
 }
 
 /// What lies before `at`, and what lies after it.
-fn split<V>(tree: Link<V>, at: &Span) -> (Link<V>, Link<V>) {
+fn split<V>(tree: TreapLink<V>, at: &WatchRange) -> (TreapLink<V>, TreapLink<V>) {
     let Some(mut node) = tree else {
         return (None, None);
     };
@@ -128,7 +128,7 @@ fn split<V>(tree: Link<V>, at: &Span) -> (Link<V>, Link<V>) {
 }
 
 /// All of `before` lies before all of `after`.
-fn join<V>(before: Link<V>, after: Link<V>) -> Link<V> {
+fn join<V>(before: TreapLink<V>, after: TreapLink<V>) -> TreapLink<V> {
     let (mut before, mut after) = match (before, after) {
         (Some(before), Some(after)) => (before, after),
         (one, other) => return one.or(other),
@@ -142,7 +142,11 @@ fn join<V>(before: Link<V>, after: Link<V>) -> Link<V> {
     })
 }
 
-fn with<V>(tree: Link<V>, span: &Span, change: impl FnOnce(&mut V) -> bool) -> Link<V> {
+fn with<V>(
+    tree: TreapLink<V>,
+    span: &WatchRange,
+    change: impl FnOnce(&mut V) -> bool,
+) -> TreapLink<V> {
     let mut node = tree?;
     match span.cmp(&node.span) {
         Ordering::Equal => {
@@ -158,7 +162,7 @@ fn with<V>(tree: Link<V>, span: &Span, change: impl FnOnce(&mut V) -> bool) -> L
 }
 
 /// Pseudo-random priorities from consecutive numbers (splitmix64, Vigna, public domain).
-fn mixed(number: u64) -> u64 {
+fn splitmix64(number: u64) -> u64 {
     let a = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let b = (a ^ (a >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let c = (b ^ (b >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -171,21 +175,21 @@ mod tests {
 
     use super::*;
 
-    fn depth<V>(node: &Link<V>) -> usize {
+    fn depth<V>(node: &TreapLink<V>) -> usize {
         node.as_ref()
             .map_or(0, |node| 1 + depth(&node.left).max(depth(&node.right)))
     }
 
     #[test]
     fn the_tree_stays_flat_for_ascending_ranges() {
-        let mut ranges = Ranges::<u32>::default();
+        let mut ranges = IntervalTree::<u32>::default();
         for n in 0..100_000_u32 {
             let (key, end) = (n.to_be_bytes(), (n + 1).to_be_bytes());
-            ranges.entry(&Span::new(&key, &end), |value| *value = n);
+            ranges.entry(&WatchRange::new(&key, &end), |value| *value = n);
         }
         assert!(depth(&ranges.root) < 60, "{}", depth(&ranges.root));
         let mut found = Vec::new();
-        ranges.holding(&77_u32.to_be_bytes(), &mut |value| found.push(*value));
+        ranges.visit_containing(&77_u32.to_be_bytes(), &mut |value| found.push(*value));
         assert_eq!(found, [77]);
     }
 
@@ -196,11 +200,11 @@ mod tests {
         fn lookups_equal_those_of_a_list(
             steps in prop::collection::vec((any::<bool>(), 0..30_u8, 0..32_u8), 1..200),
         ) {
-            let mut ranges = Ranges::<u32>::default();
-            let mut list = std::collections::BTreeMap::<Span, u32>::new();
+            let mut ranges = IntervalTree::<u32>::default();
+            let mut list = std::collections::BTreeMap::<WatchRange, u32>::new();
             for (add, key, end) in steps {
                 let end = if end == 31 { vec![0] } else { vec![end + 1] };
-                let span = Span::new(&[key + 1], &end);
+                let span = WatchRange::new(&[key + 1], &end);
                 if add {
                     ranges.entry(&span, |value| *value += 1);
                     *list.entry(span).or_default() += 1;
@@ -215,7 +219,7 @@ mod tests {
                 }
                 for key in 0..33_u8 {
                     let mut sum = 0;
-                    ranges.holding(&[key], &mut |value| sum += value);
+                    ranges.visit_containing(&[key], &mut |value| sum += value);
                     let expect: u32 = list.iter().filter(|(s, _)| s.contains(&[key])).map(|(_, v)| v).sum();
                     prop_assert_eq!(sum, expect);
                 }

@@ -3,16 +3,16 @@
 
 use super::{
     Event, Node, Tree,
-    inode::{Body, visit},
+    inode::{NodeBody, visit},
 };
 
 /// FNV-1a, 64 bits: chosen because it is fixed for ever and fits into a few lines.
-struct Digest(u64);
+struct Fnv1a(u64);
 
 const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
 
-impl Digest {
+impl Fnv1a {
     fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.raw(bytes);
@@ -56,7 +56,7 @@ impl Digest {
 impl Tree {
     /// A hash of the whole visible state and history: equal states hash equal.
     pub fn fingerprint(&self) -> u64 {
-        let mut digest = Digest(OFFSET);
+        let mut digest = Fnv1a(OFFSET);
         digest.number(self.index);
         visit(&mut Vec::new(), &self.root, &mut |path, inode| {
             digest.bytes(path);
@@ -64,8 +64,8 @@ impl Tree {
             digest.number(inode.modified);
             digest.time(inode.expires_ns);
             match &inode.body {
-                Body::File(value) => digest.bytes(value),
-                Body::Dir(children) => digest.number(children.len() as u64),
+                NodeBody::File(value) => digest.bytes(value),
+                NodeBody::Dir(children) => digest.number(children.len() as u64),
             }
         });
         for kept in self.history.events.values() {

@@ -3,15 +3,15 @@
 use bytes::Bytes;
 
 use super::{
-    Error, ErrorKind, Node, Tree,
-    inode::{Body, Children, Inode, Link, components, find, make_dirs, split},
-    show::{Depth, show},
+    Node, Tree, TreeError, TreeErrorKind,
+    inode::{Children, Inode, NodeBody, NodeRef, components, find, make_dirs, split},
+    show::{ListingDepth, show},
     size::of_node,
 };
 use crate::limits::TREE_DEPTH_MAX;
 
 /// A node to insert; its path is cleaned and its bytes are copied.
-pub(super) struct Placing {
+pub(super) struct NewNode {
     pub(super) path: Bytes,
     pub(super) value: Bytes,
     pub(super) dir: bool,
@@ -23,18 +23,18 @@ pub(super) struct Placing {
 impl Tree {
     /// Inserts the node with a new index, creates missing directories, and returns the node as
     /// answers show it.
-    pub(super) fn place(&mut self, placing: Placing, now_ns: i64) -> Result<Node, Error> {
+    pub(super) fn insert_node(&mut self, placing: NewNode, now_ns: i64) -> Result<Node, TreeError> {
         let path = placing.path;
         self.refuse_root(&path)?;
         let old = match find(&self.root, &path) {
-            Ok(_) if !placing.replace => return Err(self.error(ErrorKind::NodeExists, path)),
-            Ok(old) if old.is_dir() => return Err(self.error(ErrorKind::NotFile, path)),
+            Ok(_) if !placing.replace => return Err(self.error(TreeErrorKind::NodeExists, path)),
+            Ok(old) if old.is_dir() => return Err(self.error(TreeErrorKind::NotFile, path)),
             Ok(old) => Some(old.clone()),
-            Err(miss) if miss.kind == ErrorKind::KeyNotFound => {
+            Err(miss) if miss.kind == TreeErrorKind::KeyNotFound => {
                 self.refuse_depth(&path)?;
                 None
             }
-            Err(miss) => return Err(self.missed(miss)),
+            Err(miss) => return Err(self.lookup_failed(miss)),
         };
         if let Some(old) = old {
             self.deadlines.remove(&path, &old);
@@ -42,9 +42,9 @@ impl Tree {
         }
         let index = self.take_index();
         let body = if placing.dir {
-            Body::Dir(Children::new())
+            NodeBody::Dir(Children::new())
         } else {
-            Body::File(placing.value)
+            NodeBody::File(placing.value)
         };
         let inode = Inode {
             created: index,
@@ -52,9 +52,9 @@ impl Tree {
             expires_ns: placing.expires_ns,
             body,
         };
-        self.deadlines.add(&path, &inode);
-        let node = show(&inode, path.clone(), Depth::Nothing, now_ns);
-        let link = Link::new(inode);
+        self.deadlines.insert(&path, &inode);
+        let node = show(&inode, path.clone(), ListingDepth::Nothing, now_ns);
+        let link = NodeRef::new(inode);
         let (dir, name) = split(&path);
         self.nodes_bytes += of_node(&path, &link) + self.missing_dirs_bytes(dir);
         let children = make_dirs(&mut self.root, dir, index).expect("no file is in the way");
@@ -68,7 +68,7 @@ impl Tree {
     }
 
     /// Refuses paths deeper than the limit: walking and dropping the tree uses stack.
-    fn refuse_depth(&self, path: &Bytes) -> Result<(), Error> {
+    fn refuse_depth(&self, path: &Bytes) -> Result<(), TreeError> {
         let Some((end, _)) = components(path).nth(TREE_DEPTH_MAX - 1) else {
             return Ok(());
         };
@@ -76,6 +76,6 @@ impl Tree {
             return Ok(());
         }
         let cause = format!("a key has at most {TREE_DEPTH_MAX} components");
-        Err(self.error(ErrorKind::NotDir, cause.into()))
+        Err(self.error(TreeErrorKind::NotDir, cause.into()))
     }
 }

@@ -5,7 +5,7 @@ const UNBOUNDED: &[u8] = b"\0";
 
 /// A range of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Span<'a> {
+pub(super) enum KeyRange<'a> {
     /// One key.
     One(&'a [u8]),
     /// All keys from this on.
@@ -14,30 +14,30 @@ pub(super) enum Span<'a> {
     Between(&'a [u8], &'a [u8]),
 }
 
-impl<'a> Span<'a> {
+impl<'a> KeyRange<'a> {
     pub(super) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
         if range_end.is_empty() {
-            Span::One(key)
+            KeyRange::One(key)
         } else if range_end == UNBOUNDED {
-            Span::From(key)
+            KeyRange::From(key)
         } else {
-            Span::Between(key, range_end)
+            KeyRange::Between(key, range_end)
         }
     }
 
     /// The first key that can be in it.
     pub(super) fn first(&self) -> &'a [u8] {
         match self {
-            Span::One(key) | Span::From(key) | Span::Between(key, _) => key,
+            KeyRange::One(key) | KeyRange::From(key) | KeyRange::Between(key, _) => key,
         }
     }
 
     /// Whether a key at or above the first one lies before the end.
     pub(super) fn reaches(&self, key: &[u8]) -> bool {
         match self {
-            Span::One(one) => key == *one,
-            Span::From(_) => true,
-            Span::Between(_, end) => key < *end,
+            KeyRange::One(one) => key == *one,
+            KeyRange::From(_) => true,
+            KeyRange::Between(_, end) => key < *end,
         }
     }
 }

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 
 use crate::machine::{
     command::Command,
-    kv::{self, Compact, Kv, Sweep, Verb},
+    kv::{self, Compact, Kv, KvOperation, Sweep},
 };
 
 /// Revisions sampled in one period; etcd takes ten samples in a period, or in an hour if the period
 /// is longer.
-const LOOKS: u64 = 10;
+const CHECKS_PER_PERIOD: u64 = 10;
 
 /// Which old revisions a leader compacts automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,17 +27,17 @@ pub enum AutoCompaction {
         /// Number of revisions to keep.
         keep: i64,
         /// Ticks between two checks.
-        every: u64,
+        check_interval_ticks: u64,
     },
 }
 
 /// See the module's description.
 #[derive(Debug)]
-pub(crate) struct Compaction {
+pub(crate) struct AutoCompactor {
     schedule: Option<Schedule>,
     /// Revision and tick of the last proposed compaction, until it is known whether the log
     /// accepted it.
-    asked: Option<(i64, u64)>,
+    in_flight: Option<(i64, u64)>,
 }
 
 #[derive(Debug)]
@@ -50,13 +50,13 @@ enum Schedule {
 struct Periodic {
     period: u64,
     /// Ticks between two checks.
-    every: u64,
+    check_interval_ticks: u64,
     /// Ticks between two compactions, after the first one.
-    pause: u64,
+    compaction_interval_ticks: u64,
     /// Sampled revisions, one for each check of the period and one more; the oldest is as old as
     /// the period.
-    noted: VecDeque<i64>,
-    next_look: u64,
+    sampled_revisions: VecDeque<i64>,
+    next_check_tick: u64,
     /// Revision and tick of the last compaction; before the first one, the tick of the first check.
     last: (i64, Option<u64>),
     begun: bool,
@@ -65,36 +65,39 @@ struct Periodic {
 #[derive(Debug)]
 struct Revisions {
     keep: i64,
-    every: u64,
-    next_look: u64,
+    check_interval_ticks: u64,
+    next_check_tick: u64,
     last: i64,
 }
 
-impl Compaction {
+impl AutoCompactor {
     pub(super) fn new(wanted: Option<AutoCompaction>) -> Self {
         let schedule = wanted.map(|wanted| match wanted {
             AutoCompaction::Periodic { period, hour } => {
-                let pause = period.min(hour).max(1);
+                let compaction_interval_ticks = period.min(hour).max(1);
                 Schedule::Periodic(Periodic {
                     period,
-                    every: (pause / LOOKS).max(1),
-                    pause,
-                    noted: VecDeque::new(),
-                    next_look: 0,
+                    check_interval_ticks: (compaction_interval_ticks / CHECKS_PER_PERIOD).max(1),
+                    compaction_interval_ticks,
+                    sampled_revisions: VecDeque::new(),
+                    next_check_tick: 0,
                     last: (0, None),
                     begun: false,
                 })
             }
-            AutoCompaction::Revisions { keep, every } => Schedule::Revisions(Revisions {
+            AutoCompaction::Revisions {
                 keep,
-                every: every.max(1),
-                next_look: 0,
+                check_interval_ticks,
+            } => Schedule::Revisions(Revisions {
+                keep,
+                check_interval_ticks: check_interval_ticks.max(1),
+                next_check_tick: 0,
                 last: 0,
             }),
         });
         Self {
             schedule,
-            asked: None,
+            in_flight: None,
         }
     }
 
@@ -108,24 +111,26 @@ impl Compaction {
         };
         let verb = match revision {
             Some(revision) => {
-                self.asked = Some((revision, tick));
+                self.in_flight = Some((revision, tick));
                 // a client has compacted further already
                 if revision <= kv.compacted() {
-                    self.proposed(true);
+                    self.proposal_result(true);
                     return None;
                 }
-                Verb::Compact(Compact { revision })
+                KvOperation::Compact(Compact { revision })
             }
-            None if leading && idle && kv.is_sweeping() => Verb::Sweep(Sweep {}),
+            None if leading && idle && kv.is_sweeping() => KvOperation::Sweep(Sweep {}),
             None => return None,
         };
-        Some(Command::Kv(kv::Command { verb: Some(verb) }))
+        Some(Command::Kv(kv::KvCommand {
+            operation: Some(verb),
+        }))
     }
 
     /// Reports whether the log accepted the proposal; a rejected one is due again at the next
     /// check.
-    pub(crate) fn proposed(&mut self, taken: bool) {
-        let Some((revision, tick)) = self.asked.take().filter(|_| taken) else {
+    pub(crate) fn proposal_result(&mut self, taken: bool) {
+        let Some((revision, tick)) = self.in_flight.take().filter(|_| taken) else {
             return;
         };
         match &mut self.schedule {
@@ -139,22 +144,26 @@ impl Compaction {
 impl Periodic {
     /// Samples the current revision after deciding whether the oldest sample is due.
     fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
-        if tick < self.next_look {
+        if tick < self.next_check_tick {
             return None;
         }
-        self.next_look = tick + self.every;
-        let judged = self.judge(leading, tick);
-        self.noted.push_back(revision);
-        if self.noted.len() as u64 > self.period / self.every + 1 {
-            self.noted.pop_front();
+        self.next_check_tick = tick + self.check_interval_ticks;
+        let due_revision = self.oldest_if_due(leading, tick);
+        self.sampled_revisions.push_back(revision);
+        if self.sampled_revisions.len() as u64 > self.period / self.check_interval_ticks + 1 {
+            self.sampled_revisions.pop_front();
         }
-        judged
+        due_revision
     }
 
-    fn judge(&mut self, leading: bool, tick: u64) -> Option<i64> {
-        let oldest = *self.noted.front()?;
-        let since = *self.last.1.get_or_insert(tick - self.every);
-        let wait = if self.begun { self.pause } else { self.period };
+    fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<i64> {
+        let oldest = *self.sampled_revisions.front()?;
+        let since = *self.last.1.get_or_insert(tick - self.check_interval_ticks);
+        let wait = if self.begun {
+            self.compaction_interval_ticks
+        } else {
+            self.period
+        };
         if !leading || tick - since < wait || oldest == self.last.0 {
             return None;
         }
@@ -165,13 +174,13 @@ impl Periodic {
 
 impl Revisions {
     fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
-        if self.next_look == 0 {
-            self.next_look = tick + self.every;
+        if self.next_check_tick == 0 {
+            self.next_check_tick = tick + self.check_interval_ticks;
         }
-        if tick < self.next_look {
+        if tick < self.next_check_tick {
             return None;
         }
-        self.next_look = tick + self.every;
+        self.next_check_tick = tick + self.check_interval_ticks;
         let target = revision.saturating_sub(self.keep);
         (leading && target > 0 && target != self.last).then_some(target)
     }
@@ -190,8 +199,8 @@ mod tests {
             key: "k".into(),
             ..Put::default()
         };
-        let command = kv::Command {
-            verb: Some(Verb::Put(put)),
+        let command = kv::KvCommand {
+            operation: Some(KvOperation::Put(put)),
         };
         kv.apply(&command).expect("a put is taken");
     }
@@ -199,12 +208,12 @@ mod tests {
     /// One put each tick, so that revision 1 + n is that of tick n. Tells ticks and revisions of
     /// all compactions.
     fn run(wanted: AutoCompaction, ticks: u64, leads: impl Fn(u64) -> bool) -> Vec<(u64, i64)> {
-        let (mut kv, mut compaction) = (Kv::default(), Compaction::new(Some(wanted)));
+        let (mut kv, mut compaction) = (Kv::default(), AutoCompactor::new(Some(wanted)));
         let mut done = Vec::new();
         for tick in 0..ticks {
             if let Some(Command::Kv(command)) = compaction.due(&kv, leads(tick), true, tick) {
-                compaction.proposed(true);
-                if let Some(Verb::Compact(compact)) = &command.verb {
+                compaction.proposal_result(true);
+                if let Some(KvOperation::Compact(compact)) = &command.operation {
                     done.push((tick, compact.revision));
                 }
                 kv.apply(&command).expect("it can be compacted");
@@ -259,7 +268,7 @@ mod tests {
     fn revisions_are_counted_every_five_minutes() {
         let wanted = AutoCompaction::Revisions {
             keep: 100,
-            every: 300,
+            check_interval_ticks: 300,
         };
         assert_eq!(run(wanted, 700, |_| true), [(300, 201), (600, 501)]);
         assert_eq!(run(wanted, 700, |_| false), []);
@@ -269,18 +278,21 @@ mod tests {
     fn a_rejected_compaction_is_due_again() {
         let (mut kv, mut compaction) = (
             Kv::default(),
-            Compaction::new(Some(AutoCompaction::Revisions { keep: 1, every: 10 })),
+            AutoCompactor::new(Some(AutoCompaction::Revisions {
+                keep: 1,
+                check_interval_ticks: 10,
+            })),
         );
         put(&mut kv);
         put(&mut kv);
         let due =
-            |compaction: &mut Compaction, tick| compaction.due(&kv, true, true, tick).is_some();
+            |compaction: &mut AutoCompactor, tick| compaction.due(&kv, true, true, tick).is_some();
         assert!(!due(&mut compaction, 1));
         assert!(due(&mut compaction, 11));
-        compaction.proposed(false);
+        compaction.proposal_result(false);
         assert!(!due(&mut compaction, 12));
         assert!(due(&mut compaction, 21));
-        compaction.proposed(true);
+        compaction.proposal_result(true);
         assert!(!due(&mut compaction, 31), "nothing was written since");
     }
 }

@@ -1,43 +1,43 @@
 //! One function for each operation. In etcd users and roles are nodes of the v2 store; the first
-//! write creates their directories even if it fails, which `begun` records.
+//! write creates their directories even if it fails, which `written` records.
 
 use std::collections::BTreeSet;
 
-use super::{GUEST, Patterns, Refusal, RoleCreate, RoleUpdate, UserCreate, UserUpdate};
+use super::{GUEST, PathAuthError, PathPatterns, RoleCreate, RoleUpdate, UserCreate, UserUpdate};
 use crate::machine::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
 
-type Outcome<T = ()> = Result<T, Refusal>;
+type PathAuthResult<T = ()> = Result<T, PathAuthError>;
 
 impl Auth {
     /// Creates the role guest if it is missing, which counts as a write.
-    pub(super) fn paths_enable(&mut self, steps: &mut u64) -> Outcome {
+    pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
         if self.paths.enabled {
-            return Err(Refusal::Enabled);
+            return Err(PathAuthError::Enabled);
         }
         if self.user(ROOT).is_none() {
-            return Err(Refusal::NoRoot);
+            return Err(PathAuthError::NoRoot);
         }
-        self.paths.begun = true;
+        self.paths.written = true;
         if self.role(GUEST).is_none() {
-            self.put_path_role(GUEST, Patterns::all());
+            self.put_path_role(GUEST, PathPatterns::unrestricted());
             *steps += 1;
         }
         self.paths.enabled = true;
         Ok(())
     }
 
-    pub(super) fn paths_disable(&mut self) -> Outcome {
+    pub(super) fn disable_path_auth(&mut self) -> PathAuthResult {
         if !self.paths.enabled {
-            return Err(Refusal::Disabled);
+            return Err(PathAuthError::Disabled);
         }
         self.paths.enabled = false;
         Ok(())
     }
 
-    pub(super) fn path_user_create(&mut self, asked: &UserCreate) -> Outcome {
-        self.paths.begun = true;
+    pub(super) fn path_user_create(&mut self, asked: &UserCreate) -> PathAuthResult {
+        self.paths.written = true;
         if self.user(&asked.name).is_some() {
-            return Err(Refusal::UserExists(asked.name.clone()));
+            return Err(PathAuthError::UserExists(asked.name.clone()));
         }
         let mut roles: BTreeSet<String> = asked.roles.iter().cloned().collect();
         if asked.name == ROOT {
@@ -53,30 +53,30 @@ impl Auth {
     }
 
     /// While v3's authentication is on, the user root keeps the role root.
-    pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> Outcome<Vec<String>> {
+    pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> PathAuthResult<Vec<String>> {
         let name = &asked.name;
         let old = self.user(name);
-        let old = old.ok_or_else(|| Refusal::UserMissing(name.clone()))?;
+        let old = old.ok_or_else(|| PathAuthError::UserMissing(name.clone()))?;
         let (user, before) = (name.clone(), Auth::path_roles(old));
         let mut roles: BTreeSet<String> = before.iter().cloned().collect();
         for role in &asked.grant {
             if !roles.insert(role.clone()) {
                 let role = role.clone();
-                return Err(Refusal::RoleHeld { role, user });
+                return Err(PathAuthError::RoleAlreadyGranted { role, user });
             }
         }
         for role in &asked.revoke {
             if !roles.remove(role) {
                 let role = role.clone();
-                return Err(Refusal::RoleNotHeld { role, user });
+                return Err(PathAuthError::RoleNotGranted { role, user });
             }
         }
         let roles: Vec<String> = roles.into_iter().collect();
         if roles == before && asked.password.is_empty() {
-            return Err(Refusal::UserSame);
+            return Err(PathAuthError::UserUnchanged);
         }
         if self.enabled && user == ROOT && !roles.iter().any(|role| role == ROOT) {
-            return Err(Refusal::RootStays);
+            return Err(PathAuthError::RootProtected);
         }
         let mut new = old.clone();
         new.roles.clone_from(&roles);
@@ -85,72 +85,78 @@ impl Auth {
             new.no_password = false;
         }
         self.put_user(new);
-        self.paths.begun = true;
+        self.paths.written = true;
         Ok(roles)
     }
 
-    pub(super) fn path_user_delete(&mut self, asked: &UserDelete) -> Outcome {
+    pub(super) fn path_user_delete(&mut self, asked: &UserDelete) -> PathAuthResult {
         if (self.paths.enabled || self.enabled) && asked.name == ROOT {
-            return Err(Refusal::RootStays);
+            return Err(PathAuthError::RootProtected);
         }
-        self.paths.begun = true;
+        self.paths.written = true;
         if self.user(&asked.name).is_none() {
-            return Err(Refusal::UserGone(asked.name.clone()));
+            return Err(PathAuthError::UserToDeleteMissing(asked.name.clone()));
         }
         self.take_user(&asked.name);
-        self.changed();
+        self.advance_revision();
         Ok(())
     }
 
-    pub(super) fn path_role_create(&mut self, asked: &RoleCreate) -> Outcome {
+    pub(super) fn path_role_create(&mut self, asked: &RoleCreate) -> PathAuthResult {
         if asked.name == ROOT {
-            return Err(Refusal::RootRole(asked.name.clone()));
+            return Err(PathAuthError::RootRole(asked.name.clone()));
         }
-        self.paths.begun = true;
+        self.paths.written = true;
         if self.role(&asked.name).is_some() {
-            return Err(Refusal::RoleExists(asked.name.clone()));
+            return Err(PathAuthError::RoleExists(asked.name.clone()));
         }
         self.put_path_role(&asked.name, asked.patterns.clone());
         Ok(())
     }
 
-    pub(super) fn path_role_update(&mut self, asked: &RoleUpdate) -> Outcome<Patterns> {
+    pub(super) fn path_role_update(&mut self, asked: &RoleUpdate) -> PathAuthResult<PathPatterns> {
         if asked.name == ROOT {
-            return Err(Refusal::RootRole(asked.name.clone()));
+            return Err(PathAuthError::RootRole(asked.name.clone()));
         }
         let old = self.patterns(&asked.name);
-        let old = old.ok_or_else(|| Refusal::RoleMissing(asked.name.clone()))?;
+        let old = old.ok_or_else(|| PathAuthError::RoleMissing(asked.name.clone()))?;
         let (grant, revoke) = (&asked.grant, &asked.revoke);
-        let read = merged(&old.read, &grant.read, &revoke.read).map_err(Refusal::ReadHeld)?;
-        let write = merged(&old.write, &grant.write, &revoke.write).map_err(Refusal::WriteHeld)?;
-        let new = Patterns { read, write };
+        let read = merged_names(&old.read, &grant.read, &revoke.read)
+            .map_err(PathAuthError::ReadAlreadyGranted)?;
+        let write = merged_names(&old.write, &grant.write, &revoke.write)
+            .map_err(PathAuthError::WriteAlreadyGranted)?;
+        let new = PathPatterns { read, write };
         if new == old {
-            return Err(Refusal::RoleSame);
+            return Err(PathAuthError::RoleUnchanged);
         }
-        self.paths.begun = true;
+        self.paths.written = true;
         self.put_path_role(&asked.name, new.clone());
         Ok(new)
     }
 
     /// As in etcd, users keep the name of the deleted role.
-    pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> Outcome {
+    pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> PathAuthResult {
         let name = &asked.name;
         if name == ROOT {
-            return Err(Refusal::RootRole(name.clone()));
+            return Err(PathAuthError::RootRole(name.clone()));
         }
-        self.paths.begun = true;
+        self.paths.written = true;
         if self.role(name).is_none() {
-            return Err(Refusal::RoleGone(name.clone()));
+            return Err(PathAuthError::RoleToDeleteMissing(name.clone()));
         }
         self.take_role(name);
         self.refresh_where(|user| user.has(name));
-        self.changed();
+        self.advance_revision();
         Ok(())
     }
 }
 
 /// The sorted result, or the name that was granted already.
-fn merged(old: &[String], grant: &[String], revoke: &[String]) -> Result<Vec<String>, String> {
+fn merged_names(
+    old: &[String],
+    grant: &[String],
+    revoke: &[String],
+) -> Result<Vec<String>, String> {
     let mut patterns: BTreeSet<&String> = old.iter().collect();
     for pattern in grant {
         if !patterns.insert(pattern) {

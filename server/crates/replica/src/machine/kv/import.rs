@@ -2,15 +2,15 @@
 //!
 //! What does not live here: the format of the snapshot (the server).
 
-use super::{Compact, Entry, Kv, Past, Version};
+use super::{Compact, IndexEntry, Kv, PreviousVersion, Version};
 use crate::machine::{
     lease::{Lease, NONE},
-    record::{COUNT_MAX, Corrupt},
+    record::{COUNT_MAX, CorruptRecord},
 };
 
 /// One version of another store.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Foreign<'a> {
+pub struct ImportedVersion<'a> {
     /// Revision of the change.
     pub main: i64,
     /// Its number among the changes of the same revision.
@@ -31,12 +31,12 @@ pub struct Foreign<'a> {
 
 impl Kv {
     /// Imports the next version, in order of revisions, into an empty store.
-    pub fn take_in(&mut self, foreign: &Foreign<'_>) -> Result<(), Corrupt> {
+    pub fn import_version(&mut self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         check(foreign)?;
         let entry = self.index.get(foreign.key);
         let past = entry.and_then(|entry| {
             let (_, before) = self.history.get(entry.place)?;
-            Some(Past {
+            Some(PreviousVersion {
                 size: before.size as u64,
                 create: before.create,
                 version: before.version,
@@ -66,16 +66,16 @@ impl Kv {
         let life = past.filter(|past| !past.tombstone);
         self.live_bytes -= life.map_or(0, |past| past.size);
         self.live_bytes += if tombstone { 0 } else { size as u64 };
-        self.index.put(foreign.key, Entry { place, tombstone });
+        self.index.put(foreign.key, IndexEntry { place, tombstone });
         self.revision = foreign.main;
         Ok(())
     }
 
-    /// Called once after the last [`Kv::take_in`], with the finished and the scheduled compact
+    /// Called once after the last [`Kv::import_version`], with the finished and the scheduled compact
     /// revision of the other store (0 for none).
-    pub fn taken_in(&mut self, compacted: i64, asked: i64) -> Result<(), Corrupt> {
+    pub fn finish_import(&mut self, compacted: i64, asked: i64) -> Result<(), CorruptRecord> {
         if compacted.max(asked) > COUNT_MAX as i64 {
-            return Err(Corrupt::new("a compaction counts too far"));
+            return Err(CorruptRecord::new("a compaction counts too far"));
         }
         if compacted > 0 {
             self.compacted = compacted;
@@ -84,31 +84,31 @@ impl Kv {
         if asked > self.compacted {
             let compact = Compact { revision: asked };
             self.compact(&compact)
-                .map_err(|error| Corrupt::new(format!("a compaction: {error}")))?;
-            self.forget_compacted_states();
+                .map_err(|error| CorruptRecord::new(format!("a compaction: {error}")))?;
+            self.clear_states_before_compaction();
         }
         while self.sweeping {
-            self.sweep_on();
+            self.continue_sweep();
         }
-        if !self.attach_all() {
+        if !self.attach_leased_keys() {
             // the other store never removes such keys
-            self.leases.adopt_unknown();
+            self.leases.create_missing();
         }
         Ok(())
     }
 
-    /// Imports a lease, before [`Kv::taken_in`].
-    pub fn take_in_lease(&mut self, id: i64, lease: Lease) -> Result<(), Corrupt> {
+    /// Imports a lease, before [`Kv::finish_import`].
+    pub fn import_lease(&mut self, id: i64, lease: Lease) -> Result<(), CorruptRecord> {
         if id == NONE || !lease.is_sound() {
-            return Err(Corrupt::new(format!("lease {id:016x}: {lease:?}")));
+            return Err(CorruptRecord::new(format!("lease {id:016x}: {lease:?}")));
         }
         self.leases.insert(id, lease);
         Ok(())
     }
 }
 
-fn check(foreign: &Foreign<'_>) -> Result<(), Corrupt> {
-    let Foreign {
+fn check(foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
+    let ImportedVersion {
         main,
         sub,
         create_revision,
@@ -121,7 +121,7 @@ fn check(foreign: &Foreign<'_>) -> Result<(), Corrupt> {
         return Ok(());
     }
     let key = foreign.key.escape_ascii();
-    Err(Corrupt::new(format!(
+    Err(CorruptRecord::new(format!(
         "version {main}.{sub} of key \"{key}\" cannot have been made"
     )))
 }
@@ -132,12 +132,15 @@ mod tests {
 
     use super::*;
     use crate::machine::{
-        kv::{Command, DeleteRange, Put, Range, Verb},
+        kv::{DeleteRange, KvCommand, KvOperation, Put, Range},
         lease::TTL_MAX_S,
     };
 
-    fn apply(kv: &mut Kv, verb: Verb) {
-        kv.apply(&Command { verb: Some(verb) }).unwrap();
+    fn apply(kv: &mut Kv, verb: KvOperation) {
+        kv.apply(&KvCommand {
+            operation: Some(verb),
+        })
+        .unwrap();
     }
 
     /// Puts and deletions of a few keys, the same for each number of them.
@@ -149,11 +152,11 @@ mod tests {
             apply(
                 &mut kv,
                 match at % 5 {
-                    3 => Verb::Delete(DeleteRange {
+                    3 => KvOperation::Delete(DeleteRange {
                         key,
                         ..DeleteRange::default()
                     }),
-                    _ => Verb::Put(Put {
+                    _ => KvOperation::Put(Put {
                         key,
                         value,
                         lease: 0,
@@ -168,9 +171,9 @@ mod tests {
     /// As a snapshot would carry it.
     fn carried(kv: &Kv, compacted: i64, asked: i64) -> Kv {
         let mut taken = Kv::default();
-        for written in kv.kept() {
+        for written in kv.retained_versions() {
             let pair = written.pair();
-            let foreign = Foreign {
+            let foreign = ImportedVersion {
                 main: written.revision(),
                 sub: written.sub(),
                 deletes: written.deletes(),
@@ -180,9 +183,9 @@ mod tests {
                 version: pair.version,
                 lease: pair.lease,
             };
-            taken.take_in(&foreign).unwrap();
+            taken.import_version(&foreign).unwrap();
         }
-        taken.taken_in(compacted, asked).unwrap();
+        taken.finish_import(compacted, asked).unwrap();
         taken
     }
 
@@ -200,9 +203,9 @@ mod tests {
     #[test]
     fn imported_versions_equal_the_original() {
         let mut kv = filled(400);
-        apply(&mut kv, Verb::Compact(Compact { revision: 150 }));
+        apply(&mut kv, KvOperation::Compact(Compact { revision: 150 }));
         while kv.sweeping {
-            kv.sweep_on();
+            kv.continue_sweep();
         }
         let mut taken = carried(&kv, 150, 150);
         assert_eq!((taken.revision(), taken.compacted()), (kv.revision(), 150));
@@ -212,21 +215,24 @@ mod tests {
         }
         // and it goes on as the other does
         for kv in [&mut kv, &mut taken] {
-            apply(kv, Verb::Compact(Compact { revision: 300 }));
+            apply(kv, KvOperation::Compact(Compact { revision: 300 }));
             while kv.sweeping {
-                kv.sweep_on();
+                kv.continue_sweep();
             }
             let key = Bytes::from_static(b"k1");
             apply(
                 kv,
-                Verb::Put(Put {
+                KvOperation::Put(Put {
                     key,
                     ..Put::default()
                 }),
             );
         }
         assert_eq!(all(&taken, 0), all(&kv, 0));
-        assert_eq!(taken.kept().count(), kv.kept().count());
+        assert_eq!(
+            taken.retained_versions().count(),
+            kv.retained_versions().count()
+        );
         // places differ, and with them the bytes that say where a version before stands
         assert_eq!(taken.live_bytes, taken.history.index().1);
     }
@@ -235,9 +241,12 @@ mod tests {
     fn a_scheduled_compaction_is_executed() {
         let mut kv = filled(100);
         let taken = carried(&kv, 0, 80);
-        apply(&mut kv, Verb::Compact(Compact { revision: 80 }));
+        apply(&mut kv, KvOperation::Compact(Compact { revision: 80 }));
         assert_eq!(taken.compacted(), 80);
-        assert_eq!(taken.kept().count(), kv.kept().count());
+        assert_eq!(
+            taken.retained_versions().count(),
+            kv.retained_versions().count()
+        );
         assert!(taken.compacted_states().is_empty());
     }
 
@@ -246,22 +255,22 @@ mod tests {
         let mut kv = Kv::default();
         for (at, lease) in [7, 9, 0].into_iter().enumerate() {
             let key = format!("k{at}");
-            let foreign = Foreign {
+            let foreign = ImportedVersion {
                 main: 2 + at as i64,
                 key: key.as_bytes(),
                 create_revision: 2 + at as i64,
                 version: 1,
                 lease,
-                ..Foreign::default()
+                ..ImportedVersion::default()
             };
-            kv.take_in(&foreign).unwrap();
+            kv.import_version(&foreign).unwrap();
         }
         let lease = Lease {
             ttl_s: 60,
-            left_s: 5,
+            remaining_ttl_s: 5,
         };
-        kv.take_in_lease(7, lease).unwrap();
-        kv.taken_in(0, 0).unwrap();
+        kv.import_lease(7, lease).unwrap();
+        kv.finish_import(0, 0).unwrap();
         assert_eq!(kv.leases().get(7), Some(&lease));
         assert_eq!(kv.leases().keys(7).count(), 1);
         // nobody knows this one, and its key stays
@@ -270,46 +279,46 @@ mod tests {
             ttl_s: i64::MAX,
             ..lease
         };
-        assert!(kv.take_in_lease(8, unsound).is_err());
-        assert!(kv.take_in_lease(NONE, lease).is_err());
+        assert!(kv.import_lease(8, unsound).is_err());
+        assert!(kv.import_lease(NONE, lease).is_err());
     }
 
     #[test]
     fn inconsistent_versions_are_refused() {
-        let sound = Foreign {
+        let sound = ImportedVersion {
             main: 5,
             key: b"k",
             create_revision: 5,
             version: 1,
-            ..Foreign::default()
+            ..ImportedVersion::default()
         };
-        assert!(Kv::default().take_in(&sound).is_ok());
+        assert!(Kv::default().import_version(&sound).is_ok());
         for wrong in [
-            Foreign { main: 0, ..sound },
-            Foreign { main: -5, ..sound },
-            Foreign {
+            ImportedVersion { main: 0, ..sound },
+            ImportedVersion { main: -5, ..sound },
+            ImportedVersion {
                 main: i64::MAX,
                 ..sound
             },
-            Foreign {
+            ImportedVersion {
                 create_revision: 6,
                 ..sound
             },
-            Foreign {
+            ImportedVersion {
                 version: -1,
                 ..sound
             },
-            Foreign {
+            ImportedVersion {
                 sub: u64::MAX,
                 ..sound
             },
         ] {
-            let error = Kv::default().take_in(&wrong).unwrap_err();
+            let error = Kv::default().import_version(&wrong).unwrap_err();
             assert!(error.to_string().contains("of key \"k\""), "{error}");
         }
         let mut kv = Kv::default();
-        kv.take_in(&sound).unwrap();
-        assert!(kv.clone().taken_in(0, 9).is_err());
-        assert!(kv.taken_in(i64::MAX, 0).is_err());
+        kv.import_version(&sound).unwrap();
+        assert!(kv.clone().finish_import(0, 9).is_err());
+        assert!(kv.finish_import(i64::MAX, 0).is_err());
     }
 }

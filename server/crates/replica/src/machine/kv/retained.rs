@@ -4,26 +4,26 @@
 //! Versions that a compaction removed are excluded, even if the sweep has not reached them. What
 //! does not live here: their encoding and the hash itself (the server).
 
-use super::{Error, Kv, events::Written, version::Version};
+use super::{Kv, KvError, events::KeyChange, version::Version};
 
 impl Kv {
     /// All versions that can still be read, in order of revisions.
-    pub fn kept(&self) -> impl Iterator<Item = Written<'_>> {
+    pub fn retained_versions(&self) -> impl Iterator<Item = KeyChange<'_>> {
         self.history
             .from(self.history.seek(0))
-            .map(|(_, (block, version))| Written { block, version })
-            .filter(|written| !self.sweeping || self.is_kept(&written.version))
+            .map(|(_, (block, version))| KeyChange { block, version })
+            .filter(|written| !self.sweeping || self.is_retained(&written.version))
     }
 
     /// The revision that a hash request means: 0 is the current one.
-    pub fn hash_revision(&self, revision: i64) -> Result<i64, Error> {
+    pub fn hash_revision(&self, revision: i64) -> Result<i64, KvError> {
         if revision > 0 && revision < self.compacted {
-            return Err(Error::Compacted {
+            return Err(KvError::Compacted {
                 compacted: self.compacted,
             });
         }
         if revision > self.revision {
-            return Err(Error::FutureRevision {
+            return Err(KvError::FutureRevision {
                 current: self.revision,
             });
         }
@@ -37,9 +37,9 @@ impl Kv {
     /// The versions that etcd's hash at `revision` covers, in order: at or below the compacted
     /// revision only those that are the newest at `revision` (all of them if no key is alive then),
     /// without deletions at the compacted revision itself.
-    pub fn hashed(&self, revision: i64) -> impl Iterator<Item = Written<'_>> {
+    pub fn hashed_versions(&self, revision: i64) -> impl Iterator<Item = KeyChange<'_>> {
         let one_is_alive = self.is_any_alive(revision);
-        self.kept()
+        self.retained_versions()
             .take_while(move |written| written.version.main <= revision)
             .filter(move |written| {
                 let version = &written.version;
@@ -53,7 +53,7 @@ impl Kv {
             })
     }
 
-    fn is_kept(&self, version: &Version<'_>) -> bool {
+    fn is_retained(&self, version: &Version<'_>) -> bool {
         version.main > self.compacted
             || (self.is_newest(version, self.compacted)
                 && (!version.tombstone || version.main == self.compacted))
@@ -69,7 +69,7 @@ impl Kv {
     }
 
     fn is_any_alive(&self, revision: i64) -> bool {
-        self.kept()
+        self.retained_versions()
             .map(|written| written.version)
             .take_while(|version| version.main <= revision)
             .any(|version| !version.tombstone && self.is_newest(&version, revision))
@@ -81,17 +81,20 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::machine::kv::{Command, Compact, DeleteRange, Put, Verb};
+    use crate::machine::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
 
-    fn apply(kv: &mut Kv, verb: Verb) {
-        kv.apply(&Command { verb: Some(verb) }).unwrap();
+    fn apply(kv: &mut Kv, verb: KvOperation) {
+        kv.apply(&KvCommand {
+            operation: Some(verb),
+        })
+        .unwrap();
     }
 
     fn put(kv: &mut Kv, key: &'static str) {
         let key = Bytes::from_static(key.as_bytes());
         apply(
             kv,
-            Verb::Put(Put {
+            KvOperation::Put(Put {
                 key,
                 ..Put::default()
             }),
@@ -102,14 +105,14 @@ mod tests {
         let key = Bytes::from_static(key.as_bytes());
         apply(
             kv,
-            Verb::Delete(DeleteRange {
+            KvOperation::Delete(DeleteRange {
                 key,
                 ..DeleteRange::default()
             }),
         );
     }
 
-    fn revisions<'a>(versions: impl Iterator<Item = Written<'a>>) -> Vec<i64> {
+    fn revisions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> Vec<i64> {
         versions.map(|written| written.revision()).collect()
     }
 
@@ -123,7 +126,7 @@ mod tests {
         put(&mut kv, "c");
         delete(&mut kv, "c");
         if compact > 0 {
-            apply(&mut kv, Verb::Compact(Compact { revision: compact }));
+            apply(&mut kv, KvOperation::Compact(Compact { revision: compact }));
         }
         kv
     }
@@ -131,14 +134,14 @@ mod tests {
     #[test]
     fn without_compaction_everything_counts() {
         let kv = sample(0);
-        assert_eq!(revisions(kv.kept()), [2, 3, 4, 5, 6, 7]);
-        assert_eq!(revisions(kv.hashed(5)), [2, 3, 4, 5]);
-        assert_eq!(revisions(kv.hashed(-3)), [0; 0]);
+        assert_eq!(revisions(kv.retained_versions()), [2, 3, 4, 5, 6, 7]);
+        assert_eq!(revisions(kv.hashed_versions(5)), [2, 3, 4, 5]);
+        assert_eq!(revisions(kv.hashed_versions(-3)), [0; 0]);
         assert_eq!(kv.hash_revision(0), Ok(7));
         assert_eq!(kv.hash_revision(-3), Ok(-3));
         assert_eq!(
             kv.hash_revision(8),
-            Err(Error::FutureRevision { current: 7 })
+            Err(KvError::FutureRevision { current: 7 })
         );
     }
 
@@ -146,20 +149,23 @@ mod tests {
     fn below_the_compacted_revision_only_the_newest_counts() {
         let kv = sample(4);
         // the deletion at the compacted revision is kept, and not hashed
-        assert_eq!(revisions(kv.kept()), [2, 4, 5, 6, 7]);
-        assert_eq!(revisions(kv.hashed(4)), [2]);
+        assert_eq!(revisions(kv.retained_versions()), [2, 4, 5, 6, 7]);
+        assert_eq!(revisions(kv.hashed_versions(4)), [2]);
         // by then a newer one has taken its place
-        assert_eq!(revisions(kv.hashed(5)), [5]);
-        assert_eq!(kv.hash_revision(3), Err(Error::Compacted { compacted: 4 }));
+        assert_eq!(revisions(kv.hashed_versions(5)), [5]);
+        assert_eq!(
+            kv.hash_revision(3),
+            Err(KvError::Compacted { compacted: 4 })
+        );
     }
 
     #[test]
     fn without_live_keys_superseded_versions_are_hashed() {
         let mut kv = sample(5);
         delete(&mut kv, "a");
-        assert_eq!(revisions(kv.kept()), [5, 6, 7, 8]);
-        assert_eq!(revisions(kv.hashed(8)), [5, 6, 7, 8]);
-        assert_eq!(revisions(kv.hashed(7)), [5, 6, 7]);
+        assert_eq!(revisions(kv.retained_versions()), [5, 6, 7, 8]);
+        assert_eq!(revisions(kv.hashed_versions(8)), [5, 6, 7, 8]);
+        assert_eq!(revisions(kv.hashed_versions(7)), [5, 6, 7]);
     }
 
     #[test]
@@ -168,12 +174,21 @@ mod tests {
         let mut unswept = sample(0);
         unswept.compacted = 5;
         unswept.sweeping = true;
-        assert_eq!(revisions(unswept.kept()), revisions(swept.kept()));
-        assert_eq!(revisions(unswept.hashed(7)), revisions(swept.hashed(7)));
+        assert_eq!(
+            revisions(unswept.retained_versions()),
+            revisions(swept.retained_versions())
+        );
+        assert_eq!(
+            revisions(unswept.hashed_versions(7)),
+            revisions(swept.hashed_versions(7))
+        );
         delete(&mut swept, "a");
         unswept.sweeping = false;
         delete(&mut unswept, "a");
         unswept.sweeping = true;
-        assert_eq!(revisions(unswept.hashed(8)), revisions(swept.hashed(8)));
+        assert_eq!(
+            revisions(unswept.hashed_versions(8)),
+            revisions(swept.hashed_versions(8))
+        );
     }
 }

@@ -6,7 +6,7 @@ use super::Kv;
 impl Kv {
     /// A hash of the whole visible state and history: equal states hash equal.
     pub fn fingerprint(&self) -> u64 {
-        let mut fold = Fold(0);
+        let mut fold = FingerprintHasher(0);
         fold.word(self.revision as u64);
         fold.word(self.compacted as u64);
         fold.word(self.len() as u64);
@@ -26,12 +26,12 @@ impl Kv {
 }
 
 /// Multiply and mix, a word at a time. Not against an adversary.
-struct Fold(u64);
+struct FingerprintHasher(u64);
 
 /// 2^64 divided by the golden ratio, odd.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-impl Fold {
+impl FingerprintHasher {
     fn word(&mut self, word: u64) {
         self.0 = (self.0 ^ word).wrapping_mul(MULTIPLIER);
         self.0 ^= self.0 >> 29;

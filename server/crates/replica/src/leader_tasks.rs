@@ -2,39 +2,39 @@
 //! automatic compaction, retries of snapshots. The only source of proposals that no client
 //! requested (I6).
 
-pub(crate) mod compaction;
+pub(crate) mod auto_compaction;
 
-use compaction::{AutoCompaction, Compaction};
+use auto_compaction::{AutoCompaction, AutoCompactor};
 use raft::{RawNode, SnapshotStatus};
 use std::collections::BTreeMap;
 
 use crate::{
+    lessor::Lessor,
     limits::{EXPIRE_TICKS, SNAPSHOT_RETRY_TICKS},
-    log::Log,
+    log::MemoryLog,
     machine::{
-        Machine,
+        StateMachine,
         command::Command,
-        tree::{self, Expire, Verb},
+        tree::{self, ExpireNodes, TreeOperation},
     },
-    timers::Timers,
 };
 
 #[derive(Debug)]
-pub(crate) struct Chores {
+pub(crate) struct LeaderTasks {
     /// Automatic compaction of the v3 key space.
-    pub(crate) compaction: Compaction,
+    pub(crate) compaction: AutoCompactor,
     /// Members to which a snapshot is being sent, with the tick at which it was sent.
     snapshots: BTreeMap<u64, u64>,
     /// Timers of the leases.
-    pub(crate) timers: Timers,
+    pub(crate) lessor: Lessor,
 }
 
-impl Chores {
+impl LeaderTasks {
     pub(crate) fn new(compaction: Option<AutoCompaction>) -> Self {
         Self {
-            compaction: Compaction::new(compaction),
+            compaction: AutoCompactor::new(compaction),
             snapshots: BTreeMap::new(),
-            timers: Timers::default(),
+            lessor: Lessor::default(),
         }
     }
 
@@ -42,7 +42,7 @@ impl Chores {
     /// time that leases have left.
     pub(crate) fn due(
         &mut self,
-        machine: &Machine,
+        machine: &StateMachine,
         leading: bool,
         tick: u64,
         now_ns: i64,
@@ -55,11 +55,11 @@ impl Chores {
                 .is_some_and(|at| at <= now_ns);
         let mut commands = Vec::new();
         if expired {
-            commands.push(Command::Tree(tree::Command {
-                verb: Some(Verb::Expire(Expire {})),
+            commands.push(Command::Tree(tree::TreeCommand {
+                operation: Some(TreeOperation::Expire(ExpireNodes {})),
             }));
         }
-        let due = self.timers.due(machine.kv.leases());
+        let due = self.lessor.due(machine.kv.leases());
         commands.extend(due.commands().map(Command::Lease));
         commands
     }
@@ -70,7 +70,7 @@ impl Chores {
 
     /// Raft waits without a limit for the report of a snapshot. If none arrives in time, the
     /// snapshot is reported as failed and raft probes the member again.
-    pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<Log>, tick: u64) {
+    pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<MemoryLog>, tick: u64) {
         let overdue: Vec<u64> = self
             .snapshots
             .iter()

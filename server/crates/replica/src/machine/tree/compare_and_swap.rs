@@ -3,23 +3,27 @@
 use bytes::Bytes;
 
 use super::{
-    Action, Error, ErrorKind, Event, Swap, Tree,
-    inode::{Body, Link, clean, find},
-    update::Write,
+    Action, CompareAndSwap, Event, Tree, TreeError, TreeErrorKind,
+    inode::{NodeBody, NodeRef, clean, find},
+    update::NodeWrite,
 };
 
 impl Tree {
-    pub(super) fn swap(&mut self, swap: &Swap, now_ns: i64) -> Result<Event, Error> {
+    pub(super) fn compare_and_swap(
+        &mut self,
+        swap: &CompareAndSwap,
+        now_ns: i64,
+    ) -> Result<Event, TreeError> {
         let path = clean(&swap.path);
         self.refuse_root(&path)?;
         let old = self.compare(&path, swap.prev_value.as_ref(), swap.prev_index)?;
-        let Swap {
+        let CompareAndSwap {
             value,
             expires_ns,
             refresh,
             ..
         } = swap;
-        let write = Write {
+        let write = NodeWrite {
             path,
             value,
             expires_ns: *expires_ns,
@@ -35,16 +39,16 @@ impl Tree {
         path: &Bytes,
         value: Option<&Bytes>,
         index: Option<u64>,
-    ) -> Result<Link, Error> {
-        let link = find(&self.root, path).map_err(|miss| self.missed(miss))?;
-        let Body::File(actual) = &link.body else {
+    ) -> Result<NodeRef, TreeError> {
+        let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
+        let NodeBody::File(actual) = &link.body else {
             // The root has no name to show.
             let cause = if path == "/" {
                 Bytes::new()
             } else {
                 path.clone()
             };
-            return Err(self.error(ErrorKind::NotFile, cause));
+            return Err(self.error(TreeErrorKind::NotFile, cause));
         };
         let value = value.filter(|wanted| !wanted.is_empty() && *wanted != actual);
         let index = index.filter(|wanted| *wanted != 0 && *wanted != link.modified);
@@ -60,6 +64,6 @@ impl Tree {
             let text = format!("{gap}[{wanted} != {}]", link.modified);
             cause.extend_from_slice(text.as_bytes());
         }
-        Err(self.error(ErrorKind::CompareFailed, cause.into()))
+        Err(self.error(TreeErrorKind::CompareFailed, cause.into()))
     }
 }

@@ -12,8 +12,14 @@ use std::collections::BTreeSet;
 use imbl::OrdMap;
 
 use crate::{
-    limits::{CHECKPOINT_LEASES_MAX, EXPIRE_LEASES_MAX, NOTE_S_MAX, NOTE_S_MIN, REVOKE_RETRY_NS},
-    machine::lease::{Checkpoint, Command, Expire, Lease, Leases, Left, Reply, Verb},
+    limits::{
+        LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY_MAX,
+        LEASE_EXPIRATIONS_PER_ENTRY_MAX, LEASE_EXPIRY_RETRY_NS,
+    },
+    machine::lease::{
+        Lease, LeaseCheckpoint, LeaseCommand, LeaseExpire, LeaseOperation, LeaseReply, Leases,
+        RemainingTtl,
+    },
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -30,31 +36,31 @@ pub enum Renewal {
     Unknown,
     /// Its time is over and its expiration was proposed: retry.
     Expiring,
-    /// The log holds a smaller remaining time: propose [`Left`] with 0 seconds and retry, or a
+    /// The log holds a smaller remaining time: propose [`RemainingTtl`] with 0 seconds and retry, or a
     /// later leader would count from there.
-    Noted,
+    NeedsCheckpoint,
     /// This member is not the leader.
     NotLeading,
 }
 
 /// One lease's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Timer {
+struct LeaseTimer {
     /// When the lease expires.
     deadline_ns: u64,
     /// Time of the next check: expiration, its retry, or a checkpoint.
-    look_ns: u64,
+    check_at_ns: u64,
     /// Its expiration was proposed.
-    expiring: bool,
+    expiry_pending: bool,
     /// A checkpoint was proposed and is not applied yet.
-    noting: bool,
+    checkpoint_pending: bool,
 }
 
 /// A frozen copy of the deadlines of all leases.
 #[derive(Clone, Debug, Default)]
-pub struct Deadlines(OrdMap<i64, Timer>);
+pub struct LeaseDeadlines(OrdMap<i64, LeaseTimer>);
 
-impl Deadlines {
+impl LeaseDeadlines {
     /// Nanoseconds that a lease has left at `now_ns`, negative when it is overdue.
     pub fn left_ns(&self, id: i64, now_ns: u64) -> Option<i64> {
         let timer = self.0.get(&id)?;
@@ -71,49 +77,58 @@ impl Deadlines {
 
 /// All timers of a leader.
 #[derive(Debug, Default)]
-pub(crate) struct Timers {
+pub(crate) struct Lessor {
     /// The term in which this member leads, once it has applied all entries of earlier terms.
     term: Option<u64>,
     now_ns: u64,
-    deadlines: Deadlines,
-    looks: BTreeSet<(u64, i64)>,
+    deadlines: LeaseDeadlines,
+    next_checks: BTreeSet<(u64, i64)>,
     /// Leases whose time starts with the next clock update, with their durations.
-    fresh: Vec<(i64, u64)>,
+    starting: Vec<(i64, u64)>,
 }
 
 /// What is to be proposed.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Due {
+pub(crate) struct DueLeases {
     pub(crate) expired: Vec<i64>,
-    pub(crate) left: Vec<Left>,
+    pub(crate) checkpoints: Vec<RemainingTtl>,
 }
 
-impl Due {
+impl DueLeases {
     /// As commands.
-    pub(crate) fn commands(self) -> impl Iterator<Item = Command> {
-        let expire = Verb::Expire(Expire { ids: self.expired });
-        let note = Verb::Checkpoint(Checkpoint { left: self.left });
+    pub(crate) fn commands(self) -> impl Iterator<Item = LeaseCommand> {
+        let expire = LeaseOperation::Expire(LeaseExpire { ids: self.expired });
+        let note = LeaseOperation::Checkpoint(LeaseCheckpoint {
+            remaining: self.checkpoints,
+        });
         [expire, note].into_iter().filter_map(|verb| {
             let empty = match &verb {
-                Verb::Expire(expire) => expire.ids.is_empty(),
-                Verb::Checkpoint(checkpoint) => checkpoint.left.is_empty(),
-                Verb::Grant(_) | Verb::Revoke(_) => false,
+                LeaseOperation::Expire(expire) => expire.ids.is_empty(),
+                LeaseOperation::Checkpoint(checkpoint) => checkpoint.remaining.is_empty(),
+                LeaseOperation::Grant(_) | LeaseOperation::Revoke(_) => false,
             };
-            (!empty).then_some(Command { verb: Some(verb) })
+            (!empty).then_some(LeaseCommand {
+                operation: Some(verb),
+            })
         })
     }
 }
 
-impl Timers {
+impl Lessor {
     /// Starts counting all leases, each with an extension, when this member becomes leader; stops
     /// when it is no longer the leader.
-    pub(crate) fn lead(&mut self, term: Option<u64>, leases: &Leases, extension_ns: u64) {
+    pub(crate) fn set_leader_term(
+        &mut self,
+        term: Option<u64>,
+        leases: &Leases,
+        extension_ns: u64,
+    ) {
         if self.term == term {
             return;
         }
-        self.deadlines = Deadlines::default();
-        self.looks = BTreeSet::new();
-        self.fresh = Vec::new();
+        self.deadlines = LeaseDeadlines::default();
+        self.next_checks = BTreeSet::new();
+        self.starting = Vec::new();
         self.term = term;
         if term.is_some() {
             for (id, lease) in leases.iter() {
@@ -126,32 +141,32 @@ impl Timers {
     }
 
     /// Advances the monotonic clock to `now_ns`.
-    pub(crate) fn pass(&mut self, now_ns: u64, leases: &Leases) {
+    pub(crate) fn advance_clock(&mut self, now_ns: u64, leases: &Leases) {
         self.now_ns = self.now_ns.max(now_ns);
-        for (id, span_ns) in std::mem::take(&mut self.fresh) {
+        for (id, span_ns) in std::mem::take(&mut self.starting) {
             if let Some(lease) = leases.get(id) {
-                self.set(id, span_ns, lease);
+                self.run_from_now(id, span_ns, lease);
             }
         }
     }
 
     /// A lease command was executed.
-    pub(crate) fn applied(&mut self, command: &Command, reply: &Reply) {
+    pub(crate) fn applied(&mut self, command: &LeaseCommand, reply: &LeaseReply) {
         if self.term.is_none() {
             return;
         }
-        match (&command.verb, reply) {
-            (Some(Verb::Grant(grant)), Reply::Granted(granted)) => {
+        match (&command.operation, reply) {
+            (Some(LeaseOperation::Grant(grant)), LeaseReply::Granted(granted)) => {
                 self.start(grant.id, span_ns(granted.ttl_s));
             }
-            (Some(Verb::Revoke(revoke)), Reply::Revoked) => self.stop(revoke.id),
-            (Some(Verb::Expire(_)), Reply::Expired { ids }) => {
+            (Some(LeaseOperation::Revoke(revoke)), LeaseReply::Revoked) => self.stop(revoke.id),
+            (Some(LeaseOperation::Expire(_)), LeaseReply::Expired { ids }) => {
                 ids.iter().for_each(|id| self.stop(*id));
             }
-            (Some(Verb::Checkpoint(checkpoint)), Reply::Noted) => {
-                for left in &checkpoint.left {
+            (Some(LeaseOperation::Checkpoint(checkpoint)), LeaseReply::Checkpointed) => {
+                for left in &checkpoint.remaining {
                     if let Some(timer) = self.deadlines.0.get_mut(&left.id) {
-                        timer.noting = false;
+                        timer.checkpoint_pending = false;
                     }
                 }
             }
@@ -167,11 +182,11 @@ impl Timers {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
         };
-        if timer.expiring || timer.deadline_ns <= self.now_ns {
+        if timer.expiry_pending || timer.deadline_ns <= self.now_ns {
             return Renewal::Expiring;
         }
-        if timer.noting || lease.left_s > 0 {
-            return Renewal::Noted;
+        if timer.checkpoint_pending || lease.remaining_ttl_s > 0 {
+            return Renewal::NeedsCheckpoint;
         }
         self.start(id, span_ns(lease.ttl_s));
         let ttl_s = lease.ttl_s;
@@ -179,17 +194,18 @@ impl Timers {
     }
 
     /// Frozen deadlines of all leases, if this member counts.
-    pub(crate) fn deadlines(&self) -> Option<Deadlines> {
+    pub(crate) fn deadlines(&self) -> Option<LeaseDeadlines> {
         self.term.map(|_| self.deadlines.clone())
     }
 
     /// What is due now, bounded so that applying it is quick; the rest is due at the next check.
-    pub(crate) fn due(&mut self, leases: &Leases) -> Due {
-        let mut due = Due::default();
+    pub(crate) fn due(&mut self, leases: &Leases) -> DueLeases {
+        let mut due = DueLeases::default();
         let mut changes = 0;
-        while let Some((look_ns, id)) = self.looks.first().copied() {
-            let full = changes >= EXPIRE_LEASES_MAX || due.left.len() >= CHECKPOINT_LEASES_MAX;
-            if look_ns > self.now_ns || full {
+        while let Some((check_at_ns, id)) = self.next_checks.first().copied() {
+            let full = changes >= LEASE_EXPIRATIONS_PER_ENTRY_MAX
+                || due.checkpoints.len() >= LEASE_CHECKPOINTS_PER_ENTRY_MAX;
+            if check_at_ns > self.now_ns || full {
                 break;
             }
             let (Some(timer), Some(lease)) = (self.deadlines.0.get(&id).copied(), leases.get(id))
@@ -199,69 +215,76 @@ impl Timers {
             };
             let mut next = timer;
             if timer.deadline_ns <= self.now_ns {
-                changes += 1 + leases.keys(id).take(EXPIRE_LEASES_MAX).count();
+                changes += 1 + leases
+                    .keys(id)
+                    .take(LEASE_EXPIRATIONS_PER_ENTRY_MAX)
+                    .count();
                 due.expired.push(id);
-                next.expiring = true;
-                next.look_ns = self.now_ns.saturating_add(REVOKE_RETRY_NS);
+                next.expiry_pending = true;
+                next.check_at_ns = self.now_ns.saturating_add(LEASE_EXPIRY_RETRY_NS);
             } else {
                 let seconds = (timer.deadline_ns - self.now_ns).div_ceil(SECOND_NS) as i64;
                 if seconds < lease.remaining_s() {
-                    due.left.push(Left { id, seconds });
-                    next.noting = true;
+                    due.checkpoints.push(RemainingTtl { id, seconds });
+                    next.checkpoint_pending = true;
                 }
-                next.look_ns = self.next_look(timer.deadline_ns, lease);
+                next.check_at_ns = self.next_check(timer.deadline_ns, lease);
             }
-            self.place(id, next);
+            self.schedule(id, next);
         }
         due
     }
 
     /// Starts a lease's time with the next clock update; until then, provisionally, now.
     fn start(&mut self, id: i64, span_ns: u64) {
-        self.fresh.push((id, span_ns));
+        self.starting.push((id, span_ns));
         let deadline_ns = self.now_ns.saturating_add(span_ns);
-        let noting = self.deadlines.0.get(&id).is_some_and(|timer| timer.noting);
-        let timer = Timer {
+        let checkpoint_pending = self
+            .deadlines
+            .0
+            .get(&id)
+            .is_some_and(|timer| timer.checkpoint_pending);
+        let timer = LeaseTimer {
             deadline_ns,
-            look_ns: deadline_ns,
-            expiring: false,
-            noting,
+            check_at_ns: deadline_ns,
+            expiry_pending: false,
+            checkpoint_pending,
         };
-        self.place(id, timer);
+        self.schedule(id, timer);
     }
 
     /// A lease runs from now on.
-    fn set(&mut self, id: i64, span_ns: u64, lease: &Lease) {
+    fn run_from_now(&mut self, id: i64, span_ns: u64, lease: &Lease) {
         let Some(timer) = self.deadlines.0.get(&id).copied() else {
             return;
         };
         let deadline_ns = self.now_ns.saturating_add(span_ns);
-        let look_ns = self.next_look(deadline_ns, lease);
-        let timer = Timer {
+        let check_at_ns = self.next_check(deadline_ns, lease);
+        let timer = LeaseTimer {
             deadline_ns,
-            look_ns,
+            check_at_ns,
             ..timer
         };
-        self.place(id, timer);
+        self.schedule(id, timer);
     }
 
     /// Next checkpoint: after half of the TTL, within bounds. A client sends keep-alives after a
     /// third of it.
-    fn next_look(&self, deadline_ns: u64, lease: &Lease) -> u64 {
-        let pause_s = (lease.ttl_s / 2).clamp(NOTE_S_MIN, NOTE_S_MAX);
+    fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
+        let pause_s = (lease.ttl_s / 2).clamp(LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINT_S_MAX);
         deadline_ns.min(self.now_ns.saturating_add(span_ns(pause_s)))
     }
 
-    fn place(&mut self, id: i64, timer: Timer) {
+    fn schedule(&mut self, id: i64, timer: LeaseTimer) {
         if let Some(before) = self.deadlines.0.insert(id, timer) {
-            self.looks.remove(&(before.look_ns, id));
+            self.next_checks.remove(&(before.check_at_ns, id));
         }
-        self.looks.insert((timer.look_ns, id));
+        self.next_checks.insert((timer.check_at_ns, id));
     }
 
     fn stop(&mut self, id: i64) {
         if let Some(timer) = self.deadlines.0.remove(&id) {
-            self.looks.remove(&(timer.look_ns, id));
+            self.next_checks.remove(&(timer.check_at_ns, id));
         }
     }
 }
@@ -276,43 +299,46 @@ fn span_ns(seconds: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{kv::Kv, lease::Grant};
+    use crate::machine::{kv::Kv, lease::LeaseGrant};
 
     const EXTENSION_NS: u64 = SECOND_NS;
 
     /// A leader's key space and timers.
     struct Leader {
         kv: Kv,
-        timers: Timers,
+        timers: Lessor,
     }
 
     impl Leader {
         fn new() -> Self {
             let mut leader = Self {
                 kv: Kv::default(),
-                timers: Timers::default(),
+                timers: Lessor::default(),
             };
             leader.lead(Some(1));
             leader
         }
 
         fn lead(&mut self, term: Option<u64>) {
-            self.timers.lead(term, self.kv.leases(), EXTENSION_NS);
+            self.timers
+                .set_leader_term(term, self.kv.leases(), EXTENSION_NS);
         }
 
-        fn apply(&mut self, verb: Verb) {
-            let command = Command { verb: Some(verb) };
+        fn apply(&mut self, verb: LeaseOperation) {
+            let command = LeaseCommand {
+                operation: Some(verb),
+            };
             let reply = self.kv.apply_lease(&command).expect("it can be done");
             self.timers.applied(&command, &reply);
         }
 
         fn grant(&mut self, id: i64, ttl_s: i64) {
-            self.apply(Verb::Grant(Grant { id, ttl_s }));
+            self.apply(LeaseOperation::Grant(LeaseGrant { id, ttl_s }));
         }
 
-        fn at(&mut self, seconds: f64) -> Due {
+        fn at(&mut self, seconds: f64) -> DueLeases {
             let now_ns = (seconds * 1e9) as u64;
-            self.timers.pass(now_ns, self.kv.leases());
+            self.timers.advance_clock(now_ns, self.kv.leases());
             self.timers.due(self.kv.leases())
         }
 
@@ -321,10 +347,10 @@ mod tests {
         }
     }
 
-    fn expired(ids: &[i64]) -> Due {
-        Due {
+    fn expired(ids: &[i64]) -> DueLeases {
+        DueLeases {
             expired: ids.to_vec(),
-            left: Vec::new(),
+            checkpoints: Vec::new(),
         }
     }
 
@@ -333,18 +359,18 @@ mod tests {
         let mut leader = Leader::new();
         leader.at(10.0);
         leader.grant(7, 5);
-        assert_eq!(leader.at(12.0), Due::default());
-        assert_eq!(leader.at(16.9), Due::default());
+        assert_eq!(leader.at(12.0), DueLeases::default());
+        assert_eq!(leader.at(16.9), DueLeases::default());
         assert_eq!(leader.renew(7), Renewal::Renewed { ttl_s: 5 });
-        assert_eq!(leader.at(18.0), Due::default(), "it runs from here");
-        assert_eq!(leader.at(22.9), Due::default());
+        assert_eq!(leader.at(18.0), DueLeases::default(), "it runs from here");
+        assert_eq!(leader.at(22.9), DueLeases::default());
         assert_eq!(leader.at(23.0), expired(&[7]));
         assert_eq!(leader.renew(7), Renewal::Expiring);
-        assert_eq!(leader.at(25.9), Due::default(), "it was proposed");
+        assert_eq!(leader.at(25.9), DueLeases::default(), "it was proposed");
         assert_eq!(leader.at(26.0), expired(&[7]), "the proposal was lost");
-        leader.apply(Verb::Expire(Expire { ids: vec![7] }));
+        leader.apply(LeaseOperation::Expire(LeaseExpire { ids: vec![7] }));
         assert_eq!(leader.renew(7), Renewal::Unknown);
-        assert_eq!(leader.at(99.0), Due::default());
+        assert_eq!(leader.at(99.0), DueLeases::default());
     }
 
     #[test]
@@ -354,8 +380,8 @@ mod tests {
         leader.at(0.0);
         leader.at(4.9);
         leader.renew(7);
-        assert_eq!(leader.timers.due(leader.kv.leases()), Due::default());
-        assert_eq!(leader.at(5.5), Due::default());
+        assert_eq!(leader.timers.due(leader.kv.leases()), DueLeases::default());
+        assert_eq!(leader.at(5.5), DueLeases::default());
     }
 
     #[test]
@@ -363,23 +389,31 @@ mod tests {
         let mut leader = Leader::new();
         leader.grant(7, 60);
         leader.at(0.0);
-        assert_eq!(leader.at(29.9), Due::default());
-        let left = vec![Left { id: 7, seconds: 30 }];
-        let noted = Due {
+        assert_eq!(leader.at(29.9), DueLeases::default());
+        let left = vec![RemainingTtl { id: 7, seconds: 30 }];
+        let noted = DueLeases {
             expired: Vec::new(),
-            left: left.clone(),
+            checkpoints: left.clone(),
         };
         assert_eq!(leader.at(30.0), noted);
-        assert_eq!(leader.renew(7), Renewal::Noted, "it is on its way");
-        leader.apply(Verb::Checkpoint(Checkpoint { left }));
-        assert_eq!(leader.renew(7), Renewal::Noted);
+        assert_eq!(
+            leader.renew(7),
+            Renewal::NeedsCheckpoint,
+            "it is on its way"
+        );
+        leader.apply(LeaseOperation::Checkpoint(LeaseCheckpoint {
+            remaining: left,
+        }));
+        assert_eq!(leader.renew(7), Renewal::NeedsCheckpoint);
         leader.lead(Some(2));
         leader.at(40.0);
         let ended = leader.at(70.9).expired;
         assert_eq!(ended, [], "it has 30 s and the extension");
         assert_eq!(leader.at(71.0).expired, [7]);
-        let left = vec![Left { id: 7, seconds: 0 }];
-        leader.apply(Verb::Checkpoint(Checkpoint { left }));
+        let left = vec![RemainingTtl { id: 7, seconds: 0 }];
+        leader.apply(LeaseOperation::Checkpoint(LeaseCheckpoint {
+            remaining: left,
+        }));
         leader.lead(Some(3));
         leader.at(100.0);
         assert_eq!(leader.renew(7), Renewal::Renewed { ttl_s: 60 });
@@ -390,7 +424,7 @@ mod tests {
         let mut leader = Leader::new();
         leader.grant(7, 5);
         leader.lead(None);
-        assert_eq!(leader.at(99.0), Due::default());
+        assert_eq!(leader.at(99.0), DueLeases::default());
         assert_eq!(leader.renew(7), Renewal::NotLeading);
         assert!(leader.timers.deadlines().is_none());
     }
@@ -398,17 +432,20 @@ mod tests {
     #[test]
     fn thousands_of_expirations_are_split_into_bounded_entries() {
         let mut leader = Leader::new();
-        let all = 3 * EXPIRE_LEASES_MAX as i64;
+        let all = 3 * LEASE_EXPIRATIONS_PER_ENTRY_MAX as i64;
         (1..=all).for_each(|id| leader.grant(id, 5));
         leader.at(0.0);
         let mut ended = 0;
         let mut steps = 0;
         while ended < all {
             let ids = leader.at(5.0).expired;
-            assert!(!ids.is_empty() && ids.len() <= EXPIRE_LEASES_MAX, "{ended}");
+            assert!(
+                !ids.is_empty() && ids.len() <= LEASE_EXPIRATIONS_PER_ENTRY_MAX,
+                "{ended}"
+            );
             ended += ids.len() as i64;
             steps += 1;
-            leader.apply(Verb::Expire(Expire { ids }));
+            leader.apply(LeaseOperation::Expire(LeaseExpire { ids }));
         }
         assert_eq!((ended, steps), (all, 3));
         assert!(leader.kv.leases().is_empty());

@@ -7,7 +7,7 @@ const UNBOUNDED: &[u8] = b"\0";
 
 /// Where a span ends. The order is that of the ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum End {
+pub enum RangeEnd {
     /// With its first key.
     One,
     /// Before this key.
@@ -18,20 +18,20 @@ pub enum End {
 
 /// The keys that a watcher watches. Ordered by their first key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Span {
+pub struct WatchRange {
     /// The first key.
     pub key: Arc<[u8]>,
     /// Where it ends.
-    pub end: End,
+    pub end: RangeEnd,
 }
 
-impl Span {
+impl WatchRange {
     /// The range that a request's two fields mean, as in all v3 requests.
     pub fn new(key: &[u8], range_end: &[u8]) -> Self {
         let end = match range_end {
-            [] => End::One,
-            UNBOUNDED => End::Never,
-            end => End::At(end.into()),
+            [] => RangeEnd::One,
+            UNBOUNDED => RangeEnd::Never,
+            end => RangeEnd::At(end.into()),
         };
         Self {
             key: key.into(),
@@ -41,44 +41,44 @@ impl Span {
 
     /// Whether no key can be in it.
     pub fn is_empty(&self) -> bool {
-        matches!(&self.end, End::At(end) if *end <= self.key)
+        matches!(&self.end, RangeEnd::At(end) if *end <= self.key)
     }
 
     /// Whether a key is in it.
     pub fn contains(&self, key: &[u8]) -> bool {
         match &self.end {
-            End::One => *key == *self.key,
-            End::Never | End::At(_) => *self.key <= *key && self.end.is_above(key),
+            RangeEnd::One => *key == *self.key,
+            RangeEnd::Never | RangeEnd::At(_) => *self.key <= *key && self.end.is_above(key),
         }
     }
 }
 
-impl End {
+impl RangeEnd {
     /// Whether a key that is not below the span's first one lies before the end of a range.
     pub(super) fn is_above(&self, key: &[u8]) -> bool {
         match self {
-            End::One => false,
-            End::At(end) => *key < **end,
-            End::Never => true,
+            RangeEnd::One => false,
+            RangeEnd::At(end) => *key < **end,
+            RangeEnd::Never => true,
         }
     }
 
     fn rank(&self) -> (u8, &[u8]) {
         match self {
-            End::One => (0, &[]),
-            End::At(end) => (1, end),
-            End::Never => (2, &[]),
+            RangeEnd::One => (0, &[]),
+            RangeEnd::At(end) => (1, end),
+            RangeEnd::Never => (2, &[]),
         }
     }
 }
 
-impl PartialOrd for End {
+impl PartialOrd for RangeEnd {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for End {
+impl Ord for RangeEnd {
     fn cmp(&self, other: &Self) -> Ordering {
         self.rank().cmp(&other.rank())
     }
@@ -101,16 +101,16 @@ mod tests {
             ("c", "a", "b", false),
         ];
         for (key, end, asked, expect) in table {
-            let span = Span::new(key.as_bytes(), end.as_bytes());
+            let span = WatchRange::new(key.as_bytes(), end.as_bytes());
             assert_eq!(
                 span.contains(asked.as_bytes()),
                 *expect,
                 "{key} {end} {asked}"
             );
         }
-        assert!(Span::new(b"c", b"a").is_empty());
-        assert!(Span::new(b"a", b"a").is_empty());
-        assert!(!Span::new(b"a", b"\0").is_empty());
-        assert!(!Span::new(b"a", b"").is_empty());
+        assert!(WatchRange::new(b"c", b"a").is_empty());
+        assert!(WatchRange::new(b"a", b"a").is_empty());
+        assert!(!WatchRange::new(b"a", b"\0").is_empty());
+        assert!(!WatchRange::new(b"a", b"").is_empty());
     }
 }

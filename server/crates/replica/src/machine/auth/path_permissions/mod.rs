@@ -14,7 +14,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use imbl::OrdMap;
 
-pub use request::{Command, Patterns, RoleCreate, RoleUpdate, UserCreate, UserUpdate, Verb};
+pub use request::{
+    PathAuthCommand, PathAuthOperation, PathPatterns, RoleCreate, RoleUpdate, UserCreate,
+    UserUpdate,
+};
 
 use super::{Auth, ROOT, Role, User};
 
@@ -26,43 +29,43 @@ const ALL: &str = "/*";
 
 /// Nodes that etcd creates in its v2 store: the directories of users and roles, their parent, and
 /// the switch.
-const NODES_OF_ETCD: u64 = 4;
+const ETCD_AUTH_NODES: u64 = 4;
 
 /// State of v2's authentication beside the users and roles of v3.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Paths {
+pub(super) struct PathAuth {
     pub(super) enabled: bool,
     /// Whether anything was ever written; etcd creates four nodes in its v2 store then.
-    pub(super) begun: bool,
+    pub(super) written: bool,
     /// Patterns by role; a role without an entry has none.
-    pub(super) patterns: OrdMap<String, Arc<Patterns>>,
+    pub(super) patterns: OrdMap<String, Arc<PathPatterns>>,
 }
 
 /// Result of applying a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
+pub struct PathAuthOutcome {
     /// By how much the index of the tree advances.
-    pub steps: u64,
+    pub index_steps: u64,
     /// The user whose tokens are revoked.
-    pub expelled: Option<String>,
+    pub tokens_revoked_of: Option<String>,
     /// The answer.
-    pub answer: Result<Answer, Refusal>,
+    pub answer: Result<PathAuthReply, PathAuthError>,
 }
 
 /// What a successful command answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum PathAuthReply {
     /// Done.
     Done,
     /// The user's roles after the change.
     Roles(Vec<String>),
     /// The role's patterns after the change.
-    Patterns(Patterns),
+    Patterns(PathPatterns),
 }
 
 /// Why a command was refused; nothing was changed. The texts are etcd's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum PathAuthError {
     /// Enabling needs the user root.
     #[error("auth: No root user available, please create one")]
     NoRoot,
@@ -80,16 +83,16 @@ pub enum Refusal {
     UserMissing(String),
     /// No such user to delete.
     #[error("auth: User {0} does not exist")]
-    UserGone(String),
+    UserToDeleteMissing(String),
     /// The user root cannot be deleted while auth is on.
     #[error("auth: Cannot delete root user while auth is enabled.")]
-    RootStays,
+    RootProtected,
     /// The request changes nothing.
     #[error("auth: User not updated. Use grant/revoke/password to update the user.")]
-    UserSame,
+    UserUnchanged,
     /// The user has the role already.
     #[error("auth: Granting duplicate role {role} for user {user}")]
-    RoleHeld {
+    RoleAlreadyGranted {
         /// Name of the role.
         role: String,
         /// Name of the user.
@@ -97,7 +100,7 @@ pub enum Refusal {
     },
     /// The user does not have the role.
     #[error("auth: Revoking ungranted role {role} for user {user}")]
-    RoleNotHeld {
+    RoleNotGranted {
         /// Name of the role.
         role: String,
         /// Name of the user.
@@ -114,36 +117,36 @@ pub enum Refusal {
     RoleMissing(String),
     /// No such role to delete.
     #[error("auth: Role {0} doesn't exist.")]
-    RoleGone(String),
+    RoleToDeleteMissing(String),
     /// The request changes nothing.
     #[error("auth: Role not updated. Use grant/revoke to update the role.")]
-    RoleSame,
+    RoleUnchanged,
     /// The role has this read pattern already.
     #[error("auth: Granting duplicate read permission {0}")]
-    ReadHeld(String),
+    ReadAlreadyGranted(String),
     /// The role has this write pattern already.
     #[error("auth: Granting duplicate write permission {0}")]
-    WriteHeld(String),
+    WriteAlreadyGranted(String),
 }
 
 /// The kind of access to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct PathAccess {
     /// Write access; otherwise read access.
     pub write: bool,
     /// Including everything below the path.
     pub recursive: bool,
 }
 
-impl Patterns {
-    fn all() -> Self {
+impl PathPatterns {
+    fn unrestricted() -> Self {
         Self {
             read: vec![ALL.into()],
             write: vec![ALL.into()],
         }
     }
 
-    fn cover(&self, path: &[u8], wish: Wish) -> bool {
+    fn allows(&self, path: &[u8], wish: PathAccess) -> bool {
         let patterns = if wish.write { &self.write } else { &self.read };
         patterns
             .iter()
@@ -156,7 +159,7 @@ impl Patterns {
 
 impl Auth {
     /// Whether authentication of v2 is enabled.
-    pub fn paths_enabled(&self) -> bool {
+    pub fn path_auth_enabled(&self) -> bool {
         self.paths.enabled
     }
 
@@ -170,15 +173,15 @@ impl Auth {
     }
 
     /// The patterns of a role; `None` if there is no such role. The role root always exists.
-    pub fn patterns(&self, role: &str) -> Option<Patterns> {
+    pub fn patterns(&self, role: &str) -> Option<PathPatterns> {
         if role == ROOT {
-            return Some(Patterns::all());
+            return Some(PathPatterns::unrestricted());
         }
         self.roles.get(role)?;
         let patterns = self.paths.patterns.get(role);
         Some(
             patterns
-                .map(|known| Patterns::clone(known))
+                .map(|known| PathPatterns::clone(known))
                 .unwrap_or_default(),
         )
     }
@@ -191,11 +194,11 @@ impl Auth {
     }
 
     /// Whether a user (or an anonymous request, `None`) has this access to a path.
-    pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: Wish) -> bool {
+    pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: PathAccess) -> bool {
         let may = |role: &str| {
             let patterns = self.paths.patterns.get(role);
             self.roles.contains_key(role)
-                && patterns.is_some_and(|patterns| patterns.cover(path, wish))
+                && patterns.is_some_and(|patterns| patterns.allows(path, wish))
         };
         match user {
             Some(user) => is_path_root(user) || user.roles.iter().any(|role| may(role)),
@@ -211,49 +214,57 @@ pub fn is_path_root(user: &User) -> bool {
 
 impl Auth {
     /// Executes one committed command (I2).
-    pub(super) fn apply_paths(&mut self, command: &Command) -> Done {
-        let begun = self.paths.begun;
-        let mut done = Done {
-            steps: 0,
-            expelled: None,
-            answer: Ok(Answer::Done),
+    pub(super) fn apply_path_auth(&mut self, command: &PathAuthCommand) -> PathAuthOutcome {
+        let begun = self.paths.written;
+        let mut done = PathAuthOutcome {
+            index_steps: 0,
+            tokens_revoked_of: None,
+            answer: Ok(PathAuthReply::Done),
         };
         // an older member may read an operation of a newer release here
-        let Some(verb) = &command.verb else {
+        let Some(verb) = &command.operation else {
             return done;
         };
-        let is_done = |()| Answer::Done;
+        let is_done = |()| PathAuthReply::Done;
         done.answer = match verb {
-            Verb::Enable(_) => self.paths_enable(&mut done.steps).map(is_done),
-            Verb::Disable(_) => self.paths_disable().map(is_done),
-            Verb::UserCreate(asked) => self.path_user_create(asked).map(is_done),
-            Verb::UserUpdate(asked) => self.path_user_update(asked).map(Answer::Roles),
-            Verb::UserDelete(asked) => self.path_user_delete(asked).map(is_done),
-            Verb::RoleCreate(asked) => self.path_role_create(asked).map(is_done),
-            Verb::RoleUpdate(asked) => self.path_role_update(asked).map(Answer::Patterns),
-            Verb::RoleDelete(asked) => self.path_role_delete(asked).map(is_done),
+            PathAuthOperation::Enable(_) => {
+                self.enable_path_auth(&mut done.index_steps).map(is_done)
+            }
+            PathAuthOperation::Disable(_) => self.disable_path_auth().map(is_done),
+            PathAuthOperation::UserCreate(asked) => self.path_user_create(asked).map(is_done),
+            PathAuthOperation::UserUpdate(asked) => {
+                self.path_user_update(asked).map(PathAuthReply::Roles)
+            }
+            PathAuthOperation::UserDelete(asked) => self.path_user_delete(asked).map(is_done),
+            PathAuthOperation::RoleCreate(asked) => self.path_role_create(asked).map(is_done),
+            PathAuthOperation::RoleUpdate(asked) => {
+                self.path_role_update(asked).map(PathAuthReply::Patterns)
+            }
+            PathAuthOperation::RoleDelete(asked) => self.path_role_delete(asked).map(is_done),
         };
         if done.answer.is_ok() {
-            done.steps += 1;
-            done.expelled = match verb {
-                Verb::UserUpdate(asked) if !asked.password.is_empty() => Some(asked.name.clone()),
-                Verb::UserDelete(asked) => Some(asked.name.clone()),
-                Verb::Enable(_)
-                | Verb::Disable(_)
-                | Verb::UserCreate(_)
-                | Verb::UserUpdate(_)
-                | Verb::RoleCreate(_)
-                | Verb::RoleUpdate(_)
-                | Verb::RoleDelete(_) => None,
+            done.index_steps += 1;
+            done.tokens_revoked_of = match verb {
+                PathAuthOperation::UserUpdate(asked) if !asked.password.is_empty() => {
+                    Some(asked.name.clone())
+                }
+                PathAuthOperation::UserDelete(asked) => Some(asked.name.clone()),
+                PathAuthOperation::Enable(_)
+                | PathAuthOperation::Disable(_)
+                | PathAuthOperation::UserCreate(_)
+                | PathAuthOperation::UserUpdate(_)
+                | PathAuthOperation::RoleCreate(_)
+                | PathAuthOperation::RoleUpdate(_)
+                | PathAuthOperation::RoleDelete(_) => None,
             };
         }
-        if self.paths.begun && !begun {
-            done.steps += NODES_OF_ETCD;
+        if self.paths.written && !begun {
+            done.index_steps += ETCD_AUTH_NODES;
         }
         done
     }
 
-    fn put_path_role(&mut self, name: &str, patterns: Patterns) {
+    fn put_path_role(&mut self, name: &str, patterns: PathPatterns) {
         self.insert_patterns(name.to_owned(), patterns);
         if !self.roles.contains_key(name) {
             let role = Role {

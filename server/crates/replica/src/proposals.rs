@@ -5,19 +5,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     host::Ticket,
-    limits::{PENDING_MAX, TICKET_TICKS_MAX},
+    limits::{PROPOSALS_MAX, TICKET_TICKS_MAX},
     machine::command::Stamp,
 };
 
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub(crate) struct Proposals {
     member: u64,
     incarnation: u32,
     waiting: BTreeMap<u64, u64>,
     by_age: VecDeque<(u64, u64)>,
 }
 
-impl Pending {
+impl Proposals {
     /// `seed` distinguishes this process from earlier ones of the member.
     pub(crate) fn new(member: u64, seed: u64) -> Self {
         let incarnation = (seed ^ (seed >> 32)) as u32;
@@ -30,7 +30,7 @@ impl Pending {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= PENDING_MAX
+        self.waiting.len() >= PROPOSALS_MAX
     }
 
     /// Builds the stamp of a proposal of this process and records its ticket.
@@ -46,7 +46,7 @@ impl Pending {
     }
 
     /// The stamp of the leader's own proposals, which have no waiting request.
-    pub(crate) fn unasked(&self, now_ns: i64) -> Stamp {
+    pub(crate) fn internal_stamp(&self, now_ns: i64) -> Stamp {
         Stamp {
             now_ns,
             member: self.member,
@@ -56,7 +56,7 @@ impl Pending {
     }
 
     /// Whether somebody waits for an entry with this stamp.
-    pub(crate) fn waits(&self, stamp: &Stamp) -> bool {
+    pub(crate) fn is_waiting(&self, stamp: &Stamp) -> bool {
         stamp.member == self.member
             && stamp.incarnation == self.incarnation
             && self.waiting.contains_key(&stamp.ticket)

@@ -6,36 +6,36 @@
 
 use crate::{
     host::Ticket,
-    limits::{READ_RETRY_TICKS, READS_MAX, TICKET_TICKS_MAX},
+    limits::{READ_INDEX_REQUESTS_MAX, READ_INDEX_RETRY_TICKS, TICKET_TICKS_MAX},
 };
 
 /// Length of a request context on the wire: member, seed and number, 8 bytes each.
 const CONTEXT_LEN: usize = 24;
 
 #[derive(Debug)]
-struct Round {
+struct ReadIndexRound {
     number: u64,
     tickets: Vec<Ticket>,
     /// Tick of the first issue; the round is dropped after a timeout.
-    begun: u64,
+    first_issued: u64,
     /// Tick of the last issue.
-    issued: u64,
+    last_issued: u64,
     /// Term and leader at the last issue; if they change, raft has dropped the round.
-    under: (u64, u64),
+    term_and_leader: (u64, u64),
     /// The index to wait for, once known.
     index: Option<u64>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Reads {
+pub(crate) struct ReadIndexQueue {
     member: u64,
     seed: u64,
     open: Vec<Ticket>,
-    round: Option<Round>,
+    round: Option<ReadIndexRound>,
     rounds: u64,
 }
 
-impl Reads {
+impl ReadIndexQueue {
     /// `seed` must differ between two lives of a member: a late answer to an earlier life's round
     /// must not release a read of this one.
     pub(crate) fn new(member: u64, seed: u64) -> Self {
@@ -49,7 +49,7 @@ impl Reads {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.open.len() >= READS_MAX
+        self.open.len() >= READ_INDEX_REQUESTS_MAX
     }
 
     /// Whether a round has begun that was not released.
@@ -57,19 +57,20 @@ impl Reads {
         self.round.is_some()
     }
 
-    pub(crate) fn join(&mut self, ticket: Ticket) {
+    pub(crate) fn enqueue(&mut self, ticket: Ticket) {
         self.open.push(ticket);
     }
 
     /// The context of the round to issue (again) now, if one is due.
-    pub(crate) fn due(&mut self, tick: u64, under: (u64, u64)) -> Option<Vec<u8>> {
+    pub(crate) fn due(&mut self, tick: u64, term_and_leader: (u64, u64)) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
-            let stale = round.under != under || tick >= round.issued + READ_RETRY_TICKS;
+            let stale = round.term_and_leader != term_and_leader
+                || tick >= round.last_issued + READ_INDEX_RETRY_TICKS;
             if round.index.is_some() || !stale {
                 return None;
             }
-            (round.issued, round.under) = (tick, under);
-            return Some(name(self.member, self.seed, round.number));
+            (round.last_issued, round.term_and_leader) = (tick, term_and_leader);
+            return Some(request_context(self.member, self.seed, round.number));
         }
         if self.open.is_empty() {
             return None;
@@ -77,15 +78,15 @@ impl Reads {
         self.rounds += 1;
         let tickets = std::mem::take(&mut self.open);
         let number = self.rounds;
-        self.round = Some(Round {
+        self.round = Some(ReadIndexRound {
             number,
             tickets,
-            begun: tick,
-            issued: tick,
-            under,
+            first_issued: tick,
+            last_issued: tick,
+            term_and_leader,
             index: None,
         });
-        Some(name(self.member, self.seed, number))
+        Some(request_context(self.member, self.seed, number))
     }
 
     /// Raft confirmed the round called `context` at `index`.
@@ -93,7 +94,7 @@ impl Reads {
         if let Some(round) = &mut self.round
             && round.index.is_none()
             && context.len() == CONTEXT_LEN
-            && context == name(self.member, self.seed, round.number)
+            && context == request_context(self.member, self.seed, round.number)
         {
             round.index = Some(index);
         }
@@ -102,7 +103,7 @@ impl Reads {
     /// The reads whose barrier `applied` has passed.
     pub(crate) fn release(&mut self, applied: u64) -> Vec<Ticket> {
         match &self.round {
-            Some(Round {
+            Some(ReadIndexRound {
                 index: Some(index), ..
             }) if *index <= applied => self
                 .round
@@ -122,14 +123,14 @@ impl Reads {
         if self
             .round
             .as_ref()
-            .is_some_and(|r| tick.saturating_sub(r.begun) > TICKET_TICKS_MAX)
+            .is_some_and(|r| tick.saturating_sub(r.first_issued) > TICKET_TICKS_MAX)
         {
             self.round = None;
         }
     }
 }
 
-fn name(member: u64, seed: u64, number: u64) -> Vec<u8> {
+fn request_context(member: u64, seed: u64, number: u64) -> Vec<u8> {
     [member, seed, number]
         .iter()
         .flat_map(|part| part.to_be_bytes())
@@ -142,11 +143,11 @@ mod tests {
 
     #[test]
     fn a_round_serves_all_that_joined_before_it() {
-        let mut reads = Reads::new(1, 9);
-        reads.join(Ticket(1));
-        reads.join(Ticket(2));
+        let mut reads = ReadIndexQueue::new(1, 9);
+        reads.enqueue(Ticket(1));
+        reads.enqueue(Ticket(2));
         let round = reads.due(0, (2, 1)).expect("reads wait");
-        reads.join(Ticket(3));
+        reads.enqueue(Ticket(3));
         assert_eq!(reads.due(1, (2, 1)), None, "one round at a time");
         reads.confirmed(&round, 7);
         assert!(reads.release(6).is_empty());
@@ -156,12 +157,15 @@ mod tests {
 
     #[test]
     fn a_dropped_round_is_issued_again_under_the_same_name() {
-        let mut reads = Reads::new(1, 9);
-        reads.join(Ticket(1));
+        let mut reads = ReadIndexQueue::new(1, 9);
+        reads.enqueue(Ticket(1));
         let round = reads.due(0, (2, 1)).expect("reads wait");
-        assert_eq!(reads.due(READ_RETRY_TICKS, (2, 1)), Some(round.clone()));
         assert_eq!(
-            reads.due(READ_RETRY_TICKS, (3, 2)),
+            reads.due(READ_INDEX_RETRY_TICKS, (2, 1)),
+            Some(round.clone())
+        );
+        assert_eq!(
+            reads.due(READ_INDEX_RETRY_TICKS, (3, 2)),
             Some(round),
             "a new leader knows nothing"
         );

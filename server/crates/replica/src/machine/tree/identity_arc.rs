@@ -3,29 +3,29 @@
 
 use std::{ops::Deref, sync::Arc};
 
-/// Copy on write: [`Shared::make_mut`] copies only if there is another reference.
+/// Copy on write: [`IdentityArc::make_mut`] copies only if there is another reference.
 #[derive(Debug, Default)]
-pub(crate) struct Shared<T>(Arc<T>);
+pub(crate) struct IdentityArc<T>(Arc<T>);
 
-impl<T> Shared<T> {
+impl<T> IdentityArc<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(Arc::new(value))
     }
 }
 
-impl<T: Clone> Shared<T> {
+impl<T: Clone> IdentityArc<T> {
     pub(crate) fn make_mut(&mut self) -> &mut T {
         Arc::make_mut(&mut self.0)
     }
 }
 
-impl<T> Clone for Shared<T> {
+impl<T> Clone for IdentityArc<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Deref for Shared<T> {
+impl<T> Deref for IdentityArc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -33,7 +33,7 @@ impl<T> Deref for Shared<T> {
     }
 }
 
-impl<T> PartialEq for Shared<T> {
+impl<T> PartialEq for IdentityArc<T> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

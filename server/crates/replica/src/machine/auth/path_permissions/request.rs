@@ -9,16 +9,16 @@ use crate::machine::auth::payload::{Disable, Enable, RoleDelete, UserDelete};
 
 /// A command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Command {
+pub struct PathAuthCommand {
     /// The operation.
-    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
-    pub verb: Option<Verb>,
+    #[prost(oneof = "PathAuthOperation", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    pub operation: Option<PathAuthOperation>,
 }
 
 /// The verbs.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(missing_docs, reason = "each payload says it")]
-pub enum Verb {
+pub enum PathAuthOperation {
     #[prost(message, tag = "1")]
     Enable(Enable),
     #[prost(message, tag = "2")]
@@ -92,7 +92,7 @@ impl fmt::Debug for UserUpdate {
 /// Patterns of paths that may be read and written. A pattern that ends in `*` matches every path
 /// with that prefix; any other matches itself.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Patterns {
+pub struct PathPatterns {
     /// Of reads, in order.
     #[prost(string, repeated, tag = "1")]
     pub read: Vec<String>,
@@ -109,7 +109,7 @@ pub struct RoleCreate {
     pub name: String,
     /// Its patterns.
     #[prost(message, required, tag = "2")]
-    pub patterns: Patterns,
+    pub patterns: PathPatterns,
 }
 
 /// Adds and removes patterns of a role, completely or not at all.
@@ -120,8 +120,8 @@ pub struct RoleUpdate {
     pub name: String,
     /// Patterns to add.
     #[prost(message, required, tag = "2")]
-    pub grant: Patterns,
+    pub grant: PathPatterns,
     /// Patterns to remove; those that it does not have are ignored.
     #[prost(message, required, tag = "3")]
-    pub revoke: Patterns,
+    pub revoke: PathPatterns,
 }

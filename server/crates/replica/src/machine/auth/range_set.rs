@@ -7,9 +7,9 @@ pub(super) const UNBOUNDED: &[u8] = b"\0";
 
 /// Sorted ranges that neither overlap nor touch. Ends are exclusive; `None` means no end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Spans(Vec<(Bytes, Option<Bytes>)>);
+pub(super) struct RangeSet(Vec<(Bytes, Option<Bytes>)>);
 
-impl Spans {
+impl RangeSet {
     /// Merges ranges given as first key and end.
     pub(super) fn of<'a>(ranges: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Self {
         let mut ranges: Vec<(Bytes, Option<Bytes>)> = ranges
@@ -20,7 +20,7 @@ impl Spans {
         for (first, end) in ranges {
             match merged.last_mut() {
                 Some((_, last)) if last.as_ref().is_none_or(|last| first <= *last) => {
-                    if last.is_some() && later(end.as_ref(), last.as_ref()) {
+                    if last.is_some() && extends_beyond(end.as_ref(), last.as_ref()) {
                         *last = end;
                     }
                 }
@@ -85,7 +85,7 @@ fn end(key: &Bytes, range_end: &Bytes) -> Option<Bytes> {
     }
 }
 
-fn later(a: Option<&Bytes>, b: Option<&Bytes>) -> bool {
+fn extends_beyond(a: Option<&Bytes>, b: Option<&Bytes>) -> bool {
     match (a, b) {
         (None, Some(_)) => true,
         (_, None) => false,
@@ -99,12 +99,12 @@ mod tests {
 
     use super::*;
 
-    fn spans(ranges: &[(&'static str, &'static str)]) -> Spans {
+    fn spans(ranges: &[(&'static str, &'static str)]) -> RangeSet {
         let ranges: Vec<(Bytes, Bytes)> = ranges
             .iter()
             .map(|(key, end)| (Bytes::from(*key), Bytes::from(*end)))
             .collect();
-        Spans::of(ranges.iter().map(|(key, end)| (key, end)))
+        RangeSet::of(ranges.iter().map(|(key, end)| (key, end)))
     }
 
     #[test]
@@ -165,6 +165,6 @@ mod tests {
 
     #[test]
     fn an_empty_set_covers_no_key() {
-        assert!(!Spans::default().cover(b"a", b""));
+        assert!(!RangeSet::default().cover(b"a", b""));
     }
 }
