@@ -22,7 +22,9 @@ use tokio::{
     sync::watch,
 };
 use tonic::{Code, body::Body, transport::server::TcpConnectInfo};
-use witan_http2::{Answer, Config, Held, Intake, KeepAlive, Refusal, Service, Status};
+use witan_http2::{
+    CallResponse, Config, KeepAlive, Refusal, RequestMode, Resource, Service, Status,
+};
 
 #[cfg(not(feature = "h2"))]
 use witan_http2::driver;
@@ -163,11 +165,11 @@ pub struct Method {
 }
 
 impl<C> Client<C> {
-    fn budget(&self, what: Held) -> &Budget {
+    fn budget(&self, what: Resource) -> &Budget {
         match what {
-            Held::Requests => &self.traffic.requests,
-            Held::Answers => &self.traffic.answers,
-            Held::Calls => &self.traffic.calls,
+            Resource::Requests => &self.traffic.requests,
+            Resource::Answers => &self.traffic.answers,
+            Resource::Calls => &self.traffic.calls,
         }
     }
 }
@@ -178,7 +180,7 @@ impl<C: Calls> Service for Client<C> {
     type Future = Running;
     type Body = AnswerBody;
 
-    fn method(&self, head: &mut request::Parts) -> (Method, Intake) {
+    fn method(&self, head: &mut request::Parts) -> (Method, RequestMode) {
         self.ends.tell(&mut head.extensions);
         let metrics = &self.rules.metrics;
         let call = metrics.call(head.uri.path()).cloned();
@@ -195,9 +197,9 @@ impl<C: Calls> Service for Client<C> {
             of_version.of(call.call_type).clone()
         });
         let intake = if self.calls.whole(head.uri.path()) {
-            Intake::Message
+            RequestMode::Collected
         } else {
-            Intake::Stream
+            RequestMode::Streaming
         };
         (Method { call, client }, intake)
     }
@@ -244,16 +246,16 @@ impl<C: Calls> Service for Client<C> {
         call.count(Code::from_i32(code), took);
     }
 
-    fn is_endless(&self, method: &Method) -> bool {
+    fn may_run_forever(&self, method: &Method) -> bool {
         let call = method.call.as_ref();
         call.is_some_and(|call| !call.is_unary())
     }
 
-    fn hold(&self, what: Held, amount: usize) -> bool {
+    fn reserve(&self, what: Resource, amount: usize) -> bool {
         self.budget(what).hold(amount)
     }
 
-    fn release(&self, what: Held, amount: usize) {
+    fn release(&self, what: Resource, amount: usize) {
         self.budget(what).release(amount);
     }
 
@@ -270,7 +272,7 @@ impl<C: Calls> Service for Client<C> {
                 (Code::Internal, text.into())
             }
             // the text is etcd's
-            Refusal::NoRoom(Held::Requests | Held::Answers | Held::Calls) => {
+            Refusal::NoRoom(Resource::Requests | Resource::Answers | Resource::Calls) => {
                 (Code::ResourceExhausted, TOO_MANY.into())
             }
             Refusal::TooSlow => {
@@ -353,12 +355,12 @@ impl http_body::Body for RequestMessages {
 pub(super) struct Running(Pin<Box<dyn Future<Output = Outgoing>>>);
 
 impl Future for Running {
-    type Output = Answer<AnswerBody>;
+    type Output = CallResponse<AnswerBody>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer<AnswerBody>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResponse<AnswerBody>> {
         Poll::Ready(match ready!(self.0.as_mut().poll(cx)) {
-            Outgoing::Message(message) => Answer::Message(message),
-            Outgoing::Response(response) => Answer::Response(response.map(AnswerBody)),
+            Outgoing::Message(message) => CallResponse::Message(message),
+            Outgoing::Response(response) => CallResponse::Response(response.map(AnswerBody)),
         })
     }
 }

@@ -40,7 +40,7 @@ use crate::{budget::Traffic, config::Connections, metrics::Metrics};
 pub type Head = witan_http2::Head<Method>;
 
 /// A request.
-pub type Incoming = witan_http2::Request<Method>;
+pub type Incoming = witan_http2::CallRequest<Method>;
 
 /// Answers gRPC calls.
 pub trait Calls: Clone + Send + 'static {

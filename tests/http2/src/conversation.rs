@@ -61,7 +61,7 @@ fn sound(client: &Client<Subject>) {
     assert!(audit.output <= OUTPUT_BOUND, "{audit:?}");
     assert!(audit.requests.0 <= REQUESTS_BOUND, "{audit:?}");
     assert!(audit.streams <= STREAMS_MAX as usize, "{audit:?}");
-    assert!(audit.line <= 2 * audit.streams + 64, "{audit:?}");
+    assert!(audit.send_queue <= 2 * audit.streams + 64, "{audit:?}");
     let window = i64::from(witan_http2::limits::WINDOW_BYTES);
     assert!(audit.receive_window <= window, "{audit:?}");
     let ledger = &client.server.ledger;

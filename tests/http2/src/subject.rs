@@ -15,8 +15,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, request};
 use http_body::Frame;
 use witan_http2::{
-    Answer, Audit, Body, Code, Config, Connection, Head, Held, Intake, Refusal, Request, Service,
-    Status,
+    Audit, Body, CallRequest, CallResponse, Code, Config, Connection, Head, Refusal, RequestMode,
+    Resource, Service, Status,
 };
 
 use crate::{
@@ -41,11 +41,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    fn held(&self, what: Held) -> &Cell<usize> {
+    fn held(&self, what: Resource) -> &Cell<usize> {
         &self.held[match what {
-            Held::Requests => 0,
-            Held::Answers => 1,
-            Held::Calls => 2,
+            Resource::Requests => 0,
+            Resource::Answers => 1,
+            Resource::Calls => 2,
         }]
     }
 }
@@ -62,7 +62,7 @@ impl Drop for Followed {
 
 struct Calls(Rc<Ledger>);
 
-type Running = Pin<Box<dyn Future<Output = Answer<Reply>>>>;
+type Running = Pin<Box<dyn Future<Output = CallResponse<Reply>>>>;
 
 impl Service for Calls {
     type Method = Call;
@@ -70,12 +70,12 @@ impl Service for Calls {
     type Future = Running;
     type Body = Reply;
 
-    fn method(&self, head: &mut request::Parts) -> (Call, Intake) {
+    fn method(&self, head: &mut request::Parts) -> (Call, RequestMode) {
         let call = Call::of(head.uri.path());
         let intake = if call == Call::Parts {
-            Intake::Stream
+            RequestMode::Streaming
         } else {
-            Intake::Message
+            RequestMode::Collected
         };
         (call, intake)
     }
@@ -85,17 +85,19 @@ impl Service for Calls {
         Followed(self.0.clone())
     }
 
-    fn call(&self, request: Request<Call>) -> Running {
+    fn call(&self, request: CallRequest<Call>) -> Running {
         match (*request.head.method(), request.body) {
-            (Call::Echo, Body::Whole(body)) => Box::pin(ready(Answer::Message(body.to_vec()))),
+            (Call::Echo, Body::Whole(body)) => {
+                Box::pin(ready(CallResponse::Message(body.to_vec())))
+            }
             (Call::Large, _) => {
                 let data = Bytes::from(message(&vec![0; LARGE_BYTES]));
                 let from = Source::Ready(Some(data));
-                Box::pin(ready(Answer::Response(answer(from))))
+                Box::pin(ready(CallResponse::Response(answer(from))))
             }
-            (Call::Parts, Body::Stream(stream)) => {
-                Box::pin(ready(Answer::Response(answer(Source::Request(stream)))))
-            }
+            (Call::Parts, Body::Stream(stream)) => Box::pin(ready(CallResponse::Response(answer(
+                Source::Request(stream),
+            )))),
             (Call::Never | Call::Echo | Call::Parts, _) => Box::pin(pending()),
         }
     }
@@ -111,11 +113,11 @@ impl Service for Calls {
         drop(call);
     }
 
-    fn is_endless(&self, method: &Call) -> bool {
+    fn may_run_forever(&self, method: &Call) -> bool {
         *method == Call::Never
     }
 
-    fn hold(&self, what: Held, amount: usize) -> bool {
+    fn reserve(&self, what: Resource, amount: usize) -> bool {
         let held = self.0.held(what);
         let more = held.get() + amount;
         let fits = more <= self.0.budget.get();
@@ -125,7 +127,7 @@ impl Service for Calls {
         fits
     }
 
-    fn release(&self, what: Held, amount: usize) {
+    fn release(&self, what: Resource, amount: usize) {
         let held = self.0.held(what);
         held.set(
             held.get()

@@ -36,21 +36,21 @@ impl std::error::Error for Aborted {}
 
 /// Messages of a request on their way to its call, each with its prefix.
 #[derive(Debug)]
-pub struct RequestStream(Arc<Inbox>);
+pub struct RequestStream(Arc<RequestQueue>);
 
 /// The connection's end of a [`RequestStream`].
 #[derive(Debug)]
-pub(crate) struct Sender(Arc<Inbox>);
+pub(crate) struct RequestSender(Arc<RequestQueue>);
 
 #[derive(Debug)]
-struct Inbox {
-    queue: Mutex<Queue>,
+struct RequestQueue {
+    queue: Mutex<QueueState>,
     /// Wakes the stream on its connection.
     connection: Waker,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct QueueState {
     messages: VecDeque<Bytes>,
     /// Memory that they take. Bounded by the stream's window and the largest message.
     held: usize,
@@ -68,19 +68,19 @@ fn cost(message: &Bytes) -> usize {
 }
 
 /// Both ends of a body.
-pub(crate) fn stream(connection: Waker) -> (Sender, RequestStream) {
+pub(crate) fn stream(connection: Waker) -> (RequestSender, RequestStream) {
     let queue = Mutex::default();
-    let inbox = Arc::new(Inbox { queue, connection });
-    (Sender(inbox.clone()), RequestStream(inbox))
+    let inbox = Arc::new(RequestQueue { queue, connection });
+    (RequestSender(inbox.clone()), RequestStream(inbox))
 }
 
-impl Inbox {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+impl RequestQueue {
+    fn queue(&self) -> MutexGuard<'_, QueueState> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Sender {
+impl RequestSender {
     pub(crate) fn send(&self, message: Bytes) {
         let mut queue = self.0.queue();
         if queue.dropped {
@@ -123,7 +123,7 @@ impl Sender {
     }
 }
 
-impl Drop for Sender {
+impl Drop for RequestSender {
     /// Aborts an incomplete request.
     fn drop(&mut self) {
         self.end(Err(Aborted));

@@ -63,19 +63,19 @@ where
     }));
     let ended = served.await?;
     match ended {
-        Ended::Here => {
+        ConnectionEnd::Here => {
             let goodbye = unconstrained(poll_fn(|cx| driver.poll_linger(cx)));
             // a client that does not read is dropped
             let _ = tokio::time::timeout(LINGER_TIMEOUT, goodbye).await;
         }
-        Ended::There => {}
+        ConnectionEnd::There => {}
     }
     Ok(())
 }
 
 /// Who has ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
+enum ConnectionEnd {
     Here,
     There,
 }
@@ -111,19 +111,19 @@ where
     }
 
     /// Resolves when nothing more is to be sent or received.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ended>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());
         let began = now();
         let mut time = began;
         while time.saturating_duration_since(began) < POLL_TIME_MAX {
             let mut more = self.connection.run(time);
             if self.connection.is_closed() {
-                return Poll::Ready(Ok(Ended::Here));
+                return Poll::Ready(Ok(ConnectionEnd::Here));
             }
             more |= self.poll_write(cx)?;
             if let Poll::Ready(read) = self.poll_read(cx) {
                 if read? == 0 {
-                    return Poll::Ready(Ok(Ended::There));
+                    return Poll::Ready(Ok(ConnectionEnd::There));
                 }
                 more = true;
             }

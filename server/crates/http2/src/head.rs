@@ -8,11 +8,11 @@ use crate::{message::Encoding, refusal::Refusal};
 
 /// How a call takes its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Intake {
+pub enum RequestMode {
     /// The one message is collected before the call begins.
-    Message,
+    Collected,
     /// The call begins with its head and takes messages as they come.
-    Stream,
+    Streaming,
 }
 
 /// The head of a request, shared by all requests that repeat it.
@@ -20,7 +20,7 @@ pub enum Intake {
 pub struct Head<M> {
     pub(crate) parts: request::Parts,
     pub(crate) method: M,
-    pub(crate) intake: Intake,
+    pub(crate) intake: RequestMode,
     pub(crate) timeout: Option<Duration>,
     pub(crate) grpc: bool,
     pub(crate) encoding: Encoding,

@@ -8,8 +8,8 @@ use http::{
 
 use crate::{
     Head, Refusal, Service,
-    hpack::{Broken, Decoder, Field, Name},
-    limits::{HEADER_LIST_BYTES_MAX, REMEMBERED, REMEMBERED_BYTES_MAX},
+    hpack::{Decoder, FieldName, HeaderField, HpackError},
+    limits::{CACHED_HEAD_BYTES_MAX, CACHED_HEADS, HEADER_LIST_BYTES_MAX},
     message::Encoding,
 };
 
@@ -18,7 +18,7 @@ const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// What a block turned out to be.
 #[derive(Debug)]
-pub(crate) enum Block<M> {
+pub(crate) enum HeaderBlock<M> {
     Request(Rc<Head<M>>),
     /// Not a request.
     Malformed,
@@ -26,17 +26,17 @@ pub(crate) enum Block<M> {
 }
 
 /// A block that was read before: its bytes, the state of the table, and what it means.
-type Remembered<M> = (Vec<u8>, u64, Rc<Head<M>>);
+type CachedHead<M> = (Vec<u8>, u64, Rc<Head<M>>);
 
 /// Reads the blocks of a connection and remembers the latest.
 #[derive(Debug)]
-pub(crate) struct Heads<M> {
+pub(crate) struct HeadCache<M> {
     decoder: Decoder,
-    remembered: Vec<Remembered<M>>,
+    remembered: Vec<CachedHead<M>>,
     next: usize,
 }
 
-impl<M> Heads<M> {
+impl<M> HeadCache<M> {
     pub(crate) fn new() -> Self {
         Self {
             decoder: Decoder::default(),
@@ -50,43 +50,47 @@ impl<M> Heads<M> {
         &mut self,
         block: &[u8],
         service: &S,
-    ) -> Result<Block<M>, Broken> {
+    ) -> Result<HeaderBlock<M>, HpackError> {
         let generation = self.decoder.generation;
         let known = self
             .remembered
             .iter()
             .find(|(bytes, at, _)| *at == generation && bytes == block);
         if let Some((_, _, head)) = known {
-            return Ok(Block::Request(head.clone()));
+            return Ok(HeaderBlock::Request(head.clone()));
         }
-        let mut fields = Fields::default();
+        let mut fields = RequestFields::default();
         self.decoder.decode(block, |field| fields.take(field))?;
         if fields.bytes > HEADER_LIST_BYTES_MAX {
-            return Ok(Block::TooLarge);
+            return Ok(HeaderBlock::TooLarge);
         }
         let Some(head) = fields.request(service) else {
-            return Ok(Block::Malformed);
+            return Ok(HeaderBlock::Malformed);
         };
         let head = Rc::new(head);
         // a block that changes the table means something else the next time
-        if self.decoder.generation == generation && block.len() <= REMEMBERED_BYTES_MAX {
+        if self.decoder.generation == generation && block.len() <= CACHED_HEAD_BYTES_MAX {
             let entry = (block.to_vec(), generation, head.clone());
-            if self.remembered.len() < REMEMBERED {
+            if self.remembered.len() < CACHED_HEADS {
                 self.remembered.push(entry);
             } else {
                 self.remembered[self.next] = entry;
-                self.next = (self.next + 1) % REMEMBERED;
+                self.next = (self.next + 1) % CACHED_HEADS;
             }
         }
-        Ok(Block::Request(head))
+        Ok(HeaderBlock::Request(head))
     }
 
     /// Reads the whole block of trailers. Whether they may be trailers.
-    pub(crate) fn read_trailers(&mut self, block: &[u8]) -> Result<bool, Broken> {
-        let mut fields = Fields::default();
+    pub(crate) fn read_trailers(&mut self, block: &[u8]) -> Result<bool, HpackError> {
+        let mut fields = RequestFields::default();
         self.decoder.decode(block, |field| match field.known {
-            Name::Header(_) => fields.take(field),
-            Name::Method | Name::Scheme | Name::Path | Name::Authority | Name::Wrong => {
+            FieldName::Header(_) => fields.take(field),
+            FieldName::Method
+            | FieldName::Scheme
+            | FieldName::Path
+            | FieldName::Authority
+            | FieldName::Wrong => {
                 fields.wrong = true;
             }
         })?;
@@ -95,7 +99,7 @@ impl<M> Heads<M> {
 }
 
 #[derive(Default)]
-struct Fields {
+struct RequestFields {
     method: Option<Method>,
     scheme: bool,
     path: Option<Uri>,
@@ -105,8 +109,8 @@ struct Fields {
     bytes: usize,
 }
 
-impl Fields {
-    fn take(&mut self, field: &Field) {
+impl RequestFields {
+    fn take(&mut self, field: &HeaderField) {
         self.bytes = self.bytes.saturating_add(field.bytes());
         if self.bytes > HEADER_LIST_BYTES_MAX || self.wrong {
             return;
@@ -115,15 +119,15 @@ impl Fields {
     }
 
     /// Adds a field; `None` if it is not allowed.
-    fn keep(&mut self, field: &Field) -> Option<()> {
+    fn keep(&mut self, field: &HeaderField) -> Option<()> {
         let value = field.value();
         let pseudo_is_late = !self.headers.is_empty();
         let twice = match &field.known {
-            Name::Method => {
+            FieldName::Method => {
                 let method = Method::from_bytes(value).ok()?;
                 self.method.replace(method).is_some() || pseudo_is_late
             }
-            Name::Scheme => {
+            FieldName::Scheme => {
                 Scheme::try_from(value.as_ref()).ok()?;
                 // which the type takes
                 if value.is_empty() {
@@ -131,19 +135,19 @@ impl Fields {
                 }
                 std::mem::replace(&mut self.scheme, true) || pseudo_is_late
             }
-            Name::Path => {
+            FieldName::Path => {
                 let path = Uri::from_maybe_shared(value.clone()).ok()?;
                 // an asterisk and an absolute path have no authority of their own
                 path.path_and_query()
                     .filter(|_| path.authority().is_none())?;
                 self.path.replace(path).is_some() || pseudo_is_late
             }
-            Name::Authority => {
+            FieldName::Authority => {
                 // nothing here depends on it, so any value of a field will do
                 HeaderValue::from_bytes(value).ok()?;
                 std::mem::replace(&mut self.authority, true) || pseudo_is_late
             }
-            Name::Header(name) => {
+            FieldName::Header(name) => {
                 let allowed = match name {
                     &header::CONNECTION | &header::TRANSFER_ENCODING | &header::UPGRADE => false,
                     &header::TE => value.as_ref() == b"trailers",
@@ -158,7 +162,7 @@ impl Fields {
                 self.headers.try_append(name.clone(), value).ok()?;
                 !allowed
             }
-            Name::Wrong => true,
+            FieldName::Wrong => true,
         };
         (!twice).then_some(())
     }
@@ -269,7 +273,7 @@ fn timeout_of(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Intake, tests::Stub};
+    use crate::{RequestMode, tests::Stub};
 
     fn literal(name: &str, value: &str) -> Vec<u8> {
         let mut out = vec![0];
@@ -284,7 +288,7 @@ mod tests {
         fields.iter().flat_map(|(n, v)| literal(n, v)).collect()
     }
 
-    fn read(heads: &mut Heads<()>, block: &[u8]) -> Block<()> {
+    fn read(heads: &mut HeadCache<()>, block: &[u8]) -> HeaderBlock<()> {
         heads.read(block, &Stub::default()).unwrap()
     }
 
@@ -297,24 +301,24 @@ mod tests {
 
     #[test]
     fn a_repeated_block_is_one_head_until_the_table_changes() {
-        let mut heads = Heads::new();
+        let mut heads = HeadCache::new();
         let first = block(&GOOD);
-        let request = |heads: &mut Heads<()>, block: &[u8]| match read(heads, block) {
-            Block::Request(head) => head,
-            wrong @ (Block::Malformed | Block::TooLarge) => panic!("{wrong:?}"),
+        let request = |heads: &mut HeadCache<()>, block: &[u8]| match read(heads, block) {
+            HeaderBlock::Request(head) => head,
+            wrong @ (HeaderBlock::Malformed | HeaderBlock::TooLarge) => panic!("{wrong:?}"),
         };
         let one = request(&mut heads, &first);
         assert_eq!(one.path(), "/a.B/C");
         assert!(one.grpc && one.timeout.is_none());
-        assert_eq!(one.intake, Intake::Message);
+        assert_eq!(one.intake, RequestMode::Collected);
         assert!(Rc::ptr_eq(&one, &request(&mut heads, &first)));
-        for n in 0..2 * REMEMBERED {
+        for n in 0..2 * CACHED_HEADS {
             let mut other = first.clone();
             other.extend(literal("grpc-timeout", &format!("{n}S")));
             let head = request(&mut heads, &other);
             assert_eq!(head.timeout, Some(Duration::from_secs(n as u64)));
         }
-        assert!(heads.remembered.len() <= REMEMBERED);
+        assert!(heads.remembered.len() <= CACHED_HEADS);
         // 'x: y' enters the table
         let entering = [first.as_slice(), b"\x40\x01x\x01y"].concat();
         let entered = request(&mut heads, &entering);
@@ -348,33 +352,39 @@ mod tests {
         ] {
             let text = String::from_utf8_lossy(&wrong).into_owned();
             assert!(
-                matches!(read(&mut Heads::new(), &wrong), Block::Malformed),
+                matches!(read(&mut HeadCache::new(), &wrong), HeaderBlock::Malformed),
                 "{text:?}"
             );
         }
         assert!(matches!(
-            read(&mut Heads::new(), &with("te", "trailers")),
-            Block::Request(_)
+            read(&mut HeadCache::new(), &with("te", "trailers")),
+            HeaderBlock::Request(_)
         ));
     }
 
     #[test]
     fn a_list_that_unfolds_beyond_its_bound_is_too_large() {
-        let mut heads = Heads::new();
+        let mut heads = HeadCache::new();
         let entering = [
             block(&GOOD),
             b"\x40\x01x\x7f\xff\x0e".to_vec(),
             vec![b'y'; 0x7f + 0x7f + (14 << 7)],
         ]
         .concat();
-        assert!(matches!(read(&mut heads, &entering), Block::Request(_)));
+        assert!(matches!(
+            read(&mut heads, &entering),
+            HeaderBlock::Request(_)
+        ));
         let unfolding = [block(&GOOD), vec![0xbe; 1000]].concat();
-        assert!(matches!(read(&mut heads, &unfolding), Block::TooLarge));
+        assert!(matches!(
+            read(&mut heads, &unfolding),
+            HeaderBlock::TooLarge
+        ));
     }
 
     #[test]
     fn valid_and_invalid_trailers() {
-        let trailers = |block: &[u8]| Heads::<()>::new().read_trailers(block).unwrap();
+        let trailers = |block: &[u8]| HeadCache::<()>::new().read_trailers(block).unwrap();
         assert!(trailers(b"") && trailers(&literal("x", "y")));
         for wrong in [
             literal(":path", "/"),

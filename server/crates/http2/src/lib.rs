@@ -40,9 +40,9 @@ pub mod via_h2;
 pub use body::{Aborted, Body, RequestStream};
 pub use config::{Config, KeepAlive};
 pub use connection::{Audit, Connection};
-pub use head::{Head, Intake};
-pub use refusal::{Held, Refusal};
-pub use service::{Answer, Request, Service};
+pub use head::{Head, RequestMode};
+pub use refusal::{Refusal, Resource};
+pub use service::{CallRequest, CallResponse, Service};
 pub use status::{Code, Status};
 
 /// The first bytes of every client's connection.

@@ -12,10 +12,10 @@ pub const HEADER_BLOCK_BYTES_MAX: usize = 128 << 10;
 pub const CONTINUATIONS_MAX: usize = 32;
 
 /// Blocks of headers that a connection remembers: a client repeats the few methods that it calls.
-pub(crate) const REMEMBERED: usize = 4;
+pub(crate) const CACHED_HEADS: usize = 4;
 
 /// Larger blocks are not remembered.
-pub(crate) const REMEMBERED_BYTES_MAX: usize = 4 << 10;
+pub(crate) const CACHED_HEAD_BYTES_MAX: usize = 4 << 10;
 
 /// A head that is larger and not shared counts among the bytes of requests.
 pub(crate) const HEAD_FREE_BYTES: usize = 1 << 10;
@@ -50,7 +50,7 @@ pub const CONTROL_MAX: usize = 64 << 10;
 pub const UNFINISHED_MAX: usize = 64 << 20;
 
 /// Bytes of each kind that a connection holds without a reservation.
-pub(crate) const HELD_FREE_BYTES: usize = 32 << 10;
+pub(crate) const UNRESERVED_BYTES: usize = 32 << 10;
 
 /// Bytes that are reserved at once.
 pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
@@ -84,7 +84,7 @@ pub(crate) const CALL_WORK: usize = 256;
 pub(crate) const TURN_CALLS: usize = 512;
 
 /// An empty output buffer larger than this is given back.
-pub(crate) const KEPT_BYTES: usize = 4 << 10;
+pub(crate) const IDLE_OUTPUT_BYTES: usize = 4 << 10;
 
 /// Bytes that one stream sends before the next one has its turn.
 pub(crate) const VISIT_BYTES: usize = 64 << 10;

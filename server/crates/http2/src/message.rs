@@ -28,7 +28,7 @@ pub(crate) struct Assembler {
 }
 
 /// What became of some content.
-pub(crate) struct Taken<'a> {
+pub(crate) struct Assembled<'a> {
     /// A message that is whole now, with its prefix, not compressed.
     pub(crate) message: Option<Bytes>,
     /// Content that was not taken.
@@ -56,7 +56,11 @@ impl Assembler {
     }
 
     /// Consumes content until a message is complete.
-    pub(crate) fn take<'a>(&mut self, content: &'a [u8], max: usize) -> Result<Taken<'a>, Refusal> {
+    pub(crate) fn take<'a>(
+        &mut self,
+        content: &'a [u8],
+        max: usize,
+    ) -> Result<Assembled<'a>, Refusal> {
         let more = PREFIX_BYTES.saturating_sub(self.buffer.len());
         let mut rest = content;
         if more > 0 && self.buffer.is_empty() && content.len() >= PREFIX_BYTES {
@@ -69,7 +73,7 @@ impl Assembler {
             self.buffer.extend_from_slice(prefix);
             rest = after;
             if self.buffer.len() < PREFIX_BYTES {
-                return Ok(Taken {
+                return Ok(Assembled {
                     message: None,
                     rest,
                     inflated: 0,
@@ -86,7 +90,7 @@ impl Assembler {
         self.grow(self.buffer.len() + part.len(), end);
         self.buffer.extend_from_slice(part);
         if self.buffer.len() < end {
-            return Ok(Taken {
+            return Ok(Assembled {
                 message: None,
                 rest: after,
                 inflated: 0,
@@ -132,7 +136,7 @@ impl Assembler {
         owned: Option<Vec<u8>>,
         rest: &'a [u8],
         max: usize,
-    ) -> Result<Taken<'a>, Refusal> {
+    ) -> Result<Assembled<'a>, Refusal> {
         let (message, inflated) = match owned {
             Some(owned) => (owned.into(), 0),
             None if slice[0] == 0 => (Bytes::copy_from_slice(slice), 0),
@@ -142,7 +146,7 @@ impl Assembler {
                 (message.into(), inflated)
             }
         };
-        Ok(Taken {
+        Ok(Assembled {
             message: Some(message),
             rest,
             inflated,

@@ -1,17 +1,17 @@
 //! Counts the resources of a connection, and reserves them with the service.
 //!
-//! Each resource belongs to a [`Charge`], which releases it when dropped: the count is the sum of
+//! Each resource belongs to a [`ResourceCharge`], which releases it when dropped: the count is the sum of
 //! its charges by construction.
 
 use std::{cell::Cell, rc::Rc};
 
-use crate::{Held, Service};
+use crate::{Resource, Service};
 
 /// Bytes of one kind that one connection holds.
 #[derive(Debug)]
-pub(crate) struct Meter<S: Service> {
+pub(crate) struct ResourceMeter<S: Service> {
     service: Rc<S>,
-    what: Held,
+    what: Resource,
     /// So much is held without a reservation.
     free: usize,
     /// So much is reserved at once, so that small things rarely ask.
@@ -20,8 +20,8 @@ pub(crate) struct Meter<S: Service> {
     reserved: Cell<usize>,
 }
 
-impl<S: Service> Meter<S> {
-    pub(crate) fn new(service: Rc<S>, what: Held, free: usize, step: usize) -> Rc<Self> {
+impl<S: Service> ResourceMeter<S> {
+    pub(crate) fn new(service: Rc<S>, what: Resource, free: usize, step: usize) -> Rc<Self> {
         Rc::new(Self {
             service,
             what,
@@ -42,9 +42,10 @@ impl<S: Service> Meter<S> {
         let reserved = self.reserved.get();
         if needed > reserved {
             let step = (needed - reserved).max(self.step);
-            if self.service.hold(self.what, step) {
+            if self.service.reserve(self.what, step) {
                 self.reserved.set(reserved + step);
-            } else if step > needed - reserved && self.service.hold(self.what, needed - reserved) {
+            } else if step > needed - reserved && self.service.reserve(self.what, needed - reserved)
+            {
                 self.reserved.set(needed);
             } else {
                 return false;
@@ -66,7 +67,7 @@ impl<S: Service> Meter<S> {
     }
 }
 
-impl<S: Service> Drop for Meter<S> {
+impl<S: Service> Drop for ResourceMeter<S> {
     fn drop(&mut self) {
         if self.reserved.get() > 0 {
             self.service.release(self.what, self.reserved.get());
@@ -76,13 +77,13 @@ impl<S: Service> Drop for Meter<S> {
 
 /// A part of what a connection holds.
 #[derive(Debug)]
-pub(crate) struct Charge<S: Service> {
-    meter: Rc<Meter<S>>,
+pub(crate) struct ResourceCharge<S: Service> {
+    meter: Rc<ResourceMeter<S>>,
     bytes: usize,
 }
 
-impl<S: Service> Charge<S> {
-    pub(crate) fn new(meter: &Rc<Meter<S>>) -> Self {
+impl<S: Service> ResourceCharge<S> {
+    pub(crate) fn new(meter: &Rc<ResourceMeter<S>>) -> Self {
         Self {
             meter: meter.clone(),
             bytes: 0,
@@ -107,7 +108,7 @@ impl<S: Service> Charge<S> {
     }
 }
 
-impl<S: Service> Drop for Charge<S> {
+impl<S: Service> Drop for ResourceCharge<S> {
     fn drop(&mut self) {
         self.meter.give_back(self.bytes);
     }

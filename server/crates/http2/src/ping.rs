@@ -35,7 +35,7 @@ impl Pings {
 
     /// A ping came. `answered` says that headers or data went out since the one before, `calls`
     /// that there are any. Whether the client may stay.
-    pub(crate) fn came(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
+    pub(crate) fn received(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
         let last = self.last.replace(now);
         if answered {
             self.strikes = 0;
@@ -65,19 +65,19 @@ mod tests {
         let at = |seconds| begin + Duration::from_secs(seconds);
         // often enough, with a call
         let mut pings = Pings::new(min);
-        assert!((0..10).all(|n| pings.came(at(n * 5), false, true)));
+        assert!((0..10).all(|n| pings.received(at(n * 5), false, true)));
         // the third one too early is one too many
         let mut pings = Pings::new(min);
-        let stays: Vec<bool> = (0..4).map(|n| pings.came(at(n), false, true)).collect();
+        let stays: Vec<bool> = (0..4).map(|n| pings.received(at(n), false, true)).collect();
         assert_eq!(stays, [true, true, true, false]);
         // the same pings without a call
         let mut pings = Pings::new(min);
         let stays: Vec<bool> = (0..4)
-            .map(|n| pings.came(at(n * 60), false, false))
+            .map(|n| pings.received(at(n * 60), false, false))
             .collect();
         assert_eq!(stays, [true, true, true, false]);
         // what is sent in between forgives all
         let mut pings = Pings::new(min);
-        assert!((0..20).all(|n| pings.came(at(n), n % 3 == 0, true)));
+        assert!((0..20).all(|n| pings.received(at(n), n % 3 == 0, true)));
     }
 }

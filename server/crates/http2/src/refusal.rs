@@ -5,7 +5,7 @@ use http::StatusCode;
 
 /// What a connection holds for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum Resource {
     /// Bytes of requests: of messages of a stream until the call takes them, of the message of another
     /// call until it has an answer.
     Requests,
@@ -31,8 +31,8 @@ pub enum Refusal {
     },
     /// More than one message for a call that takes one.
     SecondMessage,
-    /// [`crate::Service::hold`] has refused.
-    NoRoom(Held),
+    /// [`crate::Service::reserve`] has refused.
+    NoRoom(Resource),
     /// The message comes too slowly.
     TooSlow,
     /// The message is compressed in a way that is not known; the value of `grpc-encoding`.

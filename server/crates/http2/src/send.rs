@@ -10,9 +10,10 @@ use crate::{
     frame::{self, END_HEADERS, END_STREAM, PAYLOAD_MAX, Reason},
     hpack::Encoder,
     limits::{
-        CONTROL_MAX, HEADER_LIST_BYTES_MAX, KEPT_BYTES, OUTPUT_MAX, VISIT_BYTES, WINDOW_BYTES,
+        CONTROL_MAX, HEADER_LIST_BYTES_MAX, IDLE_OUTPUT_BYTES, OUTPUT_MAX, VISIT_BYTES,
+        WINDOW_BYTES,
     },
-    stream::{End, Stream},
+    stream::{ResponseEnd, Stream},
 };
 
 /// The largest window there is.
@@ -41,7 +42,7 @@ pub(crate) struct FrameWriter {
     /// Bytes received for which the client's window was not opened yet.
     pub(crate) unacknowledged: usize,
     /// Streams that wait for the connection's window or for room in `output`.
-    pub(crate) line: VecDeque<usize>,
+    pub(crate) send_queue: VecDeque<usize>,
 }
 
 impl FrameWriter {
@@ -66,7 +67,7 @@ impl FrameWriter {
             receive_window: i64::from(WINDOW_BYTES),
             sent: 0,
             unacknowledged: 0,
-            line: VecDeque::new(),
+            send_queue: VecDeque::new(),
         }
     }
 
@@ -81,7 +82,7 @@ impl FrameWriter {
         if self.written == self.output.len() {
             self.written = 0;
             self.output.clear();
-            if self.output.capacity() > KEPT_BYTES {
+            if self.output.capacity() > IDLE_OUTPUT_BYTES {
                 self.output = Vec::new();
             }
         } else if self.written >= OUTPUT_MAX {
@@ -96,7 +97,7 @@ impl FrameWriter {
     }
 
     /// Whether received bytes wait until more was sent.
-    pub(crate) fn is_flooded(&self) -> bool {
+    pub(crate) fn is_control_full(&self) -> bool {
         self.ready().len() >= OUTPUT_MAX + CONTROL_MAX
     }
 
@@ -179,7 +180,7 @@ impl FrameWriter {
                 return false;
             }
             if self.send_window <= 0 || self.is_full() || left == 0 {
-                self.enter(stream, slot);
+                self.enqueue(stream, slot);
                 return false;
             }
             let window = usize::try_from(self.send_window.min(own)).unwrap_or(0);
@@ -199,18 +200,20 @@ impl FrameWriter {
         true
     }
 
-    pub(crate) fn enter<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) {
-        if !std::mem::replace(&mut stream.in_line, true) {
-            self.line.push_back(slot);
+    pub(crate) fn enqueue<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) {
+        if !std::mem::replace(&mut stream.queued, true) {
+            self.send_queue.push_back(slot);
         }
     }
 
-    pub(crate) fn end(&mut self, id: u32, end: &End) {
+    pub(crate) fn end(&mut self, id: u32, end: &ResponseEnd) {
         let mut block = Vec::new();
         match end {
-            End::Ok => self.encoder.plain_ok(&mut block),
-            End::Trailers(trailers) => self.encoder.trailers(trailers, &mut block),
-            End::Plain => return frame::head(&mut self.output, 0, frame::DATA, END_STREAM, id),
+            ResponseEnd::Ok => self.encoder.plain_ok(&mut block),
+            ResponseEnd::Trailers(trailers) => self.encoder.trailers(trailers, &mut block),
+            ResponseEnd::Plain => {
+                return frame::head(&mut self.output, 0, frame::DATA, END_STREAM, id);
+            }
         }
         self.block(id, &block, true);
     }

@@ -7,15 +7,15 @@ use http::HeaderMap;
 
 use crate::{
     Head, Refusal, Service,
-    body::Sender,
+    body::RequestSender,
     limits::{SLOTS_KEPT, WINDOW_BYTES},
     message::{Assembler, Messages},
-    meter::{Charge, Meter},
+    meter::{ResourceCharge, ResourceMeter},
     ready::{ReadyList, StreamWaker},
 };
 
 /// A call with the head of its request.
-pub(crate) type Called<S> = (Rc<Head<<S as Service>::Method>>, <S as Service>::Call);
+pub(crate) type ActiveCall<S> = (Rc<Head<<S as Service>::Method>>, <S as Service>::Call);
 
 /// A request that came in and whose answer has not gone out whole.
 pub(crate) struct Stream<S: Service> {
@@ -25,7 +25,7 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) collecting: Option<Instant>,
     pub(crate) receiving: Receiving,
     /// Where messages that the call takes go to.
-    pub(crate) sender: Option<Sender>,
+    pub(crate) sender: Option<RequestSender>,
     /// Bytes of DATA that `content-length` still announces.
     pub(crate) content_left: Option<u64>,
     /// What the client may still send.
@@ -33,10 +33,10 @@ pub(crate) struct Stream<S: Service> {
     /// Bytes that came and for which the client's window was not opened yet.
     pub(crate) unacknowledged: usize,
     /// Memory that its request takes.
-    pub(crate) request: Charge<S>,
+    pub(crate) request: ResourceCharge<S>,
     /// The part of `request` that its head takes.
     pub(crate) head_bytes: usize,
-    pub(crate) call: Option<Called<S>>,
+    pub(crate) call: Option<ActiveCall<S>>,
     pub(crate) running: Option<S::Future>,
     pub(crate) deadline: Option<Instant>,
     /// Why the connection ends the call at its next turn.
@@ -48,13 +48,13 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) messages: Messages,
     pub(crate) pending: Bytes,
     /// Memory that its answer takes.
-    pub(crate) answer: Charge<S>,
+    pub(crate) answer: ResourceCharge<S>,
     /// What to send after `pending`.
-    pub(crate) end: Option<End>,
+    pub(crate) end: Option<ResponseEnd>,
     /// Its charge against the server's budget of calls.
-    pub(crate) place: Charge<S>,
+    pub(crate) call_charge: ResourceCharge<S>,
     /// Whether it is in line for the connection's window or for room in the output.
-    pub(crate) in_line: bool,
+    pub(crate) queued: bool,
 }
 
 /// What of the request is still to come.
@@ -80,7 +80,7 @@ pub(crate) enum Receiving {
 
 /// How an answer ends.
 #[derive(Debug)]
-pub(crate) enum End {
+pub(crate) enum ResponseEnd {
     /// `grpc-status: 0`.
     Ok,
     Trailers(HeaderMap),
@@ -89,14 +89,19 @@ pub(crate) enum End {
 }
 
 /// What a new stream needs of its connection.
-pub(crate) struct Meters<S: Service> {
-    pub(crate) requests: Rc<Meter<S>>,
-    pub(crate) answers: Rc<Meter<S>>,
-    pub(crate) calls: Rc<Meter<S>>,
+pub(crate) struct ResourceMeters<S: Service> {
+    pub(crate) requests: Rc<ResourceMeter<S>>,
+    pub(crate) answers: Rc<ResourceMeter<S>>,
+    pub(crate) calls: Rc<ResourceMeter<S>>,
 }
 
 impl<S: Service> Stream<S> {
-    pub(crate) fn new(id: u32, began: Instant, ended: bool, meters: &Meters<S>) -> Box<Self> {
+    pub(crate) fn new(
+        id: u32,
+        began: Instant,
+        ended: bool,
+        meters: &ResourceMeters<S>,
+    ) -> Box<Self> {
         Box::new(Self {
             id,
             began,
@@ -110,7 +115,7 @@ impl<S: Service> Stream<S> {
             content_left: None,
             receive_window: i64::from(WINDOW_BYTES),
             unacknowledged: 0,
-            request: Charge::new(&meters.requests),
+            request: ResourceCharge::new(&meters.requests),
             head_bytes: 0,
             call: None,
             running: None,
@@ -120,17 +125,17 @@ impl<S: Service> Stream<S> {
             body: None,
             messages: Messages::default(),
             pending: Bytes::new(),
-            answer: Charge::new(&meters.answers),
+            answer: ResourceCharge::new(&meters.answers),
             end: None,
-            place: Charge::new(&meters.calls),
-            in_line: false,
+            call_charge: ResourceCharge::new(&meters.calls),
+            queued: false,
         })
     }
 
     /// Memory that its request takes now.
     pub(crate) fn request_bytes(&self) -> usize {
         self.head_bytes
-            + self.sender.as_ref().map_or(0, Sender::held)
+            + self.sender.as_ref().map_or(0, RequestSender::held)
             + match &self.receiving {
                 Receiving::Message { assembler, message } => {
                     assembler.held() + message.as_ref().map_or(0, Bytes::len)
@@ -148,13 +153,13 @@ impl<S: Service> Stream<S> {
 
 /// All streams of a connection.
 pub(crate) struct Streams<S: Service> {
-    slots: Vec<Slot<S>>,
+    slots: Vec<StreamSlot<S>>,
     free: Vec<usize>,
     by_id: BTreeMap<u32, usize>,
     list: Arc<ReadyList>,
 }
 
-struct Slot<S: Service> {
+struct StreamSlot<S: Service> {
     stream: Option<Box<Stream<S>>>,
     listed: Arc<StreamWaker>,
     waker: Waker,
@@ -184,7 +189,7 @@ impl<S: Service> Streams<S> {
             let slot = self.slots.len();
             let listed = StreamWaker::new(slot, &self.list);
             let waker = Waker::from(listed.clone());
-            self.slots.push(Slot {
+            self.slots.push(StreamSlot {
                 stream: None,
                 listed,
                 waker,

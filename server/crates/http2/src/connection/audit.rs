@@ -20,7 +20,7 @@ pub struct Audit {
     /// Bytes that are ready to be sent.
     pub output: usize,
     /// Streams that wait for the connection's window.
-    pub line: usize,
+    pub send_queue: usize,
     /// Streams that ended badly, less those that ended well.
     pub faults: u32,
     /// What the client may still send on all streams together.
@@ -42,7 +42,7 @@ impl<S: Service> Connection<S> {
             calls: (self.meters.calls.used(), 0),
             deadlines: (self.timers.len(), 0),
             output: self.writer.ready().len(),
-            line: self.writer.line.len(),
+            send_queue: self.writer.send_queue.len(),
             faults: self.faults,
             receive_window: self.writer.receive_window,
             send_window: self.writer.send_window,
@@ -51,7 +51,7 @@ impl<S: Service> Connection<S> {
         for (_, stream) in self.streams.iter() {
             audit.requests.1 += stream.request.bytes();
             audit.answers.1 += stream.answer.bytes();
-            audit.calls.1 += stream.place.bytes();
+            audit.calls.1 += stream.call_charge.bytes();
             audit.deadlines.1 += usize::from(stream.deadline.is_some());
         }
         audit

@@ -13,16 +13,17 @@ use http_body::Body as _;
 
 use super::Connection;
 use crate::{
-    Answer, Body, Code, Head, Held, Intake, Refusal, Request, Service, Status, body,
+    Body, CallRequest, CallResponse, Code, Head, Refusal, RequestMode, Resource, Service, Status,
+    body,
     frame::Reason,
     limits::{CALL_WORK, HEAD_FREE_BYTES},
     message::{Assembler, PREFIX_BYTES},
-    stream::{End, Receiving, Stream},
+    stream::{Receiving, ResponseEnd, Stream},
 };
 
 /// Whether a stream has more to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum StreamProgress {
     Waits,
     Ended,
 }
@@ -67,12 +68,12 @@ impl<S: Service> Connection<S> {
         }
         let assembler = Assembler::new(head.encoding);
         match head.intake {
-            Intake::Message => {
+            RequestMode::Collected => {
                 let message = None;
                 stream.receiving = Receiving::Message { assembler, message };
                 self.streams.keep(slot, stream);
             }
-            Intake::Stream => {
+            RequestMode::Streaming => {
                 let (sender, messages) = body::stream(self.streams.waker(slot));
                 stream.receiving = Receiving::Stream { assembler };
                 stream.sender = Some(sender);
@@ -83,11 +84,11 @@ impl<S: Service> Connection<S> {
 
     /// Checks the budget of calls and the head of the request.
     fn admit(stream: &mut Stream<S>, head: &Head<S::Method>) -> Result<(), Refusal> {
-        if !stream.place.set(1) {
-            return Err(Refusal::NoRoom(Held::Calls));
+        if !stream.call_charge.set(1) {
+            return Err(Refusal::NoRoom(Resource::Calls));
         }
         if !stream.request.set(stream.head_bytes) {
-            return Err(Refusal::NoRoom(Held::Requests));
+            return Err(Refusal::NoRoom(Resource::Requests));
         }
         head.refusal.map_or(Ok(()), Err)
     }
@@ -100,7 +101,7 @@ impl<S: Service> Connection<S> {
         body: Body,
     ) {
         self.work += CALL_WORK;
-        stream.running = Some(self.service.call(Request { head, body }));
+        stream.running = Some(self.service.call(CallRequest { head, body }));
         if self.writer.is_full() {
             self.streams.wake(slot);
             return self.streams.keep(slot, stream);
@@ -176,7 +177,7 @@ impl<S: Service> Connection<S> {
         // a static text takes no memory; the charge says that it waits
         stream.answer.set(text.len());
         stream.pending = Bytes::from_static(text.as_bytes());
-        stream.end = Some(End::Plain);
+        stream.end = Some(ResponseEnd::Plain);
         self.drive(slot, stream);
     }
 
@@ -191,12 +192,17 @@ impl<S: Service> Connection<S> {
         let waker = self.streams.waker(slot);
         let mut cx = Context::from_waker(&waker);
         match self.advance(slot, &mut stream, &mut cx) {
-            State::Ended => self.finish(slot, stream),
-            State::Waits => self.streams.keep(slot, stream),
+            StreamProgress::Ended => self.finish(slot, stream),
+            StreamProgress::Waits => self.streams.keep(slot, stream),
         }
     }
 
-    fn advance(&mut self, slot: usize, stream: &mut Stream<S>, cx: &mut Context<'_>) -> State {
+    fn advance(
+        &mut self,
+        slot: usize,
+        stream: &mut Stream<S>,
+        cx: &mut Context<'_>,
+    ) -> StreamProgress {
         if let Some(refusal) = stream.refusal.take() {
             return self.cut(stream, refusal);
         }
@@ -205,12 +211,12 @@ impl<S: Service> Connection<S> {
         {
             stream.running = None;
             stream.request.set(stream.request_bytes());
-            if self.answer(stream, answer) == State::Ended {
-                return State::Ended;
+            if self.answer(stream, answer) == StreamProgress::Ended {
+                return StreamProgress::Ended;
             }
         }
-        if stream.running.is_none() && self.send(slot, stream, cx) == State::Ended {
-            return State::Ended;
+        if stream.running.is_none() && self.send(slot, stream, cx) == StreamProgress::Ended {
+            return StreamProgress::Ended;
         }
         if stream.sender.is_some() {
             // release what the call has taken
@@ -223,35 +229,35 @@ impl<S: Service> Connection<S> {
             && stream
                 .call
                 .as_ref()
-                .is_some_and(|(head, _)| self.service.is_endless(&head.method));
+                .is_some_and(|(head, _)| self.service.may_run_forever(&head.method));
         if endless {
             return self.cut(stream, Refusal::ShuttingDown);
         }
-        State::Waits
+        StreamProgress::Waits
     }
 
     /// Handles a response, or the beginning of one.
-    fn answer(&mut self, stream: &mut Stream<S>, answer: Answer<S::Body>) -> State {
+    fn answer(&mut self, stream: &mut Stream<S>, answer: CallResponse<S::Body>) -> StreamProgress {
         let message = match answer {
-            Answer::Message(message) => message,
-            Answer::Response(response) => return self.respond(stream, response),
+            CallResponse::Message(message) => message,
+            CallResponse::Response(response) => return self.respond(stream, response),
         };
         let length = message.len().saturating_sub(PREFIX_BYTES);
         if self.writer.whole(stream, &message) {
             self.count_sent(stream, length);
             self.ended(stream, Status::OK);
-            return State::Ended;
+            return StreamProgress::Ended;
         }
         if !stream.answer.set(message.len()) {
-            return self.cut(stream, Refusal::NoRoom(Held::Answers));
+            return self.cut(stream, Refusal::NoRoom(Resource::Answers));
         }
         // a large answer took its time to make
         self.work += message.len();
         self.count_sent(stream, length);
         self.writer.good_headers(stream.id);
         stream.pending = message.into();
-        stream.end = Some(End::Ok);
-        State::Waits
+        stream.end = Some(ResponseEnd::Ok);
+        StreamProgress::Waits
     }
 
     fn count_sent(&self, stream: &mut Stream<S>, length: usize) {
@@ -260,7 +266,11 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    fn respond(&mut self, stream: &mut Stream<S>, response: http::Response<S::Body>) -> State {
+    fn respond(
+        &mut self,
+        stream: &mut Stream<S>,
+        response: http::Response<S::Body>,
+    ) -> StreamProgress {
         let (mut parts, body) = response.into_parts();
         if let Some((_, call)) = &mut stream.call {
             self.service.answered(call, &mut parts.headers);
@@ -273,35 +283,40 @@ impl<S: Service> Connection<S> {
         self.writer
             .headers(stream.id, parts.status, &parts.headers, end);
         if end {
-            return State::Ended;
+            return StreamProgress::Ended;
         }
         stream.body = Some(body);
-        State::Waits
+        StreamProgress::Waits
     }
 
-    fn send(&mut self, slot: usize, stream: &mut Stream<S>, cx: &mut Context<'_>) -> State {
+    fn send(
+        &mut self,
+        slot: usize,
+        stream: &mut Stream<S>,
+        cx: &mut Context<'_>,
+    ) -> StreamProgress {
         loop {
             if !self.writer.pending(stream, slot) {
-                return State::Waits;
+                return StreamProgress::Waits;
             }
             if let Some(end) = stream.end.take() {
                 return self.end(stream, &end);
             }
             let Some(body) = &mut stream.body else {
-                return State::Waits;
+                return StreamProgress::Waits;
             };
             if self.writer.is_full() {
                 // it is polled again when there is room
                 self.streams.wake(slot);
-                return State::Waits;
+                return StreamProgress::Waits;
             }
             let frame = match Pin::new(body).poll_frame(cx) {
-                Poll::Pending => return State::Waits,
+                Poll::Pending => return StreamProgress::Waits,
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(status))) => {
-                    return self.end(stream, &End::Trailers(status.trailers()));
+                    return self.end(stream, &ResponseEnd::Trailers(status.trailers()));
                 }
-                Poll::Ready(None) => return self.end(stream, &End::Plain),
+                Poll::Ready(None) => return self.end(stream, &ResponseEnd::Plain),
             };
             match frame.into_data() {
                 Ok(data) => {
@@ -312,27 +327,27 @@ impl<S: Service> Connection<S> {
                         stream.messages.follow(&data, sent);
                     }
                     if !stream.answer.set(data.len()) {
-                        return self.cut(stream, Refusal::NoRoom(Held::Answers));
+                        return self.cut(stream, Refusal::NoRoom(Resource::Answers));
                     }
                     stream.pending = data;
                 }
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
-                    stream.end = Some(End::Trailers(trailers));
+                    stream.end = Some(ResponseEnd::Trailers(trailers));
                 }
             }
         }
     }
 
-    fn end(&mut self, stream: &mut Stream<S>, end: &End) -> State {
+    fn end(&mut self, stream: &mut Stream<S>, end: &ResponseEnd) -> StreamProgress {
         let code = match end {
-            End::Ok => Status::OK,
-            End::Trailers(trailers) => Status::code_of(trailers).unwrap_or(Status::UNKNOWN),
-            End::Plain => Status::UNKNOWN,
+            ResponseEnd::Ok => Status::OK,
+            ResponseEnd::Trailers(trailers) => Status::code_of(trailers).unwrap_or(Status::UNKNOWN),
+            ResponseEnd::Plain => Status::UNKNOWN,
         };
         self.ended(stream, code);
         self.writer.end(stream.id, end);
-        State::Ended
+        StreamProgress::Ended
     }
 
     /// Records the end of a call; only the first one counts.
@@ -344,7 +359,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Ends a call early.
-    fn cut(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> State {
+    fn cut(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> StreamProgress {
         let status = match &stream.call {
             Some((head, _)) => self.service.refuse(head, refusal),
             // its status was sent already
@@ -353,14 +368,14 @@ impl<S: Service> Connection<S> {
         (stream.running, stream.pending) = (None, Bytes::new());
         let mut trailers = status.trailers();
         if stream.answered() {
-            return self.end(stream, &End::Trailers(trailers));
+            return self.end(stream, &ResponseEnd::Trailers(trailers));
         }
         self.ended(stream, status.code);
         let grpc = HeaderValue::from_static("application/grpc");
         trailers.insert(header::CONTENT_TYPE, grpc);
         self.writer
             .headers(stream.id, refusal.http_status(), &trailers, true);
-        State::Ended
+        StreamProgress::Ended
     }
 
     /// The response is complete: drops what the client still sends.
@@ -387,7 +402,7 @@ impl<S: Service> Connection<S> {
         self.fault()
     }
 
-    /// A stream ends; `whole` says that the client has sent all of its request.
+    /// A stream ends; `ended_complete` says that the client has sent all of its request.
     pub(super) fn note_end(&mut self, id: u32, whole: bool) {
         if whole {
             self.ended.push_whole(id);

@@ -45,7 +45,7 @@ impl<S: Service> Connection<S> {
             return Err(Reason::Protocol);
         }
         if frame.has(ACK) {
-            self.acknowledged = true;
+            self.settings_acknowledged = true;
             return if frame.payload.is_empty() {
                 Ok(())
             } else {
@@ -72,7 +72,7 @@ impl<S: Service> Connection<S> {
             }
         }
         self.writer.encoder.settings(table);
-        self.greeted = true;
+        self.settings_received = true;
         frame::head(&mut self.writer.output, 0, frame::SETTINGS, ACK, 0);
         Ok(())
     }
@@ -84,7 +84,7 @@ impl<S: Service> Connection<S> {
         if window > WINDOW_MAX {
             return Err(Reason::FlowControl);
         }
-        self.reopened |= window > self.writer.initial_window;
+        self.window_grown |= window > self.writer.initial_window;
         self.writer.initial_window = window;
         if window + self.credit_high > WINDOW_MAX {
             // an upper bound: the stream with the largest credit may have ended
@@ -106,7 +106,7 @@ impl<S: Service> Connection<S> {
             frame::ping(&mut self.writer.output, ACK, content);
             let answered = std::mem::take(&mut self.writer.answered);
             let calls = !self.streams.is_empty();
-            if !self.pings.came(self.now, answered, calls) {
+            if !self.pings.received(self.now, answered, calls) {
                 return Err(Reason::Calm);
             }
         } else if content == ping::SHUTTING_DOWN && self.shutting_down {
@@ -143,7 +143,7 @@ impl<S: Service> Connection<S> {
         }
         self.credit_high = self.credit_high.max(stream.send_credit);
         if !stream.pending.is_empty() {
-            self.writer.enter(&mut stream, slot);
+            self.writer.enqueue(&mut stream, slot);
         }
         self.streams.keep(slot, stream);
         Ok(())

@@ -6,7 +6,7 @@ use crate::limits::{ENDED_EARLY_MAX, ENDED_MAX};
 
 /// Classification of a frame for a stream that is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Late {
+pub(super) enum LateFrame {
     /// It may have been sent before the end was known.
     Ignored,
     /// The client had ended the stream itself.
@@ -17,49 +17,49 @@ pub(super) enum Late {
 
 /// Ids of streams that have ended.
 #[derive(Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct EndedStreams {
     /// Streams that ended before their requests were complete, oldest first.
-    early: VecDeque<u32>,
-    /// The highest id that was dropped of `early`.
+    ended_early: VecDeque<u32>,
+    /// The highest id that was dropped of `ended_early`.
     forgotten: u32,
     /// The last few of the others, oldest first.
-    whole: VecDeque<u32>,
+    ended_complete: VecDeque<u32>,
 }
 
-impl Ended {
+impl EndedStreams {
     /// The client may still send frames of it.
     pub(super) fn push_early(&mut self, id: u32) {
-        if self.early.len() == ENDED_EARLY_MAX
-            && let Some(oldest) = self.early.pop_front()
+        if self.ended_early.len() == ENDED_EARLY_MAX
+            && let Some(oldest) = self.ended_early.pop_front()
         {
             self.forgotten = self.forgotten.max(oldest);
         }
-        self.early.push_back(id);
+        self.ended_early.push_back(id);
     }
 
     /// The client must not send frames of it.
     pub(super) fn push_whole(&mut self, id: u32) {
-        if self.whole.len() == ENDED_MAX {
-            self.whole.pop_front();
+        if self.ended_complete.len() == ENDED_MAX {
+            self.ended_complete.pop_front();
         }
-        self.whole.push_back(id);
+        self.ended_complete.push_back(id);
     }
 
     /// Classifies a frame of this stream; `last` says that the client ends it.
-    pub(super) fn late(&mut self, id: u32, last: bool) -> Late {
-        if let Some(place) = self.early.iter().position(|early| *early == id) {
+    pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
+        if let Some(place) = self.ended_early.iter().position(|early| *early == id) {
             if last {
-                self.early.remove(place);
+                self.ended_early.remove(place);
                 self.push_whole(id);
             }
-            return Late::Ignored;
+            return LateFrame::Ignored;
         }
-        if self.whole.contains(&id) {
-            return Late::Closed;
+        if self.ended_complete.contains(&id) {
+            return LateFrame::Closed;
         }
         if id <= self.forgotten {
-            return Late::Ignored;
+            return LateFrame::Ignored;
         }
-        Late::Unused
+        LateFrame::Unused
     }
 }

@@ -16,23 +16,23 @@ use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, task::Waker, time::Inst
 pub use audit::Audit;
 
 use crate::{
-    Config, Held, PREFACE, Service,
+    Config, PREFACE, Resource, Service,
     frame::{self, Frame, HEAD_BYTES, Reason},
-    heads::Heads,
+    heads::HeadCache,
     limits::{
-        FAULTS_MAX, FRAME_WORK, HELD_FREE_BYTES, RESERVE_STEP_BYTES, STREAMS_FREE, STREAMS_MAX,
-        TURN_CALLS, TURN_WORK,
+        FAULTS_MAX, FRAME_WORK, RESERVE_STEP_BYTES, STREAMS_FREE, STREAMS_MAX, TURN_CALLS,
+        TURN_WORK, UNRESERVED_BYTES,
     },
-    meter::Meter,
+    meter::ResourceMeter,
     ping::{self, Pings},
     ready::ReadyList,
     send::FrameWriter,
-    stream::{Meters, Streams},
+    stream::{ResourceMeters, Streams},
 };
 use control::SettingsBucket;
-use ended::Ended;
+use ended::EndedStreams;
 use receive::OpenBlock;
-use timers::Timers;
+use timers::ConnectionTimers;
 
 /// A connection of one client. See the crate's description.
 pub struct Connection<S: Service> {
@@ -47,19 +47,19 @@ pub struct Connection<S: Service> {
     work: usize,
     open_block: Option<OpenBlock<S>>,
     /// Whether the client's settings came.
-    greeted: bool,
+    settings_received: bool,
     /// Whether the client knows our settings.
-    acknowledged: bool,
+    settings_acknowledged: bool,
     settings: SettingsBucket,
-    heads: Heads<S::Method>,
+    heads: HeadCache<S::Method>,
     /// The highest stream id that the client has used.
     highest: u32,
     /// The last stream that a GOAWAY frame has named; a later one names no higher one.
-    promised: u32,
+    last_goaway_stream: u32,
     streams: Streams<S>,
     streams_max: usize,
-    ended: Ended,
-    meters: Meters<S>,
+    ended: EndedStreams,
+    meters: ResourceMeters<S>,
     ready: Arc<ReadyList>,
     /// Slots that are ready and have not run yet.
     woken: VecDeque<usize>,
@@ -68,17 +68,17 @@ pub struct Connection<S: Service> {
     /// The largest credit that a stream has had beyond the initial window.
     credit_high: i64,
     /// The initial window has grown: blocked streams may continue.
-    reopened: bool,
+    window_grown: bool,
     /// Streams that ended badly, less those that ended well.
     faults: u32,
     /// DATA frames without content since the last whole request.
     empty: u32,
     pings: Pings,
-    timers: Timers,
+    timers: ConnectionTimers,
     /// The client knows, or will know, that the server shuts down.
     shutting_down: bool,
     /// No new streams.
-    refusing: bool,
+    refuses_new_streams: bool,
     phase: Phase,
 }
 
@@ -98,13 +98,13 @@ impl<S: Service> Connection<S> {
         let service = Rc::new(service);
         let at_once = usize::try_from(config.streams_max).unwrap_or(usize::MAX);
         let streams_max = at_once.min(STREAMS_MAX);
-        let meter = |what, free, step| Meter::new(service.clone(), what, free, step);
+        let meter = |what, free, step| ResourceMeter::new(service.clone(), what, free, step);
         let ready = Arc::<ReadyList>::default();
         Self {
-            meters: Meters {
-                requests: meter(Held::Requests, HELD_FREE_BYTES, RESERVE_STEP_BYTES),
-                answers: meter(Held::Answers, HELD_FREE_BYTES, RESERVE_STEP_BYTES),
-                calls: meter(Held::Calls, STREAMS_FREE, 1),
+            meters: ResourceMeters {
+                requests: meter(Resource::Requests, UNRESERVED_BYTES, RESERVE_STEP_BYTES),
+                answers: meter(Resource::Answers, UNRESERVED_BYTES, RESERVE_STEP_BYTES),
+                calls: meter(Resource::Calls, STREAMS_FREE, 1),
             },
             service,
             config,
@@ -113,28 +113,28 @@ impl<S: Service> Connection<S> {
             partial: Vec::new(),
             work: 0,
             open_block: None,
-            greeted: false,
-            acknowledged: false,
+            settings_received: false,
+            settings_acknowledged: false,
             settings: SettingsBucket::new(now),
-            heads: Heads::new(),
+            heads: HeadCache::new(),
             highest: 0,
-            promised: u32::MAX >> 1,
+            last_goaway_stream: u32::MAX >> 1,
             streams: Streams::new(ready.clone()),
             streams_max,
-            ended: Ended::default(),
+            ended: EndedStreams::default(),
             ready,
             woken: VecDeque::new(),
             drained: Vec::new(),
             // at most `STREAMS_MAX`
             writer: FrameWriter::new(streams_max as u32),
             credit_high: 0,
-            reopened: false,
+            window_grown: false,
             faults: 0,
             empty: 0,
             pings: Pings::new(config.ping_interval_min),
-            timers: Timers::new(config.keepalive, now),
+            timers: ConnectionTimers::new(config.keepalive, now),
             shutting_down: false,
-            refusing: false,
+            refuses_new_streams: false,
             phase: Phase::Open,
         }
     }
@@ -146,7 +146,7 @@ impl<S: Service> Connection<S> {
 
     /// Whether received bytes would be taken.
     pub fn wants_input(&self) -> bool {
-        self.phase == Phase::Open && !self.writer.is_flooded() && self.work < TURN_WORK
+        self.phase == Phase::Open && !self.writer.is_control_full() && self.work < TURN_WORK
     }
 
     /// Takes received bytes and says how many. The rest is to be offered again after
@@ -154,7 +154,7 @@ impl<S: Service> Connection<S> {
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
         self.now = now;
         if !bytes.is_empty() {
-            self.timers.heard(now);
+            self.timers.received(now);
         }
         match self.take(bytes) {
             Ok(taken) => taken,
@@ -183,14 +183,14 @@ impl<S: Service> Connection<S> {
             return false;
         }
         self.run_streams();
-        if self.refusing && self.streams.is_empty() && self.writer.ready().is_empty() {
+        if self.refuses_new_streams && self.streams.is_empty() && self.writer.ready().is_empty() {
             self.phase = Phase::Closed;
             return false;
         }
         // input that is left until the next turn has no waker
         let worn = self.work >= TURN_WORK;
-        let ready =
-            !self.woken.is_empty() || !self.writer.line.is_empty() && self.writer.send_window > 0;
+        let ready = !self.woken.is_empty()
+            || !self.writer.send_queue.is_empty() && self.writer.send_window > 0;
         worn || ready && !self.writer.is_full()
     }
 
@@ -232,24 +232,24 @@ impl<S: Service> Connection<S> {
 
     /// Polls all streams that woke or may send again, while there is room for output.
     fn run_streams(&mut self) {
-        if mem::take(&mut self.reopened) {
+        if mem::take(&mut self.window_grown) {
             let writer = &mut self.writer;
             self.streams.each(|slot, stream| {
                 if !stream.pending.is_empty() {
-                    writer.enter(stream, slot);
+                    writer.enqueue(stream, slot);
                 }
             });
         }
-        self.tidy_line();
-        for _ in 0..self.writer.line.len() {
+        self.prune_send_queue();
+        for _ in 0..self.writer.send_queue.len() {
             if self.writer.is_full() || self.writer.send_window <= 0 {
                 break;
             }
-            let Some(slot) = self.writer.line.pop_front() else {
+            let Some(slot) = self.writer.send_queue.pop_front() else {
                 break;
             };
             if let Some(stream) = self.streams.get_mut(slot) {
-                stream.in_line = false;
+                stream.queued = false;
             }
             self.visit(slot);
         }
@@ -270,14 +270,14 @@ impl<S: Service> Connection<S> {
     }
 
     /// Removes ended streams from the queue; they stay in it when they end.
-    fn tidy_line(&mut self) {
-        let (line, streams) = (&mut self.writer.line, &mut self.streams);
+    fn prune_send_queue(&mut self) {
+        let (line, streams) = (&mut self.writer.send_queue, &mut self.streams);
         if line.len() > 2 * streams.len() + STREAMS_FREE {
-            streams.each(|_, stream| stream.in_line = false);
+            streams.each(|_, stream| stream.queued = false);
             line.retain(|slot| {
                 streams
                     .get_mut(*slot)
-                    .is_some_and(|s| !s.pending.is_empty() && !mem::replace(&mut s.in_line, true))
+                    .is_some_and(|s| !s.pending.is_empty() && !mem::replace(&mut s.queued, true))
             });
         }
     }
@@ -343,7 +343,7 @@ impl<S: Service> Connection<S> {
     fn fail(&mut self, reason: Reason) {
         self.streams.clear();
         self.timers.clear();
-        self.writer.line.clear();
+        self.writer.send_queue.clear();
         self.woken.clear();
         self.open_block = None;
         self.partial = Vec::new();
@@ -352,16 +352,25 @@ impl<S: Service> Connection<S> {
         } else {
             b""
         };
-        self.promised = self.promised.min(self.highest);
-        frame::goaway_with(&mut self.writer.output, self.promised, reason, debug_data);
+        self.last_goaway_stream = self.last_goaway_stream.min(self.highest);
+        frame::goaway_with(
+            &mut self.writer.output,
+            self.last_goaway_stream,
+            reason,
+            debug_data,
+        );
         self.phase = Phase::Failed(self.now + self.config.close_timeout);
     }
 
     /// Refuses new streams, after the client has been told of the shutdown.
     fn refuse_new(&mut self) {
-        if !mem::replace(&mut self.refusing, true) {
-            self.promised = self.promised.min(self.highest);
-            frame::goaway(&mut self.writer.output, self.promised, Reason::NoError);
+        if !mem::replace(&mut self.refuses_new_streams, true) {
+            self.last_goaway_stream = self.last_goaway_stream.min(self.highest);
+            frame::goaway(
+                &mut self.writer.output,
+                self.last_goaway_stream,
+                Reason::NoError,
+            );
         }
     }
 

@@ -1,14 +1,14 @@
 //! Frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. An error ends the connection;
 //! what concerns one stream ends the stream.
 
-use super::{Connection, ended::Late};
+use super::{Connection, ended::LateFrame};
 use crate::{
-    Held, Refusal, Service,
+    Refusal, Resource, Service,
     frame::{self, END_HEADERS, END_STREAM, Frame, PRIORITY_FLAG, Reason},
-    heads::Block,
+    heads::HeaderBlock,
     limits::{CONTINUATIONS_MAX, EMPTY_MAX, HEADER_BLOCK_BYTES_MAX, UNFINISHED_MAX},
     message::PREFIX_BYTES,
-    meter::Charge,
+    meter::ResourceCharge,
     stream::{Receiving, Stream},
 };
 
@@ -17,7 +17,7 @@ pub(super) struct OpenBlock<S: Service> {
     stream: u32,
     flags: BlockFlags,
     bytes: Vec<u8>,
-    charge: Charge<S>,
+    charge: ResourceCharge<S>,
     frames: usize,
 }
 
@@ -41,7 +41,7 @@ impl<S: Service> Connection<S> {
             Some(open) => frame.kind == frame::CONTINUATION && frame.stream == open.stream,
             None => frame.kind != frame::CONTINUATION,
         };
-        if !expected || !self.greeted && frame.kind != frame::SETTINGS {
+        if !expected || !self.settings_received && frame.kind != frame::SETTINGS {
             return Err(Reason::Protocol);
         }
         match frame.kind {
@@ -84,7 +84,7 @@ impl<S: Service> Connection<S> {
         if frame.has(END_HEADERS) {
             return self.on_block(frame.stream, flags, fragment);
         }
-        let mut charge = Charge::new(&self.meters.requests);
+        let mut charge = ResourceCharge::new(&self.meters.requests);
         if !charge.set(fragment.len()) {
             return Err(Reason::Calm);
         }
@@ -123,22 +123,24 @@ impl<S: Service> Connection<S> {
         let broken = |_| Reason::Compression;
         let read = self.heads.read(block, &*self.service).map_err(broken)?;
         self.highest = id;
-        if self.refusing || self.streams.len() >= self.streams_max {
+        if self.refuses_new_streams || self.streams.len() >= self.streams_max {
             self.writer.reset(id, Reason::Refused);
             self.note_end(id, flags.end);
             // the client may not know the limit yet
-            return if self.acknowledged && !self.refusing {
+            return if self.settings_acknowledged && !self.refuses_new_streams {
                 self.fault()
             } else {
                 Ok(())
             };
         }
         match read {
-            Block::Request(head) if !flags.circular && (!flags.end || !head.has_content()) => {
+            HeaderBlock::Request(head)
+                if !flags.circular && (!flags.end || !head.has_content()) =>
+            {
                 self.begin(id, head, flags.end);
             }
-            Block::TooLarge if !flags.circular => self.refuse_headers(id, flags.end),
-            Block::Request(_) | Block::TooLarge | Block::Malformed => {
+            HeaderBlock::TooLarge if !flags.circular => self.refuse_headers(id, flags.end),
+            HeaderBlock::Request(_) | HeaderBlock::TooLarge | HeaderBlock::Malformed => {
                 self.writer.reset(id, Reason::Protocol);
                 self.note_end(id, flags.end);
                 return self.fault();
@@ -174,9 +176,9 @@ impl<S: Service> Connection<S> {
     /// A frame came of a stream that is not open.
     fn on_late(&mut self, id: u32, last: bool) -> Result<(), Reason> {
         match self.ended.late(id, last) {
-            Late::Ignored => Ok(()),
-            Late::Closed => Err(Reason::StreamClosed),
-            Late::Unused => Err(Reason::Protocol),
+            LateFrame::Ignored => Ok(()),
+            LateFrame::Closed => Err(Reason::StreamClosed),
+            LateFrame::Unused => Err(Reason::Protocol),
         }
     }
 
@@ -196,8 +198,8 @@ impl<S: Service> Connection<S> {
         }
         let Some(slot) = self.streams.slot_of(frame.stream) else {
             return match self.ended.late(frame.stream, end) {
-                Late::Ignored => Ok(()),
-                Late::Closed | Late::Unused => Err(Reason::StreamClosed),
+                LateFrame::Ignored => Ok(()),
+                LateFrame::Closed | LateFrame::Unused => Err(Reason::StreamClosed),
             };
         };
         let Some(mut stream) = self.streams.take(slot) else {
@@ -268,7 +270,7 @@ impl<S: Service> Connection<S> {
         }
         let room = stream.request.set(stream.request_bytes());
         if !room || self.meters.requests.used() > UNFINISHED_MAX {
-            return Err(Refusal::NoRoom(Held::Requests));
+            return Err(Refusal::NoRoom(Resource::Requests));
         }
         Ok(())
     }

@@ -16,41 +16,41 @@ use crate::{
 
 /// All timers of a connection.
 #[derive(Debug)]
-pub(super) struct Timers {
+pub(super) struct ConnectionTimers {
     /// Deadlines of streams; no more than there are streams.
     deadlines: BTreeSet<(Instant, u32)>,
     /// Next check of slow messages and stalled clients, while there are streams.
     look: Option<Instant>,
-    mark: Option<Mark>,
+    mark: Option<StallMark>,
     keepalive: Option<KeepAlive>,
     /// When the client was last heard of.
-    heard: Instant,
+    received: Instant,
     /// When it was asked whether it is still there.
-    asked: Option<Instant>,
+    ping_sent: Option<Instant>,
 }
 
 /// Since when output waits for the client, and the bytes sent by then.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
+struct StallMark {
     since: Instant,
     sent: u64,
 }
 
-impl Timers {
+impl ConnectionTimers {
     pub(super) fn new(keepalive: Option<KeepAlive>, now: Instant) -> Self {
         Self {
             deadlines: BTreeSet::new(),
             look: None,
             mark: None,
             keepalive,
-            heard: now,
-            asked: None,
+            received: now,
+            ping_sent: None,
         }
     }
 
-    pub(super) fn heard(&mut self, now: Instant) {
-        self.heard = now;
-        self.asked = None;
+    pub(super) fn received(&mut self, now: Instant) {
+        self.received = now;
+        self.ping_sent = None;
     }
 
     pub(super) fn add(&mut self, at: Instant, id: u32) {
@@ -78,9 +78,9 @@ impl Timers {
     /// When to ping a silent client, or to close the connection.
     fn alive(&self) -> Option<Instant> {
         let KeepAlive { interval, timeout } = self.keepalive?;
-        match self.asked {
+        match self.ping_sent {
             Some(asked) => asked.checked_add(timeout),
-            None => self.heard.checked_add(interval),
+            None => self.received.checked_add(interval),
         }
     }
 }
@@ -109,7 +109,7 @@ impl<S: Service> Connection<S> {
             }
         }
         if self.timers.alive().is_some_and(|at| at <= self.now) {
-            if self.timers.asked.replace(self.now).is_some() {
+            if self.timers.ping_sent.replace(self.now).is_some() {
                 // no GOAWAY: the client does not read
                 self.streams.clear();
                 self.timers.clear();
@@ -152,7 +152,7 @@ impl<S: Service> Connection<S> {
                 }
                 Some(mark)
             }
-            Some(_) | None => Some(Mark {
+            Some(_) | None => Some(StallMark {
                 since: self.now,
                 sent,
             }),

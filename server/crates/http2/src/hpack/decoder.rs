@@ -9,19 +9,19 @@ use super::{FIELD_OVERHEAD, TABLE_BYTES, huffman, table::STATIC};
 
 /// An invalid block; the connection must end, because the tables differ from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken;
+pub struct HpackError;
 
 /// One header field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
+pub struct HeaderField {
     name: Bytes,
     value: Bytes,
-    pub(crate) known: Name,
+    pub(crate) known: FieldName,
 }
 
 /// What the name of a field means in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
+pub(crate) enum FieldName {
     Method,
     Scheme,
     Path,
@@ -31,7 +31,7 @@ pub(crate) enum Name {
     Wrong,
 }
 
-impl Name {
+impl FieldName {
     fn new(text: &[u8]) -> Self {
         match text {
             b":method" => Self::Method,
@@ -43,8 +43,8 @@ impl Name {
     }
 }
 
-impl Field {
-    fn new(name: Bytes, known: Name, value: Bytes) -> Self {
+impl HeaderField {
+    fn new(name: Bytes, known: FieldName, value: Bytes) -> Self {
         Self { name, value, known }
     }
 
@@ -66,11 +66,11 @@ impl Field {
 
 thread_local! {
     /// The static table as fields.
-    static FIELDS: Rc<[Field]> = STATIC
+    static FIELDS: Rc<[HeaderField]> = STATIC
         .iter()
         .map(|(name, value)| {
             let (name, value) = (name.as_bytes(), value.as_bytes());
-            Field::new(Bytes::from_static(name), Name::new(name), Bytes::from_static(value))
+            HeaderField::new(Bytes::from_static(name), FieldName::new(name), Bytes::from_static(value))
         })
         .collect();
 }
@@ -78,9 +78,9 @@ thread_local! {
 /// Reads the header blocks of one connection.
 #[derive(Debug)]
 pub struct Decoder {
-    fields: Rc<[Field]>,
+    fields: Rc<[HeaderField]>,
     /// Newest first.
-    table: VecDeque<Field>,
+    table: VecDeque<HeaderField>,
     bytes: usize,
     bytes_max: usize,
     /// Changes with the table: while it is equal, the same block has the same meaning.
@@ -101,7 +101,11 @@ impl Default for Decoder {
 
 impl Decoder {
     /// Hands every field of a whole block to `each`.
-    pub fn decode(&mut self, block: &[u8], mut each: impl FnMut(&Field)) -> Result<(), Broken> {
+    pub fn decode(
+        &mut self,
+        block: &[u8],
+        mut each: impl FnMut(&HeaderField),
+    ) -> Result<(), HpackError> {
         let mut at = Reader(block);
         let mut begun = false;
         while let Some(&first) = at.0.first() {
@@ -115,7 +119,7 @@ impl Decoder {
                 0x20..0x40 => {
                     let bytes_max = at.number(5)?;
                     if begun || bytes_max > TABLE_BYTES {
-                        return Err(Broken);
+                        return Err(HpackError);
                     }
                     self.bytes_max = bytes_max;
                     self.generation += 1;
@@ -134,11 +138,11 @@ impl Decoder {
         (self.table.len(), self.bytes)
     }
 
-    fn literal(&self, at: &mut Reader<'_>, prefix: u32) -> Result<Field, Broken> {
+    fn literal(&self, at: &mut Reader<'_>, prefix: u32) -> Result<HeaderField, HpackError> {
         let (name, known) = match at.number(prefix)? {
             0 => {
                 let text = at.string()?;
-                let known = Name::new(&text);
+                let known = FieldName::new(&text);
                 (Bytes::from(text), known)
             }
             index => {
@@ -146,19 +150,19 @@ impl Decoder {
                 (field.name.clone(), field.known.clone())
             }
         };
-        Ok(Field::new(name, known, Bytes::from(at.string()?)))
+        Ok(HeaderField::new(name, known, Bytes::from(at.string()?)))
     }
 
-    fn get(&self, index: usize) -> Result<&Field, Broken> {
-        let place = index.checked_sub(1).ok_or(Broken)?;
+    fn get(&self, index: usize) -> Result<&HeaderField, HpackError> {
+        let place = index.checked_sub(1).ok_or(HpackError)?;
         let field = match place.checked_sub(STATIC.len()) {
             None => self.fields.get(place),
             Some(place) => self.table.get(place),
         };
-        field.ok_or(Broken)
+        field.ok_or(HpackError)
     }
 
-    fn insert(&mut self, field: Field) {
+    fn insert(&mut self, field: HeaderField) {
         self.generation += 1;
         let bytes = field.bytes();
         self.evict(self.bytes_max.saturating_sub(bytes));
@@ -182,14 +186,14 @@ impl Decoder {
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
-    fn byte(&mut self) -> Result<u8, Broken> {
-        let (&byte, rest) = self.0.split_first().ok_or(Broken)?;
+    fn byte(&mut self) -> Result<u8, HpackError> {
+        let (&byte, rest) = self.0.split_first().ok_or(HpackError)?;
         self.0 = rest;
         Ok(byte)
     }
 
     /// A number whose first bits are the last `prefix` ones of a byte.
-    fn number(&mut self, prefix: u32) -> Result<usize, Broken> {
+    fn number(&mut self, prefix: u32) -> Result<usize, HpackError> {
         let full = (1 << prefix) - 1;
         let mut number = usize::from(self.byte()?) & full;
         if number < full {
@@ -203,19 +207,19 @@ impl Reader<'_> {
                 return Ok(number);
             }
         }
-        Err(Broken)
+        Err(HpackError)
     }
 
-    fn string(&mut self) -> Result<Vec<u8>, Broken> {
+    fn string(&mut self) -> Result<Vec<u8>, HpackError> {
         let coded = self.0.first().is_some_and(|byte| byte & 0x80 != 0);
         let length = self.number(7)?;
-        let (text, rest) = self.0.split_at_checked(length).ok_or(Broken)?;
+        let (text, rest) = self.0.split_at_checked(length).ok_or(HpackError)?;
         self.0 = rest;
         if !coded {
             return Ok(text.to_vec());
         }
         let mut out = Vec::new();
-        huffman::decode(text, &mut out).map_err(|_| Broken)?;
+        huffman::decode(text, &mut out).map_err(|_| HpackError)?;
         Ok(out)
     }
 }

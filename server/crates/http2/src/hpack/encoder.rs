@@ -25,11 +25,11 @@ const ENTERED_OK: u8 = 0x80 | 62;
 const ENTERED_TYPE: u8 = 0x80 | 63;
 
 /// Tells the client that its table is not used any more.
-const TABLE_OFF: u8 = 0x20;
+const TABLE_SIZE_ZERO: u8 = 0x20;
 
 /// Whether the client's table holds what we enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Entered {
+enum ClientTable {
     /// Its settings are not known yet.
     Unknown,
     No,
@@ -42,13 +42,13 @@ enum Entered {
 /// Writes the header blocks of one connection.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    entered: Entered,
+    entered: ClientTable,
 }
 
 impl Encoder {
     pub(crate) fn new() -> Self {
         Self {
-            entered: Entered::Unknown,
+            entered: ClientTable::Unknown,
         }
     }
 
@@ -56,9 +56,14 @@ impl Encoder {
     pub(crate) fn settings(&mut self, table_bytes: Option<u32>) {
         let small = table_bytes.is_some_and(|bytes| (bytes as usize) < TABLE_BYTES);
         self.entered = match self.entered {
-            Entered::Unknown | Entered::No | Entered::Yes if small => Entered::Closing,
-            Entered::Unknown => Entered::No,
-            kept @ (Entered::No | Entered::Yes | Entered::Closing | Entered::Closed) => kept,
+            ClientTable::Unknown | ClientTable::No | ClientTable::Yes if small => {
+                ClientTable::Closing
+            }
+            ClientTable::Unknown => ClientTable::No,
+            kept @ (ClientTable::No
+            | ClientTable::Yes
+            | ClientTable::Closing
+            | ClientTable::Closed) => kept,
         };
     }
 
@@ -69,14 +74,14 @@ impl Encoder {
         const PLAIN: &[u8] = b"\x88\x0f\x10\x10application/grpc";
         const CLOSING: &[u8] = b"\x20\x88\x0f\x10\x10application/grpc";
         match self.entered {
-            Entered::Unknown | Entered::Closed => (PLAIN, PLAIN_OK),
-            Entered::No => {
-                self.entered = Entered::Yes;
+            ClientTable::Unknown | ClientTable::Closed => (PLAIN, PLAIN_OK),
+            ClientTable::No => {
+                self.entered = ClientTable::Yes;
                 (ENTERING, ENTER_OK)
             }
-            Entered::Yes => (ENTERED, &[ENTERED_OK]),
-            Entered::Closing => {
-                self.entered = Entered::Closed;
+            ClientTable::Yes => (ENTERED, &[ENTERED_OK]),
+            ClientTable::Closing => {
+                self.entered = ClientTable::Closed;
                 (CLOSING, PLAIN_OK)
             }
         }
@@ -114,9 +119,9 @@ impl Encoder {
     }
 
     fn close(&mut self, out: &mut Vec<u8>) {
-        if self.entered == Entered::Closing {
-            self.entered = Entered::Closed;
-            out.push(TABLE_OFF);
+        if self.entered == ClientTable::Closing {
+            self.entered = ClientTable::Closed;
+            out.push(TABLE_SIZE_ZERO);
         }
     }
 }

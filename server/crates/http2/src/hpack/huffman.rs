@@ -3,7 +3,7 @@
 
 /// A string that is not a whole number of words and a short padding of ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Miscoded;
+pub(crate) struct HuffmanError;
 
 const LENGTH_MAX: usize = 30;
 
@@ -33,15 +33,15 @@ const LENGTHS: [u8; 257] = [
 ];
 
 /// Words of one length follow each other: how many there are, and the first one's place.
-struct Words {
+struct CodeTable {
     count: [u32; LENGTH_MAX + 1],
     /// Symbols ordered by the length of their word, then by value.
     symbols: [u16; LENGTHS.len()],
 }
 
-const WORDS: Words = words();
+const WORDS: CodeTable = words();
 
-const fn words() -> Words {
+const fn words() -> CodeTable {
     let (mut count, mut symbols) = ([0; LENGTH_MAX + 1], [0; LENGTHS.len()]);
     let (mut length, mut at) = (1, 0);
     while length <= LENGTH_MAX {
@@ -56,11 +56,11 @@ const fn words() -> Words {
         }
         length += 1;
     }
-    Words { count, symbols }
+    CodeTable { count, symbols }
 }
 
 /// Appends the decoded string.
-pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Miscoded> {
+pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError> {
     // a word has five bits at least
     out.reserve(coded.len() * 8 / 5);
     let (mut code, mut first, mut place, mut length) = (0_u32, 0_u32, 0_u32, 0_usize);
@@ -73,7 +73,7 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Miscoded> {
             if code - first < count {
                 let symbol = WORDS.symbols[(place + code - first) as usize];
                 if symbol == EOS {
-                    return Err(Miscoded);
+                    return Err(HuffmanError);
                 }
                 // only the end of a string is beyond a byte
                 out.push(symbol as u8);
@@ -86,7 +86,7 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Miscoded> {
     }
     let padding_is_ones = code == (1 << length) - 1;
     if length > 7 || !padding_is_ones {
-        return Err(Miscoded);
+        return Err(HuffmanError);
     }
     Ok(())
 }
@@ -95,7 +95,7 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Miscoded> {
 mod tests {
     use super::*;
 
-    fn decoded(coded: &[u8]) -> Result<Vec<u8>, Miscoded> {
+    fn decoded(coded: &[u8]) -> Result<Vec<u8>, HuffmanError> {
         let mut out = Vec::new();
         decode(coded, &mut out).map(|()| out)
     }
@@ -151,7 +151,7 @@ mod tests {
             // 'a' and zeros
             &[0b0001_1000],
         ] {
-            assert_eq!(decoded(coded), Err(Miscoded), "{coded:x?}");
+            assert_eq!(decoded(coded), Err(HuffmanError), "{coded:x?}");
         }
     }
 }

@@ -5,8 +5,8 @@ mod encoder;
 mod huffman;
 mod table;
 
-pub(crate) use decoder::Name;
-pub use decoder::{Broken, Decoder, Field};
+pub(crate) use decoder::FieldName;
+pub use decoder::{Decoder, HeaderField, HpackError};
 pub(crate) use encoder::Encoder;
 
 /// Size of a table of headers, the protocol's default.
@@ -22,7 +22,7 @@ mod tests {
 
     use super::*;
 
-    fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, Broken> {
+    fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, HpackError> {
         let mut fields = Vec::new();
         decoder.decode(block, |field| {
             let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -72,7 +72,7 @@ mod tests {
         // room for one field of 1 + 1 + 32 bytes
         read(&mut decoder, b"\x3f\x09\x40\x01a\x011\x40\x01b\x012").unwrap();
         assert_eq!(read(&mut decoder, b"\xbe").unwrap(), pairs(&[("b", "2")]));
-        assert_eq!(read(&mut decoder, b"\xbf"), Err(Broken));
+        assert_eq!(read(&mut decoder, b"\xbf"), Err(HpackError));
         // one that never fits empties it
         let large = [b"\x40\x01c\x28".as_slice(), &[b'x'; 40]].concat();
         read(&mut decoder, &large).unwrap();
@@ -94,7 +94,7 @@ mod tests {
         ] {
             assert_eq!(
                 read(&mut Decoder::default(), block),
-                Err(Broken),
+                Err(HpackError),
                 "{block:x?}"
             );
         }

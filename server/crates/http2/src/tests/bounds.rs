@@ -101,7 +101,7 @@ fn settings_are_bounded_in_time() {
 fn small_unread_answers_are_counted() {
     let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
     client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
-    client.ledger.held_max[Held::Answers as usize].set(1 << 20);
+    client.ledger.held_max[Resource::Answers as usize].set(1 << 20);
     client.reads = false;
     for n in 0..2000 {
         client.ask(2 * n + 1, "/large", &[0; 3]);
@@ -125,7 +125,7 @@ fn a_message_is_counted_until_its_call_has_an_answer() {
     const CALLS: u32 = 2000;
     let message = vec![7; 1 << 10];
     let mut client = Client::plain();
-    client.ledger.held_max[Held::Requests as usize].set(1 << 20);
+    client.ledger.held_max[Resource::Requests as usize].set(1 << 20);
     for n in 0..CALLS {
         client.ask(2 * n + 1, "/never", &message);
     }
@@ -188,7 +188,7 @@ fn unread_acknowledgments_are_bounded() {
 #[test]
 fn unfinished_messages_of_streams_are_counted() {
     let mut client = Client::plain();
-    client.ledger.held_max[Held::Requests as usize].set(4 << 20);
+    client.ledger.held_max[Resource::Requests as usize].set(4 << 20);
     let mut sent = 0;
     for n in 0..40 {
         let stream = 2 * n + 1;
@@ -461,7 +461,7 @@ fn a_stream_in_line_that_ends_leaves_the_line() {
         client.wait(Duration::from_millis(1));
     }
     let audit = client.connection.audit();
-    assert!(audit.line <= 2 * audit.streams + 100, "{audit:?}");
+    assert!(audit.send_queue <= 2 * audit.streams + 100, "{audit:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    Config, Connection, Held, KeepAlive, PREFACE,
+    Config, Connection, KeepAlive, PREFACE, Resource,
     frame::{self, ACK, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, PAYLOAD_MAX, Reason},
     limits::{CONTINUATIONS_MAX, EMPTY_MAX, FAULTS_MAX, SETTINGS_BURST, WINDOW_BYTES},
     ping::{KEEP_ALIVE, SHUTTING_DOWN},

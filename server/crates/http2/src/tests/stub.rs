@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, request};
 
-use crate::{Answer, Body, Code, Head, Held, Intake, Refusal, Request, Service, Status};
+use crate::{
+    Body, CallRequest, CallResponse, Code, Head, Refusal, RequestMode, Resource, Service, Status,
+};
 
 /// What happened to the calls of a [`Stub`], and what it grants.
 #[derive(Debug)]
@@ -87,13 +89,13 @@ impl http_body::Body for Echo {
 impl Service for Stub {
     type Method = ();
     type Call = StubCall;
-    type Future = Pin<Box<dyn Future<Output = Answer<Echo>>>>;
+    type Future = Pin<Box<dyn Future<Output = CallResponse<Echo>>>>;
     type Body = Echo;
 
-    fn method(&self, head: &mut request::Parts) -> ((), Intake) {
+    fn method(&self, head: &mut request::Parts) -> ((), RequestMode) {
         match head.uri.path() {
-            "/parts" | "/deaf" => ((), Intake::Stream),
-            _ => ((), Intake::Message),
+            "/parts" | "/deaf" => ((), RequestMode::Streaming),
+            _ => ((), RequestMode::Collected),
         }
     }
 
@@ -105,12 +107,12 @@ impl Service for Stub {
         }
     }
 
-    fn call(&self, request: Request<()>) -> Self::Future {
+    fn call(&self, request: CallRequest<()>) -> Self::Future {
         Box::pin(async move {
             let stream = match request.body {
                 Body::Whole(message) => match request.head.path() {
-                    "/echo" => return Answer::Message(message.to_vec()),
-                    "/large" => return Answer::Message(vec![b'x'; message.len() << 10]),
+                    "/echo" => return CallResponse::Message(message.to_vec()),
+                    "/large" => return CallResponse::Message(vec![b'x'; message.len() << 10]),
                     _ => return std::future::pending().await,
                 },
                 Body::Stream(stream) => stream,
@@ -119,7 +121,7 @@ impl Service for Stub {
                 let _unread = stream;
                 return std::future::pending().await;
             }
-            Answer::Response(http::Response::new(Echo(Some(stream))))
+            CallResponse::Response(http::Response::new(Echo(Some(stream))))
         })
     }
 
@@ -138,11 +140,11 @@ impl Service for Stub {
         self.0.ended.borrow_mut().push(code);
     }
 
-    fn is_endless(&self, (): &()) -> bool {
+    fn may_run_forever(&self, (): &()) -> bool {
         true
     }
 
-    fn hold(&self, what: Held, amount: usize) -> bool {
+    fn reserve(&self, what: Resource, amount: usize) -> bool {
         let (held, max) = (&self.0.held[what as usize], &self.0.held_max[what as usize]);
         let room = held.get() + amount <= max.get();
         if room {
@@ -151,7 +153,7 @@ impl Service for Stub {
         room
     }
 
-    fn release(&self, what: Held, amount: usize) {
+    fn release(&self, what: Resource, amount: usize) {
         let held = &self.0.held[what as usize];
         held.set(held.get().checked_sub(amount).expect("it was granted"));
     }

@@ -18,12 +18,13 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Body, Config, Head, Intake, Refusal, Request, Service, Status, body, heads,
+    Body, CallRequest, CallResponse, Config, Head, Refusal, RequestMode, Service, Status, body,
+    heads,
     message::{Assembler, Encoding, Messages, PREFIX_BYTES},
 };
 
 /// What is sent of an answer.
-enum Out {
+enum ResponseState {
     Nothing(SendResponse<Bytes>),
     Begun(SendStream<Bytes>),
 }
@@ -33,17 +34,17 @@ struct Exchange<S: Service> {
     service: Rc<S>,
     head: Rc<Head<S::Method>>,
     call: RefCell<Option<S::Call>>,
-    out: RefCell<Out>,
+    out: RefCell<ResponseState>,
     began: Instant,
 }
 
 /// Either the client has gone, or the call ends with a status that is not the service's.
-enum End {
+enum ExchangeEnd {
     Gone,
     Refused(Refusal),
 }
 
-impl From<h2::Error> for End {
+impl From<h2::Error> for ExchangeEnd {
     fn from(_: h2::Error) -> Self {
         Self::Gone
     }
@@ -71,13 +72,13 @@ pub(super) async fn run<S: Service>(
         call: RefCell::new(Some(service.begin(&head))),
         service,
         head,
-        out: RefCell::new(Out::Nothing(respond)),
+        out: RefCell::new(ResponseState::Nothing(respond)),
         began: Instant::now(),
     };
     match exchange.answer(content, &config, stopping).await {
         Ok(code) => exchange.ended(code),
-        Err(End::Gone) => {}
-        Err(End::Refused(refusal)) => {
+        Err(ExchangeEnd::Gone) => {}
+        Err(ExchangeEnd::Refused(refusal)) => {
             let status = exchange.service.refuse(&exchange.head, refusal);
             if exchange.end(&status).is_ok() {
                 exchange.ended(status.code);
@@ -104,9 +105,9 @@ impl<S: Service> Exchange<S> {
         content: RecvStream,
         config: &Config,
         mut stopping: watch::Receiver<bool>,
-    ) -> Result<i32, End> {
+    ) -> Result<i32, ExchangeEnd> {
         if self.head.encoding == Encoding::Unknown {
-            return Err(End::Refused(Refusal::UnknownEncoding));
+            return Err(ExchangeEnd::Refused(Refusal::UnknownEncoding));
         }
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         let (sender, messages) = body::stream(waker);
@@ -119,7 +120,7 @@ impl<S: Service> Exchange<S> {
                 None => pending().await,
             }
         });
-        let endless = self.service.is_endless(self.head.method());
+        let endless = self.service.may_run_forever(self.head.method());
         let mut fed = false;
         loop {
             tokio::select! {
@@ -130,11 +131,11 @@ impl<S: Service> Exchange<S> {
                     fed = true;
                 }
                 done = &mut answering => return done,
-                () = &mut late => return Err(End::Refused(Refusal::Deadline)),
+                () = &mut late => return Err(ExchangeEnd::Refused(Refusal::Deadline)),
                 _ = stopping.wait_for(|stopping| *stopping), if endless => {
-                    return Err(End::Refused(Refusal::ShuttingDown));
+                    return Err(ExchangeEnd::Refused(Refusal::ShuttingDown));
                 }
-                () = self.reset() => return Err(End::Gone),
+                () = self.reset() => return Err(ExchangeEnd::Gone),
             }
         }
     }
@@ -143,23 +144,23 @@ impl<S: Service> Exchange<S> {
     async fn feed(
         &self,
         mut content: RecvStream,
-        sender: body::Sender,
+        sender: body::RequestSender,
         max: usize,
-    ) -> Result<(), End> {
+    ) -> Result<(), ExchangeEnd> {
         let mut assembler = Assembler::new(self.head.encoding);
         let mut count = 0;
         while let Some(chunk) = content.data().await {
             let chunk = chunk?;
             let mut rest = chunk.as_ref();
             while !rest.is_empty() {
-                let taken = assembler.take(rest, max).map_err(End::Refused)?;
+                let taken = assembler.take(rest, max).map_err(ExchangeEnd::Refused)?;
                 rest = taken.rest;
                 let Some(message) = taken.message else {
                     continue;
                 };
                 count += 1;
-                if count > 1 && self.head.intake == Intake::Message {
-                    return Err(End::Refused(Refusal::SecondMessage));
+                if count > 1 && self.head.intake == RequestMode::Collected {
+                    return Err(ExchangeEnd::Refused(Refusal::SecondMessage));
                 }
                 if let Some(call) = &mut *self.call.borrow_mut() {
                     self.service.received(call, message.len() - PREFIX_BYTES);
@@ -167,7 +168,7 @@ impl<S: Service> Exchange<S> {
                 sender.send(message);
             }
             // a message that waits keeps the client's window shut
-            if self.head.intake == Intake::Stream {
+            if self.head.intake == RequestMode::Streaming {
                 poll_fn(|_| {
                     if sender.waits() {
                         Poll::Pending
@@ -187,21 +188,21 @@ impl<S: Service> Exchange<S> {
         Ok(())
     }
 
-    async fn call(&self, mut messages: body::RequestStream) -> Result<i32, End> {
+    async fn call(&self, mut messages: body::RequestStream) -> Result<i32, ExchangeEnd> {
         let body = match self.head.intake {
-            Intake::Stream => Body::Stream(messages),
-            Intake::Message => {
+            RequestMode::Streaming => Body::Stream(messages),
+            RequestMode::Collected => {
                 let mut whole = Bytes::new();
                 while let Some(frame) = poll_fn(|cx| Pin::new(&mut messages).poll_frame(cx)).await {
-                    let frame = frame.map_err(|_| End::Gone)?;
+                    let frame = frame.map_err(|_| ExchangeEnd::Gone)?;
                     whole = frame.into_data().unwrap_or_default();
                 }
                 Body::Whole(whole)
             }
         };
         let head = self.head.clone();
-        match self.service.call(Request { head, body }).await {
-            Answer::Message(message) => {
+        match self.service.call(CallRequest { head, body }).await {
+            CallResponse::Message(message) => {
                 let length = message.len() - PREFIX_BYTES;
                 self.begin(Response::new(()), false)?;
                 self.count(|service, call| service.sent(call, length));
@@ -209,11 +210,11 @@ impl<S: Service> Exchange<S> {
                 self.end(&Status::new(Status::OK, ""))?;
                 Ok(Status::OK)
             }
-            Answer::Response(response) => self.respond(response).await,
+            CallResponse::Response(response) => self.respond(response).await,
         }
     }
 
-    async fn respond(&self, response: Response<S::Body>) -> Result<i32, End> {
+    async fn respond(&self, response: Response<S::Body>) -> Result<i32, ExchangeEnd> {
         let (mut parts, mut body) = response.into_parts();
         self.count(|service, call| service.answered(call, &mut parts.headers));
         let code = Status::code_of(&parts.headers);
@@ -245,7 +246,7 @@ impl<S: Service> Exchange<S> {
                 }
             }
         }
-        if let Out::Begun(stream) = &mut *self.out.borrow_mut() {
+        if let ResponseState::Begun(stream) = &mut *self.out.borrow_mut() {
             stream.send_data(Bytes::new(), true)?;
         }
         Ok(code.unwrap_or(Status::UNKNOWN))
@@ -256,26 +257,26 @@ impl<S: Service> Exchange<S> {
         let headers = response.headers_mut();
         headers.entry(header::CONTENT_TYPE).or_insert(kind);
         let mut out = self.out.borrow_mut();
-        if let Out::Nothing(respond) = &mut *out {
+        if let ResponseState::Nothing(respond) = &mut *out {
             let stream = respond.send_response(response, over)?;
-            *out = Out::Begun(stream);
+            *out = ResponseState::Begun(stream);
         }
         Ok(())
     }
 
     /// Sends as the client's windows allow.
-    async fn send(&self, mut data: Bytes) -> Result<(), End> {
+    async fn send(&self, mut data: Bytes) -> Result<(), ExchangeEnd> {
         while !data.is_empty() {
             let room = poll_fn(|cx| match &mut *self.out.borrow_mut() {
-                Out::Nothing(_) => Poll::Ready(None),
-                Out::Begun(stream) => {
+                ResponseState::Nothing(_) => Poll::Ready(None),
+                ResponseState::Begun(stream) => {
                     stream.reserve_capacity(data.len());
                     stream.poll_capacity(cx)
                 }
             });
-            let room = room.await.ok_or(End::Gone)??;
+            let room = room.await.ok_or(ExchangeEnd::Gone)??;
             let part = data.split_to(room.min(data.len()));
-            if let Out::Begun(stream) = &mut *self.out.borrow_mut() {
+            if let ResponseState::Begun(stream) = &mut *self.out.borrow_mut() {
                 stream.send_data(part, false)?;
             }
         }
@@ -284,7 +285,7 @@ impl<S: Service> Exchange<S> {
 
     /// Ends the answer with a status, with headers alone if there are none yet.
     fn end(&self, status: &Status) -> Result<(), h2::Error> {
-        let begun = matches!(&*self.out.borrow(), Out::Begun(_));
+        let begun = matches!(&*self.out.borrow(), ResponseState::Begun(_));
         if begun {
             return self.trail(status.trailers());
         }
@@ -295,8 +296,8 @@ impl<S: Service> Exchange<S> {
 
     fn trail(&self, trailers: HeaderMap) -> Result<(), h2::Error> {
         match &mut *self.out.borrow_mut() {
-            Out::Nothing(_) => Ok(()),
-            Out::Begun(stream) => stream.send_trailers(trailers),
+            ResponseState::Nothing(_) => Ok(()),
+            ResponseState::Begun(stream) => stream.send_trailers(trailers),
         }
     }
 
@@ -304,8 +305,8 @@ impl<S: Service> Exchange<S> {
     async fn reset(&self) {
         poll_fn(|cx| {
             let gone = match &mut *self.out.borrow_mut() {
-                Out::Nothing(respond) => ready!(respond.poll_reset(cx)),
-                Out::Begun(stream) => ready!(stream.poll_reset(cx)),
+                ResponseState::Nothing(respond) => ready!(respond.poll_reset(cx)),
+                ResponseState::Begun(stream) => ready!(stream.poll_reset(cx)),
             };
             drop(gone);
             Poll::Ready(())
