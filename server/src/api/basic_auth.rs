@@ -15,8 +15,8 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use witan_api::{
-    access::{Access, Switches},
-    v2::members::Message,
+    access::{Access, AuthSwitches},
+    v2::members::ErrorMessage,
 };
 use witan_gocompat::json;
 use witan_replica::machine::auth::{
@@ -77,7 +77,7 @@ pub(super) async fn admits(
     request: &HttpRequest,
     access: Access,
 ) -> Result<bool, Fault> {
-    let on = Switches {
+    let on = AuthSwitches {
         v2: ctx.node.paths_enabled(),
         v3: ctx.node.auth_enabled(),
     };
@@ -97,7 +97,7 @@ pub(super) async fn admits(
         Access::Public | Access::V2Keys => true,
         Access::V3User => rights.user,
         // no HTTP/1 route is open to users for their own data
-        Access::V3Keys | Access::V3Root | Access::Own | Access::Root => rights.root,
+        Access::V3Keys | Access::V3Root | Access::OwnUser | Access::Root => rights.root,
     })
 }
 
@@ -134,7 +134,7 @@ pub(super) fn message(status: StatusCode, message: &str) -> HttpResponse {
     let message = message.to_owned();
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(json::encode(&Message { message }))
+        .body(json::encode(&ErrorMessage { message }))
 }
 
 async fn shown(ctx: &Context, request: &HttpRequest) -> Result<Shown, Fault> {

@@ -6,7 +6,7 @@ use prost::Message;
 use serde::Serialize;
 use witan_api::{
     access::GrpcRoute,
-    v3::{error::Error, etcdserverpb as pb, shape::Shaped},
+    v3::{error::RpcError, etcdserverpb as pb, shape::Shaped},
 };
 use witan_replica::machine::{kv, tree};
 
@@ -134,25 +134,25 @@ fn gateway_read<Q: Shaped + Default + Message>(
 }
 
 /// Checks a range and converts it to the core's type.
-pub fn range(request: pb::RangeRequest) -> Result<kv::Range, Error> {
+pub fn range(request: pb::RangeRequest) -> Result<kv::Range, RpcError> {
     kv_calls::range::check(&request)?;
     Ok(kv_calls::range::core(request))
 }
 
 /// Checks a put and converts it to the core's type.
-pub fn put(request: pb::PutRequest) -> Result<kv::Put, Error> {
+pub fn put(request: pb::PutRequest) -> Result<kv::Put, RpcError> {
     kv_calls::put::check(&request)?;
     Ok(kv_calls::put::core(request))
 }
 
 /// Checks a deletion and converts it to the core's type.
-pub fn delete_range(request: pb::DeleteRangeRequest) -> Result<kv::DeleteRange, Error> {
+pub fn delete_range(request: pb::DeleteRangeRequest) -> Result<kv::DeleteRange, RpcError> {
     kv_calls::delete_range::check(&request)?;
     Ok(kv_calls::delete_range::core(request))
 }
 
 /// Checks a transaction and converts it to the core's type.
-pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, Error> {
+pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, RpcError> {
     kv_calls::txn::check(&request, ops_max)?;
     Ok(kv_calls::txn::core(request))
 }

@@ -7,7 +7,7 @@ use actix_web::{
     web,
 };
 use serde_json::Value;
-use witan_api::v2::members::Message;
+use witan_api::v2::members::ErrorMessage;
 use witan_gocompat::json;
 
 use super::{Context, reply};
@@ -40,7 +40,7 @@ pub(crate) async fn handle(
         }
         Err(message) => HttpResponse::build(StatusCode::BAD_REQUEST)
             .insert_header((CONTENT_TYPE, reply::JSON))
-            .body(json::encode(&Message { message })),
+            .body(json::encode(&ErrorMessage { message })),
     }
 }
 

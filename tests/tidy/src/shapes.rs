@@ -14,7 +14,7 @@ use prost_types::{
 pub fn generate(set: &FileDescriptorSet) -> String {
     let mut out = String::from(
         "// This file is @generated from the protos: what JSON must know about messages.\n\
-         use crate::v3::shape::{Enum, Field, Kind, Message, Shaped};\n",
+         use crate::v3::shape::{EnumShape, FieldKind, FieldShape, MessageShape, Shaped};\n",
     );
     for file in &set.file {
         for kind in &file.enum_type {
@@ -41,7 +41,7 @@ fn enumeration(out: &mut String, package: &str, outer: &str, kind: &EnumDescript
     let line = if outer.is_empty() { "" } else { "_" };
     let _ = write!(
         out,
-        "static {name}: Enum = Enum {{ name: \"{package}.{outer}{line}{}\", values: &[",
+        "static {name}: EnumShape = EnumShape {{ name: \"{package}.{outer}{line}{}\", values: &[",
         kind.name()
     );
     for value in &kind.value {
@@ -53,7 +53,10 @@ fn enumeration(out: &mut String, package: &str, outer: &str, kind: &EnumDescript
 fn table(out: &mut String, package: &str, message: &DescriptorProto) {
     let full = format!("{package}.{}", message.name());
     let name = constant(&full);
-    let _ = writeln!(out, "static {name}: Message = Message {{ fields: &[");
+    let _ = writeln!(
+        out,
+        "static {name}: MessageShape = MessageShape {{ fields: &["
+    );
     for field in &message.field {
         let oneof = field.oneof_index.map(|index| {
             let index = usize::try_from(index).unwrap_or_default();
@@ -61,7 +64,7 @@ fn table(out: &mut String, package: &str, message: &DescriptorProto) {
         });
         let _ = writeln!(
             out,
-            "    Field {{ name: {:?}, json_name: {:?}, number: {}, kind: {}, list: {}, oneof: {oneof:?} }},",
+            "    FieldShape {{ name: {:?}, json_name: {:?}, number: {}, kind: {}, list: {}, oneof: {oneof:?} }},",
             field.name(),
             field.json_name(),
             field.number(),
@@ -71,7 +74,7 @@ fn table(out: &mut String, package: &str, message: &DescriptorProto) {
     }
     let _ = writeln!(
         out,
-        "] }};\nimpl Shaped for super::{package}::{} {{ const SHAPE: &'static Message = &{name}; }}",
+        "] }};\nimpl Shaped for super::{package}::{} {{ const SHAPE: &'static MessageShape = &{name}; }}",
         // as prost spells it
         message.name().replace("KV", "Kv")
     );
@@ -80,14 +83,14 @@ fn table(out: &mut String, package: &str, message: &DescriptorProto) {
 fn kind(field: &FieldDescriptorProto) -> String {
     let of = || constant(field.type_name().trim_start_matches('.'));
     match field.r#type() {
-        Type::Bool => "Kind::Bool".into(),
-        Type::Int64 => "Kind::Int64".into(),
-        Type::Uint64 => "Kind::Uint64".into(),
-        Type::Uint32 => "Kind::Uint32".into(),
-        Type::String => "Kind::String".into(),
-        Type::Bytes => "Kind::Bytes".into(),
-        Type::Enum => format!("Kind::Enum(&{})", of()),
-        Type::Message => format!("Kind::Message(&{})", of()),
+        Type::Bool => "FieldKind::Bool".into(),
+        Type::Int64 => "FieldKind::Int64".into(),
+        Type::Uint64 => "FieldKind::Uint64".into(),
+        Type::Uint32 => "FieldKind::Uint32".into(),
+        Type::String => "FieldKind::String".into(),
+        Type::Bytes => "FieldKind::Bytes".into(),
+        Type::Enum => format!("FieldKind::Enum(&{})", of()),
+        Type::Message => format!("FieldKind::Message(&{})", of()),
         other @ (Type::Double
         | Type::Float
         | Type::Int32

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header::LOCATION};
 use witan_api::v1::{
     MACHINE_RECORDS,
     error::ErrorCode,
-    stats::{LeaderInfo, LeaderStats, SelfStats, StoreStats},
+    stats::{V1LeaderInfo, V1LeaderStats, V1SelfStats, V1StoreStats},
 };
 use witan_gocompat::{json, text};
 use witan_replica::{
@@ -86,9 +86,9 @@ pub(super) async fn stats(
         Stats::Leader => {
             let leader = leading(node, &view)?;
             if leader.id == node.identity().member_id {
-                let stats = LeaderStats {
+                let stats = V1LeaderStats {
                     leader: leader.name.clone(),
-                    ..LeaderStats::default()
+                    ..V1LeaderStats::default()
                 };
                 return Ok(text(request, json::encode(&stats)));
             }
@@ -106,7 +106,7 @@ fn leading<'a>(node: &Node, view: &'a View) -> Result<&'a Member, Error> {
     leader.ok_or_else(|| Error::new(ErrorCode::LeaderElection, ""))
 }
 
-fn of_self(node: &Node, view: &View) -> SelfStats {
+fn of_self(node: &Node, view: &View) -> V1SelfStats {
     let state = match node.status().role {
         Role::Follower => "follower",
         Role::PreCandidate | Role::Candidate => "candidate",
@@ -118,19 +118,19 @@ fn of_self(node: &Node, view: &View) -> SelfStats {
         Some(_) if since_ns != 0 => node.now_ns().saturating_sub(since_ns),
         Some(_) | None => 0,
     };
-    SelfStats {
+    V1SelfStats {
         state: state.into(),
         start_time: text::time(node.identity().started_ns),
-        leader_info: LeaderInfo {
+        leader_info: V1LeaderInfo {
             leader: leader.map_or_else(String::new, |leader| leader.name.clone()),
             uptime: text::duration(uptime_ns),
         },
-        ..SelfStats::default()
+        ..V1SelfStats::default()
     }
 }
 
-fn of_store(counts: &WriteCounts, reads: &Reads) -> StoreStats {
-    StoreStats {
+fn of_store(counts: &WriteCounts, reads: &Reads) -> V1StoreStats {
+    V1StoreStats {
         gets: reads.found() + reads.failed(),
         sets: counts.sets_success
             + counts.sets_fail

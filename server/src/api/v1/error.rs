@@ -66,7 +66,7 @@ impl From<Fault> for Error {
 
 #[cfg(test)]
 mod tests {
-    use witan_api::v1::error::ErrorBody;
+    use witan_api::v1::error::V1ErrorBody;
 
     use super::*;
 
@@ -128,7 +128,7 @@ mod tests {
         for (code, cause, expect) in table {
             let body = Error::new(code, cause).body();
             assert_eq!(String::from_utf8_lossy(&body), expect);
-            let read: ErrorBody = serde_json::from_slice(&body).unwrap();
+            let read: V1ErrorBody = serde_json::from_slice(&body).unwrap();
             assert_eq!((read.error_code, read.cause.as_str()), (code.code(), cause));
         }
     }

@@ -5,7 +5,7 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_TYPE},
 };
 use witan_api::v2::{
-    members::Message,
+    members::ErrorMessage,
     stats::{LeaderInfo, LeaderStats, NOT_LEADER, SelfStats, StoreStats},
 };
 use witan_gocompat::{json, text};
@@ -60,7 +60,7 @@ fn leader_info(node: &Node) -> LeaderInfo {
 pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let id = ctx.node.identity().member_id;
     if ctx.node.status().role != Role::Leader {
-        let refusal = Message {
+        let refusal = ErrorMessage {
             message: NOT_LEADER.into(),
         };
         return answer(request, StatusCode::FORBIDDEN, json::encode(&refusal));
@@ -78,7 +78,7 @@ pub(super) async fn of_store(dialect: &Dialect, request: &HttpRequest) -> HttpRe
     let counts = match node.view().await {
         Ok(view) => view.machine.tree.counts(),
         Err(fault) => {
-            let message = Message {
+            let message = ErrorMessage {
                 message: fault.to_string(),
             };
             return answer(

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use witan_api::v3::{
     authpb,
-    error::Error,
+    error::RpcError,
     etcdserverpb::{
         AuthDisableRequest, AuthDisableResponse, AuthEnableRequest, AuthEnableResponse,
         AuthRoleAddRequest, AuthRoleAddResponse, AuthRoleDeleteRequest, AuthRoleDeleteResponse,
@@ -91,7 +91,7 @@ pub(super) async fn user_change_password(
 ) -> Answer<AuthUserChangePasswordResponse> {
     let password = if request.password.is_empty() {
         let hashed = STANDARD.decode(request.hashed_password);
-        hashed.map_err(|_| Error::NoPasswordUser)?.into()
+        hashed.map_err(|_| RpcError::NoPasswordUser)?.into()
     } else {
         hash(ctx, &request.name, request.password).await?
     };
@@ -117,11 +117,11 @@ pub(super) async fn authenticate(
         let view = ctx.node.read().await?;
         let known = &view.machine.auth;
         if !known.enabled() && !known.path_auth_enabled() {
-            return Err(Error::AuthNotEnabled);
+            return Err(RpcError::AuthNotEnabled);
         }
         let user = known.user(&request.name);
         if user.is_some_and(|user| user.no_password) {
-            return Err(Error::NoPasswordUser);
+            return Err(RpcError::NoPasswordUser);
         }
         let checked = known.revision();
         let hashed = user.map(|user| user.password.clone());
@@ -131,7 +131,7 @@ pub(super) async fn authenticate(
         let matches = matches.await;
         if !matches.map_err(|error| fault::of_hashing(&error))? {
             tracing::warn!(user = request.name, "invalid authentication was requested");
-            return Err(Error::AuthFailed);
+            return Err(RpcError::AuthFailed);
         }
         let prefix = ctx.guard.token_prefix();
         let prefix = prefix.map_err(fault::of_token)?;
@@ -182,7 +182,7 @@ pub(super) async fn user_get(
     {
         return Err(error.in_v3());
     }
-    let user = known.user(&request.name).ok_or(Error::UserNotFound)?;
+    let user = known.user(&request.name).ok_or(RpcError::UserNotFound)?;
     Ok(AuthUserGetResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         roles: user.roles.clone(),
@@ -220,7 +220,7 @@ pub(super) async fn role_get(
     {
         return Err(error.in_v3());
     }
-    let role = known.role(&request.role).ok_or(Error::RoleNotFound)?;
+    let role = known.role(&request.role).ok_or(RpcError::RoleNotFound)?;
     let perm = if role.name == ROOT {
         vec![authpb::Permission {
             perm_type: authpb::permission::Type::Readwrite as i32,

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{
         DefragmentRequest, DefragmentResponse, HashKvRequest, HashKvResponse, HashRequest,
         HashResponse,
@@ -86,7 +86,7 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> Answer<HashRes
     let work = move || snapshot::of_store(&view);
     let hash = ctx.jobs.run(ctx.client, work).await?;
     ctx.metrics.hash.observe(begun.elapsed().as_secs_f64());
-    let hash = hash.map_err(|_| Error::Corrupt)?;
+    let hash = hash.map_err(|_| RpcError::Corrupt)?;
     Ok(HashResponse { header, hash })
 }
 

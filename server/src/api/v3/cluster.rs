@@ -4,7 +4,7 @@
 use witan_api::{
     ids,
     v3::{
-        error::Error,
+        error::RpcError,
         etcdserverpb::{
             Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse,
             MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
@@ -62,7 +62,7 @@ pub(super) async fn member_add(
     };
     match ctx.node.propose(change).await {
         Err(ProposeError::Refused(member::MembershipError::NotLearner)) => {
-            return Err(Error::Unhealthy);
+            return Err(RpcError::Unhealthy);
         }
         done => done?,
     };
@@ -111,9 +111,9 @@ pub(super) async fn member_promote(
 ) -> Answer<MemberPromoteResponse> {
     let view = ctx.node.view().await?;
     if known(&view.machine.members, request.id)?.learner {
-        Err(Error::LearnerNotReady)
+        Err(RpcError::LearnerNotReady)
     } else {
-        Err(Error::MemberNotLearner)
+        Err(RpcError::MemberNotLearner)
     }
 }
 
@@ -122,7 +122,7 @@ async fn members(ctx: &Context) -> Answer<Vec<Member>> {
 }
 
 fn known(members: &MemberRegistry, id: u64) -> Answer<&Known> {
-    members.by_id.get(&id).ok_or(Error::MemberNotFound)
+    members.by_id.get(&id).ok_or(RpcError::MemberNotFound)
 }
 
 fn shown(members: &MemberRegistry) -> Vec<Member> {
@@ -144,7 +144,7 @@ fn peer_urls(given: &[String]) -> Answer<Vec<&str>> {
     check_length(given)?;
     let urls: Vec<&str> = given.iter().map(|url| url.trim()).collect();
     if urls.is_empty() || urls.iter().any(|url| url.parse::<Url>().is_err()) {
-        return Err(Error::MemberBadUrls);
+        return Err(RpcError::MemberBadUrls);
     }
     Ok(urls)
 }
@@ -152,7 +152,7 @@ fn peer_urls(given: &[String]) -> Answer<Vec<&str>> {
 /// They are held in memory and in each checkpoint.
 fn check_length(urls: &[String]) -> Answer<()> {
     if urls.iter().map(String::len).sum::<usize>() > PEER_URLS_BYTES_MAX {
-        return Err(Error::MemberBadUrls);
+        return Err(RpcError::MemberBadUrls);
     }
     Ok(())
 }
@@ -176,7 +176,7 @@ mod tests {
         ] {
             assert!(!judge(bad), "{bad}");
         }
-        assert_eq!(peer_urls(&[]), Err(Error::MemberBadUrls));
+        assert_eq!(peer_urls(&[]), Err(RpcError::MemberBadUrls));
     }
 
     #[test]
@@ -196,6 +196,9 @@ mod tests {
             [3, 7]
         );
         assert_eq!(known(&members, 3).map(|m| m.id), Ok(3));
-        assert_eq!(known(&members, 4).map(|m| m.id), Err(Error::MemberNotFound));
+        assert_eq!(
+            known(&members, 4).map(|m| m.id),
+            Err(RpcError::MemberNotFound)
+        );
     }
 }

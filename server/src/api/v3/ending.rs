@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 
-use witan_api::v3::error::Error;
+use witan_api::v3::error::RpcError;
 
 use super::watch::leader::LeaderLook;
 use crate::{api::Context, node::Node};
@@ -26,17 +26,17 @@ impl Ending {
     }
 
     /// Resolves to the error that ends the stream. Cancel safe.
-    pub(super) async fn comes(&mut self) -> Error {
+    pub(super) async fn comes(&mut self) -> RpcError {
         loop {
             let Some(leader) = &mut self.leader else {
                 self.stopping.as_mut().await;
-                return Error::Stopped;
+                return RpcError::Stopped;
             };
             tokio::select! {
-                () = self.stopping.as_mut() => return Error::Stopped,
+                () = self.stopping.as_mut() => return RpcError::Stopped,
                 () = leader.due() => {
                     if !leader.saw(self.node.status().leader != 0) {
-                        return Error::NoLeader;
+                        return RpcError::NoLeader;
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use witan_api::v3::error::Error;
+use witan_api::v3::error::RpcError;
 use witan_replica::machine::{auth, kv, lease, member};
 
 use crate::{
@@ -12,10 +12,10 @@ use crate::{
 
 /// A refusal of the state machine, in the words of this dialect.
 pub(super) trait Refusal {
-    fn in_v3(&self) -> Error;
+    fn in_v3(&self) -> RpcError;
 }
 
-impl<E: Refusal> From<ProposeError<E>> for Error {
+impl<E: Refusal> From<ProposeError<E>> for RpcError {
     fn from(error: ProposeError<E>) -> Self {
         match error {
             ProposeError::Fault(fault) => fault.into(),
@@ -24,102 +24,102 @@ impl<E: Refusal> From<ProposeError<E>> for Error {
     }
 }
 
-impl From<Fault> for Error {
+impl From<Fault> for RpcError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::NoLeader => Error::NoLeader,
-            Fault::Timeout => Error::Timeout,
-            Fault::TooMany => Error::TooManyRequests,
-            Fault::TooLarge => Error::RequestTooLarge,
-            Fault::NoSpace => Error::NoSpace,
-            Fault::Stopped => Error::Stopped,
-            Fault::Internal => Error::Plain("etcdserver: answer of another command"),
+            Fault::NoLeader => RpcError::NoLeader,
+            Fault::Timeout => RpcError::Timeout,
+            Fault::TooMany => RpcError::TooManyRequests,
+            Fault::TooLarge => RpcError::RequestTooLarge,
+            Fault::NoSpace => RpcError::NoSpace,
+            Fault::Stopped => RpcError::Stopped,
+            Fault::Internal => RpcError::Plain("etcdserver: answer of another command"),
         }
     }
 }
 
 impl Refusal for Infallible {
-    fn in_v3(&self) -> Error {
+    fn in_v3(&self) -> RpcError {
         match *self {}
     }
 }
 
 impl Refusal for kv::KvError {
-    fn in_v3(&self) -> Error {
+    fn in_v3(&self) -> RpcError {
         match self {
-            kv::KvError::Compacted { .. } => Error::Compacted,
-            kv::KvError::FutureRevision { .. } => Error::FutureRevision,
-            kv::KvError::KeyNotFound => Error::KeyNotFound,
-            kv::KvError::LeaseNotFound => Error::LeaseNotFound,
-            kv::KvError::NoSpace => Error::NoSpace,
-            kv::KvError::Corrupt => Error::Corrupt,
-            kv::KvError::AnswerTooLarge => Error::AnswerTooLarge,
+            kv::KvError::Compacted { .. } => RpcError::Compacted,
+            kv::KvError::FutureRevision { .. } => RpcError::FutureRevision,
+            kv::KvError::KeyNotFound => RpcError::KeyNotFound,
+            kv::KvError::LeaseNotFound => RpcError::LeaseNotFound,
+            kv::KvError::NoSpace => RpcError::NoSpace,
+            kv::KvError::Corrupt => RpcError::Corrupt,
+            kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
             kv::KvError::Denied(error) => error.in_v3(),
         }
     }
 }
 
 impl Refusal for lease::LeaseError {
-    fn in_v3(&self) -> Error {
+    fn in_v3(&self) -> RpcError {
         match self {
-            lease::LeaseError::Exists => Error::LeaseExists,
-            lease::LeaseError::NotFound => Error::LeaseNotFound,
-            lease::LeaseError::TtlTooLarge => Error::LeaseTtlTooLarge,
-            lease::LeaseError::NoSpace => Error::NoSpace,
-            lease::LeaseError::Corrupt => Error::Corrupt,
+            lease::LeaseError::Exists => RpcError::LeaseExists,
+            lease::LeaseError::NotFound => RpcError::LeaseNotFound,
+            lease::LeaseError::TtlTooLarge => RpcError::LeaseTtlTooLarge,
+            lease::LeaseError::NoSpace => RpcError::NoSpace,
+            lease::LeaseError::Corrupt => RpcError::Corrupt,
             lease::LeaseError::Denied(error) => error.in_v3(),
         }
     }
 }
 
 impl Refusal for member::MembershipError {
-    fn in_v3(&self) -> Error {
+    fn in_v3(&self) -> RpcError {
         match self {
-            member::MembershipError::NotFound => Error::MemberNotFound,
-            member::MembershipError::PeerUrlExists => Error::PeerUrlExists,
-            member::MembershipError::Exists => Error::MemberExists,
-            member::MembershipError::TooManyLearners => Error::TooManyLearners,
-            member::MembershipError::NotLearner => Error::MemberNotEnoughStarted,
+            member::MembershipError::NotFound => RpcError::MemberNotFound,
+            member::MembershipError::PeerUrlExists => RpcError::PeerUrlExists,
+            member::MembershipError::Exists => RpcError::MemberExists,
+            member::MembershipError::TooManyLearners => RpcError::TooManyLearners,
+            member::MembershipError::NotLearner => RpcError::MemberNotEnoughStarted,
         }
     }
 }
 
 impl Refusal for auth::AuthError {
-    fn in_v3(&self) -> Error {
+    fn in_v3(&self) -> RpcError {
         match self {
-            auth::AuthError::RootUserMissing => Error::RootUserNotExist,
-            auth::AuthError::RootRoleMissing => Error::RootRoleNotExist,
-            auth::AuthError::UserExists => Error::UserAlreadyExist,
-            auth::AuthError::UserEmpty => Error::UserEmpty,
-            auth::AuthError::UserNotFound => Error::UserNotFound,
-            auth::AuthError::RoleExists => Error::RoleAlreadyExist,
-            auth::AuthError::RoleNotFound => Error::RoleNotFound,
-            auth::AuthError::RoleEmpty => Error::RoleEmpty,
-            auth::AuthError::AuthFailed => Error::AuthFailed,
-            auth::AuthError::PermissionNotGiven => Error::PermissionNotGiven,
-            auth::AuthError::PermissionDenied => Error::PermissionDenied,
-            auth::AuthError::RoleNotGranted => Error::RoleNotGranted,
-            auth::AuthError::PermissionNotGranted => Error::PermissionNotGranted,
-            auth::AuthError::NotEnabled => Error::AuthNotEnabled,
-            auth::AuthError::OldRevision => Error::AuthOldRevision,
-            auth::AuthError::InvalidManagement => Error::InvalidAuthMgmt,
+            auth::AuthError::RootUserMissing => RpcError::RootUserNotExist,
+            auth::AuthError::RootRoleMissing => RpcError::RootRoleNotExist,
+            auth::AuthError::UserExists => RpcError::UserAlreadyExist,
+            auth::AuthError::UserEmpty => RpcError::UserEmpty,
+            auth::AuthError::UserNotFound => RpcError::UserNotFound,
+            auth::AuthError::RoleExists => RpcError::RoleAlreadyExist,
+            auth::AuthError::RoleNotFound => RpcError::RoleNotFound,
+            auth::AuthError::RoleEmpty => RpcError::RoleEmpty,
+            auth::AuthError::AuthFailed => RpcError::AuthFailed,
+            auth::AuthError::PermissionNotGiven => RpcError::PermissionNotGiven,
+            auth::AuthError::PermissionDenied => RpcError::PermissionDenied,
+            auth::AuthError::RoleNotGranted => RpcError::RoleNotGranted,
+            auth::AuthError::PermissionNotGranted => RpcError::PermissionNotGranted,
+            auth::AuthError::NotEnabled => RpcError::AuthNotEnabled,
+            auth::AuthError::OldRevision => RpcError::AuthOldRevision,
+            auth::AuthError::InvalidManagement => RpcError::InvalidAuthMgmt,
         }
     }
 }
 
 /// A password that was not hashed.
-pub(super) fn of_hashing(error: &HashError) -> Error {
+pub(super) fn of_hashing(error: &HashError) -> RpcError {
     match error {
-        HashError::TooLong => Error::PasswordTooLong,
-        HashError::TooMany => Error::TooManyRequests,
-        HashError::Failed => Error::Stopped,
+        HashError::TooLong => RpcError::PasswordTooLong,
+        HashError::TooMany => RpcError::TooManyRequests,
+        HashError::Failed => RpcError::Stopped,
     }
 }
 
 /// A token that was not given.
-pub(super) fn of_token(error: NoToken) -> Error {
+pub(super) fn of_token(error: NoToken) -> RpcError {
     match error {
-        NoToken::VerifyOnly => Error::VerifyOnly,
-        NoToken::NoRandomness => Error::Stopped,
+        NoToken::VerifyOnly => RpcError::VerifyOnly,
+        NoToken::NoRandomness => RpcError::Stopped,
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use futures_util::{Stream, StreamExt as _, stream};
 use tonic::Status;
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{
         LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
         LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse,
@@ -156,10 +156,10 @@ async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
                 let left = vec![RemainingTtl { id, seconds: 0 }];
                 permit::propose(ctx, lease::LeaseCheckpoint { remaining: left }).await?;
             }
-            Renewal::NotLeading => return Err(Error::NoLeader),
+            Renewal::NotLeading => return Err(RpcError::NoLeader),
         }
     }
-    Err(Error::Timeout)
+    Err(RpcError::Timeout)
 }
 
 /// Keep-alives, answered in their order, until the client ends its requests or the stream must end.

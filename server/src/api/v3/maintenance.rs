@@ -1,7 +1,7 @@
 //! Calls for operators.
 
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{
         AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DowngradeInfo, DowngradeRequest,
         DowngradeResponse, MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
@@ -25,7 +25,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
     let raft = ctx.node.status();
     let members = &view.machine.members;
     let own = members.by_id.get(&ctx.node.identity().member_id);
-    let no_leader = (raft.leader == 0).then(|| Error::NoLeader.to_string());
+    let no_leader = (raft.leader == 0).then(|| RpcError::NoLeader.to_string());
     let alarms = ctx.node.alarms(&view, None).map(in_words);
     let errors = no_leader.into_iter().chain(alarms).collect();
     Ok(StatusResponse {
@@ -86,15 +86,15 @@ pub(super) async fn move_leader(
 ) -> Answer<MoveLeaderResponse> {
     let own = ctx.node.identity().member_id;
     if ctx.node.status().leader != own {
-        return Err(Error::NotLeader);
+        return Err(RpcError::NotLeader);
     }
     let view = ctx.node.view().await?;
     let target = view.machine.members.by_id.get(&request.target_id);
     if target.is_none_or(|member| member.learner) {
-        return Err(Error::BadLeaderTransferee);
+        return Err(RpcError::BadLeaderTransferee);
     }
     if request.target_id != own {
-        return Err(Error::Unimplemented(
+        return Err(RpcError::Unimplemented(
             "etcdserverpb.Maintenance/MoveLeader to another member",
         ));
     }
@@ -128,7 +128,7 @@ pub(super) async fn downgrade(
             }
             cluster_version(members)?
         }
-        Err(_) => return Err(Error::UnknownMethod),
+        Err(_) => return Err(RpcError::UnknownMethod),
     };
     let revision = ctx.node.view().await?.machine.kv.revision();
     Ok(DowngradeResponse {
@@ -146,23 +146,23 @@ async fn record(ctx: &Context, target: String) -> Answer<()> {
 fn validate(members: &MemberRegistry, target: (u64, u64)) -> Answer<(u64, u64)> {
     let now = cluster_version(members)?;
     if Some(target) != now.1.checked_sub(1).map(|minor| (now.0, minor)) {
-        Err(Error::InvalidDowngradeTarget)
+        Err(RpcError::InvalidDowngradeTarget)
     } else if members.downgrade_target.is_empty() {
         Ok(now)
     } else {
-        Err(Error::DowngradeInProgress)
+        Err(RpcError::DowngradeInProgress)
     }
 }
 
 fn cluster_version(members: &MemberRegistry) -> Answer<(u64, u64)> {
-    semver(&members.cluster_version).ok_or(Error::ClusterVersionUnavailable)
+    semver(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
 /// `MAJOR.MINOR` or a whole semantic version; what follows the minor does not count.
 fn target(version: &str) -> Answer<(u64, u64)> {
     semver(version)
         .or_else(|| semver(&format!("{version}.0")))
-        .ok_or(Error::WrongDowngradeVersionFormat)
+        .ok_or(RpcError::WrongDowngradeVersionFormat)
 }
 
 /// Major and minor of `MAJOR.MINOR.PATCH` with what etcd's parser lets follow.
@@ -223,7 +223,7 @@ mod tests {
         for version in ["", "3", "v3.5", "abc", "3.", "3.5.0.0", "3.-5", "+3.5"] {
             assert_eq!(
                 target(version),
-                Err(Error::WrongDowngradeVersionFormat),
+                Err(RpcError::WrongDowngradeVersionFormat),
                 "{version}"
             );
         }
@@ -234,17 +234,20 @@ mod tests {
         let mut members = MemberRegistry::default();
         assert_eq!(
             validate(&members, (3, 5)),
-            Err(Error::ClusterVersionUnavailable)
+            Err(RpcError::ClusterVersionUnavailable)
         );
         members.cluster_version = "3.6.0".into();
         assert_eq!(validate(&members, (3, 5)), Ok((3, 6)));
         for other in [(3, 4), (3, 6), (3, 7), (4, 5)] {
             assert_eq!(
                 validate(&members, other),
-                Err(Error::InvalidDowngradeTarget)
+                Err(RpcError::InvalidDowngradeTarget)
             );
         }
         members.downgrade_target = "3.5.0".into();
-        assert_eq!(validate(&members, (3, 5)), Err(Error::DowngradeInProgress));
+        assert_eq!(
+            validate(&members, (3, 5)),
+            Err(RpcError::DowngradeInProgress)
+        );
     }
 }

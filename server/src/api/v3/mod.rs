@@ -35,13 +35,13 @@ pub use backup::Jobs;
 use std::sync::Arc;
 
 use tonic::{Status, service::Routes};
-use witan_api::v3::{DESCRIPTORS, error::Error};
+use witan_api::v3::{DESCRIPTORS, error::RpcError};
 
 use super::Context;
 use crate::transport::{Calls, Incoming, Outgoing, RequestBody};
 
 /// Result of a call.
-pub(crate) type Answer<T> = Result<T, Error>;
+pub(crate) type Answer<T> = Result<T, RpcError>;
 
 /// All gRPC services. The transport enforces the limit on message size and names unknown methods.
 #[derive(Clone, Debug)]

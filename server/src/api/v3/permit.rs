@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use witan_api::{
     access::{Access, CallType, GrpcRoute},
-    v3::error::Error,
+    v3::error::RpcError,
 };
 use witan_replica::machine::{
     StateMachine,
@@ -41,14 +41,14 @@ pub(super) async fn enter(ctx: &Context, method: &str) -> Answer<()> {
         // these begin, and each of their requests is judged and answered, as in etcd
         Access::V3Keys if streams => Ok(()),
         Access::V3Keys if WITHOUT_CODES.iter().any(|of| method.starts_with(of)) => {
-            anybody(ctx).map_err(Error::plain)
+            anybody(ctx).map_err(RpcError::plain)
         }
         Access::V3Keys | Access::V3User => anybody(ctx),
         Access::V3Root if !ctx.node.auth_enabled() => Ok(()),
         Access::V3Root | Access::Root => admin(ctx).await,
-        Access::Own => match manager(ctx)? {
+        Access::OwnUser => match manager(ctx)? {
             Some(_) => Ok(()),
-            None => Err(Error::UserEmpty),
+            None => Err(RpcError::UserEmpty),
         },
     }
 }
@@ -72,13 +72,13 @@ pub(super) fn manager(ctx: &Context) -> Answer<Option<Caller>> {
 
 fn recognized(ctx: &Context) -> Answer<Option<Caller>> {
     let caller = ctx.guard.recognize(&ctx.node, &ctx.caller);
-    caller.map_err(|_| Error::InvalidAuthToken)
+    caller.map_err(|_| RpcError::InvalidAuthToken)
 }
 
 /// Requires some authenticated caller.
 pub(super) fn anybody(ctx: &Context) -> Answer<()> {
     if ctx.node.auth_enabled() && who(ctx)?.is_none() {
-        return Err(Error::UserEmpty);
+        return Err(RpcError::UserEmpty);
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ pub(super) async fn renew_lease(ctx: &Context, lease: i64) -> Answer<()> {
         return Ok(());
     }
     let view = ctx.node.view().await?;
-    let caller = who(ctx)?.ok_or(Error::UserEmpty)?;
+    let caller = who(ctx)?.ok_or(RpcError::UserEmpty)?;
     let permitted = view.machine.check(Some(&caller)).end_lease(lease);
     permitted.map_err(|error| error.in_v3())
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use witan_api::v3::error::Error;
+use witan_api::v3::error::RpcError;
 
 use super::Answer;
 use crate::client_network::{ClientNetwork, PerNetwork};
@@ -57,7 +57,7 @@ impl Places {
         let acquire = async |semaphore: Arc<Semaphore>| {
             // the semaphore is never closed
             let permit = semaphore.acquire_owned().await;
-            permit.map_err(|_| Error::Stopped)
+            permit.map_err(|_| RpcError::Stopped)
         };
         Ok(Place {
             _of_client: acquire(own).await?,

@@ -8,7 +8,7 @@
 
 use super::Answer;
 use crate::api::Context;
-use witan_api::v3::error::Error;
+use witan_api::v3::error::RpcError;
 
 /// Checks the quota for a request that adds `cost` bytes; 0 always passes.
 pub(super) async fn admit(ctx: &Context, cost: u64) -> Answer<()> {
@@ -20,5 +20,5 @@ pub(super) async fn admit(ctx: &Context, cost: u64) -> Answer<()> {
         return Ok(());
     }
     ctx.node.raise_no_space().await;
-    Err(Error::NoSpace)
+    Err(RpcError::NoSpace)
 }

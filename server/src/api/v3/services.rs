@@ -8,7 +8,7 @@ use futures_util::Stream;
 use tonic::{
     Request, Response, Status, Streaming, service::RoutesBuilder, transport::server::TcpConnectInfo,
 };
-use witan_api::v3::{error::Error, etcdserverpb, v3electionpb, v3lockpb};
+use witan_api::v3::{error::RpcError, etcdserverpb, v3electionpb, v3lockpb};
 
 use super::{
     Answer, auth, backup, cluster,
@@ -120,7 +120,7 @@ impl Service {
 
     fn check_leader(&self, headers: &http::HeaderMap) -> Answer<()> {
         if Self::wants_leader(headers) && self.ctx.node.status().leader == 0 {
-            Err(Error::NoLeader)
+            Err(RpcError::NoLeader)
         } else {
             Ok(())
         }

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tonic::Status;
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{SnapshotRequest, SnapshotResponse},
 };
 use witan_replica::machine::view::View;
@@ -46,7 +46,7 @@ pub(in crate::api) async fn snapshot(
     let place = ctx
         .jobs
         .snapshot(ctx.client)
-        .ok_or(Error::TooManyRequests)?;
+        .ok_or(RpcError::TooManyRequests)?;
     let view = ctx.node.view().await?;
     let (send, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
     let (took, metrics) = (ctx.metrics.snapshot.clone(), ctx.metrics.clone());
@@ -111,7 +111,7 @@ impl Sending {
                 None if self.whole => None,
                 None => Some(Err(Status::internal("the snapshot was not made to its end"))),
             },
-            () = self.node.stopping() => Some(Err(Error::Stopped.into())),
+            () = self.node.stopping() => Some(Err(RpcError::Stopped.into())),
         }
     }
 }

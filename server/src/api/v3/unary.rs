@@ -8,7 +8,7 @@ use bytes::{BufMut as _, Bytes};
 use prost::Message;
 use tonic::Status;
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{PutResponse, RangeResponse, TxnResponse, response_op::Response as OpResponse},
 };
 
@@ -111,7 +111,7 @@ where
         let message = message(&body)?;
         let decoded = if message.len() > INLINE_REQUEST_BYTES_MAX {
             let decoded = Box::pin(jobs.run(move || Q::decode(message))).await;
-            decoded.map_err(Error::from)?
+            decoded.map_err(RpcError::from)?
         } else {
             Q::decode(message)
         };
@@ -122,7 +122,7 @@ where
         Ok(answer) if answer.is_large() => {
             match Box::pin(jobs.run(move || answer.encode())).await {
                 Ok(message) => Outgoing::Message(message),
-                Err(fault) => Outgoing::Response(Status::from(Error::from(fault)).into_http()),
+                Err(fault) => Outgoing::Response(Status::from(RpcError::from(fault)).into_http()),
             }
         }
         Ok(answer) => Outgoing::Message(answer.encode()),

@@ -20,7 +20,7 @@ use std::{collections::BTreeSet, thread};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use witan_api::{
-    access::{Access, GRPC, Switches, Who, gateway_paths},
+    access::{Access, AuthSwitches, CallerKind, GRPC, gateway_paths},
     v3::DESCRIPTORS,
 };
 use witan_e2e::{Launch, http};
@@ -28,26 +28,31 @@ use witan_e2e::{Launch, http};
 use rows::Row;
 use stage::Stage;
 
-const WHO: [Who; 4] = [Who::Nobody, Who::Wrong, Who::User, Who::Root];
+const WHO: [CallerKind; 4] = [
+    CallerKind::Anonymous,
+    CallerKind::Invalid,
+    CallerKind::User,
+    CallerKind::Root,
+];
 
-const SWITCHES: [Switches; 4] = [
-    Switches {
+const SWITCHES: [AuthSwitches; 4] = [
+    AuthSwitches {
         v2: false,
         v3: false,
     },
-    Switches {
+    AuthSwitches {
         v2: true,
         v3: false,
     },
-    Switches {
+    AuthSwitches {
         v2: false,
         v3: true,
     },
-    Switches { v2: true, v3: true },
+    AuthSwitches { v2: true, v3: true },
 ];
 
 /// Cells of one server that are not as listed.
-fn wrong_cells(on: Switches) -> Vec<String> {
+fn wrong_cells(on: AuthSwitches) -> Vec<String> {
     let mut stage = Stage::set(on);
     let mut wrong = Vec::new();
     for row in rows::all() {

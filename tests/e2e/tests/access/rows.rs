@@ -3,7 +3,7 @@
 
 use std::{fmt, io, time::Duration};
 
-use witan_api::access::{Access, GRPC, GrpcRoute, HTTP, Who, gateway_paths};
+use witan_api::access::{Access, CallerKind, GRPC, GrpcRoute, HTTP, gateway_paths};
 use witan_e2e::{
     http::Connection,
     wait,
@@ -138,7 +138,7 @@ impl Row {
     }
 
     /// Whether a caller is admitted. What the call took or turned is as before afterwards.
-    pub(crate) fn ask(&self, stage: &mut Stage, who: Who) -> bool {
+    pub(crate) fn ask(&self, stage: &mut Stage, who: CallerKind) -> bool {
         let shown = stage.shown(who);
         let admitted = match self.dialect {
             Dialect::Http(method) => self.over_http(stage, method, &shown),

@@ -1,6 +1,6 @@
 //! What callers cost who are refused: no hash, no entry of the log, no alarm.
 
-use witan_api::access::{Switches, Who};
+use witan_api::access::{AuthSwitches, CallerKind};
 use witan_e2e::{Launch, Server, http};
 
 use crate::{rows, stage::Stage};
@@ -112,12 +112,13 @@ fn unauthorized_requests_raise_no_alarm() {
 
 #[test]
 fn refused_requests_are_not_proposed() {
-    let on = Switches { v2: true, v3: true };
+    let on = AuthSwitches { v2: true, v3: true };
     let mut stage = Stage::set(on);
     let index = |stage: &Stage| stage.v3("maintenance/status", "").json()["raftIndex"].to_string();
     for row in rows::all() {
         // the watches of v1 are woken by a write of root
-        let refused = [Who::Nobody, Who::Wrong].map(|who| (who, row.access().admits(who, on)));
+        let refused = [CallerKind::Anonymous, CallerKind::Invalid]
+            .map(|who| (who, row.access().admits(who, on)));
         for (who, admitted) in refused {
             if admitted || row.is_woken() {
                 continue;

@@ -1,7 +1,7 @@
 //! A server with users, keys, a lease and an election, and who its callers are.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use witan_api::access::{Switches, Who};
+use witan_api::access::{AuthSwitches, CallerKind};
 use witan_e2e::{
     Launch, Server,
     grpc::{connect, runtime},
@@ -20,7 +20,7 @@ pub(crate) const LEASE: i64 = 77;
 /// A server whose authentication stays as it was asked for.
 pub(crate) struct Stage {
     pub(crate) server: Server,
-    pub(crate) on: Switches,
+    pub(crate) on: AuthSwitches,
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) channel: tonic::transport::Channel,
     tokens: [String; 2],
@@ -36,7 +36,7 @@ pub(crate) struct Shown {
 }
 
 impl Stage {
-    pub(crate) fn set(on: Switches) -> Self {
+    pub(crate) fn set(on: AuthSwitches) -> Self {
         let server = Launch::witan().arg("--bcrypt-cost=4").start();
         let runtime = runtime();
         let channel = runtime.block_on(connect(&server.address()));
@@ -69,13 +69,13 @@ impl Stage {
     }
 
     /// What a caller shows of itself.
-    pub(crate) fn shown(&self, who: Who) -> Shown {
+    pub(crate) fn shown(&self, who: CallerKind) -> Shown {
         let [root, bob] = &self.tokens;
         let (token, pair) = match who {
-            Who::Nobody => return Shown::default(),
-            Who::Wrong => ("wrong.1", "root:wrong".to_owned()),
-            Who::User => (bob.as_str(), format!("{BOB}:{BOB_PASSWORD}")),
-            Who::Root => (root.as_str(), format!("{ROOT}:{ROOT_PASSWORD}")),
+            CallerKind::Anonymous => return Shown::default(),
+            CallerKind::Invalid => ("wrong.1", "root:wrong".to_owned()),
+            CallerKind::User => (bob.as_str(), format!("{BOB}:{BOB_PASSWORD}")),
+            CallerKind::Root => (root.as_str(), format!("{ROOT}:{ROOT_PASSWORD}")),
         };
         Shown {
             token: Some(token.to_owned()),
@@ -134,7 +134,7 @@ impl Stage {
 
     /// A request of v2 as root.
     pub(crate) fn v2(&self, method: &str, path: &str, body: &str) -> Response {
-        let shown = self.shown(Who::Root);
+        let shown = self.shown(CallerKind::Root);
         let authorization = shown.authorization.unwrap();
         let headers = [("Authorization", authorization.as_str())];
         let address = self.server.address();

@@ -158,7 +158,7 @@ fn every_kind_of_denial() {
 /// Whose token a call shows.
 #[derive(Clone, Copy)]
 enum Who {
-    Nobody,
+    Anonymous,
     Bogus(&'static str),
     Alice,
     /// Alice's, as some clients show it.
@@ -168,7 +168,7 @@ enum Who {
 
 #[rustfmt::skip]
 const CALLS: &[(Who, &str, &str)] = &[
-    (Who::Nobody, "/v3/kv/range", r#"{"key":"YQ=="}"#),
+    (Who::Anonymous, "/v3/kv/range", r#"{"key":"YQ=="}"#),
     (Who::Bogus("nonsense"), "/v3/kv/range", r#"{"key":"YQ=="}"#),
     (Who::Bogus("nonsense.7"), "/v3/kv/range", r#"{"key":"YQ=="}"#),
     // etcd looks at the message first where the message alone is wrong
@@ -180,22 +180,22 @@ const CALLS: &[(Who, &str, &str)] = &[
     (Who::Alice, "/v3/auth/user/get", r#"{"name":"alice"}"#),
     (Who::Alice, "/v3/auth/role/get", r#"{"role":"app"}"#),
     (Who::Alice, "/v3/auth/user/list", "{}"),
-    (Who::Nobody, "/v3/auth/status", "{}"),
-    (Who::Nobody, "/v3/auth/authenticate", r#"{"name":"bob","password":"x"}"#),
-    (Who::Nobody, "/v3/maintenance/status", "{}"),
+    (Who::Anonymous, "/v3/auth/status", "{}"),
+    (Who::Anonymous, "/v3/auth/authenticate", r#"{"name":"bob","password":"x"}"#),
+    (Who::Anonymous, "/v3/maintenance/status", "{}"),
     (Who::Alice, "/v3/maintenance/alarm", r#"{"action":"ACTIVATE"}"#),
-    (Who::Nobody, "/v3/lease/grant", r#"{"ID":77,"TTL":100}"#),
+    (Who::Anonymous, "/v3/lease/grant", r#"{"ID":77,"TTL":100}"#),
     (Who::Alice, "/v3/lease/grant", r#"{"ID":77,"TTL":100}"#),
     (Who::Alice, "/v3/kv/put", r#"{"key":"YQ==","lease":77}"#),
     (Who::Root, "/v3/kv/put", r#"{"key":"eA==","lease":77}"#),
     (Who::Alice, "/v3/kv/put", r#"{"key":"YQ==","lease":77}"#),
     // the lease keeps a key that alice may not write now
     (Who::Alice, "/v3/lease/keepalive", r#"{"ID":77}"#),
-    (Who::Nobody, "/v3/lease/keepalive", r#"{"ID":77}"#),
+    (Who::Anonymous, "/v3/lease/keepalive", r#"{"ID":77}"#),
     (Who::Alice, "/v3/lease/timetolive", r#"{"ID":77,"keys":true}"#),
     (Who::Alice, "/v3/lease/leases", "{}"),
     (Who::Alice, "/v3/lease/revoke", r#"{"ID":77}"#),
-    (Who::Nobody, "/v3/lease/revoke", r#"{"ID":77}"#),
+    (Who::Anonymous, "/v3/lease/revoke", r#"{"ID":77}"#),
     (Who::Root, "/v3/lease/revoke", r#"{"ID":77}"#),
 ];
 
@@ -241,7 +241,7 @@ fn the_gateway_takes_tokens() {
         let bearer = format!("Bearer {alice}");
         let answers = CALLS.iter().map(|(who, verb, body)| {
             let token = match who {
-                Who::Nobody => None,
+                Who::Anonymous => None,
                 Who::Bogus(token) => Some(*token),
                 Who::Alice => Some(&*alice),
                 Who::Bearer => Some(&*bearer),

@@ -2,7 +2,7 @@
 //! gateway that call it. The server makes from it its gRPC services, the dispatch of the gateway, the
 //! series of calls, the authorization and the OpenAPI document.
 
-use super::Access::{self, Own, Public, Root, V3Keys, V3Root, V3User};
+use super::Access::{self, OwnUser, Public, Root, V3Keys, V3Root, V3User};
 
 /// Kind of a gRPC method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,14 +103,14 @@ macro_rules! calls {
                     "/etcdserverpb.Auth/AuthStatus" auth::auth_status(AuthStatusRequest) -> AuthStatusResponse, Root, ["auth/status"];
                     "/etcdserverpb.Auth/Authenticate" auth::authenticate(AuthenticateRequest) -> AuthenticateResponse, Public, ["auth/authenticate"];
                     "/etcdserverpb.Auth/UserAdd" auth::user_add(AuthUserAddRequest) -> AuthUserAddResponse, Root, ["auth/user/add"];
-                    "/etcdserverpb.Auth/UserGet" auth::user_get(AuthUserGetRequest) -> AuthUserGetResponse, Own, ["auth/user/get"];
+                    "/etcdserverpb.Auth/UserGet" auth::user_get(AuthUserGetRequest) -> AuthUserGetResponse, OwnUser, ["auth/user/get"];
                     "/etcdserverpb.Auth/UserList" auth::user_list(AuthUserListRequest) -> AuthUserListResponse, Root, ["auth/user/list"];
                     "/etcdserverpb.Auth/UserDelete" auth::user_delete(AuthUserDeleteRequest) -> AuthUserDeleteResponse, Root, ["auth/user/delete"];
                     "/etcdserverpb.Auth/UserChangePassword" auth::user_change_password(AuthUserChangePasswordRequest) -> AuthUserChangePasswordResponse, Root, ["auth/user/changepw"];
                     "/etcdserverpb.Auth/UserGrantRole" auth::user_grant_role(AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse, Root, ["auth/user/grant"];
                     "/etcdserverpb.Auth/UserRevokeRole" auth::user_revoke_role(AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse, Root, ["auth/user/revoke"];
                     "/etcdserverpb.Auth/RoleAdd" auth::role_add(AuthRoleAddRequest) -> AuthRoleAddResponse, Root, ["auth/role/add"];
-                    "/etcdserverpb.Auth/RoleGet" auth::role_get(AuthRoleGetRequest) -> AuthRoleGetResponse, Own, ["auth/role/get"];
+                    "/etcdserverpb.Auth/RoleGet" auth::role_get(AuthRoleGetRequest) -> AuthRoleGetResponse, OwnUser, ["auth/role/get"];
                     "/etcdserverpb.Auth/RoleList" auth::role_list(AuthRoleListRequest) -> AuthRoleListResponse, Root, ["auth/role/list"];
                     "/etcdserverpb.Auth/RoleDelete" auth::role_delete(AuthRoleDeleteRequest) -> AuthRoleDeleteResponse, Root, ["auth/role/delete"];
                     "/etcdserverpb.Auth/RoleGrantPermission" auth::role_grant_permission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse, Root, ["auth/role/grant"];

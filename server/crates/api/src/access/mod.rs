@@ -30,14 +30,14 @@ pub enum Access {
     /// A pattern that covers the key of v2, while v2's authentication is on. v1 has the same keys.
     V2Keys,
     /// The user that the request is about, or root, while the authentication of either is on.
-    Own,
+    OwnUser,
     /// The role root, while the authentication of either is on.
     Root,
 }
 
 /// Which of the two authentications are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Switches {
+pub struct AuthSwitches {
     /// That of `/v2/auth/enable`.
     pub v2: bool,
     /// That of `AuthEnable`.
@@ -46,11 +46,11 @@ pub struct Switches {
 
 /// The kinds of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Who {
+pub enum CallerKind {
     /// A request without a token or a password.
-    Nobody,
+    Anonymous,
     /// An invalid token or password.
-    Wrong,
+    Invalid,
     /// A user without permissions.
     User,
     /// A user with the role root.
@@ -65,29 +65,29 @@ impl Access {
         Self::V3User,
         Self::V3Root,
         Self::V2Keys,
-        Self::Own,
+        Self::OwnUser,
         Self::Root,
     ];
 
     /// Whether callers must authenticate.
-    pub fn is_asked(self, on: Switches) -> bool {
+    pub fn is_asked(self, on: AuthSwitches) -> bool {
         match self {
             Self::Public => false,
             Self::V3Keys | Self::V3User | Self::V3Root => on.v3,
             Self::V2Keys => on.v2,
-            Self::Own | Self::Root => on.v2 || on.v3,
+            Self::OwnUser | Self::Root => on.v2 || on.v3,
         }
     }
 
     /// Whether a caller is admitted to a resource that is not its own.
-    pub fn admits(self, who: Who, on: Switches) -> bool {
+    pub fn admits(self, who: CallerKind, on: AuthSwitches) -> bool {
         if !self.is_asked(on) {
             return true;
         }
         match who {
-            Who::Nobody | Who::Wrong => false,
-            Who::User => self == Self::V3User,
-            Who::Root => true,
+            CallerKind::Anonymous | CallerKind::Invalid => false,
+            CallerKind::User => self == Self::V3User,
+            CallerKind::Root => true,
         }
     }
 
@@ -99,7 +99,7 @@ impl Access {
             Self::V3User => "v3 user",
             Self::V3Root => "v3 root",
             Self::V2Keys => "v2 keys",
-            Self::Own => "own user",
+            Self::OwnUser => "own user",
             Self::Root => "root",
         }
     }
@@ -116,7 +116,7 @@ impl Access {
             Self::V2Keys => {
                 "a user, or the guest, with a pattern that covers the key, while v2's authentication is on"
             }
-            Self::Own => {
+            Self::OwnUser => {
                 "the user that is asked about, or one with the role root, while the authentication \
                  of v2 or of v3 is on"
             }
@@ -131,30 +131,39 @@ impl Access {
 mod tests {
     use super::*;
 
-    const OFF: Switches = Switches {
+    const OFF: AuthSwitches = AuthSwitches {
         v2: false,
         v3: false,
     };
-    const V2: Switches = Switches { v2: true, ..OFF };
-    const V3: Switches = Switches { v3: true, ..OFF };
+    const V2: AuthSwitches = AuthSwitches { v2: true, ..OFF };
+    const V3: AuthSwitches = AuthSwitches { v3: true, ..OFF };
 
     #[test]
     fn keys_require_authentication_of_their_key_space_and_administration_of_either() {
         for access in Access::ALL {
-            assert!(access.admits(Who::Nobody, OFF), "{access:?}");
+            assert!(access.admits(CallerKind::Anonymous, OFF), "{access:?}");
             for on in [V2, V3] {
-                assert!(access.admits(Who::Root, on), "{access:?}");
+                assert!(access.admits(CallerKind::Root, on), "{access:?}");
             }
         }
         for on in [V2, V3] {
-            assert!(!Access::Root.admits(Who::Nobody, on));
-            assert!(!Access::Root.admits(Who::User, on));
-            assert!(!Access::Own.admits(Who::User, on));
-            assert!(Access::Public.admits(Who::Wrong, on));
+            assert!(!Access::Root.admits(CallerKind::Anonymous, on));
+            assert!(!Access::Root.admits(CallerKind::User, on));
+            assert!(!Access::OwnUser.admits(CallerKind::User, on));
+            assert!(Access::Public.admits(CallerKind::Invalid, on));
         }
-        assert!(Access::V3Keys.admits(Who::Nobody, V2) && !Access::V3Keys.admits(Who::User, V3));
-        assert!(Access::V2Keys.admits(Who::Nobody, V3) && !Access::V2Keys.admits(Who::User, V2));
-        assert!(Access::V3User.admits(Who::User, V3) && !Access::V3User.admits(Who::Wrong, V3));
-        assert!(!Access::V3Root.admits(Who::User, V3));
+        assert!(
+            Access::V3Keys.admits(CallerKind::Anonymous, V2)
+                && !Access::V3Keys.admits(CallerKind::User, V3)
+        );
+        assert!(
+            Access::V2Keys.admits(CallerKind::Anonymous, V3)
+                && !Access::V2Keys.admits(CallerKind::User, V2)
+        );
+        assert!(
+            Access::V3User.admits(CallerKind::User, V3)
+                && !Access::V3User.admits(CallerKind::Invalid, V3)
+        );
+        assert!(!Access::V3Root.admits(CallerKind::User, V3));
     }
 }

@@ -8,7 +8,7 @@ use crate::error_table::error_table;
 /// Body of every error; no newline follows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ErrorBody {
+pub struct V1ErrorBody {
     /// Number of the rule broken.
     pub error_code: u16,
     /// Its fixed text.

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 /// `/v1/stats/self`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SelfStats {
+pub struct V1SelfStats {
     /// `leader`, `follower` or `candidate`.
     pub state: String,
     /// When the process started, RFC 3339.
     pub start_time: String,
     /// Who leads.
-    pub leader_info: LeaderInfo,
+    pub leader_info: V1LeaderInfo,
     /// Append messages received.
     pub recv_append_request_cnt: u64,
     /// Append messages sent.
@@ -22,7 +22,7 @@ pub struct SelfStats {
 
 /// The leader as one member sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaderInfo {
+pub struct V1LeaderInfo {
     /// Its name; empty when unknown.
     pub leader: String,
     /// Since when it leads, as a Go duration.
@@ -31,7 +31,7 @@ pub struct LeaderInfo {
 
 /// `/v1/stats/leader`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaderStats {
+pub struct V1LeaderStats {
     /// Own name.
     pub leader: String,
     /// Followers by name. Nothing is measured for them in this dialect.
@@ -41,7 +41,7 @@ pub struct LeaderStats {
 /// `/v1/stats/store`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StoreStats {
+pub struct V1StoreStats {
     /// Reads of this member since its process began, v2's included.
     pub gets: u64,
     /// Writes without a condition, v2's included.

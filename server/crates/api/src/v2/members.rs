@@ -26,7 +26,7 @@ pub struct Member {
 
 /// Error body of everything that is not `/v2/keys`; no newline follows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
+pub struct ErrorMessage {
     /// What went wrong.
     pub message: String,
 }
@@ -34,7 +34,7 @@ pub struct Message {
 /// Media type that a body must have.
 pub const MEDIA_TYPE: &str = "application/json";
 /// No leader is known (503).
-pub const DURING_ELECTION: &str = "During election";
+pub const NO_LEADER_TEXT: &str = "During election";
 /// No such resource (404).
 pub const NOT_FOUND: &str = "Not found";
 /// A URL belongs to another member (409).

@@ -8,7 +8,7 @@ macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident = $code:ident $text:literal;)*) => {
         /// An error of the v3 dialect.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Error {
+        pub enum RpcError {
             $($(#[$doc])* $name,)*
             /// A call that this server knows and does not serve yet.
             Unimplemented(&'static str),
@@ -16,35 +16,35 @@ macro_rules! errors {
             Plain(&'static str),
         }
 
-        impl Error {
+        impl RpcError {
             /// All of the table.
-            pub const ALL: &'static [Error] = &[$(Error::$name),*];
+            pub const ALL: &'static [RpcError] = &[$(RpcError::$name),*];
 
             /// The gRPC code.
             pub const fn code(self) -> Code {
                 match self {
-                    $(Error::$name => Code::$code,)*
-                    Error::Unimplemented(_) => Code::Unimplemented,
-                    Error::Plain(_) => Code::Unknown,
+                    $(RpcError::$name => Code::$code,)*
+                    RpcError::Unimplemented(_) => Code::Unimplemented,
+                    RpcError::Plain(_) => Code::Unknown,
                 }
             }
 
             /// The same text without a code.
-            pub const fn plain(self) -> Error {
-                Error::Plain(match self {
-                    $(Error::$name => $text,)*
-                    Error::Unimplemented(call) => call,
-                    Error::Plain(text) => text,
+            pub const fn plain(self) -> RpcError {
+                RpcError::Plain(match self {
+                    $(RpcError::$name => $text,)*
+                    RpcError::Unimplemented(call) => call,
+                    RpcError::Plain(text) => text,
                 })
             }
         }
 
-        impl std::fmt::Display for Error {
+        impl std::fmt::Display for RpcError {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 match self {
-                    $(Error::$name => f.write_str($text),)*
-                    Error::Unimplemented(call) => write!(f, "etcdserver: {call} is not served yet"),
-                    Error::Plain(text) => f.write_str(text),
+                    $(RpcError::$name => f.write_str($text),)*
+                    RpcError::Unimplemented(call) => write!(f, "etcdserver: {call} is not served yet"),
+                    RpcError::Plain(text) => f.write_str(text),
                 }
             }
         }
@@ -171,10 +171,10 @@ errors! {
     PasswordTooLong = Unknown "bcrypt: password length exceeds 72 bytes";
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for RpcError {}
 
-impl From<Error> for Status {
-    fn from(error: Error) -> Self {
+impl From<RpcError> for Status {
+    fn from(error: RpcError) -> Self {
         Status::new(error.code(), error.to_string())
     }
 }
@@ -186,12 +186,12 @@ mod tests {
     #[test]
     fn texts_are_distinct_and_etcds() {
         let texts: std::collections::BTreeSet<String> =
-            Error::ALL.iter().map(Error::to_string).collect();
-        assert_eq!(texts.len(), Error::ALL.len());
+            RpcError::ALL.iter().map(RpcError::to_string).collect();
+        assert_eq!(texts.len(), RpcError::ALL.len());
         let from_below = [
-            Error::NoPasswordUser.to_string(),
-            Error::VerifyOnly.to_string(),
-            Error::PasswordTooLong.to_string(),
+            RpcError::NoPasswordUser.to_string(),
+            RpcError::VerifyOnly.to_string(),
+            RpcError::PasswordTooLong.to_string(),
         ];
         assert!(
             texts
@@ -202,13 +202,13 @@ mod tests {
 
     #[test]
     fn a_status_carries_code_and_text() {
-        let status = Status::from(Error::Compacted);
+        let status = Status::from(RpcError::Compacted);
         assert_eq!(status.code(), Code::OutOfRange);
         assert_eq!(
             status.message(),
             "etcdserver: mvcc: required revision has been compacted"
         );
-        let status = Status::from(Error::Unimplemented("etcdserverpb.Lease/LeaseGrant"));
+        let status = Status::from(RpcError::Unimplemented("etcdserverpb.Lease/LeaseGrant"));
         assert_eq!(
             status.message(),
             "etcdserver: etcdserverpb.Lease/LeaseGrant is not served yet"

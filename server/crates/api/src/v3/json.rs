@@ -213,7 +213,7 @@ fn decode_base64(text: &str) -> Result<Bytes, usize> {
 }
 
 /// An enum whose values JSON names.
-pub trait Named: Sized + TryFrom<i32> {
+pub trait NamedEnum: Sized + TryFrom<i32> {
     /// The value's name in the proto file.
     fn name(&self) -> &'static str;
     /// The number of the value of this name.
@@ -222,7 +222,7 @@ pub trait Named: Sized + TryFrom<i32> {
 
 macro_rules! named {
     ($($kind:ty),* $(,)?) => {$(
-        impl Named for $kind {
+        impl NamedEnum for $kind {
             fn name(&self) -> &'static str {
                 self.as_str_name()
             }
@@ -250,7 +250,7 @@ named! {
 /// One enum value on its way out or in; a number without a name stays a number.
 struct EnumValue<T>(i32, PhantomData<T>);
 
-impl<T: Named> Serialize for EnumValue<T> {
+impl<T: NamedEnum> Serialize for EnumValue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match T::try_from(self.0) {
             Ok(value) => serializer.serialize_str(value.name()),
@@ -259,7 +259,7 @@ impl<T: Named> Serialize for EnumValue<T> {
     }
 }
 
-impl<'de, T: Named> Deserialize<'de> for EnumValue<T> {
+impl<'de, T: NamedEnum> Deserialize<'de> for EnumValue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = deserializer.deserialize_any(EnumVisitor::<T>(PhantomData))?;
         Ok(Self(number, PhantomData))
@@ -268,7 +268,7 @@ impl<'de, T: Named> Deserialize<'de> for EnumValue<T> {
 
 struct EnumVisitor<T>(PhantomData<T>);
 
-impl<T: Named> de::Visitor<'_> for EnumVisitor<T> {
+impl<T: NamedEnum> de::Visitor<'_> for EnumVisitor<T> {
     type Value = i32;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -297,7 +297,7 @@ impl<T: Named> de::Visitor<'_> for EnumVisitor<T> {
 }
 
 /// Writes an enum field.
-pub fn enum_serialize<T: Named, S: Serializer>(
+pub fn enum_serialize<T: NamedEnum, S: Serializer>(
     value: &i32,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -305,14 +305,14 @@ pub fn enum_serialize<T: Named, S: Serializer>(
 }
 
 /// Reads an enum field.
-pub fn enum_deserialize<'de, T: Named, D: Deserializer<'de>>(
+pub fn enum_deserialize<'de, T: NamedEnum, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<i32, D::Error> {
     EnumValue::<T>::deserialize(deserializer).map(|value| value.0)
 }
 
 /// Writes a list of enum values.
-pub fn enum_list_serialize<T: Named, S: Serializer>(
+pub fn enum_list_serialize<T: NamedEnum, S: Serializer>(
     values: &[i32],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -324,7 +324,7 @@ pub fn enum_list_serialize<T: Named, S: Serializer>(
 }
 
 /// Reads a list of enum values.
-pub fn enum_list_deserialize<'de, T: Named, D: Deserializer<'de>>(
+pub fn enum_list_deserialize<'de, T: NamedEnum, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<i32>, D::Error> {
     let values: Option<Vec<EnumValue<T>>> = Option::deserialize(deserializer)?;

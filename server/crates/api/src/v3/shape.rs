@@ -3,14 +3,14 @@
 
 /// A message's fields, in the order of the proto.
 #[derive(Debug)]
-pub struct Message {
+pub struct MessageShape {
     /// All of them, those of oneofs included.
-    pub fields: &'static [Field],
+    pub fields: &'static [FieldShape],
 }
 
 /// A field.
 #[derive(Debug)]
-pub struct Field {
+pub struct FieldShape {
     /// As in the proto.
     pub name: &'static str,
     /// The same in lowerCamel.
@@ -18,7 +18,7 @@ pub struct Field {
     /// On the wire.
     pub number: u32,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: FieldKind,
     /// Whether it holds many of them.
     pub list: bool,
     /// The full name of the oneof to which it belongs.
@@ -28,20 +28,20 @@ pub struct Field {
 /// What a field holds.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "protobuf's names")]
-pub enum Kind {
+pub enum FieldKind {
     Bool,
     Int64,
     Uint64,
     Uint32,
     String,
     Bytes,
-    Enum(&'static Enum),
-    Message(&'static Message),
+    Enum(&'static EnumShape),
+    Message(&'static MessageShape),
 }
 
 /// An enum.
 #[derive(Debug)]
-pub struct Enum {
+pub struct EnumShape {
     /// As Go names its type.
     pub name: &'static str,
     /// Names and numbers.
@@ -51,7 +51,7 @@ pub struct Enum {
 /// A message type that has such a table.
 pub trait Shaped {
     /// The table.
-    const SHAPE: &'static Message;
+    const SHAPE: &'static MessageShape;
 }
 
 #[cfg(test)]
@@ -72,14 +72,14 @@ mod tests {
     #[test]
     fn a_txn_holds_txns() {
         let success = &TxnRequest::SHAPE.fields[1];
-        let Kind::Message(op) = success.kind else {
+        let FieldKind::Message(op) = success.kind else {
             panic!("{:?}", success.name)
         };
         assert!(success.list);
         let inner = &op.fields[3];
         assert_eq!(inner.oneof, Some("etcdserverpb.RequestOp.request"));
         assert!(
-            matches!(inner.kind, Kind::Message(shape) if std::ptr::eq(shape, TxnRequest::SHAPE))
+            matches!(inner.kind, FieldKind::Message(shape) if std::ptr::eq(shape, TxnRequest::SHAPE))
         );
     }
 }

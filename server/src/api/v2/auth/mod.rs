@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use witan_api::v2::{
     auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
-    members::{INTERNAL, Message},
+    members::{ErrorMessage, INTERNAL},
 };
 use witan_gocompat::json;
 use witan_replica::machine::{
@@ -187,7 +187,7 @@ async fn serve(
 fn refused(mut builder: actix_web::HttpResponseBuilder, message: String) -> HttpResponse {
     builder
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(json::encode(&Message { message }))
+        .body(json::encode(&ErrorMessage { message }))
 }
 
 /// Proposes a change and answers with an empty body.

@@ -10,7 +10,7 @@ use actix_web::{
     web,
 };
 use witan_api::v2::members::{
-    DURING_ELECTION, INTERNAL, Member, MemberList, Message, NO_SUCH_MEMBER, NOT_FOUND,
+    ErrorMessage, INTERNAL, Member, MemberList, NO_LEADER_TEXT, NO_SUCH_MEMBER, NOT_FOUND,
     PEER_URL_EXISTS, REMOVED,
 };
 use witan_gocompat::json;
@@ -70,7 +70,7 @@ pub(super) async fn handle(
 fn refused(ctx: &Context, Refusal(status, message): Refusal) -> HttpResponse {
     headers::build(&ctx.node, status)
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(json::encode(&Message { message }))
+        .body(json::encode(&ErrorMessage { message }))
 }
 
 /// The client URLs of all members as text.
@@ -112,7 +112,7 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Re
     let members = members(ctx).await?;
     let leader = members.by_id.get(&ctx.node.status().leader);
     let leader =
-        leader.ok_or_else(|| Refusal(StatusCode::SERVICE_UNAVAILABLE, DURING_ELECTION.into()))?;
+        leader.ok_or_else(|| Refusal(StatusCode::SERVICE_UNAVAILABLE, NO_LEADER_TEXT.into()))?;
     Ok(found(ctx, request, json::encode(&shown(leader))))
 }
 

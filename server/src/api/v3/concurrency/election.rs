@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use tonic::Status;
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{
         DeleteRangeRequest, ResponseHeader, WatchCreateRequest, range_request::SortOrder,
         request_op::Request, response_op::Response,
@@ -71,7 +71,7 @@ async fn elected(ctx: Context, request: CampaignRequest, gone: Gone) -> Answer<C
         () = gone.comes() => {
             // if the key cannot be deleted now, its lease will delete it
             let _ = withdraw(&ctx, &key, rev).await;
-            return Err(Error::Stopped);
+            return Err(RpcError::Stopped);
         }
     }
     Ok(CampaignResponse {
@@ -89,12 +89,12 @@ pub(in crate::api::v3) async fn proclaim(
     ctx: &Context,
     request: ProclaimRequest,
 ) -> Answer<ProclaimResponse> {
-    let leader = request.leader.ok_or(Error::Plain(NO_KEY))?;
+    let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let proclaimed = async {
         let lease = session(ctx, leader.lease).await?;
         announce(ctx, &leader.key, leader.rev, (&request.value, lease)).await
     };
-    let header = proclaimed.await.map_err(Error::plain)?;
+    let header = proclaimed.await.map_err(RpcError::plain)?;
     Ok(ProclaimResponse { header })
 }
 
@@ -105,12 +105,12 @@ pub(in crate::api::v3) async fn leader(
     let first = one_of(&request.name, SortOrder::Ascend);
     let response = kv::range(ctx, ctx.client, first)
         .await
-        .map_err(Error::plain)?
+        .map_err(RpcError::plain)?
         .answer;
     let kv = response.kvs.into_iter().next();
     Ok(LeaderResponse {
         header: response.header,
-        kv: Some(kv.ok_or(Error::Plain(NO_LEADER))?),
+        kv: Some(kv.ok_or(RpcError::Plain(NO_LEADER))?),
     })
 }
 
@@ -118,12 +118,12 @@ pub(in crate::api::v3) async fn resign(
     ctx: &Context,
     request: ResignRequest,
 ) -> Answer<ResignResponse> {
-    let leader = request.leader.ok_or(Error::Plain(NO_KEY))?;
+    let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
         session(ctx, leader.lease).await?;
         withdraw(ctx, &leader.key, leader.rev).await
     };
-    let header = resigned.await.map_err(Error::plain)?;
+    let header = resigned.await.map_err(RpcError::plain)?;
     Ok(ResignResponse { header })
 }
 
@@ -139,7 +139,7 @@ async fn announce(
     if response.succeeded {
         Ok(response.header)
     } else {
-        Err(Error::Plain(NOT_LEADER))
+        Err(RpcError::Plain(NOT_LEADER))
     }
 }
 
@@ -178,7 +178,7 @@ fn observed(
         let mut observer = observer?;
         match observer.next().await? {
             Ok(response) => Some((Ok(response), Some(observer))),
-            Err(error) => Some((Err(Error::plain(error).into()), None)),
+            Err(error) => Some((Err(RpcError::plain(error).into()), None)),
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{
         DeleteRangeRequest, ResponseHeader, range_request::SortOrder, request_op::Request,
         response_op::Response,
@@ -32,7 +32,7 @@ pub(in crate::api::v3) async fn unlock(
     ctx: &Context,
     request: UnlockRequest,
 ) -> Answer<UnlockResponse> {
-    let header = withdraw(ctx, request.key).await.map_err(Error::plain)?;
+    let header = withdraw(ctx, request.key).await.map_err(RpcError::plain)?;
     Ok(UnlockResponse { header })
 }
 
@@ -47,7 +47,7 @@ async fn owned(ctx: Context, request: LockRequest, gone: Gone) -> Answer<LockRes
     }
     let waited = tokio::select! {
         waited = wait_until_first(&ctx, &request.name, entered.created) => waited,
-        () = gone.comes() => Err(Error::Stopped),
+        () = gone.comes() => Err(RpcError::Stopped),
     };
     let there = match waited {
         Ok(()) => kv::range(&ctx, ctx.client, get(&key))
@@ -56,7 +56,7 @@ async fn owned(ctx: Context, request: LockRequest, gone: Gone) -> Answer<LockRes
         Err(error) => Err(error),
     };
     match there {
-        Ok(there) if there.kvs.is_empty() => Err(Error::Plain(EXPIRED)),
+        Ok(there) if there.kvs.is_empty() => Err(RpcError::Plain(EXPIRED)),
         Ok(there) => Ok(LockResponse {
             header: there.header,
             key,

@@ -18,7 +18,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::oneshot;
 use tonic::Status;
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{
         Compare, LeaseGrantRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader,
         TxnRequest, WatchCreateRequest, WatchRequest, WatchResponse,
@@ -159,11 +159,11 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> Answer<()>
             return Ok(());
         }
         if answer.compact_revision != 0 {
-            return Err(Error::Compacted);
+            return Err(RpcError::Compacted);
         }
     }
     // a valid watch ends only with the process
-    Err(Error::Stopped)
+    Err(RpcError::Stopped)
 }
 
 /// A stream with one watcher.
@@ -207,10 +207,10 @@ async fn to_the_end<T: 'static, F: Future<Output = Answer<T>> + 'static>(
     });
     let answer = match told.await {
         Ok(done) => done.unwrap_or_else(|panicked| panics::rethrow(panicked)),
-        Err(_) => Err(Error::Stopped),
+        Err(_) => Err(RpcError::Stopped),
     };
     drop::<oneshot::Sender<()>>(here);
-    answer.map_err(Error::plain)
+    answer.map_err(RpcError::plain)
 }
 
 #[cfg(test)]

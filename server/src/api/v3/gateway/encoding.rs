@@ -7,7 +7,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::Value;
-use witan_api::v3::shape::{Field, Kind, Message, Shaped};
+use witan_api::v3::shape::{FieldKind, FieldShape, MessageShape, Shaped};
 use witan_gocompat::query::Query;
 
 use super::failure::Failure;
@@ -30,7 +30,7 @@ pub(in crate::api) enum Encoding {
 pub(super) struct Named<'s> {
     /// Its place in the table.
     pub(super) index: usize,
-    pub(super) field: &'s Field,
+    pub(super) field: &'s FieldShape,
     /// How its bytes stand here.
     pub(super) encoding: Encoding,
 }
@@ -54,7 +54,7 @@ impl Encoding {
     }
 
     /// The field that a request calls by this name.
-    pub(super) fn field<'s>(self, shape: &'s Message, name: &[u8]) -> Option<Named<'s>> {
+    pub(super) fn field<'s>(self, shape: &'s MessageShape, name: &[u8]) -> Option<Named<'s>> {
         let find = |name: &[u8]| {
             let mut fields = shape.fields.iter().enumerate();
             fields.find(|(_, field)| {
@@ -73,7 +73,7 @@ impl Encoding {
             return found;
         }
         find(name.strip_suffix(SUFFIX.as_bytes())?)
-            .filter(|(_, field)| matches!(field.kind, Kind::Bytes))
+            .filter(|(_, field)| matches!(field.kind, FieldKind::Bytes))
             .map(named(Self::Base64))
     }
 
@@ -93,7 +93,7 @@ impl Encoding {
 }
 
 /// The same message with its bytes as strings.
-fn plain(value: Value, shape: &Message) -> Value {
+fn plain(value: Value, shape: &MessageShape) -> Value {
     let Value::Object(members) = value else {
         return value;
     };
@@ -101,18 +101,18 @@ fn plain(value: Value, shape: &Message) -> Value {
     Value::Object(members.map(|one| member(one, shape)).collect())
 }
 
-fn member((name, value): (String, Value), shape: &Message) -> (String, Value) {
+fn member((name, value): (String, Value), shape: &MessageShape) -> (String, Value) {
     let field = shape.fields.iter().find(|field| field.name == name);
     match (field.map(|field| field.kind), value) {
-        (Some(Kind::Bytes), value) => match text(&value) {
+        (Some(FieldKind::Bytes), value) => match text(&value) {
             Some(text) => (name, text),
             None => (name + SUFFIX, value),
         },
-        (Some(Kind::Message(inner)), Value::Array(items)) => {
+        (Some(FieldKind::Message(inner)), Value::Array(items)) => {
             let items = items.into_iter().map(|item| plain(item, inner));
             (name, Value::Array(items.collect()))
         }
-        (Some(Kind::Message(inner)), value) => (name, plain(value, inner)),
+        (Some(FieldKind::Message(inner)), value) => (name, plain(value, inner)),
         (_, value) => (name, value),
     }
 }

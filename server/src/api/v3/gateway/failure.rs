@@ -6,7 +6,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use tonic::Code;
-use witan_api::v3::error::Error;
+use witan_api::v3::error::RpcError;
 
 use super::Manner;
 use crate::api::reply;
@@ -26,8 +26,8 @@ pub(in crate::api) enum Failure {
     },
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
+impl From<RpcError> for Failure {
+    fn from(error: RpcError) -> Self {
         Self::Status {
             code: error.code(),
             text: error.to_string(),
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn each_manner_has_its_shape() {
-        let compacted = Failure::from(Error::Compacted);
+        let compacted = Failure::from(RpcError::Compacted);
         let text = "etcdserver: mvcc: required revision has been compacted";
         assert_eq!(
             shown(&compacted, Manner::Present),
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_failed_precondition_changed_its_status() {
-        let failure = Failure::from(Error::PeerUrlExists);
+        let failure = Failure::from(RpcError::PeerUrlExists);
         assert_eq!(shown(&failure, Manner::Present).0, 400);
         assert_eq!(shown(&failure, Manner::Former).0, 412);
     }

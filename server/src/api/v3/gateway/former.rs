@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use witan_api::v3::shape::{Enum, Field, Kind, Message};
+use witan_api::v3::shape::{EnumShape, FieldKind, FieldShape, MessageShape};
 use witan_gocompat::{
     json::{self, Scanner},
     text::quote,
@@ -21,7 +21,7 @@ const SCANNED_BYTES_MAX: usize = 64 << 20;
 type Read<T> = Result<T, String>;
 
 /// Reads the message of this shape that `body` begins with.
-pub(super) fn read(body: &[u8], shape: &Message) -> Read<Vec<u8>> {
+pub(super) fn read(body: &[u8], shape: &MessageShape) -> Read<Vec<u8>> {
     let mut scanner = Scanner::new(body);
     let value = value(&mut scanner)?;
     let mut reader = Reader {
@@ -55,7 +55,7 @@ impl Reader {
     }
 
     /// `null` is a message without fields.
-    fn message(&mut self, raw: &[u8], shape: &Message, depth: usize) -> Read<()> {
+    fn message(&mut self, raw: &[u8], shape: &MessageShape, depth: usize) -> Read<()> {
         if depth > MESSAGE_DEPTH_MAX {
             return Err("exceeded max depth".into());
         }
@@ -85,7 +85,7 @@ impl Reader {
         Ok(())
     }
 
-    fn field(&mut self, raw: &[u8], field: &Field, depth: usize) -> Read<()> {
+    fn field(&mut self, raw: &[u8], field: &FieldShape, depth: usize) -> Read<()> {
         if !field.list {
             return self.one(raw, field, depth);
         }
@@ -100,30 +100,30 @@ impl Reader {
         }
     }
 
-    fn one(&mut self, raw: &[u8], field: &Field, depth: usize) -> Read<()> {
+    fn one(&mut self, raw: &[u8], field: &FieldShape, depth: usize) -> Read<()> {
         let number = field.number;
         let out = &mut self.out;
         match field.kind {
             // differs from an empty one, except in a list, where 3.4 would panic
-            Kind::Message(_) if raw == b"null" && !field.list => {}
-            Kind::Message(shape) => {
+            FieldKind::Message(_) if raw == b"null" && !field.list => {}
+            FieldKind::Message(shape) => {
                 let nested = out.begin(number);
                 self.message(raw, shape, depth + 1)?;
                 self.out.end(&nested);
             }
-            Kind::Bool => match raw {
+            FieldKind::Bool => match raw {
                 b"true" => out.number(number, 1),
                 b"false" | b"null" => out.number(number, 0),
                 _ => return Err(mismatch(raw, "bool")),
             },
-            Kind::String => match raw[0] {
+            FieldKind::String => match raw[0] {
                 b'"' => out.bytes(number, &text::unescape(&raw[1..raw.len() - 1])),
                 b'n' => out.bytes(number, b""),
                 _ => return Err(mismatch(raw, "string")),
             },
-            Kind::Bytes => out.bytes(number, &bytes(raw)?),
-            Kind::Enum(names) => out.number(number, enumeration(raw, names)?),
-            Kind::Int64 | Kind::Uint64 | Kind::Uint32 => {
+            FieldKind::Bytes => out.bytes(number, &bytes(raw)?),
+            FieldKind::Enum(names) => out.number(number, enumeration(raw, names)?),
+            FieldKind::Int64 | FieldKind::Uint64 | FieldKind::Uint32 => {
                 // as if the quotes were not there
                 let bare = raw
                     .strip_prefix(b"\"")
@@ -208,7 +208,7 @@ fn bytes(raw: &[u8]) -> Read<Cow<'_, [u8]>> {
 }
 
 /// By name, or as an integer of 32 bits.
-fn enumeration(raw: &[u8], names: &Enum) -> Read<u64> {
+fn enumeration(raw: &[u8], names: &EnumShape) -> Read<u64> {
     if raw[0] == b'"' {
         let name = &raw[1..raw.len() - 1];
         let mut known = names.values.iter();
@@ -231,20 +231,20 @@ fn enumeration(raw: &[u8], names: &Enum) -> Read<u64> {
         .ok_or_else(|| mismatch_of_number(raw, names.name))
 }
 
-fn integer(raw: &[u8], kind: Kind) -> Read<u64> {
+fn integer(raw: &[u8], kind: FieldKind) -> Read<u64> {
     if raw == b"null" {
         return Ok(0);
     }
     let digits = std::str::from_utf8(raw).unwrap_or_default();
     let (value, name) = match kind {
-        Kind::Uint64 => (digits.parse().ok(), "uint64"),
-        Kind::Uint32 => (digits.parse::<u32>().ok().map(u64::from), "uint32"),
-        Kind::Int64
-        | Kind::Bool
-        | Kind::String
-        | Kind::Bytes
-        | Kind::Enum(_)
-        | Kind::Message(_) => {
+        FieldKind::Uint64 => (digits.parse().ok(), "uint64"),
+        FieldKind::Uint32 => (digits.parse::<u32>().ok().map(u64::from), "uint32"),
+        FieldKind::Int64
+        | FieldKind::Bool
+        | FieldKind::String
+        | FieldKind::Bytes
+        | FieldKind::Enum(_)
+        | FieldKind::Message(_) => {
             let value = digits.parse::<i64>().ok();
             (value.map(i64::cast_unsigned), "int64")
         }

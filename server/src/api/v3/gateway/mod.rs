@@ -26,7 +26,7 @@ use prost::Message;
 use serde::Serialize;
 use witan_api::{
     access::GrpcRoute,
-    v3::{error::Error, shape::Shaped},
+    v3::{error::RpcError, shape::Shaped},
 };
 use witan_gocompat::json;
 
@@ -237,7 +237,7 @@ async fn while_there(
     let client = Client::of(request);
     tokio::select! {
         answer = answer => answer,
-        () = client.ended() => Err(Error::Plain("context canceled").into()),
+        () = client.ended() => Err(RpcError::Plain("context canceled").into()),
     }
 }
 
@@ -248,7 +248,7 @@ fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, Failure> {
         .get(REQUIRE_LEADER)
         .is_some_and(|value| value == "true");
     if wants && ctx.node.status().leader == 0 {
-        Err(Error::NoLeader.into())
+        Err(RpcError::NoLeader.into())
     } else {
         Ok(wants)
     }
@@ -295,7 +295,11 @@ impl Call<'_> {
         let (ctx, form, body) = (self.ctx, self.form, self.body);
         let large = body.len() > INLINE_BYTES_MAX;
         let read = move || decode(&body, form);
-        let request: Q = ctx.aside.run_if(large, read).await.map_err(Error::from)??;
+        let request: Q = ctx
+            .aside
+            .run_if(large, read)
+            .await
+            .map_err(RpcError::from)??;
         let length = request.encoded_len();
         if length > self.message_max {
             return Err(Failure::message_too_large(length, self.message_max));
@@ -307,7 +311,11 @@ impl Call<'_> {
             let written = form.encoding.write(&placed.answer, &mut json);
             written.map(|()| json)
         };
-        let written = ctx.aside.run_if(large, write).await.map_err(Error::from)?;
+        let written = ctx
+            .aside
+            .run_if(large, write)
+            .await
+            .map_err(RpcError::from)?;
         written.map_err(|error| Failure::unknown(error.to_string()))
     }
 }

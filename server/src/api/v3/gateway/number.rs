@@ -1,6 +1,6 @@
 //! Reads integers as etcd 3.6 does: any notation of a whole number, bare or in a string.
 
-use witan_api::v3::shape::Kind;
+use witan_api::v3::shape::FieldKind;
 
 use witan_gocompat::json::Scanner;
 
@@ -8,12 +8,12 @@ use witan_gocompat::json::Scanner;
 const DIGITS_MAX: usize = 20;
 
 /// A number as a field of this kind has it on the wire, if it is whole and in range.
-pub(super) fn bare(kind: Kind, number: &[u8]) -> Option<u64> {
+pub(super) fn bare(kind: FieldKind, number: &[u8]) -> Option<u64> {
     integer(kind, &whole(number)?)
 }
 
 /// The same of a number in a string.
-pub(super) fn in_text(kind: Kind, text: &[u8]) -> Option<u64> {
+pub(super) fn in_text(kind: FieldKind, text: &[u8]) -> Option<u64> {
     integer(kind, &inner_number(text)?)
 }
 
@@ -76,16 +76,16 @@ fn whole(number: &[u8]) -> Option<String> {
     Some(format!("{sign}{digits}"))
 }
 
-fn integer(kind: Kind, digits: &str) -> Option<u64> {
+fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
     match kind {
-        Kind::Int64 => digits.parse::<i64>().ok().map(i64::cast_unsigned),
-        Kind::Uint64 => digits.parse().ok(),
-        Kind::Uint32 => digits.parse::<u32>().ok().map(u64::from),
-        Kind::Enum(_) => {
+        FieldKind::Int64 => digits.parse::<i64>().ok().map(i64::cast_unsigned),
+        FieldKind::Uint64 => digits.parse().ok(),
+        FieldKind::Uint32 => digits.parse::<u32>().ok().map(u64::from),
+        FieldKind::Enum(_) => {
             let number = digits.parse::<i32>().ok()?;
             Some(i64::from(number).cast_unsigned())
         }
-        Kind::Bool | Kind::String | Kind::Bytes | Kind::Message(_) => None,
+        FieldKind::Bool | FieldKind::String | FieldKind::Bytes | FieldKind::Message(_) => None,
     }
 }
 
@@ -96,18 +96,22 @@ mod tests {
     #[test]
     fn integers_are_whole_however_written() {
         for text in ["50", "5e1", "50.0", "0.5e2", "500e-1"] {
-            assert_eq!(bare(Kind::Int64, text.as_bytes()), Some(50), "{text}");
+            assert_eq!(bare(FieldKind::Int64, text.as_bytes()), Some(50), "{text}");
         }
         for text in ["50", "5e1", "50 0", "50,"] {
-            assert_eq!(in_text(Kind::Int64, text.as_bytes()), Some(50), "{text}");
+            assert_eq!(
+                in_text(FieldKind::Int64, text.as_bytes()),
+                Some(50),
+                "{text}"
+            );
         }
         for text in ["0", "-0", "0e999", "0.0"] {
-            assert_eq!(bare(Kind::Int64, text.as_bytes()), Some(0), "{text}");
+            assert_eq!(bare(FieldKind::Int64, text.as_bytes()), Some(0), "{text}");
         }
         let largest = b"9223372036854775807.00E+0";
-        assert_eq!(bare(Kind::Int64, largest), Some(u64::MAX >> 1));
-        assert_eq!(bare(Kind::Int64, b"-1"), Some(u64::MAX));
-        assert_eq!(bare(Kind::Uint64, b"-1"), None);
+        assert_eq!(bare(FieldKind::Int64, largest), Some(u64::MAX >> 1));
+        assert_eq!(bare(FieldKind::Int64, b"-1"), Some(u64::MAX));
+        assert_eq!(bare(FieldKind::Uint64, b"-1"), None);
         for text in [
             "0.5",
             "1e19",
@@ -116,10 +120,10 @@ mod tests {
             "9223372036854775808",
             "true",
         ] {
-            assert_eq!(bare(Kind::Int64, text.as_bytes()), None, "{text}");
+            assert_eq!(bare(FieldKind::Int64, text.as_bytes()), None, "{text}");
         }
         for text in [" 5", "5 ", "5x", "", "-", "true"] {
-            assert_eq!(in_text(Kind::Int64, text.as_bytes()), None, "{text}");
+            assert_eq!(in_text(FieldKind::Int64, text.as_bytes()), None, "{text}");
         }
     }
 }

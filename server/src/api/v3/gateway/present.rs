@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use witan_api::v3::shape::{Kind, Message};
+use witan_api::v3::shape::{FieldKind, MessageShape};
 use witan_gocompat::{json::Scanner, text::quote};
 
 use super::{
@@ -33,7 +33,7 @@ impl From<String> for Fault {
 type Read<T> = Result<T, Fault>;
 
 /// Reads the message of this shape that `body` begins with.
-pub(super) fn read(body: &[u8], shape: &Message, encoding: Encoding) -> Read<Vec<u8>> {
+pub(super) fn read(body: &[u8], shape: &MessageShape, encoding: Encoding) -> Read<Vec<u8>> {
     let mut reader = Reader {
         scanner: Scanner::new(body),
         body,
@@ -61,7 +61,7 @@ struct Token<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn message(&mut self, shape: &Message, out: &mut Out, depth: usize) -> Read<()> {
+    fn message(&mut self, shape: &MessageShape, out: &mut Out, depth: usize) -> Read<()> {
         if depth > MESSAGE_DEPTH_MAX {
             return Err(Fault::Refused("proto: exceeded max recursion depth".into()));
         }
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
 
     fn member(
         &mut self,
-        shape: &Message,
+        shape: &MessageShape,
         out: &mut Out,
         (seen, oneof): (&mut u64, &mut Option<&'static str>),
         depth: usize,
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
     }
 
     fn one(&mut self, named: Named<'_>, out: &mut Out, depth: usize) -> Read<()> {
-        let Kind::Message(shape) = named.field.kind else {
+        let FieldKind::Message(shape) = named.field.kind else {
             return self.scalar(named, out);
         };
         let nested = out.begin(named.field.number);
@@ -151,15 +151,15 @@ impl<'a> Reader<'a> {
         let token = self.token()?;
         let quoted = token.raw[0] == b'"';
         let read = match field.kind {
-            Kind::Bytes if quoted && encoding == Encoding::Base64 => {
+            FieldKind::Bytes if quoted && encoding == Encoding::Base64 => {
                 let bytes = bytes(&self.content(&token)?);
                 bytes.map(|bytes| out.bytes(field.number, &bytes))
             }
-            Kind::Bytes | Kind::String if quoted => {
+            FieldKind::Bytes | FieldKind::String if quoted => {
                 out.bytes(field.number, &self.content(&token)?);
                 Some(())
             }
-            Kind::Enum(names) if quoted => {
+            FieldKind::Enum(names) if quoted => {
                 let name = self.content(&token)?;
                 let mut known = names.values.iter();
                 // an unknown value counts as absent
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(())
             }
-            Kind::Bool => {
+            FieldKind::Bool => {
                 let truth = match token.raw {
                     b"true" => Some(1),
                     b"false" => Some(0),
@@ -176,14 +176,14 @@ impl<'a> Reader<'a> {
                 };
                 truth.map(|truth| out.number(field.number, truth))
             }
-            Kind::Int64 | Kind::Uint64 | Kind::Uint32 | Kind::Enum(_) => {
+            FieldKind::Int64 | FieldKind::Uint64 | FieldKind::Uint32 | FieldKind::Enum(_) => {
                 let value = match quoted {
                     true => number::in_text(field.kind, &self.content(&token)?),
                     false => number::bare(field.kind, token.raw),
                 };
                 value.map(|value| out.number(field.number, value))
             }
-            Kind::Bytes | Kind::String | Kind::Message(_) => None,
+            FieldKind::Bytes | FieldKind::String | FieldKind::Message(_) => None,
         };
         read.ok_or_else(|| {
             let kind = kind_name(field.kind);
@@ -321,16 +321,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn kind_name(kind: Kind) -> &'static str {
+fn kind_name(kind: FieldKind) -> &'static str {
     match kind {
-        Kind::Bool => "bool",
-        Kind::Int64 => "int64",
-        Kind::Uint64 => "uint64",
-        Kind::Uint32 => "uint32",
-        Kind::String => "string",
-        Kind::Bytes => "bytes",
-        Kind::Enum(_) => "enum",
-        Kind::Message(_) => "message",
+        FieldKind::Bool => "bool",
+        FieldKind::Int64 => "int64",
+        FieldKind::Uint64 => "uint64",
+        FieldKind::Uint32 => "uint32",
+        FieldKind::String => "string",
+        FieldKind::Bytes => "bytes",
+        FieldKind::Enum(_) => "enum",
+        FieldKind::Message(_) => "message",
     }
 }
 

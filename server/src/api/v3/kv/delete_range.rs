@@ -1,7 +1,7 @@
 //! DeleteRange: delete a key or a range.
 
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{DeleteRangeRequest, DeleteRangeResponse},
 };
 use witan_replica::machine::kv::{self, DeleteReply};
@@ -28,7 +28,7 @@ pub(in crate::api::v3) async fn delete_range(
 /// What a request must look like.
 pub(in crate::api) fn check(request: &DeleteRangeRequest) -> Answer<()> {
     if request.key.is_empty() {
-        Err(Error::EmptyKey)
+        Err(RpcError::EmptyKey)
     } else {
         Ok(())
     }

@@ -12,7 +12,7 @@ pub(in crate::api) mod range;
 pub(in crate::api) mod txn;
 
 use prost::Message;
-use witan_api::v3::{error::Error, etcdserverpb::ResponseHeader, mvccpb};
+use witan_api::v3::{error::RpcError, etcdserverpb::ResponseHeader, mvccpb};
 use witan_replica::machine::kv::{KeyValue, Kv};
 
 use super::{
@@ -47,7 +47,7 @@ async fn aside<T: Send + 'static>(
 ) -> Answer<(T, Option<Place>)> {
     let place = ctx.jobs.large_read(client).await?;
     let done = panics::aside(move || (work(), Some(place)));
-    done.await.map_err(|_| Error::Stopped)
+    done.await.map_err(|_| RpcError::Stopped)
 }
 
 /// Proposes a transaction. One that reads many keys waits for a permit, to bound the memory of
@@ -69,7 +69,7 @@ async fn place_if(
 /// Whether what etcd would propose for this request keeps to `--max-request-bytes`.
 fn fits(ctx: &Context, request: &impl Message) -> Answer<()> {
     if proposal_bytes(request) > ctx.settings.max_request_bytes {
-        Err(Error::RequestTooLarge)
+        Err(RpcError::RequestTooLarge)
     } else {
         Ok(())
     }

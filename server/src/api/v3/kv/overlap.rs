@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{RequestOp, TxnRequest, request_op::Request},
 };
 
@@ -39,7 +39,7 @@ impl Writes {
             if let Some(Request::RequestPut(request)) = &op.request {
                 let key = &request.key;
                 if writes.deletes.take(key) || !writes.puts.insert(key.clone()) {
-                    return Err(Error::DuplicateKey);
+                    return Err(RpcError::DuplicateKey);
                 }
             }
         }
@@ -52,7 +52,7 @@ impl Writes {
         let failure = Self::of(&request.failure)?;
         for inner in [&success.puts, &failure.puts] {
             if !disjoint(&self.puts, inner) || self.deletes.take_any(inner) {
-                return Err(Error::DuplicateKey);
+                return Err(RpcError::DuplicateKey);
             }
         }
         for inner in [success, failure] {

@@ -1,7 +1,7 @@
 //! Put: give a key a value.
 
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{PutRequest, PutResponse},
 };
 use witan_replica::machine::kv::{self, PutReply};
@@ -28,11 +28,11 @@ pub(in crate::api::v3) async fn put(ctx: &Context, request: PutRequest) -> Answe
 /// What a request must look like, in the order in which etcd looks.
 pub(in crate::api) fn check(request: &PutRequest) -> Answer<()> {
     if request.key.is_empty() {
-        Err(Error::EmptyKey)
+        Err(RpcError::EmptyKey)
     } else if request.ignore_value && !request.value.is_empty() {
-        Err(Error::ValueProvided)
+        Err(RpcError::ValueProvided)
     } else if request.ignore_lease && request.lease != 0 {
-        Err(Error::LeaseProvided)
+        Err(RpcError::LeaseProvided)
     } else {
         Ok(())
     }
@@ -77,11 +77,11 @@ mod tests {
             ignore_lease: true,
             ..Default::default()
         };
-        assert_eq!(check(&both), Err(Error::ValueProvided));
+        assert_eq!(check(&both), Err(RpcError::ValueProvided));
         let lease = PutRequest {
             value: Bytes::new(),
             ..both
         };
-        assert_eq!(check(&lease), Err(Error::LeaseProvided));
+        assert_eq!(check(&lease), Err(RpcError::LeaseProvided));
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{
         RangeRequest, RangeResponse,
         range_request::{SortOrder, SortTarget},
@@ -69,14 +69,14 @@ pub(in crate::api::v3) async fn view_for(
 /// What a request must look like, in the order in which etcd looks.
 pub(in crate::api) fn check(request: &RangeRequest) -> Answer<()> {
     if request.key.is_empty() {
-        return Err(Error::EmptyKey);
+        return Err(RpcError::EmptyKey);
     }
     let known = SortOrder::try_from(request.sort_order).is_ok()
         && SortTarget::try_from(request.sort_target).is_ok();
     if known {
         Ok(())
     } else {
-        Err(Error::InvalidSortOption)
+        Err(RpcError::InvalidSortOption)
     }
 }
 
@@ -119,13 +119,13 @@ mod tests {
             sort_order: 7,
             ..Default::default()
         };
-        assert_eq!(check(&range_request), Err(Error::InvalidSortOption));
+        assert_eq!(check(&range_request), Err(RpcError::InvalidSortOption));
         assert_eq!(
             check(&RangeRequest {
                 key: Bytes::new(),
                 ..range_request
             }),
-            Err(Error::EmptyKey)
+            Err(RpcError::EmptyKey)
         );
     }
 }

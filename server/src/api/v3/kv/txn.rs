@@ -3,7 +3,7 @@
 //! What two operations may not write together is `overlap`'s.
 
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{
         Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
         compare::TargetUnion, request_op::Request, response_op::Response,
@@ -135,11 +135,11 @@ fn each(request: &TxnRequest, ops_max: usize, nested_max: usize, total: &mut usi
         request.failure.len(),
     ];
     let longest = lists.into_iter().max().unwrap_or_default();
-    let left = ops_max.checked_sub(longest).ok_or(Error::TooManyOps)?;
+    let left = ops_max.checked_sub(longest).ok_or(RpcError::TooManyOps)?;
     let all = lists.into_iter().sum();
-    *total = total.checked_sub(all).ok_or(Error::TooManyOps)?;
+    *total = total.checked_sub(all).ok_or(RpcError::TooManyOps)?;
     if request.compare.iter().any(|compare| compare.key.is_empty()) {
-        return Err(Error::EmptyKey);
+        return Err(RpcError::EmptyKey);
     }
     for op in request.success.iter().chain(&request.failure) {
         match &op.request {
@@ -147,10 +147,10 @@ fn each(request: &TxnRequest, ops_max: usize, nested_max: usize, total: &mut usi
             Some(Request::RequestPut(request)) => put::check(request)?,
             Some(Request::RequestDeleteRange(request)) => delete_range::check(request)?,
             Some(Request::RequestTxn(request)) => {
-                let deeper = nested_max.checked_sub(1).ok_or(Error::TooManyOps)?;
+                let deeper = nested_max.checked_sub(1).ok_or(RpcError::TooManyOps)?;
                 each(request, left, deeper, total)?;
             }
-            None => return Err(Error::KeyNotFound),
+            None => return Err(RpcError::KeyNotFound),
         }
     }
     Ok(())
@@ -290,7 +290,7 @@ mod tests {
         )
     }
 
-    const DUPLICATE: Answer<()> = Err(Error::DuplicateKey);
+    const DUPLICATE: Answer<()> = Err(RpcError::DuplicateKey);
 
     #[test]
     fn a_key_is_written_once() {
@@ -336,11 +336,11 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(check(many(128)), Ok(()));
-        assert_eq!(check(many(129)), Err(Error::TooManyOps));
+        assert_eq!(check(many(129)), Err(RpcError::TooManyOps));
         assert_eq!(check(vec![op_txn(many(127), vec![])]), Ok(()));
         assert_eq!(
             check(vec![op_txn(many(128), vec![])]),
-            Err(Error::TooManyOps)
+            Err(RpcError::TooManyOps)
         );
     }
 
@@ -362,7 +362,7 @@ mod tests {
         let sane = txns(&txns(&ranges, 30), 8);
         assert_eq!(check(sane), Ok(()));
         let vast = txns(&txns(&ranges, 30), 30);
-        assert_eq!(check(vast), Err(Error::TooManyOps));
+        assert_eq!(check(vast), Err(RpcError::TooManyOps));
     }
 
     #[test]
@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(check(vec![deep(TXNS_NESTED_MAX)]), Ok(()));
         assert_eq!(
             check(vec![deep(TXNS_NESTED_MAX + 1)]),
-            Err(Error::TooManyOps)
+            Err(RpcError::TooManyOps)
         );
     }
 
@@ -379,11 +379,11 @@ mod tests {
     fn the_first_error_in_etcds_order_is_reported() {
         assert_eq!(
             check(vec![RequestOp { request: None }]),
-            Err(Error::KeyNotFound)
+            Err(RpcError::KeyNotFound)
         );
         assert_eq!(
             check(vec![op_put(""), op_put("a"), op_put("a")]),
-            Err(Error::EmptyKey)
+            Err(RpcError::EmptyKey)
         );
     }
 

@@ -3,7 +3,7 @@
 //! permission is canceled before it gets another event.
 
 use tonic::Status;
-use witan_api::v3::{error::Error, etcdserverpb::WatchCreateRequest};
+use witan_api::v3::{error::RpcError, etcdserverpb::WatchCreateRequest};
 use witan_replica::{
     machine::auth::Caller,
     watch::range::{RangeEnd, WatchRange},
@@ -40,12 +40,12 @@ impl Standing {
         &mut self,
         ctx: &Context,
         request: &WatchCreateRequest,
-    ) -> Result<Option<Error>, Status> {
+    ) -> Result<Option<RpcError>, Status> {
         // a revision error is reported first
         if !ctx.node.auth_enabled() || request.start_revision < 0 {
             return Ok(None);
         }
-        let view = ctx.node.view().await.map_err(Error::from)?;
+        let view = ctx.node.view().await.map_err(RpcError::from)?;
         // an empty key means the smallest one
         let key = if request.key.is_empty() {
             b"\0"
@@ -73,7 +73,7 @@ impl Standing {
         &mut self,
         ctx: &Context,
         watchers: &Watchers,
-    ) -> Result<Vec<(i64, Error)>, Status> {
+    ) -> Result<Vec<(i64, RpcError)>, Status> {
         let now = ctx.node.auth();
         if now == self.seen {
             return Ok(Vec::new());
@@ -82,7 +82,7 @@ impl Standing {
         if !now.enabled || watchers.len() == 0 {
             return Ok(Vec::new());
         }
-        let view = ctx.node.view().await.map_err(Error::from)?;
+        let view = ctx.node.view().await.map_err(RpcError::from)?;
         let auth = &view.machine.auth;
         let caller = match &self.user {
             Some(user) => Some(Caller {
@@ -110,7 +110,7 @@ fn range_end(span: &WatchRange) -> &[u8] {
 }
 
 /// As Go prints a status, which is what etcd gives as the reason.
-pub(super) fn in_words(error: Error) -> String {
+pub(super) fn in_words(error: RpcError) -> String {
     // Go names codes as they are named here
     format!("rpc error: code = {:?} desc = {error}", error.code())
 }

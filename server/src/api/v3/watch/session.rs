@@ -5,7 +5,7 @@ use std::{collections::VecDeque, pin::Pin};
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tonic::Status;
 use witan_api::v3::{
-    error::Error,
+    error::RpcError,
     etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion},
 };
 use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
@@ -401,7 +401,7 @@ where
             Woken::Touched => {}
             Woken::ProgressDue => self.progress.rang(self.reader.published()),
             Woken::LeaderDue => self.look_for_leader()?,
-            Woken::Stopping => return Err(Error::Stopped.into()),
+            Woken::Stopping => return Err(RpcError::Stopped.into()),
         }
         Ok(())
     }
@@ -422,7 +422,7 @@ where
         if goes_on {
             Ok(())
         } else {
-            Err(Error::NoLeader.into())
+            Err(RpcError::NoLeader.into())
         }
     }
 
@@ -449,7 +449,7 @@ async fn states(reader: &Reader, node: &Node, told: i64) -> Result<States, Statu
     let current = match current {
         Some(current) => current,
         None => {
-            let view = node.view().await.map_err(Error::from)?;
+            let view = node.view().await.map_err(RpcError::from)?;
             view.machine.kv.clone().into()
         }
     };
