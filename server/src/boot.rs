@@ -372,12 +372,12 @@ fn serve(
         settings: config.settings.clone(),
         dial,
         jobs: api::v3::Jobs::default(),
-        aside: api::aside::BoundedJobs::of_processors(),
+        blocking: api::blocking::BlockingPool::of_processors(),
         guard,
     };
     let ctx = Context::new(node.clone(), environment);
     let calls = api::v3::Services::new(ctx.clone());
-    let front = Arc::new(api::http::Front::new(ctx));
+    let front = Arc::new(api::http::HttpFrontend::new(ctx));
     let served = Served {
         http: move |surface, request, payload| {
             let front = front.clone();

@@ -26,7 +26,7 @@ pub(super) fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRou
 }
 
 /// The response that refuses a request, if its sender may not use the route.
-pub(super) async fn refusal(
+pub(super) async fn denied_response(
     ctx: &Context,
     request: &HttpRequest,
     route: &HttpRoute,
@@ -35,10 +35,10 @@ pub(super) async fn refusal(
         return None;
     }
     let access = route.access(request.method().as_str());
-    match basic_auth::admits(ctx, request, access).await {
+    match basic_auth::authorize_route(ctx, request, access).await {
         Ok(true) => None,
-        Ok(false) => Some(basic_auth::refuse()),
-        Err(fault) => Some(basic_auth::message(
+        Ok(false) => Some(basic_auth::unauthorized()),
+        Err(fault) => Some(basic_auth::error_message(
             StatusCode::SERVICE_UNAVAILABLE,
             &fault.to_string(),
         )),

@@ -43,15 +43,15 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The password credentials of a request.
-enum Shown {
-    Nobody,
+enum BasicCredentials {
+    Anonymous,
     User(User),
     /// Unknown user or wrong password.
-    Wrong,
+    Invalid,
 }
 
 /// Whether the sender has this access to a key of the tree.
-pub(super) async fn may(
+pub(super) async fn authorize_key(
     ctx: &Context,
     request: &HttpRequest,
     key: &[u8],
@@ -60,19 +60,19 @@ pub(super) async fn may(
     if !ctx.node.paths_enabled() {
         return Ok(true);
     }
-    let shown = shown(ctx, request).await?;
+    let shown = basic_credentials(ctx, request).await?;
     let view = ctx.node.view().await?;
     let auth = &view.machine.auth;
     Ok(match shown {
-        Shown::Nobody => auth.allows_path(None, key, wish),
-        Shown::User(user) => auth.allows_path(Some(&user), key, wish),
-        Shown::Wrong => false,
+        BasicCredentials::Anonymous => auth.allows_path(None, key, wish),
+        BasicCredentials::User(user) => auth.allows_path(Some(&user), key, wish),
+        BasicCredentials::Invalid => false,
     })
 }
 
 /// Whether the sender may use an HTTP/1 route outside of the key space, by password or by a token
 /// of v3.
-pub(super) async fn admits(
+pub(super) async fn authorize_route(
     ctx: &Context,
     request: &HttpRequest,
     access: Access,
@@ -85,13 +85,13 @@ pub(super) async fn admits(
     if access == Access::V2Keys || !access.is_asked(on) {
         return Ok(true);
     }
-    let rights = match shown(ctx, request).await? {
-        Shown::User(user) => Rights {
+    let rights = match basic_credentials(ctx, request).await? {
+        BasicCredentials::User(user) => Rights {
             user: true,
             root: is_path_root(&user),
         },
-        Shown::Wrong => bearer(ctx, request).await?,
-        Shown::Nobody => Rights::default(),
+        BasicCredentials::Invalid => bearer(ctx, request).await?,
+        BasicCredentials::Anonymous => Rights::default(),
     };
     Ok(match access {
         Access::Public | Access::V2Keys => true,
@@ -125,38 +125,41 @@ async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, Fault> {
 }
 
 /// 401 as everything but the key space answers it.
-pub(super) fn refuse() -> HttpResponse {
-    message(StatusCode::UNAUTHORIZED, INSUFFICIENT)
+pub(super) fn unauthorized() -> HttpResponse {
+    error_message(StatusCode::UNAUTHORIZED, INSUFFICIENT)
 }
 
 /// A status and a message, as everything but the key space has them.
-pub(super) fn message(status: StatusCode, message: &str) -> HttpResponse {
+pub(super) fn error_message(status: StatusCode, message: &str) -> HttpResponse {
     let message = message.to_owned();
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, reply::JSON))
         .body(json::encode(&ErrorMessage { message }))
 }
 
-async fn shown(ctx: &Context, request: &HttpRequest) -> Result<Shown, Fault> {
+async fn basic_credentials(
+    ctx: &Context,
+    request: &HttpRequest,
+) -> Result<BasicCredentials, Fault> {
     let header = request.headers().get(AUTHORIZATION);
     let Some(header) = header.filter(|header| !header.is_empty()) else {
-        return Ok(Shown::Nobody);
+        return Ok(BasicCredentials::Anonymous);
     };
     let Some((name, password)) = basic(header.as_bytes()) else {
-        return Ok(Shown::Wrong);
+        return Ok(BasicCredentials::Invalid);
     };
     let view = ctx.node.view().await?;
     let user = view.machine.auth.user(&name).cloned();
     drop(view);
-    let sender = sender(request, &name);
+    let sender = password_source(request, &name);
     // takes as long for a user without password as for an unknown one
     let hashed = user.as_ref().filter(|user| !user.no_password);
     let hashed = hashed.map(|user| &user.password);
     match ctx.guard.hashing.matches(sender, &password, hashed).await {
-        Ok(true) => Ok(user.map_or(Shown::Wrong, Shown::User)),
+        Ok(true) => Ok(user.map_or(BasicCredentials::Invalid, BasicCredentials::User)),
         Ok(false) => {
             tracing::warn!(user = name, "v2 request with a wrong user or password");
-            Ok(Shown::Wrong)
+            Ok(BasicCredentials::Invalid)
         }
         Err(error) => {
             tracing::warn!(%error, "failed to check the password of a v2 request");
@@ -166,7 +169,7 @@ async fn shown(ctx: &Context, request: &HttpRequest) -> Result<Shown, Fault> {
 }
 
 /// Identifies the sender of a password for the queue of hashes.
-pub(super) fn sender<'a>(request: &HttpRequest, user: &'a str) -> Sender<'a> {
+pub(super) fn password_source<'a>(request: &HttpRequest, user: &'a str) -> Sender<'a> {
     let client = ClientNetwork::of_peer(request.peer_addr());
     Sender { client, user }
 }

@@ -7,16 +7,16 @@ use crate::transport::Ended;
 /// Signals that the client has disconnected, so that long polls stop waiting. It does not keep the
 /// request in memory.
 #[derive(Clone, Debug)]
-pub(crate) struct Client(Option<Ended>);
+pub(crate) struct Disconnect(Option<Ended>);
 
-impl Client {
+impl Disconnect {
     /// The signal for the client of this request.
     pub(crate) fn of(request: &HttpRequest) -> Self {
         Self(request.conn_data::<Ended>().cloned())
     }
 
     /// Resolves when the client has closed its side or disconnected.
-    pub(crate) async fn ended(&self) {
+    pub(crate) async fn disconnected(&self) {
         match self.0.clone() {
             Some(ended) => ended.wait().await,
             None => std::future::pending().await,

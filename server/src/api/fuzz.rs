@@ -11,12 +11,12 @@ use witan_api::{
 use witan_replica::machine::{kv, tree};
 
 use super::{
-    v1::request::{self, Refusal, Request},
+    v1::request::{self, V1Request, V1RequestError},
     v2::{
-        form::{self, Fields},
+        form::{self, V2Fields},
         members::{body, peer_url},
-        parse::{self, Waiting},
-        verb::{self, Write},
+        operation::{self, WriteMethod},
+        parse::{self, WaitParameter},
     },
     v3::{
         gateway::{self, Form, encoding::Encoding, failure::Failure},
@@ -26,7 +26,7 @@ use super::{
 
 /// The parameters of a form or query, in the order of their table, and the parse error.
 pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
-    let mut fields = Fields::default();
+    let mut fields = V2Fields::default();
     let fault = fields.read(text).err();
     let given = form::NAMES
         .iter()
@@ -43,17 +43,17 @@ pub fn v1_request(
     form: Option<&[u8]>,
 ) -> Result<(Bytes, String), Option<Vec<u8>>> {
     let request = request::parse(method, path, query, form).map_err(|refusal| match refusal {
-        Refusal::Path | Refusal::Method => None,
-        Refusal::Rule(error) => Some(error.body()),
+        V1RequestError::Path | V1RequestError::Method => None,
+        V1RequestError::Rule(error) => Some(error.body()),
     })?;
     let text = format!("{request:?}");
     let key = match request {
-        Request::Get { key } | Request::Delete { key } | Request::Watch { key, .. } => key,
-        Request::Put(put) => put.key,
-        Request::MachineRecords { .. }
-        | Request::Leader
-        | Request::Machines
-        | Request::Stats(_) => Bytes::from_static(b"/"),
+        V1Request::Get { key } | V1Request::Delete { key } | V1Request::Watch { key, .. } => key,
+        V1Request::Put(put) => put.key,
+        V1Request::MachineRecords { .. }
+        | V1Request::Leader
+        | V1Request::Machines
+        | V1Request::Stats(_) => Bytes::from_static(b"/"),
     };
     Ok((key, text))
 }
@@ -67,18 +67,18 @@ pub fn v2_write(
     now_ns: i64,
 ) -> Result<tree::TreeOperation, (u16, Bytes)> {
     let write = match method {
-        b"POST" => Write::Post,
-        b"DELETE" => Write::Delete,
-        _ => Write::Put,
+        b"POST" => WriteMethod::Post,
+        b"DELETE" => WriteMethod::Delete,
+        _ => WriteMethod::Put,
     };
-    let params = parse::params(Waiting::Refused, query, form)
+    let params = parse::params(WaitParameter::Refused, query, form)
         .map_err(|error| (error.code.code(), error.cause))?;
-    Ok(verb::mutation(write, path, params, now_ns).into())
+    Ok(operation::mutation(write, path, params, now_ns).into())
 }
 
 /// The parameters of a v2 read as text, or its error: code and cause.
 pub fn v2_read(query: &[u8]) -> Result<String, (u16, Bytes)> {
-    parse::params(Waiting::Allowed, query, None)
+    parse::params(WaitParameter::Allowed, query, None)
         .map(|params| format!("{params:?}"))
         .map_err(|error| (error.code.code(), error.cause))
 }

@@ -101,7 +101,7 @@ struct Probe {
     checks: &'static [Check],
     /// Whether the probe's own path was requested; a check requested by its own path cannot be
     /// excluded.
-    whole: bool,
+    aggregate: bool,
 }
 
 /// A check of a probe.
@@ -190,7 +190,7 @@ impl Probe {
         Some(Self {
             name,
             checks,
-            whole,
+            aggregate: whole,
         })
     }
 
@@ -198,7 +198,7 @@ impl Probe {
         let (mut report, mut failed) = (String::new(), false);
         for check in self.checks {
             let name = check.name();
-            if self.whole && query.all("exclude").any(|excluded| excluded == name) {
+            if self.aggregate && query.all("exclude").any(|excluded| excluded == name) {
                 continue;
             }
             let result = check.run(ctx).await;

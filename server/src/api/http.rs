@@ -1,4 +1,4 @@
-//! The HTTP/1.1 front: every request of the client port passes [`Front::answer`], which decodes and
+//! The HTTP/1.1 front: every request of the client port passes [`HttpFrontend::answer`], which decodes and
 //! cleans the path, applies host and origin rules and hands over to a dialect by one table. What
 //! the dialects answer is not known here.
 //!
@@ -23,7 +23,7 @@ use witan_gocompat::path::{self, Plus};
 
 use super::{
     Context, access, log_level, ops,
-    reads::Reads,
+    read_counters::ReadCounters,
     reply, v1, v2,
     v3::{
         self,
@@ -40,10 +40,10 @@ const TARGET_BYTES_MAX: usize = 32 << 10;
 
 /// The front with the dialects behind it, whose counters live in it: there is one for the process.
 #[derive(Debug)]
-pub struct Front {
+pub struct HttpFrontend {
     ctx: Context,
-    v1: v1::Dialect,
-    v2: v2::Dialect,
+    v1: v1::V1Dialect,
+    v2: v2::V2Dialect,
 }
 
 /// Who serves a path.
@@ -52,17 +52,17 @@ enum Route {
     /// v3 as JSON.
     V3,
     /// A row of the list of routes.
-    Listed(&'static HttpRoute),
-    Nobody,
+    Resource(&'static HttpRoute),
+    NotFound,
 }
 
-impl Front {
+impl HttpFrontend {
     /// A front for the running member.
     pub fn new(ctx: Context) -> Self {
-        let reads = Arc::new(Reads::default());
+        let reads = Arc::new(ReadCounters::default());
         Self {
-            v1: v1::Dialect::new(ctx.clone(), reads.clone()),
-            v2: v2::Dialect::new(ctx.clone(), reads),
+            v1: v1::V1Dialect::new(ctx.clone(), reads.clone()),
+            v2: v2::V2Dialect::new(ctx.clone(), reads),
             ctx,
         }
     }
@@ -81,7 +81,7 @@ impl Front {
         };
         // as in etcd, CORS is not checked on the URLs for metrics
         let browsers = surface != Surface::Metrics;
-        match admit(self, &request, browsers) {
+        match check_request(self, &request, browsers) {
             Ok(path) => {
                 let mut response = serve(self, surface, &request, payload, &path).await;
                 if browsers {
@@ -100,8 +100,8 @@ impl Front {
 }
 
 /// Checks host, origin and method; returns the cleaned path or an error response.
-fn admit(
-    front: &Front,
+fn check_request(
+    front: &HttpFrontend,
     request: &HttpRequest,
     browsers: bool,
 ) -> Result<Vec<u8>, Box<HttpResponse>> {
@@ -119,13 +119,13 @@ fn admit(
             .into());
     };
     if browsers && request.conn_data::<OverTls>().is_none() {
-        admit_host(request, &front.ctx.settings)?;
+        check_host(request, &front.ctx.settings)?;
     }
     Ok(path::clean(&path))
 }
 
 async fn serve(
-    front: &Front,
+    front: &HttpFrontend,
     surface: Surface,
     request: &HttpRequest,
     mut payload: web::Payload,
@@ -135,30 +135,30 @@ async fn serve(
         reply::drain(&mut payload).await;
         return HttpResponse::Ok().finish();
     }
-    let route = match on_surface(surface, route(&front.ctx.settings, path), path) {
+    let route = match limit_to_surface(surface, route(&front.ctx.settings, path), path) {
         Route::V3 if websocket::wanted(request) => {
-            return match admit_origin(request, &front.ctx.settings) {
+            return match check_origin(request, &front.ctx.settings) {
                 Ok(()) => websocket::begin(&front.ctx, request, payload, path),
                 Err(refusal) => *refusal,
             };
         }
         Route::V3 => return v3::gateway::handle(&front.ctx, request, payload, path).await,
-        Route::Listed(route) => route,
-        Route::Nobody => {
+        Route::Resource(route) => route,
+        Route::NotFound => {
             reply::drain(&mut payload).await;
             return reply::not_found();
         }
     };
     // before the body is read, so that unauthorized requests cost nothing
-    if let Some(refusal) = access::refusal(&front.ctx, request, route).await {
+    if let Some(refusal) = access::denied_response(&front.ctx, request, route).await {
         reply::drain(&mut payload).await;
         return refusal;
     }
-    listed(front, route.resource, request, payload, path).await
+    serve_resource(front, route.resource, request, payload, path).await
 }
 
-async fn listed(
-    front: &Front,
+async fn serve_resource(
+    front: &HttpFrontend,
     resource: Resource,
     request: &HttpRequest,
     mut payload: web::Payload,
@@ -196,21 +196,21 @@ fn route(settings: &Settings, path: &[u8]) -> Route {
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
         return Route::V3;
     }
-    access::route(settings, path).map_or(Route::Nobody, Route::Listed)
+    access::route(settings, path).map_or(Route::NotFound, Route::Resource)
 }
 
 /// Restricts a listener for metrics to metrics and health.
-fn on_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
+fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     match surface {
         Surface::All | Surface::Http => route,
         Surface::Metrics if ops::serves_on_metrics(path) => route,
-        Surface::Metrics | Surface::Grpc => Route::Nobody,
+        Surface::Metrics | Surface::Grpc => Route::NotFound,
     }
 }
 
 /// Protects against DNS rebinding (CVE-2018-5702): a browser must not reach this server under a
 /// foreign name.
-fn admit_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
+fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let accepted = &settings.host_whitelist;
     let given = request
         .headers()
@@ -231,7 +231,7 @@ fn admit_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
 
 /// Refuses WebSockets of pages of other origins unless `--cors` names the origin: browsers open
 /// them without a preflight request and show the answers to the page. Other clients send no origin.
-fn admit_origin(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
+fn check_origin(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let Some(origin) = request.headers().get(ORIGIN) else {
         return Ok(());
     };
@@ -332,8 +332,8 @@ mod tests {
         let settings = Settings::default();
         for (path, expect) in table {
             let found = match route(&settings, path.as_bytes()) {
-                Route::Listed(route) => Some(route.resource),
-                Route::Nobody => None,
+                Route::Resource(route) => Some(route.resource),
+                Route::NotFound => None,
                 Route::V3 => panic!("{path} is v3's"),
             };
             assert_eq!(found, *expect, "{path}");

@@ -32,7 +32,7 @@ pub(crate) async fn handle(
     }
     let body = reply::read(payload, BODY_BYTES_MAX).await;
     let level = body.map_err(|_| NO_JSON.to_owned());
-    match level.and_then(|body| wanted(&body)) {
+    match level.and_then(|body| requested_level(&body)) {
         Ok(level) => {
             tracing::info!(?level, "log level changed");
             ctx.dial.turn(level);
@@ -45,7 +45,7 @@ pub(crate) async fn handle(
 }
 
 /// The level that a body names, in any case of letters. What follows the first value is not read.
-fn wanted(body: &[u8]) -> Result<LogLevel, String> {
+fn requested_level(body: &[u8]) -> Result<LogLevel, String> {
     let text = String::from_utf8_lossy(body);
     let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
     let fields = match values.next() {
@@ -102,7 +102,7 @@ mod tests {
         ];
         for (body, expect) in table {
             let expect = expect.map_err(str::to_owned);
-            assert_eq!(wanted(body.as_bytes()), expect, "{body}");
+            assert_eq!(requested_level(body.as_bytes()), expect, "{body}");
         }
     }
 }

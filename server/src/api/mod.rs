@@ -3,8 +3,8 @@
 //! require; `access` here enforces it for HTTP/1.
 
 mod access;
-pub mod aside;
 mod basic_auth;
+pub mod blocking;
 mod client;
 mod error_head;
 #[cfg(feature = "fuzz")]
@@ -13,7 +13,7 @@ mod health;
 pub mod http;
 mod log_level;
 mod ops;
-mod reads;
+mod read_counters;
 mod reply;
 mod v1;
 mod v2;
@@ -42,7 +42,7 @@ pub struct Environment {
     /// Limits how many jobs over the whole store run at once.
     pub jobs: v3::Jobs,
     /// Runs work that would block a worker.
-    pub aside: aside::BoundedJobs,
+    pub blocking: blocking::BlockingPool,
     /// Authenticates callers.
     pub guard: Arc<Guard>,
 }

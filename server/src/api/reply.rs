@@ -64,19 +64,19 @@ pub(crate) fn allows(request: &HttpRequest, allow: &str) -> bool {
 }
 
 /// A whole body in the framing that etcd would choose.
-pub(crate) fn framed(request: &HttpRequest, bytes: Vec<u8>) -> Framed {
+pub(crate) fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let size = if bytes.len() > UNCHUNKED_BYTES_MAX {
         long(request, bytes.len())
     } else {
         BodySize::Sized(bytes.len() as u64)
     };
-    Framed::new(request, bytes, size)
+    FramedBody::new(request, bytes, size)
 }
 
 /// A whole body whose length Go's server does not know beforehand.
-pub(crate) fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> Framed {
+pub(crate) fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let size = long(request, bytes.len());
-    Framed::new(request, bytes, size)
+    FramedBody::new(request, bytes, size)
 }
 
 /// Framing of a body that Go's server sends without buffering.
@@ -93,35 +93,37 @@ fn long(request: &HttpRequest, bytes: usize) -> BodySize {
 
 /// See [`framed`].
 #[derive(Debug)]
-pub(crate) struct Framed {
+pub(crate) struct FramedBody {
     size: BodySize,
     bytes: Option<Bytes>,
-    room: Room,
+    room: ResponseReservation,
 }
 
 /// Reservation of memory for an answer that its client has not read yet. Held until the answer was
 /// sent.
 #[derive(Debug)]
-pub(crate) enum Room {
+pub(crate) enum ResponseReservation {
     /// The answer is too small to be counted.
-    Unneeded,
+    NotNeeded,
     /// Memory is reserved.
-    Taken {
+    Reserved {
         /// Releases the memory when dropped.
         _permit: Permit,
     },
     /// The budget is used up; the connection is closed instead.
-    Missing,
+    Unavailable,
 }
 
-impl Room {
+impl ResponseReservation {
     pub(crate) fn take(traffic: Option<&Traffic>, bytes: usize) -> Self {
         match traffic {
             Some(traffic) if bytes > SMALL_BYTES => traffic
                 .answers
                 .take(bytes)
-                .map_or(Self::Missing, |permit| Self::Taken { _permit: permit }),
-            Some(_) | None => Self::Unneeded,
+                .map_or(Self::Unavailable, |permit| Self::Reserved {
+                    _permit: permit,
+                }),
+            Some(_) | None => Self::NotNeeded,
         }
     }
 }
@@ -129,20 +131,20 @@ impl Room {
 /// Too much memory is held by answers that clients have not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcdserver: too many requests")]
-pub(crate) struct NoRoom;
+pub(crate) struct ResponseBudgetExceeded;
 
-impl Framed {
+impl FramedBody {
     fn new(request: &HttpRequest, bytes: Vec<u8>, size: BodySize) -> Self {
         Self {
             size,
-            room: Room::take(request.conn_data(), bytes.len()),
+            room: ResponseReservation::take(request.conn_data(), bytes.len()),
             bytes: Some(bytes.into()),
         }
     }
 }
 
-impl MessageBody for Framed {
-    type Error = NoRoom;
+impl MessageBody for FramedBody {
+    type Error = ResponseBudgetExceeded;
 
     fn size(&self) -> BodySize {
         self.size
@@ -151,9 +153,9 @@ impl MessageBody for Framed {
     fn poll_next(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, NoRoom>>> {
-        if matches!(self.room, Room::Missing) {
-            return Poll::Ready(Some(Err(NoRoom)));
+    ) -> Poll<Option<Result<Bytes, ResponseBudgetExceeded>>> {
+        if matches!(self.room, ResponseReservation::Unavailable) {
+            return Poll::Ready(Some(Err(ResponseBudgetExceeded)));
         }
         let Some(mut bytes) = self.bytes.take().filter(|bytes| !bytes.is_empty()) else {
             return Poll::Ready(None);
@@ -166,20 +168,20 @@ impl MessageBody for Framed {
 
 /// Why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unread {
+pub(crate) enum BodyError {
     /// It exceeds the limit.
     TooLarge,
     /// The client disconnected.
-    Broken,
+    Disconnected,
 }
 
 /// Reads a body of at most `limit` bytes.
-pub(crate) async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, Unread> {
+pub(crate) async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
     while let Some(part) = payload.next().await {
-        let part = part.map_err(|_| Unread::Broken)?;
+        let part = part.map_err(|_| BodyError::Disconnected)?;
         if body.len() + part.len() > limit {
-            return Err(Unread::TooLarge);
+            return Err(BodyError::TooLarge);
         }
         body.extend_from_slice(&part);
     }

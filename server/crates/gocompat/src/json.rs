@@ -4,7 +4,7 @@
 mod progress;
 mod write;
 
-pub use progress::Progress;
+pub use progress::JsonProgress;
 pub use write::{encode, float, push_string};
 
 use crate::text;
@@ -14,7 +14,7 @@ const ENDED: &str = "unexpected end of JSON input";
 
 /// `Ok` if `text` is one JSON value.
 pub fn check(text: &[u8]) -> Result<(), String> {
-    let mut progress = Progress::default();
+    let mut progress = JsonProgress::default();
     if let Some(end) = progress.take(text)? {
         return match text[end..].iter().find(|byte| !is_white(**byte)) {
             None => Ok(()),
@@ -39,7 +39,7 @@ fn is_white(byte: u8) -> bool {
 
 /// `Ok` if `text` begins with one JSON value, as for a decoder that reads a stream of them.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
-    let mut progress = Progress::default();
+    let mut progress = JsonProgress::default();
     match progress.take(text)? {
         None if !progress.may_end() => Err("unexpected EOF".into()),
         Some(_) | None => Ok(()),
@@ -86,11 +86,11 @@ impl<'a> Scanner<'a> {
 
     /// Takes a whole value.
     pub fn value(&mut self) -> Result<(), String> {
-        self.take(Progress::default())
+        self.take(JsonProgress::default())
     }
 
     /// Takes what is left of a value, or of a name.
-    fn take(&mut self, mut progress: Progress) -> Result<(), String> {
+    fn take(&mut self, mut progress: JsonProgress) -> Result<(), String> {
         let rest = &self.text[self.at..];
         match progress.take(rest)? {
             Some(length) => self.at += length,
@@ -103,7 +103,7 @@ impl<'a> Scanner<'a> {
     /// Takes a member's name.
     pub fn key(&mut self) -> Result<(), String> {
         match self.token()? {
-            b'"' => self.take(Progress::in_string()),
+            b'"' => self.take(JsonProgress::in_string()),
             byte => Err(unexpected(byte, NO_KEY)),
         }
     }
@@ -118,7 +118,7 @@ impl<'a> Scanner<'a> {
 
     /// Takes the rest of a value that is no container, after its first byte.
     pub fn scalar(&mut self, first: u8) -> Result<(), String> {
-        self.take(Progress::in_scalar(first)?)
+        self.take(JsonProgress::in_scalar(first)?)
     }
 }
 

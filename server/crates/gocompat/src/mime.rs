@@ -8,7 +8,7 @@ const BYTES_MAX: usize = 4 << 10;
 
 /// What Go says of a content type that it cannot read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum MediaTypeError {
     /// Nothing before the `;`.
     #[error("mime: no media type")]
     NoType,
@@ -34,9 +34,9 @@ pub enum Fault {
 
 /// The media type before the parameters, trimmed, in lower case. Parameters are checked and
 /// dropped.
-pub fn parse(given: &str) -> Result<String, Fault> {
+pub fn parse(given: &str) -> Result<String, MediaTypeError> {
     if given.len() > BYTES_MAX {
-        return Err(Fault::TooLong);
+        return Err(MediaTypeError::TooLong);
     }
     let (media, rest) = given.split_at(given.find(';').unwrap_or(given.len()));
     let media = media.trim().to_lowercase();
@@ -45,23 +45,23 @@ pub fn parse(given: &str) -> Result<String, Fault> {
     Ok(media)
 }
 
-fn check(media: &str) -> Result<(), Fault> {
+fn check(media: &str) -> Result<(), MediaTypeError> {
     let (first, rest) = token(media);
     if first.is_empty() {
-        return Err(Fault::NoType);
+        return Err(MediaTypeError::NoType);
     }
     if rest.is_empty() {
         return Ok(());
     }
-    let rest = rest.strip_prefix('/').ok_or(Fault::NoSlash)?;
+    let rest = rest.strip_prefix('/').ok_or(MediaTypeError::NoSlash)?;
     match token(rest) {
-        ("", _) => Err(Fault::NoSubtype),
+        ("", _) => Err(MediaTypeError::NoSubtype),
         (_, "") => Ok(()),
-        (_, _) => Err(Fault::Trailing),
+        (_, _) => Err(MediaTypeError::Trailing),
     }
 }
 
-fn parameters(mut rest: &str) -> Result<(), Fault> {
+fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
     let mut names = HashSet::new();
     loop {
         rest = rest.trim_start();
@@ -69,9 +69,9 @@ fn parameters(mut rest: &str) -> Result<(), Fault> {
         if rest.is_empty() || rest.trim() == ";" {
             return Ok(());
         }
-        let (name, after) = parameter(rest).ok_or(Fault::Parameter)?;
+        let (name, after) = parameter(rest).ok_or(MediaTypeError::Parameter)?;
         if !names.insert(name.to_lowercase()) {
-            return Err(Fault::Duplicate);
+            return Err(MediaTypeError::Duplicate);
         }
         rest = after;
     }
@@ -136,25 +136,25 @@ mod tests {
             ("text", Ok("text")),
             ("a/b;", Ok("a/b")),
             ("a/b; a=1; a*=2", Ok("a/b")),
-            ("", Err(Fault::NoType)),
-            ("; a=b", Err(Fault::NoType)),
-            ("/", Err(Fault::NoType)),
-            ("text html", Err(Fault::NoSlash)),
-            ("text/", Err(Fault::NoSubtype)),
-            ("a/b, c/d", Err(Fault::Trailing)),
-            ("a/b c", Err(Fault::Trailing)),
-            ("a/b; charset", Err(Fault::Parameter)),
-            ("a/b; charset=", Err(Fault::Parameter)),
-            ("a/b; =x", Err(Fault::Parameter)),
-            ("a/b; a=\"b", Err(Fault::Parameter)),
-            ("a/b; a=b c", Err(Fault::Parameter)),
-            ("a/b;;", Err(Fault::Parameter)),
-            ("a/b; a=1; A=1", Err(Fault::Duplicate)),
+            ("", Err(MediaTypeError::NoType)),
+            ("; a=b", Err(MediaTypeError::NoType)),
+            ("/", Err(MediaTypeError::NoType)),
+            ("text html", Err(MediaTypeError::NoSlash)),
+            ("text/", Err(MediaTypeError::NoSubtype)),
+            ("a/b, c/d", Err(MediaTypeError::Trailing)),
+            ("a/b c", Err(MediaTypeError::Trailing)),
+            ("a/b; charset", Err(MediaTypeError::Parameter)),
+            ("a/b; charset=", Err(MediaTypeError::Parameter)),
+            ("a/b; =x", Err(MediaTypeError::Parameter)),
+            ("a/b; a=\"b", Err(MediaTypeError::Parameter)),
+            ("a/b; a=b c", Err(MediaTypeError::Parameter)),
+            ("a/b;;", Err(MediaTypeError::Parameter)),
+            ("a/b; a=1; A=1", Err(MediaTypeError::Duplicate)),
         ];
         for (given, expect) in table {
             assert_eq!(parse(given), expect.map(str::to_owned), "{given}");
         }
         let long = format!("a/b;{}", " ".repeat(BYTES_MAX));
-        assert_eq!(parse(&long), Err(Fault::TooLong));
+        assert_eq!(parse(&long), Err(MediaTypeError::TooLong));
     }
 }

@@ -7,7 +7,7 @@ use crate::{
 
 /// A URL's parts; an opaque one has neither host nor path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url<'a> {
+pub struct GoUrl<'a> {
     /// In lower case; empty if there is none.
     pub scheme: String,
     /// With its port, without user and password.
@@ -17,7 +17,7 @@ pub struct Url<'a> {
 }
 
 /// Takes a URL apart, or says what is wrong, as Go does behind `parse "...": `.
-pub fn parse(text: &str) -> Result<Url<'_>, String> {
+pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
         return Err("net/url: invalid control character in URL".into());
@@ -30,7 +30,7 @@ pub fn parse(text: &str) -> Result<Url<'_>, String> {
             return Err("first path segment in URL cannot contain colon".into());
         }
         // With a scheme this is an opaque URL: neither host nor path.
-        return Ok(Url {
+        return Ok(GoUrl {
             scheme,
             host: "",
             path: if text.contains(':') { "" } else { rest },
@@ -41,7 +41,7 @@ pub fn parse(text: &str) -> Result<Url<'_>, String> {
         .filter(|_| !scheme.is_empty() || !rest.starts_with("///"))
     else {
         unescapable(rest)?;
-        return Ok(Url {
+        return Ok(GoUrl {
             scheme,
             host: "",
             path: rest,
@@ -53,7 +53,7 @@ pub fn parse(text: &str) -> Result<Url<'_>, String> {
         .map_or(authority, |(_, host)| host);
     check_host(host)?;
     unescapable(path)?;
-    Ok(Url { scheme, host, path })
+    Ok(GoUrl { scheme, host, path })
 }
 
 /// The lower-case scheme (empty if there is none) and what follows its colon.

@@ -12,18 +12,18 @@ use witan_replica::{
     replica::Role,
 };
 
-use super::{error::Error, render, request::Stats, text};
-use crate::{api::reads::Reads, node::Node};
+use super::{error::V1Error, render, request::V1Stats, text};
+use crate::{api::read_counters::ReadCounters, node::Node};
 
 /// The leader's peer URL.
-pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, Error> {
+pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
-    let url = leading(node, &view)?.peer_urls.first();
+    let url = leader_of(node, &view)?.peer_urls.first();
     Ok(url.cloned().unwrap_or_default().into())
 }
 
 /// The client URLs of all members.
-pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, Error> {
+pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let members = view.machine.members.by_id.values();
     let mut urls: Vec<&str> = members
@@ -35,7 +35,7 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, Error> {
 }
 
 /// One member as a file, or all of them as a directory.
-pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();
     let members = view.machine.members.by_id.values();
@@ -46,7 +46,7 @@ pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>,
     if let Some(name) = name {
         let key = [MACHINE_RECORDS.as_bytes(), b"/", name].concat();
         let Some(member) = members.iter().find(|member| member.name.as_bytes() == name) else {
-            return Err(Error::new(ErrorCode::KeyNotFound, key));
+            return Err(V1Error::new(ErrorCode::KeyNotFound, key));
         };
         render::push_record(&mut out, &key, record(member).as_bytes(), index);
         return Ok(out);
@@ -72,19 +72,19 @@ fn record(member: &Member) -> String {
 /// Statistics. Those of the leader are served by the leader alone.
 pub(super) async fn stats(
     node: &Node,
-    reads: &Reads,
+    reads: &ReadCounters,
     request: &HttpRequest,
-    stats: Stats,
-) -> Result<HttpResponse, Error> {
+    stats: V1Stats,
+) -> Result<HttpResponse, V1Error> {
     let view = node.view().await?;
     match stats {
-        Stats::Member => Ok(text(request, json::encode(&of_self(node, &view)))),
-        Stats::Store => {
+        V1Stats::Member => Ok(text(request, json::encode(&of_self(node, &view)))),
+        V1Stats::Store => {
             let stats = of_store(&view.machine.tree.counts(), reads);
             Ok(text(request, json::encode(&stats)))
         }
-        Stats::Leader => {
-            let leader = leading(node, &view)?;
+        V1Stats::Leader => {
+            let leader = leader_of(node, &view)?;
             if leader.id == node.identity().member_id {
                 let stats = V1LeaderStats {
                     leader: leader.name.clone(),
@@ -101,9 +101,9 @@ pub(super) async fn stats(
     }
 }
 
-fn leading<'a>(node: &Node, view: &'a View) -> Result<&'a Member, Error> {
+fn leader_of<'a>(node: &Node, view: &'a View) -> Result<&'a Member, V1Error> {
     let leader = view.machine.members.by_id.get(&node.status().leader);
-    leader.ok_or_else(|| Error::new(ErrorCode::LeaderElection, ""))
+    leader.ok_or_else(|| V1Error::new(ErrorCode::LeaderElection, ""))
 }
 
 fn of_self(node: &Node, view: &View) -> V1SelfStats {
@@ -129,7 +129,7 @@ fn of_self(node: &Node, view: &View) -> V1SelfStats {
     }
 }
 
-fn of_store(counts: &WriteCounts, reads: &Reads) -> V1StoreStats {
+fn of_store(counts: &WriteCounts, reads: &ReadCounters) -> V1StoreStats {
     V1StoreStats {
         gets: reads.found() + reads.failed(),
         sets: counts.sets_success

@@ -15,14 +15,14 @@ use crate::{
 
 /// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Error {
+pub(crate) struct V1Error {
     /// Which rule was broken.
     pub(crate) code: ErrorCode,
     /// What broke it; bytes, because keys are.
     pub(crate) cause: Bytes,
 }
 
-impl Error {
+impl V1Error {
     /// An error with its cause.
     pub(crate) fn new(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Error {
     }
 }
 
-impl From<Fault> for Error {
+impl From<Fault> for V1Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::NoLeader => Self::new(ErrorCode::LeaderElection, ""),
@@ -126,7 +126,7 @@ mod tests {
         ];
         assert_eq!(table.map(|(code, ..)| code), ErrorCode::ALL);
         for (code, cause, expect) in table {
-            let body = Error::new(code, cause).body();
+            let body = V1Error::new(code, cause).body();
             assert_eq!(String::from_utf8_lossy(&body), expect);
             let read: V1ErrorBody = serde_json::from_slice(&body).unwrap();
             assert_eq!((read.error_code, read.cause.as_str()), (code.code(), cause));

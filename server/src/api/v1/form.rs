@@ -7,27 +7,27 @@ use witan_gocompat::path::{self, Plus};
 
 /// A field of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
+pub(super) enum V1Field {
     Value,
     Ttl,
     PrevValue,
     Index,
 }
 
-const NAMES: [(&[u8], Field); 4] = [
-    (b"value", Field::Value),
-    (b"ttl", Field::Ttl),
-    (b"prevValue", Field::PrevValue),
-    (b"index", Field::Index),
+const NAMES: [(&[u8], V1Field); 4] = [
+    (b"value", V1Field::Value),
+    (b"ttl", V1Field::Ttl),
+    (b"prevValue", V1Field::PrevValue),
+    (b"index", V1Field::Index),
 ];
 
 /// First value of each known field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
+pub(super) struct V1Fields {
     values: [Option<Bytes>; NAMES.len()],
 }
 
-impl Fields {
+impl V1Fields {
     /// What a body and a query hold. The body comes first, and the first value counts.
     pub(super) fn new(form: Option<&[u8]>, query: &[u8]) -> Self {
         let mut fields = Self::default();
@@ -40,12 +40,12 @@ impl Fields {
     }
 
     /// The value given for a field; `None` if it was not given.
-    pub(super) fn get(&self, field: Field) -> Option<&Bytes> {
+    pub(super) fn get(&self, field: V1Field) -> Option<&Bytes> {
         self.values[field as usize].as_ref()
     }
 
     /// The value given for a field; `None` if it is empty or was not given.
-    pub(super) fn filled(&self, field: Field) -> Option<&Bytes> {
+    pub(super) fn get_nonempty(&self, field: V1Field) -> Option<&Bytes> {
         self.get(field).filter(|value| !value.is_empty())
     }
 
@@ -79,15 +79,15 @@ mod tests {
 
     #[test]
     fn the_body_comes_before_the_query_and_the_first_value_counts() {
-        let fields = Fields::new(
+        let fields = V1Fields::new(
             Some(b"value=a+b%26&value=z;ttl=%zz"),
             b"value=q&ttl=5&Index=1",
         );
-        assert_eq!(fields.get(Field::Value).unwrap(), "a b&");
-        assert_eq!(fields.get(Field::Ttl).unwrap(), "5");
-        assert_eq!(fields.get(Field::Index), None);
-        let empty = Fields::new(None, b"prevValue");
-        assert_eq!(empty.get(Field::PrevValue).unwrap(), "");
-        assert_eq!(empty.filled(Field::PrevValue), None);
+        assert_eq!(fields.get(V1Field::Value).unwrap(), "a b&");
+        assert_eq!(fields.get(V1Field::Ttl).unwrap(), "5");
+        assert_eq!(fields.get(V1Field::Index), None);
+        let empty = V1Fields::new(None, b"prevValue");
+        assert_eq!(empty.get(V1Field::PrevValue).unwrap(), "");
+        assert_eq!(empty.get_nonempty(V1Field::PrevValue), None);
     }
 }

@@ -7,16 +7,20 @@ use witan_replica::machine::tree::{
     self, CompareAndDelete, CompareAndSwap, Create, Delete, Mutation, Set, TreeErrorKind,
 };
 
-use super::{error::Error, render, request::Put};
+use super::{error::V1Error, render, request::V1Put};
 use crate::{
-    api::{Context, aside::INLINE_ITEMS_MAX, reads::Reads},
+    api::{Context, blocking::INLINE_ITEMS_MAX, read_counters::ReadCounters},
     node::{Node, ProposeError},
 };
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Reads a file, or lists a directory.
-pub(super) async fn get(ctx: &Context, reads: &Reads, key: &Bytes) -> Result<Vec<u8>, Error> {
+pub(super) async fn get(
+    ctx: &Context,
+    reads: &ReadCounters,
+    key: &Bytes,
+) -> Result<Vec<u8>, V1Error> {
     let view = ctx.node.view().await?;
     let now_ns = ctx.node.now_ns();
     let tree = &view.machine.tree;
@@ -26,22 +30,24 @@ pub(super) async fn get(ctx: &Context, reads: &Reads, key: &Bytes) -> Result<Vec
         let found = view.machine.tree.get(&path, false, now_ns);
         found.map(|event| render::read(&event, now_ns))
     };
-    let found = ctx.aside.run_if(large, look).await?;
+    let found = ctx.blocking.run_if(large, look).await?;
     reads.count(found.is_ok());
-    found.map_err(|_| Error::new(ErrorCode::KeyNotFound, key.clone()))
+    found.map_err(|_| V1Error::new(ErrorCode::KeyNotFound, key.clone()))
 }
 
 /// Removes a file.
-pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Vec<u8>, Error> {
+pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Vec<u8>, V1Error> {
     match node.propose(removal(key.clone())).await {
         Ok(done) => Ok(render::change(&done.output)),
         Err(ProposeError::Fault(fault)) => Err(fault.into()),
-        Err(ProposeError::Refused(error)) => Err(broken(&error, key, ErrorCode::KeyNotFound)),
+        Err(ProposeError::Refused(error)) => {
+            Err(map_tree_error(&error, key, ErrorCode::KeyNotFound))
+        }
     }
 }
 
 /// Writes a file, if the previous value is the expected one.
-pub(super) async fn put(node: &Node, put: Put) -> Result<Vec<u8>, Error> {
+pub(super) async fn put(node: &Node, put: V1Put) -> Result<Vec<u8>, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
     let error = match node.propose(mutation(put, node.now_ns())).await {
@@ -51,25 +57,27 @@ pub(super) async fn put(node: &Node, put: Put) -> Result<Vec<u8>, Error> {
     };
     Err(match (error.kind, wanted) {
         (TreeErrorKind::CompareFailed, Some(wanted)) => {
-            let actual = actual(&error.cause, &wanted).unwrap_or_default();
+            let actual = actual_value(&error.cause, &wanted).unwrap_or_default();
             test_failed(actual, &wanted)
         }
         (TreeErrorKind::NodeExists, Some(wanted)) => {
             let present = node.view().await?;
             match present.machine.tree.get(&key, false, 0) {
-                Ok(event) if event.node.dir => Error::new(ErrorCode::NotFile, key),
+                Ok(event) if event.node.dir => V1Error::new(ErrorCode::NotFile, key),
                 Ok(event) => test_failed(&event.node.value.unwrap_or_default(), &wanted),
                 // it was removed meanwhile
                 Err(_) => test_failed(b"", &wanted),
             }
         }
-        (_, Some(wanted)) if !wanted.is_empty() => broken(&error, key, ErrorCode::KeyNotFound),
-        (_, _) => broken(&error, key, ErrorCode::NotFile),
+        (_, Some(wanted)) if !wanted.is_empty() => {
+            map_tree_error(&error, key, ErrorCode::KeyNotFound)
+        }
+        (_, _) => map_tree_error(&error, key, ErrorCode::NotFile),
     })
 }
 
-fn mutation(put: Put, now_ns: i64) -> Mutation {
-    let Put {
+fn mutation(put: V1Put, now_ns: i64) -> Mutation {
+    let V1Put {
         key: path,
         value,
         ttl,
@@ -120,7 +128,7 @@ fn removal(path: Bytes) -> Mutation {
 }
 
 /// Maps an error of the tree; `directory` is the code for a directory at the key.
-fn broken(error: &tree::TreeError, key: Bytes, directory: ErrorCode) -> Error {
+fn map_tree_error(error: &tree::TreeError, key: Bytes, directory: ErrorCode) -> V1Error {
     let code = match error.kind {
         TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
         TreeErrorKind::NotFile
@@ -130,16 +138,16 @@ fn broken(error: &tree::TreeError, key: Bytes, directory: ErrorCode) -> Error {
         TreeErrorKind::CompareFailed | TreeErrorKind::NodeExists => ErrorCode::TestFailed,
         TreeErrorKind::HistoryCleared => ErrorCode::WatcherCleared,
     };
-    Error::new(code, key)
+    V1Error::new(code, key)
 }
 
-fn test_failed(actual: &[u8], wanted: &[u8]) -> Error {
+fn test_failed(actual: &[u8], wanted: &[u8]) -> V1Error {
     let cause = [b"TestAndSet: ", actual, b"!=", wanted].concat();
-    Error::new(ErrorCode::TestFailed, cause)
+    V1Error::new(ErrorCode::TestFailed, cause)
 }
 
 /// The actual value in the tree's error text `[wanted != actual]`.
-fn actual<'a>(cause: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
+fn actual_value<'a>(cause: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let rest = cause.strip_prefix(b"[")?.strip_prefix(wanted)?;
     rest.strip_prefix(b" != ")?.strip_suffix(b"]")
 }
@@ -148,8 +156,8 @@ fn actual<'a>(cause: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
 
-    fn put(ttl: Option<i64>, prev: Option<&'static str>) -> Put {
-        Put {
+    fn put(ttl: Option<i64>, prev: Option<&'static str>) -> V1Put {
+        V1Put {
             key: "/k".into(),
             value: "v".into(),
             ttl,
@@ -191,7 +199,7 @@ mod tests {
             ("[a != ]]", "a", "]"),
         ];
         for (cause, wanted, expect) in table {
-            let found = actual(cause.as_bytes(), wanted.as_bytes());
+            let found = actual_value(cause.as_bytes(), wanted.as_bytes());
             assert_eq!(found, Some(expect.as_bytes()), "{cause}");
         }
     }

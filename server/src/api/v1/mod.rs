@@ -22,16 +22,16 @@ use actix_web::{
 use witan_api::v1::error::ErrorCode;
 use witan_replica::machine::auth::path_permissions::PathAccess;
 
-use request::{Refusal, Request, parse};
+use request::{V1Request, V1RequestError, parse};
 
-use self::error::Error;
+use self::error::V1Error;
 use super::{
     Context,
-    aside::INLINE_BYTES_MAX,
     basic_auth::{self, INSUFFICIENT},
-    client::Client,
-    reads::Reads,
-    reply::{self, Unread},
+    blocking::INLINE_BYTES_MAX,
+    client::Disconnect,
+    read_counters::ReadCounters,
+    reply::{self, BodyError},
 };
 use crate::{client_network::ClientNetwork, panics::planted};
 
@@ -41,13 +41,13 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The dialect with the counters of reads. Clones share.
 #[derive(Clone, Debug)]
-pub(crate) struct Dialect {
+pub(crate) struct V1Dialect {
     ctx: Context,
-    reads: Arc<Reads>,
+    reads: Arc<ReadCounters>,
 }
 
-impl Dialect {
-    pub(crate) fn new(ctx: Context, reads: Arc<Reads>) -> Self {
+impl V1Dialect {
+    pub(crate) fn new(ctx: Context, reads: Arc<ReadCounters>) -> Self {
         Self { ctx, reads }
     }
 
@@ -74,7 +74,7 @@ impl Dialect {
         request: &HttpRequest,
         payload: &mut Payload,
         path: &[u8],
-    ) -> Result<HttpResponse, Error> {
+    ) -> Result<HttpResponse, V1Error> {
         let form = form(request, payload).await?;
         let large = form
             .as_ref()
@@ -82,31 +82,31 @@ impl Dialect {
         let (method, path) = (request.method().clone(), path.to_vec());
         let query = request.uri().query().unwrap_or_default().to_owned();
         let read = move || parse(method.as_str(), &path, query.as_bytes(), form.as_deref());
-        let asked = match self.ctx.aside.run_if(large, read).await? {
+        let asked = match self.ctx.blocking.run_if(large, read).await? {
             Ok(asked) => asked,
-            Err(Refusal::Path) => return Ok(reply::not_found()),
-            Err(Refusal::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
-            Err(Refusal::Rule(error)) => return Err(error),
+            Err(V1RequestError::Path) => return Ok(reply::not_found()),
+            Err(V1RequestError::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
+            Err(V1RequestError::Rule(error)) => return Err(error),
         };
-        if let Some((key, wish)) = wish(&asked)
-            && !basic_auth::may(&self.ctx, request, key, wish).await?
+        if let Some((key, required_access)) = required_access(&asked)
+            && !basic_auth::authorize_key(&self.ctx, request, key, required_access).await?
         {
             return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
         }
         let client = ClientNetwork::of_peer(request.peer_addr());
         let node = &self.ctx.node.of_client(client);
         let body = match asked {
-            Request::Get { key } => keys::get(&self.ctx, &self.reads, &key).await?,
-            Request::Put(put) => keys::put(node, put).await?,
-            Request::Delete { key } => keys::delete(node, key).await?,
-            Request::Watch { key, from } => {
+            V1Request::Get { key } => keys::get(&self.ctx, &self.reads, &key).await?,
+            V1Request::Put(put) => keys::put(node, put).await?,
+            V1Request::Delete { key } => keys::delete(node, key).await?,
+            V1Request::Watch { key, from } => {
                 self.ctx.metrics.tree_watch_requests.inc();
-                render::change(&watch::next(node, &Client::of(request), key, from).await?)
+                render::change(&watch::next(node, &Disconnect::of(request), key, from).await?)
             }
-            Request::MachineRecords { name } => cluster::records(node, name.as_deref()).await?,
-            Request::Leader => cluster::leader(node).await?,
-            Request::Machines => cluster::machines(node).await?,
-            Request::Stats(stats) => {
+            V1Request::MachineRecords { name } => cluster::records(node, name.as_deref()).await?,
+            V1Request::Leader => cluster::leader(node).await?,
+            V1Request::Machines => cluster::machines(node).await?,
+            V1Request::Stats(stats) => {
                 return cluster::stats(node, &self.reads, request, stats).await;
             }
         };
@@ -115,16 +115,16 @@ impl Dialect {
 }
 
 /// The key and the kind of access that a request needs in v2's authorization.
-fn wish(asked: &Request) -> Option<(&[u8], PathAccess)> {
+fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
     let (key, write, recursive) = match asked {
-        Request::Get { key } => (key, false, false),
-        Request::Put(put) => (&put.key, true, false),
-        Request::Delete { key } => (key, true, false),
-        Request::Watch { key, .. } => (key, false, true),
-        Request::MachineRecords { .. }
-        | Request::Leader
-        | Request::Machines
-        | Request::Stats(_) => return None,
+        V1Request::Get { key } => (key, false, false),
+        V1Request::Put(put) => (&put.key, true, false),
+        V1Request::Delete { key } => (key, true, false),
+        V1Request::Watch { key, .. } => (key, false, true),
+        V1Request::MachineRecords { .. }
+        | V1Request::Leader
+        | V1Request::Machines
+        | V1Request::Stats(_) => return None,
     };
     Some((key, PathAccess { write, recursive }))
 }
@@ -137,16 +137,19 @@ fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
 }
 
 /// The form body, if this request has one that counts. Other bodies are ignored.
-async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Option<Vec<u8>>, Error> {
+async fn form(
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> Result<Option<Vec<u8>>, V1Error> {
     let may_have = reply::allows(request, "PUT,POST");
     if !may_have || reply::media_type(request) != FORM {
         return Ok(None);
     }
     // v1 has no error for an unreadable form; it counts as one without a value
-    let refusal = |cause: &'static str| Error::new(ErrorCode::ValueRequired, cause);
+    let refusal = |cause: &'static str| V1Error::new(ErrorCode::ValueRequired, cause);
     match reply::read(payload, FORM_BYTES_MAX).await {
         Ok(form) => Ok(Some(form)),
-        Err(Unread::TooLarge) => Err(refusal("http: POST too large")),
-        Err(Unread::Broken) => Err(refusal("unexpected EOF")),
+        Err(BodyError::TooLarge) => Err(refusal("http: POST too large")),
+        Err(BodyError::Disconnected) => Err(refusal("unexpected EOF")),
     }
 }

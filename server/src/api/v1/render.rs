@@ -8,7 +8,7 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// One object; what is empty, false or 0 is left out.
 #[derive(Clone, Copy, Debug, Default)]
-struct Shown<'a> {
+struct V1Response<'a> {
     action: &'static str,
     key: &'a [u8],
     dir: bool,
@@ -31,21 +31,21 @@ pub(crate) fn change(event: &Event) -> Vec<u8> {
     let Event {
         node, prev, index, ..
     } = event;
-    let shown = Shown {
+    let shown = V1Response {
         key: key(node),
         dir: node.dir,
         prev_value: prev.as_ref().map_or(&[][..], value),
         index: *index,
-        ..Shown::default()
+        ..V1Response::default()
     };
     let shown = if removes {
-        Shown {
+        V1Response {
             action: "DELETE",
             expires_ns: prev.as_ref().and_then(|prev| prev.expires_ns),
             ..shown
         }
     } else {
-        Shown {
+        V1Response {
             action: "SET",
             value: value(node),
             new_key: prev.is_none(),
@@ -79,9 +79,9 @@ pub(crate) fn read(event: &Event, now_ns: i64) -> Vec<u8> {
     out
 }
 
-fn got(node: &Node, index: u64, now_ns: i64) -> Shown<'_> {
+fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     let left = |expires_ns: i64| expires_ns.saturating_sub(now_ns) / NANOS_PER_SECOND;
-    Shown {
+    V1Response {
         action: "GET",
         key: key(node),
         dir: node.dir,
@@ -89,18 +89,18 @@ fn got(node: &Node, index: u64, now_ns: i64) -> Shown<'_> {
         expires_ns: node.expires_ns,
         ttl: node.expires_ns.map_or(0, left),
         index,
-        ..Shown::default()
+        ..V1Response::default()
     }
 }
 
 /// Renders a file that is not in the tree.
 pub(crate) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8], index: u64) {
-    let shown = Shown {
+    let shown = V1Response {
         action: "GET",
         key,
         value,
         index,
-        ..Shown::default()
+        ..V1Response::default()
     };
     push(out, &shown);
 }
@@ -117,7 +117,7 @@ fn value(node: &Node) -> &[u8] {
     node.value.as_deref().unwrap_or_default()
 }
 
-fn push(out: &mut Vec<u8>, shown: &Shown<'_>) {
+fn push(out: &mut Vec<u8>, shown: &V1Response<'_>) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(shown.action.as_bytes());
     out.extend_from_slice(b"\",\"key\":");

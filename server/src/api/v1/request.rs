@@ -5,20 +5,20 @@ use witan_api::v1::{self, error::ErrorCode};
 use witan_gocompat::path;
 
 use super::{
-    error::Error,
-    form::{Field, Fields},
+    error::V1Error,
+    form::{V1Field, V1Fields},
 };
 
 /// A request of this dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
+pub(crate) enum V1Request {
     /// Read a file or a directory.
     Get {
         /// Absolute and clean.
         key: Bytes,
     },
     /// Write a file.
-    Put(Put),
+    Put(V1Put),
     /// Remove a file.
     Delete {
         /// Absolute and clean.
@@ -41,12 +41,12 @@ pub(crate) enum Request {
     /// Where members listen.
     Machines,
     /// Counters.
-    Stats(Stats),
+    Stats(V1Stats),
 }
 
 /// A write of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Put {
+pub(crate) struct V1Put {
     /// Absolute and clean.
     pub(crate) key: Bytes,
     /// Never empty.
@@ -59,7 +59,7 @@ pub(crate) struct Put {
 
 /// Whose counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stats {
+pub(crate) enum V1Stats {
     /// The member's.
     Member,
     /// The leader's.
@@ -70,33 +70,33 @@ pub(crate) enum Stats {
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum V1RequestError {
     /// No such path.
     Path,
     /// No such method on this path.
     Method,
     /// A rule of the dialect.
-    Rule(Error),
+    Rule(V1Error),
 }
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum V1Target {
     Key(Bytes),
     Watch(Bytes),
     Leader,
     Machines,
-    Stats(Stats),
+    Stats(V1Stats),
 }
 
-impl Place {
+impl V1Target {
     fn of(path: &[u8]) -> Option<Self> {
         let fixed = match path {
             b"/v1/leader" | b"/leader" => Some(Self::Leader),
             b"/v1/machines" | b"/machines" => Some(Self::Machines),
-            b"/v1/stats/self" => Some(Self::Stats(Stats::Member)),
-            b"/v1/stats/leader" => Some(Self::Stats(Stats::Leader)),
-            b"/v1/stats/store" => Some(Self::Stats(Stats::Store)),
+            b"/v1/stats/self" => Some(Self::Stats(V1Stats::Member)),
+            b"/v1/stats/leader" => Some(Self::Stats(V1Stats::Leader)),
+            b"/v1/stats/store" => Some(Self::Stats(V1Stats::Store)),
             _ => None,
         };
         fixed
@@ -125,63 +125,65 @@ pub(crate) fn parse(
     path: &[u8],
     query: &[u8],
     form: Option<&[u8]>,
-) -> Result<Request, Refusal> {
-    let place = Place::of(path).ok_or(Refusal::Path)?;
-    let fields = Fields::new(form, query);
+) -> Result<V1Request, V1RequestError> {
+    let place = V1Target::of(path).ok_or(V1RequestError::Path)?;
+    let fields = V1Fields::new(form, query);
     match (place, method) {
-        (Place::Key(key), "GET") => Ok(read(key)),
-        (Place::Key(key), "PUT" | "POST") => {
-            put(key, &fields).map(Request::Put).map_err(Refusal::Rule)
+        (V1Target::Key(key), "GET") => Ok(read(key)),
+        (V1Target::Key(key), "PUT" | "POST") => put(key, &fields)
+            .map(V1Request::Put)
+            .map_err(V1RequestError::Rule),
+        (V1Target::Key(key), "DELETE") if is_keyword(&key) => {
+            Err(rule(ErrorCode::Keyword, "Delete"))
         }
-        (Place::Key(key), "DELETE") if is_keyword(&key) => Err(rule(ErrorCode::Keyword, "Delete")),
-        (Place::Key(key), "DELETE") => Ok(Request::Delete { key }),
-        (Place::Watch(key), "GET") => Ok(Request::Watch { key, from: None }),
-        (Place::Watch(key), "POST") => {
-            let from = fields.get(Field::Index).and_then(|text| index(text));
+        (V1Target::Key(key), "DELETE") => Ok(V1Request::Delete { key }),
+        (V1Target::Watch(key), "GET") => Ok(V1Request::Watch { key, from: None }),
+        (V1Target::Watch(key), "POST") => {
+            let from = fields.get(V1Field::Index).and_then(|text| index(text));
             let from = from.ok_or_else(|| rule(ErrorCode::IndexNotNumber, "Watch From Index"))?;
             let from = (from != 0).then_some(from);
-            Ok(Request::Watch { key, from })
+            Ok(V1Request::Watch { key, from })
         }
-        (Place::Key(_) | Place::Watch(_), _) => Err(Refusal::Method),
-        (Place::Leader, _) => Ok(Request::Leader),
-        (Place::Machines, _) => Ok(Request::Machines),
-        (Place::Stats(stats), _) => Ok(Request::Stats(stats)),
+        (V1Target::Key(_) | V1Target::Watch(_), _) => Err(V1RequestError::Method),
+        (V1Target::Leader, _) => Ok(V1Request::Leader),
+        (V1Target::Machines, _) => Ok(V1Request::Machines),
+        (V1Target::Stats(stats), _) => Ok(V1Request::Stats(stats)),
     }
 }
 
-fn rule(code: ErrorCode, cause: &'static str) -> Refusal {
-    Refusal::Rule(Error::new(code, cause))
+fn rule(code: ErrorCode, cause: &'static str) -> V1RequestError {
+    V1RequestError::Rule(V1Error::new(code, cause))
 }
 
-fn read(key: Bytes) -> Request {
+fn read(key: Bytes) -> V1Request {
     let Some(rest) = key.strip_prefix(v1::MACHINE_RECORDS.as_bytes()) else {
-        return Request::Get { key };
+        return V1Request::Get { key };
     };
     match rest {
-        [] => Request::MachineRecords { name: None },
+        [] => V1Request::MachineRecords { name: None },
         [b'/', name @ ..] if !name.contains(&b'/') => {
             let name = Some(key.slice_ref(name));
-            Request::MachineRecords { name }
+            V1Request::MachineRecords { name }
         }
-        _ => Request::Get { key },
+        _ => V1Request::Get { key },
     }
 }
 
 /// The checks in their order, so that a request with two faults is refused for the first.
-fn put(key: Bytes, fields: &Fields) -> Result<Put, Error> {
-    let refuse = |code| Error::new(code, "Set");
+fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
+    let refuse = |code| V1Error::new(code, "Set");
     if is_keyword(&key) {
         return Err(refuse(ErrorCode::Keyword));
     }
-    let value = fields.filled(Field::Value);
+    let value = fields.get_nonempty(V1Field::Value);
     let value = value.ok_or_else(|| refuse(ErrorCode::ValueRequired))?;
-    let ttl = fields.filled(Field::Ttl).map(|text| number(text));
+    let ttl = fields.get_nonempty(V1Field::Ttl).map(|text| number(text));
     let ttl = ttl.map(|ttl| ttl.ok_or_else(|| refuse(ErrorCode::TtlNotNumber)));
-    Ok(Put {
+    Ok(V1Put {
         key,
         value: value.clone(),
         ttl: ttl.transpose()?,
-        prev_value: fields.get(Field::PrevValue).cloned(),
+        prev_value: fields.get(V1Field::PrevValue).cloned(),
     })
 }
 
@@ -254,24 +256,26 @@ mod tests {
         GET /v1/leader/ - no path
     "#;
 
-    fn told(asked: &Result<Request, Refusal>) -> String {
+    fn told(asked: &Result<V1Request, V1RequestError>) -> String {
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         match asked {
-            Ok(Request::Get { key }) => format!("get {}", text(key)),
-            Ok(Request::Delete { key }) => format!("delete {}", text(key)),
-            Ok(Request::Watch { key, from }) => format!("watch {} {from:?}", text(key)),
-            Ok(Request::MachineRecords { name: None }) => "members".into(),
-            Ok(Request::MachineRecords { name: Some(name) }) => format!("member {}", text(name)),
-            Ok(Request::Leader) => "leader".into(),
-            Ok(Request::Machines) => "machines".into(),
-            Ok(Request::Stats(stats)) => format!("stats {stats:?}"),
-            Ok(Request::Put(put)) => {
+            Ok(V1Request::Get { key }) => format!("get {}", text(key)),
+            Ok(V1Request::Delete { key }) => format!("delete {}", text(key)),
+            Ok(V1Request::Watch { key, from }) => format!("watch {} {from:?}", text(key)),
+            Ok(V1Request::MachineRecords { name: None }) => "members".into(),
+            Ok(V1Request::MachineRecords { name: Some(name) }) => format!("member {}", text(name)),
+            Ok(V1Request::Leader) => "leader".into(),
+            Ok(V1Request::Machines) => "machines".into(),
+            Ok(V1Request::Stats(stats)) => format!("stats {stats:?}"),
+            Ok(V1Request::Put(put)) => {
                 let (key, value) = (text(&put.key), text(&put.value));
                 format!("put {key} {value} {:?} {:?}", put.ttl, put.prev_value)
             }
-            Err(Refusal::Path) => "no path".into(),
-            Err(Refusal::Method) => "no method".into(),
-            Err(Refusal::Rule(error)) => format!("{} {}", error.code.code(), text(&error.cause)),
+            Err(V1RequestError::Path) => "no path".into(),
+            Err(V1RequestError::Method) => "no method".into(),
+            Err(V1RequestError::Rule(error)) => {
+                format!("{} {}", error.code.code(), text(&error.cause))
+            }
         }
     }
 

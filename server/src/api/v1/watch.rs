@@ -7,18 +7,18 @@ use witan_replica::{
     machine::tree::{Event, Watch},
 };
 
-use super::error::Error;
-use crate::{api::client::Client, node::Node};
+use super::error::V1Error;
+use crate::{api::client::Disconnect, node::Node};
 
 /// The first change with an index of at least `from` (from now on, if none is given). As in etcd
 /// 0.1, changes that the history no longer holds are skipped.
 pub(super) async fn next(
     node: &Node,
-    client: &Client,
+    client: &Disconnect,
     key: Bytes,
     from: Option<u64>,
-) -> Result<Event, Error> {
-    let cleared = || Error::new(ErrorCode::WatcherCleared, key.clone());
+) -> Result<Event, V1Error> {
+    let cleared = || V1Error::new(ErrorCode::WatcherCleared, key.clone());
     let mut watch = Watch {
         path: key.clone(),
         recursive: true,
@@ -40,7 +40,7 @@ pub(super) async fn next(
         drop(view); // a live view makes the next writes copy
         tokio::select! {
             () = node.stopping() => return Err(cleared()),
-            () = client.ended() => return Err(cleared()),
+            () = client.disconnected() => return Err(cleared()),
             () = waiter.woken() => {}
         }
         view = node.view().await?;

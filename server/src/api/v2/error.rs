@@ -10,7 +10,7 @@ use crate::node::{Fault, ProposeError};
 
 /// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Error {
+pub(crate) struct V2Error {
     /// Which rule was broken.
     pub(crate) code: ErrorCode,
     /// What broke it; bytes, because paths are.
@@ -19,9 +19,9 @@ pub(crate) struct Error {
     pub(crate) index: u64,
 }
 
-impl Error {
+impl V2Error {
     /// An error found before the store was asked.
-    pub(crate) fn early(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
+    pub(crate) fn before_store(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
         Self {
             code,
             cause: cause.into(),
@@ -41,7 +41,7 @@ impl Error {
     }
 }
 
-impl From<tree::TreeError> for Error {
+impl From<tree::TreeError> for V2Error {
     fn from(error: tree::TreeError) -> Self {
         let code = match error.kind {
             tree::TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
@@ -61,7 +61,7 @@ impl From<tree::TreeError> for Error {
     }
 }
 
-impl From<Fault> for Error {
+impl From<Fault> for V2Error {
     fn from(fault: Fault) -> Self {
         let code = match fault {
             Fault::NoSpace => ErrorCode::NoSpace,
@@ -72,11 +72,11 @@ impl From<Fault> for Error {
             | Fault::Stopped
             | Fault::Internal => ErrorCode::RaftInternal,
         };
-        Self::early(code, fault.of_etcd())
+        Self::before_store(code, fault.of_etcd())
     }
 }
 
-impl From<ProposeError<tree::TreeError>> for Error {
+impl From<ProposeError<tree::TreeError>> for V2Error {
     fn from(error: ProposeError<tree::TreeError>) -> Self {
         match error {
             ProposeError::Fault(fault) => fault.into(),
@@ -95,7 +95,7 @@ mod tests {
     fn bodies_are_as_observed() {
         let table = [
             (
-                Error {
+                V2Error {
                     code: ErrorCode::KeyNotFound,
                     cause: "/nope<>&".into(),
                     index: 21,
@@ -103,7 +103,7 @@ mod tests {
                 "{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/nope\\u003c\\u003e\\u0026\",\"index\":21}\n",
             ),
             (
-                Error {
+                V2Error {
                     code: ErrorCode::NotFile,
                     cause: Bytes::new(),
                     index: 40,

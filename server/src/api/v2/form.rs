@@ -15,7 +15,7 @@ pub(crate) const FORM_TOO_LARGE: &str = "http: POST too large";
 
 /// The parameters of `/v2/keys`, in the order of [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
+pub(crate) enum V2Field {
     PrevIndex,
     WaitIndex,
     Recursive,
@@ -32,24 +32,24 @@ pub(crate) enum Field {
     Value,
 }
 
-pub(in crate::api) const NAMES: [(&str, Field); 14] = [
-    ("prevIndex", Field::PrevIndex),
-    ("waitIndex", Field::WaitIndex),
-    ("recursive", Field::Recursive),
-    ("sorted", Field::Sorted),
-    ("wait", Field::Wait),
-    ("dir", Field::Dir),
-    ("quorum", Field::Quorum),
-    ("stream", Field::Stream),
-    ("prevValue", Field::PrevValue),
-    ("noValueOnSuccess", Field::NoValueOnSuccess),
-    ("ttl", Field::Ttl),
-    ("prevExist", Field::PrevExist),
-    ("refresh", Field::Refresh),
-    ("value", Field::Value),
+pub(in crate::api) const NAMES: [(&str, V2Field); 14] = [
+    ("prevIndex", V2Field::PrevIndex),
+    ("waitIndex", V2Field::WaitIndex),
+    ("recursive", V2Field::Recursive),
+    ("sorted", V2Field::Sorted),
+    ("wait", V2Field::Wait),
+    ("dir", V2Field::Dir),
+    ("quorum", V2Field::Quorum),
+    ("stream", V2Field::Stream),
+    ("prevValue", V2Field::PrevValue),
+    ("noValueOnSuccess", V2Field::NoValueOnSuccess),
+    ("ttl", V2Field::Ttl),
+    ("prevExist", V2Field::PrevExist),
+    ("refresh", V2Field::Refresh),
+    ("value", V2Field::Value),
 ];
 
-impl Field {
+impl V2Field {
     /// The parameter's name.
     pub(crate) fn name(self) -> &'static str {
         NAMES[self as usize].0
@@ -58,13 +58,13 @@ impl Field {
 
 /// First value of each known parameter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fields {
+pub(crate) struct V2Fields {
     values: [Option<Bytes>; NAMES.len()],
 }
 
-impl Fields {
+impl V2Fields {
     /// The first value given for a parameter; `None` if it was not given.
-    pub(crate) fn get(&self, field: Field) -> Option<&Bytes> {
+    pub(crate) fn get(&self, field: V2Field) -> Option<&Bytes> {
         self.values[field as usize].as_ref()
     }
 
@@ -142,7 +142,7 @@ mod tests {
         ];
         for (text, expect) in table {
             assert_eq!(
-                Fields::default().read(text.as_bytes()).err().as_deref(),
+                V2Fields::default().read(text.as_bytes()).err().as_deref(),
                 expect,
                 "{text}"
             );
@@ -151,11 +151,11 @@ mod tests {
 
     #[test]
     fn the_first_value_counts() {
-        let mut fields = Fields::default();
+        let mut fields = V2Fields::default();
         fields.read(b"value=a+b%2Bc&value=z&Value=q").unwrap();
         fields.read(b"value=query&dir=true").unwrap();
-        assert_eq!(fields.get(Field::Value).unwrap(), "a b+c");
-        assert_eq!(fields.get(Field::Dir).unwrap(), "true");
-        assert_eq!(fields.get(Field::Ttl), None);
+        assert_eq!(fields.get(V2Field::Value).unwrap(), "a b+c");
+        assert_eq!(fields.get(V2Field::Dir).unwrap(), "true");
+        assert_eq!(fields.get(V2Field::Ttl), None);
     }
 }

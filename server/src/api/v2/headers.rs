@@ -6,7 +6,7 @@ use actix_web::{
 };
 use witan_api::v2;
 
-use super::error::Error;
+use super::error::V2Error;
 use crate::{api::reply, node::Node};
 
 /// Begins an answer below `/v2/keys` or `/v2/members`.
@@ -29,7 +29,7 @@ pub(crate) fn success(node: &Node, status: StatusCode, index: u64) -> HttpRespon
 }
 
 /// An error of `/v2/keys`.
-pub(crate) fn failure(node: &Node, request: &HttpRequest, error: &Error) -> HttpResponse {
+pub(crate) fn failure(node: &Node, request: &HttpRequest, error: &V2Error) -> HttpResponse {
     let status = StatusCode::from_u16(error.code.status()).expect("the table holds real statuses");
     build(node, status)
         .insert_header((CONTENT_TYPE, reply::JSON))

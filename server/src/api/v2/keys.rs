@@ -17,20 +17,19 @@ use witan_replica::machine::{
 };
 
 use super::{
-    Dialect,
-    error::Error,
+    V2Dialect,
+    error::V2Error,
     form::{FORM_BYTES_MAX, FORM_TOO_LARGE},
     headers,
-    parse::{self, Params, Waiting},
-    render,
-    verb::{self, Write},
-    watch,
+    operation::{self, WriteMethod},
+    parse::{self, Params, WaitParameter},
+    render, watch,
 };
 use crate::{
     api::{
-        aside::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
         basic_auth,
-        reply::{self, Unread},
+        blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+        reply::{self, BodyError},
     },
     client_network::ClientNetwork,
     metrics::HttpMethod,
@@ -43,7 +42,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 enum Intent {
     Get,
     Head,
-    Write(Write),
+    Write(WriteMethod),
 }
 
 impl Intent {
@@ -51,43 +50,43 @@ impl Intent {
         match method.as_str() {
             "GET" => Some(Self::Get),
             "HEAD" => Some(Self::Head),
-            "PUT" => Some(Self::Write(Write::Put)),
-            "POST" => Some(Self::Write(Write::Post)),
-            "DELETE" => Some(Self::Write(Write::Delete)),
+            "PUT" => Some(Self::Write(WriteMethod::Put)),
+            "POST" => Some(Self::Write(WriteMethod::Post)),
+            "DELETE" => Some(Self::Write(WriteMethod::Delete)),
             _ => None,
         }
     }
 
     /// The label of this request's series.
-    fn counted(self, params: &Params) -> HttpMethod {
+    fn metric_label(self, params: &Params) -> HttpMethod {
         match self {
             Self::Get if params.quorum => HttpMethod::QuorumGet,
             Self::Get => HttpMethod::Get,
             Self::Head => HttpMethod::Head,
-            Self::Write(Write::Put) => HttpMethod::Put,
-            Self::Write(Write::Post) => HttpMethod::Post,
-            Self::Write(Write::Delete) => HttpMethod::Delete,
+            Self::Write(WriteMethod::Put) => HttpMethod::Put,
+            Self::Write(WriteMethod::Post) => HttpMethod::Post,
+            Self::Write(WriteMethod::Delete) => HttpMethod::Delete,
         }
     }
 
-    fn waiting(self) -> Waiting {
+    fn wait_parameter(self) -> WaitParameter {
         match self {
-            Self::Get => Waiting::Allowed,
-            Self::Head | Self::Write(_) => Waiting::Refused,
+            Self::Get => WaitParameter::Allowed,
+            Self::Head | Self::Write(_) => WaitParameter::Refused,
         }
     }
 
     fn reads_form(self) -> bool {
         match self {
-            Self::Write(Write::Put | Write::Post) => true,
-            Self::Get | Self::Head | Self::Write(Write::Delete) => false,
+            Self::Write(WriteMethod::Put | WriteMethod::Post) => true,
+            Self::Get | Self::Head | Self::Write(WriteMethod::Delete) => false,
         }
     }
 }
 
 /// Answers any request below `/v2/keys`; `path` is the whole cleaned path.
 pub(super) async fn handle(
-    dialect: &Dialect,
+    dialect: &V2Dialect,
     request: &HttpRequest,
     payload: &mut web::Payload,
     path: &[u8],
@@ -104,11 +103,11 @@ pub(super) async fn handle(
 }
 
 async fn serve(
-    dialect: &Dialect,
+    dialect: &V2Dialect,
     request: &HttpRequest,
     payload: &mut web::Payload,
     path: &[u8],
-) -> Result<HttpResponse, Error> {
+) -> Result<HttpResponse, V2Error> {
     let Some(intent) = Intent::of(request.method()) else {
         return Ok(reply::method_not_allowed(None));
     };
@@ -117,9 +116,9 @@ async fn serve(
     let large = form
         .as_ref()
         .is_some_and(|form| form.len() > INLINE_BYTES_MAX);
-    let (waiting, query) = (intent.waiting(), query.to_owned());
+    let (waiting, query) = (intent.wait_parameter(), query.to_owned());
     let read = move || parse::params(waiting, query.as_bytes(), form.as_deref());
-    let params = dialect.ctx.aside.run_if(large, read).await??;
+    let params = dialect.ctx.blocking.run_if(large, read).await??;
     let key = key(path);
     let wish = PathAccess {
         write: matches!(intent, Intent::Write(_)),
@@ -127,14 +126,14 @@ async fn serve(
     };
     // as in etcd with the final slash: `/app/*` matches `/app/`
     let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
-    if !basic_auth::may(&dialect.ctx, request, sent, wish).await? {
-        return Err(Error::early(ErrorCode::Unauthorized, INSUFFICIENT));
+    if !basic_auth::authorize_key(&dialect.ctx, request, sent, wish).await? {
+        return Err(V2Error::before_store(ErrorCode::Unauthorized, INSUFFICIENT));
     }
-    let (metrics, method) = (&dialect.ctx.metrics, intent.counted(&params));
+    let (metrics, method) = (&dialect.ctx.metrics, intent.metric_label(&params));
     metrics.http_received(method);
     let began = Instant::now();
     let watches = intent == Intent::Get && params.wait && !params.quorum;
-    let answer = act(dialect, request, intent, key, params).await;
+    let answer = execute(dialect, request, intent, key, params).await;
     if !watches {
         let status = match &answer {
             Ok(response) => response.status().as_u16(),
@@ -145,13 +144,13 @@ async fn serve(
     answer
 }
 
-async fn act(
-    dialect: &Dialect,
+async fn execute(
+    dialect: &V2Dialect,
     request: &HttpRequest,
     intent: Intent,
     key: Bytes,
     params: Params,
-) -> Result<HttpResponse, Error> {
+) -> Result<HttpResponse, V2Error> {
     match intent {
         Intent::Get if params.quorum => get(dialect, request, key, &params).await,
         Intent::Get if params.wait => {
@@ -185,13 +184,13 @@ async fn form(
     intent: Intent,
     request: &HttpRequest,
     payload: &mut web::Payload,
-) -> Result<Option<Vec<u8>>, Error> {
+) -> Result<Option<Vec<u8>>, V2Error> {
     if !intent.reads_form() {
         let sent = request
             .headers()
             .get(CONTENT_LENGTH)
             .is_some_and(|length| length != "0");
-        if intent == Intent::Write(Write::Delete) && sent {
+        if intent == Intent::Write(WriteMethod::Delete) && sent {
             tracing::warn!("ignoring the body of a DELETE: conditions belong in the query");
         }
         return Ok(None);
@@ -201,24 +200,24 @@ async fn form(
         return Ok(None);
     }
     let media = mime::parse(&media)
-        .map_err(|fault| Error::early(ErrorCode::InvalidForm, fault.to_string()))?;
+        .map_err(|fault| V2Error::before_store(ErrorCode::InvalidForm, fault.to_string()))?;
     if media != FORM {
         return Ok(None);
     }
-    let refusal = |text: &'static str| Error::early(ErrorCode::InvalidForm, text);
+    let refusal = |text: &'static str| V2Error::before_store(ErrorCode::InvalidForm, text);
     match reply::read(payload, FORM_BYTES_MAX).await {
         Ok(form) => Ok(Some(form)),
-        Err(Unread::TooLarge) => Err(refusal(FORM_TOO_LARGE)),
-        Err(Unread::Broken) => Err(refusal("unexpected EOF")),
+        Err(BodyError::TooLarge) => Err(refusal(FORM_TOO_LARGE)),
+        Err(BodyError::Disconnected) => Err(refusal("unexpected EOF")),
     }
 }
 
 async fn get(
-    dialect: &Dialect,
+    dialect: &V2Dialect,
     request: &HttpRequest,
     key: Bytes,
     params: &Params,
-) -> Result<HttpResponse, Error> {
+) -> Result<HttpResponse, V2Error> {
     let node = &dialect.ctx.node;
     let view = if params.quorum {
         node.read().await?
@@ -233,7 +232,7 @@ async fn get(
         let found = view.machine.tree.get(&key, recursive, now_ns);
         found.map(|event| render::event(&event))
     };
-    let found = dialect.ctx.aside.run_if(large, look).await?;
+    let found = dialect.ctx.blocking.run_if(large, look).await?;
     dialect.reads.count(found.is_ok());
     let body = found?;
     let metrics = &dialect.ctx.metrics;
@@ -246,16 +245,16 @@ async fn get(
 }
 
 async fn write(
-    dialect: &Dialect,
+    dialect: &V2Dialect,
     request: &HttpRequest,
-    write: Write,
+    write: WriteMethod,
     key: Bytes,
     params: Params,
-) -> Result<HttpResponse, Error> {
+) -> Result<HttpResponse, V2Error> {
     let client = ClientNetwork::of_peer(request.peer_addr());
     let node = &dialect.ctx.node.of_client(client);
-    let bare = params.no_value_on_success && write != Write::Delete;
-    let mutation = verb::mutation(write, key, params, node.now_ns());
+    let bare = params.no_value_on_success && write != WriteMethod::Delete;
+    let mutation = operation::mutation(write, key, params, node.now_ns());
     let event = node.propose(mutation).await?.output;
     let body = if bare {
         render::bare(&event)

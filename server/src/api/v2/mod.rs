@@ -11,10 +11,10 @@ pub(super) mod form;
 mod headers;
 mod keys;
 pub(super) mod members;
+pub(super) mod operation;
 pub(super) mod parse;
 mod render;
 mod stats;
-pub(super) mod verb;
 mod watch;
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use witan_api::access::Resource;
 
-use super::{Context, reads::Reads, reply};
+use super::{Context, read_counters::ReadCounters, reply};
 use crate::panics::planted;
 
 /// What `Allow` lists for a resource.
@@ -46,13 +46,13 @@ fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
 
 /// The dialect with the counters of reads. Clones share.
 #[derive(Clone, Debug)]
-pub(crate) struct Dialect {
+pub(crate) struct V2Dialect {
     ctx: Context,
-    reads: Arc<Reads>,
+    reads: Arc<ReadCounters>,
 }
 
-impl Dialect {
-    pub(crate) fn new(ctx: Context, reads: Arc<Reads>) -> Self {
+impl V2Dialect {
+    pub(crate) fn new(ctx: Context, reads: Arc<ReadCounters>) -> Self {
         Self { ctx, reads }
     }
 

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
 
 use super::{
-    error::Error,
-    form::{Field, Fields},
+    error::V2Error,
+    form::{V2Field, V2Fields},
 };
 
 /// The parameters of one request.
@@ -42,7 +42,7 @@ pub(crate) struct Params {
 
 /// Whether `wait` may be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
+pub(crate) enum WaitParameter {
     /// On GET.
     Allowed,
     /// On everything else.
@@ -50,53 +50,56 @@ pub(crate) enum Waiting {
 }
 
 /// Reads query and form (its bytes, if it is to be read at all).
-pub(crate) fn params(waiting: Waiting, query: &[u8], form: Option<&[u8]>) -> Result<Params, Error> {
-    let mut fields = Fields::default();
+pub(crate) fn params(
+    waiting: WaitParameter,
+    query: &[u8],
+    form: Option<&[u8]>,
+) -> Result<Params, V2Error> {
+    let mut fields = V2Fields::default();
     let of_form = form.map_or(Ok(()), |form| fields.read(form));
     let of_query = fields.read(query);
     of_form
         .and(of_query)
-        .map_err(|text| Error::early(ErrorCode::InvalidForm, text))?;
+        .map_err(|text| V2Error::before_store(ErrorCode::InvalidForm, text))?;
     validate(waiting, &fields)
 }
 
-fn validate(waiting: Waiting, fields: &Fields) -> Result<Params, Error> {
-    let prev_index = index(fields, Field::PrevIndex)?;
-    let wait_index = index(fields, Field::WaitIndex)?;
-    let recursive = flag(fields, Field::Recursive)?;
-    flag(fields, Field::Sorted)?; // listings are always sorted
-    let wait = flag(fields, Field::Wait)?;
-    let dir = flag(fields, Field::Dir)?;
-    let quorum = flag(fields, Field::Quorum)?;
-    let stream = flag(fields, Field::Stream)?;
-    if wait && waiting == Waiting::Refused {
+fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error> {
+    let prev_index = index(fields, V2Field::PrevIndex)?;
+    let wait_index = index(fields, V2Field::WaitIndex)?;
+    let recursive = flag(fields, V2Field::Recursive)?;
+    flag(fields, V2Field::Sorted)?; // listings are always sorted
+    let wait = flag(fields, V2Field::Wait)?;
+    let dir = flag(fields, V2Field::Dir)?;
+    let quorum = flag(fields, V2Field::Quorum)?;
+    let stream = flag(fields, V2Field::Stream)?;
+    if wait && waiting == WaitParameter::Refused {
         let cause = "\"wait\" can only be used with GET requests";
-        return Err(Error::early(ErrorCode::InvalidField, cause));
+        return Err(V2Error::before_store(ErrorCode::InvalidField, cause));
     }
-    let prev_value = fields.get(Field::PrevValue).cloned();
+    let prev_value = fields.get(V2Field::PrevValue).cloned();
     if prev_value.as_ref().is_some_and(Bytes::is_empty) {
-        return Err(Error::early(
+        return Err(V2Error::before_store(
             ErrorCode::PrevValueRequired,
             "\"prevValue\" cannot be empty",
         ));
     }
-    let no_value_on_success = flag(fields, Field::NoValueOnSuccess)?;
-    let ttl =
-        match fields.get(Field::Ttl) {
-            Some(text) if !text.is_empty() => Some(number(text).ok_or_else(|| {
-                Error::early(ErrorCode::TtlNotNumber, "invalid value for \"ttl\"")
-            })?),
-            Some(_) | None => None,
-        };
-    let prev_exist = bare_flag(fields, Field::PrevExist)?;
-    let value = fields.get(Field::Value).cloned().unwrap_or_default();
-    let refresh = bare_flag(fields, Field::Refresh)?.unwrap_or(false);
+    let no_value_on_success = flag(fields, V2Field::NoValueOnSuccess)?;
+    let ttl = match fields.get(V2Field::Ttl) {
+        Some(text) if !text.is_empty() => Some(number(text).ok_or_else(|| {
+            V2Error::before_store(ErrorCode::TtlNotNumber, "invalid value for \"ttl\"")
+        })?),
+        Some(_) | None => None,
+    };
+    let prev_exist = bare_flag(fields, V2Field::PrevExist)?;
+    let value = fields.get(V2Field::Value).cloned().unwrap_or_default();
+    let refresh = bare_flag(fields, V2Field::Refresh)?.unwrap_or(false);
     if refresh && !value.is_empty() {
         let cause = "A value was provided on a refresh";
-        return Err(Error::early(ErrorCode::RefreshValue, cause));
+        return Err(V2Error::before_store(ErrorCode::RefreshValue, cause));
     }
     if refresh && ttl.is_none() {
-        return Err(Error::early(
+        return Err(V2Error::before_store(
             ErrorCode::RefreshTtlRequired,
             "No TTL value set",
         ));
@@ -119,7 +122,7 @@ fn validate(waiting: Waiting, fields: &Fields) -> Result<Params, Error> {
 }
 
 /// 0 means the same as not given.
-fn index(fields: &Fields, field: Field) -> Result<Option<u64>, Error> {
+fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
     };
@@ -128,17 +131,17 @@ fn index(fields: &Fields, field: Field) -> Result<Option<u64>, Error> {
         Some(number) => Ok(Some(number)),
         None => {
             let cause = format!("invalid value for \"{}\"", field.name());
-            Err(Error::early(ErrorCode::IndexNotNumber, cause))
+            Err(V2Error::before_store(ErrorCode::IndexNotNumber, cause))
         }
     }
 }
 
-fn flag(fields: &Fields, field: Field) -> Result<bool, Error> {
+fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(false);
     };
     boolean(text).ok_or_else(|| {
-        Error::early(
+        V2Error::before_store(
             ErrorCode::InvalidField,
             format!("invalid value for \"{}\"", field.name()),
         )
@@ -146,12 +149,12 @@ fn flag(fields: &Fields, field: Field) -> Result<bool, Error> {
 }
 
 /// The two flags whose refusal names them without quotes.
-fn bare_flag(fields: &Fields, field: Field) -> Result<Option<bool>, Error> {
+fn bare_flag(fields: &V2Fields, field: V2Field) -> Result<Option<bool>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
     };
     boolean(text).map(Some).ok_or_else(|| {
-        Error::early(
+        V2Error::before_store(
             ErrorCode::InvalidField,
             format!("invalid value for {}", field.name()),
         )
@@ -178,7 +181,7 @@ fn number(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn refusal(waiting: Waiting, query: &str) -> (u16, String) {
+    fn refusal(waiting: WaitParameter, query: &str) -> (u16, String) {
         let error = params(waiting, query.as_bytes(), None).unwrap_err();
         assert_eq!(error.index, 0);
         (
@@ -243,7 +246,7 @@ mod tests {
         ];
         for (query, code, cause) in table {
             assert_eq!(
-                refusal(Waiting::Refused, query),
+                refusal(WaitParameter::Refused, query),
                 (code, cause.to_owned()),
                 "{query}"
             );
@@ -253,7 +256,7 @@ mod tests {
     #[test]
     fn accepted_values() {
         let query = b"prevIndex=0&waitIndex=0&wait=t&ttl=&recursive=1&prevExist=FALSE&unknown=%41";
-        let read = params(Waiting::Allowed, query, None).unwrap();
+        let read = params(WaitParameter::Allowed, query, None).unwrap();
         let expect = Params {
             wait: true,
             recursive: true,
@@ -265,7 +268,12 @@ mod tests {
 
     #[test]
     fn the_form_beats_the_query_even_when_empty() {
-        let read = params(Waiting::Refused, b"value=q&ttl=5", Some(b"value=&dir=T")).unwrap();
+        let read = params(
+            WaitParameter::Refused,
+            b"value=q&ttl=5",
+            Some(b"value=&dir=T"),
+        )
+        .unwrap();
         let expect = Params {
             ttl: Some(5),
             dir: true,
@@ -276,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_bad_form_is_named_before_a_bad_query() {
-        let error = params(Waiting::Refused, b"a;b", Some(b"%x")).unwrap_err();
+        let error = params(WaitParameter::Refused, b"a;b", Some(b"%x")).unwrap_err();
         assert_eq!(error.cause, "invalid URL escape \"%x\"");
     }
 }

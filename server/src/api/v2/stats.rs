@@ -11,9 +11,9 @@ use witan_api::v2::{
 use witan_gocompat::{json, text};
 use witan_replica::{machine::tree::WriteCounts, replica::Role};
 
-use super::{Dialect, headers};
+use super::{V2Dialect, headers};
 use crate::{
-    api::{Context, reads::Reads, reply},
+    api::{Context, read_counters::ReadCounters, reply},
     node::Node,
 };
 
@@ -73,7 +73,7 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
 }
 
 /// Operations on the key space.
-pub(super) async fn of_store(dialect: &Dialect, request: &HttpRequest) -> HttpResponse {
+pub(super) async fn of_store(dialect: &V2Dialect, request: &HttpRequest) -> HttpResponse {
     let node = &dialect.ctx.node;
     let counts = match node.view().await {
         Ok(view) => view.machine.tree.counts(),
@@ -92,7 +92,7 @@ pub(super) async fn of_store(dialect: &Dialect, request: &HttpRequest) -> HttpRe
     answer(request, StatusCode::OK, json::encode(&stats))
 }
 
-fn store(counts: &WriteCounts, reads: &Reads, watchers: u64) -> StoreStats {
+fn store(counts: &WriteCounts, reads: &ReadCounters, watchers: u64) -> StoreStats {
     StoreStats {
         gets_success: reads.found(),
         gets_fail: reads.failed(),
@@ -140,7 +140,7 @@ mod tests {
             compare_and_delete_fail: 1,
             expire_count: 8,
         };
-        let reads = Reads::default();
+        let reads = ReadCounters::default();
         for found in [true, true, false] {
             reads.count(found);
         }

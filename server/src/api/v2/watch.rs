@@ -16,11 +16,11 @@ use witan_replica::{
     machine::tree::{Event, Tree, TreeError, Watch},
 };
 
-use super::{error::Error, headers, parse::Params, render};
+use super::{error::V2Error, headers, parse::Params, render};
 use crate::{
     api::{
-        client::Client,
-        reply::{NoRoom, Room},
+        client::Disconnect,
+        reply::{ResponseBudgetExceeded, ResponseReservation},
     },
     budget::Traffic,
     node::{Node, Waiter},
@@ -33,7 +33,7 @@ pub(super) async fn open(
     request: &HttpRequest,
     key: Bytes,
     params: &Params,
-) -> Result<HttpResponse, Error> {
+) -> Result<HttpResponse, V2Error> {
     let mut watch = Watch {
         path: key,
         recursive: params.recursive,
@@ -44,24 +44,24 @@ pub(super) async fn open(
     let view = node.view().await?;
     let index = view.machine.tree.index();
     watch.registered = index;
-    let mut place = Place {
+    let mut place = WatchCursor {
         watch,
         from: params.wait_index.unwrap_or(index + 1),
-        asleep: false,
+        idle: false,
     };
     let first = place.next(&view.machine.tree)?;
     drop(view); // a live view makes the next writes copy
     let stream = params.stream;
-    let cursor = Cursor {
+    let cursor = WatchBody {
         node: node.clone(),
         waiter,
-        place,
+        cursor: place,
         ready: first,
-        client: Client::of(request),
+        client: Disconnect::of(request),
         stream,
         ended: false,
         traffic: request.conn_data().cloned(),
-        room: Room::Unneeded,
+        reservation: ResponseReservation::NotNeeded,
     };
     let lines = stream::unfold(cursor, |mut cursor| async move {
         let line = cursor.next_line().await?;
@@ -80,18 +80,18 @@ pub(super) async fn open(
 
 /// What a watch matches, and how far it has read.
 #[derive(Debug)]
-struct Place {
+struct WatchCursor {
     watch: Watch,
     from: u64,
     /// There was no matching event at the last read, and it was woken since.
-    asleep: bool,
+    idle: bool,
 }
 
-impl Place {
+impl WatchCursor {
     /// The next matching event, or `None` if there is none yet.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(tree);
-        if self.asleep && self.from < oldest {
+        if self.idle && self.from < oldest {
             // While it slept, more happened than the history holds, but nothing that matches.
             self.from = oldest;
         }
@@ -100,7 +100,7 @@ impl Place {
             Some(event) => self.from = event.index + 1,
             None => self.from = self.from.max(tree.index() + 1),
         }
-        self.asleep = found.is_none();
+        self.idle = found.is_none();
         Ok(found)
     }
 }
@@ -112,23 +112,23 @@ fn oldest(tree: &Tree) -> u64 {
 
 /// An open watch.
 #[derive(Debug)]
-struct Cursor {
+struct WatchBody {
     node: Node,
     waiter: Waiter,
-    place: Place,
+    cursor: WatchCursor,
     ready: Option<Event>,
-    client: Client,
+    client: Disconnect,
     stream: bool,
     ended: bool,
     traffic: Option<Traffic>,
     /// Reservation of the previous line, which was sent when the next one is requested.
-    room: Room,
+    reservation: ResponseReservation,
 }
 
-impl Cursor {
+impl WatchBody {
     /// The next event's line; `None` ends the answer.
-    async fn next_line(&mut self) -> Option<Result<Bytes, NoRoom>> {
-        self.room = Room::Unneeded;
+    async fn next_line(&mut self) -> Option<Result<Bytes, ResponseBudgetExceeded>> {
+        self.reservation = ResponseReservation::NotNeeded;
         if self.ended {
             return None;
         }
@@ -139,25 +139,25 @@ impl Cursor {
         planted::here("v2.event");
         self.ended = !self.stream;
         let line = render::event(&event);
-        self.room = Room::take(self.traffic.as_ref(), line.len());
-        if matches!(self.room, Room::Missing) {
+        self.reservation = ResponseReservation::take(self.traffic.as_ref(), line.len());
+        if matches!(self.reservation, ResponseReservation::Unavailable) {
             self.ended = true;
-            return Some(Err(NoRoom));
+            return Some(Err(ResponseBudgetExceeded));
         }
         Some(Ok(line.into()))
     }
 
     async fn next_event(&mut self) -> Option<Event> {
         loop {
-            if self.place.asleep {
+            if self.cursor.idle {
                 tokio::select! {
                     () = self.node.stopping() => return None,
-                    () = self.client.ended() => return None,
+                    () = self.client.disconnected() => return None,
                     () = self.waiter.woken() => {}
                 }
             }
             let view = self.node.view().await.ok()?;
-            match self.place.next(&view.machine.tree) {
+            match self.cursor.next(&view.machine.tree) {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => {}
                 Err(lost) => {

@@ -18,7 +18,7 @@ use super::{
     places::{Place, Places},
 };
 use crate::{
-    api::{Context, aside::run_in},
+    api::{Context, blocking::run_in},
     client_network::ClientNetwork,
     panics::planted,
     snapshot,

@@ -26,7 +26,7 @@ use witan_replica::{
 
 use super::{Answer, ending::Ending, header, permit, quota};
 use crate::{
-    api::{Context, aside::INLINE_ITEMS_MAX},
+    api::{Context, blocking::INLINE_ITEMS_MAX},
     node::now_ns,
     panics::planted,
 };
@@ -100,7 +100,7 @@ pub(super) async fn lease_time_to_live(
         if request.keys {
             let large = leases.keys(request.id).nth(INLINE_ITEMS_MAX).is_some();
             let names = move || view.machine.kv.leases().keys(request.id).cloned().collect();
-            response.keys = ctx.aside.run_if(large, names).await?;
+            response.keys = ctx.blocking.run_if(large, names).await?;
         }
     }
     Ok(response)
@@ -121,7 +121,7 @@ pub(super) async fn lease_leases(
     let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
     Ok(LeaseLeasesResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
-        leases: ctx.aside.run_if(large, list).await?,
+        leases: ctx.blocking.run_if(large, list).await?,
     })
 }
 

@@ -21,7 +21,7 @@ use witan_replica::machine::{
 
 use super::{Answer, fault::Refusal};
 use crate::{
-    api::{Context, aside::INLINE_ITEMS_MAX},
+    api::{Context, blocking::INLINE_ITEMS_MAX},
     node::Applied,
 };
 
@@ -129,7 +129,7 @@ pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> Answer<()> {
     let (caller, view) = (who(ctx)?, view.clone());
     let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
     let work = move || view.machine.check(caller.as_ref()).list_leases();
-    let permitted = ctx.aside.run_if(large, work).await?;
+    let permitted = ctx.blocking.run_if(large, work).await?;
     permitted.map_err(|error| error.in_v3())
 }
 

@@ -105,14 +105,14 @@ impl Service {
                     return Outgoing::Response(Status::from(refusal).into_http());
                 }
                 // a separate future, so that the one below stays small
-                let answer = unary::answer(&ctx.aside, message, async |message| {
+                let answer = unary::answer(&ctx.blocking, message, async |message| {
                     verb(&ctx, message).await
                 });
                 Box::pin(answer).await
             }
             Ok(()) => {
                 let verb = async |message| verb(&self.ctx, message).await;
-                unary::answer(&self.ctx.aside, message, verb).await
+                unary::answer(&self.ctx.blocking, message, verb).await
             }
             Err(refusal) => Outgoing::Response(Status::from(refusal).into_http()),
         }

@@ -13,7 +13,7 @@ use witan_api::v3::{
 };
 
 use super::{Answer, places::Placed};
-use crate::{api::aside::BoundedJobs, transport::Outgoing};
+use crate::{api::blocking::BlockingPool, transport::Outgoing};
 
 /// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
 const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
@@ -99,7 +99,7 @@ const PREFIX_BYTES: usize = 5;
 
 /// Runs `operation` on the message of a request's body and makes the response of its answer.
 pub(super) async fn answer<Q, A>(
-    jobs: &BoundedJobs,
+    jobs: &BlockingPool,
     body: Bytes,
     verb: impl AsyncFnOnce(Q) -> Answer<A>,
 ) -> Outgoing

@@ -108,7 +108,7 @@ pub(crate) const ALL: &[Target] = &[
         files: &[
             "server/src/api/v2/form.rs",
             "server/src/api/v2/parse.rs",
-            "server/src/api/v2/verb.rs",
+            "server/src/api/v2/operation.rs",
         ],
     },
     Target {

@@ -8,7 +8,7 @@ pub(super) const DEPTH_MAX: usize = 10_000;
 
 /// A value that may be incomplete.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct JsonProgress {
     /// The bytes that close the open containers. They are kept in a list, not on the stack.
     open: Vec<u8>,
     step: Step,
@@ -27,10 +27,10 @@ enum Step {
     Colon,
     /// After a value in a container.
     After,
-    String(Role),
-    Escape(Role),
+    String(StringRole),
+    Escape(StringRole),
     /// So many hexadecimal digits of an escape are to come.
-    Hex(Role, u8),
+    Hex(StringRole, u8),
     /// What is left of a name.
     Literal(&'static str, usize),
     Number(Number),
@@ -38,8 +38,8 @@ enum Step {
 
 /// What a string is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Key,
+enum StringRole {
+    Name,
     Value,
 }
 
@@ -57,7 +57,7 @@ enum Number {
 }
 
 /// What a byte does.
-enum Taken {
+enum ByteResult {
     /// It belongs to the value.
     Inside,
     /// It is the last one of the value.
@@ -66,12 +66,12 @@ enum Taken {
     Beyond,
 }
 
-impl Progress {
+impl JsonProgress {
     /// A string of which the first quote has come.
     pub(super) fn in_string() -> Self {
         Self {
             open: Vec::new(),
-            step: Step::String(Role::Value),
+            step: Step::String(StringRole::Value),
         }
     }
 
@@ -95,9 +95,9 @@ impl Progress {
                 return Ok(None);
             };
             match self.one(*byte)? {
-                Taken::Inside => at += 1,
-                Taken::Last => return Ok(Some(at + 1)),
-                Taken::Beyond => return Ok(Some(at)),
+                ByteResult::Inside => at += 1,
+                ByteResult::Last => return Ok(Some(at + 1)),
+                ByteResult::Beyond => return Ok(Some(at)),
             }
         }
     }
@@ -115,7 +115,7 @@ impl Progress {
         self.open.is_empty() && number.may_end()
     }
 
-    fn one(&mut self, byte: u8) -> Result<Taken, String> {
+    fn one(&mut self, byte: u8) -> Result<ByteResult, String> {
         match self.step {
             Step::Value
             | Step::ValueOrEnd
@@ -127,13 +127,15 @@ impl Progress {
             Step::ValueOrEnd if byte == b']' => return Ok(self.close()),
             Step::KeyOrEnd if byte == b'}' => return Ok(self.close()),
             Step::Value | Step::ValueOrEnd => self.begin(byte)?,
-            Step::Key | Step::KeyOrEnd if byte == b'"' => self.step = Step::String(Role::Key),
+            Step::Key | Step::KeyOrEnd if byte == b'"' => {
+                self.step = Step::String(StringRole::Name)
+            }
             Step::Key | Step::KeyOrEnd => return Err(unexpected(byte, NO_KEY)),
             Step::Colon if byte == b':' => self.step = Step::Value,
             Step::Colon => return Err(unexpected(byte, "after object key")),
             Step::After => return self.after(byte),
             Step::String(role) => match byte {
-                b'"' if role == Role::Key => self.step = Step::Colon,
+                b'"' if role == StringRole::Name => self.step = Step::Colon,
                 b'"' => return Ok(self.end()),
                 b'\\' => self.step = Step::Escape(role),
                 ..0x20 => return Err(unexpected(byte, "in string literal")),
@@ -157,7 +159,7 @@ impl Progress {
                 None => return self.beyond(byte),
             },
         }
-        Ok(Taken::Inside)
+        Ok(ByteResult::Inside)
     }
 
     /// The first byte of a value.
@@ -180,7 +182,7 @@ impl Progress {
         Ok(())
     }
 
-    fn after(&mut self, byte: u8) -> Result<Taken, String> {
+    fn after(&mut self, byte: u8) -> Result<ByteResult, String> {
         let in_object = self.open.last() == Some(&b'}');
         match byte {
             b',' if in_object => self.step = Step::Key,
@@ -189,10 +191,10 @@ impl Progress {
             _ if in_object => return Err(unexpected(byte, "after object key:value pair")),
             _ => return Err(unexpected(byte, "after array element")),
         }
-        Ok(Taken::Inside)
+        Ok(ByteResult::Inside)
     }
 
-    fn literal(&mut self, name: &'static str, at: usize, byte: u8) -> Result<Taken, String> {
+    fn literal(&mut self, name: &'static str, at: usize, byte: u8) -> Result<ByteResult, String> {
         let expected = name.as_bytes()[at];
         if byte != expected {
             let expected = char::from(expected);
@@ -203,29 +205,29 @@ impl Progress {
             return Ok(self.end());
         }
         self.step = Step::Literal(name, at + 1);
-        Ok(Taken::Inside)
+        Ok(ByteResult::Inside)
     }
 
-    fn close(&mut self) -> Taken {
+    fn close(&mut self) -> ByteResult {
         self.open.pop();
         self.end()
     }
 
     /// A value ends with this byte.
-    fn end(&mut self) -> Taken {
+    fn end(&mut self) -> ByteResult {
         self.step = Step::After;
         if self.open.is_empty() {
-            Taken::Last
+            ByteResult::Last
         } else {
-            Taken::Inside
+            ByteResult::Inside
         }
     }
 
     /// A number ended before this byte.
-    fn beyond(&mut self, byte: u8) -> Result<Taken, String> {
+    fn beyond(&mut self, byte: u8) -> Result<ByteResult, String> {
         self.step = Step::After;
         if self.open.is_empty() {
-            Ok(Taken::Beyond)
+            Ok(ByteResult::Beyond)
         } else {
             self.one(byte)
         }
@@ -270,7 +272,7 @@ impl Number {
 /// What follows the first byte of a value that is no container.
 fn scalar(first: u8) -> Result<Step, String> {
     Ok(match first {
-        b'"' => Step::String(Role::Value),
+        b'"' => Step::String(StringRole::Value),
         b't' => Step::Literal("true", 1),
         b'f' => Step::Literal("false", 1),
         b'n' => Step::Literal("null", 1),
@@ -301,10 +303,10 @@ mod tests {
             "[[],{}]]",
         ];
         for text in texts {
-            let whole = Progress::default().take(text.as_bytes());
+            let whole = JsonProgress::default().take(text.as_bytes());
             let whole = whole.unwrap().expect("the value ends");
             for size in 1..text.len() {
-                let (mut progress, mut before) = (Progress::default(), 0);
+                let (mut progress, mut before) = (JsonProgress::default(), 0);
                 let end = text.as_bytes().chunks(size).find_map(|piece| {
                     let end = progress.take(piece).unwrap();
                     let at = end.map(|end| before + end);
@@ -319,12 +321,12 @@ mod tests {
     #[test]
     fn only_a_number_may_end_without_a_sign_of_it() {
         for (text, may_end) in [("12", true), ("1.", false), ("[1", false), ("tru", false)] {
-            let mut progress = Progress::default();
+            let mut progress = JsonProgress::default();
             assert_eq!(progress.take(text.as_bytes()), Ok(None), "{text}");
             assert_eq!(progress.may_end(), may_end, "{text}");
             assert!(!progress.is_new());
         }
-        let mut progress = Progress::default();
+        let mut progress = JsonProgress::default();
         assert_eq!(progress.take(b" \n"), Ok(None));
         assert!(progress.is_new());
     }

@@ -73,7 +73,7 @@ fn a_window_that_overflows_by_settings_ends_the_connection() {
     client.ask(1, "/never", b"");
     client.number(frame::WINDOW_UPDATE, 1, (1 << 31) - 1 - 65_535);
     client.send(frame::SETTINGS, 0, 0, &window(65_536));
-    assert_eq!(client.ended(), Reason::FlowControl as u32);
+    assert_eq!(client.disconnected(), Reason::FlowControl as u32);
     // a stream that has ended does not count
     let mut client = Client::plain();
     client.ask(1, "/never", b"");
@@ -94,7 +94,7 @@ fn settings_are_bounded_in_time() {
     for _ in 0..=SETTINGS_BURST {
         client.send(frame::SETTINGS, 0, 0, b"");
     }
-    assert_eq!(client.ended(), Reason::Calm as u32);
+    assert_eq!(client.disconnected(), Reason::Calm as u32);
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn a_call_that_is_known_to_be_over_may_still_be_heard_of() {
     assert_eq!(client.try_next(), None);
     // but after its end nothing is
     client.send(frame::DATA, 0, 1, &[0; 1000]);
-    assert_eq!(client.ended(), Reason::StreamClosed as u32);
+    assert_eq!(client.disconnected(), Reason::StreamClosed as u32);
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn a_client_that_does_not_read_is_disconnected() {
         assert!(!client.connection.is_closed());
     }
     client.wait(Duration::from_secs(10));
-    assert_eq!(client.ended(), Reason::Calm as u32);
+    assert_eq!(client.disconnected(), Reason::Calm as u32);
 }
 
 #[test]

@@ -110,17 +110,25 @@ fn protocol_errors_end_the_connection() {
         for (kind, flags, stream, payload) in frames {
             client.send(kind, flags, stream, &payload);
         }
-        assert_eq!(client.ended(), reason as u32, "{name}");
+        assert_eq!(client.disconnected(), reason as u32, "{name}");
     }
     let mut client = Client::new(Config::default());
     client.write(PREFACE);
     client.send(frame::PING, 0, 0, &[0; 8]);
-    assert_eq!(client.ended(), Reason::Protocol as u32, "no settings");
+    assert_eq!(
+        client.disconnected(),
+        Reason::Protocol as u32,
+        "no settings"
+    );
     let mut client = Client::plain();
     let head = [0, 0x40, 1, frame::DATA, 0, 0, 0, 0, 1];
     assert_eq!(head.len(), HEAD_BYTES);
     client.write(&head);
-    assert_eq!(client.ended(), Reason::FrameSize as u32, "a large frame");
+    assert_eq!(
+        client.disconnected(),
+        Reason::FrameSize as u32,
+        "a large frame"
+    );
 }
 
 #[test]
@@ -168,20 +176,28 @@ fn floods_end_the_connection() {
             client.send(frame::HEADERS, END_HEADERS, stream, &block(path));
             client.number(frame::RST_STREAM, stream, 8);
         }
-        assert_eq!(client.ended(), Reason::Calm as u32, "resets of {path}");
+        assert_eq!(
+            client.disconnected(),
+            Reason::Calm as u32,
+            "resets of {path}"
+        );
     }
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/never"));
     for _ in 0..=EMPTY_MAX {
         client.send(frame::DATA, 0, 1, b"");
     }
-    assert_eq!(client.ended(), Reason::Calm as u32, "empty frames");
+    assert_eq!(client.disconnected(), Reason::Calm as u32, "empty frames");
     for (count, length) in [(CONTINUATIONS_MAX + 1, 0), (9, PAYLOAD_MAX)] {
         let mut client = Client::plain();
         client.send(frame::HEADERS, 0, 1, &block("/never"));
         for _ in 0..count {
             client.send(frame::CONTINUATION, 0, 1, &vec![0; length]);
         }
-        assert_eq!(client.ended(), Reason::Calm as u32, "headers without end");
+        assert_eq!(
+            client.disconnected(),
+            Reason::Calm as u32,
+            "headers without end"
+        );
     }
 }

@@ -207,7 +207,7 @@ impl Client {
     }
 
     /// The reason that the server gives for its end.
-    fn ended(mut self) -> u32 {
+    fn disconnected(mut self) -> u32 {
         let goaway = self
             .all()
             .into_iter()

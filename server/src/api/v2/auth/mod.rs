@@ -39,15 +39,15 @@ const ONE: &str = "GET,PUT,DELETE";
 
 /// An error response: status and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Refusal(StatusCode, String);
+struct AuthHttpError(StatusCode, String);
 
-impl Refusal {
+impl AuthHttpError {
     fn bad(message: &str) -> Self {
         Self(StatusCode::BAD_REQUEST, message.into())
     }
 }
 
-impl From<Fault> for Refusal {
+impl From<Fault> for AuthHttpError {
     fn from(fault: Fault) -> Self {
         tracing::warn!(reason = %fault, "v2 request on users failed: no reply from the cluster");
         match fault {
@@ -62,7 +62,7 @@ impl From<Fault> for Refusal {
     }
 }
 
-impl From<path_permissions::PathAuthError> for Refusal {
+impl From<path_permissions::PathAuthError> for AuthHttpError {
     fn from(refusal: path_permissions::PathAuthError) -> Self {
         use path_permissions::PathAuthError as R;
         let status = match refusal {
@@ -86,7 +86,7 @@ impl From<path_permissions::PathAuthError> for Refusal {
     }
 }
 
-impl From<ProposeError<path_permissions::PathAuthError>> for Refusal {
+impl From<ProposeError<path_permissions::PathAuthError>> for AuthHttpError {
     fn from(error: ProposeError<path_permissions::PathAuthError>) -> Self {
         match error {
             ProposeError::Fault(fault) => fault.into(),
@@ -97,7 +97,7 @@ impl From<ProposeError<path_permissions::PathAuthError>> for Refusal {
 
 /// A resource below `/v2/auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Resource<'a> {
+enum AuthResource<'a> {
     Enable,
     Users,
     User(&'a str),
@@ -105,7 +105,7 @@ enum Resource<'a> {
     Role(&'a str),
 }
 
-impl<'a> Resource<'a> {
+impl<'a> AuthResource<'a> {
     /// What a path names; `None` if it has too many parts.
     fn of(path: &'a str) -> Option<Self> {
         if path == ENABLE {
@@ -142,14 +142,14 @@ pub(super) async fn handle(
     path: &[u8],
 ) -> HttpResponse {
     let path = String::from_utf8_lossy(path);
-    let Some(resource) = Resource::of(&path) else {
+    let Some(resource) = AuthResource::of(&path) else {
         return refused(HttpResponse::BadRequest(), INVALID_PATH.into());
     };
     if !reply::allows(request, resource.methods()) {
         return reply::method_not_allowed(Some(resource.methods()));
     }
     let answer = serve(ctx, request, payload, resource).await;
-    answer.unwrap_or_else(|Refusal(status, message)| {
+    answer.unwrap_or_else(|AuthHttpError(status, message)| {
         refused(headers::build(&ctx.node, status), message)
     })
 }
@@ -158,26 +158,26 @@ async fn serve(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    resource: Resource<'_>,
-) -> Result<HttpResponse, Refusal> {
+    resource: AuthResource<'_>,
+) -> Result<HttpResponse, AuthHttpError> {
     match (resource, request.method().as_str()) {
-        (Resource::Enable, "GET") => {
+        (AuthResource::Enable, "GET") => {
             let enabled = ctx.node.view().await?.machine.auth.path_auth_enabled();
             Ok(shown(ctx, request, StatusCode::OK, &Enabled { enabled }))
         }
-        (Resource::Enable, "PUT") => done(ctx, auth::Enable {}).await,
-        (Resource::Enable, _) => done(ctx, auth::Disable {}).await,
-        (Resource::Users, _) => users::list(ctx, request).await,
-        (Resource::User(name), "GET") => users::get(ctx, request, name).await,
-        (Resource::User(name), "PUT") => users::put(ctx, request, payload, name).await,
-        (Resource::User(name), _) => {
+        (AuthResource::Enable, "PUT") => done(ctx, auth::Enable {}).await,
+        (AuthResource::Enable, _) => done(ctx, auth::Disable {}).await,
+        (AuthResource::Users, _) => users::list(ctx, request).await,
+        (AuthResource::User(name), "GET") => users::get(ctx, request, name).await,
+        (AuthResource::User(name), "PUT") => users::put(ctx, request, payload, name).await,
+        (AuthResource::User(name), _) => {
             let name = name.to_owned();
             done(ctx, auth::UserDelete { name }).await
         }
-        (Resource::Roles, _) => roles::list(ctx, request).await,
-        (Resource::Role(name), "GET") => roles::get(ctx, request, name).await,
-        (Resource::Role(name), "PUT") => roles::put(ctx, request, payload, name).await,
-        (Resource::Role(name), _) => {
+        (AuthResource::Roles, _) => roles::list(ctx, request).await,
+        (AuthResource::Role(name), "GET") => roles::get(ctx, request, name).await,
+        (AuthResource::Role(name), "PUT") => roles::put(ctx, request, payload, name).await,
+        (AuthResource::Role(name), _) => {
             let name = name.to_owned();
             done(ctx, auth::RoleDelete { name }).await
         }
@@ -191,7 +191,7 @@ fn refused(mut builder: actix_web::HttpResponseBuilder, message: String) -> Http
 }
 
 /// Proposes a change and answers with an empty body.
-async fn done<V>(ctx: &Context, verb: V) -> Result<HttpResponse, Refusal>
+async fn done<V>(ctx: &Context, verb: V) -> Result<HttpResponse, AuthHttpError>
 where
     ByPath<V>: Operation<Error = path_permissions::PathAuthError>,
 {
@@ -203,16 +203,18 @@ where
 
 /// Parses the first JSON value of a body. As in etcd, what follows it is ignored, and `null` is an
 /// empty object.
-async fn body<T: DeserializeOwned + Default>(payload: &mut web::Payload) -> Result<T, Refusal> {
+async fn body<T: DeserializeOwned + Default>(
+    payload: &mut web::Payload,
+) -> Result<T, AuthHttpError> {
     let body = reply::read(payload, BODY_BYTES_MAX).await;
-    let body = body.map_err(|_| Refusal::bad(INVALID_JSON))?;
+    let body = body.map_err(|_| AuthHttpError::bad(INVALID_JSON))?;
     let mut values = serde_json::Deserializer::from_slice(&body).into_iter();
     match values.next() {
         Some(Ok(Value::Null)) => Ok(T::default()),
         Some(Ok(value @ Value::Object(_))) => {
-            serde_json::from_value(value).map_err(|_| Refusal::bad(INVALID_JSON))
+            serde_json::from_value(value).map_err(|_| AuthHttpError::bad(INVALID_JSON))
         }
-        Some(_) | None => Err(Refusal::bad(INVALID_JSON)),
+        Some(_) | None => Err(AuthHttpError::bad(INVALID_JSON)),
     }
 }
 
@@ -236,16 +238,16 @@ mod tests {
     #[test]
     fn paths_name_resources() {
         let table = [
-            ("/v2/auth/enable", Some(Resource::Enable)),
-            ("/v2/auth/users", Some(Resource::Users)),
-            ("/v2/auth/users/", Some(Resource::Users)),
-            ("/v2/auth/users/bob", Some(Resource::User("bob"))),
-            ("/v2/auth/users/bob/", Some(Resource::User("bob"))),
-            ("/v2/auth/roles/rw", Some(Resource::Role("rw"))),
+            ("/v2/auth/enable", Some(AuthResource::Enable)),
+            ("/v2/auth/users", Some(AuthResource::Users)),
+            ("/v2/auth/users/", Some(AuthResource::Users)),
+            ("/v2/auth/users/bob", Some(AuthResource::User("bob"))),
+            ("/v2/auth/users/bob/", Some(AuthResource::User("bob"))),
+            ("/v2/auth/roles/rw", Some(AuthResource::Role("rw"))),
             ("/v2/auth/roles/a/b", None),
         ];
         for (path, expect) in table {
-            assert_eq!(Resource::of(path), expect, "{path}");
+            assert_eq!(AuthResource::of(path), expect, "{path}");
         }
     }
 }

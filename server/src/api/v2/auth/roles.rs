@@ -12,10 +12,13 @@ use witan_replica::machine::{
     operation::ByPath,
 };
 
-use super::{Refusal, body, shown};
+use super::{AuthHttpError, body, shown};
 use crate::api::Context;
 
-pub(super) async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+pub(super) async fn list(
+    ctx: &Context,
+    request: &HttpRequest,
+) -> Result<HttpResponse, AuthHttpError> {
     let view = ctx.node.view().await?;
     let auth = &view.machine.auth;
     let names = auth.path_role_names();
@@ -27,7 +30,7 @@ pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
     name: &str,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, AuthHttpError> {
     let view = ctx.node.view().await?;
     let role = find(&view.machine.auth, name);
     let role = role.ok_or_else(|| path_permissions::PathAuthError::RoleMissing(name.to_owned()))?;
@@ -39,10 +42,10 @@ pub(super) async fn put(
     request: &HttpRequest,
     payload: &mut web::Payload,
     name: &str,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, AuthHttpError> {
     let asked: RoleChange = body(payload).await?;
     if asked.role != name {
-        return Err(Refusal::bad(OTHER_ROLE));
+        return Err(AuthHttpError::bad(OTHER_ROLE));
     }
     let (grant, revoke) = (
         asked.grant.unwrap_or_default(),
@@ -60,7 +63,7 @@ pub(super) async fn put(
         return Ok(shown(ctx, request, StatusCode::CREATED, &role));
     }
     if !permissions.kv.is_empty() {
-        return Err(Refusal::bad(PERMISSIONS_AND_GRANT));
+        return Err(AuthHttpError::bad(PERMISSIONS_AND_GRANT));
     }
     let update = RoleUpdate {
         name: role.clone(),

@@ -14,14 +14,17 @@ use witan_replica::machine::{
     operation::ByPath,
 };
 
-use super::{Refusal, body, roles, shown};
+use super::{AuthHttpError, body, roles, shown};
 use crate::{
     api::{Context, basic_auth},
     auth::{HashError, Sender},
 };
 
 /// Lists users. Roles that do not exist are left out.
-pub(super) async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+pub(super) async fn list(
+    ctx: &Context,
+    request: &HttpRequest,
+) -> Result<HttpResponse, AuthHttpError> {
     let view = ctx.node.view().await?;
     let auth = &view.machine.auth;
     let users: Vec<UserShown> = auth
@@ -44,7 +47,7 @@ pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
     name: &str,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, AuthHttpError> {
     let view = ctx.node.view().await?;
     let auth = &view.machine.auth;
     let user = auth.user(name);
@@ -67,10 +70,10 @@ pub(super) async fn put(
     request: &HttpRequest,
     payload: &mut web::Payload,
     name: &str,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, AuthHttpError> {
     let asked: UserChange = body(payload).await?;
     if asked.user != name {
-        return Err(Refusal::bad(OTHER_USER));
+        return Err(AuthHttpError::bad(OTHER_USER));
     }
     let given = asked.roles.clone().unwrap_or_default();
     let (grant, revoke) = (
@@ -79,7 +82,7 @@ pub(super) async fn put(
     );
     let changes = !grant.is_empty() || !revoke.is_empty();
     if changes && !given.is_empty() {
-        return Err(Refusal::bad(ROLES_AND_GRANT));
+        return Err(AuthHttpError::bad(ROLES_AND_GRANT));
     }
     let known = ctx.node.view().await?.machine.auth.user(name).is_some();
     let creates = !changes && (!given.is_empty() || !known);
@@ -98,7 +101,9 @@ pub(super) async fn put(
     let update = UserUpdate {
         name: name.to_owned(),
         password: match asked.password.filter(|password| !password.is_empty()) {
-            Some(password) => hash(ctx, basic_auth::sender(request, name), password).await?,
+            Some(password) => {
+                hash(ctx, basic_auth::password_source(request, name), password).await?
+            }
             None => Bytes::new(),
         },
         grant,
@@ -112,10 +117,14 @@ pub(super) async fn put(
     Ok(shown(ctx, request, StatusCode::OK, &user))
 }
 
-async fn create(ctx: &Context, request: &HttpRequest, asked: UserChange) -> Result<User, Refusal> {
+async fn create(
+    ctx: &Context,
+    request: &HttpRequest,
+    asked: UserChange,
+) -> Result<User, AuthHttpError> {
     let name = asked.user;
     let Some(password) = asked.password.filter(|password| !password.is_empty()) else {
-        return Err(Refusal::bad(&format!(
+        return Err(AuthHttpError::bad(&format!(
             "auth: Cannot create user {name} with an empty password"
         )));
     };
@@ -126,21 +135,21 @@ async fn create(ctx: &Context, request: &HttpRequest, asked: UserChange) -> Resu
     }
     let user = UserCreate {
         name: name.clone(),
-        password: hash(ctx, basic_auth::sender(request, &name), password).await?,
+        password: hash(ctx, basic_auth::password_source(request, &name), password).await?,
         roles: roles.clone().unwrap_or_default(),
     };
     ctx.node.propose(ByPath(user)).await?;
     Ok(User { user: name, roles })
 }
 
-async fn hash(ctx: &Context, sender: Sender<'_>, password: String) -> Result<Bytes, Refusal> {
+async fn hash(ctx: &Context, sender: Sender<'_>, password: String) -> Result<Bytes, AuthHttpError> {
     let hashed = ctx.guard.hashing.hash(sender, password).await;
     hashed.map_err(|error| {
         tracing::warn!(%error, "failed to hash a password");
         match error {
-            HashError::TooLong => Refusal::bad("auth: password length exceeds 72 bytes"),
-            HashError::TooMany => Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-            HashError::Failed => Refusal(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
+            HashError::TooLong => AuthHttpError::bad("auth: password length exceeds 72 bytes"),
+            HashError::TooMany => AuthHttpError(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            HashError::Failed => AuthHttpError(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
         }
     })
 }

@@ -6,8 +6,8 @@ use witan_api::v2::members::{MEDIA_TYPE, NO_URLS};
 use witan_gocompat::json;
 use witan_replica::limits::PEER_URLS_BYTES_MAX;
 
-use super::{Refusal, peer_url};
-use crate::api::reply::{self, Unread};
+use super::{MembersHttpError, peer_url};
+use crate::api::reply::{self, BodyError};
 
 /// A body names a handful of URLs; one above this is refused.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -17,12 +17,12 @@ const FIELD: &str = "peerURLs";
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,
-) -> Result<Vec<String>, Refusal> {
+) -> Result<Vec<String>, MembersHttpError> {
     check_media_type(&reply::content_type(request))?;
     let body = match reply::read(payload, BODY_BYTES_MAX).await {
         Ok(body) => body,
-        Err(Unread::TooLarge) => return Err(bad("http: request body too large".into())),
-        Err(Unread::Broken) => return Err(bad("unexpected EOF".into())),
+        Err(BodyError::TooLarge) => return Err(bad("http: request body too large".into())),
+        Err(BodyError::Disconnected) => return Err(bad("unexpected EOF".into())),
     };
     let mut urls = decode(&body).map_err(bad)?;
     if urls.is_empty() {
@@ -38,12 +38,12 @@ pub(super) async fn peer_urls(
     Ok(urls)
 }
 
-fn bad(message: String) -> Refusal {
-    Refusal(StatusCode::BAD_REQUEST, message)
+fn bad(message: String) -> MembersHttpError {
+    MembersHttpError(StatusCode::BAD_REQUEST, message)
 }
 
 /// Only a type with parameters is compared regardless of case.
-fn check_media_type(given: &str) -> Result<(), Refusal> {
+fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     let media_type = match given.split_once(';') {
         Some((media_type, _)) => media_type.trim().to_ascii_lowercase(),
         None => given.to_owned(),
@@ -52,7 +52,10 @@ fn check_media_type(given: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     let message = format!("Bad Content-Type {media_type}, accept {MEDIA_TYPE}");
-    Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+    Err(MembersHttpError(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        message,
+    ))
 }
 
 pub(in crate::api) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
@@ -185,7 +188,7 @@ mod tests {
             ),
         ];
         for (given, expect) in table {
-            let refusal = Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, expect.into());
+            let refusal = MembersHttpError(StatusCode::UNSUPPORTED_MEDIA_TYPE, expect.into());
             assert_eq!(check_media_type(given), Err(refusal));
         }
     }

@@ -27,9 +27,9 @@ use crate::{
 
 /// An error response: status and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Refusal(StatusCode, String);
+struct MembersHttpError(StatusCode, String);
 
-impl Refusal {
+impl MembersHttpError {
     fn internal(reason: &str) -> Self {
         tracing::warn!(reason, "membership change refused");
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
@@ -40,7 +40,7 @@ impl Refusal {
     }
 }
 
-impl From<Fault> for Refusal {
+impl From<Fault> for MembersHttpError {
     fn from(fault: Fault) -> Self {
         Self::internal(&fault.to_string())
     }
@@ -58,7 +58,7 @@ pub(super) async fn handle(
     let served = match (request.method().as_str(), rest.as_str()) {
         ("GET", "") => list(ctx, request).await,
         ("GET", "leader") => leader(ctx, request).await,
-        ("GET", _) => Err(Refusal(StatusCode::NOT_FOUND, NOT_FOUND.into())),
+        ("GET", _) => Err(MembersHttpError(StatusCode::NOT_FOUND, NOT_FOUND.into())),
         ("POST", _) => add(ctx, request, payload).await,
         ("PUT" | "DELETE", "") => return without_id(ctx),
         ("PUT", id) => update(ctx, request, payload, id).await,
@@ -67,7 +67,7 @@ pub(super) async fn handle(
     served.unwrap_or_else(|refusal| refused(ctx, refusal))
 }
 
-fn refused(ctx: &Context, Refusal(status, message): Refusal) -> HttpResponse {
+fn refused(ctx: &Context, MembersHttpError(status, message): MembersHttpError) -> HttpResponse {
     headers::build(&ctx.node, status)
         .insert_header((CONTENT_TYPE, reply::JSON))
         .body(json::encode(&ErrorMessage { message }))
@@ -100,7 +100,7 @@ fn without_id(ctx: &Context) -> HttpResponse {
     response
 }
 
-async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let list = MemberList {
         members: members.by_id.values().map(shown).collect(),
@@ -108,11 +108,11 @@ async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refu
     Ok(found(ctx, request, json::encode(&list)))
 }
 
-async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let leader = members.by_id.get(&ctx.node.status().leader);
-    let leader =
-        leader.ok_or_else(|| Refusal(StatusCode::SERVICE_UNAVAILABLE, NO_LEADER_TEXT.into()))?;
+    let leader = leader
+        .ok_or_else(|| MembersHttpError(StatusCode::SERVICE_UNAVAILABLE, NO_LEADER_TEXT.into()))?;
     Ok(found(ctx, request, json::encode(&shown(leader))))
 }
 
@@ -120,17 +120,20 @@ async fn add(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, MembersHttpError> {
     let urls = body::peer_urls(request, payload).await?;
     let members = members(ctx).await?;
     if members
         .by_id
         .values()
-        .any(|member| shares_url(member, &urls))
+        .any(|member| has_any_url(member, &urls))
     {
-        return Err(Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()));
+        return Err(MembersHttpError(
+            StatusCode::CONFLICT,
+            PEER_URL_EXISTS.into(),
+        ));
     }
-    Err(Refusal::internal(
+    Err(MembersHttpError::internal(
         "etcdserver: unhealthy cluster: this member serves alone and cannot be joined",
     ))
 }
@@ -140,14 +143,17 @@ async fn update(
     request: &HttpRequest,
     payload: &mut web::Payload,
     id: &str,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
     let urls = body::peer_urls(request, payload).await?;
     let members = members(ctx).await?;
     known(&members, number)?;
-    let taken = |other: &&Known| other.id != number && shares_url(other, &urls);
+    let taken = |other: &&Known| other.id != number && has_any_url(other, &urls);
     if members.by_id.values().find(taken).is_some() {
-        return Err(Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into()));
+        return Err(MembersHttpError(
+            StatusCode::CONFLICT,
+            PEER_URL_EXISTS.into(),
+        ));
     }
     // even the URLs that it has already are a change, which takes an index
     let change = UpdatePeerUrls {
@@ -162,17 +168,17 @@ async fn update(
     Err(match error {
         // it was removed meanwhile
         member::MembershipError::PeerUrlExists => {
-            Refusal(StatusCode::CONFLICT, PEER_URL_EXISTS.into())
+            MembersHttpError(StatusCode::CONFLICT, PEER_URL_EXISTS.into())
         }
-        member::MembershipError::NotFound => Refusal::unknown(&headers::hex(number)),
+        member::MembershipError::NotFound => MembersHttpError::unknown(&headers::hex(number)),
         member::MembershipError::Exists
         | member::MembershipError::TooManyLearners
-        | member::MembershipError::NotLearner => Refusal::internal(&error.to_string()),
+        | member::MembershipError::NotLearner => MembersHttpError::internal(&error.to_string()),
     })
 }
 
 /// Removes a learner. A voter is the last one and cannot be removed.
-async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, Refusal> {
+async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
     let members = members(ctx).await?;
     if known(&members, number)?.learner {
@@ -184,42 +190,46 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, Refusal> {
             Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
             Err(ProposeError::Fault(fault)) => Err(fault.into()),
             // another request removed it meanwhile
-            Err(ProposeError::Refused(_)) => {
-                Err(Refusal(StatusCode::GONE, format!("{REMOVED}{number:x}")))
-            }
+            Err(ProposeError::Refused(_)) => Err(MembersHttpError(
+                StatusCode::GONE,
+                format!("{REMOVED}{number:x}"),
+            )),
         };
     }
-    Err(Refusal::internal(
+    Err(MembersHttpError::internal(
         "etcdserver: re-configuration failed due to not enough started members",
     ))
 }
 
-async fn members(ctx: &Context) -> Result<MemberRegistry, Refusal> {
+async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }
 
 /// Up to 16 digits of hex. What is not that is echoed as it was sent.
-fn parse_id(id: &str) -> Result<u64, Refusal> {
+fn parse_id(id: &str) -> Result<u64, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = if digits {
         u64::from_str_radix(id, 16).ok()
     } else {
         None
     };
-    number.ok_or_else(|| Refusal::unknown(id))
+    number.ok_or_else(|| MembersHttpError::unknown(id))
 }
 
-fn known(members: &MemberRegistry, id: u64) -> Result<&Known, Refusal> {
+fn known(members: &MemberRegistry, id: u64) -> Result<&Known, MembersHttpError> {
     if members.removed_ids.contains(&id) {
-        return Err(Refusal(StatusCode::GONE, format!("{REMOVED}{id:x}")));
+        return Err(MembersHttpError(
+            StatusCode::GONE,
+            format!("{REMOVED}{id:x}"),
+        ));
     }
     members
         .by_id
         .get(&id)
-        .ok_or_else(|| Refusal::unknown(&headers::hex(id)))
+        .ok_or_else(|| MembersHttpError::unknown(&headers::hex(id)))
 }
 
-fn shares_url(member: &Known, urls: &[String]) -> bool {
+fn has_any_url(member: &Known, urls: &[String]) -> bool {
     member.peer_urls.iter().any(|url| urls.contains(url))
 }
 
@@ -245,7 +255,8 @@ mod tests {
 
     #[test]
     fn ids_are_echoed_as_observed() {
-        let unknown = |id: &str| Refusal(StatusCode::NOT_FOUND, format!("No such member: {id}"));
+        let unknown =
+            |id: &str| MembersHttpError(StatusCode::NOT_FOUND, format!("No such member: {id}"));
         assert_eq!(parse_id("zzz"), Err(unknown("zzz")));
         assert_eq!(parse_id("+1"), Err(unknown("+1")));
         assert_eq!(
@@ -261,14 +272,14 @@ mod tests {
         members.removed_ids.insert(0xab);
         assert_eq!(
             known(&members, 0xab),
-            Err(Refusal(
+            Err(MembersHttpError(
                 StatusCode::GONE,
                 "Member permanently removed: ab".into()
             ))
         );
         assert_eq!(
             known(&members, 0x1234),
-            Err(Refusal(
+            Err(MembersHttpError(
                 StatusCode::NOT_FOUND,
                 "No such member: 1234".into()
             ))

@@ -35,9 +35,9 @@ use super::{Answer, concurrency::election, lease, permit, places::Placed, watch}
 use crate::{
     api::{
         Context,
-        aside::INLINE_BYTES_MAX,
-        client::Client,
-        reply::{self, Unread},
+        blocking::INLINE_BYTES_MAX,
+        client::Disconnect,
+        reply::{self, BodyError},
     },
     auth::Credentials,
     client_network::ClientNetwork,
@@ -217,8 +217,8 @@ async fn serve(
     let message_max = ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES;
     let body = match reply::read(payload, body_bytes_max(ctx)).await {
         Ok(body) => body,
-        Err(Unread::TooLarge) => return Err(Failure::body_too_large(message_max)),
-        Err(Unread::Broken) => return Err(Failure::invalid("unexpected EOF".into())),
+        Err(BodyError::TooLarge) => return Err(Failure::body_too_large(message_max)),
+        Err(BodyError::Disconnected) => return Err(Failure::invalid("unexpected EOF".into())),
     };
     let call = Call {
         ctx,
@@ -234,10 +234,10 @@ async fn while_there(
     request: &HttpRequest,
     answer: impl Future<Output = Result<Vec<u8>, Failure>>,
 ) -> Result<Vec<u8>, Failure> {
-    let client = Client::of(request);
+    let client = Disconnect::of(request);
     tokio::select! {
         answer = answer => answer,
-        () = client.ended() => Err(RpcError::Plain("context canceled").into()),
+        () = client.disconnected() => Err(RpcError::Plain("context canceled").into()),
     }
 }
 
@@ -296,7 +296,7 @@ impl Call<'_> {
         let large = body.len() > INLINE_BYTES_MAX;
         let read = move || decode(&body, form);
         let request: Q = ctx
-            .aside
+            .blocking
             .run_if(large, read)
             .await
             .map_err(RpcError::from)??;
@@ -312,7 +312,7 @@ impl Call<'_> {
             written.map(|()| json)
         };
         let written = ctx
-            .aside
+            .blocking
             .run_if(large, write)
             .await
             .map_err(RpcError::from)?;

@@ -14,14 +14,14 @@ use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
 use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
-use witan_gocompat::json::Progress;
+use witan_gocompat::json::JsonProgress;
 
 use super::{Form, Manner, encoding::Encoding, failure::Failure};
 use crate::{
     api::{
         Context,
-        aside::{BoundedJobs, INLINE_BYTES_MAX},
-        reply::{self, Unread},
+        blocking::{BlockingPool, INLINE_BYTES_MAX},
+        reply::{self, BodyError},
         v3::snapshot as backup,
     },
     panics::{
@@ -54,12 +54,12 @@ where
     S: Stream<Item = Result<A, Status>> + 'static,
 {
     let mut requests = Requests {
-        aside: ctx.aside.clone(),
+        blocking: ctx.blocking.clone(),
         in_a_row: 0,
         payload,
         buffer: BytesMut::new(),
         scanned: 0,
-        progress: Progress::default(),
+        progress: JsonProgress::default(),
         bytes_max,
         form,
         ended: false,
@@ -90,8 +90,8 @@ pub(super) async fn snapshot(
     super::wants_leader(ctx, request)?;
     let body = match reply::read(payload, bytes_max).await {
         Ok(body) => body,
-        Err(Unread::TooLarge) => return Err(Failure::body_too_large(bytes_max)),
-        Err(Unread::Broken) => return Err(Failure::invalid("unexpected EOF".into())),
+        Err(BodyError::TooLarge) => return Err(Failure::body_too_large(bytes_max)),
+        Err(BodyError::Disconnected) => return Err(Failure::invalid("unexpected EOF".into())),
     };
     let asked: SnapshotRequest = super::decode(&body, form)?;
     let chunks = backup::snapshot(ctx, asked, false).await?;
@@ -142,14 +142,14 @@ fn in_lines<A: Shaped + Serialize>(
 
 /// The requests in a body.
 struct Requests {
-    aside: BoundedJobs,
+    blocking: BlockingPool,
     /// Requests taken from the buffer since the task last yielded.
     in_a_row: usize,
     payload: web::Payload,
     buffer: BytesMut,
     /// Bytes of the buffer that `progress` has seen.
     scanned: usize,
-    progress: Progress,
+    progress: JsonProgress,
     bytes_max: usize,
     form: Form,
     ended: bool,
@@ -171,7 +171,7 @@ impl Requests {
                 Some(value) => {
                     let (form, large) = (self.form, value.len() > INLINE_BYTES_MAX);
                     let read = move || super::message(&value, form);
-                    let request = self.aside.run_if(large, read).await;
+                    let request = self.blocking.run_if(large, read).await;
                     return request.map_err(|fault| fault.to_string())?.map(Some);
                 }
                 None if self.ended => return Ok(None),
@@ -205,7 +205,7 @@ impl Requests {
             None => return Err("unexpected EOF".into()),
         };
         let value = self.buffer.split_to(end);
-        (self.scanned, self.progress) = (0, Progress::default());
+        (self.scanned, self.progress) = (0, JsonProgress::default());
         Ok(Some(value))
     }
 }

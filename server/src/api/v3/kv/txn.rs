@@ -58,7 +58,7 @@ async fn checked(ctx: &Context, request: TxnRequest) -> Answer<TxnRequest> {
         return Ok(request);
     }
     let check = move || overlaps(&request).map(|()| request);
-    Box::pin(ctx.aside.run(check)).await?
+    Box::pin(ctx.blocking.run(check)).await?
 }
 
 /// What a transaction answers, the revision after it, and the place that it has.

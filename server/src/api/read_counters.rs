@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Reads of keys since the process started; they are not replicated.
 #[derive(Debug, Default)]
-pub(crate) struct Reads {
+pub(crate) struct ReadCounters {
     found: AtomicU64,
     failed: AtomicU64,
 }
 
-impl Reads {
+impl ReadCounters {
     /// Counts one read.
     pub(crate) fn count(&self, found: bool) {
         let counter = if found { &self.found } else { &self.failed };

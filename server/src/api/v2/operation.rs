@@ -9,14 +9,14 @@ use super::parse::Params;
 
 /// The methods that write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Write {
+pub(crate) enum WriteMethod {
     Put,
     Post,
     Delete,
 }
 
 /// The command for `path` (cleaned, absolute), taken at `now_ns`.
-pub(crate) fn mutation(write: Write, path: Bytes, params: Params, now_ns: i64) -> Mutation {
+pub(crate) fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) -> Mutation {
     let expires_ns = params.ttl.map(|ttl| expiration(now_ns, ttl));
     let conditional = params.prev_value.is_some() || params.prev_index.is_some();
     let Params {
@@ -29,24 +29,24 @@ pub(crate) fn mutation(write: Write, path: Bytes, params: Params, now_ns: i64) -
         ..
     } = params;
     match write {
-        Write::Delete if conditional => Mutation::DeleteIf(CompareAndDelete {
+        WriteMethod::Delete if conditional => Mutation::DeleteIf(CompareAndDelete {
             path,
             prev_value,
             prev_index,
         }),
-        Write::Delete => Mutation::Delete(Delete {
+        WriteMethod::Delete => Mutation::Delete(Delete {
             path,
             dir,
             recursive,
         }),
-        Write::Post => Mutation::Create(Create {
+        WriteMethod::Post => Mutation::Create(Create {
             path,
             value,
             dir,
             expires_ns,
             in_order: true,
         }),
-        Write::Put => match params.prev_exist {
+        WriteMethod::Put => match params.prev_exist {
             Some(false) => Mutation::Create(Create {
                 path,
                 value,
@@ -89,10 +89,10 @@ fn expiration(now_ns: i64, ttl_seconds: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::v2::parse::{Waiting, params};
+    use crate::api::v2::parse::{WaitParameter, params};
 
-    fn chosen(write: Write, query: &str) -> &'static str {
-        let params = params(Waiting::Refused, query.as_bytes(), None).unwrap();
+    fn chosen(write: WriteMethod, query: &str) -> &'static str {
+        let params = params(WaitParameter::Refused, query.as_bytes(), None).unwrap();
         match mutation(write, "/k".into(), params, 0) {
             Mutation::Set(_) => "set",
             Mutation::Create(c) if c.in_order => "in order",
@@ -107,22 +107,30 @@ mod tests {
     #[test]
     fn verbs_are_selected_as_observed() {
         let table = [
-            (Write::Put, "value=1", "set"),
-            (Write::Put, "prevIndex=0", "set"),
+            (WriteMethod::Put, "value=1", "set"),
+            (WriteMethod::Put, "prevIndex=0", "set"),
             (
-                Write::Put,
+                WriteMethod::Put,
                 "prevExist=false&prevValue=x&prevIndex=3",
                 "create",
             ),
-            (Write::Put, "prevExist=true", "update"),
-            (Write::Put, "prevExist=true&prevIndex=0", "update"),
-            (Write::Put, "prevExist=true&prevValue=x", "swap"),
-            (Write::Put, "prevIndex=3", "swap"),
-            (Write::Put, "prevValue=x", "swap"),
-            (Write::Post, "prevExist=true&prevIndex=3", "in order"),
-            (Write::Delete, "prevValue=x", "delete if"),
-            (Write::Delete, "prevIndex=3&prevExist=false", "delete if"),
-            (Write::Delete, "prevExist=false&recursive=true", "delete"),
+            (WriteMethod::Put, "prevExist=true", "update"),
+            (WriteMethod::Put, "prevExist=true&prevIndex=0", "update"),
+            (WriteMethod::Put, "prevExist=true&prevValue=x", "swap"),
+            (WriteMethod::Put, "prevIndex=3", "swap"),
+            (WriteMethod::Put, "prevValue=x", "swap"),
+            (WriteMethod::Post, "prevExist=true&prevIndex=3", "in order"),
+            (WriteMethod::Delete, "prevValue=x", "delete if"),
+            (
+                WriteMethod::Delete,
+                "prevIndex=3&prevExist=false",
+                "delete if",
+            ),
+            (
+                WriteMethod::Delete,
+                "prevExist=false&recursive=true",
+                "delete",
+            ),
         ];
         for (write, query, expect) in table {
             assert_eq!(chosen(write, query), expect, "{query}");

@@ -16,9 +16,9 @@ pub(crate) const INLINE_ITEMS_MAX: usize = 2048;
 
 /// Jobs on other threads, of which so many run at once; more wait. Clones share.
 #[derive(Clone, Debug)]
-pub struct BoundedJobs(Arc<Semaphore>);
+pub struct BlockingPool(Arc<Semaphore>);
 
-impl BoundedJobs {
+impl BlockingPool {
     /// With so many places.
     pub(crate) fn new(places: usize) -> Self {
         Self(Arc::new(Semaphore::new(places)))
@@ -82,7 +82,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_jobs_run_than_there_are_places() {
-        let jobs = BoundedJobs::new(1);
+        let jobs = BlockingPool::new(1);
         let (go, wait) = mpsc::sync_channel(1);
         let first = tokio::spawn({
             let jobs = jobs.clone();
