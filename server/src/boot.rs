@@ -371,7 +371,7 @@ fn serve(
         metrics: metrics.clone(),
         settings: config.settings.clone(),
         dial,
-        jobs: api::v3::Jobs::default(),
+        job_limits: api::v3::JobLimits::default(),
         blocking: api::blocking::BlockingPool::of_processors(),
         guard,
     };

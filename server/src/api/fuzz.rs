@@ -19,7 +19,7 @@ use super::{
         parse::{self, WaitParameter},
     },
     v3::{
-        gateway::{self, Form, encoding::Encoding, failure::Failure},
+        gateway::{self, JsonFormat, encoding::Encoding, error::GatewayError},
         kv as kv_calls,
     },
 };
@@ -99,18 +99,18 @@ pub fn gateway_path(path: &[u8]) -> bool {
 }
 
 /// A gateway body, in etcd 3.6's manner or in 3.4's.
-pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], former: bool) -> Result<Q, String> {
-    let manner = if former {
-        gateway::Manner::Former
+pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], v34: bool) -> Result<Q, String> {
+    let gateway_version = if v34 {
+        gateway::GatewayVersion::V3_4
     } else {
-        gateway::Manner::Present
+        gateway::GatewayVersion::V3_6
     };
-    gateway_read(body, manner, Encoding::Base64)
+    gateway_read(body, gateway_version, Encoding::Base64)
 }
 
 /// A gateway body whose bytes are plain strings.
 pub fn gateway_plain_body<Q: Shaped + Default + Message>(body: &[u8]) -> Result<Q, String> {
-    gateway_read(body, gateway::Manner::Present, Encoding::Utf8)
+    gateway_read(body, gateway::GatewayVersion::V3_6, Encoding::Utf8)
 }
 
 /// A gateway's answer with plain strings for bytes.
@@ -123,13 +123,16 @@ pub fn gateway_plain_answer<A: Shaped + Serialize>(answer: &A) -> Vec<u8> {
 
 fn gateway_read<Q: Shaped + Default + Message>(
     body: &[u8],
-    manner: gateway::Manner,
+    gateway_version: gateway::GatewayVersion,
     encoding: Encoding,
 ) -> Result<Q, String> {
-    let form = Form { manner, encoding };
+    let form = JsonFormat {
+        gateway_version,
+        encoding,
+    };
     gateway::decode(body, form).map_err(|failure| match failure {
-        Failure::Status { text, .. } => text,
-        Failure::NotFound | Failure::NotPost => format!("{failure:?}"),
+        GatewayError::Status { text, .. } => text,
+        GatewayError::NotFound | GatewayError::NotPost => format!("{failure:?}"),
     })
 }
 

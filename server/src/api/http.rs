@@ -74,7 +74,7 @@ impl HttpFrontend {
         request: HttpRequest,
         payload: web::Payload,
     ) -> HttpResponse {
-        let mut payload = if websocket::wanted(&request) {
+        let mut payload = if websocket::is_requested(&request) {
             payload
         } else {
             reply::bounded(&request, payload).await
@@ -90,7 +90,7 @@ impl HttpFrontend {
                 response
             }
             Err(refusal) => {
-                if !websocket::wanted(&request) {
+                if !websocket::is_requested(&request) {
                     reply::drain(&mut payload).await;
                 }
                 *refusal
@@ -136,7 +136,7 @@ async fn serve(
         return HttpResponse::Ok().finish();
     }
     let route = match limit_to_surface(surface, route(&front.ctx.settings, path), path) {
-        Route::V3 if websocket::wanted(request) => {
+        Route::V3 if websocket::is_requested(request) => {
             return match check_origin(request, &front.ctx.settings) {
                 Ok(()) => websocket::begin(&front.ctx, request, payload, path),
                 Err(refusal) => *refusal,

@@ -40,7 +40,7 @@ pub struct Environment {
     /// Changes the log level.
     pub dial: Dial,
     /// Limits how many jobs over the whole store run at once.
-    pub jobs: v3::Jobs,
+    pub job_limits: v3::JobLimits,
     /// Runs work that would block a worker.
     pub blocking: blocking::BlockingPool,
     /// Authenticates callers.

@@ -39,7 +39,7 @@ struct Board {
     interests: WatcherGroups,
     bells: HashMap<WatchStreamId, Bell>,
     published: i64,
-    told: i64,
+    notified_revision: i64,
     /// Location behind the last notified change.
     end: Option<Location>,
     /// The state after the last turn with matching changes, while it is current.
@@ -61,7 +61,7 @@ impl Readers {
     /// Starts from a recovered state.
     pub(super) fn begin(&self, kv: &Kv) {
         let mut board = self.board();
-        (board.published, board.told) = (kv.revision(), kv.revision());
+        (board.published, board.notified_revision) = (kv.revision(), kv.revision());
         board.end = Some(kv.end());
     }
 
@@ -93,10 +93,10 @@ impl Readers {
         let board = &mut *board;
         let mut woken = std::mem::take(&mut board.waiting);
         let mut concerned = false;
-        if !board.interests.is_empty() && kv.revision() > board.told {
+        if !board.interests.is_empty() && kv.revision() > board.notified_revision {
             concerned = note(board, kv, &mut woken);
         }
-        board.told = kv.revision();
+        board.notified_revision = kv.revision();
         board.end = Some(kv.end());
         board.current = concerned.then(|| bare(kv));
         if board.interests.is_empty() {
@@ -140,13 +140,15 @@ impl Readers {
 /// Notes changes; returns whether any stream matches.
 fn note(board: &mut Board, kv: &Kv, woken: &mut Vec<WatchStreamId>) -> bool {
     let mut concerned = false;
-    let mut from = board.end.unwrap_or_else(|| kv.seek(board.told + 1));
+    let mut from = board
+        .end
+        .unwrap_or_else(|| kv.seek(board.notified_revision + 1));
     let states = kv.compacted_states();
-    if states.first().unwrap_or(kv).compacted() > board.told {
-        let first = kv.seek(board.told + 1);
+    if states.first().unwrap_or(kv).compacted() > board.notified_revision {
+        let first = kv.seek(board.notified_revision + 1);
         board
             .interests
-            .notify_all(first, board.told + 1, |id| woken.push(id));
+            .notify_all(first, board.notified_revision + 1, |id| woken.push(id));
         return true;
     }
     for state in states.iter().chain([kv]) {
@@ -172,7 +174,7 @@ fn bare(kv: &Kv) -> Arc<Kv> {
 #[derive(Debug)]
 pub struct Taken {
     /// All matching changes up to this revision were noted.
-    pub told: i64,
+    pub notified_revision: i64,
     /// What it has to read, in no order.
     pub touched: Vec<(WatcherGroupId, PendingChanges)>,
 }
@@ -212,11 +214,11 @@ impl Reader {
     /// it advances.
     pub fn take(&self, wanted: i64) -> Taken {
         let mut board = self.readers.board();
-        if board.told < wanted && !board.waiting.contains(&self.id) {
+        if board.notified_revision < wanted && !board.waiting.contains(&self.id) {
             board.waiting.push(self.id);
         }
         Taken {
-            told: board.told,
+            notified_revision: board.notified_revision,
             touched: board.interests.take(self.id),
         }
     }

@@ -25,9 +25,9 @@ use witan_replica::machine::auth::{
 };
 
 use super::{
-    Answer,
-    fault::{self, Refusal as _},
-    header, permit,
+    RpcResult, authorize,
+    error_map::{self, Refusal as _},
+    header,
 };
 use crate::api::Context;
 
@@ -35,8 +35,8 @@ use crate::api::Context;
 macro_rules! manage {
     ($(#[$doc:meta])* $name:ident($request:ident: $asked:ty) -> $answer:ident = $operation:expr) => {
         $(#[$doc])*
-        pub(super) async fn $name(ctx: &Context, $request: $asked) -> Answer<$answer> {
-            let revision = permit::manage(ctx, $operation).await?;
+        pub(super) async fn $name(ctx: &Context, $request: $asked) -> RpcResult<$answer> {
+            let revision = authorize::propose_auth(ctx, $operation).await?;
             let header = header::at(&ctx.node, revision);
             Ok($answer { header })
         }
@@ -67,7 +67,7 @@ RoleRevoke {
 pub(super) async fn user_add(
     ctx: &Context,
     request: AuthUserAddRequest,
-) -> Answer<AuthUserAddResponse> {
+) -> RpcResult<AuthUserAddResponse> {
     let no_password = request.options.is_some_and(|options| options.no_password);
     let password = if no_password {
         Bytes::new()
@@ -79,7 +79,7 @@ pub(super) async fn user_add(
         password,
         no_password,
     };
-    let revision = permit::manage(ctx, user).await?;
+    let revision = authorize::propose_auth(ctx, user).await?;
     let header = header::at(&ctx.node, revision);
     Ok(AuthUserAddResponse { header })
 }
@@ -88,7 +88,7 @@ pub(super) async fn user_add(
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: AuthUserChangePasswordRequest,
-) -> Answer<AuthUserChangePasswordResponse> {
+) -> RpcResult<AuthUserChangePasswordResponse> {
     let password = if request.password.is_empty() {
         let hashed = STANDARD.decode(request.hashed_password);
         hashed.map_err(|_| RpcError::NoPasswordUser)?.into()
@@ -96,15 +96,15 @@ pub(super) async fn user_change_password(
         hash(ctx, &request.name, request.password).await?
     };
     let name = request.name;
-    let revision = permit::manage(ctx, UserPassword { name, password }).await?;
+    let revision = authorize::propose_auth(ctx, UserPassword { name, password }).await?;
     let header = header::at(&ctx.node, revision);
     Ok(AuthUserChangePasswordResponse { header })
 }
 
 /// bcrypt hash of a password. It is slow, so callers check permissions first.
-async fn hash(ctx: &Context, user: &str, password: String) -> Answer<Bytes> {
+async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
     let hashed = ctx.guard.hashing.hash(ctx.sender(user), password).await;
-    hashed.map_err(|error| fault::of_hashing(&error))
+    hashed.map_err(|error| error_map::from_hashing(&error))
 }
 
 /// Checks a password and returns a token. Starts over if users change meanwhile. Takes as long for
@@ -112,7 +112,7 @@ async fn hash(ctx: &Context, user: &str, password: String) -> Answer<Bytes> {
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,
-) -> Answer<AuthenticateResponse> {
+) -> RpcResult<AuthenticateResponse> {
     loop {
         let view = ctx.node.read().await?;
         let known = &view.machine.auth;
@@ -129,12 +129,12 @@ pub(super) async fn authenticate(
         let (sender, hashing) = (ctx.sender(&request.name), &ctx.guard.hashing);
         let matches = hashing.matches(sender, &request.password, hashed.as_ref());
         let matches = matches.await;
-        if !matches.map_err(|error| fault::of_hashing(&error))? {
+        if !matches.map_err(|error| error_map::from_hashing(&error))? {
             tracing::warn!(user = request.name, "invalid authentication was requested");
             return Err(RpcError::AuthFailed);
         }
         let prefix = ctx.guard.token_prefix();
-        let prefix = prefix.map_err(fault::of_token)?;
+        let prefix = prefix.map_err(error_map::from_token)?;
         let user = request.name.clone();
         // the request authenticates itself: no caller
         let asked = Authenticate {
@@ -147,7 +147,7 @@ pub(super) async fn authenticate(
             let token = ctx.guard.token(&request.name, checked, begun);
             return Ok(AuthenticateResponse {
                 header: header::at(&ctx.node, done.revision),
-                token: token.map_err(fault::of_token)?,
+                token: token.map_err(error_map::from_token)?,
             });
         }
     }
@@ -156,10 +156,10 @@ pub(super) async fn authenticate(
 pub(super) async fn auth_status(
     ctx: &Context,
     _request: AuthStatusRequest,
-) -> Answer<AuthStatusResponse> {
+) -> RpcResult<AuthStatusResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let caller = permit::manager(ctx)?;
+    let caller = authorize::admin_caller(ctx)?;
     let admitted = known.check_admin(caller.as_ref());
     admitted.map_err(|error| error.in_v3())?;
     Ok(AuthStatusResponse {
@@ -173,10 +173,10 @@ pub(super) async fn auth_status(
 pub(super) async fn user_get(
     ctx: &Context,
     request: AuthUserGetRequest,
-) -> Answer<AuthUserGetResponse> {
+) -> RpcResult<AuthUserGetResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let caller = permit::manager(ctx)?;
+    let caller = authorize::admin_caller(ctx)?;
     if let Err(error) = known.check_admin(caller.as_ref())
         && caller.is_none_or(|caller| caller.user != request.name)
     {
@@ -192,10 +192,10 @@ pub(super) async fn user_get(
 pub(super) async fn user_list(
     ctx: &Context,
     _request: AuthUserListRequest,
-) -> Answer<AuthUserListResponse> {
+) -> RpcResult<AuthUserListResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let admitted = known.check_admin(permit::manager(ctx)?.as_ref());
+    let admitted = known.check_admin(authorize::admin_caller(ctx)?.as_ref());
     admitted.map_err(|error| error.in_v3())?;
     Ok(AuthUserListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
@@ -207,10 +207,10 @@ pub(super) async fn user_list(
 pub(super) async fn role_get(
     ctx: &Context,
     request: AuthRoleGetRequest,
-) -> Answer<AuthRoleGetResponse> {
+) -> RpcResult<AuthRoleGetResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let caller = permit::manager(ctx)?;
+    let caller = authorize::admin_caller(ctx)?;
     let own = || {
         let user = caller.as_ref().and_then(|caller| known.user(&caller.user));
         user.is_some_and(|user| user.has(&request.role))
@@ -239,10 +239,10 @@ pub(super) async fn role_get(
 pub(super) async fn role_list(
     ctx: &Context,
     _request: AuthRoleListRequest,
-) -> Answer<AuthRoleListResponse> {
+) -> RpcResult<AuthRoleListResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let admitted = known.check_admin(permit::manager(ctx)?.as_ref());
+    let admitted = known.check_admin(authorize::admin_caller(ctx)?.as_ref());
     admitted.map_err(|error| error.in_v3())?;
     Ok(AuthRoleListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),

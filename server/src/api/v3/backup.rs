@@ -12,10 +12,10 @@ use witan_api::v3::{
 };
 
 use super::{
-    Answer,
-    fault::Refusal as _,
+    RpcResult,
+    error_map::Refusal as _,
     header,
-    places::{Place, Places},
+    large_reads::{LargeReadPermit, LargeReadPermits},
 };
 use crate::{
     api::{Context, blocking::run_in},
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Hash and defragment jobs that run at once; others wait.
-const JOBS_MAX: usize = 4;
+const SCANS_MAX: usize = 4;
 
 /// Large ranges and transactions that run at once; others wait.
 const LARGE_READS_MAX: usize = 4;
@@ -36,30 +36,30 @@ const SNAPSHOTS_MAX: usize = 8;
 /// Limits how many hash and defragment jobs, large reads and snapshots run at once. Clones share
 /// the limits.
 #[derive(Clone, Debug)]
-pub struct Jobs {
-    short: Places,
-    reads: Places,
-    snapshots: Places,
+pub struct JobLimits {
+    scans: LargeReadPermits,
+    reads: LargeReadPermits,
+    snapshots: LargeReadPermits,
 }
 
-impl Default for Jobs {
+impl Default for JobLimits {
     fn default() -> Self {
         Self {
-            short: Places::new(JOBS_MAX),
-            reads: Places::new(LARGE_READS_MAX),
-            snapshots: Places::new(SNAPSHOTS_MAX),
+            scans: LargeReadPermits::new(SCANS_MAX),
+            reads: LargeReadPermits::new(LARGE_READS_MAX),
+            snapshots: LargeReadPermits::new(SNAPSHOTS_MAX),
         }
     }
 }
 
-impl Jobs {
+impl JobLimits {
     /// A place for a client's snapshot, unless all or all of its own are taken.
-    pub(super) fn snapshot(&self, client: ClientNetwork) -> Option<Place> {
+    pub(super) fn snapshot(&self, client: ClientNetwork) -> Option<LargeReadPermit> {
         self.snapshots.try_take(client)
     }
 
     /// A place for a client's request that reads many keys.
-    pub(super) async fn large_read(&self, client: ClientNetwork) -> Answer<Place> {
+    pub(super) async fn large_read(&self, client: ClientNetwork) -> RpcResult<LargeReadPermit> {
         self.reads.take(client).await
     }
 
@@ -68,8 +68,8 @@ impl Jobs {
         &self,
         client: ClientNetwork,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Answer<T> {
-        let place = self.short.take(client).await?;
+    ) -> RpcResult<T> {
+        let place = self.scans.take(client).await?;
         let done = run_in(place, move || {
             planted::here("job");
             work()
@@ -79,19 +79,19 @@ impl Jobs {
 }
 
 /// Hash of the whole store, including members and cluster settings; equal to etcd's for equal data.
-pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> Answer<HashResponse> {
+pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let view = ctx.node.view().await?;
     let header = header::at(&ctx.node, view.machine.kv.revision());
     let work = move || snapshot::of_store(&view);
-    let hash = ctx.jobs.run(ctx.client, work).await?;
+    let hash = ctx.job_limits.run(ctx.client, work).await?;
     ctx.metrics.hash.observe(begun.elapsed().as_secs_f64());
     let hash = hash.map_err(|_| RpcError::Corrupt)?;
     Ok(HashResponse { header, hash })
 }
 
 /// Hash of the key space at a revision; equal to etcd's for equal data.
-pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> Answer<HashKvResponse> {
+pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
@@ -100,7 +100,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> Answer<Has
         .map_err(|error| error.in_v3())?;
     let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted());
     let work = move || snapshot::of_keys(&view.machine.kv, hash_revision);
-    let hash = ctx.jobs.run(ctx.client, work).await?;
+    let hash = ctx.job_limits.run(ctx.client, work).await?;
     ctx.metrics.hash_rev.observe(begun.elapsed().as_secs_f64());
     Ok(HashKvResponse {
         header,
@@ -114,9 +114,9 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> Answer<Has
 pub(super) async fn defragment(
     ctx: &Context,
     _request: DefragmentRequest,
-) -> Answer<DefragmentResponse> {
+) -> RpcResult<DefragmentResponse> {
     let begun = Instant::now();
-    let _place = ctx.jobs.short.take(ctx.client).await?;
+    let _place = ctx.job_limits.scans.take(ctx.client).await?;
     tracing::info!("starting defragment");
     let inflight = ctx.metrics.one_defrag();
     ctx.node.rewrite().await?;

@@ -20,7 +20,7 @@ use witan_replica::{
     },
 };
 
-use super::{Answer, header};
+use super::{RpcResult, header};
 use crate::{api::Context, config::Url, node::ProposeError};
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
@@ -28,7 +28,7 @@ const NS_PER_SECOND: i64 = 1_000_000_000;
 pub(super) async fn member_list(
     ctx: &Context,
     request: MemberListRequest,
-) -> Answer<MemberListResponse> {
+) -> RpcResult<MemberListResponse> {
     let view = if request.linearizable {
         ctx.node.read().await?
     } else {
@@ -44,7 +44,7 @@ pub(super) async fn member_list(
 pub(super) async fn member_add(
     ctx: &Context,
     request: MemberAddRequest,
-) -> Answer<MemberAddResponse> {
+) -> RpcResult<MemberAddResponse> {
     let mut urls = peer_urls(&request.peer_urls)?;
     urls.sort_unstable();
     let added_at = ctx.node.now_ns() / NS_PER_SECOND;
@@ -76,7 +76,7 @@ pub(super) async fn member_add(
 pub(super) async fn member_remove(
     ctx: &Context,
     request: MemberRemoveRequest,
-) -> Answer<MemberRemoveResponse> {
+) -> RpcResult<MemberRemoveResponse> {
     let change = ChangeMembers {
         remove: request.id,
         ..ChangeMembers::default()
@@ -92,7 +92,7 @@ pub(super) async fn member_remove(
 pub(super) async fn member_update(
     ctx: &Context,
     request: MemberUpdateRequest,
-) -> Answer<MemberUpdateResponse> {
+) -> RpcResult<MemberUpdateResponse> {
     check_length(&request.peer_urls)?;
     let change = UpdatePeerUrls {
         id: request.id,
@@ -108,7 +108,7 @@ pub(super) async fn member_update(
 pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,
-) -> Answer<MemberPromoteResponse> {
+) -> RpcResult<MemberPromoteResponse> {
     let view = ctx.node.view().await?;
     if known(&view.machine.members, request.id)?.learner {
         Err(RpcError::LearnerNotReady)
@@ -117,11 +117,11 @@ pub(super) async fn member_promote(
     }
 }
 
-async fn members(ctx: &Context) -> Answer<Vec<Member>> {
+async fn members(ctx: &Context) -> RpcResult<Vec<Member>> {
     Ok(shown(&ctx.node.view().await?.machine.members))
 }
 
-fn known(members: &MemberRegistry, id: u64) -> Answer<&Known> {
+fn known(members: &MemberRegistry, id: u64) -> RpcResult<&Known> {
     members.by_id.get(&id).ok_or(RpcError::MemberNotFound)
 }
 
@@ -140,7 +140,7 @@ fn shown_one(member: &Known) -> Member {
 }
 
 /// The URLs, trimmed, if there are any and all are URLs that a member can have.
-fn peer_urls(given: &[String]) -> Answer<Vec<&str>> {
+fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     check_length(given)?;
     let urls: Vec<&str> = given.iter().map(|url| url.trim()).collect();
     if urls.is_empty() || urls.iter().any(|url| url.parse::<Url>().is_err()) {
@@ -150,7 +150,7 @@ fn peer_urls(given: &[String]) -> Answer<Vec<&str>> {
 }
 
 /// They are held in memory and in each checkpoint.
-fn check_length(urls: &[String]) -> Answer<()> {
+fn check_length(urls: &[String]) -> RpcResult<()> {
     if urls.iter().map(String::len).sum::<usize>() > PEER_URLS_BYTES_MAX {
         return Err(RpcError::MemberBadUrls);
     }

@@ -13,11 +13,11 @@ use tonic_health::pb::{
 
 use crate::node::Node;
 
-pub(super) fn server(node: Node) -> HealthServer<Service> {
-    HealthServer::new(Service { node })
+pub(super) fn server(node: Node) -> HealthServer<HealthService> {
+    HealthServer::new(HealthService { node })
 }
 
-pub(super) struct Service {
+pub(super) struct HealthService {
     node: Node,
 }
 
@@ -28,7 +28,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl Health for Service {
+impl Health for HealthService {
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,

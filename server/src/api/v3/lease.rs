@@ -24,7 +24,7 @@ use witan_replica::{
     machine::lease::{self, LEASE_BYTES, LeaseGrant, LeaseRevoke, NONE, RemainingTtl},
 };
 
-use super::{Answer, ending::Ending, header, permit, quota};
+use super::{RpcResult, authorize, header, quota, stream_end::StreamEnd};
 use crate::{
     api::{Context, blocking::INLINE_ITEMS_MAX},
     node::now_ns,
@@ -45,16 +45,16 @@ const SECOND_NS: i64 = 1_000_000_000;
 pub(super) async fn lease_grant(
     ctx: &Context,
     request: LeaseGrantRequest,
-) -> Answer<LeaseGrantResponse> {
-    permit::anybody(ctx)?;
+) -> RpcResult<LeaseGrantResponse> {
+    authorize::require_credentials(ctx)?;
     quota::admit(ctx, LEASE_BYTES).await?;
     let id = if request.id == NONE {
-        chosen_id()
+        generate_id()
     } else {
         request.id
     };
     let ttl_s = request.ttl.max(ctx.settings.lease_ttl_min_s);
-    let done = permit::propose(ctx, LeaseGrant { id, ttl_s }).await?;
+    let done = authorize::propose(ctx, LeaseGrant { id, ttl_s }).await?;
     Ok(LeaseGrantResponse {
         header: header::at(&ctx.node, done.revision),
         id,
@@ -66,8 +66,8 @@ pub(super) async fn lease_grant(
 pub(super) async fn lease_revoke(
     ctx: &Context,
     request: LeaseRevokeRequest,
-) -> Answer<LeaseRevokeResponse> {
-    let done = permit::propose(ctx, LeaseRevoke { id: request.id }).await?;
+) -> RpcResult<LeaseRevokeResponse> {
+    let done = authorize::propose(ctx, LeaseRevoke { id: request.id }).await?;
     Ok(LeaseRevokeResponse {
         header: header::at(&ctx.node, done.revision),
     })
@@ -77,10 +77,10 @@ pub(super) async fn lease_revoke(
 pub(super) async fn lease_time_to_live(
     ctx: &Context,
     request: LeaseTimeToLiveRequest,
-) -> Answer<LeaseTimeToLiveResponse> {
+) -> RpcResult<LeaseTimeToLiveResponse> {
     let view = ctx.node.read().await?;
     if request.keys {
-        permit::on(ctx, &view.machine, |caller| caller.list_lease(request.id))?;
+        authorize::on(ctx, &view.machine, |caller| caller.list_lease(request.id))?;
     }
     let leases = view.machine.kv.leases();
     let mut response = LeaseTimeToLiveResponse {
@@ -110,9 +110,9 @@ pub(super) async fn lease_time_to_live(
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
-) -> Answer<LeaseLeasesResponse> {
+) -> RpcResult<LeaseLeasesResponse> {
     let view = ctx.node.read().await?;
-    permit::list_leases(ctx, &view).await?;
+    authorize::list_leases(ctx, &view).await?;
     let deadlines = ctx.node.deadlines().await?;
     let list = move || {
         let ids = deadlines.in_order().into_iter();
@@ -130,9 +130,9 @@ pub(super) async fn lease_leases(
 async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
-) -> Answer<LeaseKeepAliveResponse> {
+) -> RpcResult<LeaseKeepAliveResponse> {
     planted::here("keepalive");
-    permit::renew_lease(ctx, request.id).await?;
+    authorize::renew_lease(ctx, request.id).await?;
     let header = header::at(&ctx.node, ctx.node.revision());
     let ttl = renew(ctx, request.id).await?.unwrap_or_default();
     Ok(LeaseKeepAliveResponse {
@@ -143,7 +143,7 @@ async fn keep_alive(
 }
 
 /// Keeps a lease alive; returns its TTL, or `None` if there is no such lease.
-async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
+async fn renew(ctx: &Context, id: i64) -> RpcResult<Option<i64>> {
     for _ in 0..EXPIRING_LOOKS_MAX {
         match ctx.node.renew(id).await? {
             Renewal::Renewed { ttl_s } => {
@@ -154,7 +154,7 @@ async fn renew(ctx: &Context, id: i64) -> Answer<Option<i64>> {
             Renewal::Expiring => tokio::time::sleep(EXPIRING_LOOK).await,
             Renewal::NeedsCheckpoint => {
                 let left = vec![RemainingTtl { id, seconds: 0 }];
-                permit::propose(ctx, lease::LeaseCheckpoint { remaining: left }).await?;
+                authorize::propose(ctx, lease::LeaseCheckpoint { remaining: left }).await?;
             }
             Renewal::NotLeading => return Err(RpcError::NoLeader),
         }
@@ -171,7 +171,7 @@ pub(super) fn lease_keep_alive<R>(
 where
     R: Stream<Item = Result<LeaseKeepAliveRequest, Status>> + Unpin,
 {
-    let (ending, ctx) = (Ending::new(ctx, needs_leader), Arc::new(ctx.clone()));
+    let (ending, ctx) = (StreamEnd::new(ctx, needs_leader), Arc::new(ctx.clone()));
     let answers = requests.map(move |request| {
         let ctx = Arc::clone(&ctx);
         async move { keep_alive(&ctx, request?).await.map_err(Status::from) }
@@ -182,7 +182,7 @@ where
         let (mut answers, mut ending) = stream?;
         let answer = tokio::select! {
             answer = answers.next() => answer?,
-            error = ending.comes() => Err(error.into()),
+            error = ending.wait() => Err(error.into()),
         };
         let goes_on = answer.is_ok().then_some((answers, ending));
         Some((answer, goes_on))
@@ -190,6 +190,6 @@ where
 }
 
 /// A random positive id of sixteen hexadecimal digits; a collision has the probability 2^-62.
-fn chosen_id() -> i64 {
+fn generate_id() -> i64 {
     ((RandomState::new().hash_one(now_ns()) >> 1) | 1 << 62).cast_signed()
 }

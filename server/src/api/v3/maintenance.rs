@@ -15,18 +15,18 @@ use witan_replica::machine::{
     member::MemberRegistry,
 };
 
-use super::{Answer, header, permit};
+use super::{RpcResult, authorize, header};
 use crate::{api::Context, version};
 
 /// Status of this member, from local state.
-pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<StatusResponse> {
+pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<StatusResponse> {
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
     let raft = ctx.node.status();
     let members = &view.machine.members;
     let own = members.by_id.get(&ctx.node.identity().member_id);
     let no_leader = (raft.leader == 0).then(|| RpcError::NoLeader.to_string());
-    let alarms = ctx.node.alarms(&view, None).map(in_words);
+    let alarms = ctx.node.alarms(&view, None).map(alarm_text);
     let errors = no_leader.into_iter().chain(alarms).collect();
     Ok(StatusResponse {
         header: header::at(&ctx.node, kv.revision()),
@@ -50,11 +50,11 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> Answer<Sta
 }
 
 /// Lists, raises or lowers alarms. An unknown action does nothing (etcd 3.6 crashes).
-pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmResponse> {
+pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<AlarmResponse> {
     let action = AlarmAction::try_from(request.action);
     // listing requires less, which was checked before
     if action != Ok(AlarmAction::Get) {
-        permit::admin(ctx).await?;
+        authorize::require_admin(ctx).await?;
     }
     let action = match action {
         Ok(AlarmAction::Get) => return list(ctx, request.alarm).await,
@@ -83,7 +83,7 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> Answer<AlarmR
 pub(super) async fn move_leader(
     ctx: &Context,
     request: MoveLeaderRequest,
-) -> Answer<MoveLeaderResponse> {
+) -> RpcResult<MoveLeaderResponse> {
     let own = ctx.node.identity().member_id;
     if ctx.node.status().leader != own {
         return Err(RpcError::NotLeader);
@@ -107,7 +107,7 @@ pub(super) async fn move_leader(
 pub(super) async fn downgrade(
     ctx: &Context,
     request: DowngradeRequest,
-) -> Answer<DowngradeResponse> {
+) -> RpcResult<DowngradeResponse> {
     let version = match DowngradeAction::try_from(request.action) {
         Ok(DowngradeAction::Validate) => {
             let target = target(&request.version)?;
@@ -137,13 +137,13 @@ pub(super) async fn downgrade(
     })
 }
 
-async fn record(ctx: &Context, target: String) -> Answer<()> {
+async fn record(ctx: &Context, target: String) -> RpcResult<()> {
     ctx.node.propose(Downgrade { target }).await?;
     Ok(())
 }
 
 /// Major and minor of the cluster, if it may go down to `target`.
-fn validate(members: &MemberRegistry, target: (u64, u64)) -> Answer<(u64, u64)> {
+fn validate(members: &MemberRegistry, target: (u64, u64)) -> RpcResult<(u64, u64)> {
     let now = cluster_version(members)?;
     if Some(target) != now.1.checked_sub(1).map(|minor| (now.0, minor)) {
         Err(RpcError::InvalidDowngradeTarget)
@@ -154,12 +154,12 @@ fn validate(members: &MemberRegistry, target: (u64, u64)) -> Answer<(u64, u64)> 
     }
 }
 
-fn cluster_version(members: &MemberRegistry) -> Answer<(u64, u64)> {
+fn cluster_version(members: &MemberRegistry) -> RpcResult<(u64, u64)> {
     semver(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
 /// `MAJOR.MINOR` or a whole semantic version; what follows the minor does not count.
-fn target(version: &str) -> Answer<(u64, u64)> {
+fn target(version: &str) -> RpcResult<(u64, u64)> {
     semver(version)
         .or_else(|| semver(&format!("{version}.0")))
         .ok_or(RpcError::WrongDowngradeVersionFormat)
@@ -178,7 +178,7 @@ fn semver(version: &str) -> Option<(u64, u64)> {
 }
 
 /// All, or those of one kind; the member is not looked at, as in etcd.
-async fn list(ctx: &Context, kind: i32) -> Answer<AlarmResponse> {
+async fn list(ctx: &Context, kind: i32) -> RpcResult<AlarmResponse> {
     let view = ctx.node.read().await?;
     let kind = (kind != AlarmType::None as i32).then_some(kind);
     Ok(AlarmResponse {
@@ -195,7 +195,7 @@ fn message(Alarm { kind, member }: Alarm) -> AlarmMember {
 }
 
 /// As Go prints the message: fields of zero are left out, and a space follows each.
-fn in_words(Alarm { kind, member }: Alarm) -> String {
+fn alarm_text(Alarm { kind, member }: Alarm) -> String {
     let kind = match AlarmType::try_from(kind) {
         Ok(known) => known.as_str_name().to_owned(),
         Err(_) => kind.to_string(),

@@ -4,33 +4,33 @@
 //! gateway share it. What does *not* live here: connections, deadlines, message limits and the
 //! answer to unknown methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
 //!
-//! Reading order: `kv` (a file a call) → `permit` (who may) → `quota`, `places` → `range_stream`, `lease`,
-//! `cluster`, `maintenance`, `backup`, `snapshot`, `auth` → `header`, `fault` →
-//! `services` (gRPC) → `unary` (the same, faster) → `watch` (streams), `ending` → `concurrency` (locks,
+//! Reading order: `kv` (a file a call) → `authorize` (who may) → `quota`, `large_reads` → `range_stream`, `lease`,
+//! `cluster`, `maintenance`, `backup`, `snapshot`, `auth` → `header`, `error_map` →
+//! `services` (gRPC) → `unary` (the same, faster) → `watch` (streams), `stream_end` → `concurrency` (locks,
 //! elections) → `health` → `gateway`.
 
 mod auth;
+mod authorize;
 mod backup;
 mod cluster;
 mod concurrency;
-mod ending;
-mod fault;
+mod error_map;
 pub(crate) mod gateway;
 mod header;
 mod health;
 pub(super) mod kv;
+mod large_reads;
 mod lease;
 mod maintenance;
-mod permit;
-mod places;
 mod quota;
 mod range_stream;
 mod services;
 mod snapshot;
+mod stream_end;
 mod unary;
 mod watch;
 
-pub use backup::Jobs;
+pub use backup::JobLimits;
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ use super::Context;
 use crate::transport::{Calls, Incoming, Outgoing, RequestBody};
 
 /// Result of a call.
-pub(crate) type Answer<T> = Result<T, RpcError>;
+pub(crate) type RpcResult<T> = Result<T, RpcError>;
 
 /// All gRPC services. The transport enforces the limit on message size and names unknown methods.
 #[derive(Clone, Debug)]
@@ -49,14 +49,14 @@ pub struct Services(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    service: services::Service,
+    service: services::RpcService,
     routes: Routes,
 }
 
 impl Services {
     /// Services of the running member.
     pub fn new(ctx: Context) -> Self {
-        let service = services::Service::new(ctx.clone());
+        let service = services::RpcService::new(ctx.clone());
         Self(Arc::new(Shared {
             routes: routes(ctx, &service),
             service,
@@ -80,18 +80,18 @@ impl Calls for Services {
     async fn call(self, request: Incoming) -> Outgoing {
         let service = &self.0.service;
         if let RequestBody::Whole(message) = &request.body
-            && let Some(answer) = service.hot(&request.head, message.clone()).await
+            && let Some(answer) = service.call_unary(&request.head, message.clone()).await
         {
             return answer;
         }
-        if let Err(refusal) = service.may_begin(&request.head).await {
+        if let Err(refusal) = service.authorize(&request.head).await {
             return Outgoing::Response(Status::from(refusal).into_http());
         }
         Calls::call(self.0.routes.clone(), request).await
     }
 }
 
-fn routes(ctx: Context, service: &services::Service) -> Routes {
+fn routes(ctx: Context, service: &services::RpcService) -> Routes {
     let health = health::server(ctx.node);
     let mut routes = Routes::builder();
     services::add(service, &mut routes);

@@ -6,12 +6,12 @@
 //! count together; what v1 and v2 add, and what is added about users and members, is looked at in
 //! `node/room.rs`.
 
-use super::Answer;
+use super::RpcResult;
 use crate::api::Context;
 use witan_api::v3::error::RpcError;
 
 /// Checks the quota for a request that adds `cost` bytes; 0 always passes.
-pub(super) async fn admit(ctx: &Context, cost: u64) -> Answer<()> {
+pub(super) async fn admit(ctx: &Context, cost: u64) -> RpcResult<()> {
     let Some(quota) = ctx.settings.quota_bytes else {
         return Ok(());
     };

@@ -9,7 +9,7 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_replica::machine::kv::{self, Kv, NextPart, RangePartBounds};
 
-use super::{Answer, fault::Refusal as _, header, kv::range};
+use super::{RpcResult, error_map::Refusal as _, header, kv::range};
 use crate::{api::Context, panics::planted};
 
 /// Bytes of pairs in one message, which can exceed this by one pair.
@@ -28,7 +28,7 @@ pub(super) async fn range_stream(
     let view = range::view_for(ctx, &request).await?;
     let kv = view.machine.kv.clone();
     let header = header::at(&ctx.node, kv.revision());
-    let parts = Parts::new(kv, range::core(request), header);
+    let parts = RangeReader::new(kv, range::core(request), header);
     // all errors occur at the beginning
     parts.readable()?;
     ctx.metrics.kv_ranges.inc();
@@ -72,7 +72,7 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
 }
 
 /// A range that is being read.
-struct Parts {
+struct RangeReader {
     kv: Kv,
     /// What is still to be read.
     range: kv::Range,
@@ -83,7 +83,7 @@ struct Parts {
     header: Option<ResponseHeader>,
 }
 
-impl Parts {
+impl RangeReader {
     fn new(kv: Kv, range: kv::Range, header: Option<ResponseHeader>) -> Self {
         let limit = usize::try_from(range.limit).ok().filter(|limit| *limit > 0);
         Self {
@@ -95,7 +95,7 @@ impl Parts {
         }
     }
 
-    fn readable(&self) -> Answer<()> {
+    fn readable(&self) -> RpcResult<()> {
         let nothing = RangePartBounds {
             pairs: 0,
             bytes: 0,
@@ -106,7 +106,7 @@ impl Parts {
     }
 
     /// The next answer; the last one carries the header, and nothing else does.
-    async fn next(&mut self) -> Answer<RangeResponse> {
+    async fn next(&mut self) -> RpcResult<RangeResponse> {
         planted::here("range_stream");
         if self.range.count_only {
             return self.last(Vec::new(), false);
@@ -145,7 +145,7 @@ impl Parts {
     }
 
     /// `whole` says that nothing follows; else what does is counted.
-    fn last(&self, kvs: Vec<kv::KeyValue>, whole: bool) -> Answer<RangeResponse> {
+    fn last(&self, kvs: Vec<kv::KeyValue>, whole: bool) -> RpcResult<RangeResponse> {
         let mut reply = kv::RangeReply {
             kvs,
             more: false,
@@ -188,7 +188,7 @@ mod tests {
 
     async fn all(kv: &Kv, range: &kv::Range) -> (Vec<usize>, RangeResponse) {
         let header = Some(ResponseHeader::default());
-        let mut parts = Parts::new(kv.clone(), range.clone(), header);
+        let mut parts = RangeReader::new(kv.clone(), range.clone(), header);
         let (mut sizes, mut whole) = (Vec::new(), RangeResponse::default());
         loop {
             let part = parts.next().await.unwrap();

@@ -11,9 +11,9 @@ use tonic::{
 use witan_api::v3::{error::RpcError, etcdserverpb, v3electionpb, v3lockpb};
 
 use super::{
-    Answer, auth, backup, cluster,
+    RpcResult, auth, authorize, backup, cluster,
     concurrency::{election, lock},
-    kv, lease, maintenance, permit, range_stream, snapshot, unary, watch,
+    kv, lease, maintenance, range_stream, snapshot, unary, watch,
 };
 use crate::{
     api::Context,
@@ -28,20 +28,20 @@ const REQUIRE_LEADER: &str = "hasleader";
 
 /// Implements every service of the dialect.
 #[derive(Clone, Debug)]
-pub(super) struct Service {
+pub(super) struct RpcService {
     ctx: Context,
 }
 
 /// The answers of a method that has many.
-type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-impl Service {
+impl RpcService {
     pub(super) fn new(ctx: Context) -> Self {
         Self { ctx }
     }
 
     /// The context and the message of a call.
-    fn enter<T>(&self, request: Request<T>) -> Answer<(Context, T)> {
+    fn enter<T>(&self, request: Request<T>) -> RpcResult<(Context, T)> {
         let certificate = request.extensions().get();
         let ends = (certificate, request.remote_addr());
         let ctx = self.ctx_of(request.metadata().as_ref(), ends);
@@ -65,15 +65,15 @@ impl Service {
     }
 
     /// Whether a call may begin, by its head alone.
-    pub(super) async fn may_begin(&self, head: &Head) -> Answer<()> {
+    pub(super) async fn authorize(&self, head: &Head) -> RpcResult<()> {
         if !self.ctx.node.any_auth_enabled() {
             return Ok(());
         }
         let ctx = self.ctx_of(head.headers(), (head.parts().extensions.get(), None));
-        permit::enter(&ctx, head.path()).await
+        authorize::call(&ctx, head.path()).await
     }
 
-    fn admit<T>(&self, request: Request<T>) -> Answer<T> {
+    fn admit<T>(&self, request: Request<T>) -> RpcResult<T> {
         self.check_leader(request.metadata().as_ref())?;
         Ok(request.into_inner())
     }
@@ -89,11 +89,11 @@ impl Service {
         &self,
         head: &Head,
         message: Bytes,
-        verb: impl AsyncFnOnce(&Context, Q) -> Answer<A>,
+        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<A>,
     ) -> Outgoing
     where
         Q: prost::Message + Default + 'static,
-        A: unary::Reply,
+        A: unary::UnaryResponse,
     {
         match self.check_leader(head.headers()) {
             Ok(()) if self.ctx.node.auth_enabled() || message.len() > SMALL_BYTES => {
@@ -101,24 +101,24 @@ impl Service {
                 let tcp = extensions.get::<TcpConnectInfo>();
                 let address = tcp.and_then(TcpConnectInfo::remote_addr);
                 let ctx = self.ctx_of(head.headers(), (extensions.get(), address));
-                if let Err(refusal) = permit::anybody(&ctx) {
+                if let Err(refusal) = authorize::require_credentials(&ctx) {
                     return Outgoing::Response(Status::from(refusal).into_http());
                 }
                 // a separate future, so that the one below stays small
-                let answer = unary::answer(&ctx.blocking, message, async |message| {
+                let answer = unary::respond(&ctx.blocking, message, async |message| {
                     verb(&ctx, message).await
                 });
                 Box::pin(answer).await
             }
             Ok(()) => {
                 let verb = async |message| verb(&self.ctx, message).await;
-                unary::answer(&self.ctx.blocking, message, verb).await
+                unary::respond(&self.ctx.blocking, message, verb).await
             }
             Err(refusal) => Outgoing::Response(Status::from(refusal).into_http()),
         }
     }
 
-    fn check_leader(&self, headers: &http::HeaderMap) -> Answer<()> {
+    fn check_leader(&self, headers: &http::HeaderMap) -> RpcResult<()> {
         if Self::wants_leader(headers) && self.ctx.node.status().leader == 0 {
             Err(RpcError::NoLeader)
         } else {
@@ -139,7 +139,7 @@ type Called<'a, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + 
 /// One method of a service: it hands its message to its verb.
 macro_rules! method {
     (server_stream $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident as $stream:ident) => {
-        type $stream = Streamed<$package::$response>;
+        type $stream = ResponseStream<$package::$response>;
 
         fn $verb<'a, 'f>(
             &'a self,
@@ -158,7 +158,7 @@ macro_rules! method {
         }
     };
     (bidi_stream $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident as $stream:ident) => {
-        type $stream = Streamed<$package::$response>;
+        type $stream = ResponseStream<$package::$response>;
 
         fn $verb<'a, 'f>(
             &'a self,
@@ -242,14 +242,14 @@ macro_rules! serve {
             $(as $stream:ident)?, $access:ident, $paths:tt;
         )+}
     )+})+) => {
-        $(impl $package::$server::$service for Service {
+        $(impl $package::$server::$service for RpcService {
             $($(method! {
                 $group $package $module::$verb($request) -> $response $(as $stream)?
             })+)+
         })+
 
         /// Adds all services of the table. The transport enforces the limit on message size.
-        pub(super) fn add(service: &Service, routes: &mut RoutesBuilder) {
+        pub(super) fn add(service: &RpcService, routes: &mut RoutesBuilder) {
             $(
                 let made = $package::$server::$made::new(service.clone());
                 routes.add_service(made.max_decoding_message_size(usize::MAX));
@@ -261,9 +261,9 @@ macro_rules! serve {
             $($($((is_hot!($group) && path == $method) ||)+)+)+ false
         }
 
-        impl Service {
+        impl RpcService {
             /// A call that carries the load, without tonic's layers; `None` if it is another one.
-            pub(super) async fn hot(&self, head: &Head, message: Bytes) -> Option<Outgoing> {
+            pub(super) async fn call_unary(&self, head: &Head, message: Bytes) -> Option<Outgoing> {
                 let service = self;
                 $($($(if is_hot!($group) && head.path() == $method {
                     answer_hot!($group service head message $module::$verb);

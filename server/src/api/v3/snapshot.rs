@@ -17,7 +17,7 @@ use witan_api::v3::{
 };
 use witan_replica::machine::view::View;
 
-use super::Answer;
+use super::RpcResult;
 use crate::{
     api::Context,
     node::Node,
@@ -41,10 +41,10 @@ pub(in crate::api) async fn snapshot(
     ctx: &Context,
     _request: SnapshotRequest,
     _needs_leader: bool,
-) -> Answer<impl Stream<Item = Chunk> + Send + use<>> {
+) -> RpcResult<impl Stream<Item = Chunk> + Send + use<>> {
     // refuse instead of waiting: a waiting client would hold a connection for nothing
     let place = ctx
-        .jobs
+        .job_limits
         .snapshot(ctx.client)
         .ok_or(RpcError::TooManyRequests)?;
     let view = ctx.node.view().await?;
@@ -73,10 +73,10 @@ pub(in crate::api) async fn snapshot(
     };
     // the task ends with the file, or with the client
     drop(panics::spawn(job));
-    let sending = Sending {
+    let sending = SnapshotStream {
         chunks,
         node: ctx.node.clone(),
-        whole: false,
+        digest_sent: false,
     };
     Ok(stream::unfold(Some(sending), |sending| async move {
         let mut sending = sending?;
@@ -93,22 +93,22 @@ fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
 }
 
 /// What the client gets.
-struct Sending {
+struct SnapshotStream {
     chunks: mpsc::Receiver<Chunk>,
     node: Node,
     /// Whether the digest, the last part of a snapshot, was sent.
-    whole: bool,
+    digest_sent: bool,
 }
 
-impl Sending {
+impl SnapshotStream {
     async fn next(&mut self) -> Option<Chunk> {
         tokio::select! {
             chunk = self.chunks.recv() => match chunk {
                 Some(chunk) => {
-                    self.whole = matches!(&chunk, Ok(chunk) if is_digest(chunk));
+                    self.digest_sent = matches!(&chunk, Ok(chunk) if is_digest(chunk));
                     Some(chunk)
                 }
-                None if self.whole => None,
+                None if self.digest_sent => None,
                 None => Some(Err(Status::internal("the snapshot was not made to its end"))),
             },
             () = self.node.stopping() => Some(Err(RpcError::Stopped.into())),
@@ -126,7 +126,7 @@ fn write(view: &Arc<View>, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
     let file = File::of(view)?;
     let bytes = file.bytes();
     tracing::info!(bytes, "sending a snapshot");
-    let mut cutter = Cutter {
+    let mut cutter = ChunkWriter {
         send,
         left: bytes,
         chunk: Vec::with_capacity(CHUNK_BYTES),
@@ -140,7 +140,7 @@ fn write(view: &Arc<View>, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
 }
 
 /// Cuts the file into chunks.
-struct Cutter<'a> {
+struct ChunkWriter<'a> {
     send: &'a mpsc::Sender<Chunk>,
     /// Bytes of the file that were not sent.
     left: u64,
@@ -148,7 +148,7 @@ struct Cutter<'a> {
     digest: Sha256,
 }
 
-impl Cutter<'_> {
+impl ChunkWriter<'_> {
     fn take(&mut self, mut part: &[u8]) -> io::Result<()> {
         self.digest.update(part);
         while !part.is_empty() {

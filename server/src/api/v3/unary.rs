@@ -12,7 +12,7 @@ use witan_api::v3::{
     etcdserverpb::{PutResponse, RangeResponse, TxnResponse, response_op::Response as OpResponse},
 };
 
-use super::{Answer, places::Placed};
+use super::{RpcResult, large_reads::WithPermit};
 use crate::{api::blocking::BlockingPool, transport::Outgoing};
 
 /// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
@@ -25,7 +25,7 @@ const INLINE_PAIRS_MAX: usize = 4096;
 const INLINE_BYTES_MAX: usize = 4 << 20;
 
 /// An answer whose size is known before it is encoded.
-pub(super) trait Reply: Send + Sized + 'static {
+pub(super) trait UnaryResponse: Send + Sized + 'static {
     /// Its pairs and the bytes of their values.
     fn weight(&self) -> (usize, usize);
 
@@ -39,7 +39,7 @@ pub(super) trait Reply: Send + Sized + 'static {
     }
 }
 
-impl Reply for PutResponse {
+impl UnaryResponse for PutResponse {
     fn encode(&self) -> Vec<u8> {
         framed(self)
     }
@@ -50,7 +50,7 @@ impl Reply for PutResponse {
     }
 }
 
-impl Reply for RangeResponse {
+impl UnaryResponse for RangeResponse {
     fn encode(&self) -> Vec<u8> {
         framed(self)
     }
@@ -64,7 +64,7 @@ impl Reply for RangeResponse {
     }
 }
 
-impl Reply for TxnResponse {
+impl UnaryResponse for TxnResponse {
     fn encode(&self) -> Vec<u8> {
         framed(self)
     }
@@ -84,7 +84,7 @@ impl Reply for TxnResponse {
     }
 }
 
-impl<A: Reply> Reply for Placed<A> {
+impl<A: UnaryResponse> UnaryResponse for WithPermit<A> {
     fn encode(&self) -> Vec<u8> {
         self.answer.encode()
     }
@@ -98,14 +98,14 @@ impl<A: Reply> Reply for Placed<A> {
 const PREFIX_BYTES: usize = 5;
 
 /// Runs `operation` on the message of a request's body and makes the response of its answer.
-pub(super) async fn answer<Q, A>(
+pub(super) async fn respond<Q, A>(
     jobs: &BlockingPool,
     body: Bytes,
-    verb: impl AsyncFnOnce(Q) -> Answer<A>,
+    verb: impl AsyncFnOnce(Q) -> RpcResult<A>,
 ) -> Outgoing
 where
     Q: Message + Default + 'static,
-    A: Reply,
+    A: UnaryResponse,
 {
     let answer = async {
         let message = message(&body)?;

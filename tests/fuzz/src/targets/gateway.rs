@@ -72,7 +72,7 @@ where
         gateway_body(body, true),
         gateway_plain_body(body),
     ];
-    let [present, former, plain] = bodies.map(|read| {
+    let [present, v34, plain] = bodies.map(|read| {
         let message = read.ok()?;
         let length = message.encoded_len();
         let bound = body.len() * MESSAGE_BYTES_TIMES + MESSAGE_BYTES_MORE;
@@ -80,7 +80,7 @@ where
         both_ways(&message);
         Some(message)
     });
-    present.or(former).or(plain)
+    present.or(v34).or(plain)
 }
 
 /// The same message comes back from all encodings.
@@ -89,9 +89,9 @@ where
     Q: Message + Serialize + Shaped + Default + PartialEq + Debug,
 {
     let json = serde_json::to_vec(message).expect("memory does not fail");
-    for former in [false, true] {
-        let read = gateway_body::<Q>(&json, former);
-        assert_eq!(read.as_ref(), Ok(message), "JSON, {former}");
+    for v34 in [false, true] {
+        let read = gateway_body::<Q>(&json, v34);
+        assert_eq!(read.as_ref(), Ok(message), "JSON, {v34}");
     }
     let read = gateway_plain_body::<Q>(&gateway_plain_answer(message));
     assert_eq!(read.as_ref(), Ok(message), "plain JSON");
@@ -132,9 +132,9 @@ where
     assert_eq!(Q::decode(bytes.as_slice()).as_ref(), Ok(&message));
     let json = serde_json::to_vec(&message).expect("memory does not fail");
     // JSON may be nested less deep
-    for former in [false, true] {
-        if let Ok(read) = gateway_body::<Q>(&json, former) {
-            assert_eq!(read, message, "JSON, {former}");
+    for v34 in [false, true] {
+        if let Ok(read) = gateway_body::<Q>(&json, v34) {
+            assert_eq!(read, message, "JSON, {v34}");
         }
     }
     Some(message)

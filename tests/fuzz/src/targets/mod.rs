@@ -141,9 +141,9 @@ pub(crate) const ALL: &[Target] = &[
         files: &[
             "server/crates/api/src/v3/json.rs",
             "server/src/api/v3/gateway/encoding.rs",
-            "server/src/api/v3/gateway/former.rs",
+            "server/src/api/v3/gateway/jsonpb_v34.rs",
             "server/src/api/v3/gateway/number.rs",
-            "server/src/api/v3/gateway/present.rs",
+            "server/src/api/v3/gateway/protojson_v36.rs",
             "server/src/api/v3/gateway/text.rs",
             "server/crates/gocompat/src/json.rs",
             "server/src/api/v3/kv/put.rs",

@@ -1,6 +1,6 @@
 //! All errors of the v3 dialect with their gRPC codes and texts. Clients compare the texts, so they
 //! are etcd's to the letter. What is *not* here: the mapping of internal errors
-//! (`server/src/api/v3/fault.rs`).
+//! (`server/src/api/v3/error_map.rs`).
 
 use tonic::{Code, Status};
 

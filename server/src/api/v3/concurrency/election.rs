@@ -19,12 +19,12 @@ use witan_api::v3::{
 };
 
 use super::{
-    Gone, Watching, after, get, if_created, one_of, op, own_key, prefix, put, revision, session,
-    to_the_end, wait_until_first, watching,
+    CallerGone, WatchResponses, after, first_or_last_key, get, if_created, op, open_watch, prefix,
+    put, revision, run_to_completion, session, session_key, wait_until_first,
 };
 use crate::api::{
     Context,
-    v3::{Answer, kv},
+    v3::{RpcResult, kv},
 };
 
 const NO_LEADER: &str = "election: no leader";
@@ -34,16 +34,20 @@ const NO_KEY: &str = "\"leader\" field must be provided";
 pub(in crate::api::v3) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
-) -> Answer<CampaignResponse> {
+) -> RpcResult<CampaignResponse> {
     let (ctx, metrics) = (ctx.clone(), &ctx.metrics);
-    to_the_end(metrics, move |gone| elected(ctx, request, gone)).await
+    run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
 }
 
 /// The leader's key, once it is elected.
-async fn elected(ctx: Context, request: CampaignRequest, gone: Gone) -> Answer<CampaignResponse> {
+async fn win_election(
+    ctx: Context,
+    request: CampaignRequest,
+    gone: CallerGone,
+) -> RpcResult<CampaignResponse> {
     let CampaignRequest { name, lease, value } = request;
     let lease = session(&ctx, lease).await?;
-    let key = own_key(&name, lease);
+    let key = session_key(&name, lease);
     let mut txn = if_created(&key, 0, vec![put(&key, &value, lease)]);
     txn.failure = vec![op(Request::RequestRange(get(&key)))];
     let response = kv::txn(&ctx, ctx.client, txn).await?.answer;
@@ -57,10 +61,11 @@ async fn elected(ctx: Context, request: CampaignRequest, gone: Gone) -> Answer<C
         None => revision(response.header.as_ref()),
         Some(own) => {
             if own.value != value
-                && let Err(error) = announce(&ctx, &key, own.create_revision, (&value, lease)).await
+                && let Err(error) =
+                    put_value(&ctx, &key, own.create_revision, (&value, lease)).await
             {
                 // it may have disconnected meanwhile
-                let _ = withdraw(&ctx, &key, own.create_revision).await;
+                let _ = delete_key(&ctx, &key, own.create_revision).await;
                 return Err(error);
             }
             own.create_revision
@@ -68,9 +73,9 @@ async fn elected(ctx: Context, request: CampaignRequest, gone: Gone) -> Answer<C
     };
     tokio::select! {
         waited = wait_until_first(&ctx, &name, rev) => waited?,
-        () = gone.comes() => {
+        () = gone.wait() => {
             // if the key cannot be deleted now, its lease will delete it
-            let _ = withdraw(&ctx, &key, rev).await;
+            let _ = delete_key(&ctx, &key, rev).await;
             return Err(RpcError::Stopped);
         }
     }
@@ -88,11 +93,11 @@ async fn elected(ctx: Context, request: CampaignRequest, gone: Gone) -> Answer<C
 pub(in crate::api::v3) async fn proclaim(
     ctx: &Context,
     request: ProclaimRequest,
-) -> Answer<ProclaimResponse> {
+) -> RpcResult<ProclaimResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let proclaimed = async {
         let lease = session(ctx, leader.lease).await?;
-        announce(ctx, &leader.key, leader.rev, (&request.value, lease)).await
+        put_value(ctx, &leader.key, leader.rev, (&request.value, lease)).await
     };
     let header = proclaimed.await.map_err(RpcError::plain)?;
     Ok(ProclaimResponse { header })
@@ -101,8 +106,8 @@ pub(in crate::api::v3) async fn proclaim(
 pub(in crate::api::v3) async fn leader(
     ctx: &Context,
     request: LeaderRequest,
-) -> Answer<LeaderResponse> {
-    let first = one_of(&request.name, SortOrder::Ascend);
+) -> RpcResult<LeaderResponse> {
+    let first = first_or_last_key(&request.name, SortOrder::Ascend);
     let response = kv::range(ctx, ctx.client, first)
         .await
         .map_err(RpcError::plain)?
@@ -117,23 +122,23 @@ pub(in crate::api::v3) async fn leader(
 pub(in crate::api::v3) async fn resign(
     ctx: &Context,
     request: ResignRequest,
-) -> Answer<ResignResponse> {
+) -> RpcResult<ResignResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
         session(ctx, leader.lease).await?;
-        withdraw(ctx, &leader.key, leader.rev).await
+        delete_key(ctx, &leader.key, leader.rev).await
     };
     let header = resigned.await.map_err(RpcError::plain)?;
     Ok(ResignResponse { header })
 }
 
 /// Changes the value of a leader's key, if it still has this create revision.
-async fn announce(
+async fn put_value(
     ctx: &Context,
     key: &Bytes,
     created: i64,
     (value, lease): (&Bytes, i64),
-) -> Answer<Option<ResponseHeader>> {
+) -> RpcResult<Option<ResponseHeader>> {
     let txn = if_created(key, created, vec![put(key, value, lease)]);
     let response = kv::txn(ctx, ctx.client, txn).await?.answer;
     if response.succeeded {
@@ -144,7 +149,7 @@ async fn announce(
 }
 
 /// Deletes a leader's key, if it still has this create revision.
-async fn withdraw(ctx: &Context, key: &Bytes, created: i64) -> Answer<Option<ResponseHeader>> {
+async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Option<ResponseHeader>> {
     let delete = DeleteRangeRequest {
         key: key.clone(),
         ..DeleteRangeRequest::default()
@@ -158,7 +163,7 @@ pub(in crate::api::v3) async fn observe(
     ctx: &Context,
     request: LeaderRequest,
     needs_leader: bool,
-) -> Answer<impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<>> {
+) -> RpcResult<impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<>> {
     Ok(observed(ctx, request, needs_leader))
 }
 
@@ -211,14 +216,14 @@ struct Observer {
     name: Bytes,
     needs_leader: bool,
     /// The watch of the leader's key.
-    followed: Option<Watching>,
+    followed: Option<WatchResponses>,
     /// Announcements of one answer of that watch.
     ready: VecDeque<LeaderResponse>,
 }
 
 impl Observer {
     /// The next leader or value; `None` ends the stream.
-    async fn next(&mut self) -> Option<Answer<LeaderResponse>> {
+    async fn next(&mut self) -> Option<RpcResult<LeaderResponse>> {
         loop {
             if let Some(response) = self.ready.pop_front() {
                 return Some(Ok(response));
@@ -246,8 +251,8 @@ impl Observer {
     }
 
     /// Waits for a leader, if there is none.
-    async fn find(&mut self) -> Answer<Option<LeaderResponse>> {
-        let request = one_of(&self.name, SortOrder::Ascend);
+    async fn find(&mut self) -> RpcResult<Option<LeaderResponse>> {
+        let request = first_or_last_key(&self.name, SortOrder::Ascend);
         let response = kv::range(&self.ctx, self.ctx.client, request).await?.answer;
         let (header, kv) = match response.kvs.into_iter().next() {
             Some(kv) => (response.header, kv),
@@ -264,7 +269,7 @@ impl Observer {
             start_revision: revision(header.as_ref()) + 1,
             ..WatchCreateRequest::default()
         };
-        self.followed = Some(watching(&self.ctx, follow, self.needs_leader));
+        self.followed = Some(open_watch(&self.ctx, follow, self.needs_leader));
         Ok(Some(LeaderResponse {
             header,
             kv: Some(kv),
@@ -285,7 +290,7 @@ async fn first_put(
         start_revision: from,
         ..WatchCreateRequest::default()
     };
-    let mut answers = watching(ctx, all, needs_leader);
+    let mut answers = open_watch(ctx, all, needs_leader);
     loop {
         let answer = answers
             .next()

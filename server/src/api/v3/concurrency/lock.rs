@@ -12,42 +12,47 @@ use witan_api::v3::{
 };
 
 use super::{
-    Gone, get, if_created, one_of, op, own_key, put, revision, session, to_the_end,
-    wait_until_first,
+    CallerGone, first_or_last_key, get, if_created, op, put, revision, run_to_completion, session,
+    session_key, wait_until_first,
 };
 use crate::api::{
     Context,
-    v3::{Answer, kv},
+    v3::{RpcResult, kv},
 };
 
 /// Error of a lock whose key was deleted with its lease while waiting.
 const EXPIRED: &str = "mutex: session is expired";
 
-pub(in crate::api::v3) async fn lock(ctx: &Context, request: LockRequest) -> Answer<LockResponse> {
+pub(in crate::api::v3) async fn lock(
+    ctx: &Context,
+    request: LockRequest,
+) -> RpcResult<LockResponse> {
     let (ctx, metrics) = (ctx.clone(), &ctx.metrics);
-    to_the_end(metrics, move |gone| owned(ctx, request, gone)).await
+    run_to_completion(metrics, move |gone| acquire(ctx, request, gone)).await
 }
 
 pub(in crate::api::v3) async fn unlock(
     ctx: &Context,
     request: UnlockRequest,
-) -> Answer<UnlockResponse> {
-    let header = withdraw(ctx, request.key).await.map_err(RpcError::plain)?;
+) -> RpcResult<UnlockResponse> {
+    let header = delete_key(ctx, request.key)
+        .await
+        .map_err(RpcError::plain)?;
     Ok(UnlockResponse { header })
 }
 
 /// The lock, once it is owned.
-async fn owned(ctx: Context, request: LockRequest, gone: Gone) -> Answer<LockResponse> {
+async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session(&ctx, request.lease).await?;
-    let key = own_key(&request.name, lease);
-    let entered = enter(&ctx, &request.name, &key, lease).await?;
+    let key = session_key(&request.name, lease);
+    let entered = put_key(&ctx, &request.name, &key, lease).await?;
     if entered.first {
         let header = entered.header;
         return Ok(LockResponse { header, key });
     }
     let waited = tokio::select! {
         waited = wait_until_first(&ctx, &request.name, entered.created) => waited,
-        () = gone.comes() => Err(RpcError::Stopped),
+        () = gone.wait() => Err(RpcError::Stopped),
     };
     let there = match waited {
         Ok(()) => kv::range(&ctx, ctx.client, get(&key))
@@ -63,14 +68,14 @@ async fn owned(ctx: Context, request: LockRequest, gone: Gone) -> Answer<LockRes
         }),
         Err(error) => {
             // if the key cannot be deleted now, its lease will delete it
-            let _ = withdraw(&ctx, key).await;
+            let _ = delete_key(&ctx, key).await;
             Err(error)
         }
     }
 }
 
 /// Result of putting the caller's key.
-struct Entered {
+struct LockKey {
     header: Option<ResponseHeader>,
     /// When its key was created.
     created: i64,
@@ -79,8 +84,13 @@ struct Entered {
 }
 
 /// Puts the key, unless it exists.
-async fn enter(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> Answer<Entered> {
-    let oldest = || op(Request::RequestRange(one_of(name, SortOrder::Ascend)));
+async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> RpcResult<LockKey> {
+    let oldest = || {
+        op(Request::RequestRange(first_or_last_key(
+            name,
+            SortOrder::Ascend,
+        )))
+    };
     let mut txn = if_created(key, 0, vec![put(key, &Bytes::new(), lease), oldest()]);
     txn.failure = vec![op(Request::RequestRange(get(key))), oldest()];
     let response = kv::txn(ctx, ctx.client, txn).await?.answer;
@@ -101,14 +111,14 @@ async fn enter(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> Answer<En
         own.create_revision
     });
     let first = oldest.is_none_or(|oldest| oldest.create_revision == created);
-    Ok(Entered {
+    Ok(LockKey {
         header: response.header,
         created,
         first,
     })
 }
 
-async fn withdraw(ctx: &Context, key: Bytes) -> Answer<Option<ResponseHeader>> {
+async fn delete_key(ctx: &Context, key: Bytes) -> RpcResult<Option<ResponseHeader>> {
     let request = DeleteRangeRequest {
         key,
         ..DeleteRangeRequest::default()

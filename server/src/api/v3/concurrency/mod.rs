@@ -31,7 +31,7 @@ use witan_api::v3::{
 };
 use witan_replica::machine::lease::NONE;
 
-use super::{Answer, kv, lease, watch};
+use super::{RpcResult, kv, lease, watch};
 use crate::{
     api::Context,
     metrics::Metrics,
@@ -45,10 +45,10 @@ use crate::{
 const SESSION_TTL_S: i64 = 60;
 
 /// The answers of a watch.
-type Watching = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
 /// The caller's lease, or a new one.
-async fn session(ctx: &Context, lease: i64) -> Answer<i64> {
+async fn session(ctx: &Context, lease: i64) -> RpcResult<i64> {
     if lease != NONE {
         return Ok(lease);
     }
@@ -65,14 +65,14 @@ fn prefix(name: &[u8]) -> Bytes {
 }
 
 /// The key of a lease below a name. A negative lease is written as Go does.
-fn own_key(name: &[u8], lease: i64) -> Bytes {
+fn session_key(name: &[u8], lease: i64) -> Bytes {
     let sign: &[u8] = if lease < 0 { b"-" } else { b"" };
     let digits = format!("{:x}", lease.unsigned_abs());
     [name, b"/", sign, digits.as_bytes()].concat().into()
 }
 
 /// One key of a name: the oldest, or the youngest.
-fn one_of(name: &[u8], order: SortOrder) -> RangeRequest {
+fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     RangeRequest {
         key: prefix(name),
         range_end: after(name),
@@ -132,11 +132,11 @@ fn revision(header: Option<&ResponseHeader>) -> i64 {
 }
 
 /// Waits until no key of the name is older than that of revision `created`.
-async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> Answer<()> {
+async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult<()> {
     loop {
         let older = RangeRequest {
             max_create_revision: created - 1,
-            ..one_of(name, SortOrder::Descend)
+            ..first_or_last_key(name, SortOrder::Descend)
         };
         let response = kv::range(ctx, ctx.client, older).await?.answer;
         let Some(last) = response.kvs.first() else {
@@ -146,13 +146,13 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> Answer<()
     }
 }
 
-async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> Answer<()> {
+async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),
         start_revision: from,
         ..WatchCreateRequest::default()
     };
-    let mut answers = watching(ctx, create, false);
+    let mut answers = open_watch(ctx, create, false);
     while let Some(Ok(answer)) = answers.next().await {
         let deletes = |event: &witan_api::v3::mvccpb::Event| event.r#type() == EventType::Delete;
         if answer.events.iter().any(deletes) {
@@ -167,7 +167,7 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> Answer<()>
 }
 
 /// A stream with one watcher.
-fn watching(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> Watching {
+fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> WatchResponses {
     let create = WatchRequest {
         request_union: Some(RequestUnion::CreateRequest(create)),
     };
@@ -176,23 +176,23 @@ fn watching(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> Wa
 }
 
 /// Resolves when the caller has gone.
-struct Gone(oneshot::Receiver<()>);
+struct CallerGone(oneshot::Receiver<()>);
 
-impl Gone {
-    async fn comes(self) {
+impl CallerGone {
+    async fn wait(self) {
         // an error means that the sender was dropped
         let _ = self.0.await;
     }
 }
 
-/// Runs work that must complete even if its caller disconnects; [`Gone`] tells it so.
-async fn to_the_end<T: 'static, F: Future<Output = Answer<T>> + 'static>(
+/// Runs work that must complete even if its caller disconnects; [`CallerGone`] tells it so.
+async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &Metrics,
-    work: impl FnOnce(Gone) -> F,
-) -> Answer<T> {
+    work: impl FnOnce(CallerGone) -> F,
+) -> RpcResult<T> {
     let (here, gone) = oneshot::channel();
     let (tell, told) = oneshot::channel();
-    let (work, metrics) = (work(Gone(gone)), metrics.clone());
+    let (work, metrics) = (work(CallerGone(gone)), metrics.clone());
     let plan = Plan::current();
     actix_web::rt::spawn(async move {
         let work = async {
@@ -219,11 +219,11 @@ mod tests {
 
     #[test]
     fn keys_are_etcds() {
-        assert_eq!(own_key(b"a", 0x32), "a/32");
-        assert_eq!(own_key(b"", 255), "/ff");
-        assert_eq!(own_key(b"a/b", -2), "a/b/-2");
-        assert_eq!(own_key(b"x", i64::MIN), "x/-8000000000000000");
-        let range = one_of(b"a", SortOrder::Ascend);
+        assert_eq!(session_key(b"a", 0x32), "a/32");
+        assert_eq!(session_key(b"", 255), "/ff");
+        assert_eq!(session_key(b"a/b", -2), "a/b/-2");
+        assert_eq!(session_key(b"x", i64::MIN), "x/-8000000000000000");
+        let range = first_or_last_key(b"a", SortOrder::Ascend);
         assert_eq!(
             (&range.key[..], &range.range_end[..]),
             (&b"a/"[..], &b"a0"[..])

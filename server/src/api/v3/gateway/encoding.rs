@@ -10,7 +10,7 @@ use serde_json::Value;
 use witan_api::v3::shape::{FieldKind, FieldShape, MessageShape, Shaped};
 use witan_gocompat::query::Query;
 
-use super::failure::Failure;
+use super::error::GatewayError;
 
 /// The parameter of the URL.
 pub(super) const PARAMETER: &str = "encoding";
@@ -27,7 +27,7 @@ pub(in crate::api) enum Encoding {
 
 /// A field that a request names.
 #[derive(Clone, Copy)]
-pub(super) struct Named<'s> {
+pub(super) struct NamedField<'s> {
     /// Its place in the table.
     pub(super) index: usize,
     pub(super) field: &'s FieldShape,
@@ -40,21 +40,21 @@ impl Encoding {
     pub(super) const NAMES: [&str; 2] = ["base64", "utf8"];
 
     /// The encoding that a URL's query selects. As in Go, the first of several counts.
-    pub(super) fn asked(query: &str) -> Result<Self, Failure> {
+    pub(super) fn from_query(query: &str) -> Result<Self, GatewayError> {
         if query.is_empty() {
             return Ok(Self::Base64);
         }
         match Query::of(query).all(PARAMETER).next() {
             None | Some("base64") => Ok(Self::Base64),
             Some("utf8") => Ok(Self::Utf8),
-            Some(other) => Err(Failure::invalid(format!(
+            Some(other) => Err(GatewayError::invalid(format!(
                 "unknown {PARAMETER} {other:?}: \"base64\" and \"utf8\" are known"
             ))),
         }
     }
 
     /// The field that a request calls by this name.
-    pub(super) fn field<'s>(self, shape: &'s MessageShape, name: &[u8]) -> Option<Named<'s>> {
+    pub(super) fn field<'s>(self, shape: &'s MessageShape, name: &[u8]) -> Option<NamedField<'s>> {
         let find = |name: &[u8]| {
             let mut fields = shape.fields.iter().enumerate();
             fields.find(|(_, field)| {
@@ -62,7 +62,7 @@ impl Encoding {
             })
         };
         let named = |encoding| {
-            move |(index, field)| Named {
+            move |(index, field)| NamedField {
                 index,
                 field,
                 encoding,
@@ -148,7 +148,7 @@ mod tests {
     };
 
     use super::{
-        super::{Form, Manner, decode},
+        super::{GatewayVersion, JsonFormat, decode},
         *,
     };
 
@@ -158,10 +158,10 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn read<Q: Shaped + Default + prost::Message>(body: &str) -> Result<Q, Failure> {
-        let read = [Manner::Present, Manner::Former].map(|manner| {
-            let form = Form {
-                manner,
+    fn read<Q: Shaped + Default + prost::Message>(body: &str) -> Result<Q, GatewayError> {
+        let read = [GatewayVersion::V3_6, GatewayVersion::V3_4].map(|gateway_version| {
+            let form = JsonFormat {
+                gateway_version,
                 encoding: Encoding::Utf8,
             };
             decode::<Q>(body.as_bytes(), form)
@@ -177,7 +177,7 @@ mod tests {
 
     fn refused(body: &str) -> String {
         match read::<RangeRequest>(body) {
-            Err(Failure::Status { text, .. }) => text,
+            Err(GatewayError::Status { text, .. }) => text,
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -195,10 +195,10 @@ mod tests {
     #[test]
     fn the_parameter_chooses() {
         for query in ["", "a=b", "encoding=base64", "encoding=base64&encoding=x"] {
-            assert_eq!(Encoding::asked(query), Ok(Encoding::Base64), "{query}");
+            assert_eq!(Encoding::from_query(query), Ok(Encoding::Base64), "{query}");
         }
         for query in ["encoding=utf8", "a=b&encoding=utf8", "encoding=%75tf8"] {
-            assert_eq!(Encoding::asked(query), Ok(Encoding::Utf8), "{query}");
+            assert_eq!(Encoding::from_query(query), Ok(Encoding::Utf8), "{query}");
         }
         for (query, told) in [
             ("encoding=", "\"\""),
@@ -206,7 +206,10 @@ mod tests {
             ("encoding=UTF8", "\"UTF8\""),
         ] {
             let text = format!("unknown encoding {told}: \"base64\" and \"utf8\" are known");
-            assert_eq!(Encoding::asked(query), Err(Failure::invalid(text)));
+            assert_eq!(
+                Encoding::from_query(query),
+                Err(GatewayError::invalid(text))
+            );
         }
     }
 

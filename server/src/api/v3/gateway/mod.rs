@@ -1,17 +1,17 @@
 //! The v3 dialect as JSON over HTTP/1: the same verbs under `/v3` (answers as etcd 3.6 gives them),
 //! `/v3beta` and `/v3alpha` (as 3.4 does).
 //!
-//! Reading order: this file (from request to answer) → `calls` (which verb) → `streams` → `websocket` →
-//! `encoding` (base64 or plain strings) → `present`, `former` (how the two manners read a body) with `number`,
-//! `text` → `failure` → `openapi`.
+//! Reading order: this file (from request to answer) → `call_names` (which verb) → `streams` → `websocket` →
+//! `encoding` (base64 or plain strings) → `protojson_v36`, `jsonpb_v34` (how the two manners read a body) with `number`,
+//! `text` → `error` → `openapi`.
 
-mod calls;
+mod call_names;
 pub(in crate::api) mod encoding;
-pub(in crate::api) mod failure;
-mod former;
+pub(in crate::api) mod error;
+mod jsonpb_v34;
 mod number;
 pub(in crate::api) mod openapi;
-mod present;
+mod protojson_v36;
 mod streams;
 mod text;
 pub(in crate::api) mod websocket;
@@ -30,8 +30,8 @@ use witan_api::{
 };
 use witan_gocompat::json;
 
-use self::{encoding::Encoding, failure::Failure};
-use super::{Answer, concurrency::election, lease, permit, places::Placed, watch};
+use self::{encoding::Encoding, error::GatewayError};
+use super::{RpcResult, authorize, concurrency::election, large_reads::WithPermit, lease, watch};
 use crate::{
     api::{
         Context,
@@ -66,17 +66,17 @@ const TOKEN_HEADERS: [&str; 3] = [
 
 /// The etcd version that a prefix imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::api) enum Manner {
+pub(in crate::api) enum GatewayVersion {
     /// etcd 3.6.
-    Present,
+    V3_6,
     /// etcd 3.4.
-    Former,
+    V3_4,
 }
 
 /// The JSON format of a call's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::api) struct Form {
-    pub(in crate::api) manner: Manner,
+pub(in crate::api) struct JsonFormat {
+    pub(in crate::api) gateway_version: GatewayVersion,
     pub(in crate::api) encoding: Encoding,
 }
 
@@ -90,8 +90,9 @@ pub(crate) async fn handle(
     let work = answer(ctx, request, payload, path);
     let done = panics::contain(&ctx.metrics, Handler::Gateway, Plan::current(), work).await;
     done.unwrap_or_else(|_| {
-        let manner = split(path).map_or(Manner::Present, |(manner, _)| manner);
-        let mut response = Failure::panicked().answer(manner);
+        let gateway_version =
+            split(path).map_or(GatewayVersion::V3_6, |(gateway_version, _)| gateway_version);
+        let mut response = GatewayError::panicked().answer(gateway_version);
         // the body may be unread
         let head = response.head_mut();
         head.set_connection_type(ConnectionType::Close);
@@ -106,7 +107,8 @@ async fn answer(
     path: &[u8],
 ) -> HttpResponse {
     planted::here("gateway");
-    let Some((manner, call)) = split(path).filter(|_| ctx.settings.enable_grpc_gateway) else {
+    let Some((gateway_version, call)) = split(path).filter(|_| ctx.settings.enable_grpc_gateway)
+    else {
         reply::drain(&mut payload).await;
         return reply::not_found();
     };
@@ -119,15 +121,15 @@ async fn answer(
     let route = GrpcRoute::of_path(call);
     let called = route.filter(|_| is_call(request));
     if let Some(called) = called
-        && let Err(refusal) = permit::enter(ctx, called.method).await
+        && let Err(refusal) = authorize::call(ctx, called.method).await
     {
         // the rest of a stream's requests, or of a socket's, may have no end
-        if !(streams(called) || websocket::wanted(request)) {
+        if !(streams(called) || websocket::is_requested(request)) {
             reply::drain(&mut payload).await;
         }
-        return Failure::from(refusal).answer(manner);
+        return GatewayError::from(refusal).answer(gateway_version);
     }
-    let encoding = match called.map(|_| Encoding::asked(request.query_string())) {
+    let encoding = match called.map(|_| Encoding::from_query(request.query_string())) {
         None => Encoding::Base64,
         Some(Ok(encoding)) => encoding,
         Some(Err(failure)) => {
@@ -135,11 +137,14 @@ async fn answer(
             if !called.is_some_and(streams) {
                 reply::drain(&mut payload).await;
             }
-            return failure.answer(manner);
+            return failure.answer(gateway_version);
         }
     };
-    let form = Form { manner, encoding };
-    let asked = (form, body_bytes_max(ctx));
+    let json_format = JsonFormat {
+        gateway_version,
+        encoding,
+    };
+    let asked = (json_format, body_bytes_max(ctx));
     let begun = match called.map(|called| called.method) {
         Some(WATCH) => streams::begin(ctx, request, payload, asked, watch::watch).await,
         Some(KEEP_ALIVE) => {
@@ -150,26 +155,26 @@ async fn answer(
         }
         Some(SNAPSHOT) => streams::snapshot(ctx, request, &mut payload, asked).await,
         Some(_) | None => {
-            return unary(ctx, request, &mut payload, (form, route)).await;
+            return unary(ctx, request, &mut payload, (json_format, route)).await;
         }
     };
-    begun.unwrap_or_else(|failure| failure.answer(manner))
+    begun.unwrap_or_else(|failure| failure.answer(gateway_version))
 }
 
 async fn unary(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    (form, route): (Form, Option<&GrpcRoute>),
+    (json_format, route): (JsonFormat, Option<&GrpcRoute>),
 ) -> HttpResponse {
-    match serve(ctx, request, payload, (form, route)).await {
+    match serve(ctx, request, payload, (json_format, route)).await {
         Ok(json) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, reply::JSON))
             .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
             .body(reply::framed(request, json)),
         Err(failure) => {
             reply::drain(payload).await;
-            failure.answer(form.manner)
+            failure.answer(json_format.gateway_version)
         }
     }
 }
@@ -181,7 +186,7 @@ pub(in crate::api) fn streams(route: &GrpcRoute) -> bool {
 
 /// Calls are made by POST, and over a WebSocket as if they were.
 fn is_call(request: &HttpRequest) -> bool {
-    *request.method() == Method::POST || websocket::wanted(request)
+    *request.method() == Method::POST || websocket::is_requested(request)
 }
 
 /// The token in the first of these headers. Certificates are ignored.
@@ -193,12 +198,12 @@ fn credentials(request: &HttpRequest) -> Credentials {
 }
 
 /// The imitated version and the path of the call.
-pub(in crate::api) fn split(path: &[u8]) -> Option<(Manner, &str)> {
+pub(in crate::api) fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
     let (prefix, call) = path.split_once('/')?;
     match prefix {
-        "v3" => Some((Manner::Present, call)),
-        "v3beta" | "v3alpha" => Some((Manner::Former, call)),
+        "v3" => Some((GatewayVersion::V3_6, call)),
+        "v3beta" | "v3alpha" => Some((GatewayVersion::V3_4, call)),
         _ => None,
     }
 }
@@ -207,33 +212,33 @@ async fn serve(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    (form, route): (Form, Option<&GrpcRoute>),
-) -> Result<Vec<u8>, Failure> {
-    let route = route.ok_or(Failure::NotFound)?;
+    (json_format, route): (JsonFormat, Option<&GrpcRoute>),
+) -> Result<Vec<u8>, GatewayError> {
+    let route = route.ok_or(GatewayError::NotFound)?;
     if !is_call(request) {
-        return Err(Failure::NotPost);
+        return Err(GatewayError::NotPost);
     }
     wants_leader(ctx, request)?;
     let message_max = ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES;
     let body = match reply::read(payload, body_bytes_max(ctx)).await {
         Ok(body) => body,
-        Err(BodyError::TooLarge) => return Err(Failure::body_too_large(message_max)),
-        Err(BodyError::Disconnected) => return Err(Failure::invalid("unexpected EOF".into())),
+        Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(message_max)),
+        Err(BodyError::Disconnected) => return Err(GatewayError::invalid("unexpected EOF".into())),
     };
-    let call = Call {
+    let call = UnaryCall {
         ctx,
-        form,
+        json_format,
         body,
         message_max,
     };
-    calls::run(route.method, call, request).await
+    call_names::run(route.method, call, request).await
 }
 
 /// The answer of a call that may wait for long, unless its client disconnects first.
-async fn while_there(
+async fn unless_disconnected(
     request: &HttpRequest,
-    answer: impl Future<Output = Result<Vec<u8>, Failure>>,
-) -> Result<Vec<u8>, Failure> {
+    answer: impl Future<Output = Result<Vec<u8>, GatewayError>>,
+) -> Result<Vec<u8>, GatewayError> {
     let client = Disconnect::of(request);
     tokio::select! {
         answer = answer => answer,
@@ -242,7 +247,7 @@ async fn while_there(
 }
 
 /// Whether the client wants to be refused while no leader is known; refuses if so.
-fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, Failure> {
+fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, GatewayError> {
     let wants = request
         .headers()
         .get(REQUIRE_LEADER)
@@ -260,41 +265,41 @@ fn body_bytes_max(ctx: &Context) -> usize {
 }
 
 /// A body on its way through a verb.
-struct Call<'a> {
+struct UnaryCall<'a> {
     ctx: &'a Context,
-    form: Form,
+    json_format: JsonFormat,
     body: Vec<u8>,
     message_max: usize,
 }
 
-impl Call<'_> {
+impl UnaryCall<'_> {
     async fn run<Q, A>(
         self,
-        verb: impl AsyncFnOnce(&Context, Q) -> Answer<A>,
-    ) -> Result<Vec<u8>, Failure>
+        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<A>,
+    ) -> Result<Vec<u8>, GatewayError>
     where
         Q: Shaped + Default + Message + 'static,
         A: Shaped + Serialize + Message + 'static,
     {
         let placed = async move |ctx: &Context, request| {
             let answer = verb(ctx, request).await;
-            answer.map(|answer| Placed::new(answer, None))
+            answer.map(|answer| WithPermit::new(answer, None))
         };
-        self.run_placed(placed).await
+        self.run_with_permit(placed).await
     }
 
     /// The same of a verb whose request has a place until its answer is written.
-    async fn run_placed<Q, A>(
+    async fn run_with_permit<Q, A>(
         self,
-        verb: impl AsyncFnOnce(&Context, Q) -> Answer<Placed<A>>,
-    ) -> Result<Vec<u8>, Failure>
+        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
+    ) -> Result<Vec<u8>, GatewayError>
     where
         Q: Shaped + Default + Message + 'static,
         A: Shaped + Serialize + Message + 'static,
     {
-        let (ctx, form, body) = (self.ctx, self.form, self.body);
+        let (ctx, json_format, body) = (self.ctx, self.json_format, self.body);
         let large = body.len() > INLINE_BYTES_MAX;
-        let read = move || decode(&body, form);
+        let read = move || decode(&body, json_format);
         let request: Q = ctx
             .blocking
             .run_if(large, read)
@@ -302,13 +307,13 @@ impl Call<'_> {
             .map_err(RpcError::from)??;
         let length = request.encoded_len();
         if length > self.message_max {
-            return Err(Failure::message_too_large(length, self.message_max));
+            return Err(GatewayError::message_too_large(length, self.message_max));
         }
         let placed = verb(ctx, request).await?;
         let large = placed.answer.encoded_len() > INLINE_BYTES_MAX;
         let write = move || {
             let mut json = Vec::new();
-            let written = form.encoding.write(&placed.answer, &mut json);
+            let written = json_format.encoding.write(&placed.answer, &mut json);
             written.map(|()| json)
         };
         let written = ctx
@@ -316,7 +321,7 @@ impl Call<'_> {
             .run_if(large, write)
             .await
             .map_err(RpcError::from)?;
-        written.map_err(|error| Failure::unknown(error.to_string()))
+        written.map_err(|error| GatewayError::unknown(error.to_string()))
     }
 }
 
@@ -324,29 +329,37 @@ impl Call<'_> {
 /// is ignored.
 pub(in crate::api) fn decode<Q: Shaped + Default + Message>(
     body: &[u8],
-    form: Form,
-) -> Result<Q, Failure> {
+    json_format: JsonFormat,
+) -> Result<Q, GatewayError> {
     // as Go's decoder finds no value: an empty body is an empty message
     if json::is_space(body) {
         return Ok(Q::default());
     }
-    message(body, form).map_err(Failure::invalid)
+    message(body, json_format).map_err(GatewayError::invalid)
 }
 
 /// Decodes the first JSON value in `body`.
-fn message<Q: Shaped + Default + Message>(body: &[u8], form: Form) -> Result<Q, String> {
-    let Form { manner, encoding } = form;
-    let bytes = match (manner, encoding) {
-        (Manner::Former, Encoding::Base64) => {
+fn message<Q: Shaped + Default + Message>(
+    body: &[u8],
+    json_format: JsonFormat,
+) -> Result<Q, String> {
+    let JsonFormat {
+        gateway_version,
+        encoding,
+    } = json_format;
+    let bytes = match (gateway_version, encoding) {
+        (GatewayVersion::V3_4, Encoding::Base64) => {
             json::check_first(body)?;
-            former::read(body, Q::SHAPE)?
+            jsonpb_v34::read(body, Q::SHAPE)?
         }
         // 3.4 never read plain bytes, and would not refuse what is no UTF-8
-        (Manner::Present, _) | (Manner::Former, Encoding::Utf8) => {
-            present::read(body, Q::SHAPE, encoding).map_err(|fault| match fault {
-                present::Fault::NoJson => no_json(body),
+        (GatewayVersion::V3_6, _) | (GatewayVersion::V3_4, Encoding::Utf8) => {
+            protojson_v36::read(body, Q::SHAPE, encoding).map_err(|fault| match fault {
+                protojson_v36::ReadError::NotJson => json_error(body),
                 // a syntax error further on is reported first
-                present::Fault::Refused(told) => json::check_first(body).err().unwrap_or(told),
+                protojson_v36::ReadError::Refused(told) => {
+                    json::check_first(body).err().unwrap_or(told)
+                }
             })?
         }
     };
@@ -354,7 +367,7 @@ fn message<Q: Shaped + Default + Message>(body: &[u8], form: Form) -> Result<Q, 
 }
 
 /// The error text for a body that is not JSON.
-fn no_json(body: &[u8]) -> String {
+fn json_error(body: &[u8]) -> String {
     json::check_first(body)
         .err()
         .unwrap_or_else(|| "invalid JSON".into())
@@ -368,40 +381,49 @@ mod tests {
 
     #[test]
     fn prefixes_choose_the_manner() {
-        assert_eq!(split(b"/v3/kv/put"), Some((Manner::Present, "kv/put")));
-        assert_eq!(split(b"/v3beta/kv/put"), Some((Manner::Former, "kv/put")));
-        assert_eq!(split(b"/v3alpha/kv/put"), Some((Manner::Former, "kv/put")));
-        assert_eq!(split(b"/v3/"), Some((Manner::Present, "")));
+        assert_eq!(split(b"/v3/kv/put"), Some((GatewayVersion::V3_6, "kv/put")));
+        assert_eq!(
+            split(b"/v3beta/kv/put"),
+            Some((GatewayVersion::V3_4, "kv/put"))
+        );
+        assert_eq!(
+            split(b"/v3alpha/kv/put"),
+            Some((GatewayVersion::V3_4, "kv/put"))
+        );
+        assert_eq!(split(b"/v3/"), Some((GatewayVersion::V3_6, "")));
         assert_eq!(split(b"/v3gamma/kv/put"), None);
         assert_eq!(split(b"/v3"), None);
     }
 
-    fn form(manner: Manner) -> Form {
+    fn json_format(gateway_version: GatewayVersion) -> JsonFormat {
         let encoding = Encoding::Base64;
-        Form { manner, encoding }
+        JsonFormat {
+            gateway_version,
+            encoding,
+        }
     }
 
-    fn refused(body: &str, manner: Manner) -> String {
-        match decode::<RangeRequest>(body.as_bytes(), form(manner)) {
-            Err(Failure::Status { text, .. }) => text,
+    fn refused(body: &str, gateway_version: GatewayVersion) -> String {
+        match decode::<RangeRequest>(body.as_bytes(), json_format(gateway_version)) {
+            Err(GatewayError::Status { text, .. }) => text,
             other => panic!("{body}: {other:?}"),
         }
     }
 
     #[test]
     fn bodies() {
-        for manner in [Manner::Present, Manner::Former] {
+        for gateway_version in [GatewayVersion::V3_6, GatewayVersion::V3_4] {
             for body in ["", " \n", "{}", "{} trailing", "{\"nonsense\":1}"] {
                 assert_eq!(
-                    decode(body.as_bytes(), form(manner)),
+                    decode(body.as_bytes(), json_format(gateway_version)),
                     Ok(RangeRequest::default()),
                     "{body:?}"
                 );
             }
             // whatever else is wrong before that
-            assert_eq!(refused(r#"{"key":5"#, manner), "unexpected EOF");
+            assert_eq!(refused(r#"{"key":5"#, gateway_version), "unexpected EOF");
             assert_eq!(
-                refused("not json", manner),
+                refused("not json", gateway_version),
                 "invalid character 'o' in literal null (expecting 'u')"
             );
         }

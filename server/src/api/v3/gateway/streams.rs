@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
 use witan_gocompat::json::JsonProgress;
 
-use super::{Form, Manner, encoding::Encoding, failure::Failure};
+use super::{GatewayVersion, JsonFormat, encoding::Encoding, error::GatewayError};
 use crate::{
     api::{
         Context,
@@ -37,7 +37,7 @@ const REQUESTS_IN_A_ROW_MAX: usize = 64;
 const PANICKED: &str = "internal error: the stream was not completed";
 
 /// The requests of a client, as a session takes them.
-pub(super) type Asked<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
+pub(super) type RequestStream<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
 
 /// Begins a stream. Waits for the first request, so that an unreadable one is answered with an
 /// error; as in etcd, a later unreadable one ends the requests.
@@ -45,15 +45,15 @@ pub(super) async fn begin<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
     payload: web::Payload,
-    (form, bytes_max): (Form, usize),
-    answers: impl FnOnce(&Context, Asked<Q>, bool) -> S,
-) -> Result<HttpResponse, Failure>
+    (json_format, bytes_max): (JsonFormat, usize),
+    answers: impl FnOnce(&Context, RequestStream<Q>, bool) -> S,
+) -> Result<HttpResponse, GatewayError>
 where
     Q: Shaped + Default + Message + 'static,
     A: Shaped + Serialize,
     S: Stream<Item = Result<A, Status>> + 'static,
 {
-    let mut requests = Requests {
+    let mut requests = JsonRequests {
         blocking: ctx.blocking.clone(),
         in_a_row: 0,
         payload,
@@ -61,22 +61,22 @@ where
         scanned: 0,
         progress: JsonProgress::default(),
         bytes_max,
-        form,
+        json_format,
         ended: false,
     };
     let needs_leader = super::wants_leader(ctx, request)?;
     let first: Option<Q> = match requests.next().await {
         Ok(first) => first,
-        Err(text) => return Err(Failure::unreadable(text, form.manner)),
+        Err(text) => return Err(GatewayError::unreadable(text, json_format.gateway_version)),
     };
     let rest = stream::unfold(requests, |mut requests| async move {
         // etcd does not report this error either
         let request = requests.next().await.ok().flatten()?;
         Some((request, requests))
     });
-    let asked: Asked<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
+    let asked: RequestStream<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
     let answers = answers(ctx, asked, needs_leader);
-    Ok(in_lines(ctx, request, answers, form))
+    Ok(in_lines(ctx, request, answers, json_format))
 }
 
 /// Answers a call with a stream of messages. Its body holds one request, or nothing. A snapshot is
@@ -85,21 +85,21 @@ pub(super) async fn snapshot(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-    (form, bytes_max): (Form, usize),
-) -> Result<HttpResponse, Failure> {
+    (json_format, bytes_max): (JsonFormat, usize),
+) -> Result<HttpResponse, GatewayError> {
     super::wants_leader(ctx, request)?;
     let body = match reply::read(payload, bytes_max).await {
         Ok(body) => body,
-        Err(BodyError::TooLarge) => return Err(Failure::body_too_large(bytes_max)),
-        Err(BodyError::Disconnected) => return Err(Failure::invalid("unexpected EOF".into())),
+        Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(bytes_max)),
+        Err(BodyError::Disconnected) => return Err(GatewayError::invalid("unexpected EOF".into())),
     };
-    let asked: SnapshotRequest = super::decode(&body, form)?;
+    let asked: SnapshotRequest = super::decode(&body, json_format)?;
     let chunks = backup::snapshot(ctx, asked, false).await?;
-    let form = Form {
+    let json_format = JsonFormat {
         encoding: Encoding::Base64,
-        ..form
+        ..json_format
     };
-    Ok(in_lines(ctx, request, chunks, form))
+    Ok(in_lines(ctx, request, chunks, json_format))
 }
 
 /// A line for each message; what fails is the last one.
@@ -107,7 +107,7 @@ fn in_lines<A: Shaped + Serialize>(
     ctx: &Context,
     request: &HttpRequest,
     answers: impl Stream<Item = Result<A, Status>> + 'static,
-    form: Form,
+    json_format: JsonFormat,
 ) -> HttpResponse {
     let metrics = ctx.metrics.clone();
     let lines = stream::unfold(Some(Box::pin(answers)), move |answers| {
@@ -122,8 +122,8 @@ fn in_lines<A: Shaped + Serialize>(
             let next = panics::contain(&metrics, Handler::GatewayStream, plan, next).await;
             let next = next.unwrap_or_else(|_| Some(Err(Status::internal(PANICKED))))?;
             Some(match next {
-                Ok(answer) => (line(&answer, form.encoding), Some(answers)),
-                Err(status) => (failed(&status, form.manner), None),
+                Ok(answer) => (line(&answer, json_format.encoding), Some(answers)),
+                Err(status) => (failed(&status, json_format.gateway_version), None),
             })
         }
     });
@@ -141,7 +141,7 @@ fn in_lines<A: Shaped + Serialize>(
 }
 
 /// The requests in a body.
-struct Requests {
+struct JsonRequests {
     blocking: BlockingPool,
     /// Requests taken from the buffer since the task last yielded.
     in_a_row: usize,
@@ -151,11 +151,11 @@ struct Requests {
     scanned: usize,
     progress: JsonProgress,
     bytes_max: usize,
-    form: Form,
+    json_format: JsonFormat,
     ended: bool,
 }
 
-impl Requests {
+impl JsonRequests {
     /// The next one, `None` at the end of the body, or why it cannot be read.
     async fn next<Q>(&mut self) -> Result<Option<Q>, String>
     where
@@ -169,8 +169,8 @@ impl Requests {
         loop {
             match self.value()? {
                 Some(value) => {
-                    let (form, large) = (self.form, value.len() > INLINE_BYTES_MAX);
-                    let read = move || super::message(&value, form);
+                    let (json_format, large) = (self.json_format, value.len() > INLINE_BYTES_MAX);
+                    let read = move || super::message(&value, json_format);
                     let request = self.blocking.run_if(large, read).await;
                     return request.map_err(|fault| fault.to_string())?.map(Some);
                 }
@@ -217,21 +217,21 @@ fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
             line.extend_from_slice(b"}\n");
             line.into()
         }
-        Err(error) => failed(&Status::internal(error.to_string()), Manner::Present),
+        Err(error) => failed(&Status::internal(error.to_string()), GatewayVersion::V3_6),
     }
 }
 
 /// The last line of a stream that failed.
-fn failed(status: &Status, manner: Manner) -> Bytes {
+fn failed(status: &Status, gateway_version: GatewayVersion) -> Bytes {
     let (code, message) = (i32::from(status.code()), status.message());
-    let error = match manner {
-        Manner::Present => serde_json::json!({
+    let error = match gateway_version {
+        GatewayVersion::V3_6 => serde_json::json!({
             "code": code,
             "message": message,
             "details": [],
         }),
-        Manner::Former => {
-            let http = super::failure::status_of(Code::from_i32(code), manner);
+        GatewayVersion::V3_4 => {
+            let http = super::error::status_of(Code::from_i32(code), gateway_version);
             serde_json::json!({
                 "grpc_code": code,
                 "http_code": http.as_u16(),

@@ -28,14 +28,14 @@ const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 
 /// A variant of base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Base64 {
+pub(super) struct Base64Variant {
     /// `-` and `_` instead of `+` and `/`.
     pub(super) url: bool,
     /// Whether `=` fills the last group.
     pub(super) padded: bool,
 }
 
-impl Base64 {
+impl Base64Variant {
     /// The bytes, or the offset of which Go complains. Line breaks count for nothing.
     pub(super) fn decode(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let engine = match (self.url, self.padded) {
@@ -165,13 +165,13 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
 
 /// A message on its way to the bytes that prost reads.
 #[derive(Debug, Default)]
-pub(super) struct Out(Vec<u8>);
+pub(super) struct MessageWriter(Vec<u8>);
 
 /// Where a nested message begins.
 #[derive(Debug)]
 pub(super) struct Nested(usize);
 
-impl Out {
+impl MessageWriter {
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0
     }
@@ -220,11 +220,11 @@ impl Out {
 mod tests {
     use super::*;
 
-    const GO: Base64 = Base64 {
+    const GO: Base64Variant = Base64Variant {
         url: false,
         padded: true,
     };
-    const GO_URL_BARE: Base64 = Base64 {
+    const GO_URL_BARE: Base64Variant = Base64Variant {
         url: true,
         padded: false,
     };

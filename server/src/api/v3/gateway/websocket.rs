@@ -31,7 +31,7 @@ use crate::{
 /// Interval between pings; a client that was silent for three of them is disconnected.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// See [`PING_EVERY`].
-const UNHEARD_MAX: u32 = 2;
+const MISSED_PINGS_MAX: u32 = 2;
 /// Requests that wait for their call to take them.
 const REQUESTS_MAX: usize = 1;
 /// Carries a token where a browser cannot set `Authorization`: `Bearer, <token>`.
@@ -39,7 +39,7 @@ const PROTOCOL: &str = "sec-websocket-protocol";
 const BEARER: &str = "Bearer";
 
 /// Whether a request is a WebSocket handshake for the gateway.
-pub(in crate::api) fn wanted(request: &HttpRequest) -> bool {
+pub(in crate::api) fn is_requested(request: &HttpRequest) -> bool {
     let upgrade = request.headers().get(header::UPGRADE);
     *request.method() == Method::GET
         && upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
@@ -48,7 +48,10 @@ pub(in crate::api) fn wanted(request: &HttpRequest) -> bool {
 
 /// The token of a browser, in the handshake's subprotocols.
 pub(super) fn token(request: &HttpRequest) -> Option<&str> {
-    let given = request.headers().get(PROTOCOL).filter(|_| wanted(request));
+    let given = request
+        .headers()
+        .get(PROTOCOL)
+        .filter(|_| is_requested(request));
     let (_, token) = given?.to_str().ok()?.split_once("Bearer,")?;
     Some(token.trim())
 }
@@ -71,18 +74,18 @@ pub(in crate::api) fn begin(
     let call = super::split(path).map_or("", |(_, call)| call);
     let route = GrpcRoute::of_path(call).filter(|_| ctx.settings.enable_grpc_gateway);
     let (requests, asked) = mpsc::channel(REQUESTS_MAX);
-    let socket = Socket {
+    let socket = WebSocketSession {
         payload,
         received: BytesMut::new(),
-        begun: BytesMut::new(),
+        partial_message: BytesMut::new(),
         bytes_max: super::body_bytes_max(ctx),
         traffic: request.conn_data().cloned(),
-        room: None,
+        reservation: None,
         // fail early for an unknown path
         requests: route.map(|_| requests),
-        asked: BytesMut::new(),
+        unsent_request: BytesMut::new(),
         streams: route.is_some_and(super::streams),
-        call: Call::Begun(Box::pin(run(
+        call: CallState::Begun(Box::pin(run(
             ctx.clone(),
             request.clone(),
             asked,
@@ -91,7 +94,7 @@ pub(in crate::api) fn begin(
         line: BytesMut::new(),
         ready: VecDeque::new(),
         ping: interval_at(Instant::now() + PING_EVERY, PING_EVERY),
-        unheard: 0,
+        missed_pings: 0,
         ended: false,
     };
     let frames = stream::unfold(socket, |mut socket| async move {
@@ -124,7 +127,7 @@ async fn run(
     super::handle(&ctx, &request, payload, &path).await
 }
 
-enum Call {
+enum CallState {
     /// It has not answered yet.
     Begun(Pin<Box<dyn Future<Output = HttpResponse>>>),
     /// What is left of its answer.
@@ -133,36 +136,36 @@ enum Call {
 }
 
 /// One connection after its handshake.
-struct Socket {
+struct WebSocketSession {
     payload: web::Payload,
     /// Bytes that are no whole frame yet.
     received: BytesMut,
     /// A message of which more frames are to come.
-    begun: BytesMut,
+    partial_message: BytesMut,
     /// The longest message.
     bytes_max: usize,
     traffic: Option<Traffic>,
     /// For a message that is large and not whole.
-    room: Option<Permit>,
+    reservation: Option<Permit>,
     /// `None` after the last allowed request.
     requests: Option<mpsc::Sender<Bytes>>,
     /// Requests that the call has not taken yet.
-    asked: BytesMut,
+    unsent_request: BytesMut,
     /// Whether the call takes more than one request.
     streams: bool,
-    call: Call,
+    call: CallState,
     /// The beginning of a line of the answer.
     line: BytesMut,
     ready: VecDeque<Bytes>,
     ping: Interval,
     /// Consecutive pings without an answer.
-    unheard: u32,
+    missed_pings: u32,
     ended: bool,
 }
 
 /// Why a socket wakes.
-enum Woken {
-    Came(Result<Bytes, ()>),
+enum SocketEvent {
+    Received(Result<Bytes, ()>),
     Response(HttpResponse),
     Part(Option<Bytes>),
     /// The call took the request; `false` if it takes no more.
@@ -170,7 +173,7 @@ enum Woken {
     Ping,
 }
 
-impl Socket {
+impl WebSocketSession {
     /// The next frame to send.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
@@ -181,48 +184,50 @@ impl Socket {
                 return None;
             }
             // backpressure: read only when the call has taken the last request
-            let listens = self.asked.is_empty();
+            let listens = self.unsent_request.is_empty();
             let woken = tokio::select! {
                 part = answer(&mut self.call) => part,
-                taken = hand_on(self.requests.as_ref(), &mut self.asked), if !listens => {
-                    Woken::Taken(taken)
+                taken = forward(self.requests.as_ref(), &mut self.unsent_request), if !listens => {
+                    SocketEvent::Taken(taken)
                 }
-                came = came(&mut self.payload), if listens => Woken::Came(came),
-                _ = self.ping.tick() => Woken::Ping,
+                came = receive(&mut self.payload), if listens => SocketEvent::Received(came),
+                _ = self.ping.tick() => SocketEvent::Ping,
             };
             match woken {
-                Woken::Came(Ok(bytes)) => self.take(&bytes),
-                Woken::Came(Err(())) => self.ended = true,
-                Woken::Response(response) => self.call = Call::Answers(response.into_body()),
-                Woken::Taken(wants_more) => {
+                SocketEvent::Received(Ok(bytes)) => self.take(&bytes),
+                SocketEvent::Received(Err(())) => self.ended = true,
+                SocketEvent::Response(response) => {
+                    self.call = CallState::Answers(response.into_body())
+                }
+                SocketEvent::Taken(wants_more) => {
                     if !(wants_more && self.streams) {
                         self.requests = None;
                     }
                 }
-                Woken::Part(Some(part)) => {
+                SocketEvent::Part(Some(part)) => {
                     self.send_lines(&part);
                     // a large answer is always ready; others have their turn between its pieces
                     if part.len() > SMALL_BYTES {
                         tokio::task::yield_now().await;
                     }
                 }
-                Woken::Part(None) => self.answered(),
-                Woken::Ping => self.ping(listens),
+                SocketEvent::Part(None) => self.answered(),
+                SocketEvent::Ping => self.ping(listens),
             }
         }
     }
 
     fn ping(&mut self, listens: bool) {
-        if listens && self.unheard >= UNHEARD_MAX {
+        if listens && self.missed_pings >= MISSED_PINGS_MAX {
             self.ended = true;
             return;
         }
-        self.unheard += 1;
+        self.missed_pings += 1;
         self.send(OpCode::Ping, b"");
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        self.unheard = 0;
+        self.missed_pings = 0;
         self.received.extend_from_slice(bytes);
         while !self.ended {
             match Parser::parse(&mut self.received, true, self.bytes_max) {
@@ -240,14 +245,14 @@ impl Socket {
 
     /// Reserves memory for a large incomplete message.
     fn pay(&mut self) {
-        let held = self.received.len() + self.begun.len();
+        let held = self.received.len() + self.partial_message.len();
         if held <= SMALL_BYTES {
-            self.room = None;
-        } else if self.room.is_none()
+            self.reservation = None;
+        } else if self.reservation.is_none()
             && let Some(traffic) = &self.traffic
         {
-            self.room = traffic.requests.take(self.bytes_max);
-            if self.room.is_none() {
+            self.reservation = traffic.requests.take(self.bytes_max);
+            if self.reservation.is_none() {
                 self.close(CloseCode::Again);
             }
         }
@@ -256,12 +261,12 @@ impl Socket {
     fn frame(&mut self, last: bool, code: OpCode, data: BytesMut) {
         match code {
             OpCode::Text | OpCode::Binary | OpCode::Continue => {
-                if self.begun.len() + data.len() > self.bytes_max {
+                if self.partial_message.len() + data.len() > self.bytes_max {
                     return self.close(CloseCode::Size);
                 }
-                self.begun.extend_from_slice(&data);
+                self.partial_message.extend_from_slice(&data);
                 if last {
-                    let message = std::mem::take(&mut self.begun);
+                    let message = std::mem::take(&mut self.partial_message);
                     self.ask(&message);
                 }
             }
@@ -275,9 +280,9 @@ impl Socket {
     /// Handles a complete request. A unary call takes only the first.
     fn ask(&mut self, message: &[u8]) {
         planted::here("websocket");
-        if self.requests.is_some() && (self.streams || self.asked.is_empty()) {
-            self.asked.extend_from_slice(message);
-            self.asked.extend_from_slice(b"\n");
+        if self.requests.is_some() && (self.streams || self.unsent_request.is_empty()) {
+            self.unsent_request.extend_from_slice(message);
+            self.unsent_request.extend_from_slice(b"\n");
         }
     }
 
@@ -294,7 +299,7 @@ impl Socket {
 
     /// The call has completed.
     fn answered(&mut self) {
-        self.call = Call::Done;
+        self.call = CallState::Done;
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() {
             self.send(OpCode::Text, &line);
@@ -317,7 +322,7 @@ impl Socket {
 }
 
 /// Whether the call took it.
-async fn hand_on(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -> bool {
+async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -> bool {
     let part = match requests {
         Some(requests) => requests.reserve().await.ok(),
         None => None,
@@ -326,20 +331,20 @@ async fn hand_on(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -
     part.map(|permit| permit.send(asked)).is_some()
 }
 
-async fn came(payload: &mut web::Payload) -> Result<Bytes, ()> {
+async fn receive(payload: &mut web::Payload) -> Result<Bytes, ()> {
     match payload.next().await {
         Some(Ok(bytes)) => Ok(bytes),
         Some(Err(_)) | None => Err(()),
     }
 }
 
-async fn answer(call: &mut Call) -> Woken {
+async fn answer(call: &mut CallState) -> SocketEvent {
     match call {
-        Call::Begun(response) => Woken::Response(response.await),
-        Call::Answers(body) => {
+        CallState::Begun(response) => SocketEvent::Response(response.await),
+        CallState::Answers(body) => {
             let part = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await;
-            Woken::Part(part.and_then(Result::ok))
+            SocketEvent::Part(part.and_then(Result::ok))
         }
-        Call::Done => std::future::pending().await,
+        CallState::Done => std::future::pending().await,
     }
 }

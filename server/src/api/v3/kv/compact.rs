@@ -3,18 +3,18 @@
 use witan_api::v3::etcdserverpb::{CompactionRequest, CompactionResponse};
 use witan_replica::machine::kv;
 
-use super::{Answer, Context, header, permit};
+use super::{Context, RpcResult, authorize, header};
 
 /// Compacts. The log entry is durable when the answer is sent; with `physical` the space is free,
 /// too.
 pub(in crate::api::v3) async fn compact(
     ctx: &Context,
     request: CompactionRequest,
-) -> Answer<CompactionResponse> {
+) -> RpcResult<CompactionResponse> {
     let revision = request.revision;
-    let done = permit::propose(ctx, kv::Compact { revision }).await?;
+    let done = authorize::propose(ctx, kv::Compact { revision }).await?;
     while request.physical && ctx.node.view().await?.machine.kv.is_sweeping() {
-        permit::propose(ctx, kv::Sweep {}).await?;
+        authorize::propose(ctx, kv::Sweep {}).await?;
     }
     Ok(CompactionResponse {
         header: header::at(&ctx.node, done.revision),

@@ -6,27 +6,29 @@ use witan_api::v3::{
 };
 use witan_replica::machine::kv::{self, DeleteReply};
 
-use super::{Answer, Context, Header, LARGE_READ_KEYS, fits, header, key_values, permit, place_if};
+use super::{
+    Context, Header, LARGE_READ_KEYS, RpcResult, authorize, fits, header, key_values, permit_if,
+};
 use crate::panics::planted;
 
 pub(in crate::api::v3) async fn delete_range(
     ctx: &Context,
     request: DeleteRangeRequest,
-) -> Answer<DeleteRangeResponse> {
+) -> RpcResult<DeleteRangeResponse> {
     check(&request)?;
     fits(ctx, &request)?;
     let delete = core(request);
-    permit::before(ctx, |caller| caller.delete(&delete)).await?;
+    authorize::before(ctx, |caller| caller.delete(&delete)).await?;
     let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
-    let _place = place_if(ctx, ctx.client, delete.reads_span(), many).await?;
-    let done = permit::propose(ctx, delete).await?;
+    let _place = permit_if(ctx, ctx.client, delete.reads_span(), many).await?;
+    let done = authorize::propose(ctx, delete).await?;
     planted::here("delete");
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))
 }
 
 /// What a request must look like.
-pub(in crate::api) fn check(request: &DeleteRangeRequest) -> Answer<()> {
+pub(in crate::api) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)
     } else {

@@ -16,10 +16,10 @@ use witan_api::v3::{error::RpcError, etcdserverpb::ResponseHeader, mvccpb};
 use witan_replica::machine::kv::{KeyValue, Kv};
 
 use super::{
-    Answer,
-    fault::Refusal,
-    header, permit,
-    places::{Place, Placed},
+    RpcResult, authorize,
+    error_map::Refusal,
+    header,
+    large_reads::{LargeReadPermit, WithPermit},
     quota,
 };
 use crate::{api::Context, client_network::ClientNetwork, panics};
@@ -44,22 +44,22 @@ async fn aside<T: Send + 'static>(
     ctx: &Context,
     client: ClientNetwork,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Answer<(T, Option<Place>)> {
-    let place = ctx.jobs.large_read(client).await?;
+) -> RpcResult<(T, Option<LargeReadPermit>)> {
+    let place = ctx.job_limits.large_read(client).await?;
     let done = panics::aside(move || (work(), Some(place)));
     done.await.map_err(|_| RpcError::Stopped)
 }
 
 /// Proposes a transaction. One that reads many keys waits for a permit, to bound the memory of
 /// answers.
-async fn place_if(
+async fn permit_if(
     ctx: &Context,
     client: ClientNetwork,
     spans: bool,
     many: impl FnOnce(&Kv) -> bool,
-) -> Answer<Option<Place>> {
+) -> RpcResult<Option<LargeReadPermit>> {
     if spans && many(&ctx.node.view().await?.machine.kv) {
-        let place = Box::pin(ctx.jobs.large_read(client)).await?;
+        let place = Box::pin(ctx.job_limits.large_read(client)).await?;
         Ok(Some(place))
     } else {
         Ok(None)
@@ -67,7 +67,7 @@ async fn place_if(
 }
 
 /// Whether what etcd would propose for this request keeps to `--max-request-bytes`.
-fn fits(ctx: &Context, request: &impl Message) -> Answer<()> {
+fn fits(ctx: &Context, request: &impl Message) -> RpcResult<()> {
     if proposal_bytes(request) > ctx.settings.max_request_bytes {
         Err(RpcError::RequestTooLarge)
     } else {

@@ -11,19 +11,19 @@ use witan_api::v3::{
     etcdserverpb::{RequestOp, TxnRequest, request_op::Request},
 };
 
-use super::Answer;
+use super::RpcResult;
 
 /// What one branch writes, with all that is nested in it.
 #[derive(Default)]
-pub(super) struct Writes {
+pub(super) struct BranchWrites {
     puts: BTreeSet<Bytes>,
-    deletes: Deleted,
+    deletes: DeletedRanges,
 }
 
-impl Writes {
+impl BranchWrites {
     /// Of one branch. The two branches of a nested transaction never run together, so they may put
     /// the same key.
-    pub(super) fn of(ops: &[RequestOp]) -> Answer<Self> {
+    pub(super) fn of(ops: &[RequestOp]) -> RpcResult<Self> {
         let mut writes = Self::default();
         for op in ops {
             if let Some(Request::RequestDeleteRange(request)) = &op.request {
@@ -47,7 +47,7 @@ impl Writes {
     }
 
     /// A nested transaction's deletes count for the operations after it only, as in etcd.
-    fn nest(&mut self, request: &TxnRequest) -> Answer<()> {
+    fn nest(&mut self, request: &TxnRequest) -> RpcResult<()> {
         let success = Self::of(&request.success)?;
         let failure = Self::of(&request.failure)?;
         for inner in [&success.puts, &failure.puts] {
@@ -79,9 +79,9 @@ fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
 
 /// Spans of keys that are deleted: from each first key up to its end, without overlaps.
 #[derive(Default)]
-struct Deleted(BTreeMap<Bytes, Bytes>);
+struct DeletedRanges(BTreeMap<Bytes, Bytes>);
 
-impl Deleted {
+impl DeletedRanges {
     /// A range end of one zero byte is an ordinary end here, before which there is no key: so etcd
     /// accepts such a delete beside any put.
     fn add(&mut self, key: &Bytes, range_end: &Bytes) {
@@ -143,13 +143,13 @@ impl Deleted {
 mod tests {
     use super::*;
 
-    fn spans(deleted: &Deleted) -> Vec<(&[u8], &[u8])> {
+    fn spans(deleted: &DeletedRanges) -> Vec<(&[u8], &[u8])> {
         deleted.0.iter().map(|(a, b)| (&a[..], &b[..])).collect()
     }
 
     #[test]
     fn spans_that_touch_become_one() {
-        let mut deleted = Deleted::default();
+        let mut deleted = DeletedRanges::default();
         let mut add = |first: &'static str, end: &'static str| {
             deleted.add(&first.into(), &end.into());
         };
@@ -177,7 +177,7 @@ mod tests {
             let more: BTreeSet<Bytes> = ["q", "r", "s", key].map(Bytes::from).into();
             assert_eq!(deleted.take_any(&more), taken, "{key} in a large set");
         }
-        let mut other = Deleted::default();
+        let mut other = DeletedRanges::default();
         other.add(&"o".into(), &"z".into());
         deleted.merge(other);
         assert_eq!(spans(&deleted).last(), Some(&(&b"b"[..], &b"z"[..])));

@@ -6,27 +6,27 @@ use witan_api::v3::{
 };
 use witan_replica::machine::kv::{self, PutReply};
 
-use super::{Answer, Context, Header, fits, header, key_value, permit, quota};
+use super::{Context, Header, RpcResult, authorize, fits, header, key_value, quota};
 use crate::panics::planted;
 
 /// Bytes that etcd adds to key and value of each put in its estimate.
 const QUOTA_BYTES: u64 = 256;
 
-pub(in crate::api::v3) async fn put(ctx: &Context, request: PutRequest) -> Answer<PutResponse> {
+pub(in crate::api::v3) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResponse> {
     check(&request)?;
     fits(ctx, &request)?;
     let cost = cost(&request);
     let put = core(request);
-    permit::before(ctx, |caller| caller.put(&put)).await?;
+    authorize::before(ctx, |caller| caller.put(&put)).await?;
     quota::admit(ctx, cost).await?;
-    let done = permit::propose(ctx, put).await?;
+    let done = authorize::propose(ctx, put).await?;
     planted::here("put");
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))
 }
 
 /// What a request must look like, in the order in which etcd looks.
-pub(in crate::api) fn check(request: &PutRequest) -> Answer<()> {
+pub(in crate::api) fn check(request: &PutRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)
     } else if request.ignore_value && !request.value.is_empty() {

@@ -15,8 +15,8 @@ use witan_replica::machine::{
 };
 
 use super::{
-    Answer, ClientNetwork, Context, Header, LARGE_READ_KEYS, Placed, Refusal as _, aside, header,
-    key_values, permit,
+    ClientNetwork, Context, Header, LARGE_READ_KEYS, Refusal as _, RpcResult, WithPermit, aside,
+    authorize, header, key_values,
 };
 use crate::panics::planted;
 
@@ -26,7 +26,7 @@ pub(in crate::api::v3) async fn range(
     ctx: &Context,
     client: ClientNetwork,
     request: RangeRequest,
-) -> Answer<Placed<RangeResponse>> {
+) -> RpcResult<WithPermit<RangeResponse>> {
     planted::here("range");
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
@@ -46,28 +46,28 @@ pub(in crate::api::v3) async fn range(
     ctx.metrics.ranged(began.elapsed(), answer.is_ok());
     let answer = answer.map_err(|error| error.in_v3())?;
     ctx.metrics.kv_ranges.inc();
-    Ok(Placed::new(answer, place))
+    Ok(WithPermit::new(answer, place))
 }
 
 /// The state that a range reads, after checking the request and its caller.
 pub(in crate::api::v3) async fn view_for(
     ctx: &Context,
     request: &RangeRequest,
-) -> Answer<Arc<View>> {
+) -> RpcResult<Arc<View>> {
     check(request)?;
     let view = if request.serializable {
         ctx.node.view().await?
     } else {
         ctx.node.read().await?
     };
-    permit::on(ctx, &view.machine, |caller| {
+    authorize::on(ctx, &view.machine, |caller| {
         caller.read(&request.key, &request.range_end)
     })?;
     Ok(view)
 }
 
 /// What a request must look like, in the order in which etcd looks.
-pub(in crate::api) fn check(request: &RangeRequest) -> Answer<()> {
+pub(in crate::api) fn check(request: &RangeRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         return Err(RpcError::EmptyKey);
     }

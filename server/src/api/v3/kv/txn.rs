@@ -12,8 +12,9 @@ use witan_api::v3::{
 use witan_replica::machine::kv::{self, OpReply, TxnReply};
 
 use super::{
-    Answer, ClientNetwork, Context, Header, LARGE_READ_KEYS, Place, Placed, Refusal as _, aside,
-    delete_range, fits, header, overlap::Writes, permit, place_if, put, quota, range,
+    ClientNetwork, Context, Header, LARGE_READ_KEYS, LargeReadPermit, Refusal as _, RpcResult,
+    WithPermit, aside, authorize, delete_range, fits, header, overlap::BranchWrites, permit_if,
+    put, quota, range,
 };
 
 /// Transactions with more operations are checked on another thread.
@@ -32,12 +33,12 @@ pub(in crate::api::v3) async fn txn(
     ctx: &Context,
     client: ClientNetwork,
     request: TxnRequest,
-) -> Answer<Placed<TxnResponse>> {
+) -> RpcResult<WithPermit<TxnResponse>> {
     let reads_only = reads_only(&request);
     if !reads_only {
         fits(ctx, &request)?;
     }
-    permit::anybody(ctx)?;
+    authorize::require_credentials(ctx)?;
     let request = checked(ctx, request).await?;
     let ((reply, revision), place) = if reads_only {
         let done = read_txn(ctx, client, request).await?;
@@ -48,11 +49,11 @@ pub(in crate::api::v3) async fn txn(
     };
     let header = header::at(&ctx.node, revision);
     let answer = response(header, reply);
-    Ok(Placed::new(answer, place))
+    Ok(WithPermit::new(answer, place))
 }
 
 /// Checks the operations of a transaction, each alone and all together.
-async fn checked(ctx: &Context, request: TxnRequest) -> Answer<TxnRequest> {
+async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         overlaps(&request)?;
         return Ok(request);
@@ -62,21 +63,25 @@ async fn checked(ctx: &Context, request: TxnRequest) -> Answer<TxnRequest> {
 }
 
 /// What a transaction answers, the revision after it, and the place that it has.
-type TxnDone = ((kv::TxnReply, i64), Option<Place>);
+type TxnDone = ((kv::TxnReply, i64), Option<LargeReadPermit>);
 
-async fn write_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> Answer<TxnDone> {
+async fn write_txn(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: TxnRequest,
+) -> RpcResult<TxnDone> {
     let cost = cost(&request);
     let txn = core(request);
-    permit::before(ctx, |caller| caller.txn(&txn)).await?;
+    authorize::before(ctx, |caller| caller.txn(&txn)).await?;
     quota::admit(ctx, cost).await?;
     let many = |state: &kv::Kv| state.txn_reads_more_than(&txn, LARGE_READ_KEYS);
-    let place = place_if(ctx, client, txn.reads_spans(), many).await?;
-    let done = permit::propose(ctx, txn).await?;
+    let place = permit_if(ctx, client, txn.reads_spans(), many).await?;
+    let done = authorize::propose(ctx, txn).await?;
     Ok(((done.output, done.revision), place))
 }
 
 /// Executes a read-only transaction on a frozen copy of the state, without the log.
-async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> Answer<TxnDone> {
+async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> RpcResult<TxnDone> {
     let view = if serializable(&request) {
         ctx.node.view().await?
     } else {
@@ -84,7 +89,7 @@ async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> 
     };
     let revision = view.machine.kv.revision();
     let txn = core(request);
-    permit::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
+    authorize::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
     let (reply, place) = if view.machine.kv.txn_reads_more_than(&txn, LARGE_READ_KEYS) {
         let work = move || view.machine.kv.read_txn(&txn);
         Box::pin(aside(ctx, client, work)).await?
@@ -115,20 +120,25 @@ fn serializable(request: &TxnRequest) -> bool {
 /// Checks a transaction. No list may be longer than `ops_max`, reduced in nested transactions by
 /// the longest list above.
 #[cfg(any(test, feature = "fuzz"))]
-pub(in crate::api) fn check(request: &TxnRequest, ops_max: usize) -> Answer<()> {
+pub(in crate::api) fn check(request: &TxnRequest, ops_max: usize) -> RpcResult<()> {
     operations(request, ops_max)?;
     overlaps(request)
 }
 
 /// Checks each operation by itself, in linear time. Returns how many operations there are.
-fn operations(request: &TxnRequest, ops_max: usize) -> Answer<usize> {
+fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     let total = ops_max.saturating_mul(TXN_LISTS_MAX);
     let mut left = total;
     each(request, ops_max, TXNS_NESTED_MAX, &mut left)?;
     Ok(total - left)
 }
 
-fn each(request: &TxnRequest, ops_max: usize, nested_max: usize, total: &mut usize) -> Answer<()> {
+fn each(
+    request: &TxnRequest,
+    ops_max: usize,
+    nested_max: usize,
+    total: &mut usize,
+) -> RpcResult<()> {
     let lists = [
         request.compare.len(),
         request.success.len(),
@@ -157,9 +167,9 @@ fn each(request: &TxnRequest, ops_max: usize, nested_max: usize, total: &mut usi
 }
 
 /// Checks that no key is written twice by operations that can run together, in O(n log n).
-fn overlaps(request: &TxnRequest) -> Answer<()> {
-    Writes::of(&request.success)?;
-    Writes::of(&request.failure)?;
+fn overlaps(request: &TxnRequest) -> RpcResult<()> {
+    BranchWrites::of(&request.success)?;
+    BranchWrites::of(&request.failure)?;
     Ok(())
 }
 
@@ -280,7 +290,7 @@ mod tests {
         }
     }
 
-    fn check(success: Vec<RequestOp>) -> Answer<()> {
+    fn check(success: Vec<RequestOp>) -> RpcResult<()> {
         super::check(
             &TxnRequest {
                 success,
@@ -290,7 +300,7 @@ mod tests {
         )
     }
 
-    const DUPLICATE: Answer<()> = Err(RpcError::DuplicateKey);
+    const DUPLICATE: RpcResult<()> = Err(RpcError::DuplicateKey);
 
     #[test]
     fn a_key_is_written_once() {

@@ -7,26 +7,26 @@ use witan_api::v3::etcdserverpb::{ResponseHeader, WatchResponse};
 use witan_replica::watch::keys::WatcherGroupId;
 
 use super::{
-    reading::{Batch, Event},
-    watchers::{Watcher, Watchers},
+    history_reader::{EventBatch, WatchEvent},
+    watchers::{StreamWatchers, Watcher},
 };
 
 /// What is ready to be sent.
 #[derive(Debug)]
-pub(super) enum Ready {
+pub(super) enum ReadyResponse {
     /// An answer as it is.
-    Answer(Box<WatchResponse>),
+    Response(Box<WatchResponse>),
     /// Events for the synced watchers of a group.
-    Live {
+    Synced {
         interest: WatcherGroupId,
         /// Who had them already.
         after: Option<i64>,
-        events: Vec<Event>,
+        events: Vec<WatchEvent>,
     },
     /// Events for one unsynced watcher, and the revision of its header.
-    Past {
+    Unsynced {
         id: i64,
-        events: Vec<Event>,
+        events: Vec<WatchEvent>,
         revision: i64,
     },
 }
@@ -34,18 +34,18 @@ pub(super) enum Ready {
 /// Responses in the order in which they are sent. Bounded: nothing is read while the queue is not
 /// empty.
 #[derive(Debug, Default)]
-pub(super) struct Outbound(VecDeque<Ready>);
+pub(super) struct ResponseQueue(VecDeque<ReadyResponse>);
 
 /// Fields that all responses of one stream share.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub(super) struct ResponseTemplate {
     pub(super) cluster_id: u64,
     pub(super) member_id: u64,
     /// Answers of watchers that asked for it are split at this size.
     pub(super) fragment_bytes: usize,
 }
 
-impl Manner {
+impl ResponseTemplate {
     pub(super) fn header(&self, revision: i64, raft_term: u64) -> ResponseHeader {
         ResponseHeader {
             cluster_id: self.cluster_id,
@@ -56,27 +56,27 @@ impl Manner {
     }
 }
 
-impl Outbound {
+impl ResponseQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn answer(&mut self, answer: WatchResponse) {
-        self.0.push_back(Ready::Answer(answer.into()));
+    pub(super) fn push_response(&mut self, answer: WatchResponse) {
+        self.0.push_back(ReadyResponse::Response(answer.into()));
     }
 
-    pub(super) fn live(&mut self, interest: WatcherGroupId, batches: Vec<Batch>) {
+    pub(super) fn push_synced(&mut self, interest: WatcherGroupId, batches: Vec<EventBatch>) {
         let filled = batches.into_iter().filter(|batch| !batch.events.is_empty());
-        self.0.extend(filled.map(|batch| Ready::Live {
+        self.0.extend(filled.map(|batch| ReadyResponse::Synced {
             interest,
             after: None,
             events: batch.events,
         }));
     }
 
-    pub(super) fn past(&mut self, id: i64, batch: Batch, revision: i64) {
+    pub(super) fn push_unsynced(&mut self, id: i64, batch: EventBatch, revision: i64) {
         if !batch.events.is_empty() {
-            self.0.push_back(Ready::Past {
+            self.0.push_back(ReadyResponse::Unsynced {
                 id,
                 events: batch.events,
                 revision,
@@ -88,16 +88,18 @@ impl Outbound {
     /// the watcher is not found then.
     pub(super) fn forget(&mut self, id: i64) {
         self.0.retain(|ready| match ready {
-            Ready::Answer(answer) => answer.watch_id != id || answer.events.is_empty(),
-            Ready::Live { .. } | Ready::Past { .. } => true,
+            ReadyResponse::Response(answer) => answer.watch_id != id || answer.events.is_empty(),
+            ReadyResponse::Synced { .. } | ReadyResponse::Unsynced { .. } => true,
         });
     }
 
     /// Number of events that were read and not sent to all recipients.
     pub(super) fn pending(&self) -> usize {
-        let events = |ready: &Ready| match ready {
-            Ready::Answer(answer) => answer.events.len(),
-            Ready::Live { events, .. } | Ready::Past { events, .. } => events.len(),
+        let events = |ready: &ReadyResponse| match ready {
+            ReadyResponse::Response(answer) => answer.events.len(),
+            ReadyResponse::Synced { events, .. } | ReadyResponse::Unsynced { events, .. } => {
+                events.len()
+            }
         };
         self.0.iter().map(events).sum()
     }
@@ -105,24 +107,24 @@ impl Outbound {
     /// The next answer.
     pub(super) fn next(
         &mut self,
-        watchers: &mut Watchers,
-        manner: &Manner,
+        watchers: &mut StreamWatchers,
+        template: &ResponseTemplate,
         raft_term: u64,
     ) -> Option<WatchResponse> {
         loop {
             let (id, answer, more) = match self.0.pop_front()? {
-                Ready::Answer(answer) => return Some(*answer),
-                Ready::Past {
+                ReadyResponse::Response(answer) => return Some(*answer),
+                ReadyResponse::Unsynced {
                     id,
                     events,
                     revision,
                 } => {
-                    let header = manner.header(revision, raft_term);
+                    let header = template.header(revision, raft_term);
                     let watcher = watchers.get(id);
                     let answer = watcher.and_then(|w| message(id, w, &events, Some(header)));
                     (id, answer, None)
                 }
-                Ready::Live {
+                ReadyResponse::Synced {
                     interest,
                     after,
                     events,
@@ -131,16 +133,16 @@ impl Outbound {
                     let Some(id) = group.and_then(|group| group.after(after)) else {
                         continue;
                     };
-                    let keeps_up = watchers
+                    let synced = watchers
                         .get(id)
-                        .filter(|w| !w.flags.lagging && !w.flags.lost);
-                    let mut answer = keeps_up.and_then(|w| message(id, w, &events, None));
+                        .filter(|w| !w.flags.unsynced && !w.flags.compacted);
+                    let mut answer = synced.and_then(|w| message(id, w, &events, None));
                     if let Some(answer) = &mut answer {
                         let last = answer.events.last().and_then(|e| e.kv.as_ref());
                         let revision = last.map_or(0, |kv| kv.mod_revision);
-                        answer.header = Some(manner.header(revision, raft_term));
+                        answer.header = Some(template.header(revision, raft_term));
                     }
-                    let more = Ready::Live {
+                    let more = ReadyResponse::Synced {
                         interest,
                         after: Some(id),
                         events,
@@ -155,12 +157,12 @@ impl Outbound {
             let Some(watcher) = watchers.get_mut(id) else {
                 continue;
             };
-            watcher.flags.quiet = false;
-            if !watcher.flags.fragment || answer.encoded_len() < manner.fragment_bytes {
+            watcher.flags.idle = false;
+            if !watcher.flags.fragment || answer.encoded_len() < template.fragment_bytes {
                 return Some(answer);
             }
-            for part in fragments(answer, manner.fragment_bytes).into_iter().rev() {
-                self.0.push_front(Ready::Answer(part.into()));
+            for part in fragments(answer, template.fragment_bytes).into_iter().rev() {
+                self.0.push_front(ReadyResponse::Response(part.into()));
             }
         }
     }
@@ -170,7 +172,7 @@ impl Outbound {
 fn message(
     id: i64,
     watcher: &Watcher,
-    events: &[Event],
+    events: &[WatchEvent],
     header: Option<ResponseHeader>,
 ) -> Option<WatchResponse> {
     let flags = &watcher.flags;

@@ -19,10 +19,10 @@ pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 pub(super) const SCAN_MAX: usize = 4096;
 
 /// Changes of one key that are found by its links; for more, the history is scanned.
-pub(super) const WAY_BACK_MAX: usize = 8192;
+pub(super) const KEY_HISTORY_MAX: usize = 8192;
 
 /// Interval of checks for a leader.
-pub(super) const LEADER_LOOK: Duration = Duration::from_secs(1);
+pub(super) const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Consecutive checks without a leader that end the stream, as in etcd.
 pub(super) const LEADERLESS_MAX: u32 = 3;

@@ -4,15 +4,15 @@
 //! request, reads a batch of history, or sleeps. So a client that does not read stops only its own
 //! session, which holds one batch.
 //!
-//! Reading order: `limits` → `watchers` (who watches what) → `reading` (history to events) →
-//! `delivery` (events to answers) → `progress`, `leader`, `permission` → `session` (all of it in turn).
+//! Reading order: `limits` → `watchers` (who watches what) → `history_reader` (history to events) →
+//! `delivery` (events to answers) → `progress`, `leader_monitor`, `permission` → `session` (all of it in turn).
 
 mod delivery;
-pub(super) mod leader;
+mod history_reader;
+pub(super) mod leader_monitor;
 mod limits;
 mod permission;
 mod progress;
-mod reading;
 mod session;
 mod watchers;
 

@@ -9,25 +9,25 @@ use witan_replica::{
     watch::range::{RangeEnd, WatchRange},
 };
 
-use super::watchers::Watchers;
+use super::watchers::StreamWatchers;
 use crate::{
     api::{
         Context,
-        v3::{Answer, fault::Refusal as _, permit},
+        v3::{RpcResult, authorize, error_map::Refusal as _},
     },
     node::AuthState,
 };
 
 /// Auth state of the last check of a stream.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct PermissionState {
     seen: AuthState,
     /// The stream's user, once it has created a watcher with authentication on. The token may
     /// expire before the stream ends.
     user: Option<String>,
 }
 
-impl Standing {
+impl PermissionState {
     pub(super) fn new(ctx: &Context) -> Self {
         Self {
             seen: ctx.node.auth(),
@@ -52,8 +52,8 @@ impl Standing {
         } else {
             &request.key[..]
         };
-        let judge = || -> Answer<Option<Caller>> {
-            let caller = permit::who(ctx)?;
+        let judge = || -> RpcResult<Option<Caller>> {
+            let caller = authorize::caller(ctx)?;
             let check = view.machine.check(caller.as_ref());
             let permitted = check.read(key, &request.range_end);
             permitted.map_err(|error| error.in_v3())?;
@@ -72,7 +72,7 @@ impl Standing {
     pub(super) async fn denied(
         &mut self,
         ctx: &Context,
-        watchers: &Watchers,
+        watchers: &StreamWatchers,
     ) -> Result<Vec<(i64, RpcError)>, Status> {
         let now = ctx.node.auth();
         if now == self.seen {
@@ -89,7 +89,7 @@ impl Standing {
                 user: user.clone(),
                 revision: auth.revision(),
             }),
-            None => permit::who(ctx).ok().flatten(),
+            None => authorize::caller(ctx).ok().flatten(),
         };
         let check = view.machine.check(caller.as_ref());
         let denied = watchers.spans().filter_map(|(id, span)| {
@@ -110,7 +110,7 @@ fn range_end(span: &WatchRange) -> &[u8] {
 }
 
 /// As Go prints a status, which is what etcd gives as the reason.
-pub(super) fn in_words(error: RpcError) -> String {
+pub(super) fn status_text(error: RpcError) -> String {
     // Go names codes as they are named here
     format!("rpc error: code = {:?} desc = {error}", error.code())
 }

@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::watchers::Watchers;
+use super::watchers::StreamWatchers;
 use crate::node::now_ns;
 
 /// The id in answers that are about no watcher of their own.
@@ -12,7 +12,7 @@ pub(super) const NO_WATCHER: i64 = -1;
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct ProgressNotifier {
     /// Requests without an answer.
     asked: u32,
     /// The periodic notification is due.
@@ -22,10 +22,10 @@ pub(super) struct Progress {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Progress {
+impl ProgressNotifier {
     /// Handles a progress request. As in etcd it is not answered while a watcher waits for a future
     /// revision.
-    pub(super) fn ask(&mut self, watchers: &Watchers, published: i64) {
+    pub(super) fn ask(&mut self, watchers: &StreamWatchers, published: i64) {
         if watchers.len() > 0 && watchers.all_reach(published) {
             self.asked = self.asked.saturating_add(1);
             self.wanted = published;
@@ -48,7 +48,7 @@ impl Progress {
     }
 
     /// Resolves when the time has come.
-    pub(super) async fn rings(&mut self) {
+    pub(super) async fn due(&mut self) {
         match &mut self.timer {
             Some(timer) => timer.await,
             None => std::future::pending().await,
@@ -56,31 +56,36 @@ impl Progress {
     }
 
     /// The time has come.
-    pub(super) fn rang(&mut self, published: i64) {
+    pub(super) fn mark_due(&mut self, published: i64) {
         self.due = true;
         self.wanted = published;
         self.timer = None;
     }
 
-    /// Recipients of a notification that everything up to `told` was read; [`NO_WATCHER`] stands
+    /// Recipients of a notification that everything up to `notified_revision` was read; [`NO_WATCHER`] stands
     /// for all. `caught_up` says that no watcher is unsynced.
-    pub(super) fn tell(&mut self, watchers: &mut Watchers, told: i64, caught_up: bool) -> Vec<i64> {
+    pub(super) fn recipients(
+        &mut self,
+        watchers: &mut StreamWatchers,
+        notified_revision: i64,
+        caught_up: bool,
+    ) -> Vec<i64> {
         let mut tell = Vec::new();
-        if told < self.wanted {
+        if notified_revision < self.wanted {
             return tell;
         }
         if std::mem::take(&mut self.due) {
             let notified: Vec<i64> = watchers.notified().collect();
             for id in notified {
-                let is_future = watchers.is_future(id, told);
+                let is_future = watchers.is_future(id, notified_revision);
                 let Some(watcher) = watchers.get_mut(id) else {
                     continue;
                 };
                 let flags = &mut watcher.flags;
-                if flags.quiet && !flags.lagging && !flags.lost && !is_future {
+                if flags.idle && !flags.unsynced && !flags.compacted && !is_future {
                     tell.push(id);
                 }
-                flags.quiet = true;
+                flags.idle = true;
             }
         }
         if caught_up {

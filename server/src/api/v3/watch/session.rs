@@ -11,13 +11,13 @@ use witan_api::v3::{
 use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
 
 use super::{
-    delivery::{Manner, Outbound},
-    leader::LeaderLook,
+    delivery::{ResponseQueue, ResponseTemplate},
+    history_reader::{Compacted, EventBatch, HistoryStates, ResumePoint},
+    leader_monitor::LeaderMonitor,
     limits::FRAGMENT_ALLOWANCE_BYTES,
-    permission::{Standing, in_words},
-    progress::{NO_WATCHER, Progress},
-    reading::{Batch, From, Lost, States},
-    watchers::{Created, Watchers},
+    permission::{PermissionState, status_text},
+    progress::{NO_WATCHER, ProgressNotifier},
+    watchers::{CreatedWatcher, StreamWatchers},
 };
 use crate::{
     api::Context,
@@ -34,32 +34,32 @@ pub(in crate::api::v3) struct Session<R> {
     /// `None` after the client has closed its side.
     requests: Option<R>,
     reader: Reader,
-    watchers: Watchers,
-    out: Outbound,
-    standing: Standing,
+    watchers: StreamWatchers,
+    out: ResponseQueue,
+    permission_state: PermissionState,
     /// Changes that were taken and must be read.
-    unread: Vec<(WatcherGroupId, Unread)>,
+    unread: Vec<(WatcherGroupId, UnreadChanges)>,
     /// Unsynced watchers, and where each continues.
-    lagging: VecDeque<(i64, From)>,
+    unsynced: VecDeque<(i64, ResumePoint)>,
     /// All changes up to this revision were taken.
-    told: i64,
-    progress: Progress,
-    manner: Manner,
+    notified_revision: i64,
+    progress: ProgressNotifier,
+    template: ResponseTemplate,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
-    leader: Option<LeaderLook>,
+    leader: Option<LeaderMonitor>,
     pending: i64,
 }
 
 /// What is to be read for an interest.
-enum Unread {
-    Noted(PendingChanges),
-    Onward(From),
+enum UnreadChanges {
+    Locations(PendingChanges),
+    FromRevision(ResumePoint),
 }
 
 /// Why a session wakes.
-enum Woken<T> {
+enum SessionEvent<T> {
     Request(Option<T>),
-    Touched,
+    Changed,
     ProgressDue,
     LeaderDue,
     Stopping,
@@ -74,51 +74,51 @@ impl<R> Session<R> {
         Self {
             requests: Some(requests),
             reader: ctx.node.reader(),
-            watchers: Watchers::default(),
-            out: Outbound::default(),
-            standing: Standing::new(ctx),
+            watchers: StreamWatchers::default(),
+            out: ResponseQueue::default(),
+            permission_state: PermissionState::new(ctx),
             unread: Vec::new(),
-            lagging: VecDeque::new(),
-            told: 0,
-            progress: Progress::default(),
-            manner: Manner {
+            unsynced: VecDeque::new(),
+            notified_revision: 0,
+            progress: ProgressNotifier::default(),
+            template: ResponseTemplate {
                 cluster_id: identity.cluster_id,
                 member_id: identity.member_id,
                 fragment_bytes: ctx.settings.max_request_bytes + FRAGMENT_ALLOWANCE_BYTES,
             },
             stopping: Box::pin(async move { node.stopping().await }),
-            leader: needs_leader.then(LeaderLook::new),
+            leader: needs_leader.then(LeaderMonitor::new),
             ctx: ctx.clone(),
             pending: 0,
         }
     }
 
     fn header(&self, revision: i64) -> Option<witan_api::v3::etcdserverpb::ResponseHeader> {
-        Some(self.manner.header(revision, self.ctx.node.status().term))
+        Some(self.template.header(revision, self.ctx.node.status().term))
     }
 
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
         planted::here("watch.create");
-        let refusal = self.standing.refusal(&self.ctx, request).await?;
+        let refusal = self.permission_state.refusal(&self.ctx, request).await?;
         if let Some(refusal) = refusal {
-            let answer = self.refused(in_words(refusal));
-            self.out.answer(answer);
+            let answer = self.refused(status_text(refusal));
+            self.out.push_response(answer);
             return Ok(());
         }
         let answer = match self.watchers.create(&self.reader, request) {
-            Ok(Created {
+            Ok(CreatedWatcher {
                 id,
                 published,
-                lagging,
+                unsynced,
             }) => {
                 self.ctx.metrics.watchers.inc();
-                if lagging {
+                if unsynced {
                     self.ctx.metrics.slow_watchers.inc();
-                    let from = From {
+                    let from = ResumePoint {
                         revision: request.start_revision,
                         place: None,
                     };
-                    self.lagging.push_back((id, from));
+                    self.unsynced.push_back((id, from));
                 }
                 WatchResponse {
                     header: self.header(published),
@@ -129,7 +129,7 @@ impl<R> Session<R> {
             }
             Err(refusal) => self.refused(refusal.to_string()),
         };
-        self.out.answer(answer);
+        self.out.push_response(answer);
         Ok(())
     }
 
@@ -147,7 +147,7 @@ impl<R> Session<R> {
     /// Cancels a watcher; as in etcd an unknown id is ignored.
     fn cancel(&mut self, id: i64) {
         if let Some(answer) = self.end(id) {
-            self.out.answer(answer);
+            self.out.push_response(answer);
         }
     }
 
@@ -155,9 +155,9 @@ impl<R> Session<R> {
     fn end(&mut self, id: i64) -> Option<WatchResponse> {
         let (watcher, interest) = self.watchers.cancel(&self.reader, id)?;
         self.ctx.metrics.watchers.dec();
-        if watcher.flags.lagging {
+        if watcher.flags.unsynced {
             self.ctx.metrics.slow_watchers.dec();
-            self.lagging.retain(|(other, _)| *other != id);
+            self.unsynced.retain(|(other, _)| *other != id);
         }
         // the group's id may be reused
         self.unread.retain(|(of, _)| Some(*of) != interest);
@@ -170,13 +170,16 @@ impl<R> Session<R> {
     }
 
     /// Cancels those that may not read their span any more.
-    async fn look_again(&mut self) -> Result<(), Status> {
-        let denied = self.standing.denied(&self.ctx, &self.watchers).await?;
+    async fn recheck_permissions(&mut self) -> Result<(), Status> {
+        let denied = self
+            .permission_state
+            .denied(&self.ctx, &self.watchers)
+            .await?;
         for (id, refusal) in denied {
             self.out.forget(id);
             if let Some(canceled) = self.end(id) {
-                self.out.answer(WatchResponse {
-                    cancel_reason: in_words(refusal),
+                self.out.push_response(WatchResponse {
+                    cancel_reason: status_text(refusal),
                     ..canceled
                 });
             }
@@ -197,12 +200,14 @@ impl<R> Session<R> {
     }
 
     /// Sends progress notifications, if they are due and everything was read.
-    fn tell_progress(&mut self) {
-        let caught_up = self.lagging.is_empty();
-        let tell = self.progress.tell(&mut self.watchers, self.told, caught_up);
+    fn send_progress(&mut self) {
+        let caught_up = self.unsynced.is_empty();
+        let tell = self
+            .progress
+            .recipients(&mut self.watchers, self.notified_revision, caught_up);
         for watch_id in tell {
-            self.out.answer(WatchResponse {
-                header: self.header(self.told),
+            self.out.push_response(WatchResponse {
+                header: self.header(self.notified_revision),
                 watch_id,
                 ..WatchResponse::default()
             });
@@ -210,13 +215,13 @@ impl<R> Session<R> {
     }
 
     /// Cancels watchers whose changes were compacted.
-    fn lose(&mut self, ids: &[i64], Lost(compacted): Lost) {
+    fn cancel_compacted(&mut self, ids: &[i64], Compacted(compacted): Compacted) {
         for id in ids {
-            if self.watchers.get(*id).is_some_and(|w| w.flags.lagging) {
+            if self.watchers.get(*id).is_some_and(|w| w.flags.unsynced) {
                 self.ctx.metrics.slow_watchers.dec();
             }
-            self.watchers.lose(*id);
-            self.out.answer(WatchResponse {
+            self.watchers.mark_compacted(*id);
+            self.out.push_response(WatchResponse {
                 header: self.header(0),
                 watch_id: *id,
                 canceled: true,
@@ -229,38 +234,41 @@ impl<R> Session<R> {
     /// Reads one batch; returns whether there was anything to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
-            let Taken { told, touched } = self.reader.take(self.progress.wanted());
-            self.told = told;
+            let Taken {
+                notified_revision,
+                touched,
+            } = self.reader.take(self.progress.wanted());
+            self.notified_revision = notified_revision;
             let unread = touched.into_iter().map(|(id, touched)| {
                 let unread = if touched.rest {
-                    Unread::Onward(From {
+                    UnreadChanges::FromRevision(ResumePoint {
                         revision: touched.revision,
                         place: Some(touched.first),
                     })
                 } else {
-                    Unread::Noted(touched)
+                    UnreadChanges::Locations(touched)
                 };
                 (id, unread)
             });
             self.unread.extend(unread);
         }
-        if self.unread.is_empty() && self.lagging.is_empty() {
+        if self.unread.is_empty() && self.unsynced.is_empty() {
             return Ok(false);
         }
-        let states = states(&self.reader, &self.ctx.node, self.told).await?;
+        let states = states(&self.reader, &self.ctx.node, self.notified_revision).await?;
         let mut read_any = false;
         while self.out.pending() == 0 {
             let Some((interest, unread)) = self.unread.pop() else {
                 break;
             };
             read_any = true;
-            self.read_live(&states, interest, unread);
+            self.read_synced(&states, interest, unread);
             if !self.unread.is_empty() && !self.out.is_empty() {
                 break;
             }
         }
         if !read_any {
-            self.read_past(&states);
+            self.read_unsynced(&states);
         }
         drop(states);
         if self.out.is_empty() {
@@ -270,47 +278,61 @@ impl<R> Session<R> {
         Ok(true)
     }
 
-    fn read_live(&mut self, states: &States, interest: WatcherGroupId, unread: Unread) {
+    fn read_synced(
+        &mut self,
+        states: &HistoryStates,
+        interest: WatcherGroupId,
+        unread: UnreadChanges,
+    ) {
         let Some(group) = self.watchers.group(interest) else {
             return;
         };
         let prev_kv = group.prev_kv > 0;
         let read = match unread {
-            Unread::Noted(touched) => states.noted(&touched, prev_kv),
-            Unread::Onward(from) => {
+            UnreadChanges::Locations(touched) => states.at_locations(&touched, prev_kv),
+            UnreadChanges::FromRevision(from) => {
                 let mut from = Some(from);
-                let batch = states.onward(&group.span, &mut from, self.told, prev_kv, true);
+                let batch = states.changes_since(
+                    &group.span,
+                    &mut from,
+                    self.notified_revision,
+                    prev_kv,
+                    true,
+                );
                 if let (Ok(_), Some(from)) = (&batch, from) {
-                    self.unread.push((interest, Unread::Onward(from)));
+                    self.unread
+                        .push((interest, UnreadChanges::FromRevision(from)));
                 }
                 batch.map(|batch| vec![batch])
             }
         };
         match read {
-            Ok(batches) => self.out.live(interest, batches),
+            Ok(batches) => self.out.push_synced(interest, batches),
             Err(lost) => {
-                let ids = self.keeping_up(interest);
-                self.lose(&ids, lost);
+                let ids = self.synced_watchers(interest);
+                self.cancel_compacted(&ids, lost);
             }
         }
     }
 
     /// The synced watchers of a group.
-    fn keeping_up(&self, interest: WatcherGroupId) -> Vec<i64> {
+    fn synced_watchers(&self, interest: WatcherGroupId) -> Vec<i64> {
         let Some(group) = self.watchers.group(interest) else {
             return Vec::new();
         };
         std::iter::successors(group.after(None), |id| group.after(Some(*id)))
             .filter(|id| {
                 let watcher = self.watchers.get(*id);
-                watcher.is_some_and(|w| !w.flags.lagging && !w.flags.lost && w.next <= self.told)
+                watcher.is_some_and(|w| {
+                    !w.flags.unsynced && !w.flags.compacted && w.next <= self.notified_revision
+                })
             })
             .collect()
     }
 
     /// One batch for the watcher that has waited longest.
-    fn read_past(&mut self, states: &States) {
-        let Some((id, from)) = self.lagging.pop_front() else {
+    fn read_unsynced(&mut self, states: &HistoryStates) {
+        let Some((id, from)) = self.unsynced.pop_front() else {
             return;
         };
         let Some(watcher) = self.watchers.get(id).copied() else {
@@ -321,16 +343,21 @@ impl<R> Session<R> {
         };
         let mut from = Some(from);
         let prev_kv = watcher.flags.prev_kv;
-        let batch: Result<Batch, Lost> =
-            states.onward(&group.span, &mut from, self.told, prev_kv, false);
+        let batch: Result<EventBatch, Compacted> = states.changes_since(
+            &group.span,
+            &mut from,
+            self.notified_revision,
+            prev_kv,
+            false,
+        );
         match batch {
-            Ok(batch) => self.out.past(id, batch, self.told),
-            Err(lost) => return self.lose(&[id], lost),
+            Ok(batch) => self.out.push_unsynced(id, batch, self.notified_revision),
+            Err(lost) => return self.cancel_compacted(&[id], lost),
         }
         match (from, self.watchers.get_mut(id)) {
-            (Some(from), _) => self.lagging.push_back((id, from)),
+            (Some(from), _) => self.unsynced.push_back((id, from)),
             (None, Some(watcher)) => {
-                watcher.flags.lagging = false;
+                watcher.flags.unsynced = false;
                 self.ctx.metrics.slow_watchers.dec();
             }
             (None, None) => {}
@@ -358,11 +385,11 @@ where
             if steps % STEPS_IN_A_ROW_MAX == 0 {
                 tokio::task::yield_now().await;
             }
-            if let Err(status) = self.look_again().await {
+            if let Err(status) = self.recheck_permissions().await {
                 return Some(Err(status));
             }
             let term = self.ctx.node.status().term;
-            let answer = self.out.next(&mut self.watchers, &self.manner, term);
+            let answer = self.out.next(&mut self.watchers, &self.template, term);
             self.count_pending();
             if let Some(answer) = answer {
                 if !answer.events.is_empty() {
@@ -371,42 +398,42 @@ where
                 self.ctx.metrics.events.inc_by(answer.events.len() as u64);
                 return Some(Ok(answer));
             }
-            if let Err(status) = self.work().await {
+            if let Err(status) = self.step().await {
                 return Some(Err(status));
             }
         }
     }
 
     /// Does the next step; waits if there is none.
-    async fn work(&mut self) -> Result<(), Status> {
+    async fn step(&mut self) -> Result<(), Status> {
         let request = self
             .requests
             .as_mut()
             .and_then(|requests| requests.next().now_or_never());
         if let Some(request) = request {
-            return self.asked(request).await;
+            return self.on_request(request).await;
         }
         if self.read().await? {
             return Ok(());
         }
-        self.tell_progress();
+        self.send_progress();
         if !self.out.is_empty() {
             return Ok(());
         }
         let interval = self.ctx.settings.watch_progress_interval;
         let wanted = self.watchers.wants_notifying();
         self.progress.keep_timer(wanted, interval);
-        match self.woken().await {
-            Woken::Request(request) => return self.asked(request).await,
-            Woken::Touched => {}
-            Woken::ProgressDue => self.progress.rang(self.reader.published()),
-            Woken::LeaderDue => self.look_for_leader()?,
-            Woken::Stopping => return Err(RpcError::Stopped.into()),
+        match self.next_event().await {
+            SessionEvent::Request(request) => return self.on_request(request).await,
+            SessionEvent::Changed => {}
+            SessionEvent::ProgressDue => self.progress.mark_due(self.reader.published()),
+            SessionEvent::LeaderDue => self.check_leader()?,
+            SessionEvent::Stopping => return Err(RpcError::Stopped.into()),
         }
         Ok(())
     }
 
-    async fn asked(&mut self, request: Option<R::Item>) -> Result<(), Status> {
+    async fn on_request(&mut self, request: Option<R::Item>) -> Result<(), Status> {
         match request {
             Some(Ok(request)) => self.serve(request).await?,
             Some(Err(status)) => return Err(status),
@@ -416,9 +443,12 @@ where
         Ok(())
     }
 
-    fn look_for_leader(&mut self) -> Result<(), Status> {
+    fn check_leader(&mut self) -> Result<(), Status> {
         let has_leader = self.ctx.node.status().leader != 0;
-        let goes_on = self.leader.as_mut().is_none_or(|look| look.saw(has_leader));
+        let goes_on = self
+            .leader
+            .as_mut()
+            .is_none_or(|look| look.observe(has_leader));
         if goes_on {
             Ok(())
         } else {
@@ -426,7 +456,7 @@ where
         }
     }
 
-    async fn woken(&mut self) -> Woken<R::Item> {
+    async fn next_event(&mut self) -> SessionEvent<R::Item> {
         let request = async {
             match &mut self.requests {
                 Some(requests) => requests.next().await,
@@ -434,18 +464,22 @@ where
             }
         };
         tokio::select! {
-            request = request => Woken::Request(request),
-            () = self.reader.woken() => Woken::Touched,
-            () = self.progress.rings() => Woken::ProgressDue,
-            () = due(self.leader.as_mut()) => Woken::LeaderDue,
-            () = &mut self.stopping => Woken::Stopping,
+            request = request => SessionEvent::Request(request),
+            () = self.reader.woken() => SessionEvent::Changed,
+            () = self.progress.due() => SessionEvent::ProgressDue,
+            () = due(self.leader.as_mut()) => SessionEvent::LeaderDue,
+            () = &mut self.stopping => SessionEvent::Stopping,
         }
     }
 }
 
 /// States that contain everything up to a notified revision.
-async fn states(reader: &Reader, node: &Node, told: i64) -> Result<States, Status> {
-    let (current, older) = reader.states(told);
+async fn states(
+    reader: &Reader,
+    node: &Node,
+    notified_revision: i64,
+) -> Result<HistoryStates, Status> {
+    let (current, older) = reader.states(notified_revision);
     let current = match current {
         Some(current) => current,
         None => {
@@ -453,12 +487,12 @@ async fn states(reader: &Reader, node: &Node, told: i64) -> Result<States, Statu
             view.machine.kv.clone().into()
         }
     };
-    Ok(States { current, older })
+    Ok(HistoryStates { current, older })
 }
 
-async fn due(look: Option<&mut LeaderLook>) {
+async fn due(look: Option<&mut LeaderMonitor>) {
     match look {
-        Some(look) => look.due().await,
+        Some(look) => look.wait().await,
         None => std::future::pending().await,
     }
 }
@@ -470,7 +504,7 @@ impl<R> Drop for Session<R> {
         metrics.pending_events.sub(self.pending);
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.watchers.sub(count(self.watchers.len()));
-        metrics.slow_watchers.sub(count(self.lagging.len()));
+        metrics.slow_watchers.sub(count(self.unsynced.len()));
         self.watchers.clear(&self.reader);
     }
 }

@@ -14,19 +14,19 @@ use crate::node::Reader;
 
 /// Options of a watcher and its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags {
+pub(super) struct WatcherFlags {
     pub(super) no_put: bool,
     pub(super) no_delete: bool,
     pub(super) prev_kv: bool,
     pub(super) fragment: bool,
     /// It wants periodic progress notifications.
-    pub(super) notify: bool,
+    pub(super) progress_notify: bool,
     /// No event was sent since the last notification.
-    pub(super) quiet: bool,
+    pub(super) idle: bool,
     /// It is unsynced: it reads changes from before its creation.
-    pub(super) lagging: bool,
+    pub(super) unsynced: bool,
     /// Its changes were compacted. As in etcd it keeps its id until it is canceled.
-    pub(super) lost: bool,
+    pub(super) compacted: bool,
 }
 
 /// One watcher.
@@ -35,30 +35,30 @@ pub(super) struct Watcher {
     pub(super) interest: WatcherGroupId,
     /// The next revision to send.
     pub(super) next: i64,
-    pub(super) flags: Flags,
+    pub(super) flags: WatcherFlags,
 }
 
 /// The watchers of one range in a stream.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct WatcherGroup {
     pub(super) span: WatchRange,
-    members: Members,
+    members: WatcherIds,
     /// Number of watchers with `prev_kv`.
     pub(super) prev_kv: usize,
 }
 
 #[derive(Debug)]
-enum Members {
+enum WatcherIds {
     One(i64),
     Many(BTreeSet<i64>),
 }
 
-impl Group {
+impl WatcherGroup {
     /// The member after one, in order of ids.
     pub(super) fn after(&self, id: Option<i64>) -> Option<i64> {
         match &self.members {
-            Members::One(one) => Some(*one).filter(|one| id.is_none_or(|id| *one > id)),
-            Members::Many(many) => {
+            WatcherIds::One(one) => Some(*one).filter(|one| id.is_none_or(|id| *one > id)),
+            WatcherIds::Many(many) => {
                 let from = id.map_or(Bound::Unbounded, Bound::Excluded);
                 many.range((from, Bound::Unbounded)).next().copied()
             }
@@ -67,16 +67,16 @@ impl Group {
 
     fn insert(&mut self, id: i64) {
         match &mut self.members {
-            Members::One(one) => self.members = Members::Many(BTreeSet::from([*one, id])),
-            Members::Many(many) => drop(many.insert(id)),
+            WatcherIds::One(one) => self.members = WatcherIds::Many(BTreeSet::from([*one, id])),
+            WatcherIds::Many(many) => drop(many.insert(id)),
         }
     }
 
     /// Whether none is left.
     fn remove(&mut self, id: i64) -> bool {
         match &mut self.members {
-            Members::One(_) => true,
-            Members::Many(many) => {
+            WatcherIds::One(_) => true,
+            WatcherIds::Many(many) => {
                 many.remove(&id);
                 many.is_empty()
             }
@@ -86,7 +86,7 @@ impl Group {
 
 /// Why a watcher was not created, as etcd says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum WatchError {
     #[error("mvcc: watcher range is empty")]
     EmptyRange,
     #[error("mvcc: duplicate watch ID provided on the WatchStream")]
@@ -99,18 +99,18 @@ pub(super) enum Refusal {
 
 /// A watcher that was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Created {
+pub(super) struct CreatedWatcher {
     pub(super) id: i64,
     /// The newest published revision: a watch of future changes begins after it.
     pub(super) published: i64,
-    pub(super) lagging: bool,
+    pub(super) unsynced: bool,
 }
 
-/// See the module's description. Must be emptied by [`Watchers::clear`].
+/// See the module's description. Must be emptied by [`StreamWatchers::clear`].
 #[derive(Debug, Default)]
-pub(super) struct Watchers {
+pub(super) struct StreamWatchers {
     by_id: HashMap<i64, Watcher>,
-    groups: HashMap<WatcherGroupId, Group>,
+    groups: HashMap<WatcherGroupId, WatcherGroup>,
     by_span: HashMap<WatchRange, WatcherGroupId>,
     next_id: i64,
     key_bytes: usize,
@@ -121,7 +121,7 @@ pub(super) struct Watchers {
     lost: usize,
 }
 
-impl Watchers {
+impl StreamWatchers {
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -134,7 +134,7 @@ impl Watchers {
         self.by_id.get_mut(&id)
     }
 
-    pub(super) fn group(&self, interest: WatcherGroupId) -> Option<&Group> {
+    pub(super) fn group(&self, interest: WatcherGroupId) -> Option<&WatcherGroup> {
         self.groups.get(&interest)
     }
 
@@ -174,7 +174,7 @@ impl Watchers {
         &mut self,
         reader: &Reader,
         request: &WatchCreateRequest,
-    ) -> Result<Created, Refusal> {
+    ) -> Result<CreatedWatcher, WatchError> {
         // an empty key means the smallest one
         let key = if request.key.is_empty() {
             b"\0"
@@ -183,21 +183,21 @@ impl Watchers {
         };
         let span = WatchRange::new(key, &request.range_end);
         if request.start_revision < 0 {
-            return Err(Refusal::Compacted);
+            return Err(WatchError::Compacted);
         }
         if span.is_empty() {
-            return Err(Refusal::EmptyRange);
+            return Err(WatchError::EmptyRange);
         }
         let id = self.pick_id(request.watch_id)?;
         let bytes = span_bytes(&span);
         if self.len() >= WATCHERS_MAX || self.key_bytes + bytes > KEY_BYTES_MAX {
-            return Err(Refusal::TooMany);
+            return Err(WatchError::TooMany);
         }
         let (interest, published) = self.join(reader, span, id)?;
         self.key_bytes += bytes;
         let start = request.start_revision;
-        let lagging = start != 0 && start <= published;
-        let next = if lagging {
+        let unsynced = start != 0 && start <= published;
+        let next = if unsynced {
             start
         } else {
             start.max(published + 1)
@@ -214,17 +214,17 @@ impl Watchers {
             self.future.insert((next, id));
         }
         let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
-        let flags = Flags {
+        let flags = WatcherFlags {
             no_put: filter(FilterType::Noput),
             no_delete: filter(FilterType::Nodelete),
             prev_kv: request.prev_kv,
             fragment: request.fragment,
-            notify: request.progress_notify,
-            quiet: true,
-            lagging,
-            lost: false,
+            progress_notify: request.progress_notify,
+            idle: true,
+            unsynced,
+            compacted: false,
         };
-        if flags.notify {
+        if flags.progress_notify {
             self.notify.insert(id);
         }
         if let Some(group) = self.groups.get_mut(&interest) {
@@ -236,18 +236,18 @@ impl Watchers {
             flags,
         };
         self.by_id.insert(id, watcher);
-        Ok(Created {
+        Ok(CreatedWatcher {
             id,
             published,
-            lagging,
+            unsynced,
         })
     }
 
-    fn pick_id(&mut self, asked: i64) -> Result<i64, Refusal> {
+    fn pick_id(&mut self, asked: i64) -> Result<i64, WatchError> {
         if asked != 0 {
             let taken = self.by_id.contains_key(&asked);
             return if taken {
-                Err(Refusal::DuplicateId)
+                Err(WatchError::DuplicateId)
             } else {
                 Ok(asked)
             };
@@ -265,17 +265,17 @@ impl Watchers {
         reader: &Reader,
         span: WatchRange,
         id: i64,
-    ) -> Result<(WatcherGroupId, i64), Refusal> {
+    ) -> Result<(WatcherGroupId, i64), WatchError> {
         if let Some(interest) = self.by_span.get(&span) {
             if let Some(group) = self.groups.get_mut(interest) {
                 group.insert(id);
             }
             return Ok((*interest, reader.published()));
         }
-        let (interest, published) = reader.register(&span).map_err(|_| Refusal::TooMany)?;
-        let group = Group {
+        let (interest, published) = reader.register(&span).map_err(|_| WatchError::TooMany)?;
+        let group = WatcherGroup {
             span: span.clone(),
-            members: Members::One(id),
+            members: WatcherIds::One(id),
             prev_kv: 0,
         };
         self.groups.insert(interest, group);
@@ -292,7 +292,7 @@ impl Watchers {
         let watcher = self.by_id.remove(&id)?;
         self.notify.remove(&id);
         self.future.remove(&(watcher.next, id));
-        self.lost -= usize::from(watcher.flags.lost);
+        self.lost -= usize::from(watcher.flags.compacted);
         let group = self.groups.get_mut(&watcher.interest)?;
         group.prev_kv -= usize::from(watcher.flags.prev_kv);
         self.key_bytes -= span_bytes(&group.span);
@@ -307,12 +307,12 @@ impl Watchers {
     }
 
     /// Marks a watcher as compacted: it gets no more events.
-    pub(super) fn lose(&mut self, id: i64) {
-        let Some(watcher) = self.by_id.get_mut(&id).filter(|w| !w.flags.lost) else {
+    pub(super) fn mark_compacted(&mut self, id: i64) {
+        let Some(watcher) = self.by_id.get_mut(&id).filter(|w| !w.flags.compacted) else {
             return;
         };
-        watcher.flags.lost = true;
-        watcher.flags.lagging = false;
+        watcher.flags.compacted = true;
+        watcher.flags.unsynced = false;
         self.lost += 1;
     }
 

@@ -5,28 +5,28 @@ use std::pin::Pin;
 
 use witan_api::v3::error::RpcError;
 
-use super::watch::leader::LeaderLook;
+use super::watch::leader_monitor::LeaderMonitor;
 use crate::{api::Context, node::Node};
 
 /// See the module's description.
-pub(super) struct Ending {
+pub(super) struct StreamEnd {
     node: Node,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
-    leader: Option<LeaderLook>,
+    leader: Option<LeaderMonitor>,
 }
 
-impl Ending {
+impl StreamEnd {
     pub(super) fn new(ctx: &Context, needs_leader: bool) -> Self {
         let node = ctx.node.clone();
         Self {
             node: ctx.node.clone(),
             stopping: Box::pin(async move { node.stopping().await }),
-            leader: needs_leader.then(LeaderLook::new),
+            leader: needs_leader.then(LeaderMonitor::new),
         }
     }
 
     /// Resolves to the error that ends the stream. Cancel safe.
-    pub(super) async fn comes(&mut self) -> RpcError {
+    pub(super) async fn wait(&mut self) -> RpcError {
         loop {
             let Some(leader) = &mut self.leader else {
                 self.stopping.as_mut().await;
@@ -34,8 +34,8 @@ impl Ending {
             };
             tokio::select! {
                 () = self.stopping.as_mut() => return RpcError::Stopped,
-                () = leader.due() => {
-                    if !leader.saw(self.node.status().leader != 0) {
+                () = leader.wait() => {
+                    if !leader.observe(self.node.status().leader != 0) {
                         return RpcError::NoLeader;
                     }
                 }

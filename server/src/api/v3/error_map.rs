@@ -108,7 +108,7 @@ impl Refusal for auth::AuthError {
 }
 
 /// A password that was not hashed.
-pub(super) fn of_hashing(error: &HashError) -> RpcError {
+pub(super) fn from_hashing(error: &HashError) -> RpcError {
     match error {
         HashError::TooLong => RpcError::PasswordTooLong,
         HashError::TooMany => RpcError::TooManyRequests,
@@ -117,7 +117,7 @@ pub(super) fn of_hashing(error: &HashError) -> RpcError {
 }
 
 /// A token that was not given.
-pub(super) fn of_token(error: NoToken) -> RpcError {
+pub(super) fn from_token(error: NoToken) -> RpcError {
     match error {
         NoToken::VerifyOnly => RpcError::VerifyOnly,
         NoToken::NoRandomness => RpcError::Stopped,

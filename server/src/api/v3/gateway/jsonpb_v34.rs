@@ -11,21 +11,21 @@ use witan_gocompat::{
     text::quote,
 };
 
-use super::text::{self, Base64, MESSAGE_DEPTH_MAX, Out};
+use super::text::{self, Base64Variant, MESSAGE_DEPTH_MAX, MessageWriter};
 
 /// Bound on scanned bytes per body: each level of nesting is scanned again, so deep and large
 /// bodies would block a worker. A request of usual size may nest 20 deep.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
 
 /// A result with 3.4's error text.
-type Read<T> = Result<T, String>;
+type ReadResult<T> = Result<T, String>;
 
 /// Reads the message of this shape that `body` begins with.
-pub(super) fn read(body: &[u8], shape: &MessageShape) -> Read<Vec<u8>> {
+pub(super) fn read(body: &[u8], shape: &MessageShape) -> ReadResult<Vec<u8>> {
     let mut scanner = Scanner::new(body);
     let value = value(&mut scanner)?;
-    let mut reader = Reader {
-        out: Out::default(),
+    let mut reader = JsonpbReader {
+        out: MessageWriter::default(),
         left: SCANNED_BYTES_MAX,
     };
     reader.message(value, shape, 1)?;
@@ -33,7 +33,7 @@ pub(super) fn read(body: &[u8], shape: &MessageShape) -> Read<Vec<u8>> {
 }
 
 /// The next value, without the space before it.
-fn value<'a>(scanner: &mut Scanner<'a>) -> Read<&'a [u8]> {
+fn value<'a>(scanner: &mut Scanner<'a>) -> ReadResult<&'a [u8]> {
     scanner.peek();
     let at = scanner.at();
     scanner.value()?;
@@ -41,21 +41,21 @@ fn value<'a>(scanner: &mut Scanner<'a>) -> Read<&'a [u8]> {
 }
 
 /// A message that is being built.
-struct Reader {
-    out: Out,
+struct JsonpbReader {
+    out: MessageWriter,
     /// Bytes that may still be looked through.
     left: usize,
 }
 
-impl Reader {
-    fn spend(&mut self, raw: &[u8]) -> Read<()> {
+impl JsonpbReader {
+    fn spend(&mut self, raw: &[u8]) -> ReadResult<()> {
         let left = self.left.checked_sub(raw.len());
         self.left = left.ok_or("exceeded max depth for its length")?;
         Ok(())
     }
 
     /// `null` is a message without fields.
-    fn message(&mut self, raw: &[u8], shape: &MessageShape, depth: usize) -> Read<()> {
+    fn message(&mut self, raw: &[u8], shape: &MessageShape, depth: usize) -> ReadResult<()> {
         if depth > MESSAGE_DEPTH_MAX {
             return Err("exceeded max depth".into());
         }
@@ -85,7 +85,7 @@ impl Reader {
         Ok(())
     }
 
-    fn field(&mut self, raw: &[u8], field: &FieldShape, depth: usize) -> Read<()> {
+    fn field(&mut self, raw: &[u8], field: &FieldShape, depth: usize) -> ReadResult<()> {
         if !field.list {
             return self.one(raw, field, depth);
         }
@@ -100,7 +100,7 @@ impl Reader {
         }
     }
 
-    fn one(&mut self, raw: &[u8], field: &FieldShape, depth: usize) -> Read<()> {
+    fn one(&mut self, raw: &[u8], field: &FieldShape, depth: usize) -> ReadResult<()> {
         let number = field.number;
         let out = &mut self.out;
         match field.kind {
@@ -138,9 +138,9 @@ impl Reader {
 }
 
 /// A name and the text of its value.
-type Member<'a> = (Cow<'a, [u8]>, &'a [u8]);
+type ObjectMember<'a> = (Cow<'a, [u8]>, &'a [u8]);
 
-fn members(raw: &[u8]) -> Read<Vec<Member<'_>>> {
+fn members(raw: &[u8]) -> ReadResult<Vec<ObjectMember<'_>>> {
     let mut members = Vec::new();
     let mut scanner = Scanner::new(raw);
     scanner.token()?;
@@ -163,7 +163,7 @@ fn members(raw: &[u8]) -> Read<Vec<Member<'_>>> {
     }
 }
 
-fn items(raw: &[u8]) -> Read<Vec<&[u8]>> {
+fn items(raw: &[u8]) -> ReadResult<Vec<&[u8]>> {
     let mut items = Vec::new();
     let mut scanner = Scanner::new(raw);
     scanner.token()?;
@@ -178,10 +178,10 @@ fn items(raw: &[u8]) -> Read<Vec<&[u8]>> {
     }
 }
 
-fn bytes(raw: &[u8]) -> Read<Cow<'_, [u8]>> {
+fn bytes(raw: &[u8]) -> ReadResult<Cow<'_, [u8]>> {
     match raw[0] {
         b'"' => {
-            let form = Base64 {
+            let form = Base64Variant {
                 url: false,
                 padded: true,
             };
@@ -201,14 +201,14 @@ fn bytes(raw: &[u8]) -> Read<Cow<'_, [u8]>> {
                     .and_then(|digits| digits.parse().ok())
                     .ok_or_else(|| mismatch_of_number(item, "uint8")),
             })
-            .collect::<Read<Vec<u8>>>()
+            .collect::<ReadResult<Vec<u8>>>()
             .map(Cow::Owned),
         _ => Err(mismatch(raw, "[]uint8")),
     }
 }
 
 /// By name, or as an integer of 32 bits.
-fn enumeration(raw: &[u8], names: &EnumShape) -> Read<u64> {
+fn enumeration(raw: &[u8], names: &EnumShape) -> ReadResult<u64> {
     if raw[0] == b'"' {
         let name = &raw[1..raw.len() - 1];
         let mut known = names.values.iter();
@@ -231,7 +231,7 @@ fn enumeration(raw: &[u8], names: &EnumShape) -> Read<u64> {
         .ok_or_else(|| mismatch_of_number(raw, names.name))
 }
 
-fn integer(raw: &[u8], kind: FieldKind) -> Read<u64> {
+fn integer(raw: &[u8], kind: FieldKind) -> ReadResult<u64> {
     if raw == b"null" {
         return Ok(0);
     }

@@ -9,32 +9,32 @@ use witan_api::v3::shape::{FieldKind, MessageShape};
 use witan_gocompat::{json::Scanner, text::quote};
 
 use super::{
-    encoding::{Encoding, Named},
+    encoding::{Encoding, NamedField},
     number,
-    text::{self, Base64, MESSAGE_DEPTH_MAX, Out},
+    text::{self, Base64Variant, MESSAGE_DEPTH_MAX, MessageWriter},
 };
 
 /// Why there is no message.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum ReadError {
     /// The text is no JSON.
-    NoJson,
+    NotJson,
     /// It is JSON, but not such a message.
     Refused(String),
 }
 
-impl From<String> for Fault {
+impl From<String> for ReadError {
     /// The scanner's words are those of another check, see above.
     fn from(_: String) -> Self {
-        Self::NoJson
+        Self::NotJson
     }
 }
 
-type Read<T> = Result<T, Fault>;
+type ReadResult<T> = Result<T, ReadError>;
 
 /// Reads the message of this shape that `body` begins with.
-pub(super) fn read(body: &[u8], shape: &MessageShape, encoding: Encoding) -> Read<Vec<u8>> {
-    let mut reader = Reader {
+pub(super) fn read(body: &[u8], shape: &MessageShape, encoding: Encoding) -> ReadResult<Vec<u8>> {
+    let mut reader = ProtojsonReader {
         scanner: Scanner::new(body),
         body,
         encoding,
@@ -43,12 +43,12 @@ pub(super) fn read(body: &[u8], shape: &MessageShape, encoding: Encoding) -> Rea
     reader.scanner.peek();
     reader.body = &body[reader.scanner.at()..];
     reader.scanner = Scanner::new(reader.body);
-    let mut out = Out::default();
+    let mut out = MessageWriter::default();
     reader.message(shape, &mut out, 1)?;
     Ok(out.into_bytes())
 }
 
-struct Reader<'a> {
+struct ProtojsonReader<'a> {
     scanner: Scanner<'a>,
     body: &'a [u8],
     encoding: Encoding,
@@ -60,10 +60,17 @@ struct Token<'a> {
     raw: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
-    fn message(&mut self, shape: &MessageShape, out: &mut Out, depth: usize) -> Read<()> {
+impl<'a> ProtojsonReader<'a> {
+    fn message(
+        &mut self,
+        shape: &MessageShape,
+        out: &mut MessageWriter,
+        depth: usize,
+    ) -> ReadResult<()> {
         if depth > MESSAGE_DEPTH_MAX {
-            return Err(Fault::Refused("proto: exceeded max recursion depth".into()));
+            return Err(ReadError::Refused(
+                "proto: exceeded max recursion depth".into(),
+            ));
         }
         self.open(b'{')?;
         let mut seen = 0_u64;
@@ -76,7 +83,7 @@ impl<'a> Reader<'a> {
             match self.scanner.token()? {
                 b'}' => return Ok(()),
                 b',' => {}
-                _ => return Err(Fault::NoJson),
+                _ => return Err(ReadError::NotJson),
             }
         }
     }
@@ -84,10 +91,10 @@ impl<'a> Reader<'a> {
     fn member(
         &mut self,
         shape: &MessageShape,
-        out: &mut Out,
+        out: &mut MessageWriter,
         (seen, oneof): (&mut u64, &mut Option<&'static str>),
         depth: usize,
-    ) -> Read<()> {
+    ) -> ReadResult<()> {
         self.scanner.peek();
         let at = self.scanner.at();
         self.scanner.key()?;
@@ -97,7 +104,7 @@ impl<'a> Reader<'a> {
         let Some(named) = self.encoding.field(shape, &name) else {
             return self.skip();
         };
-        let Named { index, field, .. } = named;
+        let NamedField { index, field, .. } = named;
         let told = || String::from_utf8_lossy(raw);
         if *seen & 1 << index != 0 {
             return Err(self.refused(at, &format!("duplicate field {}", told())));
@@ -119,7 +126,12 @@ impl<'a> Reader<'a> {
         self.one(named, out, depth)
     }
 
-    fn list(&mut self, named: Named<'_>, out: &mut Out, depth: usize) -> Read<()> {
+    fn list(
+        &mut self,
+        named: NamedField<'_>,
+        out: &mut MessageWriter,
+        depth: usize,
+    ) -> ReadResult<()> {
         self.open(b'[')?;
         if self.closes(b']')? {
             return Ok(());
@@ -129,12 +141,17 @@ impl<'a> Reader<'a> {
             match self.scanner.token()? {
                 b']' => return Ok(()),
                 b',' => {}
-                _ => return Err(Fault::NoJson),
+                _ => return Err(ReadError::NotJson),
             }
         }
     }
 
-    fn one(&mut self, named: Named<'_>, out: &mut Out, depth: usize) -> Read<()> {
+    fn one(
+        &mut self,
+        named: NamedField<'_>,
+        out: &mut MessageWriter,
+        depth: usize,
+    ) -> ReadResult<()> {
         let FieldKind::Message(shape) = named.field.kind else {
             return self.scalar(named, out);
         };
@@ -144,8 +161,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn scalar(&mut self, named: Named<'_>, out: &mut Out) -> Read<()> {
-        let Named {
+    fn scalar(&mut self, named: NamedField<'_>, out: &mut MessageWriter) -> ReadResult<()> {
+        let NamedField {
             field, encoding, ..
         } = named;
         let token = self.token()?;
@@ -194,7 +211,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next token.
-    fn token(&mut self) -> Read<Token<'a>> {
+    fn token(&mut self) -> ReadResult<Token<'a>> {
         self.scanner.peek();
         let at = self.scanner.at();
         let first = self.scanner.token()?;
@@ -210,7 +227,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the byte that opens a container.
-    fn open(&mut self, bracket: u8) -> Read<()> {
+    fn open(&mut self, bracket: u8) -> ReadResult<()> {
         let token = self.token()?;
         if token.raw == [bracket] {
             return Ok(());
@@ -220,7 +237,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether a container ends here; then its end is taken.
-    fn closes(&mut self, bracket: u8) -> Read<bool> {
+    fn closes(&mut self, bracket: u8) -> ReadResult<bool> {
         let closes = self.scanner.peek() == Some(bracket);
         if closes {
             self.scanner.token()?;
@@ -229,7 +246,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips a value; its strings must be valid.
-    fn skip(&mut self) -> Read<()> {
+    fn skip(&mut self) -> ReadResult<()> {
         let start = self.scanner.at();
         self.scanner.value()?;
         let skipped = self.scanner.since(start);
@@ -252,7 +269,7 @@ impl<'a> Reader<'a> {
 
     /// What a string says. Unlike Go's own decoder, `protojson` takes neither bytes that are no
     /// UTF-8 nor half a surrogate pair.
-    fn content(&self, token: &Token<'a>) -> Read<Cow<'a, [u8]>> {
+    fn content(&self, token: &Token<'a>) -> ReadResult<Cow<'a, [u8]>> {
         let inner = &token.raw[1..token.raw.len() - 1];
         let mut from = 0;
         while let Some(escape) = inner[from..].iter().position(|byte| *byte == b'\\') {
@@ -270,7 +287,7 @@ impl<'a> Reader<'a> {
             // Go reads past the string's end here
             let rest = &self.body[token.at + 1 + from..];
             let Some(next) = rest.get(..6) else {
-                return Err(Fault::Refused("proto: unexpected EOF".into()));
+                return Err(ReadError::Refused("proto: unexpected EOF".into()));
             };
             let second = next.strip_prefix(b"\\u").and_then(text::unit);
             let whole = second.is_some_and(|second| {
@@ -292,19 +309,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn utf8(&self, token: &Token<'_>, bytes: &[u8]) -> Read<()> {
+    fn utf8(&self, token: &Token<'_>, bytes: &[u8]) -> ReadResult<()> {
         match std::str::from_utf8(bytes) {
             Ok(_) => Ok(()),
             Err(_) => Err(self.syntax(token.at, "invalid UTF-8 in string")),
         }
     }
 
-    fn refused(&self, at: usize, told: &str) -> Fault {
-        Fault::Refused(format!("proto: {}: {told}", self.place(at)))
+    fn refused(&self, at: usize, told: &str) -> ReadError {
+        ReadError::Refused(format!("proto: {}: {told}", self.place(at)))
     }
 
-    fn syntax(&self, at: usize, told: &str) -> Fault {
-        Fault::Refused(format!("proto: syntax error {}: {told}", self.place(at)))
+    fn syntax(&self, at: usize, told: &str) -> ReadError {
+        ReadError::Refused(format!("proto: syntax error {}: {told}", self.place(at)))
     }
 
     /// Lines and columns count from 1, columns in characters.
@@ -336,7 +353,7 @@ fn kind_name(kind: FieldKind) -> &'static str {
 
 /// Either alphabet, padded or not.
 fn bytes(text: &[u8]) -> Option<Vec<u8>> {
-    let form = Base64 {
+    let form = Base64Variant {
         url: text.iter().any(|letter| matches!(letter, b'-' | b'_')),
         padded: text.len().is_multiple_of(4),
     };
@@ -355,7 +372,7 @@ mod tests {
 
     fn told<M: Shaped>(body: &str) -> String {
         match read(body.as_bytes(), M::SHAPE, Encoding::Base64) {
-            Err(Fault::Refused(told)) => told,
+            Err(ReadError::Refused(told)) => told,
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -441,10 +458,10 @@ mod tests {
             "{\"key\":\"\n\"}",
         ] {
             let read = read(body.as_bytes(), RangeRequest::SHAPE, Encoding::Base64);
-            assert!(matches!(read, Err(Fault::NoJson)), "{body}: {read:?}");
+            assert!(matches!(read, Err(ReadError::NotJson)), "{body}: {read:?}");
         }
         let read = read(br#"{"success":[{}}]}"#, TxnRequest::SHAPE, Encoding::Base64);
-        assert!(matches!(read, Err(Fault::NoJson)), "{read:?}");
+        assert!(matches!(read, Err(ReadError::NotJson)), "{read:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use actix_web::HttpRequest;
 
-use super::{Call, Failure, while_there};
+use super::{GatewayError, UnaryCall, unless_disconnected};
 use crate::api::{
     Context,
     v3::{
@@ -18,13 +18,13 @@ macro_rules! run {
     (bidi_stream $($row:tt)+) => {};
     (waiting $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
         if $asked == $method {
-            return while_there($request, $call.run($verb)).await;
+            return unless_disconnected($request, $call.run($verb)).await;
         }
     };
     (placed $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
         if $asked == $method {
             let placed = async |ctx: &Context, request| $verb(ctx, ctx.client, request).await;
-            return $call.run_placed(placed).await;
+            return $call.run_with_permit(placed).await;
         }
     };
     ($unary:ident $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
@@ -44,11 +44,11 @@ macro_rules! dispatch {
         /// Runs a call that has one answer. Streams are begun elsewhere.
         pub(super) async fn run(
             method: &str,
-            call: Call<'_>,
+            call: UnaryCall<'_>,
             request: &HttpRequest,
-        ) -> Result<Vec<u8>, Failure> {
+        ) -> Result<Vec<u8>, GatewayError> {
             $($($(run! { $group method $method call request $module::$verb })+)+)+
-            Err(Failure::NotPost)
+            Err(GatewayError::NotPost)
         }
     };
 }

@@ -4,31 +4,33 @@ use std::pin::Pin;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::limits::{LEADER_LOOK, LEADERLESS_MAX};
+use super::limits::{LEADER_CHECK_INTERVAL, LEADERLESS_MAX};
 
 /// See the module's description.
 #[derive(Debug)]
-pub(in crate::api::v3) struct LeaderLook {
+pub(in crate::api::v3) struct LeaderMonitor {
     timer: Pin<Box<Sleep>>,
     leaderless: u32,
 }
 
-impl LeaderLook {
+impl LeaderMonitor {
     pub(in crate::api::v3) fn new() -> Self {
         Self {
-            timer: Box::pin(sleep_until(Instant::now() + LEADER_LOOK)),
+            timer: Box::pin(sleep_until(Instant::now() + LEADER_CHECK_INTERVAL)),
             leaderless: 0,
         }
     }
 
     /// Resolves when it is time to look.
-    pub(in crate::api::v3) async fn due(&mut self) {
+    pub(in crate::api::v3) async fn wait(&mut self) {
         self.timer.as_mut().await;
     }
 
     /// Records a check; returns whether the stream may go on.
-    pub(in crate::api::v3) fn saw(&mut self, has_leader: bool) -> bool {
-        self.timer.as_mut().reset(Instant::now() + LEADER_LOOK);
+    pub(in crate::api::v3) fn observe(&mut self, has_leader: bool) -> bool {
+        self.timer
+            .as_mut()
+            .reset(Instant::now() + LEADER_CHECK_INTERVAL);
         self.leaderless = if has_leader { 0 } else { self.leaderless + 1 };
         self.leaderless < LEADERLESS_MAX
     }
@@ -40,9 +42,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_leader_may_be_missing_for_a_while() {
-        let mut look = LeaderLook::new();
+        let mut look = LeaderMonitor::new();
         let seen = [false, false, true, false, false, false];
-        let goes_on = seen.map(|has_leader| look.saw(has_leader));
+        let goes_on = seen.map(|has_leader| look.observe(has_leader));
         assert_eq!(goes_on, [true, true, true, true, true, false]);
     }
 }

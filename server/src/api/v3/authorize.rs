@@ -1,5 +1,5 @@
 //! Authorization of calls. `witan_api::access` lists the access that each method requires;
-//! [`enter`] enforces it before the message is read, so that unauthorized calls cost nothing.
+//! [`call`] enforces it before the message is read, so that unauthorized calls cost nothing.
 //! Permissions that depend on the message are rules of the state machine
 //! (`witan_replica::machine::auth`): commands in the log are checked when they are applied, all
 //! others here.
@@ -19,7 +19,7 @@ use witan_replica::machine::{
     view::View,
 };
 
-use super::{Answer, fault::Refusal};
+use super::{RpcResult, error_map::Refusal};
 use crate::{
     api::{Context, blocking::INLINE_ITEMS_MAX},
     node::Applied,
@@ -29,7 +29,7 @@ use crate::{
 const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
 /// Checks that a caller may call a method.
-pub(super) async fn enter(ctx: &Context, method: &str) -> Answer<()> {
+pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
     }
@@ -41,12 +41,12 @@ pub(super) async fn enter(ctx: &Context, method: &str) -> Answer<()> {
         // these begin, and each of their requests is judged and answered, as in etcd
         Access::V3Keys if streams => Ok(()),
         Access::V3Keys if WITHOUT_CODES.iter().any(|of| method.starts_with(of)) => {
-            anybody(ctx).map_err(RpcError::plain)
+            require_credentials(ctx).map_err(RpcError::plain)
         }
-        Access::V3Keys | Access::V3User => anybody(ctx),
+        Access::V3Keys | Access::V3User => require_credentials(ctx),
         Access::V3Root if !ctx.node.auth_enabled() => Ok(()),
-        Access::V3Root | Access::Root => admin(ctx).await,
-        Access::OwnUser => match manager(ctx)? {
+        Access::V3Root | Access::Root => require_admin(ctx).await,
+        Access::OwnUser => match admin_caller(ctx)? {
             Some(_) => Ok(()),
             None => Err(RpcError::UserEmpty),
         },
@@ -55,41 +55,41 @@ pub(super) async fn enter(ctx: &Context, method: &str) -> Answer<()> {
 
 /// The caller, if v3's authentication is on. Call it after taking the view that permissions are
 /// checked in, so that the caller's revision is not older.
-pub(super) fn who(ctx: &Context) -> Answer<Option<Caller>> {
+pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
     }
-    recognized(ctx)
+    authenticated_caller(ctx)
 }
 
 /// The caller of an administrative call, if the authentication of either key space is on.
-pub(super) fn manager(ctx: &Context) -> Answer<Option<Caller>> {
+pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.any_auth_enabled() {
         return Ok(None);
     }
-    recognized(ctx)
+    authenticated_caller(ctx)
 }
 
-fn recognized(ctx: &Context) -> Answer<Option<Caller>> {
+fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.guard.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
 }
 
 /// Requires some authenticated caller.
-pub(super) fn anybody(ctx: &Context) -> Answer<()> {
-    if ctx.node.auth_enabled() && who(ctx)?.is_none() {
+pub(super) fn require_credentials(ctx: &Context) -> RpcResult<()> {
+    if ctx.node.auth_enabled() && caller(ctx)?.is_none() {
         return Err(RpcError::UserEmpty);
     }
     Ok(())
 }
 
 /// Whether the caller has the role root.
-pub(super) async fn admin(ctx: &Context) -> Answer<()> {
+pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
     }
     let view = ctx.node.view().await?;
-    let caller = manager(ctx)?;
+    let caller = admin_caller(ctx)?;
     let admitted = view.machine.auth.check_admin(caller.as_ref());
     admitted.map_err(|error| error.in_v3())
 }
@@ -99,11 +99,11 @@ pub(super) fn on(
     ctx: &Context,
     machine: &StateMachine,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
-) -> Answer<()> {
+) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
     }
-    let caller = who(ctx)?;
+    let caller = caller(ctx)?;
     may(machine.check(caller.as_ref())).map_err(|error| error.in_v3())
 }
 
@@ -112,7 +112,7 @@ pub(super) fn on(
 pub(super) async fn before(
     ctx: &Context,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
-) -> Answer<()> {
+) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
     }
@@ -122,11 +122,11 @@ pub(super) async fn before(
 
 /// Whether the caller may list the keys of all leases. The check runs on another thread if
 /// leases are many.
-pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> Answer<()> {
+pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
     }
-    let (caller, view) = (who(ctx)?, view.clone());
+    let (caller, view) = (caller(ctx)?, view.clone());
     let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
     let work = move || view.machine.check(caller.as_ref()).list_leases();
     let permitted = ctx.blocking.run_if(large, work).await?;
@@ -134,12 +134,12 @@ pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> Answer<()> {
 }
 
 /// Checks that the caller may keep a lease alive, which requires permission to revoke it.
-pub(super) async fn renew_lease(ctx: &Context, lease: i64) -> Answer<()> {
+pub(super) async fn renew_lease(ctx: &Context, lease: i64) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
     }
     let view = ctx.node.view().await?;
-    let caller = who(ctx)?.ok_or(RpcError::UserEmpty)?;
+    let caller = caller(ctx)?.ok_or(RpcError::UserEmpty)?;
     let permitted = view.machine.check(Some(&caller)).end_lease(lease);
     permitted.map_err(|error| error.in_v3())
 }
@@ -148,16 +148,16 @@ pub(super) async fn renew_lease(ctx: &Context, lease: i64) -> Answer<()> {
 pub(super) async fn propose<O: Operation<Error: Refusal>>(
     ctx: &Context,
     operation: O,
-) -> Answer<Applied<O::Output>> {
-    let caller = who(ctx)?;
+) -> RpcResult<Applied<O::Output>> {
+    let caller = caller(ctx)?;
     Ok(ctx.node.propose_for(operation, caller).await?)
 }
 
 /// Replicates an operation about users. Its answer is the revision after it.
-pub(super) async fn manage(
+pub(super) async fn propose_auth(
     ctx: &Context,
     operation: impl Operation<Output = (), Error = auth::AuthError>,
-) -> Answer<i64> {
-    let caller = manager(ctx)?;
+) -> RpcResult<i64> {
+    let caller = admin_caller(ctx)?;
     Ok(ctx.node.propose_for(operation, caller).await?.revision)
 }

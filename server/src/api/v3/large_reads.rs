@@ -7,12 +7,12 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witan_api::v3::error::RpcError;
 
-use super::Answer;
+use super::RpcResult;
 use crate::client_network::{ClientNetwork, PerNetwork};
 
 /// Clones share.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct LargeReadPermits {
     all: Arc<Semaphore>,
     share: usize,
     /// The shares of those who have a place or wait for one.
@@ -21,7 +21,7 @@ pub(super) struct Places {
 
 /// A place that is taken. It is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct LargeReadPermit {
     _of_all: OwnedSemaphorePermit,
     _of_client: OwnedSemaphorePermit,
 }
@@ -29,19 +29,19 @@ pub(super) struct Place {
 /// An answer, and the place that its request has until the answer is encoded: until then all that was
 /// read is in memory.
 #[derive(Debug)]
-pub(super) struct Placed<A> {
+pub(super) struct WithPermit<A> {
     pub(super) answer: A,
-    _place: Option<Place>,
+    _place: Option<LargeReadPermit>,
 }
 
-impl<A> Placed<A> {
-    pub(super) fn new(answer: A, place: Option<Place>) -> Self {
+impl<A> WithPermit<A> {
+    pub(super) fn new(answer: A, place: Option<LargeReadPermit>) -> Self {
         let _place = place;
         Self { answer, _place }
     }
 }
 
-impl Places {
+impl LargeReadPermits {
     pub(super) fn new(places: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(places)),
@@ -52,22 +52,22 @@ impl Places {
 
     /// A place for a client, as soon as it has less than its share and there is one. Those who wait take
     /// turns: each client waits for so many at once as it may have.
-    pub(super) async fn take(&self, client: ClientNetwork) -> Answer<Place> {
+    pub(super) async fn take(&self, client: ClientNetwork) -> RpcResult<LargeReadPermit> {
         let own = self.share_of(client);
         let acquire = async |semaphore: Arc<Semaphore>| {
             // the semaphore is never closed
             let permit = semaphore.acquire_owned().await;
             permit.map_err(|_| RpcError::Stopped)
         };
-        Ok(Place {
+        Ok(LargeReadPermit {
             _of_client: acquire(own).await?,
             _of_all: acquire(self.all.clone()).await?,
         })
     }
 
     /// The same, unless the client or all would have to wait.
-    pub(super) fn try_take(&self, client: ClientNetwork) -> Option<Place> {
-        Some(Place {
+    pub(super) fn try_take(&self, client: ClientNetwork) -> Option<LargeReadPermit> {
+        Some(LargeReadPermit {
             _of_client: self.share_of(client).try_acquire_owned().ok()?,
             _of_all: self.all.clone().try_acquire_owned().ok()?,
         })
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_client_has_half_and_waits_behind_itself() {
-        let places = Places::new(4);
+        let places = LargeReadPermits::new(4);
         let now = |of: u8| places.take(client(of)).now_or_never();
         let first = [now(1), now(1)].map(|place| place.expect("its half").unwrap());
         assert!(now(1).is_none() && places.try_take(client(1)).is_none());

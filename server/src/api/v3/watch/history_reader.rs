@@ -14,12 +14,12 @@ use witan_replica::{
 
 use super::{
     super::kv::key_value,
-    limits::{BATCH_BYTES_MAX, BATCH_REVISIONS_MAX, SCAN_MAX, WAY_BACK_MAX},
+    limits::{BATCH_BYTES_MAX, BATCH_REVISIONS_MAX, KEY_HISTORY_MAX, SCAN_MAX},
 };
 
 /// One event, with the fields that filters need.
 #[derive(Clone, Debug)]
-pub(super) struct Event {
+pub(super) struct WatchEvent {
     pub(super) revision: i64,
     pub(super) deletes: bool,
     /// The message, with the previous pair if a watcher wants it.
@@ -28,25 +28,25 @@ pub(super) struct Event {
 
 /// Events of one span, in order.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) events: Vec<Event>,
+pub(super) struct EventBatch {
+    pub(super) events: Vec<WatchEvent>,
     revisions: usize,
     bytes: usize,
 }
 
 /// The changes were compacted; with the compacted revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lost(pub(super) i64);
+pub(super) struct Compacted(pub(super) i64);
 
 /// Where reading continues.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct From {
+pub(super) struct ResumePoint {
     pub(super) revision: i64,
     /// The place of that revision, once it is known.
     pub(super) place: Option<Location>,
 }
 
-impl Batch {
+impl EventBatch {
     /// Whether a further revision has to wait for the next batch.
     fn is_full(&self) -> bool {
         self.revisions >= BATCH_REVISIONS_MAX || self.bytes >= BATCH_BYTES_MAX
@@ -81,7 +81,7 @@ impl Batch {
             prev_kv: prev_kv.map(key_value),
         };
         self.bytes += prost::Message::encoded_len(&message);
-        self.events.push(Event {
+        self.events.push(WatchEvent {
             revision,
             deletes: written.deletes(),
             message,
@@ -91,29 +91,29 @@ impl Batch {
 
 /// The states that a reading may need.
 #[derive(Debug)]
-pub(super) struct States {
+pub(super) struct HistoryStates {
     pub(super) current: Arc<Kv>,
     /// States from before the last compactions, the oldest first.
     pub(super) older: Vec<Arc<Kv>>,
 }
 
-impl States {
+impl HistoryStates {
     /// The changes at noted locations, as batches; an error if one was compacted.
-    pub(super) fn noted(
+    pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,
         prev_kv: bool,
-    ) -> Result<Vec<Batch>, Lost> {
-        let mut batches = vec![Batch::default()];
+    ) -> Result<Vec<EventBatch>, Compacted> {
+        let mut batches = vec![EventBatch::default()];
         for place in std::iter::once(touched.first).chain(touched.more.iter().copied()) {
             let states = std::iter::once(&self.current).chain(self.older.iter().rev());
             let mut found = states.filter_map(|kv| Some((kv, kv.change_at(place)?)));
-            let (kv, written) = found.next().ok_or(Lost(self.current.compacted()))?;
+            let (kv, written) = found.next().ok_or(Compacted(self.current.compacted()))?;
             let full = batches
                 .last()
                 .is_none_or(|last| !last.takes(written.revision()));
             if full {
-                batches.push(Batch::default());
+                batches.push(EventBatch::default());
             }
             let last = batches.last_mut().expect("one was there or just pushed");
             last.push(kv, &written, prev_kv);
@@ -122,22 +122,22 @@ impl States {
     }
 
     /// One batch of changes of a range from `from` up to revision `until`. Advances `from`, or sets
-    /// it to `None` at the end. `keeps_up` allows reading what a recent compaction removed.
-    pub(super) fn onward(
+    /// it to `None` at the end. `synced` allows reading what a recent compaction removed.
+    pub(super) fn changes_since(
         &self,
         span: &WatchRange,
-        from: &mut Option<From>,
+        from: &mut Option<ResumePoint>,
         until: i64,
         prev_kv: bool,
-        keeps_up: bool,
-    ) -> Result<Batch, Lost> {
-        let mut batch = Batch::default();
+        synced: bool,
+    ) -> Result<EventBatch, Compacted> {
+        let mut batch = EventBatch::default();
         let Some(at) = *from else {
             return Ok(batch);
         };
-        let (kv, end) = self.holding(at.revision, until, keeps_up)?;
+        let (kv, end) = self.state_for(at.revision, until, synced)?;
         let rest = match span.end {
-            RangeEnd::One => kv.changes_of_key(&span.key, at.revision, WAY_BACK_MAX),
+            RangeEnd::One => kv.changes_of_key(&span.key, at.revision, KEY_HISTORY_MAX),
             RangeEnd::At(_) | RangeEnd::Never => None,
         };
         let stopped = match rest {
@@ -154,7 +154,7 @@ impl States {
         };
         *from = match stopped {
             Some(next) => Some(next),
-            None if end < until => Some(From {
+            None if end < until => Some(ResumePoint {
                 revision: end + 1,
                 place: None,
             }),
@@ -164,16 +164,16 @@ impl States {
     }
 
     /// A state in which a revision can be read, and the last revision to read in it.
-    fn holding(&self, revision: i64, until: i64, keeps_up: bool) -> Result<(&Kv, i64), Lost> {
+    fn state_for(&self, revision: i64, until: i64, synced: bool) -> Result<(&Kv, i64), Compacted> {
         if revision >= self.current.compacted() {
             return Ok((&self.current, until));
         }
-        let older = self.older.iter().filter(|_| keeps_up);
+        let older = self.older.iter().filter(|_| synced);
         let mut holding =
             older.filter(|kv| kv.compacted() <= revision && revision <= kv.revision());
         match holding.next_back() {
             Some(kv) => Ok((kv, until.min(kv.revision()))),
-            None => Err(Lost(self.current.compacted())),
+            None => Err(Compacted(self.current.compacted())),
         }
     }
 }
@@ -184,9 +184,9 @@ fn read<'a>(
     span: &WatchRange,
     (first, last): (i64, i64),
     changes: impl Iterator<Item = (Location, KeyChange<'a>)>,
-    batch: &mut Batch,
+    batch: &mut EventBatch,
     prev_kv: bool,
-) -> Option<From> {
+) -> Option<ResumePoint> {
     let mut seen = 0;
     let mut begun = i64::MIN;
     for (place, written) in changes {
@@ -199,7 +199,7 @@ fn read<'a>(
         }
         let wanted = span.contains(written.key());
         if revision != begun && (seen >= SCAN_MAX || (wanted && !batch.takes(revision))) {
-            return Some(From {
+            return Some(ResumePoint {
                 revision,
                 place: Some(place),
             });
@@ -235,24 +235,24 @@ mod tests {
         apply(kv, KvOperation::Put(put));
     }
 
-    fn states(kv: &Kv) -> States {
-        States {
+    fn states(kv: &Kv) -> HistoryStates {
+        HistoryStates {
             current: Arc::new(kv.clone()),
             older: Vec::new(),
         }
     }
 
     /// Reads to the end; how many events each batch has.
-    fn batches(states: &States, span: &WatchRange, from: i64) -> Vec<usize> {
+    fn batches(states: &HistoryStates, span: &WatchRange, from: i64) -> Vec<usize> {
         let until = states.current.revision();
-        let mut from = Some(From {
+        let mut from = Some(ResumePoint {
             revision: from,
             place: None,
         });
         let (mut counts, mut next) = (Vec::new(), None);
         while from.is_some() {
             let batch = states
-                .onward(span, &mut from, until, true, true)
+                .changes_since(span, &mut from, until, true, true)
                 .expect("not lost");
             for event in &batch.events {
                 assert!(next.is_none_or(|next| event.revision == next), "{next:?}");
@@ -292,9 +292,9 @@ mod tests {
         );
         // a key knows its own way
         assert_eq!(batches(&states(&kv), &WatchRange::new(b"b", b""), 1), [1]);
-        (0..=WAY_BACK_MAX).for_each(|_| put(&mut kv, "b", 1));
+        (0..=KEY_HISTORY_MAX).for_each(|_| put(&mut kv, "b", 1));
         let counts = batches(&states(&kv), &WatchRange::new(b"b", b""), 1);
-        assert_eq!(counts.iter().sum::<usize>(), WAY_BACK_MAX + 2);
+        assert_eq!(counts.iter().sum::<usize>(), KEY_HISTORY_MAX + 2);
     }
 
     #[test]
@@ -313,18 +313,20 @@ mod tests {
             more: Vec::new(),
             rest: false,
         };
-        assert!(states.noted(&touched, false).is_err());
+        assert!(states.at_locations(&touched, false).is_err());
         states.older.push(before);
         assert_eq!(
-            states.noted(&touched, false).expect("held")[0].events.len(),
+            states.at_locations(&touched, false).expect("held")[0]
+                .events
+                .len(),
             1
         );
         assert_eq!(batches(&states, &span, 2), [5, 1]);
-        let mut from = Some(From {
+        let mut from = Some(ResumePoint {
             revision: 2,
             place: None,
         });
-        let lost = states.onward(&span, &mut from, 7, false, false);
-        assert_eq!(lost.expect_err("it does not keep up"), Lost(6));
+        let lost = states.changes_since(&span, &mut from, 7, false, false);
+        assert_eq!(lost.expect_err("it does not keep up"), Compacted(6));
     }
 }

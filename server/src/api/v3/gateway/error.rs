@@ -8,11 +8,11 @@ use serde::Serialize;
 use tonic::Code;
 use witan_api::v3::error::RpcError;
 
-use super::Manner;
+use super::GatewayVersion;
 use crate::api::reply;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::api) enum Failure {
+pub(in crate::api) enum GatewayError {
     /// Nobody serves the path.
     NotFound,
     /// Calls are made by POST.
@@ -26,7 +26,7 @@ pub(in crate::api) enum Failure {
     },
 }
 
-impl From<RpcError> for Failure {
+impl From<RpcError> for GatewayError {
     fn from(error: RpcError) -> Self {
         Self::Status {
             code: error.code(),
@@ -36,7 +36,7 @@ impl From<RpcError> for Failure {
 }
 
 #[derive(Serialize)]
-struct Present<'a> {
+struct ErrorBodyV36<'a> {
     code: i32,
     message: &'a str,
     /// As in 3.4: clients of that gateway look for it.
@@ -44,13 +44,13 @@ struct Present<'a> {
 }
 
 #[derive(Serialize)]
-struct Former<'a> {
+struct ErrorBodyV34<'a> {
     error: &'a str,
     message: &'a str,
     code: i32,
 }
 
-impl Failure {
+impl GatewayError {
     pub(super) fn invalid(text: String) -> Self {
         Self::Status {
             code: Code::InvalidArgument,
@@ -75,10 +75,10 @@ impl Failure {
 
     /// Error for a stream whose first request cannot be read: `Unknown` as in etcd 3.4; for 3.6,
     /// which does not answer at all, `InvalidArgument`.
-    pub(super) fn unreadable(text: String, manner: Manner) -> Self {
-        match manner {
-            Manner::Present => Self::invalid(text),
-            Manner::Former => Self::unknown(text),
+    pub(super) fn unreadable(text: String, gateway_version: GatewayVersion) -> Self {
+        match gateway_version {
+            GatewayVersion::V3_6 => Self::invalid(text),
+            GatewayVersion::V3_4 => Self::unknown(text),
         }
     }
 
@@ -100,30 +100,32 @@ impl Failure {
         }
     }
 
-    pub(super) fn answer(&self, manner: Manner) -> HttpResponse {
-        let (status, code, text) = match (self, manner) {
-            (Self::NotFound, Manner::Former) => {
+    pub(super) fn answer(&self, gateway_version: GatewayVersion) -> HttpResponse {
+        let (status, code, text) = match (self, gateway_version) {
+            (Self::NotFound, GatewayVersion::V3_4) => {
                 return reply::text(StatusCode::NOT_FOUND, "Not Found");
             }
-            (Self::NotPost, Manner::Former) => return reply::method_not_allowed(None),
-            (Self::NotFound, Manner::Present) => {
+            (Self::NotPost, GatewayVersion::V3_4) => return reply::method_not_allowed(None),
+            (Self::NotFound, GatewayVersion::V3_6) => {
                 (StatusCode::NOT_FOUND, Code::NotFound, "Not Found")
             }
-            (Self::NotPost, Manner::Present) => (
+            (Self::NotPost, GatewayVersion::V3_6) => (
                 StatusCode::NOT_IMPLEMENTED,
                 Code::Unimplemented,
                 "Method Not Allowed",
             ),
-            (Self::Status { code, text }, _) => (status_of(*code, manner), *code, text.as_str()),
+            (Self::Status { code, text }, _) => {
+                (status_of(*code, gateway_version), *code, text.as_str())
+            }
         };
         let code = i32::from(code);
-        let json = match manner {
-            Manner::Present => serde_json::to_vec(&Present {
+        let json = match gateway_version {
+            GatewayVersion::V3_6 => serde_json::to_vec(&ErrorBodyV36 {
                 code,
                 message: text,
                 error: text,
             }),
-            Manner::Former => serde_json::to_vec(&Former {
+            GatewayVersion::V3_4 => serde_json::to_vec(&ErrorBodyV34 {
                 error: text,
                 message: text,
                 code,
@@ -135,17 +137,17 @@ impl Failure {
     }
 }
 
-pub(super) fn status_of(code: Code, manner: Manner) -> StatusCode {
+pub(super) fn status_of(code: Code, gateway_version: GatewayVersion) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
-        Code::Cancelled => match manner {
-            Manner::Present => StatusCode::from_u16(499).expect("three digits"),
-            Manner::Former => StatusCode::REQUEST_TIMEOUT,
+        Code::Cancelled => match gateway_version {
+            GatewayVersion::V3_6 => StatusCode::from_u16(499).expect("three digits"),
+            GatewayVersion::V3_4 => StatusCode::REQUEST_TIMEOUT,
         },
         Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
-        Code::FailedPrecondition => match manner {
-            Manner::Present => StatusCode::BAD_REQUEST,
-            Manner::Former => StatusCode::PRECONDITION_FAILED,
+        Code::FailedPrecondition => match gateway_version {
+            GatewayVersion::V3_6 => StatusCode::BAD_REQUEST,
+            GatewayVersion::V3_4 => StatusCode::PRECONDITION_FAILED,
         },
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Code::NotFound => StatusCode::NOT_FOUND,
@@ -165,8 +167,8 @@ mod tests {
 
     use super::*;
 
-    fn shown(failure: &Failure, manner: Manner) -> (u16, String) {
-        let response = failure.answer(manner);
+    fn shown(failure: &GatewayError, gateway_version: GatewayVersion) -> (u16, String) {
+        let response = failure.answer(gateway_version);
         let status = response.status().as_u16();
         let body = response.into_body().try_into_bytes().unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -174,17 +176,17 @@ mod tests {
 
     #[test]
     fn each_manner_has_its_shape() {
-        let compacted = Failure::from(RpcError::Compacted);
+        let compacted = GatewayError::from(RpcError::Compacted);
         let text = "etcdserver: mvcc: required revision has been compacted";
         assert_eq!(
-            shown(&compacted, Manner::Present),
+            shown(&compacted, GatewayVersion::V3_6),
             (
                 400,
                 format!(r#"{{"code":11,"message":"{text}","error":"{text}"}}"#)
             )
         );
         assert_eq!(
-            shown(&compacted, Manner::Former),
+            shown(&compacted, GatewayVersion::V3_4),
             (
                 400,
                 format!(r#"{{"error":"{text}","message":"{text}","code":11}}"#)
@@ -194,32 +196,32 @@ mod tests {
 
     #[test]
     fn a_failed_precondition_changed_its_status() {
-        let failure = Failure::from(RpcError::PeerUrlExists);
-        assert_eq!(shown(&failure, Manner::Present).0, 400);
-        assert_eq!(shown(&failure, Manner::Former).0, 412);
+        let failure = GatewayError::from(RpcError::PeerUrlExists);
+        assert_eq!(shown(&failure, GatewayVersion::V3_6).0, 400);
+        assert_eq!(shown(&failure, GatewayVersion::V3_4).0, 412);
     }
 
     #[test]
     fn unknown_paths_and_methods() {
-        let present = |failure: &Failure| shown(failure, Manner::Present);
-        let former = |failure: &Failure| shown(failure, Manner::Former);
+        let present = |failure: &GatewayError| shown(failure, GatewayVersion::V3_6);
+        let former = |failure: &GatewayError| shown(failure, GatewayVersion::V3_4);
         assert_eq!(
-            present(&Failure::NotFound),
+            present(&GatewayError::NotFound),
             (
                 404,
                 r#"{"code":5,"message":"Not Found","error":"Not Found"}"#.into()
             )
         );
-        assert_eq!(former(&Failure::NotFound), (404, "Not Found\n".into()));
+        assert_eq!(former(&GatewayError::NotFound), (404, "Not Found\n".into()));
         assert_eq!(
-            present(&Failure::NotPost),
+            present(&GatewayError::NotPost),
             (
                 501,
                 r#"{"code":12,"message":"Method Not Allowed","error":"Method Not Allowed"}"#.into()
             )
         );
         assert_eq!(
-            former(&Failure::NotPost),
+            former(&GatewayError::NotPost),
             (405, "Method Not Allowed\n".into())
         );
     }
