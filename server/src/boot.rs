@@ -20,10 +20,10 @@ use witan_replica::{
 
 use crate::{
     api::{self, Context, Environment},
-    auth::Guard,
+    auth::Authenticator,
     bootstrap::{self, Start},
     config::{AutoCompaction, Config, ConfigError, ServerCertificate},
-    logging::Dial,
+    logging::LogLevelHandle,
     metrics::Metrics,
     node::{self, Identity, Node, Parts, now_ns},
     notify,
@@ -111,18 +111,21 @@ const CORRUPT_EXIT_CODE: i32 = 30;
 const CLUSTER_VERSION: &str = "3.6.0";
 
 /// Runs a member until a signal ends it. Must be called inside an actix system.
-pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
+pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
     // Bind before touching the disk: a port in use is the most common mistake.
     let bound = transport::bind(&config)?;
     let metrics = Metrics::with(config.extensive_metrics);
     // invalid TLS files come next; the self-signed certificate is created here
-    let own = matches!(config.tls.certificate, Some(ServerCertificate::Own { .. }));
+    let own = matches!(
+        config.tls.certificate,
+        Some(ServerCertificate::SelfSigned { .. })
+    );
     let mut security = if own {
         None
     } else {
         Security::open(&config, &metrics)?
     };
-    let guard = guard(&config)?;
+    let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
     let disk = open_disk(&config)?;
     if own {
@@ -131,7 +134,13 @@ pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
     warn_of_quota(config.settings.quota_bytes);
     let (node, replica) = start_node(&config, disk, metrics.clone(), stopping)?;
     publish(&node, &config).await;
-    let port = serve(&config, (bound, security), (&node, guard), metrics, dial)?;
+    let port = serve(
+        &config,
+        (bound, security),
+        (&node, authenticator),
+        metrics,
+        log_level,
+    )?;
     tracing::info!(
         member_id = format!("{:x}", node.identity().member_id),
         cluster_id = format!("{:x}", node.identity().cluster_id),
@@ -155,15 +164,15 @@ pub async fn run(config: Config, dial: Dial) -> Result<(), BootError> {
 }
 
 /// Reads the keys of tokens, before touching the disk.
-fn guard(config: &Config) -> Result<Arc<Guard>, BootError> {
+fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     let flag = "auth-token";
-    let made = Guard::new(&config.settings.auth);
-    let guard = made.map_err(|reason| ConfigError::Value {
+    let made = Authenticator::new(&config.settings.auth);
+    let authenticator = made.map_err(|reason| ConfigError::Value {
         flag,
         value: config.settings.auth.token.clone(),
         reason,
     })?;
-    Ok(Arc::new(guard))
+    Ok(Arc::new(authenticator))
 }
 
 /// Warns about a very large quota: the key space is in memory.
@@ -363,9 +372,9 @@ async fn until_applied<O: Operation<Error = Infallible> + Clone>(node: &Node, op
 fn serve(
     config: &Config,
     (bound, security): (Vec<Bound>, Option<Security>),
-    (node, guard): (&Node, Arc<Guard>),
+    (node, authenticator): (&Node, Arc<Authenticator>),
     metrics: Metrics,
-    dial: Dial,
+    log_level: LogLevelHandle,
 ) -> Result<Running, BootError> {
     let environment = Environment {
         metrics: metrics.clone(),

@@ -50,7 +50,7 @@ const CONTENTION: Duration = Duration::from_secs(1);
 /// and some room is always left for those that hold little. The connections of an address together may
 /// hold `ALONE_TIMES` times as much, and no more than one connection after another address was refused.
 #[derive(Clone, Debug)]
-pub struct Budget {
+pub struct MemoryBudget {
     pool: Arc<Pool>,
     /// Bytes reserved by this client; `None` for a budget without clients.
     client: Option<Client>,
@@ -93,12 +93,12 @@ impl Pool {
 
 /// Bytes taken out of a budget; dropping it gives them back.
 #[derive(Debug)]
-pub struct Permit {
-    budget: Budget,
+pub struct Reservation {
+    budget: MemoryBudget,
     bytes: usize,
 }
 
-impl Budget {
+impl MemoryBudget {
     /// Refusals are counted in `refused`.
     pub fn new(max: usize, refused: IntCounter) -> Self {
         let pool = Pool {
@@ -138,15 +138,15 @@ impl Budget {
 
     /// Reserves bytes, if enough are left. A single reservation always succeeds when nothing else
     /// is reserved: other limits bound its size.
-    pub fn take(&self, bytes: usize) -> Option<Permit> {
-        self.hold(bytes).then(|| Permit {
+    pub fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
+        self.reserve(bytes).then(|| Reservation {
             budget: self.clone(),
             bytes,
         })
     }
 
-    /// Reserves bytes for a caller that gives them back by [`Budget::release`].
-    pub fn hold(&self, bytes: usize) -> bool {
+    /// Reserves bytes for a caller that gives them back by [`MemoryBudget::release`].
+    pub fn reserve(&self, bytes: usize) -> bool {
         let before = self.pool.taken.fetch_add(bytes, Relaxed);
         let add = |count: &AtomicUsize| count.fetch_add(bytes, Relaxed);
         let client = self.client.as_ref();
@@ -173,7 +173,7 @@ impl Budget {
         granted
     }
 
-    /// Gives bytes back that [`Budget::hold`] has granted.
+    /// Gives bytes back that [`MemoryBudget::reserve`] has granted.
     pub fn release(&self, bytes: usize) {
         self.pool.taken.fetch_sub(bytes, Relaxed);
         if let Some(client) = &self.client {
@@ -185,7 +185,7 @@ impl Budget {
     }
 }
 
-impl Drop for Permit {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.release(self.bytes);
     }
@@ -193,22 +193,22 @@ impl Drop for Permit {
 
 /// The budgets that the client port's connections share.
 #[derive(Clone, Debug)]
-pub struct Traffic {
+pub struct ClientBudgets {
     /// See [`ANSWERS_BYTES_MAX`].
-    pub answers: Budget,
+    pub answers: MemoryBudget,
     /// See [`REQUESTS_BYTES_MAX`].
-    pub requests: Budget,
+    pub requests: MemoryBudget,
     /// See [`CALLS_MAX`]: one for each.
-    pub calls: Budget,
+    pub calls: MemoryBudget,
 }
 
-impl Traffic {
+impl ClientBudgets {
     /// With nothing taken.
     pub fn new(metrics: &Metrics) -> Self {
         Self {
-            answers: Budget::new(ANSWERS_BYTES_MAX, metrics.refused("answers")),
-            requests: Budget::new(REQUESTS_BYTES_MAX, metrics.refused("requests")),
-            calls: Budget::new(CALLS_MAX, metrics.refused("calls")),
+            answers: MemoryBudget::new(ANSWERS_BYTES_MAX, metrics.refused("answers")),
+            requests: MemoryBudget::new(REQUESTS_BYTES_MAX, metrics.refused("requests")),
+            calls: MemoryBudget::new(CALLS_MAX, metrics.refused("calls")),
         }
     }
 
@@ -229,17 +229,17 @@ mod tests {
     #[test]
     fn reservations_are_released_and_a_single_one_always_succeeds() {
         let refused = IntCounter::new("refused", "Refusals.").unwrap();
-        let budget = Budget::new(10, refused.clone());
-        let vast = budget.take(100).expect("it is alone");
-        assert!(budget.take(1).is_none());
+        let budget = MemoryBudget::new(10, refused.clone());
+        let vast = budget.try_reserve(100).expect("it is alone");
+        assert!(budget.try_reserve(1).is_none());
         drop(vast);
-        let (a, b) = (budget.take(4), budget.take(6));
-        assert!(a.is_some() && b.is_some() && budget.take(1).is_none());
+        let (a, b) = (budget.try_reserve(4), budget.try_reserve(6));
+        assert!(a.is_some() && b.is_some() && budget.try_reserve(1).is_none());
         drop(a);
-        assert!(budget.take(5).is_none() && budget.take(4).is_some());
+        assert!(budget.try_reserve(5).is_none() && budget.try_reserve(4).is_some());
         assert_eq!(refused.get(), 3);
         drop(b);
-        assert!(budget.take(11).is_some(), "all was given back");
+        assert!(budget.try_reserve(11).is_some(), "all was given back");
     }
 
     fn network(last: u8) -> ClientNetwork {
@@ -249,13 +249,13 @@ mod tests {
     #[test]
     fn connections_of_an_address_share() {
         let refused = IntCounter::new("refused", "Refusals.").unwrap();
-        let budget = Budget::new(1600, refused);
-        let many: Vec<Budget> = (0..50).map(|_| budget.of_connection(network(1))).collect();
+        let budget = MemoryBudget::new(1600, refused);
+        let many: Vec<MemoryBudget> = (0..50).map(|_| budget.of_connection(network(1))).collect();
         let mut permits = Vec::new();
         let mut fill = || {
             let before = permits.len();
             for connection in &many {
-                permits.extend(std::iter::from_fn(|| connection.take(1)));
+                permits.extend(std::iter::from_fn(|| connection.try_reserve(1)));
             }
             permits.len() - before
         };
@@ -263,14 +263,14 @@ mod tests {
         assert_eq!(fill(), 1500);
         assert_eq!(fill(), 0);
         let other = budget.of_connection(network(2));
-        let small = other.take(50).expect("some room is left");
-        assert!(other.take(200).is_none());
+        let small = other.try_reserve(50).expect("some room is left");
+        assert!(other.try_reserve(200).is_none());
         // from now on the first gets nothing until it holds no more than is free
         permits.truncate(1000);
-        assert!(many[0].take(1).is_none());
-        let large = other.take(200).expect("there is room now");
+        assert!(many[0].try_reserve(1).is_none());
+        let large = other.try_reserve(200).expect("there is room now");
         permits.truncate(600);
-        assert!(many[0].take(1).is_some());
+        assert!(many[0].try_reserve(1).is_some());
         drop((permits, many, small, large, other));
         assert_eq!(budget.pool.taken.load(Relaxed), 0);
     }
@@ -278,34 +278,34 @@ mod tests {
     #[test]
     fn an_address_alone_has_nearly_all_whatever_its_connections() {
         let refused = IntCounter::new("refused", "Refusals.").unwrap();
-        let budget = Budget::new(160, refused);
-        let permits: Vec<Permit> =
-            std::iter::from_fn(|| budget.of_address(network(1)).take(1)).collect();
+        let budget = MemoryBudget::new(160, refused);
+        let permits: Vec<Reservation> =
+            std::iter::from_fn(|| budget.of_address(network(1)).try_reserve(1)).collect();
         assert_eq!(permits.len(), 150);
-        assert!(budget.of_address(network(2)).take(8).is_some());
+        assert!(budget.of_address(network(2)).try_reserve(8).is_some());
     }
 
     #[test]
     fn a_connection_may_hold_what_is_still_free() {
         let refused = IntCounter::new("refused", "Refusals.").unwrap();
-        let budget = Budget::new(120, refused);
-        let clients: Vec<Budget> = (0..3).map(|_| budget.of_connection(network(1))).collect();
+        let budget = MemoryBudget::new(120, refused);
+        let clients: Vec<MemoryBudget> = (0..3).map(|_| budget.of_connection(network(1))).collect();
         let mut permits = Vec::new();
-        let mut fill = |client: &Budget| {
+        let mut fill = |client: &MemoryBudget| {
             let before = permits.len();
-            permits.extend(std::iter::from_fn(|| client.take(1)));
+            permits.extend(std::iter::from_fn(|| client.try_reserve(1)));
             permits.len() - before
         };
         // half, half of the rest, and so on: nobody takes the last
         let held: Vec<usize> = clients.iter().map(&mut fill).collect();
         assert_eq!(held, [60, 30, 15]);
-        assert!(budget.of_connection(network(2)).take(10).is_some());
-        assert!(clients[0].take(1).is_none());
+        assert!(budget.of_connection(network(2)).try_reserve(10).is_some());
+        assert!(clients[0].try_reserve(1).is_none());
         drop(permits);
         // clones of a client share, and one thing alone passes
-        let vast = clients[1].clone().take(1000).expect("it is alone");
-        assert!(clients[1].take(1).is_none());
+        let vast = clients[1].clone().try_reserve(1000).expect("it is alone");
+        assert!(clients[1].try_reserve(1).is_none());
         drop(vast);
-        assert!(clients[1].take(120).is_some());
+        assert!(clients[1].try_reserve(120).is_some());
     }
 }

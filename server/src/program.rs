@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     boot,
-    config::{self, Asked, Config},
+    config::{self, Config, Invocation},
     logging, offline, panics, version,
 };
 
@@ -22,17 +22,17 @@ pub fn main() -> ExitCode {
         return without_member(offline::run(arguments.skip(1)));
     }
     match Config::load(arguments, &config::environment()) {
-        Ok(Asked::Version) => show(&version::text()),
-        Ok(Asked::Help(help)) => show(&help),
-        Ok(Asked::Start(config)) => start(*config),
-        Err(error) => complain(&error),
+        Ok(Invocation::Version) => show(&version::text()),
+        Ok(Invocation::Help(help)) => show(&help),
+        Ok(Invocation::Start(config)) => start(*config),
+        Err(error) => report_error(&error),
     }
 }
 
 fn start(config: Config) -> ExitCode {
-    let dial = match logging::init(&config.log) {
-        Ok(dial) => dial,
-        Err(error) => return complain(&error),
+    let log_level = match logging::init(&config.log) {
+        Ok(log_level) => log_level,
+        Err(error) => return report_error(&error),
     };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -41,7 +41,7 @@ fn start(config: Config) -> ExitCode {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "failed to raise the limit of open files");
     }
-    match actix_rt::System::new().block_on(boot::run(config, dial)) {
+    match actix_rt::System::new().block_on(boot::run(config, log_level)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "failed to run the member");
@@ -76,7 +76,7 @@ fn show(text: &str) -> ExitCode {
     }
 }
 
-fn complain(error: &dyn std::error::Error) -> ExitCode {
+fn report_error(error: &dyn std::error::Error) -> ExitCode {
     // stderr is the last resort
     let _ = writeln!(io::stderr(), "witan: {error}");
     ExitCode::FAILURE

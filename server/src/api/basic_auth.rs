@@ -28,7 +28,7 @@ pub(super) use witan_api::v2::auth::INSUFFICIENT;
 
 use super::{Context, reply};
 use crate::{
-    auth::{Credentials, Sender},
+    auth::{Credentials, PasswordSource},
     client_network::ClientNetwork,
     node::Fault,
 };
@@ -169,9 +169,9 @@ async fn basic_credentials(
 }
 
 /// Identifies the sender of a password for the queue of hashes.
-pub(super) fn password_source<'a>(request: &HttpRequest, user: &'a str) -> Sender<'a> {
+pub(super) fn password_source<'a>(request: &HttpRequest, user: &'a str) -> PasswordSource<'a> {
     let client = ClientNetwork::of_peer(request.peer_addr());
-    Sender { client, user }
+    PasswordSource { client, user }
 }
 
 /// Name and password.

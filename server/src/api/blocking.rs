@@ -65,7 +65,7 @@ pub(crate) async fn run_in<T: Send + 'static>(
     place: impl Send + 'static,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Fault> {
-    let done = panics::aside(move || {
+    let done = panics::run_blocking(move || {
         let _place = place;
         work()
     });

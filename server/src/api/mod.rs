@@ -22,10 +22,10 @@ pub mod v3;
 use std::{ops::Deref, sync::Arc};
 
 use crate::{
-    auth::{Credentials, Guard, Sender},
+    auth::{Authenticator, Credentials, PasswordSource},
     client_network::ClientNetwork,
     config::Settings,
-    logging::Dial,
+    logging::LogLevelHandle,
     metrics::Metrics,
     node::Node,
 };
@@ -38,13 +38,13 @@ pub struct Environment {
     /// The settings that handlers read.
     pub settings: Settings,
     /// Changes the log level.
-    pub dial: Dial,
+    pub dial: LogLevelHandle,
     /// Limits how many jobs over the whole store run at once.
     pub job_limits: v3::JobLimits,
     /// Runs work that would block a worker.
     pub blocking: blocking::BlockingPool,
     /// Authenticates callers.
-    pub guard: Arc<Guard>,
+    pub guard: Arc<Authenticator>,
 }
 
 /// What every handler gets: cheap to clone, since each request has its own.
@@ -94,8 +94,8 @@ impl Context {
     }
 
     /// Identifies the sender of a password for the queue of hashes.
-    pub fn sender<'a>(&self, user: &'a str) -> Sender<'a> {
-        Sender {
+    pub fn password_source<'a>(&self, user: &'a str) -> PasswordSource<'a> {
+        PasswordSource {
             client: self.client,
             user,
         }

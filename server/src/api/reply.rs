@@ -18,7 +18,7 @@ use actix_web::{
 };
 use futures_util::StreamExt as _;
 
-use crate::budget::{Permit, SMALL_BYTES, Traffic};
+use crate::budget::{ClientBudgets, Reservation, SMALL_BYTES};
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
 const UNCHUNKED_BYTES_MAX: usize = 2048;
@@ -108,18 +108,18 @@ pub(crate) enum ResponseReservation {
     /// Memory is reserved.
     Reserved {
         /// Releases the memory when dropped.
-        _permit: Permit,
+        _permit: Reservation,
     },
     /// The budget is used up; the connection is closed instead.
     Unavailable,
 }
 
 impl ResponseReservation {
-    pub(crate) fn take(traffic: Option<&Traffic>, bytes: usize) -> Self {
+    pub(crate) fn take(traffic: Option<&ClientBudgets>, bytes: usize) -> Self {
         match traffic {
             Some(traffic) if bytes > SMALL_BYTES => traffic
                 .answers
-                .take(bytes)
+                .try_reserve(bytes)
                 .map_or(Self::Unavailable, |permit| Self::Reserved {
                     _permit: permit,
                 }),

@@ -8,7 +8,7 @@ use std::{
 use http::HeaderMap;
 use witan_replica::machine::auth::Caller;
 
-use super::jwt::{Claimed, Jwt};
+use super::jwt::{Jwt, VerifiedClaims};
 
 /// Metadata keys of a token; the first that is present counts.
 const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
@@ -18,14 +18,14 @@ const BEARER: &str = "Bearer ";
 
 /// Cheap to clone. Shown by no `Debug`.
 #[derive(Clone, Default)]
-pub struct Credentials(Option<Arc<Shown>>);
+pub struct Credentials(Option<Arc<PresentedCredentials>>);
 
 #[derive(Default)]
-struct Shown {
+struct PresentedCredentials {
     token: Option<String>,
     certificate: Option<String>,
     /// Claims of a signed token after its signature was verified; a signature stays valid.
-    claimed: OnceLock<Claimed>,
+    claimed: OnceLock<VerifiedClaims>,
 }
 
 impl fmt::Debug for Credentials {
@@ -55,7 +55,7 @@ impl Credentials {
             return Self(None);
         }
         let token = token.map(|token| token.strip_prefix(BEARER).unwrap_or(token).to_owned());
-        Self(Some(Arc::new(Shown {
+        Self(Some(Arc::new(PresentedCredentials {
             token,
             certificate,
             claimed: OnceLock::new(),
@@ -63,16 +63,16 @@ impl Credentials {
     }
 
     /// The caller of a signed token. The signature is verified once, the expiration each time.
-    pub(super) fn claimed(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
+    pub(super) fn verified_claims(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
         let shown = self.0.as_ref()?;
         let claimed = match shown.claimed.get() {
             Some(claimed) => claimed,
             None => {
-                let claimed = jwt.claimed(token)?;
+                let claimed = jwt.verify(token)?;
                 shown.claimed.get_or_init(|| claimed)
             }
         };
-        claimed.holds().then(|| claimed.caller.clone())
+        claimed.is_current().then(|| claimed.caller.clone())
     }
 
     pub(super) fn token(&self) -> Option<&str> {

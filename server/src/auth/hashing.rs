@@ -8,8 +8,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::{
     password,
-    queue::{Full, Queue},
-    verified::Verified,
+    queue::{PasswordQueue, QueueFull},
+    verified::VerifiedPasswords,
 };
 use crate::{
     client_network::ClientNetwork,
@@ -33,15 +33,15 @@ pub enum HashError {
     Failed,
 }
 
-impl From<Full> for HashError {
-    fn from(_: Full) -> Self {
+impl From<QueueFull> for HashError {
+    fn from(_: QueueFull) -> Self {
         Self::TooMany
     }
 }
 
 /// Sender of a password.
 #[derive(Clone, Copy, Debug)]
-pub struct Sender<'a> {
+pub struct PasswordSource<'a> {
     /// Where it comes from.
     pub client: ClientNetwork,
     /// The user that it names, whether there is one or not.
@@ -50,16 +50,16 @@ pub struct Sender<'a> {
 
 /// See the module's description.
 #[derive(Debug)]
-pub struct Hashing {
+pub struct PasswordHasher {
     cost: u32,
-    queue: Arc<Queue>,
-    verified: Verified,
+    queue: Arc<PasswordQueue>,
+    verified: VerifiedPasswords,
     /// Hash to compare with for an unknown user, so that the response time does not reveal it.
-    nobodys: Bytes,
+    dummy_hash: Bytes,
     random: SystemRandom,
 }
 
-impl Hashing {
+impl PasswordHasher {
     /// A hasher with this cost, on as many threads as there are processors.
     pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
@@ -75,15 +75,19 @@ impl Hashing {
         let random = SystemRandom::new();
         Ok(Self {
             cost,
-            queue: Arc::new(Queue::new(threads)),
-            verified: Verified::new(&random).map_err(|_| HashError::Failed)?,
-            nobodys: password::nobodys(cost).into(),
+            queue: Arc::new(PasswordQueue::new(threads)),
+            verified: VerifiedPasswords::new(&random).map_err(|_| HashError::Failed)?,
+            dummy_hash: password::dummy_hash(cost).into(),
             random,
         })
     }
 
     /// The hash of a password.
-    pub async fn hash(&self, sender: Sender<'_>, password: String) -> Result<Bytes, HashError> {
+    pub async fn hash(
+        &self,
+        sender: PasswordSource<'_>,
+        password: String,
+    ) -> Result<Bytes, HashError> {
         if password.len() > password::BYTES_MAX {
             return Err(HashError::TooLong);
         }
@@ -92,7 +96,7 @@ impl Hashing {
         drawn.map_err(|_| HashError::Failed)?;
         let cost = self.cost;
         let hashed = self
-            .aside(sender, move || password::hash(&password, cost, salt))
+            .on_hashing_thread(sender, move || password::hash(&password, cost, salt))
             .await?;
         hashed.map(Bytes::from).map_err(|_| HashError::TooLong)
     }
@@ -101,7 +105,7 @@ impl Hashing {
     /// long.
     pub async fn matches(
         &self,
-        sender: Sender<'_>,
+        sender: PasswordSource<'_>,
         password: &str,
         hashed: Option<&Bytes>,
     ) -> Result<bool, HashError> {
@@ -109,27 +113,30 @@ impl Hashing {
         if password.len() > password::BYTES_MAX {
             return Ok(false);
         }
-        if hashed.is_some_and(|hashed| self.verified.knows(password, hashed)) {
+        if hashed.is_some_and(|hashed| self.verified.contains(password, hashed)) {
             return Ok(true);
         }
-        let (given, stored) = (password.to_owned(), hashed.unwrap_or(&self.nobodys).clone());
+        let (given, stored) = (
+            password.to_owned(),
+            hashed.unwrap_or(&self.dummy_hash).clone(),
+        );
         let matches = self
-            .aside(sender, move || password::matches(&given, &stored))
+            .on_hashing_thread(sender, move || password::matches(&given, &stored))
             .await?;
         if let Some(hashed) = hashed.filter(|_| matches) {
-            self.verified.remember(password, hashed);
+            self.verified.insert(password, hashed);
         }
         Ok(matches && hashed.is_some())
     }
 
-    async fn aside<T: Send + 'static>(
+    async fn on_hashing_thread<T: Send + 'static>(
         &self,
-        Sender { client, user }: Sender<'_>,
+        PasswordSource { client, user }: PasswordSource<'_>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashError> {
         let held = self.queue.enter(client, user).await?;
         // the caller may be dropped; the permit is held until the work is done
-        let done = panics::aside(move || {
+        let done = panics::run_blocking(move || {
             let _held = held;
             planted::here("password");
             work()
@@ -147,8 +154,8 @@ mod tests {
     /// Slow enough for ratios, fast enough for a test.
     const TEST_COST: u32 = 8;
 
-    fn sender(user: &str) -> Sender<'_> {
-        Sender {
+    fn sender(user: &str) -> PasswordSource<'_> {
+        PasswordSource {
             client: ClientNetwork::default(),
             user,
         }
@@ -162,7 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
-        let hashing = Hashing::new(TEST_COST).unwrap();
+        let hashing = PasswordHasher::new(TEST_COST).unwrap();
         let hashed = hashing.hash(sender("a"), "right".into()).await.unwrap();
         let (mut known, mut unknown) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..5 {
@@ -183,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_verified_password_is_not_hashed_again_until_it_changes() {
-        let hashing = Hashing::new(TEST_COST).unwrap();
+        let hashing = PasswordHasher::new(TEST_COST).unwrap();
         let hashed = hashing.hash(sender("a"), "right".into()).await.unwrap();
         let (yes, first) = took(hashing.matches(sender("a"), "right", Some(&hashed))).await;
         let (again, second) = took(hashing.matches(sender("a"), "right", Some(&hashed))).await;
@@ -195,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn too_long_passwords_are_refused_without_hashing() {
-        let hashing = Hashing::new(TEST_COST).unwrap();
+        let hashing = PasswordHasher::new(TEST_COST).unwrap();
         let long = "x".repeat(73);
         let refused = hashing.hash(sender("a"), long.clone()).await;
         assert_eq!(refused, Err(HashError::TooLong));

@@ -45,7 +45,7 @@ impl fmt::Debug for Jwt {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Claims {
+struct JwtClaims {
     username: String,
     revision: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,19 +91,19 @@ impl Jwt {
             checks,
             ttl,
         };
-        jwt.prove()?;
+        jwt.check_key_pair()?;
         Ok(jwt)
     }
 
     /// Checks that both keys are a pair.
-    fn prove(&self) -> Result<(), String> {
+    fn check_key_pair(&self) -> Result<(), String> {
         let Some(signed) = self.sign("root", 1, 0) else {
             return Ok(());
         };
         let token = signed.map_err(|error| format!("priv-key: {error}"))?;
         let mut validation = self.validation();
         validation.validate_exp = false;
-        decode::<Claims>(&token, &self.checks, &validation)
+        decode::<JwtClaims>(&token, &self.checks, &validation)
             .map(drop)
             .map_err(|_| "public and private keys don't match".into())
     }
@@ -124,7 +124,7 @@ impl Jwt {
         now_s: i64,
     ) -> Option<jsonwebtoken::errors::Result<String>> {
         let ttl_s = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
-        let claims = Claims {
+        let claims = JwtClaims {
             username: user.to_owned(),
             revision: revision as f64,
             exp: Some(now_s.saturating_add(ttl_s)),
@@ -141,11 +141,11 @@ impl Jwt {
     }
 
     /// Verifies a token's signature and expiration; returns its claims.
-    pub(super) fn claimed(&self, token: &str) -> Option<Claimed> {
-        let claims = decode::<Claims>(token, &self.checks, &self.validation())
+    pub(super) fn verify(&self, token: &str) -> Option<VerifiedClaims> {
+        let claims = decode::<JwtClaims>(token, &self.checks, &self.validation())
             .ok()?
             .claims;
-        Some(Claimed {
+        Some(VerifiedClaims {
             caller: Caller {
                 user: claims.username,
                 // as Go converts: negative values and NaN become 0
@@ -157,16 +157,16 @@ impl Jwt {
 }
 
 /// What a token claims.
-pub(super) struct Claimed {
+pub(super) struct VerifiedClaims {
     /// The user, and the auth revision at which it was issued.
     pub(super) caller: Caller,
     /// Expiration in Unix seconds; foreign tokens may have none.
     ends_s: Option<i64>,
 }
 
-impl Claimed {
+impl VerifiedClaims {
     /// Whether it has not ended.
-    pub(super) fn holds(&self) -> bool {
+    pub(super) fn is_current(&self) -> bool {
         let now_s = crate::node::now_ns() / NS_PER_SECOND;
         self.ends_s.is_none_or(|ends_s| now_s <= ends_s)
     }

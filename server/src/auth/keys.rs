@@ -32,7 +32,7 @@ pub(super) fn read(
     let (signs, own) = match method {
         Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
             let secret = private.ok_or("missing key data: priv-key")?;
-            judge_secret(method, secret)?;
+            check_secret(method, secret)?;
             let keys = (
                 EncodingKey::from_secret(secret),
                 DecodingKey::from_secret(secret),
@@ -68,7 +68,7 @@ pub(super) fn read(
             | Algorithm::HS256
             | Algorithm::HS384
             | Algorithm::HS512 => {
-                judge_rsa(pem)?;
+                check_rsa(pem)?;
                 DecodingKey::from_rsa_pem(pem)
             }
         };
@@ -134,7 +134,7 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
 
 /// Refuses an empty secret, which lets everybody sign; warns about one that is shorter than the
 /// hash (RFC 7518, section 3.2).
-fn judge_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
+fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     let hash_bytes = match method {
         Algorithm::HS384 => 48,
         Algorithm::HS512 => 64,
@@ -167,7 +167,7 @@ fn judge_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
 }
 
 /// Refuses a public RSA key that is too short. Other invalid keys are refused when they are parsed.
-fn judge_rsa(pem: &[u8]) -> Result<(), String> {
+fn check_rsa(pem: &[u8]) -> Result<(), String> {
     let bits = pem::parse(pem).ok().and_then(|pem| {
         let blocks = simple_asn1::from_der(pem.contents()).ok()?;
         modulus_bits(&blocks)

@@ -20,7 +20,7 @@ use witan_gocompat::text::parse_duration;
 use witan_replica::machine::auth::Caller;
 
 pub use credentials::Credentials;
-pub use hashing::{HashError, Hashing, Sender};
+pub use hashing::{HashError, PasswordHasher, PasswordSource};
 
 use crate::{config::AuthSettings, node::Node};
 
@@ -39,7 +39,7 @@ pub struct InvalidToken;
 
 /// Why no token was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoToken {
+pub enum TokenError {
     /// There is no private key.
     #[error("token signing attempted with verify-only key")]
     VerifyOnly,
@@ -50,21 +50,21 @@ pub enum NoToken {
 
 /// `--auth-token`.
 #[derive(Debug)]
-enum Kind {
+enum TokenKind {
     Simple,
     Jwt(Box<jwt::Jwt>),
 }
 
 /// Authenticates callers and checks passwords.
 #[derive(Debug)]
-pub struct Guard {
-    kind: Kind,
+pub struct Authenticator {
+    kind: TokenKind,
     /// Where passwords are hashed.
-    pub hashing: Hashing,
+    pub hashing: PasswordHasher,
     random: SystemRandom,
 }
 
-impl Guard {
+impl Authenticator {
     /// Builds it from the settings; the error explains what is wrong with `--auth-token`.
     pub fn new(settings: &AuthSettings) -> Result<Self, String> {
         let (name, options) = settings
@@ -72,13 +72,14 @@ impl Guard {
             .split_once(',')
             .unwrap_or((&settings.token, ""));
         let kind = match name {
-            "simple" => Kind::Simple,
-            "jwt" => Kind::Jwt(Box::new(jwt::Jwt::new(options, parse_duration)?)),
+            "simple" => TokenKind::Simple,
+            "jwt" => TokenKind::Jwt(Box::new(jwt::Jwt::new(options, parse_duration)?)),
             _ => return Err("not one of simple, jwt".into()),
         };
         Ok(Self {
             kind,
-            hashing: Hashing::new(settings.bcrypt_cost).map_err(|error| error.to_string())?,
+            hashing: PasswordHasher::new(settings.bcrypt_cost)
+                .map_err(|error| error.to_string())?,
             random: SystemRandom::new(),
         })
     }
@@ -94,8 +95,13 @@ impl Guard {
         let revision = node.auth().revision;
         let user = match shown.token() {
             Some(token) => match &self.kind {
-                Kind::Simple => node.tokens().user(token).ok_or(InvalidToken)?,
-                Kind::Jwt(jwt) => return shown.claimed(jwt, token).map(Some).ok_or(InvalidToken),
+                TokenKind::Simple => node.tokens().user(token).ok_or(InvalidToken)?,
+                TokenKind::Jwt(jwt) => {
+                    return shown
+                        .verified_claims(jwt, token)
+                        .map(Some)
+                        .ok_or(InvalidToken);
+                }
             },
             None => match shown.certificate() {
                 Some(name) => name.to_owned(),
@@ -106,10 +112,10 @@ impl Guard {
     }
 
     /// A random prefix of a simple token; empty for signed tokens.
-    pub fn token_prefix(&self) -> Result<String, NoToken> {
+    pub fn token_prefix(&self) -> Result<String, TokenError> {
         match &self.kind {
-            Kind::Simple => self.letters(),
-            Kind::Jwt(_) => Ok(String::new()),
+            TokenKind::Simple => self.letters(),
+            TokenKind::Jwt(_) => Ok(String::new()),
         }
     }
 
@@ -120,23 +126,24 @@ impl Guard {
         user: &str,
         revision: u64,
         (prefix, index): (&str, u64),
-    ) -> Result<String, NoToken> {
+    ) -> Result<String, TokenError> {
         match &self.kind {
-            Kind::Simple => Ok(format!("{prefix}.{index}")),
-            Kind::Jwt(jwt) => {
+            TokenKind::Simple => Ok(format!("{prefix}.{index}")),
+            TokenKind::Jwt(jwt) => {
                 let now_s = crate::node::now_ns() / NS_PER_SECOND;
-                jwt.token(user, revision, now_s).ok_or(NoToken::VerifyOnly)
+                jwt.token(user, revision, now_s)
+                    .ok_or(TokenError::VerifyOnly)
             }
         }
     }
 
-    fn letters(&self) -> Result<String, NoToken> {
+    fn letters(&self) -> Result<String, TokenError> {
         let mut letters = String::with_capacity(TOKEN_LETTERS);
         let mut drawn = [0; TOKEN_LETTERS];
         while letters.len() < TOKEN_LETTERS {
             self.random
                 .fill(&mut drawn)
-                .map_err(|_| NoToken::NoRandomness)?;
+                .map_err(|_| TokenError::NoRandomness)?;
             // reject values beyond a multiple of the alphabet, which would bias letters
             let fair = drawn.iter().filter(|byte| **byte < 4 * 52);
             let fair = fair.map(|byte| char::from(ALPHABET[usize::from(byte % 52)]));
@@ -152,7 +159,7 @@ mod tests {
 
     #[test]
     fn prefixes_are_letters_and_differ() {
-        let guard = Guard::new(&AuthSettings::default()).unwrap();
+        let guard = Authenticator::new(&AuthSettings::default()).unwrap();
         let (one, other) = (guard.token_prefix().unwrap(), guard.token_prefix().unwrap());
         assert_ne!(one, other);
         for prefix in [one, other] {

@@ -57,7 +57,7 @@ pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
 }
 
 /// A random hash of this cost, for comparisons that must fail.
-pub(super) fn nobodys(cost: u32) -> String {
+pub(super) fn dummy_hash(cost: u32) -> String {
     let (salt, hashed) = (DIGITS.encode([0; 16]), DIGITS.encode([0; HASH_BYTES]));
     format!("$2a${cost:02}${salt}{hashed}")
 }
@@ -103,9 +103,9 @@ mod tests {
 
     #[test]
     fn the_dummy_hash_costs_as_much_as_any() {
-        let (cost, ..) = parse(nobodys(11).as_bytes()).unwrap();
+        let (cost, ..) = parse(dummy_hash(11).as_bytes()).unwrap();
         assert_eq!(cost, 11);
-        assert!(!matches("", nobodys(4).as_bytes()));
+        assert!(!matches("", dummy_hash(4).as_bytes()));
     }
 
     #[test]

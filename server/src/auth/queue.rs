@@ -31,81 +31,81 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Too many passwords wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) struct QueueFull;
 
 /// See the module's description.
 #[derive(Debug)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct PasswordQueue {
+    state: Mutex<QueueState>,
     /// Threads that one address may hold.
     share: usize,
     names: RandomState,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     free: usize,
     waiting: usize,
     next_id: u64,
     /// Addresses that wait, in the order of their turns.
     turns: VecDeque<ClientNetwork>,
-    clients: HashMap<ClientNetwork, Client>,
+    clients: HashMap<ClientNetwork, ClientQueue>,
 }
 
 /// Running and waiting passwords of an address. Exists only while there are any.
 #[derive(Debug, Default)]
-struct Client {
+struct ClientQueue {
     running: usize,
     waiting: usize,
     /// The group whose turn is next.
     turn: usize,
-    groups: [Group; GROUPS],
+    groups: [UserGroup; GROUPS],
 }
 
 #[derive(Debug, Default)]
-struct Group {
-    waiting: VecDeque<Ticket>,
+struct UserGroup {
+    waiting: VecDeque<QueuedPassword>,
     /// Whether the newest was taken last.
     newest_was_taken: bool,
 }
 
 #[derive(Debug)]
-struct Ticket {
+struct QueuedPassword {
     id: u64,
-    call: oneshot::Sender<()>,
+    ready: oneshot::Sender<()>,
 }
 
 /// A permit to use a hashing thread; released when dropped.
 #[derive(Debug)]
-pub(super) struct Held {
-    queue: Arc<Queue>,
+pub(super) struct HashingPermit {
+    queue: Arc<PasswordQueue>,
     client: ClientNetwork,
 }
 
-impl Drop for Held {
+impl Drop for HashingPermit {
     fn drop(&mut self) {
         self.queue.state().give_back(self.client, self.queue.share);
     }
 }
 
 /// An entry in the queue; removed when dropped.
-struct Place {
-    queue: Arc<Queue>,
+struct QueueEntry {
+    queue: Arc<PasswordQueue>,
     client: ClientNetwork,
     group: usize,
     id: u64,
-    called: oneshot::Receiver<()>,
+    ready: oneshot::Receiver<()>,
     taken: bool,
 }
 
-impl Drop for Place {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
         if self.taken {
             return;
         }
         let mut state = self.queue.state();
         // decided under the lock: either it was dispatched, or it still waits
-        if self.called.try_recv().is_ok() {
+        if self.ready.try_recv().is_ok() {
             state.give_back(self.client, self.queue.share);
         } else {
             state.leave(self.client, self.group, self.id);
@@ -113,13 +113,13 @@ impl Drop for Place {
     }
 }
 
-impl Queue {
+impl PasswordQueue {
     pub(super) fn new(threads: usize) -> Self {
         let threads = threads.max(1);
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(QueueState {
                 free: threads,
-                ..State::default()
+                ..QueueState::default()
             }),
             share: (threads - 1).max(1),
             names: RandomState::new(),
@@ -131,32 +131,37 @@ impl Queue {
         self: &Arc<Self>,
         client: ClientNetwork,
         user: &str,
-    ) -> Result<Held, Full> {
-        let mut place = self.line_up(client, user)?;
-        let called = timeout(WAIT_MAX, &mut place.called).await;
+    ) -> Result<HashingPermit, QueueFull> {
+        let mut place = self.enqueue(client, user)?;
+        let called = timeout(WAIT_MAX, &mut place.ready).await;
         match called {
             Ok(Ok(())) => {
                 place.taken = true;
-                Ok(Held {
+                Ok(HashingPermit {
                     queue: Arc::clone(self),
                     client,
                 })
             }
             // it was dropped for others, or timed out
-            Ok(Err(_)) | Err(_) => Err(Full),
+            Ok(Err(_)) | Err(_) => Err(QueueFull),
         }
     }
 
-    fn line_up(self: &Arc<Self>, client: ClientNetwork, user: &str) -> Result<Place, Full> {
+    fn enqueue(
+        self: &Arc<Self>,
+        client: ClientNetwork,
+        user: &str,
+    ) -> Result<QueueEntry, QueueFull> {
         let group = usize::try_from(self.names.hash_one(user) % GROUPS as u64).unwrap_or_default();
         let mut state = self.state();
         let own = state
             .clients
             .get(&client)
             .map_or(0, |client| client.waiting);
-        if own >= WAITING_PER_ADDRESS_MAX || (state.waiting >= WAITING_MAX && !state.make_room(own))
+        if own >= WAITING_PER_ADDRESS_MAX
+            || (state.waiting >= WAITING_MAX && !state.drop_newest_of_largest(own))
         {
-            return Err(Full);
+            return Err(QueueFull);
         }
         let (call, called) = oneshot::channel();
         let id = state.next_id;
@@ -164,30 +169,32 @@ impl Queue {
         state.waiting += 1;
         let waits = state.clients.entry(client).or_default();
         waits.waiting += 1;
-        waits.groups[group].waiting.push_back(Ticket { id, call });
+        waits.groups[group]
+            .waiting
+            .push_back(QueuedPassword { id, ready: call });
         if waits.waiting == 1 {
             state.turns.push_back(client);
         }
-        state.call(self.share);
-        Ok(Place {
+        state.dispatch(self.share);
+        Ok(QueueEntry {
             queue: Arc::clone(self),
             client,
             group,
             id,
-            called,
+            ready: called,
             taken: false,
         })
     }
 
     /// A panic of another thread cannot leave the state inconsistent.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl QueueState {
     /// Dispatches waiting passwords while threads are free.
-    fn call(&mut self, share: usize) {
+    fn dispatch(&mut self, share: usize) {
         let mut passed_over = 0;
         while self.free > 0 && passed_over < self.turns.len() {
             let Some(address) = self.turns.pop_front() else {
@@ -204,7 +211,7 @@ impl State {
             if let Some(ticket) = client.take() {
                 self.waiting -= 1;
                 // if the waiter was dropped, the thread goes to the next one
-                if ticket.call.send(()).is_ok() {
+                if ticket.ready.send(()).is_ok() {
                     client.running += 1;
                     self.free -= 1;
                     passed_over = 0;
@@ -224,7 +231,7 @@ impl State {
             client.running -= 1;
             self.forget_idle(address);
         }
-        self.call(share);
+        self.dispatch(share);
     }
 
     fn leave(&mut self, address: ClientNetwork, group: usize, id: u64) {
@@ -242,7 +249,7 @@ impl State {
     }
 
     /// Drops the newest password of the address with the most, if that has more than `own`.
-    fn make_room(&mut self, own: usize) -> bool {
+    fn drop_newest_of_largest(&mut self, own: usize) -> bool {
         let most = self.clients.iter().max_by_key(|(_, client)| client.waiting);
         let Some((address, _)) = most.filter(|(_, client)| client.waiting > own) else {
             return false;
@@ -271,9 +278,9 @@ impl State {
     }
 }
 
-impl Client {
+impl ClientQueue {
     /// The next one of the groups in turn.
-    fn take(&mut self) -> Option<Ticket> {
+    fn take(&mut self) -> Option<QueuedPassword> {
         for step in 0..GROUPS {
             let at = (self.turn + step) % GROUPS;
             let group = &mut self.groups[at];
@@ -311,25 +318,25 @@ mod tests {
         crowd: impl Iterator<Item = (ClientNetwork, String)>,
         (address, user): (ClientNetwork, &str),
     ) -> usize {
-        let queue = Arc::new(Queue::new(threads));
+        let queue = Arc::new(PasswordQueue::new(threads));
         let mut places = Vec::new();
         for (address, user) in crowd {
-            places.push(queue.line_up(address, &user).unwrap());
+            places.push(queue.enqueue(address, &user).unwrap());
         }
-        let mut own = queue.line_up(address, user).unwrap();
+        let mut own = queue.enqueue(address, user).unwrap();
         let mut served = 0;
         loop {
-            if own.called.try_recv().is_ok() {
+            if own.ready.try_recv().is_ok() {
                 own.taken = true;
                 return served;
             }
             let at = places.iter_mut().position(|place| {
-                place.taken = place.called.try_recv().is_ok();
+                place.taken = place.ready.try_recv().is_ok();
                 place.taken
             });
             let done = places.swap_remove(at.expect("somebody is served"));
             served += 1;
-            drop(Held {
+            drop(HashingPermit {
                 queue: Arc::clone(&queue),
                 client: done.client,
             });
@@ -361,7 +368,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_leaves_a_thread_to_others() {
-        let queue = Arc::new(Queue::new(2));
+        let queue = Arc::new(PasswordQueue::new(2));
         let first = queue.enter(client(1), "root").await.unwrap();
         let mut second = Box::pin(queue.enter(client(1), "root"));
         assert!((&mut second).now_or_never().is_none());
@@ -375,10 +382,10 @@ mod tests {
 
     #[tokio::test]
     async fn dropped_waiters_leave_the_queue() {
-        let queue = Arc::new(Queue::new(2));
+        let queue = Arc::new(PasswordQueue::new(2));
         let held = queue.enter(client(1), "root").await.unwrap();
-        let waits: Vec<Place> = (0..100)
-            .map(|at| queue.line_up(client(1), &at.to_string()).unwrap())
+        let waits: Vec<QueueEntry> = (0..100)
+            .map(|at| queue.enqueue(client(1), &at.to_string()).unwrap())
             .collect();
         drop(held);
         drop(waits);
@@ -389,17 +396,17 @@ mod tests {
 
     #[tokio::test]
     async fn queues_are_bounded_and_the_fullest_address_gives_way() {
-        let queue = Arc::new(Queue::new(1));
+        let queue = Arc::new(PasswordQueue::new(1));
         let _held = queue.enter(client(0), "root").await.unwrap();
         let mut places = Vec::new();
         for address in 1..=4 {
             for at in 0..WAITING_PER_ADDRESS_MAX {
-                places.push(queue.line_up(client(address), &at.to_string()).unwrap());
+                places.push(queue.enqueue(client(address), &at.to_string()).unwrap());
             }
-            assert!(queue.line_up(client(address), "one more").is_err());
+            assert!(queue.enqueue(client(address), "one more").is_err());
         }
         assert_eq!(queue.state().waiting, WAITING_MAX);
-        let newcomer = queue.line_up(client(9), "alice").unwrap();
+        let newcomer = queue.enqueue(client(9), "alice").unwrap();
         assert_eq!(queue.state().waiting, WAITING_MAX);
         drop((places, newcomer));
         assert_eq!(queue.state().waiting, 0);
@@ -407,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_waiter_is_served_once() {
-        let (queue, served) = (Arc::new(Queue::new(3)), AtomicUsize::new(0));
+        let (queue, served) = (Arc::new(PasswordQueue::new(3)), AtomicUsize::new(0));
         let all = (0..500_usize).map(|at| {
             let (queue, served) = (Arc::clone(&queue), &served);
             async move {

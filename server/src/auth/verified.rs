@@ -18,26 +18,26 @@ use ring::{
 };
 
 /// Cached passwords; above it, the oldest is evicted.
-const REMEMBERED_MAX: usize = 1024;
+const VERIFIED_MAX: usize = 1024;
 
 /// Lifetime of an entry.
-const REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
+const VERIFIED_TTL: Duration = Duration::from_secs(5 * 60);
 
-type Mark = [u8; 32];
+type PasswordDigest = [u8; 32];
 
 /// See the module's description. Shown by no `Debug`.
-pub(super) struct Verified {
+pub(super) struct VerifiedPasswords {
     key: hmac::Key,
-    known: Mutex<HashMap<Mark, Instant>>,
+    known: Mutex<HashMap<PasswordDigest, Instant>>,
 }
 
-impl std::fmt::Debug for Verified {
+impl std::fmt::Debug for VerifiedPasswords {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Verified").finish_non_exhaustive()
     }
 }
 
-impl Verified {
+impl VerifiedPasswords {
     pub(super) fn new(random: &dyn SecureRandom) -> Result<Self, Unspecified> {
         Ok(Self {
             key: hmac::Key::generate(HMAC_SHA256, random)?,
@@ -46,39 +46,39 @@ impl Verified {
     }
 
     /// Whether this password was verified against this stored hash.
-    pub(super) fn knows(&self, password: &str, hashed: &[u8]) -> bool {
-        let mark = self.mark(password, hashed);
+    pub(super) fn contains(&self, password: &str, hashed: &[u8]) -> bool {
+        let mark = self.digest(password, hashed);
         let since = self.known().get(&mark).copied();
-        since.is_some_and(|since| since.elapsed() < REMEMBERED_FOR)
+        since.is_some_and(|since| since.elapsed() < VERIFIED_TTL)
     }
 
     /// Records that this password matched this stored hash.
-    pub(super) fn remember(&self, password: &str, hashed: &[u8]) {
-        let mark = self.mark(password, hashed);
+    pub(super) fn insert(&self, password: &str, hashed: &[u8]) {
+        let mark = self.digest(password, hashed);
         let mut known = self.known();
-        if known.len() >= REMEMBERED_MAX && !known.contains_key(&mark) {
-            known.retain(|_, since| since.elapsed() < REMEMBERED_FOR);
+        if known.len() >= VERIFIED_MAX && !known.contains_key(&mark) {
+            known.retain(|_, since| since.elapsed() < VERIFIED_TTL);
             let first = known.iter().min_by_key(|(_, since)| **since);
             let first = first.map(|(mark, _)| *mark);
-            if let Some(first) = first.filter(|_| known.len() >= REMEMBERED_MAX) {
+            if let Some(first) = first.filter(|_| known.len() >= VERIFIED_MAX) {
                 known.remove(&first);
             }
         }
         known.insert(mark, Instant::now());
     }
 
-    fn mark(&self, password: &str, hashed: &[u8]) -> Mark {
+    fn digest(&self, password: &str, hashed: &[u8]) -> PasswordDigest {
         let mut digest = hmac::Context::with_key(&self.key);
         digest.update(&(hashed.len() as u64).to_be_bytes());
         digest.update(hashed);
         digest.update(password.as_bytes());
-        let mut mark = Mark::default();
+        let mut mark = PasswordDigest::default();
         mark.copy_from_slice(digest.sign().as_ref());
         mark
     }
 
     /// A panic of another thread cannot leave the map inconsistent.
-    fn known(&self) -> MutexGuard<'_, HashMap<Mark, Instant>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<PasswordDigest, Instant>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,23 +91,29 @@ mod tests {
 
     #[test]
     fn a_password_is_known_with_its_hash_alone() {
-        let verified = Verified::new(&SystemRandom::new()).unwrap();
-        verified.remember("secret", b"$2a$10$hash");
-        assert!(verified.knows("secret", b"$2a$10$hash"));
-        assert!(!verified.knows("secret", b"$2a$10$other"), "after a change");
-        assert!(!verified.knows("Secret", b"$2a$10$hash"));
-        assert!(!verified.knows("hsecret", b"$2a$10$has"), "cut elsewhere");
+        let verified = VerifiedPasswords::new(&SystemRandom::new()).unwrap();
+        verified.insert("secret", b"$2a$10$hash");
+        assert!(verified.contains("secret", b"$2a$10$hash"));
+        assert!(
+            !verified.contains("secret", b"$2a$10$other"),
+            "after a change"
+        );
+        assert!(!verified.contains("Secret", b"$2a$10$hash"));
+        assert!(
+            !verified.contains("hsecret", b"$2a$10$has"),
+            "cut elsewhere"
+        );
         assert!(!format!("{verified:?}").contains("secret"));
     }
 
     #[test]
     fn the_number_of_entries_is_bounded() {
-        let verified = Verified::new(&SystemRandom::new()).unwrap();
-        for at in 0..=REMEMBERED_MAX {
-            verified.remember(&at.to_string(), b"hash");
+        let verified = VerifiedPasswords::new(&SystemRandom::new()).unwrap();
+        for at in 0..=VERIFIED_MAX {
+            verified.insert(&at.to_string(), b"hash");
         }
-        assert_eq!(verified.known().len(), REMEMBERED_MAX);
-        assert!(!verified.knows("0", b"hash"), "the first made room");
-        assert!(verified.knows("1024", b"hash"));
+        assert_eq!(verified.known().len(), VERIFIED_MAX);
+        assert!(!verified.contains("0", b"hash"), "the first made room");
+        assert!(verified.contains("1024", b"hash"));
     }
 }

@@ -5,12 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use witan_gocompat::text;
 
 use super::{
-    AuthSettings, AutoCompaction, ClusterState, Config, Connections, DEFAULT_NAME, Log, LogFormat,
-    LogLevel, LogOutput, Rotation, Settings, Url,
+    AuthSettings, AutoCompaction, ClusterState, Config, ConnectionSettings, DEFAULT_NAME,
+    LogConfig, LogFormat, LogLevel, LogOutput, Rotation, Settings, Url,
     error::ConfigError,
-    flags::{self, Flag, Kind},
-    security::{ClientTls, Texts},
-    values::{Environment, Values},
+    flags::{self, Flag, FlagKind},
+    security::{ClientTls, TlsFlags},
+    values::{Environment, FlagValues},
 };
 use crate::storage::Wanted;
 
@@ -28,8 +28,8 @@ const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// etcd warns when requests may be larger than this.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 /// The valid configuration.
-pub(super) fn config(values: Values, environment: &Environment) -> Result<Config, ConfigError> {
-    let read = Read { values: &values };
+pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Config, ConfigError> {
+    let read = ValueReader { values: &values };
     let (heartbeat_interval, election_timeout) = read.elections()?;
     let name = read.text("name").to_owned();
     let data_dir = match read.values.given("data-dir") {
@@ -102,11 +102,11 @@ pub(super) fn config(values: Values, environment: &Environment) -> Result<Config
 }
 
 /// Reads single values.
-struct Read<'a> {
-    values: &'a Values,
+struct ValueReader<'a> {
+    values: &'a FlagValues,
 }
 
-impl Read<'_> {
+impl ValueReader<'_> {
     fn text(&self, name: &'static str) -> &str {
         self.values.given(name).unwrap_or_else(|| row(name).default)
     }
@@ -150,10 +150,10 @@ impl Read<'_> {
     fn check_kinds(&self) -> Result<(), ConfigError> {
         for flag in flags::all().filter(|flag| self.values.given(flag.name).is_some()) {
             match flag.kind {
-                Kind::Text => {}
-                Kind::Bool => drop(self.boolean(flag.name)?),
-                Kind::Duration => drop(self.duration(flag.name)?),
-                Kind::Integer => drop(self.number::<i64>(flag.name)?),
+                FlagKind::Text => {}
+                FlagKind::Bool => drop(self.boolean(flag.name)?),
+                FlagKind::Duration => drop(self.duration(flag.name)?),
+                FlagKind::Integer => drop(self.number::<i64>(flag.name)?),
             }
         }
         Ok(())
@@ -328,9 +328,9 @@ impl Read<'_> {
         Ok(i64::try_from(shortest_ms.div_ceil(1000)).unwrap_or(i64::MAX))
     }
 
-    fn connections(&self, max_request_bytes: usize) -> Result<Connections, ConfigError> {
+    fn connections(&self, max_request_bytes: usize) -> Result<ConnectionSettings, ConfigError> {
         let interval = self.duration("grpc-keepalive-interval")?;
-        Ok(Connections {
+        Ok(ConnectionSettings {
             keepalive_min_time: self.duration("grpc-keepalive-min-time")?,
             keepalive_interval: (!interval.is_zero()).then_some(interval),
             keepalive_timeout: self.duration("grpc-keepalive-timeout")?,
@@ -379,7 +379,7 @@ impl Read<'_> {
             &config.listen_client_http_urls,
         ]
         .concat();
-        let texts = Texts {
+        let texts = TlsFlags {
             cert: self.text("cert-file"),
             key: self.text("key-file"),
             client_ca: self.text("trusted-ca-file"),
@@ -396,7 +396,7 @@ impl Read<'_> {
         texts.check(warnings)
     }
 
-    fn log(&self) -> Result<Log, ConfigError> {
+    fn log(&self) -> Result<LogConfig, ConfigError> {
         let level = self.choice(
             "log-level",
             &[
@@ -431,7 +431,7 @@ impl Read<'_> {
             })
             .collect();
         outputs.dedup();
-        Ok(Log {
+        Ok(LogConfig {
             level,
             format,
             rotation: self.rotation(&outputs)?,

@@ -50,7 +50,7 @@ pub enum ConfigError {
         "--cert-file and --key-file belong together: KeyFile and CertFile must both be \
          present[key: {key}, cert: {cert}]"
     )]
-    HalfAPair { cert: String, key: String },
+    IncompleteKeyPair { cert: String, key: String },
     #[error(
         "TLS key/cert (--cert-file, --key-file) must be provided for client url {0} with HTTPS \
          scheme"

@@ -7,12 +7,12 @@ use serde_yaml::Value;
 
 use super::{
     error::ConfigError,
-    flags::{self, Flag, Kind},
-    values::Values,
+    flags::{self, Flag, FlagKind},
+    values::FlagValues,
 };
 
 /// Reads a file into values.
-pub(super) fn read(path: &Path, values: &mut Values) -> Result<(), ConfigError> {
+pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::File {
         path: path.to_owned(),
         source,
@@ -23,7 +23,7 @@ pub(super) fn read(path: &Path, values: &mut Values) -> Result<(), ConfigError> 
     })
 }
 
-pub(super) fn parse(text: &str, values: &mut Values) -> Result<(), String> {
+pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     match serde_yaml::from_str(text).map_err(|error| error.to_string())? {
         Value::Null => Ok(()),
         Value::Mapping(mapping) => mapping.into_iter().try_for_each(|(key, value)| {
@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str, values: &mut Values) -> Result<(), String> {
     }
 }
 
-fn entry(key: &str, value: Value, values: &mut Values) -> Result<(), String> {
+fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
     // a section, unless a flag has that very key
     let found = flags::all()
         .find(|flag| flag.yaml == key)
@@ -81,7 +81,7 @@ fn text_of(flag: &Flag, value: &Value) -> Option<String> {
                 .join(","),
         ),
         // Go writes durations as nanoseconds there
-        Value::Number(ns) if flag.kind == Kind::Duration => Some(format!("{ns}ns")),
+        Value::Number(ns) if flag.kind == FlagKind::Duration => Some(format!("{ns}ns")),
         Value::Null
         | Value::Bool(_)
         | Value::Number(_)
@@ -95,8 +95,8 @@ fn text_of(flag: &Flag, value: &Value) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Values {
-        let mut values = Values::default();
+    fn parsed(text: &str) -> FlagValues {
+        let mut values = FlagValues::default();
         parse(text, &mut values).unwrap();
         values
     }
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn files_without_a_mapping_are_refused() {
-        let mut values = Values::default();
+        let mut values = FlagValues::default();
         for bad in ["[1]", "just text", "name: {a: b}", ": :"] {
             assert!(parse(bad, &mut values).is_err(), "{bad}");
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::flags::{Flag, GROUPS, Status};
+use super::flags::{Flag, FlagStatus, GROUPS};
 
 const USAGE: &str = "\
 Usage:
@@ -89,19 +89,19 @@ fn default(flag: &Flag) -> &str {
 
 fn status(flag: &Flag) -> String {
     match flag.status {
-        Status::Supported { test } => format!("supported (test `{test}`)"),
-        Status::Accepted { why } => format!("no effect: {why}"),
-        Status::Refused { reason } => format!("refused unless default: {reason}"),
-        Status::Alias { of } => format!("another name of `--{of}`"),
+        FlagStatus::Supported { test } => format!("supported (test `{test}`)"),
+        FlagStatus::Accepted { why } => format!("no effect: {why}"),
+        FlagStatus::Refused { reason } => format!("refused unless default: {reason}"),
+        FlagStatus::Alias { of } => format!("another name of `--{of}`"),
     }
 }
 
 fn note(flag: &Flag) -> String {
     match flag.status {
-        Status::Supported { .. } => String::new(),
-        Status::Accepted { why } => format!(" No effect: {why}."),
-        Status::Refused { reason } => format!(" Refused: {reason}."),
-        Status::Alias { of } => format!(" Use --{of}."),
+        FlagStatus::Supported { .. } => String::new(),
+        FlagStatus::Accepted { why } => format!(" No effect: {why}."),
+        FlagStatus::Refused { reason } => format!(" Refused: {reason}."),
+        FlagStatus::Alias { of } => format!(" Use --{of}."),
     }
 }
 

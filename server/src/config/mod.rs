@@ -73,13 +73,13 @@ pub struct Config {
     /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` compacts nothing.
     pub auto_compaction: Option<AutoCompaction>,
     /// What connections may do.
-    pub connections: Connections,
+    pub connections: ConnectionSettings,
     /// `--metrics=extensive`: calls are timed.
     pub extensive_metrics: bool,
     /// TLS on the URLs that ask for it.
     pub tls: ClientTls,
     /// Where and how to log.
-    pub log: Log,
+    pub log: LogConfig,
     /// What request handlers read.
     pub settings: Settings,
     /// Where systemd wants to hear that the member is ready.
@@ -90,7 +90,7 @@ pub struct Config {
 
 /// What a command line asks for.
 #[derive(Clone, Debug)]
-pub enum Asked {
+pub enum Invocation {
     /// To start with this configuration.
     Start(Box<Config>),
     /// To show the help text.
@@ -105,12 +105,12 @@ impl Config {
     pub fn load(
         arguments: impl Iterator<Item = OsString>,
         environment: &Environment,
-    ) -> Result<Asked, ConfigError> {
-        Ok(match source::gather(arguments, environment)? {
-            source::Asked::Help => Asked::Help(help::text()),
-            source::Asked::Version => Asked::Version,
-            source::Asked::Start(values) => {
-                Asked::Start(Box::new(build::config(values, environment)?))
+    ) -> Result<Invocation, ConfigError> {
+        Ok(match source::collect_values(arguments, environment)? {
+            source::ParsedArguments::Help => Invocation::Help(help::text()),
+            source::ParsedArguments::Version => Invocation::Version,
+            source::ParsedArguments::Start(values) => {
+                Invocation::Start(Box::new(build::config(values, environment)?))
             }
         })
     }
@@ -177,13 +177,13 @@ impl Default for Config {
             disk: Wanted::default(),
             warning_apply_duration: Duration::from_millis(100),
             auto_compaction: None,
-            connections: Connections::default(),
+            connections: ConnectionSettings::default(),
             extensive_metrics: false,
             tls: ClientTls {
                 max_version: TlsVersion::Tls13,
                 ..ClientTls::default()
             },
-            log: Log::default(),
+            log: LogConfig::default(),
             settings: Settings::default(),
             notify_socket: None,
             warnings: Vec::new(),
@@ -212,7 +212,7 @@ pub enum AutoCompaction {
 
 /// What connections may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connections {
+pub struct ConnectionSettings {
     /// `--grpc-keepalive-min-time`.
     pub keepalive_min_time: Duration,
     /// `--grpc-keepalive-interval`; `None` never pings.
@@ -229,7 +229,7 @@ pub struct Connections {
     pub unary_expected: Duration,
 }
 
-impl Default for Connections {
+impl Default for ConnectionSettings {
     fn default() -> Self {
         Self {
             keepalive_min_time: Duration::from_secs(5),
@@ -245,7 +245,7 @@ impl Default for Connections {
 
 /// Where and how to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub struct LogConfig {
     /// `--log-level`.
     pub level: LogLevel,
     /// `--log-outputs`.
@@ -256,7 +256,7 @@ pub struct Log {
     pub rotation: Option<Rotation>,
 }
 
-impl Default for Log {
+impl Default for LogConfig {
     fn default() -> Self {
         Self {
             level: LogLevel::Info,

@@ -70,7 +70,7 @@ pub enum ServerCertificate {
         key: PathBuf,
     },
     /// `--auto-tls`.
-    Own {
+    SelfSigned {
         /// `--self-signed-cert-validity`.
         years: u32,
     },
@@ -97,7 +97,7 @@ impl TlsVersion {
 }
 
 /// The texts of all flags of TLS.
-pub(super) struct Texts<'a> {
+pub(super) struct TlsFlags<'a> {
     pub(super) cert: &'a str,
     pub(super) key: &'a str,
     pub(super) client_ca: &'a str,
@@ -113,7 +113,7 @@ pub(super) struct Texts<'a> {
     pub(super) urls: [&'a [Url]; 2],
 }
 
-impl Texts<'_> {
+impl TlsFlags<'_> {
     /// Checks them against each other; adds warnings.
     pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<ClientTls, ConfigError> {
         let (min, max) = self.versions()?;
@@ -186,8 +186,8 @@ impl Texts<'_> {
             ("", "") if self.auto && self.years == 0 => Err(ConfigError::SelfSignedValidity),
             ("", "") => Ok(self
                 .auto
-                .then_some(ServerCertificate::Own { years: self.years })),
-            ("", _) | (_, "") => Err(ConfigError::HalfAPair {
+                .then_some(ServerCertificate::SelfSigned { years: self.years })),
+            ("", _) | (_, "") => Err(ConfigError::IncompleteKeyPair {
                 cert: self.cert.to_owned(),
                 key: self.key.to_owned(),
             }),

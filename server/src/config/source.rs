@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, Command, parser::ValueSource};
 use super::{
     error::ConfigError,
     file,
-    flags::{self, Kind},
-    values::{Environment, Values},
+    flags::{self, FlagKind},
+    values::{Environment, FlagValues},
 };
 
 /// The environment of this process.
@@ -22,27 +22,27 @@ pub fn environment() -> Environment {
 const CONFIG_FILE: &str = "config-file";
 
 /// What the command line asked for.
-pub(super) enum Asked {
+pub(super) enum ParsedArguments {
     Help,
     Version,
-    Start(Values),
+    Start(FlagValues),
 }
 
 /// Gathers everything that was asked for.
-pub(super) fn gather(
+pub(super) fn collect_values(
     arguments: impl Iterator<Item = OsString>,
     environment: &Environment,
-) -> Result<Asked, ConfigError> {
+) -> Result<ParsedArguments, ConfigError> {
     let line = match command_line(arguments)? {
-        Line::Help => return Ok(Asked::Help),
-        Line::Version => return Ok(Asked::Version),
-        Line::Flags(line) => line,
+        CommandLine::Help => return Ok(ParsedArguments::Help),
+        CommandLine::Version => return Ok(ParsedArguments::Version),
+        CommandLine::Flags(line) => line,
     };
     let file = line.get(CONFIG_FILE).cloned();
     let file = file.or_else(|| environment.get("ETCD_CONFIG_FILE").cloned());
     let mut values = match file.filter(|path| !path.is_empty()) {
         Some(path) => {
-            let mut values = Values::default();
+            let mut values = FlagValues::default();
             file::read(Path::new(&path), &mut values)?;
             values.warnings.push(format!(
                 "configuration read from {path}; other flags and environment variables are ignored"
@@ -50,7 +50,7 @@ pub(super) fn gather(
             values
         }
         None => {
-            let mut values = Values {
+            let mut values = FlagValues {
                 given: line,
                 warnings: Vec::new(),
             };
@@ -58,26 +58,26 @@ pub(super) fn gather(
             values
         }
     };
-    values.settle()?;
-    Ok(Asked::Start(values))
+    values.validate()?;
+    Ok(ParsedArguments::Start(values))
 }
 
-enum Line {
+enum CommandLine {
     Help,
     Version,
     Flags(HashMap<&'static str, String>),
 }
 
-fn command_line(arguments: impl Iterator<Item = OsString>) -> Result<Line, ConfigError> {
-    let arguments = two_dashes(arguments)?;
+fn command_line(arguments: impl Iterator<Item = OsString>) -> Result<CommandLine, ConfigError> {
+    let arguments = normalize_dashes(arguments)?;
     let matches = command()
         .try_get_matches_from(arguments)
         .map_err(|error| ConfigError::Arguments(error.render().to_string()))?;
     if matches.get_flag("help") {
-        return Ok(Line::Help);
+        return Ok(CommandLine::Help);
     }
     if matches.get_flag("version") {
-        return Ok(Line::Version);
+        return Ok(CommandLine::Version);
     }
     let mut given = HashMap::new();
     for flag in flags::all() {
@@ -86,7 +86,7 @@ fn command_line(arguments: impl Iterator<Item = OsString>) -> Result<Line, Confi
             given.insert(flag.name, text.clone());
         }
     }
-    Ok(Line::Flags(given))
+    Ok(CommandLine::Flags(given))
 }
 
 fn command() -> Command {
@@ -101,11 +101,11 @@ fn command() -> Command {
     for flag in flags::all() {
         let arg = Arg::new(flag.name).long(flag.name).action(ArgAction::Set);
         command = command.arg(match flag.kind {
-            Kind::Bool => arg
+            FlagKind::Bool => arg
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true"),
-            Kind::Text | Kind::Integer | Kind::Duration => {
+            FlagKind::Text | FlagKind::Integer | FlagKind::Duration => {
                 arg.num_args(1).allow_hyphen_values(true)
             }
         });
@@ -114,7 +114,9 @@ fn command() -> Command {
 }
 
 /// Go's flag package takes `-name` like `--name`; a value may begin with a dash.
-fn two_dashes(arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, ConfigError> {
+fn normalize_dashes(
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<Vec<OsString>, ConfigError> {
     let mut out = Vec::new();
     let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {
@@ -132,7 +134,7 @@ fn two_dashes(arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>
             format!("--{name}").into()
         });
         let follows = match flags::find(name) {
-            Some(flag) => flag.kind != Kind::Bool,
+            Some(flag) => flag.kind != FlagKind::Bool,
             // clap reports the error of the flag, so this warning is dropped
             None => arguments
                 .peek()

@@ -14,8 +14,8 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
 fn load(line: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let arguments = line.split_whitespace().map(OsString::from);
     match Config::load(arguments, &environment(env))? {
-        Asked::Start(config) => Ok(*config),
-        other @ (Asked::Help(_) | Asked::Version) => panic!("not a start: {other:?}"),
+        Invocation::Start(config) => Ok(*config),
+        other @ (Invocation::Help(_) | Invocation::Version) => panic!("not a start: {other:?}"),
     }
 }
 

@@ -7,7 +7,7 @@ use witan_gocompat::text::{parse_bool, parse_duration};
 
 use super::{
     error::ConfigError,
-    flags::{self, Flag, Kind, Status},
+    flags::{self, Flag, FlagKind, FlagStatus},
 };
 
 /// The environment, as values.
@@ -24,12 +24,12 @@ const BOOTSTRAP: [&str; 4] = [
 
 /// Given values as texts by flag name, without defaults.
 #[derive(Debug, Default)]
-pub(super) struct Values {
+pub(super) struct FlagValues {
     pub(super) given: HashMap<&'static str, String>,
     pub(super) warnings: Vec<String>,
 }
 
-impl Values {
+impl FlagValues {
     /// What was given for a flag; an empty text counts as not given.
     pub(super) fn given(&self, name: &str) -> Option<&str> {
         self.given
@@ -70,7 +70,7 @@ impl Values {
     }
 
     /// Validates all values, independently of their source.
-    pub(super) fn settle(&mut self) -> Result<(), ConfigError> {
+    pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases();
         check_bootstrap(self)?;
         self.check_statuses()
@@ -79,7 +79,7 @@ impl Values {
     /// Resolves old names; one counts only if the new one is not given.
     fn resolve_aliases(&mut self) {
         for flag in flags::all() {
-            let Status::Alias { of } = flag.status else {
+            let FlagStatus::Alias { of } = flag.status else {
                 continue;
             };
             if let Some(text) = self.given.remove(flag.name) {
@@ -95,21 +95,21 @@ impl Values {
             let Some(text) = self.given.get(flag.name) else {
                 continue;
             };
-            if same(flag, text) {
+            if is_default(flag, text) {
                 continue;
             }
             match flag.status {
-                Status::Refused { reason } => {
+                FlagStatus::Refused { reason } => {
                     return Err(ConfigError::Refused {
                         flag: flag.name,
                         reason,
                     });
                 }
-                Status::Accepted { why } => {
+                FlagStatus::Accepted { why } => {
                     self.warnings
                         .push(format!("--{} has no effect: {why}", flag.name));
                 }
-                Status::Supported { .. } | Status::Alias { .. } => {}
+                FlagStatus::Supported { .. } | FlagStatus::Alias { .. } => {}
             }
         }
         Ok(())
@@ -117,16 +117,16 @@ impl Values {
 }
 
 /// Whether a text means the flag's default.
-fn same(flag: &Flag, text: &str) -> bool {
+fn is_default(flag: &Flag, text: &str) -> bool {
     match flag.kind {
-        Kind::Bool => parse_bool(text) == parse_bool(flag.default),
-        Kind::Duration => parse_duration(text) == parse_duration(flag.default),
-        Kind::Integer | Kind::Text => text.is_empty() || text == flag.default,
+        FlagKind::Bool => parse_bool(text) == parse_bool(flag.default),
+        FlagKind::Duration => parse_duration(text) == parse_duration(flag.default),
+        FlagKind::Integer | FlagKind::Text => text.is_empty() || text == flag.default,
     }
 }
 
 /// Refuses flags that exclude each other, before any of them is parsed.
-fn check_bootstrap(values: &Values) -> Result<(), ConfigError> {
+fn check_bootstrap(values: &FlagValues) -> Result<(), ConfigError> {
     let given = BOOTSTRAP
         .iter()
         .filter(|flag| values.given(flag).is_some())

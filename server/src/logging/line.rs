@@ -15,20 +15,20 @@ use super::{output::Outputs, timestamp::timestamp};
 use crate::config::LogFormat;
 
 /// Writes one line per event.
-pub(super) struct Lines {
+pub(super) struct LogFormatter {
     format: LogFormat,
     outputs: Outputs,
 }
 
-impl Lines {
+impl LogFormatter {
     pub(super) fn new(format: LogFormat, outputs: Outputs) -> Self {
         Self { format, outputs }
     }
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for LogFormatter {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields {
+        let mut fields = EventFields {
             format: self.format,
             message: String::new(),
             rest: String::new(),
@@ -37,13 +37,13 @@ impl<S: Subscriber> Layer<S> for Lines {
         let meta = event.metadata();
         let (time, caller) = (
             timestamp(SystemTime::now()),
-            Caller(meta.file(), meta.line()),
+            SourceLocation(meta.file(), meta.line()),
         );
         let mut line = String::with_capacity(128 + fields.message.len() + fields.rest.len());
         let written = match self.format {
             LogFormat::Json => {
                 let level = json_level(*meta.level());
-                let message = Json(&fields.message);
+                let message = JsonString(&fields.message);
                 let rest = &fields.rest;
                 writeln!(
                     line,
@@ -75,9 +75,9 @@ fn json_level(level: Level) -> &'static str {
 }
 
 /// Folder and file of a source line, as zap shortens them.
-struct Caller<'a>(Option<&'a str>, Option<u32>);
+struct SourceLocation<'a>(Option<&'a str>, Option<u32>);
 
-impl fmt::Display for Caller<'_> {
+impl fmt::Display for SourceLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.0.unwrap_or("unknown");
         let short = match file.rmatch_indices('/').nth(1) {
@@ -89,28 +89,28 @@ impl fmt::Display for Caller<'_> {
 }
 
 /// A text as JSON has it.
-struct Json<'a>(&'a str);
+struct JsonString<'a>(&'a str);
 
-impl fmt::Display for Json<'_> {
+impl fmt::Display for JsonString<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&serde_json::to_string(self.0).map_err(|_| fmt::Error)?)
     }
 }
 
 /// Collects an event's message and the rest of its fields, already written out.
-struct Fields {
+struct EventFields {
     format: LogFormat,
     message: String,
     rest: String,
 }
 
-impl Fields {
+impl EventFields {
     fn text(&mut self, field: &Field, text: &str) {
         match (field.name(), self.format) {
             ("message", _) => self.message.push_str(text),
-            (_, LogFormat::Json) => self.plain(field, &Json(text)),
+            (_, LogFormat::Json) => self.plain(field, &JsonString(text)),
             (_, LogFormat::Console) if text.contains([' ', '"', '\n']) => {
-                self.plain(field, &Json(text));
+                self.plain(field, &JsonString(text));
             }
             (_, LogFormat::Console) => self.plain(field, &text),
         }
@@ -119,14 +119,14 @@ impl Fields {
     fn plain(&mut self, field: &Field, value: &dyn fmt::Display) {
         let name = field.name();
         match self.format {
-            LogFormat::Json => write!(self.rest, ",{}:{value}", Json(name)),
+            LogFormat::Json => write!(self.rest, ",{}:{value}", JsonString(name)),
             LogFormat::Console => write!(self.rest, " {name}={value}"),
         }
         .expect("writing to a String cannot fail");
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.text(field, &format!("{value:?}"));
     }

@@ -14,8 +14,8 @@ use tracing_subscriber::{
     Layer as _, Registry, filter::Targets, layer::SubscriberExt as _, reload,
 };
 
-use crate::config::{Log, LogFormat, LogLevel, LogOutput};
-use line::Lines;
+use crate::config::{LogConfig, LogFormat, LogLevel, LogOutput};
+use line::LogFormatter;
 use output::Outputs;
 
 /// Target of Witan's own lines. Libraries log at `warn` only.
@@ -26,23 +26,23 @@ const CLIENTS_TARGET: &str = "actix_http::h1";
 
 /// Changes the log level at run time.
 #[derive(Clone, Debug)]
-pub struct Dial(reload::Handle<Targets, Registry>);
+pub struct LogLevelHandle(reload::Handle<Targets, Registry>);
 
-impl Dial {
+impl LogLevelHandle {
     /// Sets the log level.
-    pub fn turn(&self, level: LogLevel) {
+    pub fn set(&self, level: LogLevel) {
         // fails only if the subscriber is gone, and then nothing is logged
         let _ = self.0.reload(targets(level));
     }
 }
 
 /// Sets up logging of this process. Call it once.
-pub fn init(log: &Log) -> io::Result<Dial> {
+pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
     let outputs = Outputs::open(&log.outputs, log.rotation)?;
     let format = log.format.unwrap_or_else(|| usual_format(&log.outputs));
-    let (subscriber, dial) = subscriber(log.level, format, outputs);
+    let (subscriber, log_level) = subscriber(log.level, format, outputs);
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
-    Ok(dial)
+    Ok(log_level)
 }
 
 /// For people on a terminal, for machines elsewhere.
@@ -63,10 +63,13 @@ fn subscriber(
     level: LogLevel,
     format: LogFormat,
     outputs: Outputs,
-) -> (impl tracing::Subscriber + Send + Sync, Dial) {
+) -> (impl tracing::Subscriber + Send + Sync, LogLevelHandle) {
     let (filter, handle) = reload::Layer::new(targets(level));
-    let lines = Lines::new(format, outputs).with_filter(filter);
-    (tracing_subscriber::registry().with(lines), Dial(handle))
+    let lines = LogFormatter::new(format, outputs).with_filter(filter);
+    (
+        tracing_subscriber::registry().with(lines),
+        LogLevelHandle(handle),
+    )
 }
 
 fn targets(level: LogLevel) -> Targets {
@@ -89,7 +92,7 @@ fn targets(level: LogLevel) -> Targets {
 
 /// Warns about a request that took longer than expected, and returns whether it did. `what` is the
 /// kind of request, never its content.
-pub fn slow(what: &'static str, took: Duration, expected: Duration) -> bool {
+pub fn warn_if_slow(what: &'static str, took: Duration, expected: Duration) -> bool {
     let slow = took > expected;
     if slow {
         tracing::warn!(
@@ -115,12 +118,16 @@ mod tests {
         folder
     }
 
-    fn logged(level: LogLevel, format: LogFormat, what: impl FnOnce(&Dial)) -> Vec<String> {
+    fn logged(
+        level: LogLevel,
+        format: LogFormat,
+        what: impl FnOnce(&LogLevelHandle),
+    ) -> Vec<String> {
         let folder = folder(&format!("{level:?}-{format:?}"));
         let path = folder.join("log");
         let outputs = Outputs::open(&[LogOutput::File(path.clone())], None).unwrap();
-        let (subscriber, dial) = subscriber(level, format, outputs);
-        tracing::subscriber::with_default(subscriber, || what(&dial));
+        let (subscriber, log_level) = subscriber(level, format, outputs);
+        tracing::subscriber::with_default(subscriber, || what(&log_level));
         let text = fs::read_to_string(path).unwrap();
         fs::remove_dir_all(folder).unwrap();
         text.lines().map(String::from).collect()
@@ -178,8 +185,8 @@ mod tests {
     fn slow_requests_are_warned_about() {
         let ms = Duration::from_millis;
         let lines = logged(LogLevel::Warn, LogFormat::Json, |_| {
-            assert!(slow("put", ms(400), ms(300)));
-            assert!(!slow("put", ms(300), ms(300)));
+            assert!(warn_if_slow("put", ms(400), ms(300)));
+            assert!(!warn_if_slow("put", ms(300), ms(300)));
         });
         assert_eq!(lines.len(), 1);
         assert!(
@@ -190,9 +197,9 @@ mod tests {
 
     #[test]
     fn the_level_can_be_turned() {
-        let lines = logged(LogLevel::Error, LogFormat::Json, |dial| {
+        let lines = logged(LogLevel::Error, LogFormat::Json, |log_level| {
             for level in [LogLevel::Error, LogLevel::Info, LogLevel::Debug] {
-                dial.turn(level);
+                log_level.set(level);
                 tracing::info!(?level, "seen from info on");
                 tracing::debug!(?level, "seen at debug alone");
             }

@@ -91,7 +91,7 @@ impl LogFile {
                 .with_file_name(format!("{stem}-{time}{extension}")),
         )?;
         *self = Self::open(&self.path, self.rotation)?;
-        let mut aside = self.put_aside()?;
+        let mut aside = self.rotated_files()?;
         let keep = if rotation.max_backups == 0 {
             aside.len()
         } else {
@@ -127,7 +127,7 @@ impl LogFile {
     }
 
     /// Files put aside, oldest first (their names sort by time).
-    fn put_aside(&self) -> io::Result<Vec<PathBuf>> {
+    fn rotated_files(&self) -> io::Result<Vec<PathBuf>> {
         let (stem, extension) = self.name();
         let folder = match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,

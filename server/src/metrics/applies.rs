@@ -10,7 +10,7 @@ use witan_replica::machine::{
     lease,
 };
 
-use super::register::Register;
+use super::register::SeriesRegistry;
 
 /// etcd's names of v3 commands. A failed command does not carry its kind and is not counted.
 const OPS: [&str; 12] = [
@@ -29,10 +29,10 @@ const OPS: [&str; 12] = [
 ];
 
 /// The series of each of [`OPS`].
-pub(super) struct Applies([Histogram; OPS.len()]);
+pub(super) struct ApplySeries([Histogram; OPS.len()]);
 
-impl Applies {
-    pub(super) fn new(on: &Register) -> Self {
+impl ApplySeries {
+    pub(super) fn new(on: &SeriesRegistry) -> Self {
         let all = on.histograms(
             "etcd_server_apply_duration_seconds",
             "Durations of applying commands.",

@@ -8,7 +8,7 @@ use std::{
 use prometheus::{Histogram, IntCounter};
 use witan_api::access::{CallType, GRPC};
 
-use super::register::Register;
+use super::register::SeriesRegistry;
 
 /// The label `grpc_type` of a kind of methods.
 fn label(call_type: CallType) -> &'static str {
@@ -42,7 +42,7 @@ const CODES: [&str; 17] = [
 
 /// The handles of one method.
 #[derive(Debug)]
-pub struct Call {
+pub struct CallMetrics {
     /// Its kind.
     pub call_type: CallType,
     /// Calls begun.
@@ -60,7 +60,7 @@ pub struct Call {
     pub method: &'static str,
 }
 
-impl Call {
+impl CallMetrics {
     /// Whether it has one message each way.
     pub fn is_unary(&self) -> bool {
         self.call_type == CallType::Unary
@@ -77,14 +77,14 @@ impl Call {
 }
 
 /// All counted methods by request path.
-pub(super) struct Calls {
-    by_path: HashMap<&'static str, Arc<Call>>,
+pub(super) struct CallSeries {
+    by_path: HashMap<&'static str, Arc<CallMetrics>>,
     services: HashSet<&'static str>,
 }
 
-impl Calls {
+impl CallSeries {
     /// All series are there from the start, as in etcd: a rate sees the first failure, too.
-    pub(super) fn new(on: &Register, extensive: bool) -> Self {
+    pub(super) fn new(on: &SeriesRegistry, extensive: bool) -> Self {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];
         let started = on.counters("grpc_server_started_total", "Calls begun.", &labels);
         let received = on.counters(
@@ -114,7 +114,7 @@ impl Calls {
         for route in GRPC {
             let (service, method) = route.names();
             let values = [method, service, label(route.call_type)];
-            let call = Call {
+            let call = CallMetrics {
                 call_type: route.call_type,
                 started: started.with_label_values(&values),
                 received: received.with_label_values(&values),
@@ -133,7 +133,7 @@ impl Calls {
         Self { by_path, services }
     }
 
-    pub(super) fn get(&self, path: &str) -> Option<&Arc<Call>> {
+    pub(super) fn get(&self, path: &str) -> Option<&Arc<CallMetrics>> {
         self.by_path.get(path)
     }
 
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn an_unknown_code_counts_as_unknown() {
-        let on = Register::new();
-        let calls = Calls::new(&on, false);
+        let on = SeriesRegistry::new();
+        let calls = CallSeries::new(&on, false);
         let put = calls
             .get("/etcdserverpb.KV/Put")
             .expect("Put is in the table");

@@ -9,7 +9,7 @@ use std::{
 use prometheus::{IntCounter, IntCounterVec};
 use witan_api::access::CallType;
 
-use super::register::Register;
+use super::register::SeriesRegistry;
 
 /// Versions that have series of their own; the rest share one.
 const VERSIONS_MAX: usize = 64;
@@ -22,7 +22,7 @@ const UNKNOWN: &str = "unknown";
 const OTHER: &str = "other";
 
 /// All series of this kind.
-pub(super) struct Clients {
+pub(super) struct ClientVersions {
     requests: IntCounterVec,
     seen: Mutex<HashSet<String>>,
 }
@@ -44,8 +44,8 @@ impl ClientRequests {
     }
 }
 
-impl Clients {
-    pub(super) fn new(on: &Register) -> Self {
+impl ClientVersions {
+    pub(super) fn new(on: &SeriesRegistry) -> Self {
         Self {
             requests: on.counters(
                 "etcd_server_client_requests_total",
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn versions_are_bounded() {
-        let clients = Clients::new(&Register::new());
+        let clients = ClientVersions::new(&SeriesRegistry::new());
         let count = |version: Option<&[u8]>| clients.version(version).of(CallType::Unary).clone();
         count(None).inc();
         count(Some(b"3.6")).inc();

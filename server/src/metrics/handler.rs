@@ -2,7 +2,7 @@
 
 /// What panicked: the label of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handler {
+pub enum PanicSource {
     /// A gRPC call before its answer begins.
     Grpc,
     /// The answers of a gRPC call.
@@ -21,7 +21,7 @@ pub enum Handler {
     Job,
 }
 
-impl Handler {
+impl PanicSource {
     /// All of them.
     pub const ALL: [Self; 8] = [
         Self::Grpc,

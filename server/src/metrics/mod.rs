@@ -32,12 +32,12 @@ use witan_replica::machine::{
 };
 
 pub use applies::ApplyTally;
-pub use calls::Call;
+pub use calls::CallMetrics;
 pub use clients::ClientRequests;
 pub use facts::Facts;
-pub use handler::Handler;
+pub use handler::PanicSource;
 pub use process::resident_bytes;
-use register::Register;
+use register::SeriesRegistry;
 pub use space::SpaceFacts;
 
 /// The content type of [`Metrics::render`].
@@ -50,9 +50,9 @@ pub struct Metrics(Arc<Series>);
 /// The series that other modules feed.
 pub struct Series {
     registry: Registry,
-    calls: calls::Calls,
-    clients: clients::Clients,
-    applies: applies::Applies,
+    calls: calls::CallSeries,
+    clients: clients::ClientVersions,
+    applies: applies::ApplySeries,
     scrapes: IntCounterVec,
     defrags_now: IntGauge,
     range: [Histogram; 2],
@@ -64,7 +64,7 @@ pub struct Series {
     tls_handshakes_failed: IntCounterVec,
     health_results: IntGaugeVec,
     health_checks: IntCounterVec,
-    told: Told,
+    facts: FactSeries,
 
     /// Bytes of gRPC messages from clients.
     pub grpc_received_bytes: IntCounter,
@@ -155,14 +155,14 @@ pub struct Series {
 }
 
 /// Series that are set from [`Facts`] at each scrape.
-struct Told {
+struct FactSeries {
     has_leader: IntGauge,
     is_leader: IntGauge,
     is_learner: IntGauge,
     committed: IntGauge,
     applied: IntGauge,
     quota_bytes: IntGauge,
-    space: space::Space,
+    space: space::SpaceSeries,
     alarms: IntGaugeVec,
     id: IntGaugeVec,
     version: IntGaugeVec,
@@ -177,9 +177,9 @@ struct Told {
     compacted: IntGauge,
     fd_used: IntGauge,
     fd_limit: IntGauge,
-    process: process::Process,
+    process: process::ProcessSeries,
     /// Aliases under etcd's old `etcd_debugging_` names, with their sources.
-    twins: Vec<(IntCounter, IntCounter)>,
+    debugging_aliases: Vec<(IntCounter, IntCounter)>,
 }
 
 struct HttpSeries {
@@ -234,12 +234,12 @@ impl Metrics {
 
     /// The same; with `extensive` calls are timed, too.
     pub fn with(extensive: bool) -> Self {
-        let on = Register::new();
+        let on = SeriesRegistry::new();
         let series = names::series(&on, extensive);
         for code in ["200", "500", "503"] {
             series.scrapes.with_label_values(&[code]);
         }
-        for handler in Handler::ALL {
+        for handler in PanicSource::ALL {
             series.panics.with_label_values(&[handler.label()]);
         }
         Self(Arc::new(Series {
@@ -337,7 +337,7 @@ impl Metrics {
 
     /// A defragmentation is under way for as long as this lives.
     pub fn one_defrag(&self) -> impl Drop + use<> {
-        register::During::new(&self.defrags_now)
+        register::InProgress::new(&self.defrags_now)
     }
 
     /// A v3 range took so long.
@@ -356,7 +356,7 @@ impl Metrics {
     }
 
     /// The handles of one gRPC method, if it is one of those that etcd has.
-    pub fn call(&self, path: &str) -> Option<&Arc<Call>> {
+    pub fn call(&self, path: &str) -> Option<&Arc<CallMetrics>> {
         self.calls.get(path)
     }
 
@@ -371,7 +371,7 @@ impl Metrics {
     }
 
     /// A panic ended a request, or a connection.
-    pub fn panicked(&self, handler: Handler) {
+    pub fn panicked(&self, handler: PanicSource) {
         self.panics.with_label_values(&[handler.label()]).inc();
     }
 
@@ -395,7 +395,7 @@ impl Metrics {
 
     /// Everything in Prometheus' text format.
     pub fn render(&self, facts: &Facts) -> String {
-        self.told.tell(facts);
+        self.facts.set(facts);
         let mut text = Vec::with_capacity(32 << 10);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "failed to encode metrics");
@@ -415,8 +415,8 @@ fn tally(reply: &OpReply, sum: &mut [u64; 3]) {
     }
 }
 
-impl Told {
-    fn tell(&self, facts: &Facts) {
+impl FactSeries {
+    fn set(&self, facts: &Facts) {
         self.has_leader.set(facts.has_leader.into());
         self.is_leader.set(facts.is_leader.into());
         self.is_learner.set(facts.is_learner.into());
@@ -455,10 +455,10 @@ impl Told {
         self.revision.set(facts.revision);
         self.compacted.set(facts.compacted);
         let (used, limit) = file_descriptors();
-        self.process.tell((used, limit));
+        self.process.update((used, limit));
         self.fd_used.set(gauge(used));
         self.fd_limit.set(gauge(limit));
-        for (source, twin) in &self.twins {
+        for (source, twin) in &self.debugging_aliases {
             twin.inc_by(source.get().saturating_sub(twin.get()));
         }
     }

@@ -4,24 +4,24 @@ use prometheus::{Histogram, IntCounter, Registry};
 use witan_replica::machine::tree;
 
 use super::{
-    HttpMethod, HttpSeries, Series, Told, applies, calls, clients, process, register::Register,
-    space,
+    FactSeries, HttpMethod, HttpSeries, Series, applies, calls, clients, process,
+    register::SeriesRegistry, space,
 };
 
 /// A row per series.
 #[rustfmt::skip]
-pub(super) fn series(on: &Register, extensive: bool) -> Series {
+pub(super) fn series(on: &SeriesRegistry, extensive: bool) -> Series {
     let kv_ranges = on.counter("etcd_mvcc_range_total", "Ranges that this member has seen.");
     let kv_puts = on.counter("etcd_mvcc_put_total", "Puts that this member has seen.");
     let kv_deletes = on.counter("etcd_mvcc_delete_total", "Deletions that this member has seen.");
     let kv_txns = on.counter("etcd_mvcc_txn_total", "Transactions that this member has seen.");
-    let told = told(on, [&kv_ranges, &kv_puts, &kv_deletes, &kv_txns]);
+    let told = fact_series(on, [&kv_ranges, &kv_puts, &kv_deletes, &kv_txns]);
     let tree_reads = on.counters("etcd_debugging_store_reads_total", "v2 reads by action, local to this member.", &["action"]);
     Series {
         registry: Registry::new(),
-        calls: calls::Calls::new(on, extensive),
-        clients: clients::Clients::new(on),
-        applies: applies::Applies::new(on),
+        calls: calls::CallSeries::new(on, extensive),
+        clients: clients::ClientVersions::new(on),
+        applies: applies::ApplySeries::new(on),
         scrapes: on.counters("promhttp_metric_handler_requests_total", "Scrapes of this page, by status.", &["code"]),
         range: range_durations(on),
         http: http(on),
@@ -33,7 +33,7 @@ pub(super) fn series(on: &Register, extensive: bool) -> Series {
         health_checks: on.counters("etcd_server_healthchecks_total", "Checks of probes, by how they went.", &["type", "name", "status"]),
         tls_expires: on.gauge("witan_tls_certificate_not_after_seconds", "Unix time at which the certificate of the client port ends, 0 without one."),
         tls_handshakes_failed: on.counters("witan_tls_handshake_failures_total", "TLS handshakes with clients that failed, by reason.", &["reason"]),
-        told,
+        facts: told,
         grpc_received_bytes: on.counter("etcd_network_client_grpc_received_bytes_total", "Bytes of messages received from gRPC clients."),
         grpc_sent_bytes: on.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes of messages sent to gRPC clients."),
         leader_changes: on.counter("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
@@ -77,21 +77,21 @@ pub(super) fn series(on: &Register, extensive: bool) -> Series {
 }
 
 #[rustfmt::skip]
-fn told(on: &Register, kv: [&IntCounter; 4]) -> Told {
+fn fact_series(on: &SeriesRegistry, kv: [&IntCounter; 4]) -> FactSeries {
     let twins = [
         ("etcd_debugging_mvcc_range_total", "Ranges that this member has seen (old name)."),
         ("etcd_debugging_mvcc_put_total", "Puts that this member has seen (old name)."),
         ("etcd_debugging_mvcc_delete_total", "Deletions that this member has seen (old name)."),
         ("etcd_debugging_mvcc_txn_total", "Transactions that this member has seen (old name)."),
     ];
-    Told {
+    FactSeries {
         has_leader: on.gauge("etcd_server_has_leader", "1 if a leader is known, else 0."),
         is_leader: on.gauge("etcd_server_is_leader", "1 if this member is the leader, else 0."),
         is_learner: on.gauge("etcd_server_is_learner", "1 if this member does not vote, else 0."),
         committed: on.gauge("etcd_server_proposals_committed_total", "Proposals committed (the commit index)."),
         applied: on.gauge("etcd_server_proposals_applied_total", "Proposals applied (the applied index)."),
         quota_bytes: on.gauge("etcd_server_quota_backend_bytes", "Storage quota in bytes."),
-        space: space::Space::new(on),
+        space: space::SpaceSeries::new(on),
         alarms: on.gauges("etcd_debugging_server_alarms", "1 for each alarm that stands, by the member that raised it.", &["server_id", "alarm_type"]),
         id: on.gauges("etcd_server_id", "Always 1; the label is this member's id.", &["server_id"]),
         version: on.gauges("etcd_server_version", "Always 1; the label is this server's version.", &["server_version"]),
@@ -106,8 +106,8 @@ fn told(on: &Register, kv: [&IntCounter; 4]) -> Told {
         compacted: on.gauge("etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."),
         fd_used: on.gauge("os_fd_used", "File descriptors in use."),
         fd_limit: on.gauge("os_fd_limit", "File descriptors that may be in use."),
-        process: process::Process::new(on),
-        twins: kv
+        process: process::ProcessSeries::new(on),
+        debugging_aliases: kv
             .into_iter()
             .zip(twins)
             .map(|(source, (name, help))| (source.clone(), on.counter(name, help)))
@@ -116,7 +116,7 @@ fn told(on: &Register, kv: [&IntCounter; 4]) -> Told {
 }
 
 /// Of those that went well, and of those that failed.
-fn range_durations(on: &Register) -> [Histogram; 2] {
+fn range_durations(on: &SeriesRegistry) -> [Histogram; 2] {
     let all = on.histograms(
         "etcd_server_range_duration_seconds",
         "Durations of ranges.",
@@ -126,7 +126,7 @@ fn range_durations(on: &Register) -> [Histogram; 2] {
     ["true", "false"].map(|success| all.with_label_values(&[success]))
 }
 
-fn http(on: &Register) -> [HttpSeries; HttpMethod::ALL.len()] {
+fn http(on: &SeriesRegistry) -> [HttpSeries; HttpMethod::ALL.len()] {
     let received = on.counters(
         "etcd_http_received_total",
         "v2 requests received and understood.",
@@ -144,7 +144,7 @@ fn http(on: &Register) -> [HttpSeries; HttpMethod::ALL.len()] {
     })
 }
 
-fn tree_writes(on: &Register) -> [(tree::Action, IntCounter); 6] {
+fn tree_writes(on: &SeriesRegistry) -> [(tree::Action, IntCounter); 6] {
     let writes = on.counters(
         "etcd_debugging_store_writes_total",
         "v2 writes by action, seen by this member.",

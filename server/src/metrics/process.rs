@@ -4,13 +4,13 @@ use std::fs;
 
 use prometheus::{Counter, Gauge};
 
-use super::register::Register;
+use super::register::SeriesRegistry;
 
 /// Linux counts processor time in hundredths of a second wherever programs see it.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Series of the process, read when somebody asks.
-pub(super) struct Process {
+pub(super) struct ProcessSeries {
     cpu: Counter,
     start: Gauge,
     resident: Gauge,
@@ -20,9 +20,9 @@ pub(super) struct Process {
     max_fds: Gauge,
 }
 
-impl Process {
+impl ProcessSeries {
     #[rustfmt::skip]
-    pub(super) fn new(on: &Register) -> Self {
+    pub(super) fn new(on: &SeriesRegistry) -> Self {
         Self {
             cpu: on.seconds("process_cpu_seconds_total", "Processor time in seconds."),
             start: on.float("process_start_time_seconds", "Unix time of the start."),
@@ -34,7 +34,7 @@ impl Process {
         }
     }
 
-    pub(super) fn tell(&self, (open_fds, max_fds): (u64, u64)) {
+    pub(super) fn update(&self, (open_fds, max_fds): (u64, u64)) {
         if let Some(seconds) = cpu_seconds() {
             self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
         }

@@ -8,11 +8,11 @@ use prometheus::{
 const VALID: &str = "metric names are valid constants and each is registered once";
 
 /// The registry while it is being filled.
-pub(super) struct Register {
+pub(super) struct SeriesRegistry {
     pub(super) registry: Registry,
 }
 
-impl Register {
+impl SeriesRegistry {
     pub(super) fn new() -> Self {
         Self {
             registry: Registry::new(),
@@ -75,16 +75,16 @@ impl Register {
 }
 
 /// Counts one more in a gauge for as long as it lives.
-pub(super) struct During(IntGauge);
+pub(super) struct InProgress(IntGauge);
 
-impl During {
+impl InProgress {
     pub(super) fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for During {
+impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.dec();
     }

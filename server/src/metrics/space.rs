@@ -2,7 +2,7 @@
 
 use prometheus::IntGauge;
 
-use super::{gauge, register::Register};
+use super::{gauge, register::SeriesRegistry};
 
 /// Sizes to be shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +20,7 @@ pub struct SpaceFacts {
 }
 
 #[derive(Debug)]
-pub(super) struct Space {
+pub(super) struct SpaceSeries {
     tree_bytes: IntGauge,
     auth_bytes: IntGauge,
     free_bytes: IntGauge,
@@ -29,8 +29,8 @@ pub(super) struct Space {
 }
 
 #[rustfmt::skip]
-impl Space {
-    pub(super) fn new(on: &Register) -> Self {
+impl SpaceSeries {
+    pub(super) fn new(on: &SeriesRegistry) -> Self {
         Self {
             tree_bytes: on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history, which counts against the quota."),
             auth_bytes: on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members, which counts against the quota."),

@@ -28,7 +28,7 @@ use witan_replica::{
 };
 
 use super::{Done, Fault};
-use crate::budget::Permit;
+use crate::budget::Reservation;
 
 /// Interval of checks for timed out requests.
 const LOOK: Duration = Duration::from_millis(100);
@@ -197,7 +197,7 @@ pub(super) struct Address<T> {
     content: PhantomData<fn(T)>,
     desk: Option<Arc<Desk>>,
     /// Memory of the request, released when it is completed.
-    pub(super) permit: Option<Permit>,
+    pub(super) permit: Option<Reservation>,
 }
 
 impl<T> Address<T> {

@@ -57,7 +57,7 @@ pub use tokens::Tokens;
 pub use wake::Waiter;
 
 use crate::{
-    budget::{Budget, SMALL_BYTES},
+    budget::{MemoryBudget, SMALL_BYTES},
     client_network::ClientNetwork,
     metrics::Metrics,
     storage::{Seen, Told},
@@ -89,7 +89,7 @@ struct Shared {
     metrics: Metrics,
     steady: clock::Steady,
     /// Commands in flight, by bytes.
-    proposals: Budget,
+    proposals: MemoryBudget,
     /// `--quota-backend-bytes`, of both key spaces.
     quota_bytes: Option<u64>,
     /// The last measured state of the disk.
@@ -417,7 +417,7 @@ impl Node {
         let permit = large
             .then(|| {
                 let proposals = self.shared.proposals.of_address(self.client);
-                proposals.take(bytes).ok_or(Fault::TooMany)
+                proposals.try_reserve(bytes).ok_or(Fault::TooMany)
             })
             .transpose()?;
         let (mut to, answer) = Address::here(self.shared.request_timeout);

@@ -33,7 +33,7 @@ fn stalled() -> (Node, Receiver<Inbound>) {
             identity: Identity::default(),
             request_timeout: Duration::from_secs(60),
             stopping,
-            proposals: Budget::new(PROPOSALS_BYTES_MAX, metrics.refused("proposals")),
+            proposals: MemoryBudget::new(PROPOSALS_BYTES_MAX, metrics.refused("proposals")),
             metrics,
             steady: clock::Steady::new(),
             quota_bytes: None,

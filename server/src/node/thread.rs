@@ -31,7 +31,7 @@ use super::{
     wake::Watchers,
 };
 use crate::{
-    budget::{Budget, PROPOSALS_BYTES_MAX},
+    budget::{MemoryBudget, PROPOSALS_BYTES_MAX},
     client_network::ClientNetwork,
     metrics::Metrics,
     panics::planted,
@@ -101,7 +101,7 @@ pub fn start(
         identity: parts.identity,
         request_timeout: parts.request_timeout,
         stopping: parts.stopping,
-        proposals: Budget::new(PROPOSALS_BYTES_MAX, parts.metrics.refused("proposals")),
+        proposals: MemoryBudget::new(PROPOSALS_BYTES_MAX, parts.metrics.refused("proposals")),
         metrics: parts.metrics,
         steady: Steady::new(),
         quota_bytes: parts.quota_bytes,

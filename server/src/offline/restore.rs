@@ -12,7 +12,7 @@ use witan_replica::machine::view::View;
 use super::{Error, Restore, digest};
 use crate::{
     bootstrap::{self, Start},
-    config::{Asked, Config, Environment},
+    config::{Config, Environment, Invocation},
     snapshot::{self, Changes},
     storage::{self, Identity},
 };
@@ -82,7 +82,8 @@ fn member(asked: &Restore) -> Result<(Identity, Box<View>, PathBuf), Error> {
         flags.push("--data-dir".into());
         flags.push(dir.into());
     }
-    let Asked::Start(config) = Config::load(flags.into_iter(), &Environment::default())? else {
+    let Invocation::Start(config) = Config::load(flags.into_iter(), &Environment::default())?
+    else {
         unreachable!("these flags ask for a start")
     };
     config.bootstrap()?;

@@ -23,10 +23,10 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
-use self::planted::Plan;
+use self::planted::PlantedPanic;
 use crate::metrics::Metrics;
 
-pub use crate::metrics::Handler;
+pub use crate::metrics::PanicSource;
 
 /// The exit code of a process that a panic ended.
 pub const EXIT_PANICKED: i32 = 31;
@@ -34,7 +34,7 @@ pub const EXIT_PANICKED: i32 = 31;
 thread_local! {
     static SCOPE: Cell<Scope> = const { Cell::new(Scope::Process) };
     /// The panic that unwinds on this thread.
-    static UNWINDING: Cell<Option<Panicked>> = const { Cell::new(None) };
+    static UNWINDING: Cell<Option<CaughtPanic>> = const { Cell::new(None) };
 }
 
 /// What a panic on this thread ends at the moment.
@@ -48,12 +48,12 @@ enum Scope {
 
 /// A panic that was contained, and logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Panicked {
+pub struct CaughtPanic {
     place: String,
     message: String,
 }
 
-impl Panicked {
+impl CaughtPanic {
     fn of(info: &PanicHookInfo<'_>) -> Self {
         Self {
             place: info.location().map(ToString::to_string).unwrap_or_default(),
@@ -75,7 +75,7 @@ pub fn install_hook() {
     panic::set_hook(Box::new(move |info| match SCOPE.get() {
         Scope::Request => {
             // an error says that the thread ends
-            let _ = UNWINDING.try_with(|unwinding| unwinding.set(Some(Panicked::of(info))));
+            let _ = UNWINDING.try_with(|unwinding| unwinding.set(Some(CaughtPanic::of(info))));
         }
         Scope::Library => report(info),
         Scope::Process => {
@@ -87,11 +87,11 @@ pub fn install_hook() {
 
 /// While it lives, a panic on this thread unwinds.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct UnwindScope {
     before: Scope,
 }
 
-impl Guard {
+impl UnwindScope {
     pub(crate) fn new() -> Self {
         Self::of(Scope::Library)
     }
@@ -102,30 +102,30 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for UnwindScope {
     fn drop(&mut self) {
         SCOPE.set(self.before);
     }
 }
 
 /// Calls a storage library; `None` if it panicked.
-pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
-    let _guard = Guard::new();
+pub(crate) fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let _guard = UnwindScope::new();
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 /// Runs one step of a request's work. A panic is logged here; the caller drops the request's state
 /// and counts the panic.
-pub fn catch<T>(handler: Handler, work: impl FnOnce() -> T) -> Result<T, Panicked> {
-    let _guard = Guard::of(Scope::Request);
+pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
+    let _guard = UnwindScope::of(Scope::Request);
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
-        let payload = match payload.downcast::<Panicked>() {
+        let payload = match payload.downcast::<CaughtPanic>() {
             // logged where it was caught first
             Ok(panicked) => return *panicked,
             Err(payload) => payload,
         };
         let unwinding = UNWINDING.try_with(Cell::take).ok().flatten();
-        let panicked = unwinding.unwrap_or_else(|| Panicked {
+        let panicked = unwinding.unwrap_or_else(|| CaughtPanic {
             place: String::new(),
             message: text(&*payload).to_owned(),
         });
@@ -142,8 +142,8 @@ pub fn catch<T>(handler: Handler, work: impl FnOnce() -> T) -> Result<T, Panicke
 /// Runs a request's work, or its part; a panic in it is an error here, logged and counted.
 pub fn contain<F: Future>(
     metrics: &Metrics,
-    handler: Handler,
-    plan: Plan,
+    handler: PanicSource,
+    plan: PlantedPanic,
     work: F,
 ) -> Contain<'_, F> {
     Contain {
@@ -155,7 +155,11 @@ pub fn contain<F: Future>(
 }
 
 /// The same for callers that count or propagate the panic.
-pub fn catch_in<F: Future>(handler: Handler, plan: Plan, work: F) -> Contain<'static, F> {
+pub fn catch_in<F: Future>(
+    handler: PanicSource,
+    plan: PlantedPanic,
+    work: F,
+) -> Contain<'static, F> {
     Contain {
         work,
         handler,
@@ -171,14 +175,14 @@ pin_project! {
     pub struct Contain<'a, F> {
         #[pin]
         work: F,
-        handler: Handler,
-        plan: Plan,
+        handler: PanicSource,
+        plan: PlantedPanic,
         metrics: Option<&'a Metrics>,
     }
 }
 
 impl<F: Future> Future for Contain<'_, F> {
-    type Output = Result<F::Output, Panicked>;
+    type Output = Result<F::Output, CaughtPanic>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -196,7 +200,7 @@ impl<F: Future> Future for Contain<'_, F> {
 }
 
 /// Runs a request's work on a blocking thread. A panic propagates to its caller.
-pub async fn aside<T: Send + 'static>(
+pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
     let done = spawn(work).await?;
@@ -206,13 +210,13 @@ pub async fn aside<T: Send + 'static>(
 /// The same for work that outlives its caller.
 pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> JoinHandle<Result<T, Panicked>> {
-    let plan = Plan::current();
-    spawn_blocking(move || catch(Handler::Job, || plan.during(work)))
+) -> JoinHandle<Result<T, CaughtPanic>> {
+    let plan = PlantedPanic::current();
+    spawn_blocking(move || catch(PanicSource::Job, || plan.during(work)))
 }
 
 /// Resumes a caught panic in its request.
-pub fn rethrow(panicked: Panicked) -> ! {
+pub fn rethrow(panicked: CaughtPanic) -> ! {
     panic::resume_unwind(Box::new(panicked))
 }
 
@@ -224,17 +228,29 @@ mod tests {
     async fn a_panic_is_contained_logged_with_its_place_and_counted() {
         // the hook of this process is that of the tests, which reports and unwinds
         let metrics = Metrics::new();
-        let done = contain(&metrics, Handler::Grpc, Plan::default(), async { 7 }).await;
+        let done = contain(
+            &metrics,
+            PanicSource::Grpc,
+            PlantedPanic::default(),
+            async { 7 },
+        )
+        .await;
         assert_eq!(done, Ok(7));
         let work = async {
             tokio::task::yield_now().await;
             panic!("on {}", "purpose")
         };
-        let done: Result<(), _> = contain(&metrics, Handler::Grpc, Plan::default(), work).await;
+        let done: Result<(), _> =
+            contain(&metrics, PanicSource::Grpc, PlantedPanic::default(), work).await;
         assert_eq!(done.unwrap_err().message, "on purpose");
-        let work = aside(|| panic!("on another thread"));
-        let done: Result<Result<(), _>, _> =
-            contain(&metrics, Handler::Gateway, Plan::default(), work).await;
+        let work = run_blocking(|| panic!("on another thread"));
+        let done: Result<Result<(), _>, _> = contain(
+            &metrics,
+            PanicSource::Gateway,
+            PlantedPanic::default(),
+            work,
+        )
+        .await;
         assert_eq!(done.unwrap_err().message, "on another thread");
         let rendered = metrics.render(&crate::metrics::Facts::default());
         for (handler, count) in [("grpc", 1), ("gateway", 1), ("http", 0)] {

@@ -13,7 +13,7 @@ pub const HEADER: &str = "witan-planted-panic";
 const THREAD: &str = "thread ";
 
 thread_local! {
-    static CURRENT: Cell<Plan> = const { Cell::new(Plan(None)) };
+    static CURRENT: Cell<PlantedPanic> = const { Cell::new(PlantedPanic(None)) };
 }
 
 /// The place in a thread that was asked for.
@@ -21,7 +21,7 @@ static IN_THREAD: Mutex<Option<&'static str>> = Mutex::new(None);
 
 /// The panic that a request asks for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Plan(Option<&'static str>);
+pub struct PlantedPanic(Option<&'static str>);
 
 /// Where headers are looked up.
 pub trait Headers {
@@ -42,7 +42,7 @@ impl Headers for actix_web::http::header::HeaderMap {
     }
 }
 
-impl Plan {
+impl PlantedPanic {
     /// That of a request with these headers.
     pub fn of<H: Headers>(headers: &H) -> Self {
         let Some(place) = headers.planted() else {
@@ -63,7 +63,7 @@ impl Plan {
 
     /// Does a step of the request's work.
     pub fn during<T>(self, work: impl FnOnce() -> T) -> T {
-        struct Restore(Plan);
+        struct Restore(PlantedPanic);
         impl Drop for Restore {
             fn drop(&mut self) {
                 CURRENT.set(self.0);

@@ -2,9 +2,9 @@
 
 /// The panic that a request asks for: none.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Plan(());
+pub struct PlantedPanic(());
 
-impl Plan {
+impl PlantedPanic {
     /// That of a request with these headers.
     pub fn of<H>(_: &H) -> Self {
         Self(())

@@ -14,7 +14,7 @@ use super::{
     error::Broken,
     merge::{Record, Records},
 };
-use crate::panics::guarded;
+use crate::panics::catch_in_library;
 
 /// Records are handed over in portions of about this many bytes.
 const PORTION_BYTES: usize = 256 << 10;
@@ -32,7 +32,7 @@ pub(super) fn read_ahead<T>(
         let (send, receive) = sync_channel(PORTIONS_MAX);
         let reading = thread::Builder::new()
             .name("read-ahead".to_owned())
-            .spawn_scoped(scope, move || guarded(|| read(records, &send)))?;
+            .spawn_scoped(scope, move || catch_in_library(|| read(records, &send)))?;
         let restored = restore(&mut receive.iter().flatten());
         // if restoring ends early, the reader must not wait for room
         drop(receive);

@@ -32,7 +32,7 @@ use super::{
     reuse::{Reuse, Span},
     run::{self, Item},
 };
-use crate::panics::guarded;
+use crate::panics::catch_in_library;
 
 /// Records are sorted in memory up to this many bytes; then the next run begins.
 const RUN_BYTES: u64 = 8 << 20;
@@ -207,7 +207,7 @@ impl Checkpoint {
     ) -> Result<T, Broken> {
         let mut merged = Merged::new(&self.dir, &self.manifest.chain);
         // sled panics on some damage instead of answering an error.
-        let restored = guarded(|| read_ahead(&mut merged, restore));
+        let restored = catch_in_library(|| read_ahead(&mut merged, restore));
         let restored = restored.unwrap_or_else(|| {
             Err(CorruptRecord::new("reading the database ended in a panic").into())
         })?;
@@ -271,7 +271,7 @@ impl Checkpoint {
         difference: Option<&Changes<'_>>,
         whole: &Changes<'_>,
     ) -> io::Result<()> {
-        let stored = guarded(|| match difference {
+        let stored = catch_in_library(|| match difference {
             Some(difference) if !self.wants_base(whole) => self.store_difference(difference),
             Some(_) | None => self.store_base(difference, whole),
         });

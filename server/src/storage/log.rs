@@ -26,7 +26,7 @@ use witan_replica::host::{LogBatch, LogRecord};
 #[cfg(test)]
 use super::tests::disk::Watched as Files;
 use super::{OpenError, Sizes, ledger::Ledger, retry::Retrying, tail};
-use crate::panics::{Guard, planted};
+use crate::panics::{UnwindScope, planted};
 
 /// A log file is closed at this fraction of the log between two checkpoints.
 const FILE_PART: u64 = 2;
@@ -330,14 +330,14 @@ impl Log {
 /// Ends the process when the disk refuses a write of the log.
 struct Fatal<'a> {
     dir: &'a Path,
-    _guard: Guard,
+    _guard: UnwindScope,
 }
 
 impl<'a> Fatal<'a> {
     fn new(dir: &'a Path) -> Self {
         Self {
             dir,
-            _guard: Guard::new(),
+            _guard: UnwindScope::new(),
         }
     }
 

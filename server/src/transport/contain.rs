@@ -17,7 +17,7 @@ use tonic::{Status, body::Body};
 use super::{Calls, Incoming, Outgoing};
 use crate::{
     metrics::Metrics,
-    panics::{self, Handler, Panicked, planted::Plan},
+    panics::{self, CaughtPanic, PanicSource, planted::PlantedPanic},
 };
 
 /// Error text of a request that panicked.
@@ -44,10 +44,10 @@ impl<C: Calls> Calls for Contained<C> {
 
     async fn call(self, request: Incoming) -> Outgoing {
         let Self { calls, metrics } = self;
-        let plan = Plan::of(request.head.headers());
+        let plan = PlantedPanic::of(request.head.headers());
         // the call itself begins in there, too
         let call = async move { calls.call(request).await };
-        match panics::contain(&metrics, Handler::Grpc, plan, call).await {
+        match panics::contain(&metrics, PanicSource::Grpc, plan, call).await {
             Ok(Outgoing::Response(response)) => {
                 Outgoing::Response(response.map(|body| stream(body, metrics, plan)))
             }
@@ -62,7 +62,7 @@ fn internal() -> Status {
 }
 
 /// Wraps the body of a response.
-fn stream(body: Body, metrics: Metrics, plan: Plan) -> Body {
+fn stream(body: Body, metrics: Metrics, plan: PlantedPanic) -> Body {
     if body.is_end_stream() {
         return body;
     }
@@ -78,7 +78,7 @@ struct Answers {
     /// `None` after a panic.
     body: Option<Body>,
     metrics: Metrics,
-    plan: Plan,
+    plan: PlantedPanic,
 }
 
 impl http_body::Body for Answers {
@@ -94,10 +94,10 @@ impl http_body::Body for Answers {
             return Poll::Ready(None);
         };
         let step = || this.plan.during(|| Pin::new(body).poll_frame(cx));
-        match panics::catch(Handler::GrpcStream, step) {
+        match panics::catch(PanicSource::GrpcStream, step) {
             Ok(polled) => polled,
             Err(_) => {
-                this.metrics.panicked(Handler::GrpcStream);
+                this.metrics.panicked(PanicSource::GrpcStream);
                 this.body = None;
                 Poll::Ready(Some(Err(internal())))
             }
@@ -118,9 +118,9 @@ impl http_body::Body for Answers {
 /// The answer to an HTTP/1 request that did its work, or panicked. What is left of its body is not
 /// read.
 pub(super) fn response(
-    done: Result<HttpResponse, Panicked>,
+    done: Result<HttpResponse, CaughtPanic>,
     metrics: &Metrics,
-    plan: Plan,
+    plan: PlantedPanic,
 ) -> HttpResponse {
     let Ok(response) = done else {
         return HttpResponse::InternalServerError()
@@ -146,7 +146,7 @@ struct Lines {
     /// `None` after a panic.
     body: Option<BoxBody>,
     metrics: Metrics,
-    plan: Plan,
+    plan: PlantedPanic,
 }
 
 /// Ends the connection before the end of the response.
@@ -170,10 +170,10 @@ impl MessageBody for Lines {
             return Poll::Ready(None);
         };
         let step = || this.plan.during(|| Pin::new(body).poll_next(cx));
-        match panics::catch(Handler::HttpStream, step) {
+        match panics::catch(PanicSource::HttpStream, step) {
             Ok(polled) => polled,
             Err(_) => {
-                this.metrics.panicked(Handler::HttpStream);
+                this.metrics.panicked(PanicSource::HttpStream);
                 this.body = None;
                 Poll::Ready(Some(Err(Internal.into())))
             }

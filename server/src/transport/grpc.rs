@@ -33,11 +33,11 @@ use witan_http2::via_h2 as driver;
 
 use super::{Calls, Head, Incoming, Outgoing, Served, limits, tls::PeerCertificate};
 use crate::{
-    budget::{Budget, Traffic},
+    budget::{ClientBudgets, MemoryBudget},
     client_network::ClientNetwork,
-    config::Connections,
+    config::ConnectionSettings,
     logging,
-    metrics::{Call, ClientRequests, Metrics},
+    metrics::{CallMetrics, ClientRequests, Metrics},
 };
 
 pub(super) const DEADLINE: &str = "context deadline exceeded";
@@ -55,7 +55,7 @@ pub(super) struct Server<C> {
     calls: C,
     rules: Rc<Rules>,
     config: Config,
-    traffic: Traffic,
+    traffic: ClientBudgets,
     stopped: watch::Receiver<bool>,
 }
 
@@ -93,7 +93,7 @@ struct Rules {
 impl<C: Calls> Server<C> {
     pub(super) fn new<H>(
         served: &Served<H, C>,
-        traffic: Traffic,
+        traffic: ClientBudgets,
         stopped: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -128,7 +128,7 @@ impl<C: Calls> Server<C> {
     }
 }
 
-fn config(connections: &Connections) -> Config {
+fn config(connections: &ConnectionSettings) -> Config {
     Config {
         streams_max: connections.max_concurrent_streams,
         message_bytes_max: connections.max_message_bytes,
@@ -150,7 +150,7 @@ struct Client<C> {
     calls: C,
     rules: Rc<Rules>,
     ends: Ends,
-    traffic: Traffic,
+    traffic: ClientBudgets,
     /// The client's API version, and the counters of its requests.
     requests: RefCell<Option<(Option<HeaderValue>, ClientRequests)>>,
 }
@@ -159,13 +159,13 @@ struct Client<C> {
 #[derive(Debug)]
 pub struct Method {
     /// The counters of its method, if it is a known one.
-    call: Option<Arc<Call>>,
+    call: Option<Arc<CallMetrics>>,
     /// Counts requests of clients of this version, if the method is a known one.
     client: Option<IntCounter>,
 }
 
 impl<C> Client<C> {
-    fn budget(&self, what: Resource) -> &Budget {
+    fn budget(&self, what: Resource) -> &MemoryBudget {
         match what {
             Resource::Requests => &self.traffic.requests,
             Resource::Answers => &self.traffic.answers,
@@ -252,7 +252,7 @@ impl<C: Calls> Service for Client<C> {
     }
 
     fn reserve(&self, what: Resource, amount: usize) -> bool {
-        self.budget(what).hold(amount)
+        self.budget(what).reserve(amount)
     }
 
     fn release(&self, what: Resource, amount: usize) {
@@ -415,7 +415,7 @@ impl Counting {
                 // as in etcd, a refusal is an answer, too
                 call.sent.inc();
             }
-            logging::slow(call.method, took, self.rules.expected);
+            logging::warn_if_slow(call.method, took, self.rules.expected);
         }
     }
 

@@ -34,7 +34,7 @@ pub use signals::{Signal, first_signal};
 pub use tls::{PeerCertificate, Security, TlsError};
 pub use witan_http2::Body as RequestBody;
 
-use crate::{budget::Traffic, config::Connections, metrics::Metrics};
+use crate::{budget::ClientBudgets, config::ConnectionSettings, metrics::Metrics};
 
 /// The head of a request.
 pub type Head = witan_http2::Head<Method>;
@@ -87,7 +87,7 @@ pub struct Served<H, C> {
     /// Counters of gRPC calls.
     pub metrics: Metrics,
     /// What connections may do.
-    pub connections: Connections,
+    pub connections: ConnectionSettings,
     /// For the URLs that ask for TLS.
     pub security: Option<Security>,
 }
@@ -112,7 +112,7 @@ where
     let (stop, stopped) = watch::channel(false);
     let open = Arc::new(mux::Open::default());
     let mut unix_sockets = Vec::new();
-    let traffic = Traffic::new(&served.metrics);
+    let traffic = ClientBudgets::new(&served.metrics);
     let served = Served {
         calls: contain::Contained {
             calls: served.calls,

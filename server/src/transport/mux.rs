@@ -40,9 +40,9 @@ use super::{
     tls::{self, Secured, Security},
 };
 use crate::{
-    budget::Traffic,
+    budget::ClientBudgets,
     client_network::ClientNetwork,
-    panics::{self, Handler, planted::Plan},
+    panics::{self, PanicSource, planted::PlantedPanic},
 };
 
 /// A connection without its TLS.
@@ -138,7 +138,7 @@ pub(super) struct Mux<H, C> {
     pub(super) served: Served<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) open: Arc<Open>,
-    pub(super) traffic: Traffic,
+    pub(super) traffic: ClientBudgets,
 }
 
 impl<H, F, C> Mux<H, C>
@@ -199,8 +199,8 @@ where
                         }
                     });
                     async move {
-                        let plan = Plan::default();
-                        panics::contain(&contained, Handler::Connection, plan, connection)
+                        let plan = PlantedPanic::default();
+                        panics::contain(&contained, PanicSource::Connection, plan, connection)
                             .await
                             .unwrap_or_else(|_| Err(io::ErrorKind::ConnectionAborted.into()))
                     }
@@ -223,14 +223,14 @@ where
         let handler = move |request: HttpRequest, payload: Payload| {
             let (http, metrics) = (http.clone(), metrics.clone());
             async move {
-                let plan = Plan::of(request.headers());
+                let plan = PlantedPanic::of(request.headers());
                 let work = async move {
                     match patience::bounded(&request, payload).await {
                         Some(payload) => http(surface, request, payload).await,
                         None => too_many(),
                     }
                 };
-                let done = panics::contain(&metrics, Handler::Http, plan, work).await;
+                let done = panics::contain(&metrics, PanicSource::Http, plan, work).await;
                 let mut response = contain::response(done, &metrics, plan);
                 // Go writes header names in canonical case, and some clients look for it
                 response.head_mut().set_camel_case_headers(true);

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::limits;
-use crate::budget::{Budget, Permit, SMALL_BYTES, Traffic};
+use crate::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
 
 /// A stream that fails when its client stalls.
 pub(super) struct Patient<S> {
@@ -149,7 +149,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 /// `None` if the budget is used up.
 pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
     let headers = request.headers();
-    let traffic = request.conn_data::<Traffic>()?;
+    let traffic = request.conn_data::<ClientBudgets>()?;
     let length = match headers.get(actix_web::http::header::CONTENT_LENGTH) {
         // no one body is read further than this
         Some(length) => length
@@ -164,7 +164,7 @@ pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<P
     };
     let mut permits = Vec::new();
     if length > SMALL_BYTES {
-        permits.push(traffic.requests.take(length)?);
+        permits.push(traffic.requests.try_reserve(length)?);
     }
     let body = Body {
         payload,
@@ -189,15 +189,15 @@ struct Body {
     /// Bytes that are reserved or need no reservation.
     paid: usize,
     late: Option<Pin<Box<Sleep>>>,
-    requests: Budget,
-    permits: Vec<Permit>,
+    requests: MemoryBudget,
+    permits: Vec<Reservation>,
 }
 
 impl Body {
     /// Reserves memory for bytes beyond the announced length. `false` if the budget is used up.
     fn pay(&mut self) -> bool {
         while self.received > self.paid {
-            let Some(permit) = self.requests.take(limits::BODY_STEP_BYTES) else {
+            let Some(permit) = self.requests.try_reserve(limits::BODY_STEP_BYTES) else {
                 return false;
             };
             self.permits.push(permit);

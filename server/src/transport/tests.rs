@@ -22,7 +22,7 @@ use tower_service::Service;
 
 use super::{Bound, Running, Served, Surface, bind, serve};
 use crate::{
-    config::{Config, Connections},
+    config::{Config, ConnectionSettings},
     metrics::{Facts, Metrics},
 };
 
@@ -95,7 +95,7 @@ async fn port(listen: &str) -> Port {
         http,
         calls: Routes::new(health).add_service(Silent),
         metrics: metrics.clone(),
-        connections: Connections::default(),
+        connections: ConnectionSettings::default(),
         security: None,
     };
     Port {

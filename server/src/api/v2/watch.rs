@@ -22,7 +22,7 @@ use crate::{
         client::Disconnect,
         reply::{ResponseBudgetExceeded, ResponseReservation},
     },
-    budget::Traffic,
+    budget::ClientBudgets,
     node::{Node, Waiter},
     panics::planted,
 };
@@ -120,7 +120,7 @@ struct WatchBody {
     client: Disconnect,
     stream: bool,
     ended: bool,
-    traffic: Option<Traffic>,
+    traffic: Option<ClientBudgets>,
     /// Reservation of the previous line, which was sent when the next one is requested.
     reservation: ResponseReservation,
 }

@@ -103,7 +103,11 @@ pub(super) async fn user_change_password(
 
 /// bcrypt hash of a password. It is slow, so callers check permissions first.
 async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
-    let hashed = ctx.guard.hashing.hash(ctx.sender(user), password).await;
+    let hashed = ctx
+        .guard
+        .hashing
+        .hash(ctx.password_source(user), password)
+        .await;
     hashed.map_err(|error| error_map::from_hashing(&error))
 }
 
@@ -126,7 +130,7 @@ pub(super) async fn authenticate(
         let checked = known.revision();
         let hashed = user.map(|user| user.password.clone());
         drop(view);
-        let (sender, hashing) = (ctx.sender(&request.name), &ctx.guard.hashing);
+        let (sender, hashing) = (ctx.password_source(&request.name), &ctx.guard.hashing);
         let matches = hashing.matches(sender, &request.password, hashed.as_ref());
         let matches = matches.await;
         if !matches.map_err(|error| error_map::from_hashing(&error))? {

@@ -6,7 +6,7 @@ use witan_api::v3::error::RpcError;
 use witan_replica::machine::{auth, kv, lease, member};
 
 use crate::{
-    auth::{HashError, NoToken},
+    auth::{HashError, TokenError},
     node::{Fault, ProposeError},
 };
 
@@ -117,9 +117,9 @@ pub(super) fn from_hashing(error: &HashError) -> RpcError {
 }
 
 /// A token that was not given.
-pub(super) fn from_token(error: NoToken) -> RpcError {
+pub(super) fn from_token(error: TokenError) -> RpcError {
     match error {
-        NoToken::VerifyOnly => RpcError::VerifyOnly,
-        NoToken::NoRandomness => RpcError::Stopped,
+        TokenError::VerifyOnly => RpcError::VerifyOnly,
+        TokenError::NoRandomness => RpcError::Stopped,
     }
 }

@@ -22,8 +22,8 @@ use crate::{
     api::Context,
     node::Node,
     panics::{
-        self, Handler,
-        planted::{self, Plan},
+        self, PanicSource,
+        planted::{self, PlantedPanic},
     },
     snapshot::File,
     version,
@@ -50,13 +50,13 @@ pub(in crate::api) async fn snapshot(
     let view = ctx.node.view().await?;
     let (send, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
     let (took, metrics) = (ctx.metrics.snapshot.clone(), ctx.metrics.clone());
-    let plan = Plan::current();
+    let plan = PlantedPanic::current();
     let job = move || {
         let _place = place;
         let begun = Instant::now();
-        let written = panics::catch(Handler::Job, || plan.during(|| write(&view, &send)));
+        let written = panics::catch(PanicSource::Job, || plan.during(|| write(&view, &send)));
         let written = written.unwrap_or_else(|_| {
-            metrics.panicked(Handler::Job);
+            metrics.panicked(PanicSource::Job);
             Err(io::Error::other("internal error"))
         });
         let told = match written {

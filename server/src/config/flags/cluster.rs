@@ -1,7 +1,7 @@
 //! Flags of how a cluster begins and who is in it.
 
-use super::{Flag, Kind, accepted, refused, supported};
-use Kind::{Bool, Duration, Integer, Text};
+use super::{Flag, FlagKind, accepted, refused, supported};
+use FlagKind::{Bool, Duration, Integer, Text};
 
 const DISCOVERY: &str = "discovery comes with a later version";
 const WITHOUT_DISCOVERY: &str =

@@ -1,7 +1,7 @@
 //! Flags of logs, metrics and traces.
 
-use super::{Flag, Kind, accepted, refused, supported};
-use Kind::{Bool, Duration, Integer, Text};
+use super::{Flag, FlagKind, accepted, refused, supported};
+use FlagKind::{Bool, Duration, Integer, Text};
 
 const TRACES: &str = "it matters only together with distributed tracing, which is not there";
 

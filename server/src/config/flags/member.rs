@@ -1,7 +1,7 @@
 //! Flags of one member: its name, its files, its ports, its limits.
 
-use super::{Flag, Kind, accepted, refused, supported};
-use Kind::{Bool, Duration, Integer, Text};
+use super::{Flag, FlagKind, accepted, refused, supported};
+use FlagKind::{Bool, Duration, Integer, Text};
 
 const LOG_AND_CHECKPOINT: &str =
     "the log and the checkpoints keep their own measure of when to write and what to keep";

@@ -10,7 +10,7 @@ mod tuning;
 
 /// What kind of value a flag takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FlagKind {
     /// Any text.
     Text,
     /// `true` or `false`; alone it means `true`.
@@ -23,7 +23,7 @@ pub enum Kind {
 
 /// How a flag is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum FlagStatus {
     /// It works as in etcd; the named end-to-end test proves it.
     Supported {
         /// Test function in `tests/e2e/tests`.
@@ -52,7 +52,7 @@ pub struct Flag {
     /// Name without dashes.
     pub name: &'static str,
     /// What it takes.
-    pub kind: Kind,
+    pub kind: FlagKind,
     /// The value when it is not given.
     pub default: &'static str,
     /// One sentence.
@@ -60,7 +60,7 @@ pub struct Flag {
     /// Key in the configuration file; a dot leads into a section.
     pub yaml: &'static str,
     /// How it is handled.
-    pub status: Status,
+    pub status: FlagStatus,
 }
 
 impl Flag {
@@ -71,10 +71,10 @@ impl Flag {
 
     const fn new(
         name: &'static str,
-        kind: Kind,
+        kind: FlagKind,
         default: &'static str,
         help: &'static str,
-        status: Status,
+        status: FlagStatus,
     ) -> Self {
         Self {
             name,
@@ -92,20 +92,20 @@ impl Flag {
     }
 }
 
-const fn supported(test: &'static str) -> Status {
-    Status::Supported { test }
+const fn supported(test: &'static str) -> FlagStatus {
+    FlagStatus::Supported { test }
 }
 
-const fn accepted(why: &'static str) -> Status {
-    Status::Accepted { why }
+const fn accepted(why: &'static str) -> FlagStatus {
+    FlagStatus::Accepted { why }
 }
 
-const fn refused(reason: &'static str) -> Status {
-    Status::Refused { reason }
+const fn refused(reason: &'static str) -> FlagStatus {
+    FlagStatus::Refused { reason }
 }
 
 const fn alias(of: &'static str) -> Flag {
-    Flag::new("", Kind::Text, "", "", Status::Alias { of })
+    Flag::new("", FlagKind::Text, "", "", FlagStatus::Alias { of })
 }
 
 /// The groups with their titles, in the order in which help shows them.
@@ -141,10 +141,10 @@ mod tests {
             assert!(names.insert(flag.name), "{} twice", flag.name);
             assert!(keys.insert(flag.yaml), "{} twice", flag.yaml);
             assert!(!flag.help.is_empty(), "{} has no help", flag.name);
-            if let Status::Alias { of } = flag.status {
+            if let FlagStatus::Alias { of } = flag.status {
                 let target = find(of).unwrap_or_else(|| panic!("{} stands for nothing", flag.name));
                 assert!(
-                    !matches!(target.status, Status::Alias { .. }),
+                    !matches!(target.status, FlagStatus::Alias { .. }),
                     "{}",
                     flag.name
                 );

@@ -1,12 +1,12 @@
 //! Names that only older versions of etcd have.
 
-use super::{Flag, Kind, accepted, alias, refused};
-use Kind::{Bool, Duration, Integer, Text};
+use super::{Flag, FlagKind, accepted, alias, refused};
+use FlagKind::{Bool, Duration, Integer, Text};
 
 const NO_PROXY: &str = "there is no v2 proxy";
 const OLD: &str = "Old name.";
 
-const fn old(name: &'static str, kind: Kind, default: &'static str, of: &'static str) -> Flag {
+const fn old(name: &'static str, kind: FlagKind, default: &'static str, of: &'static str) -> Flag {
     Flag {
         name,
         kind,

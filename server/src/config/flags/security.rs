@@ -1,7 +1,7 @@
 //! Flags of TLS, browsers and auth.
 
-use super::{Flag, Kind, accepted, refused, supported};
-use Kind::{Bool, Integer, Text};
+use super::{Flag, FlagKind, accepted, refused, supported};
+use FlagKind::{Bool, Integer, Text};
 
 const PEER_TLS: &str = "TLS between members comes with a later version";
 const NO_INNER_CLIENT: &str = "nothing in this process calls its own client port";

@@ -1,7 +1,7 @@
 //! Flags that tune etcd's v3 key space and its checks.
 
-use super::{Flag, Kind, accepted, supported};
-use Kind::{Bool, Duration, Integer, Text};
+use super::{Flag, FlagKind, accepted, supported};
+use FlagKind::{Bool, Duration, Integer, Text};
 
 const ONE_STEP: &str = "compaction does not stop other work, so it has no batches";
 const EVERY_START: &str = "every start checks all it reads";

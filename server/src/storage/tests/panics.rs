@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use super::*;
-use crate::panics::{EXIT_PANICKED, Handler, catch, guarded, install_hook};
+use crate::panics::{EXIT_PANICKED, PanicSource, catch, catch_in_library, install_hook};
 
 /// Variable that makes the test function play the part of a process that panics.
 const CHILD: &str = "WITAN_TEST_PANIC";
@@ -11,15 +11,17 @@ const CHILD: &str = "WITAN_TEST_PANIC";
 fn play(part: &str) {
     install_hook();
     match part {
-        "a request" => assert!(catch(Handler::Http, || panic!("on purpose")).is_err()),
+        "a request" => assert!(catch(PanicSource::Http, || panic!("on purpose")).is_err()),
         "after a request" => {
-            let caught = catch(Handler::Http, || guarded(|| panic!("on purpose")));
+            let caught = catch(PanicSource::Http, || {
+                catch_in_library(|| panic!("on purpose"))
+            });
             assert_eq!(caught, Ok(None::<()>));
             panic!("on purpose");
         }
-        "guarded" => assert!(guarded(|| panic!("on purpose")).is_none()),
+        "guarded" => assert!(catch_in_library(|| panic!("on purpose")).is_none()),
         "twice" => {
-            guarded(|| guarded(|| panic!("on purpose")));
+            catch_in_library(|| catch_in_library(|| panic!("on purpose")));
             panic!("on purpose");
         }
         _ => drop(std::thread::spawn(|| panic!("on purpose")).join()),

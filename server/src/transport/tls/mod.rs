@@ -120,7 +120,7 @@ impl Security {
         let (cert, key) = match &tls.certificate {
             None => return Ok(None),
             Some(ServerCertificate::Files { cert, key }) => (cert.clone(), key.clone()),
-            Some(ServerCertificate::Own { years }) => own(config, &config.data_dir, *years)?,
+            Some(ServerCertificate::SelfSigned { years }) => own(config, &config.data_dir, *years)?,
         };
         let files = Files::new(tls, cert, key)?;
         let stamps = files.stamps();

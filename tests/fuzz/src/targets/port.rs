@@ -19,7 +19,7 @@ use std::{
 
 use witan::{
     boot,
-    config::{Asked, Config, Environment},
+    config::{Config, Environment, Invocation},
     logging,
 };
 
@@ -114,7 +114,7 @@ fn start() -> io::Result<PathBuf> {
         format!("--log-outputs={}", folder.join("log").display()),
     ];
     let loaded = Config::load(arguments.iter().map(Into::into), &Environment::new());
-    let Ok(Asked::Start(config)) = loaded else {
+    let Ok(Invocation::Start(config)) = loaded else {
         return Err(io::Error::other(format!("{loaded:?}")));
     };
     let (failed, failure) = std::sync::mpsc::sync_channel(1);

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use witan::config::{Asked, Config, Environment, Url, fuzz};
+use witan::config::{Config, Environment, Invocation, Url, fuzz};
 use witan_gocompat::text::parse_duration;
 
 /// Hours of a `u64` of nanoseconds, and a margin.
@@ -52,8 +52,8 @@ pub(super) fn arguments(bytes: &[u8]) {
         }
     }
     match Config::load(arguments.into_iter(), &environment) {
-        Ok(Asked::Start(config)) => sound(&config),
-        Ok(Asked::Help(_) | Asked::Version) => {}
+        Ok(Invocation::Start(config)) => sound(&config),
+        Ok(Invocation::Help(_) | Invocation::Version) => {}
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }

@@ -17,7 +17,7 @@ use witan_replica::machine::{
 use super::{AuthHttpError, body, roles, shown};
 use crate::{
     api::{Context, basic_auth},
-    auth::{HashError, Sender},
+    auth::{HashError, PasswordSource},
 };
 
 /// Lists users. Roles that do not exist are left out.
@@ -142,7 +142,11 @@ async fn create(
     Ok(User { user: name, roles })
 }
 
-async fn hash(ctx: &Context, sender: Sender<'_>, password: String) -> Result<Bytes, AuthHttpError> {
+async fn hash(
+    ctx: &Context,
+    sender: PasswordSource<'_>,
+    password: String,
+) -> Result<Bytes, AuthHttpError> {
     let hashed = ctx.guard.hashing.hash(sender, password).await;
     hashed.map_err(|error| {
         tracing::warn!(%error, "failed to hash a password");

@@ -36,8 +36,8 @@ use crate::{
     api::Context,
     metrics::Metrics,
     panics::{
-        self, Handler,
-        planted::{self, Plan},
+        self, PanicSource,
+        planted::{self, PlantedPanic},
     },
 };
 
@@ -193,16 +193,16 @@ async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'stati
     let (here, gone) = oneshot::channel();
     let (tell, told) = oneshot::channel();
     let (work, metrics) = (work(CallerGone(gone)), metrics.clone());
-    let plan = Plan::current();
+    let plan = PlantedPanic::current();
     actix_web::rt::spawn(async move {
         let work = async {
             planted::here("lock");
             work.await
         };
-        let done = panics::catch_in(Handler::Job, plan, work).await;
+        let done = panics::catch_in(PanicSource::Job, plan, work).await;
         if let Err(Err(_)) = tell.send(done) {
             // the caller has disconnected, so the result is not needed
-            metrics.panicked(Handler::Job);
+            metrics.panicked(PanicSource::Job);
         }
     });
     let answer = match told.await {

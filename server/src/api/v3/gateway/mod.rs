@@ -42,8 +42,8 @@ use crate::{
     auth::Credentials,
     client_network::ClientNetwork,
     panics::{
-        self, Handler,
-        planted::{self, Plan},
+        self, PanicSource,
+        planted::{self, PlantedPanic},
     },
 };
 
@@ -88,7 +88,13 @@ pub(crate) async fn handle(
     path: &[u8],
 ) -> HttpResponse {
     let work = answer(ctx, request, payload, path);
-    let done = panics::contain(&ctx.metrics, Handler::Gateway, Plan::current(), work).await;
+    let done = panics::contain(
+        &ctx.metrics,
+        PanicSource::Gateway,
+        PlantedPanic::current(),
+        work,
+    )
+    .await;
     done.unwrap_or_else(|_| {
         let gateway_version =
             split(path).map_or(GatewayVersion::V3_6, |(gateway_version, _)| gateway_version);

@@ -25,8 +25,8 @@ use crate::{
         v3::snapshot as backup,
     },
     panics::{
-        self, Handler,
-        planted::{self, Plan},
+        self, PanicSource,
+        planted::{self, PlantedPanic},
     },
 };
 
@@ -118,8 +118,8 @@ fn in_lines<A: Shaped + Serialize>(
                 planted::here("gateway.stream");
                 answers.next().await
             };
-            let plan = Plan::current();
-            let next = panics::contain(&metrics, Handler::GatewayStream, plan, next).await;
+            let plan = PlantedPanic::current();
+            let next = panics::contain(&metrics, PanicSource::GatewayStream, plan, next).await;
             let next = next.unwrap_or_else(|_| Some(Err(Status::internal(PANICKED))))?;
             Some(match next {
                 Ok(answer) => (line(&answer, json_format.encoding), Some(answers)),

@@ -24,7 +24,7 @@ use witan_api::access::GrpcRoute;
 
 use crate::{
     api::Context,
-    budget::{Permit, SMALL_BYTES, Traffic},
+    budget::{ClientBudgets, Reservation, SMALL_BYTES},
     panics::planted,
 };
 
@@ -144,9 +144,9 @@ struct WebSocketSession {
     partial_message: BytesMut,
     /// The longest message.
     bytes_max: usize,
-    traffic: Option<Traffic>,
+    traffic: Option<ClientBudgets>,
     /// For a message that is large and not whole.
-    reservation: Option<Permit>,
+    reservation: Option<Reservation>,
     /// `None` after the last allowed request.
     requests: Option<mpsc::Sender<Bytes>>,
     /// Requests that the call has not taken yet.
@@ -251,7 +251,7 @@ impl WebSocketSession {
         } else if self.reservation.is_none()
             && let Some(traffic) = &self.traffic
         {
-            self.reservation = traffic.requests.take(self.bytes_max);
+            self.reservation = traffic.requests.try_reserve(self.bytes_max);
             if self.reservation.is_none() {
                 self.close(CloseCode::Again);
             }

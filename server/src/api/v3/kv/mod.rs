@@ -46,7 +46,7 @@ async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> RpcResult<(T, Option<LargeReadPermit>)> {
     let place = ctx.job_limits.large_read(client).await?;
-    let done = panics::aside(move || (work(), Some(place)));
+    let done = panics::run_blocking(move || (work(), Some(place)));
     done.await.map_err(|_| RpcError::Stopped)
 }
 
