@@ -25,7 +25,7 @@ use crate::{
     config::{AutoCompaction, Config, ConfigError, ServerCertificate},
     logging::LogLevelHandle,
     metrics::Metrics,
-    node::{self, Identity, Node, Parts, now_ns},
+    node::{self, Node, NodeParts, ProcessIdentity, now_ns},
     notify,
     storage::{self, Checkpointer, OpenError, Space, Storage},
     transport::{self, BindError, Bound, Running, Security, Served, TlsError},
@@ -287,13 +287,13 @@ fn start_node(
         recovered,
     )
     .map_err(|source| BootError::corrupt(&config.data_dir, source))?;
-    let parts = Parts {
+    let parts = NodeParts {
         replica,
         log: storage.log,
         sizes: storage.sizes,
         space,
         quota_bytes: config.settings.quota_bytes,
-        identity: Identity {
+        identity: ProcessIdentity {
             member_id: identity.member_id,
             cluster_id: identity.cluster_id,
             name: config.name.clone(),
@@ -305,7 +305,7 @@ fn start_node(
         token_ttl: config.settings.auth.token_ttl,
         stopping,
         metrics,
-        hold: storage.hold,
+        lock: storage.hold,
     };
     let checkpoints = storage.checkpoint;
     let commits = parts.metrics.backend_commit.clone();

@@ -30,7 +30,7 @@ use super::{Context, reply};
 use crate::{
     auth::{Credentials, PasswordSource},
     client_network::ClientNetwork,
-    node::Fault,
+    node::NodeError,
 };
 
 const BASIC: &str = "basic ";
@@ -56,8 +56,8 @@ pub(super) async fn authorize_key(
     request: &HttpRequest,
     key: &[u8],
     wish: PathAccess,
-) -> Result<bool, Fault> {
-    if !ctx.node.paths_enabled() {
+) -> Result<bool, NodeError> {
+    if !ctx.node.v2_auth_enabled() {
         return Ok(true);
     }
     let shown = basic_credentials(ctx, request).await?;
@@ -76,9 +76,9 @@ pub(super) async fn authorize_route(
     ctx: &Context,
     request: &HttpRequest,
     access: Access,
-) -> Result<bool, Fault> {
+) -> Result<bool, NodeError> {
     let on = AuthSwitches {
-        v2: ctx.node.paths_enabled(),
+        v2: ctx.node.v2_auth_enabled(),
         v3: ctx.node.auth_enabled(),
     };
     // the handlers of the key space check their keys
@@ -109,7 +109,7 @@ struct Rights {
 }
 
 /// The rights of the user that a token names.
-async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, Fault> {
+async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeError> {
     let header = request.headers().get(AUTHORIZATION);
     let token = header.map(|value| value.to_str().unwrap_or_default());
     let view = ctx.node.view().await?;
@@ -140,7 +140,7 @@ pub(super) fn error_message(status: StatusCode, message: &str) -> HttpResponse {
 async fn basic_credentials(
     ctx: &Context,
     request: &HttpRequest,
-) -> Result<BasicCredentials, Fault> {
+) -> Result<BasicCredentials, NodeError> {
     let header = request.headers().get(AUTHORIZATION);
     let Some(header) = header.filter(|header| !header.is_empty()) else {
         return Ok(BasicCredentials::Anonymous);
@@ -163,7 +163,7 @@ async fn basic_credentials(
         }
         Err(error) => {
             tracing::warn!(%error, "failed to check the password of a v2 request");
-            Err(Fault::TooMany)
+            Err(NodeError::TooMany)
         }
     }
 }

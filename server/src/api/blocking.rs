@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{node::Fault, panics};
+use crate::{node::NodeError, panics};
 
 /// JSON and forms up to this size are read and written on the worker, which takes a few
 /// milliseconds.
@@ -30,17 +30,17 @@ impl BlockingPool {
     }
 
     /// A place, when there is one.
-    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, Fault> {
+    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, NodeError> {
         // the semaphore is never closed
         let place = self.0.clone().acquire_owned().await;
-        place.map_err(|_| Fault::Stopped)
+        place.map_err(|_| NodeError::Stopped)
     }
 
     /// Does `work` when there is a place.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, NodeError> {
         run_in(self.enter().await?, work).await
     }
 
@@ -49,7 +49,7 @@ impl BlockingPool {
         &self,
         large: bool,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, NodeError> {
         if large {
             // a separate future, so that the one of a small request stays small
             Box::pin(self.run(work)).await
@@ -64,12 +64,12 @@ impl BlockingPool {
 pub(crate) async fn run_in<T: Send + 'static>(
     place: impl Send + 'static,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Fault> {
+) -> Result<T, NodeError> {
     let done = panics::run_blocking(move || {
         let _place = place;
         work()
     });
-    done.await.map_err(|_| Fault::Stopped)
+    done.await.map_err(|_| NodeError::Stopped)
 }
 
 #[cfg(test)]

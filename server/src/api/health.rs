@@ -16,7 +16,7 @@ use witan_replica::machine::{
 };
 
 use super::{Context, reply};
-use crate::node::Fault;
+use crate::node::NodeError;
 
 const NO_LEADER: &str = "RAFT NO LEADER";
 
@@ -43,7 +43,7 @@ async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     let reason = if asked == Some("true") {
         ctx.node.fresh_view().await.map(drop)
     } else if ctx.node.status().leader == 0 {
-        Err(Fault::NoLeader)
+        Err(NodeError::NoLeader)
     } else {
         ctx.node.read_index().await.map(drop)
     };
@@ -54,7 +54,7 @@ async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
                 .insert_header((CONTENT_TYPE, reply::TEXT))
                 .body(health_body(true, ""))
         }
-        Err(Fault::NoLeader) => unhealthy(ctx, NO_LEADER),
+        Err(NodeError::NoLeader) => unhealthy(ctx, NO_LEADER),
         Err(fault) => unhealthy(ctx, &format!("RANGE ERROR:{}", fault.of_etcd())),
     }
 }
@@ -136,7 +136,7 @@ impl Check {
     async fn run(self, ctx: &Context) -> Result<(), &'static str> {
         match self {
             DataCorruption => {
-                let view = ctx.node.view().await.map_err(Fault::of_etcd)?;
+                let view = ctx.node.view().await.map_err(NodeError::of_etcd)?;
                 if view.machine.alarms.any(AlarmType::Corrupt) {
                     Err("alarm activated: CORRUPT")
                 } else {
@@ -148,15 +148,15 @@ impl Check {
                 .fresh_view()
                 .await
                 .map(drop)
-                .map_err(Fault::of_etcd),
+                .map_err(NodeError::of_etcd),
             LinearizableRead => ctx
                 .node
                 .read_index()
                 .await
                 .map(drop)
-                .map_err(Fault::of_etcd),
+                .map_err(NodeError::of_etcd),
             NonLearner => {
-                let view = ctx.node.view().await.map_err(Fault::of_etcd)?;
+                let view = ctx.node.view().await.map_err(NodeError::of_etcd)?;
                 if is_learner(ctx, &view) {
                     Err("not supported for learner")
                 } else {

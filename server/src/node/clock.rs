@@ -12,9 +12,9 @@ pub fn now_ns() -> i64 {
 
 /// A monotonic clock.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Steady(Instant);
+pub(super) struct MonotonicClock(Instant);
 
-impl Steady {
+impl MonotonicClock {
     /// It begins at 0.
     pub(super) fn new() -> Self {
         Self(Instant::now())

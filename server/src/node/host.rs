@@ -8,20 +8,22 @@ use witan_replica::{
     replica::Role,
 };
 
-use super::{Done, Shared, desk::Outbox, waiting::Waiting};
+use super::{
+    AppliedCommand, Shared, completions::CompletionBatch, pending_requests::PendingRequests,
+};
 use crate::{metrics::ApplyTally, storage::Log};
 
 /// The effects of the replica's thread. The replica bounds waiting requests by refusing tickets
 /// beyond its limits.
-pub(super) struct RealHost {
+pub(super) struct NodeHost {
     pub(super) log: Log,
     pub(super) shared: Arc<Shared>,
-    pub(super) writes: Waiting<Done>,
-    pub(super) reads: Waiting<Arc<View>>,
+    pub(super) writes: PendingRequests<AppliedCommand>,
+    pub(super) reads: PendingRequests<Arc<View>>,
     /// Answers of the present turn.
-    pub(super) outbox: Outbox,
+    pub(super) completions: CompletionBatch,
     /// Bytes appended to the log since the last checkpoint was taken.
-    pub(super) bytes_unsaved: u64,
+    pub(super) bytes_since_checkpoint: u64,
     /// Counts what is applied.
     pub(super) tally: ApplyTally,
     /// When the current turn began to apply.
@@ -30,16 +32,16 @@ pub(super) struct RealHost {
     pub(super) tree_index: u64,
 }
 
-impl RealHost {
+impl NodeHost {
     /// Drops requests that have waited since before this tick.
-    pub(super) fn forget(&mut self, tick: u64) {
-        self.writes.forget(tick);
-        self.reads.forget(tick);
-        self.shared.readers.sweep();
+    pub(super) fn expire_requests(&mut self, tick: u64) {
+        self.writes.expire(tick);
+        self.reads.expire(tick);
+        self.shared.watch_streams.expire_old_states();
     }
 }
 
-impl Host for RealHost {
+impl Host for NodeHost {
     fn install(&mut self, snapshot: &View) {
         // Snapshots come from other members; a cluster of one has none.
         tracing::error!(
@@ -52,7 +54,7 @@ impl Host for RealHost {
     fn persist(&mut self, batch: &LogBatch) {
         let begun = Instant::now();
         let bytes = self.log.append(batch) as u64;
-        self.bytes_unsaved += bytes;
+        self.bytes_since_checkpoint += bytes;
         if batch.must_sync && self.log.syncs() {
             self.shared
                 .metrics
@@ -79,9 +81,9 @@ impl Host for RealHost {
         // Before the answers: a client that sees its write must see its index too.
         self.shared.status.advance(view.position.index);
         let member_id = self.shared.identity.member_id;
-        self.shared.status.show(&view.machine, member_id);
+        self.shared.status.store_state(&view.machine, member_id);
         let kv = &view.machine.kv;
-        self.shared.readers.publish(kv.revision());
+        self.shared.watch_streams.publish(kv.revision());
         let mut auth_changed = false;
         for Applied {
             index,
@@ -102,17 +104,17 @@ impl Host for RealHost {
                 self.shared.metrics.leases_expired.inc_by(ids.len() as u64);
             }
             if let Some(to) = ticket.and_then(|ticket| self.writes.remove(ticket)) {
-                self.outbox.put(to, Done { outcome, index });
+                self.completions.push(to, AppliedCommand { outcome, index });
             }
         }
         self.tally.show();
-        self.outbox.bring();
+        self.completions.flush();
         if auth_changed {
             // their permissions may have changed
-            self.shared.readers.ring_all(&mut self.outbox);
+            self.shared.watch_streams.wake_all(&mut self.completions);
         }
-        self.shared.readers.tell(kv, &mut self.outbox);
-        self.outbox.bring();
+        self.shared.watch_streams.notify(kv, &mut self.completions);
+        self.completions.flush();
         let tree = &view.machine.tree;
         if tree.index() != self.tree_index {
             self.shared.watchers.wake(tree, self.tree_index);
@@ -127,8 +129,8 @@ impl Host for RealHost {
             .iter()
             .filter_map(|ticket| self.reads.remove(*ticket))
         {
-            self.outbox.put(to, view.clone());
+            self.completions.push(to, view.clone());
         }
-        self.outbox.bring();
+        self.completions.flush();
     }
 }

@@ -1,25 +1,25 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
 //! raft, no disk and no thread, only these methods.
 //!
-//! Reading order: this file → `thread` (the loop that owns the replica) → `host` (where its effects
-//! go) → `waiting`, `desk` (how answers come back) → `latest` (reads without a hop) → `wake` (v2
-//! watchers) → `readers` (v3 watches) → `status` → `tokens` → `room` (what the quota and the disk
+//! Reading order: this file → `replica_loop` (the loop that owns the replica) → `host` (where its effects
+//! go) → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) → `tree_watchers` (v2
+//! watchers) → `watch_streams` (v3 watches) → `status` → `tokens` → `admission` (what the quota and the disk
 //! refuse).
 
+mod admission;
 mod clock;
-mod desk;
-pub mod fault;
+mod completions;
+pub mod error;
 mod host;
-mod latest;
-mod readers;
-mod room;
+mod latest_view;
+mod pending_requests;
+mod replica_loop;
 mod status;
 #[cfg(test)]
 mod tests;
-mod thread;
 mod tokens;
-mod waiting;
-mod wake;
+mod tree_watchers;
+mod watch_streams;
 
 use std::{
     collections::BTreeSet,
@@ -46,15 +46,15 @@ use witan_replica::{
     replica::Status,
 };
 
-use desk::{Address, Answer, Renewed};
+use completions::{CompletionFuture, CompletionSender, Renewed};
 
 pub use clock::now_ns;
-pub use fault::{Fault, ProposeError};
-pub use readers::{Reader, Taken};
+pub use error::{NodeError, ProposeError};
+pub use replica_loop::{NodeParts, start};
 pub use status::AuthState;
-pub use thread::{Parts, start};
 pub use tokens::Tokens;
-pub use wake::Waiter;
+pub use tree_watchers::TreeWatcher;
+pub use watch_streams::{StreamChanges, WatchStream};
 
 use crate::{
     budget::{MemoryBudget, SMALL_BYTES},
@@ -77,17 +77,17 @@ pub struct Node {
 
 #[derive(Debug)]
 struct Shared {
-    inbox: SyncSender<Inbound>,
-    status: status::Published,
-    latest: latest::Latest,
-    watchers: wake::Watchers,
-    readers: readers::Readers,
+    inbox: SyncSender<LoopRequest>,
+    status: status::PublishedStatus,
+    latest: latest_view::LatestView,
+    watchers: tree_watchers::TreeWatchers,
+    watch_streams: watch_streams::WatchStreams,
     tokens: Tokens,
-    identity: Identity,
+    identity: ProcessIdentity,
     request_timeout: Duration,
     stopping: watch::Receiver<bool>,
     metrics: Metrics,
-    steady: clock::Steady,
+    monotonic: clock::MonotonicClock,
     /// Commands in flight, by bytes.
     proposals: MemoryBudget,
     /// `--quota-backend-bytes`, of both key spaces.
@@ -97,20 +97,20 @@ struct Shared {
 }
 
 /// All messages to the replica's thread.
-enum Inbound {
+enum LoopRequest {
     Propose {
         command: Box<Command>,
         caller: Option<Caller>,
         now_ns: i64,
         /// Its length in the log.
         bytes: usize,
-        to: Address<Done>,
+        to: CompletionSender<AppliedCommand>,
     },
     Read {
-        to: Address<Arc<View>>,
+        to: CompletionSender<Arc<View>>,
     },
     View {
-        to: Address<Arc<View>>,
+        to: CompletionSender<Arc<View>>,
     },
     /// Rewrite the checkpoint and report completion.
     Rewrite {
@@ -123,11 +123,11 @@ enum Inbound {
     /// A client keeps a lease alive.
     Renew {
         lease: i64,
-        to: Address<Renewed>,
+        to: CompletionSender<Renewed>,
     },
     /// When does each lease end?
     Deadlines {
-        to: Address<LeaseDeadlines>,
+        to: CompletionSender<LeaseDeadlines>,
     },
     /// A checkpoint up to this index reached the platter.
     Durable {
@@ -138,7 +138,7 @@ enum Inbound {
 
 /// Identity of this process, fixed at start.
 #[derive(Clone, Debug, Default)]
-pub struct Identity {
+pub struct ProcessIdentity {
     /// Own member id.
     pub member_id: u64,
     /// Cluster id.
@@ -151,7 +151,7 @@ pub struct Identity {
 
 /// An applied command, whichever it was.
 #[derive(Debug)]
-struct Done {
+struct AppliedCommand {
     outcome: Outcome,
     index: u64,
 }
@@ -195,9 +195,13 @@ impl Node {
         self.replicate(operation.into(), caller).map(typed::<O>)
     }
 
-    async fn replicate(&self, command: Command, caller: Option<Caller>) -> Result<Done, Fault> {
+    async fn replicate(
+        &self,
+        command: Command,
+        caller: Option<Caller>,
+    ) -> Result<AppliedCommand, NodeError> {
         self.admit(&command).await?;
-        let done = match self.post_command(command, caller) {
+        let done = match self.send_command(command, caller) {
             Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
         };
@@ -209,7 +213,7 @@ impl Node {
 
     /// A linearizable view: holds everything that was committed before the call. The only voter has it at
     /// hand while nothing is written.
-    pub async fn read(&self) -> Result<Arc<View>, Fault> {
+    pub async fn read(&self) -> Result<Arc<View>, NodeError> {
         match self.shared.latest.linearizable() {
             Some(view) => Ok(view),
             None => self.read_index().await,
@@ -217,12 +221,12 @@ impl Node {
     }
 
     /// The same confirmed by raft's ReadIndex, whoever votes: shows that the replica's thread goes on.
-    pub async fn read_index(&self) -> Result<Arc<View>, Fault> {
-        let (to, answer) = Address::here(self.shared.request_timeout);
-        self.post(Inbound::Read { to })?;
+    pub async fn read_index(&self) -> Result<Arc<View>, NodeError> {
+        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
+        self.send(LoopRequest::Read { to })?;
         let view = answer.await;
         match view {
-            Err(Fault::Timeout) => self.shared.metrics.slow_read_indexes.inc(),
+            Err(NodeError::Timeout) => self.shared.metrics.slow_read_indexes.inc(),
             Err(_) => self.shared.metrics.read_indexes_failed.inc(),
             Ok(_) => {}
         }
@@ -231,7 +235,7 @@ impl Node {
 
     /// This member's current state (serializable). While nothing is written, it is read without the
     /// replica's thread.
-    pub async fn view(&self) -> Result<Arc<View>, Fault> {
+    pub async fn view(&self) -> Result<Arc<View>, NodeError> {
         match self.shared.latest.get() {
             Some(view) => Ok(view),
             None => self.fresh_view().await,
@@ -239,28 +243,28 @@ impl Node {
     }
 
     /// The same from the replica's thread itself, which proves that it runs.
-    pub async fn fresh_view(&self) -> Result<Arc<View>, Fault> {
-        let (to, answer) = Address::here(self.shared.request_timeout);
-        self.post(Inbound::View { to })?;
+    pub async fn fresh_view(&self) -> Result<Arc<View>, NodeError> {
+        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
+        self.send(LoopRequest::View { to })?;
         answer.await
     }
 
     /// Rewrites the checkpoint without outdated records, while reads and writes continue. There is
     /// no timeout.
-    pub async fn rewrite(&self) -> Result<(), Fault> {
+    pub async fn rewrite(&self) -> Result<(), NodeError> {
         let (tell, told) = oneshot::channel();
         let done: Told = Box::new(move || {
             // the requester may have been dropped
             let _ = tell.send(());
         });
-        self.post(Inbound::Rewrite { done })?;
-        told.await.map_err(|_| Fault::Stopped)
+        self.send(LoopRequest::Rewrite { done })?;
+        told.await.map_err(|_| NodeError::Stopped)
     }
 
     /// Keeps a lease alive. Enters no log.
-    pub async fn renew(&self, lease: i64) -> Result<Renewal, Fault> {
-        let (to, answer) = Address::here(self.shared.request_timeout);
-        self.post(Inbound::Renew { lease, to })?;
+    pub async fn renew(&self, lease: i64) -> Result<Renewal, NodeError> {
+        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
+        self.send(LoopRequest::Renew { lease, to })?;
         let Renewed { renewal, alone } = answer.await?;
         if !alone {
             // proves that this member was still the leader when it renewed
@@ -269,16 +273,16 @@ impl Node {
         Ok(renewal)
     }
 
-    /// When each lease ends, by [`Node::steady_ns`]; only a leader knows.
-    pub async fn deadlines(&self) -> Result<LeaseDeadlines, Fault> {
-        let (to, answer) = Address::here(self.shared.request_timeout);
-        self.post(Inbound::Deadlines { to })?;
+    /// When each lease ends, by [`Node::monotonic_ns`]; only a leader knows.
+    pub async fn deadlines(&self) -> Result<LeaseDeadlines, NodeError> {
+        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
+        self.send(LoopRequest::Deadlines { to })?;
         answer.await
     }
 
     /// The clock that leases are counted by, nanoseconds since the start of this process.
-    pub fn steady_ns(&self) -> u64 {
-        self.shared.steady.now_ns()
+    pub fn monotonic_ns(&self) -> u64 {
+        self.shared.monotonic.now_ns()
     }
 
     /// Revision of the v3 key space after the last turn.
@@ -288,13 +292,13 @@ impl Node {
 
     /// Registers for wake-ups: the returned handle wakes after every applied change that `watch`
     /// may match. Take a view after registering, so that no event is missed.
-    pub fn watch(&self, watch: Watch) -> Result<Waiter, Fault> {
+    pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         self.shared.watchers.register(watch)
     }
 
     /// Registers a stream that watches v3 keys.
-    pub fn reader(&self) -> Reader {
-        self.shared.readers.enter()
+    pub fn watch_stream(&self) -> WatchStream {
+        self.shared.watch_streams.add_stream()
     }
 
     /// The published status of raft, without waiting.
@@ -350,13 +354,13 @@ impl Node {
     }
 
     /// Whether v2's authentication is on, after the last turn.
-    pub fn paths_enabled(&self) -> bool {
+    pub fn v2_auth_enabled(&self) -> bool {
         self.shared.status.paths()
     }
 
     /// Whether administrators must authenticate: users are shared, so either switch counts.
     pub fn any_auth_enabled(&self) -> bool {
-        self.auth_enabled() || self.paths_enabled()
+        self.auth_enabled() || self.v2_auth_enabled()
     }
 
     /// Users and roles after the last turn.
@@ -370,7 +374,7 @@ impl Node {
     }
 
     /// Who this process is.
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &ProcessIdentity {
         &self.shared.identity
     }
 
@@ -399,30 +403,30 @@ impl Node {
     /// Reports a durable checkpoint to the replica's thread. Waits for room in the inbox: it is
     /// called on the checkpoint's thread, and a lost message would keep the log from being cut.
     pub(crate) fn durable(&self, index: u64) {
-        let _ = self.shared.inbox.send(Inbound::Durable { index });
+        let _ = self.shared.inbox.send(LoopRequest::Durable { index });
     }
 
     /// Lets the replica's thread finish its turn and end.
     pub(crate) fn stop(&self) {
-        let _ = self.shared.inbox.send(Inbound::Stop);
+        let _ = self.shared.inbox.send(LoopRequest::Stop);
     }
 
-    fn post_command(
+    fn send_command(
         &self,
         command: Command,
         caller: Option<Caller>,
-    ) -> Result<Answer<Done>, Fault> {
+    ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
         let bytes = command.encoded_len();
         let large = bytes > SMALL_BYTES;
         let permit = large
             .then(|| {
                 let proposals = self.shared.proposals.of_address(self.client);
-                proposals.try_reserve(bytes).ok_or(Fault::TooMany)
+                proposals.try_reserve(bytes).ok_or(NodeError::TooMany)
             })
             .transpose()?;
-        let (mut to, answer) = Address::here(self.shared.request_timeout);
+        let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
         to.permit = permit;
-        self.post(Inbound::Propose {
+        self.send(LoopRequest::Propose {
             command: Box::new(command),
             caller,
             now_ns: now_ns(),
@@ -432,20 +436,20 @@ impl Node {
         Ok(answer)
     }
 
-    fn post(&self, inbound: Inbound) -> Result<(), Fault> {
+    fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
         self.shared
             .inbox
             .try_send(inbound)
             .map_err(|refused| match refused {
-                TrySendError::Full(_) => Fault::TooMany,
-                TrySendError::Disconnected(_) => Fault::Stopped,
+                TrySendError::Full(_) => NodeError::TooMany,
+                TrySendError::Disconnected(_) => NodeError::Stopped,
             })
     }
 }
 
 /// An applied operation, from the reply of any command.
-fn typed<O: Operation>(done: Result<Done, Fault>) -> Proposed<O> {
-    let Done { outcome, index } = done?;
+fn typed<O: Operation>(done: Result<AppliedCommand, NodeError>) -> Proposed<O> {
+    let AppliedCommand { outcome, index } = done?;
     match O::output(outcome.reply) {
         Some(Ok(output)) => Ok(Applied {
             output,
@@ -456,7 +460,7 @@ fn typed<O: Operation>(done: Result<Done, Fault>) -> Proposed<O> {
         None => {
             let operation = std::any::type_name::<O>();
             tracing::error!(index, operation, "the reply is that of another operation");
-            Err(Fault::Internal.into())
+            Err(NodeError::Internal.into())
         }
     }
 }

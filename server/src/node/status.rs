@@ -21,7 +21,7 @@ pub struct AuthState {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Published {
+pub(super) struct PublishedStatus {
     id: AtomicU64,
     leader: AtomicU64,
     leader_since_ns: AtomicI64,
@@ -47,7 +47,7 @@ pub(super) struct Published {
     paths: AtomicBool,
 }
 
-impl Published {
+impl PublishedStatus {
     pub(super) fn store(&self, status: &Status, leader_since_ns: i64) {
         self.id.store(status.id, Relaxed);
         self.leader.store(status.leader, Relaxed);
@@ -59,7 +59,7 @@ impl Published {
     }
 
     /// What is published of the state itself.
-    pub(super) fn show(&self, machine: &StateMachine, member_id: u64) {
+    pub(super) fn store_state(&self, machine: &StateMachine, member_id: u64) {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
         self.revision.store(machine.kv.revision(), Relaxed);
         let own = Alarm::new(member_id, AlarmType::NoSpace);

@@ -18,24 +18,24 @@ use super::*;
 use crate::budget::PROPOSALS_BYTES_MAX;
 
 /// A node, and what its replica's thread would receive.
-fn stalled() -> (Node, Receiver<Inbound>) {
+fn stalled() -> (Node, Receiver<LoopRequest>) {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let metrics = Metrics::new();
     let (_, stopping) = watch::channel(false);
     let node = Node {
         shared: Arc::new(Shared {
             inbox,
-            status: status::Published::default(),
-            latest: latest::Latest::default(),
-            watchers: wake::Watchers::default(),
-            readers: readers::Readers::default(),
+            status: status::PublishedStatus::default(),
+            latest: latest_view::LatestView::default(),
+            watchers: tree_watchers::TreeWatchers::default(),
+            watch_streams: watch_streams::WatchStreams::default(),
             tokens: Tokens::new(Duration::from_secs(300)),
-            identity: Identity::default(),
+            identity: ProcessIdentity::default(),
             request_timeout: Duration::from_secs(60),
             stopping,
             proposals: MemoryBudget::new(PROPOSALS_BYTES_MAX, metrics.refused("proposals")),
             metrics,
-            steady: clock::Steady::new(),
+            monotonic: clock::MonotonicClock::new(),
             quota_bytes: None,
             disk: Arc::default(),
         }),
@@ -63,7 +63,7 @@ async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
         match proposal.as_mut().now_or_never() {
             None => waiting.push(proposal),
             Some(done) => {
-                assert_eq!(done.map(drop), Err(Fault::TooMany.into()));
+                assert_eq!(done.map(drop), Err(NodeError::TooMany.into()));
                 return waiting;
             }
         }
@@ -74,19 +74,19 @@ async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
 type Waiting = Pin<Box<dyn Future<Output = Proposed<kv::Put>>>>;
 
 /// Does what the thread would do: takes everything and answers it.
-fn go_on(requests: &Receiver<Inbound>, reply: &Reply) {
-    let mut outbox = desk::Outbox::default();
+fn go_on(requests: &Receiver<LoopRequest>, reply: &Reply) {
+    let mut completions = completions::CompletionBatch::default();
     for inbound in requests.try_iter() {
-        let Inbound::Propose { to, .. } = inbound else {
+        let LoopRequest::Propose { to, .. } = inbound else {
             panic!("only proposals were sent");
         };
         let outcome = Outcome {
             reply: reply.clone(),
             revision: 1,
         };
-        outbox.put(to, Done { outcome, index: 1 });
+        completions.push(to, AppliedCommand { outcome, index: 1 });
     }
-    outbox.bring();
+    completions.flush();
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn the_reply_of_another_operation_is_an_error_and_no_panic() {
             assert!(proposal.as_mut().now_or_never().is_none());
             go_on(&requests, &reply);
             let done = proposal.await.map(drop);
-            assert_eq!(done, Err(Fault::Internal.into()), "{reply:?}");
+            assert_eq!(done, Err(NodeError::Internal.into()), "{reply:?}");
         }
     });
 }
@@ -167,14 +167,14 @@ fn a_read_of_what_is_shown_asks_no_other_thread() {
         shown.position.index = 7;
         let shown = Arc::new(shown);
         for linearizable in [false, true] {
-            node.shared.latest.show(shown.clone(), linearizable);
+            node.shared.latest.publish(shown.clone(), linearizable);
             for _ in 0..3 {
                 let view = node.view().now_or_never().expect("nothing to wait for");
                 assert_eq!(view.expect("it is shown").position.index, 7);
             }
             assert!(requests.try_recv().is_err(), "no hop");
             assert_eq!(node.read().now_or_never().is_some(), linearizable);
-            let asked = matches!(requests.try_recv(), Ok(Inbound::Read { .. }));
+            let asked = matches!(requests.try_recv(), Ok(LoopRequest::Read { .. }));
             assert_eq!(asked, !linearizable);
         }
         // a later state comes: its readers wait for the replica's thread
@@ -184,7 +184,7 @@ fn a_read_of_what_is_shown_asks_no_other_thread() {
             Box::pin(node.fresh_view()),
         ] {
             assert!(read.as_mut().now_or_never().is_none());
-            assert!(matches!(requests.try_recv(), Ok(Inbound::View { .. })));
+            assert!(matches!(requests.try_recv(), Ok(LoopRequest::View { .. })));
         }
     });
 }
@@ -210,10 +210,10 @@ fn a_hundred_thousand_waits() {
         );
         return;
     }
-    let watchers = wake::Watchers::default();
+    let watchers = tree_watchers::TreeWatchers::default();
     let mut tree = Tree::default();
     let before = crate::metrics::resident_bytes();
-    let mut waiters: Vec<Waiter> = (0..WAITS)
+    let mut waiters: Vec<TreeWatcher> = (0..WAITS)
         .map(|i| {
             let path = match i % 3 {
                 0 => "/awaited".to_owned(),

@@ -26,12 +26,12 @@ const ORDER_PARTS: u32 = 64;
 /// See the module's description. Tokens are shown by no `Debug`.
 pub struct Tokens {
     ttl: Duration,
-    known: Mutex<Known>,
+    known: Mutex<TokenTable>,
 }
 
 #[derive(Default)]
-struct Known {
-    by_token: HashMap<Arc<str>, Owner>,
+struct TokenTable {
+    by_token: HashMap<Arc<str>, TokenOwner>,
     /// All tokens by their places, those first that end first.
     order: BTreeMap<u64, Arc<str>>,
     /// The places of each user's tokens.
@@ -42,7 +42,7 @@ struct Known {
     next: u64,
 }
 
-struct Owner {
+struct TokenOwner {
     user: Arc<str>,
     ends: Instant,
     place: u64,
@@ -50,11 +50,11 @@ struct Owner {
     placed: Instant,
 }
 
-impl Known {
+impl TokenTable {
     fn insert(&mut self, token: Arc<str>, user: Arc<str>, now: Instant, ttl: Duration) {
         let place = self.next;
         self.next += 1;
-        let owner = Owner {
+        let owner = TokenOwner {
             user: user.clone(),
             ends: now + ttl,
             place,
@@ -169,7 +169,7 @@ impl Tokens {
             }
             AuthReply::Authenticated { .. } | AuthReply::Done => {}
             AuthReply::TokensRevoked { user } => self.known().remove_user(user),
-            AuthReply::Disabled => *self.known() = Known::default(),
+            AuthReply::Disabled => *self.known() = TokenTable::default(),
             AuthReply::Paths(done) => {
                 if let Some(user) = &done.tokens_revoked_of {
                     self.known().remove_user(user);
@@ -189,7 +189,7 @@ impl Tokens {
     }
 
     /// Nothing in here panics, so a panic elsewhere leaves it whole.
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, TokenTable> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ use witan_api::v1::error::ErrorCode;
 
 use crate::{
     api::{error_head, reply},
-    node::Fault,
+    node::NodeError,
 };
 
 /// An error with its cause, ready to be rendered.
@@ -50,16 +50,16 @@ impl V1Error {
     }
 }
 
-impl From<Fault> for V1Error {
-    fn from(fault: Fault) -> Self {
+impl From<NodeError> for V1Error {
+    fn from(fault: NodeError) -> Self {
         match fault {
-            Fault::NoLeader => Self::new(ErrorCode::LeaderElection, ""),
-            Fault::Timeout => Self::new(ErrorCode::RaftInternal, "request timed out"),
-            Fault::TooMany => Self::new(ErrorCode::RaftInternal, "too many requests"),
-            Fault::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
-            Fault::NoSpace => Self::new(ErrorCode::RaftInternal, "database space exceeded"),
-            Fault::Stopped => Self::new(ErrorCode::RaftInternal, "server stopped"),
-            Fault::Internal => Self::new(ErrorCode::RaftInternal, "answer of another command"),
+            NodeError::NoLeader => Self::new(ErrorCode::LeaderElection, ""),
+            NodeError::Timeout => Self::new(ErrorCode::RaftInternal, "request timed out"),
+            NodeError::TooMany => Self::new(ErrorCode::RaftInternal, "too many requests"),
+            NodeError::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
+            NodeError::NoSpace => Self::new(ErrorCode::RaftInternal, "database space exceeded"),
+            NodeError::Stopped => Self::new(ErrorCode::RaftInternal, "server stopped"),
+            NodeError::Internal => Self::new(ErrorCode::RaftInternal, "answer of another command"),
         }
     }
 }

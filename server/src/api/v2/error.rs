@@ -6,7 +6,7 @@ use witan_api::v2::error::ErrorCode;
 use witan_gocompat::text;
 use witan_replica::machine::tree;
 
-use crate::node::{Fault, ProposeError};
+use crate::node::{NodeError, ProposeError};
 
 /// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,16 +61,16 @@ impl From<tree::TreeError> for V2Error {
     }
 }
 
-impl From<Fault> for V2Error {
-    fn from(fault: Fault) -> Self {
+impl From<NodeError> for V2Error {
+    fn from(fault: NodeError) -> Self {
         let code = match fault {
-            Fault::NoSpace => ErrorCode::NoSpace,
-            Fault::NoLeader
-            | Fault::Timeout
-            | Fault::TooMany
-            | Fault::TooLarge
-            | Fault::Stopped
-            | Fault::Internal => ErrorCode::RaftInternal,
+            NodeError::NoSpace => ErrorCode::NoSpace,
+            NodeError::NoLeader
+            | NodeError::Timeout
+            | NodeError::TooMany
+            | NodeError::TooLarge
+            | NodeError::Stopped
+            | NodeError::Internal => ErrorCode::RaftInternal,
         };
         Self::before_store(code, fault.of_etcd())
     }
@@ -111,7 +111,7 @@ mod tests {
                 "{\"errorCode\":102,\"message\":\"Not a file\",\"index\":40}\n",
             ),
             (
-                Fault::Timeout.into(),
+                NodeError::Timeout.into(),
                 "{\"errorCode\":300,\"message\":\"Raft Internal Error\",\"cause\":\"etcdserver: request timed out\",\"index\":0}\n",
             ),
         ];

@@ -23,7 +23,7 @@ use crate::{
         reply::{ResponseBudgetExceeded, ResponseReservation},
     },
     budget::ClientBudgets,
-    node::{Node, Waiter},
+    node::{Node, TreeWatcher},
     panics::planted,
 };
 
@@ -114,7 +114,7 @@ fn oldest(tree: &Tree) -> u64 {
 #[derive(Debug)]
 struct WatchBody {
     node: Node,
-    waiter: Waiter,
+    waiter: TreeWatcher,
     cursor: WatchCursor,
     ready: Option<Event>,
     client: Disconnect,

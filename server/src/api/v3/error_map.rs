@@ -7,7 +7,7 @@ use witan_replica::machine::{auth, kv, lease, member};
 
 use crate::{
     auth::{HashError, TokenError},
-    node::{Fault, ProposeError},
+    node::{NodeError, ProposeError},
 };
 
 /// A refusal of the state machine, in the words of this dialect.
@@ -24,16 +24,16 @@ impl<E: Refusal> From<ProposeError<E>> for RpcError {
     }
 }
 
-impl From<Fault> for RpcError {
-    fn from(fault: Fault) -> Self {
+impl From<NodeError> for RpcError {
+    fn from(fault: NodeError) -> Self {
         match fault {
-            Fault::NoLeader => RpcError::NoLeader,
-            Fault::Timeout => RpcError::Timeout,
-            Fault::TooMany => RpcError::TooManyRequests,
-            Fault::TooLarge => RpcError::RequestTooLarge,
-            Fault::NoSpace => RpcError::NoSpace,
-            Fault::Stopped => RpcError::Stopped,
-            Fault::Internal => RpcError::Plain("etcdserver: answer of another command"),
+            NodeError::NoLeader => RpcError::NoLeader,
+            NodeError::Timeout => RpcError::Timeout,
+            NodeError::TooMany => RpcError::TooManyRequests,
+            NodeError::TooLarge => RpcError::RequestTooLarge,
+            NodeError::NoSpace => RpcError::NoSpace,
+            NodeError::Stopped => RpcError::Stopped,
+            NodeError::Internal => RpcError::Plain("etcdserver: answer of another command"),
         }
     }
 }

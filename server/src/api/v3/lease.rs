@@ -94,7 +94,7 @@ pub(super) async fn lease_time_to_live(
     };
     let deadlines = ctx.node.deadlines().await?;
     // a lease that was removed meanwhile is unknown
-    if let Some(left_ns) = deadlines.left_ns(request.id, ctx.node.steady_ns()) {
+    if let Some(left_ns) = deadlines.left_ns(request.id, ctx.node.monotonic_ns()) {
         response.ttl = left_ns / SECOND_NS;
         response.granted_ttl = lease.ttl_s;
         if request.keys {

@@ -4,7 +4,7 @@
 //!
 //! What the alarm stops is decided by the core (`machine/alarm.rs`). Both key spaces, users and roles
 //! count together; what v1 and v2 add, and what is added about users and members, is looked at in
-//! `node/room.rs`.
+//! `node/admission.rs`.
 
 use super::RpcResult;
 use crate::api::Context;

@@ -28,7 +28,7 @@ use witan_replica::machine::{
 use super::headers;
 use crate::{
     api::{Context, reply},
-    node::{Fault, ProposeError},
+    node::{NodeError, ProposeError},
 };
 
 /// A user or a role is small; a body above this is refused.
@@ -47,17 +47,17 @@ impl AuthHttpError {
     }
 }
 
-impl From<Fault> for AuthHttpError {
-    fn from(fault: Fault) -> Self {
+impl From<NodeError> for AuthHttpError {
+    fn from(fault: NodeError) -> Self {
         tracing::warn!(reason = %fault, "v2 request on users failed: no reply from the cluster");
         match fault {
-            Fault::NoSpace => Self(StatusCode::INSUFFICIENT_STORAGE, fault.of_etcd().into()),
-            Fault::TooLarge => Self::bad(fault.of_etcd()),
-            Fault::NoLeader
-            | Fault::Timeout
-            | Fault::TooMany
-            | Fault::Stopped
-            | Fault::Internal => Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
+            NodeError::NoSpace => Self(StatusCode::INSUFFICIENT_STORAGE, fault.of_etcd().into()),
+            NodeError::TooLarge => Self::bad(fault.of_etcd()),
+            NodeError::NoLeader
+            | NodeError::Timeout
+            | NodeError::TooMany
+            | NodeError::Stopped
+            | NodeError::Internal => Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
         }
     }
 }

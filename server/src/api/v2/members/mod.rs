@@ -22,7 +22,7 @@ use witan_replica::machine::{
 use super::headers;
 use crate::{
     api::{Context, reply},
-    node::{Fault, ProposeError},
+    node::{NodeError, ProposeError},
 };
 
 /// An error response: status and message.
@@ -40,8 +40,8 @@ impl MembersHttpError {
     }
 }
 
-impl From<Fault> for MembersHttpError {
-    fn from(fault: Fault) -> Self {
+impl From<NodeError> for MembersHttpError {
+    fn from(fault: NodeError) -> Self {
         Self::internal(&fault.to_string())
     }
 }

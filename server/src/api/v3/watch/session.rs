@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     api::Context,
-    node::{Node, Reader, Taken},
+    node::{Node, StreamChanges, WatchStream},
     panics::planted,
 };
 
@@ -33,7 +33,7 @@ pub(in crate::api::v3) struct Session<R> {
     ctx: Context,
     /// `None` after the client has closed its side.
     requests: Option<R>,
-    reader: Reader,
+    reader: WatchStream,
     watchers: StreamWatchers,
     out: ResponseQueue,
     permission_state: PermissionState,
@@ -73,7 +73,7 @@ impl<R> Session<R> {
         let node = ctx.node.clone();
         Self {
             requests: Some(requests),
-            reader: ctx.node.reader(),
+            reader: ctx.node.watch_stream(),
             watchers: StreamWatchers::default(),
             out: ResponseQueue::default(),
             permission_state: PermissionState::new(ctx),
@@ -234,7 +234,7 @@ impl<R> Session<R> {
     /// Reads one batch; returns whether there was anything to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
-            let Taken {
+            let StreamChanges {
                 notified_revision,
                 touched,
             } = self.reader.take(self.progress.wanted());
@@ -475,7 +475,7 @@ where
 
 /// States that contain everything up to a notified revision.
 async fn states(
-    reader: &Reader,
+    reader: &WatchStream,
     node: &Node,
     notified_revision: i64,
 ) -> Result<HistoryStates, Status> {

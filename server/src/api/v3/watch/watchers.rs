@@ -10,7 +10,7 @@ use witan_api::v3::etcdserverpb::{WatchCreateRequest, watch_create_request::Filt
 use witan_replica::watch::{keys::WatcherGroupId, range::WatchRange};
 
 use super::limits::{KEY_BYTES_MAX, WATCHERS_MAX};
-use crate::node::Reader;
+use crate::node::WatchStream;
 
 /// Options of a watcher and its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl StreamWatchers {
 
     pub(super) fn create(
         &mut self,
-        reader: &Reader,
+        reader: &WatchStream,
         request: &WatchCreateRequest,
     ) -> Result<CreatedWatcher, WatchError> {
         // an empty key means the smallest one
@@ -262,7 +262,7 @@ impl StreamWatchers {
     /// Adds a watcher to the group of a range, or creates the group.
     fn join(
         &mut self,
-        reader: &Reader,
+        reader: &WatchStream,
         span: WatchRange,
         id: i64,
     ) -> Result<(WatcherGroupId, i64), WatchError> {
@@ -286,7 +286,7 @@ impl StreamWatchers {
     /// Removes a watcher. Returns its group if it was the last one in it.
     pub(super) fn cancel(
         &mut self,
-        reader: &Reader,
+        reader: &WatchStream,
         id: i64,
     ) -> Option<(Watcher, Option<WatcherGroupId>)> {
         let watcher = self.by_id.remove(&id)?;
@@ -317,7 +317,7 @@ impl StreamWatchers {
     }
 
     /// Forgets all of them.
-    pub(super) fn clear(&mut self, reader: &Reader) {
+    pub(super) fn clear(&mut self, reader: &WatchStream) {
         reader.unregister(self.groups.iter().map(|(id, group)| (*id, &group.span)));
         *self = Self::default();
     }

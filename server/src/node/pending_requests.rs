@@ -4,20 +4,20 @@ use std::collections::VecDeque;
 
 use witan_replica::host::Ticket;
 
-use super::desk::Address;
+use super::completions::CompletionSender;
 
 /// A queue with gaps: tickets increase by one, and most are answered in order. Bounded by the
-/// replica, which refuses requests beyond its limits, and by [`Waiting::forget`].
+/// replica, which refuses requests beyond its limits, and by [`PendingRequests::expire`].
 #[derive(Debug)]
-pub(super) struct Waiting<T> {
+pub(super) struct PendingRequests<T> {
     /// Ticket of the first entry.
     first: u64,
     /// The waiting requests, with the tick of their begin.
-    queue: VecDeque<Option<(u64, Address<T>)>>,
+    queue: VecDeque<Option<(u64, CompletionSender<T>)>>,
     count: usize,
 }
 
-impl<T> Default for Waiting<T> {
+impl<T> Default for PendingRequests<T> {
     fn default() -> Self {
         Self {
             first: 0,
@@ -27,13 +27,13 @@ impl<T> Default for Waiting<T> {
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> PendingRequests<T> {
     pub(super) fn len(&self) -> usize {
         self.count
     }
 
     /// `ticket` is higher than any before.
-    pub(super) fn insert(&mut self, ticket: Ticket, tick: u64, to: Address<T>) {
+    pub(super) fn insert(&mut self, ticket: Ticket, tick: u64, to: CompletionSender<T>) {
         if self.queue.is_empty() {
             self.first = ticket.0;
         }
@@ -44,7 +44,7 @@ impl<T> Waiting<T> {
         self.count += 1;
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Address<T>> {
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<CompletionSender<T>> {
         let place = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
         let (_, to) = self.queue.get_mut(place)?.take()?;
         self.count -= 1;
@@ -53,7 +53,7 @@ impl<T> Waiting<T> {
     }
 
     /// Drops requests that have waited since before `tick`; they timed out long ago.
-    pub(super) fn forget(&mut self, tick: u64) {
+    pub(super) fn expire(&mut self, tick: u64) {
         for place in &mut self.queue {
             match place {
                 Some((since, _)) if *since >= tick => break,
@@ -78,12 +78,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::node::Done;
+    use crate::node::AppliedCommand;
 
     #[actix_rt::test]
     async fn tickets_find_who_waits() {
-        let mut waiting = Waiting::default();
-        let to = || Address::<Done>::here(Duration::from_secs(60)).0;
+        let mut waiting = PendingRequests::default();
+        let to = || CompletionSender::<AppliedCommand>::new(Duration::from_secs(60)).0;
         for (ticket, tick) in [(5, 1), (6, 1), (9, 2), (10, 3)] {
             waiting.insert(Ticket(ticket), tick, to());
         }
@@ -93,7 +93,7 @@ mod tests {
         }
         assert!(waiting.remove(Ticket(6)).is_some());
         assert!(waiting.remove(Ticket(6)).is_none());
-        waiting.forget(3);
+        waiting.expire(3);
         assert_eq!(waiting.len(), 1);
         assert!(waiting.remove(Ticket(9)).is_none());
         assert!(waiting.remove(Ticket(10)).is_some());

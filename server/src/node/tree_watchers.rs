@@ -12,83 +12,86 @@ use witan_replica::{
     watch::{WatchHub, WatcherId},
 };
 
-use super::Fault;
+use super::NodeError;
 
 /// The hub, and how to wake its watchers. The lock is held for look-ups only, never across an
 /// await.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Watchers(Arc<Mutex<Board>>);
+pub(super) struct TreeWatchers(Arc<Mutex<TreeWatchState>>);
 
 #[derive(Debug, Default)]
-struct Board {
+struct TreeWatchState {
     hub: WatchHub,
-    bells: HashMap<WatcherId, Arc<Notify>>,
+    wakers: HashMap<WatcherId, Arc<Notify>>,
 }
 
-impl Watchers {
-    pub(super) fn register(&self, watch: Watch) -> Result<Waiter, Fault> {
-        let bell = Arc::new(Notify::new());
-        let mut board = self.board();
-        let id = board.hub.register(&watch).map_err(|_| Fault::TooMany)?;
-        board.bells.insert(id, bell.clone());
-        Ok(Waiter {
+impl TreeWatchers {
+    pub(super) fn register(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
+        let notify = Arc::new(Notify::new());
+        let mut watch_state = self.watch_state();
+        let id = watch_state
+            .hub
+            .register(&watch)
+            .map_err(|_| NodeError::TooMany)?;
+        watch_state.wakers.insert(id, notify.clone());
+        Ok(TreeWatcher {
             id,
-            bell,
+            notify,
             watchers: self.clone(),
         })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.board().hub.len()
+        self.watch_state().hub.len()
     }
 
     /// Wakes the watchers that events of `tree` after index `since` may concern.
     pub(super) fn wake(&self, tree: &Tree, since: u64) {
-        let board = self.board();
-        if board.hub.is_empty() {
+        let watch_state = self.watch_state();
+        if watch_state.hub.is_empty() {
             return;
         }
         let ring = |id: WatcherId| {
-            board
-                .bells
+            watch_state
+                .wakers
                 .get(&id)
                 .into_iter()
                 .for_each(|b| b.notify_one())
         };
         match tree.events_since(since) {
             Some(events) => {
-                events.for_each(|e| board.hub.affected_by(e).into_iter().for_each(ring))
+                events.for_each(|e| watch_state.hub.affected_by(e).into_iter().for_each(ring))
             }
-            None => board.hub.all().for_each(ring),
+            None => watch_state.hub.all().for_each(ring),
         }
     }
 
     /// After a panic of another thread at worst a watcher remains registered.
-    fn board(&self) -> MutexGuard<'_, Board> {
+    fn watch_state(&self) -> MutexGuard<'_, TreeWatchState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A registered watcher; dropping it unregisters.
 #[derive(Debug)]
-pub struct Waiter {
+pub struct TreeWatcher {
     id: WatcherId,
-    bell: Arc<Notify>,
-    watchers: Watchers,
+    notify: Arc<Notify>,
+    watchers: TreeWatchers,
 }
 
-impl Waiter {
+impl TreeWatcher {
     /// Resolves after a change that the watch may match (spurious wake-ups are possible), at once if
     /// one happened since the last call.
     pub async fn woken(&mut self) {
-        self.bell.notified().await;
+        self.notify.notified().await;
     }
 }
 
-impl Drop for Waiter {
+impl Drop for TreeWatcher {
     fn drop(&mut self) {
-        let mut board = self.watchers.board();
-        board.hub.unregister(self.id);
-        board.bells.remove(&self.id);
+        let mut watch_state = self.watchers.watch_state();
+        watch_state.hub.unregister(self.id);
+        watch_state.wakers.remove(&self.id);
     }
 }

@@ -8,7 +8,7 @@ use witan_replica::machine::{
     lease, tree,
 };
 
-use super::{Fault, Node};
+use super::{Node, NodeError};
 
 /// Users, roles and members may take so many bytes whatever the quota is: who may do what can be
 /// decided on a full member, too, as on etcd, which has no quota for it.
@@ -16,11 +16,11 @@ const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
 impl Node {
     /// Refuses a command for which there is no room. Raises the alarm if the quota is used up.
-    pub(super) async fn admit(&self, command: &Command) -> Result<(), Fault> {
+    pub(super) async fn admit(&self, command: &Command) -> Result<(), NodeError> {
         if let Command::Auth(command) = command
             && command.is_too_long()
         {
-            return Err(Fault::TooLarge);
+            return Err(NodeError::TooLarge);
         }
         self.admit_to_disk(command)?;
         let bytes = growth(command);
@@ -32,7 +32,7 @@ impl Node {
             return Ok(());
         }
         if self.shared.status.any_no_space() {
-            return Err(Fault::NoSpace);
+            return Err(NodeError::NoSpace);
         }
         let size = self.quota_used_bytes();
         if self
@@ -44,12 +44,12 @@ impl Node {
         }
         // A future of its own, so that those of all other commands stay small.
         Box::pin(self.raise_no_space()).await;
-        Err(Fault::NoSpace)
+        Err(NodeError::NoSpace)
     }
 
-    fn admit_to_disk(&self, command: &Command) -> Result<(), Fault> {
+    fn admit_to_disk(&self, command: &Command) -> Result<(), NodeError> {
         if self.shared.disk.is_low() && grows(command) {
-            Err(Fault::NoSpace)
+            Err(NodeError::NoSpace)
         } else {
             Ok(())
         }
@@ -75,7 +75,7 @@ impl Node {
             "the quota is used up; raising the alarm"
         );
         // not `propose`: for this there is always room
-        let raised = async { self.post_command(command.into(), None)?.await };
+        let raised = async { self.send_command(command.into(), None)?.await };
         if let Err(fault) = raised.await {
             tracing::warn!(%fault, "failed to raise the alarm about the quota");
         }
@@ -118,7 +118,7 @@ pub(super) fn grows(command: &Command) -> bool {
 }
 
 /// Whether a start needs the command: it is accepted as long as it can be written.
-pub(super) fn is_vital(command: &Command) -> bool {
+pub(super) fn is_required_at_start(command: &Command) -> bool {
     match command {
         Command::Publish(_) | Command::ClusterVersion(_) => true,
         Command::Kv(_)

@@ -12,7 +12,7 @@ use witan_replica::machine::view::View;
 /// See the module's description. Empty until a read requests it, so that a write-only load copies
 /// nothing.
 #[derive(Debug, Default)]
-pub(super) struct Latest(Mutex<Option<Shown>>);
+pub(super) struct LatestView(Mutex<Option<Shown>>);
 
 #[derive(Debug)]
 struct Shown {
@@ -20,7 +20,7 @@ struct Shown {
     linearizable: bool,
 }
 
-impl Latest {
+impl LatestView {
     /// The state after the last turn, if it was asked for since.
     pub(super) fn get(&self) -> Option<Arc<View>> {
         self.slot().as_ref().map(|shown| shown.view.clone())
@@ -34,7 +34,7 @@ impl Latest {
     }
 
     /// Shows a state. Only for the replica's thread, between turns.
-    pub(super) fn show(&self, view: Arc<View>, linearizable: bool) {
+    pub(super) fn publish(&self, view: Arc<View>, linearizable: bool) {
         *self.slot() = Some(Shown { view, linearizable });
     }
 

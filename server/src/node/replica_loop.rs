@@ -17,18 +17,18 @@ use witan_replica::{
 };
 
 use super::{
-    Fault, INBOX_MAX, Identity, Inbound, Node, Shared,
-    clock::Steady,
-    desk::{Outbox, Renewed},
-    host::RealHost,
-    latest::Latest,
+    INBOX_MAX, LoopRequest, Node, NodeError, ProcessIdentity, Shared,
+    admission::{grows, is_required_at_start},
+    clock::MonotonicClock,
+    completions::{CompletionBatch, Renewed},
+    host::NodeHost,
+    latest_view::LatestView,
     now_ns,
-    readers::Readers,
-    room::{grows, is_vital},
-    status::Published,
+    pending_requests::PendingRequests,
+    status::PublishedStatus,
     tokens::Tokens,
-    waiting::Waiting,
-    wake::Watchers,
+    tree_watchers::TreeWatchers,
+    watch_streams::WatchStreams,
 };
 use crate::{
     budget::{MemoryBudget, PROPOSALS_BYTES_MAX},
@@ -45,13 +45,13 @@ const BATCH_MAX: usize = 4096;
 const CATCH_UP_TICKS_MAX: u32 = 2;
 
 /// On an almost full disk checkpoints are this many times as frequent.
-const LOW_PART: u64 = 16;
+const LOW_SPACE_FACTOR: u64 = 16;
 
 /// Ticks between two checks for timed out requests.
-const SWEEP_TICKS: u64 = 50;
+const EXPIRE_REQUESTS_TICKS: u64 = 50;
 
 /// What a node is made of.
-pub struct Parts {
+pub struct NodeParts {
     /// The recovered or fresh replica.
     pub replica: Replica,
     /// Its log on disk.
@@ -63,7 +63,7 @@ pub struct Parts {
     /// `--quota-backend-bytes`.
     pub quota_bytes: Option<u64>,
     /// Who this process is.
-    pub identity: Identity,
+    pub identity: ProcessIdentity,
     /// One heartbeat interval.
     pub tick: Duration,
     /// A request without an answer by then fails.
@@ -77,58 +77,58 @@ pub struct Parts {
     /// Series to feed.
     pub metrics: Metrics,
     /// Keeps other processes out of the data directory while the thread runs.
-    pub hold: Hold,
+    pub lock: Hold,
 }
 
 /// Starts the replica's thread. `checkpointer` gets the node, which it tells what is durable.
 pub fn start(
-    parts: Parts,
+    parts: NodeParts,
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let machine = parts.replica.view().machine;
     let tree_index = machine.tree.index();
-    let status = Published::default();
-    status.show(&machine, parts.identity.member_id);
+    let status = PublishedStatus::default();
+    status.store_state(&machine, parts.identity.member_id);
     drop(machine);
     let shared = Arc::new(Shared {
         inbox,
         status,
-        latest: Latest::default(),
-        watchers: Watchers::default(),
-        readers: Readers::default(),
+        latest: LatestView::default(),
+        watchers: TreeWatchers::default(),
+        watch_streams: WatchStreams::default(),
         tokens: Tokens::new(parts.token_ttl),
         identity: parts.identity,
         request_timeout: parts.request_timeout,
         stopping: parts.stopping,
         proposals: MemoryBudget::new(PROPOSALS_BYTES_MAX, parts.metrics.refused("proposals")),
         metrics: parts.metrics,
-        steady: Steady::new(),
+        monotonic: MonotonicClock::new(),
         quota_bytes: parts.quota_bytes,
         disk: parts.space.seen(),
     });
-    shared.readers.begin(&parts.replica.view().machine.kv);
+    shared.watch_streams.begin(&parts.replica.view().machine.kv);
     let node = Node {
         shared: shared.clone(),
         client: ClientNetwork::default(),
     };
-    let host = RealHost {
-        bytes_unsaved: parts.log.replayed_bytes(),
+    let host = NodeHost {
+        bytes_since_checkpoint: parts.log.replayed_bytes(),
         log: parts.log,
         shared: shared.clone(),
-        writes: Waiting::default(),
-        reads: Waiting::default(),
-        outbox: Outbox::default(),
+        writes: PendingRequests::default(),
+        reads: PendingRequests::default(),
+        completions: CompletionBatch::default(),
         tally: shared.metrics.apply_tally(),
         applying: Instant::now(),
         tree_index,
     };
-    let keeper = Keeper {
+    let keeper = ReplicaLoop {
         replica: parts.replica,
         host,
         shared,
         checkpointer: checkpointer(node.clone())?,
-        _hold: parts.hold,
+        _hold: parts.lock,
         sizes: parts.sizes,
         space: parts.space,
         last_ticket: 0,
@@ -143,9 +143,9 @@ pub fn start(
     Ok((node, thread.spawn(move || keeper.run(requests))?))
 }
 
-struct Keeper {
+struct ReplicaLoop {
     replica: Replica,
-    host: RealHost,
+    host: NodeHost,
     shared: Arc<Shared>,
     checkpointer: Checkpointer,
     _hold: Hold,
@@ -163,15 +163,15 @@ struct Keeper {
     offered_bytes: u64,
 }
 
-impl Keeper {
-    fn run(mut self, requests: Receiver<Inbound>) {
+impl ReplicaLoop {
+    fn run(mut self, requests: Receiver<LoopRequest>) {
         let mut next_tick = Instant::now() + self.tick;
-        self.look_at_disk();
+        self.check_disk();
         self.turn();
         loop {
             let wait = next_tick.saturating_duration_since(Instant::now());
             let received = requests.recv_timeout(wait);
-            self.replica.advance_clock(self.shared.steady.now_ns());
+            self.replica.advance_clock(self.shared.monotonic.now_ns());
             let goes_on = match received {
                 Ok(first) => self.take(first) && self.drain(&requests),
                 Err(RecvTimeoutError::Timeout) => true,
@@ -180,7 +180,7 @@ impl Keeper {
             let now = Instant::now();
             let late = now.saturating_duration_since(next_tick);
             if now >= next_tick {
-                next_tick = self.pass_time(next_tick, late);
+                next_tick = self.run_ticks(next_tick, late);
             }
             self.turn();
             if !goes_on {
@@ -199,28 +199,29 @@ impl Keeper {
     }
 
     /// Ticks as often as intervals have passed, up to a bound. Returns when to tick next.
-    fn pass_time(&mut self, due: Instant, late: Duration) -> Instant {
+    fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind)
             .unwrap_or(u32::MAX)
             .min(CATCH_UP_TICKS_MAX)
             + 1;
-        self.look_at_disk();
+        self.check_disk();
         for _ in 0..times {
             self.ticks += 1;
             self.replica.tick(now_ns());
         }
-        if self.ticks.is_multiple_of(SWEEP_TICKS) {
+        if self.ticks.is_multiple_of(EXPIRE_REQUESTS_TICKS) {
             // twice, because workers read their clocks at other times
-            let patience = 2 * self.shared.request_timeout.as_nanos() / self.tick.as_nanos().max(1);
-            let patience = u64::try_from(patience).unwrap_or(u64::MAX);
-            self.host.forget(self.ticks.saturating_sub(patience));
+            let timeout = 2 * self.shared.request_timeout.as_nanos() / self.tick.as_nanos().max(1);
+            let timeout = u64::try_from(timeout).unwrap_or(u64::MAX);
+            self.host
+                .expire_requests(self.ticks.saturating_sub(timeout));
         }
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
 
     /// Whether to go on.
-    fn drain(&mut self, requests: &Receiver<Inbound>) -> bool {
+    fn drain(&mut self, requests: &Receiver<LoopRequest>) -> bool {
         requests
             .try_iter()
             .take(BATCH_MAX)
@@ -228,9 +229,9 @@ impl Keeper {
     }
 
     /// Whether to go on.
-    fn take(&mut self, inbound: Inbound) -> bool {
+    fn take(&mut self, inbound: LoopRequest) -> bool {
         match inbound {
-            Inbound::Propose {
+            LoopRequest::Propose {
                 command,
                 caller,
                 now_ns,
@@ -238,8 +239,8 @@ impl Keeper {
                 to,
             } => {
                 let room = self.space.take(bytes as u64, grows(&command));
-                if !room && !is_vital(&command) {
-                    to.refuse(Fault::NoSpace);
+                if !room && !is_required_at_start(&command) {
+                    to.refuse(NodeError::NoSpace);
                     return true;
                 }
                 // a published state would be copied on write
@@ -251,46 +252,48 @@ impl Keeper {
                 };
                 match self.replica.propose_for(ticket, stamp, *command, caller) {
                     Ok(()) => self.host.writes.insert(ticket, self.ticks, to),
-                    Err(refusal) => to.refuse(fault(refusal)),
+                    Err(refusal) => to.refuse(node_error(refusal)),
                 }
             }
-            Inbound::Read { to } => {
+            LoopRequest::Read { to } => {
                 let ticket = self.ticket();
                 match self.replica.read(ticket) {
                     Ok(()) => self.host.reads.insert(ticket, self.ticks, to),
-                    Err(refusal) => to.refuse(fault(refusal)),
+                    Err(refusal) => to.refuse(node_error(refusal)),
                 }
                 self.reads_asked = true;
             }
-            Inbound::View { to } => {
+            LoopRequest::View { to } => {
                 let view = self.latest();
-                self.host.outbox.put(to, view);
+                self.host.completions.push(to, view);
             }
-            Inbound::Rewrite { done } if self.space.room() == Room::Enough => self.rewrite(done),
-            Inbound::Rewrite { done } => {
+            LoopRequest::Rewrite { done } if self.space.room() == Room::Enough => {
+                self.rewrite(done)
+            }
+            LoopRequest::Rewrite { done } => {
                 // The checkpoint before stays on the disk until a second one replaces this one.
                 let inbox = self.shared.inbox.clone();
                 self.rewrite(Box::new(move || {
                     // the requester gets an error and may retry
-                    let _ = inbox.try_send(Inbound::Shrink { done });
+                    let _ = inbox.try_send(LoopRequest::Shrink { done });
                 }));
             }
-            Inbound::Shrink { done } => self.rewrite(done),
-            Inbound::Renew { lease, to } => {
+            LoopRequest::Shrink { done } => self.rewrite(done),
+            LoopRequest::Renew { lease, to } => {
                 let renewal = self.replica.renew(lease);
                 let alone = self.replica.is_sole_voter();
-                self.host.outbox.put(to, Renewed { renewal, alone });
+                self.host.completions.push(to, Renewed { renewal, alone });
             }
-            Inbound::Deadlines { to } => match self.replica.deadlines() {
-                Some(deadlines) => self.host.outbox.put(to, deadlines),
-                None => to.refuse(Fault::NoLeader),
+            LoopRequest::Deadlines { to } => match self.replica.deadlines() {
+                Some(deadlines) => self.host.completions.push(to, deadlines),
+                None => to.refuse(NodeError::NoLeader),
             },
-            Inbound::Durable { index } => {
+            LoopRequest::Durable { index } => {
                 if let Some(below) = self.replica.durable(index) {
                     self.host.log.cut(below);
                 }
             }
-            Inbound::Stop => return false,
+            LoopRequest::Stop => return false,
         }
         true
     }
@@ -300,18 +303,18 @@ impl Keeper {
         self.shared.latest.get().unwrap_or_else(|| {
             let view = Arc::new(self.replica.view());
             let linearizable = self.replica.is_linearizable();
-            self.shared.latest.show(view.clone(), linearizable);
+            self.shared.latest.publish(view.clone(), linearizable);
             view
         })
     }
 
     fn rewrite(&mut self, done: Told) {
         self.checkpointer.rewrite(self.replica.view(), done);
-        self.host.bytes_unsaved = 0;
+        self.host.bytes_since_checkpoint = 0;
     }
 
     /// Checks free space. Without any room not even leader tasks may propose.
-    fn look_at_disk(&mut self) {
+    fn check_disk(&mut self) {
         let room = self.space.look();
         self.replica.pause_leader_tasks(room == Room::None);
     }
@@ -321,7 +324,7 @@ impl Keeper {
         let begun = Instant::now();
         let before = self.replica.status().applied;
         self.host.applying = begun;
-        self.host.outbox.bring();
+        self.host.completions.flush();
         self.replica.turn(&mut self.host);
         self.space.written();
         let status = self.replica.status();
@@ -347,12 +350,12 @@ impl Keeper {
         if status.leader != self.leader {
             self.leader = status.leader;
             since = if status.leader == 0 { 0 } else { now_ns() };
-            self.announce(status);
+            self.log_leader_change(status);
         }
         self.shared.status.store(status, since);
     }
 
-    fn announce(&self, status: &Status) {
+    fn log_leader_change(&self, status: &Status) {
         let (term, leader) = (status.term, format!("{:x}", status.leader));
         if status.leader == 0 {
             tracing::warn!(term, "lost the leader");
@@ -371,11 +374,11 @@ impl Keeper {
         let due = match self.space.room() {
             Room::Enough => self.sizes.checkpoint_log_bytes,
             // What is in a checkpoint needs no log.
-            Room::Low | Room::None => self.sizes.checkpoint_log_bytes / LOW_PART,
+            Room::Low | Room::None => self.sizes.checkpoint_log_bytes / LOW_SPACE_FACTOR,
         };
-        if self.host.bytes_unsaved.max(compacted) >= due {
+        if self.host.bytes_since_checkpoint.max(compacted) >= due {
             self.checkpointer.offer(self.replica.view());
-            self.host.bytes_unsaved = 0;
+            self.host.bytes_since_checkpoint = 0;
             self.offered_bytes = size;
         } else {
             self.offered_bytes = self.offered_bytes.max(size);
@@ -388,10 +391,10 @@ impl Keeper {
     }
 }
 
-fn fault(refusal: ProposalRejected) -> Fault {
+fn node_error(refusal: ProposalRejected) -> NodeError {
     match refusal {
-        ProposalRejected::NoLeader => Fault::NoLeader,
-        ProposalRejected::TooMany => Fault::TooMany,
-        ProposalRejected::TooLarge => Fault::TooLarge,
+        ProposalRejected::NoLeader => NodeError::NoLeader,
+        ProposalRejected::TooMany => NodeError::TooMany,
+        ProposalRejected::TooLarge => NodeError::TooLarge,
     }
 }

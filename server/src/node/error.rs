@@ -3,7 +3,7 @@
 
 /// An error between a dialect and the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum NodeError {
     /// No leader is known.
     #[error("no leader")]
     NoLeader,
@@ -32,13 +32,13 @@ pub enum Fault {
 pub enum ProposeError<E> {
     /// It got no answer from the state machine.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Fault(#[from] NodeError),
     /// The state machine refused it and changed nothing.
     #[error("{0}")]
     Refused(E),
 }
 
-impl Fault {
+impl NodeError {
     /// The same in etcd's words, for dialects without codes of their own for it.
     pub fn of_etcd(self) -> &'static str {
         match self {

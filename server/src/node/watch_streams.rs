@@ -1,0 +1,253 @@
+//! The watch streams of v3 keys in this process. They are woken, never fed: each reads the history
+//! of a state by its own cursors (I7).
+//!
+//! There are two revisions. Clients may know the published one, so a new watch begins after it.
+//! Changes up to the notified one have been noted for all streams that they match; it follows
+//! within the same turn.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+use witan_replica::{
+    limits::STATES_BEFORE_COMPACTION_MAX,
+    machine::kv::{Kv, Location},
+    watch::{
+        keys::{PendingChanges, WatchStreamId, WatcherGroupId, WatcherGroups},
+        range::WatchRange,
+    },
+};
+
+use super::{
+    NodeError,
+    completions::{CompletionBatch, CompletionQueue},
+};
+
+/// Number of periodic checks after which states from before a compaction are dropped: synced
+/// streams have read them long before, and they hold memory that the compaction should free.
+const OLDER_STATE_CHECKS: u32 = 2;
+
+/// The watcher groups, and how to wake their streams. The lock is held for look-ups only, never
+/// across an await.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WatchStreams(Arc<Mutex<WatchState>>);
+
+#[derive(Debug, Default)]
+struct WatchState {
+    interests: WatcherGroups,
+    wakers: HashMap<WatchStreamId, StreamWaker>,
+    published: i64,
+    notified_revision: i64,
+    /// Location behind the last notified change.
+    end: Option<Location>,
+    /// The state after the last turn with matching changes, while it is current.
+    current: Option<Arc<Kv>>,
+    /// States from before the last compactions, the oldest first.
+    older: Vec<Arc<Kv>>,
+    older_checks: u32,
+    /// Streams that wait for a later notified revision.
+    waiting: Vec<WatchStreamId>,
+}
+
+#[derive(Clone, Debug)]
+struct StreamWaker {
+    completion_queue: Arc<CompletionQueue>,
+    notify: Arc<Notify>,
+}
+
+impl WatchStreams {
+    /// Starts from a recovered state.
+    pub(super) fn begin(&self, kv: &Kv) {
+        let mut watch_state = self.watch_state();
+        (watch_state.published, watch_state.notified_revision) = (kv.revision(), kv.revision());
+        watch_state.end = Some(kv.end());
+    }
+
+    pub(super) fn add_stream(&self) -> WatchStream {
+        let notify = Arc::new(Notify::new());
+        let mut watch_state = self.watch_state();
+        let id = watch_state.interests.add_stream();
+        let bell = StreamWaker {
+            completion_queue: CompletionQueue::current(),
+            notify: notify.clone(),
+        };
+        watch_state.wakers.insert(id, bell);
+        WatchStream {
+            id,
+            notify,
+            readers: self.clone(),
+        }
+    }
+
+    /// Call it before anything reveals this revision.
+    pub(super) fn publish(&self, revision: i64) {
+        self.watch_state().published = revision;
+    }
+
+    /// Notes all matching changes since the last call for each stream, and wakes it. `kv` is the
+    /// state after the round; it still holds the states before its compactions.
+    pub(super) fn notify(&self, kv: &Kv, completions: &mut CompletionBatch) {
+        let mut watch_state = self.watch_state();
+        let watch_state = &mut *watch_state;
+        let mut woken = std::mem::take(&mut watch_state.waiting);
+        let mut concerned = false;
+        if !watch_state.interests.is_empty() && kv.revision() > watch_state.notified_revision {
+            concerned = note(watch_state, kv, &mut woken);
+        }
+        watch_state.notified_revision = kv.revision();
+        watch_state.end = Some(kv.end());
+        watch_state.current = concerned.then(|| without_index(kv));
+        if watch_state.interests.is_empty() {
+            watch_state.older = Vec::new();
+        } else if !kv.compacted_states().is_empty() {
+            watch_state
+                .older
+                .extend(kv.compacted_states().iter().map(without_index));
+            let excess = watch_state
+                .older
+                .len()
+                .saturating_sub(STATES_BEFORE_COMPACTION_MAX);
+            watch_state.older.drain(..excess);
+            watch_state.older_checks = 0;
+        }
+        for bell in woken.iter().filter_map(|id| watch_state.wakers.get(id)) {
+            completions.wake(bell.completion_queue.clone(), bell.notify.clone());
+        }
+    }
+
+    /// Wakes all streams.
+    pub(super) fn wake_all(&self, completions: &mut CompletionBatch) {
+        for bell in self.watch_state().wakers.values() {
+            completions.wake(bell.completion_queue.clone(), bell.notify.clone());
+        }
+    }
+
+    /// Call it periodically.
+    pub(super) fn expire_old_states(&self) {
+        let mut watch_state = self.watch_state();
+        watch_state.older_checks += 1;
+        if watch_state.older_checks >= OLDER_STATE_CHECKS {
+            watch_state.older = Vec::new();
+        }
+    }
+
+    /// After a panic of another thread at worst a stream remains registered.
+    fn watch_state(&self) -> MutexGuard<'_, WatchState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes changes; returns whether any stream matches.
+fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -> bool {
+    let mut concerned = false;
+    let mut from = watch_state
+        .end
+        .unwrap_or_else(|| kv.seek(watch_state.notified_revision + 1));
+    let states = kv.compacted_states();
+    if states.first().unwrap_or(kv).compacted() > watch_state.notified_revision {
+        let first = kv.seek(watch_state.notified_revision + 1);
+        watch_state
+            .interests
+            .notify_all(first, watch_state.notified_revision + 1, |id| {
+                woken.push(id)
+            });
+        return true;
+    }
+    for state in states.iter().chain([kv]) {
+        for (place, written) in state.changes_from(from) {
+            concerned |=
+                watch_state
+                    .interests
+                    .notify(written.key(), place, written.revision(), |id| {
+                        woken.push(id)
+                    });
+        }
+        from = state.end();
+    }
+    concerned
+}
+
+fn without_index(kv: &Kv) -> Arc<Kv> {
+    let mut kv = kv.clone();
+    kv.clear_states_before_compaction();
+    Arc::new(kv)
+}
+
+/// Unread changes of a stream.
+#[derive(Debug)]
+pub struct StreamChanges {
+    /// All matching changes up to this revision were noted.
+    pub notified_revision: i64,
+    /// What it has to read, in no order.
+    pub touched: Vec<(WatcherGroupId, PendingChanges)>,
+}
+
+/// A registered watch stream; dropping it unregisters it. Its groups must have been removed
+/// ([`WatchStream::unregister`]).
+#[derive(Debug)]
+pub struct WatchStream {
+    id: WatchStreamId,
+    notify: Arc<Notify>,
+    readers: WatchStreams,
+}
+
+impl WatchStream {
+    /// Registers a watcher group. Returns it with the published revision.
+    pub fn register(&self, span: &WatchRange) -> Result<(WatcherGroupId, i64), NodeError> {
+        let mut watch_state = self.readers.watch_state();
+        let id = watch_state
+            .interests
+            .register(self.id, span)
+            .map_err(|_| NodeError::TooMany)?;
+        Ok((id, watch_state.published))
+    }
+
+    /// Forgets interests.
+    pub fn unregister<'a>(&self, gone: impl Iterator<Item = (WatcherGroupId, &'a WatchRange)>) {
+        let mut watch_state = self.readers.watch_state();
+        gone.for_each(|(id, span)| watch_state.interests.unregister(id, span));
+    }
+
+    /// The revision that clients may know already.
+    pub fn published(&self) -> i64 {
+        self.readers.watch_state().published
+    }
+
+    /// Takes unread changes. If the notified revision is below `wanted`, the stream is woken when
+    /// it advances.
+    pub fn take(&self, wanted: i64) -> StreamChanges {
+        let mut watch_state = self.readers.watch_state();
+        if watch_state.notified_revision < wanted && !watch_state.waiting.contains(&self.id) {
+            watch_state.waiting.push(self.id);
+        }
+        StreamChanges {
+            notified_revision: watch_state.notified_revision,
+            touched: watch_state.interests.take(self.id),
+        }
+    }
+
+    /// A state that contains everything up to a notified revision, if available, and the states
+    /// from before the last compactions, oldest first. Do not keep them: they hold memory.
+    pub fn states(&self, revision: i64) -> (Option<Arc<Kv>>, Vec<Arc<Kv>>) {
+        let watch_state = self.readers.watch_state();
+        let fresh = watch_state.current.as_ref();
+        let current = fresh.filter(|kv| kv.revision() >= revision).cloned();
+        (current, watch_state.older.clone())
+    }
+
+    /// Resolves when there may be something to take, at once if that was so since the last call.
+    pub async fn woken(&self) {
+        self.notify.notified().await;
+    }
+}
+
+impl Drop for WatchStream {
+    fn drop(&mut self) {
+        let mut watch_state = self.readers.watch_state();
+        watch_state.interests.remove_stream(self.id);
+        watch_state.wakers.remove(&self.id);
+        watch_state.waiting.retain(|id| *id != self.id);
+    }
+}
