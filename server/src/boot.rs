@@ -27,7 +27,7 @@ use crate::{
     metrics::Metrics,
     node::{self, Node, NodeParts, ProcessIdentity, now_ns},
     notify,
-    storage::{self, Checkpointer, OpenError, Space, Storage},
+    storage::{self, Checkpointer, OpenError, SpaceMonitor, Storage},
     transport::{self, BindError, Bound, Running, Security, Served, TlsError},
 };
 
@@ -190,10 +190,10 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
 /// The opened data directory and the recovered state.
 struct Disk {
     storage: Storage,
-    space: Space,
+    space: SpaceMonitor,
     recovered: Recovered,
     checkpoint: View,
-    identity: storage::Identity,
+    identity: storage::DataIdentity,
 }
 
 fn open_disk(config: &Config) -> Result<Disk, BootError> {
@@ -218,10 +218,10 @@ fn open_disk(config: &Config) -> Result<Disk, BootError> {
             (identity, None)
         }
     };
-    let space = Space::open(dir, config.disk);
+    let space = SpaceMonitor::open(dir, config.disk);
     let (mut storage, mut recovered) = storage::open(dir, &identity, space.ledger())?;
     if config.unsafe_no_fsync {
-        storage.log.never_fsync();
+        storage.log.disable_fsync();
     }
     let checkpoint = match recovered.checkpoint.take() {
         Some(checkpoint) => checkpoint,
@@ -305,7 +305,7 @@ fn start_node(
         token_ttl: config.settings.auth.token_ttl,
         stopping,
         metrics,
-        lock: storage.hold,
+        lock: storage.lock,
     };
     let checkpoints = storage.checkpoint;
     let commits = parts.metrics.backend_commit.clone();

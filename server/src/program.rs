@@ -50,10 +50,10 @@ fn start(config: Config) -> ExitCode {
     }
 }
 
-fn without_member(outcome: offline::Outcome) -> ExitCode {
+fn without_member(outcome: offline::CommandResult) -> ExitCode {
     match outcome {
-        offline::Outcome::Done(text) => show(&text),
-        offline::Outcome::Unclear(error) => {
+        offline::CommandResult::Done(text) => show(&text),
+        offline::CommandResult::Usage(error) => {
             // the code is etcdutl's for a word that it does not know; help is no error
             let code = ExitCode::from(u8::from(error.use_stderr()));
             match error.print() {
@@ -61,7 +61,7 @@ fn without_member(outcome: offline::Outcome) -> ExitCode {
                 Err(_) => ExitCode::FAILURE,
             }
         }
-        offline::Outcome::Failed(error) => {
+        offline::CommandResult::Failed(error) => {
             // there is nowhere else to report it
             let _ = writeln!(io::stderr(), "Error: {error}");
             ExitCode::from(error.exit_code())

@@ -7,7 +7,7 @@ use witan_replica::{
     replica::genesis,
 };
 
-use crate::{config::Config, storage::Identity};
+use crate::{config::Config, storage::DataIdentity};
 
 /// What a member starts from.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub enum Start {
     /// The data directory is empty: start a new cluster.
     Fresh {
         /// Identity computed from the configuration, to be written first.
-        identity: Identity,
+        identity: DataIdentity,
         /// Initial state of the cluster.
         genesis: Box<View>,
     },
@@ -23,14 +23,14 @@ pub enum Start {
     /// are ignored.
     Restart {
         /// Read from the directory.
-        identity: Identity,
+        identity: DataIdentity,
         /// Whether the flags would now result in another identity.
         flags_differ: bool,
     },
 }
 
 /// Decides from the configuration and the identity in the data directory, if any.
-pub fn decide(config: &Config, found: Option<Identity>) -> Start {
+pub fn decide(config: &Config, found: Option<DataIdentity>) -> Start {
     let members = first_members(config);
     let ids: Vec<u64> = members.iter().map(|m| m.id).collect();
     let cluster_id = ids::cluster_id(&ids);
@@ -48,7 +48,7 @@ pub fn decide(config: &Config, found: Option<Identity>) -> Start {
             }
         }
         None => Start::Fresh {
-            identity: Identity::new(cluster_id, own_id),
+            identity: DataIdentity::new(cluster_id, own_id),
             genesis: Box::new(genesis(cluster_id, members)),
         },
     }
@@ -71,7 +71,7 @@ fn first_members(config: &Config) -> Vec<Member> {
 
 /// The initial state for a directory with an identity and nothing else, whose first start was
 /// interrupted. The flags must be unchanged.
-pub fn first_state(config: &Config, identity: &Identity) -> Result<Box<View>, CorruptRecord> {
+pub fn first_state(config: &Config, identity: &DataIdentity) -> Result<Box<View>, CorruptRecord> {
     match decide(config, None) {
         Start::Fresh {
             identity: now,

@@ -12,7 +12,7 @@ use super::{
     security::{ClientTls, TlsFlags},
     values::{Environment, FlagValues},
 };
-use crate::storage::Wanted;
+use crate::storage::SpaceConfig;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// etcd's upper bound of `--election-timeout`.
@@ -68,7 +68,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         election_timeout,
         pre_vote: read.boolean("pre-vote")?,
         unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,
-        disk: Wanted {
+        disk: SpaceConfig {
             reserve_bytes: read.disk_bytes("disk-reserve-bytes")?,
             ballast_bytes: read.disk_bytes("disk-ballast-bytes")?,
         },

@@ -20,7 +20,7 @@ mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use crate::storage::Wanted;
+use crate::storage::SpaceConfig;
 
 pub use error::ConfigError;
 pub use security::{ClientTls, ServerCertificate, TlsVersion};
@@ -67,7 +67,7 @@ pub struct Config {
     /// `--unsafe-no-fsync`.
     pub unsafe_no_fsync: bool,
     /// `--disk-reserve-bytes` and `--disk-ballast-bytes`.
-    pub disk: Wanted,
+    pub disk: SpaceConfig,
     /// `--warning-apply-duration`.
     pub warning_apply_duration: Duration,
     /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` compacts nothing.
@@ -174,7 +174,7 @@ impl Default for Config {
             election_timeout: Duration::from_secs(1),
             pre_vote: true,
             unsafe_no_fsync: false,
-            disk: Wanted::default(),
+            disk: SpaceConfig::default(),
             warning_apply_duration: Duration::from_millis(100),
             auto_compaction: None,
             connections: ConnectionSettings::default(),

@@ -11,12 +11,12 @@ use witan_replica::{
 use super::{
     AppliedCommand, Shared, completions::CompletionBatch, pending_requests::PendingRequests,
 };
-use crate::{metrics::ApplyTally, storage::Log};
+use crate::{metrics::ApplyTally, storage::RaftLog};
 
 /// The effects of the replica's thread. The replica bounds waiting requests by refusing tickets
 /// beyond its limits.
 pub(super) struct NodeHost {
-    pub(super) log: Log,
+    pub(super) log: RaftLog,
     pub(super) shared: Arc<Shared>,
     pub(super) writes: PendingRequests<AppliedCommand>,
     pub(super) reads: PendingRequests<Arc<View>>,

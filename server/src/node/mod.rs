@@ -60,7 +60,7 @@ use crate::{
     budget::{MemoryBudget, SMALL_BYTES},
     client_network::ClientNetwork,
     metrics::Metrics,
-    storage::{Seen, Told},
+    storage::{OnDurable, SpaceStatus},
 };
 
 /// Requests in the inbox of the replica's thread; more are refused at once, so that overload causes
@@ -93,7 +93,7 @@ struct Shared {
     /// `--quota-backend-bytes`, of both key spaces.
     quota_bytes: Option<u64>,
     /// The last measured state of the disk.
-    disk: Arc<Seen>,
+    disk: Arc<SpaceStatus>,
 }
 
 /// All messages to the replica's thread.
@@ -114,11 +114,11 @@ enum LoopRequest {
     },
     /// Rewrite the checkpoint and report completion.
     Rewrite {
-        done: Told,
+        done: OnDurable,
     },
     /// Rewrite it once more, so that nothing of the previous checkpoint remains on a full disk.
     Shrink {
-        done: Told,
+        done: OnDurable,
     },
     /// A client keeps a lease alive.
     Renew {
@@ -253,7 +253,7 @@ impl Node {
     /// no timeout.
     pub async fn rewrite(&self) -> Result<(), NodeError> {
         let (tell, told) = oneshot::channel();
-        let done: Told = Box::new(move || {
+        let done: OnDurable = Box::new(move || {
             // the requester may have been dropped
             let _ = tell.send(());
         });
@@ -327,7 +327,7 @@ impl Node {
     }
 
     /// The last measured state of the disk.
-    pub fn disk(&self) -> &Seen {
+    pub fn disk(&self) -> &SpaceStatus {
         &self.shared.disk
     }
 

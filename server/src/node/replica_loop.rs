@@ -35,7 +35,9 @@ use crate::{
     client_network::ClientNetwork,
     metrics::Metrics,
     panics::planted,
-    storage::{Checkpointer, Hold, Log, Room, Sizes, Space, Told},
+    storage::{
+        Checkpointer, DirectoryLock, LogSizes, OnDurable, RaftLog, SpaceLevel, SpaceMonitor,
+    },
 };
 
 /// Requests taken from the inbox in one turn; they share one fsync.
@@ -55,11 +57,11 @@ pub struct NodeParts {
     /// The recovered or fresh replica.
     pub replica: Replica,
     /// Its log on disk.
-    pub log: Log,
+    pub log: RaftLog,
     /// How much log the disk has room for.
-    pub sizes: Sizes,
+    pub sizes: LogSizes,
     /// What is free on the disk.
-    pub space: Space,
+    pub space: SpaceMonitor,
     /// `--quota-backend-bytes`.
     pub quota_bytes: Option<u64>,
     /// Who this process is.
@@ -77,7 +79,7 @@ pub struct NodeParts {
     /// Series to feed.
     pub metrics: Metrics,
     /// Keeps other processes out of the data directory while the thread runs.
-    pub lock: Hold,
+    pub lock: DirectoryLock,
 }
 
 /// Starts the replica's thread. `checkpointer` gets the node, which it tells what is durable.
@@ -148,9 +150,9 @@ struct ReplicaLoop {
     host: NodeHost,
     shared: Arc<Shared>,
     checkpointer: Checkpointer,
-    _hold: Hold,
-    sizes: Sizes,
-    space: Space,
+    _hold: DirectoryLock,
+    sizes: LogSizes,
+    space: SpaceMonitor,
     last_ticket: u64,
     /// Whether a linearizable read was asked for since the last turn.
     reads_asked: bool,
@@ -267,7 +269,7 @@ impl ReplicaLoop {
                 let view = self.latest();
                 self.host.completions.push(to, view);
             }
-            LoopRequest::Rewrite { done } if self.space.room() == Room::Enough => {
+            LoopRequest::Rewrite { done } if self.space.room() == SpaceLevel::Enough => {
                 self.rewrite(done)
             }
             LoopRequest::Rewrite { done } => {
@@ -308,15 +310,15 @@ impl ReplicaLoop {
         })
     }
 
-    fn rewrite(&mut self, done: Told) {
+    fn rewrite(&mut self, done: OnDurable) {
         self.checkpointer.rewrite(self.replica.view(), done);
         self.host.bytes_since_checkpoint = 0;
     }
 
     /// Checks free space. Without any room not even leader tasks may propose.
     fn check_disk(&mut self) {
-        let room = self.space.look();
-        self.replica.pause_leader_tasks(room == Room::None);
+        let room = self.space.check();
+        self.replica.pause_leader_tasks(room == SpaceLevel::None);
     }
 
     fn turn(&mut self) {
@@ -372,9 +374,11 @@ impl ReplicaLoop {
         let size = self.shared.status.size_bytes();
         let compacted = self.offered_bytes.saturating_sub(size);
         let due = match self.space.room() {
-            Room::Enough => self.sizes.checkpoint_log_bytes,
+            SpaceLevel::Enough => self.sizes.checkpoint_log_bytes,
             // What is in a checkpoint needs no log.
-            Room::Low | Room::None => self.sizes.checkpoint_log_bytes / LOW_SPACE_FACTOR,
+            SpaceLevel::Low | SpaceLevel::None => {
+                self.sizes.checkpoint_log_bytes / LOW_SPACE_FACTOR
+            }
         };
         if self.host.bytes_since_checkpoint.max(compacted) >= due {
             self.checkpointer.offer(self.replica.view());

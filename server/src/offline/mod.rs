@@ -31,7 +31,7 @@ const EXIT_BAD_ARGUMENTS: u8 = 128;
 
 /// Why a command failed. Displayed after `Error: `.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum OfflineError {
     /// The arguments contradict each other.
     #[error("--mark-compacted required if --revision-bump > 0")]
     Bump,
@@ -42,7 +42,7 @@ pub enum Error {
     #[error("{0} not supported as output format")]
     NotInFormat(&'static str),
     /// The snapshot cannot be opened.
-    #[error("{verb} {path}: {}", in_gos_words(source))]
+    #[error("{verb} {path}: {}", go_error_text(source))]
     Open {
         /// The operation.
         verb: &'static str,
@@ -57,17 +57,13 @@ pub enum Error {
         /// Of the file.
         path: String,
         /// Where and what.
-        source: snapshot::Broken,
+        source: snapshot::BoltError,
     },
     /// The file does not end with a digest.
     #[error("snapshot missing hash but --skip-hash-check=false")]
     NoDigest,
     /// The digest does not match.
-    #[error(
-        "expected sha256 {}, got {}",
-        in_gos_digits(expected),
-        in_gos_digits(got)
-    )]
+    #[error("expected sha256 {}, got {}", go_hex(expected), go_hex(got))]
     Digest {
         /// At the end of the file.
         expected: [u8; 32],
@@ -76,7 +72,7 @@ pub enum Error {
     },
     /// The data directory exists and is not empty.
     #[error("data-dir \"{0}\" not empty or could not be read")]
-    Taken(String),
+    DirectoryNotEmpty(String),
     /// The member is not described as one that can begin a cluster.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -85,13 +81,13 @@ pub enum Error {
     Storage(#[from] OpenError),
 }
 
-impl Error {
+impl OfflineError {
     fn open(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Open { verb, path, source }
     }
 
-    fn broken(path: &Path) -> impl FnOnce(snapshot::Broken) -> Self {
+    fn broken(path: &Path) -> impl FnOnce(snapshot::BoltError) -> Self {
         let path = path.display().to_string();
         move |source| Self::Broken { path, source }
     }
@@ -105,19 +101,19 @@ impl Error {
             | Self::Broken { .. }
             | Self::NoDigest
             | Self::Digest { .. }
-            | Self::Taken(_)
+            | Self::DirectoryNotEmpty(_)
             | Self::Config(_)
             | Self::Storage(_) => EXIT_ERROR,
         }
     }
 }
 
-fn in_gos_digits(bytes: &[u8]) -> String {
+fn go_hex(bytes: &[u8]) -> String {
     let digits: Vec<String> = bytes.iter().map(u8::to_string).collect();
     format!("[{}]", digits.join(" "))
 }
 
-fn in_gos_words(error: &io::Error) -> String {
+fn go_error_text(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {
         "no such file or directory".into()
@@ -131,21 +127,21 @@ fn in_gos_words(error: &io::Error) -> String {
 /// Works on snapshots without a running member.
 #[derive(Debug, Parser)]
 #[command(name = "witan snapshot", bin_name = "witan snapshot")]
-struct Line {
+struct SnapshotArguments {
     #[command(subcommand)]
-    verb: Verb,
+    verb: SnapshotCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum SnapshotCommand {
     /// Shows hash, revision, number of keys, size and version of a snapshot.
-    Status(Status),
+    Status(StatusArguments),
     /// Creates the data directory of a member from a snapshot of etcd or of Witan.
-    Restore(Box<Restore>),
+    Restore(Box<RestoreArguments>),
 }
 
 #[derive(Debug, Args)]
-struct Status {
+struct StatusArguments {
     /// The snapshot.
     file: PathBuf,
     /// The output format (simple, table, json, fields).
@@ -155,7 +151,7 @@ struct Status {
 
 /// `witan snapshot restore`.
 #[derive(Debug, Args)]
-struct Restore {
+struct RestoreArguments {
     /// The snapshot.
     file: PathBuf,
     /// Where the data directory is made; NAME.etcd unless given.
@@ -192,25 +188,25 @@ struct Restore {
 
 /// Result of a command line.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum CommandResult {
     /// It succeeded; with the text to print.
     Done(String),
     /// Invalid arguments or a request for help; clap prints it.
-    Unclear(Box<clap::Error>),
+    Usage(Box<clap::Error>),
     /// It failed.
-    Failed(Error),
+    Failed(OfflineError),
 }
 
 /// Carries out `witan snapshot ARGUMENTS`.
-pub fn run(arguments: impl Iterator<Item = OsString>) -> Outcome {
+pub fn run(arguments: impl Iterator<Item = OsString>) -> CommandResult {
     let program = std::iter::once(OsString::from(SNAPSHOT));
-    let line = match Line::try_parse_from(program.chain(arguments)) {
+    let line = match SnapshotArguments::try_parse_from(program.chain(arguments)) {
         Ok(line) => line,
-        Err(error) => return Outcome::Unclear(Box::new(error)),
+        Err(error) => return CommandResult::Usage(Box::new(error)),
     };
     let done = match line.verb {
-        Verb::Status(status) => show::status(&status.file, &status.write_out),
-        Verb::Restore(restore) => restore::restore(&restore),
+        SnapshotCommand::Status(status) => show::status(&status.file, &status.write_out),
+        SnapshotCommand::Restore(restore) => restore::restore(&restore),
     };
-    done.map_or_else(Outcome::Failed, Outcome::Done)
+    done.map_or_else(CommandResult::Failed, CommandResult::Done)
 }

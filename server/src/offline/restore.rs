@@ -9,38 +9,40 @@ use std::{
 
 use witan_replica::machine::view::View;
 
-use super::{Error, Restore, digest};
+use super::{OfflineError, RestoreArguments, digest};
 use crate::{
     bootstrap::{self, Start},
     config::{Config, Environment, Invocation},
-    snapshot::{self, Changes},
-    storage::{self, Identity},
+    snapshot::{self, RestoreOptions},
+    storage::{self, DataIdentity},
 };
 
 /// Creates the data directory; returns the text to print.
-pub(super) fn restore(asked: &Restore) -> Result<String, Error> {
+pub(super) fn restore(asked: &RestoreArguments) -> Result<String, OfflineError> {
     if (asked.bump_revision > 0) != asked.mark_compacted {
-        return Err(Error::Bump);
+        return Err(OfflineError::Bump);
     }
     let (identity, genesis, dir) = member(asked)?;
     if !is_free(&dir) {
-        return Err(Error::Taken(dir.display().to_string()));
+        return Err(OfflineError::DirectoryNotEmpty(dir.display().to_string()));
     }
     let (length, has_digest) = digest::length("open", &asked.file)?;
-    let mut bar = Bar::new(length);
+    let mut bar = ProgressBar::new(length);
     if !asked.skip_hash_check {
         if !has_digest {
-            return Err(Error::NoDigest);
+            return Err(OfflineError::NoDigest);
         }
         bar.begin("checking");
-        digest::check(&asked.file, length, &mut |bytes| bar.on(bytes))?;
+        digest::check(&asked.file, length, &mut |bytes| bar.advance(bytes))?;
     }
     bar.begin("reading");
-    let changes = Changes {
+    let changes = RestoreOptions {
         bump_revision: asked.bump_revision,
     };
-    let found = snapshot::read(&asked.file, length, changes, &mut |bytes| bar.on(bytes));
-    let found = found.map_err(Error::broken(&asked.file))?;
+    let found = snapshot::read(&asked.file, length, changes, &mut |bytes| {
+        bar.advance(bytes)
+    });
+    let found = found.map_err(OfflineError::broken(&asked.file))?;
     let View {
         machine: first,
         position,
@@ -67,7 +69,7 @@ pub(super) fn restore(asked: &Restore) -> Result<String, Error> {
 
 /// Identity of the member, initial state of its cluster and data directory, as a start with these
 /// flags would choose them.
-fn member(asked: &Restore) -> Result<(Identity, Box<View>, PathBuf), Error> {
+fn member(asked: &RestoreArguments) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {
     let flag = |name: &str, value: &str| OsString::from(format!("--{name}={value}"));
     let mut flags = vec![
         flag("name", &asked.name),
@@ -102,7 +104,7 @@ fn is_free(dir: &Path) -> bool {
 }
 
 /// A progress bar on a terminal; elsewhere nothing.
-struct Bar {
+struct ProgressBar {
     shown: bool,
     total: u64,
     step: &'static str,
@@ -110,7 +112,7 @@ struct Bar {
     percent: u64,
 }
 
-impl Bar {
+impl ProgressBar {
     fn new(total: u64) -> Self {
         Self {
             shown: io::stderr().is_terminal(),
@@ -126,7 +128,7 @@ impl Bar {
         self.draw();
     }
 
-    fn on(&mut self, bytes: usize) {
+    fn advance(&mut self, bytes: usize) {
         self.done += bytes as u64;
         let percent = (self.done * 100 / self.total).min(100);
         if percent != self.percent {
@@ -157,7 +159,7 @@ impl Bar {
     }
 }
 
-impl Drop for Bar {
+impl Drop for ProgressBar {
     fn drop(&mut self) {
         self.end();
     }

@@ -2,27 +2,27 @@
 
 use std::path::Path;
 
-use super::{Error, digest};
-use crate::snapshot::{self, Status};
+use super::{OfflineError, digest};
+use crate::snapshot::{self, SnapshotStatus};
 
 const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
 
 /// What is printed.
-pub(super) fn status(path: &Path, format: &str) -> Result<String, Error> {
-    let show: fn(&Status) -> Result<String, Error> = match format {
+pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> {
+    let show: fn(&SnapshotStatus) -> Result<String, OfflineError> = match format {
         "simple" => |status| Ok(format!("{}\n", cells(status).join(", "))),
         "table" => |status| Ok(table(&cells(status))),
         "json" => |status| json(status),
         "fields" => |status| Ok(fields(status)),
-        "protobuf" => |_| Err(Error::NotInFormat("protobuf")),
-        _ => return Err(Error::Format),
+        "protobuf" => |_| Err(OfflineError::NotInFormat("protobuf")),
+        _ => return Err(OfflineError::Format),
     };
     let (length, _) = digest::length("stat", path)?;
-    let status = snapshot::status(path, length).map_err(Error::broken(path))?;
+    let status = snapshot::status(path, length).map_err(OfflineError::broken(path))?;
     show(&status)
 }
 
-fn cells(status: &Status) -> [String; 5] {
+fn cells(status: &SnapshotStatus) -> [String; 5] {
     [
         format!("{:x}", status.hash),
         status.revision.to_string(),
@@ -32,14 +32,14 @@ fn cells(status: &Status) -> [String; 5] {
     ]
 }
 
-fn json(status: &Status) -> Result<String, Error> {
+fn json(status: &SnapshotStatus) -> Result<String, OfflineError> {
     match serde_json::to_string(status) {
         Ok(text) => Ok(format!("{text}\n")),
-        Err(_) => Err(Error::NotInFormat("json")),
+        Err(_) => Err(OfflineError::NotInFormat("json")),
     }
 }
 
-fn fields(status: &Status) -> String {
+fn fields(status: &SnapshotStatus) -> String {
     format!(
         "\"Hash\" : {}\n\"Revision\" : {}\n\"Keys\" : {}\n\"Size\" : {}\n\"Version\" : {}\n",
         status.hash, status.revision, status.keys, status.bytes, status.version
@@ -92,8 +92,8 @@ fn human(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    fn sample() -> Status {
-        Status {
+    fn sample() -> SnapshotStatus {
+        SnapshotStatus {
             hash: 0x1964_ab9a,
             revision: 5,
             keys: 1,

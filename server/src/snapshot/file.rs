@@ -5,22 +5,22 @@
 
 use std::io;
 
-use witan_bolt::{Layout, Out, Writer};
+use witan_bolt::{Layout, WriteBytes, Writer};
 use witan_replica::machine::{record::RecordChange, view::View};
 
-use super::schema::{self, Take};
+use super::schema::{self, BucketSink};
 
 /// Witan's own bucket, which etcd ignores. Its records are numbered, and each value is a record of
 /// a checkpoint: the length of its key (four bytes, big-endian), its key, its value.
-pub(super) const OWN: &str = "witan";
+pub(super) const WITAN_BUCKET: &str = "witan";
 
 /// A file that is laid out and not yet written.
-pub struct File<'a> {
+pub struct SnapshotFile<'a> {
     view: &'a View,
     layout: Layout,
 }
 
-impl<'a> File<'a> {
+impl<'a> SnapshotFile<'a> {
     /// Computes the layout, which reads the whole state once.
     pub fn of(view: &'a View) -> io::Result<Self> {
         let layout = Layout::of(|writer| fill(view, writer))?;
@@ -33,14 +33,14 @@ impl<'a> File<'a> {
     }
 
     /// Writes it, in order.
-    pub fn write(&self, out: &mut Out<'_>) -> io::Result<()> {
+    pub fn write(&self, out: &mut WriteBytes<'_>) -> io::Result<()> {
         self.layout.write(out, |writer| fill(self.view, writer))
     }
 }
 
 fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     schema::walk(view, writer)?;
-    writer.bucket(OWN.as_bytes())?;
+    writer.bucket(WITAN_BUCKET.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
     view.machine.witan_records(&mut |change| {
         // nothing is emitted as gone where nothing was before
@@ -61,12 +61,12 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
 }
 
 /// Key and value of a checkpoint's record in our own bucket.
-pub(super) fn own_record(value: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn decode_witan_record(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = value.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)
 }
 
-impl Take for Writer<'_> {
+impl BucketSink for Writer<'_> {
     fn bucket(&mut self, name: &str) -> io::Result<()> {
         Writer::bucket(self, name.as_bytes())
     }

@@ -5,14 +5,14 @@ use std::io;
 use witan_replica::machine::{kv::Kv, view::View};
 
 use super::{
-    record::Record,
-    schema::{self, CONSISTENT_INDEX, KEY, META, STORAGE_VERSION, TERM, Take},
+    record::KeyRecord,
+    schema::{self, BucketSink, CONSISTENT_INDEX, KEY, META, STORAGE_VERSION, TERM},
 };
 
 /// What `HashKV` answers for the key space at a revision, which [`Kv::hash_revision`] has let pass.
 pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
     let mut crc = crc32c::crc32c(KEY.as_bytes());
-    let mut record = Record::default();
+    let mut record = KeyRecord::default();
     for written in kv.hashed_versions(revision) {
         record.fill(&written);
         crc = crc32c::crc32c_append(crc, &record.key);
@@ -23,18 +23,18 @@ pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
 
 /// What `Hash` answers for all of the store.
 pub fn of_store(view: &View) -> io::Result<u32> {
-    let mut crc = Whole::default();
+    let mut crc = StoreHasher::default();
     schema::walk(view, &mut crc)?;
     Ok(crc.sum)
 }
 
 #[derive(Default)]
-struct Whole {
+struct StoreHasher {
     sum: u32,
     in_meta: bool,
 }
 
-impl Take for Whole {
+impl BucketSink for StoreHasher {
     fn bucket(&mut self, name: &str) -> io::Result<()> {
         self.sum = crc32c::crc32c_append(self.sum, name.as_bytes());
         self.in_meta = name == META;

@@ -15,8 +15,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use file::File;
+pub use file::SnapshotFile;
 pub use hash::{of_keys, of_store};
-pub use read::{Changes, Found, read};
-pub use status::{Status, status};
-pub use witan_bolt::{Broken, Out};
+pub use read::{ImportedSnapshot, RestoreOptions, read};
+pub use status::{SnapshotStatus, status};
+pub use witan_bolt::{BoltError, WriteBytes};

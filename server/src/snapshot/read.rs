@@ -6,7 +6,7 @@ use std::path::Path;
 
 use prost::Message as _;
 use witan_api::v3::{authpb, etcdserverpb::AlarmMember, mvccpb};
-use witan_bolt::{Broken, Bucket, Each, File};
+use witan_bolt::{BoltError, BoltFile, Bucket, VisitRecord};
 use witan_replica::machine::{
     StateMachine, alarm,
     auth::{Auth, Permission, Role, User},
@@ -17,7 +17,7 @@ use witan_replica::machine::{
 };
 
 use super::{
-    file::{OWN, own_record},
+    file::{WITAN_BUCKET, decode_witan_record},
     record::parse_revision,
     schema::{
         self, AUTH, AUTH_ENABLED, AUTH_REVISION, AUTH_ROLES, AUTH_USERS, FINISHED_COMPACT, KEY,
@@ -27,14 +27,14 @@ use super::{
 
 /// Options of a restore.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Changes {
+pub struct RestoreOptions {
     /// Increases the revision by this number and marks everything up to it as compacted.
     pub bump_revision: u64,
 }
 
 /// What was read.
 #[derive(Debug)]
-pub struct Found {
+pub struct ImportedSnapshot {
     /// Everything but the members.
     pub machine: StateMachine,
     /// Whether it held a v2 tree.
@@ -45,18 +45,18 @@ pub struct Found {
 pub fn read(
     path: &Path,
     length: u64,
-    changes: Changes,
+    changes: RestoreOptions,
     progress: &mut dyn FnMut(usize),
-) -> Result<Found, Broken> {
-    let file = File::open(path, length)?;
+) -> Result<ImportedSnapshot, BoltError> {
+    let file = BoltFile::open(path, length)?;
     let buckets = file.buckets()?;
     let find = |name: &str| {
         let found = buckets.iter().find(|(known, _)| known == name.as_bytes());
         found.map(|(_, bucket)| bucket)
     };
     let mut machine = StateMachine::default();
-    let keys = find(KEY).ok_or_else(|| Broken::File("it has no bucket \"key\"".into()))?;
-    let latest = take_keys(&file, keys, &mut machine.kv, progress)?;
+    let keys = find(KEY).ok_or_else(|| BoltError::File("it has no bucket \"key\"".into()))?;
+    let latest = import_keys(&file, keys, &mut machine.kv, progress)?;
     let [finished, mut asked] = match find(META) {
         Some(meta) => compactions(&file, meta)?,
         None => [0; 2],
@@ -65,38 +65,39 @@ pub fn read(
         asked = bump(&mut machine.kv, latest, changes.bump_revision)?;
     }
     if let Some(leases) = find(LEASE) {
-        take_leases(&file, leases, &mut machine.kv)?;
+        import_leases(&file, leases, &mut machine.kv)?;
     }
     machine.kv.finish_import(finished, asked).map_err(refused)?;
-    machine.auth = take_auth(&file, [AUTH, AUTH_ROLES, AUTH_USERS].map(find))?;
+    machine.auth = import_auth(&file, [AUTH, AUTH_ROLES, AUTH_USERS].map(find))?;
     if let Some(alarms) = find("alarm") {
-        take_alarms(&file, alarms, &mut machine)?;
+        import_alarms(&file, alarms, &mut machine)?;
     }
-    let own = find(OWN);
+    let own = find(WITAN_BUCKET);
     if let Some(own) = own {
-        take_own(&file, own, &mut machine)?;
+        import_witan_records(&file, own, &mut machine)?;
         machine.tree.finish_load().map_err(refused)?;
     }
-    Ok(Found {
+    Ok(ImportedSnapshot {
         machine,
         has_tree: own.is_some(),
     })
 }
 
-fn refused(error: record::CorruptRecord) -> Broken {
-    Broken::Record(error.to_string())
+fn refused(error: record::CorruptRecord) -> BoltError {
+    BoltError::Record(error.to_string())
 }
 
 /// Answers the last revision.
-fn take_keys(
-    file: &File,
+fn import_keys(
+    file: &BoltFile,
     bucket: &Bucket,
     kv: &mut Kv,
     progress: &mut dyn FnMut(usize),
-) -> Result<i64, Broken> {
+) -> Result<i64, BoltError> {
     let mut last = (0, 0);
     file.records(bucket, &mut |key, value| {
-        let wrong = |what: &str| Broken::Record(format!("record {}: {what}", key.escape_ascii()));
+        let wrong =
+            |what: &str| BoltError::Record(format!("record {}: {what}", key.escape_ascii()));
         let (main, sub, deletes) = parse_revision(key).ok_or_else(|| wrong("no revision"))?;
         if (main, sub) <= last {
             return Err(wrong("its revision stands twice"));
@@ -126,9 +127,9 @@ fn take_keys(
 }
 
 /// As in etcdutl: adds a version without a key at the new revision.
-fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, Broken> {
+fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, BoltError> {
     let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
-    let main = main.ok_or_else(|| Broken::Record("the revision cannot be so high".into()))?;
+    let main = main.ok_or_else(|| BoltError::Record("the revision cannot be so high".into()))?;
     let nothing = ImportedVersion {
         main,
         ..ImportedVersion::default()
@@ -138,13 +139,13 @@ fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, Broken> {
 }
 
 /// The revisions up to which a compaction was done and asked for.
-fn compactions(file: &File, meta: &Bucket) -> Result<[i64; 2], Broken> {
+fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[i64; 2], BoltError> {
     let mut found = [0; 2];
     file.records(meta, &mut |key, value| {
         let names = [FINISHED_COMPACT, SCHEDULED_COMPACT];
         if let Some(at) = names.iter().position(|name| name.as_bytes() == key) {
             let (main, ..) = parse_revision(value)
-                .ok_or_else(|| Broken::Record(format!("{}: no revision", names[at])))?;
+                .ok_or_else(|| BoltError::Record(format!("{}: no revision", names[at])))?;
             found[at] = main;
         }
         Ok(())
@@ -152,12 +153,12 @@ fn compactions(file: &File, meta: &Bucket) -> Result<[i64; 2], Broken> {
     Ok(found)
 }
 
-fn take_leases(file: &File, leases: &Bucket, kv: &mut Kv) -> Result<(), Broken> {
+fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), BoltError> {
     file.records(leases, &mut |key, value| {
-        let stored = schema::Lease::decode(value)
-            .map_err(|error| Broken::Record(format!("no lease: {error}")))?;
+        let stored = schema::LeaseMessage::decode(value)
+            .map_err(|error| BoltError::Record(format!("no lease: {error}")))?;
         if key != stored.id.to_be_bytes() {
-            return Err(Broken::Record(format!(
+            return Err(BoltError::Record(format!(
                 "lease {:016x} is of another id",
                 stored.id
             )));
@@ -171,11 +172,18 @@ fn take_leases(file: &File, leases: &Bucket, kv: &mut Kv) -> Result<(), Broken> 
 }
 
 /// What a bucket holds that may be missing.
-fn each(file: &File, bucket: Option<&Bucket>, take: &mut Each<'_>) -> Result<(), Broken> {
+fn each(
+    file: &BoltFile,
+    bucket: Option<&Bucket>,
+    take: &mut VisitRecord<'_>,
+) -> Result<(), BoltError> {
     bucket.map_or(Ok(()), |bucket| file.records(bucket, take))
 }
 
-fn take_auth(file: &File, [auth, roles, users]: [Option<&Bucket>; 3]) -> Result<Auth, Broken> {
+fn import_auth(
+    file: &BoltFile,
+    [auth, roles, users]: [Option<&Bucket>; 3],
+) -> Result<Auth, BoltError> {
     let (mut enabled, mut revision) = (false, 1);
     each(file, auth, &mut |key, value| {
         if key == AUTH_ENABLED.as_bytes() {
@@ -184,14 +192,14 @@ fn take_auth(file: &File, [auth, roles, users]: [Option<&Bucket>; 3]) -> Result<
             let number = value.try_into().map(u64::from_be_bytes).ok();
             revision = number
                 .filter(|number| *number <= record::COUNT_MAX)
-                .ok_or_else(|| Broken::Record(format!("{AUTH_REVISION}: no number")))?;
+                .ok_or_else(|| BoltError::Record(format!("{AUTH_REVISION}: no number")))?;
         }
         Ok(())
     })?;
     let mut known = Vec::new();
     each(file, roles, &mut |key, value| {
         let stored = authpb::Role::decode(value)
-            .map_err(|error| Broken::Record(format!("no role: {error}")))?;
+            .map_err(|error| BoltError::Record(format!("no role: {error}")))?;
         let permissions = stored.key_permission.into_iter();
         known.push(Role {
             name: name(key, &stored.name)?,
@@ -208,7 +216,7 @@ fn take_auth(file: &File, [auth, roles, users]: [Option<&Bucket>; 3]) -> Result<
     let mut people = Vec::new();
     each(file, users, &mut |key, value| {
         let stored = authpb::User::decode(value)
-            .map_err(|error| Broken::Record(format!("no user: {error}")))?;
+            .map_err(|error| BoltError::Record(format!("no user: {error}")))?;
         let mut roles = stored.roles;
         roles.sort_unstable();
         people.push(User {
@@ -223,17 +231,21 @@ fn take_auth(file: &File, [auth, roles, users]: [Option<&Bucket>; 3]) -> Result<
 }
 
 /// The name of a user or a role, which is its key.
-fn name(key: &[u8], name: &[u8]) -> Result<String, Broken> {
+fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     let text = std::str::from_utf8(name).ok().filter(|_| key == name);
     let text = text.filter(|text| !text.is_empty());
-    let wrong = || Broken::Record(format!("{}: no name", key.escape_ascii()));
+    let wrong = || BoltError::Record(format!("{}: no name", key.escape_ascii()));
     text.map(str::to_owned).ok_or_else(wrong)
 }
 
-fn take_alarms(file: &File, alarms: &Bucket, machine: &mut StateMachine) -> Result<(), Broken> {
+fn import_alarms(
+    file: &BoltFile,
+    alarms: &Bucket,
+    machine: &mut StateMachine,
+) -> Result<(), BoltError> {
     file.records(alarms, &mut |key, _| {
         let alarm = AlarmMember::decode(key)
-            .map_err(|error| Broken::Record(format!("no alarm: {error}")))?;
+            .map_err(|error| BoltError::Record(format!("no alarm: {error}")))?;
         let raise = alarm::AlarmCommand {
             action: alarm::AlarmAction::Activate as i32,
             member: alarm.member_id,
@@ -248,10 +260,14 @@ fn take_alarms(file: &File, alarms: &Bucket, machine: &mut StateMachine) -> Resu
     })
 }
 
-fn take_own(file: &File, own: &Bucket, machine: &mut StateMachine) -> Result<(), Broken> {
+fn import_witan_records(
+    file: &BoltFile,
+    own: &Bucket,
+    machine: &mut StateMachine,
+) -> Result<(), BoltError> {
     file.records(own, &mut |_, value| {
-        let (key, value) =
-            own_record(value).ok_or_else(|| Broken::Record("no record of ours".into()))?;
+        let (key, value) = decode_witan_record(value)
+            .ok_or_else(|| BoltError::Record("no record of ours".into()))?;
         match key.first() {
             Some(&(record::TREE | record::AUTH)) => machine.load(key, value).map_err(refused),
             // of a later release

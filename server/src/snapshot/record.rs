@@ -35,12 +35,12 @@ pub(super) fn parse_revision(key: &[u8]) -> Option<(i64, u64, bool)> {
 
 /// A record that is filled again and again.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(super) struct KeyRecord {
     pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
 }
 
-impl Record {
+impl KeyRecord {
     /// Makes it the record of this version.
     pub(super) fn fill(&mut self, written: &KeyChange<'_>) {
         self.key.clear();

@@ -12,7 +12,7 @@ use witan_api::v3::{
 };
 use witan_replica::machine::{member, view::View};
 
-use super::record::{Record, revision};
+use super::record::{KeyRecord, revision};
 
 /// The bucket of all versions of all keys.
 pub(super) const KEY: &str = "key";
@@ -42,7 +42,7 @@ pub(super) const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
 pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
 
 /// Receives the buckets one by one, each with its records in key order.
-pub(super) trait Take {
+pub(super) trait BucketSink {
     /// A bucket begins.
     fn bucket(&mut self, name: &str) -> io::Result<()>;
 
@@ -51,7 +51,7 @@ pub(super) trait Take {
 }
 
 /// Hands over all of etcd's buckets, in order of their names.
-pub(super) fn walk(view: &View, take: &mut dyn Take) -> io::Result<()> {
+pub(super) fn walk(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     alarms(view, take)?;
     auth(view, take)?;
     cluster(view, take)?;
@@ -61,7 +61,7 @@ pub(super) fn walk(view: &View, take: &mut dyn Take) -> io::Result<()> {
     meta(view, take)
 }
 
-fn alarms(view: &View, take: &mut dyn Take) -> io::Result<()> {
+fn alarms(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket("alarm")?;
     let messages = view.machine.alarms.list(None).map(|alarm| AlarmMember {
         member_id: alarm.member,
@@ -72,7 +72,7 @@ fn alarms(view: &View, take: &mut dyn Take) -> io::Result<()> {
     keys.iter().try_for_each(|key| take.record(key, &[]))
 }
 
-fn auth(view: &View, take: &mut dyn Take) -> io::Result<()> {
+fn auth(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let auth = &view.machine.auth;
     take.bucket(AUTH)?;
     if auth.enabled() {
@@ -107,14 +107,14 @@ fn auth(view: &View, take: &mut dyn Take) -> io::Result<()> {
     Ok(())
 }
 
-fn cluster(view: &View, take: &mut dyn Take) -> io::Result<()> {
+fn cluster(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     take.bucket("cluster")?;
     if !members.cluster_version.is_empty() {
         take.record(b"clusterVersion", members.cluster_version.as_bytes())?;
     }
     if !members.downgrade_target.is_empty() {
-        let downgrade = Downgrade {
+        let downgrade = DowngradeJson {
             target: &members.downgrade_target,
             enabled: true,
         };
@@ -123,9 +123,9 @@ fn cluster(view: &View, take: &mut dyn Take) -> io::Result<()> {
     Ok(())
 }
 
-fn keys(view: &View, take: &mut dyn Take) -> io::Result<()> {
+fn keys(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket(KEY)?;
-    let mut record = Record::default();
+    let mut record = KeyRecord::default();
     for written in view.machine.kv.retained_versions() {
         record.fill(&written);
         take.record(&record.key, &record.value)?;
@@ -133,13 +133,13 @@ fn keys(view: &View, take: &mut dyn Take) -> io::Result<()> {
     Ok(())
 }
 
-fn leases(view: &View, take: &mut dyn Take) -> io::Result<()> {
+fn leases(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
     // as bytes, negative ids come behind the others
     let others = leases.iter().filter(|(id, _)| *id >= 0);
     for (id, lease) in others.chain(leases.iter().filter(|(id, _)| *id < 0)) {
-        let stored = Lease {
+        let stored = LeaseMessage {
             id,
             ttl_s: lease.ttl_s,
             remaining_ttl_s: lease.remaining_ttl_s,
@@ -149,7 +149,7 @@ fn leases(view: &View, take: &mut dyn Take) -> io::Result<()> {
     Ok(())
 }
 
-fn members(view: &View, take: &mut dyn Take) -> io::Result<()> {
+fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     take.bucket("members")?;
     // keyed by their text, which orders otherwise than the numbers do
@@ -160,7 +160,7 @@ fn members(view: &View, take: &mut dyn Take) -> io::Result<()> {
         .collect();
     known.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     for (id, member) in known {
-        let shown = Member {
+        let shown = MemberJson {
             id: member.id,
             peer_urls: &member.peer_urls,
             learner: member.learner,
@@ -181,9 +181,9 @@ fn members(view: &View, take: &mut dyn Take) -> io::Result<()> {
         .try_for_each(|id| take.record(id.as_bytes(), b"removed"))
 }
 
-fn meta(view: &View, take: &mut dyn Take) -> io::Result<()> {
+fn meta(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let position = &view.position;
-    let configuration = Configuration {
+    let configuration = ConfStateJson {
         voters: sorted(&position.voters),
         learners: sorted(&position.learners),
         voters_outgoing: sorted(&position.voters_outgoing),
@@ -213,7 +213,7 @@ fn sorted(ids: &[u64]) -> Vec<u64> {
 
 /// etcd's message of a lease.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-pub(super) struct Lease {
+pub(super) struct LeaseMessage {
     #[prost(int64, tag = "1")]
     pub(super) id: i64,
     #[prost(int64, tag = "2")]
@@ -224,7 +224,7 @@ pub(super) struct Lease {
 
 /// etcd's JSON of a version to be brought down to.
 #[derive(Serialize)]
-struct Downgrade<'a> {
+struct DowngradeJson<'a> {
     #[serde(rename = "target-version")]
     target: &'a str,
     enabled: bool,
@@ -232,7 +232,7 @@ struct Downgrade<'a> {
 
 /// etcd's JSON of a member.
 #[derive(Serialize)]
-struct Member<'a> {
+struct MemberJson<'a> {
     id: u64,
     #[serde(rename = "peerURLs")]
     peer_urls: &'a [String],
@@ -246,7 +246,7 @@ struct Member<'a> {
 
 /// etcd's JSON of raft's configuration.
 #[derive(Serialize)]
-struct Configuration {
+struct ConfStateJson {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     voters: Vec<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn json_is_gos() {
         let urls = ["http://h:1/?a=1&b=<2>".to_owned()];
-        let member = Member {
+        let member = MemberJson {
             id: 7,
             peer_urls: &urls,
             learner: false,

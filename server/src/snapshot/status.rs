@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::Path};
 
 use prost::Message as _;
 use witan_api::v3::mvccpb;
-use witan_bolt::{Broken, File};
+use witan_bolt::{BoltError, BoltFile};
 
 use super::{
     record::parse_revision,
@@ -13,7 +13,7 @@ use super::{
 
 /// Statistics of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Status {
+pub struct SnapshotStatus {
     /// CRC-32 (Castagnoli) of all buckets' names, keys and values.
     pub hash: u32,
     /// The last revision.
@@ -29,8 +29,8 @@ pub struct Status {
 }
 
 /// Reads all of a file of `length` bytes.
-pub fn status(path: &Path, length: u64) -> Result<Status, Broken> {
-    let file = File::open(path, length)?;
+pub fn status(path: &Path, length: u64) -> Result<SnapshotStatus, BoltError> {
+    let file = BoltFile::open(path, length)?;
     let (mut hash, mut revision, mut version) = (0, 0, String::new());
     let mut keys: HashSet<Vec<u8>> = HashSet::new();
     for (name, bucket) in file.buckets()? {
@@ -46,9 +46,9 @@ pub fn status(path: &Path, length: u64) -> Result<Status, Broken> {
             }
             let shown = key.escape_ascii();
             let (main, _, deletes) = parse_revision(key)
-                .ok_or_else(|| Broken::Record(format!("cannot parse revision key: {shown}")))?;
+                .ok_or_else(|| BoltError::Record(format!("cannot parse revision key: {shown}")))?;
             let pair = mvccpb::KeyValue::decode(value).map_err(|error| {
-                Broken::Record(format!("cannot unmarshal value, key: {shown} err: {error}"))
+                BoltError::Record(format!("cannot unmarshal value, key: {shown} err: {error}"))
             })?;
             revision = main;
             if deletes {
@@ -59,7 +59,7 @@ pub fn status(path: &Path, length: u64) -> Result<Status, Broken> {
             Ok(())
         })?;
     }
-    Ok(Status {
+    Ok(SnapshotStatus {
         hash,
         revision,
         keys: keys.len(),

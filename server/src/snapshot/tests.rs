@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, fs, path::PathBuf};
 
-use witan_bolt::{File as Opened, Layout, Writer};
+use witan_bolt::{BoltFile as Opened, Layout, Writer};
 use witan_replica::machine::{
     auth::{self, path_permissions},
     command::{Command, Entry, Stamp},
@@ -11,7 +11,7 @@ use witan_replica::machine::{
     view::View,
 };
 
-use super::{Broken, Changes, File, of_keys, read, status};
+use super::{BoltError, RestoreOptions, SnapshotFile, of_keys, read, status};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -125,7 +125,7 @@ fn sample(keys: usize) -> View {
 }
 
 fn bytes(view: &View) -> Vec<u8> {
-    let file = File::of(view).unwrap();
+    let file = SnapshotFile::of(view).unwrap();
     let mut bytes = Vec::new();
     file.write(&mut |part| {
         bytes.extend_from_slice(part);
@@ -136,9 +136,9 @@ fn bytes(view: &View) -> Vec<u8> {
     bytes
 }
 
-fn read_all(path: &PathBuf) -> Result<View, Broken> {
+fn read_all(path: &PathBuf) -> Result<View, BoltError> {
     let length = fs::metadata(path).unwrap().len();
-    let found = read(path, length, Changes::default(), &mut |_| {})?;
+    let found = read(path, length, RestoreOptions::default(), &mut |_| {})?;
     Ok(View {
         machine: found.machine,
         ..View::default()
@@ -182,7 +182,7 @@ fn a_bumped_revision_is_compacted() {
     let view = sample(10);
     let data = bytes(&view);
     let path = folder.file(&data);
-    let changes = Changes {
+    let changes = RestoreOptions {
         bump_revision: 1000,
     };
     let found = read(&path, data.len() as u64, changes, &mut |_| {}).unwrap();

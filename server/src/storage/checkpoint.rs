@@ -22,15 +22,15 @@ use witan_replica::machine::{
 };
 
 use super::{
-    OpenError, Sizes,
-    ahead::read_ahead,
-    error::Broken,
+    LogSizes, OpenError,
+    error::CheckpointReadError,
     files::{replace, sync_dir},
     ledger::Ledger,
     manifest::{COPY, CURRENT, Chain, Manifest, Run},
-    merge::{Merged, Records, folder},
-    reuse::{Reuse, Span},
-    run::{self, Item},
+    merge::{MergedRecords, Records, folder},
+    read_ahead::read_ahead,
+    reuse::{KeyStretch, RunReuse},
+    run::{self, RunItem},
 };
 use crate::panics::catch_in_library;
 
@@ -40,7 +40,7 @@ const RUN_BYTES: u64 = 8 << 20;
 const LINKS_MAX: usize = 48;
 
 /// Emits the changed records to write.
-pub(super) type Changes<'a> = dyn Fn(&mut dyn FnMut(RecordChange)) + 'a;
+pub(super) type EmitChanges<'a> = dyn Fn(&mut dyn FnMut(RecordChange)) + 'a;
 
 /// The checkpoint of one member.
 #[derive(Debug)]
@@ -51,15 +51,15 @@ pub struct Checkpoint {
     /// Number of the next folder; never one that was used before.
     next: u64,
     /// The next write must be a new base.
-    anew: bool,
+    base_required: bool,
     /// The newest chain, or the file that names it, was damaged.
     fell_back: bool,
     /// A chain may always hold this many outdated bytes: a checkpoint's worth of log.
     outdated_bytes: u64,
     /// Size of the chain at which the number of outdated bytes is checked.
-    look_at: u64,
+    compact_threshold: u64,
     /// Runs of the newest base that can be reused.
-    reuse: Reuse,
+    reuse: RunReuse,
     run_bytes: u64,
     /// Says whether there is room for a run.
     ledger: Arc<Ledger>,
@@ -75,7 +75,7 @@ struct Weight {
 }
 
 impl Weight {
-    fn of(before: &Reuse, whole: &Changes<'_>) -> Self {
+    fn of(before: &RunReuse, whole: &EmitChanges<'_>) -> Self {
         let mut weight = Self::default();
         whole(&mut |change| {
             let bytes = size(&change);
@@ -90,22 +90,22 @@ impl Weight {
 
 /// Runs that are being written.
 #[derive(Default)]
-struct Link {
+struct PendingLink {
     runs: Vec<Run>,
-    reuse: Reuse,
+    reuse: RunReuse,
     /// What the next run will hold.
-    items: Vec<Item>,
+    items: Vec<RunItem>,
     bytes: u64,
-    spans: Vec<Span>,
+    spans: Vec<KeyStretch>,
     /// Runs that were reused.
     kept: BTreeSet<usize>,
     /// Whether something was left out after the last item.
     gap: bool,
 }
 
-impl Link {
+impl PendingLink {
     /// Reuses a run of the previous base that contains the next record.
-    fn keep(&mut self, before: &Reuse, place: usize) {
+    fn keep(&mut self, before: &RunReuse, place: usize) {
         self.gap = true;
         if self.kept.insert(place) {
             self.runs.push(before.run(place).clone());
@@ -119,7 +119,7 @@ impl Link {
             RecordChange::Put { key, value } => (key, Some(value)),
             RecordChange::Delete { key } => (key, None),
         };
-        Span::extend(&mut self.spans, &key, std::mem::take(&mut self.gap));
+        KeyStretch::extend(&mut self.spans, &key, std::mem::take(&mut self.gap));
         self.items.push((key, value));
     }
 }
@@ -135,18 +135,18 @@ impl Checkpoint {
     /// The same as [`Checkpoint::open`], streaming all records in key order through `restore`.
     pub(super) fn open_with<T>(
         dir: &Path,
-        restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, Broken>,
+        restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
     ) -> Result<(Self, Option<T>), OpenError> {
         fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         let mut checkpoint = Self {
             dir: dir.to_owned(),
             manifest: Manifest::default(),
             next: next_number(dir).map_err(|e| OpenError::io(dir, e))?,
-            anew: false,
+            base_required: false,
             fell_back: false,
-            outdated_bytes: Sizes::of(dir).checkpoint_log_bytes,
-            look_at: 0,
-            reuse: Reuse::default(),
+            outdated_bytes: LogSizes::of(dir).checkpoint_log_bytes,
+            compact_threshold: 0,
+            reuse: RunReuse::default(),
             run_bytes: RUN_BYTES,
             ledger: Arc::default(),
         };
@@ -177,7 +177,7 @@ impl Checkpoint {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(OpenError::io(path, e)),
             }
-            (self.anew, self.fell_back) = (true, true);
+            (self.base_required, self.fell_back) = (true, true);
         }
         if damaged {
             return Err(OpenError::checkpoint(
@@ -185,7 +185,7 @@ impl Checkpoint {
                 "it does not name a checkpoint",
             ));
         }
-        (self.anew, self.fell_back) = (false, false);
+        (self.base_required, self.fell_back) = (false, false);
         Ok(None)
     }
 
@@ -197,34 +197,34 @@ impl Checkpoint {
         }
         tracing::warn!(%error, "the newest checkpoint is damaged; starting from the previous one and the log");
         self.manifest.chain = std::mem::take(&mut self.manifest.before);
-        (self.anew, self.fell_back) = (true, true);
+        (self.base_required, self.fell_back) = (true, true);
         true
     }
 
     fn load<T>(
         &mut self,
-        restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, Broken>,
-    ) -> Result<T, Broken> {
-        let mut merged = Merged::new(&self.dir, &self.manifest.chain);
+        restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
+    ) -> Result<T, CheckpointReadError> {
+        let mut merged = MergedRecords::new(&self.dir, &self.manifest.chain);
         // sled panics on some damage instead of answering an error.
         let restored = catch_in_library(|| read_ahead(&mut merged, restore));
         let restored = restored.unwrap_or_else(|| {
             Err(CorruptRecord::new("reading the database ended in a panic").into())
         })?;
         let bytes = merged.bytes;
-        self.look_at = self.look_at(bytes);
+        self.compact_threshold = self.compact_threshold(bytes);
         Ok(restored)
     }
 
-    fn refusal(&self, error: Broken) -> OpenError {
+    fn refusal(&self, error: CheckpointReadError) -> OpenError {
         let (path, error) = match error {
-            Broken::At(path, error) => (path, *error),
-            error @ (Broken::Io(_) | Broken::Database(_) | Broken::Record(_)) => {
-                (self.dir.clone(), error)
-            }
+            CheckpointReadError::At(path, error) => (path, *error),
+            error @ (CheckpointReadError::Io(_)
+            | CheckpointReadError::Database(_)
+            | CheckpointReadError::Record(_)) => (self.dir.clone(), error),
         };
         let what = error.to_string();
-        if let Broken::Io(error) = error
+        if let CheckpointReadError::Io(error) = error
             && error.kind() != io::ErrorKind::NotFound
         {
             return OpenError::io(&path, error);
@@ -246,12 +246,12 @@ impl Checkpoint {
     /// Makes the checkpoint one of `view`; durable when it returns. `since` is what the last
     /// successful write (or the start) left on disk; `None` writes everything anew.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
-        let whole: &Changes<'_> = &|emit| view.changes(None, emit);
+        let whole: &EmitChanges<'_> = &|emit| view.changes(None, emit);
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
         {
             // compacted records are outdated, even if the chain is small
-            self.look_at = 0;
+            self.compact_threshold = 0;
         }
         match since {
             Some(since) => self.store(Some(&|emit| view.changes(Some(since), emit)), whole),
@@ -261,15 +261,15 @@ impl Checkpoint {
 
     /// The same, and nothing outdated stays on disk.
     pub fn rewrite(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
-        self.anew = true;
+        self.base_required = true;
         self.write(since, view)
     }
 
     /// Appends the difference to the chain, or begins a new chain with the whole state.
     pub(super) fn store(
         &mut self,
-        difference: Option<&Changes<'_>>,
-        whole: &Changes<'_>,
+        difference: Option<&EmitChanges<'_>>,
+        whole: &EmitChanges<'_>,
     ) -> io::Result<()> {
         let stored = catch_in_library(|| match difference {
             Some(difference) if !self.wants_base(whole) => self.store_difference(difference),
@@ -278,12 +278,12 @@ impl Checkpoint {
         stored.unwrap_or_else(|| Err(io::Error::other("writing the database ended in a panic")))
     }
 
-    fn store_difference(&mut self, difference: &Changes<'_>) -> io::Result<()> {
+    fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<()> {
         // Taken out: after a panic nothing is reused.
         let mut reuse = std::mem::take(&mut self.reuse);
-        let link = self.write_link(&Reuse::default(), |emit| {
+        let link = self.write_link(&RunReuse::default(), |emit| {
             difference(&mut |change| {
-                reuse.touch(key(&change));
+                reuse.mark_changed(key(&change));
                 emit(change);
             });
         });
@@ -295,14 +295,14 @@ impl Checkpoint {
 
     fn store_base(
         &mut self,
-        difference: Option<&Changes<'_>>,
-        whole: &Changes<'_>,
+        difference: Option<&EmitChanges<'_>>,
+        whole: &EmitChanges<'_>,
     ) -> io::Result<()> {
         let mut reuse = std::mem::take(&mut self.reuse);
         match difference {
-            Some(difference) => difference(&mut |change| reuse.touch(key(&change))),
+            Some(difference) => difference(&mut |change| reuse.mark_changed(key(&change))),
             // the state was replaced
-            None => reuse = Reuse::default(),
+            None => reuse = RunReuse::default(),
         }
         let room = self.check_room(&reuse, whole);
         let link = match room.and_then(|()| self.write_link(&reuse, whole)) {
@@ -315,17 +315,17 @@ impl Checkpoint {
         let chain = Chain {
             links: vec![link.runs],
         };
-        self.look_at = self.look_at(chain.bytes());
+        self.compact_threshold = self.compact_threshold(chain.bytes());
         self.publish(chain)?;
         self.reuse = link.reuse;
-        (self.anew, self.fell_back) = (false, false);
+        (self.base_required, self.fell_back) = (false, false);
         Ok(())
     }
 
     /// Whether the chain is long or holds much that is outdated, and a base has room.
-    fn wants_base(&mut self, whole: &Changes<'_>) -> bool {
+    fn wants_base(&mut self, whole: &EmitChanges<'_>) -> bool {
         let chain = &self.manifest.chain;
-        if self.anew || chain.links.is_empty() {
+        if self.base_required || chain.links.is_empty() {
             return true;
         }
         let long = chain.links.len() >= LINKS_MAX;
@@ -333,18 +333,18 @@ impl Checkpoint {
         if long && fits {
             return true;
         }
-        if !long && chain.bytes() < self.look_at {
+        if !long && chain.bytes() < self.compact_threshold {
             return false;
         }
         let weight = Weight::of(&self.reuse, whole);
-        self.look_at = self.look_at(weight.all);
-        let outdated = chain.bytes() >= self.look_at;
+        self.compact_threshold = self.compact_threshold(weight.all);
+        let outdated = chain.bytes() >= self.compact_threshold;
         // a chain that is longer than it should be is better than no checkpoint
         (long || outdated) && (fits || self.ledger.has_room(&self.dir, weight.new))
     }
 
     /// A base that cannot be finished is not begun: what it takes meanwhile is what the log needs.
-    fn check_room(&self, reuse: &Reuse, whole: &Changes<'_>) -> io::Result<()> {
+    fn check_room(&self, reuse: &RunReuse, whole: &EmitChanges<'_>) -> io::Result<()> {
         let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
         let fits = self.ledger.has_room(&self.dir, surely)
             || self
@@ -360,11 +360,11 @@ impl Checkpoint {
     /// Writes runs of what `before` does not hold; on an error none of them stays.
     fn write_link(
         &mut self,
-        before: &Reuse,
+        before: &RunReuse,
         changes: impl FnOnce(&mut dyn FnMut(RecordChange)),
-    ) -> io::Result<Link> {
+    ) -> io::Result<PendingLink> {
         let first = self.next;
-        let (mut link, mut outcome) = (Link::default(), Ok(()));
+        let (mut link, mut outcome) = (PendingLink::default(), Ok(()));
         let mut hot = Vec::new();
         changes(&mut |change| {
             if outcome.is_err() {
@@ -402,8 +402,8 @@ impl Checkpoint {
         }
     }
 
-    fn write_run(&mut self, link: &mut Link) -> io::Result<()> {
-        let Link { items, spans, .. } = link;
+    fn write_run(&mut self, link: &mut PendingLink) -> io::Result<()> {
+        let PendingLink { items, spans, .. } = link;
         // Stable, so that of two changes of one key the later one counts.
         items.sort_by(|a, b| b.0.cmp(&a.0));
         items.reverse();
@@ -446,7 +446,7 @@ impl Checkpoint {
     }
 
     /// The bytes of a chain at which it is looked at again when the whole state has `bytes`.
-    fn look_at(&self, bytes: u64) -> u64 {
+    fn compact_threshold(&self, bytes: u64) -> u64 {
         2 * bytes + self.outdated_bytes
     }
 
@@ -468,7 +468,7 @@ impl Checkpoint {
     }
 }
 
-fn item_bytes((key, value): &Item) -> usize {
+fn item_bytes((key, value): &RunItem) -> usize {
     run::HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 

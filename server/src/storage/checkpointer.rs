@@ -13,7 +13,7 @@ use std::{
 
 use witan_replica::machine::view::View;
 
-use super::{Checkpoint, quiet::quietly};
+use super::{Checkpoint, low_priority::run_at_low_priority};
 use crate::panics::planted;
 
 /// Wait after a failed write; doubled with every further failure.
@@ -23,13 +23,13 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// The handle of the thread.
 pub struct Checkpointer {
-    shared: Arc<Shared>,
+    shared: Arc<CheckpointerState>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Shared {
-    slot: Mutex<Slot>,
+struct CheckpointerState {
+    slot: Mutex<CheckpointRequest>,
     changed: Condvar,
     failing: AtomicBool,
     failures: AtomicU64,
@@ -37,19 +37,19 @@ struct Shared {
 
 /// What the thread is asked to do. At most one view waits; a newer one takes its place.
 #[derive(Default)]
-struct Slot {
+struct CheckpointRequest {
     view: Option<View>,
     /// The view does not descend from the checkpoint on disk: write all of it.
     whole: bool,
     /// No outdated record may stay on disk.
-    anew: bool,
+    whole_and_clean: bool,
     stop: bool,
     /// Callbacks of requested rewrites; bounded by the number of concurrent requests.
-    rewrites: Vec<Told>,
+    rewrites: Vec<OnDurable>,
 }
 
 /// Called once the awaited checkpoint is durable; dropped if that fails.
-pub type Told = Box<dyn FnOnce() + Send>;
+pub type OnDurable = Box<dyn FnOnce() + Send>;
 
 impl Checkpointer {
     /// Starts the thread. `base` is what the disk holds now; `durable` is called from the thread
@@ -59,7 +59,7 @@ impl Checkpointer {
         base: Option<View>,
         durable: impl FnMut(u64, Duration) + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(CheckpointerState::default());
         if checkpoint.fell_back() {
             // the start fell back to the last readable checkpoint: write a second one at once
             let mut slot = shared.lock();
@@ -67,7 +67,7 @@ impl Checkpointer {
             shared.failing.store(true, Ordering::Relaxed);
             shared.failures.store(1, Ordering::Relaxed);
         }
-        let mut writer = Writer {
+        let mut writer = CheckpointWriter {
             checkpoint,
             base: base.as_ref().map(View::diff_base),
             durable: Box::new(durable),
@@ -93,10 +93,10 @@ impl Checkpointer {
     }
 
     /// Writes all of a frozen view anew, so that the disk holds nothing that is outdated.
-    pub fn rewrite(&self, view: View, done: Told) {
+    pub fn rewrite(&self, view: View, done: OnDurable) {
         let mut slot = self.shared.lock();
         let replaced = slot.view.replace(view);
-        slot.anew = true;
+        slot.whole_and_clean = true;
         slot.rewrites.push(done);
         drop(slot);
         self.shared.changed.notify_all();
@@ -132,28 +132,31 @@ impl Drop for Checkpointer {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Slot> {
+impl CheckpointerState {
+    fn lock(&self) -> MutexGuard<'_, CheckpointRequest> {
         // A slot is whole at every step, so a panic elsewhere does not spoil it.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, slot: MutexGuard<'a, Slot>) -> MutexGuard<'a, Slot> {
+    fn wait<'a>(
+        &self,
+        slot: MutexGuard<'a, CheckpointRequest>,
+    ) -> MutexGuard<'a, CheckpointRequest> {
         self.changed
             .wait(slot)
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Writer {
+struct CheckpointWriter {
     checkpoint: Checkpoint,
     /// What the disk holds, as much of it as the next difference needs.
     base: Option<View>,
     durable: Box<dyn FnMut(u64, Duration) + Send>,
-    shared: Arc<Shared>,
+    shared: Arc<CheckpointerState>,
 }
 
-impl Writer {
+impl CheckpointWriter {
     /// Waits for a view and writes it. Answers `false` when it is to stop.
     fn turn(&mut self) -> bool {
         let mut slot = self.shared.lock();
@@ -167,17 +170,17 @@ impl Writer {
             }
         };
         let mut whole = std::mem::take(&mut slot.whole);
-        let mut anew = std::mem::take(&mut slot.anew);
+        let mut whole_and_clean = std::mem::take(&mut slot.whole_and_clean);
         let mut rewrites = std::mem::take(&mut slot.rewrites);
         drop(slot);
         planted::in_thread("checkpoint");
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
-        if !whole && !anew && known == Some(view.position.index) {
+        if !whole && !whole_and_clean && known == Some(view.position.index) {
             return true;
         }
         let mut begun = Instant::now();
-        while let Err(error) = self.write(whole, anew, &view) {
+        while let Err(error) = self.write(whole, whole_and_clean, &view) {
             self.shared.failing.store(true, Ordering::Relaxed);
             self.shared.failures.fetch_add(1, Ordering::Relaxed);
             let index = view.position.index;
@@ -196,7 +199,7 @@ impl Writer {
             if let Some(newer) = slot.view.take() {
                 view = newer;
                 whole |= std::mem::take(&mut slot.whole);
-                anew |= std::mem::take(&mut slot.anew);
+                whole_and_clean |= std::mem::take(&mut slot.whole_and_clean);
                 rewrites.append(&mut slot.rewrites);
             }
             pause = (pause * 2).min(RETRY_MAX);
@@ -211,12 +214,12 @@ impl Writer {
         true
     }
 
-    fn write(&mut self, whole: bool, anew: bool, view: &View) -> io::Result<()> {
+    fn write(&mut self, whole: bool, whole_and_clean: bool, view: &View) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !whole);
-        if anew {
+        if whole_and_clean {
             // run at low priority: only the requester waits for it
             let checkpoint = &mut self.checkpoint;
-            quietly(|| checkpoint.rewrite(since, view))
+            run_at_low_priority(|| checkpoint.rewrite(since, view))
         } else {
             self.checkpoint.write(since, view)
         }

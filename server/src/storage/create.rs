@@ -12,10 +12,10 @@ use std::{
 
 use witan_replica::machine::view::View;
 
-use super::{Identity, OpenError, Storage, files::sync_dir, open};
+use super::{DataIdentity, OpenError, Storage, files::sync_dir, open};
 
 /// Makes the data directory of a member that starts from `view`. The place is empty or not there.
-pub fn create(dir: &Path, identity: &Identity, view: &View) -> Result<(), OpenError> {
+pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
     let staged = staging(dir)?;
     if staged.exists() {
         // left by an earlier process with the same pid
@@ -46,12 +46,12 @@ fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     Ok(dir.with_file_name(name))
 }
 
-fn fill(dir: &Path, identity: &Identity, view: &View) -> Result<(), OpenError> {
+fn fill(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
     let (storage, _) = open(dir, identity, &Arc::default())?;
     let Storage {
         log,
         mut checkpoint,
-        hold,
+        lock: hold,
         sizes: _,
     } = storage;
     let written = checkpoint.write(None, view);

@@ -8,7 +8,7 @@ use std::{
 
 use witan_replica::machine::record::CorruptRecord;
 
-use super::identity::{FORMAT, Identity};
+use super::identity::{DataIdentity, FORMAT};
 
 /// Exit code of a process that could not write its log while running.
 pub const EXIT_WRITE_FAILED: i32 = 29;
@@ -50,9 +50,9 @@ pub enum OpenError {
         /// The identity file.
         path: PathBuf,
         /// The identity in it.
-        found: Identity,
+        found: DataIdentity,
         /// The configured identity.
-        own: Identity,
+        own: DataIdentity,
     },
     /// The identity file is missing although there is data, or is invalid.
     #[error(
@@ -183,7 +183,7 @@ fn is_full(error: &io::Error) -> bool {
 
 /// Why a checkpoint cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(super) enum CheckpointReadError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -192,5 +192,5 @@ pub(super) enum Broken {
     Record(#[from] CorruptRecord),
     /// The same, and in which folder.
     #[error("{1}")]
-    At(PathBuf, #[source] Box<Broken>),
+    At(PathBuf, #[source] Box<CheckpointReadError>),
 }

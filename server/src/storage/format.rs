@@ -8,14 +8,14 @@ use std::{
 use super::{
     OpenError,
     files::replace,
-    identity::{FORMAT, Identity},
+    identity::{DataIdentity, FORMAT},
 };
 
 /// Name of the file inside the member's folder.
 const FILE: &str = "identity";
 
 /// Reads the identity of a directory; `None` if its set-up was never finished.
-pub(super) fn read(dir: &Path) -> Result<Option<Identity>, OpenError> {
+pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     let path = dir.join(FILE);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -29,7 +29,7 @@ pub(super) fn read(dir: &Path) -> Result<Option<Identity>, OpenError> {
 }
 
 /// What the text of the file says.
-pub(super) fn parse(path: PathBuf, text: &str) -> Result<Identity, OpenError> {
+pub(super) fn parse(path: PathBuf, text: &str) -> Result<DataIdentity, OpenError> {
     // The format comes first, so that a newer release may change all lines after it.
     let number = |name: &str, radix: u32| {
         let line = text
@@ -48,7 +48,7 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<Identity, OpenError> {
         });
     }
     match (number("cluster", 16), number("member", 16)) {
-        (Some(cluster_id), Some(member_id)) => Ok(Identity {
+        (Some(cluster_id), Some(member_id)) => Ok(DataIdentity {
             cluster_id,
             member_id,
             format,
@@ -58,11 +58,11 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<Identity, OpenError> {
 }
 
 /// Durable when it returns.
-pub(super) fn write(identity: &Identity, dir: &Path) -> io::Result<()> {
+pub(super) fn write(identity: &DataIdentity, dir: &Path) -> io::Result<()> {
     replace(dir, FILE, text(identity).as_bytes())
 }
 
-pub(super) fn text(identity: &Identity) -> String {
+pub(super) fn text(identity: &DataIdentity) -> String {
     format!(
         "format {}\ncluster {:016x}\nmember {:016x}\n",
         identity.format, identity.cluster_id, identity.member_id
@@ -70,7 +70,7 @@ pub(super) fn text(identity: &Identity) -> String {
 }
 
 /// Refuses another member's directory.
-pub(super) fn check(own: &Identity, found: &Identity, dir: &Path) -> Result<(), OpenError> {
+pub(super) fn check(own: &DataIdentity, found: &DataIdentity, dir: &Path) -> Result<(), OpenError> {
     if (found.cluster_id, found.member_id) == (own.cluster_id, own.member_id) {
         return Ok(());
     }

@@ -7,10 +7,10 @@ use witan_replica::host::LogRecord;
 
 use super::{
     format,
-    identity::Identity,
+    identity::DataIdentity,
     log,
     manifest::Manifest,
-    tail::{self, Queue, Verdict},
+    tail::{self, LogFileKind, Verdict},
 };
 
 /// The byte behind the last whole record of a log file's bytes.
@@ -20,10 +20,10 @@ pub fn log_whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
 
 /// How many bytes of a log file are kept as they are; `Err` if it is damaged as no crash damages it.
 pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
-    match tail::judge(bytes, seq, Queue::Append, last) {
+    match tail::judge(bytes, seq, LogFileKind::Append, last) {
         Ok(Verdict::Whole) => Ok(bytes.len()),
         // The record behind it counts only with another byte.
-        Ok(Verdict::Mend { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),
+        Ok(Verdict::Repair { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),
         Ok(Verdict::Cut { good, .. }) => Ok(good),
         Ok(Verdict::Remove) => Ok(0),
         Err(damage) => Err(format!("{damage:?}")),
@@ -41,12 +41,12 @@ pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
 }
 
 /// What the file `identity` says.
-pub fn identity(text: &str) -> Result<Identity, String> {
+pub fn identity(text: &str) -> Result<DataIdentity, String> {
     format::parse(PathBuf::from("identity"), text).map_err(|error| error.to_string())
 }
 
 /// The text of the file `identity`.
-pub fn identity_text(identity: &Identity) -> String {
+pub fn identity_text(identity: &DataIdentity) -> String {
     format::text(identity)
 }
 
@@ -57,5 +57,5 @@ pub fn current(text: &str) -> Option<String> {
 
 /// The log's line record, read and written again.
 pub fn line(bytes: &[u8]) -> Option<Vec<u8>> {
-    log::Line::decode(bytes).map(log::Line::encode)
+    log::LogStart::decode(bytes).map(log::LogStart::encode)
 }

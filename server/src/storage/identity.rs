@@ -6,7 +6,7 @@ pub const FORMAT: u32 = 2;
 
 /// Whose data a directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct DataIdentity {
     /// Cluster id.
     pub cluster_id: u64,
     /// Member id.
@@ -15,7 +15,7 @@ pub struct Identity {
     pub format: u32,
 }
 
-impl Identity {
+impl DataIdentity {
     /// The identity under which this release writes data of a member.
     pub fn new(cluster_id: u64, member_id: u64) -> Self {
         Self {

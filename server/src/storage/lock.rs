@@ -14,11 +14,11 @@ const FILE: &str = "LOCK";
 /// Held as long as the process uses the directory. The kernel releases it when the process ends,
 /// however it ends, so a lock is never stale.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub(crate) struct LockFile {
     file: File,
 }
 
-impl Lock {
+impl LockFile {
     /// Takes the lock or says which process has it.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
@@ -56,7 +56,7 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for LockFile {
     fn drop(&mut self) {
         // Closing would do, but for a child process that is being started at this moment: until it
         // runs its program it shares the open file, and with it the lock.

@@ -25,7 +25,7 @@ use witan_replica::host::{LogBatch, LogRecord};
 
 #[cfg(test)]
 use super::tests::disk::Watched as Files;
-use super::{OpenError, Sizes, ledger::Ledger, retry::Retrying, tail};
+use super::{LogSizes, OpenError, ledger::Ledger, retry::Retrying, tail};
 use crate::panics::{UnwindScope, planted};
 
 /// A log file is closed at this fraction of the log between two checkpoints.
@@ -37,18 +37,18 @@ const PURGE_TIMES: u64 = 3;
 const REGION: u64 = 1;
 /// Key of raft's term, vote and commit.
 const HARD_STATE: &[u8] = b"hard";
-/// Key of [`Line`].
-const LINE: &[u8] = b"line";
+/// Key of [`LogStart`].
+const LOG_START: &[u8] = b"line";
 /// First byte of every stored entry; raised when the rest changes.
 const FRAME_VERSION: u8 = 1;
 /// Version, index, term, checksum.
 const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
 
 /// The log of one member.
-pub struct Log {
+pub struct RaftLog {
     engine: Engine<Retrying<Files>>,
     dir: PathBuf,
-    line: Line,
+    log_start: LogStart,
     last: u64,
     hard_state: Option<Bytes>,
     /// Whether `hard_state` is newer than what the disk has.
@@ -62,14 +62,14 @@ pub struct Log {
 /// Where the log must begin. Written with every cut, so that missing entries at the front are
 /// detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct LogStart {
     /// Index of the very first entry this log ever got; 0 before it.
     pub(super) origin: u64,
     /// Index of the first entry that must still be there; 0 before the first.
     pub(super) begin: u64,
 }
 
-impl Line {
+impl LogStart {
     pub(super) fn encode(self) -> Vec<u8> {
         [self.origin.to_le_bytes(), self.begin.to_le_bytes()].concat()
     }
@@ -98,16 +98,16 @@ impl MessageExt for Frame {
     }
 }
 
-impl std::fmt::Debug for Log {
+impl std::fmt::Debug for RaftLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Log")
-            .field("line", &self.line)
+            .field("line", &self.log_start)
             .field("last", &self.last)
             .finish()
     }
 }
 
-impl Log {
+impl RaftLog {
     /// Opens the log, cutting a torn last write, and returns raft's stored state beside it. `fresh` says that the directory is being set up;
     /// otherwise a log without content is a log that was lost.
     pub(super) fn open(
@@ -116,8 +116,8 @@ impl Log {
         ledger: Arc<Ledger>,
     ) -> Result<(Self, Option<Bytes>), OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
-        tail::mend(dir)?;
-        let worth = Sizes::of(dir).checkpoint_log_bytes;
+        tail::repair(dir)?;
+        let worth = LogSizes::of(dir).checkpoint_log_bytes;
         let config = Config {
             dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
             recovery_mode: RecoveryMode::AbsoluteConsistency,
@@ -135,16 +135,16 @@ impl Log {
         let mut log = Self {
             engine,
             dir: dir.to_owned(),
-            line: Line::default(),
+            log_start: LogStart::default(),
             last: 0,
             hard_state: None,
             unsaved: false,
             fsync: true,
             replayed: 0,
         };
-        match log.engine.get(REGION, LINE) {
+        match log.engine.get(REGION, LOG_START) {
             Some(bytes) => {
-                log.line = Line::decode(&bytes)
+                log.log_start = LogStart::decode(&bytes)
                     .ok_or_else(|| OpenError::log(dir, 0, "the line record is malformed"))?;
             }
             None if fresh => {
@@ -156,7 +156,7 @@ impl Log {
             }
             None => return Err(OpenError::log(dir, 0, "the log's files are missing")),
         }
-        let begin = log.line.begin;
+        let begin = log.log_start.begin;
         log.last = log
             .engine
             .last_index(REGION)
@@ -173,9 +173,9 @@ impl Log {
 
     /// The entries from index `from` on, for a start.
     pub(super) fn read(&mut self, from: u64) -> Result<Vec<LogRecord>, OpenError> {
-        let from = from.max(self.line.begin);
+        let from = from.max(self.log_start.begin);
         let mut entries = Vec::new();
-        if self.line.begin != 0 && from <= self.last {
+        if self.log_start.begin != 0 && from <= self.last {
             self.engine
                 .fetch_entries_to::<Frame>(REGION, from, self.last + 1, None, &mut entries)
                 .map_err(|e| refusal(&self.dir, e))?;
@@ -196,13 +196,13 @@ impl Log {
     }
 
     /// Whether nothing was ever appended.
-    pub(super) fn is_virgin(&self) -> bool {
-        self.line == Line::default()
+    pub(super) fn is_empty(&self) -> bool {
+        self.log_start == LogStart::default()
     }
 
     /// Where it must begin.
-    pub(super) fn line(&self) -> Line {
-        self.line
+    pub(super) fn log_start(&self) -> LogStart {
+        self.log_start
     }
 
     /// Index of the last entry, or of the one before the first when there is none.
@@ -225,12 +225,13 @@ impl Log {
         let mut virgin = false;
         if let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) {
             assert!(
-                self.line.begin == 0 || (self.line.begin..=self.last + 1).contains(&first.index),
+                self.log_start.begin == 0
+                    || (self.log_start.begin..=self.last + 1).contains(&first.index),
                 "an append must continue the log"
             );
-            virgin = self.line.begin == 0;
+            virgin = self.log_start.begin == 0;
             if virgin {
-                self.line = Line {
+                self.log_start = LogStart {
                     origin: first.index,
                     begin: first.index,
                 };
@@ -256,7 +257,7 @@ impl Log {
     }
 
     /// Disables fsync: a power failure loses writes and may leave a log that is refused.
-    pub fn never_fsync(&mut self) {
+    pub fn disable_fsync(&mut self) {
         self.fsync = false;
     }
 
@@ -268,10 +269,10 @@ impl Log {
     /// Drops all entries with an index smaller than `below`, and files that hold nothing else.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
-        if below <= self.line.begin || self.line.begin == 0 {
+        if below <= self.log_start.begin || self.log_start.begin == 0 {
             return;
         }
-        self.line.begin = below;
+        self.log_start.begin = below;
         let mut out = EngineBatch::default();
         out.add_command(REGION, Command::Compact { index: below });
         // rewrite the keys too, so that they do not pin an old file
@@ -291,7 +292,7 @@ impl Log {
     }
 
     fn add_keys(&self, out: &mut EngineBatch) -> raft_engine::Result<()> {
-        out.put(REGION, LINE.to_vec(), self.line.encode())?;
+        out.put(REGION, LOG_START.to_vec(), self.log_start.encode())?;
         match &self.hard_state {
             Some(state) => out.put(REGION, HARD_STATE.to_vec(), state.to_vec()),
             None => Ok(()),
@@ -299,7 +300,7 @@ impl Log {
     }
 
     fn purge(&self) {
-        let _guard = Fatal::new(&self.dir);
+        let _guard = AbortOnFailure::new(&self.dir);
         if let Err(error) = self.engine.purge_expired_files() {
             // failing only costs space, and the next cut retries
             tracing::error!(dir = %self.dir.display(), %error, "failed to delete old log files");
@@ -319,7 +320,7 @@ impl Log {
         step: impl FnOnce(&Self, &mut EngineBatch) -> raft_engine::Result<()>,
     ) {
         // the engine panics when a sync fails; the guard aborts the process then, too
-        let guard = Fatal::new(&self.dir);
+        let guard = AbortOnFailure::new(&self.dir);
         planted::in_thread("log");
         if let Err(error) = step(self, out) {
             guard.end(&error.to_string());
@@ -328,12 +329,12 @@ impl Log {
 }
 
 /// Ends the process when the disk refuses a write of the log.
-struct Fatal<'a> {
+struct AbortOnFailure<'a> {
     dir: &'a Path,
     _guard: UnwindScope,
 }
 
-impl<'a> Fatal<'a> {
+impl<'a> AbortOnFailure<'a> {
     fn new(dir: &'a Path) -> Self {
         Self {
             dir,
@@ -348,7 +349,7 @@ impl<'a> Fatal<'a> {
     }
 }
 
-impl Drop for Fatal<'_> {
+impl Drop for AbortOnFailure<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.end("the sync failed");

@@ -1,12 +1,12 @@
 //! The file `current`: lists the runs of the checkpoint and of the previous one.
 //!
 //! Text, a line each: `chain` or `before`; under it `link` for each difference (the first is the
-//! base), and under that `run` with its folder, what it holds (see [`Content`]) and the beginning of
+//! base), and under that `run` with its folder, what it holds (see [`RunContent`]) and the beginning of
 //! its first key. Last a checksum of all that.
 
 use std::{fmt::Write as _, fs, io, path::Path};
 
-use super::run::Content;
+use super::run::RunContent;
 
 /// Names the checkpoint.
 pub(super) const CURRENT: &str = "current";
@@ -24,11 +24,11 @@ pub(super) struct Run {
     pub(super) number: u64,
     /// No key in it sorts before this.
     pub(super) first: Vec<u8>,
-    pub(super) content: Content,
+    pub(super) content: RunContent,
 }
 
 impl Run {
-    pub(super) fn new(number: u64, first: &[u8], content: Content) -> Self {
+    pub(super) fn new(number: u64, first: &[u8], content: RunContent) -> Self {
         let first = first[..first.len().min(FIRST_BYTES_MAX)].to_vec();
         Self {
             number,
@@ -88,7 +88,7 @@ impl Manifest {
             for link in &chain.links {
                 line(&mut text, format_args!("link"));
                 for run in link {
-                    let Content {
+                    let RunContent {
                         records,
                         bytes,
                         stream_sum,
@@ -146,7 +146,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 fn run(text: &str) -> Option<Run> {
     let mut words = text.split(' ');
     let number = words.next()?.parse().ok()?;
-    let content = Content {
+    let content = RunContent {
         records: words.next()?.parse().ok()?,
         bytes: words.next()?.parse().ok()?,
         stream_sum: u32::from_str_radix(words.next()?, 16).ok()?,
@@ -177,7 +177,7 @@ mod tests {
 
     fn manifest() -> Manifest {
         let run = |number: u64| {
-            let content = Content {
+            let content = RunContent {
                 records: number * 3,
                 bytes: number << 20,
                 stream_sum: 0xff,

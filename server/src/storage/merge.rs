@@ -9,17 +9,17 @@ use std::{
 use witan_replica::machine::record::CorruptRecord;
 
 use super::{
-    error::Broken,
+    error::CheckpointReadError,
     ledger,
     manifest::{Chain, Run},
-    run::{self, Item, Reader},
+    run::{self, RunItem, RunReader},
 };
 
 /// A key and its value.
 pub(super) type Record = (Vec<u8>, Vec<u8>);
 
 /// The records of a chain in key order.
-pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, Broken>> + 'a;
+pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadError>> + 'a;
 
 /// Free bytes that an opened chain may need: sled adds a segment to each run that is open.
 const ROOM_TO_OPEN_BYTES: u64 = 64 << 20;
@@ -27,27 +27,27 @@ const ROOM_TO_OPEN_BYTES: u64 = 64 << 20;
 /// The records of a chain. A run is opened when its first key is reached and closed behind its
 /// last, so that no more of them are in memory than overlap. On a disk without room for that, each is
 /// read into memory as a whole.
-pub(super) struct Merged {
-    sources: Vec<Source>,
-    heads: BinaryHeap<Head>,
+pub(super) struct MergedRecords {
+    sources: Vec<RunSource>,
+    heads: BinaryHeap<RunHead>,
     /// Bytes of the records that were handed out.
     pub(super) bytes: u64,
 }
 
-struct Source {
+struct RunSource {
     path: PathBuf,
     run: Run,
-    reader: Option<Items>,
+    reader: Option<RunItems>,
 }
 
 /// Where the records of a run come from.
-enum Items {
-    Disk(Box<Reader>),
-    Memory(std::vec::IntoIter<Item>),
+enum RunItems {
+    Disk(Box<RunReader>),
+    Memory(std::vec::IntoIter<RunItem>),
 }
 
 /// The next record of a run.
-struct Head {
+struct RunHead {
     key: Vec<u8>,
     /// `None` before the run is opened: the key is only known not to be smaller.
     value: Option<Option<Vec<u8>>>,
@@ -55,17 +55,17 @@ struct Head {
     source: usize,
 }
 
-impl Merged {
+impl MergedRecords {
     pub(super) fn new(dir: &Path, chain: &Chain) -> Self {
-        let sources: Vec<Source> = chain
+        let sources: Vec<RunSource> = chain
             .runs()
-            .map(|run| Source {
+            .map(|run| RunSource {
                 path: folder(dir, run.number),
                 run: run.clone(),
                 reader: None,
             })
             .collect();
-        let heads = sources.iter().enumerate().map(|(source, of)| Head {
+        let heads = sources.iter().enumerate().map(|(source, of)| RunHead {
             key: of.run.first.clone(),
             value: None,
             source,
@@ -77,7 +77,7 @@ impl Merged {
         }
     }
 
-    fn next_record(&mut self) -> Result<Option<Record>, Broken> {
+    fn next_record(&mut self) -> Result<Option<Record>, CheckpointReadError> {
         while let Some(head) = self.heads.pop() {
             self.advance(head.source, &head.key, head.value.is_some())?;
             let Some(value) = head.value else { continue };
@@ -97,16 +97,21 @@ impl Merged {
     }
 
     /// Advances a run. `last` is the record read before, or a lower bound of its first key.
-    fn advance(&mut self, source: usize, last: &[u8], read: bool) -> Result<(), Broken> {
+    fn advance(
+        &mut self,
+        source: usize,
+        last: &[u8],
+        read: bool,
+    ) -> Result<(), CheckpointReadError> {
         let of = &mut self.sources[source];
         let next = of
             .next(last, read)
-            .map_err(|error| Broken::At(of.path.clone(), Box::new(error)))?;
+            .map_err(|error| CheckpointReadError::At(of.path.clone(), Box::new(error)))?;
         let Some((key, value)) = next else {
             of.reader = None;
             return Ok(());
         };
-        self.heads.push(Head {
+        self.heads.push(RunHead {
             key,
             value: Some(value),
             source,
@@ -115,25 +120,25 @@ impl Merged {
     }
 }
 
-impl Items {
-    fn of(path: &Path, run: &Run) -> Result<Self, Broken> {
+impl RunItems {
+    fn of(path: &Path, run: &Run) -> Result<Self, CheckpointReadError> {
         if ledger::has_room(path, ROOM_TO_OPEN_BYTES) {
-            return Ok(Self::Disk(Box::new(Reader::open(path, &run.content)?)));
+            return Ok(Self::Disk(Box::new(RunReader::open(path, &run.content)?)));
         }
         let items = run::read_whole(path, &run.content)?;
         Ok(Self::Memory(items.into_iter()))
     }
 }
 
-impl Source {
-    fn next(&mut self, last: &[u8], read: bool) -> Result<Option<Item>, Broken> {
+impl RunSource {
+    fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunItem>, CheckpointReadError> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            None => self.reader.insert(Items::of(&self.path, &self.run)?),
+            None => self.reader.insert(RunItems::of(&self.path, &self.run)?),
         };
         let next = match reader {
-            Items::Disk(reader) => reader.next()?,
-            Items::Memory(items) => items.next(),
+            RunItems::Disk(reader) => reader.next()?,
+            RunItems::Memory(items) => items.next(),
         };
         if let Some((key, _)) = &next
             && (key.as_slice() < last || read && key == last)
@@ -144,8 +149,8 @@ impl Source {
     }
 }
 
-impl Iterator for Merged {
-    type Item = Result<Record, Broken>;
+impl Iterator for MergedRecords {
+    type Item = Result<Record, CheckpointReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_record().transpose()
@@ -158,7 +163,7 @@ pub(super) fn folder(dir: &Path, number: u64) -> PathBuf {
 }
 
 // The heap gives its greatest first: the smallest key; of equal ones the unopened, then the newest.
-impl Ord for Head {
+impl Ord for RunHead {
     fn cmp(&self, other: &Self) -> Ordering {
         other
             .key
@@ -168,16 +173,16 @@ impl Ord for Head {
     }
 }
 
-impl PartialOrd for Head {
+impl PartialOrd for RunHead {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Head {
+impl PartialEq for RunHead {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Head {}
+impl Eq for RunHead {}

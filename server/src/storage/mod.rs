@@ -11,15 +11,14 @@
 //!
 //! Reading order: `identity`, `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
 //! of `run`s that `manifest` lists and `merge` reads as one (`reuse` says which need not be written
-//! again, `ahead` lets a start use two cores) → `checkpointer` (the thread that writes it). `space`
+//! again, `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes it). `space`
 //! watches what is free, `ledger` says which thread may take it, `retry` repeats a write of the log that
 //! found nothing. `files` makes things durable. `create` makes a directory at once.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
 
-mod ahead;
-mod bit;
+mod bit_flip;
 mod checkpoint;
 mod checkpointer;
 mod create;
@@ -32,9 +31,10 @@ mod identity;
 mod ledger;
 mod lock;
 mod log;
+mod low_priority;
 mod manifest;
 mod merge;
-mod quiet;
+mod read_ahead;
 mod retry;
 mod reuse;
 mod run;
@@ -53,13 +53,13 @@ use std::{
 use witan_replica::{host::Recovered, machine::view::View};
 
 pub use checkpoint::Checkpoint;
-pub use checkpointer::{Checkpointer, Told};
+pub use checkpointer::{Checkpointer, OnDurable};
 pub use create::create;
 pub use error::{EXIT_WRITE_FAILED, OpenError};
-pub use identity::{FORMAT, Identity};
+pub use identity::{DataIdentity, FORMAT};
 pub use ledger::Ledger;
-pub use log::Log;
-pub use space::{Room, Seen, Sizes, Space, Wanted};
+pub use log::RaftLog;
+pub use space::{LogSizes, SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
 
 /// Only the member's own user may look into its data, as etcd has it.
 const DIR_MODE: u32 = 0o700;
@@ -69,24 +69,24 @@ const DIR_MODE: u32 = 0o700;
 #[derive(Debug)]
 pub struct Storage {
     /// The raft log.
-    pub log: Log,
+    pub log: RaftLog,
     /// The checkpoint.
     pub checkpoint: Checkpoint,
     /// How much log the file system has room for.
-    pub sizes: Sizes,
+    pub sizes: LogSizes,
     /// Keep this until the process ends: it locks the directory.
-    pub hold: Hold,
+    pub lock: DirectoryLock,
 }
 
 /// Proof that this process alone uses the directory.
 #[derive(Debug)]
-pub struct Hold {
-    _lock: lock::Lock,
+pub struct DirectoryLock {
+    _lock: lock::LockFile,
 }
 
 /// The identity of a data directory; `None` if its set-up was never finished. A restart uses it
 /// instead of computing ids again.
-pub fn identity(dir: &Path) -> Result<Option<Identity>, OpenError> {
+pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     format::read(&member_dir(dir))
 }
 
@@ -94,22 +94,22 @@ pub fn identity(dir: &Path) -> Result<Option<Identity>, OpenError> {
 /// later is announced in `ledger`.
 pub fn open(
     dir: &Path,
-    identity: &Identity,
+    identity: &DataIdentity,
     ledger: &Arc<Ledger>,
 ) -> Result<(Storage, Recovered), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
     make_dir(&member)?;
-    let lock = lock::Lock::take(&member)?;
+    let lock = lock::LockFile::take(&member)?;
     let known = format::read(&member)?;
     if let Some(found) = &known {
         format::check(identity, found, &member)?;
     }
     let fresh = known.is_none();
-    let sizes = Sizes::of(&member);
-    let (mut log, hard_state) = log::Log::open(&member.join("log"), fresh, ledger.clone())?;
+    let sizes = LogSizes::of(&member);
+    let (mut log, hard_state) = log::RaftLog::open(&member.join("log"), fresh, ledger.clone())?;
     let (checkpoint, view) = Checkpoint::open(&member.join("checkpoint"), ledger.clone())?;
-    if fresh && (view.is_some() || !log.is_virgin()) {
+    if fresh && (view.is_some() || !log.is_empty()) {
         return Err(OpenError::Unreadable {
             path: member.join("identity"),
         });
@@ -132,7 +132,7 @@ pub fn open(
             log,
             checkpoint,
             sizes,
-            hold: Hold { _lock: lock },
+            lock: DirectoryLock { _lock: lock },
         },
         recovered,
     ))
@@ -169,8 +169,13 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Refuses a gap between checkpoint and log.
-fn check(member: &Path, log: &Log, stateless: bool, view: Option<&View>) -> Result<(), OpenError> {
-    let line = log.line();
+fn check(
+    member: &Path,
+    log: &RaftLog,
+    stateless: bool,
+    view: Option<&View>,
+) -> Result<(), OpenError> {
+    let line = log.log_start();
     let begin = line.begin;
     let Some(view) = view else {
         if line.was_cut() {

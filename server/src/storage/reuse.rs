@@ -13,20 +13,20 @@ use super::manifest::Run;
 /// Runs with more stretches of keys than this are written anew: what is scattered changes soon.
 const SPANS_MAX: usize = 16;
 /// So many keys that change again and again are kept together.
-const HOT_MAX: usize = 64;
+const HOT_KEYS_MAX: usize = 64;
 
 /// A stretch of ascending keys of one room in a run, both ends included.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct KeyStretch {
     first: Vec<u8>,
     last: Vec<u8>,
 }
 
-impl Span {
+impl KeyStretch {
     /// Adds the next key of a run to its stretches: to the last of them, if it sorts behind that and
     /// nothing was left out between. Rooms do not come in the order of their first bytes, so that a
     /// stretch of several would reach over others.
-    pub(super) fn extend(spans: &mut Vec<Span>, key: &[u8], gap: bool) {
+    pub(super) fn extend(spans: &mut Vec<KeyStretch>, key: &[u8], gap: bool) {
         match spans.last_mut() {
             Some(span)
                 if !gap && span.last.first() == key.first() && span.last.as_slice() < key =>
@@ -34,7 +34,7 @@ impl Span {
                 span.last.clear();
                 span.last.extend_from_slice(key);
             }
-            Some(_) | None => spans.push(Span {
+            Some(_) | None => spans.push(KeyStretch {
                 first: key.to_vec(),
                 last: key.to_vec(),
             }),
@@ -43,31 +43,31 @@ impl Span {
 }
 
 #[derive(Clone, Debug)]
-struct Known {
+struct ReusableRun {
     run: Run,
-    spans: Vec<Span>,
+    spans: Vec<KeyStretch>,
     /// A record in it may have changed.
     changed: bool,
 }
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub(super) struct Reuse {
-    runs: Vec<Known>,
+pub(super) struct RunReuse {
+    runs: Vec<ReusableRun>,
     /// All stretches by their first keys, with the places of their runs.
-    spans: Vec<(Span, usize)>,
+    spans: Vec<(KeyStretch, usize)>,
     /// Keys that changed since the base: they are likely to change again, so they are kept together
     /// in one run.
-    hot: BTreeSet<Vec<u8>>,
+    hot_keys: BTreeSet<Vec<u8>>,
 }
 
-impl Reuse {
+impl RunReuse {
     /// Adds a run of a new base.
-    pub(super) fn add(&mut self, run: &Run, spans: Vec<Span>, bytes_min: u64) {
+    pub(super) fn add(&mut self, run: &Run, spans: Vec<KeyStretch>, bytes_min: u64) {
         // small runs are rewritten with their neighbors, so that there are not too many
         let changed = spans.len() > SPANS_MAX || run.content.bytes < bytes_min;
         let run = run.clone();
-        self.runs.push(Known {
+        self.runs.push(ReusableRun {
             run,
             spans,
             changed,
@@ -75,7 +75,7 @@ impl Reuse {
     }
 
     /// Adds a reused run of the previous base.
-    pub(super) fn add_kept(&mut self, before: &Reuse, place: usize) {
+    pub(super) fn add_kept(&mut self, before: &RunReuse, place: usize) {
         self.runs.push(before.runs[place].clone());
     }
 
@@ -86,7 +86,7 @@ impl Reuse {
         self.spans = spans.collect();
         self.spans.sort_by(|a, b| a.0.first.cmp(&b.0.first));
         // where stretches of two runs overlap, neither holds every record there
-        let mut reach: Option<(&Span, usize)> = None;
+        let mut reach: Option<(&KeyStretch, usize)> = None;
         for (span, run) in &self.spans {
             if let Some((before, other)) = reach
                 && span.first <= before.last
@@ -101,13 +101,13 @@ impl Reuse {
     }
 
     /// Marks a key as changed since the base, or new.
-    pub(super) fn touch(&mut self, key: &[u8]) {
+    pub(super) fn mark_changed(&mut self, key: &[u8]) {
         let Some(place) = self.covering(key) else {
             return;
         };
         self.runs[place].changed = true;
-        if self.hot.len() < HOT_MAX {
-            self.hot.insert(key.to_vec());
+        if self.hot_keys.len() < HOT_KEYS_MAX {
+            self.hot_keys.insert(key.to_vec());
         }
     }
 
@@ -122,7 +122,7 @@ impl Reuse {
     }
 
     pub(super) fn is_hot(&self, key: &[u8]) -> bool {
-        self.hot.contains(key)
+        self.hot_keys.contains(key)
     }
 
     fn covering(&self, key: &[u8]) -> Option<usize> {
@@ -137,18 +137,18 @@ impl Reuse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::run::Content;
+    use crate::storage::run::RunContent;
 
-    fn base(runs: &[&[&str]]) -> Reuse {
-        let mut reuse = Reuse::default();
+    fn base(runs: &[&[&str]]) -> RunReuse {
+        let mut reuse = RunReuse::default();
         for (number, keys) in (1..).zip(runs) {
             let mut spans = Vec::new();
             for key in *keys {
-                Span::extend(&mut spans, key.as_bytes(), false);
+                KeyStretch::extend(&mut spans, key.as_bytes(), false);
             }
-            let content = Content {
+            let content = RunContent {
                 bytes: 100,
-                ..Content::default()
+                ..RunContent::default()
             };
             let run = Run::new(number, keys[0].as_bytes(), content);
             reuse.add(&run, spans, 50);
@@ -157,7 +157,7 @@ mod tests {
         reuse
     }
 
-    fn kept(reuse: &Reuse, key: &str) -> Option<u64> {
+    fn kept(reuse: &RunReuse, key: &str) -> Option<u64> {
         let place = reuse.unchanged(key.as_bytes())?;
         Some(reuse.run(place).number)
     }
@@ -170,9 +170,9 @@ mod tests {
         assert_eq!(kept(&reuse, "k7"), None, "between runs");
         // the last run has a key inside the first
         assert_eq!((kept(&reuse, "k1"), kept(&reuse, "t7")), (None, None));
-        reuse.touch(b"k7");
+        reuse.mark_changed(b"k7");
         assert_eq!(kept(&reuse, "k6"), Some(2));
-        reuse.touch(b"k5");
+        reuse.mark_changed(b"k5");
         assert_eq!(kept(&reuse, "k6"), None);
         assert!(reuse.is_hot(b"k5") && !reuse.is_hot(b"k7"));
     }
@@ -183,10 +183,10 @@ mod tests {
         let scattered: Vec<&str> = scattered.iter().map(String::as_str).collect();
         let reuse = base(&[&["a1", "a3"], &scattered]);
         assert_eq!((kept(&reuse, "a1"), kept(&reuse, "z05")), (Some(1), None));
-        let mut reuse = Reuse::default();
-        let run = Run::new(1, b"a", Content::default());
+        let mut reuse = RunReuse::default();
+        let run = Run::new(1, b"a", RunContent::default());
         let mut spans = Vec::new();
-        Span::extend(&mut spans, b"a", false);
+        KeyStretch::extend(&mut spans, b"a", false);
         reuse.add(&run, spans, 50);
         reuse.finish();
         assert_eq!(kept(&reuse, "a"), None);

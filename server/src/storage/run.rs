@@ -23,7 +23,7 @@ use std::{
 use witan_replica::machine::record::CorruptRecord;
 
 use super::{
-    error::Broken,
+    error::CheckpointReadError,
     files::{sync_dir, sync_file},
 };
 
@@ -46,11 +46,11 @@ const REOPEN_TRIES: u32 = 200;
 const REOPEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// A key, and its value unless it is gone.
-pub(super) type Item = (Vec<u8>, Option<Vec<u8>>);
+pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
 
 /// Expected contents of a run, stored in the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Content {
+pub(super) struct RunContent {
     /// Records, removals included.
     pub(super) records: u64,
     /// Length of the stream.
@@ -64,16 +64,16 @@ pub(super) struct Content {
 }
 
 /// Writes a run into a fresh folder; durable when it returns, but for the folder's own name.
-pub(super) fn write(path: &Path, items: &[Item]) -> io::Result<Content> {
+pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
     fs::create_dir(path)?;
-    let mut writer = Writer {
+    let mut writer = RunWriter {
         db: open(path)?,
         chunk: Vec::with_capacity(CHUNK_BYTES),
         chunks: 0,
         sum: crc32fast::Hasher::new(),
-        content: Content {
+        content: RunContent {
             records: items.len() as u64,
-            ..Content::default()
+            ..RunContent::default()
         },
     };
     for (key, value) in items {
@@ -88,7 +88,7 @@ pub(super) fn write(path: &Path, items: &[Item]) -> io::Result<Content> {
         writer.add(value.as_deref().unwrap_or_default())?;
     }
     writer.put_chunk()?;
-    let Writer {
+    let RunWriter {
         db, content, sum, ..
     } = writer;
     db.flush()?;
@@ -99,7 +99,7 @@ pub(super) fn write(path: &Path, items: &[Item]) -> io::Result<Content> {
     sync_file(&file)?;
     sync_dir(path)?;
     let file_bytes = file.metadata()?.len();
-    Ok(Content {
+    Ok(RunContent {
         stream_sum: sum.finalize(),
         file_bytes,
         file_sum: file_sum(&file, file_bytes)?,
@@ -107,15 +107,15 @@ pub(super) fn write(path: &Path, items: &[Item]) -> io::Result<Content> {
     })
 }
 
-struct Writer {
+struct RunWriter {
     db: sled::Db,
     chunk: Vec<u8>,
     chunks: u32,
     sum: crc32fast::Hasher,
-    content: Content,
+    content: RunContent,
 }
 
-impl Writer {
+impl RunWriter {
     fn add(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         self.sum.update(bytes);
         self.content.bytes += bytes.len() as u64;
@@ -161,7 +161,7 @@ fn open(path: &Path) -> sled::Result<sled::Db> {
         .open()
 }
 
-impl From<sled::Error> for Broken {
+impl From<sled::Error> for CheckpointReadError {
     fn from(error: sled::Error) -> Self {
         let text = error.to_string();
         if let sled::Error::Io(error) = error {
@@ -226,7 +226,7 @@ fn file_sum(path: &Path, bytes: u64) -> io::Result<u32> {
 }
 
 /// Reads a run, each record once.
-pub(super) struct Reader {
+pub(super) struct RunReader {
     db: sled::Db,
     chunk: sled::IVec,
     /// What of the chunk was read.
@@ -234,11 +234,11 @@ pub(super) struct Reader {
     chunks: u32,
     sum: crc32fast::Hasher,
     /// What is still to come.
-    left: Content,
+    left: RunContent,
 }
 
-impl Reader {
-    pub(super) fn open(path: &Path, content: &Content) -> Result<Self, Broken> {
+impl RunReader {
+    pub(super) fn open(path: &Path, content: &RunContent) -> Result<Self, CheckpointReadError> {
         // First, because sled repairs by itself what looks like a torn write.
         let file = path.join(DATABASE);
         if file_sum(&file, content.file_bytes)? != content.file_sum {
@@ -260,7 +260,7 @@ impl Reader {
     }
 
     /// The next record; `None` at the end, if the run is whole.
-    pub(super) fn next(&mut self) -> Result<Option<Item>, Broken> {
+    pub(super) fn next(&mut self) -> Result<Option<RunItem>, CheckpointReadError> {
         if self.left.records == 0 {
             let sum = std::mem::take(&mut self.sum).finalize();
             if self.left.bytes != 0 || sum != self.left.stream_sum {
@@ -280,7 +280,7 @@ impl Reader {
         Ok(Some((key, value)))
     }
 
-    fn take(&mut self, length: u64) -> Result<Vec<u8>, Broken> {
+    fn take(&mut self, length: u64) -> Result<Vec<u8>, CheckpointReadError> {
         let short = || CorruptRecord::new("a run is shorter than its records");
         self.left.bytes = self.left.bytes.checked_sub(length).ok_or_else(short)?;
         let length = usize::try_from(length).map_err(|_| short())?;
@@ -298,7 +298,7 @@ impl Reader {
         Ok(out)
     }
 
-    fn next_chunk(&mut self) -> Result<Option<sled::IVec>, Broken> {
+    fn next_chunk(&mut self) -> Result<Option<sled::IVec>, CheckpointReadError> {
         let (tree, key) = place(self.chunks);
         self.chunks += 1;
         // Opening a tree that is not there would make one.
@@ -311,8 +311,11 @@ impl Reader {
 
 /// Reads a whole run and removes what sled wrote to open it: on a full disk the runs of a chain
 /// cannot all be open at once.
-pub(super) fn read_whole(path: &Path, content: &Content) -> Result<Vec<Item>, Broken> {
-    let mut reader = Reader::open(path, content)?;
+pub(super) fn read_whole(
+    path: &Path,
+    content: &RunContent,
+) -> Result<Vec<RunItem>, CheckpointReadError> {
+    let mut reader = RunReader::open(path, content)?;
     let mut items = Vec::new();
     while let Some(item) = reader.next()? {
         items.push(item);

@@ -18,7 +18,7 @@ use std::{
 
 use super::{
     ledger::{Ledger, measure},
-    lock::Lock,
+    lock::LockFile,
 };
 
 /// The default reserve: an eighth of the file system, and at most this much.
@@ -32,7 +32,7 @@ const BALLAST_PART: u64 = 32;
 /// The floor, as a part of the reserve.
 const FLOOR_PART: u64 = 32;
 
-/// A checkpoint is due after this part of the file system as log, see [`Sizes`].
+/// A checkpoint is due after this part of the file system as log, see [`LogSizes`].
 const CHECKPOINT_PART: u64 = 32;
 
 /// The most and the least log between two checkpoints. A start replays up to that, and the disk keeps
@@ -42,7 +42,7 @@ const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
 
 /// Settings of the reserve and the ballast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct SpaceConfig {
     /// `--disk-reserve-bytes`; `None` chooses by the file system's size, 0 watches nothing.
     pub reserve_bytes: Option<u64>,
     /// `--disk-ballast-bytes`; `None` chooses by the file system's size, 0 keeps none.
@@ -51,12 +51,12 @@ pub struct Wanted {
 
 /// How much the log may take on this file system. Small ones get a smaller log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
+pub struct LogSizes {
     /// Log between two checkpoints.
     pub checkpoint_log_bytes: u64,
 }
 
-impl Sizes {
+impl LogSizes {
     /// For the file system of a folder, or of the nearest one above it that exists.
     pub fn of(dir: &Path) -> Self {
         let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
@@ -69,7 +69,7 @@ impl Sizes {
 
 /// Whether there is room for commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Room {
+pub enum SpaceLevel {
     /// For all of them.
     #[default]
     Enough,
@@ -81,14 +81,14 @@ pub enum Room {
 
 /// The last measurement, for all threads.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct SpaceStatus {
     free_bytes: AtomicU64,
     reserve_bytes: AtomicU64,
     ballast_bytes: AtomicU64,
     room: AtomicU8,
 }
 
-impl Seen {
+impl SpaceStatus {
     /// Bytes that are free.
     pub fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Relaxed)
@@ -106,29 +106,29 @@ impl Seen {
 
     /// Whether commands that add data are refused.
     pub fn is_low(&self) -> bool {
-        self.room.load(Relaxed) != Room::Enough as u8
+        self.room.load(Relaxed) != SpaceLevel::Enough as u8
     }
 }
 
 /// Watches one file system.
 #[derive(Debug)]
-pub struct Space {
+pub struct SpaceMonitor {
     dir: PathBuf,
     /// Shared with those who write to the disk.
     ledger: Arc<Ledger>,
     reserve_bytes: u64,
     ballast_bytes: u64,
-    room: Room,
+    level: SpaceLevel,
     free: u64,
     /// Bytes taken since the last look, or before and not written by then.
-    spent: u64,
-    seen: Arc<Seen>,
+    bytes_since_check: u64,
+    status: Arc<SpaceStatus>,
 }
 
-impl Space {
+impl SpaceMonitor {
     /// Call it before opening the data directory. On a full disk it deletes an existing ballast, so
     /// that the log can be opened.
-    pub fn open(dir: &Path, wanted: Wanted) -> Self {
+    pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
         let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
         let reserve = || (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
         let reserve_bytes = wanted.reserve_bytes.unwrap_or_else(reserve);
@@ -145,10 +145,10 @@ impl Space {
             ledger: Arc::new(ledger),
             reserve_bytes,
             ballast_bytes,
-            room: Room::Enough,
+            level: SpaceLevel::Enough,
             free: 0,
-            spent: 0,
-            seen: Arc::new(Seen::default()),
+            bytes_since_check: 0,
+            status: Arc::new(SpaceStatus::default()),
         };
         space.measure();
         let held = space.ledger.holds_ballast();
@@ -167,7 +167,7 @@ impl Space {
     /// Gives the ballast up unless another process uses the directory. The lock is not kept: opening
     /// the storage takes it again.
     fn release_at_start(&self) {
-        match Lock::take(&super::member_dir(&self.dir)) {
+        match LockFile::take(&super::member_dir(&self.dir)) {
             Ok(_lock) => self.ledger.release(),
             // opening the storage reports who holds the lock
             Err(error) => {
@@ -177,8 +177,8 @@ impl Space {
     }
 
     /// The last measurement.
-    pub fn seen(&self) -> Arc<Seen> {
-        self.seen.clone()
+    pub fn seen(&self) -> Arc<SpaceStatus> {
+        self.status.clone()
     }
 
     /// Who may take what is free.
@@ -187,16 +187,16 @@ impl Space {
     }
 
     /// Free space, as of the last measurement.
-    pub fn room(&self) -> Room {
-        self.room
+    pub fn room(&self) -> SpaceLevel {
+        self.level
     }
 
     /// Measures again, and deletes or restores the ballast.
-    pub fn look(&mut self) -> Room {
+    pub fn check(&mut self) -> SpaceLevel {
         // marks that others set from here on are seen by the next look
         self.ledger.take_stale();
         let short = self.ledger.take_short();
-        self.spent = self.ledger.promised();
+        self.bytes_since_check = self.ledger.promised();
         self.measure();
         if self.ledger.holds_ballast() && self.is_full() {
             self.ledger.release();
@@ -213,15 +213,15 @@ impl Space {
         let recovers =
             self.free >= calm && (self.ledger.holds_ballast() || self.ballast_bytes == 0);
         let room = if self.free < self.floor_bytes() {
-            Room::None
+            SpaceLevel::None
         } else if self.free < self.reserve_bytes
-            || ((short || self.room != Room::Enough) && !recovers)
+            || ((short || self.level != SpaceLevel::Enough) && !recovers)
         {
-            Room::Low
+            SpaceLevel::Low
         } else {
-            Room::Enough
+            SpaceLevel::Enough
         };
-        self.tell(room);
+        self.publish(room);
         room
     }
 
@@ -231,18 +231,18 @@ impl Space {
             return true;
         }
         if self.ledger.take_stale() {
-            self.look();
+            self.check();
         }
-        let left = self.free.saturating_sub(self.spent + bytes);
-        let fits = match self.room {
-            Room::Enough if grows => left >= self.reserve_bytes / 2,
-            Room::Enough => left >= self.floor_bytes(),
-            Room::Low => !grows && left >= self.floor_bytes(),
-            Room::None => false,
+        let left = self.free.saturating_sub(self.bytes_since_check + bytes);
+        let fits = match self.level {
+            SpaceLevel::Enough if grows => left >= self.reserve_bytes / 2,
+            SpaceLevel::Enough => left >= self.floor_bytes(),
+            SpaceLevel::Low => !grows && left >= self.floor_bytes(),
+            SpaceLevel::None => false,
         };
         let fits = fits && self.ledger.promise(bytes);
         if fits {
-            self.spent += bytes;
+            self.bytes_since_check += bytes;
         }
         fits
     }
@@ -250,10 +250,10 @@ impl Space {
     /// Call it after writing: measures again if the result may have changed.
     pub fn written(&mut self) {
         self.ledger.keep_promises();
-        let much = self.spent > self.reserve_bytes / 8;
-        let scarce = self.spent > 0 && self.room != Room::Enough;
+        let much = self.bytes_since_check > self.reserve_bytes / 8;
+        let scarce = self.bytes_since_check > 0 && self.level != SpaceLevel::Enough;
         if much || scarce || self.ledger.take_stale() {
-            self.look();
+            self.check();
         }
     }
 
@@ -266,31 +266,31 @@ impl Space {
         self.free = measure(&self.dir).map_or(u64::MAX, |measured| measured.free);
     }
 
-    fn tell(&mut self, room: Room) {
+    fn publish(&mut self, room: SpaceLevel) {
         let (free_bytes, reserve_bytes) = (self.free, self.reserve_bytes);
-        if room != self.room {
+        if room != self.level {
             match room {
-                Room::Enough => {
+                SpaceLevel::Enough => {
                     tracing::info!(free_bytes, "the disk has space again: writes are accepted");
                 }
-                Room::Low => tracing::warn!(
+                SpaceLevel::Low => tracing::warn!(
                     free_bytes,
                     reserve_bytes,
                     "the disk is almost full: writes are refused until there is space"
                 ),
-                Room::None => tracing::error!(
+                SpaceLevel::None => tracing::error!(
                     free_bytes,
                     "the disk is full: all commands are refused until there is space"
                 ),
             }
         }
-        self.room = room;
+        self.level = room;
         let held = self.ledger.holds_ballast();
         let ballast = if held { self.ballast_bytes } else { 0 };
-        self.seen.free_bytes.store(free_bytes, Relaxed);
-        self.seen.reserve_bytes.store(reserve_bytes, Relaxed);
-        self.seen.ballast_bytes.store(ballast, Relaxed);
-        self.seen.room.store(room as u8, Relaxed);
+        self.status.free_bytes.store(free_bytes, Relaxed);
+        self.status.reserve_bytes.store(reserve_bytes, Relaxed);
+        self.status.ballast_bytes.store(ballast, Relaxed);
+        self.status.room.store(room as u8, Relaxed);
     }
 }
 
@@ -303,12 +303,12 @@ mod tests {
 
     const BALLAST_BYTES: u64 = 200_000;
 
-    fn open(dir: &Path) -> Space {
-        let wanted = Wanted {
+    fn open(dir: &Path) -> SpaceMonitor {
+        let wanted = SpaceConfig {
             reserve_bytes: Some(1 << 20),
             ballast_bytes: Some(BALLAST_BYTES),
         };
-        Space::open(dir, wanted)
+        SpaceMonitor::open(dir, wanted)
     }
 
     #[test]
@@ -318,13 +318,13 @@ mod tests {
         fs::create_dir_all(&member).unwrap();
         let ballast = member.join("ballast");
         fs::write(&ballast, b"cut short").unwrap();
-        let lock = Lock::take(&member).unwrap();
+        let lock = LockFile::take(&member).unwrap();
         assert!(!open(&dir.data()).ledger.holds_ballast());
         assert!(ballast.exists(), "it is another process's");
         drop(lock);
         let mut space = open(&dir.data());
         assert!(!ballast.exists());
-        space.look();
+        space.check();
         assert_eq!(fs::metadata(&ballast).unwrap().len(), BALLAST_BYTES);
         assert!(space.ledger.holds_ballast());
         assert!(open(&dir.data()).ledger.holds_ballast());
@@ -336,7 +336,7 @@ mod tests {
         let member = member_dir(&dir.data());
         fs::create_dir_all(&member).unwrap();
         let mut space = open(&dir.data());
-        space.look();
+        space.check();
         let ledger = space.ledger().clone();
         let most = space.free / 4 * 3;
         let run = ledger.begin_run(&member, most).unwrap();
@@ -346,7 +346,7 @@ mod tests {
         assert!(space.take(most, false));
         let error = ledger.begin_run(&member, most).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-        space.look();
+        space.check();
         assert!(!space.take(most, false), "they are taken and not written");
         space.written();
         assert!(ledger.begin_run(&member, most).is_ok());
@@ -358,11 +358,11 @@ mod tests {
         let ballast = member_dir(&dir.data()).join("ballast");
         fs::create_dir_all(member_dir(&dir.data())).unwrap();
         let mut space = open(&dir.data());
-        space.look();
+        space.check();
         fs::remove_file(&ballast).unwrap();
         space.ledger.release();
         assert!(!space.ledger.holds_ballast());
-        space.look();
+        space.check();
         assert!(space.ledger.holds_ballast() && ballast.exists());
     }
 }

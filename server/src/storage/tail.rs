@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    OpenError, bit,
+    OpenError, bit_flip,
     files::{sync_dir, sync_file},
 };
 
@@ -36,7 +36,7 @@ const SEQ_DIGITS: usize = 16;
 
 /// The engine's two kinds of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Queue {
+pub(super) enum LogFileKind {
     /// What we write.
     Append,
     /// Old entries that the engine moves so that it can drop a file. It writes several records
@@ -45,21 +45,21 @@ pub(super) enum Queue {
     Rewrite,
 }
 
-impl Queue {
+impl LogFileKind {
     fn suffix(self) -> &'static str {
         match self {
-            Queue::Append => ".raftlog",
-            Queue::Rewrite => ".rewrite",
+            LogFileKind::Append => ".raftlog",
+            LogFileKind::Rewrite => ".rewrite",
         }
     }
 }
 
 /// Cuts what a crash left half written and refuses what a crash cannot explain.
-pub(crate) fn mend(dir: &Path) -> Result<(), OpenError> {
-    for queue in [Queue::Append, Queue::Rewrite] {
+pub(crate) fn repair(dir: &Path) -> Result<(), OpenError> {
+    for queue in [LogFileKind::Append, LogFileKind::Rewrite] {
         let files = list(dir, queue).map_err(|e| OpenError::io(dir, e))?;
         let gap = files.windows(2).find(|pair| pair[1].0 != pair[0].0 + 1);
-        if let (Queue::Append, Some(pair)) = (queue, gap) {
+        if let (LogFileKind::Append, Some(pair)) = (queue, gap) {
             return Err(OpenError::log(
                 &pair[0].1,
                 0,
@@ -68,13 +68,13 @@ pub(crate) fn mend(dir: &Path) -> Result<(), OpenError> {
         }
         let count = files.len();
         for (at, (seq, path)) in files.into_iter().enumerate() {
-            mend_file(dir, &path, seq, queue, at + 1 == count)?;
+            repair_file(dir, &path, seq, queue, at + 1 == count)?;
         }
     }
     Ok(())
 }
 
-fn list(dir: &Path, queue: Queue) -> io::Result<Vec<(u64, PathBuf)>> {
+fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -98,7 +98,7 @@ fn list(dir: &Path, queue: Queue) -> io::Result<Vec<(u64, PathBuf)>> {
 pub(super) enum Verdict {
     Whole,
     /// Change one byte by this mask; then judge the file again.
-    Mend {
+    Repair {
         at: usize,
         mask: u8,
     },
@@ -118,7 +118,12 @@ pub(super) struct Damage {
 }
 
 /// Judges the bytes of one file; `last` says whether it is the newest of its kind.
-pub(super) fn judge(bytes: &[u8], seq: u64, queue: Queue, last: bool) -> Result<Verdict, Damage> {
+pub(super) fn judge(
+    bytes: &[u8],
+    seq: u64,
+    queue: LogFileKind,
+    last: bool,
+) -> Result<Verdict, Damage> {
     let good = whole_until(bytes, seq);
     if good == Some(bytes.len()) {
         return Ok(Verdict::Whole);
@@ -132,9 +137,9 @@ pub(super) fn judge(bytes: &[u8], seq: u64, queue: Queue, last: bool) -> Result<
     if let (false, Some(good)) = (zeros, good)
         && let Some((at, mask)) = flipped_bit(bytes, good, seq)
     {
-        return Ok(Verdict::Mend { at, mask });
+        return Ok(Verdict::Repair { at, mask });
     }
-    if !zeros && queue == Queue::Append {
+    if !zeros && queue == LogFileKind::Append {
         let search = if good.is_some() { at + 1 } else { 0 };
         if let Some(next) = (search..bytes.len()).find(|at| record(bytes, *at, seq).is_some()) {
             let what = format!("damaged, although a whole record follows at byte {next}");
@@ -144,20 +149,26 @@ pub(super) fn judge(bytes: &[u8], seq: u64, queue: Queue, last: bool) -> Result<
     Ok(good.map_or(Verdict::Remove, |good| Verdict::Cut { good, zeros }))
 }
 
-fn mend_file(dir: &Path, path: &Path, seq: u64, queue: Queue, last: bool) -> Result<(), OpenError> {
+fn repair_file(
+    dir: &Path,
+    path: &Path,
+    seq: u64,
+    queue: LogFileKind,
+    last: bool,
+) -> Result<(), OpenError> {
     let bytes = fs::read(path).map_err(|e| OpenError::io(path, e))?;
     let verdict = judge(&bytes, seq, queue, last)
         .map_err(|damage| OpenError::log(path, damage.at, damage.what))?;
     let cut = match verdict {
         Verdict::Whole => return Ok(()),
-        Verdict::Mend { at, mask } => {
+        Verdict::Repair { at, mask } => {
             tracing::warn!(file = %path.display(), offset = at, "repaired a flipped bit in the last write");
             let file = OpenOptions::new().write(true).open(path);
             return file
                 .and_then(|file| file.write_all_at(&[bytes[at] ^ mask], at as u64))
                 .and_then(|()| sync_file(path))
                 .map_err(|e| OpenError::io(path, e))
-                .and_then(|()| mend_file(dir, path, seq, queue, last));
+                .and_then(|()| repair_file(dir, path, seq, queue, last));
         }
         Verdict::Cut { good, zeros } => {
             if !zeros {
@@ -212,14 +223,14 @@ fn flipped_bit(bytes: &[u8], at: usize, seq: u64) -> Option<(usize, u8)> {
     for bit in 0..RECORD_HEADER_BYTES * 8 {
         let (byte, mask) = (bit / 8, 1 << (bit % 8));
         header[byte] ^= mask;
-        if shape(&header, bytes.len() - at).is_some()
+        if record_layout(&header, bytes.len() - at).is_some()
             && let Some(found) = alone((byte, mask))
         {
             return Some(found);
         }
         header[byte] ^= mask;
     }
-    let (length, footer) = shape(&header, bytes.len() - at)?;
+    let (length, footer) = record_layout(&header, bytes.len() - at)?;
     let record = &bytes[at..at + length];
     [
         (RECORD_HEADER_BYTES, footer, 0),
@@ -234,16 +245,16 @@ fn flipped_bit(bytes: &[u8], at: usize, seq: u64) -> Option<(usize, u8)> {
                 let bit = difference.trailing_zeros() as usize;
                 (content.len() + bit / 8, 1 << (bit % 8))
             }
-            _ => bit::flipped(content.len(), difference)?,
+            _ => bit_flip::find_flipped_bit(content.len(), difference)?,
         };
         Some((from + byte, mask))
     })
     .find_map(alone)
 }
 
-/// Length of a record and the place of its footer in it, as its header has them. `room` is how many
+/// Length of a record and the place of its footer in it, as its header has them. `level` is how many
 /// bytes there are from the header on.
-fn shape(header: &[u8], room: usize) -> Option<(usize, usize)> {
+fn record_layout(header: &[u8], room: usize) -> Option<(usize, usize)> {
     let head = number(header, 0)?;
     let length = usize::try_from(head >> 8).ok()?;
     // The low byte names a compression; ours are never compressed.
@@ -265,15 +276,15 @@ fn sign(seq: u64) -> u32 {
 /// Length of the record that begins at `at`, if a whole one does.
 fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     let bytes = bytes.get(at..)?;
-    let (len, footer) = shape(bytes, bytes.len())?;
+    let (len, footer) = record_layout(bytes, bytes.len())?;
     let entries = &bytes[RECORD_HEADER_BYTES..footer];
-    let whole =
-        summed(&bytes[footer..len], sign(seq)) && (entries.is_empty() || summed(entries, 0));
+    let whole = has_valid_checksum(&bytes[footer..len], sign(seq))
+        && (entries.is_empty() || has_valid_checksum(entries, 0));
     whole.then_some(len)
 }
 
 /// Whether a block ends with the sum of what is before it.
-fn summed(block: &[u8], sign: u32) -> bool {
+fn has_valid_checksum(block: &[u8], sign: u32) -> bool {
     let Some((content, sum)) = block.split_last_chunk::<CRC_BYTES>() else {
         return false;
     };

@@ -3,8 +3,10 @@
 use std::{fs, path::PathBuf};
 
 use super::{
-    page::{BRANCH, ELEMENT_BYTES, HEADER_BYTES, Header, IS_BUCKET, LEAF, Meta, PAGE_BYTES},
-    reader::{Broken, Bucket, File},
+    page::{
+        BRANCH, ELEMENT_BYTES, HEADER_BYTES, IS_BUCKET, LEAF, MetaPage, PAGE_BYTES, PageHeader,
+    },
+    reader::{BoltError, BoltFile, Bucket},
 };
 
 const PAGES: u64 = 64;
@@ -19,7 +21,7 @@ impl Crafted {
     fn new(name: &str) -> Self {
         let id = std::process::id();
         let mut bytes = vec![0; PAGES as usize * PAGE_BYTES];
-        let meta = Meta {
+        let meta = MetaPage {
             root: 2,
             free: u64::MAX,
             end: PAGES,
@@ -34,7 +36,7 @@ impl Crafted {
     }
 
     /// A page with its elements and what stands behind them.
-    fn page(&mut self, header: Header, elements: &[[u32; 4]], rest: &[u8]) {
+    fn page(&mut self, header: PageHeader, elements: &[[u32; 4]], rest: &[u8]) {
         let mut page = header.encode().to_vec();
         for number in elements.iter().flatten() {
             page.extend_from_slice(&number.to_le_bytes());
@@ -44,9 +46,9 @@ impl Crafted {
         self.bytes[at..at + page.len()].copy_from_slice(&page);
     }
 
-    fn open(&self) -> File {
+    fn open(&self) -> BoltFile {
         fs::write(&self.path, &self.bytes).unwrap();
-        File::open(&self.path, self.bytes.len() as u64).unwrap()
+        BoltFile::open(&self.path, self.bytes.len() as u64).unwrap()
     }
 }
 
@@ -61,7 +63,7 @@ impl Drop for Crafted {
 fn a_page_counts_with_its_overflow() {
     let mut crafted = Crafted::new("overflow");
     for id in 2..PAGES - 1 {
-        let header = Header {
+        let header = PageHeader {
             id,
             kind: BRANCH,
             count: 1,
@@ -69,7 +71,7 @@ fn a_page_counts_with_its_overflow() {
         };
         crafted.page(header, &[[0, 0, id as u32 + 1, 0]], &[]);
     }
-    let leaf = Header {
+    let leaf = PageHeader {
         id: PAGES - 1,
         kind: LEAF,
         count: 0,
@@ -77,7 +79,10 @@ fn a_page_counts_with_its_overflow() {
     };
     crafted.page(leaf, &[], &[]);
     let refused = crafted.open().buckets().unwrap_err();
-    assert!(matches!(refused, Broken::Page { page: 3, .. }), "{refused}");
+    assert!(
+        matches!(refused, BoltError::Page { page: 3, .. }),
+        "{refused}"
+    );
     assert!(
         refused.to_string().ends_with("again and again"),
         "{refused}"
@@ -88,7 +93,7 @@ fn a_page_counts_with_its_overflow() {
 #[test]
 fn records_do_not_overlap() {
     let mut crafted = Crafted::new("overlap");
-    let header = Header {
+    let header = PageHeader {
         id: 3,
         kind: LEAF,
         count: 2,
@@ -118,7 +123,7 @@ fn records_do_not_overlap() {
 #[test]
 fn a_bucket_inside_a_page_fits_into_one() {
     let mut crafted = Crafted::new("inline");
-    let header = Header {
+    let header = PageHeader {
         id: 2,
         kind: LEAF,
         count: 1,

@@ -12,5 +12,5 @@ pub mod page;
 mod reader;
 mod writer;
 
-pub use reader::{Broken, Bucket, Each, File};
-pub use writer::{Layout, Out, Writer};
+pub use reader::{BoltError, BoltFile, Bucket, VisitRecord};
+pub use writer::{Layout, WriteBytes, Writer};

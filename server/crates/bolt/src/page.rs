@@ -41,7 +41,7 @@ pub const CHECKSUM_AT: usize = 56;
 
 /// A page's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct PageHeader {
     /// The page's own number.
     pub id: u64,
     /// [`BRANCH`], [`LEAF`], [`META`] or [`FREE`].
@@ -52,7 +52,7 @@ pub struct Header {
     pub overflow: u32,
 }
 
-impl Header {
+impl PageHeader {
     /// Pages of the file that it takes, overflow included.
     pub fn pages(self) -> u64 {
         u64::from(self.overflow) + 1
@@ -81,7 +81,7 @@ impl Header {
 
 /// Contents of a meta page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meta {
+pub struct MetaPage {
     /// Page of the bucket that holds all others.
     pub root: u64,
     /// Page of the list of free pages.
@@ -105,10 +105,10 @@ pub const PAGE_SIZES: [u64; 7] = [
     1 << 16,
 ];
 
-impl Meta {
+impl MetaPage {
     /// Its page, whose number is the transaction's last bit.
     pub fn page(self) -> [u8; PAGE_BYTES] {
-        let header = Header {
+        let header = PageHeader {
             id: self.transaction % METAS,
             kind: META,
             count: 0,
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_meta_page_is_bbolts() {
         // of a real file
-        let meta = Meta {
+        let meta = MetaPage {
             root: 3,
             // which holds no list of free pages
             free: u64::MAX,
@@ -199,11 +199,14 @@ mod tests {
             u64_at(&page, HEADER_BYTES + CHECKSUM_AT),
             Some(0x5c76_ebae_f100_d961)
         );
-        assert_eq!(Meta::parse(&page), Ok(meta));
+        assert_eq!(MetaPage::parse(&page), Ok(meta));
         let mut torn = page;
         torn[40] ^= 1;
-        assert_eq!(Meta::parse(&torn), Err("the checksum of its head is wrong"));
-        assert_eq!(Meta::parse(&[0; 4096]), Err("it is no bbolt file"));
-        assert_eq!(Meta::parse(&page[..70]), Err("it is too short"));
+        assert_eq!(
+            MetaPage::parse(&torn),
+            Err("the checksum of its head is wrong")
+        );
+        assert_eq!(MetaPage::parse(&[0; 4096]), Err("it is no bbolt file"));
+        assert_eq!(MetaPage::parse(&page[..70]), Err("it is too short"));
     }
 }

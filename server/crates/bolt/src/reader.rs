@@ -3,13 +3,13 @@
 //! A file comes from anywhere. Every number in it is checked before it is used. A walk is bounded by a
 //! depth and by the number of pages, where a page counts with its overflow. Keys must ascend and
 //! records must not overlap, so a file yields no more bytes than it has. One leaf at a time is in
-//! memory. Whatever is wrong is a [`Broken`] that says where.
+//! memory. Whatever is wrong is a [`BoltError`] that says where.
 
 use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
 
 use super::page::{
-    BRANCH, BUCKET_BYTES, ELEMENT_BYTES, HEADER_BYTES, Header, IS_BUCKET, LEAF, METAS, Meta,
-    PAGE_SIZES, u32_at, u64_at,
+    BRANCH, BUCKET_BYTES, ELEMENT_BYTES, HEADER_BYTES, IS_BUCKET, LEAF, METAS, MetaPage,
+    PAGE_SIZES, PageHeader, u32_at, u64_at,
 };
 
 /// Maximum depth of a tree: with two children per page, more levels would need more than all pages.
@@ -26,7 +26,7 @@ const KEY_BYTES_MAX: usize = 32 << 10;
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum BoltError {
     /// The system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -47,13 +47,13 @@ pub enum Broken {
 }
 
 /// Called with each record.
-pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Broken> + 'a;
+pub type VisitRecord<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), BoltError> + 'a;
 
 /// An opened file.
 #[derive(Debug)]
-pub struct File {
+pub struct BoltFile {
     file: fs::File,
-    meta: Meta,
+    meta: MetaPage,
 }
 
 /// Where a bucket's records are.
@@ -65,9 +65,9 @@ pub enum Bucket {
     Inline(Vec<u8>),
 }
 
-impl File {
+impl BoltFile {
     /// Opens a file, of which `length` bytes count.
-    pub fn open(path: &Path, length: u64) -> Result<Self, Broken> {
+    pub fn open(path: &Path, length: u64) -> Result<Self, BoltError> {
         let file = fs::File::open(path)?;
         let meta = newest_meta(&file, length)?;
         if meta
@@ -75,7 +75,7 @@ impl File {
             .checked_mul(meta.page_bytes)
             .is_none_or(|end| end > length)
         {
-            return Err(Broken::File(format!(
+            return Err(BoltError::File(format!(
                 "it ends at byte {length}, before its {} pages do",
                 meta.end
             )));
@@ -89,20 +89,20 @@ impl File {
     }
 
     /// The buckets by name, in order.
-    pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>, Broken> {
+    pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>, BoltError> {
         let mut found = Vec::new();
         self.walk(&Bucket::Root(self.meta.root), true, &mut |name, value| {
             if found.len() == BUCKETS_MAX {
-                return Err(Broken::File("it has too many buckets".into()));
+                return Err(BoltError::File("it has too many buckets".into()));
             }
             let root = u64_at(value, 0);
             let bucket = match (root, value.get(BUCKET_BYTES..)) {
                 (Some(0), Some(page)) if page.len() as u64 > self.meta.page_bytes => {
-                    return Err(Broken::File("a bucket inside a page is too long".into()));
+                    return Err(BoltError::File("a bucket inside a page is too long".into()));
                 }
                 (Some(0), Some(page)) => Bucket::Inline(page.to_vec()),
                 (Some(root), Some(_)) => Bucket::Root(root),
-                _ => return Err(Broken::File("a bucket does not say where it is".into())),
+                _ => return Err(BoltError::File("a bucket does not say where it is".into())),
             };
             found.push((name.to_vec(), bucket));
             Ok(())
@@ -111,12 +111,17 @@ impl File {
     }
 
     /// All records of a bucket, in order.
-    pub fn records(&self, bucket: &Bucket, each: &mut Each<'_>) -> Result<(), Broken> {
+    pub fn records(&self, bucket: &Bucket, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         self.walk(bucket, false, each)
     }
 
-    fn walk(&self, bucket: &Bucket, of_buckets: bool, each: &mut Each<'_>) -> Result<(), Broken> {
-        let mut walk = Walk {
+    fn walk(
+        &self,
+        bucket: &Bucket,
+        of_buckets: bool,
+        each: &mut VisitRecord<'_>,
+    ) -> Result<(), BoltError> {
+        let mut walk = TreeWalk {
             file: self,
             of_buckets,
             pages_left: self.meta.end,
@@ -126,7 +131,7 @@ impl File {
         match bucket {
             Bucket::Root(root) => walk.page(*root, 0),
             Bucket::Inline(page) => {
-                let header = Header::decode(page).ok_or(short(0))?;
+                let header = PageHeader::decode(page).ok_or(short(0))?;
                 if header.kind != LEAF {
                     return Err(wrong(0, "no leaf stands inside the bucket"));
                 }
@@ -136,14 +141,14 @@ impl File {
     }
 
     /// What a page says of itself. Its overflow lies in the file and within the bound.
-    fn header(&self, page: u64) -> Result<Header, Broken> {
+    fn header(&self, page: u64) -> Result<PageHeader, BoltError> {
         if !(METAS..self.meta.end).contains(&page) {
             return Err(wrong(page, "it is not one of the file's pages"));
         }
         let at = page * self.meta.page_bytes;
         let mut head = [0; HEADER_BYTES];
         self.file.read_exact_at(&mut head, at)?;
-        let header = Header::decode(&head).ok_or(short(page))?;
+        let header = PageHeader::decode(&head).ok_or(short(page))?;
         let pages = header.pages();
         if header.id != page {
             return Err(wrong(page, "it takes itself for another"));
@@ -155,7 +160,7 @@ impl File {
     }
 
     /// A page with its overflow.
-    fn read(&self, page: u64, header: &Header) -> Result<Vec<u8>, Broken> {
+    fn read(&self, page: u64, header: &PageHeader) -> Result<Vec<u8>, BoltError> {
         let mut bytes = vec![0; (header.pages() * self.meta.page_bytes) as usize];
         self.file
             .read_exact_at(&mut bytes, page * self.meta.page_bytes)?;
@@ -164,8 +169,8 @@ impl File {
 }
 
 /// The newer valid meta page.
-fn newest_meta(file: &fs::File, length: u64) -> Result<Meta, Broken> {
-    let mut newest: Option<Meta> = None;
+fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
+    let mut newest: Option<MetaPage> = None;
     let mut told = "it is too short";
     // the offset of the second one depends on the page size, which only they contain
     for at in std::iter::once(0).chain(PAGE_SIZES) {
@@ -174,7 +179,7 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<Meta, Broken> {
             continue;
         }
         file.read_exact_at(&mut page, at)?;
-        match Meta::parse(&page) {
+        match MetaPage::parse(&page) {
             Ok(meta) if at != 0 && at != meta.page_bytes => {}
             Ok(meta) => {
                 if newest.is_none_or(|known| known.transaction < meta.transaction) {
@@ -185,39 +190,39 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<Meta, Broken> {
             Err(_) => {}
         }
     }
-    newest.ok_or_else(|| Broken::File(told.into()))
+    newest.ok_or_else(|| BoltError::File(told.into()))
 }
 
 /// Bytes of a meta page that are read.
 const META_PAGE_BYTES: usize = HEADER_BYTES + super::page::META_BYTES;
 
-fn wrong(page: u64, what: &'static str) -> Broken {
-    Broken::Page { page, what }
+fn wrong(page: u64, what: &'static str) -> BoltError {
+    BoltError::Page { page, what }
 }
 
-fn short(page: u64) -> Broken {
+fn short(page: u64) -> BoltError {
     wrong(page, "it ends too early")
 }
 
 /// The pages below a branch.
-fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, Broken> {
+fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> {
     (0..usize::from(count))
         .map(|at| u64_at(bytes, HEADER_BYTES + at * ELEMENT_BYTES + 8).ok_or(short(page)))
         .collect()
 }
 
 /// A walk through a tree.
-struct Walk<'a, 'e> {
-    file: &'a File,
+struct TreeWalk<'a, 'e> {
+    file: &'a BoltFile,
     /// Whether the records are buckets; else none may be.
     of_buckets: bool,
     pages_left: u64,
     last: Option<Vec<u8>>,
-    each: &'a mut Each<'e>,
+    each: &'a mut VisitRecord<'e>,
 }
 
-impl Walk<'_, '_> {
-    fn page(&mut self, page: u64, depth: usize) -> Result<(), Broken> {
+impl TreeWalk<'_, '_> {
+    fn page(&mut self, page: u64, depth: usize) -> Result<(), BoltError> {
         if depth == DEPTH_MAX {
             return Err(wrong(page, "it lies too deep"));
         }
@@ -241,7 +246,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), Broken> {
+    fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), BoltError> {
         let mut free_from = 0;
         for at in 0..usize::from(count) {
             let at = HEADER_BYTES + at * ELEMENT_BYTES;

@@ -7,12 +7,12 @@
 use std::io;
 
 use super::page::{
-    BRANCH, BUCKET_BYTES, ELEMENT_BYTES, FREE, HEADER_BYTES, Header, IS_BUCKET, LEAF, METAS, Meta,
-    PAGE_BYTES,
+    BRANCH, BUCKET_BYTES, ELEMENT_BYTES, FREE, HEADER_BYTES, IS_BUCKET, LEAF, METAS, MetaPage,
+    PAGE_BYTES, PageHeader,
 };
 
 /// Receives the bytes of the file.
-pub type Out<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+pub type WriteBytes<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Where everything will stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +50,11 @@ impl Layout {
     /// Writes the file; `fill` must do as it did when the file was laid out.
     pub fn write(
         self,
-        out: &mut Out<'_>,
+        out: &mut WriteBytes<'_>,
         fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         for transaction in [TRANSACTION, TRANSACTION - 1] {
-            let meta = Meta {
+            let meta = MetaPage {
                 root: self.root,
                 free: FREE_PAGE,
                 end: self.end,
@@ -63,7 +63,7 @@ impl Layout {
             };
             out(&meta.page())?;
         }
-        let free = Header {
+        let free = PageHeader {
             id: FREE_PAGE,
             kind: FREE,
             count: 0,
@@ -86,11 +86,11 @@ impl Layout {
 
 /// Takes buckets one by one, in order of their names, each with its records in order of their keys.
 pub struct Writer<'a> {
-    out: &'a mut Out<'a>,
+    out: &'a mut WriteBytes<'a>,
     /// Number of the next page.
     next: u64,
     /// The bucket that is being filled.
-    tree: Tree,
+    tree: OpenPages,
     name: Option<Vec<u8>>,
     /// Names and values of the buckets that are done.
     done: Vec<(Vec<u8>, [u8; BUCKET_BYTES])>,
@@ -99,11 +99,11 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn at(next: u64, out: &'a mut Out<'a>) -> Self {
+    fn at(next: u64, out: &'a mut WriteBytes<'a>) -> Self {
         Self {
             out,
             next,
-            tree: Tree::default(),
+            tree: OpenPages::default(),
             name: None,
             done: Vec::new(),
             buffer: Vec::new(),
@@ -143,7 +143,7 @@ impl<'a> Writer<'a> {
         let mut first = self.tree.leaf.take_first();
         for level in 0.. {
             if level == self.tree.branches.len() {
-                self.tree.branches.push(Page::default());
+                self.tree.branches.push(OpenPage::default());
             }
             let branch = &mut self.tree.branches[level];
             // a branch with one way on would never come to an end
@@ -174,14 +174,14 @@ impl<'a> Writer<'a> {
             if last && branch.count() == 1 {
                 // all of the tree stands below it
                 let root = branch.elements[0].0;
-                self.tree = Tree::default();
+                self.tree = OpenPages::default();
                 return Ok(root);
             }
             let id = put(branch, BRANCH, &mut self.next, &mut self.buffer, self.out)?;
             let first = branch.take_first();
             level += 1;
             if last {
-                self.tree = Tree::default();
+                self.tree = OpenPages::default();
                 return Ok(id);
             }
             self.tree.branches[level].push(id, &first, &[]);
@@ -191,7 +191,7 @@ impl<'a> Writer<'a> {
     fn flush_only_leaf(&mut self) -> io::Result<u64> {
         let leaf = &mut self.tree.leaf;
         let id = put(leaf, LEAF, &mut self.next, &mut self.buffer, self.out)?;
-        self.tree = Tree::default();
+        self.tree = OpenPages::default();
         Ok(id)
     }
 
@@ -220,21 +220,21 @@ impl<'a> Writer<'a> {
 
 /// The pages that are being filled: of a bucket's leaves, and of each level above them.
 #[derive(Default)]
-struct Tree {
-    leaf: Page,
-    branches: Vec<Page>,
+struct OpenPages {
+    leaf: OpenPage,
+    branches: Vec<OpenPage>,
 }
 
 /// A page that is being filled.
 #[derive(Default)]
-struct Page {
+struct OpenPage {
     /// Of each element, its flags or its page, and the lengths of key and value.
     elements: Vec<(u64, u32, u32)>,
     /// Keys and values.
     data: Vec<u8>,
 }
 
-impl Page {
+impl OpenPage {
     fn count(&self) -> usize {
         self.elements.len()
     }
@@ -264,15 +264,15 @@ impl Page {
 
 /// Writes a page and returns its number. The page keeps its elements.
 fn put(
-    page: &Page,
+    page: &OpenPage,
     kind: u16,
     next: &mut u64,
     buffer: &mut Vec<u8>,
-    out: &mut Out<'_>,
+    out: &mut WriteBytes<'_>,
 ) -> io::Result<u64> {
     let used = HEADER_BYTES + page.count() * ELEMENT_BYTES + page.data.len();
     let pages = used.div_ceil(PAGE_BYTES);
-    let header = Header {
+    let header = PageHeader {
         id: *next,
         kind,
         count: page.count() as u16,

@@ -25,7 +25,7 @@ use crate::{
         self, PanicSource,
         planted::{self, PlantedPanic},
     },
-    snapshot::File,
+    snapshot::SnapshotFile,
     version,
 };
 
@@ -123,7 +123,7 @@ fn is_digest(chunk: &SnapshotResponse) -> bool {
 /// Sends the file and its digest; returns the size of the file.
 fn write(view: &Arc<View>, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
     planted::here("snapshot");
-    let file = File::of(view)?;
+    let file = SnapshotFile::of(view)?;
     let bytes = file.bytes();
     tracing::info!(bytes, "sending a snapshot");
     let mut cutter = ChunkWriter {

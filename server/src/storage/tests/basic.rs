@@ -71,7 +71,7 @@ fn a_hard_state_that_needs_no_sync_rides_on_the_next_write() {
         ..LogBatch::default()
     });
     storage.log.close();
-    drop((storage.checkpoint, storage.hold));
+    drop((storage.checkpoint, storage.lock));
     assert_eq!(reopen(&dir).1.hard_state, Some("last".into()));
 }
 
@@ -141,7 +141,7 @@ fn the_thread_writes_what_it_is_offered() {
     assert!(thread.healthy());
     assert_eq!(thread.failures(), 0);
     thread.stop();
-    drop((thread, storage.log, storage.hold));
+    drop((thread, storage.log, storage.lock));
     same(reopen(&dir).1.checkpoint.as_ref(), &view(20, 7));
 }
 

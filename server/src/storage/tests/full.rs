@@ -13,7 +13,7 @@ use super::{
     workload::{Driven, Expected},
     *,
 };
-use crate::storage::{Room, Space, Wanted, ledger::measure};
+use crate::storage::{SpaceConfig, SpaceLevel, SpaceMonitor, ledger::measure};
 
 /// Size of a ballast.
 const BALLAST_BYTES: u64 = 200_000;
@@ -106,13 +106,13 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
     file.set_len(BALLAST_BYTES).unwrap();
     // more is free than the reserve, and less than takes the alarm away
     let free = measure(&member).unwrap().free;
-    let wanted = Wanted {
+    let wanted = SpaceConfig {
         reserve_bytes: Some(free / 10 * 9),
         ballast_bytes: Some(BALLAST_BYTES),
     };
-    let mut space = Space::open(&dir.data(), wanted);
+    let mut space = SpaceMonitor::open(&dir.data(), wanted);
     let (mut storage, _) = open_with(&dir.data(), &ME, space.ledger()).unwrap();
-    assert_eq!(space.look(), Room::Enough);
+    assert_eq!(space.check(), SpaceLevel::Enough);
     storage.log.append(&batch(1..10, 1));
     space.written();
 
@@ -121,7 +121,7 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
     storage.log.append(&batch(10..20, 1));
     assert!(!ballast.exists(), "it is given up");
     space.written();
-    assert_eq!(space.room(), Room::Low, "and writes are refused");
+    assert_eq!(space.room(), SpaceLevel::Low, "and writes are refused");
     drop(storage);
     let (_storage, recovered) = reopen(&dir);
     assert_eq!(indexes(&recovered), (1..20).collect::<Vec<_>>());

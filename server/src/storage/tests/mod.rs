@@ -29,7 +29,7 @@ use witan_replica::{
     machine::{member::Member, view::View},
 };
 
-use super::{Identity, Ledger, OpenError, Storage};
+use super::{DataIdentity, Ledger, OpenError, Storage};
 
 /// A folder of its own that goes away with the test.
 pub(in crate::storage) struct TempDir(PathBuf);
@@ -69,7 +69,7 @@ fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
     files
 }
 
-const ME: Identity = Identity {
+const ME: DataIdentity = DataIdentity {
     cluster_id: 0xc1,
     member_id: 0x3e,
     format: super::FORMAT,
@@ -81,13 +81,13 @@ static STARTING: RwLock<()> = RwLock::new(());
 /// The kernel may close its copies of the locks a little later than it says.
 const LATE: Duration = Duration::from_secs(10);
 
-fn open(dir: &Path, who: &Identity) -> Result<(Storage, Recovered), OpenError> {
+fn open(dir: &Path, who: &DataIdentity) -> Result<(Storage, Recovered), OpenError> {
     open_with(dir, who, &Arc::default())
 }
 
 fn open_with(
     dir: &Path,
-    who: &Identity,
+    who: &DataIdentity,
     ledger: &Arc<Ledger>,
 ) -> Result<(Storage, Recovered), OpenError> {
     let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());

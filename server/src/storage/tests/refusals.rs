@@ -5,7 +5,7 @@ use std::{fs, io::Write, process::Stdio};
 use super::*;
 use crate::storage::FORMAT;
 
-fn refused(dir: &TempDir, who: &Identity, file: &str) -> OpenError {
+fn refused(dir: &TempDir, who: &DataIdentity, file: &str) -> OpenError {
     let error =
         super::super::open(&dir.data(), who, &Arc::default()).expect_err("this must not open");
     let path = dir.data().join("member").join(file);
@@ -37,7 +37,7 @@ fn a_newer_format_is_refused() {
     drop(
         open(
             &dir.data(),
-            &Identity {
+            &DataIdentity {
                 format: FORMAT + 1,
                 ..ME
             },
@@ -59,13 +59,13 @@ fn another_members_directory_is_refused() {
     let dir = TempDir::new();
     drop(reopen(&dir));
     assert_eq!(
-        refused(&dir, &Identity { member_id: 7, ..ME }, "identity").exit_code(),
+        refused(&dir, &DataIdentity { member_id: 7, ..ME }, "identity").exit_code(),
         22
     );
     assert_eq!(
         refused(
             &dir,
-            &Identity {
+            &DataIdentity {
                 cluster_id: 7,
                 ..ME
             },

@@ -16,7 +16,7 @@ use witan_replica::machine::{
 };
 
 use super::*;
-use crate::storage::{Checkpointer, Hold, Log};
+use crate::storage::{Checkpointer, DirectoryLock, RaftLog};
 
 /// A checkpoint is taken after this much log: a dozen of small and one of large values.
 const CHECKPOINT_BYTES: usize = 4 << 20;
@@ -99,10 +99,10 @@ pub(super) fn apply(view: &mut View, entry: &Entry) {
 }
 
 pub(super) struct Driven {
-    log: Log,
+    log: RaftLog,
     checkpointer: Checkpointer,
     durable: Receiver<u64>,
-    _hold: Hold,
+    _hold: DirectoryLock,
     view: View,
     saved: u64,
     offered: u64,
@@ -130,7 +130,7 @@ impl Driven {
             log: storage.log,
             checkpointer,
             durable,
-            _hold: storage.hold,
+            _hold: storage.lock,
             view,
             saved,
             offered: saved,

@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message as _;
-use witan::storage::{self, Checkpointer, Identity};
+use witan::storage::{self, Checkpointer, DataIdentity};
 use witan_replica::{
     host::{LogBatch, LogRecord},
     machine::{
@@ -84,8 +84,8 @@ fn dir(name: &str) -> PathBuf {
     env::temp_dir().join(format!("witan-bench-disk-{name}"))
 }
 
-fn identity() -> Identity {
-    Identity::new(1, 1)
+fn identity() -> DataIdentity {
+    DataIdentity::new(1, 1)
 }
 
 /// The entry of one put.

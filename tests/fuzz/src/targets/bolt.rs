@@ -4,8 +4,8 @@
 use std::{fs, path::PathBuf, thread};
 
 use witan_bolt::{
-    File, Layout, Writer,
-    page::{METAS, Meta, PAGE_BYTES},
+    BoltFile, Layout, Writer,
+    page::{METAS, MetaPage, PAGE_BYTES},
 };
 
 use crate::input::Input;
@@ -22,7 +22,7 @@ pub(super) fn file(bytes: &[u8]) {
     let chunks: Vec<&[u8]> = std::iter::from_fn(|| input.chunk())
         .take(PAGES_MAX)
         .collect();
-    let meta = Meta {
+    let meta = MetaPage {
         root: METAS,
         free: u64::MAX,
         end: METAS + chunks.len() as u64,
@@ -60,7 +60,7 @@ pub(super) fn file(bytes: &[u8]) {
 fn read(bytes: &[u8]) -> Option<Buckets> {
     let path = path();
     fs::write(&path, bytes).expect("the temporary folder takes a file");
-    let file = File::open(&path, bytes.len() as u64).ok()?;
+    let file = BoltFile::open(&path, bytes.len() as u64).ok()?;
     let mut found = Buckets::new();
     for (name, bucket) in file.buckets().ok()? {
         let mut records = Vec::new();

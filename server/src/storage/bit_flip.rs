@@ -23,7 +23,7 @@ const fn table() -> [u32; 256] {
 
 /// The bit of a block of `length` bytes whose flip changes the checksum by `difference` (actual xor
 /// expected): its byte and its mask. `None` if no single bit does.
-pub(super) fn flipped(length: usize, difference: u32) -> Option<(usize, u8)> {
+pub(super) fn find_flipped_bit(length: usize, difference: u32) -> Option<(usize, u8)> {
     // A checksum is linear: a flipped bit changes it by the same bits whatever else is there, and
     // by one step more for each byte behind it.
     let mut sums: [u32; 8] = std::array::from_fn(|bit| TABLE[1 << bit]);
@@ -51,7 +51,10 @@ mod tests {
                 let mut flawed = block.clone();
                 flawed[at] ^= 1 << bit;
                 let difference = crc32fast::hash(&flawed) ^ right;
-                assert_eq!(flipped(block.len(), difference), Some((at, 1 << bit)));
+                assert_eq!(
+                    find_flipped_bit(block.len(), difference),
+                    Some((at, 1 << bit))
+                );
             }
         }
     }
@@ -63,6 +66,6 @@ mod tests {
         flawed[3] ^= 2;
         flawed[200] ^= 32;
         let difference = crc32fast::hash(&flawed) ^ crc32fast::hash(&block);
-        assert_eq!(flipped(block.len(), difference), None);
+        assert_eq!(find_flipped_bit(block.len(), difference), None);
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use witan_replica::machine::record::CorruptRecord;
 
 use super::{
-    error::Broken,
+    error::CheckpointReadError,
     merge::{Record, Records},
 };
 use crate::panics::catch_in_library;
@@ -21,13 +21,13 @@ const PORTION_BYTES: usize = 256 << 10;
 /// Maximum number of waiting portions.
 const PORTIONS_MAX: usize = 4;
 
-type Portion = Vec<Result<Record, Broken>>;
+type Portion = Vec<Result<Record, CheckpointReadError>>;
 
 /// Restores from records that are read on another thread. A panic there is an error here.
 pub(super) fn read_ahead<T>(
-    records: impl Iterator<Item = Result<Record, Broken>> + Send,
-    restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, Broken>,
-) -> Result<T, Broken> {
+    records: impl Iterator<Item = Result<Record, CheckpointReadError>> + Send,
+    restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
+) -> Result<T, CheckpointReadError> {
     thread::scope(|scope| {
         let (send, receive) = sync_channel(PORTIONS_MAX);
         let reading = thread::Builder::new()
@@ -46,7 +46,10 @@ pub(super) fn read_ahead<T>(
 }
 
 /// Sends all records until the receiver is dropped.
-fn read(records: impl Iterator<Item = Result<Record, Broken>>, send: &SyncSender<Portion>) {
+fn read(
+    records: impl Iterator<Item = Result<Record, CheckpointReadError>>,
+    send: &SyncSender<Portion>,
+) {
     let (mut portion, mut bytes) = (Portion::new(), 0);
     for record in records {
         bytes += record
@@ -68,7 +71,7 @@ fn read(records: impl Iterator<Item = Result<Record, Broken>>, send: &SyncSender
 mod tests {
     use super::*;
 
-    fn record(number: u64) -> Result<Record, Broken> {
+    fn record(number: u64) -> Result<Record, CheckpointReadError> {
         let key = number.to_be_bytes().to_vec();
         Ok((key, vec![b'v'; 10_000]))
     }

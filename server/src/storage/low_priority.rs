@@ -6,15 +6,17 @@ use std::{io, thread};
 use rustix::process::{getpriority_process, setpriority_process};
 
 /// Increment of the nice value: a ninth of the processor share of a normal thread.
-const NICER: i32 = 10;
+const NICE_INCREMENT: i32 = 10;
 /// The lowest priority that there is.
-const NICEST: i32 = 19;
+const NICE_MAX: i32 = 19;
 
 /// Runs work at a low priority. It needs its own thread, because an unprivileged process cannot
 /// raise a priority again.
-pub(super) fn quietly<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+pub(super) fn run_at_low_priority<T: Send>(
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
     let work = || {
-        if let Err(error) = lower() {
+        if let Err(error) = lower_priority() {
             tracing::debug!(%error, "failed to lower the priority of a thread");
         }
         work()
@@ -27,9 +29,9 @@ pub(super) fn quietly<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> i
 }
 
 /// Linux has a priority for each thread; id 0 means the calling one.
-fn lower() -> rustix::io::Result<()> {
+fn lower_priority() -> rustix::io::Result<()> {
     let now = getpriority_process(None)?;
-    setpriority_process(None, (now + NICER).min(NICEST))
+    setpriority_process(None, (now + NICE_INCREMENT).min(NICE_MAX))
 }
 
 #[cfg(test)]
@@ -39,14 +41,14 @@ mod tests {
     #[test]
     fn quiet_work_has_a_lower_priority_and_its_caller_has_not() {
         let own = getpriority_process(None).unwrap();
-        let quiet = quietly(|| Ok(getpriority_process(None)?)).unwrap();
-        assert_eq!(quiet, (own + NICER).min(NICEST));
+        let quiet = run_at_low_priority(|| Ok(getpriority_process(None)?)).unwrap();
+        assert_eq!(quiet, (own + NICE_INCREMENT).min(NICE_MAX));
         assert_eq!(getpriority_process(None).unwrap(), own);
     }
 
     #[test]
     fn a_panic_is_an_error() {
-        let outcome: io::Result<()> = quietly(|| panic!("planted"));
+        let outcome: io::Result<()> = run_at_low_priority(|| panic!("planted"));
         assert!(outcome.is_err());
     }
 }
