@@ -26,9 +26,9 @@ use crate::{
     logging::LogLevelHandle,
     metrics::Metrics,
     node::{self, Node, NodeParts, ProcessIdentity, now_ns},
-    notify,
     storage::{self, Checkpointer, OpenError, SpaceMonitor, Storage},
-    transport::{self, BindError, Bound, Running, Security, Served, TlsError},
+    systemd,
+    transport::{self, BindError, Bound, Handlers, RunningServer, ServerTls, TlsError},
 };
 
 /// A request gives up after this and two election timeouts, as etcd's.
@@ -123,13 +123,13 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let mut security = if own {
         None
     } else {
-        Security::open(&config, &metrics)?
+        ServerTls::open(&config, &metrics)?
     };
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
     let disk = open_disk(&config)?;
     if own {
-        security = Security::open(&config, &metrics)?;
+        security = ServerTls::open(&config, &metrics)?;
     }
     warn_of_quota(config.settings.quota_bytes);
     let (node, replica) = start_node(&config, disk, metrics.clone(), stopping)?;
@@ -147,12 +147,12 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
         name = config.name,
         "ready to serve client requests"
     );
-    notify::ready(config.notify_socket.as_deref());
+    systemd::ready(config.notify_socket.as_deref());
     let signal = transport::first_signal()
         .await
         .map_err(BootError::io("signal handler"))?;
     tracing::info!(signal = signal.name(), "received signal; shutting down");
-    notify::stopping(config.notify_socket.as_deref());
+    systemd::stopping(config.notify_socket.as_deref());
     stop.send_replace(true);
     port.stop().await;
     node.stop();
@@ -188,7 +188,7 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
 }
 
 /// The opened data directory and the recovered state.
-struct Disk {
+struct OpenedDisk {
     storage: Storage,
     space: SpaceMonitor,
     recovered: Recovered,
@@ -196,7 +196,7 @@ struct Disk {
     identity: storage::DataIdentity,
 }
 
-fn open_disk(config: &Config) -> Result<Disk, BootError> {
+fn open_disk(config: &Config) -> Result<OpenedDisk, BootError> {
     let dir = &config.data_dir;
     let start = bootstrap::decide(config, storage::identity(dir)?);
     let (identity, genesis) = match start {
@@ -249,7 +249,7 @@ fn open_disk(config: &Config) -> Result<Disk, BootError> {
         "opened the data directory"
     );
     recovered.checkpoint = Some(checkpoint.clone());
-    Ok(Disk {
+    Ok(OpenedDisk {
         storage,
         space,
         recovered,
@@ -260,11 +260,11 @@ fn open_disk(config: &Config) -> Result<Disk, BootError> {
 
 fn start_node(
     config: &Config,
-    disk: Disk,
+    disk: OpenedDisk,
     metrics: Metrics,
     stopping: watch::Receiver<bool>,
 ) -> Result<(Node, JoinHandle<()>), BootError> {
-    let Disk {
+    let OpenedDisk {
         storage,
         space,
         recovered,
@@ -371,11 +371,11 @@ async fn until_applied<O: Operation<Error = Infallible> + Clone>(node: &Node, op
 
 fn serve(
     config: &Config,
-    (bound, security): (Vec<Bound>, Option<Security>),
+    (bound, security): (Vec<Bound>, Option<ServerTls>),
     (node, authenticator): (&Node, Arc<Authenticator>),
     metrics: Metrics,
     log_level: LogLevelHandle,
-) -> Result<Running, BootError> {
+) -> Result<RunningServer, BootError> {
     let environment = Environment {
         metrics: metrics.clone(),
         settings: config.settings.clone(),
@@ -387,7 +387,7 @@ fn serve(
     let ctx = Context::new(node.clone(), environment);
     let calls = api::v3::Services::new(ctx.clone());
     let front = Arc::new(api::http::HttpFrontend::new(ctx));
-    let served = Served {
+    let served = Handlers {
         http: move |surface, request, payload| {
             let front = front.clone();
             async move { front.answer(surface, request, payload).await }

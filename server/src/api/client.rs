@@ -2,17 +2,17 @@
 
 use actix_web::HttpRequest;
 
-use crate::transport::Ended;
+use crate::transport::ClientClosed;
 
 /// Signals that the client has disconnected, so that long polls stop waiting. It does not keep the
 /// request in memory.
 #[derive(Clone, Debug)]
-pub(crate) struct Disconnect(Option<Ended>);
+pub(crate) struct Disconnect(Option<ClientClosed>);
 
 impl Disconnect {
     /// The signal for the client of this request.
     pub(crate) fn of(request: &HttpRequest) -> Self {
-        Self(request.conn_data::<Ended>().cloned())
+        Self(request.conn_data::<ClientClosed>().cloned())
     }
 
     /// Resolves when the client has closed its side or disconnected.

@@ -1,5 +1,5 @@
 //! Contains panics of a request's work, over HTTP/1 and gRPC: the request is answered with 500 or
-//! `Internal`, or aborted if its answer has begun. The mechanism is in `crate::panics`.
+//! `InternalError`, or aborted if its answer has begun. The mechanism is in `crate::panics`.
 
 use std::{
     pin::Pin,
@@ -14,7 +14,7 @@ use actix_web::{
 use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
-use super::{Calls, Incoming, Outgoing};
+use super::{CallHandler, Incoming, Outgoing};
 use crate::{
     metrics::Metrics,
     panics::{self, CaughtPanic, PanicSource, planted::PlantedPanic},
@@ -30,16 +30,16 @@ pub(super) struct Contained<C> {
     pub(super) metrics: Metrics,
 }
 
-impl<C: Calls> Calls for Contained<C> {
-    fn own(&self) -> Self {
+impl<C: CallHandler> CallHandler for Contained<C> {
+    fn clone_for_worker(&self) -> Self {
         Self {
-            calls: self.calls.own(),
+            calls: self.calls.clone_for_worker(),
             metrics: self.metrics.clone(),
         }
     }
 
-    fn whole(&self, path: &str) -> bool {
-        self.calls.whole(path)
+    fn takes_one_message(&self, path: &str) -> bool {
+        self.calls.takes_one_message(path)
     }
 
     async fn call(self, request: Incoming) -> Outgoing {
@@ -66,7 +66,7 @@ fn stream(body: Body, metrics: Metrics, plan: PlantedPanic) -> Body {
     if body.is_end_stream() {
         return body;
     }
-    Body::new(Answers {
+    Body::new(ContainedStream {
         body: Some(body),
         metrics,
         plan,
@@ -74,14 +74,14 @@ fn stream(body: Body, metrics: Metrics, plan: PlantedPanic) -> Body {
 }
 
 /// The body of a gRPC response, with contained panics.
-struct Answers {
+struct ContainedStream {
     /// `None` after a panic.
     body: Option<Body>,
     metrics: Metrics,
     plan: PlantedPanic,
 }
 
-impl http_body::Body for Answers {
+impl http_body::Body for ContainedStream {
     type Data = Bytes;
     type Error = Status;
 
@@ -132,7 +132,7 @@ pub(super) fn response(
         return response;
     }
     response.map_body(|_, body| {
-        let body = Lines {
+        let body = ContainedBody {
             body: Some(body),
             metrics: metrics.clone(),
             plan,
@@ -142,7 +142,7 @@ pub(super) fn response(
 }
 
 /// The body of an HTTP/1 response, with contained panics.
-struct Lines {
+struct ContainedBody {
     /// `None` after a panic.
     body: Option<BoxBody>,
     metrics: Metrics,
@@ -152,9 +152,9 @@ struct Lines {
 /// Ends the connection before the end of the response.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{INTERNAL}")]
-struct Internal;
+struct InternalError;
 
-impl MessageBody for Lines {
+impl MessageBody for ContainedBody {
     type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {
@@ -175,7 +175,7 @@ impl MessageBody for Lines {
             Err(_) => {
                 this.metrics.panicked(PanicSource::HttpStream);
                 this.body = None;
-                Poll::Ready(Some(Err(Internal.into())))
+                Poll::Ready(Some(Err(InternalError.into())))
             }
         }
     }

@@ -31,7 +31,7 @@ use witan_http2::driver;
 #[cfg(feature = "h2")]
 use witan_http2::via_h2 as driver;
 
-use super::{Calls, Head, Incoming, Outgoing, Served, limits, tls::PeerCertificate};
+use super::{CallHandler, Handlers, Head, Incoming, Outgoing, limits, tls::PeerCertificate};
 use crate::{
     budget::{ClientBudgets, MemoryBudget},
     client_network::ClientNetwork,
@@ -53,7 +53,7 @@ const CLIENT_VERSION: &str = "client-api-version";
 #[derive(Clone)]
 pub(super) struct Server<C> {
     calls: C,
-    rules: Rc<Rules>,
+    rules: Rc<CallRules>,
     config: Config,
     traffic: ClientBudgets,
     stopped: watch::Receiver<bool>,
@@ -61,20 +61,20 @@ pub(super) struct Server<C> {
 
 /// Both ends of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Ends {
+pub(super) struct ConnectionInfo {
     pub(super) tcp: TcpConnectInfo,
     /// The client's certificate.
     pub(super) certificate: Option<PeerCertificate>,
 }
 
-impl Ends {
+impl ConnectionInfo {
     /// Where the client is.
     fn network(&self) -> ClientNetwork {
         ClientNetwork::of_peer(self.tcp.remote_addr)
     }
 
     /// Adds it to a request's extensions.
-    fn tell(&self, extensions: &mut Extensions) {
+    fn insert_into(&self, extensions: &mut Extensions) {
         extensions.insert(self.tcp.clone());
         if let Some(certificate) = &self.certificate {
             extensions.insert(certificate.clone());
@@ -84,21 +84,21 @@ impl Ends {
 
 /// What holds for the calls of all connections.
 #[derive(Debug)]
-struct Rules {
+struct CallRules {
     metrics: Metrics,
     /// How long a unary call may take without a warning.
     expected: Duration,
 }
 
-impl<C: Calls> Server<C> {
+impl<C: CallHandler> Server<C> {
     pub(super) fn new<H>(
-        served: &Served<H, C>,
+        served: &Handlers<H, C>,
         traffic: ClientBudgets,
         stopped: watch::Receiver<bool>,
     ) -> Self {
         Self {
-            calls: served.calls.own(),
-            rules: Rc::new(Rules {
+            calls: served.calls.clone_for_worker(),
+            rules: Rc::new(CallRules {
                 metrics: served.metrics.clone(),
                 expected: served.connections.unary_expected,
             }),
@@ -109,11 +109,11 @@ impl<C: Calls> Server<C> {
     }
 
     /// Serves one connection until it ends or, after the stop, its streams have ended.
-    pub(super) async fn serve<S>(mut self, stream: S, ends: Ends) -> io::Result<()>
+    pub(super) async fn serve<S>(mut self, stream: S, ends: ConnectionInfo) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let client = Client {
+        let client = ConnectionService {
             calls: self.calls,
             rules: self.rules,
             traffic: self.traffic.of_connection(ends.network()),
@@ -146,10 +146,10 @@ fn config(connections: &ConnectionSettings) -> Config {
 }
 
 /// The server as one client sees it.
-struct Client<C> {
+struct ConnectionService<C> {
     calls: C,
-    rules: Rc<Rules>,
-    ends: Ends,
+    rules: Rc<CallRules>,
+    ends: ConnectionInfo,
     traffic: ClientBudgets,
     /// The client's API version, and the counters of its requests.
     requests: RefCell<Option<(Option<HeaderValue>, ClientRequests)>>,
@@ -157,14 +157,14 @@ struct Client<C> {
 
 /// What is known about the method of a call.
 #[derive(Debug)]
-pub struct Method {
+pub struct MethodInfo {
     /// The counters of its method, if it is a known one.
     call: Option<Arc<CallMetrics>>,
     /// Counts requests of clients of this version, if the method is a known one.
     client: Option<IntCounter>,
 }
 
-impl<C> Client<C> {
+impl<C> ConnectionService<C> {
     fn budget(&self, what: Resource) -> &MemoryBudget {
         match what {
             Resource::Requests => &self.traffic.requests,
@@ -174,14 +174,14 @@ impl<C> Client<C> {
     }
 }
 
-impl<C: Calls> Service for Client<C> {
-    type Method = Method;
-    type Call = Counting;
-    type Future = Running;
+impl<C: CallHandler> Service for ConnectionService<C> {
+    type Method = MethodInfo;
+    type Call = CallCounter;
+    type Future = RunningCall;
     type Body = AnswerBody;
 
-    fn method(&self, head: &mut request::Parts) -> (Method, RequestMode) {
-        self.ends.tell(&mut head.extensions);
+    fn method(&self, head: &mut request::Parts) -> (MethodInfo, RequestMode) {
+        self.ends.insert_into(&mut head.extensions);
         let metrics = &self.rules.metrics;
         let call = metrics.call(head.uri.path()).cloned();
         let client = call.as_ref().map(|call| {
@@ -196,15 +196,15 @@ impl<C: Calls> Service for Client<C> {
             }));
             of_version.of(call.call_type).clone()
         });
-        let intake = if self.calls.whole(head.uri.path()) {
+        let intake = if self.calls.takes_one_message(head.uri.path()) {
             RequestMode::Collected
         } else {
             RequestMode::Streaming
         };
-        (Method { call, client }, intake)
+        (MethodInfo { call, client }, intake)
     }
 
-    fn begin(&self, head: &Rc<Head>) -> Counting {
+    fn begin(&self, head: &Rc<Head>) -> CallCounter {
         let method = head.method();
         if let Some(call) = &method.call {
             call.started.inc();
@@ -212,7 +212,7 @@ impl<C: Calls> Service for Client<C> {
         if let Some(client) = &method.client {
             client.inc();
         }
-        Counting {
+        CallCounter {
             head: head.clone(),
             rules: self.rules.clone(),
             ended: false,
@@ -220,33 +220,33 @@ impl<C: Calls> Service for Client<C> {
     }
 
     fn call(&self, request: Incoming) -> Self::Future {
-        Running(Box::pin(self.calls.clone().call(request)))
+        RunningCall(Box::pin(self.calls.clone().call(request)))
     }
 
-    fn received(&self, call: &mut Counting, bytes: usize) {
+    fn received(&self, call: &mut CallCounter, bytes: usize) {
         if let Some(call) = &call.head.method().call {
             call.received.inc();
         }
         self.rules.metrics.grpc_received_bytes.inc_by(bytes as u64);
     }
 
-    fn sent(&self, call: &mut Counting, bytes: usize) {
+    fn sent(&self, call: &mut CallCounter, bytes: usize) {
         if let Some(call) = &call.head.method().call {
             call.sent.inc();
         }
         self.rules.metrics.grpc_sent_bytes.inc_by(bytes as u64);
     }
 
-    fn answered(&self, call: &mut Counting, headers: &mut HeaderMap) {
-        call.explain_unknown(headers);
+    fn answered(&self, call: &mut CallCounter, headers: &mut HeaderMap) {
+        call.name_unknown_method(headers);
     }
 
-    fn ended(&self, mut call: Counting, code: witan_http2::Code, took: Duration) {
+    fn ended(&self, mut call: CallCounter, code: witan_http2::Code, took: Duration) {
         call.ended = true;
         call.count(Code::from_i32(code), took);
     }
 
-    fn may_run_forever(&self, method: &Method) -> bool {
+    fn may_run_forever(&self, method: &MethodInfo) -> bool {
         let call = method.call.as_ref();
         call.is_some_and(|call| !call.is_unary())
     }
@@ -352,9 +352,9 @@ impl http_body::Body for RequestMessages {
 }
 
 /// A call that runs. Not an async block around the call: its future would be in memory twice.
-pub(super) struct Running(Pin<Box<dyn Future<Output = Outgoing>>>);
+pub(super) struct RunningCall(Pin<Box<dyn Future<Output = Outgoing>>>);
 
-impl Future for Running {
+impl Future for RunningCall {
     type Output = CallResponse<AnswerBody>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResponse<AnswerBody>> {
@@ -394,13 +394,13 @@ impl http_body::Body for AnswerBody {
 }
 
 /// Counts the end of a call; a dropped one was canceled by its client.
-pub(super) struct Counting {
+pub(super) struct CallCounter {
     head: Rc<Head>,
-    rules: Rc<Rules>,
+    rules: Rc<CallRules>,
     ended: bool,
 }
 
-impl Counting {
+impl CallCounter {
     fn count(&self, code: Code, took: Duration) {
         let Some(call) = &self.head.method().call else {
             return;
@@ -420,7 +420,7 @@ impl Counting {
     }
 
     /// Adds the method's name to tonic's error for an unknown path, as in etcd.
-    fn explain_unknown(&self, headers: &mut HeaderMap) {
+    fn name_unknown_method(&self, headers: &mut HeaderMap) {
         let code = headers.get(tonic::Status::GRPC_STATUS);
         let unimplemented =
             code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unimplemented);
@@ -441,7 +441,7 @@ impl Counting {
     }
 }
 
-impl Drop for Counting {
+impl Drop for CallCounter {
     fn drop(&mut self) {
         if !self.ended {
             self.count(Code::Cancelled, Duration::ZERO);

@@ -49,7 +49,7 @@ pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 pub(super) const FRAME_HEAD_BYTES: usize = 9;
 
 /// Reads in a row that bring less than that before the connection is dropped.
-pub(super) const DRIBBLES_MAX: u32 = 16;
+pub(super) const SHORT_READS_MAX: u32 = 16;
 
 /// Connections at a time; beyond it nothing is accepted until one closes.
 pub(super) const CONNECTIONS_MAX: usize = 32_768;

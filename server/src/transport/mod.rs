@@ -1,20 +1,20 @@
 //! The client port: one port, two stacks, on actix's workers. Knows neither the dialects nor the
 //! node: it calls one function for HTTP/1 requests and one for gRPC calls.
 //!
-//! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `line` (what HTTP/1 lets through) →
-//! `grpc` (what is done around a call; how it comes and goes is `witan_http2`) → `patience` (with
-//! slow clients) → `pass` (what a wrapper leaves alone) → `signals` → `limits`.
+//! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `http1_stream` (what HTTP/1 lets through) →
+//! `grpc` (what is done around a call; how it comes and goes is `witan_http2`) → `stall_timeout` (with
+//! slow clients) → `passthrough` (what a wrapper leaves alone) → `signals` → `limits`.
 
 mod contain;
 mod grpc;
+mod http1_stream;
 mod limits;
-mod line;
 mod listen;
 mod mux;
-mod pass;
-mod patience;
+mod passthrough;
 mod signals;
 mod sniffed;
+mod stall_timeout;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -27,30 +27,30 @@ use http::Response;
 use tokio::{sync::watch, time::timeout};
 use tonic::{body::Body, service::Routes};
 
-pub use grpc::Method;
-pub use line::{Ended, OverTls};
+pub use grpc::MethodInfo;
+pub use http1_stream::{ClientClosed, OverTls};
 pub use listen::{BindError, Bound, Surface, bind};
 pub use signals::{Signal, first_signal};
-pub use tls::{PeerCertificate, Security, TlsError};
+pub use tls::{PeerCertificate, ServerTls, TlsError};
 pub use witan_http2::Body as RequestBody;
 
 use crate::{budget::ClientBudgets, config::ConnectionSettings, metrics::Metrics};
 
 /// The head of a request.
-pub type Head = witan_http2::Head<Method>;
+pub type Head = witan_http2::Head<MethodInfo>;
 
 /// A request.
-pub type Incoming = witan_http2::CallRequest<Method>;
+pub type Incoming = witan_http2::CallRequest<MethodInfo>;
 
 /// Answers gRPC calls.
-pub trait Calls: Clone + Send + 'static {
+pub trait CallHandler: Clone + Send + 'static {
     /// A copy for one worker, which shares no reference counts with other workers.
-    fn own(&self) -> Self {
+    fn clone_for_worker(&self) -> Self {
         self.clone()
     }
 
     /// Whether calls of this path take one message, which is collected before they begin.
-    fn whole(&self, path: &str) -> bool;
+    fn takes_one_message(&self, path: &str) -> bool;
 
     /// One call, whatever its method. A method that nobody has is `Unimplemented` without a text.
     fn call(self, request: Incoming) -> impl Future<Output = Outgoing> + 'static;
@@ -65,8 +65,8 @@ pub enum Outgoing {
     Response(Response<Body>),
 }
 
-impl Calls for Routes {
-    fn whole(&self, _: &str) -> bool {
+impl CallHandler for Routes {
+    fn takes_one_message(&self, _: &str) -> bool {
         false
     }
 
@@ -79,7 +79,7 @@ impl Calls for Routes {
 
 /// What the port serves: handlers and settings.
 #[derive(Clone)]
-pub struct Served<H, C> {
+pub struct Handlers<H, C> {
     /// Answers HTTP/1 requests: `Fn(Surface, HttpRequest, Payload) -> impl Future<Output = HttpResponse>`.
     pub http: H,
     /// The gRPC services. Their own limit on message size must be lifted: it is enforced here.
@@ -89,31 +89,31 @@ pub struct Served<H, C> {
     /// What connections may do.
     pub connections: ConnectionSettings,
     /// For the URLs that ask for TLS.
-    pub security: Option<Security>,
+    pub security: Option<ServerTls>,
 }
 
-/// The running port. Dropping it does not stop it; [`Running::stop`] does.
+/// The running port. Dropping it does not stop it; [`RunningServer::stop`] does.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningServer {
     handle: ServerHandle,
     stop: watch::Sender<bool>,
-    open: Arc<mux::Open>,
+    open: Arc<mux::OpenConnections>,
     unix_sockets: Vec<String>,
 }
 
 /// Starts serving on the worker threads. Must be called inside an actix system.
-pub fn serve<H, F, C>(bound: Vec<Bound>, served: Served<H, C>) -> io::Result<Running>
+pub fn serve<H, F, C>(bound: Vec<Bound>, served: Handlers<H, C>) -> io::Result<RunningServer>
 where
-    C: Calls,
+    C: CallHandler,
     H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let (stop, stopped) = watch::channel(false);
-    let open = Arc::new(mux::Open::default());
+    let open = Arc::new(mux::OpenConnections::default());
     let mut unix_sockets = Vec::new();
     let traffic = ClientBudgets::new(&served.metrics);
-    let served = Served {
+    let served = Handlers {
         calls: contain::Contained {
             calls: served.calls,
             metrics: served.metrics.clone(),
@@ -168,7 +168,7 @@ where
     let server = builder.run();
     let handle = server.handle();
     actix_rt::spawn(server);
-    Ok(Running {
+    Ok(RunningServer {
         handle,
         stop,
         open,
@@ -176,7 +176,7 @@ where
     })
 }
 
-impl Running {
+impl RunningServer {
     /// Accepts nothing more, lets answers in flight complete (for a bounded time) and ends.
     /// Long answers must end themselves when the node says that it is stopping.
     pub async fn stop(self) {

@@ -31,13 +31,13 @@ use tonic::transport::server::TcpConnectInfo;
 use witan_http2::PREFACE;
 
 use super::{
-    Calls, Served, Surface, contain,
-    grpc::{self, Ends},
+    CallHandler, Handlers, Surface, contain,
+    grpc::{self, ConnectionInfo},
+    http1_stream::{Http1Stream, OverTls},
     limits,
-    line::{OverTls, Requests},
-    patience::{self, Patient},
-    sniffed::Sniffed,
-    tls::{self, Secured, Security},
+    sniffed::ReplayedStream,
+    stall_timeout::{self, StallTimeout},
+    tls::{self, Secured, ServerTls},
 };
 use crate::{
     budget::ClientBudgets,
@@ -46,20 +46,20 @@ use crate::{
 };
 
 /// A connection without its TLS.
-type Plain<S> = Patient<Secured<S, Sniffed<S>>>;
+type PlainStream<S> = StallTimeout<Secured<S, ReplayedStream<S>>>;
 
 /// What HTTP/1 is read from.
-type Line<S> = Requests<Sniffed<Plain<S>>>;
+type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 
 /// A stream that a client opened.
-pub(super) trait Client: AsyncRead + AsyncWrite + Unpin + 'static {
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
     /// Both ends, as far as they have addresses.
     fn ends(&self) -> TcpConnectInfo;
     /// Sets the socket's options.
     fn tune(&self) -> io::Result<()>;
 }
 
-impl Client for TcpStream {
+impl ClientStream for TcpStream {
     fn ends(&self) -> TcpConnectInfo {
         TcpConnectInfo {
             local_addr: self.local_addr().ok(),
@@ -73,7 +73,7 @@ impl Client for TcpStream {
     }
 }
 
-impl Client for UnixStream {
+impl ClientStream for UnixStream {
     fn ends(&self) -> TcpConnectInfo {
         TcpConnectInfo {
             local_addr: None,
@@ -88,12 +88,12 @@ impl Client for UnixStream {
 
 /// How many connections are open in the whole process.
 #[derive(Debug, Default)]
-pub(super) struct Open {
+pub(super) struct OpenConnections {
     count: AtomicUsize,
     closed: Notify,
 }
 
-impl Open {
+impl OpenConnections {
     pub(super) fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
@@ -111,16 +111,16 @@ impl Open {
 }
 
 /// Counts one connection for as long as it lives.
-struct Counted(Arc<Open>);
+struct OpenConnection(Arc<OpenConnections>);
 
-impl Counted {
-    fn new(open: &Arc<Open>) -> Self {
+impl OpenConnection {
+    fn new(open: &Arc<OpenConnections>) -> Self {
         open.count.fetch_add(1, Ordering::SeqCst);
         Self(open.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
             // stores a permit when nobody waits yet, so the last close is not missed
@@ -134,21 +134,21 @@ impl Drop for Counted {
 pub(super) struct Mux<H, C> {
     pub(super) surface: Surface,
     /// `None` on a URL that does not ask for TLS.
-    pub(super) security: Option<Security>,
-    pub(super) served: Served<H, C>,
+    pub(super) security: Option<ServerTls>,
+    pub(super) served: Handlers<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
-    pub(super) open: Arc<Open>,
+    pub(super) open: Arc<OpenConnections>,
     pub(super) traffic: ClientBudgets,
 }
 
 impl<H, F, C> Mux<H, C>
 where
-    C: Calls,
+    C: CallHandler,
     H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {
     /// The service that one worker runs for each accepted connection.
-    pub(super) fn factory<S: Client>(
+    pub(super) fn factory<S: ClientStream>(
         self,
     ) -> impl ServiceFactory<S, Config = (), Response = (), Error = io::Error, InitError = ()> {
         fn_factory(move || {
@@ -158,7 +158,7 @@ where
                 let http = Rc::new(mux.clone().http_service::<S>().new_service(()).await?);
                 Ok(fn_service(move |stream: S| {
                     let (http, grpc) = (http.clone(), grpc.clone());
-                    let (surface, counted) = (mux.surface, Counted::new(&mux.open));
+                    let (surface, counted) = (mux.surface, OpenConnection::new(&mux.open));
                     let mut stopped = mux.stopped.clone();
                     let (security, metrics) = (mux.security.clone(), mux.served.metrics.clone());
                     let contained = metrics.clone();
@@ -174,7 +174,7 @@ where
                             let Some((stream, certificate)) = secured.await else {
                                 return Ok(None);
                             };
-                            let sniffed = sniff(Patient::new(stream), surface).await?;
+                            let sniffed = sniff(StallTimeout::new(stream), surface).await?;
                             Ok::<_, io::Error>(Some((sniffed, certificate)))
                         };
                         let opened = tokio::select! {
@@ -187,12 +187,13 @@ where
                         };
                         match surface {
                             Surface::All | Surface::Grpc if http2 => {
-                                grpc.serve(stream, Ends { tcp, certificate }).await
+                                grpc.serve(stream, ConnectionInfo { tcp, certificate })
+                                    .await
                             }
                             Surface::Grpc => Ok(()),
                             Surface::All | Surface::Http | Surface::Metrics => {
                                 let network = ClientNetwork::of_peer(peer);
-                                let requests = Requests::new(stream, network, certificate);
+                                let requests = Http1Stream::new(stream, network, certificate);
                                 let call = http.call((requests, Protocol::Http1, peer));
                                 call.await.map_err(|e| io::Error::other(e.to_string()))
                             }
@@ -209,10 +210,10 @@ where
         })
     }
 
-    fn http_service<S: Client>(
+    fn http_service<S: ClientStream>(
         self,
     ) -> impl ServiceFactory<
-        (Line<S>, Protocol, Option<SocketAddr>),
+        (Http1Connection<S>, Protocol, Option<SocketAddr>),
         Config = (),
         Response = (),
         Error = actix_http::error::DispatchError,
@@ -225,7 +226,7 @@ where
             async move {
                 let plan = PlantedPanic::of(request.headers());
                 let work = async move {
-                    match patience::bounded(&request, payload).await {
+                    match stall_timeout::bounded(&request, payload).await {
                         Some(payload) => http(surface, request, payload).await,
                         None => too_many(),
                     }
@@ -240,14 +241,14 @@ where
         let app = App::new().default_service(web::to(handler));
         let traffic = self.traffic;
         let stopped = self.stopped;
-        HttpService::<Line<S>, _, _>::build()
+        HttpService::<Http1Connection<S>, _, _>::build()
             .keep_alive(limits::IDLE_TIMEOUT)
             .client_request_timeout(limits::HEAD_TIMEOUT)
             .client_disconnect_timeout(limits::CLOSE_TIMEOUT)
             // a client may close its side and read its answer; answers that wait for something are
             // told, and end
             .h1_allow_half_closed(true)
-            .on_connect_ext(move |requests: &Line<S>, data| {
+            .on_connect_ext(move |requests: &Http1Connection<S>, data| {
                 data.insert(requests.ended());
                 data.insert(traffic.of_connection(requests.network()));
                 if secure {
@@ -278,9 +279,9 @@ fn too_many() -> HttpResponse {
 
 /// Reads until the bytes either are the HTTP/2 preface or differ from it.
 async fn sniff<S: AsyncRead + Unpin>(
-    mut stream: Patient<S>,
+    mut stream: StallTimeout<S>,
     surface: Surface,
-) -> io::Result<(Sniffed<Patient<S>>, bool)> {
+) -> io::Result<(ReplayedStream<StallTimeout<S>>, bool)> {
     let mut head = [0; PREFACE.len()];
     let mut length = 0;
     let reading = async {
@@ -302,5 +303,5 @@ async fn sniff<S: AsyncRead + Unpin>(
     if http2 {
         stream.expect_frames();
     }
-    Ok((Sniffed::new(head, length, stream), http2))
+    Ok((ReplayedStream::new(head, length, stream), http2))
 }

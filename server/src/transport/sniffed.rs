@@ -10,17 +10,17 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 use witan_http2::PREFACE;
 
-use super::pass::pass_writes;
+use super::passthrough::pass_writes;
 
 /// A stream whose first bytes were read already and are played back first.
-pub(super) struct Sniffed<S> {
+pub(super) struct ReplayedStream<S> {
     head: [u8; PREFACE.len()],
     from: usize,
     to: usize,
     stream: S,
 }
 
-impl<S> Sniffed<S> {
+impl<S> ReplayedStream<S> {
     /// A stream of which the first `length` bytes of `head` were read.
     pub(super) fn new(head: [u8; PREFACE.len()], length: usize, stream: S) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl<S> Sniffed<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ReplayedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -56,4 +56,4 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
     }
 }
 
-pass_writes!(Sniffed);
+pass_writes!(ReplayedStream);

@@ -20,7 +20,7 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower_service::Service;
 
-use super::{Bound, Running, Served, Surface, bind, serve};
+use super::{Bound, Handlers, RunningServer, Surface, bind, serve};
 use crate::{
     config::{Config, ConnectionSettings},
     metrics::{Facts, Metrics},
@@ -49,7 +49,7 @@ impl Service<http::Request<Body>> for Silent {
 }
 
 struct Port {
-    running: Running,
+    running: RunningServer,
     url: String,
     metrics: Metrics,
     /// `/held` answers once this is true.
@@ -91,7 +91,7 @@ async fn port(listen: &str) -> Port {
                 ))
         }
     };
-    let served = Served {
+    let served = Handlers {
         http,
         calls: Routes::new(health).add_service(Silent),
         metrics: metrics.clone(),

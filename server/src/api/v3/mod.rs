@@ -38,7 +38,7 @@ use tonic::{Status, service::Routes};
 use witan_api::v3::{DESCRIPTORS, error::RpcError};
 
 use super::Context;
-use crate::transport::{Calls, Incoming, Outgoing, RequestBody};
+use crate::transport::{CallHandler, Incoming, Outgoing, RequestBody};
 
 /// Result of a call.
 pub(crate) type RpcResult<T> = Result<T, RpcError>;
@@ -64,16 +64,16 @@ impl Services {
     }
 }
 
-impl Calls for Services {
+impl CallHandler for Services {
     /// Each call changes reference counts; per-worker copies avoid contention.
-    fn own(&self) -> Self {
+    fn clone_for_worker(&self) -> Self {
         Self(Arc::new(Shared {
             service: self.0.service.clone(),
             routes: self.0.routes.clone(),
         }))
     }
 
-    fn whole(&self, path: &str) -> bool {
+    fn takes_one_message(&self, path: &str) -> bool {
         services::is_hot(path)
     }
 
@@ -87,7 +87,7 @@ impl Calls for Services {
         if let Err(refusal) = service.authorize(&request.head).await {
             return Outgoing::Response(Status::from(refusal).into_http());
         }
-        Calls::call(self.0.routes.clone(), request).await
+        CallHandler::call(self.0.routes.clone(), request).await
     }
 }
 

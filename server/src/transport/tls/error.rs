@@ -48,7 +48,7 @@ pub enum TlsError {
     Hostname(String),
     /// The certificate of `--auto-tls` cannot be made.
     #[error("--auto-tls: cannot make a certificate in {}: {reason}", path.display())]
-    Own {
+    SelfSigned {
         /// Its folder.
         path: PathBuf,
         /// What went wrong.

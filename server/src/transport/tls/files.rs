@@ -20,8 +20,8 @@ use x509_cert::{crl::CertificateList, der::Decode as _};
 use super::{
     error::TlsError,
     peer,
-    suites::{self, Choice},
-    verify::{Clients, Revoked},
+    suites::{self, SuiteChoice},
+    verify::{ClientVerifier, Revoked},
 };
 use crate::config::ClientTls;
 
@@ -31,18 +31,18 @@ const CA: &str = "trusted-ca-file";
 const CRL: &str = "client-crl-file";
 
 /// Metadata of a file; it has changed when any of these has. `None` if it does not exist.
-type Stamp = Option<[i64; 6]>;
+type FileStamp = Option<[i64; 6]>;
 
 /// Parsed contents of the files.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct TlsParts {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     /// Whose clients to take; `None` when clients need not show anything.
     authorities: Option<Arc<RootCertStore>>,
 }
 
-impl Parts {
+impl TlsParts {
     /// Unix time at which the certificate ends, if it can be told.
     pub(super) fn expires_s(&self) -> Option<u64> {
         let certificate = peer::parse(self.chain.first()?)?.tbs_certificate;
@@ -58,7 +58,7 @@ pub(super) struct Files {
     ca: Option<PathBuf>,
     crl: Option<PathBuf>,
     hostnames: Vec<ServerName<'static>>,
-    choice: Choice,
+    choice: SuiteChoice,
 }
 
 impl Files {
@@ -82,7 +82,7 @@ impl Files {
     }
 
     /// How all files are now.
-    pub(super) fn stamps(&self) -> [Stamp; 4] {
+    pub(super) fn stamps(&self) -> [FileStamp; 4] {
         [
             stamp(Some(&self.cert)),
             stamp(Some(&self.key)),
@@ -118,12 +118,12 @@ impl Files {
     }
 
     /// The certificate, its key and the authorities as they are now.
-    pub(super) fn parts(&self) -> Result<Parts, TlsError> {
+    pub(super) fn parts(&self) -> Result<TlsParts, TlsError> {
         let chain = certificates(CERT, &self.cert)?;
         let key = PrivateKeyDer::from_pem_slice(&read(KEY, &self.key)?).map_err(|error| {
             content(KEY, &self.key, format!("no private key in PEM: {error:?}"))
         })?;
-        Ok(Parts {
+        Ok(TlsParts {
             chain,
             key,
             authorities: self.authorities()?,
@@ -131,7 +131,11 @@ impl Files {
     }
 
     /// What they make, without protocols to agree on.
-    pub(super) fn config(&self, parts: &Parts, revoked: Revoked) -> Result<ServerConfig, TlsError> {
+    pub(super) fn config(
+        &self,
+        parts: &TlsParts,
+        revoked: Revoked,
+    ) -> Result<ServerConfig, TlsError> {
         let builder = ServerConfig::builder_with_provider(self.choice.provider.clone())
             .with_protocol_versions(&self.choice.versions)?;
         let clients = self.clients(parts, revoked)?;
@@ -166,7 +170,11 @@ impl Files {
         Ok(Some(Arc::new(roots)))
     }
 
-    fn clients(&self, parts: &Parts, revoked: Revoked) -> Result<Option<Clients>, TlsError> {
+    fn clients(
+        &self,
+        parts: &TlsParts,
+        revoked: Revoked,
+    ) -> Result<Option<ClientVerifier>, TlsError> {
         let (Some(ca), Some(authorities)) = (&self.ca, &parts.authorities) else {
             return Ok(None);
         };
@@ -174,7 +182,7 @@ impl Files {
         let chain = WebPkiClientVerifier::builder_with_provider(authorities.clone(), provider)
             .build()
             .map_err(|error| content(CA, ca, error.to_string()))?;
-        Ok(Some(Clients {
+        Ok(Some(ClientVerifier {
             chain,
             revoked,
             hostnames: self.hostnames.clone(),
@@ -182,7 +190,7 @@ impl Files {
     }
 }
 
-fn stamp(path: Option<&Path>) -> Stamp {
+fn stamp(path: Option<&Path>) -> FileStamp {
     // follows links: mounted secrets are replaced by moving one
     let found = fs::metadata(path?).ok()?;
     let number = |n: u64| n.cast_signed();

@@ -8,12 +8,12 @@
 //! What does *not* live here: the rules about flags (`config::security`), and TLS between members.
 //!
 //! Reading order: this file (open, handshake) → `files` (what is read) → `suites` → `verify`
-//! (which clients) → `peer` (who they are) → `own` (`--auto-tls`) → `stream` → `error`.
+//! (which clients) → `peer` (who they are) → `self_signed` (`--auto-tls`) → `stream` → `error`.
 
 mod error;
 mod files;
-mod own;
 mod peer;
+mod self_signed;
 mod stream;
 mod suites;
 #[cfg(test)]
@@ -42,13 +42,13 @@ pub(super) use stream::Secured;
 use super::{
     Surface,
     limits::{HANDSHAKE_TIMEOUT, PLAIN_ANSWER_TIMEOUT, PLAIN_DRAIN_BYTES},
-    sniffed::Sniffed,
+    sniffed::ReplayedStream,
 };
 use crate::{
     config::{Config, ServerCertificate, Url},
     metrics::Metrics,
 };
-use files::{Files, Parts};
+use files::{Files, TlsParts};
 use verify::Revoked;
 
 /// The first byte of every TLS connection: a handshake record.
@@ -63,32 +63,32 @@ const HTTP1: &[u8] = b"http/1.1";
 
 /// TLS as all listeners share it.
 #[derive(Clone)]
-pub struct Security(Arc<Inner>);
+pub struct ServerTls(Arc<Inner>);
 
 struct Inner {
     files: Files,
-    now: Mutex<Now>,
+    now: Mutex<LoadedTls>,
     /// Unix time at which the certificate ends.
     expires: IntGauge,
 }
 
 /// The configuration from the last read of the files.
-struct Now {
+struct LoadedTls {
     stamps: [Option<[i64; 6]>; 4],
     /// What was good the last time.
-    parts: Parts,
-    configs: Configs,
+    parts: TlsParts,
+    configs: SurfaceConfigs,
 }
 
 /// The same certificate with the protocols of each surface.
 #[derive(Clone)]
-struct Configs {
+struct SurfaceConfigs {
     all: Arc<ServerConfig>,
     grpc: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
 }
 
-impl Configs {
+impl SurfaceConfigs {
     fn new(config: &ServerConfig) -> Self {
         let with = |protocols: &[&[u8]]| {
             let mut config = config.clone();
@@ -112,7 +112,7 @@ impl Configs {
     }
 }
 
-impl Security {
+impl ServerTls {
     /// Reads what the configuration names; `None` if no URL asks for TLS. `--auto-tls` writes into
     /// the data directory, which must be there.
     pub fn open(config: &Config, metrics: &Metrics) -> Result<Option<Self>, TlsError> {
@@ -120,15 +120,17 @@ impl Security {
         let (cert, key) = match &tls.certificate {
             None => return Ok(None),
             Some(ServerCertificate::Files { cert, key }) => (cert.clone(), key.clone()),
-            Some(ServerCertificate::SelfSigned { years }) => own(config, &config.data_dir, *years)?,
+            Some(ServerCertificate::SelfSigned { years }) => {
+                self_signed(config, &config.data_dir, *years)?
+            }
         };
         let files = Files::new(tls, cert, key)?;
         let stamps = files.stamps();
         let parts = files.parts()?;
-        let configs = Configs::new(&files.config(&parts, files.revoked()?)?);
+        let configs = SurfaceConfigs::new(&files.config(&parts, files.revoked()?)?);
         let expires = metrics.tls_expires.clone();
-        tell_end(&parts, &expires);
-        let now = Mutex::new(Now {
+        report_expiry(&parts, &expires);
+        let now = Mutex::new(LoadedTls {
             stamps,
             parts,
             configs,
@@ -153,7 +155,7 @@ impl Security {
         now.configs.of(surface).clone()
     }
 
-    fn read_again(&self, now: &mut Now) {
+    fn read_again(&self, now: &mut LoadedTls) {
         let files = &self.0.files;
         let revoked = files.revoked().unwrap_or_else(|error| {
             tracing::error!(
@@ -169,7 +171,7 @@ impl Security {
         let config = match read {
             Ok((parts, config)) => {
                 tracing::info!("reloaded the TLS files");
-                tell_end(&parts, &self.0.expires);
+                report_expiry(&parts, &self.0.expires);
                 now.parts = parts;
                 Ok(config)
             }
@@ -183,7 +185,7 @@ impl Security {
             }
         };
         match config {
-            Ok(config) => now.configs = Configs::new(&config),
+            Ok(config) => now.configs = SurfaceConfigs::new(&config),
             Err(error) => {
                 tracing::error!(%error, "failed to build a configuration from the previous TLS files")
             }
@@ -195,17 +197,22 @@ impl Security {
         &self,
         stream: S,
         surface: Surface,
-    ) -> Result<TlsStream<Sniffed<S>>, Failure>
+    ) -> Result<TlsStream<ReplayedStream<S>>, HandshakeFailure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let shaking = async {
             let mut stream = stream;
             let mut first = [0];
-            if stream.read(&mut first).await.map_err(Failure::of)? == 0 {
-                return Err(Failure::Silent);
+            if stream
+                .read(&mut first)
+                .await
+                .map_err(HandshakeFailure::of)?
+                == 0
+            {
+                return Err(HandshakeFailure::Silent);
             }
-            let mut stream = Sniffed::after(&first, stream);
+            let mut stream = ReplayedStream::after(&first, stream);
             if first != [HANDSHAKE_RECORD] {
                 // it may have disconnected; read what it still sends, because a close before that
                 // would take the answer from it
@@ -216,21 +223,24 @@ impl Security {
                     tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
                 };
                 let _ = timeout(PLAIN_ANSWER_TIMEOUT, answer).await;
-                return Err(Failure::NotTls);
+                return Err(HandshakeFailure::NotTls);
             }
             let start = LazyConfigAcceptor::new(Acceptor::default(), stream);
-            let start = start.await.map_err(Failure::of)?;
+            let start = start.await.map_err(HandshakeFailure::of)?;
             let config = self.config(surface);
-            start.into_stream(config).await.map_err(Failure::of)
+            start
+                .into_stream(config)
+                .await
+                .map_err(HandshakeFailure::of)
         };
         timeout(HANDSHAKE_TIMEOUT, shaking)
             .await
-            .unwrap_or(Err(Failure::Timeout))
+            .unwrap_or(Err(HandshakeFailure::Timeout))
     }
 }
 
 /// Shows when the certificate ends, and says so when it has.
-fn tell_end(parts: &Parts, expires: &IntGauge) {
+fn report_expiry(parts: &TlsParts, expires: &IntGauge) {
     let Some(expires_s) = parts.expires_s() else {
         return;
     };
@@ -241,7 +251,7 @@ fn tell_end(parts: &Parts, expires: &IntGauge) {
     }
 }
 
-fn own(
+fn self_signed(
     config: &Config,
     data_dir: &Path,
     years: u32,
@@ -255,17 +265,17 @@ fn own(
     .flatten()
     .cloned()
     .collect();
-    own::files(data_dir, &urls, years)
+    self_signed::files(data_dir, &urls, years)
 }
 
 /// Accepts a connection with TLS, if `security` is given; returns the stream and the client's
 /// certificate. `None` if the handshake failed, which is logged and counted.
 pub(super) async fn secure<S>(
-    security: Option<&Security>,
+    security: Option<&ServerTls>,
     metrics: &Metrics,
     (stream, surface): (S, Surface),
     remote: Option<std::net::SocketAddr>,
-) -> Option<(Secured<S, Sniffed<S>>, Option<PeerCertificate>)>
+) -> Option<(Secured<S, ReplayedStream<S>>, Option<PeerCertificate>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -283,7 +293,7 @@ where
             let remote = remote.as_deref().unwrap_or("a Unix socket");
             metrics.tls_handshake_failed(failure.label());
             // port scans would fill the log
-            if matches!(failure, Failure::Silent) {
+            if matches!(failure, HandshakeFailure::Silent) {
                 tracing::debug!(remote, "a client disconnected before the TLS handshake");
             } else {
                 tracing::warn!(remote, error = %failure, "rejected connection on client endpoint");
@@ -295,7 +305,7 @@ where
 
 /// Why there is no TLS with a client.
 #[derive(Debug)]
-enum Failure {
+enum HandshakeFailure {
     Silent,
     NotTls,
     Timeout,
@@ -303,7 +313,7 @@ enum Failure {
     Io(io::Error),
 }
 
-impl Failure {
+impl HandshakeFailure {
     fn of(error: io::Error) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
         match inner {
@@ -327,7 +337,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for HandshakeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent => f.write_str("EOF"),
@@ -342,7 +352,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl fmt::Debug for Security {
+impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Security").field(&self.0.files).finish()
     }

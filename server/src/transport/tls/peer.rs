@@ -19,10 +19,10 @@ use x509_cert::{
 /// It must not identify users of the JSON gateway: in etcd those calls come from the gateway's own
 /// client.
 #[derive(Clone, Debug)]
-pub struct PeerCertificate(Arc<Shown>);
+pub struct PeerCertificate(Arc<PeerChain>);
 
 #[derive(Debug)]
-struct Shown {
+struct PeerChain {
     common_name: String,
     chain: Vec<CertificateDer<'static>>,
 }
@@ -32,7 +32,7 @@ impl PeerCertificate {
     pub(super) fn of(chain: Option<&[CertificateDer<'static>]>) -> Option<Self> {
         let chain = chain?.to_vec();
         let common_name = common_name(&parse(chain.first()?)?.tbs_certificate.subject);
-        Some(Self(Arc::new(Shown { common_name, chain })))
+        Some(Self(Arc::new(PeerChain { common_name, chain })))
     }
 
     /// The subject's common name, empty if it has none. With several, the last one, as in Go.

@@ -13,14 +13,14 @@ use crate::config::{ClientTls, TlsVersion};
 
 /// What connections may agree on.
 #[derive(Clone, Debug)]
-pub(super) struct Choice {
+pub(super) struct SuiteChoice {
     pub(super) provider: Arc<CryptoProvider>,
     pub(super) versions: Vec<&'static SupportedProtocolVersion>,
 }
 
 /// Suites are chosen by name for TLS 1.2 alone, as in Go: all of TLS 1.3's are always there. Names
 /// that Go knows and rustls does not (CBC, RC4, RSA key exchange) are left out with a warning.
-pub(super) fn choice(tls: &ClientTls) -> Result<Choice, TlsError> {
+pub(super) fn choice(tls: &ClientTls) -> Result<SuiteChoice, TlsError> {
     let mut provider = ring::default_provider();
     let wanted = &tls.cipher_suites;
     if !wanted.is_empty() {
@@ -52,7 +52,7 @@ pub(super) fn choice(tls: &ClientTls) -> Result<Choice, TlsError> {
         versions.push(&TLS12);
     }
     let provider = Arc::new(provider);
-    Ok(Choice { provider, versions })
+    Ok(SuiteChoice { provider, versions })
 }
 
 fn name(suite: &SupportedCipherSuite) -> String {
@@ -73,7 +73,7 @@ fn is_of_13(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn asked(names: &[&str], max_version: TlsVersion) -> Result<Choice, TlsError> {
+    fn asked(names: &[&str], max_version: TlsVersion) -> Result<SuiteChoice, TlsError> {
         choice(&ClientTls {
             cipher_suites: names.iter().map(|name| (*name).to_owned()).collect(),
             max_version,
@@ -81,7 +81,7 @@ mod tests {
         })
     }
 
-    fn of_12(choice: &Choice) -> Vec<String> {
+    fn of_12(choice: &SuiteChoice) -> Vec<String> {
         let suites = choice.provider.cipher_suites.iter();
         suites
             .filter(|suite| suite.tls13().is_none())

@@ -18,7 +18,7 @@ use x509_cert::der::pem::{self, LineEnding};
 use super::*;
 use crate::{
     config::ClientTls,
-    transport::{limits::STALL_TIMEOUT, patience::Patient},
+    transport::{limits::STALL_TIMEOUT, stall_timeout::StallTimeout},
 };
 
 /// A folder of files, gone with it.
@@ -31,7 +31,7 @@ impl Drop for Folder {
 }
 
 struct Both {
-    security: Security,
+    security: ServerTls,
     connector: TlsConnector,
     _folder: Folder,
 }
@@ -92,13 +92,13 @@ fn both(test: &str, names: &[&str]) -> Both {
         )
         .unwrap();
     Both {
-        security: Security::open(&config, &Metrics::new()).unwrap().unwrap(),
+        security: ServerTls::open(&config, &Metrics::new()).unwrap().unwrap(),
         connector: TlsConnector::from(Arc::new(client)),
         _folder: folder,
     }
 }
 
-type Ours = Secured<DuplexStream, Sniffed<DuplexStream>>;
+type Ours = Secured<DuplexStream, ReplayedStream<DuplexStream>>;
 
 impl Both {
     /// Both ends of a connection through a pipe with room for so many bytes.
@@ -142,13 +142,13 @@ async fn the_name_of_a_client_is_in_its_certificate() {
 async fn a_client_that_does_not_read_is_disconnected() {
     let both = both("stall", &["someone"]);
     let (_client, ours, _) = both.connect(4096).await;
-    let mut ours = Patient::new(ours);
+    let mut ours = StallTimeout::new(ours);
     // it fits into what TLS holds back
     ours.write_all(&[b'x'; 16 << 10]).await.unwrap();
-    assert_eq!(ours.patience_ends(), None);
+    assert_eq!(ours.stalls_at(), None);
     let before = tokio::time::Instant::now();
     let flushed = poll_fn(|cx| Poll::Ready(Pin::new(&mut ours).poll_flush(cx))).await;
     assert!(flushed.is_pending());
-    let ends = ours.patience_ends().unwrap();
+    let ends = ours.stalls_at().unwrap();
     assert!(ends >= before + STALL_TIMEOUT && ends < before + 2 * STALL_TIMEOUT);
 }

@@ -29,14 +29,14 @@ pub(super) enum Revoked {
 
 /// See this file's head.
 #[derive(Debug)]
-pub(super) struct Clients {
+pub(super) struct ClientVerifier {
     pub(super) chain: Arc<dyn ClientCertVerifier>,
     pub(super) revoked: Revoked,
     /// Names of which one must be in the certificate; empty for any.
     pub(super) hostnames: Vec<ServerName<'static>>,
 }
 
-impl Clients {
+impl ClientVerifier {
     fn check_revoked(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let serials = match &self.revoked {
             Revoked::None => return Ok(()),
@@ -72,7 +72,7 @@ impl Clients {
     }
 }
 
-impl ClientCertVerifier for Clients {
+impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.chain.root_hint_subjects()
     }

@@ -14,15 +14,15 @@ const STOPPING: &str = "STOPPING=1";
 
 /// The member serves its clients. `socket` is a path, or an abstract name after `@`.
 pub fn ready(socket: Option<&str>) {
-    tell(socket, READY);
+    notify(socket, READY);
 }
 
 /// The member has begun to stop.
 pub fn stopping(socket: Option<&str>) {
-    tell(socket, STOPPING);
+    notify(socket, STOPPING);
 }
 
-fn tell(socket: Option<&str>, state: &'static str) {
+fn notify(socket: Option<&str>, state: &'static str) {
     let Some(socket) = socket else { return };
     if let Err(error) = send(socket, state) {
         tracing::warn!(%error, socket, state, "failed to notify systemd");

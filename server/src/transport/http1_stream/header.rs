@@ -6,14 +6,14 @@ pub(super) const BYTES_MAX: usize = 1024;
 
 /// A relevant header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
+enum JudgedHeader {
     ContentLength,
     TransferEncoding,
     Upgrade,
     Connection,
 }
 
-impl Name {
+impl JudgedHeader {
     const ALL: [(&'static [u8], Self); 4] = [
         (b"content-length", Self::ContentLength),
         (b"transfer-encoding", Self::TransferEncoding),
@@ -24,7 +24,7 @@ impl Name {
 
 /// Meaning of a header line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said<'a> {
+pub(super) enum HeaderMeaning<'a> {
     /// The head ends.
     End,
     /// Nothing that matters.
@@ -45,7 +45,7 @@ pub(super) fn matters(beginning: &[u8]) -> bool {
         None => true,
         Some(b'\r' | b'\n' | b' ' | b'\t') => true,
         Some(first) if !matches!(first.to_ascii_lowercase(), b'c' | b't' | b'u') => false,
-        Some(_) => Name::ALL.iter().any(|(name, _)| {
+        Some(_) => JudgedHeader::ALL.iter().any(|(name, _)| {
             let length = name.len().min(beginning.len());
             beginning[..length].eq_ignore_ascii_case(&name[..length])
                 && beginning
@@ -56,28 +56,32 @@ pub(super) fn matters(beginning: &[u8]) -> bool {
 }
 
 /// Judges a whole line that [`matters`], its end included.
-pub(super) fn judge(line: &[u8]) -> Said<'_> {
+pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return Said::End;
+        return HeaderMeaning::End;
     }
     let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-        return Said::Unclear;
+        return HeaderMeaning::Unclear;
     };
     let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
-    let known = Name::ALL
+    let known = JudgedHeader::ALL
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name));
     match known.map(|(_, name)| *name) {
         // white space before a name or before the colon
-        None if name.iter().any(|byte| matches!(byte, b' ' | b'\t')) => Said::Unclear,
-        None => Said::Nothing,
-        Some(Name::ContentLength) => length(value).map_or(Said::Unclear, Said::Length),
-        Some(Name::TransferEncoding) if value.eq_ignore_ascii_case(b"chunked") => Said::Chunked,
-        Some(Name::TransferEncoding) => Said::Unclear,
-        Some(Name::Upgrade) => Said::Upgrade(value),
-        Some(Name::Connection) => connection(value),
+        None if name.iter().any(|byte| matches!(byte, b' ' | b'\t')) => HeaderMeaning::Unclear,
+        None => HeaderMeaning::Nothing,
+        Some(JudgedHeader::ContentLength) => {
+            length(value).map_or(HeaderMeaning::Unclear, HeaderMeaning::Length)
+        }
+        Some(JudgedHeader::TransferEncoding) if value.eq_ignore_ascii_case(b"chunked") => {
+            HeaderMeaning::Chunked
+        }
+        Some(JudgedHeader::TransferEncoding) => HeaderMeaning::Unclear,
+        Some(JudgedHeader::Upgrade) => HeaderMeaning::Upgrade(value),
+        Some(JudgedHeader::Connection) => connection(value),
     }
 }
 
@@ -88,15 +92,15 @@ fn length(value: &[u8]) -> Option<u64> {
     value.parse().ok()
 }
 
-fn connection(value: &[u8]) -> Said<'_> {
+fn connection(value: &[u8]) -> HeaderMeaning<'_> {
     let options = value.split(|byte| *byte == b',').map(trimmed);
     let (upgrade, others): (Vec<_>, Vec<_>) =
         options.partition(|option| option.eq_ignore_ascii_case(b"upgrade"));
     if upgrade.is_empty() {
-        return Said::Nothing;
+        return HeaderMeaning::Nothing;
     }
     let others = others.into_iter().filter(|option| !option.is_empty());
-    Said::Connection(others.collect())
+    HeaderMeaning::Connection(others.collect())
 }
 
 /// Without the white space that HTTP allows around a value, and no other.
@@ -116,31 +120,37 @@ mod tests {
 
     #[test]
     fn lines_say_what_they_say() {
-        let table: &[(&str, Said<'_>)] = &[
-            ("\r\n", Said::End),
-            ("\n", Said::End),
-            ("Content-Length: 5\r\n", Said::Length(5)),
-            ("content-length:\t007 \n", Said::Length(7)),
-            ("Content-Length: +5\r\n", Said::Unclear),
-            ("Content-Length: 5, 5\r\n", Said::Unclear),
-            ("Content-Length: 5\x0c\r\n", Said::Unclear),
-            ("Content-Length:\r\n", Said::Unclear),
-            ("Content-Length: 99999999999999999999\r\n", Said::Unclear),
-            ("Content-Length : 5\r\n", Said::Unclear),
-            ("Content-Length\r\n", Said::Unclear),
-            (" Content-Length: 5\r\n", Said::Unclear),
-            ("\tfolded\r\n", Said::Unclear),
-            ("Transfer-Encoding: Chunked\r\n", Said::Chunked),
-            ("Transfer-Encoding: gzip, chunked\r\n", Said::Unclear),
-            ("Transfer-Encoding: identity\r\n", Said::Unclear),
-            ("Transfer-Encoding: \x0bchunked\r\n", Said::Unclear),
-            ("Upgrade: h2c\r\n", Said::Upgrade(b"h2c")),
-            ("Connection: close\r\n", Said::Nothing),
-            ("Connection: x-upgrade\r\n", Said::Nothing),
-            ("Connection: UPGRADE\r\n", Said::Connection(vec![])),
+        let table: &[(&str, HeaderMeaning<'_>)] = &[
+            ("\r\n", HeaderMeaning::End),
+            ("\n", HeaderMeaning::End),
+            ("Content-Length: 5\r\n", HeaderMeaning::Length(5)),
+            ("content-length:\t007 \n", HeaderMeaning::Length(7)),
+            ("Content-Length: +5\r\n", HeaderMeaning::Unclear),
+            ("Content-Length: 5, 5\r\n", HeaderMeaning::Unclear),
+            ("Content-Length: 5\x0c\r\n", HeaderMeaning::Unclear),
+            ("Content-Length:\r\n", HeaderMeaning::Unclear),
+            (
+                "Content-Length: 99999999999999999999\r\n",
+                HeaderMeaning::Unclear,
+            ),
+            ("Content-Length : 5\r\n", HeaderMeaning::Unclear),
+            ("Content-Length\r\n", HeaderMeaning::Unclear),
+            (" Content-Length: 5\r\n", HeaderMeaning::Unclear),
+            ("\tfolded\r\n", HeaderMeaning::Unclear),
+            ("Transfer-Encoding: Chunked\r\n", HeaderMeaning::Chunked),
+            (
+                "Transfer-Encoding: gzip, chunked\r\n",
+                HeaderMeaning::Unclear,
+            ),
+            ("Transfer-Encoding: identity\r\n", HeaderMeaning::Unclear),
+            ("Transfer-Encoding: \x0bchunked\r\n", HeaderMeaning::Unclear),
+            ("Upgrade: h2c\r\n", HeaderMeaning::Upgrade(b"h2c")),
+            ("Connection: close\r\n", HeaderMeaning::Nothing),
+            ("Connection: x-upgrade\r\n", HeaderMeaning::Nothing),
+            ("Connection: UPGRADE\r\n", HeaderMeaning::Connection(vec![])),
             (
                 "Connection: keep-alive , Upgrade,, HTTP2-Settings\r\n",
-                Said::Connection(vec![b"keep-alive", b"HTTP2-Settings"]),
+                HeaderMeaning::Connection(vec![b"keep-alive", b"HTTP2-Settings"]),
             ),
         ];
         for (line, said) in table {

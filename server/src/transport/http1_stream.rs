@@ -1,14 +1,14 @@
 //! The byte stream of an HTTP/1 connection between the socket and actix.
 //!
 //! A request target may contain bytes that Go accepts and actix's URI type does not (raw UTF-8,
-//! `<`, `#`, …): `follow` escapes them in every request line of the connection. A refused protocol
+//! `<`, `#`, …): `request_filter` escapes them in every request line of the connection. A refused protocol
 //! upgrade is removed from the head, so that the request keeps its body. A head with ambiguous
 //! framing is refused. Bodies pass unchanged. `header` judges one header line.
 //!
-//! When a client closes its side or disconnects, waiting answers end: see [`Ended`].
+//! When a client closes its side or disconnects, waiting answers end: see [`ClientClosed`].
 
-mod follow;
 mod header;
+mod request_filter;
 
 use std::{
     io,
@@ -21,8 +21,8 @@ use tokio::{
     sync::watch,
 };
 
-use self::follow::Lines;
-use super::{pass::pass_writes, tls::PeerCertificate};
+use self::request_filter::RequestFilter;
+use super::{passthrough::pass_writes, tls::PeerCertificate};
 use crate::client_network::ClientNetwork;
 
 /// Consecutive reads without output before the task yields.
@@ -30,9 +30,9 @@ const EMPTY_READS_MAX: u32 = 16;
 
 /// Signals that the client has closed its side.
 #[derive(Clone, Debug)]
-pub struct Ended(watch::Receiver<bool>);
+pub struct ClientClosed(watch::Receiver<bool>);
 
-impl Ended {
+impl ClientClosed {
     /// Resolves when the client closed its side of the connection.
     pub async fn wait(mut self) {
         // an error means that the stream was dropped
@@ -45,9 +45,9 @@ impl Ended {
 pub struct OverTls;
 
 /// A stream of HTTP/1 requests.
-pub(super) struct Requests<S> {
+pub(super) struct Http1Stream<S> {
     stream: S,
-    lines: Lines,
+    lines: RequestFilter,
     /// Bytes that did not fit into the reader's buffer, and how many of them were output.
     held: (Vec<u8>, usize),
     ended: watch::Sender<bool>,
@@ -55,7 +55,7 @@ pub(super) struct Requests<S> {
     certificate: Option<PeerCertificate>,
 }
 
-impl<S> Requests<S> {
+impl<S> Http1Stream<S> {
     pub(super) fn new(
         stream: S,
         network: ClientNetwork,
@@ -65,15 +65,15 @@ impl<S> Requests<S> {
             stream,
             network,
             certificate,
-            lines: Lines::default(),
+            lines: RequestFilter::default(),
             held: (Vec::new(), 0),
             ended: watch::Sender::new(false),
         }
     }
 
     /// The signal that the client has closed its side.
-    pub(super) fn ended(&self) -> Ended {
-        Ended(self.ended.subscribe())
+    pub(super) fn ended(&self) -> ClientClosed {
+        ClientClosed(self.ended.subscribe())
     }
 
     /// Where the client is.
@@ -98,7 +98,7 @@ impl<S> Requests<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Requests<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -132,7 +132,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Requests<S> {
     }
 }
 
-pass_writes!(Requests);
+pass_writes!(Http1Stream);
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +147,7 @@ mod tests {
     async fn escapes_reach_a_reader_with_little_room() {
         let (mut client, server) = tokio::io::duplex(1024);
         client.write_all(GET).await.unwrap();
-        let mut requests = Requests::new(server, ClientNetwork::default(), None);
+        let mut requests = Http1Stream::new(server, ClientNetwork::default(), None);
         let ended = requests.ended();
         let mut read = Vec::new();
         let mut piece = [0; 5];
@@ -168,7 +168,7 @@ mod tests {
         let request = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: upgrade\r\nHost: x\r\n\r\n";
         let writing = async move { client.write_all(request).await };
         let mut read = Vec::new();
-        let mut requests = Requests::new(server, ClientNetwork::default(), None);
+        let mut requests = Http1Stream::new(server, ClientNetwork::default(), None);
         let (written, length) = tokio::join!(writing, requests.read_to_end(&mut read));
         assert!(written.is_ok() && length.is_ok());
         assert_eq!(read, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -1,7 +1,7 @@
 //! Parses the requests of a connection, head by body by head, and rewrites what actix must not see
-//! unchanged: see [`Lines`]. No I/O here.
+//! unchanged: see [`RequestFilter`]. No I/O here.
 
-use super::header::{self, Said};
+use super::header::{self, HeaderMeaning};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -20,21 +20,21 @@ const NO_CHUNK: &[u8] = b"\r\r";
 /// Filters a stream of requests. Ambiguous framing is refused here, because actix and this filter
 /// must agree on where bodies end.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
-    place: Place,
+pub(super) struct RequestFilter {
+    place: FilterState,
     /// The beginning of the method, or of a header line that matters.
     line: Vec<u8>,
-    head: Head,
+    head: HeadState,
 }
 
 /// What is known of a head so far.
 #[derive(Debug, Default)]
-struct Head {
+struct HeadState {
     get: bool,
     length: Option<u64>,
     chunked: bool,
     /// `Upgrade` and `Connection` lines, withheld until the head ends.
-    wishes: Vec<u8>,
+    upgrade_lines: Vec<u8>,
     /// Whether the one `Upgrade` is `websocket`; `None` without one.
     websocket: Option<bool>,
     /// A `Connection` names `upgrade`.
@@ -45,7 +45,7 @@ struct Head {
 
 /// Position in a request of the next byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum FilterState {
     #[default]
     Method,
     /// In the rest of the request line.
@@ -84,7 +84,7 @@ struct TrailerLine {
 }
 
 /// What to do with a piece of the stream.
-enum Piece {
+enum FilterAction {
     /// So many bytes pass.
     Pass(usize),
     /// So many bytes of a request target pass, escaped.
@@ -93,7 +93,7 @@ enum Piece {
     Replace(usize, Vec<u8>),
 }
 
-impl Lines {
+impl RequestFilter {
     /// Filters the next bytes of the stream. Returns replacement bytes, if they differ.
     pub(super) fn pass(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut changed: Option<Vec<u8>> = None;
@@ -101,17 +101,19 @@ impl Lines {
         while at < bytes.len() {
             let rest = &bytes[at..];
             at += match self.step(rest) {
-                Piece::Target(taken) if rest[..taken].iter().any(|byte| is_strange(*byte)) => {
+                FilterAction::Target(taken)
+                    if rest[..taken].iter().any(|byte| is_strange(*byte)) =>
+                {
                     let out = changed.get_or_insert_with(|| bytes[..at].to_vec());
                     push_escaped(out, &rest[..taken]);
                     taken
                 }
-                Piece::Replace(taken, by) => {
+                FilterAction::Replace(taken, by) => {
                     let out = changed.get_or_insert_with(|| bytes[..at].to_vec());
                     out.extend_from_slice(&by);
                     taken
                 }
-                Piece::Pass(taken) | Piece::Target(taken) => {
+                FilterAction::Pass(taken) | FilterAction::Target(taken) => {
                     if let Some(changed) = &mut changed {
                         changed.extend_from_slice(&rest[..taken]);
                     }
@@ -123,119 +125,119 @@ impl Lines {
     }
 
     /// Takes the bytes up to the next change of place.
-    fn step(&mut self, rest: &[u8]) -> Piece {
+    fn step(&mut self, rest: &[u8]) -> FilterAction {
         match self.place {
-            Place::Method => self.method(rest),
-            Place::Target => {
+            FilterState::Method => self.method(rest),
+            FilterState::Target => {
                 let (line, ends) = line(rest);
                 if ends {
-                    self.place = Place::Header;
+                    self.place = FilterState::Header;
                 }
-                Piece::Target(line.len())
+                FilterAction::Target(line.len())
             }
-            Place::Header => self.header(rest),
-            Place::OtherHeader => {
+            FilterState::Header => self.header(rest),
+            FilterState::OtherHeader => {
                 let (line, ends) = line(rest);
                 if ends {
-                    self.place = Place::Header;
+                    self.place = FilterState::Header;
                 }
-                Piece::Pass(line.len())
+                FilterAction::Pass(line.len())
             }
-            Place::Body(left) => {
+            FilterState::Body(left) => {
                 let (taken, left) = skip(rest, left);
                 self.place = match left {
-                    0 => Place::Method,
-                    left => Place::Body(left),
+                    0 => FilterState::Method,
+                    left => FilterState::Body(left),
                 };
-                Piece::Pass(taken)
+                FilterAction::Pass(taken)
             }
-            Place::ChunkSize(line) => self.chunk_size(rest, line),
-            Place::Chunk(left) => {
+            FilterState::ChunkSize(line) => self.chunk_size(rest, line),
+            FilterState::Chunk(left) => {
                 let (taken, left) = skip(rest, left);
                 self.place = match left {
-                    0 => Place::ChunkSize(ChunkLine::default()),
-                    left => Place::Chunk(left),
+                    0 => FilterState::ChunkSize(ChunkLine::default()),
+                    left => FilterState::Chunk(left),
                 };
-                Piece::Pass(taken)
+                FilterAction::Pass(taken)
             }
-            Place::Trailer(line) => self.trailer(rest, line),
-            Place::Tunnel => Piece::Pass(rest.len()),
-            Place::Refused => Piece::Replace(rest.len(), Vec::new()),
+            FilterState::Trailer(line) => self.trailer(rest, line),
+            FilterState::Tunnel => FilterAction::Pass(rest.len()),
+            FilterState::Refused => FilterAction::Replace(rest.len(), Vec::new()),
         }
     }
 
     /// Empty lines before a method are passed over, as actix does.
-    fn method(&mut self, rest: &[u8]) -> Piece {
+    fn method(&mut self, rest: &[u8]) -> FilterAction {
         let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\n'));
         let taken = end.map_or(rest.len(), |end| end + 1);
         let room = GET.len() + 1 - self.line.len();
         self.line.extend_from_slice(&rest[..taken.min(room)]);
         if let Some(end) = end {
             if rest[end] == b' ' {
-                self.place = Place::Target;
-                self.head = Head {
+                self.place = FilterState::Target;
+                self.head = HeadState {
                     get: self.line == GET,
-                    ..Head::default()
+                    ..HeadState::default()
                 };
             }
             self.line.clear();
         }
-        Piece::Pass(taken)
+        FilterAction::Pass(taken)
     }
 
-    fn header(&mut self, rest: &[u8]) -> Piece {
+    fn header(&mut self, rest: &[u8]) -> FilterAction {
         let (part, ends) = line(rest);
         let held = self.line.len();
         if held == 0 && ends && !header::matters(part) {
-            return Piece::Pass(part.len());
+            return FilterAction::Pass(part.len());
         }
         if held == 0 && ends && part.len() <= header::BYTES_MAX {
             return match self.judge(part) {
-                Some(by) => Piece::Replace(part.len(), by),
-                None => Piece::Pass(part.len()),
+                Some(by) => FilterAction::Replace(part.len(), by),
+                None => FilterAction::Pass(part.len()),
             };
         }
         self.line.extend_from_slice(part);
         if !header::matters(&self.line) {
             if !ends {
-                self.place = Place::OtherHeader;
+                self.place = FilterState::OtherHeader;
             }
-            return Piece::Replace(part.len(), std::mem::take(&mut self.line));
+            return FilterAction::Replace(part.len(), std::mem::take(&mut self.line));
         }
         if self.line.len() > header::BYTES_MAX {
             self.line = Vec::new();
-            return Piece::Replace(part.len(), self.refuse(NO_HEADER));
+            return FilterAction::Replace(part.len(), self.refuse(NO_HEADER));
         }
         if !ends {
-            return Piece::Replace(part.len(), Vec::new());
+            return FilterAction::Replace(part.len(), Vec::new());
         }
         let line = std::mem::take(&mut self.line);
         let by = self.judge(&line).unwrap_or(line);
-        Piece::Replace(part.len(), by)
+        FilterAction::Replace(part.len(), by)
     }
 
     /// Judges a complete relevant line; returns its replacement, if there is one.
     fn judge(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = &mut self.head;
         match header::judge(line) {
-            Said::Nothing => return None,
-            Said::End => return self.end_of_head(line),
-            Said::Length(length) if head.length.is_none() => {
+            HeaderMeaning::Nothing => return None,
+            HeaderMeaning::End => return self.end_of_head(line),
+            HeaderMeaning::Length(length) if head.length.is_none() => {
                 head.length = Some(length);
                 return None;
             }
-            Said::Chunked if !head.chunked => {
+            HeaderMeaning::Chunked if !head.chunked => {
                 head.chunked = true;
                 return None;
             }
-            Said::Length(_) | Said::Chunked | Said::Unclear => {
+            HeaderMeaning::Length(_) | HeaderMeaning::Chunked | HeaderMeaning::Unclear => {
                 return Some(self.refuse(NO_HEADER));
             }
-            Said::Upgrade(value) => {
+            HeaderMeaning::Upgrade(value) => {
                 let only = head.websocket.is_none();
                 head.websocket = Some(only && value.eq_ignore_ascii_case(b"websocket"));
             }
-            Said::Connection(others) => {
+            HeaderMeaning::Connection(others) => {
                 head.upgrade = true;
                 for option in others {
                     if !head.options.is_empty() {
@@ -245,8 +247,8 @@ impl Lines {
                 }
             }
         }
-        head.wishes.extend_from_slice(line);
-        if head.wishes.len() > header::BYTES_MAX {
+        head.upgrade_lines.extend_from_slice(line);
+        if head.upgrade_lines.len() > header::BYTES_MAX {
             return Some(self.refuse(NO_HEADER));
         }
         Some(Vec::new())
@@ -262,17 +264,17 @@ impl Lines {
         let websocket = head.get && head.upgrade && head.websocket == Some(true);
         let tunnel = websocket && !head.chunked && length == 0;
         self.place = match length {
-            _ if tunnel => Place::Tunnel,
-            _ if head.chunked => Place::ChunkSize(ChunkLine::default()),
-            0 => Place::Method,
-            length => Place::Body(length),
+            _ if tunnel => FilterState::Tunnel,
+            _ if head.chunked => FilterState::ChunkSize(ChunkLine::default()),
+            0 => FilterState::Method,
+            length => FilterState::Body(length),
         };
-        if head.wishes.is_empty() {
+        if head.upgrade_lines.is_empty() {
             return None;
         }
         let mut out = Vec::new();
         if tunnel {
-            out = head.wishes;
+            out = head.upgrade_lines;
         } else if !head.options.is_empty() {
             out.extend_from_slice(b"Connection: ");
             out.extend_from_slice(&head.options);
@@ -283,7 +285,7 @@ impl Lines {
     }
 
     /// Hexadecimal digits, and perhaps an extension.
-    fn chunk_size(&mut self, rest: &[u8], mut so_far: ChunkLine) -> Piece {
+    fn chunk_size(&mut self, rest: &[u8], mut so_far: ChunkLine) -> FilterAction {
         const LINE_END: u64 = 2;
         let (part, ends) = line(rest);
         so_far.bytes += part.len();
@@ -292,47 +294,47 @@ impl Lines {
             match digit {
                 Some(digit) => match so_far.size.checked_mul(16) {
                     Some(size) => so_far.size = size | u64::from(digit),
-                    None => return Piece::Replace(rest.len(), self.refuse(NO_CHUNK)),
+                    None => return FilterAction::Replace(rest.len(), self.refuse(NO_CHUNK)),
                 },
                 None => so_far.sized = true,
             }
         }
         if so_far.bytes > CHUNK_LINE_BYTES_MAX {
-            return Piece::Replace(rest.len(), self.refuse(NO_CHUNK));
+            return FilterAction::Replace(rest.len(), self.refuse(NO_CHUNK));
         }
         self.place = match (ends, so_far.size) {
-            (false, _) => Place::ChunkSize(so_far),
-            (true, 0) => Place::Trailer(TrailerLine::default()),
-            (true, size) => Place::Chunk(size.saturating_add(LINE_END)),
+            (false, _) => FilterState::ChunkSize(so_far),
+            (true, 0) => FilterState::Trailer(TrailerLine::default()),
+            (true, size) => FilterState::Chunk(size.saturating_add(LINE_END)),
         };
-        Piece::Pass(part.len())
+        FilterAction::Pass(part.len())
     }
 
     /// Lines up to an empty one. actix ends them at a carriage return, so that one alone, or a
     /// line feed alone, is refused.
-    fn trailer(&mut self, rest: &[u8], mut line: TrailerLine) -> Piece {
+    fn trailer(&mut self, rest: &[u8], mut line: TrailerLine) -> FilterAction {
         for (at, byte) in rest.iter().enumerate() {
             match byte {
                 b'\n' if line.carriage_return && !line.begun => {
-                    self.place = Place::Method;
-                    return Piece::Pass(at + 1);
+                    self.place = FilterState::Method;
+                    return FilterAction::Pass(at + 1);
                 }
                 b'\n' if line.carriage_return => line = TrailerLine::default(),
-                b'\n' => return Piece::Replace(rest.len(), self.refuse(NO_CHUNK)),
+                b'\n' => return FilterAction::Replace(rest.len(), self.refuse(NO_CHUNK)),
                 _ if line.carriage_return => {
-                    return Piece::Replace(rest.len(), self.refuse(NO_CHUNK));
+                    return FilterAction::Replace(rest.len(), self.refuse(NO_CHUNK));
                 }
                 b'\r' => line.carriage_return = true,
                 _ => line.begun = true,
             }
         }
-        self.place = Place::Trailer(line);
-        Piece::Pass(rest.len())
+        self.place = FilterState::Trailer(line);
+        FilterAction::Pass(rest.len())
     }
 
     /// Refuses the rest of the stream; returns invalid bytes that make actix answer 400.
     fn refuse(&mut self, by: &[u8]) -> Vec<u8> {
-        self.place = Place::Refused;
+        self.place = FilterState::Refused;
         by.to_vec()
     }
 }
@@ -380,7 +382,7 @@ mod tests {
 
     /// All that comes out when so many bytes at a time go in.
     fn passed(bytes: &[u8], at_a_time: usize) -> Vec<u8> {
-        let mut lines = Lines::default();
+        let mut lines = RequestFilter::default();
         let parts = bytes.chunks(at_a_time);
         parts
             .flat_map(|part| lines.pass(part).unwrap_or_else(|| part.to_vec()))
@@ -498,6 +500,6 @@ mod tests {
     fn valid_requests_are_not_copied() {
         let request = b"PUT /v2/keys/a%20b?x=[1] HTTP/1.1\r\nContent-Length: 2\r\n\
             Connection: keep-alive\r\n\r\n<>";
-        assert_eq!(Lines::default().pass(request), None);
+        assert_eq!(RequestFilter::default().pass(request), None);
     }
 }

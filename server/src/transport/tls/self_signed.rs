@@ -32,7 +32,7 @@ pub(super) fn files(
     if cert.exists() && key.exists() {
         return Ok((cert, key));
     }
-    let failed = |reason: String| TlsError::Own {
+    let failed = |reason: String| TlsError::SelfSigned {
         path: folder.clone(),
         reason,
     };

@@ -24,7 +24,7 @@ use super::limits;
 use crate::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
 
 /// A stream that fails when its client stalls.
-pub(super) struct Patient<S> {
+pub(super) struct StallTimeout<S> {
     stream: S,
     /// Runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -33,17 +33,17 @@ pub(super) struct Patient<S> {
     /// Whether whole HTTP/2 frames are expected.
     frames: bool,
     /// Reads in a row that brought less than the head of a frame.
-    dribbles: u32,
+    short_reads: u32,
 }
 
-impl<S> Patient<S> {
+impl<S> StallTimeout<S> {
     pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
             stalled: None,
             unflushed: None,
             frames: false,
-            dribbles: 0,
+            short_reads: 0,
         }
     }
 
@@ -54,7 +54,7 @@ impl<S> Patient<S> {
 
     /// When the connection is closed, if a write waits for the client.
     #[cfg(test)]
-    pub(super) fn patience_ends(&self) -> Option<Instant> {
+    pub(super) fn stalls_at(&self) -> Option<Instant> {
         let waiting = self.stalled.as_ref().or(self.unflushed.as_ref());
         waiting.map(|sleep| sleep.deadline())
     }
@@ -69,7 +69,7 @@ impl<S> Patient<S> {
     }
 }
 
-/// See [`Patient::write`].
+/// See [`StallTimeout::write`].
 fn wait<T>(
     stalled: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,
@@ -89,7 +89,7 @@ fn timed_out(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -101,18 +101,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         // a full buffer says nothing about what the client has sent
         let all = buf.remaining() > 0;
         if self.frames && all && (1..limits::FRAME_HEAD_BYTES).contains(&came) {
-            self.dribbles += 1;
-            if self.dribbles > limits::DRIBBLES_MAX {
+            self.short_reads += 1;
+            if self.short_reads > limits::SHORT_READS_MAX {
                 return Poll::Ready(Err(timed_out("the client sends byte by byte")));
             }
         } else {
-            self.dribbles = 0;
+            self.short_reads = 0;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -166,7 +166,7 @@ pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<P
     if length > SMALL_BYTES {
         permits.push(traffic.requests.try_reserve(length)?);
     }
-    let body = Body {
+    let body = BoundedBody {
         payload,
         began: Instant::now(),
         received: 0,
@@ -182,7 +182,7 @@ pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<P
 }
 
 /// See [`bounded`].
-struct Body {
+struct BoundedBody {
     payload: Payload,
     began: Instant,
     received: usize,
@@ -193,7 +193,7 @@ struct Body {
     permits: Vec<Reservation>,
 }
 
-impl Body {
+impl BoundedBody {
     /// Reserves memory for bytes beyond the announced length. `false` if the budget is used up.
     fn pay(&mut self) -> bool {
         while self.received > self.paid {
@@ -213,7 +213,7 @@ fn due(began: Instant, received: usize) -> Instant {
     began + limits::BODY_TIMEOUT + std::time::Duration::from_secs(earned)
 }
 
-impl Stream for Body {
+impl Stream for BoundedBody {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
