@@ -1,5 +1,5 @@
 // This file is @generated from the protos: what JSON must know about messages.
-use crate::v3::shape::{EnumShape, FieldShape, FieldKind, MessageShape, Shaped};
+use crate::v3::shape::{EnumShape, FieldKind, FieldShape, MessageShape, Shaped};
 static AUTHPB_USER_ADD_OPTIONS: MessageShape = MessageShape { fields: &[
     FieldShape { name: "no_password", json_name: "noPassword", number: 1, kind: FieldKind::Bool, list: false, oneof: None },
 ] };
