@@ -379,10 +379,10 @@ fn serve(
     let environment = Environment {
         metrics: metrics.clone(),
         settings: config.settings.clone(),
-        dial,
+        log_level,
         job_limits: api::v3::JobLimits::default(),
         blocking: api::blocking::BlockingPool::of_processors(),
-        guard,
+        authenticator,
     };
     let ctx = Context::new(node.clone(), environment);
     let calls = api::v3::Services::new(ctx.clone());

@@ -114,7 +114,7 @@ async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeErro
     let token = header.map(|value| value.to_str().unwrap_or_default());
     let view = ctx.node.view().await?;
     let shown = Credentials::of_token(token);
-    let Ok(Some(caller)) = ctx.guard.recognize(&ctx.node, &shown) else {
+    let Ok(Some(caller)) = ctx.authenticator.recognize(&ctx.node, &shown) else {
         return Ok(Rights::default());
     };
     let auth = &view.machine.auth;
@@ -155,7 +155,12 @@ async fn basic_credentials(
     // takes as long for a user without password as for an unknown one
     let hashed = user.as_ref().filter(|user| !user.no_password);
     let hashed = hashed.map(|user| &user.password);
-    match ctx.guard.hashing.matches(sender, &password, hashed).await {
+    match ctx
+        .authenticator
+        .hashing
+        .matches(sender, &password, hashed)
+        .await
+    {
         Ok(true) => Ok(user.map_or(BasicCredentials::Invalid, BasicCredentials::User)),
         Ok(false) => {
             tracing::warn!(user = name, "v2 request with a wrong user or password");

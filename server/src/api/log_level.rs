@@ -35,7 +35,7 @@ pub(crate) async fn handle(
     match level.and_then(|body| requested_level(&body)) {
         Ok(level) => {
             tracing::info!(?level, "log level changed");
-            ctx.dial.set(level);
+            ctx.log_level.set(level);
             HttpResponse::NoContent().finish()
         }
         Err(message) => HttpResponse::build(StatusCode::BAD_REQUEST)

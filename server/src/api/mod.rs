@@ -38,13 +38,13 @@ pub struct Environment {
     /// The settings that handlers read.
     pub settings: Settings,
     /// Changes the log level.
-    pub dial: LogLevelHandle,
+    pub log_level: LogLevelHandle,
     /// Limits how many jobs over the whole store run at once.
     pub job_limits: v3::JobLimits,
     /// Runs work that would block a worker.
     pub blocking: blocking::BlockingPool,
     /// Authenticates callers.
-    pub guard: Arc<Authenticator>,
+    pub authenticator: Arc<Authenticator>,
 }
 
 /// What every handler gets: cheap to clone, since each request has its own.

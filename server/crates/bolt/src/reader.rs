@@ -18,7 +18,7 @@ const DEPTH_MAX: usize = 64;
 /// A page with all that belongs to it: no record is larger.
 const RUN_BYTES_MAX: u64 = 1 << 30;
 
-/// Maximum number of buckets; etcd's store has about ten.
+/// Maximum number of buckets; a store needs about ten.
 const BUCKETS_MAX: usize = 1024;
 
 /// Maximum bytes of a key that bbolt writes.

@@ -104,7 +104,7 @@ pub(super) async fn user_change_password(
 /// bcrypt hash of a password. It is slow, so callers check permissions first.
 async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
     let hashed = ctx
-        .guard
+        .authenticator
         .hashing
         .hash(ctx.password_source(user), password)
         .await;
@@ -130,14 +130,17 @@ pub(super) async fn authenticate(
         let checked = known.revision();
         let hashed = user.map(|user| user.password.clone());
         drop(view);
-        let (sender, hashing) = (ctx.password_source(&request.name), &ctx.guard.hashing);
+        let (sender, hashing) = (
+            ctx.password_source(&request.name),
+            &ctx.authenticator.hashing,
+        );
         let matches = hashing.matches(sender, &request.password, hashed.as_ref());
         let matches = matches.await;
         if !matches.map_err(|error| error_map::from_hashing(&error))? {
             tracing::warn!(user = request.name, "invalid authentication was requested");
             return Err(RpcError::AuthFailed);
         }
-        let prefix = ctx.guard.token_prefix();
+        let prefix = ctx.authenticator.token_prefix();
         let prefix = prefix.map_err(error_map::from_token)?;
         let user = request.name.clone();
         // the request authenticates itself: no caller
@@ -148,7 +151,7 @@ pub(super) async fn authenticate(
         let done = ctx.node.propose(asked).await?;
         if ctx.node.auth().revision == checked {
             let begun = (&*prefix, done.index);
-            let token = ctx.guard.token(&request.name, checked, begun);
+            let token = ctx.authenticator.token(&request.name, checked, begun);
             return Ok(AuthenticateResponse {
                 header: header::at(&ctx.node, done.revision),
                 token: token.map_err(error_map::from_token)?,

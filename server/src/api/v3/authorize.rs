@@ -71,7 +71,7 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
 }
 
 fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
-    let caller = ctx.guard.recognize(&ctx.node, &ctx.caller);
+    let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
 }
 

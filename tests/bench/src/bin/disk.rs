@@ -176,7 +176,7 @@ fn put(clients: u64, puts: u64) -> Outcome {
         (cpu_ms() - cpu) * 1000.0 / puts as f64,
         mib(size_of(&dir)?),
     )?;
-    drop((checkpointer, storage.log, storage.hold));
+    drop((checkpointer, storage.log, storage.lock));
     fs::remove_dir_all(&dir)?;
     Ok(())
 }

@@ -147,7 +147,7 @@ async fn hash(
     sender: PasswordSource<'_>,
     password: String,
 ) -> Result<Bytes, AuthHttpError> {
-    let hashed = ctx.guard.hashing.hash(sender, password).await;
+    let hashed = ctx.authenticator.hashing.hash(sender, password).await;
     hashed.map_err(|error| {
         tracing::warn!(%error, "failed to hash a password");
         match error {
