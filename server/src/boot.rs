@@ -19,7 +19,7 @@ use witan_replica::{
 };
 
 use crate::{
-    api::{self, Context, Environment},
+    api::{self, Context, SharedContext},
     auth::Authenticator,
     bootstrap::{self, Start},
     config::{AutoCompaction, Config, ConfigError, ServerCertificate},
@@ -376,7 +376,7 @@ fn serve(
     metrics: Metrics,
     log_level: LogLevelHandle,
 ) -> Result<RunningServer, BootError> {
-    let environment = Environment {
+    let shared = SharedContext {
         metrics: metrics.clone(),
         settings: config.settings.clone(),
         log_level,
@@ -384,7 +384,7 @@ fn serve(
         blocking: api::blocking::BlockingPool::of_processors(),
         authenticator,
     };
-    let ctx = Context::new(node.clone(), environment);
+    let ctx = Context::new(node.clone(), shared);
     let calls = api::v3::Services::new(ctx.clone());
     let front = Arc::new(api::http::HttpFrontend::new(ctx));
     let served = Handlers {

@@ -32,7 +32,7 @@ use crate::{
 
 /// What all handlers share.
 #[derive(Debug)]
-pub struct Environment {
+pub struct SharedContext {
     /// Counters.
     pub metrics: Metrics,
     /// The settings that handlers read.
@@ -56,25 +56,25 @@ pub struct Context {
     pub caller: Credentials,
     /// Network of the client.
     pub client: ClientNetwork,
-    environment: Arc<Environment>,
+    shared: Arc<SharedContext>,
 }
 
 impl Deref for Context {
-    type Target = Environment;
+    type Target = SharedContext;
 
-    fn deref(&self) -> &Environment {
-        &self.environment
+    fn deref(&self) -> &SharedContext {
+        &self.shared
     }
 }
 
 impl Context {
     /// Of requests that come from nowhere in particular and show nothing.
-    pub fn new(node: Node, environment: Environment) -> Self {
+    pub fn new(node: Node, shared: SharedContext) -> Self {
         Self {
             node,
             caller: Credentials::default(),
             client: ClientNetwork::default(),
-            environment: Arc::new(environment),
+            shared: Arc::new(shared),
         }
     }
 
@@ -84,7 +84,7 @@ impl Context {
             node: self.node.of_client(client),
             caller,
             client,
-            environment: self.environment.clone(),
+            shared: self.shared.clone(),
         }
     }
 
