@@ -121,6 +121,7 @@ pub fn gateway_plain_answer<A: Shaped + Serialize>(answer: &A) -> Vec<u8> {
     out
 }
 
+/// Decodes a JSON body as the gateway of that version does.
 fn gateway_read<Q: Shaped + Default + Message>(
     body: &[u8],
     gateway_version: gateway::GatewayVersion,
@@ -139,25 +140,25 @@ fn gateway_read<Q: Shaped + Default + Message>(
 /// Checks a range and converts it to the core's type.
 pub fn range(request: pb::RangeRequest) -> Result<kv::Range, RpcError> {
     kv_calls::range::check(&request)?;
-    Ok(kv_calls::range::core(request))
+    Ok(kv_calls::range::operation(request))
 }
 
 /// Checks a put and converts it to the core's type.
 pub fn put(request: pb::PutRequest) -> Result<kv::Put, RpcError> {
     kv_calls::put::check(&request)?;
-    Ok(kv_calls::put::core(request))
+    Ok(kv_calls::put::operation(request))
 }
 
 /// Checks a deletion and converts it to the core's type.
 pub fn delete_range(request: pb::DeleteRangeRequest) -> Result<kv::DeleteRange, RpcError> {
     kv_calls::delete_range::check(&request)?;
-    Ok(kv_calls::delete_range::core(request))
+    Ok(kv_calls::delete_range::operation(request))
 }
 
 /// Checks a transaction and converts it to the core's type.
 pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, RpcError> {
     kv_calls::txn::check(&request, ops_max)?;
-    Ok(kv_calls::txn::core(request))
+    Ok(kv_calls::txn::operation(request))
 }
 
 /// The response of a transaction with this one operation.

@@ -28,7 +28,7 @@ pub(super) async fn range_stream(
     let view = range::view_for(ctx, &request).await?;
     let kv = view.machine.kv.clone();
     let header = header::at(&ctx.node, kv.revision());
-    let parts = RangeReader::new(kv, range::core(request), header);
+    let parts = RangeReader::new(kv, range::operation(request), header);
     // all errors occur at the beginning
     parts.readable()?;
     ctx.metrics.kv_ranges.inc();

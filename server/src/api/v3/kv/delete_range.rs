@@ -17,7 +17,7 @@ pub(in crate::api::v3) async fn delete_range(
 ) -> RpcResult<DeleteRangeResponse> {
     check(&request)?;
     fits(ctx, &request)?;
-    let delete = core(request);
+    let delete = operation(request);
     authorize::before(ctx, |caller| caller.delete(&delete)).await?;
     let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
     let _place = permit_if(ctx, ctx.client, delete.reads_span(), many).await?;
@@ -36,7 +36,7 @@ pub(in crate::api) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     }
 }
 
-pub(in crate::api) fn core(request: DeleteRangeRequest) -> kv::DeleteRange {
+pub(in crate::api) fn operation(request: DeleteRangeRequest) -> kv::DeleteRange {
     kv::DeleteRange {
         key: request.key,
         range_end: request.range_end,

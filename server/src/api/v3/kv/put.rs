@@ -15,8 +15,8 @@ const QUOTA_BYTES: u64 = 256;
 pub(in crate::api::v3) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResponse> {
     check(&request)?;
     fits(ctx, &request)?;
-    let cost = cost(&request);
-    let put = core(request);
+    let cost = quota_bytes(&request);
+    let put = operation(request);
     authorize::before(ctx, |caller| caller.put(&put)).await?;
     quota::admit(ctx, cost).await?;
     let done = authorize::propose(ctx, put).await?;
@@ -39,11 +39,11 @@ pub(in crate::api) fn check(request: &PutRequest) -> RpcResult<()> {
 }
 
 /// Bytes of the quota that it takes.
-pub(super) fn cost(request: &PutRequest) -> u64 {
+pub(super) fn quota_bytes(request: &PutRequest) -> u64 {
     QUOTA_BYTES + (request.key.len() + request.value.len()) as u64
 }
 
-pub(in crate::api) fn core(request: PutRequest) -> kv::Put {
+pub(in crate::api) fn operation(request: PutRequest) -> kv::Put {
     kv::Put {
         key: request.key,
         value: request.value,

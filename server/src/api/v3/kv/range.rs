@@ -30,7 +30,7 @@ pub(in crate::api::v3) async fn range(
     planted::here("range");
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
-    let range = core(request);
+    let range = operation(request);
     let header = header::at(&ctx.node, view.machine.kv.revision());
     let (answer, place) = if view.machine.kv.reads_more_than(&range, LARGE_READ_KEYS) {
         let work = move || {
@@ -80,7 +80,7 @@ pub(in crate::api) fn check(request: &RangeRequest) -> RpcResult<()> {
     }
 }
 
-pub(in crate::api) fn core(request: RangeRequest) -> kv::Range {
+pub(in crate::api) fn operation(request: RangeRequest) -> kv::Range {
     kv::Range {
         key: request.key,
         range_end: request.range_end,

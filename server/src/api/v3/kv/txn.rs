@@ -70,8 +70,8 @@ async fn write_txn(
     client: ClientNetwork,
     request: TxnRequest,
 ) -> RpcResult<TxnDone> {
-    let cost = cost(&request);
-    let txn = core(request);
+    let cost = quota_bytes(&request);
+    let txn = operation(request);
     authorize::before(ctx, |caller| caller.txn(&txn)).await?;
     quota::admit(ctx, cost).await?;
     let many = |state: &kv::Kv| state.txn_reads_more_than(&txn, LARGE_READ_KEYS);
@@ -88,7 +88,7 @@ async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> 
         ctx.node.read().await?
     };
     let revision = view.machine.kv.revision();
-    let txn = core(request);
+    let txn = operation(request);
     authorize::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
     let (reply, place) = if view.machine.kv.txn_reads_more_than(&txn, LARGE_READ_KEYS) {
         let work = move || view.machine.kv.read_txn(&txn);
@@ -174,22 +174,22 @@ fn overlaps(request: &TxnRequest) -> RpcResult<()> {
 }
 
 /// Bytes of the quota that its larger branch takes.
-fn cost(request: &TxnRequest) -> u64 {
-    cost_of(&request.success).max(cost_of(&request.failure))
+fn quota_bytes(request: &TxnRequest) -> u64 {
+    quota_bytes_of_ops(&request.success).max(quota_bytes_of_ops(&request.failure))
 }
 
-fn cost_of(ops: &[RequestOp]) -> u64 {
+fn quota_bytes_of_ops(ops: &[RequestOp]) -> u64 {
     ops.iter()
         .map(|op| match &op.request {
-            Some(Request::RequestPut(put)) => put::cost(put),
-            Some(Request::RequestTxn(txn)) => cost(txn),
+            Some(Request::RequestPut(put)) => put::quota_bytes(put),
+            Some(Request::RequestTxn(txn)) => quota_bytes(txn),
             Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => 0,
         })
         .sum()
 }
 
 /// Converts a transaction, with read limits.
-pub(in crate::api) fn core(request: TxnRequest) -> kv::Txn {
+pub(in crate::api) fn operation(request: TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),
         success: request.success.into_iter().map(op).collect(),
@@ -200,10 +200,12 @@ pub(in crate::api) fn core(request: TxnRequest) -> kv::Txn {
 
 fn op(op: RequestOp) -> kv::TxnOp {
     let kind = op.request.map(|request| match request {
-        Request::RequestRange(request) => kv::TxnOpKind::Range(range::core(request)),
-        Request::RequestPut(request) => kv::TxnOpKind::Put(put::core(request)),
-        Request::RequestDeleteRange(request) => kv::TxnOpKind::Delete(delete_range::core(request)),
-        Request::RequestTxn(request) => kv::TxnOpKind::Txn(core(request)),
+        Request::RequestRange(request) => kv::TxnOpKind::Range(range::operation(request)),
+        Request::RequestPut(request) => kv::TxnOpKind::Put(put::operation(request)),
+        Request::RequestDeleteRange(request) => {
+            kv::TxnOpKind::Delete(delete_range::operation(request))
+        }
+        Request::RequestTxn(request) => kv::TxnOpKind::Txn(operation(request)),
     });
     kv::TxnOp { kind }
 }
@@ -453,7 +455,7 @@ mod tests {
             failure: vec![sized(0), nested],
             ..Default::default()
         };
-        assert_eq!(cost(&txn), 257 + 257 + 10);
-        assert_eq!(cost(&TxnRequest::default()), 0);
+        assert_eq!(quota_bytes(&txn), 257 + 257 + 10);
+        assert_eq!(quota_bytes(&TxnRequest::default()), 0);
     }
 }
