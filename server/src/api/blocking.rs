@@ -29,8 +29,8 @@ impl BlockingPool {
         Self::new(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// A place, when there is one.
-    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, NodeError> {
+    /// Waits for a free permit to run a job.
+    pub(crate) async fn acquire(&self) -> Result<OwnedSemaphorePermit, NodeError> {
         // the semaphore is never closed
         let place = self.0.clone().acquire_owned().await;
         place.map_err(|_| NodeError::Stopped)
@@ -41,7 +41,7 @@ impl BlockingPool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NodeError> {
-        run_in(self.enter().await?, work).await
+        run_in(self.acquire().await?, work).await
     }
 
     /// Does `work` here and now, or on another thread if it is `large`.

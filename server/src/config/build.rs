@@ -45,7 +45,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     let auto_compaction = read.auto_compaction()?;
     let initial_advertise_peer_urls = read.peer_urls("initial-advertise-peer-urls")?;
     let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
-    read.check_kinds()?;
+    read.check_value_types()?;
     let mut warnings = Vec::new();
     let mut config = Config {
         data_dir,
@@ -146,8 +146,9 @@ impl ValueReader<'_> {
         }
     }
 
-    /// Checks the kind of values that nothing else reads.
-    fn check_kinds(&self) -> Result<(), ConfigError> {
+    /// Checks that the value of each flag that was given parses as its type: flags that are accepted
+    /// without effect are checked, too.
+    fn check_value_types(&self) -> Result<(), ConfigError> {
         for flag in flags::all().filter(|flag| self.values.given(flag.name).is_some()) {
             match flag.kind {
                 FlagKind::Text => {}

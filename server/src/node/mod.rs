@@ -388,7 +388,7 @@ impl Node {
         now_ns()
     }
 
-    /// Resolves when the process has begun to stop: long answers end themselves then.
+    /// Completes when the process begins to stop, so that long responses (watches, snapshots) can end.
     pub async fn stopping(&self) {
         let mut stopping = self.shared.stopping.clone();
         // an error means that the sender was dropped: the process stops

@@ -368,8 +368,9 @@ impl ReplicaLoop {
         tracing::info!(term, leader, leads, "elected leader");
     }
 
-    /// Offers a frozen state for a checkpoint when there is enough log, or when enough was
-    /// compacted: the previous checkpoint holds on to old data, in memory and on disk.
+    /// Offers a frozen view to the checkpointer if enough log was written since the last offer, or if a
+    /// compaction freed enough: the previous checkpoint keeps compacted data in memory and on disk. On
+    /// a disk that is almost full, less is enough.
     fn offer_checkpoint(&mut self) {
         let size = self.shared.status.size_bytes();
         let compacted = self.offered_bytes.saturating_sub(size);

@@ -82,7 +82,7 @@ impl Checkpointer {
         })
     }
 
-    /// Offers a frozen view to be written; replaces one that still waits.
+    /// Queues a frozen view for the next checkpoint. It replaces one that is not being written yet.
     pub fn offer(&self, view: View) {
         let mut slot = self.shared.lock();
         let replaced = slot.view.replace(view);

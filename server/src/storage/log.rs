@@ -210,8 +210,8 @@ impl RaftLog {
         self.last
     }
 
-    /// Durable when it returns if the batch asks for it, and in any case in order. Ends the
-    /// process if the disk refuses. Returns the bytes of entries written.
+    /// Appends a batch and returns the bytes of its entries. With `must_sync` it is durable on return;
+    /// batches become durable in their order. A disk error ends the process.
     pub fn append(&mut self, batch: &LogBatch) -> usize {
         if let Some(hard_state) = &batch.hard_state {
             self.hard_state = Some(hard_state.clone());
@@ -281,7 +281,7 @@ impl RaftLog {
         self.purge();
     }
 
-    /// Writes a held back commit index. Called at a graceful stop.
+    /// Writes and syncs a hard state that was not written yet. Called at a graceful stop.
     pub fn close(mut self) {
         if self.unsaved {
             self.append(&LogBatch {
@@ -362,7 +362,7 @@ pub(super) fn frame(record: &LogRecord) -> BytesValue {
     value.push(FRAME_VERSION);
     value.extend_from_slice(&record.index.to_le_bytes());
     value.extend_from_slice(&record.term.to_le_bytes());
-    value.extend_from_slice(&frame_sum(&value, &record.payload).to_le_bytes());
+    value.extend_from_slice(&frame_crc32(&value, &record.payload).to_le_bytes());
     value.extend_from_slice(&record.payload);
     BytesValue {
         value,
@@ -375,7 +375,7 @@ pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     let (index, term) = (u64_at(&value, 1)?, u64_at(&value, 9)?);
     let sum = u32::from_le_bytes(*value.get(17..)?.first_chunk()?);
     let payload = value.slice(FRAME_HEADER_BYTES..);
-    let whole = value[0] == FRAME_VERSION && frame_sum(&value[..17], &payload) == sum;
+    let whole = value[0] == FRAME_VERSION && frame_crc32(&value[..17], &payload) == sum;
     whole.then_some(LogRecord {
         index,
         term,
@@ -383,7 +383,8 @@ pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     })
 }
 
-fn frame_sum(head: &[u8], payload: &[u8]) -> u32 {
+/// CRC-32 of a frame's header and payload.
+fn frame_crc32(head: &[u8], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(head);
     hasher.update(payload);

@@ -57,7 +57,8 @@ pub struct LogSizes {
 }
 
 impl LogSizes {
-    /// For the file system of a folder, or of the nearest one above it that exists.
+    /// Chooses the sizes by the total size of the file system that holds `dir` or its nearest existing
+    /// ancestor. A file system that cannot be measured gets the largest ones.
     pub fn of(dir: &Path) -> Self {
         let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
         Self {

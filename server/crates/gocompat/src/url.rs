@@ -88,6 +88,8 @@ fn check_host(host: &str) -> Result<(), String> {
     check_host_bytes(host.as_bytes())
 }
 
+/// Checks the characters and percent escapes of a host as Go's `net/url` does: only bytes above ASCII,
+/// and `%25` of an IPv6 zone, may be escaped.
 fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     let mut at = 0;
     while let Some(&byte) = host.get(at) {

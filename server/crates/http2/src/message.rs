@@ -50,13 +50,16 @@ impl Assembler {
         self.buffer.capacity()
     }
 
-    /// What came of a message that is not whole.
+    /// Takes the bytes of a message that is not whole yet.
     pub(crate) fn unfinished(&mut self) -> Bytes {
         mem::take(&mut self.buffer).into()
     }
 
-    /// Consumes content until a message is complete.
-    pub(crate) fn take<'a>(
+    /// Appends the content of a DATA frame to the current gRPC message, up to the end of the message. A
+    /// whole message is decompressed if its flag says so. Refuses a message above `max` (before and
+    /// after decompression), a compressed one without an encoding, an unknown flag, and corrupt gzip
+    /// data.
+    pub(crate) fn push<'a>(
         &mut self,
         content: &'a [u8],
         max: usize,
@@ -111,7 +114,7 @@ impl Assembler {
         }
     }
 
-    /// Where the message ends that begins here.
+    /// Checks the prefix of a message and returns the message's length with its prefix.
     fn check(&self, begin: &[u8], max: usize) -> Result<usize, Refusal> {
         let Some(&[flag, a, b, c, d]) = begin.first_chunk::<PREFIX_BYTES>() else {
             return Ok(PREFIX_BYTES);
@@ -230,7 +233,7 @@ mod tests {
         let (mut assembler, mut messages) = (Assembler::new(encoding), Vec::new());
         for mut content in stream.chunks(size) {
             while !content.is_empty() {
-                let taken = assembler.take(content, MAX)?;
+                let taken = assembler.push(content, MAX)?;
                 messages.extend(taken.message);
                 content = taken.rest;
             }

@@ -150,7 +150,8 @@ impl Lessor {
         }
     }
 
-    /// A lease command was executed.
+    /// Updates the timers after a lease operation was applied. Does nothing on a member that does not
+    /// lead.
     pub(crate) fn applied(&mut self, command: &LeaseCommand, reply: &LeaseReply) {
         if self.term.is_none() {
             return;
@@ -193,7 +194,7 @@ impl Lessor {
         Renewal::Renewed { ttl_s }
     }
 
-    /// Frozen deadlines of all leases, if this member counts.
+    /// A copy of all deadlines; `None` if this member does not lead.
     pub(crate) fn deadlines(&self) -> Option<LeaseDeadlines> {
         self.term.map(|_| self.deadlines.clone())
     }

@@ -28,6 +28,7 @@ pub(crate) struct MemoryLog {
 }
 
 impl MemoryLog {
+    /// A log whose applied position is `position` and whose entries follow it.
     pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
         let base = (position.index, position.term);
         Self {

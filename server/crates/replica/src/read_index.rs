@@ -130,6 +130,7 @@ impl ReadIndexQueue {
     }
 }
 
+/// The context of a ReadIndex request: unique across members, restarts (`seed`) and rounds (`number`).
 fn request_context(member: u64, seed: u64, number: u64) -> Vec<u8> {
     [member, seed, number]
         .iter()

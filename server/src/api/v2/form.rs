@@ -68,10 +68,11 @@ impl V2Fields {
         self.values[field as usize].as_ref()
     }
 
-    /// Adds what `text` holds. Values that are already there stay: the first counts, and a form
-    /// body is read before the query. Unknown names are ignored, names are case sensitive.
+    /// Parses form-encoded text (a body or a query) into the fields. A field that has a value keeps it:
+    /// the body is parsed before the query. Names are case sensitive; unknown names are ignored.
     ///
-    /// The error is the parser's text; the rest of `text` is read nevertheless.
+    /// After an error the remaining pairs are still parsed. As in Go, the error is that of the last
+    /// semicolon, or else that of the first bad escape.
     pub(crate) fn read(&mut self, text: &[u8]) -> Result<(), String> {
         let mut fault = None;
         for pair in text.split(|&b| b == b'&') {

@@ -28,7 +28,7 @@ use crate::{
 /// Methods of these packages have no codes of their own, as in etcd.
 const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// Checks that a caller may call a method.
+/// Checks that the caller may call a gRPC method. The permission for keys is checked by each call.
 pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
@@ -83,7 +83,7 @@ pub(super) fn require_credentials(ctx: &Context) -> RpcResult<()> {
     Ok(())
 }
 
-/// Whether the caller has the role root.
+/// Requires that the caller has the role root while auth is on.
 pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());

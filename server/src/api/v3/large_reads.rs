@@ -35,6 +35,7 @@ pub(super) struct WithPermit<A> {
 }
 
 impl<A> WithPermit<A> {
+    /// So many large reads at once, of which one network may have half.
     pub(super) fn new(answer: A, place: Option<LargeReadPermit>) -> Self {
         let _place = place;
         Self { answer, _place }

@@ -117,7 +117,7 @@ impl Files {
         Ok(Revoked::Serials(Arc::new(serials)))
     }
 
-    /// The certificate, its key and the authorities as they are now.
+    /// Reads the certificate chain, the private key and the CAs of clients from the disk.
     pub(super) fn parts(&self) -> Result<TlsParts, TlsError> {
         let chain = certificates(CERT, &self.cert)?;
         let key = PrivateKeyDer::from_pem_slice(&read(KEY, &self.key)?).map_err(|error| {

@@ -107,7 +107,8 @@ impl JsonProgress {
         self.open.is_empty() && self.step == Step::Value
     }
 
-    /// Whether the value is whole if nothing more comes: only a number ends with what follows it.
+    /// Whether the input is a whole value if no more bytes come: so it is with a number alone, which
+    /// has no closing character.
     pub fn may_end(&self) -> bool {
         let Step::Number(number) = self.step else {
             return false;

@@ -250,7 +250,7 @@ impl<S: Service> Connection<S> {
                     return Ok(());
                 }
             };
-            let taken = assembler.take(content, max)?;
+            let taken = assembler.push(content, max)?;
             content = taken.rest;
             self.work += taken.inflated;
             let Some(whole) = taken.message else { continue };

@@ -153,7 +153,7 @@ impl<S: Service> Exchange<S> {
             let chunk = chunk?;
             let mut rest = chunk.as_ref();
             while !rest.is_empty() {
-                let taken = assembler.take(rest, max).map_err(ExchangeEnd::Refused)?;
+                let taken = assembler.push(rest, max).map_err(ExchangeEnd::Refused)?;
                 rest = taken.rest;
                 let Some(message) = taken.message else {
                     continue;

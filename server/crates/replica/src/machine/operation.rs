@@ -24,7 +24,7 @@ pub trait Operation: Into<Command> {
     /// Why it is refused.
     type Error;
 
-    /// Takes the answer out of a reply; `None` if that is the reply of another operation.
+    /// This operation's result out of a reply; `None` if the reply is that of another operation.
     fn output(reply: Reply) -> Option<Result<Self::Output, Self::Error>>;
 }
 

@@ -127,7 +127,7 @@ fn split<V>(tree: TreapLink<V>, at: &WatchRange) -> (TreapLink<V>, TreapLink<V>)
     }
 }
 
-/// All of `before` lies before all of `after`.
+/// Merges two treaps. Every range of the first one must sort before every range of the second.
 fn join<V>(before: TreapLink<V>, after: TreapLink<V>) -> TreapLink<V> {
     let (mut before, mut after) = match (before, after) {
         (Some(before), Some(after)) => (before, after),

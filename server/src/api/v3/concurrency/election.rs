@@ -90,6 +90,8 @@ async fn win_election(
     })
 }
 
+/// Sets a new value on the leader's key. Fails if the key has no longer the create revision that the
+/// request names.
 pub(in crate::api::v3) async fn proclaim(
     ctx: &Context,
     request: ProclaimRequest,

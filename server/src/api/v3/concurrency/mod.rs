@@ -166,7 +166,7 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<
     Err(RpcError::Stopped)
 }
 
-/// A stream with one watcher.
+/// Opens a watch stream with one watcher inside of this process.
 fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> WatchResponses {
     let create = WatchRequest {
         request_union: Some(RequestUnion::CreateRequest(create)),

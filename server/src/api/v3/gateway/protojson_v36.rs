@@ -267,8 +267,8 @@ impl<'a> ProtojsonReader<'a> {
         Ok(())
     }
 
-    /// What a string says. Unlike Go's own decoder, `protojson` takes neither bytes that are no
-    /// UTF-8 nor half a surrogate pair.
+    /// Unescapes a string token. As protojson, and unlike encoding/json, it refuses invalid UTF-8 and
+    /// unpaired surrogates.
     fn content(&self, token: &Token<'a>) -> ReadResult<Cow<'a, [u8]>> {
         let inner = &token.raw[1..token.raw.len() - 1];
         let mut from = 0;

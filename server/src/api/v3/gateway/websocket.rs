@@ -321,7 +321,7 @@ impl WebSocketSession {
     }
 }
 
-/// Whether the call took it.
+/// Sends a message to the call; false if the call takes no more of them.
 async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -> bool {
     let part = match requests {
         Some(requests) => requests.reserve().await.ok(),
@@ -331,6 +331,7 @@ async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -
     part.map(|permit| permit.send(asked)).is_some()
 }
 
+/// The next bytes of the client; an error if the connection has ended or failed.
 async fn receive(payload: &mut web::Payload) -> Result<Bytes, ()> {
     match payload.next().await {
         Some(Ok(bytes)) => Ok(bytes),

@@ -62,7 +62,8 @@ impl RangeSet {
         true
     }
 
-    /// The end of the range that holds a key, if there is such a range.
+    /// The end of the range that contains a key: `None` if there is no such range, `Some(None)` if it
+    /// has no end.
     fn end_of(&self, key: &[u8]) -> Option<Option<&Bytes>> {
         let behind = self.0.partition_point(|(first, _)| *first <= key);
         let (_, end) = self.0.get(behind.checked_sub(1)?)?;

@@ -5,6 +5,7 @@ use super::{
 };
 
 impl Auth {
+    /// Adds a user without roles and advances the auth revision. The name must be new and not empty.
     pub(super) fn user_add(&mut self, asked: &UserAdd) -> Result<(), AuthError> {
         if asked.name.is_empty() {
             return Err(AuthError::UserEmpty);

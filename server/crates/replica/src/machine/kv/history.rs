@@ -194,8 +194,8 @@ impl History {
         })
     }
 
-    /// Builds the index of all keys, as it was when the newest version was written, with the bytes
-    /// of the newest versions of live keys, and whether any version has a lease.
+    /// Builds the index of keys by reading every version. Also returns the bytes of the newest versions
+    /// of live keys, and whether any version has a lease.
     pub(super) fn index(&self) -> (Index, u64, bool) {
         let mut rows = Vec::new();
         let mut leased = false;

@@ -134,7 +134,7 @@ impl Kv {
                 ..RangeReply::default()
             });
         }
-        let (mut kvs, whole) = self.collect(range, at, reads)?;
+        let (mut kvs, whole) = self.collect_pairs(range, at, reads)?;
         let count = match whole {
             Some(count) => count,
             None => self.count(&span, at, reads)?,
@@ -152,9 +152,10 @@ impl Kv {
         Ok(reads.answer(RangeReply { kvs, more, count }))
     }
 
-    /// The first pairs of a range that pass its filters, at an older revision or the newest, and the
-    /// number of its keys if these were all looked at.
-    fn collect(
+    /// Reads keys in their order, up to `fetch_limit`, at a revision or the newest. Returns the pairs
+    /// that pass the filters, and the number of keys of the range if the read did not stop at the
+    /// limit.
+    fn collect_pairs(
         &self,
         range: &Range,
         at: Option<i64>,

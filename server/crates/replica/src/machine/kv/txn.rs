@@ -41,7 +41,7 @@ impl Kv {
         done
     }
 
-    /// Executes a read-only transaction on a copy of the state, outside of the log.
+    /// Executes a read-only transaction on a copy of this state, without a proposal.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
         let mut copy = self.clone();
         let keys = self.len() as u64;
@@ -49,14 +49,14 @@ impl Kv {
         copy.txn(&mut batch, txn)
     }
 
-    /// Whether a transaction may be more work than to read so many keys, whichever branches it takes. What
-    /// it writes does not count. To find out takes a part of that.
+    /// Whether a transaction may read more than so many keys, whichever branch it takes. The estimate
+    /// costs a part of that.
     pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_txn(txn, &mut reads).is_err()
     }
 
-    /// The same of a deletion, of what it returns.
+    /// Whether a deletion that returns pairs may read more than so many keys.
     pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_delete(delete, &mut reads).is_err()

@@ -30,7 +30,7 @@ impl Tree {
             refresh: *refresh,
         };
         let (node, prev) = self.overwrite(old, write, now_ns);
-        Ok(self.event(Action::CompareAndSwap, node, Some(prev), swap.refresh))
+        Ok(self.record_event(Action::CompareAndSwap, node, Some(prev), swap.refresh))
     }
 
     /// The file at `path` if the conditions hold. An empty value and index 0 are no conditions.

@@ -23,6 +23,6 @@ impl Tree {
             replace: false,
         };
         let node = self.insert_node(placing, now_ns)?;
-        Ok(self.event(Action::Create, node, None, false))
+        Ok(self.record_event(Action::Create, node, None, false))
     }
 }

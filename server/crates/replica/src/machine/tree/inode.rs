@@ -67,7 +67,7 @@ impl Default for Inode {
     }
 }
 
-/// The components of an absolute path, each with the length of the path up to its end.
+/// The components of an absolute path that are not empty, each with the offset at which it ends.
 pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     path.split(|byte| *byte == b'/')
         .skip(1)
@@ -97,7 +97,8 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     (&path[..at], path.get(at + 1..).unwrap_or_default())
 }
 
-/// The part of `path` below directory `dir`, if it lies below.
+/// The path relative to a directory, without a leading slash; `None` if it is the directory itself or
+/// outside of it.
 pub(crate) fn below<'a>(dir: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     let dir = if dir == b"/" { &dir[..0] } else { dir };
     let rest = path.strip_prefix(dir)?.strip_prefix(b"/")?;

@@ -203,9 +203,15 @@ impl Tree {
         self.index
     }
 
-    /// Builds the event of the change at the current index, and adds it to the history unless it is
-    /// a refresh.
-    fn event(&mut self, action: Action, node: Node, prev: Option<Node>, refresh: bool) -> Event {
+    /// Builds the event of a change at the current index and adds it to the history. A refresh is not
+    /// added: watchers do not see it.
+    fn record_event(
+        &mut self,
+        action: Action,
+        node: Node,
+        prev: Option<Node>,
+        refresh: bool,
+    ) -> Event {
         let event = Event {
             action,
             node,

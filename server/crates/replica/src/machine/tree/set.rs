@@ -32,6 +32,6 @@ impl Tree {
             replace: true,
         };
         let node = self.insert_node(placing, now_ns)?;
-        Ok(self.event(Action::Set, node, prev, set.refresh))
+        Ok(self.record_event(Action::Set, node, prev, set.refresh))
     }
 }

@@ -41,7 +41,7 @@ impl Tree {
             refresh: *refresh,
         };
         let (node, prev) = self.overwrite(old, write, now_ns);
-        Ok(self.event(Action::Update, node, Some(prev), update.refresh))
+        Ok(self.record_event(Action::Update, node, Some(prev), update.refresh))
     }
 
     /// Writes into the existing node `old` with a new index; returns the node after and before.
