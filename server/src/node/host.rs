@@ -80,11 +80,11 @@ impl Host for NodeHost {
         self.shared.latest.clear();
         // Before the answers: a client that sees its write must see its index too.
         self.shared.status.advance(view.position.index);
+        let auth_before = self.shared.status.auth();
         let member_id = self.shared.identity.member_id;
         self.shared.status.store_state(&view.machine, member_id);
         let kv = &view.machine.kv;
         self.shared.watch_streams.publish(kv.revision());
-        let mut auth_changed = false;
         for Applied {
             index,
             ticket,
@@ -96,7 +96,6 @@ impl Host for NodeHost {
             self.tally.applied(&outcome.reply, took);
             if let Reply::Auth(Ok(reply)) = &outcome.reply {
                 self.shared.tokens.applied(reply, index, ticket.is_some());
-                auth_changed = true;
             }
             if let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &outcome.reply
                 && self.shared.status.load().role == Role::Leader
@@ -109,7 +108,7 @@ impl Host for NodeHost {
         }
         self.tally.show();
         self.completions.flush();
-        if auth_changed {
+        if self.shared.status.auth() != auth_before {
             // their permissions may have changed
             self.shared.watch_streams.wake_all(&mut self.completions);
         }

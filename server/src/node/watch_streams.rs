@@ -29,6 +29,14 @@ use super::{
 /// streams have read them long before, and they hold memory that the compaction should free.
 const OLDER_STATE_CHECKS: u32 = 2;
 
+/// Matches of changes and watcher groups that are noted in one turn. After that the other changes of the
+/// turn are left to the streams, which read them from the history: a deletion of many keys under many
+/// overlapping ranges would otherwise keep the replica's thread for minutes.
+const MATCHES_PER_TURN_MAX: usize = 1 << 19;
+
+/// Watcher groups that are unregistered before others may use the registry.
+const UNREGISTERED_AT_ONCE: usize = 1024;
+
 /// The watcher groups, and how to wake their streams. The lock is held for look-ups only, never
 /// across an await.
 #[derive(Clone, Debug, Default)]
@@ -141,7 +149,7 @@ impl WatchStreams {
 
 /// Notes changes; returns whether any stream matches.
 fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -> bool {
-    let mut concerned = false;
+    let mut matched = 0;
     let mut from = watch_state
         .end
         .unwrap_or_else(|| kv.seek(watch_state.notified_revision + 1));
@@ -157,16 +165,16 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     }
     for state in states.iter().chain([kv]) {
         for (place, written) in state.changes_from(from) {
-            concerned |=
-                watch_state
-                    .interests
-                    .notify(written.key(), place, written.revision(), |id| {
-                        woken.push(id)
-                    });
+            let (groups, revision) = (&mut watch_state.interests, written.revision());
+            if matched > MATCHES_PER_TURN_MAX {
+                groups.notify_all(place, revision, |id| woken.push(id));
+                return true;
+            }
+            matched += groups.notify(written.key(), place, revision, |id| woken.push(id));
         }
         from = state.end();
     }
-    concerned
+    matched > 0
 }
 
 fn without_index(kv: &Kv) -> Arc<Kv> {
@@ -204,10 +212,15 @@ impl WatchStream {
         Ok((id, watch_state.published))
     }
 
-    /// Forgets interests.
+    /// Removes groups, some of them at a time: the replica's thread needs the registry, too.
     pub fn unregister<'a>(&self, gone: impl Iterator<Item = (WatcherGroupId, &'a WatchRange)>) {
-        let mut watch_state = self.readers.watch_state();
-        gone.for_each(|(id, span)| watch_state.interests.unregister(id, span));
+        let mut gone = gone.peekable();
+        while gone.peek().is_some() {
+            let mut watch_state = self.readers.watch_state();
+            let some = gone.by_ref().take(UNREGISTERED_AT_ONCE);
+            some.for_each(|(id, span)| watch_state.interests.unregister(id, span));
+            drop(watch_state);
+        }
     }
 
     /// The revision that clients may know already.

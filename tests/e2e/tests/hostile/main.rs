@@ -17,4 +17,5 @@ mod stage;
 mod streamed;
 mod txn;
 mod unread;
+mod watchers;
 mod work;

@@ -35,7 +35,11 @@ fn op(request: request_op::Request) -> RequestOp {
 }
 
 /// Puts keys `k000000` and on, in nested transactions of as many operations as the default allows.
-async fn fill(client: &mut KvClient<tonic::transport::Channel>, many: usize, lease: i64) {
+pub(crate) async fn fill(
+    client: &mut KvClient<tonic::transport::Channel>,
+    many: usize,
+    lease: i64,
+) {
     let keys: Vec<usize> = (0..many).collect();
     for keys in keys.chunks(64 * 64) {
         let nested = keys.chunks(64).map(|keys| {

@@ -1,6 +1,6 @@
 //! From events to responses: recipients, filters, and fragmentation of large responses.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{ResponseHeader, WatchResponse};
@@ -31,10 +31,23 @@ pub(super) enum ReadyResponse {
     },
 }
 
+impl ReadyResponse {
+    fn event_count(&self) -> usize {
+        match self {
+            Self::Response(answer) => answer.events.len(),
+            Self::Synced { events, .. } | Self::Unsynced { events, .. } => events.len(),
+        }
+    }
+}
+
 /// Responses in the order in which they are sent. Bounded: nothing is read while the queue is not
 /// empty.
 #[derive(Debug, Default)]
-pub(super) struct ResponseQueue(VecDeque<ReadyResponse>);
+pub(super) struct ResponseQueue {
+    ready: VecDeque<ReadyResponse>,
+    /// Events of all of them.
+    events: usize,
+}
 
 /// Fields that all responses of one stream share.
 #[derive(Clone, Copy, Debug)]
@@ -58,25 +71,43 @@ impl ResponseTemplate {
 
 impl ResponseQueue {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ready.is_empty()
+    }
+
+    fn push_back(&mut self, ready: ReadyResponse) {
+        self.events += ready.event_count();
+        self.ready.push_back(ready);
+    }
+
+    fn push_front(&mut self, ready: ReadyResponse) {
+        self.events += ready.event_count();
+        self.ready.push_front(ready);
+    }
+
+    fn pop_front(&mut self) -> Option<ReadyResponse> {
+        let ready = self.ready.pop_front()?;
+        self.events -= ready.event_count();
+        Some(ready)
     }
 
     pub(super) fn push_response(&mut self, answer: WatchResponse) {
-        self.0.push_back(ReadyResponse::Response(answer.into()));
+        self.push_back(ReadyResponse::Response(answer.into()));
     }
 
     pub(super) fn push_synced(&mut self, interest: WatcherGroupId, batches: Vec<EventBatch>) {
         let filled = batches.into_iter().filter(|batch| !batch.events.is_empty());
-        self.0.extend(filled.map(|batch| ReadyResponse::Synced {
-            interest,
-            after: None,
-            events: batch.events,
-        }));
+        for batch in filled {
+            self.push_back(ReadyResponse::Synced {
+                interest,
+                after: None,
+                events: batch.events,
+            });
+        }
     }
 
     pub(super) fn push_unsynced(&mut self, id: i64, batch: EventBatch, revision: i64) {
         if !batch.events.is_empty() {
-            self.0.push_back(ReadyResponse::Unsynced {
+            self.push_back(ReadyResponse::Unsynced {
                 id,
                 events: batch.events,
                 revision,
@@ -84,24 +115,21 @@ impl ResponseQueue {
         }
     }
 
-    /// Drops queued responses of a removed watcher. Events of its group are dropped later, because
-    /// the watcher is not found then.
-    pub(super) fn forget(&mut self, id: i64) {
-        self.0.retain(|ready| match ready {
-            ReadyResponse::Response(answer) => answer.watch_id != id || answer.events.is_empty(),
+    /// Drops queued events of removed watchers. Those of their groups are dropped later, because the
+    /// watchers are not found then.
+    pub(super) fn forget(&mut self, ids: &HashSet<i64>) {
+        self.ready.retain(|ready| match ready {
+            ReadyResponse::Response(answer) => {
+                answer.events.is_empty() || !ids.contains(&answer.watch_id)
+            }
             ReadyResponse::Synced { .. } | ReadyResponse::Unsynced { .. } => true,
         });
+        self.events = self.ready.iter().map(ReadyResponse::event_count).sum();
     }
 
     /// Number of events that were read and not sent to all recipients.
     pub(super) fn pending(&self) -> usize {
-        let events = |ready: &ReadyResponse| match ready {
-            ReadyResponse::Response(answer) => answer.events.len(),
-            ReadyResponse::Synced { events, .. } | ReadyResponse::Unsynced { events, .. } => {
-                events.len()
-            }
-        };
-        self.0.iter().map(events).sum()
+        self.events
     }
 
     /// The next answer.
@@ -112,7 +140,7 @@ impl ResponseQueue {
         raft_term: u64,
     ) -> Option<WatchResponse> {
         loop {
-            let (id, answer, more) = match self.0.pop_front()? {
+            let (id, answer, more) = match self.pop_front()? {
                 ReadyResponse::Response(answer) => return Some(*answer),
                 ReadyResponse::Unsynced {
                     id,
@@ -151,7 +179,7 @@ impl ResponseQueue {
                 }
             };
             if let Some(more) = more {
-                self.0.push_front(more);
+                self.push_front(more);
             }
             let Some(answer) = answer else { continue };
             let Some(watcher) = watchers.get_mut(id) else {
@@ -162,7 +190,7 @@ impl ResponseQueue {
                 return Some(answer);
             }
             for part in fragments(answer, template.fragment_bytes).into_iter().rev() {
-                self.0.push_front(ReadyResponse::Response(part.into()));
+                self.push_front(ReadyResponse::Response(part.into()));
             }
         }
     }

@@ -1,6 +1,10 @@
 //! One watch stream: requests in, responses out, processed in sequence.
 
-use std::{collections::VecDeque, pin::Pin};
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+    pin::Pin,
+};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tonic::Status;
@@ -25,6 +29,9 @@ use crate::{
     panics::planted,
 };
 
+/// Watchers that are canceled at once when users or roles change, before the task yields.
+const CANCELED_AT_ONCE: usize = 256;
+
 /// Steps without a response (many requests may arrive at once) before the task yields.
 const STEPS_IN_A_ROW_MAX: usize = 64;
 
@@ -38,9 +45,11 @@ pub(in crate::api::v3) struct Session<R> {
     out: ResponseQueue,
     permission_state: PermissionState,
     /// Changes that were taken and must be read.
-    unread: Vec<(WatcherGroupId, UnreadChanges)>,
-    /// Unsynced watchers, and where each continues.
-    unsynced: VecDeque<(i64, ResumePoint)>,
+    unread: BTreeMap<WatcherGroupId, UnreadChanges>,
+    /// Unsynced watchers by id, and where each continues.
+    unsynced: BTreeMap<i64, ResumePoint>,
+    /// The unsynced watcher that was read last: they take turns.
+    last_unsynced: i64,
     /// All changes up to this revision were taken.
     notified_revision: i64,
     progress: ProgressNotifier,
@@ -77,8 +86,9 @@ impl<R> Session<R> {
             watchers: StreamWatchers::default(),
             out: ResponseQueue::default(),
             permission_state: PermissionState::new(ctx),
-            unread: Vec::new(),
-            unsynced: VecDeque::new(),
+            unread: BTreeMap::new(),
+            unsynced: BTreeMap::new(),
+            last_unsynced: 0,
             notified_revision: 0,
             progress: ProgressNotifier::default(),
             template: ResponseTemplate {
@@ -118,7 +128,7 @@ impl<R> Session<R> {
                         revision: request.start_revision,
                         place: None,
                     };
-                    self.unsynced.push_back((id, from));
+                    self.unsynced.insert(id, from);
                 }
                 WatchResponse {
                     header: self.header(published),
@@ -157,10 +167,12 @@ impl<R> Session<R> {
         self.ctx.metrics.watchers.dec();
         if watcher.flags.unsynced {
             self.ctx.metrics.slow_watchers.dec();
-            self.unsynced.retain(|(other, _)| *other != id);
+            self.unsynced.remove(&id);
         }
         // the group's id may be reused
-        self.unread.retain(|(of, _)| Some(*of) != interest);
+        if let Some(interest) = interest {
+            self.unread.remove(&interest);
+        }
         Some(WatchResponse {
             header: self.header(self.reader.published()),
             watch_id: id,
@@ -175,8 +187,13 @@ impl<R> Session<R> {
             .permission_state
             .denied(&self.ctx, &self.watchers)
             .await?;
-        for (id, refusal) in denied {
-            self.out.forget(id);
+        if !denied.is_empty() {
+            self.out.forget(&denied.iter().map(|(id, _)| *id).collect());
+        }
+        for (at, (id, refusal)) in denied.into_iter().enumerate() {
+            if (at + 1) % CANCELED_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
             if let Some(canceled) = self.end(id) {
                 self.out.push_response(WatchResponse {
                     cancel_reason: status_text(refusal),
@@ -258,7 +275,7 @@ impl<R> Session<R> {
         let states = states(&self.reader, &self.ctx.node, self.notified_revision).await?;
         let mut read_any = false;
         while self.out.pending() == 0 {
-            let Some((interest, unread)) = self.unread.pop() else {
+            let Some((interest, unread)) = self.unread.pop_last() else {
                 break;
             };
             read_any = true;
@@ -301,7 +318,7 @@ impl<R> Session<R> {
                 );
                 if let (Ok(_), Some(from)) = (&batch, from) {
                     self.unread
-                        .push((interest, UnreadChanges::FromRevision(from)));
+                        .insert(interest, UnreadChanges::FromRevision(from));
                 }
                 batch.map(|batch| vec![batch])
             }
@@ -330,11 +347,16 @@ impl<R> Session<R> {
             .collect()
     }
 
-    /// One batch for the watcher that has waited longest.
+    /// One batch for the next watcher in turn.
     fn read_unsynced(&mut self, states: &HistoryStates) {
-        let Some((id, from)) = self.unsynced.pop_front() else {
+        let later = (Excluded(self.last_unsynced), Unbounded);
+        let next = self.unsynced.range(later).next();
+        let next = next.or_else(|| self.unsynced.first_key_value());
+        let Some((&id, &from)) = next else {
             return;
         };
+        self.unsynced.remove(&id);
+        self.last_unsynced = id;
         let Some(watcher) = self.watchers.get(id).copied() else {
             return;
         };
@@ -355,7 +377,7 @@ impl<R> Session<R> {
             Err(lost) => return self.cancel_compacted(&[id], lost),
         }
         match (from, self.watchers.get_mut(id)) {
-            (Some(from), _) => self.unsynced.push_back((id, from)),
+            (Some(from), _) => drop(self.unsynced.insert(id, from)),
             (None, Some(watcher)) => {
                 watcher.flags.unsynced = false;
                 self.ctx.metrics.slow_watchers.dec();

@@ -1,0 +1,85 @@
+//! Many watchers of one client, all of which a change of many keys matches: what another client waits is
+//! bounded.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tonic::{Status, transport::Channel};
+use witan_api::v3::etcdserverpb::{
+    DeleteRangeRequest, PutRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+    kv_client::KvClient, watch_client::WatchClient, watch_request::RequestUnion,
+};
+use witan_e2e::{Launch, grpc};
+
+use crate::{stage::NOISE, work::fill};
+
+/// Another client's longest wait: work for so many watchers is bounded and not nothing, least of all in a
+/// debug build.
+const WAIT_MAX: Duration = NOISE.saturating_mul(6);
+
+/// Puts whose time is taken.
+const PUTS: usize = 20;
+
+/// Watches ranges that overlap: all of them end behind every key.
+async fn watch(channel: Channel, many: usize) -> impl Stream<Item = Result<WatchResponse, Status>> {
+    let create = |at: usize| WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
+            key: format!("a{at:06}").into(),
+            range_end: "z".into(),
+            ..Default::default()
+        })),
+    };
+    let requests = stream::iter((0..many).map(create)).chain(stream::pending());
+    let answers = WatchClient::new(channel).watch(requests).await;
+    let mut answers = answers.expect("a stream").into_inner();
+    for _ in 0..many {
+        assert!(answers.next().await.expect("an answer").unwrap().created);
+    }
+    answers
+}
+
+/// The longest of some puts.
+async fn longest_put(client: &mut KvClient<Channel>) -> Duration {
+    let mut longest = Duration::ZERO;
+    for _ in 0..PUTS {
+        let begun = Instant::now();
+        let put = PutRequest {
+            key: "0".into(),
+            ..Default::default()
+        };
+        client.put(put).await.expect("put");
+        longest = longest.max(begun.elapsed());
+    }
+    longest
+}
+
+#[test]
+fn a_deletion_of_many_keys_under_many_watchers() {
+    const WATCHERS: usize = 20_000;
+    const KEYS: usize = 10_000;
+    let server = Launch::witan().start();
+    grpc::runtime().block_on(async {
+        let mut client = KvClient::new(grpc::connect(&server.address()).await);
+        fill(&mut client, KEYS, 0).await;
+        let many = watch(grpc::connect(&server.address()).await, WATCHERS).await;
+        let one = watch(grpc::connect(&server.address()).await, 1).await;
+        let delete = DeleteRangeRequest {
+            key: "k".into(),
+            range_end: "l".into(),
+            ..Default::default()
+        };
+        let deleted = client.delete_range(delete).await.expect("deleted");
+        assert_eq!(deleted.into_inner().deleted, KEYS as i64);
+        let waited = longest_put(&mut client).await;
+        assert!(waited <= WAIT_MAX, "another client's put took {waited:?}");
+        drop(many);
+        // what is left to a stream comes whole, and in order
+        let keys = one.map(|answer| answer.expect("events").events);
+        let mut keys = Box::pin(keys.flat_map(stream::iter));
+        for at in 0..KEYS {
+            let event = keys.next().await.expect("an event");
+            let key = event.kv.expect("a key").key;
+            assert_eq!(key, format!("k{at:06}"));
+        }
+    });
+}
