@@ -4,11 +4,15 @@
 //! What does *not* live here: how servers are started and spoken to (`witan-e2e`), and pages or
 //! recorded answers that people wrote down (its tests).
 //!
-//! Reading order: `rng` → `coverage` (a run must reach every code) → `shrink` → `script` (what a
-//! difference is kept as) → `plan` (what a command line asks for) → `v2`, `v3` (a dialect each), `watch` (v3's streams).
+//! Reading order: `rng` → `coverage` (a run must reach every code) → `report` (what a sequence came
+//! to, a difference) → `shrink` → `script` (what a difference is kept as) → `plan` (what a command
+//! line asks for) → `engine` (all of that for any dialect). The dialects say what is asked and what
+//! counts as the same: `v2`, `v3` (the key space), `watch` (v3's streams).
 
 pub mod coverage;
+pub mod engine;
 pub mod plan;
+pub mod report;
 pub mod rng;
 pub mod script;
 pub mod shrink;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use witan_differ::{
+    engine,
     plan::{Plan, USAGE},
     v2, v3, watch,
 };
@@ -20,14 +21,18 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let passed = match plan.dialect.as_str() {
-        "v2" => v2::run(&plan).await,
-        "watch" => watch::run(&plan).await,
-        _ => v3::run(&plan).await,
+    let mut out = io::stdout();
+    let result = match plan.dialect.as_str() {
+        "v2" => engine::run(&[v2::Keys], &plan, &mut out).await,
+        "watch" => engine::run(&[watch::Watches], &plan, &mut out).await,
+        _ => engine::run(&v3::Keys::ALL, &plan, &mut out).await,
     };
-    if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            let _ = writeln!(out, "{problem}");
+            ExitCode::FAILURE
+        }
     }
 }

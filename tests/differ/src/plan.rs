@@ -17,10 +17,13 @@ usage: witan-differ v2|v3|watch [--seeds N] [--seed S]... [--steps N] [--survey]
   --compare   ask both what these scripts ask
 ";
 
+/// The dialects, as a command line names them.
+pub const DIALECTS: [&str; 3] = ["v2", "v3", "watch"];
+
 /// What is to be run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// `v2`, `v3` or `watch`.
+    /// One of [`DIALECTS`].
     pub dialect: String,
     /// One sequence each.
     pub seeds: Vec<u64>,
@@ -41,16 +44,13 @@ impl Plan {
     /// If it cannot be understood.
     pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let dialect = args.next().unwrap_or_default();
-        if !["v2", "v3", "watch"].contains(&dialect.as_str()) {
-            return Err(format!("{dialect:?} is none of v2, v3 and watch"));
+        if !DIALECTS.contains(&dialect.as_str()) {
+            return Err(format!("{dialect:?} is none of {DIALECTS:?}"));
         }
         let mut plan = Self {
             dialect,
-            seeds: Vec::new(),
             steps: 3000,
-            survey: false,
-            record: Vec::new(),
-            compare: Vec::new(),
+            ..Self::default()
         };
         let mut fresh = None;
         while let Some(flag) = args.next() {

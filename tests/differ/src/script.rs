@@ -11,7 +11,7 @@
 //! What a line of either kind means is the dialect's.
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -77,6 +77,15 @@ impl fmt::Display for Script {
     }
 }
 
+/// The script in a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(path: &Path) -> io::Result<Script> {
+    let text = fs::read_to_string(path)?;
+    Script::parse(&text).map_err(io::Error::other)
+}
+
 /// The kept scripts of a dialect (`tests/differ/golden/DIALECT/*.script`), in order of their names.
 ///
 /// # Panics
@@ -90,9 +99,7 @@ pub fn kept(dialect: &str) -> Vec<(PathBuf, Script)> {
         .map(|entry| entry.expect("a folder can be listed").path())
         .filter(|path| path.extension().is_some_and(|end| end == "script"))
         .map(|path| {
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{error}"));
-            let script =
-                Script::parse(&text).unwrap_or_else(|problem| panic!("{path:?}: {problem}"));
+            let script = read(&path).unwrap_or_else(|problem| panic!("{path:?}: {problem}"));
             (path, script)
         })
         .collect();

@@ -1,6 +1,7 @@
 //! v3's key space beside etcd: a bounded number of sequences, and the kept scripts.
 
-use witan_differ::{rng, script, v3};
+use witan_differ::{engine, v3::Keys};
+use witan_e2e::Kind;
 
 /// Sequences that are the same in every run, and together reach every cell of the table.
 const SEEDS: [u64; 3] = [1, 2, 3];
@@ -9,21 +10,15 @@ const STEPS: usize = 1500;
 
 #[tokio::test]
 async fn random_sequences_are_answered_as_etcd_answers_them() {
-    let seeds: Vec<u64> = SEEDS.into_iter().chain(rng::fresh_seeds()).collect();
-    let mut report = String::new();
-    let passed = v3::check(&seeds, STEPS, &mut |text| report.push_str(text)).await;
-    assert!(passed, "{report}");
+    engine::verify(&Keys::ALL, &SEEDS, STEPS).await;
 }
 
 #[tokio::test]
 async fn kept_scripts_are_answered_as_etcd_answered() {
-    for (path, script) in script::kept("v3") {
-        let differences = v3::differences(&script).await;
-        assert!(
-            differences.is_empty(),
-            "{}\n{}",
-            path.display(),
-            differences.join("\n")
-        );
-    }
+    engine::replay(&Keys::ALL, |_| Kind::Witan).await;
+}
+
+#[tokio::test]
+async fn etcd_still_answers_as_recorded() {
+    engine::replay(&Keys::ALL, Keys::etcd).await;
 }

@@ -40,8 +40,8 @@ pub(super) const NOT_ASKED: [(&str, &str); 6] = [
 ];
 
 /// A deliberate difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Excuse {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Excuse {
     /// etcd redirects an unclean path.
     Redirect,
     /// etcd's stream falls silent after the first event of the past.

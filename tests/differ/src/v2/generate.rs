@@ -381,10 +381,8 @@ impl Maker {
         }
         let mut request = Request {
             method: method.into(),
-            target,
-            media: None,
             body: (bodied && !form.is_empty()).then(|| form.join("&")),
-            how: How::Plain,
+            ..Request::get(&target)
         };
         if request.body.is_some() && rng.chance(4) {
             request.media = Some((*rng.pick(&MEDIA)).into());

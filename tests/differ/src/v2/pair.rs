@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, thread,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -10,13 +10,13 @@ use serde_json::Value;
 use witan_e2e::Kind;
 
 use super::{
-    action::{self, Asked, TABLE},
-    answer::{self, Answer},
+    action::{self, Asked},
+    answer::Answer,
     excuse::Excuse,
     side::{GRACE, LATE, Side, Watch},
-    step::{How, Request, Step},
+    step::{Request, Step},
 };
-use crate::coverage::Coverage;
+use crate::report::{Report, Stop};
 
 /// Steps that may follow one that made something with a short time to live, before all wait for
 /// its end. A number and not a time, so that a shorter list of steps still does the same.
@@ -29,50 +29,9 @@ const SHORT_TIME: Duration = Duration::from_millis(1800);
 /// Steps between two looks at everything there is.
 const AUDIT_STEPS: usize = 250;
 
-/// Where the two differ.
-#[derive(Clone, Debug)]
-pub struct Difference {
-    /// Which step, from 0 on; as many as there are for what is looked at in the end.
-    pub at: usize,
-    /// What was asked, as it went over the wire.
-    pub asked: String,
-    /// What etcd said.
-    pub etcd: String,
-    /// What Witan said.
-    pub witan: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "step {}: {}", self.at, self.asked)?;
-        writeln!(f, "  etcd   {}", self.etcd)?;
-        writeln!(f, "  witan  {}", self.witan)
-    }
-}
-
-/// Why a run ended early.
-#[derive(Clone, Debug)]
-pub enum Stop {
-    /// The two differ.
-    Differs(Difference),
-    /// The machine was too slow to tell: so long did the steps take of which something expires.
-    Slow(Duration),
-}
-
-/// What a run that found nothing went through.
-#[derive(Clone, Debug)]
-pub(super) struct Walk {
-    /// What it reached.
-    pub(super) coverage: Coverage,
-    /// How often each deliberate difference showed.
-    pub(super) excused: BTreeMap<Excuse, u64>,
-    /// What differed; more than one only in a survey.
-    pub(super) differences: Vec<Difference>,
-}
-
 /// Both servers.
 #[derive(Debug)]
-pub(super) struct Pair {
+pub(super) struct Pair<'a> {
     etcd: Side,
     witan: Side,
     /// Watches: what they watch, and the index at which they began.
@@ -80,14 +39,12 @@ pub(super) struct Pair {
     short_since: Option<(Instant, usize)>,
     /// The index of the last restart.
     restarted: u64,
-    walk: Walk,
-    /// Goes on after a difference that left both with the same index.
-    survey: bool,
+    report: &'a mut Report,
 }
 
-impl Pair {
-    /// Starts both on empty folders. A survey goes on after what differs, as far as that is of use.
-    pub(super) fn start(survey: bool) -> Self {
+impl<'a> Pair<'a> {
+    /// Starts both on empty folders.
+    pub(super) fn start(report: &'a mut Report) -> Self {
         let etcd = thread::spawn(|| Side::start(Kind::Etcd34));
         let witan = Side::start(Kind::Witan);
         Self {
@@ -96,12 +53,7 @@ impl Pair {
             opened: BTreeMap::new(),
             short_since: None,
             restarted: 0,
-            walk: Walk {
-                coverage: Coverage::new(TABLE),
-                excused: BTreeMap::new(),
-                differences: Vec::new(),
-            },
-            survey,
+            report,
         }
     }
 
@@ -109,15 +61,19 @@ impl Pair {
     ///
     /// # Errors
     /// At the first difference.
-    pub(super) fn run(mut self, steps: &[Step]) -> Result<Walk, Stop> {
+    pub(super) fn run(mut self, steps: &[Step]) -> Result<(), Stop> {
+        for excuse in Excuse::ALL {
+            self.report.excuse(excuse.reason(), 0);
+        }
         self.audit(0)?;
         for (at, step) in steps.iter().enumerate() {
             self.settle_if_due(at, step)?;
-            match self.step(at, step) {
-                Err(Stop::Differs(difference)) if self.survey && self.even() => {
-                    self.walk.differences.push(difference);
+            if let Err(stop) = self.step(at, step) {
+                // two that are at different indexes are of no more use
+                if self.report.survey && self.etcd.look("/") != self.witan.look("/") {
+                    return Err(stop);
                 }
-                done => done?,
+                self.report.differ(stop)?;
             }
             if (at + 1) % AUDIT_STEPS == 0 {
                 self.settle(at)?;
@@ -132,12 +88,8 @@ impl Pair {
         }
         self.audit(end)?;
         let redirects = self.etcd.redirected;
-        *self.walk.excused.entry(Excuse::Redirect).or_default() += redirects;
-        Ok(self.walk)
-    }
-
-    fn even(&mut self) -> bool {
-        self.etcd.look("/") == self.witan.look("/")
+        self.report.excuse(Excuse::Redirect.reason(), redirects);
+        Ok(())
     }
 
     fn step(&mut self, at: usize, step: &Step) -> Result<(), Stop> {
@@ -147,39 +99,33 @@ impl Pair {
                 self.ask(at, &request)
             }
             Step::Watch(id, target) => {
-                let request = self.etcd.resolved(&Request {
-                    method: "GET".into(),
-                    target: target.clone(),
-                    media: None,
-                    body: None,
-                    how: How::Plain,
-                });
+                let request = self.etcd.resolved(&Request::get(target));
                 self.watch(at, *id, request)
             }
             Step::Reap(id) => self.reap(at, *id),
             Step::Burst(count, target) => {
-                let (etcd, witan) = (&mut self.etcd, &mut self.witan);
-                let (etcd, witan) = thread::scope(|scope| {
-                    let etcd = scope.spawn(|| etcd.burst(*count, target));
-                    let witan = witan.burst(*count, target);
-                    (etcd.join().expect("no panic in a burst"), witan)
-                });
+                let (etcd, witan) = self.both(|side| side.burst(*count, target));
                 compare(at, &step.to_string(), &etcd, &witan)
             }
             Step::Settle => self.settle(at),
             Step::Restart => {
                 self.opened.clear();
-                let (etcd, witan) = (&mut self.etcd, &mut self.witan);
-                let (etcd, witan) = thread::scope(|scope| {
-                    let etcd = scope.spawn(|| etcd.restart());
-                    let witan = witan.restart();
-                    (etcd.join().expect("etcd starts again"), witan)
-                });
+                let (etcd, witan) = self.both(Side::restart);
                 compare(at, "RESTART", &etcd, &witan)?;
                 self.restarted = self.etcd.now;
                 self.audit(at)
             }
         }
+    }
+
+    /// Does the same on both at a time.
+    fn both(&mut self, act: impl Fn(&mut Side) -> Answer + Sync) -> (Answer, Answer) {
+        let (etcd, witan) = (&mut self.etcd, &mut self.witan);
+        thread::scope(|scope| {
+            let etcd = scope.spawn(|| act(etcd));
+            let witan = act(witan);
+            (etcd.join().expect("etcd does not fail"), witan)
+        })
     }
 
     fn ask(&mut self, at: usize, request: &Request) -> Result<(), Stop> {
@@ -192,12 +138,12 @@ impl Pair {
         let witan = self.witan.receive(request);
         if etcd.length != witan.length && !self.lengths_hold_times(request) {
             let say = |answer: &Answer| format!("{} length {:?}", answer.line, answer.length);
-            return Err(differs(at, &asked, say(&etcd), say(&witan)));
+            return Err(Stop::differs(at, &asked, &say(&etcd), &say(&witan)));
         }
         compare(at, &asked, &etcd, &witan)?;
         let action = action::action(request);
         let code = action::code(action, &etcd);
-        self.walk.coverage.hit(action, &code);
+        self.report.coverage.hit(action, &code);
         if !self.etcd.short.is_empty() && self.short_since.is_none() {
             self.short_since = Some((begun, at));
         }
@@ -223,7 +169,9 @@ impl Pair {
         let witan = self.witan.watch(id, &request.target);
         compare(at, &asked, &etcd, &witan)?;
         let action = action::action(&request);
-        self.walk.coverage.hit(action, &action::code(action, &etcd));
+        self.report
+            .coverage
+            .hit(action, &action::code(action, &etcd));
         if etcd.status == 200 {
             self.opened.insert(id, (request, self.etcd.now));
         }
@@ -249,7 +197,7 @@ impl Pair {
         let (mut theirs, mut ours) = (etcd.lines(true), witan.lines(false));
         let mut ends = (etcd.ended, witan.ended);
         if let Some(excuse) = excuse(&theirs) {
-            *self.walk.excused.entry(excuse).or_default() += 1;
+            self.report.excuse(excuse.reason(), 1);
             let kept = excuse.events_kept();
             theirs.truncate(kept);
             ours.truncate(kept);
@@ -271,11 +219,11 @@ impl Pair {
                 let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
                 format!("ended: {ended}, told:\n    {}", lines.join("\n    "))
             };
-            return Err(differs(
+            return Err(Stop::differs(
                 at,
                 &asked,
-                say(&theirs, ends.0),
-                say(&ours, ends.1),
+                &say(&theirs, ends.0),
+                &say(&ours, ends.1),
             ));
         }
         let row = if Asked::of(&request).is("stream") {
@@ -284,11 +232,11 @@ impl Pair {
             "watch event"
         };
         if theirs.is_empty() {
-            self.walk.coverage.hit(row, "none");
+            self.report.coverage.hit(row, "none");
         }
         for event in &theirs {
             let json = event.json().unwrap_or(Value::Null);
-            self.walk
+            self.report
                 .coverage
                 .hit(row, json["action"].as_str().unwrap_or("no event"));
         }
@@ -318,21 +266,14 @@ impl Pair {
         let (etcd, witan) = (self.etcd.settle(), self.witan.settle());
         compare(at, "SETTLE", &etcd, &witan)?;
         if waits {
-            self.walk.coverage.hit("settled", "expired");
+            self.report.coverage.hit("settled", "expired");
         }
         Ok(())
     }
 
     /// Everything there is.
     fn audit(&mut self, at: usize) -> Result<(), Stop> {
-        let request = Request {
-            method: "GET".into(),
-            target: "/v2/keys/?recursive=true".into(),
-            media: None,
-            body: None,
-            how: How::Plain,
-        };
-        self.ask(at, &request)
+        self.ask(at, &Request::get("/v2/keys/?recursive=true"))
     }
 }
 
@@ -366,26 +307,5 @@ fn compare(at: usize, asked: &str, etcd: &Answer, witan: &Answer) -> Result<(), 
     if etcd.same(witan) {
         return Ok(());
     }
-    Err(differs(at, asked, etcd.to_string(), witan.to_string()))
-}
-
-fn differs(at: usize, asked: &str, etcd: String, witan: String) -> Stop {
-    Stop::Differs(Difference {
-        at,
-        asked: asked.into(),
-        etcd,
-        witan,
-    })
-}
-
-/// Records what one server answers to the requests of a script.
-pub fn answers(kind: Kind, requests: &[String], told: &[String]) -> Result<Vec<String>, String> {
-    let mut side = Side::start(kind);
-    let mut answers = Vec::new();
-    for (at, line) in requests.iter().enumerate() {
-        let step = Step::parse(line)?;
-        let expected = told.get(at).map(|line| answer::events_in(line));
-        answers.push(side.perform(&step, expected));
-    }
-    Ok(answers)
+    Err(Stop::differs(at, &asked, etcd, witan))
 }

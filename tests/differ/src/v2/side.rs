@@ -181,17 +181,8 @@ impl Side {
 
     /// Opens a watch and reads its head; a refusal is read whole.
     pub(super) fn watch(&mut self, id: u32, target: &str) -> Answer {
-        let request = Request {
-            method: "GET".into(),
-            target: target.into(),
-            media: None,
-            body: None,
-            how: How::Plain,
-        };
-        match self.try_watch(id, &request) {
-            Ok(answer) => answer,
-            Err(error) => silent(&error),
-        }
+        self.try_watch(id, &Request::get(target))
+            .unwrap_or_else(|error| silent(&error))
     }
 
     fn try_watch(&mut self, id: u32, request: &Request) -> io::Result<Answer> {
@@ -239,10 +230,8 @@ impl Side {
         for number in 0..count {
             let request = Request {
                 method: "PUT".into(),
-                target: target.into(),
-                media: None,
                 body: Some(format!("value={number}")),
-                how: How::Plain,
+                ..Request::get(target)
             };
             if let Err(error) = self.send(&request) {
                 return silent(&error);
@@ -314,13 +303,7 @@ impl Side {
                 }
             }
             Step::Watch(id, target) => {
-                let request = self.resolved(&Request {
-                    method: "GET".into(),
-                    target: target.clone(),
-                    media: None,
-                    body: None,
-                    how: How::Plain,
-                });
+                let request = self.resolved(&Request::get(target));
                 self.watch(*id, &request.target)
             }
             Step::Reap(id) => {

@@ -16,7 +16,7 @@ use std::fmt;
 
 /// A request as it goes over the wire, but for what stands in braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub struct Request {
     /// Any token.
     pub(super) method: String,
     /// Path and query.
@@ -27,6 +27,19 @@ pub(super) struct Request {
     pub(super) body: Option<String>,
     /// How it is put on the wire.
     pub(super) how: How,
+}
+
+impl Request {
+    /// A plain GET.
+    pub(super) fn get(target: &str) -> Self {
+        Self {
+            method: "GET".into(),
+            target: target.into(),
+            media: None,
+            body: None,
+            how: How::Plain,
+        }
+    }
 }
 
 /// Ways to put a request on the wire.
@@ -71,7 +84,7 @@ impl How {
 
 /// What is done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// Asks and waits for the answer.
     Ask(Request),
     /// Opens a watch on a connection of its own and reads its head.

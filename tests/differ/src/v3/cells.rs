@@ -129,6 +129,12 @@ fn read<M: serde::de::DeserializeOwned>(json: &str) -> M {
     serde_json::from_str(json).expect("it was sent")
 }
 
+/// Counts what was given.
+fn each(options: &[(bool, &str)], hit: &mut impl FnMut(&str)) {
+    let given = options.iter().filter(|(given, _)| *given);
+    given.for_each(|(_, name)| hit(name));
+}
+
 /// Requests at the limits of size have no options.
 fn sized(code: &str) -> bool {
     matches!(code, "too-large" | "over-max")
@@ -143,10 +149,9 @@ fn put(put: &PutRequest, code: &str, hit: &mut impl FnMut(&str)) {
         (put.lease != 0, "put lease"),
         (put.value.is_empty(), "put no value"),
     ];
-    options
-        .iter()
-        .filter(|(given, _)| *given && !sized(code))
-        .for_each(|(_, name)| hit(name));
+    if !sized(code) {
+        each(&options, hit);
+    }
 }
 
 fn range(range: &RangeRequest, code: &str, answer: &str, hit: &mut impl FnMut(&str)) {
@@ -178,10 +183,9 @@ fn range(range: &RangeRequest, code: &str, answer: &str, hit: &mut impl FnMut(&s
             "range nothing",
         ),
     ];
-    options
-        .iter()
-        .filter(|(given, _)| *given && !sized(code))
-        .for_each(|(_, name)| hit(name));
+    if !sized(code) {
+        each(&options, hit);
+    }
 }
 
 fn delete(delete: &DeleteRangeRequest, code: &str, hit: &mut impl FnMut(&str)) {
@@ -191,10 +195,9 @@ fn delete(delete: &DeleteRangeRequest, code: &str, hit: &mut impl FnMut(&str)) {
         (!delete.range_end.is_empty(), "delete range_end"),
         (delete.range_end[..] == *b"\0", "delete from key"),
     ];
-    options
-        .iter()
-        .filter(|(given, _)| *given && !sized(code))
-        .for_each(|(_, name)| hit(name));
+    if !sized(code) {
+        each(&options, hit);
+    }
 }
 
 fn compact(compact: &CompactionRequest, code: &str, hit: &mut impl FnMut(&str)) {
@@ -204,10 +207,7 @@ fn compact(compact: &CompactionRequest, code: &str, hit: &mut impl FnMut(&str)) 
         (compact.revision == 0 && code != "ok", "compact 0"),
         (compact.revision < 0, "compact<0"),
     ];
-    options
-        .iter()
-        .filter(|(given, _)| *given)
-        .for_each(|(_, name)| hit(name));
+    each(&options, hit);
 }
 
 fn txn(txn: &TxnRequest, code: &str, hit: &mut impl FnMut(&str)) {
@@ -235,10 +235,7 @@ fn txn(txn: &TxnRequest, code: &str, hit: &mut impl FnMut(&str)) {
         (!txn.failure.is_empty(), "txn else part"),
         (empty_alone(txn) && code == "no-key", "txn empty operation"),
     ];
-    parts
-        .iter()
-        .filter(|(given, _)| *given)
-        .for_each(|(_, name)| hit(name));
+    each(&parts, hit);
     if let ([compare], "then" | "else") = (txn.compare.as_slice(), code) {
         compared(compare, hit);
     }

@@ -5,8 +5,8 @@ use super::{Era, step::Ask};
 
 /// Answers that may differ.
 pub(crate) struct Known {
-    /// From which etcd's.
-    pub(crate) era: Era,
+    /// From which etcd's; from each if there is none.
+    pub(crate) era: Option<Era>,
     /// Why.
     pub(crate) reason: &'static str,
     /// Whether a request with our answer and theirs is such a case.
@@ -16,7 +16,7 @@ pub(crate) struct Known {
 /// All of them.
 pub(crate) const KNOWN: &[Known] = &[
     Known {
-        era: Era::Former,
+        era: Some(Era::Former),
         reason: "3.4 does not check sort options; 3.6 refuses those that do not exist",
         applies: |ask, ours, _| {
             let range = match ask {
@@ -27,44 +27,29 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
-        era: Era::Present,
+        era: None,
         reason: "bytes that are no message are refused with prost's words, not gogo's",
         applies: undecodable,
     },
     Known {
-        era: Era::Former,
-        reason: "bytes that are no message are refused with prost's words, not gogo's",
-        applies: undecodable,
-    },
-    Known {
-        era: Era::Present,
+        era: None,
         reason: "numbers of more than 64 bits: gogo drops the excess, prost refuses them",
         applies: overlong,
     },
     Known {
-        era: Era::Former,
-        reason: "numbers of more than 64 bits: gogo drops the excess, prost refuses them",
-        applies: overlong,
-    },
-    Known {
-        era: Era::Present,
+        era: None,
         reason: "a group that another field's number ends: gogo takes it, prost refuses it",
         applies: crossed_group,
     },
     Known {
-        era: Era::Former,
-        reason: "a group that another field's number ends: gogo takes it, prost refuses it",
-        applies: crossed_group,
-    },
-    Known {
-        era: Era::Former,
+        era: Some(Era::Former),
         reason: "3.4's gateway sends errors of calls in chunks, for the sake of a trailer",
         applies: |ask, ours, theirs| {
             matches!(ask, Ask::Json(..)) && theirs.replacen(" chunked ", " ", 1) == ours
         },
     },
     Known {
-        era: Era::Former,
+        era: Some(Era::Former),
         reason: "3.4 checks a transaction's puts before its ranges, 3.6 as they stand",
         applies: |_, ours, theirs| {
             let of_range = ["future revision", "has been compacted"];
@@ -93,6 +78,8 @@ fn undecodable(ask: &Ask, ours: &str, theirs: &str) -> bool {
 pub(crate) fn reason(era: Era, ask: &Ask, ours: &str, theirs: &str) -> Option<&'static str> {
     KNOWN
         .iter()
-        .find(|known| known.era == era && (known.applies)(ask, ours, theirs))
+        .find(|known| {
+            known.era.is_none_or(|only| only == era) && (known.applies)(ask, ours, theirs)
+        })
         .map(|known| known.reason)
 }

@@ -4,9 +4,9 @@
 //! What does *not* live here: leases, watches, members, authentication.
 //!
 //! Reading order: `step` (a request as a line) → `draw` (requests by chance) and `every` (those that
-//! chance draws too seldom) → `body` (the ways in which JSON can say them) with `oddity` → `side` (a
-//! server and its answers) → `known` (differences that are meant, with a reason) → `table` (what a
-//! run must reach) with `cells` → `pair` (a sequence and what came out).
+//! chance draws too seldom) → `body` (the ways in which JSON can say them) with `oddity` → `sequence`
+//! (all of these) → `side` (a server and its answers) → `known` (differences that are meant, with a
+//! reason) → `table` (what a run must reach) with `cells` → this file (both servers).
 
 mod body;
 mod cells;
@@ -14,18 +14,20 @@ mod draw;
 mod every;
 mod known;
 mod oddity;
-mod pair;
+mod sequence;
 mod side;
 mod step;
 mod table;
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write as _},
-};
+use witan_e2e::Kind;
 
-use crate::{plan::Plan, script::Script};
-pub use pair::Outcome;
+use crate::{
+    engine::{Dialect, Profile},
+    report::{Report, Stop},
+    script::Script,
+};
+use side::{Answer, Side};
+use step::{Ask, Now, Step};
 
 /// Which etcd stands beside Witan, and in whose manner the gateway is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,107 +38,99 @@ pub enum Era {
     Former,
 }
 
-impl Era {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Present, Self::Former];
+/// v3's keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys(Era);
 
-    /// In words, for tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Present => "3.6",
-            Self::Former => "3.4",
+impl Keys {
+    /// Beside each etcd.
+    pub const ALL: [Self; 2] = [Self(Era::Present), Self(Era::Former)];
+
+    /// What stands beside Witan.
+    pub fn etcd(&self) -> Kind {
+        match self.0 {
+            Era::Present => Kind::Etcd36,
+            Era::Former => Kind::Etcd34,
         }
     }
 }
 
-/// Runs these seeds against both etcds and tells what came out, as it comes. Whether nothing
-/// differed and everything was reached.
-pub async fn check(seeds: &[u64], steps: usize, told: &mut dyn FnMut(&str)) -> bool {
-    let mut passed = true;
-    for era in Era::ALL {
-        let mut coverage = table::coverage(era);
-        let mut asked = 0;
-        let mut known = BTreeMap::<&str, u64>::new();
-        for seed in seeds {
-            let outcome = pair::run(era, *seed, steps).await;
-            asked += outcome.asked;
-            coverage.add(&outcome.coverage);
-            for (reason, count) in &outcome.known {
-                *known.entry(reason).or_default() += count;
+/// A fresh cluster.
+const START: Now = Now {
+    revision: 1,
+    compacted: 0,
+};
+
+impl Dialect for Keys {
+    type Step = Step;
+
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "v3",
+            etcd: self.etcd(),
+            table: table::table(self.0),
+        }
+    }
+
+    fn sequence(&self, seed: u64, count: usize) -> Vec<Step> {
+        sequence::of_seed(self.0, seed, count)
+    }
+
+    async fn run(&self, steps: &[Step], report: &mut Report) -> Result<(), Stop> {
+        let mut witan = Side::start(Kind::Witan).await;
+        let mut etcd = Side::start(self.etcd()).await;
+        let mut now = START;
+        for (at, step) in steps.iter().enumerate() {
+            let ask = step::parse(&step.line, now).expect("a step is a request");
+            let (ours, theirs) = (witan.ask(&ask).await, etcd.ask(&ask).await);
+            follow(&mut now, &ask, &theirs);
+            if ours != theirs {
+                match known::reason(self.0, &ask, &ours.line, &theirs.line) {
+                    Some(reason) => report.excuse(reason, 1),
+                    None => report.differ(Stop::differs(at, step, &theirs.line, &ours.line))?,
+                }
             }
-            let name = era.name();
-            let count = outcome.asked;
-            let Some(difference) = outcome.difference else {
-                told(&format!(
-                    "v3 seed {seed} beside etcd {name}: {count} requests, no difference\n"
-                ));
-                continue;
-            };
-            passed = false;
-            told(&format!(
-                "DIFFERENT: {difference}\nNow the sequence is made shorter.\n"
-            ));
-            told(&format!("{}\n", difference.shorter().await));
+            cells::hit(&mut report.coverage, self.0, step, &ask, &ours.line);
         }
-        told(&format!(
-            "reached beside etcd {}, {asked} requests:\n{coverage}",
-            era.name()
-        ));
-        for (reason, count) in known {
-            told(&format!("  meant to differ, {count} times: {reason}\n"));
-        }
-        for gap in coverage.gaps() {
-            passed = false;
-            told(&format!("  {gap}\n"));
-        }
+        Ok(())
     }
-    passed
+
+    fn parse(&self, line: &str) -> Result<Step, String> {
+        step::parse(line, START).map(|_| Step::new(line.into()))
+    }
+
+    async fn answers(&self, kind: Kind, script: &Script) -> Result<Vec<String>, String> {
+        let mut side = Side::start(kind).await;
+        let mut now = START;
+        let mut answers = Vec::new();
+        for line in &script.requests {
+            let ask = step::parse(line, now)?;
+            let answer = side.ask(&ask).await;
+            follow(&mut now, &ask, &answer);
+            answers.push(answer.line);
+        }
+        Ok(answers)
+    }
+
+    /// The first line of reasons names etcd 3.4, or else 3.6 is meant.
+    fn owns(&self, script: &Script) -> bool {
+        let names = |why: &String| why.contains("3.4") || why.contains(Kind::Etcd34.name());
+        script.why.first().is_some_and(names) == (self.0 == Era::Former)
+    }
+
+    fn agrees(&self, request: &str, answer: &str, recorded: &str) -> bool {
+        answer == recorded
+            || step::parse(request, START)
+                .is_ok_and(|ask| known::reason(self.0, &ask, answer, recorded).is_some())
+    }
 }
 
-/// Beside which etcd a kept script was recorded: its first line of reasons says so.
-fn era(script: &Script) -> Era {
-    match script.why.first().is_some_and(|why| why.contains("3.4")) {
-        true => Era::Former,
-        false => Era::Present,
-    }
-}
-
-/// Where Witan's answers to a kept script differ from etcd's, and are not meant to.
-pub async fn differences(script: &Script) -> Vec<String> {
-    let mut pair = pair::Replay::start(era(script), true).await;
-    let mut differences = Vec::new();
-    for (request, theirs) in script.requests.iter().zip(&script.answers) {
-        let ours = pair.ask(request).await;
-        if !ours.agrees(theirs) {
-            differences.push(format!("{request}\n ours {}\netcd's {theirs}", ours.line()));
+/// What a request has changed, as far as later ones refer to it.
+fn follow(now: &mut Now, ask: &Ask, answer: &Answer) {
+    if let Some(revision) = answer.revision {
+        now.revision = now.revision.max(revision);
+        if let Some(compacted) = cells::compacted(ask) {
+            now.compacted = now.compacted.max(compacted);
         }
     }
-    differences
-}
-
-/// Runs what is planned and prints what came out. Whether nothing differed.
-pub async fn run(plan: &Plan) -> bool {
-    let mut out = io::stdout();
-    if plan.record.is_empty() {
-        return check(&plan.seeds, plan.steps, &mut |text| {
-            // nothing is left to do if even this cannot be written
-            let _ = write!(out, "{text}").and_then(|()| out.flush());
-        })
-        .await;
-    }
-    for path in &plan.record {
-        let text =
-            std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        let mut script = Script::parse(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        let mut etcd = pair::Replay::start(era(&script), false).await;
-        script.answers.clear();
-        for request in &script.requests {
-            script
-                .answers
-                .push(etcd.ask(request).await.line().to_owned());
-        }
-        std::fs::write(path, script.to_string()).unwrap_or_else(|error| panic!("{error}"));
-        let _ = writeln!(out, "{}: {} answers", path.display(), script.answers.len());
-    }
-    true
 }

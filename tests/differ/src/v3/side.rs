@@ -37,6 +37,14 @@ pub(crate) struct Answer {
     pub(crate) revision: Option<i64>,
 }
 
+impl Answer {
+    /// One without a header.
+    fn headless(line: String) -> Self {
+        let revision = None;
+        Self { line, revision }
+    }
+}
+
 /// A running server and connections to it.
 pub(crate) struct Side {
     kind: Kind,
@@ -106,10 +114,7 @@ impl Side {
 
     async fn grpc(&self, verb: &str, message: Bytes) -> Answer {
         match self.call(verb, message).await {
-            Err(status) => Answer {
-                line: format!("{:?} {}", status.code(), status.message()),
-                revision: None,
-            },
+            Err(status) => Answer::headless(format!("{:?} {}", status.code(), status.message())),
             Ok(bytes) => match verb {
                 "range" => self.told::<RangeResponse>(bytes, |m| &mut m.header),
                 "put" => self.told::<PutResponse>(bytes, |m| &mut m.header),
@@ -129,12 +134,7 @@ impl Side {
         let length = bytes.len();
         let mut message = match M::decode(bytes) {
             Ok(message) => message,
-            Err(error) => {
-                return Answer {
-                    line: format!("undecodable {error}"),
-                    revision: None,
-                };
-            }
+            Err(error) => return Answer::headless(format!("undecodable {error}")),
         };
         let unread = length - message.encoded_len();
         let mut revision = None;
@@ -180,10 +180,7 @@ impl Side {
         }
         match answer {
             Ok(answer) => answer,
-            Err(error) => Answer {
-                line: format!("closed {:?}", error.kind()),
-                revision: None,
-            },
+            Err(error) => Answer::headless(format!("closed {:?}", error.kind())),
         }
     }
 

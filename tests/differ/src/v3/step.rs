@@ -8,11 +8,11 @@
 //! In JSON `@-2` stands for the revision before last, `@c` for the compacted one, `*3000` for so
 //! many bytes of value; in a body `\n`, `\r`, `\\` and `\xNN` for bytes that a line cannot hold.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// A request, and what it is meant to reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
+pub struct Step {
     /// The line.
     pub(crate) line: String,
     /// What is odd about a body of the gateway, for the counts.
@@ -22,6 +22,12 @@ pub(crate) struct Step {
 impl Step {
     pub(crate) fn new(line: String) -> Self {
         Self { line, oddity: None }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
     }
 }
 

@@ -1,21 +1,20 @@
 //! What can be done, and what it can come to.
 
+use std::fmt;
+
 use crate::coverage::{Coverage, Row};
 
 /// Everything that a run must reach.
 pub(super) const TABLE: &[Row] = &[
-    ("create", &["created", "empty", "duplicate", "compacted"]),
-    ("cancel", &["asked", "compacted"]),
-    (
-        "events",
-        &["one", "several", "deletion", "previous", "many revisions"],
-    ),
-    ("progress", &["told"]),
+    ("create", "created empty duplicate compacted"),
+    ("cancel", "asked compacted"),
+    ("events", "one several deletion previous many-revisions"),
+    ("progress", "told"),
 ];
 
 /// Which revision a request names; the present one is looked up when the step is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub enum At {
     /// 0, or for a compaction the present one.
     Now,
     /// So many before the present one.
@@ -28,7 +27,7 @@ pub(super) enum At {
 
 /// One thing done on both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     Put {
         key: String,
         value: String,
@@ -67,6 +66,12 @@ pub(super) enum Step {
     },
 }
 
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
 /// Notes what a line of an answer shows to have been reached.
 pub(super) fn reached(line: &str, coverage: &mut Coverage) {
     let has = |text: &str| line.contains(text);
@@ -100,7 +105,7 @@ pub(super) fn reached(line: &str, coverage: &mut Coverage) {
             .collect();
         revisions.dedup();
         if revisions.len() > 2 {
-            coverage.hit("events", "many revisions");
+            coverage.hit("events", "many-revisions");
         }
     }
 }
