@@ -7,8 +7,10 @@
 //! Reading order: `rng` → `coverage` (a run must reach every code) → `report` (what a sequence came
 //! to, a difference) → `shrink` → `script` (what a difference is kept as) → `plan` (what a command
 //! line asks for) → `engine` (all of that for any dialect). The dialects say what is asked and what
-//! counts as the same: `v2`, `v3` (the key space), `watch` (v3's streams).
+//! counts as the same: `v2`, `v3` (the key space), `watch` (v3's streams), `calls` (leases; users and
+//! roles).
 
+pub mod calls;
 pub mod coverage;
 pub mod engine;
 pub mod plan;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use witan_differ::{
+    calls::Calls,
     engine,
     plan::{Plan, USAGE},
     v2, v3, watch,
@@ -25,6 +26,8 @@ async fn main() -> ExitCode {
     let result = match plan.dialect.as_str() {
         "v2" => engine::run(&[v2::Keys], &plan, &mut out).await,
         "watch" => engine::run(&[watch::Watches], &plan, &mut out).await,
+        "lease" => engine::run(&[Calls::Leases], &plan, &mut out).await,
+        "auth" => engine::run(&[Calls::Users], &plan, &mut out).await,
         _ => engine::run(&v3::Keys::ALL, &plan, &mut out).await,
     };
     match result {

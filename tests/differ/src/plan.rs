@@ -6,8 +6,8 @@ use crate::rng;
 
 /// How the program is used.
 pub const USAGE: &str = "\
-usage: witan-differ v2|v3|watch [--seeds N] [--seed S]... [--steps N] [--survey]
-       witan-differ v2|v3 --record|--compare FILE...
+usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N] [--survey]
+       witan-differ v2|v3|lease|auth --record|--compare FILE...
 
   --seeds N   run N fresh seeds (1), each printed
   --seed S    run this seed; may be given several times
@@ -18,7 +18,7 @@ usage: witan-differ v2|v3|watch [--seeds N] [--seed S]... [--steps N] [--survey]
 ";
 
 /// The dialects, as a command line names them.
-pub const DIALECTS: [&str; 3] = ["v2", "v3", "watch"];
+pub const DIALECTS: [&str; 5] = ["v2", "v3", "watch", "lease", "auth"];
 
 /// What is to be run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

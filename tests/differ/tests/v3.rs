@@ -1,6 +1,6 @@
-//! v3's key space beside etcd: a bounded number of sequences, and the kept scripts.
+//! v3's key space, leases and users beside etcd: a bounded number of sequences, and the kept scripts.
 
-use witan_differ::{engine, v3::Keys};
+use witan_differ::{calls::Calls, engine, v3::Keys};
 use witan_e2e::Kind;
 
 /// Sequences that are the same in every run, and together reach every cell of the table.
@@ -11,6 +11,16 @@ const STEPS: usize = 1500;
 #[tokio::test]
 async fn random_sequences_are_answered_as_etcd_answers_them() {
     engine::verify(&Keys::ALL, &SEEDS, STEPS).await;
+}
+
+#[tokio::test]
+async fn random_calls_about_leases_are_answered_as_etcd_answers_them() {
+    engine::verify(&[Calls::Leases], &[5, 20_261_120], 500).await;
+}
+
+#[tokio::test]
+async fn random_calls_of_users_are_answered_as_etcd_answers_them() {
+    engine::verify(&[Calls::Users], &[7, 20_261_120], 600).await;
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ fn grants_of_ids_that_the_server_chooses() {
 }
 
 /// A body of a call, and what is left of the answer when what differs at times is taken out.
-pub(super) fn call(server: &Server, path: &str, body: &str) -> (u16, Value) {
+fn call(server: &Server, path: &str, body: &str) -> (u16, Value) {
     let response = server.http("POST", path, body);
     let body = http::without_error(&response.text());
     let mut answer: Value = serde_json::from_str(&body).expect("a document");

@@ -14,7 +14,6 @@ mod etcdctl;
 mod gateway;
 mod grpc;
 mod lease;
-mod lease_chance;
 mod lease_life;
 mod limits;
 mod members;

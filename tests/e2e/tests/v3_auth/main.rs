@@ -6,7 +6,6 @@
     reason = "clippy knows test functions, not what they call"
 )]
 
-mod chance;
 mod etcdctl;
 mod life;
 mod signed;

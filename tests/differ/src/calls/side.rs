@@ -1,0 +1,97 @@
+//! One server, the tokens of its users, and its answers without what is its own.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use witan_e2e::{Kind, Launch, Server, http::Connection};
+
+use super::step::Call;
+
+/// Seconds of a lease that may be gone when it is asked for.
+const LATE_SECONDS: i64 = 60;
+
+/// What an answer counts as.
+pub(super) fn code(answer: &str) -> &'static str {
+    if answer.starts_with("200 ") {
+        "ok"
+    } else if answer.contains("etcdserver: permission denied") {
+        "denied"
+    } else {
+        "refused"
+    }
+}
+
+pub(super) struct Side {
+    server: Server,
+    tokens: BTreeMap<String, String>,
+    /// The header of the first answer, whose ids and term every header has.
+    header: Value,
+}
+
+impl Side {
+    /// A fresh cluster of one member, whose passwords are hashed quickly.
+    pub(super) fn start(kind: Kind) -> Self {
+        let mut side = Self {
+            server: Launch::new(kind).arg("--bcrypt-cost=4").start(),
+            tokens: BTreeMap::new(),
+            header: Value::Null,
+        };
+        let (_, mut first) = side.send(&Call::new("lease/leases", Map::new().into()));
+        side.header = first["header"].take();
+        side
+    }
+
+    /// Sends a call and tells the answer in a line; who authenticates keeps the token.
+    pub(super) fn answer(&mut self, call: &Call) -> String {
+        let (status, mut json) = self.send(call);
+        if let Some(fields) = json.as_object_mut() {
+            if let (Some(Value::String(token)), Some(name)) =
+                (fields.get_mut("token"), call.body["name"].as_str())
+            {
+                let token = std::mem::replace(token, "T".into());
+                self.tokens.insert(name.into(), token);
+            }
+            self.tidy(fields);
+        }
+        format!("{status} {json}")
+    }
+
+    fn send(&self, call: &Call) -> (u16, Value) {
+        let token = call.caller.as_ref().and_then(|name| self.tokens.get(name));
+        let headers = token.map(|token| ("Authorization", token.as_str()));
+        let mut connection = Connection::open(&self.server.address()).expect("it listens");
+        let (target, body) = (format!("/v3/{}", call.path), call.body.to_string());
+        connection
+            .send("POST", &target, headers.as_slice(), body.as_bytes())
+            .expect("it reads");
+        let answer = connection.response("POST").expect("it answers");
+        (answer.status, answer.json())
+    }
+
+    /// Takes out what differs from server to server or from moment to moment.
+    fn tidy(&self, fields: &mut Map<String, Value>) {
+        // etcd 3.6 does not repeat the message for clients of the former gateway
+        if fields.get("error") == fields.get("message") {
+            fields.remove("error");
+        }
+        // addresses
+        fields.remove("members");
+        if let Some(header) = fields.get_mut("header").and_then(Value::as_object_mut) {
+            for name in ["cluster_id", "member_id", "raft_term"] {
+                if header.get(name) == self.header.get(name) {
+                    header.remove(name);
+                }
+            }
+        }
+        let seconds = |name: &str| fields.get(name)?.as_str()?.parse::<i64>().ok();
+        if let (Some(left), Some(granted)) = (seconds("TTL"), seconds("grantedTTL"))
+            && (granted - LATE_SECONDS..=granted).contains(&left)
+        {
+            fields.remove("TTL");
+        }
+        // etcd names the keys of a lease in no order
+        if let Some(keys) = fields.get_mut("keys").and_then(Value::as_array_mut) {
+            keys.sort_by_key(Value::to_string);
+        }
+    }
+}
