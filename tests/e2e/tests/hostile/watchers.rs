@@ -33,7 +33,8 @@ async fn watch(channel: Channel, many: usize) -> impl Stream<Item = Result<Watch
     let answers = WatchClient::new(channel).watch(requests).await;
     let mut answers = answers.expect("a stream").into_inner();
     for _ in 0..many {
-        assert!(answers.next().await.expect("an answer").unwrap().created);
+        let answer = answers.next().await.expect("an answer");
+        assert!(answer.expect("no error").created);
     }
     answers
 }
