@@ -4,15 +4,16 @@
 use std::{
     pin::Pin,
     sync::mpsc::{Receiver, sync_channel},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::FutureExt as _;
 use witan_replica::machine::{
     Reply,
-    kv::{self, OpReply},
+    kv::{self, Kv, OpReply},
     tree::{self, Set, Tree},
 };
+use witan_replica::watch::{keys::WatcherGroups, range::WatchRange};
 
 use super::*;
 use crate::budget::PROPOSALS_BYTES_MAX;
@@ -248,4 +249,28 @@ fn a_hundred_thousand_waits() {
     }
     drop(waiters);
     assert_eq!(watchers.len(), 0);
+}
+
+/// Seconds until a stream with so many unread watcher groups is gone.
+fn removal(groups: usize) -> f64 {
+    let mut registry = WatcherGroups::default();
+    let stream = registry.add_stream();
+    let range = |at: usize| WatchRange::new(format!("a{at:08}").as_bytes(), b"z");
+    let register = |at| registry.register(stream, &range(at)).expect("few");
+    let ids: Vec<_> = (0..groups).map(register).collect();
+    registry.notify(b"b", Kv::default().end(), 2, |_| {});
+    let begun = Instant::now();
+    for (at, id) in ids.into_iter().enumerate() {
+        registry.unregister(id, &range(at));
+    }
+    begun.elapsed().as_secs_f64()
+}
+
+#[test]
+fn a_stream_with_many_unread_groups_ends_in_linear_time() {
+    let ratio = removal(80_000) / removal(20_000);
+    assert!(
+        ratio < 10.0,
+        "four times the groups took {ratio:.1} times as long"
+    );
 }

@@ -420,32 +420,6 @@ mod tests {
         assert_eq!((taken.len(), taken[0].1.revision), (1, 5));
     }
 
-    /// Seconds until a stream with so many unread groups is gone.
-    fn removal(groups: usize) -> f64 {
-        let place = places(1)[0];
-        let mut hub = WatcherGroups::default();
-        let stream = hub.add_stream();
-        let range = |at: usize| WatchRange::new(format!("a{at:08}").as_bytes(), b"z");
-        let ids: Vec<_> = (0..groups)
-            .map(|at| hub.register(stream, &range(at)).unwrap())
-            .collect();
-        hub.notify(b"b", place, 2, |_| {});
-        let begun = std::time::Instant::now();
-        for (at, id) in ids.into_iter().enumerate() {
-            hub.unregister(id, &range(at));
-        }
-        begun.elapsed().as_secs_f64()
-    }
-
-    #[test]
-    fn a_stream_with_many_unread_groups_ends_in_linear_time() {
-        let ratio = removal(80_000) / removal(20_000);
-        assert!(
-            ratio < 10.0,
-            "four times the groups took {ratio:.1} times as long"
-        );
-    }
-
     #[test]
     fn all_streams_are_woken_when_changes_are_unknown() {
         let places = places(1);
