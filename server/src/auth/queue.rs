@@ -248,7 +248,7 @@ impl QueueState {
         }
     }
 
-    /// Drops the newest password of the address with the most, if that has more than `clone_for_worker`.
+    /// Drops the newest password of the address with the most, if that has more than `own`.
     fn drop_newest_of_largest(&mut self, own: usize) -> bool {
         let most = self.clients.iter().max_by_key(|(_, client)| client.waiting);
         let Some((address, _)) = most.filter(|(_, client)| client.waiting > own) else {

@@ -160,7 +160,7 @@ impl Tokens {
         Some(String::from(&*user))
     }
 
-    /// Updates tokens after an applied command on users. `index` is that of its entry. `clone_for_worker` says
+    /// Updates tokens after an applied command on users. `index` is that of its entry. `own` says
     /// whether this process proposed it; otherwise the token is used at another member.
     pub(super) fn applied(&self, reply: &AuthReply, index: u64, own: bool) {
         match reply {

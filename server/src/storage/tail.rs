@@ -252,7 +252,7 @@ fn flipped_bit(bytes: &[u8], at: usize, seq: u64) -> Option<(usize, u8)> {
     .find_map(alone)
 }
 
-/// Length of a record and the place of its footer in it, as its header has them. `level` is how many
+/// Length of a record and the place of its footer in it, as its header has them. `room` is how many
 /// bytes there are from the header on.
 fn record_layout(header: &[u8], room: usize) -> Option<(usize, usize)> {
     let head = number(header, 0)?;

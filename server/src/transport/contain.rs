@@ -1,5 +1,5 @@
 //! Contains panics of a request's work, over HTTP/1 and gRPC: the request is answered with 500 or
-//! `InternalError`, or aborted if its answer has begun. The mechanism is in `crate::panics`.
+//! `Internal`, or aborted if its answer has begun. The mechanism is in `crate::panics`.
 
 use std::{
     pin::Pin,

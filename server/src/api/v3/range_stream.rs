@@ -144,7 +144,7 @@ impl RangeReader {
         }
     }
 
-    /// `takes_one_message` says that nothing follows; else what does is counted.
+    /// `whole` says that nothing follows; else what does is counted.
     fn last(&self, kvs: Vec<kv::KeyValue>, whole: bool) -> RpcResult<RangeResponse> {
         let mut reply = kv::RangeReply {
             kvs,

@@ -47,7 +47,7 @@ pub enum NextPart {
 
 impl Kv {
     /// Reads the first pairs of a range in key order; sort options, filters and limit are ignored.
-    /// To continue, call it on the same state with `read_key` set to what follows.
+    /// To continue, call it on the same state with `key` set to what follows.
     pub fn range_part(
         &self,
         range: &Range,
@@ -90,7 +90,7 @@ impl Kv {
         Ok(part)
     }
 
-    /// Checks that the requested revision can be read; `revision_within` is the newest one.
+    /// Checks that the requested revision can be read; `current` is the newest one.
     pub(super) fn check_range(&self, range: &Range, current: i64) -> Result<(), KvError> {
         if range.revision > current {
             Err(KvError::FutureRevision { current })
@@ -113,7 +113,7 @@ impl Kv {
         self.check_range(range, self.revision)
     }
 
-    /// Executes a checked range; a revision of 0 or less means `revision_within`.
+    /// Executes a checked range; a revision of 0 or less means `current`.
     pub(super) fn read(
         &self,
         range: &Range,
