@@ -14,7 +14,7 @@ pub enum InjectedBug {
     VoteNotPersisted,
     /// Reads that raft dropped are not issued again.
     LostReadRetry,
-    /// `checkpoint_durable` allows a cut above the checkpoint.
+    /// `Replica::durable` allows a cut above the checkpoint.
     CutTooHigh,
     /// The state is released to the checkpoint with a position beyond what it holds.
     PositionAhead,

@@ -402,7 +402,7 @@ impl<S: Service> Connection<S> {
         self.fault()
     }
 
-    /// A stream ends; `ended_complete` says that the client has sent all of its request.
+    /// A stream ends; `whole` says that the client has sent all of its request.
     pub(super) fn note_end(&mut self, id: u32, whole: bool) {
         if whole {
             self.ended.push_whole(id);
