@@ -27,7 +27,7 @@ pub struct WatchStreamId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherGroupId(u32);
 
-/// `limits::INTERESTS_MAX` are registered already.
+/// `limits::WATCHER_GROUPS_MAX` are registered already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many watchers")]
 pub struct TooManyWatcherGroups;
