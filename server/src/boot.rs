@@ -19,16 +19,20 @@ use witan_replica::{
 };
 
 use crate::{
-    api::{self, Context, SharedContext},
+    api::{self, Context, SharedContext, HealthMetrics, V2Metrics, V3Metrics},
     auth::Authenticator,
     bootstrap::{self, Start},
+    budget::{BudgetMetrics, ClientBudgets, MemoryBudget},
     config::{AutoCompaction, Config, ConfigError, ServerCertificate},
     logging::LogLevelHandle,
-    metrics::Metrics,
-    node::{self, Node, NodeParts, ProcessIdentity, now_ns},
-    storage::{self, Checkpointer, OpenError, SpaceMonitor, Storage},
+    metrics::{MetricsPage, Register},
+    node::{self, Node, NodeMetrics, NodeParts, ProcessIdentity, now_ns},
+    panics::PanicMetrics,
+    storage::{self, Checkpointer, OpenError, SpaceMonitor, Storage, StorageMetrics},
     systemd,
-    transport::{self, BindError, Bound, Handlers, RunningServer, ServerTls, TlsError},
+    transport::{
+        self, BindError, Bound, Handlers, RunningServer, ServerTls, TlsError, TransportMetrics,
+    },
 };
 
 /// A request gives up after this and two election timeouts, as etcd's.
@@ -114,7 +118,8 @@ const CLUSTER_VERSION: &str = "3.6.0";
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
     // Bind before touching the disk: a port in use is the most common mistake.
     let bound = transport::bind(&config)?;
-    let metrics = Metrics::with(config.extensive_metrics);
+    let on = Register::default();
+    let metrics = Arc::new(TransportMetrics::register(&on, config.extensive_metrics));
     // invalid TLS files come next; the self-signed certificate is created here
     let own = matches!(
         config.tls.certificate,
@@ -127,18 +132,20 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     };
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
-    let disk = open_disk(&config)?;
+    let disk = open_disk(&config, StorageMetrics::register(&on))?;
     if own {
         security = ServerTls::open(&config, &metrics)?;
     }
     warn_of_quota(config.settings.quota_bytes);
-    let (node, replica) = start_node(&config, disk, metrics.clone(), stopping)?;
+    let budgets = BudgetMetrics::register(&on);
+    let fed = (NodeMetrics::register(&on), &budgets);
+    let (node, replica) = start_node(&config, disk, fed, stopping)?;
     publish(&node, &config).await;
     let port = serve(
         &config,
         (bound, security),
         (&node, authenticator),
-        metrics,
+        (on, metrics, ClientBudgets::new(&budgets)),
         log_level,
     )?;
     tracing::info!(
@@ -194,9 +201,10 @@ struct OpenedDisk {
     recovered: Recovered,
     checkpoint: View,
     identity: storage::DataIdentity,
+    metrics: StorageMetrics,
 }
 
-fn open_disk(config: &Config) -> Result<OpenedDisk, BootError> {
+fn open_disk(config: &Config, metrics: StorageMetrics) -> Result<OpenedDisk, BootError> {
     let dir = &config.data_dir;
     let start = bootstrap::decide(config, storage::identity(dir)?);
     let (identity, genesis) = match start {
@@ -219,7 +227,7 @@ fn open_disk(config: &Config) -> Result<OpenedDisk, BootError> {
         }
     };
     let space = SpaceMonitor::open(dir, config.disk);
-    let (mut storage, mut recovered) = storage::open(dir, &identity, space.ledger())?;
+    let (mut storage, mut recovered) = storage::open(dir, &identity, space.ledger(), &metrics)?;
     if config.unsafe_no_fsync {
         storage.log.disable_fsync();
     }
@@ -255,13 +263,14 @@ fn open_disk(config: &Config) -> Result<OpenedDisk, BootError> {
         recovered,
         checkpoint,
         identity,
+        metrics,
     })
 }
 
 fn start_node(
     config: &Config,
     disk: OpenedDisk,
-    metrics: Metrics,
+    (metrics, budgets): (NodeMetrics, &BudgetMetrics),
     stopping: watch::Receiver<bool>,
 ) -> Result<(Node, JoinHandle<()>), BootError> {
     let OpenedDisk {
@@ -270,6 +279,7 @@ fn start_node(
         recovered,
         checkpoint,
         identity,
+        metrics: storage_metrics,
     } = disk;
     let ticks = config.election_timeout.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
     let replica = Replica::new(
@@ -305,15 +315,17 @@ fn start_node(
         token_ttl: config.settings.auth.token_ttl,
         stopping,
         metrics,
+        proposals: MemoryBudget::of_proposals(budgets),
         lock: storage.lock,
     };
     let checkpoints = storage.checkpoint;
-    let commits = parts.metrics.backend_commit.clone();
     node::start(parts, |node| {
-        Checkpointer::start(checkpoints, Some(checkpoint), move |index, took| {
-            commits.observe(took.as_secs_f64());
-            node.durable(index)
-        })
+        Checkpointer::start(
+            checkpoints,
+            Some(checkpoint),
+            storage_metrics,
+            move |index| node.durable(index),
+        )
     })
     .map_err(BootError::io("start the replica's thread"))
 }
@@ -373,11 +385,16 @@ fn serve(
     config: &Config,
     (bound, security): (Vec<Bound>, Option<ServerTls>),
     (node, authenticator): (&Node, Arc<Authenticator>),
-    metrics: Metrics,
+    (on, metrics, traffic): (Register, Arc<TransportMetrics>, ClientBudgets),
     log_level: LogLevelHandle,
 ) -> Result<RunningServer, BootError> {
+    let panics = PanicMetrics::register(&on);
     let shared = SharedContext {
-        metrics: metrics.clone(),
+        panics: panics.clone(),
+        health_metrics: HealthMetrics::register(&on),
+        v2_metrics: V2Metrics::register(&on),
+        v3_metrics: V3Metrics::register(&on),
+        metrics_page: MetricsPage::new(on),
         settings: config.settings.clone(),
         log_level,
         job_limits: api::v3::JobLimits::default(),
@@ -394,6 +411,8 @@ fn serve(
         },
         calls,
         metrics,
+        panics,
+        traffic,
         connections: config.connections,
         security,
     };

@@ -4,6 +4,8 @@
 //! them can be large, so what is large is also bounded by its bytes. Overload then shows as early
 //! refusals and not as memory.
 
+mod metrics;
+
 use std::{
     sync::{
         Arc,
@@ -14,10 +16,9 @@ use std::{
 
 use prometheus::IntCounter;
 
-use crate::{
-    client_network::{ClientNetwork, PerNetwork},
-    metrics::Metrics,
-};
+pub use metrics::BudgetMetrics;
+
+use crate::client_network::{ClientNetwork, PerNetwork};
 
 /// Answers that clients have not taken yet.
 pub const ANSWERS_BYTES_MAX: usize = 512 << 20;
@@ -99,8 +100,13 @@ pub struct Reservation {
 }
 
 impl MemoryBudget {
+    /// That of [`PROPOSALS_BYTES_MAX`].
+    pub fn of_proposals(metrics: &BudgetMetrics) -> Self {
+        Self::new(PROPOSALS_BYTES_MAX, metrics.proposals.clone())
+    }
+
     /// Refusals are counted in `refused`.
-    pub fn new(max: usize, refused: IntCounter) -> Self {
+    fn new(max: usize, refused: IntCounter) -> Self {
         let pool = Pool {
             max,
             taken: AtomicUsize::new(0),
@@ -204,11 +210,11 @@ pub struct ClientBudgets {
 
 impl ClientBudgets {
     /// With nothing taken.
-    pub fn new(metrics: &Metrics) -> Self {
+    pub fn new(metrics: &BudgetMetrics) -> Self {
         Self {
-            answers: MemoryBudget::new(ANSWERS_BYTES_MAX, metrics.refused("answers")),
-            requests: MemoryBudget::new(REQUESTS_BYTES_MAX, metrics.refused("requests")),
-            calls: MemoryBudget::new(CALLS_MAX, metrics.refused("calls")),
+            answers: MemoryBudget::new(ANSWERS_BYTES_MAX, metrics.answers.clone()),
+            requests: MemoryBudget::new(REQUESTS_BYTES_MAX, metrics.requests.clone()),
+            calls: MemoryBudget::new(CALLS_MAX, metrics.calls.clone()),
         }
     }
 

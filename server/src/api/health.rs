@@ -1,6 +1,8 @@
 //! Health checks for orchestrators: /health, /livez and /readyz with a path for each of their
 //! checks, with the texts of etcd 3.6. Every answer is counted.
 
+mod metrics;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -10,10 +12,9 @@ use actix_web::{
 };
 use serde_json::json;
 use witan_gocompat::query::Query;
-use witan_replica::machine::{
-    alarm::{Alarm, AlarmType},
-    view::View,
-};
+use witan_replica::machine::alarm::{Alarm, AlarmType};
+
+pub use metrics::HealthMetrics;
 
 use super::{Context, reply};
 use crate::node::NodeError;
@@ -49,7 +50,7 @@ async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     };
     match reason {
         Ok(()) => {
-            ctx.metrics.health_success.inc();
+            ctx.health_metrics.success.inc();
             HttpResponse::Ok()
                 .insert_header((CONTENT_TYPE, reply::TEXT))
                 .body(health_body(true, ""))
@@ -60,7 +61,7 @@ async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
 }
 
 fn unhealthy(ctx: &Context, reason: &str) -> HttpResponse {
-    ctx.metrics.health_failures.inc();
+    ctx.health_metrics.failures.inc();
     tracing::warn!(reason, "serving /health false");
     reply::text(StatusCode::SERVICE_UNAVAILABLE, &health_body(false, reason))
 }
@@ -85,13 +86,6 @@ fn alarm_name(alarm: Alarm) -> &'static str {
     } else {
         "UNKNOWN"
     }
-}
-
-/// Whether this member does not vote.
-pub(super) fn is_learner(ctx: &Context, view: &View) -> bool {
-    let own = ctx.node.identity().member_id;
-    let own = view.machine.members.by_id.get(&own);
-    own.is_some_and(|member| member.learner)
 }
 
 /// One of the two probes, or one of their checks.
@@ -157,7 +151,7 @@ impl Check {
                 .map_err(NodeError::of_etcd),
             NonLearner => {
                 let view = ctx.node.view().await.map_err(NodeError::of_etcd)?;
-                if is_learner(ctx, &view) {
+                if ctx.node.is_learner(&view) {
                     Err("not supported for learner")
                 } else {
                     Ok(())
@@ -202,7 +196,7 @@ impl Probe {
                 continue;
             }
             let result = check.run(ctx).await;
-            ctx.metrics.health_checked(self.name, name, result.is_ok());
+            ctx.health_metrics.checked(self.name, name, result.is_ok());
             report += &match result {
                 Ok(()) => format!("[+]{name} ok\n"),
                 Err(reason) => {

@@ -21,20 +21,33 @@ pub mod v3;
 
 use std::{ops::Deref, sync::Arc};
 
+pub use health::HealthMetrics;
+pub use v2::V2Metrics;
+pub use v3::V3Metrics;
+
 use crate::{
     auth::{Authenticator, Credentials, PasswordSource},
     client_network::ClientNetwork,
     config::Settings,
     logging::LogLevelHandle,
-    metrics::Metrics,
+    metrics::MetricsPage,
     node::Node,
+    panics::PanicMetrics,
 };
 
 /// What all handlers share.
 #[derive(Debug)]
 pub struct SharedContext {
-    /// Counters.
-    pub metrics: Metrics,
+    /// What `/metrics` shows.
+    pub metrics_page: MetricsPage,
+    /// Counts requests that panic.
+    pub panics: PanicMetrics,
+    /// Series of answers about health.
+    pub health_metrics: HealthMetrics,
+    /// Series of v2 requests.
+    pub v2_metrics: V2Metrics,
+    /// Series of v3 calls.
+    pub v3_metrics: V3Metrics,
     /// The settings that handlers read.
     pub settings: Settings,
     /// Changes the log level.

@@ -4,14 +4,10 @@ use std::fmt::Write as _;
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_TYPE, web};
 use serde_json::json;
-use witan_replica::{machine::view::View, replica::Role};
+use witan_replica::machine::view::View;
 
 use super::{Context, health, reply};
-use crate::{
-    metrics::{self, Facts, SpaceFacts},
-    panics::planted,
-    version,
-};
+use crate::{metrics, panics::planted, version};
 
 const NOT_DECIDED: &str = "not_decided";
 
@@ -73,46 +69,10 @@ fn cluster_version(view: &View) -> String {
 }
 
 async fn metrics(ctx: &Context) -> HttpResponse {
-    let status = ctx.node.status();
-    let mut facts = Facts {
-        member_id: ctx.node.identity().member_id,
-        has_leader: status.leader != 0,
-        is_leader: status.role == Role::Leader,
-        committed: status.committed,
-        applied: status.applied,
-        server_version: version::API,
-        quota_bytes: ctx.settings.quota_bytes,
-        space: SpaceFacts {
-            tree_bytes: ctx.node.tree_bytes(),
-            auth_bytes: ctx.node.auth_bytes(),
-            free_bytes: ctx.node.disk().free_bytes(),
-            reserve_bytes: ctx.node.disk().reserve_bytes(),
-            ballast_bytes: ctx.node.disk().ballast_bytes(),
-        },
-        ..Facts::default()
-    };
-    // while stopping there is no view, but counters are still reported
-    if let Ok(view) = ctx.node.view().await {
-        let kv = &view.machine.kv;
-        facts = Facts {
-            is_learner: health::is_learner(ctx, &view),
-            cluster_version: cluster_version(&view),
-            revision: kv.revision(),
-            compacted: kv.compacted(),
-            keys: kv.len(),
-            size_bytes: kv.size_bytes(),
-            size_in_use_bytes: kv.size_in_use_bytes(),
-            alarms: ctx.node.alarms(&view, None).collect(),
-            members: view.machine.members.by_id.keys().copied().collect(),
-            ..facts
-        };
-    }
-    ctx.metrics
-        .tree_watchers
-        .set(i64::try_from(ctx.node.watchers()).unwrap_or(i64::MAX));
+    ctx.node.show_metrics().await;
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, metrics::CONTENT_TYPE))
-        .body(ctx.metrics.render(&facts))
+        .body(ctx.metrics_page.render())
 }
 
 /// Go's expvar page: one variable a line, in alphabetic order.

@@ -1,15 +1,17 @@
-//! Metrics of the process from the system, under the names of Prometheus clients.
+//! Metrics of the process from the system, under the names of Prometheus clients and of etcd.
 
 use std::fs;
 
-use prometheus::{Counter, Gauge};
+use prometheus::{Counter, Gauge, IntGauge};
 
-use super::register::SeriesRegistry;
+use super::{gauge, register::Register};
+use crate::version;
 
 /// Linux counts processor time in hundredths of a second wherever programs see it.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Series of the process, read when somebody asks.
+#[derive(Debug)]
 pub(super) struct ProcessSeries {
     cpu: Counter,
     start: Gauge,
@@ -18,11 +20,15 @@ pub(super) struct ProcessSeries {
     virtual_max: Gauge,
     open_fds: Gauge,
     max_fds: Gauge,
+    fd_used: IntGauge,
+    fd_limit: IntGauge,
 }
 
 impl ProcessSeries {
     #[rustfmt::skip]
-    pub(super) fn new(on: &SeriesRegistry) -> Self {
+    pub(super) fn register(on: &Register) -> Self {
+        let version = on.gauges("etcd_server_version", "Always 1; the label is this server's version.", &["server_version"]);
+        version.with_label_values(&[version::API]).set(1);
         Self {
             cpu: on.seconds("process_cpu_seconds_total", "Processor time in seconds."),
             start: on.float("process_start_time_seconds", "Unix time of the start."),
@@ -31,10 +37,15 @@ impl ProcessSeries {
             virtual_max: on.float("process_virtual_memory_max_bytes", "Memory that may be mapped."),
             open_fds: on.float("process_open_fds", "File descriptors in use."),
             max_fds: on.float("process_max_fds", "File descriptors that may be in use."),
+            fd_used: on.gauge("os_fd_used", "File descriptors in use."),
+            fd_limit: on.gauge("os_fd_limit", "File descriptors that may be in use."),
         }
     }
 
-    pub(super) fn update(&self, (open_fds, max_fds): (u64, u64)) {
+    pub(super) fn update(&self) {
+        let (open_fds, max_fds) = file_descriptors();
+        self.fd_used.set(gauge(open_fds));
+        self.fd_limit.set(gauge(max_fds));
         if let Some(seconds) = cpu_seconds() {
             self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
         }
@@ -55,6 +66,12 @@ impl ProcessSeries {
 /// Memory of this process that is in RAM.
 pub fn resident_bytes() -> u64 {
     field(&status(), "VmRSS").unwrap_or(0) * 1024
+}
+
+/// File descriptors in use, and how many this process may have.
+pub fn file_descriptors() -> (u64, u64) {
+    let used = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+    (used, rlimit::Resource::NOFILE.get_soft().unwrap_or(0))
 }
 
 fn status() -> String {

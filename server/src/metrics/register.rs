@@ -1,4 +1,4 @@
-//! Creates and registers series. Names are constants of this module, so a failure is a bug here.
+//! Creates and registers series. Names are constants of the rooms, so a failure is a bug there.
 
 use prometheus::{
     Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -7,18 +7,13 @@ use prometheus::{
 
 const VALID: &str = "metric names are valid constants and each is registered once";
 
-/// The registry while it is being filled.
-pub(super) struct SeriesRegistry {
+/// The registry while rooms fill it: each registers its own series and keeps their handles.
+#[derive(Debug, Default)]
+pub struct Register {
     pub(super) registry: Registry,
 }
 
-impl SeriesRegistry {
-    pub(super) fn new() -> Self {
-        Self {
-            registry: Registry::new(),
-        }
-    }
-
+impl Register {
     fn put<C: Collector + Clone + 'static>(&self, series: prometheus::Result<C>) -> C {
         let series = series.expect(VALID);
         self.registry
@@ -27,43 +22,48 @@ impl SeriesRegistry {
         series
     }
 
-    pub(super) fn counter(&self, name: &str, help: &str) -> IntCounter {
+    /// A counter without labels.
+    pub fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.put(IntCounter::new(name, help))
     }
 
-    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    /// Counters by labels.
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.put(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
     /// A counter of fractions.
-    pub(super) fn seconds(&self, name: &str, help: &str) -> Counter {
+    pub fn seconds(&self, name: &str, help: &str) -> Counter {
         self.put(Counter::new(name, help))
     }
 
     /// A gauge of fractions.
-    pub(super) fn float(&self, name: &str, help: &str) -> Gauge {
+    pub fn float(&self, name: &str, help: &str) -> Gauge {
         self.put(Gauge::new(name, help))
     }
 
-    pub(super) fn gauge(&self, name: &str, help: &str) -> IntGauge {
+    /// A gauge without labels.
+    pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.put(IntGauge::new(name, help))
     }
 
-    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    /// Gauges by labels.
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.put(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
     /// Buckets double from `first`, `count` of them.
-    pub(super) fn histogram(&self, name: &str, help: &str, first: f64, count: usize) -> Histogram {
+    pub fn histogram(&self, name: &str, help: &str, first: f64, count: usize) -> Histogram {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }
 
     /// Buckets for calls over a network, as Prometheus' clients have them.
-    pub(super) fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+    pub fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         self.put(HistogramVec::new(HistogramOpts::new(name, help), labels))
     }
 
-    pub(super) fn histograms(
+    /// The same by labels.
+    pub fn histograms(
         &self,
         name: &str,
         help: &str,
@@ -71,22 +71,6 @@ impl SeriesRegistry {
         labels: &[&str],
     ) -> HistogramVec {
         self.put(HistogramVec::new(options(name, help, buckets), labels))
-    }
-}
-
-/// Counts one more in a gauge for as long as it lives.
-pub(super) struct InProgress(IntGauge);
-
-impl InProgress {
-    pub(super) fn new(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for InProgress {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

@@ -9,9 +9,10 @@ use witan_replica::{
 };
 
 use super::{
-    AppliedCommand, Shared, completions::CompletionBatch, pending_requests::PendingRequests,
+    AppliedCommand, Shared, applies::ApplyTally, completions::CompletionBatch,
+    pending_requests::PendingRequests,
 };
-use crate::{metrics::ApplyTally, storage::RaftLog};
+use crate::storage::RaftLog;
 
 /// The effects of the replica's thread. The replica bounds waiting requests by refusing tickets
 /// beyond its limits.
@@ -52,19 +53,7 @@ impl Host for NodeHost {
     }
 
     fn persist(&mut self, batch: &LogBatch) {
-        let begun = Instant::now();
-        let bytes = self.log.append(batch) as u64;
-        self.bytes_since_checkpoint += bytes;
-        if batch.must_sync && self.log.syncs() {
-            self.shared
-                .metrics
-                .wal_fsync
-                .observe(begun.elapsed().as_secs_f64());
-        }
-        self.shared
-            .metrics
-            .wal_write_bytes
-            .add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.bytes_since_checkpoint += self.log.append(batch) as u64;
         self.applying = Instant::now();
     }
 

@@ -4,14 +4,17 @@
 //! Reading order: this file → `replica_loop` (the loop that owns the replica) → `host` (where its effects
 //! go) → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) → `tree_watchers` (v2
 //! watchers) → `watch_streams` (v3 watches) → `status` → `tokens` → `admission` (what the quota and the disk
-//! refuse).
+//! refuse) → `metrics` (series), `counts`, `applies` (what feeds them).
 
 mod admission;
+mod applies;
 mod clock;
 mod completions;
+mod counts;
 pub mod error;
 mod host;
 mod latest_view;
+mod metrics;
 mod pending_requests;
 mod replica_loop;
 mod status;
@@ -50,6 +53,7 @@ use completions::{CompletionFuture, CompletionSender, Renewed};
 
 pub use clock::now_ns;
 pub use error::{NodeError, ProposeError};
+pub use metrics::NodeMetrics;
 pub use replica_loop::{NodeParts, start};
 pub use status::AuthState;
 pub use tokens::Tokens;
@@ -59,7 +63,6 @@ pub use watch_streams::{StreamChanges, WatchStream};
 use crate::{
     budget::{MemoryBudget, SMALL_BYTES},
     client_network::ClientNetwork,
-    metrics::Metrics,
     storage::{OnDurable, SpaceStatus},
 };
 
@@ -86,7 +89,7 @@ struct Shared {
     identity: ProcessIdentity,
     request_timeout: Duration,
     stopping: watch::Receiver<bool>,
-    metrics: Metrics,
+    metrics: NodeMetrics,
     monotonic: clock::MonotonicClock,
     /// Commands in flight, by bytes.
     proposals: MemoryBudget,
@@ -293,6 +296,7 @@ impl Node {
     /// Registers for wake-ups: the returned handle wakes after every applied change that `watch`
     /// may match. Take a view after registering, so that no event is missed.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
+        self.shared.metrics.tree_watch_requests.inc();
         self.shared.watchers.register(watch)
     }
 
@@ -341,6 +345,12 @@ impl Node {
             alarms.insert(own);
         }
         alarms.into_iter()
+    }
+
+    /// Whether this member does not vote.
+    pub fn is_learner(&self, view: &View) -> bool {
+        let own = view.machine.members.by_id.get(&self.identity().member_id);
+        own.is_some_and(|member| member.learner)
     }
 
     /// Whether this member's own alarm about its quota stood after the last turn.
@@ -398,6 +408,18 @@ impl Node {
     /// Number of registered watchers.
     pub fn watchers(&self) -> usize {
         self.shared.watchers.len()
+    }
+
+    /// Counts v3 ranges that one request read from a view.
+    pub fn ranges_served(&self, ranges: usize) {
+        self.shared.metrics.kv_counted([ranges as u64, 0, 0]);
+    }
+
+    /// Brings the series that follow the state up to date.
+    pub async fn show_metrics(&self) {
+        // while stopping there is no view, but counters are still reported
+        let view = self.view().await.ok();
+        self.shared.metrics.show(self, view.as_deref());
     }
 
     /// Reports a durable checkpoint to the replica's thread. Waits for room in the inbox: it is

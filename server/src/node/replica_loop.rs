@@ -17,7 +17,7 @@ use witan_replica::{
 };
 
 use super::{
-    INBOX_MAX, LoopRequest, Node, NodeError, ProcessIdentity, Shared,
+    INBOX_MAX, LoopRequest, Node, NodeError, NodeMetrics, ProcessIdentity, Shared,
     admission::{grows, is_required_at_start},
     clock::MonotonicClock,
     completions::{CompletionBatch, Renewed},
@@ -31,9 +31,8 @@ use super::{
     watch_streams::WatchStreams,
 };
 use crate::{
-    budget::{MemoryBudget, PROPOSALS_BYTES_MAX},
+    budget::MemoryBudget,
     client_network::ClientNetwork,
-    metrics::Metrics,
     panics::planted,
     storage::{
         Checkpointer, DirectoryLock, LogSizes, OnDurable, RaftLog, SpaceLevel, SpaceMonitor,
@@ -77,7 +76,9 @@ pub struct NodeParts {
     /// Turns true when the process begins to stop.
     pub stopping: watch::Receiver<bool>,
     /// Series to feed.
-    pub metrics: Metrics,
+    pub metrics: NodeMetrics,
+    /// Memory for commands.
+    pub proposals: MemoryBudget,
     /// Keeps other processes out of the data directory while the thread runs.
     pub lock: DirectoryLock,
 }
@@ -103,7 +104,7 @@ pub fn start(
         identity: parts.identity,
         request_timeout: parts.request_timeout,
         stopping: parts.stopping,
-        proposals: MemoryBudget::new(PROPOSALS_BYTES_MAX, parts.metrics.refused("proposals")),
+        proposals: parts.proposals,
         metrics: parts.metrics,
         monotonic: MonotonicClock::new(),
         quota_bytes: parts.quota_bytes,
@@ -342,8 +343,6 @@ impl ReplicaLoop {
             .metrics
             .proposals_pending
             .set(self.host.writes.len() as i64);
-        let failures = &self.shared.metrics.checkpoint_failures;
-        failures.inc_by(self.checkpointer.failures().saturating_sub(failures.get()));
         self.publish(&status);
     }
 

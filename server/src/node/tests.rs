@@ -16,12 +16,15 @@ use witan_replica::machine::{
 use witan_replica::watch::{keys::WatcherGroups, range::WatchRange};
 
 use super::*;
-use crate::budget::PROPOSALS_BYTES_MAX;
+use crate::{
+    budget::{BudgetMetrics, PROPOSALS_BYTES_MAX},
+    metrics::Register,
+};
 
 /// A node, and what its replica's thread would receive.
 fn stalled() -> (Node, Receiver<LoopRequest>) {
     let (inbox, requests) = sync_channel(INBOX_MAX);
-    let metrics = Metrics::new();
+    let on = Register::default();
     let (_, stopping) = watch::channel(false);
     let node = Node {
         shared: Arc::new(Shared {
@@ -34,8 +37,8 @@ fn stalled() -> (Node, Receiver<LoopRequest>) {
             identity: ProcessIdentity::default(),
             request_timeout: Duration::from_secs(60),
             stopping,
-            proposals: MemoryBudget::new(PROPOSALS_BYTES_MAX, metrics.refused("proposals")),
-            metrics,
+            proposals: MemoryBudget::of_proposals(&BudgetMetrics::register(&on)),
+            metrics: NodeMetrics::register(&on),
             monotonic: clock::MonotonicClock::new(),
             quota_bytes: None,
             disk: Arc::default(),

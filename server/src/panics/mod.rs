@@ -5,11 +5,13 @@
 //! log, the checkpoint, the workers' own tasks) half of a change may have been made, so the process
 //! ends at once with [`EXIT_PANICKED`]. What a client is answered is not known here.
 
+mod metrics;
 #[cfg(feature = "planted-panics")]
 pub mod planted;
 #[cfg(not(feature = "planted-panics"))]
 #[path = "unplanted.rs"]
 pub mod planted;
+mod source;
 
 use std::{
     any::Any,
@@ -24,9 +26,9 @@ use pin_project_lite::pin_project;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use self::planted::PlantedPanic;
-use crate::metrics::Metrics;
 
-pub use crate::metrics::PanicSource;
+pub use metrics::PanicMetrics;
+pub use source::PanicSource;
 
 /// The exit code of a process that a panic ended.
 pub const EXIT_PANICKED: i32 = 31;
@@ -141,7 +143,7 @@ pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, Cau
 
 /// Runs a request's work, or its part; a panic in it is an error here, logged and counted.
 pub fn contain<F: Future>(
-    metrics: &Metrics,
+    metrics: &PanicMetrics,
     handler: PanicSource,
     plan: PlantedPanic,
     work: F,
@@ -177,7 +179,7 @@ pin_project! {
         work: F,
         handler: PanicSource,
         plan: PlantedPanic,
-        metrics: Option<&'a Metrics>,
+        metrics: Option<&'a PanicMetrics>,
     }
 }
 
@@ -223,11 +225,13 @@ pub fn rethrow(panicked: CaughtPanic) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{MetricsPage, Register};
 
     #[tokio::test]
     async fn a_panic_is_contained_logged_with_its_place_and_counted() {
         // the hook of this process is that of the tests, which reports and unwinds
-        let metrics = Metrics::new();
+        let on = Register::default();
+        let metrics = PanicMetrics::register(&on);
         let done = contain(
             &metrics,
             PanicSource::Grpc,
@@ -252,7 +256,7 @@ mod tests {
         )
         .await;
         assert_eq!(done.unwrap_err().message, "on another thread");
-        let rendered = metrics.render(&crate::metrics::Facts::default());
+        let rendered = MetricsPage::new(on).render();
         for (handler, count) in [("grpc", 1), ("gateway", 1), ("http", 0)] {
             let line = format!("witan_panics_total{{handler=\"{handler}\"}} {count}");
             assert!(rendered.contains(&line), "{line}: {rendered}");

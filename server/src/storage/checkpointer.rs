@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use std::{
 
 use witan_replica::machine::view::View;
 
-use super::{Checkpoint, low_priority::run_at_low_priority};
+use super::{Checkpoint, StorageMetrics, low_priority::run_at_low_priority};
 use crate::panics::planted;
 
 /// Wait after a failed write; doubled with every further failure.
@@ -32,7 +32,6 @@ struct CheckpointerState {
     slot: Mutex<CheckpointRequest>,
     changed: Condvar,
     failing: AtomicBool,
-    failures: AtomicU64,
 }
 
 /// What the thread is asked to do. At most one view waits; a newer one takes its place.
@@ -53,11 +52,12 @@ pub type OnDurable = Box<dyn FnOnce() + Send>;
 
 impl Checkpointer {
     /// Starts the thread. `base` is what the disk holds now; `durable` is called from the thread
-    /// with the index of each checkpoint that has become durable, and how long writing it took.
+    /// with the index of each checkpoint that has become durable.
     pub fn start(
         checkpoint: Checkpoint,
         base: Option<View>,
-        durable: impl FnMut(u64, Duration) + Send + 'static,
+        metrics: StorageMetrics,
+        durable: impl FnMut(u64) + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(CheckpointerState::default());
         if checkpoint.fell_back() {
@@ -65,13 +65,14 @@ impl Checkpointer {
             let mut slot = shared.lock();
             (slot.view, slot.whole) = (base.clone(), base.is_some());
             shared.failing.store(true, Ordering::Relaxed);
-            shared.failures.store(1, Ordering::Relaxed);
+            metrics.checkpoint_failures.inc();
         }
         let mut writer = CheckpointWriter {
             checkpoint,
             base: base.as_ref().map(View::diff_base),
             durable: Box::new(durable),
             shared: shared.clone(),
+            metrics,
         };
         let thread = thread::Builder::new()
             .name("checkpoint".to_owned())
@@ -107,11 +108,6 @@ impl Checkpointer {
     /// checkpoint sound.
     pub fn healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
-    }
-
-    /// Writes that failed since the start, and one for a newest checkpoint that the start found damaged.
-    pub fn failures(&self) -> u64 {
-        self.shared.failures.load(Ordering::Relaxed)
     }
 
     /// Finishes the write that is running, begins no other, and ends the thread.
@@ -152,8 +148,9 @@ struct CheckpointWriter {
     checkpoint: Checkpoint,
     /// What the disk holds, as much of it as the next difference needs.
     base: Option<View>,
-    durable: Box<dyn FnMut(u64, Duration) + Send>,
+    durable: Box<dyn FnMut(u64) + Send>,
     shared: Arc<CheckpointerState>,
+    metrics: StorageMetrics,
 }
 
 impl CheckpointWriter {
@@ -182,7 +179,7 @@ impl CheckpointWriter {
         let mut begun = Instant::now();
         while let Err(error) = self.write(whole, whole_and_clean, &view) {
             self.shared.failing.store(true, Ordering::Relaxed);
-            self.shared.failures.fetch_add(1, Ordering::Relaxed);
+            self.metrics.checkpoint_failures.inc();
             let index = view.position.index;
             tracing::error!(index, %error, "failed to write a checkpoint; retrying");
             let mut slot = self.shared.lock();
@@ -209,7 +206,9 @@ impl CheckpointWriter {
         let index = view.position.index;
         self.base = Some(view.diff_base());
         drop(view);
-        (self.durable)(index, begun.elapsed());
+        let took = begun.elapsed();
+        self.metrics.backend_commit.observe(took.as_secs_f64());
+        (self.durable)(index);
         rewrites.into_iter().for_each(|done| done());
         true
     }

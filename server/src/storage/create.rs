@@ -12,7 +12,8 @@ use std::{
 
 use witan_replica::machine::view::View;
 
-use super::{DataIdentity, OpenError, Storage, files::sync_dir, open};
+use super::{DataIdentity, OpenError, Storage, StorageMetrics, files::sync_dir, open};
+use crate::metrics::Register;
 
 /// Makes the data directory of a member that starts from `view`. The place is empty or not there.
 pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
@@ -47,7 +48,9 @@ fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
 }
 
 fn fill(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
-    let (storage, _) = open(dir, identity, &Arc::default())?;
+    // no page shows what a command does
+    let metrics = StorageMetrics::register(&Register::default());
+    let (storage, _) = open(dir, identity, &Arc::default(), &metrics)?;
     let Storage {
         log,
         mut checkpoint,

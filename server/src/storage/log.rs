@@ -12,6 +12,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -25,8 +26,11 @@ use witan_replica::host::{LogBatch, LogRecord};
 
 #[cfg(test)]
 use super::tests::disk::Watched as Files;
-use super::{LogSizes, OpenError, ledger::Ledger, retry::Retrying, tail};
-use crate::panics::{UnwindScope, planted};
+use super::{LogSizes, OpenError, StorageMetrics, ledger::Ledger, retry::Retrying, tail};
+use crate::{
+    metrics::gauge,
+    panics::{UnwindScope, planted},
+};
 
 /// A log file is closed at this fraction of the log between two checkpoints.
 const FILE_PART: u64 = 2;
@@ -57,6 +61,7 @@ pub struct RaftLog {
     fsync: bool,
     /// Bytes of entries that the start replays.
     replayed: u64,
+    metrics: StorageMetrics,
 }
 
 /// Where the log must begin. Written with every cut, so that missing entries at the front are
@@ -114,6 +119,7 @@ impl RaftLog {
         dir: &Path,
         fresh: bool,
         ledger: Arc<Ledger>,
+        metrics: StorageMetrics,
     ) -> Result<(Self, Option<Bytes>), OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         tail::repair(dir)?;
@@ -141,6 +147,7 @@ impl RaftLog {
             unsaved: false,
             fsync: true,
             replayed: 0,
+            metrics,
         };
         match log.engine.get(REGION, LOG_START) {
             Some(bytes) => {
@@ -220,6 +227,7 @@ impl RaftLog {
         if batch.records.is_empty() && !batch.must_sync {
             return 0;
         }
+        let begun = Instant::now();
         let mut out = EngineBatch::with_capacity(batch.records.len() + 1);
         let mut bytes = 0;
         let mut virgin = false;
@@ -253,17 +261,17 @@ impl RaftLog {
             }
         });
         self.sync(out);
+        if batch.must_sync && self.fsync {
+            let took = begun.elapsed();
+            self.metrics.wal_fsync.observe(took.as_secs_f64());
+        }
+        self.metrics.wal_write_bytes.add(gauge(bytes as u64));
         bytes
     }
 
     /// Disables fsync: a power failure loses writes and may leave a log that is refused.
     pub fn disable_fsync(&mut self) {
         self.fsync = false;
-    }
-
-    /// Whether an append is durable when it returns.
-    pub fn syncs(&self) -> bool {
-        self.fsync
     }
 
     /// Drops all entries with an index smaller than `below`, and files that hold nothing else.

@@ -34,6 +34,7 @@ mod log;
 mod low_priority;
 mod manifest;
 mod merge;
+mod metrics;
 mod read_ahead;
 mod retry;
 mod reuse;
@@ -59,6 +60,7 @@ pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use identity::{DataIdentity, FORMAT};
 pub use ledger::Ledger;
 pub use log::RaftLog;
+pub use metrics::StorageMetrics;
 pub use space::{LogSizes, SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
 
 /// Only the member's own user may look into its data, as etcd has it.
@@ -96,6 +98,7 @@ pub fn open(
     dir: &Path,
     identity: &DataIdentity,
     ledger: &Arc<Ledger>,
+    metrics: &StorageMetrics,
 ) -> Result<(Storage, Recovered), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
@@ -107,7 +110,9 @@ pub fn open(
     }
     let fresh = known.is_none();
     let sizes = LogSizes::of(&member);
-    let (mut log, hard_state) = log::RaftLog::open(&member.join("log"), fresh, ledger.clone())?;
+    let dir_of_log = member.join("log");
+    let (mut log, hard_state) =
+        log::RaftLog::open(&dir_of_log, fresh, ledger.clone(), metrics.clone())?;
     let (checkpoint, view) = Checkpoint::open(&member.join("checkpoint"), ledger.clone())?;
     if fresh && (view.is_some() || !log.is_empty()) {
         return Err(OpenError::Unreadable {

@@ -15,10 +15,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
 use super::{CallHandler, Incoming, Outgoing};
-use crate::{
-    metrics::Metrics,
-    panics::{self, CaughtPanic, PanicSource, planted::PlantedPanic},
-};
+use crate::panics::{self, CaughtPanic, PanicMetrics, PanicSource, planted::PlantedPanic};
 
 /// Error text of a request that panicked.
 const INTERNAL: &str = "internal error: the request was not completed";
@@ -27,7 +24,7 @@ const INTERNAL: &str = "internal error: the request was not completed";
 #[derive(Clone, Debug)]
 pub(super) struct Contained<C> {
     pub(super) calls: C,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: PanicMetrics,
 }
 
 impl<C: CallHandler> CallHandler for Contained<C> {
@@ -62,7 +59,7 @@ fn internal() -> Status {
 }
 
 /// Wraps the body of a response.
-fn stream(body: Body, metrics: Metrics, plan: PlantedPanic) -> Body {
+fn stream(body: Body, metrics: PanicMetrics, plan: PlantedPanic) -> Body {
     if body.is_end_stream() {
         return body;
     }
@@ -77,7 +74,7 @@ fn stream(body: Body, metrics: Metrics, plan: PlantedPanic) -> Body {
 struct ContainedStream {
     /// `None` after a panic.
     body: Option<Body>,
-    metrics: Metrics,
+    metrics: PanicMetrics,
     plan: PlantedPanic,
 }
 
@@ -119,7 +116,7 @@ impl http_body::Body for ContainedStream {
 /// read.
 pub(super) fn response(
     done: Result<HttpResponse, CaughtPanic>,
-    metrics: &Metrics,
+    metrics: &PanicMetrics,
     plan: PlantedPanic,
 ) -> HttpResponse {
     let Ok(response) = done else {
@@ -145,7 +142,7 @@ pub(super) fn response(
 struct ContainedBody {
     /// `None` after a panic.
     body: Option<BoxBody>,
-    metrics: Metrics,
+    metrics: PanicMetrics,
     plan: PlantedPanic,
 }
 

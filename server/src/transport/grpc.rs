@@ -31,13 +31,15 @@ use witan_http2::driver;
 #[cfg(feature = "h2")]
 use witan_http2::via_h2 as driver;
 
-use super::{CallHandler, Handlers, Head, Incoming, Outgoing, limits, tls::PeerCertificate};
+use super::{
+    CallHandler, Handlers, Head, Incoming, Outgoing, TransportMetrics, calls::CallMetrics,
+    clients::ClientRequests, limits, tls::PeerCertificate,
+};
 use crate::{
     budget::{ClientBudgets, MemoryBudget},
     client_network::ClientNetwork,
     config::ConnectionSettings,
     logging,
-    metrics::{CallMetrics, ClientRequests, Metrics},
 };
 
 pub(super) const DEADLINE: &str = "context deadline exceeded";
@@ -85,17 +87,13 @@ impl ConnectionInfo {
 /// What holds for the calls of all connections.
 #[derive(Debug)]
 struct CallRules {
-    metrics: Metrics,
+    metrics: Arc<TransportMetrics>,
     /// How long a unary call may take without a warning.
     expected: Duration,
 }
 
 impl<C: CallHandler> Server<C> {
-    pub(super) fn new<H>(
-        served: &Handlers<H, C>,
-        traffic: ClientBudgets,
-        stopped: watch::Receiver<bool>,
-    ) -> Self {
+    pub(super) fn new<H>(served: &Handlers<H, C>, stopped: watch::Receiver<bool>) -> Self {
         Self {
             calls: served.calls.clone_for_worker(),
             rules: Rc::new(CallRules {
@@ -103,7 +101,7 @@ impl<C: CallHandler> Server<C> {
                 expected: served.connections.unary_expected,
             }),
             config: config(&served.connections),
-            traffic,
+            traffic: served.traffic.clone(),
             stopped,
         }
     }
@@ -183,7 +181,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     fn method(&self, head: &mut request::Parts) -> (MethodInfo, RequestMode) {
         self.ends.insert_into(&mut head.extensions);
         let metrics = &self.rules.metrics;
-        let call = metrics.call(head.uri.path()).cloned();
+        let call = metrics.calls.get(head.uri.path()).cloned();
         let client = call.as_ref().map(|call| {
             let version = head.headers.get(CLIENT_VERSION);
             let mut requests = self.requests.borrow_mut();
@@ -191,7 +189,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
                 .take()
                 .filter(|(known, _)| known.as_ref() == version);
             let (_, of_version) = requests.insert(known.unwrap_or_else(|| {
-                let requests = metrics.client_requests(version.map(HeaderValue::as_bytes));
+                let requests = metrics.clients.version(version.map(HeaderValue::as_bytes));
                 (version.cloned(), requests)
             }));
             of_version.of(call.call_type).clone()
@@ -430,7 +428,7 @@ impl CallCounter {
         let whole = self.head.path().trim_start_matches('/');
         let (service, method) = whole.rsplit_once('/').unwrap_or((whole, ""));
         // a method that is counted is unknown only together with its service
-        let known = self.rules.metrics.knows_service(service);
+        let known = self.rules.metrics.calls.knows_service(service);
         let text = if self.head.method().call.is_none() && known {
             format!("unknown method {method} for service {service}")
         } else {

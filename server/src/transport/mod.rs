@@ -3,13 +3,17 @@
 //!
 //! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `http1_stream` (what HTTP/1 lets through) →
 //! `grpc` (what is done around a call; how it comes and goes is `witan_http2`) → `stall_timeout` (with
-//! slow clients) → `passthrough` (what a wrapper leaves alone) → `signals` → `limits`.
+//! slow clients) → `passthrough` (what a wrapper leaves alone) → `signals` → `limits` → `metrics`
+//! (series), `calls`, `clients`.
 
+mod calls;
+mod clients;
 mod contain;
 mod grpc;
 mod http1_stream;
 mod limits;
 mod listen;
+mod metrics;
 mod mux;
 mod passthrough;
 mod signals;
@@ -30,11 +34,12 @@ use tonic::{body::Body, service::Routes};
 pub use grpc::MethodInfo;
 pub use http1_stream::{ClientClosed, OverTls};
 pub use listen::{BindError, Bound, Surface, bind};
+pub use metrics::TransportMetrics;
 pub use signals::{Signal, first_signal};
 pub use tls::{PeerCertificate, ServerTls, TlsError};
 pub use witan_http2::Body as RequestBody;
 
-use crate::{budget::ClientBudgets, config::ConnectionSettings, metrics::Metrics};
+use crate::{budget::ClientBudgets, config::ConnectionSettings, panics::PanicMetrics};
 
 /// The head of a request.
 pub type Head = witan_http2::Head<MethodInfo>;
@@ -84,8 +89,12 @@ pub struct Handlers<H, C> {
     pub http: H,
     /// The gRPC services. Their own limit on message size must be lifted: it is enforced here.
     pub calls: C,
-    /// Counters of gRPC calls.
-    pub metrics: Metrics,
+    /// Series of connections and calls.
+    pub metrics: Arc<TransportMetrics>,
+    /// Counts requests that panic.
+    pub panics: PanicMetrics,
+    /// Memory that clients may use.
+    pub traffic: ClientBudgets,
     /// What connections may do.
     pub connections: ConnectionSettings,
     /// For the URLs that ask for TLS.
@@ -112,14 +121,15 @@ where
     let (stop, stopped) = watch::channel(false);
     let open = Arc::new(mux::OpenConnections::default());
     let mut unix_sockets = Vec::new();
-    let traffic = ClientBudgets::new(&served.metrics);
     let served = Handlers {
         calls: contain::Contained {
             calls: served.calls,
-            metrics: served.metrics.clone(),
+            metrics: served.panics.clone(),
         },
         http: served.http,
         metrics: served.metrics,
+        panics: served.panics,
+        traffic: served.traffic,
         connections: served.connections,
         security: served.security,
     };
@@ -140,7 +150,6 @@ where
             served: served.clone(),
             stopped: stopped.clone(),
             open: open.clone(),
-            traffic: traffic.clone(),
         };
         let name = url.to_string();
         let (traffic, address) = (surface.label(), name.as_str());

@@ -40,7 +40,6 @@ use super::{
     tls::{self, Secured, ServerTls},
 };
 use crate::{
-    budget::ClientBudgets,
     client_network::ClientNetwork,
     panics::{self, PanicSource, planted::PlantedPanic},
 };
@@ -138,7 +137,6 @@ pub(super) struct Mux<H, C> {
     pub(super) served: Handlers<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) open: Arc<OpenConnections>,
-    pub(super) traffic: ClientBudgets,
 }
 
 impl<H, F, C> Mux<H, C>
@@ -154,14 +152,13 @@ where
         fn_factory(move || {
             let mux = self.clone();
             async move {
-                let grpc = grpc::Server::new(&mux.served, mux.traffic.clone(), mux.stopped.clone());
+                let grpc = grpc::Server::new(&mux.served, mux.stopped.clone());
                 let http = Rc::new(mux.clone().http_service::<S>().new_service(()).await?);
                 Ok(fn_service(move |stream: S| {
                     let (http, grpc) = (http.clone(), grpc.clone());
                     let (surface, counted) = (mux.surface, OpenConnection::new(&mux.open));
                     let mut stopped = mux.stopped.clone();
-                    let (security, metrics) = (mux.security.clone(), mux.served.metrics.clone());
-                    let contained = metrics.clone();
+                    let (security, metrics) = (mux.security.clone(), mux.served.panics.clone());
                     // in a box of its own size: what is moved into a future is kept twice
                     let connection = Box::pin(async move {
                         let _counted = counted;
@@ -170,7 +167,7 @@ where
                         let peer: Option<SocketAddr> = tcp.remote_addr;
                         let open = async {
                             let stream = (stream, surface);
-                            let secured = tls::secure(security.as_ref(), &metrics, stream, peer);
+                            let secured = tls::secure(security.as_ref(), stream, peer);
                             let Some((stream, certificate)) = secured.await else {
                                 return Ok(None);
                             };
@@ -201,7 +198,7 @@ where
                     });
                     async move {
                         let plan = PlantedPanic::default();
-                        panics::contain(&contained, PanicSource::Connection, plan, connection)
+                        panics::contain(&metrics, PanicSource::Connection, plan, connection)
                             .await
                             .unwrap_or_else(|_| Err(io::ErrorKind::ConnectionAborted.into()))
                     }
@@ -220,7 +217,7 @@ where
         InitError = (),
     > {
         let (http, surface, secure) = (self.served.http, self.surface, self.security.is_some());
-        let metrics = self.served.metrics;
+        let metrics = self.served.panics;
         let handler = move |request: HttpRequest, payload: Payload| {
             let (http, metrics) = (http.clone(), metrics.clone());
             async move {
@@ -239,7 +236,7 @@ where
             }
         };
         let app = App::new().default_service(web::to(handler));
-        let traffic = self.traffic;
+        let traffic = self.served.traffic;
         let stopped = self.stopped;
         HttpService::<Http1Connection<S>, _, _>::build()
             .keep_alive(limits::IDLE_TIMEOUT)

@@ -20,10 +20,12 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower_service::Service;
 
-use super::{Bound, Handlers, RunningServer, Surface, bind, serve};
+use super::{Bound, Handlers, RunningServer, Surface, TransportMetrics, bind, serve};
 use crate::{
+    budget::{BudgetMetrics, ClientBudgets},
     config::{Config, ConnectionSettings},
-    metrics::{Facts, Metrics},
+    metrics::{MetricsPage, Register},
+    panics::PanicMetrics,
 };
 
 /// A gRPC service that never answers.
@@ -51,7 +53,7 @@ impl Service<http::Request<Body>> for Silent {
 struct Port {
     running: RunningServer,
     url: String,
-    metrics: Metrics,
+    page: MetricsPage,
     /// `/held` answers once this is true.
     release: watch::Sender<bool>,
     /// Turns true when `/held` has been asked for.
@@ -68,7 +70,7 @@ async fn port(listen: &str) -> Port {
         Some(address) => format!("http://{address}"),
         None => listen.to_owned(),
     };
-    let metrics = Metrics::new();
+    let on = Register::default();
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter
         .set_service_status("", tonic_health::ServingStatus::Serving)
@@ -94,14 +96,16 @@ async fn port(listen: &str) -> Port {
     let served = Handlers {
         http,
         calls: Routes::new(health).add_service(Silent),
-        metrics: metrics.clone(),
+        metrics: TransportMetrics::register(&on, false).into(),
+        panics: PanicMetrics::register(&on),
+        traffic: ClientBudgets::new(&BudgetMetrics::register(&on)),
         connections: ConnectionSettings::default(),
         security: None,
     };
     Port {
         running: serve(bound, served).unwrap(),
         url,
-        metrics,
+        page: MetricsPage::new(on),
         release,
         held,
     }
@@ -166,7 +170,7 @@ async fn both_stacks_answer_on_one_port() {
     let status = client.check(health("")).await.unwrap().into_inner().status;
     assert_eq!(status, 1);
     port.running.stop().await;
-    let text = port.metrics.render(&Facts::default());
+    let text = port.page.render();
     let labels = r#"grpc_method="Check",grpc_service="grpc.health.v1.Health",grpc_type="unary"}"#;
     for line in [
         format!("grpc_server_started_total{{{labels} 1"),

@@ -100,7 +100,6 @@ impl V1Dialect {
             V1Request::Put(put) => keys::put(node, put).await?,
             V1Request::Delete { key } => keys::delete(node, key).await?,
             V1Request::Watch { key, from } => {
-                self.ctx.metrics.tree_watch_requests.inc();
                 render::change(&watch::next(node, &Disconnect::of(request), key, from).await?)
             }
             V1Request::MachineRecords { name } => cluster::records(node, name.as_deref()).await?,

@@ -21,6 +21,7 @@ use super::{
     error::V2Error,
     form::{FORM_BYTES_MAX, FORM_TOO_LARGE},
     headers,
+    metrics::HttpMethod,
     operation::{self, WriteMethod},
     parse::{self, Params, WaitParameter},
     render, watch,
@@ -32,7 +33,6 @@ use crate::{
         reply::{self, BodyError},
     },
     client_network::ClientNetwork,
-    metrics::HttpMethod,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -129,8 +129,8 @@ async fn serve(
     if !basic_auth::authorize_key(&dialect.ctx, request, sent, wish).await? {
         return Err(V2Error::before_store(ErrorCode::Unauthorized, INSUFFICIENT));
     }
-    let (metrics, method) = (&dialect.ctx.metrics, intent.metric_label(&params));
-    metrics.http_received(method);
+    let (metrics, method) = (&dialect.ctx.v2_metrics, intent.metric_label(&params));
+    metrics.received(method);
     let began = Instant::now();
     let watches = intent == Intent::Get && params.wait && !params.quorum;
     let answer = execute(dialect, request, intent, key, params).await;
@@ -139,7 +139,7 @@ async fn serve(
             Ok(response) => response.status().as_u16(),
             Err(error) => error.code.status(),
         };
-        metrics.http_done(method, status, began.elapsed());
+        metrics.answered(method, status, began.elapsed());
     }
     answer
 }
@@ -153,10 +153,7 @@ async fn execute(
 ) -> Result<HttpResponse, V2Error> {
     match intent {
         Intent::Get if params.quorum => get(dialect, request, key, &params).await,
-        Intent::Get if params.wait => {
-            dialect.ctx.metrics.tree_watch_requests.inc();
-            watch::open(&dialect.ctx.node, request, key, &params).await
-        }
+        Intent::Get if params.wait => watch::open(&dialect.ctx.node, request, key, &params).await,
         Intent::Get | Intent::Head => {
             let local = Params {
                 quorum: false,
@@ -235,12 +232,7 @@ async fn get(
     let found = dialect.ctx.blocking.run_if(large, look).await?;
     dialect.reads.count(found.is_ok());
     let body = found?;
-    let metrics = &dialect.ctx.metrics;
-    if recursive {
-        metrics.tree_gets_recursive.inc();
-    } else {
-        metrics.tree_gets.inc();
-    }
+    dialect.ctx.v2_metrics.read(recursive);
     Ok(headers::success(node, StatusCode::OK, index).body(reply::framed(request, body)))
 }
 

@@ -11,11 +11,14 @@ pub(super) mod form;
 mod headers;
 mod keys;
 pub(super) mod members;
+mod metrics;
 pub(super) mod operation;
 pub(super) mod parse;
 mod render;
 mod stats;
 mod watch;
+
+pub use metrics::V2Metrics;
 
 use std::sync::Arc;
 

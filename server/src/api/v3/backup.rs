@@ -85,7 +85,7 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     let header = header::at(&ctx.node, view.machine.kv.revision());
     let work = move || snapshot::of_store(&view);
     let hash = ctx.job_limits.run(ctx.client, work).await?;
-    ctx.metrics.hash.observe(begun.elapsed().as_secs_f64());
+    ctx.v3_metrics.hash.observe(begun.elapsed().as_secs_f64());
     let hash = hash.map_err(|_| RpcError::Corrupt)?;
     Ok(HashResponse { header, hash })
 }
@@ -101,7 +101,9 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted());
     let work = move || snapshot::of_keys(&view.machine.kv, hash_revision);
     let hash = ctx.job_limits.run(ctx.client, work).await?;
-    ctx.metrics.hash_rev.observe(begun.elapsed().as_secs_f64());
+    ctx.v3_metrics
+        .hash_rev
+        .observe(begun.elapsed().as_secs_f64());
     Ok(HashKvResponse {
         header,
         hash,
@@ -118,11 +120,11 @@ pub(super) async fn defragment(
     let begun = Instant::now();
     let _place = ctx.job_limits.scans.take(ctx.client).await?;
     tracing::info!("starting defragment");
-    let inflight = ctx.metrics.one_defrag();
+    let inflight = ctx.v3_metrics.one_defrag();
     ctx.node.rewrite().await?;
     drop(inflight);
     let took = begun.elapsed();
-    ctx.metrics.defrag.observe(took.as_secs_f64());
+    ctx.v3_metrics.defrag.observe(took.as_secs_f64());
     tracing::info!(?took, "finished defragment");
     // etcd's has no header
     Ok(DefragmentResponse { header: None })

@@ -147,7 +147,7 @@ async fn renew(ctx: &Context, id: i64) -> RpcResult<Option<i64>> {
     for _ in 0..EXPIRING_LOOKS_MAX {
         match ctx.node.renew(id).await? {
             Renewal::Renewed { ttl_s } => {
-                ctx.metrics.leases_renewed.inc();
+                ctx.v3_metrics.leases_renewed.inc();
                 return Ok(Some(ttl_s));
             }
             Renewal::Unknown => return Ok(None),

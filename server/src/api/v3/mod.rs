@@ -22,6 +22,7 @@ pub(super) mod kv;
 mod large_reads;
 mod lease;
 mod maintenance;
+mod metrics;
 mod quota;
 mod range_stream;
 mod services;
@@ -31,6 +32,7 @@ mod unary;
 mod watch;
 
 pub use backup::JobLimits;
+pub use metrics::V3Metrics;
 
 use std::sync::Arc;
 

@@ -31,7 +31,7 @@ pub(super) async fn range_stream(
     let parts = RangeReader::new(kv, range::operation(request), header);
     // all errors occur at the beginning
     parts.readable()?;
-    ctx.metrics.kv_ranges.inc();
+    ctx.node.ranges_served(1);
     Ok(stream::unfold(Some(parts), |parts| async move {
         let mut parts = parts?;
         Some(match parts.next().await {

@@ -49,7 +49,7 @@ pub(in crate::api) async fn snapshot(
         .ok_or(RpcError::TooManyRequests)?;
     let view = ctx.node.view().await?;
     let (send, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
-    let (took, metrics) = (ctx.metrics.snapshot.clone(), ctx.metrics.clone());
+    let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
     let plan = PlantedPanic::current();
     let job = move || {
         let _place = place;

@@ -127,7 +127,8 @@ fn the_thread_writes_what_it_is_offered() {
     let dir = TempDir::new();
     let (storage, _) = reopen(&dir);
     let (send, durable) = mpsc::sync_channel(64);
-    let mut thread = Checkpointer::start(storage.checkpoint, None, move |index, _| {
+    let metrics = metrics();
+    let mut thread = Checkpointer::start(storage.checkpoint, None, metrics.clone(), move |index| {
         send.send(index).unwrap()
     })
     .unwrap();
@@ -139,7 +140,7 @@ fn the_thread_writes_what_it_is_offered() {
     thread.offer(view(20, 7));
     assert_eq!(wait(), 20);
     assert!(thread.healthy());
-    assert_eq!(thread.failures(), 0);
+    assert_eq!(metrics.checkpoint_failures.get(), 0);
     thread.stop();
     drop((thread, storage.log, storage.lock));
     same(reopen(&dir).1.checkpoint.as_ref(), &view(20, 7));

@@ -21,8 +21,10 @@ fn write_until_killed(data: &Path) {
     let base = recovered.checkpoint;
     let mut saved = base.as_ref().map_or(0, |view| view.position.index);
     let (send, durable) = mpsc::sync_channel(64);
-    let checkpointer =
-        Checkpointer::start(storage.checkpoint, base, move |i, _| send.send(i).unwrap()).unwrap();
+    let checkpointer = Checkpointer::start(storage.checkpoint, base, metrics(), move |i| {
+        send.send(i).unwrap()
+    })
+    .unwrap();
     let mut next = storage.log.last_index().max(1) + 1;
     loop {
         let size = (next * 7919 % 30_000) as usize;

@@ -29,7 +29,8 @@ use witan_replica::{
     machine::{member::Member, view::View},
 };
 
-use super::{DataIdentity, Ledger, OpenError, Storage};
+use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics};
+use crate::metrics::Register;
 
 /// A folder of its own that goes away with the test.
 pub(in crate::storage) struct TempDir(PathBuf);
@@ -81,6 +82,11 @@ static STARTING: RwLock<()> = RwLock::new(());
 /// The kernel may close its copies of the locks a little later than it says.
 const LATE: Duration = Duration::from_secs(10);
 
+/// Series that nobody reads.
+fn metrics() -> StorageMetrics {
+    StorageMetrics::register(&Register::default())
+}
+
 fn open(dir: &Path, who: &DataIdentity) -> Result<(Storage, Recovered), OpenError> {
     open_with(dir, who, &Arc::default())
 }
@@ -93,7 +99,7 @@ fn open_with(
     let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());
     let begun = Instant::now();
     loop {
-        let opened = super::open(dir, who, ledger);
+        let opened = super::open(dir, who, ledger, &metrics());
         let locked = opened
             .as_ref()
             .is_err_and(|e| e.to_string().contains("lock"));

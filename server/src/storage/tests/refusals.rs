@@ -6,8 +6,8 @@ use super::*;
 use crate::storage::FORMAT;
 
 fn refused(dir: &TempDir, who: &DataIdentity, file: &str) -> OpenError {
-    let error =
-        super::super::open(&dir.data(), who, &Arc::default()).expect_err("this must not open");
+    let error = super::super::open(&dir.data(), who, &Arc::default(), &metrics())
+        .expect_err("this must not open");
     let path = dir.data().join("member").join(file);
     assert!(
         error.to_string().contains(path.to_str().unwrap()),

@@ -122,10 +122,11 @@ impl Driven {
         }
         let saved = base.position.index;
         let (send, durable) = mpsc::sync_channel(64);
-        let checkpointer = Checkpointer::start(storage.checkpoint, Some(base), move |index, _| {
-            send.send(index).unwrap();
-        })
-        .unwrap();
+        let checkpointer =
+            Checkpointer::start(storage.checkpoint, Some(base), metrics(), move |index| {
+                send.send(index).unwrap();
+            })
+            .unwrap();
         Self {
             log: storage.log,
             checkpointer,

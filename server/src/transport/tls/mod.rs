@@ -27,7 +27,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::IntGauge;
 use rustls::{CertificateError, Error, ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -42,11 +41,12 @@ pub(super) use stream::Secured;
 use super::{
     Surface,
     limits::{HANDSHAKE_TIMEOUT, PLAIN_ANSWER_TIMEOUT, PLAIN_DRAIN_BYTES},
+    metrics::{TlsMetrics, TransportMetrics},
     sniffed::ReplayedStream,
 };
 use crate::{
     config::{Config, ServerCertificate, Url},
-    metrics::Metrics,
+    metrics::gauge,
 };
 use files::{Files, TlsParts};
 use verify::Revoked;
@@ -68,8 +68,7 @@ pub struct ServerTls(Arc<Inner>);
 struct Inner {
     files: Files,
     now: Mutex<LoadedTls>,
-    /// Unix time at which the certificate ends.
-    expires: IntGauge,
+    metrics: TlsMetrics,
 }
 
 /// The configuration from the last read of the files.
@@ -115,7 +114,7 @@ impl SurfaceConfigs {
 impl ServerTls {
     /// Reads what the configuration names; `None` if no URL asks for TLS. `--auto-tls` writes into
     /// the data directory, which must be there.
-    pub fn open(config: &Config, metrics: &Metrics) -> Result<Option<Self>, TlsError> {
+    pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.tls;
         let (cert, key) = match &tls.certificate {
             None => return Ok(None),
@@ -128,8 +127,8 @@ impl ServerTls {
         let stamps = files.stamps();
         let parts = files.parts()?;
         let configs = SurfaceConfigs::new(&files.config(&parts, files.revoked()?)?);
-        let expires = metrics.tls_expires.clone();
-        report_expiry(&parts, &expires);
+        let metrics = metrics.tls.clone();
+        report_expiry(&parts, &metrics);
         let now = Mutex::new(LoadedTls {
             stamps,
             parts,
@@ -138,7 +137,7 @@ impl ServerTls {
         Ok(Some(Self(Arc::new(Inner {
             files,
             now,
-            expires,
+            metrics,
         }))))
     }
 
@@ -171,7 +170,7 @@ impl ServerTls {
         let config = match read {
             Ok((parts, config)) => {
                 tracing::info!("reloaded the TLS files");
-                report_expiry(&parts, &self.0.expires);
+                report_expiry(&parts, &self.0.metrics);
                 now.parts = parts;
                 Ok(config)
             }
@@ -240,11 +239,11 @@ impl ServerTls {
 }
 
 /// Shows when the certificate ends, and says so when it has.
-fn report_expiry(parts: &TlsParts, expires: &IntGauge) {
+fn report_expiry(parts: &TlsParts, metrics: &TlsMetrics) {
     let Some(expires_s) = parts.expires_s() else {
         return;
     };
-    expires.set(i64::try_from(expires_s).unwrap_or(i64::MAX));
+    metrics.expires.set(gauge(expires_s));
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     if now.is_ok_and(|now| now.as_secs() > expires_s) {
         tracing::warn!(expires_s, "the certificate of the client port has expired");
@@ -272,7 +271,6 @@ fn self_signed(
 /// certificate. `None` if the handshake failed, which is logged and counted.
 pub(super) async fn secure<S>(
     security: Option<&ServerTls>,
-    metrics: &Metrics,
     (stream, surface): (S, Surface),
     remote: Option<std::net::SocketAddr>,
 ) -> Option<(Secured<S, ReplayedStream<S>>, Option<PeerCertificate>)>
@@ -291,7 +289,8 @@ where
         Err(failure) => {
             let remote = remote.map(|remote| remote.to_string());
             let remote = remote.as_deref().unwrap_or("a Unix socket");
-            metrics.tls_handshake_failed(failure.label());
+            let failures = &security.0.metrics.handshakes_failed;
+            failures.with_label_values(&[failure.label()]).inc();
             // port scans would fill the log
             if matches!(failure, HandshakeFailure::Silent) {
                 tracing::debug!(remote, "a client disconnected before the TLS handshake");

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use x509_cert::der::pem::{self, LineEnding};
 
 use super::*;
+use crate::metrics::Register;
 use crate::{
     config::ClientTls,
     transport::{limits::STALL_TIMEOUT, stall_timeout::StallTimeout},
@@ -91,8 +92,9 @@ fn both(test: &str, names: &[&str]) -> Both {
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
         .unwrap();
+    let metrics = TransportMetrics::register(&Register::default(), false);
     Both {
-        security: ServerTls::open(&config, &Metrics::new()).unwrap().unwrap(),
+        security: ServerTls::open(&config, &metrics).unwrap().unwrap(),
         connector: TlsConnector::from(Arc::new(client)),
         _folder: folder,
     }
@@ -112,10 +114,9 @@ impl Both {
     ) {
         let (near, far) = duplex(room);
         let name = ServerName::try_from("localhost").unwrap();
-        let metrics = Metrics::new();
         let (theirs, ours) = tokio::join!(
             self.connector.connect(name, near),
-            secure(Some(&self.security), &metrics, (far, Surface::All), None)
+            secure(Some(&self.security), (far, Surface::All), None)
         );
         let (ours, certificate) = ours.unwrap();
         (theirs.unwrap(), ours, certificate)

@@ -18,7 +18,10 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message as _;
-use witan::storage::{self, Checkpointer, DataIdentity};
+use witan::{
+    metrics::Register,
+    storage::{self, Checkpointer, DataIdentity, StorageMetrics},
+};
 use witan_replica::{
     host::{LogBatch, LogRecord},
     machine::{
@@ -114,19 +117,28 @@ fn entry(number: u64, keys: u64) -> Entry {
     }
 }
 
+/// Series that nobody reads.
+fn metrics() -> StorageMetrics {
+    StorageMetrics::register(&Register::default())
+}
+
 /// Puts as the server does them: one synced write of the log for all clients' puts.
 fn put(clients: u64, puts: u64) -> Outcome {
     let dir = dir("put");
     let _ = fs::remove_dir_all(&dir);
-    let (mut storage, _) = storage::open(&dir, &identity(), &Arc::default())?;
+    let (mut storage, _) = storage::open(&dir, &identity(), &Arc::default(), &metrics())?;
     let (send, durable) = mpsc::sync_channel(64);
     let mut view = View::default();
     view.position.index = 1;
     storage.checkpoint.write(None, &view)?;
-    let checkpointer =
-        Checkpointer::start(storage.checkpoint, Some(view.clone()), move |index, _| {
+    let checkpointer = Checkpointer::start(
+        storage.checkpoint,
+        Some(view.clone()),
+        metrics(),
+        move |index| {
             let _ = send.send(index);
-        })?;
+        },
+    )?;
     let (mut since, mut logged, mut offered, mut saved) = (0, 0, 1, 1);
     let (begun, cpu, written) = (Instant::now(), cpu_ms(), written_bytes());
     for first in (0..puts).step_by(usize::try_from(clients)?) {
@@ -185,7 +197,7 @@ fn put(clients: u64, puts: u64) -> Outcome {
 fn fill(keys: u64) -> Outcome {
     let dir = dir("keys");
     let _ = fs::remove_dir_all(&dir);
-    let (mut storage, _) = storage::open(&dir, &identity(), &Arc::default())?;
+    let (mut storage, _) = storage::open(&dir, &identity(), &Arc::default(), &metrics())?;
     let mut view = View::default();
     for number in 0..keys {
         view.machine.apply(&entry(number, keys));
@@ -227,7 +239,8 @@ fn fill(keys: u64) -> Outcome {
 fn open(keys: u64) -> Outcome {
     let before = resident_mib("VmRSS");
     let (begun, cpu) = (Instant::now(), cpu_ms());
-    let (storage, recovered) = storage::open(&dir("keys"), &identity(), &Arc::default())?;
+    let (storage, recovered) =
+        storage::open(&dir("keys"), &identity(), &Arc::default(), &metrics())?;
     let index = recovered
         .checkpoint
         .as_ref()

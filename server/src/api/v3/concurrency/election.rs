@@ -35,7 +35,7 @@ pub(in crate::api::v3) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
 ) -> RpcResult<CampaignResponse> {
-    let (ctx, metrics) = (ctx.clone(), &ctx.metrics);
+    let (ctx, metrics) = (ctx.clone(), &ctx.panics);
     run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
 }
 

@@ -27,7 +27,7 @@ pub(in crate::api::v3) async fn lock(
     ctx: &Context,
     request: LockRequest,
 ) -> RpcResult<LockResponse> {
-    let (ctx, metrics) = (ctx.clone(), &ctx.metrics);
+    let (ctx, metrics) = (ctx.clone(), &ctx.panics);
     run_to_completion(metrics, move |gone| acquire(ctx, request, gone)).await
 }
 

@@ -34,9 +34,8 @@ use witan_replica::machine::lease::NONE;
 use super::{RpcResult, kv, lease, watch};
 use crate::{
     api::Context,
-    metrics::Metrics,
     panics::{
-        self, PanicSource,
+        self, PanicMetrics, PanicSource,
         planted::{self, PlantedPanic},
     },
 };
@@ -187,7 +186,7 @@ impl CallerGone {
 
 /// Runs work that must complete even if its caller disconnects; [`CallerGone`] tells it so.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
-    metrics: &Metrics,
+    metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,
 ) -> RpcResult<T> {
     let (here, gone) = oneshot::channel();

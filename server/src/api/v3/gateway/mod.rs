@@ -89,7 +89,7 @@ pub(crate) async fn handle(
 ) -> HttpResponse {
     let work = answer(ctx, request, payload, path);
     let done = panics::contain(
-        &ctx.metrics,
+        &ctx.panics,
         PanicSource::Gateway,
         PlantedPanic::current(),
         work,

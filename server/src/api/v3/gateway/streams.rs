@@ -109,7 +109,7 @@ fn in_lines<A: Shaped + Serialize>(
     answers: impl Stream<Item = Result<A, Status>> + 'static,
     json_format: JsonFormat,
 ) -> HttpResponse {
-    let metrics = ctx.metrics.clone();
+    let metrics = ctx.panics.clone();
     let lines = stream::unfold(Some(Box::pin(answers)), move |answers| {
         let metrics = metrics.clone();
         async move {

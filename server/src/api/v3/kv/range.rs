@@ -43,9 +43,9 @@ pub(in crate::api::v3) async fn range(
         let answer = reply.map(|reply| response(header, reply));
         (answer, None)
     };
-    ctx.metrics.ranged(began.elapsed(), answer.is_ok());
+    ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
     let answer = answer.map_err(|error| error.in_v3())?;
-    ctx.metrics.kv_ranges.inc();
+    ctx.node.ranges_served(1);
     Ok(WithPermit::new(answer, place))
 }
 

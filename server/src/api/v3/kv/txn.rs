@@ -42,7 +42,7 @@ pub(in crate::api::v3) async fn txn(
     let request = checked(ctx, request).await?;
     let ((reply, revision), place) = if reads_only {
         let done = read_txn(ctx, client, request).await?;
-        ctx.metrics.kv_txn_read(&done.0.0);
+        ctx.node.ranges_served(done.0.0.replies.len());
         done
     } else {
         write_txn(ctx, client, request).await?

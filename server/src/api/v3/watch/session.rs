@@ -77,7 +77,7 @@ enum SessionEvent<T> {
 impl<R> Session<R> {
     /// A stream without watchers.
     pub(in crate::api::v3) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
-        ctx.metrics.watch_streams.inc();
+        ctx.v3_metrics.watch_streams.inc();
         let identity = ctx.node.identity();
         let node = ctx.node.clone();
         Self {
@@ -121,9 +121,9 @@ impl<R> Session<R> {
                 published,
                 unsynced,
             }) => {
-                self.ctx.metrics.watchers.inc();
+                self.ctx.v3_metrics.watchers.inc();
                 if unsynced {
-                    self.ctx.metrics.slow_watchers.inc();
+                    self.ctx.v3_metrics.slow_watchers.inc();
                     let from = ResumePoint {
                         revision: request.start_revision,
                         place: None,
@@ -164,9 +164,9 @@ impl<R> Session<R> {
     /// Removes a watcher. Returns the cancel response, if there was one.
     fn end(&mut self, id: i64) -> Option<WatchResponse> {
         let (watcher, interest) = self.watchers.cancel(&self.reader, id)?;
-        self.ctx.metrics.watchers.dec();
+        self.ctx.v3_metrics.watchers.dec();
         if watcher.flags.unsynced {
-            self.ctx.metrics.slow_watchers.dec();
+            self.ctx.v3_metrics.slow_watchers.dec();
             self.unsynced.remove(&id);
         }
         // the group's id may be reused
@@ -235,7 +235,7 @@ impl<R> Session<R> {
     fn cancel_compacted(&mut self, ids: &[i64], Compacted(compacted): Compacted) {
         for id in ids {
             if self.watchers.get(*id).is_some_and(|w| w.flags.unsynced) {
-                self.ctx.metrics.slow_watchers.dec();
+                self.ctx.v3_metrics.slow_watchers.dec();
             }
             self.watchers.mark_compacted(*id);
             self.out.push_response(WatchResponse {
@@ -380,7 +380,7 @@ impl<R> Session<R> {
             (Some(from), _) => drop(self.unsynced.insert(id, from)),
             (None, Some(watcher)) => {
                 watcher.flags.unsynced = false;
-                self.ctx.metrics.slow_watchers.dec();
+                self.ctx.v3_metrics.slow_watchers.dec();
             }
             (None, None) => {}
         }
@@ -389,7 +389,10 @@ impl<R> Session<R> {
     fn count_pending(&mut self) {
         let pending = i64::try_from(self.out.pending()).unwrap_or(i64::MAX);
         if pending != self.pending {
-            self.ctx.metrics.pending_events.add(pending - self.pending);
+            self.ctx
+                .v3_metrics
+                .pending_events
+                .add(pending - self.pending);
             self.pending = pending;
         }
     }
@@ -417,7 +420,10 @@ where
                 if !answer.events.is_empty() {
                     planted::here("watch.event");
                 }
-                self.ctx.metrics.events.inc_by(answer.events.len() as u64);
+                self.ctx
+                    .v3_metrics
+                    .events
+                    .inc_by(answer.events.len() as u64);
                 return Some(Ok(answer));
             }
             if let Err(status) = self.step().await {
@@ -521,7 +527,7 @@ async fn due(look: Option<&mut LeaderMonitor>) {
 
 impl<R> Drop for Session<R> {
     fn drop(&mut self) {
-        let metrics = &self.ctx.metrics;
+        let metrics = &self.ctx.v3_metrics;
         metrics.watch_streams.dec();
         metrics.pending_events.sub(self.pending);
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);

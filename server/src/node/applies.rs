@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, local::LocalHistogram};
+use prometheus::{Histogram, HistogramVec, local::LocalHistogram};
 use witan_replica::machine::{
     Reply, auth,
     kv::{self, OpReply},
     lease,
 };
-
-use super::register::SeriesRegistry;
 
 /// etcd's names of v3 commands. A failed command does not carry its kind and is not counted.
 const OPS: [&str; 12] = [
@@ -29,16 +27,11 @@ const OPS: [&str; 12] = [
 ];
 
 /// The series of each of [`OPS`].
+#[derive(Debug)]
 pub(super) struct ApplySeries([Histogram; OPS.len()]);
 
 impl ApplySeries {
-    pub(super) fn new(on: &SeriesRegistry) -> Self {
-        let all = on.histograms(
-            "etcd_server_apply_duration_seconds",
-            "Durations of applying commands.",
-            (0.0001, 20),
-            &["version", "op", "success"],
-        );
+    pub(super) fn new(all: &HistogramVec) -> Self {
         Self(OPS.map(|op| all.with_label_values(&["v3", op, "true"])))
     }
 
@@ -49,18 +42,18 @@ impl ApplySeries {
 }
 
 /// Collects observations of one thread locally, until [`ApplyTally::show`].
-pub struct ApplyTally([LocalHistogram; OPS.len()]);
+pub(super) struct ApplyTally([LocalHistogram; OPS.len()]);
 
 impl ApplyTally {
     /// An entry was applied with this reply, and took so long.
-    pub fn applied(&mut self, reply: &Reply, took: Duration) {
+    pub(super) fn applied(&self, reply: &Reply, took: Duration) {
         if let Some(op) = op(reply) {
             self.0[op].observe(took.as_secs_f64());
         }
     }
 
     /// Adds what was collected to the series.
-    pub fn show(&mut self) {
+    pub(super) fn show(&mut self) {
         self.0.iter_mut().for_each(|op| op.flush());
     }
 }

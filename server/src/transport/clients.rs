@@ -9,8 +9,6 @@ use std::{
 use prometheus::{IntCounter, IntCounterVec};
 use witan_api::access::CallType;
 
-use super::register::SeriesRegistry;
-
 /// Versions that have series of their own; the rest share one.
 const VERSIONS_MAX: usize = 64;
 /// Bytes of a version that has series of its own.
@@ -22,6 +20,7 @@ const UNKNOWN: &str = "unknown";
 const OTHER: &str = "other";
 
 /// All series of this kind.
+#[derive(Debug)]
 pub(super) struct ClientVersions {
     requests: IntCounterVec,
     seen: Mutex<HashSet<String>>,
@@ -29,14 +28,14 @@ pub(super) struct ClientVersions {
 
 /// Counters of clients of one version. A connection keeps those of its client.
 #[derive(Clone, Debug)]
-pub struct ClientRequests {
+pub(super) struct ClientRequests {
     unary: IntCounter,
     stream: IntCounter,
 }
 
 impl ClientRequests {
     /// The counter of calls of this kind.
-    pub fn of(&self, call_type: CallType) -> &IntCounter {
+    pub(super) fn of(&self, call_type: CallType) -> &IntCounter {
         match call_type {
             CallType::Unary => &self.unary,
             CallType::ServerStream | CallType::BidiStream => &self.stream,
@@ -45,13 +44,9 @@ impl ClientRequests {
 }
 
 impl ClientVersions {
-    pub(super) fn new(on: &SeriesRegistry) -> Self {
+    pub(super) fn new(requests: IntCounterVec) -> Self {
         Self {
-            requests: on.counters(
-                "etcd_server_client_requests_total",
-                "Requests of clients, by the version that they say they speak.",
-                &["type", "client_api_version"],
-            ),
+            requests,
             seen: Mutex::default(),
         }
     }
@@ -81,10 +76,11 @@ impl ClientVersions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{metrics::Register, transport::TransportMetrics};
 
     #[test]
     fn versions_are_bounded() {
-        let clients = ClientVersions::new(&SeriesRegistry::new());
+        let clients = TransportMetrics::register(&Register::default(), false).clients;
         let count = |version: Option<&[u8]>| clients.version(version).of(CallType::Unary).clone();
         count(None).inc();
         count(Some(b"3.6")).inc();

@@ -5,10 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use witan_api::access::{CallType, GRPC};
-
-use super::register::SeriesRegistry;
 
 /// The label `grpc_type` of a kind of methods.
 fn label(call_type: CallType) -> &'static str {
@@ -42,32 +40,30 @@ const CODES: [&str; 17] = [
 
 /// The handles of one method.
 #[derive(Debug)]
-pub struct CallMetrics {
+pub(super) struct CallMetrics {
     /// Its kind.
-    pub call_type: CallType,
+    pub(super) call_type: CallType,
     /// Calls begun.
-    pub started: IntCounter,
+    pub(super) started: IntCounter,
     /// Messages that came in.
-    pub received: IntCounter,
+    pub(super) received: IntCounter,
     /// Messages that went out.
-    pub sent: IntCounter,
+    pub(super) sent: IntCounter,
     handled: [IntCounter; CODES.len()],
     /// Seconds that calls took, with `--metrics=extensive`.
-    pub handling: Option<Histogram>,
-    /// Full name of its service.
-    pub service: &'static str,
+    pub(super) handling: Option<Histogram>,
     /// Its own name.
-    pub method: &'static str,
+    pub(super) method: &'static str,
 }
 
 impl CallMetrics {
     /// Whether it has one message each way.
-    pub fn is_unary(&self) -> bool {
+    pub(super) fn is_unary(&self) -> bool {
         self.call_type == CallType::Unary
     }
 
     /// The call ended with this gRPC code.
-    pub fn handled(&self, code: i32) {
+    pub(super) fn handled(&self, code: i32) {
         let code = usize::try_from(code)
             .ok()
             .filter(|code| *code < CODES.len())
@@ -76,7 +72,17 @@ impl CallMetrics {
     }
 }
 
+/// The series of all methods.
+pub(super) struct CallLabels {
+    pub(super) started: IntCounterVec,
+    pub(super) received: IntCounterVec,
+    pub(super) sent: IntCounterVec,
+    pub(super) handled: IntCounterVec,
+    pub(super) handling: Option<HistogramVec>,
+}
+
 /// All counted methods by request path.
+#[derive(Debug)]
 pub(super) struct CallSeries {
     by_path: HashMap<&'static str, Arc<CallMetrics>>,
     services: HashSet<&'static str>,
@@ -84,31 +90,7 @@ pub(super) struct CallSeries {
 
 impl CallSeries {
     /// All series are there from the start, as in etcd: a rate sees the first failure, too.
-    pub(super) fn new(on: &SeriesRegistry, extensive: bool) -> Self {
-        let labels = ["grpc_method", "grpc_service", "grpc_type"];
-        let started = on.counters("grpc_server_started_total", "Calls begun.", &labels);
-        let received = on.counters(
-            "grpc_server_msg_received_total",
-            "Messages received in calls.",
-            &labels,
-        );
-        let sent = on.counters(
-            "grpc_server_msg_sent_total",
-            "Messages sent in calls.",
-            &labels,
-        );
-        let handled_by_code = on.counters(
-            "grpc_server_handled_total",
-            "Calls ended, by code.",
-            &["grpc_code", "grpc_method", "grpc_service", "grpc_type"],
-        );
-        let handling = extensive.then(|| {
-            on.latencies(
-                "grpc_server_handling_seconds",
-                "Durations of calls until their end.",
-                &labels,
-            )
-        });
+    pub(super) fn new(all: &CallLabels) -> Self {
         let mut by_path = HashMap::new();
         let mut services = HashSet::new();
         for route in GRPC {
@@ -116,15 +98,18 @@ impl CallSeries {
             let values = [method, service, label(route.call_type)];
             let call = CallMetrics {
                 call_type: route.call_type,
-                started: started.with_label_values(&values),
-                received: received.with_label_values(&values),
-                sent: sent.with_label_values(&values),
+                started: all.started.with_label_values(&values),
+                received: all.received.with_label_values(&values),
+                sent: all.sent.with_label_values(&values),
                 handled: CODES.map(|code| {
                     let [method, service, call_type] = values;
-                    handled_by_code.with_label_values(&[code, method, service, call_type])
+                    all.handled
+                        .with_label_values(&[code, method, service, call_type])
                 }),
-                handling: handling.as_ref().map(|all| all.with_label_values(&values)),
-                service,
+                handling: all
+                    .handling
+                    .as_ref()
+                    .map(|all| all.with_label_values(&values)),
                 method,
             };
             by_path.insert(route.method, Arc::new(call));
@@ -144,12 +129,11 @@ impl CallSeries {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::{metrics::Register, transport::TransportMetrics};
 
     #[test]
     fn an_unknown_code_counts_as_unknown() {
-        let on = SeriesRegistry::new();
-        let calls = CallSeries::new(&on, false);
+        let calls = TransportMetrics::register(&Register::default(), false).calls;
         let put = calls
             .get("/etcdserverpb.KV/Put")
             .expect("Put is in the table");

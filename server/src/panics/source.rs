@@ -1,4 +1,4 @@
-//! Whose work a panic ended. What becomes of a panic is `panics`'.
+//! Whose work a panic ended.
 
 /// What panicked: the label of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub enum PanicSource {
 }
 
 impl PanicSource {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
+    /// All of them, in order.
+    pub(super) const ALL: [Self; 8] = [
         Self::Grpc,
         Self::GrpcStream,
         Self::Http,

@@ -1,0 +1,117 @@
+//! The series of v2 requests. What they do to the tree is counted by the node.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntCounterVec};
+
+use crate::metrics::Register;
+
+/// The method label of the v2 series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HttpMethod {
+    /// GET.
+    Get,
+    /// GET with `quorum=true`, which goes through consensus.
+    QuorumGet,
+    /// HEAD.
+    Head,
+    /// PUT.
+    Put,
+    /// POST.
+    Post,
+    /// DELETE.
+    Delete,
+}
+
+impl HttpMethod {
+    const ALL: [Self; 6] = [
+        Self::Get,
+        Self::QuorumGet,
+        Self::Head,
+        Self::Put,
+        Self::Post,
+        Self::Delete,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::QuorumGet => "QGET",
+            Self::Head => "HEAD",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// What v2 requests feed.
+#[derive(Debug)]
+pub struct V2Metrics {
+    received: [IntCounter; HttpMethod::ALL.len()],
+    successful: [Histogram; HttpMethod::ALL.len()],
+    failed: IntCounterVec,
+    /// Reads of one node or directory, and recursive ones.
+    reads: [IntCounter; 2],
+}
+
+impl V2Metrics {
+    /// Declares them.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        let received = on.counters("etcd_http_received_total", "v2 requests received and understood.", &["method"]);
+        let successful = on.histograms("etcd_http_successful_duration_seconds", "Durations of v2 requests other than watches that succeeded.", (0.0005, 13), &["method"]);
+        let reads = on.counters("etcd_debugging_store_reads_total", "v2 reads by action, local to this member.", &["action"]);
+        Self {
+            received: HttpMethod::ALL.map(|method| received.with_label_values(&[method.label()])),
+            successful: HttpMethod::ALL.map(|method| successful.with_label_values(&[method.label()])),
+            failed: on.counters("etcd_http_failed_total", "v2 requests that failed, by method and status.", &["method", "code"]),
+            reads: ["get", "getRecursive"].map(|action| reads.with_label_values(&[action])),
+        }
+    }
+
+    /// A request was read and understood.
+    pub(super) fn received(&self, method: HttpMethod) {
+        self.received[method as usize].inc();
+    }
+
+    /// A request other than a watch was answered.
+    pub(super) fn answered(&self, method: HttpMethod, status: u16, took: Duration) {
+        if status < 400 {
+            self.successful[method as usize].observe(took.as_secs_f64());
+        } else {
+            let labels = [method.label(), &status.to_string()];
+            self.failed.with_label_values(&labels).inc();
+        }
+    }
+
+    /// Something was read.
+    pub(super) fn read(&self, recursive: bool) {
+        self.reads[usize::from(recursive)].inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::MetricsPage;
+
+    #[test]
+    fn requests_are_counted_by_how_they_end() {
+        let on = Register::default();
+        let metrics = V2Metrics::register(&on);
+        metrics.received(HttpMethod::QuorumGet);
+        metrics.answered(HttpMethod::Put, 412, Duration::from_millis(1));
+        metrics.answered(HttpMethod::Put, 201, Duration::from_micros(600));
+        let text = MetricsPage::new(on).render();
+        for line in [
+            r#"etcd_http_received_total{method="QGET"} 1"#,
+            r#"etcd_http_failed_total{code="412",method="PUT"} 1"#,
+            r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.0005"} 0"#,
+            r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.001"} 1"#,
+            r#"etcd_server_version{server_version="3.6.16"} 1"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The series of v3 calls: watches, ranges, leases, and work over the whole store.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use crate::metrics::Register;
+
+/// What v3 calls feed.
+#[derive(Debug)]
+pub struct V3Metrics {
+    /// Ranges that went well, and those that failed.
+    ranges: [Histogram; 2],
+    pub(super) leases_renewed: IntCounter,
+    defrags_now: IntGauge,
+    pub(super) defrag: Histogram,
+    pub(super) snapshot: Histogram,
+    pub(super) hash: Histogram,
+    pub(super) hash_rev: Histogram,
+    pub(super) watch_streams: IntGauge,
+    pub(super) watchers: IntGauge,
+    pub(super) slow_watchers: IntGauge,
+    pub(super) pending_events: IntGauge,
+    pub(super) events: IntCounter,
+}
+
+impl V3Metrics {
+    /// Declares them.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        let ranges = on.histograms("etcd_server_range_duration_seconds", "Durations of ranges.", (0.0001, 20), &["success"]);
+        Self {
+            ranges: ["true", "false"].map(|success| ranges.with_label_values(&[success])),
+            leases_renewed: on.counter("etcd_debugging_lease_renewed_total", "Keep-alives that this leader took."),
+            defrags_now: on.gauge("etcd_disk_defrag_inflight", "Defragmentations under way."),
+            defrag: on.histogram("etcd_disk_backend_defrag_duration_seconds", "Durations of defragmentations: a checkpoint written anew.", 0.1, 13),
+            snapshot: on.histogram("etcd_disk_backend_snapshot_duration_seconds", "Durations of snapshots sent to clients.", 0.01, 17),
+            hash: on.histogram("etcd_mvcc_hash_duration_seconds", "Durations of hashing the whole store.", 0.01, 15),
+            hash_rev: on.histogram("etcd_mvcc_hash_rev_duration_seconds", "Durations of hashing the key space at a revision.", 0.01, 15),
+            watch_streams: on.gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams open now."),
+            watchers: on.gauge("etcd_debugging_mvcc_watcher_total", "Watchers open now."),
+            slow_watchers: on.gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that have not caught up."),
+            pending_events: on.gauge("etcd_debugging_mvcc_pending_events_total", "Events read for watchers and not sent yet."),
+            events: on.counter("etcd_debugging_mvcc_events_total", "Events sent to watchers."),
+        }
+    }
+
+    /// A range took so long.
+    pub(super) fn ranged(&self, took: Duration, well: bool) {
+        self.ranges[usize::from(!well)].observe(took.as_secs_f64());
+    }
+
+    /// A defragmentation is under way for as long as this lives.
+    pub(super) fn one_defrag(&self) -> impl Drop + use<> {
+        InProgress::new(&self.defrags_now)
+    }
+}
+
+/// Counts one more in a gauge for as long as it lives.
+struct InProgress(IntGauge);
+
+impl InProgress {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,28 @@
+//! The series of the log and of checkpoints.
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use crate::metrics::Register;
+
+/// What the threads that write feed. Clones share.
+#[derive(Clone, Debug)]
+pub struct StorageMetrics {
+    pub(super) wal_fsync: Histogram,
+    pub(super) wal_write_bytes: IntGauge,
+    pub(super) backend_commit: Histogram,
+    /// Writes that failed since the start, and one for a newest checkpoint that the start found damaged.
+    pub(super) checkpoint_failures: IntCounter,
+}
+
+impl StorageMetrics {
+    /// Declares them.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        Self {
+            wal_fsync: on.histogram("etcd_disk_wal_fsync_duration_seconds", "Durations of making the raft log durable.", 0.001, 14),
+            wal_write_bytes: on.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the raft log."),
+            backend_commit: on.histogram("etcd_disk_backend_commit_duration_seconds", "Durations of making a checkpoint durable.", 0.001, 14),
+            checkpoint_failures: on.counter("witan_checkpoint_failures_total", "Checkpoints that could not be written."),
+        }
+    }
+}
