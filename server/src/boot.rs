@@ -19,7 +19,7 @@ use witan_replica::{
 };
 
 use crate::{
-    api::{self, Context, SharedContext, HealthMetrics, V2Metrics, V3Metrics},
+    api::{self, Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics},
     auth::Authenticator,
     bootstrap::{self, Start},
     budget::{BudgetMetrics, ClientBudgets, MemoryBudget},

@@ -116,7 +116,7 @@ pub(super) struct TlsFlags<'a> {
 impl TlsFlags<'_> {
     /// Checks them against each other; adds warnings.
     pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<ClientTls, ConfigError> {
-        let (min, max) = self.versions()?;
+        let (min, max) = self.checked_versions()?;
         let certificate = self.certificate(warnings)?;
         let [clients, metrics] = self.urls.map(|urls| urls.iter().find(|url| url.is_tls()));
         if certificate.is_none() {
@@ -161,7 +161,9 @@ impl TlsFlags<'_> {
         })
     }
 
-    fn versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
+    /// The lowest and the highest TLS version. Refuses unknown versions and cipher suites, a lowest
+    /// above the highest, and cipher suites if the lowest is TLS 1.3.
+    fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());
         if let Some(name) = self.cipher_suites.iter().find(unknown) {
             return Err(ConfigError::CipherSuite(name.clone()));

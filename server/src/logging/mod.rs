@@ -39,14 +39,14 @@ impl LogLevelHandle {
 /// Sets up logging of this process. Call it once.
 pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
     let outputs = Outputs::open(&log.outputs, log.rotation)?;
-    let format = log.format.unwrap_or_else(|| usual_format(&log.outputs));
+    let format = log.format.unwrap_or_else(|| default_format(&log.outputs));
     let (subscriber, log_level) = subscriber(log.level, format, outputs);
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     Ok(log_level)
 }
 
-/// For people on a terminal, for machines elsewhere.
-fn usual_format(outputs: &[LogOutput]) -> LogFormat {
+/// The format if none is configured: for people if every output is a terminal, else JSON.
+fn default_format(outputs: &[LogOutput]) -> LogFormat {
     let terminal = |output: &LogOutput| match output {
         LogOutput::Stderr => io::stderr().is_terminal(),
         LogOutput::Stdout => io::stdout().is_terminal(),

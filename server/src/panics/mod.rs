@@ -201,7 +201,8 @@ impl<F: Future> Future for Contain<'_, F> {
     }
 }
 
-/// Runs a request's work on a blocking thread. A panic propagates to its caller.
+/// Runs a request's work on a blocking thread. If the work panics, the panic resumes in the task that
+/// awaits it; an error means that the runtime ended before the work ran.
 pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {

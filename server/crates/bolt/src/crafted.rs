@@ -18,6 +18,8 @@ struct Crafted {
 }
 
 impl Crafted {
+    /// Builds the file in memory: a meta page whose root is page 2, then empty pages. [`Self::open`]
+    /// writes it to the temporary directory.
     fn new(name: &str) -> Self {
         let id = std::process::id();
         let mut bytes = vec![0; PAGES as usize * PAGE_BYTES];

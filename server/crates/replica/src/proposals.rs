@@ -33,7 +33,8 @@ impl Proposals {
         self.waiting.len() >= PROPOSALS_MAX
     }
 
-    /// Builds the stamp of a proposal of this process and records its ticket.
+    /// Builds the stamp of a proposal of this process, and records its ticket as waiting since `tick`,
+    /// by which [`Self::expire`] drops it.
     pub(crate) fn stamp(&mut self, ticket: Ticket, now_ns: i64, tick: u64) -> Stamp {
         self.waiting.insert(ticket.0, tick);
         self.by_age.push_back((tick, ticket.0));

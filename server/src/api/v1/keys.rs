@@ -15,7 +15,8 @@ use crate::{
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Reads a file, or lists a directory.
+/// Reads a file, or lists a directory, from this member's state. Every failure of the look-up is
+/// `KeyNotFound`.
 pub(super) async fn get(
     ctx: &Context,
     reads: &ReadCounters,

@@ -144,7 +144,9 @@ pub(super) async fn renew_lease(ctx: &Context, lease: i64) -> RpcResult<()> {
     permitted.map_err(|error| error.in_v3())
 }
 
-/// Replicates an operation on the caller's behalf.
+/// Proposes an operation on keys or leases with its caller, whose permissions are checked when it is
+/// applied. There is no caller while v3's authentication is off. Operations on users use
+/// [`propose_auth`].
 pub(super) async fn propose<O: Operation<Error: Refusal>>(
     ctx: &Context,
     operation: O,

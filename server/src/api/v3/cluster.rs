@@ -25,6 +25,8 @@ use crate::{api::Context, config::Url, node::ProposeError};
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
+/// Lists the members, from a linearizable view if the request asks for one, else from this member's
+/// state.
 pub(super) async fn member_list(
     ctx: &Context,
     request: MemberListRequest,

@@ -104,8 +104,9 @@ impl Access {
         }
     }
 
-    /// A sentence for people.
-    pub fn meaning(self) -> &'static str {
+    /// Who is admitted, and while which authentication is on: a phrase for the table in
+    /// `docs/reference/access.md`.
+    pub fn description(self) -> &'static str {
         match self {
             Self::Public => "never asks who calls",
             Self::V3Keys => "a user with a permission on the keys, while v3's authentication is on",

@@ -33,7 +33,7 @@ pub fn markdown() -> String {
     let mut out = HEAD.to_owned();
     out.push_str("| asks for | which is |\n|---|---|\n");
     for access in Access::ALL {
-        row(&mut out, &[access.name(), access.meaning()]);
+        row(&mut out, &[access.name(), access.description()]);
     }
     out.push_str("\n## HTTP/1\n\n| path | method | asks for |\n|---|---|---|\n");
     for route in HTTP {

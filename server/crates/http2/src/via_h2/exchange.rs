@@ -241,7 +241,7 @@ impl<S: Service> Exchange<S> {
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
                     let code = Status::code_of(&trailers).unwrap_or(Status::UNKNOWN);
-                    self.trail(trailers)?;
+                    self.send_trailers(trailers)?;
                     return Ok(code);
                 }
             }
@@ -287,14 +287,15 @@ impl<S: Service> Exchange<S> {
     fn end(&self, status: &Status) -> Result<(), h2::Error> {
         let begun = matches!(&*self.out.borrow(), ResponseState::Begun(_));
         if begun {
-            return self.trail(status.trailers());
+            return self.send_trailers(status.trailers());
         }
         let mut response = Response::new(());
         *response.headers_mut() = status.trailers();
         self.begin(response, true)
     }
 
-    fn trail(&self, trailers: HeaderMap) -> Result<(), h2::Error> {
+    /// Ends the stream with trailers, if headers were sent.
+    fn send_trailers(&self, trailers: HeaderMap) -> Result<(), h2::Error> {
         match &mut *self.out.borrow_mut() {
             ResponseState::Nothing(_) => Ok(()),
             ResponseState::Begun(stream) => stream.send_trailers(trailers),

@@ -59,7 +59,7 @@ pub(super) async fn handle(
         ("GET", "") => list(ctx, request).await,
         ("GET", "leader") => leader(ctx, request).await,
         ("GET", _) => Err(MembersHttpError(StatusCode::NOT_FOUND, NOT_FOUND.into())),
-        ("POST", _) => add(ctx, request, payload).await,
+        ("POST", _) => refuse_add(ctx, request, payload).await,
         ("PUT" | "DELETE", "") => return without_id(ctx),
         ("PUT", id) => update(ctx, request, payload, id).await,
         (_, id) => remove(ctx, id).await,
@@ -116,7 +116,9 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     Ok(found(ctx, request, json::encode(&shown(leader))))
 }
 
-async fn add(
+/// Refuses every addition: 409 if a member has one of the peer URLs already, else 500, because no voter
+/// can join this member.
+async fn refuse_add(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,

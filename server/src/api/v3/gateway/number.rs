@@ -14,11 +14,12 @@ pub(super) fn bare(kind: FieldKind, number: &[u8]) -> Option<u64> {
 
 /// The same of a number in a string.
 pub(super) fn in_text(kind: FieldKind, text: &[u8]) -> Option<u64> {
-    integer(kind, &inner_number(text)?)
+    integer(kind, &leading_integer(text)?)
 }
 
-/// No space may be about it, and after it may be whatever ends a number.
-fn inner_number(text: &[u8]) -> Option<String> {
+/// The integer that the text begins with, in plain digits (`1e3` gives `1000`). As in Go's protojson,
+/// no space may surround the text, and whatever follows the number is ignored (`1,x` gives `1`).
+fn leading_integer(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     if text.trim().len() != text.len() {
         return None;

@@ -51,7 +51,7 @@ impl BranchWrites {
         let success = Self::of(&request.success)?;
         let failure = Self::of(&request.failure)?;
         for inner in [&success.puts, &failure.puts] {
-            if !disjoint(&self.puts, inner) || self.deletes.take_any(inner) {
+            if !disjoint(&self.puts, inner) || self.deletes.covers_any(inner) {
                 return Err(RpcError::DuplicateKey);
             }
         }
@@ -120,8 +120,8 @@ impl DeletedRanges {
         span.is_some_and(|(_, end)| key < end)
     }
 
-    /// Whether any of the keys is deleted, at the cost of the smaller of both.
-    fn take_any(&self, keys: &BTreeSet<Bytes>) -> bool {
+    /// Whether a deleted range covers any of the keys, at the cost of the smaller of both.
+    fn covers_any(&self, keys: &BTreeSet<Bytes>) -> bool {
         if keys.len() < self.0.len() {
             return keys.iter().any(|key| self.take(key));
         }
@@ -173,9 +173,9 @@ mod tests {
         ] {
             assert_eq!(deleted.take(&key.into()), taken, "{key}");
             let keys = BTreeSet::from([Bytes::from(key)]);
-            assert_eq!(deleted.take_any(&keys), taken, "{key} in a small set");
+            assert_eq!(deleted.covers_any(&keys), taken, "{key} in a small set");
             let more: BTreeSet<Bytes> = ["q", "r", "s", key].map(Bytes::from).into();
-            assert_eq!(deleted.take_any(&more), taken, "{key} in a large set");
+            assert_eq!(deleted.covers_any(&more), taken, "{key} in a large set");
         }
         let mut other = DeletedRanges::default();
         other.add(&"o".into(), &"z".into());

@@ -105,6 +105,7 @@ impl Auth {
         });
     }
 
+    /// Loads one record of a checkpoint; [`Self::finish_load`] must follow the last one.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let corrupt = |error: prost::DecodeError| CorruptRecord::new(format!("auth: {error}"));
         match key.split_first() {

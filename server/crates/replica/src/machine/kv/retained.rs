@@ -38,7 +38,7 @@ impl Kv {
     /// revision only those that are the newest at `revision` (all of them if no key is alive then),
     /// without deletions at the compacted revision itself.
     pub fn hashed_versions(&self, revision: i64) -> impl Iterator<Item = KeyChange<'_>> {
-        let one_is_alive = self.is_any_alive(revision);
+        let one_is_alive = self.is_any_key_alive_at(revision);
         self.retained_versions()
             .take_while(move |written| written.version.main <= revision)
             .filter(move |written| {
@@ -68,7 +68,9 @@ impl Kv {
         newest.is_some_and(|(_, newest)| (newest.main, newest.sub) == (version.main, version.sub))
     }
 
-    fn is_any_alive(&self, revision: i64) -> bool {
+    /// Whether any key exists at `revision`: its newest retained version up to there is not a
+    /// tombstone.
+    fn is_any_key_alive_at(&self, revision: i64) -> bool {
         self.retained_versions()
             .map(|written| written.version)
             .take_while(|version| version.main <= revision)

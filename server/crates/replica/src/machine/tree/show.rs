@@ -84,6 +84,8 @@ pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64)
     }
 }
 
+/// The visible children as an answer shows them: without hidden ones, and with expired ones until an
+/// applied command removes them. `None` if `depth` asks for none or none is visible.
 fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> Option<Vec<Node>> {
     let deeper = match depth {
         ListingDepth::Nothing => return None,
