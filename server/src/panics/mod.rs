@@ -1,7 +1,7 @@
 //! Panics: one in the work of a request ends that request, any other the process.
 //!
 //! A panic is contained only where a request's state is dropped with it: [`contain`] for futures,
-//! [`catch`] for one step, [`blocking`] for work on another thread. Everywhere else (the replica, the
+//! [`catch`] for one step, [`run_blocking`] for work on another thread. Everywhere else (the replica, the
 //! log, the checkpoint, the workers' own tasks) half of a change may have been made, so the process
 //! ends at once with [`EXIT_PANICKED`]. What a client is answered is not known here.
 

@@ -14,7 +14,7 @@ use witan_replica::{
 
 use super::{
     super::kv::key_value,
-    limits::{BATCH_BYTES_MAX, BATCH_REVISIONS_MAX, KEY_HISTORY_MAX, SCAN_MAX},
+    limits::{BATCH_BYTES_MAX, BATCH_REVISIONS_MAX, KEY_HISTORY_MAX, SCAN_MAX, UNWANTED_SCAN_MAX},
 };
 
 /// One event, with the fields that filters need.
@@ -198,7 +198,12 @@ fn read<'a>(
             return None;
         }
         let wanted = span.contains(written.key());
-        if revision != begun && (seen >= SCAN_MAX || (wanted && !batch.takes(revision))) {
+        let scan_max = if batch.events.is_empty() {
+            UNWANTED_SCAN_MAX
+        } else {
+            SCAN_MAX
+        };
+        if revision != begun && (seen >= scan_max || (wanted && !batch.takes(revision))) {
             return Some(ResumePoint {
                 revision,
                 place: Some(place),
@@ -284,16 +289,34 @@ mod tests {
     #[test]
     fn scanning_unmatched_changes_is_bounded() {
         let mut kv = Kv::default();
-        (0..2 * SCAN_MAX).for_each(|n| put(&mut kv, &format!("x{n}"), 1));
+        let others = |kv: &mut Kv, count| {
+            (0..count).for_each(|n| put(kv, &format!("x{n}"), 1));
+        };
+        others(&mut kv, 2 * UNWANTED_SCAN_MAX);
         put(&mut kv, "b", 1);
         assert_eq!(
             batches(&states(&kv), &WatchRange::new(b"a", b"c"), 1),
             [0, 0, 1]
         );
+        // a batch that has begun takes what is near
+        others(&mut kv, SCAN_MAX - 2);
+        put(&mut kv, "b", 1);
+        let span = WatchRange::new(b"a", b"c");
+        let mut from = Some(ResumePoint {
+            revision: 2 * UNWANTED_SCAN_MAX as i64 + 2,
+            place: None,
+        });
+        let batch = states(&kv).changes_since(&span, &mut from, kv.revision(), false, true);
+        assert_eq!(batch.expect("not lost").events.len(), 2);
+        assert!(from.is_none());
         // a key knows its own way
-        assert_eq!(batches(&states(&kv), &WatchRange::new(b"b", b""), 1), [1]);
+        let first = kv.revision();
+        assert_eq!(
+            batches(&states(&kv), &WatchRange::new(b"b", b""), first),
+            [1]
+        );
         (0..=KEY_HISTORY_MAX).for_each(|_| put(&mut kv, "b", 1));
-        let counts = batches(&states(&kv), &WatchRange::new(b"b", b""), 1);
+        let counts = batches(&states(&kv), &WatchRange::new(b"b", b""), first);
         assert_eq!(counts.iter().sum::<usize>(), KEY_HISTORY_MAX + 2);
     }
 

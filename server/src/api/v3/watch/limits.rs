@@ -15,9 +15,12 @@ pub(super) const BATCH_REVISIONS_MAX: usize = 1000;
 /// an answer can exceed this by one revision.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Changes read before the task yields: other clients of the worker wait for thousands of such reads
-/// while as many streams catch up.
-pub(super) const SCAN_MAX: usize = 512;
+/// Changes read before the task yields.
+pub(super) const SCAN_MAX: usize = 4096;
+
+/// The same while none of them is wanted: nothing limits how often a client has such changes read, and
+/// other clients of the worker wait while thousands of streams do.
+pub(super) const UNWANTED_SCAN_MAX: usize = 512;
 
 /// Changes of one key that are found by its links; for more, the history is scanned.
 pub(super) const KEY_HISTORY_MAX: usize = 8192;
