@@ -220,7 +220,7 @@ fn log_files_rotate() {
             key: "k".into(),
             ..RangeRequest::default()
         };
-        for _ in 0..20_000 {
+        for _ in 0..1_000_000 {
             if files() > 1 {
                 return;
             }
