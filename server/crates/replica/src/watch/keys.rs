@@ -62,9 +62,11 @@ struct WatcherGroup {
 
 #[derive(Debug, Default)]
 struct StreamEntry {
-    /// Groups with pending changes. Ids of groups that were unregistered since stay until they are
-    /// taken: a search for each would be quadratic when a stream ends.
+    /// Groups with pending changes, and ids of groups that were unregistered since: a search for each
+    /// would be quadratic when a stream ends.
     pending: Vec<WatcherGroupId>,
+    /// Number of such ids.
+    stale: usize,
     /// Number of noted locations beyond the first of each group.
     noted: usize,
 }
@@ -168,6 +170,20 @@ impl WatcherGroups {
         };
         if let (Some(pending), Some(stream)) = (group.pending, self.streams.get_mut(group.stream)) {
             stream.noted -= pending.more.len();
+            stream.stale += 1;
+            if stream.stale > stream.pending.len() / 2 {
+                // a stream may cancel watchers for as long as it likes before it takes anything
+                let groups = &mut self.groups;
+                stream.pending.retain(|id| {
+                    let known = groups.get_mut(id.0);
+                    known.is_some_and(|known| {
+                        known.stream == group.stream && known.pending.is_some()
+                    })
+                });
+                stream.pending.sort_unstable();
+                stream.pending.dedup();
+                stream.stale = 0;
+            }
         }
     }
 
@@ -224,7 +240,7 @@ impl WatcherGroups {
         let Some(entry) = self.streams.get_mut(stream.0) else {
             return Vec::new();
         };
-        entry.noted = 0;
+        (entry.noted, entry.stale) = (0, 0);
         let ids = std::mem::take(&mut entry.pending);
         let mut taken = |id: WatcherGroupId| {
             let group = self.groups.get_mut(id.0)?;
@@ -418,6 +434,25 @@ mod tests {
         hub.notify(b"b", places[1], 5, |_| {});
         let taken = hub.take(two);
         assert_eq!((taken.len(), taken[0].1.revision), (1, 5));
+    }
+
+    #[test]
+    fn ids_of_unregistered_groups_are_bounded() {
+        let place = places(1)[0];
+        let mut hub = WatcherGroups::default();
+        let stream = hub.add_stream();
+        let (kept, other) = (WatchRange::new(b"a", b""), WatchRange::new(b"a", b"c"));
+        let kept = hub.register(stream, &kept).unwrap();
+        for _ in 0..1000 {
+            let group = hub.register(stream, &other).unwrap();
+            hub.notify(b"a", place, 2, |_| {});
+            hub.unregister(group, &other);
+            let entry = hub.streams.get_mut(stream.0).unwrap();
+            assert!(entry.pending.len() <= 4, "{}", entry.pending.len());
+        }
+        let taken = hub.take(stream);
+        assert_eq!(taken.len(), 1);
+        assert_eq!((taken[0].0, taken[0].1.more.len()), (kept, 999));
     }
 
     #[test]
