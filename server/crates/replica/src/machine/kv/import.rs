@@ -2,7 +2,7 @@
 //!
 //! What does not live here: the format of the snapshot (the server).
 
-use super::{Compact, IndexEntry, Kv, PreviousVersion, Version};
+use super::{Compact, IndexEntry, Kv, Version};
 use crate::machine::{
     lease::{Lease, NONE},
     record::{COUNT_MAX, CorruptRecord},
@@ -33,18 +33,7 @@ impl Kv {
     /// Imports the next version, in order of revisions, into an empty store.
     pub fn import_version(&mut self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         check(foreign)?;
-        let entry = self.index.get(foreign.key);
-        let past = entry.and_then(|entry| {
-            let (_, before) = self.history.get(entry.place)?;
-            Some(PreviousVersion {
-                size: before.size as u64,
-                create: before.create,
-                version: before.version,
-                lease: before.lease,
-                links: self.history.links_after(entry.place, &before.links),
-                tombstone: before.tombstone,
-            })
-        });
+        let past = self.previous_version(foreign.key);
         let tombstone = foreign.deletes;
         let version = Version {
             main: foreign.main,

@@ -288,21 +288,24 @@ impl Kv {
         }
     }
 
+    /// The newest version of a key, as the next one refers to it.
+    fn previous_version(&self, key: &[u8]) -> Option<PreviousVersion> {
+        let entry = self.index.get(key)?;
+        let (_, before) = self.history.get(entry.place)?;
+        Some(PreviousVersion {
+            size: before.size as u64,
+            create: before.create,
+            version: before.version,
+            lease: before.lease,
+            links: self.history.links_after(entry.place, &before.links),
+            tombstone: before.tombstone,
+        })
+    }
+
     /// Writes one version: a value with its lease, or a deletion. Detaches the key from its
     /// previous lease.
     fn write(&mut self, batch: &mut WriteBatch, key: &[u8], written: Option<(&[u8], i64)>) {
-        let entry = self.index.get(key);
-        let past = entry.and_then(|entry| {
-            let (_, before) = self.history.get(entry.place)?;
-            Some(PreviousVersion {
-                size: before.size as u64,
-                create: before.create,
-                version: before.version,
-                lease: before.lease,
-                links: self.history.links_after(entry.place, &before.links),
-                tombstone: before.tombstone,
-            })
-        });
+        let past = self.previous_version(key);
         let life = past.as_ref().filter(|past| !past.tombstone);
         let (create, version) = match (written, life) {
             (None, _) => (batch.main, 0),
