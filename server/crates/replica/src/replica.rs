@@ -136,7 +136,7 @@ impl Replica {
     pub fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.raft.tick();
-        if self.raft.raft.state == StateRole::Follower && self.has_no_other_voter() {
+        if self.raft.raft.state == StateRole::Follower && self.is_sole_voter() {
             // Raft does not campaign while changes of membership are unapplied; a sole voter need
             // not wait.
             let _ = self.raft.campaign();
@@ -150,11 +150,9 @@ impl Replica {
     /// Sets the monotonic clock that leases are counted by, in nanoseconds. Call it before handing
     /// in requests, or leases are counted late.
     pub fn advance_clock(&mut self, steady_ns: u64) {
-        let raft = &self.raft.raft;
         // Entries of earlier leaders may remove leases, so a leader counts only after it has
         // applied all of them.
-        let seen_all = self.raft.store().position().term == raft.term;
-        let leads = (raft.state == StateRole::Leader && seen_all).then_some(raft.term);
+        let leads = self.leads_with_all_applied().then_some(self.raft.raft.term);
         let leases = self.machine.kv.leases();
         let timers = &mut self.leader_tasks.lessor;
         timers.set_leader_term(leads, leases, self.config.election_ns);
@@ -175,19 +173,22 @@ impl Replica {
         }
     }
 
-    /// Whether this member is the only voter.
+    /// Whether this member is the only voter of all configurations.
     pub fn is_sole_voter(&self) -> bool {
-        let voters = &self.raft.store().position().voters;
-        voters.as_slice() == [self.config.id]
+        let place = self.raft.store().position();
+        place.voters == [self.config.id] && place.voters_outgoing.is_empty()
     }
 
     /// Whether a linearizable read may see the present state without asking anyone: nobody else votes, and
     /// this member leads and has applied an entry of its term, so it holds all that was ever acknowledged.
     pub fn is_linearizable(&self) -> bool {
+        self.is_sole_voter() && self.leads_with_all_applied()
+    }
+
+    /// Whether this member leads and has applied an entry of its term, and so all entries of earlier leaders.
+    fn leads_with_all_applied(&self) -> bool {
         let raft = &self.raft.raft;
-        raft.state == StateRole::Leader
-            && self.has_no_other_voter()
-            && self.raft.store().position().term == raft.term
+        raft.state == StateRole::Leader && self.raft.store().position().term == raft.term
     }
 
     /// The deadlines of all leases, if this member is the leader: O(1).
@@ -259,12 +260,6 @@ impl Replica {
         };
         self.proposals.forget(ticket);
         Err(refusal)
-    }
-
-    /// Whether this member is the only voter of all configurations.
-    fn has_no_other_voter(&self) -> bool {
-        let place = self.raft.store().position();
-        place.voters == [self.config.id] && place.voters_outgoing.is_empty()
     }
 
     fn submit(

@@ -90,7 +90,7 @@ impl Replica {
             config,
         };
         replica.apply_election_jitter();
-        if replica.has_no_other_voter() {
+        if replica.is_sole_voter() {
             replica
                 .raft
                 .campaign()
