@@ -67,8 +67,6 @@ pub struct Context {
     pub node: Node,
     /// Credentials of the request.
     pub caller: Credentials,
-    /// Network of the client.
-    pub client: ClientNetwork,
     shared: Arc<SharedContext>,
 }
 
@@ -86,7 +84,6 @@ impl Context {
         Self {
             node,
             caller: Credentials::default(),
-            client: ClientNetwork::default(),
             shared: Arc::new(shared),
         }
     }
@@ -96,12 +93,11 @@ impl Context {
         Self {
             node: self.node.of_client(client),
             caller,
-            client,
             shared: self.shared.clone(),
         }
     }
 
-    /// The same for a request that comes from there.
+    /// The same context for a request from this network.
     pub fn of_client(&self, client: ClientNetwork) -> Self {
         self.of(self.caller.clone(), client)
     }
@@ -109,7 +105,7 @@ impl Context {
     /// Identifies the sender of a password for the queue of hashes.
     pub fn password_source<'a>(&self, user: &'a str) -> PasswordSource<'a> {
         PasswordSource {
-            client: self.client,
+            client: self.node.client(),
             user,
         }
     }

@@ -175,12 +175,17 @@ pub type Proposed<O> =
     Result<Applied<<O as Operation>::Output>, ProposeError<<O as Operation>::Error>>;
 
 impl Node {
-    /// The same for commands of a client there.
+    /// A handle for requests of a client in this network.
     pub fn of_client(&self, client: ClientNetwork) -> Self {
         Self {
             shared: self.shared.clone(),
             client,
         }
+    }
+
+    /// The network of the client whose requests this handle serves.
+    pub fn client(&self) -> ClientNetwork {
+        self.client
     }
 
     /// Replicates an operation and waits until it is applied here. Times out after the request timeout.

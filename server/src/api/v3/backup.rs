@@ -84,7 +84,7 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     let view = ctx.node.view().await?;
     let header = header::at(&ctx.node, view.machine.kv.revision());
     let work = move || snapshot::of_store(&view);
-    let hash = ctx.job_limits.run(ctx.client, work).await?;
+    let hash = ctx.job_limits.run(ctx.node.client(), work).await?;
     ctx.v3_metrics.hash.observe(begun.elapsed().as_secs_f64());
     let hash = hash.map_err(|_| RpcError::Corrupt)?;
     Ok(HashResponse { header, hash })
@@ -100,7 +100,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
         .map_err(|error| error.in_v3())?;
     let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted());
     let work = move || snapshot::of_keys(&view.machine.kv, hash_revision);
-    let hash = ctx.job_limits.run(ctx.client, work).await?;
+    let hash = ctx.job_limits.run(ctx.node.client(), work).await?;
     ctx.v3_metrics
         .hash_rev
         .observe(begun.elapsed().as_secs_f64());
@@ -118,7 +118,7 @@ pub(super) async fn defragment(
     _request: DefragmentRequest,
 ) -> RpcResult<DefragmentResponse> {
     let begun = Instant::now();
-    let _place = ctx.job_limits.scans.take(ctx.client).await?;
+    let _place = ctx.job_limits.scans.take(ctx.node.client()).await?;
     tracing::info!("starting defragment");
     let inflight = ctx.v3_metrics.one_defrag();
     ctx.node.rewrite().await?;

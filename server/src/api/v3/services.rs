@@ -176,7 +176,7 @@ macro_rules! method {
             })
         }
     };
-    (placed $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident) => {
+    ($group:ident $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident) => {
         fn $verb<'a, 'f>(
             &'a self,
             request: Request<$package::$request>,
@@ -187,25 +187,19 @@ macro_rules! method {
         {
             Box::pin(async move {
                 let (ctx, request) = self.enter(request)?;
-                let placed = $module::$verb(&ctx, ctx.client, request).await?;
-                Ok(Response::new(placed.answer))
+                Ok(Response::new(call_verb!($group ctx request $module::$verb)))
             })
         }
     };
-    ($unary:ident $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident) => {
-        fn $verb<'a, 'f>(
-            &'a self,
-            request: Request<$package::$request>,
-        ) -> Called<'f, $package::$response>
-        where
-            'a: 'f,
-            Self: 'f,
-        {
-            Box::pin(async move {
-                let (ctx, request) = self.enter(request)?;
-                Ok(Response::new($module::$verb(&ctx, request).await?))
-            })
-        }
+}
+
+/// Calls the verb of a unary row.
+macro_rules! call_verb {
+    (placed $ctx:ident $request:ident $verb:path) => {
+        $verb(&$ctx, $ctx.node.client(), $request).await?.answer
+    };
+    ($group:ident $ctx:ident $request:ident $verb:path) => {
+        $verb(&$ctx, $request).await?
     };
 }
 

@@ -45,7 +45,7 @@ pub(in crate::api) async fn snapshot(
     // refuse instead of waiting: a waiting client would hold a connection for nothing
     let place = ctx
         .job_limits
-        .snapshot(ctx.client)
+        .snapshot(ctx.node.client())
         .ok_or(RpcError::TooManyRequests)?;
     let view = ctx.node.view().await?;
     let (send, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);

@@ -50,7 +50,7 @@ async fn win_election(
     let key = session_key(&name, lease);
     let mut txn = if_created(&key, 0, vec![put(&key, &value, lease)]);
     txn.failure = vec![op(Request::RequestRange(get(&key)))];
-    let response = kv::txn(&ctx, ctx.client, txn).await?.answer;
+    let response = kv::txn(&ctx, ctx.node.client(), txn).await?.answer;
     let own = response.responses.into_iter().find_map(|response| {
         let Some(Response::ResponseRange(range)) = response.response else {
             return None;
@@ -110,7 +110,7 @@ pub(in crate::api::v3) async fn leader(
     request: LeaderRequest,
 ) -> RpcResult<LeaderResponse> {
     let first = first_or_last_key(&request.name, SortOrder::Ascend);
-    let response = kv::range(ctx, ctx.client, first)
+    let response = kv::range(ctx, ctx.node.client(), first)
         .await
         .map_err(RpcError::plain)?
         .answer;
@@ -142,7 +142,7 @@ async fn put_value(
     (value, lease): (&Bytes, i64),
 ) -> RpcResult<Option<ResponseHeader>> {
     let txn = if_created(key, created, vec![put(key, value, lease)]);
-    let response = kv::txn(ctx, ctx.client, txn).await?.answer;
+    let response = kv::txn(ctx, ctx.node.client(), txn).await?.answer;
     if response.succeeded {
         Ok(response.header)
     } else {
@@ -157,7 +157,7 @@ async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Optio
         ..DeleteRangeRequest::default()
     };
     let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
-    Ok(kv::txn(ctx, ctx.client, txn).await?.answer.header)
+    Ok(kv::txn(ctx, ctx.node.client(), txn).await?.answer.header)
 }
 
 /// Streams the leader of an election with its value, and every later leader.
@@ -255,7 +255,9 @@ impl Observer {
     /// Waits for a leader, if there is none.
     async fn find(&mut self) -> RpcResult<Option<LeaderResponse>> {
         let request = first_or_last_key(&self.name, SortOrder::Ascend);
-        let response = kv::range(&self.ctx, self.ctx.client, request).await?.answer;
+        let response = kv::range(&self.ctx, self.ctx.node.client(), request)
+            .await?
+            .answer;
         let (header, kv) = match response.kvs.into_iter().next() {
             Some(kv) => (response.header, kv),
             None => {

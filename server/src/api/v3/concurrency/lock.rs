@@ -55,7 +55,7 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
         () = gone.wait() => Err(RpcError::Stopped),
     };
     let there = match waited {
-        Ok(()) => kv::range(&ctx, ctx.client, get(&key))
+        Ok(()) => kv::range(&ctx, ctx.node.client(), get(&key))
             .await
             .map(|placed| placed.answer),
         Err(error) => Err(error),
@@ -93,7 +93,7 @@ async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> RpcResu
     };
     let mut txn = if_created(key, 0, vec![put(key, &Bytes::new(), lease), oldest()]);
     txn.failure = vec![op(Request::RequestRange(get(key))), oldest()];
-    let response = kv::txn(ctx, ctx.client, txn).await?.answer;
+    let response = kv::txn(ctx, ctx.node.client(), txn).await?.answer;
     let mut found = response
         .responses
         .into_iter()

@@ -23,7 +23,8 @@ macro_rules! run {
     };
     (placed $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
         if $asked == $method {
-            let placed = async |ctx: &Context, request| $verb(ctx, ctx.client, request).await;
+            let placed =
+                async |ctx: &Context, request| $verb(ctx, ctx.node.client(), request).await;
             return $call.run_with_permit(placed).await;
         }
     };

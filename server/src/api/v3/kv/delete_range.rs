@@ -20,7 +20,7 @@ pub(in crate::api::v3) async fn delete_range(
     let delete = operation(request);
     authorize::before(ctx, |caller| caller.delete(&delete)).await?;
     let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
-    let _place = permit_if(ctx, ctx.client, delete.reads_span(), many).await?;
+    let _place = permit_if(ctx, ctx.node.client(), delete.reads_span(), many).await?;
     let done = authorize::propose(ctx, delete).await?;
     planted::here("delete");
     let header = header::at(&ctx.node, done.revision);

@@ -18,7 +18,7 @@ pub(super) enum ReadyResponse {
     Response(Box<WatchResponse>),
     /// Events for the synced watchers of a group.
     Synced {
-        interest: WatcherGroupId,
+        group_id: WatcherGroupId,
         /// Who had them already.
         after: Option<i64>,
         events: Vec<WatchEvent>,
@@ -94,11 +94,11 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Response(answer.into()));
     }
 
-    pub(super) fn push_synced(&mut self, interest: WatcherGroupId, batches: Vec<EventBatch>) {
+    pub(super) fn push_synced(&mut self, group_id: WatcherGroupId, batches: Vec<EventBatch>) {
         let filled = batches.into_iter().filter(|batch| !batch.events.is_empty());
         for batch in filled {
             self.push_back(ReadyResponse::Synced {
-                interest,
+                group_id,
                 after: None,
                 events: batch.events,
             });
@@ -153,11 +153,11 @@ impl ResponseQueue {
                     (id, answer, None)
                 }
                 ReadyResponse::Synced {
-                    interest,
+                    group_id,
                     after,
                     events,
                 } => {
-                    let group = watchers.group(interest);
+                    let group = watchers.group(group_id);
                     let Some(id) = group.and_then(|group| group.after(after)) else {
                         continue;
                     };
@@ -171,7 +171,7 @@ impl ResponseQueue {
                         answer.header = Some(template.header(revision, raft_term));
                     }
                     let more = ReadyResponse::Synced {
-                        interest,
+                        group_id,
                         after: Some(id),
                         events,
                     };

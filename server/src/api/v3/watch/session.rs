@@ -59,7 +59,7 @@ pub(in crate::api::v3) struct Session<R> {
     pending: i64,
 }
 
-/// What is to be read for an interest.
+/// Changes of a watcher group that the stream has not read.
 enum UnreadChanges {
     Locations(PendingChanges),
     FromRevision(ResumePoint),
@@ -163,15 +163,15 @@ impl<R> Session<R> {
 
     /// Removes a watcher. Returns the cancel response, if there was one.
     fn end(&mut self, id: i64) -> Option<WatchResponse> {
-        let (watcher, interest) = self.watchers.cancel(&self.reader, id)?;
+        let (watcher, group_id) = self.watchers.cancel(&self.reader, id)?;
         self.ctx.v3_metrics.watchers.dec();
         if watcher.flags.unsynced {
             self.ctx.v3_metrics.slow_watchers.dec();
             self.unsynced.remove(&id);
         }
         // the group's id may be reused
-        if let Some(interest) = interest {
-            self.unread.remove(&interest);
+        if let Some(group_id) = group_id {
+            self.unread.remove(&group_id);
         }
         Some(WatchResponse {
             header: self.header(self.reader.published()),
@@ -275,11 +275,11 @@ impl<R> Session<R> {
         let states = states(&self.reader, &self.ctx.node, self.notified_revision).await?;
         let mut read_any = false;
         while self.out.pending() == 0 {
-            let Some((interest, unread)) = self.unread.pop_last() else {
+            let Some((group_id, unread)) = self.unread.pop_last() else {
                 break;
             };
             read_any = true;
-            self.read_synced(&states, interest, unread);
+            self.read_synced(&states, group_id, unread);
             if !self.unread.is_empty() && !self.out.is_empty() {
                 break;
             }
@@ -298,10 +298,10 @@ impl<R> Session<R> {
     fn read_synced(
         &mut self,
         states: &HistoryStates,
-        interest: WatcherGroupId,
+        group_id: WatcherGroupId,
         unread: UnreadChanges,
     ) {
-        let Some(group) = self.watchers.group(interest) else {
+        let Some(group) = self.watchers.group(group_id) else {
             return;
         };
         let prev_kv = group.prev_kv > 0;
@@ -318,23 +318,23 @@ impl<R> Session<R> {
                 );
                 if let (Ok(_), Some(from)) = (&batch, from) {
                     self.unread
-                        .insert(interest, UnreadChanges::FromRevision(from));
+                        .insert(group_id, UnreadChanges::FromRevision(from));
                 }
                 batch.map(|batch| vec![batch])
             }
         };
         match read {
-            Ok(batches) => self.out.push_synced(interest, batches),
+            Ok(batches) => self.out.push_synced(group_id, batches),
             Err(lost) => {
-                let ids = self.synced_watchers(interest);
+                let ids = self.synced_watchers(group_id);
                 self.cancel_compacted(&ids, lost);
             }
         }
     }
 
     /// The synced watchers of a group.
-    fn synced_watchers(&self, interest: WatcherGroupId) -> Vec<i64> {
-        let Some(group) = self.watchers.group(interest) else {
+    fn synced_watchers(&self, group_id: WatcherGroupId) -> Vec<i64> {
+        let Some(group) = self.watchers.group(group_id) else {
             return Vec::new();
         };
         std::iter::successors(group.after(None), |id| group.after(Some(*id)))
@@ -360,7 +360,7 @@ impl<R> Session<R> {
         let Some(watcher) = self.watchers.get(id).copied() else {
             return;
         };
-        let Some(group) = self.watchers.group(watcher.interest) else {
+        let Some(group) = self.watchers.group(watcher.group_id) else {
             return;
         };
         let mut from = Some(from);

@@ -32,7 +32,7 @@ pub(super) struct WatcherFlags {
 /// One watcher.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watcher {
-    pub(super) interest: WatcherGroupId,
+    pub(super) group_id: WatcherGroupId,
     /// The next revision to send.
     pub(super) next: i64,
     pub(super) flags: WatcherFlags,
@@ -134,14 +134,14 @@ impl StreamWatchers {
         self.by_id.get_mut(&id)
     }
 
-    pub(super) fn group(&self, interest: WatcherGroupId) -> Option<&WatcherGroup> {
-        self.groups.get(&interest)
+    pub(super) fn group(&self, group_id: WatcherGroupId) -> Option<&WatcherGroup> {
+        self.groups.get(&group_id)
     }
 
     /// All of them with what they watch.
     pub(super) fn spans(&self) -> impl Iterator<Item = (i64, &WatchRange)> {
         let watchers = self.by_id.iter();
-        watchers.filter_map(|(id, w)| Some((*id, &self.groups.get(&w.interest)?.span)))
+        watchers.filter_map(|(id, w)| Some((*id, &self.groups.get(&w.group_id)?.span)))
     }
 
     /// Watchers with `progress_notify`.
@@ -193,7 +193,7 @@ impl StreamWatchers {
         if self.len() >= WATCHERS_MAX || self.key_bytes + bytes > KEY_BYTES_MAX {
             return Err(WatchError::TooMany);
         }
-        let (interest, published) = self.join(reader, span, id)?;
+        let (group_id, published) = self.join(reader, span, id)?;
         self.key_bytes += bytes;
         let start = request.start_revision;
         let unsynced = start != 0 && start <= published;
@@ -227,11 +227,11 @@ impl StreamWatchers {
         if flags.progress_notify {
             self.notify.insert(id);
         }
-        if let Some(group) = self.groups.get_mut(&interest) {
+        if let Some(group) = self.groups.get_mut(&group_id) {
             group.prev_kv += usize::from(flags.prev_kv);
         }
         let watcher = Watcher {
-            interest,
+            group_id,
             next,
             flags,
         };
@@ -266,21 +266,21 @@ impl StreamWatchers {
         span: WatchRange,
         id: i64,
     ) -> Result<(WatcherGroupId, i64), WatchError> {
-        if let Some(interest) = self.by_span.get(&span) {
-            if let Some(group) = self.groups.get_mut(interest) {
+        if let Some(group_id) = self.by_span.get(&span) {
+            if let Some(group) = self.groups.get_mut(group_id) {
                 group.insert(id);
             }
-            return Ok((*interest, reader.published()));
+            return Ok((*group_id, reader.published()));
         }
-        let (interest, published) = reader.register(&span).map_err(|_| WatchError::TooMany)?;
+        let (group_id, published) = reader.register(&span).map_err(|_| WatchError::TooMany)?;
         let group = WatcherGroup {
             span: span.clone(),
             members: WatcherIds::One(id),
             prev_kv: 0,
         };
-        self.groups.insert(interest, group);
-        self.by_span.insert(span, interest);
-        Ok((interest, published))
+        self.groups.insert(group_id, group);
+        self.by_span.insert(span, group_id);
+        Ok((group_id, published))
     }
 
     /// Removes a watcher. Returns its group if it was the last one in it.
@@ -293,17 +293,17 @@ impl StreamWatchers {
         self.notify.remove(&id);
         self.future.remove(&(watcher.next, id));
         self.lost -= usize::from(watcher.flags.compacted);
-        let group = self.groups.get_mut(&watcher.interest)?;
+        let group = self.groups.get_mut(&watcher.group_id)?;
         group.prev_kv -= usize::from(watcher.flags.prev_kv);
         self.key_bytes -= span_bytes(&group.span);
         if !group.remove(id) {
             return Some((watcher, None));
         }
-        if let Some(group) = self.groups.remove(&watcher.interest) {
+        if let Some(group) = self.groups.remove(&watcher.group_id) {
             self.by_span.remove(&group.span);
-            reader.unregister([(watcher.interest, &group.span)].into_iter());
+            reader.unregister([(watcher.group_id, &group.span)].into_iter());
         }
-        Some((watcher, Some(watcher.interest)))
+        Some((watcher, Some(watcher.group_id)))
     }
 
     /// Marks a watcher as compacted: it gets no more events.
