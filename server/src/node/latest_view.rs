@@ -1,9 +1,9 @@
-//! The state after the last turn, for reads: while nothing is written, a worker takes it here and asks
-//! no other thread.
+//! The published state after the last turn. While nothing is written, a worker reads it without a request
+//! to the replica's thread.
 //!
-//! Only the replica's thread shows a state, and it takes it back before anybody learns of a later
-//! one. So whoever has seen a write answered, or was woken by it, reads that write: where this member
-//! is the only voter, what is shown is linearizable.
+//! Only the replica's thread publishes a state, and it withdraws the state before any client can learn of a
+//! later one. A client that has seen the answer to a write therefore never reads an older state, and the
+//! published state is linearizable if this member is the only voter.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,30 +12,30 @@ use witan_replica::machine::view::View;
 /// See the module's description. Empty until a read requests it, so that a write-only load copies
 /// nothing.
 #[derive(Debug, Default)]
-pub(super) struct LatestView(Mutex<Option<Shown>>);
+pub(super) struct LatestView(Mutex<Option<PublishedView>>);
 
 #[derive(Debug)]
-struct Shown {
+struct PublishedView {
     view: Arc<View>,
     linearizable: bool,
 }
 
 impl LatestView {
-    /// The state after the last turn, if it was asked for since.
+    /// The state after the last turn, if a read has requested it since.
     pub(super) fn get(&self) -> Option<Arc<View>> {
-        self.slot().as_ref().map(|shown| shown.view.clone())
+        self.slot().as_ref().map(|published| published.view.clone())
     }
 
     /// The same, if a linearizable read may see it.
     pub(super) fn linearizable(&self) -> Option<Arc<View>> {
         let slot = self.slot();
-        let shown = slot.as_ref().filter(|shown| shown.linearizable);
-        shown.map(|shown| shown.view.clone())
+        let published = slot.as_ref().filter(|published| published.linearizable);
+        published.map(|published| published.view.clone())
     }
 
-    /// Shows a state. Only for the replica's thread, between turns.
+    /// Publishes a state. Only for the replica's thread, between turns.
     pub(super) fn publish(&self, view: Arc<View>, linearizable: bool) {
-        *self.slot() = Some(Shown { view, linearizable });
+        *self.slot() = Some(PublishedView { view, linearizable });
     }
 
     /// Withdraws the state before a later one.
@@ -46,7 +46,7 @@ impl LatestView {
     }
 
     /// A slot is whole at every step, so a panic elsewhere does not spoil it.
-    fn slot(&self) -> MutexGuard<'_, Option<Shown>> {
+    fn slot(&self) -> MutexGuard<'_, Option<PublishedView>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

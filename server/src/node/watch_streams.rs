@@ -44,7 +44,7 @@ pub(super) struct WatchStreams(Arc<Mutex<WatchState>>);
 
 #[derive(Debug, Default)]
 struct WatchState {
-    interests: WatcherGroups,
+    groups: WatcherGroups,
     wakers: HashMap<WatchStreamId, StreamWaker>,
     published: i64,
     notified_revision: i64,
@@ -76,16 +76,16 @@ impl WatchStreams {
     pub(super) fn add_stream(&self) -> WatchStream {
         let notify = Arc::new(Notify::new());
         let mut watch_state = self.watch_state();
-        let id = watch_state.interests.add_stream();
-        let bell = StreamWaker {
+        let id = watch_state.groups.add_stream();
+        let waker = StreamWaker {
             completion_queue: CompletionQueue::current(),
             notify: notify.clone(),
         };
-        watch_state.wakers.insert(id, bell);
+        watch_state.wakers.insert(id, waker);
         WatchStream {
             id,
             notify,
-            readers: self.clone(),
+            streams: self.clone(),
         }
     }
 
@@ -100,14 +100,14 @@ impl WatchStreams {
         let mut watch_state = self.watch_state();
         let watch_state = &mut *watch_state;
         let mut woken = std::mem::take(&mut watch_state.waiting);
-        let mut concerned = false;
-        if !watch_state.interests.is_empty() && kv.revision() > watch_state.notified_revision {
-            concerned = note(watch_state, kv, &mut woken);
+        let mut matched = false;
+        if !watch_state.groups.is_empty() && kv.revision() > watch_state.notified_revision {
+            matched = note(watch_state, kv, &mut woken);
         }
         watch_state.notified_revision = kv.revision();
         watch_state.end = Some(kv.end());
-        watch_state.current = concerned.then(|| without_index(kv));
-        if watch_state.interests.is_empty() {
+        watch_state.current = matched.then(|| without_index(kv));
+        if watch_state.groups.is_empty() {
             watch_state.older = Vec::new();
         } else if !kv.compacted_states().is_empty() {
             watch_state
@@ -120,15 +120,15 @@ impl WatchStreams {
             watch_state.older.drain(..excess);
             watch_state.older_checks = 0;
         }
-        for bell in woken.iter().filter_map(|id| watch_state.wakers.get(id)) {
-            completions.wake(bell.completion_queue.clone(), bell.notify.clone());
+        for waker in woken.iter().filter_map(|id| watch_state.wakers.get(id)) {
+            completions.wake(waker.completion_queue.clone(), waker.notify.clone());
         }
     }
 
     /// Wakes all streams.
     pub(super) fn wake_all(&self, completions: &mut CompletionBatch) {
-        for bell in self.watch_state().wakers.values() {
-            completions.wake(bell.completion_queue.clone(), bell.notify.clone());
+        for waker in self.watch_state().wakers.values() {
+            completions.wake(waker.completion_queue.clone(), waker.notify.clone());
         }
     }
 
@@ -157,7 +157,7 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     if states.first().unwrap_or(kv).compacted() > watch_state.notified_revision {
         let first = kv.seek(watch_state.notified_revision + 1);
         watch_state
-            .interests
+            .groups
             .notify_all(first, watch_state.notified_revision + 1, |id| {
                 woken.push(id)
             });
@@ -165,7 +165,7 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     }
     for state in states.iter().chain([kv]) {
         for (place, written) in state.changes_from(from) {
-            let (groups, revision) = (&mut watch_state.interests, written.revision());
+            let (groups, revision) = (&mut watch_state.groups, written.revision());
             if matched > MATCHES_PER_TURN_MAX {
                 groups.notify_all(place, revision, |id| woken.push(id));
                 return true;
@@ -198,15 +198,15 @@ pub struct StreamChanges {
 pub struct WatchStream {
     id: WatchStreamId,
     notify: Arc<Notify>,
-    readers: WatchStreams,
+    streams: WatchStreams,
 }
 
 impl WatchStream {
     /// Registers a watcher group. Returns it with the published revision.
     pub fn register(&self, span: &WatchRange) -> Result<(WatcherGroupId, i64), NodeError> {
-        let mut watch_state = self.readers.watch_state();
+        let mut watch_state = self.streams.watch_state();
         let id = watch_state
-            .interests
+            .groups
             .register(self.id, span)
             .map_err(|_| NodeError::TooMany)?;
         Ok((id, watch_state.published))
@@ -216,35 +216,35 @@ impl WatchStream {
     pub fn unregister<'a>(&self, gone: impl Iterator<Item = (WatcherGroupId, &'a WatchRange)>) {
         let mut gone = gone.peekable();
         while gone.peek().is_some() {
-            let mut watch_state = self.readers.watch_state();
+            let mut watch_state = self.streams.watch_state();
             let some = gone.by_ref().take(UNREGISTERED_AT_ONCE);
-            some.for_each(|(id, span)| watch_state.interests.unregister(id, span));
+            some.for_each(|(id, span)| watch_state.groups.unregister(id, span));
             drop(watch_state);
         }
     }
 
     /// The revision that clients may know already.
     pub fn published(&self) -> i64 {
-        self.readers.watch_state().published
+        self.streams.watch_state().published
     }
 
     /// Takes unread changes. If the notified revision is below `wanted`, the stream is woken when
     /// it advances.
     pub fn take(&self, wanted: i64) -> StreamChanges {
-        let mut watch_state = self.readers.watch_state();
+        let mut watch_state = self.streams.watch_state();
         if watch_state.notified_revision < wanted && !watch_state.waiting.contains(&self.id) {
             watch_state.waiting.push(self.id);
         }
         StreamChanges {
             notified_revision: watch_state.notified_revision,
-            touched: watch_state.interests.take(self.id),
+            touched: watch_state.groups.take(self.id),
         }
     }
 
     /// A state that contains everything up to a notified revision, if available, and the states
     /// from before the last compactions, oldest first. Do not keep them: they hold memory.
     pub fn states(&self, revision: i64) -> (Option<Arc<Kv>>, Vec<Arc<Kv>>) {
-        let watch_state = self.readers.watch_state();
+        let watch_state = self.streams.watch_state();
         let fresh = watch_state.current.as_ref();
         let current = fresh.filter(|kv| kv.revision() >= revision).cloned();
         (current, watch_state.older.clone())
@@ -258,8 +258,8 @@ impl WatchStream {
 
 impl Drop for WatchStream {
     fn drop(&mut self) {
-        let mut watch_state = self.readers.watch_state();
-        watch_state.interests.remove_stream(self.id);
+        let mut watch_state = self.streams.watch_state();
+        watch_state.groups.remove_stream(self.id);
         watch_state.wakers.remove(&self.id);
         watch_state.waiting.retain(|id| *id != self.id);
     }

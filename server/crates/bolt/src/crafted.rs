@@ -37,7 +37,7 @@ impl Crafted {
         }
     }
 
-    /// A page with its elements and what stands behind them.
+    /// Writes a page: its header, its elements and the bytes after them.
     fn page(&mut self, header: PageHeader, elements: &[[u32; 4]], rest: &[u8]) {
         let mut page = header.encode().to_vec();
         for number in elements.iter().flatten() {
@@ -49,8 +49,8 @@ impl Crafted {
     }
 
     fn open(&self) -> BoltFile {
-        fs::write(&self.path, &self.bytes).unwrap();
-        BoltFile::open(&self.path, self.bytes.len() as u64).unwrap()
+        fs::write(&self.path, &self.bytes).expect("the file is written");
+        BoltFile::open(&self.path, self.bytes.len() as u64).expect("the crafted file opens")
     }
 }
 

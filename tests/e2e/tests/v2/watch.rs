@@ -55,6 +55,11 @@ fn rest(connection: &mut Connection) -> Vec<serde_json::Value> {
         .collect()
 }
 
+fn etcd_index(head: &Response) -> u64 {
+    let index = head.header("X-Etcd-Index").expect("an index");
+    index.parse().expect("a number")
+}
+
 fn modified(event: &serde_json::Value) -> u64 {
     event["node"]["modifiedIndex"].as_u64().expect("an index")
 }
@@ -92,11 +97,7 @@ fn a_reading_stream_misses_nothing() {
     const EVENTS: usize = 3 * HISTORY;
     let server = Launch::witan().start();
     let (mut stream, head) = open(&server, "/v2/keys/s?wait=true&stream=true");
-    let begin: u64 = head
-        .header("X-Etcd-Index")
-        .expect("an index")
-        .parse()
-        .expect("a number");
+    let begin = etcd_index(&head);
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
         while bytes.iter().filter(|&&b| b == b'\n').count() < EVENTS {
@@ -120,11 +121,7 @@ fn a_stream_that_falls_too_far_behind_ends() {
     const BIG_BYTES: usize = 64 << 10;
     let server = Launch::witan().start();
     let (mut stream, head) = open(&server, "/v2/keys/s?wait=true&stream=true");
-    let begin: u64 = head
-        .header("X-Etcd-Index")
-        .expect("an index")
-        .parse()
-        .expect("a number");
+    let begin = etcd_index(&head);
     // more than any socket buffers, and more than the history keeps
     let value = "x".repeat(BIG_BYTES);
     put_many(&server, "/s", (0..HISTORY + 500).map(|_| value.clone()));

@@ -362,7 +362,7 @@ impl<S: Service> Connection<S> {
         self.phase = Phase::Failed(self.now + self.config.close_timeout);
     }
 
-    /// Refuses new streams, after the client has been told of the shutdown.
+    /// Sends the final GOAWAY of a shutdown and refuses streams above its last stream id.
     fn refuse_new(&mut self) {
         if !mem::replace(&mut self.refuses_new_streams, true) {
             self.last_goaway_stream = self.last_goaway_stream.min(self.highest);

@@ -147,26 +147,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::machine::kv::{DeleteRange, KvCommand, KvOperation, Put, Range, block::BLOCK_BYTES};
-
-    fn apply(kv: &mut Kv, verb: KvOperation) {
-        kv.apply(&KvCommand {
-            operation: Some(verb),
-        })
-        .unwrap();
-    }
-
-    fn put(kv: &mut Kv, key: &str, len: usize) {
-        let key = Bytes::copy_from_slice(key.as_bytes());
-        apply(
-            kv,
-            KvOperation::Put(Put {
-                key,
-                value: vec![1; len].into(),
-                ..Put::default()
-            }),
-        );
-    }
+    use crate::machine::kv::{
+        DeleteRange, KvOperation, Range,
+        block::BLOCK_BYTES,
+        test_helpers::{apply, put},
+    };
 
     fn all(kv: &Kv, revision: i64) -> Vec<(Bytes, i64)> {
         let from = Bytes::from_static(b"\0");

@@ -141,26 +141,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::machine::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
-
-    fn apply(kv: &mut Kv, verb: KvOperation) {
-        kv.apply(&KvCommand {
-            operation: Some(verb),
-        })
-        .unwrap();
-        kv.clear_states_before_compaction();
-    }
-
-    fn put(kv: &mut Kv, key: &str, size: usize) {
-        apply(
-            kv,
-            KvOperation::Put(Put {
-                key: Bytes::copy_from_slice(key.as_bytes()),
-                value: vec![b'v'; size].into(),
-                ..Put::default()
-            }),
-        );
-    }
+    use crate::machine::kv::{
+        Compact, DeleteRange, KvCommand, KvOperation,
+        test_helpers::{apply, put},
+    };
 
     fn delete(kv: &mut Kv, key: &str) {
         let key = Bytes::copy_from_slice(key.as_bytes());

@@ -121,16 +121,9 @@ mod tests {
 
     use super::*;
     use crate::machine::{
-        kv::{DeleteRange, KvCommand, KvOperation, Put, Range},
+        kv::{DeleteRange, KvOperation, Put, Range, test_helpers::apply},
         lease::TTL_MAX_S,
     };
-
-    fn apply(kv: &mut Kv, verb: KvOperation) {
-        kv.apply(&KvCommand {
-            operation: Some(verb),
-        })
-        .unwrap();
-    }
 
     /// Puts and deletions of a few keys, the same for each number of them.
     fn filled(commands: usize) -> Kv {

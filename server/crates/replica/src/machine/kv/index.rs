@@ -1,4 +1,4 @@
-//! Which keys there are and where the newest version of each stands. No values.
+//! The keys and the location of each key's newest version. Values are not here.
 //!
 //! Two levels: a persistent map from a lowest key to a page of keys. The first page's lowest key
 //! is the empty one, so every key has its page.

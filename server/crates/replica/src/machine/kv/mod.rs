@@ -26,6 +26,8 @@ mod read_budget;
 mod request;
 mod retained;
 mod sort;
+#[cfg(test)]
+mod test_helpers;
 mod txn;
 mod version;
 

@@ -83,25 +83,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::machine::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
-
-    fn apply(kv: &mut Kv, verb: KvOperation) {
-        kv.apply(&KvCommand {
-            operation: Some(verb),
-        })
-        .unwrap();
-    }
-
-    fn put(kv: &mut Kv, key: &'static str) {
-        let key = Bytes::from_static(key.as_bytes());
-        apply(
-            kv,
-            KvOperation::Put(Put {
-                key,
-                ..Put::default()
-            }),
-        );
-    }
+    use crate::machine::kv::{
+        Compact, DeleteRange, KvOperation,
+        test_helpers::{apply, put},
+    };
 
     fn delete(kv: &mut Kv, key: &'static str) {
         let key = Bytes::from_static(key.as_bytes());
@@ -121,11 +106,11 @@ mod tests {
     /// a 2 5, b 3 4(deleted), c 6(deleted at 7), compacted at `compact`.
     fn sample(compact: i64) -> Kv {
         let mut kv = Kv::default();
-        put(&mut kv, "a");
-        put(&mut kv, "b");
+        put(&mut kv, "a", 1);
+        put(&mut kv, "b", 1);
         delete(&mut kv, "b");
-        put(&mut kv, "a");
-        put(&mut kv, "c");
+        put(&mut kv, "a", 1);
+        put(&mut kv, "c", 1);
         delete(&mut kv, "c");
         if compact > 0 {
             apply(&mut kv, KvOperation::Compact(Compact { revision: compact }));

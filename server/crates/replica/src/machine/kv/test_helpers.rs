@@ -1,0 +1,27 @@
+//! Commands as the tests of this module apply them.
+
+use bytes::Bytes;
+
+use super::{
+    Kv,
+    request::{KvCommand, KvOperation, Put},
+};
+
+/// Applies an operation that must succeed, as one turn of the replica does.
+pub(super) fn apply(kv: &mut Kv, operation: KvOperation) {
+    let command = KvCommand {
+        operation: Some(operation),
+    };
+    kv.apply(&command).expect("the operation succeeds");
+    kv.clear_states_before_compaction();
+}
+
+/// Puts a value of `size` bytes.
+pub(super) fn put(kv: &mut Kv, key: &str, size: usize) {
+    let put = Put {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: vec![b'v'; size].into(),
+        ..Put::default()
+    };
+    apply(kv, KvOperation::Put(put));
+}
