@@ -282,6 +282,8 @@ fn start_node(
         metrics: storage_metrics,
     } = disk;
     let ticks = config.election_timeout.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
+    let request_timeout = REQUEST_TIMEOUT + 2 * config.election_timeout;
+    let request_ticks = request_timeout.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
     let replica = Replica::new(
         replica::Config {
             id: identity.member_id,
@@ -293,6 +295,7 @@ fn start_node(
             compaction: config
                 .auto_compaction
                 .map(|wanted| in_ticks(wanted, config)),
+            request_ticks: u64::try_from(request_ticks).unwrap_or(u64::MAX),
         },
         recovered,
     )
@@ -310,7 +313,7 @@ fn start_node(
             started_ns: now_ns(),
         },
         tick: config.heartbeat_interval,
-        request_timeout: REQUEST_TIMEOUT + 2 * config.election_timeout,
+        request_timeout,
         slow_apply: config.warning_apply_duration,
         token_ttl: config.settings.auth.token_ttl,
         stopping,

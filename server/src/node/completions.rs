@@ -23,6 +23,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use witan_replica::{
+    host::LeaseAnswer,
     lessor::{LeaseDeadlines, Renewal},
     machine::view::View,
 };
@@ -79,6 +80,7 @@ contents!(
     AppliedCommand(AppliedCommand),
     View(Arc<View>),
     Renewed(Renewed),
+    LeaseAnswer(LeaseAnswer),
     LeaseDeadlines(LeaseDeadlines)
 );
 

@@ -1,6 +1,8 @@
 //! Why a request got no reply from the state machine. Domain errors are not here: they are replies.
 //! Each dialect maps these errors in one place.
 
+use witan_replica::replica::ProposalRejected;
+
 /// An error between a dialect and the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
@@ -10,6 +12,12 @@ pub enum NodeError {
     /// Timed out; the command may or may not have been applied.
     #[error("request timed out")]
     Timeout,
+    /// The same, and the leader changed meanwhile.
+    #[error("request timed out, possibly due to previous leader failure")]
+    LeaderFailed,
+    /// The same, and the leader could not be reached meanwhile.
+    #[error("request timed out, possibly due to connection lost")]
+    ConnectionLost,
     /// A bounded queue is full; try again later.
     #[error("too many requests")]
     TooMany,
@@ -44,11 +52,27 @@ impl NodeError {
         match self {
             Self::NoLeader => "etcdserver: no leader",
             Self::Timeout => "etcdserver: request timed out",
+            Self::LeaderFailed => {
+                "etcdserver: request timed out, possibly due to previous leader failure"
+            }
+            Self::ConnectionLost => {
+                "etcdserver: request timed out, possibly due to connection lost"
+            }
             Self::TooMany => "etcdserver: too many requests",
             Self::TooLarge => "etcdserver: request is too large",
             Self::NoSpace => "etcdserver: mvcc: database space exceeded",
             Self::Stopped => "etcdserver: server stopped",
             Self::Internal => "etcdserver: answer of another command",
+        }
+    }
+}
+
+impl From<ProposalRejected> for NodeError {
+    fn from(refusal: ProposalRejected) -> Self {
+        match refusal {
+            ProposalRejected::NoLeader => Self::NoLeader,
+            ProposalRejected::TooMany => Self::TooMany,
+            ProposalRejected::TooLarge => Self::TooLarge,
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Instant};
 
 use witan_replica::{
-    host::{Applied, Envelope, Host, LogBatch, Ticket},
+    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     machine::{Reply, lease, view::View},
     replica::Role,
 };
 
 use super::{
-    AppliedCommand, Shared, applies::ApplyTally, completions::CompletionBatch,
+    AppliedCommand, NodeError, Shared, applies::ApplyTally, completions::CompletionBatch,
     pending_requests::PendingRequests,
 };
 use crate::storage::RaftLog;
@@ -21,6 +21,7 @@ pub(super) struct NodeHost {
     pub(super) shared: Arc<Shared>,
     pub(super) writes: PendingRequests<AppliedCommand>,
     pub(super) reads: PendingRequests<Arc<View>>,
+    pub(super) leases: PendingRequests<LeaseAnswer>,
     /// Answers of the present turn.
     pub(super) completions: CompletionBatch,
     /// Bytes appended to the log since the last checkpoint was taken.
@@ -38,6 +39,7 @@ impl NodeHost {
     pub(super) fn expire_requests(&mut self, tick: u64) {
         self.writes.expire(tick);
         self.reads.expire(tick);
+        self.leases.expire(tick);
         self.shared.watch_streams.expire_old_states();
     }
 }
@@ -120,5 +122,23 @@ impl Host for NodeHost {
             self.completions.push(to, view.clone());
         }
         self.completions.flush();
+    }
+
+    fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {
+        for (ticket, reason) in requests {
+            let error = match reason {
+                Unanswered::Refused(refusal) => NodeError::from(*refusal),
+                Unanswered::LeaderChanged => NodeError::LeaderFailed,
+            };
+            if let Some(to) = self.writes.remove(*ticket) {
+                to.refuse(error);
+            }
+        }
+    }
+
+    fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
+        if let Some(to) = self.leases.remove(ticket) {
+            self.completions.push(to, answer);
+        }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use witan_replica::{
     host::Ticket,
     machine::{command::Stamp, view::View},
-    replica::{ProposalRejected, Replica, Role, Status},
+    replica::{Halt, Replica, Role, Status},
 };
 
 use super::{
@@ -50,6 +50,18 @@ const LOW_SPACE_FACTOR: u64 = 16;
 
 /// Ticks between two checks for timed out requests.
 const EXPIRE_REQUESTS_TICKS: u64 = 50;
+
+/// Exit code of a member whose log holds a command that this release does not know.
+const EXIT_UNKNOWN_COMMAND: i32 = 33;
+
+/// Exit code of a member that was removed from the cluster.
+const EXIT_REMOVED: i32 = 34;
+
+/// Exit code of a member whose data directory was emptied or replaced.
+const EXIT_LOG_LOST: i32 = 35;
+
+/// Exit code of a member whose log does not decode, as at start.
+const EXIT_CORRUPT_ENTRY: i32 = 30;
 
 /// What a node is made of.
 pub struct NodeParts {
@@ -121,6 +133,7 @@ pub fn start(
         shared: shared.clone(),
         writes: PendingRequests::default(),
         reads: PendingRequests::default(),
+        leases: PendingRequests::default(),
         completions: CompletionBatch::default(),
         tally: shared.metrics.apply_tally(),
         applying: Instant::now(),
@@ -255,14 +268,14 @@ impl ReplicaLoop {
                 };
                 match self.replica.propose_for(ticket, stamp, *command, caller) {
                     Ok(()) => self.host.writes.insert(ticket, self.ticks, to),
-                    Err(refusal) => to.refuse(node_error(refusal)),
+                    Err(refusal) => to.refuse(refusal.into()),
                 }
             }
             LoopRequest::Read { to } => {
                 let ticket = self.ticket();
                 match self.replica.read(ticket) {
                     Ok(()) => self.host.reads.insert(ticket, self.ticks, to),
-                    Err(refusal) => to.refuse(node_error(refusal)),
+                    Err(refusal) => to.refuse(refusal.into()),
                 }
                 self.reads_asked = true;
             }
@@ -328,7 +341,7 @@ impl ReplicaLoop {
         let before = self.replica.status().applied;
         self.host.applying = begun;
         self.host.completions.flush();
-        self.replica.turn(&mut self.host);
+        let halted = self.replica.turn(&mut self.host).err();
         self.space.written();
         let status = self.replica.status();
         if status.applied != before {
@@ -344,6 +357,9 @@ impl ReplicaLoop {
             .proposals_pending
             .set(self.host.writes.len() as i64);
         self.publish(&status);
+        if let Some(halt) = halted {
+            halt_process(halt);
+        }
     }
 
     fn publish(&mut self, status: &Status) {
@@ -395,10 +411,14 @@ impl ReplicaLoop {
     }
 }
 
-fn node_error(refusal: ProposalRejected) -> NodeError {
-    match refusal {
-        ProposalRejected::NoLeader => NodeError::NoLeader,
-        ProposalRejected::TooMany => NodeError::TooMany,
-        ProposalRejected::TooLarge => NodeError::TooLarge,
-    }
+/// The member cannot go on. What was answered is durable.
+fn halt_process(halt: Halt) -> ! {
+    tracing::error!("{halt}");
+    let exit_code = match halt {
+        Halt::UnknownCommand { .. } => EXIT_UNKNOWN_COMMAND,
+        Halt::Removed => EXIT_REMOVED,
+        Halt::LogLost { .. } => EXIT_LOG_LOST,
+        Halt::CorruptEntry { .. } => EXIT_CORRUPT_ENTRY,
+    };
+    std::process::exit(exit_code)
 }

@@ -4,7 +4,7 @@
 //! then it is dropped. So a crash needs no panic and leaves exactly what was done before it.
 
 use witan_replica::{
-    host::{Applied, Envelope, Host, LogBatch, Ticket},
+    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     machine::{Reply, kv, lease, view::View},
 };
 
@@ -239,6 +239,10 @@ impl Host for Turn<'_> {
             self.answer(*ticket, view);
         }
     }
+
+    fn unanswered(&mut self, _: &[(Ticket, Unanswered)]) {}
+
+    fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
 }
 
 impl World {

@@ -18,6 +18,9 @@ use crate::{
     world::{EPOCH_NS, Event, Phase, SKEW_MS_MAX, UNIT_NS, World},
 };
 
+/// Ticks after which a client gives up.
+const REQUEST_TICKS: u64 = 70;
+
 /// The process of one member, with what dies with it.
 #[derive(Debug)]
 pub(crate) struct Member {
@@ -150,11 +153,17 @@ impl World {
         self.members[place].turn_due = false;
         replica.advance_clock(self.steady_ns(place));
         let mut turn = Turn::new(self, place);
-        replica.turn(&mut turn);
+        let halted = replica.turn(&mut turn).err();
         if turn.crashed() {
             drop(replica);
             self.power_lost(place);
             return;
+        }
+        if let Some(halt) = halted {
+            return self.judge(&Fact::NotStarted {
+                member: place as u64 + 1,
+                error: halt.to_string(),
+            });
         }
         let status = replica.status();
         let member = &mut self.members[place];
@@ -220,6 +229,7 @@ impl World {
                 seed: self.chance.draw(),
                 pre_vote: self.climate.pre_vote,
                 compaction: None,
+                request_ticks: REQUEST_TICKS,
             };
             let mut replica = Replica::new(config, recovered)?;
             if let Some(fault) = self.scenario.bug.in_core() {

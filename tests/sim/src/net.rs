@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use witan_replica::{
-    host::Envelope,
+    host::{Envelope, Lane},
     machine::{
         record::{CorruptRecord, RecordChange},
         view::View,
@@ -25,6 +25,7 @@ const SNAPSHOT_DELAY_FACTOR: u64 = 12;
 pub(crate) struct Packet {
     pub(crate) to: u64,
     pub(crate) from: u64,
+    pub(crate) lane: Lane,
     pub(crate) message: Bytes,
     pub(crate) snapshot: Option<Records>,
 }
@@ -35,12 +36,14 @@ impl Packet {
         let Envelope {
             to,
             from,
+            lane,
             message,
             snapshot,
         } = envelope;
         Self {
             to,
             from,
+            lane,
             message,
             snapshot: snapshot.map(|view| records_of(&view)),
         }
@@ -57,6 +60,7 @@ impl Packet {
         Ok(Envelope {
             to: self.to,
             from: self.from,
+            lane: self.lane,
             message: self.message,
             snapshot,
         })

@@ -1,8 +1,11 @@
-//! Everything outside of the core: one trait with five methods, and the values that cross it.
+//! Everything outside of the core: one trait, and the values that cross it.
 
 use bytes::Bytes;
 
-use crate::machine::{Outcome, member::MemberRegistry, view::View};
+use crate::{
+    lessor::Renewal,
+    machine::{Outcome, member::MemberRegistry, view::View},
+};
 
 /// Identifies one waiting request of this process. The shell assigns the numbers and never reuses
 /// one.
@@ -42,6 +45,15 @@ pub struct Recovered {
     pub records: Vec<LogRecord>,
 }
 
+/// Which stream to another member a message takes, so that a heartbeat never waits behind entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Small and urgent: heartbeats, votes, ReadIndex, answers.
+    Control,
+    /// Entries, snapshots and forwarded proposals.
+    Bulk,
+}
+
 /// A message to another member.
 #[derive(Clone, Debug)]
 pub struct Envelope {
@@ -49,7 +61,9 @@ pub struct Envelope {
     pub to: u64,
     /// Sending member.
     pub from: u64,
-    /// The raft message in the core's own encoding.
+    /// The stream that it takes.
+    pub lane: Lane,
+    /// The message in the core's own encoding, which begins with the byte of its kind.
     pub message: Bytes,
     /// For a snapshot message: the frozen state to stream along with it.
     pub snapshot: Option<Box<View>>,
@@ -68,6 +82,39 @@ pub struct Applied {
     pub members: Option<MemberRegistry>,
 }
 
+/// Why a request was rejected; nothing was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposalRejected {
+    /// No leader is known.
+    #[error("no leader")]
+    NoLeader,
+    /// A queue of `limits` is full.
+    #[error("too many requests")]
+    TooMany,
+    /// The payload exceeds `limits::COMMAND_BYTES_MAX`.
+    #[error("request is too large")]
+    TooLarge,
+}
+
+/// Why a request that was taken gets no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The leader refused it: nothing was written.
+    Refused(ProposalRejected),
+    /// The leader changed, and a snapshot replaced the entries that would show what became of the
+    /// request: it may have been applied.
+    LeaderChanged,
+}
+
+/// What the leader says about a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseAnswer {
+    /// To a keep-alive.
+    Renewal(Renewal),
+    /// Nanoseconds that the lease has left, negative when it is overdue; `None` if it is unknown.
+    Remaining(Option<i64>),
+}
+
 /// Everything the core asks of the world. None may block except `persist` and `install`.
 pub trait Host {
     /// Replaces the state on disk by a received snapshot; durable when it returns.
@@ -84,4 +131,8 @@ pub trait Host {
     /// Releases linearizable reads: `view` holds everything that was committed before these reads
     /// arrived.
     fn readable(&mut self, tickets: &[Ticket], view: &View);
+    /// Ends requests that will get no reply.
+    fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]);
+    /// Answers a request about a lease.
+    fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer);
 }

@@ -9,11 +9,11 @@ mod tests;
 mod turn;
 
 use bytes::Bytes;
-use raft::{RawNode, StateRole, eraftpb::MessageType};
+use raft::{RawNode, SnapshotStatus, StateRole, eraftpb::MessageType};
 
 pub use boot::genesis;
 
-pub use crate::leader_tasks::auto_compaction::AutoCompaction;
+pub use crate::{host::ProposalRejected, leader_tasks::auto_compaction::AutoCompaction};
 
 use crate::{
     faults::{Faults, InjectedBug},
@@ -53,20 +53,69 @@ pub struct Config {
     pub pre_vote: bool,
     /// What the leader compacts by itself.
     pub compaction: Option<AutoCompaction>,
+    /// Ticks after which the shell has reported a timeout for a request; the core forgets it then.
+    pub request_ticks: u64,
 }
 
-/// Why a request was rejected; nothing was queued.
+/// What the transport reports about another member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// A message could not be sent.
+    Unreachable,
+    /// Both of its streams were closed by the other side, and a new connection was refused.
+    ProcessGone,
+    /// It has received and installed the snapshot that was sent to it.
+    SnapshotDelivered,
+    /// The transfer of a snapshot to it failed.
+    SnapshotFailed,
+}
+
+/// Why leadership was not transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProposalRejected {
-    /// No leader is known.
-    #[error("no leader")]
-    NoLeader,
-    /// A queue of `limits` is full.
-    #[error("too many requests")]
-    TooMany,
-    /// The payload exceeds `limits::COMMAND_BYTES_MAX`.
-    #[error("request is too large")]
-    TooLarge,
+pub enum TransferRefused {
+    /// This member is not the leader.
+    #[error("not leader")]
+    NotLeader,
+    /// The target does not vote.
+    #[error("bad leader transferee")]
+    BadTransferee,
+    /// No other voter was heard of lately.
+    #[error("no other member is active")]
+    NoTransferee,
+}
+
+/// Why a member must end. Nothing more can be asked of its replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// A committed entry holds a command that this release does not know. It was not applied.
+    #[error(
+        "entry {index} of the raft log holds a command that this release does not know; \
+         start the release that wrote it"
+    )]
+    UnknownCommand {
+        /// Raft index of the entry.
+        index: u64,
+    },
+    /// A committed entry does not decode. It was not applied.
+    #[error("entry {index} of the raft log does not decode")]
+    CorruptEntry {
+        /// Raft index of the entry.
+        index: u64,
+    },
+    /// The member was removed from the cluster.
+    #[error("this member was removed from the cluster")]
+    Removed,
+    /// The leader has entries of this member acknowledged that its log does not hold.
+    #[error(
+        "this member has acknowledged entry {committed}, but its log ends at {last}: its data \
+         directory was emptied or replaced. Remove the member and add it again under a new identity"
+    )]
+    LogLost {
+        /// The commit index that the leader tells.
+        committed: u64,
+        /// The last entry of the log.
+        last: u64,
+    },
 }
 
 /// Status of a replica: cheap to copy, published after every turn.
@@ -324,8 +373,49 @@ impl Replica {
     }
 
     /// Drains raft until it is quiet. The only place effects happen (I3).
-    pub fn turn(&mut self, host: &mut dyn Host) {
-        turn::turn(self, host);
+    ///
+    /// After a [`Halt`] the replica must not be used any more.
+    pub fn turn(&mut self, host: &mut dyn Host) -> Result<(), Halt> {
+        turn::turn(self, host)
+    }
+
+    /// The transport reports what became of its streams to a member.
+    pub fn peer_event(&mut self, member: u64, event: PeerEvent) {
+        match event {
+            PeerEvent::Unreachable | PeerEvent::ProcessGone => {
+                self.raft.report_unreachable(member);
+            }
+            PeerEvent::SnapshotDelivered => {
+                self.raft.report_snapshot(member, SnapshotStatus::Finish)
+            }
+            PeerEvent::SnapshotFailed => self.raft.report_snapshot(member, SnapshotStatus::Failure),
+        }
+        self.apply_election_jitter();
+    }
+
+    /// Hands leadership to another voter, by default to the one whose log is the longest. Returns its
+    /// id; [`Status`] shows when it leads.
+    pub fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
+        let raft = &self.raft.raft;
+        if raft.state != StateRole::Leader {
+            return Err(TransferRefused::NotLeader);
+        }
+        let own = self.config.id;
+        let voters = &self.raft.store().position().voters;
+        let to = match to {
+            Some(to) if voters.contains(&to) => to,
+            Some(_) => return Err(TransferRefused::BadTransferee),
+            None => raft
+                .prs()
+                .iter()
+                .filter(|(id, peer)| **id != own && voters.contains(id) && peer.recent_active)
+                .max_by_key(|(id, peer)| (peer.matched, std::cmp::Reverse(**id)))
+                .map(|(id, _)| *id)
+                .ok_or(TransferRefused::NoTransferee)?,
+        };
+        self.raft.transfer_leader(to);
+        self.apply_election_jitter();
+        Ok(to)
     }
 
     /// The frozen present state: O(1).

@@ -24,6 +24,9 @@ const KIND_NORMAL: u8 = 0;
 const KIND_CONF_CHANGE: u8 = 1;
 const KIND_CONF_CHANGE_V2: u8 = 2;
 
+/// Kinds of messages between members, their first byte.
+const MESSAGE_RAFT: u8 = 0;
+
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 struct StoredHardState {
     #[prost(uint64, tag = "1")]
@@ -167,16 +170,26 @@ pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecor
 }
 
 pub(crate) fn encode_message(message: &Message) -> Bytes {
+    let mut bytes = Vec::with_capacity(1 + message.compute_size() as usize);
+    bytes.push(MESSAGE_RAFT);
     message
-        .write_to_bytes()
-        .expect("a message that raft made is complete")
-        .into()
+        .write_to_vec(&mut bytes)
+        .expect("a message that raft made is complete");
+    bytes.into()
 }
 
 pub(crate) fn decode_message(bytes: &Bytes) -> Result<Message, CorruptRecord> {
+    match bytes.first() {
+        Some(&MESSAGE_RAFT) => {}
+        kind => {
+            return Err(CorruptRecord::new(format!(
+                "message of unknown kind {kind:?}"
+            )));
+        }
+    }
     let mut message = Message::default();
     message
-        .merge_from_bytes(bytes)
+        .merge_from_bytes(&bytes[1..])
         .map_err(|e| CorruptRecord::new(format!("raft message: {e}")))?;
     Ok(message)
 }

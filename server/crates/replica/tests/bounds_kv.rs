@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use witan_replica::{
-    host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
+    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
     limits::{TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX},
     machine::{
         Reply,
@@ -242,6 +242,8 @@ impl Host for Crash {
         self.applied.extend(applied);
     }
     fn readable(&mut self, _: &[Ticket], _: &View) {}
+    fn unanswered(&mut self, _: &[(Ticket, Unanswered)]) {}
+    fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
 }
 
 fn config(seed: u64) -> Config {
@@ -253,6 +255,7 @@ fn config(seed: u64) -> Config {
         seed,
         pre_vote: true,
         compaction: None,
+        request_ticks: 70,
     }
 }
 
@@ -275,7 +278,7 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
         ..Crash::default()
     };
     let mut replica = Replica::new(config(1), host.disk.clone()).unwrap();
-    replica.turn(&mut host);
+    replica.turn(&mut host).expect("it goes on");
     host.crashes = true;
     for (ticket, bounded) in [(1, false), (2, true)] {
         let command = Command::Kv(many(&check_interval_ticks("k", "l"), 2000, bounded));
@@ -286,7 +289,7 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
     assert!(crashed.is_err() && !host.disk.records.is_empty());
     (host.crashes, host.applied) = (false, Vec::new());
     let mut again = Replica::new(config(2), host.disk.clone()).unwrap();
-    again.turn(&mut host);
+    again.turn(&mut host).expect("it goes on");
     let replies: Vec<&Reply> = host.applied.iter().map(|a| &a.outcome.reply).collect();
     let Some(Reply::Kv(Ok(reply))) = replies.iter().find(|r| matches!(r, Reply::Kv(Ok(_)))) else {
         panic!("the old entry was not executed")

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use witan_replica::{
-    host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
+    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
     machine::{
         Reply,
         command::{ChangeMembers, Command, PublishAttributes, Stamp},
@@ -45,6 +45,8 @@ impl Host for Recorder {
         self.verbs.push("readable");
         self.readable.extend(tickets);
     }
+    fn unanswered(&mut self, _: &[(Ticket, Unanswered)]) {}
+    fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
 }
 
 fn config(seed: u64) -> Config {
@@ -56,6 +58,7 @@ fn config(seed: u64) -> Config {
         seed,
         pre_vote: true,
         compaction: None,
+        request_ticks: 70,
     }
 }
 
@@ -67,7 +70,7 @@ fn fresh() -> (Replica, Recorder) {
     let mut host = Recorder::default();
     host.disk.checkpoint = Some(genesis(1, vec![member]));
     let mut replica = Replica::new(config(1), host.disk.clone()).expect("a fresh disk");
-    replica.turn(&mut host);
+    replica.turn(&mut host).expect("it goes on");
     (replica, host)
 }
 
@@ -91,7 +94,7 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
         .propose(Ticket(5), Stamp::default(), set("/a"))
         .expect("a leader takes it");
     replica.read(Ticket(6)).expect("room");
-    replica.turn(&mut host);
+    replica.turn(&mut host).expect("it goes on");
     assert_eq!(host.verbs, ["persist", "applied", "readable"]);
     let last = host.applied.last().expect("applied");
     assert_eq!((last.index, last.ticket), (3, Some(Ticket(5))));
@@ -110,11 +113,11 @@ fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
     replica
         .propose(Ticket(1), Stamp::default(), Command::Publish(publish))
         .expect("taken");
-    replica.turn(&mut host);
+    replica.turn(&mut host).expect("it goes on");
     let before = replica.view();
     let mut again = Replica::new(config(2), host.disk.clone()).expect("a healthy disk");
     host.applied.clear();
-    again.turn(&mut host);
+    again.turn(&mut host).expect("it goes on");
     assert_eq!(again.view().machine.members, before.machine.members);
     assert!(host.applied.iter().all(|a| a.ticket.is_none()));
 }
@@ -126,7 +129,7 @@ fn a_log_that_ends_below_the_commit_is_refused() {
         replica
             .propose(Ticket(ticket), Stamp::default(), set("/a"))
             .expect("taken");
-        replica.turn(&mut host);
+        replica.turn(&mut host).expect("it goes on");
     }
     host.disk.records.truncate(1);
     let error = Replica::new(config(2), host.disk).expect_err("entries are missing");
@@ -156,7 +159,7 @@ fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) ->
     let ticket = Ticket(host.applied.len() as u64 + 100);
     let asked = replica.propose(ticket, Stamp::default(), Command::Members(change));
     asked.expect("a leader takes it");
-    replica.turn(host);
+    replica.turn(host).expect("it goes on");
     let answers = host.applied.iter().rev();
     let mut answers = answers.filter(|applied| applied.ticket == Some(ticket));
     answers.next().map(|applied| applied.outcome.reply.clone())
@@ -185,7 +188,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
             .propose(Ticket(ticket), Stamp::default(), set("/a"))
             .expect("a leader takes it");
         replica.read(Ticket(ticket + 10)).expect("room");
-        replica.turn(&mut host);
+        replica.turn(&mut host).expect("it goes on");
     }
     assert_eq!(host.readable.len(), 3, "it has no part in a quorum");
     // from the log, and from a checkpoint
@@ -197,9 +200,9 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
     from_checkpoint.hard_state.clone_from(&host.disk.hard_state);
     for disk in [host.disk.clone(), from_checkpoint] {
         let mut again = Replica::new(config(2), disk).expect("its own disk");
-        again.turn(&mut Recorder::default());
+        again.turn(&mut Recorder::default()).expect("it goes on");
         again.tick(0);
-        again.turn(&mut Recorder::default());
+        again.turn(&mut Recorder::default()).expect("it goes on");
         assert_eq!(again.status().role, Role::Leader);
         assert_eq!(again.view().position.learners, [8]);
         assert_eq!(again.view().machine.members.by_id.len(), 2);
@@ -226,6 +229,6 @@ fn one_change_of_members_at_a_time() {
     assert_eq!(propose(&mut replica, 1, 8), Ok(()));
     // raft would turn it into nothing, and its client would wait in vain
     assert_eq!(propose(&mut replica, 2, 9), Err(ProposalRejected::TooMany));
-    replica.turn(&mut host);
+    replica.turn(&mut host).expect("it goes on");
     assert_eq!(propose(&mut replica, 3, 9), Ok(()));
 }

@@ -55,6 +55,14 @@ impl From<NodeError> for V1Error {
         match fault {
             NodeError::NoLeader => Self::new(ErrorCode::LeaderElection, ""),
             NodeError::Timeout => Self::new(ErrorCode::RaftInternal, "request timed out"),
+            NodeError::LeaderFailed => Self::new(
+                ErrorCode::RaftInternal,
+                "request timed out, possibly due to previous leader failure",
+            ),
+            NodeError::ConnectionLost => Self::new(
+                ErrorCode::RaftInternal,
+                "request timed out, possibly due to connection lost",
+            ),
             NodeError::TooMany => Self::new(ErrorCode::RaftInternal, "too many requests"),
             NodeError::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
             NodeError::NoSpace => Self::new(ErrorCode::RaftInternal, "database space exceeded"),

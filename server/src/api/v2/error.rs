@@ -67,6 +67,8 @@ impl From<NodeError> for V2Error {
             NodeError::NoSpace => ErrorCode::NoSpace,
             NodeError::NoLeader
             | NodeError::Timeout
+            | NodeError::LeaderFailed
+            | NodeError::ConnectionLost
             | NodeError::TooMany
             | NodeError::TooLarge
             | NodeError::Stopped

@@ -29,6 +29,8 @@ impl From<NodeError> for RpcError {
         match fault {
             NodeError::NoLeader => RpcError::NoLeader,
             NodeError::Timeout => RpcError::Timeout,
+            NodeError::LeaderFailed => RpcError::TimeoutLeaderFailed,
+            NodeError::ConnectionLost => RpcError::TimeoutConnectionLost,
             NodeError::TooMany => RpcError::TooManyRequests,
             NodeError::TooLarge => RpcError::RequestTooLarge,
             NodeError::NoSpace => RpcError::NoSpace,

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use witan::storage::fuzz::{entry_frame, entry_unframe, log_kept, log_whole_until};
 use witan_replica::{
-    host::{Applied, Envelope, Host, LogBatch, LogRecord, Recovered, Ticket},
+    host::{
+        Applied, Envelope, Host, LeaseAnswer, LogBatch, LogRecord, Recovered, Ticket, Unanswered,
+    },
     machine::{member::Member, view::View},
     replica::{Config, Replica, genesis},
     wire,
@@ -145,6 +147,7 @@ pub fn sole_member() -> (Config, Recovered) {
         seed: 1,
         pre_vote: true,
         compaction: None,
+        request_ticks: 70,
     };
     let recovered = Recovered {
         checkpoint: Some(genesis(1, vec![member])),
@@ -161,7 +164,10 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
         return;
     };
     let mut host = Nowhere;
-    replica.turn(&mut host);
+    // a command that is not known ends the member
+    if replica.turn(&mut host).is_err() {
+        return;
+    }
     let status = replica.status();
     assert!(
         status.applied >= last,
@@ -178,4 +184,6 @@ impl Host for Nowhere {
     fn send(&mut self, _: Vec<Envelope>) {}
     fn applied(&mut self, _: Vec<Applied>, _: &View) {}
     fn readable(&mut self, _: &[Ticket], _: &View) {}
+    fn unanswered(&mut self, _: &[(Ticket, Unanswered)]) {}
+    fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
 }

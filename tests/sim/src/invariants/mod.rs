@@ -92,7 +92,7 @@ pub enum Fact<'a> {
         /// Its fingerprint.
         fingerprint: u64,
     },
-    /// A member does not start from what a crash left of its disk.
+    /// A member does not start from what a crash left of its disk, or ends without a reason to.
     NotStarted {
         /// Who.
         member: u64,

@@ -111,6 +111,10 @@ errors! {
     Stopped = Unavailable "etcdserver: server stopped";
     /// No answer in time.
     Timeout = Unavailable "etcdserver: request timed out";
+    /// The same, and the leader changed meanwhile.
+    TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
+    /// The same, and the leader could not be reached meanwhile.
+    TimeoutConnectionLost = Unavailable "etcdserver: request timed out, possibly due to connection lost";
     /// The change of membership could cost the quorum.
     Unhealthy = Unavailable "etcdserver: unhealthy cluster";
     /// Members disagree about the data.

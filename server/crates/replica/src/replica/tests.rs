@@ -5,7 +5,7 @@ use raft::eraftpb::{Message, MessageType};
 
 use super::{Config, Replica, Role, genesis};
 use crate::{
-    host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
+    host::{Applied, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
     log::fill_metadata,
     machine::{member::Member, view::View},
     wire,
@@ -23,6 +23,8 @@ impl Host for Installed {
     fn send(&mut self, _envelopes: Vec<Envelope>) {}
     fn applied(&mut self, _applied: Vec<Applied>, _view: &View) {}
     fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
+    fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
+    fn lease_answered(&mut self, _ticket: Ticket, _answer: LeaseAnswer) {}
 }
 
 fn first_state() -> View {
@@ -50,6 +52,7 @@ fn member_two_of(state: View) -> Replica {
         seed: 1,
         pre_vote: true,
         compaction: None,
+        request_ticks: 70,
     };
     let recovered = Recovered {
         checkpoint: Some(state),
@@ -69,6 +72,7 @@ fn snapshot(from: u64, term: u64, index: u64) -> Envelope {
     Envelope {
         to: 2,
         from,
+        lane: Lane::Bulk,
         message,
         snapshot: Some(Box::new(view)),
     }
@@ -79,7 +83,7 @@ fn a_refused_snapshot_does_not_replace_the_accepted_one() {
     let (mut replica, mut host) = (follower(), Installed::default());
     replica.receive(snapshot(1, 5, 60));
     replica.receive(snapshot(3, 4, 50));
-    replica.turn(&mut host);
+    replica.turn(&mut host).expect("it goes on");
     assert_eq!(host.0, [60]);
     assert_eq!(replica.view().position.index, 60);
 }
@@ -99,10 +103,11 @@ fn a_snapshot_without_its_state_counts_as_lost() {
     replica.receive(Envelope {
         to: 2,
         from: 1,
+        lane: Lane::Control,
         message: Bytes::from_static(b"?"),
         snapshot: None,
     });
-    replica.turn(&mut host);
+    replica.turn(&mut host).expect("it goes on");
     assert!(host.0.is_empty());
     assert_eq!(replica.view().position.index, 1);
 }
@@ -120,12 +125,12 @@ fn only_a_sole_voter_that_has_applied_its_term_reads_without_a_round() {
         replica.tick(now_ns);
     }
     assert!(leads(&replica) && !replica.is_linearizable());
-    replica.turn(&mut Installed::default());
+    replica.turn(&mut Installed::default()).expect("it goes on");
     assert!(replica.is_linearizable());
     let mut replica = follower();
     for now_ns in ticks {
         replica.tick(now_ns);
-        replica.turn(&mut Installed::default());
+        replica.turn(&mut Installed::default()).expect("it goes on");
         assert!(!replica.is_linearizable());
     }
 }

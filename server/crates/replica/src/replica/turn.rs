@@ -7,27 +7,27 @@ use raft::{
     eraftpb::{Entry as RaftEntry, HardState, Message, MessageType},
 };
 
-use super::Replica;
+use super::{Halt, Replica};
 use crate::{
     faults::InjectedBug,
-    host::{Applied, Envelope, Host, LogBatch},
+    host::{Applied, Envelope, Host, Lane, LogBatch},
     log::fill_metadata,
     machine::{Reply, command::Command, kv::ReadResults},
     wire,
 };
 
-pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) {
+pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     loop {
         issue_reads(replica);
         if replica.raft.has_ready() {
-            round(replica, host);
+            round(replica, host)?;
         } else if !release_reads(replica, host) {
-            break;
+            return Ok(());
         }
     }
 }
 
-fn round(replica: &mut Replica, host: &mut dyn Host) {
+fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     replica.faults.turn_begins(&replica.machine);
     let mut ready = replica.raft.ready();
     replica.apply_election_jitter();
@@ -61,6 +61,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) {
     if late {
         persist(host, &batch);
     }
+    Ok(())
 }
 
 /// Installs an accepted snapshot: its state replaces ours, first on disk.
@@ -198,8 +199,31 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Envelope {
     Envelope {
         to: message.to,
         from: message.from,
+        lane: lane(message.get_msg_type()),
         message: wire::encode_message(&message),
         snapshot,
+    }
+}
+
+fn lane(kind: MessageType) -> Lane {
+    match kind {
+        MessageType::MsgAppend | MessageType::MsgSnapshot | MessageType::MsgPropose => Lane::Bulk,
+        MessageType::MsgHup
+        | MessageType::MsgBeat
+        | MessageType::MsgAppendResponse
+        | MessageType::MsgRequestVote
+        | MessageType::MsgRequestVoteResponse
+        | MessageType::MsgHeartbeat
+        | MessageType::MsgHeartbeatResponse
+        | MessageType::MsgUnreachable
+        | MessageType::MsgSnapStatus
+        | MessageType::MsgCheckQuorum
+        | MessageType::MsgTransferLeader
+        | MessageType::MsgTimeoutNow
+        | MessageType::MsgReadIndex
+        | MessageType::MsgReadIndexResp
+        | MessageType::MsgRequestPreVote
+        | MessageType::MsgRequestPreVoteResponse => Lane::Control,
     }
 }
 

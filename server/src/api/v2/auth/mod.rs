@@ -55,6 +55,8 @@ impl From<NodeError> for AuthHttpError {
             NodeError::TooLarge => Self::bad(fault.of_etcd()),
             NodeError::NoLeader
             | NodeError::Timeout
+            | NodeError::LeaderFailed
+            | NodeError::ConnectionLost
             | NodeError::TooMany
             | NodeError::Stopped
             | NodeError::Internal => Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),

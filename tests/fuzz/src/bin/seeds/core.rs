@@ -7,7 +7,7 @@ use witan_fuzz::{
     targets::{checkpoint_input, log_file, sole_member},
 };
 use witan_replica::{
-    host::{Applied, Envelope, Host, LogBatch, Recovered, Ticket},
+    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
     machine::{
         StateMachine,
         command::{ClusterVersion, Command, Entry, PublishAttributes, Stamp},
@@ -218,6 +218,8 @@ impl Host for Disk {
     fn send(&mut self, _: Vec<Envelope>) {}
     fn applied(&mut self, _: Vec<Applied>, _: &View) {}
     fn readable(&mut self, _: &[Ticket], _: &View) {}
+    fn unanswered(&mut self, _: &[(Ticket, Unanswered)]) {}
+    fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
 }
 
 /// What a sole member writes while it does these commands, as the target `log-entry` takes it.
@@ -225,12 +227,12 @@ fn log_of(commands: &[Command]) -> Vec<u8> {
     let (config, start) = sole_member();
     let mut disk = Disk::default();
     let mut replica = Replica::new(config, start).expect("a fresh disk");
-    replica.turn(&mut disk);
+    replica.turn(&mut disk).expect("it goes on");
     for (at, command) in commands.iter().enumerate() {
         let stamp = stamped(command.clone(), at).stamp.unwrap_or_default();
         let taken = replica.propose(Ticket(at as u64), stamp, command.clone());
         taken.expect("a sole member leads");
-        replica.turn(&mut disk);
+        replica.turn(&mut disk).expect("it goes on");
     }
     let mut out = Vec::new();
     push_chunk(&mut out, &disk.0.hard_state.unwrap_or_default());
