@@ -18,7 +18,9 @@ pub(super) fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRou
         | Resource::Machines
         | Resource::StatsSelf
         | Resource::StatsLeader
-        | Resource::StatsStore => settings.enable_v2,
+        | Resource::StatsStore
+        | Resource::NewToken
+        | Resource::Token => settings.enable_v2,
         Resource::OpenApi => settings.enable_grpc_gateway,
         Resource::Operations | Resource::LogLevel => true,
     };
@@ -69,7 +71,7 @@ mod tests {
             enable_v2: false,
             ..Settings::default()
         };
-        for start in ["/v1/", "/v2/", "/leader", "/machines", "/health"] {
+        for start in ["/v1/", "/v2/", "/leader", "/machines", "/new", "/health"] {
             assert!(served(&all, start), "{start}");
         }
         for start in ["/v1/", "/leader", "/machines"] {
@@ -77,6 +79,7 @@ mod tests {
         }
         assert!(served(&no_v1, "/v2/"));
         assert!(!served(&no_v2, "/v1/") && !served(&no_v2, "/v2/"));
+        assert!(!served(&no_v2, "/new"));
         assert!(served(&no_v2, "/health"));
     }
 }

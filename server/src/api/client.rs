@@ -1,8 +1,9 @@
-//! Whether the client of a request still waits for its answer.
+//! What the connection of a request says: whether its client still waits for the answer, and whether it
+//! is encrypted.
 
 use actix_web::HttpRequest;
 
-use crate::transport::ClientClosed;
+use crate::transport::{ClientClosed, OverTls};
 
 /// Signals that the client has disconnected, so that long polls stop waiting. It does not keep the
 /// request in memory.
@@ -22,4 +23,9 @@ impl Disconnect {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Whether a request came over TLS.
+pub(crate) fn is_over_tls(request: &HttpRequest) -> bool {
+    request.conn_data::<OverTls>().is_some()
 }

@@ -22,7 +22,7 @@ use witan_api::access::{HttpRoute, Resource};
 use witan_gocompat::path::{self, Plus};
 
 use super::{
-    Context, access, log_level, ops,
+    Context, access, client, discovery, log_level, ops,
     read_counters::ReadCounters,
     reply, v1, v2,
     v3::{
@@ -30,10 +30,7 @@ use super::{
         gateway::{openapi, websocket},
     },
 };
-use crate::{
-    config::Settings,
-    transport::{OverTls, Surface},
-};
+use crate::{config::Settings, transport::Surface};
 
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
@@ -44,6 +41,7 @@ pub struct HttpFrontend {
     ctx: Context,
     v1: v1::V1Dialect,
     v2: v2::V2Dialect,
+    discovery: discovery::DiscoveryService,
 }
 
 /// Who serves a path.
@@ -63,6 +61,7 @@ impl HttpFrontend {
         Self {
             v1: v1::V1Dialect::new(ctx.clone(), reads.clone()),
             v2: v2::V2Dialect::new(ctx.clone(), reads),
+            discovery: discovery::DiscoveryService::new(ctx.clone()),
             ctx,
         }
     }
@@ -118,7 +117,7 @@ fn check_request(
             .body("400 Bad Request")
             .into());
     };
-    if browsers && request.conn_data::<OverTls>().is_none() {
+    if browsers && !client::is_over_tls(request) {
         check_host(request, &front.ctx.settings)?;
     }
     Ok(path::clean(&path))
@@ -181,6 +180,8 @@ async fn serve_resource(
                 false => reply::method_not_allowed(Some("GET")),
             }
         }
+        Resource::NewToken => front.discovery.new_token(request, payload).await,
+        Resource::Token => front.discovery.registry(request, payload, path).await,
         Resource::Keys
         | Resource::Members
         | Resource::Auth
@@ -328,6 +329,11 @@ mod tests {
             ("/config/local/log", Some(Resource::LogLevel)),
             ("/v3x/kv/put", None),
             ("/openapi.json", Some(Resource::OpenApi)),
+            ("/new", Some(Resource::NewToken)),
+            ("/new/", None),
+            ("/e77afb997af5a84983baa98fd42cf12f", Some(Resource::Token)),
+            ("/e77afb997af5a84983baa98fd42cf12f/a", Some(Resource::Token)),
+            ("/e77afb997af5a84983baa98fd42cf12", None),
         ];
         let settings = Settings::default();
         for (path, expect) in table {

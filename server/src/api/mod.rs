@@ -6,6 +6,7 @@ mod access;
 mod basic_auth;
 pub mod blocking;
 mod client;
+mod discovery;
 mod error_head;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;

@@ -290,6 +290,7 @@ impl ValueReader<'_> {
             max_request_bytes: self.number("max-request-bytes")?,
             max_txn_ops: self.number("max-txn-ops")?,
             max_learners: self.number("max-learners")?,
+            discovery_service_url: self.discovery_service_url()?,
             cors: self.names("cors"),
             host_whitelist: self.names("host-whitelist"),
             enable_grpc_gateway: self.boolean("enable-grpc-gateway")?,
@@ -308,6 +309,21 @@ impl ValueReader<'_> {
             lease_ttl_min_s: self.lease_ttl_min_s()?,
             auth: self.auth()?,
         })
+    }
+
+    fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
+        let flag = "discovery-service-url";
+        let text = self.text(flag).trim_end_matches('/');
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let url = text.parse::<http::Uri>().ok().filter(|url| {
+            matches!(url.scheme_str(), Some("http" | "https")) && url.query().is_none()
+        });
+        match url {
+            Some(_) => Ok(Some(text.to_owned())),
+            None => Err(self.bad(flag, "not a URL such as https://discovery.example.org")),
+        }
     }
 
     fn auth(&self) -> Result<AuthSettings, ConfigError> {

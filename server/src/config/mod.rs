@@ -336,6 +336,8 @@ pub struct Settings {
     pub max_txn_ops: usize,
     /// `--max-learners`.
     pub max_learners: u32,
+    /// `--discovery-service-url`, without a final slash.
+    pub discovery_service_url: Option<String>,
     /// `--cors`: allowed origins, `*` for all.
     pub cors: Vec<String>,
     /// `--host-whitelist`: accepted `Host` names, `*` for all.
@@ -386,6 +388,7 @@ impl Default for Settings {
             max_request_bytes: 1_572_864,
             max_txn_ops: 128,
             max_learners: 1,
+            discovery_service_url: None,
             cors: vec!["*".into()],
             host_whitelist: vec!["*".into()],
             enable_grpc_gateway: true,

@@ -193,11 +193,19 @@ const CALLS: [&str; 11] = [
 ];
 
 /// Requests over HTTP/1, each with the place where it panics, and what its answer holds.
-const REQUESTS: [(&str, &str, &str, &str, &str); 14] = [
+const REQUESTS: [(&str, &str, &str, &str, &str); 16] = [
     ("v1", "GET", "/v1/keys/foo", "", ""),
     ("v2", "GET", "/v2/keys/foo", "", ""),
     ("v2", "PUT", "/v2/keys/foo", "value=bar", ""),
     ("v2", "GET", "/v2/keys/foo?wait=true", "", ""),
+    ("discovery", "GET", "/new", "", ""),
+    (
+        "discovery",
+        "PUT",
+        "/e77afb997af5a84983baa98fd42cf12f/1",
+        "value=a=http://b:1",
+        "",
+    ),
     ("ops", "GET", "/version", "", ""),
     ("ops", "GET", "/metrics", "", ""),
     (

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     api::{
-        basic_auth,
+        Context, basic_auth,
         blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
         reply::{self, BodyError},
     },
@@ -39,7 +39,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What a method means here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Intent {
+pub(in crate::api) enum Intent {
     Get,
     Head,
     Write(WriteMethod),
@@ -108,17 +108,9 @@ async fn serve(
     payload: &mut web::Payload,
     path: &[u8],
 ) -> Result<HttpResponse, V2Error> {
-    let Some(intent) = Intent::of(request.method()) else {
+    let Some((intent, params)) = intent(&dialect.ctx, request, payload).await? else {
         return Ok(reply::method_not_allowed(None));
     };
-    let form = form(intent, request, payload).await?;
-    let query = request.uri().query().unwrap_or_default();
-    let large = form
-        .as_ref()
-        .is_some_and(|form| form.len() > INLINE_BYTES_MAX);
-    let (waiting, query) = (intent.wait_parameter(), query.to_owned());
-    let read = move || parse::params(waiting, query.as_bytes(), form.as_deref());
-    let params = dialect.ctx.blocking.run_if(large, read).await??;
     let key = key(path);
     let wish = PathAccess {
         write: matches!(intent, Intent::Write(_)),
@@ -144,6 +136,25 @@ async fn serve(
     answer
 }
 
+/// What a request asks for, with its parameters; `None` for a method that there is not.
+pub(in crate::api) async fn intent(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> Result<Option<(Intent, Params)>, V2Error> {
+    let Some(intent) = Intent::of(request.method()) else {
+        return Ok(None);
+    };
+    let form = form(intent, request, payload).await?;
+    let query = request.uri().query().unwrap_or_default();
+    let large = form
+        .as_ref()
+        .is_some_and(|form| form.len() > INLINE_BYTES_MAX);
+    let (waiting, query) = (intent.wait_parameter(), query.to_owned());
+    let read = move || parse::params(waiting, query.as_bytes(), form.as_deref());
+    Ok(Some((intent, ctx.blocking.run_if(large, read).await??)))
+}
+
 async fn execute(
     dialect: &V2Dialect,
     request: &HttpRequest,
@@ -161,7 +172,7 @@ async fn execute(
             };
             get(dialect, request, key, &local).await
         }
-        Intent::Write(write) => self::write(dialect, request, write, key, params).await,
+        Intent::Write(write) => self::write(&dialect.ctx, request, write, key, params).await,
     }
 }
 
@@ -236,15 +247,16 @@ async fn get(
     Ok(headers::success(node, StatusCode::OK, index).body(reply::framed(request, body)))
 }
 
-async fn write(
-    dialect: &V2Dialect,
+/// Proposes a write and answers with its event.
+pub(in crate::api) async fn write(
+    ctx: &Context,
     request: &HttpRequest,
     write: WriteMethod,
     key: Bytes,
     params: Params,
 ) -> Result<HttpResponse, V2Error> {
     let client = ClientNetwork::of_peer(request.peer_addr());
-    let node = &dialect.ctx.node.of_client(client);
+    let node = &ctx.node.of_client(client);
     let bare = params.no_value_on_success && write != WriteMethod::Delete;
     let mutation = operation::mutation(write, key, params, node.now_ns());
     let event = node.propose(mutation).await?.output;

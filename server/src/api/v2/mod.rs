@@ -6,17 +6,17 @@
 //! `auth`. Pure but for `keys`, `watch`, `members`, `stats` and `auth`.
 
 pub(super) mod auth;
-mod error;
+pub(super) mod error;
 pub(super) mod form;
-mod headers;
-mod keys;
+pub(super) mod headers;
+pub(super) mod keys;
 pub(super) mod members;
 mod metrics;
 pub(super) mod operation;
 pub(super) mod parse;
-mod render;
+pub(super) mod render;
 mod stats;
-mod watch;
+pub(super) mod watch;
 
 pub use metrics::V2Metrics;
 
@@ -37,7 +37,12 @@ fn methods(resource: Resource) -> &'static str {
         Resource::Machines => "GET,HEAD",
         Resource::StatsSelf | Resource::StatsLeader | Resource::StatsStore => "GET",
         // other dialects'
-        Resource::V1 | Resource::Operations | Resource::LogLevel | Resource::OpenApi => "",
+        Resource::V1
+        | Resource::Operations
+        | Resource::LogLevel
+        | Resource::OpenApi
+        | Resource::NewToken
+        | Resource::Token => "",
     }
 }
 
@@ -80,9 +85,12 @@ impl V2Dialect {
                 Resource::StatsSelf => stats::of_self(&self.ctx, request),
                 Resource::StatsLeader => stats::of_leader(&self.ctx, request),
                 Resource::StatsStore => stats::of_store(self, request).await,
-                Resource::V1 | Resource::Operations | Resource::LogLevel | Resource::OpenApi => {
-                    reply::not_found()
-                }
+                Resource::V1
+                | Resource::Operations
+                | Resource::LogLevel
+                | Resource::OpenApi
+                | Resource::NewToken
+                | Resource::Token => reply::not_found(),
             }
         };
         reply::drain(&mut payload).await;

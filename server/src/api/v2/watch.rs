@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Registers a watch on `key` and begins the answer; its headers go out at once.
-pub(super) async fn open(
+pub(in crate::api) async fn open(
     node: &Node,
     request: &HttpRequest,
     key: Bytes,

@@ -26,6 +26,9 @@ const REFUSALS: [&str; 3] = [
 /// What the gateway says of a path that it does not have.
 const UNSERVED: &str = r#""Not Found""#;
 
+/// A token of discovery.
+pub(crate) const TOKEN: &str = "e77afb997af5a84983baa98fd42cf12f";
+
 const ALARM: &str = "/etcdserverpb.Maintenance/Alarm";
 
 /// Prefixes of the gateway.
@@ -111,6 +114,9 @@ fn path(path: &str, method: &str) -> String {
     match (path, method) {
         ("/v2/keys" | "/v1/keys" | "/v1/watch", _) => format!("{path}/secret"),
         ("/v2/members", "PUT" | "DELETE") => format!("{path}/1"),
+        // one that was not made: that it is unknown is said to everybody
+        ("/<token>", "PUT" | "DELETE") => format!("/{TOKEN}/1"),
+        ("/<token>", _) => format!("/{TOKEN}"),
         ("/v2/auth/users", "GET") => format!("{path}/root"),
         ("/v2/auth/users" | "/v2/auth/roles", "PUT" | "DELETE") => format!("{path}/somebody"),
         _ => path.to_owned(),

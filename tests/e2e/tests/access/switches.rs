@@ -6,8 +6,11 @@ use witan_e2e::{
     http::{self, Response},
 };
 
+use crate::rows::TOKEN;
+
 fn ask(server: &Server, method: &str, path: &str) -> Response {
-    http::once(&server.address(), method, path, "value=1")
+    let path = path.replace("<token>", TOKEN);
+    http::once(&server.address(), method, &path, "value=1")
 }
 
 /// Whether every path of a dialect is as one that nobody serves.
@@ -39,7 +42,9 @@ fn is_v2(resource: Resource) -> bool {
         | Resource::Machines
         | Resource::StatsSelf
         | Resource::StatsLeader
-        | Resource::StatsStore => true,
+        | Resource::StatsStore
+        | Resource::NewToken
+        | Resource::Token => true,
         Resource::V1 | Resource::Operations | Resource::LogLevel | Resource::OpenApi => false,
     }
 }

@@ -1,6 +1,7 @@
 //! All HTTP/1 paths except those of the gateway, with their methods.
 
 use super::Access::{self, Public, Root, V2Keys, V3User};
+use crate::discovery;
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,15 +28,30 @@ pub enum Resource {
     LogLevel,
     /// The gateway in OpenAPI.
     OpenApi,
+    /// Makes tokens of discovery.
+    NewToken,
+    /// A token of discovery with the members that have registered.
+    Token,
+}
+
+/// Which paths belong to a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathScope {
+    /// The path alone.
+    One,
+    /// The path and all below it.
+    Tree,
+    /// Every token of discovery and all below it.
+    Token,
 }
 
 /// A path and who may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpRoute {
-    /// Decoded and clean.
+    /// Decoded and clean; `/<token>` for [`PathScope::Token`].
     pub path: &'static str,
-    /// Whether paths below belong to the route.
-    pub tree: bool,
+    /// Which paths belong to the route.
+    pub scope: PathScope,
     /// What it names.
     pub resource: Resource,
     /// Methods with the access that each requires.
@@ -80,6 +96,10 @@ pub const HTTP: &[HttpRoute] = &[
     one("/debug/vars", Resource::Operations, &[("GET", Root)]),
     one("/config/local/log", Resource::LogLevel, &[("PUT", Root)]),
     one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
+    // every method makes a token, as on the public service
+    one(discovery::NEW, Resource::NewToken, &[("GET", Root), ("HEAD", Root), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
+    // the token itself is the proof: members that do not have a cluster yet have no user either
+    HttpRoute { path: "/<token>", scope: PathScope::Token, resource: Resource::Token, methods: &[("GET", Public), ("HEAD", Public), ("PUT", Public), ("DELETE", Public)] },
 ];
 
 const fn one(
@@ -89,7 +109,7 @@ const fn one(
 ) -> HttpRoute {
     HttpRoute {
         path,
-        tree: false,
+        scope: PathScope::One,
         resource,
         methods,
     }
@@ -102,7 +122,7 @@ const fn tree(
 ) -> HttpRoute {
     HttpRoute {
         path,
-        tree: true,
+        scope: PathScope::Tree,
         resource,
         methods,
     }
@@ -122,10 +142,11 @@ impl HttpRoute {
     }
 
     fn holds(&self, path: &[u8]) -> bool {
-        match path.strip_prefix(self.path.as_bytes()) {
-            Some(b"") => true,
-            Some(rest) => self.tree && rest.starts_with(b"/"),
-            None => false,
+        let below = path.strip_prefix(self.path.as_bytes());
+        match self.scope {
+            PathScope::One => below == Some(b""),
+            PathScope::Tree => below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")),
+            PathScope::Token => discovery::split_token(path).is_some(),
         }
     }
 }
@@ -152,7 +173,8 @@ mod tests {
     #[test]
     fn every_row_can_be_reached_and_an_unlisted_method_asks_for_root() {
         for route in HTTP {
-            assert_eq!(HttpRoute::of(route.path.as_bytes()), Some(route));
+            let path = route.path.replace("<token>", &"a1".repeat(16));
+            assert_eq!(HttpRoute::of(path.as_bytes()), Some(route));
             assert_eq!(route.access("BREW"), Root, "{}", route.path);
             for (method, access) in route.methods {
                 assert_eq!(route.access(method), *access, "{} twice", route.path);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Access, GRPC, HTTP};
+use super::{Access, GRPC, HTTP, PathScope};
 
 const HEAD: &str = "\
 # Who may call what
@@ -18,8 +18,12 @@ certificate; the gateway and WebSockets take the token; every other path of HTTP
 authentication, and everything but keys of v2 and v1 takes the token, too. `Authenticate` gives
 tokens as soon as either authentication is on.
 
-With `--enable-v2=false` every path below `/v2`, `/v1` and `/leader`, `/machines` is 404, with
-`--enable-v1=false` those of v1. Both are on by default: v1 shows the keys of v2 and asks what v2
+`/<token>` is a token of discovery, 32 hexadecimal digits. It is a secret of 128 bits: who knows it may
+register a member, because a member that has no cluster yet has no user either. To make a token asks
+for root as soon as either authentication is on.
+
+With `--enable-v2=false` every path below `/v2`, `/v1` and `/leader`, `/machines`, `/new` and `/<token>`
+is 404, with `--enable-v1=false` those of v1. Both are on by default: v1 shows the keys of v2 and asks what v2
 asks. `--enable-grpc-gateway=false` turns the gateway off.
 
 This page is printed from `server/crates/api/src/access`, which the server routes and authorizes by.
@@ -37,10 +41,9 @@ pub fn markdown() -> String {
     }
     out.push_str("\n## HTTP/1\n\n| path | method | asks for |\n|---|---|---|\n");
     for route in HTTP {
-        let path = if route.tree {
-            format!("`{}`, `{}/…`", route.path, route.path)
-        } else {
-            format!("`{}`", route.path)
+        let path = match route.scope {
+            PathScope::One => format!("`{}`", route.path),
+            PathScope::Tree | PathScope::Token => format!("`{}`, `{}/…`", route.path, route.path),
         };
         // methods with the same access share a row
         let mut asked: Vec<(Access, Vec<&str>)> = Vec::new();

@@ -1,0 +1,54 @@
+//! The registry of discovery: where the members of a new cluster find each other. Keys and names
+//! are those of etcd's public service and of etcd's clients; the service is the server's.
+
+/// Directory of all tokens in v2's tree.
+pub const REGISTRY: &str = "/_etcd/registry";
+/// Below a token: how many members the cluster begins with. Hidden, as all names with `_` are.
+pub const SIZE: &str = "_config/size";
+/// Where tokens are made.
+pub const NEW: &str = "/new";
+/// Hexadecimal digits of a token: 128 random bits.
+pub const TOKEN_DIGITS: usize = 32;
+
+/// The token with which a decoded and cleaned path begins, and what follows it: empty, or beginning
+/// with `/`.
+pub fn split_token(path: &[u8]) -> Option<(&str, &[u8])> {
+    let (token, rest) = path.strip_prefix(b"/")?.split_at_checked(TOKEN_DIGITS)?;
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if !token.iter().all(is_digit) || !(rest.is_empty() || rest.starts_with(b"/")) {
+        return None;
+    }
+    Some((std::str::from_utf8(token).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_the_first_component_and_has_its_exact_length() {
+        const TOKEN: &str = "e77afb997af5a84983baa98fd42cf12f";
+        let split = |path: &str| {
+            let (token, rest) = split_token(path.as_bytes())?;
+            Some((token.to_owned(), String::from_utf8(rest.to_vec()).unwrap()))
+        };
+        let found = |rest: &str| Some((TOKEN.to_owned(), rest.to_owned()));
+        assert_eq!(split(&format!("/{TOKEN}")), found(""));
+        assert_eq!(split(&format!("/{TOKEN}/")), found("/"));
+        assert_eq!(
+            split(&format!("/{TOKEN}/_config/size")),
+            found("/_config/size")
+        );
+        for other in [
+            format!("/{TOKEN}0"),
+            format!("/{}", &TOKEN[1..]),
+            format!("/{}", TOKEN.to_uppercase()),
+            format!("{TOKEN}/"),
+            format!("/x/{TOKEN}"),
+            format!("/{}é", &TOKEN[2..]),
+            "/new".to_owned(),
+        ] {
+            assert_eq!(split(&other), None, "{other}");
+        }
+    }
+}

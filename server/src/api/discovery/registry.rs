@@ -1,0 +1,307 @@
+//! Tokens in v2's tree: how one is made, and what requests below it may do.
+//!
+//! Every request sees what was committed before it on any member: a token that one member has made can
+//! be used on another at once.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::ACCEPT},
+    web,
+};
+use bytes::Bytes;
+use witan_api::{
+    discovery::{REGISTRY, SIZE, split_token},
+    v2::error::ErrorCode,
+};
+use witan_replica::machine::tree::{self, Create, Delete, Mutation, Tree};
+
+use super::{NewTokenError, SIZE_MAX, base_url, page};
+use crate::{
+    api::{
+        Context, reply,
+        v2::{
+            error::V2Error,
+            headers,
+            keys::{self, Intent},
+            operation::WriteMethod,
+            parse::Params,
+            render, watch,
+        },
+    },
+    node::Node,
+};
+
+/// Tokens that exist at once. With the bounds below, all of them hold 64 MiB of values at most.
+pub(super) const TOKENS_MAX: usize = 1024;
+/// A token ends after this time: as long as the public service kept one. A cluster needs its token only to
+/// begin.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Registrations for each member that the cluster begins with. Those beyond the size come from members that
+/// begin at the same time; they find that the cluster is full.
+const REGISTRATIONS_PER_MEMBER: u64 = 2;
+/// Bytes of a registration's name: member ids have 16 digits, the names of etcd 0.4 were people's.
+const ID_BYTES_MAX: usize = 64;
+/// Bytes of a registration's value: `NAME=URL` for each of the member's URLs.
+const VALUE_BYTES_MAX: usize = 1024;
+
+/// Makes the directory of a token.
+pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), NewTokenError> {
+    let view = node.read().await?;
+    let tree = &view.machine.tree;
+    if tree.lists_more_than(REGISTRY.as_bytes(), false, TOKENS_MAX - 1) {
+        return Err(NewTokenError::RegistryFull);
+    }
+    drop(view); // a live view makes the next writes copy
+    let lifetime_ns = i64::try_from(TOKEN_LIFETIME.as_nanos()).unwrap_or(i64::MAX);
+    let path = directory(token);
+    for create in [
+        Create {
+            path: path.clone().into(),
+            dir: true,
+            expires_ns: Some(node.now_ns().saturating_add(lifetime_ns)),
+            ..Create::default()
+        },
+        Create {
+            path: format!("{path}/{SIZE}").into(),
+            value: size.to_string().into(),
+            ..Create::default()
+        },
+    ] {
+        let made = node.propose(Mutation::Create(create)).await;
+        made.map_err(V2Error::from)?;
+    }
+    Ok(())
+}
+
+/// The directory of a token.
+fn directory(token: &str) -> String {
+    format!("{REGISTRY}/{token}")
+}
+
+/// What a path below a token names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Token,
+    Registration,
+    /// The size, and what no member writes.
+    Other,
+}
+
+impl Place {
+    fn of(below: &[u8]) -> Self {
+        match below {
+            b"" => Self::Token,
+            name if name.starts_with(b"_") || name.contains(&b'/') => Self::Other,
+            _ => Self::Registration,
+        }
+    }
+
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Token => "GET,HEAD,DELETE",
+            Self::Registration => "GET,HEAD,PUT,DELETE",
+            Self::Other => "GET,HEAD",
+        }
+    }
+}
+
+/// Answers any request for a token or something below it; `path` is the whole cleaned path.
+pub(super) async fn handle(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let Some((token, rest)) = split_token(path) else {
+        return reply::not_found();
+    };
+    let below = rest.strip_prefix(b"/").unwrap_or_default();
+    let below = below.strip_suffix(b"/").unwrap_or(below);
+    let allow = Place::of(below).methods();
+    if !reply::allows(request, allow) {
+        return reply::method_not_allowed(Some(allow));
+    }
+    let asked = Asked {
+        ctx,
+        request,
+        token,
+        below,
+    };
+    match asked.serve(payload).await {
+        Ok(response) => response,
+        Err(error) => headers::failure(&ctx.node, request, &error),
+    }
+}
+
+/// A request below a token.
+struct Asked<'a> {
+    ctx: &'a Context,
+    request: &'a HttpRequest,
+    token: &'a str,
+    /// What follows the token, without slashes at its ends.
+    below: &'a [u8],
+}
+
+impl Asked<'_> {
+    async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
+        let (ctx, request) = (self.ctx, self.request);
+        let Some((intent, params)) = keys::intent(ctx, request, payload).await? else {
+            return Ok(reply::method_not_allowed(None));
+        };
+        match intent {
+            Intent::Get if params.wait => {
+                self.directory(&ctx.node.read().await?.machine.tree)?;
+                watch::open(&ctx.node, request, self.key(), &params).await
+            }
+            Intent::Get if self.below.is_empty() && wants_page(request) => self.page().await,
+            Intent::Get | Intent::Head => self.get(&params).await,
+            Intent::Write(WriteMethod::Put) => self.register(params).await,
+            Intent::Write(write) => keys::write(ctx, request, write, self.key(), params).await,
+        }
+    }
+
+    /// The key in the tree.
+    fn key(&self) -> Bytes {
+        let mut key = directory(self.token).into_bytes();
+        if !self.below.is_empty() {
+            key.push(b'/');
+            key.extend_from_slice(self.below);
+        }
+        key.into()
+    }
+
+    /// The token's directory with its registrations.
+    fn directory(&self, tree: &Tree) -> Result<tree::Node, V2Error> {
+        let path = directory(self.token);
+        let found = tree.get(path.as_bytes(), false, self.ctx.node.now_ns())?;
+        if found.node.dir {
+            return Ok(found.node);
+        }
+        // a file that somebody made by another path
+        let error = V2Error::before_store(ErrorCode::NotDir, path);
+        Err(error)
+    }
+
+    async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
+        let node = &self.ctx.node;
+        let view = node.read().await?;
+        let tree = &view.machine.tree;
+        let mut event = tree.get(&self.key(), params.recursive, node.now_ns())?;
+        if self.below.is_empty() {
+            // the public service shows no expiration; the page and v2's own path do
+            event.node.expires_ns = None;
+            event.node.ttl = 0;
+        }
+        let body = reply::framed(self.request, render::event(&event));
+        Ok(headers::success(node, StatusCode::OK, tree.index()).body(body))
+    }
+
+    async fn page(&self) -> Result<HttpResponse, V2Error> {
+        let view = self.ctx.node.read().await?;
+        let tree = &view.machine.tree;
+        let shown = page::Shown {
+            url: base_url(self.ctx, self.request)
+                .map_or_else(String::new, |base| format!("{base}/{}", self.token)),
+            size: self.size(tree),
+            directory: self.directory(tree)?,
+        };
+        Ok(page::answer(self.request, &shown))
+    }
+
+    /// The size that the token was made with; `None` if the token was made by hand and has none.
+    fn size(&self, tree: &Tree) -> Option<u64> {
+        let path = format!("{}/{SIZE}", directory(self.token));
+        let found = tree.get(path.as_bytes(), false, 0).ok()?;
+        let value = found.node.value?;
+        std::str::from_utf8(&value).ok()?.parse().ok()
+    }
+
+    async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
+        let node = &self.ctx.node;
+        let view = node.read().await?;
+        let before = self.directory(&view.machine.tree)?;
+        self.check_bounds(&before, self.size(&view.machine.tree), &params)?;
+        drop(view); // a live view makes the next writes copy
+        let (put, key) = (WriteMethod::Put, self.key());
+        let response = keys::write(self.ctx, self.request, put, key, params).await?;
+        let after = node.view().await?;
+        let now = self.directory(&after.machine.tree);
+        drop(after);
+        match now {
+            Ok(now) if now.created == before.created => Ok(response),
+            // the token ended in between and the write made a directory that would never end
+            Ok(_) => {
+                let delete = Delete {
+                    path: directory(self.token).into(),
+                    dir: true,
+                    recursive: true,
+                };
+                node.propose(Mutation::Delete(delete)).await?;
+                let cause = directory(self.token);
+                Err(V2Error::before_store(ErrorCode::KeyNotFound, cause))
+            }
+            Err(gone) => Err(gone),
+        }
+    }
+
+    fn check_bounds(
+        &self,
+        directory: &tree::Node,
+        size: Option<u64>,
+        params: &Params,
+    ) -> Result<(), V2Error> {
+        let invalid = |cause: String| Err(V2Error::before_store(ErrorCode::InvalidField, cause));
+        if params.dir {
+            return invalid("a registration is a value, not a directory".to_owned());
+        }
+        if self.below.len() > ID_BYTES_MAX {
+            return invalid(format!("a member id has at most {ID_BYTES_MAX} bytes"));
+        }
+        if params.value.len() > VALUE_BYTES_MAX {
+            return invalid(format!(
+                "a registration has at most {VALUE_BYTES_MAX} bytes"
+            ));
+        }
+        let registered = directory.nodes.as_deref().unwrap_or_default();
+        let places = size.unwrap_or(SIZE_MAX).clamp(1, SIZE_MAX) * REGISTRATIONS_PER_MEMBER;
+        let key = self.key();
+        let is_new = registered.iter().all(|node| node.path != key);
+        if is_new && registered.len() as u64 >= places {
+            let cause = format!("this token has {places} registrations, which is its limit");
+            return Err(V2Error::before_store(ErrorCode::NoSpace, cause));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a browser asks: it prefers HTML by name.
+fn wants_page(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get_all(ACCEPT);
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/html")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_write_registrations_alone() {
+        let table: [(&[u8], Place); 7] = [
+            (b"", Place::Token),
+            (b"4eb2dcba58da982f", Place::Registration),
+            (b"machine0", Place::Registration),
+            (b"_config", Place::Other),
+            (b"_config/size", Place::Other),
+            (b"_state", Place::Other),
+            (b"a/b", Place::Other),
+        ];
+        for (below, place) in table {
+            assert_eq!(Place::of(below), place, "{below:?}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Clusters of real etcd that begin by a registry on Witan: 3.4 by the service and by the URL of v2's keys,
+//! 3.6 by v3 discovery.
+
+use witan_e2e::{Kind, Launch, Server, Tool, http, wait};
+
+use super::{error, new_token, path};
+
+/// Members of each cluster.
+const SIZE: usize = 3;
+
+/// A member with ports of its own, which finds the others by these flags. It is not started.
+fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
+    let mut server = Launch::new(kind).bare().prepare();
+    let (client, peer) = (server.url(), server.peer_url());
+    for (flag, value) in [
+        ("--name", name),
+        ("--data-dir", "data"),
+        ("--listen-client-urls", &client),
+        ("--advertise-client-urls", &client),
+        ("--listen-peer-urls", &peer),
+        ("--initial-advertise-peer-urls", &peer),
+    ] {
+        server.add_args([flag, value]);
+    }
+    if kind == Kind::Etcd34 {
+        server.add_args(["--enable-v2=true"]);
+    }
+    for flag in flags {
+        server.add_args([flag.as_str()]);
+    }
+    server
+}
+
+/// Starts a whole cluster by these flags and waits until each member is healthy.
+fn begin(kind: Kind, flags: &[String]) -> Vec<Server> {
+    let mut members: Vec<Server> = (0..SIZE)
+        .map(|at| member(kind, &format!("m{at}"), flags))
+        .collect();
+    members.iter_mut().for_each(Server::start_unready_again);
+    for member in &mut members {
+        let address = member.address();
+        wait::until_true("the member becomes healthy", || {
+            assert!(member.runs(), "it ended:\n{}", member.tail());
+            http::try_once(&address, "GET", "/health", &[], b"")
+                .is_ok_and(|answer| answer.status == 200 && answer.text().contains("true"))
+        });
+    }
+    members
+}
+
+/// Ids of the members as their cluster says them, in order.
+fn ids(of: &Server) -> Vec<String> {
+    let said = Tool::Etcdctl36.run(&of.url(), &["member", "list"]);
+    assert_eq!(said.code, Some(0), "{}", said.all());
+    let lines = said.stdout.lines();
+    let mut ids: Vec<String> = lines
+        .filter_map(|line| Some(line.split_once(',')?.0.to_owned()))
+        .collect();
+    ids.sort();
+    ids
+}
+
+/// A further member finds the cluster full and ends.
+fn is_full(kind: Kind, flags: &[String]) {
+    let mut late = member(kind, "late", flags);
+    late.add_args(["--discovery-fallback=exit"]);
+    late.start_unready_again();
+    assert_ne!(late.wait_exit().code(), Some(0), "{}", late.tail());
+    late.wait_log(0, "cluster is full");
+}
+
+/// Three members of etcd 3.4 begin by a URL whose registry is shown at a path of the service.
+fn by_v2(service: &Server, url: &str, shown: &str) {
+    let flags = [format!("--discovery={url}")];
+    let members = begin(Kind::Etcd34, &flags);
+    let registered = service.http("GET", shown, "").json();
+    let nodes = registered["node"]["nodes"]
+        .as_array()
+        .expect("three members");
+    let mut found: Vec<String> = nodes
+        .iter()
+        .filter_map(|node| Some(node["key"].as_str()?.rsplit_once('/')?.1.to_owned()))
+        .collect();
+    found.sort();
+    assert_eq!(found, ids(&members[0]));
+    is_full(Kind::Etcd34, &flags);
+    let after = service.http("GET", shown, "").json();
+    assert_eq!(after, registered, "who came late has registered");
+}
+
+#[test]
+fn etcd_3_4_begins_by_the_service() {
+    let service = Launch::witan().start();
+    let url = new_token(&service, 3);
+    by_v2(&service, &url, &path(&url));
+}
+
+#[test]
+fn etcd_3_4_begins_by_the_keys_of_v2() {
+    let service = Launch::witan().start();
+    // a token that was made by hand, longer than those of the service
+    let token = "6c007a14875d53d9bf0ef5a6fc0257c817f0fb83";
+    let key = format!("/v2/keys/_etcd/registry/{token}");
+    let size = service.http("PUT", &format!("{key}/_config/size"), "value=3");
+    assert_eq!(size.status, 201, "{}", size.text());
+    by_v2(&service, &format!("{}{key}", service.url()), &key);
+    // and one that the service made
+    let url = new_token(&service, 3);
+    let key = format!("/v2/keys/_etcd/registry{}", path(&url));
+    by_v2(&service, &format!("{}{key}", service.url()), &path(&url));
+}
+
+/// A member that is started without its data ends as a duplicate, and one with a token that nobody made, too.
+#[test]
+fn etcd_3_4_ends_by_the_refusals_of_the_service() {
+    let service = Launch::witan().start();
+    let url = new_token(&service, 3);
+    let mut unknown = member(
+        Kind::Etcd34,
+        "m0",
+        &[format!("--discovery={}/{}", service.url(), "0".repeat(32))],
+    );
+    unknown.start_unready_again();
+    assert_ne!(unknown.wait_exit().code(), Some(0));
+    unknown.wait_log(0, "Key not found");
+    let mut first = member(Kind::Etcd34, "m0", &[format!("--discovery={url}")]);
+    first.start_unready_again();
+    let list = || service.http("GET", &path(&url), "");
+    wait::until_true("the member registers", || {
+        list().json()["node"]["nodes"].as_array().map(Vec::len) == Some(1)
+    });
+    first.kill9();
+    let skip = first.log().len();
+    first.start_unready_again();
+    assert_ne!(first.wait_exit().code(), Some(0));
+    first.wait_log(skip, "previously registered");
+    let node = list().json()["node"]["nodes"][0].clone();
+    let key = node["key"].as_str().expect("a key");
+    let id = key.rsplit_once('/').expect("a path").1;
+    let gone = service.http("DELETE", &format!("{}/{id}", path(&url)), "");
+    assert_eq!(gone.status, 200, "{}", gone.text());
+    assert_eq!(error(&gone).1, 0);
+}
+
+#[test]
+fn etcd_3_6_begins_by_v3_discovery() {
+    let service = Launch::witan().start();
+    let size = "/_etcd/registry/token/_config/size";
+    let put = Tool::Etcdctl36.run(&service.url(), &["put", size, "3"]);
+    assert_eq!(put.code, Some(0), "{}", put.all());
+    let flags = [
+        "--discovery-token=token".to_owned(),
+        format!("--discovery-endpoints={}", service.url()),
+    ];
+    let members = begin(Kind::Etcd36, &flags);
+    let prefix = "/_etcd/registry/token/members/";
+    let listed = Tool::Etcdctl36.run(&service.url(), &["get", "--prefix", "--keys-only", prefix]);
+    let mut found: Vec<&str> = listed
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix(prefix))
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, ids(&members[0]));
+    is_full(Kind::Etcd36, &flags);
+}

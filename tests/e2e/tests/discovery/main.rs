@@ -1,0 +1,27 @@
+//! Discovery: the service as curl and browsers see it, and clusters of real etcd that begin by it.
+
+mod etcd;
+mod service;
+
+use witan_e2e::{Server, http::Response};
+
+/// Makes a token for this many members; the URL that the service prints.
+fn new_token(server: &Server, size: u32) -> String {
+    let made = server.http("GET", &format!("/new?size={size}"), "");
+    assert_eq!(made.status, 200, "{}", made.text());
+    made.text()
+}
+
+/// The path of a token's URL.
+fn path(url: &str) -> String {
+    let (_, token) = url.rsplit_once('/').expect("a URL has a path");
+    format!("/{token}")
+}
+
+/// The error of a v2 answer: status, code and cause.
+fn error(answer: &Response) -> (u16, u64, String) {
+    let json = answer.json();
+    let code = json["errorCode"].as_u64().unwrap_or_default();
+    let cause = json["cause"].as_str().unwrap_or_default();
+    (answer.status, code, cause.to_owned())
+}

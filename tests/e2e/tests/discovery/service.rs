@@ -1,0 +1,367 @@
+//! The service: tokens, registrations, waits, limits, the page for browsers.
+
+use serde_json::{Value, json};
+use witan_e2e::{
+    Launch, Server,
+    http::{self, Connection, Response},
+    wait,
+};
+
+use super::{error, new_token, path};
+
+/// Seconds of the seven days that a token lives.
+const LIFETIME_S: i64 = 7 * 24 * 60 * 60;
+
+/// Tokens that one address gets in a minute.
+const TOKENS_A_MINUTE: usize = 30;
+
+/// Registrations that a token for one member takes.
+const REGISTRATIONS: usize = 2;
+
+fn register(server: &Server, token: &str, id: &str, value: &str) -> Response {
+    let body = format!("value={}", http::escape(value));
+    server.http("PUT", &format!("{token}/{id}?prevExist=false"), &body)
+}
+
+#[test]
+fn any_method_makes_a_token() {
+    let server = Launch::witan().start();
+    let address = server.address();
+    let mut seen = Vec::new();
+    for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "BREW"] {
+        let made = server.http(method, "/new?size=5", "");
+        assert_eq!(made.status, 200, "{method}: {}", made.text());
+        let url = made.text();
+        let token = url
+            .strip_prefix(&format!("http://{address}/"))
+            .unwrap_or_else(|| panic!("{url} does not reach {address}"));
+        assert!(
+            token.len() == 32 && token.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{token}"
+        );
+        assert!(!seen.contains(&url));
+        let size = server
+            .http("GET", &format!("/{token}/_config/size"), "")
+            .json();
+        assert_eq!(size["node"]["value"], "5");
+        seen.push(url);
+    }
+    let usual = server.http("GET", "/new", "").text();
+    let size = server.http("GET", &format!("{}/_config/size", path(&usual)), "");
+    assert_eq!(size.json()["node"]["value"], "3");
+    let of_form = server.http("POST", "/new", "size=7").text();
+    let size = server.http("GET", &format!("{}/_config/size", path(&of_form)), "");
+    assert_eq!(size.json()["node"]["value"], "7");
+}
+
+#[test]
+fn sizes_are_bounded() {
+    let server = Launch::witan().start();
+    for size in [
+        "abc",
+        "0",
+        "-1",
+        "1000000",
+        "",
+        "33",
+        "3.0",
+        "18446744073709551617",
+    ] {
+        let refused = server.http("GET", &format!("/new?size={size}"), "");
+        assert_eq!(refused.status, 400, "{size}: {}", refused.text());
+        assert!(
+            refused.text().contains("from 1 to 32"),
+            "{}",
+            refused.text()
+        );
+    }
+    assert_eq!(path(&new_token(&server, 32)).len(), 33);
+    // no token was made for what was refused
+    let tokens = server.http("GET", "/v2/keys/_etcd/registry", "").json();
+    assert_eq!(tokens["node"]["nodes"].as_array().map(Vec::len), Some(1));
+}
+
+/// The transcripts of a page about etcd 2.3 and the public service of its time.
+#[test]
+fn lists_look_as_those_of_the_public_service() {
+    let server = Launch::witan().start();
+    let token = path(&new_token(&server, 3));
+    let registry = format!("/_etcd/registry{token}");
+    let empty = server.http("GET", &token, "");
+    let made = empty.json()["node"]["createdIndex"].clone();
+    let directory =
+        json!({"key": registry, "dir": true, "modifiedIndex": made, "createdIndex": made});
+    assert_eq!(empty.json(), json!({"action": "get", "node": directory}));
+    let mut nodes = Vec::new();
+    for (id, value) in [
+        ("f84fe4a4e816e778", "etcd1=http://192.168.99.102:2380"),
+        ("4eb2dcba58da982f", "etcd0=http://192.168.99.101:2380"),
+        ("aa5569b385caf33b", "etcd2=http://192.168.99.103:2380"),
+    ] {
+        let created = register(&server, &token, id, value);
+        assert_eq!(created.status, 201, "{}", created.text());
+        let node = created.json()["node"].clone();
+        assert_eq!(node["key"], format!("{registry}/{id}"));
+        assert_eq!(node["value"], value);
+        let index = created.header("X-Etcd-Index").map(str::to_owned);
+        assert_eq!(index, Some(node["createdIndex"].to_string()));
+        nodes.push(node);
+    }
+    nodes.sort_by_key(|node| node["key"].to_string());
+    let list = server.http("GET", &token, "");
+    assert!(list.header("X-Etcd-Index").is_some());
+    assert_eq!(list.header("Content-Type"), Some("application/json"));
+    assert_eq!(list.json()["node"]["nodes"], json!(nodes));
+    for node in &nodes {
+        let fields: Vec<&String> = node.as_object().expect("a node").keys().collect();
+        assert_eq!(fields, ["key", "value", "modifiedIndex", "createdIndex"]);
+    }
+    // byte for byte what v2 shows, but for the end of the directory
+    let of_v2 = server
+        .http("GET", &format!("/v2/keys{registry}"), "")
+        .json();
+    assert_eq!(of_v2["node"]["nodes"], json!(nodes));
+    let deleted = server.http("DELETE", &format!("{token}/f84fe4a4e816e778"), "");
+    assert_eq!(
+        (deleted.status, deleted.json()["action"].clone()),
+        (200, json!("delete"))
+    );
+    let left = server
+        .http("GET", &format!("{token}?recursive=true"), "")
+        .json();
+    assert_eq!(left["node"]["nodes"], json!(nodes[..2]));
+}
+
+#[test]
+fn refusals_are_those_of_v2() {
+    let server = Launch::witan().start();
+    let unknown = format!("/{}", "0".repeat(32));
+    for (method, target) in [
+        ("GET", unknown.clone()),
+        ("GET", format!("{unknown}/_config/size")),
+        ("GET", format!("{unknown}?wait=true")),
+        ("PUT", format!("{unknown}/1")),
+        ("DELETE", format!("{unknown}/1")),
+    ] {
+        let refused = server.http(
+            method,
+            &target,
+            if method == "PUT" {
+                "value=a=http://b:1"
+            } else {
+                ""
+            },
+        );
+        let (status, code, _) = error(&refused);
+        assert_eq!((status, code), (404, 100), "{method} {target}");
+    }
+    let token = path(&new_token(&server, 1));
+    assert_eq!(register(&server, &token, "1", "a=http://b:1").status, 201);
+    let (status, code, cause) = error(&register(&server, &token, "1", "c=http://d:1"));
+    assert_eq!((status, code), (412, 105));
+    assert_eq!(cause, format!("/_etcd/registry{token}/1"));
+    let long = "x".repeat(1025);
+    for (id, value) in [("2", long.as_str()), (&long[..65], "a=http://b:1")] {
+        let (status, code, cause) = error(&register(&server, &token, id, value));
+        assert_eq!((status, code), (400, 209), "{cause}");
+    }
+    let directory = server.http("PUT", &format!("{token}/2"), "dir=true");
+    assert_eq!(error(&directory).1, 209);
+    assert_eq!(register(&server, &token, "2", "c=http://d:1").status, 201);
+    let (status, code, cause) = error(&register(&server, &token, "3", "e=http://f:1"));
+    assert_eq!((status, code), (507, 302), "{cause}");
+    assert!(cause.contains(&REGISTRATIONS.to_string()), "{cause}");
+    // who is registered may say so again
+    let again = server.http("PUT", &format!("{token}/2"), "value=c=http://d:2");
+    assert_eq!(again.status, 200, "{}", again.text());
+    for (method, target, allow) in [
+        ("PUT", format!("{token}/_config/size"), "GET,HEAD"),
+        ("DELETE", format!("{token}/_config"), "GET,HEAD"),
+        ("PUT", format!("{token}/a/b"), "GET,HEAD"),
+        ("PUT", token.clone(), "GET,HEAD,DELETE"),
+        ("POST", token.clone(), "GET,HEAD,DELETE"),
+        ("POST", format!("{token}/a"), "GET,HEAD,PUT,DELETE"),
+    ] {
+        let refused = server.http(method, &target, "value=9");
+        assert_eq!(
+            (refused.status, refused.header("Allow")),
+            (405, Some(allow)),
+            "{method} {target}"
+        );
+    }
+    let head = server.http("HEAD", &token, "");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    let whole = server.http("DELETE", &format!("{token}?recursive=true"), "");
+    assert_eq!(whole.status, 200, "{}", whole.text());
+    assert_eq!(error(&server.http("GET", &token, "")).1, 100);
+}
+
+#[test]
+fn members_wait_for_each_other() {
+    let server = Launch::witan().start();
+    let token = path(&new_token(&server, 2));
+    let first = register(&server, &token, "1", "a=http://a:1");
+    let next = first.json()["node"]["modifiedIndex"]
+        .as_u64()
+        .expect("an index")
+        + 1;
+    let mut waiting = Connection::open(&server.address()).expect("the server listens");
+    let target = format!("{token}?recursive=true&wait=true&waitIndex={next}");
+    waiting.send("GET", &target, &[], b"").expect("it is sent");
+    assert_eq!(
+        waiting.head("GET").expect("a wait begins at once").status,
+        200
+    );
+    // another token is of no interest
+    register(&server, &path(&new_token(&server, 2)), "9", "z=http://z:1");
+    let second = register(&server, &token, "2", "b=http://b:1");
+    let seen = waiting.chunk().expect("the wait ends").expect("an event");
+    assert_eq!(seen, second.body);
+}
+
+#[test]
+fn a_token_is_a_directory_of_v2_that_expires() {
+    let server = Launch::witan().start();
+    let token = path(&new_token(&server, 3));
+    let directory = format!("/v2/keys/_etcd/registry{token}");
+    let shown = server.http("GET", &directory, "").json();
+    let ttl = shown["node"]["ttl"].as_i64().expect("a TTL");
+    assert!((LIFETIME_S - 60..=LIFETIME_S).contains(&ttl), "{ttl}");
+    // what v2 writes is registered, too
+    let put = server.http("PUT", &format!("{directory}/1"), "value=a=http://a:1");
+    assert_eq!(put.status, 201);
+    let list = server.http("GET", &token, "").json();
+    assert_eq!(list["node"]["nodes"][0]["value"], "a=http://a:1");
+    assert_eq!(list["node"]["ttl"], Value::Null);
+    let sooner = server.http(
+        "PUT",
+        &format!("{directory}?prevExist=true"),
+        "dir=true&ttl=1",
+    );
+    assert_eq!(sooner.status, 200, "{}", sooner.text());
+    wait::until_true("the token expires", || {
+        server.http("GET", &token, "").status == 404
+    });
+    assert_eq!(
+        error(&register(&server, &token, "2", "b=http://b:1")).1,
+        100
+    );
+    assert_eq!(server.http("GET", &directory, "").status, 404);
+}
+
+#[test]
+fn one_address_gets_its_share_of_tokens() {
+    let server = Launch::witan().start();
+    let answers: Vec<Response> = (0..TOKENS_A_MINUTE + 5)
+        .map(|_| server.http("GET", "/new", ""))
+        .collect();
+    let made = answers.iter().filter(|answer| answer.status == 200);
+    assert_eq!(made.count(), TOKENS_A_MINUTE);
+    let last = answers.last().expect("it was asked");
+    assert_eq!((last.status, last.header("Retry-After")), (429, Some("60")));
+    // what was made goes on
+    let token = path(&answers[0].text());
+    assert_eq!(register(&server, &token, "1", "a=http://a:1").status, 201);
+}
+
+#[test]
+fn tokens_are_below_the_url_of_the_flag() {
+    let base = "https://discovery.example.org/of/mine";
+    let server = Launch::witan()
+        .arg(format!("--discovery-service-url={base}/"))
+        .start();
+    let url = new_token(&server, 3);
+    let token = url.strip_prefix(base).expect("the flag's URL comes first");
+    assert_eq!(server.http("GET", token, "").status, 200);
+    for wrong in ["discovery.example.org", "ftp://a", "http://a?b", "http://"] {
+        let mut server = Launch::witan()
+            .arg(format!("--discovery-service-url={wrong}"))
+            .start_unready();
+        assert_eq!(server.wait_exit().code(), Some(1), "{wrong}");
+        server.wait_log(0, "discovery-service-url");
+    }
+    // without the flag it is the name by which the member was asked
+    let plain = Launch::witan().start();
+    let ask = |host: &str| {
+        let headers = [("Host", host)];
+        http::try_once(&plain.address(), "GET", "/new", &headers, b"").expect("an answer")
+    };
+    assert!(
+        ask("etcd.example.org:99")
+            .text()
+            .starts_with("http://etcd.example.org:99/")
+    );
+    assert_eq!(ask("user@etcd.example.org").status, 400);
+}
+
+#[test]
+fn a_browser_sees_who_is_missing() {
+    let server = Launch::witan().start();
+    let url = new_token(&server, 3);
+    let token = path(&url);
+    register(&server, &token, "1", "etcd0=http://192.168.99.101:2380");
+    register(&server, &token, "2", "<script>alert(1)</script>=http://a:1");
+    let accept = [("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
+    let ask = |target: &str| {
+        http::try_once(&server.address(), "GET", target, &accept, b"").expect("an answer")
+    };
+    let page = ask(&token);
+    assert_eq!(
+        page.header("Content-Type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert!(
+        page.header("Content-Security-Policy")
+            .is_some_and(|policy| policy.starts_with("default-src 'none'"))
+    );
+    let text = page.text();
+    for part in [
+        "2 of 3 members have registered, 1 missing",
+        "etcd0",
+        "http://192.168.99.101:2380",
+        &url,
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(!text.contains("<script"), "{text}");
+    let unknown = ask(&format!("/{}", "0".repeat(32)));
+    assert_eq!(error(&unknown).1, 100);
+    // below the token it is JSON for everybody
+    assert_eq!(ask(&format!("{token}/1")).json()["action"], "get");
+}
+
+#[test]
+fn without_v2_there_is_no_service() {
+    let server = Launch::witan().arg("--enable-v2=false").start();
+    for target in ["/new", &format!("/{}", "0".repeat(32))] {
+        let absent = server.http("GET", target, "");
+        assert_eq!(
+            (absent.status, absent.text()),
+            (404, "404 page not found\n".into())
+        );
+    }
+}
+
+/// A member that begins has no user yet: the token is its proof, and root gives it.
+#[test]
+fn a_token_opens_its_own_registry_alone() {
+    let server = Launch::witan().arg("--bcrypt-cost=4").start();
+    let put = |target: &str, body: &str| {
+        let done = server.http("PUT", target, body);
+        assert!(done.status < 300, "{target}: {}", done.text());
+    };
+    put("/v2/auth/users/root", r#"{"user":"root","password":"r"}"#);
+    put("/v2/auth/enable", "");
+    let root = [("Authorization", "Basic cm9vdDpy")];
+    let guest = br#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
+    let of_root = |method: &str, target: &str, body: &[u8]| {
+        http::try_once(&server.address(), method, target, &root, body).expect("an answer")
+    };
+    assert_eq!(of_root("PUT", "/v2/auth/roles/guest", guest).status, 200);
+    assert_eq!(server.http("GET", "/new", "").status, 401);
+    let token = path(&of_root("GET", "/new?size=1", b"").text());
+    assert_eq!(register(&server, &token, "1", "a=http://a:1").status, 201);
+    assert_eq!(server.http("GET", &token, "").status, 200);
+    let other = format!("/v2/keys/_etcd/registry{token}/1");
+    assert_eq!(server.http("GET", &other, "").status, 401);
+}
