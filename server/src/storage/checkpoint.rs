@@ -9,33 +9,23 @@
 //! - **A new base** is written when the chain holds more that is outdated than not, or is long. It
 //!   takes over the runs of the base before in which nothing has changed (`reuse`).
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
 
-use witan_replica::machine::{
-    record::{CorruptRecord, RecordChange},
-    view::View,
-};
+use witan_replica::machine::{record::RecordChange, view::View};
 
 use super::{
     LogSizes, OpenError,
     error::CheckpointReadError,
-    files::{replace, sync_dir},
+    folder::CheckpointFolder,
     ledger::Ledger,
-    manifest::{COPY, CURRENT, Chain, Manifest, Run},
-    merge::{MergedRecords, Records, folder},
-    read_ahead::read_ahead,
+    manifest::{COPY, CURRENT, Chain, Install, Manifest, Run},
+    merge::{Records, folder},
+    read_ahead::read_chain,
     reuse::{KeyStretch, RunReuse},
-    run::{self, RunItem},
+    run::{self, RUN_BYTES, RunItem},
 };
 use crate::panics::catch_in_library;
 
-/// Records are sorted in memory up to this many bytes; then the next run begins.
-const RUN_BYTES: u64 = 8 << 20;
 /// A longer chain is written anew. Each link costs a start some milliseconds.
 const LINKS_MAX: usize = 48;
 
@@ -45,11 +35,11 @@ pub(super) type EmitChanges<'a> = dyn Fn(&mut dyn FnMut(RecordChange)) + 'a;
 /// The checkpoint of one member.
 #[derive(Debug)]
 pub struct Checkpoint {
-    dir: PathBuf,
+    folder: Arc<CheckpointFolder>,
     /// What is published.
     manifest: Manifest,
-    /// Number of the next folder; never one that was used before.
-    next: u64,
+    /// Received snapshots that this process had published when `manifest` was.
+    installs: u64,
     /// The next write must be a new base.
     base_required: bool,
     /// The newest chain, or the file that names it, was damaged.
@@ -61,8 +51,6 @@ pub struct Checkpoint {
     /// Runs of the newest base that can be reused.
     reuse: RunReuse,
     run_bytes: u64,
-    /// Says whether there is room for a run.
-    ledger: Arc<Ledger>,
 }
 
 /// What a base holds.
@@ -99,6 +87,8 @@ struct PendingLink {
     spans: Vec<KeyStretch>,
     /// Runs that were reused.
     kept: BTreeSet<usize>,
+    /// Numbers of those that were not.
+    written: Vec<u64>,
     /// Whether something was left out after the last item.
     gap: bool,
 }
@@ -127,39 +117,29 @@ impl PendingLink {
 impl Checkpoint {
     /// Opens the folder and reads the checkpoint that is there, if one is.
     pub(super) fn open(dir: &Path, ledger: Arc<Ledger>) -> Result<(Self, Option<View>), OpenError> {
-        let (mut checkpoint, view) = Self::open_with(dir, &mut |records| View::restore(records))?;
-        checkpoint.ledger = ledger;
-        Ok((checkpoint, view))
-    }
-
-    /// The same as [`Checkpoint::open`], streaming all records in key order through `restore`.
-    pub(super) fn open_with<T>(
-        dir: &Path,
-        restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
-    ) -> Result<(Self, Option<T>), OpenError> {
         fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
+        let next = next_number(dir).map_err(|e| OpenError::io(dir, e))?;
         let mut checkpoint = Self {
-            dir: dir.to_owned(),
+            folder: CheckpointFolder::new(dir.to_owned(), ledger, next),
             manifest: Manifest::default(),
-            next: next_number(dir).map_err(|e| OpenError::io(dir, e))?,
+            installs: 0,
             base_required: false,
             fell_back: false,
             outdated_bytes: LogSizes::of(dir).checkpoint_log_bytes,
             compact_threshold: 0,
             reuse: RunReuse::default(),
             run_bytes: RUN_BYTES,
-            ledger: Arc::default(),
         };
         let Some(manifest) = checkpoint.read_manifest()? else {
             return Ok((checkpoint, None));
         };
         checkpoint.manifest = manifest;
-        let error = match checkpoint.load(restore) {
+        let error = match checkpoint.load() {
             Ok(restored) => return Ok((checkpoint, Some(restored))),
             Err(error) => checkpoint.refusal(error),
         };
         if checkpoint.fall_back(&error)
-            && let Ok(restored) = checkpoint.load(restore)
+            && let Ok(restored) = checkpoint.load()
         {
             return Ok((checkpoint, Some(restored)));
         }
@@ -168,9 +148,9 @@ impl Checkpoint {
 
     /// What `current` says, or if that is damaged its copy. `None` where no checkpoint ever was.
     fn read_manifest(&mut self) -> Result<Option<Manifest>, OpenError> {
-        let path = self.dir.join(CURRENT);
+        let path = self.folder.dir.join(CURRENT);
         let mut damaged = false;
-        for path in [&path, &self.dir.join(COPY)] {
+        for path in [&path, &self.folder.dir.join(COPY)] {
             match Manifest::read(path) {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Ok(None) => damaged = true,
@@ -201,19 +181,11 @@ impl Checkpoint {
         true
     }
 
-    fn load<T>(
-        &mut self,
-        restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
-    ) -> Result<T, CheckpointReadError> {
-        let mut merged = MergedRecords::new(&self.dir, &self.manifest.chain);
-        // sled panics on some damage instead of answering an error.
-        let restored = catch_in_library(|| read_ahead(&mut merged, restore));
-        let restored = restored.unwrap_or_else(|| {
-            Err(CorruptRecord::new("reading the database ended in a panic").into())
-        })?;
-        let bytes = merged.bytes;
+    fn load(&mut self) -> Result<View, CheckpointReadError> {
+        let restore = &mut |records: &mut Records<'_>| View::restore(records);
+        let (view, bytes) = read_chain(&self.folder.dir, &self.manifest.chain, restore)?;
         self.compact_threshold = self.compact_threshold(bytes);
-        Ok(restored)
+        Ok(view)
     }
 
     fn refusal(&self, error: CheckpointReadError) -> OpenError {
@@ -221,7 +193,7 @@ impl Checkpoint {
             CheckpointReadError::At(path, error) => (path, *error),
             error @ (CheckpointReadError::Io(_)
             | CheckpointReadError::Database(_)
-            | CheckpointReadError::Record(_)) => (self.dir.clone(), error),
+            | CheckpointReadError::Record(_)) => (self.folder.dir.clone(), error),
         };
         let what = error.to_string();
         if let CheckpointReadError::Io(error) = error
@@ -329,7 +301,7 @@ impl Checkpoint {
             return true;
         }
         let long = chain.links.len() >= LINKS_MAX;
-        let fits = self.ledger.has_room(&self.dir, chain.bytes());
+        let fits = self.has_room(chain.bytes());
         if long && fits {
             return true;
         }
@@ -340,16 +312,13 @@ impl Checkpoint {
         self.compact_threshold = self.compact_threshold(weight.all);
         let outdated = chain.bytes() >= self.compact_threshold;
         // a chain that is longer than it should be is better than no checkpoint
-        (long || outdated) && (fits || self.ledger.has_room(&self.dir, weight.new))
+        (long || outdated) && (fits || self.has_room(weight.new))
     }
 
     /// A base that cannot be finished is not begun: what it takes meanwhile is what the log needs.
     fn check_room(&self, reuse: &RunReuse, whole: &EmitChanges<'_>) -> io::Result<()> {
         let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
-        let fits = self.ledger.has_room(&self.dir, surely)
-            || self
-                .ledger
-                .has_room(&self.dir, Weight::of(reuse, whole).new);
+        let fits = self.has_room(surely) || self.has_room(Weight::of(reuse, whole).new);
         if fits {
             Ok(())
         } else {
@@ -359,11 +328,10 @@ impl Checkpoint {
 
     /// Writes runs of what `before` does not hold; on an error none of them stays.
     fn write_link(
-        &mut self,
+        &self,
         before: &RunReuse,
         changes: impl FnOnce(&mut dyn FnMut(RecordChange)),
     ) -> io::Result<PendingLink> {
-        let first = self.next;
         let (mut link, mut outcome) = (PendingLink::default(), Ok(()));
         let mut hot = Vec::new();
         changes(&mut |change| {
@@ -390,39 +358,23 @@ impl Checkpoint {
             outcome = self.write_run(&mut link);
         }
         link.reuse.finish();
-        match outcome.and_then(|()| sync_dir(&self.dir)) {
+        match outcome.and_then(|()| self.folder.sync()) {
             Ok(()) => Ok(link),
             Err(error) => {
-                for number in first..self.next {
+                for number in link.written {
                     // What stays now goes with the next checkpoint.
-                    let _ = fs::remove_dir_all(folder(&self.dir, number));
+                    let _ = fs::remove_dir_all(folder(&self.folder.dir, number));
                 }
                 Err(error)
             }
         }
     }
 
-    fn write_run(&mut self, link: &mut PendingLink) -> io::Result<()> {
-        let PendingLink { items, spans, .. } = link;
-        // Stable, so that of two changes of one key the later one counts.
-        items.sort_by(|a, b| b.0.cmp(&a.0));
-        items.reverse();
-        items.dedup_by(|a, b| a.0 == b.0);
-        let bytes: usize = items.iter().map(item_bytes).sum();
-        let number = self.next;
-        self.next += 1;
-        let content = {
-            let _claim = self.ledger.begin_run(&self.dir, bytes as u64)?;
-            let path = folder(&self.dir, number);
-            run::write(&path, items).inspect_err(|_| {
-                // before the claim ends: the log counts on it
-                let _ = fs::remove_dir_all(&path);
-            })?
-        };
-        let run = Run::new(number, &items[0].0, content);
-        items.clear();
-        link.reuse
-            .add(&run, std::mem::take(spans), self.run_bytes / 2);
+    fn write_run(&self, link: &mut PendingLink) -> io::Result<()> {
+        let run = self.folder.write_run(&mut link.items, false)?;
+        let spans = std::mem::take(&mut link.spans);
+        link.reuse.add(&run, spans, self.run_bytes / 2);
+        link.written.push(run.number);
         link.runs.push(run);
         link.bytes = 0;
         Ok(())
@@ -433,43 +385,62 @@ impl Checkpoint {
         let manifest = Manifest {
             before: self.manifest.chain.clone(),
             chain,
+            install: None,
         };
-        let text = manifest.encode();
-        replace(&self.dir, CURRENT, text.as_bytes())?;
+        self.folder.publish(&manifest, self.installs)?;
         self.manifest = manifest;
-        // From here on only space and a second chance are at stake.
-        let outcome = replace(&self.dir, COPY, text.as_bytes()).and_then(|()| self.remove_others());
-        if let Err(error) = outcome {
-            tracing::warn!(dir = %self.dir.display(), %error, "failed to clean up the checkpoint's folder");
-        }
+        self.remove_others();
         Ok(())
+    }
+
+    /// Removes the folders that are not published; what stays costs only space.
+    pub(super) fn remove_others(&self) {
+        if let Err(error) = self.folder.remove_others(&self.manifest) {
+            let dir = self.folder.dir.display();
+            tracing::warn!(%dir, %error, "failed to clean up the checkpoint's folder");
+        }
+    }
+
+    /// The folder, for those who receive snapshots.
+    pub(super) fn folder(&self) -> &Arc<CheckpointFolder> {
+        &self.folder
+    }
+
+    /// The snapshot whose publication the start has found unfinished.
+    pub(super) fn install(&self) -> Option<Install> {
+        self.manifest.install
+    }
+
+    /// Says on disk that the log follows the installed snapshot.
+    pub(super) fn finish_install(&mut self) -> io::Result<()> {
+        self.manifest.install = None;
+        self.folder.publish(&self.manifest, self.installs)
+    }
+
+    /// Goes on from a snapshot that was published, the `installs`th of this process, and removes what
+    /// it has replaced.
+    pub(super) fn adopt(&mut self, chain: Chain, installs: u64) -> io::Result<()> {
+        self.compact_threshold = self.compact_threshold(chain.bytes());
+        self.manifest = Manifest {
+            chain,
+            ..Manifest::default()
+        };
+        self.installs = installs;
+        self.reuse = RunReuse::default();
+        (self.base_required, self.fell_back) = (false, false);
+        self.finish_install()?;
+        self.remove_others();
+        Ok(())
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        self.folder.ledger.has_room(&self.folder.dir, bytes)
     }
 
     /// The bytes of a chain at which it is looked at again when the whole state has `bytes`.
     fn compact_threshold(&self, bytes: u64) -> u64 {
         2 * bytes + self.outdated_bytes
     }
-
-    /// Removes the folders that are not published.
-    fn remove_others(&self) -> io::Result<()> {
-        let Manifest { chain, before } = &self.manifest;
-        let kept: BTreeSet<PathBuf> = chain
-            .numbers()
-            .chain(before.numbers())
-            .map(|number| folder(&self.dir, number))
-            .collect();
-        for entry in fs::read_dir(&self.dir)? {
-            let path = entry?.path();
-            if path.is_dir() && !kept.contains(&path) {
-                fs::remove_dir_all(path)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn item_bytes((key, value): &RunItem) -> usize {
-    run::HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 
 fn key(change: &RecordChange) -> &[u8] {

@@ -13,7 +13,12 @@ use std::{
 
 use witan_replica::machine::view::View;
 
-use super::{Checkpoint, StorageMetrics, low_priority::run_at_low_priority};
+use super::{
+    Checkpoint, StorageMetrics,
+    folder::{CheckpointFolder, OnDurable, is_superseded},
+    low_priority::run_at_low_priority,
+    received::{ReceivedFiles, SnapshotReceiver},
+};
 use crate::panics::planted;
 
 /// Wait after a failed write; doubled with every further failure.
@@ -23,6 +28,7 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// The handle of the thread.
 pub struct Checkpointer {
+    folder: Arc<CheckpointFolder>,
     shared: Arc<CheckpointerState>,
     thread: Option<JoinHandle<()>>,
 }
@@ -45,10 +51,23 @@ struct CheckpointRequest {
     stop: bool,
     /// Callbacks of requested rewrites; bounded by the number of concurrent requests.
     rewrites: Vec<OnDurable>,
+    /// A received snapshot was published: the chain begins anew with it.
+    installed: Option<InstalledSnapshot>,
+    /// A received snapshot was given up.
+    clean: bool,
+    /// States that this thread is to drop, because the replica's must not: one for each snapshot
+    /// that it has installed since this thread has looked.
+    replaced: Vec<View>,
 }
 
-/// Called once the awaited checkpoint is durable; dropped if that fails.
-pub type OnDurable = Box<dyn FnOnce() + Send>;
+/// What the thread goes on from after a snapshot was installed.
+#[derive(Debug)]
+pub(super) struct InstalledSnapshot {
+    pub(super) view: View,
+    pub(super) files: ReceivedFiles,
+    /// Which one of this process it was.
+    pub(super) installs: u64,
+}
 
 impl Checkpointer {
     /// Starts the thread. `base` is what the disk holds now; `durable` is called from the thread
@@ -60,6 +79,12 @@ impl Checkpointer {
         durable: impl FnMut(u64) + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(CheckpointerState::default());
+        let folder = checkpoint.folder().clone();
+        let cleaned = shared.clone();
+        folder.on_garbage(move || {
+            cleaned.lock().clean = true;
+            cleaned.changed.notify_all();
+        });
         if checkpoint.fell_back() {
             // the start fell back to the last readable checkpoint: write a second one at once
             let mut slot = shared.lock();
@@ -78,9 +103,33 @@ impl Checkpointer {
             .name("checkpoint".to_owned())
             .spawn(move || while writer.turn() {})?;
         Ok(Self {
+            folder,
             shared,
             thread: Some(thread),
         })
+    }
+
+    /// Receives snapshots of other members into the checkpoint's folder.
+    pub fn receiver(&self) -> SnapshotReceiver {
+        SnapshotReceiver::new(self.folder.clone())
+    }
+
+    pub(super) fn folder(&self) -> &CheckpointFolder {
+        &self.folder
+    }
+
+    /// A snapshot was published in place of `replaced` and what was offered before. Waits for nothing.
+    pub(super) fn adopt(&self, installed: InstalledSnapshot, replaced: View) {
+        let mut slot = self.shared.lock();
+        slot.replaced.push(replaced);
+        let outdated = slot.view.take();
+        slot.replaced.extend(outdated);
+        slot.whole = false;
+        let superseded = slot.installed.replace(installed);
+        drop(slot);
+        self.shared.changed.notify_all();
+        // outside of the lock: it wakes the thread
+        drop(superseded);
     }
 
     /// Queues a frozen view for the next checkpoint. It replaces one that is not being written yet.
@@ -154,55 +203,111 @@ struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Waits for a view and writes it. Answers `false` when it is to stop.
+    /// Waits for something to do and does it. Answers `false` when it is to stop.
     fn turn(&mut self) -> bool {
         let mut slot = self.shared.lock();
-        let mut view = loop {
+        let view = loop {
             if slot.stop {
                 return false;
+            }
+            if let Some(installed) = slot.installed.take() {
+                let replaced = std::mem::take(&mut slot.replaced);
+                // the new checkpoint holds nothing that is outdated
+                let rewrites = std::mem::take(&mut slot.rewrites);
+                slot.whole_and_clean = false;
+                drop(slot);
+                self.adopt(installed);
+                rewrites.into_iter().for_each(|done| done());
+                drop(replaced);
+                return true;
+            }
+            if std::mem::take(&mut slot.clean) {
+                drop(slot);
+                self.checkpoint.remove_others();
+                return true;
             }
             match slot.view.take() {
                 Some(view) => break view,
                 None => slot = self.shared.wait(slot),
             }
         };
-        let mut whole = std::mem::take(&mut slot.whole);
-        let mut whole_and_clean = std::mem::take(&mut slot.whole_and_clean);
-        let mut rewrites = std::mem::take(&mut slot.rewrites);
+        let request = WriteRequest {
+            view,
+            whole: std::mem::take(&mut slot.whole),
+            whole_and_clean: std::mem::take(&mut slot.whole_and_clean),
+            rewrites: std::mem::take(&mut slot.rewrites),
+        };
         drop(slot);
         planted::in_thread("checkpoint");
+        self.write_until_durable(request)
+    }
+
+    /// Goes on from a snapshot that was installed.
+    fn adopt(&mut self, installed: InstalledSnapshot) {
+        let InstalledSnapshot {
+            view,
+            files,
+            installs,
+        } = installed;
+        let index = view.position.index;
+        self.base = Some(view.diff_base());
+        drop(view);
+        let adopted = self.checkpoint.adopt(files.chain(), installs);
+        // the manifest names them now
+        drop(files);
+        self.shared.failing.store(false, Ordering::Relaxed);
+        if let Err(error) = adopted
+            && !is_superseded(&error)
+        {
+            // the next checkpoint does it again
+            tracing::warn!(index, %error, "failed to tidy up after an installed snapshot");
+        }
+    }
+
+    /// Writes a view, or a newer one. Answers `false` when it is to stop.
+    fn write_until_durable(&mut self, mut request: WriteRequest) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
-        if !whole && !whole_and_clean && known == Some(view.position.index) {
+        let anew = request.whole || request.whole_and_clean;
+        if !anew && known == Some(request.view.position.index) {
             return true;
         }
         let mut begun = Instant::now();
-        while let Err(error) = self.write(whole, whole_and_clean, &view) {
-            self.shared.failing.store(true, Ordering::Relaxed);
-            self.metrics.checkpoint_failures.inc();
-            let index = view.position.index;
-            tracing::error!(index, %error, "failed to write a checkpoint; retrying");
+        while let Err(error) = self.write(&request) {
+            let superseded = is_superseded(&error);
+            if !superseded {
+                self.shared.failing.store(true, Ordering::Relaxed);
+                self.metrics.checkpoint_failures.inc();
+                let index = request.view.position.index;
+                tracing::error!(index, %error, "failed to write a checkpoint; retrying");
+            }
             let mut slot = self.shared.lock();
-            if !slot.stop {
+            if !slot.stop && !superseded {
                 let wait = self
                     .shared
                     .changed
-                    .wait_timeout_while(slot, pause, |s| !s.stop);
+                    .wait_timeout_while(slot, pause, |s| !s.stop && s.installed.is_none());
                 slot = wait.unwrap_or_else(PoisonError::into_inner).0;
             }
             if slot.stop {
                 return false;
             }
+            if superseded || slot.installed.is_some() {
+                // the snapshot is the checkpoint that these wait for
+                slot.rewrites.append(&mut request.rewrites);
+                return true;
+            }
             if let Some(newer) = slot.view.take() {
-                view = newer;
-                whole |= std::mem::take(&mut slot.whole);
-                whole_and_clean |= std::mem::take(&mut slot.whole_and_clean);
-                rewrites.append(&mut slot.rewrites);
+                request.view = newer;
+                request.whole |= std::mem::take(&mut slot.whole);
+                request.whole_and_clean |= std::mem::take(&mut slot.whole_and_clean);
+                request.rewrites.append(&mut slot.rewrites);
             }
             pause = (pause * 2).min(RETRY_MAX);
             begun = Instant::now();
         }
         self.shared.failing.store(false, Ordering::Relaxed);
+        let WriteRequest { view, rewrites, .. } = request;
         let index = view.position.index;
         self.base = Some(view.diff_base());
         drop(view);
@@ -213,14 +318,22 @@ impl CheckpointWriter {
         true
     }
 
-    fn write(&mut self, whole: bool, whole_and_clean: bool, view: &View) -> io::Result<()> {
-        let since = self.base.as_ref().filter(|_| !whole);
-        if whole_and_clean {
+    fn write(&mut self, request: &WriteRequest) -> io::Result<()> {
+        let since = self.base.as_ref().filter(|_| !request.whole);
+        if request.whole_and_clean {
             // run at low priority: only the requester waits for it
-            let checkpoint = &mut self.checkpoint;
+            let (checkpoint, view) = (&mut self.checkpoint, &request.view);
             run_at_low_priority(|| checkpoint.rewrite(since, view))
         } else {
-            self.checkpoint.write(since, view)
+            self.checkpoint.write(since, &request.view)
         }
     }
+}
+
+/// A view that is to become the checkpoint.
+struct WriteRequest {
+    view: View,
+    whole: bool,
+    whole_and_clean: bool,
+    rewrites: Vec<OnDurable>,
 }

@@ -68,7 +68,7 @@ pub struct RaftLog {
 /// detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogStart {
-    /// Index of the very first entry this log ever got; 0 before it.
+    /// Index of the very first entry this log ever got; 0 before it, and after a received snapshot.
     pub(super) origin: u64,
     /// Index of the first entry that must still be there; 0 before the first.
     pub(super) begin: u64,
@@ -284,6 +284,24 @@ impl RaftLog {
         let mut out = EngineBatch::default();
         out.add_command(REGION, Command::Compact { index: below });
         // rewrite the keys too, so that they do not pin an old file
+        self.write(&mut out, |log, out| log.add_keys(out));
+        self.sync(out);
+        self.purge();
+    }
+
+    /// Drops all entries: a received snapshot up to `index` is the checkpoint now, and the next entry
+    /// follows it. Durable when it returns.
+    pub(super) fn restart(&mut self, index: u64) {
+        let mut out = EngineBatch::default();
+        if self.log_start.begin != 0 {
+            let index = self.last + 1;
+            out.add_command(REGION, Command::Compact { index });
+        }
+        self.log_start = LogStart {
+            origin: 0,
+            begin: index + 1,
+        };
+        self.last = index;
         self.write(&mut out, |log, out| log.add_keys(out));
         self.sync(out);
         self.purge();

@@ -2,7 +2,8 @@
 //!
 //! Text, a line each: `chain` or `before`; under it `link` for each difference (the first is the
 //! base), and under that `run` with its folder, what it holds (see [`RunContent`]) and the beginning of
-//! its first key. Last a checksum of all that.
+//! its first key. `install` is there while a received snapshot is being installed (see [`Install`]). Last a
+//! checksum of all that.
 
 use std::{fmt::Write as _, fs, io, path::Path};
 
@@ -70,6 +71,18 @@ pub(super) struct Manifest {
     pub(super) chain: Chain,
     /// The checkpoint before, whose folders stay until the next one.
     pub(super) before: Chain,
+    /// The log below may not have been restarted yet.
+    pub(super) install: Option<Install>,
+}
+
+/// A received snapshot that has become the checkpoint. The log, which is of the state before, is void:
+/// a start restarts it behind the snapshot, and can tell it from one that has lost its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Install {
+    /// Index of the snapshot.
+    pub(super) index: u64,
+    /// Index of the last entry of the log at that time.
+    pub(super) log_last: u64,
 }
 
 impl Manifest {
@@ -107,6 +120,9 @@ impl Manifest {
                 }
             }
         }
+        if let Some(Install { index, log_last }) = self.install {
+            line(&mut text, format_args!("install {index} {log_last}"));
+        }
         let sum = crc32fast::hash(text.as_bytes());
         line(&mut text, format_args!("sum {sum:08x}"));
         text
@@ -131,6 +147,13 @@ impl Manifest {
                 "chain" => chain = Some(&mut manifest.chain),
                 "before" => chain = Some(&mut manifest.before),
                 "link" => chain.as_mut()?.links.push(Vec::new()),
+                "install" => {
+                    let (index, log_last) = rest.split_once(' ')?;
+                    manifest.install = Some(Install {
+                        index: index.parse().ok()?,
+                        log_last: log_last.parse().ok()?,
+                    });
+                }
                 "run" => chain.as_mut()?.links.last_mut()?.push(run(rest)?),
                 _ => return None,
             }
@@ -192,7 +215,15 @@ mod tests {
         let before = Chain {
             links: vec![vec![run(4)]],
         };
-        Manifest { chain, before }
+        let install = Some(Install {
+            index: 70,
+            log_last: 50,
+        });
+        Manifest {
+            chain,
+            before,
+            install,
+        }
     }
 
     #[test]

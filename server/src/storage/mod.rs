@@ -11,7 +11,9 @@
 //!
 //! Reading order: `identity`, `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
 //! of `run`s that `manifest` lists and `merge` reads as one (`reuse` says which need not be written
-//! again, `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes it). `space`
+//! again, `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes it) → `received`
+//! (snapshots of other members) and `install` (how one becomes the checkpoint). `folder` is what their
+//! threads share. `space`
 //! watches what is free, `ledger` says which thread may take it, `retry` repeats a write of the log that
 //! found nothing. `files` makes things durable. `create` makes a directory at once.
 //!
@@ -24,10 +26,12 @@ mod checkpointer;
 mod create;
 mod error;
 mod files;
+mod folder;
 mod format;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod identity;
+mod install;
 mod ledger;
 mod lock;
 mod log;
@@ -36,6 +40,8 @@ mod manifest;
 mod merge;
 mod metrics;
 mod read_ahead;
+mod received;
+mod record_stream;
 mod retry;
 mod reuse;
 mod run;
@@ -54,13 +60,17 @@ use std::{
 use witan_replica::{host::Recovered, machine::view::View};
 
 pub use checkpoint::Checkpoint;
-pub use checkpointer::{Checkpointer, OnDurable};
+pub use checkpointer::Checkpointer;
 pub use create::create;
 pub use error::{EXIT_WRITE_FAILED, OpenError};
+pub use folder::{OnDurable, SnapshotId};
 pub use identity::{DataIdentity, FORMAT};
+pub use install::install;
 pub use ledger::Ledger;
 pub use log::RaftLog;
 pub use metrics::StorageMetrics;
+pub use received::{IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotReceiver};
+pub use record_stream::{RecordCounter, RecordTotals, encode_record};
 pub use space::{LogSizes, SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
 
 /// Only the member's own user may look into its data, as etcd has it.
@@ -113,7 +123,7 @@ pub fn open(
     let dir_of_log = member.join("log");
     let (mut log, hard_state) =
         log::RaftLog::open(&dir_of_log, fresh, ledger.clone(), metrics.clone())?;
-    let (checkpoint, view) = Checkpoint::open(&member.join("checkpoint"), ledger.clone())?;
+    let (mut checkpoint, view) = Checkpoint::open(&member.join("checkpoint"), ledger.clone())?;
     if fresh && (view.is_some() || !log.is_empty()) {
         return Err(OpenError::Unreadable {
             path: member.join("identity"),
@@ -125,8 +135,13 @@ pub fn open(
             .and_then(|()| files::sync_dir(dir))
             .map_err(|e| OpenError::io(&member, e))?;
     }
+    install::finish(&member, &mut log, &mut checkpoint)?;
     check(&member, &log, hard_state.is_none(), view.as_ref())?;
     let records = log.read(view.as_ref().map_or(0, |view| view.position.index) + 1)?;
+    if view.is_some() && !checkpoint.fell_back() {
+        // what a crash has left of a checkpoint or of a snapshot that was being received
+        checkpoint.remove_others();
+    }
     let recovered = Recovered {
         checkpoint: view,
         hard_state,

@@ -4,6 +4,7 @@
 
 use std::{
     mem,
+    path::Path,
     sync::mpsc::{SyncSender, sync_channel},
     thread,
 };
@@ -12,7 +13,8 @@ use witan_replica::machine::record::CorruptRecord;
 
 use super::{
     error::CheckpointReadError,
-    merge::{Record, Records},
+    manifest::Chain,
+    merge::{MergedRecords, Record, Records},
 };
 use crate::panics::catch_in_library;
 
@@ -23,8 +25,23 @@ const PORTIONS_MAX: usize = 4;
 
 type Portion = Vec<Result<Record, CheckpointReadError>>;
 
+/// Streams all records of a chain in key order through `restore`, and counts their bytes.
+pub(super) fn read_chain<T>(
+    dir: &Path,
+    chain: &Chain,
+    restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
+) -> Result<(T, u64), CheckpointReadError> {
+    let mut merged = MergedRecords::new(dir, chain);
+    // sled panics on some damage instead of answering an error.
+    let restored = catch_in_library(|| read_ahead(&mut merged, restore));
+    let restored = restored.unwrap_or_else(|| {
+        Err(CorruptRecord::new("reading the database ended in a panic").into())
+    })?;
+    Ok((restored, merged.bytes))
+}
+
 /// Restores from records that are read on another thread. A panic there is an error here.
-pub(super) fn read_ahead<T>(
+fn read_ahead<T>(
     records: impl Iterator<Item = Result<Record, CheckpointReadError>> + Send,
     restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
 ) -> Result<T, CheckpointReadError> {

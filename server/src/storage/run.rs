@@ -35,8 +35,10 @@ const CHUNK_BYTES: usize = (128 << 10) - 512;
 const CHUNKS_PER_TREE: u32 = 8;
 /// sled's own cache. Everything is read once, so it need not be large.
 const CACHE_BYTES: u64 = 1 << 20;
+/// Records are sorted in memory up to this many bytes; then the next run begins.
+pub(super) const RUN_BYTES: u64 = 8 << 20;
 /// Marks a record without a value: the key is gone.
-const REMOVED: u32 = u32::MAX;
+pub(super) const REMOVED: u32 = u32::MAX;
 /// Length of the key, length of the value.
 pub(super) const HEADER_BYTES: usize = 8;
 /// The database file in a run's folder.
@@ -47,6 +49,11 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// A key, and its value unless it is gone.
 pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
+
+/// What an item takes of the stream.
+pub(super) fn item_bytes((key, value): &RunItem) -> usize {
+    HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
+}
 
 /// Expected contents of a run, stored in the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

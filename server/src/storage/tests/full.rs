@@ -13,7 +13,7 @@ use super::{
     workload::{Driven, Expected},
     *,
 };
-use crate::storage::{SpaceConfig, SpaceLevel, SpaceMonitor, ledger::measure};
+use crate::storage::{SnapshotError, SpaceConfig, SpaceLevel, SpaceMonitor, ledger::measure};
 
 /// Size of a ballast.
 const BALLAST_BYTES: u64 = 200_000;
@@ -158,6 +158,26 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
     drop(storage);
     let (_storage, recovered) = reopen(&dir);
     same(recovered.checkpoint.as_ref(), &last);
+}
+
+#[test]
+fn a_snapshot_that_finds_no_space_fails_and_the_member_goes_on() {
+    let dir = TempDir::new();
+    let Some(_disk) = Small::mount(&dir.data(), 32) else {
+        return;
+    };
+    let mut driven = Driven::start(&dir.data());
+    let before = driven.step();
+    let error = driven.receive(&driven.ahead(250)).unwrap_err();
+    let full = matches!(&error, SnapshotError::Io(e) if e.kind() == io::ErrorKind::StorageFull);
+    assert!(full, "{error}");
+    let mut last = before;
+    for _ in 0..3 {
+        last = driven.step();
+    }
+    drop(driven);
+    let found = Expected::default().compare(&dir.data()).unwrap();
+    assert_eq!(found.last, last);
 }
 
 #[test]

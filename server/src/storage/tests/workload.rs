@@ -16,7 +16,10 @@ use witan_replica::machine::{
 };
 
 use super::*;
-use crate::storage::{Checkpointer, DirectoryLock, RaftLog};
+use crate::storage::{
+    Checkpointer, DirectoryLock, IncomingSnapshot, RaftLog, ReceivedSnapshot, SnapshotError,
+    SnapshotId, SnapshotReceiver, install,
+};
 
 /// A checkpoint is taken after this much log: a dozen of small and one of large values.
 const CHECKPOINT_BYTES: usize = 4 << 20;
@@ -152,7 +155,53 @@ impl Driven {
     }
 
     fn durable(&mut self, index: u64) {
-        self.log.cut(std::mem::replace(&mut self.saved, index));
+        // a checkpoint of before a snapshot may be reported after it
+        if index > self.saved {
+            self.log.cut(std::mem::replace(&mut self.saved, index));
+        }
+    }
+
+    /// A later state, as another member has it.
+    pub(super) fn ahead(&self, by: u64) -> View {
+        let mut view = self.view.clone();
+        for _ in 0..by {
+            let next = entry(view.position.index + 1);
+            apply(&mut view, &next);
+        }
+        view
+    }
+
+    pub(super) fn receiver(&self) -> SnapshotReceiver {
+        self.checkpointer.receiver()
+    }
+
+    pub(super) fn begin(&self, view: &View) -> Result<IncomingSnapshot, SnapshotError> {
+        self.receiver().begin(id(view), 0)
+    }
+
+    pub(super) fn receive(&self, view: &View) -> Result<ReceivedSnapshot, SnapshotError> {
+        let mut incoming = self.begin(view)?;
+        for (key, value) in records(view) {
+            incoming.add(key, value)?;
+        }
+        let totals = incoming.totals();
+        incoming.finish(totals)
+    }
+
+    /// Installs what was received, as the replica's turn does.
+    pub(super) fn install(&mut self, received: ReceivedSnapshot) {
+        let view = received.view.clone();
+        let replaced = std::mem::replace(&mut self.view, view);
+        install(&mut self.log, &self.checkpointer, received, replaced);
+        self.saved = self.view.position.index;
+        self.offered = self.saved;
+        self.since = 0;
+    }
+
+    /// Has the present state written as the checkpoint.
+    pub(super) fn offer(&mut self) {
+        self.offered = self.view.position.index;
+        self.checkpointer.offer(self.view.clone());
     }
 
     /// Writes some entries; the last of them is acknowledged when this returns.
@@ -183,6 +232,14 @@ impl Driven {
             self.durable(index);
         }
         index
+    }
+}
+
+/// Which snapshot a state makes.
+pub(super) fn id(view: &View) -> SnapshotId {
+    SnapshotId {
+        index: view.position.index,
+        term: view.position.term,
     }
 }
 

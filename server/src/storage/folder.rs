@@ -1,0 +1,246 @@
+//! What the writers to the checkpoint's folder share: the thread of the checkpoint, the receivers of
+//! snapshots, and the replica's thread, which publishes what was received.
+//!
+//! No lock here is held while anything waits for a thread or for the inbox. A publication holds one
+//! while it replaces the file `current`.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use super::{
+    files::{replace, sync_dir},
+    ledger::Ledger,
+    manifest::{COPY, CURRENT, Manifest, Run},
+    merge::folder,
+    record_stream::RecordCounter,
+    run::{self, RunItem},
+};
+
+/// Called once the awaited checkpoint is durable; dropped if that fails.
+pub type OnDurable = Box<dyn FnOnce() + Send>;
+
+/// Which snapshot: the last entry that its state holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotId {
+    /// Index of that entry.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+}
+
+/// Who receives a snapshot.
+#[derive(Debug, Default)]
+pub(super) enum ReceiverState {
+    /// Nobody.
+    #[default]
+    Idle,
+    /// A receiver, or the replica, which has not published it yet.
+    Busy,
+    /// Nobody: the stream broke, and another may go on from here.
+    Parked(SnapshotId, Box<DurableRecords>),
+}
+
+/// What of a snapshot is on disk.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DurableRecords {
+    pub(super) runs: Vec<Run>,
+    pub(super) count: RecordCounter,
+    pub(super) last_key: Vec<u8>,
+}
+
+/// See the module's description.
+pub(super) struct CheckpointFolder {
+    pub(super) dir: PathBuf,
+    /// Says whether there is room for a run.
+    pub(super) ledger: Arc<Ledger>,
+    state: Mutex<FolderState>,
+    /// Runs were given up that the checkpoint's thread is to remove.
+    garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl std::fmt::Debug for CheckpointFolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckpointFolder")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct FolderState {
+    /// Number of the next run; never one that was used before.
+    next: u64,
+    /// Runs of snapshots that the checkpoint's thread does not know of and must not remove.
+    received: BTreeSet<u64>,
+    /// Snapshots that were published by this process.
+    installs: u64,
+    /// Who receives a snapshot.
+    pub(super) receiver: ReceiverState,
+}
+
+/// A chain was not published because a snapshot has replaced the state that it belongs to.
+#[derive(Debug, thiserror::Error)]
+#[error("a received snapshot has replaced this state")]
+pub(super) struct Superseded;
+
+/// Whether an error is [`Superseded`].
+pub(super) fn is_superseded(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<Superseded>())
+}
+
+impl CheckpointFolder {
+    /// `next` is above the number of every run that is there.
+    pub(super) fn new(dir: PathBuf, ledger: Arc<Ledger>, next: u64) -> Arc<Self> {
+        let state = FolderState {
+            next,
+            received: BTreeSet::new(),
+            installs: 0,
+            receiver: ReceiverState::default(),
+        };
+        Arc::new(Self {
+            dir,
+            ledger,
+            state: Mutex::new(state),
+            garbage: OnceLock::new(),
+        })
+    }
+
+    /// Calls `garbage` when runs were given up; it must not wait.
+    pub(super) fn on_garbage(&self, garbage: impl Fn() + Send + Sync + 'static) {
+        // one thread writes checkpoints, so nobody else has set it
+        let _ = self.garbage.set(Box::new(garbage));
+    }
+
+    /// Says that runs were given up.
+    pub(super) fn report_garbage(&self) {
+        if let Some(garbage) = self.garbage.get() {
+            garbage();
+        }
+    }
+
+    /// The state is whole at every step, so a panic elsewhere does not spoil it.
+    pub(super) fn state(&self) -> MutexGuard<'_, FolderState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a run and empties `items`; durable when it returns, but for the name of its folder. Of a
+    /// run that fails nothing stays.
+    pub(super) fn write_run(&self, items: &mut Vec<RunItem>, received: bool) -> io::Result<Run> {
+        // Stable, so that of two changes of one key the later one counts.
+        items.sort_by(|a, b| b.0.cmp(&a.0));
+        items.reverse();
+        items.dedup_by(|a, b| a.0 == b.0);
+        let bytes: usize = items.iter().map(run::item_bytes).sum();
+        let number = self.state().take_number(received);
+        let path = folder(&self.dir, number);
+        let written = self
+            .ledger
+            .begin_run(&self.dir, bytes as u64)
+            .and_then(|_claim| {
+                run::write(&path, items).inspect_err(|_| {
+                    // before the claim ends: the log counts on it
+                    let _ = fs::remove_dir_all(&path);
+                })
+            });
+        if written.is_err() {
+            self.state().received.remove(&number);
+        }
+        let run = Run::new(number, &items[0].0, written?);
+        items.clear();
+        Ok(run)
+    }
+
+    /// Makes the names of the runs durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        sync_dir(&self.dir)
+    }
+
+    /// Snapshots that were published so far.
+    pub(super) fn installs(&self) -> u64 {
+        self.state().installs
+    }
+
+    /// Publishes a manifest atomically (I4), unless a snapshot was published after `installs` of them:
+    /// that is [`Superseded`].
+    pub(super) fn publish(&self, manifest: &Manifest, installs: u64) -> io::Result<()> {
+        let state = self.state();
+        if state.installs != installs {
+            return Err(io::Error::other(Superseded));
+        }
+        let text = manifest.encode();
+        replace(&self.dir, CURRENT, text.as_bytes())?;
+        // From here on only a second chance is at stake.
+        if let Err(error) = replace(&self.dir, COPY, text.as_bytes()) {
+            tracing::warn!(dir = %self.dir.display(), %error, "failed to copy the list of the checkpoint's runs");
+        }
+        Ok(())
+    }
+
+    /// Publishes a received snapshot atomically (I4); repeated once with the room of the ballast.
+    /// Chains that others have begun do not count from here on. The copy still names the chain before.
+    pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
+        let mut state = self.state();
+        let text = manifest.encode();
+        let replaced = replace(&self.dir, CURRENT, text.as_bytes());
+        if let Err(error) = replaced {
+            tracing::warn!(%error, "failed to publish a received snapshot; giving up the ballast and retrying");
+            self.ledger.release();
+            replace(&self.dir, CURRENT, text.as_bytes())?;
+        }
+        state.installs += 1;
+        Ok(())
+    }
+
+    /// Removes all runs that neither `manifest` names nor a receiver holds.
+    pub(super) fn remove_others(&self, manifest: &Manifest) -> io::Result<()> {
+        // Listed first: who begins a run afterward is not in the list, and who began before is known.
+        let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<_>>()?;
+        let published = manifest.chain.numbers().chain(manifest.before.numbers());
+        let kept: BTreeSet<PathBuf> = published
+            .chain(self.state().received.iter().copied())
+            .map(|number| folder(&self.dir, number))
+            .collect();
+        for path in listed {
+            if path.is_dir() && !kept.contains(&path) {
+                fs::remove_dir_all(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets received runs: the checkpoint's thread knows them now, or may remove them.
+    pub(super) fn forget<'a>(&self, runs: impl IntoIterator<Item = &'a Run>) {
+        let mut state = self.state();
+        for run in runs {
+            state.received.remove(&run.number);
+        }
+    }
+
+    /// Removes received runs that are not going to be published.
+    pub(super) fn discard(&self, runs: &[Run]) {
+        for run in runs {
+            // what stays goes with the next checkpoint, or at the next start
+            let _ = fs::remove_dir_all(folder(&self.dir, run.number));
+        }
+        self.forget(runs);
+    }
+}
+
+impl FolderState {
+    fn take_number(&mut self, received: bool) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        if received {
+            self.received.insert(number);
+        }
+        number
+    }
+}

@@ -1,0 +1,268 @@
+//! Snapshots of other members, on their way to the disk. A receiver writes the records as runs of the
+//! checkpoint that nobody reads until the replica's thread publishes them ([`super::install`]), and
+//! builds the state from them as a start does.
+//!
+//! At most one snapshot is received at a time. What one has written stays when its stream breaks, so
+//! that the next stream of the same snapshot goes on from there. In memory are at most one run and,
+//! from [`IncomingSnapshot::finish`] on, the new state beside the present one.
+
+use std::{io, mem, sync::Arc};
+
+use witan_replica::machine::view::View;
+
+use super::{
+    error::CheckpointReadError,
+    folder::{CheckpointFolder, DurableRecords, OnDurable, ReceiverState, SnapshotId},
+    manifest::{Chain, Run},
+    merge::Records,
+    read_ahead::read_chain,
+    record_stream::{RecordCounter, RecordTotals},
+    run::{RUN_BYTES, RunItem, item_bytes},
+};
+use crate::panics::catch_in_library;
+
+/// Why a snapshot is not received.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Another one is being received, or waits for the replica.
+    #[error("this member is receiving another snapshot")]
+    Busy,
+    /// The disk refused, or is full.
+    #[error("the snapshot cannot be written: {0}")]
+    Io(#[from] io::Error),
+    /// The records are no state, or not those that were announced.
+    #[error("the snapshot is damaged: {0}")]
+    Corrupt(String),
+}
+
+/// Receives the snapshots of one member. Clones share.
+#[derive(Clone, Debug)]
+pub struct SnapshotReceiver {
+    folder: Arc<CheckpointFolder>,
+}
+
+impl SnapshotReceiver {
+    pub(super) fn new(folder: Arc<CheckpointFolder>) -> Self {
+        Self { folder }
+    }
+
+    /// Begins a snapshot of about so many bytes, or goes on with one that was begun.
+    pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
+        let mut state = self.folder.state();
+        let before = match mem::replace(&mut state.receiver, ReceiverState::Busy) {
+            ReceiverState::Busy => return Err(SnapshotError::Busy),
+            ReceiverState::Idle => None,
+            ReceiverState::Parked(id, records) => Some((id, *records)),
+        };
+        drop(state);
+        let turn = Some(ReceiverTurn {
+            folder: self.folder.clone(),
+        });
+        let durable = match before {
+            Some((known, records)) if known == id => records,
+            Some((_, other)) => {
+                self.folder.discard(&other.runs);
+                DurableRecords::default()
+            }
+            None => DurableRecords::default(),
+        };
+        let incoming = IncomingSnapshot {
+            id,
+            count: durable.count.clone(),
+            durable,
+            items: Vec::new(),
+            item_bytes: 0,
+            folder: self.folder.clone(),
+            turn,
+        };
+        let left = bytes.saturating_sub(incoming.count.bytes());
+        if !self.folder.ledger.has_room(&self.folder.dir, left) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+        }
+        Ok(incoming)
+    }
+}
+
+/// While it lives, no other snapshot is received.
+#[derive(Debug)]
+struct ReceiverTurn {
+    folder: Arc<CheckpointFolder>,
+}
+
+impl Drop for ReceiverTurn {
+    fn drop(&mut self) {
+        let mut state = self.folder.state();
+        if matches!(state.receiver, ReceiverState::Busy) {
+            state.receiver = ReceiverState::Idle;
+        }
+    }
+}
+
+/// A snapshot whose records come in. Dropping it removes what was written.
+#[derive(Debug)]
+pub struct IncomingSnapshot {
+    id: SnapshotId,
+    durable: DurableRecords,
+    /// All records that came in.
+    count: RecordCounter,
+    /// What the next run will hold.
+    items: Vec<RunItem>,
+    item_bytes: usize,
+    folder: Arc<CheckpointFolder>,
+    turn: Option<ReceiverTurn>,
+}
+
+impl IncomingSnapshot {
+    /// What is on disk already: the stream goes on behind it. With it the last key.
+    pub fn durable(&self) -> (RecordTotals, &[u8]) {
+        (self.durable.count.totals(), &self.durable.last_key)
+    }
+
+    /// All that came in so far.
+    pub fn totals(&self) -> RecordTotals {
+        self.count.totals()
+    }
+
+    /// Takes the next record; writes a run when there is enough for one.
+    pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
+        self.count.add(&key, &value);
+        let item = (key, Some(value));
+        self.item_bytes += item_bytes(&item);
+        self.items.push(item);
+        if self.item_bytes as u64 >= RUN_BYTES {
+            self.write_run()?;
+        }
+        Ok(())
+    }
+
+    fn write_run(&mut self) -> Result<(), SnapshotError> {
+        let Some((last_key, _)) = self.items.last() else {
+            return Ok(());
+        };
+        self.durable.last_key.clone_from(last_key);
+        let (folder, items) = (&self.folder, &mut self.items);
+        let written = catch_in_library(|| folder.write_run(items, true));
+        let written = written.ok_or_else(|| io::Error::other("writing a run ended in a panic"))?;
+        self.durable.runs.push(written?);
+        self.durable.count = self.count.clone();
+        self.item_bytes = 0;
+        Ok(())
+    }
+
+    /// The stream broke: keeps what is on disk for the next one.
+    pub fn park(mut self) {
+        if !self.durable.runs.is_empty() {
+            let records = Box::new(mem::take(&mut self.durable));
+            self.folder.state().receiver = ReceiverState::Parked(self.id, records);
+        }
+    }
+
+    /// All records are there. Makes them durable and builds the state from them.
+    pub fn finish(mut self, announced: RecordTotals) -> Result<ReceivedSnapshot, SnapshotError> {
+        let came = self.totals();
+        if came != announced {
+            let what = format!("{announced:?} were announced, {came:?} came");
+            return Err(SnapshotError::Corrupt(what));
+        }
+        self.write_run()?;
+        let folder = self.folder.clone();
+        folder.sync()?;
+        let chain = Chain {
+            links: vec![self.durable.runs.clone()],
+        };
+        let restore = &mut |records: &mut Records<'_>| View::restore(records);
+        let (view, _) = read_chain(&folder.dir, &chain, restore)?;
+        let position = &view.position;
+        if (position.index, position.term) != (self.id.index, self.id.term) {
+            let what = format!(
+                "its state is of entry {} of term {}, not of entry {} of term {}",
+                position.index, position.term, self.id.index, self.id.term
+            );
+            return Err(SnapshotError::Corrupt(what));
+        }
+        Ok(ReceivedSnapshot {
+            view,
+            files: ReceivedFiles {
+                runs: mem::take(&mut self.durable.runs),
+                folder,
+                turn: self.turn.take(),
+            },
+            installed: None,
+        })
+    }
+}
+
+impl Drop for IncomingSnapshot {
+    fn drop(&mut self) {
+        self.folder.discard(&self.durable.runs);
+    }
+}
+
+/// A snapshot that is on disk and in memory, and not published. Dropping it without
+/// [`super::install`] gives up what is on disk.
+#[derive(Debug)]
+pub struct ReceivedSnapshot {
+    /// The state.
+    pub view: View,
+    pub(super) files: ReceivedFiles,
+    /// Called when it is installed, dropped if it is not.
+    pub(super) installed: Option<NotifyInstalled>,
+}
+
+impl ReceivedSnapshot {
+    /// Calls `installed` when this is installed, and drops it if that does not happen.
+    pub fn on_installed(&mut self, installed: OnDurable) {
+        self.installed = Some(NotifyInstalled(installed));
+    }
+}
+
+/// A callback, which no `Debug` shows.
+pub(super) struct NotifyInstalled(pub(super) OnDurable);
+
+impl std::fmt::Debug for NotifyInstalled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NotifyInstalled").finish_non_exhaustive()
+    }
+}
+
+/// The runs of a received snapshot. Nothing else removes them while this lives.
+#[derive(Debug)]
+pub(super) struct ReceivedFiles {
+    runs: Vec<Run>,
+    folder: Arc<CheckpointFolder>,
+    /// Until it is published.
+    turn: Option<ReceiverTurn>,
+}
+
+impl ReceivedFiles {
+    /// The chain that they make.
+    pub(super) fn chain(&self) -> Chain {
+        Chain {
+            links: vec![self.runs.clone()],
+        }
+    }
+
+    /// They are published: others may be received.
+    pub(super) fn published(&mut self) {
+        self.turn = None;
+    }
+}
+
+impl Drop for ReceivedFiles {
+    fn drop(&mut self) {
+        // The checkpoint's thread removes what is not published: this may be the replica's.
+        self.folder.forget(&self.runs);
+        self.folder.report_garbage();
+    }
+}
+
+impl From<CheckpointReadError> for SnapshotError {
+    fn from(error: CheckpointReadError) -> Self {
+        match error {
+            CheckpointReadError::Io(error) => Self::Io(error),
+            CheckpointReadError::At(_, error) => Self::from(*error),
+            CheckpointReadError::Database(what) => Self::Corrupt(what),
+            CheckpointReadError::Record(error) => Self::Corrupt(error.to_string()),
+        }
+    }
+}

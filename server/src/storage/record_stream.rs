@@ -1,0 +1,74 @@
+//! The records of a state as one stream of bytes, as a run and a snapshot between members hold them:
+//! length of the key, length of the value (4 bytes each, little-endian), key, value.
+
+use super::run::{HEADER_BYTES, REMOVED};
+
+/// What a stream of records amounts to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordTotals {
+    /// Records.
+    pub records: u64,
+    /// Bytes of the stream.
+    pub bytes: u64,
+    /// CRC-32 of the stream.
+    pub sum: u32,
+}
+
+/// Counts the records of a stream.
+#[derive(Clone, Debug, Default)]
+pub struct RecordCounter {
+    records: u64,
+    bytes: u64,
+    sum: crc32fast::Hasher,
+}
+
+impl RecordCounter {
+    /// Counts one more.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.records += 1;
+        for part in parts(&lengths(key, value), key, value) {
+            self.bytes += part.len() as u64;
+            self.sum.update(part);
+        }
+    }
+
+    /// Records so far.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What was counted so far.
+    pub fn totals(&self) -> RecordTotals {
+        RecordTotals {
+            records: self.records,
+            bytes: self.bytes,
+            sum: self.sum.clone().finalize(),
+        }
+    }
+}
+
+/// Appends a record to a stream.
+pub fn encode_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    for part in parts(&lengths(key, value), key, value) {
+        out.extend_from_slice(part);
+    }
+}
+
+fn parts<'a>(lengths: &'a [u8; HEADER_BYTES], key: &'a [u8], value: &'a [u8]) -> [&'a [u8]; 3] {
+    [lengths, key, value]
+}
+
+/// A record is far shorter than 4 GiB: the bounds of the state see to it. One that is not would be
+/// refused by its receiver.
+fn lengths(key: &[u8], value: &[u8]) -> [u8; HEADER_BYTES] {
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(REMOVED);
+    let mut lengths = [0; HEADER_BYTES];
+    lengths[..4].copy_from_slice(&length(key).to_le_bytes());
+    lengths[4..].copy_from_slice(&length(value).to_le_bytes());
+    lengths
+}
