@@ -6,7 +6,7 @@ use std::{
     sync::Arc, thread::JoinHandle, time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use witan_replica::{
     host::Recovered,
     machine::{
@@ -26,12 +26,14 @@ use crate::{
     config::{AutoCompaction, Config, ConfigError, ServerCertificate},
     logging::LogLevelHandle,
     metrics::{MetricsPage, Register},
-    node::{self, Node, NodeMetrics, NodeParts, ProcessIdentity, now_ns},
+    node::{self, Node, NodeMetrics, NodeParts, ProcessIdentity, TransferError, now_ns},
     panics::PanicMetrics,
+    peer::{self, PeerMetrics, PeerSettings, Peers},
     storage::{self, Checkpointer, OpenError, SpaceMonitor, Storage, StorageMetrics},
     systemd,
     transport::{
-        self, BindError, Bound, Handlers, RunningServer, ServerTls, TlsError, TransportMetrics,
+        self, BindError, Bound, BoundPeer, Handlers, RunningServer, ServerTls, TlsError,
+        TransportMetrics,
     },
 };
 
@@ -48,6 +50,10 @@ const REVISIONS_LOOK: Duration = Duration::from_secs(5 * 60);
 
 /// Delay before a failed publication is retried.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
+
+/// How long clients are not served at start, because this member has not heard of a leader and has
+/// not published itself. Then they are: a member without a quorum answers what it can.
+const CLUSTER_READY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a member could not start or go on. Each has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
@@ -116,8 +122,12 @@ const CLUSTER_VERSION: &str = "3.6.0";
 
 /// Runs a member until a signal ends it. Must be called inside an actix system.
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
+    // a member that waits for the others can be stopped, too
+    let signal = transport::first_signal().map_err(BootError::io("signal handler"))?;
+    let mut signal = std::pin::pin!(signal);
     // Bind before touching the disk: a port in use is the most common mistake.
     let bound = transport::bind(&config)?;
+    let bound_peers = transport::bind_peers(&config)?;
     let on = Register::default();
     let metrics = Arc::new(TransportMetrics::register(&on, config.extensive_metrics));
     // invalid TLS files come next; the self-signed certificate is created here
@@ -139,35 +149,71 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     warn_of_quota(config.settings.quota_bytes);
     let budgets = BudgetMetrics::register(&on);
     let fed = (NodeMetrics::register(&on), &budgets);
-    let (node, replica) = start_node(&config, disk, fed, stopping)?;
-    publish(&node, &config).await;
-    let port = serve(
-        &config,
-        (bound, security),
-        (&node, authenticator),
-        (on, metrics, ClientBudgets::new(&budgets)),
-        log_level,
-    )?;
-    tracing::info!(
-        member_id = format!("{:x}", node.identity().member_id),
-        cluster_id = format!("{:x}", node.identity().cluster_id),
-        name = config.name,
-        "ready to serve client requests"
-    );
-    systemd::ready(config.notify_socket.as_deref());
-    let signal = transport::first_signal()
-        .await
-        .map_err(BootError::io("signal handler"))?;
+    let links = (bound_peers, PeerMetrics::register(&on));
+    let member = start_node(&config, (disk, links), fed, stopping)?;
+    let (published, publishing) = watch::channel(false);
+    actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
+    let early = tokio::select! {
+        first = &mut signal => Some(first),
+        () = cluster_ready(publishing.clone()) => None,
+    };
+    let (signal, port) = match early {
+        Some(signal) => (signal, None),
+        None => {
+            let port = serve(
+                &config,
+                (bound, security),
+                (&member.node, authenticator),
+                (on, metrics, ClientBudgets::new(&budgets)),
+                log_level,
+            )?;
+            actix_rt::spawn(report_ready(
+                member.node.clone(),
+                config.clone(),
+                publishing,
+            ));
+            (signal.await, Some(port))
+        }
+    };
     tracing::info!(signal = signal.name(), "received signal; shutting down");
     systemd::stopping(config.notify_socket.as_deref());
-    stop.send_replace(true);
-    port.stop().await;
-    node.stop();
-    if replica.join().is_err() {
-        tracing::error!("the replica's thread panicked");
-    }
+    member.stop(port, &stop).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The running parts of a member beside its client port.
+struct RunningMember {
+    node: Node,
+    replica: JoinHandle<()>,
+    peers: Peers,
+}
+
+impl RunningMember {
+    /// Hands leadership over while clients are still served, so that they need not wait for an
+    /// election; then ends everything.
+    async fn stop(self, port: Option<RunningServer>, stop: &watch::Sender<bool>) {
+        match self.node.transfer_leadership(None).await {
+            Ok(leader) => {
+                let leader = format!("{leader:x}");
+                tracing::info!(leader, "transferred leadership");
+            }
+            // no leader, or alone
+            Err(TransferError::Refused(_)) => {}
+            Err(error @ TransferError::Fault(_)) => {
+                tracing::warn!(%error, "failed to transfer leadership");
+            }
+        }
+        stop.send_replace(true);
+        if let Some(port) = port {
+            port.stop().await;
+        }
+        self.node.stop();
+        if self.replica.join().is_err() {
+            tracing::error!("the replica's thread panicked");
+        }
+        self.peers.stop().await;
+    }
 }
 
 /// Reads the keys of tokens, before touching the disk.
@@ -269,10 +315,10 @@ fn open_disk(config: &Config, metrics: StorageMetrics) -> Result<OpenedDisk, Boo
 
 fn start_node(
     config: &Config,
-    disk: OpenedDisk,
+    (disk, (bound_peers, peer_metrics)): (OpenedDisk, (Vec<BoundPeer>, PeerMetrics)),
     (metrics, budgets): (NodeMetrics, &BudgetMetrics),
     stopping: watch::Receiver<bool>,
-) -> Result<(Node, JoinHandle<()>), BootError> {
+) -> Result<RunningMember, BootError> {
     let OpenedDisk {
         storage,
         space,
@@ -281,25 +327,8 @@ fn start_node(
         identity,
         metrics: storage_metrics,
     } = disk;
-    let ticks = config.election_timeout.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
-    let request_timeout = REQUEST_TIMEOUT + 2 * config.election_timeout;
-    let request_ticks = request_timeout.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
-    let replica = Replica::new(
-        replica::Config {
-            id: identity.member_id,
-            election_ticks: usize::try_from(ticks).unwrap_or(usize::MAX),
-            heartbeat_ticks: 1,
-            election_ns: u64::try_from(config.election_timeout.as_nanos()).unwrap_or(u64::MAX),
-            seed: RandomState::new().hash_one(now_ns()),
-            pre_vote: config.pre_vote,
-            compaction: config
-                .auto_compaction
-                .map(|wanted| in_ticks(wanted, config)),
-            request_ticks: u64::try_from(request_ticks).unwrap_or(u64::MAX),
-        },
-        recovered,
-    )
-    .map_err(|source| BootError::corrupt(&config.data_dir, source))?;
+    let replica = Replica::new(replica_config(config, identity.member_id), recovered)
+        .map_err(|source| BootError::corrupt(&config.data_dir, source))?;
     let parts = NodeParts {
         replica,
         log: storage.log,
@@ -313,7 +342,8 @@ fn start_node(
             started_ns: now_ns(),
         },
         tick: config.heartbeat_interval,
-        request_timeout,
+        election_timeout: config.election_timeout,
+        request_timeout: request_timeout(config),
         slow_apply: config.warning_apply_duration,
         token_ttl: config.settings.auth.token_ttl,
         stopping,
@@ -322,18 +352,58 @@ fn start_node(
         lock: storage.lock,
     };
     let checkpoints = storage.checkpoint;
-    node::start(parts, |node| {
-        Checkpointer::start(
-            checkpoints,
-            Some(checkpoint),
-            storage_metrics,
-            move |index| node.durable(index),
-        )
+    let members = checkpoint.machine.members.clone();
+    let mut peers = None;
+    let started = node::start(
+        parts,
+        |node| {
+            Checkpointer::start(
+                checkpoints,
+                Some(checkpoint),
+                storage_metrics,
+                move |index| node.durable(index),
+            )
+        },
+        |node| {
+            let settings = PeerSettings {
+                read_timeout: config.raft_read_timeout,
+                write_timeout: config.raft_write_timeout,
+            };
+            let (running, post) =
+                peer::start(node, bound_peers, &members, (settings, peer_metrics))?;
+            peers = Some(running);
+            Ok(Box::new(post))
+        },
+    );
+    let (node, replica) = started.map_err(BootError::io("start the replica's thread"))?;
+    Ok(RunningMember {
+        node,
+        replica,
+        peers: peers.expect("the node has started them"),
     })
-    .map_err(BootError::io("start the replica's thread"))
 }
 
-fn in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction {
+fn request_timeout(config: &Config) -> Duration {
+    REQUEST_TIMEOUT + 2 * config.election_timeout
+}
+
+fn replica_config(config: &Config, id: u64) -> replica::Config {
+    let in_ticks = |time: Duration| time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
+    replica::Config {
+        id,
+        election_ticks: usize::try_from(in_ticks(config.election_timeout)).unwrap_or(usize::MAX),
+        heartbeat_ticks: 1,
+        election_ns: u64::try_from(config.election_timeout.as_nanos()).unwrap_or(u64::MAX),
+        seed: RandomState::new().hash_one(now_ns()),
+        pre_vote: config.pre_vote,
+        compaction: config
+            .auto_compaction
+            .map(|wanted| compaction_in_ticks(wanted, config)),
+        request_ticks: u64::try_from(in_ticks(request_timeout(config))).unwrap_or(u64::MAX),
+    }
+}
+
+fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction {
     let ticks = |time: Duration| {
         let ticks = time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
         u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
@@ -350,9 +420,31 @@ fn in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction 
     }
 }
 
+/// Completes when clients are to be served.
+async fn cluster_ready(mut published: watch::Receiver<bool>) {
+    let ready = published.wait_for(|published| *published);
+    if timeout(CLUSTER_READY_TIMEOUT, ready).await.is_err() {
+        tracing::warn!("timed out waiting for a leader; serving clients without one");
+    }
+}
+
+/// Says that the member is ready, once it has published itself.
+async fn report_ready(node: Node, config: Config, mut published: watch::Receiver<bool>) {
+    if published.wait_for(|published| *published).await.is_err() {
+        return;
+    }
+    tracing::info!(
+        member_id = format!("{:x}", node.identity().member_id),
+        cluster_id = format!("{:x}", node.identity().cluster_id),
+        name = config.name,
+        "ready to serve client requests"
+    );
+    systemd::ready(config.notify_socket.as_deref());
+}
+
 /// Publishes this member's name and URLs, and at first start the cluster version. The member is
 /// ready once that is committed.
-async fn publish(node: &Node, config: &Config) {
+async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
     let client_urls = config
         .advertise_client_urls
         .iter()
@@ -364,7 +456,7 @@ async fn publish(node: &Node, config: &Config) {
         name: config.name.clone(),
         client_urls,
     };
-    until_applied(node, publish).await;
+    until_applied(&node, publish).await;
     let decided = node
         .view()
         .await
@@ -373,13 +465,17 @@ async fn publish(node: &Node, config: &Config) {
         let version = ClusterVersion {
             version: CLUSTER_VERSION.to_owned(),
         };
-        until_applied(node, version).await;
+        until_applied(&node, version).await;
     }
+    published.send_replace(true);
 }
 
 async fn until_applied<O: Operation<Error = Infallible> + Clone>(node: &Node, operation: O) {
+    let mut warned = false;
     while let Err(error) = node.propose(operation.clone()).await {
-        tracing::warn!(%error, "failed to publish this member to the cluster; retrying");
+        if !std::mem::replace(&mut warned, true) {
+            tracing::warn!(%error, "failed to publish this member to the cluster; retrying");
+        }
         tokio::time::sleep(PUBLISH_RETRY).await;
     }
 }

@@ -1,7 +1,7 @@
 //! The node: a replica with a disk, a network and four dialects.
 //!
 //! Reading order: `boot` (how everything is put together) → `node` (the one handle that all
-//! dialects see) → `api` (v1, v2, v3, gateway, ops) → `transport` (one port, two stacks) →
+//! dialects see) → `api` (v1, v2, v3, gateway, ops) → `transport` (one port, two stacks) → `peer` (other members) →
 //! `auth` (who sends a request) → `budget` (bytes in flight) → `storage` (log and checkpoint) → `snapshot` (the state as etcd stores it) → `config` → `metrics`, `logging` → `offline` (what needs no member) → `panics` (what one ends) → `program` (the binary).
 
 pub mod api;
@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod node;
 pub mod offline;
 pub mod panics;
+pub mod peer;
 pub mod program;
 pub mod snapshot;
 pub mod storage;

@@ -9,6 +9,11 @@ pub const STORAGE: &str = "3.6.0";
 /// Our own version.
 pub const WITAN: &str = env!("CARGO_PKG_VERSION");
 
+/// The body of `/version` on either port.
+pub fn page(cluster: &str) -> String {
+    format!(r#"{{"etcdserver":"{API}","etcdcluster":"{cluster}","storage":"{STORAGE}"}}"#)
+}
+
 /// What `--version` prints: etcd's first line, which test frameworks parse, then our own.
 pub fn text() -> String {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);

@@ -4,12 +4,11 @@ use std::fmt::Write as _;
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_TYPE, web};
 use serde_json::json;
+use witan_api::peer::NOT_DECIDED;
 use witan_replica::machine::view::View;
 
 use super::{Context, health, reply};
 use crate::{metrics, panics::planted, version};
-
-const NOT_DECIDED: &str = "not_decided";
 
 /// Whether a cleaned path is one of those that [`handle`] answers.
 pub(crate) fn serves(path: &[u8]) -> bool {
@@ -56,12 +55,9 @@ async fn version(ctx: &Context) -> HttpResponse {
     let cluster = decided
         .filter(|v| !v.is_empty())
         .unwrap_or_else(|| NOT_DECIDED.into());
-    let (server, storage) = (version::API, version::STORAGE);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(format!(
-            r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"{storage}"}}"#
-        ))
+        .body(version::page(&cluster))
 }
 
 fn cluster_version(view: &View) -> String {

@@ -21,10 +21,15 @@ const ELECTION_MS_MAX: u64 = 50_000;
 const QUOTA_BYTES: u64 = 2 << 30;
 /// Bytes that a gRPC message may have beyond its request.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+/// Shorter ones of `--raft-read-timeout` and `--raft-write-timeout` are made this long: members send
+/// something each second.
+const RAFT_TIMEOUT_MIN: Duration = Duration::from_secs(3);
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A shorter one is made this long, as in etcd.
 const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Environment variable without which clusters of more than one member are refused.
+const EXPERIMENTAL_CLUSTER: &str = "WITAN_EXPERIMENTAL_CLUSTER";
 /// etcd warns when requests may be larger than this.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 /// The valid configuration.
@@ -45,6 +50,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     let auto_compaction = read.auto_compaction()?;
     let initial_advertise_peer_urls = read.peer_urls("initial-advertise-peer-urls")?;
     let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
+    check_members(initial_cluster.len(), environment)?;
     read.check_value_types()?;
     let mut warnings = Vec::new();
     let mut config = Config {
@@ -67,6 +73,8 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         heartbeat_interval,
         election_timeout,
         pre_vote: read.boolean("pre-vote")?,
+        raft_read_timeout: read.duration("raft-read-timeout")?.max(RAFT_TIMEOUT_MIN),
+        raft_write_timeout: read.duration("raft-write-timeout")?.max(RAFT_TIMEOUT_MIN),
         unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,
         disk: SpaceConfig {
             reserve_bytes: read.disk_bytes("disk-reserve-bytes")?,
@@ -88,6 +96,20 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     };
     config.tls = read.tls(&config, &mut warnings)?;
     warnings.splice(0..0, values.warnings);
+    warn(&config, &mut warnings);
+    Ok(Config { warnings, ..config })
+}
+
+/// Whether a cluster may have so many members.
+fn check_members(count: usize, environment: &Environment) -> Result<(), ConfigError> {
+    if count > 1 && !environment.contains_key(EXPERIMENTAL_CLUSTER) {
+        return Err(ConfigError::Cluster(count));
+    }
+    Ok(())
+}
+
+/// Warnings about values that work and are rarely meant.
+fn warn(config: &Config, warnings: &mut Vec<String>) {
     if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
         warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
     }
@@ -98,7 +120,6 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     if config.unsafe_no_fsync {
         warnings.push("--unsafe-no-fsync: acknowledged writes may be lost".to_owned());
     }
-    Ok(Config { warnings, ..config })
 }
 
 /// Reads single values.
@@ -271,9 +292,6 @@ impl ValueReader<'_> {
         }
         members.iter_mut().for_each(|(_, urls)| urls.sort());
         members.sort();
-        if members.len() > 1 {
-            return Err(ConfigError::Cluster(members.len()));
-        }
         Ok(members)
     }
 

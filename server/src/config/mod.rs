@@ -46,7 +46,7 @@ pub struct Config {
     pub listen_client_http_urls: Vec<Url>,
     /// `--listen-metrics-urls`: /metrics and /health alone.
     pub listen_metrics_urls: Vec<Url>,
-    /// `--listen-peer-urls`; nothing listens there yet.
+    /// `--listen-peer-urls`.
     pub listen_peer_urls: Vec<Url>,
     /// `--advertise-client-urls`.
     pub advertise_client_urls: Vec<Url>,
@@ -64,6 +64,10 @@ pub struct Config {
     pub election_timeout: Duration,
     /// `--pre-vote`.
     pub pre_vote: bool,
+    /// `--raft-read-timeout`: a stream of a member on which nothing comes for so long is closed.
+    pub raft_read_timeout: Duration,
+    /// `--raft-write-timeout`: a stream to a member that takes nothing for so long is closed.
+    pub raft_write_timeout: Duration,
     /// `--unsafe-no-fsync`.
     pub unsafe_no_fsync: bool,
     /// `--disk-reserve-bytes` and `--disk-ballast-bytes`.
@@ -173,6 +177,8 @@ impl Default for Config {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
             pre_vote: true,
+            raft_read_timeout: Duration::from_secs(5),
+            raft_write_timeout: Duration::from_secs(5),
             unsafe_no_fsync: false,
             disk: SpaceConfig::default(),
             warning_apply_duration: Duration::from_millis(100),

@@ -8,7 +8,7 @@ use witan_replica::machine::{
     lease, tree,
 };
 
-use super::{Node, NodeError};
+use super::{Node, NodeError, now_ns};
 
 /// Users, roles and members may take so many bytes whatever the quota is: who may do what can be
 /// decided on a full member, too, as on etcd, which has no quota for it.
@@ -75,7 +75,7 @@ impl Node {
             "the quota is used up; raising the alarm"
         );
         // not `propose`: for this there is always room
-        let raised = async { self.send_command(command.into(), None)?.await };
+        let raised = async { self.send_command(command.into(), None, now_ns())?.await };
         if let Err(fault) = raised.await {
             tracing::warn!(%fault, "failed to raise the alarm about the quota");
         }

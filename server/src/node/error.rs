@@ -1,7 +1,7 @@
 //! Why a request got no reply from the state machine. Domain errors are not here: they are replies.
 //! Each dialect maps these errors in one place.
 
-use witan_replica::replica::ProposalRejected;
+use witan_replica::replica::{ProposalRejected, TransferRefused};
 
 /// An error between a dialect and the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,17 @@ pub enum ProposeError<E> {
     /// The state machine refused it and changed nothing.
     #[error("{0}")]
     Refused(E),
+}
+
+/// Why leadership was not transferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// It got no answer.
+    #[error(transparent)]
+    Fault(#[from] NodeError),
+    /// The replica refused.
+    #[error(transparent)]
+    Refused(#[from] TransferRefused),
 }
 
 impl NodeError {

@@ -9,7 +9,7 @@ use witan_replica::{
 };
 
 use super::{
-    AppliedCommand, NodeError, Shared, applies::ApplyTally, completions::CompletionBatch,
+    AppliedCommand, NodeError, Post, Shared, applies::ApplyTally, completions::CompletionBatch,
     pending_requests::PendingRequests,
 };
 use crate::storage::RaftLog;
@@ -17,6 +17,7 @@ use crate::storage::RaftLog;
 /// The effects of the replica's thread. The replica bounds waiting requests by refusing tickets
 /// beyond its limits.
 pub(super) struct NodeHost {
+    pub(super) post: Box<dyn Post>,
     pub(super) log: RaftLog,
     pub(super) shared: Arc<Shared>,
     pub(super) writes: PendingRequests<AppliedCommand>,
@@ -60,8 +61,7 @@ impl Host for NodeHost {
     }
 
     fn send(&mut self, envelopes: Vec<Envelope>) {
-        // There is no transport to other members yet: an added learner is absent.
-        tracing::trace!(count = envelopes.len(), "messages to absent members");
+        self.post.post(envelopes);
     }
 
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
@@ -80,9 +80,12 @@ impl Host for NodeHost {
             index,
             ticket,
             outcome,
-            ..
+            members,
         } in applied
         {
+            if let Some(members) = members {
+                self.post.follow(&members);
+            }
             self.shared.metrics.applied(&outcome);
             self.tally.applied(&outcome.reply, took);
             if let Reply::Auth(Ok(reply)) = &outcome.reply {

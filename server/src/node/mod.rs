@@ -1,8 +1,8 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
 //! raft, no disk and no thread, only these methods.
 //!
-//! Reading order: this file → `replica_loop` (the loop that owns the replica) → `host` (where its effects
-//! go) → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) → `tree_watchers` (v2
+//! Reading order: this file → `replica_loop` (the loop that owns the replica) → `raft_inbox` (what it takes
+//! first) → `host` (where its effects go) → `post` (who carries messages), `peer_links` → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) → `tree_watchers` (v2
 //! watchers) → `watch_streams` (v3 watches) → `status` → `tokens` → `admission` (what the quota and the disk
 //! refuse) → `metrics` (series), `counts`, `applies` (what feeds them).
 
@@ -15,11 +15,14 @@ pub mod error;
 mod host;
 mod latest_view;
 mod metrics;
+mod peer_links;
 mod pending_requests;
+mod post;
+mod raft_inbox;
 mod replica_loop;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokens;
 mod tree_watchers;
 mod watch_streams;
@@ -34,8 +37,12 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot, watch},
+    time::timeout,
+};
 use witan_replica::{
+    host::Envelope,
     lessor::{LeaseDeadlines, Renewal},
     machine::{
         Outcome,
@@ -46,14 +53,15 @@ use witan_replica::{
         tree::Watch,
         view::View,
     },
-    replica::Status,
+    replica::{PeerEvent, Status, TransferRefused},
 };
 
 use completions::{CompletionFuture, CompletionSender, Renewed};
 
 pub use clock::now_ns;
-pub use error::{NodeError, ProposeError};
+pub use error::{NodeError, ProposeError, TransferError};
 pub use metrics::NodeMetrics;
+pub use post::Post;
 pub use replica_loop::{NodeParts, start};
 pub use status::AuthState;
 pub use tokens::Tokens;
@@ -81,6 +89,11 @@ pub struct Node {
 #[derive(Debug)]
 struct Shared {
     inbox: SyncSender<LoopRequest>,
+    raft_inbox: raft_inbox::RaftInbox,
+    peer_links: peer_links::PeerLinks,
+    /// The leader, 0 for none.
+    leader: watch::Sender<u64>,
+    election_timeout: Duration,
     status: status::PublishedStatus,
     latest: latest_view::LatestView,
     watchers: tree_watchers::TreeWatchers,
@@ -99,7 +112,7 @@ struct Shared {
     disk: Arc<SpaceStatus>,
 }
 
-/// All messages to the replica's thread.
+/// Requests to the replica's thread, in the order in which they come.
 enum LoopRequest {
     Propose {
         command: Box<Command>,
@@ -132,11 +145,13 @@ enum LoopRequest {
     Deadlines {
         to: CompletionSender<LeaseDeadlines>,
     },
-    /// A checkpoint up to this index reached the platter.
-    Durable {
-        index: u64,
+    /// Hand leadership over, to a certain member or to the best.
+    Transfer {
+        to: Option<u64>,
+        taken: oneshot::Sender<Result<u64, TransferRefused>>,
     },
-    Stop,
+    /// There is something in the raft inbox, which is taken first.
+    Wake,
 }
 
 /// Identity of this process, fixed at start.
@@ -209,10 +224,12 @@ impl Node {
         caller: Option<Caller>,
     ) -> Result<AppliedCommand, NodeError> {
         self.admit(&command).await?;
-        let done = match self.send_command(command, caller) {
+        let begun_ns = now_ns();
+        let done = match self.send_command(command, caller, begun_ns) {
             Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
         };
+        let done = done.map_err(|error| self.reason(error, begun_ns));
         if done.is_err() {
             self.shared.metrics.proposals_failed.inc();
         }
@@ -427,21 +444,85 @@ impl Node {
         self.shared.metrics.show(self, view.as_deref());
     }
 
-    /// Reports a durable checkpoint to the replica's thread. Waits for room in the inbox: it is
-    /// called on the checkpoint's thread, and a lost message would keep the log from being cut.
+    /// A message of another member. `room` is given back when the replica has it.
+    pub(crate) fn receive(&self, envelope: Envelope, room: OwnedSemaphorePermit) {
+        self.shared.raft_inbox.receive(envelope, room);
+        self.wake();
+    }
+
+    /// What became of a message or a stream to another member.
+    pub(crate) fn peer_event(&self, member: u64, event: PeerEvent) {
+        self.shared.raft_inbox.event(member, event);
+        self.wake();
+    }
+
+    /// Whether another member is connected from now on.
+    pub(crate) fn peer_link(&self, member: u64, connected: bool) {
+        if connected {
+            self.shared.peer_links.connected(member, now_ns());
+        } else {
+            self.shared.peer_links.lost(member);
+        }
+    }
+
+    /// Reports a durable checkpoint to the replica's thread.
     pub(crate) fn durable(&self, index: u64) {
-        let _ = self.shared.inbox.send(LoopRequest::Durable { index });
+        self.shared.raft_inbox.durable(index);
+        self.wake();
+    }
+
+    /// Hands leadership over to a member, or to the one that lags least, and waits until it leads, at
+    /// most as long as an election takes. Returns the new leader.
+    pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, TransferError> {
+        let (taken, answer) = oneshot::channel();
+        self.send(LoopRequest::Transfer { to, taken })?;
+        let to = answer.await.map_err(|_| NodeError::Stopped)??;
+        let mut leader = self.shared.leader.subscribe();
+        let leads = leader.wait_for(|leader| *leader == to);
+        match timeout(self.shared.election_timeout, leads).await {
+            Ok(Ok(_)) => Ok(to),
+            Ok(Err(_)) => Err(NodeError::Stopped.into()),
+            Err(_) => Err(NodeError::Timeout.into()),
+        }
     }
 
     /// Lets the replica's thread finish its turn and end.
     pub(crate) fn stop(&self) {
-        let _ = self.shared.inbox.send(LoopRequest::Stop);
+        self.shared.raft_inbox.stop();
+        self.wake();
+    }
+
+    /// Has the replica's thread look into the raft inbox. A full queue of requests does so, too.
+    fn wake(&self) {
+        if self.shared.raft_inbox.needs_wake() {
+            let _ = self.shared.inbox.try_send(LoopRequest::Wake);
+        }
+    }
+
+    /// Why a request that began then timed out, as far as it can be known; as in etcd.
+    fn reason(&self, error: NodeError, begun_ns: i64) -> NodeError {
+        if error != NodeError::Timeout {
+            return error;
+        }
+        let elected_ns = self.leader_since_ns();
+        let election_ns = i64::try_from(self.shared.election_timeout.as_nanos());
+        let lost_ns = elected_ns.saturating_sub(election_ns.unwrap_or(i64::MAX).saturating_mul(2));
+        if (lost_ns..elected_ns).contains(&begun_ns) {
+            return NodeError::LeaderFailed;
+        }
+        let leader = self.status().leader;
+        let elsewhere = leader != 0 && leader != self.identity().member_id;
+        if elsewhere && !self.shared.peer_links.since(leader, begun_ns) {
+            return NodeError::ConnectionLost;
+        }
+        NodeError::Timeout
     }
 
     fn send_command(
         &self,
         command: Command,
         caller: Option<Caller>,
+        now_ns: i64,
     ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
         let bytes = command.encoded_len();
         let large = bytes > SMALL_BYTES;
@@ -456,7 +537,7 @@ impl Node {
         self.send(LoopRequest::Propose {
             command: Box::new(command),
             caller,
-            now_ns: now_ns(),
+            now_ns,
             bytes,
             to,
         })?;

@@ -24,7 +24,10 @@ use super::{
     host::NodeHost,
     latest_view::LatestView,
     now_ns,
+    peer_links::PeerLinks,
     pending_requests::PendingRequests,
+    post::Post,
+    raft_inbox::{RaftBatch, RaftInbox},
     status::PublishedStatus,
     tokens::Tokens,
     tree_watchers::TreeWatchers,
@@ -41,6 +44,11 @@ use crate::{
 
 /// Requests taken from the inbox in one turn; they share one fsync.
 const BATCH_MAX: usize = 4096;
+
+const _: () = assert!(
+    BATCH_MAX < INBOX_MAX,
+    "a full inbox wakes the thread once more, so that a wake-up that found no room is not lost"
+);
 
 /// Ticks that are made up for after a stall; more would start needless elections.
 const CATCH_UP_TICKS_MAX: u32 = 2;
@@ -79,6 +87,8 @@ pub struct NodeParts {
     pub identity: ProcessIdentity,
     /// One heartbeat interval.
     pub tick: Duration,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
     /// A request without an answer by then fails.
     pub request_timeout: Duration,
     /// A turn longer than this is warned about.
@@ -95,10 +105,12 @@ pub struct NodeParts {
     pub lock: DirectoryLock,
 }
 
-/// Starts the replica's thread. `checkpointer` gets the node, which it tells what is durable.
+/// Starts the replica's thread. `checkpointer` gets the node, which it tells what is durable, and
+/// `post`, which it hands the messages of other members.
 pub fn start(
     parts: NodeParts,
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
+    post: impl FnOnce(Node) -> std::io::Result<Box<dyn Post>>,
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let machine = parts.replica.view().machine;
@@ -108,6 +120,10 @@ pub fn start(
     drop(machine);
     let shared = Arc::new(Shared {
         inbox,
+        raft_inbox: RaftInbox::default(),
+        peer_links: PeerLinks::default(),
+        leader: watch::Sender::default(),
+        election_timeout: parts.election_timeout,
         status,
         latest: LatestView::default(),
         watchers: TreeWatchers::default(),
@@ -128,6 +144,7 @@ pub fn start(
         client: ClientNetwork::default(),
     };
     let host = NodeHost {
+        post: post(node.clone())?,
         bytes_since_checkpoint: parts.log.replayed_bytes(),
         log: parts.log,
         shared: shared.clone(),
@@ -153,6 +170,7 @@ pub fn start(
         tick: parts.tick,
         slow_apply: parts.slow_apply,
         leader: 0,
+        durable: 0,
         offered_bytes: 0,
     };
     let thread = std::thread::Builder::new().name("replica".into());
@@ -175,6 +193,8 @@ struct ReplicaLoop {
     slow_apply: Duration,
     /// The leader at the last look, 0 for none.
     leader: u64,
+    /// Index of the last durable checkpoint that the replica knows of.
+    durable: u64,
     /// The largest that the v3 key space was since the last checkpoint was taken.
     offered_bytes: u64,
 }
@@ -184,12 +204,25 @@ impl ReplicaLoop {
         let mut next_tick = Instant::now() + self.tick;
         self.check_disk();
         self.turn();
+        let mut more = false;
         loop {
-            let wait = next_tick.saturating_duration_since(Instant::now());
+            let wait = match more {
+                true => Duration::ZERO,
+                false => next_tick.saturating_duration_since(Instant::now()),
+            };
             let received = requests.recv_timeout(wait);
             self.replica.advance_clock(self.shared.monotonic.now_ns());
+            let raft = self.shared.raft_inbox.take();
+            more = raft.more;
+            let stops = raft.stop;
+            self.take_raft(raft);
             let goes_on = match received {
-                Ok(first) => self.take(first) && self.drain(&requests),
+                _ if stops => false,
+                Ok(first) => {
+                    self.take(first);
+                    self.drain(&requests);
+                    true
+                }
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
@@ -208,7 +241,7 @@ impl ReplicaLoop {
             }
             self.offer_checkpoint();
         }
-        // First, or the checkpoint's thread could wait forever for room in the inbox.
+        // those who wait get an answer at once
         drop(requests);
         self.checkpointer.stop();
         self.host.log.close();
@@ -236,16 +269,29 @@ impl ReplicaLoop {
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
 
-    /// Whether to go on.
-    fn drain(&mut self, requests: &Receiver<LoopRequest>) -> bool {
-        requests
-            .try_iter()
-            .take(BATCH_MAX)
-            .all(|inbound| self.take(inbound))
+    /// Messages first: an event may say that no more will come.
+    fn take_raft(&mut self, raft: RaftBatch) {
+        for message in raft.messages {
+            self.replica.receive(message.envelope);
+        }
+        for (member, event) in raft.events {
+            self.replica.peer_event(member, event);
+        }
+        if raft.durable > self.durable {
+            self.durable = raft.durable;
+            if let Some(below) = self.replica.durable(raft.durable) {
+                self.host.log.cut(below);
+            }
+        }
     }
 
-    /// Whether to go on.
-    fn take(&mut self, inbound: LoopRequest) -> bool {
+    fn drain(&mut self, requests: &Receiver<LoopRequest>) {
+        for inbound in requests.try_iter().take(BATCH_MAX) {
+            self.take(inbound);
+        }
+    }
+
+    fn take(&mut self, inbound: LoopRequest) {
         match inbound {
             LoopRequest::Propose {
                 command,
@@ -257,7 +303,7 @@ impl ReplicaLoop {
                 let room = self.space.take(bytes as u64, grows(&command));
                 if !room && !is_required_at_start(&command) {
                     to.refuse(NodeError::NoSpace);
-                    return true;
+                    return;
                 }
                 // a published state would be copied on write
                 self.shared.latest.clear();
@@ -304,14 +350,12 @@ impl ReplicaLoop {
                 Some(deadlines) => self.host.completions.push(to, deadlines),
                 None => to.refuse(NodeError::NoLeader),
             },
-            LoopRequest::Durable { index } => {
-                if let Some(below) = self.replica.durable(index) {
-                    self.host.log.cut(below);
-                }
+            LoopRequest::Transfer { to, taken } => {
+                // the requester may be gone
+                let _ = taken.send(self.replica.transfer_leadership(to));
             }
-            LoopRequest::Stop => return false,
+            LoopRequest::Wake => {}
         }
-        true
     }
 
     /// The present state, shown to those who ask next.
@@ -368,6 +412,7 @@ impl ReplicaLoop {
             self.leader = status.leader;
             since = if status.leader == 0 { 0 } else { now_ns() };
             self.log_leader_change(status);
+            self.shared.leader.send_replace(status.leader);
         }
         self.shared.status.store(status, since);
     }

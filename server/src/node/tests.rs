@@ -23,18 +23,43 @@ use crate::{
 
 /// A node, and what its replica's thread would receive.
 fn stalled() -> (Node, Receiver<LoopRequest>) {
+    stalled_as(ProcessIdentity::default())
+}
+
+/// A node without a replica, for tests of what brings it messages.
+pub(crate) fn without_replica(member_id: u64, cluster_id: u64) -> Node {
+    let (node, _) = stalled_as(ProcessIdentity {
+        member_id,
+        cluster_id,
+        ..ProcessIdentity::default()
+    });
+    node
+}
+
+/// The messages and events that the replica of such a node would get now.
+pub(crate) fn received(node: &Node) -> (Vec<Envelope>, Vec<(u64, PeerEvent)>) {
+    let batch = node.shared.raft_inbox.take();
+    let messages = batch.messages.into_iter();
+    (messages.map(|m| m.envelope).collect(), batch.events)
+}
+
+fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let on = Register::default();
     let (_, stopping) = watch::channel(false);
     let node = Node {
         shared: Arc::new(Shared {
             inbox,
+            raft_inbox: raft_inbox::RaftInbox::default(),
+            peer_links: peer_links::PeerLinks::default(),
+            leader: watch::Sender::default(),
+            election_timeout: Duration::from_secs(1),
             status: status::PublishedStatus::default(),
             latest: latest_view::LatestView::default(),
             watchers: tree_watchers::TreeWatchers::default(),
             watch_streams: watch_streams::WatchStreams::default(),
             tokens: Tokens::new(Duration::from_secs(300)),
-            identity: ProcessIdentity::default(),
+            identity,
             request_timeout: Duration::from_secs(60),
             stopping,
             proposals: MemoryBudget::of_proposals(&BudgetMetrics::register(&on)),

@@ -1,4 +1,5 @@
-//! Binds the client URLs: TCP over IPv4 and IPv6, and Unix sockets named as etcd names them.
+//! Binds the client and the peer URLs: TCP over IPv4 and IPv6, and Unix sockets named as etcd names
+//! them. Peers are accepted by `peer::listener`, through what is here.
 
 use std::{
     fs, io,
@@ -6,7 +7,10 @@ use std::{
     os::unix::{fs::FileTypeExt as _, net::UnixListener},
 };
 
-use tokio::net::TcpSocket;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpSocket,
+};
 
 use super::limits;
 use crate::config::{Address, Config, Url};
@@ -65,9 +69,15 @@ pub struct BindError {
 impl Bound {
     /// The address after binding (a port of 0 has become a real one); `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Tcp(listener) => listener.local_addr().ok(),
-            Socket::Unix(_) => None,
+        self.socket.local_addr()
+    }
+}
+
+impl Socket {
+    fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 }
@@ -86,22 +96,104 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
         (Surface::Metrics, &config.listen_metrics_urls),
     ] {
         for url in urls {
-            let socket = match url.address() {
-                Address::Tcp(host, port) => tcp(host, *port, config.connections.reuse_port),
-                Address::Unix(path) => unix(path),
-            };
-            let socket = socket.map_err(|source| BindError {
-                url: url.clone(),
-                source,
-            })?;
             bound.push(Bound {
                 surface,
                 url: url.clone(),
-                socket,
+                socket: socket(url, config.connections.reuse_port)?,
             });
         }
     }
     Ok(bound)
+}
+
+/// A peer URL that is bound.
+#[derive(Debug)]
+pub struct BoundPeer {
+    /// The URL that was asked for.
+    pub url: Url,
+    /// Its socket.
+    pub socket: PeerSocket,
+}
+
+impl BoundPeer {
+    /// The address after binding; `None` for a Unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.socket.0.local_addr()
+    }
+}
+
+/// A bound socket for peers, which is not accepted on yet.
+#[derive(Debug)]
+pub struct PeerSocket(Socket);
+
+/// Accepts connections of peers on a tokio runtime.
+#[derive(Debug)]
+pub enum PeerListener {
+    /// TCP.
+    Tcp(tokio::net::TcpListener),
+    /// A Unix socket.
+    Unix(tokio::net::UnixListener),
+}
+
+/// Binds every peer URL of the configuration. Needs a tokio runtime.
+pub fn bind_peers(config: &Config) -> Result<Vec<BoundPeer>, BindError> {
+    let urls = config.listen_peer_urls.iter();
+    urls.map(|url| {
+        let socket = socket(url, config.connections.reuse_port)?;
+        Ok(BoundPeer {
+            url: url.clone(),
+            socket: PeerSocket(socket),
+        })
+    })
+    .collect()
+}
+
+impl PeerSocket {
+    /// Registers the socket with the tokio runtime of the calling context.
+    pub fn into_tokio(self) -> io::Result<PeerListener> {
+        match self.0 {
+            Socket::Tcp(listener) => {
+                tokio::net::TcpListener::from_std(listener).map(PeerListener::Tcp)
+            }
+            Socket::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                tokio::net::UnixListener::from_std(listener).map(PeerListener::Unix)
+            }
+        }
+    }
+}
+
+/// A connection of either kind.
+pub trait PeerStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> PeerStream for S {}
+
+impl PeerListener {
+    /// The next connection, and the address of a remote that has one.
+    pub async fn accept(&self) -> io::Result<(Box<dyn PeerStream>, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, remote) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Box::new(stream), Some(remote)))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Box::new(stream), None))
+            }
+        }
+    }
+}
+
+fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
+    let socket = match url.address() {
+        Address::Tcp(host, port) => tcp(host, *port, reuse_port),
+        Address::Unix(path) => unix(path),
+    };
+    socket.map_err(|source| BindError {
+        url: url.clone(),
+        source,
+    })
 }
 
 fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {

@@ -33,7 +33,9 @@ use tonic::{body::Body, service::Routes};
 
 pub use grpc::MethodInfo;
 pub use http1_stream::{ClientClosed, OverTls};
-pub use listen::{BindError, Bound, Surface, bind};
+pub use listen::{
+    BindError, Bound, BoundPeer, PeerListener, PeerStream, Surface, bind, bind_peers,
+};
 pub use metrics::TransportMetrics;
 pub use signals::{Signal, first_signal};
 pub use tls::{PeerCertificate, ServerTls, TlsError};

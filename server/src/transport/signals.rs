@@ -38,8 +38,9 @@ impl Signal {
     }
 }
 
-/// Resolves at the first signal. From then on a second one ends the process at once.
-pub async fn first_signal() -> io::Result<Signal> {
+/// Catches signals from now on, and resolves at the first one. From then on a second one ends the
+/// process at once.
+pub fn first_signal() -> io::Result<impl Future<Output = Signal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut next = async move || {
@@ -48,15 +49,17 @@ pub async fn first_signal() -> io::Result<Signal> {
             _ = interrupt.recv() => Signal::Interrupt,
         }
     };
-    let first = next().await;
-    let asked = Instant::now();
-    actix_rt::spawn(async move {
-        let mut second = next().await;
-        while asked.elapsed() < SAME_REQUEST {
-            second = next().await;
-        }
-        tracing::warn!(signal = second.name(), "second signal, exiting at once");
-        std::process::exit(second.exit_code());
-    });
-    Ok(first)
+    Ok(async move {
+        let first = next().await;
+        let asked = Instant::now();
+        actix_rt::spawn(async move {
+            let mut second = next().await;
+            while asked.elapsed() < SAME_REQUEST {
+                second = next().await;
+            }
+            tracing::warn!(signal = second.name(), "second signal, exiting at once");
+            std::process::exit(second.exit_code());
+        });
+        first
+    })
 }

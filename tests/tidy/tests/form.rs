@@ -36,6 +36,14 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause between two tries to publish the member's own attributes",
     ),
     (
+        "server/src/peer/link.rs",
+        "the pause between two tries to reach another member",
+    ),
+    (
+        "server/src/peer/listener.rs",
+        "the pause after the system had no descriptor for a connection",
+    ),
+    (
         "server/src/storage/run.rs",
         "sled says by no other means when it has let go of a lock",
     ),

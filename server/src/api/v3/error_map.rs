@@ -3,11 +3,14 @@
 use std::convert::Infallible;
 
 use witan_api::v3::error::RpcError;
-use witan_replica::machine::{auth, kv, lease, member};
+use witan_replica::{
+    machine::{auth, kv, lease, member},
+    replica::TransferRefused,
+};
 
 use crate::{
     auth::{HashError, TokenError},
-    node::{NodeError, ProposeError},
+    node::{NodeError, ProposeError, TransferError},
 };
 
 /// A refusal of the state machine, in the words of this dialect.
@@ -36,6 +39,18 @@ impl From<NodeError> for RpcError {
             NodeError::NoSpace => RpcError::NoSpace,
             NodeError::Stopped => RpcError::Stopped,
             NodeError::Internal => RpcError::Plain("etcdserver: answer of another command"),
+        }
+    }
+}
+
+impl From<TransferError> for RpcError {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Fault(fault) => fault.into(),
+            TransferError::Refused(TransferRefused::NotLeader) => RpcError::NotLeader,
+            TransferError::Refused(
+                TransferRefused::BadTransferee | TransferRefused::NoTransferee,
+            ) => RpcError::BadLeaderTransferee,
         }
     }
 }

@@ -79,7 +79,7 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<Ala
     })
 }
 
-/// Moves leadership to a voter; this member is the only one.
+/// Moves leadership to another voter; only the leader can.
 pub(super) async fn move_leader(
     ctx: &Context,
     request: MoveLeaderRequest,
@@ -93,12 +93,13 @@ pub(super) async fn move_leader(
     if target.is_none_or(|member| member.learner) {
         return Err(RpcError::BadLeaderTransferee);
     }
+    // it may lead already
     if request.target_id != own {
-        return Err(RpcError::Unimplemented(
-            "etcdserverpb.Maintenance/MoveLeader to another member",
-        ));
+        ctx.node
+            .transfer_leadership(Some(request.target_id))
+            .await?;
     }
-    // it leads already; etcd's answer has no header
+    // etcd's answer has none
     Ok(MoveLeaderResponse { header: None })
 }
 

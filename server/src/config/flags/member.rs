@@ -6,7 +6,6 @@ use FlagKind::{Bool, Duration, Integer, Text};
 const LOG_AND_CHECKPOINT: &str =
     "the log and the checkpoints keep their own measure of when to write and what to keep";
 const NO_BBOLT: &str = "there is no bbolt here";
-const PEERS_LATER: &str = "nothing listens for peers before clusters come with a later version";
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
@@ -15,7 +14,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("wal-dir", Text, "", "Directory of the log, when it is not inside the data directory.", refused("the log lives inside the data directory; make a link of DATA-DIR/log if it must lie elsewhere")),
     Flag::new("listen-client-urls", Text, "http://localhost:2379", "URLs to serve clients on: gRPC and, without --listen-client-http-urls, HTTP.", supported("several_client_urls")),
     Flag::new("listen-client-http-urls", Text, "", "URLs to serve HTTP alone on; --listen-client-urls serve gRPC alone then.", supported("http_and_metrics_urls_of_their_own")),
-    Flag::new("listen-peer-urls", Text, "http://localhost:2380", "URLs to listen on for other members.", accepted(PEERS_LATER)),
+    Flag::new("listen-peer-urls", Text, "http://localhost:2380", "URLs to listen on for other members.", supported("peer_ports_and_their_timeouts")),
     Flag::new("snapshot-count", Integer, "10000", "Number of entries after which etcd writes a snapshot.", accepted(LOG_AND_CHECKPOINT)),
     Flag::new("max-snapshots", Integer, "5", "Number of snapshot files that etcd keeps.", accepted(LOG_AND_CHECKPOINT)),
     Flag::new("max-wals", Integer, "5", "Number of log files that etcd keeps.", accepted(LOG_AND_CHECKPOINT)),
@@ -33,8 +32,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("grpc-keepalive-timeout", Duration, "20s", "How long the answer to a ping may take.", supported("connection_settings")),
     Flag::new("socket-reuse-port", Bool, "false", "Lets several processes listen on one port.", supported("connection_settings")).yaml("socket-options.reuse-port"),
     Flag::new("socket-reuse-address", Bool, "false", "Lets a port be taken while old connections on it time out.", accepted("it is always so")).yaml("socket-options.reuse-address"),
-    Flag::new("raft-read-timeout", Duration, "5s", "How long reading from a peer may take.", accepted(PEERS_LATER)),
-    Flag::new("raft-write-timeout", Duration, "5s", "How long writing to a peer may take.", accepted(PEERS_LATER)),
+    Flag::new("raft-read-timeout", Duration, "5s", "How long a stream of another member may be silent; at least 3s.", supported("peer_ports_and_their_timeouts")),
+    Flag::new("raft-write-timeout", Duration, "5s", "How long another member may take nothing; at least 3s.", supported("peer_ports_and_their_timeouts")),
     Flag::new("memory-mlock", Bool, "false", "Keeps the data in memory from being swapped out.", refused("memory cannot be locked; turn swap off for this process instead")),
     Flag::new("backend-bbolt-freelist-type", Text, "map", "How bbolt keeps its free pages.", accepted(NO_BBOLT)),
     Flag::new("backend-batch-interval", Duration, "0s", "How long bbolt gathers a transaction.", accepted(NO_BBOLT)),

@@ -9,7 +9,7 @@ use super::scrape::{Scrape, scrape};
 const BBOLT: &str = "there is no bbolt";
 const NO_PAUSE: &str = "compaction does not pause anything";
 const SNAP_FILES: &str = "there are no snapshot files beside the log";
-const PEERS: &str = "it comes with the first other member";
+const PEERS: &str = "it comes with a later version";
 const PROXY: &str = "no proxy runs in this process";
 
 /// Families of a lone etcd 3.6 that are absent, each with its reason.

@@ -1,0 +1,351 @@
+//! Frames of a stream between members: one byte of kind, three of length, a checksum over both and
+//! the contents, then the contents. What the contents mean is *not* known here.
+
+use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
+
+use bytes::{Buf, BufMut as _, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    time::timeout,
+};
+use witan_replica::limits::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX};
+
+/// Bytes before the contents.
+pub(super) const HEADER_BYTES: usize = 8;
+
+/// The longest contents of a frame: what three bytes can say.
+pub(super) const FRAME_BYTES_MAX: usize = (1 << 24) - 1;
+
+/// What a raft message holds beside its entries.
+const MESSAGE_OVERHEAD_BYTES: usize = 64 << 10;
+
+const _: () = assert!(
+    FRAME_BYTES_MAX >= COMMAND_BYTES_MAX + MESSAGE_BYTES_MAX as usize + MESSAGE_OVERHEAD_BYTES,
+    "the largest command, with as many small ones before it as a message takes, fits in a frame"
+);
+
+/// Room that a reader makes at once. A frame that says it is longer gets more as its bytes come, so
+/// that a length alone costs no memory.
+const READ_BYTES: usize = 64 << 10;
+
+/// The same for the rest of a long frame.
+const LONG_READ_BYTES: usize = 1 << 20;
+
+/// Contents up to this length are copied into one buffer with their neighbors; longer ones are
+/// written from where they lie.
+const COPIED_BYTES_MAX: usize = 4 << 10;
+
+/// What the contents of a frame are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FrameKind {
+    /// Who opens the stream.
+    Handshake = 1,
+    /// Whether it may.
+    Answer = 2,
+    /// A message of the core, opaque.
+    Message = 3,
+    /// Asks for a [`FrameKind::Pong`] with the same contents.
+    Ping = 4,
+    /// Answers a ping.
+    Pong = 5,
+}
+
+impl FrameKind {
+    const ALL: [Self; 5] = [
+        Self::Handshake,
+        Self::Answer,
+        Self::Message,
+        Self::Ping,
+        Self::Pong,
+    ];
+
+    fn of(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// A frame that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) kind: FrameKind,
+    pub(super) contents: Bytes,
+}
+
+/// Why bytes are no frame. The stream cannot be read any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FrameError {
+    #[error("a frame of the unknown kind {0}")]
+    Kind(u8),
+    #[error("a frame of {length} bytes where {max} are allowed")]
+    TooLong { length: usize, max: usize },
+    #[error("a frame whose checksum is wrong")]
+    Checksum,
+}
+
+impl From<FrameError> for io::Error {
+    fn from(error: FrameError) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
+fn checksum(start: &[u8], contents: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(start), contents)
+}
+
+/// The header of a frame with these contents, which are at most [`FRAME_BYTES_MAX`] long.
+fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
+    let length = u32::try_from(contents.len()).unwrap_or(u32::MAX);
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&length.to_be_bytes());
+    header[0] = kind as u8;
+    let sum = checksum(&header[..4], contents);
+    header[4..].copy_from_slice(&sum.to_be_bytes());
+    header
+}
+
+/// A whole frame.
+pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
+    [&header(kind, contents), contents].concat()
+}
+
+/// Takes the first frame out of `buffer`; `None` while it is incomplete.
+pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, FrameError> {
+    let Some(start) = buffer.first_chunk::<HEADER_BYTES>().copied() else {
+        return Ok(None);
+    };
+    let kind = FrameKind::of(start[0]).ok_or(FrameError::Kind(start[0]))?;
+    let length = length_of(&start);
+    if length > max {
+        return Err(FrameError::TooLong { length, max });
+    }
+    if buffer.len() < HEADER_BYTES + length {
+        return Ok(None);
+    }
+    let mut frame = buffer.split_to(HEADER_BYTES + length);
+    let contents = frame.split_off(HEADER_BYTES).freeze();
+    let expected = u32::from_be_bytes([start[4], start[5], start[6], start[7]]);
+    if checksum(&start[..4], &contents) != expected {
+        return Err(FrameError::Checksum);
+    }
+    Ok(Some(Frame { kind, contents }))
+}
+
+fn length_of(start: &[u8; HEADER_BYTES]) -> usize {
+    usize::from(start[1]) << 16 | usize::from(start[2]) << 8 | usize::from(start[3])
+}
+
+/// Reads frames from a stream.
+#[derive(Debug)]
+pub(super) struct FrameReader<S> {
+    stream: S,
+    buffer: BytesMut,
+    max: usize,
+}
+
+impl<S: AsyncRead + Unpin> FrameReader<S> {
+    /// Frames of at most `max` bytes of contents.
+    pub(super) fn new(stream: S, max: usize) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            max,
+        }
+    }
+
+    /// The next frame; `None` at the end of the stream. Fails when nothing comes for as long as
+    /// `silence`.
+    pub(super) async fn next(&mut self, silence: Duration) -> io::Result<Option<Frame>> {
+        loop {
+            if let Some(frame) = decode(&mut self.buffer, self.max)? {
+                return Ok(Some(frame));
+            }
+            self.make_room();
+            let reading = self.stream.read_buf(&mut self.buffer);
+            let read = timeout(silence, reading).await.map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, "nothing came from the other side")
+            })??;
+            if read == 0 {
+                return if self.buffer.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        let whole = self.buffer.first_chunk().map_or(0, length_of) + HEADER_BYTES;
+        let missing = whole.saturating_sub(self.buffer.len());
+        let step = missing.clamp(READ_BYTES.min(self.max + HEADER_BYTES), LONG_READ_BYTES);
+        if self.buffer.capacity() - self.buffer.len() < step.min(READ_BYTES) {
+            self.buffer.reserve(step);
+        }
+    }
+}
+
+/// Reads one frame and not a byte more.
+pub(super) async fn read_exact<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    max: usize,
+) -> io::Result<Frame> {
+    let mut start = [0; HEADER_BYTES];
+    stream.read_exact(&mut start).await?;
+    let length = length_of(&start);
+    if length > max {
+        return Err(FrameError::TooLong { length, max }.into());
+    }
+    let mut whole = BytesMut::zeroed(HEADER_BYTES + length);
+    whole[..HEADER_BYTES].copy_from_slice(&start);
+    stream.read_exact(&mut whole[HEADER_BYTES..]).await?;
+    decode(&mut whole, max)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Frames on their way to a stream, written with as few system calls as possible.
+#[derive(Debug, Default)]
+pub(super) struct FrameBatch {
+    chunks: VecDeque<Bytes>,
+    /// Where headers and short contents are gathered.
+    tail: BytesMut,
+    bytes: usize,
+}
+
+impl FrameBatch {
+    pub(super) fn push(&mut self, kind: FrameKind, contents: &Bytes) {
+        self.bytes += HEADER_BYTES + contents.len();
+        self.tail.put_slice(&header(kind, contents));
+        if contents.len() <= COPIED_BYTES_MAX {
+            self.tail.put_slice(contents);
+        } else {
+            let before = self.tail.split().freeze();
+            self.chunks.push_back(before);
+            self.chunks.push_back(contents.clone());
+        }
+    }
+
+    /// Ends the batch; it is a [`Buf`] from then on.
+    pub(super) fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            let rest = self.tail.split().freeze();
+            self.chunks.push_back(rest);
+        }
+    }
+}
+
+impl Buf for FrameBatch {
+    fn remaining(&self) -> usize {
+        self.bytes
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.chunks.front().map_or(&[], |chunk| chunk)
+    }
+
+    fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        let filled = into.len().min(self.chunks.len());
+        for (slice, chunk) in into.iter_mut().zip(&self.chunks) {
+            *slice = IoSlice::new(chunk);
+        }
+        filled
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.bytes -= count;
+        while let Some(chunk) = self.chunks.front_mut() {
+            if count < chunk.len() {
+                chunk.advance(count);
+                return;
+            }
+            count -= chunk.len();
+            self.chunks.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    const SILENCE: Duration = Duration::from_secs(60);
+
+    fn batch(contents: &[Bytes]) -> FrameBatch {
+        let mut batch = FrameBatch::default();
+        for contents in contents {
+            batch.push(FrameKind::Message, contents);
+        }
+        batch.seal();
+        batch
+    }
+
+    #[tokio::test]
+    async fn frames_of_all_lengths_arrive_whole_through_a_narrow_stream() {
+        let lengths = [0, 1, 7, COPIED_BYTES_MAX, COPIED_BYTES_MAX + 1, 3 << 20];
+        let contents: Vec<Bytes> = lengths
+            .into_iter()
+            .enumerate()
+            .map(|(at, length)| vec![at as u8; length].into())
+            .collect();
+        let (mut near, far) = duplex(1000);
+        let mut sent = batch(&contents);
+        assert_eq!(
+            sent.remaining(),
+            lengths.iter().map(|l| l + HEADER_BYTES).sum::<usize>()
+        );
+        let writing = tokio::spawn(async move { near.write_all_buf(&mut sent).await });
+        let mut reader = FrameReader::new(far, FRAME_BYTES_MAX);
+        for expected in &contents {
+            let frame = reader.next(SILENCE).await.unwrap().unwrap();
+            assert_eq!(frame.kind, FrameKind::Message);
+            assert_eq!(frame.contents, expected);
+        }
+        writing.await.unwrap().unwrap();
+        assert_eq!(reader.next(SILENCE).await.unwrap(), None);
+    }
+
+    #[test]
+    fn each_changed_bit_is_noticed() {
+        let whole = encode(FrameKind::Ping, b"contents");
+        for bit in 0..whole.len() * 8 {
+            let mut changed = BytesMut::from(&whole[..]);
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let read = decode(&mut changed, FRAME_BYTES_MAX);
+            // a length that grew waits for bytes that the checksum then refutes
+            assert!(!matches!(read, Ok(Some(_))), "bit {bit}: {read:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_length_alone_costs_no_memory() {
+        let (mut near, far) = duplex(1 << 10);
+        let mut start = header(FrameKind::Message, &[]);
+        start[1..4].copy_from_slice(&[0xff; 3]);
+        near.write_all(&start).await.unwrap();
+        let mut reader = FrameReader::new(far, FRAME_BYTES_MAX);
+        let silent = reader.next(Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
+        assert!(reader.buffer.capacity() <= LONG_READ_BYTES + READ_BYTES);
+        // and one beyond the bound is refused at once
+        let mut reader = BytesMut::from(&start[..]);
+        let refused = decode(&mut reader, 100).unwrap_err();
+        assert_eq!(
+            refused,
+            FrameError::TooLong {
+                length: FRAME_BYTES_MAX,
+                max: 100
+            }
+        );
+    }
+
+    #[tokio::test]
+    async fn half_a_frame_is_an_error() {
+        let (mut near, far) = duplex(1 << 10);
+        near.write_all(&encode(FrameKind::Pong, b"12345678")[..10])
+            .await
+            .unwrap();
+        drop(near);
+        let cut = FrameReader::new(far, 8).next(SILENCE).await.unwrap_err();
+        assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,51 @@
+//! The readers of what comes from other members by themselves, for `tests/fuzz`; built with the feature
+//! `fuzz` alone.
+
+use bytes::{Buf as _, BytesMut};
+use witan_replica::machine::member::MemberRegistry;
+
+use super::{
+    frame::{self, FRAME_BYTES_MAX, FrameBatch},
+    handshake::{self, Handshake},
+    http,
+};
+
+/// The frames at the beginning of `bytes`, written again, and the bytes behind them; an error if those
+/// are none.
+pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
+    let mut rest = BytesMut::from(bytes);
+    let mut batch = FrameBatch::default();
+    let left = loop {
+        match frame::decode(&mut rest, FRAME_BYTES_MAX) {
+            Ok(Some(frame)) => batch.push(frame.kind, &frame.contents),
+            Ok(None) => break Ok(rest.len()),
+            Err(error) => break Err(error.to_string()),
+        }
+    };
+    batch.seal();
+    let mut again = vec![0; batch.remaining()];
+    batch.copy_to_slice(&mut again);
+    (again, left)
+}
+
+/// A message frame with these contents.
+pub fn message(contents: &[u8]) -> Vec<u8> {
+    frame::encode(frame::FrameKind::Message, contents)
+}
+
+/// The contents of a handshake, read and written again; and whether a member would take the stream.
+pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let hello = Handshake::decode(contents)?;
+    let taken = hello.check(hello.to, &MemberRegistry::default()).is_ok();
+    Some((hello.encode(), taken))
+}
+
+/// The contents of an answer, read and written again.
+pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
+    handshake::decode_answer(contents).map(handshake::encode_answer)
+}
+
+/// The response to a request of HTTP with this head.
+pub fn page(head: &[u8]) -> String {
+    http::page(head, &MemberRegistry::default())
+}

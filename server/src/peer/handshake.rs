@@ -1,0 +1,311 @@
+//! How a stream between members begins: the opener says who it is, whom it means and what it will
+//! send; the other side agrees, or refuses with its reason. Nothing else is read before.
+//!
+//! What does *not* live here: TLS, which comes before, and the messages, which come after.
+
+use std::fmt;
+
+use witan_replica::{host::Lane, machine::member::MemberRegistry};
+
+/// The first bytes of every stream between members. No request of HTTP begins so.
+pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
+
+/// The version of the protocol, which follows [`MAGIC`].
+pub(super) const PROTOCOL: u8 = 1;
+
+/// Bytes of the longest contents of a handshake or its answer.
+pub(super) const HANDSHAKE_BYTES_MAX: usize = 256;
+
+/// Bytes of a release's name that are kept.
+const RELEASE_BYTES_MAX: usize = 64;
+
+/// What a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum StreamKind {
+    /// Heartbeats, votes, and other short messages that must not wait.
+    Control = 1,
+    /// Entries and forwarded proposals.
+    Bulk = 2,
+    /// One snapshot.
+    Snapshot = 3,
+}
+
+impl StreamKind {
+    fn of(byte: u8) -> Option<Self> {
+        [Self::Control, Self::Bulk, Self::Snapshot]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
+    }
+
+    /// How logs call it.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Bulk => "bulk",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+impl From<Lane> for StreamKind {
+    fn from(lane: Lane) -> Self {
+        match lane {
+            Lane::Control => Self::Control,
+            Lane::Bulk => Self::Bulk,
+        }
+    }
+}
+
+/// Who opens a stream to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Handshake {
+    pub(super) cluster_id: u64,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) kind: StreamKind,
+    /// Version of the opener's program, for logs and for later versions of this protocol.
+    pub(super) release: String,
+}
+
+/// Bytes of a handshake before the release.
+const FIXED_BYTES: usize = 25;
+
+impl Handshake {
+    /// The contents of its frame.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(FIXED_BYTES + self.release.len());
+        for id in [self.cluster_id, self.from, self.to] {
+            out.extend_from_slice(&id.to_be_bytes());
+        }
+        out.push(self.kind as u8);
+        out.extend_from_slice(self.release.as_bytes());
+        out
+    }
+
+    /// Reads the contents of its frame; `None` if they are none.
+    pub(super) fn decode(contents: &[u8]) -> Option<Self> {
+        let (ids, rest) = contents.split_at_checked(FIXED_BYTES - 1)?;
+        let (kind, release) = rest.split_first()?;
+        let mut ids = ids
+            .chunks_exact(8)
+            .filter_map(|id| id.try_into().ok().map(u64::from_be_bytes));
+        if release.len() > RELEASE_BYTES_MAX {
+            return None;
+        }
+        Some(Self {
+            cluster_id: ids.next()?,
+            from: ids.next()?,
+            to: ids.next()?,
+            kind: StreamKind::of(*kind)?,
+            release: std::str::from_utf8(release).ok()?.to_owned(),
+        })
+    }
+
+    /// Whether the member `own` of a cluster takes this stream.
+    pub(super) fn check(&self, own: u64, members: &MemberRegistry) -> Result<(), Refusal> {
+        if self.cluster_id != members.cluster_id {
+            return Err(Refusal::ClusterId(members.cluster_id));
+        }
+        if self.to != own {
+            return Err(Refusal::WrongTarget(own));
+        }
+        if self.from == own {
+            return Err(Refusal::ForeignIdentity);
+        }
+        if members.removed_ids.contains(&self.from) {
+            return Err(Refusal::Removed);
+        }
+        if !members.by_id.contains_key(&self.from) {
+            return Err(Refusal::Unknown);
+        }
+        Ok(())
+    }
+}
+
+/// Why a stream is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The protocol has another version here.
+    Protocol(u8),
+    /// The opener belongs to another cluster than this one.
+    ClusterId(u64),
+    /// The opener meant another member than the one that listens here.
+    WrongTarget(u64),
+    /// The opener says that it is the member that it called.
+    ForeignIdentity,
+    /// The opener was removed from the cluster.
+    Removed,
+    /// The cluster has no such member (yet).
+    Unknown,
+    /// What the opener sent is no handshake.
+    Malformed,
+    /// A stream of this kind is not taken here.
+    Kind,
+}
+
+impl Refusal {
+    /// Its code on the wire, and what belongs to it.
+    fn parts(self) -> (u8, u64) {
+        match self {
+            Self::Protocol(version) => (1, version.into()),
+            Self::ClusterId(id) => (2, id),
+            Self::WrongTarget(id) => (3, id),
+            Self::ForeignIdentity => (4, 0),
+            Self::Removed => (5, 0),
+            Self::Unknown => (6, 0),
+            Self::Malformed => (7, 0),
+            Self::Kind => (8, 0),
+        }
+    }
+
+    /// Its name in metrics and logs.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Protocol(_) => "protocol",
+            Self::ClusterId(_) => "cluster_id",
+            Self::WrongTarget(_) => "wrong_target",
+            Self::ForeignIdentity => "foreign_identity",
+            Self::Removed => "removed",
+            Self::Unknown => "unknown_member",
+            Self::Malformed => "malformed",
+            Self::Kind => "kind",
+        }
+    }
+
+    fn of((code, value): (u8, u64)) -> Option<Self> {
+        let refusals = [
+            Self::Protocol(u8::try_from(value).unwrap_or(u8::MAX)),
+            Self::ClusterId(value),
+            Self::WrongTarget(value),
+            Self::ForeignIdentity,
+            Self::Removed,
+            Self::Unknown,
+            Self::Malformed,
+            Self::Kind,
+        ];
+        refusals
+            .into_iter()
+            .find(|refusal| refusal.parts().0 == code)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(version) => write!(
+                f,
+                "it speaks version {version} of the peer protocol, this member speaks {PROTOCOL}"
+            ),
+            Self::ClusterId(id) => write!(
+                f,
+                "cluster ID mismatch: it belongs to cluster {id:x}; check --initial-cluster and \
+                 --initial-cluster-token of both members"
+            ),
+            Self::WrongTarget(id) => write!(
+                f,
+                "member {id:x} listens there; check the peer URLs of the member that was meant"
+            ),
+            Self::ForeignIdentity => f.write_str(
+                "it has the identity of this member; two members must not run with one data \
+                 directory or one peer URL",
+            ),
+            Self::Removed => f.write_str("this member was removed from the cluster"),
+            Self::Unknown => f.write_str("it does not know this member (yet)"),
+            Self::Malformed => f.write_str("it could not read the handshake"),
+            Self::Kind => f.write_str("it does not take streams of this kind"),
+        }
+    }
+}
+
+/// What the other side says to a handshake.
+pub(super) type Answer = Result<(), Refusal>;
+
+/// The contents of an answer's frame.
+pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
+    let (code, value) = answer.err().map_or((0, 0), Refusal::parts);
+    let mut out = vec![code];
+    out.extend_from_slice(&value.to_be_bytes());
+    out
+}
+
+/// Reads them; `None` if they are no answer. A later version may add to it.
+pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
+    let (code, rest) = contents.split_first()?;
+    let value = u64::from_be_bytes(*rest.first_chunk()?);
+    match code {
+        0 => Some(Ok(())),
+        _ => Refusal::of((*code, value)).map(Err),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_replica::machine::member::Member;
+
+    use super::*;
+
+    fn members() -> MemberRegistry {
+        let mut members = MemberRegistry {
+            cluster_id: 7,
+            ..MemberRegistry::default()
+        };
+        for id in [1, 2] {
+            members.by_id.insert(
+                id,
+                Member {
+                    id,
+                    ..Member::default()
+                },
+            );
+        }
+        members.removed_ids.insert(3);
+        members
+    }
+
+    fn hello(from: u64) -> Handshake {
+        Handshake {
+            cluster_id: 7,
+            from,
+            to: 1,
+            kind: StreamKind::Bulk,
+            release: "0.1.0".into(),
+        }
+    }
+
+    #[test]
+    fn each_refusal_has_its_reason() {
+        let members = members();
+        let other_cluster = Handshake {
+            cluster_id: 8,
+            ..hello(2)
+        };
+        let other_target = Handshake { to: 2, ..hello(2) };
+        for (hello, answer) in [
+            (hello(2), Ok(())),
+            (other_cluster, Err(Refusal::ClusterId(7))),
+            (other_target, Err(Refusal::WrongTarget(1))),
+            (hello(1), Err(Refusal::ForeignIdentity)),
+            (hello(3), Err(Refusal::Removed)),
+            (hello(4), Err(Refusal::Unknown)),
+        ] {
+            assert_eq!(hello.check(1, &members), answer, "{hello:?}");
+            assert_eq!(Handshake::decode(&hello.encode()), Some(hello));
+            assert_eq!(decode_answer(&encode_answer(answer)), Some(answer));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_too_long_is_no_handshake() {
+        let whole = hello(2).encode();
+        for length in 0..FIXED_BYTES {
+            assert_eq!(Handshake::decode(&whole[..length]), None, "{length} bytes");
+        }
+        let long = Handshake {
+            release: "x".repeat(RELEASE_BYTES_MAX + 1),
+            ..hello(2)
+        };
+        assert_eq!(Handshake::decode(&long.encode()), None);
+        let unknown = [99; 9];
+        assert_eq!(decode_answer(&unknown), None);
+    }
+}

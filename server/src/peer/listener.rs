@@ -1,0 +1,292 @@
+//! The peer port: takes streams of other members, and answers what else is asked there.
+//!
+//! Before a stream has shown that it is a member's, it costs a few hundred bytes and a bounded time,
+//! and there are few of them, fewer from one network.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+use witan_replica::host::{Envelope, Lane};
+
+use super::{
+    Shared,
+    frame::{self, FRAME_BYTES_MAX, Frame, FrameKind, FrameReader},
+    handshake::{
+        HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, StreamKind, encode_answer,
+    },
+    http,
+};
+use crate::{
+    client_network::ClientNetwork,
+    config::Url,
+    transport::{PeerListener, PeerStream},
+};
+
+/// How long a connection may take until it has said what it is, and has taken its answer.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that have not said it yet; more wait to be accepted.
+const GREETINGS_MAX: usize = 256;
+
+/// The same from one network (an IPv4 address, the first half of an IPv6 address); more are closed.
+const NETWORK_GREETINGS_MAX: usize = 64;
+
+/// Delay after the system refused to accept, for lack of descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Bytes of the messages of one stream that wait for the replica; then nothing more is read from it.
+/// A single message may be longer.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+
+/// What a message counts at least.
+const MESSAGE_BYTES_MIN: usize = 1 << 10;
+
+const _: () = assert!(WAITING_BYTES_MAX >= FRAME_BYTES_MAX, "each message fits");
+
+/// All listeners of this member.
+#[derive(Debug)]
+pub(super) struct Listener {
+    shared: Arc<Shared>,
+    greetings: Arc<Semaphore>,
+    networks: Arc<Mutex<HashMap<ClientNetwork, usize>>>,
+    streams: Mutex<HashMap<(u64, StreamKind), AbortHandle>>,
+}
+
+/// A connection of a network that has not said what it is.
+#[derive(Debug)]
+struct Greeting {
+    _place: OwnedSemaphorePermit,
+    network: ClientNetwork,
+    networks: Arc<Mutex<HashMap<ClientNetwork, usize>>>,
+}
+
+impl Greeting {
+    fn begin(
+        place: OwnedSemaphorePermit,
+        network: ClientNetwork,
+        networks: &Arc<Mutex<HashMap<ClientNetwork, usize>>>,
+    ) -> Option<Self> {
+        let mut counts = lock(networks);
+        let count = counts.entry(network).or_default();
+        if *count >= NETWORK_GREETINGS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Self {
+            _place: place,
+            network,
+            networks: networks.clone(),
+        })
+    }
+}
+
+impl Drop for Greeting {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.networks);
+        if let Some(count) = counts.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.network);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Listener {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            greetings: Arc::new(Semaphore::new(GREETINGS_MAX)),
+            networks: Arc::default(),
+            streams: Mutex::default(),
+        }
+    }
+
+    /// Accepts connections for as long as the process runs.
+    pub(super) async fn accept(self: Arc<Self>, url: Url, socket: PeerListener) {
+        let address = url.to_string();
+        tracing::info!(address, "serving peer traffic insecurely");
+        loop {
+            let Ok(place) = self.greetings.clone().acquire_owned().await else {
+                return;
+            };
+            let (stream, remote) = match socket.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, address, "failed to accept a connection of a peer");
+                    sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            let network = ClientNetwork::of(remote.map(|remote| remote.ip()));
+            let Some(greeting) = Greeting::begin(place, network, &self.networks) else {
+                self.shared.metrics.refused("too_many");
+                continue;
+            };
+            let listener = self.clone();
+            tokio::spawn(async move {
+                let remote = remote.map_or_else(String::new, |remote| remote.to_string());
+                let greeted = timeout(GREETING_TIMEOUT, listener.greet(stream, &remote)).await;
+                drop(greeting);
+                match greeted {
+                    Ok(Ok(Some((stream, hello)))) => listener.admit(stream, hello),
+                    Ok(Ok(None)) => {}
+                    Ok(Err(error)) => {
+                        listener.shared.metrics.refused("connection");
+                        tracing::debug!(remote, %error, "a connection to the peer port ended");
+                    }
+                    Err(_) => listener.shared.metrics.refused("timeout"),
+                }
+            });
+        }
+    }
+
+    /// Reads what a connection is; gives a stream of a member, and answers anything else.
+    async fn greet(
+        &self,
+        mut stream: Box<dyn PeerStream>,
+        remote: &str,
+    ) -> io::Result<Option<(Box<dyn PeerStream>, Handshake)>> {
+        let mut first = [0; MAGIC.len() + 1];
+        stream.read_exact(&mut first).await?;
+        let [.., protocol] = first;
+        if !first.starts_with(&MAGIC) {
+            http::answer(stream, &first, &self.shared.members()).await?;
+            return Ok(None);
+        }
+        let checked = match protocol {
+            PROTOCOL => self.read_handshake(&mut stream).await,
+            _ => Err(Refusal::Protocol(PROTOCOL)),
+        };
+        let answer = encode_answer(checked.as_ref().map(|_| ()).map_err(|refusal| *refusal));
+        let answer = frame::encode(FrameKind::Answer, &answer);
+        stream.write_all(&answer).await?;
+        stream.flush().await?;
+        match checked {
+            Ok(hello) => Ok(Some((stream, hello))),
+            Err(refusal) => {
+                self.shared.metrics.refused(refusal.label());
+                tracing::warn!(
+                    remote,
+                    reason = refusal.label(),
+                    "rejected a stream from a remote peer"
+                );
+                // it reads the answer before the connection is reset by what it has sent
+                stream.shutdown().await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn read_handshake(&self, stream: &mut Box<dyn PeerStream>) -> Result<Handshake, Refusal> {
+        let frame = frame::read_exact(stream, HANDSHAKE_BYTES_MAX).await;
+        let frame = frame
+            .ok()
+            .filter(|frame| frame.kind == FrameKind::Handshake);
+        let hello = frame.and_then(|frame| Handshake::decode(&frame.contents));
+        let hello = hello.ok_or(Refusal::Malformed)?;
+        hello.check(self.shared.own_id(), &self.shared.members())?;
+        match hello.kind {
+            StreamKind::Control | StreamKind::Bulk => Ok(hello),
+            StreamKind::Snapshot => Err(Refusal::Kind),
+        }
+    }
+
+    /// Serves a member's stream, instead of its previous one of the same kind.
+    fn admit(self: &Arc<Self>, stream: Box<dyn PeerStream>, hello: Handshake) {
+        let key = (hello.from, hello.kind);
+        if let Some(peer) = self.shared.peer(hello.from) {
+            // it runs: a link that waits for its next attempt need not wait any longer
+            peer.retry_now();
+        }
+        let (kind, remote_peer_id) = (hello.kind.label(), format!("{:x}", hello.from));
+        let release = hello.release.clone();
+        tracing::info!(kind, remote_peer_id, release, "accepted a stream of a peer");
+        let listener = self.clone();
+        let serving = tokio::spawn(async move {
+            let end = listener.serve(stream, &hello).await;
+            if let Err(error) = end {
+                if let Some(peer) = listener.shared.peer(hello.from) {
+                    peer.series.received_failures.inc();
+                }
+                tracing::warn!(kind, remote_peer_id, %error, "lost the stream of a peer");
+            }
+        });
+        let before = lock(&self.streams).insert(key, serving.abort_handle());
+        if let Some(before) = before {
+            before.abort();
+        }
+    }
+
+    async fn serve(&self, stream: Box<dyn PeerStream>, hello: &Handshake) -> io::Result<()> {
+        let node = &self.shared.node;
+        let (reading, mut writing) = tokio::io::split(stream);
+        let mut reader = FrameReader::new(reading, FRAME_BYTES_MAX);
+        let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
+        let settings = self.shared.settings;
+        let series = self.shared.metrics.of(self.shared.own_id(), hello.from);
+        while let Some(Frame { kind, contents }) = reader.next(settings.read_timeout).await? {
+            series
+                .received_bytes
+                .inc_by((frame::HEADER_BYTES + contents.len()) as u64);
+            match kind {
+                FrameKind::Message => {
+                    let bytes = contents.len().max(MESSAGE_BYTES_MIN);
+                    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                    let permit = room.clone().acquire_many_owned(bytes).await;
+                    let permit = permit.map_err(io::Error::other)?;
+                    let lane = match hello.kind {
+                        StreamKind::Control => Lane::Control,
+                        StreamKind::Bulk | StreamKind::Snapshot => Lane::Bulk,
+                    };
+                    let envelope = Envelope {
+                        to: hello.to,
+                        from: hello.from,
+                        lane,
+                        message: contents,
+                        snapshot: None,
+                    };
+                    node.receive(envelope, permit);
+                }
+                FrameKind::Ping => {
+                    let pong = frame::encode(FrameKind::Pong, &contents);
+                    answer(&mut writing, &pong, settings.write_timeout).await?;
+                }
+                FrameKind::Handshake | FrameKind::Answer | FrameKind::Pong => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a frame that has no place in an open stream",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn answer(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    patience: Duration,
+) -> io::Result<()> {
+    let writing = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing");
+    timeout(patience, writing).await.map_err(too_slow)?
+}

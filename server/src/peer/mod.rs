@@ -1,0 +1,261 @@
+//! The other members on the wire: carries the core's messages to them and theirs to the node. Knows
+//! neither what the messages mean nor what follows from a lost connection.
+//!
+//! A member opens two streams to each other one, and sends on them alone: control (heartbeats,
+//! votes, what is short and must not wait) and bulk (entries). All streams live on one thread.
+//!
+//! Reading order: this file ([`Peers`], what the node posts) → `handshake` → `frame` → `queue` (what
+//! waits for a lane) → `link` (streams to others) → `listener` (streams of others) → `http` (what else
+//! the peer port answers) → `dial`, `lanes`, `metrics`.
+
+mod dial;
+mod frame;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+mod handshake;
+mod http;
+mod lanes;
+mod link;
+mod listener;
+mod metrics;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, PoisonError, RwLock},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{self, Handle},
+    sync::oneshot,
+    task::AbortHandle,
+};
+use witan_replica::{
+    host::Envelope,
+    machine::member::{Member, MemberRegistry},
+    replica::PeerEvent,
+};
+
+use crate::{
+    config::Url,
+    node::{Node, Post},
+    transport::BoundPeer,
+};
+use handshake::StreamKind;
+use link::{Link, Peer};
+use listener::Listener;
+
+pub use metrics::PeerMetrics;
+
+/// How long the last messages may take to leave when the process stops.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Settings of peers.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerSettings {
+    /// `--raft-read-timeout`: a stream on which nothing comes for so long is closed.
+    pub read_timeout: Duration,
+    /// `--raft-write-timeout`: a stream that takes nothing for so long is closed.
+    pub write_timeout: Duration,
+}
+
+/// What all streams share.
+#[derive(Debug)]
+struct Shared {
+    node: Node,
+    members: RwLock<Arc<MemberRegistry>>,
+    peers: RwLock<BTreeMap<u64, Arc<Peer>>>,
+    metrics: PeerMetrics,
+    settings: PeerSettings,
+}
+
+impl Shared {
+    fn own_id(&self) -> u64 {
+        self.node.identity().member_id
+    }
+
+    /// The members after the last applied change.
+    fn members(&self) -> Arc<MemberRegistry> {
+        let members = self.members.read();
+        members.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn peer(&self, id: u64) -> Option<Arc<Peer>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.get(&id).cloned()
+    }
+}
+
+/// The running thread of all streams.
+#[derive(Debug)]
+pub struct Peers {
+    shared: Arc<Shared>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// What the replica's thread posts through.
+#[derive(Debug)]
+pub struct PeerPost {
+    shared: Arc<Shared>,
+    links: BTreeMap<u64, LinkTasks>,
+    runtime: Handle,
+}
+
+#[derive(Debug)]
+struct LinkTasks {
+    peer: Arc<Peer>,
+    tasks: [AbortHandle; 2],
+}
+
+impl Drop for LinkTasks {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Starts the listeners and the links to `members`.
+pub fn start(
+    node: Node,
+    sockets: Vec<BoundPeer>,
+    members: &MemberRegistry,
+    (settings, metrics): (PeerSettings, PeerMetrics),
+) -> io::Result<(Peers, PeerPost)> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let handle = runtime.handle().clone();
+    let shared = Arc::new(Shared {
+        node,
+        members: RwLock::default(),
+        peers: RwLock::default(),
+        metrics,
+        settings,
+    });
+    let mut post = PeerPost {
+        shared: shared.clone(),
+        links: BTreeMap::new(),
+        runtime: handle.clone(),
+    };
+    post.follow(members);
+    let listener = Arc::new(Listener::new(shared.clone()));
+    for BoundPeer { url, socket } in sockets {
+        let _context = handle.enter();
+        let accepting = listener.clone().accept(url, socket.into_tokio()?);
+        handle.spawn(accepting);
+    }
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("peers".into());
+    let thread = thread.spawn(move || {
+        // an error says that the sender is gone: the process stops
+        let _ = runtime.block_on(stopped);
+    })?;
+    let peers = Peers {
+        shared,
+        stop,
+        thread,
+    };
+    Ok((peers, post))
+}
+
+impl Peers {
+    /// Lets what is queued leave, for a bounded time, and ends all streams.
+    pub async fn stop(self) {
+        let peers: Vec<Arc<Peer>> = {
+            let peers = self.shared.peers.read();
+            let peers = peers.unwrap_or_else(PoisonError::into_inner);
+            peers.values().cloned().collect()
+        };
+        let flushed = async {
+            for peer in peers {
+                peer.flushed().await;
+            }
+        };
+        if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
+            tracing::debug!("the last messages to other members were not all sent");
+        }
+        // an error says that the thread has ended
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the peers' thread panicked");
+        }
+    }
+}
+
+impl Post for PeerPost {
+    fn post(&mut self, envelopes: Vec<Envelope>) {
+        for envelope in envelopes {
+            // a member that left, or that came with an entry not applied yet
+            let Some(link) = self.links.get(&envelope.to) else {
+                continue;
+            };
+            let node = &self.shared.node;
+            if envelope.snapshot.is_some() {
+                node.peer_event(envelope.to, PeerEvent::SnapshotFailed);
+                continue;
+            }
+            let kind = StreamKind::from(envelope.lane);
+            if !link.peer.queue(kind).push(envelope.message) {
+                link.peer.series.sent_failures.inc();
+                node.peer_event(envelope.to, PeerEvent::Unreachable);
+            }
+        }
+    }
+
+    fn follow(&mut self, members: &MemberRegistry) {
+        let own = self.shared.own_id();
+        self.links.retain(|id, _| {
+            let stays = members.by_id.contains_key(id);
+            if !stays {
+                self.shared.metrics.remove(own, *id);
+                self.shared.node.peer_link(*id, false);
+            }
+            stays
+        });
+        for member in members.by_id.values().filter(|member| member.id != own) {
+            match self.links.get(&member.id) {
+                Some(link) => link.peer.set_urls(urls(member)),
+                None => self.add(member),
+            }
+        }
+        let peers = self.links.iter();
+        let peers = peers.map(|(id, link)| (*id, link.peer.clone())).collect();
+        let shared = &self.shared;
+        *shared.peers.write().unwrap_or_else(PoisonError::into_inner) = peers;
+        let members = Arc::new(members.clone());
+        *shared
+            .members
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = members;
+    }
+}
+
+impl PeerPost {
+    fn add(&mut self, member: &Member) {
+        let series = self.shared.metrics.of(self.shared.own_id(), member.id);
+        let peer = Arc::new(Peer::new(member.id, urls(member), series));
+        let tasks = [StreamKind::Control, StreamKind::Bulk].map(|kind| {
+            let link = Link::new(self.shared.clone(), peer.clone(), kind);
+            self.runtime.spawn(link.run()).abort_handle()
+        });
+        self.links.insert(member.id, LinkTasks { peer, tasks });
+    }
+}
+
+/// The peer URLs that can be read; the log says which cannot.
+fn urls(member: &Member) -> Vec<Url> {
+    let parsed = member.peer_urls.iter().filter_map(|text| {
+        let url = text.parse();
+        url.inspect_err(|error| {
+            let member = format!("{:x}", member.id);
+            tracing::warn!(%error, member, "a member has a peer URL that cannot be used");
+        })
+        .ok()
+    });
+    parsed.collect()
+}

@@ -1,0 +1,164 @@
+//! Messages that wait for one lane of a link: the replica's thread puts them in without waiting, the
+//! link's task takes them out in batches.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+/// Messages that wait in a lane. A lane that is slower than its sender drops what comes beyond, and
+/// raft sends it again when the other member says what it lacks.
+const MESSAGES_MAX: usize = 16_384;
+
+/// Bytes that wait in a lane, of which one message may always wait.
+const BYTES_MAX: usize = 64 << 20;
+
+/// Bytes after which a batch is complete.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct LaneQueue {
+    queued: Mutex<Queued>,
+    filled: Notify,
+    /// Wakes those who wait until all is written.
+    written: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queued {
+    messages: VecDeque<Bytes>,
+    bytes: usize,
+    /// Whether nothing is taken: the other side was not reached.
+    closed: bool,
+    /// Whether the last batch was written: the link has asked for the next one.
+    written: bool,
+}
+
+impl LaneQueue {
+    /// Queues a message; `false` if it was dropped.
+    pub(super) fn push(&self, message: Bytes) -> bool {
+        let mut queued = self.lock();
+        let fits = queued.bytes == 0 || queued.bytes + message.len() <= BYTES_MAX;
+        if queued.closed || queued.messages.len() >= MESSAGES_MAX || !fits {
+            return false;
+        }
+        queued.bytes += message.len();
+        queued.messages.push_back(message);
+        queued.written = false;
+        if queued.messages.len() == 1 {
+            self.filled.notify_one();
+        }
+        true
+    }
+
+    /// The messages that wait, up to the size of a batch; waits for the first.
+    pub(super) async fn next_batch(&self) -> Vec<Bytes> {
+        loop {
+            let filled = self.filled.notified();
+            let batch = self.lock().take();
+            if !batch.is_empty() {
+                return batch;
+            }
+            self.written.notify_waiters();
+            filled.await;
+        }
+    }
+
+    /// Completes when all that was queued is written.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let written = self.written.notified();
+            if self.lock().written {
+                return;
+            }
+            written.await;
+        }
+    }
+
+    /// Takes messages again, which wait for the next connection.
+    pub(super) fn open(&self) {
+        self.lock().closed = false;
+    }
+
+    /// Drops all messages, and those to come until [`Self::open`]. Returns how many were dropped.
+    pub(super) fn close(&self) -> usize {
+        let mut queued = self.lock();
+        let dropped = queued.messages.len();
+        *queued = Queued {
+            closed: true,
+            ..Queued::default()
+        };
+        dropped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queued> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queued {
+    fn take(&mut self) -> Vec<Bytes> {
+        let mut bytes = 0;
+        let mut count = 0;
+        for message in &self.messages {
+            if bytes >= BATCH_BYTES {
+                break;
+            }
+            bytes += message.len();
+            count += 1;
+        }
+        self.bytes -= bytes;
+        self.written = count == 0;
+        self.messages.drain(..count).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_lane_is_bounded_by_bytes_and_by_count_and_drops_what_comes_beyond() {
+        let queue = LaneQueue::default();
+        let large = Bytes::from(vec![0; BYTES_MAX + 1]);
+        assert!(queue.push(large), "one message always fits");
+        assert!(!queue.push(Bytes::from_static(b"x")));
+        let batch = queue.next_batch().now_or_never();
+        assert_eq!(batch.map(|batch| batch.len()), Some(1));
+        let taken = (0..2 * MESSAGES_MAX)
+            .filter(|_| queue.push(Bytes::new()))
+            .count();
+        assert_eq!(taken, MESSAGES_MAX);
+    }
+
+    #[test]
+    fn a_batch_ends_at_its_size_and_loses_nothing() {
+        let queue = LaneQueue::default();
+        for at in 0..10_u8 {
+            assert!(queue.push(vec![at; BATCH_BYTES / 4].into()));
+        }
+        let mut seen = Vec::new();
+        while let Some(batch) = queue.next_batch().now_or_never() {
+            assert!(batch.len() <= 4);
+            seen.extend(batch.into_iter().map(|message| message[0]));
+        }
+        assert_eq!(seen, (0..10).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_closed_lane_takes_nothing_until_it_is_opened() {
+        let queue = LaneQueue::default();
+        assert!(queue.push(Bytes::new()));
+        assert_eq!(queue.close(), 1);
+        assert!(!queue.push(Bytes::new()));
+        queue.open();
+        assert!(queue.next_batch().now_or_never().is_none());
+        assert!(queue.push(Bytes::new()));
+    }
+}

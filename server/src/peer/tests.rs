@@ -1,0 +1,304 @@
+//! Two members with real sockets and nodes without a replica.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::mpsc::{Receiver, sync_channel},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use witan_replica::{
+    host::Lane,
+    machine::member::{Member, MemberRegistry},
+};
+
+use super::*;
+use crate::{
+    config::Config,
+    metrics::{MetricsPage, Register},
+    node::tests::{received, without_replica},
+    transport::bind_peers,
+};
+
+const CLUSTER: u64 = 7;
+
+/// Long enough for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A member that was started.
+struct Running {
+    node: Node,
+    peers: Peers,
+    post: PeerPost,
+    page: MetricsPage,
+}
+
+/// Looks at a condition until it gives something.
+fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Sockets for so many members, and the members with their URLs.
+fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.unwrap();
+    let _context = runtime.enter();
+    let mut members = MemberRegistry {
+        cluster_id: CLUSTER,
+        ..MemberRegistry::default()
+    };
+    let mut addresses = Vec::new();
+    let bound = (1..=count)
+        .map(|id| {
+            let config = Config {
+                listen_peer_urls: vec!["http://127.0.0.1:0".parse().unwrap()],
+                ..Config::default()
+            };
+            let bound = bind_peers(&config).unwrap();
+            let address = bound[0].local_addr().unwrap();
+            addresses.push(address);
+            let member = Member {
+                id,
+                peer_urls: vec![format!("http://{address}")],
+                ..Member::default()
+            };
+            members.by_id.insert(id, member);
+            bound
+        })
+        .collect();
+    (bound, members, addresses)
+}
+
+fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running {
+    let node = without_replica(id, members.cluster_id);
+    let settings = PeerSettings {
+        read_timeout: Duration::from_secs(5),
+        write_timeout: Duration::from_secs(5),
+    };
+    let on = Register::default();
+    let metrics = PeerMetrics::register(&on);
+    let (peers, post) = start(node.clone(), bound, members, (settings, metrics)).unwrap();
+    Running {
+        node,
+        peers,
+        post,
+        page: MetricsPage::new(on),
+    }
+}
+
+fn stop(running: Running) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(running.peers.stop());
+}
+
+impl Running {
+    fn send(&mut self, to: u64, lane: Lane, message: Bytes) {
+        let from = self.node.identity().member_id;
+        self.post.post(vec![Envelope {
+            to,
+            from,
+            lane,
+            message,
+            snapshot: None,
+        }]);
+    }
+
+    /// Waits until both streams to a member are open.
+    fn wait_open(&self, to: u64) {
+        until("both streams open", || {
+            let peer = self.post.shared.peer(to)?;
+            peer.is_open().then_some(())
+        });
+    }
+}
+
+#[test]
+fn messages_of_both_lanes_arrive_in_order_once_and_with_their_sender() {
+    let (mut bound, members, _) = sockets(2);
+    let two = started(2, bound.remove(1), &members);
+    let mut one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    let count = 1000_u32;
+    for at in 0..count {
+        one.send(2, Lane::Control, Bytes::copy_from_slice(&at.to_be_bytes()));
+        let mut long = vec![0; 10_000];
+        long[..4].copy_from_slice(&at.to_be_bytes());
+        one.send(2, Lane::Bulk, long.into());
+    }
+    let mut seen = [Vec::new(), Vec::new()];
+    until("all messages", || {
+        for envelope in received(&two.node).0 {
+            assert_eq!((envelope.from, envelope.to), (1, 2));
+            let lane = usize::from(envelope.lane == Lane::Bulk);
+            let at = u32::from_be_bytes(*envelope.message.first_chunk().unwrap());
+            seen[lane].push(at);
+        }
+        (seen.iter().map(Vec::len).sum::<usize>() == 2 * count as usize).then_some(())
+    });
+    for seen in seen {
+        assert_eq!(seen, (0..count).collect::<Vec<_>>());
+    }
+    assert!(received(&one.node).1.is_empty(), "nothing was lost");
+    let page = two.page.render();
+    let line = "etcd_network_peer_received_bytes_total{From=\"1\"} ";
+    let bytes = page.lines().find_map(|l| l.strip_prefix(line)).unwrap();
+    assert!(bytes.parse::<u64>().unwrap() >= 10_000 * u64::from(count));
+    until("a round trip is measured", || {
+        let line = "etcd_network_peer_round_trip_time_seconds_count{To=\"2\"} 0";
+        (!one.page.render().contains(line)).then_some(())
+    });
+    stop(one);
+    stop(two);
+}
+
+#[test]
+fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
+    let (mut bound, members, addresses) = sockets(2);
+    let two = started(2, bound.remove(1), &members);
+    let mut one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    received(&one.node);
+    stop(two);
+    until("the end is noticed", || {
+        let events = received(&one.node).1;
+        events.contains(&(2, PeerEvent::ProcessGone)).then_some(())
+    });
+    one.send(2, Lane::Bulk, Bytes::from_static(b"lost"));
+    let lost = received(&one.node).1;
+    assert!(lost.contains(&(2, PeerEvent::Unreachable)), "{lost:?}");
+    let page = one.page.render();
+    let line = "etcd_network_active_peers{Local=\"1\",Remote=\"2\"} 0";
+    assert!(page.contains(line), "{page}");
+    // the same address, as after a restart
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let again = {
+        let runtime = runtime.unwrap();
+        let _context = runtime.enter();
+        let config = Config {
+            listen_peer_urls: vec![format!("http://{}", addresses[1]).parse().unwrap()],
+            ..Config::default()
+        };
+        bind_peers(&config).unwrap()
+    };
+    let two = started(2, again, &members);
+    one.wait_open(2);
+    one.send(2, Lane::Bulk, Bytes::from_static(b"found"));
+    until("a message arrives again", || {
+        let messages = received(&two.node).0;
+        messages.iter().any(|m| m.message == "found").then_some(())
+    });
+    stop(one);
+    stop(two);
+}
+
+/// What comes back on a connection that sends some bytes.
+fn asked(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut back = Vec::new();
+    // a reset after the answer is an end, too
+    let _ = stream.read_to_end(&mut back);
+    back
+}
+
+fn greeting(cluster_id: u64, from: u64, to: u64) -> Vec<u8> {
+    let hello = handshake::Handshake {
+        cluster_id,
+        from,
+        to,
+        kind: StreamKind::Bulk,
+        release: "test".into(),
+    };
+    let frame = frame::encode(frame::FrameKind::Handshake, &hello.encode());
+    [&handshake::MAGIC[..], &[handshake::PROTOCOL], &frame].concat()
+}
+
+#[test]
+fn strangers_are_refused_with_a_reason_and_nothing_of_them_reaches_the_node() {
+    let (mut bound, mut members, addresses) = sockets(2);
+    members.removed_ids.insert(3);
+    let two = started(2, bound.remove(1), &members);
+    for (opening, reason) in [
+        (greeting(8, 1, 2), "cluster_id"),
+        (greeting(CLUSTER, 1, 1), "wrong_target"),
+        (greeting(CLUSTER, 2, 2), "foreign_identity"),
+        (greeting(CLUSTER, 3, 2), "removed"),
+        (greeting(CLUSTER, 4, 2), "unknown_member"),
+        ([&handshake::MAGIC[..], &[99; 100]].concat(), "protocol"),
+        (
+            [&handshake::MAGIC[..], &[handshake::PROTOCOL], &[1; 300]].concat(),
+            "malformed",
+        ),
+    ] {
+        let message = frame::encode(frame::FrameKind::Message, b"from a stranger");
+        let back = asked(addresses[1], &[opening, message].concat());
+        let answer = back.get(frame::HEADER_BYTES..);
+        let answer = answer.and_then(handshake::decode_answer);
+        let refusal = answer.map(|answer| answer.unwrap_err().label());
+        assert_eq!(refusal, Some(reason));
+        let line = format!("witan_peer_refused_total{{reason=\"{reason}\"}} 1");
+        assert!(two.page.render().contains(&line), "{line}");
+    }
+    assert!(received(&two.node).0.is_empty());
+    let members = asked(addresses[1], b"GET /members HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(members.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    stop(two);
+}
+
+/// Connections that say nothing.
+const SILENT: usize = 200;
+
+#[test]
+fn silent_connections_keep_no_member_out() {
+    let (mut bound, members, addresses) = sockets(2);
+    let two = started(2, bound.remove(1), &members);
+    let silent: Vec<TcpStream> = (0..SILENT)
+        .map(|_| TcpStream::connect(addresses[1]).unwrap())
+        .collect();
+    // those beyond the bound are closed at once, the others in a while
+    let (closed, ends): (_, Receiver<()>) = sync_channel(SILENT);
+    for mut stream in silent {
+        let closed = closed.clone();
+        std::thread::spawn(move || {
+            let _ = stream.read(&mut [0]);
+            closed.send(()).unwrap();
+        });
+    }
+    let one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    for _ in 0..SILENT {
+        ends.recv_timeout(PATIENCE).expect("each is closed");
+    }
+    stop(one);
+    stop(two);
+}
+
+#[test]
+fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
+    let (mut bound, members, _) = sockets(3);
+    let three = started(3, bound.remove(2), &members);
+    let mut alone = members.clone();
+    alone.by_id.remove(&3);
+    let mut one = started(1, bound.remove(0), &alone);
+    one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
+    one.post.follow(&members);
+    one.wait_open(3);
+    one.send(3, Lane::Bulk, Bytes::from_static(b"kept"));
+    let first = until("a message", || received(&three.node).0.pop());
+    assert_eq!(first.message, "kept");
+    one.post.follow(&alone);
+    assert!(one.post.shared.peer(3).is_none());
+    let line = "etcd_network_active_peers{Local=\"1\",Remote=\"3\"}";
+    assert!(!one.page.render().contains(line));
+    stop(one);
+    stop(three);
+}
