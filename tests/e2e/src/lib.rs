@@ -5,9 +5,10 @@
 //! tests know it only as a process.
 //!
 //! Reading order: `server` (start, wait until ready, kill, restart) → `http` (wire-true HTTP/1.1)
-//! → `tool` (etcdctl and etcdutl) → `grpc` → `binaries`, `ports`, `wait`.
+//! → `tool` (etcdctl and etcdutl) → `grpc` → `cluster` (several members) → `writers` (what they acknowledge) → `binaries`, `ports`, `wait`.
 
 pub mod binaries;
+pub mod cluster;
 pub mod grpc;
 pub mod http;
 pub mod ports;
@@ -15,7 +16,10 @@ pub mod server;
 pub mod tool;
 pub mod wait;
 pub mod websocket;
+pub mod writers;
 
 pub use binaries::Kind;
+pub use cluster::Cluster;
 pub use server::{Launch, Server};
 pub use tool::Tool;
+pub use writers::Writers;

@@ -163,6 +163,8 @@ pub struct Server {
 #[derive(Debug)]
 struct Running {
     child: Child,
+    /// Lines of the log before this start.
+    log_before: usize,
     /// Reads its standard input to the end, which comes when this test process is gone however
     /// it ended, and then kills the server: no run leaves a process behind.
     watchdog: Child,
@@ -228,9 +230,8 @@ impl Server {
 
     /// Starts the process again on the same folder and ports and waits until it answers.
     pub fn start_again(&mut self) {
-        let skip = self.log().len();
         self.spawn();
-        self.wait_ready(skip);
+        self.wait_ready();
     }
 
     /// Starts the process again without waiting until it answers.
@@ -239,7 +240,11 @@ impl Server {
     }
 
     /// Waits until it says that it is ready and `/health` agrees.
-    fn wait_ready(&mut self, skip: usize) {
+    ///
+    /// # Panics
+    /// If it ends before, or does not run.
+    pub fn wait_ready(&mut self) {
+        let skip = self.running.as_ref().expect("it was started").log_before;
         let kind = self.launch.kind;
         let address = self.address();
         let mut ended = None;
@@ -269,6 +274,7 @@ impl Server {
 
     fn spawn(&mut self) {
         assert!(self.running.is_none(), "it runs already");
+        let log_before = self.log().len();
         let mut command = self.program();
         command
             .current_dir(&self.dir)
@@ -289,6 +295,7 @@ impl Server {
         let watchdog = watchdog(child.id(), &self.dir);
         self.running = Some(Running {
             child,
+            log_before,
             watchdog,
             readers,
         });
@@ -368,6 +375,11 @@ impl Server {
         });
         running.reap();
         status
+    }
+
+    /// Whether it was started and neither killed nor waited for since.
+    pub fn is_started(&self) -> bool {
+        self.running.is_some()
     }
 
     /// Whether the process still runs.

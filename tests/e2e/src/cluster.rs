@@ -1,0 +1,154 @@
+//! A cluster of processes: started together, killed and restarted one by one.
+
+use serde_json::Value;
+
+use crate::{Launch, Server, wait};
+
+/// Without it, clusters of more than one member are refused.
+const EXPERIMENTAL: &str = "WITAN_EXPERIMENTAL_CLUSTER";
+
+/// Several members of one cluster, in the order of their names `m0`, `m1`, …
+#[derive(Debug)]
+pub struct Cluster {
+    members: Vec<Server>,
+}
+
+/// What a member says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its id.
+    pub id: u64,
+    /// The leader that it knows, 0 for none.
+    pub leader: u64,
+    /// Its raft term.
+    pub term: u64,
+    /// What it has applied.
+    pub applied: u64,
+}
+
+impl Cluster {
+    /// Starts so many members and waits until all are ready.
+    pub fn start(count: usize) -> Self {
+        Self::start_with(count, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(count: usize, args: &[&str]) -> Self {
+        let mut cluster = Self::prepare(count, args);
+        cluster.start_all();
+        cluster
+    }
+
+    /// Lays out folders and ports and starts nothing.
+    pub fn prepare(count: usize, args: &[&str]) -> Self {
+        let launch = || Launch::witan().bare().env(EXPERIMENTAL, "1").prepare();
+        let mut members: Vec<Server> = (0..count).map(|_| launch()).collect();
+        let initial: Vec<String> = members
+            .iter()
+            .enumerate()
+            .map(|(at, member)| format!("m{at}={}", member.peer_url()))
+            .collect();
+        let initial = initial.join(",");
+        for (at, member) in members.iter_mut().enumerate() {
+            let (name, url, peer_url) = (format!("m{at}"), member.url(), member.peer_url());
+            member.add_args(["--name", &name, "--data-dir", "data"]);
+            member.add_args(["--listen-client-urls", &url]);
+            member.add_args(["--advertise-client-urls", &url]);
+            member.add_args(["--listen-peer-urls", &peer_url]);
+            member.add_args(["--initial-advertise-peer-urls", &peer_url]);
+            member.add_args(["--initial-cluster", &initial]);
+            for arg in args {
+                member.add_args([arg]);
+            }
+        }
+        Self { members }
+    }
+
+    /// Starts all members that do not run, and waits until all are ready.
+    pub fn start_all(&mut self) {
+        for member in self.members.iter_mut().filter(|m| !m.is_started()) {
+            member.start_unready_again();
+        }
+        self.members.iter_mut().for_each(Server::wait_ready);
+    }
+
+    /// The members.
+    pub fn members(&self) -> &[Server] {
+        &self.members
+    }
+
+    /// One of them.
+    pub fn member(&self, at: usize) -> &Server {
+        &self.members[at]
+    }
+
+    /// One of them, to kill and restart it.
+    pub fn member_mut(&mut self, at: usize) -> &mut Server {
+        &mut self.members[at]
+    }
+
+    /// Addresses of the client ports.
+    pub fn addresses(&self) -> Vec<String> {
+        self.members.iter().map(Server::address).collect()
+    }
+
+    /// Which member leads: waits until all that run say the same, and that it runs.
+    pub fn leader(&self) -> usize {
+        wait::until("all members that run name the same leader", || {
+            let running = self.members.iter().enumerate();
+            let running = running.filter(|(_, member)| member.is_started());
+            let said: Option<Vec<(usize, Status)>> =
+                running.map(|(at, m)| Some((at, status(m)?))).collect();
+            let said = said?;
+            let leader = said.first()?.1.leader;
+            let agreed = said.iter().all(|(_, status)| status.leader == leader);
+            let found = said.iter().find(|(_, status)| status.id == leader);
+            found.filter(|_| agreed).map(|(at, _)| *at)
+        })
+    }
+
+    /// A member that runs and does not lead.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn follower(&self) -> usize {
+        let leader = self.leader();
+        let mut running = (0..self.members.len()).filter(|at| self.members[*at].is_started());
+        running
+            .find(|at| *at != leader)
+            .expect("a member beside the leader runs")
+    }
+
+    /// Waits until all members that run have the same state: the hashes of all that v3 keeps agree.
+    pub fn wait_equal(&self) {
+        wait::until_true("all members have the same hash", || {
+            let running = self.members.iter().filter(|member| member.is_started());
+            let hashes: Vec<Option<String>> = running.map(hash).collect();
+            hashes[0].is_some() && hashes.iter().all(|hash| *hash == hashes[0])
+        });
+    }
+}
+
+/// What a member says about itself, if it answers.
+pub fn status(member: &Server) -> Option<Status> {
+    let said = answer(member, "/v3/maintenance/status")?;
+    let number = |value: &Value| value.as_str().unwrap_or("0").parse().ok();
+    Some(Status {
+        id: number(&said["header"]["member_id"])?,
+        leader: number(&said["leader"])?,
+        term: number(&said["raftTerm"])?,
+        applied: number(&said["raftAppliedIndex"])?,
+    })
+}
+
+/// Revision and hash of the v3 key space.
+fn hash(member: &Server) -> Option<String> {
+    let said = answer(member, "/v3/maintenance/hashkv")?;
+    let revision = said["header"]["revision"].as_str()?;
+    Some(format!("{revision} {}", said["hash"]))
+}
+
+fn answer(member: &Server, path: &str) -> Option<Value> {
+    let answer = crate::http::try_once(&member.address(), "POST", path, &[], b"{}").ok()?;
+    (answer.status == 200).then(|| answer.json())
+}

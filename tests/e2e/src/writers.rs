@@ -1,0 +1,181 @@
+//! Clients that write without a pause, at any member that answers, and remember what was acknowledged.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
+
+use crate::{Server, grpc, wait};
+
+/// Every key of a writer begins so.
+const PREFIX: &str = "written/";
+
+/// The first key behind all of them.
+const PREFIX_END: &str = "written0";
+
+/// A range answer with all keys is larger than tonic's default.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A request without an answer by then failed; longer than the server takes to say so.
+const PUT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One acknowledged write.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its key.
+    pub key: String,
+    /// When it was acknowledged.
+    pub at: Instant,
+    /// What members said before one acknowledged it.
+    pub refusals: Vec<String>,
+}
+
+/// Running writers.
+#[derive(Debug)]
+pub struct Writers {
+    runtime: Runtime,
+    tasks: Vec<JoinHandle<Vec<Written>>>,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+}
+
+impl Writers {
+    /// Starts so many, each at another member of `addresses` first.
+    pub fn start(count: usize, addresses: &[String]) -> Self {
+        let runtime = grpc::runtime();
+        let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let tasks = (0..count).map(|writer| {
+            let _context = runtime.enter();
+            let channels: Vec<Channel> = addresses.iter().map(|address| lazy(address)).collect();
+            let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
+            runtime.spawn(write(writer, channels, stop, acknowledged))
+        });
+        Self {
+            tasks: tasks.collect(),
+            runtime,
+            stop,
+            acknowledged,
+        }
+    }
+
+    /// How many writes were acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Relaxed)
+    }
+
+    /// Waits until so many more are acknowledged.
+    pub fn wait_more(&self, more: u64) {
+        let wanted = self.acknowledged() + more;
+        wait::until_true("more acknowledged writes", || self.acknowledged() >= wanted);
+    }
+
+    /// Ends them, each after its present write; what was acknowledged, in the order of time.
+    ///
+    /// # Panics
+    /// If a writer does.
+    pub fn stop(self) -> Vec<Written> {
+        self.stop.store(true, Relaxed);
+        let mut all = Vec::new();
+        for task in self.tasks {
+            all.extend(self.runtime.block_on(task).expect("writers do not panic"));
+        }
+        all.sort_by_key(|written| written.at);
+        all
+    }
+}
+
+fn lazy(address: &str) -> Channel {
+    Endpoint::from_shared(format!("http://{address}"))
+        .expect("host:port makes a URL")
+        .tcp_nodelay(true)
+        .connect_lazy()
+}
+
+async fn write(
+    writer: usize,
+    channels: Vec<Channel>,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+) -> Vec<Written> {
+    let mut at = writer % channels.len();
+    let mut all = Vec::new();
+    while !stop.load(Relaxed) {
+        let key = format!("{PREFIX}{writer}/{}", all.len());
+        let mut refusals = Vec::new();
+        loop {
+            let put = PutRequest {
+                key: key.clone().into_bytes().into(),
+                value: key.clone().into_bytes().into(),
+                ..PutRequest::default()
+            };
+            let mut client = KvClient::new(channels[at].clone());
+            let answer = timeout(PUT_TIMEOUT, client.put(put)).await;
+            match answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))) {
+                Ok(_) => break,
+                Err(status) => refusals.push(format!("{:?}: {}", status.code(), status.message())),
+            }
+            if stop.load(Relaxed) {
+                return all;
+            }
+            at = (at + 1) % channels.len();
+        }
+        acknowledged.fetch_add(1, Relaxed);
+        all.push(Written {
+            key,
+            at: Instant::now(),
+            refusals,
+        });
+    }
+    all
+}
+
+/// The longest time between two acknowledgments, of those that end after `since`.
+pub fn longest_gap(written: &[Written], since: Instant) -> Duration {
+    let pairs = written.windows(2).filter(|pair| pair[1].at >= since);
+    let gaps = pairs.map(|pair| pair[1].at - pair[0].at);
+    gaps.max().unwrap_or_default()
+}
+
+/// Checks that a member has all that was acknowledged, by a linearizable read.
+///
+/// # Panics
+/// If it has not.
+pub fn assert_all_there(member: &Server, written: &[Written]) {
+    let runtime = grpc::runtime();
+    let request = RangeRequest {
+        key: PREFIX.as_bytes().to_vec().into(),
+        range_end: PREFIX_END.as_bytes().to_vec().into(),
+        keys_only: true,
+        ..RangeRequest::default()
+    };
+    let answer = runtime.block_on(async {
+        let channel = grpc::connect(&member.address()).await;
+        let mut client = KvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        client.range(request).await
+    });
+    let answer = answer.expect("a linearizable read").into_inner();
+    let there: BTreeSet<Vec<u8>> = answer.kvs.into_iter().map(|kv| kv.key.to_vec()).collect();
+    let lost: Vec<&String> = written
+        .iter()
+        .map(|written| &written.key)
+        .filter(|key| !there.contains(key.as_bytes()))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "{} of {} acknowledged writes are lost: {:?}",
+        lost.len(),
+        written.len(),
+        &lost[..lost.len().min(10)]
+    );
+}

@@ -1,0 +1,13 @@
+//! Clusters of several processes: every member serves everything, nothing acknowledged is lost when
+//! members die, and a cluster that was stopped comes back by itself.
+//!
+//! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) →
+//! `restart` (members stop and come back) → `quorum` (too few run) → `peers` (the peer port) → `tools`
+//! (etcdctl).
+
+mod dialects;
+mod failover;
+mod peers;
+mod quorum;
+mod restart;
+mod tools;

@@ -1,0 +1,85 @@
+//! Too few members run: nothing is written, and what can be answered is.
+
+use serde_json::json;
+use witan_e2e::{Cluster, http, wait};
+
+#[test]
+fn a_member_without_a_quorum_answers_what_it_can() {
+    let mut cluster = Cluster::start(3);
+    let put = cluster.member(0).http("PUT", "/v2/keys/a", "value=1");
+    assert_eq!(put.status, 201, "{}", put.text());
+    let key = json!({"key": "YWFh", "value": "YQ=="}).to_string();
+    assert_eq!(
+        cluster.member(0).http("POST", "/v3/kv/put", &key).status,
+        200
+    );
+    cluster.wait_equal();
+    for at in [1, 2] {
+        cluster.member_mut(at).kill9();
+    }
+    let alone = cluster.member(0);
+    wait::until_true("the loss of the leader is seen", || {
+        alone.http("GET", "/health", "").status == 503
+    });
+    // while these wait for a leader …
+    let writes = [
+        ("POST", "/v3/kv/put", key.as_str()),
+        ("PUT", "/v2/keys/a", "value=2"),
+        ("POST", "/v3/kv/range", "{\"key\":\"YWFh\"}"),
+    ];
+    let waiting: Vec<_> = writes
+        .map(|(method, target, body)| {
+            let mut connection = http::Connection::open(&alone.address()).unwrap();
+            connection
+                .send(method, target, &[], body.as_bytes())
+                .unwrap();
+            (method, connection)
+        })
+        .into_iter()
+        .collect();
+    // … these are answered
+    let body = json!({"key": "YWFh", "serializable": true}).to_string();
+    let read = alone.http("POST", "/v3/kv/range", &body);
+    assert_eq!(read.json()["kvs"][0]["value"], "YQ==", "{}", read.text());
+    assert_eq!(
+        alone.http("GET", "/v2/keys/a", "").json()["node"]["value"],
+        "1"
+    );
+    let health = alone.http("GET", "/health", "");
+    assert_eq!(health.json()["health"], "false", "{}", health.text());
+    let metrics = alone.http("GET", "/metrics", "").text();
+    assert!(
+        metrics.contains("\netcd_server_has_leader 0\n"),
+        "{metrics}"
+    );
+    for (method, mut connection) in waiting {
+        let refused = connection.response(method).unwrap();
+        assert!(
+            refused.status >= 500,
+            "{} {}",
+            refused.status,
+            refused.text()
+        );
+    }
+    cluster.start_all();
+    let put = cluster.member(0).http("PUT", "/v2/keys/a", "value=3");
+    assert_eq!(put.status, 200, "{}", put.text());
+}
+
+/// A member that waits for a quorum can be stopped all the same, quickly.
+#[test]
+fn a_member_that_waits_for_the_others_ends_with_sigterm() {
+    let mut cluster = Cluster::prepare(3, &[]);
+    let alone = cluster.member_mut(0);
+    alone.start_unready_again();
+    alone.wait_log(0, "failed to reach a peer");
+    assert_eq!(alone.terminate().code(), Some(0));
+    // and after it began to serve clients without a leader
+    alone.start_unready_again();
+    alone.wait_log(0, "serving client traffic");
+    let version = alone.http("GET", "/version", "");
+    assert_eq!(version.status, 200);
+    assert_eq!(alone.terminate().code(), Some(0));
+    cluster.start_all();
+    cluster.leader();
+}
