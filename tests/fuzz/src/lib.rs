@@ -7,7 +7,7 @@
 //! - `--bin seeds` writes the part of the corpus that a program can make.
 //!
 //! What does *not* live here: the parsers. Those that nobody else may see come through the doors
-//! `server/src/{api,config,storage}/fuzz.rs`.
+//! `server/src/{api,config,peer,storage}/fuzz.rs`.
 
 pub mod corpus;
 pub mod input;

@@ -8,6 +8,7 @@ mod go;
 mod http2;
 mod log;
 mod machine;
+mod peer;
 mod port;
 mod settings;
 mod v1;
@@ -47,6 +48,17 @@ pub(crate) const ALL: &[Target] = &[
             "server/crates/bolt/src/page.rs",
             "server/crates/bolt/src/reader.rs",
             "server/crates/bolt/src/writer.rs",
+        ],
+    },
+    Target {
+        name: "peer",
+        run: peer::stream,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &[
+            "server/src/peer/frame.rs",
+            "server/src/peer/handshake.rs",
+            "server/src/peer/http.rs",
         ],
     },
     Target {

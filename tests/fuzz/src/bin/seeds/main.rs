@@ -5,6 +5,7 @@
 mod bolt;
 mod core;
 mod http2;
+mod peer;
 mod requests;
 mod texts;
 
@@ -24,6 +25,7 @@ fn main() -> io::Result<()> {
     bolt::add(&mut corpus);
     core::add(&mut corpus);
     http2::add(&mut corpus);
+    peer::add(&mut corpus);
     for ((target, name), bytes) in corpus {
         let known = find(target).expect("a known target");
         assert!(
