@@ -21,7 +21,7 @@ use witan_replica::{
 use crate::{
     api::{self, Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics},
     auth::Authenticator,
-    bootstrap::{self, Start},
+    bootstrap::{self, Start, discover::DiscoverError},
     budget::{BudgetMetrics, ClientBudgets, MemoryBudget},
     config::{AutoCompaction, Config, ConfigError, ServerCertificate},
     logging::LogLevelHandle,
@@ -61,6 +61,9 @@ pub enum BootError {
     /// A new member's flags contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The first members of the cluster were not found.
+    #[error(transparent)]
+    Discovery(#[from] DiscoverError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] OpenError),
@@ -109,7 +112,11 @@ impl BootError {
         match self {
             Self::Storage(error) => error.exit_code(),
             Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
-            Self::Config(_) | Self::Bind(_) | Self::Tls(_) | Self::Io { .. } => 1,
+            Self::Config(_)
+            | Self::Discovery(_)
+            | Self::Bind(_)
+            | Self::Tls(_)
+            | Self::Io { .. } => 1,
         }
     }
 }
@@ -142,6 +149,14 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     };
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
+    let found = storage::identity(&config.data_dir)?;
+    let config = tokio::select! {
+        signal = &mut signal => {
+            tracing::info!(signal = signal.name(), "received signal; no member was started");
+            return Ok(());
+        }
+        complete = bootstrap::discover::complete(config, found) => complete?,
+    };
     let disk = open_disk(&config, StorageMetrics::register(&on))?;
     if own {
         security = ServerTls::open(&config, &metrics)?;

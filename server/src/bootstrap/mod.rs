@@ -1,5 +1,7 @@
 //! Decides how a member starts: with a new cluster, or from its data directory. The decision is
-//! pure; `boot` carries it out.
+//! pure; `boot` carries it out, after `discover` has found the members of a new cluster.
+
+pub mod discover;
 
 use witan_api::ids;
 use witan_replica::{
@@ -41,7 +43,9 @@ pub fn decide(config: &Config, found: Option<DataIdentity>) -> Start {
     let own_id = own.map_or(0, |(member, _)| member.id);
     match found {
         Some(identity) => {
-            let flags_differ = identity.cluster_id != cluster_id || identity.member_id != own_id;
+            // discovery is skipped, so that its members are not known
+            let flags_differ = config.discovery.is_none()
+                && (identity.cluster_id != cluster_id || identity.member_id != own_id);
             Start::Restart {
                 identity,
                 flags_differ,

@@ -10,7 +10,8 @@ use super::{
     error::ConfigError,
     flags::{self, Flag, FlagKind},
     security::{ClientTls, TlsFlags},
-    values::{Environment, FlagValues},
+    url::UrlError,
+    values::{EXPERIMENTAL_CLUSTER, Environment, FlagValues},
 };
 use crate::storage::SpaceConfig;
 
@@ -28,8 +29,6 @@ const RAFT_TIMEOUT_MIN: Duration = Duration::from_secs(3);
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A shorter one is made this long, as in etcd.
 const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
-/// Environment variable without which clusters of more than one member are refused.
-const EXPERIMENTAL_CLUSTER: &str = "WITAN_EXPERIMENTAL_CLUSTER";
 /// etcd warns when requests may be larger than this.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 /// The valid configuration.
@@ -53,7 +52,9 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     check_members(initial_cluster.len(), environment)?;
     read.check_value_types()?;
     let mut warnings = Vec::new();
+    let discovery = read.discovery(&mut warnings)?;
     let mut config = Config {
+        discovery,
         data_dir,
         listen_client_urls: read.bind_urls("listen-client-urls")?,
         listen_client_http_urls: read.bind_urls("listen-client-http-urls")?,
@@ -122,17 +123,48 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
     }
 }
 
+/// Why a text is not a list of members.
+#[derive(Debug, thiserror::Error)]
+pub enum MembersError {
+    /// A part without a name.
+    #[error("{0} is not NAME=URL")]
+    NoName(String),
+    /// A part with an invalid URL.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+}
+
+/// Members as `NAME=URL`, comma-separated, in the order given; a member with several URLs is named with each.
+pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
+    let mut members: Vec<(String, Vec<Url>)> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let (name, url) = part
+            .split_once('=')
+            .ok_or_else(|| MembersError::NoName(part.to_owned()))?;
+        let url: Url = url.parse()?;
+        match members.iter_mut().find(|(known, _)| known == name) {
+            Some((_, urls)) => urls.push(url),
+            None => members.push((name.to_owned(), vec![url])),
+        }
+    }
+    Ok(members)
+}
+
 /// Reads single values.
-struct ValueReader<'a> {
+pub(super) struct ValueReader<'a> {
     values: &'a FlagValues,
 }
 
 impl ValueReader<'_> {
-    fn text(&self, name: &'static str) -> &str {
+    pub(super) fn given(&self, name: &'static str) -> Option<&str> {
+        self.values.given(name)
+    }
+
+    pub(super) fn text(&self, name: &'static str) -> &str {
         self.values.given(name).unwrap_or_else(|| row(name).default)
     }
 
-    fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
+    pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
         ConfigError::Value {
             value,
@@ -141,11 +173,11 @@ impl ValueReader<'_> {
         }
     }
 
-    fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
+    pub(super) fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
         text::parse_bool(self.text(flag)).ok_or_else(|| self.bad(flag, "not true or false"))
     }
 
-    fn duration(&self, flag: &'static str) -> Result<Duration, ConfigError> {
+    pub(super) fn duration(&self, flag: &'static str) -> Result<Duration, ConfigError> {
         text::parse_duration(self.text(flag))
             .ok_or_else(|| self.bad(flag, "not a duration such as 100ms or 1h30m"))
     }
@@ -156,7 +188,11 @@ impl ValueReader<'_> {
             .map_err(|_| self.bad(flag, "not a number in range"))
     }
 
-    fn choice<V: Copy>(&self, flag: &'static str, choices: &[(&str, V)]) -> Result<V, ConfigError> {
+    pub(super) fn choice<V: Copy>(
+        &self,
+        flag: &'static str,
+        choices: &[(&str, V)],
+    ) -> Result<V, ConfigError> {
         let text = self.text(flag);
         match choices.iter().find(|(name, _)| *name == text) {
             Some((_, value)) => Ok(*value),
@@ -181,7 +217,7 @@ impl ValueReader<'_> {
         Ok(())
     }
 
-    fn list(&self, flag: &'static str) -> Vec<String> {
+    pub(super) fn list(&self, flag: &'static str) -> Vec<String> {
         self.text(flag)
             .split(',')
             .map(str::trim)
@@ -269,24 +305,10 @@ impl ValueReader<'_> {
         advertised: &[Url],
     ) -> Result<Vec<(String, Vec<Url>)>, ConfigError> {
         let flag = "initial-cluster";
-        let mut members: Vec<(String, Vec<Url>)> = Vec::new();
-        for part in self
-            .text(flag)
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-        {
-            let (name, url) = part
-                .split_once('=')
-                .ok_or_else(|| self.bad(flag, &format!("{part} is not NAME=URL")))?;
-            let url: Url = url
-                .parse()
-                .map_err(|source| ConfigError::Url { flag, source })?;
-            match members.iter_mut().find(|(known, _)| known == name) {
-                Some((_, urls)) => urls.push(url),
-                None => members.push((name.to_owned(), vec![url])),
-            }
-        }
+        let mut members = members(self.text(flag)).map_err(|fault| match fault {
+            MembersError::NoName(part) => self.bad(flag, &format!("{part} is not NAME=URL")),
+            MembersError::Url(source) => ConfigError::Url { flag, source },
+        })?;
         if members.is_empty() {
             members.push((name.to_owned(), advertised.to_vec()));
         }

@@ -97,6 +97,8 @@ pub enum ConfigError {
          \"discovery\", \"discovery-endpoints\" or \"discovery-srv\""
     )]
     Bootstrap,
+    #[error("both --discovery-token and --discovery-endpoints must be set for v3 discovery")]
+    V3Discovery,
     #[error(
         "--initial-cluster names {0} members: clusters of more than one member come with a \
          later version"

@@ -5,6 +5,7 @@
 //! Nothing else reads flags or the environment.
 
 mod build;
+mod discovery;
 mod error;
 mod file;
 pub mod flags;
@@ -22,6 +23,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use crate::storage::SpaceConfig;
 
+pub use build::{MembersError, members};
+pub use discovery::{Discovery, SrvDiscovery, V2Discovery, V3Discovery};
 pub use error::ConfigError;
 pub use security::{ClientTls, ServerCertificate, TlsVersion};
 pub use source::environment;
@@ -54,6 +57,9 @@ pub struct Config {
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--initial-cluster`: every first member's name and peer URLs, sorted.
     pub initial_cluster: Vec<(String, Vec<Url>)>,
+    /// How the first members are found when `--initial-cluster` does not name them; that list is this
+    /// member alone until then.
+    pub discovery: Option<Discovery>,
     /// `--initial-cluster-token`.
     pub initial_cluster_token: String,
     /// `--initial-cluster-state`.
@@ -132,6 +138,10 @@ impl Config {
         else {
             return Err(ConfigError::LocalName(self.name.clone()));
         };
+        if matches!(self.discovery, Some(Discovery::Srv(_))) {
+            // names of records and addresses are compared where the records are read
+            return Ok(urls);
+        }
         let advertised = &self.initial_advertise_peer_urls;
         let lacks = |of: &[Url], in_: &[Url]| {
             of.iter()
@@ -172,6 +182,7 @@ impl Default for Config {
             advertise_client_urls: client,
             initial_advertise_peer_urls: peer.clone(),
             initial_cluster: vec![(DEFAULT_NAME.into(), peer)],
+            discovery: None,
             initial_cluster_token: "etcd-cluster".into(),
             initial_cluster_state: ClusterState::New,
             heartbeat_interval: Duration::from_millis(100),

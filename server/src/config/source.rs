@@ -52,13 +52,13 @@ pub(super) fn collect_values(
         None => {
             let mut values = FlagValues {
                 given: line,
-                warnings: Vec::new(),
+                ..FlagValues::default()
             };
             values.add_environment(environment)?;
             values
         }
     };
-    values.validate()?;
+    values.validate(environment)?;
     Ok(ParsedArguments::Start(values))
 }
 

@@ -13,6 +13,8 @@ use super::{
 /// The environment, as values.
 pub type Environment = BTreeMap<String, String>;
 
+/// Environment variable without which clusters of more than one member are refused, and discovery with them.
+pub(super) const EXPERIMENTAL_CLUSTER: &str = "WITAN_EXPERIMENTAL_CLUSTER";
 const ENV_PREFIX: &str = "ETCD_";
 /// Flags that select how a cluster is bootstrapped.
 const BOOTSTRAP: [&str; 4] = [
@@ -27,6 +29,8 @@ const BOOTSTRAP: [&str; 4] = [
 pub(super) struct FlagValues {
     pub(super) given: HashMap<&'static str, String>,
     pub(super) warnings: Vec<String>,
+    /// See [`EXPERIMENTAL_CLUSTER`].
+    pub(super) clusters: bool,
 }
 
 impl FlagValues {
@@ -70,7 +74,8 @@ impl FlagValues {
     }
 
     /// Validates all values, independently of their source.
-    pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
+    pub(super) fn validate(&mut self, environment: &Environment) -> Result<(), ConfigError> {
+        self.clusters = environment.contains_key(EXPERIMENTAL_CLUSTER);
         self.resolve_aliases();
         check_bootstrap(self)?;
         self.check_statuses()
@@ -95,7 +100,8 @@ impl FlagValues {
             let Some(text) = self.given.get(flag.name) else {
                 continue;
             };
-            if is_default(flag, text) {
+            let is_discovery = flag.name.starts_with("discovery");
+            if is_default(flag, text) || (is_discovery && self.clusters) {
                 continue;
             }
             match flag.status {

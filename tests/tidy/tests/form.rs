@@ -32,6 +32,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "a keep-alive of an ending lease looks again until it has ended, as in etcd",
     ),
     (
+        "server/src/bootstrap/discover/registry.rs",
+        "the pause between two tries to reach a registry",
+    ),
+    (
         "server/src/boot.rs",
         "the pause between two tries to publish the member's own attributes",
     ),

@@ -19,6 +19,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("discovery-fallback", Text, "exit", "What to do when discovery fails.", accepted(WITHOUT_DISCOVERY)),
     Flag::new("discovery-srv", Text, "", "DNS domain whose SRV records name the first members.", refused(DISCOVERY)),
     Flag::new("discovery-srv-name", Text, "", "Suffix of the SRV records' name.", accepted(WITHOUT_DISCOVERY)),
+    Flag::new("discovery-srv-server", Text, "", "Name server (ADDRESS:PORT) that is asked for SRV records, such as Consul's; those of `/etc/resolv.conf` when not given. etcd has no such flag.", accepted(WITHOUT_DISCOVERY)),
     Flag::new("discovery-token", Text, "", "Token of v3 discovery.", refused(DISCOVERY)).yaml("discovery-config.token"),
     Flag::new("discovery-endpoints", Text, "", "Endpoints of v3 discovery.", refused(DISCOVERY)).yaml("discovery-config.endpoints"),
     Flag::new("discovery-dial-timeout", Duration, "2s", "How long reaching v3 discovery may take.", accepted(WITHOUT_DISCOVERY)).yaml("discovery-config.dial-timeout"),

@@ -1,5 +1,5 @@
 //! Clusters of real etcd that begin by a registry on Witan: 3.4 by the service and by the URL of v2's keys,
-//! 3.6 by v3 discovery.
+//! 3.6 by v3 discovery. How any cluster is begun by flags.
 
 use witan_e2e::{Kind, Launch, Server, Tool, http, wait};
 
@@ -9,7 +9,7 @@ use super::{error, new_token, path};
 const SIZE: usize = 3;
 
 /// A member with ports of its own, which finds the others by these flags. It is not started.
-fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
+pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     let mut server = Launch::new(kind).bare().prepare();
     let (client, peer) = (server.url(), server.peer_url());
     for (flag, value) in [
@@ -22,8 +22,11 @@ fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     ] {
         server.add_args([flag, value]);
     }
-    if kind == Kind::Etcd34 {
-        server.add_args(["--enable-v2=true"]);
+    match kind {
+        Kind::Etcd34 => server.add_args(["--enable-v2=true"]),
+        // clusters of more than one member are not released
+        Kind::Witan => server.add_env("WITAN_EXPERIMENTAL_CLUSTER", "1"),
+        Kind::Etcd36 => {}
     }
     for flag in flags {
         server.add_args([flag.as_str()]);
@@ -32,8 +35,8 @@ fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
 }
 
 /// Starts a whole cluster by these flags and waits until each member is healthy.
-fn begin(kind: Kind, flags: &[String]) -> Vec<Server> {
-    let mut members: Vec<Server> = (0..SIZE)
+pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
+    let mut members: Vec<Server> = (0..size)
         .map(|at| member(kind, &format!("m{at}"), flags))
         .collect();
     members.iter_mut().for_each(Server::start_unready_again);
@@ -49,7 +52,7 @@ fn begin(kind: Kind, flags: &[String]) -> Vec<Server> {
 }
 
 /// Ids of the members as their cluster says them, in order.
-fn ids(of: &Server) -> Vec<String> {
+pub(crate) fn ids(of: &Server) -> Vec<String> {
     let said = Tool::Etcdctl36.run(&of.url(), &["member", "list"]);
     assert_eq!(said.code, Some(0), "{}", said.all());
     let lines = said.stdout.lines();
@@ -60,10 +63,28 @@ fn ids(of: &Server) -> Vec<String> {
     ids
 }
 
+/// Makes a token of v3 discovery.
+pub(crate) fn set_size(service: &Server, token: &str, size: &str) {
+    let key = format!("/_etcd/registry/{token}/_config/size");
+    let put = Tool::Etcdctl36.run(&service.url(), &["put", "--", &key, size]);
+    assert_eq!(put.code, Some(0), "{}", put.all());
+}
+
+/// What a member takes for v3 discovery.
+pub(crate) fn flags_of_v3(service: &Server, token: &str) -> [String; 2] {
+    [
+        format!("--discovery-token={token}"),
+        format!("--discovery-endpoints={}", service.url()),
+    ]
+}
+
 /// A further member finds the cluster full and ends.
-fn is_full(kind: Kind, flags: &[String]) {
+pub(crate) fn is_full(kind: Kind, flags: &[String]) {
     let mut late = member(kind, "late", flags);
-    late.add_args(["--discovery-fallback=exit"]);
+    if kind != Kind::Etcd36 {
+        // the only choice there
+        late.add_args(["--discovery-fallback=exit"]);
+    }
     late.start_unready_again();
     assert_ne!(late.wait_exit().code(), Some(0), "{}", late.tail());
     late.wait_log(0, "cluster is full");
@@ -72,7 +93,7 @@ fn is_full(kind: Kind, flags: &[String]) {
 /// Three members of etcd 3.4 begin by a URL whose registry is shown at a path of the service.
 fn by_v2(service: &Server, url: &str, shown: &str) {
     let flags = [format!("--discovery={url}")];
-    let members = begin(Kind::Etcd34, &flags);
+    let members = begin(Kind::Etcd34, SIZE, &flags);
     let registered = service.http("GET", shown, "").json();
     let nodes = registered["node"]["nodes"]
         .as_array()
@@ -145,14 +166,9 @@ fn etcd_3_4_ends_by_the_refusals_of_the_service() {
 #[test]
 fn etcd_3_6_begins_by_v3_discovery() {
     let service = Launch::witan().start();
-    let size = "/_etcd/registry/token/_config/size";
-    let put = Tool::Etcdctl36.run(&service.url(), &["put", size, "3"]);
-    assert_eq!(put.code, Some(0), "{}", put.all());
-    let flags = [
-        "--discovery-token=token".to_owned(),
-        format!("--discovery-endpoints={}", service.url()),
-    ];
-    let members = begin(Kind::Etcd36, &flags);
+    set_size(&service, "token", "3");
+    let flags = flags_of_v3(&service, "token");
+    let members = begin(Kind::Etcd36, SIZE, &flags);
     let prefix = "/_etcd/registry/token/members/";
     let listed = Tool::Etcdctl36.run(&service.url(), &["get", "--prefix", "--keys-only", prefix]);
     let mut found: Vec<&str> = listed

@@ -1,7 +1,10 @@
-//! Discovery: the service as curl and browsers see it, and clusters of real etcd that begin by it.
+//! Discovery: the service as curl and browsers see it, clusters of real etcd that begin by it, and clusters of
+//! Witan that begin by registries on Witan and on etcd.
 
 mod etcd;
+mod members;
 mod service;
+mod srv;
 
 use witan_e2e::{Server, http::Response};
 

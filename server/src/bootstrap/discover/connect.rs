@@ -1,0 +1,96 @@
+//! Connections to registries: plain or with TLS, directly or through an HTTP proxy.
+
+use std::{io, time::Duration};
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::tls::TlsClient;
+
+/// Largest head of a proxy's answer.
+const PROXY_HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// A connection, encrypted or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection as hyper takes it.
+pub(super) type Connection = TokioIo<Box<dyn Stream>>;
+
+/// How to reach a registry.
+pub(super) struct Route<'a> {
+    /// Its URL.
+    pub(super) uri: &'a Uri,
+    /// `host:port` of a proxy.
+    pub(super) proxy: Option<&'a str>,
+    /// For https.
+    pub(super) tls: &'a TlsClient,
+    /// For all of it.
+    pub(super) patience: Duration,
+}
+
+impl Route<'_> {
+    /// Whether it is encrypted.
+    pub(super) fn is_tls(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+
+    /// Connects; the error says where.
+    pub(super) async fn open(&self) -> Result<Connection, String> {
+        let place = self.proxy.map_or_else(|| self.place(), str::to_owned);
+        match timeout(self.patience, self.dial(&place)).await {
+            Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
+            Ok(Err(error)) => Err(format!("cannot connect to {place}: {error}")),
+            Err(_) => Err(format!("cannot connect to {place} in {:?}", self.patience)),
+        }
+    }
+
+    async fn dial(&self, place: &str) -> io::Result<Box<dyn Stream>> {
+        let mut stream = TcpStream::connect(place).await?;
+        stream.set_nodelay(true)?;
+        if !self.is_tls() {
+            return Ok(Box::new(stream));
+        }
+        if self.proxy.is_some() {
+            tunnel(&mut stream, &self.place()).await?;
+        }
+        let host = self.host().trim_matches(['[', ']']);
+        Ok(Box::new(self.tls.secure(host, stream).await?))
+    }
+
+    fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default()
+    }
+
+    /// `host:port` of the registry.
+    pub(super) fn place(&self) -> String {
+        let usual = if self.is_tls() { 443 } else { 80 };
+        format!("{}:{}", self.host(), self.uri.port_u16().unwrap_or(usual))
+    }
+}
+
+/// Asks a proxy for a connection to a place.
+async fn tunnel(stream: &mut TcpStream, place: &str) -> io::Result<()> {
+    let head = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    let mut answer = Vec::new();
+    // byte by byte: what follows the head belongs to TLS
+    while !answer.ends_with(b"\r\n\r\n") {
+        if answer.len() == PROXY_HEAD_BYTES_MAX {
+            return Err(io::Error::other("the proxy's answer is too long"));
+        }
+        answer.push(stream.read_u8().await?);
+    }
+    let first = answer.split(|byte| *byte == b'\r').next();
+    let first = String::from_utf8_lossy(first.unwrap_or_default());
+    match first.split(' ').nth(1) {
+        Some(status) if status.starts_with('2') => Ok(()),
+        Some(_) | None => Err(io::Error::other(format!("the proxy answers {first}"))),
+    }
+}

@@ -1,0 +1,193 @@
+//! Finds the first members of a new cluster before storage opens: `--discovery`, `--discovery-endpoints`,
+//! `--discovery-srv`. What is found counts as `--initial-cluster` does. A member with data skips it.
+//!
+//! Reading order: this file → `registry` (register and wait, whichever the registry) → `v2`, `v3` (the
+//! registries) → `srv`, `dns` → `connect`, `tls` (connections of all of them).
+
+mod connect;
+mod dns;
+mod registry;
+mod srv;
+mod tls;
+mod v2;
+mod v3;
+
+use std::collections::HashSet;
+
+use witan_api::ids;
+
+use crate::{
+    config::{Config, Discovery, MembersError, Url, members},
+    storage::DataIdentity,
+};
+
+/// Why the first members were not found. The beginnings are etcd's.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum DiscoverError {
+    #[error(
+        "discovery: size key not found: {0} does not exist. The token is mistyped, expired or was never \
+         made: make one for this cluster"
+    )]
+    SizeNotFound(String),
+    #[error("discovery: size key is bad: {0:?} is not the number of members of a cluster")]
+    BadSize(String),
+    #[error(
+        "discovery: cluster is full: {size} members have registered before this one. Make a token for a \
+         larger cluster, or add this member to the running one and start it with \
+         --initial-cluster-state=existing"
+    )]
+    Full { size: u64 },
+    #[error(
+        "discovery: found duplicate id: {0:016x} has registered already. A member that had begun needs its \
+         data directory; otherwise delete this registration, or use a new token"
+    )]
+    Duplicate(u64),
+    #[error("discovery: bad discovery endpoint: {0}")]
+    Endpoint(String),
+    #[error("discovery: the registrations {registered:?} do not name members: {source}")]
+    Registrations {
+        registered: String,
+        source: MembersError,
+    },
+    #[error(
+        "discovery cluster {0} has duplicate names or URLs: each member needs a --name and \
+         --initial-advertise-peer-urls of its own"
+    )]
+    NotDistinct(String),
+    #[error("discovery: {what}: {reason}")]
+    Tls { what: String, reason: String },
+    #[error("discovery: {0}")]
+    Dns(#[from] dns::DnsError),
+    #[error(
+        "cannot find local etcd member {name:?} in SRV records: none of {found} is an address of {own}"
+    )]
+    NotInRecords {
+        name: String,
+        found: String,
+        own: String,
+    },
+}
+
+/// The configuration with the first members of the cluster: as given, or as found when the directory holds
+/// nothing yet.
+pub async fn complete(
+    config: Config,
+    found: Option<DataIdentity>,
+) -> Result<Config, DiscoverError> {
+    let (None, Some(discovery)) = (found, config.discovery.clone()) else {
+        return Ok(config);
+    };
+    let (cluster, token) = match &discovery {
+        Discovery::V2(asked) => {
+            let mut registry = v2::Registry::new(asked)?;
+            let text = registry::join(&mut registry, &own(&config, &asked.url)).await?;
+            (registered(text)?, asked.url.clone())
+        }
+        Discovery::V3(asked) => {
+            let mut registry = v3::Registry::new(asked)?;
+            let text = registry::join(&mut registry, &own(&config, &asked.token)).await?;
+            (registered(text)?, asked.token.clone())
+        }
+        Discovery::Srv(asked) => {
+            let cluster = srv::members(asked, &config).await?;
+            (cluster, config.initial_cluster_token.clone())
+        }
+    };
+    check_distinct(&cluster)?;
+    tracing::info!(
+        members = text(&cluster),
+        "found the first members of the cluster"
+    );
+    Ok(Config {
+        initial_cluster: cluster,
+        initial_cluster_token: token,
+        ..config
+    })
+}
+
+/// How this member registers.
+#[derive(Clone, Debug)]
+struct Registration {
+    /// The id that it will have in the cluster of this token.
+    id: u64,
+    /// `NAME=URL` for each of its URLs.
+    value: String,
+}
+
+fn own(config: &Config, token: &str) -> Registration {
+    let urls = &config.initial_advertise_peer_urls;
+    let mut sorted: Vec<String> = urls.iter().map(ToString::to_string).collect();
+    sorted.sort_unstable();
+    Registration {
+        id: ids::member_id(&sorted, token, None),
+        value: text(&[(config.name.clone(), urls.clone())]),
+    }
+}
+
+/// Members as `--initial-cluster` has them.
+fn text(cluster: &[(String, Vec<Url>)]) -> String {
+    let parts = cluster
+        .iter()
+        .flat_map(|(name, urls)| urls.iter().map(move |url| format!("{name}={url}")));
+    parts.collect::<Vec<_>>().join(",")
+}
+
+/// The members that have registered, one value each.
+fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
+    let mut cluster = Vec::new();
+    for value in values {
+        match members(&value) {
+            Ok(of_value) => cluster.extend(of_value),
+            Err(source) => {
+                return Err(DiscoverError::Registrations {
+                    registered: value,
+                    source,
+                });
+            }
+        }
+    }
+    cluster.iter_mut().for_each(|(_, urls)| urls.sort());
+    cluster.sort();
+    Ok(cluster)
+}
+
+/// Members that share a name would be taken for one.
+fn check_distinct(cluster: &[(String, Vec<Url>)]) -> Result<(), DiscoverError> {
+    let (mut names, mut urls) = (HashSet::new(), HashSet::new());
+    let distinct = cluster.iter().all(|(name, of_member)| {
+        names.insert(name) && of_member.iter().all(|url| urls.insert(url))
+    });
+    match distinct {
+        true => Ok(()),
+        false => Err(DiscoverError::NotDistinct(text(cluster))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registrations_are_members_of_their_own() {
+        let of = |values: &[&str]| {
+            let values = values.iter().map(|value| (*value).to_owned()).collect();
+            let cluster = registered(values).map_err(|error| error.to_string())?;
+            check_distinct(&cluster).map_err(|error| error.to_string())?;
+            Ok::<_, String>(text(&cluster))
+        };
+        assert_eq!(
+            of(&["b=http://b:1", "a=http://a:2,a=http://a:1"]).unwrap(),
+            "a=http://a:1,a=http://a:2,b=http://b:1"
+        );
+        for (values, part) in [
+            (["a=http://a:1", "a=http://b:1"], "duplicate names"),
+            (["a=http://a:1", "b=http://a:1"], "duplicate names"),
+            (["a=http://a:1", "http://b:1"], "not NAME=URL"),
+            (["a=http://a:1", "b=ftp://b:1"], "URL scheme"),
+        ] {
+            let refusal = of(&values).unwrap_err();
+            assert!(refusal.contains(part), "{values:?}: {refusal}");
+        }
+    }
+}

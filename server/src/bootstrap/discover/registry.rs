@@ -1,0 +1,292 @@
+//! How a member registers and waits for the others, in the order of etcd: look whether the cluster is full,
+//! register, wait until as many as it needs have registered. Who registered first is a member.
+//!
+//! What cannot be reached is tried again for ever, with a line in the log each time: members may start before
+//! the registry does.
+
+use std::time::Duration;
+
+use super::{DiscoverError, Registration};
+
+/// Pause before the first repetition; it doubles with each one.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// The longest pause between two tries.
+const RETRY_MAX: Duration = Duration::from_secs(32);
+
+/// Where members register.
+pub(super) trait Registry {
+    /// Who has registered.
+    async fn look(&mut self) -> Result<Look, Failure>;
+    /// Registers a member whose id has not registered.
+    async fn register(&mut self, own: &Registration) -> Result<(), Failure>;
+    /// Returns after something may have changed since a look; at the latest after a time of its own.
+    async fn wait(&mut self, since: &Look) -> Result<(), Failure>;
+}
+
+/// What is registered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    /// How many members the cluster begins with; above 0.
+    pub(super) size: u64,
+    /// All registrations.
+    pub(super) entries: Vec<Entry>,
+    /// The index or revision at which it was so.
+    pub(super) index: u64,
+}
+
+/// One registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The member's id, hexadecimal.
+    pub(super) id: String,
+    /// `NAME=URL` for each of its URLs.
+    pub(super) value: String,
+    /// Orders registrations by their time.
+    pub(super) created: u64,
+}
+
+/// Why a step failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The registry did not answer, or not sensibly for now.
+    Retry(String),
+    /// It will not be different the next time.
+    Final(DiscoverError),
+}
+
+impl From<DiscoverError> for Failure {
+    fn from(error: DiscoverError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// Registers a member and waits for the others; returns the values of the first members.
+pub(super) async fn join(
+    registry: &mut impl Registry,
+    own: &Registration,
+) -> Result<Vec<String>, DiscoverError> {
+    let mut pause = Pause::default();
+    loop {
+        match registry.look().await {
+            Ok(look) => {
+                first_members(&look, own)?;
+                break;
+            }
+            Err(failure) => pause.after(failure).await?,
+        }
+    }
+    register(registry, own, &mut pause).await?;
+    let mut seen = None;
+    loop {
+        let look = match registry.look().await {
+            Ok(look) => look,
+            Err(failure) => {
+                pause.after(failure).await?;
+                continue;
+            }
+        };
+        pause = Pause::default();
+        let members = first_members(&look, own)?;
+        if members.len() as u64 == look.size {
+            return Ok(members
+                .into_iter()
+                .map(|entry| entry.value.clone())
+                .collect());
+        }
+        if seen != Some(members.len()) {
+            seen = Some(members.len());
+            tracing::info!(
+                registered = members.len(),
+                size = look.size,
+                "waiting for the other members to register"
+            );
+        }
+        if let Err(failure) = registry.wait(&look).await {
+            pause.after(failure).await?;
+        }
+    }
+}
+
+async fn register(
+    registry: &mut impl Registry,
+    own: &Registration,
+    pause: &mut Pause,
+) -> Result<(), DiscoverError> {
+    let mut tried = false;
+    loop {
+        match registry.register(own).await {
+            Ok(()) => break,
+            // an earlier try has arrived although its answer has not
+            Err(Failure::Final(DiscoverError::Duplicate(_))) if tried => break,
+            Err(failure) => {
+                pause.after(failure).await?;
+                tried = true;
+            }
+        }
+    }
+    let id = format!("{:x}", own.id);
+    tracing::info!(id, value = own.value, "registered at discovery");
+    Ok(())
+}
+
+/// The first members by the time of their registration; an error if they are complete without this one.
+fn first_members<'a>(look: &'a Look, own: &Registration) -> Result<Vec<&'a Entry>, DiscoverError> {
+    let mut entries: Vec<&Entry> = look.entries.iter().collect();
+    entries.sort_by_key(|entry| entry.created);
+    let size = usize::try_from(look.size).unwrap_or(usize::MAX);
+    entries.truncate(size);
+    let own = format!("{:x}", own.id);
+    if entries.len() == size && entries.iter().all(|entry| entry.id != own) {
+        return Err(DiscoverError::Full { size: look.size });
+    }
+    Ok(entries)
+}
+
+/// Pauses between tries.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(RETRY_MIN)
+    }
+}
+
+impl Pause {
+    /// Waits after a failure that may pass; returns the others.
+    async fn after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
+        let reason = match failure {
+            Failure::Final(error) => return Err(error),
+            Failure::Retry(reason) => reason,
+        };
+        let seconds = self.0.as_secs();
+        tracing::warn!(
+            reason,
+            seconds,
+            "discovery does not answer; retrying after a pause"
+        );
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(RETRY_MAX);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: u64, created: u64) -> Entry {
+        Entry {
+            id: format!("{id:x}"),
+            value: format!("m{id}=http://h{id}:1"),
+            created,
+        }
+    }
+
+    fn own(id: u64) -> Registration {
+        Registration {
+            id,
+            value: entry(id, 0).value,
+        }
+    }
+
+    /// A registry that answers as a script says.
+    #[derive(Default)]
+    struct Script {
+        look: Look,
+        /// Registrations that come with each wait.
+        others: Vec<Entry>,
+        /// What the tries to register come to, the last one first.
+        tries: Vec<Failure>,
+        /// Whether a failed try has arrived.
+        arrives: bool,
+        /// Looks that fail first.
+        silent: usize,
+    }
+
+    impl Registry for Script {
+        async fn look(&mut self) -> Result<Look, Failure> {
+            if self.silent > 0 {
+                self.silent -= 1;
+                return Err(Failure::Retry("nobody answers".to_owned()));
+            }
+            Ok(self.look.clone())
+        }
+
+        async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
+            let failure = self.tries.pop();
+            if failure.is_none() || self.arrives {
+                let created = self.look.entries.len() as u64 + 1;
+                self.arrives = false;
+                self.look.entries.push(entry(own.id, created));
+            }
+            failure.map_or(Ok(()), Err)
+        }
+
+        async fn wait(&mut self, _: &Look) -> Result<(), Failure> {
+            self.look.entries.push(self.others.remove(0));
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_members_are_those_that_registered_first() {
+        let mut script = Script {
+            look: Look {
+                size: 3,
+                ..Look::default()
+            },
+            others: vec![entry(7, 9), entry(5, 8)],
+            silent: 9,
+            ..Script::default()
+        };
+        let found = join(&mut script, &own(1)).await.unwrap();
+        assert_eq!(
+            found,
+            ["m1=http://h1:1", "m5=http://h5:1", "m7=http://h7:1"]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_member_that_comes_late_does_not_register() {
+        let mut script = Script {
+            look: Look {
+                size: 2,
+                entries: vec![entry(8, 1), entry(9, 2)],
+                index: 2,
+            },
+            ..Script::default()
+        };
+        let refusal = join(&mut script, &own(1)).await.unwrap_err();
+        assert!(
+            matches!(refusal, DiscoverError::Full { size: 2 }),
+            "{refusal}"
+        );
+        assert_eq!(script.look.entries.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registration_that_arrived_without_an_answer_is_no_duplicate() {
+        let duplicate = || Failure::Final(DiscoverError::Duplicate(1));
+        let lost = || Failure::Retry("the connection ended".to_owned());
+        let mut script = Script {
+            look: Look {
+                size: 1,
+                ..Look::default()
+            },
+            tries: vec![duplicate(), lost()],
+            arrives: true,
+            ..Script::default()
+        };
+        assert_eq!(join(&mut script, &own(1)).await.unwrap().len(), 1);
+        let mut script = Script {
+            look: Look {
+                size: 2,
+                ..Look::default()
+            },
+            tries: vec![duplicate()],
+            ..Script::default()
+        };
+        let refusal = join(&mut script, &own(1)).await.unwrap_err();
+        assert!(matches!(refusal, DiscoverError::Duplicate(1)), "{refusal}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Members by SRV records: `_etcd-server-ssl._tcp.DOMAIN` for https, `_etcd-server._tcp.DOMAIN` for http. A
+//! member's URL, and so its id, comes from the target's name. The record whose address is one of this member's
+//! own gets its name; the others are numbered, for names come with each member's publication.
+
+use std::{collections::HashSet, net::SocketAddr};
+
+use super::{DiscoverError, dns};
+use crate::config::{Address, Config, SrvDiscovery, Url};
+
+/// The services that are looked up, with the scheme of their URLs.
+const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
+
+/// All members with this one among them.
+pub(super) async fn members(
+    asked: &SrvDiscovery,
+    config: &Config,
+) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
+    let mut urls = Vec::new();
+    for (service, scheme) in SERVICES {
+        let suffix = asked.suffix.as_ref();
+        let suffix = suffix.map_or_else(String::new, |suffix| format!("-{suffix}"));
+        let name = format!("{service}{suffix}._tcp.{}", asked.domain);
+        for record in dns::lookup_srv(asked.server, &name).await? {
+            let url = format!("{scheme}://{}:{}", record.target, record.port);
+            match url.parse::<Url>() {
+                Ok(url) => urls.push(url),
+                Err(error) => tracing::warn!(name, %error, "ignoring an SRV record"),
+            }
+        }
+    }
+    urls.sort();
+    urls.dedup();
+    if urls.is_empty() {
+        return Err(dns::DnsError::NoRecords(asked.domain.clone()).into());
+    }
+    name_members(urls, config).await
+}
+
+async fn name_members(
+    urls: Vec<Url>,
+    config: &Config,
+) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
+    let mut own = HashSet::new();
+    for url in &config.initial_advertise_peer_urls {
+        own.extend(
+            addresses(url)
+                .await
+                .into_iter()
+                .map(|at| (at, url.is_tls())),
+        );
+    }
+    let mut cluster: Vec<(String, Vec<Url>)> = Vec::new();
+    let mut own_urls = Vec::new();
+    let mut next = 0..;
+    for url in urls {
+        let found = addresses(&url).await;
+        if found.iter().any(|at| own.contains(&(*at, url.is_tls()))) {
+            own_urls.push(url);
+            continue;
+        }
+        // a number may be this member's name
+        let mut names = next.by_ref().map(|number: u32| number.to_string());
+        let name = names.find(|name| *name != config.name);
+        cluster.push((name.unwrap_or_default(), vec![url]));
+    }
+    if own_urls.is_empty() {
+        let list = |urls: &mut dyn Iterator<Item = &Url>| {
+            urls.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        return Err(DiscoverError::NotInRecords {
+            name: config.name.clone(),
+            found: list(&mut cluster.iter().flat_map(|(_, urls)| urls)),
+            own: list(&mut config.initial_advertise_peer_urls.iter()),
+        });
+    }
+    cluster.push((config.name.clone(), own_urls));
+    cluster.sort();
+    Ok(cluster)
+}
+
+/// All addresses of a URL. A name that does not resolve has none: it is that of another member then.
+async fn addresses(url: &Url) -> Vec<SocketAddr> {
+    let Address::Tcp(host, port) = url.address() else {
+        return Vec::new();
+    };
+    match tokio::net::lookup_host((host.as_str(), *port)).await {
+        Ok(found) => found.collect(),
+        Err(error) => {
+            tracing::warn!(host, %error, "a member's name does not resolve");
+            Vec::new()
+        }
+    }
+}

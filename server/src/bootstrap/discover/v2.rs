@@ -1,0 +1,259 @@
+//! The registry of a discovery service, or of v2 keys: a directory of v2 JSON at the path of a URL.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use serde::Deserialize;
+use tokio::time::timeout;
+use witan_api::{discovery::SIZE, v2::error::ErrorCode};
+
+use super::{
+    DiscoverError, Registration,
+    connect::Route,
+    registry::{self, Entry, Failure, Look},
+    tls::TlsClient,
+};
+use crate::config::V2Discovery;
+
+/// How long a request may take, as in etcd.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A wait that nothing ends is begun anew, so that a service that vanished is noticed.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Largest answer: a list of some hundred members.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Letters of an answer that an error shows.
+const SHOWN_MAX: usize = 200;
+
+/// A token's URL and how it is reached.
+pub(super) struct Registry {
+    uri: Uri,
+    /// The token's path, without a final slash.
+    path: String,
+    proxy: Option<String>,
+    tls: TlsClient,
+}
+
+/// An answer of the v2 dialect.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Answer {
+    node: Node,
+    error_code: Option<u16>,
+    message: String,
+    cause: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Node {
+    key: String,
+    value: String,
+    nodes: Vec<Node>,
+    created_index: u64,
+}
+
+/// An answer with what its head says.
+struct Answered {
+    status: StatusCode,
+    index: u64,
+    body: Bytes,
+}
+
+impl Answered {
+    /// The answer of a registry; anything else is none.
+    fn read(self, target: &str) -> Result<(Answer, u64), Failure> {
+        if self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(Failure::Retry(format!("{target}: {}", self.shown())));
+        }
+        match serde_json::from_slice::<Answer>(&self.body) {
+            Ok(answer) if self.status.is_success() || answer.error_code.is_some() => {
+                Ok((answer, self.index))
+            }
+            Ok(_) | Err(_) => {
+                let shown = format!("{target} answers {}", self.shown());
+                Err(DiscoverError::Endpoint(shown).into())
+            }
+        }
+    }
+
+    fn shown(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        let text: String = text.trim().chars().take(SHOWN_MAX).collect();
+        format!("{} {text:?}", self.status)
+    }
+}
+
+impl Registry {
+    pub(super) fn new(asked: &V2Discovery) -> Result<Self, DiscoverError> {
+        let uri: Uri = asked
+            .url
+            .parse()
+            .map_err(|_| DiscoverError::Endpoint(asked.url.clone()))?;
+        let path = uri.path().trim_end_matches('/').to_owned();
+        Ok(Self {
+            path,
+            uri,
+            proxy: asked.proxy.clone(),
+            tls: TlsClient::of_system()?,
+        })
+    }
+
+    /// One request on a connection of its own.
+    async fn ask(&self, method: Method, target: &str, body: String) -> Result<Answered, String> {
+        let route = Route {
+            uri: &self.uri,
+            proxy: self.proxy.as_deref(),
+            tls: &self.tls,
+            patience: REQUEST_TIMEOUT,
+        };
+        let io = route.open().await?;
+        let place = route.place();
+        // a proxy is told the whole URL
+        let asked = match &self.proxy {
+            Some(_) if !route.is_tls() => format!("http://{place}{target}"),
+            Some(_) | None => target.to_owned(),
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(asked)
+            .header(
+                header::HOST,
+                self.uri.authority().map_or("", |a| a.as_str()),
+            )
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::CONNECTION, "close")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| error.to_string())?;
+        let exchange = async {
+            let (mut sender, connection) = http1::handshake(io).await?;
+            let exchange = async {
+                let response = sender.send_request(request).await?;
+                let (head, body) = response.into_parts();
+                let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?;
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>((head, body.to_bytes()))
+            };
+            // the connection ends with its answer
+            tokio::select! {
+                answered = exchange => answered,
+                Err(error) = connection => Err(error.into()),
+            }
+        };
+        let (head, body) = exchange
+            .await
+            .map_err(|error| format!("{place} does not answer: {error}"))?;
+        let index = head.headers.get(witan_api::v2::INDEX_HEADER);
+        let index = index.and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Answered {
+            status: head.status,
+            index: index.unwrap_or(0),
+            body,
+        })
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        target: &str,
+        body: String,
+    ) -> Result<(Answer, u64), Failure> {
+        let asked = timeout(REQUEST_TIMEOUT, self.ask(method, target, body)).await;
+        let place = &self.uri;
+        let late = |_| Failure::Retry(format!("{place} does not answer in {REQUEST_TIMEOUT:?}"));
+        let answered = asked.map_err(late)?.map_err(Failure::Retry)?;
+        answered.read(target)
+    }
+}
+
+impl registry::Registry for Registry {
+    async fn look(&mut self) -> Result<Look, Failure> {
+        let target = format!("{}/{SIZE}", self.path);
+        let (answer, _) = self.request(Method::GET, &target, String::new()).await?;
+        answer.check(&target)?;
+        let text = answer.node.value;
+        let size = text.parse().ok().filter(|size| *size > 0);
+        let size = size.ok_or(DiscoverError::BadSize(text))?;
+        let (answer, index) = self.request(Method::GET, &self.path, String::new()).await?;
+        answer.check(&self.path)?;
+        let entry = |node: Node| Entry {
+            id: node.key.rsplit('/').next().unwrap_or_default().to_owned(),
+            value: node.value,
+            created: node.created_index,
+        };
+        let entries = answer.node.nodes.into_iter().map(entry);
+        Ok(Look {
+            size,
+            entries: entries.filter(|entry| entry.id != "_config").collect(),
+            index,
+        })
+    }
+
+    async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
+        let target = format!("{}/{:x}?prevExist=false", self.path, own.id);
+        let body = format!("value={}", escape(&own.value));
+        let (answer, _) = self.request(Method::PUT, &target, body).await?;
+        if answer.error_code == Some(ErrorCode::NodeExists.code()) {
+            return Err(DiscoverError::Duplicate(own.id).into());
+        }
+        answer.check(&target)
+    }
+
+    async fn wait(&mut self, since: &Look) -> Result<(), Failure> {
+        let target = format!(
+            "{}?recursive=true&wait=true&waitIndex={}",
+            self.path,
+            since.index + 1
+        );
+        // whatever comes, the next look tells
+        match timeout(WAIT_TIMEOUT, self.ask(Method::GET, &target, String::new())).await {
+            Ok(Ok(answered)) if answered.status.is_success() => Ok(()),
+            Ok(Ok(answered)) => answered.read(&target).and_then(|(answer, _)| {
+                // the history has moved on: the next look begins where it is now
+                match answer.error_code == Some(ErrorCode::HistoryCleared.code()) {
+                    true => Ok(()),
+                    false => answer.check(&target),
+                }
+            }),
+            Ok(Err(reason)) => Err(Failure::Retry(reason)),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Answer {
+    /// Passes what is no error.
+    fn check(&self, target: &str) -> Result<(), Failure> {
+        match self.error_code {
+            None => Ok(()),
+            Some(code) if code == ErrorCode::KeyNotFound.code() => {
+                Err(DiscoverError::SizeNotFound(self.cause.clone()).into())
+            }
+            // raft's and the disk's
+            Some(code @ 300..400) => Err(Failure::Retry(format!(
+                "{target}: {code}: {} ({})",
+                self.message, self.cause
+            ))),
+            Some(code) => {
+                let shown = format!("{target}: {code}: {} ({})", self.message, self.cause);
+                Err(DiscoverError::Endpoint(shown).into())
+            }
+        }
+    }
+}
+
+/// Escapes a value for a form.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}

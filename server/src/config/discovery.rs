@@ -1,0 +1,181 @@
+//! How a new member finds the others when `--initial-cluster` does not name them.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::{ConfigError, build::ValueReader};
+
+/// One way to find the first members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discovery {
+    /// `--discovery`: a token of a discovery service, or a directory of v2 keys.
+    V2(V2Discovery),
+    /// `--discovery-endpoints`: a registry in v3 keys.
+    V3(Box<V3Discovery>),
+    /// `--discovery-srv`: SRV records.
+    Srv(SrvDiscovery),
+}
+
+/// `--discovery` and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct V2Discovery {
+    /// The URL with the token, also the token of the cluster's ids.
+    pub url: String,
+    /// `--discovery-proxy`: an HTTP proxy, as `host:port`.
+    pub proxy: Option<String>,
+}
+
+/// `--discovery-endpoints` and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct V3Discovery {
+    /// `--discovery-token`, also the token of the cluster's ids.
+    pub token: String,
+    /// Each with its scheme.
+    pub endpoints: Vec<String>,
+    /// `--discovery-dial-timeout`.
+    pub dial_timeout: Duration,
+    /// `--discovery-request-timeout`.
+    pub request_timeout: Duration,
+    /// `--discovery-keepalive-time`.
+    pub keepalive_time: Duration,
+    /// `--discovery-keepalive-timeout`.
+    pub keepalive_timeout: Duration,
+    /// `--discovery-cacert`: authorities of the endpoints; those of the system when not given.
+    pub ca: Option<PathBuf>,
+    /// `--discovery-cert` and `--discovery-key`.
+    pub key_pair: Option<(PathBuf, PathBuf)>,
+    /// `--discovery-insecure-skip-tls-verify`.
+    pub skip_verify: bool,
+    /// `--discovery-user` and `--discovery-password`.
+    pub user: Option<(String, String)>,
+}
+
+/// `--discovery-srv` and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SrvDiscovery {
+    /// The domain.
+    pub domain: String,
+    /// `--discovery-srv-name`: suffix of the services' names.
+    pub suffix: Option<String>,
+    /// `--discovery-srv-server`; those of `/etc/resolv.conf` when not given.
+    pub server: Option<SocketAddr>,
+}
+
+impl ValueReader<'_> {
+    /// The way that the flags name, if any. That no two ways are named was checked before.
+    pub(super) fn discovery(
+        &self,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Discovery>, ConfigError> {
+        let fallback = [("exit", false), ("proxy", true)];
+        if self.choice("discovery-fallback", &fallback)? {
+            warnings.push(
+                "--discovery-fallback=proxy: there is no proxy; a member that finds its cluster full ends"
+                    .to_owned(),
+            );
+        }
+        if let Some(url) = self.given("discovery") {
+            return self.v2(url).map(Some);
+        }
+        if self.given("discovery-token").is_some() != self.given("discovery-endpoints").is_some() {
+            return Err(ConfigError::V3Discovery);
+        }
+        if let Some(token) = self.given("discovery-token") {
+            return self.v3(token).map(Some);
+        }
+        let Some(domain) = self.given("discovery-srv") else {
+            return Ok(None);
+        };
+        let server = self.given("discovery-srv-server").map(|text| {
+            let parsed = text.parse();
+            parsed.map_err(|_| self.bad("discovery-srv-server", "not an ADDRESS:PORT"))
+        });
+        Ok(Some(Discovery::Srv(SrvDiscovery {
+            domain: domain.trim_end_matches('.').to_owned(),
+            suffix: self.given("discovery-srv-name").map(str::to_owned),
+            server: server.transpose()?,
+        })))
+    }
+
+    fn v2(&self, url: &str) -> Result<Discovery, ConfigError> {
+        if !is_http(url) {
+            return Err(self.bad("discovery", "not an http or https URL with a token"));
+        }
+        let proxy = match self.given("discovery-proxy") {
+            Some(text) if text.starts_with("https://") => {
+                return Err(self.bad("discovery-proxy", "a proxy is reached over plain HTTP"));
+            }
+            Some(text) => {
+                let place = text.strip_prefix("http://").unwrap_or(text);
+                let place = place.trim_end_matches('/');
+                let is_place = place
+                    .rsplit_once(':')
+                    .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+                if !is_place {
+                    return Err(self.bad("discovery-proxy", "not HOST:PORT"));
+                }
+                Some(place.to_owned())
+            }
+            None => None,
+        };
+        let url = url.to_owned();
+        Ok(Discovery::V2(V2Discovery { url, proxy }))
+    }
+
+    fn v3(&self, token: &str) -> Result<Discovery, ConfigError> {
+        let path = |flag| self.given(flag).map(PathBuf::from);
+        let key_pair = match (path("discovery-cert"), path("discovery-key")) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(self.bad(
+                    "discovery-cert",
+                    "--discovery-cert and --discovery-key belong together",
+                ));
+            }
+        };
+        let skip_verify = self.boolean("discovery-insecure-skip-tls-verify")?;
+        // as in etcd, files of TLS turn it on for endpoints that do not say
+        let has_tls = key_pair.is_some()
+            || path("discovery-cacert").is_some()
+            || !self.boolean("discovery-insecure-transport")?;
+        let endpoint = |text: String| {
+            let url = match text.contains("://") {
+                true => text,
+                false if has_tls => format!("https://{text}"),
+                false => format!("http://{text}"),
+            };
+            is_http(&url).then_some(url)
+        };
+        let endpoints = self.list("discovery-endpoints").into_iter().map(endpoint);
+        let endpoints = endpoints.collect::<Option<Vec<_>>>();
+        let user = self.given("discovery-user").map(|user| {
+            let password = self.text("discovery-password");
+            (user.to_owned(), password.to_owned())
+        });
+        Ok(Discovery::V3(Box::new(V3Discovery {
+            token: token.to_owned(),
+            endpoints: endpoints.filter(|list| !list.is_empty()).ok_or_else(|| {
+                self.bad(
+                    "discovery-endpoints",
+                    "not HOST:PORT or URLs, comma-separated",
+                )
+            })?,
+            dial_timeout: self.duration("discovery-dial-timeout")?,
+            request_timeout: self.duration("discovery-request-timeout")?,
+            keepalive_time: self.duration("discovery-keepalive-time")?,
+            keepalive_timeout: self.duration("discovery-keepalive-timeout")?,
+            ca: path("discovery-cacert"),
+            key_pair,
+            skip_verify,
+            user,
+        })))
+    }
+}
+
+fn is_http(url: &str) -> bool {
+    let parsed = url.parse::<http::Uri>().ok();
+    parsed.is_some_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https"))
+            && url.host().is_some_and(|host| !host.is_empty())
+    })
+}

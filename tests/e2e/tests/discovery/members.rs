@@ -1,0 +1,255 @@
+//! Witan as the member that begins by discovery: registries on Witan and on etcd, refusals, proxies, restarts.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    thread,
+};
+
+use witan_e2e::{Kind, Launch, Server, Tool, wait};
+
+use super::{
+    error,
+    etcd::{begin, flags_of_v3, ids, is_full, member, set_size},
+    new_token, path,
+};
+
+/// Ids below a path of v2's registry.
+fn registered(service: &Server, list: &str) -> Vec<String> {
+    let list = service.http("GET", list, "").json();
+    let nodes = list["node"]["nodes"].as_array().cloned();
+    let mut found: Vec<String> = nodes
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|node| Some(node["key"].as_str()?.rsplit_once('/')?.1.to_owned()))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Members begin by a v2 registry; who comes late ends.
+fn by_v2(service: &Server) {
+    for size in [1, 3] {
+        let list = format!("/v2/keys/_etcd/registry/token{size}");
+        let target = format!("{list}/_config/size");
+        let made = service.http("PUT", &target, &format!("value={size}"));
+        assert_eq!(made.status, 201, "{}", made.text());
+        let flags = [format!("--discovery={}{list}", service.url())];
+        let members = begin(Kind::Witan, size, &flags);
+        assert_eq!(registered(service, &list), ids(&members[0]));
+        is_full(Kind::Witan, &flags);
+        assert_eq!(registered(service, &list).len(), size);
+    }
+}
+
+#[test]
+fn witan_begins_by_a_registry_on_etcd_3_4() {
+    by_v2(&Launch::new(Kind::Etcd34).start());
+}
+
+#[test]
+fn witan_begins_by_its_own_service() {
+    let service = Launch::witan().start();
+    by_v2(&service);
+    let url = new_token(&service, 3);
+    let mut members = begin(Kind::Witan, 3, &[format!("--discovery={url}")]);
+    assert_eq!(registered(&service, &path(&url)), ids(&members[0]));
+    // they are one cluster, and stay it without the service
+    drop(service);
+    let put = members[0].http("PUT", "/v2/keys/a", "value=b");
+    assert_eq!(put.status, 201, "{}", put.text());
+    let last = members.last_mut().expect("three members");
+    last.kill9();
+    last.start_again();
+    let read = last.http("GET", "/v2/keys/a?quorum=true", "").json();
+    assert_eq!(read["node"]["value"], "b");
+}
+
+/// Members begin by v3 discovery; who comes late ends.
+fn by_v3(service: &Server) {
+    for size in [1, 3] {
+        let token = format!("token{size}");
+        set_size(service, &token, &size.to_string());
+        let flags = flags_of_v3(service, &token);
+        let members = begin(Kind::Witan, size, &flags);
+        let prefix = format!("/_etcd/registry/{token}/members/");
+        let get = ["get", "--prefix", "--keys-only", &prefix];
+        let listed = Tool::Etcdctl36.run(&service.url(), &get).stdout;
+        let found = listed.lines().filter_map(|line| line.strip_prefix(&prefix));
+        let mut found: Vec<&str> = found.collect();
+        found.sort_unstable();
+        assert_eq!(found, ids(&members[0]));
+        is_full(Kind::Witan, &flags);
+    }
+}
+
+#[test]
+fn witan_begins_by_v3_discovery_on_etcd_3_6() {
+    by_v3(&Launch::new(Kind::Etcd36).start());
+}
+
+#[test]
+fn witan_begins_by_v3_discovery_on_witan() {
+    by_v3(&Launch::witan().start());
+}
+
+/// A member with these flags ends and says this.
+fn ends(flags: &[String], said: &str) {
+    let mut member = member(Kind::Witan, "m0", flags);
+    member.start_unready_again();
+    assert_eq!(member.wait_exit().code(), Some(1), "{flags:?}");
+    member.wait_log(0, said);
+}
+
+#[test]
+fn a_registry_that_cannot_be_used_ends_the_member() {
+    let service = Launch::witan().start();
+    let of = |path: &str| [format!("--discovery={}{path}", service.url())];
+    ends(&of(&format!("/{}", "0".repeat(32))), "size key not found");
+    ends(&of("/nowhere"), "bad discovery endpoint");
+    ends(&of("/version"), "bad discovery endpoint");
+    for size in ["abc", "0", "-1", ""] {
+        let key = format!("/v2/keys/_etcd/registry/bad{size}");
+        let target = format!("{key}/_config/size");
+        service.http("PUT", &target, &format!("value={size}"));
+        ends(&of(&key), "size key is bad");
+        let token = format!("bad{size}");
+        set_size(&service, &token, size);
+        ends(&flags_of_v3(&service, &token), "size key is bad");
+    }
+    ends(&flags_of_v3(&service, "unknown"), "size key not found");
+}
+
+#[test]
+fn a_member_that_lost_its_data_is_a_duplicate() {
+    let service = Launch::witan().start();
+    let url = new_token(&service, 2);
+    let mut first = member(Kind::Witan, "m0", &[format!("--discovery={url}")]);
+    first.start_unready_again();
+    first.wait_log(0, "waiting for the other members to register");
+    let id = registered(&service, &path(&url)).remove(0);
+    // it waits for ever, and ends when it is asked to
+    assert_eq!(first.terminate().code(), Some(0));
+    let skip = first.log().len();
+    first.start_unready_again();
+    assert_eq!(first.wait_exit().code(), Some(1));
+    assert!(first.wait_log(skip, "duplicate").contains(&id));
+    // and begins anew when its registration is gone
+    let gone = service.http("DELETE", &format!("{}/{id}", path(&url)), "");
+    assert_eq!(error(&gone).0, 200);
+    let skip = first.log().len();
+    first.start_unready_again();
+    first.wait_log(skip, "waiting for the other members to register");
+}
+
+#[test]
+fn members_may_start_before_the_service() {
+    let mut service = Launch::witan().start();
+    let flags = [format!("--discovery={}", new_token(&service, 1))];
+    let of_v3 = flags_of_v3(&service, "token");
+    set_size(&service, "token", "1");
+    service.terminate();
+    let mut early = [flags.as_slice(), &of_v3].map(|flags| {
+        let mut early = member(Kind::Witan, "m0", flags);
+        early.start_unready_again();
+        early.wait_log(0, "retrying after a pause");
+        early
+    });
+    service.start_again();
+    for early in &mut early {
+        early.wait_log(0, "ready to serve client requests");
+    }
+    // a member with data does not ask
+    service.terminate();
+    for early in &mut early {
+        early.terminate();
+        let skip = early.log().len();
+        early.start_unready_again();
+        early.wait_log(skip, "ready to serve client requests");
+        let log = early.log();
+        let differs = log.iter().any(|line| line.contains("other initial flags"));
+        assert!(!differs, "{}", early.tail());
+    }
+}
+
+/// A proxy that passes requests on whatever they are, and notes their first lines.
+fn proxy(lines: std::sync::mpsc::SyncSender<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            if pass_on(client, &lines).is_err() {
+                return;
+            }
+        }
+    });
+    address
+}
+
+fn pass_on(mut client: TcpStream, lines: &std::sync::mpsc::SyncSender<String>) -> io::Result<()> {
+    let mut from = BufReader::new(client.try_clone()?);
+    let mut head = Vec::new();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        from.read_line(&mut line)?;
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        head.push(line.clone());
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    from.read_exact(&mut body)?;
+    let target = head[0].split(' ').nth(1).unwrap_or_default().to_owned();
+    let _ = lines.send(head[0].clone());
+    let rest = target.strip_prefix("http://").unwrap_or_default();
+    let place = rest.split('/').next().unwrap_or_default();
+    head[0] = head[0].replace(&format!("http://{place}"), "");
+    let mut server = TcpStream::connect(place)?;
+    server.write_all(head.concat().as_bytes())?;
+    server.write_all(&body)?;
+    io::copy(&mut server, &mut client)?;
+    client.shutdown(Shutdown::Both)
+}
+
+#[test]
+fn a_proxy_is_asked_for_whole_urls() {
+    let service = Launch::witan().start();
+    let url = new_token(&service, 1);
+    let (send, lines) = std::sync::mpsc::sync_channel(64);
+    let flags = [
+        format!("--discovery={url}"),
+        format!("--discovery-proxy={}", proxy(send)),
+    ];
+    let members = begin(Kind::Witan, 1, &flags);
+    assert_eq!(registered(&service, &path(&url)), ids(&members[0]));
+    let first = lines.recv_timeout(wait::PATIENCE).expect("it was asked");
+    assert_eq!(first, format!("GET {url}/_config/size HTTP/1.1\r\n"));
+}
+
+#[test]
+fn two_members_of_one_name_are_refused() {
+    let service = Launch::witan().start();
+    let flags = [format!("--discovery={}", new_token(&service, 2))];
+    let mut twins = [(); 2].map(|()| {
+        let mut twin = member(Kind::Witan, "twin", &flags);
+        twin.start_unready_again();
+        twin
+    });
+    for twin in &mut twins {
+        assert_eq!(twin.wait_exit().code(), Some(1));
+        twin.wait_log(0, "duplicate names or URLs");
+    }
+}
+
+/// Until clusters of more than one member are released.
+#[test]
+fn discovery_is_refused_without_the_gate() {
+    let mut server = Launch::witan()
+        .arg("--discovery=http://127.0.0.1:1/token")
+        .start_unready();
+    assert_eq!(server.wait_exit().code(), Some(1));
+}
