@@ -22,11 +22,7 @@ use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval},
 };
-use witan_replica::{
-    host::LeaseAnswer,
-    lessor::{LeaseDeadlines, Renewal},
-    machine::view::View,
-};
+use witan_replica::{host::LeaseAnswer, lessor::LeaseDeadlines, machine::view::View};
 
 use super::{AppliedCommand, NodeError};
 use crate::budget::Reservation;
@@ -79,18 +75,9 @@ macro_rules! contents {
 contents!(
     AppliedCommand(AppliedCommand),
     View(Arc<View>),
-    Renewed(Renewed),
     LeaseAnswer(LeaseAnswer),
     LeaseDeadlines(LeaseDeadlines)
 );
-
-/// How a keep-alive ended.
-#[derive(Debug)]
-pub(super) struct Renewed {
-    pub(super) renewal: Renewal,
-    /// Whether its member is the only voter.
-    pub(super) alone: bool,
-}
 
 /// A completed request with its slot, or a watch stream to wake.
 #[derive(Debug)]

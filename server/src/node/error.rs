@@ -18,6 +18,9 @@ pub enum NodeError {
     /// The same, and the leader could not be reached meanwhile.
     #[error("request timed out, possibly due to connection lost")]
     ConnectionLost,
+    /// The learner that is to be promoted has not received enough of the log.
+    #[error("can only promote a learner member which is in sync with leader")]
+    LearnerNotReady,
     /// A bounded queue is full; try again later.
     #[error("too many requests")]
     TooMany,
@@ -69,6 +72,9 @@ impl NodeError {
             Self::ConnectionLost => {
                 "etcdserver: request timed out, possibly due to connection lost"
             }
+            Self::LearnerNotReady => {
+                "etcdserver: can only promote a learner member which is in sync with leader"
+            }
             Self::TooMany => "etcdserver: too many requests",
             Self::TooLarge => "etcdserver: request is too large",
             Self::NoSpace => "etcdserver: mvcc: database space exceeded",
@@ -81,9 +87,9 @@ impl NodeError {
 impl From<ProposalRejected> for NodeError {
     fn from(refusal: ProposalRejected) -> Self {
         match refusal {
-            ProposalRejected::NoLeader => Self::NoLeader,
             ProposalRejected::TooMany => Self::TooMany,
             ProposalRejected::TooLarge => Self::TooLarge,
+            ProposalRejected::LearnerNotReady => Self::LearnerNotReady,
         }
     }
 }

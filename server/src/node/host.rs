@@ -142,6 +142,7 @@ impl Host for NodeHost {
     fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
         if let Some(to) = self.leases.remove(ticket) {
             self.completions.push(to, answer);
+            self.completions.flush();
         }
     }
 }

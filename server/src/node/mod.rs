@@ -42,7 +42,7 @@ use tokio::{
     time::timeout,
 };
 use witan_replica::{
-    host::Envelope,
+    host::{Envelope, LeaseAnswer, LeaseQuestion},
     lessor::{LeaseDeadlines, Renewal},
     machine::{
         Outcome,
@@ -56,7 +56,7 @@ use witan_replica::{
     replica::{PeerEvent, Status, TransferRefused},
 };
 
-use completions::{CompletionFuture, CompletionSender, Renewed};
+use completions::{CompletionFuture, CompletionSender};
 
 pub use clock::now_ns;
 pub use error::{NodeError, ProposeError, TransferError};
@@ -136,10 +136,11 @@ enum LoopRequest {
     Shrink {
         done: OnDurable,
     },
-    /// A client keeps a lease alive.
-    Renew {
+    /// A client keeps a lease alive, or asks when it ends.
+    Lease {
         lease: i64,
-        to: CompletionSender<Renewed>,
+        question: LeaseQuestion,
+        to: CompletionSender<LeaseAnswer>,
     },
     /// When does each lease end?
     Deadlines {
@@ -286,28 +287,44 @@ impl Node {
         told.await.map_err(|_| NodeError::Stopped)
     }
 
-    /// Keeps a lease alive. Enters no log.
+    /// Keeps a lease alive at the leader. Enters no log.
     pub async fn renew(&self, lease: i64) -> Result<Renewal, NodeError> {
-        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
-        self.send(LoopRequest::Renew { lease, to })?;
-        let Renewed { renewal, alone } = answer.await?;
-        if !alone {
-            // proves that this member was still the leader when it renewed
-            self.read().await?;
+        match self.ask_about_lease(lease, LeaseQuestion::Renew).await? {
+            LeaseAnswer::Renewal(renewal) => Ok(renewal),
+            LeaseAnswer::Remaining(_) => Err(NodeError::Internal),
         }
-        Ok(renewal)
     }
 
-    /// When each lease ends, by [`Node::monotonic_ns`]; only a leader knows.
+    /// Nanoseconds that a lease has left at the leader, negative when it is overdue; `None` if it is unknown.
+    pub async fn lease_left_ns(&self, lease: i64) -> Result<Option<i64>, NodeError> {
+        match self
+            .ask_about_lease(lease, LeaseQuestion::Remaining)
+            .await?
+        {
+            LeaseAnswer::Remaining(left_ns) => Ok(left_ns),
+            LeaseAnswer::Renewal(_) => Err(NodeError::Internal),
+        }
+    }
+
+    async fn ask_about_lease(
+        &self,
+        lease: i64,
+        question: LeaseQuestion,
+    ) -> Result<LeaseAnswer, NodeError> {
+        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
+        self.send(LoopRequest::Lease {
+            lease,
+            question,
+            to,
+        })?;
+        answer.await
+    }
+
+    /// When each lease ends; only a leader knows.
     pub async fn deadlines(&self) -> Result<LeaseDeadlines, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Deadlines { to })?;
         answer.await
-    }
-
-    /// The clock that leases are counted by, nanoseconds since the start of this process.
-    pub fn monotonic_ns(&self) -> u64 {
-        self.shared.monotonic.now_ns()
     }
 
     /// Revision of the v3 key space after the last turn.

@@ -20,7 +20,7 @@ use super::{
     INBOX_MAX, LoopRequest, Node, NodeError, NodeMetrics, ProcessIdentity, Shared,
     admission::{grows, is_required_at_start},
     clock::MonotonicClock,
-    completions::{CompletionBatch, Renewed},
+    completions::CompletionBatch,
     host::NodeHost,
     latest_view::LatestView,
     now_ns,
@@ -208,7 +208,7 @@ impl ReplicaLoop {
         loop {
             let wait = match more {
                 true => Duration::ZERO,
-                false => next_tick.saturating_duration_since(Instant::now()),
+                false => self.wait_until(next_tick),
             };
             let received = requests.recv_timeout(wait);
             self.replica.advance_clock(self.shared.monotonic.now_ns());
@@ -245,6 +245,15 @@ impl ReplicaLoop {
         drop(requests);
         self.checkpointer.stop();
         self.host.log.close();
+    }
+
+    /// How long to wait for requests: until the next tick, or until the replica is to campaign.
+    fn wait_until(&self, next_tick: Instant) -> Duration {
+        let wait = next_tick.saturating_duration_since(Instant::now());
+        let wake = self.replica.wake_at_ns().map(|at_ns| {
+            Duration::from_nanos(at_ns.saturating_sub(self.shared.monotonic.now_ns()))
+        });
+        wake.map_or(wait, |wake| wake.min(wait))
     }
 
     /// Ticks as often as intervals have passed, up to a bound. Returns when to tick next.
@@ -341,10 +350,16 @@ impl ReplicaLoop {
                 }));
             }
             LoopRequest::Shrink { done } => self.rewrite(done),
-            LoopRequest::Renew { lease, to } => {
-                let renewal = self.replica.renew(lease);
-                let alone = self.replica.is_sole_voter();
-                self.host.completions.push(to, Renewed { renewal, alone });
+            LoopRequest::Lease {
+                lease,
+                question,
+                to,
+            } => {
+                let ticket = self.ticket();
+                match self.replica.ask_about_lease(ticket, lease, question) {
+                    Ok(()) => self.host.leases.insert(ticket, self.ticks, to),
+                    Err(refusal) => to.refuse(refusal.into()),
+                }
             }
             LoopRequest::Deadlines { to } => match self.replica.deadlines() {
                 Some(deadlines) => self.host.completions.push(to, deadlines),

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use witan_replica::replica::Role;
+
 use crate::{
     net::Net,
     rng::Rng,
@@ -15,6 +17,9 @@ const STORM_PERCENT: u64 = 35;
 
 /// From there up to here, runs are hard on members that fall behind.
 const LAG_END_PERCENT: u64 = 50;
+
+/// Longest time for which a process is stopped: longer than most leases last.
+const PAUSE_TICKS_MAX: u64 = 150;
 
 /// What a run is like. Times are in units unless a name says ticks.
 #[derive(Clone, Debug)]
@@ -126,7 +131,8 @@ impl World {
                     self.crash(place);
                 }
             }
-            40..=59 => self.partition(),
+            40..=45 => self.pause(),
+            46..=59 => self.partition(),
             60..=79 => {
                 self.trace.line(self.now, || String::from("all links open"));
                 self.net.cut = BTreeSet::new();
@@ -144,6 +150,24 @@ impl World {
             let verbs = self.chance.range(0, 9);
             self.members[place].verbs_left = Some(verbs);
         }
+    }
+
+    /// A process is stopped for a while and goes on as if nothing had been, a leader for instance.
+    fn pause(&mut self) {
+        let leader = self
+            .members
+            .iter()
+            .position(|m| m.status.role == Role::Leader);
+        let place = match leader.filter(|_| self.chance.chance(60)) {
+            Some(leader) => leader,
+            None => self.chance.below(self.members.len()),
+        };
+        let length = self.chance.range(1, PAUSE_TICKS_MAX * UNITS_PER_TICK);
+        let until = (self.now + length).min(self.climate.chaos_units);
+        self.members[place].paused_until = until;
+        self.trace.line(self.now, || {
+            format!("m{} is stopped until {until}", place + 1)
+        });
     }
 
     /// Whether a member that has just sent something loses power before it does anything else.

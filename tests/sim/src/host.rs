@@ -5,13 +5,15 @@
 
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
+    lessor::Renewal,
     machine::{Reply, kv, lease, view::View},
+    replica::PeerEvent,
 };
 
 use crate::{
     invariants::{Fact, fingerprint},
     net::Packet,
-    oracle::Ask,
+    oracle::{Ask, End},
     world::{Event, World},
 };
 
@@ -121,10 +123,6 @@ impl<'a> Turn<'a> {
             };
             let reply = view.machine.kv.range(&range).unwrap_or_default();
             key_revision = reply.kvs.first().map(|kv| kv.mod_revision);
-        }
-        if let Some((lease, ttl_s, at)) = self.world.members[self.place].renewals.remove(&id) {
-            self.world.counts.renewed += 1;
-            self.world.judge(&Fact::Renewed { lease, ttl_s, at });
         }
         let seen = (
             view.machine.kv.revision(),
@@ -240,9 +238,47 @@ impl Host for Turn<'_> {
         }
     }
 
-    fn unanswered(&mut self, _: &[(Ticket, Unanswered)]) {}
+    fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {
+        if self.step("unanswered") != Step::Done {
+            return;
+        }
+        for (ticket, reason) in requests {
+            let Some(op) = self.world.members[self.place].waiting.remove(ticket) else {
+                continue;
+            };
+            self.trace(|id| format!("m{id} has no reply to op{op}: {reason:?}"));
+            let end = match reason {
+                Unanswered::Refused(refusal) => {
+                    self.world.counts.refused += 1;
+                    End::Refused(*refusal)
+                }
+                Unanswered::LeaderChanged => End::Crashed,
+            };
+            self.world.oracle.unanswered(op, end);
+        }
+    }
 
-    fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
+    fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
+        if self.step("lease_answered") != Step::Done {
+            return;
+        }
+        let member = &mut self.world.members[self.place];
+        let Some((lease, at)) = member.renewals.remove(&ticket) else {
+            return;
+        };
+        self.trace(|id| format!("m{id} on lease {lease}: {answer:?}"));
+        match answer {
+            LeaseAnswer::Renewal(Renewal::Renewed { ttl_s }) => {
+                self.world.counts.renewed += 1;
+                self.world.judge(&Fact::Renewed { lease, ttl_s, at });
+            }
+            LeaseAnswer::Renewal(Renewal::NeedsCheckpoint) => {
+                self.world.members[self.place].noted.push(lease);
+            }
+            LeaseAnswer::Renewal(Renewal::Unknown | Renewal::Expiring)
+            | LeaseAnswer::Remaining(_) => {}
+        }
+    }
 }
 
 impl World {
@@ -253,6 +289,9 @@ impl World {
             self.counts.dropped += 1;
             let text = |p: &Packet| format!("lost m{}->m{} {}", p.from, p.to, p.text());
             self.trace.line(self.now, || text(&packet));
+        }
+        if packet.snapshot.is_some() && routes.is_empty() {
+            self.report(packet.from, packet.to, PeerEvent::SnapshotFailed);
         }
         for delay in routes {
             self.after(delay, Event::Deliver(Box::new(packet.clone())));

@@ -6,20 +6,22 @@ use std::collections::BTreeMap;
 use witan_replica::{
     host::Ticket,
     machine::view::View,
-    replica::{Config, Replica, Status},
+    replica::{Config, PeerEvent, Replica, Status},
 };
 
 use crate::{
     host::Turn,
     invariants::{Fact, fingerprint},
     net::Packet,
+    oracle::Ask,
     rng::Rng,
     scenario::{Bug, UNITS_PER_TICK},
+    workload,
     world::{EPOCH_NS, Event, Phase, SKEW_MS_MAX, UNIT_NS, World},
 };
 
 /// Ticks after which a client gives up.
-const REQUEST_TICKS: u64 = 70;
+const REQUEST_TICKS: u64 = 600;
 
 /// The process of one member, with what dies with it.
 #[derive(Debug)]
@@ -29,8 +31,12 @@ pub(crate) struct Member {
     pub(crate) tickets: u64,
     /// Which operation each ticket stands for.
     pub(crate) waiting: BTreeMap<Ticket, u64>,
-    /// Keep-alives that wait for a read to be answered: its operation, the lease, its seconds, when.
-    pub(crate) renewals: BTreeMap<u64, (i64, i64, u64)>,
+    /// Keep-alives that wait for an answer: the lease, and when it was asked for.
+    pub(crate) renewals: BTreeMap<Ticket, (i64, u64)>,
+    /// Leases whose note of the remaining time must be cleared before they can be kept alive.
+    pub(crate) noted: Vec<i64>,
+    /// Until when the process is stopped, as by SIGSTOP.
+    pub(crate) paused_until: u64,
     /// The view of which a checkpoint was last written.
     pub(crate) base: View,
     /// The view of which one is being written.
@@ -64,6 +70,8 @@ impl Member {
             tickets: 0,
             waiting: BTreeMap::new(),
             renewals: BTreeMap::new(),
+            noted: Vec::new(),
+            paused_until: 0,
             base: genesis.clone(),
             checkpoint: None,
             verbs_left: None,
@@ -94,23 +102,39 @@ impl World {
         if !self.runs(place, incarnation) {
             return;
         }
+        self.begin_loop(place);
         let now_ns = self.now_ns(place);
-        let steady_ns = self.steady_ns(place);
         let member = &mut self.members[place];
         let delay = member.tick_units;
         if let Some(replica) = &mut member.replica {
-            replica.advance_clock(steady_ns);
             replica.tick(now_ns);
         }
         self.after(delay, Event::Tick { place, incarnation });
         self.wake(place);
     }
 
+    /// The thread looks at its clock once, then takes all inputs that there are, then has its turn.
+    pub(crate) fn begin_loop(&mut self, place: usize) {
+        let steady_ns = self.steady_ns(place);
+        let member = &mut self.members[place];
+        if let Some(replica) = member.replica.as_mut().filter(|_| !member.turn_due) {
+            replica.advance_clock(steady_ns);
+        }
+    }
+
     pub(crate) fn deliver(&mut self, packet: Packet) {
         let place = (packet.to - 1) as usize;
+        let transfer = packet
+            .snapshot
+            .is_some()
+            .then_some((packet.from, packet.to));
         if self.members[place].replica.is_none() {
+            if let Some((from, to)) = transfer {
+                self.report(from, to, PeerEvent::SnapshotFailed);
+            }
             return;
         }
+        self.begin_loop(place);
         let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
         self.trace.line(self.now, || text(&packet));
         match packet.open() {
@@ -126,6 +150,36 @@ impl World {
                     error,
                 });
             }
+        }
+        self.wake(place);
+        if let Some((from, to)) = transfer {
+            self.report(from, to, PeerEvent::SnapshotDelivered);
+        }
+    }
+
+    /// The transport of `to` learns what became of its streams to `about`.
+    pub(crate) fn report(&mut self, to: u64, about: u64, event: PeerEvent) {
+        let place = (to - 1) as usize;
+        let incarnation = self.members[place].incarnation;
+        let delay = self.chance.range(1, 3);
+        self.after(
+            delay,
+            Event::Peer {
+                place,
+                incarnation,
+                about,
+                event,
+            },
+        );
+    }
+
+    pub(crate) fn peer_event(&mut self, place: usize, about: u64, event: PeerEvent) {
+        self.trace.line(self.now, || {
+            format!("m{} on m{about}: {event:?}", place + 1)
+        });
+        self.begin_loop(place);
+        if let Some(replica) = &mut self.members[place].replica {
+            replica.peer_event(about, event);
         }
         self.wake(place);
     }
@@ -151,7 +205,6 @@ impl World {
             return;
         };
         self.members[place].turn_due = false;
-        replica.advance_clock(self.steady_ns(place));
         let mut turn = Turn::new(self, place);
         let halted = replica.turn(&mut turn).err();
         if turn.crashed() {
@@ -181,10 +234,23 @@ impl World {
                 )
             });
         }
+        let wake_at_ns = self.members[place]
+            .replica
+            .as_ref()
+            .and_then(Replica::wake_at_ns);
         self.judge(&Fact::Turned {
             member: place as u64 + 1,
             status,
         });
+        if let Some(at_ns) = wake_at_ns {
+            let wait_ns = at_ns.saturating_sub(self.steady_ns(place));
+            let incarnation = self.members[place].incarnation;
+            let delay = wait_ns.div_ceil(UNIT_NS as u64).max(1);
+            self.after(delay, Event::Turn { place, incarnation });
+        }
+        for lease in std::mem::take(&mut self.members[place].noted) {
+            self.ask(place, Ask::Write(workload::forget_note(lease)), None);
+        }
     }
 
     /// A member that runs loses power between two turns.
@@ -202,9 +268,20 @@ impl World {
         member.verbs_left = None;
         member.waiting = BTreeMap::new();
         member.renewals = BTreeMap::new();
+        member.noted = Vec::new();
+        member.paused_until = 0;
         member.checkpoint = None;
         self.oracle.crashed(place as u64 + 1);
         self.disks[place].crash(&mut self.chance);
+        // a process that ends closes its streams, and those that it cannot reach see nothing of it
+        let gone = place as u64 + 1;
+        for other in 0..self.members.len() {
+            let to = other as u64 + 1;
+            let seen = to != gone && !self.net.cut.contains(&(gone, to)) && self.chance.chance(80);
+            if seen && self.members[other].replica.is_some() {
+                self.report(to, gone, PeerEvent::ProcessGone);
+            }
+        }
         let down = if self.chance.chance(40) {
             3
         } else {

@@ -149,7 +149,7 @@ impl Packet {
     /// Whether it forwards a client's proposal to the leader. The log cannot tell its second copy
     /// from a new request, so `Host::send` asks for at most one, and so does this network.
     fn is_proposal(&self) -> bool {
-        Replica::describe(&self.message).starts_with("MsgPropose")
+        Replica::describe(&self.message).starts_with("Proposals")
     }
 
     /// What a trace shows of it.

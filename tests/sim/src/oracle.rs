@@ -46,7 +46,7 @@ pub enum End {
         /// When.
         at: u64,
     },
-    /// Its member crashed first.
+    /// Its member crashed first, or does not know what became of it.
     Crashed,
 }
 
@@ -172,6 +172,13 @@ impl Oracle {
         if let (Ask::Read(read), Some(key_revision)) = (&op.ask, key_revision) {
             let least = self.floor.keys.entry(read.key.to_vec()).or_default();
             *least = (*least).max(key_revision);
+        }
+    }
+
+    /// A request that was taken gets no reply.
+    pub(crate) fn unanswered(&mut self, id: u64, end: End) {
+        if let Some(op) = self.ops.get_mut(id as usize) {
+            op.end = end;
         }
     }
 

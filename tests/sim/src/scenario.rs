@@ -57,7 +57,7 @@ pub enum Bug {
 }
 
 /// Every bug and the name by which `--fault` calls it.
-pub const BUGS: [(&str, Bug); 10] = [
+pub const BUGS: [(&str, Bug); 13] = [
     (
         "ack-before-persist",
         Bug::Core(InjectedBug::AckBeforePersist),
@@ -71,6 +71,12 @@ pub const BUGS: [(&str, Bug); 10] = [
     ("cut-too-high", Bug::Core(InjectedBug::CutTooHigh)),
     ("position-ahead", Bug::Core(InjectedBug::PositionAhead)),
     ("renewal-lost", Bug::Core(InjectedBug::RenewalLost)),
+    (
+        "renewal-of-other-term",
+        Bug::Core(InjectedBug::RenewalOfOtherTerm),
+    ),
+    ("proposed-twice", Bug::Core(InjectedBug::ProposedTwice)),
+    ("expiry-forwarded", Bug::Core(InjectedBug::ExpiryForwarded)),
     ("checkpoint-not-atomic", Bug::CheckpointNotAtomic),
     ("cut-above-durable", Bug::CutAboveDurable),
     ("sync-lies", Bug::SyncLies),

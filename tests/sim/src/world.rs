@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 
 use witan_replica::{
-    host::Ticket,
-    lessor::Renewal,
+    host::{LeaseQuestion, Ticket},
     machine::{command::Stamp, member::Member as Person, view::View},
-    replica::{Replica, Status, genesis},
+    replica::{PeerEvent, Replica, Status, genesis},
 };
 
 use crate::{
@@ -48,6 +47,13 @@ pub(crate) enum Event {
     Tick { place: usize, incarnation: u64 },
     /// A member that let inputs gather has its turn.
     Turn { place: usize, incarnation: u64 },
+    /// The transport of a member reports what became of its streams to another one.
+    Peer {
+        place: usize,
+        incarnation: u64,
+        about: u64,
+        event: PeerEvent,
+    },
     /// A packet arrives.
     Deliver(Box<Packet>),
     /// A client asks something.
@@ -66,6 +72,20 @@ pub(crate) enum Event {
     Heal,
     /// The members must have settled.
     Settle,
+}
+
+impl Event {
+    /// The member whose process must run for it.
+    fn place(&self) -> Option<usize> {
+        match self {
+            Self::Tick { place, .. }
+            | Self::Turn { place, .. }
+            | Self::Peer { place, .. }
+            | Self::Checkpoint { place, .. } => Some(*place),
+            Self::Deliver(packet) => Some((packet.to - 1) as usize),
+            Self::Client | Self::Strike | Self::Start { .. } | Self::Heal | Self::Settle => None,
+        }
+    }
 }
 
 /// Where the run stands.
@@ -274,11 +294,28 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        if let Some(place) = event.place()
+            && let Some(wait) = self.members[place].paused_until.checked_sub(self.now)
+            && wait > 0
+        {
+            return self.after(wait, event);
+        }
         match event {
             Event::Tick { place, incarnation } => self.tick(place, incarnation),
             Event::Turn { place, incarnation } => {
                 if self.runs(place, incarnation) {
+                    self.begin_loop(place);
                     self.turn(place);
+                }
+            }
+            Event::Peer {
+                place,
+                incarnation,
+                about,
+                event,
+            } => {
+                if self.runs(place, incarnation) {
+                    self.peer_event(place, about, event);
                 }
             }
             Event::Deliver(packet) => self.deliver(*packet),
@@ -307,6 +344,9 @@ impl World {
         let pause = self.whim.range(2, self.climate.client_pause);
         self.after(pause, Event::Client);
         let place = self.whim.below(self.members.len());
+        if self.members[place].paused_until > self.now {
+            return;
+        }
         let (id, now_ns) = (self.oracle.next_id(), self.now_ns(place));
         let floor = self.oracle.floor();
         if let Some(lease) = workload::keep_alive(&mut self.whim, floor) {
@@ -325,35 +365,29 @@ impl World {
         }
     }
 
-    /// A client keeps a lease alive. It is told once a read has shown that the member still led.
+    /// A client keeps a lease alive at any member.
     fn keep_alive(&mut self, place: usize, lease: i64) {
-        let steady_ns = self.steady_ns(place);
-        let Some(replica) = &mut self.members[place].replica else {
+        let now = self.now;
+        self.begin_loop(place);
+        let member = &mut self.members[place];
+        let Some(replica) = &mut member.replica else {
             return;
         };
-        replica.advance_clock(steady_ns);
-        let renewal = replica.renew(lease);
-        self.trace.line(self.now, || {
-            format!("m{} on lease {lease}: {renewal:?}", place + 1)
-        });
-        match renewal {
-            Renewal::Renewed { ttl_s } => {
-                let op = self.oracle.next_id();
-                let renewed = (lease, ttl_s, self.now);
-                self.members[place].renewals.insert(op, renewed);
-                let key = bytes::Bytes::from_static(b"k0");
-                self.ask(place, Ask::Read(workload::Read { key }), None);
-            }
-            Renewal::NeedsCheckpoint => {
-                self.ask(place, Ask::Write(workload::forget_note(lease)), None)
-            }
-            Renewal::Unknown | Renewal::Expiring | Renewal::NotLeading => {}
+        member.tickets += 1;
+        let ticket = Ticket(member.tickets);
+        if replica
+            .ask_about_lease(ticket, lease, LeaseQuestion::Renew)
+            .is_ok()
+        {
+            member.renewals.insert(ticket, (lease, now));
         }
+        self.wake(place);
     }
 
     /// A client asks a member; `deadline` is when it may count on the answer.
-    fn ask(&mut self, place: usize, ask: Ask, deadline: Option<u64>) {
+    pub(crate) fn ask(&mut self, place: usize, ask: Ask, deadline: Option<u64>) {
         let (id, now_ns) = (place as u64 + 1, self.now_ns(place));
+        self.begin_loop(place);
         let member = &mut self.members[place];
         let Some(replica) = &mut member.replica else {
             return;
@@ -400,6 +434,7 @@ impl World {
         let deadline = self.now + READ_TICKS * UNITS_PER_TICK;
         for place in 0..self.members.len() {
             self.members[place].verbs_left = None;
+            self.members[place].paused_until = 0;
             self.start(place);
             let key = bytes::Bytes::from_static(b"k0");
             self.ask(place, Ask::Read(workload::Read { key }), Some(deadline));

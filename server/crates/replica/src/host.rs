@@ -85,15 +85,15 @@ pub struct Applied {
 /// Why a request was rejected; nothing was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposalRejected {
-    /// No leader is known.
-    #[error("no leader")]
-    NoLeader,
     /// A queue of `limits` is full.
     #[error("too many requests")]
     TooMany,
     /// The payload exceeds `limits::COMMAND_BYTES_MAX`.
     #[error("request is too large")]
     TooLarge,
+    /// The learner that is to be promoted has not received enough of the log.
+    #[error("learner is not in sync with leader")]
+    LearnerNotReady,
 }
 
 /// Why a request that was taken gets no reply.
@@ -104,6 +104,15 @@ pub enum Unanswered {
     /// The leader changed, and a snapshot replaced the entries that would show what became of the
     /// request: it may have been applied.
     LeaderChanged,
+}
+
+/// What is asked about a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+pub enum LeaseQuestion {
+    /// Give it its full TTL again.
+    Renew = 0,
+    /// How much time does it have left?
+    Remaining = 1,
 }
 
 /// What the leader says about a lease.

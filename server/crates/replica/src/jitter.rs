@@ -17,6 +17,11 @@ pub(crate) fn election_ticks(
     election_ticks + usize::try_from(mixed % span).unwrap_or(0)
 }
 
+/// A number below `bound` that differs by member and by `draw`.
+pub(crate) fn below(seed: u64, draw: u64, bound: u64) -> u64 {
+    splitmix64(splitmix64(seed) ^ draw) % bound.max(1)
+}
+
 /// Splitmix64's finalizer (Steele, Lea, Flood 2014).
 fn splitmix64(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);

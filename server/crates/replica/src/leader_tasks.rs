@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     lessor::Lessor,
-    limits::{EXPIRE_TICKS, SNAPSHOT_RETRY_TICKS},
+    limits::{EXPIRE_TICKS, SNAPSHOT_REPORT_TICKS_MAX},
     log::MemoryLog,
     machine::{
         StateMachine,
@@ -39,15 +39,18 @@ impl LeaderTasks {
     }
 
     /// The commands to propose now: removal of expired v2 nodes and leases, and checkpoints of the
-    /// time that leases have left.
+    /// time that leases have left. `leads` is the term that this member leads.
     pub(crate) fn due(
         &mut self,
         machine: &StateMachine,
-        leading: bool,
+        leads: Option<u64>,
         tick: u64,
         now_ns: i64,
     ) -> Vec<Command> {
-        let look = leading && tick.is_multiple_of(EXPIRE_TICKS);
+        let Some(term) = leads else {
+            return Vec::new();
+        };
+        let look = tick.is_multiple_of(EXPIRE_TICKS);
         let expired = look
             && machine
                 .tree
@@ -59,26 +62,35 @@ impl LeaderTasks {
                 operation: Some(TreeOperation::Expire(ExpireNodes {})),
             }));
         }
-        let due = self.lessor.due(machine.kv.leases());
-        commands.extend(due.commands().map(Command::Lease));
+        // timers of another term know nothing of the keep-alives of this one
+        if self.lessor.term() == Some(term) {
+            let due = self.lessor.due(machine.kv.leases());
+            commands.extend(due.commands().map(Command::Lease));
+        }
         commands
     }
 
-    pub(crate) fn snapshot_sent(&mut self, to: u64, tick: u64) {
-        self.snapshots.insert(to, tick);
+    /// A snapshot is to be sent; whether no other one is on its way to that member.
+    pub(crate) fn begin_snapshot(&mut self, to: u64, tick: u64) -> bool {
+        let begins = !self.snapshots.contains_key(&to);
+        if begins {
+            self.snapshots.insert(to, tick);
+        }
+        begins
     }
 
-    /// Raft waits without a limit for the report of a snapshot. If none arrives in time, the
-    /// snapshot is reported as failed and raft probes the member again.
+    /// The transport reported how a transfer ended.
+    pub(crate) fn snapshot_ended(&mut self, to: u64) {
+        self.snapshots.remove(&to);
+    }
+
+    /// Raft waits without a limit for the report of a snapshot. If the transport reports none for very long,
+    /// the snapshot is reported as failed and raft probes the member again.
     pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<MemoryLog>, tick: u64) {
-        let overdue: Vec<u64> = self
-            .snapshots
-            .iter()
-            .filter(|(_, sent)| tick.saturating_sub(**sent) > SNAPSHOT_RETRY_TICKS)
-            .map(|(to, _)| *to)
-            .collect();
-        for to in overdue {
-            self.snapshots.remove(&to);
+        let lost = self.snapshots.extract_if(.., |_, begun| {
+            tick.saturating_sub(*begun) > SNAPSHOT_REPORT_TICKS_MAX
+        });
+        for (to, _) in lost {
             raft.report_snapshot(to, SnapshotStatus::Failure);
         }
     }

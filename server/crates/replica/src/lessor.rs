@@ -39,8 +39,6 @@ pub enum Renewal {
     /// The log holds a smaller remaining time: propose [`RemainingTtl`] with 0 seconds and retry, or a
     /// later leader would count from there.
     NeedsCheckpoint,
-    /// This member is not the leader.
-    NotLeading,
 }
 
 /// One lease's.
@@ -175,11 +173,8 @@ impl Lessor {
         }
     }
 
-    /// A keep-alive.
+    /// A keep-alive, of a leader.
     pub(crate) fn renew(&mut self, id: i64, leases: &Leases) -> Renewal {
-        if self.term.is_none() {
-            return Renewal::NotLeading;
-        }
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
         };
@@ -192,6 +187,16 @@ impl Lessor {
         self.start(id, span_ns(lease.ttl_s));
         let ttl_s = lease.ttl_s;
         Renewal::Renewed { ttl_s }
+    }
+
+    /// The term that it counts for.
+    pub(crate) fn term(&self) -> Option<u64> {
+        self.term
+    }
+
+    /// Nanoseconds that a lease has left, negative when it is overdue; `None` if it is unknown.
+    pub(crate) fn left_ns(&self, id: i64) -> Option<i64> {
+        self.deadlines.left_ns(id, self.now_ns)
     }
 
     /// A copy of all deadlines; `None` if this member does not lead.
@@ -426,7 +431,6 @@ mod tests {
         leader.grant(7, 5);
         leader.lead(None);
         assert_eq!(leader.at(99.0), DueLeases::default());
-        assert_eq!(leader.renew(7), Renewal::NotLeading);
         assert!(leader.timers.deadlines().is_none());
     }
 

@@ -5,7 +5,8 @@
 //! trait, [`host::Host`], in one place, [`replica::Replica::turn`].
 //!
 //! Reading order: `machine` (what the state means) → `host` (the whole outside world) →
-//! `replica` (how entries become state) → `read_index`, `proposals`, `leader_tasks`, `lessor`, `log`,
+//! `replica` (how entries become state) → `read_index`, `proposals`, `lease_requests`, `forward` (what is asked of
+//! the leader), `leader_tasks`, `lessor`, `log`,
 //! `wire`, `jitter`, `limits`, `faults` (known bugs, for the simulator).
 //!
 //! Invariants kept here (the full list stands in ARCHITECTURE.md):
@@ -21,8 +22,10 @@ pub mod host;
 pub mod machine;
 pub mod replica;
 
+mod forward;
 mod jitter;
 mod leader_tasks;
+mod lease_requests;
 pub mod lessor;
 pub mod limits;
 mod log;

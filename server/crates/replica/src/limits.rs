@@ -9,18 +9,31 @@ pub const APPLY_GAP_MAX: u64 = 5000;
 /// Proposals waiting for their entry to be applied; more are refused.
 pub const PROPOSALS_MAX: usize = 65_536;
 
+/// Bytes of encoded proposals that a member keeps to propose them again; more proposals are refused.
+pub const PROPOSAL_COPIES_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of proposals in one message to the leader; a larger proposal has one of its own.
+pub const FORWARD_BYTES_MAX: usize = 1 << 20;
+
+/// Requests about leases that wait for the leader's answer; more are refused.
+pub const LEASE_REQUESTS_MAX: usize = 65_536;
+
 /// Linearizable reads waiting for their barrier; more are refused.
 pub const READ_INDEX_REQUESTS_MAX: usize = 65_536;
-
-/// Ticks after which an unanswered ticket is dropped (the shell has reported a timeout long
-/// before).
-pub const TICKET_TICKS_MAX: u64 = 600;
 
 /// Ticks after which a ReadIndex round that brought no answer is issued again.
 pub const READ_INDEX_RETRY_TICKS: u64 = 5;
 
-/// Ticks after which a snapshot that a member did not acknowledge is sent again.
-pub const SNAPSHOT_RETRY_TICKS: u64 = 50;
+/// Nanoseconds between the first campaigns of two members whose leader's process is gone: the first of them
+/// mostly wins meanwhile.
+pub const FAILOVER_STEP_NS: u64 = 20_000_000;
+
+/// Campaigns of one member because the leader's process is gone; then it waits for election timeouts.
+pub const FAILOVER_CAMPAIGNS_MAX: u32 = 12;
+
+/// Ticks after which a snapshot of which the transport reports no end counts as failed: much longer than any
+/// transfer takes.
+pub const SNAPSHOT_REPORT_TICKS_MAX: u64 = 36_000;
 
 /// Applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;

@@ -1,11 +1,16 @@
 //! Proposals of this process that wait for their entry. An entry carries the proposing process and
 //! its ticket; only that process answers it, and not after a restart.
+//!
+//! Where others vote, the encoded entry is kept with the term in which it was handed in, so that it can
+//! be proposed again when it is known that it never entered the log. A sole voter keeps nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
+
 use crate::{
     host::Ticket,
-    limits::{PROPOSALS_MAX, TICKET_TICKS_MAX},
+    limits::{PROPOSAL_COPIES_BYTES_MAX, PROPOSALS_MAX},
     machine::command::Stamp,
 };
 
@@ -15,22 +20,45 @@ pub(crate) struct Proposals {
     incarnation: u32,
     waiting: BTreeMap<u64, u64>,
     by_age: VecDeque<(u64, u64)>,
+    copies: BTreeMap<u64, ProposalCopy>,
+    copies_bytes: usize,
+    /// Tickets whose entries are to be handed in at the next turn.
+    held: VecDeque<u64>,
+    /// The same for the next tick, or for the next leader.
+    later: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct ProposalCopy {
+    /// Where it was handed in; `None` while it is certain that it is in no log.
+    handed_in: Option<HandedIn>,
+    data: Bytes,
+}
+
+/// The one place where an entry may have been appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HandedIn {
+    pub(crate) term: u64,
+    pub(crate) leader: u64,
 }
 
 impl Proposals {
     /// `seed` distinguishes this process from earlier ones of the member.
     pub(crate) fn new(member: u64, seed: u64) -> Self {
-        let incarnation = (seed ^ (seed >> 32)) as u32;
         Self {
             member,
-            incarnation,
+            incarnation: incarnation(seed),
             waiting: BTreeMap::new(),
             by_age: VecDeque::new(),
+            copies: BTreeMap::new(),
+            copies_bytes: 0,
+            held: VecDeque::new(),
+            later: Vec::new(),
         }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= PROPOSALS_MAX
+        self.waiting.len() >= PROPOSALS_MAX || self.copies_bytes >= PROPOSAL_COPIES_BYTES_MAX
     }
 
     /// Builds the stamp of a proposal of this process, and records its ticket as waiting since `tick`,
@@ -56,6 +84,91 @@ impl Proposals {
         }
     }
 
+    /// Keeps the entry of a waiting ticket that was handed in.
+    pub(crate) fn keep(&mut self, ticket: Ticket, data: Bytes, handed_in: HandedIn) {
+        self.insert_copy(ticket.0, data, Some(handed_in));
+    }
+
+    /// Keeps the entry of a waiting ticket until the next turn finds a leader for it.
+    pub(crate) fn hold(&mut self, ticket: Ticket, data: Bytes) {
+        self.insert_copy(ticket.0, data, None);
+        self.held.push_back(ticket.0);
+    }
+
+    /// The same until the next tick or the next leader: the present one does not take it now.
+    pub(crate) fn hold_for_later(&mut self, ticket: Ticket) {
+        if let Some(copy) = self.copies.get_mut(&ticket.0) {
+            copy.handed_in = None;
+            self.later.push(ticket.0);
+        }
+    }
+
+    /// It is time to try again.
+    pub(crate) fn later_is_now(&mut self) {
+        self.held.extend(self.later.drain(..));
+    }
+
+    pub(crate) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The next entry to hand in.
+    pub(crate) fn take_held(&mut self) -> Option<(Ticket, Bytes)> {
+        while let Some(ticket) = self.held.pop_front() {
+            if let Some(copy) = self.copies.get(&ticket)
+                && copy.handed_in.is_none()
+            {
+                return Some((Ticket(ticket), copy.data.clone()));
+            }
+        }
+        None
+    }
+
+    /// An entry was handed in.
+    pub(crate) fn handed_in(&mut self, ticket: Ticket, to: HandedIn) {
+        if let Some(copy) = self.copies.get_mut(&ticket.0) {
+            copy.handed_in = Some(to);
+        }
+    }
+
+    /// Whether the entry of this ticket was last handed in there.
+    pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
+        let copy = self.copies.get(&ticket.0);
+        copy.is_some_and(|copy| copy.handed_in == Some(to))
+    }
+
+    /// An entry of `term` is applied, and all before it: what was handed in earlier and still waits is
+    /// in no log and never will be.
+    pub(crate) fn term_begins(&mut self, term: u64) {
+        for (ticket, copy) in &mut self.copies {
+            if copy.handed_in.is_some_and(|at| at.term < term) {
+                copy.handed_in = None;
+                self.held.push_back(*ticket);
+            }
+        }
+    }
+
+    /// Entries were skipped: of what was handed in it cannot be known any more whether it was written.
+    /// Returns these tickets, which wait no longer.
+    pub(crate) fn entries_skipped(&mut self) -> Vec<Ticket> {
+        let handed_in = |ticket: &u64| {
+            let copy = self.copies.get(ticket);
+            copy.is_none_or(|copy| copy.handed_in.is_some())
+        };
+        let lost: Vec<u64> = self.waiting.keys().copied().filter(handed_in).collect();
+        lost.into_iter()
+            .map(|ticket| {
+                self.forget(Ticket(ticket));
+                Ticket(ticket)
+            })
+            .collect()
+    }
+
+    /// Whether this process has proposed it.
+    pub(crate) fn is_own(&self, incarnation: u32) -> bool {
+        self.incarnation == incarnation
+    }
+
     /// Whether somebody waits for an entry with this stamp.
     pub(crate) fn is_waiting(&self, stamp: &Stamp) -> bool {
         stamp.member == self.member
@@ -68,27 +181,39 @@ impl Proposals {
         if stamp.member != self.member || stamp.incarnation != self.incarnation {
             return None;
         }
-        self.waiting
-            .remove(&stamp.ticket)
-            .map(|_| Ticket(stamp.ticket))
+        self.forget(Ticket(stamp.ticket))
+            .then_some(Ticket(stamp.ticket))
     }
 
-    /// A proposal that raft did not take.
-    pub(crate) fn forget(&mut self, ticket: Ticket) {
-        self.waiting.remove(&ticket.0);
+    /// A ticket waits no longer; whether it did.
+    pub(crate) fn forget(&mut self, ticket: Ticket) -> bool {
+        if let Some(copy) = self.copies.remove(&ticket.0) {
+            self.copies_bytes -= copy.data.len();
+        }
+        self.waiting.remove(&ticket.0).is_some()
     }
 
-    /// Drops tickets that have timed out.
-    pub(crate) fn expire(&mut self, tick: u64) {
+    /// Drops tickets that have waited for more than `patience` ticks.
+    pub(crate) fn expire(&mut self, tick: u64, patience: u64) {
         while let Some((since, ticket)) = self.by_age.front().copied() {
-            let old = tick.saturating_sub(since) > TICKET_TICKS_MAX;
+            let old = tick.saturating_sub(since) > patience;
             if !old && self.waiting.contains_key(&ticket) {
                 break;
             }
             self.by_age.pop_front();
             if old {
-                self.waiting.remove(&ticket);
+                self.forget(Ticket(ticket));
             }
         }
     }
+
+    fn insert_copy(&mut self, ticket: u64, data: Bytes, handed_in: Option<HandedIn>) {
+        self.copies_bytes += data.len();
+        self.copies.insert(ticket, ProposalCopy { handed_in, data });
+    }
+}
+
+/// What distinguishes a process from earlier ones of its member in stamps and forwarded requests.
+pub(crate) fn incarnation(seed: u64) -> u32 {
+    (seed ^ (seed >> 32)) as u32
 }

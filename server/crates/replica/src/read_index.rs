@@ -4,9 +4,12 @@
 //! raft-rs silently drops a ReadIndex when the leader has not committed in its term, when no leader
 //! is known and when the role changes, so this file retries.
 
+use std::collections::VecDeque;
+
 use crate::{
     host::Ticket,
-    limits::{READ_INDEX_REQUESTS_MAX, READ_INDEX_RETRY_TICKS, TICKET_TICKS_MAX},
+    lease_requests::UnprovenAnswer,
+    limits::{READ_INDEX_REQUESTS_MAX, READ_INDEX_RETRY_TICKS},
 };
 
 /// Length of a request context on the wire: member, seed and number, 8 bytes each.
@@ -16,6 +19,8 @@ const CONTEXT_LEN: usize = 24;
 struct ReadIndexRound {
     number: u64,
     tickets: Vec<Ticket>,
+    /// What a leader says if this round proves that it leads.
+    unproven: Vec<UnprovenAnswer>,
     /// Tick of the first issue; the round is dropped after a timeout.
     first_issued: u64,
     /// Tick of the last issue.
@@ -30,7 +35,9 @@ struct ReadIndexRound {
 pub(crate) struct ReadIndexQueue {
     member: u64,
     seed: u64,
-    open: Vec<Ticket>,
+    /// The next round's reads, with the ticks at which they came.
+    open: VecDeque<(u64, Ticket)>,
+    open_unproven: Vec<UnprovenAnswer>,
     round: Option<ReadIndexRound>,
     rounds: u64,
 }
@@ -42,14 +49,15 @@ impl ReadIndexQueue {
         Self {
             member,
             seed,
-            open: Vec::new(),
+            open: VecDeque::new(),
+            open_unproven: Vec::new(),
             round: None,
             rounds: 0,
         }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.open.len() >= READ_INDEX_REQUESTS_MAX
+        self.open.len() + self.open_unproven.len() >= READ_INDEX_REQUESTS_MAX
     }
 
     /// Whether a round has begun that was not released.
@@ -57,8 +65,13 @@ impl ReadIndexQueue {
         self.round.is_some()
     }
 
-    pub(crate) fn enqueue(&mut self, ticket: Ticket) {
-        self.open.push(ticket);
+    pub(crate) fn enqueue(&mut self, ticket: Ticket, tick: u64) {
+        self.open.push_back((tick, ticket));
+    }
+
+    /// Lets the next round prove that this member leads.
+    pub(crate) fn prove(&mut self, answer: UnprovenAnswer) {
+        self.open_unproven.push(answer);
     }
 
     /// The context of the round to issue (again) now, if one is due.
@@ -72,15 +85,17 @@ impl ReadIndexQueue {
             (round.last_issued, round.term_and_leader) = (tick, term_and_leader);
             return Some(request_context(self.member, self.seed, round.number));
         }
-        if self.open.is_empty() {
+        if self.open.is_empty() && self.open_unproven.is_empty() {
             return None;
         }
         self.rounds += 1;
-        let tickets = std::mem::take(&mut self.open);
+        let tickets = self.open.drain(..).map(|(_, ticket)| ticket).collect();
+        let unproven = std::mem::take(&mut self.open_unproven);
         let number = self.rounds;
         self.round = Some(ReadIndexRound {
             number,
             tickets,
+            unproven,
             first_issued: tick,
             last_issued: tick,
             term_and_leader,
@@ -89,15 +104,18 @@ impl ReadIndexQueue {
         Some(request_context(self.member, self.seed, number))
     }
 
-    /// Raft confirmed the round called `context` at `index`.
-    pub(crate) fn confirmed(&mut self, context: &[u8], index: u64) {
+    /// Raft confirmed the round called `context` at `index`. Returns what waited for a proof that this
+    /// member leads; whether it led the same term all the time is for the caller to see.
+    pub(crate) fn confirmed(&mut self, context: &[u8], index: u64) -> Vec<UnprovenAnswer> {
         if let Some(round) = &mut self.round
             && round.index.is_none()
             && context.len() == CONTEXT_LEN
             && context == request_context(self.member, self.seed, round.number)
         {
             round.index = Some(index);
+            return std::mem::take(&mut round.unproven);
         }
+        Vec::new()
     }
 
     /// The reads whose barrier `applied` has passed.
@@ -116,16 +134,25 @@ impl ReadIndexQueue {
 
     /// All waiting reads, without a barrier: a known bug.
     pub(crate) fn release_unchecked(&mut self) -> Vec<Ticket> {
-        std::mem::take(&mut self.open)
+        self.open.drain(..).map(|(_, ticket)| ticket).collect()
     }
 
-    pub(crate) fn expire(&mut self, tick: u64) {
-        if self
-            .round
-            .as_ref()
-            .is_some_and(|r| tick.saturating_sub(r.first_issued) > TICKET_TICKS_MAX)
-        {
+    /// Forgets reads that have waited for more than `patience` ticks. A proof is asked for again.
+    pub(crate) fn expire(&mut self, tick: u64, patience: u64) {
+        let is_old = |since: u64| tick.saturating_sub(since) > patience;
+        if self.round.as_ref().is_some_and(|r| is_old(r.first_issued)) {
             self.round = None;
+        }
+        while self.open.front().is_some_and(|(since, _)| is_old(*since)) {
+            self.open.pop_front();
+        }
+    }
+
+    /// The leader has changed: nothing can prove the old one's answers any more.
+    pub(crate) fn drop_unproven(&mut self) {
+        self.open_unproven = Vec::new();
+        if let Some(round) = &mut self.round {
+            round.unproven = Vec::new();
         }
     }
 }
@@ -145,10 +172,10 @@ mod tests {
     #[test]
     fn a_round_serves_all_that_joined_before_it() {
         let mut reads = ReadIndexQueue::new(1, 9);
-        reads.enqueue(Ticket(1));
-        reads.enqueue(Ticket(2));
+        reads.enqueue(Ticket(1), 0);
+        reads.enqueue(Ticket(2), 0);
         let round = reads.due(0, (2, 1)).expect("reads wait");
-        reads.enqueue(Ticket(3));
+        reads.enqueue(Ticket(3), 0);
         assert_eq!(reads.due(1, (2, 1)), None, "one round at a time");
         reads.confirmed(&round, 7);
         assert!(reads.release(6).is_empty());
@@ -159,7 +186,7 @@ mod tests {
     #[test]
     fn a_dropped_round_is_issued_again_under_the_same_name() {
         let mut reads = ReadIndexQueue::new(1, 9);
-        reads.enqueue(Ticket(1));
+        reads.enqueue(Ticket(1), 0);
         let round = reads.due(0, (2, 1)).expect("reads wait");
         assert_eq!(
             reads.due(READ_INDEX_RETRY_TICKS, (2, 1)),
@@ -170,5 +197,20 @@ mod tests {
             Some(round),
             "a new leader knows nothing"
         );
+    }
+
+    #[test]
+    fn reads_without_a_quorum_are_forgotten_when_they_have_timed_out() {
+        let mut reads = ReadIndexQueue::new(1, 9);
+        for ticket in 0..READ_INDEX_REQUESTS_MAX as u64 {
+            reads.enqueue(Ticket(ticket), ticket / 1000);
+        }
+        assert!(reads.is_full());
+        reads.expire(70, 70);
+        assert!(reads.is_full(), "none is older than 70 ticks");
+        reads.expire(71, 70);
+        assert!(!reads.is_full());
+        reads.expire(1000, 70);
+        assert_eq!(reads.due(1000, (2, 1)), None);
     }
 }

@@ -4,35 +4,38 @@
 //! place where effects happen (I3).
 
 mod boot;
+mod forwarding;
+mod leases;
+mod peers;
 #[cfg(test)]
 mod tests;
 mod turn;
 
 use bytes::Bytes;
-use raft::{RawNode, SnapshotStatus, StateRole, eraftpb::MessageType};
+use raft::{
+    RawNode, StateRole,
+    eraftpb::{Message, MessageType},
+};
 
 pub use boot::genesis;
+pub use peers::{PeerEvent, TransferRefused};
 
 pub use crate::{host::ProposalRejected, leader_tasks::auto_compaction::AutoCompaction};
 
 use crate::{
     faults::{Faults, InjectedBug},
-    host::{Envelope, Host, Ticket},
+    host::{Envelope, Host, LeaseAnswer, Ticket, Unanswered},
     jitter,
     leader_tasks::LeaderTasks,
-    lessor::{LeaseDeadlines, Renewal},
-    limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX},
+    lease_requests::LeaseRequests,
+    lessor::LeaseDeadlines,
     log::MemoryLog,
-    machine::{
-        StateMachine,
-        auth::Caller,
-        command::{Command, Entry, Stamp},
-        view::View,
-    },
+    machine::{StateMachine, view::View},
     proposals::Proposals,
     read_index::ReadIndexQueue,
-    wire,
+    wire::PeerMessage,
 };
+use peers::Failover;
 
 /// Settings of a replica.
 #[derive(Clone, Debug)]
@@ -55,33 +58,6 @@ pub struct Config {
     pub compaction: Option<AutoCompaction>,
     /// Ticks after which the shell has reported a timeout for a request; the core forgets it then.
     pub request_ticks: u64,
-}
-
-/// What the transport reports about another member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerEvent {
-    /// A message could not be sent.
-    Unreachable,
-    /// Both of its streams were closed by the other side, and a new connection was refused.
-    ProcessGone,
-    /// It has received and installed the snapshot that was sent to it.
-    SnapshotDelivered,
-    /// The transfer of a snapshot to it failed.
-    SnapshotFailed,
-}
-
-/// Why leadership was not transferred.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TransferRefused {
-    /// This member is not the leader.
-    #[error("not leader")]
-    NotLeader,
-    /// The target does not vote.
-    #[error("bad leader transferee")]
-    BadTransferee,
-    /// No other voter was heard of lately.
-    #[error("no other member is active")]
-    NoTransferee,
 }
 
 /// Why a member must end. Nothing more can be asked of its replica.
@@ -166,6 +142,24 @@ pub struct Replica {
     durable_checkpoints: (u64, u64),
     /// A commit index that raft advanced after the last persist.
     commit_unpersisted: bool,
+    /// Requests about leases that wait for the leader.
+    lease_requests: LeaseRequests,
+    /// Answers about leases for this process, until the next turn hands them out.
+    lease_answers: Vec<(Ticket, LeaseAnswer)>,
+    /// Messages of the core's own, until the next turn sends them.
+    outbox: Vec<Envelope>,
+    /// Requests that get no reply, until the next turn tells.
+    unanswered: Vec<(Ticket, Unanswered)>,
+    /// Term and leader at the last look, to see that they changed.
+    term_and_leader: (u64, u64),
+    /// The monotonic clock at the last look.
+    steady_ns: u64,
+    /// Campaigns because the leader's process is gone.
+    failover: Option<Failover>,
+    /// How often this leader tried to hand over, so that it can be removed.
+    handovers: u32,
+    /// Why the member must end after this turn.
+    halt: Option<Halt>,
     /// The state of the snapshot that raft has accepted, until the next turn installs it.
     incoming_snapshot: Option<View>,
     faults: Faults,
@@ -191,14 +185,19 @@ impl Replica {
             let _ = self.raft.campaign();
         }
         self.apply_election_jitter();
-        self.proposals.expire(self.ticks);
-        self.read_index.expire(self.ticks);
+        let patience = self.config.request_ticks;
+        self.proposals.expire(self.ticks, patience);
+        self.proposals.later_is_now();
+        self.lease_requests.tick(self.ticks, patience);
+        self.read_index.expire(self.ticks, patience);
         self.run_leader_tasks(now_ns);
     }
 
     /// Sets the monotonic clock that leases are counted by, in nanoseconds. Call it before handing
     /// in requests, or leases are counted late.
     pub fn advance_clock(&mut self, steady_ns: u64) {
+        self.steady_ns = self.steady_ns.max(steady_ns);
+        self.continue_failover();
         // Entries of earlier leaders may remove leases, so a leader counts only after it has
         // applied all of them.
         let leads = self.leads_with_all_applied().then_some(self.raft.raft.term);
@@ -206,20 +205,6 @@ impl Replica {
         let timers = &mut self.leader_tasks.lessor;
         timers.set_leader_term(leads, leases, self.config.election_ns);
         timers.advance_clock(steady_ns, leases);
-    }
-
-    /// Keeps a lease alive, without a log entry. In a cluster, answer the client only after a
-    /// linearizable read that began after this call: it proves that no other leader counted
-    /// meanwhile.
-    pub fn renew(&mut self, lease: i64) -> Renewal {
-        let leases = self.machine.kv.leases();
-        let known = leases.get(lease);
-        match known {
-            Some(lease) if self.faults.has(InjectedBug::RenewalLost) => {
-                Renewal::Renewed { ttl_s: lease.ttl_s }
-            }
-            _ => self.leader_tasks.lessor.renew(lease, leases),
-        }
     }
 
     /// Whether this member is the only voter of all configurations.
@@ -245,17 +230,44 @@ impl Replica {
         self.leader_tasks.lessor.deadlines()
     }
 
-    /// Handles a message from another member. One that does not decode, or a snapshot without its
-    /// state, is dropped.
+    /// Handles a message from another member. One that does not decode, whose sender is another one than
+    /// its envelope says, or a snapshot without its state, is dropped.
     pub fn receive(&mut self, envelope: Envelope) {
-        let Ok(message) = wire::decode_message(&envelope.message) else {
-            return;
-        };
+        let Envelope {
+            from,
+            message,
+            snapshot,
+            ..
+        } = envelope;
+        match PeerMessage::decode(&message) {
+            Ok(PeerMessage::Raft(message)) if message.from == from => {
+                self.step(message, snapshot.map(|view| *view));
+            }
+            Ok(PeerMessage::Proposals(proposals)) => self.take_forwarded(from, proposals),
+            Ok(PeerMessage::Refused(refused)) => self.proposals_refused(from, &refused),
+            Ok(PeerMessage::LeaseRequests(requests)) => self.take_lease_requests(from, &requests),
+            Ok(PeerMessage::LeaseAnswer(answer)) => self.lease_answer_received(&answer),
+            Ok(PeerMessage::Raft(_)) | Err(_) => {}
+        }
+    }
+
+    fn step(&mut self, message: Message, state: Option<View>) {
         let metadata = message.get_snapshot().get_metadata();
         let (kind, place) = (message.get_msg_type(), (metadata.index, metadata.term));
-        let state = envelope.snapshot;
         let carried = state.as_ref().map(|v| (v.position.index, v.position.term));
         if carried != (kind == MessageType::MsgSnapshot).then_some(place) {
+            return;
+        }
+        let last = self.raft.raft.raft_log.last_index();
+        if kind == MessageType::MsgHeartbeat
+            && message.term >= self.raft.raft.term
+            && message.commit > last
+        {
+            // A leader tells no more than this member has acknowledged; raft would panic.
+            self.halt = Some(Halt::LogLost {
+                committed: message.commit,
+                last,
+            });
             return;
         }
         // An error means that the message is stale or not for this member; raft changed nothing.
@@ -266,80 +278,9 @@ impl Replica {
         if carried.is_some()
             && accepted.map(|s| (s.get_metadata().index, s.get_metadata().term)) == carried
         {
-            self.incoming_snapshot = state.map(|view| *view);
+            self.incoming_snapshot = state;
         }
         self.apply_election_jitter();
-    }
-
-    /// Proposes a command. The result comes through `Host::applied` with the same ticket, or never
-    /// (the shell reports a timeout for a lost proposal). Only the time of `stamp` is used; the
-    /// proposer is filled in here.
-    pub fn propose(
-        &mut self,
-        ticket: Ticket,
-        stamp: Stamp,
-        command: Command,
-    ) -> Result<(), ProposalRejected> {
-        self.propose_for(ticket, stamp, command, None)
-    }
-
-    /// The same, on a caller's behalf.
-    pub fn propose_for(
-        &mut self,
-        ticket: Ticket,
-        stamp: Stamp,
-        command: Command,
-        caller: Option<Caller>,
-    ) -> Result<(), ProposalRejected> {
-        let raft = &self.raft.raft;
-        if raft.leader_id == 0 {
-            return Err(ProposalRejected::NoLeader);
-        }
-        let gap = raft
-            .raft_log
-            .committed
-            .saturating_sub(self.raft.store().position().index);
-        if self.proposals.is_full() || gap > APPLY_GAP_MAX {
-            return Err(ProposalRejected::TooMany);
-        }
-        let stamp = self.proposals.stamp(ticket, stamp.now_ns, self.ticks);
-        let refusal = match self.submit(stamp, command, caller) {
-            Ok(()) => return Ok(()),
-            Err(refusal) => refusal,
-        };
-        self.proposals.forget(ticket);
-        Err(refusal)
-    }
-
-    fn submit(
-        &mut self,
-        stamp: Stamp,
-        command: Command,
-        caller: Option<Caller>,
-    ) -> Result<(), ProposalRejected> {
-        let entry = Entry {
-            stamp: Some(stamp),
-            command: Some(command),
-            caller,
-        };
-        let proposed = match wire::conf_change(&entry) {
-            // raft silently drops a second change of configuration
-            Some(_) if self.raft.raft.has_pending_conf() => return Err(ProposalRejected::TooMany),
-            Some(change) => self.raft.propose_conf_change(Vec::new(), change),
-            None => {
-                let data = wire::encode_entry(&entry);
-                if data.len() > COMMAND_BYTES_MAX {
-                    return Err(ProposalRejected::TooLarge);
-                }
-                self.raft.propose(Vec::new(), data)
-            }
-        };
-        self.apply_election_jitter();
-        match proposed {
-            Ok(()) => Ok(()),
-            Err(_) if self.raft.raft.leader_id == 0 => Err(ProposalRejected::NoLeader),
-            Err(_) => Err(ProposalRejected::TooMany),
-        }
     }
 
     /// Requests a linearizable read. `Host::readable` follows, or never if there is no quorum.
@@ -347,7 +288,7 @@ impl Replica {
         if self.read_index.is_full() {
             return Err(ProposalRejected::TooMany);
         }
-        self.read_index.enqueue(ticket);
+        self.read_index.enqueue(ticket, self.ticks);
         Ok(())
     }
 
@@ -379,45 +320,6 @@ impl Replica {
         turn::turn(self, host)
     }
 
-    /// The transport reports what became of its streams to a member.
-    pub fn peer_event(&mut self, member: u64, event: PeerEvent) {
-        match event {
-            PeerEvent::Unreachable | PeerEvent::ProcessGone => {
-                self.raft.report_unreachable(member);
-            }
-            PeerEvent::SnapshotDelivered => {
-                self.raft.report_snapshot(member, SnapshotStatus::Finish)
-            }
-            PeerEvent::SnapshotFailed => self.raft.report_snapshot(member, SnapshotStatus::Failure),
-        }
-        self.apply_election_jitter();
-    }
-
-    /// Hands leadership to another voter, by default to the one whose log is the longest. Returns its
-    /// id; [`Status`] shows when it leads.
-    pub fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
-        let raft = &self.raft.raft;
-        if raft.state != StateRole::Leader {
-            return Err(TransferRefused::NotLeader);
-        }
-        let own = self.config.id;
-        let voters = &self.raft.store().position().voters;
-        let to = match to {
-            Some(to) if voters.contains(&to) => to,
-            Some(_) => return Err(TransferRefused::BadTransferee),
-            None => raft
-                .prs()
-                .iter()
-                .filter(|(id, peer)| **id != own && voters.contains(id) && peer.recent_active)
-                .max_by_key(|(id, peer)| (peer.matched, std::cmp::Reverse(**id)))
-                .map(|(id, _)| *id)
-                .ok_or(TransferRefused::NoTransferee)?,
-        };
-        self.raft.transfer_leader(to);
-        self.apply_election_jitter();
-        Ok(to)
-    }
-
     /// The frozen present state: O(1).
     pub fn view(&self) -> View {
         View {
@@ -444,10 +346,10 @@ impl Replica {
         }
     }
 
-    /// The raft message inside an envelope, readable (simulator traces).
+    /// The message inside an envelope, readable (simulator traces).
     pub fn describe(message: &Bytes) -> String {
-        match wire::decode_message(message) {
-            Ok(m) => format!(
+        match PeerMessage::decode(message) {
+            Ok(PeerMessage::Raft(m)) => format!(
                 "{:?} term={} log={}/{} commit={} entries={} reject={}",
                 m.get_msg_type(),
                 m.term,
@@ -457,6 +359,14 @@ impl Replica {
                 m.entries.len(),
                 m.reject
             ),
+            Ok(PeerMessage::Proposals(m)) => {
+                format!("Proposals term={} entries={}", m.term, m.entries.len())
+            }
+            Ok(
+                other @ (PeerMessage::Refused(_)
+                | PeerMessage::LeaseRequests(_)
+                | PeerMessage::LeaseAnswer(_)),
+            ) => format!("{other:?}"),
             Err(error) => error.to_string(),
         }
     }
@@ -467,19 +377,24 @@ impl Replica {
     }
 
     fn run_leader_tasks(&mut self, now_ns: i64) {
+        self.leader_tasks
+            .retry_snapshots(&mut self.raft, self.ticks);
         if self.tasks_paused {
             return;
         }
         let leading = self.raft.raft.state == StateRole::Leader;
-        self.leader_tasks
-            .retry_snapshots(&mut self.raft, self.ticks);
+        let term = match leading {
+            false if self.faults.has(InjectedBug::ExpiryForwarded) => {
+                self.leader_tasks.lessor.term()
+            }
+            leading => leading.then_some(self.raft.raft.term),
+        };
         let due = self
             .leader_tasks
-            .due(&self.machine, leading, self.ticks, now_ns);
+            .due(&self.machine, term, self.ticks, now_ns);
         for command in due {
-            let stamp = self.proposals.internal_stamp(now_ns);
             // Rejected now, due again at the next check.
-            let _ = self.submit(stamp, command, None);
+            self.propose_as_leader(term, now_ns, command);
         }
         let log = &self.raft.raft.raft_log;
         let idle = log.last_index() == self.raft.store().position().index;
@@ -488,8 +403,7 @@ impl Replica {
             .compaction
             .due(&self.machine.kv, leading, idle, self.ticks);
         if let Some(command) = due {
-            let stamp = self.proposals.internal_stamp(now_ns);
-            let taken = self.submit(stamp, command, None).is_ok();
+            let taken = self.propose_as_leader(term, now_ns, command);
             self.leader_tasks.compaction.proposal_result(taken);
         }
     }

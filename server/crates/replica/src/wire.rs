@@ -9,6 +9,7 @@ use raft::eraftpb::{
 };
 
 use crate::{
+    forward::{ForwardedLeaseAnswer, ForwardedLeaseRequests, ForwardedProposals, RefusedProposals},
     host::LogRecord,
     machine::{
         command::{Command, Entry},
@@ -26,6 +27,10 @@ const KIND_CONF_CHANGE_V2: u8 = 2;
 
 /// Kinds of messages between members, their first byte.
 const MESSAGE_RAFT: u8 = 0;
+const MESSAGE_PROPOSALS: u8 = 1;
+const MESSAGE_REFUSED: u8 = 2;
+const MESSAGE_LEASE_REQUESTS: u8 = 3;
+const MESSAGE_LEASE_ANSWER: u8 = 4;
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 struct StoredHardState {
@@ -45,21 +50,36 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     data
 }
 
+/// Why an entry cannot be executed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// A later release wrote it, and this one does not know all of it.
+    #[error("log entry of a later release")]
+    Unknown,
+    /// It does not decode.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptRecord),
+}
+
 /// Raft data back to the command entry. Empty data is raft's own first entry of a term.
-pub fn decode_entry(data: &Bytes) -> Result<Entry, CorruptRecord> {
+pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     match data.first() {
-        None => Ok(Entry::default()),
-        Some(&COMMAND_V1) => Entry::decode(data.slice(1..))
-            .map_err(|e| CorruptRecord::new(format!("log entry: {e}"))),
-        Some(version) => Err(CorruptRecord::new(format!(
-            "log entry of version {version}, this program knows up to {COMMAND_V1}"
-        ))),
+        None => return Ok(Entry::default()),
+        Some(&COMMAND_V1) => {}
+        Some(_) => return Err(EntryError::Unknown),
     }
+    let entry = Entry::decode(data.slice(1..))
+        .map_err(|e| CorruptRecord::new(format!("log entry: {e}")))?;
+    // A decoder skips fields that it does not know, at any depth; all others take the same room again.
+    if 1 + entry.encoded_len() != data.len() {
+        return Err(EntryError::Unknown);
+    }
+    Ok(entry)
 }
 
 /// The change of raft's configuration that a command implies, with the command as its context.
 /// `None` for other commands.
-pub(crate) fn conf_change(entry: &Entry) -> Option<ConfChange> {
+pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> {
     let Some(Command::Members(asked)) = &entry.command else {
         return None;
     };
@@ -78,14 +98,19 @@ pub(crate) fn conf_change(entry: &Entry) -> Option<ConfChange> {
             change.set_change_type(ConfChangeType::RemoveNode);
         }
     }
-    change.context = encode_entry(entry).into();
+    change.context = encoded.clone();
     Some(change)
+}
+
+pub(crate) fn encode_conf_change(change: &ConfChange) -> Bytes {
+    let bytes = change.write_to_bytes();
+    bytes.expect("a change has no required fields").into()
 }
 
 /// Decodes a raft entry: its command and, if it has one, the change of configuration.
 pub(crate) fn decode_raft_entry(
     entry: &RaftEntry,
-) -> Result<(Entry, Option<ConfChange>), CorruptRecord> {
+) -> Result<(Entry, Option<ConfChange>), EntryError> {
     let kind = entry.get_entry_type();
     match kind {
         EntryType::EntryNormal => Ok((decode_entry(&entry.data)?, None)),
@@ -96,19 +121,20 @@ pub(crate) fn decode_raft_entry(
                 .map_err(|e| CorruptRecord::new(format!("change of configuration: {e}")))?;
             let command = decode_entry(&change.context)?;
             // refuse foreign entries, which could change raft's configuration without the registry
-            if conf_change(&command).as_ref() != Some(&change) {
-                return Err(CorruptRecord::new(format!(
-                    "entry {} changes the configuration as this program never does",
-                    entry.index
-                )));
+            if conf_change(&command, &change.context).as_ref() != Some(&change) {
+                return Err(foreign_change(entry).into());
             }
             Ok((command, Some(change)))
         }
-        EntryType::EntryConfChangeV2 => Err(CorruptRecord::new(format!(
-            "entry {} changes the configuration as this program never does",
-            entry.index
-        ))),
+        EntryType::EntryConfChangeV2 => Err(foreign_change(entry).into()),
     }
+}
+
+fn foreign_change(entry: &RaftEntry) -> CorruptRecord {
+    CorruptRecord::new(format!(
+        "entry {} changes the configuration as this program never does",
+        entry.index
+    ))
 }
 
 pub(crate) fn encode_record(entry: &RaftEntry) -> LogRecord {
@@ -169,6 +195,59 @@ pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecor
     })
 }
 
+/// A message between members.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum PeerMessage {
+    Raft(Message),
+    Proposals(ForwardedProposals),
+    Refused(RefusedProposals),
+    LeaseRequests(ForwardedLeaseRequests),
+    LeaseAnswer(ForwardedLeaseAnswer),
+}
+
+impl PeerMessage {
+    pub(crate) fn encode(&self) -> Bytes {
+        let (kind, body) = match self {
+            Self::Raft(message) => return encode_message(message),
+            Self::Proposals(message) => (MESSAGE_PROPOSALS, message.encode_to_vec()),
+            Self::Refused(message) => (MESSAGE_REFUSED, message.encode_to_vec()),
+            Self::LeaseRequests(message) => (MESSAGE_LEASE_REQUESTS, message.encode_to_vec()),
+            Self::LeaseAnswer(message) => (MESSAGE_LEASE_ANSWER, message.encode_to_vec()),
+        };
+        let mut bytes = Vec::with_capacity(1 + body.len());
+        bytes.push(kind);
+        bytes.extend_from_slice(&body);
+        bytes.into()
+    }
+
+    /// An error also says that the kind is unknown: a later release may send more.
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, CorruptRecord> {
+        let Some(kind) = bytes.first() else {
+            return Err(CorruptRecord::new("empty message"));
+        };
+        let body = bytes.slice(1..);
+        let decoded = match *kind {
+            MESSAGE_RAFT => {
+                let mut message = Message::default();
+                message
+                    .merge_from_bytes(&body)
+                    .map_err(|e| CorruptRecord::new(format!("raft message: {e}")))?;
+                return Ok(Self::Raft(message));
+            }
+            MESSAGE_PROPOSALS => ForwardedProposals::decode(body).map(Self::Proposals),
+            MESSAGE_REFUSED => RefusedProposals::decode(body).map(Self::Refused),
+            MESSAGE_LEASE_REQUESTS => ForwardedLeaseRequests::decode(body).map(Self::LeaseRequests),
+            MESSAGE_LEASE_ANSWER => ForwardedLeaseAnswer::decode(body).map(Self::LeaseAnswer),
+            other => {
+                return Err(CorruptRecord::new(format!(
+                    "message of unknown kind {other}"
+                )));
+            }
+        };
+        decoded.map_err(|e| CorruptRecord::new(format!("message of kind {kind}: {e}")))
+    }
+}
+
 pub(crate) fn encode_message(message: &Message) -> Bytes {
     let mut bytes = Vec::with_capacity(1 + message.compute_size() as usize);
     bytes.push(MESSAGE_RAFT);
@@ -176,20 +255,4 @@ pub(crate) fn encode_message(message: &Message) -> Bytes {
         .write_to_vec(&mut bytes)
         .expect("a message that raft made is complete");
     bytes.into()
-}
-
-pub(crate) fn decode_message(bytes: &Bytes) -> Result<Message, CorruptRecord> {
-    match bytes.first() {
-        Some(&MESSAGE_RAFT) => {}
-        kind => {
-            return Err(CorruptRecord::new(format!(
-                "message of unknown kind {kind:?}"
-            )));
-        }
-    }
-    let mut message = Message::default();
-    message
-        .merge_from_bytes(&bytes[1..])
-        .map_err(|e| CorruptRecord::new(format!("raft message: {e}")))?;
-    Ok(message)
 }

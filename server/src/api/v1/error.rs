@@ -63,6 +63,10 @@ impl From<NodeError> for V1Error {
                 ErrorCode::RaftInternal,
                 "request timed out, possibly due to connection lost",
             ),
+            NodeError::LearnerNotReady => Self::new(
+                ErrorCode::RaftInternal,
+                "learner is not in sync with leader",
+            ),
             NodeError::TooMany => Self::new(ErrorCode::RaftInternal, "too many requests"),
             NodeError::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
             NodeError::NoSpace => Self::new(ErrorCode::RaftInternal, "database space exceeded"),

@@ -69,6 +69,7 @@ impl From<NodeError> for V2Error {
             | NodeError::Timeout
             | NodeError::LeaderFailed
             | NodeError::ConnectionLost
+            | NodeError::LearnerNotReady
             | NodeError::TooMany
             | NodeError::TooLarge
             | NodeError::Stopped

@@ -34,6 +34,7 @@ impl From<NodeError> for RpcError {
             NodeError::Timeout => RpcError::Timeout,
             NodeError::LeaderFailed => RpcError::TimeoutLeaderFailed,
             NodeError::ConnectionLost => RpcError::TimeoutConnectionLost,
+            NodeError::LearnerNotReady => RpcError::LearnerNotReady,
             NodeError::TooMany => RpcError::TooManyRequests,
             NodeError::TooLarge => RpcError::RequestTooLarge,
             NodeError::NoSpace => RpcError::NoSpace,

@@ -27,7 +27,7 @@ use witan_replica::{
 use super::{RpcResult, authorize, header, quota, stream_end::StreamEnd};
 use crate::{
     api::{Context, blocking::INLINE_ITEMS_MAX},
-    node::now_ns,
+    node::{NodeError, now_ns},
     panics::planted,
 };
 
@@ -92,9 +92,8 @@ pub(super) async fn lease_time_to_live(
     let Some(lease) = leases.get(request.id) else {
         return Ok(response);
     };
-    let deadlines = ctx.node.deadlines().await?;
     // a lease that was removed meanwhile is unknown
-    if let Some(left_ns) = deadlines.left_ns(request.id, ctx.node.monotonic_ns()) {
+    if let Some(left_ns) = ctx.node.lease_left_ns(request.id).await? {
         response.ttl = left_ns / SECOND_NS;
         response.granted_ttl = lease.ttl_s;
         if request.keys {
@@ -106,21 +105,29 @@ pub(super) async fn lease_time_to_live(
     Ok(response)
 }
 
-/// Lists leases in order of expiration, as in etcd.
+/// Lists leases in order of expiration, as in etcd; members that do not lead do not know it.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
 ) -> RpcResult<LeaseLeasesResponse> {
     let view = ctx.node.read().await?;
     authorize::list_leases(ctx, &view).await?;
-    let deadlines = ctx.node.deadlines().await?;
-    let list = move || {
-        let ids = deadlines.in_order().into_iter();
-        ids.map(|id| LeaseStatus { id }).collect()
+    let deadlines = match ctx.node.deadlines().await {
+        Ok(deadlines) => Some(deadlines),
+        Err(NodeError::NoLeader) => None,
+        Err(error) => return Err(error.into()),
     };
     let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
+    let revision = view.machine.kv.revision();
+    let list = move || {
+        let ids = match deadlines {
+            Some(deadlines) => deadlines.in_order(),
+            None => view.machine.kv.leases().iter().map(|(id, _)| id).collect(),
+        };
+        ids.into_iter().map(|id| LeaseStatus { id }).collect()
+    };
     Ok(LeaseLeasesResponse {
-        header: header::at(&ctx.node, view.machine.kv.revision()),
+        header: header::at(&ctx.node, revision),
         leases: ctx.blocking.run_if(large, list).await?,
     })
 }
@@ -156,7 +163,6 @@ async fn renew(ctx: &Context, id: i64) -> RpcResult<Option<i64>> {
                 let left = vec![RemainingTtl { id, seconds: 0 }];
                 authorize::propose(ctx, lease::LeaseCheckpoint { remaining: left }).await?;
             }
-            Renewal::NotLeading => return Err(RpcError::NoLeader),
         }
     }
     Err(RpcError::Timeout)

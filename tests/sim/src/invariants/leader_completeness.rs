@@ -9,7 +9,10 @@ use super::{Fact, Ident, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct LeaderCompleteness {
-    committed: BTreeMap<u64, Ident>,
+    /// Committed entries, each with a term by which it was committed.
+    committed: BTreeMap<u64, (Ident, u64)>,
+    /// What the member whose turn it is has executed: who, the index and the entry.
+    executed: Vec<(u64, u64, Ident)>,
     seen: BTreeSet<u64>,
 }
 
@@ -20,23 +23,32 @@ impl Invariant for LeaderCompleteness {
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Executed { member, batch, .. } = fact {
-            for applied in *batch {
-                if let Some(ident) = scene.ident(*member, applied.index) {
-                    self.committed.entry(applied.index).or_insert(ident);
-                }
-            }
+            let idents = batch.iter().filter_map(|applied| {
+                let ident = scene.ident(*member, applied.index)?;
+                Some((*member, applied.index, ident))
+            });
+            self.executed.extend(idents);
         }
         let Fact::Turned { member, status } = fact else {
             return Ok(());
         };
+        // a crash leaves those of a turn that never ended
+        for (executor, index, ident) in self.executed.drain(..) {
+            if executor != *member {
+                continue;
+            }
+            let known = self.committed.entry(index).or_insert((ident, status.term));
+            known.1 = known.1.min(status.term);
+        }
         if status.role != Role::Leader || !self.seen.insert(status.term) {
             return Ok(());
         }
         let base = scene
             .disk(*member)
             .map_or(0, |disk| disk.checkpoint_index());
-        for (index, ident) in self.committed.range(base + 1..) {
-            if scene.ident(*member, *index) != Some(*ident) {
+        for (index, (ident, term)) in self.committed.range(base + 1..) {
+            // a process that was stopped may begin to lead when others lead a later term already
+            if *term < status.term && scene.ident(*member, *index) != Some(*ident) {
                 return Err(format!(
                     "m{member} leads term {} without the committed entry {index}",
                     status.term

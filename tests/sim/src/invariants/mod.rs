@@ -4,6 +4,7 @@
 //! An invariant is told [`Fact`]s in the order in which they happen and looks at the [`Scene`]; it
 //! never sees the inside of a replica, so it cannot be fooled by the bug it is to find.
 
+mod applied_once;
 mod checkpoint_faithful;
 mod committed_on_quorum;
 mod durability_of_acked;
@@ -151,6 +152,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<committed_on_quorum::CommittedOnQuorum>::default(),
         Box::<state_machine_equality::StateMachineEquality>::default(),
         Box::<checkpoint_faithful::CheckpointFaithful>::default(),
+        Box::<applied_once::AppliedOnce>::default(),
         Box::<durability_of_acked::DurabilityOfAcked>::default(),
         Box::<linearizable_reads::LinearizableReads>::default(),
         Box::<revision_monotone::RevisionMonotone>::default(),

@@ -1,9 +1,9 @@
 //! What the seams of [`Replica`] promise when messages come in an unlucky order.
 
 use bytes::Bytes;
-use raft::eraftpb::{Message, MessageType};
+use raft::eraftpb::{Entry as RaftEntry, Message, MessageType};
 
-use super::{Config, Replica, Role, genesis};
+use super::{Config, Halt, LeaderTasks, Replica, Role, genesis};
 use crate::{
     host::{Applied, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
     log::fill_metadata,
@@ -133,4 +133,65 @@ fn only_a_sole_voter_that_has_applied_its_term_reads_without_a_round() {
         replica.turn(&mut Installed::default()).expect("it goes on");
         assert!(!replica.is_linearizable());
     }
+}
+
+/// What a leader of term 5 sends to member 2.
+fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
+    let mut message = Message::default();
+    message.set_msg_type(kind);
+    (message.from, message.to, message.term) = (1, 2, 5);
+    fill(&mut message);
+    Envelope {
+        to: 2,
+        from: 1,
+        lane: Lane::Control,
+        message: wire::encode_message(&message),
+        snapshot: None,
+    }
+}
+
+#[test]
+fn a_member_that_lost_its_log_ends_with_a_reason() {
+    let (mut replica, mut host) = (follower(), Installed::default());
+    replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 1));
+    assert_eq!(replica.turn(&mut host), Ok(()));
+    replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 70));
+    let halt = Halt::LogLost {
+        committed: 70,
+        last: 1,
+    };
+    assert_eq!(replica.turn(&mut host), Err(halt));
+}
+
+#[test]
+fn an_unknown_command_ends_the_member_and_changes_nothing() {
+    for (data, index) in [
+        (&[9, 9][..], 2),             // a version
+        (&[1, 0x82, 0x06, 0][..], 2), // a command
+    ] {
+        let (mut replica, mut host) = (follower(), Installed::default());
+        let before = replica.view();
+        replica.receive(from_leader(MessageType::MsgAppend, |m| {
+            (m.index, m.log_term, m.commit) = (1, 1, 2);
+            let entry = RaftEntry {
+                index: 2,
+                term: 5,
+                data: Bytes::copy_from_slice(data),
+                ..RaftEntry::default()
+            };
+            m.set_entries(vec![entry].into());
+        }));
+        assert_eq!(replica.turn(&mut host), Err(Halt::UnknownCommand { index }));
+        assert_eq!(replica.view().position, before.position);
+    }
+}
+
+#[test]
+fn one_snapshot_at_a_time_goes_to_a_member_until_its_end_is_reported() {
+    let mut leader_tasks = LeaderTasks::new(None);
+    assert!(leader_tasks.begin_snapshot(3, 10));
+    assert!(!leader_tasks.begin_snapshot(3, 1000));
+    assert!(leader_tasks.begin_snapshot(4, 1000));
+    leader_tasks.snapshot_ended(3);
+    assert!(leader_tasks.begin_snapshot(3, 1001));
 }

@@ -10,20 +10,37 @@ use raft::{
 use super::{Halt, Replica};
 use crate::{
     faults::InjectedBug,
-    host::{Applied, Envelope, Host, Lane, LogBatch},
+    host::{Applied, Envelope, Host, Lane, LogBatch, Unanswered},
     log::fill_metadata,
     machine::{Reply, command::Command, kv::ReadResults},
-    wire,
+    wire::{self, EntryError},
 };
 
 pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     loop {
+        replica.notice_leader();
+        replica.hand_in_proposals();
+        replica.hand_in_lease_requests();
         issue_reads(replica);
+        flush(replica, host);
         if replica.raft.has_ready() {
             round(replica, host)?;
         } else if !release_reads(replica, host) {
-            return Ok(());
+            return replica.halt.map_or(Ok(()), Err);
         }
+    }
+}
+
+/// Hands out what has gathered since the last round.
+fn flush(replica: &mut Replica, host: &mut dyn Host) {
+    if !replica.outbox.is_empty() {
+        host.send(std::mem::take(&mut replica.outbox));
+    }
+    if !replica.unanswered.is_empty() {
+        host.unanswered(&std::mem::take(&mut replica.unanswered));
+    }
+    for (ticket, answer) in replica.lease_answers.drain(..) {
+        host.lease_answered(ticket, answer);
     }
 }
 
@@ -34,11 +51,17 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     send(replica, host, ready.take_messages());
     install(replica, host, &ready);
     for state in ready.take_read_states() {
-        replica
+        let unproven = replica
             .read_index
             .confirmed(&state.request_ctx, state.index);
+        replica.proven(unproven);
     }
-    let mut applied = apply(replica, ready.take_committed_entries());
+    let mut applied = Vec::new();
+    let result = apply(replica, ready.take_committed_entries(), &mut applied);
+    if result.is_err() {
+        answer(replica, host, applied);
+        return result;
+    }
     let batch = persist_batch(replica, &ready);
     let late = replica.faults.has(InjectedBug::AckBeforePersist);
     if !late {
@@ -53,15 +76,17 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
         replica.commit_unpersisted = true;
     }
     send(replica, host, light.take_messages());
-    applied.extend(apply(replica, light.take_committed_entries()));
-    replica.raft.advance_apply();
-    replica.raft.mut_store().trim();
-    replica.apply_election_jitter();
+    let result = apply(replica, light.take_committed_entries(), &mut applied);
+    if result.is_ok() {
+        replica.raft.advance_apply();
+        replica.raft.mut_store().trim();
+        replica.apply_election_jitter();
+    }
     answer(replica, host, applied);
     if late {
         persist(host, &batch);
     }
-    Ok(())
+    result
 }
 
 /// Installs an accepted snapshot: its state replaces ours, first on disk.
@@ -84,6 +109,10 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
         .mut_store()
         .install_snapshot(view.position.clone());
     replica.machine = view.machine;
+    let lost = replica.proposals.entries_skipped().into_iter();
+    replica
+        .unanswered
+        .extend(lost.map(|ticket| (ticket, Unanswered::LeaderChanged)));
     // Only followers receive snapshots.
     replica
         .leader_tasks
@@ -124,16 +153,27 @@ fn persist(host: &mut dyn Host, batch: &LogBatch) {
     }
 }
 
-fn apply(replica: &mut Replica, entries: Vec<RaftEntry>) -> Vec<Applied> {
-    entries
-        .into_iter()
-        .map(|entry| apply_one(replica, &entry))
-        .collect()
+/// Executes entries, up to the first one that this release cannot execute.
+fn apply(
+    replica: &mut Replica,
+    entries: Vec<RaftEntry>,
+    applied: &mut Vec<Applied>,
+) -> Result<(), Halt> {
+    for entry in entries {
+        applied.push(apply_one(replica, &entry)?);
+    }
+    Ok(())
 }
 
-fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
-    let (command, change) =
-        wire::decode_raft_entry(entry).expect("entries are checked when they come in");
+fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Result<Applied, Halt> {
+    let index = entry.index;
+    let (command, change) = wire::decode_raft_entry(entry).map_err(|error| match error {
+        EntryError::Unknown => Halt::UnknownCommand { index },
+        EntryError::Corrupt(_) => Halt::CorruptEntry { index },
+    })?;
+    if entry.term > replica.raft.store().position().term {
+        replica.proposals.term_begins(entry.term);
+    }
     let waits = |stamp| replica.proposals.is_waiting(stamp);
     let answers = match command.stamp.as_ref().is_some_and(waits) {
         true => ReadResults::Return,
@@ -159,12 +199,12 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Applied {
     let members = command
         .changes_members()
         .then(|| replica.machine.members.clone());
-    Applied {
-        index: entry.index,
+    Ok(Applied {
+        index,
         ticket,
         outcome,
         members,
-    }
+    })
 }
 
 fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
@@ -178,31 +218,37 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     if messages.is_empty() {
         return;
     }
-    let envelopes = messages
+    let envelopes: Vec<Envelope> = messages
         .into_iter()
-        .map(|message| envelope(replica, message))
+        .filter_map(|message| envelope(replica, message))
         .collect();
-    host.send(envelopes);
+    if !envelopes.is_empty() {
+        host.send(envelopes);
+    }
 }
 
-/// A snapshot message takes the present state along, and says so.
-fn envelope(replica: &mut Replica, mut message: Message) -> Envelope {
+/// A snapshot message takes the present state along, and says so. There is none while another one is on
+/// its way to the same member: raft sends again when the transport has reported how that one ended.
+fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     let mut snapshot = None;
     if message.get_msg_type() == MessageType::MsgSnapshot {
-        let view = replica.view();
-        replica
+        if !replica
             .leader_tasks
-            .snapshot_sent(message.to, replica.ticks);
+            .begin_snapshot(message.to, replica.ticks)
+        {
+            return None;
+        }
+        let view = replica.view();
         fill_metadata(message.mut_snapshot(), &view.position);
         snapshot = Some(Box::new(view));
     }
-    Envelope {
+    Some(Envelope {
         to: message.to,
         from: message.from,
         lane: lane(message.get_msg_type()),
         message: wire::encode_message(&message),
         snapshot,
-    }
+    })
 }
 
 fn lane(kind: MessageType) -> Lane {

@@ -57,6 +57,7 @@ impl From<NodeError> for AuthHttpError {
             | NodeError::Timeout
             | NodeError::LeaderFailed
             | NodeError::ConnectionLost
+            | NodeError::LearnerNotReady
             | NodeError::TooMany
             | NodeError::Stopped
             | NodeError::Internal => Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),

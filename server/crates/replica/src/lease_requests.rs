@@ -1,0 +1,134 @@
+//! Requests about leases that wait for the leader's answer. To ask again does no harm, so a request
+//! is repeated until it is answered or timed out.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    forward::ForwardedLeaseRequest,
+    host::{LeaseAnswer, LeaseQuestion, Ticket},
+    limits::{LEASE_REQUESTS_MAX, READ_INDEX_RETRY_TICKS},
+};
+
+/// Who gets the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeaseAsker {
+    /// A request of this process.
+    Own(Ticket),
+    /// A process of another member.
+    Member {
+        member: u64,
+        incarnation: u32,
+        ticket: u64,
+    },
+}
+
+/// An answer that a leader gives once it is proven that it still leads the term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnprovenAnswer {
+    pub(crate) term: u64,
+    pub(crate) asker: LeaseAsker,
+    pub(crate) answer: LeaseAnswer,
+}
+
+#[derive(Debug)]
+struct LeaseRequest {
+    lease: i64,
+    question: LeaseQuestion,
+    since: u64,
+    /// The tick at which it was handed to a leader; `None` if it is to be handed in now.
+    asked: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct LeaseRequests {
+    incarnation: u32,
+    waiting: BTreeMap<u64, LeaseRequest>,
+    /// Tickets to hand in at the next turn.
+    unsent: Vec<u64>,
+}
+
+impl LeaseRequests {
+    pub(crate) fn new(incarnation: u32) -> Self {
+        Self {
+            incarnation,
+            waiting: BTreeMap::new(),
+            unsent: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= LEASE_REQUESTS_MAX
+    }
+
+    pub(crate) fn add(&mut self, ticket: Ticket, lease: i64, question: LeaseQuestion, tick: u64) {
+        let request = LeaseRequest {
+            lease,
+            question,
+            since: tick,
+            asked: None,
+        };
+        self.waiting.insert(ticket.0, request);
+        self.unsent.push(ticket.0);
+    }
+
+    /// What to hand in now; it counts as asked at `tick`.
+    pub(crate) fn take_unsent(&mut self, tick: u64) -> Vec<(Ticket, i64, LeaseQuestion)> {
+        let mut taken = Vec::with_capacity(self.unsent.len());
+        for ticket in std::mem::take(&mut self.unsent) {
+            if let Some(request) = self.waiting.get_mut(&ticket) {
+                request.asked = Some(tick);
+                taken.push((Ticket(ticket), request.lease, request.question));
+            }
+        }
+        taken
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// A request in the form in which it is forwarded.
+    pub(crate) fn forwarded(
+        &self,
+        (ticket, lease, question): (Ticket, i64, LeaseQuestion),
+    ) -> ForwardedLeaseRequest {
+        ForwardedLeaseRequest {
+            ticket: ticket.0,
+            incarnation: self.incarnation,
+            lease,
+            question: question as i32,
+        }
+    }
+
+    /// An answer has come; whether the request still waits for it.
+    pub(crate) fn answered(&mut self, ticket: Ticket) -> bool {
+        self.waiting.remove(&ticket.0).is_some()
+    }
+
+    /// Whether a request of this process is meant.
+    pub(crate) fn is_own(&self, incarnation: u32) -> bool {
+        self.incarnation == incarnation
+    }
+
+    /// The leader has changed: all are handed in again.
+    pub(crate) fn ask_again(&mut self) {
+        self.ask_those_again(|_| true);
+    }
+
+    /// Drops what has waited for more than `patience` ticks, and hands in again what had no answer for
+    /// long.
+    pub(crate) fn tick(&mut self, tick: u64, patience: u64) {
+        self.waiting
+            .retain(|_, request| tick.saturating_sub(request.since) <= patience);
+        self.ask_those_again(|asked| tick >= asked + READ_INDEX_RETRY_TICKS);
+    }
+
+    fn ask_those_again(&mut self, due: impl Fn(u64) -> bool) {
+        for (ticket, request) in &mut self.waiting {
+            if request.asked.is_some_and(&due) {
+                request.asked = None;
+                self.unsent.push(*ticket);
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Proposals on their way to the log of the leader, which may be this member: handed in at once, held while
+//! there is no leader, forwarded, refused, and proposed again when it is certain that they were lost.
+
+use bytes::Bytes;
+use raft::{
+    StateRole,
+    eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType},
+};
+
+use super::Replica;
+use crate::{
+    faults::InjectedBug,
+    forward::{ForwardedProposals, RefusalReason, RefusedProposal, RefusedProposals},
+    host::{Lane, ProposalRejected, Ticket, Unanswered},
+    limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX, FORWARD_BYTES_MAX},
+    machine::{
+        auth::Caller,
+        command::{Command, Entry, Stamp},
+    },
+    proposals::HandedIn,
+    wire::{self, PeerMessage},
+};
+
+/// Why this member did not append an entry. Nothing was written.
+enum NotAppended {
+    /// It does not lead, or has something to do first.
+    NotNow,
+    Refused(ProposalRejected),
+}
+
+impl Replica {
+    /// Proposes a command. The result comes through `Host::applied` with the same ticket, or
+    /// `Host::unanswered`, or neither (the shell reports a timeout for a lost proposal). While there is no
+    /// leader the proposal waits. Only the time of `stamp` is used; the proposer is filled in here.
+    pub fn propose(
+        &mut self,
+        ticket: Ticket,
+        stamp: Stamp,
+        command: Command,
+    ) -> Result<(), ProposalRejected> {
+        self.propose_for(ticket, stamp, command, None)
+    }
+
+    /// The same, on a caller's behalf.
+    pub fn propose_for(
+        &mut self,
+        ticket: Ticket,
+        stamp: Stamp,
+        command: Command,
+        caller: Option<Caller>,
+    ) -> Result<(), ProposalRejected> {
+        if self.proposals.is_full() || self.is_behind() {
+            return Err(ProposalRejected::TooMany);
+        }
+        let stamp = self.proposals.stamp(ticket, stamp.now_ns, self.ticks);
+        let entry = Entry {
+            stamp: Some(stamp),
+            command: Some(command),
+            caller,
+        };
+        let data = Bytes::from(wire::encode_entry(&entry));
+        if data.len() > COMMAND_BYTES_MAX {
+            self.proposals.forget(ticket);
+            return Err(ProposalRejected::TooLarge);
+        }
+        // A sole voter loses nothing that it appends, so it keeps no copy.
+        let copy = (!self.is_sole_voter()).then(|| data.clone());
+        match self.append(&entry, &data) {
+            Ok(()) => {
+                let handed_in = self.own_term();
+                if let Some(data) = copy {
+                    self.proposals.keep(ticket, data, handed_in);
+                }
+                Ok(())
+            }
+            Err(NotAppended::NotNow) => {
+                self.proposals.hold(ticket, data);
+                Ok(())
+            }
+            Err(NotAppended::Refused(refusal)) => {
+                self.proposals.forget(ticket);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Proposes what only the leader of `term` may propose: it is appended in that term or never.
+    pub(super) fn propose_as_leader(
+        &mut self,
+        term: Option<u64>,
+        now_ns: i64,
+        command: Command,
+    ) -> bool {
+        if term != Some(self.raft.raft.term) {
+            if self.faults.has(InjectedBug::ExpiryForwarded) {
+                let stamp = Stamp {
+                    now_ns,
+                    ..Stamp::default()
+                };
+                let ticket = Ticket(u64::MAX - self.ticks);
+                return self.propose(ticket, stamp, command).is_ok();
+            }
+            return false;
+        }
+        let entry = Entry {
+            stamp: Some(self.proposals.internal_stamp(now_ns)),
+            command: Some(command),
+            caller: None,
+        };
+        let data = wire::encode_entry(&entry).into();
+        self.append(&entry, &data).is_ok()
+    }
+
+    /// Too many committed entries wait to be applied here.
+    fn is_behind(&self) -> bool {
+        let committed = self.raft.raft.raft_log.committed;
+        committed.saturating_sub(self.raft.store().position().index) > APPLY_GAP_MAX
+    }
+
+    fn own_term(&self) -> HandedIn {
+        HandedIn {
+            term: self.raft.raft.term,
+            leader: self.config.id,
+        }
+    }
+
+    /// Appends an entry in the term that this member leads. Nothing else ever appends one.
+    fn append(&mut self, entry: &Entry, data: &Bytes) -> Result<(), NotAppended> {
+        let raft = &self.raft.raft;
+        let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
+        if !leads || raft.prs().get(self.config.id).is_none() {
+            return Err(NotAppended::NotNow);
+        }
+        let mut proposed = RaftEntry::default();
+        match wire::conf_change(entry, data) {
+            Some(change) => {
+                // one at a time, or raft silently drops the second
+                if raft.has_pending_conf() {
+                    return Err(NotAppended::NotNow);
+                }
+                proposed.set_entry_type(EntryType::EntryConfChange);
+                proposed.data = wire::encode_conf_change(&change);
+            }
+            None => proposed.data = data.clone(),
+        }
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgPropose);
+        message.from = self.config.id;
+        message.set_entries(vec![proposed].into());
+        let appended = self.raft.raft.step(message);
+        self.apply_election_jitter();
+        // raft drops what exceeds the bound of uncommitted bytes
+        appended.map_err(|_| NotAppended::Refused(ProposalRejected::TooMany))
+    }
+
+    /// Hands held proposals to the leader, which may be this member.
+    pub(super) fn hand_in_proposals(&mut self) {
+        let raft = &self.raft.raft;
+        let to = HandedIn {
+            term: raft.term,
+            leader: raft.leader_id,
+        };
+        if !self.proposals.has_held() || to.leader == 0 {
+            return;
+        }
+        if raft.state == StateRole::Leader {
+            return self.append_held();
+        }
+        let mut batch = ForwardedProposals {
+            term: to.term,
+            entries: Vec::new(),
+        };
+        let mut bytes = 0;
+        while let Some((ticket, data)) = self.proposals.take_held() {
+            if bytes + data.len() > FORWARD_BYTES_MAX && !batch.entries.is_empty() {
+                let entries = std::mem::take(&mut batch.entries);
+                self.forward(to, entries);
+                bytes = 0;
+            }
+            bytes += data.len();
+            batch.entries.push(data);
+            self.proposals.handed_in(ticket, to);
+        }
+        self.forward(to, batch.entries);
+    }
+
+    fn forward(&mut self, to: HandedIn, entries: Vec<Bytes>) {
+        if !entries.is_empty() {
+            let message = ForwardedProposals {
+                term: to.term,
+                entries,
+            };
+            self.post(to.leader, Lane::Bulk, &PeerMessage::Proposals(message));
+        }
+    }
+
+    fn append_held(&mut self) {
+        while let Some((ticket, data)) = self.proposals.take_held() {
+            let entry = wire::decode_entry(&data).expect("this process has encoded it");
+            match self.append(&entry, &data) {
+                Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
+                Err(NotAppended::NotNow) => self.proposals.hold_for_later(ticket),
+                Err(NotAppended::Refused(refusal)) => {
+                    self.proposals.forget(ticket);
+                    self.unanswered.push((ticket, Unanswered::Refused(refusal)));
+                }
+            }
+        }
+    }
+
+    /// Appends what another member proposes, if this member leads the term that it means.
+    pub(super) fn take_forwarded(&mut self, from: u64, message: ForwardedProposals) {
+        let in_term = message.term == self.raft.raft.term;
+        let mut refused = Vec::new();
+        for data in message.entries {
+            // What a member cannot have encoded has no request that waits for an answer. A leader's own
+            // commands have no ticket, and are never forwarded.
+            let Ok(entry) = wire::decode_entry(&data) else {
+                continue;
+            };
+            let Some(stamp) = entry
+                .stamp
+                .filter(|stamp| stamp.member == from && stamp.ticket != 0)
+            else {
+                continue;
+            };
+            let done = if data.len() > COMMAND_BYTES_MAX {
+                Err(NotAppended::Refused(ProposalRejected::TooLarge))
+            } else if !in_term {
+                Err(NotAppended::NotNow)
+            } else if self.is_behind() {
+                Err(NotAppended::Refused(ProposalRejected::TooMany))
+            } else {
+                self.append(&entry, &data)
+            };
+            let reason = match done {
+                Ok(()) => continue,
+                Err(NotAppended::NotNow) => RefusalReason::from(None),
+                Err(NotAppended::Refused(refusal)) => RefusalReason::from(Some(refusal)),
+            };
+            refused.push(RefusedProposal {
+                ticket: stamp.ticket,
+                incarnation: stamp.incarnation,
+                reason: reason as i32,
+            });
+        }
+        if !refused.is_empty() {
+            let message = RefusedProposals {
+                term: message.term,
+                refused,
+            };
+            self.post(from, Lane::Control, &PeerMessage::Refused(message));
+        }
+    }
+
+    /// The member to which proposals were forwarded has not appended them, and never will.
+    pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
+        let there = HandedIn {
+            term: message.term,
+            leader: from,
+        };
+        for refused in &message.refused {
+            let ticket = Ticket(refused.ticket);
+            let waits = self.proposals.is_own(refused.incarnation)
+                && self.proposals.was_handed_in(ticket, there);
+            let Some(reason) = RefusalReason::try_from(refused.reason)
+                .ok()
+                .filter(|_| waits)
+            else {
+                continue;
+            };
+            match reason.rejection() {
+                None => self.proposals.hold_for_later(ticket),
+                Some(refusal) => {
+                    self.proposals.forget(ticket);
+                    self.unanswered.push((ticket, Unanswered::Refused(refusal)));
+                }
+            }
+        }
+    }
+
+    /// Looks whether term or leader have changed: what waited for that is tried again.
+    pub(super) fn notice_leader(&mut self) {
+        let raft = &self.raft.raft;
+        let now = (raft.term, raft.leader_id);
+        if now != self.term_and_leader {
+            self.term_and_leader = now;
+            self.handovers = 0;
+            if self.faults.has(InjectedBug::ProposedTwice) {
+                self.proposals.term_begins(now.0);
+            }
+            self.proposals.later_is_now();
+            self.lease_requests.ask_again();
+            if !self.faults.has(InjectedBug::RenewalOfOtherTerm) {
+                self.read_index.drop_unproven();
+            }
+        }
+    }
+}

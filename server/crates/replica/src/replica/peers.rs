@@ -1,0 +1,158 @@
+//! What the transport reports about other members, and what follows from it: snapshots that arrived or
+//! failed, a campaign at once when the leader's process is gone, leadership handed over.
+
+use raft::{SnapshotStatus, StateRole};
+
+use super::Replica;
+use crate::{
+    jitter,
+    limits::{FAILOVER_CAMPAIGNS_MAX, FAILOVER_STEP_NS},
+};
+
+/// What the transport reports about another member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// A message could not be sent.
+    Unreachable,
+    /// Both of its streams were closed by the other side, and a new connection was refused.
+    ProcessGone,
+    /// It has received and installed the snapshot that was sent to it.
+    SnapshotDelivered,
+    /// The transfer of a snapshot to it failed.
+    SnapshotFailed,
+}
+
+/// Why leadership was not transferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferRefused {
+    /// This member is not the leader.
+    #[error("not leader")]
+    NotLeader,
+    /// The target does not vote.
+    #[error("bad leader transferee")]
+    BadTransferee,
+    /// No other voter was heard of lately.
+    #[error("no other member is active")]
+    NoTransferee,
+}
+
+/// Campaigns of a follower whose leader's process is gone. Nothing but the wait for the election timeout is
+/// left out: those that still hear the leader refuse the pre-vote.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failover {
+    /// When to campaign next, on the monotonic clock.
+    at_ns: u64,
+    /// How often it was tried.
+    campaigns: u32,
+}
+
+impl Replica {
+    /// The transport reports what became of its streams to a member.
+    pub fn peer_event(&mut self, member: u64, event: PeerEvent) {
+        match event {
+            PeerEvent::Unreachable => self.raft.report_unreachable(member),
+            PeerEvent::ProcessGone => {
+                self.raft.report_unreachable(member);
+                self.process_gone(member);
+            }
+            PeerEvent::SnapshotDelivered => self.snapshot_ended(member, SnapshotStatus::Finish),
+            PeerEvent::SnapshotFailed => self.snapshot_ended(member, SnapshotStatus::Failure),
+        }
+        self.apply_election_jitter();
+    }
+
+    fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
+        self.leader_tasks.snapshot_ended(member);
+        self.raft.report_snapshot(member, status);
+    }
+
+    /// Without pre-vote a campaign that cannot be won would disturb the others.
+    fn process_gone(&mut self, member: u64) {
+        let raft = &mut self.raft.raft;
+        if raft.state != StateRole::Follower
+            || raft.leader_id != member
+            || !raft.promotable()
+            || !raft.pre_vote
+        {
+            return;
+        }
+        // It grants pre-votes from now on, as after an election timeout without the leader.
+        raft.leader_id = 0;
+        self.failover = Some(Failover {
+            at_ns: self.steady_ns + self.failover_delay_ns(member, 0),
+            campaigns: 0,
+        });
+        self.continue_failover();
+    }
+
+    /// Members campaign one after the other, so that the first one is rarely disturbed.
+    fn failover_delay_ns(&self, gone: u64, campaigns: u32) -> u64 {
+        let voters = self.raft.store().position().voters.iter();
+        let before = voters.filter(|id| **id < self.config.id && **id != gone);
+        let rank = before.count() as u64;
+        let turn = self.raft.store().position().voters.len() as u64;
+        let spread = jitter::below(
+            self.config.seed,
+            self.campaigns + u64::from(campaigns),
+            FAILOVER_STEP_NS,
+        );
+        match campaigns {
+            0 => rank * FAILOVER_STEP_NS,
+            _ => (1 + rank % turn.max(1)) * FAILOVER_STEP_NS + spread,
+        }
+    }
+
+    /// Campaigns if it is time to, until there is a leader.
+    pub(super) fn continue_failover(&mut self) {
+        let Some(failover) = self.failover else {
+            return;
+        };
+        let raft = &self.raft.raft;
+        if raft.leader_id != 0 || failover.campaigns >= FAILOVER_CAMPAIGNS_MAX {
+            self.failover = None;
+            return;
+        }
+        if self.steady_ns < failover.at_ns {
+            return;
+        }
+        // An error says that raft has changes of membership to apply first.
+        let _ = self.raft.campaign();
+        self.apply_election_jitter();
+        let campaigns = failover.campaigns + 1;
+        self.failover = Some(Failover {
+            at_ns: self.steady_ns + self.failover_delay_ns(0, campaigns),
+            campaigns,
+        });
+    }
+
+    /// When [`Replica::advance_clock`] is to be called at the latest, on the monotonic clock, if that is before the
+    /// next tick.
+    pub fn wake_at_ns(&self) -> Option<u64> {
+        self.failover.map(|failover| failover.at_ns)
+    }
+
+    /// Hands leadership to another voter, by default to the one whose log is the longest. Returns its
+    /// id; [`Replica::status`] shows when it leads.
+    pub fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
+        let raft = &self.raft.raft;
+        if raft.state != StateRole::Leader {
+            return Err(TransferRefused::NotLeader);
+        }
+        let own = self.config.id;
+        let voters = &self.raft.store().position().voters;
+        let to = match to {
+            Some(to) if voters.contains(&to) => to,
+            Some(_) => return Err(TransferRefused::BadTransferee),
+            None => raft
+                .prs()
+                .iter()
+                .filter(|(id, peer)| **id != own && voters.contains(id) && peer.recent_active)
+                .max_by_key(|(id, peer)| (peer.matched, std::cmp::Reverse(**id)))
+                .map(|(id, _)| *id)
+                .ok_or(TransferRefused::NoTransferee)?,
+        };
+        self.raft.transfer_leader(to);
+        self.apply_election_jitter();
+        Ok(to)
+    }
+}

@@ -1,0 +1,49 @@
+//! Every request is executed at most once, although a member proposes it again when its leader is gone:
+//! no two entries of the log have the same stamp.
+
+use std::collections::BTreeMap;
+
+use witan_replica::wire;
+
+use super::{Fact, Invariant, Scene};
+
+#[derive(Debug, Default)]
+pub(super) struct AppliedOnce {
+    /// Highest index that was looked at.
+    seen: u64,
+    /// The entry of each member's process and ticket.
+    entries: BTreeMap<(u64, u32, u64), u64>,
+}
+
+impl Invariant for AppliedOnce {
+    fn name(&self) -> &'static str {
+        "applied_once"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        let Fact::Executed { member, batch, .. } = fact else {
+            return Ok(());
+        };
+        let seen = self.seen;
+        for applied in batch.iter().filter(|applied| applied.index > seen) {
+            let record = scene
+                .disk(*member)
+                .and_then(|disk| disk.entry(applied.index));
+            // a change of membership has its command elsewhere, and a ticket of its own all the same
+            let stamp = record
+                .and_then(|record| wire::decode_entry(&record.payload.slice(1..)).ok())
+                .and_then(|entry| entry.stamp)
+                .filter(|stamp| stamp.ticket != 0);
+            self.seen = applied.index;
+            let Some(stamp) = stamp else { continue };
+            let request = (stamp.member, stamp.incarnation, stamp.ticket);
+            if let Some(first) = self.entries.insert(request, applied.index) {
+                return Err(format!(
+                    "ticket {} of m{} is in the entries {first} and {}",
+                    stamp.ticket, stamp.member, applied.index
+                ));
+            }
+        }
+        Ok(())
+    }
+}
