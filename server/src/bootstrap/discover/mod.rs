@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use witan_api::ids;
 
 use crate::{
-    config::{Config, Discovery, MembersError, Url, members},
+    config::{ClusterState, Config, Discovery, MembersError, Url, members},
     storage::DataIdentity,
 };
 
@@ -75,7 +75,8 @@ pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
 ) -> Result<Config, DiscoverError> {
-    let (None, Some(discovery)) = (found, config.discovery.clone()) else {
+    let begins = found.is_none() && config.initial_cluster_state == ClusterState::New;
+    let Some(discovery) = config.discovery.clone().filter(|_| begins) else {
         return Ok(config);
     };
     let (cluster, token) = match &discovery {

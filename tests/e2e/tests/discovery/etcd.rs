@@ -1,7 +1,7 @@
 //! Clusters of real etcd that begin by a registry on Witan: 3.4 by the service and by the URL of v2's keys,
 //! 3.6 by v3 discovery. How any cluster is begun by flags.
 
-use witan_e2e::{Kind, Launch, Server, Tool, http, wait};
+use witan_e2e::{Kind, Launch, Server, Tool, cluster::Cluster, http, wait};
 
 use super::{error, new_token, path};
 
@@ -129,6 +129,22 @@ fn etcd_3_4_begins_by_the_keys_of_v2() {
     let url = new_token(&service, 3);
     let key = format!("/v2/keys/_etcd/registry{}", path(&url));
     by_v2(&service, &format!("{}{key}", service.url()), &path(&url));
+}
+
+/// The registry belongs to the cluster, not to the member that made the token.
+#[test]
+fn etcd_3_4_begins_by_a_service_of_three_members() {
+    let service = Cluster::start(3);
+    for made_by in 0..3 {
+        let token = path(&new_token(service.member(made_by), 3));
+        for asked in service.members() {
+            let size = asked.http("GET", &format!("{token}/_config/size"), "");
+            assert_eq!(size.status, 200, "{}", size.text());
+        }
+    }
+    let follower = service.member(service.follower());
+    let url = new_token(follower, 3);
+    by_v2(follower, &url, &path(&url));
 }
 
 /// A member that is started without its data ends as a duplicate, and one with a token that nobody made, too.

@@ -5,6 +5,7 @@ mod etcd;
 mod members;
 mod service;
 mod srv;
+mod tls;
 
 use witan_e2e::{Server, http::Response};
 

@@ -1,0 +1,221 @@
+//! Registries over TLS: certificates, users, and a proxy between.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    sync::mpsc::{SyncSender, sync_channel},
+    thread,
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
+use witan_e2e::{Kind, Launch, Server, Tool, ports, server, wait};
+use x509_cert::der::pem::{self, LineEnding};
+
+use super::{
+    etcd::{member, set_size},
+    new_token, path,
+};
+
+/// What a registry's user is called, and the password.
+const USER: [&str; 2] = ["root", "secret"];
+
+/// An authority, and a certificate of it for clients and servers.
+struct Files {
+    ca: String,
+    cert: String,
+    key: String,
+}
+
+impl Files {
+    fn make(dir: &Path) -> Self {
+        fs::create_dir_all(dir).expect("the folder is writable");
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let ca = CertifiedIssuer::self_signed(params, key).expect("an authority");
+        let hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let mut params = CertificateParams::new(hosts).expect("names");
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.signed_by(&key, &ca).expect("a certificate");
+        let write = |name: &str, label: &str, der: &[u8]| {
+            let path = dir.join(name);
+            let text = pem::encode_string(label, LineEnding::LF, der).expect("it can be encoded");
+            fs::write(&path, text).expect("the folder is writable");
+            path.display().to_string()
+        };
+        Self {
+            ca: write("ca.pem", "CERTIFICATE", ca.der()),
+            cert: write("cert.pem", "CERTIFICATE", cert.der()),
+            key: write("key.pem", "PRIVATE KEY", key.serialized_der()),
+        }
+    }
+}
+
+/// A registry that serves the test in clear text and members over TLS, and its port for these.
+fn registry(kind: Kind, files: &Files) -> (Server, u16) {
+    let port = ports::free();
+    let mut registry = Launch::new(kind).bare().prepare();
+    let urls = format!("{},https://127.0.0.1:{port}", registry.url());
+    let peer = registry.peer_url();
+    for (flag, value) in [
+        ("--listen-client-urls", urls.as_str()),
+        ("--advertise-client-urls", urls.as_str()),
+        ("--listen-peer-urls", peer.as_str()),
+        ("--initial-advertise-peer-urls", peer.as_str()),
+        ("--initial-cluster", &format!("default={peer}")),
+        ("--cert-file", &files.cert),
+        ("--key-file", &files.key),
+        ("--trusted-ca-file", &files.ca),
+    ] {
+        registry.add_args([flag, value]);
+    }
+    registry.add_args(["--client-cert-auth"]);
+    registry.start_again();
+    (registry, port)
+}
+
+/// A member of a cluster of one with these flags for v3 discovery.
+fn of_v3(port: u16, token: &str, flags: &[(&str, &str)]) -> Server {
+    let mut flags: Vec<String> = flags
+        .iter()
+        .map(|(flag, value)| format!("--discovery-{flag}={value}"))
+        .collect();
+    flags.push(format!("--discovery-token={token}"));
+    // the first endpoint does not answer; the second has no scheme
+    let dead = ports::free();
+    flags.push(format!(
+        "--discovery-endpoints=127.0.0.1:{dead},127.0.0.1:{port}"
+    ));
+    let mut member = member(Kind::Witan, "m0", &flags);
+    member.start_unready_again();
+    member
+}
+
+fn by_v3(kind: Kind) {
+    let dir = server::fresh_dir("discovery-tls");
+    let (files, other) = (Files::make(&dir), Files::make(&dir.join("other")));
+    let (registry, port) = registry(kind, &files);
+    for token in [
+        "right",
+        "unverified",
+        "unknown",
+        "uncertified",
+        "anonymous",
+        "wrong",
+    ] {
+        set_size(&registry, token, "1");
+    }
+    let [name, password] = USER;
+    for command in [
+        ["user", "add", &format!("{name}:{password}")].as_slice(),
+        &["user", "grant-role", name, "root"],
+        &["auth", "enable"],
+    ] {
+        let said = Tool::Etcdctl36.run(&registry.url(), command);
+        assert_eq!(said.code, Some(0), "{}", said.all());
+    }
+    let (user, password) = (("user", name), ("password", password));
+    let own = [("cert", files.cert.as_str()), ("key", files.key.as_str())];
+    let (ca, foreign) = (("cacert", files.ca.as_str()), ("cacert", other.ca.as_str()));
+    let right = of_v3(port, "right", &[ca, own[0], own[1], user, password]);
+    right.wait_log(0, "ready to serve client requests");
+    let skip = ("insecure-skip-tls-verify", "true");
+    let flags = [skip, own[0], own[1], user, password];
+    let unverified = of_v3(port, "unverified", &flags);
+    unverified.wait_log(0, "ready to serve client requests");
+    // what may be mended while the member waits
+    let unknown = of_v3(port, "unknown", &[foreign, own[0], own[1], user, password]);
+    unknown.wait_log(0, "invalid peer certificate");
+    let uncertified = of_v3(port, "uncertified", &[ca, user, password]);
+    uncertified.wait_log(0, "retrying after a pause");
+    // what may not
+    for (token, flags) in [
+        ("anonymous", [ca, own[0], own[1]].as_slice()),
+        ("wrong", &[ca, own[0], own[1], user, ("password", "wrong")]),
+    ] {
+        let mut refused = of_v3(port, token, flags);
+        assert_eq!(refused.wait_exit().code(), Some(1), "{token}");
+        refused.wait_log(0, "bad discovery endpoint");
+    }
+    fs::remove_dir_all(dir).expect("the folder is there");
+}
+
+#[test]
+fn v3_discovery_over_tls_with_a_user_on_etcd_3_6() {
+    by_v3(Kind::Etcd36);
+}
+
+#[test]
+fn v3_discovery_over_tls_with_a_user_on_witan() {
+    by_v3(Kind::Witan);
+}
+
+/// A proxy that connects clients to what they ask for, and notes what that was.
+fn proxy(lines: SyncSender<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let lines = lines.clone();
+            thread::spawn(move || connect(client, &lines));
+        }
+    });
+    address
+}
+
+fn connect(mut client: TcpStream, lines: &SyncSender<String>) -> io::Result<()> {
+    let mut from = BufReader::new(client.try_clone()?);
+    let mut first = String::new();
+    from.read_line(&mut first)?;
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        from.read_line(&mut line)?;
+    }
+    let mut server = TcpStream::connect(first.split(' ').nth(1).unwrap_or_default())?;
+    // a test that has seen enough reads no more
+    let _ = lines.send(first);
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    let (mut back, mut to) = (server.try_clone()?, client.try_clone()?);
+    thread::spawn(move || io::copy(&mut back, &mut to));
+    io::copy(&mut from, &mut server)?;
+    Ok(())
+}
+
+#[test]
+fn the_service_over_tls_through_a_proxy() {
+    let dir = server::fresh_dir("discovery-tls");
+    let files = Files::make(&dir);
+    let port = ports::free();
+    let mut service = Launch::witan().bare().prepare();
+    let urls = format!("{},https://127.0.0.1:{port}", service.url());
+    service.add_args([
+        "--listen-client-urls",
+        &urls,
+        "--advertise-client-urls",
+        &urls,
+    ]);
+    service.add_args(["--cert-file", &files.cert, "--key-file", &files.key]);
+    service.start_again();
+    let token = path(&new_token(&service, 1));
+    let url = format!("https://localhost:{port}{token}");
+    let (send, lines) = sync_channel(64);
+    let flags = [
+        format!("--discovery={url}"),
+        format!("--discovery-proxy=http://{}", proxy(send)),
+    ];
+    let mut alone = member(Kind::Witan, "m0", &flags);
+    alone.add_env("SSL_CERT_FILE", &files.ca);
+    alone.start_again();
+    let first = lines.recv_timeout(wait::PATIENCE).expect("it was asked");
+    assert_eq!(first, format!("CONNECT localhost:{port} HTTP/1.1\r\n"));
+    fs::remove_dir_all(dir).expect("the folder is there");
+}
