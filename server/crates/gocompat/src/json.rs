@@ -1,5 +1,5 @@
 //! Checks whether a text is JSON, with the error texts of Go's decoder; and a scanner for readers
-//! of JSON. `write` is the way out.
+//! of JSON. `write` writes JSON.
 
 mod progress;
 mod write;
@@ -12,7 +12,8 @@ use crate::text;
 /// The text ends in the middle of a value.
 const ENDED: &str = "unexpected end of JSON input";
 
-/// `Ok` if `text` is one JSON value.
+/// Checks that `text` is one JSON value, possibly between white space. The error is the text of
+/// Go's decoder.
 pub fn check(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     if let Some(end) = progress.take(text)? {
@@ -37,7 +38,8 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// `Ok` if `text` begins with one JSON value, as for a decoder that reads a stream of them.
+/// Checks that `text` begins with a JSON value; what follows is ignored, as by a decoder that reads
+/// a stream of values.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     match progress.take(text)? {
@@ -46,7 +48,7 @@ pub fn check_first(text: &[u8]) -> Result<(), String> {
     }
 }
 
-/// A position in a text. Consumed text is checked, the rest is not.
+/// A position in a JSON text. Text before the position was checked, the rest was not.
 #[derive(Debug)]
 pub struct Scanner<'a> {
     text: &'a [u8],
@@ -54,22 +56,22 @@ pub struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// At the beginning of a text.
+    /// A scanner at the beginning of a text.
     pub fn new(text: &'a [u8]) -> Self {
         Self { text, at: 0 }
     }
 
-    /// The offset of what comes next.
+    /// Offset of the position in the text.
     pub fn at(&self) -> usize {
         self.at
     }
 
-    /// The text from an offset up to here.
+    /// The text from an offset up to the position.
     pub fn since(&self, start: usize) -> &'a [u8] {
         &self.text[start..self.at]
     }
 
-    /// The next byte that is not white space.
+    /// Skips white space; returns the next byte without consuming it, `None` at the end.
     pub fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.text.get(self.at) {
             self.at += 1;
@@ -77,19 +79,20 @@ impl<'a> Scanner<'a> {
         self.text.get(self.at).copied()
     }
 
-    /// Takes the next byte that is not white space.
+    /// Skips white space and consumes the next byte; an error at the end of the text.
     pub fn token(&mut self) -> Result<u8, String> {
         let byte = self.peek().ok_or_else(ended)?;
         self.at += 1;
         Ok(byte)
     }
 
-    /// Takes a whole value.
+    /// Consumes a whole value.
     pub fn value(&mut self) -> Result<(), String> {
         self.take(JsonProgress::default())
     }
 
-    /// Takes what is left of a value, or of a name.
+    /// Consumes the rest of a value or of a member's name, of which `progress` has seen the
+    /// beginning.
     fn take(&mut self, mut progress: JsonProgress) -> Result<(), String> {
         let rest = &self.text[self.at..];
         match progress.take(rest)? {
@@ -100,7 +103,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Takes a member's name.
+    /// Consumes the name of an object's member, up to its closing quote.
     pub fn key(&mut self) -> Result<(), String> {
         match self.token()? {
             b'"' => self.take(JsonProgress::in_string()),
@@ -108,7 +111,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes what stands between a name and its value.
+    /// Consumes the colon between a name and its value.
     pub fn colon(&mut self) -> Result<(), String> {
         match self.token()? {
             b':' => Ok(()),
@@ -116,13 +119,14 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes the rest of a value that is no container, after its first byte.
+    /// Consumes the rest of a value that is no container; `first` is its first byte, which was
+    /// consumed.
     pub fn scalar(&mut self, first: u8) -> Result<(), String> {
         self.take(JsonProgress::in_scalar(first)?)
     }
 }
 
-/// What is wrong where a member's name is to come.
+/// Place in Go's error text where a member's name is expected.
 const NO_KEY: &str = "looking for beginning of object key string";
 
 fn ended() -> String {

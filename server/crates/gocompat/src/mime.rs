@@ -6,7 +6,7 @@ use std::collections::HashSet;
 /// A longer content type is not read. Go's own bound is that of all headers, 1 MiB.
 const BYTES_MAX: usize = 4 << 10;
 
-/// What Go says of a content type that it cannot read.
+/// Why a content type is invalid, with Go's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MediaTypeError {
     /// Nothing before the `;`.
@@ -24,7 +24,7 @@ pub enum MediaTypeError {
     /// A parameter that is not `name=value`.
     #[error("mime: invalid media parameter")]
     Parameter,
-    /// A parameter that was there before.
+    /// A parameter that occurs twice.
     #[error("mime: duplicate parameter name")]
     Duplicate,
     /// Longer than the limit; Go has none.
@@ -32,8 +32,8 @@ pub enum MediaTypeError {
     TooLong,
 }
 
-/// The media type before the parameters, trimmed, in lower case. Parameters are checked and
-/// dropped.
+/// Parses a content type: returns the media type before the parameters, trimmed, in lower case.
+/// Parameters are checked and dropped.
 pub fn parse(given: &str) -> Result<String, MediaTypeError> {
     if given.len() > BYTES_MAX {
         return Err(MediaTypeError::TooLong);
@@ -45,6 +45,7 @@ pub fn parse(given: &str) -> Result<String, MediaTypeError> {
     Ok(media)
 }
 
+/// Checks that a media type is `TYPE` or `TYPE/SUBTYPE` of tokens.
 fn check(media: &str) -> Result<(), MediaTypeError> {
     let (first, rest) = token(media);
     if first.is_empty() {
@@ -61,6 +62,8 @@ fn check(media: &str) -> Result<(), MediaTypeError> {
     }
 }
 
+/// Checks the parameters that follow a media type: each is `; name=value`, and no name occurs
+/// twice, in whatever case.
 fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
     let mut names = HashSet::new();
     loop {
@@ -77,7 +80,8 @@ fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
     }
 }
 
-/// The name in `; name=value`, and what follows the value.
+/// Splits `; name=value REST` into the name and the rest; `None` if it does not begin with a
+/// parameter.
 fn parameter(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix(';')?.trim_start();
     let (name, rest) = token(rest);
@@ -95,7 +99,7 @@ fn parameter(text: &str) -> Option<(&str, &str)> {
     Some((name, after))
 }
 
-/// What follows the quote that ends a quoted string.
+/// The text behind the closing quote of a quoted string; `None` if it has none.
 fn after_quote(text: &str) -> Option<&str> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
@@ -111,7 +115,7 @@ fn after_quote(text: &str) -> Option<&str> {
     None
 }
 
-/// The word that a text begins with, maybe none, and the rest.
+/// Splits a text into the token at its beginning, which may be empty, and the rest.
 fn token(text: &str) -> (&str, &str) {
     let is_token = |c: char| c.is_ascii_graphic() && !is_special(c);
     text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))

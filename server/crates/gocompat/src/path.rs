@@ -1,16 +1,17 @@
 //! Request paths: percent-decoding and cleaning as Go does both, on bytes. Queries and forms are
 //! decoded by the same function. No routing here.
 
-/// What `+` means.
+/// What `+` means in a percent-encoded text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plus {
-    /// In queries and forms.
+    /// A space, as in queries and forms.
     IsSpace,
-    /// In paths.
+    /// Itself, as in paths.
     IsPlus,
 }
 
-/// Decodes `%XX`. The error is the bad escape: `%` and up to two bytes after it.
+/// Decodes percent escapes. The error is the first invalid escape: `%` and up to two bytes after
+/// it.
 pub fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
@@ -34,15 +35,15 @@ pub fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     Ok(out)
 }
 
-/// The value of a hexadecimal digit of either case.
+/// The value of a hexadecimal digit of either case; `None` for another byte.
 pub fn hex(digit: u8) -> Option<u8> {
     char::from(digit)
         .to_digit(16)
         .and_then(|d| u8::try_from(d).ok())
 }
 
-/// The path without empty, `.` and `..` components, absolute; a trailing slash stays. It is
-/// what Go's `ServeMux` redirects to.
+/// Cleans a path: makes it absolute, resolves `.` and `..`, and removes empty components; a
+/// trailing slash stays. Go's `ServeMux` redirects to this path.
 pub fn clean(path: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|&b| b == b'/') {

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::path::{self, Plus};
 
-/// The parameters of a URL, decoded. Pairs that cannot be decoded are left out, as in Go.
+/// The parameters of a URL, decoded, in their order. Pairs that cannot be decoded are left out, as
+/// in Go.
 pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
@@ -26,6 +27,7 @@ impl<'a> Query<'a> {
     }
 }
 
+/// Decodes a name or a value; `None` if an escape is invalid.
 fn decoded(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+']) {
         return Some(text.into());

@@ -79,6 +79,8 @@ pub fn duration(nanos: i64) -> String {
     text
 }
 
+/// Appends a decimal point and `fraction`, which counts units of the last of `digits` decimal
+/// places, without trailing zeros. Appends nothing for 0.
 fn push_fraction(text: &mut String, fraction: i64, digits: usize) {
     if fraction != 0 {
         let padded = format!("{fraction:0digits$}");

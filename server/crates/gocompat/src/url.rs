@@ -1,4 +1,4 @@
-//! URLs as `net/url` takes them apart, and its words for what is none.
+//! Parses URLs as Go's `net/url` does, with its error texts.
 
 use crate::{
     path::{Plus, hex, unescape},
@@ -12,11 +12,11 @@ pub struct GoUrl<'a> {
     pub scheme: String,
     /// With its port, without user and password.
     pub host: &'a str,
-    /// Not decoded.
+    /// Path, not percent-decoded.
     pub path: &'a str,
 }
 
-/// Takes a URL apart, or says what is wrong, as Go does behind `parse "...": `.
+/// Splits a URL into its parts. The error is the text that Go prints behind `parse "...": `.
 pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
@@ -40,7 +40,7 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
         .strip_prefix("//")
         .filter(|_| !scheme.is_empty() || !rest.starts_with("///"))
     else {
-        unescapable(rest)?;
+        check_escapes(rest)?;
         return Ok(GoUrl {
             scheme,
             host: "",
@@ -52,7 +52,7 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
         .rsplit_once('@')
         .map_or(authority, |(_, host)| host);
     check_host(host)?;
-    unescapable(path)?;
+    check_escapes(path)?;
     Ok(GoUrl { scheme, host, path })
 }
 
@@ -117,7 +117,8 @@ fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn unescapable(path: &str) -> Result<(), String> {
+/// Checks that every percent escape in a path is valid; the error is Go's text.
+fn check_escapes(path: &str) -> Result<(), String> {
     unescape(path.as_bytes(), Plus::IsPlus)
         .map(drop)
         .map_err(|bad| format!("invalid URL escape {}", quote(bad)))

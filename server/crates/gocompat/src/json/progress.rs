@@ -1,12 +1,12 @@
-//! State of an incremental check of one JSON value that arrives in pieces; each byte is examined
-//! once. What the value means is not known here.
+//! Incremental check of one JSON value that arrives in pieces; each byte is examined once. What
+//! does *not* live here: the meaning of the value.
 
 use super::{NO_KEY, is_white, unexpected};
 
 /// Deeper nesting is refused, as Go refuses it.
 pub(super) const DEPTH_MAX: usize = 10_000;
 
-/// A value that may be incomplete.
+/// State of the check of a value that may be incomplete.
 #[derive(Debug, Default)]
 pub struct JsonProgress {
     /// The bytes that close the open containers. They are kept in a list, not on the stack.
@@ -14,7 +14,7 @@ pub struct JsonProgress {
     step: Step,
 }
 
-/// What the next byte may be.
+/// State of the check: what the next byte may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Step {
     #[default]
@@ -29,14 +29,14 @@ enum Step {
     After,
     String(StringRole),
     Escape(StringRole),
-    /// So many hexadecimal digits of an escape are to come.
+    /// This many hexadecimal digits of an escape are missing.
     Hex(StringRole, u8),
-    /// What is left of a name.
+    /// In a literal such as `true`: its whole text and the number of bytes seen.
     Literal(&'static str, usize),
     Number(Number),
 }
 
-/// What a string is.
+/// What a string is in its object or array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StringRole {
     Name,
@@ -56,7 +56,7 @@ enum Number {
     Exponent,
 }
 
-/// What a byte does.
+/// How a byte relates to the value.
 enum ByteResult {
     /// It belongs to the value.
     Inside,
@@ -67,7 +67,7 @@ enum ByteResult {
 }
 
 impl JsonProgress {
-    /// A string of which the first quote has come.
+    /// A check of a string after its opening quote.
     pub(super) fn in_string() -> Self {
         Self {
             open: Vec::new(),
@@ -75,7 +75,8 @@ impl JsonProgress {
         }
     }
 
-    /// A value that is no container, of which the first byte has come.
+    /// A check of a value that is no container, after its first byte. An error if no such value
+    /// begins with this byte.
     pub(super) fn in_scalar(first: u8) -> Result<Self, String> {
         let step = scalar(first)?;
         Ok(Self {
@@ -84,7 +85,8 @@ impl JsonProgress {
         })
     }
 
-    /// Goes through the next bytes: how many of them belong to the value, `None` if more is to come.
+    /// Checks the next bytes of the text. Returns how many of them belong to the value once it is
+    /// complete, `None` while it is not; the error is Go's text for the first invalid byte.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
         let mut at = 0;
         loop {
@@ -102,13 +104,13 @@ impl JsonProgress {
         }
     }
 
-    /// Whether nothing but white space has come.
+    /// Whether only white space was seen yet.
     pub fn is_new(&self) -> bool {
         self.open.is_empty() && self.step == Step::Value
     }
 
-    /// Whether the input is a whole value if no more bytes come: so it is with a number alone, which
-    /// has no closing character.
+    /// Whether the value is complete if the text ends here. Only a number outside of a container
+    /// can be: it has no closing character.
     pub fn may_end(&self) -> bool {
         let Step::Number(number) = self.step else {
             return false;
@@ -116,6 +118,7 @@ impl JsonProgress {
         self.open.is_empty() && number.may_end()
     }
 
+    /// Checks one byte and moves to the next state.
     fn one(&mut self, byte: u8) -> Result<ByteResult, String> {
         match self.step {
             Step::Value
@@ -163,7 +166,7 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// The first byte of a value.
+    /// Begins a value with its first byte; a container is opened.
     fn begin(&mut self, byte: u8) -> Result<(), String> {
         self.step = match byte {
             b'{' | b'[' => {
@@ -183,6 +186,7 @@ impl JsonProgress {
         Ok(())
     }
 
+    /// Checks a byte that follows a value in a container: a comma or the closing character.
     fn after(&mut self, byte: u8) -> Result<ByteResult, String> {
         let in_object = self.open.last() == Some(&b'}');
         match byte {
@@ -195,6 +199,7 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
+    /// Checks the byte at offset `at` of a literal; `name` is its whole text.
     fn literal(&mut self, name: &'static str, at: usize, byte: u8) -> Result<ByteResult, String> {
         let expected = name.as_bytes()[at];
         if byte != expected {
@@ -209,12 +214,14 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
+    /// Closes the innermost container, whose closing character this byte is.
     fn close(&mut self) -> ByteResult {
         self.open.pop();
         self.end()
     }
 
-    /// A value ends with this byte.
+    /// Ends a value whose last byte this is. It is the last byte of the whole value if no container
+    /// is open.
     fn end(&mut self) -> ByteResult {
         self.step = Step::After;
         if self.open.is_empty() {
@@ -224,7 +231,8 @@ impl JsonProgress {
         }
     }
 
-    /// A number ended before this byte.
+    /// Handles the byte behind a number: it is beyond the whole value, or a comma or closing
+    /// character of the open container.
     fn beyond(&mut self, byte: u8) -> Result<ByteResult, String> {
         self.step = Step::After;
         if self.open.is_empty() {
@@ -243,7 +251,7 @@ impl Number {
         }
     }
 
-    /// What follows this byte, `None` if the number ends before it.
+    /// The state after this byte; `None` if the number ends before it.
     fn next(self, byte: u8) -> Result<Option<Self>, String> {
         let digit = byte.is_ascii_digit();
         let next = match (self, byte) {
@@ -270,7 +278,7 @@ impl Number {
     }
 }
 
-/// What follows the first byte of a value that is no container.
+/// The state after the first byte of a value that is no container.
 fn scalar(first: u8) -> Result<Step, String> {
     Ok(match first {
         b'"' => Step::String(StringRole::Value),
@@ -284,7 +292,8 @@ fn scalar(first: u8) -> Result<Step, String> {
     })
 }
 
-/// How many bytes stand for themselves in a string.
+/// Length of the leading part of a string that has neither an escape nor a quote nor a control
+/// character.
 fn plain(bytes: &[u8]) -> usize {
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
     bytes.iter().position(special).unwrap_or(bytes.len())

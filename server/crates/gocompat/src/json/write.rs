@@ -61,7 +61,7 @@ fn push_unicode_escape(out: &mut Vec<u8>, byte: u8) {
     out.push(HEX[usize::from(byte & 0xf)]);
 }
 
-/// A value as JSON in Go's form, without a newline.
+/// Encodes a value as JSON as Go's encoder does, without a newline at the end.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     value
