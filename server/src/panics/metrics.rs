@@ -7,19 +7,19 @@ use prometheus::IntCounter;
 use super::PanicSource;
 use crate::metrics::Register;
 
-/// Panics that ended one request or connection each. Clones share.
+/// Counters of contained panics by source. Clones share the counters.
 #[derive(Clone, Debug)]
 pub struct PanicMetrics(Arc<[IntCounter; PanicSource::ALL.len()]>);
 
 impl PanicMetrics {
-    /// Declares them.
+    /// Registers the counters.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let all = on.counters("witan_panics_total", "Panics that ended one request or connection each, by whose work panicked.", &["handler"]);
         Self(Arc::new(PanicSource::ALL.map(|source| all.with_label_values(&[source.label()]))))
     }
 
-    /// A panic ended a request, or a connection.
+    /// Counts a panic that ended a request or a connection.
     pub fn panicked(&self, source: PanicSource) {
         self.0[source as usize].inc();
     }

@@ -39,7 +39,7 @@ thread_local! {
     static UNWINDING: Cell<Option<CaughtPanic>> = const { Cell::new(None) };
 }
 
-/// What a panic on this thread ends at the moment.
+/// What a panic on this thread ends now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     Process,
@@ -48,7 +48,7 @@ enum Scope {
     Request,
 }
 
-/// A panic that was contained, and logged.
+/// A panic that was contained and logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaughtPanic {
     place: String,
@@ -87,7 +87,7 @@ pub fn install_hook() {
     }));
 }
 
-/// While it lives, a panic on this thread unwinds.
+/// A panic on this thread unwinds, instead of ending the process, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct UnwindScope {
     before: Scope,
@@ -141,7 +141,8 @@ pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, Cau
     })
 }
 
-/// Runs a request's work, or its part; a panic in it is an error here, logged and counted.
+/// Wraps the work of a request, or a part of it. A panic in it is logged, counted in `metrics` and
+/// becomes the error of the future.
 pub fn contain<F: Future>(
     metrics: &PanicMetrics,
     handler: PanicSource,
@@ -156,7 +157,7 @@ pub fn contain<F: Future>(
     }
 }
 
-/// The same for callers that count or propagate the panic.
+/// Wraps work as [`contain`] does, but counts nothing: the caller counts or propagates the panic.
 pub fn catch_in<F: Future>(
     handler: PanicSource,
     plan: PlantedPanic,
@@ -171,8 +172,8 @@ pub fn catch_in<F: Future>(
 }
 
 pin_project! {
-    /// Work whose panic is an error. A type of its own, because an `async fn` keeps its argument
-    /// twice, and every idle connection and every call is such work.
+    /// Work whose panic becomes an error. It is a type of its own, because an `async fn` stores its
+    /// argument twice, and there is one for every idle connection and every call.
     #[must_use = "futures do nothing unless polled"]
     pub struct Contain<'a, F> {
         #[pin]
@@ -210,7 +211,8 @@ pub async fn run_blocking<T: Send + 'static>(
     Ok(done.unwrap_or_else(|panicked| rethrow(panicked)))
 }
 
-/// The same for work that outlives its caller.
+/// Starts work on a blocking thread. It continues when the caller drops the handle. A panic in the
+/// work is an error in its result.
 pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<Result<T, CaughtPanic>> {
@@ -218,7 +220,7 @@ pub fn spawn<T: Send + 'static>(
     spawn_blocking(move || catch(PanicSource::Job, || plan.during(work)))
 }
 
-/// Resumes a caught panic in its request.
+/// Resumes a caught panic in the task that handles the request, without reporting it again.
 pub fn rethrow(panicked: CaughtPanic) -> ! {
     panic::resume_unwind(Box::new(panicked))
 }

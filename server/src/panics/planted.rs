@@ -6,24 +6,24 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Names the place.
+/// Header whose value names the place that panics.
 pub const HEADER: &str = "witan-planted-panic";
 
-/// Begins the name of a place in a thread that belongs to no request.
+/// Prefix of the names of places in threads that belong to no request.
 const THREAD: &str = "thread ";
 
 thread_local! {
     static CURRENT: Cell<PlantedPanic> = const { Cell::new(PlantedPanic(None)) };
 }
 
-/// The place in a thread that was asked for.
+/// The place that the last request with the prefix [`THREAD`] named.
 static IN_THREAD: Mutex<Option<&'static str>> = Mutex::new(None);
 
-/// The panic that a request asks for.
+/// The place at which the work of a request is to panic, if any.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlantedPanic(Option<&'static str>);
 
-/// Where headers are looked up.
+/// Request headers, of either HTTP library.
 pub trait Headers {
     /// The value of [`HEADER`].
     fn planted(&self) -> Option<&[u8]>;
@@ -43,7 +43,8 @@ impl Headers for actix_web::http::header::HeaderMap {
 }
 
 impl PlantedPanic {
-    /// That of a request with these headers.
+    /// The panic that the request's headers name. A place with the prefix [`THREAD`] applies to the
+    /// whole process from now on.
     pub fn of<H: Headers>(headers: &H) -> Self {
         let Some(place) = headers.planted() else {
             return Self(None);
@@ -56,12 +57,13 @@ impl PlantedPanic {
         Self(Some(place))
     }
 
-    /// That of the work that runs on this thread.
+    /// The panic planted in the work that runs on this thread now.
     pub fn current() -> Self {
         CURRENT.get()
     }
 
-    /// Does a step of the request's work.
+    /// Runs a step of the request's work with this panic planted on the thread: [`here`] panics at
+    /// its place. Afterwards, and when `work` panics, the previous one is restored.
     pub fn during<T>(self, work: impl FnOnce() -> T) -> T {
         struct Restore(PlantedPanic);
         impl Drop for Restore {
@@ -74,13 +76,13 @@ impl PlantedPanic {
     }
 }
 
-/// A place where a test can plant a panic.
+/// Panics if the work on this thread has a panic planted at this place.
 #[track_caller]
 pub fn here(place: &'static str) {
     assert!(CURRENT.get().0 != Some(place), "planted: {place}");
 }
 
-/// The same in a thread that belongs to no request.
+/// Panics if a request has planted a panic at this place of a thread that belongs to no request.
 #[track_caller]
 pub fn in_thread(place: &'static str) {
     let asked = *IN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,11 @@
-//! Whose work a panic ended.
+//! Sources of contained panics.
 
-/// What panicked: the label of the counter.
+/// The kind of work that panicked, a label of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PanicSource {
     /// A gRPC call before its answer begins.
     Grpc,
-    /// The answers of a gRPC call.
+    /// The response stream of a gRPC call.
     GrpcStream,
     /// An HTTP/1 request before its answer begins.
     Http,
@@ -13,7 +13,7 @@ pub enum PanicSource {
     HttpStream,
     /// A call of the JSON gateway, over HTTP/1 or a WebSocket.
     Gateway,
-    /// The answers of such a call.
+    /// The response stream of a call of the JSON gateway.
     GatewayStream,
     /// Work of a connection between its requests.
     Connection,
@@ -22,7 +22,7 @@ pub enum PanicSource {
 }
 
 impl PanicSource {
-    /// All of them, in order.
+    /// All sources; a source's position here is its counter's index.
     pub(super) const ALL: [Self; 8] = [
         Self::Grpc,
         Self::GrpcStream,

@@ -1,28 +1,28 @@
-//! What `planted` is in the program that ships: nothing.
+//! `planted` for the released program: the same interface without any effect.
 
-/// The panic that a request asks for: none.
+/// The panic planted in a request: never one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlantedPanic(());
 
 impl PlantedPanic {
-    /// That of a request with these headers.
+    /// Ignores the headers.
     pub fn of<H>(_: &H) -> Self {
         Self(())
     }
 
-    /// That of the work that runs on this thread.
+    /// No panic is ever planted on this thread.
     pub fn current() -> Self {
         Self(())
     }
 
-    /// Does a step of the request's work.
+    /// Runs a step of the request's work.
     pub fn during<T>(self, work: impl FnOnce() -> T) -> T {
         work()
     }
 }
 
-/// A place where a test can plant a panic.
+/// Does nothing: the place can panic only in the program for tests.
 pub fn here(_: &'static str) {}
 
-/// The same in a thread that belongs to no request.
+/// Does nothing, in a thread that belongs to no request.
 pub fn in_thread(_: &'static str) {}
