@@ -27,11 +27,12 @@ const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
 const RAFT_TIMEOUT_MIN: Duration = Duration::from_secs(3);
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// A shorter one is made this long, as in etcd.
+/// Lower bound of `--watch-progress-notify-interval`: a shorter interval becomes this, as in etcd.
 const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// etcd warns when requests may be larger than this.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
-/// The valid configuration.
+/// Builds the configuration from the given values and defaults, and checks it. Warnings are added
+/// to it.
 pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Config, ConfigError> {
     let read = ValueReader { values: &values };
     let (heartbeat_interval, election_timeout) = read.elections()?;
@@ -226,7 +227,7 @@ impl ValueReader<'_> {
             .collect()
     }
 
-    /// A list; an empty one or `*` means everything.
+    /// Reads a list of names in which an empty list or `*` means all.
     fn names(&self, flag: &'static str) -> Vec<String> {
         let list = self.list(flag);
         if list.is_empty() || list.iter().any(|name| name == "*") {
@@ -317,7 +318,8 @@ impl ValueReader<'_> {
         Ok(members)
     }
 
-    /// 0 chooses by the file system's size, a negative number disables.
+    /// Reads a size in bytes. `None` (from 0) chooses it by the size of the file system; a negative
+    /// number becomes `Some(0)`, which disables it.
     fn disk_bytes(&self, flag: &'static str) -> Result<Option<u64>, ConfigError> {
         Ok(match self.number::<i64>(flag)? {
             0 => None,
@@ -377,7 +379,8 @@ impl ValueReader<'_> {
         })
     }
 
-    /// As etcd: whole heartbeats of one and a half election timeouts, and then whole seconds.
+    /// Computes the shortest TTL of a lease as etcd does: one and a half election timeouts, in
+    /// whole heartbeats, rounded up to whole seconds.
     fn lease_ttl_min_s(&self) -> Result<i64, ConfigError> {
         let (heartbeat, election) = self.elections()?;
         let ticks = election.as_millis() / heartbeat.as_millis().max(1);
@@ -398,7 +401,8 @@ impl ValueReader<'_> {
         })
     }
 
-    /// A bare number is hours, or revisions. A duration where revisions are counted is its
+    /// Reads mode and retention of automatic compaction; `None` is off. A number without a unit is
+    /// hours, or revisions. In the mode of revisions a duration counts as its number of
     /// nanoseconds, as in etcd.
     fn auto_compaction(&self) -> Result<Option<AutoCompaction>, ConfigError> {
         let flag = "auto-compaction-retention";
@@ -518,6 +522,7 @@ impl ValueReader<'_> {
     }
 }
 
+/// The row of a flag that this release has; panics for another name.
 fn row(name: &str) -> &'static Flag {
     flags::find(name).expect("names in this file are rows of the table")
 }

@@ -8,7 +8,7 @@ use super::url::UrlError;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum ConfigError {
-    /// clap's own words: an unknown flag with a suggestion, a missing value.
+    /// An unknown flag or a missing value, in clap's text.
     #[error("{0}")]
     Arguments(String),
     #[error("\"{0}\" is not a valid flag")]

@@ -11,7 +11,7 @@ use super::{
     values::FlagValues,
 };
 
-/// Reads a file into values.
+/// Reads a configuration file and adds its values to `values`.
 pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::File {
         path: path.to_owned(),
@@ -23,6 +23,7 @@ pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigErr
     })
 }
 
+/// Adds the values of a YAML text, a mapping of keys to values. An empty text adds none.
 pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     match serde_yaml::from_str(text).map_err(|error| error.to_string())? {
         Value::Null => Ok(()),
@@ -37,6 +38,8 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     }
 }
 
+/// Adds the value of a key, or all values of the section with this name. An unknown key is a
+/// warning.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
     // a section, unless a flag has that very key
     let found = flags::all()
@@ -62,6 +65,7 @@ fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String>
     }
 }
 
+/// The text of a scalar, empty for `null`; `None` for a list or a mapping.
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some(String::new()),
@@ -72,6 +76,9 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+/// Converts a YAML value to the text that the flag takes on the command line: a list becomes
+/// comma-separated, a number of a duration flag counts nanoseconds. `None` for a mapping or a
+/// nested list.
 fn text_of(flag: &Flag, value: &Value) -> Option<String> {
     match value {
         Value::Sequence(list) => Some(
@@ -80,7 +87,7 @@ fn text_of(flag: &Flag, value: &Value) -> Option<String> {
                 .collect::<Option<Vec<_>>>()?
                 .join(","),
         ),
-        // Go writes durations as nanoseconds there
+        // Go encodes durations as nanoseconds in YAML
         Value::Number(ns) if flag.kind == FlagKind::Duration => Some(format!("{ns}ns")),
         Value::Null
         | Value::Bool(_)

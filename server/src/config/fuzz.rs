@@ -1,8 +1,9 @@
-//! The readers of configuration by themselves, for `tests/fuzz`; built with the feature `fuzz` alone.
+//! Entry points to the configuration's parsers for `tests/fuzz`; built only with the feature
+//! `fuzz`.
 
 use super::{Config, Environment, build, file, values::FlagValues};
 
-/// The configuration that a file's text asks for.
+/// Builds the configuration from the text of a configuration file; the error is its message.
 pub fn file(text: &str) -> Result<Config, String> {
     let mut values = FlagValues::default();
     file::parse(text, &mut values)?;

@@ -1,4 +1,4 @@
-//! Configuration from flags, environment or file, validated and typed.
+//! Configuration from the command line, the environment or a file, validated and typed.
 //!
 //! Reading order: `flags` (the one table) → `values` → `source` and `file` (who says what) → `value` and `url`
 //! (texts to values) → `build` and `security` (checks) → this file (the typed result). `help` shows the table.
@@ -82,30 +82,30 @@ pub struct Config {
     pub warning_apply_duration: Duration,
     /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` compacts nothing.
     pub auto_compaction: Option<AutoCompaction>,
-    /// What connections may do.
+    /// Limits and timeouts of client connections.
     pub connections: ConnectionSettings,
-    /// `--metrics=extensive`: calls are timed.
+    /// `--metrics=extensive`: the duration of calls is measured.
     pub extensive_metrics: bool,
-    /// TLS on the URLs that ask for it.
+    /// TLS of the URLs with the schemes `https` and `unixs`.
     pub tls: ClientTls,
     /// Where and how to log.
     pub log: LogConfig,
     /// What request handlers read.
     pub settings: Settings,
-    /// Where systemd wants to hear that the member is ready.
+    /// `NOTIFY_SOCKET`: the socket on which systemd expects the message that the member is ready.
     pub notify_socket: Option<String>,
     /// Warnings, to be logged once logging is set up.
     pub warnings: Vec<String>,
 }
 
-/// What a command line asks for.
+/// What the program has to do for its command line.
 #[derive(Clone, Debug)]
 pub enum Invocation {
-    /// To start with this configuration.
+    /// Start a member with this configuration.
     Start(Box<Config>),
-    /// To show the help text.
+    /// Print this help text.
     Help(String),
-    /// To show the version.
+    /// Print the version.
     Version,
 }
 
@@ -168,7 +168,7 @@ impl Config {
 }
 
 impl Default for Config {
-    /// What a start without any flag gives.
+    /// The configuration of a start without any flag.
     fn default() -> Self {
         let url = |text: &str| vec![text.parse().expect("a constant URL")];
         let (client, peer) = (url(DEFAULT_CLIENT_URL), url(DEFAULT_PEER_URL));
@@ -227,7 +227,7 @@ pub enum AutoCompaction {
     Revisions(i64),
 }
 
-/// What connections may do.
+/// Limits and timeouts of client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionSettings {
     /// `--grpc-keepalive-min-time`.
@@ -316,19 +316,19 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(default)]
 pub struct Rotation {
-    /// Megabytes after which a file is put aside.
+    /// Size in MiB at which a log file is rotated.
     #[serde(rename = "maxsize")]
     pub max_size_mib: u64,
-    /// Days after which a file put aside is deleted; 0 keeps it.
+    /// Days after which a rotated file is deleted; 0 keeps it.
     #[serde(rename = "maxage")]
     pub max_age_days: u64,
-    /// Number of files put aside that are kept; 0 keeps all.
+    /// Number of rotated files that are kept; 0 keeps all.
     #[serde(rename = "maxbackups")]
     pub max_backups: usize,
-    /// Whether names carry local time (UTC otherwise).
+    /// Whether the names of rotated files contain local time instead of UTC.
     #[serde(rename = "localtime")]
     pub local_time: bool,
-    /// Whether files put aside are compressed.
+    /// Whether rotated files are compressed.
     pub compress: bool,
 }
 
@@ -363,27 +363,29 @@ pub struct Settings {
     pub enable_grpc_gateway: bool,
     /// `--enable-v2`.
     pub enable_v2: bool,
-    /// `--enable-v1`, and `--enable-v2`, whose keys it shows.
+    /// `--enable-v1`. It takes effect only with `--enable-v2`, because v1 serves the same keys.
     pub enable_v1: bool,
-    /// `--watch-progress-notify-interval`: how often a quiet watcher that asked for it is told so.
+    /// `--watch-progress-notify-interval`: how often a watcher without events gets a progress
+    /// notification, if it requested them.
     pub watch_progress_interval: Duration,
-    /// `--client-cert-auth`: the common name of a client's certificate is that of a user.
+    /// `--client-cert-auth`: the common name of a client's certificate is taken as the name of a
+    /// user.
     pub client_cert_auth: bool,
     /// `--quota-backend-bytes`, resolved (0 becomes the default of 2 GiB); `None` is unlimited.
     pub quota_bytes: Option<u64>,
     /// The shortest lease, seconds: one and a half election timeouts, from `--election-timeout` and
     /// `--heartbeat-interval`.
     pub lease_ttl_min_s: i64,
-    /// How users prove who they are.
+    /// Tokens and password hashing.
     pub auth: AuthSettings,
 }
 
-/// How users prove who they are.
+/// Settings of tokens and password hashing.
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
     /// `--auth-token`: the kind, and its options.
     pub token: String,
-    /// `--auth-token-ttl`: simple tokens that are not used for so long end.
+    /// `--auth-token-ttl`: simple tokens expire when they were not used for this long.
     pub token_ttl: Duration,
     /// `--bcrypt-cost`.
     pub bcrypt_cost: u32,

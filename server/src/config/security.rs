@@ -47,7 +47,8 @@ pub struct ClientTls {
     pub client_ca: Option<PathBuf>,
     /// `--client-crl-file`: revoked certificates.
     pub crl: Option<PathBuf>,
-    /// `--client-cert-auth`: the name in a client's certificate is that of a user.
+    /// `--client-cert-auth`: the common name of a client's certificate is taken as the name of a
+    /// user.
     pub client_cert_auth: bool,
     /// `--client-cert-allowed-hostname`: one of these must be in a client's certificate.
     pub allowed_hostnames: Vec<String>,
@@ -86,6 +87,7 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
+    /// Parses `TLS1.2` or `TLS1.3`; an empty text is `default`.
     fn parse(text: &str, default: Self) -> Result<Self, ConfigError> {
         match text {
             "" => Ok(default),
@@ -114,7 +116,7 @@ pub(super) struct TlsFlags<'a> {
 }
 
 impl TlsFlags<'_> {
-    /// Checks them against each other; adds warnings.
+    /// Checks the flags against each other and the URLs; adds warnings to `warnings`.
     pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<ClientTls, ConfigError> {
         let (min, max) = self.checked_versions()?;
         let certificate = self.certificate(warnings)?;
@@ -203,6 +205,8 @@ impl TlsFlags<'_> {
         }
     }
 
+    /// Warns of client URLs without TLS, for which the certificate and `--client-cert-auth` are
+    /// ignored.
     fn warn_of_plain_urls(&self, certificate: bool, warnings: &mut Vec<String>) {
         let [clients, _] = self.urls;
         for url in clients.iter().filter(|url| !url.is_tls()) {

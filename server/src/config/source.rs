@@ -21,14 +21,15 @@ pub fn environment() -> Environment {
 
 const CONFIG_FILE: &str = "config-file";
 
-/// What the command line asked for.
+/// Result of the command line together with the environment and the file.
 pub(super) enum ParsedArguments {
     Help,
     Version,
     Start(FlagValues),
 }
 
-/// Gathers everything that was asked for.
+/// Collects the values of all flags: from the file if one is named, else from the command line and
+/// the environment; one flag in both is an error.
 pub(super) fn collect_values(
     arguments: impl Iterator<Item = OsString>,
     environment: &Environment,
@@ -81,8 +82,8 @@ fn command_line(arguments: impl Iterator<Item = OsString>) -> Result<CommandLine
     }
     let mut given = HashMap::new();
     for flag in flags::all() {
-        let said = matches.value_source(flag.name) == Some(ValueSource::CommandLine);
-        if said && let Some(text) = matches.get_one::<String>(flag.name) {
+        let on_line = matches.value_source(flag.name) == Some(ValueSource::CommandLine);
+        if on_line && let Some(text) = matches.get_one::<String>(flag.name) {
             given.insert(flag.name, text.clone());
         }
     }

@@ -1,5 +1,5 @@
-//! URLs of members as etcd takes them: `http://host:port`, `unix://socket`, no path, no domain
-//! names where something is bound.
+//! URLs of members as etcd accepts them: `http://host:port` or `unix://socket`, without a path, and
+//! without a domain name in a listen URL.
 
 use std::{fmt, str::FromStr};
 
@@ -26,43 +26,43 @@ pub enum UrlError {
     /// No URL in a list.
     #[error("no valid URLs given")]
     None,
-    /// Nothing before the colon.
+    /// The scheme is missing.
     #[error("parse \"{0}\": missing protocol scheme")]
     NoScheme(String),
-    /// None of the four schemes.
+    /// The scheme is none of `http`, `https`, `unix` and `unixs`.
     #[error("URL scheme must be http, https, unix, or unixs: {0}")]
     Scheme(String),
-    /// Port missing.
+    /// The port is missing.
     #[error("URL address does not have the form \"host:port\": {0}")]
     HostPort(String),
-    /// Port not a number.
+    /// The port is not a number.
     #[error("parse \"{url}\": invalid port \":{port}\" after host")]
     Port {
         /// The whole text.
         url: String,
-        /// What stands for the port.
+        /// The text in place of the port.
         port: String,
     },
-    /// A path after the address.
+    /// The URL has a path.
     #[error("URL must not contain a path: {0}")]
     Path(String),
-    /// A name where an address is needed.
+    /// A listen URL has a host name instead of an IP address.
     #[error("expected IP in URL for binding ({0})")]
     Bind(String),
 }
 
 impl Url {
-    /// Where it points to.
+    /// The address to connect to or to listen on.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Whether it asks for TLS.
+    /// Whether the scheme is one with TLS: `https` or `unixs`.
     pub fn is_tls(&self) -> bool {
         self.tls
     }
 
-    /// A comma-separated list, in the order given.
+    /// Parses a comma-separated list; keeps its order.
     pub fn list(text: &str) -> Result<Vec<Url>, UrlError> {
         let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
         let urls = urls
@@ -87,7 +87,7 @@ impl Url {
         }
     }
 
-    /// Whether both are the same address; `localhost` equals its number.
+    /// Whether both have the same address; `localhost` equals `127.0.0.1`.
     pub fn same_place(&self, other: &Url) -> bool {
         fn host(address: &Address) -> (&str, u16) {
             match address {

@@ -1,5 +1,5 @@
-//! What was asked for, as texts by flag name, and what holds for all of them, whoever gave them. What
-//! a text means is `build`'s.
+//! The given values as texts by flag name, and the checks that do not depend on their source. What
+//! does *not* live here: the meaning of a text (`build`).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +10,7 @@ use super::{
     flags::{self, Flag, FlagKind, FlagStatus},
 };
 
-/// The environment, as values.
+/// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
 
 /// Environment variable without which clusters of more than one member are refused, and discovery with them.
@@ -34,7 +34,7 @@ pub(super) struct FlagValues {
 }
 
 impl FlagValues {
-    /// What was given for a flag; an empty text counts as not given.
+    /// The given text of a flag; `None` if it was not given or is empty.
     pub(super) fn given(&self, name: &str) -> Option<&str> {
         self.given
             .get(name)
@@ -46,6 +46,8 @@ impl FlagValues {
         self.given.insert(flag.name, text);
     }
 
+    /// Adds the values of all variables with etcd's prefix. Refuses a variable whose flag was
+    /// given, too, and warns of an unknown one.
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         let mut variables: HashMap<String, &'static Flag> =
             flags::all().map(|flag| (flag.env(), flag)).collect();
@@ -81,7 +83,7 @@ impl FlagValues {
         self.check_statuses()
     }
 
-    /// Resolves old names; one counts only if the new one is not given.
+    /// Moves the values of old names to the flags they stand for, unless those are given, too.
     fn resolve_aliases(&mut self) {
         for flag in flags::all() {
             let FlagStatus::Alias { of } = flag.status else {
@@ -95,6 +97,8 @@ impl FlagValues {
         }
     }
 
+    /// Refuses flags that this release does not support, and warns of those without effect; a flag
+    /// set to its default is always accepted.
     fn check_statuses(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let Some(text) = self.given.get(flag.name) else {

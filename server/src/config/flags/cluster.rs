@@ -1,4 +1,4 @@
-//! Flags of how a cluster begins and who is in it.
+//! Flags of the bootstrap of a cluster and of its membership.
 
 use super::{Flag, FlagKind, accepted, refused, supported};
 use FlagKind::{Bool, Duration, Integer, Text};

@@ -1,4 +1,4 @@
-//! The one table of flags: every flag that etcd 3.4 to 3.6 has and what becomes of it here.
+//! The one table of flags: every flag that etcd 3.4 to 3.6 has and how this release handles it.
 //! Parsing, help text and `docs/reference/flags.md` come from it. A row per flag, a file per group.
 
 mod cluster;
@@ -31,7 +31,7 @@ pub enum FlagStatus {
     },
     /// It is accepted and has no effect.
     Accepted {
-        /// Why there is nothing to change.
+        /// Why the flag has no effect.
         why: &'static str,
     },
     /// Every value but the default is an error.
@@ -39,9 +39,9 @@ pub enum FlagStatus {
         /// The error text.
         reason: &'static str,
     },
-    /// Another name of a flag.
+    /// An older name of another flag.
     Alias {
-        /// The flag it stands for.
+        /// Name of that flag.
         of: &'static str,
     },
 }
@@ -51,11 +51,11 @@ pub enum FlagStatus {
 pub struct Flag {
     /// Name without dashes.
     pub name: &'static str,
-    /// What it takes.
+    /// Kind of its value.
     pub kind: FlagKind,
     /// The value when it is not given.
     pub default: &'static str,
-    /// One sentence.
+    /// Description for the help text, one sentence.
     pub help: &'static str,
     /// Key in the configuration file; a dot leads into a section.
     pub yaml: &'static str,
@@ -86,7 +86,7 @@ impl Flag {
         }
     }
 
-    /// A row whose key in the file differs from its name.
+    /// Sets the key in the configuration file, for a flag whose key differs from its name.
     const fn yaml(self, yaml: &'static str) -> Self {
         Self { yaml, ..self }
     }
@@ -118,12 +118,12 @@ pub const GROUPS: &[(&str, &[Flag])] = &[
     ("Old names", retired::FLAGS),
 ];
 
-/// Every row.
+/// All flags of all groups.
 pub fn all() -> impl Iterator<Item = &'static Flag> {
     GROUPS.iter().flat_map(|(_, flags)| flags.iter())
 }
 
-/// The row of a name without dashes.
+/// The flag of this name (without dashes), if there is one.
 pub fn find(name: &str) -> Option<&'static Flag> {
     all().find(|flag| flag.name == name)
 }
