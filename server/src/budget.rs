@@ -36,13 +36,13 @@ pub const CALLS_MAX: usize = 65_536;
 /// refused: bounds on their number limit them.
 pub const SMALL_BYTES: usize = 4 << 10;
 
-/// An address may hold so many times what is still free, so that nearly all of a budget is its own
-/// while no other address asks: a proxy in front of all clients is one address, and so is loopback.
-/// A sixteenth is left to an address that comes new.
+/// An address may hold this many times the free rest, so that it can use nearly all of a budget
+/// while no other address reserves: a proxy in front of all clients is one address, and so is
+/// loopback. A sixteenth is left to a new address.
 const ALONE_TIMES: usize = 15;
 
-/// After another address was refused, each may hold as much as is still free for so long: whoever holds
-/// more gets nothing until it has given back.
+/// For this long after an address was refused, every address may hold at most as much as is free:
+/// one that holds more is refused until it has released enough.
 const CONTENTION: Duration = Duration::from_secs(1);
 
 /// A budget of bytes that many reserve from and release to. Clones share it.
@@ -59,9 +59,9 @@ pub struct MemoryBudget {
 
 #[derive(Clone, Debug)]
 struct Client {
-    /// What this connection has taken; nothing where connections are not known.
+    /// Bytes that this connection has reserved; `None` if connections are not told apart.
     connection: Option<Arc<AtomicUsize>>,
-    /// What all connections of its address have taken.
+    /// Bytes that all connections of its address have reserved.
     address: Arc<AtomicUsize>,
 }
 
@@ -70,7 +70,7 @@ struct Pool {
     max: usize,
     taken: AtomicUsize,
     refused: IntCounter,
-    /// What the connections of each address have taken.
+    /// Bytes that the connections of each address have reserved.
     addresses: PerNetwork<AtomicUsize>,
     begun: Instant,
     /// Until when addresses contend, in milliseconds since `begun`.
@@ -92,7 +92,7 @@ impl Pool {
     }
 }
 
-/// Bytes taken out of a budget; dropping it gives them back.
+/// Bytes reserved from a budget; they are released when it is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     budget: MemoryBudget,
@@ -100,12 +100,13 @@ pub struct Reservation {
 }
 
 impl MemoryBudget {
-    /// That of [`PROPOSALS_BYTES_MAX`].
+    /// The budget of proposals, [`PROPOSALS_BYTES_MAX`].
     pub fn of_proposals(metrics: &BudgetMetrics) -> Self {
         Self::new(PROPOSALS_BYTES_MAX, metrics.proposals.clone())
     }
 
-    /// Refusals are counted in `refused`.
+    /// A budget of `max` bytes of which none are reserved. `refused` counts the refused
+    /// reservations.
     fn new(max: usize, refused: IntCounter) -> Self {
         let pool = Pool {
             max,
@@ -121,16 +122,19 @@ impl MemoryBudget {
         }
     }
 
-    /// The same budget for one more connection.
+    /// A share of this budget for a new connection from `network`, counted by connection and
+    /// address.
     pub fn of_connection(&self, network: ClientNetwork) -> Self {
         self.of_client(network, Some(Arc::default()))
     }
 
-    /// The same budget for an address, whatever its connections.
+    /// A share of this budget for all connections from `network`, counted by address only.
     pub fn of_address(&self, network: ClientNetwork) -> Self {
         self.of_client(network, None)
     }
 
+    /// A share of this budget for a client. `connection` counts the bytes of its connection, if
+    /// connections are told apart.
     fn of_client(&self, network: ClientNetwork, connection: Option<Arc<AtomicUsize>>) -> Self {
         let client = Client {
             connection,
@@ -151,7 +155,8 @@ impl MemoryBudget {
         })
     }
 
-    /// Reserves bytes for a caller that gives them back by [`MemoryBudget::release`].
+    /// Reserves bytes that the caller releases with [`MemoryBudget::release`]. `false` if they were
+    /// refused.
     pub fn reserve(&self, bytes: usize) -> bool {
         let before = self.pool.taken.fetch_add(bytes, Relaxed);
         let add = |count: &AtomicUsize| count.fetch_add(bytes, Relaxed);
@@ -179,7 +184,7 @@ impl MemoryBudget {
         granted
     }
 
-    /// Gives bytes back that [`MemoryBudget::reserve`] has granted.
+    /// Releases bytes that [`MemoryBudget::reserve`] has granted.
     pub fn release(&self, bytes: usize) {
         self.pool.taken.fetch_sub(bytes, Relaxed);
         if let Some(client) = &self.client {
@@ -209,7 +214,7 @@ pub struct ClientBudgets {
 }
 
 impl ClientBudgets {
-    /// With nothing taken.
+    /// Three budgets of which nothing is reserved.
     pub fn new(metrics: &BudgetMetrics) -> Self {
         Self {
             answers: MemoryBudget::new(ANSWERS_BYTES_MAX, metrics.answers.clone()),
@@ -218,7 +223,7 @@ impl ClientBudgets {
         }
     }
 
-    /// The same for one more connection from there.
+    /// Shares of the three budgets for a new connection from `network`.
     pub fn of_connection(&self, network: ClientNetwork) -> Self {
         Self {
             answers: self.answers.of_connection(network),

@@ -11,7 +11,8 @@ use crate::{
     logging, offline, panics, version,
 };
 
-/// Runs the program that its arguments ask for.
+/// Runs what the arguments select: `snapshot` and its subcommands, the version, the help text, or a
+/// member. Returns when the member has stopped.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Sets up logging and runs the member until it stops.
 fn start(config: Config) -> ExitCode {
     let log_level = match logging::init(&config.log) {
         Ok(log_level) => log_level,
@@ -50,6 +52,7 @@ fn start(config: Config) -> ExitCode {
     }
 }
 
+/// Prints the result of an offline command; returns etcdutl's exit code for it.
 fn without_member(outcome: offline::CommandResult) -> ExitCode {
     match outcome {
         offline::CommandResult::Done(text) => show(&text),

@@ -10,7 +10,7 @@ use crate::version;
 /// Linux counts processor time in hundredths of a second wherever programs see it.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Series of the process, read when somebody asks.
+/// Series of the process. Their values are read from the system at each scrape.
 #[derive(Debug)]
 pub(super) struct ProcessSeries {
     cpu: Counter,
@@ -42,6 +42,8 @@ impl ProcessSeries {
         }
     }
 
+    /// Sets all series from `/proc` and the resource limits. If `/proc` cannot be read, processor
+    /// time and start keep their last values, and the series of memory and open files become 0.
     pub(super) fn update(&self) {
         let (open_fds, max_fds) = file_descriptors();
         self.fd_used.set(gauge(open_fds));
@@ -63,17 +65,19 @@ impl ProcessSeries {
     }
 }
 
-/// Memory of this process that is in RAM.
+/// Bytes of this process that are in RAM; 0 if `/proc` cannot be read.
 pub fn resident_bytes() -> u64 {
     field(&status(), "VmRSS").unwrap_or(0) * 1024
 }
 
-/// File descriptors in use, and how many this process may have.
+/// Number of open file descriptors and the soft limit of them. Each is 0 if the system does not
+/// tell.
 pub fn file_descriptors() -> (u64, u64) {
     let used = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     (used, rlimit::Resource::NOFILE.get_soft().unwrap_or(0))
 }
 
+/// The text of `/proc/self/status`, empty if it cannot be read.
 fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
@@ -97,12 +101,15 @@ fn stat() -> Option<Vec<f64>> {
     )
 }
 
+/// Processor time of this process in seconds: user and system.
 fn cpu_seconds() -> Option<f64> {
     // the 14th and 15th fields: in the program and in the kernel
     let stat = stat()?;
     Some((stat.get(11)? + stat.get(12)?) / TICKS_PER_SECOND)
 }
 
+/// Start of this process in Unix seconds: the boot time of the system plus the ticks until the
+/// start.
 fn start_seconds() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;
     let boot = system

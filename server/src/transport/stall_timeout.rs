@@ -28,7 +28,7 @@ pub(super) struct StallTimeout<S> {
     stream: S,
     /// Runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// The same for what TLS holds back.
+    /// Runs while a flush of what TLS has buffered waits for the client.
     unflushed: Option<Pin<Box<Sleep>>>,
     /// Whether whole HTTP/2 frames are expected.
     frames: bool,
@@ -59,7 +59,8 @@ impl<S> StallTimeout<S> {
         waiting.map(|sleep| sleep.deadline())
     }
 
-    /// Returns the result of a write, or an error after a timeout.
+    /// Returns the result of a write, or the error `TimedOut` if writes have waited for the client
+    /// for [`limits::STALL_TIMEOUT`].
     fn write<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -69,7 +70,7 @@ impl<S> StallTimeout<S> {
     }
 }
 
-/// See [`StallTimeout::write`].
+/// Returns the result of a write or a flush; `stalled` is its timer. See [`StallTimeout::write`].
 fn wait<T>(
     stalled: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,
@@ -145,8 +146,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
     }
 }
 
-/// Wraps the body of a request: it fails when it arrives too slowly, and large ones reserve memory.
-/// `None` if the budget is used up.
+/// Wraps the body of a request so that reading it fails when it arrives too slowly. A body above
+/// [`SMALL_BYTES`] reserves its announced length in the connection's budget of requests; one
+/// without a length reserves while it arrives. `None` if the budget refuses, or the connection has
+/// none. A request without a body is returned as it is.
 pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
     let headers = request.headers();
     let traffic = request.conn_data::<ClientBudgets>()?;

@@ -71,10 +71,10 @@ struct Inner {
     metrics: TlsMetrics,
 }
 
-/// The configuration from the last read of the files.
+/// The configuration that was built from the last read of the files.
 struct LoadedTls {
     stamps: [Option<[i64; 6]>; 4],
-    /// What was good the last time.
+    /// Certificate and key of the last read that succeeded.
     parts: TlsParts,
     configs: SurfaceConfigs,
 }
@@ -141,7 +141,8 @@ impl ServerTls {
         }))))
     }
 
-    /// What the files say now.
+    /// The configuration of a surface for one handshake. It is built anew if a file has changed. If
+    /// the changed files are invalid, the previous certificate stays in use.
     fn config(&self, surface: Surface) -> Arc<ServerConfig> {
         let files = &self.0.files;
         // no panic can leave it inconsistent
@@ -154,6 +155,8 @@ impl ServerTls {
         now.configs.of(surface).clone()
     }
 
+    /// Replaces `now` by what the files contain. Logs errors: an unreadable revocation list refuses
+    /// all client certificates, and an invalid certificate leaves the previous one in use.
     fn read_again(&self, now: &mut LoadedTls) {
         let files = &self.0.files;
         let revoked = files.revoked().unwrap_or_else(|error| {

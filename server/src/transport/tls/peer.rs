@@ -28,7 +28,8 @@ struct PeerChain {
 }
 
 impl PeerCertificate {
-    /// `None` if there is no certificate, or none that can be read.
+    /// Reads the common name of the first certificate of a client's chain, and keeps the whole
+    /// chain. `None` if the client sent no certificate, or the first one does not parse.
     pub(super) fn of(chain: Option<&[CertificateDer<'static>]>) -> Option<Self> {
         let chain = chain?.to_vec();
         let common_name = common_name(&parse(chain.first()?)?.tbs_certificate.subject);
@@ -46,7 +47,7 @@ impl PeerCertificate {
     }
 }
 
-/// Reads a certificate.
+/// Parses a certificate in DER; `None` if it is invalid.
 pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     Certificate::from_der(certificate).ok()
 }

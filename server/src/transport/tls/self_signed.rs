@@ -17,11 +17,12 @@ use x509_cert::der::pem::{self, LineEnding};
 use super::error::TlsError;
 use crate::config::{Address, Url};
 
-/// Where they stand below the data directory, as in etcd.
+/// Folder of the two files below the data directory, as in etcd.
 const FOLDER: [&str; 2] = ["fixtures", "client"];
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The files of the certificate and its key; they are created if missing.
+/// Returns the paths of the certificate and its key. If one of the files is missing, both are
+/// created.
 pub(super) fn files(
     data_dir: &Path,
     urls: &[Url],
@@ -49,6 +50,7 @@ pub(super) fn files(
     Ok((cert, key))
 }
 
+/// Writes and syncs a file; `mode` are its permissions if it is new.
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -60,7 +62,8 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A certificate for the hosts of all URLs, and its key, in PEM.
+/// Makes a certificate that is valid from now on for `years` years of 365 days, and its key;
+/// returns both in PEM. It names the hosts of all TCP URLs and is its own issuer.
 fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error::Error>> {
     let mut hosts: Vec<String> = urls
         .iter()

@@ -17,7 +17,7 @@ pub(super) const PARAMETER: &str = "encoding";
 /// Suffix of a base64 field among plain ones.
 pub(super) const SUFFIX: &str = "_base64";
 
-/// How bytes stand in JSON.
+/// How a bytes field is represented in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api) enum Encoding {
     Base64,
@@ -31,15 +31,16 @@ pub(super) struct NamedField<'s> {
     /// Its place in the table.
     pub(super) index: usize,
     pub(super) field: &'s FieldShape,
-    /// How its bytes stand here.
+    /// How this field represents bytes.
     pub(super) encoding: Encoding,
 }
 
 impl Encoding {
-    /// All of them.
+    /// The values of the parameter `encoding`.
     pub(super) const NAMES: [&str; 2] = ["base64", "utf8"];
 
-    /// The encoding that a URL's query selects. As in Go, the first of several counts.
+    /// Reads the parameter `encoding` of a URL's query: base64 by default. Of several values the
+    /// first one counts, as in Go. An unknown value is the error `InvalidArgument`.
     pub(super) fn from_query(query: &str) -> Result<Self, GatewayError> {
         if query.is_empty() {
             return Ok(Self::Base64);

@@ -13,7 +13,7 @@ use crate::api::reply;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::api) enum GatewayError {
-    /// Nobody serves the path.
+    /// No call has this path.
     NotFound,
     /// Calls are made by POST.
     NotPost,
@@ -65,7 +65,7 @@ impl GatewayError {
         }
     }
 
-    /// Its work panicked.
+    /// Error of a call whose handler panicked: `Internal`, without the text of the panic.
     pub(super) fn panicked() -> Self {
         Self::Status {
             code: Code::Internal,
@@ -82,7 +82,7 @@ impl GatewayError {
         }
     }
 
-    /// A message of this length.
+    /// Error for a request message of `length` bytes, which is more than `max`.
     pub(super) fn message_too_large(length: usize, max: usize) -> Self {
         let text = format!("grpc: received message larger than max ({length} vs. {max})");
         Self::Status {
@@ -91,7 +91,8 @@ impl GatewayError {
         }
     }
 
-    /// A body so long that its message was not even read.
+    /// Error for a request body whose message is larger than `max` bytes and was not read to its
+    /// end.
     pub(super) fn body_too_large(max: usize) -> Self {
         let text = format!("grpc: received message larger than max ({max})");
         Self::Status {

@@ -44,7 +44,7 @@ pub(in crate::api::v3) struct Session<R> {
     watchers: StreamWatchers,
     out: ResponseQueue,
     permission_state: PermissionState,
-    /// Changes that were taken and must be read.
+    /// Changes that were taken from `reader` and whose events were not read yet, by group.
     unread: BTreeMap<WatcherGroupId, UnreadChanges>,
     /// Unsynced watchers by id, and where each continues.
     unsynced: BTreeMap<i64, ResumePoint>,
@@ -75,7 +75,8 @@ enum SessionEvent<T> {
 }
 
 impl<R> Session<R> {
-    /// A stream without watchers.
+    /// A session without watchers. With `needs_leader` it ends with an error when the member has
+    /// had no leader for too long.
     pub(in crate::api::v3) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
         let identity = ctx.node.identity();
@@ -143,6 +144,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
+    /// The response to a create request that is refused.
     fn refused(&self, cancel_reason: String) -> WatchResponse {
         WatchResponse {
             header: self.header(self.reader.published()),
@@ -181,7 +183,8 @@ impl<R> Session<R> {
         })
     }
 
-    /// Cancels those that may not read their span any more.
+    /// Cancels the watchers that may not read their range any more, after a change of users or
+    /// roles.
     async fn recheck_permissions(&mut self) -> Result<(), Status> {
         let denied = self
             .permission_state
@@ -248,7 +251,9 @@ impl<R> Session<R> {
         }
     }
 
-    /// Reads one batch; returns whether there was anything to read.
+    /// Reads changes into `out`, for one group or a few synced ones, or else one batch for an
+    /// unsynced watcher. Takes new changes first if all earlier ones were read. Returns `false` if
+    /// there was nothing to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
             let StreamChanges {
@@ -295,6 +300,8 @@ impl<R> Session<R> {
         Ok(true)
     }
 
+    /// Reads the events of a group's unread changes. If they do not fit into one batch, the rest
+    /// goes back to `unread`. If they were compacted, the group's synced watchers are canceled.
     fn read_synced(
         &mut self,
         states: &HistoryStates,
@@ -332,7 +339,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// The synced watchers of a group.
+    /// The synced watchers of a group that must get the changes up to `notified_revision`.
     fn synced_watchers(&self, group_id: WatcherGroupId) -> Vec<i64> {
         let Some(group) = self.watchers.group(group_id) else {
             return Vec::new();
@@ -347,7 +354,8 @@ impl<R> Session<R> {
             .collect()
     }
 
-    /// One batch for the next watcher in turn.
+    /// Reads one batch of events for the next unsynced watcher in turn. A watcher that has read
+    /// everything becomes synced; one whose changes were compacted is canceled.
     fn read_unsynced(&mut self, states: &HistoryStates) {
         let later = (Excluded(self.last_unsynced), Unbounded);
         let next = self.unsynced.range(later).next();
@@ -386,6 +394,7 @@ impl<R> Session<R> {
         }
     }
 
+    /// Updates the metric of events that were read and not sent.
     fn count_pending(&mut self) {
         let pending = i64::try_from(self.out.pending()).unwrap_or(i64::MAX);
         if pending != self.pending {
@@ -402,7 +411,7 @@ impl<R> Session<R>
 where
     R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
 {
-    /// The next answer; `None` and errors end the stream.
+    /// The next response; `None` or an error ends the stream.
     pub(in crate::api::v3) async fn next(&mut self) -> Option<Result<WatchResponse, Status>> {
         let mut steps = 0;
         loop {
@@ -432,7 +441,8 @@ where
         }
     }
 
-    /// Does the next step; waits if there is none.
+    /// Serves a request, or reads changes, or adds progress notifications, in this order. If there
+    /// is none of them, waits for the next event.
     async fn step(&mut self) -> Result<(), Status> {
         let request = self
             .requests
