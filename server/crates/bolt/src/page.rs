@@ -1,6 +1,6 @@
 //! The layout of pages. Numbers are little-endian: bbolt takes the order of the machine.
 
-/// Bytes of a page that we write.
+/// Page size of files that this crate writes.
 pub const PAGE_BYTES: usize = 4096;
 
 /// Bytes before a page's elements: id, kind, count, further pages that belong to it.
@@ -15,16 +15,17 @@ pub const BRANCH: u16 = 1;
 pub const LEAF: u16 = 2;
 /// A meta page: one of the first two pages.
 pub const META: u16 = 4;
-/// A list of pages that are free.
+/// A freelist page: it lists the free pages.
 pub const FREE: u16 = 16;
 
 /// An element of a leaf whose value is a bucket.
 pub const IS_BUCKET: u32 = 1;
 
-/// Bytes of a bucket's value: root page and a counter; what is more is a page that stands inside.
+/// Bytes of a bucket's value: root page and a counter. If the value is longer, the rest is an
+/// inline page.
 pub const BUCKET_BYTES: usize = 16;
 
-/// Number of meta pages; the one with the higher transaction counts.
+/// Number of meta pages; the valid one with the higher transaction is used.
 pub const METAS: u64 = 2;
 
 /// Magic number of a bbolt file.
@@ -42,23 +43,23 @@ pub const CHECKSUM_AT: usize = 56;
 /// A page's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageHeader {
-    /// The page's own number.
+    /// Number of the page.
     pub id: u64,
     /// [`BRANCH`], [`LEAF`], [`META`] or [`FREE`].
     pub kind: u16,
-    /// How many elements follow.
+    /// Number of elements that follow.
     pub count: u16,
-    /// Pages after this one that belong to it.
+    /// Number of overflow pages, which follow this page and belong to it.
     pub overflow: u32,
 }
 
 impl PageHeader {
-    /// Pages of the file that it takes, overflow included.
+    /// Number of pages that it occupies, including the overflow.
     pub fn pages(self) -> u64 {
         u64::from(self.overflow) + 1
     }
 
-    /// Its bytes.
+    /// Encodes the header.
     pub fn encode(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(&self.id.to_le_bytes());
@@ -68,7 +69,7 @@ impl PageHeader {
         bytes
     }
 
-    /// `None` if there are too few bytes.
+    /// Decodes the header at the beginning of a page; `None` if there are too few bytes.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             id: u64_at(bytes, 0)?,
@@ -82,19 +83,19 @@ impl PageHeader {
 /// Contents of a meta page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetaPage {
-    /// Page of the bucket that holds all others.
+    /// Root page of the bucket that contains all other buckets.
     pub root: u64,
-    /// Page of the list of free pages.
+    /// Page of the freelist.
     pub free: u64,
-    /// One beyond the last page.
+    /// Number of pages of the file: one more than the last page's number.
     pub end: u64,
-    /// The higher one counts.
+    /// Transaction that wrote the meta page; the page with the higher one is used.
     pub transaction: u64,
-    /// Bytes of a page, as the machine has it that made the file.
+    /// Page size of the file: that of the machine on which it was created.
     pub page_bytes: u64,
 }
 
-/// Bytes that a page can have. Ours are [`PAGE_BYTES`].
+/// Page sizes that a file can have; this crate writes [`PAGE_BYTES`].
 pub const PAGE_SIZES: [u64; 7] = [
     1 << 10,
     1 << 11,
@@ -106,7 +107,7 @@ pub const PAGE_SIZES: [u64; 7] = [
 ];
 
 impl MetaPage {
-    /// Its page, whose number is the transaction's last bit.
+    /// Encodes the meta page; the lowest bit of the transaction is its page number.
     pub fn page(self) -> [u8; PAGE_BYTES] {
         let header = PageHeader {
             id: self.transaction % METAS,
@@ -130,7 +131,7 @@ impl MetaPage {
         page
     }
 
-    /// What the page says, or what is wrong with it.
+    /// Decodes a meta page; the error says what is wrong with it.
     pub fn parse(page: &[u8]) -> Result<Self, &'static str> {
         let body = page
             .get(HEADER_BYTES..HEADER_BYTES + META_BYTES)

@@ -1,9 +1,9 @@
 //! Reads a bbolt file by walking its pages from the root.
 //!
-//! A file comes from anywhere. Every number in it is checked before it is used. A walk is bounded by a
+//! A file is untrusted: every number in it is checked before it is used. A walk is bounded by a
 //! depth and by the number of pages, where a page counts with its overflow. Keys must ascend and
 //! records must not overlap, so a file yields no more bytes than it has. One leaf at a time is in
-//! memory. Whatever is wrong is a [`BoltError`] that says where.
+//! memory. Every defect is a [`BoltError`] that says where it is.
 
 use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
 
@@ -15,7 +15,7 @@ use super::page::{
 /// Maximum depth of a tree: with two children per page, more levels would need more than all pages.
 const DEPTH_MAX: usize = 64;
 
-/// A page with all that belongs to it: no record is larger.
+/// Maximum bytes of a page with its overflow, and so of a record.
 const RUN_BYTES_MAX: u64 = 1 << 30;
 
 /// Maximum number of buckets; a store needs about ten.
@@ -27,21 +27,21 @@ const KEY_BYTES_MAX: usize = 32 << 10;
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BoltError {
-    /// The system refused.
+    /// The file cannot be opened or read.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The file as such.
+    /// The file as a whole is invalid.
     #[error("{0}")]
     File(String),
-    /// A page.
+    /// A page is invalid.
     #[error("page {page}: {what}")]
     Page {
-        /// Its number; 0 for one that stands inside another.
+        /// Number of the page; 0 for an inline page.
         page: u64,
         /// What is wrong with it.
         what: &'static str,
     },
-    /// A record, which its reader refuses.
+    /// A record that the caller refuses.
     #[error("{0}")]
     Record(String),
 }
@@ -61,12 +61,12 @@ pub struct BoltFile {
 pub enum Bucket {
     /// Below this page.
     Root(u64),
-    /// In this page, which stands inside another.
+    /// In this inline page, copied from the leaf that contains it.
     Inline(Vec<u8>),
 }
 
 impl BoltFile {
-    /// Opens a file, of which `length` bytes count.
+    /// Opens a file and reads its meta pages. Only the first `length` bytes belong to the file.
     pub fn open(path: &Path, length: u64) -> Result<Self, BoltError> {
         let file = fs::File::open(path)?;
         let meta = newest_meta(&file, length)?;
@@ -83,12 +83,12 @@ impl BoltFile {
         Ok(Self { file, meta })
     }
 
-    /// Bytes of all pages.
+    /// Bytes of all pages of the file.
     pub fn bytes(&self) -> u64 {
         self.meta.end * self.meta.page_bytes
     }
 
-    /// The buckets by name, in order.
+    /// Reads the names and roots of all buckets, in the order of their names.
     pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>, BoltError> {
         let mut found = Vec::new();
         self.walk(&Bucket::Root(self.meta.root), true, &mut |name, value| {
@@ -110,11 +110,12 @@ impl BoltFile {
         Ok(found)
     }
 
-    /// All records of a bucket, in order.
+    /// Calls `each` with all records of a bucket, in the order of their keys.
     pub fn records(&self, bucket: &Bucket, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         self.walk(bucket, false, each)
     }
 
+    /// Calls `each` with all records of a bucket; `of_buckets` says whether they must be buckets.
     fn walk(
         &self,
         bucket: &Bucket,
@@ -140,7 +141,8 @@ impl BoltFile {
         }
     }
 
-    /// What a page says of itself. Its overflow lies in the file and within the bound.
+    /// Reads and checks the header of a page: the page is in the file, and its overflow ends in the
+    /// file and within [`RUN_BYTES_MAX`].
     fn header(&self, page: u64) -> Result<PageHeader, BoltError> {
         if !(METAS..self.meta.end).contains(&page) {
             return Err(wrong(page, "it is not one of the file's pages"));
@@ -159,7 +161,7 @@ impl BoltFile {
         Ok(header)
     }
 
-    /// A page with its overflow.
+    /// Reads a page with its overflow.
     fn read(&self, page: u64, header: &PageHeader) -> Result<Vec<u8>, BoltError> {
         let mut bytes = vec![0; (header.pages() * self.meta.page_bytes) as usize];
         self.file
@@ -168,10 +170,11 @@ impl BoltFile {
     }
 }
 
-/// The newer valid meta page.
+/// Finds the valid meta page with the higher transaction. The error says what is wrong with the
+/// first one.
 fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     let mut newest: Option<MetaPage> = None;
-    let mut told = "it is too short";
+    let mut reason = "it is too short";
     // the offset of the second one depends on the page size, which only they contain
     for at in std::iter::once(0).chain(PAGE_SIZES) {
         let mut page = [0; META_PAGE_BYTES];
@@ -186,11 +189,11 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
                     newest = Some(meta);
                 }
             }
-            Err(what) if at == 0 => told = what,
+            Err(what) if at == 0 => reason = what,
             Err(_) => {}
         }
     }
-    newest.ok_or_else(|| BoltError::File(told.into()))
+    newest.ok_or_else(|| BoltError::File(reason.into()))
 }
 
 /// Bytes of a meta page that are read.
@@ -204,7 +207,7 @@ fn short(page: u64) -> BoltError {
     wrong(page, "it ends too early")
 }
 
-/// The pages below a branch.
+/// Numbers of the pages below a branch.
 fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> {
     (0..usize::from(count))
         .map(|at| u64_at(bytes, HEADER_BYTES + at * ELEMENT_BYTES + 8).ok_or(short(page)))
@@ -214,7 +217,7 @@ fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> 
 /// A walk through a tree.
 struct TreeWalk<'a, 'e> {
     file: &'a BoltFile,
-    /// Whether the records are buckets; else none may be.
+    /// Whether all records must be buckets; otherwise none may be one.
     of_buckets: bool,
     pages_left: u64,
     last: Option<Vec<u8>>,

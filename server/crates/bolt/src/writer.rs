@@ -1,8 +1,8 @@
-//! Writes a bbolt file in one pass, page after page, with little in memory: a page being filled for
-//! each level of the tree.
+//! Writes a bbolt file in one pass, page after page. Only one page for each level of the tree is in
+//! memory.
 //!
-//! The first two pages tell where the root is and how long the file will be, so a file is laid out
-//! first, by writing it to nowhere ([`Layout::of`]); the same records must follow again.
+//! The first two pages contain the root and the length of the file, so the layout is computed
+//! first, by a pass without output ([`Layout::of`]); the second pass must add the same records.
 
 use std::io;
 
@@ -14,23 +14,22 @@ use super::page::{
 /// Receives the bytes of the file.
 pub type WriteBytes<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
-/// Where everything will stand.
+/// Root and length of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     root: u64,
-    /// One beyond the last page.
+    /// Number of pages of the file.
     end: u64,
 }
 
-/// Bytes that leaves are filled up to, by further pages that belong to them: where a leaf ends, half a
-/// record's room is left empty, and records of two kilobytes are common.
+/// Bytes to which a leaf is filled, with overflow pages. At the end of a leaf half a record's space
+/// stays empty on average; records of 2 KiB are common, so a leaf of one page would waste much.
 const LEAF_BYTES: usize = 4 * PAGE_BYTES;
 
-/// The list of free pages, which is empty.
+/// Page of the freelist, which is empty.
 const FREE_PAGE: u64 = METAS;
 
-/// The transaction that wrote the file. The second meta page is of the one before, as if there had
-/// been one.
+/// Transaction of the first meta page. The second meta page has the transaction before it.
 const TRANSACTION: u64 = 2;
 
 impl Layout {
@@ -47,7 +46,8 @@ impl Layout {
         self.end * PAGE_BYTES as u64
     }
 
-    /// Writes the file; `fill` must do as it did when the file was laid out.
+    /// Writes the file; `fill` must add the same buckets and records as for [`Layout::of`],
+    /// otherwise the result is an error.
     pub fn write(
         self,
         out: &mut WriteBytes<'_>,
@@ -84,17 +84,18 @@ impl Layout {
     }
 }
 
-/// Takes buckets one by one, in order of their names, each with its records in order of their keys.
+/// Writes buckets one by one, in the order of their names, each with its records in the order of
+/// their keys.
 pub struct Writer<'a> {
     out: &'a mut WriteBytes<'a>,
     /// Number of the next page.
     next: u64,
-    /// The bucket that is being filled.
+    /// Pages of the bucket that is being filled.
     tree: OpenPages,
     name: Option<Vec<u8>>,
-    /// Names and values of the buckets that are done.
+    /// Names and encoded values of the finished buckets.
     done: Vec<(Vec<u8>, [u8; BUCKET_BYTES])>,
-    /// One page with what belongs to it.
+    /// Buffer for one page with its overflow.
     buffer: Vec<u8>,
 }
 
@@ -110,14 +111,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A bucket begins.
+    /// Begins a bucket; names must ascend.
     pub fn bucket(&mut self, name: &[u8]) -> io::Result<()> {
         self.close()?;
         self.name = Some(name.to_vec());
         Ok(())
     }
 
-    /// The next record of the bucket.
+    /// Adds a record to the bucket; keys must ascend.
     pub fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.leaf_element(0, key, value)
     }
@@ -146,7 +147,7 @@ impl<'a> Writer<'a> {
                 self.tree.branches.push(OpenPage::default());
             }
             let branch = &mut self.tree.branches[level];
-            // a branch with one way on would never come to an end
+            // a branch with a single child would make the tree endless
             if branch.count() < 2 || branch.has_room(first.len(), PAGE_BYTES) {
                 branch.push(id, &first, &[]);
                 return Ok(());
@@ -172,7 +173,7 @@ impl<'a> Writer<'a> {
             let last = level + 1 == self.tree.branches.len();
             let branch = &mut self.tree.branches[level];
             if last && branch.count() == 1 {
-                // all of the tree stands below it
+                // its only child contains the whole tree and is the root
                 let root = branch.elements[0].0;
                 self.tree = OpenPages::default();
                 return Ok(root);
@@ -188,6 +189,8 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Writes the leaf of a bucket that has no other page, and returns its number, which is the
+    /// root.
     fn flush_only_leaf(&mut self) -> io::Result<u64> {
         let leaf = &mut self.tree.leaf;
         let id = put(leaf, LEAF, &mut self.next, &mut self.buffer, self.out)?;
@@ -207,6 +210,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Ends the last bucket and writes the bucket that contains all others.
     fn finish(mut self) -> io::Result<Layout> {
         self.close()?;
         for (name, value) in std::mem::take(&mut self.done) {
@@ -218,7 +222,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The pages that are being filled: of a bucket's leaves, and of each level above them.
+/// The pages of a bucket that are being filled: a leaf, and a branch of each level above.
 #[derive(Default)]
 struct OpenPages {
     leaf: OpenPage,
@@ -228,7 +232,7 @@ struct OpenPages {
 /// A page that is being filled.
 #[derive(Default)]
 struct OpenPage {
-    /// Of each element, its flags or its page, and the lengths of key and value.
+    /// Flags (of a leaf) or page (of a branch), and the lengths of key and value, of each element.
     elements: Vec<(u64, u32, u32)>,
     /// Keys and values.
     data: Vec<u8>,
@@ -239,7 +243,8 @@ impl OpenPage {
         self.elements.len()
     }
 
-    /// Whether an element of so many bytes fits into `of`; one alone always does, by further pages.
+    /// Whether an element with `bytes` of key and value still fits into a page of `of` bytes. An
+    /// empty page has room for any element, with overflow pages.
     fn has_room(&self, bytes: usize, of: usize) -> bool {
         let elements = (self.count() + 1) * ELEMENT_BYTES;
         self.elements.is_empty() || HEADER_BYTES + elements + self.data.len() + bytes <= of
