@@ -9,20 +9,20 @@ macro_rules! error_table {
         }
 
         impl ErrorCode {
-            /// All of them, ascending by number.
+            /// All errors, in ascending order of their numbers.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name),*];
 
-            /// The number.
+            /// Number of the error in the body.
             pub const fn code(self) -> u16 {
                 match self { $(ErrorCode::$name => $code),* }
             }
 
-            /// The HTTP status.
+            /// HTTP status of the response.
             pub const fn status(self) -> u16 {
                 match self { $(ErrorCode::$name => $status),* }
             }
 
-            /// The fixed text.
+            /// Fixed text of the error.
             pub const fn message(self) -> &'static str {
                 match self { $(ErrorCode::$name => $message),* }
             }

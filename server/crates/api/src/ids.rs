@@ -1,10 +1,10 @@
 //! Member and cluster ids as etcd computes them from the same flags, so that a cluster keeps its
-//! identity when it moves here. No behaviour beyond the two sums and how an id is written.
+//! identity when it migrates to this server; and their text form.
 
 use sha1::{Digest as _, Sha1};
 
-/// Id of a member: from its peer URLs, the cluster's token and, for members added at run time
-/// (whose token is empty), the time of adding in Unix seconds.
+/// Computes the id of a member from its peer URLs and the cluster's token. For a member added at
+/// run time the token is empty, and `added_at` is the time in Unix seconds.
 pub fn member_id<S: AsRef<str>>(peer_urls: &[S], token: &str, added_at: Option<i64>) -> u64 {
     let mut urls: Vec<&str> = peer_urls.iter().map(AsRef::as_ref).collect();
     urls.sort_unstable();
@@ -19,7 +19,7 @@ pub fn member_id<S: AsRef<str>>(peer_urls: &[S], token: &str, added_at: Option<i
     first_eight(sum)
 }
 
-/// Id of a cluster: from the ids of its first members, in any order.
+/// Computes the id of a cluster from the ids of its first members, in any order.
 pub fn cluster_id(members: &[u64]) -> u64 {
     let mut members = members.to_vec();
     members.sort_unstable();
@@ -30,11 +30,12 @@ pub fn cluster_id(members: &[u64]) -> u64 {
     first_eight(sum)
 }
 
-/// An id as answers print it: lower-case hexadecimal without leading zeros.
+/// Formats an id as responses contain it: lower-case hexadecimal without leading zeros.
 pub fn hex(id: u64) -> String {
     format!("{id:x}")
 }
 
+/// The first eight bytes of a digest as a big-endian number.
 fn first_eight(sum: Sha1) -> u64 {
     let sum: [u8; 20] = sum.finalize().into();
     u64::from_be_bytes([

@@ -1,17 +1,17 @@
-//! The table of calls: every method of gRPC with what it asks of its caller and the paths of the JSON
-//! gateway that call it. The server makes from it its gRPC services, the dispatch of the gateway, the
-//! series of calls, the authorization and the OpenAPI document.
+//! The table of calls: every gRPC method with the access that it requires and the paths of the JSON
+//! gateway that call it. The server derives from it its gRPC services, the dispatch of the gateway,
+//! the metrics of calls, the authorization and the OpenAPI document.
 
 use super::Access::{self, OwnUser, Public, Root, V3Keys, V3Root, V3User};
 
 /// Kind of a gRPC method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallType {
-    /// One message each way.
+    /// One request message, one response message.
     Unary,
-    /// One message in, many out.
+    /// One request message, a stream of responses.
     ServerStream,
-    /// Many both ways.
+    /// A stream of requests, a stream of responses.
     BidiStream,
 }
 
@@ -20,21 +20,21 @@ pub enum CallType {
 pub struct GrpcRoute {
     /// `/package.Service/Method`.
     pub method: &'static str,
-    /// Its kind.
+    /// Whether requests and responses are streams.
     pub call_type: CallType,
     /// Required access.
     pub access: Access,
-    /// The paths of the gateway that call it, without `/v3`, `/v3beta` and `/v3alpha`.
+    /// Paths of the JSON gateway that call it, without the prefix `/v3`, `/v3beta` or `/v3alpha`.
     pub paths: &'static [&'static str],
 }
 
-/// Gives the rows of the table to the macro `$apply`, by service:
-/// `"/METHOD" MODULE::VERB(REQUEST) -> RESPONSE, ACCESS, [PATHS OF THE GATEWAY];`
+/// Passes the rows of the table to the macro `$apply`, by service: `"/METHOD" MODULE::VERB(REQUEST)
+/// -> RESPONSE, ACCESS, [PATHS OF THE GATEWAY];`
 ///
-/// `hot` are unary calls that carry the load, `placed` such calls that may read much and then have a place
-/// until their answer is encoded, `unary` all others; `waiting` are unary calls that may take long, which
-/// the gateway gives up when their client goes. A stream also names the type that
-/// tonic's trait asks for.
+/// `hot` are the most frequent unary calls; `placed` are those of them that may read much, and then
+/// hold a permit until the response is encoded. `waiting` are unary calls that may take long, which
+/// the gateway cancels when the client disconnects. `unary` are all others. A row of a stream also
+/// names the associated type of tonic's trait.
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! calls {
@@ -149,7 +149,7 @@ macro_rules! routes {
             $(as $stream:ident)?, $access:ident, [$($path:literal),*];
         )+}
     )+})+) => {
-        /// All methods that are served.
+        /// All gRPC methods of the server.
         pub const GRPC: &[GrpcRoute] = &[
             $($($(GrpcRoute {
                 method: $method,
@@ -173,7 +173,7 @@ macro_rules! routes {
 
 calls!(routes);
 
-/// A method that a library serves.
+/// A row for a method that a library implements, open to everybody and without a gateway path.
 const fn of_library(method: &'static str, call_type: CallType) -> GrpcRoute {
     GrpcRoute {
         method,
@@ -184,24 +184,24 @@ const fn of_library(method: &'static str, call_type: CallType) -> GrpcRoute {
 }
 
 impl GrpcRoute {
-    /// The route of a method.
+    /// The row of a method, named as in `/package.Service/Method`.
     pub fn of(method: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.method == method)
     }
 
-    /// The method that a path of the gateway calls.
+    /// The row that a path of the gateway calls; the path has no version prefix.
     pub fn of_path(path: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.paths.contains(&path))
     }
 
-    /// Full name of its service, and its own name.
+    /// Full name of the service, and name of the method.
     pub fn names(&self) -> (&'static str, &'static str) {
         let full = self.method.trim_start_matches('/');
         full.split_once('/').unwrap_or((full, ""))
     }
 }
 
-/// All paths of the gateway.
+/// All paths of the gateway with the rows they call.
 pub fn gateway_paths() -> impl Iterator<Item = (&'static str, &'static GrpcRoute)> {
     let of = |route: &'static GrpcRoute| route.paths.iter().map(move |path| (*path, route));
     GRPC.iter().flat_map(of)

@@ -3,30 +3,30 @@
 use super::Access::{self, Public, Root, V2Keys, V3User};
 use crate::discovery;
 
-/// What a path names.
+/// The resource behind a path, which selects its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// Keys, watches, members and counters of v1.
     V1,
     /// Keys of v2.
     Keys,
-    /// Members, as v2 shows them.
+    /// Members in v2's form.
     Members,
-    /// Users, roles and the switch of v2.
+    /// v2's users and roles, and whether its authentication is on.
     Auth,
-    /// Client URLs as text.
+    /// Client URLs of all members, as text.
     Machines,
     /// Counters of the member.
     StatsSelf,
-    /// The leader's view of the others.
+    /// Statistics that the leader has of its followers.
     StatsLeader,
-    /// Counters of v2's keys.
+    /// Counters of operations on v2's keys.
     StatsStore,
-    /// Versions, metrics, probes, variables.
+    /// Versions, metrics, health checks, variables.
     Operations,
-    /// The level of the logs.
+    /// The log level, which can be changed.
     LogLevel,
-    /// The gateway in OpenAPI.
+    /// OpenAPI document of the gateway.
     OpenApi,
     /// Makes tokens of discovery.
     NewToken,
@@ -45,7 +45,7 @@ pub enum PathScope {
     Token,
 }
 
-/// A path and who may use it.
+/// A path, and who may use it with which method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpRoute {
     /// Decoded and clean; `/<token>` for [`PathScope::Token`].
@@ -75,7 +75,7 @@ pub const HTTP: &[HttpRoute] = &[
     one("/v2/stats/self", Resource::StatsSelf, SHOWN_TO_USERS),
     one("/v2/stats/leader", Resource::StatsLeader, SHOWN_TO_USERS),
     one("/v2/stats/store", Resource::StatsStore, SHOWN),
-    // the members as files, which no request writes
+    // the members as files, which requests can only read
     tree("/v1/keys/_etcd/machines", Resource::V1, SHOWN_TO_USERS),
     tree("/v1/keys", Resource::V1, &[("GET", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
     tree("/v1/watch", Resource::V1, &[("GET", V2Keys), ("POST", V2Keys)]),
@@ -90,7 +90,7 @@ pub const HTTP: &[HttpRoute] = &[
     one("/health", Resource::Operations, SHOWN),
     tree("/livez", Resource::Operations, SHOWN),
     tree("/readyz", Resource::Operations, SHOWN),
-    // any method is a GET there, as in etcd
+    // any method counts as GET, as in etcd
     one("/metrics", Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
     // shows the command line and what raft knows
     one("/debug/vars", Resource::Operations, &[("GET", Root)]),
@@ -102,6 +102,7 @@ pub const HTTP: &[HttpRoute] = &[
     HttpRoute { path: "/<token>", scope: PathScope::Token, resource: Resource::Token, methods: &[("GET", Public), ("HEAD", Public), ("PUT", Public), ("DELETE", Public)] },
 ];
 
+/// A route of this path alone.
 const fn one(
     path: &'static str,
     resource: Resource,
@@ -115,6 +116,7 @@ const fn one(
     }
 }
 
+/// A route of this path and all below it.
 const fn tree(
     path: &'static str,
     resource: Resource,
@@ -134,13 +136,14 @@ impl HttpRoute {
         HTTP.iter().find(|route| route.holds(path))
     }
 
-    /// Access that a method requires. One that is not listed is refused by the handler of the path;
-    /// it requires the most, so that nothing unlisted is ever open to everybody.
+    /// Access that a method requires. A method that is not listed requires [`Access::Root`], so
+    /// that it is never open to everybody; the handler of the path refuses it.
     pub fn access(&self, method: &str) -> Access {
         let listed = self.methods.iter().find(|(known, _)| *known == method);
         listed.map_or(Root, |(_, access)| *access)
     }
 
+    /// Whether the path belongs to this route.
     fn holds(&self, path: &[u8]) -> bool {
         let below = path.strip_prefix(self.path.as_bytes());
         match self.scope {

@@ -1,9 +1,10 @@
-//! Who may call what: the one list of routes of all dialects, each with the access that it asks for.
-//! The server routes and authorizes by it, `docs/reference/access.md` is printed from it, and an end-to-end
-//! test asks every route of a running member as everybody. No behavior lives here.
+//! Who may call what: the one list of routes of all dialects, each with the access that it
+//! requires. The server routes and authorizes by it, `docs/reference/access.md` is printed from it,
+//! and an end-to-end test calls every route of a running member as every kind of caller. What does
+//! *not* live here: the handlers.
 //!
-//! The rule: what one dialect protects is protected in all others. Keys require the authentication
-//! of their own key space. Administration requires the role root as soon as the authentication of
+//! The rule: a resource is protected equally in all dialects. Keys require the authentication of
+//! their own key space. Administration requires the role root as soon as the authentication of
 //! either key space is on, because users, members, snapshots and alarms belong to both.
 //!
 //! Reading order: this file (the rule) → `http` → `grpc` → `page`.
@@ -19,32 +20,34 @@ pub use page::markdown;
 /// Access that a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Open to everybody: health, versions, schemas, the log-in itself.
+    /// Open to everybody: health, versions, schemas, authentication itself.
     Public,
     /// A permission on the keys of v3, while v3's authentication is on.
     V3Keys,
     /// Any user, while v3's authentication is on.
     V3User,
-    /// The role root, while v3's authentication is on: it changes the key space of v3 alone.
+    /// The role root, while v3's authentication is on: the call changes only the key space of v3.
     V3Root,
-    /// A pattern that covers the key of v2, while v2's authentication is on. v1 has the same keys.
+    /// A role with a pattern that covers the key, while v2's authentication is on. v1 has the same
+    /// keys.
     V2Keys,
-    /// The user that the request is about, or root, while the authentication of either is on.
+    /// The user whom the request concerns, or the role root, while v2's or v3's authentication is
+    /// on.
     OwnUser,
-    /// The role root, while the authentication of either is on.
+    /// The role root, while v2's or v3's authentication is on.
     Root,
 }
 
-/// Which of the two authentications are on.
+/// Whether v2's and v3's authentication are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AuthSwitches {
-    /// That of `/v2/auth/enable`.
+    /// v2's authentication, which `/v2/auth/enable` switches.
     pub v2: bool,
-    /// That of `AuthEnable`.
+    /// v3's authentication, which `AuthEnable` switches.
     pub v3: bool,
 }
 
-/// The kinds of callers.
+/// A kind of caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallerKind {
     /// A request without a token or a password.
@@ -58,7 +61,7 @@ pub enum CallerKind {
 }
 
 impl Access {
-    /// All of them.
+    /// All kinds of access.
     pub const ALL: [Self; 7] = [
         Self::Public,
         Self::V3Keys,
@@ -69,7 +72,7 @@ impl Access {
         Self::Root,
     ];
 
-    /// Whether callers must authenticate.
+    /// Whether callers must authenticate while these authentications are on.
     pub fn is_asked(self, on: AuthSwitches) -> bool {
         match self {
             Self::Public => false,
@@ -79,7 +82,7 @@ impl Access {
         }
     }
 
-    /// Whether a caller is admitted to a resource that is not its own.
+    /// Whether a caller of this kind is admitted, to a resource that does not belong to it.
     pub fn admits(self, who: CallerKind, on: AuthSwitches) -> bool {
         if !self.is_asked(on) {
             return true;
@@ -91,7 +94,7 @@ impl Access {
         }
     }
 
-    /// A short name.
+    /// Short name, for tests and tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Public => "everybody",

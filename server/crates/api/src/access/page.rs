@@ -32,7 +32,7 @@ user without rights and as root, while no authentication, v2's, v3's and both ar
 
 ";
 
-/// What `docs/reference/access.md` holds.
+/// The text of `docs/reference/access.md`.
 pub fn markdown() -> String {
     let mut out = HEAD.to_owned();
     out.push_str("| asks for | which is |\n|---|---|\n");

@@ -9,11 +9,11 @@ use crate::error_table::error_table;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct V1ErrorBody {
-    /// Number of the rule broken.
+    /// Number of the error, see [`ErrorCode`].
     pub error_code: u16,
-    /// Its fixed text.
+    /// Fixed text of the error.
     pub message: String,
-    /// What broke it; left out when empty.
+    /// Details, such as the key; left out when empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cause: String,
 }
@@ -31,12 +31,12 @@ error_table! {
     TtlNotNumber = 202, 400, "The given TTL in POST form is not a number";
     /// Cause: the request.
     IndexNotNumber = 203, 400, "The given index in POST form is not a number";
-    /// No answer from the cluster; the write may or may not have happened.
+    /// The cluster did not answer in time; a write may or may not have been made.
     RaftInternal = 300, 500, "Raft Internal Error";
-    /// Nobody leads.
+    /// There is no leader.
     LeaderElection = 301, 500, "During Leader Election";
     /// Cause: the request.
     Keyword = 400, 400, "The prefix of the given key is a keyword in etcd";
-    /// The member ended before the watch saw anything.
+    /// The member stopped before the watch had an event.
     WatcherCleared = 500, 500, "watcher is cleared due to etcd recovery";
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What happened to a key, or was read.
+/// A change of a key, or a key that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Response {
@@ -15,13 +15,13 @@ pub struct Response {
     /// Left out when false.
     #[serde(skip_serializing_if = "is_default")]
     pub dir: bool,
-    /// The value before it; left out when there was none.
+    /// Value before the change; left out when there was none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub prev_value: String,
     /// The value; left out when there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub value: String,
-    /// Whether the key was not there before; left out when it was.
+    /// Whether the change created the key; left out when false.
     #[serde(skip_serializing_if = "is_default")]
     pub new_key: bool,
     /// RFC 3339.
@@ -30,7 +30,7 @@ pub struct Response {
     /// Whole seconds that are left; left out when 0.
     #[serde(skip_serializing_if = "is_default")]
     pub ttl: i64,
-    /// Of a change its own, of a read the store's.
+    /// Index of the change; for a read, the current index of the store.
     pub index: u64,
 }
 

@@ -15,7 +15,7 @@ pub const WATCH: &str = "/v1/watch";
 pub const MACHINES: &str = "/v1/machines";
 /// Prefix of the statistics.
 pub const STATS: &str = "/v1/stats";
-/// The members as a directory of the key space, one file each by name. Nobody can write there.
+/// Read-only directory of the key space with a file for each member, by name.
 pub const MACHINE_RECORDS: &str = "/_etcd/machines";
-/// First components of keys that nobody may write.
+/// First components of keys that cannot be written.
 pub const KEYWORDS: [&str; 2] = ["_etcd", "ephemeralNodes"];

@@ -12,7 +12,7 @@ pub struct V1SelfStats {
     pub state: String,
     /// When the process started, RFC 3339.
     pub start_time: String,
-    /// Who leads.
+    /// The leader.
     pub leader_info: V1LeaderInfo,
     /// Append messages received.
     pub recv_append_request_cnt: u64,
@@ -25,14 +25,14 @@ pub struct V1SelfStats {
 pub struct V1LeaderInfo {
     /// Its name; empty when unknown.
     pub leader: String,
-    /// Since when it leads, as a Go duration.
+    /// How long it has been the leader, as a Go duration.
     pub uptime: String,
 }
 
 /// `/v1/stats/leader`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct V1LeaderStats {
-    /// Own name.
+    /// Name of the answering member, which is the leader.
     pub leader: String,
     /// Followers by name. Nothing is measured for them in this dialect.
     pub followers: BTreeMap<String, ()>,

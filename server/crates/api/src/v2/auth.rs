@@ -4,93 +4,93 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The switch.
+/// Path that reads and switches authentication.
 pub const ENABLE: &str = "/v2/auth/enable";
-/// Prefix of users.
+/// Prefix of the paths of users.
 pub const USERS: &str = "/v2/auth/users";
-/// Prefix of roles.
+/// Prefix of the paths of roles.
 pub const ROLES: &str = "/v2/auth/roles";
 
-/// Why a request is refused with 401.
+/// The caller is not authenticated or lacks a permission (401).
 pub const INSUFFICIENT: &str = "Insufficient credentials";
 /// A name with a slash in it (400).
 pub const INVALID_PATH: &str = "Invalid path";
-/// The body is none of ours (400).
+/// The body is not valid JSON of a known form (400).
 pub const INVALID_JSON: &str = "Invalid JSON in request body.";
-/// The body is another user's (400).
+/// The body names another user than the path (400).
 pub const OTHER_USER: &str = "User JSON name does not match the name in the URL";
-/// The body is another role's (400).
+/// The body names another role than the path (400).
 pub const OTHER_ROLE: &str = "Role JSON name does not match the name in the URL";
-/// A user is made or changed, not both (400).
+/// The body has roles, which create a user, and a grant or revoke, which change one (400).
 pub const ROLES_AND_GRANT: &str = "User JSON contains both roles and grant/revoke";
-/// A role is made or changed, not both (400).
+/// The body has permissions, which create a role, and a grant or revoke, which change one (400).
 pub const PERMISSIONS_AND_GRANT: &str = "Role JSON contains both permissions and grant/revoke";
 
-/// Whether auth is on.
+/// State of v2's authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enabled {
-    /// Whether it is.
+    /// Whether authentication is on.
     pub enabled: bool,
 }
 
-/// Patterns of paths; `null` where none were ever named.
+/// Patterns of paths; `null` if none were ever given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Patterns {
-    /// Of reads.
+    /// Patterns of paths that may be read.
     pub read: Option<Vec<String>>,
-    /// Of writes.
+    /// Patterns of paths that may be written.
     pub write: Option<Vec<String>>,
 }
 
 impl Patterns {
-    /// Whether there are none.
+    /// Whether there is no pattern in either list.
     pub fn is_empty(&self) -> bool {
         let empty = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
         empty(&self.read) && empty(&self.write)
     }
 }
 
-/// What a role may.
+/// Permissions of a role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Permissions {
-    /// Of keys.
+    /// Patterns of keys.
     pub kv: Patterns,
 }
 
-/// A role as it is shown.
+/// A role in a response.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Role {
     /// Name.
     pub role: String,
-    /// What it may.
+    /// Permissions of the role.
     pub permissions: Permissions,
 }
 
-/// A role as it is sent.
+/// A role in a request: one to create, or a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RoleChange {
     /// Name.
     pub role: String,
-    /// What a new one may.
+    /// Permissions of a new role.
     pub permissions: Option<Permissions>,
-    /// What it is to have besides.
+    /// Permissions to add.
     pub grant: Option<Permissions>,
-    /// What it loses.
+    /// Permissions to remove.
     pub revoke: Option<Permissions>,
 }
 
 /// All roles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleList {
-    /// By name.
+    /// The roles, sorted by name.
     pub roles: Vec<Role>,
 }
 
-/// A user as a change of it is answered.
+/// A user in the response to a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct User {
@@ -100,19 +100,19 @@ pub struct User {
     pub roles: Option<Vec<String>>,
 }
 
-/// A user as it is sent.
+/// A user in a request: one to create, or a change.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UserChange {
     /// Name.
     pub user: String,
-    /// In clear; `null` or empty for none.
+    /// Password in plain text; `null` or empty for none.
     pub password: Option<String>,
-    /// Names of a new one's roles.
+    /// Names of the roles of a new user.
     pub roles: Option<Vec<String>>,
-    /// Names of roles that it is to have besides.
+    /// Names of roles to grant.
     pub grant: Option<Vec<String>>,
-    /// Names of roles that it loses.
+    /// Names of roles to revoke.
     pub revoke: Option<Vec<String>>,
 }
 
@@ -124,12 +124,12 @@ impl fmt::Debug for UserChange {
     }
 }
 
-/// A user as it is shown: with its roles in full.
+/// A user in a response, with its roles and their permissions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserShown {
     /// Name.
     pub user: String,
-    /// Left out where there are none.
+    /// Roles of the user; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
 }
@@ -137,6 +137,6 @@ pub struct UserShown {
 /// All users.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserList {
-    /// By name; `null` where there are none.
+    /// The users, sorted by name; `null` if there are none.
     pub users: Option<Vec<UserShown>>,
 }

@@ -9,14 +9,14 @@ use crate::error_table::error_table;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ErrorBody {
-    /// Number of the rule broken.
+    /// Number of the error, see [`ErrorCode`].
     pub error_code: u16,
-    /// Its fixed text.
+    /// Fixed text of the error.
     pub message: String,
-    /// What broke it; left out when empty.
+    /// Details, such as the path; left out when empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cause: String,
-    /// The store's index; 0 for errors found before the store was asked.
+    /// Current index of the store; 0 for a request that was refused before it reached the store.
     pub index: u64,
 }
 
@@ -27,7 +27,7 @@ error_table! {
     CompareFailed = 101, 412, "Compare failed";
     /// Cause: the path.
     NotFile = 102, 403, "Not a file";
-    /// Cause: the file in the way.
+    /// Cause: the component of the path that is a file.
     NotDir = 104, 400, "Not a directory";
     /// Cause: the path.
     NodeExists = 105, 412, "Key already exists";
@@ -37,7 +37,7 @@ error_table! {
     DirNotEmpty = 108, 403, "Directory not empty";
     /// Credentials are missing, wrong or not enough.
     Unauthorized = 110, 401, "The request requires user authentication";
-    /// `prevValue` is there and empty.
+    /// `prevValue` is given and empty.
     PrevValueRequired = 201, 400, "PrevValue is Required in POST form";
     /// `ttl` is not a number.
     TtlNotNumber = 202, 400, "The given TTL in POST form is not a number";
@@ -51,11 +51,11 @@ error_table! {
     RefreshValue = 211, 400, "Value provided on refresh";
     /// A refresh must carry a time to live.
     RefreshTtlRequired = 212, 400, "A TTL must be provided on refresh";
-    /// No answer from the cluster; the write may or may not have happened.
+    /// The cluster did not answer in time; a write may or may not have been made.
     RaftInternal = 300, 500, "Raft Internal Error";
-    /// The quota is used up, or the disk has no room; etcd has no such bound for v2. A status of 500
-    /// would make etcd's client say that nobody leads.
+    /// The quota is used up, or the disk is full; etcd has no such bound for v2. With a status of
+    /// 500, etcd's client would report that there is no leader.
     NoSpace = 302, 507, "Insufficient storage";
-    /// The watch begins before the oldest event kept.
+    /// The watch begins before the oldest event in the history.
     HistoryCleared = 401, 400, "The event in requested index is outdated and cleared";
 }

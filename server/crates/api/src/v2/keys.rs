@@ -1,4 +1,5 @@
-//! The answer of `/v2/keys`: one event per line. The order of the fields is the order on the wire.
+//! The response of `/v2/keys`: one event per line. The order of the fields is the order on the
+//! wire.
 //!
 //! Keys and values are bytes in the store; on the wire they are text, so what is not UTF-8 has
 //! become U+FFFD here. The server writes this shape by hand for that reason, and a test of it
@@ -6,16 +7,16 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What happened to a node, or was read.
+/// A change of a node, or a node that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Event {
     /// `get`, `set`, `create`, `update`, `compareAndSwap`, `compareAndDelete`, `delete`, `expire`.
     pub action: String,
-    /// The node after it; left out if the client asked for no value on success.
+    /// The node after the change, or as read; left out if the request has `noValueOnSuccess`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Node>,
-    /// The node before it, where there was one. Never has `nodes`.
+    /// The node before the change, if there was one; always without `nodes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prev_node: Option<Node>,
 }
@@ -27,7 +28,8 @@ pub struct Node {
     /// Full path; left out for the root.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub key: String,
-    /// Present, possibly empty, for every file that is shown as existing.
+    /// Value of a file, possibly empty; left out for a directory and for a file that does not exist
+    /// any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// Left out when false.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Answer of a list, ordered by numeric id.
+/// Response to a list, ordered by numeric id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberList {
     /// All members.
@@ -12,14 +12,14 @@ pub struct MemberList {
 /// One member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Lower hex without leading zeros.
+    /// Id in lower-case hexadecimal without leading zeros.
     pub id: String,
     /// Empty until the member has started.
     pub name: String,
-    /// Where other members reach it.
+    /// URLs at which other members reach it.
     #[serde(rename = "peerURLs")]
     pub peer_urls: Vec<String>,
-    /// Where clients reach it; empty until the member has started.
+    /// URLs at which clients reach it; empty until the member has started.
     #[serde(rename = "clientURLs")]
     pub client_urls: Vec<String>,
 }
@@ -27,7 +27,7 @@ pub struct Member {
 /// Error body of everything that is not `/v2/keys`; no newline follows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorMessage {
-    /// What went wrong.
+    /// Text of the error.
     pub message: String,
 }
 
@@ -39,11 +39,11 @@ pub const NO_LEADER_TEXT: &str = "During election";
 pub const NOT_FOUND: &str = "Not found";
 /// A URL belongs to another member (409).
 pub const PEER_URL_EXISTS: &str = "membership: peerURL exists";
-/// The reason stands in the log only (500).
+/// The request failed; only the log has the reason (500).
 pub const INTERNAL: &str = "Internal Server Error";
-/// Prefix of 404; the id follows.
+/// Prefix of the text of status 404; the id follows.
 pub const NO_SUCH_MEMBER: &str = "No such member: ";
-/// Prefix of 410; the id follows.
+/// Prefix of the text of status 410; the id follows.
 pub const REMOVED: &str = "Member permanently removed: ";
-/// The body names no URL (400).
+/// The body has no valid URL (400).
 pub const NO_URLS: &str = "no valid URLs given";

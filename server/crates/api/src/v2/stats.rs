@@ -16,22 +16,22 @@ pub struct SelfStats {
     pub state: String,
     /// When the process started, RFC 3339.
     pub start_time: String,
-    /// Who leads.
+    /// The leader.
     pub leader_info: LeaderInfo,
     /// Append messages received.
     pub recv_append_request_cnt: u64,
-    /// Of these, per second of late; left out when 0.
+    /// Append messages received per second, over the recent past; left out when 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub recv_pkg_rate: f64,
-    /// Bytes per second of late; left out when 0.
+    /// Bytes received per second, over the recent past; left out when 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub recv_bandwidth_rate: f64,
     /// Append messages sent.
     pub send_append_request_cnt: u64,
-    /// Of these, per second of late; left out when 0.
+    /// Append messages sent per second, over the recent past; left out when 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub send_pkg_rate: f64,
-    /// Bytes per second of late; left out when 0.
+    /// Bytes sent per second, over the recent past; left out when 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub send_bandwidth_rate: f64,
 }
@@ -42,16 +42,16 @@ pub struct SelfStats {
 pub struct LeaderInfo {
     /// Member id, hex; empty when unknown.
     pub leader: String,
-    /// Since when it leads, as a Go duration.
+    /// How long it has been the leader, as a Go duration.
     pub uptime: String,
-    /// When it was first seen leading, RFC 3339.
+    /// When this member first saw it as leader, RFC 3339.
     pub start_time: String,
 }
 
 /// `/v2/stats/leader`, answered by the leader alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LeaderStats {
-    /// Own id, hex.
+    /// Id of the answering member, which is the leader, in hexadecimal.
     pub leader: String,
     /// Followers by id.
     pub followers: BTreeMap<String, FollowerStats>,
@@ -60,7 +60,7 @@ pub struct LeaderStats {
 /// One follower as the leader sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FollowerStats {
-    /// Milliseconds.
+    /// Round-trip times, in milliseconds.
     pub latency: LatencyStats,
     /// Append messages by result.
     pub counts: CountsStats,
@@ -70,24 +70,24 @@ pub struct FollowerStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LatencyStats {
-    /// The last one.
+    /// The latest round trip.
     pub current: f64,
-    /// Mean of all.
+    /// Mean of all round trips.
     pub average: f64,
-    /// Of all.
+    /// Standard deviation of all round trips.
     pub standard_deviation: f64,
-    /// Smallest; 2^63 before the first.
+    /// Shortest round trip; 2^63 before the first one.
     pub minimum: f64,
-    /// Largest.
+    /// Longest round trip.
     pub maximum: f64,
 }
 
 /// Append messages by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountsStats {
-    /// Not delivered.
+    /// Append messages that were not delivered.
     pub fail: u64,
-    /// Delivered.
+    /// Append messages that were delivered.
     pub success: u64,
 }
 

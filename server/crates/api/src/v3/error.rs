@@ -17,7 +17,7 @@ macro_rules! errors {
         }
 
         impl RpcError {
-            /// All of the table.
+            /// All errors of the table below.
             pub const ALL: &'static [RpcError] = &[$(RpcError::$name),*];
 
             /// The gRPC code.
@@ -29,7 +29,7 @@ macro_rules! errors {
                 }
             }
 
-            /// The same text without a code.
+            /// An error with the same text whose code is `Unknown`, as from locks and elections.
             pub const fn plain(self) -> RpcError {
                 RpcError::Plain(match self {
                     $(RpcError::$name => $text,)*
@@ -82,7 +82,7 @@ errors! {
     MemberExists = FailedPrecondition "etcdserver: member ID already exist";
     /// Another member has such a peer URL.
     PeerUrlExists = FailedPrecondition "etcdserver: Peer URLs already exists";
-    /// Too few members have started. (The code is what etcd's server sends.)
+    /// Too few members have started. (etcd's server sends this code.)
     MemberNotEnoughStarted = Unknown "etcdserver: re-configuration failed due to not enough started members";
     /// Invalid peer URLs.
     MemberBadUrls = InvalidArgument "etcdserver: given member URLs are invalid";
@@ -109,7 +109,7 @@ errors! {
     LeaderChanged = Unavailable "etcdserver: leader changed";
     /// The process is stopping.
     Stopped = Unavailable "etcdserver: server stopped";
-    /// No answer in time.
+    /// The request was not answered in time.
     Timeout = Unavailable "etcdserver: request timed out";
     /// The same, and the leader changed meanwhile.
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
@@ -121,17 +121,17 @@ errors! {
     Corrupt = DataLoss "etcdserver: corrupt cluster";
     /// Learners answer serializable reads and Status only.
     NotSupportedForLearner = FailedPrecondition "etcdserver: rpc not supported for learner";
-    /// Leadership cannot go there.
+    /// The target cannot become leader: it is unknown or a learner.
     BadLeaderTransferee = FailedPrecondition "etcdserver: bad leader transferee";
     /// An invalid version.
     WrongDowngradeVersionFormat = InvalidArgument "etcdserver: wrong downgrade target version format";
     /// The cluster can only go down to the minor version before its own.
     InvalidDowngradeTarget = InvalidArgument "etcdserver: invalid downgrade target version";
-    /// A downgrade was begun before.
+    /// Another downgrade is in progress.
     DowngradeInProgress = FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
-    /// The leader has not decided the cluster's version yet. (The code is what etcd's server sends.)
+    /// The leader has not decided the cluster's version yet. (etcd's server sends this code.)
     ClusterVersionUnavailable = Unknown "etcdserver: cluster version not found during downgrade";
-    /// An action that does not exist. (The code is what etcd's server sends.)
+    /// The action of a downgrade request does not exist. (etcd's server sends this code.)
     UnknownMethod = Unknown "etcdserver: unknown method";
     /// Auth needs a user root.
     RootUserNotExist = FailedPrecondition "etcdserver: root user does not exist";
@@ -149,11 +149,11 @@ errors! {
     RoleNotFound = FailedPrecondition "etcdserver: role name not found";
     /// A role without a name.
     RoleEmpty = InvalidArgument "etcdserver: role name is empty";
-    /// No such user with such a password.
+    /// The user does not exist or the password is wrong.
     AuthFailed = InvalidArgument "etcdserver: authentication failed, invalid user ID or password";
     /// A grant without a permission.
     PermissionNotGiven = InvalidArgument "etcdserver: permission not given";
-    /// The caller may not do that.
+    /// The caller lacks a permission.
     PermissionDenied = PermissionDenied "etcdserver: permission denied";
     /// The user does not have the role.
     RoleNotGranted = FailedPrecondition "etcdserver: role is not granted to the user";
@@ -163,15 +163,17 @@ errors! {
     AuthNotEnabled = FailedPrecondition "etcdserver: authentication is not enabled";
     /// The token is invalid.
     InvalidAuthToken = Unauthenticated "etcdserver: invalid auth token";
-    /// The change would lock everybody out, or the range is invalid.
+    /// The change would take root's access while authentication is on, or the range of a permission
+    /// is invalid.
     InvalidAuthMgmt = InvalidArgument "etcdserver: invalid auth management";
-    /// Users have changed while the request was on its way.
+    /// Users or roles were changed after the caller was authenticated and before the request was
+    /// applied.
     AuthOldRevision = InvalidArgument "etcdserver: revision of auth store is old";
-    /// A password for a user that has none. (Code and text are what etcd's server sends.)
+    /// A password was given for a user that has none. (etcd's server sends this code and text.)
     NoPasswordUser = Unknown "auth: authentication failed, password was given for no password user";
-    /// This member has no key to sign tokens. (Code and text are what etcd's server sends.)
+    /// This member has no key to sign tokens. (etcd's server sends this code and text.)
     VerifyOnly = Unknown "auth: token signing attempted with verify-only key";
-    /// The password is longer than bcrypt reads. (Code and text are what etcd's server sends.)
+    /// The password is longer than bcrypt accepts. (etcd's server sends this code and text.)
     PasswordTooLong = Unknown "bcrypt: password length exceeds 72 bytes";
 }
 

@@ -1,10 +1,10 @@
 //! The JSON mapping of protobuf, as the helper functions that the generated serde attributes name.
 //!
-//! Out: original field names, zero fields left out, 64-bit integers as strings, bytes as padded
-//! standard base64, enums by name. In: original or lowerCamel names, unknown fields ignored, `null`
-//! for the default, integers as numbers or strings, base64 standard or URL-safe, padded or not,
-//! enums by name or number. The way in serves clients: the gateway reads bodies as etcd does, by
-//! `shape`.
+//! Written: original field names, zero fields left out, 64-bit integers as strings, bytes as padded
+//! standard base64, enums by name. Read: original or lowerCamel names, unknown fields ignored,
+//! `null` for the default, integers as numbers or strings, base64 standard or URL-safe, padded or
+//! not, enums by name or number. Only clients read in this way: the gateway reads bodies as etcd
+//! does, by `shape`.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
@@ -18,12 +18,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{authpb, etcdserverpb, mvccpb};
 
-/// Whether a field is left out.
+/// Whether a field has its default value, so that it is left out.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// A value, or the default for `null`.
+/// Deserializes a value; `null` gives the default.
 pub fn nullable<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Deserialize<'de> + Default,
@@ -186,7 +186,8 @@ const PADDED: GeneralPurposeConfig =
     LOOSE.with_decode_padding_mode(DecodePaddingMode::RequireCanonical);
 const BARE: GeneralPurposeConfig = LOOSE.with_decode_padding_mode(DecodePaddingMode::RequireNone);
 
-/// Standard or URL-safe, padded or bare; a failure is the offset of the first bad group or byte.
+/// Decodes base64, standard or URL-safe, with or without padding. The error is the offset of the
+/// first invalid byte, or of the group that contains it.
 fn decode_base64(text: &str) -> Result<Bytes, usize> {
     let alphabet = if text.contains(['-', '_']) {
         &URL_SAFE
@@ -212,7 +213,7 @@ fn decode_base64(text: &str) -> Result<Bytes, usize> {
     })
 }
 
-/// An enum whose values JSON names.
+/// An enum whose values have names in JSON.
 pub trait NamedEnum: Sized + TryFrom<i32> {
     /// The value's name in the proto file.
     fn name(&self) -> &'static str;
@@ -247,7 +248,7 @@ named! {
     etcdserverpb::watch_create_request::FilterType,
 }
 
-/// One enum value on its way out or in; a number without a name stays a number.
+/// An enum value, written by name, or as its number if that has no name; read from either.
 struct EnumValue<T>(i32, PhantomData<T>);
 
 impl<T: NamedEnum> Serialize for EnumValue<T> {

@@ -5,7 +5,7 @@ pub mod error;
 pub mod json;
 pub mod shape;
 
-// Layout of generated code is the generator's; docs stand in the protos.
+// The generator formats this code; its documentation is in the protos.
 #[rustfmt::skip]
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::too_many_lines, reason = "generated code")]
 #[path = "generated"]

@@ -1,31 +1,31 @@
-//! Tables for reading JSON into messages: names, numbers and kinds of fields, and the oneofs that
-//! they belong to. They are generated from the protos; the gateway reads by them.
+//! Tables for reading JSON into messages: names, numbers and kinds of fields, and their oneofs.
+//! They are generated from the protos; the gateway reads request bodies with them.
 
 /// A message's fields, in the order of the proto.
 #[derive(Debug)]
 pub struct MessageShape {
-    /// All of them, those of oneofs included.
+    /// All fields, including those of oneofs.
     pub fields: &'static [FieldShape],
 }
 
 /// A field.
 #[derive(Debug)]
 pub struct FieldShape {
-    /// As in the proto.
+    /// Name in the proto.
     pub name: &'static str,
-    /// The same in lowerCamel.
+    /// Name in lowerCamel.
     pub json_name: &'static str,
-    /// On the wire.
+    /// Number on the wire.
     pub number: u32,
-    /// What it holds.
+    /// Type of the field, or of each element of a list.
     pub kind: FieldKind,
-    /// Whether it holds many of them.
+    /// Whether the field is repeated.
     pub list: bool,
-    /// The full name of the oneof to which it belongs.
+    /// Full name of the oneof to which the field belongs.
     pub oneof: Option<&'static str>,
 }
 
-/// What a field holds.
+/// Type of a field's value.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "protobuf's names")]
 pub enum FieldKind {
@@ -42,15 +42,15 @@ pub enum FieldKind {
 /// An enum.
 #[derive(Debug)]
 pub struct EnumShape {
-    /// As Go names its type.
+    /// Name of the enum's type in Go.
     pub name: &'static str,
     /// Names and numbers.
     pub values: &'static [(&'static str, i32)],
 }
 
-/// A message type that has such a table.
+/// A message type with a table of its fields.
 pub trait Shaped {
-    /// The table.
+    /// Table of the message's fields.
     const SHAPE: &'static MessageShape;
 }
 
