@@ -1,4 +1,4 @@
-//! The body of a request as calls get it: one message, or a stream of messages.
+//! The body of a request as a call receives it: one message, or a stream of messages.
 
 use std::{
     collections::VecDeque,
@@ -16,9 +16,9 @@ use crate::limits::{MESSAGE_OVERHEAD, WINDOW_BYTES};
 /// The body of a request.
 #[derive(Debug)]
 pub enum Body {
-    /// Collected before the call began.
+    /// One message with its prefix, which was collected before the call began.
     Whole(Bytes),
-    /// Read by the call.
+    /// A stream of messages, which the call reads.
     Stream(RequestStream),
 }
 
@@ -45,16 +45,16 @@ pub(crate) struct RequestSender(Arc<RequestQueue>);
 #[derive(Debug)]
 struct RequestQueue {
     queue: Mutex<QueueState>,
-    /// Wakes the stream on its connection.
+    /// Wakes the stream in its connection when the call has taken messages or dropped the queue.
     connection: Waker,
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
     messages: VecDeque<Bytes>,
-    /// Memory that they take. Bounded by the stream's window and the largest message.
+    /// Bytes of memory of `messages`. Bounded by the stream's window and the largest message.
     held: usize,
-    /// Bytes that were taken since the connection was woken for it.
+    /// Bytes that the call has taken since the connection was last woken for that.
     taken: usize,
     ended: Option<Result<(), Aborted>>,
     reader: Option<Waker>,
@@ -62,12 +62,13 @@ struct QueueState {
     dropped: bool,
 }
 
-/// Memory that a waiting message takes.
+/// Bytes of memory that a message occupies in the queue.
 fn cost(message: &Bytes) -> usize {
     message.len() + MESSAGE_OVERHEAD
 }
 
-/// Both ends of a body.
+/// Creates both ends of a queue of messages; `connection` is woken when the call has taken
+/// messages.
 pub(crate) fn stream(connection: Waker) -> (RequestSender, RequestStream) {
     let queue = Mutex::default();
     let inbox = Arc::new(RequestQueue { queue, connection });
@@ -112,12 +113,12 @@ impl RequestSender {
         }
     }
 
-    /// Whether messages wait for the call.
+    /// Whether the queue has messages that the call has not taken.
     pub(crate) fn waits(&self) -> bool {
         !self.0.queue().messages.is_empty()
     }
 
-    /// Memory that waiting messages take.
+    /// Bytes of memory of the messages in the queue.
     pub(crate) fn held(&self) -> usize {
         self.0.queue().held
     }

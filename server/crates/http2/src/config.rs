@@ -1,4 +1,4 @@
-//! What a connection may do, as its server decides. Bounds that no server needs to change are in
+//! Settings of a connection, which the server chooses. Bounds that no server needs to change are in
 //! `limits`.
 
 use std::time::Duration;
@@ -10,15 +10,16 @@ pub struct Config {
     pub streams_max: u32,
     /// Largest message of a request, after decompression.
     pub message_bytes_max: usize,
-    /// Pings to a client that is silent; `None` sends none.
+    /// Pings to a silent client; `None` sends none.
     pub keepalive: Option<KeepAlive>,
-    /// How often a client with calls may ping while nothing is sent to it.
+    /// Minimum interval between the pings of a client with calls, while nothing is sent to it.
     pub ping_interval_min: Duration,
-    /// A message must be whole within this time and what `message_bytes_per_second_min` adds.
+    /// A request message must be complete within this time plus the time that
+    /// `message_bytes_per_second_min` allows for its bytes.
     pub message_timeout: Duration,
-    /// A message that comes at least so fast may take as long as it needs.
+    /// A message that arrives at least at this rate is never too slow.
     pub message_bytes_per_second_min: u64,
-    /// How long a client may leave its answers where they are.
+    /// How long a client may read nearly nothing of waiting responses before the connection ends.
     pub stall_timeout: Duration,
     /// How long a connection that has failed may take to close.
     pub close_timeout: Duration,

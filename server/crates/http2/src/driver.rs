@@ -20,26 +20,27 @@ use tokio::{
 
 use crate::{Config, Connection, Service};
 
-/// Bytes read at once, into a buffer that the connections of a thread share.
+/// Size of the read buffer, which the connections of a thread share.
 const READ_BYTES: usize = 64 << 10;
 
-/// After so much time other connections of the thread have their turn; one turn of a connection is
-/// shorter.
+/// After this time in one poll the connection yields to the others of its thread; a turn of the
+/// state machine is shorter.
 const POLL_TIME_MAX: Duration = Duration::from_millis(1);
 
 /// Bytes that are read and dropped after a connection has failed, so that the client gets the last
 /// frames: closing a socket with unread bytes discards them.
 const LINGER_BYTES_MAX: usize = 4 << 20;
 
-/// How long that may take.
+/// How long reading and dropping may take, see [`LINGER_BYTES_MAX`].
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// Where the connections of a thread read into.
+    /// Read buffer of the connections of a thread.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Serves one connection until it ends or, after `stopped`, its calls have ended.
+/// Serves one connection until it ends. When `stopped` resolves, it shuts down and ends after its
+/// calls. An error is one of the stream.
 pub async fn serve<IO, S>(
     io: IO,
     service: S,
@@ -73,7 +74,7 @@ where
     Ok(())
 }
 
-/// Who has ended a connection.
+/// Which side has ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConnectionEnd {
     Here,
@@ -83,7 +84,7 @@ enum ConnectionEnd {
 struct Driver<IO, S: Service> {
     io: IO,
     connection: Connection<S>,
-    /// Bytes that the connection has not taken yet.
+    /// Received bytes that the connection has not processed yet.
     left: Vec<u8>,
     timer: Option<Pin<Box<Sleep>>>,
     lingered: usize,
@@ -156,7 +157,8 @@ where
         Ok(sent)
     }
 
-    /// Hands over what was received; 0 says that the client sends no more.
+    /// Reads and passes the bytes to the connection. Returns their number; 0 is the end of the
+    /// stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.connection.wants_input() {
             return Poll::Pending;
@@ -189,7 +191,7 @@ where
             return Poll::Pending;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        // one that is early is set anew when it is due
+        // a timer that is too early is set again when it fires
         if timer.deadline() > at || timer.is_elapsed() {
             timer.as_mut().reset(at);
         }
@@ -197,7 +199,7 @@ where
         Poll::Ready(())
     }
 
-    /// Ends our side and reads until the client has ended its own.
+    /// Closes our side of the stream, then reads and drops input until the client closes its side.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;

@@ -1,4 +1,5 @@
-//! Frames of HTTP/2 (RFC 9113, section 4 and 6): their heads, and the small ones whole.
+//! Frames of HTTP/2 (RFC 9113, sections 4 and 6): reading them, writing their heads, and writing
+//! small frames.
 
 /// Length of a frame's head.
 pub const HEAD_BYTES: usize = 9;
@@ -64,29 +65,30 @@ pub enum Reason {
     StreamClosed = 5,
     /// A frame has a wrong length.
     FrameSize = 6,
-    /// The request was not looked at.
+    /// The request was not processed.
     Refused = 7,
     /// The header compression is broken.
     Compression = 9,
-    /// The client sends what makes work and asks for nothing.
+    /// The client causes too much work, or reads nothing.
     Calm = 11,
 }
 
-/// One frame as it lies in the bytes that were read.
+/// One frame in received bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// Its type.
+    /// Type of the frame.
     pub kind: u8,
-    /// Its flags.
+    /// Flags of the frame.
     pub flags: u8,
-    /// Its stream, 0 for the connection.
+    /// Id of the stream; 0 for the connection.
     pub stream: u32,
-    /// What it carries.
+    /// Payload, with padding.
     pub payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    /// The whole length of the frame that begins here, once its head is there.
+    /// Length of the frame at the beginning of the bytes, with its head; `None` if the head is not
+    /// complete, an error if the frame is too long.
     pub(crate) fn length(begin: &[u8]) -> Result<Option<usize>, Reason> {
         let Some(&[a, b, c, ..]) = begin.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
@@ -98,7 +100,8 @@ impl<'a> Frame<'a> {
         Ok(Some(HEAD_BYTES + length))
     }
 
-    /// The frame at the front of `input` and its whole length, or nothing while it is not whole.
+    /// Parses the frame at the beginning of `input`; returns it with its whole length. `None` while
+    /// it is not complete; an error if it is too long.
     pub fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
         let Some(end) = Self::length(input)? else {
             return Ok(None);
@@ -119,12 +122,12 @@ impl<'a> Frame<'a> {
         }))
     }
 
-    /// Whether it has a flag.
+    /// Whether a flag is set.
     pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
-    /// The payload without padding.
+    /// The payload without padding; an error if the padding is longer than the payload.
     pub fn unpadded(&self) -> Result<&'a [u8], Reason> {
         if !self.has(PADDED) {
             return Ok(self.payload);
@@ -134,7 +137,7 @@ impl<'a> Frame<'a> {
         Ok(&rest[..length.ok_or(Reason::Protocol)?])
     }
 
-    /// The payload, when it must be one number.
+    /// The payload as a number of 32 bits; an error if it has another length.
     pub fn number(&self) -> Result<u32, Reason> {
         let bytes: [u8; 4] = self.payload.try_into().map_err(|_| Reason::FrameSize)?;
         Ok(u32::from_be_bytes(bytes))
@@ -175,7 +178,7 @@ pub fn goaway(out: &mut Vec<u8>, last: u32, reason: Reason) {
     goaway_with(out, last, reason, b"");
 }
 
-/// The same, with debug data.
+/// Appends a GOAWAY frame with debug data.
 pub fn goaway_with(out: &mut Vec<u8>, last: u32, reason: Reason, debug_data: &[u8]) {
     head(out, 8 + debug_data.len(), GOAWAY, 0, 0);
     out.extend_from_slice(&last.to_be_bytes());

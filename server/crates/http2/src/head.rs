@@ -1,4 +1,4 @@
-//! What the header block of a request says. Reading the block is `heads`'.
+//! The head of a request, parsed. What does *not* live here: reading header blocks (`heads`).
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::{message::Encoding, refusal::Refusal};
 /// How a call takes its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestMode {
-    /// The one message is collected before the call begins.
+    /// The call begins when its only message is complete.
     Collected,
-    /// The call begins with its head and takes messages as they come.
+    /// The call begins with the head and reads messages as they arrive.
     Streaming,
 }
 
@@ -24,11 +24,11 @@ pub struct Head<M> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grpc: bool,
     pub(crate) encoding: Encoding,
-    /// Why no call begins with it.
+    /// Why every call with this head is refused.
     pub(crate) refusal: Option<Refusal>,
-    /// What `content-length` says.
+    /// Value of `content-length`.
     pub(crate) content_length: Option<u64>,
-    /// Size of its header list.
+    /// Size of the header list as HTTP/2 counts it, in bytes.
     pub(crate) bytes: usize,
 }
 
@@ -48,12 +48,12 @@ impl<M> Head<M> {
         &self.parts
     }
 
-    /// What the server found out about its method.
+    /// The service's data about the method.
     pub fn method(&self) -> &M {
         &self.method
     }
 
-    /// Whether it announces content.
+    /// Whether `content-length` announces a body.
     pub(crate) fn has_content(&self) -> bool {
         self.content_length.is_some_and(|length| length > 0)
     }

@@ -16,7 +16,7 @@ use crate::{
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// What a block turned out to be.
+/// Result of reading a header block.
 #[derive(Debug)]
 pub(crate) enum HeaderBlock<M> {
     Request(Rc<Head<M>>),
@@ -25,10 +25,10 @@ pub(crate) enum HeaderBlock<M> {
     TooLarge,
 }
 
-/// A block that was read before: its bytes, the state of the table, and what it means.
+/// A block that was read: its bytes, the generation of the table, and the head.
 type CachedHead<M> = (Vec<u8>, u64, Rc<Head<M>>);
 
-/// Reads the blocks of a connection and remembers the latest.
+/// Reads the header blocks of a connection and caches the latest heads.
 #[derive(Debug)]
 pub(crate) struct HeadCache<M> {
     decoder: Decoder,
@@ -45,7 +45,8 @@ impl<M> HeadCache<M> {
         }
     }
 
-    /// Reads the whole block of a request.
+    /// Reads the complete header block of a request. A block that is in the cache is not decoded
+    /// again.
     pub(crate) fn read<S: Service<Method = M>>(
         &mut self,
         block: &[u8],
@@ -81,7 +82,7 @@ impl<M> HeadCache<M> {
         Ok(HeaderBlock::Request(head))
     }
 
-    /// Reads the whole block of trailers. Whether they may be trailers.
+    /// Reads the complete block of trailers. `false` if they are not valid trailers or too large.
     pub(crate) fn read_trailers(&mut self, block: &[u8]) -> Result<bool, HpackError> {
         let mut fields = RequestFields::default();
         self.decoder.decode(block, |field| match field.known {
@@ -118,7 +119,7 @@ impl RequestFields {
         self.wrong = self.keep(field).is_none();
     }
 
-    /// Adds a field; `None` if it is not allowed.
+    /// Adds a field; `None` if it makes the request malformed.
     fn keep(&mut self, field: &HeaderField) -> Option<()> {
         let value = field.value();
         let pseudo_is_late = !self.headers.is_empty();
@@ -181,7 +182,7 @@ impl RequestFields {
     }
 }
 
-/// A head of these parts; `None` if its `content-length` is invalid.
+/// Makes a head of these parts and the service's data; `None` if its `content-length` is invalid.
 pub(crate) fn head<S: Service>(
     mut parts: request::Parts,
     bytes: usize,
@@ -219,7 +220,8 @@ pub(crate) fn head<S: Service>(
     })
 }
 
-/// The `content-length`; `None` if it is not one number.
+/// The value of `content-length`, if there is one; the outer `None` says that it is not a single
+/// number.
 fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     let mut length = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {
@@ -236,7 +238,7 @@ fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     Some(length)
 }
 
-/// Whether the content is gRPC's, of whatever kind.
+/// Whether the content type is one of gRPC.
 fn is_grpc(headers: &HeaderMap) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
@@ -248,7 +250,8 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// How long the client waits: `grpc-timeout` is up to eight digits and a unit.
+/// The value of `grpc-timeout`, which is up to eight digits and a unit; `None` if it is missing or
+/// invalid.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     timeout_of(headers.get(TIMEOUT)?.to_str().ok()?)
 }

@@ -6,8 +6,8 @@
 //! [`driver`] connects it to a stream of tokio.
 //!
 //! What does *not* live here: TLS, HTTP/1.1, upgrades, clients, server push, priorities, and
-//! everything that a server does around its calls (metrics, budgets, texts of errors), which is the
-//! one trait [`Service`].
+//! everything that a server does around its calls (metrics, budgets, texts of errors), which it
+//! provides as a [`Service`].
 //!
 //! Reading order: `service` (what the server gives), `refusal` → `config` → `connection` (the state machine:
 //! `receive` frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`,

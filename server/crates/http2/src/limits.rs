@@ -2,51 +2,51 @@
 
 use std::time::Duration;
 
-/// A list of headers, by the standard's measure; announced, and answered by 431 beyond.
+/// Bytes of a header list, as HTTP/2 counts them. Announced in the settings; a longer list is
+/// answered with 431.
 pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 
-/// A block of headers before its decompression; beyond, the connection ends.
+/// Bytes of a compressed header block; a longer one ends the connection.
 pub const HEADER_BLOCK_BYTES_MAX: usize = 128 << 10;
 
-/// CONTINUATION frames of one block; they need not carry anything.
+/// CONTINUATION frames of one block: empty ones would not reach the limit of bytes.
 pub const CONTINUATIONS_MAX: usize = 32;
 
-/// Blocks of headers that a connection remembers: a client repeats the few methods that it calls.
+/// Header blocks that a connection caches: a client repeats the few methods that it calls.
 pub(crate) const CACHED_HEADS: usize = 4;
 
-/// Larger blocks are not remembered.
+/// Largest header block that is cached.
 pub(crate) const CACHED_HEAD_BYTES_MAX: usize = 4 << 10;
 
-/// A head that is larger and not shared counts among the bytes of requests.
+/// Largest head that is not charged to its request. Heads that requests share are never charged.
 pub(crate) const HEAD_FREE_BYTES: usize = 1 << 10;
 
-/// Streams of one connection, when its configuration allows more.
+/// Open streams of one connection, an upper bound of the configured number.
 pub const STREAMS_MAX: usize = 32_768;
 
 /// Streams of one connection that are not counted among the calls of the whole server.
 pub const STREAMS_FREE: usize = 64;
 
-/// Streams whose answers are out while their requests may still come: frames of them are ignored.
+/// Remembered streams that ended before their requests were complete; frames of them are ignored.
 pub(crate) const ENDED_EARLY_MAX: usize = 1024;
 
 /// Flow-control window of a stream and of a connection: a large message takes one round trip.
 pub const WINDOW_BYTES: u32 = 1 << 20;
 
-/// How often it is looked whether a client keeps its streams waiting.
+/// Interval of the checks for slow messages and stalled clients.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A client that takes less than this in [`crate::Config::stall_timeout`] while answers wait has
-/// stalled.
+/// A client has stalled if it reads less than this in [`crate::Config::stall_timeout`] while
+/// responses wait.
 pub(crate) const STALL_BYTES_MIN: u64 = 64 << 10;
 
-/// Bytes ready to be sent; while there are more, no call runs.
+/// Bytes of output that are not sent; while there are more, no call runs.
 pub const OUTPUT_MAX: usize = 128 << 10;
 
 /// Bytes of acknowledgments and resets beyond [`OUTPUT_MAX`]; while there are more, nothing is read.
 pub const CONTROL_MAX: usize = 64 << 10;
 
-/// Bytes of requests that one connection may have, unfinished or being worked on; beyond, calls are
-/// refused.
+/// Bytes of requests of one connection, incomplete or in progress; above it, calls are refused.
 pub const UNFINISHED_MAX: usize = 64 << 20;
 
 /// Bytes of each kind that a connection holds without a reservation.
@@ -55,42 +55,44 @@ pub(crate) const UNRESERVED_BYTES: usize = 32 << 10;
 /// Bytes that are reserved at once.
 pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
 
-/// What a message takes beyond its bytes while it waits for its call.
+/// Memory of a message in the queue of its call, in addition to its bytes.
 pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
-/// Streams that may end badly (reset by the client, or for its fault) beyond those that ended well.
+/// Streams that may end badly (reset by the client, or because of its error), in excess of those
+/// that ended well.
 pub const FAULTS_MAX: u32 = 4096;
 
-/// DATA frames without content between two requests that became whole.
+/// DATA frames without content between two complete requests.
 pub const EMPTY_MAX: u32 = 4096;
 
-/// SETTINGS frames that may come at once.
+/// SETTINGS frames that a client may send at once.
 pub const SETTINGS_BURST: u32 = 256;
 
-/// SETTINGS frames that may come in a second in the long run.
+/// SETTINGS frames that a client may send per second on average.
 pub const SETTINGS_PER_SECOND: u32 = 16;
 
-/// Work before the rest waits for the connection's next turn: a frame is [`FRAME_WORK`], a call that
-/// begins [`CALL_WORK`], a byte that has to be decoded is one, and so is a byte of a large answer.
+/// Work of one turn; the rest waits for the next turn. A frame counts [`FRAME_WORK`], a new call
+/// [`CALL_WORK`], a byte to decode 1 and a byte of a large response 1.
 pub(crate) const TURN_WORK: usize = 64 << 10;
 
-/// See [`TURN_WORK`].
+/// Work of a frame, see [`TURN_WORK`].
 pub(crate) const FRAME_WORK: usize = 64;
 
-/// See [`TURN_WORK`].
+/// Work of a new call, see [`TURN_WORK`].
 pub(crate) const CALL_WORK: usize = 256;
 
-/// Calls that run before the rest waits for the connection's next turn.
+/// Calls that are polled in one turn; the rest waits for the next turn.
 pub(crate) const TURN_CALLS: usize = 512;
 
-/// An empty output buffer larger than this is given back.
+/// An empty output buffer with a larger capacity is freed.
 pub(crate) const IDLE_OUTPUT_BYTES: usize = 4 << 10;
 
-/// Bytes that one stream sends before the next one has its turn.
+/// Bytes that a stream sends before the next stream in the queue.
 pub(crate) const VISIT_BYTES: usize = 64 << 10;
 
-/// Slots for streams that a connection without any keeps.
+/// Slots for streams that a connection without streams keeps allocated.
 pub(crate) const SLOTS_KEPT: usize = 64;
 
-/// The last streams that ended as they should; it is known of them why a frame is wrong.
+/// Remembered streams that ended after complete requests; they make it possible to tell why a late
+/// frame is an error.
 pub(crate) const ENDED_MAX: usize = 32;

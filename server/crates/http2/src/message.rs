@@ -1,5 +1,5 @@
-//! Messages of gRPC in a request's body: found in chunks cut anywhere, bounded by their prefix,
-//! decompressed.
+//! Messages of gRPC in the body of a request, which arrives in arbitrary chunks: found by their
+//! length prefixes, bounded, and decompressed.
 
 use std::{io::Read as _, mem};
 
@@ -19,19 +19,19 @@ pub(crate) enum Encoding {
     Unknown,
 }
 
-/// Collects one message after the other.
+/// Assembles one message after the other from chunks.
 #[derive(Debug)]
 pub(crate) struct Assembler {
     encoding: Encoding,
-    /// The beginning of a message, with its prefix.
+    /// Received part of a message, with its prefix.
     buffer: Vec<u8>,
 }
 
-/// What became of some content.
+/// Result of [`Assembler::push`].
 pub(crate) struct Assembled<'a> {
-    /// A message that is whole now, with its prefix, not compressed.
+    /// The message that the content has completed, with its prefix, decompressed.
     pub(crate) message: Option<Bytes>,
-    /// Content that was not taken.
+    /// Content behind the end of the message.
     pub(crate) rest: &'a [u8],
     /// Bytes that were decompressed.
     pub(crate) inflated: usize,
@@ -45,12 +45,12 @@ impl Assembler {
         }
     }
 
-    /// Memory that the beginning of a message takes.
+    /// Bytes of memory of the incomplete message.
     pub(crate) fn held(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// Takes the bytes of a message that is not whole yet.
+    /// Removes and returns the bytes of the incomplete message.
     pub(crate) fn unfinished(&mut self) -> Bytes {
         mem::take(&mut self.buffer).into()
     }
@@ -106,7 +106,9 @@ impl Assembler {
         self.whole(&message, None, after, max)
     }
 
-    /// At most twice as much memory as came, and never more than the message takes.
+    /// Grows the buffer to hold `needed` bytes of a message of `end` bytes: to at most twice what
+    /// was received, and never beyond the message, so that a client cannot reserve memory with a
+    /// prefix.
     fn grow(&mut self, needed: usize, end: usize) {
         if self.buffer.capacity() < needed {
             let capacity = needed.max(2 * self.buffer.capacity()).min(end);
@@ -132,7 +134,8 @@ impl Assembler {
         Ok(PREFIX_BYTES + length)
     }
 
-    /// A whole message, as a slice or as a buffer of its own.
+    /// Result for a complete message, given as a slice or as a buffer; decompresses it if its flag
+    /// says so.
     fn whole<'a>(
         &self,
         slice: &[u8],
@@ -157,8 +160,8 @@ impl Assembler {
     }
 }
 
-/// A message as it is when it is not compressed, with its prefix. Nothing beyond `max` is
-/// decompressed.
+/// Decompresses a message; returns it with a prefix. Refuses it when it exceeds `max` bytes,
+/// without decompressing the rest.
 fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     let mut out = vec![0; PREFIX_BYTES];
     let limit = max as u64 + 1;

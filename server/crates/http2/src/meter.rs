@@ -1,4 +1,4 @@
-//! Counts the resources of a connection, and reserves them with the service.
+//! Counts the resources that a connection holds, and reserves them from the service's budgets.
 //!
 //! Each resource belongs to a [`ResourceCharge`], which releases it when dropped: the count is the sum of
 //! its charges by construction.
@@ -7,20 +7,23 @@ use std::{cell::Cell, rc::Rc};
 
 use crate::{Resource, Service};
 
-/// Bytes of one kind that one connection holds.
+/// Units of one resource that one connection holds: bytes, or calls for [`Resource::Calls`].
 #[derive(Debug)]
 pub(crate) struct ResourceMeter<S: Service> {
     service: Rc<S>,
     what: Resource,
-    /// So much is held without a reservation.
+    /// Units that are held without a reservation.
     free: usize,
-    /// So much is reserved at once, so that small things rarely ask.
+    /// Smallest number of units that is reserved at once, so that small charges rarely call the
+    /// service.
     step: usize,
     used: Cell<usize>,
     reserved: Cell<usize>,
 }
 
 impl<S: Service> ResourceMeter<S> {
+    /// A meter of which nothing is held. The first `free` units are never reserved; what is above
+    /// is reserved in steps of at least `step`.
     pub(crate) fn new(service: Rc<S>, what: Resource, free: usize, step: usize) -> Rc<Self> {
         Rc::new(Self {
             service,
@@ -36,6 +39,8 @@ impl<S: Service> ResourceMeter<S> {
         self.used.get()
     }
 
+    /// Adds to what is held, and reserves what is missing: a step, or if that is refused the exact
+    /// number. `false` if that is refused, too; then nothing changes.
     fn take(&self, bytes: usize) -> bool {
         let used = self.used.get().saturating_add(bytes);
         let needed = used.saturating_sub(self.free);
@@ -55,6 +60,8 @@ impl<S: Service> ResourceMeter<S> {
         true
     }
 
+    /// Subtracts from what is held. Releases the unused reservation if nothing must be reserved any
+    /// more, or if it exceeds four steps.
     fn give_back(&self, bytes: usize) {
         let used = self.used.get() - bytes;
         self.used.set(used);
@@ -75,7 +82,7 @@ impl<S: Service> Drop for ResourceMeter<S> {
     }
 }
 
-/// A part of what a connection holds.
+/// One holder's part of a meter, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct ResourceCharge<S: Service> {
     meter: Rc<ResourceMeter<S>>,

@@ -1,12 +1,12 @@
-//! Counts a client's pings, as grpc-go does: a client that pings more often than the server allows
-//! while nothing is sent to it is turned away.
+//! Counts a client's pings, as grpc-go does: the connection of a client that pings more often than
+//! the server allows while nothing is sent to it is ended.
 
 use std::time::{Duration, Instant};
 
-/// Debug data of the GOAWAY, by which gRPC libraries know that they must ping less.
+/// Debug data of the GOAWAY frame, which tells gRPC libraries to ping less often.
 pub(crate) const TOO_MANY: &[u8] = b"too_many_pings";
 
-/// What our pings carry, by which their acknowledgments are recognized.
+/// Content of our keepalive pings, by which their acknowledgments are recognized.
 pub(crate) const KEEP_ALIVE: [u8; 8] = *b"alive...";
 pub(crate) const SHUTTING_DOWN: [u8; 8] = *b"stopping";
 
@@ -33,8 +33,8 @@ impl Pings {
         }
     }
 
-    /// A ping came. `answered` says that headers or data went out since the one before, `calls`
-    /// that there are any. Whether the client may stay.
+    /// Counts a ping. `answered` says whether headers or data were sent since the ping before,
+    /// `calls` whether a call is in progress. Returns `false` if the connection must end.
     pub(crate) fn received(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
         let last = self.last.replace(now);
         if answered {
@@ -48,7 +48,7 @@ impl Pings {
         !self.too_many()
     }
 
-    /// Whether the client was turned away for it.
+    /// Whether the client has pinged too often, so that its connection ends.
     pub(crate) fn too_many(&self) -> bool {
         self.strikes > STRIKES_MAX
     }

@@ -20,7 +20,7 @@ struct Ready {
 }
 
 impl ReadyList {
-    /// From now on `waker` is woken when a call wakes.
+    /// Sets the waker that is woken when a call wakes.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut ready = self.ready();
         match &mut ready.connection {
@@ -29,7 +29,7 @@ impl ReadyList {
         }
     }
 
-    /// Moves the slots into `slots`, which is empty.
+    /// Moves the listed slots into `slots`, which must be empty.
     pub(crate) fn drain(&self, slots: &mut Vec<usize>) {
         mem::swap(&mut self.ready().slots, slots);
     }
@@ -57,7 +57,8 @@ impl StreamWaker {
         })
     }
 
-    /// The slot was taken off the list; its call is about to run.
+    /// Notes that the slot was removed from the list, so that the next wake-up lists it again.
+    /// Called before its call runs.
     pub(crate) fn unlisted(&self) {
         self.listed.store(false, Ordering::Release);
     }

@@ -1,21 +1,21 @@
-//! Why a connection answers a call itself. What it answers then is the server's
+//! Reasons for which a connection answers a call without the service. The server chooses the status
 //! ([`crate::Service::refuse`]).
 
 use http::StatusCode;
 
-/// What a connection holds for its client.
+/// A resource that a connection holds for its client and reserves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Bytes of requests: of messages of a stream until the call takes them, of the message of another
-    /// call until it has an answer.
+    /// Bytes of requests: the messages of a stream until the call takes them, or the message of a
+    /// unary call until it has a response.
     Requests,
-    /// Bytes of answers that the client has not taken.
+    /// Bytes of responses that were not sent because the client does not read them.
     Answers,
     /// Calls beyond the first few of a connection.
     Calls,
 }
 
-/// Why a connection answers a call itself.
+/// Why a connection answers a call without the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The call's deadline has passed.
@@ -24,33 +24,33 @@ pub enum Refusal {
     ShuttingDown,
     /// The message is larger than [`crate::Config::message_bytes_max`].
     TooLarge {
-        /// Its length; of a compressed one, as far as it was decompressed.
+        /// Length of the message; if it is compressed, the length up to which it was decompressed.
         length: usize,
         /// The limit.
         max: usize,
     },
     /// More than one message for a call that takes one.
     SecondMessage,
-    /// [`crate::Service::reserve`] has refused.
+    /// [`crate::Service::reserve`] refused a reservation.
     NoRoom(Resource),
     /// The message comes too slowly.
     TooSlow,
-    /// The message is compressed in a way that is not known; the value of `grpc-encoding`.
+    /// The value of `grpc-encoding` is not supported.
     UnknownEncoding,
     /// The method of the request is not POST.
     NotPost,
-    /// `grpc-timeout` is not a time.
+    /// The value of `grpc-timeout` is invalid.
     BadTimeout,
     /// The message is flagged as compressed, and `grpc-encoding` does not say how.
     NoEncoding,
     /// The flag of the message is neither 0 nor 1.
     UnknownFlag(u8),
-    /// The message does not decompress.
+    /// The message cannot be decompressed.
     Corrupt,
 }
 
 impl Refusal {
-    /// The HTTP status of the answer; of most it is that of every gRPC answer.
+    /// The HTTP status of the response: 200 for most, as for every gRPC response.
     pub(crate) fn http_status(self) -> StatusCode {
         match self {
             Self::NotPost => StatusCode::METHOD_NOT_ALLOWED,

@@ -19,34 +19,35 @@ use crate::{
 /// The largest window there is.
 pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
-/// The window before anybody said anything.
+/// Initial size of every window, before settings change it.
 pub(crate) const WINDOW_DEFAULT: i64 = 65_535;
 
 /// Writes frames for one connection.
 #[derive(Debug)]
 pub(crate) struct FrameWriter {
     pub(crate) output: Vec<u8>,
-    /// How much of `output` is sent.
+    /// Bytes of `output` that were sent.
     written: usize,
-    /// Headers or data went out since the client's last ping.
+    /// Whether headers or data were sent since the client's last ping.
     pub(crate) answered: bool,
     pub(crate) encoder: Encoder,
-    /// What we may send on all streams together.
+    /// Send window of the connection.
     pub(crate) send_window: i64,
-    /// What we may send on a new stream.
+    /// Initial send window of a stream.
     pub(crate) initial_window: i64,
-    /// What the client may send on all streams together.
+    /// Receive window of the connection.
     pub(crate) receive_window: i64,
-    /// Bytes of answers that waited and were sent.
+    /// Bytes of responses that were queued and then written to `output`.
     pub(crate) sent: u64,
-    /// Bytes received for which the client's window was not opened yet.
+    /// Bytes that were received and for which no WINDOW_UPDATE of the connection was sent.
     pub(crate) unacknowledged: usize,
     /// Streams that wait for the connection's window or for room in `output`.
     pub(crate) send_queue: VecDeque<usize>,
 }
 
 impl FrameWriter {
-    /// Greets the client: our settings, and a wider window for the connection.
+    /// A writer whose output begins with our settings and a WINDOW_UPDATE that widens the
+    /// connection's window.
     pub(crate) fn new(streams_max: u32) -> Self {
         let mut output = Vec::new();
         let settings = [
@@ -76,7 +77,7 @@ impl FrameWriter {
         &self.output[self.written..]
     }
 
-    /// So many of them were sent.
+    /// Removes the first `bytes` of the output, which were sent.
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.written += bytes;
         if self.written == self.output.len() {
@@ -91,18 +92,19 @@ impl FrameWriter {
         }
     }
 
-    /// Whether calls wait until more was sent.
+    /// Whether the output is so full that no call runs.
     pub(crate) fn is_full(&self) -> bool {
         self.ready().len() >= OUTPUT_MAX
     }
 
-    /// Whether received bytes wait until more was sent.
+    /// Whether the output is so full that no input is processed.
     pub(crate) fn is_control_full(&self) -> bool {
         self.ready().len() >= OUTPUT_MAX + CONTROL_MAX
     }
 
-    /// Bytes of a DATA frame came in. The connection's window opens again at once: memory is bounded
-    /// by what is held, and a stream that is not read does not stop the others.
+    /// Counts the bytes of a received DATA frame; an error if they exceed the connection's window.
+    /// The window is opened again independently of the streams: other limits bound the memory, and
+    /// a stream that is not read does not block the others.
     pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
         self.receive_window -= bytes as i64;
         if self.receive_window < 0 {
@@ -118,7 +120,8 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Opens the window of a stream, if that is worth a frame.
+    /// Sends a WINDOW_UPDATE for a stream if at least half a window was received since the last
+    /// one.
     pub(crate) fn open<S: Service>(&mut self, stream: &mut Stream<S>) {
         if stream.unacknowledged >= WINDOW_BYTES as usize / 2 {
             stream.receive_window += stream.unacknowledged as i64;
@@ -131,12 +134,13 @@ impl FrameWriter {
         frame::number(&mut self.output, frame::RST_STREAM, id, reason as u32);
     }
 
-    /// What we may still send on a stream.
+    /// Send window of a stream.
     pub(crate) fn window<S: Service>(&self, stream: &Stream<S>) -> i64 {
         self.initial_window + stream.send_credit
     }
 
-    /// A whole answer at once, if the windows and the room in the output allow it.
+    /// Writes headers, message and trailers of a successful unary response, if the windows and the
+    /// output have room for all of it. Otherwise returns `false` and writes nothing.
     pub(crate) fn whole<S: Service>(&mut self, stream: &Stream<S>, message: &[u8]) -> bool {
         let length = message.len() as i64;
         let large = message.len() > PAYLOAD_MAX || self.is_full();
@@ -157,7 +161,7 @@ impl FrameWriter {
         true
     }
 
-    /// Headers of an answer that goes well so far.
+    /// Writes the headers of a response whose message was returned successfully.
     pub(crate) fn good_headers(&mut self, id: u32) {
         let mut block = Vec::new();
         self.encoder.plain_headers(&mut block);
@@ -200,12 +204,14 @@ impl FrameWriter {
         true
     }
 
+    /// Adds a stream to the queue of those that wait for the connection, unless it is in it.
     pub(crate) fn enqueue<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) {
         if !std::mem::replace(&mut stream.queued, true) {
             self.send_queue.push_back(slot);
         }
     }
 
+    /// Writes the end of a response: its trailers, or an empty DATA frame.
     pub(crate) fn end(&mut self, id: u32, end: &ResponseEnd) {
         let mut block = Vec::new();
         match end {
@@ -218,7 +224,8 @@ impl FrameWriter {
         self.block(id, &block, true);
     }
 
-    /// A header block in as many frames as it takes.
+    /// Writes a header block as HEADERS and, if it is long, CONTINUATION frames. `end` sets the
+    /// flag END_STREAM.
     fn block(&mut self, id: u32, block: &[u8], end: bool) {
         self.answered = true;
         let mut flags = if end { END_STREAM } else { 0 };

@@ -10,62 +10,65 @@ use crate::{Body, Code, Head, Refusal, RequestMode, Resource, Status};
 /// A request.
 #[derive(Debug)]
 pub struct CallRequest<M> {
-    /// Its head.
+    /// Head of the request.
     pub head: Rc<Head<M>>,
-    /// Its body.
+    /// Body of the request.
     pub body: Body,
 }
 
 /// An answer to a call.
 #[derive(Debug)]
 pub enum CallResponse<B> {
-    /// The one message of an answer that went well, with its prefix of five bytes.
+    /// The message of a successful unary response, with its prefix of five bytes.
     Message(Vec<u8>),
-    /// Any other answer.
+    /// Any other response.
     Response(Response<B>),
 }
 
-/// A server, as one connection sees it.
+/// The server of a connection: it runs the calls, grants memory and chooses error texts.
 pub trait Service {
-    /// What the server finds out about a method, once per distinct head of a request.
+    /// What [`Service::method`] derives from the head of a request, once per distinct head.
     type Method: fmt::Debug;
-    /// Follows one call; dropped before [`Service::ended`] when the client has canceled it.
+    /// Data of one call in progress. It is dropped without [`Service::ended`] if the client cancels
+    /// the call.
     type Call;
-    /// A call that runs.
+    /// A running call.
     type Future: Future<Output = CallResponse<Self::Body>> + Unpin;
-    /// The body of an answer. An error of it is the call's status.
+    /// The body of a response. Its error is the status with which the call ends.
     type Body: http_body::Body<Data = Bytes, Error = Status> + Unpin;
 
-    /// Looks at a head that was not seen before.
+    /// Examines a head that is not in the cache, and may change it: returns data about the method,
+    /// and how the call takes its request.
     fn method(&self, head: &mut request::Parts) -> (Self::Method, RequestMode);
 
-    /// A call begins, before its request is whole.
+    /// Called when a call begins, before its request is complete.
     fn begin(&self, head: &Rc<Head<Self::Method>>) -> Self::Call;
 
-    /// Answers a call.
+    /// Runs a call.
     fn call(&self, request: CallRequest<Self::Method>) -> Self::Future;
 
-    /// A message of so many bytes came in.
+    /// Called for each request message with its bytes.
     fn received(&self, call: &mut Self::Call, bytes: usize);
 
-    /// A message of so many bytes goes out.
+    /// Called for each response message with its bytes.
     fn sent(&self, call: &mut Self::Call, bytes: usize);
 
-    /// The headers of an answer are about to go out.
+    /// Called before the headers of a response are sent; may change them.
     fn answered(&self, call: &mut Self::Call, headers: &mut HeaderMap);
 
-    /// The call has ended with this code.
+    /// Called when a call has ended, with its code and duration.
     fn ended(&self, call: Self::Call, code: Code, took: Duration);
 
-    /// Whether an answer of this method may have no end of its own.
+    /// Whether a call of this method may never end by itself; a shutdown ends such calls.
     fn may_run_forever(&self, method: &Self::Method) -> bool;
 
-    /// Reserves room. Whatever it grants comes back by [`Service::release`].
+    /// Reserves an amount of a resource; `false` refuses it. The connection releases what was
+    /// granted with [`Service::release`].
     fn reserve(&self, what: Resource, amount: usize) -> bool;
 
-    /// Gives back what [`Service::reserve`] has granted.
+    /// Releases an amount that [`Service::reserve`] has granted.
     fn release(&self, what: Resource, amount: usize);
 
-    /// The status of a call that the connection answers itself.
+    /// The status of a call that the connection refuses.
     fn refuse(&self, head: &Head<Self::Method>, refusal: Refusal) -> Status;
 }

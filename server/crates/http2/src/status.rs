@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Bytes of a message that are sent; clients take few, and what a client sent may be in it.
+/// Maximum bytes of a status message that are sent: clients accept only short headers, and a
+/// message may quote what a client has sent.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// A status code of gRPC.
@@ -16,16 +17,16 @@ pub type Code = i32;
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// 0 for a call that went well.
+    /// The code; 0 for success.
     pub code: Code,
-    /// What went wrong, for people.
+    /// Error message for people.
     pub message: Cow<'static, str>,
 }
 
 impl Status {
-    /// Code of a call that went well.
+    /// Code of a successful call.
     pub const OK: Code = 0;
-    /// Code of a call that says nothing about its end.
+    /// Code of a call whose response has no status.
     pub const UNKNOWN: Code = 2;
 
     /// A status with this code and text.
@@ -36,13 +37,13 @@ impl Status {
         }
     }
 
-    /// The code that trailers state, if they state one.
+    /// The code in the trailers; `None` if there is none or it is invalid.
     pub fn code_of(trailers: &HeaderMap) -> Option<Code> {
         let text = trailers.get(STATUS)?.to_str().ok()?;
         Some(text.parse().unwrap_or(Self::UNKNOWN))
     }
 
-    /// As trailers.
+    /// The trailers that carry this status.
     pub fn trailers(&self) -> HeaderMap {
         let mut trailers = HeaderMap::with_capacity(2);
         trailers.insert(STATUS, self.code.into());
@@ -53,7 +54,7 @@ impl Status {
     }
 }
 
-/// What is not printable ASCII is written as `%` and two hexadecimal digits.
+/// Percent-encodes all bytes of a message that are not printable ASCII.
 fn encode(text: &str) -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = Vec::with_capacity(text.len());

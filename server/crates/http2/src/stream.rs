@@ -17,47 +17,49 @@ use crate::{
 /// A call with the head of its request.
 pub(crate) type ActiveCall<S> = (Rc<Head<<S as Service>::Method>>, <S as Service>::Call);
 
-/// A request that came in and whose answer has not gone out whole.
+/// An open stream: a request whose response was not sent completely.
 pub(crate) struct Stream<S: Service> {
     pub(crate) id: u32,
     pub(crate) began: Instant,
-    /// Since when a message of a stream of messages is being collected.
+    /// When the first bytes of the message that is being collected arrived, for a stream of
+    /// messages.
     pub(crate) collecting: Option<Instant>,
     pub(crate) receiving: Receiving,
-    /// Where messages that the call takes go to.
+    /// The queue to a call that reads a stream of messages.
     pub(crate) sender: Option<RequestSender>,
-    /// Bytes of DATA that `content-length` still announces.
+    /// Bytes of the body that are missing to `content-length`.
     pub(crate) content_left: Option<u64>,
-    /// What the client may still send.
+    /// Receive window of the stream.
     pub(crate) receive_window: i64,
-    /// Bytes that came and for which the client's window was not opened yet.
+    /// Bytes that were received and for which no WINDOW_UPDATE of the stream was sent.
     pub(crate) unacknowledged: usize,
-    /// Memory that its request takes.
+    /// Charge for the bytes of its request.
     pub(crate) request: ResourceCharge<S>,
-    /// The part of `request` that its head takes.
+    /// Bytes of its head, a part of `request`.
     pub(crate) head_bytes: usize,
     pub(crate) call: Option<ActiveCall<S>>,
     pub(crate) running: Option<S::Future>,
     pub(crate) deadline: Option<Instant>,
     /// Why the connection ends the call at its next turn.
     pub(crate) refusal: Option<Refusal>,
-    /// What we may still send, beyond the initial window.
+    /// Send window of the stream, less the initial window of the connection.
     pub(crate) send_credit: i64,
-    /// Where more to send comes from.
+    /// Response body that is not exhausted.
     pub(crate) body: Option<S::Body>,
     pub(crate) messages: Messages,
     pub(crate) pending: Bytes,
-    /// Memory that its answer takes.
+    /// Charge for the bytes of its response.
     pub(crate) answer: ResourceCharge<S>,
-    /// What to send after `pending`.
+    /// End of the response, to be sent after `pending`.
     pub(crate) end: Option<ResponseEnd>,
     /// Its charge against the server's budget of calls.
     pub(crate) call_charge: ResourceCharge<S>,
-    /// Whether it is in line for the connection's window or for room in the output.
+    /// Whether it is in the queue of those that wait for the connection's window or for room in the
+    /// output.
     pub(crate) queued: bool,
 }
 
-/// What of the request is still to come.
+/// State of the request: what is expected from the client.
 #[derive(Debug)]
 pub(crate) enum Receiving {
     /// A message that is collected for the call, and the message once it is whole.
@@ -65,15 +67,15 @@ pub(crate) enum Receiving {
         assembler: Assembler,
         message: Option<Bytes>,
     },
-    /// Messages that the call takes.
+    /// A stream of messages that the call reads.
     Stream {
         assembler: Assembler,
     },
-    /// A request that is not gRPC, which is answered when it is whole; to HEAD without a body.
+    /// A request that is not gRPC, which is answered when it is complete; for HEAD without a body.
     Foreign {
         head_only: bool,
     },
-    /// Content is dropped: the response is decided.
+    /// The content is dropped, because the response does not depend on it.
     Unwanted,
     Ended,
 }
@@ -84,11 +86,11 @@ pub(crate) enum ResponseEnd {
     /// `grpc-status: 0`.
     Ok,
     Trailers(HeaderMap),
-    /// Without trailers, which is not gRPC.
+    /// An end without trailers, for a response that is not gRPC.
     Plain,
 }
 
-/// What a new stream needs of its connection.
+/// The meters of a connection, which its streams are charged to.
 pub(crate) struct ResourceMeters<S: Service> {
     pub(crate) requests: Rc<ResourceMeter<S>>,
     pub(crate) answers: Rc<ResourceMeter<S>>,
@@ -132,7 +134,8 @@ impl<S: Service> Stream<S> {
         })
     }
 
-    /// Memory that its request takes now.
+    /// Bytes that its request holds now: head, incomplete message and messages that wait for the
+    /// call.
     pub(crate) fn request_bytes(&self) -> usize {
         self.head_bytes
             + self.sender.as_ref().map_or(0, RequestSender::held)
@@ -145,7 +148,7 @@ impl<S: Service> Stream<S> {
             }
     }
 
-    /// Whether the answer has begun to go out.
+    /// Whether the headers of the response were written.
     pub(crate) fn answered(&self) -> bool {
         self.body.is_some() || self.end.is_some()
     }
@@ -208,7 +211,7 @@ impl<S: Service> Streams<S> {
         self.slots[slot].waker.clone()
     }
 
-    /// The slot was taken off the list of those that are ready.
+    /// Notes that a slot was removed from the list of ready streams.
     pub(crate) fn unlisted(&self, slot: usize) {
         if let Some(slot) = self.slots.get(slot) {
             slot.listed.unlisted();
@@ -229,7 +232,7 @@ impl<S: Service> Streams<S> {
         self.slots[slot].stream = Some(stream);
     }
 
-    /// Gives back the place of a stream that was taken out.
+    /// Frees the slot of a stream that was taken out.
     pub(crate) fn release(&mut self, slot: usize, id: u32) {
         self.by_id.remove(&id);
         self.free.push(slot);
@@ -257,7 +260,7 @@ impl<S: Service> Streams<S> {
         }
     }
 
-    /// Drops all of them.
+    /// Drops all streams.
     pub(crate) fn clear(&mut self) {
         let slots = mem::take(&mut self.slots);
         (self.free, self.by_id) = (Vec::new(), BTreeMap::new());

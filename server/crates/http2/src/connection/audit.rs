@@ -1,4 +1,4 @@
-//! What a connection holds, counted in two ways: for tests that check that nothing is lost.
+//! Two independent counts of what a connection holds, for tests that nothing leaks.
 
 use super::Connection;
 use crate::Service;
@@ -15,24 +15,24 @@ pub struct Audit {
     pub answers: (usize, usize),
     /// Calls: as counted, and as the sum of all streams.
     pub calls: (usize, usize),
-    /// Deadlines that are waited for, and streams that have one.
+    /// Deadlines among the timers, and streams that have one.
     pub deadlines: (usize, usize),
     /// Bytes that are ready to be sent.
     pub output: usize,
-    /// Streams that wait for the connection's window.
+    /// Length of the queue of streams that wait for the connection's window.
     pub send_queue: usize,
     /// Streams that ended badly, less those that ended well.
     pub faults: u32,
-    /// What the client may still send on all streams together.
+    /// Receive window of the connection.
     pub receive_window: i64,
-    /// What may still be sent on all streams together.
+    /// Send window of the connection.
     pub send_window: i64,
-    /// Bytes received for which no window was opened yet.
+    /// Bytes that were received and for which no WINDOW_UPDATE was sent.
     pub unacknowledged: usize,
 }
 
 impl<S: Service> Connection<S> {
-    /// See [`Audit`]. Takes time in proportion to the number of streams.
+    /// Counts what the connection holds, in time proportional to the number of streams.
     pub fn audit(&self) -> Audit {
         let block = self.open_block.as_ref().map_or(0, |open| open.charged());
         let mut audit = Audit {

@@ -1,4 +1,4 @@
-//! Life of a call on its connection: begun, polled when it wakes, answered, ended.
+//! Calls of a connection: how they begin, are polled when they wake, are answered and end.
 
 use std::{
     mem,
@@ -21,7 +21,7 @@ use crate::{
     stream::{Receiving, ResponseEnd, Stream},
 };
 
-/// Whether a stream has more to do.
+/// Result of a step of a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StreamProgress {
     Waits,
@@ -35,7 +35,8 @@ impl<S: Service> Connection<S> {
         (slot, Stream::new(id, self.now, ended, &self.meters))
     }
 
-    /// A request with this head begins; `ended` says that it has no body.
+    /// Begins a stream for a request with this head; `ended` says that it has no body. The call
+    /// starts at once if it needs no message.
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
         if !head.grpc {
@@ -82,7 +83,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Checks the budget of calls and the head of the request.
+    /// Reserves the call and checks the head of the request; an error refuses the call.
     fn admit(stream: &mut Stream<S>, head: &Head<S::Method>) -> Result<(), Refusal> {
         if !stream.call_charge.set(1) {
             return Err(Refusal::NoRoom(Resource::Calls));
@@ -109,7 +110,8 @@ impl<S: Service> Connection<S> {
         self.drive(slot, stream);
     }
 
-    /// The client has sent all of a request.
+    /// Handles the end of a request: starts a call that waits for its message, and ends a stream of
+    /// messages. A body shorter than `content-length` resets the stream.
     pub(super) fn request_ended(
         &mut self,
         slot: usize,
@@ -154,7 +156,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Answers a request whose list of headers is too large.
+    /// Answers a request whose header list is too large with status 431.
     pub(super) fn refuse_headers(&mut self, id: u32, ended: bool) {
         let (slot, stream) = self.new_stream(id, ended);
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -162,7 +164,7 @@ impl<S: Service> Connection<S> {
         self.finish(slot, stream);
     }
 
-    /// Answers a request that is not gRPC.
+    /// Answers a request that is not gRPC with status 415 and a text, or without the text for HEAD.
     fn refuse_content(&mut self, slot: usize, mut stream: Box<Stream<S>>, head_only: bool) {
         let text = self.config.not_grpc;
         let mut headers = HeaderMap::new();
@@ -181,9 +183,9 @@ impl<S: Service> Connection<S> {
         self.drive(slot, stream);
     }
 
-    /// Ends a call with a refusal, before or during its response.
+    /// Ends a call with a refusal, before or during its response, and frees its stream.
     pub(super) fn refuse(&mut self, slot: usize, mut stream: Box<Stream<S>>, refusal: Refusal) {
-        self.cut(&mut stream, refusal);
+        self.end_early(&mut stream, refusal);
         self.finish(slot, stream);
     }
 
@@ -197,6 +199,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Runs a stream as far as it goes: polls its call, writes its response, and opens its receive
+    /// window. A pending refusal ends it.
     fn advance(
         &mut self,
         slot: usize,
@@ -204,7 +208,7 @@ impl<S: Service> Connection<S> {
         cx: &mut Context<'_>,
     ) -> StreamProgress {
         if let Some(refusal) = stream.refusal.take() {
-            return self.cut(stream, refusal);
+            return self.end_early(stream, refusal);
         }
         if let Some(running) = &mut stream.running
             && let Poll::Ready(answer) = Pin::new(running).poll(cx)
@@ -231,12 +235,12 @@ impl<S: Service> Connection<S> {
                 .as_ref()
                 .is_some_and(|(head, _)| self.service.may_run_forever(&head.method));
         if endless {
-            return self.cut(stream, Refusal::ShuttingDown);
+            return self.end_early(stream, Refusal::ShuttingDown);
         }
         StreamProgress::Waits
     }
 
-    /// Handles a response, or the beginning of one.
+    /// Handles the response of a call: writes a small message at once and queues a large one.
     fn answer(&mut self, stream: &mut Stream<S>, answer: CallResponse<S::Body>) -> StreamProgress {
         let message = match answer {
             CallResponse::Message(message) => message,
@@ -249,7 +253,7 @@ impl<S: Service> Connection<S> {
             return StreamProgress::Ended;
         }
         if !stream.answer.set(message.len()) {
-            return self.cut(stream, Refusal::NoRoom(Resource::Answers));
+            return self.end_early(stream, Refusal::NoRoom(Resource::Answers));
         }
         // a large answer took its time to make
         self.work += message.len();
@@ -266,6 +270,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Handles a response that is not a single message: writes its headers. A response with its
+    /// status among the headers ends at once.
     fn respond(
         &mut self,
         stream: &mut Stream<S>,
@@ -327,7 +333,7 @@ impl<S: Service> Connection<S> {
                         stream.messages.follow(&data, sent);
                     }
                     if !stream.answer.set(data.len()) {
-                        return self.cut(stream, Refusal::NoRoom(Resource::Answers));
+                        return self.end_early(stream, Refusal::NoRoom(Resource::Answers));
                     }
                     stream.pending = data;
                 }
@@ -339,6 +345,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Records the end of a call and writes the end of its response.
     fn end(&mut self, stream: &mut Stream<S>, end: &ResponseEnd) -> StreamProgress {
         let code = match end {
             ResponseEnd::Ok => Status::OK,
@@ -350,7 +357,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Ended
     }
 
-    /// Records the end of a call; only the first one counts.
+    /// Reports the end of a call to the service, once.
     fn ended(&self, stream: &mut Stream<S>, code: Code) {
         if let Some((_, call)) = stream.call.take() {
             let took = self.now.saturating_duration_since(stream.began);
@@ -358,11 +365,11 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Ends a call early.
-    fn cut(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> StreamProgress {
+    /// Ends a call before its response is complete, with the status of the refusal.
+    fn end_early(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> StreamProgress {
         let status = match &stream.call {
             Some((head, _)) => self.service.refuse(head, refusal),
-            // its status was sent already
+            // its status was sent before
             None => Status::new(Status::UNKNOWN, ""),
         };
         (stream.running, stream.pending) = (None, Bytes::new());
@@ -378,7 +385,8 @@ impl<S: Service> Connection<S> {
         StreamProgress::Ended
     }
 
-    /// The response is complete: drops what the client still sends.
+    /// Frees a stream whose response is complete. If its request is not, the client is told to stop
+    /// sending it.
     fn finish(&mut self, slot: usize, stream: Box<Stream<S>>) {
         let whole = matches!(stream.receiving, Receiving::Ended);
         if !whole {
@@ -389,7 +397,8 @@ impl<S: Service> Connection<S> {
         self.release(slot, &stream);
     }
 
-    /// Ends a stream for its client's fault.
+    /// Resets a stream because of an error of the client, and counts the error; too many of them
+    /// end the connection.
     pub(super) fn reset(
         &mut self,
         slot: usize,
@@ -402,7 +411,8 @@ impl<S: Service> Connection<S> {
         self.fault()
     }
 
-    /// A stream ends; `whole` says that the client has sent all of its request.
+    /// Remembers an ended stream, to classify late frames; `whole` says that its request was
+    /// complete.
     pub(super) fn note_end(&mut self, id: u32, whole: bool) {
         if whole {
             self.ended.push_whole(id);

@@ -11,7 +11,7 @@ use crate::{
     send::WINDOW_MAX,
 };
 
-/// How many SETTINGS frames may come: a token bucket.
+/// A token bucket that limits the SETTINGS frames of the client.
 #[derive(Debug)]
 pub(super) struct SettingsBucket {
     tokens: u32,
@@ -77,8 +77,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Changes the windows of all streams at once: each knows only what it may send beyond the
-    /// initial window.
+    /// Sets the initial window, which changes the send windows of all streams, because each stores
+    /// only its difference to it. An error if a window would exceed the maximum.
     fn on_initial_window(&mut self, value: u32) -> Result<(), Reason> {
         let window = i64::from(value);
         if window > WINDOW_MAX {
@@ -149,7 +149,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Priorities are read, as they must be, and ignored.
+    /// Checks a PRIORITY frame; priorities are ignored.
     pub(super) fn on_priority(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream == 0 {
             return Err(Reason::Protocol);
@@ -171,7 +171,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// The client finishes its open streams and then closes.
+    /// Checks a GOAWAY frame. Nothing changes: the client finishes its open streams and then
+    /// closes.
     pub(super) fn on_goaway(frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);

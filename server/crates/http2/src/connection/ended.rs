@@ -9,9 +9,9 @@ use crate::limits::{ENDED_EARLY_MAX, ENDED_MAX};
 pub(super) enum LateFrame {
     /// It may have been sent before the end was known.
     Ignored,
-    /// The client had ended the stream itself.
+    /// The client has ended the stream.
     Closed,
-    /// The client never opened the stream, and cannot any more.
+    /// The client never opened the stream; its id can no longer be opened.
     Unused,
 }
 
@@ -20,14 +20,14 @@ pub(super) enum LateFrame {
 pub(super) struct EndedStreams {
     /// Streams that ended before their requests were complete, oldest first.
     ended_early: VecDeque<u32>,
-    /// The highest id that was dropped of `ended_early`.
+    /// The highest id that was dropped from `ended_early`.
     forgotten: u32,
-    /// The last few of the others, oldest first.
+    /// The last few streams whose requests were complete, oldest first.
     ended_complete: VecDeque<u32>,
 }
 
 impl EndedStreams {
-    /// The client may still send frames of it.
+    /// Adds a stream of which the client may still send frames.
     pub(super) fn push_early(&mut self, id: u32) {
         if self.ended_early.len() == ENDED_EARLY_MAX
             && let Some(oldest) = self.ended_early.pop_front()
@@ -37,7 +37,7 @@ impl EndedStreams {
         self.ended_early.push_back(id);
     }
 
-    /// The client must not send frames of it.
+    /// Adds a stream of which the client must not send frames.
     pub(super) fn push_whole(&mut self, id: u32) {
         if self.ended_complete.len() == ENDED_MAX {
             self.ended_complete.pop_front();
@@ -45,7 +45,7 @@ impl EndedStreams {
         self.ended_complete.push_back(id);
     }
 
-    /// Classifies a frame of this stream; `last` says that the client ends it.
+    /// Classifies a frame of a stream that is not open; `last` says that the frame ends the stream.
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
         if let Some(place) = self.ended_early.iter().position(|early| *early == id) {
             if last {

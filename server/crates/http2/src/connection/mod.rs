@@ -1,4 +1,5 @@
-//! One connection as a state machine: bytes, time and answers in; bytes, calls and wake-ups out.
+//! One connection as a state machine. Its input is received bytes, the time and responses of calls;
+//! its output is bytes to send, calls and wake-ups.
 //!
 //! Each turn does a bounded amount of work. Input is processed whenever there is room for the
 //! resulting output, whether or not the client reads its answers, so a reset, a ping or a window
@@ -39,61 +40,62 @@ pub struct Connection<S: Service> {
     service: Rc<S>,
     config: Config,
     now: Instant,
-    /// Bytes of the preface that are still to come.
+    /// Bytes of the preface that were not received yet.
     preface_left: usize,
-    /// The beginning of a frame.
+    /// Received part of an incomplete frame.
     partial: Vec<u8>,
-    /// Work on received bytes and large answers since the turn began.
+    /// Work of this turn on received bytes and large responses, see [`crate::limits`].
     work: usize,
     open_block: Option<OpenBlock<S>>,
-    /// Whether the client's settings came.
+    /// Whether the client's first SETTINGS frame was received.
     settings_received: bool,
-    /// Whether the client knows our settings.
+    /// Whether the client has acknowledged our settings.
     settings_acknowledged: bool,
     settings: SettingsBucket,
     heads: HeadCache<S::Method>,
     /// The highest stream id that the client has used.
     highest: u32,
-    /// The last stream that a GOAWAY frame has named; a later one names no higher one.
+    /// The last stream id of the latest GOAWAY frame; later ones never name a higher id.
     last_goaway_stream: u32,
     streams: Streams<S>,
     streams_max: usize,
     ended: EndedStreams,
     meters: ResourceMeters<S>,
     ready: Arc<ReadyList>,
-    /// Slots that are ready and have not run yet.
+    /// Slots of ready streams that were not polled yet.
     woken: VecDeque<usize>,
     drained: Vec<usize>,
     writer: FrameWriter,
-    /// The largest credit that a stream has had beyond the initial window.
+    /// The largest `send_credit` of any stream so far.
     credit_high: i64,
-    /// The initial window has grown: blocked streams may continue.
+    /// Whether the initial window has grown, so that blocked streams must be polled.
     window_grown: bool,
     /// Streams that ended badly, less those that ended well.
     faults: u32,
-    /// DATA frames without content since the last whole request.
+    /// DATA frames without content since the last complete request.
     empty: u32,
     pings: Pings,
     timers: ConnectionTimers,
-    /// The client knows, or will know, that the server shuts down.
+    /// Whether the shutdown was announced to the client.
     shutting_down: bool,
-    /// No new streams.
+    /// Whether new streams are refused.
     refuses_new_streams: bool,
     phase: Phase,
 }
 
-/// How far a connection has come.
+/// Phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// It has failed; the last frames may be sent until then.
+    /// It has failed; its last frames are sent until this time at most.
     Failed(Instant),
     /// Nothing more is to be sent or received.
     Closed,
 }
 
 impl<S: Service> Connection<S> {
-    /// A connection that was accepted now. Its client's preface is the first that it expects.
+    /// A newly accepted connection. Its output begins with our settings, and its first input must
+    /// be the client's preface.
     pub fn new(service: S, config: Config, now: Instant) -> Self {
         let service = Rc::new(service);
         let at_once = usize::try_from(config.streams_max).unwrap_or(usize::MAX);
@@ -139,18 +141,18 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// From now on `waker` is woken when a call can go on.
+    /// Sets the waker that is woken when a call can continue.
     pub fn register(&mut self, waker: &Waker) {
         self.ready.register(waker);
     }
 
-    /// Whether received bytes would be taken.
+    /// Whether [`Connection::receive`] would process bytes now.
     pub fn wants_input(&self) -> bool {
         self.phase == Phase::Open && !self.writer.is_control_full() && self.work < TURN_WORK
     }
 
-    /// Takes received bytes and says how many. The rest is to be offered again after
-    /// [`Connection::run`], when [`Connection::wants_input`] says so.
+    /// Processes received bytes and returns how many were processed. The caller passes the rest
+    /// again after [`Connection::run`], once [`Connection::wants_input`] is true.
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
         self.now = now;
         if !bytes.is_empty() {
@@ -165,7 +167,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs calls and timers. Says whether there is more to do at once.
+    /// Runs ready calls and due timers, for a bounded amount of work. Returns whether it must be
+    /// called again at once.
     pub fn run(&mut self, now: Instant) -> bool {
         self.now = now;
         self.work = 0;
@@ -188,10 +191,10 @@ impl<S: Service> Connection<S> {
             return false;
         }
         // input that is left until the next turn has no waker
-        let worn = self.work >= TURN_WORK;
+        let exhausted = self.work >= TURN_WORK;
         let ready = !self.woken.is_empty()
             || !self.writer.send_queue.is_empty() && self.writer.send_window > 0;
-        worn || ready && !self.writer.is_full()
+        exhausted || ready && !self.writer.is_full()
     }
 
     /// Bytes that are ready to be sent.
@@ -199,12 +202,13 @@ impl<S: Service> Connection<S> {
         self.writer.ready()
     }
 
-    /// So many bytes of the output were sent.
+    /// Removes the first `bytes` of the output, which were sent.
     pub fn sent(&mut self, bytes: usize) {
         self.writer.advance(bytes);
     }
 
-    /// When [`Connection::run`] has something to do, if nothing happens before.
+    /// The time at which [`Connection::run`] must be called if nothing else happens before; `None`
+    /// without a timer.
     pub fn wake_at(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => self.next_timer(),
@@ -213,8 +217,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Says that the server shuts down. What is in flight is completed, but calls without an end of
-    /// their own end; two steps, so that a call that is on its way meanwhile is not lost.
+    /// Begins a graceful shutdown. Calls in progress are completed, except those that may never
+    /// end, which are refused. The first GOAWAY refuses no stream; a second one follows when the
+    /// client has acknowledged a ping, so that a call that is in transit is not lost.
     pub fn shut_down(&mut self) {
         if self.phase == Phase::Open && !mem::replace(&mut self.shutting_down, true) {
             frame::goaway(&mut self.writer.output, (1 << 31) - 1, Reason::NoError);
@@ -225,12 +230,12 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Whether the connection has ended: nothing more is to be sent or received.
+    /// Whether the connection has ended: there is nothing to send or receive.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
     }
 
-    /// Polls all streams that woke or may send again, while there is room for output.
+    /// Polls all streams that have woken or may send again, while the output has room.
     fn run_streams(&mut self) {
         if mem::take(&mut self.window_grown) {
             let writer = &mut self.writer;
@@ -269,7 +274,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Removes ended streams from the queue; they stay in it when they end.
+    /// Removes the slots of ended streams from the send queue, which a stream does not leave when
+    /// it ends.
     fn prune_send_queue(&mut self) {
         let (line, streams) = (&mut self.writer.send_queue, &mut self.streams);
         if line.len() > 2 * streams.len() + STREAMS_FREE {
@@ -307,7 +313,8 @@ impl<S: Service> Connection<S> {
         Ok(bytes.len() - left.len())
     }
 
-    /// Adds what is missing of the frame that has begun, and handles it once it is whole.
+    /// Appends bytes to an incomplete frame and handles it once it is complete. Returns the bytes
+    /// that follow it.
     fn complete_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         let mut partial = mem::take(&mut self.partial);
         let mut left = bytes;
@@ -339,7 +346,7 @@ impl<S: Service> Connection<S> {
         Ok(rest)
     }
 
-    /// Ends the connection with a GOAWAY.
+    /// Ends the connection: drops all streams and sends a GOAWAY with this reason.
     fn fail(&mut self, reason: Reason) {
         self.streams.clear();
         self.timers.clear();
@@ -374,7 +381,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// A stream ended badly; too many of them end the connection.
+    /// Counts a stream that ended badly; an error if there are too many of them.
     fn fault(&mut self) -> Result<(), Reason> {
         self.faults += 1;
         if self.faults > FAULTS_MAX {

@@ -1,5 +1,5 @@
-//! Frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. An error ends the connection;
-//! what concerns one stream ends the stream.
+//! Frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. An `Err` ends the connection; an
+//! error of one stream ends only that stream.
 
 use super::{Connection, ended::LateFrame};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     stream::{Receiving, Stream},
 };
 
-/// A header block whose end has not come yet.
+/// A header block whose last frame was not received yet.
 pub(super) struct OpenBlock<S: Service> {
     stream: u32,
     flags: BlockFlags,
@@ -27,11 +27,11 @@ impl<S: Service> OpenBlock<S> {
     }
 }
 
-/// What a HEADERS frame says besides its block.
+/// What a HEADERS frame contains besides its block.
 #[derive(Clone, Copy)]
 struct BlockFlags {
     end: bool,
-    /// The stream is to depend on itself.
+    /// The priority makes the stream depend on itself, which is an error.
     circular: bool,
 }
 
@@ -60,7 +60,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Whether no client's stream of this id was ever opened: even ids are the server's.
+    /// Whether the stream was never opened. Streams with even ids never are: they belong to
+    /// servers.
     pub(super) fn is_idle(&self, id: u32) -> bool {
         id.is_multiple_of(2) || id > self.highest
     }
@@ -119,14 +120,14 @@ impl<S: Service> Connection<S> {
         if id <= self.highest {
             return self.on_trailers(id, flags, block);
         }
-        // the tables differ from now on
+        // client and server have different tables from now on
         let broken = |_| Reason::Compression;
         let read = self.heads.read(block, &*self.service).map_err(broken)?;
         self.highest = id;
         if self.refuses_new_streams || self.streams.len() >= self.streams_max {
             self.writer.reset(id, Reason::Refused);
             self.note_end(id, flags.end);
-            // the client may not know the limit yet
+            // the client may have sent this before it knew the limit
             return if self.settings_acknowledged && !self.refuses_new_streams {
                 self.fault()
             } else {
@@ -149,7 +150,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Trailers of a request are only validated.
+    /// Validates the trailers of a request and ends it; their fields are not used.
     fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;
@@ -173,7 +174,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// A frame came of a stream that is not open.
+    /// Handles a frame of a stream that is not open: it is ignored if the client may have sent it
+    /// before it knew of the end, otherwise it is an error.
     fn on_late(&mut self, id: u32, last: bool) -> Result<(), Reason> {
         match self.ended.late(id, last) {
             LateFrame::Ignored => Ok(()),
@@ -237,7 +239,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Adds content to the message that is being collected, and hands over messages that are whole.
+    /// Adds content to the message that is being collected, and passes complete messages to the
+    /// call. A message is refused as in [`crate::Refusal`].
     fn take_content(&mut self, stream: &mut Stream<S>, mut content: &[u8]) -> Result<(), Refusal> {
         let max = self.config.message_bytes_max;
         while !content.is_empty() {
@@ -275,8 +278,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Opens the client's window while nothing waits for the call: a message that is larger than
-    /// the window is collected, and no second one before the call has taken it.
+    /// Opens the receive window of a stream if no message waits for the call. So a message larger
+    /// than the window can arrive, but no second one before the call has taken the first.
     pub(super) fn open_window(&mut self, stream: &mut Stream<S>) {
         let waits = stream.sender.as_ref().is_some_and(|s| s.waits());
         if !waits && !matches!(stream.receiving, Receiving::Ended) {
@@ -290,7 +293,7 @@ impl<S: Service> Connection<S> {
             return Err(Reason::Protocol);
         }
         let Some(slot) = self.streams.slot_of(frame.stream) else {
-            // it may have crossed the end of the response
+            // the client may have sent it before it received the end of the response
             self.ended.late(frame.stream, true);
             return Ok(());
         };

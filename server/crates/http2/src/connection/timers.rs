@@ -19,17 +19,17 @@ use crate::{
 pub(super) struct ConnectionTimers {
     /// Deadlines of streams; no more than there are streams.
     deadlines: BTreeSet<(Instant, u32)>,
-    /// Next check of slow messages and stalled clients, while there are streams.
-    look: Option<Instant>,
+    /// Time of the next check of slow messages and stalled clients, while there are streams.
+    next_check: Option<Instant>,
     mark: Option<StallMark>,
     keepalive: Option<KeepAlive>,
-    /// When the client was last heard of.
+    /// When bytes were last received.
     received: Instant,
-    /// When it was asked whether it is still there.
+    /// When an unanswered keepalive ping was sent.
     ping_sent: Option<Instant>,
 }
 
-/// Since when output waits for the client, and the bytes sent by then.
+/// Beginning of a period in which responses wait for the client, and the bytes sent before it.
 #[derive(Clone, Copy, Debug)]
 struct StallMark {
     since: Instant,
@@ -40,7 +40,7 @@ impl ConnectionTimers {
     pub(super) fn new(keepalive: Option<KeepAlive>, now: Instant) -> Self {
         Self {
             deadlines: BTreeSet::new(),
-            look: None,
+            next_check: None,
             mark: None,
             keepalive,
             received: now,
@@ -61,7 +61,7 @@ impl ConnectionTimers {
         self.deadlines.remove(&(at, id));
     }
 
-    /// There are no streams any more.
+    /// Removes all deadlines, because there are no streams any more.
     pub(super) fn clear(&mut self) {
         self.deadlines.clear();
     }
@@ -70,13 +70,14 @@ impl ConnectionTimers {
         self.deadlines.len()
     }
 
-    /// There is a stream whose pace is to be looked at.
+    /// Schedules a check of slow messages and stalled clients, unless one is scheduled.
     pub(super) fn watch_streams(&mut self, now: Instant) {
-        self.look.get_or_insert(now + LOOK_INTERVAL);
+        self.next_check.get_or_insert(now + LOOK_INTERVAL);
     }
 
-    /// When to ping a silent client, or to close the connection.
-    fn alive(&self) -> Option<Instant> {
+    /// When to ping a silent client or, after a ping, to close the connection; `None` without
+    /// keepalive.
+    fn keepalive_at(&self) -> Option<Instant> {
         let KeepAlive { interval, timeout } = self.keepalive?;
         match self.ping_sent {
             Some(asked) => asked.checked_add(timeout),
@@ -86,29 +87,32 @@ impl ConnectionTimers {
 }
 
 impl<S: Service> Connection<S> {
+    /// The time of the next timer. Deadlines do not count while the output is full.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let timers = &self.timers;
         let deadline = timers.deadlines.first().map(|(at, _)| *at);
-        // a call can be ended only when there is room for its end
+        // a call can be ended only when the output has room for its trailers
         let deadline = deadline.filter(|_| !self.writer.is_full());
-        [deadline, timers.look, timers.alive()]
+        [deadline, timers.next_check, timers.keepalive_at()]
             .into_iter()
             .flatten()
             .min()
     }
 
+    /// Runs all due timers. An error ends the connection; that of a client that does not answer a
+    /// ping is closed at once.
     pub(super) fn run_timers(&mut self) -> Result<(), Reason> {
         self.end_late_calls();
-        if self.timers.look.is_some_and(|at| at <= self.now) {
+        if self.timers.next_check.is_some_and(|at| at <= self.now) {
             if self.streams.is_empty() {
-                (self.timers.look, self.timers.mark) = (None, None);
+                (self.timers.next_check, self.timers.mark) = (None, None);
             } else {
-                self.timers.look = Some(self.now + LOOK_INTERVAL);
+                self.timers.next_check = Some(self.now + LOOK_INTERVAL);
                 self.refuse_slow_messages();
                 self.check_stall()?;
             }
         }
-        if self.timers.alive().is_some_and(|at| at <= self.now) {
+        if self.timers.keepalive_at().is_some_and(|at| at <= self.now) {
             if self.timers.ping_sent.replace(self.now).is_some() {
                 // no GOAWAY: the client does not read
                 self.streams.clear();
@@ -121,6 +125,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    /// Refuses the calls whose deadline has passed, while the output has room.
     fn end_late_calls(&mut self) {
         while !self.writer.is_full() {
             let Some(&(at, id)) = self.timers.deadlines.first() else {
@@ -140,7 +145,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Checks whether the client reads its answers.
+    /// Checks whether the client reads its responses; an error if it has read less than
+    /// [`STALL_BYTES_MIN`] within the stall timeout while some waited.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;
@@ -160,7 +166,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Refuses messages that come too slowly.
+    /// Refuses the calls whose messages arrive more slowly than the settings allow.
     fn refuse_slow_messages(&mut self) {
         let (now, config) = (self.now, &self.config);
         let mut late = Vec::new();

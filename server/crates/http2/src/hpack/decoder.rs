@@ -1,4 +1,4 @@
-//! Reading header blocks with the client's table.
+//! Decodes header blocks with the client's dynamic table.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -48,17 +48,17 @@ impl HeaderField {
         Self { name, value, known }
     }
 
-    /// Its name, as it came.
+    /// Name as received.
     pub fn name(&self) -> &Bytes {
         &self.name
     }
 
-    /// Its value, as it came.
+    /// Value as received.
     pub fn value(&self) -> &Bytes {
         &self.value
     }
 
-    /// Its size by the standard's measure.
+    /// Size as HPACK counts it: name, value and 32 bytes.
     pub fn bytes(&self) -> usize {
         self.name.len() + self.value.len() + FIELD_OVERHEAD
     }
@@ -83,7 +83,7 @@ pub struct Decoder {
     table: VecDeque<HeaderField>,
     bytes: usize,
     bytes_max: usize,
-    /// Changes with the table: while it is equal, the same block has the same meaning.
+    /// Number of changes of the table. While it is equal, equal blocks have the same fields.
     pub(crate) generation: u64,
 }
 
@@ -100,7 +100,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Hands every field of a whole block to `each`.
+    /// Decodes a complete block and calls `each` with its fields. An error ends the connection.
     pub fn decode(
         &mut self,
         block: &[u8],
@@ -182,7 +182,7 @@ impl Decoder {
     }
 }
 
-/// What is left of a block.
+/// The rest of a block.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -192,7 +192,7 @@ impl Reader<'_> {
         Ok(byte)
     }
 
-    /// A number whose first bits are the last `prefix` ones of a byte.
+    /// Reads an integer whose first `prefix` bits are the low bits of the next byte.
     fn number(&mut self, prefix: u32) -> Result<usize, HpackError> {
         let full = (1 << prefix) - 1;
         let mut number = usize::from(self.byte()?) & full;

@@ -1,8 +1,8 @@
-//! Writing header blocks.
+//! Encodes header blocks.
 //!
-//! A block does not depend on earlier ones, with one exception: the headers and trailers of an
-//! answer that went well enter the client's table once per connection and take one byte each from
-//! then on.
+//! A block does not depend on earlier ones, with one exception: the headers and trailers of a
+//! successful response are added to the client's table once per connection, and are one byte per
+//! field from then on.
 
 use http::{HeaderMap, StatusCode};
 
@@ -11,30 +11,31 @@ use super::TABLE_BYTES;
 /// `:status: 200`, from the static table.
 const STATUS_200: u8 = 0x88;
 
-/// `content-type: application/grpc` for itself, its name from the static table.
+/// `content-type: application/grpc`, not added to the table; the name is from the static table.
 const PLAIN_TYPE: &[u8] = b"\x0f\x10\x10application/grpc";
 
-/// `grpc-status: 0` to be entered in the client's table.
+/// `grpc-status: 0`, added to the client's table.
 const ENTER_OK: &[u8] = b"\x40\x0bgrpc-status\x010";
 
-/// The same without being entered.
+/// `grpc-status: 0`, not added to the table.
 const PLAIN_OK: &[u8] = b"\x00\x0bgrpc-status\x010";
 
-/// Places in the client's table of what we entered, the last one first.
+/// Indexes of the fields that we added to the client's table; the latest has the lowest.
 const ENTERED_OK: u8 = 0x80 | 62;
 const ENTERED_TYPE: u8 = 0x80 | 63;
 
-/// Tells the client that its table is not used any more.
+/// Table size update to 0: the client's table is not used any more.
 const TABLE_SIZE_ZERO: u8 = 0x20;
 
-/// Whether the client's table holds what we enter.
+/// State of the fields that we add to the client's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ClientTable {
-    /// Its settings are not known yet.
+    /// The client's settings are not known yet.
     Unknown,
     No,
     Yes,
-    /// It shrank its table: nothing is added any more, and the next block must announce it.
+    /// The client has made its table smaller: nothing is added any more, and the next block must
+    /// begin with a table size update.
     Closing,
     Closed,
 }
@@ -52,7 +53,7 @@ impl Encoder {
         }
     }
 
-    /// The client has sent settings, which may say how large its table is.
+    /// Applies the client's settings; `table_bytes` is the size of its table, if they contain it.
     pub(crate) fn settings(&mut self, table_bytes: Option<u32>) {
         let small = table_bytes.is_some_and(|bytes| (bytes as usize) < TABLE_BYTES);
         self.entered = match self.entered {
@@ -67,7 +68,8 @@ impl Encoder {
         };
     }
 
-    /// Headers and trailers of an answer that went well, if they go out one right after the other.
+    /// Encoded headers and trailers of a successful response, for a caller that writes both without
+    /// another block between them.
     pub(crate) fn good(&mut self) -> (&'static [u8], &'static [u8]) {
         const ENTERING: &[u8] = b"\x88\x5f\x10application/grpc";
         const ENTERED: &[u8] = &[STATUS_200, ENTERED_TYPE];
@@ -87,7 +89,7 @@ impl Encoder {
         }
     }
 
-    /// Headers of an answer whose end is not known yet.
+    /// Encodes the headers of a response without its trailers.
     pub(crate) fn headers(&mut self, status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         if status == StatusCode::OK {
@@ -105,19 +107,21 @@ impl Encoder {
         fields(trailers, out);
     }
 
-    /// The same as the headers of [`Encoder::good`], when what follows is not known to follow.
+    /// Encodes the same headers as [`Encoder::good`], for a caller that does not write the trailers
+    /// at once; nothing is added to the table.
     pub(crate) fn plain_headers(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         out.push(STATUS_200);
         out.extend_from_slice(PLAIN_TYPE);
     }
 
-    /// `grpc-status: 0` alone.
+    /// Encodes the trailers `grpc-status: 0`; nothing is added to the table.
     pub(crate) fn plain_ok(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         out.extend_from_slice(PLAIN_OK);
     }
 
+    /// Writes the table size update that a smaller table requires, once.
     fn close(&mut self, out: &mut Vec<u8>) {
         if self.entered == ClientTable::Closing {
             self.entered = ClientTable::Closed;

@@ -1,5 +1,5 @@
-//! Huffman coding of header strings (RFC 7541, appendix B), only its reading: what we write is not
-//! coded. The code is canonical, so the lengths of its words say everything.
+//! Huffman decoding of header strings (RFC 7541, appendix B); we write strings without it. The code
+//! is canonical, so the lengths of the code words determine it.
 
 /// A string that is not a whole number of words and a short padding of ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ const LENGTH_MAX: usize = 30;
 /// End of string, which must not occur.
 const EOS: u16 = 256;
 
-/// Length in bits of the word for each byte, and for the end of a string.
+/// Length in bits of the code word of each byte, and of the end of a string.
 #[rustfmt::skip]
 const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
@@ -32,10 +32,11 @@ const LENGTHS: [u8; 257] = [
     30,
 ];
 
-/// Words of one length follow each other: how many there are, and the first one's place.
+/// The canonical code: code words of one length are consecutive numbers, so their count for each
+/// length determines them.
 struct CodeTable {
     count: [u32; LENGTH_MAX + 1],
-    /// Symbols ordered by the length of their word, then by value.
+    /// Symbols ordered by the length of their code word, then by value.
     symbols: [u16; LENGTHS.len()],
 }
 
@@ -59,7 +60,8 @@ const fn words() -> CodeTable {
     CodeTable { count, symbols }
 }
 
-/// Appends the decoded string.
+/// Decodes a string and appends it to `out`; an error if it is not a sequence of code words with
+/// valid padding.
 pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError> {
     // a word has five bits at least
     out.reserve(coded.len() * 8 / 5);

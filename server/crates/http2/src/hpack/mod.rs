@@ -12,7 +12,7 @@ pub(crate) use encoder::Encoder;
 /// Size of a table of headers, the protocol's default.
 pub(crate) const TABLE_BYTES: usize = 4096;
 
-/// What a field takes in the table beyond its text.
+/// Bytes that a field counts in the table beyond its name and value.
 pub(crate) const FIELD_OVERHEAD: usize = 32;
 
 #[cfg(test)]

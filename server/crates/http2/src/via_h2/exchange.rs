@@ -23,13 +23,13 @@ use crate::{
     message::{Assembler, Encoding, Messages, PREFIX_BYTES},
 };
 
-/// What is sent of an answer.
+/// Which part of a response was sent.
 enum ResponseState {
     Nothing(SendResponse<Bytes>),
     Begun(SendStream<Bytes>),
 }
 
-/// A call and where its answer goes.
+/// A call with the h2 stream of its response.
 struct Exchange<S: Service> {
     service: Rc<S>,
     head: Rc<Head<S::Method>>,
@@ -50,7 +50,7 @@ impl From<h2::Error> for ExchangeEnd {
     }
 }
 
-/// Answers one request.
+/// Runs the call of one request and sends its response.
 pub(super) async fn run<S: Service>(
     service: Rc<S>,
     config: Config,
@@ -99,7 +99,7 @@ fn refuse_content(mut respond: SendResponse<Bytes>, text: &'static str) -> Resul
 }
 
 impl<S: Service> Exchange<S> {
-    /// The code that the call has ended with.
+    /// Runs the call to its end, with its deadline and the shutdown; returns its code.
     async fn answer(
         &self,
         content: RecvStream,
@@ -140,7 +140,7 @@ impl<S: Service> Exchange<S> {
         }
     }
 
-    /// Hands the request's messages over, one after the other.
+    /// Reads the body and passes its messages to the call, one after the other.
     async fn feed(
         &self,
         mut content: RecvStream,
@@ -167,7 +167,7 @@ impl<S: Service> Exchange<S> {
                 }
                 sender.send(message);
             }
-            // a message that waits keeps the client's window shut
+            // while a message waits, the client's window is not opened
             if self.head.intake == RequestMode::Streaming {
                 poll_fn(|_| {
                     if sender.waits() {
@@ -264,7 +264,7 @@ impl<S: Service> Exchange<S> {
         Ok(())
     }
 
-    /// Sends as the client's windows allow.
+    /// Sends data as the client's windows allow.
     async fn send(&self, mut data: Bytes) -> Result<(), ExchangeEnd> {
         while !data.is_empty() {
             let room = poll_fn(|cx| match &mut *self.out.borrow_mut() {
@@ -283,7 +283,7 @@ impl<S: Service> Exchange<S> {
         Ok(())
     }
 
-    /// Ends the answer with a status, with headers alone if there are none yet.
+    /// Ends the response with a status: in trailers, or in the headers if none were sent.
     fn end(&self, status: &Status) -> Result<(), h2::Error> {
         let begun = matches!(&*self.out.borrow(), ResponseState::Begun(_));
         if begun {

@@ -1,8 +1,9 @@
-//! The same service through the h2 crate, behind the feature `h2`, as a fallback for this crate's
-//! own protocol code. It keeps calls, texts, counting, deadlines and the bound of a message.
+//! Serves a [`Service`] through the h2 crate, behind the feature `h2`, as a fallback for this
+//! crate's own protocol code. Calls, error texts, metrics, deadlines and the limit of a message are
+//! the same.
 //!
-//! What does *not* live here: room for what is held, pings to silent clients, and patience with
-//! slow ones. h2's own bounds hold instead.
+//! What does *not* live here: memory budgets, keepalive pings, and timeouts of slow clients. h2's
+//! own limits apply instead.
 
 mod exchange;
 
