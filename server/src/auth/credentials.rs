@@ -13,10 +13,10 @@ use super::jwt::{Jwt, VerifiedClaims};
 /// Metadata keys of a token; the first that is present counts.
 const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
 
-/// Prefix that some clients add.
+/// Prefix of the token that some clients add.
 const BEARER: &str = "Bearer ";
 
-/// Cheap to clone. Shown by no `Debug`.
+/// Token or certificate name of a request. Clones share it; `Debug` prints neither.
 #[derive(Clone, Default)]
 pub struct Credentials(Option<Arc<PresentedCredentials>>);
 
@@ -24,7 +24,7 @@ pub struct Credentials(Option<Arc<PresentedCredentials>>);
 struct PresentedCredentials {
     token: Option<String>,
     certificate: Option<String>,
-    /// Claims of a signed token after its signature was verified; a signature stays valid.
+    /// Claims of a signed token whose signature was verified, so that it is verified only once.
     claimed: OnceLock<VerifiedClaims>,
 }
 
@@ -35,8 +35,8 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Credentials of a gRPC call: its metadata, and the common name of the client certificate, if
-    /// that identifies users.
+    /// Credentials of a gRPC call: the token in its metadata, and the common name of the client's
+    /// certificate, if certificates identify users.
     pub fn of_call(headers: &HeaderMap, certificate: Option<String>) -> Self {
         let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
         // a token that is not text is an invalid token
@@ -44,8 +44,8 @@ impl Credentials {
         Self::new(token, certificate)
     }
 
-    /// Credentials of a JSON call. Certificates are ignored: any web page could make a browser
-    /// present one.
+    /// Credentials of a JSON call: only a token, because any web page could make a browser present
+    /// a certificate.
     pub fn of_token(token: Option<&str>) -> Self {
         Self::new(token, None)
     }
@@ -62,7 +62,8 @@ impl Credentials {
         })))
     }
 
-    /// The caller of a signed token. The signature is verified once, the expiration each time.
+    /// Verifies a signed token and returns its caller; `None` if it is invalid or expired. The
+    /// signature is verified once, the expiration each time.
     pub(super) fn verified_claims(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
         let shown = self.0.as_ref()?;
         let claimed = match shown.claimed.get() {

@@ -22,13 +22,13 @@ const COST: u32 = 10;
 /// Why a password was not hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// It is longer than bcrypt reads.
+    /// The password is longer than bcrypt accepts.
     #[error("password length exceeds 72 bytes")]
     TooLong,
-    /// Too many wait.
+    /// Too many passwords wait, or this one has waited too long.
     #[error("too many passwords wait to be checked; try again later")]
     TooMany,
-    /// The thread or its random numbers failed.
+    /// There are no random numbers, or the hashing thread failed.
     #[error("bcrypt failed")]
     Failed,
 }
@@ -39,28 +39,30 @@ impl From<QueueFull> for HashError {
     }
 }
 
-/// Sender of a password.
+/// Who has sent a password; the queue is fair among them.
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordSource<'a> {
-    /// Where it comes from.
+    /// Network of the client.
     pub client: ClientNetwork,
-    /// The user that it names, whether there is one or not.
+    /// Name of the user as sent; the user may not exist.
     pub user: &'a str,
 }
 
-/// See the module's description.
+/// Hashes and compares passwords, and caches verified ones.
 #[derive(Debug)]
 pub struct PasswordHasher {
     cost: u32,
     queue: Arc<PasswordQueue>,
     verified: VerifiedPasswords,
-    /// Hash to compare with for an unknown user, so that the response time does not reveal it.
+    /// Hash that the password of an unknown user is compared with, so that the response time does
+    /// not reveal that the user is unknown.
     dummy_hash: Bytes,
     random: SystemRandom,
 }
 
 impl PasswordHasher {
-    /// A hasher with this cost, on as many threads as there are processors.
+    /// A hasher with this cost and as many concurrent hashes as there are processors. An invalid
+    /// cost is replaced by the default.
     pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
         if !known {
@@ -82,7 +84,7 @@ impl PasswordHasher {
         })
     }
 
-    /// The hash of a password.
+    /// Hashes a password with a random salt, on a hashing thread.
     pub async fn hash(
         &self,
         sender: PasswordSource<'_>,
@@ -101,8 +103,8 @@ impl PasswordHasher {
         hashed.map(Bytes::from).map_err(|_| HashError::TooLong)
     }
 
-    /// Whether a password matches a stored hash. Without a hash the result is false and it takes as
-    /// long.
+    /// Whether a password matches a stored hash. Without a hash the result is `false` after the
+    /// same time. A password that was verified before needs no hashing.
     pub async fn matches(
         &self,
         sender: PasswordSource<'_>,
@@ -129,6 +131,8 @@ impl PasswordHasher {
         Ok(matches && hashed.is_some())
     }
 
+    /// Waits for a permit of the queue and runs `work` on a blocking thread. The permit is held
+    /// until the work ends, even if the caller is dropped.
     async fn on_hashing_thread<T: Send + 'static>(
         &self,
         PasswordSource { client, user }: PasswordSource<'_>,

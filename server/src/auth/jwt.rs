@@ -53,7 +53,8 @@ struct JwtClaims {
 }
 
 impl Jwt {
-    /// Parses the options after `jwt,` in the flag; `duration` parses Go's durations.
+    /// Parses the options behind `jwt,` in the flag and reads the key files; `duration` parses Go's
+    /// durations. The error explains what is wrong.
     pub(super) fn new(
         options: &str,
         duration: impl Fn(&str) -> Option<Duration>,
@@ -95,7 +96,7 @@ impl Jwt {
         Ok(jwt)
     }
 
-    /// Checks that both keys are a pair.
+    /// Checks that the private and the public key are a pair, by signing and verifying a token.
     fn check_key_pair(&self) -> Result<(), String> {
         let Some(signed) = self.sign("root", 1, 0) else {
             return Ok(());
@@ -156,16 +157,16 @@ impl Jwt {
     }
 }
 
-/// What a token claims.
+/// Claims of a token whose signature was verified.
 pub(super) struct VerifiedClaims {
-    /// The user, and the auth revision at which it was issued.
+    /// The user, and the auth revision at which the token was issued.
     pub(super) caller: Caller,
-    /// Expiration in Unix seconds; foreign tokens may have none.
+    /// Expiration in Unix seconds; tokens of other issuers may have none.
     ends_s: Option<i64>,
 }
 
 impl VerifiedClaims {
-    /// Whether it has not ended.
+    /// Whether the token has not expired.
     pub(super) fn is_current(&self) -> bool {
         let now_s = crate::node::now_ns() / NS_PER_SECOND;
         self.ends_s.is_none_or(|ends_s| now_s <= ends_s)

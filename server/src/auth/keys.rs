@@ -1,4 +1,4 @@
-//! Reads the keys of signed tokens, and refuses weak ones.
+//! Parses the keys of signed tokens, and refuses weak ones.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use ring::{
@@ -22,8 +22,8 @@ const REMEDY_RSA: &str =
 
 type Keys = (Option<EncodingKey>, DecodingKey);
 
-/// Parses the signing key (if given) and the verifying key of a method. The latter is derived from
-/// the former if there is no public key.
+/// Parses the signing key (if given) and the verifying key of a method, in PEM. Without a public
+/// key, the verifying key is derived from the private one.
 pub(super) fn read(
     method: Algorithm,
     public: Option<&[u8]>,
@@ -132,7 +132,7 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
     }
 }
 
-/// Refuses an empty secret, which lets everybody sign; warns about one that is shorter than the
+/// Refuses an empty secret, with which everybody could sign; warns of one that is shorter than the
 /// hash (RFC 7518, section 3.2).
 fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     let hash_bytes = match method {
@@ -180,7 +180,8 @@ fn check_rsa(pem: &[u8]) -> Result<(), String> {
     }
 }
 
-/// The size of the modulus: it stands before the exponent, within what wraps a key.
+/// Bits of the modulus of an RSA key: the first integer in the possibly nested structure of the
+/// key.
 fn modulus_bits(blocks: &[ASN1Block]) -> Option<u64> {
     blocks.iter().find_map(|block| {
         if let ASN1Block::BitString(_, _, der) = block {

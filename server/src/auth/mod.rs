@@ -1,11 +1,12 @@
 //! Authentication: who sends a request, and whether a password is correct.
 //!
-//! What users may do is *not* decided here but in the state (`server/crates/replica/src/machine/auth`), where
-//! also the hashes of passwords are. Nothing here is shown by `Debug` or logged that proves anything.
+//! What does *not* live here: what users may do, and the hashes of passwords; both are in the state
+//! (`server/crates/replica/src/machine/auth`). Secrets are neither logged nor printed by `Debug`.
 //!
-//! Reading order: `credentials` (what a request shows) → this file (who that is) → `password`
-//! (bcrypt's format) → `hashing` (bcrypt, aside) with `queue` (who is next) and `verified` (what need
-//! not be hashed again) → `jwt` (tokens that carry their own proof) with `keys` (what signs them).
+//! Reading order: `credentials` (token or certificate of a request) → this file (who the caller is)
+//! → `password` (bcrypt's format) → `hashing` (bcrypt on its own threads) with `queue` (which
+//! password is next) and `verified` (cache of verified passwords) → `jwt` (signed tokens) with
+//! `keys` (their keys).
 
 mod credentials;
 mod hashing;
@@ -29,7 +30,7 @@ const TOKEN_LETTERS: usize = 16;
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
-/// What these letters are taken from.
+/// The letters of a simple token.
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// The token is invalid.
@@ -37,18 +38,18 @@ const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 #[error("invalid auth token")]
 pub struct InvalidToken;
 
-/// Why no token was given.
+/// Why no token was issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// There is no private key.
+    /// This member has no private key to sign tokens.
     #[error("token signing attempted with verify-only key")]
     VerifyOnly,
-    /// The system has no random numbers.
+    /// The system gave no random numbers.
     #[error("no random numbers")]
     NoRandomness,
 }
 
-/// `--auth-token`.
+/// The kind of tokens, from `--auth-token`.
 #[derive(Debug)]
 enum TokenKind {
     Simple,
@@ -59,13 +60,14 @@ enum TokenKind {
 #[derive(Debug)]
 pub struct Authenticator {
     kind: TokenKind,
-    /// Where passwords are hashed.
+    /// Hashes and compares passwords.
     pub hashing: PasswordHasher,
     random: SystemRandom,
 }
 
 impl Authenticator {
-    /// Builds it from the settings; the error explains what is wrong with `--auth-token`.
+    /// Makes an authenticator from the settings; the error explains what is wrong with
+    /// `--auth-token`.
     pub fn new(settings: &AuthSettings) -> Result<Self, String> {
         let (name, options) = settings
             .token
@@ -111,7 +113,7 @@ impl Authenticator {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// A random prefix of a simple token; empty for signed tokens.
+    /// Generates the random prefix of a simple token; empty for signed tokens.
     pub fn token_prefix(&self) -> Result<String, TokenError> {
         match &self.kind {
             TokenKind::Simple => self.letters(),
@@ -119,8 +121,8 @@ impl Authenticator {
         }
     }
 
-    /// Issues the token of a user who was authenticated at a revision, by the log entry with this
-    /// index.
+    /// Issues the token of a user who was authenticated at an auth revision. A simple token is made
+    /// of `prefix` and the index of the log entry of the authentication.
     pub fn token(
         &self,
         user: &str,

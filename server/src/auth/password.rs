@@ -8,13 +8,13 @@ use base64::{
 };
 use bcrypt::bcrypt;
 
-/// Bytes of a password that bcrypt reads; longer ones are refused.
+/// Maximum bytes of a password; bcrypt reads no more.
 pub(super) const BYTES_MAX: usize = 72;
 const SALT_DIGITS: usize = 22;
 const HASH_BYTES: usize = 23;
 const HASH_DIGITS: usize = 31;
 
-/// Costs that bcrypt knows.
+/// Valid costs of bcrypt.
 pub(super) const COSTS: std::ops::RangeInclusive<u32> = 4..=31;
 
 const DIGITS: GeneralPurpose = GeneralPurpose::new(
@@ -29,7 +29,8 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// Hashes a password: about 60 ms at a cost of 10.
+/// Hashes a password, in Go's format. Takes about 60 ms at a cost of 10, and twice as long for each
+/// further step.
 pub(super) fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, TooLong> {
     if password.len() > BYTES_MAX {
         return Err(TooLong);
@@ -39,7 +40,7 @@ pub(super) fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, 
     Ok(format!("$2a${cost:02}${salt}{hashed}"))
 }
 
-/// Whether a password matches a hash; an invalid hash matches nothing. Slow.
+/// Whether a password matches a hash; an invalid hash matches nothing. Takes as long as hashing.
 pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     let Some((cost, salt, expect)) = parse(hashed) else {
         return false;
@@ -70,7 +71,7 @@ fn key(password: &str) -> Vec<u8> {
     key
 }
 
-/// Cost, salt and hash.
+/// Parses a hash into cost, salt and digest; `None` if it is invalid.
 fn parse(hashed: &[u8]) -> Option<(u32, [u8; 16], [u8; HASH_BYTES])> {
     let text = std::str::from_utf8(hashed).ok()?;
     let mut parts = text.strip_prefix("$2")?.splitn(3, '$');

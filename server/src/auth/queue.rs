@@ -26,18 +26,18 @@ const WAITING_PER_ADDRESS_MAX: usize = 1024;
 /// group.
 const GROUPS: usize = 8;
 
-/// Maximum wait; clients have given up by then.
+/// Maximum wait; clients have timed out by then.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Too many passwords wait.
+/// Too many passwords wait, or one has waited too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct QueueFull;
 
-/// See the module's description.
+/// Admits passwords to the hashing threads, in a fair order.
 #[derive(Debug)]
 pub(super) struct PasswordQueue {
     state: Mutex<QueueState>,
-    /// Threads that one address may hold.
+    /// Number of threads that one address may use at once.
     share: usize,
     names: RandomState,
 }
@@ -47,12 +47,12 @@ struct QueueState {
     free: usize,
     waiting: usize,
     next_id: u64,
-    /// Addresses that wait, in the order of their turns.
+    /// Addresses with waiting passwords, in the order of their turns.
     turns: VecDeque<ClientNetwork>,
     clients: HashMap<ClientNetwork, ClientQueue>,
 }
 
-/// Running and waiting passwords of an address. Exists only while there are any.
+/// Running and waiting passwords of an address; removed when there are none.
 #[derive(Debug, Default)]
 struct ClientQueue {
     running: usize,
@@ -65,7 +65,7 @@ struct ClientQueue {
 #[derive(Debug, Default)]
 struct UserGroup {
     waiting: VecDeque<QueuedPassword>,
-    /// Whether the newest was taken last.
+    /// Whether the last one taken was the newest.
     newest_was_taken: bool,
 }
 
@@ -84,7 +84,7 @@ pub(super) struct HashingPermit {
 
 impl Drop for HashingPermit {
     fn drop(&mut self) {
-        self.queue.state().give_back(self.client, self.queue.share);
+        self.queue.state().release(self.client, self.queue.share);
     }
 }
 
@@ -106,7 +106,7 @@ impl Drop for QueueEntry {
         let mut state = self.queue.state();
         // decided under the lock: either it was dispatched, or it still waits
         if self.ready.try_recv().is_ok() {
-            state.give_back(self.client, self.queue.share);
+            state.release(self.client, self.queue.share);
         } else {
             state.leave(self.client, self.group, self.id);
         }
@@ -114,6 +114,8 @@ impl Drop for QueueEntry {
 }
 
 impl PasswordQueue {
+    /// An empty queue that admits `threads` passwords at once, at least one. It starts no threads.
+    /// One address is admitted to one thread less, if there are several.
     pub(super) fn new(threads: usize) -> Self {
         let threads = threads.max(1);
         Self {
@@ -126,7 +128,8 @@ impl PasswordQueue {
         }
     }
 
-    /// Waits for a thread on behalf of a client that names this user.
+    /// Waits for a free thread on behalf of a client and user. Fails at once if the queue is full,
+    /// or when the password was dropped from it or has waited [`WAIT_MAX`].
     pub(super) async fn enter(
         self: &Arc<Self>,
         client: ClientNetwork,
@@ -147,6 +150,8 @@ impl PasswordQueue {
         }
     }
 
+    /// Adds a password to the queue. When the queue is full, the newest password of the address
+    /// with the most makes room, if that address has more than this one.
     fn enqueue(
         self: &Arc<Self>,
         client: ClientNetwork,
@@ -186,14 +191,15 @@ impl PasswordQueue {
         })
     }
 
-    /// A panic of another thread cannot leave the state inconsistent.
+    /// Locks the state. A poisoned lock is ignored: no panic can leave the state inconsistent.
     fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl QueueState {
-    /// Dispatches waiting passwords while threads are free.
+    /// Admits waiting passwords while threads are free. Addresses that use `share` threads are
+    /// passed over.
     fn dispatch(&mut self, share: usize) {
         let mut passed_over = 0;
         while self.free > 0 && passed_over < self.turns.len() {
@@ -225,7 +231,8 @@ impl QueueState {
         }
     }
 
-    fn give_back(&mut self, address: ClientNetwork, share: usize) {
+    /// Frees a thread that an address has used, and admits the next password.
+    fn release(&mut self, address: ClientNetwork, share: usize) {
         self.free += 1;
         if let Some(client) = self.clients.get_mut(&address) {
             client.running -= 1;
@@ -234,6 +241,7 @@ impl QueueState {
         self.dispatch(share);
     }
 
+    /// Removes a password whose caller has stopped waiting, if it is still in the queue.
     fn leave(&mut self, address: ClientNetwork, group: usize, id: u64) {
         let Some(client) = self.clients.get_mut(&address) else {
             return;
@@ -248,7 +256,8 @@ impl QueueState {
         }
     }
 
-    /// Drops the newest password of the address with the most, if that has more than `own`.
+    /// Drops the newest password of the address with the most waiting ones, if it has more than
+    /// `own`. Returns whether one was dropped.
     fn drop_newest_of_largest(&mut self, own: usize) -> bool {
         let most = self.clients.iter().max_by_key(|(_, client)| client.waiting);
         let Some((address, _)) = most.filter(|(_, client)| client.waiting > own) else {
@@ -267,6 +276,8 @@ impl QueueState {
         newest.is_some()
     }
 
+    /// Removes an address from the turns if nothing of it waits, and altogether if nothing of it
+    /// runs.
     fn forget_idle(&mut self, address: ClientNetwork) {
         let client = self.clients.get(&address);
         if client.is_some_and(|client| client.waiting == 0) {
@@ -279,7 +290,7 @@ impl QueueState {
 }
 
 impl ClientQueue {
-    /// The next one of the groups in turn.
+    /// Takes the next password: from the next group in turn, its newest and its oldest alternately.
     fn take(&mut self) -> Option<QueuedPassword> {
         for step in 0..GROUPS {
             let at = (self.turn + step) % GROUPS;

@@ -1,5 +1,5 @@
 //! A cache of verified passwords, so that a client that sends its password with each request needs
-//! bcrypt only once in a while.
+//! bcrypt only when its entry expires.
 //!
 //! The cache holds keyed digests of a password together with the stored hash. A changed password or
 //! a recreated user has another stored hash, so older entries stop matching when the change is
@@ -25,7 +25,8 @@ const VERIFIED_TTL: Duration = Duration::from_secs(5 * 60);
 
 type PasswordDigest = [u8; 32];
 
-/// See the module's description. Shown by no `Debug`.
+/// Keyed digests of verified passwords with the time of verification. `Debug` prints nothing of
+/// them.
 pub(super) struct VerifiedPasswords {
     key: hmac::Key,
     known: Mutex<HashMap<PasswordDigest, Instant>>,
@@ -77,7 +78,7 @@ impl VerifiedPasswords {
         mark
     }
 
-    /// A panic of another thread cannot leave the map inconsistent.
+    /// Locks the map. A poisoned lock is ignored: no panic can leave the map inconsistent.
     fn known(&self) -> MutexGuard<'_, HashMap<PasswordDigest, Instant>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

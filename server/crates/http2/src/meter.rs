@@ -62,7 +62,7 @@ impl<S: Service> ResourceMeter<S> {
 
     /// Subtracts from what is held. Releases the unused reservation if nothing must be reserved any
     /// more, or if it exceeds four steps.
-    fn give_back(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         let used = self.used.get() - bytes;
         self.used.set(used);
         let needed = used.saturating_sub(self.free);
@@ -108,7 +108,7 @@ impl<S: Service> ResourceCharge<S> {
                 return false;
             }
         } else if bytes < self.bytes {
-            self.meter.give_back(self.bytes - bytes);
+            self.meter.release(self.bytes - bytes);
         }
         self.bytes = bytes;
         true
@@ -117,6 +117,6 @@ impl<S: Service> ResourceCharge<S> {
 
 impl<S: Service> Drop for ResourceCharge<S> {
     fn drop(&mut self) {
-        self.meter.give_back(self.bytes);
+        self.meter.release(self.bytes);
     }
 }
