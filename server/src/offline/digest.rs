@@ -1,4 +1,4 @@
-//! The digest (SHA-256) that follows a snapshot's file.
+//! The digest (SHA-256) at the end of a snapshot file.
 
 use std::{fs::File, io::Read as _, path::Path};
 
@@ -8,13 +8,14 @@ use super::OfflineError;
 
 const DIGEST_BYTES: u64 = 32;
 
-/// Files are multiples of a sector, so a digest shows in the length.
+/// A snapshot's length is a multiple of this, so the length shows whether a digest follows.
 const SECTOR_BYTES: u64 = 512;
 
-/// Read at a time.
+/// Bytes that are read at a time.
 const PART_BYTES: usize = 1 << 20;
 
-/// Bytes of the snapshot without the digest.
+/// Length of the snapshot without a digest, and whether a digest follows it. `verb` is for the text
+/// of an error.
 pub(super) fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), OfflineError> {
     let length = std::fs::metadata(path)
         .map_err(OfflineError::open(verb, path))?
@@ -30,7 +31,8 @@ pub(super) fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), Off
     ))
 }
 
-/// Whether the digest is of the bytes before it.
+/// Computes the digest of the first `length` bytes and compares it with the one that follows them;
+/// a mismatch is an error. `progress` is called with the numbers of bytes read.
 pub(super) fn check(
     path: &Path,
     length: u64,

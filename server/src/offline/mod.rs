@@ -44,19 +44,19 @@ pub enum OfflineError {
     /// The snapshot cannot be opened.
     #[error("{verb} {path}: {}", go_error_text(source))]
     Open {
-        /// The operation.
+        /// Operation that failed: `open`, `read` or `stat`.
         verb: &'static str,
-        /// Of the file.
+        /// Path of the snapshot.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The snapshot cannot be read.
     #[error("snapshot file {path} is damaged or no snapshot: {source}")]
     Broken {
-        /// Of the file.
+        /// Path of the snapshot.
         path: String,
-        /// Where and what.
+        /// The defect and its place in the file.
         source: snapshot::BoltError,
     },
     /// The file does not end with a digest.
@@ -65,34 +65,37 @@ pub enum OfflineError {
     /// The digest does not match.
     #[error("expected sha256 {}, got {}", go_hex(expected), go_hex(got))]
     Digest {
-        /// At the end of the file.
+        /// Digest at the end of the file.
         expected: [u8; 32],
-        /// Of the file.
+        /// Digest of the file's content.
         got: [u8; 32],
     },
     /// The data directory exists and is not empty.
     #[error("data-dir \"{0}\" not empty or could not be read")]
     DirectoryNotEmpty(String),
-    /// The member is not described as one that can begin a cluster.
+    /// The flags do not describe a member that can begin a cluster.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The data directory could not be made.
+    /// The data directory could not be created.
     #[error(transparent)]
     Storage(#[from] OpenError),
 }
 
 impl OfflineError {
+    /// For `map_err`: makes [`Self::Open`] of a failure to open or read the snapshot at `path`.
+    /// `verb` names the system call in the text.
     fn open(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Open { verb, path, source }
     }
 
+    /// For `map_err`: makes [`Self::Broken`] of a defect of the snapshot at `path`.
     fn broken(path: &Path) -> impl FnOnce(snapshot::BoltError) -> Self {
         let path = path.display().to_string();
         move |source| Self::Broken { path, source }
     }
 
-    /// The process's exit code.
+    /// Exit code of the process: that of etcdutl for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Bump => EXIT_BAD_ARGUMENTS,
@@ -108,11 +111,13 @@ impl OfflineError {
     }
 }
 
+/// Bytes as Go prints a slice: decimal numbers between brackets.
 fn go_hex(bytes: &[u8]) -> String {
     let digits: Vec<String> = bytes.iter().map(u8::to_string).collect();
     format!("[{}]", digits.join(" "))
 }
 
+/// The text that Go has for a common error of the system; the system's own text for others.
 fn go_error_text(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {
@@ -197,7 +202,7 @@ pub enum CommandResult {
     Failed(OfflineError),
 }
 
-/// Carries out `witan snapshot ARGUMENTS`.
+/// Runs `witan snapshot` with these arguments.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> CommandResult {
     let program = std::iter::once(OsString::from(SNAPSHOT));
     let line = match SnapshotArguments::try_parse_from(program.chain(arguments)) {

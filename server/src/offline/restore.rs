@@ -17,32 +17,32 @@ use crate::{
     storage::{self, DataIdentity},
 };
 
-/// Creates the data directory; returns the text to print.
-pub(super) fn restore(asked: &RestoreArguments) -> Result<String, OfflineError> {
-    if (asked.bump_revision > 0) != asked.mark_compacted {
+/// Creates a data directory from a snapshot; returns the text to print.
+pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineError> {
+    if (arguments.bump_revision > 0) != arguments.mark_compacted {
         return Err(OfflineError::Bump);
     }
-    let (identity, genesis, dir) = member(asked)?;
+    let (identity, genesis, dir) = member(arguments)?;
     if !is_free(&dir) {
         return Err(OfflineError::DirectoryNotEmpty(dir.display().to_string()));
     }
-    let (length, has_digest) = digest::length("open", &asked.file)?;
+    let (length, has_digest) = digest::length("open", &arguments.file)?;
     let mut bar = ProgressBar::new(length);
-    if !asked.skip_hash_check {
+    if !arguments.skip_hash_check {
         if !has_digest {
             return Err(OfflineError::NoDigest);
         }
         bar.begin("checking");
-        digest::check(&asked.file, length, &mut |bytes| bar.advance(bytes))?;
+        digest::check(&arguments.file, length, &mut |bytes| bar.advance(bytes))?;
     }
     bar.begin("reading");
     let changes = RestoreOptions {
-        bump_revision: asked.bump_revision,
+        bump_revision: arguments.bump_revision,
     };
-    let found = snapshot::read(&asked.file, length, changes, &mut |bytes| {
+    let found = snapshot::read(&arguments.file, length, changes, &mut |bytes| {
         bar.advance(bytes)
     });
-    let found = found.map_err(OfflineError::broken(&asked.file))?;
+    let found = found.map_err(OfflineError::broken(&arguments.file))?;
     let View {
         machine: first,
         position,
@@ -52,9 +52,9 @@ pub(super) fn restore(asked: &RestoreArguments) -> Result<String, OfflineError> 
     if !found.has_tree {
         machine.tree = first.tree;
     }
-    let said = format!(
+    let text = format!(
         "restored {} into {}: revision {}, {} keys, member {:x} of cluster {:x}\n",
-        asked.file.display(),
+        arguments.file.display(),
         dir.display(),
         machine.kv.revision(),
         machine.kv.len(),
@@ -64,23 +64,26 @@ pub(super) fn restore(asked: &RestoreArguments) -> Result<String, OfflineError> 
     bar.begin("writing");
     storage::create(&dir, &identity, &View { machine, position })?;
     bar.end();
-    Ok(said)
+    Ok(text)
 }
 
-/// Identity of the member, initial state of its cluster and data directory, as a start with these
-/// flags would choose them.
-fn member(asked: &RestoreArguments) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {
+/// Returns the identity of the member, the initial state of its cluster and the data directory that
+/// a start with these flags would choose. An error if they do not describe a member that can begin
+/// a cluster.
+fn member(
+    arguments: &RestoreArguments,
+) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {
     let flag = |name: &str, value: &str| OsString::from(format!("--{name}={value}"));
     let mut flags = vec![
-        flag("name", &asked.name),
-        flag("initial-cluster", &asked.initial_cluster),
-        flag("initial-cluster-token", &asked.initial_cluster_token),
+        flag("name", &arguments.name),
+        flag("initial-cluster", &arguments.initial_cluster),
+        flag("initial-cluster-token", &arguments.initial_cluster_token),
         flag(
             "initial-advertise-peer-urls",
-            &asked.initial_advertise_peer_urls,
+            &arguments.initial_advertise_peer_urls,
         ),
     ];
-    if let Some(dir) = &asked.data_dir {
+    if let Some(dir) = &arguments.data_dir {
         flags.push("--data-dir".into());
         flags.push(dir.into());
     }
@@ -103,7 +106,7 @@ fn is_free(dir: &Path) -> bool {
     }
 }
 
-/// A progress bar on a terminal; elsewhere nothing.
+/// A progress bar on standard error, if that is a terminal.
 struct ProgressBar {
     shown: bool,
     total: u64,
@@ -123,6 +126,7 @@ impl ProgressBar {
         }
     }
 
+    /// Begins a step at 0 %.
     fn begin(&mut self, step: &'static str) {
         (self.step, self.done, self.percent) = (step, 0, 0);
         self.draw();
@@ -137,11 +141,12 @@ impl ProgressBar {
         }
     }
 
+    /// Prints the bar over the previous one, if it is shown.
     fn draw(&self) {
         if self.shown {
             let full = (self.percent / 4) as usize;
             let bar = format!("{:<25}", "#".repeat(full));
-            // a terminal that is gone needs no bar
+            // an error is ignored: the terminal may be gone
             let _ = write!(
                 io::stderr(),
                 "\r{:<8} [{bar}] {:>3} %",
@@ -151,7 +156,7 @@ impl ProgressBar {
         }
     }
 
-    /// Takes the line away.
+    /// Clears the line of the bar.
     fn end(&self) {
         if self.shown {
             let _ = write!(io::stderr(), "\r\x1b[2K");

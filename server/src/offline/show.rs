@@ -7,7 +7,7 @@ use crate::snapshot::{self, SnapshotStatus};
 
 const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
 
-/// What is printed.
+/// Reads a snapshot's statistics and formats them; an error for an unknown format.
 pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&SnapshotStatus) -> Result<String, OfflineError> = match format {
         "simple" => |status| Ok(format!("{}\n", cells(status).join(", "))),
@@ -46,7 +46,7 @@ fn fields(status: &SnapshotStatus) -> String {
     )
 }
 
-/// Titles stand in the middle, cells at the right.
+/// Formats a table with one row: titles are centered, cells aligned to the right.
 fn table(cells: &[String; 5]) -> String {
     let widths: Vec<usize> = TITLES
         .iter()
@@ -70,7 +70,7 @@ fn table(cells: &[String; 5]) -> String {
     format!("{line}+\n{titles}|\n{line}+\n{row}|\n{line}+\n")
 }
 
-/// Three digits at most, in steps of a thousand.
+/// Formats a size with a decimal unit (1 kB is 1000 bytes), with one decimal place below 10.
 fn human(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let (mut value, mut unit) = (bytes as f64, 0);

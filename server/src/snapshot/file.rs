@@ -1,7 +1,7 @@
-//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one of our own with what etcd has
-//! no place for. Made from a frozen view while writes go on, page after page.
+//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one of our own for state that
+//! etcd does not have. It is made from a frozen view while writes continue, page after page.
 //!
-//! What does not live here: the digest that follows such a file, and who gets it.
+//! What does *not* live here: the digest that follows such a file, and sending it to clients.
 
 use std::io;
 
@@ -14,14 +14,14 @@ use super::schema::{self, BucketSink};
 /// a checkpoint: the length of its key (four bytes, big-endian), its key, its value.
 pub(super) const WITAN_BUCKET: &str = "witan";
 
-/// A file that is laid out and not yet written.
+/// A snapshot file whose layout was computed, and which was not written yet.
 pub struct SnapshotFile<'a> {
     view: &'a View,
     layout: Layout,
 }
 
 impl<'a> SnapshotFile<'a> {
-    /// Computes the layout, which reads the whole state once.
+    /// Computes the layout of the file, which reads the whole state once.
     pub fn of(view: &'a View) -> io::Result<Self> {
         let layout = Layout::of(|writer| fill(view, writer))?;
         Ok(Self { view, layout })
@@ -32,7 +32,7 @@ impl<'a> SnapshotFile<'a> {
         self.layout.bytes()
     }
 
-    /// Writes it, in order.
+    /// Writes the file from the beginning to the end.
     pub fn write(&self, out: &mut WriteBytes<'_>) -> io::Result<()> {
         self.layout.write(out, |writer| fill(self.view, writer))
     }
@@ -43,7 +43,7 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     writer.bucket(WITAN_BUCKET.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
     view.machine.witan_records(&mut |change| {
-        // nothing is emitted as gone where nothing was before
+        // without an earlier state there are no deletions
         let RecordChange::Put { key, value: record } = change else {
             return;
         };
@@ -60,7 +60,8 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     outcome
 }
 
-/// Key and value of a checkpoint's record in our own bucket.
+/// Splits a value of our own bucket into the key and the value of a checkpoint's record; `None` if
+/// it is malformed.
 pub(super) fn decode_witan_record(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = value.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)

@@ -9,7 +9,8 @@ use super::{
     schema::{self, BucketSink, CONSISTENT_INDEX, KEY, META, STORAGE_VERSION, TERM},
 };
 
-/// What `HashKV` answers for the key space at a revision, which [`Kv::hash_revision`] has let pass.
+/// Computes the hash of `HashKV` for the key space at a revision, which [`Kv::hash_revision`] has
+/// accepted.
 pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
     let mut crc = crc32c::crc32c(KEY.as_bytes());
     let mut record = KeyRecord::default();
@@ -21,7 +22,7 @@ pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
     crc
 }
 
-/// What `Hash` answers for all of the store.
+/// Computes the hash of `Hash` over all of etcd's buckets, except what differs between members.
 pub fn of_store(view: &View) -> io::Result<u32> {
     let mut crc = StoreHasher::default();
     schema::walk(view, &mut crc)?;

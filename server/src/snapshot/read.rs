@@ -32,16 +32,17 @@ pub struct RestoreOptions {
     pub bump_revision: u64,
 }
 
-/// What was read.
+/// Result of reading a snapshot.
 #[derive(Debug)]
 pub struct ImportedSnapshot {
-    /// Everything but the members.
+    /// The state without members.
     pub machine: StateMachine,
-    /// Whether it held a v2 tree.
+    /// Whether the snapshot has a v2 tree.
     pub has_tree: bool,
 }
 
-/// Reads the first `length` bytes of a file; `progress` is called with the bytes of each record.
+/// Reads a snapshot from the first `length` bytes of a file. `progress` is called with the bytes of
+/// each record of the key space.
 pub fn read(
     path: &Path,
     length: u64,
@@ -57,17 +58,20 @@ pub fn read(
     let mut machine = StateMachine::default();
     let keys = find(KEY).ok_or_else(|| BoltError::File("it has no bucket \"key\"".into()))?;
     let latest = import_keys(&file, keys, &mut machine.kv, progress)?;
-    let [finished, mut asked] = match find(META) {
+    let [finished, mut scheduled] = match find(META) {
         Some(meta) => compactions(&file, meta)?,
         None => [0; 2],
     };
     if changes.bump_revision > 0 {
-        asked = bump(&mut machine.kv, latest, changes.bump_revision)?;
+        scheduled = bump(&mut machine.kv, latest, changes.bump_revision)?;
     }
     if let Some(leases) = find(LEASE) {
         import_leases(&file, leases, &mut machine.kv)?;
     }
-    machine.kv.finish_import(finished, asked).map_err(refused)?;
+    machine
+        .kv
+        .finish_import(finished, scheduled)
+        .map_err(refused)?;
     machine.auth = import_auth(&file, [AUTH, AUTH_ROLES, AUTH_USERS].map(find))?;
     if let Some(alarms) = find("alarm") {
         import_alarms(&file, alarms, &mut machine)?;
@@ -87,7 +91,7 @@ fn refused(error: record::CorruptRecord) -> BoltError {
     BoltError::Record(error.to_string())
 }
 
-/// Answers the last revision.
+/// Imports all versions of all keys; returns the last revision.
 fn import_keys(
     file: &BoltFile,
     bucket: &Bucket,
@@ -126,7 +130,8 @@ fn import_keys(
     Ok(last.0)
 }
 
-/// As in etcdutl: adds a version without a key at the new revision.
+/// Increases the revision by `by` and returns it, as etcdutl does: by a version without a key at
+/// the new revision.
 fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, BoltError> {
     let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
     let main = main.ok_or_else(|| BoltError::Record("the revision cannot be so high".into()))?;
@@ -138,7 +143,7 @@ fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, BoltError> {
     Ok(main)
 }
 
-/// The revisions up to which a compaction was done and asked for.
+/// The revisions of the last finished and of the last scheduled compaction; 0 if there is none.
 fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[i64; 2], BoltError> {
     let mut found = [0; 2];
     file.records(meta, &mut |key, value| {
@@ -171,7 +176,7 @@ fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), Bo
     })
 }
 
-/// What a bucket holds that may be missing.
+/// Calls `take` with all records of a bucket; does nothing if the bucket is missing.
 fn each(
     file: &BoltFile,
     bucket: Option<&Bucket>,
@@ -230,7 +235,7 @@ fn import_auth(
     Ok(Auth::restored(enabled, revision, people, known))
 }
 
-/// The name of a user or a role, which is its key.
+/// Checks that `name`, of a user or a role, is equal to its key and not empty; returns it as text.
 fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     let text = std::str::from_utf8(name).ok().filter(|_| key == name);
     let text = text.filter(|text| !text.is_empty());
@@ -238,6 +243,7 @@ fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     text.map(str::to_owned).ok_or_else(wrong)
 }
 
+/// Raises the alarms of the snapshot.
 fn import_alarms(
     file: &BoltFile,
     alarms: &Bucket,
@@ -260,6 +266,8 @@ fn import_alarms(
     })
 }
 
+/// Imports the v2 tree, users and roles from our own bucket, which has them completely. Other
+/// records, of a later release, are ignored.
 fn import_witan_records(
     file: &BoltFile,
     own: &Bucket,

@@ -4,13 +4,13 @@ use prost::Message as _;
 use witan_api::v3::mvccpb;
 use witan_replica::machine::kv::{KeyChange, KeyValue};
 
-/// Behind the revision of a deletion.
+/// Mark behind the revision of a deletion.
 const TOMBSTONE: u8 = b't';
 
 /// Bytes of a revision.
 const REVISION_BYTES: usize = 17;
 
-/// A revision as key: main and sub, big-endian, with an underscore between.
+/// Encodes a revision as a key: main and sub, big-endian, separated by an underscore.
 pub(super) fn revision(main: i64, sub: u64) -> [u8; REVISION_BYTES] {
     let mut key = [b'_'; REVISION_BYTES];
     key[..8].copy_from_slice(&main.to_be_bytes());
@@ -18,7 +18,8 @@ pub(super) fn revision(main: i64, sub: u64) -> [u8; REVISION_BYTES] {
     key
 }
 
-/// Main and sub of a key, and whether it is a deletion's. `None` if it is no such key.
+/// Decodes a key into main and sub revision and whether it marks a deletion; `None` if it is
+/// malformed.
 pub(super) fn parse_revision(key: &[u8]) -> Option<(i64, u64, bool)> {
     let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
     let deletes = match mark {
@@ -33,7 +34,7 @@ pub(super) fn parse_revision(key: &[u8]) -> Option<(i64, u64, bool)> {
     (*separator == b'_' && main >= 0).then(|| (main, u64::from_be_bytes(sub), deletes))
 }
 
-/// A record that is filled again and again.
+/// Key and value of a record, in buffers that are reused.
 #[derive(Debug, Default)]
 pub(super) struct KeyRecord {
     pub(super) key: Vec<u8>,
@@ -41,7 +42,7 @@ pub(super) struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// Makes it the record of this version.
+    /// Replaces the record by that of a version.
     pub(super) fn fill(&mut self, written: &KeyChange<'_>) {
         self.key.clear();
         self.key
@@ -56,7 +57,7 @@ impl KeyRecord {
         } else {
             written.pair()
         };
-        // only etcdutl's --bump-revision writes such a version, and it writes nothing at all
+        // only etcdutl's --bump-revision makes a version without a key; it has an empty value
         if pair.key.is_empty() {
             return;
         }

@@ -1,6 +1,7 @@
 //! The buckets of etcd 3.6's store, made from a frozen view.
 //!
-//! Names and contents are etcd's (its `storage/schema`); what etcd has no place for is not here.
+//! Names and contents are those of etcd's `storage/schema`. What does *not* live here: state that
+//! etcd does not have (`file`).
 
 use std::io;
 
@@ -18,9 +19,9 @@ use super::record::{KeyRecord, revision};
 pub(super) const KEY: &str = "key";
 /// The bucket of the auth settings.
 pub(super) const AUTH: &str = "auth";
-/// One byte: whether callers are asked who they are.
+/// Key of one byte: whether authentication is on.
 pub(super) const AUTH_ENABLED: &str = "authEnabled";
-/// The number of changes of users and roles.
+/// Key of the auth revision, the number of changes of users and roles.
 pub(super) const AUTH_REVISION: &str = "authRevision";
 /// The bucket of roles, by name.
 pub(super) const AUTH_ROLES: &str = "authRoles";
@@ -30,27 +31,27 @@ pub(super) const AUTH_USERS: &str = "authUsers";
 pub(super) const LEASE: &str = "lease";
 /// The bucket of the store's metadata.
 pub(super) const META: &str = "meta";
-/// Place in the log.
+/// Key of the index of the last applied log entry.
 pub(super) const CONSISTENT_INDEX: &str = "consistent_index";
-/// Term of that place.
+/// Key of the term of that entry.
 pub(super) const TERM: &str = "term";
-/// The layout that all of this is in.
+/// Key of the version of this layout.
 pub(super) const STORAGE_VERSION: &str = "storageVersion";
-/// The revision that the last compaction asked for.
+/// Key of the revision of the last scheduled compaction.
 pub(super) const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
-/// The revision up to which a compaction is done.
+/// Key of the revision of the last finished compaction.
 pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
 
 /// Receives the buckets one by one, each with its records in key order.
 pub(super) trait BucketSink {
-    /// A bucket begins.
+    /// Begins a bucket.
     fn bucket(&mut self, name: &str) -> io::Result<()>;
 
-    /// The next record of the bucket.
+    /// Adds a record to the bucket.
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
 }
 
-/// Hands over all of etcd's buckets, in order of their names.
+/// Passes all of etcd's buckets and their records to `take`, in the order of names and keys.
 pub(super) fn walk(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     alarms(view, take)?;
     auth(view, take)?;
@@ -136,7 +137,7 @@ fn keys(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
 fn leases(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
-    // as bytes, negative ids come behind the others
+    // in the order of bytes, negative ids follow the others
     let others = leases.iter().filter(|(id, _)| *id >= 0);
     for (id, lease) in others.chain(leases.iter().filter(|(id, _)| *id < 0)) {
         let stored = LeaseMessage {
@@ -152,7 +153,7 @@ fn leases(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
 fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     take.bucket("members")?;
-    // keyed by their text, which orders otherwise than the numbers do
+    // the keys are texts, whose order differs from that of the numbers
     let mut known: Vec<(String, &member::Member)> = members
         .by_id
         .values()
@@ -222,7 +223,7 @@ pub(super) struct LeaseMessage {
     pub(super) remaining_ttl_s: i64,
 }
 
-/// etcd's JSON of a version to be brought down to.
+/// etcd's JSON of a downgrade in progress.
 #[derive(Serialize)]
 struct DowngradeJson<'a> {
     #[serde(rename = "target-version")]
@@ -258,7 +259,7 @@ struct ConfStateJson {
     auto_leave: bool,
 }
 
-/// As Go writes it, which escapes what HTML would take for its own.
+/// Encodes JSON as Go does, which escapes the special characters of HTML.
 fn json(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut text = serde_json::to_string(value)?;
     for (plain, escaped) in [("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e")] {

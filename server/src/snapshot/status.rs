@@ -24,11 +24,12 @@ pub struct SnapshotStatus {
     /// Bytes of the file, without a digest that follows it.
     #[serde(rename = "totalSize")]
     pub bytes: u64,
-    /// Of the layout; empty before etcd 3.6.
+    /// Version of the layout; empty before etcd 3.6.
     pub version: String,
 }
 
-/// Reads all of a file of `length` bytes.
+/// Computes the statistics of a snapshot from the first `length` bytes of a file, all of which are
+/// read.
 pub fn status(path: &Path, length: u64) -> Result<SnapshotStatus, BoltError> {
     let file = BoltFile::open(path, length)?;
     let (mut hash, mut revision, mut version) = (0, 0, String::new());
