@@ -21,8 +21,8 @@ const fn table() -> [u32; 256] {
     table
 }
 
-/// The bit of a block of `length` bytes whose flip changes the checksum by `difference` (actual xor
-/// expected): its byte and its mask. `None` if no single bit does.
+/// Finds the bit of a block of `length` bytes whose flip changes the CRC-32 by `difference` (actual
+/// xor expected). Returns its byte and its mask; `None` if no single bit does.
 pub(super) fn find_flipped_bit(length: usize, difference: u32) -> Option<(usize, u8)> {
     // A checksum is linear: a flipped bit changes it by the same bits whatever else is there, and
     // by one step more for each byte behind it.

@@ -1,5 +1,6 @@
-//! The checkpoint on disk: a chain of a base and differences, each of them runs (`run`). It does
-//! not know what a record means, and it does not decide when one is taken (`checkpointer` does).
+//! The checkpoint on disk: a chain of a base and differences, each of which consists of runs
+//! (`run`). What does *not* live here: the meaning of records, and when a checkpoint is written
+//! (`checkpointer`).
 //!
 //! - **What is published is never written again.** Every write goes into fresh folders, which
 //!   nobody reads until the file `current` names them. Replacing that file is the atomic step (I4):
@@ -29,7 +30,7 @@ use crate::panics::catch_in_library;
 /// A longer chain is written anew. Each link costs a start some milliseconds.
 const LINKS_MAX: usize = 48;
 
-/// Emits the changed records to write.
+/// Calls its argument with each changed record to write.
 pub(super) type EmitChanges<'a> = dyn Fn(&mut dyn FnMut(RecordChange)) + 'a;
 
 /// The checkpoint of one member.
@@ -42,23 +43,23 @@ pub struct Checkpoint {
     installs: u64,
     /// The next write must be a new base.
     base_required: bool,
-    /// The newest chain, or the file that names it, was damaged.
+    /// Whether the start found the newest chain, or the file that names it, damaged.
     fell_back: bool,
-    /// A chain may always hold this many outdated bytes: a checkpoint's worth of log.
+    /// Outdated bytes that a chain may always hold: as many as the log between two checkpoints.
     outdated_bytes: u64,
-    /// Size of the chain at which the number of outdated bytes is checked.
+    /// Bytes of the chain from which on the outdated bytes are computed.
     compact_threshold: u64,
-    /// Runs of the newest base that can be reused.
+    /// Runs of the newest base that the next one can reuse.
     reuse: RunReuse,
     run_bytes: u64,
 }
 
-/// What a base holds.
+/// Sizes of a new base.
 #[derive(Default)]
 struct Weight {
     /// Bytes of all records.
     all: u64,
-    /// Bytes of those that no run of the base before holds.
+    /// Bytes of the records that no reusable run contains.
     new: u64,
 }
 
@@ -76,16 +77,16 @@ impl Weight {
     }
 }
 
-/// Runs that are being written.
+/// The link of a chain that is being written.
 #[derive(Default)]
 struct PendingLink {
     runs: Vec<Run>,
     reuse: RunReuse,
-    /// What the next run will hold.
+    /// Records of the next run.
     items: Vec<RunItem>,
     bytes: u64,
     spans: Vec<KeyStretch>,
-    /// Runs that were reused.
+    /// Places of the runs of the previous base that were reused.
     kept: BTreeSet<usize>,
     /// Numbers of those that were not.
     written: Vec<u64>,
@@ -94,7 +95,7 @@ struct PendingLink {
 }
 
 impl PendingLink {
-    /// Reuses a run of the previous base that contains the next record.
+    /// Adds a run of the previous base, unless it was added: it contains the next record.
     fn keep(&mut self, before: &RunReuse, place: usize) {
         self.gap = true;
         if self.kept.insert(place) {
@@ -103,6 +104,7 @@ impl PendingLink {
         }
     }
 
+    /// Adds a record to the next run.
     fn add(&mut self, change: RecordChange) {
         self.bytes += size(&change);
         let (key, value) = match change {
@@ -115,7 +117,7 @@ impl PendingLink {
 }
 
 impl Checkpoint {
-    /// Opens the folder and reads the checkpoint that is there, if one is.
+    /// Opens the folder and reads its checkpoint, if it has one.
     pub(super) fn open(dir: &Path, ledger: Arc<Ledger>) -> Result<(Self, Option<View>), OpenError> {
         fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         let next = next_number(dir).map_err(|e| OpenError::io(dir, e))?;
@@ -146,7 +148,8 @@ impl Checkpoint {
         Err(error)
     }
 
-    /// What `current` says, or if that is damaged its copy. `None` where no checkpoint ever was.
+    /// Reads the file `current`, or its copy if that is damaged. `None` if there was never a
+    /// checkpoint.
     fn read_manifest(&mut self) -> Result<Option<Manifest>, OpenError> {
         let path = self.folder.dir.join(CURRENT);
         let mut damaged = false;
@@ -169,7 +172,8 @@ impl Checkpoint {
         Ok(None)
     }
 
-    /// Falls back to the previous chain, unless there is none or the error is not about the chain.
+    /// Switches to the previous chain; returns `false` if there is none, or if the error is not
+    /// damage of the chain.
     fn fall_back(&mut self, error: &OpenError) -> bool {
         let damage = matches!(error, OpenError::Checkpoint { .. } | OpenError::Io { .. });
         if !damage || self.manifest.before.is_empty() {
@@ -204,19 +208,20 @@ impl Checkpoint {
         OpenError::checkpoint(&path, what)
     }
 
-    /// For tests: makes small runs, so that a small state has many.
+    /// For tests: sets the bytes of a run, so that a small state has many runs.
     #[cfg(test)]
     pub(super) fn cut_runs_at(&mut self, bytes: u64) {
         self.run_bytes = bytes;
     }
 
-    /// Whether the newest checkpoint did not read at the start and was not written anew since.
+    /// Whether the start could not read the newest checkpoint, and no base was written since.
     pub(super) fn fell_back(&self) -> bool {
         self.fell_back
     }
 
-    /// Makes the checkpoint one of `view`; durable when it returns. `since` is what the last
-    /// successful write (or the start) left on disk; `None` writes everything anew.
+    /// Writes a checkpoint of `view`, durable on return. `since` is the state of the checkpoint on
+    /// disk, so that only the difference is written; `None` writes the whole state. On an error the
+    /// previous checkpoint stays.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         let whole: &EmitChanges<'_> = &|emit| view.changes(None, emit);
         let size = |view: &View| view.machine.kv.size_bytes();
@@ -231,13 +236,15 @@ impl Checkpoint {
         }
     }
 
-    /// The same, and nothing outdated stays on disk.
+    /// Writes a checkpoint of `view` as a new base, so that the chain has no outdated records.
+    /// `since` is as for [`Checkpoint::write`].
     pub fn rewrite(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.base_required = true;
         self.write(since, view)
     }
 
-    /// Appends the difference to the chain, or begins a new chain with the whole state.
+    /// Appends the difference to the chain, or begins a new chain with the whole state if there is
+    /// no difference or the chain is to be replaced.
     pub(super) fn store(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -250,6 +257,7 @@ impl Checkpoint {
         stored.unwrap_or_else(|| Err(io::Error::other("writing the database ended in a panic")))
     }
 
+    /// Writes the difference as a further link of the chain, and publishes the chain.
     fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<()> {
         // Taken out: after a panic nothing is reused.
         let mut reuse = std::mem::take(&mut self.reuse);
@@ -265,6 +273,8 @@ impl Checkpoint {
         self.publish(chain)
     }
 
+    /// Writes the whole state as a new chain of one link and publishes it. Runs of the previous
+    /// base without a changed record are reused.
     fn store_base(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -294,7 +304,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Whether the chain is long or holds much that is outdated, and a base has room.
+    /// Whether to write a new base: the chain is too long or holds too many outdated bytes, and the
+    /// disk has room for a base.
     fn wants_base(&mut self, whole: &EmitChanges<'_>) -> bool {
         let chain = &self.manifest.chain;
         if self.base_required || chain.links.is_empty() {
@@ -315,7 +326,8 @@ impl Checkpoint {
         (long || outdated) && (fits || self.has_room(weight.new))
     }
 
-    /// A base that cannot be finished is not begun: what it takes meanwhile is what the log needs.
+    /// Refuses a base for which the disk has no room. An unfinished base would take the space that
+    /// the log needs.
     fn check_room(&self, reuse: &RunReuse, whole: &EmitChanges<'_>) -> io::Result<()> {
         let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
         let fits = self.has_room(surely) || self.has_room(Weight::of(reuse, whole).new);
@@ -326,7 +338,8 @@ impl Checkpoint {
         }
     }
 
-    /// Writes runs of what `before` does not hold; on an error none of them stays.
+    /// Writes runs of the changed records that no unchanged run of `before` contains, and keeps
+    /// those runs. On an error the new runs are removed.
     fn write_link(
         &self,
         before: &RunReuse,
@@ -380,7 +393,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Publishes a chain atomically, then removes folders that are not needed any more.
+    /// Publishes a chain atomically, then removes the folders of neither this chain nor the one
+    /// before.
     fn publish(&mut self, chain: Chain) -> io::Result<()> {
         let manifest = Manifest {
             before: self.manifest.chain.clone(),
@@ -457,7 +471,7 @@ fn size(change: &RecordChange) -> u64 {
     (run::HEADER_BYTES + key.len() + value) as u64
 }
 
-/// A number above that of every folder.
+/// Finds a number above those of all folders.
 fn next_number(dir: &Path) -> io::Result<u64> {
     let mut next = 1;
     for entry in fs::read_dir(dir)? {

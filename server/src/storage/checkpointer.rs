@@ -1,5 +1,5 @@
-//! The thread that writes checkpoints. It costs no client anything:
-//! it works on a frozen view while the replica goes on, and the log covers what it lags behind.
+//! The thread that writes checkpoints. Clients do not wait for it: it works on a frozen view while
+//! the replica continues, and the log has everything since the last checkpoint.
 
 use std::{
     io,
@@ -40,13 +40,14 @@ struct CheckpointerState {
     failing: AtomicBool,
 }
 
-/// What the thread is asked to do. At most one view waits; a newer one takes its place.
+/// The next work of the thread. At most one view waits; a newer one replaces it.
 #[derive(Default)]
 struct CheckpointRequest {
     view: Option<View>,
-    /// The view does not descend from the checkpoint on disk: write all of it.
+    /// Whether to write the whole state, because the view does not descend from the checkpoint on
+    /// disk.
     whole: bool,
-    /// No outdated record may stay on disk.
+    /// Whether to write a new base, so that no outdated record stays on disk.
     whole_and_clean: bool,
     stop: bool,
     /// Callbacks of requested rewrites; bounded by the number of concurrent requests.
@@ -70,8 +71,8 @@ pub(super) struct InstalledSnapshot {
 }
 
 impl Checkpointer {
-    /// Starts the thread. `base` is what the disk holds now; `durable` is called from the thread
-    /// with the index of each checkpoint that has become durable.
+    /// Starts the thread. `base` is the state of the checkpoint on disk; `durable` is called from
+    /// the thread with the index of each checkpoint that has become durable.
     pub fn start(
         checkpoint: Checkpoint,
         base: Option<View>,
@@ -142,7 +143,8 @@ impl Checkpointer {
         drop(replaced);
     }
 
-    /// Writes all of a frozen view anew, so that the disk holds nothing that is outdated.
+    /// Queues a frozen view to be written as a new base, so that the disk has no outdated records.
+    /// `done` is called when it, or a newer view, is durable.
     pub fn rewrite(&self, view: View, done: OnDurable) {
         let mut slot = self.shared.lock();
         let replaced = slot.view.replace(view);
@@ -153,13 +155,13 @@ impl Checkpointer {
         drop(replaced);
     }
 
-    /// Whether the last write succeeded, or before the first one whether the start found the newest
-    /// checkpoint sound.
+    /// Whether the last write succeeded. Before the first write: whether the start could read the
+    /// newest checkpoint.
     pub fn healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Finishes the write that is running, begins no other, and ends the thread.
+    /// Ends the thread after the write in progress.
     pub fn stop(&mut self) {
         self.shared.lock().stop = true;
         self.shared.changed.notify_all();
@@ -179,7 +181,7 @@ impl Drop for Checkpointer {
 
 impl CheckpointerState {
     fn lock(&self) -> MutexGuard<'_, CheckpointRequest> {
-        // A slot is whole at every step, so a panic elsewhere does not spoil it.
+        // The request is consistent at every step, so a poisoned lock is ignored.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -195,7 +197,7 @@ impl CheckpointerState {
 
 struct CheckpointWriter {
     checkpoint: Checkpoint,
-    /// What the disk holds, as much of it as the next difference needs.
+    /// State of the checkpoint on disk, reduced to what the next difference needs.
     base: Option<View>,
     durable: Box<dyn FnMut(u64) + Send>,
     shared: Arc<CheckpointerState>,

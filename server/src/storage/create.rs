@@ -15,7 +15,7 @@ use witan_replica::machine::view::View;
 use super::{DataIdentity, OpenError, Storage, StorageMetrics, files::sync_dir, open};
 use crate::metrics::Register;
 
-/// Makes the data directory of a member that starts from `view`. The place is empty or not there.
+/// Creates the data directory of a member that starts from `view`. `dir` must be missing or empty.
 pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
     let staged = staging(dir)?;
     if staged.exists() {
@@ -32,12 +32,13 @@ pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), Op
             .map_err(|error| OpenError::io(dir, error))
     });
     if made.is_err() {
-        // a leftover is harmless, and its name says what it is
+        // a leftover is harmless, and its name tells its origin
         let _ = fs::remove_dir_all(&staged);
     }
     made
 }
 
+/// Path of the directory that is filled before it is renamed to `dir`, beside it.
 fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     let mut name = dir
         .file_name()
@@ -48,7 +49,7 @@ fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
 }
 
 fn fill(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
-    // no page shows what a command does
+    // an offline command has no metrics page
     let metrics = StorageMetrics::register(&Register::default());
     let (storage, _) = open(dir, identity, &Arc::default(), &metrics)?;
     let Storage {

@@ -1,5 +1,5 @@
-//! Why a data directory cannot be opened: a sentence for people each (what, where, what to do),
-//! and an exit code for scripts each.
+//! Why a data directory cannot be opened. Each error has a text for people (what, where, what to
+//! do) and an exit code for scripts.
 
 use std::{
     io,
@@ -121,7 +121,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Exit code of the process that ends because of this.
+    /// Exit code of the process that this error ends, 20 to 28, one for each variant.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Locked { .. } => 20,
@@ -190,7 +190,7 @@ pub(super) enum CheckpointReadError {
     Database(String),
     #[error("{0}")]
     Record(#[from] CorruptRecord),
-    /// The same, and in which folder.
+    /// Another error, and the folder of the run in which it occurred.
     #[error("{1}")]
     At(PathBuf, #[source] Box<CheckpointReadError>),
 }

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Writes a small file so that after a crash either the old or the new content is there.
+/// Replaces the content of a small file atomically and durably: after a crash it has either the old
+/// or the new content.
 pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let staged: PathBuf = dir.join(format!("{name}.tmp"));
     let mut file = File::create(&staged)?;
@@ -17,21 +18,21 @@ pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> 
     sync_dir(dir)
 }
 
-/// Makes the content of a file durable, whoever wrote it.
+/// Makes the content of a file durable, also if another process or library has written it.
 pub(super) fn sync_file(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()?;
     watched(path);
     Ok(())
 }
 
-/// Makes the names inside a folder durable.
+/// Makes the entries of a folder durable: files that were created, renamed or removed in it.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()?;
     watched(dir);
     Ok(())
 }
 
-/// Something is durable now.
+/// For tests: called after a file or folder has become durable.
 #[cfg(not(test))]
 fn watched(_path: &Path) {}
 #[cfg(test)]

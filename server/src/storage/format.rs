@@ -28,7 +28,7 @@ pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     parse(path, &text).map(Some)
 }
 
-/// What the text of the file says.
+/// Parses the text of the file; `path` is for errors.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<DataIdentity, OpenError> {
     // The format comes first, so that a newer release may change all lines after it.
     let number = |name: &str, radix: u32| {
@@ -57,7 +57,7 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<DataIdentity, OpenError
     }
 }
 
-/// Durable when it returns.
+/// Writes the file, durable on return.
 pub(super) fn write(identity: &DataIdentity, dir: &Path) -> io::Result<()> {
     replace(dir, FILE, text(identity).as_bytes())
 }
@@ -69,7 +69,7 @@ pub(super) fn text(identity: &DataIdentity) -> String {
     )
 }
 
-/// Refuses another member's directory.
+/// Checks that a directory belongs to this member and cluster; an error otherwise.
 pub(super) fn check(own: &DataIdentity, found: &DataIdentity, dir: &Path) -> Result<(), OpenError> {
     if (found.cluster_id, found.member_id) == (own.cluster_id, own.member_id) {
         return Ok(());

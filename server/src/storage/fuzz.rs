@@ -1,5 +1,5 @@
-//! The readers of what is on disk by themselves, for `tests/fuzz`; built with the feature `fuzz`
-//! alone.
+//! Entry points to the parsers of files on disk, for `tests/fuzz`; built only with the feature
+//! `fuzz`.
 
 use std::path::PathBuf;
 
@@ -13,16 +13,18 @@ use super::{
     tail::{self, LogFileKind, Verdict},
 };
 
-/// The byte behind the last whole record of a log file's bytes.
+/// End of the last complete record of a log file with sequence number `seq`; `None` if the file's
+/// header is not complete.
 pub fn log_whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     tail::whole_until(bytes, seq)
 }
 
-/// How many bytes of a log file are kept as they are; `Err` if it is damaged as no crash damages it.
+/// Number of bytes of a log file that a repair keeps unchanged; `Err` if it has damage that no
+/// crash explains.
 pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
     match tail::judge(bytes, seq, LogFileKind::Append, last) {
         Ok(Verdict::Whole) => Ok(bytes.len()),
-        // The record behind it counts only with another byte.
+        // The record behind it becomes valid only by changing a byte.
         Ok(Verdict::Repair { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),
         Ok(Verdict::Cut { good, .. }) => Ok(good),
         Ok(Verdict::Remove) => Ok(0),
@@ -30,32 +32,32 @@ pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
     }
 }
 
-/// A stored entry's bytes.
+/// Encodes a log entry as stored.
 pub fn entry_frame(record: &LogRecord) -> Vec<u8> {
     log::frame(record).value
 }
 
-/// What a stored entry's bytes hold.
+/// Decodes a stored log entry; `None` if it is invalid.
 pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
     log::unframe(value)
 }
 
-/// What the file `identity` says.
+/// Parses the text of the file `identity`.
 pub fn identity(text: &str) -> Result<DataIdentity, String> {
     format::parse(PathBuf::from("identity"), text).map_err(|error| error.to_string())
 }
 
-/// The text of the file `identity`.
+/// Writes the text of the file `identity`.
 pub fn identity_text(identity: &DataIdentity) -> String {
     format::text(identity)
 }
 
-/// What the file `current` says, written again.
+/// Parses the text of the file `current` and writes it again; `None` if it is invalid.
 pub fn current(text: &str) -> Option<String> {
     Manifest::decode(text).map(|manifest| manifest.encode())
 }
 
-/// The log's line record, read and written again.
+/// Decodes the log's record of its start and encodes it again; `None` if it is invalid.
 pub fn line(bytes: &[u8]) -> Option<Vec<u8>> {
     log::LogStart::decode(bytes).map(log::LogStart::encode)
 }

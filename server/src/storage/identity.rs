@@ -1,10 +1,10 @@
 //! Whose data a data directory holds, and in which format.
 
-/// Version of everything below the member's folder. Raised by every change that an older release
-/// could not read.
+/// Version of the format of everything in the member's folder. Every change that an older release
+/// could not read increments it.
 pub const FORMAT: u32 = 2;
 
-/// Whose data a directory holds.
+/// The member and cluster whose data a directory holds, and its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataIdentity {
     /// Cluster id.
@@ -16,7 +16,7 @@ pub struct DataIdentity {
 }
 
 impl DataIdentity {
-    /// The identity under which this release writes data of a member.
+    /// Identity of a member's data in the format of this release.
     pub fn new(cluster_id: u64, member_id: u64) -> Self {
         Self {
             cluster_id,

@@ -1,9 +1,8 @@
-//! Who may take what is still free on the disk. The log and the checkpoint are written by two threads:
-//! each announces here what it is going to write before it writes, so that neither counts on the
-//! same bytes. The ballast is the log's last resort: a file that is given up when a write of the log
-//! finds no space.
+//! Allocation of the free bytes of the disk. The log and the checkpoint are written by two threads:
+//! each announces its bytes here before it writes, so that both do not rely on the same bytes. The
+//! ballast is the log's last resort: a file that is deleted when a write of the log finds no space.
 //!
-//! How much has to stay free, and what is refused when it is not, is decided in `space`.
+//! What does *not* live here: how much must stay free, and what is refused otherwise (`space`).
 
 use std::{
     fs::{self, File},
@@ -20,38 +19,38 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 /// Name of the ballast in the member's folder.
 const BALLAST: &str = "ballast";
 
-/// What a run takes beyond its records while it is written: sled allocates segments of a MiB and
-/// writes files of its own beside them.
+/// Bytes that a run takes in addition to its records while it is written: sled allocates segments
+/// of a MiB and writes files of its own beside them.
 const RUN_EXTRA_BYTES: u64 = 2 << 20;
 
-/// See the module's description.
+/// Announced bytes of the log and of the run that is being written, and the ballast.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// The ballast.
+    /// Path of the ballast.
     path: PathBuf,
-    /// Whether the ballast is there.
+    /// Whether the ballast exists.
     held: AtomicBool,
-    /// A write of the log found no space since the last look.
+    /// Whether a write of the log found no space since the last call of [`Ledger::take_short`].
     short: AtomicBool,
     /// Bytes that a checkpoint leaves free, so that the log can be written.
     floor_bytes: u64,
     claims: Mutex<Claims>,
-    /// Held while a run is written, and while a write of the log is repeated: what a run that fails
-    /// has taken is free again when it ends.
+    /// Locked while a run is written, and while a write of the log is repeated: so the repeated
+    /// write starts after the bytes of a failed run are free again.
     turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Claims {
-    /// Bytes of commands that were taken and are not written yet.
+    /// Bytes of accepted commands that the log has not written yet.
     promised: u64,
-    /// What the run that is being written leaves to the log.
+    /// Free bytes that the run in progress leaves to the log; `None` without a run.
     left_by_run: Option<u64>,
-    /// A run has begun or ended since the log's side has looked.
+    /// Whether the last measurement is outdated, see [`Ledger::take_stale`].
     stale: bool,
 }
 
-/// A run that may be written; dropped when that is done.
+/// Permission to write a run, to be dropped when it is written.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     ledger: &'a Ledger,
@@ -67,7 +66,8 @@ impl Drop for Claim<'_> {
 }
 
 impl Ledger {
-    /// Of the member's folder. A file of another size than `ballast_bytes` is no ballast.
+    /// The ledger of a member's folder, without announced bytes. A file in the ballast's place with
+    /// a size other than `ballast_bytes` is not the ballast.
     pub(super) fn new(member: &Path, ballast_bytes: u64, floor_bytes: u64) -> Self {
         let path = member.join(BALLAST);
         let held = fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes);
@@ -79,12 +79,12 @@ impl Ledger {
         }
     }
 
-    /// Whether the ballast is there.
+    /// Whether the ballast exists.
     pub(super) fn holds_ballast(&self) -> bool {
         self.held.load(Relaxed)
     }
 
-    /// Whether a file lies in the ballast's place.
+    /// Whether any file exists in the ballast's place.
     pub(super) fn is_in_the_way(&self) -> bool {
         self.path.exists()
     }
@@ -94,7 +94,7 @@ impl Ledger {
         self.floor_bytes
     }
 
-    /// Gives the ballast up.
+    /// Deletes the ballast. A failure is logged.
     pub(super) fn release(&self) {
         match fs::remove_file(&self.path) {
             Ok(()) => {
@@ -111,7 +111,8 @@ impl Ledger {
         }
     }
 
-    /// Takes the ballast back. Answers `false` where the file system cannot.
+    /// Creates the ballast with its space allocated. Returns `false` if the file system cannot
+    /// allocate it.
     pub(super) fn make_ballast(&self, bytes: u64) -> bool {
         let made = File::create(&self.path).and_then(|file| {
             let flags = FallocateFlags::empty();
@@ -126,7 +127,7 @@ impl Ledger {
         made.is_ok()
     }
 
-    /// Announces bytes of a command, unless the run that is being written needs them.
+    /// Announces bytes of a command. Returns `false` if the run in progress does not leave enough.
     pub(super) fn promise(&self, bytes: u64) -> bool {
         let mut claims = lock(&self.claims);
         if let Some(left) = &mut claims.left_by_run {
@@ -139,29 +140,29 @@ impl Ledger {
         true
     }
 
-    /// What was announced is written.
+    /// Notes that the log has written all announced bytes.
     pub(super) fn keep_promises(&self) {
         lock(&self.claims).promised = 0;
     }
 
-    /// Bytes that were announced and are not written.
+    /// Announced bytes of commands that are not written.
     pub(super) fn promised(&self) -> u64 {
         lock(&self.claims).promised
     }
 
-    /// Whether what was measured does not hold any more: a run has begun or ended, or a write of the
-    /// log found no space. Asking takes the mark away.
+    /// Whether the last measurement of free space is outdated: since the last call a run has begun
+    /// or ended, or a write of the log found no space.
     pub(super) fn take_stale(&self) -> bool {
         std::mem::take(&mut lock(&self.claims).stale)
     }
 
-    /// Whether a write of the log found no space since the last call.
+    /// Whether a write of the log found no space since the last call of this.
     pub(super) fn take_short(&self) -> bool {
         self.short.swap(false, Relaxed)
     }
 
-    /// Announces a run of so many bytes below `dir`; an error where it does not fit beside what the
-    /// log needs.
+    /// Announces a run of this many bytes below `dir`. An error (`StorageFull`) if the disk has no
+    /// room for it and for the log. Waits while a write of the log is repeated.
     pub(super) fn begin_run(&self, dir: &Path, bytes: u64) -> io::Result<Claim<'_>> {
         let turn = lock(&self.turn);
         let mut claims = lock(&self.claims);
@@ -175,13 +176,13 @@ impl Ledger {
         })
     }
 
-    /// Whether runs of so many bytes fit below `dir` as things are.
+    /// Whether the disk now has room for runs of this many bytes below `dir` and for the log.
     pub(super) fn has_room(&self, dir: &Path, bytes: u64) -> bool {
         free_for_run(dir, bytes).is_ok_and(|left| left >= self.floor_bytes + self.promised())
     }
 
-    /// Called by a write of the log that found no space: gives the ballast up. The write is repeated
-    /// while the answer is held, when no run is being written.
+    /// Deletes the ballast for a write of the log that found no space, after waiting for the run in
+    /// progress. The caller repeats the write before it drops the result: until then no run begins.
     pub(super) fn make_room(&self) -> impl Drop + '_ {
         let turn = lock(&self.turn);
         self.release();
@@ -191,19 +192,19 @@ impl Ledger {
     }
 }
 
-/// What a run would leave free.
+/// Free bytes that a run of this many bytes would leave below `dir`; an error if it does not fit.
 fn free_for_run(dir: &Path, bytes: u64) -> io::Result<u64> {
     let free = measure(dir).map_or(u64::MAX, |measured| measured.free);
     let left = free.checked_sub(bytes.saturating_add(RUN_EXTRA_BYTES));
     left.ok_or(io::ErrorKind::StorageFull.into())
 }
 
-/// The numbers are whole at every step, so a panic elsewhere does not spoil them.
+/// Locks a mutex. A poisoned lock is ignored: the numbers are consistent at every step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether so many bytes are free.
+/// Whether this many bytes are free below `dir`; `true` if that cannot be measured.
 pub(super) fn has_room(dir: &Path, bytes: u64) -> bool {
     measure(dir).is_none_or(|measured| measured.free >= bytes)
 }
@@ -213,7 +214,7 @@ pub(super) struct Measured {
     pub(super) free: u64,
 }
 
-/// `None` where the system does not know.
+/// Measures total and free bytes of the file system of `dir`; `None` if the system cannot.
 pub(super) fn measure(dir: &Path) -> Option<Measured> {
     let dir = dir.ancestors().find(|dir| dir.exists());
     let dir = dir.filter(|dir| !dir.as_os_str().is_empty());

@@ -1,4 +1,5 @@
-//! The lock of a data directory: one process at a time, and the second one learns who holds it.
+//! The lock of a data directory: one process at a time uses it, and a second one learns the
+//! holder's process id.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -11,15 +12,15 @@ use super::OpenError;
 /// Name of the lock file inside the member's folder.
 const FILE: &str = "LOCK";
 
-/// Held as long as the process uses the directory. The kernel releases it when the process ends,
-/// however it ends, so a lock is never stale.
+/// Locked file, held while the process uses the directory. The kernel releases the lock when the
+/// process ends, even by a crash, so a lock is never stale.
 #[derive(Debug)]
 pub(crate) struct LockFile {
     file: File,
 }
 
 impl LockFile {
-    /// Takes the lock or says which process has it.
+    /// Takes the lock. If another process has it, the error names that process.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
         let mut file = OpenOptions::new()

@@ -1,5 +1,5 @@
-//! The raft log on disk, on `raft-engine`; the only file that names the crate. It does not look
-//! into an entry, and it does not decide where the log may be cut (`Replica::durable` does).
+//! The raft log on disk, on `raft-engine`; the only file that names the crate. What does *not* live
+//! here: the meaning of entries, and where the log may be cut (`Replica::durable`).
 //!
 //! Every write is synced before it returns. A batch that raft does not ask to be synced (a moved
 //! commit index) is kept in memory and rides on the next one, so that at no time more than one
@@ -32,10 +32,10 @@ use crate::{
     panics::{UnwindScope, planted},
 };
 
-/// A log file is closed at this fraction of the log between two checkpoints.
+/// Size of a log file: the log between two checkpoints divided by this.
 const FILE_PART: u64 = 2;
-/// Purging begins above this multiple of the log between two checkpoints. If it were less than what
-/// I5 keeps, the engine would rewrite large entries to drop their files.
+/// Size of the log at which files are purged, as a multiple of the log between two checkpoints. If
+/// it were less than I5 keeps, the engine would rewrite large entries to drop their files.
 const PURGE_TIMES: u64 = 3;
 /// The engine can hold many logs; a member has one.
 const REGION: u64 = 1;
@@ -55,22 +55,22 @@ pub struct RaftLog {
     log_start: LogStart,
     last: u64,
     hard_state: Option<Bytes>,
-    /// Whether `hard_state` is newer than what the disk has.
+    /// Whether `hard_state` is newer than the one on disk.
     unsaved: bool,
     /// False with `--unsafe-no-fsync` only.
     fsync: bool,
-    /// Bytes of entries that the start replays.
+    /// Bytes of the entries that the start replays.
     replayed: u64,
     metrics: StorageMetrics,
 }
 
-/// Where the log must begin. Written with every cut, so that missing entries at the front are
+/// First indexes of the log. Written with every cut, so that missing entries at the front are
 /// detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogStart {
     /// Index of the very first entry this log ever got; 0 before it, and after a received snapshot.
     pub(super) origin: u64,
-    /// Index of the first entry that must still be there; 0 before the first.
+    /// Index of the first entry that must still exist; 0 before the first entry.
     pub(super) begin: u64,
 }
 
@@ -113,8 +113,9 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log, cutting a torn last write, and returns raft's stored state beside it. `fresh` says that the directory is being set up;
-    /// otherwise a log without content is a log that was lost.
+    /// Opens the log and repairs a torn last write; returns raft's stored hard state, too. `fresh`
+    /// says that the directory is being set up; otherwise missing files are an error, because the
+    /// log was lost.
     pub(super) fn open(
         dir: &Path,
         fresh: bool,
@@ -178,7 +179,7 @@ impl RaftLog {
         Ok((log, hard_state))
     }
 
-    /// The entries from index `from` on, for a start.
+    /// Reads the entries from index `from` on, for a start. An error if one is missing or damaged.
     pub(super) fn read(&mut self, from: u64) -> Result<Vec<LogRecord>, OpenError> {
         let from = from.max(self.log_start.begin);
         let mut entries = Vec::new();
@@ -197,7 +198,7 @@ impl RaftLog {
         Ok(records)
     }
 
-    /// Bytes of entries above the checkpoint that the start found.
+    /// Bytes of the entries above the checkpoint that the start has replayed.
     pub fn replayed_bytes(&self) -> u64 {
         self.replayed
     }
@@ -207,12 +208,12 @@ impl RaftLog {
         self.log_start == LogStart::default()
     }
 
-    /// Where it must begin.
+    /// First indexes of the log.
     pub(super) fn log_start(&self) -> LogStart {
         self.log_start
     }
 
-    /// Index of the last entry, or of the one before the first when there is none.
+    /// Index of the last entry; without entries, the index before the first one.
     pub fn last_index(&self) -> u64 {
         self.last
     }
@@ -230,15 +231,15 @@ impl RaftLog {
         let begun = Instant::now();
         let mut out = EngineBatch::with_capacity(batch.records.len() + 1);
         let mut bytes = 0;
-        let mut virgin = false;
+        let mut is_first = false;
         if let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) {
             assert!(
                 self.log_start.begin == 0
                     || (self.log_start.begin..=self.last + 1).contains(&first.index),
                 "an append must continue the log"
             );
-            virgin = self.log_start.begin == 0;
-            if virgin {
+            is_first = self.log_start.begin == 0;
+            if is_first {
                 self.log_start = LogStart {
                     origin: first.index,
                     begin: first.index,
@@ -252,7 +253,7 @@ impl RaftLog {
             });
         }
         self.write(&mut out, |log, out| {
-            if virgin {
+            if is_first {
                 return log.add_keys(out);
             }
             match &log.hard_state {
@@ -274,7 +275,7 @@ impl RaftLog {
         self.fsync = false;
     }
 
-    /// Drops all entries with an index smaller than `below`, and files that hold nothing else.
+    /// Drops all entries with an index below `below`, and the files that contain only such entries.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
         if below <= self.log_start.begin || self.log_start.begin == 0 {
@@ -354,7 +355,7 @@ impl RaftLog {
     }
 }
 
-/// Ends the process when the disk refuses a write of the log.
+/// Guard around a write of the log: ends the process if the write fails or panics.
 struct AbortOnFailure<'a> {
     dir: &'a Path,
     _guard: UnwindScope,
@@ -383,6 +384,7 @@ impl Drop for AbortOnFailure<'_> {
     }
 }
 
+/// Encodes an entry: version, index, term, CRC-32 and payload.
 pub(super) fn frame(record: &LogRecord) -> BytesValue {
     let mut value = Vec::with_capacity(FRAME_HEADER_BYTES + record.payload.len());
     value.push(FRAME_VERSION);
@@ -396,6 +398,7 @@ pub(super) fn frame(record: &LogRecord) -> BytesValue {
     }
 }
 
+/// Decodes an entry; `None` if its version is unknown or its checksum wrong.
 pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     let value = Bytes::from(value);
     let (index, term) = (u64_at(&value, 1)?, u64_at(&value, 9)?);

@@ -1,17 +1,17 @@
-//! Runs background work on its own thread with a low priority, so that requests get the processors
-//! first.
+//! Runs background work on its own thread with a low priority, so that requests are preferred by
+//! the scheduler.
 
 use std::{io, thread};
 
 use rustix::process::{getpriority_process, setpriority_process};
 
-/// Increment of the nice value: a ninth of the processor share of a normal thread.
+/// Increment of the nice value. The thread gets a ninth of the processor share of a normal one.
 const NICE_INCREMENT: i32 = 10;
-/// The lowest priority that there is.
+/// The highest nice value, which is the lowest priority.
 const NICE_MAX: i32 = 19;
 
-/// Runs work at a low priority. It needs its own thread, because an unprivileged process cannot
-/// raise a priority again.
+/// Runs `work` on a new thread with a low priority and waits for its result. It needs its own
+/// thread, because an unprivileged process cannot raise a priority again.
 pub(super) fn run_at_low_priority<T: Send>(
     work: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
@@ -28,7 +28,7 @@ pub(super) fn run_at_low_priority<T: Send>(
     })
 }
 
-/// Linux has a priority for each thread; id 0 means the calling one.
+/// Lowers the priority of the calling thread (id 0): Linux has a priority for each thread.
 fn lower_priority() -> rustix::io::Result<()> {
     let now = getpriority_process(None)?;
     setpriority_process(None, (now + NICE_INCREMENT).min(NICE_MAX))

@@ -9,9 +9,9 @@ use std::{fmt::Write as _, fs, io, path::Path};
 
 use super::run::RunContent;
 
-/// Names the checkpoint.
+/// Name of the file, which is the published checkpoint.
 pub(super) const CURRENT: &str = "current";
-/// A copy, in case the first file is damaged. Written after it.
+/// Name of its copy, which is read if the file is damaged. Written after the file.
 pub(super) const COPY: &str = "current.copy";
 /// First line of the file.
 const TITLE: &str = "witan checkpoint 2";
@@ -21,9 +21,9 @@ const FIRST_BYTES_MAX: usize = 32;
 /// One run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
-    /// Names its folder.
+    /// Number of the run, the name of its folder.
     pub(super) number: u64,
-    /// No key in it sorts before this.
+    /// Lower bound of its keys: the beginning of the first key.
     pub(super) first: Vec<u8>,
     pub(super) content: RunContent,
 }
@@ -42,7 +42,7 @@ impl Run {
 /// A base and differences, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chain {
-    /// The runs of each.
+    /// Runs of each link.
     pub(super) links: Vec<Vec<Run>>,
 }
 
@@ -55,7 +55,7 @@ impl Chain {
         self.links.iter().flatten()
     }
 
-    /// All of its folders.
+    /// Numbers of the folders of all runs.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.runs().map(|run| run.number)
     }
@@ -65,11 +65,11 @@ impl Chain {
     }
 }
 
-/// What the file says.
+/// Content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Manifest {
     pub(super) chain: Chain,
-    /// The checkpoint before, whose folders stay until the next one.
+    /// The previous checkpoint, whose folders are kept until the next one is published.
     pub(super) before: Chain,
     /// The log below may not have been restarted yet.
     pub(super) install: Option<Install>,
@@ -86,7 +86,7 @@ pub(super) struct Install {
 }
 
 impl Manifest {
-    /// `None` if the file is there and says nothing sensible.
+    /// Reads the file; `None` if its content is invalid. A missing file is an error.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         match fs::read(path) {
             Ok(text) => Ok(String::from_utf8(text).ok().and_then(|t| Self::decode(&t))),

@@ -1,4 +1,5 @@
-//! Merges runs: records in key order, the newest one of each key, without deleted ones.
+//! Merges runs: yields records in the order of keys, the newest one of each key, without deleted
+//! keys.
 
 use std::{
     cmp::Ordering,
@@ -21,16 +22,16 @@ pub(super) type Record = (Vec<u8>, Vec<u8>);
 /// The records of a chain in key order.
 pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadError>> + 'a;
 
-/// Free bytes that an opened chain may need: sled adds a segment to each run that is open.
+/// Free bytes that reading a chain may need: sled adds a segment to each open run.
 const ROOM_TO_OPEN_BYTES: u64 = 64 << 20;
 
-/// The records of a chain. A run is opened when its first key is reached and closed behind its
-/// last, so that no more of them are in memory than overlap. On a disk without room for that, each is
-/// read into memory as a whole.
+/// Iterator over the records of a chain. A run is opened when its first key is reached and closed
+/// behind its last, so only overlapping runs are open at once. If the disk has no room for that,
+/// each run is read into memory as a whole.
 pub(super) struct MergedRecords {
     sources: Vec<RunSource>,
     heads: BinaryHeap<RunHead>,
-    /// Bytes of the records that were handed out.
+    /// Bytes of the records that were yielded.
     pub(super) bytes: u64,
 }
 
@@ -40,7 +41,7 @@ struct RunSource {
     reader: Option<RunItems>,
 }
 
-/// Where the records of a run come from.
+/// Source of the records of a run.
 enum RunItems {
     Disk(Box<RunReader>),
     Memory(std::vec::IntoIter<RunItem>),
@@ -49,9 +50,9 @@ enum RunItems {
 /// The next record of a run.
 struct RunHead {
     key: Vec<u8>,
-    /// `None` before the run is opened: the key is only known not to be smaller.
+    /// The value of the record. `None` before the run is opened: then `key` is only a lower bound.
     value: Option<Option<Vec<u8>>>,
-    /// Position of the run in the chain; for equal keys the later run counts.
+    /// Position of the run in the chain; of equal keys the one of the later run is used.
     source: usize,
 }
 
@@ -77,6 +78,7 @@ impl MergedRecords {
         }
     }
 
+    /// Reads the next record; `None` at the end of all runs.
     fn next_record(&mut self) -> Result<Option<Record>, CheckpointReadError> {
         while let Some(head) = self.heads.pop() {
             self.advance(head.source, &head.key, head.value.is_some())?;
@@ -96,7 +98,8 @@ impl MergedRecords {
         Ok(None)
     }
 
-    /// Advances a run. `last` is the record read before, or a lower bound of its first key.
+    /// Reads the next record of a run. `last` is the key before it if `read` is set, otherwise a
+    /// lower bound of the first key. Keys out of order are an error.
     fn advance(
         &mut self,
         source: usize,

@@ -4,18 +4,18 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::metrics::Register;
 
-/// What the threads that write feed. Clones share.
+/// Metrics of the threads that write the log and checkpoints. Clones share them.
 #[derive(Clone, Debug)]
 pub struct StorageMetrics {
     pub(super) wal_fsync: Histogram,
     pub(super) wal_write_bytes: IntGauge,
     pub(super) backend_commit: Histogram,
-    /// Writes that failed since the start, and one for a newest checkpoint that the start found damaged.
+    /// Failed writes since the start, plus one if the start found the newest checkpoint damaged.
     pub(super) checkpoint_failures: IntCounter,
 }
 
 impl StorageMetrics {
-    /// Declares them.
+    /// Registers the metrics.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {

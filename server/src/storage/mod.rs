@@ -1,5 +1,5 @@
-//! The data directory of a member: its raft log and its checkpoint. Nothing here interprets entries
-//! or records; nothing above here names a file.
+//! The data directory of a member: its raft log and its checkpoint. What does *not* live here: the
+//! meaning of entries and records. No other module names a file of the directory.
 //!
 //! ```text
 //! DIR/member/LOCK         held while a process uses the directory
@@ -73,7 +73,7 @@ pub use received::{IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotRe
 pub use record_stream::{RecordCounter, RecordTotals, encode_record};
 pub use space::{LogSizes, SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
 
-/// Only the member's own user may look into its data, as etcd has it.
+/// Mode of the data directory: only the user of the process has access, as in etcd.
 const DIR_MODE: u32 = 0o700;
 
 /// An opened data directory. Its parts go to different threads: the log to the replica's, the
@@ -84,26 +84,26 @@ pub struct Storage {
     pub log: RaftLog,
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// How much log the file system has room for.
+    /// Sizes of the log that suit the file system.
     pub sizes: LogSizes,
-    /// Keep this until the process ends: it locks the directory.
+    /// Lock of the directory, to be kept until the process ends.
     pub lock: DirectoryLock,
 }
 
-/// Proof that this process alone uses the directory.
+/// Exclusive use of the directory, released when it is dropped.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _lock: lock::LockFile,
 }
 
-/// The identity of a data directory; `None` if its set-up was never finished. A restart uses it
-/// instead of computing ids again.
+/// Reads the identity of a data directory; `None` if its set-up was never finished. A restart uses
+/// it instead of computing the ids again.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     format::read(&member_dir(dir))
 }
 
-/// Opens the data directory of a member; creates it if it does not exist. What is written to it
-/// later is announced in `ledger`.
+/// Opens the data directory of a member, or creates it; returns it with the recovered state. Later
+/// writes announce their bytes in `ledger`.
 pub fn open(
     dir: &Path,
     identity: &DataIdentity,
@@ -130,7 +130,7 @@ pub fn open(
         });
     }
     if fresh {
-        // Last, so that a set-up that a crash cut short is simply done again.
+        // Written last, so that the set-up is repeated if a crash interrupts it.
         format::write(identity, &member)
             .and_then(|()| files::sync_dir(dir))
             .map_err(|e| OpenError::io(&member, e))?;
@@ -188,7 +188,7 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .map_err(|e| OpenError::io(dir, e))
 }
 
-/// Refuses a gap between checkpoint and log.
+/// Refuses a log that does not continue the checkpoint: entries between them are missing.
 fn check(
     member: &Path,
     log: &RaftLog,

@@ -1,6 +1,6 @@
 //! Reads records ahead on another thread while the state is restored from them, so that a start
-//! uses two cores: reading a run takes about as long as building the state from it. What the
-//! records are is not known here.
+//! uses two cores: reading a run takes about as long as building the state from it. What does *not*
+//! live here: the meaning of records.
 
 use std::{
     mem,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::panics::catch_in_library;
 
-/// Records are handed over in portions of about this many bytes.
+/// Approximate bytes of a portion, in which records pass between the threads.
 const PORTION_BYTES: usize = 256 << 10;
 /// Maximum number of waiting portions.
 const PORTIONS_MAX: usize = 4;

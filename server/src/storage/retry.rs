@@ -1,5 +1,5 @@
-//! The log's files on a disk that may be full: a write that finds no space gives up the ballast and is
-//! repeated once. What fails then is the engine's to report.
+//! The log's files on a disk that may be full: a write that finds no space deletes the ballast and
+//! is repeated once. If it fails again, the engine reports the error.
 
 use std::{
     io::{self, Seek, SeekFrom, Write},
@@ -11,19 +11,19 @@ use raft_engine::env::{FileSystem, Permission, WriteExt};
 
 use super::ledger::Ledger;
 
-/// The engine's files, and what makes room for them.
+/// The engine's file system, with writes that are repeated after the ballast is deleted.
 pub(super) struct Retrying<F> {
     pub(super) files: F,
     pub(super) ledger: Arc<Ledger>,
 }
 
-/// Writes to one file.
+/// Writer of one file, whose writes are repeated.
 pub(super) struct Writer<W> {
     inner: W,
     ledger: Arc<Ledger>,
 }
 
-/// Does `step`, and once more with the ballast's room if there was no space for it.
+/// Runs `step`; if it finds no space, deletes the ballast and runs it once more.
 fn retried<T>(ledger: &Ledger, mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match step() {
         Err(error)
@@ -93,7 +93,7 @@ impl<W: WriteExt> WriteExt for Writer<W> {
         self.inner.truncate(offset)
     }
 
-    /// Not repeated: the engine goes on without what could not be allocated ahead.
+    /// Not repeated: the engine continues if it cannot allocate space ahead.
     fn allocate(&mut self, offset: usize, size: usize) -> io::Result<()> {
         self.inner.allocate(offset, size)
     }

@@ -1,21 +1,21 @@
 //! Which runs of the newest base are unchanged, so that the next base reuses them instead of
-//! writing the same bytes again. How runs are written is not known here; the folder of a reused run
-//! is never modified.
+//! writing the same bytes again. The folder of a reused run is never modified. What does *not* live
+//! here: writing runs.
 //!
-//! A base is the whole state, so a run holds every record of the state between two of its keys, if
-//! no other run has keys there. It stays so until a key there changes. Nothing of this is on disk:
-//! after a start the first base is written whole.
+//! A base is the whole state, so a run contains every record between two of its keys, if no other
+//! run has keys there, until a key there changes. Nothing of this is on disk: after a start the
+//! first base is written completely.
 
 use std::collections::BTreeSet;
 
 use super::manifest::Run;
 
-/// Runs with more stretches of keys than this are written anew: what is scattered changes soon.
+/// Maximum stretches of keys of a reusable run: scattered keys are likely to change soon.
 const SPANS_MAX: usize = 16;
-/// So many keys that change again and again are kept together.
+/// Maximum number of frequently changed keys that are kept together in one run.
 const HOT_KEYS_MAX: usize = 64;
 
-/// A stretch of ascending keys of one room in a run, both ends included.
+/// A stretch of ascending keys of one record type (first byte) in a run, including both ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeyStretch {
     first: Vec<u8>,
@@ -23,9 +23,10 @@ pub(super) struct KeyStretch {
 }
 
 impl KeyStretch {
-    /// Adds the next key of a run to its stretches: to the last of them, if it sorts behind that and
-    /// nothing was left out between. Rooms do not come in the order of their first bytes, so that a
-    /// stretch of several would reach over others.
+    /// Adds the next key of a run to its stretches: to the last one, if the key sorts behind it,
+    /// has the same record type and no record was left out between (`gap`). Record types are not
+    /// written in the order of their first bytes, so a stretch of several could cover keys of other
+    /// runs.
     pub(super) fn extend(spans: &mut Vec<KeyStretch>, key: &[u8], gap: bool) {
         match spans.last_mut() {
             Some(span)
@@ -46,15 +47,15 @@ impl KeyStretch {
 struct ReusableRun {
     run: Run,
     spans: Vec<KeyStretch>,
-    /// A record in it may have changed.
+    /// Whether a record of the run may have changed.
     changed: bool,
 }
 
-/// See the module's description.
+/// The runs of a base, and which of them can be reused.
 #[derive(Debug, Default)]
 pub(super) struct RunReuse {
     runs: Vec<ReusableRun>,
-    /// All stretches by their first keys, with the places of their runs.
+    /// Stretches of all runs, sorted by first key, with the places of their runs in `runs`.
     spans: Vec<(KeyStretch, usize)>,
     /// Keys that changed since the base: they are likely to change again, so they are kept together
     /// in one run.
@@ -62,7 +63,8 @@ pub(super) struct RunReuse {
 }
 
 impl RunReuse {
-    /// Adds a run of a new base.
+    /// Adds a run that was written for a new base. One with many stretches, or of less than
+    /// `bytes_min`, is never reused.
     pub(super) fn add(&mut self, run: &Run, spans: Vec<KeyStretch>, bytes_min: u64) {
         // small runs are rewritten with their neighbors, so that there are not too many
         let changed = spans.len() > SPANS_MAX || run.content.bytes < bytes_min;
@@ -79,7 +81,8 @@ impl RunReuse {
         self.runs.push(before.runs[place].clone());
     }
 
-    /// Called when all runs of a base are known.
+    /// Sorts the stretches, when all runs of a base are added. Runs whose stretches overlap are not
+    /// reused.
     pub(super) fn finish(&mut self) {
         let spans = self.runs.iter().enumerate();
         let spans = spans.flat_map(|(at, known)| known.spans.iter().map(move |s| (s.clone(), at)));
@@ -100,7 +103,7 @@ impl RunReuse {
         }
     }
 
-    /// Marks a key as changed since the base, or new.
+    /// Notes that a key was changed, added or removed since the base.
     pub(super) fn mark_changed(&mut self, key: &[u8]) {
         let Some(place) = self.covering(key) else {
             return;
@@ -111,7 +114,7 @@ impl RunReuse {
         }
     }
 
-    /// The unchanged run that contains this record.
+    /// The place of the unchanged run that contains this key; `None` if there is none.
     pub(super) fn unchanged(&self, key: &[u8]) -> Option<usize> {
         self.covering(key)
             .filter(|place| !self.runs[*place].changed)
@@ -121,10 +124,12 @@ impl RunReuse {
         &self.runs[place].run
     }
 
+    /// Whether the key has changed since the base and is likely to change again.
     pub(super) fn is_hot(&self, key: &[u8]) -> bool {
         self.hot_keys.contains(key)
     }
 
+    /// The place of the run with a stretch that contains this key.
     fn covering(&self, key: &[u8]) -> Option<usize> {
         let behind = self
             .spans

@@ -1,6 +1,6 @@
-//! A run: records in ascending key order in a sled database of its own, written once and never
-//! again. The only file that names `sled`. What the records mean, how runs make a checkpoint and
-//! which of them count is not known here.
+//! A run: records in ascending key order in a sled database of its own, written once. The only file
+//! that names `sled`. What does *not* live here: the meaning of records, and how runs make a
+//! checkpoint.
 //!
 //! The records are one stream of bytes, cut into chunks, and a few chunks make a tree of sled's:
 //! so few that sled never consolidates or splits a page, which would write the same bytes again
@@ -27,13 +27,13 @@ use super::{
     files::{sync_dir, sync_file},
 };
 
-/// sled's unit of writing. It takes one tree's chunks with what sled adds to them.
+/// sled's unit of writing. It has room for the chunks of one tree and sled's overhead.
 const SEGMENT_BYTES: usize = 1 << 20;
 /// A quarter of a segment would be too much: sled writes larger ones into files of their own.
 const CHUNK_BYTES: usize = (128 << 10) - 512;
-/// sled rewrites a page with its eleventh change.
+/// Chunks in a tree: sled rewrites a page at its eleventh change.
 const CHUNKS_PER_TREE: u32 = 8;
-/// sled's own cache. Everything is read once, so it need not be large.
+/// Size of sled's cache; small, because everything is read once.
 const CACHE_BYTES: u64 = 1 << 20;
 /// Records are sorted in memory up to this many bytes; then the next run begins.
 pub(super) const RUN_BYTES: u64 = 8 << 20;
@@ -47,7 +47,7 @@ const DATABASE: &str = "db";
 const REOPEN_TRIES: u32 = 200;
 const REOPEN_PAUSE: Duration = Duration::from_millis(5);
 
-/// A key, and its value unless it is gone.
+/// A key and its value; `None` for a deleted key.
 pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
 
 /// What an item takes of the stream.
@@ -58,19 +58,20 @@ pub(super) fn item_bytes((key, value): &RunItem) -> usize {
 /// Expected contents of a run, stored in the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RunContent {
-    /// Records, removals included.
+    /// Number of records, including deletions.
     pub(super) records: u64,
-    /// Length of the stream.
+    /// Bytes of the stream.
     pub(super) bytes: u64,
     /// CRC-32 of the stream.
     pub(super) stream_sum: u32,
     /// Length of the database file when it was closed.
     pub(super) file_bytes: u64,
-    /// CRC-32 of that much of it.
+    /// CRC-32 of that many bytes of the file.
     pub(super) file_sum: u32,
 }
 
-/// Writes a run into a fresh folder; durable when it returns, but for the folder's own name.
+/// Writes a run into a new folder at `path`; returns its content for the manifest. The run is
+/// durable on return; the name of its folder is not.
 pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
     fs::create_dir(path)?;
     let mut writer = RunWriter {
@@ -100,7 +101,7 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
     } = writer;
     db.flush()?;
     drop(db);
-    closed(path)?;
+    wait_until_closed(path)?;
     strip(path)?;
     let file = path.join(DATABASE);
     sync_file(&file)?;
@@ -123,6 +124,7 @@ struct RunWriter {
 }
 
 impl RunWriter {
+    /// Appends bytes to the stream, and stores each chunk that becomes full.
     fn add(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         self.sum.update(bytes);
         self.content.bytes += bytes.len() as u64;
@@ -138,6 +140,7 @@ impl RunWriter {
         Ok(())
     }
 
+    /// Stores the current chunk, unless it is empty.
     fn put_chunk(&mut self) -> io::Result<()> {
         if self.chunk.is_empty() {
             return Ok(());
@@ -179,7 +182,7 @@ impl From<sled::Error> for CheckpointReadError {
     }
 }
 
-/// Opens a database that may just have been closed: a task of sled's own can hold it a moment more.
+/// Opens a database; retries while a task of sled still holds it from an earlier use.
 fn reopen(path: &Path) -> sled::Result<sled::Db> {
     for _ in 0..REOPEN_TRIES {
         match open(path) {
@@ -193,7 +196,7 @@ fn reopen(path: &Path) -> sled::Result<sled::Db> {
 }
 
 /// Waits until sled has released the database's file and writes no more.
-fn closed(path: &Path) -> io::Result<()> {
+fn wait_until_closed(path: &Path) -> io::Result<()> {
     let file = File::open(path.join(DATABASE))?;
     for _ in 0..REOPEN_TRIES {
         match file.try_lock() {
@@ -205,12 +208,12 @@ fn closed(path: &Path) -> io::Result<()> {
     Err(io::Error::other("sled does not close the database"))
 }
 
-/// Removes all but the database file.
+/// Removes all files of a run's folder except the database file.
 fn strip(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
         if path.is_dir() {
-            // Empty, or a chunk was too large.
+            // The folder is empty; if not, a chunk was too large, and this is an error.
             fs::remove_dir(&path)?;
         } else if !path.ends_with(DATABASE) {
             fs::remove_file(&path)?;
@@ -236,11 +239,11 @@ fn file_sum(path: &Path, bytes: u64) -> io::Result<u32> {
 pub(super) struct RunReader {
     db: sled::Db,
     chunk: sled::IVec,
-    /// What of the chunk was read.
+    /// Bytes of the chunk that were read.
     at: usize,
     chunks: u32,
     sum: crc32fast::Hasher,
-    /// What is still to come.
+    /// Records, bytes and other content that were not read yet.
     left: RunContent,
 }
 
@@ -266,7 +269,8 @@ impl RunReader {
         })
     }
 
-    /// The next record; `None` at the end, if the run is whole.
+    /// Reads the next record; `None` at the end. An error if the run is incomplete or its checksum
+    /// is wrong.
     pub(super) fn next(&mut self) -> Result<Option<RunItem>, CheckpointReadError> {
         if self.left.records == 0 {
             let sum = std::mem::take(&mut self.sum).finalize();
@@ -308,7 +312,7 @@ impl RunReader {
     fn next_chunk(&mut self) -> Result<Option<sled::IVec>, CheckpointReadError> {
         let (tree, key) = place(self.chunks);
         self.chunks += 1;
-        // Opening a tree that is not there would make one.
+        // Opening a missing tree would create it.
         if key == [0] && !self.db.tree_names().contains(&tree.as_slice().into()) {
             return Ok(None);
         }
@@ -328,7 +332,7 @@ pub(super) fn read_whole(
         items.push(item);
     }
     drop(reader);
-    closed(path)?;
+    wait_until_closed(path)?;
     let file = File::options().write(true).open(path.join(DATABASE))?;
     file.set_len(content.file_bytes)?;
     strip(path)?;

@@ -1,12 +1,12 @@
-//! Free space of the file system under the data directory, and what is refused when it is scarce. The
-//! ballast is given up when the disk is full, so that a start, and whatever makes room, still finds
-//! some.
+//! Free space of the file system of the data directory, and what is refused when it is scarce. The
+//! ballast is deleted when the disk is full, so that a start, and commands that free space, still
+//! have some.
 //!
 //! Below the reserve, commands that add data are refused, until a quarter more than the reserve is
 //! free and the ballast is restored. Below the floor all commands are refused, because a log that
 //! cannot be written ends the process.
 //!
-//! What does not live here: which commands add data, and where they are refused.
+//! What does *not* live here: which commands add data, and where they are refused.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,27 +32,27 @@ const BALLAST_PART: u64 = 32;
 /// The floor, as a part of the reserve.
 const FLOOR_PART: u64 = 32;
 
-/// A checkpoint is due after this part of the file system as log, see [`LogSizes`].
+/// The log between two checkpoints, as a part of the file system, see [`LogSizes`].
 const CHECKPOINT_PART: u64 = 32;
 
-/// The most and the least log between two checkpoints. A start replays up to that, and the disk keeps
-/// about three times as much log (I5).
+/// Maximum and minimum bytes of log between two checkpoints. A start replays up to that, and the
+/// disk keeps about three times as much log (I5).
 const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
 const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
 
 /// Settings of the reserve and the ballast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpaceConfig {
-    /// `--disk-reserve-bytes`; `None` chooses by the file system's size, 0 watches nothing.
+    /// `--disk-reserve-bytes`; `None` chooses by the file system's size, 0 disables monitoring.
     pub reserve_bytes: Option<u64>,
     /// `--disk-ballast-bytes`; `None` chooses by the file system's size, 0 keeps none.
     pub ballast_bytes: Option<u64>,
 }
 
-/// How much the log may take on this file system. Small ones get a smaller log.
+/// Sizes of the log that suit a file system: smaller on a small one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSizes {
-    /// Log between two checkpoints.
+    /// Bytes of log between two checkpoints.
     pub checkpoint_log_bytes: u64,
 }
 
@@ -68,19 +68,19 @@ impl LogSizes {
     }
 }
 
-/// Whether there is room for commands.
+/// Which commands the disk has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SpaceLevel {
-    /// For all of them.
+    /// All commands are accepted.
     #[default]
     Enough,
-    /// For commands that free space.
+    /// Only commands that add no data are accepted.
     Low,
-    /// For none.
+    /// All commands are refused.
     None,
 }
 
-/// The last measurement, for all threads.
+/// The last measurement, readable by all threads.
 #[derive(Debug, Default)]
 pub struct SpaceStatus {
     free_bytes: AtomicU64,
@@ -100,7 +100,7 @@ impl SpaceStatus {
         self.reserve_bytes.load(Relaxed)
     }
 
-    /// Bytes of the ballast that is there.
+    /// Bytes of the ballast; 0 if it does not exist.
     pub fn ballast_bytes(&self) -> u64 {
         self.ballast_bytes.load(Relaxed)
     }
@@ -111,24 +111,25 @@ impl SpaceStatus {
     }
 }
 
-/// Watches one file system.
+/// Monitors the free space of one file system.
 #[derive(Debug)]
 pub struct SpaceMonitor {
     dir: PathBuf,
-    /// Shared with those who write to the disk.
+    /// Shared with the threads that write to the disk.
     ledger: Arc<Ledger>,
     reserve_bytes: u64,
     ballast_bytes: u64,
     level: SpaceLevel,
     free: u64,
-    /// Bytes taken since the last look, or before and not written by then.
+    /// Bytes of accepted commands since the last measurement, plus those that were not written by
+    /// then.
     bytes_since_check: u64,
     status: Arc<SpaceStatus>,
 }
 
 impl SpaceMonitor {
-    /// Call it before opening the data directory. On a full disk it deletes an existing ballast, so
-    /// that the log can be opened.
+    /// Measures the file system and resolves the settings. Must be called before the data directory
+    /// is opened: on a full disk it deletes an existing ballast, so that the log can be opened.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
         let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
         let reserve = || (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
@@ -160,12 +161,12 @@ impl SpaceMonitor {
         space
     }
 
-    /// Whether only the ballast is left.
+    /// Whether less than the size of the ballast (or of the reserve, if that is smaller) is free.
     fn is_full(&self) -> bool {
         self.free < self.ballast_bytes.min(self.reserve_bytes)
     }
 
-    /// Gives the ballast up unless another process uses the directory. The lock is not kept: opening
+    /// Deletes the ballast unless another process uses the directory. The lock is not kept: opening
     /// the storage takes it again.
     fn release_at_start(&self) {
         match LockFile::take(&super::member_dir(&self.dir)) {
@@ -177,24 +178,25 @@ impl SpaceMonitor {
         }
     }
 
-    /// The last measurement.
+    /// The last measurement, which later ones update.
     pub fn seen(&self) -> Arc<SpaceStatus> {
         self.status.clone()
     }
 
-    /// Who may take what is free.
+    /// The ledger of announced bytes.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
 
-    /// Free space, as of the last measurement.
+    /// The level of the last measurement.
     pub fn room(&self) -> SpaceLevel {
         self.level
     }
 
-    /// Measures again, and deletes or restores the ballast.
+    /// Measures free space, deletes or restores the ballast, and returns and publishes the new
+    /// level.
     pub fn check(&mut self) -> SpaceLevel {
-        // marks that others set from here on are seen by the next look
+        // marks that other threads set from here on are for the next check
         self.ledger.take_stale();
         let short = self.ledger.take_short();
         self.bytes_since_check = self.ledger.promised();
@@ -226,7 +228,8 @@ impl SpaceMonitor {
         room
     }
 
-    /// Whether there is room for this many bytes of log; counts them as used.
+    /// Whether a command that takes this many bytes of log may be accepted; if so, counts them as
+    /// used. `grows` says that it adds data.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;
@@ -248,7 +251,7 @@ impl SpaceMonitor {
         fits
     }
 
-    /// Call it after writing: measures again if the result may have changed.
+    /// Must be called after the log was written: measures again if the level may have changed.
     pub fn written(&mut self) {
         self.ledger.keep_promises();
         let much = self.bytes_since_check > self.reserve_bytes / 8;
@@ -262,11 +265,13 @@ impl SpaceMonitor {
         self.ledger.floor_bytes()
     }
 
-    /// Without a measurement there is no shortage.
+    /// Measures free space; if that is not possible, it counts as unlimited.
     fn measure(&mut self) {
         self.free = measure(&self.dir).map_or(u64::MAX, |measured| measured.free);
     }
 
+    /// Stores a level, free bytes, reserve and ballast for other threads; logs a change of the
+    /// level.
     fn publish(&mut self, room: SpaceLevel) {
         let (free_bytes, reserve_bytes) = (self.free, self.reserve_bytes);
         if room != self.level {

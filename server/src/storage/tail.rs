@@ -1,12 +1,11 @@
-//! Judges the log's files before the engine opens them: what is whole, what is the torn write of a
-//! crash (cut), what is corruption (refused). Reads the engine's file format and knows nothing of
-//! entries.
+//! Checks the log's files before the engine opens them: complete records are kept, the torn write
+//! of a crash is cut, and corruption is refused. What does *not* live here: the content of entries.
 //!
-//! Why the judgement is possible: every write of ours is synced before the next one begins, and a
-//! file is synced and closed before the next is made. So a crash can tear only the last record of
-//! the last file, or a file just made. Damage anywhere else, and damage with a whole record
+//! Why this can be decided: every write of ours is synced before the next one begins, and a file is
+//! synced and closed before the next is created. So a crash can tear only the last record of the
+//! last file, or a file just created. Damage anywhere else, and damage with a complete record
 //! behind it, cannot come from a crash. Nor can a last record that lacks no sector and is wrong in
-//! a single bit: that one was whole, perhaps acknowledged, and is mended.
+//! a single bit: it was complete, perhaps acknowledged, and is repaired.
 
 use std::{
     fs::{self, OpenOptions},
@@ -20,16 +19,16 @@ use super::{
     files::{sync_dir, sync_file},
 };
 
-/// What every file of the engine begins with.
+/// First bytes of every file of the engine.
 const MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
 /// Format version and alignment follow the magic, eight bytes each.
 const FILE_HEADER_BYTES: usize = MAGIC.len() + 16;
 /// The only version of the engine's format that this release writes.
 const FILE_VERSION: u64 = 2;
-/// Length and place of the footer, eight bytes each, before every record.
+/// Bytes of a record's header: length and place of the footer, eight bytes each.
 const RECORD_HEADER_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
-/// A disk writes that much or nothing; where a write tore, that much is still zero.
+/// Bytes that a disk writes completely or not at all; a torn write leaves whole sectors of zeros.
 const SECTOR_BYTES: usize = 512;
 /// Digits in a file's name before its suffix.
 const SEQ_DIGITS: usize = 16;
@@ -37,11 +36,11 @@ const SEQ_DIGITS: usize = 16;
 /// The engine's two kinds of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogFileKind {
-    /// What we write.
+    /// New records.
     Append,
     /// Old entries that the engine moves so that it can drop a file. It writes several records
-    /// before a sync, and drops their origin only after it; so damage at the end is always cut,
-    /// and [`super::log`] notices by the first index if more than a crash is to blame.
+    /// before a sync, and drops the originals only after it. So damage at the end is always cut; if
+    /// it is not due to a crash, [`super::log`] detects the loss by the first index.
     Rewrite,
 }
 
@@ -54,7 +53,8 @@ impl LogFileKind {
     }
 }
 
-/// Cuts what a crash left half written and refuses what a crash cannot explain.
+/// Repairs the log's files: cuts a torn write, and repairs a flipped bit of the last record. Other
+/// damage, and a missing file, is an error.
 pub(crate) fn repair(dir: &Path) -> Result<(), OpenError> {
     for queue in [LogFileKind::Append, LogFileKind::Rewrite] {
         let files = list(dir, queue).map_err(|e| OpenError::io(dir, e))?;
@@ -74,6 +74,7 @@ pub(crate) fn repair(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Lists the files of a kind with their sequence numbers, in ascending order.
 fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -93,7 +94,7 @@ fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// What is to be done with a file.
+/// How a file is to be repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Whole,
@@ -102,7 +103,7 @@ pub(super) enum Verdict {
         at: usize,
         mask: u8,
     },
-    /// Cut everything behind this byte; it may be only zeros.
+    /// Cut everything behind this byte. `zeros` says that there are only zeros, which is no damage.
     Cut {
         good: usize,
         zeros: bool,
@@ -117,7 +118,8 @@ pub(super) struct Damage {
     what: String,
 }
 
-/// Judges the bytes of one file; `last` says whether it is the newest of its kind.
+/// Decides how a file with these bytes is to be repaired. `seq` is its sequence number, and `last`
+/// says whether it is the newest of its kind. Damage that no crash explains is an error.
 pub(super) fn judge(
     bytes: &[u8],
     seq: u64,
@@ -189,7 +191,7 @@ fn repair_file(
     cut.map_err(|e| OpenError::io(path, e))
 }
 
-/// The byte behind the last whole record; `None` when the file's own header is not whole.
+/// End of the last complete record; `None` if the file's header is not complete.
 pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     let header = bytes.get(..FILE_HEADER_BYTES)?;
     let (magic, rest) = header.split_at(MAGIC.len());
@@ -203,8 +205,8 @@ pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     Some(at)
 }
 
-/// The one bit that is wrong in the record at `at`, if it is the last one and all of it is there:
-/// its byte and its mask.
+/// Finds the single wrong bit of the record at `at`, if it is the last record and no sector of it
+/// is missing. Returns its byte and its mask; `None` if more is wrong.
 fn flipped_bit(bytes: &[u8], at: usize, seq: u64) -> Option<(usize, u8)> {
     let alone = |(byte, mask): (usize, u8)| {
         let mut mended = bytes[at..].to_vec();
@@ -252,8 +254,8 @@ fn flipped_bit(bytes: &[u8], at: usize, seq: u64) -> Option<(usize, u8)> {
     .find_map(alone)
 }
 
-/// Length of a record and the place of its footer in it, as its header has them. `room` is how many
-/// bytes there are from the header on.
+/// Reads the length of a record and the place of its footer from its header; `None` if they are
+/// invalid. `room` is the number of bytes from the header to the end of the file.
 fn record_layout(header: &[u8], room: usize) -> Option<(usize, usize)> {
     let head = number(header, 0)?;
     let length = usize::try_from(head >> 8).ok()?;
@@ -267,13 +269,13 @@ fn record_layout(header: &[u8], room: usize) -> Option<(usize, usize)> {
         .then_some((length, footer))
 }
 
-/// The engine mixes the file's number into the footer's sum, so that a record counts only in the
-/// file for which it was written.
+/// The number that the engine combines with the checksum of a footer, from the file's sequence
+/// number: so a record is valid only in the file for which it was written.
 fn sign(seq: u64) -> u32 {
     u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
-/// Length of the record that begins at `at`, if a whole one does.
+/// Length of the record at `at`; `None` if it is incomplete or a checksum is wrong.
 fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     let bytes = bytes.get(at..)?;
     let (len, footer) = record_layout(bytes, bytes.len())?;
@@ -283,7 +285,7 @@ fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     whole.then_some(len)
 }
 
-/// Whether a block ends with the sum of what is before it.
+/// Whether a block ends with the CRC-32, combined with `sign`, of the bytes before it.
 fn has_valid_checksum(block: &[u8], sign: u32) -> bool {
     let Some((content, sum)) = block.split_last_chunk::<CRC_BYTES>() else {
         return false;
