@@ -216,7 +216,7 @@ impl QueueState {
             }
             if let Some(ticket) = client.take() {
                 self.waiting -= 1;
-                // if the waiter was dropped, the thread goes to the next one
+                // if the waiter was dropped, the thread is free for the next one
                 if ticket.ready.send(()).is_ok() {
                     client.running += 1;
                     self.free -= 1;

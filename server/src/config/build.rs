@@ -485,7 +485,7 @@ impl ValueReader<'_> {
         let mut outputs: Vec<LogOutput> = outputs
             .into_iter()
             .map(|output| match output.as_str() {
-                // under systemd, stderr goes to the journal
+                // systemd writes stderr to the journal
                 "default" | "stderr" | "systemd/journal" => LogOutput::Stderr,
                 "stdout" => LogOutput::Stdout,
                 path => LogOutput::File(PathBuf::from(path)),

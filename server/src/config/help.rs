@@ -27,7 +27,7 @@ Every flag can be given as --name=value, --name value or -name value, as an envi
 (ETCD_ and the name in upper case, with _ for -) and as a key of the file.
 ";
 
-/// What `--help` prints.
+/// The text that `--help` prints.
 pub(super) fn text() -> String {
     let mut out = USAGE.to_owned();
     for (title, flags) in GROUPS {
@@ -43,7 +43,7 @@ pub(super) fn text() -> String {
     out
 }
 
-/// What `docs/reference/flags.md` holds.
+/// The text of `docs/reference/flags.md`.
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Flags\n\n\

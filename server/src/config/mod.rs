@@ -1,8 +1,8 @@
 //! Configuration from the command line, the environment or a file, validated and typed.
 //!
-//! Reading order: `flags` (the one table) → `values` → `source` and `file` (who says what) → `value` and `url`
-//! (texts to values) → `build` and `security` (checks) → this file (the typed result). `help` shows the table.
-//! Nothing else reads flags or the environment.
+//! Reading order: `flags` (the one table) → `values` (given values as texts) → `source` and `file`
+//! (where they come from) → `url` (texts to URLs) → `build` and `security` (checks) → this file
+//! (the typed result). `help` shows the table. No other module reads flags or the environment.
 
 mod build;
 mod discovery;

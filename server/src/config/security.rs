@@ -60,7 +60,7 @@ pub struct ClientTls {
     pub max_version: TlsVersion,
 }
 
-/// Where the certificate of the client port comes from.
+/// Source of the certificate of the client port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerCertificate {
     /// `--cert-file` and `--key-file`.

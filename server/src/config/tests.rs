@@ -277,7 +277,7 @@ fn tls_as_it_was_asked_for() {
     ] {
         assert!(warnings.contains(part), "{part} in {warnings}");
     }
-    // nobody listens with TLS, so no file is read
+    // no URL uses TLS, so no file is read
     let plain = load("--cert-file c --key-file k", &[]).unwrap();
     assert_eq!(plain.tls.certificate, None);
 }

@@ -76,7 +76,7 @@ pub fn install_hook() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| match SCOPE.get() {
         Scope::Request => {
-            // an error says that the thread ends
+            // an error means that the thread is ending
             let _ = UNWINDING.try_with(|unwinding| unwinding.set(Some(CaughtPanic::of(info))));
         }
         Scope::Library => report(info),

@@ -13,7 +13,7 @@ use witan_replica::machine::{
 
 use super::{BoltError, RestoreOptions, SnapshotFile, of_keys, read, status};
 
-/// A folder that goes with the test.
+/// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -253,7 +253,8 @@ fn numbers() -> impl FnMut(usize) -> usize {
     }
 }
 
-/// Whatever stands in a file, reading it ends, with the state or with an error that says something.
+/// Reading a file ends with the state or with an error that explains the damage, whatever the file
+/// contains.
 #[test]
 fn damage_is_an_error_and_never_a_panic() {
     let folder = Folder::new("damage");
@@ -263,7 +264,7 @@ fn damage_is_an_error_and_never_a_panic() {
     for round in 0..1500 {
         let mut data = sound.clone();
         for _ in 0..=below(3) {
-            // where the pages' heads and elements stand, most of the time
+            // mostly in the headers and elements of pages
             let at = match below(3) {
                 0 => below(data.len()),
                 _ => below(data.len() / 4096) * 4096 + below(64),

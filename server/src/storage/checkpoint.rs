@@ -2,13 +2,13 @@
 //! (`run`). What does *not* live here: the meaning of records, and when a checkpoint is written
 //! (`checkpointer`).
 //!
-//! - **What is published is never written again.** Every write goes into fresh folders, which
-//!   nobody reads until the file `current` names them. Replacing that file is the atomic step (I4):
-//!   before it a crash leaves the old chain as it was, after it the new one is complete and durable.
-//! - **The chain before stays** until the next one is durable, and the log reaches back to it (I5).
-//!   So whatever is wrong with the newest link, the start is from the chain before and the log.
-//! - **A new base** is written when the chain holds more that is outdated than not, or is long. It
-//!   takes over the runs of the base before in which nothing has changed (`reuse`).
+//! - **Published runs are never written again.** Every write creates new folders, which are not read
+//!   until the file `current` names them. Replacing that file is the atomic step (I4): after a crash
+//!   before it the old chain is unchanged, after it the new one is complete and durable.
+//! - **The previous chain stays** until the next one is durable, and the log reaches back to it (I5).
+//!   So if the newest link is damaged, the start uses the previous chain and the log.
+//! - **A new base** is written when most of the chain is outdated, or the chain is long. It reuses the
+//!   runs of the previous base in which nothing has changed (`reuse`).
 
 use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
 

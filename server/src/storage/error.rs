@@ -69,9 +69,9 @@ pub enum OpenError {
          or choose another directory with --data-dir", path.display()
     )]
     NotWritable {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// No space left.
@@ -80,17 +80,17 @@ pub enum OpenError {
          and start again; nothing is lost", path.display()
     )]
     Full {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Any other failure of the file system.
     #[error("{} cannot be used: {source}. Check the disk and the system's log", path.display())]
     Io {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The raft log is damaged in a way that no crash explains.
@@ -104,7 +104,7 @@ pub enum OpenError {
         path: PathBuf,
         /// Where in the file.
         offset: u64,
-        /// What is wrong there.
+        /// Description of the damage.
         what: String,
     },
     /// The checkpoint is damaged.
@@ -115,7 +115,7 @@ pub enum OpenError {
     Checkpoint {
         /// Which folder.
         path: PathBuf,
-        /// What is wrong there.
+        /// Description of the damage.
         what: String,
     },
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! DIR/member/LOCK         held while a process uses the directory
 //! DIR/member/identity     format version, cluster id, member id; written last at set-up
-//! DIR/member/ballast      given up when the disk is full
+//! DIR/member/ballast      deleted when the disk is full
 //! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state
 //! DIR/member/checkpoint/  sled: the state as of some index; `current` names the valid databases
 //! ```

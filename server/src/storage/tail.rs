@@ -259,7 +259,7 @@ fn flipped_bit(bytes: &[u8], at: usize, seq: u64) -> Option<(usize, u8)> {
 fn record_layout(header: &[u8], room: usize) -> Option<(usize, usize)> {
     let head = number(header, 0)?;
     let length = usize::try_from(head >> 8).ok()?;
-    // The low byte names a compression; ours are never compressed.
+    // The low byte is the compression; the log's records are never compressed.
     if head & 0xff != 0 || length <= RECORD_HEADER_BYTES || length > room {
         return None;
     }

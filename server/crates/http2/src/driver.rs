@@ -1,7 +1,7 @@
 //! A connection on a stream of tokio: reads, writes and timers, and nothing else.
 //!
-//! Each poll does a bounded amount of work and then lets the runtime look at its sockets, so that a
-//! busy connection does not keep its thread from the others.
+//! Each poll does a bounded amount of work and then lets the runtime poll its sockets, so that a
+//! busy connection does not block the others of its thread.
 
 use std::{
     cell::Cell,

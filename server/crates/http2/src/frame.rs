@@ -61,7 +61,7 @@ pub enum Reason {
     Protocol = 1,
     /// More was sent than a window allows.
     FlowControl = 3,
-    /// A frame came on a stream that is half-closed or closed.
+    /// A frame was received on a half-closed or closed stream.
     StreamClosed = 5,
     /// A frame has a wrong length.
     FrameSize = 6,

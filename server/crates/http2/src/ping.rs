@@ -16,7 +16,7 @@ const STRIKES_MAX: u32 = 2;
 /// A client without a call has no reason to ping more often than this.
 const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// See the module's description.
+/// Counter of the pings of one client.
 #[derive(Debug)]
 pub(crate) struct Pings {
     min: Duration,

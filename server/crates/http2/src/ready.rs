@@ -75,7 +75,7 @@ impl Wake for StreamWaker {
         }
         let mut ready = self.list.ready();
         ready.slots.push(self.slot);
-        // the connection looks at all of them once it is awake
+        // the connection polls all listed slots once it is awake
         let waker = match ready.slots.len() {
             1 => ready.connection.clone(),
             _ => None,

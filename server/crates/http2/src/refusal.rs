@@ -33,7 +33,7 @@ pub enum Refusal {
     SecondMessage,
     /// [`crate::Service::reserve`] refused a reservation.
     NoRoom(Resource),
-    /// The message comes too slowly.
+    /// The message arrives too slowly.
     TooSlow,
     /// The value of `grpc-encoding` is not supported.
     UnknownEncoding,
@@ -41,7 +41,7 @@ pub enum Refusal {
     NotPost,
     /// The value of `grpc-timeout` is invalid.
     BadTimeout,
-    /// The message is flagged as compressed, and `grpc-encoding` does not say how.
+    /// The message is flagged as compressed, but there is no `grpc-encoding`.
     NoEncoding,
     /// The flag of the message is neither 0 nor 1.
     UnknownFlag(u8),

@@ -1,4 +1,4 @@
-//! What is written comes back: log, hard state, checkpoint, and both together.
+//! What was written is read back: log, hard state, checkpoint, and both together.
 
 use std::sync::mpsc;
 

@@ -61,7 +61,7 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         let mut command = child(test, CHILD, dir.data().as_os_str());
         let mut process = start(command.stdout(Stdio::piped())).unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        // Killed after a number of lines; what it says until it is dead counts too.
+        // Killed after a number of lines; lines that it writes until it has ended count, too.
         for (count, line) in (1..).zip(lines) {
             let line = line.unwrap();
             let number = |prefix| {

@@ -32,7 +32,7 @@ fn open_with(dir: &TempDir, bytes: &[u8]) -> Result<Recovered, OpenError> {
     copy(&dir.0, &scratch.0);
     fs::write(scratch.log_files().pop().unwrap(), bytes).unwrap();
     open(&scratch.data(), &ME).map(|(mut storage, recovered)| {
-        // What was cut must be writable again.
+        // After a cut, the same indexes can be written again.
         let next = recovered
             .records
             .last()
@@ -54,16 +54,16 @@ fn a_torn_last_record_is_cut_wherever_it_tore() {
     let whole: Vec<u64> = (2..12).collect();
     let before: Vec<u64> = (2..10).collect();
     assert_eq!(indexes(&open_with(&dir, &bytes).unwrap()), whole);
-    // What lacks a single bit is not torn, and is mended.
+    // A record with a single wrong bit is not torn, and is repaired.
     let differ = |torn: &[u8]| {
         let bits = |(a, b): (&u8, &u8)| (a ^ b).count_ones();
         torn.iter().zip(&bytes).map(bits).sum::<u32>()
     };
     let tears = |torn: usize| {
         let mut zeros = bytes[..torn].to_vec();
-        // The file system may have grown the file before the data came.
+        // The file system may have grown the file before it wrote the data.
         zeros.resize(bytes.len(), 0);
-        // Or the later pages came and the earlier ones did not.
+        // Or it wrote the later pages and not the earlier ones.
         let mut late = bytes.clone();
         late[start..=torn].fill(0);
         [(bytes[..torn].to_vec(), u32::MAX), (zeros, 0), (late, 0)]

@@ -1,6 +1,6 @@
-//! A disk that lies: it keeps what was synced, and of all else what chance decides. It watches
-//! every sync below a folder (ours through `files`, the log engine's through its own port) and
-//! can say at any of them what a power cut at that moment would leave.
+//! A disk that drops unsynced data at random. It observes every sync below a folder (ours through
+//! `files`, the log engine's through its own file system) and can compute at any of them what a
+//! power cut at that moment would leave.
 //!
 //! For each file it knows the content of its last sync, for each folder the names of its last
 //! sync. After a cut each page is that content or the present one, each name the synced one or the
@@ -27,7 +27,7 @@ const PAGE_BYTES: usize = 4096;
 /// All disks of this process.
 static DISKS: Mutex<Vec<Arc<Disk>>> = Mutex::new(Vec::new());
 
-/// Told of every sync, after it.
+/// Called after every sync.
 pub(in super::super) fn watched(path: &Path) {
     let disks = lock(&DISKS).clone();
     for disk in disks.iter().filter(|disk| path.starts_with(&disk.root)) {
@@ -68,7 +68,7 @@ fn file(path: &Path) -> io::Result<File> {
     Ok((metadata.ino(), metadata.created()?))
 }
 
-/// What is called before a sync counts, with the path and the disk as it is then.
+/// Called before a sync takes effect, with the path and the state of the disk.
 type Watcher = dyn FnMut(&Path, &Kept) + Send;
 
 pub(super) struct Disk {
@@ -77,7 +77,7 @@ pub(super) struct Disk {
     watcher: Mutex<Box<Watcher>>,
 }
 
-/// What is safe.
+/// What a power cut cannot destroy: synced contents and names.
 #[derive(Default)]
 pub(super) struct Kept {
     root: PathBuf,

@@ -1,7 +1,7 @@
-//! A full disk: small file systems in memory. The log's gives up the ballast; without one it ends the
-//! process, with a clear error and before anything is acknowledged that is not there. The checkpoint's
-//! is only tried again. Where
-//! nothing can be mounted, the tests say so; `refusals` fills a disk by other means.
+//! A full disk, as small file systems in memory. A full disk of the log costs the ballast; without
+//! a ballast it ends the process, with a clear error and before an entry that is not on disk is
+//! acknowledged. A full disk of the checkpoint causes only retries. Where nothing can be mounted,
+//! the tests report that; `refusals` fills a disk by other means.
 
 use std::{
     fs,
@@ -116,7 +116,7 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
     storage.log.append(&batch(1..10, 1));
     space.written();
 
-    // the disk is full before anybody looks again
+    // the disk is full before the next measurement
     disk::fill(&dir.data(), &ballast);
     storage.log.append(&batch(10..20, 1));
     assert!(!ballast.exists(), "it is given up");

@@ -34,7 +34,7 @@ use witan_replica::{
 use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics};
 use crate::metrics::Register;
 
-/// A folder of its own that goes away with the test.
+/// A folder that is removed at the end of the test.
 pub(in crate::storage) struct TempDir(PathBuf);
 
 impl TempDir {
@@ -81,10 +81,10 @@ const ME: DataIdentity = DataIdentity {
 /// A process that is being started holds all locks of this one until its program begins; nothing
 /// is opened meanwhile.
 static STARTING: RwLock<()> = RwLock::new(());
-/// The kernel may close its copies of the locks a little later than it says.
+/// How long the kernel may keep its copies of locks after a process has ended.
 const LATE: Duration = Duration::from_secs(10);
 
-/// Series that nobody reads.
+/// Metrics that are not read.
 fn metrics() -> StorageMetrics {
     StorageMetrics::register(&Register::default())
 }

@@ -1,8 +1,8 @@
-//! What a power cut leaves of a whole data directory, log and checkpoint together. Twice: on a disk
-//! that lies (`disk`), which drops what was not synced page by page; and on a real file system of
-//! its own, copied from its device while the writing process stands still, after chance let some of
-//! its files reach that device. The second needs loop devices; without them it says so, and the
-//! first is the proof.
+//! What a power cut leaves of a whole data directory, log and checkpoint together. It is tested
+//! twice: on a disk that drops unsynced pages (`disk`), and on a real file system of its own,
+//! copied from its device while the writing process is stopped, after some of its files were
+//! written to that device at random. The second test needs loop devices; without them it reports
+//! that, and only the first one counts.
 
 use std::{
     fs,
@@ -55,7 +55,7 @@ fn judge(what: &str, data: &Path, acknowledged: u64, expected: &mut Expected) {
     );
 }
 
-/// What one cut left, and what was acknowledged before it.
+/// State of the device after a power cut, and what was acknowledged before it.
 struct Cut {
     what: String,
     dir: TempDir,
@@ -98,7 +98,7 @@ fn lying_disk(round: u64) {
         kept.cut(&cut.dir.0, &mut chance);
         number += 1;
         wait = 1 + chance(if number % 2 == 0 { 20 } else { 8 });
-        // When the test has seen enough, nobody listens any more.
+        // An error means that the test has received enough cuts.
         let _ = send.send(cut);
     });
     let writer = std::thread::spawn({
@@ -181,7 +181,7 @@ impl Volume {
         panic!("the device does not come to rest");
     }
 
-    /// What the kernel counts of the device: writes, sectors written, what is on its way.
+    /// The kernel's counters of the device: writes, sectors written, requests in flight.
     fn writes(&self) -> Vec<String> {
         let mut command = Command::new("losetup");
         command.args(["-n", "-O", "NAME", "-j"]).arg(self.image());
@@ -206,7 +206,8 @@ fn signal(name: &str, process: u32) {
     assert!(run(Command::new("kill").args([name, &process.to_string()])));
 }
 
-/// Returns when every thread of the process stands still; one inside the kernel goes on for a while.
+/// Stops a process; returns when all its threads are stopped. A thread inside the kernel continues
+/// for a while.
 fn stop(process: u32) {
     signal("-STOP", process);
     let tasks = PathBuf::from(format!("/proc/{process}/task"));

@@ -159,8 +159,8 @@ fn an_unwritable_directory_is_reported() {
 /// Variable that makes a test function play the child's part.
 const CHILD: &str = "WITAN_TEST_FULL_DISK";
 
-/// The same command with a limit on the size of files, which is a disk that gets full. The signal
-/// that comes with the limit is ignored, so that writes fail as they do on a full disk.
+/// A command with a limit on the size of files, which acts like a full disk. The signal of the
+/// limit is ignored, so that writes fail as they do on a full disk.
 fn limited(command: &Command, blocks: u32) -> Command {
     let mut shell = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");

@@ -70,7 +70,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     storage.checkpoint.write(None, &view).unwrap();
     let all = numbers(&dir);
     assert!(all.len() > 10, "{} runs", all.len());
-    // the counters stand in the first run, the open block and the position in the last
+    // the counters are in the first run, the open block and the position in the last
     for round in 0..3 {
         let since = view.clone();
         run(&mut view, put(1000 + round, 2000));

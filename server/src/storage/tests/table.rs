@@ -1,5 +1,5 @@
-//! Broken disks as a table: which bytes are damaged, what the next start says to it, and how many
-//! acknowledged writes are gone. Nothing is ever silently other than it was.
+//! Broken disks as a table: which bytes are damaged, how the next start reacts, and how many
+//! acknowledged writes are lost. No damage changes data silently.
 
 use std::{fmt, fs, io::Write};
 
@@ -11,10 +11,10 @@ use super::{
 /// Entries of the directory that is damaged; enough for two log files and a chain of three.
 const ENTRIES: u64 = 160;
 
-/// What a start makes of damage.
+/// Result of a start with damaged data.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    /// It does not matter, or is mended.
+    /// The damage has no effect, or is repaired.
     Whole,
     /// The older checkpoint and the log, or a copy, make it good.
     Rebuilt,
@@ -150,7 +150,7 @@ fn a_flipped_bit_in_the_log_is_refused_or_mended() {
     let away = |data: &Path| {
         fs::remove_file(data.join("member/log").join(files[0].file_name().unwrap())).unwrap()
     };
-    // Its entries are below the cut; a file that is missing later on is refused, see `damage`.
+    // The entries of this file are below the cut; a later missing file is refused, see `damage`.
     sample.row("older log file: missing", away, &Outcome::Whole);
 }
 

@@ -25,7 +25,7 @@ use crate::storage::{
 const CHECKPOINT_BYTES: usize = 4 << 20;
 /// Keys and paths.
 const NAMES: u64 = 40;
-/// What a v2 client may send at most.
+/// Largest request of a v2 client.
 const LARGEST_BYTES: usize = 10 << 20;
 
 fn mix(x: u64) -> u64 {
@@ -249,7 +249,7 @@ pub(super) struct Expected {
     view: Option<View>,
 }
 
-/// What was there.
+/// What a start has found.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) last: u64,
@@ -283,7 +283,7 @@ impl Expected {
         }
         assert!(records(&view) == records(&known), "another state at {last}");
         self.view = Some(known);
-        // And it goes on.
+        // The log accepts further entries.
         storage.log.append(&LogBatch {
             records: vec![record(last + 1, 2, 100)],
             hard_state: None,

@@ -57,7 +57,7 @@ impl<T: Integer> de::Visitor<'_> for IntegerVisitor<T> {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<T, E> {
-        // `1.0` and `1e3` are integers too; above 2^53 a float no longer says which.
+        // `1.0` and `1e3` are integers, too; above 2^53 a float does not identify an integer.
         #[expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
         let whole = value as i64;
         #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]

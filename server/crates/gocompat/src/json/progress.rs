@@ -43,7 +43,7 @@ enum StringRole {
     Value,
 }
 
-/// The part of a number that comes next.
+/// State within a number: the part that was just read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
     AfterMinus,
@@ -173,7 +173,7 @@ impl JsonProgress {
                 if self.open.len() == DEPTH_MAX {
                     return Err(unexpected(byte, "exceeded max depth"));
                 }
-                // the byte that closes it stands two above the one that opens it
+                // the code of the closing character is that of the opening one plus two
                 self.open.push(byte + 2);
                 if byte == b'{' {
                     Step::KeyOrEnd

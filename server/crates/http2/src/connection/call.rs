@@ -176,7 +176,8 @@ impl<S: Service> Connection<S> {
         if head_only {
             return self.finish(slot, stream);
         }
-        // a static text takes no memory; the charge says that it waits
+        // a static text takes no memory; it is charged so that a client that does not read it
+        // counts as stalled
         stream.answer.set(text.len());
         stream.pending = Bytes::from_static(text.as_bytes());
         stream.end = Some(ResponseEnd::Plain);
@@ -281,7 +282,7 @@ impl<S: Service> Connection<S> {
         if let Some((_, call)) = &mut stream.call {
             self.service.answered(call, &mut parts.headers);
         }
-        // an answer that fails (or says nothing) at once has its status among the headers
+        // a response that fails (or has no message) at once has its status among the headers
         if let Some(code) = Status::code_of(&parts.headers) {
             self.ended(stream, code);
         }

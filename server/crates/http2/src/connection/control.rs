@@ -64,7 +64,7 @@ impl<S: Service> Connection<S> {
                 frame::HEADER_TABLE_SIZE => table = table.min(Some(value)).or(Some(value)),
                 frame::INITIAL_WINDOW_SIZE => self.on_initial_window(value)?,
                 frame::ENABLE_PUSH if value > 1 => return Err(Reason::Protocol),
-                // ours are never larger than the smallest that a peer may ask for
+                // our frames are never larger than the smallest limit that a peer may set
                 frame::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => {
                     return Err(Reason::Protocol);
                 }

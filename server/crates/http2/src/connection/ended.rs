@@ -7,7 +7,7 @@ use crate::limits::{ENDED_EARLY_MAX, ENDED_MAX};
 /// Classification of a frame for a stream that is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LateFrame {
-    /// It may have been sent before the end was known.
+    /// The client may have sent it before it knew that the stream had ended.
     Ignored,
     /// The client has ended the stream.
     Closed,

@@ -43,7 +43,7 @@ fn hello() -> Vec<u8> {
     hello
 }
 
-/// Reads until a frame of this type and stream comes.
+/// Reads until a frame of this type and stream arrives.
 async fn until(io: &mut tokio::io::DuplexStream, kind: u8, stream: u32) -> Vec<u8> {
     loop {
         let mut head = [0; HEAD_BYTES];

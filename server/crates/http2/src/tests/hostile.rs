@@ -51,7 +51,7 @@ fn breaches() -> Vec<(&'static str, Vec<Sent>, Reason)> {
     ]
 }
 
-/// The same of windows and settings.
+/// Invalid windows and settings, each with the reason that ends the connection.
 fn wrong_numbers() -> Vec<(&'static str, Vec<Sent>, Reason)> {
     let headers = |stream| (frame::HEADERS, END_HEADERS, stream, block("/never"));
     let settings = |payload: &[u8]| (frame::SETTINGS, 0, 0, payload.to_vec());
@@ -158,7 +158,7 @@ fn stream_errors_end_the_stream() {
 fn a_client_cannot_send_beyond_its_window() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/deaf"));
-    // nobody reads it, so nothing opens the window again
+    // the call does not read it, so the window is not opened again
     for _ in 0..=WINDOW_BYTES as usize / PAYLOAD_MAX {
         client.send(frame::DATA, 0, 1, &message(&[0; PAYLOAD_MAX - 5]));
     }

@@ -41,7 +41,7 @@ struct Client {
     connection: Connection<Stub>,
     ledger: Rc<Ledger>,
     now: Instant,
-    /// What was sent and not taken by the server yet.
+    /// Bytes that were sent and that the server has not processed yet.
     unsent: Vec<u8>,
     input: VecDeque<Got>,
     unparsed: Vec<u8>,
@@ -50,7 +50,7 @@ struct Client {
     woken: Arc<Woken>,
 }
 
-/// A frame that came.
+/// A received frame.
 #[derive(Debug, PartialEq, Eq)]
 struct Got {
     kind: u8,
@@ -135,7 +135,7 @@ impl Client {
         self.check();
     }
 
-    /// What holds after every turn.
+    /// Checks the invariants that hold after every turn.
     fn check(&self) {
         let audit = self.connection.audit();
         for (counted, sum) in [audit.requests, audit.answers, audit.calls, audit.deadlines] {
@@ -200,7 +200,7 @@ impl Client {
         }
     }
 
-    /// All frames that came.
+    /// Returns all frames that were received.
     fn all(&mut self) -> Vec<Got> {
         self.turns();
         self.input.drain(..).collect()
@@ -218,7 +218,7 @@ impl Client {
     }
 }
 
-/// What is never exceeded by what waits to be sent.
+/// Upper bound of the bytes that wait to be sent.
 const OUTPUT_BOUND: usize = crate::limits::OUTPUT_MAX + crate::limits::CONTROL_MAX + (64 << 10);
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

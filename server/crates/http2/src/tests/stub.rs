@@ -1,4 +1,4 @@
-//! A service that does what the path of a call says, and remembers what happened.
+//! A service whose calls behave as their path tells, and that records them.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,7 +15,7 @@ use crate::{
     Body, CallRequest, CallResponse, Code, Head, Refusal, RequestMode, Resource, Service, Status,
 };
 
-/// What happened to the calls of a [`Stub`], and what it grants.
+/// Record of the calls of a [`Stub`], and the budgets that it grants.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     /// Calls that ended, with their codes; -1 for one that was canceled.
@@ -23,7 +23,7 @@ pub(crate) struct Ledger {
     pub(super) begun: Cell<usize>,
     pub(super) received: RefCell<Vec<usize>>,
     pub(super) sent: Cell<usize>,
-    /// What is granted of each kind, and how much it may be.
+    /// Granted amount of each resource, and its maximum.
     pub(super) held: [Cell<usize>; 3],
     pub(super) held_max: [Cell<usize>; 3],
 }

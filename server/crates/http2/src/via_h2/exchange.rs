@@ -63,7 +63,7 @@ pub(super) async fn run<S: Service>(
         return respond.send_reset(Reason::PROTOCOL_ERROR);
     };
     if !head.grpc {
-        // an error says that the client has gone
+        // an error means that the client has disconnected
         let _ = refuse_content(respond, config.not_grpc);
         return;
     }
