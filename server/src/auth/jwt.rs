@@ -109,6 +109,7 @@ impl Jwt {
             .map_err(|_| "public and private keys don't match".into())
     }
 
+    /// The checks of a token: signing method and times, without leeway and without required claims.
     fn validation(&self) -> Validation {
         let mut validation = Validation::new(self.method);
         validation.leeway = 0;
@@ -118,6 +119,8 @@ impl Jwt {
         validation
     }
 
+    /// Signs a token that is valid for the configured time from `now_s`; `None` without a private
+    /// key.
     fn sign(
         &self,
         user: &str,

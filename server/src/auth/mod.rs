@@ -139,6 +139,7 @@ impl Authenticator {
         }
     }
 
+    /// Generates [`TOKEN_LETTERS`] random letters.
     fn letters(&self) -> Result<String, TokenError> {
         let mut letters = String::with_capacity(TOKEN_LETTERS);
         let mut drawn = [0; TOKEN_LETTERS];

@@ -68,6 +68,7 @@ impl VerifiedPasswords {
         known.insert(mark, Instant::now());
     }
 
+    /// Keyed digest of a password together with a stored hash.
     fn digest(&self, password: &str, hashed: &[u8]) -> PasswordDigest {
         let mut digest = hmac::Context::with_key(&self.key);
         digest.update(&(hashed.len() as u64).to_be_bytes());

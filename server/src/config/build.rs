@@ -237,6 +237,7 @@ impl ValueReader<'_> {
         }
     }
 
+    /// Parses a list of URLs, which may be empty.
     fn urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         let text = self.text(flag);
         if text.is_empty() {
@@ -245,6 +246,7 @@ impl ValueReader<'_> {
         Url::list(text).map_err(|source| ConfigError::Url { flag, source })
     }
 
+    /// Parses a list of peer URLs; refuses those with TLS.
     fn peer_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         let urls = self.urls(flag)?;
         match urls.iter().find(|url| url.is_tls()) {
@@ -256,10 +258,12 @@ impl ValueReader<'_> {
         }
     }
 
+    /// Parses a list of listen URLs; refuses host names.
     fn bind_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         self.bindable(flag, self.urls(flag)?)
     }
 
+    /// Refuses URLs that have a host name, see [`Url::bindable`].
     fn bindable(&self, flag: &'static str, urls: Vec<Url>) -> Result<Vec<Url>, ConfigError> {
         for url in &urls {
             url.bindable()
@@ -268,6 +272,7 @@ impl ValueReader<'_> {
         Ok(urls)
     }
 
+    /// Reads heartbeat interval and election timeout, with etcd's checks of both.
     fn elections(&self) -> Result<(Duration, Duration), ConfigError> {
         let (heartbeat, election) = (
             self.number::<u64>("heartbeat-interval")?,

@@ -87,6 +87,7 @@ fn default(flag: &Flag) -> &str {
     }
 }
 
+/// How a flag is handled, for the table in `docs/reference/flags.md`.
 fn status(flag: &Flag) -> String {
     match flag.status {
         FlagStatus::Supported { test } => format!("supported (test `{test}`)"),
@@ -96,6 +97,8 @@ fn status(flag: &Flag) -> String {
     }
 }
 
+/// How a flag is handled, as a sentence after its description in the help text; empty for a
+/// supported flag.
 fn note(flag: &Flag) -> String {
     match flag.status {
         FlagStatus::Supported { .. } => String::new(),

@@ -64,6 +64,7 @@ struct Weight {
 }
 
 impl Weight {
+    /// Computes the sizes of a base of the whole state, with the reusable runs of `before`.
     fn of(before: &RunReuse, whole: &EmitChanges<'_>) -> Self {
         let mut weight = Self::default();
         whole(&mut |change| {
@@ -192,6 +193,7 @@ impl Checkpoint {
         Ok(view)
     }
 
+    /// Converts an error of reading to that of opening the directory.
     fn refusal(&self, error: CheckpointReadError) -> OpenError {
         let (path, error) = match error {
             CheckpointReadError::At(path, error) => (path, *error),
@@ -462,6 +464,7 @@ fn key(change: &RecordChange) -> &[u8] {
     key
 }
 
+/// Bytes that a changed record takes in a run.
 fn size(change: &RecordChange) -> u64 {
     let (RecordChange::Put { key, .. } | RecordChange::Delete { key }) = change;
     let value = match change {

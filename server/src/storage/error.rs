@@ -136,6 +136,7 @@ impl OpenError {
         }
     }
 
+    /// The error for a failure of the file system: full, not writable, or any other.
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if is_full(&source) {
@@ -150,6 +151,7 @@ impl OpenError {
         Self::Io { path, source }
     }
 
+    /// The error for a path that is not UTF-8.
     pub(super) fn name(path: &Path) -> Self {
         Self::io(
             path,

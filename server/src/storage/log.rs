@@ -318,6 +318,7 @@ impl RaftLog {
         }
     }
 
+    /// Adds the first indexes and the hard state to a batch.
     fn add_keys(&self, out: &mut EngineBatch) -> raft_engine::Result<()> {
         out.put(REGION, LOG_START.to_vec(), self.log_start.encode())?;
         match &self.hard_state {
@@ -326,6 +327,7 @@ impl RaftLog {
         }
     }
 
+    /// Deletes files that have only dropped entries. An error is logged.
     fn purge(&self) {
         let _guard = AbortOnFailure::new(&self.dir);
         if let Err(error) = self.engine.purge_expired_files() {
@@ -334,6 +336,7 @@ impl RaftLog {
         }
     }
 
+    /// Writes a batch, and syncs it unless fsync is disabled.
     fn sync(&mut self, mut out: EngineBatch) {
         self.write(&mut out, |log, out| {
             log.engine.write(out, log.fsync).map(|_| ())

@@ -199,10 +199,12 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
 /// Bytes of a meta page that are read.
 const META_PAGE_BYTES: usize = HEADER_BYTES + super::page::META_BYTES;
 
+/// The error for a page; `what` describes the defect.
 fn wrong(page: u64, what: &'static str) -> BoltError {
     BoltError::Page { page, what }
 }
 
+/// The error for a page with fewer bytes than its header requires.
 fn short(page: u64) -> BoltError {
     wrong(page, "it ends too early")
 }
@@ -225,6 +227,7 @@ struct TreeWalk<'a, 'e> {
 }
 
 impl TreeWalk<'_, '_> {
+    /// Visits the records of a page and of all pages below it; `depth` is that of the page.
     fn page(&mut self, page: u64, depth: usize) -> Result<(), BoltError> {
         if depth == DEPTH_MAX {
             return Err(wrong(page, "it lies too deep"));
@@ -249,6 +252,8 @@ impl TreeWalk<'_, '_> {
         }
     }
 
+    /// Visits the records of a leaf and checks their bounds and order. `count` is the number of
+    /// records in its header.
     fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), BoltError> {
         let mut free_from = 0;
         for at in 0..usize::from(count) {

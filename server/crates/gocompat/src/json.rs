@@ -133,6 +133,7 @@ fn ended() -> String {
     ENDED.into()
 }
 
+/// Go's error text for an invalid byte; `place` is the end of the text.
 fn unexpected(byte: u8, place: &str) -> String {
     let shown = match byte {
         b'\'' => r"\'".into(),

@@ -146,6 +146,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(total)
 }
 
+/// Splits the unit of a duration from a text: its nanoseconds, and the rest.
 fn unit(text: &str) -> Option<(u64, &str)> {
     // longer names first: "m" begins "ms" too
     const UNITS: [(&str, u64); 8] = [
@@ -163,6 +164,8 @@ fn unit(text: &str) -> Option<(u64, &str)> {
         .find_map(|(name, ns)| text.strip_prefix(name).map(|rest| (*ns, rest)))
 }
 
+/// A decimal number of units as a duration; digits below a nanosecond are dropped. `None` if it is
+/// invalid or too large.
 fn part(number: &str, unit_ns: u64) -> Option<Duration> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {

@@ -70,6 +70,7 @@ fn split_scheme(text: &str) -> Result<(String, &str), String> {
     Ok((String::new(), text))
 }
 
+/// Checks a host with an optional port, as Go does; the error is Go's text.
 fn check_host(host: &str) -> Result<(), String> {
     let port = if host.starts_with('[') {
         let end = host.rfind(']').ok_or("missing ']' in host")?;

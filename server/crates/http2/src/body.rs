@@ -82,6 +82,7 @@ impl RequestQueue {
 }
 
 impl RequestSender {
+    /// Adds a message to the queue, or drops it if the call does not read any more.
     pub(crate) fn send(&self, message: Bytes) {
         let mut queue = self.0.queue();
         if queue.dropped {
@@ -96,6 +97,7 @@ impl RequestSender {
         }
     }
 
+    /// Ends the stream of messages, once. `Aborted` drops the messages that were not taken.
     pub(crate) fn end(&self, how: Result<(), Aborted>) {
         let mut queue = self.0.queue();
         if queue.ended.is_some() {

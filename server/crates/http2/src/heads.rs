@@ -111,6 +111,8 @@ struct RequestFields {
 }
 
 impl RequestFields {
+    /// Counts and adds a field. After an invalid field, or above the maximum size, fields are only
+    /// counted.
     fn take(&mut self, field: &HeaderField) {
         self.bytes = self.bytes.saturating_add(field.bytes());
         if self.bytes > HEADER_LIST_BYTES_MAX || self.wrong {
@@ -168,6 +170,7 @@ impl RequestFields {
         (!twice).then_some(())
     }
 
+    /// Makes a head of the fields; `None` if they are not a valid request.
     fn request<S: Service>(self, service: &S) -> Option<Head<S::Method>> {
         if self.wrong || !self.scheme {
             return None;

@@ -228,6 +228,7 @@ impl<S: Service> Streams<S> {
         self.slots.get_mut(slot)?.stream.take()
     }
 
+    /// Puts a stream into its slot.
     pub(crate) fn keep(&mut self, slot: usize, stream: Box<Stream<S>>) {
         self.slots[slot].stream = Some(stream);
     }

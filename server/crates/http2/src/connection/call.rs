@@ -94,6 +94,7 @@ impl<S: Service> Connection<S> {
         head.refusal.map_or(Ok(()), Err)
     }
 
+    /// Starts a call with its body and polls it, at the next turn if the output is full.
     fn start(
         &mut self,
         slot: usize,
@@ -265,6 +266,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
+    /// Reports a response message of `length` bytes to the service.
     fn count_sent(&self, stream: &mut Stream<S>, length: usize) {
         if let Some((_, call)) = &mut stream.call {
             self.service.sent(call, length);
@@ -296,6 +298,8 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
+    /// Writes pending content and reads more from the response body, until the windows, the output
+    /// or the body let it wait or the response has ended.
     fn send(
         &mut self,
         slot: usize,

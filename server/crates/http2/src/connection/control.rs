@@ -26,6 +26,7 @@ impl SettingsBucket {
         }
     }
 
+    /// Takes a token for a SETTINGS frame; an error if there is none.
     fn take(&mut self, now: Instant) -> Result<(), Reason> {
         let seconds = now.saturating_duration_since(self.filled).as_secs();
         if seconds > 0 {
@@ -40,6 +41,7 @@ impl SettingsBucket {
 }
 
 impl<S: Service> Connection<S> {
+    /// Applies and acknowledges the client's settings, or notes its acknowledgment of ours.
     pub(super) fn on_settings(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);
@@ -97,6 +99,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    /// Answers a ping, unless there were too many. The acknowledgment of the shutdown's ping ends
+    /// the acceptance of new streams.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {
@@ -115,6 +119,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    /// Increases the send window of the connection or of a stream, and queues a stream that has
+    /// waited for it.
     pub(super) fn on_window(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let more = i64::from(frame.number()? & 0x7fff_ffff);
         if frame.stream == 0 {

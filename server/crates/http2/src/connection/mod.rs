@@ -288,12 +288,15 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Polls the stream in a slot, if there is one.
     fn visit(&mut self, slot: usize) {
         if let Some(stream) = self.streams.take(slot) {
             self.drive(slot, stream);
         }
     }
 
+    /// Handles the frames in received bytes while input is wanted, and keeps the beginning of an
+    /// incomplete frame. Returns the number of bytes processed.
     fn take(&mut self, bytes: &[u8]) -> Result<usize, Reason> {
         let mut left = self.take_preface(bytes)?;
         while !left.is_empty() && self.wants_input() {
@@ -333,6 +336,7 @@ impl<S: Service> Connection<S> {
         Ok(left)
     }
 
+    /// Checks the bytes of the preface; returns those behind it.
     fn take_preface<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         if self.preface_left == 0 {
             return Ok(bytes);

@@ -36,6 +36,8 @@ struct BlockFlags {
 }
 
 impl<S: Service> Connection<S> {
+    /// Handles a frame. The first one must be SETTINGS, and a header block must not be interrupted.
+    /// Unknown types are ignored.
     pub(super) fn on_frame(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let expected = match &self.open_block {
             Some(open) => frame.kind == frame::CONTINUATION && frame.stream == open.stream,
@@ -66,6 +68,7 @@ impl<S: Service> Connection<S> {
         id.is_multiple_of(2) || id > self.highest
     }
 
+    /// Handles a header block, or keeps its beginning if CONTINUATION frames follow.
     fn on_headers(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut fragment = frame.unpadded()?;
         // clients have the odd ids
@@ -99,6 +102,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    /// Adds to the open header block, and handles it when it is complete. An error if it is too
+    /// large or has too many frames.
     fn on_continuation(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
         open.frames += 1;
@@ -115,6 +120,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    /// Handles a complete header block: trailers of a known stream, or a new request. A request is
+    /// refused during a shutdown and above the maximum number of streams.
     fn on_block(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         self.work += block.len();
         if id <= self.highest {
@@ -225,6 +232,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    /// Checks DATA against the state of the stream, its receive window and `content-length`.
     fn check_data(stream: &mut Stream<S>, content: &[u8]) -> Result<(), Reason> {
         if matches!(stream.receiving, Receiving::Ended) {
             return Err(Reason::StreamClosed);
@@ -287,6 +295,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Drops a stream that the client has reset, and counts it as badly ended.
     fn on_reset(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         frame.number()?;
         if self.is_idle(frame.stream) {

@@ -138,6 +138,7 @@ impl Decoder {
         (self.table.len(), self.bytes)
     }
 
+    /// Reads a literal field, whose name is a string or an index with a prefix of `prefix` bits.
     fn literal(&self, at: &mut Reader<'_>, prefix: u32) -> Result<HeaderField, HpackError> {
         let (name, known) = match at.number(prefix)? {
             0 => {
@@ -153,6 +154,7 @@ impl Decoder {
         Ok(HeaderField::new(name, known, Bytes::from(at.string()?)))
     }
 
+    /// The field with this index in the static or the dynamic table; indexes begin with 1.
     fn get(&self, index: usize) -> Result<&HeaderField, HpackError> {
         let place = index.checked_sub(1).ok_or(HpackError)?;
         let field = match place.checked_sub(STATIC.len()) {
@@ -162,6 +164,8 @@ impl Decoder {
         field.ok_or(HpackError)
     }
 
+    /// Adds a field to the table and evicts the oldest ones. A field larger than the table empties
+    /// it.
     fn insert(&mut self, field: HeaderField) {
         self.generation += 1;
         let bytes = field.bytes();
@@ -172,6 +176,7 @@ impl Decoder {
         }
     }
 
+    /// Removes the oldest fields until the table has at most this many bytes.
     fn evict(&mut self, until: usize) {
         while self.bytes > until {
             let Some(oldest) = self.table.pop_back() else {
@@ -210,6 +215,7 @@ impl Reader<'_> {
         Err(HpackError)
     }
 
+    /// Reads a string, which may be Huffman-coded.
     fn string(&mut self) -> Result<Vec<u8>, HpackError> {
         let coded = self.0.first().is_some_and(|byte| byte & 0x80 != 0);
         let length = self.number(7)?;

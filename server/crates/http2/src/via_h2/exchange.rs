@@ -188,6 +188,8 @@ impl<S: Service> Exchange<S> {
         Ok(())
     }
 
+    /// Runs the call, after its message has arrived if it takes only one, and sends its response.
+    /// Returns its code.
     async fn call(&self, mut messages: body::RequestStream) -> Result<i32, ExchangeEnd> {
         let body = match self.head.intake {
             RequestMode::Streaming => Body::Stream(messages),
@@ -214,6 +216,7 @@ impl<S: Service> Exchange<S> {
         }
     }
 
+    /// Sends a response with its body and trailers; returns its code.
     async fn respond(&self, response: Response<S::Body>) -> Result<i32, ExchangeEnd> {
         let (mut parts, mut body) = response.into_parts();
         self.count(|service, call| service.answered(call, &mut parts.headers));
@@ -252,6 +255,7 @@ impl<S: Service> Exchange<S> {
         Ok(code.unwrap_or(Status::UNKNOWN))
     }
 
+    /// Sends the headers of a response, once; `over` ends the stream with them.
     fn begin(&self, mut response: Response<()>, over: bool) -> Result<(), h2::Error> {
         let kind = HeaderValue::from_static("application/grpc");
         let headers = response.headers_mut();
@@ -315,12 +319,14 @@ impl<S: Service> Exchange<S> {
         .await;
     }
 
+    /// Reports to the service by `what`, unless the call has ended.
     fn count(&self, what: impl FnOnce(&S, &mut S::Call)) {
         if let Some(call) = &mut *self.call.borrow_mut() {
             what(&self.service, call);
         }
     }
 
+    /// Reports the end of the call to the service, once.
     fn ended(&self, code: i32) {
         if let Some(call) = self.call.borrow_mut().take() {
             self.service.ended(call, code, self.began.elapsed());
