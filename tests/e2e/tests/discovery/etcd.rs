@@ -81,8 +81,8 @@ pub(crate) fn flags_of_v3(service: &Server, token: &str) -> [String; 2] {
 /// A further member finds the cluster full and ends.
 pub(crate) fn is_full(kind: Kind, flags: &[String]) {
     let mut late = member(kind, "late", flags);
-    if kind != Kind::Etcd36 {
-        // the only choice there
+    if kind == Kind::Etcd34 {
+        // a proxy by default
         late.add_args(["--discovery-fallback=exit"]);
     }
     late.start_unready_again();

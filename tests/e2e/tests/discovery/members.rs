@@ -245,6 +245,18 @@ fn two_members_of_one_name_are_refused() {
     }
 }
 
+#[test]
+fn who_comes_late_ends_whatever_the_fallback() {
+    let service = Launch::witan().start();
+    let of = format!("--discovery={}", new_token(&service, 1));
+    let _alone = begin(Kind::Witan, 1, std::slice::from_ref(&of));
+    for fallback in ["exit", "proxy"] {
+        let flags = [of.clone(), format!("--discovery-fallback={fallback}")];
+        ends(&flags, "cluster is full");
+    }
+    ends(&[of, "--discovery-fallback=wait".to_owned()], "exit, proxy");
+}
+
 /// Until clusters of more than one member are released.
 #[test]
 fn discovery_is_refused_without_the_gate() {

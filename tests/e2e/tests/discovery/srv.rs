@@ -105,9 +105,8 @@ fn ids_come_from_the_names_of_the_targets() {
     for truncates in [false, true] {
         let mut alone = member(Kind::Witan, "m0", &[]);
         let zone = vec![("_etcd-server-mine", vec![alone.peer_port()])];
-        for flag in flags(&name_server(zone, truncates)) {
-            alone.add_args([flag.as_str()]);
-        }
+        let server = name_server(zone, truncates);
+        alone.add_args(["--discovery-srv", DOMAIN, "--discovery-srv-server", &server]);
         alone.add_args(["--discovery-srv-name=mine", "--initial-cluster-token=some"]);
         alone.start_again();
         let url = url(&alone);

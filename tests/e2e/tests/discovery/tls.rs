@@ -83,11 +83,8 @@ fn registry(kind: Kind, files: &Files) -> (Server, u16) {
 }
 
 /// A member of a cluster of one with these flags for v3 discovery.
-fn of_v3(port: u16, token: &str, flags: &[(&str, &str)]) -> Server {
-    let mut flags: Vec<String> = flags
-        .iter()
-        .map(|(flag, value)| format!("--discovery-{flag}={value}"))
-        .collect();
+fn of_v3(port: u16, token: &str, flags: &[&str]) -> Server {
+    let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     flags.push(format!("--discovery-token={token}"));
     // the first endpoint does not answer; the second has no scheme
     let dead = ports::free();
@@ -99,19 +96,10 @@ fn of_v3(port: u16, token: &str, flags: &[(&str, &str)]) -> Server {
     member
 }
 
-fn by_v3(kind: Kind) {
-    let dir = server::fresh_dir("discovery-tls");
-    let (files, other) = (Files::make(&dir), Files::make(&dir.join("other")));
-    let (registry, port) = registry(kind, &files);
-    for token in [
-        "right",
-        "unverified",
-        "unknown",
-        "uncertified",
-        "anonymous",
-        "wrong",
-    ] {
-        set_size(&registry, token, "1");
+/// Tokens for clusters of one, then a user with the role root, then authentication.
+fn populate(registry: &Server, tokens: &[&str]) {
+    for token in tokens {
+        set_size(registry, token, "1");
     }
     let [name, password] = USER;
     for command in [
@@ -122,40 +110,96 @@ fn by_v3(kind: Kind) {
         let said = Tool::Etcdctl36.run(&registry.url(), command);
         assert_eq!(said.code, Some(0), "{}", said.all());
     }
-    let (user, password) = (("user", name), ("password", password));
-    let own = [("cert", files.cert.as_str()), ("key", files.key.as_str())];
-    let (ca, foreign) = (("cacert", files.ca.as_str()), ("cacert", other.ca.as_str()));
-    let right = of_v3(port, "right", &[ca, own[0], own[1], user, password]);
-    right.wait_log(0, "ready to serve client requests");
-    let skip = ("insecure-skip-tls-verify", "true");
-    let flags = [skip, own[0], own[1], user, password];
-    let unverified = of_v3(port, "unverified", &flags);
-    unverified.wait_log(0, "ready to serve client requests");
-    // what may be mended while the member waits
-    let unknown = of_v3(port, "unknown", &[foreign, own[0], own[1], user, password]);
-    unknown.wait_log(0, "invalid peer certificate");
-    let uncertified = of_v3(port, "uncertified", &[ca, user, password]);
-    uncertified.wait_log(0, "retrying after a pause");
-    // what may not
-    for (token, flags) in [
-        ("anonymous", [ca, own[0], own[1]].as_slice()),
-        ("wrong", &[ca, own[0], own[1], user, ("password", "wrong")]),
-    ] {
-        let mut refused = of_v3(port, token, flags);
-        assert_eq!(refused.wait_exit().code(), Some(1), "{token}");
-        refused.wait_log(0, "bad discovery endpoint");
+}
+
+#[test]
+fn v3_discovery_over_tls_with_a_user() {
+    let dir = server::fresh_dir("discovery-tls");
+    let (files, other) = (Files::make(&dir), Files::make(&dir.join("other")));
+    let (ca, foreign) = (&files.ca, &other.ca);
+    let ca = &format!("--discovery-cacert={ca}");
+    let foreign = &format!("--discovery-cacert={foreign}");
+    let cert = &format!("--discovery-cert={}", files.cert);
+    let key = &format!("--discovery-key={}", files.key);
+    let [name, password] = USER;
+    let user = &format!("--discovery-user={name}");
+    let password = &format!("--discovery-password={password}");
+    let tls = "--discovery-insecure-transport=false";
+    let skip = "--discovery-insecure-skip-tls-verify";
+    for kind in [Kind::Etcd36, Kind::Witan] {
+        let (registry, port) = registry(kind, &files);
+        let cases: [(&str, &[&str], &str); 6] = [
+            ("right", &[ca, cert, key, user, password], server::READY),
+            (
+                "skip",
+                &[tls, skip, cert, key, user, password],
+                server::READY,
+            ),
+            // what may be mended while the member waits
+            (
+                "foreign",
+                &[foreign, cert, key, user, password],
+                "invalid peer certificate",
+            ),
+            (
+                "bare",
+                &[tls, skip, user, password],
+                "retrying after a pause",
+            ),
+            // what may not
+            ("nobody", &[ca, cert, key], "bad discovery endpoint"),
+            (
+                "wrong",
+                &[ca, cert, key, user, "--discovery-password=wrong"],
+                "bad discovery endpoint",
+            ),
+        ];
+        populate(&registry, &cases.map(|(token, ..)| token));
+        let members = cases.map(|(token, flags, _)| of_v3(port, token, flags));
+        for (mut asked, (token, _, said)) in members.into_iter().zip(cases) {
+            asked.wait_log(0, said);
+            if said.starts_with("bad") {
+                assert_eq!(asked.wait_exit().code(), Some(1), "{token}");
+            }
+        }
     }
     fs::remove_dir_all(dir).expect("the folder is there");
 }
 
+/// Endpoints that take connections and say nothing.
 #[test]
-fn v3_discovery_over_tls_with_a_user_on_etcd_3_6() {
-    by_v3(Kind::Etcd36);
-}
-
-#[test]
-fn v3_discovery_over_tls_with_a_user_on_witan() {
-    by_v3(Kind::Witan);
+fn v3_discovery_gives_up_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("it is bound");
+    for (scheme, flags, said) in [
+        (
+            "https",
+            ["--discovery-dial-timeout=100ms"].as_slice(),
+            "cannot connect",
+        ),
+        (
+            "http",
+            &["--discovery-request-timeout=100ms"],
+            "no answer in 100ms",
+        ),
+        (
+            "http",
+            &[
+                "--discovery-request-timeout=1h",
+                "--discovery-keepalive-time=100ms",
+                "--discovery-keepalive-timeout=100ms",
+            ],
+            "retrying after a pause",
+        ),
+    ] {
+        let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        flags.push("--discovery-token=token".to_owned());
+        flags.push(format!("--discovery-endpoints={scheme}://{address}"));
+        let mut waiting = member(Kind::Witan, "m0", &flags);
+        waiting.start_unready_again();
+        waiting.wait_log(0, said);
+        assert!(waiting.runs());
+    }
 }
 
 /// A proxy that connects clients to what they ask for, and notes what that was.
