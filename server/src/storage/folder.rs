@@ -175,15 +175,19 @@ impl CheckpointFolder {
         }
         let text = manifest.encode();
         replace(&self.dir, CURRENT, text.as_bytes())?;
-        // From here on only a second chance is at stake.
-        if let Err(error) = replace(&self.dir, COPY, text.as_bytes()) {
-            tracing::warn!(dir = %self.dir.display(), %error, "failed to copy the list of the checkpoint's runs");
-        }
+        self.copy(&text);
         Ok(())
     }
 
+    /// Replaces the copy; only a second chance is at stake.
+    fn copy(&self, text: &str) {
+        if let Err(error) = replace(&self.dir, COPY, text.as_bytes()) {
+            tracing::warn!(dir = %self.dir.display(), %error, "failed to copy the list of the checkpoint's runs");
+        }
+    }
+
     /// Publishes a received snapshot atomically (I4); repeated once with the room of the ballast.
-    /// Chains that others have begun do not count from here on. The copy still names the chain before.
+    /// Chains that others have begun do not count from here on.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let mut state = self.state();
         let text = manifest.encode();
@@ -193,6 +197,7 @@ impl CheckpointFolder {
             self.ledger.release();
             replace(&self.dir, CURRENT, text.as_bytes())?;
         }
+        self.copy(&text);
         state.installs += 1;
         Ok(())
     }

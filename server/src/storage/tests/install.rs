@@ -61,6 +61,8 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
     let received = driven.receive(&view).unwrap();
     driven.install(received);
     acknowledged.store(new, Ordering::SeqCst);
+    // a cut is no moment while another thread writes
+    wait_until_adopted(&dir);
     let end = driven.step();
     acknowledged.store(end, Ordering::SeqCst);
     driven.offer();
@@ -88,6 +90,20 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
         assert_eq!(storage.log.last_index(), found.last + 1);
     }
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+}
+
+/// Waits until the checkpoint's thread goes on from the snapshot.
+fn wait_until_adopted(dir: &TempDir) {
+    let path = dir.data().join("member/checkpoint/current.copy");
+    let begun = Instant::now();
+    while Manifest::read(&path)
+        .ok()
+        .flatten()
+        .is_none_or(|manifest| manifest.install.is_some())
+    {
+        assert!(begun.elapsed() < LONG);
+        std::thread::yield_now();
+    }
 }
 
 /// A member that has a checkpoint and some entries.
