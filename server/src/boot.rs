@@ -28,7 +28,7 @@ use crate::{
     metrics::{MetricsPage, Register},
     node::{self, Node, NodeMetrics, NodeParts, ProcessIdentity, TransferError, now_ns},
     panics::PanicMetrics,
-    peer::{self, PeerMetrics, PeerSettings, Peers},
+    peer::{self, PeerMetrics, PeerSettings, Peers, SnapshotMetrics},
     storage::{self, Checkpointer, OpenError, SpaceMonitor, Storage, StorageMetrics},
     systemd,
     transport::{
@@ -164,7 +164,8 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     warn_of_quota(config.settings.quota_bytes);
     let budgets = BudgetMetrics::register(&on);
     let fed = (NodeMetrics::register(&on), &budgets);
-    let links = (bound_peers, PeerMetrics::register(&on));
+    let peer_metrics = (PeerMetrics::register(&on), SnapshotMetrics::register(&on));
+    let links = (bound_peers, peer_metrics);
     let member = start_node(&config, (disk, links), fed, stopping)?;
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
@@ -330,7 +331,10 @@ fn open_disk(config: &Config, metrics: StorageMetrics) -> Result<OpenedDisk, Boo
 
 fn start_node(
     config: &Config,
-    (disk, (bound_peers, peer_metrics)): (OpenedDisk, (Vec<BoundPeer>, PeerMetrics)),
+    (disk, (bound_peers, (peer_metrics, snapshot_metrics))): (
+        OpenedDisk,
+        (Vec<BoundPeer>, (PeerMetrics, SnapshotMetrics)),
+    ),
     (metrics, budgets): (NodeMetrics, &BudgetMetrics),
     stopping: watch::Receiver<bool>,
 ) -> Result<RunningMember, BootError> {
@@ -379,13 +383,18 @@ fn start_node(
                 move |index| node.durable(index),
             )
         },
-        |node| {
+        |node, receiver| {
             let settings = PeerSettings {
                 read_timeout: config.raft_read_timeout,
                 write_timeout: config.raft_write_timeout,
             };
-            let (running, post) =
-                peer::start(node, bound_peers, &members, (settings, peer_metrics))?;
+            let (running, post) = peer::start(
+                node,
+                bound_peers,
+                &members,
+                (settings, peer_metrics),
+                (receiver, snapshot_metrics),
+            )?;
             peers = Some(running);
             Ok(Box::new(post))
         },

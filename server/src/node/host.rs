@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
-    machine::{Reply, lease, view::View},
+    machine::{Reply, kv::Kv, lease, view::View},
     replica::Role,
 };
 
@@ -12,13 +12,16 @@ use super::{
     AppliedCommand, NodeError, Post, Shared, applies::ApplyTally, completions::CompletionBatch,
     pending_requests::PendingRequests,
 };
-use crate::storage::RaftLog;
+use crate::storage::{self, Checkpointer, RaftLog, ReceivedSnapshot};
 
 /// The effects of the replica's thread. The replica bounds waiting requests by refusing tickets
 /// beyond its limits.
 pub(super) struct NodeHost {
     pub(super) post: Box<dyn Post>,
     pub(super) log: RaftLog,
+    pub(super) checkpointer: Checkpointer,
+    /// What the replica may install in this turn.
+    pub(super) incoming: Option<IncomingState>,
     pub(super) shared: Arc<Shared>,
     pub(super) writes: PendingRequests<AppliedCommand>,
     pub(super) reads: PendingRequests<Arc<View>>,
@@ -35,6 +38,12 @@ pub(super) struct NodeHost {
     pub(super) tree_index: u64,
 }
 
+/// A received snapshot, and the state that it would replace.
+pub(super) struct IncomingState {
+    pub(super) received: ReceivedSnapshot,
+    pub(super) replaced: View,
+}
+
 impl NodeHost {
     /// Drops requests that have waited since before this tick.
     pub(super) fn expire_requests(&mut self, tick: u64) {
@@ -43,16 +52,55 @@ impl NodeHost {
         self.leases.expire(tick);
         self.shared.watch_streams.expire_old_states();
     }
+
+    /// Tells all threads that another state is there, in place of the one with `before`.
+    fn show_replaced(&mut self, view: &View, before: &Kv) {
+        // before anything publishes the new state
+        self.shared.latest.clear();
+        self.shared.status.advance(view.position.index);
+        let auth_before = self.shared.status.auth();
+        let member_id = self.shared.identity.member_id;
+        self.shared.status.store_state(&view.machine, member_id);
+        self.post.follow(&view.machine.members);
+        if self.shared.status.auth() != auth_before {
+            self.shared.tokens.end_all();
+            self.shared.watch_streams.wake_all(&mut self.completions);
+        }
+        let kv = &view.machine.kv;
+        self.shared.watch_streams.replace_state(before);
+        self.shared.watch_streams.publish(kv.revision());
+        self.shared.watch_streams.notify(kv, &mut self.completions);
+        self.completions.flush();
+        self.shared
+            .watchers
+            .wake(&view.machine.tree, self.tree_index);
+        self.tree_index = view.machine.tree.index();
+    }
 }
 
 impl Host for NodeHost {
     fn install(&mut self, snapshot: &View) {
-        // Snapshots come from other members; a cluster of one has none.
-        tracing::error!(
-            index = snapshot.position.index,
-            "snapshot received by a sole member"
-        );
-        std::process::abort();
+        let index = snapshot.position.index;
+        let incoming = self.incoming.take();
+        let Some(IncomingState { received, replaced }) = incoming.filter(|incoming| {
+            let position = &incoming.received.view.position;
+            (position.index, position.term) == (index, snapshot.position.term)
+        }) else {
+            // without its files the state would be lost at the next start
+            tracing::error!(
+                index,
+                "the replica installs a snapshot that was not received"
+            );
+            std::process::abort();
+        };
+        let begun = Instant::now();
+        let before = replaced.machine.kv.clone();
+        storage::install(&mut self.log, &self.checkpointer, received, replaced);
+        self.bytes_since_checkpoint = 0;
+        self.show_replaced(snapshot, &before);
+        let took = begun.elapsed();
+        tracing::info!(index, ?took, "installed a snapshot of the leader");
+        self.applying = Instant::now();
     }
 
     fn persist(&mut self, batch: &LogBatch) {

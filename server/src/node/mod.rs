@@ -71,7 +71,7 @@ pub use watch_streams::{StreamChanges, WatchStream};
 use crate::{
     budget::{MemoryBudget, SMALL_BYTES},
     client_network::ClientNetwork,
-    storage::{OnDurable, SpaceStatus},
+    storage::{OnDurable, ReceivedSnapshot, SpaceStatus},
 };
 
 /// Requests in the inbox of the replica's thread; more are refused at once, so that overload causes
@@ -464,6 +464,13 @@ impl Node {
     /// A message of another member. `room` is given back when the replica has it.
     pub(crate) fn receive(&self, envelope: Envelope, room: OwnedSemaphorePermit) {
         self.shared.raft_inbox.receive(envelope, room);
+        self.wake();
+    }
+
+    /// A snapshot message of another member with the state that came with it, which is not published.
+    /// It is dropped if the replica does not install it.
+    pub(crate) fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
+        self.shared.raft_inbox.receive_snapshot(envelope, snapshot);
         self.wake();
     }
 

@@ -19,6 +19,8 @@ use witan_replica::{
     replica::PeerEvent,
 };
 
+use crate::storage::ReceivedSnapshot;
+
 /// Bytes of bulk messages that are taken in one turn, so that a follower that catches up goes on
 /// answering heartbeats.
 const TURN_BYTES: usize = 16 << 20;
@@ -41,6 +43,15 @@ struct RaftQueue {
     control: Vec<ReceivedMessage>,
     bulk: VecDeque<ReceivedMessage>,
     events: Vec<(u64, PeerEvent)>,
+    snapshot: Option<Box<ReceivedState>>,
+}
+
+/// A snapshot message, and the state that came with it. There is one at a time, because the storage
+/// receives no other before it is dropped or installed.
+#[derive(Debug)]
+pub(super) struct ReceivedState {
+    pub(super) envelope: Envelope,
+    pub(super) snapshot: ReceivedSnapshot,
 }
 
 /// A message, and the room that it takes until the replica has it.
@@ -56,6 +67,7 @@ pub(super) struct RaftBatch {
     /// In the order in which they are to be handled.
     pub(super) messages: Vec<ReceivedMessage>,
     pub(super) events: Vec<(u64, PeerEvent)>,
+    pub(super) snapshot: Option<Box<ReceivedState>>,
     /// Index of the last durable checkpoint.
     pub(super) durable: u64,
     pub(super) stop: bool,
@@ -75,6 +87,13 @@ impl RaftInbox {
             Lane::Control => queued.control.push(message),
             Lane::Bulk => queued.bulk.push_back(message),
         }
+    }
+
+    pub(super) fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
+        let received = Box::new(ReceivedState { envelope, snapshot });
+        let before = self.lock().snapshot.replace(received);
+        // outside of the lock
+        drop(before);
     }
 
     /// Each event is there once: what it says of a member does not count.
@@ -114,10 +133,12 @@ impl RaftInbox {
         }
         let more = !queued.bulk.is_empty();
         let events = std::mem::take(&mut queued.events);
+        let snapshot = queued.snapshot.take();
         drop(queued);
         RaftBatch {
             messages,
             events,
+            snapshot,
             durable: self.durable.load(Relaxed),
             stop: self.stop.load(Acquire),
             more,

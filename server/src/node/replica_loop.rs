@@ -21,13 +21,13 @@ use super::{
     admission::{grows, is_required_at_start},
     clock::MonotonicClock,
     completions::CompletionBatch,
-    host::NodeHost,
+    host::{IncomingState, NodeHost},
     latest_view::LatestView,
     now_ns,
     peer_links::PeerLinks,
     pending_requests::PendingRequests,
     post::Post,
-    raft_inbox::{RaftBatch, RaftInbox},
+    raft_inbox::{RaftBatch, RaftInbox, ReceivedState},
     status::PublishedStatus,
     tokens::Tokens,
     tree_watchers::TreeWatchers,
@@ -38,7 +38,8 @@ use crate::{
     client_network::ClientNetwork,
     panics::planted,
     storage::{
-        Checkpointer, DirectoryLock, LogSizes, OnDurable, RaftLog, SpaceLevel, SpaceMonitor,
+        Checkpointer, DirectoryLock, LogSizes, OnDurable, RaftLog, SnapshotReceiver, SpaceLevel,
+        SpaceMonitor,
     },
 };
 
@@ -106,11 +107,11 @@ pub struct NodeParts {
 }
 
 /// Starts the replica's thread. `checkpointer` gets the node, which it tells what is durable, and
-/// `post`, which it hands the messages of other members.
+/// `post`, which it hands the messages of other members, and whose snapshots it receives.
 pub fn start(
     parts: NodeParts,
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
-    post: impl FnOnce(Node) -> std::io::Result<Box<dyn Post>>,
+    post: impl FnOnce(Node, SnapshotReceiver) -> std::io::Result<Box<dyn Post>>,
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let machine = parts.replica.view().machine;
@@ -143,8 +144,11 @@ pub fn start(
         shared: shared.clone(),
         client: ClientNetwork::default(),
     };
+    let checkpointer = checkpointer(node.clone())?;
     let host = NodeHost {
-        post: post(node.clone())?,
+        post: post(node.clone(), checkpointer.receiver())?,
+        checkpointer,
+        incoming: None,
         bytes_since_checkpoint: parts.log.replayed_bytes(),
         log: parts.log,
         shared: shared.clone(),
@@ -160,7 +164,6 @@ pub fn start(
         replica: parts.replica,
         host,
         shared,
-        checkpointer: checkpointer(node.clone())?,
         _hold: parts.lock,
         sizes: parts.sizes,
         space: parts.space,
@@ -181,7 +184,6 @@ struct ReplicaLoop {
     replica: Replica,
     host: NodeHost,
     shared: Arc<Shared>,
-    checkpointer: Checkpointer,
     _hold: DirectoryLock,
     sizes: LogSizes,
     space: SpaceMonitor,
@@ -243,7 +245,7 @@ impl ReplicaLoop {
         }
         // those who wait get an answer at once
         drop(requests);
-        self.checkpointer.stop();
+        self.host.checkpointer.stop();
         self.host.log.close();
     }
 
@@ -286,12 +288,29 @@ impl ReplicaLoop {
         for (member, event) in raft.events {
             self.replica.peer_event(member, event);
         }
+        if let Some(received) = raft.snapshot {
+            self.offer_snapshot(*received);
+        }
         if raft.durable > self.durable {
             self.durable = raft.durable;
             if let Some(below) = self.replica.durable(raft.durable) {
                 self.host.log.cut(below);
             }
         }
+    }
+
+    /// Has the replica decide on a snapshot; the next turn installs it, or it is dropped.
+    fn offer_snapshot(&mut self, received: ReceivedState) {
+        let ReceivedState {
+            mut envelope,
+            snapshot,
+        } = received;
+        envelope.snapshot = Some(Box::new(snapshot.view.clone()));
+        self.host.incoming = Some(IncomingState {
+            received: snapshot,
+            replaced: self.replica.view(),
+        });
+        self.replica.receive(envelope);
     }
 
     fn drain(&mut self, requests: &Receiver<LoopRequest>) {
@@ -384,7 +403,7 @@ impl ReplicaLoop {
     }
 
     fn rewrite(&mut self, done: OnDurable) {
-        self.checkpointer.rewrite(self.replica.view(), done);
+        self.host.checkpointer.rewrite(self.replica.view(), done);
         self.host.bytes_since_checkpoint = 0;
     }
 
@@ -401,6 +420,8 @@ impl ReplicaLoop {
         self.host.applying = begun;
         self.host.completions.flush();
         let halted = self.replica.turn(&mut self.host).err();
+        // the replica did not need it
+        self.host.incoming = None;
         self.space.written();
         let status = self.replica.status();
         if status.applied != before {
@@ -457,7 +478,7 @@ impl ReplicaLoop {
             }
         };
         if self.host.bytes_since_checkpoint.max(compacted) >= due {
-            self.checkpointer.offer(self.replica.view());
+            self.host.checkpointer.offer(self.replica.view());
             self.host.bytes_since_checkpoint = 0;
             self.offered_bytes = size;
         } else {

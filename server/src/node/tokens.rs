@@ -169,13 +169,18 @@ impl Tokens {
             }
             AuthReply::Authenticated { .. } | AuthReply::Done => {}
             AuthReply::TokensRevoked { user } => self.known().remove_user(user),
-            AuthReply::Disabled => *self.known() = TokenTable::default(),
+            AuthReply::Disabled => self.end_all(),
             AuthReply::Paths(done) => {
                 if let Some(user) = &done.tokens_revoked_of {
                     self.known().remove_user(user);
                 }
             }
         }
+    }
+
+    /// Ends all tokens: users may have changed unseen.
+    pub(super) fn end_all(&self) {
+        *self.known() = TokenTable::default();
     }
 
     fn assign(&self, token: String, user: String) {

@@ -125,6 +125,17 @@ impl WatchStreams {
         }
     }
 
+    /// A received snapshot has replaced the state `before`. What was noted there and is not read yet is
+    /// read there; call [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state then.
+    pub(super) fn replace_state(&self, before: &Kv) {
+        let mut watch_state = self.watch_state();
+        watch_state.end = None;
+        if !watch_state.groups.is_empty() {
+            watch_state.older.push(without_index(before));
+            watch_state.older_checks = 0;
+        }
+    }
+
     /// Wakes all streams.
     pub(super) fn wake_all(&self, completions: &mut CompletionBatch) {
         for waker in self.watch_state().wakers.values() {

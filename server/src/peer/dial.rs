@@ -93,7 +93,11 @@ async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Res
     let no_answer = || io::Error::new(io::ErrorKind::InvalidData, "its answer cannot be read");
     let answer = match answer.kind {
         FrameKind::Answer => decode_answer(&answer.contents),
-        FrameKind::Handshake | FrameKind::Message | FrameKind::Ping | FrameKind::Pong => None,
+        FrameKind::Handshake
+        | FrameKind::Message
+        | FrameKind::Ping
+        | FrameKind::Pong
+        | FrameKind::Snapshot => None,
     };
     answer.ok_or_else(no_answer)?.map_err(DialError::Refused)
 }

@@ -48,15 +48,18 @@ pub(super) enum FrameKind {
     Ping = 4,
     /// Answers a ping.
     Pong = 5,
+    /// A part of a snapshot.
+    Snapshot = 6,
 }
 
 impl FrameKind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Handshake,
         Self::Answer,
         Self::Message,
         Self::Ping,
         Self::Pong,
+        Self::Snapshot,
     ];
 
     fn of(byte: u8) -> Option<Self> {

@@ -1,14 +1,16 @@
 //! The readers of what comes from other members by themselves, for `tests/fuzz`; built with the feature
 //! `fuzz` alone.
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use witan_replica::machine::member::MemberRegistry;
 
 use super::{
     frame::{self, FRAME_BYTES_MAX, FrameBatch},
     handshake::{self, Handshake},
     http,
+    snapshot::{Part, RecordParser},
 };
+use crate::storage::encode_record;
 
 /// The frames at the beginning of `bytes`, written again, and the bytes behind them; an error if those
 /// are none.
@@ -48,4 +50,36 @@ pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
 /// The response to a request of HTTP with this head.
 pub fn page(head: &[u8]) -> String {
     http::page(head, &MemberRegistry::default())
+}
+
+/// The contents of a frame of a snapshot, read and written again.
+pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
+    Part::decode(Bytes::copy_from_slice(contents)).map(|part| part.encode())
+}
+
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// The records of a stream that comes in these pieces, and whether it ends with a whole one; an error
+/// if a record is too long.
+pub fn snapshot_records<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(Vec<Pair>, bool), String> {
+    let (mut parser, mut records) = (RecordParser::default(), Vec::new());
+    for piece in pieces {
+        parser.push(piece);
+        while let Some(record) = parser.next().map_err(|error| error.to_string())? {
+            records.push(record);
+        }
+    }
+    Ok((records, parser.is_empty()))
+}
+
+/// A stream of these records.
+pub fn snapshot_stream(records: &[Pair]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for (key, value) in records {
+        encode_record(&mut stream, key, value);
+    }
+    stream
 }

@@ -46,7 +46,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Another member, as its two streams share it.
 #[derive(Debug)]
 pub(super) struct Peer {
-    id: u64,
+    pub(super) id: u64,
     urls: RwLock<Vec<Url>>,
     control: LaneQueue,
     bulk: LaneQueue,
@@ -167,7 +167,7 @@ impl Link {
     }
 
     /// Tries each URL once.
-    async fn open(&self) -> Result<Box<dyn PeerStream>, DialError> {
+    pub(super) async fn open(&self) -> Result<Box<dyn PeerStream>, DialError> {
         let hello = Handshake {
             cluster_id: self.shared.node.identity().cluster_id,
             from: self.shared.own_id(),
@@ -300,7 +300,7 @@ fn pong(frame: &Frame) -> Option<u64> {
 }
 
 /// Writes a batch to its end; fails when nothing of it is taken for as long as `patience`.
-async fn write_all(
+pub(super) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
     mut batch: FrameBatch,
     patience: Duration,

@@ -19,7 +19,7 @@ use tokio::{
 use witan_replica::host::{Envelope, Lane};
 
 use super::{
-    Shared,
+    Shared, deliver,
     frame::{self, FRAME_BYTES_MAX, Frame, FrameKind, FrameReader},
     handshake::{
         HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, StreamKind, encode_answer,
@@ -200,10 +200,7 @@ impl Listener {
         let hello = frame.and_then(|frame| Handshake::decode(&frame.contents));
         let hello = hello.ok_or(Refusal::Malformed)?;
         hello.check(self.shared.own_id(), &self.shared.members())?;
-        match hello.kind {
-            StreamKind::Control | StreamKind::Bulk => Ok(hello),
-            StreamKind::Snapshot => Err(Refusal::Kind),
-        }
+        Ok(hello)
     }
 
     /// Serves a member's stream, instead of its previous one of the same kind.
@@ -218,7 +215,10 @@ impl Listener {
         tracing::info!(kind, remote_peer_id, release, "accepted a stream of a peer");
         let listener = self.clone();
         let serving = tokio::spawn(async move {
-            let end = listener.serve(stream, &hello).await;
+            let end = match hello.kind {
+                StreamKind::Control | StreamKind::Bulk => listener.serve(stream, &hello).await,
+                StreamKind::Snapshot => deliver::take(&listener.shared, stream, &hello).await,
+            };
             if let Err(error) = end {
                 if let Some(peer) = listener.shared.peer(hello.from) {
                     peer.series.received_failures.inc();
@@ -266,7 +266,10 @@ impl Listener {
                     let pong = frame::encode(FrameKind::Pong, &contents);
                     answer(&mut writing, &pong, settings.write_timeout).await?;
                 }
-                FrameKind::Handshake | FrameKind::Answer | FrameKind::Pong => {
+                FrameKind::Handshake
+                | FrameKind::Answer
+                | FrameKind::Pong
+                | FrameKind::Snapshot => {
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidData,
                         "a frame that has no place in an open stream",

@@ -6,8 +6,10 @@
 //!
 //! Reading order: this file ([`Peers`], what the node posts) → `handshake` → `frame` → `queue` (what
 //! waits for a lane) → `link` (streams to others) → `listener` (streams of others) → `http` (what else
-//! the peer port answers) → `dial`, `lanes`, `metrics`.
+//! the peer port answers) → `deliver` (streams that carry a snapshot) and `snapshot` (what is on them) →
+//! `dial`, `lanes`, `metrics`.
 
+mod deliver;
 mod dial;
 mod frame;
 #[cfg(feature = "fuzz")]
@@ -19,6 +21,7 @@ mod link;
 mod listener;
 mod metrics;
 mod queue;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +47,7 @@ use witan_replica::{
 use crate::{
     config::Url,
     node::{Node, Post},
+    storage::SnapshotReceiver,
     transport::BoundPeer,
 };
 use handshake::StreamKind;
@@ -51,6 +55,7 @@ use link::{Link, Peer};
 use listener::Listener;
 
 pub use metrics::PeerMetrics;
+pub use snapshot::SnapshotMetrics;
 
 /// How long the last messages may take to leave when the process stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -72,6 +77,9 @@ struct Shared {
     peers: RwLock<BTreeMap<u64, Arc<Peer>>>,
     metrics: PeerMetrics,
     settings: PeerSettings,
+    /// Where snapshots of other members go.
+    receiver: SnapshotReceiver,
+    snapshot_metrics: SnapshotMetrics,
 }
 
 impl Shared {
@@ -111,11 +119,14 @@ pub struct PeerPost {
 struct LinkTasks {
     peer: Arc<Peer>,
     tasks: [AbortHandle; 2],
+    /// The last snapshot that was sent, or is.
+    snapshot: Option<AbortHandle>,
 }
 
 impl Drop for LinkTasks {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
+        self.snapshot.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -125,6 +136,7 @@ pub fn start(
     sockets: Vec<BoundPeer>,
     members: &MemberRegistry,
     (settings, metrics): (PeerSettings, PeerMetrics),
+    (receiver, snapshot_metrics): (SnapshotReceiver, SnapshotMetrics),
 ) -> io::Result<(Peers, PeerPost)> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -136,6 +148,8 @@ pub fn start(
         peers: RwLock::default(),
         metrics,
         settings,
+        receiver,
+        snapshot_metrics,
     });
     let mut post = PeerPost {
         shared: shared.clone(),
@@ -191,14 +205,19 @@ impl Post for PeerPost {
     fn post(&mut self, envelopes: Vec<Envelope>) {
         for envelope in envelopes {
             // a member that left, or that came with an entry not applied yet
-            let Some(link) = self.links.get(&envelope.to) else {
+            let Some(link) = self.links.get_mut(&envelope.to) else {
                 continue;
             };
-            let node = &self.shared.node;
-            if envelope.snapshot.is_some() {
-                node.peer_event(envelope.to, PeerEvent::SnapshotFailed);
+            if let Some(view) = envelope.snapshot {
+                // one that is under way reports its own end
+                if link.snapshot.as_ref().is_none_or(AbortHandle::is_finished) {
+                    let (shared, peer) = (self.shared.clone(), link.peer.clone());
+                    let sending = deliver::send(shared, peer, *view, envelope.message);
+                    link.snapshot = Some(self.runtime.spawn(sending).abort_handle());
+                }
                 continue;
             }
+            let node = &self.shared.node;
             let kind = StreamKind::from(envelope.lane);
             if !link.peer.queue(kind).push(envelope.message) {
                 link.peer.series.sent_failures.inc();
@@ -243,7 +262,12 @@ impl PeerPost {
             let link = Link::new(self.shared.clone(), peer.clone(), kind);
             self.runtime.spawn(link.run()).abort_handle()
         });
-        self.links.insert(member.id, LinkTasks { peer, tasks });
+        let link = LinkTasks {
+            peer,
+            tasks,
+            snapshot: None,
+        };
+        self.links.insert(member.id, link);
     }
 }
 

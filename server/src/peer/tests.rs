@@ -85,7 +85,15 @@ fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running 
     };
     let on = Register::default();
     let metrics = PeerMetrics::register(&on);
-    let (peers, post) = start(node.clone(), bound, members, (settings, metrics)).unwrap();
+    let snapshot_metrics = SnapshotMetrics::register(&on);
+    let (peers, post) = start(
+        node.clone(),
+        bound,
+        members,
+        (settings, metrics),
+        (SnapshotReceiver::without_folder(), snapshot_metrics),
+    )
+    .unwrap();
     Running {
         node,
         peers,

@@ -6,6 +6,8 @@
 //! that the next stream of the same snapshot goes on from there. In memory are at most one run and,
 //! from [`IncomingSnapshot::finish`] on, the new state beside the present one.
 
+#[cfg(test)]
+use std::path::PathBuf;
 use std::{io, mem, sync::Arc};
 
 use witan_replica::machine::view::View;
@@ -44,6 +46,12 @@ pub struct SnapshotReceiver {
 impl SnapshotReceiver {
     pub(super) fn new(folder: Arc<CheckpointFolder>) -> Self {
         Self { folder }
+    }
+
+    /// One without a folder, for tests of what never receives any.
+    #[cfg(test)]
+    pub(crate) fn without_folder() -> Self {
+        Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1))
     }
 
     /// Begins a snapshot of about so many bytes, or goes on with one that was begun.

@@ -40,6 +40,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause between two tries to publish the member's own attributes",
     ),
     (
+        "server/src/peer/deliver.rs",
+        "the pause between two tries to send a snapshot",
+    ),
+    (
         "server/src/peer/link.rs",
         "the pause between two tries to reach another member",
     ),

@@ -2,7 +2,7 @@
 //! members die, and a cluster that was stopped comes back by itself.
 //!
 //! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) →
-//! `restart` (members stop and come back) → `quorum` (too few run) → `peers` (the peer port) → `tools`
+//! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `quorum` (too few run) → `peers` (the peer port) → `tools`
 //! (etcdctl).
 
 mod dialects;
@@ -10,4 +10,5 @@ mod failover;
 mod peers;
 mod quorum;
 mod restart;
+mod snapshot;
 mod tools;

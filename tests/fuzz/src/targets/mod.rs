@@ -51,6 +51,13 @@ pub(crate) const ALL: &[Target] = &[
         ],
     },
     Target {
+        name: "snapshot",
+        run: peer::snapshot,
+        bytes_max: BYTES_MAX,
+        cost: 1,
+        files: &["server/src/peer/snapshot/wire.rs"],
+    },
+    Target {
         name: "peer",
         run: peer::stream,
         bytes_max: BYTES_MAX,

@@ -1,6 +1,10 @@
-//! What comes to the peer port: frames, handshakes, answers, requests of HTTP.
+//! What comes to the peer port: frames, handshakes, answers, requests of HTTP, snapshots.
 
-use witan::peer::fuzz::{answer, frames, handshake, message, page};
+use witan::peer::fuzz::{
+    answer, frames, handshake, message, page, snapshot_part, snapshot_records, snapshot_stream,
+};
+
+use crate::input::Input;
 
 /// The same bytes as each of them.
 pub(super) fn stream(bytes: &[u8]) {
@@ -21,4 +25,27 @@ pub(super) fn stream(bytes: &[u8]) {
     let page = page(bytes);
     let head = page.split_once("\r\n\r\n").expect("a whole head").0;
     assert!(head.starts_with("HTTP/1.1 ") && head.is_ascii(), "{head}");
+}
+
+/// A step, then a part of a snapshot, whose rest is a stream of records, too: it is cut every so many
+/// bytes.
+pub(super) fn snapshot(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let step = usize::from(input.byte()).max(1);
+    let part = input.rest();
+    if let Some(again) = snapshot_part(part) {
+        assert_eq!(snapshot_part(&again), Some(again), "decode(encode(x))");
+    }
+    let stream = part.get(9..).unwrap_or_default();
+    let whole = snapshot_records([stream]);
+    assert_eq!(
+        snapshot_records(stream.chunks(step)),
+        whole,
+        "wherever it is cut"
+    );
+    if let Ok((records, ended)) = whole {
+        let again = snapshot_stream(&records);
+        assert!(stream.starts_with(&again), "encode(decode(x))");
+        assert_eq!(again.len() == stream.len(), ended, "nothing is skipped");
+    }
 }

@@ -1,6 +1,6 @@
-//! Frames, handshakes and requests as they come to the peer port.
+//! Frames, handshakes, requests and parts of snapshots as they come to the peer port.
 
-use witan::peer::fuzz::message;
+use witan::peer::fuzz::{message, snapshot_stream};
 
 use super::Corpus;
 
@@ -31,5 +31,28 @@ pub(crate) fn add(corpus: &mut Corpus) {
         ("version", b"POST /version?a=b HTTP/1.0\r\n\r\n".to_vec()),
     ] {
         corpus.insert(("peer", name.into()), bytes);
+    }
+    // a step, a kind, a place
+    let mut records = vec![7, 3];
+    records.extend_from_slice(&0_u64.to_be_bytes());
+    let pairs = [("ka", "counters"), ("kb", ""), ("v", "position")];
+    let pairs = pairs.map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec()));
+    records.extend(snapshot_stream(&pairs));
+    let half = records[..records.len() - 3].to_vec();
+    let mut long = records.clone();
+    long.extend_from_slice(&[0xff; 9]);
+    for (name, bytes) in [
+        (
+            "begin",
+            vec![1, 1, 0x08, 1, 0x11, 1, 2, 3, 4, 5, 6, 7, 8, 0x18, 9],
+        ),
+        ("resume", vec![1, 2, 0x08, 5, 0x10, 9, 0x1a, 2, b'k', b'a']),
+        ("records", records),
+        ("records-half", half),
+        ("records-too-long", long),
+        ("end", vec![1, 4, 0x08, 3, 0x10, 40, 0x1d, 1, 2, 3, 4]),
+        ("refused", vec![1, 6, 0x1a, 4, b'f', b'u', b'l', b'l']),
+    ] {
+        corpus.insert(("snapshot", name.into()), bytes);
     }
 }

@@ -1,0 +1,85 @@
+//! A snapshot on the wire: the records of a frozen view, from the leader's memory to the disk of a
+//! member that lags. The stream is one of `link` and `listener`, which have shaken hands on it.
+//!
+//! ```text
+//! sender                                  receiver
+//! begin: format, cluster, index, term →
+//!                                       ← resume: what is durable already
+//! records, in chunks …                  →   written as runs; the sender waits for the disk
+//! end: totals                           →   the state is built, and the replica asked
+//!                                       ← alive, every second
+//!                                       ← outcome: installed, not needed, or refused and why
+//! ```
+//!
+//! The sender walks the view as fast as chunks are taken: it holds some chunks and the view, never a
+//! second copy of the state. The receiver holds the new state beside its own. A stream that broke is
+//! resumed while both still hold their side.
+//!
+//! What does not live here: when a snapshot is sent (the core decides), and how it gets onto the disk
+//! (`storage`).
+
+mod metrics;
+mod receive;
+mod send;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
+
+pub use metrics::SnapshotMetrics;
+#[cfg(test)]
+use receive::ReceiveError;
+pub(super) use receive::{answer, receive};
+pub(super) use send::{SendError, send};
+#[cfg(feature = "fuzz")]
+pub(super) use wire::{Part, RecordParser};
+
+use super::frame::{self, FrameKind};
+
+/// Bytes of records in one frame.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Chunks that wait on each side, between the stream and the thread that makes or writes them.
+const CHUNKS_WAITING_MAX: usize = 4;
+
+/// A stream on which nothing moves for so long has stalled: longer than a slow disk takes for a run.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a receiver that works says so.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often progress is logged.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Who sends what to whom.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer {
+    pub(super) cluster_id: u64,
+    /// The other member.
+    pub(super) member: u64,
+    pub(super) metrics: SnapshotMetrics,
+}
+
+/// Writes one frame; fails if the other side takes nothing.
+async fn write(stream: &mut (impl AsyncWrite + Unpin), contents: &[u8]) -> io::Result<()> {
+    let frame = frame::encode(FrameKind::Snapshot, contents);
+    let mut left = &frame[..];
+    let stalled = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing");
+    while !left.is_empty() {
+        let writing = timeout(STALL_TIMEOUT, stream.write(left));
+        let written = writing.await.map_err(stalled)??;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        left = &left[written..];
+    }
+    timeout(STALL_TIMEOUT, stream.flush())
+        .await
+        .map_err(stalled)?
+}

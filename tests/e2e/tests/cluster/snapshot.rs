@@ -1,0 +1,192 @@
+//! A member that was away for longer than the others keep their log for: it gets the leader's state.
+
+use std::{fs, path::Path};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use witan_e2e::{Cluster, Server, Writers, wait, writers::assert_all_there};
+
+const WRITERS: usize = 4;
+
+/// Acknowledged writes between two steps.
+const WRITES: u64 = 100;
+
+/// Bytes of a value of what fills the log.
+const FILLER_BYTES: usize = 1 << 20;
+
+/// Values that are written first; then twice as many, until the log does not reach back.
+const FILLERS: usize = 96;
+const FILLERS_MAX: usize = 768;
+
+/// Keys that the fillers overwrite.
+const FILLER_KEYS: usize = 48;
+
+/// A counter or gauge of a member, over all labels.
+fn series(member: &Server, name: &str) -> f64 {
+    let text = member.http("GET", "/metrics", "").text();
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with(&format!("{name}{{")));
+    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    values.sum()
+}
+
+/// Writes large values at a member.
+fn fill(member: &Server, count: usize) {
+    let value = STANDARD.encode(vec![b'f'; FILLER_BYTES]);
+    for number in 0..count {
+        let key = STANDARD.encode(format!("filler/{}", number % FILLER_KEYS));
+        let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
+        let answer = member.http("POST", "/v3/kv/put", &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+/// All that a member says about state beside v3's keys: the v2 tree and users.
+fn beside(member: &Server) -> [String; 2] {
+    let users = member.http("POST", "/v3/auth/user/list", "{}").json();
+    let tree = member.http("GET", "/v2/keys/?recursive=true&sorted=true", "");
+    [users["users"].to_string(), tree.json()["node"].to_string()]
+}
+
+/// The number of keys that are bound to the lease, as this member has them.
+fn leased(member: &Server) -> String {
+    let key = STANDARD.encode("leased");
+    let body = format!(r#"{{"key":"{key}","serializable":true}}"#);
+    let answer = member.http("POST", "/v3/kv/range", &body).json();
+    answer["count"].as_str().unwrap_or("0").to_owned()
+}
+
+/// Puts something of each kind into the cluster.
+fn furnish(member: &Server) {
+    for (method, target, body) in [
+        ("PUT", "/v2/keys/dir/leaf", "value=v2"),
+        ("POST", "/v3/lease/grant", r#"{"ID":"77","TTL":"3600"}"#),
+        (
+            "POST",
+            "/v3/auth/user/add",
+            r#"{"name":"alice","password":"secret"}"#,
+        ),
+    ] {
+        let answer = member.http(method, target, body);
+        assert!(answer.status < 300, "{target}: {}", answer.text());
+    }
+    let key = STANDARD.encode("leased");
+    let body = format!(r#"{{"key":"{key}","value":"{key}","lease":"77"}}"#);
+    assert_eq!(member.http("POST", "/v3/kv/put", &body).status, 200);
+}
+
+/// A follower that was killed, and whose place in the log the others have given up.
+fn cluster_that_left_one_behind() -> (Cluster, usize) {
+    let mut cluster = Cluster::start(3);
+    let lagging = cluster.follower();
+    fill(cluster.member(lagging), 2);
+    cluster.member_mut(lagging).kill9();
+    furnish(cluster.member(cluster.leader()));
+    fill(cluster.member(cluster.leader()), FILLERS);
+    (cluster, lagging)
+}
+
+/// Waits until a snapshot has reached the member, with more and more log if there was none.
+fn assert_snapshot(cluster: &mut Cluster, lagging: usize) {
+    let mut fillers = FILLERS;
+    loop {
+        cluster.wait_equal();
+        if series(
+            cluster.member(lagging),
+            "etcd_network_snapshot_receive_success",
+        ) >= 1.0
+        {
+            return;
+        }
+        fillers *= 2;
+        assert!(fillers <= FILLERS_MAX, "the log reaches back too far");
+        cluster.member_mut(lagging).kill9();
+        fill(cluster.member(cluster.leader()), fillers);
+        cluster.member_mut(lagging).start_again();
+    }
+}
+
+#[test]
+fn a_member_that_lags_too_far_gets_the_state_while_writes_go_on() {
+    let (mut cluster, lagging) = cluster_that_left_one_behind();
+    let writers = Writers::start(WRITERS, &cluster.addresses());
+    writers.wait_more(WRITES);
+    cluster.member_mut(lagging).start_again();
+    writers.wait_more(WRITES);
+    let written = writers.stop();
+    assert_snapshot(&mut cluster, lagging);
+    assert_all_there(cluster.member(lagging), &written);
+    let leader = cluster.leader();
+    assert_eq!(
+        beside(cluster.member(lagging)),
+        beside(cluster.member(leader))
+    );
+    assert!(series(cluster.member(leader), "etcd_network_snapshot_send_success") >= 1.0);
+    assert_eq!(
+        series(
+            cluster.member(leader),
+            "etcd_network_snapshot_send_inflights_total"
+        ),
+        0.0
+    );
+    // killed now, it starts from the snapshot and the log behind it
+    for _ in 0..2 {
+        cluster.member_mut(lagging).kill9();
+        cluster.member_mut(lagging).start_again();
+        cluster.wait_equal();
+    }
+    let furnished = beside(cluster.member(lagging));
+    assert_eq!(furnished, beside(cluster.member(leader)));
+    assert!(furnished[0].contains("alice") && furnished[1].contains("/dir/leaf"));
+    // the lease came with its key
+    assert_eq!(leased(cluster.member(lagging)), "1");
+    let revoked = cluster
+        .member(leader)
+        .http("POST", "/v3/lease/revoke", r#"{"ID":"77"}"#);
+    assert_eq!(revoked.status, 200, "{}", revoked.text());
+    wait::until_true("the leased key is deleted", || {
+        leased(cluster.member(lagging)) == "0"
+    });
+    cluster.wait_equal();
+}
+
+/// Bytes of the runs of a member's checkpoint, and of what it receives.
+fn checkpoint_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir.join("data/member/checkpoint")) else {
+        return 0;
+    };
+    let files = entries.flatten().map(|entry| entry.path().join("db"));
+    files
+        .filter_map(|file| fs::metadata(file).ok())
+        .map(|file| file.len())
+        .sum()
+}
+
+#[test]
+fn a_member_killed_while_it_receives_or_installs_a_snapshot_catches_up() {
+    let (mut cluster, lagging) = cluster_that_left_one_behind();
+    let before = checkpoint_bytes(cluster.member(lagging).dir());
+    cluster.member_mut(lagging).start_unready_again();
+    // some runs of the snapshot are there, or it was so fast that all are
+    wait::until_true("the first runs of a snapshot", || {
+        checkpoint_bytes(cluster.member(lagging).dir()) > before + (8 << 20)
+    });
+    cluster.member_mut(lagging).kill9();
+    let began = "receiving a snapshot";
+    let log = cluster.member(lagging).log();
+    assert!(log.iter().any(|line| line.contains(began)));
+    // and once more, as soon as it has the state
+    cluster.member_mut(lagging).start_unready_again();
+    let installed = "installed a snapshot of the leader";
+    cluster.member(lagging).wait_log(log.len(), installed);
+    cluster.member_mut(lagging).kill9();
+    cluster.member_mut(lagging).start_again();
+    cluster.wait_equal();
+    let leader = cluster.leader();
+    assert_eq!(
+        beside(cluster.member(lagging)),
+        beside(cluster.member(leader))
+    );
+    let runs = checkpoint_bytes(cluster.member(lagging).dir());
+    assert!(runs < 400 << 20, "{runs} bytes stay");
+}
