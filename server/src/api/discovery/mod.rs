@@ -38,6 +38,8 @@ use rate_limit::{RATE_PERIOD, TokenRateLimit};
 const SIZE_DEFAULT: u64 = 3;
 /// Largest size of a cluster: more members than raft is used with, and few enough for one list.
 const SIZE_MAX: u64 = 32;
+/// Bytes of a registration's value: `NAME=URL` for each of the member's URLs.
+const VALUE_BYTES_MAX: usize = 1024;
 /// Largest form of a request for a token: it holds one number.
 const FORM_BYTES_MAX: usize = 4096;
 

@@ -13,6 +13,7 @@ use actix_web::{
 use witan_gocompat::text;
 use witan_replica::machine::tree::Node;
 
+use super::VALUE_BYTES_MAX;
 use crate::api::reply;
 
 const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
@@ -105,10 +106,11 @@ fn html(shown: &Shown) -> String {
     out
 }
 
-/// Name and URLs of a member, escaped. Its value is `NAME=URL`, once for each URL.
+/// Name and URLs of a member, escaped. Its value is `NAME=URL`, once for each URL; what another path made longer
+/// than registrations are is cut.
 fn registration(node: &Node) -> (String, String) {
     let value = node.value.clone().unwrap_or_default();
-    let value = String::from_utf8_lossy(&value);
+    let value = String::from_utf8_lossy(&value[..value.len().min(VALUE_BYTES_MAX)]);
     let mut names = Vec::new();
     let mut urls = Vec::new();
     for part in value.split(',') {

@@ -17,10 +17,12 @@ use witan_api::{
 };
 use witan_replica::machine::tree::{self, Create, Delete, Mutation, Tree};
 
-use super::{NewTokenError, SIZE_MAX, base_url, page};
+use super::{NewTokenError, SIZE_MAX, VALUE_BYTES_MAX, base_url, page};
 use crate::{
     api::{
-        Context, reply,
+        Context,
+        blocking::INLINE_ITEMS_MAX,
+        reply,
         v2::{
             error::V2Error,
             headers,
@@ -43,8 +45,6 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 /// Bytes of a registration's name: member ids have 16 digits, the names of etcd 0.4 were people's.
 const ID_BYTES_MAX: usize = 64;
-/// Bytes of a registration's value: `NAME=URL` for each of the member's URLs.
-const VALUE_BYTES_MAX: usize = 1024;
 
 /// Makes the directory of a token.
 pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), NewTokenError> {
@@ -172,9 +172,14 @@ impl Asked<'_> {
         key.into()
     }
 
-    /// The token's directory with its registrations.
+    /// The token's directory with its registrations. One with more nodes than the bounds allow was filled by
+    /// another path, and listing it would hold up the worker.
     fn directory(&self, tree: &Tree) -> Result<tree::Node, V2Error> {
         let path = directory(self.token);
+        if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS_MAX) {
+            let cause = format!("{path} has more than {INLINE_ITEMS_MAX} nodes");
+            return Err(V2Error::before_store(ErrorCode::NoSpace, cause));
+        }
         let found = tree.get(path.as_bytes(), false, self.ctx.node.now_ns())?;
         if found.node.dir {
             return Ok(found.node);
@@ -187,15 +192,22 @@ impl Asked<'_> {
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
+        let (key, recursive, now_ns) = (self.key(), params.recursive, node.now_ns());
+        let (index, is_token) = (view.machine.tree.index(), self.below.is_empty());
         let tree = &view.machine.tree;
-        let mut event = tree.get(&self.key(), params.recursive, node.now_ns())?;
-        if self.below.is_empty() {
-            // the public service shows no expiration; the page and v2's own path do
-            event.node.expires_ns = None;
-            event.node.ttl = 0;
-        }
-        let body = reply::framed(self.request, render::event(&event));
-        Ok(headers::success(node, StatusCode::OK, tree.index()).body(body))
+        let large = tree.lists_more_than(&key, recursive, INLINE_ITEMS_MAX);
+        let look = move || {
+            let mut event = view.machine.tree.get(&key, recursive, now_ns)?;
+            if is_token {
+                // the public service shows no expiration; the page and v2's own path do
+                event.node.expires_ns = None;
+                event.node.ttl = 0;
+            }
+            Ok::<_, tree::TreeError>(render::event(&event))
+        };
+        let body = self.ctx.blocking.run_if(large, look).await??;
+        let body = reply::framed(self.request, body);
+        Ok(headers::success(node, StatusCode::OK, index).body(body))
     }
 
     async fn page(&self) -> Result<HttpResponse, V2Error> {

@@ -162,7 +162,7 @@ impl Pause {
         tracing::warn!(
             reason,
             seconds,
-            "discovery does not answer; retrying after a pause"
+            "discovery is not available; retrying after a pause"
         );
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(RETRY_MAX);

@@ -15,6 +15,9 @@ const LIFETIME_S: i64 = 7 * 24 * 60 * 60;
 /// Tokens that one address gets in a minute.
 const TOKENS_A_MINUTE: usize = 30;
 
+/// Nodes that are listed without another thread.
+const NODES_INLINE: usize = 2048;
+
 /// Registrations that a token for one member takes.
 const REGISTRATIONS: usize = 2;
 
@@ -339,6 +342,35 @@ fn without_v2_there_is_no_service() {
             (absent.status, absent.text()),
             (404, "404 page not found\n".into())
         );
+    }
+}
+
+/// What v2 writes into a token's directory has no bounds of the service; the service keeps its own.
+#[test]
+fn a_directory_that_v2_has_filled_is_no_registry() {
+    let server = Launch::witan().start();
+    let token = path(&new_token(&server, 3));
+    let directory = format!("/v2/keys/_etcd/registry{token}");
+    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    for _ in 0..NODES_INLINE {
+        connection
+            .send("POST", &directory, &[], b"value=x")
+            .expect("it is sent");
+        assert_eq!(connection.response("POST").expect("an answer").status, 201);
+    }
+    let list = server.http("GET", &token, "").json();
+    assert_eq!(
+        list["node"]["nodes"].as_array().map(Vec::len),
+        Some(NODES_INLINE)
+    );
+    let accept = [("Accept", "text/html")];
+    let page = http::try_once(&server.address(), "GET", &token, &accept, b"").expect("an answer");
+    for refused in [
+        page,
+        register(&server, &token, "1", "a=http://a:1"),
+        server.http("GET", &format!("{token}?wait=true"), ""),
+    ] {
+        assert_eq!((refused.status, error(&refused).1), (507, 302));
     }
 }
 
