@@ -179,8 +179,9 @@ impl RaftLog {
         Ok((log, hard_state))
     }
 
-    /// Reads the entries from index `from` on, for a start. An error if one is missing or damaged.
-    pub(super) fn read(&mut self, from: u64) -> Result<Vec<LogRecord>, OpenError> {
+    /// Reads the entries from index `from` on, for a start from a checkpoint at `applied`. An error if one
+    /// is missing or damaged.
+    pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
         let from = from.max(self.log_start.begin);
         let mut entries = Vec::new();
         if self.log_start.begin != 0 && from <= self.last {
@@ -194,7 +195,8 @@ impl RaftLog {
             let what = || format!("entry {expected} is missing or fails its checksum");
             records.push(record.ok_or_else(|| OpenError::log(&self.dir, 0, what()))?);
         }
-        self.replayed = records.iter().map(|r| r.payload.len() as u64).sum();
+        let replayed = records.iter().filter(|record| record.index > applied);
+        self.replayed = replayed.map(|record| record.payload.len() as u64).sum();
         Ok(records)
     }
 

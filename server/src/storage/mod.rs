@@ -136,8 +136,13 @@ pub fn open(
             .map_err(|e| OpenError::io(&member, e))?;
     }
     install::finish(&member, &mut log, &mut checkpoint)?;
-    check(&member, &log, hard_state.is_none(), view.as_ref())?;
-    let records = log.read(view.as_ref().map_or(0, |view| view.position.index) + 1)?;
+    check(&member, &log, view.as_ref())?;
+    let applied = view.as_ref().map_or(0, |view| view.position.index);
+    // others may need what is older than the checkpoint
+    let alone = view
+        .as_ref()
+        .is_none_or(|view| view.position.members() == 1);
+    let records = log.read(if alone { applied + 1 } else { 0 }, applied)?;
     if view.is_some() && !checkpoint.fell_back() {
         // what a crash has left of a checkpoint or of a snapshot that was being received
         checkpoint.remove_others();
@@ -189,12 +194,7 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Refuses a log that does not continue the checkpoint: entries between them are missing.
-fn check(
-    member: &Path,
-    log: &RaftLog,
-    stateless: bool,
-    view: Option<&View>,
-) -> Result<(), OpenError> {
+fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenError> {
     let line = log.log_start();
     let begin = line.begin;
     let Some(view) = view else {
@@ -210,8 +210,8 @@ fn check(
         return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
     }
     let last = log.last_index();
-    let virgin = last < begin.max(1) && stateless;
-    if last < applied && !virgin {
+    // a member of a new cluster may have voted before its first entry
+    if last < applied && !log.is_empty() {
         let what = format!("it ends at entry {last}, the checkpoint at {applied}");
         return Err(OpenError::log(&member.join("log"), 0, what));
     }

@@ -79,6 +79,10 @@ impl LeaderTasks {
         begins
     }
 
+    pub(crate) fn is_sending_snapshot(&self, to: u64) -> bool {
+        self.snapshots.contains_key(&to)
+    }
+
     /// The transport reported how a transfer ended.
     pub(crate) fn snapshot_ended(&mut self, to: u64) {
         self.snapshots.remove(&to);

@@ -31,6 +31,9 @@ pub const FAILOVER_STEP_NS: u64 = 20_000_000;
 /// Campaigns of one member because the leader's process is gone; then it waits for election timeouts.
 pub const FAILOVER_CAMPAIGNS_MAX: u32 = 12;
 
+/// How often a leader that is to be removed tries to hand over first, with a tick or a failed transfer between.
+pub const HANDOVERS_MAX: u32 = 3;
+
 /// Ticks after which a snapshot of which the transport reports no end counts as failed: much longer than any
 /// transfer takes.
 pub const SNAPSHOT_REPORT_TICKS_MAX: u64 = 36_000;
@@ -41,6 +44,10 @@ pub const CATCH_UP_ENTRIES: u64 = 5000;
 /// Bytes of these entries. Above it, the older half is dropped, and a member that needs them gets a
 /// snapshot.
 pub const CATCH_UP_BYTES: usize = 64 << 20;
+
+/// Bytes of applied entries kept in memory for members that receive a snapshot or entries now. One that is
+/// further behind then gets another snapshot.
+pub const RECEIVERS_BYTES: usize = 256 << 20;
 
 /// Bytes of entries in one append message to another member.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;

@@ -10,7 +10,7 @@ use raft::{
 };
 
 use crate::{
-    limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES},
+    limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES},
     machine::view::Position,
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct MemoryLog {
     /// Index and term of the entry before the first one kept.
     base: (u64, u64),
     entries: VecDeque<Entry>,
-    /// Bytes of the entries' payloads.
+    /// Bytes of the entries.
     bytes: usize,
     hard_state: HardState,
     /// The applied position, which is also that of a snapshot for another member.
@@ -28,16 +28,22 @@ pub(crate) struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// A log whose applied position is `position` and whose entries follow it.
+    /// A log whose applied position is `position`. The entries may begin below it: then they serve others.
     pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
-        let base = (position.index, position.term);
-        Self {
-            base,
+        let mut log = Self {
+            base: (position.index, position.term),
             bytes: bytes(&entries),
             entries: entries.into(),
             hard_state,
             position,
+        };
+        let below = |entry: &Entry| entry.index <= log.position.index;
+        if log.entries.front().is_some_and(below) {
+            // the term below the first one is not known, so that entry is the base
+            log.drop_first();
+            log.trim(None);
         }
+        log
     }
 
     /// Entries at or after the first one's index are replaced.
@@ -90,39 +96,47 @@ impl MemoryLog {
         &self.position
     }
 
-    /// Drops the entries up to and including `index`, which is applied.
-    pub(crate) fn cut(&mut self, index: u64) {
-        if index <= self.base.0 {
-            return;
-        }
-        let Ok(term) = self.term(index) else { return };
-        let cut = self.entries.drain(..offset(index, self.base.0) + 1);
-        self.bytes -= cut.map(|entry| entry.data.len()).sum::<usize>();
-        self.base = (index, term);
-    }
-
     /// Drops applied entries that no member needs: all of them in a cluster of one, otherwise those
     /// further back than a member that was away for a moment needs (one that is further behind gets
-    /// a snapshot). The disk keeps more, for a restart.
-    pub(crate) fn trim(&mut self) {
-        let place = &self.position;
-        let alone = place.voters.len() + place.learners.len() + place.voters_outgoing.len() == 1;
-        let keep = if alone { 0 } else { CATCH_UP_ENTRIES };
+    /// a snapshot). `receivers` is the last entry that the slowest member has of those that receive a
+    /// snapshot or entries now: the ones above it are kept for it up to a bound. The disk keeps more, for a
+    /// restart.
+    pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
-        if applied > self.base.0 + 2 * keep {
-            self.cut(applied - keep);
+        if self.position.members() == 1 {
+            return self.drop_while(|_, entry| entry.index <= applied);
         }
+        let spare = receivers.map_or(applied, |has| has.min(applied));
+        if applied > self.base.0 + 2 * CATCH_UP_ENTRIES {
+            let last = spare.min(applied - CATCH_UP_ENTRIES);
+            self.drop_while(|_, entry| entry.index <= last);
+        }
+        // down to a part, so that this does not run for each entry
         if self.bytes > CATCH_UP_BYTES {
-            // down to the half, so that this does not run for each entry
-            let mut left = self.bytes - CATCH_UP_BYTES / 2;
-            let spare = self.entries.iter().take_while(|entry| {
-                let more = left > 0 && entry.index <= applied;
-                left = left.saturating_sub(entry.data.len());
-                more
+            self.drop_while(|bytes, entry| bytes > CATCH_UP_BYTES / 2 && entry.index <= spare);
+        }
+        if self.bytes > RECEIVERS_BYTES {
+            self.drop_while(|bytes, entry| {
+                bytes > RECEIVERS_BYTES / 4 * 3 && entry.index <= applied
             });
-            if let Some(last) = spare.last().map(|entry| entry.index) {
-                self.cut(last);
-            }
+        }
+    }
+
+    /// Drops first entries as long as the bytes that are kept and the first entry say so.
+    fn drop_while(&mut self, spare: impl Fn(usize, &Entry) -> bool) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|first| spare(self.bytes, first))
+        {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(first) = self.entries.pop_front() {
+            self.bytes -= entry_bytes(&first);
+            self.base = (first.index, first.term);
         }
     }
 
@@ -141,7 +155,12 @@ impl MemoryLog {
 }
 
 fn bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
-    entries.into_iter().map(|entry| entry.data.len()).sum()
+    entries.into_iter().map(entry_bytes).sum()
+}
+
+/// What an entry holds: its payload, and itself.
+fn entry_bytes(entry: &Entry) -> usize {
+    entry.data.len() + size_of::<Entry>()
 }
 
 /// Place of entry `index` in a queue whose first entry follows `base`.
@@ -253,7 +272,7 @@ mod tests {
         for index in 1..=500 {
             log.append(&[entry(index, 1 << 20)]);
             log.advance_position(index, 1);
-            log.trim();
+            log.trim(None);
             most = most.max(log.bytes);
         }
         assert!(most <= CATCH_UP_BYTES, "{most}");
@@ -262,7 +281,7 @@ mod tests {
         for index in 501..=30_000 {
             log.append(&[entry(index, 10)]);
             log.advance_position(index, 1);
-            log.trim();
+            log.trim(None);
         }
         assert_eq!(log.bytes, bytes(&log.entries));
         let held = log.entries.len() as u64;
@@ -284,10 +303,62 @@ mod tests {
             log.append(&[entry(index, 1 << 20)]);
         }
         log.advance_position(10, 1);
-        log.trim();
+        log.trim(None);
         assert_eq!(log.first_index(), Ok(11));
         // entries that replace others replace their bytes, too
         log.append(&[entry(12, 1)]);
-        assert_eq!(log.bytes, (1 << 20) + 1);
+        assert_eq!(log.bytes, (1 << 20) + 1 + 2 * size_of::<Entry>());
+    }
+
+    #[test]
+    fn entries_above_a_snapshot_on_its_way_are_kept_within_a_bound() {
+        let position = Position {
+            voters: vec![1, 2, 3],
+            ..Position::default()
+        };
+        let mut log = MemoryLog::new(position, Vec::new(), HardState::default());
+        let write = |log: &mut MemoryLog, indexes: std::ops::RangeInclusive<u64>, bytes| {
+            for index in indexes {
+                log.append(&[entry(index, bytes)]);
+                log.advance_position(index, 1);
+                log.trim(Some(1000));
+            }
+        };
+        // many more than are kept for absent members, and more bytes
+        write(&mut log, 1..=60_000, 10);
+        write(&mut log, 60_001..=60_100, 1 << 20);
+        assert_eq!(log.first_index(), Ok(1001));
+        // the slowest member has caught up
+        log.trim(Some(60_050));
+        assert!(
+            log.first_index().unwrap() > 55_000,
+            "{:?}",
+            log.first_index()
+        );
+        // one that takes too long starts again
+        write(&mut log, 60_101..=61_000, 1 << 20);
+        assert!(log.bytes <= RECEIVERS_BYTES, "{}", log.bytes);
+        assert!(log.first_index().unwrap() > 1001);
+    }
+
+    #[test]
+    fn entries_below_the_checkpoint_serve_others_after_a_restart() {
+        let position = Position {
+            index: 90,
+            term: 1,
+            voters: vec![1, 2, 3],
+            ..Position::default()
+        };
+        let entries: Vec<Entry> = (10..=100).map(|index| entry(index, 10)).collect();
+        let log = MemoryLog::new(position.clone(), entries.clone(), HardState::default());
+        assert_eq!(log.first_index(), Ok(11));
+        assert_eq!(log.last_index(), Ok(100));
+        assert_eq!(log.term(10), Ok(1));
+        let alone = Position {
+            voters: vec![1],
+            ..position
+        };
+        let log = MemoryLog::new(alone, entries, HardState::default());
+        assert_eq!(log.first_index(), Ok(91));
     }
 }

@@ -6,6 +6,7 @@
 mod boot;
 mod forwarding;
 mod leases;
+mod membership;
 mod peers;
 #[cfg(test)]
 mod tests;
@@ -303,7 +304,6 @@ impl Replica {
             return Some(self.raft.store().position().index + 1);
         }
         let keep_from = self.durable_checkpoints.0 + 1;
-        self.raft.mut_store().cut(self.durable_checkpoints.0);
         Some(keep_from)
     }
 

@@ -93,6 +93,10 @@ pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> 
                 ConfChangeType::AddNode
             });
         }
+        None if asked.promote != 0 => {
+            change.node_id = asked.promote;
+            change.set_change_type(ConfChangeType::AddNode);
+        }
         None => {
             change.node_id = asked.remove;
             change.set_change_type(ConfChangeType::RemoveNode);

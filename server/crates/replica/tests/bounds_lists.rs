@@ -135,7 +135,7 @@ fn long_lists_of_urls_are_compared_in_little_time() {
         let change = ChangeMembers {
             add: Some(member),
             learners_max: 2,
-            remove: 0,
+            ..ChangeMembers::default()
         };
         apply(&mut machine, Command::Members(change))
     };

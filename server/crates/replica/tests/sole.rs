@@ -150,7 +150,7 @@ fn learner(id: u64) -> ChangeMembers {
             ..Member::default()
         }),
         learners_max: 1,
-        remove: 0,
+        ..ChangeMembers::default()
     }
 }
 

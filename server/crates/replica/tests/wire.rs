@@ -123,6 +123,7 @@ fn of_cluster() -> Vec<(Command, &'static str)> {
                 }),
                 learners_max: 1,
                 remove: 0,
+                ..ChangeMembers::default()
             }),
             "5212 0a0e 090700000000000000 1a0175 2801 1001",
         ),

@@ -60,7 +60,7 @@ pub(super) async fn member_add(
     let change = ChangeMembers {
         add: Some(member),
         learners_max: ctx.settings.max_learners,
-        remove: 0,
+        ..ChangeMembers::default()
     };
     match ctx.node.propose(change).await {
         Err(ProposeError::Refused(member::MembershipError::NotLearner)) => {

@@ -97,6 +97,7 @@ impl Refusal for member::MembershipError {
             member::MembershipError::PeerUrlExists => RpcError::PeerUrlExists,
             member::MembershipError::Exists => RpcError::MemberExists,
             member::MembershipError::TooManyLearners => RpcError::TooManyLearners,
+            member::MembershipError::LastVoter => RpcError::MemberNotEnoughStarted,
             member::MembershipError::NotLearner => RpcError::MemberNotEnoughStarted,
         }
     }

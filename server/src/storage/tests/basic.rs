@@ -163,3 +163,49 @@ fn a_chain_stays_short_and_holds_little_that_is_outdated() {
     drop(storage);
     same(reopen(&dir).1.checkpoint.as_ref(), &since.unwrap());
 }
+
+#[test]
+fn a_member_that_voted_before_its_first_entry_starts_again() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let member = Member {
+        id: ME.member_id,
+        ..Member::default()
+    };
+    let first = witan_replica::replica::genesis(ME.cluster_id, vec![member]);
+    storage.checkpoint.write(None, &first).unwrap();
+    storage.log.append(&LogBatch {
+        hard_state: Some("voted".into()),
+        must_sync: true,
+        ..LogBatch::default()
+    });
+    drop(storage);
+    let (mut storage, recovered) = reopen(&dir);
+    assert_eq!(recovered.hard_state, Some("voted".into()));
+    assert_eq!(recovered.checkpoint.unwrap().position.index, 1);
+    storage.log.append(&batch(2..3, 1));
+    drop(storage);
+    assert_eq!(indexes(&reopen(&dir).1), [2]);
+}
+
+#[test]
+fn a_member_with_others_reads_entries_below_its_checkpoint() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let members = [ME.member_id, 7].map(|id| Member {
+        id,
+        ..Member::default()
+    });
+    let mut state = witan_replica::replica::genesis(ME.cluster_id, members.to_vec());
+    storage.checkpoint.write(None, &state).unwrap();
+    storage.log.append(&batch(2..10, 1));
+    let before = state.clone();
+    (state.position.index, state.position.term) = (7, 1);
+    storage.checkpoint.write(Some(&before), &state).unwrap();
+    drop(storage);
+    let (storage, recovered) = reopen(&dir);
+    assert_eq!(indexes(&recovered), (2..10).collect::<Vec<_>>());
+    let above = batch(8..10, 1).records;
+    let bytes: usize = above.iter().map(|record| record.payload.len()).sum();
+    assert_eq!(storage.log.replayed_bytes(), bytes as u64);
+}

@@ -89,7 +89,7 @@ pub enum Command {
     /// Users and roles.
     #[prost(message, tag = "9")]
     Auth(auth::AuthCommand),
-    /// Adds or removes a member; the only command that changes raft's configuration.
+    /// Adds, removes or promotes a member; the only command that changes raft's configuration.
     #[prost(message, tag = "10")]
     Members(ChangeMembers),
     /// Begins or cancels a downgrade.

@@ -52,7 +52,7 @@ pub struct UpdatePeerUrls {
     pub peer_urls: Vec<String>,
 }
 
-/// Adds or removes one member, which must be a learner.
+/// Adds, removes or promotes one member.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ChangeMembers {
     /// The member to add.
@@ -64,6 +64,12 @@ pub struct ChangeMembers {
     /// Id of the member to remove, 0 for none.
     #[prost(fixed64, tag = "3")]
     pub remove: u64,
+    /// Id of the learner that is to vote, 0 for none.
+    #[prost(fixed64, tag = "4")]
+    pub promote: u64,
+    /// Whether voters may be added, removed and made of learners; otherwise learners come and go.
+    #[prost(bool, tag = "5")]
+    pub voters: bool,
 }
 
 /// The cluster version, `MAJOR.MINOR.0`.
@@ -112,9 +118,12 @@ pub enum MembershipError {
     /// The maximum number of learners is reached.
     #[error("too many learners")]
     TooManyLearners,
-    /// Voters cannot be added or removed.
+    /// The member votes, and only a learner can be changed so.
     #[error("not a learner")]
     NotLearner,
+    /// Nobody else votes.
+    #[error("the last voter")]
+    LastVoter,
 }
 
 /// Bytes of a member beside its texts.
@@ -177,15 +186,16 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Adds or removes a learner. Checked in etcd's order.
+    /// Adds, removes or promotes a member. Checked in etcd's order.
     pub(crate) fn change(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         match &asked.add {
-            Some(member) => self.add(member, asked.learners_max),
-            None => self.remove(asked.remove),
+            Some(member) => self.add(member, asked),
+            None if asked.promote != 0 => self.promote(asked),
+            None => self.remove(asked),
         }
     }
 
-    fn add(&mut self, member: &Member, learners_max: u32) -> Result<(), MembershipError> {
+    fn add(&mut self, member: &Member, asked: &ChangeMembers) -> Result<(), MembershipError> {
         if self.removed_ids.contains(&member.id) {
             return Err(MembershipError::NotFound);
         }
@@ -200,21 +210,36 @@ impl MemberRegistry {
         if self.by_id.values().any(shares) {
             return Err(MembershipError::PeerUrlExists);
         }
-        if !member.learner {
+        if !member.learner && !asked.voters {
             return Err(MembershipError::NotLearner);
         }
         let learners = self.by_id.values().filter(|known| known.learner).count();
-        if learners >= learners_max as usize {
+        if member.learner && learners >= asked.learners_max as usize {
             return Err(MembershipError::TooManyLearners);
         }
         self.by_id.insert(member.id, member.clone());
         Ok(())
     }
 
-    fn remove(&mut self, id: u64) -> Result<(), MembershipError> {
-        let member = self.by_id.get(&id).ok_or(MembershipError::NotFound)?;
-        if !member.learner {
+    fn promote(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
+        let member = self.by_id.get_mut(&asked.promote);
+        let member = member.ok_or(MembershipError::NotFound)?;
+        if !member.learner || !asked.voters {
             return Err(MembershipError::NotLearner);
+        }
+        member.learner = false;
+        Ok(())
+    }
+
+    fn remove(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
+        let id = asked.remove;
+        let member = self.by_id.get(&id).ok_or(MembershipError::NotFound)?;
+        if !member.learner && !asked.voters {
+            return Err(MembershipError::NotLearner);
+        }
+        let others = self.by_id.values().filter(|other| other.id != id);
+        if !member.learner && others.filter(|other| !other.learner).count() == 0 {
+            return Err(MembershipError::LastVoter);
         }
         self.by_id.remove(&id);
         self.removed_ids.insert(id);
@@ -277,7 +302,7 @@ mod tests {
         ChangeMembers {
             add: Some(member),
             learners_max,
-            remove: 0,
+            ..ChangeMembers::default()
         }
     }
 
@@ -320,5 +345,43 @@ mod tests {
             Err(MembershipError::NotFound)
         );
         assert_eq!(members.change(&learner(3, "b")), Ok(()));
+    }
+
+    #[test]
+    fn voters_come_and_go_until_one_is_left() {
+        let mut members = MemberRegistry::default();
+        members.by_id.insert(1, member(1, "a", false));
+        let voters = |change| ChangeMembers {
+            voters: true,
+            ..change
+        };
+        let promote = |promote| {
+            voters(ChangeMembers {
+                promote,
+                ..ChangeMembers::default()
+            })
+        };
+        assert_eq!(
+            members.change(&voters(remove(1))),
+            Err(MembershipError::LastVoter)
+        );
+        assert_eq!(
+            members.change(&voters(add(member(2, "b", false), 0))),
+            Ok(())
+        );
+        assert_eq!(members.change(&add(member(3, "c", true), 1)), Ok(()));
+        assert_eq!(members.change(&promote(4)), Err(MembershipError::NotFound));
+        assert_eq!(
+            members.change(&promote(2)),
+            Err(MembershipError::NotLearner)
+        );
+        assert_eq!(members.change(&promote(3)), Ok(()));
+        assert!(!members.by_id[&3].learner);
+        assert_eq!(members.change(&voters(remove(1))), Ok(()));
+        assert_eq!(members.change(&voters(remove(2))), Ok(()));
+        assert_eq!(
+            members.change(&voters(remove(3))),
+            Err(MembershipError::LastVoter)
+        );
     }
 }

@@ -141,9 +141,12 @@ impl StateMachine {
             }
             Command::Members(asked) => {
                 let done = self.members.change(asked);
-                // in etcd, adding a member creates a node of the v2 store and removing one replaces
-                // it
-                let entries = if asked.add.is_some() { 1 } else { 2 };
+                // in etcd, a member is a node of the v2 store: added, replaced by another one, or changed
+                let entries = match (&asked.add, asked.promote) {
+                    (Some(_), _) => 1,
+                    (None, 0) => 2,
+                    (None, _) => 1,
+                };
                 for _ in 0..entries {
                     if done.is_ok() {
                         self.tree.advance_index();

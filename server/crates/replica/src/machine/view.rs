@@ -31,6 +31,13 @@ pub struct Position {
     pub auto_leave: bool,
 }
 
+impl Position {
+    /// Number of members that receive the log.
+    pub fn members(&self) -> usize {
+        self.voters.len() + self.learners.len() + self.voters_outgoing.len()
+    }
+}
+
 /// An O(1) frozen clone of the state, and where it stands in the log.
 #[derive(Clone, Debug, Default)]
 pub struct View {

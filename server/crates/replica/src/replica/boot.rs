@@ -67,7 +67,6 @@ impl Replica {
             entries.push(wire::decode_record(record)?);
         }
         check(&place, &entries, &hard_state)?;
-        entries.retain(|entry| entry.index > place.index);
         // raft panics if the applied index is above the given commit index.
         hard_state.commit = hard_state.commit.max(place.index);
         hard_state.term = hard_state.term.max(place.term);
@@ -101,6 +100,7 @@ impl Replica {
             config,
         };
         replica.apply_election_jitter();
+        replica.notice_own_removal();
         if replica.is_sole_voter() {
             replica
                 .raft

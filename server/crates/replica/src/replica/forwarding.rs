@@ -135,9 +135,10 @@ impl Replica {
         match wire::conf_change(entry, data) {
             Some(change) => {
                 // one at a time, or raft silently drops the second
-                if raft.has_pending_conf() {
+                if raft.has_pending_conf() || self.hands_over_before(&change) {
                     return Err(NotAppended::NotNow);
                 }
+                self.admit_change(&change).map_err(NotAppended::Refused)?;
                 proposed.set_entry_type(EntryType::EntryConfChange);
                 proposed.data = wire::encode_conf_change(&change);
             }

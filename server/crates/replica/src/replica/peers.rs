@@ -61,6 +61,22 @@ impl Replica {
         self.apply_election_jitter();
     }
 
+    /// The last entry that the slowest member has of those that this leader brings up to date now.
+    pub(super) fn slowest_receiver(&self) -> Option<u64> {
+        let raft = &self.raft.raft;
+        if raft.state != StateRole::Leader
+            || self.is_sole_voter() && self.raft.store().position().learners.is_empty()
+        {
+            return None;
+        }
+        let others = raft.prs().iter().filter(|(id, _)| **id != self.config.id);
+        let receiving = others
+            .filter(|(id, peer)| peer.recent_active || self.leader_tasks.is_sending_snapshot(**id));
+        // one that probes may have any entry; it is served if its first answer comes in time
+        let has = receiving.map(|(_, peer)| peer.matched.max(peer.pending_snapshot));
+        has.filter(|has| *has > 0).min()
+    }
+
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
         self.raft.report_snapshot(member, status);

@@ -79,7 +79,8 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     let result = apply(replica, light.take_committed_entries(), &mut applied);
     if result.is_ok() {
         replica.raft.advance_apply();
-        replica.raft.mut_store().trim();
+        let receivers = replica.slowest_receiver();
+        replica.raft.mut_store().trim(receivers);
         replica.apply_election_jitter();
     }
     answer(replica, host, applied);
@@ -109,6 +110,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
         .mut_store()
         .install_snapshot(view.position.clone());
     replica.machine = view.machine;
+    replica.notice_own_removal();
     let lost = replica.proposals.entries_skipped().into_iter();
     replica
         .unanswered
@@ -190,8 +192,9 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Result<Applied, Halt> 
     // raft's configuration changes only if the member registry accepted the change
     if let Some(change) = change.filter(|_| outcome.reply == Reply::PeerUrlsSet(Ok(()))) {
         let changed = replica.raft.apply_conf_change(&change);
-        let configuration = changed.expect("a learner can always come or go");
+        let configuration = changed.expect("the registry refuses what raft would");
         replica.raft.mut_store().set_conf_state(configuration);
+        replica.notice_own_removal();
     }
     let ticket = command
         .stamp

@@ -175,6 +175,7 @@ async fn update(
         member::MembershipError::NotFound => MembersHttpError::unknown(&headers::hex(number)),
         member::MembershipError::Exists
         | member::MembershipError::TooManyLearners
+        | member::MembershipError::LastVoter
         | member::MembershipError::NotLearner => MembersHttpError::internal(&error.to_string()),
     })
 }

@@ -1,0 +1,58 @@
+//! What a leader looks at before it takes a change of membership, and what a removed member does.
+//!
+//! What does not live here: whether the registry accepts a change (`machine/member.rs`), and what the dialects
+//! check beforehand.
+
+use raft::{
+    StateRole,
+    eraftpb::{ConfChange, ConfChangeType},
+};
+
+use super::{Halt, Replica};
+use crate::{host::ProposalRejected, limits::HANDOVERS_MAX};
+
+/// A learner may vote when it has this share of the leader's log, in percent, as in etcd.
+const LEARNER_READY_PERCENT: u64 = 90;
+
+impl Replica {
+    /// Whether this leader hands over instead of taking its own removal now. The removal is proposed to the
+    /// next leader. If nobody takes over, it is taken all the same.
+    pub(super) fn hands_over_before(&mut self, change: &ConfChange) -> bool {
+        let own = change.get_change_type() == ConfChangeType::RemoveNode
+            && change.node_id == self.config.id;
+        if !own || self.handovers >= HANDOVERS_MAX {
+            return false;
+        }
+        self.handovers += 1;
+        self.transfer_leadership(None).is_ok()
+    }
+
+    /// Refuses to promote a learner that is far behind: it would count for the quorum at once.
+    pub(super) fn admit_change(&self, change: &ConfChange) -> Result<(), ProposalRejected> {
+        let raft = &self.raft.raft;
+        let id = change.node_id;
+        let promotes = change.get_change_type() == ConfChangeType::AddNode
+            && self.raft.store().position().learners.contains(&id);
+        let last = raft.raft_log.last_index();
+        match raft.prs().get(id).filter(|_| promotes) {
+            Some(peer) if peer.matched * 100 < last * LEARNER_READY_PERCENT => {
+                Err(ProposalRejected::LearnerNotReady)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A removed member leads no more, and ends after its messages have gone out.
+    pub(super) fn notice_own_removal(&mut self) {
+        if !self.machine.members.removed_ids.contains(&self.config.id) {
+            return;
+        }
+        self.halt = Some(Halt::Removed);
+        let raft = &mut self.raft.raft;
+        if raft.state == StateRole::Leader {
+            // raft goes on to lead without a vote of its own
+            let term = raft.term;
+            raft.become_follower(term, 0);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Leases asked about at any member, and leaders that do not know that they are leaders no more.
+
+use witan_replica::{
+    lessor::Renewal,
+    machine::lease::{LeaseGrant, LeaseOperation},
+};
+
+use super::*;
+
+const TTL_S: i64 = 5;
+const LEASE: i64 = 7;
+
+fn granted(ids: &[u64]) -> Cluster {
+    let mut cluster = Cluster::new(ids);
+    let leader = cluster.leader().expect("it leads");
+    let grant = LeaseGrant {
+        id: LEASE,
+        ttl_s: TTL_S,
+    };
+    cluster.propose(leader, LeaseOperation::Grant(grant));
+    cluster.ticks(2);
+    cluster
+}
+
+fn exists(cluster: &mut Cluster, at: u64) -> bool {
+    let view = cluster.replica(at).view();
+    view.machine.kv.leases().get(LEASE).is_some()
+}
+
+#[test]
+fn any_member_renews_a_lease_and_knows_what_it_has_left() {
+    let mut cluster = granted(&[1, 2, 3]);
+    cluster.ticks(20);
+    for at in [1, 2, 3] {
+        let renewed = cluster.ask_lease(at, LEASE, LeaseQuestion::Renew);
+        cluster.ticks(1);
+        let remaining = cluster.ask_lease(at, LEASE, LeaseQuestion::Remaining);
+        cluster.ticks(1);
+        let renewal = LeaseAnswer::Renewal(Renewal::Renewed { ttl_s: TTL_S });
+        assert_eq!(cluster.world(at).leases.get(&renewed), Some(&renewal));
+        let Some(LeaseAnswer::Remaining(Some(left_ns))) = cluster.world(at).leases.get(&remaining)
+        else {
+            panic!("m{at} does not know: {:?}", cluster.world(at).leases)
+        };
+        assert!(*left_ns > (TTL_S - 1) * 1_000_000_000, "{left_ns}");
+    }
+    let unknown = cluster.ask_lease(1, 8, LeaseQuestion::Renew);
+    cluster.ticks(1);
+    let answer = LeaseAnswer::Renewal(Renewal::Unknown);
+    assert_eq!(cluster.world(1).leases.get(&unknown), Some(&answer));
+}
+
+#[test]
+fn a_leader_that_was_stopped_does_not_end_what_its_successor_keeps_alive() {
+    let mut cluster = granted(&[1, 2, 3]);
+    let old = cluster.leader().expect("it leads");
+    cluster.stop(old);
+    cluster.until(|cluster| cluster.leader().is_some());
+    let new = cluster.leader().expect("it leads");
+    // far beyond the time that the old one counts
+    for _ in 0..TTL_S * 3 {
+        cluster.ask_lease(new, LEASE, LeaseQuestion::Renew);
+        cluster.ticks(10);
+    }
+    cluster.go_on(old);
+    cluster.ticks(10);
+    assert!(exists(&mut cluster, new));
+    assert!(exists(&mut cluster, old));
+}
+
+#[test]
+fn a_keep_alive_at_a_leader_of_the_past_counts_at_the_present_one() {
+    let mut cluster = granted(&[1, 2, 3]);
+    let old = cluster.leader().expect("it leads");
+    cluster.stop(old);
+    cluster.until(|cluster| cluster.leader().is_some());
+    let new = cluster.leader().expect("it leads");
+    cluster.ticks(20);
+    // it goes on and has heard of nothing yet when its client keeps the lease alive
+    let queue = cluster.stopped.remove(&old).expect("it was stopped");
+    let asked = cluster.ask_lease(old, LEASE, LeaseQuestion::Renew);
+    let (replica, world) = cluster.members.get_mut(&old).expect("it runs");
+    replica.turn(world).expect("it goes on");
+    for envelope in queue {
+        cluster.deliver(envelope);
+    }
+    let before = cluster.replica(new).deadlines().expect("it leads");
+    cluster.until(|cluster| cluster.world(old).leases.contains_key(&asked));
+    let after = cluster.replica(new).deadlines().expect("it leads");
+    let left = |deadlines: &witan_replica::lessor::LeaseDeadlines| deadlines.left_ns(LEASE, 0);
+    assert!(left(&after) > left(&before), "{before:?} {after:?}");
+}

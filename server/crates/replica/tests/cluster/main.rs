@@ -1,0 +1,291 @@
+//! Several replicas in one process, with messages that arrive at once unless a link is cut: what members ask of
+//! each other, who leads next, and who belongs to them.
+
+mod failover;
+mod leases;
+mod membership;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use witan_replica::{
+    host::{
+        Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Recovered, Ticket,
+        Unanswered,
+    },
+    machine::{
+        command::{Command, Stamp},
+        kv,
+        member::Member,
+        view::View,
+    },
+    replica::{Config, Halt, PeerEvent, Replica, Role, genesis},
+};
+
+const TICK_NS: u64 = 100_000_000;
+const ELECTION_TICKS: u64 = 10;
+
+/// The world of one member.
+#[derive(Default)]
+struct World {
+    sent: Vec<Envelope>,
+    answers: BTreeMap<u64, Applied>,
+    applied: Vec<Applied>,
+    leases: BTreeMap<u64, LeaseAnswer>,
+    unanswered: Vec<(Ticket, Unanswered)>,
+    installs: u64,
+}
+
+impl Host for World {
+    fn install(&mut self, _: &View) {
+        self.installs += 1;
+    }
+    fn persist(&mut self, _: &LogBatch) {}
+    fn send(&mut self, envelopes: Vec<Envelope>) {
+        self.sent.extend(envelopes);
+    }
+    fn applied(&mut self, applied: Vec<Applied>, _: &View) {
+        for one in &applied {
+            if let Some(ticket) = one.ticket {
+                assert!(self.answers.insert(ticket.0, one.clone()).is_none());
+            }
+        }
+        self.applied.extend(applied);
+    }
+    fn readable(&mut self, _: &[Ticket], _: &View) {}
+    fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {
+        self.unanswered.extend(requests);
+    }
+    fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
+        self.leases.insert(ticket.0, answer);
+    }
+}
+
+#[derive(Default)]
+struct Cluster {
+    members: BTreeMap<u64, (Replica, World)>,
+    ended: BTreeMap<u64, Halt>,
+    /// Links that carry nothing, each in one direction.
+    cut: BTreeSet<(u64, u64)>,
+    /// Members that are stopped: nothing reaches them until they go on.
+    stopped: BTreeMap<u64, VecDeque<Envelope>>,
+    snapshots_sent: u64,
+    now_ns: u64,
+    tickets: u64,
+}
+
+fn person(id: u64) -> Member {
+    Member {
+        id,
+        peer_urls: vec![format!("http://m{id}:2380")],
+        ..Member::default()
+    }
+}
+
+fn replica(id: u64, state: View) -> Replica {
+    let config = Config {
+        id,
+        election_ticks: ELECTION_TICKS as usize,
+        heartbeat_ticks: 1,
+        election_ns: ELECTION_TICKS * TICK_NS,
+        seed: id,
+        pre_vote: true,
+        compaction: None,
+        request_ticks: 70,
+    };
+    let recovered = Recovered {
+        checkpoint: Some(state),
+        ..Recovered::default()
+    };
+    Replica::new(config, recovered).expect("a new member starts")
+}
+
+impl Cluster {
+    fn new(ids: &[u64]) -> Self {
+        let state = genesis(1, ids.iter().map(|id| person(*id)).collect());
+        let mut cluster = Self::default();
+        for id in ids {
+            let member = (replica(*id, state.clone()), World::default());
+            cluster.members.insert(*id, member);
+        }
+        cluster.until(|cluster| cluster.leader().is_some());
+        cluster
+    }
+
+    /// A process of a member that has no state yet.
+    fn join(&mut self, id: u64) {
+        let member = (replica(id, View::default()), World::default());
+        self.members.insert(id, member);
+    }
+
+    fn leader(&self) -> Option<u64> {
+        let alive = self.members.iter();
+        let mut running = alive.filter(|(id, _)| !self.stopped.contains_key(*id));
+        let leads = |replica: &Replica| replica.status().role == Role::Leader;
+        running
+            .find(|(_, (replica, _))| leads(replica))
+            .map(|(id, _)| *id)
+    }
+
+    fn follower(&self) -> u64 {
+        let leader = self.leader();
+        let mut ids = self.members.keys().copied();
+        ids.find(|id| Some(*id) != leader && !self.stopped.contains_key(id))
+            .expect("there is a follower")
+    }
+
+    fn replica(&mut self, id: u64) -> &mut Replica {
+        &mut self.members.get_mut(&id).expect("it runs").0
+    }
+
+    fn world(&self, id: u64) -> &World {
+        &self.members[&id].1
+    }
+
+    /// Lets all messages arrive.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let mut envelopes = Vec::new();
+            let ids: Vec<u64> = self.members.keys().copied().collect();
+            for id in ids.into_iter().filter(|id| !self.stopped.contains_key(id)) {
+                let (replica, world) = self.members.get_mut(&id).expect("it runs");
+                if let Err(halt) = replica.turn(world) {
+                    envelopes.append(&mut world.sent);
+                    self.members.remove(&id);
+                    self.ended.insert(id, halt);
+                    continue;
+                }
+                envelopes.append(&mut world.sent);
+            }
+            if envelopes.is_empty() {
+                return;
+            }
+            for envelope in envelopes {
+                self.deliver(envelope);
+            }
+        }
+        panic!("messages without end");
+    }
+
+    fn deliver(&mut self, envelope: Envelope) {
+        let (from, to) = (envelope.from, envelope.to);
+        self.snapshots_sent += u64::from(envelope.snapshot.is_some());
+        if let Some(queue) = self.stopped.get_mut(&to) {
+            return queue.push_back(envelope);
+        }
+        if self.cut.contains(&(from, to)) {
+            return;
+        }
+        if let Some((replica, _)) = self.members.get_mut(&to) {
+            replica.receive(envelope);
+        }
+    }
+
+    fn pass(&mut self, time_ns: u64) {
+        self.now_ns += time_ns;
+        let now_ns = self.now_ns;
+        for (id, (replica, _)) in &mut self.members {
+            if !self.stopped.contains_key(id) {
+                replica.advance_clock(now_ns);
+            }
+        }
+        self.settle();
+    }
+
+    fn tick(&mut self) {
+        self.pass(TICK_NS);
+        let now_ns = self.now_ns.cast_signed();
+        for (id, (replica, _)) in &mut self.members {
+            if !self.stopped.contains_key(id) {
+                replica.tick(now_ns);
+            }
+        }
+        self.settle();
+    }
+
+    fn ticks(&mut self, count: u64) {
+        (0..count).for_each(|_| self.tick());
+    }
+
+    fn until(&mut self, done: impl Fn(&Self) -> bool) {
+        for _ in 0..200 {
+            if done(self) {
+                return;
+            }
+            self.tick();
+        }
+        panic!("it does not come about");
+    }
+
+    /// The member's process is gone, and those in `told` see its streams closed.
+    fn kill(&mut self, id: u64, told: &[u64]) {
+        self.members.remove(&id);
+        for other in told {
+            self.replica(*other).peer_event(id, PeerEvent::ProcessGone);
+        }
+        self.settle();
+    }
+
+    fn cut_off(&mut self, id: u64) {
+        for other in self.members.keys().copied().filter(|other| *other != id) {
+            self.cut.extend([(id, other), (other, id)]);
+        }
+    }
+
+    fn stop(&mut self, id: u64) {
+        self.stopped.insert(id, VecDeque::new());
+    }
+
+    /// The thread of a stopped member looks at its clock, takes what has arrived, and has its tick.
+    fn go_on(&mut self, id: u64) {
+        let (now_ns, queue) = (self.now_ns, self.stopped.remove(&id).unwrap_or_default());
+        let replica = self.replica(id);
+        replica.advance_clock(now_ns);
+        for envelope in queue {
+            replica.receive(envelope);
+        }
+        replica.tick(now_ns.cast_signed());
+        self.settle();
+    }
+
+    fn propose(&mut self, at: u64, command: impl Into<Command>) -> u64 {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.replica(at)
+            .propose(Ticket(ticket), Stamp::default(), command.into())
+            .expect("it is taken");
+        ticket
+    }
+
+    fn ask_lease(&mut self, at: u64, lease: i64, question: LeaseQuestion) -> u64 {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.replica(at)
+            .ask_about_lease(Ticket(ticket), lease, question)
+            .expect("it is taken");
+        ticket
+    }
+
+    fn answer(&self, at: u64, ticket: u64) -> Option<&Applied> {
+        self.world(at).answers.get(&ticket)
+    }
+
+    /// How often a member has applied a put of this value.
+    fn count(&mut self, at: u64, key: &str) -> i64 {
+        let range = kv::Range {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            ..kv::Range::default()
+        };
+        let view = self.replica(at).view();
+        let answer = view.machine.kv.range(&range).expect("it can be read");
+        answer.kvs.first().map_or(0, |pair| pair.version)
+    }
+}
+
+fn put(key: &str) -> kv::KvOperation {
+    kv::KvOperation::Put(kv::Put {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        ..kv::Put::default()
+    })
+}

@@ -1,0 +1,115 @@
+//! Members come and go while the others work.
+
+use witan_replica::machine::{Reply, command::ChangeMembers, member::MembershipError};
+
+use super::*;
+
+fn change(change: ChangeMembers) -> Command {
+    Command::Members(ChangeMembers {
+        voters: true,
+        learners_max: 1,
+        ..change
+    })
+}
+
+fn add(id: u64, learner: bool) -> Command {
+    change(ChangeMembers {
+        add: Some(Member {
+            learner,
+            ..person(id)
+        }),
+        ..ChangeMembers::default()
+    })
+}
+
+fn remove(remove: u64) -> Command {
+    change(ChangeMembers {
+        remove,
+        ..ChangeMembers::default()
+    })
+}
+
+fn promote(promote: u64) -> Command {
+    change(ChangeMembers {
+        promote,
+        ..ChangeMembers::default()
+    })
+}
+
+/// Proposes a change and waits for what came of it.
+fn done(cluster: &mut Cluster, at: u64, command: Command) -> Result<(), MembershipError> {
+    let ticket = cluster.propose(at, command);
+    cluster.until(|cluster| cluster.answer(at, ticket).is_some());
+    match &cluster.answer(at, ticket).expect("answered").outcome.reply {
+        Reply::PeerUrlsSet(done) => *done,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_member_grows_to_three_and_shrinks_again() {
+    let mut cluster = Cluster::new(&[1]);
+    cluster.propose(1, put("k"));
+    for id in [2, 3] {
+        assert_eq!(done(&mut cluster, 1, add(id, true)), Ok(()));
+        cluster.join(id);
+        cluster.until(|cluster| cluster.world(id).installs == 1);
+        cluster.ticks(2);
+        // asked of any member
+        assert_eq!(done(&mut cluster, id, promote(id)), Ok(()));
+    }
+    assert_eq!(cluster.replica(3).view().position.voters, [1, 2, 3]);
+    assert_eq!(cluster.count(3, "k"), 1);
+    for id in [3, 2] {
+        assert_eq!(done(&mut cluster, 1, remove(id)), Ok(()));
+        cluster.ticks(2);
+        assert_eq!(cluster.ended.get(&id), Some(&Halt::Removed));
+    }
+    assert_eq!(
+        done(&mut cluster, 1, remove(1)),
+        Err(MembershipError::LastVoter)
+    );
+    assert!(cluster.ended.len() == 2);
+}
+
+#[test]
+fn a_removed_leader_hands_over_first() {
+    for asks_leader in [true, false] {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        let leader = cluster.leader().expect("it leads");
+        let at = if asks_leader {
+            leader
+        } else {
+            cluster.follower()
+        };
+        let term = cluster.replica(leader).status().term;
+        cluster.propose(at, remove(leader));
+        cluster.until(|cluster| cluster.ended.contains_key(&leader));
+        assert_eq!(cluster.ended[&leader], Halt::Removed);
+        let next = cluster.leader().expect("it took over");
+        assert_eq!(
+            cluster.replica(next).status().term,
+            term + 1,
+            "there was no other election"
+        );
+        assert_eq!(cluster.replica(next).view().position.voters.len(), 2);
+        let ticket = cluster.propose(next, put("k"));
+        cluster.settle();
+        assert!(cluster.answer(next, ticket).is_some());
+    }
+}
+
+#[test]
+fn a_learner_without_the_log_is_not_promoted() {
+    let mut cluster = Cluster::new(&[1]);
+    for _ in 0..20 {
+        cluster.propose(1, put("k"));
+    }
+    assert_eq!(done(&mut cluster, 1, add(2, true)), Ok(()));
+    let refused = cluster
+        .replica(1)
+        .propose(Ticket(1000), Stamp::default(), promote(2));
+    let not_ready = witan_replica::replica::ProposalRejected::LearnerNotReady;
+    assert_eq!(refused, Err(not_ready));
+    assert_eq!(cluster.replica(1).view().position.voters, [1]);
+}

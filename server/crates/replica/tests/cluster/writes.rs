@@ -1,0 +1,105 @@
+//! Writes asked of any member.
+
+use witan_replica::host::Unanswered;
+
+use super::*;
+
+#[test]
+fn any_member_takes_writes() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    for at in [1, 2, 3] {
+        let ticket = cluster.propose(at, put("k"));
+        cluster.settle();
+        assert!(cluster.answer(at, ticket).is_some(), "at {at}");
+    }
+    assert_eq!(cluster.count(1, "k"), 3);
+}
+
+#[test]
+fn a_write_waits_for_a_leader_and_is_answered_once_there_is_one() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let follower = cluster.follower();
+    let leader = cluster.leader().expect("it leads");
+    cluster.kill(leader, &[]);
+    cluster.ticks(ELECTION_TICKS * 2);
+    cluster.cut_off(follower);
+    cluster.until(|cluster| cluster.members[&follower].0.status().leader == 0);
+    let ticket = cluster.propose(follower, put("k"));
+    cluster.ticks(5);
+    assert!(cluster.answer(follower, ticket).is_none());
+    cluster.cut.clear();
+    cluster.until(|cluster| cluster.answer(follower, ticket).is_some());
+    assert_eq!(cluster.count(follower, "k"), 1);
+}
+
+/// The leader takes the write or not, and dies either way before it answers.
+#[test]
+fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
+    for reaches_another in [false, true] {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        let leader = cluster.leader().expect("it leads");
+        let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
+        let (asked, third) = (others[0], others[1]);
+        // the leader's entries reach the third member or nobody, and no answer comes back
+        cluster.cut.insert((leader, asked));
+        cluster.cut.insert((asked, leader));
+        cluster.cut.insert((third, leader));
+        if !reaches_another {
+            cluster.cut.insert((leader, third));
+        }
+        let at_leader = cluster.propose(leader, put("lost with its client"));
+        cluster.cut.remove(&(asked, leader));
+        let ticket = cluster.propose(asked, put("k"));
+        cluster.settle();
+        assert!(cluster.answer(asked, ticket).is_none());
+        assert!(cluster.answer(leader, at_leader).is_none());
+        cluster.kill(leader, &others);
+        cluster.until(|cluster| cluster.answer(asked, ticket).is_some());
+        assert_eq!(cluster.count(asked, "k"), 1, "{reaches_another}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_skips_entries_leaves_a_write_without_an_answer() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let asked = cluster.follower();
+    let leader = cluster.leader().expect("it leads");
+    // its forwarded write is applied by the others, and it hears nothing of it
+    for other in [1, 2, 3] {
+        cluster.cut.insert((other, asked));
+    }
+    let ticket = cluster.propose(asked, put("k"));
+    cluster.settle();
+    assert_eq!(cluster.count(leader, "k"), 1);
+    // the leader keeps no entries for who does not answer
+    cluster.ticks(ELECTION_TICKS * 2 + 2);
+    for _ in 0..11_000 {
+        cluster.propose(leader, put("other"));
+        cluster.settle();
+    }
+    cluster.cut.clear();
+    cluster.until(|cluster| cluster.world(asked).installs > 0);
+    cluster.ticks(3);
+    assert_eq!(cluster.snapshots_sent, 1);
+    let lost = [(Ticket(ticket), Unanswered::LeaderChanged)];
+    assert_eq!(cluster.world(asked).unanswered, lost);
+    assert_eq!(cluster.count(asked, "k"), 1);
+}
+
+#[test]
+fn what_a_member_cannot_have_stamped_is_not_appended() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    cluster.propose(asked, put("k"));
+    let (replica, world) = cluster.members.get_mut(&asked).expect("it runs");
+    replica.turn(world).expect("it goes on");
+    let third = [1, 2, 3]
+        .into_iter()
+        .find(|id| *id != asked && *id != leader);
+    for mut envelope in std::mem::take(&mut world.sent) {
+        envelope.from = third.expect("there are three");
+        cluster.deliver(envelope);
+    }
+    cluster.settle();
+    assert_eq!(cluster.count(leader, "k"), 0);
+}
