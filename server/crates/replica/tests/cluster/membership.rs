@@ -40,10 +40,11 @@ fn promote(promote: u64) -> Command {
 fn done(cluster: &mut Cluster, at: u64, command: Command) -> Result<(), MembershipError> {
     let ticket = cluster.propose(at, command);
     cluster.until(|cluster| cluster.answer(at, ticket).is_some());
-    match &cluster.answer(at, ticket).expect("answered").outcome.reply {
-        Reply::PeerUrlsSet(done) => *done,
-        other => panic!("{other:?}"),
-    }
+    let applied = cluster.answer(at, ticket).expect("answered");
+    let Reply::PeerUrlsSet(done) = &applied.outcome.reply else {
+        panic!("{applied:?}")
+    };
+    *done
 }
 
 #[test]
