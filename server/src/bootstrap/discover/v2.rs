@@ -136,10 +136,14 @@ impl Registry {
                 let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?;
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>((head, body.to_bytes()))
             };
-            // the connection ends with its answer
+            // how the connection ends says nothing about an answer that has come
+            let connection = async {
+                drop(connection.await);
+                std::future::pending().await
+            };
             tokio::select! {
                 answered = exchange => answered,
-                Err(error) = connection => Err(error.into()),
+                never = connection => never,
             }
         };
         let (head, body) = exchange

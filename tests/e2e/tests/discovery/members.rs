@@ -230,6 +230,55 @@ fn a_proxy_is_asked_for_whole_urls() {
     assert_eq!(first, format!("GET {url}/_config/size HTTP/1.1\r\n"));
 }
 
+/// A registry that answers every connection with this, again and again if `endless`.
+fn canned(answer: &'static str, endless: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/t", listener.local_addr().expect("it is bound"));
+    thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut request = BufReader::new(client.try_clone().expect("a socket"));
+            let mut line = String::new();
+            while request.read_line(&mut line).is_ok_and(|length| length > 2) {
+                line.clear();
+            }
+            while client.write_all(answer.as_bytes()).is_ok() && endless {}
+        }
+    });
+    url
+}
+
+#[test]
+fn a_registry_that_is_none_does_no_harm() {
+    for (answer, endless, said) in [
+        (
+            "220 mail.example.org ESMTP\r\n",
+            false,
+            "retrying after a pause",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\n\r\n<html>",
+            false,
+            "bad discovery endpoint",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\n\r\n[[[[[[[[",
+            true,
+            "retrying after a pause",
+        ),
+        ("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", false, "503"),
+        (
+            "HTTP/1.1 200 OK\r\n\r\n{\"node\":{\"value\":\"many\"}}",
+            false,
+            "size key is bad",
+        ),
+    ] {
+        let flags = [format!("--discovery={}", canned(answer, endless))];
+        let mut member = member(Kind::Witan, "m0", &flags);
+        member.start_unready_again();
+        member.wait_log(0, said);
+    }
+}
+
 #[test]
 fn two_members_of_one_name_are_refused() {
     let service = Launch::witan().start();
