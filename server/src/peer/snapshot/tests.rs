@@ -22,7 +22,7 @@ use super::{
     *,
 };
 use crate::{
-    metrics::Register,
+    metrics::{MetricsPage, Register},
     peer::frame::FrameReader,
     storage::{
         self, Checkpointer, DataIdentity, DirectoryLock, RaftLog, RecordTotals, Storage,
@@ -129,8 +129,12 @@ async fn a_snapshot_arrives_and_both_sides_hear_of_it() {
     let mut member = Member::new();
     let view = state(300);
     let (near, mut far) = duplex(PIPE_BYTES);
-    let (sent, context) = (view.clone(), transfer());
-    let counted = context.metrics.clone();
+    let on = Register::default();
+    let context = Transfer {
+        metrics: SnapshotMetrics::register(&on),
+        ..transfer()
+    };
+    let sent = view.clone();
     let sending = tokio::spawn(async move { send(sent, near, &context).await });
     let mut received = member.receive(&mut far).await.unwrap();
     assert_eq!(records(&received.view), records(&view));
@@ -146,8 +150,15 @@ async fn a_snapshot_arrives_and_both_sides_hear_of_it() {
     let decided = async { installed.await.unwrap() };
     answer(&mut far, decided).await.unwrap();
     sending.await.unwrap().unwrap();
-    let again = counted.sends.begin(2);
-    again.succeeded();
+    let page = MetricsPage::new(on).render();
+    for line in [
+        "etcd_network_snapshot_send_success{To=\"2\"} 1",
+        "etcd_network_snapshot_send_failures{To=\"2\"} 0",
+        "etcd_network_snapshot_send_inflights_total{To=\"2\"} 0",
+        "etcd_network_snapshot_send_total_duration_seconds_count{To=\"2\"} 1",
+    ] {
+        assert!(page.contains(line), "{line} in {page}");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,12 @@
 use std::{fs, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use witan_e2e::{Cluster, Server, Writers, wait, writers::assert_all_there};
+use futures_util::{StreamExt as _, stream};
+use tokio::time::timeout;
+use witan_api::v3::etcdserverpb::{
+    WatchCreateRequest, WatchRequest, watch_client::WatchClient, watch_request::RequestUnion,
+};
+use witan_e2e::{Cluster, Server, Writers, grpc, wait, writers::assert_all_there};
 
 const WRITERS: usize = 4;
 
@@ -189,4 +194,73 @@ fn a_member_killed_while_it_receives_or_installs_a_snapshot_catches_up() {
     );
     let runs = checkpoint_bytes(cluster.member(lagging).dir());
     assert!(runs < 400 << 20, "{runs} bytes stay");
+}
+
+/// Changes of a key that is watched.
+const CHANGES: usize = 40;
+
+#[test]
+fn a_watch_at_a_member_that_gets_a_snapshot_misses_nothing() {
+    let cluster = Cluster::start(3);
+    let lagging = cluster.follower();
+    let runtime = grpc::runtime();
+    let mut events = runtime.block_on(async {
+        let mut client = WatchClient::new(grpc::connect(&cluster.member(lagging).address()).await);
+        let create = WatchCreateRequest {
+            key: b"watched".to_vec().into(),
+            ..WatchCreateRequest::default()
+        };
+        let create = WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(create)),
+        };
+        let requests = stream::once(async { create }).chain(stream::pending());
+        let mut events = client.watch(requests).await.expect("a watch").into_inner();
+        let created = events.message().await.expect("a watch").expect("an answer");
+        assert!(created.created);
+        events
+    });
+    cluster.member(lagging).signal("STOP");
+    let leader = cluster.member(running_leader(&cluster, lagging));
+    let key = STANDARD.encode("watched");
+    for number in 0..CHANGES {
+        let value = STANDARD.encode(number.to_string());
+        let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
+        let answer = leader.http("POST", "/v3/kv/put", &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        fill(leader, FILLERS / CHANGES + 1);
+    }
+    cluster.member(lagging).signal("CONT");
+    let seen: Vec<String> = runtime.block_on(async {
+        let mut seen = Vec::new();
+        while seen.len() < CHANGES {
+            let next = timeout(wait::PATIENCE, events.message()).await;
+            let answer = next.expect("an event").expect("a watch that goes on");
+            let answer = answer.expect("a watch that goes on");
+            assert!(!answer.canceled, "{answer:?}");
+            let pairs = answer.events.into_iter().filter_map(|event| event.kv);
+            seen.extend(pairs.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()));
+        }
+        seen
+    });
+    let expected: Vec<String> = (0..CHANGES).map(|number| number.to_string()).collect();
+    assert_eq!(seen, expected);
+    cluster.wait_equal();
+    assert!(
+        series(
+            cluster.member(lagging),
+            "etcd_network_snapshot_receive_success"
+        ) >= 1.0
+    );
+}
+
+/// The leader, as a member says that runs.
+fn running_leader(cluster: &Cluster, stopped: usize) -> usize {
+    let others = (0..cluster.members().len()).filter(|at| *at != stopped);
+    let said = wait::until("a leader that runs", || {
+        let mut statuses = others
+            .clone()
+            .filter_map(|at| Some((at, witan_e2e::cluster::status(cluster.member(at))?)));
+        statuses.find(|(_, status)| status.id == status.leader)
+    });
+    said.0
 }
