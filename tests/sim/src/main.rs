@@ -11,9 +11,9 @@ use witan_sim::{
 };
 
 const USAGE: &str = "\
-usage: witan-sim [--seeds N] [--start S] [--members 1|3|5] [--fault NAME [--rounds R]]
-       witan-sim --reproduce SEED [--members 1|3|5] [--fault NAME]
-       witan-sim --trace SEED [--members 1|3|5] [--fault NAME]
+usage: witan-sim [--seeds N] [--start S] [--members 1..7] [--fault NAME [--rounds R]]
+       witan-sim --reproduce SEED [--members 1..7] [--fault NAME]
+       witan-sim --trace SEED [--members 1..7] [--fault NAME]
 
   --seeds N         sweep N seeds (100)
   --start S         from seed S on (0)
@@ -69,8 +69,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
             "--start" => request.start = number()?,
             "--members" => {
                 let members = number()? as usize;
-                if ![1, 3, 5].contains(&members) {
-                    return Err(format!("--members {value}: 1, 3 or 5"));
+                if !(1..=7).contains(&members) {
+                    return Err(format!("--members {value}: 1 to 7"));
                 }
                 request.members = Some(members);
             }

@@ -10,7 +10,7 @@ use witan_sim::{
 };
 
 /// A known bug; the seeds that finding it took, median and worst of nine; the seeds it gets here.
-const KNOWN: [(&str, u64, u64, u64); 10] = [
+const KNOWN: [(&str, u64, u64, u64); 11] = [
     // name, median, worst, bound
     ("ack-before-persist", 1, 3, 20),
     ("stale-read", 1, 3, 20),
@@ -19,6 +19,7 @@ const KNOWN: [(&str, u64, u64, u64); 10] = [
     ("cut-too-high", 1, 1, 20),
     ("position-ahead", 1, 1, 20),
     ("renewal-lost", 1, 3, 20),
+    ("proposed-twice", 3, 8, 40),
     ("checkpoint-not-atomic", 2, 6, 30),
     ("cut-above-durable", 1, 1, 20),
     ("sync-lies", 1, 1, 20),
@@ -91,4 +92,9 @@ fn cut_above_durable() {
 #[test]
 fn sync_lies() {
     is_found("sync-lies");
+}
+
+#[test]
+fn proposed_twice() {
+    is_found("proposed-twice");
 }

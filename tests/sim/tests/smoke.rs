@@ -9,8 +9,11 @@ use witan_sim::{
 /// Seeds swept for each number of members.
 const SEEDS: u64 = 40;
 
-fn clean(members: usize) -> witan_sim::world::Counts {
-    let swept = sweep(0, SEEDS, Some(members), Bug::None, &mut |_, _| {});
+/// Seeds swept for sizes that other runs do not have.
+const FEW_SEEDS: u64 = 10;
+
+fn clean(members: usize, seeds: u64) -> witan_sim::world::Counts {
+    let swept = sweep(0, seeds, Some(members), Bug::None, &mut |_, _| {});
     let failures: Vec<String> = swept
         .violations
         .iter()
@@ -22,7 +25,7 @@ fn clean(members: usize) -> witan_sim::world::Counts {
 
 #[test]
 fn one_member() {
-    let counts = clean(1);
+    let counts = clean(1, SEEDS);
     assert!(
         counts.acknowledged > 10 * SEEDS && counts.reads > SEEDS,
         "{counts:?}"
@@ -39,7 +42,7 @@ fn one_member() {
 
 #[test]
 fn three_members() {
-    let counts = clean(3);
+    let counts = clean(3, SEEDS);
     assert!(
         counts.acknowledged > 10 * SEEDS && counts.reads > SEEDS,
         "{counts:?}"
@@ -53,7 +56,7 @@ fn three_members() {
 
 #[test]
 fn five_members() {
-    let counts = clean(5);
+    let counts = clean(5, SEEDS);
     assert!(
         counts.acknowledged > 10 * SEEDS && counts.reads > SEEDS,
         "{counts:?}"
@@ -63,4 +66,15 @@ fn five_members() {
         counts.installs > 0 && counts.dropped > SEEDS && counts.terms > SEEDS,
         "{counts:?}"
     );
+}
+
+#[test]
+fn two_four_and_seven_members() {
+    for members in [2, 4, 7] {
+        let counts = clean(members, FEW_SEEDS);
+        assert!(
+            counts.acknowledged > 10 * FEW_SEEDS && counts.reads > FEW_SEEDS,
+            "{members} members: {counts:?}"
+        );
+    }
 }

@@ -20,12 +20,8 @@ pub enum InjectedBug {
     PositionAhead,
     /// A keep-alive is answered and its lease ends all the same.
     RenewalLost,
-    /// A keep-alive is answered after a read that the next leader confirmed.
-    RenewalOfOtherTerm,
     /// A proposal is proposed again as soon as there is another term, before it is known that the first copy was lost.
     ProposedTwice,
-    /// A leader that was stopped proposes expirations to its successor.
-    ExpiryForwarded,
 }
 
 /// The switch of one replica.

@@ -383,12 +383,7 @@ impl Replica {
             return;
         }
         let leading = self.raft.raft.state == StateRole::Leader;
-        let term = match leading {
-            false if self.faults.has(InjectedBug::ExpiryForwarded) => {
-                self.leader_tasks.lessor.term()
-            }
-            leading => leading.then_some(self.raft.raft.term),
-        };
+        let term = leading.then_some(self.raft.raft.term);
         let due = self
             .leader_tasks
             .due(&self.machine, term, self.ticks, now_ns);

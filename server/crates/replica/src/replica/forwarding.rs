@@ -92,14 +92,6 @@ impl Replica {
         command: Command,
     ) -> bool {
         if term != Some(self.raft.raft.term) {
-            if self.faults.has(InjectedBug::ExpiryForwarded) {
-                let stamp = Stamp {
-                    now_ns,
-                    ..Stamp::default()
-                };
-                let ticket = Ticket(u64::MAX - self.ticks);
-                return self.propose(ticket, stamp, command).is_ok();
-            }
             return false;
         }
         let entry = Entry {
@@ -292,9 +284,7 @@ impl Replica {
             }
             self.proposals.later_is_now();
             self.lease_requests.ask_again();
-            if !self.faults.has(InjectedBug::RenewalOfOtherTerm) {
-                self.read_index.drop_unproven();
-            }
+            self.read_index.drop_unproven();
         }
     }
 }
