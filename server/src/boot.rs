@@ -23,7 +23,7 @@ use crate::{
     auth::Authenticator,
     bootstrap::{self, Start, discover::DiscoverError},
     budget::{BudgetMetrics, ClientBudgets, MemoryBudget},
-    config::{AutoCompaction, Config, ConfigError, ServerCertificate},
+    config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate},
     logging::LogLevelHandle,
     metrics::{MetricsPage, Register},
     node::{self, Node, NodeMetrics, NodeParts, ProcessIdentity, TransferError, now_ns},
@@ -32,7 +32,7 @@ use crate::{
     storage::{self, Checkpointer, OpenError, SpaceMonitor, Storage, StorageMetrics},
     systemd,
     transport::{
-        self, BindError, Bound, BoundPeer, Handlers, RunningServer, ServerTls, TlsError,
+        self, BindError, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, TlsError,
         TransportMetrics,
     },
 };
@@ -137,16 +137,8 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let bound_peers = transport::bind_peers(&config)?;
     let on = Register::default();
     let metrics = Arc::new(TransportMetrics::register(&on, config.extensive_metrics));
-    // invalid TLS files come next; the self-signed certificate is created here
-    let own = matches!(
-        config.tls.certificate,
-        Some(ServerCertificate::SelfSigned { .. })
-    );
-    let mut security = if own {
-        None
-    } else {
-        ServerTls::open(&config, &metrics)?
-    };
+    // invalid TLS files come next; self-signed certificates are created in the data directory
+    let (security, peer_tls) = open_tls(&config, &metrics, false)?;
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
     let found = storage::identity(&config.data_dir)?;
@@ -158,14 +150,13 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
         complete = bootstrap::discover::complete(config, found) => complete?,
     };
     let disk = open_disk(&config, StorageMetrics::register(&on))?;
-    if own {
-        security = ServerTls::open(&config, &metrics)?;
-    }
+    let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
+    let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
     warn_of_quota(config.settings.quota_bytes);
     let budgets = BudgetMetrics::register(&on);
     let fed = (NodeMetrics::register(&on), &budgets);
     let peer_metrics = (PeerMetrics::register(&on), SnapshotMetrics::register(&on));
-    let links = (bound_peers, peer_metrics);
+    let links = (bound_peers, peer_tls, peer_metrics);
     let member = start_node(&config, (disk, links), fed, stopping)?;
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
@@ -230,6 +221,27 @@ impl RunningMember {
         }
         self.peers.stop().await;
     }
+}
+
+/// TLS of both ports, of those whose certificate is made here, or of the others.
+fn open_tls(
+    config: &Config,
+    metrics: &TransportMetrics,
+    made_here: bool,
+) -> Result<(Option<ServerTls>, Option<PeerTls>), BootError> {
+    let wanted = |port: &PortTls| {
+        let own = matches!(port.certificate, Some(ServerCertificate::SelfSigned { .. }));
+        own == made_here
+    };
+    let server = match wanted(&config.tls) {
+        true => ServerTls::open(config, metrics)?,
+        false => None,
+    };
+    let peer = match wanted(&config.peer_tls.port) {
+        true => PeerTls::open(config, metrics)?,
+        false => None,
+    };
+    Ok((server, peer))
 }
 
 /// Reads the keys of tokens, before touching the disk.
@@ -329,12 +341,16 @@ fn open_disk(config: &Config, metrics: StorageMetrics) -> Result<OpenedDisk, Boo
     })
 }
 
+/// What streams between members are made of: sockets, TLS, series.
+type PeerParts = (
+    Vec<BoundPeer>,
+    Option<PeerTls>,
+    (PeerMetrics, SnapshotMetrics),
+);
+
 fn start_node(
     config: &Config,
-    (disk, (bound_peers, (peer_metrics, snapshot_metrics))): (
-        OpenedDisk,
-        (Vec<BoundPeer>, (PeerMetrics, SnapshotMetrics)),
-    ),
+    (disk, (bound_peers, peer_tls, (peer_metrics, snapshot_metrics))): (OpenedDisk, PeerParts),
     (metrics, budgets): (NodeMetrics, &BudgetMetrics),
     stopping: watch::Receiver<bool>,
 ) -> Result<RunningMember, BootError> {
@@ -392,7 +408,7 @@ fn start_node(
                 node,
                 bound_peers,
                 &members,
-                (settings, peer_metrics),
+                (settings, peer_tls, peer_metrics),
                 (receiver, snapshot_metrics),
             )?;
             peers = Some(running);

@@ -9,7 +9,8 @@ use super::{
     LogConfig, LogFormat, LogLevel, LogOutput, Rotation, Settings, Url,
     error::ConfigError,
     flags::{self, Flag, FlagKind},
-    security::{ClientTls, TlsFlags},
+    peer_security::PeerTlsFlags,
+    security::{PeerTlsConfig, PortTls, TlsFlags},
     url::UrlError,
     values::{EXPERIMENTAL_CLUSTER, Environment, FlagValues},
 };
@@ -48,7 +49,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         return Err(ConfigError::Advertise);
     }
     let auto_compaction = read.auto_compaction()?;
-    let initial_advertise_peer_urls = read.peer_urls("initial-advertise-peer-urls")?;
+    let initial_advertise_peer_urls = read.urls("initial-advertise-peer-urls")?;
     let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
     check_members(initial_cluster.len(), environment)?;
     read.check_value_types()?;
@@ -60,7 +61,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         listen_client_urls: read.bind_urls("listen-client-urls")?,
         listen_client_http_urls: read.bind_urls("listen-client-http-urls")?,
         listen_metrics_urls: read.bind_urls("listen-metrics-urls")?,
-        listen_peer_urls: read.bindable("listen-peer-urls", read.peer_urls("listen-peer-urls")?)?,
+        listen_peer_urls: read.bind_urls("listen-peer-urls")?,
         advertise_client_urls: read.urls("advertise-client-urls")?,
         initial_advertise_peer_urls,
         initial_cluster,
@@ -86,7 +87,8 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         auto_compaction,
         connections: read.connections(settings.max_request_bytes)?,
         extensive_metrics: read.choice("metrics", &[("basic", false), ("extensive", true)])?,
-        tls: ClientTls::default(),
+        tls: PortTls::default(),
+        peer_tls: PeerTlsConfig::default(),
         log: read.log()?,
         settings,
         notify_socket: environment
@@ -97,6 +99,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         name,
     };
     config.tls = read.tls(&config, &mut warnings)?;
+    config.peer_tls = read.peer_tls(&config, &mut warnings)?;
     warnings.splice(0..0, values.warnings);
     warn(&config, &mut warnings);
     Ok(Config { warnings, ..config })
@@ -246,25 +249,9 @@ impl ValueReader<'_> {
         Url::list(text).map_err(|source| ConfigError::Url { flag, source })
     }
 
-    /// Parses a list of peer URLs; refuses those with TLS.
-    fn peer_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
-        let urls = self.urls(flag)?;
-        match urls.iter().find(|url| url.is_tls()) {
-            Some(url) => Err(ConfigError::Tls {
-                flag,
-                url: url.to_string(),
-            }),
-            None => Ok(urls),
-        }
-    }
-
-    /// Parses a list of listen URLs; refuses host names.
+    /// Parses a list of listen URLs; refuses host names, see [`Url::bindable`].
     fn bind_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
-        self.bindable(flag, self.urls(flag)?)
-    }
-
-    /// Refuses URLs that have a host name, see [`Url::bindable`].
-    fn bindable(&self, flag: &'static str, urls: Vec<Url>) -> Result<Vec<Url>, ConfigError> {
+        let urls = self.urls(flag)?;
         for url in &urls {
             url.bindable()
                 .map_err(|source| ConfigError::Url { flag, source })?;
@@ -439,7 +426,7 @@ impl ValueReader<'_> {
         })
     }
 
-    fn tls(&self, config: &Config, warnings: &mut Vec<String>) -> Result<ClientTls, ConfigError> {
+    fn tls(&self, config: &Config, warnings: &mut Vec<String>) -> Result<PortTls, ConfigError> {
         let clients = [
             config.listen_client_urls.as_slice(),
             &config.listen_client_http_urls,
@@ -458,6 +445,31 @@ impl ValueReader<'_> {
             min: self.text("tls-min-version"),
             max: self.text("tls-max-version"),
             urls: [&clients, &config.listen_metrics_urls],
+        };
+        texts.check(warnings)
+    }
+
+    fn peer_tls(
+        &self,
+        config: &Config,
+        warnings: &mut Vec<String>,
+    ) -> Result<PeerTlsConfig, ConfigError> {
+        let texts = PeerTlsFlags {
+            cert: self.text("peer-cert-file"),
+            key: self.text("peer-key-file"),
+            client_cert: self.text("peer-client-cert-file"),
+            client_key: self.text("peer-client-key-file"),
+            ca: self.text("peer-trusted-ca-file"),
+            crl: self.text("peer-crl-file"),
+            client_cert_auth: self.boolean("peer-client-cert-auth")?,
+            allowed_cns: self.list("peer-cert-allowed-cn"),
+            allowed_hostnames: self.list("peer-cert-allowed-hostname"),
+            auto: self.boolean("peer-auto-tls")?,
+            years: self.number("self-signed-cert-validity")?,
+            skip_san_check: self.boolean("peer-skip-client-san-verification")?,
+            listen: &config.listen_peer_urls,
+            call: &config.initial_advertise_peer_urls,
+            client_port: &config.tls,
         };
         texts.check(warnings)
     }

@@ -44,13 +44,34 @@ pub enum ConfigError {
         flag: &'static str,
         source: UrlError,
     },
-    #[error("--{flag}={url} asks for TLS between members, which comes with a later version")]
-    Tls { flag: &'static str, url: String },
     #[error(
-        "--cert-file and --key-file belong together: KeyFile and CertFile must both be \
-         present[key: {key}, cert: {cert}]"
+        "TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url {0} with \
+         HTTPS scheme"
     )]
-    IncompleteKeyPair { cert: String, key: String },
+    PeerHttpsWithoutCertificate(String),
+    #[error(
+        "peer url {0} with HTTPS scheme needs --peer-trusted-ca-file, the authority of the members' \
+         certificates, or --peer-auto-tls"
+    )]
+    PeerHttpsWithoutCa(String),
+    #[error(
+        "--peer-client-cert-auth needs --peer-trusted-ca-file: the authority whose certificates \
+         members must show"
+    )]
+    PeerCertAuthWithoutCa,
+    #[error(
+        "--peer-cert-allowed-cn and --peer-cert-allowed-hostname: AllowedCN and AllowedHostname are \
+         mutually exclusive (cns=[{cns}], hostnames=[{hostnames}])"
+    )]
+    PeerNames { cns: String, hostnames: String },
+    #[error(
+        "{flags} belong together: KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"
+    )]
+    IncompleteKeyPair {
+        flags: &'static str,
+        cert: String,
+        key: String,
+    },
     #[error(
         "TLS key/cert (--cert-file, --key-file) must be provided for client url {0} with HTTPS \
          scheme"

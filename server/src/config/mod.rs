@@ -1,7 +1,7 @@
 //! Configuration from the command line, the environment or a file, validated and typed.
 //!
 //! Reading order: `flags` (the one table) → `values` (given values as texts) → `source` and `file`
-//! (where they come from) → `url` (texts to URLs) → `build` and `security` (checks) → this file
+//! (where they come from) → `url` (texts to URLs) → `build`, `security` and `peer_security` (checks) → this file
 //! (the typed result). `help` shows the table. No other module reads flags or the environment.
 
 mod build;
@@ -12,6 +12,7 @@ pub mod flags;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod help;
+mod peer_security;
 mod security;
 mod source;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use crate::storage::SpaceConfig;
 pub use build::{MembersError, members};
 pub use discovery::{Discovery, SrvDiscovery, V2Discovery, V3Discovery};
 pub use error::ConfigError;
-pub use security::{ClientTls, ServerCertificate, TlsVersion};
+pub use security::{PeerTlsConfig, PortTls, ServerCertificate, TlsVersion};
 pub use source::environment;
 pub use url::{Address, Url, UrlError};
 pub use values::Environment;
@@ -87,7 +88,9 @@ pub struct Config {
     /// `--metrics=extensive`: the duration of calls is measured.
     pub extensive_metrics: bool,
     /// TLS of the URLs with the schemes `https` and `unixs`.
-    pub tls: ClientTls,
+    pub tls: PortTls,
+    /// TLS between members.
+    pub peer_tls: PeerTlsConfig,
     /// Where and how to log.
     pub log: LogConfig,
     /// What request handlers read.
@@ -172,6 +175,10 @@ impl Default for Config {
     fn default() -> Self {
         let url = |text: &str| vec![text.parse().expect("a constant URL")];
         let (client, peer) = (url(DEFAULT_CLIENT_URL), url(DEFAULT_PEER_URL));
+        let tls = PortTls {
+            max_version: TlsVersion::Tls13,
+            ..PortTls::default()
+        };
         Self {
             name: DEFAULT_NAME.into(),
             data_dir: PathBuf::from(format!("{DEFAULT_NAME}.etcd")),
@@ -196,9 +203,10 @@ impl Default for Config {
             auto_compaction: None,
             connections: ConnectionSettings::default(),
             extensive_metrics: false,
-            tls: ClientTls {
-                max_version: TlsVersion::Tls13,
-                ..ClientTls::default()
+            tls: tls.clone(),
+            peer_tls: PeerTlsConfig {
+                port: tls,
+                ..PeerTlsConfig::default()
             },
             log: LogConfig::default(),
             settings: Settings::default(),

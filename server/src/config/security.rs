@@ -1,5 +1,5 @@
-//! Configuration of TLS on the client port: files, versions, client certificates. Contradictions
-//! are refused here, with etcd's texts where it has some.
+//! Configuration of TLS on the client port and on the peer port: files, versions, client certificates.
+//! Contradictions are refused here, with etcd's texts where it has some.
 //!
 //! What does *not* live here: the files themselves, which `transport::tls` reads.
 
@@ -38,9 +38,9 @@ const GO_CIPHER_SUITES: &[&str] = &[
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305",
 ];
 
-/// TLS of the client port; the default is none.
+/// TLS of a port; the default is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClientTls {
+pub struct PortTls {
     /// Server certificate; `None` if no URL uses TLS.
     pub certificate: Option<ServerCertificate>,
     /// `--trusted-ca-file`: clients must present a certificate issued by it.
@@ -52,6 +52,8 @@ pub struct ClientTls {
     pub client_cert_auth: bool,
     /// `--client-cert-allowed-hostname`: one of these must be in a client's certificate.
     pub allowed_hostnames: Vec<String>,
+    /// `--peer-cert-allowed-cn`: a client's certificate must have one of these common names.
+    pub allowed_common_names: Vec<String>,
     /// `--cipher-suites` in the order given, by Go's names; empty uses the default.
     pub cipher_suites: Vec<String>,
     /// `--tls-min-version`.
@@ -60,7 +62,19 @@ pub struct ClientTls {
     pub max_version: TlsVersion,
 }
 
-/// Source of the certificate of the client port.
+/// TLS between members; the default is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerTlsConfig {
+    /// The peer port, and what the certificates of other members must be.
+    pub port: PortTls,
+    /// `--peer-client-cert-file` and `--peer-client-key-file`: with which this member calls others;
+    /// with those of the port if not given.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// `--peer-skip-client-san-verification`.
+    pub skip_san_check: bool,
+}
+
+/// Source of the certificate of a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerCertificate {
     /// `--cert-file` and `--key-file`.
@@ -117,7 +131,7 @@ pub(super) struct TlsFlags<'a> {
 
 impl TlsFlags<'_> {
     /// Checks the flags against each other and the URLs; adds warnings to `warnings`.
-    pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<ClientTls, ConfigError> {
+    pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<PortTls, ConfigError> {
         let (min, max) = self.checked_versions()?;
         let certificate = self.certificate(warnings)?;
         let [clients, metrics] = self.urls.map(|urls| urls.iter().find(|url| url.is_tls()));
@@ -151,12 +165,13 @@ impl TlsFlags<'_> {
         }
         self.warn_of_plain_urls(certificate.is_some(), warnings);
         let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
-        Ok(ClientTls {
+        Ok(PortTls {
             certificate: certificate.filter(|_| secure),
             client_ca: path(self.client_ca),
             crl: path(self.crl),
             client_cert_auth: self.client_cert_auth,
             allowed_hostnames: self.allowed_hostnames,
+            allowed_common_names: Vec::new(),
             cipher_suites: self.cipher_suites,
             min_version: min,
             max_version: max,
@@ -165,7 +180,7 @@ impl TlsFlags<'_> {
 
     /// The lowest and the highest TLS version. Refuses unknown versions and cipher suites, a lowest
     /// above the highest, and cipher suites if the lowest is TLS 1.3.
-    fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
+    pub(super) fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());
         if let Some(name) = self.cipher_suites.iter().find(unknown) {
             return Err(ConfigError::CipherSuite(name.clone()));
@@ -192,6 +207,7 @@ impl TlsFlags<'_> {
                 .auto
                 .then_some(ServerCertificate::SelfSigned { years: self.years })),
             ("", _) | (_, "") => Err(ConfigError::IncompleteKeyPair {
+                flags: "--cert-file and --key-file",
                 cert: self.cert.to_owned(),
                 key: self.key.to_owned(),
             }),

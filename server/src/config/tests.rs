@@ -167,14 +167,50 @@ fn refusals_in_etcds_words() {
 }
 
 #[test]
+fn contradictions_of_tls_between_members_are_refused() {
+    let secure = "--initial-advertise-peer-urls https://127.0.0.1:1";
+    let pair = "--peer-cert-file c --peer-key-file k";
+    for (line, part) in [
+        (
+            secure.to_owned(),
+            "(--peer-cert-file, --peer-key-file) must be provided for peer url https://127.0.0.1:1",
+        ),
+        (format!("{secure} {pair}"), "needs --peer-trusted-ca-file"),
+        (
+            "--peer-cert-file c".to_owned(),
+            "--peer-cert-file and --peer-key-file belong together",
+        ),
+        (
+            "--peer-client-key-file k".to_owned(),
+            "--peer-client-cert-file and --peer-client-key-file belong together",
+        ),
+        (
+            format!("{pair} --peer-client-cert-auth"),
+            "--peer-client-cert-auth needs --peer-trusted-ca-file",
+        ),
+        (
+            "--peer-cert-allowed-cn a --peer-cert-allowed-hostname b".to_owned(),
+            "mutually exclusive (cns=[a], hostnames=[b])",
+        ),
+        (
+            "--peer-auto-tls --self-signed-cert-validity 0".to_owned(),
+            "selfSignedCertValidity is invalid",
+        ),
+    ] {
+        let error = refusal(&line);
+        assert!(error.contains(part), "{line}: {error}");
+    }
+    let line = format!(
+        "{secure} {pair} --peer-trusted-ca-file ca --initial-cluster default=https://127.0.0.1:1"
+    );
+    let config = load(&line, &[]).unwrap();
+    assert!(config.peer_tls.port.certificate.is_some());
+}
+
+#[test]
 fn unsupported_flags_are_refused_with_a_reason() {
     for (line, part) in [
-        ("--peer-auto-tls", "--peer-auto-tls is refused: TLS between"),
         ("--experimental-memory-mlock", "--memory-mlock is refused"),
-        (
-            "--initial-advertise-peer-urls https://127.0.0.1:1",
-            "asks for TLS",
-        ),
         (
             "--initial-cluster a=http://a:1,b=http://b:1",
             "names 2 members",
@@ -257,7 +293,7 @@ fn tls_as_it_was_asked_for() {
          --client-crl-file r --auto-tls --tls-max-version TLS1.2"
     );
     let config = load(&line, &[]).unwrap();
-    let expected = ClientTls {
+    let expected = PortTls {
         certificate: Some(ServerCertificate::Files {
             cert: "c".into(),
             key: "k".into(),
@@ -265,7 +301,7 @@ fn tls_as_it_was_asked_for() {
         client_ca: Some("a".into()),
         crl: Some("r".into()),
         client_cert_auth: true,
-        ..ClientTls::default()
+        ..PortTls::default()
     };
     assert_eq!(config.tls, expected);
     assert!(config.settings.client_cert_auth);

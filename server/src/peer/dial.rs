@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{Address, Url},
-    transport::PeerStream,
+    transport::{PeerStream, PeerTls},
 };
 
 /// How long it may take until the other member has agreed.
@@ -26,6 +26,11 @@ pub(super) enum DialError {
     /// The member has no URL that can be used.
     #[error("it has no peer URL")]
     NoUrl,
+    /// The URL asks for TLS.
+    #[error(
+        "its URL asks for TLS, and this member has neither --peer-cert-file nor --peer-auto-tls"
+    )]
+    NoCertificate,
     /// The network or the system says no.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -43,15 +48,23 @@ impl DialError {
                 // of a Unix socket, whose file may be gone
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
             ),
-            Self::NoUrl | Self::Refused(_) => false,
+            Self::NoUrl | Self::NoCertificate | Self::Refused(_) => false,
         }
     }
 }
 
 /// Opens a stream within [`DIAL_TIMEOUT`].
-pub(super) async fn open(url: &Url, hello: &Handshake) -> Result<Box<dyn PeerStream>, DialError> {
+pub(super) async fn open(
+    url: &Url,
+    tls: Option<&PeerTls>,
+    hello: &Handshake,
+) -> Result<Box<dyn PeerStream>, DialError> {
     let opening = async {
         let mut stream = connect(url).await?;
+        if url.is_tls() {
+            let tls = tls.ok_or(DialError::NoCertificate)?;
+            stream = tls.connect(stream, host(url)).await?;
+        }
         shake_hands(&mut stream, hello).await?;
         Ok(stream)
     };
@@ -63,6 +76,14 @@ async fn connect(url: &Url) -> io::Result<Box<dyn PeerStream>> {
     match url.address() {
         Address::Tcp(host, port) => Ok(Box::new(connect_tcp(host, *port).await?)),
         Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+    }
+}
+
+/// The name that its certificate must have.
+fn host(url: &Url) -> &str {
+    match url.address() {
+        Address::Tcp(host, _) => host,
+        Address::Unix(_) => "localhost",
     }
 }
 

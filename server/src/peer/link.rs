@@ -177,7 +177,7 @@ impl Link {
         };
         let mut worst = DialError::NoUrl;
         for url in self.peer.urls() {
-            match dial::open(&url, &hello).await {
+            match dial::open(&url, self.shared.tls.as_ref(), &hello).await {
                 Ok(stream) => return Ok(stream),
                 // that something listens at one of them counts
                 Err(error) if error.nothing_listens() && !matches!(worst, DialError::NoUrl) => {}

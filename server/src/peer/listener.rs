@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     client_network::ClientNetwork,
     config::Url,
-    transport::{PeerListener, PeerStream},
+    transport::{PeerListener, PeerStream, PeerTls},
 };
 
 /// How long a connection may take until it has said what it is, and has taken its answer.
@@ -119,7 +120,12 @@ impl Listener {
     /// Accepts connections for as long as the process runs.
     pub(super) async fn accept(self: Arc<Self>, url: Url, socket: PeerListener) {
         let address = url.to_string();
-        tracing::info!(address, "serving peer traffic insecurely");
+        let tls = self.shared.tls.clone().filter(|_| url.is_tls());
+        if tls.is_some() {
+            tracing::info!(address, "serving peer traffic securely");
+        } else {
+            tracing::info!(address, "serving peer traffic insecurely");
+        }
         loop {
             let Ok(place) = self.greetings.clone().acquire_owned().await else {
                 return;
@@ -137,17 +143,18 @@ impl Listener {
                 self.shared.metrics.refused("too_many");
                 continue;
             };
-            let listener = self.clone();
+            let (listener, tls) = (self.clone(), tls.clone());
             tokio::spawn(async move {
-                let remote = remote.map_or_else(String::new, |remote| remote.to_string());
-                let greeted = timeout(GREETING_TIMEOUT, listener.greet(stream, &remote)).await;
+                let name = remote.map_or_else(String::new, |remote| remote.to_string());
+                let greeting_ends = listener.greet((stream, remote), tls.as_ref(), &name);
+                let greeted = timeout(GREETING_TIMEOUT, greeting_ends).await;
                 drop(greeting);
                 match greeted {
                     Ok(Ok(Some((stream, hello)))) => listener.admit(stream, hello),
                     Ok(Ok(None)) => {}
                     Ok(Err(error)) => {
                         listener.shared.metrics.refused("connection");
-                        tracing::debug!(remote, %error, "a connection to the peer port ended");
+                        tracing::debug!(remote = name, %error, "a connection to the peer port ended");
                     }
                     Err(_) => listener.shared.metrics.refused("timeout"),
                 }
@@ -158,9 +165,18 @@ impl Listener {
     /// Reads what a connection is; gives a stream of a member, and answers anything else.
     async fn greet(
         &self,
-        mut stream: Box<dyn PeerStream>,
+        (stream, address): (Box<dyn PeerStream>, Option<SocketAddr>),
+        tls: Option<&PeerTls>,
         remote: &str,
     ) -> io::Result<Option<(Box<dyn PeerStream>, Handshake)>> {
+        let secured = match tls {
+            Some(tls) => tls.accept(stream, address, &self.shared.hosts()).await,
+            None => Some(stream),
+        };
+        let Some(mut stream) = secured else {
+            self.shared.metrics.refused("tls");
+            return Ok(None);
+        };
         let mut first = [0; MAGIC.len() + 1];
         stream.read_exact(&mut first).await?;
         let [.., protocol] = first;

@@ -45,10 +45,10 @@ use witan_replica::{
 };
 
 use crate::{
-    config::Url,
+    config::{Address, Url},
     node::{Node, Post},
     storage::SnapshotReceiver,
-    transport::BoundPeer,
+    transport::{BoundPeer, PeerTls},
 };
 use handshake::StreamKind;
 use link::{Link, Peer};
@@ -80,6 +80,7 @@ struct Shared {
     /// Where snapshots of other members go.
     receiver: SnapshotReceiver,
     snapshot_metrics: SnapshotMetrics,
+    tls: Option<PeerTls>,
 }
 
 impl Shared {
@@ -91,6 +92,17 @@ impl Shared {
     fn members(&self) -> Arc<MemberRegistry> {
         let members = self.members.read();
         members.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The hosts of all members' peer URLs.
+    fn hosts(&self) -> Vec<String> {
+        let members = self.members();
+        let urls = members.by_id.values().flat_map(|member| &member.peer_urls);
+        let hosts = urls.filter_map(|url| match url.parse::<Url>().ok()?.address() {
+            Address::Tcp(host, _) => Some(host.clone()),
+            Address::Unix(_) => None,
+        });
+        hosts.collect()
     }
 
     fn peer(&self, id: u64) -> Option<Arc<Peer>> {
@@ -135,7 +147,7 @@ pub fn start(
     node: Node,
     sockets: Vec<BoundPeer>,
     members: &MemberRegistry,
-    (settings, metrics): (PeerSettings, PeerMetrics),
+    (settings, tls, metrics): (PeerSettings, Option<PeerTls>, PeerMetrics),
     (receiver, snapshot_metrics): (SnapshotReceiver, SnapshotMetrics),
 ) -> io::Result<(Peers, PeerPost)> {
     let runtime = runtime::Builder::new_current_thread()
@@ -150,6 +162,7 @@ pub fn start(
         settings,
         receiver,
         snapshot_metrics,
+        tls,
     });
     let mut post = PeerPost {
         shared: shared.clone(),

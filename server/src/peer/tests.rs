@@ -90,7 +90,7 @@ fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running 
         node.clone(),
         bound,
         members,
-        (settings, metrics),
+        (settings, None, metrics),
         (SnapshotReceiver::without_folder(), snapshot_metrics),
     )
     .unwrap();

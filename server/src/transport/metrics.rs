@@ -16,6 +16,7 @@ pub struct TransportMetrics {
     pub(super) grpc_received_bytes: IntCounter,
     pub(super) grpc_sent_bytes: IntCounter,
     pub(super) tls: TlsMetrics,
+    pub(super) peer_tls: TlsMetrics,
 }
 
 /// What [`super::ServerTls`] feeds.
@@ -44,6 +45,10 @@ impl TransportMetrics {
             tls: TlsMetrics {
                 expires: on.gauge("witan_tls_certificate_not_after_seconds", "Unix time at which the certificate of the client port ends, 0 without one."),
                 handshakes_failed: on.counters("witan_tls_handshake_failures_total", "TLS handshakes with clients that failed, by reason.", &["reason"]),
+            },
+            peer_tls: TlsMetrics {
+                expires: on.gauge("witan_peer_tls_certificate_not_after_seconds", "Unix time at which the certificate of the peer port ends, 0 without one."),
+                handshakes_failed: on.counters("witan_peer_tls_handshake_failures_total", "TLS handshakes with other members that failed, by reason.", &["reason"]),
             },
         }
     }

@@ -38,7 +38,7 @@ pub use listen::{
 };
 pub use metrics::TransportMetrics;
 pub use signals::{Signal, first_signal};
-pub use tls::{PeerCertificate, ServerTls, TlsError};
+pub use tls::{PeerCertificate, PeerTls, ServerTls, TlsError};
 pub use witan_http2::Body as RequestBody;
 
 use crate::{budget::ClientBudgets, config::ConnectionSettings, panics::PanicMetrics};

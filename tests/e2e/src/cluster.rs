@@ -41,16 +41,22 @@ impl Cluster {
 
     /// Lays out folders and ports and starts nothing.
     pub fn prepare(count: usize, args: &[&str]) -> Self {
+        Self::prepare_on("http", count, args)
+    }
+
+    /// The same, with peer URLs of this scheme.
+    pub fn prepare_on(scheme: &str, count: usize, args: &[&str]) -> Self {
+        let peer_url = |member: &Server| format!("{scheme}://127.0.0.1:{}", member.peer_port());
         let launch = || Launch::witan().bare().env(EXPERIMENTAL, "1").prepare();
         let mut members: Vec<Server> = (0..count).map(|_| launch()).collect();
         let initial: Vec<String> = members
             .iter()
             .enumerate()
-            .map(|(at, member)| format!("m{at}={}", member.peer_url()))
+            .map(|(at, member)| format!("m{at}={}", peer_url(member)))
             .collect();
         let initial = initial.join(",");
         for (at, member) in members.iter_mut().enumerate() {
-            let (name, url, peer_url) = (format!("m{at}"), member.url(), member.peer_url());
+            let (name, url, peer_url) = (format!("m{at}"), member.url(), peer_url(member));
             member.add_args(["--name", &name, "--data-dir", "data"]);
             member.add_args(["--listen-client-urls", &url]);
             member.add_args(["--advertise-client-urls", &url]);

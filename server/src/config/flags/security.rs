@@ -1,9 +1,8 @@
 //! Flags of TLS, browsers and auth.
 
-use super::{Flag, FlagKind, accepted, refused, supported};
+use super::{Flag, FlagKind, accepted, supported};
 use FlagKind::{Bool, Integer, Text};
 
-const PEER_TLS: &str = "TLS between members comes with a later version";
 const NO_INNER_CLIENT: &str = "nothing in this process calls its own client port";
 
 #[rustfmt::skip]
@@ -17,17 +16,17 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("client-crl-file", Text, "", "Revoked certificates of clients.", supported("revoked_certificates_are_refused_on_every_listener")).yaml("client-transport-security.crl-file"),
     Flag::new("client-cert-allowed-hostname", Text, "", "Host names that a client's certificate must have.", supported("names_of_clients")).yaml("client-transport-security.allowed-hostname"),
     Flag::new("auto-tls", Bool, "false", "Whether the client port makes its own certificate.", supported("auto_tls_makes_a_certificate_and_keeps_it")).yaml("client-transport-security.auto-tls"),
-    Flag::new("peer-cert-file", Text, "", "Certificate of the peer port.", refused(PEER_TLS)).yaml("peer-transport-security.cert-file"),
-    Flag::new("peer-key-file", Text, "", "Key of the peer port.", refused(PEER_TLS)).yaml("peer-transport-security.key-file"),
-    Flag::new("peer-client-cert-file", Text, "", "Certificate with which this member calls others.", refused(PEER_TLS)).yaml("peer-transport-security.client-cert-file"),
-    Flag::new("peer-client-key-file", Text, "", "Key with which this member calls others.", refused(PEER_TLS)).yaml("peer-transport-security.client-key-file"),
-    Flag::new("peer-client-cert-auth", Bool, "false", "Whether other members must show a certificate.", refused(PEER_TLS)).yaml("peer-transport-security.client-cert-auth"),
-    Flag::new("peer-trusted-ca-file", Text, "", "Certificate authority of members.", refused(PEER_TLS)).yaml("peer-transport-security.trusted-ca-file"),
-    Flag::new("peer-crl-file", Text, "", "Revoked certificates of members.", refused(PEER_TLS)).yaml("peer-transport-security.crl-file"),
-    Flag::new("peer-cert-allowed-cn", Text, "", "Common names that a member's certificate must have.", refused(PEER_TLS)).yaml("peer-transport-security.allowed-cn"),
-    Flag::new("peer-cert-allowed-hostname", Text, "", "Host names that a member's certificate must have.", refused(PEER_TLS)).yaml("peer-transport-security.allowed-hostname"),
-    Flag::new("peer-auto-tls", Bool, "false", "Whether the peer port makes its own certificate.", refused(PEER_TLS)).yaml("peer-transport-security.auto-tls"),
-    Flag::new("peer-skip-client-san-verification", Bool, "false", "Whether a member's address need not stand in its certificate.", refused(PEER_TLS)).yaml("peer-transport-security.skip-client-san-verification"),
+    Flag::new("peer-cert-file", Text, "", "Certificate of the peer port.", supported("members_speak_tls_and_nobody_else_is_heard")).yaml("peer-transport-security.cert-file"),
+    Flag::new("peer-key-file", Text, "", "Key of the peer port.", supported("members_speak_tls_and_nobody_else_is_heard")).yaml("peer-transport-security.key-file"),
+    Flag::new("peer-client-cert-file", Text, "", "Certificate with which this member calls others.", supported("names_and_revocations_of_members")).yaml("peer-transport-security.client-cert-file"),
+    Flag::new("peer-client-key-file", Text, "", "Key with which this member calls others.", supported("names_and_revocations_of_members")).yaml("peer-transport-security.client-key-file"),
+    Flag::new("peer-client-cert-auth", Bool, "false", "Whether other members must show a certificate.", supported("members_speak_tls_and_nobody_else_is_heard")).yaml("peer-transport-security.client-cert-auth"),
+    Flag::new("peer-trusted-ca-file", Text, "", "Certificate authority of members.", supported("members_speak_tls_and_nobody_else_is_heard")).yaml("peer-transport-security.trusted-ca-file"),
+    Flag::new("peer-crl-file", Text, "", "Revoked certificates of members.", supported("names_and_revocations_of_members")).yaml("peer-transport-security.crl-file"),
+    Flag::new("peer-cert-allowed-cn", Text, "", "Common names that a member's certificate must have.", supported("names_and_revocations_of_members")).yaml("peer-transport-security.allowed-cn"),
+    Flag::new("peer-cert-allowed-hostname", Text, "", "Host names that a member's certificate must have.", supported("names_and_revocations_of_members")).yaml("peer-transport-security.allowed-hostname"),
+    Flag::new("peer-auto-tls", Bool, "false", "Whether the peer port makes its own certificate.", supported("members_make_their_own_certificates")).yaml("peer-transport-security.auto-tls"),
+    Flag::new("peer-skip-client-san-verification", Bool, "false", "Whether the address that a member calls from need not be one of its certificate's.", supported("names_and_revocations_of_members")).yaml("peer-transport-security.skip-client-san-verification"),
     Flag::new("self-signed-cert-validity", Integer, "1", "Years for which certificates made here are valid.", supported("auto_tls_makes_a_certificate_and_keeps_it")),
     Flag::new("cipher-suites", Text, "", "Cipher suites of TLS.", supported("cipher_suites")),
     Flag::new("tls-min-version", Text, "TLS1.2", "Lowest version of TLS.", supported("versions_of_tls")),

@@ -26,8 +26,10 @@ pub enum TlsError {
         reason: String,
     },
     /// Certificate and key do not belong together, or cannot be used.
-    #[error("--cert-file={} with --key-file={}: {source}", cert.display(), key.display())]
+    #[error("--{}={} with --{}={}: {source}", flags[0], cert.display(), flags[1], key.display())]
     Pair {
+        /// Which flags name them.
+        flags: &'static [&'static str; 2],
         /// The certificate.
         cert: PathBuf,
         /// The key.
@@ -43,11 +45,16 @@ pub enum TlsError {
         /// Names of those that can be asked for.
         available: String,
     },
-    /// A name of `--client-cert-allowed-hostname` is none.
-    #[error("--client-cert-allowed-hostname: {0:?} is neither a host name nor an address")]
-    Hostname(String),
-    /// The certificate of `--auto-tls` cannot be made.
-    #[error("--auto-tls: cannot make a certificate in {}: {reason}", path.display())]
+    /// A name that a certificate may have is none.
+    #[error("--{flag}: {name:?} is neither a host name nor an address")]
+    Hostname {
+        /// Which flag names it.
+        flag: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The certificate of `--auto-tls` or `--peer-auto-tls` cannot be made.
+    #[error("cannot make a self-signed certificate in {}: {reason}", path.display())]
     SelfSigned {
         /// Its folder.
         path: PathBuf,

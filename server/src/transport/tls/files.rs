@@ -9,7 +9,8 @@ use std::{
 };
 
 use rustls::{
-    RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
+    client::{Resumption, WebPkiServerVerifier},
     pki_types::{
         CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, pem::PemObject,
     },
@@ -21,14 +22,41 @@ use super::{
     error::TlsError,
     peer,
     suites::{self, SuiteChoice},
-    verify::{ClientVerifier, Revoked},
+    verify::{ClientVerifier, Revoked, ServerVerifier},
 };
-use crate::config::ClientTls;
+use crate::config::PortTls;
 
-const CERT: &str = "cert-file";
-const KEY: &str = "key-file";
-const CA: &str = "trusted-ca-file";
-const CRL: &str = "client-crl-file";
+/// The flags that say what a port uses, for messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PortFlags {
+    /// Certificate and key.
+    pub(super) pair: &'static [&'static str; 2],
+    pub(super) ca: &'static str,
+    pub(super) crl: &'static str,
+    pub(super) hostnames: &'static str,
+}
+
+/// Those of the client port.
+pub(super) const CLIENT_PORT: PortFlags = PortFlags {
+    pair: &["cert-file", "key-file"],
+    ca: "trusted-ca-file",
+    crl: "client-crl-file",
+    hostnames: "client-cert-allowed-hostname",
+};
+
+/// Those of the peer port.
+pub(super) const PEER_PORT: PortFlags = PortFlags {
+    pair: &["peer-cert-file", "peer-key-file"],
+    ca: "peer-trusted-ca-file",
+    crl: "peer-crl-file",
+    hostnames: "peer-cert-allowed-hostname",
+};
+
+/// Those with which a member calls others.
+pub(super) const PEER_CLIENT: PortFlags = PortFlags {
+    pair: &["peer-client-cert-file", "peer-client-key-file"],
+    ..PEER_PORT
+};
 
 /// Metadata of a file; it has changed when any of these has. `None` if it does not exist.
 type FileStamp = Option<[i64; 6]>;
@@ -53,21 +81,31 @@ impl TlsParts {
 /// Everything that a configuration of rustls is made of.
 #[derive(Debug)]
 pub(super) struct Files {
+    flags: PortFlags,
     cert: PathBuf,
     key: PathBuf,
     ca: Option<PathBuf>,
     crl: Option<PathBuf>,
     hostnames: Vec<ServerName<'static>>,
+    common_names: Vec<String>,
     choice: SuiteChoice,
 }
 
 impl Files {
     /// Reads nothing yet.
-    pub(super) fn new(tls: &ClientTls, cert: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
+    pub(super) fn new(
+        tls: &PortTls,
+        flags: PortFlags,
+        (cert, key): (PathBuf, PathBuf),
+    ) -> Result<Self, TlsError> {
         let name = |text: &String| {
-            ServerName::try_from(text.clone()).map_err(|_| TlsError::Hostname(text.clone()))
+            ServerName::try_from(text.clone()).map_err(|_| TlsError::Hostname {
+                flag: flags.hostnames,
+                name: text.clone(),
+            })
         };
         Ok(Self {
+            flags,
             cert,
             key,
             ca: tls.client_ca.clone(),
@@ -77,6 +115,7 @@ impl Files {
                 .iter()
                 .map(name)
                 .collect::<Result<_, _>>()?,
+            common_names: tls.allowed_common_names.clone(),
             choice: suites::choice(tls)?,
         })
     }
@@ -96,7 +135,8 @@ impl Files {
         let Some(path) = &self.crl else {
             return Ok(Revoked::None);
         };
-        let bytes = read(CRL, path)?;
+        let crl = self.flags.crl;
+        let bytes = read(crl, path)?;
         // etcd reads DER alone; PEM is what most tools write
         let list = match CertificateRevocationListDer::from_pem_slice(&bytes) {
             Ok(list) => list.to_vec(),
@@ -104,7 +144,7 @@ impl Files {
         };
         let list = CertificateList::from_der(&list).map_err(|error| {
             content(
-                CRL,
+                crl,
                 path,
                 format!("not a certificate revocation list: {error}"),
             )
@@ -119,9 +159,10 @@ impl Files {
 
     /// Reads the certificate chain, the private key and the CAs of clients from the disk.
     pub(super) fn parts(&self) -> Result<TlsParts, TlsError> {
-        let chain = certificates(CERT, &self.cert)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(KEY, &self.key)?).map_err(|error| {
-            content(KEY, &self.key, format!("no private key in PEM: {error:?}"))
+        let [cert, key] = self.flags.pair;
+        let chain = certificates(cert, &self.cert)?;
+        let key = PrivateKeyDer::from_pem_slice(&read(key, &self.key)?).map_err(|error| {
+            content(key, &self.key, format!("no private key in PEM: {error:?}"))
         })?;
         Ok(TlsParts {
             chain,
@@ -146,11 +187,7 @@ impl Files {
         };
         let mut config = builder
             .with_single_cert(parts.chain.clone(), parts.key.clone_key())
-            .map_err(|source| TlsError::Pair {
-                cert: self.cert.clone(),
-                key: self.key.clone(),
-                source,
-            })?;
+            .map_err(|source| self.bad_pair(source))?;
         if authenticates {
             // a session that is resumed would not be looked at again
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -159,13 +196,58 @@ impl Files {
         Ok(config)
     }
 
+    /// What a member calls others with: it shows the certificate, and wants one of the authority that
+    /// is not revoked; any if there is no authority.
+    pub(super) fn client_config(
+        &self,
+        parts: &TlsParts,
+        revoked: Revoked,
+    ) -> Result<ClientConfig, TlsError> {
+        let provider = self.choice.provider.clone();
+        let chain = match (&self.ca, &parts.authorities) {
+            (Some(ca), Some(authorities)) => {
+                let builder = WebPkiServerVerifier::builder_with_provider(
+                    authorities.clone(),
+                    provider.clone(),
+                );
+                let built = builder.build();
+                Some(built.map_err(|error| content(self.flags.ca, ca, error.to_string()))?)
+            }
+            _ => None,
+        };
+        let verifier = ServerVerifier {
+            chain,
+            revoked,
+            algorithms: provider.signature_verification_algorithms,
+        };
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&self.choice.versions)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_auth_cert(parts.chain.clone(), parts.key.clone_key())
+            .map_err(|source| self.bad_pair(source))?;
+        // a session that is resumed would not be looked at again
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    fn bad_pair(&self, source: rustls::Error) -> TlsError {
+        TlsError::Pair {
+            flags: self.flags.pair,
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            source,
+        }
+    }
+
     fn authorities(&self) -> Result<Option<Arc<RootCertStore>>, TlsError> {
         let Some(ca) = &self.ca else { return Ok(None) };
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(CA, ca)? {
+        let flag = self.flags.ca;
+        for certificate in certificates(flag, ca)? {
             roots
                 .add(certificate)
-                .map_err(|error| content(CA, ca, format!("not an authority: {error}")))?;
+                .map_err(|error| content(flag, ca, format!("not an authority: {error}")))?;
         }
         Ok(Some(Arc::new(roots)))
     }
@@ -181,11 +263,12 @@ impl Files {
         let provider = self.choice.provider.clone();
         let chain = WebPkiClientVerifier::builder_with_provider(authorities.clone(), provider)
             .build()
-            .map_err(|error| content(CA, ca, error.to_string()))?;
+            .map_err(|error| content(self.flags.ca, ca, error.to_string()))?;
         Ok(Some(ClientVerifier {
             chain,
             revoked,
             hostnames: self.hostnames.clone(),
+            common_names: self.common_names.clone(),
         }))
     }
 }

@@ -1,20 +1,22 @@
-//! TLS of the client port: rustls with ring.
+//! TLS of the client port and of the peer port: rustls with ring.
 //!
 //! Files are checked with every connection, so that a new certificate, authority or revocation list
 //! is used from the next handshake on, without a restart. If a file cannot be read, the previous
 //! certificate stays in use; but without a readable revocation list, no client certificate is
 //! accepted.
 //!
-//! What does *not* live here: the rules about flags (`config::security`), and TLS between members.
+//! What does *not* live here: the rules about flags (`config::security`, `config::peer_security`).
 //!
 //! Reading order: this file (open, handshake) → `files` (what is read) → `suites` → `verify`
-//! (which clients) → `peer` (who they are) → `self_signed` (`--auto-tls`) → `stream` → `error`.
+//! (which clients) → `peer` (who they are) → `members` (TLS between members) → `subject_names` → `self_signed` (`--auto-tls`) → `stream` → `error`.
 
 mod error;
 mod files;
+mod members;
 mod peer;
 mod self_signed;
 mod stream;
+mod subject_names;
 mod suites;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,7 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 pub use error::TlsError;
+pub use members::PeerTls;
 pub use peer::PeerCertificate;
 pub(super) use stream::Secured;
 
@@ -48,7 +51,7 @@ use crate::{
     config::{Config, ServerCertificate, Url},
     metrics::gauge,
 };
-use files::{Files, TlsParts};
+use files::{CLIENT_PORT, Files, TlsParts};
 use verify::Revoked;
 
 /// The first byte of every TLS connection: a handshake record.
@@ -69,6 +72,8 @@ struct Inner {
     files: Files,
     now: Mutex<LoadedTls>,
     metrics: TlsMetrics,
+    /// What is served, for logs.
+    endpoint: &'static str,
 }
 
 /// The configuration that was built from the last read of the files.
@@ -123,22 +128,27 @@ impl ServerTls {
                 self_signed(config, &config.data_dir, *years)?
             }
         };
-        let files = Files::new(tls, cert, key)?;
+        let files = Files::new(tls, CLIENT_PORT, (cert, key))?;
+        Self::of(files, metrics.tls.clone(), "client endpoint").map(Some)
+    }
+
+    /// Reads these files.
+    fn of(files: Files, metrics: TlsMetrics, endpoint: &'static str) -> Result<Self, TlsError> {
         let stamps = files.stamps();
         let parts = files.parts()?;
         let configs = SurfaceConfigs::new(&files.config(&parts, files.revoked()?)?);
-        let metrics = metrics.tls.clone();
-        report_expiry(&parts, &metrics);
+        report_expiry(&parts, (&metrics, endpoint));
         let now = Mutex::new(LoadedTls {
             stamps,
             parts,
             configs,
         });
-        Ok(Some(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             files,
             now,
             metrics,
-        }))))
+            endpoint,
+        })))
     }
 
     /// The configuration of a surface for one handshake. It is built anew if a file has changed. If
@@ -173,7 +183,7 @@ impl ServerTls {
         let config = match read {
             Ok((parts, config)) => {
                 tracing::info!("reloaded the TLS files");
-                report_expiry(&parts, &self.0.metrics);
+                report_expiry(&parts, (&self.0.metrics, self.0.endpoint));
                 now.parts = parts;
                 Ok(config)
             }
@@ -242,14 +252,14 @@ impl ServerTls {
 }
 
 /// Shows when the certificate ends, and says so when it has.
-fn report_expiry(parts: &TlsParts, metrics: &TlsMetrics) {
+fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
     let Some(expires_s) = parts.expires_s() else {
         return;
     };
     metrics.expires.set(gauge(expires_s));
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     if now.is_ok_and(|now| now.as_secs() > expires_s) {
-        tracing::warn!(expires_s, "the certificate of the client port has expired");
+        tracing::warn!(expires_s, endpoint, "the certificate has expired");
     }
 }
 
@@ -267,7 +277,7 @@ fn self_signed(
     .flatten()
     .cloned()
     .collect();
-    self_signed::files(data_dir, &urls, years)
+    self_signed::files(data_dir, self_signed::Port::Client, &urls, years)
 }
 
 /// Accepts a connection with TLS, if `security` is given; returns the stream and the client's
@@ -298,7 +308,8 @@ where
             if matches!(failure, HandshakeFailure::Silent) {
                 tracing::debug!(remote, "a client disconnected before the TLS handshake");
             } else {
-                tracing::warn!(remote, error = %failure, "rejected connection on client endpoint");
+                let endpoint = security.0.endpoint;
+                tracing::warn!(remote, error = %failure, "rejected connection on {endpoint}");
             }
             None
         }

@@ -1,4 +1,4 @@
-//! `--auto-tls`: a self-signed certificate, created once and stored in the data directory.
+//! `--auto-tls` and `--peer-auto-tls`: a self-signed certificate, created once and stored in the data directory.
 
 use std::{
     fs, io,
@@ -17,18 +17,36 @@ use x509_cert::der::pem::{self, LineEnding};
 use super::error::TlsError;
 use crate::config::{Address, Url};
 
-/// Folder of the two files below the data directory, as in etcd.
-const FOLDER: [&str; 2] = ["fixtures", "client"];
+/// Folder below the data directory, as in etcd.
+const FOLDER: &str = "fixtures";
+
+/// The folder of a port's certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Port {
+    Client,
+    Peer,
+}
+
+impl Port {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Peer => "peer",
+        }
+    }
+}
+
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Returns the paths of the certificate and its key. If one of the files is missing, both are
 /// created.
 pub(super) fn files(
     data_dir: &Path,
+    port: Port,
     urls: &[Url],
     years: u32,
 ) -> Result<(PathBuf, PathBuf), TlsError> {
-    let folder: PathBuf = data_dir.join(FOLDER[0]).join(FOLDER[1]);
+    let folder: PathBuf = data_dir.join(FOLDER).join(port.folder());
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     if cert.exists() && key.exists() {
         return Ok((cert, key));
@@ -45,7 +63,7 @@ pub(super) fn files(
     tracing::warn!(
         path = %cert.display(),
         years,
-        "created a self-signed certificate; clients cannot verify it"
+        "created a self-signed certificate, which nobody can verify"
     );
     Ok((cert, key))
 }
@@ -92,7 +110,11 @@ fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error
         KeyUsagePurpose::CrlSign,
         KeyUsagePurpose::KeyCertSign,
     ];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // members call each other with the certificate of their port
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
     let cert = params.self_signed(&key)?;
     let text = |label: &str, der: &[u8]| {
         pem::encode_string(label, LineEnding::LF, der).map_err(|error| error.to_string())

@@ -9,7 +9,7 @@ use rustls::{
 };
 
 use super::error::TlsError;
-use crate::config::{ClientTls, TlsVersion};
+use crate::config::{PortTls, TlsVersion};
 
 /// What connections may agree on.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(super) struct SuiteChoice {
 
 /// Suites are chosen by name for TLS 1.2 alone, as in Go: all of TLS 1.3's are always there. Names
 /// that Go knows and rustls does not (CBC, RC4, RSA key exchange) are left out with a warning.
-pub(super) fn choice(tls: &ClientTls) -> Result<SuiteChoice, TlsError> {
+pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
     let mut provider = ring::default_provider();
     let wanted = &tls.cipher_suites;
     if !wanted.is_empty() {
@@ -74,10 +74,10 @@ mod tests {
     use super::*;
 
     fn asked(names: &[&str], max_version: TlsVersion) -> Result<SuiteChoice, TlsError> {
-        choice(&ClientTls {
+        choice(&PortTls {
             cipher_suites: names.iter().map(|name| (*name).to_owned()).collect(),
             max_version,
-            ..ClientTls::default()
+            ..PortTls::default()
         })
     }
 

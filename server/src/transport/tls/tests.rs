@@ -18,7 +18,7 @@ use x509_cert::der::pem::{self, LineEnding};
 use super::*;
 use crate::metrics::Register;
 use crate::{
-    config::ClientTls,
+    config::PortTls,
     transport::{limits::STALL_TIMEOUT, stall_timeout::StallTimeout},
 };
 
@@ -70,7 +70,7 @@ fn both(test: &str, names: &[&str]) -> Both {
     };
     let (cert, key) = issue(&["server"]);
     let config = Config {
-        tls: ClientTls {
+        tls: PortTls {
             certificate: Some(ServerCertificate::Files {
                 cert: write("cert", "CERTIFICATE", cert.der()),
                 key: write("key", "PRIVATE KEY", key.serialized_der()),

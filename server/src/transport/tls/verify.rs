@@ -1,12 +1,16 @@
-//! Verifies client certificates: signed by the authority (by webpki), not revoked and with an
+//! Verifies certificates: signed by the authority (by webpki), not revoked and, of clients, with an
 //! allowed name (here, as in etcd).
 
 use std::{collections::HashSet, sync::Arc};
 
-use rustls::client::danger::HandshakeSignatureValid;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
-    client::verify_server_name,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
         ParsedCertificate,
@@ -34,11 +38,13 @@ pub(super) struct ClientVerifier {
     pub(super) revoked: Revoked,
     /// Names of which one must be in the certificate; empty for any.
     pub(super) hostnames: Vec<ServerName<'static>>,
+    /// Common names of which it must have one; empty for any.
+    pub(super) common_names: Vec<String>,
 }
 
-impl ClientVerifier {
-    fn check_revoked(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
-        let serials = match &self.revoked {
+impl Revoked {
+    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let serials = match self {
             Revoked::None => return Ok(()),
             Revoked::Unknown => return Err(CertificateError::UnknownRevocationStatus.into()),
             Revoked::Serials(serials) => serials,
@@ -53,9 +59,36 @@ impl ClientVerifier {
         tracing::warn!(
             serial = %parsed.serial_number,
             common_name = peer::common_name(&parsed.subject),
-            "refused a client whose certificate is revoked"
+            "refused a certificate that is revoked"
         );
         Err(CertificateError::Revoked.into())
+    }
+
+    fn check_all(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), Error> {
+        self.check(end_entity)?;
+        intermediates.iter().try_for_each(|it| self.check(it))
+    }
+}
+
+impl ClientVerifier {
+    fn check_common_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        if self.common_names.is_empty() {
+            return Ok(());
+        }
+        let parsed = peer::parse(certificate).ok_or(CertificateError::BadEncoding)?;
+        let name = peer::common_name(&parsed.tbs_certificate.subject);
+        if self.common_names.contains(&name) {
+            return Ok(());
+        }
+        tracing::warn!(
+            common_name = name,
+            "refused a certificate whose common name is not allowed"
+        );
+        Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
     fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
@@ -86,10 +119,8 @@ impl ClientCertVerifier for ClientVerifier {
         let verified = self
             .chain
             .verify_client_cert(end_entity, intermediates, now)?;
-        self.check_revoked(end_entity)?;
-        for certificate in intermediates {
-            self.check_revoked(certificate)?;
-        }
+        self.revoked.check_all(end_entity, intermediates)?;
+        self.check_common_name(end_entity)?;
         self.check_name(end_entity)?;
         Ok(verified)
     }
@@ -114,5 +145,56 @@ impl ClientCertVerifier for ClientVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chain.supported_verify_schemes()
+    }
+}
+
+/// Verifies the certificate of a member that is called.
+#[derive(Debug)]
+pub(super) struct ServerVerifier {
+    /// `None` takes any certificate (`--peer-auto-tls`): then the stream is encrypted, and the other
+    /// side is not known.
+    pub(super) chain: Option<Arc<WebPkiServerVerifier>>,
+    pub(super) revoked: Revoked,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let verified =
+            chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        self.revoked.check_all(end_entity, intermediates)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
     }
 }

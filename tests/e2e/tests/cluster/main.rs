@@ -2,13 +2,16 @@
 //! members die, and a cluster that was stopped comes back by itself.
 //!
 //! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) →
-//! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `quorum` (too few run) → `peers` (the peer port) → `tools`
-//! (etcdctl).
+//! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `quorum` (too few
+//! run) → `peers` (the peer port) → `tls` (between members) → `tools` (etcdctl).
 
+#[path = "../tls/authority.rs"]
+mod authority;
 mod dialects;
 mod failover;
 mod peers;
 mod quorum;
 mod restart;
 mod snapshot;
+mod tls;
 mod tools;

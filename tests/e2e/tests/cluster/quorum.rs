@@ -60,6 +60,7 @@ fn a_member_without_a_quorum_answers_what_it_can() {
             refused.status,
             refused.text()
         );
+        assert!(refused.text().contains("timed out"), "{}", refused.text());
     }
     cluster.start_all();
     let put = cluster.member(0).http("PUT", "/v2/keys/a", "value=3");

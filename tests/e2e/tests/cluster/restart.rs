@@ -1,6 +1,11 @@
-//! Members that stop and come back: a follower, all at once.
+//! Members that stop and come back: a follower, all at once, one after the other.
 
-use witan_e2e::{Cluster, Writers, writers::assert_all_there};
+use std::time::Instant;
+
+use witan_e2e::{
+    Cluster, Writers,
+    writers::{assert_all_there, longest_gap},
+};
 
 const WRITERS: usize = 8;
 
@@ -38,4 +43,46 @@ fn all_members_killed_at_once_come_back_by_themselves() {
         }
     }
     cluster.wait_equal();
+}
+
+#[test]
+fn a_rolling_restart_fails_no_request_of_a_client_that_retries() {
+    let mut cluster = Cluster::start(3);
+    let writers = Writers::start(WRITERS, &cluster.addresses());
+    writers.wait_more(WRITES);
+    // the leader last, and whoever it hands over to has restarted before
+    let leader = cluster.leader();
+    let begun = Instant::now();
+    for at in (0..3).filter(|at| *at != leader).chain([leader]) {
+        let ended = cluster.member_mut(at).terminate();
+        assert_eq!(ended.code(), Some(0));
+        cluster.member_mut(at).start_again();
+        writers.wait_more(WRITES);
+    }
+    let written = writers.stop();
+    let gap = longest_gap(&written, begun);
+    eprintln!("{gap:?} at most without an acknowledged write in a rolling restart");
+    let failed: Vec<&String> = written
+        .iter()
+        .flat_map(|written| &written.refusals)
+        .filter(|refusal| !may_retry(refusal))
+        .collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    for member in cluster.members() {
+        assert_all_there(member, &written);
+    }
+    cluster.wait_equal();
+}
+
+/// What etcd's client tries again by itself, elsewhere: there was no connection, or it was closed before
+/// the request was sent.
+fn may_retry(refusal: &str) -> bool {
+    [
+        "transport error",
+        "error trying to connect",
+        "tcp connect error",
+        "operation was canceled",
+    ]
+    .iter()
+    .any(|text| refusal.contains(text))
 }

@@ -1,0 +1,122 @@
+//! Configuration of TLS between members.
+
+use std::path::PathBuf;
+
+use super::{PeerTlsConfig, PortTls, ServerCertificate, Url, error::ConfigError};
+
+/// The texts of the flags of TLS between members.
+pub(super) struct PeerTlsFlags<'a> {
+    pub(super) cert: &'a str,
+    pub(super) key: &'a str,
+    pub(super) client_cert: &'a str,
+    pub(super) client_key: &'a str,
+    pub(super) ca: &'a str,
+    pub(super) crl: &'a str,
+    pub(super) client_cert_auth: bool,
+    pub(super) allowed_cns: Vec<String>,
+    pub(super) allowed_hostnames: Vec<String>,
+    pub(super) auto: bool,
+    pub(super) years: u32,
+    pub(super) skip_san_check: bool,
+    /// URLs that are listened on, and those that others are called at.
+    pub(super) listen: &'a [Url],
+    pub(super) call: &'a [Url],
+    /// Suites and versions are those of the client port.
+    pub(super) client_port: &'a PortTls,
+}
+
+impl PeerTlsFlags<'_> {
+    /// Checks them against each other; adds warnings.
+    pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<PeerTlsConfig, ConfigError> {
+        let certificate = self.certificate(warnings)?;
+        let client = match (self.client_cert, self.client_key) {
+            ("", "") => None,
+            (cert, key) => Some(pair(cert, key, PEER_CLIENT_PAIR)?),
+        };
+        let mut secure = self
+            .listen
+            .iter()
+            .chain(self.call)
+            .filter(|url| url.is_tls());
+        if let Some(url) = secure.next() {
+            if certificate.is_none() {
+                return Err(ConfigError::PeerHttpsWithoutCertificate(url.to_string()));
+            }
+            if self.ca.is_empty() && !self.auto {
+                return Err(ConfigError::PeerHttpsWithoutCa(url.to_string()));
+            }
+        }
+        if self.client_cert_auth && self.ca.is_empty() && certificate.is_some() {
+            return Err(ConfigError::PeerCertAuthWithoutCa);
+        }
+        if !self.allowed_cns.is_empty() && !self.allowed_hostnames.is_empty() {
+            return Err(ConfigError::PeerNames {
+                cns: self.allowed_cns.join(","),
+                hostnames: self.allowed_hostnames.join(","),
+            });
+        }
+        let named = !self.allowed_cns.is_empty() || !self.allowed_hostnames.is_empty();
+        if self.ca.is_empty() && (named || !self.crl.is_empty()) {
+            warnings.push(
+                "--peer-cert-allowed-cn, --peer-cert-allowed-hostname and --peer-crl-file have no \
+                 effect without --peer-trusted-ca-file: no member shows a certificate"
+                    .to_owned(),
+            );
+        }
+        if certificate.is_some() {
+            for url in self.listen.iter().filter(|url| !url.is_tls()) {
+                warnings.push(format!(
+                    "scheme is http or unix while peer key and cert files are present; ignoring \
+                     peer key and cert files for {url}"
+                ));
+            }
+        }
+        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+        Ok(PeerTlsConfig {
+            port: PortTls {
+                certificate,
+                client_ca: path(self.ca),
+                crl: path(self.crl),
+                client_cert_auth: self.client_cert_auth,
+                allowed_hostnames: self.allowed_hostnames,
+                allowed_common_names: self.allowed_cns,
+                ..self.client_port.clone()
+            },
+            client,
+            skip_san_check: self.skip_san_check,
+        })
+    }
+
+    fn certificate(
+        &self,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<ServerCertificate>, ConfigError> {
+        match (self.cert, self.key) {
+            ("", "") if self.auto && self.years == 0 => Err(ConfigError::SelfSignedValidity),
+            ("", "") => Ok(self
+                .auto
+                .then_some(ServerCertificate::SelfSigned { years: self.years })),
+            (cert, key) => {
+                let (cert, key) = pair(cert, key, PEER_PAIR)?;
+                if self.auto {
+                    warnings.push("ignoring peer auto TLS since certs given".to_owned());
+                }
+                Ok(Some(ServerCertificate::Files { cert, key }))
+            }
+        }
+    }
+}
+
+const PEER_PAIR: &str = "--peer-cert-file and --peer-key-file";
+const PEER_CLIENT_PAIR: &str = "--peer-client-cert-file and --peer-client-key-file";
+
+fn pair(cert: &str, key: &str, flags: &'static str) -> Result<(PathBuf, PathBuf), ConfigError> {
+    if cert.is_empty() || key.is_empty() {
+        return Err(ConfigError::IncompleteKeyPair {
+            flags,
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+        });
+    }
+    Ok((PathBuf::from(cert), PathBuf::from(key)))
+}

@@ -1,0 +1,129 @@
+//! TLS between members: the peer port as a server, and what this member calls others with. Without a
+//! certificate that the other side takes, nothing of a stream is read.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    ServerTls, Surface,
+    error::TlsError,
+    files::{Files, PEER_CLIENT, PEER_PORT},
+    secure, self_signed, subject_names,
+};
+use crate::{
+    config::{Config, ServerCertificate},
+    transport::{PeerStream, TransportMetrics},
+};
+
+/// TLS between members. Clones share it.
+#[derive(Clone)]
+pub struct PeerTls(Arc<Inner>);
+
+struct Inner {
+    server: ServerTls,
+    /// What this member shows others.
+    client: Files,
+    /// From the last time that the files could be read.
+    last: Mutex<Arc<ClientConfig>>,
+    skip_san_check: bool,
+}
+
+impl PeerTls {
+    /// Reads what the configuration names; `None` without a certificate. `--peer-auto-tls` writes into
+    /// the data directory, which must be there.
+    pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
+        let tls = &config.peer_tls;
+        let pair = match &tls.port.certificate {
+            None => return Ok(None),
+            Some(ServerCertificate::Files { cert, key }) => (cert.clone(), key.clone()),
+            Some(ServerCertificate::SelfSigned { years }) => {
+                let (urls, port) = (&config.listen_peer_urls, self_signed::Port::Peer);
+                self_signed::files(&config.data_dir, port, urls, *years)?
+            }
+        };
+        let client = match &tls.client {
+            Some(pair) => Files::new(&tls.port, PEER_CLIENT, pair.clone())?,
+            None => Files::new(&tls.port, PEER_PORT, pair.clone())?,
+        };
+        let last = client_config(&client)?;
+        let files = Files::new(&tls.port, PEER_PORT, pair)?;
+        Ok(Some(Self(Arc::new(Inner {
+            server: ServerTls::of(files, metrics.peer_tls.clone(), "peer endpoint")?,
+            client,
+            last: Mutex::new(last),
+            skip_san_check: tls.skip_san_check,
+        }))))
+    }
+
+    /// Shakes hands with a member that calls; `None` if it is refused, which is logged and counted.
+    /// `hosts` are those of the members' URLs.
+    pub async fn accept(
+        &self,
+        stream: Box<dyn PeerStream>,
+        remote: Option<SocketAddr>,
+        hosts: &[String],
+    ) -> Option<Box<dyn PeerStream>> {
+        let server = Some(&self.0.server);
+        let (stream, certificate) = secure(server, (stream, Surface::Http), remote).await?;
+        if let (Some(certificate), Some(remote), false) =
+            (certificate, remote, self.0.skip_san_check)
+        {
+            let checked = subject_names::check(&certificate.chain()[0], remote, hosts).await;
+            if let Err(reason) = checked {
+                let failures = &self.0.server.0.metrics.handshakes_failed;
+                failures.with_label_values(&["client_certificate"]).inc();
+                tracing::warn!(
+                    %remote,
+                    common_name = certificate.common_name(),
+                    reason,
+                    "rejected the certificate of a peer"
+                );
+                return None;
+            }
+        }
+        Some(Box::new(stream))
+    }
+
+    /// Shakes hands with a member that was called under this name.
+    pub async fn connect(
+        &self,
+        stream: Box<dyn PeerStream>,
+        host: &str,
+    ) -> io::Result<Box<dyn PeerStream>> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let connector = TlsConnector::from(self.client_config());
+        Ok(Box::new(connector.connect(name, stream).await?))
+    }
+
+    /// What the files say now, or said when they could be read last.
+    fn client_config(&self) -> Arc<ClientConfig> {
+        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match client_config(&self.0.client) {
+            Ok(config) => *last = config,
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "failed to read the TLS files for calling other members; the former ones count"
+                );
+            }
+        }
+        last.clone()
+    }
+}
+
+fn client_config(files: &Files) -> Result<Arc<ClientConfig>, TlsError> {
+    let config = files.client_config(&files.parts()?, files.revoked()?)?;
+    Ok(Arc::new(config))
+}
+
+impl fmt::Debug for PeerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PeerTls").field(&self.0.client).finish()
+    }
+}

@@ -1,0 +1,80 @@
+//! Whether a member's certificate is of the host that it calls from, as in etcd: one of its subject
+//! alternative names must be the remote address, or a name that leads there.
+
+use std::net::{IpAddr, SocketAddr};
+
+use rustls::{
+    client::verify_server_name,
+    pki_types::{CertificateDer, ServerName},
+    server::ParsedCertificate,
+};
+use tokio::net::lookup_host;
+use x509_cert::ext::pkix::{SubjectAltName, name::GeneralName};
+
+use super::peer;
+
+/// Names of one certificate that are looked up.
+const LOOKUPS_MAX: usize = 16;
+
+/// Checks a verified certificate of a connection from `remote`. `hosts` are those of the members' URLs:
+/// a name with a wildcard cannot be looked up, they can.
+pub(super) async fn check(
+    certificate: &CertificateDer<'_>,
+    remote: SocketAddr,
+    hosts: &[String],
+) -> Result<(), String> {
+    let names = alternative_names(certificate).ok_or("it cannot be read")?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let parsed = ParsedCertificate::try_from(certificate).map_err(|error| error.to_string())?;
+    let is_for = |name: ServerName<'_>| verify_server_name(&parsed, &name).is_ok();
+    let remote = remote.ip().to_canonical();
+    if is_for(ServerName::IpAddress(remote.into())) {
+        return Ok(());
+    }
+    let named = names.iter().filter(|name| !name.starts_with('*'));
+    let of_members = hosts.iter().filter(|host| {
+        let name = ServerName::try_from(host.as_str());
+        name.is_ok_and(is_for)
+    });
+    for name in named.chain(of_members).take(LOOKUPS_MAX) {
+        if leads_to(name, remote).await {
+            return Ok(());
+        }
+    }
+    Err(format!(
+        "its subject alternative names {names:?} do not match the remote address {remote}"
+    ))
+}
+
+async fn leads_to(name: &str, remote: IpAddr) -> bool {
+    lookup_host((name, 0))
+        .await
+        .is_ok_and(|mut found| found.any(|address| address.ip().to_canonical() == remote))
+}
+
+/// Host names and addresses; addresses as texts that are no host names.
+fn alternative_names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
+    let parsed = peer::parse(certificate)?.tbs_certificate;
+    let Some((_, names)) = parsed.get::<SubjectAltName>().ok()? else {
+        return Some(Vec::new());
+    };
+    let text = |name: &GeneralName| match name {
+        GeneralName::DnsName(name) => Some(name.to_string()),
+        GeneralName::IpAddress(bytes) => Some(address(bytes.as_bytes())),
+        GeneralName::OtherName(_)
+        | GeneralName::Rfc822Name(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EdiPartyName(_)
+        | GeneralName::UniformResourceIdentifier(_)
+        | GeneralName::RegisteredId(_) => None,
+    };
+    Some(names.0.iter().filter_map(text).collect())
+}
+
+fn address(bytes: &[u8]) -> String {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let any = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    any.map_or_else(|_| "an address".to_owned(), |address| address.to_string())
+}

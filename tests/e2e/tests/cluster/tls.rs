@@ -1,0 +1,242 @@
+//! TLS between members: who is heard, with which certificates, and that files are read anew.
+
+use std::{fs, path::PathBuf};
+
+use witan_e2e::{
+    Cluster, Server, http,
+    server::{READY, fresh_dir},
+    wait,
+};
+
+use super::authority::{Authority, Pair};
+
+/// What members are called.
+const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
+
+/// Where each member has its certificate, below its own folder.
+const CERT: &str = "peer.crt";
+const KEY: &str = "peer.key";
+
+/// A folder of certificates, gone with it.
+struct Certificates {
+    dir: PathBuf,
+    authority: Authority,
+    ca: String,
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let dir = fresh_dir("peer-tls");
+        fs::create_dir_all(&dir).expect("a folder");
+        let authority = Authority::new("authority of the members");
+        let ca = authority.write(&dir.join("ca.crt"));
+        Self { dir, authority, ca }
+    }
+
+    fn issue(&self, name: &str, hosts: &[&str]) -> Pair {
+        self.authority.issue(&self.dir, name, hosts)
+    }
+}
+
+/// Gives a member this certificate.
+fn give(member: &Server, pair: &Pair, [cert, key]: [&str; 2]) {
+    pair.replace(&Pair {
+        cert: member.dir().join(cert),
+        key: member.dir().join(key),
+        serial: pair.serial,
+    });
+}
+
+/// Handshakes that a member refused.
+fn refusals(member: &Server) -> f64 {
+    let name = "witan_peer_tls_handshake_failures_total{";
+    let page = member.http("GET", "/metrics", "").text();
+    let lines = page.lines().filter(|line| line.starts_with(name));
+    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    values.sum()
+}
+
+/// All members answer and have the same.
+fn assert_works(cluster: &Cluster) {
+    for (at, member) in cluster.members().iter().enumerate() {
+        let put = member.http("PUT", &format!("/v2/keys/m{at}"), "value=1");
+        assert!([200, 201].contains(&put.status), "{}", put.text());
+    }
+    cluster.wait_equal();
+}
+
+/// Starts member 0, which the others refuse and go on without.
+fn assert_refused(cluster: &mut Cluster) {
+    let before: f64 = cluster.members()[1..].iter().map(refusals).sum();
+    let log = cluster.member(0).log().len();
+    cluster.member_mut(0).start_unready_again();
+    cluster.member(0).wait_log(log, "failed to reach a peer");
+    wait::until_true("the others refuse it", || {
+        cluster.members()[1..].iter().map(refusals).sum::<f64>() > before
+    });
+    // it may have been the leader
+    wait::until_true("the others go on", || {
+        let other = cluster.member(1);
+        let put = other.http("PUT", "/v2/keys/without", "value=1");
+        [200, 201].contains(&put.status)
+    });
+    let log = &cluster.member(0).log()[log..];
+    let ready = log.iter().any(|line| line.contains(READY));
+    assert!(!ready, "it does not take part");
+    cluster.member_mut(0).kill9();
+}
+
+/// `--peer-cert-file`, `--peer-key-file`, `--peer-trusted-ca-file`, `--peer-client-cert-auth`.
+#[test]
+fn members_speak_tls_and_nobody_else_is_heard() {
+    let certificates = Certificates::new();
+    let args = [
+        "--peer-cert-file",
+        CERT,
+        "--peer-key-file",
+        KEY,
+        "--peer-trusted-ca-file",
+        &certificates.ca,
+        "--peer-client-cert-auth",
+    ];
+    let mut cluster = Cluster::prepare_on("https", 3, &args);
+    let good = certificates.issue("member", &HOSTS);
+    for member in cluster.members() {
+        give(member, &good, [CERT, KEY]);
+    }
+    cluster.start_all();
+    assert_works(&cluster);
+    let address = format!("127.0.0.1:{}", cluster.member(0).peer_port());
+    let plain = http::once(&address, "GET", "/members", "");
+    assert_eq!(plain.status, 400, "{}", plain.text());
+    wait::until_true("plain HTTP is counted", || {
+        refusals(cluster.member(0)) > 0.0
+    });
+    // a certificate of another authority with the right names
+    cluster.member_mut(0).kill9();
+    let foreign = Authority::new("another authority");
+    let foreign = foreign.issue(&certificates.dir, "member", &HOSTS);
+    give(cluster.member(0), &foreign, [CERT, KEY]);
+    assert_refused(&mut cluster);
+    // a new one of their own, which the others learn of without a restart
+    let renewed = certificates.issue("renewed", &HOSTS);
+    for member in cluster.members() {
+        give(member, &renewed, [CERT, KEY]);
+    }
+    cluster.start_all();
+    assert_works(&cluster);
+}
+
+/// `--peer-client-cert-file`, `--peer-client-key-file`, `--peer-cert-allowed-cn` and `--peer-crl-file`;
+/// `--peer-cert-allowed-hostname` and `--peer-skip-client-san-verification`.
+#[test]
+fn names_and_revocations_of_members() {
+    let certificates = Certificates::new();
+    let client = ["client.crt", "client.key"];
+    let args = |more: &[&str]| -> Vec<String> {
+        let ca = certificates.ca.as_str();
+        let first = ["--peer-cert-file", CERT, "--peer-key-file", KEY];
+        let second = ["--peer-trusted-ca-file", ca, "--peer-crl-file", "peer.crl"];
+        let third = ["--peer-client-cert-file", client[0]];
+        let fourth = ["--peer-client-key-file", client[1]];
+        let all = [&first[..], &second, &third, &fourth, more].concat();
+        all.into_iter().map(str::to_owned).collect()
+    };
+    let prepare = |more: &[&str], caller: &Pair| {
+        let args = args(more);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let cluster = Cluster::prepare_on("https", 3, &args);
+        let port = certificates.issue("port", &HOSTS);
+        for member in cluster.members() {
+            give(member, &port, [CERT, KEY]);
+            give(member, caller, client);
+            revoke(member, &certificates, &[]);
+        }
+        cluster
+    };
+    let member = certificates.issue("member", &HOSTS);
+    let mut cluster = prepare(&["--peer-cert-allowed-cn", "somebody,member"], &member);
+    cluster.start_all();
+    assert_works(&cluster);
+    // another common name
+    cluster.member_mut(0).kill9();
+    let other = certificates.issue("other", &HOSTS);
+    give(cluster.member(0), &other, client);
+    assert_refused(&mut cluster);
+    // the right name, and revoked
+    let revoked = certificates.issue("member", &HOSTS);
+    give(cluster.member(0), &revoked, client);
+    for other in &cluster.members()[1..] {
+        revoke(other, &certificates, &[revoked.serial]);
+    }
+    assert_refused(&mut cluster);
+    give(cluster.member(0), &member, client);
+    cluster.start_all();
+    assert_works(&cluster);
+
+    // a name that leads nowhere is allowed, and the address is not looked at
+    let elsewhere = certificates.issue("member", &["member.invalid"]);
+    let hostname = ["--peer-cert-allowed-hostname", "member.invalid"];
+    let skip = "--peer-skip-client-san-verification";
+    let mut cluster = prepare(&[hostname[0], hostname[1], skip], &elsewhere);
+    cluster.start_all();
+    assert_works(&cluster);
+    // another name
+    cluster.member_mut(0).kill9();
+    give(cluster.member(0), &member, client);
+    assert_refused(&mut cluster);
+}
+
+/// A certificate whose names are not the caller's address is refused.
+#[test]
+fn a_member_calls_from_where_its_certificate_says() {
+    let certificates = Certificates::new();
+    let client = ["client.crt", "client.key"];
+    let [cert, key] = certificates.issue("port", &HOSTS).paths();
+    let args = [
+        "--peer-cert-file",
+        &cert,
+        "--peer-key-file",
+        &key,
+        "--peer-trusted-ca-file",
+        &certificates.ca,
+        "--peer-client-cert-file",
+        client[0],
+        "--peer-client-key-file",
+        client[1],
+    ];
+    let mut cluster = Cluster::prepare_on("https", 3, &args);
+    for (member, hosts) in cluster.members().iter().zip([&HOSTS[..], &HOSTS[1..], &[]]) {
+        // an address, a name that leads to it, and no name at all
+        give(member, &certificates.issue("member", hosts), client);
+    }
+    cluster.start_all();
+    assert_works(&cluster);
+    cluster.member_mut(0).kill9();
+    let elsewhere = certificates.issue("member", &["192.0.2.1", "member.invalid"]);
+    give(cluster.member(0), &elsewhere, client);
+    assert_refused(&mut cluster);
+}
+
+/// `--peer-auto-tls`.
+#[test]
+fn members_make_their_own_certificates() {
+    let mut cluster = Cluster::prepare_on("https", 3, &["--peer-auto-tls"]);
+    cluster.start_all();
+    assert_works(&cluster);
+    for member in cluster.members() {
+        let folder = member.dir().join("data/fixtures/peer");
+        assert!(folder.join("cert.pem").is_file() && folder.join("key.pem").is_file());
+    }
+}
+
+fn revoke(member: &Server, certificates: &Certificates, serials: &[u64]) {
+    let list = certificates.authority.revoke(serials);
+    fs::write(member.dir().join("peer.crl"), list).expect("a file");
+}
