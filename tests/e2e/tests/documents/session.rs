@@ -75,12 +75,16 @@ await_jobs() {
 }
 "#;
 
-/// Gives a member the session's port unless the command names one, and notes its process.
+/// Gives a member the session's ports unless the command names them, and notes its process.
 const WITAN: &str = r#"#!/bin/sh
 case " $* " in
 *" snapshot "* | *" --version "* | *" --help "*) exec "$WITAN" "$@" ;;
 *" --listen-client-urls"* | *" --config-file"*) ;;
 *) set -- "$@" --listen-client-urls "http://localhost:$PORT" --advertise-client-urls "http://localhost:$PORT" ;;
+esac
+case " $* " in
+*" --listen-peer-urls"* | *" --config-file"*) ;;
+*) set -- "$@" --listen-peer-urls "http://localhost:$PEER_PORT" ;;
 esac
 echo $$ >"$SESSION/pid"
 exec "$WITAN" "$@"
@@ -156,7 +160,7 @@ fn run_in(dir: &Path, page: &str, blocks: &[Block]) -> Result<(), String> {
         .env("HOME", dir.join("work"))
         .env("SESSION", dir.join("session"))
         .env("WITAN", Kind::Witan.binary())
-        .env("PORT", ports[0].1.to_string())
+        .envs(port_variables(ports))
         .env(
             "TOOLS",
             binaries::cached("etcdctl36", "tests/tools/etcd36.sh")
@@ -176,6 +180,14 @@ fn run_in(dir: &Path, page: &str, blocks: &[Block]) -> Result<(), String> {
         return Err(format!("{}\n{said}", output.status));
     }
     compare(page, blocks, &own, &said)
+}
+
+/// What the program's wrapper takes from the session's ports for clients and for peers.
+fn port_variables([client, peer, _]: [(&str, u16); 3]) -> [(&'static str, String); 2] {
+    [
+        ("PORT", client.1.to_string()),
+        ("PEER_PORT", peer.1.to_string()),
+    ]
 }
 
 /// The programs under their usual names, and the files of the repository that pages name.
