@@ -21,7 +21,11 @@ use witan_replica::{
 use crate::{
     api::{self, Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics},
     auth::Authenticator,
-    bootstrap::{self, Start, discover::DiscoverError},
+    bootstrap::{
+        self, Start,
+        discover::DiscoverError,
+        join::{self, JoinError, JoinedCluster},
+    },
     budget::{BudgetMetrics, ClientBudgets, MemoryBudget},
     config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate},
     logging::LogLevelHandle,
@@ -67,6 +71,9 @@ pub enum BootError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// The cluster that this member is to be part of does not take it.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// Log and checkpoint contradict each other.
     #[error(
         "data directory {dir}: {source}. Restore a backup into an empty directory; \
@@ -114,6 +121,7 @@ impl BootError {
             Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
             Self::Config(_)
             | Self::Discovery(_)
+            | Self::Join(_)
             | Self::Bind(_)
             | Self::Tls(_)
             | Self::Io { .. } => 1,
@@ -141,15 +149,14 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let (security, peer_tls) = open_tls(&config, &metrics, false)?;
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
-    let found = storage::identity(&config.data_dir)?;
-    let config = tokio::select! {
+    let (config, joined) = tokio::select! {
         signal = &mut signal => {
             tracing::info!(signal = signal.name(), "received signal; no member was started");
             return Ok(());
         }
-        complete = bootstrap::discover::complete(config, found) => complete?,
+        prepared = prepare(config, peer_tls.as_ref()) => prepared?,
     };
-    let disk = open_disk(&config, StorageMetrics::register(&on))?;
+    let disk = open_disk(&config, joined, StorageMetrics::register(&on))?;
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
     let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
     warn_of_quota(config.settings.quota_bytes);
@@ -278,14 +285,31 @@ struct OpenedDisk {
     metrics: StorageMetrics,
 }
 
-fn open_disk(config: &Config, metrics: StorageMetrics) -> Result<OpenedDisk, BootError> {
+/// Finds the first members of the cluster, and asks them whether this one joins them, unless it has a state
+/// already.
+async fn prepare(
+    config: Config,
+    tls: Option<&PeerTls>,
+) -> Result<(Config, Option<JoinedCluster>), BootError> {
+    let found = storage::identity(&config.data_dir)?;
+    let config = bootstrap::discover::complete(config, found).await?;
+    if found.is_some() && storage::has_state(&config.data_dir) {
+        return Ok((config, None));
+    }
+    config.bootstrap()?;
+    let joined = join::ask(&config, tls).await?;
+    Ok((config, joined))
+}
+
+fn open_disk(
+    config: &Config,
+    joined: Option<JoinedCluster>,
+    metrics: StorageMetrics,
+) -> Result<OpenedDisk, BootError> {
     let dir = &config.data_dir;
-    let start = bootstrap::decide(config, storage::identity(dir)?);
-    let (identity, genesis) = match start {
-        Start::Fresh { identity, genesis } => {
-            config.bootstrap()?;
-            (identity, Some(genesis))
-        }
+    let start = bootstrap::decide(config, storage::identity(dir)?, joined.as_ref());
+    let (identity, first_state) = match start {
+        Start::Fresh { identity, state } => (identity, Some(state)),
         Start::Restart {
             identity,
             flags_differ,
@@ -309,19 +333,19 @@ fn open_disk(config: &Config, metrics: StorageMetrics) -> Result<OpenedDisk, Boo
         Some(checkpoint) => checkpoint,
         None => {
             // new, or interrupted before the first checkpoint was written
-            let genesis = match genesis {
-                Some(genesis) => genesis,
-                None => bootstrap::first_state(config, &identity)
+            let first_state = match first_state {
+                Some(state) => state,
+                None => bootstrap::first_state(config, &identity, joined.as_ref())
                     .map_err(|source| BootError::corrupt(dir, source))?,
             };
             storage
                 .checkpoint
-                .write(None, &genesis)
+                .write(None, &first_state)
                 .map_err(BootError::io(format!(
                     "write the first checkpoint in {}",
                     dir.display()
                 )))?;
-            *genesis
+            *first_state
         }
     };
     tracing::info!(

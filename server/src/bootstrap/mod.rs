@@ -1,7 +1,9 @@
-//! Decides how a member starts: with a new cluster, or from its data directory. The decision is
-//! pure; `boot` carries it out, after `discover` has found the members of a new cluster.
+//! Decides how a member starts: with a new cluster, with a running one (`join`), or from its data
+//! directory. The decision is pure; `boot` carries it out, after `discover` has found the members of a new
+//! cluster.
 
 pub mod discover;
+pub mod join;
 
 use witan_api::ids;
 use witan_replica::{
@@ -9,17 +11,21 @@ use witan_replica::{
     replica::genesis,
 };
 
-use crate::{config::Config, storage::DataIdentity};
+use crate::{
+    config::{ClusterState, Config},
+    storage::DataIdentity,
+};
+use join::JoinedCluster;
 
 /// What a member starts from.
 #[derive(Debug)]
 pub enum Start {
-    /// The data directory is empty: start a new cluster.
+    /// The data directory is empty: start a new cluster, or join one.
     Fresh {
-        /// Identity computed from the configuration, to be written first.
+        /// Identity computed from the configuration, or known to the cluster, to be written first.
         identity: DataIdentity,
-        /// Initial state of the cluster.
-        genesis: Box<View>,
+        /// Initial state of the cluster, or none yet.
+        state: Box<View>,
     },
     /// The data directory determines the identity; as in etcd the flags about the initial cluster
     /// are ignored.
@@ -31,31 +37,44 @@ pub enum Start {
     },
 }
 
-/// Decides from the configuration and the identity in the data directory, if any.
-pub fn decide(config: &Config, found: Option<DataIdentity>) -> Start {
+/// Decides from the configuration, the identity in the data directory, if any, and the running cluster that
+/// this member joins, if any.
+pub fn decide(
+    config: &Config,
+    found: Option<DataIdentity>,
+    joined: Option<&JoinedCluster>,
+) -> Start {
+    let (identity, state) = beginning(config, joined);
+    match found {
+        // the flags do not say which id a member has that joined, and discovery is skipped
+        Some(found) => Start::Restart {
+            flags_differ: found != identity
+                && config.initial_cluster_state == ClusterState::New
+                && config.discovery.is_none(),
+            identity: found,
+        },
+        None => Start::Fresh { identity, state },
+    }
+}
+
+/// Identity and state of a member without data.
+fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, Box<View>) {
+    if let Some(joined) = joined {
+        return (joined.identity, joined.state());
+    }
     let members = first_members(config);
     let ids: Vec<u64> = members.iter().map(|m| m.id).collect();
     let cluster_id = ids::cluster_id(&ids);
-    let own = members
-        .iter()
-        .zip(&config.initial_cluster)
-        .find(|(_, (n, _))| *n == config.name);
-    let own_id = own.map_or(0, |(member, _)| member.id);
-    match found {
-        Some(identity) => {
-            // discovery is skipped, so that its members are not known
-            let flags_differ = config.discovery.is_none()
-                && (identity.cluster_id != cluster_id || identity.member_id != own_id);
-            Start::Restart {
-                identity,
-                flags_differ,
-            }
-        }
-        None => Start::Fresh {
-            identity: DataIdentity::new(cluster_id, own_id),
-            genesis: Box::new(genesis(cluster_id, members)),
-        },
-    }
+    let identity = DataIdentity::new(cluster_id, own_id(config));
+    (identity, Box::new(genesis(cluster_id, members)))
+}
+
+/// This member's id in a new cluster, 0 if `--initial-cluster` does not name it.
+fn own_id(config: &Config) -> u64 {
+    let members = first_members(config);
+    let mut named = members.iter().zip(&config.initial_cluster);
+    let own = named.find(|(_, (name, _))| *name == config.name);
+    own.map_or(0, |(member, _)| member.id)
 }
 
 fn first_members(config: &Config) -> Vec<Member> {
@@ -75,14 +94,16 @@ fn first_members(config: &Config) -> Vec<Member> {
 
 /// The initial state for a directory with an identity and nothing else, whose first start was
 /// interrupted. The flags must be unchanged.
-pub fn first_state(config: &Config, identity: &DataIdentity) -> Result<Box<View>, CorruptRecord> {
-    match decide(config, None) {
-        Start::Fresh {
-            identity: now,
-            genesis,
-        } if now == *identity => Ok(genesis),
-        Start::Fresh { .. } | Start::Restart { .. } => Err(CorruptRecord::new(
-            "it has an identity but no state, and the flags give another identity",
-        )),
+pub fn first_state(
+    config: &Config,
+    found: &DataIdentity,
+    joined: Option<&JoinedCluster>,
+) -> Result<Box<View>, CorruptRecord> {
+    let (identity, state) = beginning(config, joined);
+    if identity == *found {
+        return Ok(state);
     }
+    Err(CorruptRecord::new(
+        "it has an identity but no state, and the flags give another identity",
+    ))
 }

@@ -129,6 +129,4 @@ pub enum ConfigError {
     LocalName(String),
     #[error("--initial-cluster has {has} but missing from --initial-advertise-peer-urls={missing}")]
     AdvertisedPeers { has: String, missing: String },
-    #[error("--initial-cluster-state=existing: joining a cluster comes with a later version")]
-    Join,
 }

@@ -128,12 +128,9 @@ impl Config {
         })
     }
 
-    /// Checks that this member can begin a new cluster; returns its own peer URLs. Call it only
+    /// Checks that this member is in its initial cluster; returns its own peer URLs. Call it only
     /// without data: as in etcd, later starts ignore the `--initial-` flags.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
-        if self.initial_cluster_state == ClusterState::Existing {
-            return Err(ConfigError::Join);
-        }
         let Some((_, urls)) = self
             .initial_cluster
             .iter()

@@ -87,6 +87,15 @@ impl Url {
         }
     }
 
+    /// What an HTTP request names as its host.
+    pub fn authority(&self) -> String {
+        match &self.address {
+            Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+            Address::Tcp(host, port) => format!("{host}:{port}"),
+            Address::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
     /// Whether both have the same address; `localhost` equals `127.0.0.1`.
     pub fn same_place(&self, other: &Url) -> bool {
         fn host(address: &Address) -> (&str, u16) {

@@ -92,8 +92,8 @@ fn member(
         unreachable!("these flags ask for a start")
     };
     config.bootstrap()?;
-    match bootstrap::decide(&config, None) {
-        Start::Fresh { identity, genesis } => Ok((identity, genesis, config.data_dir)),
+    match bootstrap::decide(&config, None, None) {
+        Start::Fresh { identity, state } => Ok((identity, state, config.data_dir)),
         Start::Restart { .. } => unreachable!("there is no identity to start from"),
     }
 }

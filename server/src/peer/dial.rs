@@ -60,11 +60,7 @@ pub(super) async fn open(
     hello: &Handshake,
 ) -> Result<Box<dyn PeerStream>, DialError> {
     let opening = async {
-        let mut stream = connect(url).await?;
-        if url.is_tls() {
-            let tls = tls.ok_or(DialError::NoCertificate)?;
-            stream = tls.connect(stream, host(url)).await?;
-        }
+        let mut stream = connect(url, tls).await?;
         shake_hands(&mut stream, hello).await?;
         Ok(stream)
     };
@@ -72,11 +68,20 @@ pub(super) async fn open(
     timeout(DIAL_TIMEOUT, opening).await.map_err(timed_out)?
 }
 
-async fn connect(url: &Url) -> io::Result<Box<dyn PeerStream>> {
-    match url.address() {
-        Address::Tcp(host, port) => Ok(Box::new(connect_tcp(host, *port).await?)),
-        Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+/// Connects; with TLS if the URL asks for it.
+pub(super) async fn connect(
+    url: &Url,
+    tls: Option<&PeerTls>,
+) -> Result<Box<dyn PeerStream>, DialError> {
+    let stream: Box<dyn PeerStream> = match url.address() {
+        Address::Tcp(host, port) => Box::new(connect_tcp(host, *port).await?),
+        Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+    };
+    if !url.is_tls() {
+        return Ok(stream);
     }
+    let tls = tls.ok_or(DialError::NoCertificate)?;
+    Ok(tls.connect(stream, host(url)).await?)
 }
 
 /// The name that its certificate must have.

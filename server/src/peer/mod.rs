@@ -20,6 +20,7 @@ mod lanes;
 mod link;
 mod listener;
 mod metrics;
+pub mod query;
 mod queue;
 mod snapshot;
 #[cfg(test)]

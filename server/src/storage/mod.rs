@@ -102,6 +102,14 @@ pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     format::read(&member_dir(dir))
 }
 
+/// Whether the directory has a state: its set-up was finished, and its first checkpoint was written.
+pub fn has_state(dir: &Path) -> bool {
+    member_dir(dir)
+        .join("checkpoint")
+        .join(manifest::CURRENT)
+        .exists()
+}
+
 /// Opens the data directory of a member, or creates it; returns it with the recovered state. Later
 /// writes announce their bytes in `ledger`.
 pub fn open(

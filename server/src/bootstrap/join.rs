@@ -1,0 +1,233 @@
+//! Joining a running cluster (`--initial-cluster-state=existing`), and the check that a new member is not an
+//! old one whose data was lost. Both ask the members that `--initial-cluster` names.
+
+use futures_util::future::join_all;
+use witan_replica::machine::{
+    member::{Member, MemberRegistry},
+    view::View,
+};
+
+use crate::{
+    config::{ClusterState, Config, Url},
+    peer::query::{self, RemoteCluster},
+    storage::DataIdentity,
+    transport::PeerTls,
+};
+
+/// Why a member did not join. The beginnings are etcd's.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum JoinError {
+    #[error(
+        "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given \
+         URLs: {0}. The members of --initial-cluster must run, and be reachable from here"
+    )]
+    Unreachable(String),
+    #[error(
+        "error validating peerURLs {known}: member count is unequal: --initial-cluster names {given} \
+         members. It must name this member and all members that the cluster has"
+    )]
+    Count { known: String, given: usize },
+    #[error(
+        "error validating peerURLs {known}: unmatched member while checking PeerURLs ({urls}). Add this \
+         member to the cluster first (member add), and name the same URLs in --initial-cluster"
+    )]
+    Unmatched { known: String, urls: String },
+    #[error(
+        "member {0:x} has already been bootstrapped. If its data is lost, remove it from the cluster \
+         (member remove), add it again, and start it with --initial-cluster-state=existing"
+    )]
+    Bootstrapped(u64),
+}
+
+/// A running cluster that knows this member.
+#[derive(Clone, Debug)]
+pub struct JoinedCluster {
+    /// This member's identity in it.
+    pub identity: DataIdentity,
+    /// Its members now, by whom the state will be sent.
+    members: MemberRegistry,
+}
+
+impl JoinedCluster {
+    /// The state before the first message of the cluster: no entry, and nobody who votes.
+    pub fn state(&self) -> Box<View> {
+        let mut state = View::default();
+        state.machine.members = self.members.clone();
+        Box::new(state)
+    }
+}
+
+/// Asks the other members of `--initial-cluster`. Returns the cluster that this member joins, or `None` if it
+/// begins a new one.
+pub async fn ask(
+    config: &Config,
+    tls: Option<&PeerTls>,
+) -> Result<Option<JoinedCluster>, JoinError> {
+    let others = config.initial_cluster.iter();
+    let others = others.filter(|(name, _)| *name != config.name);
+    let urls: Vec<&Url> = others.flat_map(|(_, urls)| urls).collect();
+    let answers = join_all(urls.iter().map(|url| query::cluster(url, tls))).await;
+    let mut failures = Vec::new();
+    let mut clusters = Vec::new();
+    for (url, answer) in urls.iter().zip(answers) {
+        match answer {
+            Ok(cluster) => clusters.push(cluster),
+            Err(error) => failures.push(format!("{url}: {error}")),
+        }
+    }
+    match config.initial_cluster_state {
+        ClusterState::New => check_new(config, &clusters).map(|()| None),
+        ClusterState::Existing => {
+            let cluster = clusters.first();
+            let cluster = cluster.ok_or_else(|| JoinError::Unreachable(failures.join(", ")))?;
+            joined(config, cluster).map(Some)
+        }
+    }
+}
+
+/// A member that a running cluster has seen before must not begin again without its data: it would vote a
+/// second time.
+fn check_new(config: &Config, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
+    let own = super::own_id(config);
+    let members = clusters.iter().flat_map(|cluster| &cluster.members);
+    let mut started = members.filter(|member| member.id == own && !member.client_urls.is_empty());
+    match started.next() {
+        Some(_) => Err(JoinError::Bootstrapped(own)),
+        None => Ok(()),
+    }
+}
+
+/// Finds each member of `--initial-cluster` in the cluster by its peer URLs.
+fn joined(config: &Config, cluster: &RemoteCluster) -> Result<JoinedCluster, JoinError> {
+    let known = || {
+        let members = cluster.members.iter();
+        let urls = members.map(|member| member.peer_urls.join(","));
+        urls.collect::<Vec<_>>().join(",")
+    };
+    if cluster.members.len() != config.initial_cluster.len() {
+        let given = config.initial_cluster.len();
+        return Err(JoinError::Count {
+            known: known(),
+            given,
+        });
+    }
+    let mut own_id = 0;
+    for (name, urls) in &config.initial_cluster {
+        let found = cluster
+            .members
+            .iter()
+            .find(|member| has_urls(&member.peer_urls, urls));
+        let found = found.ok_or_else(|| JoinError::Unmatched {
+            known: known(),
+            urls: format!("{name}={}", text(urls)),
+        })?;
+        if *name == config.name {
+            own_id = found.id;
+        }
+    }
+    let mut members = MemberRegistry {
+        cluster_id: cluster.id,
+        ..MemberRegistry::default()
+    };
+    for member in &cluster.members {
+        let member = Member {
+            id: member.id,
+            name: member.name.clone(),
+            peer_urls: member.peer_urls.clone(),
+            client_urls: member.client_urls.clone(),
+            learner: member.is_learner,
+        };
+        members.by_id.insert(member.id, member);
+    }
+    Ok(JoinedCluster {
+        identity: DataIdentity::new(cluster.id, own_id),
+        members,
+    })
+}
+
+/// Whether both lists name the same places.
+fn has_urls(known: &[String], given: &[Url]) -> bool {
+    let parsed: Vec<Url> = known.iter().filter_map(|url| url.parse().ok()).collect();
+    let all_in = |of: &[Url], others: &[Url]| {
+        of.iter()
+            .all(|url| others.iter().any(|other| other.same_place(url)))
+    };
+    parsed.len() == known.len() && all_in(&parsed, given) && all_in(given, &parsed)
+}
+
+fn text(urls: &[Url]) -> String {
+    let urls = urls.iter().map(ToString::to_string);
+    urls.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::peer;
+
+    use super::*;
+
+    fn config(state: ClusterState) -> Config {
+        let url = |text: &str| vec![text.parse().expect("a URL")];
+        Config {
+            name: "b".into(),
+            initial_cluster: vec![
+                ("a".into(), url("http://127.0.0.1:1")),
+                ("b".into(), url("http://127.0.0.1:2")),
+            ],
+            initial_cluster_state: state,
+            ..Config::default()
+        }
+    }
+
+    fn cluster(urls: &[(u64, &str)]) -> RemoteCluster {
+        let member = |(id, url): &(u64, &str)| peer::Member {
+            id: *id,
+            peer_urls: vec![(*url).to_owned()],
+            client_urls: vec!["http://127.0.0.1:9".to_owned()],
+            ..peer::Member::default()
+        };
+        RemoteCluster {
+            id: 0xC1,
+            members: urls.iter().map(member).collect(),
+        }
+    }
+
+    #[test]
+    fn a_joining_member_finds_itself_by_its_urls() {
+        let config = config(ClusterState::Existing);
+        let two = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://localhost:2")]);
+        let found = joined(&config, &two).expect("both are known");
+        assert_eq!(found.identity, DataIdentity::new(0xC1, 8));
+        let state = found.state();
+        assert_eq!(state.machine.members.by_id.len(), 2);
+        assert!(state.position.index == 0 && state.position.voters.is_empty());
+
+        let one = cluster(&[(7, "http://127.0.0.1:1")]);
+        let refusal = joined(&config, &one)
+            .expect_err("it was not added")
+            .to_string();
+        assert!(refusal.contains("member count is unequal"), "{refusal}");
+        let other = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:3")]);
+        let refusal = joined(&config, &other)
+            .expect_err("another URL")
+            .to_string();
+        assert!(refusal.contains("unmatched member"), "{refusal}");
+    }
+
+    #[test]
+    fn a_member_that_was_started_before_does_not_begin_again() {
+        let config = config(ClusterState::New);
+        let own = super::super::own_id(&config);
+        assert!(check_new(&config, &[cluster(&[(own + 1, "http://a:1")])]).is_ok());
+        let mut known = cluster(&[(own, "http://127.0.0.1:2")]);
+        let refusal = check_new(&config, &[known.clone()]).expect_err("it was started");
+        assert!(
+            refusal
+                .to_string()
+                .contains("has already been bootstrapped")
+        );
+        known.members[0].client_urls.clear();
+        assert!(check_new(&config, &[known]).is_ok(), "it never started");
+    }
+}
