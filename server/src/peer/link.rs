@@ -21,7 +21,7 @@ use super::{
     Shared,
     dial::{self, DialError},
     frame::{Frame, FrameBatch, FrameKind, FrameReader},
-    handshake::{Handshake, StreamKind},
+    handshake::{Handshake, Refusal, StreamKind},
     lanes::Lanes,
     metrics::PeerSeries,
     queue::LaneQueue,
@@ -227,6 +227,10 @@ impl Link {
                 "failed to reach a peer; retrying"
             );
             self.warned = text;
+        }
+        if matches!(error, DialError::Refused(Refusal::Removed)) {
+            let node = &self.shared.node;
+            node.peer_event(self.peer.id, PeerEvent::RemovedHere);
         }
         let gone = self.peer.lanes().failed(self.kind, error.nothing_listens());
         self.report(gone);

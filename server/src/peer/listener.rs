@@ -279,6 +279,16 @@ impl Listener {
                     node.receive(envelope, permit);
                 }
                 FrameKind::Ping => {
+                    if hello
+                        .check(self.shared.own_id(), &self.shared.members())
+                        .is_err()
+                    {
+                        // the refusal of its next stream says why
+                        return Err(io::Error::new(
+                            io::ErrorKind::PermissionDenied,
+                            "its member was removed from the cluster",
+                        ));
+                    }
                     let pong = frame::encode(FrameKind::Pong, &contents);
                     answer(&mut writing, &pong, settings.write_timeout).await?;
                 }

@@ -12,6 +12,8 @@ mod peers;
 mod tests;
 mod turn;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use raft::{
     RawNode, StateRole,
@@ -161,6 +163,8 @@ pub struct Replica {
     handovers: u32,
     /// Why the member must end after this turn.
     halt: Option<Halt>,
+    /// Members that refuse this one, because it was removed from the cluster.
+    removed_at: BTreeSet<u64>,
     /// The state of the snapshot that raft has accepted, until the next turn installs it.
     incoming_snapshot: Option<View>,
     faults: Faults,

@@ -1,5 +1,7 @@
 //! How a replica starts: from genesis, or from recovered state.
 
+use std::collections::BTreeSet;
+
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
 
 use super::{Config, Replica};
@@ -96,6 +98,7 @@ impl Replica {
             failover: None,
             handovers: 0,
             halt: None,
+            removed_at: BTreeSet::new(),
             faults: Faults::default(),
             config,
         };

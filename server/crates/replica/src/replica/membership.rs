@@ -42,6 +42,20 @@ impl Replica {
         }
     }
 
+    /// Another member knows of this one's removal, whose entry may never arrive here: a leader sends nothing
+    /// more to a removed member. Most of the others must say so, so that a single one cannot end this member.
+    pub(super) fn removed_at(&mut self, member: u64) {
+        let members = &self.machine.members.by_id;
+        if member == self.config.id || !members.contains_key(&member) {
+            return;
+        }
+        self.removed_at.insert(member);
+        let others = members.keys().filter(|id| **id != self.config.id).count();
+        if self.removed_at.len() > others / 2 {
+            self.halt = Some(Halt::Removed);
+        }
+    }
+
     /// A removed member leads no more, and ends after its messages have gone out.
     pub(super) fn notice_own_removal(&mut self) {
         if !self.machine.members.removed_ids.contains(&self.config.id) {

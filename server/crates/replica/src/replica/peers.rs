@@ -20,6 +20,8 @@ pub enum PeerEvent {
     SnapshotDelivered,
     /// The transfer of a snapshot to it failed.
     SnapshotFailed,
+    /// It refuses streams, because this member was removed from the cluster.
+    RemovedHere,
 }
 
 /// Why leadership was not transferred.
@@ -57,6 +59,7 @@ impl Replica {
             }
             PeerEvent::SnapshotDelivered => self.snapshot_ended(member, SnapshotStatus::Finish),
             PeerEvent::SnapshotFailed => self.snapshot_ended(member, SnapshotStatus::Failure),
+            PeerEvent::RemovedHere => self.removed_at(member),
         }
         self.apply_election_jitter();
     }

@@ -100,6 +100,26 @@ fn a_removed_leader_hands_over_first() {
     }
 }
 
+/// The entry of a removal does not reach a member that was cut off, and one member alone cannot end another.
+#[test]
+fn a_removed_member_ends_when_most_others_refuse_it() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (leader, removed) = (cluster.leader().expect("it leads"), cluster.follower());
+    let other = 6 - leader - removed;
+    cluster.cut_off(removed);
+    assert_eq!(done(&mut cluster, leader, remove(removed)), Ok(()));
+    for _ in 0..2 {
+        let replica = cluster.replica(removed);
+        replica.peer_event(leader, PeerEvent::RemovedHere);
+        cluster.settle();
+        assert!(!cluster.ended.contains_key(&removed), "one has said it");
+    }
+    let replica = cluster.replica(removed);
+    replica.peer_event(other, PeerEvent::RemovedHere);
+    cluster.settle();
+    assert_eq!(cluster.ended.get(&removed), Some(&Halt::Removed));
+}
+
 #[test]
 fn a_learner_without_the_log_is_not_promoted() {
     let mut cluster = Cluster::new(&[1]);
