@@ -323,6 +323,7 @@ impl ValueReader<'_> {
         Ok(Settings {
             max_request_bytes: self.number("max-request-bytes")?,
             max_txn_ops: self.number("max-txn-ops")?,
+            strict_reconfig_check: self.boolean("strict-reconfig-check")?,
             max_learners: self.number("max-learners")?,
             discovery_service_url: self.discovery_service_url()?,
             cors: self.names("cors"),

@@ -356,6 +356,8 @@ pub struct Settings {
     pub max_request_bytes: usize,
     /// `--max-txn-ops`.
     pub max_txn_ops: usize,
+    /// `--strict-reconfig-check`.
+    pub strict_reconfig_check: bool,
     /// `--max-learners`.
     pub max_learners: u32,
     /// `--discovery-service-url`, without a final slash.
@@ -411,6 +413,7 @@ impl Default for Settings {
         Self {
             max_request_bytes: 1_572_864,
             max_txn_ops: 128,
+            strict_reconfig_check: true,
             max_learners: 1,
             discovery_service_url: None,
             cors: vec!["*".into()],

@@ -2,8 +2,9 @@
 //! raft, no disk and no thread, only these methods.
 //!
 //! Reading order: this file → `replica_loop` (the loop that owns the replica) → `raft_inbox` (what it takes
-//! first) → `host` (where its effects go) → `post` (who carries messages), `peer_links` → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) → `tree_watchers` (v2
-//! watchers) → `watch_streams` (v3 watches) → `status` → `tokens` → `admission` (what the quota and the disk
+//! first) → `host` (where its effects go) → `post` (who carries messages), `peer_links`, `reconfiguration`
+//! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
+//! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `tokens` → `admission` (what the quota and the disk
 //! refuse) → `metrics` (series), `counts`, `applies` (what feeds them).
 
 mod admission;
@@ -19,6 +20,7 @@ mod peer_links;
 mod pending_requests;
 mod post;
 mod raft_inbox;
+mod reconfiguration;
 mod replica_loop;
 mod status;
 #[cfg(test)]
@@ -57,11 +59,13 @@ use witan_replica::{
 };
 
 use completions::{CompletionFuture, CompletionSender};
+use reconfiguration::Connection;
 
 pub use clock::now_ns;
 pub use error::{NodeError, ProposeError, TransferError};
 pub use metrics::NodeMetrics;
 pub use post::Post;
+pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub use replica_loop::{NodeParts, start};
 pub use status::AuthState;
 pub use tokens::Tokens;
@@ -77,6 +81,9 @@ use crate::{
 /// Requests in the inbox of the replica's thread; more are refused at once, so that overload causes
 /// errors instead of delays.
 pub const INBOX_MAX: usize = 32_768;
+
+/// Time for which a member must be connected to count as healthy when members change, as in etcd.
+const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 /// Clonable handle to the running member.
 #[derive(Clone, Debug)]
@@ -487,6 +494,23 @@ impl Node {
         } else {
             self.shared.peer_links.lost(member);
         }
+    }
+
+    /// Checks that a change of membership is safe for the quorum, as this member sees the others.
+    pub async fn check_reconfiguration(
+        &self,
+        change: Reconfiguration,
+    ) -> Result<(), ProposeError<UnsafeReconfiguration>> {
+        let view = self.view().await?;
+        let own = self.identity().member_id;
+        let healthy = i64::try_from(HEALTHY_AFTER.as_nanos()).unwrap_or(i64::MAX);
+        let before_ns = now_ns().saturating_sub(healthy);
+        let connection = |id| match id == own {
+            true => Connection::Settled,
+            false => self.shared.peer_links.connection(id, before_ns),
+        };
+        reconfiguration::check(change, &view.machine.members, connection)
+            .map_err(ProposeError::Refused)
     }
 
     /// Reports a durable checkpoint to the replica's thread.

@@ -1,9 +1,12 @@
-//! Which other members are connected, and since when: why a request timed out.
+//! Which other members are connected, and since when: why a request timed out, and whether a change of
+//! membership is safe.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use super::reconfiguration::Connection;
 
 /// See the module's description.
 #[derive(Debug, Default)]
@@ -16,6 +19,15 @@ impl PeerLinks {
 
     pub(super) fn lost(&self, member: u64) {
         self.lock().remove(&member);
+    }
+
+    /// How a member is connected; a settled connection has lasted since before a time.
+    pub(super) fn connection(&self, member: u64, before_ns: i64) -> Connection {
+        match self.lock().get(&member) {
+            None => Connection::Lost,
+            Some(since) if *since <= before_ns => Connection::Settled,
+            Some(_) => Connection::Recent,
+        }
     }
 
     /// Whether a member has been connected since before a time.

@@ -47,7 +47,6 @@ impl Cluster {
     /// The same, with peer URLs of this scheme.
     pub fn prepare_on(scheme: &str, count: usize, args: &[&str]) -> Self {
         let peer_url = |member: &Server| format!("{scheme}://127.0.0.1:{}", member.peer_port());
-        let launch = || Launch::witan().bare().env(EXPERIMENTAL, "1").prepare();
         let mut members: Vec<Server> = (0..count).map(|_| launch()).collect();
         let initial: Vec<String> = members
             .iter()
@@ -56,18 +55,30 @@ impl Cluster {
             .collect();
         let initial = initial.join(",");
         for (at, member) in members.iter_mut().enumerate() {
-            let (name, url, peer_url) = (format!("m{at}"), member.url(), peer_url(member));
-            member.add_args(["--name", &name, "--data-dir", "data"]);
-            member.add_args(["--listen-client-urls", &url]);
-            member.add_args(["--advertise-client-urls", &url]);
-            member.add_args(["--listen-peer-urls", &peer_url]);
-            member.add_args(["--initial-advertise-peer-urls", &peer_url]);
-            member.add_args(["--initial-cluster", &initial]);
+            let peer_url = peer_url(member);
+            configure(member, &format!("m{at}"), &peer_url, &initial);
             for arg in args {
                 member.add_args([arg]);
             }
         }
         Self { members }
+    }
+
+    /// Lays out a member that joins the present ones, which are those at `present` and it, and starts nothing.
+    /// Returns its place.
+    pub fn prepare_joining(&mut self, present: &[usize]) -> usize {
+        let at = self.members.len();
+        self.members.push(launch());
+        let initial: Vec<String> = present
+            .iter()
+            .chain([&at])
+            .map(|at| format!("m{at}={}", self.members[*at].peer_url()))
+            .collect();
+        let member = &mut self.members[at];
+        let peer_url = member.peer_url();
+        configure(member, &format!("m{at}"), &peer_url, &initial.join(","));
+        member.add_args(["--initial-cluster-state", "existing"]);
+        at
     }
 
     /// Starts all members that do not run, and waits until all are ready.
@@ -133,6 +144,20 @@ impl Cluster {
             hashes[0].is_some() && hashes.iter().all(|hash| *hash == hashes[0])
         });
     }
+}
+
+fn launch() -> Server {
+    Launch::witan().bare().env(EXPERIMENTAL, "1").prepare()
+}
+
+fn configure(member: &mut Server, name: &str, peer_url: &str, initial: &str) {
+    let url = member.url();
+    member.add_args(["--name", name, "--data-dir", "data"]);
+    member.add_args(["--listen-client-urls", &url]);
+    member.add_args(["--advertise-client-urls", &url]);
+    member.add_args(["--listen-peer-urls", peer_url]);
+    member.add_args(["--initial-advertise-peer-urls", peer_url]);
+    member.add_args(["--initial-cluster", initial]);
 }
 
 /// What a member says about itself, if it answers.

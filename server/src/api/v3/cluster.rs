@@ -1,5 +1,5 @@
-//! Calls on membership. There is only one voter: learners can be added and removed; changes of
-//! voters are checked as in etcd and then refused.
+//! Calls on membership. A change is first checked for the quorum (`--strict-reconfig-check`), then replicated;
+//! whether it is possible is decided when it is applied.
 
 use witan_api::{
     ids,
@@ -16,12 +16,12 @@ use witan_replica::{
     limits::PEER_URLS_BYTES_MAX,
     machine::{
         command::{ChangeMembers, UpdatePeerUrls},
-        member::{self, Member as Known, MemberRegistry},
+        member::{Member as Known, MemberRegistry},
     },
 };
 
 use super::{RpcResult, header};
-use crate::{api::Context, config::Url, node::ProposeError};
+use crate::{api::Context, config::Url, node::Reconfiguration};
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -42,32 +42,29 @@ pub(super) async fn member_list(
     })
 }
 
-/// Adds a learner. A voter is refused after all other checks.
 pub(super) async fn member_add(
     ctx: &Context,
     request: MemberAddRequest,
 ) -> RpcResult<MemberAddResponse> {
     let mut urls = peer_urls(&request.peer_urls)?;
     urls.sort_unstable();
+    let learner = request.is_learner;
+    check_quorum(ctx, Reconfiguration::Add { learner }).await?;
     let added_at = ctx.node.now_ns() / NS_PER_SECOND;
     let member = Known {
         id: ids::member_id(&urls, "", Some(added_at)),
         peer_urls: urls.into_iter().map(str::to_owned).collect(),
-        learner: request.is_learner,
+        learner,
         ..Known::default()
     };
     let shown = shown_one(&member);
     let change = ChangeMembers {
         add: Some(member),
         learners_max: ctx.settings.max_learners,
+        voters: true,
         ..ChangeMembers::default()
     };
-    match ctx.node.propose(change).await {
-        Err(ProposeError::Refused(member::MembershipError::NotLearner)) => {
-            return Err(RpcError::Unhealthy);
-        }
-        done => done?,
-    };
+    ctx.node.propose(change).await?;
     Ok(MemberAddResponse {
         header: header::bare(&ctx.node),
         member: Some(shown),
@@ -79,8 +76,12 @@ pub(super) async fn member_remove(
     ctx: &Context,
     request: MemberRemoveRequest,
 ) -> RpcResult<MemberRemoveResponse> {
+    let view = ctx.node.view().await?;
+    known(&view.machine.members, request.id)?;
+    check_quorum(ctx, Reconfiguration::Remove(request.id)).await?;
     let change = ChangeMembers {
         remove: request.id,
+        voters: true,
         ..ChangeMembers::default()
     };
     ctx.node.propose(change).await?;
@@ -107,16 +108,33 @@ pub(super) async fn member_update(
     })
 }
 
+/// Lets a learner vote. The leader refuses one that has not received enough of the log.
 pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,
 ) -> RpcResult<MemberPromoteResponse> {
     let view = ctx.node.view().await?;
-    if known(&view.machine.members, request.id)?.learner {
-        Err(RpcError::LearnerNotReady)
-    } else {
-        Err(RpcError::MemberNotLearner)
+    if !known(&view.machine.members, request.id)?.learner {
+        return Err(RpcError::MemberNotLearner);
     }
+    check_quorum(ctx, Reconfiguration::Promote(request.id)).await?;
+    let change = ChangeMembers {
+        promote: request.id,
+        voters: true,
+        ..ChangeMembers::default()
+    };
+    ctx.node.propose(change).await?;
+    Ok(MemberPromoteResponse {
+        header: header::bare(&ctx.node),
+        members: members(ctx).await?,
+    })
+}
+
+async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
+    if ctx.settings.strict_reconfig_check {
+        ctx.node.check_reconfiguration(change).await?;
+    }
+    Ok(())
 }
 
 async fn members(ctx: &Context) -> RpcResult<Vec<Member>> {

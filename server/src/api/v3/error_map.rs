@@ -10,7 +10,7 @@ use witan_replica::{
 
 use crate::{
     auth::{HashError, TokenError},
-    node::{NodeError, ProposeError, TransferError},
+    node::{NodeError, ProposeError, TransferError, UnsafeReconfiguration},
 };
 
 /// A refusal of the state machine, in the words of this dialect.
@@ -90,6 +90,15 @@ impl Refusal for lease::LeaseError {
     }
 }
 
+impl Refusal for UnsafeReconfiguration {
+    fn in_v3(&self) -> RpcError {
+        match self {
+            UnsafeReconfiguration::NotEnoughStarted => RpcError::MemberNotEnoughStarted,
+            UnsafeReconfiguration::Unhealthy => RpcError::Unhealthy,
+        }
+    }
+}
+
 impl Refusal for member::MembershipError {
     fn in_v3(&self) -> RpcError {
         match self {
@@ -98,7 +107,7 @@ impl Refusal for member::MembershipError {
             member::MembershipError::Exists => RpcError::MemberExists,
             member::MembershipError::TooManyLearners => RpcError::TooManyLearners,
             member::MembershipError::LastVoter => RpcError::MemberNotEnoughStarted,
-            member::MembershipError::NotLearner => RpcError::MemberNotEnoughStarted,
+            member::MembershipError::NotLearner => RpcError::MemberNotLearner,
         }
     }
 }

@@ -17,7 +17,7 @@ const fn refines(_test: &'static str) -> FlagStatus {
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("initial-advertise-peer-urls", Text, "http://localhost:2380", "URLs under which other members reach this one.", supported("ids_are_etcds")),
     Flag::new("initial-cluster", Text, "", "First members as NAME=URL, comma-separated; this member alone when not given.", supported("ids_are_etcds")),
-    Flag::new("initial-cluster-state", Text, "new", "`new` for a new cluster, `existing` to join one.", accepted("a member that finds its data goes on; one that finds none and is told to join refuses to start")),
+    Flag::new("initial-cluster-state", Text, "new", "`new` for a new cluster, `existing` to join one.", supported("a_member_joins_a_running_cluster_and_leaves_it")),
     Flag::new("initial-cluster-token", Text, "etcd-cluster", "Distinguishes clusters that have members with the same URLs.", supported("ids_are_etcds")),
     Flag::new("advertise-client-urls", Text, "http://localhost:2379", "URLs under which clients reach this member.", supported("several_client_urls")),
     Flag::new("discovery", Text, "", "URL of a discovery token.", discovers("a_proxy_is_asked_for_whole_urls")),
@@ -40,7 +40,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("discovery-user", Text, "", "User of v3 discovery.", refines("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.user"),
     Flag::new("discovery-password", Text, "", "Password of v3 discovery.", refines("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.password"),
     Flag::new("discovery-service-url", Text, "", "Base URL of the tokens that `/new` of this member makes; the URL by which the member was asked when not given. etcd has no such flag.", supported("tokens_are_below_the_url_of_the_flag")),
-    Flag::new("strict-reconfig-check", Bool, "true", "Whether changes of membership that would cost the quorum are refused.", accepted("they are always refused")),
+    Flag::new("strict-reconfig-check", Bool, "true", "Whether changes of membership that would cost the quorum are refused.", supported("additions_are_refused_while_a_member_has_not_started")),
     Flag::new("pre-vote", Bool, "true", "Whether a member asks before it campaigns.", supported("elections_and_warnings")),
     Flag::new("max-learners", Integer, "1", "Members without a vote that a cluster may have.", supported("the_number_of_learners_is_bounded_by_a_flag")),
     Flag::new("enable-v2", Bool, "true", "Whether the v2 API is served: keys, members, users, counters. Without it v1 and the discovery service are not served either.", supported("a_dialect_that_is_turned_off_is_not_there")),

@@ -39,6 +39,8 @@ pub const NO_LEADER_TEXT: &str = "During election";
 pub const NOT_FOUND: &str = "Not found";
 /// A URL belongs to another member (409).
 pub const PEER_URL_EXISTS: &str = "membership: peerURL exists";
+/// Another member has the id (409).
+pub const ID_EXISTS: &str = "membership: ID exists";
 /// The request failed; only the log has the reason (500).
 pub const INTERNAL: &str = "Internal Server Error";
 /// Prefix of the text of status 404; the id follows.

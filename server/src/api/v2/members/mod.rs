@@ -1,5 +1,5 @@
-//! `/v2/members` and `/v2/machines`: lists members and changes them. A change that would need a
-//! quorum of other members is refused as in etcd, with the reason in the log.
+//! `/v2/members` and `/v2/machines`: lists members and changes them. A change that may cost the quorum is
+//! refused as in etcd, with the reason in the log.
 
 pub(in crate::api) mod body;
 pub(in crate::api) mod peer_url;
@@ -9,9 +9,12 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_TYPE},
     web,
 };
-use witan_api::v2::members::{
-    ErrorMessage, INTERNAL, Member, MemberList, NO_LEADER_TEXT, NO_SUCH_MEMBER, NOT_FOUND,
-    PEER_URL_EXISTS, REMOVED,
+use witan_api::{
+    ids,
+    v2::members::{
+        ErrorMessage, ID_EXISTS, INTERNAL, Member, MemberList, NO_LEADER_TEXT, NO_SUCH_MEMBER,
+        NOT_FOUND, PEER_URL_EXISTS, REMOVED,
+    },
 };
 use witan_gocompat::json;
 use witan_replica::machine::{
@@ -22,8 +25,10 @@ use witan_replica::machine::{
 use super::headers;
 use crate::{
     api::{Context, reply},
-    node::{NodeError, ProposeError},
+    node::{NodeError, ProposeError, Reconfiguration},
 };
+
+const NS_PER_SECOND: i64 = 1_000_000_000;
 
 /// An error response: status and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +64,7 @@ pub(super) async fn handle(
         ("GET", "") => list(ctx, request).await,
         ("GET", "leader") => leader(ctx, request).await,
         ("GET", _) => Err(MembersHttpError(StatusCode::NOT_FOUND, NOT_FOUND.into())),
-        ("POST", _) => refuse_add(ctx, request, payload).await,
+        ("POST", _) => add(ctx, request, payload).await,
         ("PUT" | "DELETE", "") => return without_id(ctx),
         ("PUT", id) => update(ctx, request, payload, id).await,
         (_, id) => remove(ctx, id).await,
@@ -116,28 +121,30 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     Ok(found(ctx, request, json::encode(&shown(leader))))
 }
 
-/// Refuses every addition: 409 if a member has one of the peer URLs already, else 500, because no voter
-/// can join this member.
-async fn refuse_add(
+/// Adds a voter: 201 with the member.
+async fn add(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
 ) -> Result<HttpResponse, MembersHttpError> {
     let urls = body::peer_urls(request, payload).await?;
-    let members = members(ctx).await?;
-    if members
-        .by_id
-        .values()
-        .any(|member| has_any_url(member, &urls))
-    {
-        return Err(MembersHttpError(
-            StatusCode::CONFLICT,
-            PEER_URL_EXISTS.into(),
-        ));
-    }
-    Err(MembersHttpError::internal(
-        "etcdserver: unhealthy cluster: this member serves alone and cannot be joined",
-    ))
+    check_quorum(ctx, Reconfiguration::Add { learner: false }).await?;
+    let added_at = ctx.node.now_ns() / NS_PER_SECOND;
+    let member = Known {
+        id: ids::member_id(&urls, "", Some(added_at)),
+        peer_urls: urls,
+        ..Known::default()
+    };
+    let created = json::encode(&shown(&member));
+    let change = ChangeMembers {
+        add: Some(member),
+        voters: true,
+        ..ChangeMembers::default()
+    };
+    replicate(ctx, change).await?;
+    Ok(headers::build(&ctx.node, StatusCode::CREATED)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(created))
 }
 
 async fn update(
@@ -162,46 +169,62 @@ async fn update(
         id: number,
         peer_urls: urls,
     };
-    let error = match ctx.node.propose(change).await {
-        Ok(_) => return Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
-        Err(ProposeError::Fault(fault)) => return Err(fault.into()),
-        Err(ProposeError::Refused(error)) => error,
+    match ctx.node.propose(change).await {
+        Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
+        Err(error) => Err(impossible(error, number)),
+    }
+}
+
+async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
+    let number = parse_id(id)?;
+    known(&members(ctx).await?, number)?;
+    check_quorum(ctx, Reconfiguration::Remove(number)).await?;
+    let change = ChangeMembers {
+        remove: number,
+        voters: true,
+        ..ChangeMembers::default()
     };
-    Err(match error {
-        // it was removed meanwhile
+    replicate(ctx, change).await?;
+    Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
+}
+
+/// Replicates an addition or a removal.
+async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHttpError> {
+    let removed = change.remove;
+    match ctx.node.propose(change).await {
+        Ok(_) => Ok(()),
+        // another request removed it meanwhile
+        Err(ProposeError::Refused(member::MembershipError::NotFound)) if removed != 0 => Err(
+            MembersHttpError(StatusCode::GONE, format!("{REMOVED}{removed:x}")),
+        ),
+        Err(error) => Err(impossible(error, removed)),
+    }
+}
+
+/// Why a change was not made, in etcd's words.
+fn impossible(error: ProposeError<member::MembershipError>, id: u64) -> MembersHttpError {
+    let error = match error {
+        ProposeError::Fault(fault) => return fault.into(),
+        ProposeError::Refused(error) => error,
+    };
+    match error {
         member::MembershipError::PeerUrlExists => {
             MembersHttpError(StatusCode::CONFLICT, PEER_URL_EXISTS.into())
         }
-        member::MembershipError::NotFound => MembersHttpError::unknown(&headers::hex(number)),
-        member::MembershipError::Exists
-        | member::MembershipError::TooManyLearners
+        member::MembershipError::Exists => MembersHttpError(StatusCode::CONFLICT, ID_EXISTS.into()),
+        member::MembershipError::NotFound => MembersHttpError::unknown(&headers::hex(id)),
+        member::MembershipError::TooManyLearners
         | member::MembershipError::LastVoter
         | member::MembershipError::NotLearner => MembersHttpError::internal(&error.to_string()),
-    })
+    }
 }
 
-/// Removes a learner. A voter is the last one and cannot be removed.
-async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
-    let number = parse_id(id)?;
-    let members = members(ctx).await?;
-    if known(&members, number)?.learner {
-        let change = ChangeMembers {
-            remove: number,
-            ..ChangeMembers::default()
-        };
-        return match ctx.node.propose(change).await {
-            Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
-            Err(ProposeError::Fault(fault)) => Err(fault.into()),
-            // another request removed it meanwhile
-            Err(ProposeError::Refused(_)) => Err(MembersHttpError(
-                StatusCode::GONE,
-                format!("{REMOVED}{number:x}"),
-            )),
-        };
+async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), MembersHttpError> {
+    if !ctx.settings.strict_reconfig_check {
+        return Ok(());
     }
-    Err(MembersHttpError::internal(
-        "etcdserver: re-configuration failed due to not enough started members",
-    ))
+    let checked = ctx.node.check_reconfiguration(change).await;
+    checked.map_err(|error| MembersHttpError::internal(&error.to_string()))
 }
 
 async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {

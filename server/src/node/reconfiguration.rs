@@ -1,0 +1,183 @@
+//! Whether a change of membership is safe for the quorum (`--strict-reconfig-check`): the rules of etcd's
+//! `isConfChangeAllowed`. Pure: what is connected is passed in.
+//!
+//! What does not live here: what makes a change impossible (unknown ids, used URLs), which is decided when it is
+//! applied.
+
+use witan_replica::machine::member::{Member, MemberRegistry};
+
+/// A change of membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconfiguration {
+    /// A new member.
+    Add {
+        /// Whether it does not vote.
+        learner: bool,
+    },
+    /// This member goes.
+    Remove(u64),
+    /// This learner votes from now on.
+    Promote(u64),
+}
+
+/// Why a change might cost the quorum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnsafeReconfiguration {
+    /// Fewer voters have ever started than the quorum after the change.
+    #[error("re-configuration failed due to not enough started members")]
+    NotEnoughStarted,
+    /// Voters are not connected, or not for long enough.
+    #[error("unhealthy cluster")]
+    Unhealthy,
+}
+
+/// Connections to the other members, as seen from this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// There is none.
+    Lost,
+    /// There is one for a shorter time than a healthy one lasts.
+    Recent,
+    /// There is one for long enough.
+    Settled,
+}
+
+/// Checks a change against `members`; `connection` tells how each member is connected, this one as settled.
+pub(super) fn check(
+    change: Reconfiguration,
+    members: &MemberRegistry,
+    connection: impl Fn(u64) -> Connection,
+) -> Result<(), UnsafeReconfiguration> {
+    let voters: Vec<&Member> = members.by_id.values().filter(|m| !m.learner).collect();
+    let settled = voters
+        .iter()
+        .filter(|voter| connection(voter.id) == Connection::Settled)
+        .count();
+    match change {
+        Reconfiguration::Add { learner } => {
+            let started = voters.iter().filter(|voter| is_started(voter)).count();
+            // a single member may grow to two, which need both at once
+            let grows_to_two = started == 1 && voters.len() == 1;
+            if !learner && !grows_to_two && started < quorum(voters.len() + 1) {
+                return Err(UnsafeReconfiguration::NotEnoughStarted);
+            }
+            match settled == voters.len() {
+                true => Ok(()),
+                false => Err(UnsafeReconfiguration::Unhealthy),
+            }
+        }
+        Reconfiguration::Promote(_) => {
+            let started = voters.iter().filter(|voter| is_started(voter)).count();
+            match started + 1 < quorum(voters.len() + 1) {
+                true => Err(UnsafeReconfiguration::NotEnoughStarted),
+                false => Ok(()),
+            }
+        }
+        Reconfiguration::Remove(id) => {
+            if !voters.iter().any(|voter| voter.id == id) {
+                return Ok(());
+            }
+            let others = voters.iter().filter(|voter| voter.id != id);
+            let started = others.filter(|voter| is_started(voter)).count();
+            if voters.len() == 1 || started < quorum(voters.len() - 1) {
+                return Err(UnsafeReconfiguration::NotEnoughStarted);
+            }
+            // a member that is down is not part of the quorum that serves now
+            if connection(id) == Connection::Lost {
+                return Ok(());
+            }
+            match settled.saturating_sub(1) < quorum(voters.len() - 1) {
+                true => Err(UnsafeReconfiguration::Unhealthy),
+                false => Ok(()),
+            }
+        }
+    }
+}
+
+/// Whether a member has published itself.
+fn is_started(member: &Member) -> bool {
+    !member.name.is_empty()
+}
+
+fn quorum(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use Reconfiguration::{Add, Promote, Remove};
+    use UnsafeReconfiguration::{NotEnoughStarted, Unhealthy};
+
+    use super::*;
+
+    const ADD: Reconfiguration = Add { learner: false };
+
+    /// Members 1, 2, …: `s` a started voter, `u` one that has never started, `l` a learner.
+    fn members(kinds: &str) -> MemberRegistry {
+        let mut members = MemberRegistry::default();
+        for (id, kind) in (1..).zip(kinds.chars()) {
+            let member = Member {
+                id,
+                name: if kind == 'u' {
+                    String::new()
+                } else {
+                    kind.to_string()
+                },
+                learner: kind == 'l',
+                ..Member::default()
+            };
+            members.by_id.insert(id, member);
+        }
+        members
+    }
+
+    #[test]
+    fn additions_need_a_started_quorum_and_all_voters_connected() {
+        let all = |_| Connection::Settled;
+        for (kinds, change, expect) in [
+            ("s", ADD, Ok(())),
+            ("su", ADD, Err(NotEnoughStarted)),
+            ("ss", ADD, Ok(())),
+            ("sss", ADD, Ok(())),
+            ("sssu", ADD, Ok(())),
+            ("ssu", ADD, Err(NotEnoughStarted)),
+            ("ssu", Add { learner: true }, Ok(())),
+            ("ssl", Promote(3), Ok(())),
+            ("sul", Promote(3), Ok(())),
+            ("suul", Promote(4), Err(NotEnoughStarted)),
+        ] {
+            assert_eq!(check(change, &members(kinds), all), expect, "{kinds}");
+        }
+        for state in [Connection::Lost, Connection::Recent] {
+            let third = |id| if id == 3 { state } else { Connection::Settled };
+            assert_eq!(check(ADD, &members("sss"), third), Err(Unhealthy));
+            assert_eq!(check(ADD, &members("ssl"), third), Ok(()), "a learner");
+        }
+    }
+
+    #[test]
+    fn removals_keep_a_quorum_of_those_that_serve() {
+        let all = |_| Connection::Settled;
+        let without = |lost: u64| {
+            move |id| match id == lost {
+                true => Connection::Lost,
+                false => Connection::Settled,
+            }
+        };
+        assert_eq!(check(Remove(1), &members("s"), all), Err(NotEnoughStarted));
+        assert_eq!(check(Remove(2), &members("ss"), all), Ok(()));
+        assert_eq!(check(Remove(1), &members("su"), all), Err(NotEnoughStarted));
+        assert_eq!(check(Remove(2), &members("su"), all), Ok(()));
+        assert_eq!(check(Remove(3), &members("sss"), without(3)), Ok(()));
+        assert_eq!(
+            check(Remove(2), &members("sss"), without(3)),
+            Err(Unhealthy)
+        );
+        assert_eq!(
+            check(Remove(3), &members("ssl"), without(2)),
+            Ok(()),
+            "a learner"
+        );
+        assert_eq!(check(Remove(4), &members("ssss"), without(3)), Ok(()));
+    }
+}

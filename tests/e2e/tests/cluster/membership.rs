@@ -1,0 +1,167 @@
+//! Members that come and go while clients write, and what is refused so that the quorum is not lost.
+
+use serde_json::json;
+use witan_e2e::{Cluster, Server, Tool, Writers, cluster::status, wait, writers::assert_all_there};
+
+/// Exit code of a member that was removed.
+const REMOVED: i32 = 34;
+
+const WRITERS: usize = 4;
+
+/// Acknowledged writes between two steps.
+const WRITES: u64 = 100;
+
+/// Adds a member through etcdctl; repeats while members are not connected for long enough.
+fn add(through: &Server, peer_url: &str, args: &[&str]) {
+    let peer_urls = format!("--peer-urls={peer_url}");
+    let mut command = vec!["member", "add", "joining", &peer_urls];
+    command.extend(args);
+    wait::until("the cluster is healthy", || {
+        let said = Tool::Etcdctl36.run(&through.url(), &command);
+        let unhealthy = said.all().contains("etcdserver: unhealthy cluster");
+        assert!(said.code == Some(0) || unhealthy, "{}", said.all());
+        (!unhealthy).then_some(())
+    });
+}
+
+fn remove(through: &Server, id: u64) {
+    let id = format!("{id:x}");
+    wait::until("the cluster is healthy", || {
+        let said = Tool::Etcdctl36.run(&through.url(), &["member", "remove", &id]);
+        let unhealthy = said.all().contains("etcdserver: unhealthy cluster");
+        assert!(said.code == Some(0) || unhealthy, "{}", said.all());
+        (!unhealthy).then_some(())
+    });
+}
+
+fn id_of(member: &Server) -> u64 {
+    status(member).expect("it runs").id
+}
+
+#[test]
+fn a_member_joins_a_running_cluster_and_leaves_it() {
+    let mut cluster = Cluster::start(1);
+    let writers = Writers::start(WRITERS, &cluster.addresses());
+    writers.wait_more(WRITES);
+    for joining in 1..3 {
+        let present: Vec<usize> = (0..joining).collect();
+        let at = cluster.prepare_joining(&present);
+        let peer_url = cluster.member(at).peer_url();
+        add(cluster.member(0), &peer_url, &[]);
+        cluster.member_mut(at).start_again();
+        writers.wait_more(WRITES);
+    }
+    let mut written = writers.stop();
+    let writers = Writers::start(WRITERS, &cluster.addresses());
+    writers.wait_more(WRITES);
+    // the leader goes, too
+    let leader = cluster.leader();
+    let through = (leader + 1) % 3;
+    let id = id_of(cluster.member(leader));
+    remove(cluster.member(through), id);
+    let code = cluster.member_mut(leader).wait_exit().code();
+    assert_eq!(code, Some(REMOVED));
+    writers.wait_more(WRITES);
+    written.extend(writers.stop());
+    assert_all_there(cluster.member(through), &written);
+    // it never comes back under its old identity
+    cluster.member_mut(leader).start_unready_again();
+    let code = cluster.member_mut(leader).wait_exit().code();
+    assert_eq!(code, Some(REMOVED));
+}
+
+#[test]
+fn a_learner_is_promoted_when_it_is_in_sync() {
+    let mut cluster = Cluster::start(1);
+    let at = cluster.prepare_joining(&[0]);
+    let peer_url = cluster.member(at).peer_url();
+    add(cluster.member(0), &peer_url, &["--learner"]);
+    let learner = {
+        let list = cluster
+            .member(0)
+            .http("POST", "/v3/cluster/member/list", "{}");
+        let members = list.json()["members"].as_array().expect("a list").clone();
+        let learner = members
+            .iter()
+            .find(|m| m["isLearner"] == true)
+            .expect("a learner");
+        let id = learner["ID"].as_str().expect("an id").parse::<u64>();
+        id.expect("a number")
+    };
+    let promote = |cluster: &Cluster| {
+        let id = format!("{learner:x}");
+        Tool::Etcdctl36.run(&cluster.member(0).url(), &["member", "promote", &id])
+    };
+    let refused = promote(&cluster).all();
+    let reason = "can only promote a learner member which is in sync with leader";
+    assert!(refused.contains(reason), "{refused}");
+    cluster.member_mut(at).start_again();
+    wait::until_true("the learner is in sync", || {
+        promote(&cluster).code == Some(0)
+    });
+    let again = promote(&cluster).all();
+    assert!(
+        again.contains("can only promote a learner member"),
+        "{again}"
+    );
+    cluster.wait_equal();
+    // now both are needed
+    cluster.member_mut(0).kill9();
+    wait::until_true("the loss of the quorum is seen", || {
+        cluster.member(at).http("GET", "/health", "").status == 503
+    });
+}
+
+#[test]
+fn additions_are_refused_while_a_member_has_not_started() {
+    let cluster = Cluster::start(3);
+    let leader = cluster.member(cluster.leader());
+    add(leader, "http://127.0.0.1:1", &[]);
+    let second = Tool::Etcdctl36.run(
+        &leader.url(),
+        &["member", "add", "b", "--peer-urls=http://127.0.0.1:2"],
+    );
+    assert!(
+        second.all().contains("etcdserver: unhealthy cluster"),
+        "{}",
+        second.all()
+    );
+    let body = json!({"peerURLs": ["http://127.0.0.1:2"]}).to_string();
+    let headers = [("Content-Type", "application/json")];
+    let second = witan_e2e::http::try_once(
+        &leader.address(),
+        "POST",
+        "/v2/members",
+        &headers,
+        body.as_bytes(),
+    )
+    .expect("an answer");
+    assert_eq!(second.status, 500, "{}", second.text());
+    let list = leader.http("GET", "/v2/members", "").json();
+    let members = list["members"].as_array().expect("a list");
+    let unstarted = members
+        .iter()
+        .find(|m| m["name"] == "")
+        .expect("it is listed");
+    let id = unstarted["id"].as_str().expect("an id");
+    let gone = leader.http("DELETE", &format!("/v2/members/{id}"), "");
+    assert_eq!(gone.status, 204, "{}", gone.text());
+    let gone = leader.http("DELETE", &format!("/v2/members/{id}"), "");
+    assert_eq!(gone.status, 410, "{}", gone.text());
+}
+
+#[test]
+fn a_member_whose_disk_was_emptied_does_not_vote_again() {
+    let mut cluster = Cluster::start(3);
+    let follower = cluster.follower();
+    cluster.member_mut(follower).kill9();
+    let data = cluster.member(follower).dir().join("data");
+    std::fs::remove_dir_all(data).expect("the data is removed");
+    let mark = cluster.member(follower).log().len();
+    cluster.member_mut(follower).start_unready_again();
+    let code = cluster.member_mut(follower).wait_exit().code();
+    assert_eq!(code, Some(1));
+    cluster
+        .member(follower)
+        .wait_log(mark, "has already been bootstrapped");
+}
