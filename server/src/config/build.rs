@@ -12,7 +12,7 @@ use super::{
     peer_security::PeerTlsFlags,
     security::{PeerTlsConfig, PortTls, TlsFlags},
     url::UrlError,
-    values::{EXPERIMENTAL_CLUSTER, Environment, FlagValues},
+    values::{Environment, FlagValues},
 };
 use crate::storage::SpaceConfig;
 
@@ -51,7 +51,6 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     let auto_compaction = read.auto_compaction()?;
     let initial_advertise_peer_urls = read.urls("initial-advertise-peer-urls")?;
     let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
-    check_members(initial_cluster.len(), environment)?;
     read.check_value_types()?;
     let mut warnings = Vec::new();
     let discovery = read.discovery(&mut warnings)?;
@@ -103,14 +102,6 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     warnings.splice(0..0, values.warnings);
     warn(&config, &mut warnings);
     Ok(Config { warnings, ..config })
-}
-
-/// Whether a cluster may have so many members.
-fn check_members(count: usize, environment: &Environment) -> Result<(), ConfigError> {
-    if count > 1 && !environment.contains_key(EXPERIMENTAL_CLUSTER) {
-        return Err(ConfigError::Cluster(count));
-    }
-    Ok(())
 }
 
 /// Warnings about values that work and are rarely meant.

@@ -120,11 +120,6 @@ pub enum ConfigError {
     Bootstrap,
     #[error("both --discovery-token and --discovery-endpoints must be set for v3 discovery")]
     V3Discovery,
-    #[error(
-        "--initial-cluster names {0} members: clusters of more than one member come with a \
-         later version"
-    )]
-    Cluster(usize),
     #[error("couldn't find local name \"{0}\" in the initial cluster configuration")]
     LocalName(String),
     #[error("--initial-cluster has {has} but missing from --initial-advertise-peer-urls={missing}")]

@@ -7,8 +7,6 @@ use super::{Config, Environment, build, file, values::FlagValues};
 pub fn file(text: &str) -> Result<Config, String> {
     let mut values = FlagValues::default();
     file::parse(text, &mut values)?;
-    values
-        .validate(&Environment::new())
-        .map_err(|error| error.to_string())?;
+    values.validate().map_err(|error| error.to_string())?;
     build::config(values, &Environment::new()).map_err(|error| error.to_string())
 }

@@ -59,7 +59,7 @@ pub(super) fn collect_values(
             values
         }
     };
-    values.validate(environment)?;
+    values.validate()?;
     Ok(ParsedArguments::Start(values))
 }
 

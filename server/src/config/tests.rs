@@ -211,10 +211,6 @@ fn contradictions_of_tls_between_members_are_refused() {
 fn unsupported_flags_are_refused_with_a_reason() {
     for (line, part) in [
         ("--experimental-memory-mlock", "--memory-mlock is refused"),
-        (
-            "--initial-cluster a=http://a:1,b=http://b:1",
-            "names 2 members",
-        ),
         ("--enable-log-rotation", "needs exactly one file"),
         ("--pre-vote=maybe", "invalid value \"maybe\" for --pre-vote"),
         (

@@ -13,8 +13,6 @@ use super::{
 /// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
 
-/// Environment variable without which clusters of more than one member are refused, and discovery with them.
-pub(super) const EXPERIMENTAL_CLUSTER: &str = "WITAN_EXPERIMENTAL_CLUSTER";
 const ENV_PREFIX: &str = "ETCD_";
 /// Flags that select how a cluster is bootstrapped.
 const BOOTSTRAP: [&str; 4] = [
@@ -29,8 +27,6 @@ const BOOTSTRAP: [&str; 4] = [
 pub(super) struct FlagValues {
     pub(super) given: HashMap<&'static str, String>,
     pub(super) warnings: Vec<String>,
-    /// See [`EXPERIMENTAL_CLUSTER`].
-    pub(super) clusters: bool,
 }
 
 impl FlagValues {
@@ -76,8 +72,7 @@ impl FlagValues {
     }
 
     /// Validates all values, independently of their source.
-    pub(super) fn validate(&mut self, environment: &Environment) -> Result<(), ConfigError> {
-        self.clusters = environment.contains_key(EXPERIMENTAL_CLUSTER);
+    pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases();
         check_bootstrap(self)?;
         self.check_statuses()
@@ -104,8 +99,7 @@ impl FlagValues {
             let Some(text) = self.given.get(flag.name) else {
                 continue;
             };
-            let is_discovery = flag.name.starts_with("discovery");
-            if is_default(flag, text) || (is_discovery && self.clusters) {
+            if is_default(flag, text) {
                 continue;
             }
             match flag.status {

@@ -59,7 +59,6 @@ use witan_replica::{
 };
 
 use completions::{CompletionFuture, CompletionSender};
-use reconfiguration::Connection;
 
 pub use clock::now_ns;
 pub use error::{NodeError, ProposeError, TransferError};
@@ -81,9 +80,6 @@ use crate::{
 /// Requests in the inbox of the replica's thread; more are refused at once, so that overload causes
 /// errors instead of delays.
 pub const INBOX_MAX: usize = 32_768;
-
-/// Time for which a member must be connected to count as healthy when members change, as in etcd.
-const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 /// Clonable handle to the running member.
 #[derive(Clone, Debug)]
@@ -485,32 +481,6 @@ impl Node {
     pub(crate) fn peer_event(&self, member: u64, event: PeerEvent) {
         self.shared.raft_inbox.event(member, event);
         self.wake();
-    }
-
-    /// Whether another member is connected from now on.
-    pub(crate) fn peer_link(&self, member: u64, connected: bool) {
-        if connected {
-            self.shared.peer_links.connected(member, now_ns());
-        } else {
-            self.shared.peer_links.lost(member);
-        }
-    }
-
-    /// Checks that a change of membership is safe for the quorum, as this member sees the others.
-    pub async fn check_reconfiguration(
-        &self,
-        change: Reconfiguration,
-    ) -> Result<(), ProposeError<UnsafeReconfiguration>> {
-        let view = self.view().await?;
-        let own = self.identity().member_id;
-        let healthy = i64::try_from(HEALTHY_AFTER.as_nanos()).unwrap_or(i64::MAX);
-        let before_ns = now_ns().saturating_sub(healthy);
-        let connection = |id| match id == own {
-            true => Connection::Settled,
-            false => self.shared.peer_links.connection(id, before_ns),
-        };
-        reconfiguration::check(change, &view.machine.members, connection)
-            .map_err(ProposeError::Refused)
     }
 
     /// Reports a durable checkpoint to the replica's thread.

@@ -4,9 +4,16 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use super::reconfiguration::Connection;
+use super::{
+    Node, ProposeError, now_ns,
+    reconfiguration::{self, Connection, Reconfiguration, UnsafeReconfiguration},
+};
+
+/// Time for which a member must be connected to count as healthy when members change, as in etcd.
+const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 /// See the module's description.
 #[derive(Debug, Default)]
@@ -39,5 +46,33 @@ impl PeerLinks {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, i64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Node {
+    /// Whether another member is connected from now on.
+    pub(crate) fn peer_link(&self, member: u64, connected: bool) {
+        if connected {
+            self.shared.peer_links.connected(member, now_ns());
+        } else {
+            self.shared.peer_links.lost(member);
+        }
+    }
+
+    /// Checks that a change of membership is safe for the quorum, as this member sees the others.
+    pub async fn check_reconfiguration(
+        &self,
+        change: Reconfiguration,
+    ) -> Result<(), ProposeError<UnsafeReconfiguration>> {
+        let view = self.view().await?;
+        let own = self.identity().member_id;
+        let healthy = i64::try_from(HEALTHY_AFTER.as_nanos()).unwrap_or(i64::MAX);
+        let before_ns = now_ns().saturating_sub(healthy);
+        let connection = |id| match id == own {
+            true => Connection::Settled,
+            false => self.shared.peer_links.connection(id, before_ns),
+        };
+        reconfiguration::check(change, &view.machine.members, connection)
+            .map_err(ProposeError::Refused)
     }
 }

@@ -4,9 +4,6 @@ use serde_json::Value;
 
 use crate::{Launch, Server, wait};
 
-/// Without it, clusters of more than one member are refused.
-const EXPERIMENTAL: &str = "WITAN_EXPERIMENTAL_CLUSTER";
-
 /// Several members of one cluster, in the order of their names `m0`, `m1`, …
 #[derive(Debug)]
 pub struct Cluster {
@@ -64,7 +61,7 @@ impl Cluster {
         Self { members }
     }
 
-    /// Lays out a member that joins the present ones, which are those at `present` and it, and starts nothing.
+    /// Lays out a member of the cluster of those at `present` and it, and starts nothing.
     /// Returns its place.
     pub fn prepare_joining(&mut self, present: &[usize]) -> usize {
         let at = self.members.len();
@@ -77,7 +74,6 @@ impl Cluster {
         let member = &mut self.members[at];
         let peer_url = member.peer_url();
         configure(member, &format!("m{at}"), &peer_url, &initial.join(","));
-        member.add_args(["--initial-cluster-state", "existing"]);
         at
     }
 
@@ -147,7 +143,7 @@ impl Cluster {
 }
 
 fn launch() -> Server {
-    Launch::witan().bare().env(EXPERIMENTAL, "1").prepare()
+    Launch::witan().bare().prepare()
 }
 
 fn configure(member: &mut Server, name: &str, peer_url: &str, initial: &str) {

@@ -1,17 +1,7 @@
 //! Flags of the bootstrap of a cluster and of its membership.
 
-use super::{Flag, FlagKind, FlagStatus, accepted, refused, supported};
+use super::{Flag, FlagKind, accepted, refused, supported};
 use FlagKind::{Bool, Duration, Integer, Text};
-
-/// A flag that works when clusters of more than one member are allowed; it is [`supported`] by this test then.
-const fn discovers(_test: &'static str) -> FlagStatus {
-    refused("discovery comes with a later version")
-}
-
-/// A flag that matters only together with one of those.
-const fn refines(_test: &'static str) -> FlagStatus {
-    accepted("it matters only together with discovery, which comes with a later version")
-}
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
@@ -20,25 +10,25 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("initial-cluster-state", Text, "new", "`new` for a new cluster, `existing` to join one.", supported("a_member_joins_a_running_cluster_and_leaves_it")),
     Flag::new("initial-cluster-token", Text, "etcd-cluster", "Distinguishes clusters that have members with the same URLs.", supported("ids_are_etcds")),
     Flag::new("advertise-client-urls", Text, "http://localhost:2379", "URLs under which clients reach this member.", supported("several_client_urls")),
-    Flag::new("discovery", Text, "", "URL of a discovery token.", discovers("a_proxy_is_asked_for_whole_urls")),
-    Flag::new("discovery-proxy", Text, "", "HTTP proxy on the way to discovery.", refines("a_proxy_is_asked_for_whole_urls")),
-    Flag::new("discovery-fallback", Text, "exit", "What to do when discovery fails.", refines("who_comes_late_ends_whatever_the_fallback")),
-    Flag::new("discovery-srv", Text, "", "DNS domain whose SRV records name the first members.", discovers("ids_come_from_the_names_of_the_targets")),
-    Flag::new("discovery-srv-name", Text, "", "Suffix of the SRV records' name.", refines("ids_come_from_the_names_of_the_targets")),
-    Flag::new("discovery-srv-server", Text, "", "Name server (ADDRESS:PORT) that is asked for SRV records, such as Consul's; those of `/etc/resolv.conf` when not given. etcd has no such flag.", refines("ids_come_from_the_names_of_the_targets")),
-    Flag::new("discovery-token", Text, "", "Token of v3 discovery.", discovers("v3_discovery_gives_up_in_time")).yaml("discovery-config.token"),
-    Flag::new("discovery-endpoints", Text, "", "Endpoints of v3 discovery.", discovers("v3_discovery_gives_up_in_time")).yaml("discovery-config.endpoints"),
-    Flag::new("discovery-dial-timeout", Duration, "2s", "How long reaching v3 discovery may take.", refines("v3_discovery_gives_up_in_time")).yaml("discovery-config.dial-timeout"),
-    Flag::new("discovery-request-timeout", Duration, "5s", "How long v3 discovery may take to answer.", refines("v3_discovery_gives_up_in_time")).yaml("discovery-config.request-timeout"),
-    Flag::new("discovery-keepalive-time", Duration, "2s", "How long a silent connection to v3 discovery waits before a ping.", refines("v3_discovery_gives_up_in_time")).yaml("discovery-config.keepalive-time"),
-    Flag::new("discovery-keepalive-timeout", Duration, "6s", "How long the answer to that ping may take.", refines("v3_discovery_gives_up_in_time")).yaml("discovery-config.keepalive-timeout"),
-    Flag::new("discovery-insecure-transport", Bool, "true", "Whether v3 discovery is reached without TLS.", refines("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.insecure-transport"),
-    Flag::new("discovery-insecure-skip-tls-verify", Bool, "false", "Whether the certificate of v3 discovery is not checked.", refines("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.insecure-skip-tls-verify"),
-    Flag::new("discovery-cert", Text, "", "Certificate for v3 discovery.", refines("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.cert"),
-    Flag::new("discovery-key", Text, "", "Key for v3 discovery.", refines("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.key"),
-    Flag::new("discovery-cacert", Text, "", "Certificate authority of v3 discovery.", refines("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.cacert"),
-    Flag::new("discovery-user", Text, "", "User of v3 discovery.", refines("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.user"),
-    Flag::new("discovery-password", Text, "", "Password of v3 discovery.", refines("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.password"),
+    Flag::new("discovery", Text, "", "URL of a discovery token.", supported("a_proxy_is_asked_for_whole_urls")),
+    Flag::new("discovery-proxy", Text, "", "HTTP proxy on the way to discovery.", supported("a_proxy_is_asked_for_whole_urls")),
+    Flag::new("discovery-fallback", Text, "exit", "What to do when discovery fails.", supported("who_comes_late_ends_whatever_the_fallback")),
+    Flag::new("discovery-srv", Text, "", "DNS domain whose SRV records name the first members.", supported("ids_come_from_the_names_of_the_targets")),
+    Flag::new("discovery-srv-name", Text, "", "Suffix of the SRV records' name.", supported("ids_come_from_the_names_of_the_targets")),
+    Flag::new("discovery-srv-server", Text, "", "Name server (ADDRESS:PORT) that is asked for SRV records, such as Consul's; those of `/etc/resolv.conf` when not given. etcd has no such flag.", supported("ids_come_from_the_names_of_the_targets")),
+    Flag::new("discovery-token", Text, "", "Token of v3 discovery.", supported("v3_discovery_gives_up_in_time")).yaml("discovery-config.token"),
+    Flag::new("discovery-endpoints", Text, "", "Endpoints of v3 discovery.", supported("v3_discovery_gives_up_in_time")).yaml("discovery-config.endpoints"),
+    Flag::new("discovery-dial-timeout", Duration, "2s", "How long reaching v3 discovery may take.", supported("v3_discovery_gives_up_in_time")).yaml("discovery-config.dial-timeout"),
+    Flag::new("discovery-request-timeout", Duration, "5s", "How long v3 discovery may take to answer.", supported("v3_discovery_gives_up_in_time")).yaml("discovery-config.request-timeout"),
+    Flag::new("discovery-keepalive-time", Duration, "2s", "How long a silent connection to v3 discovery waits before a ping.", supported("v3_discovery_gives_up_in_time")).yaml("discovery-config.keepalive-time"),
+    Flag::new("discovery-keepalive-timeout", Duration, "6s", "How long the answer to that ping may take.", supported("v3_discovery_gives_up_in_time")).yaml("discovery-config.keepalive-timeout"),
+    Flag::new("discovery-insecure-transport", Bool, "true", "Whether v3 discovery is reached without TLS.", supported("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.insecure-transport"),
+    Flag::new("discovery-insecure-skip-tls-verify", Bool, "false", "Whether the certificate of v3 discovery is not checked.", supported("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.insecure-skip-tls-verify"),
+    Flag::new("discovery-cert", Text, "", "Certificate for v3 discovery.", supported("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.cert"),
+    Flag::new("discovery-key", Text, "", "Key for v3 discovery.", supported("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.key"),
+    Flag::new("discovery-cacert", Text, "", "Certificate authority of v3 discovery.", supported("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.cacert"),
+    Flag::new("discovery-user", Text, "", "User of v3 discovery.", supported("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.user"),
+    Flag::new("discovery-password", Text, "", "Password of v3 discovery.", supported("v3_discovery_over_tls_with_a_user")).yaml("discovery-config.password"),
     Flag::new("discovery-service-url", Text, "", "Base URL of the tokens that `/new` of this member makes; the URL by which the member was asked when not given. etcd has no such flag.", supported("tokens_are_below_the_url_of_the_flag")),
     Flag::new("strict-reconfig-check", Bool, "true", "Whether changes of membership that would cost the quorum are refused.", supported("additions_are_refused_while_a_member_has_not_started")),
     Flag::new("pre-vote", Bool, "true", "Whether a member asks before it campaigns.", supported("elections_and_warnings")),

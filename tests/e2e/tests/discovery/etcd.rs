@@ -24,9 +24,7 @@ pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     }
     match kind {
         Kind::Etcd34 => server.add_args(["--enable-v2=true"]),
-        // clusters of more than one member are not released
-        Kind::Witan => server.add_env("WITAN_EXPERIMENTAL_CLUSTER", "1"),
-        Kind::Etcd36 => {}
+        Kind::Etcd36 | Kind::Witan => {}
     }
     for flag in flags {
         server.add_args([flag.as_str()]);

@@ -305,12 +305,3 @@ fn who_comes_late_ends_whatever_the_fallback() {
     }
     ends(&[of, "--discovery-fallback=wait".to_owned()], "exit, proxy");
 }
-
-/// Until clusters of more than one member are released.
-#[test]
-fn discovery_is_refused_without_the_gate() {
-    let mut server = Launch::witan()
-        .arg("--discovery=http://127.0.0.1:1/token")
-        .start_unready();
-    assert_eq!(server.wait_exit().code(), Some(1));
-}

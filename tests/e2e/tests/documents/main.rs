@@ -22,6 +22,18 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("README.md", "cargo run --release --bin witan"),
     ("README.md", "tests/run"),
     (
+        "README.md",
+        "URL=$(curl -s 'http://localhost:2379/new?size=3')",
+    ),
+    (
+        "docs/start/cluster.md",
+        "CLUSTER=m1=http://127.0.0.1:7001,m2=http://127.0.0.1:7002,m3=http://127.0.0.1:7003",
+    ),
+    (
+        "docs/start/cluster.md",
+        "etcdctl --endpoints http://127.0.0.1:4001 member add m4 --peer-urls=http://127.0.0.1:7004",
+    ),
+    (
         "docs/operating/hardening.md",
         "sudo useradd --system --home-dir /var/lib/witan --shell /usr/sbin/nologin witan",
     ),

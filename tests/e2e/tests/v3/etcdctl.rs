@@ -184,21 +184,6 @@ fn members() {
     same(&[(&["alarm", "disarm"], "")]);
 }
 
-/// The one known difference: etcd would take the member and be without a quorum from then on.
-#[test]
-fn a_voter_is_not_added_to_a_member_that_serves_alone() {
-    let server = super::start(witan_e2e::Kind::Witan);
-    let said = run(
-        &server,
-        &["member", "add", "new", "--peer-urls=http://127.0.0.1:1"],
-        "",
-    );
-    assert_eq!(said.code, Some(1));
-    assert_eq!(said.stderr, "Error: etcdserver: unhealthy cluster\n");
-    let said = run(&server, &["put", "a", "1"], "");
-    assert_eq!(said.stdout, "OK\n");
-}
-
 /// Fields that say how much is stored and logged: by nature not the same.
 const SIZES: [&str; 4] = ["dbSize", "dbSizeInUse", "raftIndex", "raftAppliedIndex"];
 
