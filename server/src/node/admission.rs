@@ -22,6 +22,9 @@ impl Node {
         {
             return Err(NodeError::TooLarge);
         }
+        if !is_required_at_start(command) {
+            self.refuse_learner()?;
+        }
         self.admit_to_disk(command)?;
         let bytes = growth(command);
         if bytes == 0 {
@@ -45,6 +48,15 @@ impl Node {
         // A future of its own, so that those of all other commands stay small.
         Box::pin(self.raise_no_space()).await;
         Err(NodeError::NoSpace)
+    }
+
+    /// Refuses what a learner does not serve, as etcd's: it may be far behind, so it answers from its own state
+    /// alone.
+    pub(super) fn refuse_learner(&self) -> Result<(), NodeError> {
+        match self.shared.status.is_learner() {
+            true => Err(NodeError::Learner),
+            false => Ok(()),
+        }
     }
 
     fn admit_to_disk(&self, command: &Command) -> Result<(), NodeError> {

@@ -21,6 +21,9 @@ pub enum NodeError {
     /// The learner that is to be promoted has not received enough of the log.
     #[error("can only promote a learner member which is in sync with leader")]
     LearnerNotReady,
+    /// This member is a learner: it serves its own state alone.
+    #[error("rpc not supported for learner")]
+    Learner,
     /// A bounded queue is full; try again later.
     #[error("too many requests")]
     TooMany,
@@ -75,6 +78,7 @@ impl NodeError {
             Self::LearnerNotReady => {
                 "etcdserver: can only promote a learner member which is in sync with leader"
             }
+            Self::Learner => "etcdserver: rpc not supported for learner",
             Self::TooMany => "etcdserver: too many requests",
             Self::TooLarge => "etcdserver: request is too large",
             Self::NoSpace => "etcdserver: mvcc: database space exceeded",

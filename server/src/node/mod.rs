@@ -243,6 +243,7 @@ impl Node {
     /// A linearizable view: holds everything that was committed before the call. The only voter has it at
     /// hand while nothing is written.
     pub async fn read(&self) -> Result<Arc<View>, NodeError> {
+        self.refuse_learner()?;
         match self.shared.latest.linearizable() {
             Some(view) => Ok(view),
             None => self.read_index().await,
@@ -314,6 +315,7 @@ impl Node {
         lease: i64,
         question: LeaseQuestion,
     ) -> Result<LeaseAnswer, NodeError> {
+        self.refuse_learner()?;
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Lease {
             lease,

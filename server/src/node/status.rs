@@ -45,6 +45,8 @@ pub(super) struct PublishedStatus {
     auth: AtomicU64,
     /// Whether v2 asks who its clients are.
     paths: AtomicBool,
+    /// Whether this member does not vote.
+    learner: AtomicBool,
 }
 
 impl PublishedStatus {
@@ -72,6 +74,9 @@ impl PublishedStatus {
         let auth = (machine.auth.revision() << 1) | u64::from(machine.auth.enabled());
         self.auth.store(auth, Relaxed);
         self.paths.store(machine.auth.path_auth_enabled(), Relaxed);
+        let own = machine.members.by_id.get(&member_id);
+        self.learner
+            .store(own.is_some_and(|member| member.learner), Relaxed);
     }
 
     pub(super) fn revision(&self) -> i64 {
@@ -93,6 +98,11 @@ impl PublishedStatus {
     /// Whether auth of v2 is on.
     pub(super) fn paths(&self) -> bool {
         self.paths.load(Relaxed)
+    }
+
+    /// Whether this member does not vote.
+    pub(super) fn is_learner(&self) -> bool {
+        self.learner.load(Relaxed)
     }
 
     pub(super) fn tree_bytes(&self) -> u64 {

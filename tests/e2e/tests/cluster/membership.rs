@@ -100,6 +100,20 @@ fn a_learner_is_promoted_when_it_is_in_sync() {
     let joining = cluster.member_mut(at);
     joining.add_args(["--initial-cluster-state", "existing"]);
     joining.start_again();
+    let key = Tool::Etcdctl36.run(&cluster.member(0).url(), &["put", "key", "value"]);
+    assert_eq!(key.code, Some(0), "{}", key.all());
+    for command in [&["put", "key", "other"][..], &["get", "key"]] {
+        let refused = Tool::Etcdctl36.run(&cluster.member(at).url(), command);
+        assert!(
+            refused.all().contains("rpc not supported for learner"),
+            "{}",
+            refused.all()
+        );
+    }
+    wait::until_true("the learner has the key", || {
+        let read = ["get", "key", "--consistency=s", "--print-value-only"];
+        Tool::Etcdctl36.run(&cluster.member(at).url(), &read).stdout == "value\n"
+    });
     wait::until_true("the learner is in sync", || {
         promote(&cluster).code == Some(0)
     });

@@ -58,6 +58,7 @@ impl From<NodeError> for AuthHttpError {
             | NodeError::LeaderFailed
             | NodeError::ConnectionLost
             | NodeError::LearnerNotReady
+            | NodeError::Learner
             | NodeError::TooMany
             | NodeError::Stopped
             | NodeError::Internal => Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
