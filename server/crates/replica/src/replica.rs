@@ -7,6 +7,7 @@ mod boot;
 mod forwarding;
 mod leases;
 mod membership;
+mod message_check;
 mod peers;
 #[cfg(test)]
 mod tests;
@@ -263,7 +264,12 @@ impl Replica {
         if carried != (kind == MessageType::MsgSnapshot).then_some(place) {
             return;
         }
-        let last = self.raft.raft.raft_log.last_index();
+        let raft = &self.raft.raft;
+        let last = raft.raft_log.last_index();
+        let leads = raft.state == StateRole::Leader && raft.term == message.term;
+        if !message_check::is_sound(&message, leads.then_some(last)) {
+            return;
+        }
         if kind == MessageType::MsgHeartbeat
             && message.term >= self.raft.raft.term
             && message.commit > last

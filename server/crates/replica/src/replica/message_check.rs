@@ -1,0 +1,126 @@
+//! What a raft message must be like before raft sees it. raft-rs panics on messages that no member sends, and
+//! one member that lies, or a stranger who speaks for it, must not end the others.
+
+use raft::eraftpb::{Message, MessageType};
+
+/// Terms and indexes of a message stay below this. No cluster reaches it, and sums of two of them do not
+/// overflow.
+const POSITION_MAX: u64 = 1 << 60;
+
+/// Whether a member could have sent this message. `last` is the last index of the receiver's log, if it leads
+/// the message's term.
+pub(super) fn is_sound(message: &Message, last: Option<u64>) -> bool {
+    let positions = [
+        message.term,
+        message.log_term,
+        message.index,
+        message.commit,
+        message.reject_hint,
+    ];
+    positions.iter().all(|position| *position < POSITION_MAX) && fits_its_kind(message, last)
+}
+
+fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
+    match message.get_msg_type() {
+        MessageType::MsgAppend => has_contiguous_entries(message),
+        // a follower acknowledges what the leader has
+        MessageType::MsgAppendResponse => last.is_none_or(|last| message.index <= last),
+        MessageType::MsgReadIndex => message.term == 0 && message.entries.len() == 1,
+        // what a member tells itself, and proposals, which members forward in messages of their own
+        MessageType::MsgHup
+        | MessageType::MsgBeat
+        | MessageType::MsgPropose
+        | MessageType::MsgUnreachable
+        | MessageType::MsgSnapStatus
+        | MessageType::MsgCheckQuorum
+        | MessageType::MsgTransferLeader => false,
+        MessageType::MsgRequestVote
+        | MessageType::MsgRequestVoteResponse
+        | MessageType::MsgRequestPreVote
+        | MessageType::MsgRequestPreVoteResponse
+        | MessageType::MsgSnapshot
+        | MessageType::MsgHeartbeat
+        | MessageType::MsgHeartbeatResponse
+        | MessageType::MsgTimeoutNow
+        | MessageType::MsgReadIndexResp => true,
+    }
+}
+
+/// Whether the entries follow the index before them, and no term goes back or beyond the message's.
+fn has_contiguous_entries(message: &Message) -> bool {
+    let mut before = (message.index, message.log_term);
+    message.entries.iter().all(|entry| {
+        let follows = entry.index == before.0 + 1 && entry.term >= before.1;
+        before = (entry.index, entry.term);
+        follows && entry.term <= message.term
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use raft::eraftpb::Entry;
+
+    use super::*;
+
+    fn message(kind: MessageType) -> Message {
+        let mut message = Message {
+            term: 3,
+            index: 10,
+            log_term: 2,
+            ..Message::default()
+        };
+        message.set_msg_type(kind);
+        message
+    }
+
+    fn append(entries: &[(u64, u64)]) -> Message {
+        let entry = |(index, term): &(u64, u64)| Entry {
+            index: *index,
+            term: *term,
+            ..Entry::default()
+        };
+        let mut append = message(MessageType::MsgAppend);
+        append.entries = entries.iter().map(entry).collect();
+        append
+    }
+
+    #[test]
+    fn entries_follow_each_other_and_terms_do_not_go_back() {
+        for (entries, sound) in [
+            (&[][..], true),
+            (&[(11, 2), (12, 3)], true),
+            (&[(11, 1)], false),
+            (&[(11, 3), (12, 2)], false),
+            (&[(11, 4)], false),
+            (&[(12, 2)], false),
+            (&[(11, 2), (13, 2)], false),
+        ] {
+            assert_eq!(is_sound(&append(entries), None), sound, "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn messages_that_no_member_sends_are_dropped() {
+        for kind in [
+            MessageType::MsgHup,
+            MessageType::MsgPropose,
+            MessageType::MsgTransferLeader,
+            MessageType::MsgReadIndex,
+        ] {
+            assert!(!is_sound(&message(kind), None), "{kind:?}");
+        }
+        let mut read = message(MessageType::MsgReadIndex);
+        (read.term, read.entries) = (0, vec![Entry::default()].into());
+        assert!(is_sound(&read, None));
+        let mut heartbeat = message(MessageType::MsgHeartbeat);
+        assert!(is_sound(&heartbeat, Some(5)));
+        heartbeat.term = u64::MAX;
+        assert!(!is_sound(&heartbeat, Some(5)));
+        let acknowledged = message(MessageType::MsgAppendResponse);
+        assert!(is_sound(&acknowledged, None) && is_sound(&acknowledged, Some(10)));
+        assert!(
+            !is_sound(&acknowledged, Some(9)),
+            "more than the leader has"
+        );
+    }
+}
