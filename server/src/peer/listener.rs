@@ -4,7 +4,7 @@
 //! and there are few of them, fewer from one network.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,8 +13,8 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::AbortHandle,
+    sync::Semaphore,
+    task::{AbortHandle, yield_now},
     time::{sleep, timeout},
 };
 use witan_replica::host::{Envelope, Lane};
@@ -36,10 +36,10 @@ use crate::{
 /// How long a connection may take until it has said what it is, and has taken its answer.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections that have not said it yet; more wait to be accepted.
+/// Connections that have not said it yet; above it, the oldest one ends.
 const GREETINGS_MAX: usize = 256;
 
-/// The same from one network (an IPv4 address, the first half of an IPv6 address); more are closed.
+/// The same from one network (an IPv4 address, the first half of an IPv6 address).
 const NETWORK_GREETINGS_MAX: usize = 64;
 
 /// Delay after the system refused to accept, for lack of descriptors.
@@ -58,48 +58,61 @@ const _: () = assert!(WAITING_BYTES_MAX >= FRAME_BYTES_MAX, "each message fits")
 #[derive(Debug)]
 pub(super) struct Listener {
     shared: Arc<Shared>,
-    greetings: Arc<Semaphore>,
-    networks: Arc<Mutex<HashMap<ClientNetwork, usize>>>,
+    greetings: Arc<Mutex<Greetings>>,
     streams: Mutex<HashMap<(u64, StreamKind), AbortHandle>>,
 }
 
-/// A connection of a network that has not said what it is.
+/// Connections that have not said what they are, oldest first.
+#[derive(Debug, Default)]
+struct Greetings {
+    open: BTreeMap<u64, (ClientNetwork, AbortHandle)>,
+    last: u64,
+}
+
+impl Greetings {
+    /// Adds a connection. Where there are too many, the oldest one ends: a member says at once what it is,
+    /// so connections that wait do not keep it out. Returns whether one ended.
+    fn add(&mut self, id: u64, network: ClientNetwork, task: AbortHandle) -> bool {
+        let of_network = |(_, (from, _)): &(&u64, &(ClientNetwork, AbortHandle))| *from == network;
+        let mut same = self.open.iter().filter(of_network).peekable();
+        let oldest = same.peek().map(|(id, _)| **id);
+        let oldest = match same.count() >= NETWORK_GREETINGS_MAX {
+            true => oldest,
+            false => None,
+        };
+        let first = || self.open.keys().next().copied();
+        let full = self.open.len() >= GREETINGS_MAX;
+        let ended = oldest.or_else(|| full.then(first).flatten());
+        let ended = ended.and_then(|id| self.open.remove(&id));
+        if let Some((_, task)) = &ended {
+            task.abort();
+        }
+        self.open.insert(id, (network, task));
+        ended.is_some()
+    }
+}
+
+/// A connection that has not said what it is, until this is dropped.
 #[derive(Debug)]
 struct Greeting {
-    _place: OwnedSemaphorePermit,
-    network: ClientNetwork,
-    networks: Arc<Mutex<HashMap<ClientNetwork, usize>>>,
+    id: u64,
+    all: Arc<Mutex<Greetings>>,
 }
 
 impl Greeting {
-    fn begin(
-        place: OwnedSemaphorePermit,
-        network: ClientNetwork,
-        networks: &Arc<Mutex<HashMap<ClientNetwork, usize>>>,
-    ) -> Option<Self> {
-        let mut counts = lock(networks);
-        let count = counts.entry(network).or_default();
-        if *count >= NETWORK_GREETINGS_MAX {
-            return None;
+    fn new(all: &Arc<Mutex<Greetings>>) -> Self {
+        let mut greetings = lock(all);
+        greetings.last += 1;
+        Self {
+            id: greetings.last,
+            all: all.clone(),
         }
-        *count += 1;
-        Some(Self {
-            _place: place,
-            network,
-            networks: networks.clone(),
-        })
     }
 }
 
 impl Drop for Greeting {
     fn drop(&mut self) {
-        let mut counts = lock(&self.networks);
-        if let Some(count) = counts.get_mut(&self.network) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.network);
-            }
-        }
+        lock(&self.all).open.remove(&self.id);
     }
 }
 
@@ -111,8 +124,7 @@ impl Listener {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            greetings: Arc::new(Semaphore::new(GREETINGS_MAX)),
-            networks: Arc::default(),
+            greetings: Arc::default(),
             streams: Mutex::default(),
         }
     }
@@ -127,9 +139,6 @@ impl Listener {
             tracing::info!(address, "serving peer traffic insecurely");
         }
         loop {
-            let Ok(place) = self.greetings.clone().acquire_owned().await else {
-                return;
-            };
             let (stream, remote) = match socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -139,12 +148,9 @@ impl Listener {
                 }
             };
             let network = ClientNetwork::of(remote.map(|remote| remote.ip()));
-            let Some(greeting) = Greeting::begin(place, network, &self.networks) else {
-                self.shared.metrics.refused("too_many");
-                continue;
-            };
-            let (listener, tls) = (self.clone(), tls.clone());
-            tokio::spawn(async move {
+            let greeting = Greeting::new(&self.greetings);
+            let (id, listener, tls) = (greeting.id, self.clone(), tls.clone());
+            let task = tokio::spawn(async move {
                 let name = remote.map_or_else(String::new, |remote| remote.to_string());
                 let greeting_ends = listener.greet((stream, remote), tls.as_ref(), &name);
                 let greeted = timeout(GREETING_TIMEOUT, greeting_ends).await;
@@ -159,6 +165,11 @@ impl Listener {
                     Err(_) => listener.shared.metrics.refused("timeout"),
                 }
             });
+            if lock(&self.greetings).add(id, network, task.abort_handle()) {
+                self.shared.metrics.refused("too_many");
+            }
+            // each connection may speak before the next one is accepted
+            yield_now().await;
         }
     }
 

@@ -1,9 +1,13 @@
 //! Two members with real sockets and nodes without a replica.
 
 use std::{
+    collections::VecDeque,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    sync::mpsc::{Receiver, sync_channel},
+    sync::{
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{Receiver, sync_channel},
+    },
     time::{Duration, Instant},
 };
 
@@ -289,6 +293,36 @@ fn silent_connections_keep_no_member_out() {
     for _ in 0..SILENT {
         ends.recv_timeout(PATIENCE).expect("each is closed");
     }
+    stop(one);
+    stop(two);
+}
+
+/// Connections of a stranger that are opened again as soon as they end.
+const RENEWED: usize = 100;
+
+#[test]
+fn silent_connections_that_are_renewed_keep_no_member_out() {
+    let (mut bound, members, addresses) = sockets(2);
+    let two = started(2, bound.remove(1), &members);
+    let (stop_stranger, address) = (Arc::<AtomicBool>::default(), addresses[1]);
+    let stopped = stop_stranger.clone();
+    let stranger = std::thread::spawn(move || {
+        let mut open = VecDeque::new();
+        while !stopped.load(Relaxed) {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let _ = stream.write_all(&handshake::MAGIC[..1]);
+            open.push_back(stream);
+            if open.len() > RENEWED {
+                // it has ended, because there are too many
+                let mut oldest = open.pop_front().unwrap();
+                let _ = oldest.read(&mut [0]);
+            }
+        }
+    });
+    let one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    stop_stranger.store(true, Relaxed);
+    stranger.join().unwrap();
     stop(one);
     stop(two);
 }
