@@ -1,5 +1,5 @@
 //! Snapshots of other members, on their way to the disk. A receiver writes the records as runs of the
-//! checkpoint that nobody reads until the replica's thread publishes them ([`super::install`]), and
+//! checkpoint that nobody reads until the replica's thread publishes them ([`super::install()`]), and
 //! builds the state from them as a start does.
 //!
 //! At most one snapshot is received at a time. What one has written stays when its stream breaks, so
@@ -207,7 +207,7 @@ impl Drop for IncomingSnapshot {
 }
 
 /// A snapshot that is on disk and in memory, and not published. Dropping it without
-/// [`super::install`] gives up what is on disk.
+/// [`super::install()`] gives up what is on disk.
 #[derive(Debug)]
 pub struct ReceivedSnapshot {
     /// The state.
