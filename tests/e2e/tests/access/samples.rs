@@ -86,7 +86,8 @@ fn keys(method: &str) -> Option<Sample> {
         }),
         "MemberAdd" => of(MemberAddRequest {
             peer_urls: vec!["http://127.0.0.1:1".into()],
-            is_learner: false,
+            // a voter that does not run would cost the only member its quorum
+            is_learner: true,
         }),
         _ => return None,
     })
