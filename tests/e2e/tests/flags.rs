@@ -372,7 +372,10 @@ fn a_new_member_must_fit_its_initial_cluster() {
             "--initial-cluster=default=http://127.0.0.1:1",
             "--initial-cluster has default=http://127.0.0.1:1 but missing from",
         ),
-        ("--initial-cluster-state=existing", "joining a cluster"),
+        (
+            "--initial-cluster-state=existing",
+            "could not retrieve cluster information from the given URLs",
+        ),
     ] {
         let mut server = quiet();
         server.add_args([arg]);
