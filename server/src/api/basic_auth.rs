@@ -112,8 +112,9 @@ struct Rights {
 async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeError> {
     let header = request.headers().get(AUTHORIZATION);
     let token = header.map(|value| value.to_str().unwrap_or_default());
-    let view = ctx.node.view().await?;
     let shown = Credentials::of_token(token);
+    ctx.authenticator.await_token(&ctx.node, &shown).await;
+    let view = ctx.node.view().await?;
     let Ok(Some(caller)) = ctx.authenticator.recognize(&ctx.node, &shown) else {
         return Ok(Rights::default());
     };

@@ -113,6 +113,17 @@ impl Authenticator {
         Ok(Some(Caller { user, revision }))
     }
 
+    /// Waits until this member knows the simple token of credentials, if another member has given it
+    /// already: until all that was committed before is applied.
+    pub async fn await_token(&self, node: &Node, shown: &Credentials) {
+        let simple = matches!(self.kind, TokenKind::Simple);
+        let token = shown.token().filter(|_| simple);
+        if token.is_some_and(|token| node.tokens().is_ahead(token)) {
+            // without a quorum the token stays unknown
+            let _ = node.read_index().await;
+        }
+    }
+
     /// Generates the random prefix of a simple token; empty for signed tokens.
     pub fn token_prefix(&self) -> Result<String, TokenError> {
         match &self.kind {

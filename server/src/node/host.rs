@@ -66,6 +66,7 @@ impl NodeHost {
             self.shared.tokens.end_all();
             self.shared.watch_streams.wake_all(&mut self.completions);
         }
+        self.shared.tokens.assigned(view.position.index);
         let kv = &view.machine.kv;
         self.shared.watch_streams.replace_state(before);
         self.shared.watch_streams.publish(kv.revision());
@@ -137,7 +138,7 @@ impl Host for NodeHost {
             self.shared.metrics.applied(&outcome);
             self.tally.applied(&outcome.reply, took);
             if let Reply::Auth(Ok(reply)) = &outcome.reply {
-                self.shared.tokens.applied(reply, index, ticket.is_some());
+                self.shared.tokens.applied(reply, index);
             }
             if let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &outcome.reply
                 && self.shared.status.load().role == Role::Leader
@@ -148,6 +149,7 @@ impl Host for NodeHost {
                 self.completions.push(to, AppliedCommand { outcome, index });
             }
         }
+        self.shared.tokens.assigned(view.position.index);
         self.tally.show();
         self.completions.flush();
         if self.shared.status.auth() != auth_before {

@@ -129,7 +129,7 @@ pub fn start(
         latest: LatestView::default(),
         watchers: TreeWatchers::default(),
         watch_streams: WatchStreams::default(),
-        tokens: Tokens::new(parts.token_ttl),
+        tokens: Tokens::new(parts.token_ttl, parts.replica.last_index()),
         identity: parts.identity,
         request_timeout: parts.request_timeout,
         stopping: parts.stopping,

@@ -58,7 +58,7 @@ fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
             latest: latest_view::LatestView::default(),
             watchers: tree_watchers::TreeWatchers::default(),
             watch_streams: watch_streams::WatchStreams::default(),
-            tokens: Tokens::new(Duration::from_secs(300)),
+            tokens: Tokens::new(Duration::from_secs(300), 0),
             identity,
             request_timeout: Duration::from_secs(60),
             stopping,

@@ -1,13 +1,19 @@
-//! Simple tokens, in memory. A token is valid as long as it is used; it ends when its user is
-//! deleted or changes the password, when auth is disabled, and with the process. Where there are
-//! too many, the user who has most of them loses the one that was not used for longest, so that
-//! nobody's log-ins end the tokens of others who have few.
+//! Simple tokens, in memory. The log entry of a log-in assigns its token on every member, and each
+//! member counts by itself how long a token was not used there. A token ends when its user is
+//! deleted or changes the password, when auth is disabled, and with the process: entries that the
+//! log held at the start assign none, because their tokens may be older than a lifetime.
+//!
+//! Where there are too many, the user who has most of them loses the one that was not used for
+//! longest, so that nobody's log-ins end the tokens of others who have few.
 //!
 //! A log-in runs on the replica's thread: no step here looks at all tokens.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -27,6 +33,10 @@ const ORDER_PARTS: u32 = 64;
 pub struct Tokens {
     ttl: Duration,
     known: Mutex<TokenTable>,
+    /// The last entry that the log held at the start.
+    replayed: u64,
+    /// The last entry whose token is known here.
+    assigned: AtomicU64,
 }
 
 #[derive(Default)]
@@ -134,12 +144,26 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Tokens that are not used for `ttl` end.
-    pub(super) fn new(ttl: Duration) -> Self {
+    /// Tokens that are not used for `ttl` end. `replayed` is the last entry that the log held
+    /// when this process began.
+    pub(super) fn new(ttl: Duration, replayed: u64) -> Self {
         Self {
             ttl,
             known: Mutex::default(),
+            replayed,
+            assigned: AtomicU64::new(0),
         }
+    }
+
+    /// Whether the entry that assigns this token, if there is one, is not applied here.
+    pub fn is_ahead(&self, token: &str) -> bool {
+        let index = token.rsplit_once('.').map(|(_, index)| index.parse());
+        matches!(index, Some(Ok(index)) if self.assigned.load(Relaxed) < index)
+    }
+
+    /// Everything up to `index` is applied, and its tokens are assigned.
+    pub(super) fn assigned(&self, index: u64) {
+        self.assigned.fetch_max(index, Relaxed);
     }
 
     /// The user of a token; extends its lifetime.
@@ -160,11 +184,12 @@ impl Tokens {
         Some(String::from(&*user))
     }
 
-    /// Updates tokens after an applied command on users. `index` is that of its entry. `own` says
-    /// whether this process proposed it; otherwise the token is used at another member.
-    pub(super) fn applied(&self, reply: &AuthReply, index: u64, own: bool) {
+    /// Updates tokens after an applied command on users. `index` is that of its entry.
+    pub(super) fn applied(&self, reply: &AuthReply, index: u64) {
         match reply {
-            AuthReply::Authenticated { user, prefix } if own && !prefix.0.is_empty() => {
+            AuthReply::Authenticated { user, prefix }
+                if index > self.replayed && !prefix.0.is_empty() =>
+            {
                 self.assign(format!("{}.{index}", prefix.0), user.clone());
             }
             AuthReply::Authenticated { .. } | AuthReply::Done => {}
@@ -214,27 +239,54 @@ mod tests {
 
     #[test]
     fn a_token_ends_with_its_user_or_with_auth() {
-        let tokens = Tokens::new(Duration::from_secs(300));
-        tokens.applied(&authenticated("alice", "abc"), 7, true);
-        tokens.applied(&authenticated("bob", "def"), 8, true);
-        tokens.applied(&authenticated("eve", "ghi"), 9, false);
+        let tokens = Tokens::new(Duration::from_secs(300), 0);
+        tokens.applied(&authenticated("alice", "abc"), 7);
+        tokens.applied(&authenticated("bob", "def"), 8);
         assert_eq!(tokens.user("abc.7").as_deref(), Some("alice"));
         assert_eq!(tokens.user("abc.8"), None);
-        assert_eq!(tokens.user("ghi.9"), None, "asked for elsewhere");
         let gone = AuthReply::TokensRevoked {
             user: "alice".into(),
         };
-        tokens.applied(&gone, 10, false);
+        tokens.applied(&gone, 10);
         assert_eq!(tokens.user("abc.7"), None);
         assert_eq!(tokens.user("def.8").as_deref(), Some("bob"));
-        tokens.applied(&AuthReply::Disabled, 11, false);
+        tokens.applied(&AuthReply::Disabled, 11);
         assert_eq!(tokens.user("def.8"), None);
     }
 
     #[test]
+    fn an_entry_from_before_the_start_assigns_no_token() {
+        let tokens = Tokens::new(Duration::from_secs(300), 7);
+        tokens.applied(&authenticated("alice", "abc"), 7);
+        tokens.applied(&authenticated("alice", "abc"), 8);
+        assert_eq!(tokens.user("abc.7"), None);
+        assert_eq!(tokens.user("abc.8").as_deref(), Some("alice"));
+    }
+
+    #[test]
+    fn a_token_is_ahead_until_its_entry_is_applied() {
+        let tokens = Tokens::new(Duration::from_secs(300), 0);
+        tokens.assigned(7);
+        assert!(tokens.is_ahead("abc.8") && !tokens.is_ahead("abc.7"));
+        for none in [
+            "",
+            "abc",
+            "abc.",
+            "abc.x",
+            "8",
+            "abc.-8",
+            "abc.99999999999999999999",
+        ] {
+            assert!(!tokens.is_ahead(none), "{none}");
+        }
+        tokens.assigned(8);
+        assert!(!tokens.is_ahead("abc.8"));
+    }
+
+    #[test]
     fn a_token_that_is_not_used_ends() {
-        let tokens = Tokens::new(Duration::ZERO);
-        tokens.applied(&authenticated("alice", "abc"), 7, true);
+        let tokens = Tokens::new(Duration::ZERO, 0);
+        tokens.applied(&authenticated("alice", "abc"), 7);
         let begun = Instant::now();
         while Instant::now() == begun {}
         assert_eq!(tokens.user("abc.7"), None);
@@ -242,34 +294,34 @@ mod tests {
 
     #[test]
     fn a_user_with_many_tokens_loses_its_own() {
-        let tokens = Tokens::new(Duration::from_secs(300));
+        let tokens = Tokens::new(Duration::from_secs(300), 0);
         let log_in = |user: &str, index| {
-            tokens.applied(&authenticated(user, user), index, true);
+            tokens.applied(&authenticated(user, user), index);
         };
         let timed = |indexes: std::ops::Range<u64>| {
             let begun = Instant::now();
             indexes.for_each(|index| log_in("bob", index));
             begun.elapsed()
         };
-        log_in("alice", 0);
-        timed(1..101);
-        let few = timed(101..1101);
-        timed(1101..TOKENS_MAX as u64 + 9);
+        log_in("alice", 1);
+        timed(2..102);
+        let few = timed(102..1102);
+        timed(1102..TOKENS_MAX as u64 + 9);
         let many = timed(TOKENS_MAX as u64 + 9..TOKENS_MAX as u64 + 1009);
         assert!(
             many < few * 50,
             "a thousand log-ins: {few:?}, then {many:?}"
         );
-        assert_eq!(tokens.user("alice.0").as_deref(), Some("alice"));
-        assert_eq!(tokens.user("bob.1"), None, "its oldest");
+        assert_eq!(tokens.user("alice.1").as_deref(), Some("alice"));
+        assert_eq!(tokens.user("bob.2"), None, "its oldest");
         let last = format!("bob.{}", TOKENS_MAX + 1008);
         assert_eq!(tokens.user(&last).as_deref(), Some("bob"));
         // who has few gets more, at the cost of who has most
-        log_in("alice", 1);
-        assert!(tokens.user("alice.0").is_some() && tokens.user("alice.1").is_some());
+        log_in("alice", 2);
+        assert!(tokens.user("alice.1").is_some() && tokens.user("alice.2").is_some());
         assert_eq!(tokens.known().by_token.len(), TOKENS_MAX);
         let gone = AuthReply::TokensRevoked { user: "bob".into() };
-        tokens.applied(&gone, 2, false);
+        tokens.applied(&gone, 2);
         assert_eq!(tokens.user(&last), None);
         let known = tokens.known();
         let sizes = (known.by_token.len(), known.order.len(), known.by_user.len());
@@ -278,20 +330,20 @@ mod tests {
 
     #[test]
     fn a_token_that_is_used_outlives_one_that_is_not() {
-        let tokens = Tokens::new(Duration::from_secs(300));
-        for index in 0..3 {
-            tokens.applied(&authenticated("alice", "abc"), index, true);
+        let tokens = Tokens::new(Duration::from_secs(300), 0);
+        for index in 1..4 {
+            tokens.applied(&authenticated("alice", "abc"), index);
         }
         {
             // as if it had been given some time ago
             let mut known = tokens.known();
             let early = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-            known.by_token.get_mut("abc.0").unwrap().placed = early;
+            known.by_token.get_mut("abc.1").unwrap().placed = early;
         }
-        assert!(tokens.user("abc.0").is_some());
+        assert!(tokens.user("abc.1").is_some());
         let mut known = tokens.known();
         known.evict("alice");
-        assert!(known.by_token.contains_key("abc.0") && !known.by_token.contains_key("abc.1"));
+        assert!(known.by_token.contains_key("abc.1") && !known.by_token.contains_key("abc.2"));
         let later = Instant::now() + Duration::from_secs(400);
         known.sweep(later);
         assert!(known.by_token.is_empty() && known.by_count.is_empty());
@@ -299,9 +351,9 @@ mod tests {
 
     #[test]
     fn debug_does_not_print_tokens() {
-        let tokens = Tokens::new(Duration::from_secs(300));
+        let tokens = Tokens::new(Duration::from_secs(300), 0);
         let reply = authenticated("alice", "verysecret");
-        tokens.applied(&reply, 7, true);
+        tokens.applied(&reply, 7);
         assert!(!format!("{tokens:?} {reply:?}").contains("verysecret"));
     }
 }

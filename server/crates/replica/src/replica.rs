@@ -338,6 +338,11 @@ impl Replica {
         }
     }
 
+    /// The last entry of the log, which may not be committed.
+    pub fn last_index(&self) -> u64 {
+        self.raft.raft.raft_log.last_index()
+    }
+
     /// What the shell may show.
     pub fn status(&self) -> Status {
         let raft = &self.raft.raft;

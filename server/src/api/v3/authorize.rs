@@ -33,6 +33,7 @@ pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
     }
+    ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
     let streams = route.is_some_and(|route| route.call_type == CallType::BidiStream);
     // unlisted methods are for administrators

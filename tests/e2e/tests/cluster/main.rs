@@ -3,8 +3,8 @@
 //!
 //! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) →
 //! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `quorum` (too few
-//! run) → `membership` (members come and go) → `peers` (the peer port) → `tls` (between members) → `tools`
-//! (etcdctl).
+//! run) → `membership` (members come and go) → `peers` (the peer port) → `tls` (between members) → `tokens`
+//! (log-ins) → `tools` (etcdctl).
 
 #[path = "../tls/authority.rs"]
 mod authority;
@@ -16,4 +16,5 @@ mod quorum;
 mod restart;
 mod snapshot;
 mod tls;
+mod tokens;
 mod tools;

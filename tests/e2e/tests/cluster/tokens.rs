@@ -1,0 +1,201 @@
+//! Simple tokens: what one member gives, every member takes, until it ends everywhere.
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tonic::{Code, Request, transport::Channel};
+use witan_api::v3::etcdserverpb::{
+    AuthDisableRequest, AuthEnableRequest, AuthUserAddRequest, AuthUserChangePasswordRequest,
+    AuthUserDeleteRequest, AuthUserGrantRoleRequest, AuthenticateRequest, PutRequest, RangeRequest,
+    auth_client::AuthClient, kv_client::KvClient,
+};
+use witan_e2e::{Cluster, Server, Tool, grpc, http, wait::PATIENCE};
+
+const MEMBERS: usize = 3;
+
+/// What is asked with a token that has ended.
+const INVALID: &str = "invalid auth token";
+
+type Answered<T> = Result<tonic::Response<T>, tonic::Status>;
+
+fn with<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let token = token.parse().expect("a token is ASCII");
+    request.metadata_mut().insert("token", token);
+    request
+}
+
+fn of<T: Default>(change: impl FnOnce(&mut T)) -> T {
+    let mut message = T::default();
+    change(&mut message);
+    message
+}
+
+/// Users root and alice, and authentication.
+async fn enable(channel: &Channel) {
+    let mut auth = AuthClient::new(channel.clone());
+    for name in ["root", "alice"] {
+        let user = of(|user: &mut AuthUserAddRequest| {
+            user.name = name.into();
+            user.password = "pw".into();
+        });
+        auth.user_add(user).await.expect("a user");
+        let grant = of(|grant: &mut AuthUserGrantRoleRequest| {
+            grant.user = name.into();
+            grant.role = "root".into();
+        });
+        auth.user_grant_role(grant).await.expect("a role");
+    }
+    auth.auth_enable(AuthEnableRequest {}).await.expect("auth");
+}
+
+async fn log_in(channel: &Channel, name: &str) -> String {
+    let request = of(|request: &mut AuthenticateRequest| {
+        request.name = name.into();
+        request.password = "pw".into();
+    });
+    let answer = AuthClient::new(channel.clone()).authenticate(request).await;
+    answer.expect("a token").into_inner().token
+}
+
+/// A read of the state of the member that is asked: no other member judges the token.
+async fn use_at(channel: &Channel, token: &str) -> Answered<impl Sized> {
+    let range = of(|range: &mut RangeRequest| {
+        range.key = "k".into();
+        range.serializable = true;
+    });
+    KvClient::new(channel.clone())
+        .range(with(token, range))
+        .await
+}
+
+async fn put_at(channel: &Channel, token: &str) -> Answered<impl Sized> {
+    let put = of(|put: &mut PutRequest| put.key = "k".into());
+    KvClient::new(channel.clone()).put(with(token, put)).await
+}
+
+fn gateway(member: &Server, token: &str, path: &str, body: &Value) -> http::Response {
+    let headers = [("Authorization", token)];
+    let body = body.to_string();
+    http::try_once(&member.address(), "POST", path, &headers, body.as_bytes()).expect("an answer")
+}
+
+/// Uses a token in every way at every member that runs.
+async fn use_everywhere(cluster: &Cluster, token: &str) {
+    for member in cluster.members().iter().filter(|m| m.is_started()) {
+        let channel = grpc::connect(&member.address()).await;
+        use_at(&channel, token).await.expect("a valid token");
+        put_at(&channel, token).await.expect("a valid token");
+        let put = json!({"key": "aw==", "value": "aw=="});
+        let answer = gateway(member, token, "/v3/kv/put", &put);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let range = json!({"key": "aw==", "serializable": true});
+        let answer = gateway(member, token, "/v3/kv/range", &range);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+/// A token has ended at every member as soon as that member has applied what ended it.
+async fn ended_everywhere(cluster: &Cluster, token: &str) {
+    for member in cluster.members() {
+        let channel = grpc::connect(&member.address()).await;
+        let root = log_in(&channel, "root").await;
+        put_at(&channel, &root).await.expect("a write here");
+        let refused = use_at(&channel, token).await.err().expect("an end");
+        assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+        assert!(refused.message().contains(INVALID), "{refused}");
+    }
+}
+
+#[test]
+fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
+    let mut cluster = Cluster::start(MEMBERS);
+    let leader = cluster.leader();
+    let survivor = cluster.follower();
+    let mut tokens = Vec::new();
+    grpc::runtime().block_on(async {
+        let channel = grpc::connect(&cluster.member(0).address()).await;
+        enable(&channel).await;
+        for member in cluster.members() {
+            let channel = grpc::connect(&member.address()).await;
+            for name in ["root", "alice"] {
+                // at once, wherever it is: also where the log-in is not applied
+                let token = log_in(&channel, name).await;
+                use_everywhere(&cluster, &token).await;
+                tokens.push(token);
+            }
+        }
+        cluster.member_mut(leader).kill9();
+        for token in &tokens {
+            use_everywhere(&cluster, token).await;
+        }
+        // given without the third, which learns of it from the log
+        let channel = grpc::connect(&cluster.member(survivor).address()).await;
+        let later = log_in(&channel, "alice").await;
+        cluster.member_mut(leader).start_again();
+        use_everywhere(&cluster, &later).await;
+        let back = grpc::connect(&cluster.member(leader).address()).await;
+        let made_up = "abcdefghijklmnop.18446744073709551615";
+        let refused = use_at(&back, made_up).await.err().expect("a refusal");
+        assert!(refused.message().contains(INVALID), "{refused}");
+        tokens.push(later);
+    });
+    for member in cluster.members() {
+        for line in member.log() {
+            assert!(!tokens.iter().any(|token| line.contains(token)), "{line}");
+        }
+    }
+    // etcdctl logs in at one of the endpoints and goes on at another one
+    let urls: Vec<String> = cluster.members().iter().map(Server::url).collect();
+    for tool in [Tool::Etcdctl36, Tool::Etcdctl34V3] {
+        for _ in 0..MEMBERS {
+            let put = tool.run(&urls.join(","), &["--user", "alice:pw", "put", "k", "v"]);
+            assert_eq!(put.stdout, "OK\n", "{}", put.all());
+        }
+    }
+}
+
+#[test]
+fn what_ends_a_token_at_one_member_ends_it_on_all() {
+    let cluster = Cluster::start(MEMBERS);
+    grpc::runtime().block_on(async {
+        let [first, second, third] = [0, 1, 2].map(|at| cluster.member(at).address());
+        let [first, second, third] = [
+            grpc::connect(&first).await,
+            grpc::connect(&second).await,
+            grpc::connect(&third).await,
+        ];
+        enable(&first).await;
+        let root = log_in(&second, "root").await;
+        let by_root = |channel: &Channel| (AuthClient::new(channel.clone()), root.clone());
+
+        let token = log_in(&third, "alice").await;
+        use_everywhere(&cluster, &token).await;
+        let (mut auth, root) = by_root(&first);
+        let change = of(|change: &mut AuthUserChangePasswordRequest| {
+            change.name = "alice".into();
+            change.password = "pw".into();
+        });
+        let changed = auth.user_change_password(with(&root, change)).await;
+        changed.expect("another password");
+        ended_everywhere(&cluster, &token).await;
+
+        let token = log_in(&second, "alice").await;
+        use_everywhere(&cluster, &token).await;
+        let (mut auth, root) = by_root(&third);
+        let name = "alice".into();
+        let deleted = auth.user_delete(with(&root, AuthUserDeleteRequest { name }));
+        deleted.await.expect("no user");
+        ended_everywhere(&cluster, &token).await;
+
+        let (mut auth, root) = by_root(&second);
+        let disabled = auth.auth_disable(with(&root, AuthDisableRequest {})).await;
+        disabled.expect("no auth");
+        for channel in [&first, &second, &third] {
+            let applied = async { while put_at(channel, "").await.is_err() {} };
+            timeout(PATIENCE, applied).await.expect("nobody is asked");
+        }
+        let mut auth = AuthClient::new(first.clone());
+        auth.auth_enable(AuthEnableRequest {}).await.expect("auth");
+        ended_everywhere(&cluster, &root).await;
+    });
+}
