@@ -1,6 +1,8 @@
 //! The composition root: opens the disk, decides how to start, starts the replica's thread and the
 //! listeners, waits for a signal, drains and stops.
 
+mod disk;
+
 use std::{
     collections::hash_map::RandomState, convert::Infallible, hash::BuildHasher as _, path::Path,
     sync::Arc, thread::JoinHandle, time::Duration,
@@ -8,21 +10,21 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 use witan_replica::{
-    host::Recovered,
     machine::{
         command::{ClusterVersion, PublishAttributes},
         operation::Operation,
         record::CorruptRecord,
-        view::View,
     },
     replica::{self, Replica},
 };
+
+use disk::OpenedDisk;
 
 use crate::{
     api::{self, Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics},
     auth::Authenticator,
     bootstrap::{
-        self, Start,
+        self,
         discover::DiscoverError,
         join::{self, JoinError, JoinedCluster},
     },
@@ -33,7 +35,7 @@ use crate::{
     node::{self, Node, NodeMetrics, NodeParts, ProcessIdentity, TransferError, now_ns},
     panics::PanicMetrics,
     peer::{self, PeerMetrics, PeerSettings, Peers, SnapshotMetrics},
-    storage::{self, Checkpointer, OpenError, SpaceMonitor, Storage, StorageMetrics},
+    storage::{self, Checkpointer, OpenError, StorageMetrics},
     systemd,
     transport::{
         self, BindError, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, TlsError,
@@ -156,7 +158,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
         }
         prepared = prepare(config, peer_tls.as_ref()) => prepared?,
     };
-    let disk = open_disk(&config, joined, StorageMetrics::register(&on))?;
+    let disk = disk::open(&config, joined, StorageMetrics::register(&on))?;
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
     let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
     warn_of_quota(config.settings.quota_bytes);
@@ -275,16 +277,6 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
     }
 }
 
-/// The opened data directory and the recovered state.
-struct OpenedDisk {
-    storage: Storage,
-    space: SpaceMonitor,
-    recovered: Recovered,
-    checkpoint: View,
-    identity: storage::DataIdentity,
-    metrics: StorageMetrics,
-}
-
 /// Finds the first members of the cluster, and asks them whether this one joins them, unless it has a state
 /// already.
 async fn prepare(
@@ -299,70 +291,6 @@ async fn prepare(
     config.bootstrap()?;
     let joined = join::ask(&config, tls).await?;
     Ok((config, joined))
-}
-
-fn open_disk(
-    config: &Config,
-    joined: Option<JoinedCluster>,
-    metrics: StorageMetrics,
-) -> Result<OpenedDisk, BootError> {
-    let dir = &config.data_dir;
-    let start = bootstrap::decide(config, storage::identity(dir)?, joined.as_ref());
-    let (identity, first_state) = match start {
-        Start::Fresh { identity, state } => (identity, Some(state)),
-        Start::Restart {
-            identity,
-            flags_differ,
-        } => {
-            if flags_differ {
-                tracing::warn!(
-                    data_dir = %dir.display(),
-                    "the data directory belongs to a member with other initial flags; \
-                     the directory counts"
-                );
-            }
-            (identity, None)
-        }
-    };
-    let space = SpaceMonitor::open(dir, config.disk);
-    let (mut storage, mut recovered) = storage::open(dir, &identity, space.ledger(), &metrics)?;
-    if config.unsafe_no_fsync {
-        storage.log.disable_fsync();
-    }
-    let checkpoint = match recovered.checkpoint.take() {
-        Some(checkpoint) => checkpoint,
-        None => {
-            // new, or interrupted before the first checkpoint was written
-            let first_state = match first_state {
-                Some(state) => state,
-                None => bootstrap::first_state(config, &identity, joined.as_ref())
-                    .map_err(|source| BootError::corrupt(dir, source))?,
-            };
-            storage
-                .checkpoint
-                .write(None, &first_state)
-                .map_err(BootError::io(format!(
-                    "write the first checkpoint in {}",
-                    dir.display()
-                )))?;
-            *first_state
-        }
-    };
-    tracing::info!(
-        data_dir = %dir.display(),
-        checkpoint_index = checkpoint.position.index,
-        log_entries = recovered.records.len(),
-        "opened the data directory"
-    );
-    recovered.checkpoint = Some(checkpoint.clone());
-    Ok(OpenedDisk {
-        storage,
-        space,
-        recovered,
-        checkpoint,
-        identity,
-        metrics,
-    })
 }
 
 /// What streams between members are made of: sockets, TLS, series.
@@ -384,6 +312,7 @@ fn start_node(
         recovered,
         checkpoint,
         identity,
+        members,
         metrics: storage_metrics,
     } = disk;
     let replica = Replica::new(replica_config(config, identity.member_id), recovered)
@@ -411,7 +340,6 @@ fn start_node(
         lock: storage.lock,
     };
     let checkpoints = storage.checkpoint;
-    let members = checkpoint.machine.members.clone();
     let mut peers = None;
     let started = node::start(
         parts,

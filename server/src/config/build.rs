@@ -72,6 +72,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
                 ("existing", ClusterState::Existing),
             ],
         )?,
+        force_new_cluster: read.boolean("force-new-cluster")?,
         heartbeat_interval,
         election_timeout,
         pre_vote: read.boolean("pre-vote")?,

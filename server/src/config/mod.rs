@@ -65,6 +65,8 @@ pub struct Config {
     pub initial_cluster_token: String,
     /// `--initial-cluster-state`.
     pub initial_cluster_state: ClusterState,
+    /// `--force-new-cluster`: all other members are removed at start.
+    pub force_new_cluster: bool,
     /// `--heartbeat-interval`.
     pub heartbeat_interval: Duration,
     /// `--election-timeout`.
@@ -189,6 +191,7 @@ impl Default for Config {
             discovery: None,
             initial_cluster_token: "etcd-cluster".into(),
             initial_cluster_state: ClusterState::New,
+            force_new_cluster: false,
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
             pre_vote: true,

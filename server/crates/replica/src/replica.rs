@@ -4,6 +4,7 @@
 //! place where effects happen (I3).
 
 mod boot;
+mod forced;
 mod forwarding;
 mod leases;
 mod membership;
@@ -22,6 +23,7 @@ use raft::{
 };
 
 pub use boot::genesis;
+pub use forced::ForcedCluster;
 pub use peers::{PeerEvent, TransferRefused};
 
 pub use crate::{host::ProposalRejected, leader_tasks::auto_compaction::AutoCompaction};
@@ -237,7 +239,7 @@ impl Replica {
     }
 
     /// Handles a message from another member. One that does not decode, whose sender is another one than
-    /// its envelope says, or a snapshot without its state, is dropped.
+    /// its envelope says, one of a removed member, or a snapshot without its state, is dropped.
     pub fn receive(&mut self, envelope: Envelope) {
         let Envelope {
             from,
@@ -245,6 +247,9 @@ impl Replica {
             snapshot,
             ..
         } = envelope;
+        if self.machine.members.removed_ids.contains(&from) {
+            return;
+        }
         match PeerMessage::decode(&message) {
             Ok(PeerMessage::Raft(message)) if message.from == from => {
                 self.step(message, snapshot.map(|view| *view));

@@ -38,7 +38,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("backend-bbolt-freelist-type", Text, "map", "How bbolt keeps its free pages.", accepted(NO_BBOLT)),
     Flag::new("backend-batch-interval", Duration, "0s", "How long bbolt gathers a transaction.", accepted(NO_BBOLT)),
     Flag::new("backend-batch-limit", Integer, "0", "Operations that bbolt gathers in a transaction.", accepted(NO_BBOLT)),
-    Flag::new("force-new-cluster", Bool, "false", "Makes a cluster of this member alone out of what it keeps.", refused("clusters come with a later version")),
+    Flag::new("force-new-cluster", Bool, "false", "Removes all other members at each start, so that this member goes on alone with what it keeps. They can never come back.", supported("a_member_whose_others_are_lost_goes_on_alone")),
     Flag::new("unsafe-no-fsync", Bool, "false", "Acknowledges writes before they are on disk: a power cut loses them.", supported("elections_and_warnings")),
     Flag::new("config-file", Text, "", "YAML file to read instead of flags and environment, which are then ignored.", supported("a_file_alone_wins")),
 ];

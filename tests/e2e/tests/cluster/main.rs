@@ -3,13 +3,14 @@
 //!
 //! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) →
 //! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `quorum` (too few
-//! run) → `membership` (members come and go) → `peers` (the peer port) → `tls` (between members) → `tokens`
-//! (log-ins) → `tools` (etcdctl).
+//! run) → `membership` (members come and go) → `forced` (one is left) → `peers` (the peer port) → `tls` (between
+//! members) → `tokens` (log-ins) → `tools` (etcdctl).
 
 #[path = "../tls/authority.rs"]
 mod authority;
 mod dialects;
 mod failover;
+mod forced;
 mod membership;
 mod peers;
 mod quorum;

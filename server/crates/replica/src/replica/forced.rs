@@ -1,0 +1,276 @@
+//! A member whose others are lost goes on alone (`--force-new-cluster`): entries behind its log remove all
+//! other members, as if the cluster had taken them.
+//!
+//! All entries of the log are kept, also those that this member does not know to be committed: they may have
+//! been acknowledged. The first change of membership among those, and what follows it, is not.
+
+use raft::eraftpb::{Entry as RaftEntry, EntryType, HardState};
+
+use super::Replica;
+use crate::{
+    host::{LogBatch, Recovered},
+    machine::{
+        StateMachine,
+        command::{ChangeMembers, Command, Entry},
+        kv::ReadResults,
+        member::MemberRegistry,
+        record::CorruptRecord,
+    },
+    wire::{self, EntryError},
+};
+
+/// What makes a member the only one of its cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForcedCluster {
+    /// What the disk is to take before the member starts.
+    pub batch: LogBatch,
+    /// Ids of the members that are removed.
+    pub removed: Vec<u64>,
+    /// The registry without them.
+    pub members: MemberRegistry,
+}
+
+impl Replica {
+    /// Makes `own` the only member of what was recovered. `None` if it is alone already, or was removed itself.
+    ///
+    /// `CorruptRecord` if a committed entry does not decode, or is of a later release.
+    pub fn force_new_cluster(
+        recovered: &mut Recovered,
+        own: u64,
+    ) -> Result<Option<ForcedCluster>, CorruptRecord> {
+        let Some(checkpoint) = &recovered.checkpoint else {
+            return Ok(None);
+        };
+        let place = &checkpoint.position;
+        let mut hard_state = match &recovered.hard_state {
+            Some(bytes) => wire::decode_hard_state(bytes)?,
+            None => HardState::default(),
+        };
+        let mut machine = checkpoint.machine.clone();
+        let mut last = (place.index, place.term);
+        for record in recovered.records.iter().filter(|r| r.index > place.index) {
+            let is_committed = record.index <= hard_state.commit;
+            if !replay(&mut machine, &wire::decode_record(record)?, is_committed)? {
+                break;
+            }
+            last = (record.index, record.term);
+        }
+        let changes = removals(&machine.members, own);
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        let (mut index, term) = (last.0, last.1.max(hard_state.term));
+        let mut batch = LogBatch {
+            must_sync: true,
+            ..LogBatch::default()
+        };
+        for change in &changes {
+            index += 1;
+            let command = Entry {
+                command: Some(Command::Members(change.clone())),
+                ..Entry::default()
+            };
+            let entry = membership_entry(index, term, &command);
+            replay(&mut machine, &entry, true)?;
+            batch.records.push(wire::encode_record(&entry));
+        }
+        (hard_state.term, hard_state.commit) = (term, index);
+        batch.hard_state = Some(wire::encode_hard_state(&hard_state));
+        recovered.hard_state.clone_from(&batch.hard_state);
+        recovered.records.retain(|record| record.index <= last.0);
+        recovered.records.extend(batch.records.iter().cloned());
+        Ok(Some(ForcedCluster {
+            batch,
+            removed: changes
+                .iter()
+                .map(|c| c.remove)
+                .filter(|id| *id != 0)
+                .collect(),
+            members: machine.members,
+        }))
+    }
+}
+
+/// Executes an entry. Answers `false` for the first one that is not to be kept.
+fn replay(
+    machine: &mut StateMachine,
+    entry: &RaftEntry,
+    is_committed: bool,
+) -> Result<bool, CorruptRecord> {
+    let index = entry.index;
+    let (command, change) = match wire::decode_raft_entry(entry) {
+        Ok(decoded) => decoded,
+        Err(_) if !is_committed => return Ok(false),
+        Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
+        Err(EntryError::Unknown) => {
+            return Err(CorruptRecord::new(format!(
+                "entry {index} of the raft log is of a later release; start that one"
+            )));
+        }
+    };
+    if change.is_some() && !is_committed {
+        return Ok(false);
+    }
+    machine.apply_with(&command, ReadResults::Discard);
+    Ok(true)
+}
+
+/// The changes of membership that leave `own` alone, in the order in which the registry accepts them.
+fn removals(members: &MemberRegistry, own: u64) -> Vec<ChangeMembers> {
+    let Some(member) = members.by_id.get(&own) else {
+        return Vec::new();
+    };
+    let change = ChangeMembers {
+        voters: true,
+        ..ChangeMembers::default()
+    };
+    let promotion = member.learner.then(|| ChangeMembers {
+        promote: own,
+        ..change.clone()
+    });
+    let others = members.by_id.keys().filter(|id| **id != own);
+    let removals = others.map(|id| ChangeMembers {
+        remove: *id,
+        ..change.clone()
+    });
+    promotion.into_iter().chain(removals).collect()
+}
+
+fn membership_entry(index: u64, term: u64, command: &Entry) -> RaftEntry {
+    let encoded = wire::encode_entry(command).into();
+    let change = wire::conf_change(command, &encoded).expect("the command changes membership");
+    let mut entry = RaftEntry {
+        index,
+        term,
+        data: wire::encode_conf_change(&change),
+        ..RaftEntry::default()
+    };
+    entry.set_entry_type(EntryType::EntryConfChange);
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        host::LogRecord,
+        machine::{
+            kv,
+            member::Member,
+            view::{Position, View},
+        },
+        replica::genesis,
+    };
+
+    fn put(index: u64, key: &'static str) -> LogRecord {
+        let put = kv::KvOperation::Put(kv::Put {
+            key: key.into(),
+            ..kv::Put::default()
+        });
+        let entry = Entry {
+            command: Some(put.into()),
+            ..Entry::default()
+        };
+        wire::encode_record(&RaftEntry {
+            index,
+            term: 3,
+            data: wire::encode_entry(&entry).into(),
+            ..RaftEntry::default()
+        })
+    }
+
+    fn removal(index: u64, remove: u64) -> LogRecord {
+        let entry = Entry {
+            command: Some(Command::Members(ChangeMembers {
+                remove,
+                voters: true,
+                ..ChangeMembers::default()
+            })),
+            ..Entry::default()
+        };
+        wire::encode_record(&membership_entry(index, 3, &entry))
+    }
+
+    fn state(learner: Option<u64>) -> View {
+        let member = |id| Member {
+            id,
+            learner: Some(id) == learner,
+            ..Member::default()
+        };
+        genesis(1, [1, 2, 3].into_iter().map(member).collect())
+    }
+
+    fn recovered(checkpoint: View, commit: u64, records: &[LogRecord]) -> Recovered {
+        let hard_state = HardState {
+            term: 4,
+            vote: 2,
+            commit,
+            ..HardState::default()
+        };
+        Recovered {
+            checkpoint: Some(checkpoint),
+            hard_state: Some(wire::encode_hard_state(&hard_state)),
+            records: records.to_vec(),
+        }
+    }
+
+    fn forced(recovered: &mut Recovered, own: u64) -> ForcedCluster {
+        let forced = Replica::force_new_cluster(recovered, own).expect("the log decodes");
+        forced.expect("there are others")
+    }
+
+    #[test]
+    fn the_others_are_removed_behind_all_that_may_have_been_acknowledged() {
+        let records = [put(2, "a"), put(3, "b"), put(4, "c")];
+        let mut recovered = recovered(state(None), 2, &records);
+        let forced = forced(&mut recovered, 2);
+        assert_eq!(forced.removed, [1, 3]);
+        let indexes: Vec<u64> = forced.batch.records.iter().map(|r| r.index).collect();
+        assert_eq!(indexes, [5, 6]);
+        assert_eq!(recovered.records.len(), 5);
+        let hard_state = forced.batch.hard_state.expect("it is committed");
+        let hard_state = wire::decode_hard_state(&hard_state).expect("it decodes");
+        assert_eq!((hard_state.term, hard_state.commit), (4, 6));
+        assert_eq!(forced.members.by_id.len(), 1);
+        assert!(
+            [1, 3]
+                .iter()
+                .all(|id| forced.members.removed_ids.contains(id))
+        );
+        // the next start with the flag finds nobody to remove
+        let again = Replica::force_new_cluster(&mut recovered, 2);
+        assert_eq!(again, Ok(None));
+    }
+
+    #[test]
+    fn an_uncommitted_change_of_membership_and_what_follows_it_is_dropped() {
+        let records = [put(2, "a"), removal(3, 2), put(4, "b")];
+        let mut undecided = recovered(state(None), 2, &records);
+        let dropped = forced(&mut undecided, 2);
+        assert_eq!(dropped.removed, [1, 3]);
+        assert_eq!(dropped.batch.records[0].index, 3);
+        assert_eq!(undecided.records.len(), 3);
+        // a committed removal counts: this member never comes back
+        let mut removed = recovered(state(None), 4, &records);
+        assert_eq!(Replica::force_new_cluster(&mut removed, 2), Ok(None));
+    }
+
+    #[test]
+    fn a_learner_becomes_the_voter() {
+        let mut recovered = recovered(state(Some(3)), 1, &[]);
+        let forced = forced(&mut recovered, 3);
+        assert_eq!(forced.removed, [1, 2]);
+        assert_eq!(forced.batch.records.len(), 3);
+        assert!(!forced.members.by_id[&3].learner);
+        let mut empty = Recovered::default();
+        assert_eq!(Replica::force_new_cluster(&mut empty, 3), Ok(None));
+        let mut alone = state(None);
+        alone.machine.members.by_id = alone.machine.members.by_id.without(&2).without(&3);
+        alone.position = Position {
+            index: 1,
+            ..Position::default()
+        };
+        let mut alone = super::tests::recovered(alone, 1, &[put(2, "a")]);
+        assert_eq!(Replica::force_new_cluster(&mut alone, 1), Ok(None));
+    }
+}

@@ -1,0 +1,118 @@
+//! Opens the data directory of a member that starts: decides what it starts from, and makes it the only
+//! member if it is to be.
+
+use std::path::Path;
+
+use witan_replica::{
+    host::Recovered,
+    machine::{member::MemberRegistry, view::View},
+    replica::Replica,
+};
+
+use super::BootError;
+use crate::{
+    bootstrap::{self, Start, join::JoinedCluster},
+    config::Config,
+    storage::{self, SpaceMonitor, Storage, StorageMetrics},
+};
+
+/// The opened data directory and the recovered state.
+pub(super) struct OpenedDisk {
+    pub(super) storage: Storage,
+    pub(super) space: SpaceMonitor,
+    pub(super) recovered: Recovered,
+    pub(super) checkpoint: View,
+    pub(super) identity: storage::DataIdentity,
+    /// Who this member connects to at first.
+    pub(super) members: MemberRegistry,
+    pub(super) metrics: StorageMetrics,
+}
+
+/// Opens the data directory, or sets it up.
+pub(super) fn open(
+    config: &Config,
+    joined: Option<JoinedCluster>,
+    metrics: StorageMetrics,
+) -> Result<OpenedDisk, BootError> {
+    let dir = &config.data_dir;
+    let start = bootstrap::decide(config, storage::identity(dir)?, joined.as_ref());
+    let (identity, first_state) = match start {
+        Start::Fresh { identity, state } => (identity, Some(state)),
+        Start::Restart {
+            identity,
+            flags_differ,
+        } => {
+            if flags_differ {
+                tracing::warn!(
+                    data_dir = %dir.display(),
+                    "the data directory belongs to a member with other initial flags; \
+                     the directory counts"
+                );
+            }
+            (identity, None)
+        }
+    };
+    let space = SpaceMonitor::open(dir, config.disk);
+    let (mut storage, mut recovered) = storage::open(dir, &identity, space.ledger(), &metrics)?;
+    if config.unsafe_no_fsync {
+        storage.log.disable_fsync();
+    }
+    let checkpoint = match recovered.checkpoint.take() {
+        Some(checkpoint) => checkpoint,
+        None => {
+            // new, or interrupted before the first checkpoint was written
+            let first_state = match first_state {
+                Some(state) => state,
+                None => bootstrap::first_state(config, &identity, joined.as_ref())
+                    .map_err(|source| BootError::corrupt(dir, source))?,
+            };
+            storage
+                .checkpoint
+                .write(None, &first_state)
+                .map_err(BootError::io(format!(
+                    "write the first checkpoint in {}",
+                    dir.display()
+                )))?;
+            *first_state
+        }
+    };
+    tracing::info!(
+        data_dir = %dir.display(),
+        checkpoint_index = checkpoint.position.index,
+        log_entries = recovered.records.len(),
+        "opened the data directory"
+    );
+    recovered.checkpoint = Some(checkpoint.clone());
+    let members = match config.force_new_cluster {
+        true => force_new_cluster(dir, &mut storage, &mut recovered, identity.member_id)?,
+        false => None,
+    };
+    let members = members.unwrap_or_else(|| checkpoint.machine.members.clone());
+    Ok(OpenedDisk {
+        storage,
+        space,
+        recovered,
+        checkpoint,
+        identity,
+        members,
+        metrics,
+    })
+}
+
+/// Removes all other members. Returns the registry without them, if there were any.
+fn force_new_cluster(
+    dir: &Path,
+    storage: &mut Storage,
+    recovered: &mut Recovered,
+    own: u64,
+) -> Result<Option<MemberRegistry>, BootError> {
+    let forced = Replica::force_new_cluster(recovered, own)
+        .map_err(|source| BootError::corrupt(dir, source))?;
+    let Some(forced) = forced else {
+        return Ok(None);
+    };
+    storage.log.append(&forced.batch);
+    let removed: Vec<String> = forced.removed.iter().map(|id| format!("{id:x}")).collect();
+    tracing::warn!(?removed, "--force-new-cluster: removed all other members");
+    Ok(Some(forced.members))
+}

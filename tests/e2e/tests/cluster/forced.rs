@@ -1,0 +1,62 @@
+//! `--force-new-cluster`: one member of three is left.
+
+use serde_json::Value;
+use witan_e2e::{Cluster, Writers, http, wait, writers::assert_all_there};
+
+const WRITERS: usize = 4;
+
+/// Acknowledged writes before the others are lost.
+const WRITES: u64 = 200;
+
+fn members(address: &str) -> Vec<Value> {
+    let listed = http::once(address, "GET", "/v2/members", "").json();
+    listed["members"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn a_member_whose_others_are_lost_goes_on_alone() {
+    let mut cluster = Cluster::start(3);
+    let writers = Writers::start(WRITERS, &cluster.addresses());
+    writers.wait_more(WRITES);
+    // it has acknowledged everything; the others die first, so that it cannot hand over
+    let last = cluster.leader();
+    let others: Vec<usize> = (0..3).filter(|at| *at != last).collect();
+    let before = members(&cluster.member(last).address());
+    for at in &others {
+        cluster.member_mut(*at).kill9();
+    }
+    cluster.member_mut(last).kill9();
+    let written = writers.stop();
+
+    let flag = "--force-new-cluster";
+    cluster.member_mut(last).add_args([flag]);
+    cluster.member_mut(last).start_again();
+    let address = cluster.member(last).address();
+    let alone = members(&address);
+    assert_eq!(alone.len(), 1, "{alone:?}");
+    assert!(before.contains(&alone[0]), "the identity stays: {alone:?}");
+    assert_all_there(cluster.member(last), &written);
+    let put = cluster.member(last).http("PUT", "/v2/keys/a", "value=1");
+    assert_eq!(put.status, 201, "{}", put.text());
+
+    // the next start with the flag changes nothing
+    let ended = cluster.member_mut(last).terminate();
+    assert_eq!(ended.code(), Some(0));
+    cluster.member_mut(last).start_again();
+    assert_eq!(members(&address), alone);
+    assert_all_there(cluster.member(last), &written);
+
+    // an old member is refused; it is one of two that say so, so it goes on to try
+    let old = cluster.member_mut(others[0]);
+    old.start_unready_again();
+    old.wait_log(0, "removed");
+    let refused = "witan_peer_refused_total{reason=\"removed\"}";
+    wait::until_true("the member that is left refuses the old one", || {
+        let page = http::once(&address, "GET", "/metrics", "").text();
+        let line = page.lines().find(|line| line.starts_with(refused));
+        line.is_some_and(|line| !line.ends_with(" 0"))
+    });
+    assert_eq!(members(&address), alone);
+    let put = cluster.member(last).http("PUT", "/v2/keys/a", "value=2");
+    assert_eq!(put.status, 200, "{}", put.text());
+}
