@@ -16,7 +16,7 @@ const MODULES: &str = "| Module | May use | Never |";
 const PLACES: &str = "| What | Below | Only in |";
 
 /// Root files of all crates that ship.
-const ROOTS: [&str; 8] = [
+const ROOTS: [&str; 10] = [
     "server/src/lib.rs",
     "server/src/main.rs",
     "server/src/bin/planted.rs",
@@ -25,6 +25,8 @@ const ROOTS: [&str; 8] = [
     "server/crates/gocompat/src/lib.rs",
     "server/crates/http2/src/lib.rs",
     "server/crates/replica/src/lib.rs",
+    "operator/src/lib.rs",
+    "operator/src/main.rs",
 ];
 
 /// Libraries that could serve other programs.

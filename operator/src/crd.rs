@@ -1,0 +1,269 @@
+//! `EtcdCluster`: what a user writes, what the operator answers, and the rules that the API server checks.
+//!
+//! What follows from a spec lives in `plan` and in `resources`.
+
+#![expect(unreachable_pub, reason = "kube's derive nests a copy")]
+
+mod definition;
+mod options;
+mod pods;
+mod security;
+mod status;
+mod storage;
+mod text;
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+pub use definition::definition;
+pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
+pub use pods::{
+    AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, EvictionPolicy, OnCorruption,
+    PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
+};
+pub use security::{Auth, ManagedCertificate, PeerTlsSource, SecretRef, ServerTlsSource, Tls};
+pub use status::{
+    CertificateStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase, MemberStatus,
+    OperationStatus,
+};
+pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
+pub use text::{ByteQuantity, IntOrText, OpenObject, Span};
+
+/// Members of a cluster whose spec does not say how many.
+pub const REPLICAS_DEFAULT: i32 = 3;
+
+/// Members that a cluster may have: more make writes slower and no cluster safer.
+pub const REPLICAS_MAX: i32 = 9;
+
+/// An etcd cluster of Witan members.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "witan.dev",
+    version = "v1",
+    kind = "EtcdCluster",
+    plural = "etcdclusters",
+    shortname = "ec",
+    category = "etcd",
+    category = "all",
+    namespaced,
+    status = "EtcdClusterStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "An etcd cluster whose members the operator runs as pods.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.currentVersion"),
+    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(
+        name = "Available",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Available")].status"#
+    ),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Leader", type_ = "string", json_path = ".status.leader"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Learners", type_ = "integer", json_path = ".status.learners", priority = 1),
+    printcolumn(name = "DB Size", type_ = "string", json_path = ".status.dbSize", priority = 1),
+    printcolumn(name = "Alarms", type_ = "string", json_path = ".status.alarms", priority = 1),
+    printcolumn(name = "Cluster ID", type_ = "string", json_path = ".status.clusterID", priority = 1),
+    validation = Rule::new("size(self.metadata.name) <= 45").message("metadata.name must be at most 45 characters (pod names and labels add a suffix and must stay within 63)")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.replicas > 0 || !has(self.storage) || !has(self.storage.medium) || self.storage.medium != 'Memory'").message("replicas: 0 (hibernate) would lose all data with storage.medium: Memory"),
+    validation = Rule::new("self.replicas > 0 || !has(self.storage) || !has(self.storage.emptyDir)").message("replicas: 0 (hibernate) would lose all data with storage.emptyDir"),
+    validation = Rule::new("has(self.bootstrap) == has(oldSelf.bootstrap)").message("spec.bootstrap is read once at creation; it cannot be added or removed later").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message("spec.storage cannot be added to or removed from an existing cluster").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.auth) || !self.auth.enabled || (has(self.tls) && has(self.tls.client))").message("auth.enabled needs spec.tls.client: passwords must not cross a plaintext connection"),
+    validation = Rule::new("!has(self.size)").message("this operator calls it spec.replicas (spec.size is the name in the coreos and etcd-io operators)"),
+    validation = Rule::new("!has(self.storageSpec)").message("this operator calls it spec.storage (spec.storageSpec is the name in the etcd-io operator)"),
+    validation = Rule::new("!has(self.etcdOptions)").message("use spec.options (typed) or spec.options.extraArgs (spec.etcdOptions is the name in the etcd-io operator)"),
+    validation = Rule::new("!has(self.security)").message("use spec.tls and spec.auth (spec.security is the name in the aenix operator)")
+)]
+pub struct EtcdClusterSpec {
+    /// Members of the cluster; 0 stops all of them and keeps their disks.
+    #[serde(default = "replicas_default")]
+    #[schemars(range(min = 0, max = 9))]
+    pub replicas: i32,
+    /// Version of the members: it replaces the tag of the operator's member image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 64),
+        regex(pattern = r"^v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.-]+)?$")
+    )]
+    pub version: Option<String>,
+    /// Whole image of the members, instead of the operator's member image and `version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub image: Option<String>,
+    /// When the image is pulled.
+    #[serde(default)]
+    pub image_pull_policy: PullPolicy,
+    /// Secrets to pull the image with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub image_pull_secrets: Vec<SecretRef>,
+    /// Leaves the cluster as it is: the operator changes nothing and goes on to report.
+    #[serde(default)]
+    pub paused: bool,
+    /// How the first members find each other; plain when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<BootstrapSource>,
+    /// Disks of the members; a claim of 8Gi for each when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+    /// What becomes of the claims of members that are no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim_retention_policy: Option<ClaimRetention>,
+    /// TLS between members and towards clients; clear text when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Users and roles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Options of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Options>,
+    /// Requests and limits of the member's container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<OpenObject>,
+    /// Affinity of the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<OpenObject>,
+    /// Whether members keep off each other's nodes, where `affinity` says nothing about it.
+    #[serde(default)]
+    pub pod_anti_affinity_preset: AntiAffinity,
+    /// Spread of the pods; over zones where possible when not given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub topology_spread_constraints: Vec<OpenObject>,
+    /// Labels that a node of a member has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pods tolerate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub tolerations: Vec<OpenObject>,
+    /// Priority of the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Service account of the pods. They get no token of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub service_account_name: Option<String>,
+    /// Merged into the pods that the operator makes: objects by their keys, containers and volumes by their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<OpenObject>,
+    /// Labels and annotations of everything that belongs to the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub additional_metadata: Option<AdditionalMetadata>,
+    /// How many members an eviction may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_disruption_budget: Option<BudgetOptions>,
+    /// How a changed template reaches the members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_strategy: Option<UpdateStrategy>,
+    /// What becomes of members that do not come back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_healing: Option<SelfHealing>,
+    /// Services of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<Services>,
+}
+
+/// How the first members find each other.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.discovery)").message("bootstrap needs exactly one of discovery (leave bootstrap out for a plain new cluster)"),
+    validation = Rule::new("self == oldSelf").message("spec.bootstrap is immutable").reason(Reason::FieldValueForbidden)
+)]
+pub struct BootstrapSource {
+    /// By a discovery service, at the first start alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<Discovery>,
+}
+
+/// A discovery service and a token on it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.url) != has(self.local)").message("discovery needs exactly one of url (an existing token URL) or local (the operator creates the token on a running cluster)")
+)]
+pub struct Discovery {
+    /// URL of a token that exists and is for as many members as `replicas`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://"))]
+    pub url: Option<String>,
+    /// Has the operator create the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalDiscovery>,
+}
+
+/// The cluster that serves discovery.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalDiscovery {
+    /// An EtcdCluster in the same namespace; the operator's flag `--discovery-service-url` when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_ref: Option<SecretRef>,
+}
+
+fn replicas_default() -> i32 {
+    REPLICAS_DEFAULT
+}
+
+impl EtcdClusterSpec {
+    /// A spec with every default, as `spec: {}` gives it.
+    pub fn minimal() -> Self {
+        Self {
+            replicas: REPLICAS_DEFAULT,
+            ..Self::default()
+        }
+    }
+
+    /// Members that the spec asks for.
+    pub fn members(&self) -> u32 {
+        u32::try_from(self.replicas).unwrap_or_default()
+    }
+
+    /// Whether members keep their data over the end of their pod.
+    pub fn is_durable(&self) -> bool {
+        self.storage.as_ref().is_none_or(Storage::is_durable)
+    }
+
+    /// Whether members speak TLS to each other.
+    pub fn peer_tls(&self) -> Option<&PeerTlsSource> {
+        self.tls.as_ref()?.peer.as_ref()
+    }
+
+    /// Whether members speak TLS to clients.
+    pub fn client_tls(&self) -> Option<&ServerTlsSource> {
+        self.tls.as_ref()?.client.as_ref()
+    }
+
+    /// How a changed template reaches the members.
+    pub fn update_strategy(&self) -> UpdateStrategy {
+        self.update_strategy.clone().unwrap_or_default()
+    }
+
+    /// What becomes of members that do not come back.
+    pub fn self_healing(&self) -> SelfHealing {
+        self.self_healing.clone().unwrap_or_default()
+    }
+
+    /// What becomes of the claims of members that are no more.
+    pub fn claim_retention(&self) -> ClaimRetention {
+        self.persistent_volume_claim_retention_policy
+            .clone()
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,50 @@
+//! The CustomResourceDefinition as it is installed: what kube's derive makes, without `nullable` (a field is there
+//! or it is not), and with the names of other operators that the rules refuse.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use super::EtcdCluster;
+
+/// The definition that `witan-operator crd` prints.
+///
+/// # Panics
+/// If the derived schema is not the tree of objects that the derive makes, which a test would see first.
+pub fn definition() -> CustomResourceDefinition {
+    let mut definition = serde_json::to_value(EtcdCluster::crd()).expect("a definition is JSON");
+    definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+    let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    strip_nullable(schema);
+    let properties = schema["properties"]["spec"]["properties"]
+        .as_object_mut()
+        .expect("the spec has properties");
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let refused = [
+        ("size", json!({"type": "integer"})),
+        ("storageSpec", open.clone()),
+        (
+            "etcdOptions",
+            json!({"type": "array", "maxItems": 64, "items": {"type": "string", "maxLength": 256}}),
+        ),
+        ("security", open),
+    ];
+    for (name, mut schema) in refused {
+        schema["description"] = "Refused: the name in another operator.".into();
+        properties.insert(name.to_owned(), schema);
+    }
+    serde_json::from_value(definition).expect("it was a definition before")
+}
+
+fn strip_nullable(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("nullable") == Some(&Value::Bool(true)) {
+                fields.remove("nullable");
+            }
+            fields.values_mut().for_each(strip_nullable);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nullable),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

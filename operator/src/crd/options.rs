@@ -1,0 +1,112 @@
+//! Options of the server that the spec types.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::ByteQuantity;
+
+/// Options of the server. What is not here goes into `extraArgs`.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "self.autoCompactionMode != 'revision' || self.autoCompactionRetention.matches('^[0-9]+$')", "message": "autoCompactionRetention must be a plain number with autoCompactionMode: revision"}, {"rule": "self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs", "message": "electionTimeoutMs must be at least 5 x heartbeatIntervalMs"}, {"rule": "!has(self.extraArgs) || self.extraArgs.all(k, !(k in ['name','data-dir','wal-dir','config-file','initial-cluster','initial-cluster-state','initial-cluster-token','initial-advertise-peer-urls','advertise-client-urls','listen-peer-urls','listen-client-urls','listen-client-http-urls','listen-metrics-urls','discovery','discovery-srv','force-new-cluster','cert-file','key-file','trusted-ca-file','peer-cert-file','peer-key-file','peer-trusted-ca-file','client-cert-auth','peer-client-cert-auth','auto-tls','peer-auto-tls']))", "message": "options.extraArgs holds a flag that the operator manages"}]))]
+pub struct Options {
+    /// Size at which the key space stops growing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota_backend_bytes: Option<ByteQuantity>,
+    /// Whether old revisions are kept for a time or by number.
+    pub auto_compaction_mode: CompactionMode,
+    /// How long (periodic) or how many (revision) old revisions are kept.
+    #[schemars(length(max = 32), regex(pattern = "^[0-9]+([.][0-9]+)?[a-z0-9]*$"))]
+    pub auto_compaction_retention: String,
+    /// Milliseconds between heartbeats of a leader.
+    #[schemars(range(min = 10))]
+    pub heartbeat_interval_ms: i32,
+    /// Milliseconds without a heartbeat after which a member campaigns.
+    #[schemars(range(min = 50, max = 50000))]
+    pub election_timeout_ms: i32,
+    /// Bytes that a request may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1024))]
+    pub max_request_bytes: Option<i64>,
+    /// Operations that a transaction may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_txn_ops: Option<i32>,
+    /// Least level that is logged.
+    pub log_level: LogLevel,
+    /// How much is measured.
+    pub metrics: MetricsDetail,
+    /// Whether the API of etcd 0.1 is served.
+    pub enable_v1: bool,
+    /// Whether the v2 API and the discovery service are served.
+    pub enable_v2: bool,
+    /// Whether v3 is served as JSON over HTTP too.
+    #[serde(rename = "enableGRPCGateway")]
+    pub enable_grpc_gateway: bool,
+    /// Further flags of the server, without their dashes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub extra_args: BTreeMap<String, ArgumentText>,
+}
+
+/// The value of a flag.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct ArgumentText(#[schemars(length(max = 1024))] pub String);
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            quota_backend_bytes: None,
+            auto_compaction_mode: CompactionMode::Periodic,
+            auto_compaction_retention: "1h".to_owned(),
+            heartbeat_interval_ms: 100,
+            election_timeout_ms: 1000,
+            max_request_bytes: None,
+            max_txn_ops: None,
+            log_level: LogLevel::Info,
+            metrics: MetricsDetail::Extensive,
+            enable_v1: true,
+            enable_v2: true,
+            enable_grpc_gateway: true,
+            extra_args: BTreeMap::new(),
+        }
+    }
+}
+
+/// How old revisions are kept.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum CompactionMode {
+    /// For a time.
+    Periodic,
+    /// By number.
+    Revision,
+}
+
+/// Levels of the log.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// All.
+    Debug,
+    /// What happens.
+    Info,
+    /// What may need attention.
+    Warn,
+    /// What went wrong.
+    Error,
+}
+
+/// How much is measured.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsDetail {
+    /// Without histograms of gRPC calls.
+    Basic,
+    /// With them.
+    Extensive,
+}

@@ -1,0 +1,188 @@
+//! What a spec says about pods, services and how changes reach them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::{IntOrText, Span};
+
+/// When an image is pulled.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// At every start.
+    Always,
+    /// When the node does not have it.
+    #[default]
+    IfNotPresent,
+    /// Never.
+    Never,
+}
+
+/// Whether members keep off each other's nodes.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AntiAffinity {
+    /// Two members may be on one node.
+    None,
+    /// They are on different nodes where possible.
+    #[default]
+    Soft,
+    /// They are on different nodes, or wait.
+    Hard,
+}
+
+/// Labels and annotations of everything that belongs to a cluster.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AdditionalMetadata {
+    /// Labels. Those of the operator win.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations. Those of the operator win.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// How many members an eviction may take.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "!(has(self.minAvailable) && has(self.maxUnavailable))", "message": "set at most one of minAvailable, maxUnavailable"}]))]
+pub struct BudgetOptions {
+    /// Whether there is a budget. It follows the number of voters.
+    pub enabled: bool,
+    /// Voters that an eviction leaves, instead of a quorum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_available: Option<IntOrText>,
+    /// Voters that an eviction may take, instead of all but a quorum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<IntOrText>,
+    /// Whether pods that are not ready may be evicted whatever the budget says.
+    pub unhealthy_pod_eviction_policy: EvictionPolicy,
+}
+
+impl Default for BudgetOptions {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            min_available: None,
+            max_unavailable: None,
+            unhealthy_pod_eviction_policy: EvictionPolicy::AlwaysAllow,
+        }
+    }
+}
+
+/// Whether pods that are not ready may be evicted.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvictionPolicy {
+    /// Only within the budget.
+    IfHealthyBudget,
+    /// Always.
+    AlwaysAllow,
+}
+
+/// How a changed template reaches the members.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UpdateStrategy {
+    /// Whether the operator restarts members, or waits until somebody deletes their pods.
+    #[serde(rename = "type")]
+    pub kind: UpdateKind,
+    /// Waits before the leader for the annotation `witan.dev/allow-leader-restart` with the generation.
+    pub supervised: bool,
+    /// Seconds that a member is ready before the next one is restarted.
+    #[schemars(range(min = 0, max = 3600))]
+    pub min_ready_seconds: i32,
+}
+
+impl Default for UpdateStrategy {
+    fn default() -> Self {
+        Self {
+            kind: UpdateKind::RollingUpdate,
+            supervised: false,
+            min_ready_seconds: 10,
+        }
+    }
+}
+
+/// Who restarts members whose template changed.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateKind {
+    /// The operator, one at a time and the leader last.
+    RollingUpdate,
+    /// A person, by deleting pods.
+    OnDelete,
+}
+
+/// What becomes of members that do not come back.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SelfHealing {
+    /// Whether members are replaced. Pods that are gone come back either way.
+    pub enabled: bool,
+    /// How long a member may be unhealthy before it is replaced.
+    pub unhealthy_after: Span,
+    /// Whether a member whose data differs from that of the others is replaced, or reported alone.
+    pub on_corruption: OnCorruption,
+}
+
+impl Default for SelfHealing {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            unhealthy_after: Span("5m".to_owned()),
+            on_corruption: OnCorruption::Replace,
+        }
+    }
+}
+
+/// What becomes of a member whose data differs from that of the others.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnCorruption {
+    /// It is replaced.
+    Replace,
+    /// It is reported.
+    AlarmOnly,
+}
+
+/// Services of a cluster.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Services {
+    /// Service `<name>-client`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientService>,
+}
+
+/// The service for clients.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientService {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ServiceType,
+    /// Further labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Further annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Its `trafficDistribution`, such as PreferClose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub traffic_distribution: Option<String>,
+}
+
+/// Type of a service.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServiceType {
+    /// Inside of the cluster.
+    #[default]
+    ClusterIP,
+    /// On a port of every node.
+    NodePort,
+    /// Behind a balancer of the platform.
+    LoadBalancer,
+}

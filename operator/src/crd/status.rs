@@ -1,0 +1,181 @@
+//! What the operator reports: from observation alone, except for the few facts that a pass needs of earlier ones
+//! (`clusterID`, `bootstrapMembers`, `discovery.url`).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Status of an EtcdCluster.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EtcdClusterStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// For people: what the cluster does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Members of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Members that are ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i32>,
+    /// Members whose pod has the present template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_replicas: Option<i32>,
+    /// Members without a vote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learners: Option<i32>,
+    /// Label selector of the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// The lowest version that a member has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_version: Option<String>,
+    /// The version that the spec asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_version: Option<String>,
+    /// Id of the cluster in hexadecimal, from its first answer on. A cluster that has one never begins anew.
+    #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+    /// Members that the cluster begins with, from before its first pod on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bootstrap_members: Option<i32>,
+    /// Name of the member that leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// Its id in hexadecimal.
+    #[serde(rename = "leaderID", skip_serializing_if = "Option::is_none")]
+    pub leader_id: Option<String>,
+    /// Size of the key space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub db_size: Option<String>,
+    /// Alarms that are raised.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<String>,
+    /// Where clients inside of the Kubernetes cluster find this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_endpoint: Option<String>,
+    /// Each member.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub members: Vec<MemberStatus>,
+    /// What the operator does now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationStatus>,
+    /// The discovery token and who has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<DiscoveryStatus>,
+    /// Certificates that the operator issued.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub certificates: Vec<CertificateStatus>,
+    /// Conditions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A member.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// Name of member and pod.
+    pub name: String,
+    /// Its id in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Its ordinal; none for a member that is no pod of this cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordinal: Option<i32>,
+    /// Where it is in its life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<MemberPhase>,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// It serves and has no alarm of corruption.
+    #[serde(default)]
+    pub is_healthy: bool,
+    /// It leads.
+    #[serde(default)]
+    pub is_leader: bool,
+    /// It has no vote.
+    #[serde(default)]
+    pub is_learner: bool,
+    /// The last index of its log that it has applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raft_index: Option<i64>,
+    /// Size of its key space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub db_size: Option<String>,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Where a member is in its life.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberPhase {
+    /// It has no pod.
+    Pending,
+    /// Its pod starts.
+    Provisioning,
+    /// It follows the log and has no vote.
+    Learner,
+    /// It votes and serves.
+    Ready,
+    /// It votes and does not serve.
+    Unhealthy,
+    /// It is no member any more, and its pod or claim is there.
+    Removing,
+    /// It is stopped by the annotation.
+    Fenced,
+}
+
+/// What the operator does now.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationStatus {
+    /// The step.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The member that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Since when.
+    pub started_at: Time,
+}
+
+/// The discovery token and who has come.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DiscoveryStatus {
+    /// URL of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Members that have registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered: Option<i32>,
+    /// Members that the token is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<i32>,
+    /// Names of members of this cluster that have not registered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+}
+
+/// A certificate that the operator issued.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateStatus {
+    /// Name of its secret.
+    pub name: String,
+    /// The end of its validity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
+}

@@ -1,0 +1,112 @@
+//! Disks of members, and what becomes of them.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::{ByteQuantity, OpenObject};
+
+/// Size of a disk whose spec does not say it.
+const SIZE_DEFAULT: &str = "8Gi";
+
+/// Disks of the members.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.size), has(self.volumeClaimTemplate), has(self.emptyDir)].exists_one(x, x)").message("storage needs exactly one of size, volumeClaimTemplate, emptyDir"),
+    validation = Rule::new("!has(self.size) || !has(oldSelf.size) || quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0").message("storage.size cannot shrink"),
+    validation = Rule::new("has(self.size) == has(oldSelf.size) && has(self.emptyDir) == has(oldSelf.emptyDir)").message("storage cannot change between size, volumeClaimTemplate and emptyDir").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.medium) == has(oldSelf.medium) && (!has(self.medium) || self.medium == oldSelf.medium)").message("storage.medium is immutable").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)").message("storage.storageClassName is immutable").reason(Reason::FieldValueForbidden)
+)]
+pub struct Storage {
+    /// Size of each disk. It may grow later, where the storage class allows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<ByteQuantity>,
+    /// Storage class of the claims; the default one when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub storage_class_name: Option<String>,
+    /// Access modes of the claims; ReadWriteOnce when not given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub access_modes: Vec<AccessMode>,
+    /// `Memory` keeps the data in memory, `size` bytes at most: a member loses it with its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub medium: Option<Medium>,
+    /// Whole claim (metadata and spec) instead of `size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_claim_template: Option<OpenObject>,
+    /// A directory of the node instead of a claim: a member loses its data with its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub empty_dir: Option<OpenObject>,
+}
+
+/// Access mode of a claim.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessMode {
+    /// By one node.
+    ReadWriteOnce,
+    /// By one pod.
+    ReadWriteOncePod,
+    /// By many nodes.
+    ReadWriteMany,
+}
+
+/// Where a disk without a claim is.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// A claim.
+    #[serde(rename = "")]
+    Disk,
+    /// Memory of the node.
+    Memory,
+}
+
+/// What becomes of the claims of members that are no more.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimRetention {
+    /// When the EtcdCluster is deleted.
+    pub when_deleted: Retention,
+    /// When a member is removed. A claim that is kept is deleted when its ordinal is used again, because the
+    /// disk of a removed member must not start a new one.
+    pub when_scaled: Retention,
+}
+
+impl Default for ClaimRetention {
+    fn default() -> Self {
+        Self {
+            when_deleted: Retention::Retain,
+            when_scaled: Retention::Delete,
+        }
+    }
+}
+
+/// Whether a claim is kept.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// It is.
+    Retain,
+    /// It is deleted.
+    Delete,
+}
+
+impl Storage {
+    /// Whether data outlives a pod.
+    pub fn is_durable(&self) -> bool {
+        self.empty_dir.is_none() && self.medium != Some(Medium::Memory)
+    }
+
+    /// Bytes that a claim shall ask for.
+    pub fn requested(storage: Option<&Self>) -> ByteQuantity {
+        let template = storage.and_then(|storage| storage.volume_claim_template.as_ref());
+        let from_template = template.and_then(|template| {
+            let requests = template.0.get("spec")?.get("resources")?.get("requests")?;
+            serde_json::from_value(requests.get("storage")?.clone()).ok()
+        });
+        let size = storage.and_then(|storage| storage.size.clone());
+        size.or(from_template)
+            .unwrap_or_else(|| ByteQuantity(SIZE_DEFAULT.to_owned()))
+    }
+}

@@ -1,0 +1,208 @@
+//! Values that a user writes in more than one way: amounts of bytes, spans of time, numbers or percentages, and
+//! objects that the operator hands on as they are.
+
+use std::{borrow::Cow, time::Duration};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+/// An amount of bytes as Kubernetes writes it: `8Gi`, `500M`, `1024`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ByteQuantity(pub String);
+
+const UNITS: [(&str, u64); 11] = [
+    ("Ki", 1 << 10),
+    ("Mi", 1 << 20),
+    ("Gi", 1 << 30),
+    ("Ti", 1 << 40),
+    ("Pi", 1 << 50),
+    ("k", 1_000),
+    ("M", 1_000_000),
+    ("G", 1_000_000_000),
+    ("T", 1_000_000_000_000),
+    ("P", 1_000_000_000_000_000),
+    ("", 1),
+];
+
+impl ByteQuantity {
+    /// Its bytes, rounded up; `None` for a text that is no amount.
+    pub fn bytes(&self) -> Option<u64> {
+        let (unit, factor) = UNITS.iter().find(|(unit, _)| self.0.ends_with(unit))?;
+        let number = self.0.strip_suffix(unit)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 9 {
+            return None;
+        }
+        let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+        let number: u128 = format!("{whole}{fraction}").parse().ok()?;
+        let bytes = number.checked_mul(u128::from(*factor))?.div_ceil(scale);
+        u64::try_from(bytes).ok()
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteQuantity {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match Value::deserialize(from)? {
+            Value::String(text) => Ok(Self(text)),
+            Value::Number(number) => Ok(Self(number.to_string())),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                Err(serde::de::Error::custom("an amount is a text or a number"))
+            }
+        }
+    }
+}
+
+impl JsonSchema for ByteQuantity {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "ByteQuantity".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "maxLength": 32,
+            "pattern": r"^[0-9]+(\.[0-9]{1,9})?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$",
+        })
+    }
+}
+
+/// A number or a percentage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IntOrText {
+    /// A number.
+    Int(i64),
+    /// A percentage.
+    Text(String),
+}
+
+impl Serialize for IntOrText {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Int(number) => to.serialize_i64(*number),
+            Self::Text(text) => to.serialize_str(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for IntOrText {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(from)?;
+        match (value.as_i64(), value.as_str()) {
+            (Some(number), _) => Ok(Self::Int(number)),
+            (None, Some(text)) => Ok(Self::Text(text.to_owned())),
+            (None, None) => Err(serde::de::Error::custom("a number or a percentage")),
+        }
+    }
+}
+
+impl JsonSchema for IntOrText {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "IntOrText".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "maxLength": 8,
+            "pattern": "^[0-9]+%?$",
+            "minimum": 0,
+            "maximum": 100,
+        })
+    }
+}
+
+/// A span of time: `90s`, `5m`, `2160h`, `1h30m`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Span(pub String);
+
+impl Span {
+    /// Its length; zero for a text that is no span, which the schema refuses.
+    pub fn duration(&self) -> Duration {
+        let mut seconds = 0_u64;
+        let mut number = 0_u64;
+        for c in self.0.chars() {
+            let factor = match c {
+                'h' => 3600,
+                'm' => 60,
+                's' => 1,
+                digit => {
+                    let digit = u64::from(digit.to_digit(10).unwrap_or_default());
+                    number = number.saturating_mul(10).saturating_add(digit);
+                    continue;
+                }
+            };
+            seconds = seconds.saturating_add(number.saturating_mul(factor));
+            number = 0;
+        }
+        Duration::from_secs(seconds)
+    }
+
+    /// In seconds.
+    pub fn seconds(&self) -> i64 {
+        i64::try_from(self.duration().as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+impl JsonSchema for Span {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Span".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "maxLength": 16, "pattern": "^([0-9]{1,6}[hms])+$"})
+    }
+}
+
+/// An object of Kubernetes that is handed on as it is. The API server checks it when the pod is made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OpenObject(pub Map<String, Value>);
+
+impl JsonSchema for OpenObject {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "OpenObject".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{ByteQuantity, Span};
+
+    #[test]
+    fn amounts_of_bytes() {
+        let bytes = |text: &str| ByteQuantity(text.to_owned()).bytes();
+        assert_eq!(bytes("8Gi"), Some(8 << 30));
+        assert_eq!(bytes("1.5Gi"), Some(3 << 29));
+        assert_eq!(bytes("500M"), Some(500_000_000));
+        assert_eq!(bytes("1024"), Some(1024));
+        for wrong in ["", "Gi", "1.2.3", "x", "-1", "99999999999999999999P"] {
+            assert_eq!(bytes(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn spans_of_time() {
+        let span = |text: &str| Span(text.to_owned()).duration();
+        assert_eq!(span("2160h"), Duration::from_secs(2160 * 3600));
+        assert_eq!(span("1h30m5s"), Duration::from_secs(5405));
+    }
+}

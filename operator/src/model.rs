@@ -1,0 +1,533 @@
+//! Plain values between the parts of the operator: what was seen of a cluster, and the one step that follows.
+//!
+//! No type of Kubernetes and none of the network is here, so that `plan` can be tested without either.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The number at the end of a member's name: `<cluster>-<ordinal>`.
+pub type Ordinal = u32;
+
+/// The id that a cluster gives a member. A member that lost its disk comes back under another one.
+pub type MemberId = u64;
+
+/// Seconds since 1970.
+pub type UnixSeconds = i64;
+
+/// All that is known about one cluster at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// When it was seen.
+    pub now: UnixSeconds,
+    /// The EtcdCluster has a deletion timestamp, or its namespace has.
+    pub deleting: bool,
+    /// `metadata.generation` of the EtcdCluster.
+    pub generation: i64,
+    /// Pod and claim of every ordinal that has either.
+    pub ordinals: BTreeMap<Ordinal, OrdinalSeen>,
+    /// What the members say; `None` when none of them answered.
+    pub membership: Option<Membership>,
+    /// Service `<cluster>-client`.
+    pub client_service: ObjectState,
+    /// Service `<cluster>-peer`.
+    pub peer_service: ObjectState,
+    /// The pod disruption budget; `None` when there is none.
+    pub budget: Option<BudgetSeen>,
+    /// Certificates that the operator issues, by their role. Those that do not exist are not in it.
+    pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
+    /// Names of the secrets that the spec refers to and that do not exist.
+    pub missing_secrets: BTreeSet<String>,
+    /// Ordinals that the annotation `witan.dev/fenced-members` names.
+    pub fenced: BTreeSet<Ordinal>,
+    /// The value of the annotation `witan.dev/allow-leader-restart`.
+    pub allow_leader_restart: Option<i64>,
+    /// Whether users are checked; `None` when no member said so.
+    pub auth_enabled: Option<bool>,
+}
+
+/// Whether an object is as the builders of `resources` make it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ObjectState {
+    /// There is none.
+    #[default]
+    Missing,
+    /// It differs.
+    Outdated,
+    /// It is as it should be.
+    Current,
+}
+
+/// A pod disruption budget.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BudgetSeen {
+    /// `spec.minAvailable`, when it is a number.
+    pub min_available: Option<u32>,
+    /// Whether labels, selector and the fields of the user are as they should be.
+    pub state: ObjectState,
+}
+
+/// What Kubernetes holds for one ordinal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OrdinalSeen {
+    /// The pod.
+    pub pod: Option<PodSeen>,
+    /// The claim of its disk.
+    pub claim: Option<ClaimSeen>,
+}
+
+/// A pod of a member.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodSeen {
+    /// It has a deletion timestamp.
+    pub deleting: bool,
+    /// Where it is in its life.
+    pub phase: PodPhase,
+    /// Its condition `Ready`.
+    pub ready: bool,
+    /// When that condition last changed; the pod's creation when it never did.
+    pub ready_changed: UnixSeconds,
+    /// Something that is not the member's fault and that a new disk would not mend.
+    pub obstacle: Option<Obstacle>,
+    /// The template (image, flags, resources and so on) differs from the one that the spec makes for the same
+    /// peer TLS.
+    pub outdated: bool,
+    /// How it speaks to other members (annotation `witan.dev/peer-tls`).
+    pub peer_tls: PeerTls,
+    /// How it was started (annotation `witan.dev/start`).
+    pub start: StartKind,
+    /// Its label `witan.dev/role`.
+    pub role: Role,
+}
+
+/// The phase of a pod, as Kubernetes says it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PodPhase {
+    /// Not on a node yet, or its image is being pulled.
+    Pending,
+    /// Its container was started.
+    Running,
+    /// All containers have ended, or the node put the pod out: it will not start again.
+    Ended,
+    /// The node does not report.
+    Unknown,
+}
+
+/// Why a pod is not ready though its member may be well: reported, and no reason to replace the member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Obstacle {
+    /// No node has room for it, or its volume cannot be attached.
+    Unschedulable,
+    /// Its image cannot be pulled, or its configuration (a secret, a volume) is missing.
+    CannotStart,
+    /// It was ended for the memory that it used.
+    OutOfMemory,
+    /// Its node does not report.
+    NodeNotReady,
+}
+
+/// What speaks for a member in the client service and in the disruption budget.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It votes.
+    Voter,
+    /// It follows the log and has no vote.
+    Learner,
+}
+
+/// How a member's pod speaks to other members. A running cluster goes from one end to the other by way of `Ready`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerTls {
+    /// In clear text, and it has no certificate.
+    #[default]
+    Off,
+    /// It listens in clear text, and its certificate lets it call members that listen with TLS.
+    Ready,
+    /// It listens with TLS.
+    On,
+}
+
+/// The claim of a member's disk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClaimSeen {
+    /// It has a deletion timestamp.
+    pub deleting: bool,
+    /// Its volume is gone (phase `Lost`).
+    pub lost: bool,
+    /// Its member was removed and the policy keeps it (annotation `witan.dev/retired`).
+    pub retired: bool,
+    /// Bytes that it asks for.
+    pub requested_bytes: u64,
+    /// Bytes that its storage class refused to grow to.
+    pub refused_bytes: Option<u64>,
+    /// Whether owner, labels and annotations are as they should be.
+    pub state: ObjectState,
+}
+
+/// What the members say about their cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Membership {
+    /// Every cluster id that a member named. More than one means that pods of this cluster serve different data.
+    pub cluster_ids: BTreeSet<u64>,
+    /// The list of members was confirmed by a quorum. Without it nothing may change.
+    pub linearizable: bool,
+    /// Who leads, as the confirmed answer says it.
+    pub leader: Option<MemberId>,
+    /// All members, also those that did not answer, in the order of their ids.
+    pub members: Vec<MemberSeen>,
+}
+
+/// A member of the cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MemberSeen {
+    /// Its id.
+    pub id: MemberId,
+    /// Its name; empty until it has started.
+    pub name: String,
+    /// The ordinal that its peer URLs name; `None` for a member that is no pod of this cluster.
+    pub ordinal: Option<Ordinal>,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
+    /// It has announced client URLs, which it does once it serves.
+    pub started: bool,
+    /// It has no vote.
+    pub learner: bool,
+    /// It answered, knows a leader and has no alarm of corruption.
+    pub healthy: bool,
+    /// The version that it said.
+    pub version: Option<String>,
+    /// The last index of its log that it has applied.
+    pub raft_index: u64,
+    /// Bytes of its key space.
+    pub db_size: u64,
+    /// The alarm CORRUPT is raised for it.
+    pub corrupt: bool,
+    /// The alarm NOSPACE is raised for it.
+    pub no_space: bool,
+}
+
+/// A certificate that the operator issues, or the authority of all of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CertificateRole {
+    /// The cluster's own authority: secret `<cluster>-ca`.
+    Authority,
+    /// What members show each other: secret `<cluster>-peer-tls`.
+    Peer,
+    /// What members show clients: secret `<cluster>-client-tls`.
+    Server,
+    /// What the operator shows members: secret `<cluster>-operator-tls`.
+    Operator,
+}
+
+/// A certificate in its secret.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CertificateSeen {
+    /// The end of its validity.
+    pub not_after: UnixSeconds,
+    /// It has the names that the spec asks for, and the present authority signed it.
+    pub fits: bool,
+}
+
+/// The one act that follows from what was seen. Every step may be repeated, and may be the last before the
+/// operator ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing differs from the spec.
+    Done,
+    /// Nothing may be done now. The pass repeats after `after`, or when an object changes.
+    Wait {
+        /// What is missing.
+        why: Why,
+        /// When to look again.
+        after: Duration,
+    },
+    /// Applies both services.
+    ApplyServices,
+    /// Applies the pod disruption budget, or deletes it when `min_available` is `None`.
+    ApplyBudget {
+        /// Voters that an eviction must leave.
+        min_available: Option<u32>,
+    },
+    /// Issues a certificate (with its authority first, when that is the role) into its secret.
+    IssueCertificate {
+        /// Which.
+        role: CertificateRole,
+    },
+    /// Records in the status with how many members the cluster begins, before the first pod.
+    BeginBootstrap {
+        /// How many.
+        members: u32,
+        /// The token's URL, if the members find each other by discovery.
+        discovery_url: Option<String>,
+    },
+    /// Makes a discovery token and records its URL and `members` in the status, as `BeginBootstrap` does.
+    CreateDiscoveryToken {
+        /// How many members the token admits.
+        members: u32,
+    },
+    /// Applies the claim and then the pod of a member.
+    StartMember {
+        /// Which.
+        ordinal: Ordinal,
+        /// What its flags say about its cluster.
+        bootstrap: Bootstrap,
+        /// How it speaks to other members.
+        peer_tls: PeerTls,
+        /// Its label.
+        role: Role,
+    },
+    /// Adds the member of this ordinal as a learner, with the peer URL that `peer_tls` gives it.
+    AddLearner {
+        /// Which.
+        ordinal: Ordinal,
+        /// `On` gives an `https` URL.
+        peer_tls: PeerTls,
+    },
+    /// Gives a learner its vote.
+    Promote {
+        /// Which.
+        id: MemberId,
+    },
+    /// Sets the label `witan.dev/role` of a pod.
+    LabelPod {
+        /// Which.
+        ordinal: Ordinal,
+        /// The label.
+        role: Role,
+    },
+    /// Hands leadership over.
+    MoveLeader {
+        /// Who leads.
+        from: MemberId,
+        /// Who shall lead.
+        to: MemberId,
+    },
+    /// Takes a member out of the cluster.
+    RemoveMember {
+        /// Which.
+        id: MemberId,
+        /// Why.
+        reason: Removal,
+    },
+    /// Gives a member another peer URL, before its pod begins to listen there.
+    UpdatePeerUrl {
+        /// Which.
+        id: MemberId,
+        /// Its ordinal.
+        ordinal: Ordinal,
+        /// `On` gives an `https` URL, the others an `http` one.
+        peer_tls: PeerTls,
+    },
+    /// Stops a pod. What comes after it is another step.
+    DeletePod {
+        /// Which.
+        ordinal: Ordinal,
+        /// Why.
+        reason: Stop,
+    },
+    /// Deletes the claim of a member that is no more, with its data.
+    DeleteClaim {
+        /// Which.
+        ordinal: Ordinal,
+    },
+    /// Marks the claim of a member that is no more, so that it is kept and never started from.
+    RetireClaim {
+        /// Which.
+        ordinal: Ordinal,
+    },
+    /// Applies owner, labels and annotations of a claim.
+    ApplyClaim {
+        /// Which.
+        ordinal: Ordinal,
+    },
+    /// Makes a claim ask for more.
+    GrowClaim {
+        /// Which.
+        ordinal: Ordinal,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Lowers the alarm CORRUPT of a member that is no more.
+    DisarmCorrupt {
+        /// Which.
+        id: MemberId,
+    },
+    /// Creates the user `root` with the password of its secret, and begins to check users.
+    EnableAuth,
+    /// Ends checking users.
+    DisableAuth,
+}
+
+/// What the flags of a starting member say about its cluster. With data on its disk a member ignores all of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bootstrap {
+    /// `--initial-cluster-state=new` with ordinals 0 to `members` - 1.
+    New {
+        /// How many.
+        members: u32,
+    },
+    /// `--discovery`.
+    Discovery {
+        /// The token's URL.
+        url: String,
+    },
+    /// `--initial-cluster-state=existing` with all members, this one among them.
+    Join {
+        /// Name and peer URLs of each.
+        members: Vec<(String, Vec<String>)>,
+    },
+    /// `--initial-cluster-state=existing` with this member alone: it starts from its disk, and refuses to start
+    /// from an empty one.
+    Restart,
+}
+
+/// The kind of a `Bootstrap`, as the pod's annotation `witan.dev/start` keeps it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartKind {
+    /// See `Bootstrap`.
+    New,
+    /// See `Bootstrap`.
+    Discovery,
+    /// See `Bootstrap`.
+    Join,
+    /// See `Bootstrap`.
+    Restart,
+}
+
+/// Why a member is taken out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Removal {
+    /// The spec asks for fewer members.
+    ScaleIn,
+    /// It did not come back in time.
+    Dead,
+    /// Its disk is gone.
+    DiskLost,
+    /// Its data differs from that of the others.
+    Corrupt,
+    /// It has no disk of its own, so that a new template means a new member.
+    Ephemeral,
+}
+
+/// Why a pod is stopped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stop {
+    /// Its member was removed, or never was one.
+    NotAMember,
+    /// The template changed.
+    Outdated,
+    /// It changes between clear text and TLS.
+    PeerTls,
+    /// It has ended and will not start again by itself.
+    Ended,
+    /// It was started in a way in which its member cannot begin.
+    WrongStart,
+    /// The annotation names it.
+    Fenced,
+    /// `spec.replicas` is 0.
+    Hibernated,
+}
+
+/// What a pass waits for, or what a person has to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Why {
+    /// The EtcdCluster is being deleted; Kubernetes collects what it owns.
+    Deleting,
+    /// `spec.paused`.
+    Paused,
+    /// `spec.replicas` is 0 and no pod runs.
+    Hibernated,
+    /// Members report different cluster ids, or another than the status: a person has to decide.
+    ClusterIdMismatch,
+    /// Too few voters serve. Pods that can come back are started; nothing else is touched.
+    QuorumLost,
+    /// Pods are ready and no member answers the operator: nothing is touched.
+    Unreachable,
+    /// All disks are gone, and with them the data: a person has to decide.
+    DataLost,
+    /// The first members are starting.
+    Bootstrapping,
+    /// Secrets that the spec names do not exist.
+    SecretsMissing,
+    /// `spec.version` is more than one minor version from the one that runs.
+    VersionStep {
+        /// What runs.
+        from: String,
+        /// What the spec asks for.
+        to: String,
+    },
+    /// Discovery by `local` has no service to ask.
+    NoDiscoveryService,
+    /// A pod is ending, and the next step comes after its end.
+    PodEnding(Ordinal),
+    /// A claim is ending, and the next step comes after its end.
+    ClaimEnding(Ordinal),
+    /// A learner catches up.
+    LearnerBehind(MemberId),
+    /// A member is not healthy, and its time to come back is not over.
+    Unhealthy(Ordinal),
+    /// A member is not healthy for a reason that replacing it would not mend.
+    Obstacle(Ordinal, Obstacle),
+    /// A member must be replaced, and the others alone would have no quorum, or the spec forbids it.
+    CannotReplace(Ordinal),
+    /// A member is corrupt, and the spec says to raise the alarm only.
+    Corrupt(Ordinal),
+    /// A member that is no pod of this cluster is not healthy.
+    ForeignUnhealthy(MemberId),
+    /// The annotation fences a member, and the others alone would have no quorum.
+    CannotFence(Ordinal),
+    /// A member is fenced: no planned change meanwhile.
+    Fenced(Ordinal),
+    /// The leader is the last to restart, and the spec asks for approval.
+    Approval(Ordinal),
+    /// Pods are outdated, and the spec leaves stopping them to a person.
+    OnDelete,
+    /// The only member has no disk, so that a new template would lose the data.
+    OnlyCopy(Ordinal),
+    /// A member has just become ready.
+    Settling(Ordinal),
+    /// There is no free ordinal below the bound.
+    NoOrdinal,
+}
+
+impl Bootstrap {
+    /// Its kind.
+    pub fn kind(&self) -> StartKind {
+        match self {
+            Self::New { .. } => StartKind::New,
+            Self::Discovery { .. } => StartKind::Discovery,
+            Self::Join { .. } => StartKind::Join,
+            Self::Restart => StartKind::Restart,
+        }
+    }
+}
+
+impl Membership {
+    /// Members that vote.
+    pub fn voters(&self) -> impl Iterator<Item = &MemberSeen> {
+        self.members.iter().filter(|member| !member.learner)
+    }
+
+    /// The member of an ordinal.
+    pub fn of(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
+        let mut members = self.members.iter();
+        members.find(|member| member.ordinal == Some(ordinal))
+    }
+
+    /// The member with this id.
+    pub fn by_id(&self, id: MemberId) -> Option<&MemberSeen> {
+        self.members.iter().find(|member| member.id == id)
+    }
+}
+
+/// Votes that a decision of `voters` members needs.
+pub fn quorum(voters: usize) -> usize {
+    voters / 2 + 1
+}
