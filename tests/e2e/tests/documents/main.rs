@@ -26,6 +26,38 @@ const NOT_RUN: &[(&str, &str)] = &[
         "URL=$(curl -s 'http://localhost:2379/new?size=3')",
     ),
     (
+        "README.md",
+        "helm install witan-operator charts/witan-operator --namespace witan-system --create-namespace --wait",
+    ),
+    (
+        "README.md",
+        "kubectl port-forward service/plain-client 2379:2379 &",
+    ),
+    (
+        "docs/start/kubernetes.md",
+        "helm install witan-operator charts/witan-operator --namespace witan-system --create-namespace --wait",
+    ),
+    (
+        "docs/start/kubernetes.md",
+        "kubectl apply --server-side -f deploy/crd.yaml",
+    ),
+    (
+        "docs/start/kubernetes.md",
+        "kubectl apply -f deploy/samples/plain.yaml",
+    ),
+    (
+        "docs/start/kubernetes.md",
+        "helm install orders charts/witan-cluster --set replicaCount=3 --set persistence.size=20Gi --set tls.enabled=true",
+    ),
+    (
+        "docs/start/kubernetes.md",
+        "kubectl port-forward service/plain-client 2379 &",
+    ),
+    (
+        "docs/start/kubernetes.md",
+        "kubectl port-forward pod/plain-0 2381 &",
+    ),
+    (
         "docs/start/cluster.md",
         "CLUSTER=m1=http://127.0.0.1:7001,m2=http://127.0.0.1:7002,m3=http://127.0.0.1:7003",
     ),

@@ -1,0 +1,101 @@
+{{- define "witan-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
+{{/* 52 characters leave room for the suffixes of Deployment, ReplicaSet and "-metrics". */}}
+{{- define "witan-operator.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "witan-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "witan-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "witan-operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "witan-operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/part-of: witan
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* metadata NAME [NAMESPACE [LABELS [ANNOTATIONS]]]: the head of an object, with everything common */}}
+{{- define "witan-operator.metadata" -}}
+name: {{ .name }}
+{{- with .namespace }}
+namespace: {{ . }}
+{{- end }}
+labels:
+  {{- include "witan-operator.labels" .root | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "witan-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "witan-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "witan-operator.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}
+{{- printf "%s@%s" .repository .digest }}
+{{- else }}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Fails with a sentence when a value asks for a kind that the cluster does not have. */}}
+{{- define "witan-operator.needKind" -}}
+{{- if not (or (.root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") (.root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" .kind))) }}
+{{- fail (printf "%s=true needs the kind %s (monitoring.coreos.com/v1), which this cluster does not have. Install the Prometheus operator first, or set %s=false. With `helm template`, add --api-versions monitoring.coreos.com/v1." .value .kind .value) }}
+{{- end }}
+{{- end }}
+
+{{/* What the operator may do in the namespaces that it serves. */}}
+{{- define "witan-operator.rules" -}}
+- apiGroups: [witan.dev]
+  resources: [etcdclusters]
+  verbs: [get, list, watch, patch]
+- apiGroups: [witan.dev]
+  resources: [etcdclusters/status]
+  verbs: [get, update, patch]
+# owner references with blockOwnerDeletion
+- apiGroups: [witan.dev]
+  resources: [etcdclusters/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [pods, persistentvolumeclaims, services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# no list and no watch: the operator reads the secrets that an EtcdCluster names, and writes its certificates
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create, patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}

@@ -1,0 +1,242 @@
+"""The charts and deploy/ as helm and Kubernetes see them: lint, a matrix of values, refusals, schemas, freshness.
+
+What does not live here: alerts, dashboards, workflows and the Dockerfile (files.py).
+"""
+
+import pathlib
+import subprocess
+
+import yaml
+
+import deploy
+import schemas
+
+OPERATOR = deploy.CHARTS / "witan-operator"
+CLUSTER = deploy.CHARTS / "witan-cluster"
+MONITORING = "--api-versions=monitoring.coreos.com/v1"
+
+# charts, what each set of values is called, and the values
+MATRIX = {
+    OPERATOR: {
+        "defaults": [],
+        "two-replicas": ["replicaCount=2", "podDisruptionBudget.enabled=true"],
+        "some-namespaces": ["watchNamespaces={a,b,a}"],
+        "no-crds": ["crds.enabled=false"],
+        "crds-that-go": ["crds.keep=false"],
+        "no-metrics": ["metrics.enabled=false"],
+        "monitoring": ["metrics.serviceMonitor.enabled=true", "metrics.serviceMonitor.labels.release=kps", "prometheusRule.enabled=true",
+                       "prometheusRule.namespace=monitoring", "grafanaDashboard.enabled=true", "grafanaDashboard.annotations.folder=etcd"],
+        "network-policy": ["networkPolicy.enabled=true", "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b",
+                           "networkPolicy.extraEgress[0].ports[0].port=8443"],
+        "own-account": ["serviceAccount.create=false", "serviceAccount.name=mine"],
+        "no-rbac": ["rbac.create=false"],
+        "no-election": ["leaderElection.enabled=false"],
+        "digest": ["image.digest=sha256:" + "0" * 64, "image.repository=registry.example:5000/a/b"],
+        "pods": ["nodeSelector.disk=ssd", "tolerations[0].operator=Exists", "priorityClassName=high", "podLabels.a=b", "podAnnotations.c=d",
+                 "commonLabels.e=f", "commonAnnotations.g=h", "extraArgs={--log-level=debug}", "extraEnv[0].name=A", "extraEnv[0].value=b",
+                 "imagePullSecrets[0].name=s", "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight=1",
+                 "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[0].key=k",
+                 "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[0].operator=Exists",
+                 "topologySpreadConstraints[0].maxSkew=1", "topologySpreadConstraints[0].topologyKey=zone",
+                 "topologySpreadConstraints[0].whenUnsatisfiable=ScheduleAnyway"],
+        "long-names": ["fullnameOverride=" + "n" * 63],
+    },
+    CLUSTER: {
+        "defaults": [],
+        "five": ["replicaCount=5", "version=1.2.3", "persistence.size=20Gi", "persistence.storageClass=fast"],
+        "hibernated": ["replicaCount=0"],
+        "no-disk": ["persistence.enabled=false"],
+        "secured": ["tls.enabled=true", "auth.rbac.create=true", "auth.rbac.rootPassword=secret"],
+        "own-secret": ["tls.enabled=true", "tls.clientCertAuth=false", "auth.rbac.create=true", "auth.rbac.existingSecret=mine"],
+        "discovery": ["bootstrap.discoveryURL=https://discovery.example/abc"],
+        "monitoring": ["metrics.serviceMonitor.enabled=true", "metrics.serviceMonitor.labels.release=kps", "metrics.serviceMonitor.namespace=m"],
+        "network-policy": ["networkPolicy.enabled=true", "networkPolicy.clientsFrom[0].podSelector.matchLabels.a=b",
+                           "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b"],
+        "options": ["autoCompactionMode=revision", "autoCompactionRetention=1000", "quotaBackendBytes=4Gi", "logLevel=debug",
+                    "extraArgs.max-txn-ops=256", "extraArgs.pre-vote=true", "extraSpec.options.maxRequestBytes=4096", "paused=true"],
+        "pods": ["nodeSelector.disk=ssd", "tolerations[0].operator=Exists", "priorityClassName=high", "podLabels.a=b", "podAnnotations.c=d",
+                 "commonLabels.e=f", "commonAnnotations.g=h", "image.name=r/i:t", "image.pullPolicy=Always", "image.pullSecrets[0].name=s",
+                 "podAntiAffinityPreset=hard", "service.type=LoadBalancer", "service.annotations.x=y", "pdb.create=false",
+                 "topologySpreadConstraints[0].maxSkew=1", "persistentVolumeClaimRetentionPolicy.whenDeleted=Delete"],
+        "long-names": ["fullnameOverride=" + "n" * 45],
+    },
+}
+
+# chart, arguments, and words of the refusal
+REFUSED = [
+    (OPERATOR, ["--set", "replicaCount=three"], "replicaCount: Invalid type"),
+    (OPERATOR, ["--set", "replicaCont=3"], "replicaCont is not allowed"),
+    (OPERATOR, ["--set", "image.tagg=1"], "tagg is not allowed"),
+    (OPERATOR, ["--set", "crds=true"], "crds: Invalid type"),
+    (OPERATOR, ["--set", "watchNamespaces=a"], "watchNamespaces: Invalid type"),
+    (OPERATOR, ["--set", "watchNamespaces={A}"], "watchNamespaces.0: Does not match pattern"),
+    (OPERATOR, ["--set", "logging.level=loud"], "logging.level must be one of"),
+    (OPERATOR, ["--set", "image.digest=latest"], "image.digest: Does not match pattern"),
+    (OPERATOR, ["--set", "maxConcurrentReconciles=0"], "maxConcurrentReconciles: Must be greater than or equal to 1"),
+    (OPERATOR, ["--set-string", "metrics.serviceMonitor.enabled=true"], "metrics.serviceMonitor.enabled: Invalid type"),
+    (OPERATOR, ["--set", "metrics.serviceMonitor.enabled=true"], "needs the kind ServiceMonitor"),
+    (OPERATOR, ["--set", "prometheusRule.enabled=true"], "needs the kind PrometheusRule"),
+    (OPERATOR, ["--set", "metrics.enabled=false,metrics.serviceMonitor.enabled=true", MONITORING], "needs metrics.enabled=true"),
+    (OPERATOR, ["--set", "replicaCount=2,leaderElection.enabled=false"], "needs leaderElection.enabled=true"),
+    (OPERATOR, ["--kube-version", "1.28.0"], "incompatible with Kubernetes"),
+    (CLUSTER, ["--set", "replicaCount=10"], "replicaCount: Must be less than or equal to 9"),
+    (CLUSTER, ["--set", "persistence.size=big"], "persistence.size: Does not match pattern"),
+    (CLUSTER, ["--set", "size=3"], "size is not allowed"),
+    (CLUSTER, ["--set", "version=latest"], "version: Does not match pattern"),
+    (CLUSTER, ["--set", "tls.enabled=yes-please"], "tls.enabled: Invalid type"),
+    (CLUSTER, ["--set", "bootstrap.discoveryURL=discovery.example/abc"], "discoveryURL: Does not match pattern"),
+    (CLUSTER, ["--set", "metrics.serviceMonitor.enabled=true"], "needs the kind ServiceMonitor"),
+    (CLUSTER, ["--set", "auth.rbac.create=true,auth.rbac.rootPassword=x"], "needs tls.enabled=true"),
+    (CLUSTER, ["--set", "auth.rbac.create=true,tls.enabled=true"], "auth.rbac.rootPassword or auth.rbac.existingSecret"),
+]
+
+CLUSTER_KINDS = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace"}
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs helm."""
+    return subprocess.run(["helm", *arguments], capture_output=True, text=True, check=False)
+
+
+def render(chart: pathlib.Path, values: list[str], *more: str) -> list[dict]:
+    """The objects of a chart; the error when it is refused."""
+    sets = [part for value in values for part in ("--set", value)]
+    said = helm("template", "release", str(chart), "--namespace", "spaced", *sets, *more)
+    if said.returncode != 0:
+        raise AssertionError(said.stderr.strip())
+    return [document for document in yaml.safe_load_all(said.stdout) if document]
+
+
+def objects(documents: list[dict], kind: str) -> list[dict]:
+    """Those of a kind."""
+    return [document for document in documents if document["kind"] == kind]
+
+
+def check_form(documents: list[dict]) -> None:
+    """What every object of every rendering has."""
+    seen = set()
+    for document in documents:
+        kind, metadata = document["kind"], document["metadata"]
+        key = (kind, metadata.get("namespace"), metadata["name"])
+        assert key not in seen, f"twice: {key}"
+        seen.add(key)
+        assert len(metadata["name"]) <= 63, f"{kind} {metadata['name']} has a long name"
+        assert kind in CLUSTER_KINDS or metadata.get("namespace"), f"{kind} {metadata['name']} has no namespace"
+        labels = metadata["labels"]
+        for label in ("name", "instance", "version", "component", "part-of", "managed-by"):
+            assert f"app.kubernetes.io/{label}" in labels, f"{kind} {metadata['name']} has no label {label}"
+        assert all(isinstance(value, str) and len(value) <= 63 for value in labels.values()), f"labels of {kind}: {labels}"
+        if kind == "Deployment":
+            check_restricted(document["spec"]["template"]["spec"])
+
+
+def check_restricted(pod: dict) -> None:
+    """Kubernetes' pod security standard `restricted`, and a root file system that cannot be written."""
+    assert not pod.get("hostNetwork") and not pod.get("hostPID") and not pod.get("volumes")
+    security = pod["securityContext"]
+    assert security["runAsNonRoot"] is True and security["runAsUser"] > 0
+    assert security["seccompProfile"]["type"] == "RuntimeDefault"
+    for container in pod["containers"]:
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert "memory" in container["resources"]["limits"] and "cpu" in container["resources"]["requests"]
+
+
+def check_roles(documents: list[dict]) -> None:
+    """Named verbs alone; secrets are not listed."""
+    for role in objects(documents, "Role") + objects(documents, "ClusterRole"):
+        for rule in role["rules"]:
+            assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"], f"{role['metadata']['name']}: {rule}"
+            assert "secrets" not in rule["resources"] or set(rule["verbs"]) == {"get", "create", "patch"}, rule
+
+
+def check_operator() -> None:
+    """What particular values of the operator's chart change."""
+    everything = render(OPERATOR, [])
+    check_roles(everything)
+    bound = objects(everything, "ClusterRoleBinding")
+    assert [binding["roleRef"]["name"] for binding in bound] == ["release-witan-operator"]
+    crd = objects(everything, "CustomResourceDefinition")[0]
+    source = yaml.safe_load((deploy.FILES / "crd.yaml").read_text())
+    assert crd["spec"] == source["spec"] and crd["metadata"]["name"] == source["metadata"]["name"]
+    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert "annotations" not in objects(render(OPERATOR, ["crds.keep=false"]), "CustomResourceDefinition")[0]["metadata"]
+
+    some = render(OPERATOR, ["watchNamespaces={a,b,a}"])
+    assert {document["kind"] for document in some} & CLUSTER_KINDS == {"CustomResourceDefinition"}
+    roles = {(role["metadata"]["namespace"], role["metadata"]["name"]) for role in objects(some, "Role")}
+    name = "release-witan-operator"
+    assert roles == {("a", name), ("b", name), ("spaced", f"{name}-lease")}, roles
+    arguments = objects(some, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--watch-namespaces=a,b" in arguments
+    cluster_rules = next(role["rules"] for role in objects(everything, "ClusterRole") if role["metadata"]["name"] == name)
+    assert all(role["rules"] == cluster_rules for role in objects(some, "Role") if role["metadata"]["name"] == name)
+
+    watched = render(OPERATOR, MATRIX[OPERATOR]["monitoring"], MONITORING)
+    rule = objects(watched, "PrometheusRule")[0]
+    assert rule["spec"] == yaml.safe_load((deploy.FILES / "rules.yaml").read_text())
+    monitor = objects(watched, "ServiceMonitor")[0]
+    service = objects(watched, "Service")[0]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["metadata"]["labels"]["release"] == "kps"
+    boards = {key: text for map in objects(watched, "ConfigMap") for key, text in map["data"].items()}
+    for board in ("members", "fleet"):
+        assert boards[f"witan-{board}.json"].strip() == (deploy.FILES / "dashboards" / f"{board}.json").read_text().strip()
+
+
+def check_schema(chart: pathlib.Path) -> None:
+    """Every value has a type in the schema, and the schema knows no value that is not there."""
+    values = yaml.safe_load((chart / "values.yaml").read_text())
+    schema = yaml.safe_load((chart / "values.schema.json").read_text())
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) - {"global"} == set(values), set(schema["properties"]) ^ set(values)
+
+    def typed(name: str, schema: dict, value: object) -> None:
+        assert "type" in schema, f"{name} has no type"
+        if "properties" in schema:
+            assert isinstance(value, dict) and set(schema["properties"]) >= set(value), name
+            for key, below in value.items():
+                typed(f"{name}.{key}", schema["properties"][key], below)
+
+    for key, value in values.items():
+        typed(key, schema["properties"][key], value)
+
+
+def run(report, cache: pathlib.Path, work: pathlib.Path) -> None:
+    """All cases of this file."""
+    places = schemas.write(cache, deploy.FILES / "crd.yaml", work / "schemas")
+    for chart in MATRIX:
+        with report.case(f"lint {chart.name}"):
+            said = helm("lint", "--strict", str(chart))
+            assert said.returncode == 0, said.stdout
+        with report.case(f"schema of {chart.name}"):
+            check_schema(chart)
+        for name, values in MATRIX[chart].items():
+            with report.case(f"{chart.name} {name}"):
+                documents = render(chart, values, MONITORING)
+                check_form(documents)
+                places.conform(documents)
+    with report.case("witan-operator in detail"):
+        check_operator()
+    for chart, arguments, words in REFUSED:
+        with report.case(f"{chart.name} refuses {' '.join(arguments)}"):
+            said = helm("template", "release", str(chart), *arguments)
+            assert said.returncode != 0, "it was rendered"
+            assert words in said.stderr, said.stderr
+    for path, text in deploy.wanted().items():
+        with report.case(f"{path.relative_to(deploy.ROOT)} is fresh"):
+            assert path.read_text() == text, "run tests/charts/run --write"
+    manifests = [deploy.DEPLOY / name for name in ("crd.yaml", "operator.yaml", "prometheus/members.yaml")]
+    for path in [*manifests, *sorted((deploy.DEPLOY / "samples").glob("*.yaml"))]:
+        with report.case(f"{path.relative_to(deploy.ROOT)} conforms"):
+            places.conform(list(yaml.safe_load_all(path.read_text())))
+    with report.case("a manifest with a mistake does not conform"):
+        for spec in ({"replcas": 3}, {"replicas": "three"}, {"storage": {"siez": "1Gi"}}, {"replicas": 12}):
+            wrong = {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "x"}, "spec": spec}
+            try:
+                places.conform([wrong])
+            except AssertionError:
+                continue
+            raise AssertionError(f"accepted: {spec}")

@@ -1,0 +1,118 @@
+"""Alerts with their runbook and unit tests, workflows, and the Dockerfile as text.
+
+What does not live here: whether the series of alerts and dashboards exist (live.py), and whether the Dockerfile builds
+(tests/image/run).
+"""
+
+import pathlib
+import re
+import subprocess
+import tempfile
+
+import yaml
+
+import deploy
+
+RULES = deploy.FILES / "rules.yaml"
+RUNBOOK = deploy.ROOT / "docs" / "operating" / "runbook.md"
+TESTS = pathlib.Path(__file__).parent / "rules"
+WORKFLOWS = deploy.ROOT / ".github" / "workflows"
+DOCKERFILE = deploy.ROOT / "Dockerfile"
+
+SEVERITIES = {"info", "warning", "critical"}
+
+
+def said_by(*command: str) -> tuple[int, str]:
+    """Exit code and output of a program."""
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    return said.returncode, said.stdout + said.stderr
+
+
+def alerts() -> list[dict]:
+    """All alerts."""
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def check_alerts() -> None:
+    """Each alert has what whoever is woken by it needs."""
+    headings = set(re.findall(r"^### (\w+)$", RUNBOOK.read_text(), re.M))
+    rules = alerts()
+    assert len(rules) > 30
+    for rule in rules:
+        name, notes = rule["alert"], rule["annotations"]
+        assert rule["labels"]["severity"] in SEVERITIES, name
+        assert notes["summary"] and notes["description"], name
+        page, _, anchor = notes["runbook_url"].partition("#")
+        assert page.endswith("/docs/operating/runbook.md") and anchor == name.lower(), notes["runbook_url"]
+    names = {rule["alert"] for rule in rules}
+    assert names == headings, f"runbook and rules differ: {names ^ headings}"
+
+
+def check_every_alert_is_tested() -> None:
+    """Some unit test expects each alert, with each of its severities."""
+    expected = set()
+    for path in TESTS.glob("*.yaml"):
+        for test in yaml.safe_load(path.read_text())["tests"]:
+            for query in test.get("promql_expr_test", []):
+                for sample in query["exp_samples"]:
+                    expected.add(tuple(re.findall(r'"(\w+)"', sample["labels"])))
+    wanted = {(rule["alert"], rule["labels"]["severity"]) for rule in alerts()}
+    assert wanted <= expected, f"no test expects {wanted - expected}"
+
+
+def check_dockerfile() -> None:
+    """Rules that hadolint does not have."""
+    text = re.sub(r"\\\n", " ", DOCKERFILE.read_text())
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    toolchain = re.search(r'channel = "([^"]+)"', (deploy.ROOT / "rust-toolchain.toml").read_text()).group(1)
+    assert f"FROM rust:{toolchain}-" in text, "the image of the compiler is that of rust-toolchain.toml"
+    stages, stage = {}, None
+    for line in lines:
+        if match := re.match(r"FROM (?:--\S+ )?(\S+)(?: AS (\S+))?", line):
+            stage = match.group(2)
+            stages[stage] = {"from": match.group(1), "lines": []}
+        elif stage:
+            stages[stage]["lines"].append(line)
+    assert len(stages) >= 4
+    for line in lines:
+        for command in re.findall(r"cargo (?:build|install|chef cook)[^&;]*", line):
+            assert "--locked" in command, command
+    for target, program in (("server", "witan"), ("operator", "witan-operator")):
+        base, own = stages[stages[target]["from"]], stages[target]
+        run = base["lines"] + own["lines"]
+        assert f'ENTRYPOINT ["/usr/local/bin/{program}"]' in run, target
+        users = [line.split()[1] for line in run if line.startswith("USER ")]
+        assert users and re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", users[-1]), f"{target}: {users}"
+        assert not any(line.startswith("RUN ") for line in run), f"{target} runs nothing: its base has no shell"
+
+
+def run(report) -> None:
+    """All cases of this file."""
+    with report.case("promtool check rules"):
+        code, said = said_by("promtool", "check", "rules", str(RULES))
+        assert code == 0 and "SUCCESS" in said, said
+    tests = sorted(TESTS.glob("*.yaml"))
+    running = [(path, subprocess.Popen(["promtool", "test", "rules", str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)) for path in tests]
+    for path, process in running:
+        with report.case(f"promtool test rules {path.name}"):
+            said, _ = process.communicate()
+            assert process.returncode == 0 and "SUCCESS" in said, said
+    with report.case("alerts have severities, a runbook and its headings"):
+        check_alerts()
+    with report.case("every alert is expected by a unit test"):
+        check_every_alert_is_tested()
+    for path in sorted(WORKFLOWS.glob("*.yml")):
+        with report.case(f"actionlint {path.name}"):
+            code, said = said_by("actionlint", "-shellcheck=", "-pyflakes=", str(path))
+            assert code == 0, said
+    with report.case("actionlint refuses a mistake"), tempfile.TemporaryDirectory() as folder:
+        wrong = pathlib.Path(folder) / "wrong.yml"
+        wrong.write_text((WORKFLOWS / "release.yml").read_text().replace("runs-on:", "runs-on-no:", 1))
+        code, said = said_by("actionlint", "-shellcheck=", "-pyflakes=", str(wrong))
+        assert code != 0 and "runs-on" in said, said
+    with report.case("hadolint Dockerfile"):
+        code, said = said_by("hadolint", str(DOCKERFILE))
+        assert code == 0 and not said, said
+    with report.case("Dockerfile"):
+        check_dockerfile()

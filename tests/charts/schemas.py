@@ -1,0 +1,108 @@
+"""JSON schemas for kubeconform: Kubernetes' own kinds out of its OpenAPI document, ours and the Prometheus operator's out
+of their CustomResourceDefinitions. Unknown fields are mistakes.
+
+What does not live here: CEL rules, which a real API server checks in the operator's tests.
+"""
+
+import json
+import pathlib
+import subprocess
+
+import yaml
+
+
+class Schemas:
+    """A folder of schemas."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+
+    def conform(self, documents: list[dict]) -> None:
+        """Has kubeconform judge objects."""
+        location = str(self.folder / "{{.ResourceKind}}{{.KindSuffix}}.json")
+        text = "\n---\n".join(json.dumps(document) for document in documents if document)
+        said = subprocess.run(["kubeconform", "-strict", "-summary", "-schema-location", location, "-"], input=text, capture_output=True, text=True, check=False)
+        assert said.returncode == 0, said.stdout + said.stderr
+
+
+def closed(schema: dict, required: bool = True) -> dict:
+    """A structural schema without what only Kubernetes understands; objects with named fields have no others."""
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string"]}
+    out = {key: value for key, value in schema.items() if not key.startswith("x-") and key not in ("default", "nullable")}
+    if "properties" in schema:
+        needed = schema.get("required", [])
+        out["properties"] = {key: closed(value, key in needed) for key, value in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            out.setdefault("additionalProperties", False)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            out[key] = closed(schema[key])
+    return out
+
+
+def of_definition(definition: dict) -> dict[str, dict]:
+    """The schemas of a CustomResourceDefinition, by the name of their file."""
+    group, kind = definition["spec"]["group"], definition["spec"]["names"]["kind"]
+    found = {}
+    for version in definition["spec"]["versions"]:
+        schema = closed(version["schema"]["openAPIV3Schema"])
+        schema["properties"] |= {
+            "apiVersion": {"const": f"{group}/{version['name']}"},
+            "kind": {"const": kind},
+            "metadata": {"$ref": "_definitions.json#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"},
+        }
+        found[f"{kind.lower()}-{group.split('.')[0]}-{version['name']}.json"] = schema
+    return found
+
+
+def of_kubernetes(document: dict) -> dict[str, dict]:
+    """The schemas of Kubernetes' own kinds."""
+
+    def strict(schema: dict) -> dict:
+        if "$ref" in schema:
+            return {"$ref": "_definitions.json#/definitions/" + schema["$ref"].rsplit("/", 1)[1]}
+        if schema.get("format") == "int-or-string":
+            return {"type": ["string", "integer"]}
+        out = {key: value for key, value in schema.items() if not key.startswith("x-")}
+        for key in ("items", "additionalProperties"):
+            if isinstance(out.get(key), dict):
+                out[key] = strict(out[key])
+        if "properties" in out:
+            out.setdefault("additionalProperties", False)
+            out["properties"] = {key: strict(value) for key, value in out["properties"].items()}
+        return out
+
+    definitions = {name: strict(schema) for name, schema in document["definitions"].items()}
+    for name in definitions:
+        if name.endswith("JSONSchemaProps"):
+            definitions[name] = {"type": "object"}
+    definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"] = {"type": ["string", "integer"]}
+    definitions["io.k8s.apimachinery.pkg.api.resource.Quantity"] = {"type": ["string", "number"]}
+    found = {"_definitions.json": {"definitions": definitions}}
+    for name, schema in document["definitions"].items():
+        kinds = schema.get("x-kubernetes-group-version-kind", [])
+        if len(kinds) != 1:
+            continue
+        group, version, kind = (kinds[0][key] for key in ("group", "version", "kind"))
+        file = "-".join(part for part in (kind.lower(), group.split(".")[0], version) if part)
+        whole = dict(definitions[name])
+        whole["properties"] = whole.get("properties", {}) | {
+            "apiVersion": {"const": "/".join(part for part in (group, version) if part)},
+            "kind": {"const": kind},
+        }
+        whole["required"] = sorted({*whole.get("required", []), "apiVersion", "kind"})
+        found[f"{file}.json"] = whole
+    return found
+
+
+def write(cache: pathlib.Path, crd: pathlib.Path, folder: pathlib.Path) -> Schemas:
+    """All schemas into a folder."""
+    folder.mkdir(parents=True)
+    found = of_kubernetes(json.loads((cache / "swagger.json").read_text()))
+    assert len(found) > 100, "Kubernetes' kinds were found"
+    for path in [*(cache / "crds").glob("*.yaml"), crd]:
+        found |= of_definition(yaml.safe_load(path.read_text()))
+    for name, schema in found.items():
+        (folder / name).write_text(json.dumps(schema))
+    return Schemas(folder)
