@@ -25,7 +25,7 @@ PAUSE_S = 0.2
 
 PAGE_OF_OPERATOR = deploy.ROOT / "docs" / "reference" / "operator.md"
 
-# words of a query that look like series and are none: PromQL's own, and labels
+# series in a query
 SERIES = re.compile(r"\b(?:up|(?:etcd|witan|grpc_server|process)_[a-z0-9_]+)\b")
 
 
