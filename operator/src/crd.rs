@@ -10,6 +10,8 @@ mod pods;
 mod security;
 mod status;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::collections::BTreeMap;
@@ -81,6 +83,8 @@ pub const REPLICAS_MAX: i32 = 9;
     validation = Rule::new("has(self.bootstrap) == has(oldSelf.bootstrap)").message("spec.bootstrap is read once at creation; it cannot be added or removed later").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message("spec.storage cannot be added to or removed from an existing cluster").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.auth) || !self.auth.enabled || (has(self.tls) && has(self.tls.client))").message("auth.enabled needs spec.tls.client: passwords must not cross a plaintext connection"),
+    validation = Rule::new("!has(oldSelf.tls) || !has(oldSelf.tls.peer) || !has(oldSelf.tls.peer.secretRef) || (has(self.tls) && has(self.tls.peer))").message("tls.peer.secretRef cannot be removed: members need it until the last of them listens in clear text").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(oldSelf.tls) || !has(oldSelf.tls.client) || !has(oldSelf.tls.client.secretRef) || (has(self.tls) && has(self.tls.client))").message("tls.client.secretRef cannot be removed: the operator needs it until the last member listens in clear text").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.size)").message("this operator calls it spec.replicas (spec.size is the name in the coreos and etcd-io operators)"),
     validation = Rule::new("!has(self.storageSpec)").message("this operator calls it spec.storage (spec.storageSpec is the name in the etcd-io operator)"),
     validation = Rule::new("!has(self.etcdOptions)").message("use spec.options (typed) or spec.options.extraArgs (spec.etcdOptions is the name in the etcd-io operator)"),

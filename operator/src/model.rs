@@ -161,6 +161,8 @@ pub struct ClaimSeen {
     pub lost: bool,
     /// Its member was removed and the policy keeps it (annotation `witan.dev/retired`).
     pub retired: bool,
+    /// How its member spoke to others when it last started (annotation `witan.dev/peer-tls`).
+    pub peer_tls: PeerTls,
     /// Bytes that it asks for.
     pub requested_bytes: u64,
     /// Bytes that its storage class refused to grow to.
@@ -178,6 +180,8 @@ pub struct Membership {
     pub linearizable: bool,
     /// Who leads, as the confirmed answer says it.
     pub leader: Option<MemberId>,
+    /// Ids that are no member and for which the alarm CORRUPT is raised.
+    pub stale_corrupt: Vec<MemberId>,
     /// All members, also those that did not answer, in the order of their ids.
     pub members: Vec<MemberSeen>,
 }
@@ -345,6 +349,8 @@ pub enum Step {
     ApplyClaim {
         /// Which.
         ordinal: Ordinal,
+        /// What its annotation `witan.dev/peer-tls` says from now on.
+        peer_tls: PeerTls,
     },
     /// Makes a claim ask for more.
     GrowClaim {
@@ -379,12 +385,25 @@ pub enum Bootstrap {
     },
     /// `--initial-cluster-state=existing` with all members, this one among them.
     Join {
-        /// Name and peer URLs of each.
-        members: Vec<(String, Vec<String>)>,
+        /// Each of them.
+        members: Vec<JoinMember>,
     },
     /// `--initial-cluster-state=existing` with this member alone: it starts from its disk, and refuses to start
     /// from an empty one.
     Restart,
+}
+
+/// A member as another one that joins must name it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JoinMember {
+    /// Its id.
+    pub id: MemberId,
+    /// The ordinal of its pod, which gives it its name.
+    pub ordinal: Option<Ordinal>,
+    /// The name that it has said; empty until it has started.
+    pub name: String,
+    /// Where others reach it.
+    pub peer_urls: Vec<String>,
 }
 
 /// The kind of a `Bootstrap`, as the pod's annotation `witan.dev/start` keeps it.
@@ -444,6 +463,8 @@ pub enum Why {
     Paused,
     /// `spec.replicas` is 0 and no pod runs.
     Hibernated,
+    /// `spec.replicas` is 0, and without disks all data would be lost.
+    CannotHibernate,
     /// Members report different cluster ids, or another than the status: a person has to decide.
     ClusterIdMismatch,
     /// Too few voters serve. Pods that can come back are started; nothing else is touched.
@@ -463,8 +484,6 @@ pub enum Why {
         /// What the spec asks for.
         to: String,
     },
-    /// Discovery by `local` has no service to ask.
-    NoDiscoveryService,
     /// A pod is ending, and the next step comes after its end.
     PodEnding(Ordinal),
     /// A claim is ending, and the next step comes after its end.
@@ -487,14 +506,10 @@ pub enum Why {
     Fenced(Ordinal),
     /// The leader is the last to restart, and the spec asks for approval.
     Approval(Ordinal),
-    /// Pods are outdated, and the spec leaves stopping them to a person.
-    OnDelete,
     /// The only member has no disk, so that a new template would lose the data.
     OnlyCopy(Ordinal),
     /// A member has just become ready.
     Settling(Ordinal),
-    /// There is no free ordinal below the bound.
-    NoOrdinal,
 }
 
 impl Bootstrap {

@@ -1,4 +1,17 @@
 //! From what was seen of a cluster to the one step that follows. It does no I/O and reads no clock.
+//!
+//! The verbs are asked in the order of their urgency. What they know in common is in `plan/pass.rs`; each file
+//! beside it holds the verbs of one concern.
+
+mod bootstrap;
+mod disks;
+mod learner;
+mod objects;
+mod pass;
+mod repair;
+mod roll;
+mod scale;
+mod stop;
 
 use std::time::Duration;
 
@@ -6,18 +19,73 @@ use crate::{
     crd::{EtcdClusterSpec, EtcdClusterStatus},
     model::{Observed, Step, Why},
 };
+use pass::{Joined, Pass};
 
-/// The next look at a cluster that waits for nothing in particular.
+/// When to look again at what only a person or a change of an object can end.
 pub const IDLE: Duration = Duration::from_secs(60);
 
+/// When to look again at something that ends by itself.
+pub const SOON: Duration = Duration::from_secs(2);
+
 /// The step that follows. The same arguments give the same step.
-pub fn plan(spec: &EtcdClusterSpec, _status: &EtcdClusterStatus, seen: &Observed) -> Step {
-    let wait = |why| Step::Wait { why, after: IDLE };
-    if seen.deleting {
-        return wait(Why::Deleting);
+pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed) -> Step {
+    let pass = Pass { spec, status, seen };
+    let early = stop::deleting(&pass)
+        .or_else(|| stop::paused(&pass))
+        .or_else(|| stop::other_cluster(&pass))
+        .or_else(|| objects::missing(&pass))
+        .or_else(|| stop::hibernate(&pass))
+        .or_else(|| bootstrap::begin(&pass));
+    if let Some(step) = early {
+        return step;
     }
-    if spec.paused {
-        return wait(Why::Paused);
+    match pass.joined() {
+        Some(joined) => serve(&joined),
+        None => bootstrap::bring_back(&pass),
     }
-    Step::Done
 }
+
+/// A quorum serves. Repairs come first; what is planned waits until they are done.
+fn serve(joined: &Joined<'_>) -> Step {
+    let mut waits = Vec::new();
+    for verb in [
+        objects::budget,
+        repair::leftovers,
+        repair::labels,
+        stop::fence,
+        repair::start,
+        repair::restart,
+        learner::advance,
+        repair::replace,
+        repair::disarm,
+    ] {
+        match verb(joined) {
+            Some(Step::Wait { why, after }) => waits.push((why, after)),
+            Some(step) => return step,
+            None => {}
+        }
+    }
+    waits.extend(repair::unsettled(joined));
+    if let Some((why, after)) = waits.into_iter().next() {
+        return Step::Wait { why, after };
+    }
+    objects::auth(joined)
+        .or_else(|| disks::keep(joined))
+        .or_else(|| roll::next(joined))
+        .or_else(|| scale::step(joined))
+        .or_else(|| roll::only_copy(joined))
+        .unwrap_or(Step::Done)
+}
+
+/// Nothing to do until an object changes.
+fn idle(why: Why) -> Option<Step> {
+    Some(Step::Wait { why, after: IDLE })
+}
+
+/// Nothing to do for a moment.
+fn soon(why: Why) -> Option<Step> {
+    Some(Step::Wait { why, after: SOON })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,104 @@
 //! Builders of the objects that belong to a cluster. They are pure: who applies them lives elsewhere.
+
+mod budget;
+mod claim;
+mod flags;
+mod merge;
+mod names;
+mod pod;
+mod services;
+mod start;
+pub mod tls;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt};
+use sha2::{Digest, Sha256};
+
+pub use budget::budget;
+pub use claim::{claim, grown};
+pub use names::{
+    ALLOW_LEADER_RESTART, CLIENT_TLS, CLUSTER, Cluster, FENCED_MEMBERS, MANAGER, MEMBER, PEER_TLS,
+    RESTARTED_AT, RETIRED, ROLE, SERVICE, SPEC, START, TEMPLATE, ports,
+};
+pub use pod::{pod, template};
+pub use services::{client_service, peer_service};
+pub use start::PodPlan;
+
+use crate::crd::EtcdCluster;
+
+/// Why an object cannot be built from the spec.
+#[derive(Debug, thiserror::Error)]
+pub enum ResourceError {
+    /// A part of the spec that is handed on as it is does not fit where it goes.
+    #[error(
+        "spec.{field} does not fit into a pod or claim: {reason}. Correct it in the EtcdCluster"
+    )]
+    Field {
+        /// The field of the spec.
+        field: &'static str,
+        /// What the type says about it.
+        reason: String,
+    },
+    /// The EtcdCluster has not come from an API server.
+    #[error("the EtcdCluster has no {0}")]
+    Incomplete(&'static str),
+    /// The image of the members is not known.
+    #[error("the operator's member image {0:?} has no repository")]
+    Image(String),
+    /// A certificate could not be made or read.
+    #[error("certificate: {0}")]
+    Certificate(String),
+}
+
+/// An owner that Kubernetes collects its objects with.
+fn owner(resource: &EtcdCluster) -> OwnerReference {
+    OwnerReference {
+        api_version: EtcdCluster::api_version(&()).into_owned(),
+        kind: EtcdCluster::kind(&()).into_owned(),
+        name: resource.name_any(),
+        uid: resource.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// The fingerprint of an object, as its annotation keeps it.
+fn fingerprint(object: &impl serde::Serialize) -> String {
+    let text = serde_json::to_vec(object).unwrap_or_default();
+    let digest = Sha256::digest(&text);
+    digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Notes an object's own fingerprint on it.
+fn with_fingerprint<K>(mut object: K) -> K
+where
+    K: serde::Serialize + Resource<DynamicType = ()>,
+{
+    let print = fingerprint(&object);
+    let meta: &mut ObjectMeta = object.meta_mut();
+    let annotations = meta.annotations.get_or_insert_default();
+    annotations.insert(SPEC.to_owned(), print);
+    object
+}
+
+/// Whether an object in Kubernetes is as its builder made it.
+pub fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
+    let print = |object: &K| object.annotations().get(SPEC).cloned();
+    let labels = wanted.labels().iter();
+    let owners = |object: &K| {
+        let owners = object.owner_references().iter();
+        owners.map(|owner| owner.uid.clone()).collect::<Vec<_>>()
+    };
+    print(wanted) == print(seen)
+        && owners(wanted) == owners(seen)
+        && labels
+            .into_iter()
+            .all(|(key, value)| seen.labels().get(key) == Some(value))
+}
+
+#[cfg(test)]
+mod tests;

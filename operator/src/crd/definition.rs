@@ -15,7 +15,7 @@ pub fn definition() -> CustomResourceDefinition {
     let mut definition = serde_json::to_value(EtcdCluster::crd()).expect("a definition is JSON");
     definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
     let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    strip_nullable(schema);
+    strip(schema);
     let properties = schema["properties"]["spec"]["properties"]
         .as_object_mut()
         .expect("the spec has properties");
@@ -36,15 +36,19 @@ pub fn definition() -> CustomResourceDefinition {
     serde_json::from_value(definition).expect("it was a definition before")
 }
 
-fn strip_nullable(schema: &mut Value) {
+/// Takes out what the derive adds and the API server does not need.
+fn strip(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             if fields.get("nullable") == Some(&Value::Bool(true)) {
                 fields.remove("nullable");
             }
-            fields.values_mut().for_each(strip_nullable);
+            if fields.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+                fields.remove("anyOf");
+            }
+            fields.values_mut().for_each(strip);
         }
-        Value::Array(items) => items.iter_mut().for_each(strip_nullable),
+        Value::Array(items) => items.iter_mut().for_each(strip),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -29,7 +29,7 @@ pub struct Tls {
 /// Where the certificate between members comes from.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.managed) != has(self.secretRef)").message("tls.peer needs exactly one of managed, secretRef"))]
+#[x_kube(validation = Rule::new("has(self.managed) != has(self.secretRef)").message("tls.peer needs exactly one of managed, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed)").message("tls.peer cannot change between managed and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
 pub struct PeerTlsSource {
     /// The operator issues it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub struct PeerTlsSource {
 /// Where the certificate towards clients comes from.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.managed) != has(self.secretRef)").message("tls.client needs exactly one of managed, secretRef"))]
+#[x_kube(validation = Rule::new("has(self.managed) != has(self.secretRef)").message("tls.client needs exactly one of managed, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed)").message("tls.client cannot change between managed and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
 pub struct ServerTlsSource {
     /// The operator issues it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -36,7 +36,8 @@ pub struct EtcdClusterStatus {
     /// The version that the spec asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_version: Option<String>,
-    /// Id of the cluster in hexadecimal, from its first answer on. A cluster that has one never begins anew.
+    /// Id of the cluster in hexadecimal, from the first time on that a quorum serves. A cluster that has one never
+    /// begins anew.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
     /// Members that the cluster begins with, from before its first pod on.

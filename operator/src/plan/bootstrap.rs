@@ -1,0 +1,131 @@
+//! The first start of a cluster, and the start of its pods while no quorum serves.
+//!
+//! All first members start at once, from one static list (or one discovery token). Each of them computes the same
+//! cluster id from it, a majority is enough to serve, and no membership changes: three members are ready when the
+//! slowest of two is. A seed that grows by learners would need a start, a snapshot and two changes of membership
+//! for every further member, one after the other. What could go wrong with a static list, a second cluster under
+//! the same name, is excluded by what the status keeps: the number of members from before the first pod, and the
+//! cluster id from the first answer on. A cluster that has an id never begins anew.
+
+use super::{IDLE, SOON, idle, pass::Pass, soon};
+use crate::{
+    crd::Discovery,
+    model::{Bootstrap, ClaimSeen, Ordinal, PodPhase, PodSeen, Role, Step, Stop, Why},
+};
+
+/// The first start, until a member answers.
+pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
+    if pass.was_born() {
+        return None;
+    }
+    let discovery = pass.spec.bootstrap.as_ref();
+    let discovery = discovery.and_then(|source| source.discovery.as_ref());
+    let Some(members) = pass.status.bootstrap_members else {
+        let known = pass.seen.ordinals.values();
+        let has_data = known.filter_map(|seen| seen.claim.as_ref());
+        if has_data.count() > 0 {
+            // The status is lost and disks are there: the cluster was begun before.
+            return None;
+        }
+        return record(pass, discovery);
+    };
+    let members = u32::try_from(members).unwrap_or_default();
+    for ordinal in 0..members {
+        if pass.pod(ordinal).is_none() && !pass.is_fenced(ordinal) {
+            return Some(start_first(pass, ordinal, members));
+        }
+    }
+    let broken = pass
+        .pods()
+        .find_map(|(ordinal, pod)| broken(pass, ordinal, pod));
+    broken.or_else(|| soon(Why::Bootstrapping))
+}
+
+/// Records how the cluster begins, once what its pods mount is there.
+fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
+    if !pass.seen.missing_secrets.is_empty() {
+        return idle(Why::SecretsMissing);
+    }
+    let members = pass.spec.members();
+    let url = discovery.and_then(|discovery| discovery.url.clone());
+    Some(match (discovery, url) {
+        (Some(_), None) => Step::CreateDiscoveryToken { members },
+        (_, discovery_url) => Step::BeginBootstrap {
+            members,
+            discovery_url,
+        },
+    })
+}
+
+fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
+    let claim = pass.claim(ordinal);
+    if claim.is_some_and(|claim: &ClaimSeen| claim.deleting) {
+        let why = Why::ClaimEnding(ordinal);
+        return Step::Wait { why, after: SOON };
+    }
+    // All of them have one list of URLs, whatever becomes of the spec meanwhile.
+    let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
+    let claims = pass.seen.ordinals.values();
+    let claims = claims.filter_map(|seen| seen.claim.as_ref());
+    let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();
+    let discovery = pass.status.discovery.as_ref();
+    let url = discovery.and_then(|discovery| discovery.url.clone());
+    Step::StartMember {
+        ordinal,
+        bootstrap: match url {
+            Some(url) => Bootstrap::Discovery { url },
+            None => Bootstrap::New { members },
+        },
+        peer_tls: first.unwrap_or_else(|| pass.peer_tls_of_new()),
+        role: Role::Voter,
+    }
+}
+
+/// A pod that will not start by itself, or whose template was mended before it ever started.
+fn broken(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
+    let reason = match pod.phase {
+        PodPhase::Ended => Stop::Ended,
+        PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {
+            let outdated = (pod.outdated && pass.is_stuck(pod)).then_some(Stop::Outdated);
+            let cut_off = pass.is_cut_off(ordinal, pod).then_some(Stop::PeerTls);
+            cut_off.or(outdated)?
+        }
+    };
+    let note = pass.note(ordinal).filter(|_| reason == Stop::PeerTls);
+    (!pod.deleting).then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
+}
+
+/// No quorum serves. Members come back with their disks; nothing else is safe.
+pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
+    let mut ending = None;
+    for ordinal in pass.seen.ordinals.keys().copied() {
+        if pass.is_fenced(ordinal) || !pass.has_disk(ordinal) {
+            continue;
+        }
+        let Some(pod) = pass.pod(ordinal) else {
+            return Step::StartMember {
+                ordinal,
+                bootstrap: Bootstrap::Restart,
+                peer_tls: pass.peer_tls_of(ordinal),
+                role: Role::Voter,
+            };
+        };
+        if pod.deleting {
+            ending = ending.or(Some(ordinal));
+        } else if let Some(step) = broken(pass, ordinal, pod) {
+            return step;
+        }
+    }
+    let disks = pass.seen.ordinals.keys();
+    let disks = disks.filter(|ordinal| pass.has_disk(**ordinal)).count();
+    if disks == 0 && (pass.spec.is_durable() || pass.pods().next().is_none()) {
+        let why = Why::DataLost;
+        return Step::Wait { why, after: IDLE };
+    }
+    let (why, after) = match ending {
+        Some(ordinal) => (Why::PodEnding(ordinal), SOON),
+        None if pass.pods().all(|(_, pod)| pod.ready) => (Why::Unreachable, SOON),
+        None => (Why::QuorumLost, SOON),
+    };
+    Step::Wait { why, after }
+}

@@ -1,0 +1,25 @@
+//! Claims of members: owner and labels as the spec has them, and as large as it asks for.
+
+use super::pass::Joined;
+use crate::{
+    crd::Storage,
+    model::{ObjectState, Step},
+};
+
+/// The next claim that differs.
+pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
+    if !joined.pass.spec.is_durable() {
+        return None;
+    }
+    let wanted = Storage::requested(joined.pass.spec.storage.as_ref()).bytes();
+    joined.own().find_map(|(ordinal, _)| {
+        let claim = joined.pass.claim(ordinal).filter(|claim| !claim.deleting)?;
+        if claim.state != ObjectState::Current {
+            let peer_tls = claim.peer_tls;
+            return Some(Step::ApplyClaim { ordinal, peer_tls });
+        }
+        let bytes = wanted.filter(|bytes| *bytes > claim.requested_bytes)?;
+        let refused = claim.refused_bytes == Some(bytes);
+        (!refused).then_some(Step::GrowClaim { ordinal, bytes })
+    })
+}

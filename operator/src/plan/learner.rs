@@ -1,0 +1,57 @@
+//! A member that has no vote yet: it gets one once it has caught up, or gives way if it never will.
+
+use super::{
+    pass::Joined,
+    repair::{Overdue, lost_disk, overdue},
+    soon,
+};
+use crate::model::{MemberSeen, Ordinal, Removal, Step, Why};
+
+/// Parts of ten of the leader's log that a learner must have: what the server asks for, too.
+const READY_TENTHS: u64 = 9;
+
+/// Promotes a learner, waits for it, or removes it.
+pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
+    let mut learners = joined.own().filter(|(_, member)| member.learner);
+    let (ordinal, member) = learners.next()?;
+    let id = member.id;
+    let wanted = joined.list.voters().count() < joined.pass.spec.members() as usize;
+    let remove = |reason| Some(Step::RemoveMember { id, reason });
+    if !wanted {
+        return remove(Removal::ScaleIn);
+    }
+    if member.corrupt {
+        return remove(Removal::Corrupt);
+    }
+    if lost_disk(joined, ordinal, member) {
+        return remove(Removal::DiskLost);
+    }
+    // A learner's pod is not ready: etcd's readiness is that of a voter.
+    if member.healthy && has_caught_up(joined, member) {
+        return Some(Step::Promote { id });
+    }
+    catch_up(joined, ordinal, member)
+}
+
+fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
+    let needed = joined.leader.raft_index / 10 * READY_TENTHS;
+    member.started && member.raft_index >= needed
+}
+
+fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
+    let behind = Why::LearnerBehind(member.id);
+    let Some(pod) = joined.pass.pod(ordinal) else {
+        return soon(behind);
+    };
+    if pod.ready || member.healthy {
+        return soon(behind);
+    }
+    match overdue(joined, ordinal, pod) {
+        Overdue::Yes => Some(Step::RemoveMember {
+            id: member.id,
+            reason: Removal::Dead,
+        }),
+        Overdue::No(Why::Unhealthy(_)) => soon(behind),
+        Overdue::No(why) => soon(why),
+    }
+}

@@ -1,0 +1,78 @@
+//! Objects that a cluster has once: services, certificates, the disruption budget; and whether users are checked.
+
+use super::pass::{Joined, Pass};
+use crate::{
+    crd::ManagedCertificate,
+    model::{CertificateRole, ObjectState, Step, UnixSeconds, quorum},
+};
+
+/// What pods need before they start.
+pub(super) fn missing(pass: &Pass<'_>) -> Option<Step> {
+    let services = [pass.seen.client_service, pass.seen.peer_service];
+    if services.iter().any(|state| *state != ObjectState::Current) {
+        return Some(Step::ApplyServices);
+    }
+    certificate(pass)
+}
+
+/// Certificates that are missing, do not fit, or end soon. The authority comes first: the others are its.
+fn certificate(pass: &Pass<'_>) -> Option<Step> {
+    let peer = pass.spec.peer_tls().and_then(|tls| tls.managed.as_ref());
+    let client = pass.spec.client_tls().and_then(|tls| tls.managed.as_ref());
+    let any = peer.or(client)?;
+    let roles = [
+        (CertificateRole::Authority, Some(any)),
+        (CertificateRole::Peer, peer),
+        (CertificateRole::Server, client),
+        (CertificateRole::Operator, client),
+    ];
+    let due = |role, source: &ManagedCertificate| {
+        let Some(seen) = pass.seen.certificates.get(&role) else {
+            return true;
+        };
+        let before: UnixSeconds = match role {
+            CertificateRole::Authority => 0,
+            CertificateRole::Peer | CertificateRole::Server | CertificateRole::Operator => source
+                .renew_before
+                .seconds()
+                .min(source.duration.seconds() / 2),
+        };
+        !seen.fits || pass.seen.now >= seen.not_after.saturating_sub(before)
+    };
+    roles.into_iter().find_map(|(role, source)| {
+        let source = source?;
+        due(role, source).then_some(Step::IssueCertificate { role })
+    })
+}
+
+/// The disruption budget follows the voters. One voter is no reason to keep a node from being drained.
+pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
+    let options = joined.pass.spec.pod_disruption_budget.as_ref();
+    let enabled = options.is_none_or(|options| options.enabled);
+    let own = options.is_some_and(|options| {
+        options.min_available.is_some() || options.max_unavailable.is_some()
+    });
+    let voters = joined.list.voters().count();
+    let needed = if voters > 1 { quorum(voters) } else { 0 };
+    let needed = u32::try_from(needed).unwrap_or_default();
+    let min_available = enabled.then_some(needed);
+    let fits = match joined.pass.seen.budget {
+        None => !enabled,
+        Some(seen) => {
+            let number = own || seen.min_available == min_available;
+            enabled && number && seen.state == ObjectState::Current
+        }
+    };
+    (!fits).then_some(Step::ApplyBudget { min_available })
+}
+
+/// Whether users are checked.
+pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
+    let wanted = joined.pass.spec.auth.as_ref();
+    let wanted = wanted.is_some_and(|auth| auth.enabled);
+    match (joined.pass.seen.auth_enabled?, wanted) {
+        (false, true) if joined.pass.seen.missing_secrets.is_empty() => Some(Step::EnableAuth),
+        (true, false) if joined.pass.spec.auth.is_some() => Some(Step::DisableAuth),
+        (true, _) | (false, _) => None,
+    }
+}

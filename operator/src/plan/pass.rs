@@ -1,0 +1,244 @@
+//! What the verbs of a plan know in common: the arguments, and the facts of a cluster whose quorum serves.
+
+use crate::{
+    crd::{EtcdClusterSpec, EtcdClusterStatus, UpdateKind},
+    model::{
+        ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, OrdinalSeen, PeerTls,
+        PodSeen, Step, UnixSeconds, quorum,
+    },
+};
+
+/// A pod that is not ready for this long is not just between two leaders.
+const STUCK_SECONDS: i64 = 15;
+
+/// The arguments of a plan.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub(super) spec: &'a EtcdClusterSpec,
+    pub(super) status: &'a EtcdClusterStatus,
+    pub(super) seen: &'a Observed,
+}
+
+/// A pass over a cluster whose quorum serves, with a list of members that it confirmed.
+pub(super) struct Joined<'a> {
+    pub(super) pass: Pass<'a>,
+    pub(super) list: &'a Membership,
+    pub(super) leader: &'a MemberSeen,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn ordinal(&self, ordinal: Ordinal) -> Option<&'a OrdinalSeen> {
+        self.seen.ordinals.get(&ordinal)
+    }
+
+    pub(super) fn pod(&self, ordinal: Ordinal) -> Option<&'a PodSeen> {
+        self.ordinal(ordinal)?.pod.as_ref()
+    }
+
+    pub(super) fn claim(&self, ordinal: Ordinal) -> Option<&'a ClaimSeen> {
+        self.ordinal(ordinal)?.claim.as_ref()
+    }
+
+    /// All pods, in the order of their ordinals.
+    pub(super) fn pods(&self) -> impl Iterator<Item = (Ordinal, &'a PodSeen)> + use<'a> {
+        let ordinals = self.seen.ordinals.iter();
+        ordinals.filter_map(|(ordinal, seen)| Some((*ordinal, seen.pod.as_ref()?)))
+    }
+
+    pub(super) fn is_fenced(&self, ordinal: Ordinal) -> bool {
+        self.seen.fenced.contains(&ordinal)
+    }
+
+    /// Whether a quorum has ever served: from then on the cluster never begins anew. One member of the first
+    /// ones that answers alone is not enough, the others may not have been started.
+    pub(super) fn was_born(&self) -> bool {
+        self.status.cluster_id.is_some() || self.joined().is_some()
+    }
+
+    /// Whether a claim can start its member: it has a disk, which is not going away.
+    pub(super) fn has_disk(&self, ordinal: Ordinal) -> bool {
+        self.spec.is_durable()
+            && self
+                .claim(ordinal)
+                .is_some_and(|claim| !claim.deleting && !claim.lost && !claim.retired)
+    }
+
+    /// Whether a pod has not become ready for longer than an election takes, so that another template may help.
+    pub(super) fn is_stuck(&self, pod: &PodSeen) -> bool {
+        !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
+    }
+
+    /// What the members say about this one, whether a quorum confirmed it or not.
+    pub(super) fn member(&self, ordinal: Ordinal) -> Option<&'a MemberSeen> {
+        self.seen.membership.as_ref()?.of(ordinal)
+    }
+
+    /// How the pod of a member speaks to others: as the peer URL says that they have of it, or as it did before.
+    pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
+        let Some(member) = self.member(ordinal) else {
+            return self
+                .claim(ordinal)
+                .map_or_else(PeerTls::default, |claim| claim.peer_tls);
+        };
+        let mut members = self.seen.membership.iter().flat_map(|list| &list.members);
+        let (on, others_on) = (uses_tls(member), members.any(uses_tls));
+        if on {
+            PeerTls::On
+        } else if self.spec.peer_tls().is_some() || others_on {
+            PeerTls::Ready
+        } else {
+            PeerTls::Off
+        }
+    }
+
+    /// What a claim has to note before its pod, which others do not reach, starts anew: without an answer of any
+    /// member the note decides how.
+    pub(super) fn note(&self, ordinal: Ordinal) -> Option<Step> {
+        let (claim, member) = (self.claim(ordinal)?, self.member(ordinal)?);
+        let differs = (claim.peer_tls == PeerTls::On) != uses_tls(member);
+        differs.then(|| Step::ApplyClaim {
+            ordinal,
+            peer_tls: self.peer_tls_of(ordinal),
+        })
+    }
+
+    /// The port of a pod and the peer URL of its member differ: others do not reach it.
+    pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
+        let member = self.member(ordinal);
+        member.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
+    }
+
+    /// The facts, if a quorum serves.
+    pub(super) fn joined(&self) -> Option<Joined<'a>> {
+        let list = self.seen.membership.as_ref()?;
+        let leader = list.by_id(list.leader?)?;
+        list.linearizable.then_some(Joined {
+            pass: *self,
+            list,
+            leader,
+        })
+    }
+
+    /// How a member that is added now speaks to others: with TLS from the start, unless another member could not
+    /// follow it there.
+    pub(super) fn peer_tls_of_new(&self) -> PeerTls {
+        let wanted = self.spec.peer_tls().is_some();
+        let mut pods = self.pods().map(|(_, pod)| pod.peer_tls);
+        if wanted {
+            let all = pods.all(|tls| tls >= PeerTls::Ready);
+            if all { PeerTls::On } else { PeerTls::Ready }
+        } else {
+            let any = pods.any(|tls| tls == PeerTls::On);
+            if any { PeerTls::Ready } else { PeerTls::Off }
+        }
+    }
+}
+
+impl<'a> Joined<'a> {
+    /// Members of this cluster's pods, with their ordinals.
+    pub(super) fn own(&self) -> impl Iterator<Item = (Ordinal, &'a MemberSeen)> + use<'a> {
+        let members = self.list.members.iter();
+        members.filter_map(|member| Some((member.ordinal?, member)))
+    }
+
+    /// A voter that serves, by its own word and by that of its pod.
+    pub(super) fn serves(&self, member: &MemberSeen) -> bool {
+        let pod = |ordinal| self.pass.pod(ordinal);
+        let ready = match member.ordinal {
+            Some(ordinal) => pod(ordinal).is_some_and(|pod| pod.ready && !pod.deleting),
+            None => true,
+        };
+        member.healthy && ready
+    }
+
+    /// Voters other than `id` that serve.
+    fn others(&self, id: MemberId) -> usize {
+        let voters = self.list.voters();
+        voters
+            .filter(|voter| voter.id != id && self.serves(voter))
+            .count()
+    }
+
+    /// Whether the others decide without this member while it stays in the cluster.
+    pub(super) fn may_stop(&self, id: MemberId) -> bool {
+        self.others(id) >= quorum(self.list.voters().count())
+    }
+
+    /// Whether the others decide once this voter is no more.
+    pub(super) fn may_remove(&self, id: MemberId) -> bool {
+        let left = self.list.voters().filter(|voter| voter.id != id).count();
+        left > 0 && self.others(id) >= quorum(left)
+    }
+
+    /// There are more members than the spec asks for.
+    pub(super) fn surplus(&self) -> bool {
+        self.list.members.len() > self.pass.spec.members() as usize
+    }
+
+    /// Whether the operator may stop pods for a new template.
+    pub(super) fn may_update(&self) -> bool {
+        let rolling = self.pass.spec.update_strategy().kind == UpdateKind::RollingUpdate;
+        rolling && self.refused_version().is_none()
+    }
+
+    /// The lowest version that runs and the one that the spec asks for, if a step lies between them that etcd's
+    /// storage does not allow: more than one minor version.
+    pub(super) fn refused_version(&self) -> Option<(String, String)> {
+        let spec = self.pass.spec;
+        let wanted = spec.version.as_ref().filter(|_| spec.image.is_none())?;
+        let (major, minor) = numbers(wanted)?;
+        let running = self
+            .list
+            .members
+            .iter()
+            .filter_map(|member| member.version.as_ref());
+        let mut refused = running.filter(|version| {
+            let near = |(a, b): (u64, u64)| a == major && b.abs_diff(minor) <= 1;
+            !numbers(version).is_none_or(near)
+        });
+        refused
+            .next()
+            .map(|version| (version.clone(), wanted.clone()))
+    }
+
+    pub(super) fn has_learner(&self) -> bool {
+        self.list.members.iter().any(|member| member.learner)
+    }
+
+    /// Hands leadership over before its holder is stopped or removed; `None` if `id` does not lead, or if nobody
+    /// can take it.
+    pub(super) fn hand_over(&self, id: MemberId) -> Option<Step> {
+        if self.leader.id != id {
+            return None;
+        }
+        let voters = self.list.voters();
+        let can = voters.filter(|voter| voter.id != id && !voter.corrupt && self.serves(voter));
+        let best = can.max_by_key(|voter| {
+            let outdated = voter.ordinal.and_then(|ordinal| self.pass.pod(ordinal));
+            let updated = outdated.is_some_and(|pod| !pod.outdated);
+            (updated, voter.raft_index, std::cmp::Reverse(voter.id))
+        })?;
+        Some(Step::MoveLeader {
+            from: id,
+            to: best.id,
+        })
+    }
+
+    pub(super) fn now(&self) -> UnixSeconds {
+        self.pass.seen.now
+    }
+}
+
+/// Major and minor number of a version.
+fn numbers(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.trim_start_matches('v').split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Whether the others reach it by TLS.
+pub(super) fn uses_tls(member: &MemberSeen) -> bool {
+    member
+        .peer_urls
+        .iter()
+        .any(|url| url.starts_with("https://"))
+}

@@ -1,0 +1,250 @@
+//! What brings a cluster back to its members: pods that are gone, members that do not come back, and what is left
+//! of members that are no more. Every member is known by its identity; counts decide nothing here.
+
+use std::time::Duration;
+
+use super::{IDLE, SOON, idle, pass::Joined, soon};
+use crate::{
+    crd::{OnCorruption, Retention},
+    model::{
+        Bootstrap, JoinMember, MemberSeen, Ordinal, PodPhase, PodSeen, Removal, Role, StartKind,
+        Step, Stop, Why,
+    },
+};
+
+/// Pods and claims whose member is no more. A disk of a removed member never starts another one.
+pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
+    let ordinals = joined.pass.seen.ordinals.iter();
+    let mut gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
+    gone.find_map(|(ordinal, seen)| {
+        let ordinal = *ordinal;
+        if let Some(pod) = &seen.pod {
+            let reason = Stop::NotAMember;
+            return (!pod.deleting).then_some(Step::DeletePod { ordinal, reason });
+        }
+        let claim = seen.claim.as_ref()?;
+        if claim.deleting || claim.retired {
+            return None;
+        }
+        Some(match joined.pass.spec.claim_retention().when_scaled {
+            Retention::Delete => Step::DeleteClaim { ordinal },
+            Retention::Retain => Step::RetireClaim { ordinal },
+        })
+    })
+}
+
+/// The label by which services and the budget know voters.
+pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
+    joined.own().find_map(|(ordinal, member)| {
+        let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
+        let role = role(member);
+        (pod.role != role).then_some(Step::LabelPod { ordinal, role })
+    })
+}
+
+fn role(member: &MemberSeen) -> Role {
+    if member.learner {
+        Role::Learner
+    } else {
+        Role::Voter
+    }
+}
+
+/// Starts members that have no pod: with their disk, or for the first time.
+pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
+    joined.own().find_map(|(ordinal, member)| {
+        let pass = &joined.pass;
+        if pass.pod(ordinal).is_some() || pass.is_fenced(ordinal) {
+            return None;
+        }
+        if let Some(claim) = pass.claim(ordinal)
+            && (claim.deleting || claim.lost)
+        {
+            return claim
+                .deleting
+                .then(|| soon(Why::ClaimEnding(ordinal)))
+                .flatten();
+        }
+        let bootstrap = match (member.started, pass.has_disk(ordinal)) {
+            (true, true) => Bootstrap::Restart,
+            (true, false) => return None,
+            (false, _) => join(joined),
+        };
+        Some(Step::StartMember {
+            ordinal,
+            bootstrap,
+            peer_tls: pass.peer_tls_of(ordinal),
+            role: role(member),
+        })
+    })
+}
+
+/// All members as a joining one must name them.
+fn join(joined: &Joined<'_>) -> Bootstrap {
+    let members = joined.list.members.iter().map(|member| JoinMember {
+        id: member.id,
+        ordinal: member.ordinal,
+        name: member.name.clone(),
+        peer_urls: member.peer_urls.clone(),
+    });
+    Bootstrap::Join {
+        members: members.collect(),
+    }
+}
+
+/// Pods that have to go and come back with their disk.
+pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
+    joined.own().find_map(|(ordinal, member)| {
+        let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
+        let reason = restart_reason(joined, ordinal, member, pod)?;
+        let keeps = joined.pass.has_disk(ordinal) || !member.started;
+        let note = joined
+            .pass
+            .note(ordinal)
+            .filter(|_| reason == Stop::PeerTls);
+        keeps.then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
+    })
+}
+
+fn restart_reason(
+    joined: &Joined<'_>,
+    ordinal: Ordinal,
+    member: &MemberSeen,
+    pod: &PodSeen,
+) -> Option<Stop> {
+    if pod.phase == PodPhase::Ended {
+        return Some(Stop::Ended);
+    }
+    if !member.started && pod.start == StartKind::Restart && !pod.ready {
+        return Some(Stop::WrongStart);
+    }
+    if joined.pass.is_cut_off(ordinal, pod) {
+        return Some(Stop::PeerTls);
+    }
+    let mends = pod.outdated && !joined.serves(member) && joined.pass.is_stuck(pod);
+    (mends && joined.may_update()).then_some(Stop::Outdated)
+}
+
+/// Voters that must give way to a new member of the same ordinal.
+pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
+    let mut wait = None;
+    for (ordinal, member) in joined.own().filter(|(_, member)| !member.learner) {
+        match judge(joined, ordinal, member) {
+            Verdict::Well => {}
+            Verdict::Wait(step) => wait = wait.or(Some(step)),
+            Verdict::Remove(reason) => {
+                let allowed = reason == Removal::ScaleIn
+                    || (joined.pass.spec.self_healing().enabled && !joined.has_learner());
+                if !allowed || !joined.may_remove(member.id) {
+                    wait = wait.or(idle(Why::CannotReplace(ordinal)));
+                    continue;
+                }
+                let id = member.id;
+                let remove = Step::RemoveMember { id, reason };
+                return joined.hand_over(id).or(Some(remove));
+            }
+        }
+    }
+    wait
+}
+
+enum Verdict {
+    Well,
+    Wait(Step),
+    Remove(Removal),
+}
+
+fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict {
+    if joined.pass.is_fenced(ordinal) {
+        return Verdict::Well;
+    }
+    if member.corrupt {
+        return match joined.pass.spec.self_healing().on_corruption {
+            OnCorruption::Replace => Verdict::Remove(Removal::Corrupt),
+            OnCorruption::AlarmOnly => wait(Why::Corrupt(ordinal), IDLE),
+        };
+    }
+    if lost_disk(joined, ordinal, member) {
+        return Verdict::Remove(Removal::DiskLost);
+    }
+    if joined.serves(member) {
+        return Verdict::Well;
+    }
+    if joined.surplus() {
+        return Verdict::Remove(Removal::ScaleIn);
+    }
+    let Some(pod) = joined.pass.pod(ordinal) else {
+        return Verdict::Well;
+    };
+    match overdue(joined, ordinal, pod) {
+        Overdue::Yes => Verdict::Remove(Removal::Dead),
+        Overdue::No(why) => wait(why, SOON),
+    }
+}
+
+fn wait(why: Why, after: Duration) -> Verdict {
+    Verdict::Wait(Step::Wait { why, after })
+}
+
+/// What a member had on its disk is gone, or goes with its pod.
+pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
+    let pod = joined.pass.pod(ordinal);
+    if joined.pass.spec.is_durable() {
+        match joined.pass.claim(ordinal) {
+            Some(claim) => member.started && (claim.deleting || claim.lost),
+            None => member.started,
+        }
+    } else {
+        let gone = pod.is_none_or(|pod| pod.deleting || pod.phase == PodPhase::Ended);
+        member.started && gone
+    }
+}
+
+/// Whether a member that does not serve had its time to come back.
+pub(super) enum Overdue {
+    Yes,
+    No(Why),
+}
+
+/// A member is overdue when its pod was not ready for long, and for a reason that a new disk may mend.
+pub(super) fn overdue(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Overdue {
+    if pod.deleting {
+        return Overdue::No(Why::PodEnding(ordinal));
+    }
+    if let Some(obstacle) = pod.obstacle {
+        return Overdue::No(Why::Obstacle(ordinal, obstacle));
+    }
+    let patience = joined.pass.spec.self_healing().unhealthy_after.seconds();
+    let long = joined.now().saturating_sub(pod.ready_changed) >= patience;
+    if long && !pod.ready {
+        Overdue::Yes
+    } else {
+        Overdue::No(Why::Unhealthy(ordinal))
+    }
+}
+
+/// The alarm of a corrupt member outlives it.
+pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
+    let id = *joined.list.stale_corrupt.first()?;
+    Some(Step::DisarmCorrupt { id })
+}
+
+/// Why nothing planned may begin now: not every member serves, or one of them does not vote yet.
+pub(super) fn unsettled(joined: &Joined<'_>) -> Option<(Why, Duration)> {
+    joined.list.members.iter().find_map(|member| {
+        let Some(ordinal) = member.ordinal else {
+            let why = Why::ForeignUnhealthy(member.id);
+            return (!member.healthy || member.learner).then_some((why, SOON));
+        };
+        if joined.pass.is_fenced(ordinal) {
+            return Some((Why::Fenced(ordinal), IDLE));
+        }
+        if joined.pass.pod(ordinal).is_some_and(|pod| pod.deleting) {
+            return Some((Why::PodEnding(ordinal), SOON));
+        }
+        if member.learner {
+            return Some((Why::LearnerBehind(member.id), SOON));
+        }
+        (!joined.serves(member)).then_some((Why::Unhealthy(ordinal), SOON))
+    })
+}

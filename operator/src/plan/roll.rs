@@ -1,0 +1,131 @@
+//! A changed template, version or kind of peer TLS reaches the members one at a time, the leader last.
+//!
+//! A member with a disk is restarted. One without is replaced, so that the new one has its data before the next
+//! one goes.
+
+use super::{
+    idle,
+    pass::{Joined, uses_tls},
+    soon,
+};
+use crate::{
+    crd::UpdateKind,
+    model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why},
+};
+
+/// The next step of a rolling change. All members serve when it is asked for.
+pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
+    let spec = joined.pass.spec;
+    if spec.update_strategy().kind == UpdateKind::OnDelete {
+        return None;
+    }
+    let mut differing: Vec<_> = joined.own().filter_map(|at| differs(joined, at)).collect();
+    // Followers first; among them the highest ordinal, as people expect it.
+    differing.sort_by_key(|due| (due.leads, std::cmp::Reverse(due.ordinal)));
+    let due = differing.into_iter().next()?;
+    if !spec.is_durable() && joined.list.members.len() == 1 {
+        return None;
+    }
+    if !joined.pass.seen.missing_secrets.is_empty() {
+        return idle(Why::SecretsMissing);
+    }
+    if let Some((from, to)) = joined.refused_version() {
+        return idle(Why::VersionStep { from, to });
+    }
+    if let Some(wait) = settling(joined) {
+        return Some(wait);
+    }
+    let approved = joined.pass.seen.allow_leader_restart == Some(joined.pass.seen.generation);
+    if due.leads && spec.update_strategy().supervised && !approved {
+        return idle(Why::Approval(due.ordinal));
+    }
+    Some(advance(joined, &due))
+}
+
+/// A member that does not run as the spec says.
+struct Due<'a> {
+    ordinal: Ordinal,
+    member: &'a MemberSeen,
+    leads: bool,
+    /// The kind of peer TLS that it shall have next, if another one.
+    peer_tls: Option<PeerTls>,
+}
+
+fn differs<'a>(
+    joined: &Joined<'a>,
+    (ordinal, member): (Ordinal, &'a MemberSeen),
+) -> Option<Due<'a>> {
+    let pod = joined.pass.pod(ordinal)?;
+    let peer_tls = next_peer_tls(joined, pod);
+    (pod.outdated || peer_tls.is_some()).then_some(Due {
+        ordinal,
+        member,
+        leads: joined.leader.id == member.id,
+        peer_tls,
+    })
+}
+
+/// All members can call by TLS before the first listens with it, and none listens with it any more before the
+/// first cannot.
+fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
+    let mut others = joined.pass.pods().map(|(_, pod)| pod.peer_tls);
+    match (joined.pass.spec.peer_tls().is_some(), pod.peer_tls) {
+        (true, PeerTls::Off) | (false, PeerTls::On) => Some(PeerTls::Ready),
+        (true, PeerTls::Ready) => others.all(|tls| tls != PeerTls::Off).then_some(PeerTls::On),
+        (false, PeerTls::Ready) => others.all(|tls| tls != PeerTls::On).then_some(PeerTls::Off),
+        (true, PeerTls::On) | (false, PeerTls::Off) => None,
+    }
+}
+
+fn settling(joined: &Joined<'_>) -> Option<Step> {
+    let seconds = i64::from(joined.pass.spec.update_strategy().min_ready_seconds);
+    joined.own().find_map(|(ordinal, _)| {
+        let pod = joined.pass.pod(ordinal)?;
+        let since = joined.now().saturating_sub(pod.ready_changed);
+        (since < seconds)
+            .then(|| soon(Why::Settling(ordinal)))
+            .flatten()
+    })
+}
+
+fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Step {
+    let id = due.member.id;
+    if let Some(step) = joined.hand_over(id) {
+        return step;
+    }
+    if !joined.pass.spec.is_durable() {
+        let reason = Removal::Ephemeral;
+        return Step::RemoveMember { id, reason };
+    }
+    let ordinal = due.ordinal;
+    match due.peer_tls {
+        Some(peer_tls) if uses_tls(due.member) != (peer_tls == PeerTls::On) => {
+            Step::UpdatePeerUrl {
+                id,
+                ordinal,
+                peer_tls,
+            }
+        }
+        Some(peer_tls) => match joined.pass.claim(ordinal) {
+            // Without an answer of any member the note on the claim decides how the pod starts.
+            Some(claim) if claim.peer_tls != peer_tls => Step::ApplyClaim { ordinal, peer_tls },
+            Some(_) | None => Step::DeletePod {
+                ordinal,
+                reason: Stop::PeerTls,
+            },
+        },
+        None => Step::DeletePod {
+            ordinal,
+            reason: Stop::Outdated,
+        },
+    }
+}
+
+/// The only member has no disk: a new template would lose the data. More members are the way out.
+pub(super) fn only_copy(joined: &Joined<'_>) -> Option<Step> {
+    if joined.pass.spec.is_durable() {
+        return None;
+    }
+    let mut due = joined.own().filter_map(|at| differs(joined, at));
+    due.find_map(|due| idle(Why::OnlyCopy(due.ordinal)))
+}

@@ -1,0 +1,45 @@
+//! The number of members follows the spec, one member at a time: up by a learner at the lowest free ordinal, down
+//! from the highest one.
+
+use super::{pass::Joined, soon};
+use crate::model::{Ordinal, Removal, Step, Why};
+
+/// The next step towards the number of members. All members serve and vote when it is asked for.
+pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
+    let members = joined.list.members.len();
+    let wanted = joined.pass.spec.members() as usize;
+    match members.cmp(&wanted) {
+        std::cmp::Ordering::Less => grow(joined),
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Greater => shrink(joined),
+    }
+}
+
+fn grow(joined: &Joined<'_>) -> Option<Step> {
+    // There are fewer members than wanted, so that one of these is free.
+    let bound = Ordinal::try_from(joined.list.members.len()).unwrap_or(Ordinal::MAX);
+    let ordinal = (0..=bound).find(|ordinal| joined.list.of(*ordinal).is_none())?;
+    let pass = &joined.pass;
+    if pass.pod(ordinal).is_some() {
+        return soon(Why::PodEnding(ordinal));
+    }
+    Some(match pass.claim(ordinal) {
+        Some(claim) if claim.deleting => return soon(Why::ClaimEnding(ordinal)),
+        Some(_) => Step::DeleteClaim { ordinal },
+        None => Step::AddLearner {
+            ordinal,
+            peer_tls: pass.peer_tls_of_new(),
+        },
+    })
+}
+
+fn shrink(joined: &Joined<'_>) -> Option<Step> {
+    let (_, member) = joined.own().max_by_key(|(ordinal, _)| *ordinal)?;
+    let id = member.id;
+    if !joined.may_remove(id) {
+        return None;
+    }
+    let reason = Removal::ScaleIn;
+    let remove = Step::RemoveMember { id, reason };
+    joined.hand_over(id).or(Some(remove))
+}

@@ -1,0 +1,73 @@
+//! When nothing may be done, and pods that a person wants stopped.
+
+use std::collections::BTreeSet;
+
+use super::{
+    idle,
+    pass::{Joined, Pass},
+};
+use crate::model::{Step, Stop, Why};
+
+/// What the cluster owns goes with it; Kubernetes collects it.
+pub(super) fn deleting(pass: &Pass<'_>) -> Option<Step> {
+    pass.seen.deleting.then(|| idle(Why::Deleting)).flatten()
+}
+
+pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
+    pass.spec.paused.then(|| idle(Why::Paused)).flatten()
+}
+
+/// Pods of this cluster serve different data, or other data than before.
+pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
+    let list = pass.seen.membership.as_ref()?;
+    let mut ids: BTreeSet<String> = list.cluster_ids.iter().map(|id| hex(*id)).collect();
+    ids.extend(pass.status.cluster_id.clone());
+    (ids.len() > 1)
+        .then(|| idle(Why::ClusterIdMismatch))
+        .flatten()
+}
+
+fn hex(id: u64) -> String {
+    format!("{id:x}")
+}
+
+/// `replicas: 0` stops all pods and keeps their disks.
+pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
+    if pass.spec.replicas != 0 {
+        return None;
+    }
+    if !pass.spec.is_durable() && pass.was_born() {
+        return idle(Why::CannotHibernate);
+    }
+    let running = pass.pods().filter(|(_, pod)| !pod.deleting);
+    match running.map(|(ordinal, _)| ordinal).max() {
+        Some(ordinal) => Some(Step::DeletePod {
+            ordinal,
+            reason: Stop::Hibernated,
+        }),
+        None => idle(Why::Hibernated),
+    }
+}
+
+/// Pods that the annotation names, as long as the others decide without them.
+pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
+    let mut wait = None;
+    for ordinal in &joined.pass.seen.fenced {
+        let running = joined.pass.pod(*ordinal).is_some_and(|pod| !pod.deleting);
+        let Some(member) = joined.list.of(*ordinal).filter(|_| running) else {
+            continue;
+        };
+        // Even a corrupt member has a vote that a quorum may need.
+        let ready = joined.pass.pod(*ordinal).is_some_and(|pod| pod.ready);
+        let votes = !member.learner && (ready || joined.serves(member));
+        if votes && !joined.may_stop(member.id) {
+            wait = wait.or(idle(Why::CannotFence(*ordinal)));
+            continue;
+        }
+        return joined.hand_over(member.id).or(Some(Step::DeletePod {
+            ordinal: *ordinal,
+            reason: Stop::Fenced,
+        }));
+    }
+    wait
+}

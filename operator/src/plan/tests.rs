@@ -1,0 +1,8 @@
+//! The plan against a fake cluster: named cases, and properties over random clusters and faults.
+
+mod cases;
+mod faults;
+mod judge;
+mod planned;
+mod properties;
+mod world;

@@ -1,0 +1,350 @@
+//! Named cases: starts and repairs, among them what other operators do wrong. Planned changes are in `planned`.
+
+use super::{faults::disk, world::World};
+use crate::{
+    crd::EtcdClusterSpec,
+    model::{Bootstrap, Obstacle, Removal, Step, Why},
+};
+
+pub(super) fn cluster(replicas: i32) -> World {
+    let mut world = World::new(EtcdClusterSpec::minimal(), 7);
+    world.spec.replicas = replicas;
+    world.spec.storage = disk();
+    world.settle();
+    world.taken.clear();
+    world
+}
+
+pub(super) fn removals(world: &World) -> Vec<Removal> {
+    let steps = world.taken.iter();
+    let removals = steps.filter_map(|step| {
+        if let Step::RemoveMember { reason, .. } = step {
+            Some(*reason)
+        } else {
+            None
+        }
+    });
+    removals.collect()
+}
+
+pub(super) fn started(world: &World) -> Vec<u32> {
+    let steps = world.taken.iter();
+    let started = steps.filter_map(|step| {
+        if let Step::StartMember { ordinal, .. } = step {
+            Some(*ordinal)
+        } else {
+            None
+        }
+    });
+    let mut started: Vec<u32> = started.collect();
+    started.dedup();
+    started
+}
+
+pub(super) fn stopped(world: &World) -> Vec<u32> {
+    let steps = world.taken.iter();
+    let stopped = steps.filter_map(|step| {
+        if let Step::DeletePod { ordinal, .. } = step {
+            Some(*ordinal)
+        } else {
+            None
+        }
+    });
+    stopped.collect()
+}
+
+/// A pod without its container, for as long as a test wants.
+pub(super) fn break_pod(world: &mut World, ordinal: u32, obstacle: Option<Obstacle>) {
+    let pod = world.pods.get_mut(&ordinal).expect("the pod is there");
+    pod.obstacle = obstacle;
+    pod.broken = obstacle.is_none();
+}
+
+#[test]
+fn the_first_members_start_together() {
+    let mut world = World::new(EtcdClusterSpec::minimal(), 3);
+    world.settle();
+    let first: Vec<_> = world.taken.iter().take(6).collect();
+    assert!(matches!(first[0], Step::ApplyServices));
+    assert!(matches!(first[1], Step::BeginBootstrap { members: 3, .. }));
+    let news = world.taken.iter().filter(|step| {
+        matches!(
+            step,
+            Step::StartMember {
+                bootstrap: Bootstrap::New { members: 3 },
+                ..
+            }
+        )
+    });
+    assert!(news.count() >= 3);
+    let changes = world
+        .taken
+        .iter()
+        .any(|step| matches!(step, Step::AddLearner { .. }));
+    assert!(!changes, "no change of membership is needed");
+}
+
+/// The count at creation counts, whatever the spec says before the first answer.
+#[test]
+fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
+    let mut world = World::new(EtcdClusterSpec::minimal(), 3);
+    world.spec.storage = disk();
+    for _ in 0..4 {
+        world.pass();
+    }
+    world.spec.replicas = 5;
+    world.settle();
+    let sizes = world.taken.iter().filter_map(|step| {
+        if let Step::StartMember {
+            bootstrap: Bootstrap::New { members },
+            ..
+        } = step
+        {
+            Some(*members)
+        } else {
+            None
+        }
+    });
+    assert!(sizes.into_iter().all(|members| members == 3));
+    assert_eq!(world.members.len(), 5);
+}
+
+/// coreos #1323 and its many twins: all pods of a cluster restart at once, and it is lost.
+#[test]
+fn a_cluster_whose_pods_are_all_gone_comes_back_with_its_disks() {
+    let mut world = cluster(3);
+    world.pods.clear();
+    world.elapse(1);
+    world.settle();
+    assert_eq!(started(&world), [0, 1, 2]);
+    assert!(removals(&world).is_empty());
+}
+
+/// coreos: disks are thrown away with a member that was only restarted.
+#[test]
+fn a_drained_pod_comes_back_with_its_disk() {
+    let mut world = cluster(3);
+    let id = world.member(1).expect("a member").id;
+    world.pods.remove(&1);
+    world.settle();
+    assert_eq!(world.member(1).map(|member| member.id), Some(id));
+    assert!(removals(&world).is_empty());
+}
+
+/// etcd-io: member 0 is removed by hand, and the operator deletes the pod with the highest number.
+#[test]
+fn a_member_that_a_person_removes_is_replaced_by_identity() {
+    let mut world = cluster(3);
+    let id = world.member(0).expect("a member").id;
+    world.leader = world.member(1).map(|member| member.id);
+    world.remove(id);
+    world.settle();
+    assert_eq!(stopped(&world), [0]);
+    assert_eq!(started(&world), [0]);
+    let deletes = world
+        .taken
+        .iter()
+        .any(|step| matches!(step, Step::DeleteClaim { ordinal: 0 }));
+    assert!(deletes, "the disk of the removed member is not used again");
+}
+
+#[test]
+fn a_dead_member_is_replaced_after_its_time_and_not_before() {
+    let mut world = cluster(3);
+    break_pod(&mut world, 2, None);
+    world.elapse(1);
+    let began = world.now;
+    let replaced = world.run(200, |_, step| matches!(step, Step::RemoveMember { .. }));
+    assert!(
+        replaced && world.now - began >= 295,
+        "{}",
+        world.now - began
+    );
+    assert_eq!(removals(&world), [Removal::Dead]);
+    world.settle();
+}
+
+/// cozystack counts restarts; a member that is out of memory or has no node would be as badly off elsewhere.
+#[test]
+fn obstacles_are_reported_and_never_replaced() {
+    for obstacle in [
+        Obstacle::Unschedulable,
+        Obstacle::CannotStart,
+        Obstacle::OutOfMemory,
+        Obstacle::NodeNotReady,
+    ] {
+        let mut world = cluster(3);
+        break_pod(&mut world, 0, Some(obstacle));
+        world.run(400, |_, _| false);
+        assert!(removals(&world).is_empty(), "{obstacle:?}");
+        let last = world.pass();
+        let why = Why::Obstacle(0, obstacle);
+        assert!(
+            matches!(&last, Step::Wait { why: said, .. } if *said == why),
+            "{last:?}"
+        );
+    }
+}
+
+/// coreos: with two of three dead, members are thrown away until nothing is left.
+#[test]
+fn without_a_quorum_nothing_is_removed() {
+    let mut world = cluster(3);
+    for ordinal in [0, 1] {
+        break_pod(&mut world, ordinal, None);
+    }
+    world.elapse(1);
+    let acts = world.run(400, |_, step| !matches!(step, Step::Wait { .. }));
+    assert!(!acts, "{:?}", world.last());
+    let last = world.pass();
+    assert!(
+        matches!(
+            last,
+            Step::Wait {
+                why: Why::QuorumLost,
+                ..
+            }
+        ),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn a_lost_disk_makes_a_new_member_at_once() {
+    let mut world = cluster(3);
+    world.claims.get_mut(&1).expect("a claim").lost = true;
+    world.elapse(1);
+    let first = world.run(3, |_, step| matches!(step, Step::RemoveMember { .. }));
+    assert!(first, "{:?}", world.last());
+    world.settle();
+    assert_eq!(removals(&world), [Removal::DiskLost]);
+    assert!(world.member(1).expect("a member").id > 5000);
+}
+
+/// A sole member's disk is the data: only a person can decide what follows.
+#[test]
+fn a_sole_member_is_never_replaced() {
+    let mut world = cluster(1);
+    world.claims.clear();
+    world.pods.clear();
+    world.elapse(1);
+    for _ in 0..200 {
+        let step = world.pass();
+        assert!(
+            matches!(
+                step,
+                Step::Wait {
+                    why: Why::DataLost,
+                    ..
+                }
+            ),
+            "{step:?}"
+        );
+        world.elapse(3);
+    }
+}
+
+#[test]
+fn a_corrupt_member_is_replaced_and_its_alarm_lowered() {
+    let mut world = cluster(3);
+    let id = world.member(2).expect("a member").id;
+    world
+        .members
+        .iter_mut()
+        .filter(|member| member.id == id)
+        .for_each(|one| one.corrupt = true);
+    world.settle();
+    assert_eq!(removals(&world), [Removal::Corrupt]);
+    assert!(world.taken.contains(&Step::DisarmCorrupt { id }));
+}
+
+/// A learner that never starts blocks every other change; it gives way.
+#[test]
+fn a_stuck_learner_gives_way() {
+    let mut world = cluster(3);
+    world.spec.replicas = 4;
+    let learner = world.run(50, |world, _| world.pods.contains_key(&3));
+    assert!(learner);
+    break_pod(&mut world, 3, None);
+    world.settle();
+    assert_eq!(removals(&world), [Removal::Dead]);
+    assert_eq!(world.serving(), 4);
+}
+
+/// aenix: several cluster ids are an error; nothing may be touched.
+#[test]
+fn different_cluster_ids_stop_everything() {
+    let mut world = cluster(3);
+    world.status.cluster_id = Some("beef".to_owned());
+    let seen = world.observe();
+    let step = crate::plan::plan(&world.spec, &world.status, &seen);
+    assert!(
+        matches!(
+            step,
+            Step::Wait {
+                why: Why::ClusterIdMismatch,
+                ..
+            }
+        ),
+        "{step:?}"
+    );
+}
+
+/// Pods are ready and no member answers the operator: that is the operator's trouble.
+#[test]
+fn members_that_only_the_operator_does_not_reach_are_left_alone() {
+    let world = cluster(3);
+    let mut seen = world.observe();
+    seen.membership = None;
+    let step = crate::plan::plan(&world.spec, &world.status, &seen);
+    assert!(
+        matches!(
+            step,
+            Step::Wait {
+                why: Why::Unreachable,
+                ..
+            }
+        ),
+        "{step:?}"
+    );
+}
+
+/// A namespace that is being deleted takes no new object.
+#[test]
+fn deletion_makes_nothing() {
+    let world = cluster(3);
+    let mut seen = world.observe();
+    seen.deleting = true;
+    seen.ordinals.clear();
+    let step = crate::plan::plan(&world.spec, &world.status, &seen);
+    assert!(
+        matches!(
+            step,
+            Step::Wait {
+                why: Why::Deleting,
+                ..
+            }
+        ),
+        "{step:?}"
+    );
+}
+
+/// The status is lost (a backup of manifests restores none), and the disks are there.
+#[test]
+fn a_lost_status_does_not_begin_a_new_cluster() {
+    let mut world = cluster(3);
+    world.status = Default::default();
+    world.pods.clear();
+    world.elapse(1);
+    world.settle();
+    let new = world.taken.iter().any(|step| {
+        matches!(
+            step,
+            Step::StartMember {
+                bootstrap: Bootstrap::New { .. },
+                ..
+            }
+        )
+    });
+    assert!(!new);
+}

@@ -1,0 +1,167 @@
+//! What happens to a cluster from outside: pods and disks go, people change the spec and the membership. Disks are
+//! lost only as long as a quorum of whole members is left, because nothing can bring back more.
+
+use super::world::World;
+use crate::{
+    crd::{ByteQuantity, ManagedCertificate, PeerTlsSource, Storage, Tls},
+    model::{Obstacle, Ordinal, quorum},
+};
+
+impl World {
+    /// One random fault or change.
+    pub(super) fn disturb(&mut self) {
+        let ordinals: Vec<_> = self.pods.keys().copied().collect();
+        if let Some(ordinal) = self.random.pick(&ordinals) {
+            self.fault(ordinal, &ordinals);
+            self.elect();
+            self.probe();
+        }
+    }
+
+    fn fault(&mut self, ordinal: Ordinal, ordinals: &[Ordinal]) {
+        match self.random.below(17) {
+            0 | 1 => self.kill(ordinal),
+            2 => self.with_pod(ordinal, |pod| pod.ended = true),
+            3 if self.may_lose(ordinal) => self.with_pod(ordinal, |pod| pod.broken = true),
+            4 if self.may_lose(ordinal) => self.lose_disk(ordinal),
+            5 if self.may_lose(ordinal) => self.corrupt(ordinal),
+            6 if self.may_lose(ordinal) => self.delete_claim(ordinal),
+            7 | 8 => self.spec.replicas = 1 + i32::try_from(self.random.below(7)).unwrap_or(0),
+            9 if self.spec.is_durable() => self.spec.replicas = 0,
+            10 => self.template += 1,
+            11 => self.toggle_tls(),
+            12 => self.grow(),
+            13 => self.remove_by_hand(ordinal),
+            14 => self.spec.paused = !self.spec.paused,
+            15 => {
+                if !self.fenced.remove(&ordinal) {
+                    self.fenced.insert(ordinal);
+                }
+            }
+            16 if self.spec.is_durable() => ordinals.iter().for_each(|o| self.delete_pod(*o)),
+            _ => self.with_pod(ordinal, |pod| {
+                if !pod.ready {
+                    pod.obstacle = Some(Obstacle::Unschedulable);
+                }
+            }),
+        }
+    }
+
+    /// The end of the faults, so that the cluster can become what its spec says.
+    pub(super) fn calm(&mut self) {
+        self.spec.paused = false;
+        self.spec.replicas = self.spec.replicas.max(1);
+        self.fenced.clear();
+        for pod in self.pods.values_mut() {
+            pod.obstacle = None;
+        }
+        self.elapse(1);
+    }
+
+    fn with_pod(&mut self, ordinal: Ordinal, change: impl Fn(&mut super::world::FakePod)) {
+        let ends = !self.spec.is_durable() && !self.may_lose(ordinal);
+        if let Some(pod) = self.pods.get_mut(&ordinal).filter(|_| !ends) {
+            change(pod);
+        }
+    }
+
+    fn kill(&mut self, ordinal: Ordinal) {
+        if self.spec.is_durable() || self.may_lose(ordinal) {
+            self.delete_pod(ordinal);
+        }
+    }
+
+    /// Whether a quorum of members with whole disks is left without this one.
+    fn may_lose(&self, ordinal: Ordinal) -> bool {
+        let voters = self.members.iter().filter(|member| !member.learner);
+        let whole = voters.filter(|member| {
+            let Some(other) = member.ordinal.filter(|other| *other != ordinal) else {
+                return false;
+            };
+            let pod = self.pods.get(&other);
+            let claim = self.claims.get(&other);
+            let disk = if self.spec.is_durable() {
+                claim.is_some_and(|claim| {
+                    !claim.lost && !claim.deleting && claim.data == Some(member.id)
+                })
+            } else {
+                pod.is_some_and(|pod| {
+                    pod.gone_at.is_none() && !pod.ended && pod.data == Some(member.id)
+                })
+            };
+            disk && !member.corrupt && pod.is_none_or(|pod| !pod.broken)
+        });
+        let voters = self.voters();
+        voters > 0 && whole.count() >= quorum(voters)
+    }
+
+    fn lose_disk(&mut self, ordinal: Ordinal) {
+        match self.claims.get_mut(&ordinal) {
+            Some(claim) if self.random.below(2) == 0 => claim.data = None,
+            Some(claim) => claim.lost = true,
+            None => self.delete_pod(ordinal),
+        }
+    }
+
+    fn corrupt(&mut self, ordinal: Ordinal) {
+        let mut members = self.members.iter_mut();
+        if let Some(member) = members.find(|member| member.ordinal == Some(ordinal)) {
+            member.corrupt = true;
+        }
+    }
+
+    fn delete_claim(&mut self, ordinal: Ordinal) {
+        if let Some(claim) = self.claims.get_mut(&ordinal) {
+            claim.deleting = true;
+        }
+    }
+
+    fn remove_by_hand(&mut self, ordinal: Ordinal) {
+        let id = self.member(ordinal).map(|member| member.id);
+        let left = self.voters().saturating_sub(1);
+        if let Some(id) = id.filter(|_| self.has_quorum() && left > 0 && self.may_lose(ordinal)) {
+            self.remove(id);
+        }
+    }
+
+    pub(super) fn toggle_tls(&mut self) {
+        let managed = PeerTlsSource {
+            managed: Some(ManagedCertificate::default()),
+            ..PeerTlsSource::default()
+        };
+        self.spec.tls = match self.spec.tls {
+            Some(_) => None,
+            None => Some(Tls {
+                peer: Some(managed),
+                client: None,
+            }),
+        };
+    }
+
+    fn grow(&mut self) {
+        let size = 8 + self.random.below(8);
+        if let Some(storage) = self
+            .spec
+            .storage
+            .as_mut()
+            .filter(|storage| storage.size.is_some())
+        {
+            let old = storage
+                .size
+                .as_ref()
+                .and_then(ByteQuantity::bytes)
+                .unwrap_or_default();
+            if old < size << 30 {
+                storage.size = Some(ByteQuantity(format!("{size}Gi")));
+            }
+        }
+    }
+}
+
+/// A disk that may grow.
+pub(super) fn disk() -> Option<Storage> {
+    Some(Storage {
+        size: Some(ByteQuantity("8Gi".to_owned())),
+        ..Storage::default()
+    })
+}

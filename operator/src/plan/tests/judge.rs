@@ -1,0 +1,151 @@
+//! What a step must never do, whatever was seen.
+
+use super::world::World;
+use crate::model::{Bootstrap, MemberId, Observed, PeerTls, Removal, Step, Stop, quorum};
+
+impl World {
+    /// Checks a step before it is done.
+    pub(super) fn judge(&self, step: &Step, seen: &Observed) {
+        let again = crate::plan::plan(&self.spec, &self.status, seen);
+        assert_eq!(again, *step, "the same arguments give the same step");
+        match step {
+            Step::AddLearner { ordinal, .. } => {
+                let learner = self.members.iter().any(|member| member.learner);
+                assert!(!learner, "one learner at a time: {step:?}");
+                assert!(
+                    self.member(*ordinal).is_none(),
+                    "the ordinal is free: {step:?}"
+                );
+                let fresh = !self.claims.contains_key(ordinal) && !self.pods.contains_key(ordinal);
+                assert!(fresh, "no disk of another member is used again: {step:?}");
+                self.all_serve(step);
+            }
+            Step::Promote { id } => {
+                let learner = self.members.iter().find(|member| member.id == *id);
+                let ready =
+                    learner.is_some_and(|one| self.serves(one) && self.now >= one.caught_up_at);
+                assert!(ready, "a learner that has caught up: {step:?}");
+            }
+            Step::RemoveMember { id, reason } => self.judge_removal(step, *id, *reason),
+            Step::DeletePod { ordinal, reason } => {
+                if let Some(member) = self.member(*ordinal) {
+                    self.judge_stop(step, member.id, *reason);
+                }
+            }
+            Step::DeleteClaim { ordinal } | Step::RetireClaim { ordinal } => {
+                assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
+                assert!(
+                    self.member(*ordinal).is_none(),
+                    "no member's disk is given up: {step:?}"
+                );
+            }
+            Step::StartMember {
+                ordinal,
+                bootstrap,
+                peer_tls,
+                ..
+            } => {
+                assert!(!self.pods.contains_key(ordinal), "one pod each: {step:?}");
+                assert!(
+                    !self.fenced.contains(ordinal),
+                    "a fenced member stays down: {step:?}"
+                );
+                let first = matches!(bootstrap, Bootstrap::New { .. });
+                let born = self.status.cluster_id.is_some();
+                assert!(!(first && born), "a cluster begins once: {step:?}");
+                self.judge_tls(*peer_tls);
+            }
+            Step::MoveLeader { from, to } => {
+                assert_eq!(Some(*from), self.leader, "who leads hands over: {step:?}");
+                let to = self.members.iter().find(|member| member.id == *to);
+                let able = to.is_some_and(|to| !to.learner && self.serves(to));
+                assert!(able, "a serving voter takes over: {step:?}");
+            }
+            Step::UpdatePeerUrl { .. } => self.all_serve(step),
+            Step::Done
+            | Step::Wait { .. }
+            | Step::ApplyServices
+            | Step::ApplyBudget { .. }
+            | Step::IssueCertificate { .. }
+            | Step::BeginBootstrap { .. }
+            | Step::CreateDiscoveryToken { .. }
+            | Step::LabelPod { .. }
+            | Step::ApplyClaim { .. }
+            | Step::GrowClaim { .. }
+            | Step::DisarmCorrupt { .. }
+            | Step::EnableAuth
+            | Step::DisableAuth => {}
+        }
+    }
+
+    fn all_serve(&self, step: &Step) {
+        let down = self.members.iter().find(|member| !self.serves(member));
+        assert!(
+            down.is_none(),
+            "all serve before a planned change: {step:?}, {down:?}"
+        );
+    }
+
+    /// A member that others reach by TLS alone, and one that cannot call by TLS, are never there together.
+    fn judge_tls(&self, starting: PeerTls) {
+        let pods = self.pods.values().filter(|pod| pod.gone_at.is_none());
+        let clear =
+            starting == PeerTls::Off || pods.map(|pod| pod.peer_tls).any(|tls| tls == PeerTls::Off);
+        // Without an answer of any member the notes on the claims decide, which may be one step behind.
+        let known = self.members.iter().any(|member| self.serves(member));
+        let https = self.members.iter().any(|member| member.https);
+        assert!(
+            !(clear && https && known),
+            "clear text and TLS meet by way of Ready: {:#?}",
+            self.observe()
+        );
+    }
+
+    fn judge_removal(&self, step: &Step, id: MemberId, reason: Removal) {
+        assert!(self.has_quorum(), "a change needs a quorum: {step:?}");
+        let Some(member) = self.members.iter().find(|member| member.id == id) else {
+            return;
+        };
+        if member.learner {
+            return;
+        }
+        let others = self.others_serving(id);
+        let left = self.voters() - 1;
+        assert!(
+            left > 0 && others >= quorum(left),
+            "the others decide: {step:?}"
+        );
+        assert!(self.leader != Some(id), "no leader is removed: {step:?}");
+        if reason != Removal::ScaleIn {
+            let learner = self.members.iter().any(|member| member.learner);
+            assert!(!learner, "one change at a time: {step:?}");
+        }
+    }
+
+    /// A restart takes one of one or two voters, because there is no other way; of more it leaves a quorum.
+    fn judge_stop(&self, step: &Step, id: MemberId, reason: Stop) {
+        if reason == Stop::Hibernated || !self.has_quorum() {
+            return;
+        }
+        let member = self.members.iter().find(|member| member.id == id);
+        if member.is_none_or(|member| member.learner || !self.serves(member)) {
+            return;
+        }
+        let enough = self.others_serving(id) >= quorum(self.voters());
+        let small = self.voters() <= 2 && reason != Stop::Fenced;
+        assert!(enough || small, "a stop leaves a quorum: {step:?}");
+        let alone = self.others_serving(id) == 0;
+        assert!(
+            self.leader != Some(id) || alone,
+            "a leader hands over first: {step:?}"
+        );
+    }
+
+    fn others_serving(&self, id: MemberId) -> usize {
+        let voters = self
+            .members
+            .iter()
+            .filter(|member| !member.learner && member.id != id);
+        voters.filter(|voter| self.serves(voter)).count()
+    }
+}

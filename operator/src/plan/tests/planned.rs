@@ -1,0 +1,270 @@
+//! Named cases: planned changes, among them what other operators do wrong, and the order of steps that users see.
+
+use super::{
+    cases::{break_pod, cluster, removals, stopped},
+    faults::disk,
+    world::World,
+};
+use crate::{
+    crd::{ClaimRetention, Retention, UpdateStrategy},
+    model::{Obstacle, Removal, Step, Stop, Why},
+};
+
+/// coreos: the victim of a scale-in is random; etcd-io: the last of a list sorted by text.
+#[test]
+fn scaling_in_takes_the_highest_ordinal_by_number() {
+    let mut world = cluster(9);
+    world.spec.replicas = 12;
+    world.settle();
+    assert!(world.member(11).is_some(), "ordinals of two digits");
+    world.spec.replicas = 11;
+    world.taken.clear();
+    world.settle();
+    assert!(world.member(11).is_none());
+    assert!(world.member(9).is_some() && world.member(10).is_some());
+}
+
+/// No operator hands leadership over before it removes or stops a leader.
+#[test]
+fn a_leader_hands_over_before_it_goes() {
+    let mut world = cluster(5);
+    let leader = world.member(4).expect("a member").id;
+    world.leader = Some(leader);
+    world.spec.replicas = 3;
+    world.settle();
+    let first = &world.taken[0];
+    assert!(
+        matches!(first, Step::MoveLeader { from, .. } if *from == leader),
+        "{first:?}"
+    );
+}
+
+/// bitnami #9511, #10009, #14393: members that scale at once see different sizes; 0 and back loses the cluster.
+#[test]
+fn scaling_is_one_learner_at_a_time_and_there_is_a_way_back_from_zero() {
+    let mut world = cluster(1);
+    world.spec.replicas = 3;
+    world.settle();
+    assert_eq!(world.serving(), 3);
+    world.spec.replicas = 0;
+    assert!(world.run(100, |_, step| {
+        matches!(
+            step,
+            Step::Wait {
+                why: Why::Hibernated,
+                ..
+            }
+        )
+    }));
+    world.elapse(30);
+    assert!(world.pods.is_empty() && world.claims.len() == 3);
+    world.spec.replicas = 1;
+    world.settle();
+    assert_eq!(
+        world.members.len(),
+        1,
+        "it wakes with three and shrinks then"
+    );
+}
+
+/// etcd-io: the template is never applied, because the operator returns at "already up to date".
+#[test]
+fn a_changed_template_reaches_every_member_the_leader_last() {
+    let mut world = cluster(3);
+    let leader = world.leader.expect("a leader");
+    let ordinal = world.members.iter().find(|member| member.id == leader);
+    let ordinal = ordinal.and_then(|member| member.ordinal).expect("a pod");
+    world.template += 1;
+    world.settle();
+    assert!(world.pods.values().all(|pod| pod.template == 1));
+    assert_eq!(stopped(&world).len(), 3, "{:?}", stopped(&world));
+    assert_eq!(stopped(&world).last(), Some(&ordinal));
+    let moves = world
+        .taken
+        .iter()
+        .filter(|step| matches!(step, Step::MoveLeader { .. }));
+    assert_eq!(moves.count(), 1);
+}
+
+/// An image that does not start stops the rollout at its first member, and the mended one goes on.
+#[test]
+fn a_bad_template_takes_one_member_alone() {
+    let mut world = cluster(3);
+    world.template += 1;
+    for _ in 0..200 {
+        world.pass();
+        for pod in world.pods.values_mut() {
+            pod.obstacle = (pod.template == 1).then_some(Obstacle::CannotStart);
+        }
+        world.elapse(3);
+    }
+    let hit = world.pods.values().filter(|pod| pod.template == 1);
+    assert_eq!(hit.count(), 1);
+    assert!(
+        removals(&world).is_empty(),
+        "nobody is replaced for an image"
+    );
+    world.template += 1;
+    world.settle();
+    assert!(world.pods.values().all(|pod| pod.template == 2));
+}
+
+#[test]
+fn a_learner_that_is_not_wanted_any_more_goes() {
+    let mut world = cluster(3);
+    world.spec.replicas = 4;
+    assert!(world.run(50, |_, step| matches!(step, Step::AddLearner { .. })));
+    world.spec.replicas = 3;
+    world.settle();
+    assert_eq!(removals(&world), [Removal::ScaleIn]);
+}
+
+/// Scaling in below a dead member takes the dead one, and disturbs no other.
+#[test]
+fn scaling_in_prefers_a_member_that_does_not_serve() {
+    let mut world = cluster(5);
+    break_pod(&mut world, 1, Some(Obstacle::NodeNotReady));
+    world.elapse(1);
+    world.spec.replicas = 4;
+    world.settle();
+    let left: Vec<_> = world
+        .members
+        .iter()
+        .filter_map(|member| member.ordinal)
+        .collect();
+    assert_eq!(left, [0, 2, 3, 4]);
+}
+
+#[test]
+fn a_claim_that_the_policy_keeps_never_starts_another_member() {
+    let mut world = cluster(3);
+    world.spec.persistent_volume_claim_retention_policy = Some(ClaimRetention {
+        when_deleted: Retention::Retain,
+        when_scaled: Retention::Retain,
+    });
+    world.spec.replicas = 2;
+    world.settle();
+    assert!(world.claims[&2].retired);
+    world.spec.replicas = 3;
+    world.settle();
+    assert!(!world.claims[&2].retired, "a fresh claim");
+    assert_eq!(world.serving(), 3);
+}
+
+#[test]
+fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
+    let mut world = cluster(3);
+    world.fenced.insert(0);
+    let fenced = |_: &World, step: &Step| {
+        matches!(
+            step,
+            Step::Wait {
+                why: Why::Fenced(0),
+                ..
+            }
+        )
+    };
+    assert!(world.run(50, fenced));
+    world.fenced.insert(1);
+    world.taken.clear();
+    world.run(50, |_, _| false);
+    assert!(
+        stopped(&world).is_empty(),
+        "a second one would cost the quorum"
+    );
+    world.fenced.clear();
+    world.settle();
+    assert!(removals(&world).is_empty());
+}
+
+#[test]
+fn pause_changes_nothing() {
+    let mut world = cluster(3);
+    world.spec.paused = true;
+    world.spec.replicas = 5;
+    world.pods.remove(&0);
+    let acts = world.run(50, |_, step| {
+        !matches!(
+            step,
+            Step::Wait {
+                why: Why::Paused,
+                ..
+            }
+        )
+    });
+    assert!(!acts);
+}
+
+#[test]
+fn a_supervised_rollout_asks_before_the_leader() {
+    let mut world = cluster(3);
+    world.spec.update_strategy = Some(UpdateStrategy {
+        supervised: true,
+        ..UpdateStrategy::default()
+    });
+    world.template += 1;
+    let asks = |_: &World, step: &Step| {
+        matches!(
+            step,
+            Step::Wait {
+                why: Why::Approval(_),
+                ..
+            }
+        )
+    };
+    assert!(world.run(200, asks));
+    assert_eq!(stopped(&world).len(), 2);
+}
+
+#[test]
+fn versions_far_apart_are_refused() {
+    let mut world = cluster(3);
+    world.spec.version = Some("0.3.0".to_owned());
+    world.template += 1;
+    let refused = |_: &World, step: &Step| {
+        matches!(
+            step,
+            Step::Wait {
+                why: Why::VersionStep { .. },
+                ..
+            }
+        )
+    };
+    assert!(world.run(20, refused));
+    assert!(stopped(&world).is_empty());
+}
+
+#[test]
+fn disks_grow_one_by_one() {
+    let mut world = cluster(3);
+    world.spec.storage = disk().map(|mut storage| {
+        storage.size = Some(crate::crd::ByteQuantity("16Gi".to_owned()));
+        storage
+    });
+    world.settle();
+    assert!(world.claims.values().all(|claim| claim.bytes == 16 << 30));
+    assert!(stopped(&world).is_empty());
+}
+
+#[test]
+fn peer_tls_comes_and_goes_on_a_running_cluster() {
+    let mut world = cluster(3);
+    for on in [true, false] {
+        world.toggle_tls();
+        world.taken.clear();
+        world.settle();
+        assert!(world.members.iter().all(|member| member.https == on));
+        let stops = world.taken.iter().filter(|step| {
+            matches!(
+                step,
+                Step::DeletePod {
+                    reason: Stop::PeerTls,
+                    ..
+                }
+            )
+        });
+        // The last one that listened with TLS needs no certificate any more.
+        let each_twice = if on { 6 } else { 5 };
+        assert_eq!(stops.count(), each_twice);
+    }
+}

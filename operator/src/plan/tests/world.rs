@@ -1,0 +1,562 @@
+//! A fake cluster: pods, claims and members with just enough of raft to know what a step does. What a step must
+//! never do is in `judge`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    crd::{DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, Storage},
+    model::{
+        Bootstrap, BudgetSeen, CertificateRole, CertificateSeen, ClaimSeen, MemberId, MemberSeen,
+        Membership, ObjectState, Observed, Obstacle, Ordinal, OrdinalSeen, PeerTls, PodPhase,
+        PodSeen, Role, Step, quorum,
+    },
+    plan::plan,
+};
+
+pub(super) const CLUSTER_ID: u64 = 0xc1;
+
+/// Numbers that follow from a seed (splitmix64).
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    pub(super) fn seconds(&mut self, bound: u64) -> i64 {
+        i64::try_from(self.below(bound)).unwrap_or_default()
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        let at = self.below(u64::try_from(from.len().max(1)).unwrap_or(1));
+        from.get(usize::try_from(at).unwrap_or_default()).copied()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct FakePod {
+    pub(super) template: u32,
+    pub(super) peer_tls: PeerTls,
+    pub(super) bootstrap: Bootstrap,
+    pub(super) role: Role,
+    pub(super) gone_at: Option<i64>,
+    pub(super) runs_at: i64,
+    pub(super) broken: bool,
+    pub(super) ended: bool,
+    pub(super) obstacle: Option<Obstacle>,
+    pub(super) ready: bool,
+    pub(super) ready_changed: i64,
+    /// The member whose data is in it, when there is no claim.
+    pub(super) data: Option<MemberId>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct FakeClaim {
+    pub(super) data: Option<MemberId>,
+    pub(super) deleting: bool,
+    pub(super) lost: bool,
+    pub(super) retired: bool,
+    pub(super) peer_tls: PeerTls,
+    pub(super) bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct FakeMember {
+    pub(super) id: MemberId,
+    pub(super) ordinal: Option<Ordinal>,
+    pub(super) https: bool,
+    pub(super) started: bool,
+    pub(super) learner: bool,
+    pub(super) corrupt: bool,
+    pub(super) caught_up_at: i64,
+}
+
+pub(super) struct World {
+    pub(super) random: Random,
+    pub(super) now: i64,
+    pub(super) spec: EtcdClusterSpec,
+    pub(super) status: EtcdClusterStatus,
+    pub(super) template: u32,
+    pub(super) pods: BTreeMap<Ordinal, FakePod>,
+    pub(super) claims: BTreeMap<Ordinal, FakeClaim>,
+    /// Empty until a majority of the first members has run.
+    pub(super) members: Vec<FakeMember>,
+    pub(super) leader: Option<MemberId>,
+    pub(super) fenced: BTreeSet<Ordinal>,
+    pub(super) stale_corrupt: Vec<MemberId>,
+    pub(super) services: bool,
+    pub(super) budget: Option<u32>,
+    pub(super) certificates: BTreeSet<CertificateRole>,
+    pub(super) next_id: MemberId,
+    pub(super) taken: Vec<Step>,
+}
+
+impl World {
+    pub(super) fn new(spec: EtcdClusterSpec, seed: u64) -> Self {
+        Self {
+            random: Random(seed),
+            now: 1_000_000,
+            spec,
+            status: EtcdClusterStatus::default(),
+            template: 0,
+            pods: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            members: Vec::new(),
+            leader: None,
+            fenced: BTreeSet::new(),
+            stale_corrupt: Vec::new(),
+            services: false,
+            budget: None,
+            certificates: BTreeSet::new(),
+            next_id: 5000,
+            taken: Vec::new(),
+        }
+    }
+
+    /// One pass: what would be planned now, done unless the operator ends before.
+    pub(super) fn pass(&mut self) -> Step {
+        let seen = self.observe();
+        let step = plan(&self.spec, &self.status, &seen);
+        self.judge(&step, &seen);
+        self.taken.push(step.clone());
+        self.act(&step);
+        self.report();
+        step
+    }
+
+    /// Passes until `end`, with `seconds` between them.
+    pub(super) fn run(&mut self, passes: usize, end: impl Fn(&Self, &Step) -> bool) -> bool {
+        for _ in 0..passes {
+            let step = self.pass();
+            if end(self, &step) {
+                return true;
+            }
+            self.elapse(3);
+        }
+        false
+    }
+
+    pub(super) fn settle(&mut self) {
+        let done = self.run(400, |_, step| *step == Step::Done);
+        assert!(done, "the cluster settles: {:#?}", self.last());
+    }
+
+    pub(super) fn last(&self) -> Vec<&Step> {
+        self.taken.iter().rev().take(12).collect()
+    }
+
+    pub(super) fn member(&self, ordinal: Ordinal) -> Option<&FakeMember> {
+        let mut members = self.members.iter();
+        members.find(|member| member.ordinal == Some(ordinal))
+    }
+
+    fn disk(&self, ordinal: Ordinal) -> Option<MemberId> {
+        if self.spec.is_durable() {
+            self.claims.get(&ordinal).filter(|claim| !claim.lost)?.data
+        } else {
+            self.pods.get(&ordinal)?.data
+        }
+    }
+
+    fn runs(&self, ordinal: Ordinal) -> bool {
+        self.pods.get(&ordinal).is_some_and(|pod| {
+            let able = !pod.broken && !pod.ended && pod.obstacle.is_none();
+            able && pod.gone_at.is_none() && self.now >= pod.runs_at
+        })
+    }
+
+    /// A member whose process runs on its own data, reachable by the others.
+    pub(super) fn serves(&self, member: &FakeMember) -> bool {
+        let Some(ordinal) = member.ordinal else {
+            return true;
+        };
+        let pod = self.pods.get(&ordinal);
+        let tls = pod.is_some_and(|pod| (pod.peer_tls == PeerTls::On) == member.https);
+        self.runs(ordinal)
+            && self.disk(ordinal) == Some(member.id)
+            && (tls || self.members.len() == 1)
+    }
+
+    pub(super) fn voters(&self) -> usize {
+        self.members.iter().filter(|member| !member.learner).count()
+    }
+
+    pub(super) fn serving(&self) -> usize {
+        let voters = self.members.iter().filter(|member| !member.learner);
+        voters.filter(|voter| self.serves(voter)).count()
+    }
+
+    pub(super) fn has_quorum(&self) -> bool {
+        !self.members.is_empty() && self.serving() >= quorum(self.voters())
+    }
+
+    /// Time passes: pods come and go, members start and elect.
+    pub(super) fn elapse(&mut self, seconds: i64) {
+        for _ in 0..seconds {
+            self.now += 1;
+            let now = self.now;
+            self.pods
+                .retain(|_, pod| pod.gone_at.is_none_or(|at| at > now));
+            let pods: BTreeSet<_> = self.pods.keys().copied().collect();
+            self.claims
+                .retain(|ordinal, claim| !claim.deleting || pods.contains(ordinal));
+            for ordinal in pods {
+                self.boot(ordinal);
+            }
+            self.elect();
+            self.probe();
+        }
+    }
+
+    fn boot(&mut self, ordinal: Ordinal) {
+        if !self.runs(ordinal) || self.disk(ordinal).is_some() {
+            return;
+        }
+        let quorate = self.has_quorum();
+        let Some(pod) = self.pods.get(&ordinal) else {
+            return;
+        };
+        let https = pod.peer_tls == PeerTls::On;
+        let id = match &pod.bootstrap {
+            Bootstrap::New { members } if self.members.is_empty() => {
+                self.form(*members, https);
+                1000 + u64::from(ordinal)
+            }
+            Bootstrap::Join { members } if quorate => {
+                let ids: BTreeSet<_> = members.iter().map(|member| member.id).collect();
+                let now: BTreeSet<_> = self.members.iter().map(|member| member.id).collect();
+                let own = self
+                    .member(ordinal)
+                    .filter(|own| !own.started && ids == now);
+                let Some(own) = own else { return };
+                own.id
+            }
+            Bootstrap::New { .. } if self.member(ordinal).is_some_and(|own| !own.started) => {
+                1000 + u64::from(ordinal)
+            }
+            Bootstrap::New { .. }
+            | Bootstrap::Join { .. }
+            | Bootstrap::Discovery { .. }
+            | Bootstrap::Restart => return,
+        };
+        self.write(ordinal, id);
+    }
+
+    fn write(&mut self, ordinal: Ordinal, id: MemberId) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
+            member.started = true;
+        }
+        if self.spec.is_durable() {
+            if let Some(claim) = self.claims.get_mut(&ordinal) {
+                claim.data = Some(id);
+            }
+        } else if let Some(pod) = self.pods.get_mut(&ordinal) {
+            pod.data = Some(id);
+        }
+    }
+
+    /// The first of the first members runs: the others are known by the same list.
+    fn form(&mut self, members: u32, https: bool) {
+        assert!(self.status.cluster_id.is_none(), "a cluster begins once");
+        self.members = (0..members)
+            .map(|ordinal| FakeMember {
+                id: 1000 + u64::from(ordinal),
+                ordinal: Some(ordinal),
+                https,
+                started: false,
+                learner: false,
+                corrupt: false,
+                caught_up_at: 0,
+            })
+            .collect();
+    }
+
+    pub(super) fn elect(&mut self) {
+        let leads = |world: &Self, id| {
+            let mut members = world.members.iter();
+            members.any(|member| member.id == id && !member.learner && world.serves(member))
+        };
+        if !self.has_quorum() {
+            self.leader = None;
+        } else if self.leader.is_none_or(|id| !leads(self, id)) {
+            let candidates: Vec<_> = self.members.iter().map(|member| member.id).collect();
+            let candidates: Vec<_> = candidates
+                .into_iter()
+                .filter(|id| leads(self, *id))
+                .collect();
+            self.leader = self.random.pick(&candidates);
+        }
+    }
+
+    /// Readiness, as the kubelet sees it: of voters with a leader.
+    pub(super) fn probe(&mut self) {
+        let quorate = self.leader.is_some();
+        let ordinals: Vec<_> = self.pods.keys().copied().collect();
+        for ordinal in ordinals {
+            let member = self.member(ordinal);
+            let ready = member.is_some_and(|member| !member.learner && self.serves(member));
+            let now = self.now;
+            if let Some(pod) = self.pods.get_mut(&ordinal)
+                && pod.ready != (ready && quorate)
+            {
+                pod.ready = ready && quorate;
+                pod.ready_changed = now;
+            }
+        }
+    }
+
+    pub(super) fn observe(&self) -> Observed {
+        let mut ordinals: BTreeMap<Ordinal, OrdinalSeen> = BTreeMap::new();
+        for (ordinal, pod) in &self.pods {
+            ordinals.entry(*ordinal).or_default().pod = Some(self.pod_seen(pod));
+        }
+        for (ordinal, claim) in &self.claims {
+            ordinals.entry(*ordinal).or_default().claim = Some(ClaimSeen {
+                deleting: claim.deleting,
+                lost: claim.lost,
+                retired: claim.retired,
+                peer_tls: claim.peer_tls,
+                requested_bytes: claim.bytes,
+                refused_bytes: None,
+                state: ObjectState::Current,
+            });
+        }
+        let state = |there: bool| {
+            if there {
+                ObjectState::Current
+            } else {
+                ObjectState::Missing
+            }
+        };
+        let fresh = CertificateSeen {
+            not_after: i64::MAX,
+            fits: true,
+        };
+        Observed {
+            now: self.now,
+            deleting: false,
+            generation: 1,
+            ordinals,
+            membership: self.membership(),
+            client_service: state(self.services),
+            peer_service: state(self.services),
+            budget: self.budget.map(|number| BudgetSeen {
+                min_available: Some(number),
+                state: ObjectState::Current,
+            }),
+            certificates: self
+                .certificates
+                .iter()
+                .map(|role| (*role, fresh.clone()))
+                .collect(),
+            missing_secrets: BTreeSet::new(),
+            fenced: self.fenced.clone(),
+            allow_leader_restart: None,
+            auth_enabled: self.leader.is_some().then_some(false),
+        }
+    }
+
+    fn pod_seen(&self, pod: &FakePod) -> PodSeen {
+        PodSeen {
+            deleting: pod.gone_at.is_some(),
+            phase: match (pod.ended, pod.obstacle) {
+                (true, _) => PodPhase::Ended,
+                (false, Some(_)) => PodPhase::Pending,
+                (false, None) => PodPhase::Running,
+            },
+            ready: pod.ready,
+            ready_changed: pod.ready_changed,
+            obstacle: pod.obstacle,
+            outdated: pod.template != self.template,
+            peer_tls: pod.peer_tls,
+            start: pod.bootstrap.kind(),
+            role: pod.role,
+        }
+    }
+
+    fn membership(&self) -> Option<Membership> {
+        let answers = self.members.iter().any(|member| self.serves(member));
+        if !answers {
+            return None;
+        }
+        let members = self.members.iter().map(|member| MemberSeen {
+            id: member.id,
+            name: member
+                .ordinal
+                .map(|ordinal| format!("c-{ordinal}"))
+                .unwrap_or_default(),
+            ordinal: member.ordinal,
+            peer_urls: vec![
+                if member.https {
+                    "https://m"
+                } else {
+                    "http://m"
+                }
+                .to_owned(),
+            ],
+            started: member.started,
+            learner: member.learner,
+            healthy: self.serves(member) && self.leader.is_some() && !member.corrupt,
+            version: Some("0.1.0".to_owned()),
+            raft_index: if self.now >= member.caught_up_at {
+                1000
+            } else {
+                10
+            },
+            db_size: 0,
+            corrupt: member.corrupt,
+            no_space: false,
+        });
+        Some(Membership {
+            cluster_ids: BTreeSet::from([CLUSTER_ID]),
+            linearizable: self.leader.is_some(),
+            leader: self.leader,
+            stale_corrupt: self.stale_corrupt.clone(),
+            members: members.collect(),
+        })
+    }
+
+    /// What the report of a pass keeps for the next one.
+    fn report(&mut self) {
+        if self.leader.is_some() {
+            self.status.cluster_id = Some(format!("{CLUSTER_ID:x}"));
+        }
+    }
+
+    /// Does what a step says, as the API server and the members would.
+    pub(super) fn act(&mut self, step: &Step) {
+        match step {
+            Step::Done | Step::Wait { .. } | Step::EnableAuth | Step::DisableAuth => {}
+            Step::ApplyServices => self.services = true,
+            Step::ApplyBudget { min_available } => self.budget = *min_available,
+            Step::IssueCertificate { role } => {
+                self.certificates.insert(*role);
+            }
+            Step::BeginBootstrap { members, .. } => {
+                self.status.bootstrap_members = i32::try_from(*members).ok();
+            }
+            Step::CreateDiscoveryToken { members } => {
+                self.status.bootstrap_members = i32::try_from(*members).ok();
+                let url = Some("http://d/token".to_owned());
+                self.status.discovery = Some(DiscoveryStatus {
+                    url,
+                    ..DiscoveryStatus::default()
+                });
+            }
+            Step::StartMember {
+                ordinal,
+                bootstrap,
+                peer_tls,
+                role,
+            } => {
+                self.start(*ordinal, bootstrap, *peer_tls, *role);
+            }
+            Step::AddLearner { ordinal, peer_tls } => self.add(*ordinal, *peer_tls),
+            Step::Promote { id } => self.change(*id, |member| member.learner = false),
+            Step::LabelPod { ordinal, role } => {
+                if let Some(pod) = self.pods.get_mut(ordinal) {
+                    pod.role = *role;
+                }
+            }
+            Step::MoveLeader { to, .. } => self.leader = Some(*to),
+            Step::RemoveMember { id, .. } => self.remove(*id),
+            Step::UpdatePeerUrl { id, peer_tls, .. } => {
+                self.change(*id, |member| member.https = *peer_tls == PeerTls::On);
+            }
+            Step::DeletePod { ordinal, .. } => self.delete_pod(*ordinal),
+            Step::DeleteClaim { ordinal } => {
+                if let Some(claim) = self.claims.get_mut(ordinal) {
+                    claim.deleting = true;
+                }
+            }
+            Step::RetireClaim { ordinal } => {
+                if let Some(claim) = self.claims.get_mut(ordinal) {
+                    claim.retired = true;
+                }
+            }
+            Step::ApplyClaim { ordinal, peer_tls } => {
+                if let Some(claim) = self.claims.get_mut(ordinal) {
+                    claim.peer_tls = *peer_tls;
+                }
+            }
+            Step::GrowClaim { ordinal, bytes } => {
+                if let Some(claim) = self.claims.get_mut(ordinal) {
+                    claim.bytes = *bytes;
+                }
+            }
+            Step::DisarmCorrupt { id } => self.stale_corrupt.retain(|stale| stale != id),
+        }
+    }
+
+    fn start(&mut self, ordinal: Ordinal, bootstrap: &Bootstrap, peer_tls: PeerTls, role: Role) {
+        if self.spec.is_durable() {
+            let bytes = Storage::requested(self.spec.storage.as_ref()).bytes();
+            let claim = self.claims.entry(ordinal).or_insert_with(|| FakeClaim {
+                bytes: bytes.unwrap_or_default(),
+                ..FakeClaim::default()
+            });
+            claim.peer_tls = peer_tls;
+            // The operator ends between two calls.
+            if self.random.below(10) == 0 {
+                return;
+            }
+        }
+        let runs_at = self.now + self.random.seconds(12);
+        self.pods.entry(ordinal).or_insert(FakePod {
+            template: self.template,
+            peer_tls,
+            bootstrap: bootstrap.clone(),
+            role,
+            gone_at: None,
+            runs_at,
+            broken: false,
+            ended: false,
+            obstacle: None,
+            ready: false,
+            ready_changed: self.now,
+            data: None,
+        });
+    }
+
+    fn add(&mut self, ordinal: Ordinal, peer_tls: PeerTls) {
+        self.next_id += 1;
+        let caught_up_at = self.now + self.random.seconds(40);
+        self.members.push(FakeMember {
+            id: self.next_id,
+            ordinal: Some(ordinal),
+            https: peer_tls == PeerTls::On,
+            started: false,
+            learner: true,
+            corrupt: false,
+            caught_up_at,
+        });
+    }
+
+    fn change(&mut self, id: MemberId, change: impl Fn(&mut FakeMember)) {
+        self.members
+            .iter_mut()
+            .filter(|member| member.id == id)
+            .for_each(change);
+    }
+
+    pub(super) fn remove(&mut self, id: MemberId) {
+        let gone = self.members.iter().filter(|member| member.id == id);
+        self.stale_corrupt
+            .extend(gone.filter(|member| member.corrupt).map(|member| member.id));
+        self.members.retain(|member| member.id != id);
+        self.elect();
+    }
+
+    pub(super) fn delete_pod(&mut self, ordinal: Ordinal) {
+        let at = self.now + 1 + self.random.seconds(10);
+        if let Some(pod) = self.pods.get_mut(&ordinal) {
+            pod.gone_at = pod.gone_at.or(Some(at));
+        }
+        self.elect();
+        self.probe();
+    }
+}

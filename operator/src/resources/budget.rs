@@ -1,0 +1,51 @@
+//! The pod disruption budget: evictions leave a quorum of the voters.
+
+use k8s_openapi::{
+    api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+
+use super::{
+    names::{Cluster, ROLE},
+    with_fingerprint,
+};
+use crate::crd::{EvictionPolicy, IntOrText};
+
+/// `min_available` counts unless the spec has a number of its own.
+pub fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
+    let options = cluster
+        .spec()
+        .pod_disruption_budget
+        .clone()
+        .unwrap_or_default();
+    let mut selector = cluster.selector();
+    selector.insert(ROLE.to_owned(), "voter".to_owned());
+    let number = i32::try_from(min_available).unwrap_or(i32::MAX);
+    let max = options.max_unavailable.as_ref().map(amount);
+    let min = options.min_available.as_ref().map(amount);
+    let min = min.or_else(|| max.is_none().then_some(IntOrString::Int(number)));
+    let policy = match options.unhealthy_pod_eviction_policy {
+        EvictionPolicy::IfHealthyBudget => "IfHealthyBudget",
+        EvictionPolicy::AlwaysAllow => "AlwaysAllow",
+    };
+    with_fingerprint(PodDisruptionBudget {
+        metadata: cluster.meta(cluster.name.clone()),
+        spec: Some(PodDisruptionBudgetSpec {
+            min_available: min,
+            max_unavailable: max,
+            selector: Some(LabelSelector {
+                match_labels: Some(selector),
+                ..LabelSelector::default()
+            }),
+            unhealthy_pod_eviction_policy: Some(policy.to_owned()),
+        }),
+        status: None,
+    })
+}
+
+fn amount(amount: &IntOrText) -> IntOrString {
+    match amount {
+        IntOrText::Int(number) => IntOrString::Int(i32::try_from(*number).unwrap_or(i32::MAX)),
+        IntOrText::Text(text) => IntOrString::String(text.clone()),
+    }
+}

@@ -1,0 +1,100 @@
+//! The claim of a member's disk.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use super::{
+    ResourceError,
+    merge::typed,
+    names::{Cluster, PEER_TLS},
+    with_fingerprint,
+};
+use crate::{
+    crd::{AccessMode, Retention, Storage},
+    model::{Ordinal, PeerTls},
+};
+
+/// The claim of a member. It belongs to the EtcdCluster when the policy says that it goes with it.
+pub fn claim(
+    cluster: &Cluster<'_>,
+    ordinal: Ordinal,
+    peer_tls: PeerTls,
+) -> Result<PersistentVolumeClaim, ResourceError> {
+    let storage = cluster.spec().storage.as_ref();
+    let template = storage.and_then(|storage| storage.volume_claim_template.as_ref());
+    let mut claim: PersistentVolumeClaim = match template {
+        Some(template) => typed("storage.volumeClaimTemplate", template)?,
+        None => PersistentVolumeClaim::default(),
+    };
+    let template_meta = std::mem::take(&mut claim.metadata);
+    claim.metadata = cluster.member_meta(cluster.claim(ordinal), ordinal);
+    let labels = claim.metadata.labels.get_or_insert_default();
+    for (key, value) in template_meta.labels.unwrap_or_default() {
+        labels.entry(key).or_insert(value);
+    }
+    let annotations = claim.metadata.annotations.get_or_insert_default();
+    annotations.extend(template_meta.annotations.unwrap_or_default());
+    if cluster.spec().claim_retention().when_deleted == Retention::Retain {
+        claim.metadata.owner_references = None;
+    }
+    let spec = claim.spec.get_or_insert_default();
+    complete(spec, storage);
+    // What may differ from claim to claim is no part of the fingerprint.
+    let resources = spec.resources.take();
+    let mut claim = with_fingerprint(claim);
+    claim.spec.get_or_insert_default().resources = resources;
+    let annotations = claim.metadata.annotations.get_or_insert_default();
+    annotations.insert(PEER_TLS.to_owned(), word(peer_tls).to_owned());
+    Ok(claim)
+}
+
+/// The same claim asking for `bytes`.
+pub fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeClaim {
+    let spec = claim.spec.get_or_insert_default();
+    let resources = spec.resources.get_or_insert_default();
+    let requests = resources.requests.get_or_insert_default();
+    requests.insert("storage".to_owned(), Quantity(bytes.to_string()));
+    claim
+}
+
+fn complete(spec: &mut PersistentVolumeClaimSpec, storage: Option<&Storage>) {
+    let modes = storage
+        .map(|storage| storage.access_modes.clone())
+        .unwrap_or_default();
+    let modes: Vec<String> = modes
+        .into_iter()
+        .map(|mode| mode_name(mode).to_owned())
+        .collect();
+    if !modes.is_empty() || spec.access_modes.is_none() {
+        let default = || vec![mode_name(AccessMode::ReadWriteOnce).to_owned()];
+        spec.access_modes = Some(if modes.is_empty() { default() } else { modes });
+    }
+    if let Some(class) = storage.and_then(|storage| storage.storage_class_name.clone()) {
+        spec.storage_class_name = Some(class);
+    }
+    let size = Quantity(Storage::requested(storage).0);
+    spec.resources = Some(VolumeResourceRequirements {
+        requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
+        limits: None,
+    });
+}
+
+fn mode_name(mode: AccessMode) -> &'static str {
+    match mode {
+        AccessMode::ReadWriteOnce => "ReadWriteOnce",
+        AccessMode::ReadWriteOncePod => "ReadWriteOncePod",
+        AccessMode::ReadWriteMany => "ReadWriteMany",
+    }
+}
+
+pub(super) fn word(peer_tls: PeerTls) -> &'static str {
+    match peer_tls {
+        PeerTls::Off => "off",
+        PeerTls::Ready => "ready",
+        PeerTls::On => "on",
+    }
+}

@@ -1,0 +1,178 @@
+//! The command line of a member. Only what differs from the server's own defaults is on it.
+
+use super::{
+    names::{Cluster, ports, scheme},
+    start::PodPlan,
+};
+use crate::{
+    crd::{CompactionMode, LogLevel, MetricsDetail, Options},
+    model::{Bootstrap, JoinMember, PeerTls},
+};
+
+/// Where the volume of a member is; the data lies in a folder below, beside what file systems put there.
+pub(super) const VOLUME: &str = "/var/lib/etcd";
+/// Where the secret of the peer port is.
+pub(super) const PEER_SECRET: &str = "/etc/witan/peer";
+/// Where the secret of the client port is.
+pub(super) const CLIENT_SECRET: &str = "/etc/witan/client";
+
+/// All flags of a member.
+pub(super) fn flags(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
+    let mut flags = identity(cluster, plan);
+    flags.extend(bootstrap(cluster, plan));
+    flags.extend(tls(cluster, plan));
+    let options = cluster.spec().options.clone().unwrap_or_default();
+    flags.extend(server(&options));
+    let more = options.extra_args.into_iter();
+    flags.extend(more.map(|(name, value)| flag(&name, &value.0)));
+    flags
+}
+
+fn flag(name: &str, value: &str) -> String {
+    format!("--{name}={value}")
+}
+
+fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
+    let peer = scheme(plan.peer_tls == PeerTls::On);
+    let tls = cluster.spec().client_tls().is_some();
+    let client = scheme(tls);
+    vec![
+        flag("name", &cluster.member(plan.ordinal)),
+        flag("data-dir", &format!("{VOLUME}/data")),
+        flag(
+            "listen-peer-urls",
+            &format!("{peer}://0.0.0.0:{}", ports::PEER),
+        ),
+        flag(
+            "listen-client-urls",
+            &format!("{client}://0.0.0.0:{}", ports::CLIENT),
+        ),
+        flag(
+            "listen-metrics-urls",
+            &format!("http://0.0.0.0:{}", ports::METRICS),
+        ),
+        flag(
+            "advertise-client-urls",
+            &cluster.client_url(plan.ordinal, tls),
+        ),
+        flag(
+            "initial-advertise-peer-urls",
+            &cluster.peer_url(plan.ordinal, plan.peer_tls),
+        ),
+        flag("initial-cluster-token", &cluster.uid),
+    ]
+}
+
+fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
+    let own = |ordinal| {
+        let url = cluster.peer_url(ordinal, plan.peer_tls);
+        format!("{}={url}", cluster.member(ordinal))
+    };
+    let (state, members) = match &plan.bootstrap {
+        Bootstrap::Discovery { url } => return vec![flag("discovery", url)],
+        Bootstrap::New { members } => ("new", (0..*members).map(own).collect()),
+        Bootstrap::Restart => ("existing", vec![own(plan.ordinal)]),
+        Bootstrap::Join { members } => {
+            let pairs = members.iter().flat_map(|member| {
+                let name = name(cluster, member);
+                let urls = member.peer_urls.iter();
+                urls.map(move |url| format!("{name}={url}"))
+            });
+            ("existing", pairs.collect::<Vec<_>>())
+        }
+    };
+    vec![
+        flag("initial-cluster", &members.join(",")),
+        flag("initial-cluster-state", state),
+    ]
+}
+
+/// A member that has not started has no name yet.
+fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
+    match member.ordinal {
+        Some(ordinal) => cluster.member(ordinal),
+        None if member.name.is_empty() => format!("{:x}", member.id),
+        None => member.name.clone(),
+    }
+}
+
+/// A member that listens in clear text may have a certificate all the same, to call others that do not.
+fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
+    let mut flags = Vec::new();
+    if plan.peer_tls >= PeerTls::Ready {
+        flags.extend([
+            flag("peer-cert-file", &format!("{PEER_SECRET}/tls.crt")),
+            flag("peer-key-file", &format!("{PEER_SECRET}/tls.key")),
+            flag("peer-trusted-ca-file", &format!("{PEER_SECRET}/ca.crt")),
+            flag("peer-client-cert-auth", "true"),
+            // Addresses of pods are in no certificate.
+            flag("peer-skip-client-san-verification", "true"),
+        ]);
+    }
+    if let Some(source) = cluster.spec().client_tls() {
+        flags.extend([
+            flag("cert-file", &format!("{CLIENT_SECRET}/tls.crt")),
+            flag("key-file", &format!("{CLIENT_SECRET}/tls.key")),
+        ]);
+        if source.client_cert_auth {
+            flags.push(flag("trusted-ca-file", &format!("{CLIENT_SECRET}/ca.crt")));
+            flags.push(flag("client-cert-auth", "true"));
+        }
+    }
+    flags
+}
+
+fn server(options: &Options) -> Vec<String> {
+    let mode = match options.auto_compaction_mode {
+        CompactionMode::Periodic => "periodic",
+        CompactionMode::Revision => "revision",
+    };
+    let metrics = match options.metrics {
+        MetricsDetail::Basic => "basic",
+        MetricsDetail::Extensive => "extensive",
+    };
+    let level = match options.log_level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    };
+    let mut flags = vec![
+        flag("auto-compaction-mode", mode),
+        flag(
+            "auto-compaction-retention",
+            &options.auto_compaction_retention,
+        ),
+        flag(
+            "heartbeat-interval",
+            &options.heartbeat_interval_ms.to_string(),
+        ),
+        flag("election-timeout", &options.election_timeout_ms.to_string()),
+        flag("metrics", metrics),
+        flag("log-level", level),
+    ];
+    let quota = options.quota_backend_bytes.as_ref();
+    let numbers = [
+        ("quota-backend-bytes", quota.and_then(|quota| quota.bytes())),
+        (
+            "max-request-bytes",
+            options
+                .max_request_bytes
+                .and_then(|n| u64::try_from(n).ok()),
+        ),
+        (
+            "max-txn-ops",
+            options.max_txn_ops.and_then(|n| u64::try_from(n).ok()),
+        ),
+    ];
+    let given = numbers.into_iter();
+    flags.extend(given.filter_map(|(name, n)| Some(flag(name, &n?.to_string()))));
+    let switches = [
+        ("enable-v1", options.enable_v1),
+        ("enable-v2", options.enable_v2),
+        ("enable-grpc-gateway", options.enable_grpc_gateway),
+    ];
+    let off = switches.into_iter().filter(|(_, on)| !on);
+    flags.extend(off.map(|(name, _)| flag(name, "false")));
+    flags
+}

@@ -1,0 +1,47 @@
+//! What the user adds to objects that the operator makes.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::ResourceError;
+use crate::crd::OpenObject;
+
+/// An open object of the spec as the type that it stands for.
+pub(super) fn typed<T: DeserializeOwned>(
+    field: &'static str,
+    object: &OpenObject,
+) -> Result<T, ResourceError> {
+    let failed = |error: serde_json::Error| ResourceError::Field {
+        field,
+        reason: error.to_string(),
+    };
+    serde_json::from_value(Value::Object(object.0.clone())).map_err(failed)
+}
+
+/// Merges `more` into `base`: objects by their keys, lists of named objects by their names; anything else is
+/// replaced.
+pub(super) fn merge(base: &mut Value, more: &Value) {
+    match (base, more) {
+        (Value::Object(base), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(base), Value::Array(more)) if more.iter().all(is_named) => {
+            for value in more {
+                let same = base
+                    .iter_mut()
+                    .find(|old| old.get("name") == value.get("name"));
+                match same {
+                    Some(old) => merge(old, value),
+                    None => base.push(value.clone()),
+                }
+            }
+        }
+        (base, more) => *base = more.clone(),
+    }
+}
+
+fn is_named(value: &Value) -> bool {
+    value.get("name").is_some_and(Value::is_string)
+}

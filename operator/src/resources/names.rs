@@ -1,0 +1,241 @@
+//! Names, labels and annotations: what users, charts and tools rely on.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+use super::{ResourceError, owner};
+use crate::{
+    crd::{EtcdCluster, EtcdClusterSpec},
+    model::{Ordinal, PeerTls},
+};
+
+/// The field manager of server-side apply, and the value of `app.kubernetes.io/managed-by`.
+pub const MANAGER: &str = "witan-operator";
+/// Label: the cluster.
+pub const CLUSTER: &str = "witan.dev/cluster";
+/// Label: the member, by the name of its pod.
+pub const MEMBER: &str = "witan.dev/member";
+/// Label: `voter` or `learner`.
+pub const ROLE: &str = "witan.dev/role";
+/// Label of services: `client` or `peer`.
+pub const SERVICE: &str = "witan.dev/service";
+/// Annotation of a pod: the fingerprint of its template.
+pub const TEMPLATE: &str = "witan.dev/template";
+/// Annotation of pods and claims: how the member speaks to others.
+pub const PEER_TLS: &str = "witan.dev/peer-tls";
+/// Annotation of a pod: whether it speaks TLS to clients.
+pub const CLIENT_TLS: &str = "witan.dev/client-tls";
+/// Annotation of a pod: how it was started.
+pub const START: &str = "witan.dev/start";
+/// Annotation of a claim: its member is no more.
+pub const RETIRED: &str = "witan.dev/retired";
+/// Annotation of an object: the fingerprint of what was applied.
+pub const SPEC: &str = "witan.dev/applied";
+/// Annotation of an EtcdCluster: a new value restarts all members, one at a time.
+pub const RESTARTED_AT: &str = "witan.dev/restartedAt";
+/// Annotation of an EtcdCluster: members that are to be stopped.
+pub const FENCED_MEMBERS: &str = "witan.dev/fenced-members";
+/// Annotation of an EtcdCluster: the generation at which the leader may restart.
+pub const ALLOW_LEADER_RESTART: &str = "witan.dev/allow-leader-restart";
+
+/// Ports of a member.
+pub mod ports {
+    /// Clients.
+    pub const CLIENT: i32 = 2379;
+    /// Other members.
+    pub const PEER: i32 = 2380;
+    /// `/metrics`, `/livez`, `/readyz`, always in clear text.
+    pub const METRICS: i32 = 2381;
+}
+
+/// An EtcdCluster with the names that follow from it.
+#[derive(Clone, Debug)]
+pub struct Cluster<'a> {
+    /// The resource.
+    pub resource: &'a EtcdCluster,
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The id that tells it from one of the same name before it.
+    pub uid: String,
+    /// The image of its members.
+    pub image: String,
+}
+
+impl<'a> Cluster<'a> {
+    /// `member_image` is the operator's, as `repository:tag`.
+    pub fn new(resource: &'a EtcdCluster, member_image: &str) -> Result<Self, ResourceError> {
+        let namespace = resource.namespace();
+        Ok(Self {
+            resource,
+            name: resource.name_any(),
+            namespace: namespace.ok_or(ResourceError::Incomplete("namespace"))?,
+            uid: resource.uid().ok_or(ResourceError::Incomplete("uid"))?,
+            image: image(&resource.spec, member_image)?,
+        })
+    }
+
+    /// Its spec.
+    pub fn spec(&self) -> &'a EtcdClusterSpec {
+        &self.resource.spec
+    }
+
+    /// Name of a member, of its pod and of its label.
+    pub fn member(&self, ordinal: Ordinal) -> String {
+        format!("{}-{ordinal}", self.name)
+    }
+
+    /// The ordinal in the name of a member or pod. `a-10` is after `a-9`, and `a-01` is nobody's.
+    pub fn ordinal(&self, member: &str) -> Option<Ordinal> {
+        let number = member.strip_prefix(&self.name)?.strip_prefix('-')?;
+        let ordinal = number.parse().ok()?;
+        (self.member(ordinal) == member).then_some(ordinal)
+    }
+
+    /// Name of a member's claim.
+    pub fn claim(&self, ordinal: Ordinal) -> String {
+        format!("data-{}", self.member(ordinal))
+    }
+
+    /// The ordinal in the name of a claim.
+    pub fn ordinal_of_claim(&self, claim: &str) -> Option<Ordinal> {
+        self.ordinal(claim.strip_prefix("data-")?)
+    }
+
+    /// Name of the service for clients.
+    pub fn client_service(&self) -> String {
+        format!("{}-client", self.name)
+    }
+
+    /// Name of the service of members.
+    pub fn peer_service(&self) -> String {
+        format!("{}-peer", self.name)
+    }
+
+    /// The name by which other pods find a member.
+    pub fn host(&self, ordinal: Ordinal) -> String {
+        let service = self.peer_service();
+        format!("{}.{service}.{}.svc", self.member(ordinal), self.namespace)
+    }
+
+    /// The URL by which other members reach one.
+    pub fn peer_url(&self, ordinal: Ordinal, peer_tls: PeerTls) -> String {
+        let scheme = scheme(peer_tls == PeerTls::On);
+        format!("{scheme}://{}:{}", self.host(ordinal), ports::PEER)
+    }
+
+    /// The URL by which clients reach a member. `tls` is that of its pod, which may be older than the spec.
+    pub fn client_url(&self, ordinal: Ordinal, tls: bool) -> String {
+        format!("{}://{}:{}", scheme(tls), self.host(ordinal), ports::CLIENT)
+    }
+
+    /// The URL of the service for clients.
+    pub fn client_endpoint(&self) -> String {
+        let (scheme, service) = (
+            scheme(self.spec().client_tls().is_some()),
+            self.client_service(),
+        );
+        format!(
+            "{scheme}://{service}.{}.svc:{}",
+            self.namespace,
+            ports::CLIENT
+        )
+    }
+
+    /// The ordinal that peer URLs name, by their host.
+    pub fn ordinal_of_urls(&self, urls: &[String]) -> Option<Ordinal> {
+        urls.iter().find_map(|url| {
+            let host = url.split("://").nth(1)?.split(':').next()?;
+            let (member, rest) = host.split_once('.')?;
+            let ordinal = self.ordinal(member)?;
+            let own = self.host(ordinal);
+            (own.split_once('.')?.1 == rest).then_some(ordinal)
+        })
+    }
+
+    /// What a selector of this cluster's pods asks for. It never changes.
+    pub fn selector(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(CLUSTER.to_owned(), self.name.clone())])
+    }
+
+    /// Labels of every object: those of the user first, so that they cannot replace ours.
+    pub(super) fn labels(&self) -> BTreeMap<String, String> {
+        let additional = self.spec().additional_metadata.as_ref();
+        let mut labels = additional
+            .map(|more| more.labels.clone())
+            .unwrap_or_default();
+        let version = self.image.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+        let own = [
+            ("app.kubernetes.io/name", "etcd"),
+            ("app.kubernetes.io/component", "etcd"),
+            ("app.kubernetes.io/instance", &self.name),
+            ("app.kubernetes.io/managed-by", MANAGER),
+            ("app.kubernetes.io/part-of", "witan"),
+            ("app.kubernetes.io/version", &label_value(version)),
+            (CLUSTER, &self.name),
+        ];
+        for (key, value) in own {
+            labels.insert(key.to_owned(), value.to_owned());
+        }
+        labels
+    }
+
+    /// Metadata of an object that the cluster owns.
+    pub(super) fn meta(&self, name: String) -> ObjectMeta {
+        let additional = self.spec().additional_metadata.as_ref();
+        ObjectMeta {
+            name: Some(name),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(self.labels()),
+            annotations: additional.map(|more| more.annotations.clone()),
+            owner_references: Some(vec![owner(self.resource)]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// Metadata of an object of one member.
+    pub(super) fn member_meta(&self, name: String, ordinal: Ordinal) -> ObjectMeta {
+        let mut meta = self.meta(name);
+        let labels = meta.labels.get_or_insert_default();
+        labels.insert(MEMBER.to_owned(), self.member(ordinal));
+        meta
+    }
+}
+
+pub(super) fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
+}
+
+/// A text as a label may have it: `v1.0.0+build` has a sign that labels have not.
+fn label_value(text: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let text: String = text
+        .chars()
+        .map(|c| if allowed(c) { c } else { '_' })
+        .take(63)
+        .collect();
+    let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    text.to_owned()
+}
+
+/// `spec.image`, or the operator's member image with `spec.version` instead of its tag.
+fn image(spec: &EtcdClusterSpec, member_image: &str) -> Result<String, ResourceError> {
+    if let Some(image) = &spec.image {
+        return Ok(image.clone());
+    }
+    let slash = member_image.rfind('/').map_or(0, |at| at + 1);
+    let end = member_image[slash..]
+        .find([':', '@'])
+        .map_or(member_image.len(), |at| slash + at);
+    let repository = &member_image[..end];
+    if repository.is_empty() {
+        return Err(ResourceError::Image(member_image.to_owned()));
+    }
+    Ok(match &spec.version {
+        Some(version) => format!("{repository}:{version}"),
+        None => member_image.to_owned(),
+    })
+}

@@ -1,0 +1,353 @@
+//! The pod of a member.
+
+use k8s_openapi::{
+    api::core::v1::{
+        Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
+        LocalObjectReference, PersistentVolumeClaimVolumeSource, Pod, PodAffinityTerm,
+        PodAntiAffinity, PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile,
+        SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+        WeightedPodAffinityTerm,
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity, apis::meta::v1::LabelSelector, util::intstr::IntOrString,
+    },
+};
+use kube::ResourceExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    ResourceError,
+    claim::word,
+    fingerprint, flags,
+    merge::{merge, typed},
+    names::{CLIENT_TLS, Cluster, PEER_TLS, RESTARTED_AT, ROLE, START, TEMPLATE, ports},
+    start::PodPlan,
+    tls,
+};
+use crate::{
+    crd::{AntiAffinity, OpenObject, PullPolicy, Storage},
+    model::{Bootstrap, PeerTls, Role, StartKind},
+};
+
+/// Name of the container.
+const CONTAINER: &str = "etcd";
+
+/// The user and group of a member; the image has none that it needs.
+const USER: i64 = 65532;
+
+/// How long a member may take to hand leadership over and to end its calls.
+const GRACE_SECONDS: i64 = 30;
+
+/// How long a member may take to read its disk: an hour.
+const START_SECONDS: i32 = 3600;
+
+/// The fingerprint of what pods with this kind of peer TLS have in common.
+pub fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, ResourceError> {
+    let common = PodPlan {
+        ordinal: 0,
+        bootstrap: Bootstrap::Restart,
+        peer_tls,
+        role: Role::Voter,
+    };
+    Ok(fingerprint(&unmarked(cluster, &common)?))
+}
+
+/// The pod of a member, with what `plan` and `observe` have to know about it later in annotations.
+pub fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
+    let mut pod = unmarked(cluster, plan)?;
+    let tls = cluster.spec().client_tls().is_some();
+    let start = match plan.bootstrap.kind() {
+        StartKind::New => "new",
+        StartKind::Discovery => "discovery",
+        StartKind::Join => "join",
+        StartKind::Restart => "restart",
+    };
+    let marks = [
+        (TEMPLATE, template(cluster, plan.peer_tls)?),
+        (PEER_TLS, word(plan.peer_tls).to_owned()),
+        (CLIENT_TLS, tls.to_string()),
+        (START, start.to_owned()),
+    ];
+    let annotations = pod.metadata.annotations.get_or_insert_default();
+    annotations.extend(marks.map(|(key, value)| (key.to_owned(), value)));
+    Ok(pod)
+}
+
+/// The pod as the spec makes it, with the user's `podTemplate` merged in and our names on top.
+fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
+    let own = own(cluster, plan)?;
+    let Some(template) = &cluster.spec().pod_template else {
+        return Ok(own);
+    };
+    let failed = |error: serde_json::Error| ResourceError::Field {
+        field: "podTemplate",
+        reason: error.to_string(),
+    };
+    let mut merged = serde_json::to_value(&own).map_err(failed)?;
+    merge(&mut merged, &Value::Object(template.0.clone()));
+    let mut pod: Pod = serde_json::from_value(merged).map_err(failed)?;
+    let labels = own.metadata.labels.clone().unwrap_or_default();
+    pod.metadata.labels.get_or_insert_default().extend(labels);
+    pod.metadata.name = own.metadata.name;
+    pod.metadata.namespace = own.metadata.namespace;
+    pod.metadata.owner_references = own.metadata.owner_references;
+    let spec = pod.spec.get_or_insert_default();
+    let wanted = own.spec.unwrap_or_default();
+    (spec.hostname, spec.subdomain) = (wanted.hostname, wanted.subdomain);
+    Ok(pod)
+}
+
+fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
+    let spec = cluster.spec();
+    let name = cluster.member(plan.ordinal);
+    let mut metadata = cluster.member_meta(name.clone(), plan.ordinal);
+    let role = match plan.role {
+        Role::Voter => "voter",
+        Role::Learner => "learner",
+    };
+    let labels = metadata.labels.get_or_insert_default();
+    labels.insert(ROLE.to_owned(), role.to_owned());
+    let annotations = metadata.annotations.get_or_insert_default();
+    let evict = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+    annotations.insert(evict.to_owned(), "true".to_owned());
+    if let Some(at) = cluster.resource.annotations().get(RESTARTED_AT) {
+        annotations.insert(RESTARTED_AT.to_owned(), at.clone());
+    }
+    let secrets = spec.image_pull_secrets.iter();
+    let secrets = secrets.map(|secret| LocalObjectReference {
+        name: secret.name.clone(),
+    });
+    let tolerations = list("tolerations", &spec.tolerations)?;
+    let spread = list(
+        "topologySpreadConstraints",
+        &spec.topology_spread_constraints,
+    )?;
+    let spec = PodSpec {
+        hostname: Some(name),
+        subdomain: Some(cluster.peer_service()),
+        restart_policy: Some("Always".to_owned()),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        service_account_name: spec.service_account_name.clone(),
+        image_pull_secrets: Some(secrets.collect()),
+        priority_class_name: spec.priority_class_name.clone(),
+        node_selector: Some(spec.node_selector.clone()),
+        tolerations: Some(tolerations),
+        affinity: Some(affinity(cluster)?),
+        topology_spread_constraints: Some(spread_or_default(cluster, spread)),
+        security_context: Some(security()),
+        containers: vec![container(cluster, plan)?],
+        volumes: Some(volumes(cluster, plan)?),
+        ..PodSpec::default()
+    };
+    Ok(Pod {
+        metadata,
+        spec: Some(spec),
+        status: None,
+    })
+}
+
+fn list<T: DeserializeOwned>(
+    field: &'static str,
+    items: &[OpenObject],
+) -> Result<Vec<T>, ResourceError> {
+    items.iter().map(|item| typed(field, item)).collect()
+}
+
+/// What the restricted standard of pod security asks for.
+fn security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            localhost_profile: None,
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+fn container(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Container, ResourceError> {
+    let spec = cluster.spec();
+    let policy = match spec.image_pull_policy {
+        PullPolicy::Always => "Always",
+        PullPolicy::IfNotPresent => "IfNotPresent",
+        PullPolicy::Never => "Never",
+    };
+    let port = |name: &str, number| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number,
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: (path != flags::VOLUME).then_some(true),
+        ..VolumeMount::default()
+    };
+    let mut mounts = vec![mount("data", flags::VOLUME)];
+    if plan.peer_tls >= PeerTls::Ready {
+        mounts.push(mount("peer-tls", flags::PEER_SECRET));
+    }
+    if spec.client_tls().is_some() {
+        mounts.push(mount("client-tls", flags::CLIENT_SECRET));
+    }
+    Ok(Container {
+        name: CONTAINER.to_owned(),
+        image: Some(cluster.image.clone()),
+        image_pull_policy: Some(policy.to_owned()),
+        args: Some(flags::flags(cluster, plan)),
+        ports: Some(vec![
+            port("client", ports::CLIENT),
+            port("peer", ports::PEER),
+            port("metrics", ports::METRICS),
+        ]),
+        volume_mounts: Some(mounts),
+        resources: Some(resources(cluster)?),
+        startup_probe: Some(probe("/livez", 1, START_SECONDS)),
+        liveness_probe: Some(probe("/livez", 5, 6)),
+        readiness_probe: Some(probe("/readyz", 2, 3)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                add: None,
+            }),
+            ..SecurityContext::default()
+        }),
+        ..Container::default()
+    })
+}
+
+fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("metrics".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(5),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}
+
+/// A member without requests would be the first to go when its node runs out of memory.
+fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceError> {
+    if let Some(given) = &cluster.spec().resources {
+        return typed("resources", given);
+    }
+    let requests = [("cpu", "100m"), ("memory", "128Mi")];
+    let requests = requests.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())));
+    Ok(ResourceRequirements {
+        requests: Some(requests.into()),
+        ..ResourceRequirements::default()
+    })
+}
+
+fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Vec<Volume>, ResourceError> {
+    let spec = cluster.spec();
+    let mut data = Volume {
+        name: "data".to_owned(),
+        ..Volume::default()
+    };
+    if spec.is_durable() {
+        data.persistent_volume_claim = Some(PersistentVolumeClaimVolumeSource {
+            claim_name: cluster.claim(plan.ordinal),
+            read_only: None,
+        });
+    } else {
+        data.empty_dir = Some(empty_dir(spec.storage.as_ref())?);
+    }
+    let secret = |name: &str, secret: String| Volume {
+        name: name.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret),
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let mut volumes = vec![data];
+    if plan.peer_tls >= PeerTls::Ready {
+        volumes.push(secret("peer-tls", tls::peer_secret(cluster)));
+    }
+    if spec.client_tls().is_some() {
+        volumes.push(secret("client-tls", tls::server_secret(cluster)));
+    }
+    Ok(volumes)
+}
+
+fn empty_dir(storage: Option<&Storage>) -> Result<EmptyDirVolumeSource, ResourceError> {
+    match storage.and_then(|storage| storage.empty_dir.as_ref()) {
+        Some(given) => typed("storage.emptyDir", given),
+        None => Ok(EmptyDirVolumeSource {
+            medium: Some("Memory".to_owned()),
+            size_limit: Some(Quantity(Storage::requested(storage).0)),
+        }),
+    }
+}
+
+fn selector(cluster: &Cluster<'_>) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(cluster.selector()),
+        ..LabelSelector::default()
+    }
+}
+
+/// The user's affinity, and members on different nodes where that says nothing about it.
+fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
+    let spec = cluster.spec();
+    let mut affinity: Affinity = match &spec.affinity {
+        Some(given) => typed("affinity", given)?,
+        None => Affinity::default(),
+    };
+    if affinity.pod_anti_affinity.is_some() {
+        return Ok(affinity);
+    }
+    let apart = PodAffinityTerm {
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        label_selector: Some(selector(cluster)),
+        ..PodAffinityTerm::default()
+    };
+    let mut preset = PodAntiAffinity::default();
+    match spec.pod_anti_affinity_preset {
+        AntiAffinity::None => return Ok(affinity),
+        AntiAffinity::Soft => {
+            preset.preferred_during_scheduling_ignored_during_execution =
+                Some(vec![WeightedPodAffinityTerm {
+                    weight: 100,
+                    pod_affinity_term: apart,
+                }]);
+        }
+        AntiAffinity::Hard => {
+            preset.required_during_scheduling_ignored_during_execution = Some(vec![apart]);
+        }
+    }
+    affinity.pod_anti_affinity = Some(preset);
+    Ok(affinity)
+}
+
+fn spread_or_default(
+    cluster: &Cluster<'_>,
+    given: Vec<TopologySpreadConstraint>,
+) -> Vec<TopologySpreadConstraint> {
+    if !given.is_empty() {
+        return given;
+    }
+    vec![TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "topology.kubernetes.io/zone".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(selector(cluster)),
+        ..TopologySpreadConstraint::default()
+    }]
+}

@@ -1,0 +1,79 @@
+//! The two services: one for clients, one that gives members their names.
+
+use k8s_openapi::{
+    api::core::v1::{Service, ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::{
+    names::{Cluster, ROLE, SERVICE, ports},
+    with_fingerprint,
+};
+use crate::crd::ServiceType;
+
+/// Where clients go: voters that are ready.
+pub fn client_service(cluster: &Cluster<'_>) -> Service {
+    let options = cluster.spec().services.as_ref();
+    let options = options.and_then(|services| services.client.clone());
+    let options = options.unwrap_or_default();
+    let mut meta = cluster.meta(cluster.client_service());
+    let labels = meta.labels.get_or_insert_default();
+    for (key, value) in options.labels {
+        labels.entry(key).or_insert(value);
+    }
+    labels.insert(SERVICE.to_owned(), "client".to_owned());
+    meta.annotations
+        .get_or_insert_default()
+        .extend(options.annotations);
+    let mut selector = cluster.selector();
+    selector.insert(ROLE.to_owned(), "voter".to_owned());
+    let kind = match options.kind {
+        ServiceType::ClusterIP => "ClusterIP",
+        ServiceType::NodePort => "NodePort",
+        ServiceType::LoadBalancer => "LoadBalancer",
+    };
+    with_fingerprint(Service {
+        metadata: meta,
+        spec: Some(ServiceSpec {
+            type_: Some(kind.to_owned()),
+            selector: Some(selector),
+            ports: Some(vec![port("client", ports::CLIENT)]),
+            traffic_distribution: options.traffic_distribution,
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    })
+}
+
+/// The names of members: there before they are ready, because they find each other by them.
+pub fn peer_service(cluster: &Cluster<'_>) -> Service {
+    let mut meta = cluster.meta(cluster.peer_service());
+    let labels = meta.labels.get_or_insert_default();
+    labels.insert(SERVICE.to_owned(), "peer".to_owned());
+    with_fingerprint(Service {
+        metadata: meta,
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            cluster_ip: Some("None".to_owned()),
+            publish_not_ready_addresses: Some(true),
+            selector: Some(cluster.selector()),
+            ports: Some(vec![
+                port("peer", ports::PEER),
+                port("client", ports::CLIENT),
+                port("metrics", ports::METRICS),
+            ]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    })
+}
+
+fn port(name: &str, number: i32) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: number,
+        target_port: Some(IntOrString::String(name.to_owned())),
+        protocol: Some("TCP".to_owned()),
+        ..ServicePort::default()
+    }
+}

@@ -1,0 +1,313 @@
+//! Certificates that the operator issues: an authority of each cluster's own, and what it signs. What is in a
+//! secret is judged here, too.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+use x509_cert::{
+    Certificate,
+    der::{
+        DecodePem,
+        pem::{self, LineEnding},
+    },
+    ext::pkix::{SubjectAltName, name::GeneralName},
+};
+
+use super::{ResourceError, names::Cluster};
+use crate::{
+    crd::ManagedCertificate,
+    model::{CertificateRole, CertificateSeen, UnixSeconds},
+};
+
+/// How long an authority is valid: ten years.
+const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Clocks may differ by this much: a certificate is valid from a little before it was made.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+/// The user of etcd's auth that the operator is, by the common name of its certificate.
+const OPERATOR_USER: &str = "root";
+
+/// Name of the secret of a role.
+pub fn secret_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
+    let suffix = match role {
+        CertificateRole::Authority => "ca",
+        CertificateRole::Peer => "peer-tls",
+        CertificateRole::Server => "client-tls",
+        CertificateRole::Operator => "operator-tls",
+    };
+    format!("{}-{suffix}", cluster.name)
+}
+
+/// The secret that pods mount for the peer port.
+pub fn peer_secret(cluster: &Cluster<'_>) -> String {
+    let given = cluster
+        .spec()
+        .peer_tls()
+        .and_then(|tls| tls.secret_ref.as_ref());
+    given.map_or_else(
+        || secret_name(cluster, CertificateRole::Peer),
+        |secret| secret.name.clone(),
+    )
+}
+
+/// The secret that pods mount for the client port.
+pub fn server_secret(cluster: &Cluster<'_>) -> String {
+    let given = cluster
+        .spec()
+        .client_tls()
+        .and_then(|tls| tls.secret_ref.as_ref());
+    given.map_or_else(
+        || secret_name(cluster, CertificateRole::Server),
+        |secret| secret.name.clone(),
+    )
+}
+
+/// The secret with what the operator shows members, and the authority by which it knows them.
+pub fn operator_secret(cluster: &Cluster<'_>) -> String {
+    let tls = cluster.spec().client_tls();
+    let given = tls.and_then(|tls| tls.operator_secret_ref.as_ref().or(tls.secret_ref.as_ref()));
+    given.map_or_else(
+        || secret_name(cluster, CertificateRole::Operator),
+        |secret| secret.name.clone(),
+    )
+}
+
+/// A new authority in its secret.
+pub fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
+    let key = KeyPair::generate().map_err(failed)?;
+    let params = authority_params(cluster, now)?;
+    let certificate = params.self_signed(&key).map_err(failed)?;
+    let certificate = text("CERTIFICATE", certificate.der())?;
+    let key = text("PRIVATE KEY", key.serialized_der())?;
+    let role = CertificateRole::Authority;
+    Ok(secret(
+        cluster,
+        role,
+        [certificate.clone(), key, certificate],
+    ))
+}
+
+/// A certificate of `role` in its secret, signed by the authority of `authority`.
+pub fn leaf(
+    cluster: &Cluster<'_>,
+    role: CertificateRole,
+    authority: &Secret,
+    now: SystemTime,
+) -> Result<Secret, ResourceError> {
+    let key = KeyPair::generate().map_err(failed)?;
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = names(cluster, role)
+        .into_iter()
+        .map(san)
+        .collect::<Result<_, _>>()?;
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + validity(cluster, role)).into();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name(cluster, role));
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    params.use_authority_key_identifier_extension = true;
+    let authority_key = value(authority, "tls.key")?;
+    let (_, authority_key) = pem::decode_vec(authority_key).map_err(failed)?;
+    let authority_key = KeyPair::try_from(authority_key.as_slice()).map_err(failed)?;
+    let issuer = Issuer::new(authority_params(cluster, now)?, authority_key);
+    let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
+    let certificate = text("CERTIFICATE", certificate.der())?;
+    let key = text("PRIVATE KEY", key.serialized_der())?;
+    let trusted = String::from_utf8_lossy(value(authority, "tls.crt")?).into_owned();
+    Ok(secret(cluster, role, [certificate, key, trusted]))
+}
+
+/// What a secret of a role holds. One that does not read does not fit.
+pub fn seen(
+    cluster: &Cluster<'_>,
+    role: CertificateRole,
+    secret: &Secret,
+    authority: Option<&Secret>,
+) -> CertificateSeen {
+    let read = || {
+        let certificate = Certificate::from_pem(value(secret, "tls.crt").ok()?).ok()?;
+        value(secret, "tls.key").ok()?;
+        let end = certificate.tbs_certificate.validity.not_after;
+        let end = UnixSeconds::try_from(end.to_unix_duration().as_secs()).ok()?;
+        Some((certificate, end))
+    };
+    let Some((certificate, not_after)) = read() else {
+        return CertificateSeen::default();
+    };
+    let fits = role == CertificateRole::Authority
+        || (signed_by(secret, authority) && has_names(cluster, role, &certificate));
+    CertificateSeen { not_after, fits }
+}
+
+/// The authority that a certificate was issued with lies beside it.
+fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
+    let trusted = value(secret, "ca.crt").ok();
+    let present = authority.and_then(|authority| value(authority, "tls.crt").ok());
+    trusted.is_some() && trusted == present
+}
+
+fn has_names(cluster: &Cluster<'_>, role: CertificateRole, certificate: &Certificate) -> bool {
+    let extension = certificate.tbs_certificate.get::<SubjectAltName>();
+    let found: Vec<String> = match extension {
+        Ok(Some((_, found))) => found.0.iter().filter_map(name_text).collect(),
+        Ok(None) | Err(_) => Vec::new(),
+    };
+    let wanted = names(cluster, role);
+    wanted.len() == found.len() && wanted.iter().all(|name| found.contains(name))
+}
+
+fn name_text(name: &GeneralName) -> Option<String> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's kinds of names"
+    )]
+    match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_owned()),
+        GeneralName::IpAddress(bytes) => {
+            let bytes = bytes.as_bytes();
+            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+            let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+            v4.or(v6).ok().map(|address| address.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// Names of a certificate: of every member that the cluster may have, so that scaling issues none anew.
+fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
+    let (name, space) = (&cluster.name, &cluster.namespace);
+    let members = [
+        format!("*.{name}-peer.{space}.svc"),
+        format!("*.{name}-peer.{space}.svc.cluster.local"),
+    ];
+    let client = format!("{name}-client");
+    let service = [
+        client.clone(),
+        format!("{client}.{space}"),
+        format!("{client}.{space}.svc"),
+        format!("{client}.{space}.svc.cluster.local"),
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+    ];
+    let spec = cluster.spec();
+    let mut names: Vec<String> = members.to_vec();
+    match role {
+        CertificateRole::Authority | CertificateRole::Operator => return Vec::new(),
+        CertificateRole::Peer => {
+            let more = spec.peer_tls();
+            names.extend(
+                more.into_iter()
+                    .flat_map(|tls| tls.additional_dns_names.clone()),
+            );
+            names.extend(
+                more.into_iter()
+                    .flat_map(|tls| tls.additional_ip_addresses.clone()),
+            );
+        }
+        CertificateRole::Server => {
+            names.extend(service);
+            let more = spec.client_tls();
+            names.extend(
+                more.into_iter()
+                    .flat_map(|tls| tls.additional_dns_names.clone()),
+            );
+            names.extend(
+                more.into_iter()
+                    .flat_map(|tls| tls.additional_ip_addresses.clone()),
+            );
+        }
+    }
+    names.dedup();
+    names
+}
+
+fn san(name: String) -> Result<SanType, ResourceError> {
+    match name.parse::<IpAddr>() {
+        Ok(address) => Ok(SanType::IpAddress(address)),
+        Err(_) => Ok(SanType::DnsName(name.try_into().map_err(failed)?)),
+    }
+}
+
+fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
+    match role {
+        CertificateRole::Authority => {
+            let (name, space) = (&cluster.name, &cluster.namespace);
+            // A common name has at most 64 characters.
+            format!("{name}.{space}").chars().take(64).collect()
+        }
+        CertificateRole::Peer => format!("{}-peer", cluster.name),
+        CertificateRole::Server => format!("{}-client", cluster.name),
+        CertificateRole::Operator => OPERATOR_USER.to_owned(),
+    }
+}
+
+fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
+    let spec = cluster.spec();
+    let managed = match role {
+        CertificateRole::Authority => return AUTHORITY_VALIDITY,
+        CertificateRole::Peer => spec.peer_tls().and_then(|tls| tls.managed.clone()),
+        CertificateRole::Server | CertificateRole::Operator => {
+            spec.client_tls().and_then(|tls| tls.managed.clone())
+        }
+    };
+    managed
+        .unwrap_or_else(ManagedCertificate::default)
+        .duration
+        .duration()
+}
+
+fn authority_params(
+    cluster: &Cluster<'_>,
+    now: SystemTime,
+) -> Result<CertificateParams, ResourceError> {
+    let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + AUTHORITY_VALIDITY).into();
+    params.distinguished_name = DistinguishedName::new();
+    let name = common_name(cluster, CertificateRole::Authority);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+fn secret(cluster: &Cluster<'_>, role: CertificateRole, parts: [String; 3]) -> Secret {
+    let files = ["tls.crt", "tls.key", "ca.crt"];
+    let data = files.into_iter().zip(parts);
+    let data = data.map(|(file, text)| (file.to_owned(), ByteString(text.into_bytes())));
+    Secret {
+        metadata: cluster.meta(secret_name(cluster, role)),
+        type_: Some("kubernetes.io/tls".to_owned()),
+        data: Some(data.collect::<BTreeMap<_, _>>()),
+        ..Secret::default()
+    }
+}
+
+fn value<'a>(secret: &'a Secret, file: &str) -> Result<&'a [u8], ResourceError> {
+    let data = secret.data.as_ref().and_then(|data| data.get(file));
+    let missing = || ResourceError::Certificate(format!("the secret has no {file}"));
+    data.map(|bytes| bytes.0.as_slice()).ok_or_else(missing)
+}
+
+fn text(label: &str, der: &[u8]) -> Result<String, ResourceError> {
+    pem::encode_string(label, LineEnding::LF, der).map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> ResourceError {
+    ResourceError::Certificate(error.to_string())
+}
