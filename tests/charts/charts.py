@@ -19,6 +19,7 @@ MONITORING = "--api-versions=monitoring.coreos.com/v1"
 MATRIX = {
     OPERATOR: {
         "defaults": [],
+        "discovery": ["discovery.serviceURL=https://discovery.example"],
         "two-replicas": ["replicaCount=2", "podDisruptionBudget.enabled=true"],
         "some-namespaces": ["watchNamespaces={a,b,a}"],
         "no-crds": ["crds.enabled=false"],
@@ -67,6 +68,7 @@ REFUSED = [
     (OPERATOR, ["--set", "replicaCount=three"], "replicaCount: Invalid type"),
     (OPERATOR, ["--set", "replicaCont=3"], "replicaCont is not allowed"),
     (OPERATOR, ["--set", "image.tagg=1"], "tagg is not allowed"),
+    (OPERATOR, ["--set", "discovery.serviceURL=discovery.example"], "serviceURL: Does not match pattern"),
     (OPERATOR, ["--set", "crds=true"], "crds: Invalid type"),
     (OPERATOR, ["--set", "watchNamespaces=a"], "watchNamespaces: Invalid type"),
     (OPERATOR, ["--set", "watchNamespaces={A}"], "watchNamespaces.0: Does not match pattern"),
@@ -171,6 +173,10 @@ def check_operator() -> None:
     assert roles == {("a", name), ("b", name), ("spaced", f"{name}-lease")}, roles
     arguments = objects(some, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert "--watch-namespaces=a,b" in arguments
+    page = (deploy.ROOT / "docs" / "reference" / "operator.md").read_text()
+    arguments += objects(render(OPERATOR, MATRIX[OPERATOR]["discovery"]), "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+    for flag in {argument.split("=")[0] for argument in arguments} - {"run"}:
+        assert f"| `{flag}` |" in page, f"docs/reference/operator.md does not know {flag}"
     cluster_rules = next(role["rules"] for role in objects(everything, "ClusterRole") if role["metadata"]["name"] == name)
     assert all(role["rules"] == cluster_rules for role in objects(some, "Role") if role["metadata"]["name"] == name)
 

@@ -1,0 +1,236 @@
+"""installs.py PROGRAM KUBE: helm and a user at a real kube-apiserver (in the folder KUBE), which runs on PROGRAM. The charts
+are installed, upgraded, rolled back and uninstalled; samples pass every rule of the definition; the operator's account may do
+what it needs and no more.
+
+What does not live here: pods and the operator at work (tests/operator).
+"""
+
+import json
+import os
+import pathlib
+import secrets
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import yaml
+
+import charts
+import deploy
+from report import Report
+
+DEADLINE_S = 120
+PAUSE_S = 0.2
+OPERATOR = str(deploy.CHARTS / "witan-operator")
+CLUSTER = str(deploy.CHARTS / "witan-cluster")
+GROUP = "/apis/witan.dev/v1"
+ACCOUNT = "system:serviceaccount:witan-system:witan-operator"
+
+# what the operator's account may not do, wherever it watches
+FORBIDDEN = [
+    ("list", "", "secrets", ""), ("watch", "", "secrets", ""), ("delete", "", "secrets", ""), ("create", "", "pods", "exec"), ("get", "", "pods", "log"),
+    ("list", "", "nodes", ""), ("create", "rbac.authorization.k8s.io", "roles", ""), ("delete", "witan.dev", "etcdclusters", ""),
+    ("create", "witan.dev", "etcdclusters", ""), ("create", "apps", "deployments", ""), ("update", "", "persistentvolumes", ""),
+    ("impersonate", "", "users", ""), ("create", "", "serviceaccounts", "token"), ("delete", "", "namespaces", ""),
+]
+
+
+class Server:
+    """A store, kube-apiserver on it, and the administrator."""
+
+    def __init__(self, program: str, kube: pathlib.Path, work: pathlib.Path):
+        store, peer, api = free_ports(3)
+        token = secrets.token_hex(16)
+        (work / "tokens.csv").write_text(f'{token},admin,1,"system:masters"\n')
+        subprocess.run(["openssl", "genrsa", "-out", str(work / "sa.key"), "2048"], check=True, capture_output=True)
+        client, other = f"http://127.0.0.1:{store}", f"http://127.0.0.1:{peer}"
+        self.work, self.processes = work, []
+        self.start("store", program, "--data-dir=store", f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
+                   f"--listen-peer-urls={other}", f"--initial-advertise-peer-urls={other}", f"--initial-cluster=default={other}")
+        self.start("kube-apiserver", str(kube / "kube-apiserver"), f"--etcd-servers={client}", "--bind-address=127.0.0.1", f"--secure-port={api}",
+                   "--advertise-address=192.0.2.10", "--cert-dir=certs", "--authorization-mode=RBAC", "--token-auth-file=tokens.csv",
+                   "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
+                   "--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key")
+        self.url, self.token = f"https://127.0.0.1:{api}", token
+        wait_for("kube-apiserver", self.is_ready)
+        context = {"cluster": {"server": self.url, "certificate-authority": str(work / "certs" / "apiserver.crt")}, "user": {"token": token}}
+        config = {"apiVersion": "v1", "kind": "Config", "current-context": "a", "clusters": [{"name": "a", "cluster": context["cluster"]}],
+                  "users": [{"name": "a", "user": context["user"]}], "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}]}
+        (work / "kubeconfig").write_text(json.dumps(config))
+        os.chmod(work / "kubeconfig", 0o600)
+
+    def start(self, name: str, *command: str) -> None:
+        """A process with its log."""
+        with open(self.work / f"{name}.log", "w") as log:
+            self.processes.append(subprocess.Popen(command, cwd=self.work, stdout=log, stderr=log))
+
+    def is_ready(self) -> bool:
+        """Whether the API server serves."""
+        for process in self.processes:
+            assert process.poll() is None, f"{process.args[0]} ended"
+        return self.request("GET", "/readyz") == "ok"
+
+    def request(self, method: str, path: str, body: object = None):
+        """The answer, as an object if it is one."""
+        trusted = ssl.create_default_context(cafile=str(self.work / "certs" / "apiserver.crt"))
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body is not None else None, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20, context=trusted) as answer:
+                text = answer.read().decode()
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{error.code} {error.read().decode()}") from error
+        return json.loads(text) if text.startswith("{") else text
+
+    def helm(self, *arguments: str) -> str:
+        """Runs helm as the administrator."""
+        said = subprocess.run(["helm", *arguments, "--kubeconfig", str(self.work / "kubeconfig")], capture_output=True, text=True, check=False)
+        assert said.returncode == 0, said.stderr
+        return said.stdout
+
+    def may(self, verb: str, group: str, resource: str, subresource: str = "", namespace: str = "default", name: str = "") -> bool:
+        """Whether the operator's account may."""
+        asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace, "name": name}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": ACCOUNT, "resourceAttributes": asked}}
+        return self.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
+
+    def stop(self) -> None:
+        """Ends both, the store last."""
+        for process in reversed(self.processes):
+            process.kill()
+            process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for on in sockets:
+        on.bind(("127.0.0.1", 0))
+    ports = [on.getsockname()[1] for on in sockets]
+    for on in sockets:
+        on.close()
+    return ports
+
+
+def wait_for(what: str, check) -> None:
+    """Until a check succeeds."""
+    end, last = time.monotonic() + DEADLINE_S, None
+    while time.monotonic() < end:
+        try:
+            if check():
+                return
+        except (OSError, AssertionError) as error:
+            last = error
+            if "ended" in str(error):
+                break
+        time.sleep(PAUSE_S)
+    raise AssertionError(f"{what} did not come: {last}")
+
+
+def clusters(server: Server, namespace: str = "default") -> str:
+    """The path of EtcdClusters."""
+    return f"{GROUP}/namespaces/{namespace}/etcdclusters"
+
+
+def create(server: Server, cluster: dict, *options: str) -> dict:
+    """Creates an EtcdCluster; an unknown field is an error."""
+    return server.request("POST", clusters(server) + "?" + "&".join(["fieldValidation=Strict", *options]), cluster)
+
+
+def check_rights(server: Server, namespace: str, allowed: bool) -> None:
+    """The rules of the chart in a namespace, each verb by itself."""
+    rules = [role for role in yaml.safe_load_all((deploy.DEPLOY / "operator.yaml").read_text()) if role["kind"] == "ClusterRole" and role["metadata"]["name"] == "witan-operator"][0]["rules"]
+    for rule in rules:
+        for resource in rule["resources"]:
+            name, _, sub = resource.partition("/")
+            for verb in rule["verbs"]:
+                assert server.may(verb, rule["apiGroups"][0], name, sub, namespace) is allowed, f"{verb} {resource} in {namespace}"
+
+
+def run(report: Report, server: Server) -> None:
+    """All cases, in the order of a user's life with the charts."""
+    with report.case("helm install witan-operator"):
+        server.helm("install", "witan-operator", OPERATOR, "--namespace", "witan-system", "--create-namespace")
+        wait_for("the definition", lambda: server.request("GET", clusters(server))["items"] == [])
+    with report.case("the account may do what the chart says"):
+        check_rights(server, "default", True)
+        assert server.may("get", "coordination.k8s.io", "leases", "", "witan-system", "witan-operator")
+        assert server.may("create", "coordination.k8s.io", "leases", "", "witan-system")
+    with report.case("the account may do no more"):
+        for verb, group, resource, sub in FORBIDDEN:
+            assert not server.may(verb, group, resource, sub), f"{verb} {resource} {sub}"
+        assert not server.may("update", "coordination.k8s.io", "leases", "", "witan-system", "another")
+        assert not server.may("update", "coordination.k8s.io", "leases", "", "default", "witan-operator")
+    for path in sorted((deploy.DEPLOY / "samples").glob("*.yaml")):
+        with report.case(f"{path.name} is accepted"):
+            for document in yaml.safe_load_all(path.read_text()):
+                if document["kind"] == "EtcdCluster":
+                    create(server, document, "dryRun=All")
+    for name, values in charts.MATRIX[charts.CLUSTER].items():
+        with report.case(f"witan-cluster {name} is accepted"):
+            for document in charts.objects(charts.render(charts.CLUSTER, values, charts.MONITORING), "EtcdCluster"):
+                document["metadata"].pop("namespace")
+                create(server, document, "dryRun=All")
+    with report.case("an unknown field is refused"):
+        try:
+            create(server, {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "x"}, "spec": {"replcas": 3}}, "dryRun=All")
+        except AssertionError as error:
+            assert "replcas" in str(error), error
+        else:
+            raise AssertionError("it was accepted")
+    with report.case("helm install witan-cluster"):
+        server.helm("install", "orders", CLUSTER, "--set", "persistence.size=1Gi,tls.enabled=true,auth.rbac.create=true,auth.rbac.rootPassword=secret")
+        spec = server.request("GET", clusters(server) + "/orders")["spec"]
+        assert spec["replicas"] == 3 and spec["auth"]["enabled"] is True, spec
+    with report.case("helm upgrade and rollback of witan-cluster"):
+        server.helm("upgrade", "orders", CLUSTER, "--reuse-values", "--set", "replicaCount=5,persistence.size=2Gi")
+        assert server.request("GET", clusters(server) + "/orders")["spec"]["replicas"] == 5
+        server.helm("upgrade", "orders", CLUSTER, "--reuse-values", "--set", "replicaCount=1")
+        server.helm("rollback", "orders", "2")
+        assert server.request("GET", clusters(server) + "/orders")["spec"]["replicas"] == 5
+    with report.case("helm upgrade and rollback of witan-operator keep the clusters"):
+        before = server.request("GET", clusters(server) + "/orders")["metadata"]
+        server.helm("upgrade", "witan-operator", OPERATOR, "--namespace", "witan-system", "--set", "replicaCount=2,watchNamespaces={default}")
+        deployment = "/apis/apps/v1/namespaces/witan-system/deployments/witan-operator"
+        assert server.request("GET", deployment)["spec"]["replicas"] == 2
+        check_rights(server, "default", True)
+        check_rights(server, "kube-system", False)
+        server.helm("rollback", "witan-operator", "1", "--namespace", "witan-system")
+        assert server.request("GET", deployment)["spec"]["replicas"] == 1
+        check_rights(server, "kube-system", True)
+        after = server.request("GET", clusters(server) + "/orders")["metadata"]
+        assert (before["uid"], before["resourceVersion"]) == (after["uid"], after["resourceVersion"])
+    with report.case("monitoring is refused while its kinds are missing"):
+        try:
+            server.helm("upgrade", "witan-operator", OPERATOR, "--namespace", "witan-system", "--set", "prometheusRule.enabled=true")
+        except AssertionError as error:
+            assert "needs the kind PrometheusRule" in str(error), error
+        else:
+            raise AssertionError("it was installed")
+    with report.case("helm uninstall keeps the definition and the clusters"):
+        server.helm("uninstall", "witan-operator", "--namespace", "witan-system")
+        assert not server.may("get", "", "secrets")
+        assert server.request("GET", clusters(server) + "/orders")["metadata"]["uid"] == before["uid"]
+        server.helm("install", "witan-operator", OPERATOR, "--namespace", "witan-system")
+        assert server.request("GET", clusters(server) + "/orders")["metadata"]["uid"] == before["uid"]
+
+
+def main() -> int:
+    report = Report()
+    with tempfile.TemporaryDirectory() as work:
+        folder = pathlib.Path(work)
+        server = Server(sys.argv[1], pathlib.Path(sys.argv[2]), folder)
+        try:
+            run(report, server)
+        finally:
+            server.stop()
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
