@@ -30,9 +30,12 @@ use crate::{
     },
     budget::{BudgetMetrics, ClientBudgets, MemoryBudget},
     config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate},
+    corruption::{self, CorruptionChecker, CorruptionMetrics, InconsistentState},
     logging::LogLevelHandle,
     metrics::{MetricsPage, Register},
-    node::{self, Node, NodeMetrics, NodeParts, ProcessIdentity, TransferError, now_ns},
+    node::{
+        self, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, TransferError, now_ns,
+    },
     panics::PanicMetrics,
     peer::{self, PeerMetrics, PeerSettings, Peers, SnapshotMetrics},
     storage::{self, Checkpointer, OpenError, StorageMetrics},
@@ -87,6 +90,9 @@ pub enum BootError {
         /// What contradicts.
         source: CorruptRecord,
     },
+    /// Members differ, and nobody knows whose state is right.
+    #[error(transparent)]
+    Inconsistent(#[from] InconsistentState),
     /// A listen URL cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -121,6 +127,7 @@ impl BootError {
         match self {
             Self::Storage(error) => error.exit_code(),
             Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
+            Self::Inconsistent(_) => INCONSISTENT_EXIT_CODE,
             Self::Config(_)
             | Self::Discovery(_)
             | Self::Join(_)
@@ -133,6 +140,9 @@ impl BootError {
 
 /// Exit code of [`BootError::Corrupt`]; the disk's own refusals have theirs in `storage`.
 const CORRUPT_EXIT_CODE: i32 = 30;
+
+/// Exit code of [`BootError::Inconsistent`].
+const INCONSISTENT_EXIT_CODE: i32 = 36;
 
 /// The cluster version that this release speaks, as `/version` and metrics show it.
 const CLUSTER_VERSION: &str = "3.6.0";
@@ -165,13 +175,25 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let budgets = BudgetMetrics::register(&on);
     let fed = (NodeMetrics::register(&on), &budgets);
     let peer_metrics = (PeerMetrics::register(&on), SnapshotMetrics::register(&on));
-    let links = (bound_peers, peer_tls, peer_metrics);
+    let links = (bound_peers, peer_tls.clone(), peer_metrics);
     let member = start_node(&config, (disk, links), fed, stopping)?;
+    let checker = CorruptionChecker {
+        node: member.node.clone(),
+        tls: peer_tls,
+        checks: config.corruption,
+        metrics: CorruptionMetrics::register(&on),
+    };
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
     let early = tokio::select! {
         first = &mut signal => Some(first),
-        () = cluster_ready(publishing.clone()) => None,
+        ready = cluster_ready(publishing.clone(), checker) => match ready {
+            Ok(()) => None,
+            Err(inconsistent) => {
+                member.stop(None, &stop).await;
+                return Err(inconsistent.into());
+            }
+        },
     };
     let (signal, port) = match early {
         Some(signal) => (signal, None),
@@ -183,11 +205,8 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
                 (on, metrics, ClientBudgets::new(&budgets)),
                 log_level,
             )?;
-            actix_rt::spawn(report_ready(
-                member.node.clone(),
-                config.clone(),
-                publishing,
-            ));
+            let ready = report_ready(member.node.clone(), config.clone(), publishing);
+            actix_rt::spawn(ready);
             (signal.await, Some(port))
         }
     };
@@ -317,6 +336,7 @@ fn start_node(
     } = disk;
     let replica = Replica::new(replica_config(config, identity.member_id), recovered)
         .map_err(|source| BootError::corrupt(&config.data_dir, source))?;
+    let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
     let parts = NodeParts {
         replica,
         log: storage.log,
@@ -337,6 +357,7 @@ fn start_node(
         stopping,
         metrics,
         proposals: MemoryBudget::of_proposals(budgets),
+        frozen,
         lock: storage.lock,
     };
     let checkpoints = storage.checkpoint;
@@ -368,6 +389,7 @@ fn start_node(
         },
     );
     let (node, replica) = started.map_err(BootError::io("start the replica's thread"))?;
+    actix_rt::spawn(corruption::hash_states(node.clone(), to_hash));
     Ok(RunningMember {
         node,
         replica,
@@ -412,12 +434,18 @@ fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::Auto
     }
 }
 
-/// Completes when clients are to be served.
-async fn cluster_ready(mut published: watch::Receiver<bool>) {
+/// Completes when clients are to be served. From then on states are compared regularly.
+async fn cluster_ready(
+    mut published: watch::Receiver<bool>,
+    checker: CorruptionChecker,
+) -> Result<(), InconsistentState> {
     let ready = published.wait_for(|published| *published);
     if timeout(CLUSTER_READY_TIMEOUT, ready).await.is_err() {
         tracing::warn!("timed out waiting for a leader; serving clients without one");
     }
+    checker.check_at_start().await?;
+    actix_rt::spawn(checker.run());
+    Ok(())
 }
 
 /// Says that the member is ready, once it has published itself.

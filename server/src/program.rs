@@ -22,6 +22,10 @@ pub fn main() -> ExitCode {
     {
         return without_member(offline::run(arguments.skip(1)));
     }
+    #[cfg(feature = "planted-panics")]
+    if arguments.peek().is_some_and(|word| word == offline::ALTER) {
+        return without_member(offline::alter(arguments.skip(1)));
+    }
     match Config::load(arguments, &config::environment()) {
         Ok(Invocation::Version) => show(&version::text()),
         Ok(Invocation::Help(help)) => show(&help),

@@ -73,6 +73,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
             ],
         )?,
         force_new_cluster: read.boolean("force-new-cluster")?,
+        corruption: read.corruption_checks()?,
         heartbeat_interval,
         election_timeout,
         pre_vote: read.boolean("pre-vote")?,

@@ -5,6 +5,7 @@
 //! (the typed result). `help` shows the table. No other module reads flags or the environment.
 
 mod build;
+mod corruption;
 mod discovery;
 mod error;
 mod file;
@@ -25,6 +26,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use crate::storage::SpaceConfig;
 
 pub use build::{MembersError, members};
+pub use corruption::CorruptionChecks;
 pub use discovery::{Discovery, SrvDiscovery, V2Discovery, V3Discovery};
 pub use error::ConfigError;
 pub use security::{PeerTlsConfig, PortTls, ServerCertificate, TlsVersion};
@@ -67,6 +69,8 @@ pub struct Config {
     pub initial_cluster_state: ClusterState,
     /// `--force-new-cluster`: all other members are removed at start.
     pub force_new_cluster: bool,
+    /// When members compare their states.
+    pub corruption: CorruptionChecks,
     /// `--heartbeat-interval`.
     pub heartbeat_interval: Duration,
     /// `--election-timeout`.
@@ -192,6 +196,7 @@ impl Default for Config {
             initial_cluster_token: "etcd-cluster".into(),
             initial_cluster_state: ClusterState::New,
             force_new_cluster: false,
+            corruption: CorruptionChecks::default(),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
             pre_vote: true,

@@ -86,11 +86,21 @@ impl Node {
             auth_bytes,
             "the quota is used up; raising the alarm"
         );
-        // not `propose`: for this there is always room
-        let raised = async { self.send_command(command.into(), None, now_ns())?.await };
-        if let Err(fault) = raised.await {
+        if let Err(fault) = self.report_alarm(command).await {
             tracing::warn!(%fault, "failed to raise the alarm about the quota");
         }
+    }
+
+    /// Proposes an alarm of the member's own. Not `propose`: for this there is always room, and learners do it,
+    /// too. Returns the raft index of its entry.
+    pub async fn report_alarm(&self, command: alarm::AlarmCommand) -> Result<u64, NodeError> {
+        let applied = self.send_command(command.into(), None, now_ns())?.await?;
+        Ok(applied.index)
+    }
+
+    /// Has all members hash their state at one point of the log. Returns its raft index.
+    pub async fn request_state_hashes(&self) -> Result<u64, NodeError> {
+        self.report_alarm(alarm::AlarmCommand::hash_state()).await
     }
 }
 

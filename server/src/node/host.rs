@@ -9,8 +9,8 @@ use witan_replica::{
 };
 
 use super::{
-    AppliedCommand, NodeError, Post, Shared, applies::ApplyTally, completions::CompletionBatch,
-    pending_requests::PendingRequests,
+    AppliedCommand, FrozenStates, NodeError, Post, Shared, applies::ApplyTally,
+    completions::CompletionBatch, pending_requests::PendingRequests,
 };
 use crate::storage::{self, Checkpointer, RaftLog, ReceivedSnapshot};
 
@@ -26,6 +26,8 @@ pub(super) struct NodeHost {
     pub(super) writes: PendingRequests<AppliedCommand>,
     pub(super) reads: PendingRequests<Arc<View>>,
     pub(super) leases: PendingRequests<LeaseAnswer>,
+    /// States that are to be hashed.
+    pub(super) frozen: FrozenStates,
     /// Answers of the present turn.
     pub(super) completions: CompletionBatch,
     /// Bytes appended to the log since the last checkpoint was taken.
@@ -98,7 +100,9 @@ impl Host for NodeHost {
         let before = replaced.machine.kv.clone();
         storage::install(&mut self.log, &self.checkpointer, received, replaced);
         self.bytes_since_checkpoint = 0;
+        self.shared.state_hashes.clear();
         self.show_replaced(snapshot, &before);
+        self.shared.installs.send_modify(|installs| *installs += 1);
         let took = begun.elapsed();
         tracing::info!(index, ?took, "installed a snapshot of the leader");
         self.applying = Instant::now();
@@ -130,8 +134,12 @@ impl Host for NodeHost {
             ticket,
             outcome,
             members,
+            hashed,
         } in applied
         {
+            if let Some(state) = hashed {
+                self.frozen.offer(*state, &outcome.reply);
+            }
             if let Some(members) = members {
                 self.post.follow(&members);
             }

@@ -2,9 +2,9 @@
 //! raft, no disk and no thread, only these methods.
 //!
 //! Reading order: this file → `replica_loop` (the loop that owns the replica) → `raft_inbox` (what it takes
-//! first) → `host` (where its effects go) → `post` (who carries messages), `peer_links`, `reconfiguration`
+//! first) → `host` (where its effects go) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
 //! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
-//! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `tokens` → `admission` (what the quota and the disk
+//! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
 //! refuse) → `metrics` (series), `counts`, `applies` (what feeds them).
 
 mod admission;
@@ -15,6 +15,7 @@ mod counts;
 pub mod error;
 mod host;
 mod latest_view;
+mod leadership;
 mod metrics;
 mod peer_links;
 mod pending_requests;
@@ -22,6 +23,7 @@ mod post;
 mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
+mod state_hashes;
 mod status;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -39,10 +41,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot, watch},
-    time::timeout,
-};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use witan_replica::{
     host::{Envelope, LeaseAnswer, LeaseQuestion},
     lessor::{LeaseDeadlines, Renewal},
@@ -66,6 +65,7 @@ pub use metrics::NodeMetrics;
 pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub use replica_loop::{NodeParts, start};
+pub use state_hashes::{FrozenStates, StateHash, StateHashes};
 pub use status::AuthState;
 pub use tokens::Tokens;
 pub use tree_watchers::TreeWatcher;
@@ -113,6 +113,9 @@ struct Shared {
     quota_bytes: Option<u64>,
     /// The last measured state of the disk.
     disk: Arc<SpaceStatus>,
+    state_hashes: StateHashes,
+    /// Snapshots of leaders that were installed.
+    installs: watch::Sender<u64>,
 }
 
 /// Requests to the replica's thread, in the order in which they come.
@@ -154,6 +157,8 @@ enum LoopRequest {
         to: Option<u64>,
         taken: oneshot::Sender<Result<u64, TransferRefused>>,
     },
+    /// Replace the state by the leader's.
+    Rebuild,
     /// There is something in the raft inbox, which is taken first.
     Wake,
 }
@@ -491,21 +496,6 @@ impl Node {
         self.wake();
     }
 
-    /// Hands leadership over to a member, or to the one that lags least, and waits until it leads, at
-    /// most as long as an election takes. Returns the new leader.
-    pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, TransferError> {
-        let (taken, answer) = oneshot::channel();
-        self.send(LoopRequest::Transfer { to, taken })?;
-        let to = answer.await.map_err(|_| NodeError::Stopped)??;
-        let mut leader = self.shared.leader.subscribe();
-        let leads = leader.wait_for(|leader| *leader == to);
-        match timeout(self.shared.election_timeout, leads).await {
-            Ok(Ok(_)) => Ok(to),
-            Ok(Err(_)) => Err(NodeError::Stopped.into()),
-            Err(_) => Err(NodeError::Timeout.into()),
-        }
-    }
-
     /// Lets the replica's thread finish its turn and end.
     pub(crate) fn stop(&self) {
         self.shared.raft_inbox.stop();
@@ -517,25 +507,6 @@ impl Node {
         if self.shared.raft_inbox.needs_wake() {
             let _ = self.shared.inbox.try_send(LoopRequest::Wake);
         }
-    }
-
-    /// Why a request that began then timed out, as far as it can be known; as in etcd.
-    fn reason(&self, error: NodeError, begun_ns: i64) -> NodeError {
-        if error != NodeError::Timeout {
-            return error;
-        }
-        let elected_ns = self.leader_since_ns();
-        let election_ns = i64::try_from(self.shared.election_timeout.as_nanos());
-        let lost_ns = elected_ns.saturating_sub(election_ns.unwrap_or(i64::MAX).saturating_mul(2));
-        if (lost_ns..elected_ns).contains(&begun_ns) {
-            return NodeError::LeaderFailed;
-        }
-        let leader = self.status().leader;
-        let elsewhere = leader != 0 && leader != self.identity().member_id;
-        if elsewhere && !self.shared.peer_links.since(leader, begun_ns) {
-            return NodeError::ConnectionLost;
-        }
-        NodeError::Timeout
     }
 
     fn send_command(

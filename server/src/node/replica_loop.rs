@@ -17,7 +17,7 @@ use witan_replica::{
 };
 
 use super::{
-    INBOX_MAX, LoopRequest, Node, NodeError, NodeMetrics, ProcessIdentity, Shared,
+    FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, NodeMetrics, ProcessIdentity, Shared,
     admission::{grows, is_required_at_start},
     clock::MonotonicClock,
     completions::CompletionBatch,
@@ -28,6 +28,7 @@ use super::{
     pending_requests::PendingRequests,
     post::Post,
     raft_inbox::{RaftBatch, RaftInbox, ReceivedState},
+    state_hashes::StateHashes,
     status::PublishedStatus,
     tokens::Tokens,
     tree_watchers::TreeWatchers,
@@ -102,6 +103,8 @@ pub struct NodeParts {
     pub metrics: NodeMetrics,
     /// Memory for commands.
     pub proposals: MemoryBudget,
+    /// Where states go that are to be hashed.
+    pub frozen: FrozenStates,
     /// Keeps other processes out of the data directory while the thread runs.
     pub lock: DirectoryLock,
 }
@@ -138,6 +141,8 @@ pub fn start(
         monotonic: MonotonicClock::new(),
         quota_bytes: parts.quota_bytes,
         disk: parts.space.seen(),
+        state_hashes: StateHashes::default(),
+        installs: watch::Sender::default(),
     });
     shared.watch_streams.begin(&parts.replica.view().machine.kv);
     let node = Node {
@@ -149,6 +154,7 @@ pub fn start(
         post: post(node.clone(), checkpointer.receiver())?,
         checkpointer,
         incoming: None,
+        frozen: parts.frozen,
         bytes_since_checkpoint: parts.log.replayed_bytes(),
         log: parts.log,
         shared: shared.clone(),
@@ -388,6 +394,7 @@ impl ReplicaLoop {
                 // the requester may be gone
                 let _ = taken.send(self.replica.transfer_leadership(to));
             }
+            LoopRequest::Rebuild => self.replica.rebuild(),
             LoopRequest::Wake => {}
         }
     }

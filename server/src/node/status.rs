@@ -41,6 +41,8 @@ pub(super) struct PublishedStatus {
     no_space: AtomicBool,
     /// Whether any member has.
     any_no_space: AtomicBool,
+    /// Whether this member has the alarm CORRUPT.
+    corrupt: AtomicBool,
     /// Revision of users and roles, doubled, and one more while auth is on.
     auth: AtomicU64,
     /// Whether v2 asks who its clients are.
@@ -71,6 +73,9 @@ impl PublishedStatus {
         let any = machine.alarms.any(AlarmType::NoSpace);
         self.any_no_space.store(any, Relaxed);
         self.no_space.store(machine.alarms.contains(own), Relaxed);
+        let corrupt = Alarm::new(member_id, AlarmType::Corrupt);
+        self.corrupt
+            .store(machine.alarms.contains(corrupt), Relaxed);
         let auth = (machine.auth.revision() << 1) | u64::from(machine.auth.enabled());
         self.auth.store(auth, Relaxed);
         self.paths.store(machine.auth.path_auth_enabled(), Relaxed);
@@ -111,6 +116,10 @@ impl PublishedStatus {
 
     pub(super) fn auth_bytes(&self) -> u64 {
         self.auth_bytes.load(Relaxed)
+    }
+
+    pub(super) fn corrupt(&self) -> bool {
+        self.corrupt.load(Relaxed)
     }
 
     pub(super) fn any_no_space(&self) -> bool {

@@ -67,6 +67,8 @@ fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
             monotonic: clock::MonotonicClock::new(),
             quota_bytes: None,
             disk: Arc::default(),
+            state_hashes: StateHashes::default(),
+            installs: watch::Sender::default(),
         }),
         client: ClientNetwork::default(),
     };

@@ -3,11 +3,16 @@
 //!
 //! What does not live here: the format of snapshots (`snapshot`), the data directory (`storage`).
 //!
-//! Reading order: this file (the command line) → `digest` → `restore` → `show`.
+//! Reading order: this file (the command line) → `digest` → `restore` → `show`; `alter` is for tests alone.
 
+#[cfg(feature = "planted-panics")]
+mod alter;
 mod digest;
 mod restore;
 mod show;
+
+#[cfg(feature = "planted-panics")]
+pub use alter::{ALTER, alter};
 
 use std::{
     ffi::OsString,

@@ -47,9 +47,11 @@ pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
     handshake::decode_answer(contents).map(handshake::encode_answer)
 }
 
-/// The response to a request of HTTP with this head.
+/// The response to a request of HTTP with this head, if it is refused or asks about the cluster.
 pub fn page(head: &[u8]) -> String {
-    http::page(head, &MemberRegistry::default())
+    let refusal = http::refusal(head);
+    let page = refusal.unwrap_or_else(|| http::page(head, &MemberRegistry::default()));
+    page.response(0)
 }
 
 /// The contents of a frame of a snapshot, read and written again.

@@ -1,75 +1,173 @@
-//! What the peer port answers to HTTP/1: who the members are, and which version runs, as etcd's. One
-//! request a connection.
+//! What the peer port answers to HTTP/1: who the members are, which version runs, whether this member has
+//! their state (`hash`), as etcd's. One request a connection.
 
 use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use witan_api::peer::{self, NOT_DECIDED};
+use witan_gocompat::text;
 use witan_replica::machine::member::{Member, MemberRegistry};
 
+use super::{Shared, hash, page::Page};
 use crate::{transport::PeerStream, version};
 
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
+/// Bytes of a request's body.
+const BODY_BYTES_MAX: usize = 1 << 10;
+
+/// The head of a request.
+struct Head<'a> {
+    method: &'a [u8],
+    path: &'a [u8],
+    query: &'a [u8],
+    text: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        let line = text.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let mut words = line.split(|byte| *byte == b' ');
+        let (method, target) = (words.next(), words.next().unwrap_or_default());
+        let mut target = target.splitn(2, |byte| *byte == b'?');
+        Self {
+            method: method.unwrap_or_default(),
+            path: target.next().unwrap_or_default(),
+            query: target.next().unwrap_or_default(),
+            text,
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&'a str> {
+        let lines = self.text.split(|byte| *byte == b'\n').skip(1);
+        let mut lines = lines.filter_map(|line| std::str::from_utf8(line).ok()?.split_once(':'));
+        let (_, value) = lines.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(value.trim())
+    }
+
+    /// The refusal of another method than GET.
+    fn check_method(&self) -> Result<(), Page> {
+        match self.method {
+            b"GET" => Ok(()),
+            _ => Err(Page {
+                headers: "Allow: GET\r\n",
+                ..Page::text("405 Method Not Allowed", "Method Not Allowed")
+            }),
+        }
+    }
+
+    /// The refusal of a request that is meant for another cluster.
+    fn check_cluster(&self, cluster_id: u64) -> Result<(), Page> {
+        let asked = self.header("x-etcd-cluster-id").filter(|id| !id.is_empty());
+        match asked.is_none_or(|id| id == format!("{cluster_id:x}")) {
+            true => Ok(()),
+            false => Err(Page::text("412 Precondition Failed", "cluster ID mismatch")),
+        }
+    }
+
+    fn content_length(&self) -> Result<usize, Page> {
+        let length = self.header("content-length").unwrap_or("0");
+        let length = length
+            .parse()
+            .ok()
+            .filter(|length| *length <= BODY_BYTES_MAX);
+        length.ok_or_else(|| Page::bad_request("error reading body"))
+    }
+}
 
 /// Answers the request that begins with `first`.
 pub(super) async fn answer(
     mut stream: Box<dyn PeerStream>,
     first: &[u8],
-    members: &MemberRegistry,
+    shared: &Shared,
 ) -> io::Result<()> {
-    let mut head = first.to_vec();
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        if head.len() >= HEAD_BYTES_MAX {
-            let too_large = response("431 Request Header Fields Too Large", TEXT, members, "", "");
-            stream.write_all(too_large.as_bytes()).await?;
+    let cluster_id = shared.members().cluster_id;
+    let mut read = first.to_vec();
+    let end = loop {
+        if let Some(end) = read.windows(4).position(|end| end == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if read.len() >= HEAD_BYTES_MAX {
+            let page = Page::text("431 Request Header Fields Too Large", "");
+            stream
+                .write_all(page.response(cluster_id).as_bytes())
+                .await?;
             return stream.shutdown().await;
         }
-        if stream.read_buf(&mut head).await? == 0 {
+        if stream.read_buf(&mut read).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-    }
-    stream.write_all(page(&head, members).as_bytes()).await?;
+    };
+    let mut body = read.split_off(end);
+    let head = Head::of(&read);
+    let page = match head.path {
+        b"/members/hashkv" | b"/members/statehash" => {
+            match of_state(&head, &mut body, &mut stream, shared).await? {
+                Ok(page) | Err(page) => page,
+            }
+        }
+        _ => page(&read, &shared.members()),
+    };
+    stream
+        .write_all(page.response(cluster_id).as_bytes())
+        .await?;
     stream.shutdown().await
 }
 
-/// The response to a request with this head.
-pub(super) fn page(head: &[u8], members: &MemberRegistry) -> String {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ');
-    let (method, target) = (words.next(), words.next().unwrap_or_default());
-    let path = target.split(|byte| *byte == b'?').next();
-    let body = match path {
-        Some(b"/members") => list(members),
-        Some(b"/version") => version(members),
-        _ => {
-            let text = "404 page not found\n";
-            return response("404 Not Found", TEXT, members, "", text);
-        }
+/// Answers a request about this member's state. The inner error is a refusal.
+async fn of_state(
+    head: &Head<'_>,
+    body: &mut Vec<u8>,
+    stream: &mut Box<dyn PeerStream>,
+    shared: &Shared,
+) -> io::Result<Result<Page, Page>> {
+    let length = match body_bytes(head, shared.members().cluster_id) {
+        Ok(length) => length,
+        Err(refusal) => return Ok(Err(refusal)),
     };
-    if method != Some(b"GET") {
-        let (allow, text) = ("Allow: GET\r\n", "Method Not Allowed\n");
-        return response("405 Method Not Allowed", TEXT, members, allow, text);
+    while body.len() < length {
+        if stream.read_buf(body).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
-    response("200 OK", JSON, members, "", &body)
+    Ok(Ok(match head.path {
+        b"/members/hashkv" => hash::of_keys(&shared.node, &body[..length]).await,
+        _ => hash::of_state(&shared.node, head.query),
+    }))
 }
 
-fn response(
-    status: &str,
-    content_type: &str,
-    members: &MemberRegistry,
-    headers: &str,
-    body: &str,
-) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\n{headers}Content-Type: {content_type}\r\nX-Etcd-Cluster-Id: {:x}\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        members.cluster_id,
-        body.len()
-    )
+/// How long the body of a request about this member's state is, or its refusal.
+fn body_bytes(head: &Head<'_>, cluster_id: u64) -> Result<usize, Page> {
+    head.check_method()?;
+    head.check_cluster(cluster_id)?;
+    head.content_length()
+}
+
+/// The refusal of a request with this head that would ask about this member's state.
+#[cfg(feature = "fuzz")]
+pub(super) fn refusal(head: &[u8]) -> Option<Page> {
+    body_bytes(&Head::of(head), 0).err()
+}
+
+/// The answer to a request with this head that asks about the cluster.
+pub(super) fn page(head: &[u8], members: &MemberRegistry) -> Page {
+    let head = Head::of(head);
+    let body = match head.path {
+        b"/members" => list(members),
+        b"/version" => version(members),
+        // etcd's probe of round trips
+        b"/raft/probing" => probe(crate::node::now_ns()),
+        _ => return Page::not_found("404 page not found"),
+    };
+    match head.check_method() {
+        Ok(()) => Page::ok(body),
+        Err(refusal) => refusal,
+    }
+}
+
+fn probe(now_ns: i64) -> String {
+    format!("{{\"OK\":true,\"Now\":\"{}\"}}\n", text::time(now_ns))
 }
 
 fn list(members: &MemberRegistry) -> String {
@@ -111,7 +209,8 @@ mod tests {
             learner: false,
         };
         members.by_id.insert(member.id, member);
-        let asked = page(b"GET /members HTTP/1.1\r\n\r\n", &members);
+        let page = |head: &[u8]| page(head, &members).response(members.cluster_id);
+        let asked = page(b"GET /members HTTP/1.1\r\n\r\n");
         assert!(asked.starts_with("HTTP/1.1 200 OK\r\n"), "{asked}");
         assert!(asked.contains("\r\nX-Etcd-Cluster-Id: d1cf\r\n"), "{asked}");
         assert!(
@@ -121,18 +220,55 @@ mod tests {
             ),
             "{asked}"
         );
-        let asked = page(b"GET /version?x=1 HTTP/1.0\r\n\r\n", &members);
+        let asked = page(b"GET /version?x=1 HTTP/1.0\r\n\r\n");
         assert!(asked.contains(r#""etcdcluster":"3.6.0""#), "{asked}");
         for (head, status) in [
             (&b"POST /members HTTP/1.1\r\n"[..], "405"),
             (b"GET /health HTTP/1.1\r\n", "404"),
             (b"\x16\x03\x01", "404"),
         ] {
-            let refused = page(head, &members);
+            let refused = page(head);
             assert!(
                 refused.starts_with(&format!("HTTP/1.1 {status}")),
                 "{refused}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_meant_for_another_cluster_or_too_long_is_refused() {
+        let asked = |line: &str| {
+            let head = format!("GET /members/hashkv HTTP/1.1\r\n{line}\r\n\r\n");
+            body_bytes(&Head::of(head.as_bytes()), 0xd1cf).map_err(|page| page.status)
+        };
+        assert_eq!(asked("Host: a"), Ok(0));
+        assert_eq!(
+            asked("X-Etcd-Cluster-ID: d1cf\r\ncontent-length: 12"),
+            Ok(12)
+        );
+        assert_eq!(
+            asked("x-etcd-cluster-id: 7"),
+            Err("412 Precondition Failed")
+        );
+        for length in ["1025", "-1", "x", "18446744073709551616"] {
+            let refused = asked(&format!("Content-Length: {length}"));
+            assert_eq!(refused, Err("400 Bad Request"), "{length}");
+        }
+        let posted = body_bytes(&Head::of(b"POST /members/hashkv HTTP/1.1\r\n\r\n"), 1);
+        let posted = posted.map_err(|page| page.status);
+        assert_eq!(posted, Err("405 Method Not Allowed"));
+    }
+
+    #[test]
+    fn a_probe_says_the_time() {
+        let page = page(
+            b"GET /raft/probing HTTP/1.1\r\n",
+            &MemberRegistry::default(),
+        );
+        assert!(
+            page.body.starts_with("{\"OK\":true,\"Now\":\"2"),
+            "{}",
+            page.body
+        );
     }
 }

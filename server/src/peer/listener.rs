@@ -192,7 +192,7 @@ impl Listener {
         stream.read_exact(&mut first).await?;
         let [.., protocol] = first;
         if !first.starts_with(&MAGIC) {
-            http::answer(stream, &first, &self.shared.members()).await?;
+            http::answer(stream, &first, &self.shared).await?;
             return Ok(None);
         }
         let checked = match protocol {

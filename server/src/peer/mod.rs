@@ -5,8 +5,8 @@
 //! votes, what is short and must not wait) and bulk (entries). All streams live on one thread.
 //!
 //! Reading order: this file ([`Peers`], what the node posts) → `handshake` → `frame` → `queue` (what
-//! waits for a lane) → `link` (streams to others) → `listener` (streams of others) → `http` (what else
-//! the peer port answers) → `deliver` (streams that carry a snapshot) and `snapshot` (what is on them) →
+//! waits for a lane) → `link` (streams to others) → `listener` (streams of others) → `http`, `hash` and `page` (what
+//! else the peer port answers) → `deliver` (streams that carry a snapshot) and `snapshot` (what is on them) →
 //! `dial`, `lanes`, `metrics`.
 
 mod deliver;
@@ -15,11 +15,13 @@ mod frame;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod handshake;
+mod hash;
 mod http;
 mod lanes;
 mod link;
 mod listener;
 mod metrics;
+mod page;
 pub mod query;
 mod queue;
 mod snapshot;

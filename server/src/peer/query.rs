@@ -1,4 +1,5 @@
-//! What a member asks of others before it is one of their peers: who is in the cluster.
+//! What a member asks of others over HTTP: who is in the cluster, before it is one of their peers, and which
+//! state they have.
 //!
 //! The answer comes from `http` of the other member's peer port; any HTTP/1 server that answers as etcd's
 //! peer port does is understood.
@@ -9,7 +10,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
-use witan_api::peer::Member;
+use witan_api::peer::{Member, StateHash};
 
 use super::dial;
 use crate::{config::Url, transport::PeerTls};
@@ -31,9 +32,31 @@ pub struct RemoteCluster {
 
 /// Asks the member at this peer URL for its cluster.
 pub async fn cluster(url: &Url, tls: Option<&PeerTls>) -> io::Result<RemoteCluster> {
+    let answer = get(url, tls, "/members").await?;
+    cluster_of(&answer).map_err(invalid)
+}
+
+/// Asks the member of a cluster at this peer URL for the hash of its state after an entry. `None` if it has none, or
+/// not yet.
+pub async fn state_hash(
+    url: &Url,
+    tls: Option<&PeerTls>,
+    cluster_id: u64,
+    index: u64,
+) -> io::Result<Option<StateHash>> {
+    let answer = get(url, tls, &format!("/members/statehash?index={index}")).await?;
+    hash_of(&answer, cluster_id).map_err(invalid)
+}
+
+fn invalid(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+/// Gets a page of the member at this peer URL.
+async fn get(url: &Url, tls: Option<&PeerTls>, target: &str) -> io::Result<Vec<u8>> {
     let asking = async {
         let mut stream = dial::connect(url, tls).await.map_err(io::Error::other)?;
-        let request = format!("GET /members HTTP/1.0\r\nHost: {}\r\n\r\n", url.authority());
+        let request = format!("GET {target} HTTP/1.0\r\nHost: {}\r\n\r\n", url.authority());
         stream.write_all(request.as_bytes()).await?;
         stream.flush().await?;
         let mut answer = Vec::new();
@@ -41,31 +64,60 @@ pub async fn cluster(url: &Url, tls: Option<&PeerTls>) -> io::Result<RemoteClust
             .take(ANSWER_BYTES_MAX)
             .read_to_end(&mut answer)
             .await?;
-        parse(&answer).map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason))
+        Ok(answer)
     };
     let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
     timeout(QUERY_TIMEOUT, asking).await.map_err(too_slow)?
 }
 
-/// Reads a whole HTTP/1 answer.
-fn parse(answer: &[u8]) -> Result<RemoteCluster, &'static str> {
+/// A whole answer of HTTP/1.
+struct Answer<'a> {
+    status: &'a str,
+    cluster_id: Option<u64>,
+    body: &'a [u8],
+}
+
+fn parse(answer: &[u8]) -> Result<Answer<'_>, &'static str> {
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let (head, body) = answer.split_at(end.ok_or("its answer is not HTTP")?);
     let head = std::str::from_utf8(head).map_err(|_| "its answer is not HTTP")?;
     let mut lines = head.split("\r\n");
-    if lines.next().and_then(|line| line.split(' ').nth(1)) != Some("200") {
+    let status = lines.next().and_then(|line| line.split(' ').nth(1));
+    let mut headers = lines.filter_map(|line| line.split_once(':'));
+    let id = headers.find(|(name, _)| name.eq_ignore_ascii_case("x-etcd-cluster-id"));
+    Ok(Answer {
+        status: status.unwrap_or_default(),
+        cluster_id: id.and_then(|(_, id)| u64::from_str_radix(id.trim(), 16).ok()),
+        body: &body[4..],
+    })
+}
+
+fn cluster_of(answer: &[u8]) -> Result<RemoteCluster, &'static str> {
+    let answer = parse(answer)?;
+    if answer.status != "200" {
         return Err("it does not answer as a member does");
     }
-    let headers = lines.filter_map(|line| line.split_once(':'));
-    let id = headers
-        .filter(|(name, _)| name.eq_ignore_ascii_case("x-etcd-cluster-id"))
-        .find_map(|(_, value)| u64::from_str_radix(value.trim(), 16).ok())
-        .ok_or("its answer has no cluster id")?;
-    let members = serde_json::from_slice(&body[4..]);
+    let id = answer.cluster_id.ok_or("its answer has no cluster id")?;
+    let members = serde_json::from_slice(answer.body);
     Ok(RemoteCluster {
         id,
         members: members.map_err(|_| "its answer is no list of members")?,
     })
+}
+
+fn hash_of(answer: &[u8], cluster_id: u64) -> Result<Option<StateHash>, &'static str> {
+    let answer = parse(answer)?;
+    if answer.cluster_id != Some(cluster_id) {
+        return Err("it belongs to another cluster");
+    }
+    match answer.status {
+        "200" => {
+            let hash = serde_json::from_slice(answer.body);
+            hash.map(Some).map_err(|_| "its answer is no hash")
+        }
+        "404" => Ok(None),
+        _ => Err("it does not answer as a member does"),
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_the_peer_port_is_read_and_others_are_refused() {
-        let read = |text: &str| parse(text.as_bytes());
+        let read = |text: &str| cluster_of(text.as_bytes());
         let whole = "HTTP/1.1 200 OK\r\nx-etcd-cluster-id: c1\r\n\r\n\
                      [{\"id\":7,\"peerURLs\":[\"http://a:1\"],\"isLearner\":true}]\n";
         let cluster = read(whole).expect("a member's answer");
@@ -92,6 +144,30 @@ mod tests {
         ] {
             let refusal = read(bad).expect_err(bad);
             assert!(refusal.contains(reason), "{bad:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_one_of_the_same_cluster() {
+        let read = |status: &str, id: &str, body: &str| {
+            let answer = format!("HTTP/1.1 {status}\r\nX-Etcd-Cluster-Id: {id}\r\n\r\n{body}");
+            hash_of(answer.as_bytes(), 0xC1)
+        };
+        let body = "{\"release\":\"1\",\"index\":7,\"revision\":2,\"compact_revision\":-1,\
+                    \"keys\":3,\"others\":4}";
+        let found = read("200 OK", "c1", body).expect("a member's answer");
+        let found = found.expect("it has a hash");
+        assert_eq!((found.index, found.keys, found.others), (7, 3, 4));
+        assert_eq!(
+            read("404 Not Found", "c1", "404 page not found\n"),
+            Ok(None)
+        );
+        for (status, id, body) in [
+            ("200 OK", "c2", body),
+            ("200 OK", "c1", "{}"),
+            ("500 Oh", "c1", body),
+        ] {
+            assert!(read(status, id, body).is_err(), "{status} {id} {body}");
         }
     }
 }

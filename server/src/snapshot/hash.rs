@@ -2,7 +2,7 @@
 
 use std::io;
 
-use witan_replica::machine::{kv::Kv, view::View};
+use witan_replica::machine::{kv::Kv, record::RecordChange, view::View};
 
 use super::{
     record::KeyRecord,
@@ -20,6 +20,32 @@ pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
         crc = crc32c::crc32c_append(crc, &record.value);
     }
     crc
+}
+
+/// The two hashes of a whole state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateChecksums {
+    /// `HashKV` at its revision.
+    pub keys: u32,
+    /// All records of a checkpoint but those of v3 keys.
+    pub others: u32,
+}
+
+/// Computes the hashes of a state, which are the same on all members that have applied the same entries.
+pub fn of_state(view: &View) -> StateChecksums {
+    let machine = &view.machine;
+    let mut others = 0;
+    machine.changes_beside_keys(None, &mut |change| match change {
+        RecordChange::Put { key, value } => {
+            others = crc32c::crc32c_append(others, &key);
+            others = crc32c::crc32c_append(others, &value);
+        }
+        RecordChange::Delete { key } => unreachable!("{key:?} is in no earlier state"),
+    });
+    StateChecksums {
+        keys: of_keys(&machine.kv, machine.kv.revision()),
+        others,
+    }
 }
 
 /// Computes the hash of `Hash` over all of etcd's buckets, except what differs between members.

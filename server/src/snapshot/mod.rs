@@ -16,7 +16,7 @@ mod status;
 mod tests;
 
 pub use file::SnapshotFile;
-pub use hash::{of_keys, of_store};
+pub use hash::{StateChecksums, of_keys, of_state, of_store};
 pub use read::{ImportedSnapshot, RestoreOptions, read};
 pub use status::{SnapshotStatus, status};
 pub use witan_bolt::{BoltError, WriteBytes};

@@ -12,9 +12,7 @@ const NICE_MAX: i32 = 19;
 
 /// Runs `work` on a new thread with a low priority and waits for its result. It needs its own
 /// thread, because an unprivileged process cannot raise a priority again.
-pub(super) fn run_at_low_priority<T: Send>(
-    work: impl FnOnce() -> io::Result<T> + Send,
-) -> io::Result<T> {
+pub fn run_at_low_priority<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let work = || {
         if let Err(error) = lower_priority() {
             tracing::debug!(%error, "failed to lower the priority of a thread");

@@ -68,6 +68,7 @@ pub use identity::{DataIdentity, FORMAT};
 pub use install::install;
 pub use ledger::Ledger;
 pub use log::RaftLog;
+pub use low_priority::run_at_low_priority;
 pub use metrics::StorageMetrics;
 pub use received::{IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotReceiver};
 pub use record_stream::{RecordCounter, RecordTotals, encode_record};

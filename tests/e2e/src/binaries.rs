@@ -69,6 +69,30 @@ pub fn cached(name: &str, script: &str) -> PathBuf {
     path
 }
 
+/// The program with doors for tests: `$WITAN_PLANTED_BIN`, else the debug build in this workspace's target folder.
+///
+/// # Panics
+/// If it is not there.
+pub fn planted() -> PathBuf {
+    let path = env::var_os("WITAN_PLANTED_BIN").map_or_else(
+        || {
+            let exe = env::current_exe().expect("a test knows its own executable");
+            let target = exe
+                .ancestors()
+                .nth(3)
+                .expect("target/FLAVOUR/deps/test-exe");
+            target.join("debug").join("witan-planted")
+        },
+        PathBuf::from,
+    );
+    assert!(
+        path.is_file(),
+        "{} is not there: run `cargo build -p witan --features planted-panics --bin witan-planted` first",
+        path.display()
+    );
+    path
+}
+
 /// `$WITAN_BIN`, else the newest build in this workspace's target folder.
 fn witan() -> PathBuf {
     if let Some(path) = env::var_os("WITAN_BIN") {

@@ -2,7 +2,7 @@
 //! thread or the disk's ends the process. The panics are planted in `witan-planted`, a build with a
 //! door that the program which ships does not have.
 
-use std::{env, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use futures_util::stream;
 use tonic::{Code, Request, Status, transport::Channel};
@@ -17,7 +17,9 @@ use witan_api::v3::{
     v3lockpb::{LockRequest, lock_client::LockClient},
 };
 use witan_e2e::{
-    Kind, Launch, Server, grpc,
+    Kind, Launch, Server,
+    binaries::planted,
+    grpc,
     http::{self, Connection, Response},
     wait,
     websocket::{Frame, Socket},
@@ -28,24 +30,6 @@ const HEADER: &str = "witan-planted-panic";
 
 /// The exit codes of a panic, and of a log that cannot be written.
 const EXITS: (i32, i32) = (31, 29);
-
-/// `$WITAN_PLANTED_BIN`, else the debug build in this workspace's target folder.
-fn planted() -> PathBuf {
-    let path = env::var_os("WITAN_PLANTED_BIN").map_or_else(
-        || {
-            let exe = env::current_exe().expect("a test knows its own executable");
-            let target = exe
-                .ancestors()
-                .nth(3)
-                .expect("target/FLAVOUR/deps/test-exe");
-            target.join("debug").join("witan-planted")
-        },
-        PathBuf::from,
-    );
-    let how = "run `cargo build -p witan --features planted-panics --bin witan-planted` first";
-    assert!(path.is_file(), "{} is not there: {how}", path.display());
-    path
-}
 
 fn start() -> Server {
     Launch::witan().program(planted()).expect_panics().start()

@@ -40,6 +40,14 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause between two tries to publish the member's own attributes",
     ),
     (
+        "server/src/corruption/checker.rs",
+        "the time between two comparisons, and the pause between two tries to rebuild the state",
+    ),
+    (
+        "server/src/corruption/compare.rs",
+        "the pause before a member that has no hash yet is asked again",
+    ),
+    (
         "server/src/peer/deliver.rs",
         "the pause between two tries to send a snapshot",
     ),

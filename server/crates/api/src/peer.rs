@@ -1,5 +1,5 @@
-//! What the peer port answers over HTTP: a member in the JSON of `/members`. The order of the fields is
-//! the order on the wire.
+//! What the peer port answers over HTTP: a member in the JSON of `/members`, and the hash of a state in that of
+//! `/members/statehash`. The order of the fields is the order on the wire.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,23 @@ pub struct Member {
     /// Where clients reach it; absent until the member has started.
     #[serde(rename = "clientURLs", default, skip_serializing_if = "Vec::is_empty")]
     pub client_urls: Vec<String>,
+}
+
+/// Hash of a member's whole state at a point of the log, as members ask each other for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateHash {
+    /// Release that computed `others`: the layout of what it hashes may differ between releases.
+    pub release: String,
+    /// Raft index of the last entry that the state has applied.
+    pub index: u64,
+    /// Its v3 revision.
+    pub revision: i64,
+    /// Its compacted revision.
+    pub compact_revision: i64,
+    /// etcd's `HashKV` of it.
+    pub keys: u32,
+    /// Hash of everything else that members share.
+    pub others: u32,
 }
 
 /// The cluster version until one was decided.

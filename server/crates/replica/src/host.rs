@@ -80,6 +80,9 @@ pub struct Applied {
     pub outcome: Outcome,
     /// The member book after it, when the entry changed it.
     pub members: Option<MemberRegistry>,
+    /// The frozen state after it, when all members may hash theirs to compare them: after a compaction, or
+    /// when a member has asked for it.
+    pub hashed: Option<Box<View>>,
 }
 
 /// Why a request was rejected; nothing was queued.

@@ -168,6 +168,8 @@ pub struct Replica {
     halt: Option<Halt>,
     /// Members that refuse this one, because it was removed from the cluster.
     removed_at: BTreeSet<u64>,
+    /// Whether the leader's state is to replace this member's, which has become another one.
+    rebuilds: bool,
     /// The state of the snapshot that raft has accepted, until the next turn installs it.
     incoming_snapshot: Option<View>,
     faults: Faults,
@@ -196,6 +198,7 @@ impl Replica {
         let patience = self.config.request_ticks;
         self.proposals.expire(self.ticks, patience);
         self.proposals.later_is_now();
+        self.request_snapshot();
         self.lease_requests.tick(self.ticks, patience);
         self.read_index.expire(self.ticks, patience);
         self.run_leader_tasks(now_ns);

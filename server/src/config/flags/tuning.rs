@@ -4,7 +4,6 @@ use super::{Flag, FlagKind, accepted, supported};
 use FlagKind::{Bool, Duration, Integer, Text};
 
 const ONE_STEP: &str = "compaction does not stop other work, so it has no batches";
-const EVERY_START: &str = "every start checks all it reads";
 const CLUSTERS_LATER: &str = "it matters only between members, which come with a later version";
 
 #[rustfmt::skip]
@@ -12,17 +11,17 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("enable-grpc-gateway", Bool, "true", "Whether v3 is served as JSON over HTTP too.", supported("the_gateway_can_be_turned_off")),
     Flag::new("auto-compaction-mode", Text, "periodic", "Whether old revisions are kept for a time (periodic) or by number (revision).", supported("old_revisions_go_by_themselves")),
     Flag::new("auto-compaction-retention", Text, "0", "How long or how many old revisions are kept; 0 keeps all until they are compacted.", supported("old_revisions_go_by_themselves")),
-    Flag::new("feature-gates", Text, "", "Features that etcd switches by name.", accepted("none of these features is optional here")),
-    Flag::new("corrupt-check-time", Duration, "0s", "How often members compare their hashes.", accepted(CLUSTERS_LATER)),
-    Flag::new("compact-hash-check-time", Duration, "1m0s", "How often a leader compares the hashes of compactions.", accepted(CLUSTERS_LATER)),
+    Flag::new("feature-gates", Text, "", "Features that etcd switches by name: `InitialCorruptCheck` and `CompactHashCheck`, as `NAME=true`; no other is optional here.", supported("members_that_differ_without_a_majority_do_not_start")),
+    Flag::new("initial-corrupt-check", Bool, "false", "Whether a member compares its state with the others' before it serves clients.", supported("a_corrupt_member_is_rebuilt_before_it_serves")),
+    Flag::new("corrupt-check-time", Duration, "0s", "How often members compare their states; 0 never does.", supported("a_corrupt_member_is_found_alarmed_and_rebuilt")),
+    Flag::new("compact-hash-check-enabled", Bool, "false", "Whether members compare their states after compactions.", supported("states_are_compared_after_compactions")),
+    Flag::new("compact-hash-check-time", Duration, "1m0s", "How often a leader compares the states after compactions.", supported("states_are_compared_after_compactions")),
     Flag::new("compaction-batch-limit", Integer, "1000", "Revisions that a batch of compaction removes.", accepted(ONE_STEP)),
     Flag::new("compaction-sleep-interval", Duration, "10ms", "Pause between batches of compaction.", accepted(ONE_STEP)),
     Flag::new("watch-progress-notify-interval", Duration, "10m0s", "How often an idle watch hears of progress.", supported("an_idle_watcher_gets_progress_notifications")),
     Flag::new("downgrade-check-time", Duration, "5s", "How often the state of a downgrade is looked at.", accepted("nothing is downgraded")),
     Flag::new("snapshot-catchup-entries", Integer, "5000", "Entries of the log that are kept for slow members.", accepted(CLUSTERS_LATER)),
     Flag::new("bootstrap-defrag-threshold-megabytes", Integer, "0", "Free space at which etcd defragments before it starts.", accepted("there is nothing to defragment")),
-    Flag::new("experimental-initial-corrupt-check", Bool, "false", "Whether etcd checks its data before it serves.", accepted(EVERY_START)),
-    Flag::new("experimental-compact-hash-check-enabled", Bool, "false", "Whether hashes of compactions are compared.", accepted(CLUSTERS_LATER)),
     Flag::new("experimental-enable-lease-checkpoint", Bool, "false", "Whether remaining times of leases are recorded.", accepted("leases come with a later version")),
     Flag::new("experimental-enable-lease-checkpoint-persist", Bool, "false", "Whether they are kept over a change of leader.", accepted("leases come with a later version")),
     Flag::new("experimental-txn-mode-write-with-shared-buffer", Bool, "true", "Whether transactions share bbolt's buffer.", accepted("there is no bbolt here")),

@@ -3,11 +3,13 @@
 //!
 //! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) →
 //! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `quorum` (too few
-//! run) → `membership` (members come and go) → `forced` (one is left) → `peers` (the peer port) → `tls` (between
+//! run) → `membership` (members come and go) → `forced` (one is left) →
+//! `corruption` (states differ) → `peers` (the peer port) → `tls` (between
 //! members) → `tokens` (log-ins) → `tools` (etcdctl).
 
 #[path = "../tls/authority.rs"]
 mod authority;
+mod corruption;
 mod dialects;
 mod failover;
 mod forced;

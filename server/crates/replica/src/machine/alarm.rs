@@ -26,13 +26,32 @@ pub struct AlarmCommand {
     pub kind: i32,
 }
 
-/// Raises or lowers an alarm.
+/// What an alarm command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 #[expect(missing_docs, reason = "etcd's names")]
 pub enum AlarmAction {
     Activate = 0,
     Deactivate = 1,
+    /// Raises and lowers nothing: each member hashes its state after this entry, so that the hashes can be
+    /// compared. Releases that do not know it pass over it.
+    HashState = 2,
+}
+
+impl AlarmCommand {
+    /// Has all members hash their state.
+    pub fn hash_state() -> Self {
+        Self {
+            action: AlarmAction::HashState as i32,
+            member: 0,
+            kind: AlarmType::Corrupt as i32,
+        }
+    }
+
+    /// Whether all members hash their state after it.
+    pub fn hashes_state(&self) -> bool {
+        self.action == AlarmAction::HashState as i32
+    }
 }
 
 /// As etcd's `AlarmType`.
@@ -133,7 +152,7 @@ impl Alarms {
                 room.then_some(alarm)
             }
             Ok(AlarmAction::Deactivate) => self.raised.remove(&alarm),
-            Err(_) => None,
+            Ok(AlarmAction::HashState) | Err(_) => None,
         }
     }
 

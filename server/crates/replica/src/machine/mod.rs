@@ -179,6 +179,11 @@ impl StateMachine {
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv
             .changes(since.map(|m| &m.kv), &mut in_room(record::KV, emit));
+        self.changes_beside_keys(since, emit);
+    }
+
+    /// The same without the v3 keys. Members with the same state emit the same records.
+    pub fn changes_beside_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv.leases().changes(
             since.map(|m| m.kv.leases()),
             &mut in_room(record::LEASE, emit),

@@ -90,6 +90,7 @@ impl Replica {
             role: StateRole::Follower,
             durable_checkpoints: (0, place.index),
             commit_unpersisted: false,
+            rebuilds: false,
             incoming_snapshot: None,
             outbox: Vec::new(),
             unanswered: Vec::new(),

@@ -1,4 +1,5 @@
-//! What a leader looks at before it takes a change of membership, and what a removed member does.
+//! What a leader looks at before it takes a change of membership, what a removed member does, and how a member
+//! asks for the state of the others.
 //!
 //! What does not live here: whether the registry accepts a change (`machine/member.rs`), and what the dialects
 //! check beforehand.
@@ -67,6 +68,22 @@ impl Replica {
             // raft goes on to lead without a vote of its own
             let term = raft.term;
             raft.become_follower(term, 0);
+        }
+    }
+
+    /// Replaces this member's state by the leader's, because it has become another one. It takes no entries
+    /// until it has that state. A leader must hand over first.
+    pub fn rebuild(&mut self) {
+        self.rebuilds = true;
+        self.request_snapshot();
+    }
+
+    /// Asks the leader for its state, if this member needs it and has not asked yet.
+    pub(super) fn request_snapshot(&mut self) {
+        if self.rebuilds {
+            // An error says that there is no leader, or that its first entry has not arrived: the next
+            // tick tries again.
+            let _ = self.raft.request_snapshot();
         }
     }
 }

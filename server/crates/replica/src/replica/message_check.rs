@@ -24,7 +24,9 @@ fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     match message.get_msg_type() {
         MessageType::MsgAppend => has_contiguous_entries(message),
         // a follower acknowledges what the leader has
-        MessageType::MsgAppendResponse => last.is_none_or(|last| message.index <= last),
+        MessageType::MsgAppendResponse => {
+            last.is_none_or(|last| message.index <= last && message.request_snapshot <= last)
+        }
         MessageType::MsgReadIndex => message.term == 0 && message.entries.len() == 1,
         // what a member tells itself, and proposals, which members forward in messages of their own
         MessageType::MsgHup

@@ -12,7 +12,11 @@ use crate::{
     faults::InjectedBug,
     host::{Applied, Envelope, Host, Lane, LogBatch, Unanswered},
     log::fill_metadata,
-    machine::{Reply, command::Command, kv::ReadResults},
+    machine::{
+        Reply,
+        command::{Command, Entry},
+        kv::{KvOperation, ReadResults},
+    },
     wire::{self, EntryError},
 };
 
@@ -110,6 +114,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
         .mut_store()
         .install_snapshot(view.position.clone());
     replica.machine = view.machine;
+    replica.rebuilds = false;
     replica.notice_own_removal();
     let lost = replica.proposals.entries_skipped().into_iter();
     replica
@@ -202,12 +207,36 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Result<Applied, Halt> 
     let members = command
         .changes_members()
         .then(|| replica.machine.members.clone());
+    let hashed = is_hashed(&command, &outcome.reply).then(|| Box::new(replica.view()));
     Ok(Applied {
         index,
         ticket,
         outcome,
         members,
+        hashed,
     })
+}
+
+/// Whether members may hash their state after an entry.
+fn is_hashed(entry: &Entry, reply: &Reply) -> bool {
+    match &entry.command {
+        Some(Command::Alarm(command)) => command.hashes_state(),
+        Some(Command::Kv(command)) => {
+            matches!(command.operation, Some(KvOperation::Compact(_)))
+                && matches!(reply, Reply::Kv(Ok(_)))
+        }
+        Some(
+            Command::Tree(_)
+            | Command::Publish(_)
+            | Command::ClusterVersion(_)
+            | Command::PeerUrls(_)
+            | Command::Lease(_)
+            | Command::Auth(_)
+            | Command::Members(_)
+            | Command::Downgrade(_),
+        )
+        | None => false,
+    }
 }
 
 fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {

@@ -4,6 +4,7 @@
 mod failover;
 mod leases;
 mod membership;
+mod rebuild;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -177,8 +178,12 @@ impl Cluster {
         if self.cut.contains(&(from, to)) {
             return;
         }
+        let is_snapshot = envelope.snapshot.is_some();
         if let Some((replica, _)) = self.members.get_mut(&to) {
             replica.receive(envelope);
+        }
+        if is_snapshot && let Some((sender, _)) = self.members.get_mut(&from) {
+            sender.peer_event(to, PeerEvent::SnapshotDelivered);
         }
     }
 

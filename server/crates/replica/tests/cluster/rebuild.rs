@@ -1,0 +1,145 @@
+//! All members hash their state at one point of the log, and one that has another state gets the leader's.
+
+use witan_replica::machine::{
+    alarm::AlarmCommand,
+    kv::Compact,
+    record::RecordChange,
+    tree::{Set, TreeOperation},
+};
+
+use super::*;
+
+/// Members 1 to 3, of which one begins with another v2 tree.
+fn differing(id: u64) -> Cluster {
+    let state = genesis(1, [1, 2, 3].map(person).to_vec());
+    let mut other = state.clone();
+    other.machine.tree.advance_index();
+    let mut cluster = Cluster::default();
+    for member in [1, 2, 3] {
+        let state = if member == id { &other } else { &state };
+        let member_and_world = (replica(member, state.clone()), World::default());
+        cluster.members.insert(member, member_and_world);
+    }
+    cluster.until(|cluster| cluster.leader().is_some());
+    cluster
+}
+
+/// Everything that members share at one point, but the v3 keys.
+fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut records = Vec::new();
+    view.machine.changes_beside_keys(None, &mut |change| {
+        if let RecordChange::Put { key, value } = change {
+            records.push((key, value));
+        }
+    });
+    records
+}
+
+/// Has all members freeze their state; the states by member.
+fn frozen(cluster: &mut Cluster, by: u64) -> BTreeMap<u64, View> {
+    let ticket = cluster.propose(by, Command::Alarm(AlarmCommand::hash_state()));
+    cluster.until(|cluster| cluster.answer(by, ticket).is_some());
+    let index = cluster.answer(by, ticket).expect("answered").index;
+    cluster.until(|cluster| {
+        let mut worlds = cluster.members.values().map(|(_, world)| world);
+        worlds.all(|world| world.applied.last().is_some_and(|last| last.index >= index))
+    });
+    let mut states = BTreeMap::new();
+    for (id, (_, world)) in &cluster.members {
+        let mut applied = world.applied.iter();
+        let applied = applied.find(|applied| applied.index == index);
+        let state = applied.and_then(|applied| applied.hashed.as_deref());
+        let state = state.expect("it is frozen at this entry");
+        assert_eq!(state.position.index, index);
+        states.insert(*id, state.clone());
+    }
+    states
+}
+
+#[test]
+fn members_freeze_the_same_state_where_they_are_asked_to_and_after_compactions() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let by = cluster.follower();
+    for key in ["a", "b"] {
+        cluster.propose(by, put(key));
+    }
+    let set = Set {
+        path: "/a".into(),
+        value: "1".into(),
+        ..Set::default()
+    };
+    cluster.propose(by, TreeOperation::Set(set));
+    let states = frozen(&mut cluster, by);
+    let first = records(&states[&1]);
+    assert!(states.values().all(|state| records(state) == first));
+    assert!(
+        states
+            .values()
+            .all(|state| state.machine.alarms.list(None).next().is_none())
+    );
+
+    let compact = kv::KvOperation::Compact(Compact { revision: 2 });
+    let ticket = cluster.propose(by, compact);
+    cluster.until(|cluster| cluster.answer(by, ticket).is_some());
+    let applied = cluster.answer(by, ticket).expect("answered");
+    assert!(applied.hashed.is_some());
+    let frozen = cluster
+        .world(by)
+        .applied
+        .iter()
+        .filter(|a| a.hashed.is_some());
+    assert_eq!(frozen.count(), 2, "no other entry costs anything");
+}
+
+#[test]
+fn a_member_with_another_state_gets_the_leaders() {
+    for corrupt in [1, 2, 3] {
+        let mut cluster = differing(corrupt);
+        let states = frozen(&mut cluster, corrupt);
+        let differs = |id: u64| records(&states[&id]) != records(&states[&(id % 3 + 1)]);
+        assert!([1, 2, 3].into_iter().filter(|id| differs(*id)).count() == 2);
+        if cluster.leader() == Some(corrupt) {
+            // a leader is not asked for its own state
+            cluster.replica(corrupt).rebuild();
+            cluster.ticks(3);
+            assert_eq!(cluster.world(corrupt).installs, 0);
+            let to = corrupt % 3 + 1;
+            let moved = cluster.replica(corrupt).transfer_leadership(Some(to));
+            assert_eq!(moved, Ok(to));
+        } else {
+            cluster.replica(corrupt).rebuild();
+        }
+        // meanwhile others write
+        let by = corrupt % 3 + 1;
+        let ticket = cluster.propose(by, put("a"));
+        cluster.until(|cluster| cluster.answer(by, ticket).is_some());
+        cluster.until(|cluster| cluster.world(corrupt).installs == 1);
+        cluster.ticks(2);
+        let states = frozen(&mut cluster, corrupt);
+        let first = records(&states[&1]);
+        assert!(states.values().all(|state| records(state) == first));
+        assert_eq!(cluster.count(corrupt, "a"), 1);
+        assert_eq!(cluster.world(corrupt).installs, 1, "once is enough");
+    }
+}
+
+#[test]
+fn a_state_is_asked_for_again_from_the_next_leader() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().expect("it leads");
+    let corrupt = cluster.follower();
+    cluster.cut.insert((leader, corrupt));
+    cluster.replica(corrupt).rebuild();
+    cluster.ticks(1);
+    let rest = [1, 2, 3].into_iter().filter(|id| *id != leader);
+    cluster.kill(leader, &rest.collect::<Vec<_>>());
+    cluster.until(|cluster| cluster.leader().is_some());
+    if cluster.leader() == Some(corrupt) {
+        let to = 6 - leader - corrupt;
+        let moved = cluster.replica(corrupt).transfer_leadership(Some(to));
+        assert_eq!(moved, Ok(to));
+    }
+    cluster.until(|cluster| cluster.world(corrupt).installs == 1);
+    let ticket = cluster.propose(corrupt, put("a"));
+    cluster.until(|cluster| cluster.answer(corrupt, ticket).is_some());
+}

@@ -1,0 +1,320 @@
+//! When states are compared, and what is done about a difference: the leader raises alarms, and each corrupt
+//! member replaces its own state.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use witan_replica::machine::alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType};
+
+use super::{
+    CorruptionMetrics,
+    compare::{self, CompareError, Comparison},
+    verdict::{MemberHash, Verdict, decide},
+};
+use crate::{
+    config::CorruptionChecks,
+    node::{Node, NodeError, TransferError},
+    transport::PeerTls,
+};
+
+/// How often a member looks whether it has the alarm.
+const ALARM_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a member replaces its state before it waits for [`REBUILD_PAUSE`].
+const REBUILDS_MAX: u32 = 3;
+
+/// Pause after attempts to replace the state that have failed.
+const REBUILD_PAUSE: Duration = Duration::from_secs(10);
+
+/// Member of an alarm that concerns the whole cluster, as in etcd: nobody knows whose state is right.
+const WHOLE_CLUSTER: u64 = 0;
+
+/// A member that starts has another state than others, and none of them can be trusted more.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the state of this member differs from that of others, and no majority with the leader agrees on one (after \
+     entry {index} of the raft log {hashes}). Find the member whose data is right; remove the others and add \
+     them as new members, or restore a backup"
+)]
+pub struct InconsistentState {
+    index: u64,
+    hashes: String,
+}
+
+/// Why a state was not replaced.
+#[derive(Debug, thiserror::Error)]
+enum RebuildError {
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error("cannot hand leadership over: {0}")]
+    Transfer(#[from] TransferError),
+    #[error("this member leads now")]
+    Leads,
+}
+
+/// How this member's state compares.
+enum Standing {
+    /// Most voters have it, or nobody differs.
+    Sound {
+        /// Whether it was replaced before.
+        rebuilt: bool,
+    },
+    /// Most voters have another one, and it could not be replaced.
+    Corrupt,
+    /// Members differ, and none can be trusted more.
+    Unknown(Comparison),
+}
+
+/// Compares this member's state with the others'.
+#[derive(Clone, Debug)]
+pub struct CorruptionChecker {
+    /// The running member.
+    pub node: Node,
+    /// TLS between members.
+    pub tls: Option<PeerTls>,
+    /// When to compare.
+    pub checks: CorruptionChecks,
+    /// Series to feed.
+    pub metrics: CorruptionMetrics,
+}
+
+impl CorruptionChecker {
+    /// Compares before clients are served, if the settings say so. A state that most others do not have is
+    /// replaced; if that is not possible, the start fails. Without answers of others it goes on, as in etcd.
+    pub async fn check_at_start(&self) -> Result<(), InconsistentState> {
+        if !self.checks.initial || self.is_alone().await {
+            return Ok(());
+        }
+        match self.make_sound().await {
+            Ok(Standing::Sound { rebuilt }) => {
+                tracing::info!(rebuilt, "initial corruption checking passed; no corruption");
+                Ok(())
+            }
+            Ok(Standing::Unknown(found)) => Err(InconsistentState {
+                index: found.index,
+                hashes: found.hashes(),
+            }),
+            Ok(Standing::Corrupt) => Err(InconsistentState {
+                index: self.node.status().applied,
+                hashes: "the leader's state could not be received".to_owned(),
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "initial corruption checking was not possible");
+                Ok(())
+            }
+        }
+    }
+
+    /// Compares as often as the settings say, for as long as the process runs.
+    pub async fn run(self) {
+        tokio::select! {
+            () = self.node.stopping() => {}
+            () = self.compare_regularly() => {}
+            () = self.compare_compactions() => {}
+            () = self.follow_alarm() => {}
+        }
+    }
+
+    /// `--corrupt-check-time`: the leader has all members hash their state.
+    async fn compare_regularly(&self) {
+        let Some(every) = self.checks.every else {
+            return std::future::pending().await;
+        };
+        loop {
+            sleep(every).await;
+            if !self.leads() || self.is_alone().await {
+                continue;
+            }
+            match compare::now(&self.node, self.tls.as_ref(), |_| false).await {
+                Ok(comparison) => self.raise_alarms(&comparison).await,
+                Err(error) => tracing::warn!(%error, "failed to compare the members' states"),
+            }
+        }
+    }
+
+    /// `--compact-hash-check-time`: the leader compares the states after the last compaction that all members can
+    /// be asked about.
+    async fn compare_compactions(&self) {
+        let Some(every) = self.checks.compactions else {
+            return std::future::pending().await;
+        };
+        let mut checked = 0;
+        loop {
+            sleep(every).await;
+            if !self.leads() || self.is_alone().await {
+                continue;
+            }
+            for hash in self.node.state_hashes().behind(checked) {
+                let tls = self.tls.as_ref();
+                let Ok(comparison) = compare::at(&self.node, tls, hash.index, |_| true).await
+                else {
+                    break;
+                };
+                self.raise_alarms(&comparison).await;
+                if comparison.verdict != (Verdict::Agreed { complete: false }) {
+                    checked = hash.index;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Makes the state of this member that of the others while it has the alarm.
+    async fn follow_alarm(&self) {
+        let mut looks = interval(ALARM_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let own = Alarm::new(self.node.identity().member_id, AlarmType::Corrupt);
+        let mut handled = false;
+        loop {
+            looks.tick().await;
+            if !self.node.has_corrupt_alarm() {
+                handled = false;
+                continue;
+            }
+            if handled || self.is_alone().await {
+                continue;
+            }
+            match self.make_sound().await {
+                // a client has raised it, and may lower it
+                Ok(Standing::Sound { rebuilt: false }) => handled = true,
+                Ok(Standing::Sound { rebuilt: true }) => {
+                    tracing::warn!("this member has the others' state again; lowering its alarm");
+                    self.change(own, AlarmAction::Deactivate).await;
+                }
+                Ok(Standing::Corrupt | Standing::Unknown(_)) => {
+                    tracing::error!("the state of this member stays corrupt; trying again later");
+                    sleep(REBUILD_PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to compare this member's state; trying again later");
+                    sleep(REBUILD_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Replaces this member's state until most others have the same.
+    async fn make_sound(&self) -> Result<Standing, CompareError> {
+        let own = self.node.identity().member_id;
+        let mut rebuilt = false;
+        for _ in 0..REBUILDS_MAX {
+            let enough = |members: &[MemberHash]| is_confirmed(members, own);
+            let comparison = compare::now(&self.node, self.tls.as_ref(), enough).await?;
+            self.metrics.compared(&comparison.verdict);
+            let majority = match &comparison.verdict {
+                Verdict::Agreed { .. } => return Ok(Standing::Sound { rebuilt }),
+                Verdict::Undecided => return Ok(Standing::Unknown(comparison)),
+                Verdict::Outvoted { majority, .. } => majority,
+            };
+            if majority.contains(&own) {
+                return Ok(Standing::Sound { rebuilt });
+            }
+            let (index, hashes) = (comparison.index, comparison.hashes());
+            tracing::error!(
+                index,
+                hashes,
+                "most members have another state than this one"
+            );
+            if !self.leads() && !majority.contains(&self.node.status().leader) {
+                return Ok(Standing::Unknown(comparison));
+            }
+            match self.rebuild(majority).await {
+                Ok(()) => {
+                    rebuilt = true;
+                    self.metrics.rebuilds.inc();
+                    tracing::warn!("rebuilt the state of this member from the leader's");
+                }
+                Err(error) => tracing::warn!(%error, "failed to rebuild the state of this member"),
+            }
+        }
+        Ok(Standing::Corrupt)
+    }
+
+    /// Replaces this member's state by the leader's, which is one of `majority`.
+    async fn rebuild(&self, majority: &[u64]) -> Result<(), RebuildError> {
+        if self.leads() {
+            let view = self.node.view().await?;
+            let members = &view.machine.members.by_id;
+            let votes = |id: &&u64| members.get(*id).is_some_and(|member| !member.learner);
+            let next = majority.iter().find(votes).copied();
+            self.node.transfer_leadership(next).await?;
+        }
+        tokio::select! {
+            rebuilt = self.node.rebuild() => Ok(rebuilt?),
+            () = self.until_leading() => Err(RebuildError::Leads),
+        }
+    }
+
+    /// Waits until this member leads.
+    async fn until_leading(&self) {
+        while !self.leads() {
+            sleep(ALARM_INTERVAL).await;
+        }
+    }
+
+    /// Raises the alarm for members that most others contradict; for the whole cluster, if nobody knows who they
+    /// are.
+    async fn raise_alarms(&self, comparison: &Comparison) {
+        self.metrics.compared(&comparison.verdict);
+        let (index, hashes) = (comparison.index, comparison.hashes());
+        let corrupt = match &comparison.verdict {
+            Verdict::Agreed { complete } => {
+                tracing::debug!(index, complete, "compared the members' states");
+                return;
+            }
+            Verdict::Outvoted { corrupt, .. } => corrupt.clone(),
+            Verdict::Undecided => vec![WHOLE_CLUSTER],
+        };
+        let Ok(view) = self.node.view().await else {
+            return;
+        };
+        for member in corrupt {
+            let alarm = Alarm::new(member, AlarmType::Corrupt);
+            if view.machine.alarms.contains(alarm) {
+                continue;
+            }
+            let member = format!("{member:x}");
+            tracing::error!(
+                member,
+                index,
+                hashes,
+                "members differ; raising the alarm CORRUPT"
+            );
+            self.change(alarm, AlarmAction::Activate).await;
+        }
+    }
+
+    async fn change(&self, alarm: Alarm, action: AlarmAction) {
+        let command = AlarmCommand {
+            action: action as i32,
+            member: alarm.member,
+            kind: alarm.kind,
+        };
+        if let Err(error) = self.node.report_alarm(command).await {
+            tracing::warn!(%error, "failed to change the alarm CORRUPT; trying again later");
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.node.status().leader == self.node.identity().member_id
+    }
+
+    async fn is_alone(&self) -> bool {
+        let view = self.node.view().await;
+        view.is_ok_and(|view| view.machine.members.by_id.len() <= 1)
+    }
+}
+
+/// Whether most voters are known to have this member's state.
+fn is_confirmed(members: &[MemberHash], own: u64) -> bool {
+    let found = members.iter().filter(|member| member.found.is_some());
+    let agreed = match decide(members) {
+        Verdict::Agreed { .. } => found.map(|member| member.member).collect(),
+        Verdict::Outvoted { majority, .. } => majority,
+        Verdict::Undecided => Vec::new(),
+    };
+    let votes = |member: &&MemberHash| member.votes;
+    let voters = members.iter().filter(votes).count();
+    let agree = |member: &&MemberHash| member.votes && agreed.contains(&member.member);
+    agreed.contains(&own) && members.iter().filter(agree).count() > voters / 2
+}

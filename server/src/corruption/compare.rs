@@ -1,0 +1,165 @@
+//! Asks the other members for the hashes of their states at one point of the log.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout_at};
+use witan_replica::machine::member::{Member, MemberRegistry};
+
+use super::verdict::{MemberHash, ReleaseHash, Verdict, decide};
+use crate::{
+    config::Url,
+    node::{Node, NodeError, StateHash},
+    peer::query,
+    transport::PeerTls,
+    version,
+};
+
+/// How long members may take to apply the entry, and to hash the state after it.
+const HASH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pause before members that have no hash yet are asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why nothing was compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CompareError {
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error("this member has not hashed its own state in time")]
+    NotHashed,
+}
+
+/// A comparison of all members at one point of the log.
+#[derive(Clone, Debug)]
+pub(super) struct Comparison {
+    pub(super) index: u64,
+    pub(super) members: Vec<MemberHash>,
+    pub(super) verdict: Verdict,
+}
+
+impl Comparison {
+    /// What each member has, for people.
+    pub(super) fn hashes(&self) -> String {
+        let of = |member: &MemberHash| {
+            let id = member.member;
+            match &member.found {
+                None => format!("{id:x} has none"),
+                Some(ReleaseHash { hash, .. }) => format!(
+                    "{id:x} has {:08x} and {:08x} at revision {}",
+                    hash.keys, hash.others, hash.revision
+                ),
+            }
+        };
+        let texts: Vec<String> = self.members.iter().map(of).collect();
+        texts.join(", ")
+    }
+}
+
+/// What one member says.
+enum Answer {
+    Hash(ReleaseHash),
+    /// It has not hashed its state there, or not yet.
+    NotYet,
+    /// It cannot be asked.
+    Unreachable,
+}
+
+/// Has all members hash their state at a new point of the log, and compares them. A member that has no hash yet
+/// is asked again, until it has one, `enough` is known or the time is over.
+pub(super) async fn now(
+    node: &Node,
+    tls: Option<&PeerTls>,
+    enough: impl Fn(&[MemberHash]) -> bool,
+) -> Result<Comparison, CompareError> {
+    let index = node.request_state_hashes().await?;
+    at(node, tls, index, enough).await
+}
+
+/// Compares the states at a point at which members have hashed them.
+pub(super) async fn at(
+    node: &Node,
+    tls: Option<&PeerTls>,
+    index: u64,
+    enough: impl Fn(&[MemberHash]) -> bool,
+) -> Result<Comparison, CompareError> {
+    let deadline = Instant::now() + HASH_TIMEOUT;
+    let own = timeout_at(deadline, node.state_hashes().wait_for(index)).await;
+    let own = own.ok().flatten().ok_or(CompareError::NotHashed)?;
+    let view = node.view().await?;
+    let registry = &view.machine.members;
+    let own_id = node.identity().member_id;
+    let of_member = |member: &Member| MemberHash {
+        member: member.id,
+        votes: !member.learner,
+        found: (member.id == own_id).then(|| ReleaseHash {
+            release: version::WITAN.to_owned(),
+            hash: own,
+        }),
+    };
+    let mut members: Vec<MemberHash> = registry.by_id.values().map(of_member).collect();
+    let mut waiting: Vec<u64> = registry.by_id.keys().copied().collect();
+    waiting.retain(|id| *id != own_id);
+    loop {
+        let answers = ask(registry, tls, &waiting, index).await;
+        waiting.clear();
+        for (id, answer) in answers {
+            match answer {
+                Answer::NotYet => waiting.push(id),
+                Answer::Unreachable => {}
+                Answer::Hash(found) => {
+                    let of_it = members.iter_mut().filter(|member| member.member == id);
+                    of_it.for_each(|member| member.found = Some(found.clone()));
+                }
+            }
+        }
+        if waiting.is_empty() || enough(&members) || Instant::now() >= deadline {
+            return Ok(Comparison {
+                index,
+                verdict: decide(&members),
+                members,
+            });
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+}
+
+async fn ask(
+    registry: &MemberRegistry,
+    tls: Option<&PeerTls>,
+    members: &[u64],
+    index: u64,
+) -> Vec<(u64, Answer)> {
+    let members = members.iter().filter_map(|id| registry.by_id.get(id));
+    let asking = members.map(|member| async move {
+        let answer = ask_one(registry.cluster_id, member, tls, index).await;
+        (member.id, answer)
+    });
+    join_all(asking).await
+}
+
+/// Asks at one URL after the other.
+async fn ask_one(cluster_id: u64, member: &Member, tls: Option<&PeerTls>, index: u64) -> Answer {
+    let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
+    for url in urls.collect::<Vec<Url>>() {
+        match query::state_hash(&url, tls, cluster_id, index).await {
+            Ok(Some(found)) => {
+                let hash = StateHash {
+                    index: found.index,
+                    revision: found.revision,
+                    compact_revision: found.compact_revision,
+                    keys: found.keys,
+                    others: found.others,
+                };
+                let release = found.release;
+                return Answer::Hash(ReleaseHash { release, hash });
+            }
+            Ok(None) => return Answer::NotYet,
+            Err(error) => {
+                let member = format!("{:x}", member.id);
+                tracing::debug!(member, %url, %error, "a member does not say which state it has");
+            }
+        }
+    }
+    Answer::Unreachable
+}

@@ -1,0 +1,34 @@
+//! The series of comparisons.
+
+use prometheus::{IntCounter, IntCounterVec};
+
+use super::verdict::Verdict;
+use crate::metrics::Register;
+
+/// What the checker feeds.
+#[derive(Clone, Debug)]
+pub struct CorruptionMetrics {
+    checks: IntCounterVec,
+    pub(super) rebuilds: IntCounter,
+}
+
+impl CorruptionMetrics {
+    /// Declares them.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        Self {
+            checks: on.counters("witan_corruption_checks_total", "Comparisons of the members' states that this member has made, by outcome.", &["outcome"]),
+            rebuilds: on.counter("witan_corruption_rebuilds_total", "How often this member's state was replaced by the leader's, because most members have another one."),
+        }
+    }
+
+    pub(super) fn compared(&self, verdict: &Verdict) {
+        let outcome = match verdict {
+            Verdict::Agreed { complete: true } => "agreed",
+            Verdict::Agreed { complete: false } => "incomplete",
+            Verdict::Outvoted { .. } => "outvoted",
+            Verdict::Undecided => "undecided",
+        };
+        self.checks.with_label_values(&[outcome]).inc();
+    }
+}

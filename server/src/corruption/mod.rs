@@ -1,0 +1,55 @@
+//! Finds members whose state is another one than that of most others, and gives them the leader's.
+//!
+//! At a point of the log every member hashes its whole state. The points are compactions, and entries that
+//! are proposed for it. Members that differ from most voters get the alarm CORRUPT, which stops writes as
+//! in etcd, and ask the leader for its state. Once theirs is that of the others, the alarm is lowered.
+//!
+//! What does not live here: how a state is hashed (`snapshot`), where the hashes are kept (`node`), how other
+//! members are asked (`peer::query`), what an alarm stops (`machine/alarm.rs`).
+//!
+//! Reading order: `verdict` (what follows from the hashes; pure) → `compare` (asks the others) → `checker` (when,
+//! and what is done about it) → `metrics`.
+
+mod checker;
+mod compare;
+mod metrics;
+mod verdict;
+
+use tokio::sync::mpsc;
+use witan_replica::machine::view::View;
+
+use crate::{
+    node::{Node, StateHash},
+    panics,
+    snapshot::{self, StateChecksums},
+    storage::run_at_low_priority,
+};
+
+pub use checker::{CorruptionChecker, InconsistentState};
+pub use metrics::CorruptionMetrics;
+
+/// Hashes each state that the replica's thread has frozen, one after the other, and keeps the hashes. Ends
+/// with that thread.
+pub async fn hash_states(node: Node, mut frozen: mpsc::Receiver<View>) {
+    while let Some(view) = frozen.recv().await {
+        let hashing = panics::run_blocking(move || run_at_low_priority(|| Ok(hash(&view))));
+        match hashing.await {
+            Ok(Ok(hash)) => node.state_hashes().add(hash),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to hash the state for a comparison"),
+            // the process stops
+            Err(_) => return,
+        }
+    }
+}
+
+fn hash(view: &View) -> StateHash {
+    let kv = &view.machine.kv;
+    let StateChecksums { keys, others } = snapshot::of_state(view);
+    StateHash {
+        index: view.position.index,
+        revision: kv.revision(),
+        compact_revision: kv.compacted(),
+        keys,
+        others,
+    }
+}

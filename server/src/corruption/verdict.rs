@@ -1,0 +1,164 @@
+//! What follows from the hashes of all members at one point of the log. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::node::StateHash;
+
+/// What a member says about its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MemberHash {
+    pub(super) member: u64,
+    pub(super) votes: bool,
+    /// `None` if it does not answer, or did not hash its state there.
+    pub(super) found: Option<ReleaseHash>,
+}
+
+/// A hash, and the release that made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReleaseHash {
+    pub(super) release: String,
+    pub(super) hash: StateHash,
+}
+
+/// The outcome of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// No two members differ.
+    Agreed {
+        /// Whether all members were compared.
+        complete: bool,
+    },
+    /// Most of the voters agree, and some members differ from them.
+    Outvoted {
+        /// Members that agree with each other.
+        majority: Vec<u64>,
+        /// Members whose state is another one.
+        corrupt: Vec<u64>,
+    },
+    /// Members differ, and nobody knows whose state is right.
+    Undecided,
+}
+
+/// Compares the states of all members, at one point of the log.
+///
+/// Releases may lay out what is beside the keys differently, so it is compared only if one release runs
+/// everywhere.
+pub(super) fn decide(members: &[MemberHash]) -> Verdict {
+    let found = || members.iter().filter_map(|member| member.found.as_ref());
+    let mut releases = found().map(|found| &found.release);
+    let first = releases.next();
+    let same_release = releases.all(|release| Some(release) == first);
+    let mut groups: BTreeMap<_, Vec<&MemberHash>> = BTreeMap::new();
+    for member in members {
+        if let Some(ReleaseHash { hash, .. }) = &member.found {
+            let others = same_release.then_some(hash.others);
+            let state = (hash.revision, hash.compact_revision, hash.keys, others);
+            groups.entry(state).or_default().push(member);
+        }
+    }
+    if groups.len() <= 1 {
+        let complete = found().count() == members.len();
+        return Verdict::Agreed { complete };
+    }
+    let ids = |group: &[&MemberHash]| group.iter().map(|member| member.member).collect();
+    let voters = members.iter().filter(|member| member.votes).count();
+    let is_majority = |group: &Vec<&MemberHash>| {
+        let votes = group.iter().filter(|member| member.votes).count();
+        votes > voters / 2
+    };
+    let (majority, others): (Vec<_>, Vec<_>) = groups.into_values().partition(is_majority);
+    match majority.first() {
+        Some(group) => Verdict::Outvoted {
+            majority: ids(group),
+            corrupt: ids(&others.concat()),
+        },
+        None => Verdict::Undecided,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(member: u64, keys: Option<u32>) -> MemberHash {
+        let hash = |keys| StateHash {
+            index: 9,
+            revision: 5,
+            compact_revision: -1,
+            keys,
+            others: 7,
+        };
+        MemberHash {
+            member,
+            votes: true,
+            found: keys.map(|keys| ReleaseHash {
+                release: "1".into(),
+                hash: hash(keys),
+            }),
+        }
+    }
+
+    fn of(keys: &[Option<u32>]) -> Verdict {
+        let members = (1..).zip(keys).map(|(id, keys)| member(id, *keys));
+        decide(&members.collect::<Vec<_>>())
+    }
+
+    fn outvoted(majority: &[u64], corrupt: &[u64]) -> Verdict {
+        Verdict::Outvoted {
+            majority: majority.to_vec(),
+            corrupt: corrupt.to_vec(),
+        }
+    }
+
+    #[test]
+    fn most_voters_decide() {
+        let (a, b, c, none) = (Some(1), Some(2), Some(3), None);
+        let agreed = |complete| Verdict::Agreed { complete };
+        for (keys, verdict) in [
+            (&[a, a, a][..], agreed(true)),
+            (&[a, a, none], agreed(false)),
+            (&[none, none, none], agreed(false)),
+            (&[a], agreed(true)),
+            (&[a, b, a], outvoted(&[1, 3], &[2])),
+            (&[b, a, a], outvoted(&[2, 3], &[1])),
+            (&[a, b, c], Verdict::Undecided),
+            (&[a, b, none], Verdict::Undecided),
+            (&[a, b], Verdict::Undecided),
+            (&[a, a, b, b], Verdict::Undecided),
+            (&[a, a, a, b, c], outvoted(&[1, 2, 3], &[4, 5])),
+            (&[a, a, none, none, b], Verdict::Undecided),
+        ] {
+            assert_eq!(of(keys), verdict, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn learners_are_judged_and_do_not_judge() {
+        let mut members: Vec<MemberHash> = [1, 2, 2, 2]
+            .into_iter()
+            .zip(1..)
+            .map(|(keys, id)| member(id, Some(keys)))
+            .collect();
+        members[1].votes = false;
+        members[2].votes = false;
+        // the two voters differ
+        assert_eq!(decide(&members), Verdict::Undecided);
+        members[3] = member(4, Some(1));
+        assert_eq!(decide(&members), outvoted(&[1, 4], &[2, 3]));
+    }
+
+    #[test]
+    fn what_is_beside_the_keys_is_compared_within_one_release() {
+        let mut members: Vec<MemberHash> = (1..=3).map(|id| member(id, Some(1))).collect();
+        let mut change = |change: fn(&mut ReleaseHash)| {
+            change(members[2].found.as_mut().expect("it answers"));
+            decide(&members)
+        };
+        let differs = outvoted(&[1, 2], &[3]);
+        assert_eq!(change(|found| found.hash.others += 1), differs);
+        let agreed = Verdict::Agreed { complete: true };
+        assert_eq!(change(|found| found.release.push('2')), agreed);
+        // the keys are laid out as etcd does
+        assert_eq!(change(|found| found.hash.keys += 1), differs);
+    }
+}

@@ -1,0 +1,41 @@
+//! What requests have to do with who leads: handing leadership over, and why a request got no answer in time.
+
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{LoopRequest, Node, NodeError, TransferError};
+
+impl Node {
+    /// Hands leadership over to a member, or to the one that lags least, and waits until it leads, at
+    /// most as long as an election takes. Returns the new leader.
+    pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, TransferError> {
+        let (taken, answer) = oneshot::channel();
+        self.send(LoopRequest::Transfer { to, taken })?;
+        let to = answer.await.map_err(|_| NodeError::Stopped)??;
+        let mut leader = self.shared.leader.subscribe();
+        let leads = leader.wait_for(|leader| *leader == to);
+        match timeout(self.shared.election_timeout, leads).await {
+            Ok(Ok(_)) => Ok(to),
+            Ok(Err(_)) => Err(NodeError::Stopped.into()),
+            Err(_) => Err(NodeError::Timeout.into()),
+        }
+    }
+
+    /// Why a request that began then timed out, as far as it can be known; as in etcd.
+    pub(super) fn reason(&self, error: NodeError, begun_ns: i64) -> NodeError {
+        if error != NodeError::Timeout {
+            return error;
+        }
+        let elected_ns = self.leader_since_ns();
+        let election_ns = i64::try_from(self.shared.election_timeout.as_nanos());
+        let lost_ns = elected_ns.saturating_sub(election_ns.unwrap_or(i64::MAX).saturating_mul(2));
+        if (lost_ns..elected_ns).contains(&begun_ns) {
+            return NodeError::LeaderFailed;
+        }
+        let leader = self.status().leader;
+        let elsewhere = leader != 0 && leader != self.identity().member_id;
+        if elsewhere && !self.shared.peer_links.since(leader, begun_ns) {
+            return NodeError::ConnectionLost;
+        }
+        NodeError::Timeout
+    }
+}

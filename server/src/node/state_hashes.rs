@@ -1,0 +1,165 @@
+//! Hashes of this member's state at points of the log at which all members hash theirs: after compactions,
+//! and where one of them asks for it.
+//!
+//! What does not live here: how a state is hashed, and what follows from a difference (`corruption`).
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use witan_replica::machine::{Reply, view::View};
+
+use super::{LoopRequest, Node, NodeError};
+
+/// Hashes that are kept; etcd keeps ten.
+const HASHES_MAX: usize = 16;
+
+/// Frozen states that wait to be hashed. Further ones are not hashed, and not compared.
+const FROZEN_MAX: usize = 2;
+
+/// How long receiving and installing the leader's state may take.
+const REBUILD_TIMEOUT: Duration = Duration::from_secs(600);
+
+impl Node {
+    /// Whether this member had the alarm CORRUPT after the last turn.
+    pub fn has_corrupt_alarm(&self) -> bool {
+        self.shared.status.corrupt()
+    }
+
+    /// Hashes of this member's state, to be compared with those of others.
+    pub fn state_hashes(&self) -> &StateHashes {
+        &self.shared.state_hashes
+    }
+
+    /// Replaces this member's state, which has become another one, by the leader's. Completes when it is installed.
+    pub async fn rebuild(&self) -> Result<(), NodeError> {
+        let mut installs = self.shared.installs.subscribe();
+        self.send(LoopRequest::Rebuild)?;
+        match timeout(REBUILD_TIMEOUT, installs.changed()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(NodeError::Stopped),
+            Err(_) => Err(NodeError::Timeout),
+        }
+    }
+}
+
+/// The hash of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateHash {
+    /// Raft index of the last entry that the state has applied.
+    pub index: u64,
+    /// Its v3 revision.
+    pub revision: i64,
+    /// Its compacted revision.
+    pub compact_revision: i64,
+    /// etcd's `HashKV` of it.
+    pub keys: u32,
+    /// Hash of everything else that members share: leases, the v2 tree, users, members, alarms.
+    pub others: u32,
+}
+
+/// Where the replica's thread puts states that are to be hashed.
+#[derive(Clone, Debug)]
+pub struct FrozenStates {
+    to: mpsc::Sender<View>,
+    /// Whether states after compactions are hashed.
+    compactions: bool,
+}
+
+impl FrozenStates {
+    /// A queue, and its end.
+    pub fn new(compactions: bool) -> (Self, mpsc::Receiver<View>) {
+        let (to, frozen) = mpsc::channel(FROZEN_MAX);
+        (Self { to, compactions }, frozen)
+    }
+
+    /// Takes the state after an entry with this reply, unless many wait.
+    pub(super) fn offer(&self, view: View, reply: &Reply) {
+        if self.compactions || !matches!(reply, Reply::Kv(_)) {
+            // one that finds no room is not compared
+            let _ = self.to.try_send(view);
+        }
+    }
+}
+
+/// The last hashes, oldest first.
+#[derive(Debug, Default)]
+pub struct StateHashes {
+    kept: watch::Sender<VecDeque<StateHash>>,
+}
+
+impl StateHashes {
+    /// Adds a hash, and forgets the oldest one if there are many.
+    pub fn add(&self, hash: StateHash) {
+        self.kept.send_modify(|kept| {
+            if kept.len() == HASHES_MAX {
+                kept.pop_front();
+            }
+            kept.push_back(hash);
+        });
+    }
+
+    /// The hash of the state after this entry.
+    pub fn at(&self, index: u64) -> Option<StateHash> {
+        find(&self.kept.borrow(), index)
+    }
+
+    /// Waits for the hash of the state after this entry.
+    pub async fn wait_for(&self, index: u64) -> Option<StateHash> {
+        let mut kept = self.kept.subscribe();
+        let found = kept.wait_for(|kept| find(kept, index).is_some()).await;
+        found.ok().and_then(|kept| find(&kept, index))
+    }
+
+    /// All hashes behind an entry, the newest one first.
+    pub fn behind(&self, index: u64) -> Vec<StateHash> {
+        let kept = self.kept.borrow();
+        let newest = kept.iter().rev().copied();
+        newest.filter(|hash| hash.index > index).collect()
+    }
+
+    /// Forgets all: the state was replaced.
+    pub(super) fn clear(&self) {
+        self.kept.send_modify(VecDeque::clear);
+    }
+}
+
+fn find(kept: &VecDeque<StateHash>, index: u64) -> Option<StateHash> {
+    kept.iter().find(|hash| hash.index == index).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(index: u64) -> StateHash {
+        StateHash {
+            index,
+            revision: 1,
+            compact_revision: -1,
+            keys: 1,
+            others: 1,
+        }
+    }
+
+    #[test]
+    fn the_last_hashes_are_kept() {
+        let hashes = StateHashes::default();
+        let last = HASHES_MAX as u64 + 3;
+        (1..=last).for_each(|index| hashes.add(hash(index)));
+        assert_eq!((hashes.at(3), hashes.at(4)), (None, Some(hash(4))));
+        assert_eq!(hashes.behind(last - 2), [hash(last), hash(last - 1)]);
+        hashes.clear();
+        assert_eq!(hashes.at(last), None);
+    }
+
+    #[tokio::test]
+    async fn a_hash_is_waited_for() {
+        let hashes = StateHashes::default();
+        let adding = async { hashes.add(hash(7)) };
+        let (found, ()) = tokio::join!(hashes.wait_for(7), adding);
+        assert_eq!(found, Some(hash(7)));
+    }
+}

@@ -1,0 +1,81 @@
+//! For tests: `witan-planted alter DIR FROM TO` replaces a text by another one of the same length in all values of the
+//! state in a stopped member's data directory, with valid checksums, as a fault of the program would. It exists
+//! only in the program `witan-planted`, which the feature `planted-panics` builds.
+
+use std::{ffi::OsString, io, path::Path, sync::Arc};
+
+use witan_replica::machine::{
+    record::{CorruptRecord, RecordChange},
+    view::View,
+};
+
+use super::{CommandResult, OfflineError};
+use crate::{
+    metrics::Register,
+    storage::{self, StorageMetrics},
+};
+
+/// The name of the command.
+pub const ALTER: &str = "alter";
+
+const CRC_BYTES: usize = 4;
+
+/// Runs the command with these arguments.
+pub fn alter(arguments: impl Iterator<Item = OsString>) -> CommandResult {
+    let arguments: Vec<OsString> = arguments.collect();
+    let [dir, from, to] = arguments.as_slice() else {
+        return failed(Path::new(""), io::Error::other("alter DIR FROM TO"));
+    };
+    let (from, to) = (from.as_encoded_bytes(), to.as_encoded_bytes());
+    alter_dir(Path::new(dir), from, to).map_or_else(CommandResult::Failed, CommandResult::Done)
+}
+
+fn failed(dir: &Path, source: io::Error) -> CommandResult {
+    CommandResult::Failed(OfflineError::open("alter", dir)(source))
+}
+
+fn alter_dir(dir: &Path, from: &[u8], to: &[u8]) -> Result<String, OfflineError> {
+    let refusal = |error: String| OfflineError::open("alter", dir)(io::Error::other(error));
+    let identity = storage::identity(dir)?.ok_or_else(|| refusal("no member is there".into()))?;
+    let metrics = StorageMetrics::register(&Register::default());
+    let (mut storage, recovered) = storage::open(dir, &identity, &Arc::default(), &metrics)?;
+    let view = recovered.checkpoint;
+    let view = view.ok_or_else(|| refusal("no checkpoint is there".into()))?;
+    let (view, altered) = altered(&view, from, to).map_err(|error| refusal(error.to_string()))?;
+    let written = storage.checkpoint.write(None, &view);
+    written.map_err(OfflineError::open("write", dir))?;
+    storage.log.close();
+    Ok(format!("altered {altered} records\n"))
+}
+
+/// The state with other values, and in how many records.
+fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), CorruptRecord> {
+    let mut records = Vec::new();
+    view.changes(None, &mut |change| {
+        if let RecordChange::Put { key, value } = change {
+            records.push((key, value));
+        }
+    });
+    records.sort();
+    let mut count = 0;
+    for (key, value) in &mut records {
+        let found = value.windows(from.len()).position(|text| text == from);
+        let Some(at) = found.filter(|_| from.len() == to.len()) else {
+            continue;
+        };
+        count += 1;
+        let end = value.len() - CRC_BYTES;
+        let crc_of_key = crc32fast::hash(&value[..end]).to_le_bytes() != value[end..];
+        value[at..at + to.len()].copy_from_slice(to);
+        let mut crc = crc32fast::Hasher::new();
+        if crc_of_key {
+            // without the byte of the room
+            crc.update(&key[1..]);
+        }
+        crc.update(&value[..end]);
+        let crc = crc.finalize().to_le_bytes();
+        value[end..].copy_from_slice(&crc);
+    }
+    let view = View::restore(records.into_iter().map(Ok::<_, CorruptRecord>))?;
+    Ok((view, count))
+}

@@ -1,0 +1,246 @@
+//! A member whose state is another one than that of most others is found, gets the alarm CORRUPT, and replaces its
+//! state by the leader's.
+//!
+//! `witan-planted alter` changes a value on the disk of a stopped member, with valid checksums.
+
+use std::process::Command;
+
+use serde_json::Value;
+use witan_e2e::{Cluster, Server, Writers, binaries::planted, http, wait};
+
+/// The same keys on all members, in a checkpoint of each.
+fn fill(cluster: &Cluster) {
+    let member = cluster.member(0);
+    let put = member.http("PUT", "/v2/keys/two", "value=good-two");
+    assert_eq!(put.status, 201, "{}", put.text());
+    // three = good-three
+    let put = member.http(
+        "POST",
+        "/v3/kv/put",
+        r#"{"key":"dGhyZWU=","value":"Z29vZC10aHJlZQ=="}"#,
+    );
+    assert_eq!(put.status, 200, "{}", put.text());
+    cluster.wait_equal();
+    for member in cluster.members() {
+        let done = member.http("POST", "/v3/maintenance/defragment", "{}");
+        assert_eq!(done.status, 200, "{}", done.text());
+    }
+}
+
+/// Stops a member, and changes a value of its state.
+fn alter(member: &mut Server, from: &str, to: &str) {
+    assert_eq!(member.terminate().code(), Some(0));
+    let dir = member.dir().join("data");
+    let mut alter = Command::new(planted());
+    let done = alter.arg("alter").arg(dir).args([from, to]).output();
+    let done = done.expect("the program runs");
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        said.starts_with("altered ") && !said.contains(" 0 "),
+        "{done:?}"
+    );
+}
+
+fn two(member: &Server) -> Value {
+    let found = member.http("GET", "/v2/keys/two", "").json();
+    found["node"]["value"].clone()
+}
+
+fn alarms(member: &Server) -> usize {
+    let list = member.http("POST", "/v3/maintenance/alarm", r#"{"action":"GET"}"#);
+    list.json()["alarms"].as_array().map_or(0, Vec::len)
+}
+
+fn metric(member: &Server, name: &str) -> f64 {
+    let page = member.http("GET", "/metrics", "").text();
+    let mut lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+    let line = lines.find(|(series, _)| *series == name);
+    line.map_or(0.0, |(_, value)| value.parse().expect("a number"))
+}
+
+const REBUILDS: &str = "witan_corruption_rebuilds_total";
+
+#[test]
+fn a_corrupt_member_is_rebuilt_before_it_serves() {
+    let mut cluster = Cluster::start_with(3, &["--initial-corrupt-check"]);
+    fill(&cluster);
+    for (at, from, to) in [
+        (cluster.follower(), "good-three", "baad-three"),
+        // it may come back as the leader's follower alone
+        (cluster.leader(), "good-two", "baad-two"),
+    ] {
+        alter(cluster.member_mut(at), from, to);
+        cluster.member_mut(at).start_again();
+        let member = cluster.member(at);
+        member.wait_log(0, "rebuilt the state of this member");
+        assert_eq!(two(member), "good-two");
+        assert_eq!(metric(member, REBUILDS), 1.0);
+        assert_eq!(alarms(member), 0, "nobody was served from the other state");
+        cluster.wait_equal();
+    }
+    // a sound one starts as usual
+    let follower = cluster.follower();
+    cluster.member_mut(follower).kill9();
+    cluster.member_mut(follower).start_again();
+    let log = cluster.member(follower);
+    log.wait_log(0, "initial corruption checking passed");
+}
+
+#[test]
+fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
+    let mut cluster = Cluster::start_with(3, &["--corrupt-check-time", "1s"]);
+    fill(&cluster);
+    let at = cluster.follower();
+    // not an alarm that a check has raised
+    assert_eq!(alarms(cluster.member(at)), 0);
+    alter(cluster.member_mut(at), "good-two", "baad-two");
+    cluster.member_mut(at).start_again();
+    let member = cluster.member(at);
+    wait::until_true("the state is that of the others", || {
+        metric(member, REBUILDS) == 1.0
+    });
+    assert_eq!(two(member), "good-two");
+    let leader = cluster.member(cluster.leader());
+    leader.wait_log(0, "members differ; raising the alarm CORRUPT");
+    wait::until_true("the alarm is lowered again", || {
+        cluster.members().iter().all(|member| alarms(member) == 0)
+    });
+    let put = member.http("POST", "/v3/kv/put", r#"{"key":"Yg==","value":"Yg=="}"#);
+    assert_eq!(put.status, 200, "{}", put.text());
+    let ready = member.http("GET", "/readyz?verbose", "");
+    assert!(
+        ready.text().contains("[+]data_corruption ok"),
+        "{}",
+        ready.text()
+    );
+    cluster.wait_equal();
+
+    // etcd's page on the peer port
+    let address = format!("127.0.0.1:{}", member.peer_port());
+    let asked = http::once(&address, "GET", "/members/hashkv", r#"{"revision":2}"#);
+    assert_eq!(asked.status, 200, "{}", asked.text());
+    let hash = member
+        .http("POST", "/v3/maintenance/hashkv", r#"{"revision":"2"}"#)
+        .json();
+    let asked = asked.json();
+    assert_eq!(asked["hash"], hash["hash"]);
+    assert_eq!(
+        (&asked["hash_revision"], &asked["compact_revision"]),
+        (&2.into(), &(-1).into())
+    );
+    assert!(asked["header"]["revision"].as_i64() >= Some(2), "{asked}");
+    let asked = http::once(&address, "GET", "/members/hashkv", r#"{"revision":999}"#);
+    let future = "mvcc: required revision is a future revision\n";
+    assert_eq!((asked.status, asked.text().as_str()), (400, future));
+    let probe = http::once(&address, "GET", "/raft/probing", "").json();
+    assert_eq!(probe["OK"], true);
+}
+
+/// The states after compactions are compared, too: here of a leader, which hands over before it replaces its own.
+#[test]
+fn states_are_compared_after_compactions() {
+    let args = [
+        "--compact-hash-check-enabled",
+        "--compact-hash-check-time",
+        "1s",
+    ];
+    let mut cluster = Cluster::start_with(3, &args);
+    fill(&cluster);
+    let at = cluster.follower();
+    alter(cluster.member_mut(at), "good-three", "baad-three");
+    cluster.member_mut(at).start_again();
+    let id = witan_e2e::cluster::status(cluster.member(at))
+        .expect("it runs")
+        .id;
+    let leader = cluster.member(cluster.leader());
+    let moved = format!(r#"{{"targetID":"{id}"}}"#);
+    let moved = leader.http("POST", "/v3/maintenance/transfer-leadership", &moved);
+    assert_eq!(moved.status, 200, "{}", moved.text());
+    let member = cluster.member(at);
+    let compacted = member.http("POST", "/v3/kv/compaction", r#"{"revision":"2"}"#);
+    assert_eq!(compacted.status, 200, "{}", compacted.text());
+    wait::until_true("the state is that of the others", || {
+        metric(member, REBUILDS) == 1.0
+    });
+    wait::until_true("the alarm is lowered again", || alarms(member) == 0);
+    assert_ne!(cluster.leader(), at);
+    cluster.wait_equal();
+}
+
+#[test]
+fn members_that_differ_without_a_majority_do_not_start() {
+    let mut cluster = Cluster::start_with(2, &["--feature-gates", "InitialCorruptCheck=true"]);
+    fill(&cluster);
+    let at = cluster.follower();
+    alter(cluster.member_mut(at), "good-two", "baad-two");
+    cluster.member_mut(at).start_unready_again();
+    assert_eq!(cluster.member_mut(at).wait_exit().code(), Some(36));
+    let member = cluster.member(at);
+    member.wait_log(0, "no majority with the leader agrees on one");
+}
+
+/// Everything that a state holds: leases and v2 nodes that end, users, a compaction.
+fn furnish(member: &Server, round: usize) {
+    let put = r#"{"key":"bGVhc2Vk","value":"MQ==","lease":"LEASE"}"#;
+    let put = put.replace("LEASE", &format!("{}", 70 + round));
+    let mut revision = Value::Null;
+    for (target, body) in [
+        (
+            "/v3/lease/grant",
+            format!(r#"{{"ID":"{}","TTL":"1"}}"#, 70 + round),
+        ),
+        ("/v3/kv/put", put),
+        (
+            "/v3/auth/user/add",
+            format!(r#"{{"name":"u{round}","password":"p"}}"#),
+        ),
+    ] {
+        let done = member.http("POST", target, &body);
+        assert_eq!(done.status, 200, "{target}: {}", done.text());
+        revision = done.json()["header"]["revision"].clone();
+    }
+    for (target, body) in [
+        ("/v2/keys/dir/ends", "value=1&ttl=1"),
+        ("/v2/keys/stays", "value=1"),
+    ] {
+        let done = member.http("PUT", target, body);
+        assert!(done.status < 300, "{target}: {}", done.text());
+    }
+    let compact = format!(r#"{{"revision":{revision}}}"#);
+    let done = member.http("POST", "/v3/kv/compaction", &compact);
+    assert_eq!(done.status, 200, "{}", done.text());
+}
+
+/// Members that do the same work have the same hash, whatever way they got their state: none is accused.
+#[test]
+fn sound_members_agree_while_they_work() {
+    let args = [
+        "--corrupt-check-time",
+        "100ms",
+        "--compact-hash-check-enabled",
+        "--compact-hash-check-time",
+        "100ms",
+    ];
+    let mut cluster = Cluster::start_with(3, &args);
+    let writers = Writers::start(4, &cluster.addresses());
+    for round in 0..2 {
+        furnish(cluster.member(round), round);
+        let at = (round + 1) % 3;
+        cluster.member_mut(at).kill9();
+        furnish(cluster.member(cluster.leader()), 10 + round);
+        cluster.member_mut(at).start_again();
+        writers.wait_more(100);
+    }
+    let checks = |outcome: &str| -> f64 {
+        let name = format!("witan_corruption_checks_total{{outcome=\"{outcome}\"}}");
+        cluster
+            .members()
+            .iter()
+            .map(|member| metric(member, &name))
+            .sum()
+    };
+    wait::until_true("states were compared often", || checks("agreed") >= 10.0);
+    writers.stop();
+    assert_eq!((checks("outvoted"), checks("undecided")), (0.0, 0.0));
+    assert!(cluster.members().iter().all(|member| alarms(member) == 0));
+}
