@@ -1,16 +1,20 @@
 //! The host of the replica in production: the log on disk, waiting requests, watchers.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
-    machine::{Reply, kv::Kv, lease, view::View},
+    long_command::{ExecutedCommand, LongCommand},
+    machine::{Reply, StateMachine, kv::Kv, lease, view::View},
     replica::Role,
 };
 
 use super::{
     AppliedCommand, FrozenStates, NodeError, Post, Shared, applies::ApplyTally,
-    completions::CompletionBatch, pending_requests::PendingRequests,
+    completions::CompletionBatch, executor::Executor, pending_requests::PendingRequests,
 };
 use crate::storage::{self, Checkpointer, RaftLog, ReceivedSnapshot};
 
@@ -36,6 +40,9 @@ pub(super) struct NodeHost {
     pub(super) tally: ApplyTally,
     /// When the current turn began to apply.
     pub(super) applying: Instant,
+    pub(super) executor: Executor,
+    /// How long the command took that the executor has executed.
+    pub(super) executed_took: Duration,
     /// v2 index up to which watchers were woken.
     pub(super) tree_index: u64,
 }
@@ -117,9 +124,21 @@ impl Host for NodeHost {
         self.post.post(envelopes);
     }
 
+    fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
+        match self.executor.execute(command) {
+            Ok(()) => None,
+            Err(command) => Some(Box::new(command.execute())),
+        }
+    }
+
+    fn discard(&mut self, machine: StateMachine) {
+        self.executor.free(machine);
+    }
+
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         let entries = u32::try_from(applied.len()).unwrap_or(u32::MAX).max(1);
-        let took = self.applying.elapsed() / entries;
+        let executed = std::mem::take(&mut self.executed_took);
+        let took = (self.applying.elapsed() + executed) / entries;
         // before anything publishes the new state
         self.shared.latest.clear();
         // Before the answers: a client that sees its write must see its index too.

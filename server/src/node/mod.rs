@@ -2,7 +2,7 @@
 //! raft, no disk and no thread, only these methods.
 //!
 //! Reading order: this file → `replica_loop` (the loop that owns the replica) → `raft_inbox` (what it takes
-//! first) → `host` (where its effects go) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
+//! first) → `host` (where its effects go) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
 //! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
 //! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
 //! refuse) → `metrics` (series), `counts`, `applies` (what feeds them).
@@ -13,6 +13,7 @@ mod clock;
 mod completions;
 mod counts;
 pub mod error;
+mod executor;
 mod host;
 mod latest_view;
 mod leadership;

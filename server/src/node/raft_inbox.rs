@@ -11,11 +11,13 @@ use std::{
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
+    time::Duration,
 };
 
 use tokio::sync::OwnedSemaphorePermit;
 use witan_replica::{
     host::{Envelope, Lane},
+    long_command::ExecutedCommand,
     replica::PeerEvent,
 };
 
@@ -44,7 +46,11 @@ struct RaftQueue {
     bulk: VecDeque<ReceivedMessage>,
     events: Vec<(u64, PeerEvent)>,
     snapshot: Option<Box<ReceivedState>>,
+    executed: Option<Executed>,
 }
+
+/// A command that was executed beside the replica's thread, and how long that took.
+pub(super) type Executed = (Box<ExecutedCommand>, Duration);
 
 /// A snapshot message, and the state that came with it. There is one at a time, because the storage
 /// receives no other before it is dropped or installed.
@@ -68,6 +74,7 @@ pub(super) struct RaftBatch {
     pub(super) messages: Vec<ReceivedMessage>,
     pub(super) events: Vec<(u64, PeerEvent)>,
     pub(super) snapshot: Option<Box<ReceivedState>>,
+    pub(super) executed: Option<Executed>,
     /// Index of the last durable checkpoint.
     pub(super) durable: u64,
     pub(super) stop: bool,
@@ -94,6 +101,11 @@ impl RaftInbox {
         let before = self.lock().snapshot.replace(received);
         // outside of the lock
         drop(before);
+    }
+
+    /// One command is executed at a time.
+    pub(super) fn executed(&self, executed: Executed) {
+        self.lock().executed = Some(executed);
     }
 
     /// Each event is there once: what it says of a member does not count.
@@ -134,11 +146,13 @@ impl RaftInbox {
         let more = !queued.bulk.is_empty();
         let events = std::mem::take(&mut queued.events);
         let snapshot = queued.snapshot.take();
+        let executed = queued.executed.take();
         drop(queued);
         RaftBatch {
             messages,
             events,
             snapshot,
+            executed,
             durable: self.durable.load(Relaxed),
             stop: self.stop.load(Acquire),
             more,

@@ -21,6 +21,7 @@ use super::{
     admission::{grows, is_required_at_start},
     clock::MonotonicClock,
     completions::CompletionBatch,
+    executor::Executor,
     host::{IncomingState, NodeHost},
     latest_view::LatestView,
     now_ns,
@@ -164,6 +165,8 @@ pub fn start(
         completions: CompletionBatch::default(),
         tally: shared.metrics.apply_tally(),
         applying: Instant::now(),
+        executor: Executor::start(node.clone(), parts.slow_apply)?,
+        executed_took: Duration::ZERO,
         tree_index,
     };
     let keeper = ReplicaLoop {
@@ -296,6 +299,10 @@ impl ReplicaLoop {
         }
         if let Some(received) = raft.snapshot {
             self.offer_snapshot(*received);
+        }
+        if let Some((command, took)) = raft.executed {
+            self.host.executed_took = took;
+            self.replica.executed(command);
         }
         if raft.durable > self.durable {
             self.durable = raft.durable;

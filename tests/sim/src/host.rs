@@ -6,6 +6,7 @@
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     lessor::Renewal,
+    long_command::{ExecutedCommand, LongCommand},
     machine::{Reply, kv, lease, view::View},
     replica::PeerEvent,
 };
@@ -14,8 +15,15 @@ use crate::{
     invariants::{Fact, fingerprint},
     net::Packet,
     oracle::{Ask, End},
-    world::{Event, World},
+    scenario::UNITS_PER_TICK,
+    world::{Event, Phase, World},
 };
+
+/// Longest time that a long command takes: longer than an election timeout.
+const LONG_COMMAND_TICKS_MAX: u64 = 15;
+
+/// Of a hundred commands that the host executes, so many take that long, and the others a moment.
+const LONG_COMMANDS_PERCENT: u64 = 5;
 
 /// A turn of the member at `place`.
 pub(crate) struct Turn<'a> {
@@ -206,6 +214,24 @@ impl Host for Turn<'_> {
             self.crashed = true;
             self.trace(|id| format!("m{id} loses power after it has sent"));
         }
+    }
+
+    fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
+        if self.crashed {
+            return None;
+        }
+        let long =
+            self.world.phase == Phase::Chaos && self.world.chance.chance(LONG_COMMANDS_PERCENT);
+        let delay = match long {
+            true => self
+                .world
+                .chance
+                .range(1, LONG_COMMAND_TICKS_MAX * UNITS_PER_TICK),
+            false => 1,
+        };
+        self.trace(|id| format!("m{id} executes a long command for {delay}"));
+        self.world.execute_later(self.place, delay, command);
+        None
     }
 
     fn applied(&mut self, batch: Vec<Applied>, view: &View) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use witan_replica::{
     host::Ticket,
+    long_command::LongCommand,
     machine::view::View,
     replica::{Config, PeerEvent, Replica, Status},
 };
@@ -22,6 +23,9 @@ use crate::{
 
 /// Ticks after which a client gives up.
 const REQUEST_TICKS: u64 = 600;
+
+/// One seed of so many has members whose commands take long, all of them or those of some keys.
+const LONG_COMMANDS_SEEDS: u64 = 4;
 
 /// The process of one member, with what dies with it.
 #[derive(Debug)]
@@ -184,6 +188,25 @@ impl World {
         self.wake(place);
     }
 
+    /// A command that takes long is executed some time later.
+    pub(crate) fn execute_later(&mut self, place: usize, delay: u64, command: Box<LongCommand>) {
+        let incarnation = self.members[place].incarnation;
+        let event = Event::Executed {
+            place,
+            incarnation,
+            command,
+        };
+        self.after(delay, event);
+    }
+
+    pub(crate) fn executed(&mut self, place: usize, command: LongCommand) {
+        self.begin_loop(place);
+        if let Some(replica) = &mut self.members[place].replica {
+            replica.executed(Box::new(command.execute()));
+        }
+        self.wake(place);
+    }
+
     /// A member has inputs: it takes its turn now, or lets more of them gather first.
     pub(crate) fn wake(&mut self, place: usize) {
         if self.members[place].turn_due {
@@ -309,6 +332,9 @@ impl World {
                 request_ticks: REQUEST_TICKS,
             };
             let mut replica = Replica::new(config, recovered)?;
+            if self.scenario.seed.is_multiple_of(LONG_COMMANDS_SEEDS) {
+                replica.set_long_command_keys(self.scenario.seed / LONG_COMMANDS_SEEDS % 3);
+            }
             if let Some(fault) = self.scenario.bug.in_core() {
                 replica.plant(fault);
             }

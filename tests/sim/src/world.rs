@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use witan_replica::{
     host::{LeaseQuestion, Ticket},
+    long_command::LongCommand,
     machine::{command::Stamp, member::Member as Person, view::View},
     replica::{PeerEvent, Replica, Status, genesis},
 };
@@ -54,6 +55,12 @@ pub(crate) enum Event {
         about: u64,
         event: PeerEvent,
     },
+    /// A member has executed a command that takes long.
+    Executed {
+        place: usize,
+        incarnation: u64,
+        command: Box<LongCommand>,
+    },
     /// A packet arrives.
     Deliver(Box<Packet>),
     /// A client asks something.
@@ -81,6 +88,7 @@ impl Event {
             Self::Tick { place, .. }
             | Self::Turn { place, .. }
             | Self::Peer { place, .. }
+            | Self::Executed { place, .. }
             | Self::Checkpoint { place, .. } => Some(*place),
             Self::Deliver(packet) => Some((packet.to - 1) as usize),
             Self::Client | Self::Strike | Self::Start { .. } | Self::Heal | Self::Settle => None,
@@ -316,6 +324,15 @@ impl World {
             } => {
                 if self.runs(place, incarnation) {
                     self.peer_event(place, about, event);
+                }
+            }
+            Event::Executed {
+                place,
+                incarnation,
+                command,
+            } => {
+                if self.runs(place, incarnation) {
+                    self.executed(place, *command);
                 }
             }
             Event::Deliver(packet) => self.deliver(*packet),

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::{
     lessor::Renewal,
-    machine::{Outcome, member::MemberRegistry, view::View},
+    long_command::{ExecutedCommand, LongCommand},
+    machine::{Outcome, StateMachine, member::MemberRegistry, view::View},
 };
 
 /// Identifies one waiting request of this process. The shell assigns the numbers and never reuses
@@ -137,6 +138,13 @@ pub trait Host {
     /// second copy of one would be executed as a new request. Do not resend a message that may have
     /// been delivered.
     fn send(&mut self, envelopes: Vec<Envelope>);
+    /// Executes a command that takes long. `None`: on another thread, and
+    /// [`crate::replica::Replica::executed`] follows. Nothing else is applied before.
+    fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
+        Some(Box::new(command.execute()))
+    }
+    /// The state before a long command, which may take long to free.
+    fn discard(&mut self, _machine: StateMachine) {}
     /// The entries one turn executed: answer their tickets, wake watchers, follow membership.
     /// Clone the view only if it is needed: a live clone makes the next writes copy.
     fn applied(&mut self, applied: Vec<Applied>, view: &View);

@@ -5,7 +5,7 @@
 //! trait, [`host::Host`], in one place, [`replica::Replica::turn`].
 //!
 //! Reading order: `machine` (what the state means) → `host` (the whole outside world) →
-//! `replica` (how entries become state) → `read_index`, `proposals`, `lease_requests`, `forward` (what is asked of
+//! `replica` (how entries become state) → `long_command` (those that the host executes) → `read_index`, `proposals`, `lease_requests`, `forward` (what is asked of
 //! the leader), `leader_tasks`, `lessor`, `log`,
 //! `wire`, `jitter`, `limits`, `faults` (known bugs, for the simulator).
 //!
@@ -29,6 +29,7 @@ mod lease_requests;
 pub mod lessor;
 pub mod limits;
 mod log;
+pub mod long_command;
 mod proposals;
 mod read_index;
 pub mod watch;

@@ -6,6 +6,14 @@ pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 /// Entries committed and not yet applied, beyond which proposals are refused, as etcd's apply gap.
 pub const APPLY_GAP_MAX: u64 = 5000;
 
+/// Keys that commands with ranges may work on in one turn: milliseconds. A command beyond them is executed
+/// by the host, so that heartbeats go on.
+pub const LONG_COMMAND_KEYS: u64 = 4096;
+
+/// Bytes of committed entries that wait for a long command; appends of the leader are dropped above it,
+/// and sent again.
+pub const APPLY_QUEUE_BYTES_MAX: usize = 64 << 20;
+
 /// Proposals waiting for their entry to be applied; more are refused.
 pub const PROPOSALS_MAX: usize = 65_536;
 

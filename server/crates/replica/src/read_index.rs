@@ -1,5 +1,6 @@
 //! The linearizable read barrier (raft thesis 6.4): reads join the open batch, one ReadIndex round
-//! serves a batch, and a batch is released once its index is applied.
+//! serves a batch, and a batch is released once its index is applied. The next round does not wait for
+//! that: while a long command is applied, answers about leases need rounds of their own.
 //!
 //! raft-rs silently drops a ReadIndex when the leader has not committed in its term, when no leader
 //! is known and when the role changes, so this file retries.
@@ -27,8 +28,16 @@ struct ReadIndexRound {
     last_issued: u64,
     /// Term and leader at the last issue; if they change, raft has dropped the round.
     term_and_leader: (u64, u64),
-    /// The index to wait for, once known.
-    index: Option<u64>,
+}
+
+/// The reads of a confirmed round.
+#[derive(Debug)]
+struct ConfirmedReads {
+    /// The index to wait for.
+    index: u64,
+    /// Tick at which the round was issued.
+    issued: u64,
+    tickets: Vec<Ticket>,
 }
 
 #[derive(Debug)]
@@ -39,6 +48,10 @@ pub(crate) struct ReadIndexQueue {
     open: VecDeque<(u64, Ticket)>,
     open_unproven: Vec<UnprovenAnswer>,
     round: Option<ReadIndexRound>,
+    /// In the order of their indexes.
+    confirmed: VecDeque<ConfirmedReads>,
+    /// Reads in all of them.
+    confirmed_reads: usize,
     rounds: u64,
 }
 
@@ -52,15 +65,18 @@ impl ReadIndexQueue {
             open: VecDeque::new(),
             open_unproven: Vec::new(),
             round: None,
+            confirmed: VecDeque::new(),
+            confirmed_reads: 0,
             rounds: 0,
         }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.open.len() + self.open_unproven.len() >= READ_INDEX_REQUESTS_MAX
+        let waiting = self.open.len() + self.open_unproven.len() + self.confirmed_reads;
+        waiting >= READ_INDEX_REQUESTS_MAX
     }
 
-    /// Whether a round has begun that was not released.
+    /// Whether a round has begun that is not confirmed.
     pub(crate) fn is_asking(&self) -> bool {
         self.round.is_some()
     }
@@ -79,7 +95,7 @@ impl ReadIndexQueue {
         if let Some(round) = &mut self.round {
             let stale = round.term_and_leader != term_and_leader
                 || tick >= round.last_issued + READ_INDEX_RETRY_TICKS;
-            if round.index.is_some() || !stale {
+            if !stale {
                 return None;
             }
             (round.last_issued, round.term_and_leader) = (tick, term_and_leader);
@@ -99,7 +115,6 @@ impl ReadIndexQueue {
             first_issued: tick,
             last_issued: tick,
             term_and_leader,
-            index: None,
         });
         Some(request_context(self.member, self.seed, number))
     }
@@ -107,29 +122,32 @@ impl ReadIndexQueue {
     /// Raft confirmed the round called `context` at `index`. Returns what waited for a proof that this
     /// member leads; whether it led the same term all the time is for the caller to see.
     pub(crate) fn confirmed(&mut self, context: &[u8], index: u64) -> Vec<UnprovenAnswer> {
-        if let Some(round) = &mut self.round
-            && round.index.is_none()
-            && context.len() == CONTEXT_LEN
-            && context == request_context(self.member, self.seed, round.number)
-        {
-            round.index = Some(index);
-            return std::mem::take(&mut round.unproven);
+        let (member, seed) = (self.member, self.seed);
+        let asked = |round: &mut ReadIndexRound| {
+            context.len() == CONTEXT_LEN && context == request_context(member, seed, round.number)
+        };
+        let Some(round) = self.round.take_if(asked) else {
+            return Vec::new();
+        };
+        if !round.tickets.is_empty() {
+            self.confirmed_reads += round.tickets.len();
+            self.confirmed.push_back(ConfirmedReads {
+                index,
+                issued: round.first_issued,
+                tickets: round.tickets,
+            });
         }
-        Vec::new()
+        round.unproven
     }
 
     /// The reads whose barrier `applied` has passed.
     pub(crate) fn release(&mut self, applied: u64) -> Vec<Ticket> {
-        match &self.round {
-            Some(ReadIndexRound {
-                index: Some(index), ..
-            }) if *index <= applied => self
-                .round
-                .take()
-                .map(|round| round.tickets)
-                .unwrap_or_default(),
-            _ => Vec::new(),
+        let mut released = Vec::new();
+        while let Some(reads) = self.confirmed.pop_front_if(|reads| reads.index <= applied) {
+            self.confirmed_reads -= reads.tickets.len();
+            released.extend(reads.tickets);
         }
+        released
     }
 
     /// All waiting reads, without a barrier: a known bug.
@@ -142,6 +160,9 @@ impl ReadIndexQueue {
         let is_old = |since: u64| tick.saturating_sub(since) > patience;
         if self.round.as_ref().is_some_and(|r| is_old(r.first_issued)) {
             self.round = None;
+        }
+        while let Some(reads) = self.confirmed.pop_front_if(|reads| is_old(reads.issued)) {
+            self.confirmed_reads -= reads.tickets.len();
         }
         while self.open.front().is_some_and(|(since, _)| is_old(*since)) {
             self.open.pop_front();
@@ -178,9 +199,16 @@ mod tests {
         reads.enqueue(Ticket(3), 0);
         assert_eq!(reads.due(1, (2, 1)), None, "one round at a time");
         reads.confirmed(&round, 7);
+        let next = reads
+            .due(1, (2, 1))
+            .expect("it does not wait for the apply");
+        assert_ne!(next, round);
+        reads.confirmed(&round, 6);
+        reads.confirmed(&next, 8);
         assert!(reads.release(6).is_empty());
         assert_eq!(reads.release(7), vec![Ticket(1), Ticket(2)]);
-        assert!(reads.due(1, (2, 1)).is_some_and(|next| next != round));
+        assert_eq!(reads.release(9), vec![Ticket(3)]);
+        assert_eq!(reads.confirmed_reads, 0);
     }
 
     #[test]

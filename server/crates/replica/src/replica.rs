@@ -3,6 +3,7 @@
 //! Inputs are method calls that only queue work inside; [`Replica::turn`] drains it and is the only
 //! place where effects happen (I3).
 
+mod apply_queue;
 mod boot;
 mod forced;
 mod forwarding;
@@ -35,12 +36,15 @@ use crate::{
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
     lessor::LeaseDeadlines,
+    limits::APPLY_QUEUE_BYTES_MAX,
     log::MemoryLog,
+    long_command::ExecutedCommand,
     machine::{StateMachine, view::View},
     proposals::Proposals,
     read_index::ReadIndexQueue,
     wire::PeerMessage,
 };
+use apply_queue::ApplyQueue;
 use peers::Failover;
 
 /// Settings of a replica.
@@ -133,6 +137,8 @@ pub struct Replica {
     config: Config,
     raft: RawNode<MemoryLog>,
     machine: StateMachine,
+    /// Committed entries that wait for a long command.
+    apply_queue: ApplyQueue,
     proposals: Proposals,
     read_index: ReadIndexQueue,
     leader_tasks: LeaderTasks,
@@ -272,6 +278,9 @@ impl Replica {
         if carried != (kind == MessageType::MsgSnapshot).then_some(place) {
             return;
         }
+        if kind == MessageType::MsgAppend && self.apply_queue.bytes > APPLY_QUEUE_BYTES_MAX {
+            return;
+        }
         let raft = &self.raft.raft;
         let last = raft.raft_log.last_index();
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
@@ -323,6 +332,16 @@ impl Replica {
         }
         let keep_from = self.durable_checkpoints.0 + 1;
         Some(keep_from)
+    }
+
+    /// The host has executed a long command. The next turn goes on from there.
+    pub fn executed(&mut self, command: Box<ExecutedCommand>) {
+        self.apply_queue.executed(command);
+    }
+
+    /// Has the host execute commands of fewer keys than usual (simulator).
+    pub fn set_long_command_keys(&mut self, keys: u64) {
+        self.apply_queue.turn_keys_max = keys;
     }
 
     /// Switches a known bug on.

@@ -2,10 +2,10 @@
 //! members die, and a cluster that was stopped comes back by itself.
 //!
 //! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) →
-//! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `quorum` (too few
-//! run) → `membership` (members come and go) → `forced` (one is left) →
-//! `corruption` (states differ) → `peers` (the peer port) → `tls` (between
-//! members) → `tokens` (log-ins) → `tools` (etcdctl).
+//! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `long_commands` (work of
+//! seconds) → `quorum` (too few run) → `membership` (members come and go) → `forced` (one is left) →
+//! `corruption` (states differ) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
+//! `tools` (etcdctl).
 
 #[path = "../tls/authority.rs"]
 mod authority;
@@ -13,6 +13,7 @@ mod corruption;
 mod dialects;
 mod failover;
 mod forced;
+mod long_commands;
 mod membership;
 mod peers;
 mod quorum;

@@ -16,6 +16,7 @@ pub mod operation;
 pub mod record;
 pub mod tree;
 pub mod view;
+mod work;
 
 use alarm::{Alarm, Alarms};
 use auth::{AccessCheck, Auth, Caller};

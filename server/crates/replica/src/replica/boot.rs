@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
 
-use super::{Config, Replica};
+use super::{ApplyQueue, Config, Replica};
 use crate::{
     faults::Faults,
     host::Recovered,
@@ -84,6 +84,7 @@ impl Replica {
             leader_tasks: LeaderTasks::new(config.compaction),
             raft,
             machine: checkpoint.machine,
+            apply_queue: ApplyQueue::default(),
             tasks_paused: false,
             ticks: 0,
             campaigns: 0,

@@ -7,13 +7,14 @@ use raft::{
     eraftpb::{Entry as RaftEntry, HardState, Message, MessageType},
 };
 
-use super::{Halt, Replica};
+use super::{Halt, Replica, apply_queue::ExecutingCommand};
 use crate::{
     faults::InjectedBug,
     host::{Applied, Envelope, Host, Lane, LogBatch, Unanswered},
     log::fill_metadata,
+    long_command::{ExecutedCommand, LongCommand},
     machine::{
-        Reply,
+        Outcome, Reply,
         command::{Command, Entry},
         kv::{KvOperation, ReadResults},
     },
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
+    replica.apply_queue.turn_keys = 0;
     loop {
         replica.notice_leader();
         replica.hand_in_proposals();
@@ -29,6 +31,8 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
         flush(replica, host);
         if replica.raft.has_ready() {
             round(replica, host)?;
+        } else if replica.apply_queue.executed.is_some() {
+            resume(replica, host)?;
         } else if !release_reads(replica, host) {
             return replica.halt.map_or(Ok(()), Err);
         }
@@ -61,7 +65,8 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
         replica.proven(unproven);
     }
     let mut applied = Vec::new();
-    let result = apply(replica, ready.take_committed_entries(), &mut applied);
+    replica.apply_queue.push(ready.take_committed_entries());
+    let result = apply(replica, host, &mut applied);
     if result.is_err() {
         answer(replica, host, applied);
         return result;
@@ -73,25 +78,42 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
         persist(host, &batch);
     }
     send(replica, host, ready.take_persisted_messages());
-    let mut light = replica.raft.advance(ready);
+    let mut light = replica.raft.advance_append(ready);
     replica.apply_election_jitter();
     if let Some(commit) = light.commit_index() {
         replica.raft.mut_store().set_commit(commit);
         replica.commit_unpersisted = true;
     }
     send(replica, host, light.take_messages());
-    let result = apply(replica, light.take_committed_entries(), &mut applied);
+    replica.apply_queue.push(light.take_committed_entries());
+    let result = apply(replica, host, &mut applied);
     if result.is_ok() {
-        replica.raft.advance_apply();
-        let receivers = replica.slowest_receiver();
-        replica.raft.mut_store().trim(receivers);
-        replica.apply_election_jitter();
+        applied_to_raft(replica);
     }
     answer(replica, host, applied);
     if late {
         persist(host, &batch);
     }
     result
+}
+
+/// Goes on after a long command.
+fn resume(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
+    let mut applied = Vec::new();
+    let result = apply(replica, host, &mut applied);
+    if result.is_ok() {
+        applied_to_raft(replica);
+    }
+    answer(replica, host, applied);
+    result
+}
+
+fn applied_to_raft(replica: &mut Replica) {
+    let applied = replica.raft.store().position().index;
+    replica.raft.advance_apply_to(applied);
+    let receivers = replica.slowest_receiver();
+    replica.raft.mut_store().trim(receivers);
+    replica.apply_election_jitter();
 }
 
 /// Installs an accepted snapshot: its state replaces ours, first on disk.
@@ -115,6 +137,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
         .install_snapshot(view.position.clone());
     replica.machine = view.machine;
     replica.rebuilds = false;
+    replica.apply_queue.clear();
     replica.notice_own_removal();
     let lost = replica.proposals.entries_skipped().into_iter();
     replica
@@ -160,19 +183,29 @@ fn persist(host: &mut dyn Host, batch: &LogBatch) {
     }
 }
 
-/// Executes entries, up to the first one that this release cannot execute.
+/// Executes what is queued, up to the first entry that this release cannot execute, or to a command
+/// that the host executes.
 fn apply(
     replica: &mut Replica,
-    entries: Vec<RaftEntry>,
+    host: &mut dyn Host,
     applied: &mut Vec<Applied>,
 ) -> Result<(), Halt> {
-    for entry in entries {
-        applied.push(apply_one(replica, &entry)?);
+    if let Some(executed) = replica.apply_queue.executed.take() {
+        applied.extend(finish(replica, host, *executed));
+    }
+    while replica.apply_queue.executing.is_none()
+        && let Some(entry) = replica.apply_queue.pop()
+    {
+        applied.extend(apply_one(replica, host, &entry)?);
     }
     Ok(())
 }
 
-fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Result<Applied, Halt> {
+fn apply_one(
+    replica: &mut Replica,
+    host: &mut dyn Host,
+    entry: &RaftEntry,
+) -> Result<Option<Applied>, Halt> {
     let index = entry.index;
     let (command, change) = wire::decode_raft_entry(entry).map_err(|error| match error {
         EntryError::Unknown => Halt::UnknownCommand { index },
@@ -182,20 +215,67 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Result<Applied, Halt> 
         replica.proposals.term_begins(entry.term);
     }
     let waits = |stamp| replica.proposals.is_waiting(stamp);
-    let answers = match command.stamp.as_ref().is_some_and(waits) {
+    let results = match command.stamp.as_ref().is_some_and(waits) {
         true => ReadResults::Return,
         false => ReadResults::Discard,
     };
-    let outcome = replica.machine.apply_with(&command, answers);
+    let place = ExecutingCommand {
+        index,
+        term: entry.term,
+        change,
+    };
+    if !replica.apply_queue.is_long(&replica.machine, &command) {
+        let outcome = replica.machine.apply_with(&command, results);
+        return Ok(Some(conclude(replica, place, &command, outcome)));
+    }
+    replica.apply_queue.executing = Some(place);
+    let mut machine = replica.machine.clone();
+    // the answers to the entries before show them
+    machine.kv.clear_states_before_compaction();
+    let executed = host.execute(Box::new(LongCommand {
+        index,
+        entry: command,
+        results,
+        machine,
+    }));
+    Ok(executed.and_then(|executed| finish(replica, host, *executed)))
+}
+
+/// Takes the state that a long command has made.
+fn finish(
+    replica: &mut Replica,
+    host: &mut dyn Host,
+    executed: ExecutedCommand,
+) -> Option<Applied> {
+    let place = replica.apply_queue.executing.take()?;
+    let ExecutedCommand {
+        entry,
+        outcome,
+        machine,
+        ..
+    } = executed;
+    let before = std::mem::replace(&mut replica.machine, machine);
+    host.discard(before);
+    Some(conclude(replica, place, &entry, outcome))
+}
+
+/// What follows from an executed entry outside of the state.
+fn conclude(
+    replica: &mut Replica,
+    place: ExecutingCommand,
+    command: &Entry,
+    outcome: Outcome,
+) -> Applied {
     if let (Some(Command::Lease(command)), Reply::Lease(Ok(reply))) =
         (&command.command, &outcome.reply)
     {
         replica.leader_tasks.lessor.applied(command, reply);
     }
     let log = replica.raft.mut_store();
-    log.advance_position(entry.index, entry.term);
+    log.advance_position(place.index, place.term);
     // raft's configuration changes only if the member registry accepted the change
-    if let Some(change) = change.filter(|_| outcome.reply == Reply::PeerUrlsSet(Ok(()))) {
+    let accepted = outcome.reply == Reply::PeerUrlsSet(Ok(()));
+    if let Some(change) = place.change.filter(|_| accepted) {
         let changed = replica.raft.apply_conf_change(&change);
         let configuration = changed.expect("the registry refuses what raft would");
         replica.raft.mut_store().set_conf_state(configuration);
@@ -207,14 +287,14 @@ fn apply_one(replica: &mut Replica, entry: &RaftEntry) -> Result<Applied, Halt> 
     let members = command
         .changes_members()
         .then(|| replica.machine.members.clone());
-    let hashed = is_hashed(&command, &outcome.reply).then(|| Box::new(replica.view()));
-    Ok(Applied {
-        index,
+    let hashed = is_hashed(command, &outcome.reply).then(|| Box::new(replica.view()));
+    Applied {
+        index: place.index,
         ticket,
         outcome,
         members,
         hashed,
-    })
+    }
 }
 
 /// Whether members may hash their state after an entry.

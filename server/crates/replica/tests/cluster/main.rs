@@ -3,6 +3,7 @@
 
 mod failover;
 mod leases;
+mod long_commands;
 mod membership;
 mod rebuild;
 mod writes;
@@ -15,6 +16,7 @@ use witan_replica::{
         Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Recovered, Ticket,
         Unanswered,
     },
+    long_command::{ExecutedCommand, LongCommand},
     machine::{
         command::{Command, Stamp},
         kv,
@@ -36,6 +38,9 @@ struct World {
     leases: BTreeMap<u64, LeaseAnswer>,
     unanswered: Vec<(Ticket, Unanswered)>,
     installs: u64,
+    /// Whether long commands are executed later, and the one that waits.
+    executes_later: bool,
+    waiting: Option<Box<LongCommand>>,
 }
 
 impl Host for World {
@@ -53,6 +58,13 @@ impl Host for World {
             }
         }
         self.applied.extend(applied);
+    }
+    fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
+        if self.executes_later {
+            assert!(self.waiting.replace(command).is_none(), "one at a time");
+            return None;
+        }
+        Some(Box::new(command.execute()))
     }
     fn readable(&mut self, _: &[Ticket], _: &View) {}
     fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {

@@ -174,6 +174,11 @@ impl Auth {
         self.revision
     }
 
+    /// Number of users.
+    pub(crate) fn len(&self) -> usize {
+        self.users.len()
+    }
+
     /// All users, by name.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.users.values().map(Arc::as_ref)

@@ -9,11 +9,11 @@
 use super::{Compact, Kv, KvError, version::Location};
 
 /// Blocks that a compaction itself sweeps: about 100,000 versions of 256 bytes, 10 ms.
-const SWEEP_BLOCKS_FIRST: usize = 1024;
+pub(super) const SWEEP_BLOCKS_FIRST: usize = 1024;
 
 /// Blocks that each command after it sweeps while something is left. A command rarely fills more
 /// than one, so the sweep always comes to its end.
-const SWEEP_BLOCKS_NEXT: usize = 8;
+pub(super) const SWEEP_BLOCKS_NEXT: usize = 8;
 
 /// What one pass over some blocks finds.
 struct SweepPass {

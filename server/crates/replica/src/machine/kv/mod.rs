@@ -30,6 +30,7 @@ mod sort;
 mod test_helpers;
 mod txn;
 mod version;
+mod work;
 
 pub use events::KeyChange;
 pub use import::ImportedVersion;

@@ -23,6 +23,7 @@ mod show;
 mod size;
 mod ttl;
 mod update;
+mod work;
 
 pub use counts::WriteCounts;
 pub use request::{

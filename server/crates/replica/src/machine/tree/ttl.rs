@@ -35,6 +35,11 @@ impl TtlQueue {
         });
     }
 
+    /// The expiration times up to one, with the paths of their nodes.
+    pub(crate) fn until(&self, now_ns: i64) -> impl Iterator<Item = &(i64, Bytes)> {
+        self.0.iter().take_while(move |(at_ns, _)| *at_ns <= now_ns)
+    }
+
     /// The next expiration time and the path of its node.
     pub(crate) fn first(&self) -> Option<&(i64, Bytes)> {
         self.0.get_min()

@@ -1,0 +1,44 @@
+//! Commands that take long: executed on a copy of the state by the host, while the replica goes on
+//! with raft. Nothing else is applied meanwhile, so the states that follow each other are the same.
+//!
+//! What does *not* live here: how many keys a command works on (`machine/work.rs`), and when its
+//! outcome is applied (`replica/turn.rs`).
+
+use crate::machine::{Outcome, StateMachine, command::Entry, kv::ReadResults};
+
+/// A command with the state that it is to change. The host may execute it on another thread.
+#[derive(Debug)]
+pub struct LongCommand {
+    pub(crate) index: u64,
+    pub(crate) entry: Entry,
+    pub(crate) results: ReadResults,
+    pub(crate) machine: StateMachine,
+}
+
+/// What became of a [`LongCommand`].
+#[derive(Debug)]
+pub struct ExecutedCommand {
+    pub(crate) index: u64,
+    pub(crate) entry: Entry,
+    pub(crate) outcome: Outcome,
+    pub(crate) machine: StateMachine,
+}
+
+impl LongCommand {
+    /// Executes it.
+    pub fn execute(self) -> ExecutedCommand {
+        let Self {
+            index,
+            entry,
+            results,
+            mut machine,
+        } = self;
+        let outcome = machine.apply_with(&entry, results);
+        ExecutedCommand {
+            index,
+            entry,
+            outcome,
+            machine,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Committed entries on their way to the state machine, and the command that the host executes.
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::{ConfChange, Entry as RaftEntry};
+
+use crate::{
+    limits::LONG_COMMAND_KEYS,
+    long_command::ExecutedCommand,
+    machine::{StateMachine, command::Entry},
+};
+
+/// Committed entries that are not applied. Empty between turns unless the host executes a command.
+#[derive(Debug)]
+pub(super) struct ApplyQueue {
+    entries: VecDeque<RaftEntry>,
+    pub(super) bytes: usize,
+    /// The command that the host executes.
+    pub(super) executing: Option<ExecutingCommand>,
+    /// It, when the host is done.
+    pub(super) executed: Option<Box<ExecutedCommand>>,
+    /// Keys on which the commands of this turn worked.
+    pub(super) turn_keys: u64,
+    /// [`LONG_COMMAND_KEYS`], and fewer in the simulator.
+    pub(super) turn_keys_max: u64,
+}
+
+impl Default for ApplyQueue {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            bytes: 0,
+            executing: None,
+            executed: None,
+            turn_keys: 0,
+            turn_keys_max: LONG_COMMAND_KEYS,
+        }
+    }
+}
+
+/// The place of a command in the log, and the change of membership that it is.
+#[derive(Debug)]
+pub(super) struct ExecutingCommand {
+    pub(super) index: u64,
+    pub(super) term: u64,
+    pub(super) change: Option<ConfChange>,
+}
+
+impl ApplyQueue {
+    /// The host is done with a command. A snapshot may have replaced the state meanwhile.
+    pub(super) fn executed(&mut self, command: Box<ExecutedCommand>) {
+        let executing = self.executing.as_ref();
+        if executing.is_some_and(|executing| executing.index == command.index) {
+            self.executed = Some(command);
+        }
+    }
+
+    pub(super) fn push(&mut self, entries: Vec<RaftEntry>) {
+        self.bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
+        self.entries.extend(entries);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<RaftEntry> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.data.len();
+        Some(entry)
+    }
+
+    /// A snapshot holds what was queued.
+    pub(super) fn clear(&mut self) {
+        *self = Self {
+            turn_keys_max: self.turn_keys_max,
+            ..Self::default()
+        };
+    }
+
+    /// Whether a command would make this turn too long. One of single keys never does.
+    pub(super) fn is_long(&mut self, machine: &StateMachine, command: &Entry) -> bool {
+        let keys = machine.work(command, self.turn_keys_max);
+        self.turn_keys = self.turn_keys.saturating_add(keys);
+        self.turn_keys >= self.turn_keys_max && (keys > 0 || self.turn_keys_max == 0)
+    }
+}

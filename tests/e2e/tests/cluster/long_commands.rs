@@ -1,0 +1,166 @@
+//! Commands that take seconds: the leader goes on with heartbeats and keep-alives, and leads on.
+
+use std::time::{Duration, Instant};
+
+use futures_util::stream;
+use tokio::sync::watch;
+use tonic::transport::Channel;
+use witan_api::v3::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
+    LeaseRevokeRequest, PutRequest, RequestOp, TxnRequest, kv_client::KvClient,
+    lease_client::LeaseClient, request_op::Request,
+};
+use witan_e2e::{Cluster, Writers, cluster, grpc, writers::longest_gap};
+
+/// Keys that one command works on: more than a second for a build without optimization.
+const KEYS: usize = 80_000;
+
+/// What a keep-alive may take on a busy machine.
+const NOISE: Duration = Duration::from_millis(250);
+
+/// The lease that is revoked, and the one that is kept alive.
+const REVOKED: i64 = 7;
+const RENEWED: i64 = 8;
+
+/// Keys of one request.
+const BATCH: usize = 8_000;
+
+/// Clients that write other keys meanwhile.
+const WRITERS: usize = 4;
+
+/// Acknowledged writes of theirs after each command.
+const WRITES: u64 = 100;
+
+fn put(key: usize, lease: i64) -> RequestOp {
+    RequestOp {
+        request: Some(Request::RequestPut(PutRequest {
+            key: format!("many/{key:07}").into(),
+            lease,
+            ..PutRequest::default()
+        })),
+    }
+}
+
+fn delete_all() -> DeleteRangeRequest {
+    DeleteRangeRequest {
+        key: "many/".into(),
+        range_end: "many0".into(),
+        ..DeleteRangeRequest::default()
+    }
+}
+
+async fn fill(kv: &mut KvClient<Channel>, lease: i64) {
+    for first in (0..KEYS).step_by(BATCH) {
+        let txn = TxnRequest {
+            success: (first..first + BATCH).map(|key| put(key, lease)).collect(),
+            ..TxnRequest::default()
+        };
+        kv.txn(txn).await.expect("a transaction");
+    }
+}
+
+/// The terms of all members: an election ends one.
+fn terms(cluster: &Cluster) -> Vec<u64> {
+    let members = cluster.members().iter();
+    let status = members.map(|member| cluster::status(member).expect("it runs"));
+    status.map(|status| status.term).collect()
+}
+
+/// Longest time that a keep-alive takes until `end`. The leader's thread answers it, after a round of
+/// heartbeats.
+async fn longest_renewal(channel: Channel, end: watch::Receiver<bool>) -> Duration {
+    let mut leases = LeaseClient::new(channel);
+    let mut longest = Duration::ZERO;
+    while !*end.borrow() {
+        let request = LeaseKeepAliveRequest { id: RENEWED };
+        let begun = Instant::now();
+        let answers = leases.lease_keep_alive(stream::iter([request])).await;
+        let answer = answers.expect("a stream").into_inner().message().await;
+        assert!(
+            answer
+                .expect("no error")
+                .is_some_and(|renewed| renewed.ttl > 0)
+        );
+        longest = longest.max(begun.elapsed());
+    }
+    longest
+}
+
+/// Runs a command and checks that the leader went on meanwhile.
+async fn holds(
+    cluster: &Cluster,
+    writers: &Writers,
+    what: &str,
+    command: impl Future<Output = bool>,
+) {
+    let channel = grpc::connect(&cluster.member(cluster.leader()).address()).await;
+    writers.wait_more(WRITES);
+    let before = terms(cluster);
+    let (end, ends) = watch::channel(false);
+    let renewals = tokio::spawn(longest_renewal(channel, ends));
+    let begun = Instant::now();
+    let done = command.await;
+    let took = begun.elapsed();
+    end.send_replace(true);
+    let longest = renewals.await.expect("keep-alives");
+    assert!(done, "{what} failed after {took:?}");
+    writers.wait_more(WRITES);
+    assert_eq!(terms(cluster), before, "an election during {what}");
+    assert!(
+        longest < took / 2 + NOISE,
+        "{what} took {took:?}, a keep-alive {longest:?}"
+    );
+}
+
+#[test]
+fn no_election_starts_while_a_long_command_is_applied() {
+    let cluster = Cluster::start_with(3, &["--max-txn-ops", "10000"]);
+    let leader = cluster.leader();
+    let writers = Writers::start(WRITERS, &cluster.addresses());
+    let begun = Instant::now();
+    grpc::runtime().block_on(async {
+        let channel = grpc::connect(&cluster.member(leader).address()).await;
+        let mut kv = KvClient::new(channel.clone());
+        let mut leases = LeaseClient::new(channel);
+
+        for id in [REVOKED, RENEWED] {
+            let grant = LeaseGrantRequest { id, ttl: 3600 };
+            leases.lease_grant(grant).await.expect("a lease");
+        }
+        fill(&mut kv, 0).await;
+        let deletion = async { kv.delete_range(delete_all()).await.is_ok() };
+        holds(&cluster, &writers, "a deletion", deletion).await;
+
+        let compact = async {
+            let revision = cluster_revision(&mut kv.clone()).await;
+            let request = CompactionRequest {
+                revision,
+                physical: true,
+            };
+            kv.compact(request).await.is_ok()
+        };
+        holds(&cluster, &writers, "a compaction", compact).await;
+
+        fill(&mut kv, REVOKED).await;
+        let revoke = async {
+            leases
+                .lease_revoke(LeaseRevokeRequest { id: REVOKED })
+                .await
+                .is_ok()
+        };
+        holds(&cluster, &writers, "a revocation", revoke).await;
+    });
+    let written = writers.stop();
+    let gap: Duration = longest_gap(&written, begun);
+    eprintln!("other clients wrote nothing for at most {gap:?}");
+    cluster.wait_equal();
+}
+
+async fn cluster_revision(kv: &mut KvClient<Channel>) -> i64 {
+    let put = PutRequest {
+        key: "revision".into(),
+        ..PutRequest::default()
+    };
+    let answer = kv.put(put).await.expect("a put").into_inner();
+    answer.header.expect("a header").revision
+}
