@@ -3,6 +3,7 @@
 mod cases;
 mod faults;
 mod judge;
+mod objects;
 mod planned;
 mod properties;
 mod world;

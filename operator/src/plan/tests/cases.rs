@@ -84,6 +84,37 @@ fn the_first_members_start_together() {
     assert!(!changes, "no change of membership is needed");
 }
 
+#[test]
+fn discovery_is_for_the_first_start_alone() {
+    for url in [Some("http://d/given"), None] {
+        let mut world = World::new(EtcdClusterSpec::minimal(), 3);
+        world.spec.storage = disk();
+        world.discover(url);
+        world.settle();
+        let expected = url.unwrap_or("http://d/token");
+        let discovered = world.taken.iter().filter(|step| {
+            matches!(step, Step::StartMember { bootstrap: Bootstrap::Discovery { url }, .. } if url == expected)
+        });
+        assert!(discovered.count() >= 3);
+        world.taken.clear();
+        world.pods.remove(&1);
+        world.claims.remove(&2);
+        world.pods.remove(&2);
+        world.elapse(1);
+        world.settle();
+        let again = world.taken.iter().any(|step| {
+            matches!(
+                step,
+                Step::StartMember {
+                    bootstrap: Bootstrap::Discovery { .. },
+                    ..
+                }
+            )
+        });
+        assert!(!again, "the token is used up");
+    }
+}
+
 /// The count at creation counts, whatever the spec says before the first answer.
 #[test]
 fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {

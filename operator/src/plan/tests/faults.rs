@@ -3,7 +3,10 @@
 
 use super::world::World;
 use crate::{
-    crd::{ByteQuantity, ManagedCertificate, PeerTlsSource, Storage, Tls},
+    crd::{
+        BootstrapSource, ByteQuantity, Discovery, LocalDiscovery, ManagedCertificate,
+        PeerTlsSource, Storage, Tls,
+    },
     model::{Obstacle, Ordinal, quorum},
 };
 
@@ -122,6 +125,15 @@ impl World {
         if let Some(id) = id.filter(|_| self.has_quorum() && left > 0 && self.may_lose(ordinal)) {
             self.remove(id);
         }
+    }
+
+    /// Begins by a token that is there, or by one that the operator makes.
+    pub(super) fn discover(&mut self, url: Option<&str>) {
+        let local = url.is_none().then(LocalDiscovery::default);
+        let url = url.map(str::to_owned);
+        self.spec.bootstrap = Some(BootstrapSource {
+            discovery: Some(Discovery { url, local }),
+        });
     }
 
     pub(super) fn toggle_tls(&mut self) {

@@ -35,6 +35,9 @@ fn world(seed: u64) -> World {
             when_scaled: Retention::Retain,
         });
     }
+    if world.random.below(8) == 0 {
+        world.discover(Some("http://d/token"));
+    }
     if world.random.below(3) == 0 {
         world.toggle_tls();
     }

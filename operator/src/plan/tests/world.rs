@@ -226,6 +226,14 @@ impl World {
                 self.form(*members, https);
                 1000 + u64::from(ordinal)
             }
+            Bootstrap::Discovery { .. } if self.members.is_empty() => {
+                if !self.all_have_come() {
+                    return;
+                }
+                let members = self.status.bootstrap_members.unwrap_or_default();
+                self.form(u32::try_from(members).unwrap_or_default(), https);
+                1000 + u64::from(ordinal)
+            }
             Bootstrap::Join { members } if quorate => {
                 let ids: BTreeSet<_> = members.iter().map(|member| member.id).collect();
                 let now: BTreeSet<_> = self.members.iter().map(|member| member.id).collect();
@@ -235,7 +243,9 @@ impl World {
                 let Some(own) = own else { return };
                 own.id
             }
-            Bootstrap::New { .. } if self.member(ordinal).is_some_and(|own| !own.started) => {
+            Bootstrap::New { .. } | Bootstrap::Discovery { .. }
+                if self.member(ordinal).is_some_and(|own| !own.started) =>
+            {
                 1000 + u64::from(ordinal)
             }
             Bootstrap::New { .. }
@@ -257,6 +267,20 @@ impl World {
         } else if let Some(pod) = self.pods.get_mut(&ordinal) {
             pod.data = Some(id);
         }
+    }
+
+    fn begin(&mut self, members: u32, url: Option<String>) {
+        self.status.bootstrap_members = i32::try_from(members).ok();
+        self.status.discovery = url.map(|url| DiscoveryStatus {
+            url: Some(url),
+            ..DiscoveryStatus::default()
+        });
+    }
+
+    /// Whether as many members have come as the token is for.
+    fn all_have_come(&self) -> bool {
+        let come = self.pods.keys().filter(|ordinal| self.runs(**ordinal));
+        i32::try_from(come.count()).ok() == self.status.bootstrap_members
     }
 
     /// The first of the first members runs: the others are known by the same list.
@@ -436,16 +460,12 @@ impl World {
             Step::IssueCertificate { role } => {
                 self.certificates.insert(*role);
             }
-            Step::BeginBootstrap { members, .. } => {
-                self.status.bootstrap_members = i32::try_from(*members).ok();
-            }
+            Step::BeginBootstrap {
+                members,
+                discovery_url,
+            } => self.begin(*members, discovery_url.clone()),
             Step::CreateDiscoveryToken { members } => {
-                self.status.bootstrap_members = i32::try_from(*members).ok();
-                let url = Some("http://d/token".to_owned());
-                self.status.discovery = Some(DiscoveryStatus {
-                    url,
-                    ..DiscoveryStatus::default()
-                });
+                self.begin(*members, Some("http://d/token".to_owned()));
             }
             Step::StartMember {
                 ordinal,

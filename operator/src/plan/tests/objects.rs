@@ -1,0 +1,135 @@
+//! Certificates, the disruption budget and users.
+
+use super::cases::cluster;
+use crate::{
+    crd::{
+        Auth, BudgetOptions, EtcdClusterSpec, EtcdClusterStatus, ManagedCertificate, SecretRef,
+        ServerTlsSource, Span, Tls,
+    },
+    model::{CertificateRole, CertificateSeen, ObjectState, Observed, Step},
+    plan::plan,
+};
+
+const DAY: i64 = 24 * 3600;
+
+fn with_tls(managed: ManagedCertificate) -> EtcdClusterSpec {
+    let client = serde_json::from_value(serde_json::json!({"managed": {}}));
+    let mut client: ServerTlsSource = client.expect("a source");
+    client.managed = Some(managed);
+    EtcdClusterSpec {
+        tls: Some(Tls {
+            peer: None,
+            client: Some(client),
+        }),
+        ..EtcdClusterSpec::minimal()
+    }
+}
+
+fn issued(spec: &EtcdClusterSpec, seen: &Observed) -> Option<CertificateRole> {
+    let step = plan(spec, &EtcdClusterStatus::default(), seen);
+    if let Step::IssueCertificate { role } = step {
+        Some(role)
+    } else {
+        None
+    }
+}
+
+#[test]
+fn certificates_are_issued_in_order_and_renewed_before_their_end() {
+    let spec = with_tls(ManagedCertificate::default());
+    let mut seen = Observed {
+        client_service: ObjectState::Current,
+        peer_service: ObjectState::Current,
+        ..Observed::default()
+    };
+    let fresh = CertificateSeen {
+        not_after: 90 * DAY,
+        fits: true,
+    };
+    for role in [
+        CertificateRole::Authority,
+        CertificateRole::Server,
+        CertificateRole::Operator,
+    ] {
+        assert_eq!(issued(&spec, &seen), Some(role));
+        seen.certificates.insert(role, fresh.clone());
+    }
+    assert_eq!(issued(&spec, &seen), None);
+    seen.now = 60 * DAY;
+    assert_eq!(
+        issued(&spec, &seen),
+        Some(CertificateRole::Server),
+        "30 days before its end"
+    );
+    seen.now = 0;
+    let server = seen
+        .certificates
+        .get_mut(&CertificateRole::Server)
+        .expect("one");
+    server.fits = false;
+    assert_eq!(
+        issued(&spec, &seen),
+        Some(CertificateRole::Server),
+        "its names changed"
+    );
+}
+
+/// Otherwise each pass would issue another one.
+#[test]
+fn a_certificate_shorter_than_its_renewal_is_renewed_at_half() {
+    let managed = ManagedCertificate {
+        duration: Span("24h".to_owned()),
+        renew_before: Span("720h".to_owned()),
+    };
+    let spec = with_tls(managed);
+    let fresh = CertificateSeen {
+        not_after: DAY,
+        fits: true,
+    };
+    let roles = [
+        CertificateRole::Authority,
+        CertificateRole::Server,
+        CertificateRole::Operator,
+    ];
+    let mut seen = Observed {
+        client_service: ObjectState::Current,
+        peer_service: ObjectState::Current,
+        certificates: roles.map(|role| (role, fresh.clone())).into(),
+        ..Observed::default()
+    };
+    assert_eq!(issued(&spec, &seen), None);
+    seen.now = DAY / 2;
+    assert_eq!(issued(&spec, &seen), Some(CertificateRole::Server));
+}
+
+/// coreos #1116 had none; one that blocks the only member would keep a node from being drained.
+#[test]
+fn the_budget_follows_the_voters() {
+    for (members, kept) in [(1, 0), (2, 2), (3, 2), (5, 3)] {
+        assert_eq!(cluster(members).budget, Some(kept), "{members} members");
+    }
+    let mut world = cluster(3);
+    world.spec.pod_disruption_budget = Some(BudgetOptions {
+        enabled: false,
+        ..BudgetOptions::default()
+    });
+    world.settle();
+    assert_eq!(world.budget, None);
+}
+
+#[test]
+fn users_are_checked_when_the_spec_says_so() {
+    let mut world = cluster(3);
+    world.spec.auth = Some(Auth {
+        enabled: true,
+        root_credentials_secret_ref: Some(SecretRef {
+            name: "root".to_owned(),
+        }),
+    });
+    let mut seen = world.observe();
+    assert_eq!(plan(&world.spec, &world.status, &seen), Step::EnableAuth);
+    seen.auth_enabled = Some(true);
+    assert_eq!(plan(&world.spec, &world.status, &seen), Step::Done);
+    world.spec.auth = Some(Auth::default());
+    assert_eq!(plan(&world.spec, &world.status, &seen), Step::DisableAuth);
+}
