@@ -192,6 +192,19 @@ def check_operator() -> None:
         assert boards[f"witan-{board}.json"].strip() == (deploy.FILES / "dashboards" / f"{board}.json").read_text().strip()
 
 
+def check_numbers(work: pathlib.Path) -> None:
+    """Large numbers of a file of values stay numbers."""
+    work.mkdir(parents=True, exist_ok=True)
+    file = work / "values.yaml"
+    file.write_text("quotaBackendBytes: 8589934592\nautoCompactionMode: revision\nautoCompactionRetention: 10000000\n"
+                    "persistence: {size: 21474836480}\nextraArgs: {max-request-bytes: 10485760, pre-vote: true}\n")
+    spec = render(CLUSTER, [], "--values", str(file))[0]["spec"]
+    assert spec["storage"] == {"size": 21474836480}, spec
+    options = spec["options"]
+    assert (options["quotaBackendBytes"], options["autoCompactionRetention"]) == (8589934592, "10000000"), options
+    assert options["extraArgs"] == {"max-request-bytes": "10485760", "pre-vote": "true"}, options
+
+
 def check_schema(chart: pathlib.Path) -> None:
     """Every value has a type in the schema, and the schema knows no value that is not there."""
     values = yaml.safe_load((chart / "values.yaml").read_text())
@@ -226,6 +239,8 @@ def run(report, cache: pathlib.Path, work: pathlib.Path) -> None:
                 places.conform(documents)
     with report.case("witan-operator in detail"):
         check_operator()
+    with report.case("large numbers of witan-cluster"):
+        check_numbers(work)
     for chart, arguments, words in REFUSED:
         with report.case(f"{chart.name} refuses {' '.join(arguments)}"):
             said = helm("template", "release", str(chart), *arguments)

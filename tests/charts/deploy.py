@@ -30,7 +30,7 @@ metadata:
     pod-security.kubernetes.io/enforce: restricted
 """
 
-# labels that helm needs and nobody else
+# labels that are of use to helm alone
 HELM_LABELS = ("helm.sh/chart:", "app.kubernetes.io/managed-by: Helm")
 
 

@@ -35,7 +35,7 @@ def alerts() -> list[dict]:
 
 
 def check_alerts() -> None:
-    """Each alert has what whoever is woken by it needs."""
+    """Each alert has a severity, a text and a section of the runbook."""
     headings = set(re.findall(r"^### (\w+)$", RUNBOOK.read_text(), re.M))
     rules = alerts()
     assert len(rules) > 30

@@ -43,6 +43,11 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- default (printf "%s-root" (include "witan-cluster.fullname" .)) .Values.auth.rbac.existingSecret }}
 {{- end }}
 
+{{/* A value as text: helm reads numbers of a file as floats, and would print large ones with an exponent. */}}
+{{- define "witan-cluster.text" -}}
+{{- if kindIs "float64" . }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- end }}
+
 {{- define "witan-cluster.spec" -}}
 {{- $v := .Values }}
 replicas: {{ $v.replicaCount }}
@@ -67,7 +72,7 @@ bootstrap:
 {{- end }}
 storage:
   {{- if $v.persistence.enabled }}
-  size: {{ $v.persistence.size }}
+  size: {{ include "witan-cluster.text" $v.persistence.size }}
   {{- with $v.persistence.storageClass }}
   storageClassName: {{ . }}
   {{- end }}
@@ -92,15 +97,15 @@ auth:
 {{- end }}
 options:
   autoCompactionMode: {{ $v.autoCompactionMode }}
-  autoCompactionRetention: {{ $v.autoCompactionRetention | quote }}
+  autoCompactionRetention: {{ include "witan-cluster.text" $v.autoCompactionRetention | quote }}
   {{- with $v.quotaBackendBytes }}
-  quotaBackendBytes: {{ . }}
+  quotaBackendBytes: {{ include "witan-cluster.text" . }}
   {{- end }}
   logLevel: {{ $v.logLevel }}
   {{- with $v.extraArgs }}
   extraArgs:
     {{- range $flag, $value := . }}
-    {{ $flag }}: {{ $value | quote }}
+    {{ $flag }}: {{ include "witan-cluster.text" $value | quote }}
     {{- end }}
   {{- end }}
 resources:
