@@ -1,9 +1,21 @@
 //! The operator: it runs etcd clusters of Witan members on Kubernetes.
 //!
 //! One pass over a cluster is observe, plan, act, report. `plan` is a pure function from what was seen to one step;
-//! it knows neither Kubernetes nor the network. `resources` makes objects of Kubernetes and applies none.
+//! it knows neither Kubernetes nor the network. `resources` makes objects of Kubernetes and applies none. `controller`
+//! is the loop around passes; `members` speaks to members.
 
+pub mod act;
+pub mod controller;
 pub mod crd;
+pub mod discovery;
+pub mod election;
+pub mod logging;
+pub mod members;
+pub mod metrics;
 pub mod model;
+pub mod observe;
+pub mod options;
 pub mod plan;
+pub mod report;
 pub mod resources;
+pub mod serve;

@@ -1,29 +1,139 @@
-//! The program `witan-operator`: its command line.
+//! The program `witan-operator`: its command line, and how its parts are put together.
 
-use std::io::Write;
+use std::{error::Error, io::Write, process::ExitCode, sync::Arc};
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use witan_operator::{
+    controller::Operator,
+    crd,
+    election::Election,
+    logging,
+    members::GrpcMembers,
+    metrics::Metrics,
+    options::{Command, CommandLine, Environment, Options},
+    serve::{self, Readiness},
+};
 
-/// Runs etcd clusters of Witan members on Kubernetes.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Prints the CustomResourceDefinition as YAML.
-    Crd,
-}
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    match Arguments::parse().command {
-        Command::Crd => {
-            let text = serde_yaml::to_string(&witan_operator::crd::definition())?;
-            std::io::stdout().write_all(text.as_bytes())?;
+fn main() -> ExitCode {
+    let CommandLine { command, options } = CommandLine::parse();
+    let ended = match command.unwrap_or(Command::Run) {
+        Command::Crd => print_definition(),
+        Command::Run => start(&options),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "witan-operator: {error}"));
+            ExitCode::FAILURE
         }
     }
+}
+
+fn print_definition() -> Result<(), Box<dyn Error>> {
+    let text = serde_yaml::to_string(&crd::definition())?;
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+fn start(options: &Options) -> Result<(), Box<dyn Error>> {
+    logging::start(&options.log_level, options.log_format)?;
+    // rustls wants one provider for the process: the dependencies bring only this one
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    tracing::debug!(installed = installed.is_ok(), "cryptography is ring's");
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(run(options))
+}
+
+async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let metrics = Arc::new(Metrics::new()?);
+    let readiness = Arc::new(Readiness::default());
+    serve(options, &metrics, &readiness)?;
+    let config = Config::infer().await?;
+    let namespace = options
+        .lease_namespace
+        .clone()
+        .unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config)?;
+    let version = client.apiserver_version().await?;
+    tracing::info!(
+        kubernetes = version.git_version,
+        namespaces = options.watch_namespaces.join(","),
+        "the API server answers"
+    );
+    let identity = options
+        .identity
+        .clone()
+        .unwrap_or_else(|| format!("witan-operator-{}", std::process::id()));
+    let election = options
+        .leader_elect
+        .then(|| Election::new(client.clone(), &namespace, &options.lease_name, &identity));
+    let mut end = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    if let Some(election) = &election {
+        // a replica that waits for its turn is ready: an update of the operator needs that
+        readiness.set(true);
+        tokio::select! {
+            () = election.won() => {}
+            _ = end.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+    metrics.acts(true);
+    let environment = Environment {
+        member_image: options.member_image.clone(),
+        discovery_service_url: options.discovery_service_url.clone(),
+    };
+    let operator = Operator::new(
+        client,
+        GrpcMembers::default(),
+        metrics.clone(),
+        environment,
+        &identity,
+        options.max_concurrent_reconciles,
+    );
+    let operator = Arc::new(operator);
+    let ended = async {
+        tokio::select! {
+            _ = end.recv() => true,
+            _ = interrupt.recv() => true,
+            () = lost(election.as_ref()) => false,
+        }
+    };
+    let asked = std::sync::atomic::AtomicBool::new(false);
+    let stop = async { asked.store(ended.await, std::sync::atomic::Ordering::Relaxed) };
+    operator.run(options.scopes(), readiness, stop).await;
+    metrics.acts(false);
+    if !asked.into_inner() {
+        return Err("the lease was lost, or the watches ended: another replica may act now".into());
+    }
+    if let Some(election) = &election {
+        election.release().await;
+    }
     Ok(())
+}
+
+/// Answers scrapes and probes from now on.
+fn serve(
+    options: &Options,
+    metrics: &Arc<Metrics>,
+    readiness: &Arc<Readiness>,
+) -> Result<(), String> {
+    let (on, health) = (options.metrics_addr, options.health_addr);
+    let pages = serve::metrics(on, metrics.clone())
+        .map_err(|error| format!("--metrics-addr {on}: {error}"))?;
+    let probes = serve::health(health, readiness.clone())
+        .map_err(|error| format!("--health-addr {health}: {error}"))?;
+    tokio::spawn(pages);
+    tokio::spawn(probes);
+    Ok(())
+}
+
+async fn lost(election: Option<&Election>) {
+    match election {
+        Some(election) => election.lost().await,
+        None => std::future::pending().await,
+    }
 }

@@ -1,0 +1,474 @@
+//! Does one step: applies an object, or asks members for one change. Which step is not decided here.
+//!
+//! Objects are applied by server-side apply under one field manager. What is deleted or changed is named by its uid, so
+//! that a pod that has come since is not meant. A step that was done before, and whose answer was lost, is done again
+//! without harm.
+
+use std::{fmt::Debug, time::SystemTime};
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::{PersistentVolumeClaim, Pod, Secret},
+        policy::v1::PodDisruptionBudget,
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::{
+    crd::EtcdClusterStatus,
+    discovery,
+    members::{Address, CallError, Members, RaisedAlarm},
+    model::{CertificateRole, ClaimSeen, MemberId, Ordinal, PeerTls, Role, Step},
+    observe::{Observation, REFUSED_BYTES},
+    options::Environment,
+    resources::{self, Cluster, MANAGER, PodPlan, RETIRED, ROLE, ResourceError, tls},
+};
+
+/// A step was not done, or it is not known whether it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// The API server refused it or did not answer.
+    #[error("cannot {what}: {source}")]
+    Kubernetes {
+        /// What was to be done.
+        what: &'static str,
+        /// The answer.
+        #[source]
+        source: kube::Error,
+    },
+    /// A member refused it or did not answer.
+    #[error(transparent)]
+    Member(#[from] CallError),
+    /// The discovery service refused it or did not answer.
+    #[error(transparent)]
+    Discovery(#[from] discovery::DiscoveryError),
+    /// The specification makes no such object.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// What the step is about is gone since.
+    #[error("{0} is not there any more; the next pass looks again")]
+    Gone(String),
+}
+
+impl ActError {
+    /// Whether members refuse for now what they will soon do: a learner that has not caught up yet, or members that were not
+    /// connected to each other for long enough.
+    pub fn is_premature(&self) -> bool {
+        match self {
+            ActError::Member(refusal) => {
+                refusal.says("unhealthy cluster") || refusal.says("in sync with leader")
+            }
+            ActError::Kubernetes { .. }
+            | ActError::Discovery(_)
+            | ActError::Resource(_)
+            | ActError::Gone(_) => false,
+        }
+    }
+
+    /// Whether the namespace is being deleted: nothing can be created in it, and nothing needs to be.
+    pub fn namespace_is_ending(&self) -> bool {
+        match self {
+            ActError::Kubernetes {
+                source: kube::Error::Api(refusal),
+                ..
+            } => refusal.code == 403 && refusal.message.contains("being terminated"),
+            ActError::Kubernetes { .. }
+            | ActError::Member(_)
+            | ActError::Discovery(_)
+            | ActError::Resource(_)
+            | ActError::Gone(_) => false,
+        }
+    }
+}
+
+/// What steps are done with.
+pub struct Actor<'a, M> {
+    /// The API server.
+    pub client: &'a Client,
+    /// The members.
+    pub members: &'a M,
+    /// The cluster.
+    pub cluster: &'a Cluster<'a>,
+    /// What was seen of it.
+    pub observation: &'a Observation,
+    /// What the operator was started with.
+    pub environment: &'a Environment,
+}
+
+impl<M: Members> Actor<'_, M> {
+    /// Does a step. Facts that later passes need go into `status`, which the caller writes.
+    ///
+    /// # Errors
+    /// It was not done, or it is not known whether it was: the next pass looks and does what is left.
+    pub async fn act(&self, step: &Step, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
+        match step {
+            Step::Done | Step::Wait { .. } => Ok(()),
+            Step::ApplyServices => self.apply_services().await,
+            Step::ApplyBudget { min_available } => self.apply_budget(*min_available).await,
+            Step::IssueCertificate { role } => {
+                let secret = self.issue(*role)?;
+                self.apply::<Secret>(&secret, "write the secret of a certificate")
+                    .await
+            }
+            Step::BeginBootstrap {
+                members,
+                discovery_url,
+            } => {
+                begin(status, *members, discovery_url.clone());
+                Ok(())
+            }
+            Step::CreateDiscoveryToken { members } => {
+                let url =
+                    discovery::create_token(self.client, self.cluster, self.environment, *members)
+                        .await?;
+                begin(status, *members, Some(url));
+                Ok(())
+            }
+            Step::StartMember {
+                ordinal,
+                bootstrap,
+                peer_tls,
+                role,
+            } => {
+                let plan = PodPlan {
+                    ordinal: *ordinal,
+                    bootstrap: bootstrap.clone(),
+                    peer_tls: *peer_tls,
+                    role: *role,
+                };
+                self.start(&plan).await
+            }
+            Step::LabelPod { ordinal, role } => self.label(*ordinal, *role).await,
+            Step::DeletePod { ordinal, .. } => {
+                let pod = self.observation.objects.pods.get(ordinal);
+                self.delete(pod.map(AsRef::as_ref), "delete the pod of a member")
+                    .await
+            }
+            Step::DeleteClaim { ordinal } => {
+                let claim = self.observation.objects.claims.get(ordinal);
+                self.delete(claim.map(AsRef::as_ref), "delete the claim of a member")
+                    .await
+            }
+            Step::RetireClaim { ordinal } => self.retire(*ordinal).await,
+            Step::ApplyClaim { ordinal, peer_tls } => {
+                self.apply_claim(*ordinal, *peer_tls, None).await
+            }
+            Step::GrowClaim { ordinal, bytes } => self.grow(*ordinal, *bytes).await,
+            Step::AddLearner { .. }
+            | Step::Promote { .. }
+            | Step::MoveLeader { .. }
+            | Step::RemoveMember { .. }
+            | Step::UpdatePeerUrl { .. }
+            | Step::DisarmCorrupt { .. }
+            | Step::EnableAuth
+            | Step::DisableAuth => self.change(step).await,
+        }
+    }
+
+    /// The part of a step that members do.
+    async fn change(&self, step: &Step) -> Result<(), ActError> {
+        match step {
+            Step::AddLearner { ordinal, peer_tls } => {
+                let url = self.cluster.peer_url(*ordinal, *peer_tls);
+                Ok(self
+                    .members
+                    .add_learner(&self.through(None), &[url])
+                    .await
+                    .map(drop)?)
+            }
+            Step::Promote { id } => Ok(self.members.promote(&self.through(None), *id).await?),
+            Step::MoveLeader { from, to } => {
+                let leader = self
+                    .address(*from)
+                    .ok_or_else(|| ActError::Gone(format!("the leader {from:x}")))?;
+                Ok(self.members.move_leader(&leader, *to).await?)
+            }
+            Step::RemoveMember { id, .. } => {
+                Ok(self.members.remove(&self.through(Some(*id)), *id).await?)
+            }
+            Step::UpdatePeerUrl {
+                id,
+                ordinal,
+                peer_tls,
+            } => {
+                let url = self.cluster.peer_url(*ordinal, *peer_tls);
+                Ok(self
+                    .members
+                    .update(&self.through(None), *id, &[url])
+                    .await?)
+            }
+            Step::DisarmCorrupt { id } => {
+                let alarm = RaisedAlarm {
+                    member: *id,
+                    kind: witan_api::v3::etcdserverpb::AlarmType::Corrupt,
+                };
+                Ok(self.members.disarm(&self.through(Some(*id)), alarm).await?)
+            }
+            Step::EnableAuth => match &self.observation.secrets.login {
+                Some(root) => Ok(self.members.enable_auth(&self.through(None), root).await?),
+                None => Err(ActError::Gone(
+                    "the secret with the password of root".to_owned(),
+                )),
+            },
+            Step::DisableAuth => Ok(self.members.disable_auth(&self.through(None)).await?),
+            Step::Done
+            | Step::Wait { .. }
+            | Step::ApplyServices
+            | Step::ApplyBudget { .. }
+            | Step::IssueCertificate { .. }
+            | Step::BeginBootstrap { .. }
+            | Step::CreateDiscoveryToken { .. }
+            | Step::StartMember { .. }
+            | Step::LabelPod { .. }
+            | Step::DeletePod { .. }
+            | Step::DeleteClaim { .. }
+            | Step::RetireClaim { .. }
+            | Step::ApplyClaim { .. }
+            | Step::GrowClaim { .. } => Ok(()),
+        }
+    }
+
+    async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
+        if self.cluster.spec().is_durable() {
+            self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
+        }
+        let pod = resources::pod(self.cluster, plan)?;
+        self.apply(&pod, "apply the pod of a member").await
+    }
+
+    async fn retire(&self, ordinal: Ordinal) -> Result<(), ActError> {
+        let marks = json!({"metadata": {"annotations": {RETIRED: "true"}}});
+        let what = "mark the claim of a removed member";
+        self.merge::<PersistentVolumeClaim>(&self.claim(ordinal), &marks, what)
+            .await
+    }
+
+    fn claim_seen(&self, ordinal: Ordinal) -> Option<&ClaimSeen> {
+        self.observation.seen.ordinals.get(&ordinal)?.claim.as_ref()
+    }
+
+    async fn apply_services(&self) -> Result<(), ActError> {
+        self.apply(
+            &resources::peer_service(self.cluster),
+            "apply the service of the members",
+        )
+        .await?;
+        self.apply(
+            &resources::client_service(self.cluster),
+            "apply the service of the clients",
+        )
+        .await
+    }
+
+    async fn apply_budget(&self, min_available: Option<u32>) -> Result<(), ActError> {
+        match min_available {
+            Some(voters) => {
+                self.apply(
+                    &resources::budget(self.cluster, voters),
+                    "apply the pod disruption budget",
+                )
+                .await
+            }
+            None => {
+                let budget = self.observation.objects.budget.as_deref();
+                self.delete::<PodDisruptionBudget>(budget, "delete the pod disruption budget")
+                    .await
+            }
+        }
+    }
+
+    /// The label alone, not as an apply: that would take everything else from the pod.
+    async fn label(&self, ordinal: Ordinal, role: Role) -> Result<(), ActError> {
+        let marks = json!({"metadata": {"labels": {ROLE: role}}});
+        self.merge::<Pod>(
+            &self.cluster.member(ordinal),
+            &marks,
+            "label the pod of a member",
+        )
+        .await
+    }
+
+    /// A storage class that does not allow it says so at once; the claim remembers that, so that it is not asked again.
+    async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
+        let seen = self.claim_seen(ordinal);
+        let name = self.claim(ordinal);
+        match self
+            .apply_claim(
+                ordinal,
+                seen.map_or(PeerTls::Off, |claim| claim.peer_tls),
+                Some(bytes),
+            )
+            .await
+        {
+            Err(ActError::Kubernetes {
+                source: kube::Error::Api(refusal),
+                ..
+            }) if matches!(refusal.code, 403 | 422) => {
+                tracing::warn!(
+                    claim = name,
+                    bytes,
+                    refusal = refusal.message,
+                    "the claim cannot grow"
+                );
+                let marks =
+                    json!({"metadata": {"annotations": {REFUSED_BYTES: bytes.to_string()}}});
+                self.merge::<PersistentVolumeClaim>(&name, &marks, "mark a claim that cannot grow")
+                    .await
+            }
+            other => other,
+        }
+    }
+
+    fn claim(&self, ordinal: Ordinal) -> String {
+        self.cluster.claim(ordinal)
+    }
+
+    /// A claim that is there keeps its size unless it is to grow: it never shrinks.
+    async fn apply_claim(
+        &self,
+        ordinal: Ordinal,
+        peer_tls: PeerTls,
+        bytes: Option<u64>,
+    ) -> Result<(), ActError> {
+        let mut claim = resources::claim(self.cluster, ordinal, peer_tls)?;
+        let seen = self.claim_seen(ordinal);
+        if let Some(bytes) = bytes.or_else(|| {
+            seen.filter(|claim| !claim.deleting)
+                .map(|claim| claim.requested_bytes)
+        }) {
+            claim = resources::grown(claim, bytes);
+        }
+        self.apply(&claim, "apply the claim of a member").await
+    }
+
+    fn issue(&self, role: CertificateRole) -> Result<Secret, ActError> {
+        let now = SystemTime::now();
+        if role == CertificateRole::Authority {
+            return Ok(tls::authority(self.cluster, now)?);
+        }
+        let authority = self
+            .observation
+            .secrets
+            .issued
+            .get(&CertificateRole::Authority);
+        let authority = authority
+            .ok_or_else(|| ActError::Gone("the secret of the cluster's authority".to_owned()))?;
+        Ok(tls::leaf(self.cluster, role, authority, now)?)
+    }
+
+    /// Members that a change goes through: those that are healthy, the leader first, never the one it is about.
+    fn through(&self, but: Option<MemberId>) -> Vec<Address> {
+        let Some(membership) = &self.observation.seen.membership else {
+            return Vec::new();
+        };
+        let mut voters: Vec<_> = membership
+            .voters()
+            .filter(|member| member.healthy && Some(member.id) != but)
+            .collect();
+        voters.sort_by_key(|member| Some(member.id) != membership.leader);
+        let mut addresses: Vec<Address> = voters
+            .into_iter()
+            .filter_map(|member| self.address(member.id))
+            .collect();
+        // the last member can only be asked about itself
+        if addresses.is_empty() {
+            addresses.extend(self.observation.addresses.values().cloned());
+        }
+        addresses
+    }
+
+    fn address(&self, id: MemberId) -> Option<Address> {
+        let member = self.observation.seen.membership.as_ref()?.by_id(id)?;
+        self.observation.addresses.get(&member.ordinal?).cloned()
+    }
+
+    async fn apply<K: Object>(&self, object: &K, what: &'static str) -> Result<(), ActError> {
+        let params = PatchParams::apply(MANAGER).force();
+        let applied = self
+            .api::<K>()
+            .patch(&object.name_any(), &params, &Patch::Apply(object))
+            .await;
+        applied
+            .map(drop)
+            .map_err(|source| ActError::Kubernetes { what, source })
+    }
+
+    async fn merge<K: Object>(
+        &self,
+        name: &str,
+        change: &serde_json::Value,
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let merged = self
+            .api::<K>()
+            .patch(name, &params, &Patch::Merge(change))
+            .await;
+        merged
+            .map(drop)
+            .map_err(|source| ActError::Kubernetes { what, source })
+    }
+
+    async fn delete<K: Object>(
+        &self,
+        object: Option<&K>,
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        let Some(object) = object else { return Ok(()) };
+        let this = Preconditions {
+            uid: object.uid(),
+            resource_version: None,
+        };
+        let params = DeleteParams {
+            preconditions: Some(this),
+            ..DeleteParams::default()
+        };
+        match self.api::<K>().delete(&object.name_any(), &params).await {
+            Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(()),
+            other => other
+                .map(drop)
+                .map_err(|source| ActError::Kubernetes { what, source }),
+        }
+    }
+
+    fn api<K: Object>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.cluster.namespace)
+    }
+}
+
+/// What the operator applies: an object in the cluster's namespace.
+trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + Serialize
+    + Debug
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + Debug
+{
+}
+
+fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<String>) {
+    status.bootstrap_members = i32::try_from(members).ok();
+    if let Some(url) = discovery_url {
+        let discovery = status.discovery.get_or_insert_default();
+        discovery.url = Some(url);
+        discovery.expected = i32::try_from(members).ok();
+    }
+}

@@ -1,0 +1,544 @@
+//! The loop: watches say which cluster to look at; a pass over it observes, plans, acts and reports.
+//!
+//! Watches of pods, claims, services and budgets lead to their cluster by its label, so that a lost member is seen at
+//! once. A pass reads what the watches keep, and asks the members. Only when something is to be done or said it reads
+//! everything from the API server and plans again, so that no step is taken on what was true a moment ago. A cluster
+//! that is as it should be costs the API server nothing.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Service},
+        policy::v1::PodDisruptionBudget,
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{Patch, PatchParams},
+    runtime::{
+        WatchStreamExt as _, applier,
+        controller::{Action, Config, ReconcileRequest, trigger_self, trigger_with},
+        events::{Event, EventType, Recorder, Reporter},
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tracing::Instrument as _;
+
+use crate::{
+    act::{ActError, Actor},
+    crd::{EtcdCluster, EtcdClusterStatus},
+    members::Members,
+    metrics::Metrics,
+    model::{Step, Why},
+    observe::{Objects, Observation, ObserveError, Secrets, Stores, observe},
+    options::Environment,
+    plan::plan,
+    report::{self, Notice, Subject},
+    resources::{CLUSTER, Cluster, MANAGER, ResourceError},
+    serve::Readiness,
+};
+
+/// The longest time between two looks at a cluster: who leads and how large the data is, no watch says.
+const POLL: Duration = Duration::from_secs(10);
+/// The first delay after a pass that failed; each further failure doubles it.
+const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+/// The longest delay after a pass that failed.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// A pass did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// The cluster could not be seen.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The specification makes no objects.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// The step was not done.
+    #[error("step {step}: {source}")]
+    Act {
+        /// Which.
+        step: &'static str,
+        /// Why.
+        #[source]
+        source: Box<ActError>,
+    },
+    /// The cluster could not be read again, or its status not be written.
+    #[error("cannot {what} the EtcdCluster: {source}")]
+    Cluster {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+/// What all passes share.
+pub struct Operator<M> {
+    /// The API server.
+    pub client: Client,
+    /// The members of all clusters.
+    pub members: M,
+    /// The operator's series.
+    pub metrics: Arc<Metrics>,
+    /// What it was started with.
+    pub environment: Environment,
+    recorder: Recorder,
+    secrets: Secrets,
+    passes: Semaphore,
+    failures: Mutex<HashMap<ObjectRef<EtcdCluster>, u32>>,
+}
+
+struct Scope<M> {
+    operator: Arc<Operator<M>>,
+    stores: Stores,
+}
+
+impl<M: Members> Operator<M> {
+    /// An operator that works on so many clusters at once.
+    pub fn new(
+        client: Client,
+        members: M,
+        metrics: Arc<Metrics>,
+        environment: Environment,
+        identity: &str,
+        passes: u16,
+    ) -> Self {
+        let reporter = Reporter {
+            controller: "witan.dev/operator".to_owned(),
+            instance: Some(identity.to_owned()),
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            secrets: Secrets::default(),
+            passes: Semaphore::new(passes.into()),
+            failures: Mutex::default(),
+            client,
+            members,
+            metrics,
+            environment,
+        }
+    }
+
+    /// Works on all clusters of the namespaces, `None` for all, until `end` resolves and the passes that run have ended.
+    pub async fn run(
+        self: Arc<Self>,
+        scopes: Vec<Option<String>>,
+        readiness: Arc<Readiness>,
+        end: impl Future<Output = ()>,
+    ) {
+        let mut ready = Vec::new();
+        let mut queues = Vec::new();
+        for scope in scopes {
+            let (stores, queue) = self.clone().scope(scope.as_deref());
+            ready.push(stores);
+            queues.push(queue);
+        }
+        let begun = async {
+            for stores in &ready {
+                if stores.clusters.wait_until_ready().await.is_err()
+                    || stores.pods.wait_until_ready().await.is_err()
+                {
+                    return;
+                }
+            }
+            readiness.set(true);
+            tracing::info!("the watches have begun");
+        };
+        let work = stream::select_all(queues).for_each(async |()| ());
+        let mut end = pin!(end);
+        let mut both = pin!(async { futures_util::join!(begun, work) });
+        tokio::select! {
+            () = &mut end => {}
+            _ = &mut both => tracing::error!("the watches have ended"),
+        }
+        // a pass holds a permit: all of them are free when the last has ended
+        self.passes.close();
+    }
+
+    /// The watches of one namespace, and what comes of their events.
+    fn scope(
+        self: Arc<Self>,
+        namespace: Option<&str>,
+    ) -> (Stores, futures_util::stream::BoxStream<'static, ()>) {
+        let client = self.client.clone();
+        let (clusters, cluster_events) =
+            kept::<EtcdCluster>(&client, namespace, watcher::Config::default());
+        let ours =
+            watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+        let (pods, pod_events) = kept::<Pod>(&client, namespace, ours.clone());
+        let (claims, claim_events) =
+            kept::<PersistentVolumeClaim>(&client, namespace, ours.clone());
+        let (services, service_events) = kept::<Service>(&client, namespace, ours.clone());
+        let (budgets, budget_events) = kept::<PodDisruptionBudget>(&client, namespace, ours);
+        let queue = stream::select_all([
+            trigger_self(cluster_events, ()).boxed(),
+            trigger_with(pod_events, owner::<Pod>).boxed(),
+            trigger_with(claim_events, owner::<PersistentVolumeClaim>).boxed(),
+            trigger_with(service_events, owner::<Service>).boxed(),
+            trigger_with(budget_events, owner::<PodDisruptionBudget>).boxed(),
+        ]);
+        let stores = Stores {
+            clusters: clusters.clone(),
+            pods,
+            claims,
+            services,
+            budgets,
+        };
+        let scope = Arc::new(Scope {
+            operator: self,
+            stores: stores.clone(),
+        });
+        let pass = |cluster: Arc<EtcdCluster>, scope: Arc<Scope<M>>| {
+            Box::pin(async move { scope.pass(&cluster).await })
+        };
+        let failed = |cluster: Arc<EtcdCluster>, error: &PassError, scope: Arc<Scope<M>>| {
+            scope.operator.failed(&cluster, error)
+        };
+        let passes = applier(
+            pass,
+            failed,
+            scope.clone(),
+            clusters,
+            queue,
+            Config::default(),
+        );
+        let logged = passes.map(move |outcome| match outcome {
+            Ok(_) | Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
+            Err(kube::runtime::controller::Error::ObjectNotFound(gone)) => {
+                scope
+                    .operator
+                    .metrics
+                    .forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+            }
+            Err(error) => tracing::warn!(%error, "a watch failed; it begins again"),
+        });
+        (stores, logged.boxed())
+    }
+
+    fn failed(&self, cluster: &EtcdCluster, error: &PassError) -> Action {
+        let delay = {
+            let mut failures = self
+                .failures
+                .lock()
+                .expect("no code panics while it holds this lock");
+            let count = failures.entry(ObjectRef::from_obj(cluster)).or_insert(0);
+            *count += 1;
+            BACKOFF_FIRST
+                .saturating_mul(1 << (*count - 1).min(10))
+                .min(BACKOFF_MAX)
+        };
+        tracing::warn!(namespace = cluster.namespace(), cluster = cluster.name_any(), %error, delay_ms = delay.as_millis(), "pass failed; it is tried again");
+        Action::requeue(delay)
+    }
+
+    fn succeeded(&self, cluster: &EtcdCluster) {
+        let mut failures = self
+            .failures
+            .lock()
+            .expect("no code panics while it holds this lock");
+        failures.remove(&ObjectRef::from_obj(cluster));
+    }
+
+    async fn publish(&self, about: &ObjectReference, notice: &Notice) {
+        let event = Event {
+            type_: if notice.warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: notice.reason.to_owned(),
+            note: Some(notice.message.clone()),
+            action: notice.reason.to_owned(),
+            // events of one reason are counted together: those of another member are others
+            secondary: notice.member.as_ref().map(|member| ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Pod".to_owned()),
+                name: Some(member.clone()),
+                namespace: about.namespace.clone(),
+                ..ObjectReference::default()
+            }),
+        };
+        if let Err(error) = self.recorder.publish(&event, about).await {
+            tracing::warn!(%error, reason = notice.reason, "cannot publish an event");
+        }
+    }
+}
+
+impl<M: Members> Scope<M> {
+    async fn pass(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
+        let operator = &self.operator;
+        // closed when the operator ends: no further pass begins
+        let Ok(_permit) = operator.passes.acquire().await else {
+            return Ok(Action::await_change());
+        };
+        let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+        let begun = Instant::now();
+        let span = tracing::info_span!("pass", namespace, cluster = name);
+        let outcome = self.look(cluster).instrument(span).await;
+        operator
+            .metrics
+            .pass(&namespace, &name, begun.elapsed(), outcome.is_err());
+        if outcome.is_ok() {
+            operator.succeeded(cluster);
+        }
+        outcome
+    }
+
+    /// A pass on what the watches keep; if that leads to anything, another one on what the API server says now.
+    async fn look(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
+        let named = Cluster::new(cluster, &self.operator.environment.member_image)?;
+        let observation = self
+            .observe(&named, Objects::stored(&self.stores, &named), false)
+            .await?;
+        let before = cluster.status.clone().unwrap_or_default();
+        let step = plan(&cluster.spec, &before, &observation.seen);
+        let status = self.report(&named, &before, &observation, &step);
+        if acts(&step) || status != before {
+            return self.act(cluster).await;
+        }
+        Ok(again(&step))
+    }
+
+    async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
+        let operator = &self.operator;
+        let api = Api::<EtcdCluster>::namespaced(
+            operator.client.clone(),
+            &known.namespace().unwrap_or_default(),
+        );
+        let read = api.get_opt(&known.name_any()).await;
+        let read = read.map_err(|source| PassError::Cluster {
+            what: "read",
+            source: Box::new(source),
+        })?;
+        let Some(cluster) = read.filter(|cluster| cluster.uid() == known.uid()) else {
+            return Ok(Action::await_change());
+        };
+        let named = Cluster::new(&cluster, &operator.environment.member_image)?;
+        let observation = self
+            .observe(&named, Objects::live(&operator.client, &named).await?, true)
+            .await?;
+        let before = cluster.status.clone().unwrap_or_default();
+        let mut facts = before.clone();
+        let step = plan(&cluster.spec, &before, &observation.seen);
+        let actor = Actor {
+            client: &operator.client,
+            members: &operator.members,
+            cluster: &named,
+            observation: &observation,
+            environment: &operator.environment,
+        };
+        // what a step records is written before anything follows from it; other steps are announced before they are done
+        let records = matches!(
+            step,
+            Step::BeginBootstrap { .. } | Step::CreateDiscoveryToken { .. }
+        );
+        let mut done = Ok(());
+        if records {
+            done = actor.act(&step, &mut facts).await;
+        }
+        let status = self.report(&named, &facts, &observation, &step);
+        if status != before {
+            write(&api, &cluster, &status).await?;
+        }
+        if !records {
+            done = actor.act(&step, &mut facts).await;
+        }
+        self.ended(&cluster, [&before, &status], &observation, &step, done)
+            .await
+    }
+
+    /// Counts the step and says it; what comes next.
+    async fn ended(
+        &self,
+        cluster: &EtcdCluster,
+        [before, status]: [&EtcdClusterStatus; 2],
+        observation: &Observation,
+        step: &Step,
+        done: Result<(), ActError>,
+    ) -> Result<Action, PassError> {
+        let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
+        if let Err(error) = done {
+            if error.namespace_is_ending() {
+                return Ok(Action::await_change());
+            }
+            if error.is_premature() {
+                tracing::info!(step = report::kind(step), %error, "too early; it is tried again");
+                return Ok(Action::requeue(BACKOFF_FIRST));
+            }
+            return Err(PassError::Act {
+                step: report::kind(step),
+                source: Box::new(error),
+            });
+        }
+        let about = cluster.object_ref(&());
+        let notice = report::step(&name, &observation.seen, step);
+        if acts(step) {
+            self.operator
+                .metrics
+                .step(&namespace, &name, report::kind(step));
+            if let Some(notice) = &notice {
+                tracing::info!(
+                    reason = notice.reason,
+                    member = notice.member,
+                    "{}",
+                    notice.message
+                );
+                self.operator.publish(&about, notice).await;
+            }
+        } else if let Some(notice) = notice.filter(|notice| notice.warning)
+            && changed(before, status, "Degraded")
+        {
+            tracing::warn!(
+                reason = notice.reason,
+                member = notice.member,
+                "{}",
+                notice.message
+            );
+            self.operator.publish(&about, &notice).await;
+        }
+        for notice in report::turns(before, status) {
+            self.operator.publish(&about, &notice).await;
+        }
+        Ok(again(step))
+    }
+
+    async fn observe(
+        &self,
+        cluster: &Cluster<'_>,
+        objects: Objects,
+        fresh: bool,
+    ) -> Result<Observation, PassError> {
+        let operator = &self.operator;
+        let secrets = operator
+            .secrets
+            .of(&operator.client, cluster, fresh)
+            .await?;
+        Ok(observe(cluster, objects, secrets, &operator.members).await?)
+    }
+
+    /// The status, which the gauges show from now on.
+    fn report(
+        &self,
+        cluster: &Cluster<'_>,
+        facts: &EtcdClusterStatus,
+        observation: &Observation,
+        step: &Step,
+    ) -> EtcdClusterStatus {
+        let of = Subject {
+            cluster,
+            name: &cluster.name,
+            spec: cluster.spec(),
+            before: facts,
+        };
+        let status = report::status(of, &observation.seen, step);
+        let state = report::state(of.spec, &observation.seen, &status);
+        self.operator
+            .metrics
+            .cluster(&cluster.namespace, &cluster.name, state);
+        status
+    }
+}
+
+fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) -> bool {
+    let reason = |status: &EtcdClusterStatus| {
+        let found = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == kind);
+        found.map(|condition| (condition.status.clone(), condition.reason.clone()))
+    };
+    reason(before) != reason(after)
+}
+
+fn acts(step: &Step) -> bool {
+    !matches!(step, Step::Done | Step::Wait { .. })
+}
+
+/// After a step the next one; else a look now and then.
+fn again(step: &Step) -> Action {
+    if let Step::Wait { why, after } = step {
+        return if *why == Why::Deleting {
+            Action::await_change()
+        } else {
+            Action::requeue((*after).min(POLL))
+        };
+    }
+    Action::requeue(if acts(step) { Duration::ZERO } else { POLL })
+}
+
+async fn write(
+    api: &Api<EtcdCluster>,
+    cluster: &EtcdCluster,
+    status: &EtcdClusterStatus,
+) -> Result<(), PassError> {
+    let name = cluster.name_any();
+    let body = json!({
+        "apiVersion": EtcdCluster::api_version(&()),
+        "kind": EtcdCluster::kind(&()),
+        "metadata": {"name": name},
+        "status": status,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    match api.patch_status(&name, &params, &Patch::Apply(&body)).await {
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(()),
+        other => other.map(drop).map_err(|source| PassError::Cluster {
+            what: "write the status of",
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// The cluster that an object belongs to, by its label: a kept claim has no owner.
+fn owner<K: Resource>(object: K) -> Option<ReconcileRequest<EtcdCluster>> {
+    let name = object.labels().get(CLUSTER)?;
+    let namespace = object.meta().namespace.as_deref()?;
+    Some(ObjectRef::new(name).within(namespace).into())
+}
+
+/// A store of all objects of a kind, and their changes.
+fn kept<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    config: watcher::Config,
+) -> (
+    Store<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
+)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let api = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let (store, writer) = reflector::store::<K>();
+    let events = watcher(api, config)
+        .default_backoff()
+        .reflect(writer)
+        .touched_objects();
+    (
+        store,
+        events.inspect_err(|error| tracing::debug!(%error, "watch")),
+    )
+}

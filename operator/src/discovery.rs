@@ -1,0 +1,157 @@
+//! Asks a discovery service for a token: one GET over HTTP/1, without TLS. The service is a running cluster of Witan, whose
+//! pods the operator reaches by their addresses, or what `--discovery-service-url` names.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, api::ListParams};
+
+use crate::{
+    options::Environment,
+    resources::{CLUSTER, Cluster, ports},
+};
+
+/// How long the service has to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// More than any URL of a token has.
+const ANSWER_MAX_BYTES: usize = 16 << 10;
+
+/// No token could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// Nobody says where it is.
+    #[error(
+        "bootstrap.discovery.local has no clusterRef, and the operator no flag --discovery-service-url"
+    )]
+    Unset,
+    /// The API server does not say where the service is.
+    #[error("cannot look up the discovery service {service}: {source}")]
+    Lookup {
+        /// Which cluster serves it.
+        service: String,
+        /// Why.
+        #[source]
+        source: kube::Error,
+    },
+    /// It has no ready pod.
+    #[error("the discovery service {0} has no ready pod")]
+    NotReady(String),
+    /// It did not answer, or not with a URL.
+    #[error("the discovery service at {url} gives no token: {why}")]
+    NoToken {
+        /// Where it was asked.
+        url: String,
+        /// What was wrong.
+        why: String,
+    },
+}
+
+/// The URL of a new token for so many members.
+///
+/// # Errors
+/// The service cannot be found, or gives none.
+pub async fn create_token(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    environment: &Environment,
+    members: u32,
+) -> Result<String, DiscoveryError> {
+    let (ask, shown) = service(client, cluster, environment).await?;
+    let url = format!("{}/new?size={members}", ask.trim_end_matches('/'));
+    let no_token = |why: String| DiscoveryError::NoToken {
+        url: url.clone(),
+        why,
+    };
+    let answer = tokio::time::timeout(TIMEOUT, get(&url)).await;
+    let token = answer
+        .map_err(|_| no_token("no answer in time".to_owned()))?
+        .map_err(no_token)?;
+    // the service names itself as it was asked: members reach it by another name
+    let token = token
+        .trim()
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    if token.is_empty() {
+        return Err(no_token("the answer is not the URL of a token".to_owned()));
+    }
+    Ok(format!("{}/{token}", shown.trim_end_matches('/')))
+}
+
+/// Where the operator asks, and where members will.
+async fn service(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    environment: &Environment,
+) -> Result<(String, String), DiscoveryError> {
+    let discovery = cluster
+        .spec()
+        .bootstrap
+        .as_ref()
+        .and_then(|bootstrap| bootstrap.discovery.as_ref());
+    let local = discovery.and_then(|discovery| discovery.local.as_ref());
+    let Some(service) = local
+        .and_then(|local| local.cluster_ref.as_ref())
+        .map(|named| named.name.clone())
+    else {
+        let url = environment
+            .discovery_service_url
+            .clone()
+            .ok_or(DiscoveryError::Unset)?;
+        return Ok((url.clone(), url));
+    };
+    let namespace = &cluster.namespace;
+    let of = ListParams::default().labels(&format!("{CLUSTER}={service}"));
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace)
+        .list(&of)
+        .await;
+    let pods = pods.map_err(|source| DiscoveryError::Lookup {
+        service: service.clone(),
+        source,
+    })?;
+    let ready = |pod: &Pod| {
+        let conditions = pod
+            .status
+            .iter()
+            .flat_map(|status| status.conditions.iter().flatten());
+        conditions
+            .into_iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let address = pods
+        .items
+        .iter()
+        .filter(|pod| ready(pod))
+        .find_map(|pod| pod.status.as_ref()?.pod_ip.clone());
+    let address = address.ok_or_else(|| DiscoveryError::NotReady(service.clone()))?;
+    let host = if address.contains(':') {
+        format!("[{address}]")
+    } else {
+        address
+    };
+    let shown = format!("http://{service}-client.{namespace}.svc:{}", ports::CLIENT);
+    Ok((format!("http://{host}:{}", ports::CLIENT), shown))
+}
+
+async fn get(url: &str) -> Result<String, String> {
+    let http = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .build_http::<String>();
+    let url = url
+        .parse::<http::Uri>()
+        .map_err(|error| error.to_string())?;
+    let answer = http.get(url).await.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    let body = http_body_util::BodyExt::collect(http_body_util::Limited::new(
+        answer.into_body(),
+        ANSWER_MAX_BYTES,
+    ))
+    .await;
+    let text =
+        String::from_utf8_lossy(&body.map_err(|error| error.to_string())?.to_bytes()).into_owned();
+    if status.is_success() {
+        Ok(text)
+    } else {
+        Err(format!("{status}: {text}"))
+    }
+}

@@ -1,0 +1,277 @@
+//! Which replica of the operator acts: the one that holds a Lease of `coordination.k8s.io/v1`.
+//!
+//! The holder renews it; another replica takes it when it has not seen it change for as long as it was granted. Time is
+//! measured from what this process saw, so that the clocks of two machines need not agree. The identity is the pod's
+//! name: a container that restarts in its pod is still the holder and does not wait.
+//!
+//! A replica that cannot renew its lease in time must stop acting before another may begin: [`Election::lost`] resolves,
+//! and the process ends.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+
+/// How long a lease is valid after its last renewal.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// A holder that has not renewed for this long stops acting; less than the lease, so that two never act at once.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// Time between two attempts to take or to renew the lease.
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
+
+/// The lease, and who this process is to it.
+#[derive(Clone)]
+pub struct Election {
+    leases: Api<Lease>,
+    name: String,
+    identity: String,
+}
+
+/// What is known of the lease, and since when.
+#[derive(Debug, Clone, PartialEq)]
+struct Seen {
+    lease: Lease,
+    changed: Instant,
+}
+
+/// What to do with a lease as it was seen.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is ours.
+    Renew,
+    /// Its holder has given it up or let it expire.
+    Take,
+    /// Another holds it.
+    Wait,
+}
+
+impl Election {
+    /// An election in a namespace by a lease.
+    pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+        }
+    }
+
+    /// Waits until this process holds the lease.
+    pub async fn won(&self) {
+        let mut seen: Option<Seen> = None;
+        let mut reported = String::new();
+        let mut attempts = tokio::time::interval(RETRY_PERIOD);
+        loop {
+            attempts.tick().await;
+            match self.attempt(&mut seen).await {
+                Ok(true) => {
+                    tracing::info!(
+                        lease = self.name,
+                        identity = self.identity,
+                        "holds the lease and acts"
+                    );
+                    return;
+                }
+                Ok(false) => {
+                    let holder = seen
+                        .as_ref()
+                        .and_then(|seen| holder(&seen.lease))
+                        .cloned()
+                        .unwrap_or_default();
+                    if holder != reported {
+                        tracing::info!(
+                            lease = self.name,
+                            holder,
+                            "another replica holds the lease; waiting"
+                        );
+                        reported = holder;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(lease = self.name, %error, "cannot take the lease; trying again")
+                }
+            }
+        }
+    }
+
+    /// Renews the lease until that has failed for too long, or another has it.
+    pub async fn lost(&self) {
+        let mut seen = None;
+        let mut renewed = Instant::now();
+        let mut attempts = tokio::time::interval(RETRY_PERIOD);
+        while renewed.elapsed() < RENEW_DEADLINE {
+            attempts.tick().await;
+            let remaining = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
+            let started = Instant::now();
+            match tokio::time::timeout(remaining, self.attempt(&mut seen)).await {
+                Ok(Ok(true)) => renewed = started,
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => {
+                    tracing::warn!(lease = self.name, %error, "cannot renew the lease; trying again")
+                }
+                Err(_) => tracing::warn!(
+                    lease = self.name,
+                    "the API server does not answer in time to renew the lease"
+                ),
+            }
+        }
+    }
+
+    /// Gives the lease up, so that another replica does not wait for it to expire.
+    pub async fn release(&self) {
+        let released = async {
+            let mut lease = self.leases.get(&self.name).await?;
+            if holder(&lease) == Some(&self.identity)
+                && let Some(spec) = &mut lease.spec
+            {
+                spec.holder_identity = Some(String::new());
+                self.leases
+                    .replace(&self.name, &PostParams::default(), &lease)
+                    .await?;
+            }
+            Ok::<(), kube::Error>(())
+        };
+        match tokio::time::timeout(RETRY_PERIOD, released).await {
+            Ok(Ok(())) => tracing::info!(lease = self.name, "gave up the lease"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = self.name, %error, "cannot give up the lease; it will expire")
+            }
+            Err(_) => tracing::warn!(
+                lease = self.name,
+                "no answer to giving up the lease; it will expire"
+            ),
+        }
+    }
+
+    /// One attempt to take or to renew the lease; whether this process holds it then. A write that another process
+    /// was quicker with is refused by the version of the object.
+    async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
+        let Some(lease) = self.leases.get_opt(&self.name).await? else {
+            let lease = Lease {
+                metadata: ObjectMeta {
+                    name: Some(self.name.clone()),
+                    ..Default::default()
+                },
+                spec: Some(self.held(None)),
+            };
+            return raced(self.leases.create(&PostParams::default(), &lease).await);
+        };
+        let now = Instant::now();
+        let seen = match seen {
+            Some(known)
+                if known.lease.metadata.resource_version == lease.metadata.resource_version =>
+            {
+                known
+            }
+            other => other.insert(Seen {
+                lease,
+                changed: now,
+            }),
+        };
+        match verdict(seen, &self.identity, now) {
+            Verdict::Wait => Ok(false),
+            Verdict::Renew | Verdict::Take => {
+                let lease = Lease {
+                    spec: Some(self.held(seen.lease.spec.as_ref())),
+                    ..seen.lease.clone()
+                };
+                raced(
+                    self.leases
+                        .replace(&self.name, &PostParams::default(), &lease)
+                        .await,
+                )
+            }
+        }
+    }
+
+    /// The lease as it is once this process holds it.
+    fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
+        let now = Some(MicroTime(Timestamp::now()));
+        let before = before.cloned().unwrap_or_default();
+        let ours = before.holder_identity.as_deref() == Some(&self.identity);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+            acquire_time: if ours {
+                before.acquire_time
+            } else {
+                now.clone()
+            },
+            renew_time: now,
+            lease_transitions: Some(before.lease_transitions.unwrap_or(0) + i32::from(!ours)),
+            ..LeaseSpec::default()
+        }
+    }
+}
+
+fn holder(lease: &Lease) -> Option<&String> {
+    lease.spec.as_ref()?.holder_identity.as_ref()
+}
+
+fn verdict(seen: &Seen, identity: &str, now: Instant) -> Verdict {
+    let granted = seen
+        .lease
+        .spec
+        .as_ref()
+        .and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok());
+    let granted = granted.map_or(LEASE_DURATION, Duration::from_secs);
+    match holder(&seen.lease).map_or("", String::as_str) {
+        "" => Verdict::Take,
+        held if held == identity => Verdict::Renew,
+        _ if now.duration_since(seen.changed) > granted => Verdict::Take,
+        _ => Verdict::Wait,
+    }
+}
+
+/// Another process was quicker: not an error, the next attempt sees its lease.
+fn raced(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(holder: &str, age: Duration) -> (Seen, Instant) {
+        let changed = Instant::now();
+        let spec = LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(15),
+            ..LeaseSpec::default()
+        };
+        let lease = Lease {
+            spec: Some(spec),
+            ..Lease::default()
+        };
+        (Seen { lease, changed }, changed + age)
+    }
+
+    fn judge(holder: &str, age_s: u64) -> Verdict {
+        let (seen, now) = seen(holder, Duration::from_secs(age_s));
+        verdict(&seen, "me", now)
+    }
+
+    #[test]
+    fn a_lease_is_taken_when_it_is_free_or_has_expired() {
+        assert_eq!(judge("", 0), Verdict::Take);
+        assert_eq!(judge("other", 0), Verdict::Wait);
+        assert_eq!(judge("other", 15), Verdict::Wait);
+        assert_eq!(judge("other", 16), Verdict::Take);
+    }
+
+    #[test]
+    fn a_restarted_holder_does_not_wait() {
+        assert_eq!(judge("me", 0), Verdict::Renew);
+        assert_eq!(judge("me", 100), Verdict::Renew);
+    }
+}

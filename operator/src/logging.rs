@@ -1,0 +1,29 @@
+//! Where log lines go: standard error, as JSON or as text. Fields `namespace`, `cluster` and `member` say what a line
+//! is about.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::options::LogFormat;
+
+/// Begins logging.
+///
+/// # Errors
+/// The filter cannot be read, or the process logs already.
+pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
+    // the server of the pages tells of its own start in six lines
+    let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"));
+    let filter = filter.map_err(|error| format!("--log-level {level}: {error}"))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .try_init(),
+        LogFormat::Text => lines.try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}

@@ -1,0 +1,235 @@
+//! What the operator asks of members: one trait. Its implementation over gRPC is `GrpcMembers`.
+//!
+//! Every member that has an address is asked for itself, so that members that disagree are seen. A member that does
+//! not answer costs a pass no more than a timeout.
+//!
+//! What the answers mean is not decided here: `plan` does that.
+
+mod grpc;
+
+use std::{future::Future, sync::Arc};
+
+use tonic::Status;
+use witan_api::v3::etcdserverpb as pb;
+
+pub use grpc::GrpcMembers;
+
+/// How to prove who the operator is, and whom it expects.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientTls {
+    /// The authorities that sign members' certificates, PEM.
+    pub authorities: Vec<u8>,
+    /// The operator's certificate, PEM.
+    pub certificate: Vec<u8>,
+    /// Its key, PEM.
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientTls").finish_non_exhaustive()
+    }
+}
+
+/// The user whose name the operator acts in while users are on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Name of the user, `root`.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a member answers clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Name of the member, which is its pod's.
+    pub member: String,
+    /// Host and port, such as `10.1.2.3:2379`.
+    pub authority: String,
+    /// The name that its certificate carries.
+    pub server_name: String,
+    /// Set if the member speaks TLS to its clients.
+    pub tls: Option<Arc<ClientTls>>,
+    /// Set if the cluster has users.
+    pub login: Option<Login>,
+}
+
+/// A member as the membership has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberEntry {
+    /// Its id.
+    pub id: u64,
+    /// Its name; empty until it has started for the first time.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it.
+    pub client_urls: Vec<String>,
+    /// Whether it does not vote yet.
+    pub learner: bool,
+}
+
+/// An alarm that is raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaisedAlarm {
+    /// The member that raised it, or that it is about.
+    pub member: u64,
+    /// Which.
+    pub kind: pb::AlarmType,
+}
+
+/// What one member says of itself and of its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The cluster it belongs to.
+    pub cluster_id: u64,
+    /// Its id.
+    pub member_id: u64,
+    /// The leader it follows; 0 without one.
+    pub leader_id: u64,
+    /// Its version.
+    pub version: String,
+    /// Bytes of its key space, and what of that is in use.
+    pub db_size: u64,
+    /// Of `db_size`, what is not free.
+    pub db_size_in_use: u64,
+    /// The last entry of its log, and the last that it has applied.
+    pub raft_index: u64,
+    /// Last applied entry.
+    pub raft_applied_index: u64,
+    /// Whether it does not vote.
+    pub learner: bool,
+    /// Whether it answered a read that a quorum had to confirm.
+    pub linearizable: bool,
+    /// The members it knows; confirmed by a quorum if `linearizable`.
+    pub members: Vec<MemberEntry>,
+    /// Alarms that are raised.
+    pub alarms: Vec<RaisedAlarm>,
+    /// Whether users are checked; `None` when the operator has no password to find that out with.
+    pub users: Option<bool>,
+}
+
+/// What came of asking one member.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its name.
+    pub member: String,
+    /// Its report, or why there is none.
+    pub report: Result<Report, CallError>,
+}
+
+/// A member did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No member has an address.
+    #[error("no member of the cluster has an address to ask")]
+    NoMember,
+    /// The certificates that the operator holds cannot be used.
+    #[error("cannot prepare a connection to member {member}: {source}")]
+    Connection {
+        /// Which member.
+        member: String,
+        /// What is wrong.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// The member refused, or did not answer.
+    #[error("{call} of member {member} failed: {}: {}", status.code(), status.message())]
+    Refused {
+        /// Which member.
+        member: String,
+        /// Which call.
+        call: &'static str,
+        /// The member's words.
+        status: Box<Status>,
+    },
+}
+
+impl CallError {
+    /// Whether the member says so itself; otherwise it is not known whether it has the request.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            CallError::NoMember | CallError::Connection { .. } => false,
+            CallError::Refused { status, .. } => !matches!(
+                status.code(),
+                tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled
+            ),
+        }
+    }
+
+    /// Whether the member's words hold this text.
+    pub fn says(&self, text: &str) -> bool {
+        matches!(self, CallError::Refused { status, .. } if status.message().contains(text))
+    }
+}
+
+/// What the operator asks of members. Changes go through the first of `through` that answers.
+pub trait Members: Send + Sync + 'static {
+    /// Asks every member, all at once.
+    fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
+
+    /// Adds a member that does not vote; its id.
+    fn add_learner(
+        &self,
+        through: &[Address],
+        peer_urls: &[String],
+    ) -> impl Future<Output = Result<u64, CallError>> + Send;
+
+    /// Makes a learner a voter.
+    fn promote(
+        &self,
+        through: &[Address],
+        id: u64,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Removes a member; one that is not there is removed already.
+    fn remove(
+        &self,
+        through: &[Address],
+        id: u64,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Changes where others reach a member.
+    fn update(
+        &self,
+        through: &[Address],
+        id: u64,
+        peer_urls: &[String],
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Asks the leader to hand over to another voter.
+    fn move_leader(
+        &self,
+        leader: &Address,
+        to: u64,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Lowers an alarm of a member.
+    fn disarm(
+        &self,
+        through: &[Address],
+        alarm: RaisedAlarm,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Turns users on: the user root with its role first, then the switch. Each part may be there already.
+    fn enable_auth(
+        &self,
+        through: &[Address],
+        root: &Login,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Ends checking users.
+    fn disable_auth(
+        &self,
+        through: &[Address],
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+}

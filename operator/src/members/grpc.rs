@@ -1,0 +1,509 @@
+//! `Members` over gRPC: etcd's services Cluster, Maintenance and Auth, each member on a connection of its own.
+
+use std::{collections::HashMap, future::Future, sync::Mutex, time::Duration};
+
+use futures_util::future::join_all;
+use tonic::{
+    Request, Status,
+    metadata::AsciiMetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+use witan_api::v3::etcdserverpb::{
+    self as pb, alarm_request::AlarmAction, auth_client::AuthClient, cluster_client::ClusterClient,
+    maintenance_client::MaintenanceClient,
+};
+
+use super::{Address, Answer, CallError, Login, MemberEntry, Members, RaisedAlarm, Report};
+
+/// How long a member has to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a member has to answer one question. A leader answers in milliseconds; a member that waits for a quorum
+/// that is gone would hold its answer for seconds.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a change of the membership or of the leader may take.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections to addresses that were not asked for this long are closed; members' addresses change with their pods.
+const IDLE_CONNECTION: Duration = Duration::from_secs(120);
+
+/// Connections to members, kept between passes.
+#[derive(Debug, Default)]
+pub struct GrpcMembers {
+    connections: Mutex<HashMap<String, Connection>>,
+}
+
+#[derive(Debug, Clone)]
+struct Connection {
+    channel: Channel,
+    address: Address,
+    token: Option<AsciiMetadataValue>,
+    /// Whether the member checked the password.
+    users: Option<bool>,
+    used: std::time::Instant,
+}
+
+impl GrpcMembers {
+    fn connection(&self, to: &Address) -> Result<Connection, CallError> {
+        let now = std::time::Instant::now();
+        let mut connections = self
+            .connections
+            .lock()
+            .expect("no code panics while it holds this lock");
+        connections.retain(|_, connection| now.duration_since(connection.used) < IDLE_CONNECTION);
+        if let Some(known) = connections.get_mut(&to.authority)
+            && known.address == *to
+        {
+            known.used = now;
+            return Ok(known.clone());
+        }
+        let channel = connect(to).map_err(|source| CallError::Connection {
+            member: to.member.clone(),
+            source,
+        })?;
+        let made = Connection {
+            channel,
+            address: to.clone(),
+            token: None,
+            users: None,
+            used: now,
+        };
+        connections.insert(to.authority.clone(), made.clone());
+        Ok(made)
+    }
+
+    fn remember(&self, connection: &Connection) {
+        let mut connections = self
+            .connections
+            .lock()
+            .expect("no code panics while it holds this lock");
+        if let Some(known) = connections.get_mut(&connection.address.authority)
+            && known.address == connection.address
+        {
+            known.token.clone_from(&connection.token);
+            known.users = connection.users;
+        }
+    }
+
+    /// One call, as the user if there is one; once more with a new token if the old one has expired.
+    async fn call<A, R, F>(
+        &self,
+        to: &Address,
+        call: Call,
+        body: A,
+        send: impl Fn(Channel, Request<A>) -> F,
+    ) -> Result<R, CallError>
+    where
+        A: Clone,
+        F: Future<Output = Result<tonic::Response<R>, Status>>,
+    {
+        let mut connection = self.connection(to)?;
+        let refused = |status: Status| CallError::Refused {
+            member: to.member.clone(),
+            call: call.name,
+            status: Box::new(status),
+        };
+        let fresh = connection.token.is_none();
+        self.authenticate(&mut connection, call).await?;
+        match within(
+            call,
+            send(
+                connection.channel.clone(),
+                request(body.clone(), &connection),
+            ),
+        )
+        .await
+        {
+            Ok(answer) => Ok(answer),
+            Err(status) if !fresh && status.code() == tonic::Code::Unauthenticated => {
+                connection.token = None;
+                self.authenticate(&mut connection, call).await?;
+                within(
+                    call,
+                    send(connection.channel.clone(), request(body, &connection)),
+                )
+                .await
+                .map_err(refused)
+            }
+            Err(status) => Err(refused(status)),
+        }
+    }
+
+    async fn authenticate(&self, connection: &mut Connection, call: Call) -> Result<(), CallError> {
+        let Some(login) = connection
+            .address
+            .login
+            .clone()
+            .filter(|_| connection.token.is_none())
+        else {
+            return Ok(());
+        };
+        let body = pb::AuthenticateRequest {
+            name: login.user,
+            password: login.password,
+        };
+        let mut client = AuthClient::new(connection.channel.clone());
+        match within(call, client.authenticate(body)).await {
+            Ok(answer) => {
+                connection.token = answer.token.parse().ok();
+                connection.users = Some(true);
+                self.remember(connection);
+                Ok(())
+            }
+            // users are not on
+            Err(status) if status.code() == tonic::Code::FailedPrecondition => {
+                connection.users = Some(false);
+                self.remember(connection);
+                Ok(())
+            }
+            Err(status) => Err(CallError::Refused {
+                member: connection.address.member.clone(),
+                call: "Authenticate",
+                status: Box::new(status),
+            }),
+        }
+    }
+
+    /// Tries members in turn until one does it or refuses it: a member that cannot be reached has not refused.
+    async fn through<R, F>(
+        &self,
+        members: &[Address],
+        ask: impl Fn(Address) -> F,
+    ) -> Result<R, CallError>
+    where
+        F: Future<Output = Result<R, CallError>>,
+    {
+        let mut last = CallError::NoMember;
+        for member in members {
+            match ask(member.clone()).await {
+                Ok(done) => return Ok(done),
+                Err(error) if error.is_refusal() => return Err(error),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn report(&self, of: &Address) -> Result<Report, CallError> {
+        let status = self.call(
+            of,
+            STATUS,
+            pb::StatusRequest {},
+            |channel, request| async move { MaintenanceClient::new(channel).status(request).await },
+        );
+        let confirmed = self.members(of, true);
+        let (status, confirmed) = futures_util::join!(status, confirmed);
+        let status = status?;
+        let (linearizable, members) = match confirmed {
+            Ok(members) => (true, members),
+            Err(_) => (false, self.members(of, false).await?),
+        };
+        // a member's alarms stand among its errors as text; the call is spared when there is no error at all
+        let alarms = if status.errors.is_empty() {
+            Vec::new()
+        } else {
+            self.alarms(of).await.unwrap_or_default()
+        };
+        let header = status.header.unwrap_or_default();
+        Ok(Report {
+            cluster_id: header.cluster_id,
+            member_id: header.member_id,
+            leader_id: status.leader,
+            version: status.version,
+            db_size: u64::try_from(status.db_size).unwrap_or(0),
+            db_size_in_use: u64::try_from(status.db_size_in_use).unwrap_or(0),
+            raft_index: status.raft_index,
+            raft_applied_index: status.raft_applied_index,
+            learner: status.is_learner,
+            linearizable,
+            members,
+            alarms,
+            users: self.connection(of)?.users,
+        })
+    }
+
+    async fn members(
+        &self,
+        of: &Address,
+        linearizable: bool,
+    ) -> Result<Vec<MemberEntry>, CallError> {
+        let list = self
+            .call(of, MEMBER_LIST, pb::MemberListRequest { linearizable }, |channel, request| async move {
+                ClusterClient::new(channel).member_list(request).await
+            })
+            .await?;
+        Ok(list.members.into_iter().map(entry).collect())
+    }
+
+    async fn alarms(&self, of: &Address) -> Result<Vec<RaisedAlarm>, CallError> {
+        let all = pb::AlarmRequest {
+            action: AlarmAction::Get.into(),
+            member_id: 0,
+            alarm: pb::AlarmType::None.into(),
+        };
+        let list = self
+            .call(of, ALARM, all, |channel, request| async move {
+                MaintenanceClient::new(channel).alarm(request).await
+            })
+            .await?;
+        let raised = |alarm: pb::AlarmMember| {
+            Some(RaisedAlarm {
+                member: alarm.member_id,
+                kind: alarm.alarm.try_into().ok()?,
+            })
+        };
+        Ok(list.alarms.into_iter().filter_map(raised).collect())
+    }
+
+    async fn auth(&self, on: &Address, root: &Login) -> Result<(), CallError> {
+        let done = |result: Result<(), CallError>, already: &str| match result {
+            Err(error) if error.says(already) => Ok(()),
+            other => other,
+        };
+        let user = pb::AuthUserAddRequest {
+            name: root.user.clone(),
+            password: root.password.clone(),
+            ..Default::default()
+        };
+        let added = self.call(on, USER_ADD, user, |channel, request| async move {
+            AuthClient::new(channel).user_add(request).await
+        });
+        done(added.await.map(drop), "user name already exists")?;
+        let role = pb::AuthRoleAddRequest {
+            name: ROOT.to_owned(),
+        };
+        let added = self.call(on, ROLE_ADD, role, |channel, request| async move {
+            AuthClient::new(channel).role_add(request).await
+        });
+        done(added.await.map(drop), "role name already exists")?;
+        let grant = pb::AuthUserGrantRoleRequest {
+            user: root.user.clone(),
+            role: ROOT.to_owned(),
+        };
+        self.call(on, GRANT, grant, |channel, request| async move {
+            AuthClient::new(channel).user_grant_role(request).await
+        })
+        .await?;
+        self.call(
+            on,
+            AUTH_ENABLE,
+            pb::AuthEnableRequest {},
+            |channel, request| async move { AuthClient::new(channel).auth_enable(request).await },
+        )
+        .await
+        .map(drop)
+    }
+}
+
+impl Members for GrpcMembers {
+    async fn survey(&self, of: &[Address]) -> Vec<Answer> {
+        join_all(of.iter().map(async |address| Answer {
+            member: address.member.clone(),
+            report: self.report(address).await,
+        }))
+        .await
+    }
+
+    async fn add_learner(
+        &self,
+        through: &[Address],
+        peer_urls: &[String],
+    ) -> Result<u64, CallError> {
+        let body = pb::MemberAddRequest {
+            peer_urls: peer_urls.to_vec(),
+            is_learner: true,
+        };
+        let ask = |to: Address| {
+            let body = body.clone();
+            async move {
+                self.call(&to, MEMBER_ADD, body, |channel, request| async move {
+                    ClusterClient::new(channel).member_add(request).await
+                })
+                .await
+            }
+        };
+        let added = self.through(through, ask).await?;
+        Ok(added.member.map_or(0, |member| member.id))
+    }
+
+    async fn promote(&self, through: &[Address], id: u64) -> Result<(), CallError> {
+        let ask = |to: Address| async move {
+            self.call(
+                &to,
+                MEMBER_PROMOTE,
+                pb::MemberPromoteRequest { id },
+                |channel, request| async move {
+                    ClusterClient::new(channel).member_promote(request).await
+                },
+            )
+            .await
+        };
+        match self.through(through, ask).await {
+            Err(error) if error.says("can only promote a learner") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    async fn remove(&self, through: &[Address], id: u64) -> Result<(), CallError> {
+        let ask = |to: Address| async move {
+            self.call(
+                &to,
+                MEMBER_REMOVE,
+                pb::MemberRemoveRequest { id },
+                |channel, request| async move {
+                    ClusterClient::new(channel).member_remove(request).await
+                },
+            )
+            .await
+        };
+        match self.through(through, ask).await {
+            Err(error) if error.says("member not found") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    async fn update(
+        &self,
+        through: &[Address],
+        id: u64,
+        peer_urls: &[String],
+    ) -> Result<(), CallError> {
+        let body = pb::MemberUpdateRequest {
+            id,
+            peer_urls: peer_urls.to_vec(),
+        };
+        let ask = |to: Address| {
+            let body = body.clone();
+            async move {
+                self.call(&to, MEMBER_UPDATE, body, |channel, request| async move {
+                    ClusterClient::new(channel).member_update(request).await
+                })
+                .await
+            }
+        };
+        self.through(through, ask).await.map(drop)
+    }
+
+    async fn move_leader(&self, leader: &Address, to: u64) -> Result<(), CallError> {
+        self.call(leader, MOVE_LEADER, pb::MoveLeaderRequest { target_id: to }, |channel, request| async move {
+            MaintenanceClient::new(channel).move_leader(request).await
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn disarm(&self, through: &[Address], alarm: RaisedAlarm) -> Result<(), CallError> {
+        let body = pb::AlarmRequest {
+            action: AlarmAction::Deactivate.into(),
+            member_id: alarm.member,
+            alarm: alarm.kind.into(),
+        };
+        let ask = |to: Address| async move {
+            self.call(&to, ALARM, body, |channel, request| async move {
+                MaintenanceClient::new(channel).alarm(request).await
+            })
+            .await
+        };
+        self.through(through, ask).await.map(drop)
+    }
+
+    async fn enable_auth(&self, through: &[Address], root: &Login) -> Result<(), CallError> {
+        self.through(
+            through,
+            |to: Address| async move { self.auth(&to, root).await },
+        )
+        .await
+    }
+
+    async fn disable_auth(&self, through: &[Address]) -> Result<(), CallError> {
+        let ask = |to: Address| async move {
+            self.call(&to, AUTH_DISABLE, pb::AuthDisableRequest {}, |channel, request| async move {
+                AuthClient::new(channel).auth_disable(request).await
+            })
+            .await
+        };
+        self.through(through, ask).await.map(drop)
+    }
+}
+
+/// The role that may do everything, and the user who has it.
+const ROOT: &str = "root";
+
+/// The name of a call, for errors, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    name: &'static str,
+    timeout: Duration,
+}
+
+const fn question(name: &'static str) -> Call {
+    Call {
+        name,
+        timeout: CALL_TIMEOUT,
+    }
+}
+
+const fn change(name: &'static str) -> Call {
+    Call {
+        name,
+        timeout: CHANGE_TIMEOUT,
+    }
+}
+
+const STATUS: Call = question("Status");
+const MEMBER_LIST: Call = question("MemberList");
+const ALARM: Call = question("Alarm");
+const MEMBER_ADD: Call = change("MemberAdd");
+const MEMBER_PROMOTE: Call = change("MemberPromote");
+const MEMBER_REMOVE: Call = change("MemberRemove");
+const MEMBER_UPDATE: Call = change("MemberUpdate");
+const MOVE_LEADER: Call = change("MoveLeader");
+const USER_ADD: Call = change("UserAdd");
+const ROLE_ADD: Call = change("RoleAdd");
+const GRANT: Call = change("UserGrantRole");
+const AUTH_ENABLE: Call = change("AuthEnable");
+const AUTH_DISABLE: Call = change("AuthDisable");
+
+async fn within<R>(
+    call: Call,
+    future: impl Future<Output = Result<tonic::Response<R>, Status>>,
+) -> Result<R, Status> {
+    match tokio::time::timeout(call.timeout, future).await {
+        Ok(answer) => answer.map(tonic::Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "no answer within {} s",
+            call.timeout.as_secs()
+        ))),
+    }
+}
+
+fn request<A>(body: A, connection: &Connection) -> Request<A> {
+    let mut request = Request::new(body);
+    if let Some(token) = &connection.token {
+        request.metadata_mut().insert("token", token.clone());
+    }
+    request
+}
+
+/// A channel that connects when it is used, and again after a failure.
+fn connect(to: &Address) -> Result<Channel, tonic::transport::Error> {
+    let scheme = if to.tls.is_some() { "https" } else { "http" };
+    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", to.authority))?
+        .connect_timeout(CONNECT_TIMEOUT);
+    if let Some(tls) = &to.tls {
+        let config = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&tls.authorities))
+            .identity(Identity::from_pem(&tls.certificate, &tls.key))
+            .domain_name(&to.server_name);
+        endpoint = endpoint.tls_config(config)?;
+    }
+    Ok(endpoint.connect_lazy())
+}
+
+fn entry(member: pb::Member) -> MemberEntry {
+    MemberEntry {
+        id: member.id,
+        name: member.name,
+        peer_urls: member.peer_urls,
+        client_urls: member.client_urls,
+        learner: member.is_learner,
+    }
+}

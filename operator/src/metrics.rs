@@ -1,0 +1,287 @@
+//! The operator's own series: the state of each cluster, passes and their errors, steps, who acts, the process.
+//!
+//! A cluster that is deleted takes its series with it. Series of members are the members' own.
+
+use std::{fs, time::Duration};
+
+use prometheus::{
+    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// The content type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Bounds in seconds of the durations of passes: one that changes nothing takes milliseconds, one that waits for
+/// members that do not answer takes seconds.
+const DURATION_BUCKETS_S: [f64; 11] = [
+    0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+const CLUSTER: [&str; 2] = ["namespace", "name"];
+
+/// The state of one cluster, as the gauges show it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClusterState {
+    /// Members that the specification asks for.
+    pub members_desired: i64,
+    /// Members of the membership.
+    pub members: i64,
+    /// Members that are ready.
+    pub members_ready: i64,
+    /// Members that do not vote.
+    pub learners: i64,
+    /// Whether more than half of the voters answer.
+    pub has_quorum: bool,
+    /// Whether members follow a leader.
+    pub has_leader: bool,
+    /// Whether the cluster serves.
+    pub available: bool,
+    /// Whether the operator is to do nothing.
+    pub paused: bool,
+}
+
+/// All series.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    members_desired: IntGaugeVec,
+    members: IntGaugeVec,
+    members_ready: IntGaugeVec,
+    learners: IntGaugeVec,
+    has_quorum: IntGaugeVec,
+    has_leader: IntGaugeVec,
+    available: IntGaugeVec,
+    paused: IntGaugeVec,
+    durations: HistogramVec,
+    errors: IntCounterVec,
+    steps: IntCounterVec,
+    leader: IntGauge,
+    process: ProcessSeries,
+}
+
+impl Metrics {
+    /// Registers all series on a registry of their own.
+    ///
+    /// # Errors
+    /// Two series have one name.
+    #[rustfmt::skip]
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let gauges = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let made = IntGaugeVec::new(Opts::new(format!("witan_operator_cluster_{name}"), help), &CLUSTER)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok(made)
+        };
+        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok(made)
+        };
+        let durations = HistogramVec::new(
+            HistogramOpts::new("witan_operator_reconcile_duration_seconds", "Duration of a pass over a cluster.")
+                .buckets(DURATION_BUCKETS_S.to_vec()),
+            &CLUSTER,
+        )?;
+        registry.register(Box::new(durations.clone()))?;
+        let leader = IntGauge::new("witan_operator_leader", "1 on the replica of the operator that acts.")?;
+        registry.register(Box::new(leader.clone()))?;
+        Ok(Self {
+            members_desired: gauges("members_desired", "Members that the specification asks for.")?,
+            members: gauges("members", "Members of the membership.")?,
+            members_ready: gauges("members_ready", "Members that are ready.")?,
+            learners: gauges("learners", "Members that do not vote.")?,
+            has_quorum: gauges("has_quorum", "1 if more than half of the voters answer.")?,
+            has_leader: gauges("has_leader", "1 if the members follow a leader.")?,
+            available: gauges("available", "1 if the cluster serves reads and writes.")?,
+            paused: gauges("paused", "1 if the specification pauses the operator.")?,
+            errors: counters("witan_operator_reconcile_errors_total", "Passes over a cluster that failed.", &CLUSTER)?,
+            steps: counters("witan_operator_steps_total", "Steps taken, by kind.", &["namespace", "name", "step"])?,
+            process: ProcessSeries::register(&registry)?,
+            durations, leader, registry,
+        })
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.process.update();
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "failed to encode metrics");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// Whether this replica acts.
+    pub fn acts(&self, acts: bool) {
+        self.leader.set(i64::from(acts));
+    }
+
+    /// Shows the state of a cluster. Its counters exist from then on, so that the first error is a change of a rate.
+    pub fn cluster(&self, namespace: &str, name: &str, state: ClusterState) {
+        let labels = [namespace, name];
+        for (series, value) in self.states(state) {
+            series.with_label_values(&labels).set(value);
+        }
+        self.errors.with_label_values(&labels);
+    }
+
+    /// Forgets a cluster that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let labels = [namespace, name];
+        let all = self.states(ClusterState::default());
+        let missing = all
+            .into_iter()
+            .filter(|(series, _)| series.remove_label_values(&labels).is_err())
+            .count();
+        if missing > 0 {
+            tracing::debug!(namespace, name, missing, "cluster had no series");
+        }
+        let absent = self.errors.remove_label_values(&labels).is_err()
+            || self.durations.remove_label_values(&labels).is_err();
+        tracing::debug!(
+            namespace,
+            name,
+            absent,
+            "series of a deleted cluster are gone"
+        );
+    }
+
+    /// A pass has ended.
+    pub fn pass(&self, namespace: &str, name: &str, took: Duration, failed: bool) {
+        self.durations
+            .with_label_values(&[namespace, name])
+            .observe(took.as_secs_f64());
+        if failed {
+            self.errors.with_label_values(&[namespace, name]).inc();
+        }
+    }
+
+    /// A step was taken.
+    pub fn step(&self, namespace: &str, name: &str, step: &str) {
+        self.steps.with_label_values(&[namespace, name, step]).inc();
+    }
+
+    fn states(&self, state: ClusterState) -> [(&IntGaugeVec, i64); 8] {
+        [
+            (&self.members_desired, state.members_desired),
+            (&self.members, state.members),
+            (&self.members_ready, state.members_ready),
+            (&self.learners, state.learners),
+            (&self.has_quorum, i64::from(state.has_quorum)),
+            (&self.has_leader, i64::from(state.has_leader)),
+            (&self.available, i64::from(state.available)),
+            (&self.paused, i64::from(state.paused)),
+        ]
+    }
+}
+
+/// Linux counts processor time in hundredths of a second wherever programs see it.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Series of the process, read from `/proc` at each scrape; what cannot be read keeps its value.
+#[derive(Debug)]
+struct ProcessSeries {
+    cpu: prometheus::Counter,
+    start: Gauge,
+    resident: Gauge,
+    open_fds: Gauge,
+}
+
+impl ProcessSeries {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let made = Self {
+            cpu: prometheus::Counter::new(
+                "process_cpu_seconds_total",
+                "Processor time in seconds.",
+            )?,
+            start: Gauge::new("process_start_time_seconds", "Unix time of the start.")?,
+            resident: Gauge::new("process_resident_memory_bytes", "Memory in RAM.")?,
+            open_fds: Gauge::new("process_open_fds", "File descriptors in use.")?,
+        };
+        registry.register(Box::new(made.cpu.clone()))?;
+        for gauge in [&made.start, &made.resident, &made.open_fds] {
+            registry.register(Box::new(gauge.clone()))?;
+        }
+        Ok(made)
+    }
+
+    fn update(&self) {
+        // fields from the third on: the second is the program's name in parentheses and may hold spaces
+        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let fields: Vec<f64> = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| {
+                rest.split_whitespace()
+                    .map(|field| field.parse().unwrap_or(0.0))
+                    .collect()
+            })
+            .unwrap_or_default();
+        if let (Some(user), Some(system)) = (fields.get(11), fields.get(12)) {
+            self.cpu
+                .inc_by(((user + system) / TICKS_PER_SECOND - self.cpu.get()).max(0.0));
+        }
+        let boot = number_after(
+            &fs::read_to_string("/proc/stat").unwrap_or_default(),
+            "btime ",
+        );
+        if let (Some(boot), Some(start)) = (boot, fields.get(19)) {
+            self.start.set(boot + start / TICKS_PER_SECOND);
+        }
+        if let Some(kib) = number_after(
+            &fs::read_to_string("/proc/self/status").unwrap_or_default(),
+            "VmRSS:",
+        ) {
+            self.resident.set(kib * 1024.0);
+        }
+        if let Ok(entries) = fs::read_dir("/proc/self/fd") {
+            self.open_fds.set(entries.count() as f64);
+        }
+    }
+}
+
+/// The number of the line that begins so.
+fn number_after(text: &str, begin: &str) -> Option<f64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(begin))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deleted_cluster_leaves_no_gauge() {
+        let metrics = Metrics::new().unwrap();
+        metrics.cluster(
+            "a",
+            "b",
+            ClusterState {
+                members: 3,
+                ..ClusterState::default()
+            },
+        );
+        metrics.pass("a", "b", Duration::from_millis(3), false);
+        let shown = metrics.render();
+        assert!(
+            shown.contains(r#"witan_operator_cluster_members{name="b",namespace="a"} 3"#),
+            "{shown}"
+        );
+        assert!(
+            shown.contains(r#"witan_operator_reconcile_errors_total{name="b",namespace="a"} 0"#),
+            "{shown}"
+        );
+        metrics.forget("a", "b");
+        let shown = metrics.render();
+        assert!(!shown.contains(r#"name="b""#), "{shown}");
+    }
+
+    #[test]
+    fn the_process_is_shown() {
+        let metrics = Metrics::new().unwrap();
+        metrics.render();
+        assert!(metrics.process.resident.get() > 1024.0 * 1024.0);
+        assert!(metrics.process.start.get() > 1.6e9);
+        assert!(metrics.process.open_fds.get() >= 3.0);
+    }
+}

@@ -1,0 +1,282 @@
+//! What is there: objects of Kubernetes and the answers of members, as plain values for `plan`.
+//!
+//! A pass reads objects from the stores that the watches keep. Before it acts, it reads them from the API server, so
+//! that nothing is done on what was true a moment ago. Nothing is written here.
+
+mod membership;
+mod pods;
+mod secrets;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures_util::try_join;
+use k8s_openapi::{
+    api::{
+        core::v1::{PersistentVolumeClaim, Pod, Service},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+    jiff::Timestamp,
+};
+use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams, runtime::reflector::Store};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    crd::EtcdCluster,
+    members::{Address, Members},
+    model::{BudgetSeen, ObjectState, Observed, Ordinal, OrdinalSeen},
+    resources::{self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, ResourceError},
+};
+
+pub use pods::REFUSED_BYTES;
+pub use secrets::{Secrets, SecretsSeen};
+
+/// The objects of one cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Objects {
+    /// Pods by ordinal.
+    pub pods: BTreeMap<Ordinal, Arc<Pod>>,
+    /// Claims by ordinal.
+    pub claims: BTreeMap<Ordinal, Arc<PersistentVolumeClaim>>,
+    /// Services by name.
+    pub services: BTreeMap<String, Arc<Service>>,
+    /// The budget.
+    pub budget: Option<Arc<PodDisruptionBudget>>,
+}
+
+/// What the watches keep of one namespace, or of all.
+#[derive(Clone)]
+pub struct Stores {
+    /// Clusters.
+    pub clusters: Store<EtcdCluster>,
+    /// Pods of members.
+    pub pods: Store<Pod>,
+    /// Their claims.
+    pub claims: Store<PersistentVolumeClaim>,
+    /// Services of clusters.
+    pub services: Store<Service>,
+    /// Budgets of clusters.
+    pub budgets: Store<PodDisruptionBudget>,
+}
+
+/// Everything that a pass knows: the plain values for `plan`, and what acting on them needs.
+#[derive(Debug)]
+pub struct Observation {
+    /// For `plan`.
+    pub seen: Observed,
+    /// The objects that it was made from.
+    pub objects: Objects,
+    /// Where members answer, by ordinal.
+    pub addresses: BTreeMap<Ordinal, Address>,
+    /// Secrets of the cluster.
+    pub secrets: Arc<SecretsSeen>,
+}
+
+/// Why a cluster could not be observed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {what} of the cluster: {source}")]
+pub struct ObserveError {
+    what: &'static str,
+    #[source]
+    source: kube::Error,
+}
+
+impl Objects {
+    /// From the stores.
+    pub fn stored(stores: &Stores, cluster: &Cluster<'_>) -> Self {
+        Self::new(
+            cluster,
+            stores.pods.state_filter(|each| is_part(each, cluster)),
+            stores.claims.state_filter(|each| is_part(each, cluster)),
+            stores.services.state_filter(|each| is_part(each, cluster)),
+            stores.budgets.state_filter(|each| is_part(each, cluster)),
+        )
+    }
+
+    /// From the API server.
+    ///
+    /// # Errors
+    /// It does not answer, or does not let the operator read.
+    pub async fn live(client: &Client, cluster: &Cluster<'_>) -> Result<Self, ObserveError> {
+        let (pods, claims, services, budgets) = try_join!(
+            list::<Pod>(client, cluster, "pods"),
+            list::<PersistentVolumeClaim>(client, cluster, "persistent volume claims"),
+            list::<Service>(client, cluster, "services"),
+            list::<PodDisruptionBudget>(client, cluster, "pod disruption budgets"),
+        )?;
+        Ok(Self::new(cluster, pods, claims, services, budgets))
+    }
+
+    fn new(
+        cluster: &Cluster<'_>,
+        pods: Vec<Arc<Pod>>,
+        claims: Vec<Arc<PersistentVolumeClaim>>,
+        services: Vec<Arc<Service>>,
+        budgets: Vec<Arc<PodDisruptionBudget>>,
+    ) -> Self {
+        let owned = |pod: &Arc<Pod>| {
+            pod.owner_references()
+                .iter()
+                .any(|owner| owner.uid == cluster.uid)
+        };
+        Self {
+            pods: pods
+                .into_iter()
+                .filter(owned)
+                .filter_map(|pod| Some((cluster.ordinal(&pod.name_any())?, pod)))
+                .collect(),
+            claims: claims
+                .into_iter()
+                .filter_map(|claim| Some((cluster.ordinal_of_claim(&claim.name_any())?, claim)))
+                .collect(),
+            services: services
+                .into_iter()
+                .map(|service| (service.name_any(), service))
+                .collect(),
+            budget: budgets
+                .into_iter()
+                .find(|budget| budget.name_any() == cluster.name),
+        }
+    }
+}
+
+/// Observes a cluster: asks its members and puts everything together.
+///
+/// # Errors
+/// The specification makes no objects.
+pub async fn observe<M: Members>(
+    cluster: &Cluster<'_>,
+    objects: Objects,
+    secrets: Arc<SecretsSeen>,
+    members: &M,
+) -> Result<Observation, ResourceError> {
+    let addresses = pods::addresses(cluster, &objects.pods, &secrets);
+    let asked: Vec<Address> = addresses.values().cloned().collect();
+    let answers = members.survey(&asked).await;
+    for answer in &answers {
+        if let Err(error) = &answer.report {
+            tracing::debug!(member = answer.member, %error, "member does not answer");
+        }
+    }
+    let service = |wanted: &Service| {
+        state(
+            objects.services.get(&wanted.name_any()).map(AsRef::as_ref),
+            wanted,
+        )
+    };
+    let resource = cluster.resource;
+    let seen = Observed {
+        now: Timestamp::now().as_second(),
+        deleting: resource.metadata.deletion_timestamp.is_some(),
+        generation: resource.metadata.generation.unwrap_or(0),
+        ordinals: ordinals(cluster, &objects)?,
+        membership: membership::judge(cluster, &answers),
+        client_service: service(&resources::client_service(cluster)),
+        peer_service: service(&resources::peer_service(cluster)),
+        budget: objects
+            .budget
+            .as_ref()
+            .map(|budget| budget_seen(cluster, budget)),
+        certificates: secrets.certificates.clone(),
+        missing_secrets: secrets.missing.clone(),
+        fenced: fenced(cluster),
+        allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
+            .and_then(|text| text.trim().parse().ok()),
+        auth_enabled: membership::users(&answers),
+    };
+    Ok(Observation {
+        seen,
+        objects,
+        addresses,
+        secrets,
+    })
+}
+
+fn ordinals(
+    cluster: &Cluster<'_>,
+    objects: &Objects,
+) -> Result<BTreeMap<Ordinal, OrdinalSeen>, ResourceError> {
+    let all: BTreeSet<Ordinal> = objects
+        .pods
+        .keys()
+        .chain(objects.claims.keys())
+        .copied()
+        .collect();
+    let seen = |ordinal: Ordinal| {
+        let pod = objects
+            .pods
+            .get(&ordinal)
+            .map(|pod| pods::seen(cluster, pod))
+            .transpose()?;
+        let claim = objects
+            .claims
+            .get(&ordinal)
+            .map(|claim| pods::claim_seen(cluster, ordinal, claim))
+            .transpose()?;
+        Ok((ordinal, OrdinalSeen { pod, claim }))
+    };
+    all.into_iter().map(seen).collect()
+}
+
+fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
+    let number = budget
+        .spec
+        .as_ref()
+        .and_then(|spec| match spec.min_available.as_ref()? {
+            IntOrString::Int(number) => u32::try_from(*number).ok(),
+            IntOrString::String(_) => None,
+        });
+    let wanted = resources::budget(cluster, number.unwrap_or(0));
+    BudgetSeen {
+        min_available: number,
+        state: state(Some(budget), &wanted),
+    }
+}
+
+/// Ordinals that the annotation names.
+fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
+    let named = annotation(cluster.resource, FENCED_MEMBERS).unwrap_or_default();
+    named
+        .split(',')
+        .filter_map(|name| cluster.ordinal(name.trim()))
+        .collect()
+}
+
+fn annotation<'a>(cluster: &'a EtcdCluster, key: &str) -> Option<&'a str> {
+    cluster.annotations().get(key).map(String::as_str)
+}
+
+pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
+    match live {
+        None => ObjectState::Missing,
+        Some(live) if resources::is_current(wanted, live) => ObjectState::Current,
+        Some(_) => ObjectState::Outdated,
+    }
+}
+
+fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
+    object.meta().namespace.as_ref() == Some(&cluster.namespace)
+        && object.labels().get(CLUSTER) == Some(&cluster.name)
+}
+
+async fn list<K>(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    what: &'static str,
+) -> Result<Vec<Arc<K>>, ObserveError>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    let of = ListParams::default().labels(&format!("{CLUSTER}={}", cluster.name));
+    let found = Api::<K>::namespaced(client.clone(), &cluster.namespace)
+        .list(&of)
+        .await;
+    let found = found.map_err(|source| ObserveError { what, source })?;
+    Ok(found.items.into_iter().map(Arc::new).collect())
+}

@@ -1,0 +1,188 @@
+//! From the answers of members to one membership: whose list counts, who is healthy, who disagrees.
+
+use std::collections::BTreeSet;
+
+use witan_api::v3::etcdserverpb::AlarmType;
+
+use crate::{
+    members::{Answer, CallError, MemberEntry, Report},
+    model::{MemberSeen, Membership},
+    resources::Cluster,
+};
+
+/// What the members say; `None` when none answered.
+///
+/// The list of the leader itself counts, or else of any member whose list a quorum confirmed, or else of the one that
+/// has applied most.
+pub(super) fn judge(cluster: &Cluster<'_>, answers: &[Answer]) -> Option<Membership> {
+    let reports: Vec<(&str, &Report)> = answers
+        .iter()
+        .filter_map(|answer| Some((answer.member.as_str(), answer.report.as_ref().ok()?)))
+        .collect();
+    let rank = |report: &Report| {
+        (
+            report.linearizable,
+            report.leader_id == report.member_id,
+            report.raft_applied_index,
+        )
+    };
+    let (_, best) = reports.iter().max_by_key(|(_, report)| rank(report))?;
+    let mut members: Vec<MemberSeen> = best
+        .members
+        .iter()
+        .map(|entry| member(cluster, entry, &reports))
+        .collect();
+    members.sort_by_key(|member| member.id);
+    Some(Membership {
+        cluster_ids: reports
+            .iter()
+            .map(|(_, report)| report.cluster_id)
+            .collect::<BTreeSet<_>>(),
+        linearizable: best.linearizable,
+        leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
+        stale_corrupt: stale_corrupt(&members, &reports),
+        members,
+    })
+}
+
+/// Whether users are checked; `None` when no member said so.
+pub(super) fn users(answers: &[Answer]) -> Option<bool> {
+    answers.iter().find_map(|answer| match &answer.report {
+        Ok(report) => report.users,
+        Err(CallError::Refused { status, .. }) => {
+            let refused = [tonic::Code::Unauthenticated, tonic::Code::PermissionDenied]
+                .contains(&status.code());
+            (refused || status.message().contains("user name is empty")).then_some(true)
+        }
+        Err(CallError::NoMember | CallError::Connection { .. }) => None,
+    })
+}
+
+fn member(cluster: &Cluster<'_>, entry: &MemberEntry, reports: &[(&str, &Report)]) -> MemberSeen {
+    let own = reports
+        .iter()
+        .map(|(_, report)| *report)
+        .find(|report| report.member_id == entry.id);
+    let raised = |kind| {
+        let mut alarms = reports.iter().flat_map(|(_, report)| &report.alarms);
+        alarms.any(|alarm| alarm.member == entry.id && alarm.kind == kind)
+    };
+    let corrupt = raised(AlarmType::Corrupt);
+    MemberSeen {
+        id: entry.id,
+        name: entry.name.clone(),
+        ordinal: cluster.ordinal_of_urls(&entry.peer_urls),
+        peer_urls: entry.peer_urls.clone(),
+        started: !entry.client_urls.is_empty(),
+        learner: entry.learner,
+        healthy: own.is_some_and(|own| own.leader_id != 0) && !corrupt,
+        version: own.map(|own| own.version.clone()),
+        raft_index: own.map_or(0, |own| own.raft_applied_index),
+        db_size: own.map_or(0, |own| own.db_size),
+        corrupt,
+        no_space: raised(AlarmType::Nospace),
+    }
+}
+
+/// Ids that are no member and for which the alarm CORRUPT is raised.
+fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64> {
+    let alarms = reports
+        .iter()
+        .flat_map(|(_, report)| &report.alarms)
+        .filter(|alarm| alarm.kind == AlarmType::Corrupt);
+    let stale: BTreeSet<u64> = alarms
+        .map(|alarm| alarm.member)
+        .filter(|id| members.iter().all(|member| member.id != *id))
+        .collect();
+    stale.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::{EtcdCluster, EtcdClusterSpec};
+
+    fn entry(id: u64, learner: bool) -> MemberEntry {
+        MemberEntry {
+            id,
+            name: format!("a-{id}"),
+            peer_urls: vec![format!("http://a-{id}.a-peer.ns.svc:2380")],
+            client_urls: vec![format!("http://a-{id}.a-peer.ns.svc:2379")],
+            learner,
+        }
+    }
+
+    fn answer(
+        member_id: u64,
+        leader_id: u64,
+        linearizable: bool,
+        members: Vec<MemberEntry>,
+    ) -> Answer {
+        let report = Report {
+            cluster_id: 7,
+            member_id,
+            leader_id,
+            version: "3.6.16".to_owned(),
+            db_size: 20480,
+            db_size_in_use: 0,
+            raft_index: 9,
+            raft_applied_index: 9,
+            learner: false,
+            linearizable,
+            members,
+            alarms: Vec::new(),
+            users: None,
+        };
+        Answer {
+            member: format!("a-{member_id}"),
+            report: Ok(report),
+        }
+    }
+
+    fn resource() -> EtcdCluster {
+        let mut resource = EtcdCluster::new("a", EtcdClusterSpec::minimal());
+        resource.metadata.namespace = Some("ns".to_owned());
+        resource.metadata.uid = Some("u".to_owned());
+        resource
+    }
+
+    #[test]
+    fn the_leaders_list_counts() {
+        let resource = resource();
+        let cluster = Cluster::new(&resource, "image:1").unwrap();
+        let old = vec![entry(0, false), entry(1, false)];
+        let new = vec![entry(0, false), entry(1, false), entry(2, true)];
+        let seen = judge(
+            &cluster,
+            &[answer(1, 2, false, old), answer(2, 2, true, new)],
+        )
+        .unwrap();
+        assert_eq!(seen.members.len(), 3);
+        assert_eq!((seen.linearizable, seen.leader), (true, Some(2)));
+        assert_eq!(
+            seen.members
+                .iter()
+                .map(|member| member.healthy)
+                .collect::<Vec<_>>(),
+            [false, true, true]
+        );
+    }
+
+    #[test]
+    fn a_list_that_no_quorum_confirmed_has_no_leader() {
+        let resource = resource();
+        let cluster = Cluster::new(&resource, "image:1").unwrap();
+        let seen = judge(&cluster, &[answer(1, 2, false, vec![entry(1, false)])]).unwrap();
+        assert_eq!((seen.linearizable, seen.leader), (false, None));
+        assert!(
+            judge(
+                &cluster,
+                &[Answer {
+                    member: "a-0".to_owned(),
+                    report: Err(CallError::NoMember)
+                }]
+            )
+            .is_none()
+        );
+    }
+}

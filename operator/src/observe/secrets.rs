@@ -1,0 +1,197 @@
+//! Secrets of a cluster: the certificates that the operator issues, what it shows members, the password of root, and
+//! which of those that the spec names do not exist.
+//!
+//! They are read one by one by their names, so that the operator needs no right to list secrets, and kept for a while.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+
+use super::ObserveError;
+use crate::{
+    members::{ClientTls, Login},
+    model::{CertificateRole, CertificateSeen},
+    resources::{Cluster, tls},
+};
+
+/// How long secrets of a cluster are good for a pass that changes nothing. A pass that acts reads them anew.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// The roles of certificates that the operator issues.
+const ROLES: [CertificateRole; 4] = [
+    CertificateRole::Authority,
+    CertificateRole::Peer,
+    CertificateRole::Server,
+    CertificateRole::Operator,
+];
+
+/// What secrets say.
+#[derive(Debug, Clone, Default)]
+pub struct SecretsSeen {
+    /// For `plan`: certificates that exist.
+    pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
+    /// For `plan`: names of secrets that the spec refers to and that do not exist.
+    pub missing: BTreeSet<String>,
+    /// The secrets that the operator issues.
+    pub issued: BTreeMap<CertificateRole, Secret>,
+    /// What the operator shows members.
+    pub client_tls: Option<Arc<ClientTls>>,
+    /// Who it is to members that check users.
+    pub login: Option<Login>,
+}
+
+/// Secrets that were read, by the cluster's uid.
+#[derive(Debug, Default)]
+pub struct Secrets(Mutex<HashMap<String, Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    seen: Arc<SecretsSeen>,
+    generation: Option<i64>,
+    read: Instant,
+}
+
+impl Secrets {
+    /// What the secrets of a cluster say; `fresh` reads them now.
+    ///
+    /// # Errors
+    /// The API server does not answer, or does not let the operator read.
+    pub async fn of(
+        &self,
+        client: &Client,
+        cluster: &Cluster<'_>,
+        fresh: bool,
+    ) -> Result<Arc<SecretsSeen>, ObserveError> {
+        let generation = cluster.resource.metadata.generation;
+        if !fresh && let Some(seen) = self.kept(&cluster.uid, generation) {
+            return Ok(seen);
+        }
+        let seen = Arc::new(read(client, cluster).await?);
+        let kept = Kept {
+            seen: seen.clone(),
+            generation,
+            read: Instant::now(),
+        };
+        self.lock().insert(cluster.uid.clone(), kept);
+        Ok(seen)
+    }
+
+    fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
+        let mut all = self.lock();
+        all.retain(|_, kept| kept.read.elapsed() < KEPT);
+        all.get(uid)
+            .filter(|kept| kept.generation == generation)
+            .map(|kept| kept.seen.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Kept>> {
+        self.0
+            .lock()
+            .expect("no code panics while it holds this lock")
+    }
+}
+
+async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ObserveError> {
+    let api = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
+    let get = async |name: &str| {
+        api.get_opt(name).await.map_err(|source| ObserveError {
+            what: "secrets",
+            source,
+        })
+    };
+    let mut seen = SecretsSeen::default();
+    for role in ROLES.into_iter().filter(|role| is_issued(cluster, *role)) {
+        if let Some(secret) = get(&tls::secret_name(cluster, role)).await? {
+            seen.issued.insert(role, secret);
+        }
+    }
+    let authority = seen.issued.get(&CertificateRole::Authority);
+    seen.certificates = seen
+        .issued
+        .iter()
+        .map(|(role, secret)| (*role, tls::seen(cluster, *role, secret, authority)))
+        .collect();
+    let mut named = BTreeMap::new();
+    for name in named_by_the_user(cluster) {
+        match get(&name).await? {
+            Some(secret) => drop(named.insert(name, secret)),
+            None => drop(seen.missing.insert(name)),
+        }
+    }
+    let operator = tls::operator_secret(cluster);
+    // members that were started with TLS speak it until they are restarted, whatever the spec says since
+    let operator = match (
+        named.get(&operator),
+        seen.issued.get(&CertificateRole::Operator),
+    ) {
+        (Some(secret), _) | (None, Some(secret)) => Some(secret.clone()),
+        (None, None) => get(&operator).await?,
+    };
+    seen.client_tls = operator.as_ref().and_then(client_tls).map(Arc::new);
+    let root = cluster
+        .spec()
+        .auth
+        .as_ref()
+        .and_then(|auth| auth.root_credentials_secret_ref.as_ref());
+    seen.login = root.and_then(|root| login(named.get(&root.name)?));
+    Ok(seen)
+}
+
+/// Whether the operator issues a certificate of this role.
+fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
+    let peer = cluster
+        .spec()
+        .peer_tls()
+        .is_some_and(|tls| tls.managed.is_some());
+    let client = cluster
+        .spec()
+        .client_tls()
+        .is_some_and(|tls| tls.managed.is_some());
+    match role {
+        CertificateRole::Authority => peer || client,
+        CertificateRole::Peer => peer,
+        CertificateRole::Server | CertificateRole::Operator => client,
+    }
+}
+
+/// Names of the secrets that the spec refers to.
+fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
+    let (peer, client) = (cluster.spec().peer_tls(), cluster.spec().client_tls());
+    let named = [
+        peer.and_then(|tls| tls.secret_ref.as_ref()),
+        client.and_then(|tls| tls.secret_ref.as_ref()),
+        client.and_then(|tls| tls.operator_secret_ref.as_ref()),
+        cluster
+            .spec()
+            .auth
+            .as_ref()
+            .and_then(|auth| auth.root_credentials_secret_ref.as_ref()),
+    ];
+    named
+        .into_iter()
+        .flatten()
+        .map(|secret| secret.name.clone())
+        .collect()
+}
+
+fn client_tls(secret: &Secret) -> Option<ClientTls> {
+    let field = |name: &str| Some(secret.data.as_ref()?.get(name)?.0.clone());
+    Some(ClientTls {
+        authorities: field("ca.crt")?,
+        certificate: field("tls.crt")?,
+        key: field("tls.key")?,
+    })
+}
+
+fn login(secret: &Secret) -> Option<Login> {
+    let password = String::from_utf8(secret.data.as_ref()?.get("password")?.0.clone()).ok()?;
+    Some(Login {
+        user: "root".to_owned(),
+        password,
+    })
+}

@@ -1,0 +1,165 @@
+//! The operator's flags. Each has an environment variable, which the chart sets.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs clusters of Witan in Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "witan-operator", version, about)]
+pub struct CommandLine {
+    /// What to do; `run` without one.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of `run`.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// What the program does.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Command {
+    /// Watches EtcdClusters and makes them so (default).
+    Run,
+    /// Prints the CustomResourceDefinition as YAML.
+    Crd,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Namespaces to watch, separated by commas; all if empty.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', global = true)]
+    pub watch_namespaces: Vec<String>,
+    /// Image of members, as repository:tag. spec.version of a cluster replaces the tag, spec.image the whole.
+    #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")), global = true)]
+    pub member_image: String,
+    /// Discovery service of clusters with bootstrap.discovery.local and no clusterRef.
+    #[arg(long, env = "DISCOVERY_SERVICE_URL", global = true)]
+    pub discovery_service_url: Option<String>,
+    /// Where /metrics is answered.
+    #[arg(
+        long,
+        env = "METRICS_ADDR",
+        default_value = "0.0.0.0:8080",
+        global = true
+    )]
+    pub metrics_addr: SocketAddr,
+    /// Where /healthz and /readyz are answered.
+    #[arg(
+        long,
+        env = "HEALTH_ADDR",
+        default_value = "0.0.0.0:8081",
+        global = true
+    )]
+    pub health_addr: SocketAddr,
+    /// Whether replicas of the operator agree by a Lease which of them acts.
+    #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", global = true)]
+    pub leader_elect: bool,
+    /// Namespace of the Lease; by default the one of the service account, or of the kubeconfig.
+    #[arg(long, env = "POD_NAMESPACE", global = true)]
+    pub lease_namespace: Option<String>,
+    /// Name of the Lease.
+    #[arg(
+        long,
+        env = "LEASE_NAME",
+        default_value = "witan-operator",
+        global = true
+    )]
+    pub lease_name: String,
+    /// Who this replica is to the Lease: the pod's name, so that a restarted container does not wait for the lease.
+    #[arg(long, env = "POD_NAME", global = true)]
+    pub identity: Option<String>,
+    /// How many clusters are worked on at once.
+    #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..), global = true)]
+    pub max_concurrent_reconciles: u16,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,kube=debug.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
+    pub log_level: String,
+    /// Form of the log.
+    #[arg(
+        long,
+        env = "LOG_FORMAT",
+        value_enum,
+        default_value = "json",
+        global = true
+    )]
+    pub log_format: LogFormat,
+}
+
+/// What passes need of the flags.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Image of members, as repository:tag.
+    pub member_image: String,
+    /// Discovery service of clusters that name none.
+    pub discovery_service_url: Option<String>,
+}
+
+impl Options {
+    /// The namespaces to watch, one entry `None` for all.
+    pub fn scopes(&self) -> Vec<Option<String>> {
+        let named: Vec<_> = self
+            .watch_namespaces
+            .iter()
+            .map(|name| name.trim())
+            .filter(|name| !name.is_empty())
+            .collect();
+        if named.is_empty() {
+            vec![None]
+        } else {
+            named
+                .into_iter()
+                .map(|name| Some(name.to_owned()))
+                .collect()
+        }
+    }
+}
+
+/// Form of a line of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// An object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn namespaces_are_a_list_or_all() {
+        let parse = |arguments: &[&str]| {
+            CommandLine::parse_from([&["witan-operator"], arguments].concat())
+                .options
+                .scopes()
+        };
+        assert_eq!(parse(&["--watch-namespaces", ""]), [None]);
+        assert_eq!(
+            parse(&["--watch-namespaces", "a, b,"]),
+            [Some("a".to_owned()), Some("b".to_owned())]
+        );
+        assert_eq!(parse(&["run"]), [None]);
+    }
+
+    #[test]
+    fn the_election_can_be_turned_off() {
+        let parse = |arguments: &[&str]| {
+            CommandLine::parse_from([&["witan-operator"], arguments].concat())
+                .options
+                .leader_elect
+        };
+        assert!(parse(&[]));
+        assert!(parse(&["--leader-elect"]));
+        assert!(!parse(&["--leader-elect=false"]));
+    }
+}

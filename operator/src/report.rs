@@ -1,0 +1,373 @@
+//! What the operator says of a cluster: its status, its conditions, its series. All of it follows from what was seen and
+//! from the step that comes next; the few facts of earlier passes are carried on.
+//!
+//! A pass over a cluster that is as it should be gives the status that is there already, and nothing is written.
+
+mod conditions;
+mod text;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+use crate::{
+    crd::{
+        CertificateStatus, EtcdClusterSpec, EtcdClusterStatus, MemberPhase, MemberStatus,
+        OperationStatus,
+    },
+    metrics::ClusterState,
+    model::{MemberSeen, Membership, Observed, Ordinal, Step, quorum},
+    resources::{CLUSTER, Cluster, tls},
+};
+
+pub use text::{kind, step, turns};
+
+/// Units of sizes, each 1,024 of the one before.
+const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
+
+/// A step or a reason to wait, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// In CamelCase: reason of an event, type of the operation.
+    pub reason: &'static str,
+    /// The member that it is about.
+    pub member: Option<String>,
+    /// A sentence.
+    pub message: String,
+    /// A person has to look.
+    pub warning: bool,
+}
+
+/// Who the status is about, and what it says already.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster<'a>,
+    /// Its name.
+    pub name: &'a str,
+    /// What its user wants.
+    pub spec: &'a EtcdClusterSpec,
+    /// The status of the pass before, with the facts of this one.
+    pub before: &'a EtcdClusterStatus,
+}
+
+/// Whether a condition is `True`.
+pub fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
+    status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == kind && condition.status == "True")
+}
+
+/// The status of a cluster.
+pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
+    let membership = seen.membership.as_ref();
+    let members = members(of, seen);
+    let notice = text::step(of.name, seen, next);
+    let leader = membership.and_then(|membership| membership.by_id(membership.leader?));
+    let mut status = EtcdClusterStatus {
+        observed_generation: Some(seen.generation),
+        phase: Some(phase(of, seen, notice.as_ref())),
+        replicas: Some(count(
+            seen.ordinals
+                .values()
+                .filter(|ordinal| ordinal.pod.is_some())
+                .count(),
+        )),
+        ready_replicas: Some(count(ready(seen))),
+        updated_replicas: Some(count(
+            seen.ordinals
+                .values()
+                .filter(|ordinal| ordinal.pod.as_ref().is_some_and(|pod| !pod.outdated))
+                .count(),
+        )),
+        learners: Some(count(membership.map_or(0, |all| {
+            all.members.iter().filter(|member| member.learner).count()
+        }))),
+        selector: Some(format!("{CLUSTER}={}", of.name)),
+        current_version: membership
+            .and_then(lowest_version)
+            .or_else(|| of.before.current_version.clone()),
+        target_version: of.spec.version.clone(),
+        cluster_id: of
+            .before
+            .cluster_id
+            .clone()
+            .or_else(|| cluster_id(membership?)),
+        bootstrap_members: of.before.bootstrap_members,
+        leader: leader.map(|leader| text::name_of(of.name, seen, leader.id)),
+        leader_id: leader.map(|leader| format!("{:x}", leader.id)),
+        db_size: membership
+            .and_then(|all| all.members.iter().map(|member| member.db_size).max())
+            .map(rounded),
+        alarms: alarms(of.name, seen),
+        client_endpoint: Some(of.cluster.client_endpoint()),
+        members,
+        operation: operation(of.before, notice.as_ref(), next, seen.now),
+        discovery: discovery(of, seen),
+        certificates: certificates(of.cluster, seen),
+        conditions: Vec::new(),
+    };
+    status.conditions = conditions::all(of, seen, &status, next, notice.as_ref());
+    keep_measures(of.before, &mut status);
+    status
+}
+
+/// The gauges of a cluster.
+pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus) -> ClusterState {
+    let membership = seen.membership.as_ref();
+    let healthy = membership.map_or(0, |all| {
+        all.voters().filter(|member| member.healthy).count()
+    });
+    let voters = membership.map_or(0, |all| all.voters().count());
+    ClusterState {
+        members_desired: i64::from(spec.replicas),
+        members: membership.map_or(0, |all| {
+            i64::try_from(all.members.len()).unwrap_or(i64::MAX)
+        }),
+        members_ready: i64::from(status.ready_replicas.unwrap_or(0)),
+        learners: i64::from(status.learners.unwrap_or(0)),
+        has_quorum: voters > 0 && healthy >= quorum(voters),
+        has_leader: membership.is_some_and(|all| all.leader.is_some()),
+        available: is_true(status, "Available"),
+        paused: spec.paused,
+    }
+}
+
+fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
+    let membership = seen.membership.as_ref();
+    let of_pods = seen
+        .ordinals
+        .iter()
+        .filter(|(_, ordinal)| ordinal.pod.is_some())
+        .map(|(ordinal, _)| *ordinal);
+    let of_members = membership
+        .into_iter()
+        .flat_map(|all| all.members.iter().filter_map(|member| member.ordinal));
+    let mut ordinals: Vec<Ordinal> = of_pods.chain(of_members).collect();
+    ordinals.sort_unstable();
+    ordinals.dedup();
+    let own = ordinals.into_iter().map(|ordinal| {
+        let member = membership.and_then(|all| all.of(ordinal));
+        MemberStatus {
+            name: of.cluster.member(ordinal),
+            ordinal: i32::try_from(ordinal).ok(),
+            phase: Some(member_phase(seen, ordinal, member)),
+            reason: reason(seen, ordinal),
+            ..of_member(membership, member)
+        }
+    });
+    let foreign = membership
+        .into_iter()
+        .flat_map(|all| all.members.iter().filter(|member| member.ordinal.is_none()));
+    let foreign = foreign.map(|member| MemberStatus {
+        name: text::name_of(of.name, seen, member.id),
+        ..of_member(membership, Some(member))
+    });
+    own.chain(foreign).collect()
+}
+
+fn of_member(membership: Option<&Membership>, member: Option<&MemberSeen>) -> MemberStatus {
+    let Some(member) = member else {
+        return MemberStatus::default();
+    };
+    MemberStatus {
+        id: Some(format!("{:x}", member.id)),
+        version: member.version.clone(),
+        is_healthy: member.healthy,
+        is_leader: membership.and_then(|all| all.leader) == Some(member.id),
+        is_learner: member.learner,
+        raft_index: i64::try_from(member.raft_index)
+            .ok()
+            .filter(|index| *index > 0),
+        db_size: Some(member.db_size).filter(|bytes| *bytes > 0).map(rounded),
+        ..MemberStatus::default()
+    }
+}
+
+fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) -> MemberPhase {
+    let pod = seen
+        .ordinals
+        .get(&ordinal)
+        .and_then(|ordinal| ordinal.pod.as_ref());
+    match (member, pod) {
+        _ if seen.fenced.contains(&ordinal) && pod.is_none() => MemberPhase::Fenced,
+        (None, Some(pod)) if seen.membership.is_none() && !pod.deleting => {
+            MemberPhase::Provisioning
+        }
+        (None, _) => MemberPhase::Removing,
+        (Some(_), None) => MemberPhase::Pending,
+        (Some(member), Some(_)) if !member.started => MemberPhase::Provisioning,
+        (Some(member), Some(_)) if member.learner => MemberPhase::Learner,
+        (Some(member), Some(pod)) if member.healthy && pod.ready => MemberPhase::Ready,
+        (Some(_), Some(_)) => MemberPhase::Unhealthy,
+    }
+}
+
+fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
+    let pod = seen.ordinals.get(&ordinal)?.pod.as_ref()?;
+    if pod.deleting {
+        return Some("PodEnding".to_owned());
+    }
+    pod.obstacle
+        .filter(|_| !pod.ready)
+        .map(|obstacle| format!("{obstacle:?}"))
+}
+
+fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
+    match notice {
+        None => "Cluster in healthy state".to_owned(),
+        Some(notice) if notice.reason == "BootstrapInProgress" => {
+            format!(
+                "Bootstrapping {}/{}",
+                ready(seen),
+                of.before.bootstrap_members.unwrap_or(of.spec.replicas)
+            )
+        }
+        Some(notice) => {
+            let mut text = notice.message.clone();
+            if let Some(first) = text.get_mut(0..1) {
+                first.make_ascii_uppercase();
+            }
+            text
+        }
+    }
+}
+
+fn operation(
+    before: &EtcdClusterStatus,
+    notice: Option<&Notice>,
+    next: &Step,
+    now: i64,
+) -> Option<OperationStatus> {
+    let notice = notice.filter(|_| conditions::progresses(next))?;
+    let same = before
+        .operation
+        .as_ref()
+        .filter(|before| before.kind == notice.reason && before.member == notice.member);
+    Some(OperationStatus {
+        kind: notice.reason.to_owned(),
+        member: notice.member.clone(),
+        message: Some(notice.message.clone()),
+        started_at: same.map_or_else(|| time(now), |same| same.started_at.clone()),
+    })
+}
+
+fn discovery(of: Subject<'_>, seen: &Observed) -> Option<crate::crd::DiscoveryStatus> {
+    let mut discovery = of.before.discovery.clone()?;
+    if discovery.url.is_some() && of.before.cluster_id.is_none() {
+        let expected = discovery.expected.unwrap_or(of.spec.replicas);
+        let has_come = |ordinal: Ordinal| {
+            seen.membership
+                .as_ref()
+                .is_some_and(|all| all.of(ordinal).is_some())
+                || seen
+                    .ordinals
+                    .get(&ordinal)
+                    .and_then(|ordinal| ordinal.pod.as_ref())
+                    .is_some_and(|pod| pod.ready)
+        };
+        let all = 0..Ordinal::try_from(expected).unwrap_or(0);
+        discovery.missing = all
+            .filter(|ordinal| !has_come(*ordinal))
+            .map(|ordinal| of.cluster.member(ordinal))
+            .collect();
+        discovery.registered = Some(expected - count(discovery.missing.len()));
+    }
+    Some(discovery)
+}
+
+fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus> {
+    let each = |(role, certificate): (&_, &crate::model::CertificateSeen)| CertificateStatus {
+        name: tls::secret_name(cluster, *role),
+        not_after: Some(time(certificate.not_after)),
+    };
+    seen.certificates.iter().map(each).collect()
+}
+
+fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
+    let members = seen.membership.iter().flat_map(|all| &all.members);
+    let of = |member: &MemberSeen| {
+        let kinds = [(member.no_space, "NOSPACE"), (member.corrupt, "CORRUPT")];
+        let name = text::name_of(cluster, seen, member.id);
+        kinds
+            .into_iter()
+            .filter(|(raised, _)| *raised)
+            .map(move |(_, kind)| format!("{kind}:{name}"))
+    };
+    members.flat_map(of).collect()
+}
+
+fn cluster_id(membership: &Membership) -> Option<String> {
+    let mut ids = membership.cluster_ids.iter();
+    match (ids.next(), ids.next()) {
+        (Some(id), None) if membership.linearizable => Some(format!("{id:x}")),
+        _ => None,
+    }
+}
+
+fn lowest_version(membership: &Membership) -> Option<String> {
+    let number = |text: &str| -> Vec<u64> {
+        text.split(['.', '-', '+'])
+            .map(|part| part.parse().unwrap_or(0))
+            .collect()
+    };
+    membership
+        .members
+        .iter()
+        .filter_map(|member| member.version.clone())
+        .min_by_key(|version| number(version))
+}
+
+/// Pods of members that are ready.
+fn ready(seen: &Observed) -> usize {
+    seen.ordinals
+        .values()
+        .filter(|ordinal| {
+            ordinal
+                .pod
+                .as_ref()
+                .is_some_and(|pod| pod.ready && !pod.deleting)
+        })
+        .count()
+}
+
+/// Raft's indexes change with every write: alone they are no reason to write a status.
+fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
+    let mut same = status.clone();
+    for (member, old) in same.members.iter_mut().zip(&before.members) {
+        member.raft_index = old.raft_index;
+    }
+    if same == *before {
+        *status = same;
+    }
+}
+
+/// Bytes to two significant digits, so that a database that grows does not change it with every pass.
+fn rounded(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let step = 10_f64.powi(value.max(1.0).log10().floor() as i32 - 1);
+    let value = (value / step).round() * step;
+    format!("{value:.*}{}", usize::from(step < 1.0), UNITS[unit])
+}
+
+fn count(of: usize) -> i32 {
+    i32::try_from(of).unwrap_or(i32::MAX)
+}
+
+fn time(unix_s: i64) -> Time {
+    Time(Timestamp::from_second(unix_s).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_two_digits() {
+        let shown = [0, 999, 20_480, 25 << 20, 1_234_567_890].map(rounded);
+        assert_eq!(shown, ["0.0", "1000", "20Ki", "25Mi", "1.1Gi"]);
+    }
+}

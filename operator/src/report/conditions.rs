@@ -1,0 +1,232 @@
+//! Conditions of a cluster, as tools wait for them.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{Notice, Subject, count, time};
+use crate::{
+    crd::EtcdClusterStatus,
+    model::{Observed, Step, Why},
+};
+
+/// What a condition says.
+struct Verdict {
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+/// Whether the cluster is on its way: a step is done, or one that was done has not ended.
+pub(super) fn progresses(next: &Step) -> bool {
+    let Step::Wait { why, .. } = next else {
+        return *next != Step::Done;
+    };
+    matches!(
+        why,
+        Why::Bootstrapping
+            | Why::PodEnding(_)
+            | Why::ClaimEnding(_)
+            | Why::LearnerBehind(_)
+            | Why::Settling(_)
+            | Why::Deleting
+    )
+}
+
+pub(super) fn all(
+    of: Subject<'_>,
+    seen: &Observed,
+    status: &EtcdClusterStatus,
+    next: &Step,
+    notice: Option<&Notice>,
+) -> Vec<Condition> {
+    let verdicts = [
+        ("Available", available(seen, next)),
+        ("Ready", ready(of, seen, status, next, notice)),
+        ("Progressing", progressing(next, notice)),
+        ("Degraded", degraded(status, notice)),
+        ("MembersReady", members_ready(of, status)),
+        ("UpToDate", up_to_date(status)),
+        ("AlarmActive", alarm(status)),
+        ("Paused", flag(of.spec.paused, "Paused", "Active")),
+        (
+            "Hibernated",
+            flag(
+                of.spec.replicas == 0 && status.replicas == Some(0),
+                "Hibernated",
+                "Running",
+            ),
+        ),
+    ];
+    let condition = |(kind, verdict): (&str, Verdict)| {
+        let before = of
+            .before
+            .conditions
+            .iter()
+            .find(|before| before.type_ == kind && before.status == verdict.status);
+        Condition {
+            type_: kind.to_owned(),
+            status: verdict.status.to_owned(),
+            reason: verdict.reason.to_owned(),
+            message: verdict.message,
+            observed_generation: Some(seen.generation),
+            last_transition_time: before.map_or_else(
+                || time(seen.now),
+                |before| before.last_transition_time.clone(),
+            ),
+        }
+    };
+    verdicts.into_iter().map(condition).collect()
+}
+
+fn verdict(holds: bool, reason: &'static str, message: impl Into<String>) -> Verdict {
+    Verdict {
+        status: if holds { "True" } else { "False" },
+        reason,
+        message: message.into(),
+    }
+}
+
+fn flag(set: bool, yes: &'static str, no: &'static str) -> Verdict {
+    verdict(set, if set { yes } else { no }, "")
+}
+
+fn available(seen: &Observed, next: &Step) -> Verdict {
+    if let Some(membership) = &seen.membership {
+        return match membership.leader {
+            Some(_) => verdict(
+                true,
+                "QuorumHealthy",
+                "a quorum confirms reads and a leader is known",
+            ),
+            None => verdict(
+                false,
+                "QuorumLost",
+                "members answer, but no quorum confirms a read",
+            ),
+        };
+    }
+    let waits = |for_what: &[Why]| matches!(next, Step::Wait { why, .. } if for_what.contains(why));
+    if waits(&[Why::Unreachable]) {
+        let message = "pods are ready, and no member answers the operator".to_owned();
+        return Verdict {
+            status: "Unknown",
+            reason: "ClusterUnreachable",
+            message,
+        };
+    }
+    let (reason, message) = if waits(&[Why::Hibernated]) {
+        ("Hibernated", "no member runs")
+    } else if waits(&[Why::QuorumLost, Why::DataLost]) {
+        ("QuorumLost", "no member answers")
+    } else if seen.ordinals.values().all(|ordinal| ordinal.pod.is_none()) {
+        ("NoMembers", "no member runs")
+    } else {
+        ("BootstrapInProgress", "no member answers yet")
+    };
+    verdict(false, reason, message)
+}
+
+fn ready(
+    of: Subject<'_>,
+    seen: &Observed,
+    status: &EtcdClusterStatus,
+    next: &Step,
+    notice: Option<&Notice>,
+) -> Verdict {
+    let wanted = usize::try_from(of.spec.replicas).unwrap_or(0);
+    let healthy = seen.membership.as_ref().map_or(0, |all| {
+        all.voters().filter(|member| member.healthy).count()
+    });
+    let total = seen.membership.as_ref().map_or(0, |all| all.members.len());
+    let exact = wanted > 0
+        && !progresses(next)
+        && [healthy, total].iter().all(|number| *number == wanted)
+        && [
+            status.replicas,
+            status.ready_replicas,
+            status.updated_replicas,
+        ]
+        .iter()
+        .all(|number| *number == Some(of.spec.replicas));
+    match notice {
+        _ if exact => verdict(
+            true,
+            "MembersReady",
+            format!("all {wanted} members vote, are healthy and up to date"),
+        ),
+        _ if wanted == 0 => verdict(false, "Hibernated", "the specification asks for no members"),
+        Some(notice) => verdict(false, notice.reason, notice.message.clone()),
+        None => verdict(
+            false,
+            "MembersNotReady",
+            format!("{healthy} of {wanted} members are healthy"),
+        ),
+    }
+}
+
+fn progressing(next: &Step, notice: Option<&Notice>) -> Verdict {
+    match notice {
+        Some(notice) if progresses(next) => verdict(true, notice.reason, notice.message.clone()),
+        Some(notice) => verdict(false, notice.reason, notice.message.clone()),
+        None => verdict(false, "Stable", "the cluster is as the specification asks"),
+    }
+}
+
+fn degraded(status: &EtcdClusterStatus, notice: Option<&Notice>) -> Verdict {
+    let unhealthy: Vec<&str> = status
+        .members
+        .iter()
+        .filter(|member| member.id.is_some() && !member.is_healthy && !member.is_learner)
+        .map(|member| member.name.as_str())
+        .collect();
+    match notice.filter(|notice| notice.warning) {
+        Some(notice) => verdict(true, notice.reason, notice.message.clone()),
+        None if !status.alarms.is_empty() => verdict(true, "AlarmActive", status.alarms.join(", ")),
+        None if !unhealthy.is_empty() => verdict(
+            true,
+            "MemberUnhealthy",
+            format!("not healthy: {}", unhealthy.join(", ")),
+        ),
+        None => verdict(false, "Healthy", ""),
+    }
+}
+
+fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> Verdict {
+    let ready = status.ready_replicas.unwrap_or(0);
+    let all = ready == of.spec.replicas && status.replicas == status.ready_replicas;
+    verdict(
+        all,
+        if all {
+            "AllMembersReady"
+        } else {
+            "MembersNotReady"
+        },
+        format!("{ready} of {} pods are ready", of.spec.replicas),
+    )
+}
+
+fn up_to_date(status: &EtcdClusterStatus) -> Verdict {
+    let (all, updated) = (
+        status.replicas.unwrap_or(0),
+        status.updated_replicas.unwrap_or(0),
+    );
+    let same = all == updated;
+    let outdated = count(usize::try_from(all - updated).unwrap_or(0));
+    verdict(
+        same,
+        if same {
+            "AllMembersUpdated"
+        } else {
+            "MembersOutdated"
+        },
+        format!("{outdated} pods have an earlier template"),
+    )
+}
+
+fn alarm(status: &EtcdClusterStatus) -> Verdict {
+    let raised = !status.alarms.is_empty();
+    verdict(
+        raised,
+        if raised { "AlarmRaised" } else { "NoAlarm" },
+        status.alarms.join(", "),
+    )
+}

@@ -1,0 +1,366 @@
+//! Steps and reasons to wait in words: for events, for `status.operation` and `status.phase`, for logs and labels of metrics.
+
+use super::{Notice, is_true};
+use crate::crd::EtcdClusterStatus;
+use crate::model::{MemberId, Observed, Obstacle, Ordinal, Removal, Step, Stop, Why};
+
+/// The step in words; nothing for `Done`.
+pub fn step(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
+    if let Step::Wait { why, .. } = step {
+        return Some(wait(cluster, seen, why));
+    }
+    let told = |(reason, message)| Notice {
+        reason,
+        member: None,
+        message,
+        warning: false,
+    };
+    of_cluster(step)
+        .map(told)
+        .or_else(|| of_member(cluster, seen, step))
+        .or_else(|| of_pod(cluster, step))
+}
+
+/// Steps that are about no member.
+fn of_cluster(step: &Step) -> Option<(&'static str, String)> {
+    Some(match step {
+        Step::ApplyServices => ("ServicesApplied", "applying the services".to_owned()),
+        Step::ApplyBudget {
+            min_available: Some(voters),
+        } => (
+            "DisruptionBudgetApplied",
+            format!("an eviction must leave {voters} voters"),
+        ),
+        Step::ApplyBudget {
+            min_available: None,
+        } => (
+            "DisruptionBudgetDeleted",
+            "deleting the pod disruption budget".to_owned(),
+        ),
+        Step::IssueCertificate { role } => (
+            "CertificateIssued",
+            format!("issuing the certificate of role {role:?}").to_lowercase(),
+        ),
+        Step::BeginBootstrap { members, .. } => {
+            ("Bootstrapping", format!("beginning a cluster of {members}"))
+        }
+        Step::CreateDiscoveryToken { members } => (
+            "DiscoveryTokenCreated",
+            format!("making a discovery token for {members} members"),
+        ),
+        Step::DisarmCorrupt { id } => (
+            "AlarmCleared",
+            format!("lowering the alarm CORRUPT of the removed member {id:x}"),
+        ),
+        Step::EnableAuth => ("AuthEnabled", "turning users on".to_owned()),
+        Step::DisableAuth => ("AuthDisabled", "turning users off".to_owned()),
+        Step::Done
+        | Step::Wait { .. }
+        | Step::StartMember { .. }
+        | Step::AddLearner { .. }
+        | Step::Promote { .. }
+        | Step::LabelPod { .. }
+        | Step::MoveLeader { .. }
+        | Step::RemoveMember { .. }
+        | Step::UpdatePeerUrl { .. }
+        | Step::DeletePod { .. }
+        | Step::DeleteClaim { .. }
+        | Step::RetireClaim { .. }
+        | Step::ApplyClaim { .. }
+        | Step::GrowClaim { .. } => return None,
+    })
+}
+
+/// Steps that name a member by its id.
+fn of_member(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
+    let named = |id: &MemberId| name_of(cluster, seen, *id);
+    let (reason, member, message) = match step {
+        Step::Promote { id } => (
+            "LearnerPromoted",
+            named(id),
+            format!("giving member {} its vote", named(id)),
+        ),
+        Step::MoveLeader { from, to } => (
+            "LeaderTransferred",
+            named(to),
+            format!(
+                "handing leadership over from {} to {}",
+                named(from),
+                named(to)
+            ),
+        ),
+        Step::UpdatePeerUrl { id, .. } => (
+            "PeerUrlUpdated",
+            named(id),
+            format!("changing the peer URL of member {}", named(id)),
+        ),
+        Step::RemoveMember { id, reason } => return Some(removal(named(id), *reason)),
+        Step::Done
+        | Step::Wait { .. }
+        | Step::ApplyServices
+        | Step::ApplyBudget { .. }
+        | Step::IssueCertificate { .. }
+        | Step::BeginBootstrap { .. }
+        | Step::CreateDiscoveryToken { .. }
+        | Step::StartMember { .. }
+        | Step::AddLearner { .. }
+        | Step::LabelPod { .. }
+        | Step::DeletePod { .. }
+        | Step::DeleteClaim { .. }
+        | Step::RetireClaim { .. }
+        | Step::ApplyClaim { .. }
+        | Step::GrowClaim { .. }
+        | Step::DisarmCorrupt { .. }
+        | Step::EnableAuth
+        | Step::DisableAuth => return None,
+    };
+    Some(Notice {
+        reason,
+        member: Some(member),
+        message,
+        warning: false,
+    })
+}
+
+/// Steps that name a member by its ordinal.
+fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
+    let pod = |ordinal: &Ordinal| format!("{cluster}-{ordinal}");
+    let (reason, ordinal, message) = match step {
+        Step::StartMember {
+            ordinal, bootstrap, ..
+        } => (
+            "MemberStarted",
+            ordinal,
+            format!("starting member {} ({:?})", pod(ordinal), bootstrap.kind()),
+        ),
+        Step::AddLearner { ordinal, .. } => (
+            "MemberAdded",
+            ordinal,
+            format!("adding member {} as a learner", pod(ordinal)),
+        ),
+        Step::LabelPod { ordinal, role } => (
+            "MemberLabeled",
+            ordinal,
+            format!("member {} is a {role:?}", pod(ordinal)).to_lowercase(),
+        ),
+        Step::DeleteClaim { ordinal } => (
+            "ClaimDeleted",
+            ordinal,
+            format!("deleting the claim of the removed member {}", pod(ordinal)),
+        ),
+        Step::RetireClaim { ordinal } => (
+            "ClaimRetained",
+            ordinal,
+            format!("keeping the claim of the removed member {}", pod(ordinal)),
+        ),
+        Step::ApplyClaim { ordinal, .. } => (
+            "ClaimApplied",
+            ordinal,
+            format!("applying owner and labels of the claim of {}", pod(ordinal)),
+        ),
+        Step::GrowClaim { ordinal, bytes } => (
+            "StorageResized",
+            ordinal,
+            format!("growing the claim of {} to {bytes} bytes", pod(ordinal)),
+        ),
+        Step::DeletePod { ordinal, reason } => return Some(stop(pod(ordinal), *reason)),
+        Step::Done
+        | Step::Wait { .. }
+        | Step::ApplyServices
+        | Step::ApplyBudget { .. }
+        | Step::IssueCertificate { .. }
+        | Step::BeginBootstrap { .. }
+        | Step::CreateDiscoveryToken { .. }
+        | Step::Promote { .. }
+        | Step::MoveLeader { .. }
+        | Step::RemoveMember { .. }
+        | Step::UpdatePeerUrl { .. }
+        | Step::DisarmCorrupt { .. }
+        | Step::EnableAuth
+        | Step::DisableAuth => return None,
+    };
+    Some(Notice {
+        reason,
+        member: Some(pod(ordinal)),
+        message,
+        warning: false,
+    })
+}
+
+/// The kind of a step, as a label of a metric.
+pub fn kind(step: &Step) -> &'static str {
+    match step {
+        Step::Done => "Done",
+        Step::Wait { .. } => "Wait",
+        Step::ApplyServices => "ApplyServices",
+        Step::ApplyBudget { .. } => "ApplyBudget",
+        Step::IssueCertificate { .. } => "IssueCertificate",
+        Step::BeginBootstrap { .. } => "BeginBootstrap",
+        Step::CreateDiscoveryToken { .. } => "CreateDiscoveryToken",
+        Step::StartMember { .. } => "StartMember",
+        Step::AddLearner { .. } => "AddLearner",
+        Step::Promote { .. } => "Promote",
+        Step::LabelPod { .. } => "LabelPod",
+        Step::MoveLeader { .. } => "MoveLeader",
+        Step::RemoveMember { .. } => "RemoveMember",
+        Step::UpdatePeerUrl { .. } => "UpdatePeerUrl",
+        Step::DeletePod { .. } => "DeletePod",
+        Step::DeleteClaim { .. } => "DeleteClaim",
+        Step::RetireClaim { .. } => "RetireClaim",
+        Step::ApplyClaim { .. } => "ApplyClaim",
+        Step::GrowClaim { .. } => "GrowClaim",
+        Step::DisarmCorrupt { .. } => "DisarmCorrupt",
+        Step::EnableAuth => "EnableAuth",
+        Step::DisableAuth => "DisableAuth",
+    }
+}
+
+fn removal(member: String, why: Removal) -> Notice {
+    let (reason, because, warning) = match why {
+        Removal::ScaleIn => ("MemberRemoved", "the specification asks for fewer", false),
+        Removal::Dead => ("ReplacingDeadMember", "it did not come back in time", true),
+        Removal::DiskLost => ("ReplacingDeadMember", "its disk is gone", true),
+        Removal::Corrupt => (
+            "ReplacingCorruptMember",
+            "its data differs from that of the others",
+            true,
+        ),
+        Removal::Ephemeral => (
+            "MemberRemoved",
+            "it has no disk, and its template changed",
+            false,
+        ),
+    };
+    let message = format!("removing member {member}: {because}");
+    Notice {
+        reason,
+        member: Some(member),
+        message,
+        warning,
+    }
+}
+
+fn stop(pod: String, why: Stop) -> Notice {
+    let (reason, because) = match why {
+        Stop::NotAMember => ("PodRemoved", "it is no member"),
+        Stop::Outdated => ("MemberUpdated", "its template changed"),
+        Stop::PeerTls => ("MemberUpdated", "it changes between clear text and TLS"),
+        Stop::Ended => (
+            "MemberRestarted",
+            "it has ended and does not start again by itself",
+        ),
+        Stop::WrongStart => (
+            "MemberRestarted",
+            "it cannot begin in the way it was started",
+        ),
+        Stop::Fenced => ("MemberFenced", "the annotation fences it"),
+        Stop::Hibernated => ("MemberHibernated", "the specification asks for no members"),
+    };
+    let message = format!("stopping pod {pod}: {because}");
+    Notice {
+        reason,
+        member: Some(pod),
+        message,
+        warning: false,
+    }
+}
+
+fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
+    let pod = |ordinal: &Ordinal| format!("{cluster}-{ordinal}");
+    let named = |id: &MemberId| name_of(cluster, seen, *id);
+    let (reason, member, message, warning) = match why {
+        Why::Deleting => ("Deleting", None, "the cluster is being deleted".to_owned(), false),
+        Why::Paused => ("Paused", None, "spec.paused is set: nothing is changed".to_owned(), false),
+        Why::Hibernated => ("Hibernated", None, "no member runs; the disks are kept".to_owned(), false),
+        Why::CannotHibernate => ("SpecRejected", None, "spec.replicas is 0, and without disks all data would be lost".to_owned(), true),
+        Why::ClusterIdMismatch => ("ClusterIDMismatch", None, "members report different cluster ids: nothing is changed until a person has decided whose data counts".to_owned(), true),
+        Why::QuorumLost => ("QuorumLost", None, "too few voters serve; pods that can come back are started, nothing else is changed".to_owned(), true),
+        Why::Unreachable => ("ClusterUnreachable", None, "pods are ready and no member answers the operator: check network policies between them".to_owned(), true),
+        Why::DataLost => ("DataLost", None, "the disks of all members are gone: restore a backup into a new cluster".to_owned(), true),
+        Why::Bootstrapping => ("BootstrapInProgress", None, "the first members are starting".to_owned(), false),
+        Why::SecretsMissing => {
+            let names: Vec<_> = seen.missing_secrets.iter().map(String::as_str).collect();
+            ("SecretMissing", None, format!("secrets that the specification names do not exist: {}", names.join(", ")), true)
+        }
+        Why::VersionStep { from, to } => ("SpecRejected", None, format!("version {from} cannot go to {to} in one step: go by one minor version at a time"), true),
+        Why::PodEnding(ordinal) => ("PodEnding", Some(pod(ordinal)), format!("pod {} is ending", pod(ordinal)), false),
+        Why::ClaimEnding(ordinal) => ("ClaimEnding", Some(pod(ordinal)), format!("the claim of {} is ending", pod(ordinal)), false),
+        Why::LearnerBehind(id) => ("LearnerCatchingUp", Some(named(id)), format!("learner {} is catching up", named(id)), false),
+        Why::Unhealthy(ordinal) => ("MemberUnhealthy", Some(pod(ordinal)), format!("member {} is not healthy; it has time to come back", pod(ordinal)), true),
+        Why::Obstacle(ordinal, obstacle) => {
+            let (reason, text) = obstacle_text(*obstacle);
+            (reason, Some(pod(ordinal)), format!("member {} {text}", pod(ordinal)), true)
+        }
+        Why::CannotReplace(ordinal) => ("CannotReplaceMember", Some(pod(ordinal)), format!("member {} has to be replaced, and the others alone have no quorum or spec.selfHealing forbids it", pod(ordinal)), true),
+        Why::Corrupt(ordinal) => ("MemberCorrupt", Some(pod(ordinal)), format!("the data of member {} differs from that of the others; spec.selfHealing leaves it to a person", pod(ordinal)), true),
+        Why::ForeignUnhealthy(id) => ("MemberUnhealthy", Some(named(id)), format!("member {} is no pod of this cluster and is not healthy", named(id)), true),
+        Why::CannotFence(ordinal) => ("CannotFenceMember", Some(pod(ordinal)), format!("member {} cannot be fenced: the others alone have no quorum", pod(ordinal)), true),
+        Why::Fenced(ordinal) => ("MemberFenced", Some(pod(ordinal)), format!("member {} is fenced; no planned change meanwhile", pod(ordinal)), false),
+        Why::Approval(ordinal) => ("WaitingForApproval", Some(pod(ordinal)), format!("the leader {} is the last to restart and waits for the annotation witan.dev/allow-leader-restart", pod(ordinal)), false),
+        Why::OnlyCopy(ordinal) => ("OnlyCopy", Some(pod(ordinal)), format!("member {} has the only copy of the data and no disk: scale out to change its template", pod(ordinal)), true),
+        Why::Settling(ordinal) => ("MemberSettling", Some(pod(ordinal)), format!("member {} has just become ready", pod(ordinal)), false),
+    };
+    Notice {
+        reason,
+        member,
+        message,
+        warning,
+    }
+}
+
+fn obstacle_text(obstacle: Obstacle) -> (&'static str, &'static str) {
+    match obstacle {
+        Obstacle::Unschedulable => (
+            "Unschedulable",
+            "cannot be scheduled: no node has room, or its volume cannot be attached",
+        ),
+        Obstacle::CannotStart => (
+            "CannotStart",
+            "cannot start: its image cannot be pulled, or a secret or volume is missing",
+        ),
+        Obstacle::OutOfMemory => (
+            "OutOfMemory",
+            "was ended for the memory that it used: raise spec.resources.limits.memory",
+        ),
+        Obstacle::NodeNotReady => ("NodeNotReady", "is on a node that does not report"),
+    }
+}
+
+/// The name of a member: its own, or the one that its peer URL says, or its id.
+pub(super) fn name_of(cluster: &str, seen: &Observed, id: MemberId) -> String {
+    let member = seen
+        .membership
+        .as_ref()
+        .and_then(|membership| membership.by_id(id));
+    match member {
+        Some(member) if !member.name.is_empty() => member.name.clone(),
+        Some(member) => member.ordinal.map_or_else(
+            || format!("{id:x}"),
+            |ordinal| format!("{cluster}-{ordinal}"),
+        ),
+        None => format!("{id:x}"),
+    }
+}
+
+/// What has turned for the worse or the better between two statuses, as events.
+pub fn turns(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let notice = |reason, message: &str, warning| Notice {
+        reason,
+        member: None,
+        message: message.to_owned(),
+        warning,
+    };
+    match (is_true(before, "Available"), is_true(after, "Available")) {
+        _ if before.cluster_id.is_none() => {}
+        (true, false) => notices.push(notice("QuorumLost", "the cluster does not serve", true)),
+        (false, true) => notices.push(notice("QuorumRestored", "the cluster serves", false)),
+        (true, true) | (false, false) => {}
+    }
+    match (before.alarms.is_empty(), after.alarms.is_empty()) {
+        (true, false) => notices.push(notice("AlarmRaised", &after.alarms.join(", "), true)),
+        (false, true) => notices.push(notice("AlarmCleared", "no alarm is raised any more", false)),
+        (true, true) | (false, false) => {}
+    }
+    notices
+}

@@ -1,0 +1,73 @@
+//! What the operator answers over HTTP: `/metrics` on one address, `/healthz` and `/readyz` on another.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use actix_web::{App, HttpResponse, HttpServer, dev::Server, http::header, web};
+
+use crate::metrics::{CONTENT_TYPE, Metrics};
+
+/// Scrapes and probes are few: one thread each answers them.
+const WORKERS: usize = 1;
+
+/// Whether this replica does its work: it has reached the API server, and it holds the state of all clusters or waits
+/// for its turn to act.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicBool);
+
+impl Readiness {
+    /// Says that it does, or no longer does.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A server for `/metrics`.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
+    let page = web::Data::from(metrics);
+    let server = HttpServer::new(move || {
+        App::new().app_data(page.clone()).route(
+            "/metrics",
+            web::get().to(async |metrics: web::Data<Metrics>| {
+                HttpResponse::Ok()
+                    .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))
+                    .body(metrics.render())
+            }),
+        )
+    });
+    Ok(server.workers(WORKERS).disable_signals().bind(on)?.run())
+}
+
+/// A server for `/healthz` and `/readyz`.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn health(on: SocketAddr, readiness: Arc<Readiness>) -> io::Result<Server> {
+    let readiness = web::Data::from(readiness);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(readiness.clone())
+            .route("/healthz", web::get().to(async || "ok"))
+            .route("/readyz", web::get().to(async |readiness: web::Data<Readiness>| {
+                if readiness.get() {
+                    HttpResponse::Ok().body("ok")
+                } else {
+                    HttpResponse::ServiceUnavailable().body("not ready: the API server has not answered yet, or the watches have not begun")
+                }
+            }))
+    });
+    Ok(server.workers(WORKERS).disable_signals().bind(on)?.run())
+}
