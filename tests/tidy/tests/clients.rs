@@ -23,7 +23,7 @@ const PINS: [(&str, &str, &str); 7] = [
     ),
     (
         "kube-apiserver, kube-controller-manager",
-        "tests/kube/run",
+        "tests/kube/binaries",
         "version=",
     ),
     (

@@ -1,0 +1,143 @@
+"""A client of kube-apiserver: requests, lists, watches, waits. What is asked of it is not decided here."""
+
+import http.client
+import json
+import ssl
+import threading
+import time
+import urllib.parse
+
+PATIENCE_S = 120
+
+
+class Refused(Exception):
+    """The API server answered with an error."""
+
+    def __init__(self, code, message):
+        super().__init__(f"{code}: {message}")
+        self.code, self.message = code, message
+
+
+class Api:
+    """One identity at one API server. Threads have a connection each."""
+
+    def __init__(self, url, token, authority):
+        self.host = urllib.parse.urlsplit(url).netloc
+        self.url, self.token, self.authority = url, token, authority
+        self.tls = ssl.create_default_context(cafile=authority)
+        self.local = threading.local()
+
+    def as_user(self, token):
+        return Api(self.url, token, self.authority)
+
+    def connect(self, timeout=30):
+        return http.client.HTTPSConnection(self.host, context=self.tls, timeout=timeout)
+
+    def headers(self, kind):
+        return {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
+
+    def request(self, method, path, body=None, kind="application/json"):
+        """The answer as JSON, or `Refused`."""
+        data = None if body is None else json.dumps(body)
+        for attempt in (1, 2):
+            connection = getattr(self.local, "connection", None) or self.connect()
+            self.local.connection = connection
+            try:
+                connection.request(method, path, data, self.headers(kind))
+                answer = connection.getresponse()
+                text = answer.read()
+                break
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                self.local.connection = None
+                if attempt == 2:
+                    raise
+        try:
+            got = json.loads(text)
+        except ValueError:
+            got = {"message": text.decode(errors="replace")}
+        if answer.status >= 400:
+            raise Refused(answer.status, got.get("message", ""))
+        return got
+
+    def get(self, path):
+        return self.request("GET", path)
+
+    def find(self, path):
+        """The object, or None."""
+        try:
+            return self.get(path)
+        except Refused as refusal:
+            if refusal.code == 404:
+                return None
+            raise
+
+    def items(self, path):
+        return self.get(path).get("items", [])
+
+    def create(self, path, body):
+        return self.request("POST", path, body)
+
+    def patch(self, path, body):
+        return self.request("PATCH", path, body, "application/merge-patch+json")
+
+    def apply(self, path, body, manager="user"):
+        return self.request("PATCH", f"{path}?fieldManager={manager}&force=true", body, "application/apply-patch+yaml")
+
+    def delete(self, path, body=None):
+        """Deletes; an object that is not there is deleted already."""
+        try:
+            return self.request("DELETE", path, body)
+        except Refused as refusal:
+            if refusal.code not in (404, 409):
+                raise
+            return None
+
+    def watch(self, path, heard):
+        """Calls `heard(type, object)` for all objects there are, and for every change from then on, for ever."""
+        while True:
+            try:
+                listed = self.get(path)
+                heard("LISTED", listed["items"])
+                self.follow(path, listed["metadata"]["resourceVersion"], heard)
+            except (OSError, http.client.HTTPException, Refused, ValueError):
+                time.sleep(0.1)  # the API server is starting or ending
+
+    def follow(self, path, version, heard):
+        connection = self.connect(timeout=300)
+        try:
+            sign = "&" if "?" in path else "?"
+            connection.request("GET", f"{path}{sign}watch=1&resourceVersion={version}", None, self.headers("application/json"))
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise Refused(answer.status, answer.read().decode(errors="replace"))
+            for line in answer:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    return
+                heard(event["type"], event["object"])
+        finally:
+            connection.close()
+
+
+def eventually(what, condition, patience_s=PATIENCE_S, every_s=0.05):
+    """Waits until `condition()` is true, and gives its value; the last exception tells why it never was."""
+    deadline, last = time.monotonic() + patience_s, None
+    while time.monotonic() < deadline:
+        try:
+            value = condition()
+            if value:
+                return value
+            last = None
+        except (Refused, OSError, KeyError, http.client.HTTPException, ValueError) as error:
+            last = error
+        time.sleep(every_s)
+    raise AssertionError(f"not within {patience_s} s: {what}" + (f" ({last})" if last else ""))
+
+
+def condition(of, kind):
+    """Status and reason of a condition."""
+    for each in of.get("status", {}).get("conditions", []):
+        if each["type"] == kind:
+            return each["status"], each.get("reason", "")
+    return "", ""

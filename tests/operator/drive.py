@@ -1,0 +1,445 @@
+"""The cases: what a user asks of a cluster, and what happens to it, while a client writes without a pause. Each gives a row
+of the table at the end: how long it took, how many writes failed, and the longest time without one.
+
+What runs pods lives in `node.py`, the processes in `world.py`."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+import traceback
+
+import names
+import node
+from api import Refused, condition, eventually
+from containers import Containers
+from world import OPERATOR_NAMESPACE, World
+
+NAMESPACE = "prod"
+CLUSTERS = f"/apis/witan.dev/v1/namespaces/{NAMESPACE}/etcdclusters"
+CORE = f"/api/v1/namespaces/{NAMESPACE}"
+IMAGE, NEXT_IMAGE = "docker.io/local/witan:1.0.0", "docker.io/local/witan:1.0.1"
+# kills of the operator while it scales
+KILLS = int(os.environ.get("OPERATOR_KILLS", "12"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+
+
+class Writer:
+    """A client with etcd's own library in a process of its own."""
+
+    def __init__(self, program, log):
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "a"), text=True)
+        self.known = None
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def reach(self, addresses):
+        """What a service does for its clients: it knows the ready pods."""
+        if addresses and addresses != self.known:
+            self.known = addresses
+            self.ask("endpoints " + " ".join(f"http://{address}:2379" for address in addresses))
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Drive:
+    def __init__(self):
+        self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
+        self.rows, self.writer = [], None
+
+    def start(self):
+        world = self.world
+        world.start()
+        self.api = world.api
+        node.prepare_network()
+        program = os.environ["WITAN_BIN"]
+        images = {IMAGE: program, NEXT_IMAGE: program}
+        self.node = Containers(world, images) if os.environ.get("PODS") == "containerd" else node.Node(self.api, world.folder, images)
+        self.names = names.Names(self.api)
+        # members must pass the strictest standard of pod security
+        self.api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+        eventually("the namespace has its service account", lambda: self.api.find(f"{CORE}/serviceaccounts/default"))
+        self.api.create("/apis/storage.k8s.io/v1/storageclasses", {
+            "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "provisioner": "kubernetes.io/host-path", "allowVolumeExpansion": True,
+        })
+        self.install()
+
+    def kubectl(self, *arguments, text=None):
+        return subprocess.run([f"{self.world.kube}/kubectl", f"--kubeconfig={self.world.kubeconfig}", *arguments],
+                              input=text, capture_output=True, text=True, check=True).stdout
+
+    def install(self):
+        """The definition as the operator prints it, the rights of deploy/operator.yaml, and the operator under exactly these."""
+        definition = subprocess.run([self.world.operator_program, "crd"], capture_output=True, text=True, check=True).stdout
+        self.kubectl("apply", "--server-side", "-f", "-", text=definition)
+        eventually("the new kind is served", lambda: self.api.find(CLUSTERS) is not None)
+        manifest = os.path.join(ROOT, "deploy", "operator.yaml")
+        account = "witan-operator"
+        self.kubectl("apply", "--server-side", "-f", manifest)
+        token = self.api.create(f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/serviceaccounts/{account}/token", {"spec": {"expirationSeconds": 36000}})
+        self.account = self.world.write_kubeconfig("operator.kubeconfig", token["status"]["token"], OPERATOR_NAMESPACE)
+        self.start_operator()
+
+    def start_operator(self):
+        self.world.start_operator(self.account, IMAGE)
+        eventually("the operator is ready", self.world.operator_is_ready, 30)
+
+    # what cases use
+
+    def cluster(self, name="orders"):
+        return self.api.get(f"{CLUSTERS}/{name}")
+
+    def apply(self, name="orders", **spec):
+        self.api.apply(f"{CLUSTERS}/{name}", {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": name}, "spec": spec})
+
+    def change(self, name="orders", **spec):
+        return self.api.patch(f"{CLUSTERS}/{name}", {"spec": spec})
+
+    def pods(self, name="orders"):
+        found = self.api.items(f"{CORE}/pods?labelSelector=witan.dev/cluster%3D{name}")
+        return {pod["metadata"]["name"]: pod for pod in found}
+
+    def is_ready(self, name="orders", replicas=3):
+        found = self.cluster(name)
+        pods = self.pods(name)
+        if name == "orders":
+            self.follow(pods)
+        current = found["status"].get("observedGeneration") == found["metadata"]["generation"]
+        ready = condition(found, "Ready")[0] == "True" and condition(found, "Available")[0] == "True"
+        return current and ready and len(pods) == replicas and all(names.is_ready(pod) for pod in pods.values()) and found["spec"]["replicas"] == replicas
+
+    def until_ready(self, what, name="orders", replicas=3, patience_s=90):
+        eventually(f"{what}: {replicas} members are ready", lambda: self.is_ready(name, replicas), patience_s)
+
+    def follow(self, pods):
+        if self.writer:
+            self.writer.reach(sorted(pod["status"]["podIP"] for pod in pods.values() if names.is_ready(pod) and pod["metadata"]["labels"].get("witan.dev/role") != "learner"))
+
+    def leader(self, name="orders"):
+        return self.cluster(name)["status"]["leader"]
+
+    def follower(self):
+        return next(pod for pod in sorted(self.pods()) if pod != self.leader())
+
+    def write(self):
+        if not self.writer:
+            self.writer = Writer(os.environ["WRITER_BIN"], self.world.path("writer.log"))
+            self.follow(self.pods())
+        self.writer.ask("mark")
+
+    # cases
+
+    def create(self):
+        """Three members from nothing."""
+        self.apply(replicas=3, storage={"size": "8Gi"})
+        self.until_ready("a new cluster")
+
+    def examples(self):
+        """The API server accepts and refuses what `operator/tests/etcdcluster-examples.json` says, in its words."""
+        with open(os.path.join(ROOT, "operator", "tests", "etcdcluster-examples.json")) as file:
+            examples = json.load(file)
+        strict = "fieldValidation=Strict&dryRun=All"
+        wrong = []
+        for number, example in enumerate(examples["accepted"] + examples["refused"]):
+            made = {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": example.get("name", f"e-{number}")}}
+            says = None
+            try:
+                if "from" in example:
+                    # paused, so that the operator leaves it alone
+                    before = self.api.create(CLUSTERS, {**made, "spec": {**example["from"], "paused": True}})
+                    made = {**before, "spec": {**example["spec"], "paused": True}}
+                    self.api.request("PUT", f"{CLUSTERS}/{made['metadata']['name']}?{strict}", {**made, "metadata": {"name": made["metadata"]["name"], "resourceVersion": before["metadata"]["resourceVersion"]}})
+                else:
+                    self.api.create(f"{CLUSTERS}?{strict}", {**made, "spec": example["spec"]})
+            except Refused as refusal:
+                says = refusal.message
+            finally:
+                self.api.delete(f"{CLUSTERS}/{made['metadata']['name']}")
+            expected = example.get("says")
+            if (says is None) != (expected is None) or (expected and expected not in says):
+                wrong.append(f"{example['case']}: {says}")
+        assert not wrong, wrong
+
+    def rights(self):
+        """The operator's account may do what it needs, and not what it does not need."""
+        token = json.load(open(self.account))["users"][0]["user"]["token"]
+        operator = self.api.as_user(token)
+        for path in (f"{CORE}/secrets", f"{CORE}/configmaps", "/api/v1/nodes", f"{CORE}/serviceaccounts", "/apis/rbac.authorization.k8s.io/v1/clusterroles"):
+            try:
+                operator.get(path)
+                raise AssertionError(f"it may list {path}")
+            except Refused as refusal:
+                assert refusal.code == 403, refusal
+        assert "forbidden" not in open(self.world.path("operator.log")).read()
+
+    def conflict(self):
+        """A label that another manager took from the operator is set again; one that it added stays."""
+        path = f"{CORE}/services/orders-client"
+        self.api.apply(path, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders-client", "labels": {"witan.dev/service": "mine", "team": "a"}}}, "someone")
+        labels = lambda: self.api.get(path)["metadata"]["labels"]
+        eventually("the operator's label is back", lambda: labels()["witan.dev/service"] == "client")
+        assert labels()["team"] == "a"
+
+    def rest(self):
+        """A cluster that is as it should be costs no write."""
+        def versions():
+            objects = [self.cluster(), *self.pods().values(), *self.api.items(f"{CORE}/persistentvolumeclaims"), *self.api.items(f"{CORE}/services")]
+            return {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in objects}
+
+        for _ in range(4):
+            before, looked = versions(), self.passes()
+            eventually("the operator looks again", lambda: self.passes() >= looked + 2, 40)
+            after = versions()
+            if after == before:
+                return
+        raise AssertionError(f"objects go on to change: {before} {after}")
+
+    def passes(self):
+        for line in self.world.operator_metrics().splitlines():
+            if line.startswith("witan_operator_reconcile_duration_seconds_count") and 'name="orders"' in line:
+                return float(line.split()[-1])
+        return 0
+
+    def scale(self, replicas):
+        self.change(replicas=replicas)
+        self.until_ready("scaling", replicas=replicas)
+
+    def scale_out(self):
+        """3 to 5 members."""
+        self.scale(5)
+
+    def scale_in(self):
+        """5 to 3 members."""
+        self.scale(3)
+
+    def scale_to_one(self):
+        """3 to 1 member."""
+        self.scale(1)
+
+    def scale_back(self):
+        """1 to 3 members."""
+        self.scale(3)
+
+    def upgrade(self):
+        """Another image: one member after the other, the leader last."""
+        order, seen = [], {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
+        leader = self.leader()
+        self.change(image=NEXT_IMAGE)
+
+        def updated():
+            for name, pod in self.pods().items():
+                if pod["metadata"]["uid"] != seen.get(name):
+                    seen[name] = pod["metadata"]["uid"]
+                    order.append(name)
+            return self.is_ready() and all(pod["spec"]["containers"][0]["image"] == NEXT_IMAGE for pod in self.pods().values())
+
+        eventually("all members have the new image", updated)
+        assert order[-1] == leader and len(order) == 3, f"order {order}, the leader was {leader}"
+
+    def kill(self, name):
+        restarts = self.pods()[name]["status"]["containerStatuses"][0]["restartCount"]
+        self.node.kill(NAMESPACE, name)
+        eventually("the container restarts", lambda: self.pods()[name]["status"]["containerStatuses"][0]["restartCount"] > restarts)
+        self.until_ready("after a kill")
+
+    def kill_follower(self):
+        """kill -9 of a follower."""
+        self.kill(self.follower())
+
+    def kill_leader(self):
+        """kill -9 of the leader."""
+        self.kill(self.leader())
+
+    def lose_pod(self):
+        """A pod is deleted without grace: the operator acts within two seconds."""
+        name = self.follower()
+        uid = self.pods()[name]["metadata"]["uid"]
+        begun = time.monotonic()
+        self.api.delete(f"{CORE}/pods/{name}?gracePeriodSeconds=0")
+        eventually("another pod takes its place", lambda: self.pods().get(name, {}).get("metadata", {}).get("uid", uid) != uid)
+        took = time.monotonic() - begun
+        assert took < 2, f"the operator took {took:.1f} s"
+        self.until_ready("after a lost pod")
+
+    def lose_disk(self):
+        """Claim and pod of a member are gone, and with them its data."""
+        name = self.follower()
+        id_before = self.member_id(name)
+        self.api.delete(f"{CORE}/persistentvolumeclaims/data-{name}")
+        self.api.delete(f"{CORE}/pods/{name}?gracePeriodSeconds=0")
+        eventually("the member is replaced", lambda: self.member_id(name) not in (None, id_before))
+        self.until_ready("after a lost disk")
+
+    def member_id(self, name):
+        return next((each.get("id") for each in self.cluster()["status"]["members"] if each["name"] == name), None)
+
+    def grow(self):
+        """The claims grow."""
+        self.change(storage={"size": "9Gi"})
+        sizes = lambda: [claim["status"]["capacity"]["storage"] for claim in self.api.items(f"{CORE}/persistentvolumeclaims")]
+        eventually("all claims have grown", lambda: set(sizes()) <= {"9Gi", str(9 << 30)})
+        self.until_ready("grown")
+
+    def peer_tls_on(self):
+        """TLS between members, on a running cluster."""
+        self.change(tls={"peer": {"managed": {}}})
+        self.until_ready("TLS between members", patience_s=240)
+        assert all("--listen-peer-urls=https://0.0.0.0:2380" in pod["spec"]["containers"][0]["args"] for pod in self.pods().values())
+
+    def peer_tls_off(self):
+        """And back to clear text."""
+        self.change(tls=None)
+        self.until_ready("clear text between members", patience_s=240)
+        assert all("--listen-peer-urls=http://0.0.0.0:2380" in pod["spec"]["containers"][0]["args"] for pod in self.pods().values())
+
+    def discovery(self):
+        """Three members that find each other through a token which the operator makes on another cluster."""
+        self.apply("found", replicas=3, bootstrap={"discovery": {"local": {"clusterRef": {"name": "orders"}}}}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
+        self.until_ready("a cluster by discovery", "found")
+        assert self.cluster("found")["status"]["discovery"]["registered"] == 3
+        self.api.delete(f"{CLUSTERS}/found")
+
+    def fence(self):
+        """A member is fenced and comes back."""
+        name = self.follower()
+        self.api.patch(f"{CLUSTERS}/orders", {"metadata": {"annotations": {"witan.dev/fenced-members": name}}})
+        eventually("its pod is gone", lambda: name not in self.pods())
+        self.api.patch(f"{CLUSTERS}/orders", {"metadata": {"annotations": {"witan.dev/fenced-members": None}}})
+        self.until_ready("after the fence")
+
+    def pause(self):
+        """A paused cluster is left alone."""
+        self.change(paused=True, replicas=5)
+        eventually("it says so", lambda: condition(self.cluster(), "Paused")[0] == "True")
+        looked = self.passes()
+        eventually("the operator looks again", lambda: self.passes() > looked, 40)
+        assert len(self.pods()) == 3
+        self.change(paused=False, replicas=3)
+        self.until_ready("after the pause")
+
+    def operator_kills(self):
+        """The operator is killed at random moments while it scales 3, 5, 3."""
+        chance = random.Random(int(os.environ.get("OPERATOR_SEED", "1")))
+        target = 3
+        for _ in range(KILLS):
+            target = 8 - target if self.is_ready(replicas=target) else target
+            self.change(replicas=target)
+            time.sleep(chance.uniform(0.05, 1.5))
+            self.world.kill("operator")
+            self.start_operator()
+            self.follow(self.pods())
+        self.scale(3)
+
+    def hibernate(self):
+        """No members, and three again with their data."""
+        kept = self.writer.ask("mark")
+        self.change(replicas=0)
+        eventually("no pod is left", lambda: not self.pods() and condition(self.cluster(), "Hibernated")[0] == "True")
+        self.change(replicas=3)
+        self.until_ready("awake")
+        return kept
+
+    def nothing_lost(self):
+        """Every write that was acknowledged is there."""
+        self.follow(self.pods())
+        found = eventually("the client reads", lambda: (lambda got: got if "error" not in got else None)(self.writer.ask("check")), 30)
+        assert found["missing"] == 0, found
+        print(f"        {found['acknowledged']} acknowledged writes are there")
+
+    def delete_cluster(self):
+        """With whenDeleted: Delete nothing remains."""
+        self.apply("brief", replicas=1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
+        self.until_ready("a brief cluster", "brief", 1)
+        self.api.delete(f"{CLUSTERS}/brief")
+
+        def left():
+            paths = [f"{CORE}/{plural}" for plural in ("pods", "persistentvolumeclaims", "services")] + [f"/apis/policy/v1/namespaces/{NAMESPACE}/poddisruptionbudgets"]
+            return [each["metadata"]["name"] for path in paths for each in self.api.items(f"{path}?labelSelector=witan.dev/cluster%3Dbrief")]
+
+        eventually("nothing remains", lambda: not left(), 60)
+
+    def delete_namespace(self):
+        """A namespace takes a cluster with it, while the operator works on it."""
+        other = "/apis/witan.dev/v1/namespaces/short/etcdclusters"
+        self.api.create("/api/v1/namespaces", {"metadata": {"name": "short"}})
+        eventually("its service account", lambda: self.api.find("/api/v1/namespaces/short/serviceaccounts/default"))
+        self.api.apply(f"{other}/a", {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "a"}, "spec": {}})
+        eventually("a pod of it", lambda: self.api.items("/api/v1/namespaces/short/pods"))
+        self.api.delete("/api/v1/namespaces/short")
+        eventually("the namespace is gone", lambda: self.api.find("/api/v1/namespaces/short") is None, 90)
+
+    # the run
+
+    def run(self, wanted):
+        quiet = ("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost")
+        failed = 0
+        for name in wanted or CASES:
+            case = getattr(self, name)
+            if name not in quiet:
+                self.write()
+            begun = time.monotonic()
+            try:
+                case()
+                outcome = ""
+            except Exception:
+                failed, outcome = failed + 1, "FAILED"
+                traceback.print_exc()
+                self.explain()
+            took = time.monotonic() - begun
+            writes = self.writer.ask("mark") if self.writer and name not in quiet else {}
+            self.rows.append((name, took, writes, outcome))
+            print(f"{took:7.1f} s  {name:18} {describe(writes)} {outcome}", flush=True)
+            if outcome and name == "create":
+                break
+        return failed
+
+    def explain(self):
+        """What a person would look at first."""
+        for command in (("get", "etcdclusters,pods,pvc", "-n", NAMESPACE, "-o", "wide"), ("get", "events", "-n", NAMESPACE, "--sort-by=.metadata.creationTimestamp")):
+            try:
+                print("\n".join(self.kubectl(*command).splitlines()[-25:]))
+            except subprocess.CalledProcessError as error:
+                print(error.stderr)
+        subprocess.run(["tail", "-n", "25", self.world.path("operator.log")], check=False)
+
+
+def describe(writes):
+    if not writes:
+        return ""
+    errors = "".join(f"\n           {error}" for error in writes["errors"] or [])
+    return f"{writes['written']:6} writes, {writes['failed']} failed, longest gap {writes['gap_ms']} ms{errors}"
+
+
+CASES = [
+    "create", "rest", "examples", "rights", "conflict", "scale_out", "scale_in", "scale_to_one", "scale_back", "upgrade", "kill_follower", "kill_leader", "lose_pod", "lose_disk",
+    "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "hibernate", "nothing_lost", "discovery", "delete_cluster", "delete_namespace",
+]
+
+
+def main():
+    drive, failed = Drive(), 1
+    try:
+        drive.start()
+        failed = drive.run(sys.argv[1:])
+    except Exception:
+        traceback.print_exc()
+    finally:
+        if drive.writer:
+            drive.writer.end()
+        if hasattr(drive, "node"):
+            drive.node.end()
+        drive.world.end(keep=bool(failed))
+    print(f"test result: {'FAILED' if failed else 'ok'}. {len(drive.rows) - failed if drive.rows else 0} passed; {failed} failed")
+    sys.exit(bool(failed))
+
+
+main()

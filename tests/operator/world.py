@@ -1,0 +1,171 @@
+"""The processes: the store (Witan), kube-apiserver on it, kube-controller-manager on that, the operator beside them.
+
+What runs pods does not live here (`node.py`, `containers.py`), nor what is tested (`drive.py`)."""
+
+import http.client
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+from api import Api, eventually
+
+OPERATOR_NAMESPACE = "witan-system"
+# the place is the controllers' own choice
+VOLUMES = "/tmp/hostpath_pv"
+
+
+def free_port():
+    with socket.socket() as on:
+        on.bind(("127.0.0.1", 0))
+        return on.getsockname()[1]
+
+
+class World:
+    def __init__(self, witan, operator, kube):
+        self.folder = tempfile.mkdtemp(prefix="witan-operator-")
+        self.witan, self.operator_program, self.kube = witan, operator, kube
+        self.processes = {}
+        self.token = secrets.token_hex(16)
+        self.ports = {name: free_port() for name in ("store", "peer", "api", "controllers", "metrics", "health")}
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w") as file:
+            file.write(text)
+        os.chmod(self.path(name), 0o600)
+        return self.path(name)
+
+    def spawn(self, name, *command, env=None):
+        """Starts a process that logs into a file of its name; another one of that name must have ended."""
+        with open(self.path(name + ".log"), "a") as log:
+            process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env={**os.environ, **(env or {})})
+        self.processes[name] = process
+        return process
+
+    def kill(self, name, how=signal.SIGKILL):
+        process = self.processes.pop(name)
+        process.send_signal(how)
+        process.wait()
+
+    def start(self):
+        # where the controllers make volumes; the mount ends with the namespace
+        os.makedirs(self.path("volumes"))
+        os.makedirs(VOLUMES, exist_ok=True)
+        subprocess.run(["mount", "--bind", self.path("volumes"), VOLUMES], check=True)
+        self.write("tokens.csv", f'{self.token},admin,1,"system:masters"\n')
+        self.openssl("genrsa", "-out", "sa.key", "2048")
+        self.authority()
+        self.start_store()
+        port = self.ports["api"]
+        self.spawn(
+            "kube-apiserver", f"{self.kube}/kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self.ports['store']}",
+            "--bind-address=0.0.0.0", f"--secure-port={port}", "--advertise-address=192.0.2.10",
+            "--tls-cert-file=apiserver.crt", "--tls-private-key-file=apiserver.key", "--client-ca-file=ca.crt",
+            "--authorization-mode=RBAC", "--token-auth-file=tokens.csv", "--service-cluster-ip-range=10.96.0.0/16",
+            "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key",
+            "--service-account-signing-key-file=sa.key", "--kubelet-preferred-address-types=InternalIP",
+            "--kubelet-client-certificate=kubelet-client.crt", "--kubelet-client-key=kubelet-client.key",
+        )
+        self.api = Api(f"https://127.0.0.1:{port}", self.token, self.path("ca.crt"))
+        self.kubeconfig = self.write_kubeconfig("kubeconfig", self.token)
+        eventually("kube-apiserver is ready", lambda: self.ready())
+        self.spawn(
+            "kube-controller-manager", f"{self.kube}/kube-controller-manager", f"--kubeconfig={self.kubeconfig}",
+            "--leader-elect=false", "--bind-address=127.0.0.1", f"--secure-port={self.ports['controllers']}", "--cert-dir=certs-cm",
+            "--service-account-private-key-file=sa.key", "--root-ca-file=ca.crt", "--use-service-account-credentials=true",
+            "--enable-hostpath-provisioner=true",
+        )
+        eventually("controllers make the default service account", lambda: self.api.find("/api/v1/namespaces/default/serviceaccounts/default"))
+
+    def ready(self):
+        assert self.processes["kube-apiserver"].poll() is None, f"kube-apiserver ended, see {self.path('kube-apiserver.log')}"
+        connection = self.api.connect()
+        connection.request("GET", "/readyz", None, self.api.headers("application/json"))
+        return connection.getresponse().status == 200
+
+    def start_store(self):
+        client, peer = f"http://127.0.0.1:{self.ports['store']}", f"http://127.0.0.1:{self.ports['peer']}"
+        self.spawn(
+            "store", self.witan, "--name", "default", "--data-dir", "store", "--listen-client-urls", client, "--advertise-client-urls", client,
+            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
+        )
+
+    def openssl(self, *arguments):
+        subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def authority(self):
+        """The authority of the API server, its certificate, and the one that it shows to kubelets."""
+        self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "30", "-subj", "/CN=ca")
+        names = "DNS:localhost,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.96.0.1,IP:192.0.2.10,IP:10.244.0.1"
+        for name, subject, extra in (
+            ("apiserver", "/CN=kube-apiserver", f"subjectAltName={names}"),
+            ("kubelet-client", "/O=system:masters/CN=apiserver-kubelet-client", "extendedKeyUsage=clientAuth"),
+        ):
+            self.write("extensions", extra)
+            self.openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
+            self.openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
+                         "-extfile", "extensions", "-out", f"{name}.crt")
+
+    def write_kubeconfig(self, name, token, namespace="default"):
+        return self.write(name, json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "l",
+            "clusters": [{"name": "l", "cluster": {"server": self.api.url, "certificate-authority": self.path("ca.crt")}}],
+            "users": [{"name": "u", "user": {"token": token}}],
+            "contexts": [{"name": "l", "context": {"cluster": "l", "user": "u", "namespace": namespace}}],
+        }))
+
+    def install(self, manifests):
+        """What a user applies: each object by server-side apply, in their order."""
+        for manifest in manifests:
+            self.api.apply(path_of(manifest), manifest)
+
+    def start_operator(self, kubeconfig, image):
+        """The operator outside of the cluster, as its first replica: a restart finds its own lease."""
+        self.spawn(
+            "operator", self.operator_program, "--member-image", image, "--metrics-addr", f"127.0.0.1:{self.ports['metrics']}",
+            "--health-addr", f"127.0.0.1:{self.ports['health']}", "--identity", "witan-operator-0", "--lease-namespace", OPERATOR_NAMESPACE,
+            "--log-level", os.environ.get("OPERATOR_LOG", "info"), env={"KUBECONFIG": kubeconfig},
+        )
+
+    def operator_is_ready(self):
+        assert self.processes["operator"].poll() is None, f"the operator ended, see {self.path('operator.log')}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["health"], timeout=2)
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+
+    def operator_metrics(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["metrics"], timeout=2)
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+
+    def end(self, keep):
+        """Ends every process, clients first, the store last, and removes the folder or says where it is."""
+        for name in reversed(list(self.processes)):
+            self.kill(name)
+        subprocess.run(["umount", "-l", VOLUMES], check=False)
+        if keep:
+            print("logs are in", self.folder)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+PLURALS = {
+    "NetworkPolicy": "networkpolicies", "PodDisruptionBudget": "poddisruptionbudgets", "StorageClass": "storageclasses",
+}
+CLUSTER_WIDE = ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "StorageClass", "PersistentVolume", "Node")
+
+
+def path_of(manifest):
+    """Where an object lives in the API."""
+    version, kind, meta = manifest["apiVersion"], manifest["kind"], manifest["metadata"]
+    root = "/api/" if "/" not in version else "/apis/"
+    plural = PLURALS.get(kind, kind.lower() + "s")
+    scope = "" if kind in CLUSTER_WIDE else f"/namespaces/{meta.get('namespace', 'default')}"
+    return f"{root}{version}{scope}/{plural}/{meta['name']}"
