@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use witan_replica::machine::member::{Member, MemberRegistry};
 
 use super::verdict::{MemberHash, ReleaseHash, Verdict, decide};
@@ -15,8 +15,12 @@ use crate::{
     version,
 };
 
-/// How long members may take to apply the entry, and to hash the state after it.
+/// How long this member may take to hash its state.
 const HASH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long others may take when this member has hashed its state, beside twice the time that it took. One that
+/// was restarted meanwhile may never have a hash at this point of the log.
+const OTHERS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Pause before members that have no hash yet are asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -83,9 +87,10 @@ pub(super) async fn at(
     index: u64,
     enough: impl Fn(&[MemberHash]) -> bool,
 ) -> Result<Comparison, CompareError> {
-    let deadline = Instant::now() + HASH_TIMEOUT;
-    let own = timeout_at(deadline, node.state_hashes().wait_for(index)).await;
+    let begun = Instant::now();
+    let own = timeout(HASH_TIMEOUT, node.state_hashes().wait_for(index)).await;
     let own = own.ok().flatten().ok_or(CompareError::NotHashed)?;
+    let deadline = Instant::now() + OTHERS_TIMEOUT + 2 * begun.elapsed();
     let view = node.view().await?;
     let registry = &view.machine.members;
     let own_id = node.identity().member_id;
