@@ -11,6 +11,9 @@ use crate::{
 /// A pod that is not ready for this long is not just between two leaders.
 const STUCK_SECONDS: i64 = 15;
 
+/// The condition that the report keeps about alarms.
+const ALARM_ACTIVE: &str = "AlarmActive";
+
 /// The arguments of a plan.
 #[derive(Clone, Copy)]
 pub(super) struct Pass<'a> {
@@ -106,6 +109,16 @@ impl<'a> Pass<'a> {
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.member(ordinal);
         member.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
+    }
+
+    /// Whether the report has said for so long that an alarm is raised.
+    pub(super) fn alarmed_for(&self, seconds: i64) -> bool {
+        let mut conditions = self.status.conditions.iter();
+        conditions.any(|condition| {
+            let since = condition.last_transition_time.0.as_second();
+            let active = condition.type_ == ALARM_ACTIVE && condition.status == "True";
+            active && self.seen.now.saturating_sub(since) >= seconds
+        })
     }
 
     /// The facts, if a quorum serves.

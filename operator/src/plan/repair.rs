@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// How long a corrupt member may take to rebuild itself. Until then v3 writes are refused.
+const REBUILD_SECONDS: i64 = 60;
+
 /// Pods and claims whose member is no more. A disk of a removed member never starts another one.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
@@ -160,6 +163,10 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
     }
     if member.corrupt {
         return match joined.pass.spec.self_healing().on_corruption {
+            // A member rebuilds itself from the leader, which takes no change of membership.
+            OnCorruption::Replace if !joined.pass.alarmed_for(REBUILD_SECONDS) => {
+                wait(Why::Corrupt(ordinal), SOON)
+            }
             OnCorruption::Replace => Verdict::Remove(Removal::Corrupt),
             OnCorruption::AlarmOnly => wait(Why::Corrupt(ordinal), IDLE),
         };

@@ -6,4 +6,5 @@ mod judge;
 mod objects;
 mod planned;
 mod properties;
+mod random;
 mod world;

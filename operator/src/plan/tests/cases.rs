@@ -284,9 +284,25 @@ fn a_corrupt_member_is_replaced_and_its_alarm_lowered() {
         .iter_mut()
         .filter(|member| member.id == id)
         .for_each(|one| one.corrupt = true);
+    let began = world.now;
+    let replaced = world.run(50, |_, step| matches!(step, Step::RemoveMember { .. }));
+    assert!(
+        replaced && world.now - began >= 60,
+        "it may rebuild itself first"
+    );
     world.settle();
     assert_eq!(removals(&world), [Removal::Corrupt]);
     assert!(world.taken.contains(&Step::DisarmCorrupt { id }));
+}
+
+#[test]
+fn a_corrupt_member_that_rebuilds_itself_stays() {
+    let mut world = cluster(3);
+    world.members[1].corrupt = true;
+    world.run(10, |_, _| false);
+    world.members[1].corrupt = false;
+    world.settle();
+    assert!(removals(&world).is_empty());
 }
 
 /// A learner that never starts blocks every other change; it gives way.

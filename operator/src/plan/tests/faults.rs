@@ -30,7 +30,7 @@ impl World {
             5 if self.may_lose(ordinal) => self.corrupt(ordinal),
             6 if self.may_lose(ordinal) => self.delete_claim(ordinal),
             7 | 8 => self.spec.replicas = 1 + i32::try_from(self.random.below(7)).unwrap_or(0),
-            9 if self.spec.is_durable() => self.spec.replicas = 0,
+            9 if self.all_keep_their_disks() => self.spec.replicas = 0,
             10 => self.template += 1,
             11 => self.toggle_tls(),
             12 => self.grow(),
@@ -41,7 +41,7 @@ impl World {
                     self.fenced.insert(ordinal);
                 }
             }
-            16 if self.spec.is_durable() => ordinals.iter().for_each(|o| self.delete_pod(*o)),
+            16 if self.all_keep_their_disks() => ordinals.iter().for_each(|o| self.delete_pod(*o)),
             _ => self.with_pod(ordinal, |pod| {
                 if !pod.ready {
                     pod.obstacle = Some(Obstacle::Unschedulable);
@@ -62,16 +62,27 @@ impl World {
     }
 
     fn with_pod(&mut self, ordinal: Ordinal, change: impl Fn(&mut super::world::FakePod)) {
-        let ends = !self.spec.is_durable() && !self.may_lose(ordinal);
+        let ends = !self.keeps_its_disk(ordinal) && !self.may_lose(ordinal);
         if let Some(pod) = self.pods.get_mut(&ordinal).filter(|_| !ends) {
             change(pod);
         }
     }
 
     fn kill(&mut self, ordinal: Ordinal) {
-        if self.spec.is_durable() || self.may_lose(ordinal) {
+        if self.keeps_its_disk(ordinal) || self.may_lose(ordinal) {
             self.delete_pod(ordinal);
         }
+    }
+
+    /// Whether a member comes back from the end of its pod.
+    fn keeps_its_disk(&self, ordinal: Ordinal) -> bool {
+        let claim = self.claims.get(&ordinal);
+        self.spec.is_durable() && claim.is_some_and(|claim| !claim.lost && !claim.deleting)
+    }
+
+    fn all_keep_their_disks(&self) -> bool {
+        let mut ordinals = self.pods.keys();
+        ordinals.all(|ordinal| self.keeps_its_disk(*ordinal))
     }
 
     /// Whether a quorum of members with whole disks is left without this one.

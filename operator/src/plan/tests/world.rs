@@ -3,6 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::random::Random;
 use crate::{
     crd::{DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, Storage},
     model::{
@@ -14,28 +17,6 @@ use crate::{
 };
 
 pub(super) const CLUSTER_ID: u64 = 0xc1;
-
-/// Numbers that follow from a seed (splitmix64).
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    pub(super) fn seconds(&mut self, bound: u64) -> i64 {
-        i64::try_from(self.below(bound)).unwrap_or_default()
-    }
-
-    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
-        let at = self.below(u64::try_from(from.len().max(1)).unwrap_or(1));
-        from.get(usize::try_from(at).unwrap_or_default()).copied()
-    }
-}
 
 #[derive(Clone, Debug)]
 pub(super) struct FakePod {
@@ -146,7 +127,12 @@ impl World {
     }
 
     pub(super) fn last(&self) -> Vec<&Step> {
-        self.taken.iter().rev().take(12).collect()
+        self.taken
+            .iter()
+            .rev()
+            .filter(|s| !matches!(s, Step::Wait { .. }))
+            .take(14)
+            .collect()
     }
 
     pub(super) fn member(&self, ordinal: Ordinal) -> Option<&FakeMember> {
@@ -448,6 +434,20 @@ impl World {
     fn report(&mut self) {
         if self.leader.is_some() {
             self.status.cluster_id = Some(format!("{CLUSTER_ID:x}"));
+        }
+        let corrupt = self.members.iter().any(|member| member.corrupt);
+        if !corrupt {
+            self.status.conditions.clear();
+        } else if self.status.conditions.is_empty() {
+            let since = jiff::Timestamp::from_second(self.now).unwrap_or_default();
+            self.status.conditions.push(Condition {
+                type_: "AlarmActive".to_owned(),
+                status: "True".to_owned(),
+                reason: "Raised".to_owned(),
+                message: String::new(),
+                last_transition_time: Time(since),
+                observed_generation: None,
+            });
         }
     }
 
