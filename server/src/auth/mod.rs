@@ -119,8 +119,8 @@ impl Authenticator {
         let simple = matches!(self.kind, TokenKind::Simple);
         let token = shown.token().filter(|_| simple);
         if token.is_some_and(|token| node.tokens().is_ahead(token)) {
-            // without a quorum the token stays unknown
-            let _ = node.read_index().await;
+            // without a quorum the token stays unknown; boxed, so that the futures of calls stay small
+            let _ = Box::pin(node.read_index()).await;
         }
     }
 

@@ -101,6 +101,7 @@ impl RpcService {
                 let tcp = extensions.get::<TcpConnectInfo>();
                 let address = tcp.and_then(TcpConnectInfo::remote_addr);
                 let ctx = self.ctx_of(head.headers(), (extensions.get(), address));
+                ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
                 if let Err(refusal) = authorize::require_credentials(&ctx) {
                     return Outgoing::Response(Status::from(refusal).into_http());
                 }
