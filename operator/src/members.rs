@@ -1,6 +1,6 @@
 //! What the operator asks of members: one trait. Its implementation over gRPC is `GrpcMembers`.
 //!
-//! Every member that has an address is asked for itself, so that members that disagree are seen. A member that does
+//! Each member that has an address is queried directly, so that disagreements are seen. A member that does
 //! not answer costs a pass no more than a timeout.
 //!
 //! What the answers mean is not decided here: `plan` does that.

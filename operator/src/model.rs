@@ -502,7 +502,7 @@ pub enum Why {
     ForeignUnhealthy(MemberId),
     /// The annotation fences a member, and the others alone would have no quorum.
     CannotFence(Ordinal),
-    /// A member is fenced: no planned change meanwhile.
+    /// A member is fenced: no planned change starts until the fence is removed.
     Fenced(Ordinal),
     /// The leader is the last to restart, and the spec asks for approval.
     Approval(Ordinal),

@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a change of the membership or of the leader may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections to addresses that were not asked for this long are closed; members' addresses change with their pods.
+/// Connections to addresses without a request for this time are closed; members' addresses change with their pods.
 const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
 /// Connections to members, kept between passes.

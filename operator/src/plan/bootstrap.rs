@@ -63,7 +63,7 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
         let why = Why::ClaimEnding(ordinal);
         return Step::Wait { why, after: SOON };
     }
-    // All of them have one list of URLs, whatever becomes of the spec meanwhile.
+    // All of them get the same list of URLs, even if the spec changes during the first start.
     let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
     let claims = pass.seen.ordinals.values();
     let claims = claims.filter_map(|seen| seen.claim.as_ref());

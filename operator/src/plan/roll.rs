@@ -13,7 +13,7 @@ use crate::{
     model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why},
 };
 
-/// The next step of a rolling change. All members serve when it is asked for.
+/// The next step of a rolling change. The caller has checked that all members serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
     if spec.update_strategy().kind == UpdateKind::OnDelete {

@@ -4,7 +4,7 @@
 use super::{pass::Joined, soon};
 use crate::model::{Ordinal, Removal, Step, Why};
 
-/// The next step towards the number of members. All members serve and vote when it is asked for.
+/// The next step towards the number of members. The caller has checked that all members serve and vote.
 pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     let members = joined.list.members.len();
     let wanted = joined.pass.spec.members() as usize;
