@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ffi::OsString,
     fs,
-    io::{self, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
@@ -64,8 +64,22 @@ fn check_room(path: &Path) -> io::Result<()> {
 type File = (u64, SystemTime);
 
 fn file(path: &Path) -> io::Result<File> {
-    let metadata = fs::metadata(path)?;
+    identity(&fs::metadata(path)?)
+}
+
+fn identity(metadata: &fs::Metadata) -> io::Result<File> {
     Ok((metadata.ino(), metadata.created()?))
+}
+
+/// What a file holds, if the path still names it: another thread can have renamed a new file over it.
+fn content(path: &Path, file: File) -> Option<Vec<u8>> {
+    let mut opened = fs::File::open(path).ok()?;
+    if identity(&opened.metadata().ok()?).ok()? != file {
+        return None;
+    }
+    let mut content = Vec::new();
+    opened.read_to_end(&mut content).ok()?;
+    Some(content)
 }
 
 /// Called before a sync takes effect, with the path and the state of the disk.
@@ -113,7 +127,9 @@ impl Disk {
         lock(&self.watcher)(path, &kept);
         if path.is_dir() {
             kept.sync_dir(path);
-        } else if let (Ok(file), Ok(content)) = (file(path), fs::read(path)) {
+        } else if let Ok(file) = file(path)
+            && let Some(content) = content(path, file)
+        {
             kept.contents.insert(file, content);
             if path
                 .extension()
@@ -164,7 +180,7 @@ impl Kept {
             if self.names.contains_key(&from) || now.is_some_and(|now| now.is_dir()) {
                 self.cut_dir(&from, &to, live, chance);
             } else {
-                let now = now.and_then(|now| fs::read(now).ok());
+                let now = now.and_then(|now| content(now, *file));
                 let safe = self.contents.get(file).map_or(&[][..], Vec::as_slice);
                 fs::write(to, torn(safe, now, chance)).unwrap();
             }
