@@ -60,6 +60,9 @@ const REVISIONS_LOOK: Duration = Duration::from_secs(5 * 60);
 /// Delay before a failed publication is retried.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 
+/// How often a follower looks whether the leader of a new cluster has decided on the cluster's version.
+const VERSION_POLL: Duration = Duration::from_millis(20);
+
 /// How long clients are not served at start, because this member has not heard of a leader and has
 /// not published itself. Then they are: a member without a quorum answers what it can.
 const CLUSTER_READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -477,17 +480,21 @@ async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
         client_urls,
     };
     until_applied(&node, publish).await;
-    let decided = node
-        .view()
-        .await
-        .is_ok_and(|v| !v.machine.members.cluster_version.is_empty());
-    if !decided {
-        let version = ClusterVersion {
-            version: CLUSTER_VERSION.to_owned(),
-        };
-        until_applied(&node, version).await;
+    // the leader alone decides, so that it is decided once
+    while !has_cluster_version(&node).await {
+        if node.status().role == replica::Role::Leader {
+            let version = CLUSTER_VERSION.to_owned();
+            until_applied(&node, ClusterVersion { version }).await;
+        } else {
+            tokio::time::sleep(VERSION_POLL).await;
+        }
     }
     published.send_replace(true);
+}
+
+async fn has_cluster_version(node: &Node) -> bool {
+    let view = node.view().await;
+    view.is_ok_and(|view| !view.machine.members.cluster_version.is_empty())
 }
 
 async fn until_applied<O: Operation<Error = Infallible> + Clone>(node: &Node, operation: O) {
