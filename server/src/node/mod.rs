@@ -5,7 +5,7 @@
 //! first) → `host` (where its effects go) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
 //! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
 //! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
-//! refuse) → `metrics` (series), `counts`, `applies` (what feeds them).
+//! refuse) → `metrics` (series), `counts`, `applies` (what feeds them), `peer_stats` (of v2).
 
 mod admission;
 mod applies;
@@ -19,6 +19,7 @@ mod latest_view;
 mod leadership;
 mod metrics;
 mod peer_links;
+mod peer_stats;
 mod pending_requests;
 mod post;
 mod raft_inbox;
@@ -63,6 +64,7 @@ use completions::{CompletionFuture, CompletionSender};
 pub use clock::now_ns;
 pub use error::{NodeError, ProposeError, TransferError};
 pub use metrics::NodeMetrics;
+pub use peer_stats::FollowerCounts;
 pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub use replica_loop::{NodeParts, start};

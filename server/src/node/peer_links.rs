@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Node, ProposeError, now_ns,
+    peer_stats::PeerStats,
     reconfiguration::{self, Connection, Reconfiguration, UnsafeReconfiguration},
 };
 
@@ -17,7 +18,11 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub(super) struct PeerLinks(Mutex<BTreeMap<u64, i64>>);
+pub(super) struct PeerLinks {
+    /// When each member that is connected was.
+    since: Mutex<BTreeMap<u64, i64>>,
+    pub(super) stats: PeerStats,
+}
 
 impl PeerLinks {
     pub(super) fn connected(&self, member: u64, now_ns: i64) {
@@ -45,7 +50,7 @@ impl PeerLinks {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, i64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -214,6 +214,9 @@ impl Link {
 
     fn failed(&mut self, error: &DialError) {
         self.peer.series.sent_failures.inc();
+        if self.kind == StreamKind::Bulk {
+            self.shared.node.entries_lost(self.peer.id);
+        }
         self.peer.queue(self.kind).close();
         let text = error.to_string();
         let (kind, remote_peer_id) = (self.kind.label(), &self.name);
@@ -259,8 +262,10 @@ impl Link {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let mut batch = FrameBatch::default();
+            let mut written = 0;
             tokio::select! {
                 messages = self.peer.queue(self.kind).next_batch() => {
+                    written = messages.len() as u64;
                     for message in &messages {
                         batch.push(FrameKind::Message, message);
                     }
@@ -278,6 +283,9 @@ impl Link {
                 return error;
             }
             self.peer.series.sent_bytes.inc_by(bytes);
+            if self.kind == StreamKind::Bulk && written > 0 {
+                self.shared.node.entries_sent(self.peer.id, written, bytes);
+            }
         }
     }
 
@@ -292,6 +300,7 @@ impl Link {
             if let Some(sent) = pong(&frame) {
                 let took = begun.elapsed().saturating_sub(Duration::from_nanos(sent));
                 self.peer.series.round_trips.observe(took.as_secs_f64());
+                self.shared.node.round_trip(self.peer.id, took);
             }
         }
     }

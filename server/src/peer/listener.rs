@@ -280,6 +280,9 @@ impl Listener {
                         StreamKind::Control => Lane::Control,
                         StreamKind::Bulk | StreamKind::Snapshot => Lane::Bulk,
                     };
+                    if lane == Lane::Bulk {
+                        node.entries_received(hello.from, contents.len() as u64);
+                    }
                     let envelope = Envelope {
                         to: hello.to,
                         from: hello.from,

@@ -237,6 +237,9 @@ impl Post for PeerPost {
             let kind = StreamKind::from(envelope.lane);
             if !link.peer.queue(kind).push(envelope.message) {
                 link.peer.series.sent_failures.inc();
+                if kind == StreamKind::Bulk {
+                    node.entries_lost(envelope.to);
+                }
                 node.peer_event(envelope.to, PeerEvent::Unreachable);
             }
         }
@@ -249,6 +252,7 @@ impl Post for PeerPost {
             if !stays {
                 self.shared.metrics.remove(own, *id);
                 self.shared.node.peer_link(*id, false);
+                self.shared.node.forget_peer(*id);
             }
             stays
         });

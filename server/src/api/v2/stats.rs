@@ -6,7 +6,10 @@ use actix_web::{
 };
 use witan_api::v2::{
     members::ErrorMessage,
-    stats::{LeaderInfo, LeaderStats, NOT_LEADER, SelfStats, StoreStats},
+    stats::{
+        CountsStats, FollowerStats, LatencyStats, LeaderInfo, LeaderStats, NOT_LEADER, SelfStats,
+        StoreStats,
+    },
 };
 use witan_gocompat::{json, text};
 use witan_replica::{machine::tree::WriteCounts, replica::Role};
@@ -14,20 +17,29 @@ use witan_replica::{machine::tree::WriteCounts, replica::Role};
 use super::{V2Dialect, headers};
 use crate::{
     api::{Context, read_counters::ReadCounters, reply},
-    node::Node,
+    node::{FollowerCounts, Node},
 };
+
+/// The shortest of no latencies, as in etcd.
+const NO_LATENCY_MS: f64 = 9_223_372_036_854_775_808.0;
 
 /// This member.
 pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let identity = node.identity();
+    let [sent, received] = node.append_traffic();
     let stats = SelfStats {
         name: identity.name.clone(),
         id: headers::hex(identity.member_id),
         state: state(node.status().role).into(),
         start_time: text::time(identity.started_ns),
         leader_info: leader_info(node),
-        ..SelfStats::default()
+        recv_append_request_cnt: received.messages,
+        recv_pkg_rate: received.message_rate,
+        recv_bandwidth_rate: received.byte_rate,
+        send_append_request_cnt: sent.messages,
+        send_pkg_rate: sent.message_rate,
+        send_bandwidth_rate: sent.byte_rate,
     };
     answer(request, StatusCode::OK, json::encode(&stats))
 }
@@ -65,11 +77,35 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
         };
         return answer(request, StatusCode::FORBIDDEN, json::encode(&refusal));
     }
+    let followers = ctx.node.followers();
+    let followers = followers.iter();
     let stats = LeaderStats {
         leader: headers::hex(id),
-        ..LeaderStats::default()
+        followers: followers
+            .map(|(id, counts)| (headers::hex(*id), follower(counts)))
+            .collect(),
     };
     answer(request, StatusCode::OK, json::encode(&stats))
+}
+
+fn follower(counts: &FollowerCounts) -> FollowerStats {
+    let trips = &counts.trips;
+    FollowerStats {
+        latency: LatencyStats {
+            current: trips.last,
+            average: trips.mean(),
+            standard_deviation: trips.deviation(),
+            minimum: match trips.count {
+                0 => NO_LATENCY_MS,
+                _ => trips.least,
+            },
+            maximum: trips.most,
+        },
+        counts: CountsStats {
+            fail: counts.failed,
+            success: counts.sent,
+        },
+    }
 }
 
 /// Operations on the key space.
