@@ -43,37 +43,68 @@ impl Cluster {
 
     /// The same, with peer URLs of this scheme.
     pub fn prepare_on(scheme: &str, count: usize, args: &[&str]) -> Self {
-        let peer_url = |member: &Server| format!("{scheme}://127.0.0.1:{}", member.peer_port());
-        let mut members: Vec<Server> = (0..count).map(|_| launch()).collect();
-        let initial: Vec<String> = members
-            .iter()
-            .enumerate()
-            .map(|(at, member)| format!("m{at}={}", peer_url(member)))
-            .collect();
-        let initial = initial.join(",");
-        for (at, member) in members.iter_mut().enumerate() {
-            let peer_url = peer_url(member);
-            configure(member, &format!("m{at}"), &peer_url, &initial);
+        let mut cluster = Self::prepare_of(&launch(), scheme, count);
+        cluster.add_args(args);
+        cluster
+    }
+
+    /// Members that find one another by this discovery URL; starts nothing.
+    pub fn prepare_by_discovery(url: &str, scheme: &str, count: usize, args: &[&str]) -> Self {
+        let mut cluster = Self::lay_out(&launch(), scheme, count);
+        cluster.add_args(&["--discovery", url]);
+        cluster.add_args(args);
+        cluster
+    }
+
+    /// Members of any server, each started as `launch` says; starts nothing.
+    pub fn prepare_of(launch: &Launch, scheme: &str, count: usize) -> Self {
+        let mut cluster = Self::lay_out(&launch.clone().bare(), scheme, count);
+        let initial: Vec<String> = (0..count).map(|at| cluster.named(scheme, at)).collect();
+        cluster.add_args(&["--initial-cluster", &initial.join(",")]);
+        cluster
+    }
+
+    /// Folders and ports of members that do not know of one another.
+    fn lay_out(launch: &Launch, scheme: &str, count: usize) -> Self {
+        let members = (0..count).map(|at| {
+            let mut member = launch.clone().prepare();
+            let peer_url = format!("{scheme}://127.0.0.1:{}", member.peer_port());
+            configure(&mut member, &format!("m{at}"), &peer_url);
+            member
+        });
+        Self {
+            members: members.collect(),
+        }
+    }
+
+    /// Adds arguments for the next start of every member.
+    pub fn add_args(&mut self, args: &[&str]) {
+        for member in &mut self.members {
             for arg in args {
                 member.add_args([arg]);
             }
         }
-        Self { members }
+    }
+
+    /// A member as `--initial-cluster` lists it.
+    fn named(&self, scheme: &str, at: usize) -> String {
+        format!(
+            "m{at}={scheme}://127.0.0.1:{}",
+            self.members[at].peer_port()
+        )
     }
 
     /// Lays out a member of the cluster of those at `present` and it, and starts nothing.
     /// Returns its place.
     pub fn prepare_joining(&mut self, present: &[usize]) -> usize {
         let at = self.members.len();
-        self.members.push(launch());
-        let initial: Vec<String> = present
-            .iter()
-            .chain([&at])
-            .map(|at| format!("m{at}={}", self.members[*at].peer_url()))
-            .collect();
+        self.members.push(launch().prepare());
+        let all = present.iter().chain([&at]);
+        let initial: Vec<String> = all.map(|at| self.named("http", *at)).collect();
         let member = &mut self.members[at];
         let peer_url = member.peer_url();
-        configure(member, &format!("m{at}"), &peer_url, &initial.join(","));
+        configure(member, &format!("m{at}"), &peer_url);
+        member.add_args(["--initial-cluster", &initial.join(",")]);
         at
     }
 
@@ -142,18 +173,17 @@ impl Cluster {
     }
 }
 
-fn launch() -> Server {
-    Launch::witan().bare().prepare()
+fn launch() -> Launch {
+    Launch::witan().bare()
 }
 
-fn configure(member: &mut Server, name: &str, peer_url: &str, initial: &str) {
+fn configure(member: &mut Server, name: &str, peer_url: &str) {
     let url = member.url();
     member.add_args(["--name", name, "--data-dir", "data"]);
     member.add_args(["--listen-client-urls", &url]);
     member.add_args(["--advertise-client-urls", &url]);
     member.add_args(["--listen-peer-urls", peer_url]);
     member.add_args(["--initial-advertise-peer-urls", peer_url]);
-    member.add_args(["--initial-cluster", initial]);
 }
 
 /// What a member says about itself, if it answers.

@@ -2,76 +2,89 @@
 //! answer here as the page says, index by index. `golden/seed_000.txt` explains the notation.
 //!
 //! The same transcripts run against real etcd, which shows that they ask nothing of ours that etcd
-//! does not do.
+//! does not do; and against three members that take turns (`cluster`).
 
+#[path = "seeds/cluster.rs"]
+mod cluster;
 #[path = "seeds/curl.rs"]
 mod curl;
 #[path = "seeds/form.rs"]
 mod form;
 
-use std::fs;
+use std::{cell::Cell, fs};
 
 use curl::Request;
 use serde_json::Value;
-use witan_e2e::{Kind, Launch, Server, binaries, http, ports, wait};
+use witan_e2e::{Cluster, Kind, Launch, Server, binaries, http, ports, wait};
 
 /// Keeps the store's index moving without showing in any listing.
 const PAD: &str = "/v2/keys/_pad";
 
 #[test]
 fn basics_page_on_witan() {
-    replay(Kind::Witan, "seed_000.txt", form::Page::OneMember);
+    replay_on_one(Kind::Witan, "seed_000.txt", form::Page::OneMember);
 }
 
 #[test]
 fn basics_page_on_etcd() {
-    replay(Kind::Etcd34, "seed_000.txt", form::Page::OneMember);
+    replay_on_one(Kind::Etcd34, "seed_000.txt", form::Page::OneMember);
 }
 
 #[test]
 fn interface_page_on_witan() {
-    replay(Kind::Witan, "seed_001.txt", form::Page::Sorted);
+    replay_on_one(Kind::Witan, "seed_001.txt", form::Page::Sorted);
 }
 
 #[test]
 fn interface_page_on_etcd() {
-    replay(Kind::Etcd34, "seed_001.txt", form::Page::Sorted);
+    replay_on_one(Kind::Etcd34, "seed_001.txt", form::Page::Sorted);
 }
 
 #[test]
 fn notes_page_on_witan() {
-    replay(Kind::Witan, "seed_003.txt", form::Page::OneMember);
+    replay_on_one(Kind::Witan, "seed_003.txt", form::Page::OneMember);
 }
 
 #[test]
 fn notes_page_on_etcd() {
-    replay(Kind::Etcd34, "seed_003.txt", form::Page::OneMember);
+    replay_on_one(Kind::Etcd34, "seed_003.txt", form::Page::OneMember);
 }
 
 #[test]
 fn operations_page_on_witan() {
-    replay(Kind::Witan, "seed_002.txt", form::Page::ThreeMembers);
+    replay_on_one(Kind::Witan, "seed_002.txt", form::Page::ThreeMembers);
 }
 
 #[test]
 fn operations_page_on_etcd() {
-    replay(Kind::Etcd34, "seed_002.txt", form::Page::ThreeMembers);
+    replay_on_one(Kind::Etcd34, "seed_002.txt", form::Page::ThreeMembers);
 }
 
-/// A server on free ports that has the ids of the page: they depend on the advertised peer URLs.
+/// What is asked: one server on free ports that has the ids of the page, or a cluster.
 struct Subject {
-    address: String,
+    /// Where each member is asked.
+    addresses: Vec<String>,
+    /// Requests so far: the members take turns.
+    asked: Cell<usize>,
     page: form::Page,
     /// A watch that waits for the next write, and what it was.
     watch: Option<(String, http::Connection)>,
     /// Dropped last.
-    _server: Server,
+    running: Running,
 }
 
-fn replay(kind: Kind, file: &str, page: form::Page) {
+enum Running {
+    One(#[expect(dead_code, reason = "it runs until it is dropped")] Box<Server>),
+    Three(Cluster),
+}
+
+fn replay_on_one(kind: Kind, file: &str, page: form::Page) {
+    replay(start(kind, page), file);
+}
+
+fn replay(mut subject: Subject, file: &str) {
     let path = binaries::root().join("tests/e2e/golden").join(file);
     let text = fs::read_to_string(&path).expect("the transcript stands in the repository");
-    let mut subject = start(kind, page);
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         if line.is_empty() || line.starts_with('#') {
@@ -133,28 +146,45 @@ fn start(kind: Kind, page: form::Page) -> Subject {
         http::try_once(&address, "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
     });
     Subject {
-        address,
+        addresses: vec![address],
+        asked: Cell::new(0),
         page,
         watch: None,
-        _server: server,
+        running: Running::One(Box::new(server)),
     }
 }
 
 impl Subject {
     fn ask(&self, request: &Request) -> http::Response {
-        http::once(
-            &self.address,
-            &request.method,
-            &request.target,
-            &request.body,
-        )
+        let address = self.address(&request.target);
+        http::once(address, &request.method, &request.target, &request.body)
+    }
+
+    /// Who is asked next: of a cluster the members in turn, once they have applied the same; about
+    /// the cluster the leader.
+    fn address(&self, target: &str) -> &str {
+        let Running::Three(cluster) = &self.running else {
+            return &self.addresses[0];
+        };
+        wait::until_true("all members have the same index", || {
+            let indexes = self.addresses.iter();
+            let indexes = indexes.map(|to| etcd_index(&http::once(to, "GET", "/v2/keys", "")));
+            let indexes: Vec<u64> = indexes.collect();
+            indexes.iter().all(|index| *index == indexes[0])
+        });
+        if target.starts_with("/v2/stats") {
+            return &self.addresses[cluster.leader()];
+        }
+        let turn = self.asked.replace(self.asked.get() + 1);
+        &self.addresses[turn % self.addresses.len()]
     }
 
     /// Brings the store to `index` by changes that the page did not show.
     fn pad(&self, index: u64) {
-        let mut now = etcd_index(&http::once(&self.address, "GET", "/v2/keys", ""));
+        let address = self.address(PAD);
+        let mut now = etcd_index(&http::once(address, "GET", "/v2/keys", ""));
         while now < index {
-            now = etcd_index(&http::once(&self.address, "PUT", PAD, "value=pad"));
+            now = etcd_index(&http::once(address, "PUT", PAD, "value=pad"));
         }
         assert_eq!(now, index, "the store is ahead of the page");
     }
@@ -162,7 +192,7 @@ impl Subject {
     fn gone(&self, path: &str) {
         let target = format!("/v2/keys{path}");
         wait::until_true(&format!("{path} expires"), || {
-            http::once(&self.address, "GET", &target, "").status == 404
+            http::once(self.address(&target), "GET", &target, "").status == 404
         });
     }
 
@@ -178,7 +208,8 @@ impl Subject {
     fn compare(&mut self, line: &str, expected: &str) {
         let request = Request::parse(line);
         if request.target.contains("wait=true") {
-            let mut watch = http::Connection::open(&self.address).expect("the server listens");
+            let mut watch =
+                http::Connection::open(self.address(&request.target)).expect("the server listens");
             watch
                 .send(&request.method, &request.target, &[], b"")
                 .expect("the server reads");

@@ -1,14 +1,16 @@
-//! The README of etcd 0.1, replayed. `golden/seed_004.txt` explains the notation.
+//! The README of etcd 0.1, replayed on one member and on three. `golden/seed_004.txt` explains the notation.
 
-use std::{collections::BTreeMap, fs, thread};
+use std::{cell::Cell, collections::BTreeMap, fs, thread};
 
 use serde_json::Value;
-use witan_e2e::{Launch, Server, binaries, http, wait};
+use witan_e2e::{Cluster, Launch, Server, binaries, http, wait};
 
 use crate::curl::Request;
 
 struct Reader {
-    server: Server,
+    cluster: Cluster,
+    /// Requests so far: the members take turns.
+    asked: Cell<usize>,
     /// Our indexes of the page's writes.
     indexes: BTreeMap<u64, u64>,
     /// A watch that waits for the next write.
@@ -17,10 +19,24 @@ struct Reader {
 
 #[test]
 fn the_page_holds() {
+    replay(Cluster::start(1));
+}
+
+#[test]
+fn the_page_holds_on_a_cluster() {
+    let service = Launch::witan().start();
+    let url = service.http("GET", "/new?size=3", "").text();
+    let mut cluster = Cluster::prepare_by_discovery(&url, "http", 3, &[]);
+    cluster.start_all();
+    replay(cluster);
+}
+
+fn replay(cluster: Cluster) {
     let path = binaries::root().join("tests/e2e/golden/seed_004.txt");
     let text = fs::read_to_string(path).expect("the transcript stands in the repository");
     let mut reader = Reader {
-        server: Launch::witan().start(),
+        cluster,
+        asked: Cell::new(0),
         indexes: BTreeMap::new(),
         watch: None,
     };
@@ -30,10 +46,7 @@ fn the_page_holds() {
         match word {
             "" | "#" => {}
             "gone" => reader.gone(rest),
-            "restart" => {
-                reader.server.kill9();
-                reader.server.start_again();
-            }
+            "restart" => reader.restart(),
             "unseen" => {
                 let answer = reader.ask(&Request::parse(rest));
                 assert_eq!(answer.status, 200, "{rest}: {}", answer.text());
@@ -48,27 +61,64 @@ fn the_page_holds() {
 
 impl Reader {
     fn ask(&self, request: &Request) -> http::Response {
-        self.server
+        self.next()
             .http(&request.method, &request.target, &request.body)
+    }
+
+    /// Whose turn it is, once it has applied what the others have.
+    fn next(&self) -> &Server {
+        wait::until_true("all members have the same index", || {
+            let running = self.cluster.members().iter().filter(|m| m.is_started());
+            let mut indexes = running.map(|member| {
+                let answer = member.http("GET", "/v2/keys", "");
+                answer.header("X-Etcd-Index").map(str::to_owned)
+            });
+            let first = indexes.next().flatten();
+            first.is_some() && indexes.all(|index| index == first)
+        });
+        let running = self.cluster.members().iter().filter(|m| m.is_started());
+        let mut turns = running.cycle().skip(self.asked.get());
+        self.asked.set(self.asked.get() + 1);
+        turns.next().expect("a member runs")
+    }
+
+    /// The page kills the leader and asks the others; then it kills and restarts all.
+    fn restart(&mut self) {
+        if self.cluster.members().len() > 1 {
+            let first = self.cluster.leader();
+            self.cluster.member_mut(first).kill9();
+            wait::until_true("another member leads", || {
+                let other = self.cluster.member((first + 1) % 3);
+                let leader = other.http("GET", "/v1/leader", "").text();
+                leader.starts_with("http://") && leader != self.cluster.member(first).peer_url()
+            });
+            let value = self.next().http("GET", "/v1/keys/foo", "").json();
+            assert_eq!(value["value"], "bar");
+        }
+        for at in 0..self.cluster.members().len() {
+            if self.cluster.member(at).is_started() {
+                self.cluster.member_mut(at).kill9();
+            }
+        }
+        self.cluster.start_all();
     }
 
     fn gone(&self, path: &str) {
         let target = format!("/v1/keys{path}");
         wait::until_true(&format!("{path} expires"), || {
-            self.server.http("GET", &target, "").status == 404
+            self.next().http("GET", &target, "").status == 404
         });
     }
 
     fn watch(&mut self, line: &str) {
         let request = Request::parse(line);
-        let address = self.server.address();
-        let before = watchers(&self.server);
-        self.watch = Some(thread::spawn(move || {
+        let member = self.next();
+        let (address, before) = (member.address(), watchers(member));
+        let watch = thread::spawn(move || {
             http::once(&address, &request.method, &request.target, &request.body)
-        }));
-        wait::until_true("the watch is registered", || {
-            watchers(&self.server) > before
         });
+        wait::until_true("the watch is registered", || watchers(member) > before);
+        self.watch = Some(watch);
     }
 
     fn compare(&mut self, line: &str, expected: &str) {
@@ -100,17 +150,24 @@ impl Reader {
         if let (Some(on_page), Some(index)) = (page["index"].as_u64(), ours["index"].as_u64()) {
             self.indexes.insert(on_page, index);
         }
+        if let Some(listed) = ours.as_array().filter(|list| list.iter().any(is_member)) {
+            assert_eq!(listed.len(), self.cluster.members().len(), "{line}: {text}");
+        }
         assert_eq!(form(ours), form(page), "{line}: {text}");
     }
 
-    /// Lists of URLs: the page's members are three, we are one.
+    /// Lists of URLs.
     fn compare_text(&self, line: &str, text: &str) {
-        let expect = if line.ends_with("/leader") {
-            self.server.peer_url()
-        } else {
-            self.server.url()
-        };
-        assert_eq!(text, expect, "{line}");
+        if line.ends_with("/leader") {
+            let leader = self.cluster.member(self.cluster.leader());
+            assert_eq!(text, leader.peer_url(), "{line}");
+            return;
+        }
+        let mut urls: Vec<String> = self.cluster.members().iter().map(Server::url).collect();
+        urls.sort();
+        let mut listed: Vec<&str> = text.split(", ").collect();
+        listed.sort_unstable();
+        assert_eq!(listed, urls, "{line}");
     }
 }
 

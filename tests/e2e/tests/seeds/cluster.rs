@@ -1,0 +1,189 @@
+//! The pages' transcripts on three members that found one another by our own discovery service, and what
+//! the pages do with such a cluster: its registry, its statistics, members that are changed and replaced.
+
+use std::{cell::Cell, fs};
+
+use serde_json::{Value, json};
+use witan_e2e::{Cluster, Launch, Server, Tool, cluster::status, http, wait};
+
+use super::{Running, Subject, form, replay};
+
+/// Members of the cluster.
+const SIZE: usize = 3;
+
+/// Three members by a token of a service; and the token's URL.
+fn begin() -> (Server, String, Cluster) {
+    let service = Launch::witan().start();
+    let url = service.http("GET", &format!("/new?size={SIZE}"), "").text();
+    let mut cluster = Cluster::prepare_by_discovery(&url, "http", SIZE, &[]);
+    cluster.start_all();
+    (service, url, cluster)
+}
+
+fn subject(cluster: Cluster, page: form::Page) -> Subject {
+    Subject {
+        addresses: cluster.addresses(),
+        asked: Cell::new(0),
+        page,
+        watch: None,
+        running: Running::Three(cluster),
+    }
+}
+
+#[test]
+fn interface_page_on_a_cluster() {
+    let (_service, _, cluster) = begin();
+    replay(subject(cluster, form::Page::SortedOnThree), "seed_001.txt");
+}
+
+#[test]
+fn operations_page_on_a_cluster() {
+    let (_service, _, cluster) = begin();
+    replay(subject(cluster, form::Page::ThreeMembers), "seed_002.txt");
+}
+
+/// "Send a GET to the discovery of the cluster to see its members", "send a DELETE to remove one".
+#[test]
+fn registry_and_statistics_of_the_operations_page() {
+    let (service, url, cluster) = begin();
+    let path = url.strip_prefix(&service.url()).expect("the service's URL");
+    let listed = service.http("GET", path, "").json();
+    let registry = format!("/_etcd/registry{path}");
+    assert_eq!(listed["node"]["key"], *registry);
+    let nodes = listed["node"]["nodes"].as_array().expect("a list");
+    let ids: Vec<String> = ids(&cluster);
+    let mut keys: Vec<String> = ids.iter().map(|id| format!("{registry}/{id}")).collect();
+    keys.sort();
+    let found: Vec<&Value> = nodes.iter().map(|node| &node["key"]).collect();
+    assert_eq!(found, keys.iter().collect::<Vec<_>>());
+    for (at, (member, id)) in cluster.members().iter().zip(&ids).enumerate() {
+        let node = nodes
+            .iter()
+            .find(|node| node["key"] == *format!("{registry}/{id}"));
+        let value = format!("m{at}={}", member.peer_url());
+        assert_eq!(node.expect("listed")["value"], *value);
+    }
+    let leader = cluster.leader();
+    let said = cluster
+        .member(leader)
+        .http("GET", "/v2/stats/leader", "")
+        .json();
+    assert_eq!(said["leader"], *ids[leader]);
+    let followers = said["followers"].as_object().expect("fields");
+    assert_eq!(followers.len(), SIZE - 1);
+    for (id, follower) in followers {
+        assert!(ids.contains(id) && *id != ids[leader]);
+        assert!(follower["counts"]["success"].as_u64() > Some(0), "{said}");
+    }
+    for (at, member) in cluster.members().iter().enumerate() {
+        let said = member.http("GET", "/v2/stats/self", "").json();
+        let [sent, received] = ["sendAppendRequestCnt", "recvAppendRequestCnt"].map(|of| &said[of]);
+        let counted = [sent, received].map(|count| count.as_u64() > Some(0));
+        assert_eq!(counted, [at == leader, at != leader], "{said}");
+    }
+    let target = format!("{path}/{}", ids[1]);
+    assert_eq!(service.http("DELETE", &target, "").status, 200);
+    let left = service.http("GET", path, "").json();
+    assert_eq!(
+        left["node"]["nodes"].as_array().map(Vec::len),
+        Some(SIZE - 1)
+    );
+}
+
+/// Ids as v2 writes them, in the order of the members.
+fn ids(cluster: &Cluster) -> Vec<String> {
+    let members = cluster.members().iter();
+    members
+        .map(|member| format!("{:x}", status(member).expect("it runs").id))
+        .collect()
+}
+
+/// The last section of the interface page: other peer URLs, a member removed, added and started anew.
+#[test]
+fn members_section_of_the_interface_page() {
+    let (_service, _, mut cluster) = begin();
+    let ids = ids(&cluster);
+    let leader = cluster.leader();
+    let at = (leader + 1) % SIZE;
+    let (url, peer_url) = (cluster.member(leader).url(), cluster.member(at).peer_url());
+    let path = format!("/v2/members/{}", ids[at]);
+    let etcdctl = |args: &[&str]| Tool::Etcdctl34V2.run(&url, args);
+    let listed = |line: &str| {
+        wait::until(line, || {
+            let said = etcdctl(&["member", "list"]).stdout;
+            said.contains(line).then(|| said.lines().count())
+        })
+    };
+    let line = format!(
+        "{}: name=m{leader} peerURLs={} clientURLs={url} isLeader=true",
+        ids[leader],
+        cluster.member(leader).peer_url(),
+    );
+    assert_eq!(listed(&line), SIZE);
+    // other peer URLs and back
+    for change in ["http://127.0.0.1:2380", &peer_url] {
+        let body = json!({ "peerURLs": [change] }).to_string();
+        let changed = members(cluster.member(leader), "PUT", &path, &body);
+        assert_eq!((changed.status, changed.text().as_str()), (204, ""));
+        listed(&format!("name=m{at} peerURLs={change} clientURLs="));
+    }
+    // removed: it ends and says why
+    let removed = wait::until("the cluster is healthy", || {
+        let said = etcdctl(&["member", "remove", &ids[at]]);
+        (said.code == Some(0)).then_some(said.stdout)
+    });
+    assert_eq!(
+        removed,
+        format!("Removed member {} from cluster\n", ids[at])
+    );
+    cluster.member_mut(at).wait_exit();
+    let said = "this member was removed from the cluster";
+    cluster.member(at).wait_log(0, said);
+    let gone = members(cluster.member(leader), "DELETE", &path, "");
+    assert_eq!(gone.status, 410, "{}", gone.text());
+    // added again under another id, and started with an empty folder
+    let name = format!("m{at}");
+    let added = etcdctl(&["member", "add", &name, &peer_url]);
+    assert!(
+        added
+            .stdout
+            .starts_with(&format!("Added member named {name} with ID ")),
+        "{}",
+        added.all()
+    );
+    for line in [
+        format!("ETCD_NAME=\"{name}\""),
+        "ETCD_INITIAL_CLUSTER_STATE=\"existing\"".into(),
+    ] {
+        assert!(
+            added.stdout.lines().any(|said| said == line),
+            "{}",
+            added.all()
+        );
+    }
+    let initial = added
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("ETCD_INITIAL_CLUSTER="));
+    let initial = initial.expect("the cluster").trim_matches('"').to_owned();
+    assert_eq!(listed(&format!("[unstarted]: peerURLs={peer_url}")), SIZE);
+    let member = cluster.member_mut(at);
+    fs::remove_dir_all(member.dir().join("data")).expect("it ended");
+    // as the page says: of a member that was there before, discovery is not asked again
+    member.add_args(["--discovery", "", "--initial-cluster", &initial]);
+    member.add_args(["--initial-cluster-state", "existing"]);
+    member.start_again();
+    listed(&format!("name={name} peerURLs={peer_url} clientURLs="));
+    cluster.wait_equal();
+}
+
+/// A request of the members API; again while the members have not been connected for long enough.
+fn members(through: &Server, method: &str, path: &str, body: &str) -> http::Response {
+    let headers = [("Content-Type", "application/json")];
+    wait::until("the cluster is healthy", || {
+        let address = through.address();
+        let answer = http::try_once(&address, method, path, &headers, body.as_bytes());
+        let answer = answer.expect("it answers");
+        (!answer.text().contains("unhealthy cluster")).then_some(answer)
+    })
+}
