@@ -1,6 +1,6 @@
 // Kubernetes' own kube-apiserver and kube-controller-manager on the store under test, which is
-// killed under them twice: thousands of objects are made, watched, listed, collected, and nothing
-// that was acknowledged is missing.
+// killed under them, one member twice, of three the leader again and again: thousands of objects are
+// made, watched, listed, collected, and nothing that was acknowledged is missing.
 //
 // What does not live here: how processes are started (processes.go), and the client (api.go).
 package main
@@ -8,6 +8,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,8 +16,10 @@ import (
 )
 
 const (
-	objects  = 5000
-	workers  = 16
+	objects = 5000
+	workers = 16
+	// how often the leader of three members dies at least while the objects are made
+	killsMin = 5
 	maps     = "/api/v1/namespaces/load/configmaps"
 	things   = "/apis/example.test/v1/namespaces/load/things"
 	leader   = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager"
@@ -31,13 +34,15 @@ var (
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Println("usage: drive PROGRAM FOLDER-OF-KUBERNETES")
+	if len(os.Args) != 4 {
+		fmt.Println("usage: drive PROGRAM FOLDER-OF-KUBERNETES MEMBERS")
 		os.Exit(2)
 	}
-	here = newWorld(os.Args[1], os.Args[2])
+	members, err := strconv.Atoi(os.Args[3])
+	must(err)
+	here = newWorld(os.Args[1], os.Args[2], members)
 	here.endOnSignals()
-	here.startStore()
+	here.startStores()
 	api := here.startAPIServer()
 	passed("kube-apiserver is ready")
 	here.startControllers(api)
@@ -119,7 +124,8 @@ func rights(api *api) {
 	passed("a token opens what its role allows")
 }
 
-// load makes all objects; the store is killed when half of them are made.
+// load makes all objects; a store of one member is killed when half of them are made, the leader of
+// several all the time.
 func load(api *api) {
 	version := at(api.get(maps), "metadata", "resourceVersion")
 	seen, stop := make(chan string, 3*objects), make(chan struct{})
@@ -144,10 +150,19 @@ func load(api *api) {
 			}
 		}()
 	}
-	<-half
-	restart()
-	group.Wait()
-	passed(fmt.Sprintf("%d objects, with a kill -9 of the store after half", objects))
+	if len(here.stores) == 1 {
+		<-half
+		here.killStores()
+		here.startStores()
+		group.Wait()
+		passed(fmt.Sprintf("%d objects, with a kill -9 of the store after half", objects))
+	} else {
+		all := make(chan struct{})
+		go func() { group.Wait(); close(all) }()
+		kills := here.killLeaders(all)
+		expect(kills >= killsMin, "the leader was killed %d times only", kills)
+		passed(fmt.Sprintf("%d objects, with %d kills -9 of the leader", objects, kills))
+	}
 	whole(api)
 	told := map[string]bool{}
 	for deadline := time.After(patience); len(told) < objects*4/5; {
@@ -162,11 +177,6 @@ func load(api *api) {
 	}
 	close(stop)
 	passed("a watch told of every one of them")
-}
-
-func restart() {
-	here.killStore()
-	here.startStore()
 }
 
 // whole: every object is listed, from the store and from the watch cache.
@@ -226,9 +236,10 @@ func leads(api *api, before string) {
 	passed("leader election goes on")
 }
 
-// again: a kill at rest; a write, and all that was there.
+// again: a kill of all members at rest; a write, and all that was there.
 func again(api *api) {
-	restart()
+	here.killStores()
+	here.startStores()
 	api.create(maps, object{"metadata": object{"name": "after"}})
 	whole(api)
 }

@@ -6,32 +6,47 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 )
 
 type world struct {
 	dir, bin, program string
-	store             *exec.Cmd
+	stores            []*member
 	others            []*exec.Cmd
-	storeURL, peerURL string
 	token             string
 }
 
-func newWorld(program, bin string) *world {
+// A member of the store under test.
+type member struct {
+	name, url, peerURL string
+	process            *exec.Cmd
+}
+
+// How long a member that is not there may keep a question waiting.
+var askOnce = &http.Client{Timeout: 2 * time.Second}
+
+func newWorld(program, bin string, members int) *world {
 	dir, err := os.MkdirTemp("", "witan-kube-")
 	must(err)
 	token := make([]byte, 16)
 	_, err = rand.Read(token)
 	must(err)
 	w := &world{dir: dir, bin: bin, program: program, token: hex.EncodeToString(token)}
-	w.storeURL, w.peerURL = "http://"+freeAddress(), "http://"+freeAddress()
+	for n := range members {
+		name := fmt.Sprintf("m%d", n)
+		w.stores = append(w.stores, &member{name: name, url: "http://" + freeAddress(), peerURL: "http://" + freeAddress()})
+	}
 	w.write("tokens.csv", w.token+`,admin,1,"system:masters"`+"\n")
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(err)
@@ -61,17 +76,111 @@ func (w *world) spawn(program string, arguments ...string) *exec.Cmd {
 	return process
 }
 
-func (w *world) startStore() {
-	w.store = w.spawn(w.program, "--name", "default", "--data-dir", w.path("data"),
-		"--listen-client-urls", w.storeURL, "--advertise-client-urls", w.storeURL,
-		"--listen-peer-urls", w.peerURL, "--initial-advertise-peer-urls", w.peerURL,
-		"--initial-cluster", "default="+w.peerURL)
+// startStores starts all members that do not run.
+func (w *world) startStores() {
+	for _, m := range w.stores {
+		if m.process == nil {
+			w.start(m)
+		}
+	}
 }
 
-// killStore ends the store as a power cut would.
-func (w *world) killStore() {
-	must(w.store.Process.Kill())
-	_ = w.store.Wait()
+func (w *world) start(m *member) {
+	cluster := make([]string, len(w.stores))
+	for n, other := range w.stores {
+		cluster[n] = other.name + "=" + other.peerURL
+	}
+	m.process = w.spawn(w.program, "--name", m.name, "--data-dir", w.path(m.name),
+		"--listen-client-urls", m.url, "--advertise-client-urls", m.url,
+		"--listen-peer-urls", m.peerURL, "--initial-advertise-peer-urls", m.peerURL,
+		"--initial-cluster", strings.Join(cluster, ","))
+}
+
+// killStores ends all members as a power cut would.
+func (w *world) killStores() {
+	for _, m := range w.stores {
+		m.kill()
+	}
+}
+
+func (m *member) kill() {
+	if m.process != nil {
+		_ = m.process.Process.Kill()
+		_ = m.process.Wait()
+		m.process = nil
+	}
+}
+
+// killLeaders kills the leader again and again until stopped, each time when all members serve. It
+// tells how often.
+func (w *world) killLeaders(stop <-chan struct{}) int {
+	for kills := 0; ; kills++ {
+		select {
+		case <-stop:
+			return kills
+		default:
+		}
+		var leader *member
+		eventually("all members know the same leader", func() bool {
+			leader = w.leader()
+			return leader != nil
+		})
+		leader.kill()
+		w.awaitOther(leader)
+		w.start(leader)
+	}
+}
+
+// awaitOther waits until the members that run have a leader again.
+func (w *world) awaitOther(dead *member) {
+	eventually("another member leads", func() bool {
+		for _, m := range w.stores {
+			if id, leader := m.status(); m != dead && id != "" && id == leader {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// leader is the member that all name; nil while one does not answer or they disagree.
+func (w *world) leader() *member {
+	var found *member
+	said := map[string]bool{}
+	for _, m := range w.stores {
+		id, leader := m.status()
+		if id == leader {
+			found = m
+		}
+		said[leader] = true
+	}
+	if len(said) != 1 || said["0"] || said[""] {
+		return nil
+	}
+	return found
+}
+
+// status gives a member's id and that of its leader; nothing if it does not answer.
+func (m *member) status() (id, leader string) {
+	answer, err := askOnce.Post(m.url+"/v3/maintenance/status", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		return "", ""
+	}
+	defer answer.Body.Close()
+	var got object
+	if answer.StatusCode != 200 || json.NewDecoder(answer.Body).Decode(&got) != nil {
+		return "", ""
+	}
+	return at(got, "header", "member_id"), at(got, "leader")
+}
+
+// storeURLs is where clients find the store.
+func (w *world) storeURLs() string {
+	urls := make([]string, len(w.stores))
+	for n, m := range w.stores {
+		urls[n] = m.url
+	}
+	return strings.Join(urls, ",")
 }
 
 func (w *world) startAPIServer() *api {
@@ -79,7 +188,7 @@ func (w *world) startAPIServer() *api {
 	_, port, err := net.SplitHostPort(address)
 	must(err)
 	w.others = append(w.others, w.spawn(filepath.Join(w.bin, "kube-apiserver"),
-		"--etcd-servers="+w.storeURL, "--bind-address=127.0.0.1", "--secure-port="+port,
+		"--etcd-servers="+w.storeURLs(), "--bind-address=127.0.0.1", "--secure-port="+port,
 		"--advertise-address=10.0.0.1", "--cert-dir="+w.path("certs"),
 		"--authorization-mode=RBAC", "--token-auth-file="+w.path("tokens.csv"),
 		"--service-cluster-ip-range=10.96.0.0/16",
@@ -130,16 +239,13 @@ func (w *world) endOnSignals() {
 	}()
 }
 
-// end kills every process, the store last, and removes the folder, or says where it is.
+// end kills every process, the members last, and removes the folder, or says where it is.
 func (w *world) end(keep bool) {
 	for i := len(w.others) - 1; i >= 0; i-- {
 		_ = w.others[i].Process.Kill()
 		_ = w.others[i].Wait()
 	}
-	if w.store != nil {
-		_ = w.store.Process.Kill()
-		_ = w.store.Wait()
-	}
+	w.killStores()
 	if keep {
 		fmt.Println("logs are in", w.dir)
 	} else {
