@@ -9,7 +9,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use crate::{h2::Grpc, http1::Http1, process, verb::Verb, wire};
+use crate::{h2::Grpc, http1::Http1, process, subject::Subject, verb::Verb, wire};
 
 /// Keys that the timed loads touch. Their text has 16 bytes.
 pub const KEYS: u64 = 100_000;
@@ -33,6 +33,11 @@ pub struct Measured {
     pub client_cpu: Duration,
     /// Bytes the server wrote.
     pub written: u64,
+    /// Bytes that members sent to one another, and for how many answers: those before and after the
+    /// measured time belong to both.
+    pub sent: u64,
+    /// See `sent`.
+    pub answers: u64,
     /// Latencies in microseconds, sorted.
     pub latencies: Vec<u32>,
 }
@@ -45,6 +50,8 @@ impl Measured {
         self.server_cpu += other.server_cpu;
         self.client_cpu += other.client_cpu;
         self.written += other.written;
+        self.sent += other.sent;
+        self.answers += other.answers;
         self.latencies.extend(other.latencies);
         self.latencies.sort_unstable();
     }
@@ -68,55 +75,73 @@ impl Measured {
 struct Gauge {
     counting: Cell<bool>,
     stop: Cell<bool>,
+    answers: Cell<u64>,
     latencies: RefCell<Vec<u32>>,
 }
 
-/// Runs `clients` clients against one server for `length` and measures. Needs a `LocalSet`.
+/// Runs `clients` clients for `length` and measures. Needs a `LocalSet`.
 ///
 /// # Panics
 /// If a request fails.
-pub async fn run(
-    address: &str,
-    pid: u32,
+pub async fn run(subject: &Subject<'_>, verb: Verb, clients: usize, length: Duration) -> Measured {
+    run_until(subject, verb, clients, tokio::time::sleep(length)).await
+}
+
+/// The same until `end`, which begins with the measurement.
+///
+/// # Panics
+/// If a request fails.
+pub async fn run_until(
+    subject: &Subject<'_>,
     verb: Verb,
     clients: usize,
-    length: Duration,
+    end: impl Future<Output = ()>,
 ) -> Measured {
+    let sent = subject.sent_bytes();
     let gauge = Rc::new(Gauge::default());
     let mut tasks = JoinSet::new();
-    connections(&mut tasks, address, verb, clients, |own_clients| {
-        let (own, gauge) = (Rc::clone(&gauge), Rc::clone(&gauge));
-        // every client walks the same keys in an order of its own
-        let mut keys: Vec<u64> = own_clients.map(|client| client as u64 * 7919).collect();
-        let next = move |slot: usize| {
-            let key = &mut keys[slot];
-            *key = (*key * 5 + 12_345) % KEYS;
-            (!own.stop.get()).then_some(*key)
-        };
-        let done = move |took| {
-            if gauge.counting.get() {
-                gauge.latencies.borrow_mut().push(took);
-            }
-        };
-        (next, done)
-    });
+    connections(
+        &mut tasks,
+        subject.address(),
+        verb,
+        clients,
+        |own_clients| {
+            let (own, gauge) = (Rc::clone(&gauge), Rc::clone(&gauge));
+            // every client walks the same keys in an order of its own
+            let mut keys: Vec<u64> = own_clients.map(|client| client as u64 * 7919).collect();
+            let next = move |slot: usize| {
+                let key = &mut keys[slot];
+                *key = (*key * 5 + 12_345) % KEYS;
+                (!own.stop.get()).then_some(*key)
+            };
+            let done = move |took| {
+                gauge.answers.set(gauge.answers.get() + 1);
+                if gauge.counting.get() {
+                    gauge.latencies.borrow_mut().push(took);
+                }
+            };
+            (next, done)
+        },
+    );
     tokio::time::sleep(WARM_UP).await;
     let own = std::process::id();
-    let before = (process::cpu(pid), process::cpu(own));
-    let written = process::written_bytes(pid);
+    let before = (subject.cpu(), process::cpu(own));
+    let written = subject.written_bytes();
     let begun = Instant::now();
     gauge.counting.set(true);
-    tokio::time::sleep(length).await;
+    end.await;
     gauge.counting.set(false);
     let mut measured = Measured {
         elapsed: begun.elapsed(),
-        server_cpu: process::cpu(pid) - before.0,
+        server_cpu: subject.cpu() - before.0,
         client_cpu: process::cpu(own) - before.1,
-        written: process::written_bytes(pid) - written,
+        written: subject.written_bytes() - written,
         ..Measured::default()
     };
     gauge.stop.set(true);
     finish(tasks).await;
+    measured.sent = subject.sent_bytes().saturating_sub(sent);
+    measured.answers = gauge.answers.get();
     measured.latencies = gauge.latencies.take();
     measured.requests = measured.latencies.len() as u64;
     measured.latencies.sort_unstable();

@@ -20,6 +20,7 @@ use witan_bench::{
     load::{self, Measured},
     process,
     program::{Program, programs, turns},
+    subject::Subject,
     table,
     verb::Verb,
 };
@@ -91,9 +92,8 @@ async fn compare(options: &Options) {
         let able: Vec<&(&Program, Server)> = able.collect();
         let mut results = vec![Measured::default(); able.len()];
         for at in turns(able.len(), options.rounds) {
-            let server = &able[at].1;
-            let address = server.address();
-            results[at].add(load::run(&address, server.pid(), *verb, *clients, length).await);
+            let subject = Subject::one(&able[at].1);
+            results[at].add(load::run(&subject, *verb, *clients, length).await);
         }
         for (at, ((program, _), result)) in able.iter().zip(&results).enumerate() {
             let base = (at > 0).then(|| &results[0]);
@@ -174,7 +174,6 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 fn load(text: &str) -> Result<(Verb, usize), String> {
     let wrong = || format!("no such load: {text}");
     let (name, clients) = text.split_once(':').ok_or_else(wrong)?;
-    let mut verbs = Verb::ALL.into_iter();
-    let verb = verbs.find(|verb| verb.name() == name).ok_or_else(wrong)?;
+    let verb = Verb::named(name).ok_or_else(wrong)?;
     Ok((verb, clients.parse().map_err(|_| wrong())?))
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use witan_e2e::{Kind, Launch};
+use witan_e2e::{Cluster, Kind, Launch};
 
 /// Quota of every server, in bytes: a run of all loads writes more than the 2 GiB that each server
 /// grants by default, and a full server refuses the rest of the run.
@@ -39,6 +39,15 @@ impl Program {
             Some(path) => launch.program(path.clone()),
             None => launch,
         }
+    }
+
+    /// Members of a cluster, not started.
+    pub fn cluster(&self, members: usize) -> Cluster {
+        let launch = match self.kind {
+            Kind::Witan | Kind::Etcd34 => self.launch(),
+            Kind::Etcd36 => self.launch().arg("--log-level=warn"),
+        };
+        Cluster::prepare_of(&launch, "http", members)
     }
 }
 

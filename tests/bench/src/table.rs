@@ -1,5 +1,7 @@
 //! The printed tables, in Markdown: as they stand they go into a document.
 
+use std::time::Duration;
+
 use crate::load::Measured;
 
 /// Head of the table of loads.
@@ -9,7 +11,6 @@ pub const HEAD: &str = "\
 
 /// One line: a server under a load. The last two columns say how `base`, the first server, stands
 /// to this one: its requests per second and its CPU per request as multiples.
-#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 pub fn line(
     load: &str,
     clients: usize,
@@ -17,10 +18,27 @@ pub fn line(
     measured: &Measured,
     base: Option<&Measured>,
 ) -> String {
-    let per = |total: f64, of: &Measured| total / (of.requests.max(1) as f64);
-    let rate = |of: &Measured| of.requests as f64 / of.elapsed.as_secs_f64().max(1e-9);
-    let cpu = |of: &Measured| per(of.server_cpu.as_secs_f64() * 1e6, of);
-    let ratios = base.map_or_else(
+    let (cells, ratios) = (cells(measured), ratios(measured, base));
+    format!("| {load} | {clients} | {server} | {cells} {ratios}")
+}
+
+/// Rate, latencies, CPU and bytes written.
+#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+fn cells(measured: &Measured) -> String {
+    let per = |total: f64| total / (measured.requests.max(1) as f64);
+    format!(
+        "{:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0}",
+        rate(measured),
+        measured.quantile(0.5),
+        measured.quantile(0.99),
+        cpu(measured),
+        per(measured.client_cpu.as_secs_f64() * 1e6),
+        per(measured.written as f64),
+    )
+}
+
+fn ratios(measured: &Measured, base: Option<&Measured>) -> String {
+    base.map_or_else(
         || "| | |".to_owned(),
         |base| {
             format!(
@@ -29,15 +47,74 @@ pub fn line(
                 cpu(base) / cpu(measured).max(1e-9),
             )
         },
-    );
+    )
+}
+
+/// Requests per second.
+#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+fn rate(of: &Measured) -> f64 {
+    of.requests as f64 / of.elapsed.as_secs_f64().max(1e-9)
+}
+
+/// Server CPU in microseconds per request.
+#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+fn cpu(of: &Measured) -> f64 {
+    of.server_cpu.as_secs_f64() * 1e6 / of.requests.max(1) as f64
+}
+
+/// Head of the table of loads on clusters.
+pub(crate) const CLUSTER_HEAD: &str = "\
+| load | clients | at | server | requests/s | p50 ms | p99 ms | servers us | client us | written B | peer B | rate | CPU |
+|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
+
+/// One line: clients ask the member `at` of a cluster of `server`. CPU and bytes are those of all
+/// members; the bytes on peer links are per answer, with what members say without one.
+pub(crate) fn cluster_line(
+    load: &str,
+    clients: usize,
+    (at, server): (&str, &str),
+    measured: &Measured,
+    base: Option<&Measured>,
+) -> String {
+    let (cells, ratios) = (cells(measured), ratios(measured, base));
+    let sent = measured.sent / measured.answers.max(1);
+    format!("| {load} | {clients} | {at} | {server} | {cells} | {sent} {ratios}")
+}
+
+/// Head of the table of failovers.
+pub(crate) const FAILOVER_HEAD: &str = "\
+| server | kills | median ms | p90 ms | worst ms | median |
+|---|--:|--:|--:|--:|--:|";
+
+/// One line; the last column says how the first server's median stands to this one.
+pub(crate) fn failover_line(server: &str, sorted: &[Duration], base: Option<Duration>) -> String {
+    let ms = |at: usize| sorted.get(at).map_or(0.0, |took| took.as_secs_f64() * 1e3);
+    let median = ms(sorted.len() / 2);
+    let ratio = base.map_or_else(String::new, |base| {
+        format!("x{:.2}", base.as_secs_f64() * 1e3 / median.max(1e-9))
+    });
     format!(
-        "| {load} | {clients} | {server} | {:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} {ratios}",
-        rate(measured),
-        measured.quantile(0.5),
-        measured.quantile(0.99),
-        cpu(measured),
-        per(measured.client_cpu.as_secs_f64() * 1e6, measured),
-        per(measured.written as f64, measured),
+        "| {server} | {} | {median:.0} | {:.0} | {:.0} | {ratio} |",
+        sorted.len(),
+        ms(sorted.len() * 9 / 10),
+        ms(sorted.len().saturating_sub(1)),
+    )
+}
+
+/// Head of the table of members that catch up.
+pub(crate) const CATCH_UP_HEAD: &str = "\
+| server | puts/s of two members | p99 ms | puts/s meanwhile | p99 ms | p99 | until caught up s |
+|---|--:|--:|--:|--:|--:|--:|";
+
+/// A load of two members, the same load while the third one catches up, and how long that took.
+pub(crate) fn catch_up_line(quiet: &Measured, busy: &Measured, took: Option<Duration>) -> String {
+    let (calm, then) = (quiet.quantile(0.99), busy.quantile(0.99));
+    let took = took.map_or("never".into(), |took| format!("{:.1}", took.as_secs_f64()));
+    format!(
+        "{:.0} | {calm:.2} | {:.0} | {then:.2} | x{:.2} | {took} |",
+        rate(quiet),
+        rate(busy),
+        then / calm.max(1e-9),
     )
 }
 
@@ -60,9 +137,7 @@ pub(crate) fn latency_line(measured: &Measured) -> String {
 }
 
 /// A load alone and the same load beside a chore that was done so many times.
-#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 pub(crate) fn chores_line(quiet: &Measured, busy: &Measured, times: u64) -> String {
-    let rate = |of: &Measured| of.requests as f64 / of.elapsed.as_secs_f64().max(1e-9);
     let (calm, then) = (quiet.quantile(0.99), busy.quantile(0.99));
     format!(
         "{:.0} | {calm:.2} | {:.0} | {then:.2} | x{:.2} | {times} |",

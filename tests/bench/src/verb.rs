@@ -17,17 +17,23 @@ use crate::load::KEYS;
 /// Length of every value: the size that Kubernetes-like users have.
 pub const VALUE_BYTES: usize = 256;
 
+/// Length of a large value. The client sends each message in one frame, of which servers take 16 KiB.
+const LARGE_BYTES: usize = 15 << 10;
+
 /// Keys of a long range.
 const LISTED: u64 = 10_000;
 
-/// The value, the same everywhere.
-const VALUE: [u8; VALUE_BYTES] = [b'v'; VALUE_BYTES];
+/// The values, the same everywhere.
+static VALUE: [u8; VALUE_BYTES] = [b'v'; VALUE_BYTES];
+static LARGE_VALUE: [u8; LARGE_BYTES] = [b'v'; LARGE_BYTES];
 
 /// One kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// gRPC: a put of 16 + 256 bytes.
     Put,
+    /// gRPC: a put of 16 bytes + 15 KiB, which fills a member quickly.
+    LargePut,
     /// gRPC: a linearizable range of one key.
     Get,
     /// gRPC: a serializable range of one key.
@@ -45,7 +51,10 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// All of them, in the order of the table.
+    /// Length of the value of [`Verb::LargePut`].
+    pub const LARGE_BYTES: usize = LARGE_BYTES;
+
+    /// Those of the table, in its order.
     pub const ALL: [Verb; 8] = [
         Verb::Put,
         Verb::Get,
@@ -57,10 +66,16 @@ impl Verb {
         Verb::JsonPut,
     ];
 
+    /// The one of the table with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.name() == name)
+    }
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Verb::Put => "put",
+            Verb::LargePut => "large",
             Verb::Get => "get",
             Verb::SerializableGet => "sget",
             Verb::TxnPut => "txn",
@@ -75,6 +90,7 @@ impl Verb {
     pub fn label(self) -> &'static str {
         match self {
             Verb::Put => "gRPC put",
+            Verb::LargePut => "gRPC put of 15 KiB",
             Verb::Get => "gRPC get, linearizable",
             Verb::SerializableGet => "gRPC get, serializable",
             Verb::TxnPut => "gRPC txn, compare and put",
@@ -88,7 +104,12 @@ impl Verb {
     /// Whether it goes over gRPC.
     pub fn grpc(self) -> bool {
         match self {
-            Verb::Put | Verb::Get | Verb::SerializableGet | Verb::TxnPut | Verb::List => true,
+            Verb::Put
+            | Verb::LargePut
+            | Verb::Get
+            | Verb::SerializableGet
+            | Verb::TxnPut
+            | Verb::List => true,
             Verb::V2Put | Verb::V2Get | Verb::JsonPut => false,
         }
     }
@@ -97,6 +118,7 @@ impl Verb {
     pub fn served_by(self, kind: Kind) -> bool {
         match self {
             Verb::Put
+            | Verb::LargePut
             | Verb::Get
             | Verb::SerializableGet
             | Verb::TxnPut
@@ -109,7 +131,7 @@ impl Verb {
     /// Path of the gRPC method or of the HTTP resource (a prefix, where the key belongs to it).
     pub(crate) fn target(self) -> &'static str {
         match self {
-            Verb::Put => "/etcdserverpb.KV/Put",
+            Verb::Put | Verb::LargePut => "/etcdserverpb.KV/Put",
             Verb::Get | Verb::SerializableGet | Verb::List => "/etcdserverpb.KV/Range",
             Verb::TxnPut => "/etcdserverpb.KV/Txn",
             Verb::V2Put | Verb::V2Get => "/v2/keys/",
@@ -131,6 +153,11 @@ impl Verb {
         };
         match self {
             Verb::Put => put(key).encode_to_vec(),
+            Verb::LargePut => PutRequest {
+                value: Bytes::from_static(&LARGE_VALUE),
+                ..put(key)
+            }
+            .encode_to_vec(),
             Verb::TxnPut => TxnRequest {
                 compare: vec![Compare {
                     result: CompareResult::Greater as i32,
@@ -184,6 +211,7 @@ impl Verb {
             }
             Verb::V2Get
             | Verb::Put
+            | Verb::LargePut
             | Verb::Get
             | Verb::SerializableGet
             | Verb::TxnPut

@@ -24,6 +24,14 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause between two chores beside a load",
     ),
     (
+        "tests/bench/src/cluster/catch_up.rs",
+        "the pause between two looks at a member that catches up",
+    ),
+    (
+        "tests/bench/src/cluster/memory.rs",
+        "a filled cluster settles before it is measured",
+    ),
+    (
         "tests/bench/src/main.rs",
         "a filled server settles before it is measured",
     ),

@@ -11,6 +11,7 @@ use witan_e2e::{Server, grpc};
 
 use crate::{
     load::{self, KEYS},
+    subject::Subject,
     table::chores_line,
     verb::Verb,
 };
@@ -30,8 +31,9 @@ pub(super) enum Chore {
 pub(super) async fn play(server: &Server, length: Duration, chore: Chore) -> String {
     let address = server.address();
     load::fill(&address, Verb::Put, KEYS, FILLERS).await;
-    let quiet = load::run(&address, server.pid(), Verb::Put, WRITERS, length).await;
-    let busy = load::run(&address, server.pid(), Verb::Put, WRITERS, length);
+    let subject = Subject::one(server);
+    let quiet = load::run(&subject, Verb::Put, WRITERS, length).await;
+    let busy = load::run(&subject, Verb::Put, WRITERS, length);
     let doing = tokio::task::spawn_local(repeat(address.clone(), chore, Instant::now() + length));
     let busy = busy.await;
     let times = doing.await.expect("no chore fails");

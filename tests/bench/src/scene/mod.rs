@@ -4,11 +4,13 @@
 mod backup;
 mod chores;
 mod keepalive;
-mod watch;
+pub(crate) mod watch;
 
 use std::time::Duration;
 
 use witan_e2e::Server;
+
+use crate::subject::Subject;
 
 /// One scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +74,10 @@ impl Scene {
     /// If the server refuses something.
     pub async fn play(self, server: &Server, length: Duration) -> String {
         match self {
-            Scene::WatchOne => watch::one(server, length).await,
-            Scene::WatchMany => watch::many(server, length).await,
+            Scene::WatchOne => watch::one(&Subject::one(server), &[server.address()], length).await,
+            Scene::WatchMany => {
+                watch::many(&Subject::one(server), &[server.address()], length).await
+            }
             Scene::KeepAlive => keepalive::play(server, length).await,
             Scene::Compact => chores::play(server, length, chores::Chore::Compact).await,
             Scene::Defragment => chores::play(server, length, chores::Chore::Defragment).await,

@@ -12,10 +12,9 @@ use tokio::{sync::Notify, task::JoinSet};
 use witan_api::v3::etcdserverpb::{
     WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
 };
-use witan_e2e::Server;
 
 use crate::{
-    h2::Grpc, load::Measured, process, stream::Stream, table::latency_line, verb::Verb,
+    h2::Grpc, load::Measured, stream::Stream, subject::Subject, table::latency_line, verb::Verb,
     verb::key_text, wire,
 };
 
@@ -46,33 +45,32 @@ impl Heard {
 }
 
 /// One writer writes again when all have heard the last value. The delay is the last watcher's.
-pub(super) async fn one(server: &Server, length: Duration) -> String {
+pub(crate) async fn one(subject: &Subject<'_>, readers: &[String], length: Duration) -> String {
     let heard = Rc::new(Heard::default());
-    let _streams = watch_all(server, &heard, |_| 0).await;
-    let before = process::cpu(server.pid());
+    let _streams = watch_all(readers, &heard, |_| 0).await;
+    let before = subject.cpu();
     let (asked, begun) = (Rc::clone(&heard), Instant::now());
     // the next put is asked when the events of the last one are all there
     let mut rounds = 0;
     while begun.elapsed() < length {
         let put = Instant::now();
         let mut once = Some(0);
-        let wire = Grpc::new(Verb::Put, &server.address(), 1);
-        wire::drive(&server.address(), wire, 1, |_| once.take(), |_| {}).await;
+        let wire = Grpc::new(Verb::Put, subject.address(), 1);
+        wire::drive(subject.address(), wire, 1, |_| once.take(), |_| {}).await;
         rounds += 1;
         asked.until(&asked.events, rounds * WATCHERS).await;
         heard.latencies.borrow_mut().push(micros(put));
     }
-    finish(server, &heard, begun, before)
+    finish(subject, &heard, begun, before)
 }
 
 /// Writers write as fast as they are answered. The delay of an event counts from its put's start.
-pub(super) async fn many(server: &Server, length: Duration) -> String {
+pub(crate) async fn many(subject: &Subject<'_>, readers: &[String], length: Duration) -> String {
     let heard = Rc::new(Heard::default());
-    let _streams = watch_all(server, &heard, |watcher| watcher).await;
-    let before = process::cpu(server.pid());
+    let _streams = watch_all(readers, &heard, |watcher| watcher).await;
+    let before = subject.cpu();
     let begun = Instant::now();
-    let address = server.address();
-    let wire = Grpc::new(Verb::Put, &address, WRITERS);
+    let wire = Grpc::new(Verb::Put, subject.address(), WRITERS);
     let (mut puts, told) = (0, Rc::clone(&heard));
     let next = |_| {
         let key = puts % WATCHERS;
@@ -84,16 +82,16 @@ pub(super) async fn many(server: &Server, length: Duration) -> String {
             key
         })
     };
-    wire::drive(&address, wire, WRITERS, next, |_| {}).await;
+    wire::drive(subject.address(), wire, WRITERS, next, |_| {}).await;
     heard.until(&heard.events, puts).await;
-    finish(server, &heard, begun, before)
+    finish(subject, &heard, begun, before)
 }
 
-fn finish(server: &Server, heard: &Heard, begun: Instant, before: Duration) -> String {
+fn finish(subject: &Subject<'_>, heard: &Heard, begun: Instant, before: Duration) -> String {
     let mut measured = Measured {
         requests: *heard.events.borrow(),
         elapsed: begun.elapsed(),
-        server_cpu: process::cpu(server.pid()).saturating_sub(before),
+        server_cpu: subject.cpu().saturating_sub(before),
         latencies: heard.latencies.take(),
         ..Measured::default()
     };
@@ -101,11 +99,12 @@ fn finish(server: &Server, heard: &Heard, begun: Instant, before: Duration) -> S
     latency_line(&measured)
 }
 
-/// Opens the streams and creates the watchers, of the keys that `key` gives them.
-async fn watch_all(server: &Server, heard: &Rc<Heard>, key: impl Fn(u64) -> u64) -> JoinSet<()> {
+/// Opens the streams, at each of `readers` as many, and creates the watchers, of the keys that `key`
+/// gives them.
+async fn watch_all(readers: &[String], heard: &Rc<Heard>, key: impl Fn(u64) -> u64) -> JoinSet<()> {
     let mut streams = JoinSet::new();
-    for first in (0..WATCHERS).step_by(100) {
-        let mut stream = Stream::open(&server.address(), WATCH).await;
+    for (first, reader) in (0..WATCHERS).step_by(100).zip(readers.iter().cycle()) {
+        let mut stream = Stream::open(reader, WATCH).await;
         for watcher in first..first + WATCHERS_PER_STREAM {
             let create = WatchCreateRequest {
                 key: key_text(key(watcher)).into_bytes().into(),

@@ -1,0 +1,85 @@
+//! Three members of Witan beside three members of etcd.
+//!
+//! `cluster [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--witan after=PATH,before=PATH]
+//! [--parts requests,watchers,memory,failover,catch-up] [--loads put:64:leader,get:1:follower]
+//! [--keys N] [--kills N] [--behind-mib N]` prints a table for each part. The defaults give a first
+//! impression; `docs/benchmarks.md` says with which its tables were made.
+#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+
+use std::{env, process::ExitCode, time::Duration};
+
+use tokio::task::LocalSet;
+use witan_bench::{
+    cluster::{Load, Options, Part},
+    program::programs,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let (options, parts) = match options(env::args().skip(1)) {
+        Ok(options) => options,
+        Err(wrong) => {
+            println!("{wrong}; see the head of tests/bench/src/bin/cluster.rs");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs only a thread");
+    LocalSet::new().block_on(&runtime, async {
+        for part in parts {
+            part.measure(&options).await;
+        }
+    });
+    ExitCode::SUCCESS
+}
+
+fn options(mut args: impl Iterator<Item = String>) -> Result<(Options, Vec<Part>), String> {
+    let mut options = Options {
+        programs: Vec::new(),
+        loads: Load::all(),
+        length: Duration::from_secs(2),
+        rounds: 1,
+        keys: 100_000,
+        kills: 5,
+        behind_mib: 64,
+    };
+    let mut parts = Part::ALL.to_vec();
+    let (mut servers, mut builds) = ("witan,etcd36,etcd34".to_owned(), None);
+    while let Some(flag) = args.next() {
+        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        let number = || {
+            let number = value.parse::<u64>().ok().filter(|number| *number > 0);
+            number.ok_or_else(|| format!("{flag}: no number above 0: {value}"))
+        };
+        let count = || number().map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        match flag.as_str() {
+            "--seconds" => options.length = Duration::from_secs(number()?),
+            "--rounds" => options.rounds = count()?,
+            "--keys" => options.keys = number()?,
+            "--kills" => options.kills = count()?,
+            "--behind-mib" => options.behind_mib = number()?,
+            "--servers" => servers = value,
+            "--witan" => builds = Some(value),
+            "--parts" => parts = value.split(',').map(part).collect::<Result<_, _>>()?,
+            "--loads" => {
+                options.loads = value
+                    .split(',')
+                    .map(Load::named)
+                    .collect::<Result<_, _>>()?;
+            }
+            _ => return Err(format!("no such flag: {flag}")),
+        }
+    }
+    options.programs = programs(&servers, builds.as_deref())?;
+    Ok((options, parts))
+}
+
+fn part(name: &str) -> Result<Part, String> {
+    let mut parts = Part::ALL.into_iter();
+    let part = parts.find(|part| part.name() == name);
+    part.ok_or_else(|| format!("no such part: {name}"))
+}

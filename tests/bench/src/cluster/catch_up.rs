@@ -1,0 +1,89 @@
+//! A follower was down while much was written. It comes back while clients write: how long until it has
+//! applied what the leader has, and what the clients notice.
+#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
+use witan_api::v3::etcdserverpb::{StatusRequest, maintenance_client::MaintenanceClient};
+
+use super::{FILLERS, MEMBERS, Options};
+use crate::{load, program::Program, subject::Subject, table, verb::Verb};
+
+/// Clients that write meanwhile.
+const WRITERS: usize = 64;
+
+/// Entries that a follower may lack under load.
+const LAG: u64 = 2000;
+
+/// Between two looks at both members, and how long one may take.
+const LOOK: Duration = Duration::from_millis(50);
+const LOOK_MAX: Duration = Duration::from_secs(2);
+
+/// A member that needs longer does not catch up.
+const CATCH_UP_MAX: Duration = Duration::from_secs(180);
+
+pub(super) async fn measure(options: &Options) {
+    println!(
+        "{} MiB behind, 64 writers\n\n{}",
+        options.behind_mib,
+        table::CATCH_UP_HEAD
+    );
+    for program in &options.programs {
+        let line = one(program, options).await;
+        println!("| {} | {line}", program.name);
+    }
+    println!();
+}
+
+async fn one(program: &Program, options: &Options) -> String {
+    let mut cluster = program.cluster(MEMBERS);
+    cluster.start_all();
+    let lagging = cluster.follower();
+    cluster.member_mut(lagging).kill9();
+    let leader = cluster.leader();
+    let values = (options.behind_mib << 20) / (Verb::LARGE_BYTES as u64);
+    let address = cluster.member(leader).address();
+    load::fill(&address, Verb::LargePut, values, FILLERS).await;
+    load::fill(&address, Verb::Put, load::KEYS, FILLERS).await;
+    let subject = Subject::cluster(&cluster, leader);
+    let quiet = load::run(&subject, Verb::Put, WRITERS, options.length).await;
+    let begun = Instant::now();
+    cluster.member_mut(lagging).start_unready_again();
+    let channels = [leader, lagging].map(|at| lazy(&cluster.member(at).address()));
+    let subject = Subject::cluster(&cluster, leader);
+    let mut took = None;
+    let busy = load::run_until(&subject, Verb::Put, WRITERS, async {
+        let done = timeout(CATCH_UP_MAX, caught_up(&channels)).await;
+        took = done.ok().map(|()| begun.elapsed());
+    });
+    let busy = busy.await;
+    table::catch_up_line(&quiet, &busy, took)
+}
+
+fn lazy(address: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"));
+    endpoint.expect("host:port makes a URL").connect_lazy()
+}
+
+/// Completes when the second member has applied what the first one had, up to what is on its way.
+async fn caught_up([leader, follower]: &[Channel; 2]) {
+    loop {
+        let (Some(wanted), Some(reached)) = (applied(leader).await, applied(follower).await) else {
+            sleep(LOOK).await;
+            continue;
+        };
+        if reached + LAG >= wanted {
+            return;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// What a member has applied, if it answers.
+async fn applied(channel: &Channel) -> Option<u64> {
+    let mut client = MaintenanceClient::new(channel.clone());
+    let answer = timeout(LOOK_MAX, client.status(StatusRequest {})).await;
+    Some(answer.ok()?.ok()?.into_inner().raft_applied_index)
+}

@@ -1,0 +1,155 @@
+//! The leader is killed again and again: how long until a member acknowledges a write.
+//!
+//! Beside what came before, a new put goes to each survivor every few milliseconds, so that no put that
+//! waits for the dead leader hides that the cluster serves again.
+#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+
+use std::time::{Duration, Instant};
+
+use tokio::{
+    sync::mpsc,
+    task::{JoinSet, spawn_local},
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tonic::transport::Channel;
+use witan_api::v3::etcdserverpb::{PutRequest, kv_client::KvClient};
+use witan_e2e::{Cluster, grpc};
+
+use super::{MEMBERS, Options};
+use crate::table;
+
+/// Between two puts at a survivor.
+const PROBE: Duration = Duration::from_millis(2);
+
+/// No cluster needs so long.
+const FAILOVER_MAX: Duration = Duration::from_secs(30);
+
+/// Upper bounds of the histogram's bars in milliseconds.
+const BOUNDS_MS: [u32; 9] = [25, 50, 100, 200, 400, 800, 1600, 3200, u32::MAX];
+
+/// Width of the longest bar.
+const BAR: usize = 50;
+
+pub(super) async fn measure(options: &Options) {
+    let mut clusters = Vec::new();
+    for program in &options.programs {
+        let mut cluster = program.cluster(MEMBERS);
+        cluster.start_all();
+        clusters.push((program, cluster, Vec::new()));
+    }
+    for _ in 0..options.kills {
+        for (_, cluster, took) in &mut clusters {
+            took.push(one(cluster).await);
+        }
+    }
+    println!("{}", table::FAILOVER_HEAD);
+    let mut base = None;
+    for (program, _, took) in &mut clusters {
+        took.sort_unstable();
+        println!("{}", table::failover_line(&program.name, took, base));
+        base.get_or_insert(took[took.len() / 2]);
+    }
+    for (program, _, took) in &clusters {
+        println!("\n```text\n{}\n{}```", program.name, histogram(took));
+    }
+    println!();
+}
+
+/// Kills the leader and starts it again when others serve: from the kill to the first acknowledgment.
+async fn one(cluster: &mut Cluster) -> Duration {
+    let leader = cluster.leader();
+    let mut survivors = Vec::new();
+    for (_, member) in cluster
+        .members()
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| *at != leader)
+    {
+        let channel = grpc::connect(&member.address()).await;
+        // the connection is open and used
+        put(channel.clone()).await.expect("a cluster that serves");
+        survivors.push(channel);
+    }
+    let begun = Instant::now();
+    cluster.member_mut(leader).kill9();
+    let served = timeout(FAILOVER_MAX, first_acknowledgment(survivors)).await;
+    served.expect("the others serve without the leader");
+    let took = begun.elapsed();
+    cluster.member_mut(leader).start_again();
+    took
+}
+
+async fn first_acknowledgment(survivors: Vec<Channel>) {
+    let (sender, mut acknowledged) = mpsc::channel(1);
+    let probing = spawn_local(async move {
+        let mut puts = JoinSet::new();
+        let mut ticks = interval(PROBE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            for channel in &survivors {
+                let (channel, sender) = (channel.clone(), sender.clone());
+                puts.spawn_local(async move {
+                    if put(channel).await.is_ok() {
+                        // a full channel says that another put was acknowledged before
+                        let _ = sender.try_send(());
+                    }
+                });
+            }
+        }
+    });
+    acknowledged.recv().await;
+    probing.abort();
+}
+
+async fn put(channel: Channel) -> Result<(), tonic::Status> {
+    let put = PutRequest {
+        key: "failover".into(),
+        value: "v".into(),
+        ..PutRequest::default()
+    };
+    KvClient::new(channel).put(put).await.map(|_| ())
+}
+
+/// A line for each bar.
+fn histogram(sorted: &[Duration]) -> String {
+    let mut from = 0;
+    let bars = BOUNDS_MS.map(|bound| {
+        let below = Duration::from_millis(u64::from(bound));
+        let until = sorted.partition_point(|took| *took < below);
+        let count = until - from;
+        from = until;
+        count
+    });
+    let most = bars.iter().copied().max().unwrap_or(0).max(1);
+    let mut low = 0;
+    let mut out = String::new();
+    for (bound, count) in BOUNDS_MS.into_iter().zip(bars) {
+        let range = match bound {
+            u32::MAX => format!("{low} and more"),
+            _ => format!("{low} to {bound}"),
+        };
+        let bar = "#".repeat((count * BAR).div_ceil(most));
+        out += &format!("{range:>13} ms {count:>3} {bar}\n");
+        low = bound;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_round_is_in_one_bar() {
+        let took = [10, 24, 25, 60, 5000].map(Duration::from_millis);
+        let drawn = histogram(&took);
+        let counts = drawn.lines().map(|line| {
+            let words = line.split("ms ").nth(1).unwrap_or_default();
+            words.split_whitespace().next().unwrap().parse().unwrap()
+        });
+        let counts: Vec<usize> = counts.collect();
+        assert_eq!(counts, [2, 1, 1, 0, 0, 0, 0, 0, 1]);
+        assert!(drawn.starts_with("      0 to 25 ms   2 ##"), "{drawn}");
+    }
+}

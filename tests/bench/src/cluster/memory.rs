@@ -1,0 +1,36 @@
+//! Distinct keys put at the leader: what all members together take for them.
+#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+
+use std::time::Duration;
+
+use super::{FILLERS, MEMBERS, Options};
+use crate::{load, subject::Subject, verb::Verb};
+
+/// Time after filling, in which checkpoints and the like settle.
+const SETTLE: Duration = Duration::from_secs(5);
+
+pub(super) async fn measure(options: &Options) {
+    let keys = options.keys;
+    println!("{keys} keys, three members together\n");
+    println!(
+        "| server | memory MiB | on disk MiB | written MiB | CPU s | peer bytes per put |\n|---|--:|--:|--:|--:|--:|"
+    );
+    for program in &options.programs {
+        let mut cluster = program.cluster(MEMBERS);
+        cluster.start_all();
+        let subject = Subject::cluster(&cluster, cluster.leader());
+        let (cpu, sent) = (subject.cpu(), subject.sent_bytes());
+        load::fill(subject.address(), Verb::Put, keys, FILLERS).await;
+        tokio::time::sleep(SETTLE).await;
+        println!(
+            "| {} | {} | {} | {} | {:.1} | {} |",
+            program.name,
+            subject.resident_bytes() >> 20,
+            subject.disk_bytes() >> 20,
+            subject.written_bytes() >> 20,
+            subject.cpu().saturating_sub(cpu).as_secs_f64(),
+            (subject.sent_bytes() - sent) / keys.max(1),
+        );
+    }
+    println!();
+}

@@ -1,0 +1,89 @@
+//! Three members of each program beside one another: requests at the leader and at a follower, watchers,
+//! memory, what happens when the leader dies, and a member that catches up.
+
+mod catch_up;
+mod failover;
+mod memory;
+mod requests;
+mod watchers;
+
+use std::time::Duration;
+
+use crate::program::Program;
+pub use requests::Load;
+
+/// Members of every cluster.
+const MEMBERS: usize = 3;
+
+/// Clients that fill a cluster.
+const FILLERS: usize = 256;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Requests at the leader and at a follower.
+    Requests,
+    /// Events to 10,000 watchers at all members.
+    Watchers,
+    /// Memory, disk and traffic of puts of distinct keys.
+    Memory,
+    /// `kill -9` of the leader.
+    Failover,
+    /// A member that missed much, while clients write.
+    CatchUp,
+}
+
+impl Part {
+    /// All of them, in the order of the document.
+    pub const ALL: [Part; 5] = [
+        Part::Requests,
+        Part::Watchers,
+        Part::Memory,
+        Part::Failover,
+        Part::CatchUp,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Requests => "requests",
+            Part::Watchers => "watchers",
+            Part::Memory => "memory",
+            Part::Failover => "failover",
+            Part::CatchUp => "catch-up",
+        }
+    }
+
+    /// Measures and prints. Needs a `LocalSet`.
+    ///
+    /// # Panics
+    /// If a server refuses something.
+    pub async fn measure(self, options: &Options) {
+        match self {
+            Part::Requests => requests::measure(options).await,
+            Part::Watchers => watchers::measure(options).await,
+            Part::Memory => memory::measure(options).await,
+            Part::Failover => failover::measure(options).await,
+            Part::CatchUp => catch_up::measure(options).await,
+        }
+    }
+}
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Programs, of which the first is the base of all ratios.
+    pub programs: Vec<Program>,
+    /// Loads of [`Part::Requests`].
+    pub loads: Vec<Load>,
+    /// Length of one measurement.
+    pub length: Duration,
+    /// How often each load is measured on each program.
+    pub rounds: usize,
+    /// Keys of [`Part::Memory`].
+    pub keys: u64,
+    /// How often the leader is killed.
+    pub kills: usize,
+    /// What the member of [`Part::CatchUp`] has missed.
+    pub behind_mib: u64,
+}

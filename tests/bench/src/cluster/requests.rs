@@ -1,0 +1,125 @@
+//! One request over and over, at the leader or at a follower of each program in turn.
+#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+
+use witan_e2e::Cluster;
+
+use super::{FILLERS, MEMBERS, Options};
+use crate::{
+    load::{self, Measured},
+    program::{Program, turns},
+    subject::Subject,
+    table,
+    verb::Verb,
+};
+
+/// What clients ask, how many, and whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// What they ask.
+    pub verb: Verb,
+    /// How many do.
+    pub clients: usize,
+    /// Whether they ask a follower.
+    pub at_follower: bool,
+}
+
+impl Load {
+    /// All that the document has.
+    pub fn all() -> Vec<Self> {
+        let puts = [(Verb::Put, 1), (Verb::Put, 64), (Verb::Put, 1000)];
+        let gets = [(Verb::Get, 1), (Verb::Get, 64), (Verb::Get, 1000)];
+        let both = puts.into_iter().chain(gets).flat_map(|(verb, clients)| {
+            [false, true].map(|at_follower| Self {
+                verb,
+                clients,
+                at_follower,
+            })
+        });
+        let own = [64, 1000].map(|clients| Self {
+            verb: Verb::SerializableGet,
+            clients,
+            at_follower: true,
+        });
+        both.chain(own).collect()
+    }
+
+    /// `put:64:leader`, or `follower`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn named(text: &str) -> Result<Self, String> {
+        let wrong = || format!("no such load: {text}");
+        let (load, at) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let (verb, clients) = load.split_once(':').ok_or_else(wrong)?;
+        Ok(Self {
+            verb: Verb::named(verb).ok_or_else(wrong)?,
+            clients: clients.parse().map_err(|_| wrong())?,
+            at_follower: match at {
+                "leader" => false,
+                "follower" => true,
+                _ => return Err(wrong()),
+            },
+        })
+    }
+}
+
+pub(super) async fn measure(options: &Options) {
+    let mut clusters: Vec<(&Program, Cluster)> = Vec::new();
+    for program in &options.programs {
+        let mut cluster = program.cluster(MEMBERS);
+        cluster.start_all();
+        let leader = cluster.member(cluster.leader()).address();
+        load::fill(&leader, Verb::Put, load::KEYS, FILLERS).await;
+        clusters.push((program, cluster));
+    }
+    println!("{}", table::CLUSTER_HEAD);
+    for load in &options.loads {
+        let mut results = vec![Measured::default(); clusters.len()];
+        for turn in turns(clusters.len(), options.rounds) {
+            let cluster = &clusters[turn].1;
+            let at = match load.at_follower {
+                true => cluster.follower(),
+                false => cluster.leader(),
+            };
+            let subject = Subject::cluster(cluster, at);
+            let measured = load::run(&subject, load.verb, load.clients, options.length);
+            results[turn].add(measured.await);
+        }
+        let at = if load.at_follower {
+            "follower"
+        } else {
+            "leader"
+        };
+        for (turn, ((program, _), result)) in clusters.iter().zip(&results).enumerate() {
+            let base = (turn > 0).then(|| &results[0]);
+            let (verb, clients) = (load.verb.label(), load.clients);
+            let line = table::cluster_line(verb, clients, (at, &program.name), result, base);
+            println!("{line}");
+        }
+    }
+    println!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_are_read_as_they_are_written() {
+        let load = Load {
+            verb: Verb::Put,
+            clients: 64,
+            at_follower: true,
+        };
+        assert_eq!(Load::named("put:64:follower"), Ok(load));
+        for wrong in [
+            "put:64",
+            "put:64:learner",
+            "put::leader",
+            "nothing:1:leader",
+        ] {
+            assert!(Load::named(wrong).is_err(), "{wrong}");
+        }
+        assert!(Load::all().contains(&load));
+    }
+}

@@ -1,0 +1,92 @@
+//! What a load is put on: one server, or the members of a cluster, of which clients ask one and
+//! everything is counted together.
+
+use std::time::Duration;
+
+use witan_e2e::{Cluster, Server, http};
+
+use crate::process;
+
+/// What both etcd and Witan call what a member has sent to the others.
+const SENT: &str = "etcd_network_peer_sent_bytes_total{";
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    address: String,
+    members: Vec<&'a Server>,
+}
+
+impl<'a> Subject<'a> {
+    /// One server.
+    pub fn one(server: &'a Server) -> Self {
+        Self {
+            address: server.address(),
+            members: vec![server],
+        }
+    }
+
+    /// All members of a cluster that run, of which the one at `at` is asked.
+    pub fn cluster(cluster: &'a Cluster, at: usize) -> Self {
+        let running = cluster.members().iter().filter(|m| m.is_started());
+        Self {
+            address: cluster.member(at).address(),
+            members: running.collect(),
+        }
+    }
+
+    /// Where clients ask.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// CPU time of all.
+    pub fn cpu(&self) -> Duration {
+        let members = self.members.iter();
+        members.map(|member| process::cpu(member.pid())).sum()
+    }
+
+    /// Bytes that all caused to be written to disk.
+    pub fn written_bytes(&self) -> u64 {
+        let members = self.members.iter();
+        let written = members.map(|member| process::written_bytes(member.pid()));
+        written.sum()
+    }
+
+    /// Resident memory of all.
+    pub fn resident_bytes(&self) -> u64 {
+        let members = self.members.iter();
+        let resident = members.map(|member| process::resident_bytes(member.pid()));
+        resident.sum()
+    }
+
+    /// Bytes of the data folders of all.
+    pub fn disk_bytes(&self) -> u64 {
+        let members = self.members.iter();
+        let folders = members.map(|member| process::folder_bytes(member.dir()));
+        folders.sum()
+    }
+
+    /// Bytes that all have sent to one another, as they count them; nothing of a single server.
+    pub fn sent_bytes(&self) -> u64 {
+        if self.members.len() < 2 {
+            return 0;
+        }
+        let members = self.members.iter();
+        members.map(|member| sent_bytes(member)).sum()
+    }
+}
+
+fn sent_bytes(member: &Server) -> u64 {
+    // a member that is just starting has sent nothing
+    let page = http::try_once(&member.address(), "GET", "/metrics", &[], b"");
+    let page = page.map_or_else(|_| String::new(), |page| page.text());
+    let lines = page.lines().filter(|line| line.starts_with(SENT));
+    let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of bytes"
+    )]
+    counts.map(|count| count as u64).sum()
+}
