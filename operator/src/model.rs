@@ -440,6 +440,8 @@ pub enum Removal {
 pub enum Stop {
     /// Its member was removed, or never was one.
     NotAMember,
+    /// The spec asks for fewer: its member is removed next.
+    ScaleIn,
     /// The template changed.
     Outdated,
     /// It changes between clear text and TLS.

@@ -188,6 +188,17 @@ impl<'a> Joined<'a> {
         self.list.members.len() > self.pass.spec.members() as usize
     }
 
+    /// The member that goes first when there are fewer.
+    pub(super) fn last(&self) -> Option<(Ordinal, &'a MemberSeen)> {
+        self.own().max_by_key(|(ordinal, _)| *ordinal)
+    }
+
+    /// Whether this member goes because the spec asks for fewer. It was stopped for that, or need not start any more.
+    pub(super) fn leaves(&self, ordinal: Ordinal) -> bool {
+        let last = self.last().filter(|(last, _)| *last == ordinal);
+        self.surplus() && last.is_some_and(|(_, member)| self.may_remove(member.id))
+    }
+
     /// Whether the operator may stop pods for a new template.
     pub(super) fn may_update(&self) -> bool {
         let rolling = self.pass.spec.update_strategy().kind == UpdateKind::RollingUpdate;

@@ -57,7 +57,7 @@ fn role(member: &MemberSeen) -> Role {
 pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     joined.own().find_map(|(ordinal, member)| {
         let pass = &joined.pass;
-        if pass.pod(ordinal).is_some() || pass.is_fenced(ordinal) {
+        if pass.pod(ordinal).is_some() || pass.is_fenced(ordinal) || joined.leaves(ordinal) {
             return None;
         }
         if let Some(claim) = pass.claim(ordinal)
@@ -171,14 +171,20 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
             OnCorruption::AlarmOnly => wait(Why::Corrupt(ordinal), IDLE),
         };
     }
+    let serves = joined.serves(member);
+    if joined.surplus() && !serves {
+        let ending = joined.pass.pod(ordinal).filter(|pod| pod.deleting);
+        // It may still answer its clients, as long as its node lets it.
+        return match ending.is_some_and(|pod| !joined.pass.is_stuck(pod)) {
+            true => wait(Why::PodEnding(ordinal), SOON),
+            false => Verdict::Remove(Removal::ScaleIn),
+        };
+    }
     if lost_disk(joined, ordinal, member) {
         return Verdict::Remove(Removal::DiskLost);
     }
-    if joined.serves(member) {
+    if serves {
         return Verdict::Well;
-    }
-    if joined.surplus() {
-        return Verdict::Remove(Removal::ScaleIn);
     }
     let Some(pod) = joined.pass.pod(ordinal) else {
         return Verdict::Well;

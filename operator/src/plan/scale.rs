@@ -2,7 +2,7 @@
 //! from the highest one.
 
 use super::{pass::Joined, soon};
-use crate::model::{Ordinal, Removal, Step, Why};
+use crate::model::{Ordinal, Removal, Step, Stop, Why};
 
 /// The next step towards the number of members. The caller has checked that all members serve and vote.
 pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
@@ -33,13 +33,20 @@ fn grow(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
+/// A member that stops answers its clients and sends them to others; one that is removed can no longer write for
+/// them. So it stops before it is removed, unless its vote is needed until then: of two members.
 fn shrink(joined: &Joined<'_>) -> Option<Step> {
-    let (_, member) = joined.own().max_by_key(|(ordinal, _)| *ordinal)?;
+    let (ordinal, member) = joined.last()?;
     let id = member.id;
     if !joined.may_remove(id) {
         return None;
     }
-    let reason = Removal::ScaleIn;
-    let remove = Step::RemoveMember { id, reason };
-    joined.hand_over(id).or(Some(remove))
+    let step = if joined.may_stop(id) {
+        let reason = Stop::ScaleIn;
+        Step::DeletePod { ordinal, reason }
+    } else {
+        let reason = Removal::ScaleIn;
+        Step::RemoveMember { id, reason }
+    };
+    joined.hand_over(id).or(Some(step))
 }

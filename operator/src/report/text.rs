@@ -243,6 +243,7 @@ fn removal(member: String, why: Removal) -> Notice {
 fn stop(pod: String, why: Stop) -> Notice {
     let (reason, because) = match why {
         Stop::NotAMember => ("PodRemoved", "it is no member"),
+        Stop::ScaleIn => ("MemberStopped", "the specification asks for fewer"),
         Stop::Outdated => ("MemberUpdated", "its template changed"),
         Stop::PeerTls => ("MemberUpdated", "it changes between clear text and TLS"),
         Stop::Ended => (

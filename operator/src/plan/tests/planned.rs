@@ -39,6 +39,40 @@ fn a_leader_hands_over_before_it_goes() {
     );
 }
 
+/// A removed member cannot write for its clients any more: it stops first, if the others decide without it.
+#[test]
+fn a_member_that_goes_stops_before_it_is_removed() {
+    let mut world = cluster(5);
+    world.spec.replicas = 1;
+    world.settle();
+    let goes = |step: &&Step| matches!(step, Step::DeletePod { .. } | Step::RemoveMember { .. });
+    let order: Vec<bool> = world
+        .taken
+        .iter()
+        .filter(goes)
+        .map(|step| matches!(step, Step::DeletePod { .. }))
+        .collect();
+    let (stop, remove) = (true, false);
+    assert_eq!(
+        order,
+        [stop, remove, stop, remove, stop, remove, remove, stop],
+        "the second of two members votes until it is removed"
+    );
+}
+
+#[test]
+fn a_member_that_stopped_to_go_comes_back_if_it_is_wanted_again() {
+    let mut world = cluster(3);
+    world.spec.replicas = 2;
+    let id = world.member(2).expect("a member").id;
+    assert!(world.run(50, |_, step| matches!(step, Step::DeletePod { .. })));
+    world.elapse(60);
+    world.spec.replicas = 3;
+    world.settle();
+    assert_eq!(world.member(2).map(|member| member.id), Some(id));
+    assert!(removals(&world).is_empty());
+}
+
 /// bitnami #9511, #10009, #14393: members that scale at once see different sizes; 0 and back loses the cluster.
 #[test]
 fn scaling_is_one_learner_at_a_time_and_there_is_a_way_back_from_zero() {
