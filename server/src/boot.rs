@@ -10,11 +10,7 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 use witan_replica::{
-    machine::{
-        command::{ClusterVersion, PublishAttributes},
-        operation::Operation,
-        record::CorruptRecord,
-    },
+    machine::{command::PublishAttributes, operation::Operation, record::CorruptRecord},
     replica::{self, Replica},
 };
 
@@ -60,7 +56,7 @@ const REVISIONS_LOOK: Duration = Duration::from_secs(5 * 60);
 /// Delay before a failed publication is retried.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 
-/// How often a follower looks whether the leader of a new cluster has decided on the cluster's version.
+/// Delay before a new member looks again whether the cluster has a version.
 const VERSION_POLL: Duration = Duration::from_millis(20);
 
 /// How long clients are not served at start, because this member has not heard of a leader and has
@@ -147,9 +143,6 @@ const CORRUPT_EXIT_CODE: i32 = 30;
 /// Exit code of [`BootError::Inconsistent`].
 const INCONSISTENT_EXIT_CODE: i32 = 36;
 
-/// The cluster version that this release speaks, as `/version` and metrics show it.
-const CLUSTER_VERSION: &str = "3.6.0";
-
 /// Runs a member until a signal ends it. Must be called inside an actix system.
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
     // a member that waits for the others can be stopped, too
@@ -188,6 +181,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     };
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
+    actix_rt::spawn(member.peers.monitor());
     let early = tokio::select! {
         first = &mut signal => Some(first),
         ready = cluster_ready(publishing.clone(), checker) => match ready {
@@ -465,8 +459,8 @@ async fn report_ready(node: Node, config: Config, mut published: watch::Receiver
     systemd::ready(config.notify_socket.as_deref());
 }
 
-/// Publishes this member's name and URLs, and at first start the cluster version. The member is
-/// ready once that is committed.
+/// Publishes this member's name and URLs. The member is ready once that is committed and the cluster
+/// has a version, which its leader decides.
 async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
     let client_urls = config
         .advertise_client_urls
@@ -480,14 +474,8 @@ async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
         client_urls,
     };
     until_applied(&node, publish).await;
-    // the leader alone decides, so that it is decided once
     while !has_cluster_version(&node).await {
-        if node.status().role == replica::Role::Leader {
-            let version = CLUSTER_VERSION.to_owned();
-            until_applied(&node, ClusterVersion { version }).await;
-        } else {
-            tokio::time::sleep(VERSION_POLL).await;
-        }
+        tokio::time::sleep(VERSION_POLL).await;
     }
     published.send_replace(true);
 }

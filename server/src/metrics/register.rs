@@ -1,8 +1,8 @@
 //! Creates and registers series. Names are constants of the rooms, so a failure is a bug there.
 
 use prometheus::{
-    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, core::Collector, exponential_buckets,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, core::Collector, exponential_buckets,
 };
 
 const VALID: &str = "metric names are valid constants and each is registered once";
@@ -40,6 +40,11 @@ impl Register {
     /// A gauge of fractions.
     pub fn float(&self, name: &str, help: &str) -> Gauge {
         self.put(Gauge::new(name, help))
+    }
+
+    /// Gauges of fractions by labels.
+    pub fn floats(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.put(GaugeVec::new(Opts::new(name, help), labels))
     }
 
     /// A gauge without labels.

@@ -1,6 +1,8 @@
 //! The series of peers, under etcd's names.
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 use crate::metrics::Register;
 
@@ -15,6 +17,7 @@ pub struct PeerMetrics {
     active: IntGaugeVec,
     disconnected: IntCounterVec,
     refused: IntCounterVec,
+    clocks: GaugeVec,
 }
 
 /// Those of one other member, looked up once.
@@ -42,6 +45,7 @@ impl PeerMetrics {
             active: on.gauges("etcd_network_active_peers", "Whether another member is connected.", &["Local", "Remote"]),
             disconnected: on.counters("etcd_network_disconnected_peers_total", "Connections to other members that were lost.", &["Local", "Remote"]),
             refused: on.counters("witan_peer_refused_total", "Connections to the peer port that were refused, by reason.", &["reason"]),
+            clocks: on.floats("witan_peer_clock_difference_seconds", "Seconds by which the clock of another member is ahead of this one's.", &["To"]),
         }
     }
 
@@ -63,10 +67,17 @@ impl PeerMetrics {
         self.refused.with_label_values(&[reason]).inc();
     }
 
+    /// The clock of a member is ahead by so many seconds.
+    pub(super) fn clock(&self, member: u64, ahead_s: f64) {
+        let to = format!("{member:x}");
+        self.clocks.with_label_values(&[&to]).set(ahead_s);
+    }
+
     /// Forgets a member that left.
     pub(super) fn remove(&self, own: u64, member: u64) {
         let (own, member) = (format!("{own:x}"), format!("{member:x}"));
         // an error says that there was no such series
         let _ = self.active.remove_label_values(&[&own, &member]);
+        let _ = self.clocks.remove_label_values(&[&member]);
     }
 }

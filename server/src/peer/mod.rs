@@ -7,7 +7,7 @@
 //! Reading order: this file ([`Peers`], what the node posts) → `handshake` → `frame` → `queue` (what
 //! waits for a lane) → `link` (streams to others) → `listener` (streams of others) → `http`, `hash` and `page` (what
 //! else the peer port answers) → `deliver` (streams that carry a snapshot) and `snapshot` (what is on them) →
-//! `dial`, `lanes`, `metrics`.
+//! `monitor` and `versions` (what runs on the others) → `query`, `dial`, `lanes`, `metrics`.
 
 mod deliver;
 mod dial;
@@ -21,12 +21,14 @@ mod lanes;
 mod link;
 mod listener;
 mod metrics;
+mod monitor;
 mod page;
 pub mod query;
 mod queue;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::{
     collections::BTreeMap,
@@ -56,6 +58,7 @@ use crate::{
 use handshake::StreamKind;
 use link::{Link, Peer};
 use listener::Listener;
+use monitor::Monitor;
 
 pub use metrics::PeerMetrics;
 pub use snapshot::SnapshotMetrics;
@@ -194,6 +197,12 @@ pub fn start(
 }
 
 impl Peers {
+    /// Watches the versions and clocks of the other members, until the process stops. A worker runs it,
+    /// because it proposes.
+    pub fn monitor(&self) -> impl Future<Output = ()> + use<> {
+        Monitor::new(self.shared.clone()).run()
+    }
+
     /// Lets what is queued leave, for a bounded time, and ends all streams.
     pub async fn stop(self) {
         let peers: Vec<Arc<Peer>> = {

@@ -1,5 +1,5 @@
-//! What a member asks of others over HTTP: who is in the cluster, before it is one of their peers, and which
-//! state they have.
+//! What a member asks of others over HTTP: who is in the cluster, before it is one of their peers, which
+//! state they have, which version they run, and what their clocks say.
 //!
 //! The answer comes from `http` of the other member's peer port; any HTTP/1 server that answers as etcd's
 //! peer port does is understood.
@@ -11,8 +11,12 @@ use tokio::{
     time::timeout,
 };
 use witan_api::peer::{Member, StateHash};
+use witan_gocompat::text;
 
-use super::dial;
+use super::{
+    dial,
+    versions::{self, Release},
+};
 use crate::{config::Url, transport::PeerTls};
 
 /// How long one member may take to answer.
@@ -46,6 +50,16 @@ pub async fn state_hash(
 ) -> io::Result<Option<StateHash>> {
     let answer = get(url, tls, &format!("/members/statehash?index={index}")).await?;
     hash_of(&answer, cluster_id).map_err(invalid)
+}
+
+/// Asks the member at this peer URL which release it runs.
+pub(super) async fn release(url: &Url, tls: Option<&PeerTls>) -> io::Result<Release> {
+    release_of(&get(url, tls, "/version").await?).map_err(invalid)
+}
+
+/// Asks the member at this peer URL for its clock, Unix nanoseconds, as etcd probes round trips.
+pub(super) async fn clock(url: &Url, tls: Option<&PeerTls>) -> io::Result<i64> {
+    clock_of(&get(url, tls, "/raft/probing").await?).map_err(invalid)
 }
 
 fn invalid(reason: &'static str) -> io::Error {
@@ -105,6 +119,29 @@ fn cluster_of(answer: &[u8]) -> Result<RemoteCluster, &'static str> {
     })
 }
 
+#[derive(serde::Deserialize)]
+struct VersionPage {
+    etcdserver: String,
+}
+
+#[derive(serde::Deserialize)]
+struct ProbePage {
+    #[serde(rename = "Now")]
+    now: String,
+}
+
+fn release_of(answer: &[u8]) -> Result<Release, &'static str> {
+    let page: Option<VersionPage> = serde_json::from_slice(parse(answer)?.body).ok();
+    let release = page.and_then(|page| versions::release(&page.etcdserver));
+    release.ok_or("its answer names no version")
+}
+
+fn clock_of(answer: &[u8]) -> Result<i64, &'static str> {
+    let page: Option<ProbePage> = serde_json::from_slice(parse(answer)?.body).ok();
+    let now_ns = page.and_then(|page| text::parse_time(&page.now));
+    now_ns.ok_or("its answer names no time")
+}
+
 fn hash_of(answer: &[u8], cluster_id: u64) -> Result<Option<StateHash>, &'static str> {
     let answer = parse(answer)?;
     if answer.cluster_id != Some(cluster_id) {
@@ -123,6 +160,19 @@ fn hash_of(answer: &[u8], cluster_id: u64) -> Result<Option<StateHash>, &'static
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_and_clocks_are_read_as_etcd_answers() {
+        let answer = |body: &str| format!("HTTP/1.1 200 OK\r\n\r\n{body}\n").into_bytes();
+        let page = r#"{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}"#;
+        assert_eq!(release_of(&answer(page)), Ok((3, 5)));
+        for bad in ["", "[]", r#"{"etcdserver":"x"}"#] {
+            assert!(release_of(&answer(bad)).is_err(), "{bad}");
+        }
+        let page = r#"{"OK":true,"Now":"1970-01-01T01:00:01.5+01:00"}"#;
+        assert_eq!(clock_of(&answer(page)), Ok(1_500_000_000));
+        assert!(clock_of(&answer(r#"{"OK":true,"Now":"x"}"#)).is_err());
+    }
 
     #[test]
     fn an_answer_of_the_peer_port_is_read_and_others_are_refused() {

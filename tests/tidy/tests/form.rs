@@ -52,6 +52,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "the time between two comparisons, and the pause between two tries to rebuild the state",
     ),
     (
+        "server/src/peer/monitor.rs",
+        "asks the other members for their versions now and then",
+    ),
+    (
         "server/src/corruption/compare.rs",
         "the pause before a member that has no hash yet is asked again",
     ),

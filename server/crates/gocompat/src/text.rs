@@ -22,6 +22,48 @@ pub fn time(unix_ns: i64) -> String {
     text
 }
 
+/// Reads a time as Go writes it in JSON (RFC 3339, of any zone): Unix nanoseconds.
+pub fn parse_time(text: &str) -> Option<i64> {
+    let (date, clock) = text.split_once('T')?;
+    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let zone = clock.find(['Z', '+', '-'])?;
+    let (clock, zone) = clock.split_at(zone);
+    let offset_s = match zone.split_at(1) {
+        ("Z", "") => 0,
+        (sign, zone) => {
+            let (hours, minutes) = zone.split_once(':')?;
+            let offset_s = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
+            if sign == "-" { -offset_s } else { offset_s }
+        }
+    };
+    let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let mut parts = seconds.splitn(3, ':').map(|part| part.parse::<i64>().ok());
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || fraction.len() > 9 {
+        return None;
+    }
+    let fraction_ns: i64 = format!("{fraction:0<9}").parse().ok()?;
+    let of_day_s = hour * 3600 + minute * 60 + second - offset_s;
+    let unix_s = days_since_1970(year, month, day)?
+        .checked_mul(86_400)?
+        .checked_add(of_day_s)?;
+    unix_s.checked_mul(1_000_000_000)?.checked_add(fraction_ns)
+}
+
+/// The day of a date of the Gregorian calendar; years begin with March here.
+fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
+    let year = if month > 2 {
+        year
+    } else {
+        year.checked_sub(1)?
+    };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era.checked_mul(146_097)?.checked_add(day_of_era - 719_468)
+}
+
 /// Proleptic Gregorian date of a day counted from 1970-01-01. The year is taken to begin in March,
 /// so that the leap day is the last of it.
 pub fn civil_date(days: i64) -> (i64, i64, i64) {
@@ -188,6 +230,38 @@ fn part(number: &str, unit_ns: u64) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        for unix_ns in [
+            0,
+            1,
+            951_826_123_456_789_000,
+            1_700_000_000_000_000_000,
+            4_102_444_799_999_999_999,
+        ] {
+            assert_eq!(
+                parse_time(&time(unix_ns)),
+                Some(unix_ns),
+                "{}",
+                time(unix_ns)
+            );
+        }
+        assert_eq!(
+            parse_time("2000-02-29T23:30:00-00:30"),
+            Some(951_868_800_000_000_000)
+        );
+        for bad in [
+            "",
+            "T",
+            "2000-01-01",
+            "2000-13-01T00:00:00Z",
+            "2000-01-01T00:00Z",
+            "2000-01-01T00:00:00+1",
+        ] {
+            assert_eq!(parse_time(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_printed_as_go_does() {

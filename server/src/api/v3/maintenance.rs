@@ -103,8 +103,8 @@ pub(super) async fn move_leader(
     Ok(MoveLeaderResponse { header: None })
 }
 
-/// Validates, begins or cancels a downgrade by one minor version. Beginning only records it: this
-/// release keeps its version.
+/// Validates, begins or cancels a downgrade by one minor version. The leader then lowers the version of
+/// the cluster, and ends the downgrade when all members run its target.
 pub(super) async fn downgrade(
     ctx: &Context,
     request: DowngradeRequest,
@@ -146,6 +146,10 @@ async fn record(ctx: &Context, target: String) -> RpcResult<()> {
 /// Major and minor of the cluster, if it may go down to `target`.
 fn validate(members: &MemberRegistry, target: (u64, u64)) -> RpcResult<(u64, u64)> {
     let now = cluster_version(members)?;
+    // the cluster's version may be lowered already
+    if semver(&members.downgrade_target) == Some(target) {
+        return Err(RpcError::DowngradeInProgress);
+    }
     if Some(target) != now.1.checked_sub(1).map(|minor| (now.0, minor)) {
         Err(RpcError::InvalidDowngradeTarget)
     } else if members.downgrade_target.is_empty() {

@@ -5,8 +5,8 @@
 //! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `long_commands` (work of
 //! seconds) → `quorum` (too few run) → `membership` (members come and go) → `forced` (one is left) →
 //! `corruption` (states differ) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
-//! `tools` (etcdctl), `walkthrough` (TLS on both
-//! ports, as people set it up).
+//! `versions` (members of several releases) → `tools` (etcdctl), `walkthrough` (TLS on both ports, as people set
+//! it up).
 
 #[path = "../tls/authority.rs"]
 mod authority;
@@ -23,4 +23,5 @@ mod snapshot;
 mod tls;
 mod tokens;
 mod tools;
+mod versions;
 mod walkthrough;

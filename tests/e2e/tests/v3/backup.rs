@@ -38,7 +38,7 @@ fn etcdctl_says_the_same() {
     ]);
 }
 
-/// etcd goes on to lower its version by itself, which we do not, so only the first steps are the same.
+/// etcd goes on to lower its storage version, which we do not, so only the first steps are the same.
 #[test]
 fn a_downgrade_is_recorded_and_called_off() {
     let server = start(Kind::Witan);
@@ -56,8 +56,12 @@ fn a_downgrade_is_recorded_and_called_off() {
         again.contains("Error: etcdserver: cluster has a downgrade job in progress"),
         "{again}"
     );
+    // the leader may have lowered the cluster's version meanwhile, as etcd's
     let canceled = run(&["downgrade", "cancel"]).stdout;
-    assert_eq!(canceled, "Downgrade cancel success, cluster version 3.6\n");
+    assert!(
+        canceled.starts_with("Downgrade cancel success, cluster version 3."),
+        "{canceled}"
+    );
     let status = run(&["endpoint", "status"]).stdout;
     assert!(status.ends_with(", , , false\n"), "{status}");
 }

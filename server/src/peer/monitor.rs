@@ -1,0 +1,153 @@
+//! Watches the other members: which versions they run, from which a leader decides the cluster's
+//! version (`versions`), and how far their clocks are from this member's.
+//!
+//! Each member asks all others for `/version` and `/raft/probing` on their peer ports. Any member that answers
+//! there as etcd does takes part, whichever release it runs.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use witan_replica::machine::{
+    command::{ClusterVersion, Downgrade},
+    member::MemberRegistry,
+};
+
+use super::{
+    Shared, query, urls,
+    versions::{self, Decision, Release},
+};
+use crate::{config::Url, version};
+
+/// Between two rounds, as etcd's.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// The same while the cluster has no version, or an older one than this member runs.
+const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The same before the cluster has a version: its members start.
+const UNDECIDED_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long the members of a new cluster may take until all have said which version they run.
+const UNDECIDED_MAX: Duration = Duration::from_secs(1);
+
+/// A larger difference of clocks is warned about, as in etcd.
+const CLOCK_DIFFERENCE_MAX_S: f64 = 1.0;
+
+const NS_PER_S: f64 = 1e9;
+
+pub(super) struct Monitor {
+    shared: Arc<Shared>,
+    begun: Instant,
+    /// The members whose clocks are too far away.
+    apart: BTreeMap<u64, bool>,
+}
+
+impl Monitor {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            begun: Instant::now(),
+            apart: BTreeMap::new(),
+        }
+    }
+
+    /// Until the process stops.
+    pub(super) async fn run(mut self) {
+        loop {
+            let wait = self.round().await;
+            tokio::select! {
+                () = self.shared.node.stopping() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Asks all members. Returns how long to wait before the next round.
+    async fn round(&mut self) -> Duration {
+        let members = self.shared.members();
+        let own_id = self.shared.own_id();
+        let others = members.by_id.values().filter(|member| member.id != own_id);
+        let asked: Vec<(u64, Vec<Url>)> = others.map(|other| (other.id, urls(other))).collect();
+        let answers = asked.iter().map(|(_, urls)| self.ask(urls));
+        let answers = join_all(answers).await;
+        let mut running = vec![versions::release(version::API)];
+        for ((id, _), answer) in asked.iter().zip(answers) {
+            running.push(answer.map(|(release, _)| release));
+            self.show_clock(*id, answer.and_then(|(_, ahead_s)| ahead_s));
+        }
+        self.apart.retain(|id, _| members.by_id.contains_key(id));
+        let leads = self.shared.node.status().leader == own_id;
+        if leads && members.by_id.contains_key(&own_id) {
+            self.decide(&members, &running).await;
+        }
+        match versions::release(&self.shared.members().cluster_version) {
+            None => UNDECIDED_INTERVAL,
+            Some(release) if Some(release) < versions::release(version::API) => UNSETTLED_INTERVAL,
+            Some(_) => INTERVAL,
+        }
+    }
+
+    /// The version of a member, and by how many seconds its clock is ahead.
+    async fn ask(&self, urls: &[Url]) -> Option<(Release, Option<f64>)> {
+        let tls = self.shared.tls.as_ref();
+        for url in urls {
+            if let Ok(release) = query::release(url, tls).await {
+                let asked_ns = self.shared.node.now_ns();
+                let clock_ns = query::clock(url, tls).await.ok();
+                let middle_ns = asked_ns.midpoint(self.shared.node.now_ns());
+                let ahead = |clock_ns: i64| clock_ns.saturating_sub(middle_ns) as f64 / NS_PER_S;
+                return Some((release, clock_ns.map(ahead)));
+            }
+        }
+        None
+    }
+
+    fn show_clock(&mut self, member: u64, ahead_s: Option<f64>) {
+        let Some(ahead_s) = ahead_s else { return };
+        self.shared.metrics.clock(member, ahead_s);
+        let apart = ahead_s.abs() > CLOCK_DIFFERENCE_MAX_S;
+        if self.apart.insert(member, apart).unwrap_or_default() != apart {
+            let remote_peer_id = format!("{member:x}");
+            match apart {
+                true => tracing::warn!(
+                    remote_peer_id,
+                    clock_drift_s = ahead_s,
+                    "the clock of a peer differs; run a time service on all members"
+                ),
+                false => tracing::info!(remote_peer_id, "the clock of a peer is right again"),
+            }
+        }
+    }
+
+    async fn decide(&self, members: &MemberRegistry, running: &[Option<Release>]) {
+        let waits = self.begun.elapsed() < UNDECIDED_MAX;
+        let node = &self.shared.node;
+        let done = match versions::decide(members, running, waits) {
+            Decision::Keep => return,
+            Decision::Set((major, minor)) => {
+                let version = format!("{major}.{minor}.0");
+                tracing::info!(
+                    from = members.cluster_version,
+                    to = version,
+                    "sets the cluster version"
+                );
+                node.propose(ClusterVersion { version }).await.map(|_| ())
+            }
+            Decision::EndDowngrade => {
+                tracing::info!(
+                    version = members.downgrade_target,
+                    "the downgrade is complete"
+                );
+                let target = String::new();
+                node.propose(Downgrade { target }).await.map(|_| ())
+            }
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "failed to record the cluster version; retrying");
+        }
+    }
+}

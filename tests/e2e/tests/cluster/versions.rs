@@ -1,0 +1,137 @@
+//! Members of several releases: the leader asks all of them which version they run, and decides the
+//! cluster's version; a member whose clock differs is seen.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use witan_e2e::{Cluster, Server, Tool, http, wait};
+
+/// A stream of another kind has no lines.
+const LINE_BYTES_MAX: u64 = 256;
+
+/// By how much the clock of the other program is ahead.
+const AHEAD: &str = "5 seconds";
+
+/// Another program on the peer port of a member, which says which version it runs, and ends every stream.
+struct OtherRelease(Arc<Mutex<String>>);
+
+impl OtherRelease {
+    fn start(member: &Server, version: &str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", member.peer_port())).expect("a free port");
+        let version = Arc::new(Mutex::new(version.to_owned()));
+        let said = version.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let version = said.lock().expect("no panic").clone();
+                // the other side may be gone
+                thread::spawn(move || drop(answer(stream, &version)));
+            }
+        });
+        Self(version)
+    }
+
+    fn runs(&self, version: &str) {
+        *self.0.lock().expect("no panic") = version.to_owned();
+    }
+}
+
+fn answer(mut stream: TcpStream, version: &str) -> std::io::Result<()> {
+    let mut line = String::new();
+    let mut head = BufReader::new(stream.try_clone()?.take(LINE_BYTES_MAX));
+    head.read_line(&mut line)?;
+    let body = match line.split(' ').nth(1) {
+        Some("/version") => format!("{{\"etcdserver\":\"{version}\"}}"),
+        Some("/raft/probing") => probe(),
+        Some(_) | None => return Ok(()),
+    };
+    write!(stream, "HTTP/1.0 200 OK\r\n\r\n{body}")
+}
+
+/// The page with the clock.
+fn probe() -> String {
+    let date = Command::new("date")
+        .args(["-u", "-d", AHEAD, "+%Y-%m-%dT%H:%M:%S.%NZ"])
+        .output()
+        .expect("date runs");
+    let ahead = String::from_utf8(date.stdout).expect("text");
+    format!("{{\"OK\":true,\"Now\":\"{}\"}}", ahead.trim())
+}
+
+fn cluster_version(member: &Server) -> String {
+    let page = http::once(&member.address(), "GET", "/version", "").json();
+    page["etcdcluster"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until both members that run say so.
+fn until(cluster: &Cluster, version: &str) {
+    for member in &cluster.members()[..2] {
+        wait::until_true(&format!("the cluster has version {version}"), || {
+            cluster_version(member) == version
+        });
+    }
+}
+
+/// The differences of clocks that a member shows.
+fn clocks(member: &Server) -> Vec<f64> {
+    let page = member.http("GET", "/metrics", "").text();
+    let lines = page.lines();
+    let shown = lines.filter(|line| line.starts_with("witan_peer_clock_difference_seconds{"));
+    let values = shown.filter_map(|line| line.rsplit_once(' ')?.1.parse().ok());
+    values.collect()
+}
+
+#[test]
+fn the_cluster_has_the_lowest_version_of_its_members() {
+    let mut cluster = Cluster::prepare(3, &[]);
+    let other = OtherRelease::start(cluster.member(2), "3.5.21");
+    for at in [0, 1] {
+        cluster.member_mut(at).start_unready_again();
+    }
+    for at in [0, 1] {
+        cluster.member_mut(at).wait_ready();
+    }
+    until(&cluster, "3.5.0");
+    other.runs("3.6.4");
+    until(&cluster, "3.6.0");
+
+    let url = cluster.member(1).url();
+    let run = |args: &[&str]| Tool::Etcdctl36.run(&url, args);
+    let enabled = run(&["downgrade", "enable", "3.5"]);
+    assert!(enabled.stdout.contains("success"), "{}", enabled.all());
+    until(&cluster, "3.5.0");
+    let again = run(&["downgrade", "enable", "3.5"]);
+    assert!(again.stderr.contains("in progress"), "{}", again.all());
+    // two members run 3.6 still
+    other.runs("3.5.21");
+    let canceled = run(&["downgrade", "cancel"]);
+    assert!(canceled.stdout.contains("success"), "{}", canceled.all());
+    other.runs("3.6.4");
+    until(&cluster, "3.6.0");
+
+    for member in &cluster.members()[..2] {
+        wait::until_true("the clocks of both others are known", || {
+            clocks(member).len() == 2
+        });
+        let ahead = clocks(member);
+        let apart = |seconds: &&f64| (**seconds - 5.0).abs() < 1.0;
+        assert_eq!(ahead.iter().filter(apart).count(), 1, "{ahead:?}");
+        assert_eq!(
+            ahead.iter().filter(|s| s.abs() < 1.0).count(),
+            1,
+            "{ahead:?}"
+        );
+        assert!(
+            member
+                .log()
+                .iter()
+                .any(|line| line.contains("the clock of a peer differs")),
+            "{}",
+            member.tail()
+        );
+    }
+}
