@@ -37,8 +37,8 @@ use crate::{
     storage::{self, Checkpointer, OpenError, StorageMetrics},
     systemd,
     transport::{
-        self, BindError, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, TlsError,
-        TransportMetrics,
+        self, BindError, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, Signal,
+        TlsError, TransportMetrics,
     },
 };
 
@@ -98,6 +98,9 @@ pub enum BootError {
     /// TLS cannot be served with these files.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The member was removed from the cluster.
+    #[error("this member was removed from the cluster")]
+    Removed,
     /// A thread, a socket or a signal handler was refused.
     #[error("{what}: {source}")]
     Io {
@@ -127,6 +130,7 @@ impl BootError {
             Self::Storage(error) => error.exit_code(),
             Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
             Self::Inconsistent(_) => INCONSISTENT_EXIT_CODE,
+            Self::Removed => node::EXIT_REMOVED,
             Self::Config(_)
             | Self::Discovery(_)
             | Self::Join(_)
@@ -183,17 +187,15 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
     actix_rt::spawn(member.peers.monitor());
     let early = tokio::select! {
-        first = &mut signal => Some(first),
+        first = &mut signal => Some(End::Signal(first)),
+        () = member.node.removed() => Some(End::Removed),
         ready = cluster_ready(publishing.clone(), checker) => match ready {
             Ok(()) => None,
-            Err(inconsistent) => {
-                member.stop(None, &stop).await;
-                return Err(inconsistent.into());
-            }
+            Err(inconsistent) => Some(End::Inconsistent(inconsistent)),
         },
     };
-    let (signal, port) = match early {
-        Some(signal) => (signal, None),
+    let (end, port) = match early {
+        Some(end) => (end, None),
         None => {
             let port = serve(
                 &config,
@@ -204,14 +206,22 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
             )?;
             let ready = report_ready(member.node.clone(), config.clone(), publishing);
             actix_rt::spawn(ready);
-            (signal.await, Some(port))
+            let end = tokio::select! {
+                signal = signal => End::Signal(signal),
+                () = member.node.removed() => End::Removed,
+            };
+            (end, Some(port))
         }
     };
-    tracing::info!(signal = signal.name(), "received signal; shutting down");
     systemd::stopping(config.notify_socket.as_deref());
-    member.stop(port, &stop).await;
-    tracing::info!("stopped");
-    Ok(())
+    member.end(end, port, &stop).await
+}
+
+/// Why a member ends.
+enum End {
+    Signal(Signal),
+    Removed,
+    Inconsistent(InconsistentState),
 }
 
 /// The running parts of a member beside its client port.
@@ -222,9 +232,31 @@ struct RunningMember {
 }
 
 impl RunningMember {
-    /// Hands leadership over while clients are still served, so that they need not wait for an
-    /// election; then ends everything.
-    async fn stop(self, port: Option<RunningServer>, stop: &watch::Sender<bool>) {
+    /// Ends everything, for a reason.
+    async fn end(
+        self,
+        end: End,
+        port: Option<RunningServer>,
+        stop: &watch::Sender<bool>,
+    ) -> Result<(), BootError> {
+        let outcome = match end {
+            End::Signal(signal) => {
+                tracing::info!(signal = signal.name(), "received signal; shutting down");
+                Ok(())
+            }
+            End::Removed => Err(BootError::Removed),
+            End::Inconsistent(state) => Err(state.into()),
+        };
+        if !matches!(outcome, Err(BootError::Removed)) {
+            self.hand_over().await;
+        }
+        self.stop(port, stop).await;
+        tracing::info!("stopped");
+        outcome
+    }
+
+    /// Hands leadership over while clients are still served, so that they need not wait for an election.
+    async fn hand_over(&self) {
         match self.node.transfer_leadership(None).await {
             Ok(leader) => {
                 let leader = format!("{leader:x}");
@@ -236,6 +268,10 @@ impl RunningMember {
                 tracing::warn!(%error, "failed to transfer leadership");
             }
         }
+    }
+
+    /// Lets answers in flight complete and ends everything.
+    async fn stop(self, port: Option<RunningServer>, stop: &watch::Sender<bool>) {
         stop.send_replace(true);
         if let Some(port) = port {
             port.stop().await;

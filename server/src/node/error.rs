@@ -36,6 +36,9 @@ pub enum NodeError {
     /// The process is stopping.
     #[error("server stopped")]
     Stopped,
+    /// This member was removed from the cluster. The command was not applied and never will be.
+    #[error("this member was removed from the cluster")]
+    Removed,
     /// The answer is that of another request: a bug of this server. The command was applied.
     #[error("answer of another command")]
     Internal,
@@ -83,6 +86,7 @@ impl NodeError {
             Self::TooLarge => "etcdserver: request is too large",
             Self::NoSpace => "etcdserver: mvcc: database space exceeded",
             Self::Stopped => "etcdserver: server stopped",
+            Self::Removed => "etcdserver: the member has been permanently removed from the cluster",
             Self::Internal => "etcdserver: answer of another command",
         }
     }

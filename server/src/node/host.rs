@@ -62,6 +62,13 @@ impl NodeHost {
         self.shared.watch_streams.expire_old_states();
     }
 
+    /// Refuses all writes that wait.
+    pub(super) fn refuse_writes(&mut self, error: NodeError) {
+        for to in std::mem::take(&mut self.writes).into_waiting() {
+            to.refuse(error);
+        }
+    }
+
     /// Tells all threads that another state is there, in place of the one with `before`.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
         // before anything publishes the new state

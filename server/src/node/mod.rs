@@ -67,6 +67,7 @@ pub use metrics::NodeMetrics;
 pub use peer_stats::FollowerCounts;
 pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
+pub(crate) use replica_loop::EXIT_REMOVED;
 pub use replica_loop::{NodeParts, start};
 pub use state_hashes::{FrozenStates, StateHash, StateHashes};
 pub use status::AuthState;
@@ -119,6 +120,8 @@ struct Shared {
     state_hashes: StateHashes,
     /// Snapshots of leaders that were installed.
     installs: watch::Sender<u64>,
+    /// Whether this member was removed from the cluster.
+    removed: watch::Sender<bool>,
 }
 
 /// Requests to the replica's thread, in the order in which they come.
@@ -457,6 +460,13 @@ impl Node {
         let _ = stopping.wait_for(|stop| *stop).await;
     }
 
+    /// Completes when this member was removed from the cluster: its thread has ended.
+    pub(crate) async fn removed(&self) {
+        let mut removed = self.shared.removed.subscribe();
+        // there is no error: this node keeps the sender
+        let _ = removed.wait_for(|removed| *removed).await;
+    }
+
     /// Number of registered watchers.
     pub fn watchers(&self) -> usize {
         self.shared.watchers.len()
@@ -544,6 +554,9 @@ impl Node {
             .try_send(inbound)
             .map_err(|refused| match refused {
                 TrySendError::Full(_) => NodeError::TooMany,
+                TrySendError::Disconnected(_) if *self.shared.removed.borrow() => {
+                    NodeError::Removed
+                }
                 TrySendError::Disconnected(_) => NodeError::Stopped,
             })
     }

@@ -65,6 +65,11 @@ impl<T> PendingRequests<T> {
         self.close_up();
     }
 
+    /// All that wait.
+    pub(super) fn into_waiting(self) -> impl Iterator<Item = CompletionSender<T>> {
+        self.queue.into_iter().flatten().map(|(_, to)| to)
+    }
+
     fn close_up(&mut self) {
         while let Some(None) = self.queue.front() {
             self.queue.pop_front();

@@ -66,7 +66,7 @@ const EXPIRE_REQUESTS_TICKS: u64 = 50;
 const EXIT_UNKNOWN_COMMAND: i32 = 33;
 
 /// Exit code of a member that was removed from the cluster.
-const EXIT_REMOVED: i32 = 34;
+pub(crate) const EXIT_REMOVED: i32 = 34;
 
 /// Exit code of a member whose data directory was emptied or replaced.
 const EXIT_LOG_LOST: i32 = 35;
@@ -118,11 +118,9 @@ pub fn start(
     post: impl FnOnce(Node, SnapshotReceiver) -> std::io::Result<Box<dyn Post>>,
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
-    let machine = parts.replica.view().machine;
-    let tree_index = machine.tree.index();
+    let tree_index = parts.replica.view().machine.tree.index();
     let status = PublishedStatus::default();
-    status.store_state(&machine, parts.identity.member_id);
-    drop(machine);
+    status.store_state(&parts.replica.view().machine, parts.identity.member_id);
     let shared = Arc::new(Shared {
         inbox,
         raft_inbox: RaftInbox::default(),
@@ -144,6 +142,7 @@ pub fn start(
         disk: parts.space.seen(),
         state_hashes: StateHashes::default(),
         installs: watch::Sender::default(),
+        removed: watch::Sender::default(),
     });
     shared.watch_streams.begin(&parts.replica.view().machine.kv);
     let node = Node {
@@ -214,9 +213,9 @@ impl ReplicaLoop {
     fn run(mut self, requests: Receiver<LoopRequest>) {
         let mut next_tick = Instant::now() + self.tick;
         self.check_disk();
-        self.turn();
+        let mut removed = self.turn();
         let mut more = false;
-        loop {
+        while !removed {
             let wait = match more {
                 true => Duration::ZERO,
                 false => self.wait_until(next_tick),
@@ -242,8 +241,8 @@ impl ReplicaLoop {
             if now >= next_tick {
                 next_tick = self.run_ticks(next_tick, late);
             }
-            self.turn();
-            if !goes_on {
+            removed = self.turn();
+            if !goes_on || removed {
                 break;
             }
             if std::mem::take(&mut self.reads_asked) && self.replica.is_linearizable() {
@@ -252,10 +251,32 @@ impl ReplicaLoop {
             }
             self.offer_checkpoint();
         }
+        if removed {
+            self.end_removed(&requests);
+        }
         // those who wait get an answer at once
         drop(requests);
         self.host.checkpointer.stop();
         self.host.log.close();
+    }
+
+    /// Answers what waits and was not executed: its clients may send it to another member. Then the process ends.
+    fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
+        self.host.completions.flush();
+        let members = self.replica.view().machine.members;
+        // Without its own removal, what it has proposed before may be executed yet.
+        if members
+            .removed_ids
+            .contains(&self.shared.identity.member_id)
+        {
+            self.host.refuse_writes(NodeError::Removed);
+            for request in requests.try_iter() {
+                if let LoopRequest::Propose { to, .. } = request {
+                    to.refuse(NodeError::Removed);
+                }
+            }
+        }
+        self.shared.removed.send_replace(true);
     }
 
     /// How long to wait for requests: until the next tick, or until the replica is to campaign.
@@ -427,7 +448,8 @@ impl ReplicaLoop {
         self.replica.pause_leader_tasks(room == SpaceLevel::None);
     }
 
-    fn turn(&mut self) {
+    /// Whether this member was removed from the cluster: it has no more turns.
+    fn turn(&mut self) -> bool {
         planted::in_thread("replica");
         let begun = Instant::now();
         let before = self.replica.status().applied;
@@ -451,8 +473,10 @@ impl ReplicaLoop {
             .proposals_pending
             .set(self.host.writes.len() as i64);
         self.publish(&status);
-        if let Some(halt) = halted {
-            halt_process(halt);
+        match halted {
+            None => false,
+            Some(Halt::Removed) => true,
+            Some(halt) => halt_process(halt),
         }
     }
 

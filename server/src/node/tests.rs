@@ -69,6 +69,7 @@ fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
             disk: Arc::default(),
             state_hashes: StateHashes::default(),
             installs: watch::Sender::default(),
+            removed: watch::Sender::default(),
         }),
         client: ClientNetwork::default(),
     };

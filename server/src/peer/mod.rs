@@ -256,15 +256,19 @@ impl Post for PeerPost {
 
     fn follow(&mut self, members: &MemberRegistry) {
         let own = self.shared.own_id();
-        self.links.retain(|id, _| {
-            let stays = members.by_id.contains_key(id);
-            if !stays {
-                self.shared.metrics.remove(own, *id);
-                self.shared.node.peer_link(*id, false);
-                self.shared.node.forget_peer(*id);
-            }
-            stays
-        });
+        let gone = |id: &u64, _: &mut LinkTasks| !members.by_id.contains_key(id);
+        for (id, link) in self.links.extract_if(.., gone) {
+            self.shared.metrics.remove(own, id);
+            let node = self.shared.node.clone();
+            self.runtime.spawn(async move {
+                // The last message says that its removal is committed. If it does not arrive, the member hears of
+                // its removal when it opens a stream.
+                let _ = tokio::time::timeout(FLUSH_TIMEOUT, link.peer.flushed()).await;
+                drop(link);
+                node.peer_link(id, false);
+                node.forget_peer(id);
+            });
+        }
         for member in members.by_id.values().filter(|member| member.id != own) {
             match self.links.get(&member.id) {
                 Some(link) => link.peer.set_urls(urls(member)),

@@ -72,6 +72,7 @@ impl From<NodeError> for V1Error {
             NodeError::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
             NodeError::NoSpace => Self::new(ErrorCode::RaftInternal, "database space exceeded"),
             NodeError::Stopped => Self::new(ErrorCode::RaftInternal, "server stopped"),
+            NodeError::Removed => Self::new(ErrorCode::RaftInternal, "member was removed"),
             NodeError::Internal => Self::new(ErrorCode::RaftInternal, "answer of another command"),
         }
     }

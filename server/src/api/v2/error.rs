@@ -74,6 +74,7 @@ impl From<NodeError> for V2Error {
             | NodeError::TooMany
             | NodeError::TooLarge
             | NodeError::Stopped
+            | NodeError::Removed
             | NodeError::Internal => ErrorCode::RaftInternal,
         };
         Self::before_store(code, fault.of_etcd())

@@ -40,6 +40,7 @@ impl From<NodeError> for RpcError {
             NodeError::TooLarge => RpcError::RequestTooLarge,
             NodeError::NoSpace => RpcError::NoSpace,
             NodeError::Stopped => RpcError::Stopped,
+            NodeError::Removed => RpcError::Removed,
             NodeError::Internal => RpcError::Plain("etcdserver: answer of another command"),
         }
     }

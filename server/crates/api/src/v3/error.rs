@@ -109,6 +109,9 @@ errors! {
     LeaderChanged = Unavailable "etcdserver: leader changed";
     /// The process is stopping.
     Stopped = Unavailable "etcdserver: server stopped";
+    /// The member was removed, and the request was not executed. These are the words by which etcd's clients
+    /// know that they may send a write once more, to another member.
+    Removed = Unavailable "there is no connection available";
     /// The request was not answered in time.
     Timeout = Unavailable "etcdserver: request timed out";
     /// The same, and the leader changed meanwhile.

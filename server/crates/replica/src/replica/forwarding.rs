@@ -203,7 +203,8 @@ impl Replica {
 
     /// Appends what another member proposes, if this member leads the term that it means.
     pub(super) fn take_forwarded(&mut self, from: u64, message: ForwardedProposals) {
-        let in_term = message.term == self.raft.raft.term;
+        // What follows a member's removal in the log it does not see executed: it could not answer for it.
+        let appends = message.term == self.raft.raft.term && !self.is_removing(from);
         let mut refused = Vec::new();
         for data in message.entries {
             // What a member cannot have encoded has no request that waits for an answer. A leader's own
@@ -219,7 +220,7 @@ impl Replica {
             };
             let done = if data.len() > COMMAND_BYTES_MAX {
                 Err(NotAppended::Refused(ProposalRejected::TooLarge))
-            } else if !in_term {
+            } else if !appends {
                 Err(NotAppended::NotNow)
             } else if self.is_behind() {
                 Err(NotAppended::Refused(ProposalRejected::TooMany))

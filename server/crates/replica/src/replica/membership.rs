@@ -5,12 +5,12 @@
 //! check beforehand.
 
 use raft::{
-    StateRole,
+    GetEntriesContext, StateRole,
     eraftpb::{ConfChange, ConfChangeType},
 };
 
 use super::{Halt, Replica};
-use crate::{host::ProposalRejected, limits::HANDOVERS_MAX};
+use crate::{host::ProposalRejected, limits::HANDOVERS_MAX, wire};
 
 /// A learner may vote when it has this share of the leader's log, in percent, as in etcd.
 const LEARNER_READY_PERCENT: u64 = 90;
@@ -41,6 +41,27 @@ impl Replica {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether the removal of a member is in the log and not executed here yet.
+    pub(super) fn is_removing(&self, member: u64) -> bool {
+        let raft = &self.raft.raft;
+        if !raft.has_pending_conf() {
+            return false;
+        }
+        let log = &raft.raft_log;
+        let from = self.raft.store().position().index + 1;
+        let context = GetEntriesContext::empty(false);
+        let Ok(entries) = log.slice(from, log.last_index() + 1, None, context) else {
+            return false;
+        };
+        let mut changes = entries.iter().filter_map(|entry| {
+            let (_, change) = wire::decode_raft_entry(entry).ok()?;
+            change
+        });
+        changes.any(|change| {
+            change.get_change_type() == ConfChangeType::RemoveNode && change.node_id == member
+        })
     }
 
     /// Another member knows of this one's removal, whose entry may never arrive here: a leader sends nothing

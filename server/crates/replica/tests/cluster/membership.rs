@@ -100,6 +100,22 @@ fn a_removed_leader_hands_over_first() {
     }
 }
 
+/// A removed member could not answer for what follows its removal in the log: it is refused, and its client may
+/// send it to another member.
+#[test]
+fn a_leader_appends_nothing_of_a_member_that_it_removes() {
+    let mut cluster = Cluster::new(&[1, 2]);
+    let (leader, removed) = (cluster.leader().expect("it leads"), cluster.follower());
+    cluster.propose(removed, put("before"));
+    cluster.settle();
+    cluster.propose(leader, remove(removed));
+    cluster.propose(removed, put("after"));
+    cluster.until(|cluster| cluster.ended.contains_key(&removed));
+    cluster.ticks(20);
+    assert_eq!(cluster.count(leader, "before"), 1);
+    assert_eq!(cluster.count(leader, "after"), 0);
+}
+
 /// The entry of a removal does not reach a member that was cut off, and one member alone cannot end another.
 #[test]
 fn a_removed_member_ends_when_most_others_refuse_it() {

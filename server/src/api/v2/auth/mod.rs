@@ -61,6 +61,7 @@ impl From<NodeError> for AuthHttpError {
             | NodeError::Learner
             | NodeError::TooMany
             | NodeError::Stopped
+            | NodeError::Removed
             | NodeError::Internal => Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
         }
     }
