@@ -123,7 +123,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
             None => drop(seen.missing.insert(name)),
         }
     }
-    let operator = tls::operator_secret(cluster);
+    let operator = tls::secret_of(cluster, CertificateRole::Operator);
     // members that were started with TLS speak it until they are restarted, whatever the spec says since
     let operator = match (
         named.get(&operator),

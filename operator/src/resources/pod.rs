@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     crd::{AntiAffinity, OpenObject, PullPolicy, Storage},
-    model::{Bootstrap, PeerTls, Role, StartKind},
+    model::{Bootstrap, CertificateRole, PeerTls, Role, StartKind},
 };
 
 /// Name of the container.
@@ -278,10 +278,16 @@ fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Vec<Volume>, Resourc
     };
     let mut volumes = vec![data];
     if plan.peer_tls >= PeerTls::Ready {
-        volumes.push(secret("peer-tls", tls::peer_secret(cluster)));
+        volumes.push(secret(
+            "peer-tls",
+            tls::secret_of(cluster, CertificateRole::Peer),
+        ));
     }
     if spec.client_tls().is_some() {
-        volumes.push(secret("client-tls", tls::server_secret(cluster)));
+        volumes.push(secret(
+            "client-tls",
+            tls::secret_of(cluster, CertificateRole::Server),
+        ));
     }
     Ok(volumes)
 }

@@ -47,38 +47,18 @@ pub fn secret_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
     format!("{}-{suffix}", cluster.name)
 }
 
-/// The secret that pods mount for the peer port.
-pub fn peer_secret(cluster: &Cluster<'_>) -> String {
-    let given = cluster
-        .spec()
-        .peer_tls()
-        .and_then(|tls| tls.secret_ref.as_ref());
-    given.map_or_else(
-        || secret_name(cluster, CertificateRole::Peer),
-        |secret| secret.name.clone(),
-    )
-}
-
-/// The secret that pods mount for the client port.
-pub fn server_secret(cluster: &Cluster<'_>) -> String {
-    let given = cluster
-        .spec()
-        .client_tls()
-        .and_then(|tls| tls.secret_ref.as_ref());
-    given.map_or_else(
-        || secret_name(cluster, CertificateRole::Server),
-        |secret| secret.name.clone(),
-    )
-}
-
-/// The secret with what the operator shows members, and the authority by which it knows them.
-pub fn operator_secret(cluster: &Cluster<'_>) -> String {
-    let tls = cluster.spec().client_tls();
-    let given = tls.and_then(|tls| tls.operator_secret_ref.as_ref().or(tls.secret_ref.as_ref()));
-    given.map_or_else(
-        || secret_name(cluster, CertificateRole::Operator),
-        |secret| secret.name.clone(),
-    )
+/// The secret that speaks for a role: the one that the spec names, else the one that the operator issues.
+pub fn secret_of(cluster: &Cluster<'_>, role: CertificateRole) -> String {
+    let spec = cluster.spec();
+    let given = match role {
+        CertificateRole::Authority => None,
+        CertificateRole::Peer => spec.peer_tls().and_then(|tls| tls.secret_ref.as_ref()),
+        CertificateRole::Server => spec.client_tls().and_then(|tls| tls.secret_ref.as_ref()),
+        CertificateRole::Operator => spec
+            .client_tls()
+            .and_then(|tls| tls.operator_secret_ref.as_ref().or(tls.secret_ref.as_ref())),
+    };
+    given.map_or_else(|| secret_name(cluster, role), |given| given.name.clone())
 }
 
 /// A new authority in its secret.
