@@ -15,6 +15,8 @@ import names
 import node
 from api import Refused, condition, eventually
 from containers import Containers
+from fleet import Fleet
+from secure import Secure
 from world import OPERATOR_NAMESPACE, World
 
 NAMESPACE = "prod"
@@ -30,9 +32,9 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 class Writer:
     """A client with etcd's own library in a process of its own."""
 
-    def __init__(self, program, log):
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "a"), text=True)
-        self.known = None
+    def __init__(self, program, log, *flags):
+        self.process = subprocess.Popen([program, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "a"), text=True)
+        self.scheme, self.known = "https" if flags else "http", None
 
     def ask(self, line):
         self.process.stdin.write(line + "\n")
@@ -43,17 +45,17 @@ class Writer:
         """What a service does for its clients: it knows the ready pods."""
         if addresses and addresses != self.known:
             self.known = addresses
-            self.ask("endpoints " + " ".join(f"http://{address}:2379" for address in addresses))
+            self.ask("endpoints " + " ".join(f"{self.scheme}://{address}:2379" for address in addresses))
 
     def end(self):
         self.process.kill()
         self.process.wait()
 
 
-class Drive:
+class Drive(Secure, Fleet):
     def __init__(self):
         self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
-        self.rows, self.writer = [], None
+        self.rows, self.writers = [], {}
 
     def start(self):
         world = self.world
@@ -111,8 +113,7 @@ class Drive:
     def is_ready(self, name="orders", replicas=3):
         found = self.cluster(name)
         pods = self.pods(name)
-        if name == "orders":
-            self.follow(pods)
+        self.follow(pods, name)
         current = found["status"].get("observedGeneration") == found["metadata"]["generation"]
         ready = condition(found, "Ready")[0] == "True" and condition(found, "Available")[0] == "True"
         return current and ready and len(pods) == replicas and all(names.is_ready(pod) for pod in pods.values()) and found["spec"]["replicas"] == replicas
@@ -120,21 +121,22 @@ class Drive:
     def until_ready(self, what, name="orders", replicas=3, patience_s=90):
         eventually(f"{what}: {replicas} members are ready", lambda: self.is_ready(name, replicas), patience_s)
 
-    def follow(self, pods):
-        if self.writer:
-            self.writer.reach(sorted(pod["status"]["podIP"] for pod in pods.values() if names.is_ready(pod) and pod["metadata"]["labels"].get("witan.dev/role") != "learner"))
+    def follow(self, pods, name="orders"):
+        if name in self.writers:
+            self.writers[name].reach(sorted(pod["status"]["podIP"] for pod in pods.values() if names.is_ready(pod) and pod["metadata"]["labels"].get("witan.dev/role") != "learner"))
 
     def leader(self, name="orders"):
         return self.cluster(name)["status"]["leader"]
 
-    def follower(self):
-        return next(pod for pod in sorted(self.pods()) if pod != self.leader())
+    def follower(self, name="orders"):
+        return next(pod for pod in sorted(self.pods(name)) if pod != self.leader(name))
 
-    def write(self):
-        if not self.writer:
-            self.writer = Writer(os.environ["WRITER_BIN"], self.world.path("writer.log"))
-            self.follow(self.pods())
-        self.writer.ask("mark")
+    def write(self, name="orders", *flags):
+        """Has a client write to a cluster from now on, and counts anew."""
+        if name not in self.writers:
+            self.writers[name] = Writer(os.environ["WRITER_BIN"], self.world.path("writer.log"), *flags)
+            self.follow(self.pods(name), name)
+        self.writers[name].ask("mark")
 
     # cases
 
@@ -310,11 +312,15 @@ class Drive:
 
     def fence(self):
         """A member is fenced and comes back."""
-        name = self.follower()
-        self.api.patch(f"{CLUSTERS}/orders", {"metadata": {"annotations": {"witan.dev/fenced-members": name}}})
-        eventually("its pod is gone", lambda: name not in self.pods())
-        self.api.patch(f"{CLUSTERS}/orders", {"metadata": {"annotations": {"witan.dev/fenced-members": None}}})
-        self.until_ready("after the fence")
+        self.while_fenced("orders", self.follower(), lambda: None)
+
+    def while_fenced(self, name, member, act):
+        fence = lambda members: self.api.patch(f"{CLUSTERS}/{name}", {"metadata": {"annotations": {"witan.dev/fenced-members": members}}})
+        fence(member)
+        eventually("its pod is gone", lambda: member not in self.pods(name))
+        act()
+        fence(None)
+        self.until_ready("after the fence", name)
 
     def pause(self):
         """A paused cluster is left alone."""
@@ -341,17 +347,15 @@ class Drive:
 
     def hibernate(self):
         """No members, and three again with their data."""
-        kept = self.writer.ask("mark")
         self.change(replicas=0)
         eventually("no pod is left", lambda: not self.pods() and condition(self.cluster(), "Hibernated")[0] == "True")
         self.change(replicas=3)
         self.until_ready("awake")
-        return kept
 
     def nothing_lost(self):
         """Every write that was acknowledged is there."""
         self.follow(self.pods())
-        found = eventually("the client reads", lambda: (lambda got: got if "error" not in got else None)(self.writer.ask("check")), 30)
+        found = eventually("the client reads", lambda: (lambda got: got if "error" not in got else None)(self.writers["orders"].ask("check")), 30)
         assert found["missing"] == 0, found
         print(f"        {found['acknowledged']} acknowledged writes are there")
 
@@ -380,12 +384,12 @@ class Drive:
     # the run
 
     def run(self, wanted):
-        quiet = ("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost")
         failed = 0
         for name in wanted or CASES:
             case = getattr(self, name)
-            if name not in quiet:
-                self.write()
+            cluster = WRITTEN.get(name, "orders")
+            if cluster and (cluster in self.writers or cluster == "orders"):
+                self.write(cluster)
             begun = time.monotonic()
             try:
                 case()
@@ -395,7 +399,9 @@ class Drive:
                 traceback.print_exc()
                 self.explain()
             took = time.monotonic() - begun
-            writes = self.writer.ask("mark") if self.writer and name not in quiet else {}
+            writes = self.writers[cluster].ask("mark") if cluster in self.writers else {}
+            if writes and writes["failed"] and name not in SUDDEN and not outcome:
+                failed, outcome = failed + 1, "FAILED: writes were lost"
             self.rows.append((name, took, writes, outcome))
             print(f"{took:7.1f} s  {name:18} {describe(writes)} {outcome}", flush=True)
             if outcome and name == "create":
@@ -419,10 +425,21 @@ def describe(writes):
     return f"{writes['written']:6} writes, {writes['failed']} failed, longest gap {writes['gap_ms']} ms{errors}"
 
 
+# all but the measurement
 CASES = [
     "create", "rest", "examples", "rights", "conflict", "scale_out", "scale_in", "scale_to_one", "scale_back", "upgrade", "kill_follower", "kill_leader", "lose_pod", "lose_disk",
-    "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "hibernate", "nothing_lost", "discovery", "delete_cluster", "delete_namespace",
+    "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "hibernate", "nothing_lost", "client_tls", "rotate_tls", "users", "corrupt", "discovery",
+    "delete_cluster", "delete_namespace",
 ]
+
+
+# the cluster that a client writes to during a case, where it is not `orders`
+WRITTEN = {
+    **dict.fromkeys(("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost", "fleet")),
+    **dict.fromkeys(("client_tls", "rotate_tls", "users"), "safe"), "corrupt": "altered",
+}
+# cases in which a process ends without a warning: what was on its way to it may fail
+SUDDEN = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "operator_kills", "hibernate")
 
 
 def main():
@@ -433,8 +450,8 @@ def main():
     except Exception:
         traceback.print_exc()
     finally:
-        if drive.writer:
-            drive.writer.end()
+        for writer in drive.writers.values():
+            writer.end()
         if hasattr(drive, "node"):
             drive.node.end()
         drive.world.end(keep=bool(failed))

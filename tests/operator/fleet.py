@@ -1,0 +1,75 @@
+"""A measurement: many clusters on one operator. What it costs at rest, and how soon it acts.
+
+    OPERATOR_FLEET=100 tests/operator/run fleet
+
+Each cluster has one member, a real process: three of each do not fit on a small machine."""
+
+import json
+import os
+import random
+import time
+
+from api import condition, eventually
+
+FLEET = int(os.environ.get("OPERATOR_FLEET", "10"))
+# clusters that begin at once
+BATCH = 10
+REST_S = 60
+PODS_DELETED = 10
+OPERATOR = "system:serviceaccount:witan-system:witan-operator"
+
+
+class Fleet:
+    """What `Drive` inherits."""
+
+    def fleet(self):
+        names = [f"fleet-{number}" for number in range(FLEET)]
+        begun = time.monotonic()
+        for at in range(0, FLEET, BATCH):
+            batch = names[at : at + BATCH]
+            for name in batch:
+                self.apply(name, replicas=1, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
+            eventually(f"{batch[-1]} is ready", lambda: all(condition(self.cluster(name), "Ready")[0] == "True" for name in batch), 300, 0.5)
+        print(f"        {FLEET} clusters are ready after {time.monotonic() - begun:.0f} s", flush=True)
+        eventually("no step is taken any more", lambda: not self.requests_of(5, ("create", "patch", "update", "delete")), 120)
+        before = self.used_cpu()
+        requests = self.requests_of(REST_S, None)
+        cpu = (self.used_cpu() - before) / REST_S
+        print(f"        at rest: CPU {100 * cpu:.1f} % of a core, memory {self.memory_mib():.0f} MiB, requests in {REST_S} s: {requests}", flush=True)
+        assert not {"create", "patch", "update", "delete"} & set(requests), "clusters at rest cost writes"
+        times = sorted(self.replaced(name) for name in random.Random(1).sample(names, min(PODS_DELETED, FLEET)))
+        print(f"        a deleted pod is replaced after {times[len(times) // 2]:.2f} s (median), {times[-1]:.2f} s (longest)", flush=True)
+        assert times[-1] < 2, times
+        for name in names:
+            self.api.delete(f"/apis/witan.dev/v1/namespaces/prod/etcdclusters/{name}")
+
+    def replaced(self, name):
+        path = f"/api/v1/namespaces/prod/pods/{name}-0"
+        uid = self.api.get(path)["metadata"]["uid"]
+        self.api.delete(f"{path}?gracePeriodSeconds=0")
+        begun = time.monotonic()
+        eventually("another pod takes its place", lambda: (self.api.find(path) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid, 30, 0.01)
+        return time.monotonic() - begun
+
+    def requests_of(self, seconds, verbs):
+        """Requests of the operator within a time, by verb; those for its own lease are counted apart."""
+        counts = {}
+        with open(self.world.path("audit.log")) as log:
+            log.seek(0, os.SEEK_END)
+            time.sleep(seconds)
+            for line in log:
+                event = json.loads(line)
+                if event["user"]["username"] == OPERATOR:
+                    verb = "lease" if event["objectRef"]["resource"] == "leases" else event["verb"]
+                    counts[verb] = counts.get(verb, 0) + 1
+        return {verb: count for verb, count in counts.items() if not verbs or verb in verbs}
+
+    def used_cpu(self):
+        """Seconds of a processor."""
+        with open(f"/proc/{self.world.processes['operator'].pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mib(self):
+        with open(f"/proc/{self.world.processes['operator'].pid}/status") as status:
+            return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
