@@ -400,7 +400,7 @@ class Drive(Secure, Fleet):
                 self.explain()
             took = time.monotonic() - begun
             writes = self.writers[cluster].ask("mark") if cluster in self.writers else {}
-            if writes and writes["failed"] and name not in SUDDEN and not outcome:
+            if writes and writes["failed"] and name not in LOSSY and not outcome:
                 failed, outcome = failed + 1, "FAILED: writes were lost"
             self.rows.append((name, took, writes, outcome))
             print(f"{took:7.1f} s  {name:18} {describe(writes)} {outcome}", flush=True)
@@ -438,8 +438,9 @@ WRITTEN = {
     **dict.fromkeys(("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost", "fleet")),
     **dict.fromkeys(("client_tls", "rotate_tls", "users"), "safe"), "corrupt": "altered",
 }
-# cases in which a process ends without a warning: what was on its way to it may fail
-SUDDEN = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "operator_kills", "hibernate")
+# Cases in which writes may fail: a process ends without a warning, there is no member, or users are turned on while a write
+# without one is under way, which fails on etcd too.
+LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "users")
 
 
 def main():

@@ -65,13 +65,15 @@ class World:
         self.start_store()
         port = self.ports["api"]
         # who has asked for what
-        self.write("audit.yaml", "{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived, ResponseStarted], rules: [{level: Metadata}]}")
+        self.write("audit.json", json.dumps({
+            "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"], "rules": [{"level": "Metadata"}],
+        }))
         self.spawn(
             "kube-apiserver", f"{self.kube}/kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self.ports['store']}",
             "--bind-address=0.0.0.0", f"--secure-port={port}", "--advertise-address=192.0.2.10",
             "--tls-cert-file=apiserver.crt", "--tls-private-key-file=apiserver.key", "--client-ca-file=ca.crt",
             "--authorization-mode=RBAC", "--token-auth-file=tokens.csv", "--service-cluster-ip-range=10.96.0.0/16",
-            "--audit-policy-file=audit.yaml", "--audit-log-path=audit.log", "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key",
+            "--audit-policy-file=audit.json", "--audit-log-path=audit.log", "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key",
             "--service-account-signing-key-file=sa.key", "--kubelet-preferred-address-types=InternalIP",
             "--kubelet-client-certificate=kubelet-client.crt", "--kubelet-client-key=kubelet-client.key",
         )
