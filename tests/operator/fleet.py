@@ -1,8 +1,8 @@
 """A measurement: many clusters on one operator. What it costs at rest, and how soon it acts.
 
-    OPERATOR_FLEET=100 tests/operator/run fleet
+    OPERATOR_FLEET=100 OPERATOR_FLEET_REPLICAS=1 tests/operator/run fleet
 
-Each cluster has one member, a real process: three of each do not fit on a small machine."""
+Members are real processes."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import time
 from api import condition, eventually
 
 FLEET = int(os.environ.get("OPERATOR_FLEET", "10"))
+REPLICAS = int(os.environ.get("OPERATOR_FLEET_REPLICAS", "1"))
 # clusters that begin at once
 BATCH = 10
 REST_S = 60
@@ -28,9 +29,9 @@ class Fleet:
         for at in range(0, FLEET, BATCH):
             batch = names[at : at + BATCH]
             for name in batch:
-                self.apply(name, replicas=1, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
+                self.apply(name, replicas=REPLICAS, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
             eventually(f"{batch[-1]} is ready", lambda: all(condition(self.cluster(name), "Ready")[0] == "True" for name in batch), 300, 0.5)
-        print(f"        {FLEET} clusters are ready after {time.monotonic() - begun:.0f} s", flush=True)
+        print(f"        {FLEET} clusters of {REPLICAS} are ready after {time.monotonic() - begun:.0f} s", flush=True)
         eventually("no step is taken any more", lambda: not self.requests_of(5, ("create", "patch", "update", "delete")), 120)
         before = self.used_cpu()
         requests = self.requests_of(REST_S, None)
