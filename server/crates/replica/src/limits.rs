@@ -60,6 +60,10 @@ pub const RECEIVERS_BYTES: usize = 256 << 20;
 /// Bytes of entries in one append message to another member.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes of proposals that are appended together: less than an append message holds, with what its encoding
+/// adds, so that each other member gets all of them at once.
+pub const PROPOSAL_BATCH_BYTES: u64 = MESSAGE_BYTES_MAX / 2;
+
 /// Append messages on their way to one member before raft waits for answers.
 pub const INFLIGHT_MESSAGES_MAX: usize = 256;
 

@@ -140,6 +140,7 @@ pub struct Replica {
     /// Committed entries that wait for a long command.
     apply_queue: ApplyQueue,
     proposals: Proposals,
+    batch: forwarding::ProposalBatch,
     read_index: ReadIndexQueue,
     leader_tasks: LeaderTasks,
     /// Whether leader tasks are paused, because the disk has no room for their entries.
@@ -194,6 +195,7 @@ impl Replica {
     /// stamps.
     pub fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
+        self.append_batch();
         self.raft.tick();
         if self.raft.raft.state == StateRole::Follower && self.is_sole_voter() {
             // Raft does not campaign while changes of membership are unapplied; a sole voter need
@@ -272,6 +274,7 @@ impl Replica {
     }
 
     fn step(&mut self, message: Message, state: Option<View>) {
+        self.append_batch();
         let metadata = message.get_snapshot().get_metadata();
         let (kind, place) = (message.get_msg_type(), (metadata.index, metadata.term));
         let carried = state.as_ref().map(|v| (v.position.index, v.position.term));
@@ -433,6 +436,7 @@ impl Replica {
             // Rejected now, due again at the next check.
             self.propose_as_leader(term, now_ns, command);
         }
+        self.append_batch();
         let log = &self.raft.raft.raft_log;
         let idle = log.last_index() == self.raft.store().position().index;
         let due = self

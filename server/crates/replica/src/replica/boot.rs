@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
 
-use super::{ApplyQueue, Config, Replica};
+use super::{ApplyQueue, Config, Replica, forwarding::ProposalBatch};
 use crate::{
     faults::Faults,
     host::Recovered,
@@ -78,6 +78,7 @@ impl Replica {
             .map_err(|e| CorruptRecord::new(format!("raft refuses the recovered state: {e}")))?;
         let mut replica = Self {
             proposals: Proposals::new(config.id, config.seed),
+            batch: ProposalBatch::default(),
             read_index: ReadIndexQueue::new(config.id, config.seed),
             lease_requests: LeaseRequests::new(incarnation(config.seed)),
             lease_answers: Vec::new(),

@@ -12,7 +12,10 @@ use crate::{
     faults::InjectedBug,
     forward::{ForwardedProposals, RefusalReason, RefusedProposal, RefusedProposals},
     host::{Lane, ProposalRejected, Ticket, Unanswered},
-    limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX, FORWARD_BYTES_MAX},
+    limits::{
+        APPLY_GAP_MAX, COMMAND_BYTES_MAX, FORWARD_BYTES_MAX, PROPOSAL_BATCH_BYTES,
+        UNCOMMITTED_BYTES_MAX,
+    },
     machine::{
         auth::Caller,
         command::{Command, Entry, Stamp},
@@ -26,6 +29,13 @@ enum NotAppended {
     /// It does not lead, or has something to do first.
     NotNow,
     Refused(ProposalRejected),
+}
+
+/// Entries that wait for the same turn.
+#[derive(Debug, Default)]
+pub(super) struct ProposalBatch {
+    entries: Vec<RaftEntry>,
+    bytes: u64,
 }
 
 impl Replica {
@@ -116,7 +126,8 @@ impl Replica {
         }
     }
 
-    /// Appends an entry in the term that this member leads. Nothing else ever appends one.
+    /// Appends an entry in the term that this member leads, by the next [`Self::append_batch`] at the latest.
+    /// Nothing else ever appends one.
     fn append(&mut self, entry: &Entry, data: &Bytes) -> Result<(), NotAppended> {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
@@ -124,26 +135,50 @@ impl Replica {
             return Err(NotAppended::NotNow);
         }
         let mut proposed = RaftEntry::default();
-        match wire::conf_change(entry, data) {
-            Some(change) => {
-                // one at a time, or raft silently drops the second
-                if raft.has_pending_conf() || self.hands_over_before(&change) {
-                    return Err(NotAppended::NotNow);
-                }
-                self.admit_change(&change).map_err(NotAppended::Refused)?;
-                proposed.set_entry_type(EntryType::EntryConfChange);
-                proposed.data = wire::encode_conf_change(&change);
+        let change = wire::conf_change(entry, data);
+        if let Some(change) = &change {
+            self.append_batch();
+            // one at a time, or raft silently drops the second
+            if self.raft.raft.has_pending_conf() || self.hands_over_before(change) {
+                return Err(NotAppended::NotNow);
             }
-            None => proposed.data = data.clone(),
+            self.admit_change(change).map_err(NotAppended::Refused)?;
+            proposed.set_entry_type(EntryType::EntryConfChange);
+            proposed.data = wire::encode_conf_change(change);
+        } else {
+            proposed.data = data.clone();
         }
+        let bytes = proposed.data.len() as u64;
+        // raft drops what exceeds the bound of uncommitted bytes
+        let uncommitted = self.raft.raft.uncommitted_size() as u64 + self.batch.bytes;
+        if uncommitted > 0 && uncommitted + bytes > UNCOMMITTED_BYTES_MAX {
+            return Err(NotAppended::Refused(ProposalRejected::TooMany));
+        }
+        if self.batch.bytes + bytes > PROPOSAL_BATCH_BYTES {
+            self.append_batch();
+        }
+        self.batch.bytes += bytes;
+        self.batch.entries.push(proposed);
+        if change.is_some() {
+            self.append_batch();
+        }
+        Ok(())
+    }
+
+    /// Puts what was appended since the last call into the log, with one message to each other member. Must
+    /// come before anything that may end this member's leadership.
+    pub(super) fn append_batch(&mut self) {
+        if self.batch.entries.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.config.id;
-        message.set_entries(vec![proposed].into());
+        message.set_entries(batch.entries.into());
         let appended = self.raft.raft.step(message);
         self.apply_election_jitter();
-        // raft drops what exceeds the bound of uncommitted bytes
-        appended.map_err(|_| NotAppended::Refused(ProposalRejected::TooMany))
+        appended.expect("a leader appends what fits its bounds");
     }
 
     /// Hands held proposals to the leader, which may be this member.

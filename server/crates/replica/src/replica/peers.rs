@@ -153,6 +153,7 @@ impl Replica {
     /// Hands leadership to another voter, by default to the one whose log is the longest. Returns its
     /// id; [`Replica::status`] shows when it leads.
     pub fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
+        self.append_batch();
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader {
             return Err(TransferRefused::NotLeader);

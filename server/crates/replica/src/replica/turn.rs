@@ -26,6 +26,7 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
     loop {
         replica.notice_leader();
         replica.hand_in_proposals();
+        replica.append_batch();
         replica.hand_in_lease_requests();
         issue_reads(replica);
         flush(replica, host);

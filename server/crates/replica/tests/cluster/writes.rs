@@ -103,3 +103,42 @@ fn what_a_member_cannot_have_stamped_is_not_appended() {
     cluster.settle();
     assert_eq!(cluster.count(leader, "k"), 0);
 }
+
+/// Writes of one turn reach each other member in one append message.
+#[test]
+fn the_writes_of_a_turn_travel_together() {
+    const WRITES: i64 = 100;
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.settle();
+    let leader = cluster.leader().expect("it leads");
+    let tickets: Vec<u64> = (0..WRITES)
+        .map(|_| cluster.propose(leader, put("k")))
+        .collect();
+    let (replica, world) = cluster.members.get_mut(&leader).expect("it runs");
+    replica.turn(world).expect("it goes on");
+    let appended = |world: &World| {
+        let described = world
+            .sent
+            .iter()
+            .map(|sent| Replica::describe(&sent.message));
+        let appends: Vec<String> = described
+            .filter(|it| it.starts_with("MsgAppend "))
+            .collect();
+        appends
+    };
+    let appends = appended(world);
+    assert_eq!(appends.len(), 2, "{appends:?}");
+    let entries = format!(" entries={WRITES} ");
+    assert!(
+        appends.iter().all(|it| it.contains(&entries)),
+        "{appends:?}"
+    );
+    let sent = std::mem::take(&mut world.sent);
+    sent.into_iter()
+        .for_each(|envelope| cluster.deliver(envelope));
+    cluster.settle();
+    for ticket in tickets {
+        assert!(cluster.answer(leader, ticket).is_some());
+    }
+    assert_eq!(cluster.count(leader, "k"), WRITES);
+}
