@@ -130,6 +130,11 @@ impl RaftInbox {
         !self.woken.swap(true, AcqRel)
     }
 
+    /// Whether something was put in since the thread looked last.
+    pub(super) fn is_woken(&self) -> bool {
+        self.woken.load(Acquire)
+    }
+
     /// What the next turn takes.
     pub(super) fn take(&self) -> RaftBatch {
         // first: what comes from now on wakes the thread again
@@ -194,7 +199,9 @@ mod tests {
         }
         inbox.receive(envelope(Lane::Control, Bytes::new()), permit());
         assert!(inbox.needs_wake() && !inbox.needs_wake(), "woken once");
+        assert!(inbox.is_woken());
         let batch = inbox.take();
+        assert!(!inbox.is_woken());
         assert_eq!(batch.messages.len(), 3);
         assert_eq!(batch.messages[0].envelope.lane, Lane::Control);
         assert!(batch.more && inbox.needs_wake());

@@ -216,7 +216,8 @@ impl ReplicaLoop {
         let mut removed = self.turn();
         let mut more = false;
         while !removed {
-            let wait = match more {
+            // a request to look may have been taken with those of clients, after the look
+            let wait = match more || self.shared.raft_inbox.is_woken() {
                 true => Duration::ZERO,
                 false => self.wait_until(next_tick),
             };

@@ -65,3 +65,35 @@ fn five_members_go_on_without_two() {
     }
     cluster.wait_equal();
 }
+
+/// Interval of heartbeats, in milliseconds: what waits for the next one is seen.
+const SLOW_HEARTBEAT_MS: u64 = 1000;
+
+/// Acknowledged writes in which it would be seen.
+const STEADY_WRITES: u64 = 6000;
+
+/// Pauses of a busy machine.
+const PAUSES_MAX: usize = 2;
+
+/// Messages of other members wake the replica's thread, even those that come while it takes requests.
+#[test]
+fn no_write_waits_for_a_heartbeat() {
+    let heartbeat = SLOW_HEARTBEAT_MS.to_string();
+    let election = (5 * SLOW_HEARTBEAT_MS).to_string();
+    let args = [
+        "--heartbeat-interval",
+        &heartbeat,
+        "--election-timeout",
+        &election,
+    ];
+    let cluster = Cluster::start_with(3, &args);
+    let leader = cluster.member(cluster.leader()).address();
+    let writers = Writers::start(WRITERS, &[leader]);
+    writers.wait_more(STEADY_WRITES);
+    let written = writers.stop();
+    let pauses = written.windows(2).map(|pair| pair[1].at - pair[0].at);
+    let long: Vec<Duration> = pauses
+        .filter(|pause| *pause > Duration::from_millis(SLOW_HEARTBEAT_MS / 3))
+        .collect();
+    assert!(long.len() <= PAUSES_MAX, "{long:?}");
+}
