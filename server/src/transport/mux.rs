@@ -6,6 +6,7 @@
 use std::{
     io,
     net::SocketAddr,
+    os::fd::AsFd,
     rc::Rc,
     sync::{
         Arc,
@@ -31,7 +32,9 @@ use tonic::transport::server::TcpConnectInfo;
 use witan_http2::PREFACE;
 
 use super::{
-    CallHandler, Handlers, Surface, contain,
+    CallHandler, Handlers, Surface,
+    busy_poll::BusyPoll,
+    contain,
     grpc::{self, ConnectionInfo},
     http1_stream::{Http1Stream, OverTls},
     limits,
@@ -45,13 +48,13 @@ use crate::{
 };
 
 /// A connection without its TLS.
-type PlainStream<S> = StallTimeout<Secured<S, ReplayedStream<S>>>;
+type PlainStream<S> = StallTimeout<Secured<BusyPoll<S>, ReplayedStream<BusyPoll<S>>>>;
 
 /// What HTTP/1 is read from.
 type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 
 /// A stream that a client opened.
-pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {
     /// Both ends, as far as they have addresses.
     fn ends(&self) -> TcpConnectInfo;
     /// Sets the socket's options.
@@ -165,6 +168,7 @@ where
                         stream.tune()?;
                         let tcp = stream.ends();
                         let peer: Option<SocketAddr> = tcp.remote_addr;
+                        let (stream, busy_poll) = BusyPoll::new(stream);
                         let open = async {
                             let stream = (stream, surface);
                             let secured = tls::secure(security.as_ref(), stream, peer);
@@ -190,6 +194,7 @@ where
                             Surface::Grpc => Ok(()),
                             Surface::All | Surface::Http | Surface::Metrics => {
                                 let network = ClientNetwork::of_peer(peer);
+                                busy_poll.set(true);
                                 let requests = Http1Stream::new(stream, network, certificate);
                                 let call = http.call((requests, Protocol::Http1, peer));
                                 call.await.map_err(|e| io::Error::other(e.to_string()))

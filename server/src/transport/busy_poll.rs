@@ -1,0 +1,219 @@
+//! Looks at a socket for a moment before its worker sleeps, if the client sends each request as soon as
+//! it has the answer to the one before.
+//!
+//! To wake an idle core takes 20 to 50 us, which is most of what a single client waits for a small
+//! answer; Go's scheduler searches for work for about as long before it sleeps. The worker looks only
+//! while this connection alone sends requests to it, and stops when another thread wants the core: a
+//! busy machine does not gain by it. HTTP/1 only: the client of an HTTP/2 connection sends many
+//! requests at once.
+
+use std::{
+    cell::Cell,
+    io,
+    os::fd::AsFd,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How long the worker looks: a client wakes up, reads, and writes its next request meanwhile.
+const LOOK: Duration = Duration::from_micros(100);
+
+/// One glance at the socket takes less than 1 us; one that takes longer has waited for the core.
+const GLANCE_MAX: Duration = Duration::from_micros(20);
+
+/// Requests in a row that come within [`LOOK`] of the answer before, until the worker looks.
+const PROMPT_REQUESTS_MIN: u32 = 64;
+
+thread_local! {
+    /// The connection whose bytes this worker has read last.
+    static READ_LAST: Cell<u64> = const { Cell::new(0) };
+    /// Number of connections of this worker so far.
+    static CONNECTIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Whether the next request of a connection can be expected at once.
+#[derive(Debug, Default)]
+struct Promptness {
+    /// When the last answer was written, until the next request is read.
+    answered: Option<Instant>,
+    /// Requests in a row that came at once.
+    requests: u32,
+    looked: bool,
+}
+
+impl Promptness {
+    fn answered(&mut self, now: Instant) {
+        (self.answered, self.looked) = (Some(now), false);
+    }
+
+    /// A request has come; `alone`: no other connection of the worker has sent anything since the last
+    /// one.
+    fn requested(&mut self, now: Instant, alone: bool) {
+        if let Some(answered) = self.answered.take() {
+            let prompt = alone && now - answered < LOOK;
+            self.requests = if prompt {
+                self.requests.saturating_add(1)
+            } else {
+                0
+            };
+        }
+    }
+
+    /// Until when to look, once after each answer.
+    fn look_until(&mut self) -> Option<Instant> {
+        let answered = self.answered?;
+        let look = self.requests >= PROMPT_REQUESTS_MIN && !self.looked;
+        self.looked = true;
+        look.then(|| answered + LOOK)
+    }
+
+    /// Another thread has run on the core.
+    fn contended(&mut self) {
+        self.requests = 0;
+    }
+}
+
+/// A stream with that look after each answer, once it is enabled.
+pub(super) struct BusyPoll<S> {
+    stream: S,
+    /// Differs between the connections of a worker.
+    number: u64,
+    enabled: Rc<Cell<bool>>,
+    promptness: Promptness,
+}
+
+impl<S> BusyPoll<S> {
+    /// A stream that does not look yet, and what enables it.
+    pub(super) fn new(stream: S) -> (Self, Rc<Cell<bool>>) {
+        let number = CONNECTIONS.get() + 1;
+        CONNECTIONS.set(number);
+        let enabled = Rc::new(Cell::new(false));
+        let stream = Self {
+            stream,
+            number,
+            enabled: enabled.clone(),
+            promptness: Promptness::default(),
+        };
+        (stream, enabled)
+    }
+
+    fn note_answer(&mut self) {
+        if self.enabled.get() {
+            self.promptness.answered(Instant::now());
+        }
+    }
+}
+
+impl<S: AsFd> BusyPoll<S> {
+    /// Returns when the socket can be read, the time is over, or another thread wants the core.
+    fn look(&mut self) {
+        let Some(until) = self.promptness.look_until() else {
+            return;
+        };
+        let mut socket = [PollFd::new(&self.stream, PollFlags::IN)];
+        let mut now = Instant::now();
+        while now < until && poll(&mut socket, Some(&Timespec::default())) == Ok(0) {
+            std::thread::yield_now();
+            let before = std::mem::replace(&mut now, Instant::now());
+            if now - before > GLANCE_MAX {
+                return self.promptness.contended();
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for BusyPoll<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            let alone = READ_LAST.replace(self.number) == self.number;
+            if self.enabled.get() {
+                self.promptness.requested(Instant::now(), alone);
+            }
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + AsFd + Unpin> AsyncWrite for BusyPoll<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.note_answer();
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.note_answer();
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // actix flushes last, and returns to the worker's loop after that
+        self.look();
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_micros(40);
+
+    /// Answers and requests of a client; returns whether the worker looks after the last answer.
+    fn looks(promptness: &mut Promptness, requests: u32, gap: Duration, alone: bool) -> bool {
+        let mut now = Instant::now();
+        for _ in 0..requests {
+            promptness.answered(now);
+            now += gap;
+            promptness.requested(now, alone);
+        }
+        promptness.answered(now);
+        promptness.look_until().is_some()
+    }
+
+    #[test]
+    fn a_worker_looks_for_prompt_clients_only() {
+        let enough = PROMPT_REQUESTS_MIN;
+        assert!(looks(&mut Promptness::default(), enough, SOON, true));
+        assert!(!looks(&mut Promptness::default(), enough - 1, SOON, true));
+        assert!(!looks(&mut Promptness::default(), enough, LOOK, true));
+        assert!(!looks(&mut Promptness::default(), enough, SOON, false));
+    }
+
+    #[test]
+    fn one_late_request_or_a_busy_core_ends_the_looking() {
+        let mut promptness = Promptness::default();
+        assert!(looks(&mut promptness, PROMPT_REQUESTS_MIN, SOON, true));
+        assert_eq!(promptness.look_until(), None, "twice after one answer");
+        assert!(!looks(&mut promptness, 1, LOOK, true));
+        assert!(looks(&mut promptness, PROMPT_REQUESTS_MIN, SOON, true));
+        promptness.contended();
+        assert!(!looks(&mut promptness, 1, SOON, true));
+    }
+}
