@@ -72,8 +72,8 @@ const SLOW_HEARTBEAT_MS: u64 = 1000;
 /// Acknowledged writes in which it would be seen.
 const STEADY_WRITES: u64 = 6000;
 
-/// Pauses of a busy machine.
-const PAUSES_MAX: usize = 2;
+/// Pauses of a busy machine; with lost wake-ups there are about 15.
+const PAUSES_MAX: usize = 5;
 
 /// Messages of other members wake the replica's thread, even those that come while it takes requests.
 #[test]
@@ -93,7 +93,7 @@ fn no_write_waits_for_a_heartbeat() {
     let written = writers.stop();
     let pauses = written.windows(2).map(|pair| pair[1].at - pair[0].at);
     let long: Vec<Duration> = pauses
-        .filter(|pause| *pause > Duration::from_millis(SLOW_HEARTBEAT_MS / 3))
+        .filter(|pause| *pause > Duration::from_millis(SLOW_HEARTBEAT_MS / 2))
         .collect();
     assert!(long.len() <= PAUSES_MAX, "{long:?}");
 }
