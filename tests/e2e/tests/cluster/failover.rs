@@ -69,8 +69,9 @@ fn five_members_go_on_without_two() {
 /// Interval of heartbeats, in milliseconds: what waits for the next one is seen.
 const SLOW_HEARTBEAT_MS: u64 = 1000;
 
-/// Acknowledged writes in which it would be seen.
+/// Acknowledged writes in which it would be seen, and in how many steps they are waited for.
 const STEADY_WRITES: u64 = 6000;
+const STEPS: u64 = 20;
 
 /// Pauses of a busy machine; with lost wake-ups there are about 15.
 const PAUSES_MAX: usize = 5;
@@ -89,7 +90,9 @@ fn no_write_waits_for_a_heartbeat() {
     let cluster = Cluster::start_with(3, &args);
     let leader = cluster.member(cluster.leader()).address();
     let writers = Writers::start(WRITERS, &[leader]);
-    writers.wait_more(STEADY_WRITES);
+    for _ in 0..STEPS {
+        writers.wait_more(STEADY_WRITES / STEPS);
+    }
     let written = writers.stop();
     let pauses = written.windows(2).map(|pair| pair[1].at - pair[0].at);
     let long: Vec<Duration> = pauses
