@@ -21,6 +21,9 @@ pub enum NodeError {
     /// The learner that is to be promoted has not received enough of the log.
     #[error("can only promote a learner member which is in sync with leader")]
     LearnerNotReady,
+    /// Not all members know the command: the version of the cluster is too low.
+    #[error("the version of the cluster is too low for this request")]
+    ClusterVersion,
     /// This member is a learner: it serves its own state alone.
     #[error("rpc not supported for learner")]
     Learner,
@@ -81,6 +84,9 @@ impl NodeError {
             Self::LearnerNotReady => {
                 "etcdserver: can only promote a learner member which is in sync with leader"
             }
+            Self::ClusterVersion => {
+                "etcdserver: the version of the cluster is too low for this request"
+            }
             Self::Learner => "etcdserver: rpc not supported for learner",
             Self::TooMany => "etcdserver: too many requests",
             Self::TooLarge => "etcdserver: request is too large",
@@ -98,6 +104,7 @@ impl From<ProposalRejected> for NodeError {
             ProposalRejected::TooMany => Self::TooMany,
             ProposalRejected::TooLarge => Self::TooLarge,
             ProposalRejected::LearnerNotReady => Self::LearnerNotReady,
+            ProposalRejected::ClusterVersion => Self::ClusterVersion,
         }
     }
 }

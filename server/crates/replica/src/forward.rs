@@ -56,6 +56,7 @@ pub(crate) enum RefusalReason {
     TooMany = 1,
     TooLarge = 2,
     LearnerNotReady = 3,
+    ClusterVersion = 4,
 }
 
 impl From<Option<ProposalRejected>> for RefusalReason {
@@ -65,6 +66,7 @@ impl From<Option<ProposalRejected>> for RefusalReason {
             Some(ProposalRejected::TooMany) => Self::TooMany,
             Some(ProposalRejected::TooLarge) => Self::TooLarge,
             Some(ProposalRejected::LearnerNotReady) => Self::LearnerNotReady,
+            Some(ProposalRejected::ClusterVersion) => Self::ClusterVersion,
         }
     }
 }
@@ -77,6 +79,7 @@ impl RefusalReason {
             Self::TooMany => Some(ProposalRejected::TooMany),
             Self::TooLarge => Some(ProposalRejected::TooLarge),
             Self::LearnerNotReady => Some(ProposalRejected::LearnerNotReady),
+            Self::ClusterVersion => Some(ProposalRejected::ClusterVersion),
         }
     }
 }

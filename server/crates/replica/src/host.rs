@@ -98,6 +98,9 @@ pub enum ProposalRejected {
     /// The learner that is to be promoted has not received enough of the log.
     #[error("learner is not in sync with leader")]
     LearnerNotReady,
+    /// Not all members know the command: the version of the cluster is too low.
+    #[error("the version of the cluster is too low for this command")]
+    ClusterVersion,
 }
 
 /// Why a request that was taken gets no reply.

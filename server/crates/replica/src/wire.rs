@@ -71,7 +71,9 @@ pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     let entry = Entry::decode(data.slice(1..))
         .map_err(|e| CorruptRecord::new(format!("log entry: {e}")))?;
     // A decoder skips fields that it does not know, at any depth; all others take the same room again.
-    if 1 + entry.encoded_len() != data.len() {
+    let skipped = 1 + entry.encoded_len() != data.len();
+    let unknown = |command: &Command| command.since().is_none();
+    if skipped || entry.command.as_ref().is_some_and(unknown) {
         return Err(EntryError::Unknown);
     }
     Ok(entry)

@@ -67,6 +67,10 @@ impl From<NodeError> for V1Error {
                 ErrorCode::RaftInternal,
                 "learner is not in sync with leader",
             ),
+            NodeError::ClusterVersion => Self::new(
+                ErrorCode::RaftInternal,
+                "the version of the cluster is too low",
+            ),
             NodeError::Learner => Self::new(ErrorCode::RaftInternal, "not supported for learner"),
             NodeError::TooMany => Self::new(ErrorCode::RaftInternal, "too many requests"),
             NodeError::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),

@@ -70,6 +70,7 @@ impl From<NodeError> for V2Error {
             | NodeError::LeaderFailed
             | NodeError::ConnectionLost
             | NodeError::LearnerNotReady
+            | NodeError::ClusterVersion
             | NodeError::Learner
             | NodeError::TooMany
             | NodeError::TooLarge

@@ -35,6 +35,7 @@ impl From<NodeError> for RpcError {
             NodeError::LeaderFailed => RpcError::TimeoutLeaderFailed,
             NodeError::ConnectionLost => RpcError::TimeoutConnectionLost,
             NodeError::LearnerNotReady => RpcError::LearnerNotReady,
+            NodeError::ClusterVersion => RpcError::ClusterVersionTooLow,
             NodeError::Learner => RpcError::NotSupportedForLearner,
             NodeError::TooMany => RpcError::TooManyRequests,
             NodeError::TooLarge => RpcError::RequestTooLarge,

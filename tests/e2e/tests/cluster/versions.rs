@@ -1,5 +1,5 @@
 //! Members of several releases: the leader asks all of them which version they run, and decides the
-//! cluster's version; a member whose clock differs is seen.
+//! cluster's version; commands that are newer than it are refused; a member whose clock differs is seen.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -67,9 +67,9 @@ fn cluster_version(member: &Server) -> String {
     page["etcdcluster"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Waits until both members that run say so.
-fn until(cluster: &Cluster, version: &str) {
-    for member in &cluster.members()[..2] {
+/// Waits until these members say so.
+fn until(members: &[Server], version: &str) {
+    for member in members {
         wait::until_true(&format!("the cluster has version {version}"), || {
             cluster_version(member) == version
         });
@@ -95,15 +95,15 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
     for at in [0, 1] {
         cluster.member_mut(at).wait_ready();
     }
-    until(&cluster, "3.5.0");
+    until(&cluster.members()[..2], "3.5.0");
     other.runs("3.6.4");
-    until(&cluster, "3.6.0");
+    until(&cluster.members()[..2], "3.6.0");
 
     let url = cluster.member(1).url();
     let run = |args: &[&str]| Tool::Etcdctl36.run(&url, args);
     let enabled = run(&["downgrade", "enable", "3.5"]);
     assert!(enabled.stdout.contains("success"), "{}", enabled.all());
-    until(&cluster, "3.5.0");
+    until(&cluster.members()[..2], "3.5.0");
     let again = run(&["downgrade", "enable", "3.5"]);
     assert!(again.stderr.contains("in progress"), "{}", again.all());
     // two members run 3.6 still
@@ -111,7 +111,7 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
     let canceled = run(&["downgrade", "cancel"]);
     assert!(canceled.stdout.contains("success"), "{}", canceled.all());
     other.runs("3.6.4");
-    until(&cluster, "3.6.0");
+    until(&cluster.members()[..2], "3.6.0");
 
     for member in &cluster.members()[..2] {
         wait::until_true("the clocks of both others are known", || {
@@ -134,4 +134,56 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
             member.tail()
         );
     }
+}
+
+/// How often the members' states were compared.
+fn comparisons(cluster: &Cluster) -> f64 {
+    let compared = |member: &Server| {
+        let page = member.http("GET", "/metrics", "").text();
+        let lines = page.lines();
+        let counts = lines.filter(|line| line.starts_with("witan_corruption_checks_total{"));
+        let counts = counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        counts.sum::<f64>()
+    };
+    cluster.members().iter().map(compared).sum()
+}
+
+/// Lines about comparisons that the version of the cluster forbade.
+fn refusals(cluster: &Cluster) -> usize {
+    let refused = |line: &String| {
+        line.contains("failed to compare the members' states")
+            && line.contains("the version of the cluster is too low")
+    };
+    let logs = cluster.members().iter().map(Server::log);
+    logs.flatten().filter(refused).count()
+}
+
+#[test]
+fn a_command_that_is_newer_than_the_cluster_waits_until_the_version_rises() {
+    let cluster = Cluster::start_with(3, &["--corrupt-check-time", "200ms"]);
+    let more = |than: f64| {
+        wait::until_true("the states are compared", || comparisons(&cluster) > than);
+    };
+    more(0.0);
+    let url = cluster.member(cluster.follower()).url();
+    let run = |args: &[&str]| Tool::Etcdctl36.run(&url, args);
+    let enabled = run(&["downgrade", "enable", "3.5"]);
+    assert!(enabled.stdout.contains("success"), "{}", enabled.all());
+    until(cluster.members(), "3.5.0");
+    let refused = |more_than: usize| {
+        wait::until_true("the command is refused", || refusals(&cluster) > more_than);
+    };
+    // one that was begun before may end yet
+    wait::until_true("no states are compared", || {
+        let compared = comparisons(&cluster);
+        refused(refusals(&cluster) + 1);
+        comparisons(&cluster) == compared
+    });
+    let put = run(&["put", "a", "1"]);
+    assert_eq!(put.stdout, "OK\n", "{}", put.all());
+
+    let canceled = run(&["downgrade", "cancel"]);
+    assert!(canceled.stdout.contains("success"), "{}", canceled.all());
+    until(cluster.members(), "3.6.0");
+    more(comparisons(&cluster));
 }

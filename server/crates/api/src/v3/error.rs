@@ -134,6 +134,8 @@ errors! {
     DowngradeInProgress = FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
     /// The leader has not decided the cluster's version yet. (etcd's server sends this code.)
     ClusterVersionUnavailable = Unknown "etcdserver: cluster version not found during downgrade";
+    /// Not all members know what the request needs. Not etcd's.
+    ClusterVersionTooLow = FailedPrecondition "etcdserver: the version of the cluster is too low for this request";
     /// The action of a downgrade request does not exist. (etcd's server sends this code.)
     UnknownMethod = Unknown "etcdserver: unknown method";
     /// Auth needs a user root.

@@ -34,7 +34,7 @@ pub enum AlarmAction {
     Activate = 0,
     Deactivate = 1,
     /// Raises and lowers nothing: each member hashes its state after this entry, so that the hashes can be
-    /// compared. Releases that do not know it pass over it.
+    /// compared.
     HashState = 2,
 }
 

@@ -15,6 +15,7 @@ pub mod member;
 pub mod operation;
 pub mod record;
 pub mod tree;
+pub mod versions;
 pub mod view;
 mod work;
 

@@ -62,6 +62,9 @@ impl Replica {
         if self.proposals.is_full() || self.is_behind() {
             return Err(ProposalRejected::TooMany);
         }
+        if !self.machine.members.all_know(&command) {
+            return Err(ProposalRejected::ClusterVersion);
+        }
         let stamp = self.proposals.stamp(ticket, stamp.now_ns, self.ticks);
         let entry = Entry {
             stamp: Some(stamp),
@@ -133,6 +136,12 @@ impl Replica {
         let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
         if !leads || raft.prs().get(self.config.id).is_none() {
             return Err(NotAppended::NotNow);
+        }
+        // its proposer may not know of a downgrade
+        if let Some(command) = &entry.command
+            && !self.machine.members.all_know(command)
+        {
+            return Err(NotAppended::Refused(ProposalRejected::ClusterVersion));
         }
         let mut proposed = RaftEntry::default();
         let change = wire::conf_change(entry, data);

@@ -166,8 +166,10 @@ fn a_member_that_lost_its_log_ends_with_a_reason() {
 #[test]
 fn an_unknown_command_ends_the_member_and_changes_nothing() {
     for (data, index) in [
-        (&[9, 9][..], 2),             // a version
-        (&[1, 0x82, 0x06, 0][..], 2), // a command
+        (&[9, 9][..], 2),                // a version
+        (&[1, 0x82, 0x06, 0][..], 2),    // a command
+        (&[1, 0x12, 2, 0x3a, 0][..], 2), // a verb of v3's key space
+        (&[1, 0x32, 2, 0x08, 9][..], 2), // an action of alarms
     ] {
         let (mut replica, mut host) = (follower(), Installed::default());
         let before = replica.view();

@@ -6,6 +6,7 @@ mod leases;
 mod long_commands;
 mod membership;
 mod rebuild;
+mod versions;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -96,6 +97,13 @@ fn person(id: u64) -> Member {
     }
 }
 
+/// Of a cluster whose members know all commands.
+fn first_state(ids: &[u64]) -> View {
+    let mut state = genesis(1, ids.iter().map(|id| person(*id)).collect());
+    state.machine.members.cluster_version = "3.6.0".into();
+    state
+}
+
 fn replica(id: u64, state: View) -> Replica {
     let config = Config {
         id,
@@ -116,7 +124,7 @@ fn replica(id: u64, state: View) -> Replica {
 
 impl Cluster {
     fn new(ids: &[u64]) -> Self {
-        let state = genesis(1, ids.iter().map(|id| person(*id)).collect());
+        let state = first_state(ids);
         let mut cluster = Self::default();
         for id in ids {
             let member = (replica(*id, state.clone()), World::default());

@@ -11,7 +11,7 @@ use super::*;
 
 /// Members 1 to 3, of which one begins with another v2 tree.
 fn differing(id: u64) -> Cluster {
-    let state = genesis(1, [1, 2, 3].map(person).to_vec());
+    let state = first_state(&[1, 2, 3]);
     let mut other = state.clone();
     other.machine.tree.advance_index();
     let mut cluster = Cluster::default();

@@ -58,6 +58,7 @@ impl From<NodeError> for AuthHttpError {
             | NodeError::LeaderFailed
             | NodeError::ConnectionLost
             | NodeError::LearnerNotReady
+            | NodeError::ClusterVersion
             | NodeError::Learner
             | NodeError::TooMany
             | NodeError::Stopped

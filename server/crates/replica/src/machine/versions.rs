@@ -1,0 +1,127 @@
+//! Since which version of the cluster each command of the log exists. No member proposes a command that is
+//! newer than the cluster's version: a member of an earlier release would have to stop at it.
+//!
+//! Every new command, verb and action gets a row here. Who decides the cluster's version does not live here.
+
+use super::{
+    alarm::{AlarmAction, AlarmCommand},
+    auth::{AuthOperation, path_permissions::PathAuthOperation},
+    command::Command,
+    kv::KvOperation,
+    lease::LeaseOperation,
+    member::MemberRegistry,
+    tree::TreeOperation,
+};
+
+/// Major and minor of a version.
+pub type Release = (u64, u64);
+
+/// All members know what came with it, also while the cluster has no version.
+const FIRST: Release = (3, 0);
+
+const V3_6: Release = (3, 6);
+
+/// Major and minor of a version; `None` if it is not one.
+pub fn release(version: &str) -> Option<Release> {
+    let mut parts = version.split('.');
+    let major = parts.next()?.parse().ok()?;
+    Some((major, parts.next()?.parse().ok()?))
+}
+
+impl MemberRegistry {
+    /// Whether the members of a cluster of this version know a command.
+    pub(crate) fn all_know(&self, command: &Command) -> bool {
+        match command.since() {
+            Some(FIRST) => true,
+            Some(since) => release(&self.cluster_version).is_some_and(|now| since <= now),
+            None => false,
+        }
+    }
+}
+
+impl Command {
+    /// The version of the cluster since which it exists; `None` if this release does not know it.
+    pub(crate) fn since(&self) -> Option<Release> {
+        match self {
+            Self::Kv(command) => Some(command.operation.as_ref().map_or(FIRST, of_kv)),
+            Self::Lease(command) => Some(command.operation.as_ref().map_or(FIRST, of_lease)),
+            Self::Tree(command) => Some(command.operation.as_ref().map_or(FIRST, of_tree)),
+            Self::Auth(command) => Some(command.operation.as_ref().map_or(FIRST, of_auth)),
+            Self::Alarm(command) => of_alarm(command),
+            Self::Publish(_)
+            | Self::ClusterVersion(_)
+            | Self::PeerUrls(_)
+            | Self::Members(_)
+            | Self::Downgrade(_) => Some(FIRST),
+        }
+    }
+}
+
+fn of_kv(operation: &KvOperation) -> Release {
+    match operation {
+        KvOperation::Put(_)
+        | KvOperation::Delete(_)
+        | KvOperation::Txn(_)
+        | KvOperation::Compact(_)
+        | KvOperation::Sweep(_) => FIRST,
+    }
+}
+
+fn of_lease(operation: &LeaseOperation) -> Release {
+    match operation {
+        LeaseOperation::Grant(_)
+        | LeaseOperation::Revoke(_)
+        | LeaseOperation::Expire(_)
+        | LeaseOperation::Checkpoint(_) => FIRST,
+    }
+}
+
+fn of_tree(operation: &TreeOperation) -> Release {
+    match operation {
+        TreeOperation::Set(_)
+        | TreeOperation::Create(_)
+        | TreeOperation::Update(_)
+        | TreeOperation::CompareAndSwap(_)
+        | TreeOperation::CompareAndDelete(_)
+        | TreeOperation::Delete(_)
+        | TreeOperation::Expire(_) => FIRST,
+    }
+}
+
+fn of_auth(operation: &AuthOperation) -> Release {
+    match operation {
+        AuthOperation::Enable(_)
+        | AuthOperation::Disable(_)
+        | AuthOperation::Authenticate(_)
+        | AuthOperation::UserAdd(_)
+        | AuthOperation::UserDelete(_)
+        | AuthOperation::UserPassword(_)
+        | AuthOperation::UserGrant(_)
+        | AuthOperation::UserRevoke(_)
+        | AuthOperation::RoleAdd(_)
+        | AuthOperation::RoleDelete(_)
+        | AuthOperation::RoleGrant(_)
+        | AuthOperation::RoleRevoke(_) => FIRST,
+        AuthOperation::Paths(command) => command.operation.as_ref().map_or(FIRST, of_paths),
+    }
+}
+
+fn of_paths(operation: &PathAuthOperation) -> Release {
+    match operation {
+        PathAuthOperation::Enable(_)
+        | PathAuthOperation::Disable(_)
+        | PathAuthOperation::UserCreate(_)
+        | PathAuthOperation::UserUpdate(_)
+        | PathAuthOperation::UserDelete(_)
+        | PathAuthOperation::RoleCreate(_)
+        | PathAuthOperation::RoleUpdate(_)
+        | PathAuthOperation::RoleDelete(_) => FIRST,
+    }
+}
+
+fn of_alarm(command: &AlarmCommand) -> Option<Release> {
+    match AlarmAction::try_from(command.action).ok()? {
+        AlarmAction::Activate | AlarmAction::Deactivate => Some(FIRST),
+        AlarmAction::HashState => Some(V3_6),
+    }
+}

@@ -1,0 +1,67 @@
+//! The version of the cluster: a command that not all members know is not proposed.
+
+use witan_replica::{
+    host::{ProposalRejected, Unanswered},
+    machine::{alarm::AlarmCommand, command::ClusterVersion},
+};
+
+use super::*;
+
+/// Since 3.6.
+fn hash_state() -> Command {
+    Command::Alarm(AlarmCommand::hash_state())
+}
+
+fn set_version(cluster: &mut Cluster, by: u64, version: &str) {
+    let version = version.to_owned();
+    answered(
+        cluster,
+        by,
+        Command::ClusterVersion(ClusterVersion { version }),
+    );
+}
+
+fn answered(cluster: &mut Cluster, by: u64, command: Command) {
+    let ticket = cluster.propose(by, command);
+    cluster.until(|cluster| cluster.answer(by, ticket).is_some());
+}
+
+#[test]
+fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let members = [cluster.leader().expect("it leads"), cluster.follower()];
+    for lower in ["3.5.0", ""] {
+        set_version(&mut cluster, members[1], lower);
+        for member in members {
+            let refused =
+                cluster
+                    .replica(member)
+                    .propose(Ticket(1000), Stamp::default(), hash_state());
+            assert_eq!(refused, Err(ProposalRejected::ClusterVersion), "{lower}");
+            let ticket = cluster.propose(member, put("a"));
+            cluster.until(|cluster| cluster.answer(member, ticket).is_some());
+        }
+        set_version(&mut cluster, members[1], "3.6.0");
+        for member in members {
+            answered(&mut cluster, member, hash_state());
+        }
+    }
+}
+
+#[test]
+fn the_leader_refuses_a_newer_command_of_a_member_that_has_not_heard_of_a_downgrade() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+    cluster.stop(follower);
+    set_version(&mut cluster, leader, "3.5.0");
+    let ticket = Ticket(1000);
+    let taken = cluster
+        .replica(follower)
+        .propose(ticket, Stamp::default(), hash_state());
+    assert_eq!(taken, Ok(()));
+    cluster.go_on(follower);
+    let refused = Unanswered::Refused(ProposalRejected::ClusterVersion);
+    cluster.until(|cluster| cluster.world(follower).unanswered == [(ticket, refused)]);
+    let mut applied = cluster.world(leader).applied.iter();
+    assert!(applied.all(|applied| applied.hashed.is_none()));
+}
