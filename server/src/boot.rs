@@ -409,6 +409,7 @@ fn start_node(
             let settings = PeerSettings {
                 read_timeout: config.raft_read_timeout,
                 write_timeout: config.raft_write_timeout,
+                downgrade_check: config.downgrade_check,
             };
             let (running, post) = peer::start(
                 node,

@@ -77,6 +77,8 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         heartbeat_interval,
         election_timeout,
         pre_vote: read.boolean("pre-vote")?,
+        downgrade_check: Some(read.duration("downgrade-check-time")?)
+            .filter(|every| !every.is_zero()),
         raft_read_timeout: read.duration("raft-read-timeout")?.max(RAFT_TIMEOUT_MIN),
         raft_write_timeout: read.duration("raft-write-timeout")?.max(RAFT_TIMEOUT_MIN),
         unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,

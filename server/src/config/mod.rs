@@ -81,6 +81,8 @@ pub struct Config {
     pub raft_read_timeout: Duration,
     /// `--raft-write-timeout`: a stream to a member that takes nothing for so long is closed.
     pub raft_write_timeout: Duration,
+    /// `--downgrade-check-time`; `None` never looks.
+    pub downgrade_check: Option<Duration>,
     /// `--unsafe-no-fsync`.
     pub unsafe_no_fsync: bool,
     /// `--disk-reserve-bytes` and `--disk-ballast-bytes`.
@@ -201,6 +203,7 @@ impl Default for Config {
             election_timeout: Duration::from_secs(1),
             pre_vote: true,
             raft_read_timeout: Duration::from_secs(5),
+            downgrade_check: Some(Duration::from_secs(5)),
             raft_write_timeout: Duration::from_secs(5),
             unsafe_no_fsync: false,
             disk: SpaceConfig::default(),

@@ -64,18 +64,24 @@ fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), Corrupt
             continue;
         };
         count += 1;
-        let end = value.len() - CRC_BYTES;
-        let crc_of_key = crc32fast::hash(&value[..end]).to_le_bytes() != value[end..];
+        let end = value.len().saturating_sub(CRC_BYTES);
+        // of the value alone, of the key without the byte of its room and the value, or none
+        let checked = [&[], &key[1..]]
+            .into_iter()
+            .find(|key| crc(key, &value[..end]) == value[end..]);
         value[at..at + to.len()].copy_from_slice(to);
-        let mut crc = crc32fast::Hasher::new();
-        if crc_of_key {
-            // without the byte of the room
-            crc.update(&key[1..]);
+        if let Some(key) = checked {
+            let crc = crc(key, &value[..end]);
+            value[end..].copy_from_slice(&crc);
         }
-        crc.update(&value[..end]);
-        let crc = crc.finalize().to_le_bytes();
-        value[end..].copy_from_slice(&crc);
     }
     let view = View::restore(records.into_iter().map(Ok::<_, CorruptRecord>))?;
     Ok((view, count))
+}
+
+fn crc(key: &[u8], value: &[u8]) -> [u8; CRC_BYTES] {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(key);
+    crc.update(value);
+    crc.finalize().to_le_bytes()
 }

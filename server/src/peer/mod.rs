@@ -73,6 +73,8 @@ pub struct PeerSettings {
     pub read_timeout: Duration,
     /// `--raft-write-timeout`: a stream that takes nothing for so long is closed.
     pub write_timeout: Duration,
+    /// `--downgrade-check-time`: how often a leader looks whether a downgrade is complete; `None` never.
+    pub downgrade_check: Option<Duration>,
 }
 
 /// What all streams share.

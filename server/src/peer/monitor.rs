@@ -14,11 +14,12 @@ use futures_util::future::join_all;
 use witan_replica::machine::{
     command::{ClusterVersion, Downgrade},
     member::MemberRegistry,
+    versions::{Release, release},
 };
 
 use super::{
     Shared, query, urls,
-    versions::{self, Decision, Release},
+    versions::{self, Decision},
 };
 use crate::{config::Url, version};
 
@@ -42,6 +43,8 @@ const NS_PER_S: f64 = 1e9;
 pub(super) struct Monitor {
     shared: Arc<Shared>,
     begun: Instant,
+    /// When it was last looked whether a downgrade is complete.
+    looked_at: Instant,
     /// The members whose clocks are too far away.
     apart: BTreeMap<u64, bool>,
 }
@@ -51,6 +54,7 @@ impl Monitor {
         Self {
             shared,
             begun: Instant::now(),
+            looked_at: Instant::now(),
             apart: BTreeMap::new(),
         }
     }
@@ -74,7 +78,7 @@ impl Monitor {
         let asked: Vec<(u64, Vec<Url>)> = others.map(|other| (other.id, urls(other))).collect();
         let answers = asked.iter().map(|(_, urls)| self.ask(urls));
         let answers = join_all(answers).await;
-        let mut running = vec![versions::release(version::API)];
+        let mut running = vec![release(version::API)];
         for ((id, _), answer) in asked.iter().zip(answers) {
             running.push(answer.map(|(release, _)| release));
             self.show_clock(*id, answer.and_then(|(_, ahead_s)| ahead_s));
@@ -84,11 +88,17 @@ impl Monitor {
         if leads && members.by_id.contains_key(&own_id) {
             self.decide(&members, &running).await;
         }
-        match versions::release(&self.shared.members().cluster_version) {
+        let wait = match release(&self.shared.members().cluster_version) {
             None => UNDECIDED_INTERVAL,
-            Some(release) if Some(release) < versions::release(version::API) => UNSETTLED_INTERVAL,
+            Some(now) if Some(now) < release(version::API) => UNSETTLED_INTERVAL,
             Some(_) => INTERVAL,
-        }
+        };
+        let check = self
+            .shared
+            .settings
+            .downgrade_check
+            .map(|every| every.saturating_sub(self.looked_at.elapsed()));
+        wait.min(check.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
     }
 
     /// The version of a member, and by how many seconds its clock is ahead.
@@ -123,10 +133,15 @@ impl Monitor {
         }
     }
 
-    async fn decide(&self, members: &MemberRegistry, running: &[Option<Release>]) {
+    async fn decide(&mut self, members: &MemberRegistry, running: &[Option<Release>]) {
         let waits = self.begun.elapsed() < UNDECIDED_MAX;
         let node = &self.shared.node;
-        let done = match versions::decide(members, running, waits) {
+        let every = self.shared.settings.downgrade_check;
+        let ends = every.is_some_and(|every| self.looked_at.elapsed() >= every);
+        if ends {
+            self.looked_at = Instant::now();
+        }
+        let done = match versions::decide(members, running, waits, ends) {
             Decision::Keep => return,
             Decision::Set((major, minor)) => {
                 let version = format!("{major}.{minor}.0");

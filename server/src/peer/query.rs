@@ -12,11 +12,9 @@ use tokio::{
 };
 use witan_api::peer::{Member, StateHash};
 use witan_gocompat::text;
+use witan_replica::machine::versions::{self, Release};
 
-use super::{
-    dial,
-    versions::{self, Release},
-};
+use super::dial;
 use crate::{config::Url, transport::PeerTls};
 
 /// How long one member may take to answer.

@@ -1,9 +1,9 @@
 //! Which version a cluster has: decided by its leader from the versions that its members run. Pure.
 
-use witan_replica::machine::member::MemberRegistry;
-
-/// Major and minor of a version.
-pub(super) type Release = (u64, u64);
+use witan_replica::machine::{
+    member::MemberRegistry,
+    versions::{Release, release},
+};
 
 /// The version of a cluster whose members are not all known, as etcd's.
 const LOWEST: Release = (3, 0);
@@ -20,8 +20,13 @@ pub(super) enum Decision {
 }
 
 /// Decides by the versions that the members run, `None` for those that did not say. `waits` says that
-/// members of a new cluster may still start.
-pub(super) fn decide(known: &MemberRegistry, running: &[Option<Release>], waits: bool) -> Decision {
+/// members of a new cluster may still start, `ends` that it is time to look whether a downgrade is complete.
+pub(super) fn decide(
+    known: &MemberRegistry,
+    running: &[Option<Release>],
+    waits: bool,
+    ends: bool,
+) -> Decision {
     let all: Option<Vec<Release>> = running.iter().copied().collect();
     let lowest = all.as_ref().and_then(|all| all.iter().min().copied());
     let Some(now) = release(&known.cluster_version) else {
@@ -32,7 +37,7 @@ pub(super) fn decide(known: &MemberRegistry, running: &[Option<Release>], waits:
         };
     };
     match release(&known.downgrade_target) {
-        Some(target) if all.is_some_and(|all| all.iter().all(|one| *one == target)) => {
+        Some(target) if ends && all.is_some_and(|all| all.iter().all(|one| *one == target)) => {
             Decision::EndDowngrade
         }
         Some(target) if now == (target.0, target.1 + 1) => Decision::Set(target),
@@ -42,13 +47,6 @@ pub(super) fn decide(known: &MemberRegistry, running: &[Option<Release>], waits:
             Some(_) | None => Decision::Keep,
         },
     }
-}
-
-/// Major and minor of a version; `None` if it is not one.
-pub(super) fn release(version: &str) -> Option<Release> {
-    let mut parts = version.split('.');
-    let major = parts.next()?.parse().ok()?;
-    Some((major, parts.next()?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -69,31 +67,63 @@ mod tests {
     #[test]
     fn a_new_cluster_has_the_lowest_version_of_its_members() {
         let new = known("", "");
-        assert_eq!(decide(&new, &[NEW, NEW], true), Decision::Set((3, 6)));
-        assert_eq!(decide(&new, &[NEW, OLD, NEW], false), Decision::Set((3, 5)));
-        assert_eq!(decide(&new, &[NEW, None], true), Decision::Keep);
-        assert_eq!(decide(&new, &[NEW, None], false), Decision::Set(LOWEST));
+        assert_eq!(decide(&new, &[NEW, NEW], true, true), Decision::Set((3, 6)));
+        assert_eq!(
+            decide(&new, &[NEW, OLD, NEW], false, true),
+            Decision::Set((3, 5))
+        );
+        assert_eq!(decide(&new, &[NEW, None], true, true), Decision::Keep);
+        assert_eq!(
+            decide(&new, &[NEW, None], false, true),
+            Decision::Set(LOWEST)
+        );
     }
 
     #[test]
     fn the_version_rises_when_all_members_run_a_later_one() {
         let old = known("3.5.0", "");
-        assert_eq!(decide(&old, &[NEW, NEW], false), Decision::Set((3, 6)));
-        assert_eq!(decide(&old, &[NEW, OLD], false), Decision::Keep);
-        assert_eq!(decide(&old, &[NEW, None], false), Decision::Keep);
+        assert_eq!(
+            decide(&old, &[NEW, NEW], false, true),
+            Decision::Set((3, 6))
+        );
+        assert_eq!(decide(&old, &[NEW, OLD], false, true), Decision::Keep);
+        assert_eq!(decide(&old, &[NEW, None], false, true), Decision::Keep);
         // it does not fall without a downgrade
-        assert_eq!(decide(&known("3.6.0", ""), &[OLD], false), Decision::Keep);
+        assert_eq!(
+            decide(&known("3.6.0", ""), &[OLD], false, true),
+            Decision::Keep
+        );
     }
 
     #[test]
     fn a_downgrade_lowers_the_version_first_and_ends_when_all_members_run_it() {
         let begun = known("3.6.0", "3.5.0");
-        assert_eq!(decide(&begun, &[NEW, None], false), Decision::Set((3, 5)));
+        assert_eq!(
+            decide(&begun, &[NEW, None], false, true),
+            Decision::Set((3, 5))
+        );
         let lowered = known("3.5.0", "3.5.0");
         for running in [[NEW, NEW], [NEW, OLD], [OLD, None]] {
-            assert_eq!(decide(&lowered, &running, false), Decision::Keep);
+            assert_eq!(decide(&lowered, &running, false, true), Decision::Keep);
         }
-        assert_eq!(decide(&lowered, &[OLD, OLD], false), Decision::EndDowngrade);
-        assert_eq!(decide(&begun, &[OLD, OLD], false), Decision::EndDowngrade);
+        assert_eq!(
+            decide(&lowered, &[OLD, OLD], false, true),
+            Decision::EndDowngrade
+        );
+        assert_eq!(
+            decide(&begun, &[OLD, OLD], false, true),
+            Decision::EndDowngrade
+        );
+    }
+
+    #[test]
+    fn a_downgrade_does_not_end_unless_it_is_time_to_look() {
+        let begun = known("3.6.0", "3.5.0");
+        assert_eq!(
+            decide(&begun, &[OLD, OLD], false, false),
+            Decision::Set((3, 5))
+        );
+        let lowered = known("3.5.0", "3.5.0");
+        assert_eq!(decide(&lowered, &[OLD, OLD], false, false), Decision::Keep);
     }
 }

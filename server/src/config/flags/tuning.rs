@@ -19,7 +19,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("compaction-batch-limit", Integer, "1000", "Revisions that a batch of compaction removes.", accepted(ONE_STEP)),
     Flag::new("compaction-sleep-interval", Duration, "10ms", "Pause between batches of compaction.", accepted(ONE_STEP)),
     Flag::new("watch-progress-notify-interval", Duration, "10m0s", "How often an idle watch hears of progress.", supported("an_idle_watcher_gets_progress_notifications")),
-    Flag::new("downgrade-check-time", Duration, "5s", "How often the state of a downgrade is looked at.", accepted("nothing is downgraded")),
+    Flag::new("downgrade-check-time", Duration, "5s", "How often a leader looks whether a downgrade is complete; 0 never does.", supported("a_downgrade_ends_when_it_is_looked_at")),
     Flag::new("snapshot-catchup-entries", Integer, "5000", "Entries of the log that are kept for slow members.", accepted(CLUSTERS_LATER)),
     Flag::new("bootstrap-defrag-threshold-megabytes", Integer, "0", "Free space at which etcd defragments before it starts.", accepted("there is nothing to defragment")),
     Flag::new("experimental-enable-lease-checkpoint", Bool, "false", "Whether remaining times of leases are recorded.", accepted("leases come with a later version")),

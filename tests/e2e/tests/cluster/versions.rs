@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use witan_e2e::{Cluster, Server, Tool, http, wait};
+use witan_e2e::{Cluster, Launch, Server, Tool, binaries::planted, http, wait};
 
 /// A stream of another kind has no lines.
 const LINE_BYTES_MAX: u64 = 256;
@@ -186,4 +186,39 @@ fn a_command_that_is_newer_than_the_cluster_waits_until_the_version_rises() {
     assert!(canceled.stdout.contains("success"), "{}", canceled.all());
     until(cluster.members(), "3.6.0");
     more(comparisons(&cluster));
+}
+
+fn downgrades(member: &Server) -> bool {
+    let status = member.http("POST", "/v3/maintenance/status", "{}").json();
+    let enabled = &status["downgradeInfo"]["enabled"];
+    enabled.as_bool().unwrap_or_default()
+}
+
+#[test]
+fn a_downgrade_ends_when_it_is_looked_at() {
+    let mut member = Launch::witan().start();
+    wait::until_true("it has a version", || cluster_version(&member) == "3.6.0");
+    let done = member.http("POST", "/v3/maintenance/defragment", "{}");
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(member.terminate().code(), Some(0));
+    // as a later release leaves it
+    let mut alter = Command::new(planted());
+    let data = member.dir().join("data");
+    let altered = alter.arg("alter").arg(data).args(["3.6.0", "3.7.0"]);
+    let altered = altered.output().expect("the program runs");
+    assert_eq!(altered.stdout, b"altered 1 records\n", "{altered:?}");
+
+    member.add_args(["--downgrade-check-time", "0"]);
+    member.start_again();
+    assert_eq!(cluster_version(&member), "3.7.0");
+    let url = member.url();
+    let enabled = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "3.6"]);
+    assert!(enabled.stdout.contains("success"), "{}", enabled.all());
+    wait::until_true("the version falls", || cluster_version(&member) == "3.6.0");
+    assert!(downgrades(&member));
+    assert_eq!(member.terminate().code(), Some(0));
+    member.add_args(["--downgrade-check-time", "100ms"]);
+    member.start_again();
+    wait::until_true("the downgrade ends", || !downgrades(&member));
+    assert_eq!(cluster_version(&member), "3.6.0");
 }
