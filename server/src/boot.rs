@@ -33,7 +33,7 @@ use crate::{
         self, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, TransferError, now_ns,
     },
     panics::PanicMetrics,
-    peer::{self, PeerMetrics, PeerSettings, Peers, SnapshotMetrics},
+    peer::{self, PeerMetrics, Peers, SnapshotMetrics},
     storage::{self, Checkpointer, OpenError, StorageMetrics},
     systemd,
     transport::{
@@ -186,6 +186,9 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
     actix_rt::spawn(member.peers.monitor());
+    if config.peers.promote_learners {
+        actix_rt::spawn(member.node.clone().promote_learners());
+    }
     let early = tokio::select! {
         first = &mut signal => Some(End::Signal(first)),
         () = member.node.removed() => Some(End::Removed),
@@ -384,6 +387,7 @@ fn start_node(
         },
         tick: config.heartbeat_interval,
         election_timeout: config.election_timeout,
+        dead_after: config.peers.dead_after,
         request_timeout: request_timeout(config),
         slow_apply: config.warning_apply_duration,
         token_ttl: config.settings.auth.token_ttl,
@@ -406,16 +410,11 @@ fn start_node(
             )
         },
         |node, receiver| {
-            let settings = PeerSettings {
-                read_timeout: config.raft_read_timeout,
-                write_timeout: config.raft_write_timeout,
-                downgrade_check: config.downgrade_check,
-            };
             let (running, post) = peer::start(
                 node,
                 bound_peers,
                 &members,
-                (settings, peer_tls, peer_metrics),
+                (config.peers, peer_tls, peer_metrics),
                 (receiver, snapshot_metrics),
             )?;
             peers = Some(running);

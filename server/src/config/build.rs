@@ -23,9 +23,6 @@ const ELECTION_MS_MAX: u64 = 50_000;
 const QUOTA_BYTES: u64 = 2 << 30;
 /// Bytes that a gRPC message may have beyond its request.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
-/// Shorter ones of `--raft-read-timeout` and `--raft-write-timeout` are made this long: members send
-/// something each second.
-const RAFT_TIMEOUT_MIN: Duration = Duration::from_secs(3);
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Lower bound of `--watch-progress-notify-interval`: a shorter interval becomes this, as in etcd.
@@ -77,10 +74,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         heartbeat_interval,
         election_timeout,
         pre_vote: read.boolean("pre-vote")?,
-        downgrade_check: Some(read.duration("downgrade-check-time")?)
-            .filter(|every| !every.is_zero()),
-        raft_read_timeout: read.duration("raft-read-timeout")?.max(RAFT_TIMEOUT_MIN),
-        raft_write_timeout: read.duration("raft-write-timeout")?.max(RAFT_TIMEOUT_MIN),
+        peers: read.peer_settings()?,
         unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,
         disk: SpaceConfig {
             reserve_bytes: read.disk_bytes("disk-reserve-bytes")?,

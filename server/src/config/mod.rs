@@ -14,6 +14,7 @@ pub mod flags;
 pub mod fuzz;
 pub mod help;
 mod peer_security;
+mod peers;
 mod security;
 mod source;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use build::{MembersError, members};
 pub use corruption::CorruptionChecks;
 pub use discovery::{Discovery, SrvDiscovery, V2Discovery, V3Discovery};
 pub use error::ConfigError;
+pub use peers::PeerSettings;
 pub use security::{PeerTlsConfig, PortTls, ServerCertificate, TlsVersion};
 pub use source::environment;
 pub use url::{Address, Url, UrlError};
@@ -77,12 +79,8 @@ pub struct Config {
     pub election_timeout: Duration,
     /// `--pre-vote`.
     pub pre_vote: bool,
-    /// `--raft-read-timeout`: a stream of a member on which nothing comes for so long is closed.
-    pub raft_read_timeout: Duration,
-    /// `--raft-write-timeout`: a stream to a member that takes nothing for so long is closed.
-    pub raft_write_timeout: Duration,
-    /// `--downgrade-check-time`; `None` never looks.
-    pub downgrade_check: Option<Duration>,
+    /// How this member deals with the others.
+    pub peers: PeerSettings,
     /// `--unsafe-no-fsync`.
     pub unsafe_no_fsync: bool,
     /// `--disk-reserve-bytes` and `--disk-ballast-bytes`.
@@ -202,9 +200,7 @@ impl Default for Config {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
             pre_vote: true,
-            raft_read_timeout: Duration::from_secs(5),
-            downgrade_check: Some(Duration::from_secs(5)),
-            raft_write_timeout: Duration::from_secs(5),
+            peers: PeerSettings::default(),
             unsafe_no_fsync: false,
             disk: SpaceConfig::default(),
             warning_apply_duration: Duration::from_millis(100),

@@ -184,12 +184,9 @@ impl Node {
 
     /// Another member left.
     pub(crate) fn forget_peer(&self, member: u64) {
-        self.shared
-            .peer_links
-            .stats
-            .lock()
-            .followers
-            .remove(&member);
+        let links = &self.shared.peer_links;
+        links.forget(member);
+        links.stats.lock().followers.remove(&member);
     }
 
     /// Append messages that were sent, and that were received.

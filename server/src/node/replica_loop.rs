@@ -92,6 +92,8 @@ pub struct NodeParts {
     pub tick: Duration,
     /// `--election-timeout`.
     pub election_timeout: Duration,
+    /// `--dead-member-time`.
+    pub dead_after: Option<Duration>,
     /// A request without an answer by then fails.
     pub request_timeout: Duration,
     /// A turn longer than this is warned about.
@@ -124,7 +126,7 @@ pub fn start(
     let shared = Arc::new(Shared {
         inbox,
         raft_inbox: RaftInbox::default(),
-        peer_links: PeerLinks::default(),
+        peer_links: PeerLinks::new(parts.dead_after),
         leader: watch::Sender::default(),
         election_timeout: parts.election_timeout,
         status,

@@ -50,7 +50,7 @@ use witan_replica::{
 };
 
 use crate::{
-    config::{Address, Url},
+    config::{Address, PeerSettings, Url},
     node::{Node, Post},
     storage::SnapshotReceiver,
     transport::{BoundPeer, PeerTls},
@@ -65,17 +65,6 @@ pub use snapshot::SnapshotMetrics;
 
 /// How long the last messages may take to leave when the process stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Settings of peers.
-#[derive(Clone, Copy, Debug)]
-pub struct PeerSettings {
-    /// `--raft-read-timeout`: a stream on which nothing comes for so long is closed.
-    pub read_timeout: Duration,
-    /// `--raft-write-timeout`: a stream that takes nothing for so long is closed.
-    pub write_timeout: Duration,
-    /// `--downgrade-check-time`: how often a leader looks whether a downgrade is complete; `None` never.
-    pub downgrade_check: Option<Duration>,
-}
 
 /// What all streams share.
 #[derive(Debug)]
@@ -267,7 +256,6 @@ impl Post for PeerPost {
                 // its removal when it opens a stream.
                 let _ = tokio::time::timeout(FLUSH_TIMEOUT, link.peer.flushed()).await;
                 drop(link);
-                node.peer_link(id, false);
                 node.forget_peer(id);
             });
         }
@@ -293,6 +281,7 @@ impl PeerPost {
     fn add(&mut self, member: &Member) {
         let series = self.shared.metrics.of(self.shared.own_id(), member.id);
         let peer = Arc::new(Peer::new(member.id, urls(member), series));
+        self.shared.node.peer_link(member.id, false);
         let tasks = [StreamKind::Control, StreamKind::Bulk].map(|kind| {
             let link = Link::new(self.shared.clone(), peer.clone(), kind);
             self.runtime.spawn(link.run()).abort_handle()

@@ -83,11 +83,7 @@ fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>)
 
 fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running {
     let node = without_replica(id, members.cluster_id);
-    let settings = PeerSettings {
-        downgrade_check: None,
-        read_timeout: Duration::from_secs(5),
-        write_timeout: Duration::from_secs(5),
-    };
+    let settings = PeerSettings::default();
     let on = Register::default();
     let metrics = PeerMetrics::register(&on);
     let snapshot_metrics = SnapshotMetrics::register(&on);

@@ -52,6 +52,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "the time between two comparisons, and the pause between two tries to rebuild the state",
     ),
     (
+        "server/src/node/promotion.rs",
+        "the leader looks for learners now and then",
+    ),
+    (
         "server/src/peer/monitor.rs",
         "asks the other members for their versions now and then",
     ),

@@ -72,24 +72,49 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     assert_eq!(code, Some(REMOVED));
 }
 
+/// The ids of all learners, as a member lists them.
+fn learners(member: &Server) -> Vec<u64> {
+    let list = member.http("POST", "/v3/cluster/member/list", "{}");
+    let members = list.json()["members"].as_array().cloned();
+    let members = members.unwrap_or_default();
+    let learners = members.iter().filter(|m| m["isLearner"] == true);
+    let ids = learners.filter_map(|m| m["ID"].as_str()?.parse().ok());
+    ids.collect()
+}
+
+#[test]
+fn a_learner_in_sync_is_promoted_by_itself() {
+    // what nobody looks at is checked whatever the operator has said
+    let args = ["--promote-learners", "--strict-reconfig-check=false"];
+    let mut cluster = Cluster::start_with(1, &args);
+    let at = cluster.prepare_joining(&[0]);
+    let peer_url = cluster.member(at).peer_url();
+    add(cluster.member(0), &peer_url, &["--learner"]);
+    assert_eq!(learners(cluster.member(0)).len(), 1);
+    let joining = cluster.member_mut(at);
+    joining.add_args(["--initial-cluster-state", "existing"]);
+    joining.start_again();
+    wait::until_true("the learner is promoted", || {
+        learners(cluster.member(0)).is_empty()
+    });
+    // one that never starts is not
+    let never = cluster.prepare_joining(&[0, 1]);
+    let peer_url = cluster.member(never).peer_url();
+    add(cluster.member(0), &peer_url, &["--learner"]);
+    for key in ["a", "b"] {
+        let put = Tool::Etcdctl36.run(&cluster.member(at).url(), &["put", key, "value"]);
+        assert_eq!(put.stdout, "OK\n", "{}", put.all());
+    }
+    assert_eq!(learners(cluster.member(0)).len(), 1);
+}
+
 #[test]
 fn a_learner_is_promoted_when_it_is_in_sync() {
     let mut cluster = Cluster::start(1);
     let at = cluster.prepare_joining(&[0]);
     let peer_url = cluster.member(at).peer_url();
     add(cluster.member(0), &peer_url, &["--learner"]);
-    let learner = {
-        let list = cluster
-            .member(0)
-            .http("POST", "/v3/cluster/member/list", "{}");
-        let members = list.json()["members"].as_array().expect("a list").clone();
-        let learner = members
-            .iter()
-            .find(|m| m["isLearner"] == true)
-            .expect("a learner");
-        let id = learner["ID"].as_str().expect("an id").parse::<u64>();
-        id.expect("a number")
-    };
+    let learner = learners(cluster.member(0))[0];
     let promote = |cluster: &Cluster| {
         let id = format!("{learner:x}");
         Tool::Etcdctl36.run(&cluster.member(0).url(), &["member", "promote", &id])

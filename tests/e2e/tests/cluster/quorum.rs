@@ -1,7 +1,7 @@
 //! Too few members run: nothing is written, and what can be answered is.
 
 use serde_json::json;
-use witan_e2e::{Cluster, http, wait};
+use witan_e2e::{Cluster, Server, cluster::status, http, wait};
 
 #[test]
 fn a_member_without_a_quorum_answers_what_it_can() {
@@ -83,4 +83,36 @@ fn a_member_that_waits_for_the_others_ends_with_sigterm() {
     assert_eq!(alone.terminate().code(), Some(0));
     cluster.start_all();
     cluster.leader();
+}
+
+/// What a member says of dead ones: a line of the probe, and a series.
+fn named_dead(member: &Server, id: u64) -> (bool, bool) {
+    let probe = member.http("GET", "/readyz?verbose", "");
+    let line = format!("[!]member {id:x} (m2) is unreachable for ");
+    let page = member.http("GET", "/metrics", "").text();
+    let series = format!("witan_dead_members{{member=\"{id:x}\"}} 1");
+    (
+        probe.status == 200 && probe.text().lines().any(|l| l.starts_with(&line)),
+        page.lines().any(|line| line == series),
+    )
+}
+
+#[test]
+fn a_dead_member_is_named() {
+    let mut cluster = Cluster::prepare(3, &[]);
+    for at in [0, 2] {
+        let member = cluster.member_mut(at);
+        member.add_args(["--dead-member-time", "500ms"]);
+    }
+    cluster.start_all();
+    let id = status(cluster.member(2)).expect("it runs").id;
+    let named = |cluster: &Cluster, by: usize| named_dead(cluster.member(by), id);
+    wait::until_true("all are connected", || named(&cluster, 0) == (false, false));
+    cluster.member_mut(2).kill9();
+    wait::until_true("it is named", || named(&cluster, 0) == (true, true));
+    let quiet = cluster.member(0).http("GET", "/readyz", "");
+    assert_eq!(quiet.text(), "ok\n");
+    assert_eq!(named(&cluster, 1), (false, false), "without the flag");
+    cluster.member_mut(2).start_again();
+    wait::until_true("it is back", || named(&cluster, 0) == (false, false));
 }

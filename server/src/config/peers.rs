@@ -1,0 +1,51 @@
+//! How a member deals with the others: what it waits for, and what it does about them by itself.
+
+use std::time::Duration;
+
+use super::{ConfigError, build::ValueReader};
+
+/// Shorter ones of `--raft-read-timeout` and `--raft-write-timeout` are made this long: members send
+/// something each second.
+const RAFT_TIMEOUT_MIN: Duration = Duration::from_secs(3);
+
+/// See the module's description.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerSettings {
+    /// `--raft-read-timeout`: a stream on which nothing comes for so long is closed.
+    pub read_timeout: Duration,
+    /// `--raft-write-timeout`: a stream that takes nothing for so long is closed.
+    pub write_timeout: Duration,
+    /// `--downgrade-check-time`: how often a leader looks whether a downgrade is complete; `None` never.
+    pub downgrade_check: Option<Duration>,
+    /// `--dead-member-time`: a member that is unreachable for so long is named; `None` names none.
+    pub dead_after: Option<Duration>,
+    /// `--promote-learners`: a leader promotes learners that are in sync.
+    pub promote_learners: bool,
+}
+
+impl Default for PeerSettings {
+    fn default() -> Self {
+        let seconds = Duration::from_secs(5);
+        Self {
+            read_timeout: seconds,
+            write_timeout: seconds,
+            downgrade_check: Some(seconds),
+            dead_after: None,
+            promote_learners: false,
+        }
+    }
+}
+
+impl ValueReader<'_> {
+    pub(super) fn peer_settings(&self) -> Result<PeerSettings, ConfigError> {
+        let unless_zero = |time: Duration| (!time.is_zero()).then_some(time);
+        let raft_timeout = |name| Ok(self.duration(name)?.max(RAFT_TIMEOUT_MIN));
+        Ok(PeerSettings {
+            read_timeout: raft_timeout("raft-read-timeout")?,
+            write_timeout: raft_timeout("raft-write-timeout")?,
+            downgrade_check: unless_zero(self.duration("downgrade-check-time")?),
+            dead_after: unless_zero(self.duration("dead-member-time")?),
+            promote_learners: self.boolean("promote-learners")?,
+        })
+    }
+}
