@@ -185,10 +185,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     };
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
-    actix_rt::spawn(member.peers.monitor());
-    if config.peers.promote_learners {
-        actix_rt::spawn(member.node.clone().promote_learners());
-    }
+    member.watch_cluster(&config);
     let early = tokio::select! {
         first = &mut signal => Some(End::Signal(first)),
         () = member.node.removed() => Some(End::Removed),
@@ -235,6 +232,17 @@ struct RunningMember {
 }
 
 impl RunningMember {
+    /// Begins what goes on beside requests until the process stops.
+    fn watch_cluster(&self, config: &Config) {
+        actix_rt::spawn(self.peers.monitor());
+        if config.peers.stale_read_age {
+            actix_rt::spawn(self.node.clone().measure_state_age());
+        }
+        if config.peers.promote_learners {
+            actix_rt::spawn(self.node.clone().promote_learners());
+        }
+    }
+
     /// Ends everything, for a reason.
     async fn end(
         self,

@@ -21,6 +21,8 @@ pub struct PeerSettings {
     pub dead_after: Option<Duration>,
     /// `--promote-learners`: a leader promotes learners that are in sync.
     pub promote_learners: bool,
+    /// `--stale-read-age`: serializable reads say how old the state that they see may be.
+    pub stale_read_age: bool,
 }
 
 impl Default for PeerSettings {
@@ -32,6 +34,7 @@ impl Default for PeerSettings {
             downgrade_check: Some(seconds),
             dead_after: None,
             promote_learners: false,
+            stale_read_age: false,
         }
     }
 }
@@ -46,6 +49,7 @@ impl ValueReader<'_> {
             downgrade_check: unless_zero(self.duration("downgrade-check-time")?),
             dead_after: unless_zero(self.duration("dead-member-time")?),
             promote_learners: self.boolean("promote-learners")?,
+            stale_read_age: self.boolean("stale-read-age")?,
         })
     }
 }

@@ -26,6 +26,7 @@ mod promotion;
 mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
+mod state_age;
 mod state_hashes;
 mod status;
 #[cfg(test)]
@@ -71,6 +72,7 @@ pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub(crate) use replica_loop::EXIT_REMOVED;
 pub use replica_loop::{NodeParts, start};
+pub use state_age::StateAge;
 pub use state_hashes::{FrozenStates, StateHash, StateHashes};
 pub use status::AuthState;
 pub use tokens::Tokens;
@@ -120,6 +122,7 @@ struct Shared {
     /// The last measured state of the disk.
     disk: Arc<SpaceStatus>,
     state_hashes: StateHashes,
+    state_ages: state_age::StateAges,
     /// Snapshots of leaders that were installed.
     installs: watch::Sender<u64>,
     /// Whether this member was removed from the cluster.

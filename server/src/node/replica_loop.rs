@@ -29,6 +29,7 @@ use super::{
     pending_requests::PendingRequests,
     post::Post,
     raft_inbox::{RaftBatch, RaftInbox, ReceivedState},
+    state_age::StateAges,
     state_hashes::StateHashes,
     status::PublishedStatus,
     tokens::Tokens,
@@ -143,6 +144,7 @@ pub fn start(
         quota_bytes: parts.quota_bytes,
         disk: parts.space.seen(),
         state_hashes: StateHashes::default(),
+        state_ages: StateAges::default(),
         installs: watch::Sender::default(),
         removed: watch::Sender::default(),
     });

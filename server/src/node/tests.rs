@@ -67,6 +67,7 @@ fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
             monotonic: clock::MonotonicClock::new(),
             quota_bytes: None,
             disk: Arc::default(),
+            state_ages: state_age::StateAges::default(),
             state_hashes: StateHashes::default(),
             installs: watch::Sender::default(),
             removed: watch::Sender::default(),

@@ -56,6 +56,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "the leader looks for learners now and then",
     ),
     (
+        "server/src/node/state_age.rs",
+        "a linearizable read now and then shows how old the state may be",
+    ),
+    (
         "server/src/peer/monitor.rs",
         "asks the other members for their versions now and then",
     ),

@@ -35,6 +35,9 @@ use crate::{
     client_network::ClientNetwork,
 };
 
+/// Header of an answer to a read of this member alone, with `--stale-read-age`.
+const STATE_AGE_HEADER: &str = "x-witan-state-age-ms";
+
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What a method means here.
@@ -227,6 +230,7 @@ async fn get(
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
     let node = &dialect.ctx.node;
+    let age = node.state_age().filter(|_| !params.quorum);
     let view = if params.quorum {
         node.read().await?
     } else {
@@ -244,7 +248,11 @@ async fn get(
     dialect.reads.count(found.is_ok());
     let body = found?;
     dialect.ctx.v2_metrics.read(recursive);
-    Ok(headers::success(node, StatusCode::OK, index).body(reply::framed(request, body)))
+    let mut answer = headers::success(node, StatusCode::OK, index);
+    if let Some(age) = age {
+        answer.insert_header((STATE_AGE_HEADER, age.to_string()));
+    }
+    Ok(answer.body(reply::framed(request, body)))
 }
 
 /// Proposes a write and answers with its event.

@@ -92,7 +92,7 @@ impl RpcService {
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<A>,
     ) -> Outgoing
     where
-        Q: prost::Message + Default + 'static,
+        Q: unary::UnaryRequest,
         A: unary::UnaryResponse,
     {
         match self.check_leader(head.headers()) {
@@ -106,14 +106,13 @@ impl RpcService {
                     return Outgoing::Response(Status::from(refusal).into_http());
                 }
                 // a separate future, so that the one below stays small
-                let answer = unary::respond(&ctx.blocking, message, async |message| {
-                    verb(&ctx, message).await
-                });
+                let answer =
+                    unary::respond(&ctx, message, async |message| verb(&ctx, message).await);
                 Box::pin(answer).await
             }
             Ok(()) => {
                 let verb = async |message| verb(&self.ctx, message).await;
-                unary::respond(&self.ctx.blocking, message, verb).await
+                unary::respond(&self.ctx, message, verb).await
             }
             Err(refusal) => Outgoing::Response(Status::from(refusal).into_http()),
         }

@@ -5,15 +5,23 @@
 //! before they arrive here.
 
 use bytes::{BufMut as _, Bytes};
+use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
+use http_body_util::{BodyExt as _, Full};
 use prost::Message;
-use tonic::Status;
+use tonic::{Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use witan_api::v3::{
     error::RpcError,
-    etcdserverpb::{PutResponse, RangeResponse, TxnResponse, response_op::Response as OpResponse},
+    etcdserverpb::{
+        PutRequest, PutResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
+        response_op::Response as OpResponse,
+    },
 };
 
-use super::{RpcResult, large_reads::WithPermit};
-use crate::{api::blocking::BlockingPool, transport::Outgoing};
+use super::{RpcResult, kv::txn, large_reads::WithPermit};
+use crate::{api::Context, node::StateAge, transport::Outgoing};
+
+/// Metadata of an answer to a serializable read, with `--stale-read-age`.
+const STATE_AGE: &str = "witan-state-age-ms";
 
 /// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
 const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
@@ -23,6 +31,30 @@ const INLINE_PAIRS_MAX: usize = 4096;
 
 /// Bytes of values in such an answer.
 const INLINE_BYTES_MAX: usize = 4 << 20;
+
+/// A request of one message.
+pub(super) trait UnaryRequest: Message + Default + 'static {
+    /// Whether it reads the state of this member alone, which may be out of date.
+    fn is_serializable(&self) -> bool;
+}
+
+impl UnaryRequest for PutRequest {
+    fn is_serializable(&self) -> bool {
+        false
+    }
+}
+
+impl UnaryRequest for RangeRequest {
+    fn is_serializable(&self) -> bool {
+        self.serializable
+    }
+}
+
+impl UnaryRequest for TxnRequest {
+    fn is_serializable(&self) -> bool {
+        txn::serializable(self)
+    }
+}
 
 /// An answer whose size is known before it is encoded.
 pub(super) trait UnaryResponse: Send + Sized + 'static {
@@ -99,35 +131,58 @@ const PREFIX_BYTES: usize = 5;
 
 /// Runs `operation` on the message of a request's body and makes the response of its answer.
 pub(super) async fn respond<Q, A>(
-    jobs: &BlockingPool,
+    ctx: &Context,
     body: Bytes,
     verb: impl AsyncFnOnce(Q) -> RpcResult<A>,
 ) -> Outgoing
 where
-    Q: Message + Default + 'static,
+    Q: UnaryRequest,
     A: UnaryResponse,
 {
     let answer = async {
         let message = message(&body)?;
         let decoded = if message.len() > INLINE_REQUEST_BYTES_MAX {
-            let decoded = Box::pin(jobs.run(move || Q::decode(message))).await;
+            let decoded = Box::pin(ctx.blocking.run(move || Q::decode(message))).await;
             decoded.map_err(RpcError::from)?
         } else {
             Q::decode(message)
         };
         let request = decoded.map_err(|e| Status::internal(e.to_string()))?;
-        Ok::<A, Status>(verb(request).await?)
+        let age = ctx.node.state_age().filter(|_| request.is_serializable());
+        Ok::<_, Status>((verb(request).await?, age))
     };
-    match answer.await {
-        Ok(answer) if answer.is_large() => {
-            match Box::pin(jobs.run(move || answer.encode())).await {
-                Ok(message) => Outgoing::Message(message),
-                Err(fault) => Outgoing::Response(Status::from(RpcError::from(fault)).into_http()),
+    let (answer, age) = match answer.await {
+        Ok(done) => done,
+        Err(status) => return Outgoing::Response(status.into_http()),
+    };
+    let message = if answer.is_large() {
+        match Box::pin(ctx.blocking.run(move || answer.encode())).await {
+            Ok(message) => message,
+            Err(fault) => {
+                return Outgoing::Response(Status::from(RpcError::from(fault)).into_http());
             }
         }
-        Ok(answer) => Outgoing::Message(answer.encode()),
-        Err(status) => Outgoing::Response(status.into_http()),
+    } else {
+        answer.encode()
+    };
+    match age {
+        None => Outgoing::Message(message),
+        Some(age) => with_age(message, age),
     }
+}
+
+/// The answer with metadata.
+fn with_age(message: Vec<u8>, age: StateAge) -> Outgoing {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    let body = Full::new(Bytes::from(message)).with_trailers(async { Some(Ok(trailers)) });
+    let mut response = Response::new(Body::new(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    if let Ok(age) = age.to_string().parse() {
+        headers.insert(STATE_AGE, age);
+    }
+    Outgoing::Response(response)
 }
 
 fn message(body: &Bytes) -> Result<Bytes, Status> {

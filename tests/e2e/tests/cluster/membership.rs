@@ -12,7 +12,7 @@ const WRITERS: usize = 4;
 const WRITES: u64 = 100;
 
 /// Adds a member through etcdctl; repeats while members are not connected for long enough.
-fn add(through: &Server, peer_url: &str, args: &[&str]) {
+pub(crate) fn add(through: &Server, peer_url: &str, args: &[&str]) {
     let peer_urls = format!("--peer-urls={peer_url}");
     let mut command = vec!["member", "add", "joining", &peer_urls];
     command.extend(args);

@@ -109,7 +109,8 @@ fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
-fn serializable(request: &TxnRequest) -> bool {
+/// Whether it reads the state of this member alone.
+pub(in crate::api::v3) fn serializable(request: &TxnRequest) -> bool {
     ops(request).all(|op| match &op.request {
         Some(Request::RequestRange(range)) => range.serializable,
         Some(Request::RequestPut(_) | Request::RequestDeleteRange(_) | Request::RequestTxn(_))
