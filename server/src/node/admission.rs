@@ -52,7 +52,7 @@ impl Node {
 
     /// Refuses what a learner does not serve, as etcd's: it may be far behind, so it answers from its own state
     /// alone.
-    pub(super) fn refuse_learner(&self) -> Result<(), NodeError> {
+    pub fn refuse_learner(&self) -> Result<(), NodeError> {
         match self.shared.status.is_learner() {
             true => Err(NodeError::Learner),
             false => Ok(()),

@@ -97,8 +97,13 @@ impl Cluster {
     /// Lays out a member of the cluster of those at `present` and it, and starts nothing.
     /// Returns its place.
     pub fn prepare_joining(&mut self, present: &[usize]) -> usize {
+        self.prepare_joining_of(&launch(), present)
+    }
+
+    /// The same with a member of any server.
+    pub fn prepare_joining_of(&mut self, launch: &Launch, present: &[usize]) -> usize {
         let at = self.members.len();
-        self.members.push(launch().prepare());
+        self.members.push(launch.clone().bare().prepare());
         let all = present.iter().chain([&at]);
         let initial: Vec<String> = all.map(|at| self.named("http", *at)).collect();
         let member = &mut self.members[at];

@@ -28,8 +28,32 @@ use crate::{
 /// Methods of these packages have no codes of their own, as in etcd.
 const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
+/// What a learner serves: its own state. Of ranges and lists of members those that are not linearizable.
+/// etcd's serves the first three.
+const OF_LEARNERS: [&str; 7] = [
+    "/etcdserverpb.KV/Range",
+    "/etcdserverpb.Maintenance/Status",
+    "/etcdserverpb.Maintenance/Snapshot",
+    "/etcdserverpb.Maintenance/Defragment",
+    "/etcdserverpb.Maintenance/Hash",
+    "/etcdserverpb.Maintenance/HashKV",
+    "/etcdserverpb.Cluster/MemberList",
+];
+
+/// Refuses the calls that a learner does not serve, before all other checks, as in etcd. Calls that are not in
+/// the table of methods, about the server itself, are served.
+pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
+    let refusal = ctx.node.refuse_learner();
+    // nearly all members vote
+    if refusal.is_err() && (OF_LEARNERS.contains(&method) || GrpcRoute::of(method).is_none()) {
+        return Ok(());
+    }
+    Ok(refusal?)
+}
+
 /// Checks that the caller may call a gRPC method. The permission for keys is checked by each call.
 pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
+    refuse_learner(ctx, method)?;
     if !ctx.node.any_auth_enabled() {
         return Ok(());
     }

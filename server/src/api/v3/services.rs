@@ -67,7 +67,7 @@ impl RpcService {
     /// Whether a call may begin, by its head alone.
     pub(super) async fn authorize(&self, head: &Head) -> RpcResult<()> {
         if !self.ctx.node.any_auth_enabled() {
-            return Ok(());
+            return authorize::refuse_learner(&self.ctx, head.path());
         }
         let ctx = self.ctx_of(head.headers(), (head.parts().extensions.get(), None));
         authorize::call(&ctx, head.path()).await
@@ -95,7 +95,8 @@ impl RpcService {
         Q: unary::UnaryRequest,
         A: unary::UnaryResponse,
     {
-        match self.check_leader(head.headers()) {
+        let served = authorize::refuse_learner(&self.ctx, head.path());
+        match served.and_then(|()| self.check_leader(head.headers())) {
             Ok(()) if self.ctx.node.auth_enabled() || message.len() > SMALL_BYTES => {
                 let extensions = &head.parts().extensions;
                 let tcp = extensions.get::<TcpConnectInfo>();

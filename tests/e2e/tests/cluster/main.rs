@@ -3,7 +3,8 @@
 //!
 //! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) →
 //! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `long_commands` (work of
-//! seconds) → `quorum` (too few run) → `membership` (members come and go) → `forced` (one is left) →
+//! seconds) → `quorum` (too few run) → `membership` (members come and go) →
+//! `learners` (what those serve that do not vote) → `forced` (one is left) →
 //! `corruption` (states differ) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
 //! `versions` (members of several releases) → `tools` (etcdctl), `walkthrough` (TLS on both ports, as people set
 //! it up).
@@ -14,6 +15,7 @@ mod corruption;
 mod dialects;
 mod failover;
 mod forced;
+mod learners;
 mod long_commands;
 mod membership;
 mod peers;

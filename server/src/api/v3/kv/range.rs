@@ -54,6 +54,9 @@ pub(in crate::api::v3) async fn view_for(
     ctx: &Context,
     request: &RangeRequest,
 ) -> RpcResult<Arc<View>> {
+    if !request.serializable {
+        ctx.node.refuse_learner()?;
+    }
     check(request)?;
     let view = if request.serializable {
         ctx.node.view().await?
