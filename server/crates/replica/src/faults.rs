@@ -1,6 +1,10 @@
 //! Known bugs, which the simulator switches on to show that it finds them. Without the feature
 //! `known-bugs` a replica has no switch, and none is ever on.
 
+use raft::eraftpb::ConfChange;
+#[cfg(feature = "known-bugs")]
+use raft::eraftpb::ConfChangeType;
+
 use crate::machine::StateMachine;
 
 /// A known bug. Each breaks one rule of this crate on purpose.
@@ -22,6 +26,33 @@ pub enum InjectedBug {
     RenewalLost,
     /// A proposal is proposed again as soon as there is another term, before it is known that the first copy was lost.
     ProposedTwice,
+    /// A refusal of a forwarded proposal counts for every later attempt, too.
+    OldRefusal,
+    /// A member that leads no more goes on to count leases, and has the next leader end them (etcd 15247).
+    OldLeaderExpires,
+    /// A keep-alive that the next leader has confirmed counts for the leader before it.
+    OldLeaderRenews,
+    /// A keep-alive leaves the recorded remaining time of the lease as it is (etcd 9924 clears it).
+    RenewalUnrecorded,
+    /// A removed member still counts in raft's configuration.
+    RemovedCounts,
+    /// A change of membership counts as soon as it is in the log, committed or not.
+    ChangeUncommitted,
+    /// The configuration of a received snapshot is not kept (etcd 2267).
+    SnapshotMembers,
+    /// New peer URLs make a voter of a learner in the registry (etcd 21694).
+    UpdatePromotes,
+    /// A commit index that covers a change of membership is not synced.
+    ChangeNotSynced,
+    /// A leader takes its own removal although only one voter would be left.
+    LeaderLeavesOne,
+    /// A checkpoint names the entry before the last one that it holds, which is executed twice after a
+    /// restart (etcd 13766).
+    PositionBehind,
+    /// A ReadIndex round that is tried again has the name of the first try.
+    ReadIndexReused,
+    /// What a compaction removes is gone before the watchers have read it.
+    WatchCompacted,
 }
 
 /// The switch of one replica.
@@ -47,6 +78,12 @@ impl Faults {
         self.on == Some(fault)
     }
 
+    /// Whether raft's configuration is to stay as it is.
+    pub(crate) fn skips(&self, change: &ConfChange) -> bool {
+        let removes = change.get_change_type() == ConfChangeType::RemoveNode;
+        self.has(InjectedBug::ChangeUncommitted) || removes && self.has(InjectedBug::RemovedCounts)
+    }
+
     /// The state that a checkpoint gets instead of the present one.
     pub(crate) fn behind(&self) -> Option<&StateMachine> {
         self.behind.as_ref()
@@ -63,6 +100,10 @@ impl Faults {
 #[cfg(not(feature = "known-bugs"))]
 impl Faults {
     pub(crate) fn has(&self, _: InjectedBug) -> bool {
+        false
+    }
+
+    pub(crate) fn skips(&self, _: &ConfChange) -> bool {
         false
     }
 

@@ -25,6 +25,10 @@ pub(crate) struct ForwardedProposals {
     /// Encoded entries, stamped by the sender.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub(crate) entries: Vec<Bytes>,
+    /// Which message of the sending process it is: a refusal says it again, so that a copy of the refusal
+    /// that comes late does not count for a later message.
+    #[prost(uint64, tag = "3")]
+    pub(crate) number: u64,
 }
 
 /// Forwarded proposals that were not appended.
@@ -35,6 +39,9 @@ pub(crate) struct RefusedProposals {
     pub(crate) term: u64,
     #[prost(message, repeated, tag = "2")]
     pub(crate) refused: Vec<RefusedProposal>,
+    /// The number of the message that brought them.
+    #[prost(uint64, tag = "3")]
+    pub(crate) number: u64,
 }
 
 /// One of them, by its stamp.

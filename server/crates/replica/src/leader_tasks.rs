@@ -19,12 +19,17 @@ use crate::{
     },
 };
 
+/// Ticks after which it is forgotten when a member answered.
+const HEARD_TICKS: u64 = 1000;
+
 #[derive(Debug)]
 pub(crate) struct LeaderTasks {
     /// Automatic compaction of the v3 key space.
     pub(crate) compaction: AutoCompactor,
     /// Members to which a snapshot is being sent, with the tick at which it was sent.
     snapshots: BTreeMap<u64, u64>,
+    /// The tick at which each member was last known to answer. Raft forgets that at each check of the quorum.
+    heard: BTreeMap<u64, u64>,
     /// Timers of the leases.
     pub(crate) lessor: Lessor,
 }
@@ -34,6 +39,7 @@ impl LeaderTasks {
         Self {
             compaction: AutoCompactor::new(compaction),
             snapshots: BTreeMap::new(),
+            heard: BTreeMap::new(),
             lessor: Lessor::default(),
         }
     }
@@ -81,6 +87,18 @@ impl LeaderTasks {
 
     pub(crate) fn is_sending_snapshot(&self, to: u64) -> bool {
         self.snapshots.contains_key(&to)
+    }
+
+    /// These members have answered lately.
+    pub(crate) fn note_heard(&mut self, members: impl Iterator<Item = u64>, tick: u64) {
+        self.heard.extend(members.map(|member| (member, tick)));
+        self.heard
+            .retain(|_, at| tick.saturating_sub(*at) <= HEARD_TICKS);
+    }
+
+    /// The tick at which a member was last known to answer.
+    pub(crate) fn heard_at(&self, member: u64) -> Option<u64> {
+        self.heard.get(&member).copied()
     }
 
     /// The transport reported how a transfer ended.

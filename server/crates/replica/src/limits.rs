@@ -42,6 +42,9 @@ pub const FAILOVER_CAMPAIGNS_MAX: u32 = 12;
 /// How often a leader that is to be removed tries to hand over first, with a tick or a failed transfer between.
 pub const HANDOVERS_MAX: u32 = 3;
 
+/// Ticks for which a removed leader waits until the only voter that is left refuses it.
+pub const LEAVING_TICKS_MAX: u64 = 600;
+
 /// Ticks after which a snapshot of which the transport reports no end counts as failed: much longer than any
 /// transfer takes.
 pub const SNAPSHOT_REPORT_TICKS_MAX: u64 = 36_000;

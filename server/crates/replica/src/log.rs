@@ -25,6 +25,8 @@ pub(crate) struct MemoryLog {
     hard_state: HardState,
     /// The applied position, which is also that of a snapshot for another member.
     position: Position,
+    /// Entries that are kept for members that were away.
+    catch_up_entries: u64,
 }
 
 impl MemoryLog {
@@ -36,6 +38,7 @@ impl MemoryLog {
             entries: entries.into(),
             hard_state,
             position,
+            catch_up_entries: CATCH_UP_ENTRIES,
         };
         let below = |entry: &Entry| entry.index <= log.position.index;
         if log.entries.front().is_some_and(below) {
@@ -61,6 +64,12 @@ impl MemoryLog {
         self.bytes += bytes(entries);
         self.entries.truncate(replaced);
         self.entries.extend(entries.iter().cloned());
+    }
+
+    /// Keeps fewer entries for members that were away than a member in service.
+    #[cfg(feature = "known-bugs")]
+    pub(crate) fn keep_entries(&mut self, entries: u64) {
+        self.catch_up_entries = entries;
     }
 
     pub(crate) fn set_hard_state(&mut self, state: HardState) {
@@ -107,8 +116,8 @@ impl MemoryLog {
             return self.drop_while(|_, entry| entry.index <= applied);
         }
         let spare = receivers.map_or(applied, |has| has.min(applied));
-        if applied > self.base.0 + 2 * CATCH_UP_ENTRIES {
-            let last = spare.min(applied - CATCH_UP_ENTRIES);
+        if applied > self.base.0 + 2 * self.catch_up_entries {
+            let last = spare.min(applied - self.catch_up_entries);
             self.drop_while(|_, entry| entry.index <= last);
         }
         // down to a part, so that this does not run for each entry

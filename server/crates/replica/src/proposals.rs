@@ -26,6 +26,8 @@ pub(crate) struct Proposals {
     held: VecDeque<u64>,
     /// The same for the next tick, or for the next leader.
     later: Vec<u64>,
+    /// Number of the last message that forwarded entries.
+    forwarded: u64,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,8 @@ struct ProposalCopy {
 pub(crate) struct HandedIn {
     pub(crate) term: u64,
     pub(crate) leader: u64,
+    /// Number of the message, 0 for the own log.
+    pub(crate) number: u64,
 }
 
 impl Proposals {
@@ -54,6 +58,7 @@ impl Proposals {
             copies_bytes: 0,
             held: VecDeque::new(),
             later: Vec::new(),
+            forwarded: 0,
         }
     }
 
@@ -131,10 +136,20 @@ impl Proposals {
         }
     }
 
+    /// The number of the next message that forwards entries.
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.forwarded += 1;
+        self.forwarded
+    }
+
     /// Whether the entry of this ticket was last handed in there.
     pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
-        let copy = self.copies.get(&ticket.0);
-        copy.is_some_and(|copy| copy.handed_in == Some(to))
+        self.last_handed_in(ticket) == Some(to)
+    }
+
+    /// Where the entry of this ticket was last handed in.
+    pub(crate) fn last_handed_in(&self, ticket: Ticket) -> Option<HandedIn> {
+        self.copies.get(&ticket.0)?.handed_in
     }
 
     /// An entry of `term` is applied, and all before it: what was handed in earlier and still waits is

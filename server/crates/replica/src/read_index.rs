@@ -4,8 +4,13 @@
 //!
 //! raft-rs silently drops a ReadIndex when the leader has not committed in its term, when no leader
 //! is known and when the role changes, so this file retries.
+//!
+//! Each try has a number of its own, and a leader takes a number once. The leader answers its requests
+//! in the order of their arrival, and an acknowledgment of one confirms those before it. Had a later try
+//! the name of an earlier one, late acknowledgments of the earlier one would confirm what arrived between
+//! the two.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     host::Ticket,
@@ -13,12 +18,13 @@ use crate::{
     limits::{READ_INDEX_REQUESTS_MAX, READ_INDEX_RETRY_TICKS},
 };
 
-/// Length of a request context on the wire: member, seed and number, 8 bytes each.
-const CONTEXT_LEN: usize = 24;
+/// A request context on the wire: member, seed and number, 8 bytes each.
+type Context = [u64; 3];
 
 #[derive(Debug)]
 struct ReadIndexRound {
-    number: u64,
+    /// Number of the first try; those up to the last number given belong to this round.
+    first_number: u64,
     tickets: Vec<Ticket>,
     /// What a leader says if this round proves that it leads.
     unproven: Vec<UnprovenAnswer>,
@@ -52,7 +58,10 @@ pub(crate) struct ReadIndexQueue {
     confirmed: VecDeque<ConfirmedReads>,
     /// Reads in all of them.
     confirmed_reads: usize,
-    rounds: u64,
+    /// Number of the last try.
+    number: u64,
+    /// As a leader: seed and number of the last request taken from each member.
+    taken: BTreeMap<u64, (u64, u64)>,
 }
 
 impl ReadIndexQueue {
@@ -67,7 +76,8 @@ impl ReadIndexQueue {
             round: None,
             confirmed: VecDeque::new(),
             confirmed_reads: 0,
-            rounds: 0,
+            number: 0,
+            taken: BTreeMap::new(),
         }
     }
 
@@ -99,32 +109,56 @@ impl ReadIndexQueue {
                 return None;
             }
             (round.last_issued, round.term_and_leader) = (tick, term_and_leader);
-            return Some(request_context(self.member, self.seed, round.number));
+            return Some(self.next_context());
         }
         if self.open.is_empty() && self.open_unproven.is_empty() {
             return None;
         }
-        self.rounds += 1;
         let tickets = self.open.drain(..).map(|(_, ticket)| ticket).collect();
         let unproven = std::mem::take(&mut self.open_unproven);
-        let number = self.rounds;
         self.round = Some(ReadIndexRound {
-            number,
+            first_number: self.number + 1,
             tickets,
             unproven,
             first_issued: tick,
             last_issued: tick,
             term_and_leader,
         });
-        Some(request_context(self.member, self.seed, number))
+        Some(self.next_context())
+    }
+
+    fn next_context(&mut self) -> Vec<u8> {
+        self.number += 1;
+        encode_context([self.member, self.seed, self.number])
+    }
+
+    /// The name of the round's first try, again: a known bug.
+    pub(crate) fn first_context(&self) -> Vec<u8> {
+        let number = self.round.as_ref().map_or(0, |round| round.first_number);
+        encode_context([self.member, self.seed, number])
+    }
+
+    /// Whether a leader takes this request of a member: not if it has taken it before.
+    pub(crate) fn takes(&mut self, from: u64, context: &[u8]) -> bool {
+        let Some([member, seed, number]) = decode_context(context) else {
+            return false;
+        };
+        let known = self.taken.get(&from);
+        let is_new = known.is_none_or(|last| last.0 != seed || last.1 < number);
+        if member == from && is_new {
+            self.taken.insert(from, (seed, number));
+        }
+        member == from && is_new
     }
 
     /// Raft confirmed the round called `context` at `index`. Returns what waited for a proof that this
     /// member leads; whether it led the same term all the time is for the caller to see.
     pub(crate) fn confirmed(&mut self, context: &[u8], index: u64) -> Vec<UnprovenAnswer> {
-        let (member, seed) = (self.member, self.seed);
+        let own = decode_context(context)
+            .filter(|[member, seed, _]| (*member, *seed) == (self.member, self.seed));
+        let last = self.number;
         let asked = |round: &mut ReadIndexRound| {
-            context.len() == CONTEXT_LEN && context == request_context(member, seed, round.number)
+            own.is_some_and(|[_, _, number]| (round.first_number..=last).contains(&number))
         };
         let Some(round) = self.round.take_if(asked) else {
             return Vec::new();
@@ -178,12 +212,15 @@ impl ReadIndexQueue {
     }
 }
 
-/// The context of a ReadIndex request: unique across members, restarts (`seed`) and rounds (`number`).
-fn request_context(member: u64, seed: u64, number: u64) -> Vec<u8> {
-    [member, seed, number]
-        .iter()
-        .flat_map(|part| part.to_be_bytes())
-        .collect()
+/// The context of a ReadIndex request: unique across members, restarts (the seed) and tries (the number).
+fn encode_context(context: Context) -> Vec<u8> {
+    context.iter().flat_map(|part| part.to_be_bytes()).collect()
+}
+
+fn decode_context(bytes: &[u8]) -> Option<Context> {
+    let (parts, rest) = bytes.as_chunks::<8>();
+    let parts: [[u8; 8]; 3] = parts.try_into().ok().filter(|_| rest.is_empty())?;
+    Some(parts.map(u64::from_be_bytes))
 }
 
 #[cfg(test)]
@@ -212,19 +249,41 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_round_is_issued_again_under_the_same_name() {
+    fn a_dropped_round_is_issued_again_under_another_name_and_any_of_them_confirms_it() {
+        for answered in 0..3 {
+            let mut reads = ReadIndexQueue::new(1, 9);
+            reads.enqueue(Ticket(1), 0);
+            let before = encode_context([1, 9, 0]);
+            let tries = [
+                reads.due(0, (2, 1)).expect("reads wait"),
+                reads.due(READ_INDEX_RETRY_TICKS, (2, 1)).expect("late"),
+                reads
+                    .due(READ_INDEX_RETRY_TICKS, (3, 2))
+                    .expect("a new leader"),
+            ];
+            assert!(tries[0] != tries[1] && tries[1] != tries[2]);
+            reads.confirmed(&before, 7);
+            assert!(reads.release(7).is_empty(), "an earlier round");
+            reads.confirmed(&tries[answered], 7);
+            assert_eq!(reads.release(7), vec![Ticket(1)]);
+            reads.enqueue(Ticket(2), 0);
+            assert!(reads.due(9, (3, 2)).is_some());
+            reads.confirmed(&tries[2], 8);
+            assert!(reads.release(8).is_empty(), "of the round before");
+        }
+    }
+
+    #[test]
+    fn a_leader_takes_each_request_once() {
         let mut reads = ReadIndexQueue::new(1, 9);
-        reads.enqueue(Ticket(1), 0);
-        let round = reads.due(0, (2, 1)).expect("reads wait");
-        assert_eq!(
-            reads.due(READ_INDEX_RETRY_TICKS, (2, 1)),
-            Some(round.clone())
-        );
-        assert_eq!(
-            reads.due(READ_INDEX_RETRY_TICKS, (3, 2)),
-            Some(round),
-            "a new leader knows nothing"
-        );
+        let request = |seed, number| encode_context([2, seed, number]);
+        assert!(reads.takes(2, &request(5, 1)));
+        assert!(!reads.takes(2, &request(5, 1)), "a copy");
+        assert!(reads.takes(2, &request(5, 3)));
+        assert!(!reads.takes(2, &request(5, 2)), "an earlier one");
+        assert!(reads.takes(2, &request(6, 1)), "another process");
+        assert!(!reads.takes(3, &request(5, 4)), "in another's name");
+        assert!(!reads.takes(2, &[1, 2, 3]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod boot;
 mod forced;
 mod forwarding;
 mod leases;
+mod log_lost;
 mod membership;
 mod message_check;
 mod peers;
@@ -45,6 +46,7 @@ use crate::{
     wire::PeerMessage,
 };
 use apply_queue::ApplyQueue;
+use log_lost::BeyondLog;
 use peers::Failover;
 
 /// Settings of a replica.
@@ -171,8 +173,12 @@ pub struct Replica {
     failover: Option<Failover>,
     /// How often this leader tried to hand over, so that it can be removed.
     handovers: u32,
+    /// The tick since which this removed leader waits for the voter that it leaves.
+    leaving_since: Option<u64>,
     /// Why the member must end after this turn.
     halt: Option<Halt>,
+    /// A leader that says that it has acknowledgments of entries that the log does not hold.
+    beyond_log: Option<BeyondLog>,
     /// Members that refuse this one, because it was removed from the cluster.
     removed_at: BTreeSet<u64>,
     /// Whether the leader's state is to replace this member's, which has become another one.
@@ -196,14 +202,18 @@ impl Replica {
     pub fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.append_batch();
-        self.raft.tick();
-        if self.raft.raft.state == StateRole::Follower && self.is_sole_voter() {
-            // Raft does not campaign while changes of membership are unapplied; a sole voter need
-            // not wait.
-            let _ = self.raft.campaign();
+        self.note_heard();
+        if self.raft.raft.state == StateRole::Leader || self.may_campaign() {
+            self.raft.tick();
+            if self.raft.raft.state == StateRole::Follower && self.is_sole_voter() {
+                // Raft does not campaign while changes of membership are unapplied; a sole voter need
+                // not wait.
+                let _ = self.raft.campaign();
+            }
         }
         self.apply_election_jitter();
         let patience = self.config.request_ticks;
+        self.continue_leaving();
         self.proposals.expire(self.ticks, patience);
         self.proposals.later_is_now();
         self.request_snapshot();
@@ -219,9 +229,12 @@ impl Replica {
         self.continue_failover();
         // Entries of earlier leaders may remove leases, so a leader counts only after it has
         // applied all of them.
-        let leads = self.leads_with_all_applied().then_some(self.raft.raft.term);
+        let mut leads = self.leads_with_all_applied().then_some(self.raft.raft.term);
         let leases = self.machine.kv.leases();
         let timers = &mut self.leader_tasks.lessor;
+        if self.faults.has(InjectedBug::OldLeaderExpires) {
+            leads = leads.or(timers.term());
+        }
         timers.set_leader_term(leads, leases, self.config.election_ns);
         timers.advance_clock(steady_ns, leases);
     }
@@ -230,6 +243,14 @@ impl Replica {
     pub fn is_sole_voter(&self) -> bool {
         let place = self.raft.store().position();
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
+    }
+
+    /// Whether raft may campaign now. A sole voter wins at once, and then raft requires that its whole log is
+    /// persisted, which entries received since the last turn are not.
+    fn may_campaign(&self) -> bool {
+        let log = &self.raft.raft.raft_log;
+        let persisted = !self.is_sole_voter() || log.persisted == log.last_index();
+        persisted && !self.may_have_lost_log()
     }
 
     /// Whether a linearizable read may see the present state without asking anyone: nobody else votes, and
@@ -290,15 +311,22 @@ impl Replica {
         if !message_check::is_sound(&message, leads.then_some(last)) {
             return;
         }
-        if kind == MessageType::MsgHeartbeat
-            && message.term >= self.raft.raft.term
-            && message.commit > last
+        let asks_for_vote =
+            kind == MessageType::MsgRequestVote || kind == MessageType::MsgRequestPreVote;
+        if (kind == MessageType::MsgTimeoutNow && !self.may_campaign())
+            || (asks_for_vote && self.may_have_lost_log())
         {
-            // A leader tells no more than this member has acknowledged; raft would panic.
-            self.halt = Some(Halt::LogLost {
-                committed: message.commit,
-                last,
-            });
+            return;
+        }
+        if self.is_beyond_log(&message, last) {
+            return;
+        }
+        if kind == MessageType::MsgReadIndex
+            && !self
+                .read_index
+                .takes(message.from, &message.entries[0].data)
+            && !self.faults.has(InjectedBug::ReadIndexReused)
+        {
             return;
         }
         // An error means that the message is stale or not for this member; raft changed nothing.
@@ -353,6 +381,19 @@ impl Replica {
         self.faults.plant(fault);
     }
 
+    /// Keeps so many entries in memory for members that were away: the runs of the simulator are short.
+    #[cfg(feature = "known-bugs")]
+    pub fn keep_entries(&mut self, entries: u64) {
+        self.raft.mut_store().keep_entries(entries);
+    }
+
+    /// The index of the first entry in memory.
+    #[cfg(feature = "known-bugs")]
+    pub fn log_begins(&self) -> u64 {
+        use raft::Storage as _;
+        self.raft.store().first_index().unwrap_or_default()
+    }
+
     /// Drains raft until it is quiet. The only place effects happen (I3).
     ///
     /// After a [`Halt`] the replica must not be used any more.
@@ -362,9 +403,13 @@ impl Replica {
 
     /// The frozen present state: O(1).
     pub fn view(&self) -> View {
+        let mut position = self.raft.store().position().clone();
+        if self.faults.has(InjectedBug::PositionBehind) {
+            position.index -= 1;
+        }
         View {
             machine: self.faults.behind().unwrap_or(&self.machine).clone(),
-            position: self.raft.store().position().clone(),
+            position,
         }
     }
 
@@ -428,7 +473,10 @@ impl Replica {
             return;
         }
         let leading = self.raft.raft.state == StateRole::Leader;
-        let term = leading.then_some(self.raft.raft.term);
+        let mut term = leading.then_some(self.raft.raft.term);
+        if self.faults.has(InjectedBug::OldLeaderExpires) {
+            term = term.or(self.leader_tasks.lessor.term());
+        }
         let due = self
             .leader_tasks
             .due(&self.machine, term, self.ticks, now_ns);

@@ -104,7 +104,7 @@ impl Replica {
         now_ns: i64,
         command: Command,
     ) -> bool {
-        if term != Some(self.raft.raft.term) {
+        if term != Some(self.raft.raft.term) && !self.faults.has(InjectedBug::OldLeaderExpires) {
             return false;
         }
         let entry = Entry {
@@ -113,7 +113,18 @@ impl Replica {
             caller: None,
         };
         let data = wire::encode_entry(&entry).into();
-        self.append(&entry, &data).is_ok()
+        let appended = self.append(&entry, &data).is_ok();
+        if !appended && self.faults.has(InjectedBug::OldLeaderExpires) {
+            let ticket = Ticket(u64::MAX - self.ticks);
+            let stamp = self.proposals.stamp(ticket, now_ns, self.ticks);
+            let entry = Entry {
+                stamp: Some(stamp),
+                ..entry
+            };
+            self.proposals
+                .hold(ticket, wire::encode_entry(&entry).into());
+        }
+        appended
     }
 
     /// Too many committed entries wait to be applied here.
@@ -126,6 +137,7 @@ impl Replica {
         HandedIn {
             term: self.raft.raft.term,
             leader: self.config.id,
+            number: 0,
         }
     }
 
@@ -193,32 +205,30 @@ impl Replica {
     /// Hands held proposals to the leader, which may be this member.
     pub(super) fn hand_in_proposals(&mut self) {
         let raft = &self.raft.raft;
-        let to = HandedIn {
-            term: raft.term,
-            leader: raft.leader_id,
-        };
-        if !self.proposals.has_held() || to.leader == 0 {
+        if !self.proposals.has_held() || raft.leader_id == 0 {
             return;
         }
         if raft.state == StateRole::Leader {
             return self.append_held();
         }
-        let mut batch = ForwardedProposals {
-            term: to.term,
-            entries: Vec::new(),
+        let mut to = HandedIn {
+            term: raft.term,
+            leader: raft.leader_id,
+            number: self.proposals.next_number(),
         };
+        let mut entries = Vec::new();
         let mut bytes = 0;
         while let Some((ticket, data)) = self.proposals.take_held() {
-            if bytes + data.len() > FORWARD_BYTES_MAX && !batch.entries.is_empty() {
-                let entries = std::mem::take(&mut batch.entries);
-                self.forward(to, entries);
+            if bytes + data.len() > FORWARD_BYTES_MAX && !entries.is_empty() {
+                self.forward(to, std::mem::take(&mut entries));
+                to.number = self.proposals.next_number();
                 bytes = 0;
             }
             bytes += data.len();
-            batch.entries.push(data);
+            entries.push(data);
             self.proposals.handed_in(ticket, to);
         }
-        self.forward(to, batch.entries);
+        self.forward(to, entries);
     }
 
     fn forward(&mut self, to: HandedIn, entries: Vec<Bytes>) {
@@ -226,6 +236,7 @@ impl Replica {
             let message = ForwardedProposals {
                 term: to.term,
                 entries,
+                number: to.number,
             };
             self.post(to.leader, Lane::Bulk, &PeerMessage::Proposals(message));
         }
@@ -286,6 +297,7 @@ impl Replica {
             let message = RefusedProposals {
                 term: message.term,
                 refused,
+                number: message.number,
             };
             self.post(from, Lane::Control, &PeerMessage::Refused(message));
         }
@@ -296,11 +308,15 @@ impl Replica {
         let there = HandedIn {
             term: message.term,
             leader: from,
+            number: message.number,
         };
         for refused in &message.refused {
             let ticket = Ticket(refused.ticket);
             let waits = self.proposals.is_own(refused.incarnation)
-                && self.proposals.was_handed_in(ticket, there);
+                && match self.faults.has(InjectedBug::OldRefusal) {
+                    true => self.proposals.last_handed_in(ticket).is_some(),
+                    false => self.proposals.was_handed_in(ticket, there),
+                };
             let Some(reason) = RefusalReason::try_from(refused.reason)
                 .ok()
                 .filter(|_| waits)
@@ -329,7 +345,9 @@ impl Replica {
             }
             self.proposals.later_is_now();
             self.lease_requests.ask_again();
-            self.read_index.drop_unproven();
+            if !self.faults.has(InjectedBug::OldLeaderRenews) {
+                self.read_index.drop_unproven();
+            }
         }
     }
 }

@@ -109,6 +109,9 @@ impl Replica {
             Some(lease) if self.faults.has(InjectedBug::RenewalLost) => {
                 Renewal::Renewed { ttl_s: lease.ttl_s }
             }
+            Some(_) if self.faults.has(InjectedBug::RenewalUnrecorded) => {
+                self.leader_tasks.lessor.renew_unrecorded(lease, leases)
+            }
             _ => self.leader_tasks.lessor.renew(lease, leases),
         }
     }
@@ -118,7 +121,8 @@ impl Replica {
         let raft = &self.raft.raft;
         let leads = (raft.state == StateRole::Leader).then_some(raft.term);
         for unproven in answers {
-            let holds = leads == Some(unproven.term);
+            let holds =
+                leads == Some(unproven.term) || self.faults.has(InjectedBug::OldLeaderRenews);
             self.deliver(unproven.asker, holds.then_some(unproven.answer));
         }
     }

@@ -10,22 +10,32 @@ use raft::{
 };
 
 use super::{Halt, Replica};
-use crate::{host::ProposalRejected, limits::HANDOVERS_MAX, wire};
+use crate::{
+    faults::InjectedBug,
+    host::ProposalRejected,
+    limits::{HANDOVERS_MAX, LEAVING_TICKS_MAX},
+    wire,
+};
 
 /// A learner may vote when it has this share of the leader's log, in percent, as in etcd.
 const LEARNER_READY_PERCENT: u64 = 90;
 
 impl Replica {
     /// Whether this leader hands over instead of taking its own removal now. The removal is proposed to the
-    /// next leader. If nobody takes over, it is taken all the same.
+    /// next leader. If nobody takes over, it is taken all the same, unless only one voter would be left: that one
+    /// could not learn from anyone that the removal was committed, and would wait for the other's vote for ever.
     pub(super) fn hands_over_before(&mut self, change: &ConfChange) -> bool {
         let own = change.get_change_type() == ConfChangeType::RemoveNode
             && change.node_id == self.config.id;
-        if !own || self.handovers >= HANDOVERS_MAX {
+        let leaves_one = self.raft.store().position().voters.len() == 2;
+        if leaves_one && self.faults.has(InjectedBug::LeaderLeavesOne) {
             return false;
         }
-        self.handovers += 1;
-        self.transfer_leadership(None).is_ok()
+        if !own || (self.handovers >= HANDOVERS_MAX && !leaves_one) {
+            return false;
+        }
+        self.handovers = self.handovers.saturating_add(1);
+        self.transfer_leadership(None).is_ok() || leaves_one
     }
 
     /// Refuses to promote a learner that is far behind: it would count for the quorum at once.
@@ -78,17 +88,32 @@ impl Replica {
         }
     }
 
-    /// A removed member leads no more, and ends after its messages have gone out.
+    /// A removed member leads no more, and ends after its messages have gone out. A leader that leaves a single
+    /// voter behind stays until that one refuses it: it may need this member's vote to learn of the removal.
     pub(super) fn notice_own_removal(&mut self) {
         if !self.machine.members.removed_ids.contains(&self.config.id) {
             return;
         }
-        self.halt = Some(Halt::Removed);
+        let led = self.raft.raft.state == StateRole::Leader;
+        let leaves_one = led && self.raft.store().position().voters.len() == 1;
+        if leaves_one && !self.faults.has(InjectedBug::LeaderLeavesOne) {
+            self.leaving_since = Some(self.ticks);
+        } else {
+            self.halt = Some(Halt::Removed);
+        }
         let raft = &mut self.raft.raft;
-        if raft.state == StateRole::Leader {
+        if led {
             // raft goes on to lead without a vote of its own
             let term = raft.term;
             raft.become_follower(term, 0);
+        }
+    }
+
+    /// Ends this removed member if the voter that it leaves has not refused it for long.
+    pub(super) fn continue_leaving(&mut self) {
+        let since = self.leaving_since;
+        if since.is_some_and(|since| self.ticks >= since + LEAVING_TICKS_MAX) {
+            self.halt = Some(Halt::Removed);
         }
     }
 

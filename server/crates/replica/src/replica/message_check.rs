@@ -1,7 +1,9 @@
 //! What a raft message must be like before raft sees it. raft-rs panics on messages that no member sends, and
 //! one member that lies, or a stranger who speaks for it, must not end the others.
 
-use raft::eraftpb::{Message, MessageType};
+use raft::eraftpb::{Entry, Message, MessageType};
+
+use crate::wire::{self, EntryError};
 
 /// Terms and indexes of a message stay below this. No cluster reaches it, and sums of two of them do not
 /// overflow.
@@ -22,7 +24,9 @@ pub(super) fn is_sound(message: &Message, last: Option<u64>) -> bool {
 
 fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     match message.get_msg_type() {
-        MessageType::MsgAppend => has_contiguous_entries(message),
+        MessageType::MsgAppend => {
+            has_contiguous_entries(message) && message.entries.iter().all(decodes)
+        }
         // a follower acknowledges what the leader has
         MessageType::MsgAppendResponse => {
             last.is_none_or(|last| message.index <= last && message.request_snapshot <= last)
@@ -58,9 +62,18 @@ fn has_contiguous_entries(message: &Message) -> bool {
     })
 }
 
+/// Whether an entry can be executed, now or by a later release. One that cannot would end the member when it is
+/// executed, and at each start after that.
+fn decodes(entry: &Entry) -> bool {
+    match wire::decode_raft_entry(entry) {
+        Ok(_) | Err(EntryError::Unknown) => true,
+        Err(EntryError::Corrupt(_)) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use raft::eraftpb::Entry;
+    use raft::eraftpb::EntryType;
 
     use super::*;
 
@@ -99,6 +112,24 @@ mod tests {
         ] {
             assert_eq!(is_sound(&append(entries), None), sound, "{entries:?}");
         }
+    }
+
+    #[test]
+    fn entries_that_do_not_decode_never_enter_the_log() {
+        let with = |data: &'static [u8], kind| {
+            let mut message = append(&[(11, 3)]);
+            message.entries[0].data = data.into();
+            message.entries[0].set_entry_type(kind);
+            is_sound(&message, None)
+        };
+        assert!(with(b"", EntryType::EntryNormal), "raft's own");
+        assert!(
+            with(b"\x02later", EntryType::EntryNormal),
+            "a later release's"
+        );
+        assert!(!with(b"\x01\xff", EntryType::EntryNormal));
+        assert!(!with(b"\xff", EntryType::EntryConfChange));
+        assert!(!with(b"", EntryType::EntryConfChangeV2));
     }
 
     #[test]

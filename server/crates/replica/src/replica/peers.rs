@@ -73,11 +73,24 @@ impl Replica {
             return None;
         }
         let others = raft.prs().iter().filter(|(id, _)| **id != self.config.id);
-        let receiving = others
-            .filter(|(id, peer)| peer.recent_active || self.leader_tasks.is_sending_snapshot(**id));
+        let since = self.ticks.saturating_sub(self.config.election_ticks as u64);
+        let heard = |id| self.leader_tasks.heard_at(id).is_some_and(|at| at >= since);
+        let receiving = others.filter(|(id, peer)| {
+            peer.recent_active || heard(**id) || self.leader_tasks.is_sending_snapshot(**id)
+        });
         // one that probes may have any entry; it is served if its first answer comes in time
         let has = receiving.map(|(_, peer)| peer.matched.max(peer.pending_snapshot));
         has.filter(|has| *has > 0).min()
+    }
+
+    /// Remembers who answers, before raft forgets it at a check of the quorum: the log is kept for them.
+    pub(super) fn note_heard(&mut self) {
+        if self.raft.raft.state == StateRole::Leader {
+            let peers = self.raft.raft.prs().iter();
+            let heard = peers.filter(|(_, peer)| peer.recent_active);
+            self.leader_tasks
+                .note_heard(heard.map(|(id, _)| *id), self.ticks);
+        }
     }
 
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
@@ -131,7 +144,7 @@ impl Replica {
             self.failover = None;
             return;
         }
-        if self.steady_ns < failover.at_ns {
+        if self.steady_ns < failover.at_ns || !self.may_campaign() {
             return;
         }
         // An error says that raft has changes of membership to apply first.

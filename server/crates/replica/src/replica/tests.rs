@@ -1,13 +1,17 @@
 //! What the seams of [`Replica`] promise when messages come in an unlucky order.
 
 use bytes::Bytes;
-use raft::eraftpb::{Entry as RaftEntry, Message, MessageType};
+use raft::eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType};
 
 use super::{Config, Halt, LeaderTasks, Replica, Role, genesis};
 use crate::{
     host::{Applied, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
     log::fill_metadata,
-    machine::{member::Member, view::View},
+    machine::{
+        command::{ChangeMembers, Command, Entry, Stamp},
+        member::Member,
+        view::View,
+    },
     wire,
 };
 
@@ -150,17 +154,145 @@ fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     }
 }
 
+/// A message by which another member asks member 2 for its vote.
+fn asks_for_vote(term: u64) -> Envelope {
+    from_leader(MessageType::MsgRequestVote, |m| {
+        (m.term, m.index, m.log_term) = (term, 1, 1);
+    })
+}
+
 #[test]
-fn a_member_that_lost_its_log_ends_with_a_reason() {
+fn a_member_that_lost_its_log_does_not_vote_and_ends_with_a_reason() {
     let (mut replica, mut host) = (follower(), Installed::default());
-    replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 1));
-    assert_eq!(replica.turn(&mut host), Ok(()));
-    replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 70));
+    let beyond = || from_leader(MessageType::MsgHeartbeat, |m| m.commit = 70);
     let halt = Halt::LogLost {
         committed: 70,
         last: 1,
     };
+    for tick in 0..10 {
+        replica.receive(beyond());
+        replica.receive(asks_for_vote(6));
+        replica.tick(tick);
+        assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
+        assert_eq!(replica.status().term, 1, "it neither follows nor votes");
+    }
+    replica.receive(beyond());
     assert_eq!(replica.turn(&mut host), Err(halt));
+}
+
+#[test]
+fn a_single_message_of_a_broken_member_does_not_end_another() {
+    let (mut replica, mut host) = (follower(), Installed::default());
+    for tick in 0..100 {
+        if tick % 15 == 0 {
+            replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 70));
+        } else {
+            replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 1));
+        }
+        replica.tick(tick);
+        assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
+    }
+    assert_eq!((replica.status().term, replica.status().leader), (5, 1));
+    replica.receive(asks_for_vote(6));
+    assert_eq!(replica.turn(&mut host), Ok(()));
+}
+
+/// An entry of term 5.
+fn entry(index: u64, kind: EntryType, data: Bytes) -> RaftEntry {
+    let mut entry = RaftEntry {
+        index,
+        term: 5,
+        data,
+        ..RaftEntry::default()
+    };
+    entry.set_entry_type(kind);
+    entry
+}
+
+#[test]
+fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
+    let (mut replica, mut host) = (member_two_of(state_of(&[1, 2])), Installed::default());
+    let removal = Entry {
+        command: Some(Command::Members(ChangeMembers {
+            remove: 1,
+            voters: true,
+            ..ChangeMembers::default()
+        })),
+        ..Entry::default()
+    };
+    let change = wire::conf_change(&removal, &wire::encode_entry(&removal).into());
+    let change = wire::encode_conf_change(&change.expect("it changes the configuration"));
+    // the leader is a member that this one does not know yet
+    let from_third = |index: u64, log_term, entry| {
+        let mut envelope = from_leader(MessageType::MsgAppend, |m| {
+            (m.from, m.index, m.log_term, m.commit) = (3, index - 1, log_term, 2);
+            m.set_entries(vec![entry].into());
+        });
+        envelope.from = 3;
+        envelope
+    };
+    replica.receive(from_third(
+        2,
+        1,
+        entry(2, EntryType::EntryConfChange, change),
+    ));
+    assert_eq!(replica.turn(&mut host), Ok(()));
+    assert_eq!(replica.view().position.voters, [2]);
+    replica.receive(from_third(
+        3,
+        5,
+        entry(3, EntryType::EntryNormal, Bytes::new()),
+    ));
+    replica.tick(1);
+    assert_eq!(replica.status().role, Role::Follower);
+    assert_eq!(replica.turn(&mut host), Ok(()));
+    replica.tick(2);
+    assert_eq!(replica.turn(&mut host), Ok(()));
+    assert_eq!(replica.status().role, Role::Leader);
+}
+
+/// Keeps what is persisted last, and what was when messages were sent.
+#[derive(Default)]
+struct LastBatch {
+    last: LogBatch,
+}
+
+impl Host for LastBatch {
+    fn install(&mut self, _snapshot: &View) {}
+    fn persist(&mut self, batch: &LogBatch) {
+        self.last = batch.clone();
+    }
+    fn send(&mut self, _envelopes: Vec<Envelope>) {}
+    fn applied(&mut self, applied: Vec<Applied>, _view: &View) {
+        for applied in applied.iter().filter(|applied| applied.members.is_some()) {
+            let state = self.last.hard_state.as_ref().expect("it was persisted");
+            let state = wire::decode_hard_state(state).expect("it decodes");
+            assert!(self.last.must_sync && state.commit >= applied.index);
+        }
+    }
+    fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
+    fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
+    fn lease_answered(&mut self, _ticket: Ticket, _answer: LeaseAnswer) {}
+}
+
+#[test]
+fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
+    let (mut replica, mut host) = (member_two_of(state_of(&[2])), LastBatch::default());
+    assert_eq!(replica.turn(&mut host), Ok(()));
+    assert_eq!(replica.status().role, Role::Leader);
+    let learner = Member {
+        id: 3,
+        learner: true,
+        ..Member::default()
+    };
+    let add = Command::Members(ChangeMembers {
+        add: Some(learner),
+        learners_max: 1,
+        ..ChangeMembers::default()
+    });
+    assert_eq!(replica.propose(Ticket(1), Stamp::default(), add), Ok(()));
+    assert_eq!(replica.turn(&mut host), Ok(()));
+    assert_eq!(replica.view().position.learners, [3]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use raft::{
     Ready, StateRole,
-    eraftpb::{Entry as RaftEntry, HardState, Message, MessageType},
+    eraftpb::{Entry as RaftEntry, EntryType, HardState, Message, MessageType},
 };
 
 use super::{Halt, Replica, apply_queue::ExecutingCommand};
@@ -57,7 +57,13 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     replica.faults.turn_begins(&replica.machine);
     let mut ready = replica.raft.ready();
     replica.apply_election_jitter();
-    send(replica, host, ready.take_messages());
+    let is_change = |entry: &RaftEntry| entry.get_entry_type() != EntryType::EntryNormal;
+    let commits_change = commits_change(replica) || ready.committed_entries().iter().any(is_change);
+    let syncs_first = commits_change && !replica.faults.has(InjectedBug::ChangeNotSynced);
+    let mut messages = ready.take_messages();
+    if !syncs_first {
+        send(replica, host, std::mem::take(&mut messages));
+    }
     install(replica, host, &ready);
     for state in ready.take_read_states() {
         let unproven = replica
@@ -72,18 +78,21 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
         answer(replica, host, applied);
         return result;
     }
-    let batch = persist_batch(replica, &ready);
+    let mut batch = persist_batch(replica, &ready);
+    batch.must_sync |= syncs_first;
     let late = replica.faults.has(InjectedBug::AckBeforePersist);
     if !late {
         answer(replica, host, std::mem::take(&mut applied));
         persist(host, &batch);
     }
-    send(replica, host, ready.take_persisted_messages());
+    messages.extend(ready.take_persisted_messages());
+    send(replica, host, messages);
     let mut light = replica.raft.advance_append(ready);
     replica.apply_election_jitter();
     if let Some(commit) = light.commit_index() {
         replica.raft.mut_store().set_commit(commit);
         replica.commit_unpersisted = true;
+        persist_committed_change(replica, host);
     }
     send(replica, host, light.take_messages());
     replica.apply_queue.push(light.take_committed_entries());
@@ -132,10 +141,11 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
         "the state beside a snapshot is another one"
     );
     host.install(&view);
-    replica
-        .raft
-        .mut_store()
-        .install_snapshot(view.position.clone());
+    let mut position = view.position.clone();
+    if replica.faults.has(InjectedBug::SnapshotMembers) {
+        position.voters = replica.raft.store().position().voters.clone();
+    }
+    replica.raft.mut_store().install_snapshot(position);
     replica.machine = view.machine;
     replica.rebuilds = false;
     replica.apply_queue.clear();
@@ -156,6 +166,10 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
 fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     let log = replica.raft.mut_store();
     log.append(ready.entries());
+    if replica.faults.has(InjectedBug::ChangeUncommitted) {
+        apply_uncommitted_changes(replica, ready);
+    }
+    let log = replica.raft.mut_store();
     let mut changed = std::mem::take(&mut replica.commit_unpersisted);
     if let Some(state) = ready.hs() {
         log.set_hard_state(state.clone());
@@ -170,6 +184,27 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
 }
 
+/// Whether the leader's commit index covers a change of membership that is not applied yet. It is synced before
+/// others hear of it: a removed member ends when it knows, and if the only one that stays then forgot, it would
+/// wait for the other's vote for ever.
+fn commits_change(replica: &Replica) -> bool {
+    let raft = &replica.raft.raft;
+    raft.has_pending_conf() && raft.pending_conf_index <= raft.raft_log.committed
+}
+
+fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
+    if !commits_change(replica) || replica.faults.has(InjectedBug::ChangeNotSynced) {
+        return;
+    }
+    replica.commit_unpersisted = false;
+    let batch = LogBatch {
+        records: Vec::new(),
+        hard_state: Some(wire::encode_hard_state(&persisted_hard_state(replica))),
+        must_sync: true,
+    };
+    persist(host, &batch);
+}
+
 fn persisted_hard_state(replica: &Replica) -> HardState {
     let mut state = replica.raft.store().hard_state().clone();
     if replica.faults.has(InjectedBug::VoteNotPersisted) {
@@ -181,6 +216,17 @@ fn persisted_hard_state(replica: &Replica) -> HardState {
 fn persist(host: &mut dyn Host, batch: &LogBatch) {
     if !batch.records.is_empty() || batch.hard_state.is_some() {
         host.persist(batch);
+    }
+}
+
+/// A known bug: changes of membership count before they are committed.
+fn apply_uncommitted_changes(replica: &mut Replica, ready: &Ready) {
+    for entry in ready.entries() {
+        if let Ok((_, Some(change))) = wire::decode_raft_entry(entry)
+            && let Ok(changed) = replica.raft.apply_conf_change(&change)
+        {
+            replica.raft.mut_store().set_conf_state(changed);
+        }
     }
 }
 
@@ -267,6 +313,12 @@ fn conclude(
     command: &Entry,
     outcome: Outcome,
 ) -> Applied {
+    if let Some(Command::PeerUrls(asked)) = &command.command
+        && replica.faults.has(InjectedBug::UpdatePromotes)
+        && let Some(member) = replica.machine.members.by_id.get_mut(&asked.id)
+    {
+        member.learner = false;
+    }
     if let (Some(Command::Lease(command)), Reply::Lease(Ok(reply))) =
         (&command.command, &outcome.reply)
     {
@@ -276,7 +328,8 @@ fn conclude(
     log.advance_position(place.index, place.term);
     // raft's configuration changes only if the member registry accepted the change
     let accepted = outcome.reply == Reply::PeerUrlsSet(Ok(()));
-    if let Some(change) = place.change.filter(|_| accepted) {
+    let change = place.change.filter(|_| accepted);
+    if let Some(change) = change.filter(|change| !replica.faults.skips(change)) {
         let changed = replica.raft.apply_conf_change(&change);
         let configuration = changed.expect("the registry refuses what raft would");
         replica.raft.mut_store().set_conf_state(configuration);
@@ -322,6 +375,9 @@ fn is_hashed(entry: &Entry, reply: &Reply) -> bool {
 
 fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     if !applied.is_empty() {
+        if replica.faults.has(InjectedBug::WatchCompacted) {
+            replica.machine.kv.clear_states_before_compaction();
+        }
         host.applied(applied, &replica.view());
         replica.machine.kv.clear_states_before_compaction();
     }
@@ -400,10 +456,11 @@ fn issue_reads(replica: &mut Replica) {
     if (lost && !never_again) || (never_again && replica.read_index.is_asking()) {
         return;
     }
-    if let Some(context) = replica
-        .read_index
-        .due(replica.ticks, (raft.term, raft.leader_id))
-    {
+    let now = (raft.term, raft.leader_id);
+    if let Some(mut context) = replica.read_index.due(replica.ticks, now) {
+        if replica.faults.has(InjectedBug::ReadIndexReused) {
+            context = replica.read_index.first_context();
+        }
         replica.raft.read_index(context);
         replica.apply_election_jitter();
     }
