@@ -6,20 +6,34 @@ use std::collections::BTreeSet;
 use witan_replica::replica::Role;
 
 use crate::{
+    member::Member,
     net::Net,
     rng::Rng,
     scenario::UNITS_PER_TICK,
+    workload::Mix,
     world::{Event, Phase, World},
 };
 
 /// Of a hundred runs, so many are hard on elections.
-const STORM_PERCENT: u64 = 35;
+const STORM_PERCENT: u64 = 25;
 
 /// From there up to here, runs are hard on members that fall behind.
-const LAG_END_PERCENT: u64 = 50;
+const LAG_END_PERCENT: u64 = 40;
+
+/// From there up to here, on leases.
+const LEASES_END_PERCENT: u64 = 55;
+
+/// From there up to here, on changes of membership.
+const CHANGES_END_PERCENT: u64 = 70;
 
 /// Longest time for which a process is stopped: longer than most leases last.
 const PAUSE_TICKS_MAX: u64 = 150;
+
+/// Longest time for which a disk is full.
+const FULL_TICKS_MAX: u64 = 30;
+
+/// Seconds by which a wall clock is off at most.
+const JUMP_S_MAX: u64 = 20;
 
 /// What a run is like. Times are in units unless a name says ticks.
 #[derive(Clone, Debug)]
@@ -52,6 +66,30 @@ pub(crate) struct Climate {
     pub(crate) batch_percent: u64,
     /// Longest time that they wait: as long as a slow disk holds a member up.
     pub(crate) gather: u64,
+    /// Bulk messages that a member takes in one round.
+    pub(crate) bulk_per_round: usize,
+    /// Of a hundred times that a member syncs its log, its disk takes long so often.
+    pub(crate) stall_percent: u64,
+    /// Longest time that it takes then.
+    pub(crate) stall: u64,
+    /// Longest pause of a client between two requests once the members have settled.
+    pub(crate) serving_pause: u64,
+    /// Whether nobody comes or goes.
+    pub(crate) calm_members: bool,
+    /// Longest pause of the operator between two looks.
+    pub(crate) operator_pause: u64,
+    /// Entries that a leader keeps in memory for members that were away.
+    pub(crate) log_entries: u64,
+    /// Pieces of a snapshot, at most.
+    pub(crate) snapshot_pieces: u64,
+    /// Of a hundred pieces, so many break their stream.
+    pub(crate) break_percent: u64,
+    /// Of a hundred removed members that end, so many are followed by a power cut of all others.
+    pub(crate) end_crash_percent: u64,
+    /// Whether a member stays down for so long that it needs a snapshot.
+    pub(crate) lags: bool,
+    /// What clients ask for.
+    pub(crate) mix: Mix,
 }
 
 impl Climate {
@@ -61,6 +99,8 @@ impl Climate {
         match rng.range(0, 99) {
             0..STORM_PERCENT => climate.of_elections(),
             STORM_PERCENT..LAG_END_PERCENT => climate.of_laggards(),
+            LAG_END_PERCENT..LEASES_END_PERCENT => climate.of_leases(),
+            LEASES_END_PERCENT..CHANGES_END_PERCENT => climate.of_changes(),
             _ => climate,
         }
     }
@@ -94,6 +134,44 @@ impl Climate {
             gather: 3 * UNITS_PER_TICK,
             election_ticks: 10,
             sent_crash_percent: 0,
+            log_entries: 10,
+            calm_members: true,
+            lags: true,
+            ..self
+        }
+    }
+
+    /// Leases are kept alive through changes of leaders who do not know that they lead no more.
+    fn of_leases(self) -> Self {
+        Self {
+            chaos_units: 600 * UNITS_PER_TICK,
+            client_pause: 40,
+            chaos_pause: 200,
+            down: 3,
+            election_ticks: 4,
+            drop_percent: 0,
+            sent_crash_percent: 0,
+            calm_members: true,
+            operator_pause: 100,
+            mix: Mix {
+                leases_percent: 30,
+                keep_alive_percent: 30,
+                lease_s_min: 10,
+            },
+            ..self
+        }
+    }
+
+    /// Small clusters lose and gain members all the time.
+    fn of_changes(self) -> Self {
+        Self {
+            client_pause: 100,
+            down: 60,
+            delay: 10,
+            sent_crash_percent: 0,
+            calm_members: false,
+            operator_pause: 20,
+            end_crash_percent: 50,
             ..self
         }
     }
@@ -115,6 +193,22 @@ impl Climate {
             sent_crash_percent: *rng.pick(&[0, 0, 1]),
             batch_percent: *rng.pick(&[0, 30, 80]),
             gather: *rng.pick(&[2, 4, 30]),
+            bulk_per_round: *rng.pick(&[1, 4, 1000]),
+            stall_percent: *rng.pick(&[0, 0, 1, 5]),
+            stall: *rng.pick(&[5, 40, 30 * UNITS_PER_TICK]),
+            serving_pause: *rng.pick(&[3, 20, 150]),
+            calm_members: rng.chance(40),
+            operator_pause: *rng.pick(&[40, 120, 400]),
+            log_entries: *rng.pick(&[5, 20, 60]),
+            snapshot_pieces: *rng.pick(&[1, 4, 12]),
+            break_percent: *rng.pick(&[0, 10, 40]),
+            end_crash_percent: *rng.pick(&[0, 10, 50]),
+            lags: false,
+            mix: Mix {
+                leases_percent: 0,
+                keep_alive_percent: *rng.pick(&[2, 8, 20]),
+                lease_s_min: 1,
+            },
         }
     }
 }
@@ -125,20 +219,48 @@ impl World {
         let pause = self.chance.range(1, self.climate.chaos_pause);
         self.after(pause, Event::Strike);
         match self.chance.range(0, 99) {
-            0..=34 => self.arm_crash(),
-            35..=39 => {
+            0..=32 => self.arm_crash(),
+            33..=36 => {
                 for place in 0..self.members.len() {
                     self.crash(place);
                 }
             }
-            40..=45 => self.pause(),
-            46..=59 => self.partition(),
-            60..=79 => {
+            37..=39 => self.fill_disk(),
+            40..=47 => self.pause(),
+            48..=58 => self.partition(),
+            59..=62 => self.jump_clock(),
+            63..=79 => {
                 self.trace.line(self.now, || String::from("all links open"));
                 self.net.cut = BTreeSet::new();
             }
             _ => self.change_weather(),
         }
+    }
+
+    /// A member that does not lead stays down until the others have cut their logs above its own.
+    pub(crate) fn leave_behind(&mut self) {
+        let leads = |member: &Member| member.status.role == Role::Leader;
+        let candidates: Vec<usize> = (0..self.members.len())
+            .filter(|place| !leads(&self.members[*place]))
+            .collect();
+        if self.members.len() < 3 || candidates.is_empty() {
+            return;
+        }
+        let place = *self.chance.pick(&candidates);
+        self.members[place].left_behind = true;
+        self.crash(place);
+    }
+
+    /// Whether a member stays down, because a leader's log still begins where its own ends.
+    pub(crate) fn stays_down(&mut self, place: usize) -> bool {
+        let last = self.disks[place].span().1;
+        let running = self.members.iter().filter(|m| m.replica.is_some());
+        let needs_snapshot = running
+            .filter(|member| member.status.role == Role::Leader)
+            .any(|member| member.log_begins > last + 1);
+        let member = &mut self.members[place];
+        member.left_behind &= !needs_snapshot && self.phase == Phase::Chaos;
+        member.left_behind
     }
 
     /// A member will lose power, now or at one of its next verbs.
@@ -167,6 +289,28 @@ impl World {
         self.members[place].paused_until = until;
         self.trace.line(self.now, || {
             format!("m{} is stopped until {until}", place + 1)
+        });
+    }
+
+    /// A member's disk has no room for a while.
+    fn fill_disk(&mut self) {
+        let place = self.chance.below(self.members.len());
+        let until = self.now + self.chance.range(1, FULL_TICKS_MAX * UNITS_PER_TICK);
+        self.counts.full_disks += 1;
+        self.members[place].full_until = until;
+        self.trace.line(self.now, || {
+            format!("the disk of m{} is full until {until}", place + 1)
+        });
+    }
+
+    /// Somebody sets the clock of a member.
+    fn jump_clock(&mut self) {
+        let place = self.chance.below(self.members.len());
+        let far = self.chance.range(0, 2 * JUMP_S_MAX) as i64 - JUMP_S_MAX as i64;
+        self.counts.clock_jumps += 1;
+        self.set_clock(place, far * 1_000_000_000);
+        self.trace.line(self.now, || {
+            format!("the clock of m{} is {far} s off", place + 1)
         });
     }
 

@@ -7,8 +7,7 @@ use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     lessor::Renewal,
     long_command::{ExecutedCommand, LongCommand},
-    machine::{Reply, kv, lease, view::View},
-    replica::PeerEvent,
+    machine::{Reply, kv, lease, member::MemberRegistry, view::View},
 };
 
 use crate::{
@@ -30,6 +29,8 @@ pub(crate) struct Turn<'a> {
     world: &'a mut World,
     place: usize,
     crashed: bool,
+    /// How long the disk has held the thread up in this turn.
+    stalled: u64,
 }
 
 /// How far a verb gets.
@@ -49,6 +50,7 @@ impl<'a> Turn<'a> {
             world,
             place,
             crashed: false,
+            stalled: 0,
         }
     }
 
@@ -94,6 +96,31 @@ impl<'a> Turn<'a> {
             if let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &applied.outcome.reply {
                 self.world.counts.expired += ids.len() as u64;
             }
+        }
+    }
+
+    /// The transport and the world learn what the entries say about members.
+    fn follow(&mut self, batch: &[Applied], view: &View) {
+        for applied in batch {
+            if let Some(registry) = &applied.members {
+                self.world.members[self.place].follow(registry);
+            }
+            self.world
+                .learn(applied.index, view.position.term, applied.members.as_ref());
+        }
+    }
+
+    /// The disk takes its time, and the thread waits for it.
+    fn stall(&mut self) {
+        let climate = &self.world.climate;
+        let (percent, longest) = (climate.stall_percent, climate.stall);
+        if self.world.phase == Phase::Chaos && self.world.chance.chance(percent) {
+            let stall = self.world.chance.range(1, longest);
+            self.stalled += stall;
+            self.world.counts.stalls += 1;
+            let member = &mut self.world.members[self.place];
+            member.paused_until = self.world.now + self.stalled;
+            self.trace(|id| format!("the disk of m{id} takes {stall}"));
         }
     }
 
@@ -158,6 +185,9 @@ impl Host for Turn<'_> {
         let member = &mut self.world.members[self.place];
         member.base = snapshot.clone();
         member.checkpoint = None;
+        member.follow(&snapshot.machine.members);
+        // it begins anew
+        member.log_begins = 0;
         self.world.counts.installs += 1;
         let fact = Fact::Restored {
             member: self.id(),
@@ -193,10 +223,12 @@ impl Host for Turn<'_> {
         }
         if batch.must_sync {
             self.world.disks[self.place].sync();
+            self.stall();
         }
         let fact = Fact::Written {
             member: self.id(),
             records: &batch.records,
+            hard_state: batch.hard_state.as_ref(),
         };
         self.world.judge(&fact);
     }
@@ -208,7 +240,7 @@ impl Host for Turn<'_> {
             Step::Dark => 0,
         };
         for envelope in envelopes.into_iter().take(count) {
-            self.world.post(Packet::new(envelope));
+            self.world.post(Packet::new(envelope), self.stalled);
         }
         if !self.crashed && self.world.tempted() {
             self.crashed = true;
@@ -244,6 +276,7 @@ impl Host for Turn<'_> {
             let (first, last) = ends.map_or((0, 0), |(first, last)| (first.index, last.index));
             format!("m{id} executes {first}..={last}, state {fingerprint:016x}")
         });
+        self.follow(&batch, view);
         let fact = Fact::Executed {
             member: self.id(),
             batch: &batch,
@@ -273,14 +306,10 @@ impl Host for Turn<'_> {
                 continue;
             };
             self.trace(|id| format!("m{id} has no reply to op{op}: {reason:?}"));
-            let end = match reason {
-                Unanswered::Refused(refusal) => {
-                    self.world.counts.refused += 1;
-                    End::Refused(*refusal)
-                }
-                Unanswered::LeaderChanged => End::Crashed,
-            };
-            self.world.oracle.unanswered(op, end);
+            match reason {
+                Unanswered::Refused(refusal) => self.world.refused(op, End::Refused(*refusal)),
+                Unanswered::LeaderChanged => self.world.oracle.unanswered(op, End::Crashed),
+            }
         }
     }
 
@@ -308,19 +337,53 @@ impl Host for Turn<'_> {
 }
 
 impl World {
-    /// Sends a packet on its way, as far as the network lets it.
-    pub(crate) fn post(&mut self, packet: Packet) {
+    /// Sends a packet on its way after `held` units, as far as the network lets it.
+    pub(crate) fn post(&mut self, packet: Packet, held: u64) {
+        let sender = &self.members[(packet.from - 1) as usize];
+        if !sender.reaches(packet.to) {
+            return;
+        }
+        if packet.snapshot.is_some() {
+            return self.begin_transfer(packet);
+        }
         let routes = self.net.route(&packet, &mut self.chance);
         if routes.is_empty() {
             self.counts.dropped += 1;
             let text = |p: &Packet| format!("lost m{}->m{} {}", p.from, p.to, p.text());
             self.trace.line(self.now, || text(&packet));
         }
-        if packet.snapshot.is_some() && routes.is_empty() {
-            self.report(packet.from, packet.to, PeerEvent::SnapshotFailed);
-        }
         for delay in routes {
-            self.after(delay, Event::Deliver(Box::new(packet.clone())));
+            self.after(held + delay, Event::Deliver(Box::new(packet.clone())));
+        }
+    }
+
+    /// An entry was executed for the first time: the cluster as a whole stands there.
+    fn learn(&mut self, index: u64, term: u64, registry: Option<&MemberRegistry>) {
+        if index <= self.truth.index {
+            return;
+        }
+        self.truth.index = index;
+        self.truth.term = self.truth.term.max(term);
+        let Some(registry) = registry else { return };
+        let before = std::mem::replace(&mut self.truth.registry, registry.clone());
+        let (before, now) = (&before.by_id, &registry.by_id);
+        let added: Vec<u64> = now
+            .keys()
+            .copied()
+            .filter(|id| !before.contains_key(id))
+            .collect();
+        let promoted = now.values().filter(|m| !m.learner);
+        let promoted = promoted.filter(|m| before.get(&m.id).is_some_and(|then| then.learner));
+        self.counts.promoted += promoted.count() as u64;
+        self.counts.added += added.len() as u64;
+        self.counts.removed += before.keys().filter(|id| !now.contains_key(*id)).count() as u64;
+        let voters = now.values().filter(|m| !m.learner).map(|m| m.id);
+        let voters: Vec<u64> = voters.collect();
+        if self.truth.voters.values().next_back() != Some(&voters) {
+            self.truth.voters.insert(index, voters);
+        }
+        for id in added {
+            self.join((id - 1) as usize);
         }
     }
 }

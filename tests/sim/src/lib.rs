@@ -9,20 +9,26 @@
 //! disk kept. *Heal and serve*: the faults stop, and the cluster has to work again within stated
 //! numbers of ticks. Every invariant is a file in [`invariants`] and sees every fact of the run.
 //!
-//! Reading order: `world` (the event loop) → `member` → `host` (one turn of one member) → `disk`, `net`
-//! (what can go wrong) → `chaos` (when it does) → `workload`, `oracle` (what clients ask and may
-//! expect) → `invariants` → `scenario`, `sweep` (many seeds).
+//! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one
+//! turn) → `checkpoints`, `transfer` (what goes on beside it) → `disk`, `net` (what can go wrong) →
+//! `chaos` (when it does) → `workload`, `clients`, `oracle` (what clients ask and may expect) →
+//! `operator` (who comes and goes) → `invariants` → `scenario`, `sweep` (many seeds).
 
 pub mod chaos;
+mod checkpoints;
+mod clients;
 pub mod disk;
 pub mod host;
+mod inbox;
 pub mod invariants;
 mod member;
 pub mod net;
+mod operator;
 pub mod oracle;
 pub mod rng;
 pub mod scenario;
 pub mod sweep;
 pub mod trace;
+mod transfer;
 pub mod workload;
 pub mod world;

@@ -115,33 +115,34 @@ fn act(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
 
 fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     let seeds = request.seeds.unwrap_or(100);
-    let mut told = Ok(());
-    let mut shown = 0;
-    let swept = sweep::sweep(
-        request.start,
-        seeds,
-        request.members,
-        Bug::None,
-        &mut |done, so_far| {
-            for (scenario, violation) in &so_far.violations[shown..] {
-                told = writeln!(out, "{}", sweep::failure(scenario, violation));
-            }
-            shown = so_far.violations.len();
-            if done % PROGRESS_SEEDS == 0 {
-                told = writeln!(out, "{done} of {seeds} seeds, {shown} violations")
-                    .and_then(|()| out.flush());
-            }
-        },
-    );
-    told?;
-    let Swept { violations, counts } = swept;
-    writeln!(out, "covered: {counts:?}")?;
+    // Nothing is left to do if the output is gone.
+    let say = |line: String| drop(writeln!(io::stderr(), "{line}"));
+    let swept = sweep::sweep_on_all_cores(request.start, seeds, request.members, &|so_far| {
+        let (runs, violations) = (so_far.runs, so_far.violations.len());
+        if runs % PROGRESS_SEEDS == 0 {
+            say(format!("{runs} of {seeds} seeds, {violations} violations"));
+        }
+    });
+    let shortfalls = swept.shortfalls();
+    let Swept {
+        violations,
+        counts,
+        long_runs,
+        ..
+    } = swept;
+    for (scenario, violation) in &violations {
+        writeln!(out, "{}", sweep::failure(scenario, violation))?;
+    }
+    writeln!(out, "covered: {counts:?}, {} long runs", long_runs.0)?;
+    for shortfall in &shortfalls {
+        writeln!(out, "too little: {shortfall}")?;
+    }
     writeln!(
         out,
         "simulator: swept {seeds} seeds, {} violations",
         violations.len()
     )?;
-    Ok(if violations.is_empty() {
+    Ok(if violations.is_empty() && shortfalls.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -1,89 +1,166 @@
-//! The process of one member in the world: how it starts, ticks, has its turns, writes checkpoints
-//! and loses power.
+//! The process of one member in the world: how it starts, ticks, has its turns, ends and loses power.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use witan_replica::{
     host::Ticket,
     long_command::LongCommand,
-    machine::view::View,
-    replica::{Config, PeerEvent, Replica, Status},
+    machine::{member::MemberRegistry, view::View},
+    replica::{Config, Halt, PeerEvent, Replica, Status},
 };
 
 use crate::{
+    disk::Disk,
     host::Turn,
+    inbox::Inbox,
     invariants::{Fact, fingerprint},
     net::Packet,
     oracle::Ask,
     rng::Rng,
-    scenario::{Bug, UNITS_PER_TICK},
+    scenario::UNITS_PER_TICK,
     workload,
-    world::{EPOCH_NS, Event, Phase, SKEW_MS_MAX, UNIT_NS, World},
+    world::{EPOCH_NS, Event, Phase, UNIT_NS, World},
 };
 
 /// Ticks after which a client gives up.
-const REQUEST_TICKS: u64 = 600;
+const REQUEST_TICKS: u64 = 1500;
+
+/// Largest difference of a member's clocks from the world's at the start, in milliseconds.
+const SKEW_MS_MAX: u64 = 1500;
+
+/// How much faster or slower than the world's a member's monotonic clock runs, at most.
+pub(crate) const DRIFT_PER_MILLE_MAX: u64 = 10;
+
+/// Of a hundred messages of a removed member, so many arrive through a stream that is still open.
+const OPEN_STREAM_PERCENT: u64 = 30;
+
+/// Of a hundred ticks, so often a member opens streams again.
+const STREAMS_PERCENT: u64 = 5;
+
+/// Units between two looks whether a member that was left behind needs a snapshot.
+const DOWN_UNITS: u64 = 50;
+
+/// Longest time until a member that was added is started, in units.
+const JOIN_UNITS: u64 = 60;
 
 /// One seed of so many has members whose commands take long, all of them or those of some keys.
 const LONG_COMMANDS_SEEDS: u64 = 4;
 
-/// The process of one member, with what dies with it.
+/// Whether there is such a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existence {
+    /// Its addition was asked for.
+    Awaited,
+    /// It has a disk, and runs but for the faults.
+    Present,
+    /// It was removed, or has lost its disk, and never comes back.
+    Gone,
+}
+
+/// A member with its process, and what dies with that.
 #[derive(Debug)]
 pub(crate) struct Member {
+    pub(crate) existence: Existence,
     pub(crate) replica: Option<Replica>,
-    incarnation: u64,
+    pub(crate) incarnation: u64,
     pub(crate) tickets: u64,
+    pub(crate) inbox: Inbox,
     /// Which operation each ticket stands for.
     pub(crate) waiting: BTreeMap<Ticket, u64>,
     /// Keep-alives that wait for an answer: the lease, and when it was asked for.
     pub(crate) renewals: BTreeMap<Ticket, (i64, u64)>,
     /// Leases whose note of the remaining time must be cleared before they can be kept alive.
     pub(crate) noted: Vec<i64>,
-    /// Until when the process is stopped, as by SIGSTOP.
+    /// Until when the process is stopped, as by SIGSTOP, or waits for its disk.
     pub(crate) paused_until: u64,
+    /// Whether it stays down until it needs a snapshot.
+    pub(crate) left_behind: bool,
+    /// Until when its disk has no room.
+    pub(crate) full_until: u64,
     /// The view of which a checkpoint was last written.
     pub(crate) base: View,
     /// The view of which one is being written.
     pub(crate) checkpoint: Option<View>,
     /// Host verbs until it loses power.
     pub(crate) verbs_left: Option<u64>,
-    turn_due: bool,
-    tick_units: u64,
-    skew_ns: i64,
+    pub(crate) turn_due: bool,
+    /// The members as its transport knows them.
+    pub(crate) registry: MemberRegistry,
+    /// Members whose entries it does not have yet, but who have opened streams to it.
+    pub(crate) remotes: BTreeSet<u64>,
+    /// Where its log in memory begins.
+    pub(crate) log_begins: u64,
+    clock: Clock,
     pub(crate) status: Status,
 }
 
-/// The steps of a checkpoint; a crash may come between any two.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum CheckpointStep {
-    /// A frozen view is taken.
-    Take,
-    /// What changed is written in one batch.
-    Write,
-    /// The batch is durable.
-    Sync,
-    /// The core is told, and the log cut where it says.
-    Report,
+/// A member's clocks.
+#[derive(Debug)]
+struct Clock {
+    tick_units: u64,
+    /// How far the wall clock is off.
+    wall_ns: i64,
+    /// The zero of the monotonic clock.
+    steady_ns: i64,
+    drift_per_mille: i64,
+}
+
+impl Clock {
+    fn new(chance: &mut Rng) -> Self {
+        let skew = |chance: &mut Rng| chance.range(0, SKEW_MS_MAX) as i64 * 1_000_000;
+        let drift = chance.range(0, 2 * DRIFT_PER_MILLE_MAX) as i64;
+        Self {
+            tick_units: chance.range(UNITS_PER_TICK - 1, UNITS_PER_TICK + 1),
+            wall_ns: skew(chance),
+            steady_ns: skew(chance),
+            drift_per_mille: drift - DRIFT_PER_MILLE_MAX as i64,
+        }
+    }
 }
 
 impl Member {
-    pub(crate) fn new(genesis: &View, chance: &mut Rng) -> Self {
+    pub(crate) fn new(existence: Existence, chance: &mut Rng) -> Self {
         Self {
+            existence,
             replica: None,
             incarnation: 0,
             tickets: 0,
+            inbox: Inbox::default(),
             waiting: BTreeMap::new(),
             renewals: BTreeMap::new(),
             noted: Vec::new(),
             paused_until: 0,
-            base: genesis.clone(),
+            left_behind: false,
+            full_until: 0,
+            base: View::default(),
             checkpoint: None,
             verbs_left: None,
             turn_due: false,
-            tick_units: chance.range(UNITS_PER_TICK - 1, UNITS_PER_TICK + 1),
-            skew_ns: chance.range(0, SKEW_MS_MAX) as i64 * 1_000_000,
+            registry: MemberRegistry::default(),
+            remotes: BTreeSet::new(),
+            log_begins: 0,
+            clock: Clock::new(chance),
             status: Status::default(),
         }
+    }
+
+    /// What the transport knows of members changes.
+    pub(crate) fn follow(&mut self, registry: &MemberRegistry) {
+        self.registry.clone_from(registry);
+        let is_remote =
+            |id: &u64| !registry.by_id.contains_key(id) && !registry.removed_ids.contains(id);
+        self.remotes.retain(is_remote);
+    }
+
+    /// Whether it has streams to a member.
+    pub(crate) fn reaches(&self, id: u64) -> bool {
+        self.registry.by_id.contains_key(&id) || self.remotes.contains(&id)
+    }
+
+    /// Who votes, as far as it knows.
+    pub(crate) fn voters(&self) -> Vec<u64> {
+        let members = self.registry.by_id.values();
+        members.filter(|m| !m.learner).map(|m| m.id).collect()
     }
 }
 
@@ -94,70 +171,68 @@ impl World {
     }
 
     pub(crate) fn now_ns(&self, place: usize) -> i64 {
-        EPOCH_NS + self.now as i64 * UNIT_NS + self.members[place].skew_ns
+        EPOCH_NS + self.now as i64 * UNIT_NS + self.members[place].clock.wall_ns
     }
 
     /// A clock that only goes forward, from a zero of the member's own.
     pub(crate) fn steady_ns(&self, place: usize) -> u64 {
-        (self.now as i64 * UNIT_NS + self.members[place].skew_ns) as u64
+        let clock = &self.members[place].clock;
+        let elapsed = self.now as i64 * UNIT_NS;
+        (clock.steady_ns + elapsed + elapsed / 1000 * clock.drift_per_mille) as u64
+    }
+
+    /// The wall clock of a member is set.
+    pub(crate) fn set_clock(&mut self, place: usize, wall_ns: i64) {
+        self.members[place].clock.wall_ns = wall_ns;
     }
 
     pub(crate) fn tick(&mut self, place: usize, incarnation: u64) {
         if !self.runs(place, incarnation) {
             return;
         }
-        self.begin_loop(place);
-        let now_ns = self.now_ns(place);
         let member = &mut self.members[place];
-        let delay = member.tick_units;
-        if let Some(replica) = &mut member.replica {
-            replica.tick(now_ns);
-        }
+        member.inbox.tick();
+        let delay = member.clock.tick_units;
         self.after(delay, Event::Tick { place, incarnation });
+        if self.chance.chance(STREAMS_PERCENT) {
+            self.open_streams(place);
+        }
         self.wake(place);
     }
 
-    /// The thread looks at its clock once, then takes all inputs that there are, then has its turn.
-    pub(crate) fn begin_loop(&mut self, place: usize) {
-        let steady_ns = self.steady_ns(place);
-        let member = &mut self.members[place];
-        if let Some(replica) = member.replica.as_mut().filter(|_| !member.turn_due) {
-            replica.advance_clock(steady_ns);
-        }
-    }
-
+    /// A packet arrives, if its sender was not removed.
     pub(crate) fn deliver(&mut self, packet: Packet) {
         let place = (packet.to - 1) as usize;
-        let transfer = packet
-            .snapshot
-            .is_some()
-            .then_some((packet.from, packet.to));
-        if self.members[place].replica.is_none() {
-            if let Some((from, to)) = transfer {
-                self.report(from, to, PeerEvent::SnapshotFailed);
-            }
+        let receiver = &mut self.members[place];
+        if receiver.replica.is_none() {
             return;
         }
-        self.begin_loop(place);
-        let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
-        self.trace.line(self.now, || text(&packet));
-        match packet.open() {
-            Ok(envelope) => {
-                if let Some(replica) = &mut self.members[place].replica {
-                    replica.receive(envelope);
-                }
+        if receiver.registry.removed_ids.contains(&packet.from) {
+            if !self.chance.chance(OPEN_STREAM_PERCENT) {
+                return self.report(packet.from, packet.to, PeerEvent::RemovedHere);
             }
-            Err(error) => {
-                let error = format!("snapshot on the wire: {error}");
-                self.judge(&Fact::NotStarted {
-                    member: place as u64 + 1,
-                    error,
-                });
-            }
+        } else if !receiver.registry.by_id.contains_key(&packet.from) {
+            receiver.remotes.insert(packet.from);
         }
+        self.members[place].inbox.receive(packet);
         self.wake(place);
-        if let Some((from, to)) = transfer {
-            self.report(from, to, PeerEvent::SnapshotDelivered);
+    }
+
+    /// A process opens its streams again: who was removed learns of it there, although it has nothing to
+    /// send.
+    pub(crate) fn open_streams(&mut self, place: usize) {
+        let id = place as u64 + 1;
+        if self.members[place].replica.is_none() {
+            return;
+        }
+        let known: Vec<u64> = self.members[place].registry.by_id.keys().copied().collect();
+        for other in known.into_iter().filter(|other| *other != id) {
+            let member = &self.members[(other - 1) as usize];
+            let refuses = member.replica.is_some() && member.registry.removed_ids.contains(&id);
+            let cut = self.net.cut.contains(&(id, other)) || self.net.cut.contains(&(other, id));
+            if refuses && !cut {
+                self.report(id, other, PeerEvent::RemovedHere);
+            }
         }
     }
 
@@ -178,13 +253,7 @@ impl World {
     }
 
     pub(crate) fn peer_event(&mut self, place: usize, about: u64, event: PeerEvent) {
-        self.trace.line(self.now, || {
-            format!("m{} on m{about}: {event:?}", place + 1)
-        });
-        self.begin_loop(place);
-        if let Some(replica) = &mut self.members[place].replica {
-            replica.peer_event(about, event);
-        }
+        self.members[place].inbox.event(about, event);
         self.wake(place);
     }
 
@@ -200,34 +269,17 @@ impl World {
     }
 
     pub(crate) fn executed(&mut self, place: usize, command: LongCommand) {
-        self.begin_loop(place);
         if let Some(replica) = &mut self.members[place].replica {
             replica.executed(Box::new(command.execute()));
         }
         self.wake(place);
     }
 
-    /// A member has inputs: it takes its turn now, or lets more of them gather first.
-    pub(crate) fn wake(&mut self, place: usize) {
-        if self.members[place].turn_due {
-            return;
-        }
-        if self.phase == Phase::Chaos && self.chance.chance(self.climate.batch_percent) {
-            let member = &mut self.members[place];
-            member.turn_due = true;
-            let incarnation = member.incarnation;
-            let delay = self.chance.range(1, self.climate.gather);
-            self.after(delay, Event::Turn { place, incarnation });
-        } else {
-            self.turn(place);
-        }
-    }
-
     pub(crate) fn turn(&mut self, place: usize) {
         let Some(mut replica) = self.members[place].replica.take() else {
             return;
         };
-        self.members[place].turn_due = false;
+        let voters_before = self.members[place].voters();
         let mut turn = Turn::new(self, place);
         let halted = replica.turn(&mut turn).err();
         if turn.crashed() {
@@ -235,16 +287,40 @@ impl World {
             self.power_lost(place);
             return;
         }
-        if let Some(halt) = halted {
-            return self.judge(&Fact::NotStarted {
+        let status = replica.status();
+        if halted != Some(Halt::Removed) {
+            let voters = [voters_before, self.members[place].voters()];
+            self.judge(&Fact::Turned {
                 member: place as u64 + 1,
-                error: halt.to_string(),
+                status,
+                voters: &voters,
             });
         }
-        let status = replica.status();
+        if let Some(halt) = halted {
+            return self.halted(place, halt);
+        }
+        let wake_at_ns = replica.wake_at_ns();
+        let begins = replica.log_begins();
         let member = &mut self.members[place];
+        if begins > member.log_begins && member.log_begins > 0 {
+            self.counts.trims += 1;
+        }
+        member.log_begins = begins;
         member.replica = Some(replica);
-        let before = std::mem::replace(&mut member.status, status);
+        self.show_status(place, status);
+        if let Some(at_ns) = wake_at_ns {
+            let wait_ns = at_ns.saturating_sub(self.steady_ns(place));
+            let incarnation = self.members[place].incarnation;
+            let delay = wait_ns.div_ceil(UNIT_NS as u64).max(1);
+            self.after(delay, Event::Turn { place, incarnation });
+        }
+        for lease in std::mem::take(&mut self.members[place].noted) {
+            self.ask(place, Ask::Write(workload::forget_note(lease)), None);
+        }
+    }
+
+    fn show_status(&mut self, place: usize, status: Status) {
+        let before = std::mem::replace(&mut self.members[place].status, status);
         if (before.role, before.term, before.leader) != (status.role, status.term, status.leader) {
             self.counts.terms = self.counts.terms.max(status.term);
             self.trace.line(self.now, || {
@@ -257,22 +333,26 @@ impl World {
                 )
             });
         }
-        let wake_at_ns = self.members[place]
-            .replica
-            .as_ref()
-            .and_then(Replica::wake_at_ns);
-        self.judge(&Fact::Turned {
-            member: place as u64 + 1,
-            status,
-        });
-        if let Some(at_ns) = wake_at_ns {
-            let wait_ns = at_ns.saturating_sub(self.steady_ns(place));
-            let incarnation = self.members[place].incarnation;
-            let delay = wait_ns.div_ceil(UNIT_NS as u64).max(1);
-            self.after(delay, Event::Turn { place, incarnation });
+    }
+
+    /// A member ends: rightly, if the cluster has removed it.
+    fn halted(&mut self, place: usize, halt: Halt) {
+        let id = place as u64 + 1;
+        self.trace.line(self.now, || format!("m{id} ends: {halt}"));
+        if halt != Halt::Removed || !self.truth.registry.removed_ids.contains(&id) {
+            return self.judge(&Fact::NotStarted {
+                member: id,
+                error: halt.to_string(),
+            });
         }
-        for lease in std::mem::take(&mut self.members[place].noted) {
-            self.ask(place, Ask::Write(workload::forget_note(lease)), None);
+        self.counts.ended += 1;
+        self.members[place].existence = Existence::Gone;
+        self.process_gone(place);
+        let percent = self.climate.end_crash_percent;
+        if self.phase == Phase::Chaos && self.chance.chance(percent) {
+            for other in 0..self.members.len() {
+                self.crash(other);
+            }
         }
     }
 
@@ -287,24 +367,8 @@ impl World {
 
     fn power_lost(&mut self, place: usize) {
         self.counts.crashes += 1;
-        let member = &mut self.members[place];
-        member.verbs_left = None;
-        member.waiting = BTreeMap::new();
-        member.renewals = BTreeMap::new();
-        member.noted = Vec::new();
-        member.paused_until = 0;
-        member.checkpoint = None;
-        self.oracle.crashed(place as u64 + 1);
         self.disks[place].crash(&mut self.chance);
-        // a process that ends closes its streams, and those that it cannot reach see nothing of it
-        let gone = place as u64 + 1;
-        for other in 0..self.members.len() {
-            let to = other as u64 + 1;
-            let seen = to != gone && !self.net.cut.contains(&(gone, to)) && self.chance.chance(80);
-            if seen && self.members[other].replica.is_some() {
-                self.report(to, gone, PeerEvent::ProcessGone);
-            }
-        }
+        self.process_gone(place);
         let down = if self.chance.chance(40) {
             3
         } else {
@@ -314,24 +378,65 @@ impl World {
         self.after(delay, Event::Start { place });
     }
 
-    pub(crate) fn start(&mut self, place: usize) {
-        if self.members[place].replica.is_some() {
+    /// A process is gone, with all that it held.
+    fn process_gone(&mut self, place: usize) {
+        let gone = place as u64 + 1;
+        let member = &mut self.members[place];
+        member.replica = None;
+        member.verbs_left = None;
+        member.inbox = Inbox::default();
+        member.remotes = BTreeSet::new();
+        member.waiting = BTreeMap::new();
+        member.renewals = BTreeMap::new();
+        member.noted = Vec::new();
+        member.paused_until = 0;
+        member.checkpoint = None;
+        self.receiver_gone(place);
+        self.oracle.crashed(gone);
+        // a process that ends closes its streams, and those that it cannot reach see nothing of it
+        for other in 0..self.members.len() {
+            let to = other as u64 + 1;
+            let member = &self.members[other];
+            let linked = member.replica.is_some() && member.reaches(gone);
+            let seen = linked && !self.net.cut.contains(&(gone, to)) && self.chance.chance(80);
+            if seen {
+                self.report(to, gone, PeerEvent::ProcessGone);
+            }
+        }
+    }
+
+    /// The cluster has a member that was awaited: its process starts with the members that it was given.
+    pub(crate) fn join(&mut self, place: usize) {
+        let member = &mut self.members[place];
+        if member.existence != Existence::Awaited {
             return;
+        }
+        member.existence = Existence::Present;
+        let mut state = View::default();
+        state.machine.members = self.truth.registry.clone();
+        self.disks[place] = Disk::new(&state, self.scenario.bug);
+        let longest = if self.phase == Phase::Chaos {
+            JOIN_UNITS
+        } else {
+            1
+        };
+        let delay = self.chance.range(1, longest);
+        self.after(delay, Event::Start { place });
+    }
+
+    pub(crate) fn start(&mut self, place: usize) {
+        let member = &self.members[place];
+        if member.replica.is_some() || member.existence != Existence::Present {
+            return;
+        }
+        if self.stays_down(place) {
+            return self.after(DOWN_UNITS, Event::Start { place });
         }
         let id = place as u64 + 1;
         let started = self.disks[place].recover().and_then(|recovered| {
             let view = recovered.checkpoint.clone().unwrap_or_default();
-            let config = Config {
-                id,
-                election_ticks: self.climate.election_ticks,
-                heartbeat_ticks: self.climate.heartbeat_ticks,
-                election_ns: self.climate.election_ticks as u64 * UNITS_PER_TICK * UNIT_NS as u64,
-                seed: self.chance.draw(),
-                pre_vote: self.climate.pre_vote,
-                compaction: None,
-                request_ticks: REQUEST_TICKS,
-            };
-            let mut replica = Replica::new(config, recovered)?;
+            let mut replica = Replica::new(self.settings(id), recovered)?;
+            replica.keep_entries(self.climate.log_entries);
             if self.scenario.seed.is_multiple_of(LONG_COMMANDS_SEEDS) {
                 replica.set_long_command_keys(self.scenario.seed / LONG_COMMANDS_SEEDS % 3);
             }
@@ -356,18 +461,24 @@ impl World {
                 view.position.index
             )
         });
-        let fingerprint = fingerprint(&view);
-        self.judge(&Fact::Restored {
-            member: id,
-            starts: true,
-            view: &view,
-            fingerprint,
-        });
+        // who joins has no state yet
+        if view.position.index > 0 {
+            let fingerprint = fingerprint(&view);
+            self.judge(&Fact::Restored {
+                member: id,
+                starts: true,
+                view: &view,
+                fingerprint,
+            });
+        }
         let member = &mut self.members[place];
         member.incarnation += 1;
         member.tickets = 0;
         member.turn_due = false;
+        member.follow(&view.machine.members);
         member.base = view;
+        member.log_begins = 0;
+        member.status = replica.status();
         member.replica = Some(replica);
         let incarnation = member.incarnation;
         self.after(0, Event::Turn { place, incarnation });
@@ -376,99 +487,16 @@ impl World {
         self.next_checkpoint(place);
     }
 
-    fn next_checkpoint(&mut self, place: usize) {
-        let incarnation = self.members[place].incarnation;
-        let delay = self.chance.range(1, self.climate.checkpoint_pause);
-        let step = CheckpointStep::Take;
-        self.after(
-            delay,
-            Event::Checkpoint {
-                place,
-                incarnation,
-                step,
-            },
-        );
-    }
-
-    pub(crate) fn checkpoint(&mut self, place: usize, step: CheckpointStep) {
-        let next = match step {
-            CheckpointStep::Take => self.take_checkpoint(place).then_some(CheckpointStep::Write),
-            CheckpointStep::Write => self.write_checkpoint(place).then_some(CheckpointStep::Sync),
-            CheckpointStep::Sync => {
-                let on = self.members[place].checkpoint.is_some();
-                if on {
-                    self.disks[place].sync_checkpoint();
-                }
-                on.then_some(CheckpointStep::Report)
-            }
-            CheckpointStep::Report => {
-                self.report_checkpoint(place);
-                None
-            }
-        };
-        let incarnation = self.members[place].incarnation;
-        match next {
-            Some(step) => {
-                let delay = self.chance.range(1, self.climate.checkpoint_step);
-                self.after(
-                    delay,
-                    Event::Checkpoint {
-                        place,
-                        incarnation,
-                        step,
-                    },
-                );
-            }
-            None => self.next_checkpoint(place),
-        }
-    }
-
-    fn take_checkpoint(&mut self, place: usize) -> bool {
-        let member = &mut self.members[place];
-        let Some(view) = member.replica.as_ref().map(Replica::view) else {
-            return false;
-        };
-        let moved = view.position.index > member.base.position.index;
-        member.checkpoint = moved.then_some(view);
-        moved
-    }
-
-    fn write_checkpoint(&mut self, place: usize) -> bool {
-        let member = &mut self.members[place];
-        let Some(view) = &member.checkpoint else {
-            return false;
-        };
-        self.disks[place].write_checkpoint(&member.base, view);
-        member.base = view.clone();
-        let index = view.position.index;
-        self.trace.line(self.now, || {
-            format!("m{} writes a checkpoint at {index}", place + 1)
-        });
-        if self.scenario.bug == Bug::CutAboveDurable {
-            self.disks[place].cut(index + 1);
-        }
-        true
-    }
-
-    fn report_checkpoint(&mut self, place: usize) {
-        let member = &mut self.members[place];
-        let Some(view) = member.checkpoint.take() else {
-            return;
-        };
-        let Some(replica) = &mut member.replica else {
-            return;
-        };
-        let index = view.position.index;
-        let cut = replica.durable(index);
-        self.counts.checkpoints += 1;
-        self.trace.line(self.now, || {
-            format!(
-                "m{} has a durable checkpoint at {index}, cuts at {cut:?}",
-                place + 1
-            )
-        });
-        if let Some(cut) = cut {
-            self.disks[place].cut(cut);
+    fn settings(&mut self, id: u64) -> Config {
+        Config {
+            id,
+            election_ticks: self.climate.election_ticks,
+            heartbeat_ticks: self.climate.heartbeat_ticks,
+            election_ns: self.climate.election_ticks as u64 * UNITS_PER_TICK * UNIT_NS as u64,
+            seed: self.chance.draw(),
+            pre_vote: self.climate.pre_vote,
+            compaction: None,
+            request_ticks: REQUEST_TICKS,
         }
     }
 }

@@ -16,10 +16,6 @@ use witan_replica::{
 
 use crate::{disk::Records, rng::Rng};
 
-/// A snapshot is large and takes a way of its own: longer than the leader waits before it sends the
-/// next one, at times.
-const SNAPSHOT_DELAY_FACTOR: u64 = 12;
-
 /// An envelope in bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
@@ -121,14 +117,7 @@ impl Net {
         }
         let twice = rng.chance(self.duplicate_percent) && !packet.is_proposal();
         let copies = if twice { 2 } else { 1 };
-        let slower = if packet.snapshot.is_some() {
-            SNAPSHOT_DELAY_FACTOR
-        } else {
-            1
-        };
-        (0..copies)
-            .map(|_| rng.range(1, self.delay_max * slower))
-            .collect()
+        (0..copies).map(|_| rng.range(1, self.delay_max)).collect()
     }
 
     /// Cuts all links between the members in `group` and the others; `one_way` leaves the links

@@ -32,6 +32,8 @@ pub enum End {
     Pending,
     /// Not taken.
     Refused(ProposalRejected),
+    /// Not taken, because the member's disk has no room.
+    NoSpace,
     /// A write was answered.
     Applied {
         /// When.
@@ -120,10 +122,11 @@ impl Oracle {
         }
     }
 
-    /// Every read that waits must be answered by `deadline`.
-    pub(crate) fn promise_reads(&mut self, deadline: u64) {
+    /// Every read that waits at one of `members` must be answered by `deadline`.
+    pub(crate) fn promise_reads(&mut self, deadline: u64, members: &[u64]) {
         for op in &mut self.ops {
-            if op.end == End::Pending && matches!(op.ask, Ask::Read(_)) {
+            let waits = op.end == End::Pending && members.contains(&op.member);
+            if waits && matches!(op.ask, Ask::Read(_)) {
                 op.deadline = Some(deadline);
             }
         }

@@ -57,7 +57,7 @@ pub enum Bug {
 }
 
 /// Every bug and the name by which `--fault` calls it.
-pub const BUGS: [(&str, Bug); 11] = [
+pub const BUGS: [(&str, Bug); 24] = [
     (
         "ack-before-persist",
         Bug::Core(InjectedBug::AckBeforePersist),
@@ -70,8 +70,30 @@ pub const BUGS: [(&str, Bug); 11] = [
     ("lost-read-retry", Bug::Core(InjectedBug::LostReadRetry)),
     ("cut-too-high", Bug::Core(InjectedBug::CutTooHigh)),
     ("position-ahead", Bug::Core(InjectedBug::PositionAhead)),
+    ("position-behind", Bug::Core(InjectedBug::PositionBehind)),
     ("renewal-lost", Bug::Core(InjectedBug::RenewalLost)),
+    (
+        "renewal-unrecorded",
+        Bug::Core(InjectedBug::RenewalUnrecorded),
+    ),
+    ("old-leader-renews", Bug::Core(InjectedBug::OldLeaderRenews)),
+    (
+        "old-leader-expires",
+        Bug::Core(InjectedBug::OldLeaderExpires),
+    ),
     ("proposed-twice", Bug::Core(InjectedBug::ProposedTwice)),
+    ("old-refusal", Bug::Core(InjectedBug::OldRefusal)),
+    ("removed-counts", Bug::Core(InjectedBug::RemovedCounts)),
+    (
+        "change-uncommitted",
+        Bug::Core(InjectedBug::ChangeUncommitted),
+    ),
+    ("snapshot-members", Bug::Core(InjectedBug::SnapshotMembers)),
+    ("update-promotes", Bug::Core(InjectedBug::UpdatePromotes)),
+    ("change-not-synced", Bug::Core(InjectedBug::ChangeNotSynced)),
+    ("leader-leaves-one", Bug::Core(InjectedBug::LeaderLeavesOne)),
+    ("read-index-reused", Bug::Core(InjectedBug::ReadIndexReused)),
+    ("watch-compacted", Bug::Core(InjectedBug::WatchCompacted)),
     ("checkpoint-not-atomic", Bug::CheckpointNotAtomic),
     ("cut-above-durable", Bug::CutAboveDurable),
     ("sync-lies", Bug::SyncLies),

@@ -1,8 +1,13 @@
 //! Many runs: one seed after the other, and how long it takes to find a known bug.
 
 use std::{
+    cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Mutex,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
 };
 
 use crate::{
@@ -10,8 +15,16 @@ use crate::{
     world::{Counts, Verdict, Violation, World},
 };
 
-/// The run that is under way, for whoever has to say where a panic came from.
-static CURRENT: Mutex<Option<Scenario>> = Mutex::new(None);
+thread_local! {
+    /// The run that is under way, to say where a panic came from.
+    static CURRENT: Cell<Option<Scenario>> = const { Cell::new(None) };
+}
+
+/// Of a hundred long runs, so many may lack what they are there for: some have no leader for long.
+const LONG_RUNS_LACKING_PERCENT_MAX: u64 = 3;
+
+/// Of a hundred requests, so many may be refused: clients that are turned away prove little.
+const REFUSED_PERCENT_MAX: u64 = 20;
 
 /// The name under which a panic is reported: no invariant's.
 pub const PANIC: &str = "panic";
@@ -36,19 +49,18 @@ pub fn run(scenario: Scenario, traced: bool) -> Verdict {
             violation,
             trace: String::new(),
             counts: Counts::default(),
+            lags: false,
         }
     })
 }
 
 fn remember(scenario: Option<Scenario>) {
-    if let Ok(mut current) = CURRENT.lock() {
-        *current = scenario;
-    }
+    CURRENT.set(scenario);
 }
 
-/// The run that is under way.
+/// The run that is under way in this thread.
 pub fn current() -> Option<Scenario> {
-    CURRENT.lock().ok().and_then(|current| *current)
+    CURRENT.get()
 }
 
 /// What a failure says: the rule, what was seen, and how to see it again.
@@ -73,27 +85,93 @@ pub struct Swept {
     pub violations: Vec<(Scenario, Violation)>,
     /// What all runs did together.
     pub counts: Counts,
+    /// Runs so far.
+    pub runs: u64,
+    /// Runs in which a member was down for long, and those of them without a snapshot and without a leader
+    /// that cut its log in memory.
+    pub long_runs: (u64, u64, u64),
 }
 
-/// Runs `seeds` seeds from `start` on; `progress` is told after each.
+impl Swept {
+    fn add(&mut self, scenario: Scenario, verdict: Verdict) {
+        self.counts.add(&verdict.counts);
+        self.runs += 1;
+        if verdict.lags && verdict.violation.is_none() {
+            self.long_runs.0 += 1;
+            self.long_runs.1 += u64::from(verdict.counts.installs == 0);
+            self.long_runs.2 += u64::from(verdict.counts.trims == 0);
+        }
+        if let Some(violation) = verdict.violation {
+            self.violations.push((scenario, violation));
+        }
+    }
+
+    /// What the runs should have reached and did not.
+    pub fn shortfalls(&self) -> Vec<String> {
+        let mut short = Vec::new();
+        let Counts { asked, refused, .. } = self.counts;
+        if refused * 100 > asked * REFUSED_PERCENT_MAX {
+            short.push(format!("{refused} of {asked} requests were refused"));
+        }
+        let (long, no_install, no_trim) = self.long_runs;
+        // a few seeds say nothing
+        let most = (long * LONG_RUNS_LACKING_PERCENT_MAX).div_ceil(100);
+        if no_install.max(no_trim) > most {
+            short.push(format!(
+                "of {long} long runs {no_install} had no snapshot and {no_trim} no trim of the log"
+            ));
+        }
+        short
+    }
+}
+
+/// Runs `seeds` seeds from `start` on; `progress` sees what they have come to after each.
 pub fn sweep(
     start: u64,
     seeds: u64,
     members: Option<usize>,
     bug: Bug,
-    progress: &mut dyn FnMut(u64, &Swept),
+    progress: &mut dyn FnMut(&Swept),
 ) -> Swept {
     let mut swept = Swept::default();
     for seed in start..start + seeds {
         let scenario = Scenario::new(seed, members, bug);
-        let verdict = run(scenario, false);
-        swept.counts.add(&verdict.counts);
-        if let Some(violation) = verdict.violation {
-            swept.violations.push((scenario, violation));
-        }
-        progress(seed - start + 1, &swept);
+        swept.add(scenario, run(scenario, false));
+        progress(&swept);
     }
     swept
+}
+
+/// The same on all cores: each run is one thread's, whatever the others do.
+pub fn sweep_on_all_cores(
+    start: u64,
+    seeds: u64,
+    members: Option<usize>,
+    progress: &(dyn Fn(&Swept) + Sync),
+) -> Swept {
+    let next = AtomicU64::new(start);
+    let swept = Mutex::new(Swept::default());
+    let lock = || swept.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= start + seeds {
+                return;
+            }
+            let scenario = Scenario::new(seed, members, Bug::None);
+            let verdict = run(scenario, false);
+            let mut swept = lock();
+            swept.add(scenario, verdict);
+            progress(&swept);
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(work);
+        }
+    });
+    swept.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs at most `seeds` seeds from `start` on with `bug`; how many it took until an invariant broke,
@@ -113,15 +191,57 @@ pub fn hunt(
 
 impl Counts {
     fn add(&mut self, other: &Counts) {
-        self.acknowledged += other.acknowledged;
-        self.reads += other.reads;
-        self.refused += other.refused;
-        self.crashes += other.crashes;
-        self.installs += other.installs;
-        self.renewed += other.renewed;
-        self.expired += other.expired;
-        self.checkpoints += other.checkpoints;
-        self.dropped += other.dropped;
-        self.terms += other.terms;
+        let Counts {
+            acknowledged,
+            reads,
+            refused,
+            crashes,
+            installs,
+            renewed,
+            expired,
+            checkpoints,
+            dropped,
+            terms,
+            asked,
+            snapshots,
+            interrupted,
+            trims,
+            added,
+            promoted,
+            removed,
+            ended,
+            lost_disks,
+            transfers,
+            stalls,
+            full_disks,
+            clock_jumps,
+        } = other;
+        for (sum, more) in [
+            (&mut self.acknowledged, acknowledged),
+            (&mut self.reads, reads),
+            (&mut self.refused, refused),
+            (&mut self.crashes, crashes),
+            (&mut self.installs, installs),
+            (&mut self.renewed, renewed),
+            (&mut self.expired, expired),
+            (&mut self.checkpoints, checkpoints),
+            (&mut self.dropped, dropped),
+            (&mut self.terms, terms),
+            (&mut self.asked, asked),
+            (&mut self.snapshots, snapshots),
+            (&mut self.interrupted, interrupted),
+            (&mut self.trims, trims),
+            (&mut self.added, added),
+            (&mut self.promoted, promoted),
+            (&mut self.removed, removed),
+            (&mut self.ended, ended),
+            (&mut self.lost_disks, lost_disks),
+            (&mut self.transfers, transfers),
+            (&mut self.stalls, stalls),
+            (&mut self.full_disks, full_disks),
+            (&mut self.clock_jumps, clock_jumps),
+        ] {
+            *sum += more;
+        }
     }
 }

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use witan_replica::machine::{
     Outcome, Reply,
+    alarm::{AlarmAction, AlarmCommand, AlarmType},
     command::{ClusterVersion, Command, PublishAttributes},
     kv::{self, OpReply},
     lease, tree,
@@ -31,27 +32,53 @@ pub struct Read {
     pub key: Bytes,
 }
 
-/// Draws one request. `id` is the operation's number, `now_ns` the client's time.
-pub(crate) fn draw(rng: &mut Rng, id: u64, member: u64, now_ns: i64, floor: &Floor) -> Ask {
-    let hint = Hint { id, now_ns, floor };
+/// What clients of a run ask for more than others do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mix {
+    /// Of a hundred requests, so many are about leases and their keys, beside those of every run.
+    pub(crate) leases_percent: u64,
+    /// Of a hundred requests, so many keep a lease alive.
+    pub(crate) keep_alive_percent: u64,
+    /// Seconds that a lease lasts at least.
+    pub(crate) lease_s_min: u64,
+}
+
+/// What a client knows when it asks.
+#[derive(Debug)]
+pub(crate) struct Hint<'a> {
+    /// Number of the operation.
+    pub(crate) id: u64,
+    /// The client's time.
+    pub(crate) now_ns: i64,
+    pub(crate) floor: &'a Floor,
+    pub(crate) mix: Mix,
+}
+
+/// Draws one request for a member.
+pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
+    let Hint { id, floor, mix, .. } = *hint;
+    if rng.chance(mix.leases_percent) {
+        return Ask::Write(leased(rng, hint));
+    }
     let command = match rng.range(0, 99) {
         0..=27 => return Ask::Read(Read { key: key(rng) }),
-        28..=49 => v3(kv::KvOperation::Put(put(rng, &hint))),
+        28..=49 => v3(kv::KvOperation::Put(put(rng, hint))),
         50..=56 => v3(kv::KvOperation::Delete(delete(rng))),
-        57..=66 => v3(kv::KvOperation::Txn(txn(rng, &hint))),
+        57..=66 => v3(kv::KvOperation::Txn(txn(rng, hint))),
         67..=68 => v3(kv::KvOperation::Compact(compact(rng, floor))),
-        69..=73 => leased(rng, &hint),
-        74..=98 => Command::Tree(tree::TreeCommand {
-            operation: Some(verb(rng, &hint)),
+        69..=73 => leased(rng, hint),
+        74..=97 => Command::Tree(tree::TreeCommand {
+            operation: Some(verb(rng, hint)),
         }),
+        98 => about_alarms(rng, member),
         _ => about_members(rng, member, id),
     };
     Ask::Write(command)
 }
 
 /// A lease to be kept alive now, sometimes.
-pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor) -> Option<i64> {
-    let any = !floor.leases.is_empty() && rng.chance(8);
+pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor, mix: Mix) -> Option<i64> {
+    let any = !floor.leases.is_empty() && rng.chance(mix.keep_alive_percent);
     any.then(|| *rng.pick(&floor.leases))
 }
 
@@ -89,7 +116,7 @@ fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
     match rng.range(0, 99) {
         0..=34 => about_lease(lease::LeaseOperation::Grant(lease::LeaseGrant {
             id: hint.id as i64 + 1,
-            ttl_s: rng.range(1, LEASE_S_MAX) as i64,
+            ttl_s: rng.range(hint.mix.lease_s_min, LEASE_S_MAX) as i64,
         })),
         35..=89 if !known.is_empty() => v3(kv::KvOperation::Put(kv::Put {
             key: Bytes::from(format!("l{}", rng.below(KEYS))),
@@ -104,12 +131,6 @@ fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
         }
         _ => v3(kv::KvOperation::Delete(delete(rng))),
     }
-}
-
-struct Hint<'a> {
-    id: u64,
-    now_ns: i64,
-    floor: &'a Floor,
 }
 
 fn v3(verb: kv::KvOperation) -> Command {
@@ -221,7 +242,9 @@ fn expires(rng: &mut Rng, now_ns: i64) -> Option<i64> {
 }
 
 fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::TreeOperation {
-    let Hint { id, now_ns, floor } = hint;
+    let Hint {
+        id, now_ns, floor, ..
+    } = hint;
     let prev_index = floor.tree_index.saturating_sub(rng.range(0, 4)).max(1);
     let path = path(rng);
     let expires_ns = expires(rng, *now_ns);
@@ -281,6 +304,19 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::TreeOperation {
     }
 }
 
+/// An alarm is raised, or more often lowered, so that writes are refused for a while only.
+fn about_alarms(rng: &mut Rng, member: u64) -> Command {
+    let action = match rng.range(0, 3) {
+        0 => AlarmAction::Activate,
+        _ => AlarmAction::Deactivate,
+    };
+    Command::Alarm(AlarmCommand {
+        action: action as i32,
+        member,
+        kind: AlarmType::NoSpace as i32,
+    })
+}
+
 fn about_members(rng: &mut Rng, member: u64, id: u64) -> Command {
     if rng.chance(70) {
         Command::Publish(PublishAttributes {
@@ -338,6 +374,7 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
         | (Command::ClusterVersion(_), Reply::ClusterVersionSet)
         | (Command::Downgrade(_), Reply::DowngradeSet)
         | (Command::PeerUrls(_) | Command::Members(_), Reply::PeerUrlsSet(_))
+        | (Command::Alarm(_), Reply::Alarm(_))
         | (Command::Lease(_), Reply::Lease(_)) => Effect::Nothing,
         _ => Effect::Mismatch,
     }

@@ -5,29 +5,33 @@
 use std::collections::BTreeMap;
 
 use witan_replica::{
-    host::{LeaseQuestion, Ticket},
     long_command::LongCommand,
-    machine::{command::Stamp, member::Member as Person, view::View},
-    replica::{PeerEvent, Replica, Status, genesis},
+    machine::{member::MemberRegistry, view::View},
+    replica::{PeerEvent, Role, Status, genesis},
 };
 
 use crate::{
     chaos::Climate,
+    checkpoints::CheckpointStep,
     disk::Disk,
     invariants::{self, Fact, Invariant, Scene},
-    member::{CheckpointStep, Member},
+    member::{Existence, Member},
     net::{Net, Packet},
-    oracle::{Ask, End, Oracle},
+    operator::{Operator, person},
+    oracle::{End, Oracle},
     rng::Rng,
     scenario::{Scenario, UNITS_PER_TICK},
     trace::Trace,
-    workload,
+    transfer::Transfer,
 };
 
-/// Ticks after the faults have stopped by which there must be a leader whom all know.
-pub const SETTLE_TICKS: u64 = 80;
-/// Ticks after the faults have stopped by which every read asked before then must be answered.
-pub const READ_TICKS: u64 = 100;
+/// Ticks after the faults have stopped by which there must be a leader whom all know. Without pre-vote
+/// members that lag disturb each election with a chance of a half, for as long as chance has it.
+pub const SETTLE_TICKS_MAX: u64 = 600;
+/// Ticks between two looks whether the members have settled.
+const SETTLE_STEP_TICKS: u64 = 10;
+/// Ticks after the members have settled by which every read asked before then must be answered.
+pub const READ_TICKS: u64 = 30;
 /// Ticks in which a request must be answered once the members have settled.
 pub const ANSWER_TICKS: u64 = 30;
 /// Ticks for which clients go on after the members have settled.
@@ -38,15 +42,13 @@ const CLIENTS: usize = 3;
 pub(crate) const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
 /// A unit in nanoseconds.
 pub(crate) const UNIT_NS: i64 = 10_000_000;
-/// Largest difference of a member's wall clock from the world's, in milliseconds.
-pub(crate) const SKEW_MS_MAX: u64 = 1500;
 
 /// What can happen next.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A member's clock ticks.
     Tick { place: usize, incarnation: u64 },
-    /// A member that let inputs gather has its turn.
+    /// The thread of a member takes the inputs that have gathered.
     Turn { place: usize, incarnation: u64 },
     /// The transport of a member reports what became of its streams to another one.
     Peer {
@@ -63,6 +65,12 @@ pub(crate) enum Event {
     },
     /// A packet arrives.
     Deliver(Box<Packet>),
+    /// A piece of a snapshot is due on the way from one member to another.
+    Piece { way: (u64, u64), number: u64 },
+    /// The operator looks at the members.
+    Operate,
+    /// A member goes down for long.
+    LeaveBehind,
     /// A client asks something.
     Client,
     /// A fault strikes.
@@ -91,7 +99,14 @@ impl Event {
             | Self::Executed { place, .. }
             | Self::Checkpoint { place, .. } => Some(*place),
             Self::Deliver(packet) => Some((packet.to - 1) as usize),
-            Self::Client | Self::Strike | Self::Start { .. } | Self::Heal | Self::Settle => None,
+            Self::Client
+            | Self::Strike
+            | Self::Start { .. }
+            | Self::Piece { .. }
+            | Self::Operate
+            | Self::LeaveBehind
+            | Self::Heal
+            | Self::Settle => None,
         }
     }
 }
@@ -118,6 +133,39 @@ pub struct Counts {
     pub checkpoints: u64,
     pub dropped: u64,
     pub terms: u64,
+    pub asked: u64,
+    pub snapshots: u64,
+    pub interrupted: u64,
+    pub trims: u64,
+    pub added: u64,
+    pub promoted: u64,
+    pub removed: u64,
+    pub ended: u64,
+    pub lost_disks: u64,
+    pub transfers: u64,
+    pub stalls: u64,
+    pub full_disks: u64,
+    pub clock_jumps: u64,
+}
+
+/// What the cluster as a whole has executed: the highest entry that any member has, and the members of the
+/// configuration after it.
+#[derive(Debug, Default)]
+pub struct Truth {
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    pub(crate) registry: MemberRegistry,
+    /// Who votes after the entry at each index that changed it.
+    pub(crate) voters: BTreeMap<u64, Vec<u64>>,
+}
+
+impl Truth {
+    /// Who may have voted on the entry at `index`: the leader counts by what it has executed, which lacks
+    /// one change at most.
+    pub(crate) fn voters_on(&self, index: u64) -> impl Iterator<Item = &Vec<u64>> {
+        let before = self.voters.range(..index).rev();
+        before.take(2).map(|(_, voters)| voters)
+    }
 }
 
 /// A broken rule.
@@ -140,6 +188,8 @@ pub struct Verdict {
     pub trace: String,
     /// What the run did.
     pub counts: Counts,
+    /// Whether a member was down for so long that it needs a snapshot.
+    pub lags: bool,
 }
 
 /// Everything there is.
@@ -152,12 +202,21 @@ pub struct World {
     /// Chance in what happens to members, disks and packets.
     pub(crate) chance: Rng,
     /// Chance in what clients ask.
-    whim: Rng,
+    pub(crate) whim: Rng,
+    /// Chance in what the operator does.
+    pub(crate) hand: Rng,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     pub(crate) members: Vec<Member>,
     pub(crate) disks: Vec<Disk>,
+    /// The disk of a member that has not joined.
+    pub(crate) blank: Disk,
     pub(crate) net: Net,
+    pub(crate) transfers: BTreeMap<(u64, u64), Transfer>,
+    pub(crate) truth: Truth,
+    pub(crate) operator: Operator,
+    /// When the members had settled.
+    settled: Option<u64>,
     pub(crate) oracle: Oracle,
     judges: Vec<Box<dyn Invariant>>,
     violation: Option<Violation>,
@@ -172,21 +231,21 @@ impl World {
         let climate = Climate::draw(&mut chance);
         let count = scenario.members as u64;
         let delay_max = climate.delay;
-        let people = (1..=count)
-            .map(|id| Person {
-                id,
-                name: format!("m{id}"),
-                peer_urls: vec![format!("http://m{id}:2380")],
-                ..Person::default()
-            })
-            .collect();
+        let people = (1..=count).map(|id| person(id, 0)).collect();
         let genesis = genesis(0xC1, people);
         let disks = (0..count)
             .map(|_| Disk::new(&genesis, scenario.bug))
             .collect();
         let members = (0..count)
-            .map(|_| Member::new(&genesis, &mut chance))
+            .map(|_| Member::new(Existence::Present, &mut chance))
             .collect();
+        let position = &genesis.position;
+        let truth = Truth {
+            index: position.index,
+            term: position.term,
+            registry: genesis.machine.members.clone(),
+            voters: BTreeMap::from([(position.index, position.voters.clone())]),
+        };
         let mut world = Self {
             now: 0,
             scenario,
@@ -194,14 +253,20 @@ impl World {
             phase: Phase::Chaos,
             chance,
             whim: Rng::new(scenario.seed, 2),
+            hand: Rng::new(scenario.seed, 3),
             queue: BTreeMap::new(),
             sequence: 0,
             members,
             disks,
+            blank: Disk::new(&View::default(), scenario.bug),
             net: Net {
                 delay_max,
                 ..Net::calm()
             },
+            transfers: BTreeMap::new(),
+            truth,
+            operator: Operator::default(),
+            settled: None,
             oracle: Oracle::default(),
             judges: invariants::all(),
             violation: None,
@@ -223,48 +288,85 @@ impl World {
             self.after(20, Event::Client);
         }
         self.after(30, Event::Strike);
+        self.after(40, Event::Operate);
+        if self.climate.lags {
+            self.after(self.climate.chaos_units / 3, Event::LeaveBehind);
+        }
         self.after(self.climate.chaos_units, Event::Heal);
     }
 
     /// Runs to the end, or to the first broken rule.
     pub fn run(mut self) -> Verdict {
-        let heal = self.climate.chaos_units;
-        let served = heal + (SETTLE_TICKS + SERVE_TICKS) * UNITS_PER_TICK;
-        let end = served + ANSWER_TICKS * UNITS_PER_TICK;
         while self.violation.is_none()
             && let Some(((now, _), event)) = self.queue.pop_first()
-            && now <= end
-            && !(now > served && self.quiet())
+            && now <= self.served() + ANSWER_TICKS * UNITS_PER_TICK
+            && !(now > self.served() && self.quiet())
         {
             self.now = now;
             self.happen(event);
         }
-        let views: Vec<View> = self
-            .members
-            .iter()
-            .filter_map(|m| m.replica.as_ref())
-            .map(Replica::view)
+        let views: Vec<(u64, View)> = self
+            .present()
+            .filter_map(|(id, member)| Some((id, member.replica.as_ref()?.view())))
             .collect();
-        self.judge(&Fact::Ended { views: &views });
+        let unaware = self.unaware();
+        self.judge(&Fact::Ended {
+            views: &views,
+            unaware: &unaware,
+        });
         self.trace.line(self.now, || {
             format!("end: {:?} {:?}", self.violation, self.counts)
         });
         let Self {
             violation,
             mut trace,
-            counts,
+            mut counts,
+            oracle,
+            climate,
+            scenario,
             ..
         } = self;
+        counts.asked = oracle.next_id();
         Verdict {
             violation,
             trace: trace.take(),
             counts,
+            lags: climate.lags && scenario.members >= 3,
         }
+    }
+
+    /// When the clients stop.
+    pub(crate) fn served(&self) -> u64 {
+        let latest = self.climate.chaos_units + SETTLE_TICKS_MAX * UNITS_PER_TICK;
+        self.settled.unwrap_or(latest) + SERVE_TICKS * UNITS_PER_TICK
+    }
+
+    /// The members of the cluster that have their disks.
+    pub(crate) fn present(&self) -> impl Iterator<Item = (u64, &Member)> {
+        let ids = self.truth.registry.by_id.keys();
+        let members = ids.map(|id| (*id, &self.members[(*id - 1) as usize]));
+        members.filter(|(_, member)| member.existence == Existence::Present)
+    }
+
+    /// Removed members that run, although most of the members that they know of refuse them.
+    fn unaware(&self) -> Vec<u64> {
+        let ids = self.truth.registry.removed_ids.iter();
+        let run_on = ids.filter(|id| {
+            let member = &self.members[(**id - 1) as usize];
+            let known = member.registry.by_id.keys();
+            let others: Vec<u64> = known.copied().filter(|other| other != *id).collect();
+            let refuse = others.iter().filter(|other| {
+                let other = &self.members[(**other - 1) as usize];
+                other.replica.is_some() && other.registry.removed_ids.contains(*id)
+            });
+            member.replica.is_some() && refuse.count() > others.len() / 2
+        });
+        run_on.copied().collect()
     }
 
     /// Whether everything asked is answered and all members stand at the same entry.
     fn quiet(&self) -> bool {
-        let mut indexes = self.members.iter().map(|member| member.status.applied);
+        let mut indexes = self.present().map(|(_, member)| member.status.applied);
         let first = indexes.next();
         indexes.all(|index| Some(index) == first)
             && self
@@ -286,6 +388,7 @@ impl World {
             now: self.now,
             disks: &self.disks,
             oracle: &self.oracle,
+            truth: &self.truth,
         };
         for invariant in &mut self.judges {
             if self.violation.is_some() {
@@ -312,8 +415,7 @@ impl World {
             Event::Tick { place, incarnation } => self.tick(place, incarnation),
             Event::Turn { place, incarnation } => {
                 if self.runs(place, incarnation) {
-                    self.begin_loop(place);
-                    self.turn(place);
+                    self.run_loop(place);
                 }
             }
             Event::Peer {
@@ -336,6 +438,9 @@ impl World {
                 }
             }
             Event::Deliver(packet) => self.deliver(*packet),
+            Event::Piece { way, number } => self.piece(way, number),
+            Event::Operate => self.operate(),
+            Event::LeaveBehind => self.leave_behind(),
             Event::Client => self.ask_something(),
             Event::Strike => {
                 if self.phase == Phase::Chaos {
@@ -357,115 +462,39 @@ impl World {
         }
     }
 
-    fn ask_something(&mut self) {
-        let pause = self.whim.range(2, self.climate.client_pause);
-        self.after(pause, Event::Client);
-        let place = self.whim.below(self.members.len());
-        if self.members[place].paused_until > self.now {
-            return;
-        }
-        let (id, now_ns) = (self.oracle.next_id(), self.now_ns(place));
-        let floor = self.oracle.floor();
-        if let Some(lease) = workload::keep_alive(&mut self.whim, floor) {
-            return self.keep_alive(place, lease);
-        }
-        let ask = workload::draw(&mut self.whim, id, place as u64 + 1, now_ns, floor);
-        match self.phase {
-            Phase::Chaos => self.ask(place, ask, None),
-            Phase::Healing => {}
-            Phase::Serving => {
-                let last = self.climate.chaos_units + (SETTLE_TICKS + SERVE_TICKS) * UNITS_PER_TICK;
-                if self.now < last {
-                    self.ask(place, ask, Some(self.now + ANSWER_TICKS * UNITS_PER_TICK));
-                }
-            }
-        }
-    }
-
-    /// A client keeps a lease alive at any member.
-    fn keep_alive(&mut self, place: usize, lease: i64) {
-        let now = self.now;
-        self.begin_loop(place);
-        let member = &mut self.members[place];
-        let Some(replica) = &mut member.replica else {
-            return;
-        };
-        member.tickets += 1;
-        let ticket = Ticket(member.tickets);
-        if replica
-            .ask_about_lease(ticket, lease, LeaseQuestion::Renew)
-            .is_ok()
-        {
-            member.renewals.insert(ticket, (lease, now));
-        }
-        self.wake(place);
-    }
-
-    /// A client asks a member; `deadline` is when it may count on the answer.
-    pub(crate) fn ask(&mut self, place: usize, ask: Ask, deadline: Option<u64>) {
-        let (id, now_ns) = (place as u64 + 1, self.now_ns(place));
-        self.begin_loop(place);
-        let member = &mut self.members[place];
-        let Some(replica) = &mut member.replica else {
-            return;
-        };
-        member.tickets += 1;
-        let ticket = Ticket(member.tickets);
-        let taken = match &ask {
-            Ask::Read(_) => replica.read(ticket),
-            Ask::Write(command) => {
-                let stamp = Stamp {
-                    now_ns,
-                    ..Stamp::default()
-                };
-                replica.propose(ticket, stamp, command.clone())
-            }
-        };
-        let end = taken.map_or_else(End::Refused, |()| End::Pending);
-        self.trace.line(self.now, || {
-            let op = self.oracle.next_id();
-            let ask = format!("{ask:?}");
-            format!(
-                "op{op} on m{id} {end:?}: {}",
-                ask.get(..240).unwrap_or(&ask)
-            )
-        });
-        if end == End::Pending {
-            let op = self.oracle.next_id();
-            self.members[place].waiting.insert(ticket, op);
-        } else {
-            self.counts.refused += 1;
-        }
-        let op = self.oracle.invoke(id, self.now, ask, end);
-        if let Some(deadline) = deadline {
-            self.oracle.promise(op, deadline);
-        }
-        self.wake(place);
-    }
-
     fn heal(&mut self) {
         self.trace
             .line(self.now, || String::from("the faults stop"));
         self.phase = Phase::Healing;
         self.net = Net::calm();
-        let deadline = self.now + READ_TICKS * UNITS_PER_TICK;
         for place in 0..self.members.len() {
-            self.members[place].verbs_left = None;
-            self.members[place].paused_until = 0;
+            let member = &mut self.members[place];
+            member.verbs_left = None;
+            member.paused_until = 0;
+            member.full_until = 0;
             self.start(place);
-            let key = bytes::Bytes::from_static(b"k0");
-            self.ask(place, Ask::Read(workload::Read { key }), Some(deadline));
         }
-        self.oracle.promise_reads(deadline);
-        self.after(SETTLE_TICKS * UNITS_PER_TICK, Event::Settle);
+        self.after(SETTLE_STEP_TICKS * UNITS_PER_TICK, Event::Settle);
     }
 
+    /// Looks whether there is a leader whom all members know; if not, there must be one later.
     fn settle(&mut self) {
+        let statuses: Vec<Status> = self.present().map(|(_, member)| member.status).collect();
+        let leader = statuses.iter().find(|status| status.role == Role::Leader);
+        let known = |leader: &Status| statuses.iter().all(|s| s.leader == leader.id);
+        let latest = self.climate.chaos_units + SETTLE_TICKS_MAX * UNITS_PER_TICK;
+        if !leader.is_some_and(known) && self.now < latest {
+            return self.after(SETTLE_STEP_TICKS * UNITS_PER_TICK, Event::Settle);
+        }
         self.trace.line(self.now, || String::from("clients go on"));
         self.phase = Phase::Serving;
-        let statuses: Vec<Status> = self.members.iter().map(|member| member.status).collect();
+        self.settled = Some(self.now);
+        for place in 0..self.members.len() {
+            self.open_streams(place);
+        }
         self.judge(&Fact::Settled {
             statuses: &statuses,
         });
+        self.promise_reads(self.now + READ_TICKS * UNITS_PER_TICK);
     }
 }

@@ -13,7 +13,7 @@ const SEEDS: u64 = 40;
 const FEW_SEEDS: u64 = 10;
 
 fn clean(members: usize, seeds: u64) -> witan_sim::world::Counts {
-    let swept = sweep(0, seeds, Some(members), Bug::None, &mut |_, _| {});
+    let swept = sweep(0, seeds, Some(members), Bug::None, &mut |_| {});
     let failures: Vec<String> = swept
         .violations
         .iter()

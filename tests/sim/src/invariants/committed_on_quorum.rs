@@ -1,4 +1,4 @@
-//! Commitment (§5.3, §5.4.2): an entry is executed only when a majority of the members has it on
+//! Commitment (§5.3, §5.4.2): an entry is executed only when a majority of the voters has it on
 //! disk, so that no crash can take it away.
 
 use std::collections::BTreeSet;
@@ -23,29 +23,34 @@ impl Invariant for CommittedOnQuorum {
             if !self.checked.insert(applied.index) {
                 continue;
             }
-            let mut covered = 0;
-            let mut held: Vec<Ident> = Vec::new();
-            for disk in scene.disks {
-                match disk.durable_entry(applied.index) {
-                    Some(record) => held.push(Ident::of(record)),
-                    None if disk.checkpoint_index() >= applied.index => covered += 1,
-                    None => {}
-                }
-            }
-            let most = held
-                .iter()
-                .map(|one| held.iter().filter(|other| *other == one).count())
-                .max()
-                .unwrap_or_default();
-            if covered + most <= scene.disks.len() / 2 {
+            let index = applied.index;
+            let mut voters = scene.truth.voters_on(index);
+            if !voters.any(|voters| held_by_majority(voters, index, scene)) {
                 return Err(format!(
-                    "m{member} executed entry {}, which {} of {} disks hold",
-                    applied.index,
-                    covered + most,
-                    scene.disks.len()
+                    "m{member} executed entry {index}, which most voters do not have on disk: {:?}",
+                    scene.truth.voters_on(index).collect::<Vec<_>>()
                 ));
             }
         }
         Ok(())
     }
+}
+
+/// Whether most of `voters` have the entry on disk.
+fn held_by_majority(voters: &[u64], index: u64, scene: &Scene<'_>) -> bool {
+    let mut covered = 0;
+    let mut held: Vec<Ident> = Vec::new();
+    for disk in voters.iter().filter_map(|id| scene.disk(*id)) {
+        match disk.durable_entry(index) {
+            Some(record) => held.push(Ident::of(record)),
+            None if disk.checkpoint_index() >= index => covered += 1,
+            None => {}
+        }
+    }
+    let most = held
+        .iter()
+        .map(|one| held.iter().filter(|other| *other == one).count())
+        .max()
+        .unwrap_or_default();
+    covered + most > voters.len() / 2
 }

@@ -37,15 +37,14 @@ impl Invariant for DurabilityOfAcked {
                 .audit(skip, view, scene)
                 .map_err(|what| format!("m{}: {what}", op.member));
         }
-        if let Fact::Ended { views } = fact {
-            for (place, view) in views.iter().enumerate() {
+        if let Fact::Ended { views, .. } = fact {
+            for (id, view) in *views {
                 self.audit(0, view, scene)
-                    .map_err(|what| format!("m{}: {what}", place + 1))?;
+                    .map_err(|what| format!("m{id}: {what}"))?;
                 let floor = scene.oracle.floor().index;
                 if view.position.index < floor {
                     return Err(format!(
-                        "m{} ends at entry {}, but entry {floor} was acknowledged",
-                        place + 1,
+                        "m{id} ends at entry {}, but entry {floor} was acknowledged",
                         view.position.index
                     ));
                 }

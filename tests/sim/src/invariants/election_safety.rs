@@ -18,7 +18,7 @@ impl Invariant for ElectionSafety {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
-        let Fact::Turned { member, status } = fact else {
+        let Fact::Turned { member, status, .. } = fact else {
             return Ok(());
         };
         if status.role != Role::Leader {

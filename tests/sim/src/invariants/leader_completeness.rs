@@ -29,7 +29,7 @@ impl Invariant for LeaderCompleteness {
             });
             self.executed.extend(idents);
         }
-        let Fact::Turned { member, status } = fact else {
+        let Fact::Turned { member, status, .. } = fact else {
             return Ok(());
         };
         // a crash leaves those of a turn that never ended

@@ -10,6 +10,7 @@ use witan_replica::{
 
 use super::{Fact, Invariant, Scene};
 use crate::{
+    member::DRIFT_PER_MILLE_MAX,
     oracle::{Ask, End, Op},
     scenario::UNITS_PER_TICK,
     workload,
@@ -25,8 +26,10 @@ const PATIENCE: u64 = 4 * SECOND;
 pub(super) struct LeasesKept {
     /// Until when each lease was promised to last.
     promised: BTreeMap<i64, u64>,
-    /// Entries of ended leases that were looked at.
-    seen: BTreeSet<u64>,
+    /// Entries that were looked at.
+    seen: u64,
+    /// Leases that have ended: an id is granted once in a run.
+    ended: BTreeSet<i64>,
     /// When the faults had stopped and there was a leader.
     settled: Option<u64>,
 }
@@ -47,11 +50,9 @@ impl Invariant for LeasesKept {
                 ..
             } => {
                 for applied in *batch {
-                    if let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) =
-                        &applied.outcome.reply
-                        && self.seen.insert(applied.index)
-                    {
-                        self.ended_in_time(ids, scene.now)
+                    if applied.index > self.seen {
+                        self.seen = applied.index;
+                        self.ended(&applied.outcome.reply, scene.now)
                             .map_err(|what| format!("m{member}: {what}"))?;
                     }
                 }
@@ -64,8 +65,8 @@ impl Invariant for LeasesKept {
                 let led = statuses.iter().any(|Status { leader, .. }| *leader != 0);
                 self.settled = led.then_some(scene.now);
             }
-            Fact::Ended { views } => {
-                for view in *views {
+            Fact::Ended { views, .. } => {
+                for (_, view) in *views {
                     self.none_stays(view, scene.now)?;
                 }
             }
@@ -81,7 +82,8 @@ impl Invariant for LeasesKept {
 impl LeasesKept {
     fn promise(&mut self, lease: i64, ttl_s: i64, at: u64) {
         let until = self.promised.entry(lease).or_default();
-        *until = (*until).max(at + ttl_s as u64 * SECOND);
+        let units = ttl_s as u64 * SECOND;
+        *until = (*until).max(at + units - units * DRIFT_PER_MILLE_MAX / 1000 - 1);
     }
 
     /// The client counts from when it asked.
@@ -97,12 +99,18 @@ impl LeasesKept {
         }
     }
 
-    fn ended_in_time(&self, ids: &[i64], now: u64) -> Result<(), String> {
+    fn ended(&mut self, reply: &Reply, now: u64) -> Result<(), String> {
+        let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = reply else {
+            return Ok(());
+        };
         for id in ids {
             if let Some(until) = self.promised.get(id).filter(|until| **until > now) {
                 return Err(format!(
                     "lease {id} was promised until {until} and has ended"
                 ));
+            }
+            if !self.ended.insert(*id) {
+                return Err(format!("lease {id} has ended twice"));
             }
         }
         Ok(())

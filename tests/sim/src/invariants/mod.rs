@@ -7,8 +7,11 @@
 mod applied_once;
 mod checkpoint_faithful;
 mod committed_on_quorum;
+mod configuration_agrees;
 mod durability_of_acked;
+mod elected_by_voters;
 mod election_safety;
+mod followers_keep_up;
 mod leader_completeness;
 mod leases_kept;
 mod linearizable_reads;
@@ -16,11 +19,14 @@ mod log_matching;
 mod proposal_liveness;
 mod read_liveness;
 mod recovery_accepted;
+mod removed_members_end;
 mod revision_monotone;
 mod state_machine_equality;
+mod watch_complete;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use witan_replica::{
     host::{Applied, LogRecord},
     machine::view::View,
@@ -31,6 +37,7 @@ use crate::{
     disk::Disk,
     oracle::{Op, Oracle},
     rng::Fnv,
+    world::Truth,
 };
 
 /// Something that happened.
@@ -42,6 +49,8 @@ pub enum Fact<'a> {
         member: u64,
         /// What it shows of itself.
         status: Status,
+        /// Who votes as far as it knew before the turn, and knows after it.
+        voters: &'a [Vec<u64>; 2],
     },
     /// A member's disk took these records.
     Written {
@@ -49,6 +58,8 @@ pub enum Fact<'a> {
         member: u64,
         /// Which.
         records: &'a [LogRecord],
+        /// Its term, vote and commit index with them.
+        hard_state: Option<&'a Bytes>,
     },
     /// A member executed entries and handed the results out.
     Executed {
@@ -107,8 +118,10 @@ pub enum Fact<'a> {
     },
     /// The run is over.
     Ended {
-        /// The members' states.
-        views: &'a [View],
+        /// The members of the cluster and their states.
+        views: &'a [(u64, View)],
+        /// Members that run, whom the cluster has removed and who should know it.
+        unaware: &'a [u64],
     },
 }
 
@@ -121,6 +134,8 @@ pub struct Scene<'a> {
     pub disks: &'a [Disk],
     /// What clients asked and were told.
     pub oracle: &'a Oracle,
+    /// What the cluster has executed, and who votes in it.
+    pub truth: &'a Truth,
 }
 
 impl Scene<'_> {
@@ -147,6 +162,8 @@ pub trait Invariant: std::fmt::Debug {
 pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::<election_safety::ElectionSafety>::default(),
+        Box::<elected_by_voters::ElectedByVoters>::default(),
+        Box::<configuration_agrees::ConfigurationAgrees>::default(),
         Box::<log_matching::LogMatching>::default(),
         Box::<leader_completeness::LeaderCompleteness>::default(),
         Box::<committed_on_quorum::CommittedOnQuorum>::default(),
@@ -158,6 +175,9 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<revision_monotone::RevisionMonotone>::default(),
         Box::<recovery_accepted::RecoveryAccepted>::default(),
         Box::<leases_kept::LeasesKept>::default(),
+        Box::<watch_complete::WatchComplete>::default(),
+        Box::<followers_keep_up::FollowersKeepUp>::default(),
+        Box::<removed_members_end::RemovedMembersEnd>::default(),
         Box::<read_liveness::ReadLiveness>::default(),
         Box::<proposal_liveness::ProposalLiveness>::default(),
     ]
@@ -222,6 +242,14 @@ pub fn fingerprint(view: &View) -> u64 {
         .number(machine.tree.next_expiration_ns().unwrap_or(-1) as u64)
         .number(machine.members.cluster_id)
         .bytes(machine.members.cluster_version.as_bytes());
+    // raft lists them in an order that differs by member
+    for ids in [&view.position.voters, &view.position.learners] {
+        let ids: BTreeSet<u64> = ids.iter().copied().collect();
+        hash = ids.into_iter().fold(hash.number(0), Fnv::number);
+    }
+    for alarm in machine.alarms.list(None) {
+        hash = hash.number(alarm.member).number(alarm.kind as u64);
+    }
     for (id, lease) in machine.kv.leases().iter() {
         hash = hash
             .number(id as u64)

@@ -27,7 +27,7 @@ impl Invariant for ProposalLiveness {
                 ));
             }
         }
-        let Fact::Ended { views } = fact else {
+        let Fact::Ended { views, .. } = fact else {
             return Ok(());
         };
         for op in scene.oracle.ops() {
@@ -35,7 +35,7 @@ impl Invariant for ProposalLiveness {
                 continue;
             };
             let late = match &op.end {
-                End::Pending | End::Refused(_) => true,
+                End::Pending | End::Refused(_) | End::NoSpace => true,
                 End::Applied { at, .. } => *at > deadline,
                 End::Answered { .. } | End::Crashed => false,
             };
@@ -46,7 +46,7 @@ impl Invariant for ProposalLiveness {
                 ));
             }
         }
-        let indexes: Vec<u64> = views.iter().map(|view| view.position.index).collect();
+        let indexes: Vec<u64> = views.iter().map(|(_, view)| view.position.index).collect();
         if indexes.iter().any(|index| Some(index) != indexes.first()) {
             return Err(format!("the members end at entries {indexes:?}"));
         }

@@ -1,0 +1,111 @@
+//! Checkpoints of a member: their own thread takes a frozen view, writes it, syncs it and reports it.
+
+use witan_replica::replica::Replica;
+
+use crate::{
+    scenario::Bug,
+    world::{Event, World},
+};
+
+/// The steps of a checkpoint; a crash may come between any two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CheckpointStep {
+    /// A frozen view is taken.
+    Take,
+    /// What changed is written in one batch.
+    Write,
+    /// The batch is durable.
+    Sync,
+    /// The core is told, and the log cut where it says.
+    Report,
+}
+
+impl World {
+    pub(crate) fn next_checkpoint(&mut self, place: usize) {
+        let incarnation = self.members[place].incarnation;
+        let delay = self.chance.range(1, self.climate.checkpoint_pause);
+        let step = CheckpointStep::Take;
+        self.after(
+            delay,
+            Event::Checkpoint {
+                place,
+                incarnation,
+                step,
+            },
+        );
+    }
+
+    pub(crate) fn checkpoint(&mut self, place: usize, step: CheckpointStep) {
+        let next = match step {
+            CheckpointStep::Take => self.take_checkpoint(place).then_some(CheckpointStep::Write),
+            CheckpointStep::Write => self.write_checkpoint(place).then_some(CheckpointStep::Sync),
+            CheckpointStep::Sync => {
+                let on = self.members[place].checkpoint.is_some();
+                if on {
+                    self.disks[place].sync_checkpoint();
+                }
+                on.then_some(CheckpointStep::Report)
+            }
+            CheckpointStep::Report => {
+                self.report_checkpoint(place);
+                None
+            }
+        };
+        let incarnation = self.members[place].incarnation;
+        match next {
+            Some(step) => {
+                let delay = self.chance.range(1, self.climate.checkpoint_step);
+                self.after(
+                    delay,
+                    Event::Checkpoint {
+                        place,
+                        incarnation,
+                        step,
+                    },
+                );
+            }
+            None => self.next_checkpoint(place),
+        }
+    }
+
+    fn take_checkpoint(&mut self, place: usize) -> bool {
+        let member = &mut self.members[place];
+        let Some(view) = member.replica.as_ref().map(Replica::view) else {
+            return false;
+        };
+        let moved = view.position.index > member.base.position.index;
+        member.checkpoint = moved.then_some(view);
+        moved
+    }
+
+    fn write_checkpoint(&mut self, place: usize) -> bool {
+        let member = &mut self.members[place];
+        let Some(view) = &member.checkpoint else {
+            return false;
+        };
+        self.disks[place].write_checkpoint(&member.base, view);
+        member.base = view.clone();
+        let index = view.position.index;
+        self.trace.line(self.now, || {
+            format!("m{} writes a checkpoint at {index}", place + 1)
+        });
+        if self.scenario.bug == Bug::CutAboveDurable {
+            self.disks[place].cut(index + 1);
+        }
+        true
+    }
+
+    fn report_checkpoint(&mut self, place: usize) {
+        let member = &mut self.members[place];
+        let Some(view) = member.checkpoint.take() else {
+            return;
+        };
+        let index = view.position.index;
+        self.counts.checkpoints += 1;
+        self.trace.line(self.now, || {
+            format!("m{} has a durable checkpoint at {index}", place + 1)
+        });
+        self.members[place].inbox.durable(index);
+        self.wake(place);
+    }
+}

@@ -1,0 +1,93 @@
+//! What clients and the operator's commands do to members: requests join the inbox of a process, and the
+//! oracle keeps how each of them ends.
+
+use crate::{
+    inbox::Request,
+    member::Existence,
+    oracle::{Ask, End},
+    scenario::UNITS_PER_TICK,
+    workload::{self, Hint, Read},
+    world::{ANSWER_TICKS, Event, Phase, World},
+};
+
+impl World {
+    /// A client asks something of a member that votes.
+    pub(crate) fn ask_something(&mut self) {
+        let slow = self.climate.client_pause;
+        let pause = match self.phase {
+            Phase::Serving => self.climate.serving_pause.min(slow),
+            Phase::Chaos | Phase::Healing => slow,
+        };
+        let pause = self.whim.range(1, pause);
+        self.after(pause, Event::Client);
+        let voters = self.current(|person| !person.learner);
+        let member = *self.whim.pick(&voters);
+        let place = (member - 1) as usize;
+        let floor = self.oracle.floor();
+        if let Some(lease) = workload::keep_alive(&mut self.whim, floor, self.climate.mix) {
+            let asked = self.now;
+            return self.request(place, Request::KeepAlive { lease, asked });
+        }
+        let hint = Hint {
+            id: self.oracle.next_id(),
+            now_ns: self.now_ns(place),
+            floor: self.oracle.floor(),
+            mix: self.climate.mix,
+        };
+        let ask = workload::draw(&mut self.whim, member, &hint);
+        match self.phase {
+            Phase::Chaos => {
+                self.ask(place, ask, None);
+            }
+            Phase::Healing => {}
+            Phase::Serving => {
+                let serves = self.members[place].existence == Existence::Present;
+                if serves && self.now < self.served() {
+                    self.ask(place, ask, Some(self.now + ANSWER_TICKS * UNITS_PER_TICK));
+                }
+            }
+        }
+    }
+
+    /// A client asks a member; `deadline` is when it may count on the answer. Returns the operation.
+    pub(crate) fn ask(&mut self, place: usize, ask: Ask, deadline: Option<u64>) -> u64 {
+        let member = place as u64 + 1;
+        self.trace.line(self.now, || {
+            let op = self.oracle.next_id();
+            let ask = format!("{ask:?}");
+            let ask = ask.get(..240).unwrap_or(&ask);
+            format!("op{op} on m{member}: {ask}")
+        });
+        let runs = self.members[place].replica.is_some();
+        // a client that finds no process knows that nothing was done
+        let end = if runs { End::Pending } else { End::Crashed };
+        let op = self.oracle.invoke(member, self.now, ask, end);
+        if let Some(deadline) = deadline {
+            self.oracle.promise(op, deadline);
+        }
+        self.request(place, Request::Operation(op));
+        op
+    }
+
+    /// A request joins the inbox of a process that runs.
+    pub(crate) fn request(&mut self, place: usize, request: Request) {
+        let member = &mut self.members[place];
+        if member.replica.is_some() {
+            member.inbox.ask(request);
+            self.wake(place);
+        }
+    }
+
+    /// Every member is asked for a read, and has until `deadline` to answer this one and all before it.
+    pub(crate) fn promise_reads(&mut self, deadline: u64) {
+        let members = self.current(|_| true);
+        for id in &members {
+            let place = (*id - 1) as usize;
+            if self.members[place].existence == Existence::Present {
+                let key = bytes::Bytes::from_static(b"k0");
+                self.ask(place, Ask::Read(Read { key }), Some(deadline));
+            }
+        }
+        self.oracle.promise_reads(deadline, &members);
+    }
+}

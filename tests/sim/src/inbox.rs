@@ -1,0 +1,248 @@
+//! What waits for the thread of a member, and the order in which one round of its loop takes it: the
+//! clock, control messages, bulk messages, what the transport reports, a received snapshot, durable
+//! checkpoints, the requests of clients, ticks, then the turn. It is the order of the real thread.
+
+use std::collections::VecDeque;
+
+use witan_replica::{
+    host::{Lane, LeaseQuestion, Ticket},
+    machine::command::{Command, Stamp},
+    replica::{PeerEvent, ProposalRejected, Replica},
+};
+
+use crate::{
+    invariants::Fact,
+    net::Packet,
+    oracle::{Ask, End},
+    world::{Event, Phase, World},
+};
+
+/// Ticks that are made up for after a stall, as the real thread does.
+const CATCH_UP_TICKS_MAX: u32 = 2;
+
+/// What waits for the next round.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    control: Vec<Packet>,
+    bulk: VecDeque<Packet>,
+    events: Vec<(u64, PeerEvent)>,
+    /// A snapshot that was received whole, with the number of its transfer.
+    pub(crate) snapshot: Option<(u64, Packet)>,
+    durable: u64,
+    requests: VecDeque<Request>,
+    ticks: u32,
+}
+
+/// What a client asks of the process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Request {
+    /// An operation of the oracle.
+    Operation(u64),
+    /// A lease is to be kept alive; since when its client waits.
+    KeepAlive { lease: i64, asked: u64 },
+    /// Leadership is to be handed over.
+    Transfer(Option<u64>),
+}
+
+impl Inbox {
+    pub(crate) fn receive(&mut self, packet: Packet) {
+        match packet.lane {
+            Lane::Control => self.control.push(packet),
+            Lane::Bulk => self.bulk.push_back(packet),
+        }
+    }
+
+    pub(crate) fn event(&mut self, about: u64, event: PeerEvent) {
+        if !self.events.contains(&(about, event)) {
+            self.events.push((about, event));
+        }
+    }
+
+    pub(crate) fn durable(&mut self, index: u64) {
+        self.durable = self.durable.max(index);
+    }
+
+    pub(crate) fn ask(&mut self, request: Request) {
+        self.requests.push_back(request);
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.ticks += 1;
+    }
+}
+
+impl World {
+    /// A member has inputs: its thread takes them now, or lets more of them gather first.
+    pub(crate) fn wake(&mut self, place: usize) {
+        let member = &mut self.members[place];
+        if member.turn_due || member.replica.is_none() {
+            return;
+        }
+        let incarnation = member.incarnation;
+        let stopped = member.paused_until.saturating_sub(self.now);
+        let gathers = self.phase == Phase::Chaos && self.chance.chance(self.climate.batch_percent);
+        let delay = match stopped {
+            0 if gathers => self.chance.range(1, self.climate.gather),
+            stopped => stopped,
+        };
+        if delay == 0 {
+            return self.run_loop(place);
+        }
+        self.members[place].turn_due = true;
+        self.after(delay, Event::Turn { place, incarnation });
+    }
+
+    /// One round of the thread.
+    pub(crate) fn run_loop(&mut self, place: usize) {
+        let steady_ns = self.steady_ns(place);
+        let Some(mut replica) = self.members[place].replica.take() else {
+            return;
+        };
+        self.members[place].turn_due = false;
+        replica.advance_clock(steady_ns);
+        let mut inbox = std::mem::take(&mut self.members[place].inbox);
+        for packet in inbox.control.drain(..) {
+            self.hand_in(place, &mut replica, packet);
+        }
+        for _ in 0..self.climate.bulk_per_round {
+            let Some(packet) = inbox.bulk.pop_front() else {
+                break;
+            };
+            self.hand_in(place, &mut replica, packet);
+        }
+        for (about, event) in inbox.events.drain(..) {
+            let id = place + 1;
+            self.trace
+                .line(self.now, || format!("m{id} on m{about}: {event:?}"));
+            replica.peer_event(about, event);
+        }
+        let mut taken = None;
+        if let Some((number, packet)) = inbox.snapshot.take() {
+            taken = Some((packet.from, number));
+            self.hand_in(place, &mut replica, packet);
+        }
+        if let Some(index) = replica.durable(inbox.durable) {
+            self.trace
+                .line(self.now, || format!("m{} cuts at {index}", place + 1));
+            self.disks[place].cut(index);
+        }
+        for request in inbox.requests.drain(..) {
+            self.take_request(place, &mut replica, request);
+        }
+        self.run_ticks(place, &mut replica, std::mem::take(&mut inbox.ticks));
+        let more = !inbox.bulk.is_empty();
+        let member = &mut self.members[place];
+        member.inbox = inbox;
+        member.replica = Some(replica);
+        let incarnation = member.incarnation;
+        self.turn(place);
+        if let Some((from, number)) = taken {
+            self.snapshot_taken((from, place as u64 + 1), number, incarnation);
+        }
+        if more && self.runs(place, incarnation) && !self.members[place].turn_due {
+            self.members[place].turn_due = true;
+            self.after(1, Event::Turn { place, incarnation });
+        }
+    }
+
+    fn hand_in(&mut self, place: usize, replica: &mut Replica, packet: Packet) {
+        let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
+        self.trace.line(self.now, || text(&packet));
+        match packet.open() {
+            Ok(envelope) => replica.receive(envelope),
+            Err(error) => {
+                let error = format!("snapshot on the wire: {error}");
+                self.judge(&Fact::NotStarted {
+                    member: place as u64 + 1,
+                    error,
+                });
+            }
+        }
+    }
+
+    fn run_ticks(&mut self, place: usize, replica: &mut Replica, due: u32) {
+        if due == 0 {
+            return;
+        }
+        let full = self.members[place].full_until > self.now;
+        replica.pause_leader_tasks(full);
+        let now_ns = self.now_ns(place);
+        for _ in 0..due.min(CATCH_UP_TICKS_MAX + 1) {
+            replica.tick(now_ns);
+        }
+    }
+
+    fn take_request(&mut self, place: usize, replica: &mut Replica, request: Request) {
+        let (now_ns, full) = (
+            self.now_ns(place),
+            self.members[place].full_until > self.now,
+        );
+        let member = &mut self.members[place];
+        member.tickets += 1;
+        let ticket = Ticket(member.tickets);
+        match request {
+            Request::Operation(id) => {
+                let Some(ask) = self.oracle.op(id).map(|op| op.ask.clone()) else {
+                    return;
+                };
+                let taken = match ask {
+                    Ask::Read(_) => replica.read(ticket).map_err(End::Refused),
+                    Ask::Write(command) if full && grows(&command) => Err(End::NoSpace),
+                    Ask::Write(command) => {
+                        let stamp = Stamp {
+                            now_ns,
+                            ..Stamp::default()
+                        };
+                        replica
+                            .propose(ticket, stamp, command)
+                            .map_err(End::Refused)
+                    }
+                };
+                match taken {
+                    Ok(()) => {
+                        self.members[place].waiting.insert(ticket, id);
+                    }
+                    Err(end) => self.refused(id, end),
+                }
+            }
+            Request::KeepAlive { lease, asked } => {
+                let asks = replica.ask_about_lease(ticket, lease, LeaseQuestion::Renew);
+                if asks.is_ok() {
+                    self.members[place].renewals.insert(ticket, (lease, asked));
+                }
+            }
+            Request::Transfer(to) => {
+                let done = replica.transfer_leadership(to);
+                self.counts.transfers += u64::from(done.is_ok());
+                self.trace.line(self.now, || {
+                    format!("m{} hands over to {to:?}: {done:?}", place + 1)
+                });
+            }
+        }
+    }
+
+    /// A request ends without having been taken.
+    pub(crate) fn refused(&mut self, op: u64, end: End) {
+        self.trace.line(self.now, || format!("op{op}: {end:?}"));
+        match end {
+            // it asks for what the leader does not admit yet
+            End::Refused(ProposalRejected::LearnerNotReady) => {}
+            _ => self.counts.refused += 1,
+        }
+        self.oracle.unanswered(op, end);
+    }
+}
+
+/// Whether a command needs room on the disk that its own effect does not free, as the shell decides.
+fn grows(command: &Command) -> bool {
+    match command {
+        Command::Kv(_) | Command::Tree(_) | Command::Lease(_) => true,
+        Command::Publish(_)
+        | Command::ClusterVersion(_)
+        | Command::Downgrade(_)
+        | Command::PeerUrls(_)
+        | Command::Members(_)
+        | Command::Alarm(_)
+        | Command::Auth(_) => false,
+    }
+}

@@ -1,0 +1,71 @@
+//! Membership: those who count for raft are those whom the registry names, in their roles, in each state
+//! that a member executes, restores or receives; who was removed is not among them, and stays removed.
+
+use std::collections::BTreeSet;
+
+use witan_replica::machine::view::View;
+
+use super::{Fact, Invariant, Scene};
+
+#[derive(Debug, Default)]
+pub(super) struct ConfigurationAgrees {
+    /// The last state that was looked at, and who was removed by then.
+    removed: (u64, BTreeSet<u64>),
+}
+
+impl Invariant for ConfigurationAgrees {
+    fn name(&self) -> &'static str {
+        "configuration_agrees"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Executed {
+                member,
+                batch,
+                view,
+                ..
+            } if batch.iter().any(|applied| applied.members.is_some()) => self.look(*member, view),
+            Fact::Restored { member, view, .. } => self.look(*member, view),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ConfigurationAgrees {
+    fn look(&mut self, member: u64, view: &View) -> Result<(), String> {
+        let (position, registry) = (&view.position, &view.machine.members);
+        let of = |learner: bool| -> BTreeSet<u64> {
+            let members = registry.by_id.values().filter(|m| m.learner == learner);
+            members.map(|m| m.id).collect()
+        };
+        let set = |ids: &[u64]| -> BTreeSet<u64> { ids.iter().copied().collect() };
+        let (voters, learners) = (set(&position.voters), set(&position.learners));
+        if (&voters, &learners) != (&of(false), &of(true)) {
+            return Err(format!(
+                "m{member} at {}: {voters:?} vote and {learners:?} learn, the registry has {:?} and {:?}",
+                position.index,
+                of(false),
+                of(true)
+            ));
+        }
+        let removed: BTreeSet<u64> = registry.removed_ids.iter().copied().collect();
+        let mut counted = voters.union(&learners);
+        if let Some(back) = counted.find(|id| removed.contains(id)) {
+            return Err(format!(
+                "m{back} was removed and is a member at {}",
+                position.index
+            ));
+        }
+        if position.index >= self.removed.0 {
+            if let Some(back) = self.removed.1.difference(&removed).next() {
+                return Err(format!(
+                    "at {} nothing says that m{back} was removed",
+                    position.index
+                ));
+            }
+            self.removed = (position.index, removed);
+        }
+        Ok(())
+    }
+}

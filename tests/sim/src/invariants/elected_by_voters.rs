@@ -1,0 +1,89 @@
+//! Elections (§5.2, §5.4): a member votes once in a term, and who leads a term has on disk the votes of
+//! most of those who vote as it knew them. Learners and removed members do not count.
+
+use std::collections::BTreeMap;
+
+use witan_replica::replica::Role;
+
+use super::{Fact, Invariant, Scene};
+
+/// Term and vote as they are on disk (`wire` of the core; its layout does not change).
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Vote {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(fixed64, tag = "2")]
+    candidate: u64,
+    #[prost(uint64, tag = "3")]
+    commit: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ElectedByVoters {
+    /// For whom each member has voted in each term.
+    votes: BTreeMap<(u64, u64), u64>,
+    /// The last term on the disk of each member. One that has gone on at once has no vote of the term before
+    /// there, and cannot vote in that any more.
+    terms: BTreeMap<u64, u64>,
+    /// The last term whose leader was seen, for each member.
+    seen: BTreeMap<u64, u64>,
+}
+
+impl Invariant for ElectedByVoters {
+    fn name(&self) -> &'static str {
+        "elected_by_voters"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Written {
+            member,
+            hard_state: Some(hard_state),
+            ..
+        } = fact
+        {
+            let vote: Vote = prost::Message::decode(hard_state.as_ref())
+                .map_err(|error| format!("m{member} writes a hard state: {error}"))?;
+            self.terms.insert(*member, vote.term);
+            if vote.candidate != 0 {
+                let first = *self
+                    .votes
+                    .entry((vote.term, *member))
+                    .or_insert(vote.candidate);
+                if first != vote.candidate {
+                    return Err(format!(
+                        "m{member} votes for m{first} and m{} in term {}",
+                        vote.candidate, vote.term
+                    ));
+                }
+            }
+        }
+        let Fact::Turned {
+            member,
+            status,
+            voters,
+        } = fact
+        else {
+            return Ok(());
+        };
+        if status.role != Role::Leader
+            || self.seen.insert(*member, status.term) == Some(status.term)
+        {
+            return Ok(());
+        }
+        let elects = |voters: &&Vec<u64>| {
+            let term = status.term;
+            let given = |id: &&u64| match self.votes.get(&(term, **id)) {
+                Some(vote) => vote == member,
+                None => self.terms.get(*id).is_some_and(|on_disk| *on_disk > term),
+            };
+            voters.iter().filter(given).count() > voters.len() / 2
+        };
+        match voters.iter().find(elects) {
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "m{member} leads term {} without the votes of most of {:?}",
+                status.term, voters[1]
+            )),
+        }
+    }
+}

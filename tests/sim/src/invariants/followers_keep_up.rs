@@ -1,0 +1,74 @@
+//! Replication under load (§7): once the network is whole, a member that has caught up stays close behind
+//! the leader while clients write, from the leader's log: it needs no snapshot again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use witan_replica::replica::Role;
+
+use super::{Fact, Invariant, Scene};
+use crate::scenario::UNITS_PER_TICK;
+
+/// Units after which an entry that the leader has committed must be executed by those who keep up.
+const LAG: u64 = 20 * UNITS_PER_TICK;
+
+/// Units that a member has to catch up, from when the members had settled or from its first turn after it.
+const CATCH_UP: u64 = 30 * UNITS_PER_TICK;
+
+#[derive(Debug, Default)]
+pub(super) struct FollowersKeepUp {
+    /// Whether clients have begun again.
+    serves: bool,
+    /// Since when each member takes part.
+    since: BTreeMap<u64, u64>,
+    /// What leaders had committed at which time, as far as it is not older than the lag.
+    committed: VecDeque<(u64, u64)>,
+    /// What was committed before that.
+    due: u64,
+}
+
+impl Invariant for FollowersKeepUp {
+    fn name(&self) -> &'static str {
+        "followers_keep_up"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        let now = scene.now;
+        match fact {
+            Fact::Settled { .. } => self.serves = true,
+            Fact::Turned { member, status, .. } if self.serves => {
+                let since = *self.since.entry(*member).or_insert(now);
+                if status.role == Role::Leader {
+                    self.committed.push_back((now, status.committed));
+                }
+                while let Some((_, index)) = self.committed.pop_front_if(|(at, _)| *at + LAG < now)
+                {
+                    self.due = self.due.max(index);
+                }
+                let counts = scene.truth.registry.by_id.contains_key(member);
+                if counts && since + CATCH_UP < now && status.applied < self.due {
+                    return Err(format!(
+                        "m{member} stands at {}, {} was committed {LAG} units ago",
+                        status.applied, self.due
+                    ));
+                }
+            }
+            Fact::Restored {
+                member,
+                starts: false,
+                view,
+                ..
+            } if self
+                .since
+                .get(member)
+                .is_some_and(|since| since + CATCH_UP < now) =>
+            {
+                return Err(format!(
+                    "m{member} had caught up and gets a snapshot at {}",
+                    view.position.index
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! Watches (I7): who reads a member's history by a cursor sees every change once and in order: across
+//! compactions of the same round, snapshots that replace the state, and restarts of the member. All
+//! members show the same changes.
+
+use std::collections::BTreeMap;
+
+use witan_replica::machine::kv::Kv;
+
+use super::{Fact, Invariant, Scene};
+
+/// One change: its number within the revision, the key, and whether it deletes that.
+type Change = (u64, Vec<u8>, bool);
+
+#[derive(Debug, Default)]
+pub(super) struct WatchComplete {
+    /// The changes of each revision, as they were first seen.
+    changes: BTreeMap<i64, Vec<Change>>,
+    /// The revision that a watcher at each member reads next.
+    cursors: BTreeMap<u64, i64>,
+}
+
+impl Invariant for WatchComplete {
+    fn name(&self) -> &'static str {
+        "watch_complete"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Executed { member, view, .. } => {
+                let kv = &view.machine.kv;
+                for state in kv.compacted_states() {
+                    self.read(*member, state)?;
+                }
+                self.read(*member, kv)
+            }
+            Fact::Restored { member, view, .. } => {
+                let kv = &view.machine.kv;
+                // the watcher is told that it was compacted, and begins again behind that
+                let cursor = self.cursors.entry(*member).or_insert(2);
+                *cursor = (*cursor).max(kv.compacted() + 1);
+                self.read(*member, kv)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl WatchComplete {
+    fn read(&mut self, member: u64, kv: &Kv) -> Result<(), String> {
+        // the first revision of a store is 1, and nothing was written at it
+        let from = *self.cursors.entry(member).or_insert(2);
+        if from > kv.revision() {
+            return Ok(());
+        }
+        if from <= kv.compacted() {
+            return Err(format!(
+                "a watcher at m{member} has not read {from}, which was compacted at {}",
+                kv.compacted()
+            ));
+        }
+        let mut found: BTreeMap<i64, Vec<Change>> = BTreeMap::new();
+        let mut last = from - 1;
+        for (_, change) in kv.changes_from(kv.seek(from)) {
+            let revision = change.revision();
+            if revision < from {
+                continue;
+            }
+            if revision != last && revision != last + 1 {
+                return Err(format!("m{member} shows revision {revision} after {last}"));
+            }
+            last = revision;
+            let change = (change.sub(), change.key().to_vec(), change.deletes());
+            found.entry(revision).or_default().push(change);
+        }
+        if last != kv.revision() {
+            return Err(format!(
+                "m{member} shows changes up to {last} and stands at {}",
+                kv.revision()
+            ));
+        }
+        for (revision, changes) in found {
+            let ordered = changes.windows(2).all(|pair| pair[0].0 < pair[1].0);
+            let first = self
+                .changes
+                .entry(revision)
+                .or_insert_with(|| changes.clone());
+            if !ordered || *first != changes {
+                return Err(format!(
+                    "m{member} shows {changes:?} at revision {revision}, others {first:?}"
+                ));
+            }
+        }
+        self.cursors.insert(member, kv.revision() + 1);
+        Ok(())
+    }
+}

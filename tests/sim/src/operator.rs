@@ -1,0 +1,235 @@
+//! Who changes the membership: adds learners and voters, promotes, removes, replaces a member whose disk
+//! was lost by one of a new identity, and moves leadership. One change at a time, each a single step.
+//!
+//! It is careful as the checks of the dialects make people be: a disk is lost only while all other voters
+//! have theirs and no change is under way, and then the lost member is removed before anything else.
+
+use witan_replica::{
+    machine::{
+        command::{ChangeMembers, Command, UpdatePeerUrls},
+        member::Member as Person,
+    },
+    replica::Role,
+};
+
+use crate::{
+    inbox::Request,
+    member::{Existence, Member},
+    oracle::{Ask, End},
+    world::{Event, Phase, World},
+};
+
+/// Members that a cluster has at most.
+const MEMBERS_MAX: usize = 7;
+
+/// Learners that a cluster has at most.
+const LEARNERS_MAX: u32 = 2;
+
+/// Units after which the operator waits no longer for an answer.
+const PATIENCE: u64 = 400;
+
+/// What the operator knows.
+#[derive(Debug, Default)]
+pub(crate) struct Operator {
+    /// The change that waits for its answer, and since when.
+    change: Option<(u64, u64)>,
+    /// Changes that were given up and that their member still proposes.
+    given_up: Vec<u64>,
+    /// The highest term when a change ended without an answer: it may be made until an entry of a later term
+    /// is executed.
+    unknown: Option<u64>,
+    /// The member whose disk was lost, until it is removed.
+    lost: Option<u64>,
+}
+
+impl World {
+    /// The operator does something, or waits.
+    pub(crate) fn operate(&mut self) {
+        let pause = self.hand.range(1, self.climate.operator_pause);
+        self.after(pause, Event::Operate);
+        if self.phase != Phase::Chaos || self.awaits_change() {
+            return;
+        }
+        if let Some(lost) = self.operator.lost {
+            if self.truth.registry.by_id.contains_key(&lost) {
+                return self.change(ChangeMembers {
+                    remove: lost,
+                    ..ChangeMembers::default()
+                });
+            }
+            self.operator.lost = None;
+        }
+        let learners: Vec<u64> = self.current(|person| person.learner);
+        let voters: Vec<u64> = self.current(|person| !person.learner);
+        match self.hand.range(0, 99) {
+            0..=24 => self.add(true),
+            25..=31 => self.add(false),
+            32..=49 if !learners.is_empty() => {
+                let promote = *self.hand.pick(&learners);
+                self.change(ChangeMembers {
+                    promote,
+                    ..ChangeMembers::default()
+                });
+            }
+            50..=53 if !learners.is_empty() => {
+                let remove = *self.hand.pick(&learners);
+                self.change(ChangeMembers {
+                    remove,
+                    ..ChangeMembers::default()
+                });
+            }
+            54..=66 => self.remove_voter(&voters),
+            67..=76 => self.lose_disk(&voters),
+            77..=89 => self.transfer(&voters),
+            90..=93 => self.move_member(),
+            _ => {}
+        }
+    }
+
+    /// Whether a change is under way. One that was not answered counts as unknown from then on.
+    fn awaits_change(&mut self) -> bool {
+        let Some((op, since)) = self.operator.change else {
+            return false;
+        };
+        let end = self.oracle.op(op).map(|op| op.end.clone());
+        match end {
+            Some(End::Pending) if self.now < since + PATIENCE => return true,
+            Some(End::Pending | End::Crashed) => self.operator.given_up.push(op),
+            Some(End::Refused(_) | End::NoSpace | End::Applied { .. } | End::Answered { .. })
+            | None => {}
+        }
+        self.operator.change = None;
+        false
+    }
+
+    /// Whether no change can be made that the operator does not know of.
+    fn is_certain(&mut self) -> bool {
+        let oracle = &self.oracle;
+        let end = |op: &u64| oracle.op(*op).map(|op| &op.end);
+        let given_up = std::mem::take(&mut self.operator.given_up);
+        let lost = given_up.iter().any(|op| end(op) == Some(&End::Crashed));
+        let pending = given_up
+            .into_iter()
+            .filter(|op| end(op) == Some(&End::Pending));
+        self.operator.given_up = pending.collect();
+        if lost {
+            let terms = self.members.iter().map(|member| member.status.term);
+            self.operator.unknown = terms.max();
+        }
+        let term = self.truth.term;
+        self.operator.given_up.is_empty()
+            && self.operator.unknown.is_none_or(|unknown| term > unknown)
+    }
+
+    /// The members of the cluster that are of a kind.
+    pub(crate) fn current(&self, is: impl Fn(&Person) -> bool) -> Vec<u64> {
+        let people = self.truth.registry.by_id.values();
+        people.filter(|person| is(person)).map(|p| p.id).collect()
+    }
+
+    fn change(&mut self, change: ChangeMembers) {
+        let command = Command::Members(ChangeMembers {
+            learners_max: LEARNERS_MAX,
+            voters: true,
+            ..change
+        });
+        self.ask_operator(command);
+    }
+
+    fn ask_operator(&mut self, command: Command) {
+        let running: Vec<usize> = self
+            .current(|_| true)
+            .iter()
+            .map(|id| (*id - 1) as usize)
+            .filter(|place| self.members[*place].replica.is_some())
+            .collect();
+        if running.is_empty() {
+            return;
+        }
+        let place = *self.hand.pick(&running);
+        let op = self.ask(place, Ask::Write(command), None);
+        self.operator.change = Some((op, self.now));
+    }
+
+    fn add(&mut self, learner: bool) {
+        if self.truth.registry.by_id.len() >= MEMBERS_MAX || self.climate.calm_members {
+            return;
+        }
+        let id = self.members.len() as u64 + 1;
+        let member = Member::new(Existence::Awaited, &mut self.chance);
+        self.members.push(member);
+        self.disks.push(self.blank.clone());
+        self.change(ChangeMembers {
+            add: Some(Person {
+                learner,
+                ..person(id, 0)
+            }),
+            ..ChangeMembers::default()
+        });
+    }
+
+    /// Removes a voter, often the leader.
+    fn remove_voter(&mut self, voters: &[u64]) {
+        if voters.len() < 2 || self.climate.calm_members {
+            return;
+        }
+        let leader = self.leader().filter(|id| voters.contains(id));
+        let remove = match leader.filter(|_| self.hand.chance(40)) {
+            Some(leader) => leader,
+            None => *self.hand.pick(voters),
+        };
+        self.change(ChangeMembers {
+            remove,
+            ..ChangeMembers::default()
+        });
+    }
+
+    /// A disk is lost for good. The member must be removed, and one of a new identity may come.
+    fn lose_disk(&mut self, voters: &[u64]) {
+        if voters.len() < 3 || self.climate.calm_members || !self.is_certain() {
+            return;
+        }
+        let lost = *self.hand.pick(voters);
+        let place = (lost - 1) as usize;
+        if self.members[place].existence != Existence::Present {
+            return;
+        }
+        self.operator.lost = Some(lost);
+        self.counts.lost_disks += 1;
+        self.members[place].existence = Existence::Gone;
+        self.trace
+            .line(self.now, || format!("the disk of m{lost} is lost"));
+        self.crash(place);
+    }
+
+    fn transfer(&mut self, voters: &[u64]) {
+        let Some(leader) = self.leader() else { return };
+        let to = self.hand.chance(70).then(|| *self.hand.pick(voters));
+        self.request((leader - 1) as usize, Request::Transfer(to));
+    }
+
+    /// A member gets other peer URLs.
+    fn move_member(&mut self) {
+        let all = self.current(|_| true);
+        let id = *self.hand.pick(&all);
+        let peer_urls = person(id, self.now).peer_urls;
+        self.ask_operator(Command::PeerUrls(UpdatePeerUrls { id, peer_urls }));
+    }
+
+    fn leader(&self) -> Option<u64> {
+        let leads = |member: &&Member| member.status.role == Role::Leader;
+        let leaders = self.members.iter().filter(|m| m.replica.is_some());
+        let last = leaders.filter(leads).max_by_key(|m| m.status.term);
+        last.map(|member| member.status.id)
+    }
+}
+
+/// A member as the registry knows it at first.
+pub(crate) fn person(id: u64, at: u64) -> Person {
+    Person {
+        id,
+        name: format!("m{id}"),
+        peer_urls: vec![format!("http://m{id}:{}", 2380 + at)],
+        ..Person::default()
+    }
+}

@@ -1,0 +1,143 @@
+//! Snapshots on their way: each has a stream of its own, on which it goes piece by piece. A stream that
+//! breaks is opened again some times and goes on where it was, if the receiver still runs; then the
+//! sender reports that it failed. There is one at a time between two members.
+
+use witan_replica::replica::PeerEvent;
+
+use crate::{
+    net::Packet,
+    world::{Event, Phase, World},
+};
+
+/// How often a stream is opened for one snapshot.
+const ATTEMPTS: u32 = 3;
+
+/// Longest pause before a stream is opened again, in units.
+const RETRY_UNITS: u64 = 40;
+
+/// A snapshot on its way.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    packet: Packet,
+    pieces: u64,
+    arrived: u64,
+    attempts: u32,
+    /// The processes between which the stream runs.
+    sender: u64,
+    receiver: u64,
+    /// Distinguishes it from others between the same members.
+    number: u64,
+}
+
+impl World {
+    /// A member begins to send a snapshot. While another one is on its way to the same member it is
+    /// dropped, as in the real transport; that one reports its end.
+    pub(crate) fn begin_transfer(&mut self, packet: Packet) {
+        let way = (packet.from, packet.to);
+        let sender = self.members[(packet.from - 1) as usize].incarnation;
+        if let Some(other) = self.transfers.get(&way)
+            && other.sender == sender
+        {
+            return;
+        }
+        self.counts.snapshots += 1;
+        let number = self.counts.snapshots;
+        let pieces = self.chance.range(1, self.climate.snapshot_pieces);
+        let receiver = self.members[(packet.to - 1) as usize].incarnation;
+        let transfer = Transfer {
+            packet,
+            pieces,
+            arrived: 0,
+            attempts: 1,
+            sender,
+            receiver,
+            number,
+        };
+        self.transfers.insert(way, transfer);
+        self.next_piece(way, number, 0);
+    }
+
+    fn next_piece(&mut self, way: (u64, u64), number: u64, pause: u64) {
+        let delay = pause + self.chance.range(1, self.net.delay_max);
+        self.after(delay, Event::Piece { way, number });
+    }
+
+    /// A piece arrives, or the stream breaks.
+    pub(crate) fn piece(&mut self, way: (u64, u64), number: u64) {
+        let Some(mut transfer) = self.transfers.remove(&way) else {
+            return;
+        };
+        if transfer.number != number {
+            self.transfers.insert(way, transfer);
+            return;
+        }
+        let (from, to) = ((way.0 - 1) as usize, (way.1 - 1) as usize);
+        if !self.runs(from, transfer.sender) {
+            return;
+        }
+        let receiver = &self.members[to];
+        let busy = transfer.arrived + 1 >= transfer.pieces && receiver.inbox.snapshot.is_some();
+        let open = receiver.replica.is_some()
+            && !receiver.registry.removed_ids.contains(&way.0)
+            && !self.net.cut.contains(&way)
+            && !self.net.cut.contains(&(way.1, way.0));
+        if receiver.incarnation != transfer.receiver {
+            transfer.receiver = receiver.incarnation;
+            transfer.arrived = 0;
+        }
+        let breaks = self.phase == Phase::Chaos && self.chance.chance(self.climate.break_percent);
+        if !open || busy || breaks {
+            self.counts.interrupted += 1;
+            transfer.attempts += 1;
+            if transfer.attempts > ATTEMPTS {
+                return self.report(way.0, way.1, PeerEvent::SnapshotFailed);
+            }
+            self.transfers.insert(way, transfer);
+            let pause = self.chance.range(1, RETRY_UNITS);
+            return self.next_piece(way, number, pause);
+        }
+        transfer.arrived += 1;
+        if transfer.arrived < transfer.pieces {
+            self.transfers.insert(way, transfer);
+            return self.next_piece(way, number, 0);
+        }
+        if !self.members[to].registry.by_id.contains_key(&way.0) {
+            self.members[to].remotes.insert(way.0);
+        }
+        self.members[to].inbox.snapshot = Some((number, transfer.packet.clone()));
+        self.transfers.insert(way, transfer);
+        self.wake(to);
+    }
+
+    /// The receiver has decided on a snapshot, or ended over it: the sender learns of it.
+    pub(crate) fn snapshot_taken(&mut self, way: (u64, u64), number: u64, receiver: u64) {
+        let transfer = self.transfers.remove(&way);
+        let Some(transfer) = transfer.filter(|transfer| transfer.number == number) else {
+            return;
+        };
+        if !self.runs((way.0 - 1) as usize, transfer.sender) {
+            return;
+        }
+        let event = match self.runs((way.1 - 1) as usize, receiver) {
+            true => PeerEvent::SnapshotDelivered,
+            false => PeerEvent::SnapshotFailed,
+        };
+        self.report(way.0, way.1, event);
+    }
+
+    /// A receiver that ends takes with it what it has received.
+    pub(crate) fn receiver_gone(&mut self, place: usize) {
+        let ways: Vec<(u64, u64)> = self
+            .transfers
+            .iter()
+            .filter(|(way, transfer)| {
+                way.1 == place as u64 + 1 && transfer.arrived >= transfer.pieces
+            })
+            .map(|(way, _)| *way)
+            .collect();
+        for way in ways {
+            self.transfers.remove(&way);
+            self.report(way.0, way.1, PeerEvent::SnapshotFailed);
+        }
+    }
+}
