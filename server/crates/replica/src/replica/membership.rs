@@ -88,21 +88,21 @@ impl Replica {
         }
     }
 
-    /// A removed member leads no more, and ends after its messages have gone out. A leader that leaves a single
-    /// voter behind stays until that one refuses it: it may need this member's vote to learn of the removal.
+    /// A removed member leads no more, and ends after its messages have gone out. One that leaves a single voter
+    /// behind stays until that one refuses it: it may need this member to learn of the removal, also when this
+    /// one has started again and does not know whether it led.
     pub(super) fn notice_own_removal(&mut self) {
         if !self.machine.members.removed_ids.contains(&self.config.id) {
             return;
         }
-        let led = self.raft.raft.state == StateRole::Leader;
-        let leaves_one = led && self.raft.store().position().voters.len() == 1;
+        let leaves_one = self.raft.store().position().voters.len() == 1;
         if leaves_one && !self.faults.has(InjectedBug::LeaderLeavesOne) {
             self.leaving_since = Some(self.ticks);
         } else {
             self.halt = Some(Halt::Removed);
         }
         let raft = &mut self.raft.raft;
-        if led {
+        if raft.state == StateRole::Leader {
             // raft goes on to lead without a vote of its own
             let term = raft.term;
             raft.become_follower(term, 0);

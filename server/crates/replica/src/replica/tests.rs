@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use raft::eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType};
 
-use super::{Config, Halt, LeaderTasks, Replica, Role, genesis};
+use super::{Config, Halt, LeaderTasks, PeerEvent, Replica, Role, genesis};
 use crate::{
     host::{Applied, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
+    limits::LEAVING_TICKS_MAX,
     log::fill_metadata,
     machine::{
         command::{ChangeMembers, Command, Entry, Stamp},
@@ -25,6 +26,22 @@ impl Host for Installed {
     }
     fn persist(&mut self, _batch: &LogBatch) {}
     fn send(&mut self, _envelopes: Vec<Envelope>) {}
+    fn applied(&mut self, _applied: Vec<Applied>, _view: &View) {}
+    fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
+    fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
+    fn lease_answered(&mut self, _ticket: Ticket, _answer: LeaseAnswer) {}
+}
+
+/// Keeps what is sent.
+#[derive(Default)]
+struct Sent(Vec<Envelope>);
+
+impl Host for Sent {
+    fn install(&mut self, _snapshot: &View) {}
+    fn persist(&mut self, _batch: &LogBatch) {}
+    fn send(&mut self, envelopes: Vec<Envelope>) {
+        self.0.extend(envelopes);
+    }
     fn applied(&mut self, _applied: Vec<Applied>, _view: &View) {}
     fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
     fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
@@ -293,6 +310,31 @@ fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
     assert_eq!(replica.propose(Ticket(1), Stamp::default(), add), Ok(()));
     assert_eq!(replica.turn(&mut host), Ok(()));
     assert_eq!(replica.view().position.learners, [3]);
+}
+
+#[test]
+fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it() {
+    let mut removed = state_of(&[1]);
+    removed.machine.members.removed_ids.insert(2);
+    let mut left_alone = removed.clone();
+    (left_alone.position.index, left_alone.position.term) = (9, 5);
+    let (mut replica, mut host) = (member_two_of(left_alone), Sent::default());
+    assert_eq!(replica.turn(&mut host), Ok(()));
+    replica.receive(asks_for_vote(6));
+    assert_eq!(replica.turn(&mut host), Ok(()));
+    let answer = host.0.pop().expect("an answer");
+    let answer = Replica::describe(&answer.message);
+    let expected = "MsgRequestVoteResponse term=6 log=0/0 commit=9 entries=0 reject=true";
+    assert_eq!(answer, expected, "the voter learns what is committed");
+    replica.peer_event(1, PeerEvent::RemovedHere);
+    assert_eq!(replica.turn(&mut host), Err(Halt::Removed));
+    // it does not wait for ever
+    let mut replica = member_two_of(removed);
+    let ticks = (1..=LEAVING_TICKS_MAX).take_while(|tick| {
+        replica.tick(i64::try_from(*tick).expect("it fits"));
+        replica.turn(&mut host).is_ok()
+    });
+    assert_eq!(ticks.count() as u64, LEAVING_TICKS_MAX - 1);
 }
 
 #[test]
