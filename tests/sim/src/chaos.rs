@@ -193,7 +193,7 @@ impl Climate {
             sent_crash_percent: *rng.pick(&[0, 0, 1]),
             batch_percent: *rng.pick(&[0, 30, 80]),
             gather: *rng.pick(&[2, 4, 30]),
-            bulk_per_round: *rng.pick(&[1, 4, 1000]),
+            bulk_per_round: *rng.pick(&[2, 4, 1000]),
             stall_percent: *rng.pick(&[0, 0, 1, 5]),
             stall: *rng.pick(&[5, 40, 30 * UNITS_PER_TICK]),
             serving_pause: *rng.pick(&[3, 20, 150]),
@@ -218,6 +218,10 @@ impl World {
     pub(crate) fn strike(&mut self) {
         let pause = self.chance.range(1, self.climate.chaos_pause);
         self.after(pause, Event::Strike);
+        if self.members.iter().any(|member| member.left_behind) {
+            // the others go on, so that it falls behind
+            return;
+        }
         match self.chance.range(0, 99) {
             0..=32 => self.arm_crash(),
             33..=36 => {
@@ -249,15 +253,22 @@ impl World {
         let place = *self.chance.pick(&candidates);
         self.members[place].left_behind = true;
         self.crash(place);
+        self.net = Net::calm();
+        for member in &mut self.members {
+            member.verbs_left = None;
+            member.paused_until = 0;
+            member.full_until = 0;
+        }
     }
 
-    /// Whether a member stays down, because a leader's log still begins where its own ends.
+    /// Whether a member stays down, because a log of the others still begins where its own ends: the next leader
+    /// may be any of them.
     pub(crate) fn stays_down(&mut self, place: usize) -> bool {
         let last = self.disks[place].span().1;
-        let running = self.members.iter().filter(|m| m.replica.is_some());
-        let needs_snapshot = running
-            .filter(|member| member.status.role == Role::Leader)
-            .any(|member| member.log_begins > last + 1);
+        let needs_snapshot = self
+            .present()
+            .filter(|(id, _)| *id != place as u64 + 1)
+            .all(|(_, member)| member.replica.is_some() && member.log_begins > last + 1);
         let member = &mut self.members[place];
         member.left_behind &= !needs_snapshot && self.phase == Phase::Chaos;
         member.left_behind

@@ -37,6 +37,9 @@ const OPEN_STREAM_PERCENT: u64 = 30;
 /// Of a hundred ticks, so often a member opens streams again.
 const STREAMS_PERCENT: u64 = 5;
 
+/// The same of a removed member, whose streams the others close.
+const STREAMS_CLOSED_PERCENT: u64 = 30;
+
 /// Units between two looks whether a member that was left behind needs a snapshot.
 const DOWN_UNITS: u64 = 50;
 
@@ -194,7 +197,16 @@ impl World {
         member.inbox.tick();
         let delay = member.clock.tick_units;
         self.after(delay, Event::Tick { place, incarnation });
-        if self.chance.chance(STREAMS_PERCENT) {
+        let removed = self
+            .truth
+            .registry
+            .removed_ids
+            .contains(&(place as u64 + 1));
+        let percent = match removed {
+            true => STREAMS_CLOSED_PERCENT,
+            false => STREAMS_PERCENT,
+        };
+        if self.chance.chance(percent) {
             self.open_streams(place);
         }
         self.wake(place);

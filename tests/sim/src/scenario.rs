@@ -57,7 +57,7 @@ pub enum Bug {
 }
 
 /// Every bug and the name by which `--fault` calls it.
-pub const BUGS: [(&str, Bug); 24] = [
+pub const BUGS: [(&str, Bug); 21] = [
     (
         "ack-before-persist",
         Bug::Core(InjectedBug::AckBeforePersist),
@@ -76,13 +76,11 @@ pub const BUGS: [(&str, Bug); 24] = [
         "renewal-unrecorded",
         Bug::Core(InjectedBug::RenewalUnrecorded),
     ),
-    ("old-leader-renews", Bug::Core(InjectedBug::OldLeaderRenews)),
     (
         "old-leader-expires",
         Bug::Core(InjectedBug::OldLeaderExpires),
     ),
     ("proposed-twice", Bug::Core(InjectedBug::ProposedTwice)),
-    ("old-refusal", Bug::Core(InjectedBug::OldRefusal)),
     ("removed-counts", Bug::Core(InjectedBug::RemovedCounts)),
     (
         "change-uncommitted",
@@ -92,7 +90,6 @@ pub const BUGS: [(&str, Bug); 24] = [
     ("update-promotes", Bug::Core(InjectedBug::UpdatePromotes)),
     ("change-not-synced", Bug::Core(InjectedBug::ChangeNotSynced)),
     ("leader-leaves-one", Bug::Core(InjectedBug::LeaderLeavesOne)),
-    ("read-index-reused", Bug::Core(InjectedBug::ReadIndexReused)),
     ("watch-compacted", Bug::Core(InjectedBug::WatchCompacted)),
     ("checkpoint-not-atomic", Bug::CheckpointNotAtomic),
     ("cut-above-durable", Bug::CutAboveDurable),

@@ -23,6 +23,9 @@ thread_local! {
 /// Of a hundred long runs, so many may lack what they are there for: some have no leader for long.
 const LONG_RUNS_LACKING_PERCENT_MAX: u64 = 3;
 
+/// So many seeds of those that lack something are named.
+const LACKING_NAMED: usize = 10;
+
 /// Of a hundred requests, so many may be refused: clients that are turned away prove little.
 const REFUSED_PERCENT_MAX: u64 = 20;
 
@@ -90,6 +93,8 @@ pub struct Swept {
     /// Runs in which a member was down for long, and those of them without a snapshot and without a leader
     /// that cut its log in memory.
     pub long_runs: (u64, u64, u64),
+    /// The first seeds of those without a snapshot.
+    lacking: Vec<u64>,
 }
 
 impl Swept {
@@ -100,6 +105,9 @@ impl Swept {
             self.long_runs.0 += 1;
             self.long_runs.1 += u64::from(verdict.counts.installs == 0);
             self.long_runs.2 += u64::from(verdict.counts.trims == 0);
+            if verdict.counts.installs == 0 && self.lacking.len() < LACKING_NAMED {
+                self.lacking.push(scenario.seed);
+            }
         }
         if let Some(violation) = verdict.violation {
             self.violations.push((scenario, violation));
@@ -118,7 +126,9 @@ impl Swept {
         let most = (long * LONG_RUNS_LACKING_PERCENT_MAX).div_ceil(100);
         if no_install.max(no_trim) > most {
             short.push(format!(
-                "of {long} long runs {no_install} had no snapshot and {no_trim} no trim of the log"
+                "of {long} long runs {no_install} had no snapshot (seeds {:?}) and {no_trim} no trim of \
+                 the log",
+                self.lacking
             ));
         }
         short

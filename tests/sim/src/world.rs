@@ -364,7 +364,7 @@ impl World {
         run_on.copied().collect()
     }
 
-    /// Whether everything asked is answered and all members stand at the same entry.
+    /// Whether everything asked is answered, all members stand at the same entry, and removed ones have ended.
     fn quiet(&self) -> bool {
         let mut indexes = self.present().map(|(_, member)| member.status.applied);
         let first = indexes.next();
@@ -374,6 +374,7 @@ impl World {
                 .ops()
                 .iter()
                 .all(|op| op.end != End::Pending || op.deadline.is_none())
+            && self.unaware().is_empty()
     }
 
     /// Arranges an event `delay` units from now.

@@ -7,10 +7,10 @@ use witan_sim::{
 };
 
 /// Seeds swept for each number of members.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 20;
 
 /// Seeds swept for sizes that other runs do not have.
-const FEW_SEEDS: u64 = 10;
+const FEW_SEEDS: u64 = 5;
 
 fn clean(members: usize, seeds: u64) -> witan_sim::world::Counts {
     let swept = sweep(0, seeds, Some(members), Bug::None, &mut |_| {});

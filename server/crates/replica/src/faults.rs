@@ -26,12 +26,8 @@ pub enum InjectedBug {
     RenewalLost,
     /// A proposal is proposed again as soon as there is another term, before it is known that the first copy was lost.
     ProposedTwice,
-    /// A refusal of a forwarded proposal counts for every later attempt, too.
-    OldRefusal,
     /// A member that leads no more goes on to count leases, and has the next leader end them (etcd 15247).
     OldLeaderExpires,
-    /// A keep-alive that the next leader has confirmed counts for the leader before it.
-    OldLeaderRenews,
     /// A keep-alive leaves the recorded remaining time of the lease as it is (etcd 9924 clears it).
     RenewalUnrecorded,
     /// A removed member still counts in raft's configuration.
@@ -49,8 +45,6 @@ pub enum InjectedBug {
     /// A checkpoint names the entry before the last one that it holds, which is executed twice after a
     /// restart (etcd 13766).
     PositionBehind,
-    /// A ReadIndex round that is tried again has the name of the first try.
-    ReadIndexReused,
     /// What a compaction removes is gone before the watchers have read it.
     WatchCompacted,
 }

@@ -144,12 +144,8 @@ impl Proposals {
 
     /// Whether the entry of this ticket was last handed in there.
     pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
-        self.last_handed_in(ticket) == Some(to)
-    }
-
-    /// Where the entry of this ticket was last handed in.
-    pub(crate) fn last_handed_in(&self, ticket: Ticket) -> Option<HandedIn> {
-        self.copies.get(&ticket.0)?.handed_in
+        let copy = self.copies.get(&ticket.0);
+        copy.is_some_and(|copy| copy.handed_in == Some(to))
     }
 
     /// An entry of `term` is applied, and all before it: what was handed in earlier and still waits is

@@ -132,12 +132,6 @@ impl ReadIndexQueue {
         encode_context([self.member, self.seed, self.number])
     }
 
-    /// The name of the round's first try, again: a known bug.
-    pub(crate) fn first_context(&self) -> Vec<u8> {
-        let number = self.round.as_ref().map_or(0, |round| round.first_number);
-        encode_context([self.member, self.seed, number])
-    }
-
     /// Whether a leader takes this request of a member: not if it has taken it before.
     pub(crate) fn takes(&mut self, from: u64, context: &[u8]) -> bool {
         let Some([member, seed, number]) = decode_context(context) else {

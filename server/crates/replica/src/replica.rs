@@ -325,7 +325,6 @@ impl Replica {
             && !self
                 .read_index
                 .takes(message.from, &message.entries[0].data)
-            && !self.faults.has(InjectedBug::ReadIndexReused)
         {
             return;
         }

@@ -8,7 +8,8 @@ use witan_replica::replica::Role;
 use super::{Fact, Invariant, Scene};
 use crate::scenario::UNITS_PER_TICK;
 
-/// Units after which an entry that the leader has committed must be executed by those who keep up.
+/// Units after which those who keep up must have an entry that the leader has committed. When they execute it
+/// depends on how long the commands before it take.
 const LAG: u64 = 20 * UNITS_PER_TICK;
 
 /// Units that a member has to catch up, from when the members had settled or from its first turn after it.
@@ -45,10 +46,10 @@ impl Invariant for FollowersKeepUp {
                     self.due = self.due.max(index);
                 }
                 let counts = scene.truth.registry.by_id.contains_key(member);
-                if counts && since + CATCH_UP < now && status.applied < self.due {
+                if counts && since + CATCH_UP < now && status.committed < self.due {
                     return Err(format!(
-                        "m{member} stands at {}, {} was committed {LAG} units ago",
-                        status.applied, self.due
+                        "m{member} knows of {}, {} was committed {LAG} units ago",
+                        status.committed, self.due
                     ));
                 }
             }

@@ -313,10 +313,7 @@ impl Replica {
         for refused in &message.refused {
             let ticket = Ticket(refused.ticket);
             let waits = self.proposals.is_own(refused.incarnation)
-                && match self.faults.has(InjectedBug::OldRefusal) {
-                    true => self.proposals.last_handed_in(ticket).is_some(),
-                    false => self.proposals.was_handed_in(ticket, there),
-                };
+                && self.proposals.was_handed_in(ticket, there);
             let Some(reason) = RefusalReason::try_from(refused.reason)
                 .ok()
                 .filter(|_| waits)
@@ -345,9 +342,7 @@ impl Replica {
             }
             self.proposals.later_is_now();
             self.lease_requests.ask_again();
-            if !self.faults.has(InjectedBug::OldLeaderRenews) {
-                self.read_index.drop_unproven();
-            }
+            self.read_index.drop_unproven();
         }
     }
 }

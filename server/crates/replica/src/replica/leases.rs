@@ -121,8 +121,7 @@ impl Replica {
         let raft = &self.raft.raft;
         let leads = (raft.state == StateRole::Leader).then_some(raft.term);
         for unproven in answers {
-            let holds =
-                leads == Some(unproven.term) || self.faults.has(InjectedBug::OldLeaderRenews);
+            let holds = leads == Some(unproven.term);
             self.deliver(unproven.asker, holds.then_some(unproven.answer));
         }
     }

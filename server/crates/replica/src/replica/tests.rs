@@ -5,15 +5,17 @@ use raft::eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType};
 
 use super::{Config, Halt, LeaderTasks, PeerEvent, Replica, Role, genesis};
 use crate::{
+    forward::{RefusalReason, RefusedProposal, RefusedProposals},
     host::{Applied, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
     limits::LEAVING_TICKS_MAX,
     log::fill_metadata,
     machine::{
         command::{ChangeMembers, Command, Entry, Stamp},
+        kv::KvCommand,
         member::Member,
         view::View,
     },
-    wire,
+    wire::{self, PeerMessage},
 };
 
 /// Remembers which snapshots were installed.
@@ -310,6 +312,51 @@ fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
     assert_eq!(replica.propose(Ticket(1), Stamp::default(), add), Ok(()));
     assert_eq!(replica.turn(&mut host), Ok(()));
     assert_eq!(replica.view().position.learners, [3]);
+}
+
+#[test]
+fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
+    let (mut replica, mut host) = (follower(), Sent::default());
+    replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
+    let command = Command::Kv(KvCommand::default());
+    assert_eq!(
+        replica.propose(Ticket(1), Stamp::default(), command),
+        Ok(())
+    );
+    let mut forwarded = |replica: &mut Replica| {
+        assert_eq!(replica.turn(&mut host), Ok(()));
+        let sent = host.0.drain(..).map(|sent| sent.message);
+        let proposals = sent.filter_map(|sent| match PeerMessage::decode(&sent) {
+            Ok(PeerMessage::Proposals(proposals)) => Some(proposals),
+            _ => None,
+        });
+        proposals.collect::<Vec<_>>()
+    };
+    let first = forwarded(&mut replica).pop().expect("it is forwarded");
+    let entry = wire::decode_entry(&first.entries[0]).expect("it decodes");
+    let stamp = entry.stamp.expect("it has a stamp");
+    let refused = RefusedProposals {
+        term: first.term,
+        refused: vec![RefusedProposal {
+            ticket: stamp.ticket,
+            incarnation: stamp.incarnation,
+            reason: RefusalReason::from(None) as i32,
+        }],
+        number: first.number,
+    };
+    let refusal = || Envelope {
+        to: 2,
+        from: 1,
+        lane: Lane::Control,
+        message: PeerMessage::Refused(refused.clone()).encode(),
+        snapshot: None,
+    };
+    replica.receive(refusal());
+    replica.tick(1);
+    assert_eq!(forwarded(&mut replica).len(), 1, "it is tried again");
+    replica.receive(refusal());
+    replica.tick(2);
+    assert_eq!(forwarded(&mut replica), [], "the leader may have this one");
 }
 
 #[test]

@@ -457,10 +457,7 @@ fn issue_reads(replica: &mut Replica) {
         return;
     }
     let now = (raft.term, raft.leader_id);
-    if let Some(mut context) = replica.read_index.due(replica.ticks, now) {
-        if replica.faults.has(InjectedBug::ReadIndexReused) {
-            context = replica.read_index.first_context();
-        }
+    if let Some(context) = replica.read_index.due(replica.ticks, now) {
         replica.raft.read_index(context);
         replica.apply_election_jitter();
     }
