@@ -160,7 +160,7 @@ impl World {
         }
     }
 
-    fn run_ticks(&mut self, place: usize, replica: &mut Replica, due: u32) {
+    fn run_ticks(&self, place: usize, replica: &mut Replica, due: u32) {
         if due == 0 {
             return;
         }
@@ -224,11 +224,9 @@ impl World {
     /// A request ends without having been taken.
     pub(crate) fn refused(&mut self, op: u64, end: End) {
         self.trace.line(self.now, || format!("op{op}: {end:?}"));
-        match end {
-            // it asks for what the leader does not admit yet
-            End::Refused(ProposalRejected::LearnerNotReady) => {}
-            _ => self.counts.refused += 1,
-        }
+        // it asks for what the leader does not admit yet
+        let early = matches!(end, End::Refused(ProposalRejected::LearnerNotReady));
+        self.counts.refused += u64::from(!early);
         self.oracle.unanswered(op, end);
     }
 }

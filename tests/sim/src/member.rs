@@ -46,9 +46,6 @@ const DOWN_UNITS: u64 = 50;
 /// Longest time until a member that was added is started, in units.
 const JOIN_UNITS: u64 = 60;
 
-/// One seed of so many has members whose commands take long, all of them or those of some keys.
-const LONG_COMMANDS_SEEDS: u64 = 4;
-
 /// Whether there is such a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existence {
@@ -449,8 +446,8 @@ impl World {
             let view = recovered.checkpoint.clone().unwrap_or_default();
             let mut replica = Replica::new(self.settings(id), recovered)?;
             replica.keep_entries(self.climate.log_entries);
-            if self.scenario.seed.is_multiple_of(LONG_COMMANDS_SEEDS) {
-                replica.set_long_command_keys(self.scenario.seed / LONG_COMMANDS_SEEDS % 3);
+            if let Some(keys) = self.scenario.long_command_keys() {
+                replica.set_long_command_keys(keys);
             }
             if let Some(fault) = self.scenario.bug.in_core() {
                 replica.plant(fault);

@@ -7,6 +7,9 @@ use witan_replica::faults::InjectedBug;
 /// Virtual time between two ticks of a member. A unit stands for 10 ms, a tick for 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
 
+/// One seed of so many has members whose commands take long, all of them or those of some keys.
+const LONG_COMMANDS_SEEDS: u64 = 4;
+
 /// One run, complete: the same value gives the same trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -23,6 +26,12 @@ impl Scenario {
     pub fn new(seed: u64, members: Option<usize>, bug: Bug) -> Self {
         let members = members.unwrap_or([3, 1, 5][(seed % 3) as usize]);
         Self { seed, members, bug }
+    }
+
+    /// Commands of more keys than this take long, if any do.
+    pub(crate) fn long_command_keys(&self) -> Option<u64> {
+        let some = self.seed.is_multiple_of(LONG_COMMANDS_SEEDS);
+        some.then_some(self.seed / LONG_COMMANDS_SEEDS % 3)
     }
 
     /// The command that runs exactly this again.

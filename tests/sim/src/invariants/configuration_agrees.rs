@@ -27,7 +27,15 @@ impl Invariant for ConfigurationAgrees {
                 ..
             } if batch.iter().any(|applied| applied.members.is_some()) => self.look(*member, view),
             Fact::Restored { member, view, .. } => self.look(*member, view),
-            _ => Ok(()),
+            Fact::Turned { .. }
+            | Fact::Written { .. }
+            | Fact::Executed { .. }
+            | Fact::Acknowledged { .. }
+            | Fact::Answered { .. }
+            | Fact::Renewed { .. }
+            | Fact::NotStarted { .. }
+            | Fact::Settled { .. }
+            | Fact::Ended { .. } => Ok(()),
         }
     }
 }

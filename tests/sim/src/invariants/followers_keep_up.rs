@@ -68,7 +68,15 @@ impl Invariant for FollowersKeepUp {
                     view.position.index
                 ));
             }
-            _ => {}
+            Fact::Turned { .. }
+            | Fact::Written { .. }
+            | Fact::Executed { .. }
+            | Fact::Acknowledged { .. }
+            | Fact::Answered { .. }
+            | Fact::Renewed { .. }
+            | Fact::Restored { .. }
+            | Fact::NotStarted { .. }
+            | Fact::Ended { .. } => {}
         }
         Ok(())
     }

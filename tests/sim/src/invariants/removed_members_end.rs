@@ -16,7 +16,16 @@ impl Invariant for RemovedMembersEnd {
             Fact::Ended { unaware, .. } if !unaware.is_empty() => Err(format!(
                 "the removed members {unaware:?} run on, although the others refuse them"
             )),
-            _ => Ok(()),
+            Fact::Turned { .. }
+            | Fact::Written { .. }
+            | Fact::Executed { .. }
+            | Fact::Acknowledged { .. }
+            | Fact::Answered { .. }
+            | Fact::Renewed { .. }
+            | Fact::Restored { .. }
+            | Fact::NotStarted { .. }
+            | Fact::Settled { .. }
+            | Fact::Ended { .. } => Ok(()),
         }
     }
 }

@@ -40,7 +40,14 @@ impl Invariant for WatchComplete {
                 *cursor = (*cursor).max(kv.compacted() + 1);
                 self.read(*member, kv)
             }
-            _ => Ok(()),
+            Fact::Turned { .. }
+            | Fact::Written { .. }
+            | Fact::Acknowledged { .. }
+            | Fact::Answered { .. }
+            | Fact::Renewed { .. }
+            | Fact::NotStarted { .. }
+            | Fact::Settled { .. }
+            | Fact::Ended { .. } => Ok(()),
         }
     }
 }

@@ -89,13 +89,15 @@ impl Replica {
     }
 
     /// A removed member leads no more, and ends after its messages have gone out. One that leaves a single voter
-    /// behind stays until that one refuses it: it may need this member to learn of the removal, also when this
-    /// one has started again and does not know whether it led.
+    /// behind, and has not learned of its removal from that one, stays until it refuses this member: it may need
+    /// this one's vote to learn of the removal. Who has started again does not know whether it led.
     pub(super) fn notice_own_removal(&mut self) {
         if !self.machine.members.removed_ids.contains(&self.config.id) {
             return;
         }
-        let leaves_one = self.raft.store().position().voters.len() == 1;
+        let leader = self.raft.raft.leader_id;
+        let learned = leader != 0 && leader != self.config.id;
+        let leaves_one = !learned && self.raft.store().position().voters.len() == 1;
         if leaves_one && !self.faults.has(InjectedBug::LeaderLeavesOne) {
             self.leaving_since = Some(self.ticks);
         } else {
