@@ -7,7 +7,8 @@ use witan_replica::faults::InjectedBug;
 /// Virtual time between two ticks of a member. A unit stands for 10 ms, a tick for 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
 
-/// One seed of so many has members whose commands take long, all of them or those of some keys.
+/// One seed of so many has members whose commands take long, but for those of one key or two: if all did, they
+/// could not keep up with clients.
 const LONG_COMMANDS_SEEDS: u64 = 4;
 
 /// One run, complete: the same value gives the same trace.
@@ -31,7 +32,7 @@ impl Scenario {
     /// Commands of more keys than this take long, if any do.
     pub(crate) fn long_command_keys(&self) -> Option<u64> {
         let some = self.seed.is_multiple_of(LONG_COMMANDS_SEEDS);
-        some.then_some(self.seed / LONG_COMMANDS_SEEDS % 3)
+        some.then_some((self.seed / LONG_COMMANDS_SEEDS % 3).max(1))
     }
 
     /// The command that runs exactly this again.

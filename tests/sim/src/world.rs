@@ -36,8 +36,6 @@ pub const READ_TICKS: u64 = 30;
 pub const ANSWER_TICKS: u64 = 30;
 /// Ticks for which clients go on after the members have settled.
 pub const SERVE_TICKS: u64 = 60;
-/// Longest pause of a client between two requests, at least, where each command takes long.
-const LONG_COMMANDS_PAUSE: u64 = 20;
 /// Number of clients.
 const CLIENTS: usize = 3;
 /// Unix time at which every run begins.
@@ -230,11 +228,7 @@ impl World {
     /// The world of a scenario, before anything happens.
     pub fn new(scenario: Scenario, traced: bool) -> Self {
         let mut chance = Rng::new(scenario.seed, 1);
-        let mut climate = Climate::draw(&mut chance);
-        if scenario.long_command_keys() == Some(0) {
-            // each command takes a unit or more, one after the other
-            climate.serving_pause = climate.serving_pause.max(LONG_COMMANDS_PAUSE);
-        }
+        let climate = Climate::draw(&mut chance);
         let count = scenario.members as u64;
         let delay_max = climate.delay;
         let people = (1..=count).map(|id| person(id, 0)).collect();
