@@ -14,10 +14,13 @@ pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 pub(super) const PROTOCOL: u8 = 1;
 
 /// Bytes of the longest contents of a handshake or its answer.
-pub(super) const HANDSHAKE_BYTES_MAX: usize = 256;
+pub(super) const HANDSHAKE_BYTES_MAX: usize = FIXED_BYTES + RELEASE_BYTES_MAX + URLS_BYTES_MAX;
 
 /// Bytes of a release's name that are kept.
 const RELEASE_BYTES_MAX: usize = 64;
+
+/// Bytes of the opener's peer URLs, each with the byte before it; URLs beyond it are left out.
+const URLS_BYTES_MAX: usize = 2 << 10;
 
 /// What a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +68,8 @@ pub(super) struct Handshake {
     pub(super) kind: StreamKind,
     /// Version of the opener's program, for logs and for later versions of this protocol.
     pub(super) release: String,
+    /// Where the opener listens, for a member that does not know it yet.
+    pub(super) peer_urls: Vec<String>,
 }
 
 /// Bytes of a handshake before the release.
@@ -79,17 +84,28 @@ impl Handshake {
         }
         out.push(self.kind as u8);
         out.extend_from_slice(self.release.as_bytes());
+        let longest = out.len() + URLS_BYTES_MAX;
+        for url in &self.peer_urls {
+            if out.len() + 1 + url.len() <= longest {
+                out.push(0);
+                out.extend_from_slice(url.as_bytes());
+            }
+        }
         out
     }
 
     /// Reads the contents of its frame; `None` if they are none.
     pub(super) fn decode(contents: &[u8]) -> Option<Self> {
         let (ids, rest) = contents.split_at_checked(FIXED_BYTES - 1)?;
-        let (kind, release) = rest.split_first()?;
+        let (kind, texts) = rest.split_first()?;
         let mut ids = ids
             .chunks_exact(8)
             .filter_map(|id| id.try_into().ok().map(u64::from_be_bytes));
-        if release.len() > RELEASE_BYTES_MAX {
+        let mut texts = std::str::from_utf8(texts).ok()?.split('\0');
+        let release = texts.next()?.to_owned();
+        let peer_urls: Vec<String> = texts.map(str::to_owned).collect();
+        let urls_bytes: usize = peer_urls.iter().map(|url| 1 + url.len()).sum();
+        if release.len() > RELEASE_BYTES_MAX || urls_bytes > URLS_BYTES_MAX {
             return None;
         }
         Some(Self {
@@ -97,7 +113,8 @@ impl Handshake {
             from: ids.next()?,
             to: ids.next()?,
             kind: StreamKind::of(*kind)?,
-            release: std::str::from_utf8(release).ok()?.to_owned(),
+            release,
+            peer_urls,
         })
     }
 
@@ -269,6 +286,7 @@ mod tests {
             to: 1,
             kind: StreamKind::Bulk,
             release: "0.1.0".into(),
+            peer_urls: vec!["http://a:1".into(), "https://b:2".into()],
         }
     }
 
@@ -305,6 +323,16 @@ mod tests {
             ..hello(2)
         };
         assert_eq!(Handshake::decode(&long.encode()), None);
+        let url = |bytes: usize| "x".repeat(bytes - 1);
+        let urls = |peer_urls| Handshake {
+            peer_urls,
+            ..hello(2)
+        };
+        let too_long = urls(vec![url(URLS_BYTES_MAX - 8), url(9), url(8)]);
+        let fits = urls(vec![url(URLS_BYTES_MAX - 8), url(8)]);
+        assert_eq!(Handshake::decode(&too_long.encode()), Some(fits.clone()));
+        let more = [&fits.encode()[..], b"\0"].concat();
+        assert_eq!(Handshake::decode(&more), None);
         let unknown = [99; 9];
         assert_eq!(decode_answer(&unknown), None);
     }

@@ -168,12 +168,16 @@ impl Link {
 
     /// Tries each URL once.
     pub(super) async fn open(&self) -> Result<Box<dyn PeerStream>, DialError> {
+        let own_id = self.shared.own_id();
+        let members = self.shared.members();
+        let own = members.by_id.get(&own_id);
         let hello = Handshake {
             cluster_id: self.shared.node.identity().cluster_id,
-            from: self.shared.own_id(),
+            from: own_id,
             to: self.peer.id,
             kind: self.kind,
             release: version::WITAN.to_owned(),
+            peer_urls: own.map(|own| own.peer_urls.clone()).unwrap_or_default(),
         };
         let mut worst = DialError::NoUrl;
         for url in self.peer.urls() {

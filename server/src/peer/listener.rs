@@ -226,13 +226,14 @@ impl Listener {
             .filter(|frame| frame.kind == FrameKind::Handshake);
         let hello = frame.and_then(|frame| Handshake::decode(&frame.contents));
         let hello = hello.ok_or(Refusal::Malformed)?;
-        hello.check(self.shared.own_id(), &self.shared.members())?;
+        self.shared.check(&hello)?;
         Ok(hello)
     }
 
     /// Serves a member's stream, instead of its previous one of the same kind.
     fn admit(self: &Arc<Self>, stream: Box<dyn PeerStream>, hello: Handshake) {
         let key = (hello.from, hello.kind);
+        self.shared.answer_remote(&hello);
         if let Some(peer) = self.shared.peer(hello.from) {
             // it runs: a link that waits for its next attempt need not wait any longer
             peer.retry_now();
@@ -252,10 +253,22 @@ impl Listener {
                 }
                 tracing::warn!(kind, remote_peer_id, %error, "lost the stream of a peer");
             }
+            listener.ended(key);
         });
         let before = lock(&self.streams).insert(key, serving.abort_handle());
         if let Some(before) = before {
             before.abort();
+        }
+    }
+
+    /// A stream has ended; if it was the last one of a member that this one does not know, it is forgotten.
+    fn ended(&self, (from, kind): (u64, StreamKind)) {
+        let streams = lock(&self.streams);
+        let mut others = streams
+            .iter()
+            .filter(|((of, other), _)| *of == from && *other != kind);
+        if others.all(|(_, task)| task.is_finished()) {
+            self.shared.forget_remote(from);
         }
     }
 
@@ -293,10 +306,7 @@ impl Listener {
                     node.receive(envelope, permit);
                 }
                 FrameKind::Ping => {
-                    if hello
-                        .check(self.shared.own_id(), &self.shared.members())
-                        .is_err()
-                    {
+                    if self.shared.check(hello).is_err() {
                         // the refusal of its next stream says why
                         return Err(io::Error::new(
                             io::ErrorKind::PermissionDenied,

@@ -6,8 +6,9 @@
 //!
 //! Reading order: this file ([`Peers`], what the node posts) → `handshake` → `frame` → `queue` (what
 //! waits for a lane) → `link` (streams to others) → `listener` (streams of others) → `http`, `hash` and `page` (what
-//! else the peer port answers) → `deliver` (streams that carry a snapshot) and `snapshot` (what is on them) →
-//! `monitor` and `versions` (what runs on the others) → `query`, `dial`, `lanes`, `metrics`.
+//! else the peer port answers) → `remotes` (members that this one does not know yet) → `deliver` (streams that carry a
+//! snapshot) and `snapshot` (what is on them) → `monitor` and `versions` (what runs on the others) → `query`, `dial`,
+//! `lanes`, `metrics`.
 
 mod deliver;
 mod dial;
@@ -25,6 +26,7 @@ mod monitor;
 mod page;
 pub mod query;
 mod queue;
+mod remotes;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -33,7 +35,7 @@ mod versions;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     thread::JoinHandle,
     time::Duration,
 };
@@ -59,6 +61,7 @@ use handshake::StreamKind;
 use link::{Link, Peer};
 use listener::Listener;
 use monitor::Monitor;
+use remotes::Remotes;
 
 pub use metrics::PeerMetrics;
 pub use snapshot::SnapshotMetrics;
@@ -72,6 +75,7 @@ struct Shared {
     node: Node,
     members: RwLock<Arc<MemberRegistry>>,
     peers: RwLock<BTreeMap<u64, Arc<Peer>>>,
+    remotes: Mutex<Remotes>,
     metrics: PeerMetrics,
     settings: PeerSettings,
     /// Where snapshots of other members go.
@@ -105,6 +109,28 @@ impl Shared {
     fn peer(&self, id: u64) -> Option<Arc<Peer>> {
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
         peers.get(&id).cloned()
+    }
+
+    fn remotes(&self) -> MutexGuard<'_, Remotes> {
+        self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a message into its lane, or reports that it is lost.
+    fn queue(&self, peer: &Peer, envelope: Envelope) {
+        let kind = StreamKind::from(envelope.lane);
+        if !peer.queue(kind).push(envelope.message) {
+            peer.series.sent_failures.inc();
+            if kind == StreamKind::Bulk {
+                self.node.entries_lost(envelope.to);
+            }
+            self.node.peer_event(envelope.to, PeerEvent::Unreachable);
+        }
+    }
+
+    /// The streams to a member have ended for good.
+    fn forget(&self, id: u64) {
+        self.metrics.remove(self.own_id(), id);
+        self.node.forget_peer(id);
     }
 }
 
@@ -155,6 +181,7 @@ pub fn start(
         node,
         members: RwLock::default(),
         peers: RwLock::default(),
+        remotes: Mutex::default(),
         metrics,
         settings,
         receiver,
@@ -220,8 +247,14 @@ impl Peers {
 impl Post for PeerPost {
     fn post(&mut self, envelopes: Vec<Envelope>) {
         for envelope in envelopes {
-            // a member that left, or that came with an entry not applied yet
             let Some(link) = self.links.get_mut(&envelope.to) else {
+                // a member that left, or that came with an entry not applied yet
+                let remotes = self.shared.remotes();
+                if let Some(link) = remotes.0.get(&envelope.to)
+                    && envelope.snapshot.is_none()
+                {
+                    self.shared.queue(&link.peer, envelope);
+                }
                 continue;
             };
             if let Some(view) = envelope.snapshot {
@@ -233,15 +266,7 @@ impl Post for PeerPost {
                 }
                 continue;
             }
-            let node = &self.shared.node;
-            let kind = StreamKind::from(envelope.lane);
-            if !link.peer.queue(kind).push(envelope.message) {
-                link.peer.series.sent_failures.inc();
-                if kind == StreamKind::Bulk {
-                    node.entries_lost(envelope.to);
-                }
-                node.peer_event(envelope.to, PeerEvent::Unreachable);
-            }
+            self.shared.queue(&link.peer, envelope);
         }
     }
 
@@ -259,15 +284,29 @@ impl Post for PeerPost {
                 node.forget_peer(id);
             });
         }
+        let shared = self.shared.clone();
+        let mut remotes = shared.remotes();
         for member in members.by_id.values().filter(|member| member.id != own) {
+            if let Some(link) = remotes.0.remove(&member.id) {
+                self.links.insert(member.id, link);
+            }
             match self.links.get(&member.id) {
                 Some(link) => link.peer.set_urls(urls(member)),
-                None => self.add(member),
+                None => {
+                    let link = link_to(&shared, &self.runtime, member.id, urls(member));
+                    self.links.insert(member.id, link);
+                }
             }
         }
+        remotes.0.retain(|id, _| {
+            let stays = !members.removed_ids.contains(id);
+            if !stays {
+                shared.forget(*id);
+            }
+            stays
+        });
         let peers = self.links.iter();
         let peers = peers.map(|(id, link)| (*id, link.peer.clone())).collect();
-        let shared = &self.shared;
         *shared.peers.write().unwrap_or_else(PoisonError::into_inner) = peers;
         let members = Arc::new(members.clone());
         *shared
@@ -277,21 +316,19 @@ impl Post for PeerPost {
     }
 }
 
-impl PeerPost {
-    fn add(&mut self, member: &Member) {
-        let series = self.shared.metrics.of(self.shared.own_id(), member.id);
-        let peer = Arc::new(Peer::new(member.id, urls(member), series));
-        self.shared.node.peer_link(member.id, false);
-        let tasks = [StreamKind::Control, StreamKind::Bulk].map(|kind| {
-            let link = Link::new(self.shared.clone(), peer.clone(), kind);
-            self.runtime.spawn(link.run()).abort_handle()
-        });
-        let link = LinkTasks {
-            peer,
-            tasks,
-            snapshot: None,
-        };
-        self.links.insert(member.id, link);
+/// Opens both streams to a member, and keeps them open.
+fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: u64, urls: Vec<Url>) -> LinkTasks {
+    let series = shared.metrics.of(shared.own_id(), id);
+    let peer = Arc::new(Peer::new(id, urls, series));
+    shared.node.peer_link(id, false);
+    let tasks = [StreamKind::Control, StreamKind::Bulk].map(|kind| {
+        let link = Link::new(shared.clone(), peer.clone(), kind);
+        runtime.spawn(link.run()).abort_handle()
+    });
+    LinkTasks {
+        peer,
+        tasks,
+        snapshot: None,
     }
 }
 

@@ -229,6 +229,7 @@ fn greeting(cluster_id: u64, from: u64, to: u64) -> Vec<u8> {
         to,
         kind: StreamKind::Bulk,
         release: "test".into(),
+        peer_urls: Vec::new(),
     };
     let frame = frame::encode(frame::FrameKind::Handshake, &hello.encode());
     [&handshake::MAGIC[..], &[handshake::PROTOCOL], &frame].concat()
@@ -343,4 +344,41 @@ fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     assert!(!one.page.render().contains(line));
     stop(one);
     stop(three);
+}
+
+#[test]
+fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
+    let (mut bound, members, _) = sockets(3);
+    let mut alone = members.clone();
+    alone.by_id.remove(&1);
+    alone.by_id.remove(&3);
+    let mut known = members.clone();
+    known.by_id.remove(&3);
+    let three = started(3, bound.remove(2), &members);
+    let mut two = started(2, bound.remove(1), &alone);
+    let mut one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    three.wait_open(2);
+    let passes = |from: &mut Running, to: &Running, text: &'static str| {
+        until("a message arrives", || {
+            let id = to.node.identity().member_id;
+            from.send(id, Lane::Control, Bytes::from_static(text.as_bytes()));
+            let messages = received(&to.node).0;
+            messages.iter().any(|m| m.message == text).then_some(())
+        });
+    };
+    passes(&mut one, &two, "from a leader");
+    passes(&mut two, &one, "an answer");
+    passes(&mut two, &three, "another answer");
+    // the entry that adds the first of them comes
+    two.post.follow(&known);
+    assert!(two.post.shared.remotes().0.keys().eq(&[3]));
+    passes(&mut two, &one, "as a member");
+    // the other one ends before it becomes a member
+    stop(three);
+    until("it is forgotten", || {
+        two.post.shared.remotes().0.is_empty().then_some(())
+    });
+    stop(one);
+    stop(two);
 }

@@ -108,6 +108,39 @@ fn a_learner_in_sync_is_promoted_by_itself() {
     assert_eq!(learners(cluster.member(0)).len(), 1);
 }
 
+/// The one that is away knows neither the leader, nor anyone who runs.
+#[test]
+fn a_member_catches_up_from_one_that_came_while_it_was_away() {
+    let mut cluster = Cluster::start_with(3, &["--strict-reconfig-check=false"]);
+    let away = cluster.follower();
+    cluster.member_mut(away).kill9();
+    let gone: Vec<usize> = (0..3).filter(|at| *at != away).collect();
+    let came = cluster.prepare_joining(&[0, 1, 2]);
+    let peer_url = cluster.member(came).peer_url();
+    add(cluster.member(gone[0]), &peer_url, &[]);
+    let joining = cluster.member_mut(came);
+    joining.add_args(["--initial-cluster-state", "existing"]);
+    joining.add_args(["--strict-reconfig-check=false"]);
+    joining.start_again();
+    let put = |cluster: &Cluster, key: &str| {
+        wait::until_true("a write is taken", || {
+            let said = Tool::Etcdctl36.run(&cluster.member(came).url(), &["put", key, "value"]);
+            said.code == Some(0)
+        });
+    };
+    put(&cluster, "before");
+    for at in gone {
+        let id = id_of(cluster.member(at));
+        remove(cluster.member(came), id);
+        cluster.member_mut(at).kill9();
+    }
+    // two members are left: both are needed
+    cluster.member_mut(away).start_unready_again();
+    put(&cluster, "after");
+    cluster.member_mut(away).wait_ready();
+    cluster.wait_equal();
+}
+
 #[test]
 fn a_learner_is_promoted_when_it_is_in_sync() {
     let mut cluster = Cluster::start(1);
