@@ -177,6 +177,10 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     for state in states.iter().chain([kv]) {
         for (place, written) in state.changes_from(from) {
             let (groups, revision) = (&mut watch_state.groups, written.revision());
+            // the place of a revision may have older ones before it
+            if revision <= watch_state.notified_revision {
+                continue;
+            }
             if matched > MATCHES_PER_TURN_MAX {
                 groups.notify_all(place, revision, |id| woken.push(id));
                 return true;
@@ -273,5 +277,50 @@ impl Drop for WatchStream {
         watch_state.groups.remove_stream(self.id);
         watch_state.wakers.remove(&self.id);
         watch_state.waiting.retain(|id| *id != self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_replica::machine::kv::{KvCommand, KvOperation, Put};
+
+    use super::*;
+
+    fn put(kv: &mut Kv) -> i64 {
+        let put = Put {
+            key: "key".into(),
+            value: "value".into(),
+            ..Put::default()
+        };
+        let operation = Some(KvOperation::Put(put));
+        kv.apply(&KvCommand { operation }).expect("it is sound");
+        kv.revision()
+    }
+
+    /// The places of a replaced state say nothing about the new one, so what is new is looked for there.
+    #[test]
+    fn a_snapshot_notes_only_what_was_not_noted_before() {
+        actix_rt::System::new().block_on(async {
+            let mut kv = Kv::default();
+            let streams = WatchStreams::default();
+            streams.begin(&kv);
+            let stream = streams.add_stream();
+            let span = WatchRange::new(b"key", b"");
+            let (group, _) = stream.register(&span).expect("there is room");
+            let mut completions = CompletionBatch::default();
+            let first = put(&mut kv);
+            streams.notify(&kv, &mut completions);
+            let noted = |changes: StreamChanges| {
+                let all = changes.touched.into_iter();
+                let all = all.map(|(id, pending)| (id, pending.revision, pending.more.len()));
+                all.collect::<Vec<_>>()
+            };
+            assert_eq!(noted(stream.take(0)), [(group, first, 0)]);
+            streams.replace_state(&kv);
+            let second = put(&mut kv);
+            streams.notify(&kv, &mut completions);
+            assert_eq!(noted(stream.take(0)), [(group, second, 0)]);
+            stream.unregister([(group, &span)].into_iter());
+        });
     }
 }
