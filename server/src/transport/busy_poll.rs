@@ -72,8 +72,9 @@ impl Promptness {
         look.then(|| answered + LOOK)
     }
 
-    /// Another thread has run on the core.
-    fn contended(&mut self) {
+    /// Nothing has come, or another thread has run on the core. A stream of events has no requests between its
+    /// writes: without this, the worker would look after each of them.
+    fn looked_in_vain(&mut self) {
         self.requests = 0;
     }
 }
@@ -117,11 +118,11 @@ impl<S: AsFd> BusyPoll<S> {
         };
         let mut socket = [PollFd::new(&self.stream, PollFlags::IN)];
         let mut now = Instant::now();
-        while now < until && poll(&mut socket, Some(&Timespec::default())) == Ok(0) {
+        while poll(&mut socket, Some(&Timespec::default())) == Ok(0) {
             std::thread::yield_now();
             let before = std::mem::replace(&mut now, Instant::now());
-            if now - before > GLANCE_MAX {
-                return self.promptness.contended();
+            if now >= until || now - before > GLANCE_MAX {
+                return self.promptness.looked_in_vain();
             }
         }
     }
@@ -207,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn one_late_request_or_a_busy_core_ends_the_looking() {
+    fn one_late_request_or_a_look_in_vain_ends_the_looking() {
         let mut promptness = Promptness::default();
         assert!(looks(&mut promptness, PROMPT_REQUESTS_MIN, SOON, true));
         assert_eq!(promptness.look_until(), None, "twice after one answer");
         assert!(!looks(&mut promptness, 1, LOOK, true));
         assert!(looks(&mut promptness, PROMPT_REQUESTS_MIN, SOON, true));
-        promptness.contended();
+        promptness.looked_in_vain();
         assert!(!looks(&mut promptness, 1, SOON, true));
     }
 }
