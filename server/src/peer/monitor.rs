@@ -93,11 +93,9 @@ impl Monitor {
             Some(now) if Some(now) < release(version::API) => UNSETTLED_INTERVAL,
             Some(_) => INTERVAL,
         };
-        let check = self
-            .shared
-            .settings
-            .downgrade_check
-            .map(|every| every.saturating_sub(self.looked_at.elapsed()));
+        // leaders alone look whether a downgrade has ended
+        let check = self.shared.settings.downgrade_check.filter(|_| leads);
+        let check = check.map(|every| every.saturating_sub(self.looked_at.elapsed()));
         wait.min(check.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
     }
 
