@@ -47,6 +47,7 @@ use crate::{
 };
 use apply_queue::ApplyQueue;
 use log_lost::BeyondLog;
+use membership::PendingRemoval;
 use peers::Failover;
 
 /// Settings of a replica.
@@ -173,6 +174,7 @@ pub struct Replica {
     failover: Option<Failover>,
     /// How often this leader tried to hand over, so that it can be removed.
     handovers: u32,
+    pending_removal: PendingRemoval,
     /// The tick since which this removed leader waits for the voter that it leaves.
     leaving_since: Option<u64>,
     /// Why the member must end after this turn.

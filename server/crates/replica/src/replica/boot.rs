@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
 
-use super::{ApplyQueue, Config, Replica, forwarding::ProposalBatch};
+use super::{ApplyQueue, Config, PendingRemoval, Replica, forwarding::ProposalBatch};
 use crate::{
     faults::Faults,
     host::Recovered,
@@ -100,6 +100,7 @@ impl Replica {
             steady_ns: 0,
             failover: None,
             handovers: 0,
+            pending_removal: PendingRemoval::default(),
             leaving_since: None,
             halt: None,
             beyond_log: None,

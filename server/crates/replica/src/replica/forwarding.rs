@@ -78,7 +78,7 @@ impl Replica {
         }
         // A sole voter loses nothing that it appends, so it keeps no copy.
         let copy = (!self.is_sole_voter()).then(|| data.clone());
-        match self.append(&entry, &data) {
+        match self.append(self.config.id, &entry, &data) {
             Ok(()) => {
                 let handed_in = self.own_term();
                 if let Some(data) = copy {
@@ -113,7 +113,7 @@ impl Replica {
             caller: None,
         };
         let data = wire::encode_entry(&entry).into();
-        let appended = self.append(&entry, &data).is_ok();
+        let appended = self.append(self.config.id, &entry, &data).is_ok();
         if !appended && self.faults.has(InjectedBug::OldLeaderExpires) {
             let ticket = Ticket(u64::MAX - self.ticks);
             let stamp = self.proposals.stamp(ticket, now_ns, self.ticks);
@@ -143,10 +143,14 @@ impl Replica {
 
     /// Appends an entry in the term that this member leads, by the next [`Self::append_batch`] at the latest.
     /// Nothing else ever appends one.
-    fn append(&mut self, entry: &Entry, data: &Bytes) -> Result<(), NotAppended> {
+    fn append(&mut self, proposer: u64, entry: &Entry, data: &Bytes) -> Result<(), NotAppended> {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
         if !leads || raft.prs().get(self.config.id).is_none() {
+            return Err(NotAppended::NotNow);
+        }
+        // What follows its removal in the log a member does not see executed: it could not answer for it.
+        if self.is_removing(proposer) {
             return Err(NotAppended::NotNow);
         }
         // its proposer may not know of a downgrade
@@ -245,7 +249,7 @@ impl Replica {
     fn append_held(&mut self) {
         while let Some((ticket, data)) = self.proposals.take_held() {
             let entry = wire::decode_entry(&data).expect("this process has encoded it");
-            match self.append(&entry, &data) {
+            match self.append(self.config.id, &entry, &data) {
                 Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
                 Err(NotAppended::NotNow) => self.proposals.hold_for_later(ticket),
                 Err(NotAppended::Refused(refusal)) => {
@@ -258,8 +262,7 @@ impl Replica {
 
     /// Appends what another member proposes, if this member leads the term that it means.
     pub(super) fn take_forwarded(&mut self, from: u64, message: ForwardedProposals) {
-        // What follows a member's removal in the log it does not see executed: it could not answer for it.
-        let appends = message.term == self.raft.raft.term && !self.is_removing(from);
+        let appends = message.term == self.raft.raft.term;
         let mut refused = Vec::new();
         for data in message.entries {
             // What a member cannot have encoded has no request that waits for an answer. A leader's own
@@ -280,7 +283,7 @@ impl Replica {
             } else if self.is_behind() {
                 Err(NotAppended::Refused(ProposalRejected::TooMany))
             } else {
-                self.append(&entry, &data)
+                self.append(from, &entry, &data)
             };
             let reason = match done {
                 Ok(()) => continue,

@@ -6,7 +6,7 @@
 
 use raft::{
     GetEntriesContext, StateRole,
-    eraftpb::{ConfChange, ConfChangeType},
+    eraftpb::{ConfChange, ConfChangeType, EntryType},
 };
 
 use super::{Halt, Replica};
@@ -19,6 +19,14 @@ use crate::{
 
 /// A learner may vote when it has this share of the leader's log, in percent, as in etcd.
 const LEARNER_READY_PERCENT: u64 = 90;
+
+/// The member whose removal is in the log of this leader and not executed, looked up once.
+#[derive(Debug, Default)]
+pub(super) struct PendingRemoval {
+    /// Term and index up to which changes of membership can be in the log.
+    until: (u64, u64),
+    member: Option<u64>,
+}
 
 impl Replica {
     /// Whether this leader hands over instead of taking its own removal now. The removal is proposed to the
@@ -54,24 +62,37 @@ impl Replica {
     }
 
     /// Whether the removal of a member is in the log and not executed here yet.
-    pub(super) fn is_removing(&self, member: u64) -> bool {
+    pub(super) fn is_removing(&mut self, member: u64) -> bool {
         let raft = &self.raft.raft;
         if !raft.has_pending_conf() {
             return false;
         }
-        let log = &raft.raft_log;
+        let until = (raft.term, raft.pending_conf_index);
+        if self.pending_removal.until != until {
+            let member = self.find_pending_removal();
+            self.pending_removal = PendingRemoval { until, member };
+        }
+        self.pending_removal.member == Some(member)
+    }
+
+    /// The member that the change of membership removes which is in the log and not executed here yet: there is at
+    /// most one.
+    fn find_pending_removal(&self) -> Option<u64> {
+        let raft = &self.raft.raft;
         let from = self.raft.store().position().index + 1;
+        let until = raft.pending_conf_index.min(raft.raft_log.last_index()) + 1;
+        if from >= until {
+            return None;
+        }
         let context = GetEntriesContext::empty(false);
-        let Ok(entries) = log.slice(from, log.last_index() + 1, None, context) else {
-            return false;
-        };
-        let mut changes = entries.iter().filter_map(|entry| {
-            let (_, change) = wire::decode_raft_entry(entry).ok()?;
-            change
-        });
-        changes.any(|change| {
-            change.get_change_type() == ConfChangeType::RemoveNode && change.node_id == member
-        })
+        let entries = raft.raft_log.slice(from, until, None, context);
+        let entries = entries.expect("what is not executed is in the log");
+        entries
+            .iter()
+            .filter(|entry| entry.get_entry_type() != EntryType::EntryNormal)
+            .filter_map(|entry| wire::decode_raft_entry(entry).ok()?.1)
+            .find(|change| change.get_change_type() == ConfChangeType::RemoveNode)
+            .map(|change| change.node_id)
     }
 
     /// Another member knows of this one's removal, whose entry may never arrive here: a leader sends nothing
