@@ -12,10 +12,16 @@ use super::{Halt, Replica};
 pub(super) struct BeyondLog {
     leader: u64,
     term: u64,
+    /// The largest commit index that it told.
+    commit: u64,
     /// Ticks at which it said so first and last.
     first: u64,
     last: u64,
 }
+
+/// Election timeouts after the leader's last word in which this member does not vote: an ordinary election comes
+/// one to two after it.
+const NO_VOTE_TIMEOUTS: u64 = 3;
 
 impl Replica {
     /// Whether a heartbeat tells a commit index beyond the log, at which raft would panic: a leader tells no more
@@ -29,7 +35,9 @@ impl Replica {
         let same = |said: &BeyondLog| (said.leader, said.term) == (leader, term);
         if !beyond {
             let follows = kind == MessageType::MsgHeartbeat || kind == MessageType::MsgAppend;
-            if follows && self.beyond_log.as_ref().is_some_and(same) {
+            // an append says nothing yet about the entries that are missing before it
+            let refilled = |said: &BeyondLog| same(said) && said.commit <= last;
+            if follows && self.beyond_log.as_ref().is_some_and(refilled) {
                 self.beyond_log = None;
             }
             return false;
@@ -39,9 +47,11 @@ impl Replica {
             .beyond_log
             .filter(|said| same(said) && self.ticks <= said.last + patience);
         let first = known.map_or(self.ticks, |said| said.first);
+        let commit = known.map_or(0, |said| said.commit).max(message.commit);
         self.beyond_log = Some(BeyondLog {
             leader,
             term,
+            commit,
             first,
             last: self.ticks,
         });
@@ -57,7 +67,7 @@ impl Replica {
     /// Whether a leader has lately said that entries of this member are lost: a vote of it could elect a member
     /// without them.
     pub(super) fn may_have_lost_log(&self) -> bool {
-        let patience = self.config.election_ticks as u64;
+        let patience = NO_VOTE_TIMEOUTS * self.config.election_ticks as u64;
         self.beyond_log
             .is_some_and(|said| self.ticks <= said.last + patience)
     }
