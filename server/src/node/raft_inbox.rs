@@ -138,7 +138,7 @@ impl RaftInbox {
     /// What the next turn takes.
     pub(super) fn take(&self) -> RaftBatch {
         // first: what comes from now on wakes the thread again
-        self.woken.store(false, Release);
+        self.woken.swap(false, AcqRel);
         let mut queued = self.lock();
         let mut messages = std::mem::take(&mut queued.control);
         let mut bytes = 0;

@@ -33,14 +33,24 @@ pub fn parse_time(text: &str) -> Option<i64> {
         ("Z", "") => 0,
         (sign, zone) => {
             let (hours, minutes) = zone.split_once(':')?;
-            let offset_s = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
+            let hours = hours
+                .parse::<i64>()
+                .ok()
+                .filter(|hours| (0..24).contains(hours))?;
+            let minutes = minutes
+                .parse::<i64>()
+                .ok()
+                .filter(|minutes| (0..60).contains(minutes))?;
+            let offset_s = hours * 3600 + minutes * 60;
             if sign == "-" { -offset_s } else { offset_s }
         }
     };
     let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
     let mut parts = seconds.splitn(3, ':').map(|part| part.parse::<i64>().ok());
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || fraction.len() > 9 {
+    let is_clock =
+        (0..24).contains(&hour) && (0..60).contains(&minute) && (0..=60).contains(&second);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || !is_clock || fraction.len() > 9 {
         return None;
     }
     let fraction_ns: i64 = format!("{fraction:0<9}").parse().ok()?;
