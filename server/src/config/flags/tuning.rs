@@ -4,7 +4,7 @@ use super::{Flag, FlagKind, accepted, supported};
 use FlagKind::{Bool, Duration, Integer, Text};
 
 const ONE_STEP: &str = "compaction does not stop other work, so it has no batches";
-const CLUSTERS_LATER: &str = "it matters only between members, which come with a later version";
+const LOG_BY_BYTES: &str = "the log is kept as far as the slowest member needs it, within a bound in bytes";
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
@@ -20,10 +20,10 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("compaction-sleep-interval", Duration, "10ms", "Pause between batches of compaction.", accepted(ONE_STEP)),
     Flag::new("watch-progress-notify-interval", Duration, "10m0s", "How often an idle watch hears of progress.", supported("an_idle_watcher_gets_progress_notifications")),
     Flag::new("downgrade-check-time", Duration, "5s", "How often a leader looks whether a downgrade is complete; 0 never does.", supported("a_downgrade_ends_when_it_is_looked_at")),
-    Flag::new("snapshot-catchup-entries", Integer, "5000", "Entries of the log that are kept for slow members.", accepted(CLUSTERS_LATER)),
+    Flag::new("snapshot-catchup-entries", Integer, "5000", "Entries of the log that are kept for slow members.", accepted(LOG_BY_BYTES)),
     Flag::new("bootstrap-defrag-threshold-megabytes", Integer, "0", "Free space at which etcd defragments before it starts.", accepted("there is nothing to defragment")),
-    Flag::new("experimental-enable-lease-checkpoint", Bool, "false", "Whether remaining times of leases are recorded.", accepted("leases come with a later version")),
-    Flag::new("experimental-enable-lease-checkpoint-persist", Bool, "false", "Whether they are kept over a change of leader.", accepted("leases come with a later version")),
+    Flag::new("experimental-enable-lease-checkpoint", Bool, "false", "Whether remaining times of leases are recorded.", accepted("what leases have left is always recorded")),
+    Flag::new("experimental-enable-lease-checkpoint-persist", Bool, "false", "Whether they are kept over a change of leader.", accepted("what leases have left is always recorded")),
     Flag::new("experimental-txn-mode-write-with-shared-buffer", Bool, "true", "Whether transactions share bbolt's buffer.", accepted("there is no bbolt here")),
     Flag::new("experimental-stop-grpc-service-on-defrag", Bool, "false", "Whether etcd stops serving while it defragments.", accepted("there is nothing to defragment")),
 ];

@@ -1,5 +1,6 @@
 //! What a raft message must be like before raft sees it. raft-rs panics on messages that no member sends, and
-//! one member that lies, or a stranger who speaks for it, must not end the others.
+//! one such message of a member that lies, or of a stranger who speaks for it, must not end the others. (`log_lost` says what
+//! a member believes that lies for an election timeout.)
 
 use raft::eraftpb::{Entry, Message, MessageType};
 
