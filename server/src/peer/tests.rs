@@ -328,16 +328,19 @@ fn silent_connections_that_are_renewed_keep_no_member_out() {
 #[test]
 fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     let (mut bound, members, _) = sockets(3);
-    let three = started(3, bound.remove(2), &members);
     let mut alone = members.clone();
     alone.by_id.remove(&3);
+    let third = bound.remove(2);
     let mut one = started(1, bound.remove(0), &alone);
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
+    // only now: its call would be answered
+    let three = started(3, third, &members);
     one.post.follow(&members);
     one.wait_open(3);
     one.send(3, Lane::Bulk, Bytes::from_static(b"kept"));
     let first = until("a message", || received(&three.node).0.pop());
     assert_eq!(first.message, "kept");
+    alone.removed_ids.insert(3);
     one.post.follow(&alone);
     assert!(one.post.shared.peer(3).is_none());
     let line = "etcd_network_active_peers{Local=\"1\",Remote=\"3\"}";

@@ -4,7 +4,8 @@ use super::{Flag, FlagKind, accepted, supported};
 use FlagKind::{Bool, Duration, Integer, Text};
 
 const ONE_STEP: &str = "compaction does not stop other work, so it has no batches";
-const LOG_BY_BYTES: &str = "the log is kept as far as the slowest member needs it, within a bound in bytes";
+const LOG_BY_BYTES: &str =
+    "the log is kept as far as the slowest member needs it, within a bound in bytes";
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
