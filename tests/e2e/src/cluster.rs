@@ -64,12 +64,34 @@ impl Cluster {
         cluster
     }
 
+    /// Members that reach one another through `network`, made of the ports on which they listen; starts nothing.
+    pub fn prepare_behind(
+        launches: &[Launch],
+        network: impl FnOnce(&[u16]) -> Vec<String>,
+    ) -> Self {
+        let launches = launches.iter().cloned();
+        let mut members: Vec<Server> = launches.map(|launch| launch.bare().prepare()).collect();
+        let ports: Vec<u16> = members.iter().map(Server::peer_port).collect();
+        let urls = network(&ports);
+        let named = urls
+            .iter()
+            .enumerate()
+            .map(|(at, url)| format!("m{at}={url}"));
+        let initial: Vec<String> = named.collect();
+        for (at, member) in members.iter_mut().enumerate() {
+            let listens = member.peer_url();
+            configure(member, &format!("m{at}"), &listens, &urls[at]);
+            member.add_args(["--initial-cluster", &initial.join(",")]);
+        }
+        Self { members }
+    }
+
     /// Folders and ports of members that do not know of one another.
     fn lay_out(launch: &Launch, scheme: &str, count: usize) -> Self {
         let members = (0..count).map(|at| {
             let mut member = launch.clone().prepare();
             let peer_url = format!("{scheme}://127.0.0.1:{}", member.peer_port());
-            configure(&mut member, &format!("m{at}"), &peer_url);
+            configure(&mut member, &format!("m{at}"), &peer_url, &peer_url);
             member
         });
         Self {
@@ -108,7 +130,7 @@ impl Cluster {
         let initial: Vec<String> = all.map(|at| self.named("http", *at)).collect();
         let member = &mut self.members[at];
         let peer_url = member.peer_url();
-        configure(member, &format!("m{at}"), &peer_url);
+        configure(member, &format!("m{at}"), &peer_url, &peer_url);
         member.add_args(["--initial-cluster", &initial.join(",")]);
         at
     }
@@ -182,13 +204,13 @@ fn launch() -> Launch {
     Launch::witan().bare()
 }
 
-fn configure(member: &mut Server, name: &str, peer_url: &str) {
+fn configure(member: &mut Server, name: &str, listens: &str, advertised: &str) {
     let url = member.url();
     member.add_args(["--name", name, "--data-dir", "data"]);
     member.add_args(["--listen-client-urls", &url]);
     member.add_args(["--advertise-client-urls", &url]);
-    member.add_args(["--listen-peer-urls", peer_url]);
-    member.add_args(["--initial-advertise-peer-urls", peer_url]);
+    member.add_args(["--listen-peer-urls", listens]);
+    member.add_args(["--initial-advertise-peer-urls", advertised]);
 }
 
 /// What a member says about itself, if it answers.
@@ -203,8 +225,8 @@ pub fn status(member: &Server) -> Option<Status> {
     })
 }
 
-/// Revision and hash of the v3 key space.
-fn hash(member: &Server) -> Option<String> {
+/// Revision and hash of the v3 key space of a member, if it answers.
+pub fn hash(member: &Server) -> Option<String> {
     let said = answer(member, "/v3/maintenance/hashkv")?;
     let revision = said["header"]["revision"].as_str()?;
     Some(format!("{revision} {}", said["hash"]))

@@ -5,12 +5,16 @@
 //! tests know it only as a process.
 //!
 //! Reading order: `server` (start, wait until ready, kill, restart) → `http` (wire-true HTTP/1.1)
-//! → `tool` (etcdctl and etcdutl) → `grpc` → `cluster` (several members) → `writers` (what they acknowledge) → `binaries`, `ports`, `wait`.
+//! → `tool` (etcdctl and etcdutl) → `grpc` → `cluster` (several members) → `writers` (what they acknowledge) → `network`
+//! (faults between members) → `linear` (histories and their checks) → `disk`, `binaries`, `ports`, `wait`.
 
 pub mod binaries;
 pub mod cluster;
+pub mod disk;
 pub mod grpc;
 pub mod http;
+pub mod linear;
+pub mod network;
 pub mod ports;
 pub mod server;
 pub mod tool;
@@ -20,6 +24,8 @@ pub mod writers;
 
 pub use binaries::Kind;
 pub use cluster::Cluster;
+pub use disk::Disk;
+pub use network::Network;
 pub use server::{Launch, Server};
 pub use tool::Tool;
 pub use writers::Writers;

@@ -3,19 +3,17 @@
 //! are taken again by themselves when there is room.
 
 use std::{
-    fs::{self, File},
-    io::Write as _,
-    path::PathBuf,
+    fs,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use witan_e2e::{Launch, Server, http, server::READY, wait};
+use witan_e2e::{Disk, Launch, Server, http, server::READY, wait};
 
-/// Size of the file system.
-const DISK: &str = "size=64m";
+/// Size of the file system in MiB.
+const DISK_MIB: usize = 64;
 
 /// Bytes of each value.
 const VALUE_BYTES: usize = 48 << 10;
@@ -29,46 +27,9 @@ const VALUES: usize = 2000;
 /// Says that this process is in a namespace of its own, in which it may mount.
 const INSIDE: &str = "WITAN_TEST_NAMESPACE";
 
-/// A file system in memory, unmounted with the test.
-struct Disk(PathBuf);
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
-impl Disk {
-    fn mount(name: &str) -> Option<Self> {
-        let dir = witan_e2e::server::fresh_dir(name);
-        fs::create_dir_all(&dir).expect("a fresh folder");
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", DISK, "tmpfs"])
-            .arg(&dir)
-            .output();
-        mount
-            .is_ok_and(|done| done.status.success())
-            .then(|| Self(dir))
-    }
-
-    /// Takes everything that is free, beside what it has taken before.
-    fn fill(&self) {
-        let path = self.0.join("of somebody else");
-        let file = File::options().create(true).append(true).open(path);
-        let mut file = file.expect("a name is free");
-        let some = vec![7; 64 << 10];
-        while file.write_all(&some).is_ok() {}
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.0.join("of somebody else")).expect("it was filled");
-    }
-}
-
 /// Runs a case on a small disk. Who may not mount here does so in a namespace of its own.
 fn on_a_small_disk(test: &str, case: fn(&Disk)) {
-    if let Some(disk) = Disk::mount(test) {
+    if let Some(disk) = Disk::mount(test, DISK_MIB) {
         return case(&disk);
     }
     assert!(
@@ -89,7 +50,7 @@ fn on_a_small_disk(test: &str, case: fn(&Disk)) {
 }
 
 fn start(disk: &Disk) -> Server {
-    Launch::witan().dir(disk.0.join("witan")).start()
+    Launch::witan().dir(disk.path().join("witan")).start()
 }
 
 fn restart(server: &mut Server) {

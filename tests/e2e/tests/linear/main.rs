@@ -1,13 +1,8 @@
 //! Linearizability of one member through kill -9: what concurrent clients were told has one order,
 //! call by call, and every watcher saw that order, whole, over all restarts.
 //!
-//! Reading order: `model` → `checker` and `record`, which judge → `refusals`, which shows that they
-//! refuse what is wrong → `client` → this file.
+//! Reading order: `witan_e2e::linear` → `refusals`, which shows that its checks refuse what is wrong → this file.
 
-mod checker;
-mod client;
-mod model;
-mod record;
 mod refusals;
 
 use std::{
@@ -15,11 +10,16 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use client::{PAIRS, PREFIX, PREFIX_END, Shared, key};
-use model::{Call, Input};
-use record::{Batch, Change};
 use tokio::{sync::watch, task::JoinSet};
-use witan_e2e::{Launch, grpc, wait};
+use witan_e2e::{
+    Launch, grpc,
+    linear::{
+        Batch, Call, Change, Input, checker,
+        client::{self, PAIRS, PREFIX, PREFIX_END, Shared, key},
+        record,
+    },
+    wait,
+};
 
 /// Clients at a time.
 const CLIENTS: u64 = 10;

@@ -1,10 +1,6 @@
 //! The checks are checked: histories made by hand, with each kind of wrong answer in one of them.
 
-use super::{
-    checker,
-    model::{Call, Input, Output, Told},
-    record::{self, Change},
-};
+use witan_e2e::linear::{Call, Change, Input, Output, Told, checker, record};
 
 /// A call from one moment to another; its revision is not looked at.
 fn call(begun: u64, ended: u64, input: Input, output: Output) -> Call {

@@ -9,9 +9,8 @@ use tokio::sync::watch;
 use tonic::{Status, transport::Channel};
 use witan_api::v3::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, RequestOp,
-    ResponseHeader, TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest, WatchResponse,
-    compare, kv_client::KvClient, request_op, response_op, watch_client::WatchClient,
-    watch_request,
+    ResponseHeader, TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest, compare,
+    kv_client::KvClient, request_op, response_op, watch_client::WatchClient, watch_request,
 };
 use witan_api::v3::mvccpb::{Event, event::EventType};
 
@@ -21,44 +20,46 @@ use super::{
 };
 
 /// Pairs of keys.
-pub(crate) const PAIRS: usize = 6;
+pub const PAIRS: usize = 6;
 
 /// Everything that is written lies under this.
-pub(crate) const PREFIX: &str = "linear/";
+pub const PREFIX: &str = "linear/";
 /// The end of that range.
-pub(crate) const PREFIX_END: &str = "linear0";
+pub const PREFIX_END: &str = "linear0";
 
 /// What all clients share.
-#[derive(Default)]
-pub(crate) struct Shared {
+#[derive(Debug, Default)]
+pub struct Shared {
     /// Numbers the begins and ends of calls.
     clock: AtomicU64,
     /// The last value that was taken.
     values: AtomicU64,
     /// Calls that were answered.
-    pub(crate) answered: AtomicU64,
+    pub answered: AtomicU64,
 }
 
 impl Shared {
-    fn moment(&self) -> u64 {
+    /// The next moment.
+    pub fn moment(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
-    fn value(&self) -> u64 {
+    /// A value that no other call writes.
+    pub fn value(&self) -> u64 {
         self.values.fetch_add(1, Ordering::SeqCst) + 1
     }
 }
 
 /// Where the server is: a new connection after each start, `None` at the end of the run.
-pub(crate) type Gate = watch::Receiver<Option<Channel>>;
+pub type Gate = watch::Receiver<Option<Channel>>;
 
 /// The key of a slot.
-pub(crate) fn key(pair: usize, slot: Slot) -> String {
+pub fn key(pair: usize, slot: Slot) -> String {
     format!("{PREFIX}{pair}/{slot}")
 }
 
 /// One client's calls until the gate closes. `seed` makes its choices.
-pub(crate) async fn work(shared: &Shared, mut gate: Gate, seed: u64) -> Vec<Call> {
+pub async fn work(shared: &Shared, mut gate: Gate, seed: u64) -> Vec<Call> {
     let mut calls = Vec::new();
     let mut choice = Choice(seed);
     let mut known: [Pair; PAIRS] = Default::default();
@@ -107,7 +108,10 @@ async fn call(shared: &Shared, client: &mut KvClient<Channel>, pair: usize, inpu
 }
 
 /// One more put into each pair.
-pub(crate) async fn last_puts(shared: &Shared, channel: Channel) -> Vec<Call> {
+///
+/// # Panics
+/// If one is not answered.
+pub async fn last_puts(shared: &Shared, channel: Channel) -> Vec<Call> {
     let mut client = KvClient::new(channel);
     let mut calls = Vec::new();
     for pair in 0..PAIRS {
@@ -120,7 +124,7 @@ pub(crate) async fn last_puts(shared: &Shared, channel: Channel) -> Vec<Call> {
 }
 
 /// What a client believes of a pair, so that some of its swaps succeed.
-fn remember(known: &mut Pair, input: Input, output: Output) {
+pub fn remember(known: &mut Pair, input: Input, output: Output) {
     match (input, output) {
         (Input::Get(slot) | Input::Cas { slot, .. }, Output::Value(value)) => known[slot] = value,
         (_, Output::Both(both)) => *known = both,
@@ -129,10 +133,12 @@ fn remember(known: &mut Pair, input: Input, output: Output) {
 }
 
 /// A generator of choices (splitmix64).
-struct Choice(u64);
+#[derive(Debug)]
+pub struct Choice(pub u64);
 
 impl Choice {
-    fn below(&mut self, bound: usize) -> usize {
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -140,7 +146,8 @@ impl Choice {
         ((z ^ (z >> 31)) % bound as u64) as usize
     }
 
-    fn input(&mut self, shared: &Shared, known: Pair) -> Input {
+    /// What to ask for next about a pair of which the client believes `known`.
+    pub fn input(&mut self, shared: &Shared, known: Pair) -> Input {
         let slot = self.below(2);
         match self.below(10) {
             0 | 1 => Input::Get(slot),
@@ -161,7 +168,10 @@ impl Choice {
 }
 
 /// Asks, and gives what was told and at which revision.
-async fn ask(
+///
+/// # Errors
+/// If the server answers with one, or not at all.
+pub async fn ask(
     client: &mut KvClient<Channel>,
     pair: usize,
     input: Input,
@@ -301,7 +311,7 @@ fn number(value: &[u8]) -> u64 {
 
 /// Watches from the first revision on, over restarts, until revision `end` is known and seen; gives
 /// the answers as they came.
-pub(crate) async fn observe(
+pub async fn observe(
     mut gate: Gate,
     key: String,
     range_end: String,
@@ -311,19 +321,16 @@ pub(crate) async fn observe(
     loop {
         let channel = gate.borrow_and_update().clone();
         if let Some(channel) = channel {
-            let next = batches
-                .iter()
-                .flatten()
-                .last()
-                .map_or(1, |change| change.revision + 1);
             let create = WatchCreateRequest {
                 key: key.clone().into(),
                 range_end: range_end.clone().into(),
-                start_revision: next,
+                start_revision: next_revision(&batches),
                 ..Default::default()
             };
-            if follow(channel, create, &mut batches, &mut end).await {
-                return batches;
+            match follow(channel, create, &mut batches, &mut end).await {
+                WatchEnd::Seen => return batches,
+                WatchEnd::Broken => {}
+                WatchEnd::Canceled(why) => panic!("the watch was canceled: {why}"),
             }
         }
         if gate.changed().await.is_err() {
@@ -332,13 +339,24 @@ pub(crate) async fn observe(
     }
 }
 
-/// Whether it got to the end before the stream broke.
-async fn follow(
+/// How a watch ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchEnd {
+    /// It saw the revision that was named as the end.
+    Seen,
+    /// The stream broke.
+    Broken,
+    /// The server ended it, and why.
+    Canceled(String),
+}
+
+/// Watches on one stream until revision `end` is known and seen, or the stream ends.
+pub async fn follow(
     channel: Channel,
     create: WatchCreateRequest,
     batches: &mut Vec<Batch>,
     end: &mut watch::Receiver<Option<i64>>,
-) -> bool {
+) -> WatchEnd {
     let request = WatchRequest {
         request_union: Some(watch_request::RequestUnion::CreateRequest(create)),
     };
@@ -350,23 +368,20 @@ async fn follow(
         }
     });
     let Ok(answers) = WatchClient::new(channel).watch(requests).await else {
-        return false;
+        return WatchEnd::Broken;
     };
     let mut answers = answers.into_inner();
     loop {
         let last = *end.borrow_and_update();
-        let seen = batches
-            .iter()
-            .flatten()
-            .last()
-            .map_or(0, |change| change.revision);
-        if last.is_some_and(|last| seen >= last) {
-            return true;
+        if last.is_some_and(|last| next_revision(batches) > last) {
+            return WatchEnd::Seen;
         }
         tokio::select! {
             answer = answers.message() => match answer {
-                Ok(Some(answer)) => note(&answer, batches),
-                Ok(None) | Err(_) => return false,
+                Ok(Some(answer)) if answer.canceled => return WatchEnd::Canceled(answer.cancel_reason),
+                Ok(Some(answer)) if answer.events.is_empty() => {}
+                Ok(Some(answer)) => batches.push(answer.events.iter().map(change).collect()),
+                Ok(None) | Err(_) => return WatchEnd::Broken,
             },
             changed = end.changed(), if last.is_none() => {
                 changed.expect("the run says where it ends");
@@ -375,11 +390,10 @@ async fn follow(
     }
 }
 
-fn note(answer: &WatchResponse, batches: &mut Vec<Batch>) {
-    assert!(!answer.canceled, "the watch was canceled: {answer:?}");
-    if !answer.events.is_empty() {
-        batches.push(answer.events.iter().map(change).collect());
-    }
+/// The first revision that is not yet seen.
+pub fn next_revision(batches: &[Batch]) -> i64 {
+    let last = batches.iter().flatten().last();
+    last.map_or(1, |change| change.revision + 1)
 }
 
 fn change(event: &Event) -> Change {

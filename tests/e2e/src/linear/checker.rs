@@ -13,17 +13,17 @@ use super::model::{Call, Pair};
 
 /// Why a history is not linearizable.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     /// The pair.
-    pub(crate) pair: usize,
+    pub pair: usize,
     /// The longest order that was found.
-    pub(crate) reached: Vec<Call>,
+    pub reached: Vec<Call>,
     /// The answered calls one of which would have had to come next.
-    pub(crate) stuck: Vec<Call>,
+    pub stuck: Vec<Call>,
 }
 
 /// Judges each pair by itself: the whole is linearizable exactly if every pair is.
-pub(crate) fn check(history: &[Call]) -> Result<(), Refusal> {
+pub fn check(history: &[Call]) -> Result<(), Refusal> {
     let mut pairs: BTreeMap<usize, Vec<Call>> = BTreeMap::new();
     for call in history {
         // a read that nobody answered says nothing

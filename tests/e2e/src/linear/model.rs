@@ -4,14 +4,14 @@
 //! What does *not* live here: the search for an order (`checker`), gRPC (`client`).
 
 /// The values of a pair's two keys; 0 is a key that is not there. Every value is written once.
-pub(crate) type Pair = [u64; 2];
+pub type Pair = [u64; 2];
 
 /// One of the two keys of a pair.
-pub(crate) type Slot = usize;
+pub type Slot = usize;
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
+pub enum Input {
     /// A linearizable read of one key.
     Get(Slot),
     /// A linearizable read of both keys at one revision.
@@ -40,7 +40,7 @@ pub(crate) enum Input {
 
 /// What a client was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
+pub enum Output {
     /// The value of one key.
     Value(u64),
     /// The values of both.
@@ -53,12 +53,12 @@ pub(crate) enum Output {
 
 impl Input {
     /// Whether it can change anything.
-    pub(crate) fn writes(self) -> bool {
+    pub fn writes(self) -> bool {
         !matches!(self, Self::Get(_) | Self::GetBoth)
     }
 
     /// What it does to a pair, and what it then answers.
-    pub(crate) fn step(self, state: Pair) -> (Pair, Output) {
+    pub fn step(self, state: Pair) -> (Pair, Output) {
         match self {
             Self::Get(slot) => (state, Output::Value(state[slot])),
             Self::GetBoth => (state, Output::Both(state)),
@@ -81,34 +81,34 @@ fn with(mut state: Pair, slot: Slot, value: u64) -> Pair {
 
 /// One call of one client.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Call {
+pub struct Call {
     /// Which pair.
-    pub(crate) pair: usize,
+    pub pair: usize,
     /// What was asked.
-    pub(crate) input: Input,
+    pub input: Input,
     /// Number of the moment before it was sent, on a counter that all clients share.
-    pub(crate) begun: u64,
+    pub begun: u64,
     /// The answer; `None` if nobody knows whether it was done.
-    pub(crate) told: Option<Told>,
+    pub told: Option<Told>,
     /// Without an answer: the moment from which on it can have no effect any more, because the
     /// process that had it was gone by then.
-    pub(crate) lost_by: u64,
+    pub lost_by: u64,
 }
 
 impl Call {
     /// The revision that the answer names.
-    pub(crate) fn revision(&self) -> Option<i64> {
+    pub fn revision(&self) -> Option<i64> {
         self.told.map(|told| told.revision)
     }
 }
 
 /// An answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Told {
+pub struct Told {
     /// Number of the moment after it came.
-    pub(crate) ended: u64,
+    pub ended: u64,
     /// What it says.
-    pub(crate) output: Output,
+    pub output: Output,
     /// The revision in its header.
-    pub(crate) revision: i64,
+    pub revision: i64,
 }

@@ -11,22 +11,22 @@ use super::model::{Call, Input, Output, Pair, Slot};
 
 /// One change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Change {
+pub struct Change {
     /// Its revision.
-    pub(crate) revision: i64,
+    pub revision: i64,
     /// Which pair.
-    pub(crate) pair: usize,
+    pub pair: usize,
     /// Which of its keys.
-    pub(crate) slot: Slot,
+    pub slot: Slot,
     /// The new value; 0 is a deletion.
-    pub(crate) value: u64,
+    pub value: u64,
 }
 
 /// One answer of a watch stream.
-pub(crate) type Batch = Vec<Change>;
+pub type Batch = Vec<Change>;
 
 /// What a watcher saw is in order, without repetition, and no revision is torn.
-pub(crate) fn orderly(batches: &[Batch]) -> Result<Vec<Change>, String> {
+pub fn orderly(batches: &[Batch]) -> Result<Vec<Change>, String> {
     let mut seen: Vec<Change> = Vec::new();
     for batch in batches {
         let newest = seen.last().map_or(0, |change| change.revision);
@@ -56,7 +56,7 @@ pub(crate) fn orderly(batches: &[Batch]) -> Result<Vec<Change>, String> {
 }
 
 /// What a watcher saw of some keys is exactly what the record has of them, up to where it got.
-pub(crate) fn complete(
+pub fn complete(
     record: &[Change],
     seen: &[Change],
     watched: impl Fn(&Change) -> bool,
@@ -79,7 +79,7 @@ pub(crate) fn complete(
 
 /// Every answer is right at the revision it names, every change is somebody's, and revisions
 /// follow real time.
-pub(crate) fn agree(record: &[Change], history: &[Call]) -> Result<(), String> {
+pub fn agree(record: &[Change], history: &[Call]) -> Result<(), String> {
     let states = States::of(record);
     for call in history {
         if let Some(told) = call.told {

@@ -1,0 +1,14 @@
+//! Linearizability: what clients ask of pairs of keys, what they were answered, what watchers saw, and the
+//! checks of both.
+//!
+//! Reading order: `model` → `checker` and `record`, which judge → `client`. `tests/linear` shows that the checks
+//! refuse what is wrong.
+
+pub mod checker;
+pub mod client;
+pub mod model;
+pub mod record;
+
+pub use checker::check;
+pub use model::{Call, Input, Output, Pair, Told};
+pub use record::{Batch, Change};

@@ -1,0 +1,320 @@
+//! A network between members that can fail: every member advertises a port of this process, which forwards each
+//! connection to the member's own port and knows from whom it comes.
+//!
+//! A connection belongs to the process that holds its socket, whatever is spoken on it: so the network serves any
+//! server, with TLS or without.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    runtime::Handle,
+    sync::{mpsc, watch},
+    task::AbortHandle,
+    time::{Instant, interval, sleep_until},
+};
+
+use crate::{linear::client::Choice, ports};
+
+/// What is read at once.
+const PIECE_BYTES: usize = 32 << 10;
+
+/// Pieces that are on their way in one direction of a connection: the sender waits behind them.
+const PIECES_MAX: usize = 64;
+
+/// After how long a lost segment is sent again: Linux' least.
+const RETRANSMISSION: Duration = Duration::from_millis(200);
+
+/// Looks at whose socket it is: its process was started a moment ago.
+const OWNER_LOOKS: usize = 20;
+
+/// Time between them.
+const OWNER_LOOK: Duration = Duration::from_millis(10);
+
+/// What happens to bytes from one member to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// They arrive.
+    #[default]
+    Open,
+    /// They wait until the link is another: TCP sends them again for as long as it lasts.
+    Held,
+    /// All connections between the two end, and none begins.
+    Cut,
+    /// They arrive late, by this and up to as much again.
+    Slow(Duration),
+    /// Of a hundred segments, so many have to be sent again.
+    Lossy(u8),
+}
+
+/// The network.
+#[derive(Debug)]
+pub struct Network {
+    handle: Handle,
+    shared: Arc<Shared>,
+    doors: Vec<Door>,
+}
+
+/// Where the others reach a member.
+#[derive(Debug)]
+struct Door {
+    port: u16,
+    accepting: Option<AbortHandle>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// By sender, then by receiver.
+    links: Vec<Vec<watch::Sender<Link>>>,
+    /// Processes of the members.
+    pids: Mutex<Vec<Option<u32>>>,
+    /// Ports on which the members listen.
+    ports: Vec<u16>,
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        (0..self.doors.len()).for_each(|at| self.close(at));
+    }
+}
+
+impl Network {
+    /// In front of members that listen on these ports. Its tasks run on `handle`.
+    pub fn new(handle: Handle, listening: &[u16]) -> Self {
+        let count = listening.len();
+        let row = || (0..count).map(|_| watch::Sender::default()).collect();
+        let door = |_| Door {
+            port: ports::free(),
+            accepting: None,
+        };
+        Self {
+            handle,
+            shared: Arc::new(Shared {
+                links: (0..count).map(|_| row()).collect(),
+                pids: Mutex::new(vec![None; count]),
+                ports: listening.to_vec(),
+            }),
+            doors: (0..count).map(door).collect(),
+        }
+    }
+
+    /// What the members advertise.
+    pub fn urls(&self) -> Vec<String> {
+        let url = |door: &Door| format!("http://127.0.0.1:{}", door.port);
+        self.doors.iter().map(url).collect()
+    }
+
+    /// Accepts connections to a member, as its own listener would.
+    ///
+    /// # Panics
+    /// If its port is taken.
+    pub fn open(&mut self, at: usize) {
+        let port = self.doors[at].port;
+        let listener = crate::wait::until("a port is free", || {
+            let listener = std::net::TcpListener::bind(("127.0.0.1", port)).ok()?;
+            listener.set_nonblocking(true).ok()?;
+            let _context = self.handle.enter();
+            TcpListener::from_std(listener).ok()
+        });
+        let accepting = accept(self.shared.clone(), listener, at);
+        let task = self.handle.spawn(accepting).abort_handle();
+        self.doors[at].accepting = Some(task);
+    }
+
+    /// Refuses connections to a member, as the system does when its process is gone. Those that are open stay.
+    pub fn close(&mut self, at: usize) {
+        if let Some(task) = self.doors[at].accepting.take() {
+            task.abort();
+        }
+    }
+
+    /// Says which process a member is.
+    pub fn runs_as(&self, at: usize, pid: u32) {
+        self.shared.pids()[at] = Some(pid);
+    }
+
+    /// Changes one direction between two members.
+    pub fn set(&self, from: usize, to: usize, link: Link) {
+        self.shared.links[from][to].send_replace(link);
+    }
+
+    /// Changes everything that one member sends, or everything that it receives, or both.
+    pub fn set_around(&self, at: usize, sent: Link, received: Link) {
+        for other in (0..self.doors.len()).filter(|other| *other != at) {
+            self.set(at, other, sent);
+            self.set(other, at, received);
+        }
+    }
+
+    /// Changes everything.
+    pub fn set_all(&self, link: Link) {
+        for sender in self.shared.links.iter().flatten() {
+            sender.send_replace(link);
+        }
+    }
+}
+
+impl Shared {
+    fn pids(&self) -> MutexGuard<'_, Vec<Option<u32>>> {
+        self.pids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn link(&self, from: usize, to: usize) -> watch::Receiver<Link> {
+        self.links[from][to].subscribe()
+    }
+
+    /// Which member holds the other end of a connection.
+    async fn owner(&self, other_end: SocketAddr) -> Option<usize> {
+        let mut looks = interval(OWNER_LOOK);
+        for _ in 0..OWNER_LOOKS {
+            looks.tick().await;
+            let pids = self.pids().clone();
+            let socket = inode(other_end).map(|inode| format!("socket:[{inode}]"));
+            let holds = |pid: &Option<u32>| match (pid, &socket) {
+                (Some(pid), Some(socket)) => holds(*pid, socket),
+                (None, _) | (_, None) => false,
+            };
+            if let Some(at) = pids.iter().position(holds) {
+                return Some(at);
+            }
+        }
+        None
+    }
+}
+
+/// The inode of the socket that is bound to a local address.
+fn inode(local: SocketAddr) -> Option<String> {
+    let SocketAddr::V4(local) = local else {
+        return None;
+    };
+    let bytes = u32::from_le_bytes(local.ip().octets());
+    let wanted = format!("{bytes:08X}:{:04X}", local.port());
+    let table = fs::read_to_string("/proc/self/net/tcp").ok()?;
+    let mut rows = table.lines().map(|line| line.split_whitespace());
+    rows.find_map(|mut fields| {
+        (fields.nth(1)? == wanted).then_some(())?;
+        fields.nth(7).map(str::to_owned)
+    })
+}
+
+fn holds(pid: u32, socket: &str) -> bool {
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    let mut files = files.flatten();
+    files.any(|file| fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == socket))
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener, to: usize) {
+    let mut count = 0;
+    while let Ok((stream, other_end)) = listener.accept().await {
+        count += 1;
+        // without a task for each, one that waits would keep the others out
+        tokio::spawn(connect(shared.clone(), stream, other_end, to, count));
+    }
+}
+
+async fn connect(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    other_end: SocketAddr,
+    to: usize,
+    seed: u64,
+) {
+    let Some(from) = shared.owner(other_end).await else {
+        return;
+    };
+    let (mut there, mut back) = (shared.link(from, to), shared.link(to, from));
+    let ended = {
+        let (mut there, mut back) = (there.clone(), back.clone());
+        async move {
+            tokio::select! {
+                _ = there.wait_for(|link| *link == Link::Cut) => {}
+                _ = back.wait_for(|link| *link == Link::Cut) => {}
+            }
+        }
+    };
+    let forwarded = async {
+        // neither the request for a connection nor its answer passes
+        passable(&mut there).await;
+        passable(&mut back).await;
+        let target = TcpStream::connect(("127.0.0.1", shared.ports[to])).await;
+        let Ok(target) = target else { return };
+        if stream.set_nodelay(true).is_err() || target.set_nodelay(true).is_err() {
+            return;
+        }
+        let (near_read, near_write) = stream.into_split();
+        let (far_read, far_write) = target.into_split();
+        tokio::select! {
+            () = pump(near_read, far_write, there, Choice(seed)) => {}
+            () = pump(far_read, near_write, back, Choice(!seed)) => {}
+        }
+    };
+    tokio::select! {
+        () = ended => {}
+        () = forwarded => {}
+    }
+}
+
+async fn passable(link: &mut watch::Receiver<Link>) {
+    // the network is gone: so is the connection, in a moment
+    let _ = link.wait_for(|link| *link != Link::Held).await;
+}
+
+/// Forwards one direction of a connection until it ends.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut link: watch::Receiver<Link>,
+    mut choice: Choice,
+) {
+    let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
+    let now = link.clone();
+    let reading = async move {
+        let mut buffer = vec![0; PIECE_BYTES];
+        let mut arrives = Instant::now();
+        loop {
+            let count = from.read(&mut buffer).await.unwrap_or(0);
+            let late = delay(*now.borrow(), &mut choice);
+            // what is behind a late piece does not overtake it
+            arrives = arrives.max(Instant::now() + late);
+            let sent = sender.send((arrives, buffer[..count].to_vec())).await;
+            if sent.is_err() || count == 0 {
+                return std::future::pending::<()>().await;
+            }
+        }
+    };
+    let writing = async move {
+        while let Some((arrives, piece)) = pieces.recv().await {
+            sleep_until(arrives).await;
+            passable(&mut link).await;
+            if piece.is_empty() || to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = writing => {}
+    }
+}
+
+fn delay(link: Link, choice: &mut Choice) -> Duration {
+    match link {
+        Link::Open | Link::Held | Link::Cut => Duration::ZERO,
+        Link::Slow(by) => by + by * u32::try_from(choice.below(100)).unwrap_or_default() / 100,
+        Link::Lossy(percent) => match choice.below(100) < usize::from(percent) {
+            true => RETRANSMISSION,
+            false => Duration::ZERO,
+        },
+    }
+}

@@ -1,0 +1,171 @@
+//! Leases that are kept alive for a while: none ends before the time for which it was acknowledged, and all end
+//! at last.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tonic::{Code, Status, transport::Channel};
+use witan_api::v3::etcdserverpb::{
+    LeaseGrantRequest, LeaseKeepAliveRequest, PutRequest, RangeRequest, kv_client::KvClient,
+    lease_client::LeaseClient,
+};
+use witan_e2e::linear::client::Choice;
+
+use crate::load::{CALL_TIMEOUT, Load};
+
+/// Every key of a lease begins so.
+pub(crate) const PREFIX: &str = "leased/";
+
+/// The first key behind all of them.
+pub(crate) const PREFIX_END: &str = "leased0";
+
+/// What is asked for: shorter than some faults last.
+const TTL_S: i64 = 3;
+
+/// Time between two keep-alives.
+const INTERVAL: Duration = Duration::from_millis(400);
+
+/// A lease is kept alive less often than this.
+const KEEP_ALIVES: usize = 20;
+
+/// A lease as its client knows it.
+struct Lease {
+    id: i64,
+    key: String,
+    /// The last acknowledged grant or keep-alive was sent then.
+    renewed: Instant,
+    ttl: Duration,
+    /// Whether its key was written.
+    attached: bool,
+}
+
+impl Lease {
+    fn renew(&mut self, sent: Instant, ttl_s: i64) {
+        self.renewed = sent;
+        self.ttl = Duration::from_secs(u64::try_from(ttl_s).unwrap_or_default());
+    }
+
+    /// Notes that it has ended, if that is too early.
+    fn has_ended(&self, load: &Load, seen_by: &str) {
+        let since = self.renewed.elapsed();
+        if since < self.ttl {
+            load.wrong(format!(
+                "lease {:x} has ended, says a {seen_by}, {since:?} after the last acknowledged renewal for {:?}",
+                self.id, self.ttl
+            ));
+        }
+    }
+}
+
+/// Grants leases, one after the other, and keeps each alive for a while. Gives how many were kept.
+pub(crate) async fn keep(load: Arc<Load>, mut at: usize, seed: u64) -> usize {
+    let channels = load.channels();
+    let mut choice = Choice(seed);
+    let mut kept = 0;
+    let mut pace = interval(INTERVAL);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for number in 1.. {
+        if load.is_stopped() {
+            break;
+        }
+        pace.tick().await;
+        let id = i64::try_from(seed << 32 | number).expect("seeds are small");
+        let sent = Instant::now();
+        let Some(granted) = grant(&channels[at % channels.len()], id).await else {
+            at += 1;
+            continue;
+        };
+        let key = format!("{PREFIX}{id:x}");
+        let mut lease = Lease {
+            id,
+            key,
+            renewed: sent,
+            ttl: Duration::ZERO,
+            attached: false,
+        };
+        lease.renew(sent, granted);
+        for _ in 0..choice.below(KEEP_ALIVES) {
+            pace.tick().await;
+            if load.is_stopped() {
+                break;
+            }
+            match step(&load, &channels[at % channels.len()], &mut lease).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => at += 1,
+            }
+        }
+        kept += 1;
+    }
+    kept
+}
+
+async fn answered<T>(
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, Status> {
+    let silence = |_| Status::deadline_exceeded("no answer");
+    let answer = timeout(CALL_TIMEOUT, call).await.map_err(silence)??;
+    Ok(answer.into_inner())
+}
+
+async fn grant(channel: &Channel, id: i64) -> Option<i64> {
+    let request = LeaseGrantRequest { id, ttl: TTL_S };
+    let mut leases = LeaseClient::new(channel.clone());
+    let granted = answered(leases.lease_grant(request)).await.ok()?;
+    Some(granted.ttl)
+}
+
+/// Keeps it alive once, and looks for its key. Whether it is still there.
+async fn step(load: &Load, channel: &Channel, lease: &mut Lease) -> Result<bool, Status> {
+    let sent = Instant::now();
+    match keep_alive(channel, lease.id).await? {
+        ttl_s if ttl_s > 0 => lease.renew(sent, ttl_s),
+        _ => {
+            lease.has_ended(load, "keep-alive");
+            return Ok(false);
+        }
+    }
+    let mut kv = KvClient::new(channel.clone());
+    if lease.attached {
+        let get = RangeRequest {
+            key: lease.key.clone().into(),
+            ..RangeRequest::default()
+        };
+        if answered(kv.range(get)).await?.kvs.is_empty() {
+            lease.has_ended(load, "read");
+            return Ok(false);
+        }
+        return Ok(true);
+    }
+    let put = PutRequest {
+        key: lease.key.clone().into(),
+        value: "v".into(),
+        lease: lease.id,
+        ..PutRequest::default()
+    };
+    match answered(kv.put(put)).await {
+        Ok(_) => lease.attached = true,
+        Err(status) if status.code() == Code::NotFound => {
+            lease.has_ended(load, "put");
+            return Ok(false);
+        }
+        Err(status) => return Err(status),
+    }
+    Ok(true)
+}
+
+/// The time that it has from now on; 0 if it has ended.
+async fn keep_alive(channel: &Channel, id: i64) -> Result<i64, Status> {
+    let request = futures_util::stream::iter([LeaseKeepAliveRequest { id }]);
+    let mut leases = LeaseClient::new(channel.clone());
+    let answer = async {
+        let mut answers = leases.lease_keep_alive(request).await?.into_inner();
+        let first = answers.message().await?;
+        let first = first.ok_or_else(|| Status::unavailable("the stream ended"))?;
+        Ok(tonic::Response::new(first.ttl))
+    };
+    answered(answer).await
+}

@@ -1,0 +1,196 @@
+//! What all clients of a run share, and the clients of v3: calls at pairs of keys, and watches over them.
+//!
+//! What does *not* live here: leases (`leases`), v2 (`tree`), what measures the pauses (`probes`).
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tonic::transport::{Channel, Endpoint};
+use witan_api::v3::etcdserverpb::{WatchCreateRequest, kv_client::KvClient};
+use witan_e2e::linear::{
+    Batch, Call, Input, Told,
+    client::{self, Choice, PREFIX, PREFIX_END, WatchEnd},
+};
+
+use crate::probes::Acknowledged;
+
+/// Pairs that are in use at a time. Each step of the schedule has its own, so that histories stay short.
+pub(crate) const PAIRS: usize = 6;
+
+/// Pause between two calls of a client: the members need time for their own work, too.
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// A call that took so long has no answer: longer than an election.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Pause before a watch is opened at another member.
+const WATCH_AGAIN: Duration = Duration::from_millis(50);
+
+/// What all clients share.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    /// Moments and values.
+    pub(crate) calls: client::Shared,
+    /// Client ports of all members.
+    pub(crate) addresses: Vec<String>,
+    /// Which step of the schedule it is.
+    step: AtomicUsize,
+    stopped: AtomicBool,
+    acknowledged: Mutex<Vec<Acknowledged>>,
+    wrong: Mutex<Vec<String>>,
+}
+
+impl Load {
+    pub(crate) fn new(addresses: Vec<String>) -> Arc<Self> {
+        Arc::new(Self {
+            addresses,
+            ..Self::default()
+        })
+    }
+
+    /// From now on other keys are in use.
+    pub(crate) fn next_step(&self) {
+        self.step.fetch_add(1, Relaxed);
+    }
+
+    /// One of the pairs that are in use.
+    pub(crate) fn pair(&self, choice: &mut Choice) -> usize {
+        self.step.load(Relaxed) * PAIRS + choice.below(PAIRS)
+    }
+
+    /// All clients end after their present calls.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    /// Writes of the probes that were acknowledged.
+    pub(crate) fn acknowledged(&self) -> MutexGuard<'_, Vec<Acknowledged>> {
+        self.acknowledged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a broken promise.
+    pub(crate) fn wrong(&self, what: String) {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.push(what);
+    }
+
+    /// All that were noted.
+    pub(crate) fn all_wrong(&self) -> Vec<String> {
+        let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.clone()
+    }
+
+    /// A channel to each member; none is connected before its first call.
+    pub(crate) fn channels(&self) -> Vec<Channel> {
+        self.addresses.iter().map(|address| lazy(address)).collect()
+    }
+}
+
+fn lazy(address: &str) -> Channel {
+    Endpoint::from_shared(format!("http://{address}"))
+        .expect("host:port makes a URL")
+        .tcp_nodelay(true)
+        .connect_lazy()
+}
+
+/// One client's calls until the load stops, at one member until it does not answer, then at the next one.
+pub(crate) async fn work(load: Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
+    let channels = load.channels();
+    let mut choice = Choice(seed);
+    let mut calls: Vec<Call> = Vec::new();
+    let (mut step, mut known) = (0, [[0, 0]; PAIRS]);
+    let mut pace = interval(PAUSE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !load.is_stopped() {
+        pace.tick().await;
+        let pair = load.pair(&mut choice);
+        if pair / PAIRS != step {
+            (step, known) = (pair / PAIRS, [[0, 0]; PAIRS]);
+        }
+        let input = choice.input(&load.calls, known[pair % PAIRS]);
+        let call = call(&load, &channels[at % channels.len()], pair, input).await;
+        match call.told {
+            Some(told) => client::remember(&mut known[pair % PAIRS], input, told.output),
+            None => at += 1,
+        }
+        calls.push(call);
+    }
+    calls
+}
+
+async fn call(load: &Load, channel: &Channel, pair: usize, input: Input) -> Call {
+    let begun = load.calls.moment();
+    let mut kv = KvClient::new(channel.clone());
+    let asked = timeout(CALL_TIMEOUT, client::ask(&mut kv, pair, input)).await;
+    // neither an error nor silence says that nothing was done
+    let answer = asked.ok().and_then(Result::ok);
+    let told = answer.map(|(output, revision)| Told {
+        ended: load.calls.moment(),
+        output,
+        revision,
+    });
+    Call {
+        pair,
+        input,
+        begun,
+        told,
+        // another member may have it
+        lost_by: u64::MAX,
+    }
+}
+
+/// Puts until one is acknowledged, which every watch is to see as its last change. Gives all of them.
+pub(crate) async fn last_put(load: &Load) -> Vec<Call> {
+    let channels = load.channels();
+    let mut calls: Vec<Call> = Vec::new();
+    for channel in channels.iter().cycle() {
+        let input = Input::Put(0, load.calls.value());
+        calls.push(call(load, channel, 0, input).await);
+        if calls.last().is_some_and(|call| call.told.is_some()) {
+            break;
+        }
+    }
+    calls
+}
+
+/// Watches all pairs, at one member until its stream ends, then at the next one behind what was seen.
+pub(crate) async fn observe(
+    load: Arc<Load>,
+    mut at: usize,
+    mut end: watch::Receiver<Option<i64>>,
+) -> Vec<Batch> {
+    let channels = load.channels();
+    let mut batches = Vec::new();
+    let mut pace = interval(WATCH_AGAIN);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        pace.tick().await;
+        let create = WatchCreateRequest {
+            key: PREFIX.into(),
+            range_end: PREFIX_END.into(),
+            start_revision: client::next_revision(&batches),
+            ..Default::default()
+        };
+        let channel = channels[at % channels.len()].clone();
+        match client::follow(channel, create, &mut batches, &mut end).await {
+            WatchEnd::Seen => return batches,
+            // those that removed members end are opened elsewhere
+            WatchEnd::Broken | WatchEnd::Canceled(_) => at += 1,
+        }
+    }
+}

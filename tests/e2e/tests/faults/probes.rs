@@ -1,0 +1,88 @@
+//! Puts at every member at a steady rate, whatever became of those before: how long no write is acknowledged, and
+//! which were.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use witan_api::v3::etcdserverpb::{PutRequest, kv_client::KvClient};
+
+use crate::load::{CALL_TIMEOUT, Load};
+
+/// Every key of a probe begins so.
+pub(crate) const PREFIX: &str = "probe/";
+
+/// The first key behind all of them.
+pub(crate) const PREFIX_END: &str = "probe0";
+
+/// Time between two probes of a member.
+const INTERVAL: Duration = Duration::from_millis(40);
+
+/// Probes of a member that wait for an answer.
+const WAITING_MAX: usize = 100;
+
+/// An acknowledged probe.
+#[derive(Clone, Debug)]
+pub(crate) struct Acknowledged {
+    /// When.
+    pub(crate) at: Instant,
+    /// By which member.
+    pub(crate) member: usize,
+    /// Its key.
+    pub(crate) key: String,
+}
+
+/// Probes one member until the load stops.
+pub(crate) async fn probe(load: Arc<Load>, member: usize) {
+    let channel = load.channels().swap_remove(member);
+    let mut waiting = JoinSet::new();
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut count = 0;
+    while !load.is_stopped() {
+        ticks.tick().await;
+        while waiting.try_join_next().is_some() {}
+        if waiting.len() >= WAITING_MAX {
+            continue;
+        }
+        count += 1;
+        let key = format!("{PREFIX}{member}/{count}");
+        let put = PutRequest {
+            key: key.clone().into(),
+            value: "v".into(),
+            ..PutRequest::default()
+        };
+        let (load, mut kv) = (load.clone(), KvClient::new(channel.clone()));
+        waiting.spawn(async move {
+            let answer = timeout(CALL_TIMEOUT, kv.put(put)).await;
+            if answer.is_ok_and(|answer| answer.is_ok()) {
+                let at = Instant::now();
+                load.acknowledged().push(Acknowledged { at, member, key });
+            }
+        });
+    }
+    waiting.join_all().await;
+}
+
+/// The longest time without an acknowledgment between two moments.
+pub(crate) fn longest_pause(load: &Load, from: Instant, to: Instant) -> Duration {
+    let all = load.acknowledged();
+    let mut moments: Vec<Instant> = all.iter().map(|one| one.at).collect();
+    moments.retain(|at| (from..=to).contains(at));
+    moments.extend([from, to]);
+    moments.sort_unstable();
+    let pauses = moments.windows(2).map(|pair| pair[1] - pair[0]);
+    pauses.max().unwrap_or_default()
+}
+
+/// Whether every member has acknowledged a write since then.
+pub(crate) fn all_serve(load: &Load, since: Instant) -> bool {
+    let all = load.acknowledged();
+    let recent = || all.iter().rev().take_while(|one| one.at >= since);
+    (0..load.addresses.len()).all(|member| recent().any(|one| one.member == member))
+}

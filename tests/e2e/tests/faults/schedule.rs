@@ -1,0 +1,215 @@
+//! The faults: how each begins, how long it lasts, how it ends, and in which order a seed has them.
+
+use std::time::{Duration, Instant};
+
+use witan_e2e::{Kind, linear::client::Choice, network::Link, wait};
+
+use crate::{load::Load, probes, stage::Stage};
+
+/// How long a fault lasts: longer than an election, which takes one to two seconds.
+const LENGTH: Duration = Duration::from_millis(2500);
+
+/// A link that flaps is cut for so long, and whole for as long.
+const FLAP: Duration = Duration::from_millis(250);
+
+/// Times that it is cut.
+const FLAPS: u32 = 6;
+
+/// Lateness of every message on a slow network.
+const SLOW: Duration = Duration::from_millis(40);
+
+/// Segments of a hundred that are lost.
+const LOST_PERCENT: u8 = 15;
+
+/// The second fault of two begins so long after the first.
+const APART: Duration = Duration::from_millis(800);
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    KillLeader,
+    KillFollower,
+    KillAll,
+    StopLeader,
+    StopFollower,
+    CutOffLeader,
+    CutOffFollower,
+    LeaderMute,
+    LeaderDeaf,
+    FollowerMute,
+    FollowerDeaf,
+    Flapping,
+    Slow,
+    Lossy,
+    FullDisk,
+    RollingRestart,
+    ReplaceFollower,
+    ReplaceLeader,
+    SlowAndKilled,
+    CutOffAndStopped,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 20] = [
+        Self::KillLeader,
+        Self::KillFollower,
+        Self::KillAll,
+        Self::StopLeader,
+        Self::StopFollower,
+        Self::CutOffLeader,
+        Self::CutOffFollower,
+        Self::LeaderMute,
+        Self::LeaderDeaf,
+        Self::FollowerMute,
+        Self::FollowerDeaf,
+        Self::Flapping,
+        Self::Slow,
+        Self::Lossy,
+        Self::FullDisk,
+        Self::RollingRestart,
+        Self::ReplaceFollower,
+        Self::ReplaceLeader,
+        Self::SlowAndKilled,
+        Self::CutOffAndStopped,
+    ];
+
+    /// What the table calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::KillLeader => "kill -9 of the leader",
+            Self::KillFollower => "kill -9 of a follower",
+            Self::KillAll => "kill -9 of all members at once",
+            Self::StopLeader => "leader stopped (SIGSTOP)",
+            Self::StopFollower => "follower stopped (SIGSTOP)",
+            Self::CutOffLeader => "leader cut off, both ways",
+            Self::CutOffFollower => "follower cut off, both ways",
+            Self::LeaderMute => "leader cut off, what it sends",
+            Self::LeaderDeaf => "leader cut off, what it receives",
+            Self::FollowerMute => "follower cut off, what it sends",
+            Self::FollowerDeaf => "follower cut off, what it receives",
+            Self::Flapping => "connections to the leader flap",
+            Self::Slow => "every message is 40 to 80 ms late",
+            Self::Lossy => "15 % of the segments are lost",
+            Self::FullDisk => "a member's disk is full",
+            Self::RollingRestart => "all members restarted, one by one",
+            Self::ReplaceFollower => "follower removed, wiped, added again",
+            Self::ReplaceLeader => "leader removed, wiped, added again",
+            Self::SlowAndKilled => "lossy network, and kill -9 of the leader",
+            Self::CutOffAndStopped => "follower cut off, then leader stopped",
+        }
+    }
+
+    /// Has it happen, and ends it.
+    fn run(self, stage: &mut Stage, leader: usize, follower: usize) {
+        let network = &stage.network;
+        match self {
+            Self::KillLeader => kill(stage, &[leader]),
+            Self::KillFollower => kill(stage, &[follower]),
+            Self::KillAll => kill(stage, &(0..stage.count()).collect::<Vec<_>>()),
+            Self::StopLeader => stop(stage, leader),
+            Self::StopFollower => stop(stage, follower),
+            Self::CutOffLeader => around(stage, leader, Link::Held, Link::Held),
+            Self::CutOffFollower => around(stage, follower, Link::Held, Link::Held),
+            Self::LeaderMute => around(stage, leader, Link::Held, Link::Open),
+            Self::LeaderDeaf => around(stage, leader, Link::Open, Link::Held),
+            Self::FollowerMute => around(stage, follower, Link::Held, Link::Open),
+            Self::FollowerDeaf => around(stage, follower, Link::Open, Link::Held),
+            Self::Flapping => {
+                for _ in 0..FLAPS {
+                    network.set_around(leader, Link::Cut, Link::Cut);
+                    wait::wall_time(FLAP);
+                    network.set_all(Link::Open);
+                    wait::wall_time(FLAP);
+                }
+            }
+            Self::Slow => everywhere(stage, Link::Slow(SLOW)),
+            Self::Lossy => everywhere(stage, Link::Lossy(LOST_PERCENT)),
+            Self::FullDisk => {
+                let disk = stage.disk.as_ref().expect("it is skipped without one");
+                disk.fill();
+                wait::wall_time(LENGTH);
+                disk.make_room();
+            }
+            Self::RollingRestart => (0..stage.count()).for_each(|at| stage.restart(at)),
+            Self::ReplaceFollower => stage.replace(follower, leader),
+            Self::ReplaceLeader => stage.replace(leader, follower),
+            Self::SlowAndKilled => {
+                network.set_all(Link::Lossy(LOST_PERCENT));
+                wait::wall_time(APART);
+                kill(stage, &[leader]);
+            }
+            Self::CutOffAndStopped => {
+                network.set_around(follower, Link::Held, Link::Held);
+                wait::wall_time(APART);
+                stop(stage, leader);
+            }
+        }
+        stage.network.set_all(Link::Open);
+    }
+}
+
+fn kill(stage: &mut Stage, members: &[usize]) {
+    members.iter().for_each(|at| stage.kill(*at));
+    if members.len() < stage.count() {
+        wait::wall_time(LENGTH);
+    }
+    members.iter().for_each(|at| stage.start_member(*at));
+}
+
+fn stop(stage: &Stage, at: usize) {
+    stage.cluster.member(at).signal("STOP");
+    wait::wall_time(LENGTH);
+    stage.cluster.member(at).signal("CONT");
+}
+
+fn around(stage: &Stage, at: usize, sent: Link, received: Link) {
+    stage.network.set_around(at, sent, received);
+    wait::wall_time(LENGTH);
+}
+
+fn everywhere(stage: &Stage, link: Link) {
+    stage.network.set_all(link);
+    wait::wall_time(LENGTH);
+}
+
+/// What one fault did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) fault: Fault,
+    /// The longest time without an acknowledged write, until every member has acknowledged one again.
+    pub(crate) pause: Duration,
+}
+
+/// All faults in the order of this seed.
+pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
+    let mut choice = Choice(seed);
+    let mut faults = Fault::ALL.to_vec();
+    for at in (1..faults.len()).rev() {
+        faults.swap(at, choice.below(at + 1));
+    }
+    if stage.disk.is_none() {
+        eprintln!("no full disk: this user may not mount a file system");
+        faults.retain(|fault| *fault != Fault::FullDisk);
+    }
+    if stage.kind != Kind::Witan {
+        eprintln!("no leader is removed: etcd's other members may not answer for 30 s afterwards");
+        faults.retain(|fault| *fault != Fault::ReplaceLeader);
+    }
+    let mut outcomes = Vec::new();
+    for fault in faults {
+        load.next_step();
+        let leader = stage.cluster.leader();
+        let other = (leader + 1 + choice.below(stage.count() - 1)) % stage.count();
+        let begun = Instant::now();
+        fault.run(stage, leader, other);
+        stage.wait_whole();
+        let healed = Instant::now();
+        wait::until_true("every member acknowledges writes", || {
+            probes::all_serve(load, healed)
+        });
+        let pause = probes::longest_pause(load, begun, Instant::now());
+        eprintln!("{:>8.1?} {}", pause, fault.name());
+        outcomes.push(Outcome { fault, pause });
+    }
+    outcomes
+}

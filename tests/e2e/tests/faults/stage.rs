@@ -1,0 +1,175 @@
+//! Members that reach one another through a network that can fail, one of them on a small disk.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use witan_e2e::{Cluster, Disk, Kind, Launch, Network, Server, cluster::status, http, wait};
+
+/// Size of the small disk.
+const DISK_MIB: usize = 256;
+
+/// The member on the small disk.
+pub(crate) const ON_SMALL_DISK: usize = 0;
+
+/// The members, their network and the small disk.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) kind: Kind,
+    pub(crate) cluster: Cluster,
+    pub(crate) network: Network,
+    /// Members that were started as new members of a cluster that existed.
+    joined: Vec<bool>,
+    /// Unmounted when the members are gone.
+    pub(crate) disk: Option<Disk>,
+}
+
+impl Stage {
+    /// Starts so many members.
+    pub(crate) fn start(kind: Kind, count: usize, handle: &Handle) -> Self {
+        let disk = Disk::mount("faults", DISK_MIB);
+        let launch = |at: usize| {
+            let launch = match kind {
+                Kind::Witan => Launch::new(kind),
+                Kind::Etcd36 | Kind::Etcd34 => Launch::new(kind).arg("--log-level=warn"),
+            };
+            match &disk {
+                Some(disk) if at == ON_SMALL_DISK => launch.dir(disk.path().join("member")),
+                Some(_) | None => launch,
+            }
+        };
+        let launches: Vec<Launch> = (0..count).map(launch).collect();
+        let mut network = None;
+        let cluster = Cluster::prepare_behind(&launches, |ports| {
+            network.insert(Network::new(handle.clone(), ports)).urls()
+        });
+        let mut stage = Self {
+            kind,
+            cluster,
+            network: network.expect("the cluster asked for it"),
+            joined: vec![false; count],
+            disk,
+        };
+        (0..count).for_each(|at| stage.start_member(at));
+        stage.wait_whole();
+        stage
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.cluster.members().len()
+    }
+
+    /// Kills a member; from then on its port refuses connections.
+    pub(crate) fn kill(&mut self, at: usize) {
+        self.network.close(at);
+        self.cluster.member_mut(at).kill9();
+    }
+
+    pub(crate) fn start_member(&mut self, at: usize) {
+        self.network.open(at);
+        let member = self.cluster.member_mut(at);
+        member.start_unready_again();
+        self.network.runs_as(at, member.pid());
+    }
+
+    /// Stops a member as an operator does, and starts it again.
+    pub(crate) fn restart(&mut self, at: usize) {
+        self.cluster.member_mut(at).terminate();
+        self.network.close(at);
+        self.start_member(at);
+        self.cluster.member_mut(at).wait_ready();
+    }
+
+    /// Removes a member, wipes its disk, and has it join as a learner that is promoted.
+    pub(crate) fn replace(&mut self, at: usize, through: usize) {
+        let through = self.cluster.member(through).address();
+        let id = status(self.cluster.member(at)).expect("it runs").id;
+        change(&through, "remove", &id.to_string());
+        self.cluster.member_mut(at).wait_exit();
+        self.network.close(at);
+        let data = self.cluster.member(at).dir().join("data");
+        fs::remove_dir_all(data).expect("the data is removed");
+        let url = self.network.urls().swap_remove(at);
+        let learner = add(&through, &url);
+        if !self.joined[at] {
+            let member = self.cluster.member_mut(at);
+            member.add_args(["--initial-cluster-state", "existing"]);
+            self.joined[at] = true;
+        }
+        self.start_member(at);
+        self.cluster.member_mut(at).wait_ready();
+        change(&through, "promote", &learner);
+    }
+
+    /// Waits until all members run, and name the same leader. etcd's members end when their disk is full: they are
+    /// started again.
+    ///
+    /// # Panics
+    /// If a member of ours has ended.
+    pub(crate) fn wait_whole(&mut self) {
+        for at in 0..self.count() {
+            if !self.cluster.member_mut(at).runs() {
+                let tail = self.cluster.member(at).tail();
+                assert!(self.kind != Kind::Witan, "member {at} has ended:\n{tail}");
+                if self.cluster.member(at).is_started() {
+                    self.cluster.member_mut(at).wait_exit();
+                }
+                self.network.close(at);
+                self.start_member(at);
+            }
+            self.cluster.member_mut(at).wait_ready();
+        }
+        self.cluster.leader();
+    }
+
+    /// Writes the logs of all members into a folder.
+    pub(crate) fn write_logs(&self, folder: &std::path::Path) {
+        for (at, member) in self.cluster.members().iter().map(Server::log).enumerate() {
+            let path = folder.join(format!("member-{at}.log"));
+            fs::write(path, member.join("\n")).expect("the temporary folder is writable");
+        }
+    }
+}
+
+fn ask(through: &str, verb: &str, body: &Value) -> Option<http::Response> {
+    let path = format!("/v3/cluster/member/{verb}");
+    http::try_once(through, "POST", &path, &[], body.to_string().as_bytes()).ok()
+}
+
+/// Removes or promotes a member; repeats while the members are not ready for it.
+fn change(through: &str, verb: &str, id: &str) {
+    let mut said = String::new();
+    wait::until_true(&format!("the cluster can {verb} a member"), || {
+        let answer = ask(through, verb, &json!({ "ID": id }));
+        let Some(answer) = answer else { return false };
+        if answer.status != 200 && answer.text() != said {
+            said = answer.text();
+            eprintln!("{verb}: {said}");
+        }
+        // one that is not there any more was removed by a request whose answer was lost
+        answer.status == 200 || answer.status == 404 && verb == "remove"
+    });
+}
+
+/// Adds a learner at this URL, and gives its id. An answer may be lost, so that it is there when it is asked for again.
+fn add(through: &str, url: &str) -> String {
+    let mut said = String::new();
+    wait::until("the cluster can add a member", || {
+        let listed = ask(through, "list", &json!({}))?.json();
+        let members = listed["members"].as_array().cloned().unwrap_or_default();
+        let there = members.iter().find(|member| member["peerURLs"][0] == url);
+        if let Some(id) = there.and_then(|member| member["ID"].as_str()) {
+            return Some(id.to_owned());
+        }
+        let answer = ask(
+            through,
+            "add",
+            &json!({ "peerURLs": [url], "isLearner": true }),
+        )?;
+        if answer.status != 200 && answer.text() != said {
+            said = answer.text();
+            eprintln!("add: {said}");
+        }
+        None
+    })
+}
