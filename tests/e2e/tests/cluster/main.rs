@@ -5,12 +5,13 @@
 //! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `long_commands` (work of
 //! seconds) → `quorum` (too few run) → `membership` (members come and go) →
 //! `learners` (what those serve that do not vote) → `forced` (one is left) →
-//! `corruption` (states differ) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
+//! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
 //! `versions` (members of several releases) → `tools` (etcdctl), `walkthrough` (TLS on both ports, as people set
 //! it up).
 
 #[path = "../tls/authority.rs"]
 mod authority;
+mod clocks;
 mod corruption;
 mod dialects;
 mod failover;

@@ -1,0 +1,167 @@
+//! Members whose wall clocks jump: elections and leases do not depend on them; the TTL of v2 keys follows the leader's.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
+
+use serde_json::json;
+use witan_e2e::{Cluster, Server, binaries::root, cluster::status, server::fresh_dir, wait};
+
+const MEMBERS: usize = 3;
+
+/// How far a clock jumps.
+const JUMP_S: i64 = 7200;
+
+/// A TTL that ends in a jump.
+const TTL_S: i64 = 3600;
+
+/// What would end by a clock has ended by then: the leader looks every half second.
+const LOOKED: Duration = Duration::from_secs(2);
+
+/// Members with clocks of their own.
+struct Clocks {
+    cluster: Cluster,
+    folder: PathBuf,
+}
+
+impl Drop for Clocks {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Clocks {
+    fn start() -> Self {
+        let folder = fresh_dir("clocks");
+        fs::create_dir_all(&folder).expect("a fresh folder");
+        let library = folder.join("clock.so");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&library)
+            .arg(root().join("tests/e2e/data/clock.c"))
+            .status();
+        assert!(compiled.is_ok_and(|status| status.success()), "cc fails");
+        let mut clocks = Self {
+            cluster: Cluster::prepare(MEMBERS, &[]),
+            folder,
+        };
+        for at in 0..MEMBERS {
+            clocks.set(at, 0);
+            let file = clocks.file(at);
+            let member = clocks.cluster.member_mut(at);
+            member.add_env("LD_PRELOAD", &library.display().to_string());
+            member.add_env("WITAN_TEST_CLOCK", &file.display().to_string());
+        }
+        clocks.cluster.start_all();
+        clocks
+    }
+
+    fn file(&self, at: usize) -> PathBuf {
+        self.folder.join(format!("{at}"))
+    }
+
+    /// Sets a member's clock to so many seconds ahead.
+    fn set(&self, at: usize, seconds: i64) {
+        // in place: the member maps it
+        let mut file = File::options();
+        let file = file
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.file(at));
+        let written = file.and_then(|mut file| file.write_all(&seconds.to_ne_bytes()));
+        written.expect("a writable folder");
+    }
+
+    fn others(&self, leader: usize) -> impl Iterator<Item = usize> {
+        (0..MEMBERS).filter(move |at| *at != leader)
+    }
+}
+
+fn v3(member: &Server, path: &str, body: &serde_json::Value) -> serde_json::Value {
+    let answer = member.http("POST", path, &body.to_string());
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+/// Grants a lease with a key of the same name (letters of base64).
+fn grant(member: &Server, id: i64, ttl_s: i64, key: &str) {
+    let granted = json!({ "ID": id.to_string(), "TTL": ttl_s.to_string() });
+    v3(member, "/v3/lease/grant", &granted);
+    let put = json!({ "key": key, "value": "YQ==", "lease": id.to_string() });
+    v3(member, "/v3/kv/put", &put);
+}
+
+fn has(member: &Server, key: &str) -> bool {
+    v3(member, "/v3/kv/range", &json!({ "key": key }))["count"] == "1"
+}
+
+/// Seconds that a lease has left.
+fn left(member: &Server, id: i64) -> i64 {
+    let asked = json!({ "ID": id.to_string() });
+    let answer = v3(member, "/v3/lease/timetolive", &asked);
+    let left = answer["TTL"].as_str().and_then(|text| text.parse().ok());
+    left.unwrap_or_else(|| panic!("no TTL: {answer}"))
+}
+
+#[test]
+fn leases_and_elections_do_not_depend_on_wall_clocks() {
+    let clocks = Clocks::start();
+    let cluster = &clocks.cluster;
+    let leader = cluster.leader();
+    let before = status(cluster.member(leader)).expect("it runs");
+    grant(cluster.member(leader), 1, TTL_S, "long");
+    // forward at the leader, then at the others, then back at all
+    let forward = [leader].into_iter().chain(clocks.others(leader));
+    let jumps = forward.map(|at| (at, JUMP_S));
+    for (at, seconds) in jumps.chain((0..MEMBERS).map(|at| (at, -JUMP_S))) {
+        clocks.set(at, seconds);
+        grant(cluster.member(at), 2, 1, "soon");
+        wait::until_true("a brief lease ends", || !has(cluster.member(at), "soon"));
+        for member in cluster.members() {
+            assert!(has(member, "long"));
+            assert!(left(member, 1) > TTL_S / 2, "{}", left(member, 1));
+        }
+    }
+    let after = status(cluster.member(leader)).expect("it runs");
+    assert_eq!((after.leader, after.term), (before.leader, before.term));
+}
+
+#[test]
+fn ttls_of_v2_follow_the_clock_of_the_leader() {
+    let clocks = Clocks::start();
+    let cluster = &clocks.cluster;
+    let leader = cluster.leader();
+    let follower = cluster.follower();
+    let set = |key: &str, ttl_s: i64| {
+        let target = format!("/v2/keys/{key}");
+        let set = cluster
+            .member(leader)
+            .http("PUT", &target, &format!("value=x&ttl={ttl_s}"));
+        assert_eq!(set.status, 201, "{}", set.text());
+    };
+    let there = |key: &str| {
+        let target = format!("/v2/keys/{key}?quorum=true");
+        cluster.member(leader).http("GET", &target, "").status == 200
+    };
+    set("kept", TTL_S);
+    clocks.set(follower, JUMP_S);
+    set("brief", 1);
+    wait::until_true("a brief key ends", || !there("brief"));
+    wait::wall_time(LOOKED);
+    assert!(there("kept"), "a follower's clock ends nothing");
+    clocks.set(leader, JUMP_S);
+    wait::until_true("the leader's clock ends it", || !there("kept"));
+    // what was set by a clock that is ahead lasts until then
+    set("ahead", 1);
+    clocks.set(leader, 0);
+    wait::wall_time(LOOKED);
+    assert!(there("ahead"), "its time has not come");
+    clocks.set(leader, JUMP_S);
+    wait::until_true("its time has come", || !there("ahead"));
+    cluster.wait_equal();
+}
