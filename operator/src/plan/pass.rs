@@ -193,10 +193,20 @@ impl<'a> Joined<'a> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }
 
-    /// Whether this member goes because the spec asks for fewer. It was stopped for that, or need not start any more.
-    pub(super) fn leaves(&self, ordinal: Ordinal) -> bool {
-        let last = self.last().filter(|(last, _)| *last == ordinal);
-        self.surplus() && last.is_some_and(|(_, member)| self.may_remove(member.id))
+    /// Whether this member is the one that goes because the spec asks for fewer.
+    pub(super) fn goes_next(&self, ordinal: Ordinal) -> bool {
+        self.surplus() && self.last().is_some_and(|(last, _)| last == ordinal)
+    }
+
+    /// Whether a member that goes next need not start any more: the others decide without it.
+    pub(super) fn leaves(&self, ordinal: Ordinal, id: MemberId) -> bool {
+        self.goes_next(ordinal) && self.may_remove(id)
+    }
+
+    /// Whether a pod was not ready for as long as a member may take to come back.
+    pub(super) fn had_its_time(&self, pod: &PodSeen) -> bool {
+        let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
+        !pod.ready && self.now().saturating_sub(pod.ready_changed) >= patience
     }
 
     /// Whether the operator may stop pods for a new template.

@@ -57,7 +57,8 @@ fn role(member: &MemberSeen) -> Role {
 pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     joined.own().find_map(|(ordinal, member)| {
         let pass = &joined.pass;
-        if pass.pod(ordinal).is_some() || pass.is_fenced(ordinal) || joined.leaves(ordinal) {
+        let stays = !pass.is_fenced(ordinal) && !joined.leaves(ordinal, member.id);
+        if pass.pod(ordinal).is_some() || !stays {
             return None;
         }
         if let Some(claim) = pass.claim(ordinal)
@@ -172,7 +173,7 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
         };
     }
     let serves = joined.serves(member);
-    if joined.surplus() && !serves {
+    if joined.goes_next(ordinal) && !serves {
         let ending = joined.pass.pod(ordinal).filter(|pod| pod.deleting);
         // It may still answer its clients, as long as its node lets it.
         return match ending.is_some_and(|pod| !joined.pass.is_stuck(pod)) {
@@ -181,7 +182,10 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
         };
     }
     if lost_disk(joined, ordinal, member) {
-        return Verdict::Remove(Removal::DiskLost);
+        return Verdict::Remove(match joined.surplus() {
+            true => Removal::ScaleIn,
+            false => Removal::DiskLost,
+        });
     }
     if serves {
         return Verdict::Well;
@@ -189,6 +193,10 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
     let Some(pod) = joined.pass.pod(ordinal) else {
         return Verdict::Well;
     };
+    if joined.surplus() && joined.had_its_time(pod) {
+        // Nothing takes its place, so that an obstacle is no reason to keep it.
+        return Verdict::Remove(Removal::ScaleIn);
+    }
     match overdue(joined, ordinal, pod) {
         Overdue::Yes => Verdict::Remove(Removal::Dead),
         Overdue::No(why) => wait(why, SOON),
@@ -227,9 +235,7 @@ pub(super) fn overdue(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> O
     if let Some(obstacle) = pod.obstacle {
         return Overdue::No(Why::Obstacle(ordinal, obstacle));
     }
-    let patience = joined.pass.spec.self_healing().unhealthy_after.seconds();
-    let long = joined.now().saturating_sub(pod.ready_changed) >= patience;
-    if long && !pod.ready {
+    if joined.had_its_time(pod) {
         Overdue::Yes
     } else {
         Overdue::No(Why::Unhealthy(ordinal))

@@ -1,5 +1,5 @@
 //! The number of members follows the spec, one member at a time: up by a learner at the lowest free ordinal, down
-//! from the highest one; a member that does not serve goes first (`repair`).
+//! from the highest one. A member that had its time to come back goes before it (`repair`).
 
 use super::{pass::Joined, soon};
 use crate::model::{Ordinal, Removal, Step, Stop, Why};

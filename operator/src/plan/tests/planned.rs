@@ -153,7 +153,7 @@ fn a_learner_that_is_not_wanted_any_more_goes() {
     assert_eq!(removals(&world), [Removal::ScaleIn]);
 }
 
-/// Scaling in below a dead member takes the dead one, and disturbs no other.
+/// Scaling in below a dead member takes the dead one once it had its time, and disturbs no other.
 #[test]
 fn scaling_in_prefers_a_member_that_does_not_serve() {
     let mut world = cluster(5);
@@ -167,6 +167,71 @@ fn scaling_in_prefers_a_member_that_does_not_serve() {
         .filter_map(|member| member.ordinal)
         .collect();
     assert_eq!(left, [0, 2, 3, 4]);
+}
+
+/// Members before and after, those that are down for good, which of them are removed at once and which after their
+/// time, and who is left.
+#[test]
+fn with_a_surplus_the_highest_ordinal_goes_and_others_have_their_time() {
+    type Case<'a> = (i32, i32, &'a [u32], &'a [u32], &'a [u32], &'a [u32]);
+    let cases: [Case<'_>; 5] = [
+        (5, 3, &[1], &[], &[1], &[0, 2, 3]),
+        (5, 3, &[4], &[4], &[], &[0, 1, 2]),
+        (5, 4, &[1, 4], &[4], &[1], &[0, 1, 2, 3]),
+        (3, 1, &[2], &[2], &[], &[0]),
+        // two of four are no quorum: nothing may be removed
+        (4, 3, &[1, 3], &[], &[], &[0, 1, 2, 3]),
+    ];
+    for (from, to, down, at_once, later, left) in cases {
+        let mut world = cluster(from);
+        let ids: Vec<_> = down
+            .iter()
+            .filter_map(|ordinal| Some((world.member(*ordinal)?.id, *ordinal)))
+            .collect();
+        down.iter()
+            .for_each(|ordinal| break_pod(&mut world, *ordinal, None));
+        world.elapse(1);
+        world.spec.replicas = to;
+        let began = world.now;
+        let (mut soon, mut late) = (Vec::new(), Vec::new());
+        for _ in 0..300 {
+            if let Step::RemoveMember { id, .. } = world.pass() {
+                let list = if world.now - began < 290 {
+                    &mut soon
+                } else {
+                    &mut late
+                };
+                list.extend(ids.iter().filter(|one| one.0 == id).map(|one| one.1));
+            }
+            world.elapse(3);
+        }
+        let mut ordinals: Vec<_> = world.members.iter().filter_map(|one| one.ordinal).collect();
+        ordinals.sort_unstable();
+        assert_eq!(
+            (&soon[..], &late[..], &ordinals[..]),
+            (at_once, later, left),
+            "{from} to {to} without {down:?}"
+        );
+    }
+}
+
+/// A node is drained, or a container restarts, while the cluster scales in.
+#[test]
+fn a_member_that_restarts_while_the_cluster_scales_in_stays() {
+    for (from, to) in [(4, 3), (5, 3), (5, 4), (7, 3)] {
+        let mut world = cluster(from);
+        let id = world.member(1).expect("a member").id;
+        break_pod(&mut world, 1, None);
+        world.elapse(1);
+        world.spec.replicas = to;
+        world.run(10, |_, _| false);
+        world.pods.get_mut(&1).expect("its pod").broken = false;
+        world.settle();
+        let left: Vec<_> = world.members.iter().filter_map(|one| one.ordinal).collect();
+        let wanted: Vec<_> = (0..u32::try_from(to).expect("few")).collect();
+        assert_eq!(left, wanted, "{from} to {to}");
+        assert_eq!(world.member(1).map(|one| one.id), Some(id));
+    }
 }
 
 #[test]
