@@ -9,7 +9,10 @@ use std::{
     collections::HashMap,
     fmt::Debug,
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -55,6 +58,8 @@ use crate::{
 const POLL: Duration = Duration::from_secs(10);
 /// The first delay after a pass that failed; each further failure doubles it.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+/// How long passes that run may take to come to their end: less than a pod's grace.
+const LAST_PASSES: Duration = Duration::from_secs(5);
 /// The longest delay after a pass that failed.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -100,6 +105,8 @@ pub struct Operator<M> {
     recorder: Recorder,
     secrets: Secrets,
     passes: Semaphore,
+    limit: u32,
+    ends: AtomicBool,
     failures: Mutex<HashMap<ObjectRef<EtcdCluster>, u32>>,
 }
 
@@ -126,6 +133,8 @@ impl<M: Members> Operator<M> {
             recorder: Recorder::new(client.clone(), reporter),
             secrets: Secrets::default(),
             passes: Semaphore::new(passes.into()),
+            limit: passes.into(),
+            ends: AtomicBool::new(false),
             failures: Mutex::default(),
             client,
             members,
@@ -134,13 +143,15 @@ impl<M: Members> Operator<M> {
         }
     }
 
-    /// Works on all clusters of the namespaces, `None` for all, until `end` resolves and the passes that run have ended.
+    /// Works on all clusters of the namespaces, `None` for all, until `end` resolves. If that gives `true` the passes that
+    /// run come to their end, so that whoever acts next acts alone; else they stop where they are. Gives what `end` gave,
+    /// `false` if the watches ended before.
     pub async fn run(
         self: Arc<Self>,
         scopes: Vec<Option<String>>,
         readiness: Arc<Readiness>,
-        end: impl Future<Output = ()>,
-    ) {
+        end: impl Future<Output = bool>,
+    ) -> bool {
         let mut ready = Vec::new();
         let mut queues = Vec::new();
         for scope in scopes {
@@ -162,12 +173,27 @@ impl<M: Members> Operator<M> {
         let work = stream::select_all(queues).for_each(async |()| ());
         let mut end = pin!(end);
         let mut both = pin!(async { futures_util::join!(begun, work) });
-        tokio::select! {
-            () = &mut end => {}
-            _ = &mut both => tracing::error!("the watches have ended"),
+        let asked = tokio::select! {
+            asked = &mut end => asked,
+            _ = &mut both => {
+                tracing::error!("the watches have ended");
+                false
+            }
+        };
+        self.ends.store(true, Ordering::Relaxed);
+        if asked {
+            // a pass holds a permit: all of them are free when the last has ended
+            let last = async {
+                tokio::select! {
+                    _ = self.passes.acquire_many(self.limit) => {}
+                    _ = &mut both => {}
+                }
+            };
+            if tokio::time::timeout(LAST_PASSES, last).await.is_err() {
+                tracing::warn!("a pass has not ended in time; it stops where it is");
+            }
         }
-        // a pass holds a permit: all of them are free when the last has ended
-        self.passes.close();
+        asked
     }
 
     /// The watches of one namespace, and what comes of their events.
@@ -282,10 +308,11 @@ impl<M: Members> Operator<M> {
 impl<M: Members> Scope<M> {
     async fn pass(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
-        // closed when the operator ends: no further pass begins
-        let Ok(_permit) = operator.passes.acquire().await else {
+        let permit = operator.passes.acquire().await;
+        // when the operator ends no further pass begins
+        if permit.is_err() || operator.ends.load(Ordering::Relaxed) {
             return Ok(Action::await_change());
-        };
+        }
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let begun = Instant::now();
         let span = tracing::info_span!("pass", namespace, cluster = name);

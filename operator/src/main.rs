@@ -102,11 +102,9 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             () = lost(election.as_ref()) => false,
         }
     };
-    let asked = std::sync::atomic::AtomicBool::new(false);
-    let stop = async { asked.store(ended.await, std::sync::atomic::Ordering::Relaxed) };
-    operator.run(options.scopes(), readiness, stop).await;
+    let asked = operator.run(options.scopes(), readiness, ended).await;
     metrics.acts(false);
-    if !asked.into_inner() {
+    if !asked {
         return Err("the lease was lost, or the watches ended: another replica may act now".into());
     }
     if let Some(election) = &election {
