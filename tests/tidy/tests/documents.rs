@@ -14,6 +14,9 @@ const METRICS: &str = "docs/reference/metrics.md";
 /// Lists flags and metrics of the operator.
 const OPERATOR: &str = "docs/reference/operator.md";
 
+/// Where the operator registers its metrics.
+const OPERATOR_METRICS: &str = "operator/src/metrics.rs";
+
 /// Flags of other programs that documents name by themselves, and whose they are.
 const FOREIGN_FLAGS: [(&str, &str); 6] = [
     ("--all", "tests/run"),
@@ -206,6 +209,33 @@ fn the_page_of_metrics_is_complete() {
     let differ: Vec<String> = differ.cloned().collect();
     none(
         "docs/reference/metrics.md lists the metrics of server/src",
+        &differ,
+    );
+}
+
+/// The operator's page names the series of its program, and no others.
+#[test]
+fn the_page_of_the_operator_is_complete() {
+    let is_series = |name: &str| SERIES.iter().any(|series| name.starts_with(series));
+    let page = prose(&file(OPERATOR));
+    let listed = spans(&page).filter(|span| is_series(span));
+    let listed: BTreeSet<String> = listed.map(str::to_owned).collect();
+    let source = file(OPERATOR_METRICS).text;
+    let pieces: Vec<&str> = source.split('"').collect();
+    let mut named = BTreeSet::new();
+    for pair in pieces.chunks_exact(2) {
+        let [code, literal] = [pair[0], pair[1]];
+        let form = literal.chars().all(|c| c == '_' || c.is_ascii_lowercase());
+        if code.ends_with("gauges(") {
+            named.insert(format!("witan_operator_cluster_{literal}"));
+        } else if form && is_series(literal) {
+            named.insert(literal.to_owned());
+        }
+    }
+    assert!(named.len() > 15, "{OPERATOR_METRICS} was read: {named:?}");
+    let differ: Vec<String> = listed.symmetric_difference(&named).cloned().collect();
+    none(
+        "docs/reference/operator.md names the metrics of operator/src/metrics.rs",
         &differ,
     );
 }
