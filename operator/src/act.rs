@@ -116,6 +116,11 @@ impl<M: Members> Actor<'_, M> {
                 self.apply::<Secret>(&secret, "write the secret of a certificate")
                     .await
             }
+            Step::RotateAuthority { to } => {
+                let secret = tls::rotated(self.cluster, self.authority()?, *to, SystemTime::now())?;
+                self.apply::<Secret>(&secret, "rotate the authority in its secret")
+                    .await
+            }
             Step::BeginBootstrap {
                 members,
                 discovery_url,
@@ -222,6 +227,7 @@ impl<M: Members> Actor<'_, M> {
             | Step::ApplyServices
             | Step::ApplyBudget { .. }
             | Step::IssueCertificate { .. }
+            | Step::RotateAuthority { .. }
             | Step::BeginBootstrap { .. }
             | Step::CreateDiscoveryToken { .. }
             | Step::StartMember { .. }
@@ -352,14 +358,14 @@ impl<M: Members> Actor<'_, M> {
         if role == CertificateRole::Authority {
             return Ok(tls::authority(self.cluster, now)?);
         }
-        let authority = self
-            .observation
-            .secrets
-            .issued
-            .get(&CertificateRole::Authority);
-        let authority = authority
-            .ok_or_else(|| ActError::Gone("the secret of the cluster's authority".to_owned()))?;
-        Ok(tls::leaf(self.cluster, role, authority, now)?)
+        Ok(tls::leaf(self.cluster, role, self.authority()?, now)?)
+    }
+
+    fn authority(&self) -> Result<&Secret, ActError> {
+        let issued = &self.observation.secrets.issued;
+        issued
+            .get(&CertificateRole::Authority)
+            .ok_or_else(|| ActError::Gone("the secret of the cluster's authority".to_owned()))
     }
 
     /// Members that a change goes through: those that are healthy, the leader first, never the one it is about.

@@ -328,10 +328,9 @@ impl<M: Members> Scope<M> {
 
     /// A pass on what the watches keep; if that leads to anything, another one on what the API server says now.
     async fn look(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
-        let named = Cluster::new(cluster, &self.operator.environment.member_image)?;
-        let observation = self
-            .observe(&named, Objects::stored(&self.stores, &named), false)
-            .await?;
+        let mut named = Cluster::new(cluster, &self.operator.environment.member_image)?;
+        let objects = Objects::stored(&self.stores, &named);
+        let observation = self.observe(&mut named, objects, false).await?;
         let before = cluster.status.clone().unwrap_or_default();
         let step = plan(&cluster.spec, &before, &observation.seen);
         let status = self.report(&named, &before, &observation, &step);
@@ -355,10 +354,9 @@ impl<M: Members> Scope<M> {
         let Some(cluster) = read.filter(|cluster| cluster.uid() == known.uid()) else {
             return Ok(Action::await_change());
         };
-        let named = Cluster::new(&cluster, &operator.environment.member_image)?;
-        let observation = self
-            .observe(&named, Objects::live(&operator.client, &named).await?, true)
-            .await?;
+        let mut named = Cluster::new(&cluster, &operator.environment.member_image)?;
+        let objects = Objects::live(&operator.client, &named).await?;
+        let observation = self.observe(&mut named, objects, true).await?;
         let before = cluster.status.clone().unwrap_or_default();
         let mut facts = before.clone();
         let step = plan(&cluster.spec, &before, &observation.seen);
@@ -446,7 +444,7 @@ impl<M: Members> Scope<M> {
 
     async fn observe(
         &self,
-        cluster: &Cluster<'_>,
+        cluster: &mut Cluster<'_>,
         objects: Objects,
         fresh: bool,
     ) -> Result<Observation, PassError> {
@@ -455,6 +453,7 @@ impl<M: Members> Scope<M> {
             .secrets
             .of(&operator.client, cluster, fresh)
             .await?;
+        cluster.trust = secrets.trust.clone();
         Ok(observe(cluster, objects, secrets, &operator.members).await?)
     }
 

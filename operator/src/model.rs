@@ -39,6 +39,8 @@ pub struct Observed {
     pub budget: Option<BudgetSeen>,
     /// Certificates that the operator issues, by their role. Those that do not exist are not in it.
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
+    /// The authority of these certificates.
+    pub authority: AuthoritySeen,
     /// Names of the secrets that the spec refers to and that do not exist.
     pub missing_secrets: BTreeSet<String>,
     /// Ordinals that the annotation `witan.dev/fenced-members` names.
@@ -238,6 +240,31 @@ pub struct CertificateSeen {
     pub fits: bool,
 }
 
+/// Where a cluster is between one authority and the next.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Rotation {
+    /// One authority is trusted, and it signs.
+    #[default]
+    Rest,
+    /// The next one is trusted, too, and does not sign yet.
+    Introduced,
+    /// It signs, and the former is still trusted.
+    Switched,
+}
+
+/// The authority of a cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuthoritySeen {
+    /// Where its rotation is.
+    pub rotation: Rotation,
+    /// When the rotation came there.
+    pub since: UnixSeconds,
+    /// The user asks for another authority.
+    pub asked: bool,
+    /// Seconds that clients have after each step of a rotation.
+    pub overlap: i64,
+}
+
 /// The one act that follows from what was seen. Every step may be repeated, and may be the last before the
 /// operator ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -262,6 +289,11 @@ pub enum Step {
     IssueCertificate {
         /// Which.
         role: CertificateRole,
+    },
+    /// Takes the rotation of the authority one step further, in the authority's secret alone.
+    RotateAuthority {
+        /// Where it is then.
+        to: Rotation,
     },
     /// Records in the status with how many members the cluster begins, before the first pod.
     BeginBootstrap {

@@ -27,8 +27,8 @@ use serde::de::DeserializeOwned;
 use crate::{
     crd::EtcdCluster,
     members::{Address, Members},
-    model::{BudgetSeen, ObjectState, Observed, Ordinal, OrdinalSeen},
-    resources::{self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, ResourceError},
+    model::{BudgetSeen, CertificateRole, ObjectState, Observed, Ordinal, OrdinalSeen},
+    resources::{self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, ResourceError, tls},
 };
 
 pub use pods::REFUSED_BYTES;
@@ -181,6 +181,11 @@ pub async fn observe<M: Members>(
             .as_ref()
             .map(|budget| budget_seen(cluster, budget)),
         certificates: secrets.certificates.clone(),
+        authority: secrets
+            .issued
+            .get(&CertificateRole::Authority)
+            .map(|authority| tls::authority_seen(cluster, authority))
+            .unwrap_or_default(),
         missing_secrets: secrets.missing.clone(),
         fenced: fenced(cluster),
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)

@@ -10,6 +10,7 @@ mod objects;
 mod pass;
 mod repair;
 mod roll;
+mod rotate;
 mod scale;
 mod stop;
 
@@ -73,6 +74,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         .or_else(|| disks::keep(joined))
         .or_else(|| roll::next(joined))
         .or_else(|| scale::step(joined))
+        .or_else(|| rotate::next(joined))
         .or_else(|| roll::only_copy(joined))
         .unwrap_or(Step::Done)
 }

@@ -16,23 +16,29 @@ from api import eventually
 NAME = "other.example"
 PASSWORD = "correct horse"
 MANAGED = {"managed": {}}
+SAFE = "/apis/witan.dev/v1/namespaces/prod/etcdclusters/safe"
 
 
 class Secure:
     """What `Drive` inherits."""
 
-    def secret_files(self, name):
-        """Certificate, key and authority of a secret, as paths."""
+    def secret(self, name):
+        """Its texts."""
         data = self.api.get(f"/api/v1/namespaces/prod/secrets/{name}")["data"]
-        return {file: self.world.write(f"{name}.{file}", base64.b64decode(data[file]).decode()) for file in ("tls.crt", "tls.key", "ca.crt")}
+        return {file: base64.b64decode(text).decode() for file, text in data.items()}
+
+    def client_files(self):
+        """What a client of the cluster `safe` trusts and shows, as its node would carry the secret to it: two paths."""
+        texts = self.secret("safe-operator-tls")
+        return self.world.write("client.ca", texts["ca.crt"]), self.world.write("client.pair", texts["tls.crt"] + texts["tls.key"])
 
     def context(self, certificate=True):
-        """What a client of the cluster `safe` needs; addresses of pods are in no certificate."""
-        files = self.secret_files("safe-operator-tls")
-        context = ssl.create_default_context(cafile=files["ca.crt"])
+        """What a client of the cluster `safe` needs, or with another certificate; addresses of pods are in no certificate."""
+        authorities, pair = self.client_files()
+        context = ssl.create_default_context(cafile=authorities)
         context.check_hostname = False
         if certificate:
-            context.load_cert_chain(files["tls.crt"], files["tls.key"])
+            context.load_cert_chain(certificate if isinstance(certificate, str) else pair)
         return context
 
     def ask(self, cluster, path, body, context=None):
@@ -49,15 +55,19 @@ class Secure:
         """A cluster with certificates of the operator on both ports; clients need one, too."""
         self.apply("safe", replicas=3, tls={"peer": MANAGED, "client": MANAGED}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
         self.until_ready("a cluster with TLS", "safe")
-        files = self.secret_files("safe-operator-tls")
-        self.write("safe", "-cacert", files["ca.crt"], "-cert", files["tls.crt"], "-key", files["tls.key"], "-name", "safe-client.prod.svc")
+        authorities, pair = self.client_files()
+        # clients that have a user before users are checked log in when they are refused
+        self.write("safe", "-cacert", authorities, "-cert", pair, "-name", "safe-client.prod.svc", "-user", "root", "-password", PASSWORD)
         eventually("a client writes", lambda: self.writers["safe"].ask("mark")["written"])
         self.ask("safe", "/v3/auth/status", {}, self.context())
+        assert self.is_refused(False), "a client without a certificate is served"
+
+    def is_refused(self, certificate):
         try:
-            self.ask("safe", "/v3/auth/status", {}, self.context(certificate=False))
+            self.ask("safe", "/v3/auth/status", {}, self.context(certificate))
         except OSError:
-            return
-        raise AssertionError("a client without a certificate is served")
+            return True
+        return False
 
     def names_shown(self, port):
         """Names in the certificate that each member shows."""
@@ -77,6 +87,38 @@ class Secure:
         self.api.delete(f"/api/v1/namespaces/prod/pods/{pod}")
         eventually("another pod takes its place", lambda: uids().get(pod, before[pod]) != before[pod])
         self.until_ready("with the new certificates", "safe")
+
+    def rotate_authority(self):
+        """Another authority follows, while a client writes; the operator is killed after each change. Then the former is not
+        trusted any more."""
+        members = lambda: {each["name"]: each["id"] for each in self.cluster("safe")["status"]["members"]}
+        before, former = members(), self.secret("safe-operator-tls")
+        pair = self.world.write("former.pair", former["tls.crt"] + former["tls.key"])
+        self.api.patch(SAFE, {"metadata": {"annotations": {"witan.dev/authority-overlap": "3s", "witan.dev/rotate-authority": "first"}}})
+        seen, kills = self.changes(), 0
+
+        def done():
+            nonlocal seen, kills
+            self.client_files()
+            now = self.changes()
+            if now != seen:
+                seen, kills = now, kills + 1
+                self.world.kill("operator")
+                self.start_operator()
+            trusted = self.secret("safe-ca")
+            ended = "next.crt" not in trusted and trusted["ca.crt"] == trusted["tls.crt"] != former["ca.crt"]
+            return self.is_ready("safe") and ended and self.secret("safe-operator-tls")["ca.crt"] == trusted["ca.crt"]
+
+        eventually("the next authority alone is trusted", done, 400)
+        print(f"        the operator was killed {kills} times", flush=True)
+        assert members() == before, "members were replaced"
+        eventually("a client of the former authority is refused", lambda: self.is_refused(pair))
+        assert not self.is_refused(True)
+
+    def changes(self):
+        """What a rotation changes."""
+        secrets = [self.api.find(f"/api/v1/namespaces/prod/secrets/safe-{role}") for role in ("ca", "peer-tls", "client-tls", "operator-tls")]
+        return [each["metadata"]["resourceVersion"] for each in secrets], sorted(pod["metadata"]["uid"] for pod in self.pods("safe").values())
 
     def users(self):
         """Users are checked, and no more, while a client writes; between the two the operator changes members."""

@@ -37,6 +37,8 @@ pub struct SecretsSeen {
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
     /// For `plan`: names of secrets that the spec refers to and that do not exist.
     pub missing: BTreeSet<String>,
+    /// The fingerprint of what members trust, if the authority was ever rotated.
+    pub trust: Option<String>,
     /// The secrets that the operator issues.
     pub issued: BTreeMap<CertificateRole, Secret>,
     /// What the operator shows members.
@@ -116,6 +118,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
         .iter()
         .map(|(role, secret)| (*role, tls::seen(cluster, *role, secret, authority)))
         .collect();
+    seen.trust = authority.and_then(tls::trust);
     let mut named = BTreeMap::new();
     for name in named_by_the_user(cluster) {
         match get(&name).await? {

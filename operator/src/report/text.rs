@@ -2,7 +2,7 @@
 
 use super::{Notice, is_true};
 use crate::crd::EtcdClusterStatus;
-use crate::model::{MemberId, Observed, Obstacle, Ordinal, Removal, Step, Stop, Why};
+use crate::model::{MemberId, Observed, Obstacle, Ordinal, Removal, Rotation, Step, Stop, Why};
 
 /// The step in words; nothing for `Done`.
 pub fn step(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
@@ -40,6 +40,15 @@ fn of_cluster(step: &Step) -> Option<(&'static str, String)> {
         Step::IssueCertificate { role } => (
             "CertificateIssued",
             format!("issuing the certificate of role {role:?}").to_lowercase(),
+        ),
+        Step::RotateAuthority { to } => (
+            "AuthorityRotated",
+            match to {
+                Rotation::Introduced => "trusting the next authority beside the present one",
+                Rotation::Switched => "signing with the next authority",
+                Rotation::Rest => "trusting the former authority no more",
+            }
+            .to_owned(),
         ),
         Step::BeginBootstrap { members, .. } => {
             ("Bootstrapping", format!("beginning a cluster of {members}"))
@@ -100,6 +109,7 @@ fn of_member(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
         | Step::ApplyServices
         | Step::ApplyBudget { .. }
         | Step::IssueCertificate { .. }
+        | Step::RotateAuthority { .. }
         | Step::BeginBootstrap { .. }
         | Step::CreateDiscoveryToken { .. }
         | Step::StartMember { .. }
@@ -169,6 +179,7 @@ fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
         | Step::ApplyServices
         | Step::ApplyBudget { .. }
         | Step::IssueCertificate { .. }
+        | Step::RotateAuthority { .. }
         | Step::BeginBootstrap { .. }
         | Step::CreateDiscoveryToken { .. }
         | Step::Promote { .. }
@@ -195,6 +206,7 @@ pub fn kind(step: &Step) -> &'static str {
         Step::ApplyServices => "ApplyServices",
         Step::ApplyBudget { .. } => "ApplyBudget",
         Step::IssueCertificate { .. } => "IssueCertificate",
+        Step::RotateAuthority { .. } => "RotateAuthority",
         Step::BeginBootstrap { .. } => "BeginBootstrap",
         Step::CreateDiscoveryToken { .. } => "CreateDiscoveryToken",
         Step::StartMember { .. } => "StartMember",

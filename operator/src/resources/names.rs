@@ -35,6 +35,15 @@ pub const RETIRED: &str = "witan.dev/retired";
 pub const SPEC: &str = "witan.dev/applied";
 /// Annotation of an EtcdCluster: a new value restarts all members, one at a time.
 pub const RESTARTED_AT: &str = "witan.dev/restartedAt";
+/// Annotation of an EtcdCluster: a new value has the operator's authority of the cluster followed by another one. On the
+/// authority's secret: the value that was heeded.
+pub const ROTATE_AUTHORITY: &str = "witan.dev/rotate-authority";
+/// Annotation of an EtcdCluster: how long clients have after each step of a rotation.
+pub const AUTHORITY_OVERLAP: &str = "witan.dev/authority-overlap";
+/// Annotation of the authority's secret: when it last changed in a rotation.
+pub const ROTATED_AT: &str = "witan.dev/rotated-at";
+/// Annotation of a pod: the fingerprint of what the cluster trusted when it started.
+pub const TRUST: &str = "witan.dev/trust";
 /// Annotation of an EtcdCluster: members that are to be stopped.
 pub const FENCED_MEMBERS: &str = "witan.dev/fenced-members";
 /// Annotation of an EtcdCluster: the generation at which the leader may restart.
@@ -63,6 +72,8 @@ pub struct Cluster<'a> {
     pub uid: String,
     /// The image of its members.
     pub image: String,
+    /// The fingerprint of what its members trust, if its authority was ever rotated.
+    pub trust: Option<String>,
 }
 
 impl<'a> Cluster<'a> {
@@ -75,6 +86,7 @@ impl<'a> Cluster<'a> {
             namespace: namespace.ok_or(ResourceError::Incomplete("namespace"))?,
             uid: resource.uid().ok_or(ResourceError::Incomplete("uid"))?,
             image: image(&resource.spec, member_image)?,
+            trust: None,
         })
     }
 

@@ -21,7 +21,7 @@ use super::{
     claim::word,
     fingerprint, flags,
     merge::{merge, typed},
-    names::{CLIENT_TLS, Cluster, PEER_TLS, RESTARTED_AT, ROLE, START, TEMPLATE, ports},
+    names::{CLIENT_TLS, Cluster, PEER_TLS, RESTARTED_AT, ROLE, START, TEMPLATE, TRUST, ports},
     start::PodPlan,
     tls,
 };
@@ -113,6 +113,9 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     annotations.insert(evict.to_owned(), "true".to_owned());
     if let Some(at) = cluster.resource.annotations().get(RESTARTED_AT) {
         annotations.insert(RESTARTED_AT.to_owned(), at.clone());
+    }
+    if let Some(trust) = &cluster.trust {
+        annotations.insert(TRUST.to_owned(), trust.clone());
     }
     let secrets = spec.image_pull_secrets.iter();
     let secrets = secrets.map(|secret| LocalObjectReference {

@@ -1,6 +1,7 @@
 //! The objects as they are applied: a snapshot of all of them, and what must hold for every spec.
 
 use std::{
+    collections::BTreeMap,
     io::{Read, Write},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     crd::EtcdCluster,
-    model::{Bootstrap, CertificateRole, JoinMember, PeerTls, Role},
+    model::{Bootstrap, CertificateRole, JoinMember, PeerTls, Role, Rotation},
 };
 
 const IMAGE: &str = "registry.example:5000/witan:1.0.0";
@@ -411,6 +412,56 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
     assert!(!tls::seen(&cluster, role, &Secret::default(), Some(&authority)).fits);
 }
 
+/// Members and clients meet with certificates of neighboring steps of a rotation, and never of its begin and its end.
+#[test]
+fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
+    let mut resource = full();
+    let now = SystemTime::now();
+    let mut authorities = {
+        let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+        vec![tls::authority(&cluster, now).expect("an authority")]
+    };
+    let asked = BTreeMap::from([(super::ROTATE_AUTHORITY.to_owned(), "1".to_owned())]);
+    resource.metadata.annotations = Some(asked);
+    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let rotation = |authority: &Secret| tls::authority_seen(&cluster, authority);
+    assert!(rotation(&authorities[0]).asked && tls::trust(&authorities[0]).is_none());
+    let order = [Rotation::Introduced, Rotation::Switched, Rotation::Rest];
+    for to in order {
+        let present = authorities.last().expect("one");
+        let next = tls::rotated(&cluster, present, to, now).expect("the next");
+        let seen = rotation(&next);
+        assert_eq!((seen.rotation, seen.asked), (to, false));
+        assert!(tls::trust(&next) != tls::trust(present));
+        authorities.push(next);
+    }
+    let leaves: Vec<[Secret; 2]> = authorities
+        .iter()
+        .map(|authority| {
+            [CertificateRole::Server, CertificateRole::Operator].map(|role| {
+                let leaf = tls::leaf(&cluster, role, authority, now).expect("a certificate");
+                assert!(tls::seen(&cluster, role, &leaf, Some(authority)).fits);
+                leaf
+            })
+        })
+        .collect();
+    for (one, [server, _]) in leaves.iter().enumerate() {
+        for (other, [old, client]) in leaves.iter().enumerate() {
+            let met = shake(server, client, "orders-client.shop.svc");
+            let neighbors = one.abs_diff(other) <= 1;
+            let both_ends = one.abs_diff(other) == 3;
+            assert!(met.is_ok() || !neighbors, "{one} and {other}: {met:?}");
+            assert!(
+                met.is_err() || !both_ends,
+                "{one} and {other} are strangers"
+            );
+            let role = CertificateRole::Server;
+            let fits = tls::seen(&cluster, role, old, Some(&authorities[one])).fits;
+            assert_eq!(fits, one == other, "it is issued anew at each step");
+        }
+    }
+}
+
 fn file(secret: &Secret, name: &str) -> Vec<u8> {
     let data = secret.data.as_ref().expect("data");
     data[name].0.clone()
@@ -422,7 +473,9 @@ fn shake(server: &Secret, client: &Secret, host: &str) -> Result<(), Box<dyn std
     let key = |secret| PrivateKeyDer::from_pem_slice(&file(secret, "tls.key"));
     let roots = |secret| -> Result<Arc<RootCertStore>, Box<dyn std::error::Error>> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&file(secret, "ca.crt"))?)?;
+        for root in CertificateDer::pem_slice_iter(&file(secret, "ca.crt")) {
+            roots.add(root?)?;
+        }
         Ok(Arc::new(roots))
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -1,5 +1,7 @@
 //! Certificates that the operator issues: an authority of each cluster's own, and what it signs. What is in a
-//! secret is judged here, too.
+//! secret is judged here, too. How one authority follows another is in `tls/rotation.rs`.
+
+mod rotation;
 
 use std::{
     collections::BTreeMap,
@@ -8,6 +10,7 @@ use std::{
 };
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::ResourceExt as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType,
@@ -21,7 +24,9 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use super::{ResourceError, names::Cluster};
+pub use rotation::{authority_seen, rotated, trust};
+
+use super::{ROTATE_AUTHORITY, ResourceError, names::Cluster};
 use crate::{
     crd::ManagedCertificate,
     model::{CertificateRole, CertificateSeen, UnixSeconds},
@@ -63,17 +68,34 @@ pub fn secret_of(cluster: &Cluster<'_>, role: CertificateRole) -> String {
 
 /// A new authority in its secret.
 pub fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
+    let [certificate, key] = new_authority(cluster, now)?;
+    let mut secret = of_authority(
+        cluster,
+        vec![
+            ("tls.crt", certificate.clone()),
+            ("tls.key", key),
+            ("ca.crt", certificate),
+        ],
+    );
+    // what asks for another authority than this one has yet to be said
+    if let Some(heeded) = cluster.resource.annotations().get(ROTATE_AUTHORITY) {
+        let annotations = secret.metadata.annotations.get_or_insert_default();
+        annotations.insert(ROTATE_AUTHORITY.to_owned(), heeded.clone());
+    }
+    Ok(secret)
+}
+
+/// A new authority and its key.
+fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], ResourceError> {
     let key = KeyPair::generate().map_err(failed)?;
     let params = authority_params(cluster, now)?;
     let certificate = params.self_signed(&key).map_err(failed)?;
     let certificate = text("CERTIFICATE", certificate.der())?;
-    let key = text("PRIVATE KEY", key.serialized_der())?;
-    let role = CertificateRole::Authority;
-    Ok(secret(
-        cluster,
-        role,
-        [certificate.clone(), key, certificate],
-    ))
+    Ok([certificate, text("PRIVATE KEY", key.serialized_der())?])
+}
+
+fn of_authority(cluster: &Cluster<'_>, files: Vec<(&str, String)>) -> Secret {
+    secret(cluster, CertificateRole::Authority, files)
 }
 
 /// A certificate of `role` in its secret, signed by the authority of `authority`.
@@ -108,8 +130,13 @@ pub fn leaf(
     let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
     let certificate = text("CERTIFICATE", certificate.der())?;
     let key = text("PRIVATE KEY", key.serialized_der())?;
-    let trusted = String::from_utf8_lossy(value(authority, "tls.crt")?).into_owned();
-    Ok(secret(cluster, role, [certificate, key, trusted]))
+    let trusted = String::from_utf8_lossy(value(authority, "ca.crt")?).into_owned();
+    let files = vec![
+        ("tls.crt", certificate),
+        ("tls.key", key),
+        ("ca.crt", trusted),
+    ];
+    Ok(secret(cluster, role, files))
 }
 
 /// What a secret of a role holds. One that does not read does not fit.
@@ -134,10 +161,10 @@ pub fn seen(
     CertificateSeen { not_after, fits }
 }
 
-/// The authority that a certificate was issued with lies beside it.
+/// The authority that a certificate was issued with lies beside it, the first of those that are trusted.
 fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
     let trusted = value(secret, "ca.crt").ok();
-    let present = authority.and_then(|authority| value(authority, "tls.crt").ok());
+    let present = authority.and_then(|authority| value(authority, "ca.crt").ok());
     trusted.is_some() && trusted == present
 }
 
@@ -266,10 +293,10 @@ fn authority_params(
     Ok(params)
 }
 
-fn secret(cluster: &Cluster<'_>, role: CertificateRole, parts: [String; 3]) -> Secret {
-    let files = ["tls.crt", "tls.key", "ca.crt"];
-    let data = files.into_iter().zip(parts);
-    let data = data.map(|(file, text)| (file.to_owned(), ByteString(text.into_bytes())));
+fn secret(cluster: &Cluster<'_>, role: CertificateRole, files: Vec<(&str, String)>) -> Secret {
+    let data = files
+        .into_iter()
+        .map(|(file, text)| (file.to_owned(), ByteString(text.into_bytes())));
     Secret {
         metadata: cluster.meta(secret_name(cluster, role)),
         type_: Some("kubernetes.io/tls".to_owned()),

@@ -22,7 +22,7 @@ impl World {
     }
 
     fn fault(&mut self, ordinal: Ordinal, ordinals: &[Ordinal]) {
-        match self.random.below(17) {
+        match self.random.below(18) {
             0 | 1 => self.kill(ordinal),
             2 => self.with_pod(ordinal, |pod| pod.ended = true),
             3 if self.may_lose(ordinal) => self.with_pod(ordinal, |pod| pod.broken = true),
@@ -41,7 +41,8 @@ impl World {
                     self.fenced.insert(ordinal);
                 }
             }
-            16 if self.all_keep_their_disks() => ordinals.iter().for_each(|o| self.delete_pod(*o)),
+            16 => self.authority.asked = self.spec.tls.is_some(),
+            17 if self.all_keep_their_disks() => ordinals.iter().for_each(|o| self.delete_pod(*o)),
             _ => self.with_pod(ordinal, |pod| {
                 if !pod.ready {
                     pod.obstacle = Some(Obstacle::Unschedulable);
@@ -75,7 +76,7 @@ impl World {
     }
 
     /// Whether a member comes back from the end of its pod.
-    fn keeps_its_disk(&self, ordinal: Ordinal) -> bool {
+    pub(super) fn keeps_its_disk(&self, ordinal: Ordinal) -> bool {
         let claim = self.claims.get(&ordinal);
         self.spec.is_durable() && claim.is_some_and(|claim| !claim.lost && !claim.deleting)
     }
@@ -148,6 +149,7 @@ impl World {
     }
 
     pub(super) fn toggle_tls(&mut self) {
+        self.template += u32::from(self.authority.was_rotated());
         let managed = PeerTlsSource {
             managed: Some(ManagedCertificate::default()),
             ..PeerTlsSource::default()

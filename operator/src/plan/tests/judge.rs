@@ -1,7 +1,7 @@
 //! What a step must never do, whatever was seen.
 
 use super::world::World;
-use crate::model::{Bootstrap, MemberId, Observed, PeerTls, Removal, Step, Stop, quorum};
+use crate::model::{Bootstrap, MemberId, Observed, Ordinal, PeerTls, Removal, Step, Stop, quorum};
 
 impl World {
     /// Checks a step before it is done.
@@ -26,7 +26,10 @@ impl World {
                     learner.is_some_and(|one| self.serves(one) && self.now >= one.caught_up_at);
                 assert!(ready, "a learner that has caught up: {step:?}");
             }
-            Step::RemoveMember { id, reason } => self.judge_removal(step, *id, *reason),
+            Step::RemoveMember { id, reason } => {
+                self.judge_removal(step, *id, *reason);
+                self.judge_patience(step, *id, *reason, seen);
+            }
             Step::DeletePod { ordinal, reason } => {
                 if let Some(member) = self.member(*ordinal) {
                     self.judge_stop(step, member.id, *reason);
@@ -45,14 +48,7 @@ impl World {
                 peer_tls,
                 ..
             } => {
-                assert!(!self.pods.contains_key(ordinal), "one pod each: {step:?}");
-                assert!(
-                    !self.fenced.contains(ordinal),
-                    "a fenced member stays down: {step:?}"
-                );
-                let first = matches!(bootstrap, Bootstrap::New { .. });
-                let born = self.status.cluster_id.is_some();
-                assert!(!(first && born), "a cluster begins once: {step:?}");
+                self.judge_start(step, *ordinal, bootstrap);
                 self.judge_tls(*peer_tls);
             }
             Step::MoveLeader { from, to } => {
@@ -62,6 +58,7 @@ impl World {
                 assert!(able, "a serving voter takes over: {step:?}");
             }
             Step::UpdatePeerUrl { .. } => self.all_serve(step),
+            Step::RotateAuthority { .. } => self.judge_rotation(step),
             Step::Done
             | Step::Wait { .. }
             | Step::ApplyServices
@@ -78,7 +75,18 @@ impl World {
         }
     }
 
-    fn all_serve(&self, step: &Step) {
+    fn judge_start(&self, step: &Step, ordinal: Ordinal, bootstrap: &Bootstrap) {
+        assert!(!self.pods.contains_key(&ordinal), "one pod each: {step:?}");
+        assert!(
+            !self.fenced.contains(&ordinal),
+            "a fenced member stays down: {step:?}"
+        );
+        let first = matches!(bootstrap, Bootstrap::New { .. });
+        let born = self.status.cluster_id.is_some();
+        assert!(!(first && born), "a cluster begins once: {step:?}");
+    }
+
+    pub(super) fn all_serve(&self, step: &Step) {
         let down = self.members.iter().find(|member| !self.serves(member));
         assert!(
             down.is_none(),
@@ -120,6 +128,37 @@ impl World {
             let learner = self.members.iter().any(|member| member.learner);
             assert!(!learner, "one change at a time: {step:?}");
         }
+    }
+
+    /// A voter that does not serve has its time to come back, unless its disk is gone or it is the one that goes.
+    fn judge_patience(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
+        let member = self.members.iter().find(|member| member.id == id);
+        let Some(member) = member.filter(|member| !member.learner) else {
+            return;
+        };
+        let Some(ordinal) = member.ordinal else {
+            return;
+        };
+        let timed = match reason {
+            Removal::Dead => true,
+            Removal::ScaleIn => {
+                let highest = self
+                    .members
+                    .iter()
+                    .filter_map(|member| member.ordinal)
+                    .max();
+                highest != Some(ordinal)
+            }
+            Removal::DiskLost | Removal::Corrupt | Removal::Ephemeral => false,
+        };
+        let pod = seen.ordinals.get(&ordinal).and_then(|at| at.pod.as_ref());
+        let patience = self.spec.self_healing().unhealthy_after.seconds();
+        let had_its_time =
+            pod.is_some_and(|pod| !pod.ready && seen.now - pod.ready_changed >= patience);
+        assert!(
+            !timed || had_its_time || !self.keeps_its_disk(ordinal),
+            "a member has its time to come back: {step:?}"
+        );
     }
 
     /// A restart takes one of one or two voters, because there is no other way; of more it leaves a quorum.

@@ -41,6 +41,7 @@ fn world(seed: u64) -> World {
     if world.random.below(3) == 0 {
         world.toggle_tls();
     }
+    world.authority.overlap = world.random.seconds(10);
     world
 }
 
@@ -138,6 +139,11 @@ fn as_the_spec_says(world: &World) {
             "{ordinal} speaks as the spec says"
         );
     }
+    let lone = !world.spec.is_durable() && members == 1;
+    assert!(
+        !tls || lone || world.authority.rests(),
+        "the rotation has come to its end"
+    );
     let kept = world.claims.iter().filter(|(_, claim)| !claim.retired);
     let durable = if world.spec.is_durable() {
         world.members.len()

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::random::Random;
+use super::{authority::Authority, random::Random};
 use crate::{
     crd::{DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, Storage},
     model::{
-        Bootstrap, BudgetSeen, CertificateRole, CertificateSeen, ClaimSeen, MemberId, MemberSeen,
-        Membership, ObjectState, Observed, Obstacle, Ordinal, OrdinalSeen, PeerTls, PodPhase,
-        PodSeen, Role, Step, quorum,
+        Bootstrap, BudgetSeen, ClaimSeen, MemberId, MemberSeen, Membership, ObjectState, Observed,
+        Obstacle, Ordinal, OrdinalSeen, PeerTls, PodPhase, PodSeen, Role, Step, quorum,
     },
     plan::plan,
 };
@@ -33,6 +32,8 @@ pub(super) struct FakePod {
     pub(super) ready_changed: i64,
     /// The member whose data is in it, when there is no claim.
     pub(super) data: Option<MemberId>,
+    /// The authority of the certificate that its member shows others, and the further ones that it trusts.
+    pub(super) certificate: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -71,7 +72,7 @@ pub(super) struct World {
     pub(super) stale_corrupt: Vec<MemberId>,
     pub(super) services: bool,
     pub(super) budget: Option<u32>,
-    pub(super) certificates: BTreeSet<CertificateRole>,
+    pub(super) authority: Authority,
     pub(super) next_id: MemberId,
     pub(super) taken: Vec<Step>,
 }
@@ -92,7 +93,7 @@ impl World {
             stale_corrupt: Vec::new(),
             services: false,
             budget: None,
-            certificates: BTreeSet::new(),
+            authority: Authority::default(),
             next_id: 5000,
             taken: Vec::new(),
         }
@@ -193,6 +194,7 @@ impl World {
             for ordinal in pods {
                 self.boot(ordinal);
             }
+            self.carry_secrets();
             self.elect();
             self.probe();
         }
@@ -342,11 +344,7 @@ impl World {
                 ObjectState::Missing
             }
         };
-        let fresh = CertificateSeen {
-            not_after: i64::MAX,
-            fits: true,
-        };
-        Observed {
+        let mut seen = Observed {
             now: self.now,
             deleting: false,
             generation: 1,
@@ -358,16 +356,14 @@ impl World {
                 min_available: Some(number),
                 state: ObjectState::Current,
             }),
-            certificates: self
-                .certificates
-                .iter()
-                .map(|role| (*role, fresh.clone()))
-                .collect(),
-            missing_secrets: BTreeSet::new(),
             fenced: self.fenced.clone(),
-            allow_leader_restart: None,
             auth_enabled: self.leader.is_some().then_some(false),
+            ..Observed::default()
+        };
+        if self.spec.tls.is_some() {
+            self.authority.show(&mut seen);
         }
+        seen
     }
 
     fn pod_seen(&self, pod: &FakePod) -> PodSeen {
@@ -457,8 +453,10 @@ impl World {
             Step::Done | Step::Wait { .. } | Step::EnableAuth | Step::DisableAuth => {}
             Step::ApplyServices => self.services = true,
             Step::ApplyBudget { min_available } => self.budget = *min_available,
-            Step::IssueCertificate { role } => {
-                self.certificates.insert(*role);
+            Step::IssueCertificate { role } => self.authority.issue(*role),
+            Step::RotateAuthority { to } => {
+                self.authority.rotate(*to, self.now);
+                self.template += 1;
             }
             Step::BeginBootstrap {
                 members,
@@ -539,6 +537,10 @@ impl World {
             ready: false,
             ready_changed: self.now,
             data: None,
+            certificate: match peer_tls {
+                PeerTls::Off => Vec::new(),
+                PeerTls::Ready | PeerTls::On => self.authority.of_members(),
+            },
         });
     }
 

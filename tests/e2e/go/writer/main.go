@@ -52,9 +52,10 @@ type record struct {
 
 func main() {
 	authority := flag.String("cacert", "", "authority of the members' certificates")
-	certificate := flag.String("cert", "", "the client's certificate")
-	key := flag.String("key", "", "its key")
+	certificate := flag.String("cert", "", "the client's certificate and key, in one file")
 	name := flag.String("name", "", "a name that all members' certificates have")
+	user := flag.String("user", "", "who it is, where users are checked")
+	password := flag.String("password", "", "the user's password")
 	flag.Parse()
 	kept := &record{acknowledged: map[string]string{}}
 	kept.last = time.Now()
@@ -65,7 +66,7 @@ func main() {
 		switch words[0] {
 		case "endpoints":
 			if client == nil {
-				client = connect(words[1:], *authority, *certificate, *key, *name)
+				client = connect(words[1:], secured(*authority, *certificate, *name), *user, *password)
 				for worker := range workers {
 					go write(client, kept, worker)
 				}
@@ -89,30 +90,39 @@ func main() {
 	}
 }
 
-func connect(endpoints []string, authority, certificate, key, name string) *clientv3.Client {
-	config := clientv3.Config{
+func connect(endpoints []string, secured *tls.Config, user, password string) *clientv3.Client {
+	client, err := clientv3.New(clientv3.Config{
 		Endpoints: endpoints, DialTimeout: 2 * time.Second, Logger: zap.NewNop(),
 		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
-	}
-	if authority != "" {
-		roots := x509.NewCertPool()
-		text, err := os.ReadFile(authority)
-		must(err)
-		roots.AppendCertsFromPEM(text)
-		// the library checks the address that it dials, which is in no certificate
-		config.TLS = &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(state tls.ConnectionState) error {
-			_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, DNSName: name})
-			return err
-		}}
-		if certificate != "" {
-			pair, err := tls.LoadX509KeyPair(certificate, key)
-			must(err)
-			config.TLS.Certificates = []tls.Certificate{pair}
-		}
-	}
-	client, err := clientv3.New(config)
+		TLS: secured, Username: user, Password: password,
+	})
 	must(err)
 	return client
+}
+
+// secured reads its files at each handshake, as they may change; nil without an authority.
+func secured(authority, certificate, name string) *tls.Config {
+	if authority == "" {
+		return nil
+	}
+	// the library checks the address that it dials, which is in no certificate
+	config := &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(state tls.ConnectionState) error {
+		text, err := os.ReadFile(authority)
+		if err != nil {
+			return err
+		}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(text)
+		_, err = state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, DNSName: name})
+		return err
+	}}
+	if certificate != "" {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(certificate, certificate)
+			return &pair, err
+		}
+	}
+	return config
 }
 
 func write(client *clientv3.Client, kept *record, worker int) {

@@ -1,0 +1,37 @@
+//! One authority of a cluster follows another, while members and clients of both are served.
+//!
+//! 1. The next authority is trusted beside the present one: in the secrets first, then by every member.
+//! 2. It signs: certificates are issued anew (`objects`), and every member starts with its own.
+//! 3. The former is trusted no more.
+//!
+//! What a step writes into the secrets is part of the pods' template, so that the rolling change carries it to the
+//! members and shows when all have it. Between the steps clients have time to fetch what the secrets hold.
+
+use super::pass::Joined;
+use crate::model::{CertificateRole, Rotation, Step};
+
+/// How long before its end an authority is followed by the next one: a year.
+const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
+
+/// The next step of a rotation, or its begin. The caller has checked that all members serve.
+pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
+    let seen = joined.pass.seen;
+    let certificate = seen.certificates.get(&CertificateRole::Authority)?;
+    let authority = &seen.authority;
+    let ends = seen.now >= certificate.not_after.saturating_sub(BEFORE_END_SECONDS);
+    let to = match authority.rotation {
+        Rotation::Rest if authority.asked || ends => Rotation::Introduced,
+        Rotation::Rest => return None,
+        Rotation::Introduced => Rotation::Switched,
+        Rotation::Switched => Rotation::Rest,
+    };
+    let begins = to == Rotation::Introduced;
+    let known = begins || seen.now.saturating_sub(authority.since) >= authority.overlap;
+    (known && all_have_it(joined)).then_some(Step::RotateAuthority { to })
+}
+
+/// No pod has an earlier template, and with it earlier certificates.
+fn all_have_it(joined: &Joined<'_>) -> bool {
+    let mut pods = joined.own().map(|(ordinal, _)| joined.pass.pod(ordinal));
+    pods.all(|pod| pod.is_some_and(|pod| !pod.outdated))
+}
