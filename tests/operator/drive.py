@@ -15,7 +15,9 @@ import names
 import node
 from api import Refused, condition, eventually
 from containers import Containers
+from documents import Documents
 from fleet import Fleet
+from release import Release
 from secure import Secure
 from world import OPERATOR_NAMESPACE, World
 
@@ -23,8 +25,9 @@ NAMESPACE = "prod"
 CLUSTERS = f"/apis/witan.dev/v1/namespaces/{NAMESPACE}/etcdclusters"
 CORE = f"/api/v1/namespaces/{NAMESPACE}"
 IMAGE, NEXT_IMAGE = "docker.io/local/witan:1.0.0", "docker.io/local/witan:1.0.1"
-# kills of the operator while it scales
-KILLS = int(os.environ.get("OPERATOR_KILLS", "12"))
+OPERATORS = ("docker.io/local/witan-operator:1.0.0", "docker.io/local/witan-operator:1.0.1", "ghcr.io/witan/witan-operator:0.1.0")
+# kills of the operator while it works
+KILLS = int(os.environ.get("OPERATOR_KILLS", "20"))
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
@@ -52,7 +55,7 @@ class Writer:
         self.process.wait()
 
 
-class Drive(Secure, Fleet):
+class Drive(Secure, Fleet, Release, Documents):
     def __init__(self):
         self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
         self.rows, self.writers = [], {}
@@ -63,7 +66,8 @@ class Drive(Secure, Fleet):
         self.api = world.api
         node.prepare_network()
         program = os.environ["WITAN_BIN"]
-        images = {IMAGE: program, NEXT_IMAGE: program}
+        # those that the chart names, too
+        images = {IMAGE: program, NEXT_IMAGE: program, "ghcr.io/witan/witan:0.1.0": program, **dict.fromkeys(OPERATORS, world.operator_program)}
         self.node = Containers(world, images) if os.environ.get("PODS") == "containerd" else node.Node(self.api, world.folder, images)
         self.names = names.Names(self.api)
         # members must pass the strictest standard of pod security
@@ -80,13 +84,10 @@ class Drive(Secure, Fleet):
                               input=text, capture_output=True, text=True, check=True).stdout
 
     def install(self):
-        """The definition as the operator prints it, the rights of deploy/operator.yaml, and the operator under exactly these."""
-        definition = subprocess.run([self.world.operator_program, "crd"], capture_output=True, text=True, check=True).stdout
-        self.kubectl("apply", "--server-side", "-f", "-", text=definition)
+        """Definition and rights as the chart installs them, and the operator under exactly these."""
+        self.install_chart()
         eventually("the new kind is served", lambda: self.api.find(CLUSTERS) is not None)
-        manifest = os.path.join(ROOT, "deploy", "operator.yaml")
         account = "witan-operator"
-        self.kubectl("apply", "--server-side", "-f", manifest)
         token = self.api.create(f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/serviceaccounts/{account}/token", {"spec": {"expirationSeconds": 36000}})
         self.account = self.world.write_kubeconfig("operator.kubeconfig", token["status"]["token"], OPERATOR_NAMESPACE)
         self.start_operator()
@@ -242,7 +243,7 @@ class Drive(Secure, Fleet):
                 if pod["metadata"]["uid"] != seen.get(name):
                     seen[name] = pod["metadata"]["uid"]
                     order.append(name)
-            return self.is_ready() and all(pod["spec"]["containers"][0]["image"] == NEXT_IMAGE for pod in self.pods().values())
+            return self.is_ready() and self.has_image(NEXT_IMAGE)
 
         eventually("all members have the new image", updated)
         assert order[-1] == leader and len(order) == 3, f"order {order}, the leader was {leader}"
@@ -333,17 +334,31 @@ class Drive(Secure, Fleet):
         self.until_ready("after the pause")
 
     def operator_kills(self):
-        """The operator is killed at random moments while it scales 3, 5, 3."""
+        """The operator is killed at random moments while it scales, rolls a new image, and brings back a pod that was evicted."""
         chance = random.Random(int(os.environ.get("OPERATOR_SEED", "1")))
-        target = 3
+        wanted = {"replicas": 3, "image": NEXT_IMAGE}
         for _ in range(KILLS):
-            target = 8 - target if self.is_ready(replicas=target) else target
-            self.change(replicas=target)
+            if self.is_ready(replicas=wanted["replicas"]):
+                self.disturb(chance, wanted)
             time.sleep(chance.uniform(0.05, 1.5))
             self.world.kill("operator")
             self.start_operator()
             self.follow(self.pods())
-        self.scale(3)
+        self.change(replicas=3, image=NEXT_IMAGE)
+        eventually("all is as wanted", lambda: self.is_ready() and self.has_image(NEXT_IMAGE))
+
+    def disturb(self, chance, wanted):
+        kind = chance.choice(("scale", "roll", "evict"))
+        if kind == "evict":
+            self.api.delete(f"{CORE}/pods/{self.follower()}")
+        elif kind == "scale":
+            wanted["replicas"] = 8 - wanted["replicas"]
+        else:
+            wanted["image"] = IMAGE if wanted["image"] == NEXT_IMAGE else NEXT_IMAGE
+        self.change(**wanted)
+
+    def has_image(self, image):
+        return all(pod["spec"]["containers"][0]["image"] == image for pod in self.pods().values())
 
     def hibernate(self):
         """No members, and three again with their data."""
@@ -354,8 +369,11 @@ class Drive(Secure, Fleet):
 
     def nothing_lost(self):
         """Every write that was acknowledged is there."""
-        self.follow(self.pods())
-        found = eventually("the client reads", lambda: (lambda got: got if "error" not in got else None)(self.writers["orders"].ask("check")), 30)
+        self.all_acknowledged_are_there("orders")
+
+    def all_acknowledged_are_there(self, name):
+        self.follow(self.pods(name), name)
+        found = eventually("the client reads", lambda: (lambda got: got if "error" not in got else None)(self.writers[name].ask("check")), 30)
         assert found["missing"] == 0, found
         print(f"        {found['acknowledged']} acknowledged writes are there")
 
@@ -425,22 +443,21 @@ def describe(writes):
     return f"{writes['written']:6} writes, {writes['failed']} failed, longest gap {writes['gap_ms']} ms{errors}"
 
 
-# all but the measurement
+# all but the measurement, and `documents`, which needs real containers
 CASES = [
     "create", "rest", "examples", "rights", "conflict", "scale_out", "scale_in", "scale_to_one", "scale_back", "upgrade", "kill_follower", "kill_leader", "lose_pod", "lose_disk",
-    "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "hibernate", "nothing_lost", "client_tls", "rotate_tls", "users", "corrupt", "discovery",
+    "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "chart_upgrade", "hibernate", "nothing_lost", "client_tls", "rotate_tls", "rotate_authority", "users", "corrupt", "discovery",
     "delete_cluster", "delete_namespace",
 ]
 
 
 # the cluster that a client writes to during a case, where it is not `orders`
 WRITTEN = {
-    **dict.fromkeys(("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost", "fleet")),
-    **dict.fromkeys(("client_tls", "rotate_tls", "users"), "safe"), "corrupt": "altered",
+    **dict.fromkeys(("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost", "fleet", "documents")),
+    **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted",
 }
-# Cases in which writes may fail: a process ends without a warning, there is no member, or users are turned on while a write
-# without one is under way, which fails on etcd too.
-LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "users")
+# Cases in which writes may fail: a process ends without a warning, or there is no member.
+LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate")
 
 
 def main():

@@ -43,6 +43,8 @@ class Names:
             base = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc.{DOMAIN}"
             early = service["spec"].get("publishNotReadyAddresses", False)
             addresses = table.setdefault(base, [])
+            if not selector and service["spec"].get("clusterIP", "None") != "None":
+                addresses.append(service["spec"]["clusterIP"])
             for pod in self.pods.values():
                 address = pod.get("status", {}).get("podIP")
                 labels = pod["metadata"].get("labels", {})

@@ -17,6 +17,7 @@ import urllib.request
 
 from api import Refused
 from names import ADDRESS, DOMAIN
+from world import API_ADDRESS, API_PORT
 
 NODE = "node1"
 RESTART_DELAYS_S = (0, 10, 20, 40)
@@ -207,7 +208,11 @@ class Pod(threading.Thread):
         return folder
 
     def write_source(self, source, folder):
-        """Writes keys of a secret or a config map; False if it does not exist."""
+        """Writes keys of a secret or a config map, or what a pod may know of itself; False if it does not exist."""
+        if "serviceAccountToken" in source:
+            self.write_token(source["serviceAccountToken"], folder)
+        for item in source.get("downwardAPI", {}).get("items", []):
+            self.write_file(folder, item["path"], self.field(item["fieldRef"]["fieldPath"]).encode())
         for field, plural, name_of in (("secret", "secrets", "secretName"), ("configMap", "configmaps", "name")):
             if field not in source:
                 continue
@@ -220,13 +225,26 @@ class Pod(threading.Thread):
                 if keys and key not in keys:
                     continue
                 data = base64.b64decode(value) if field == "secret" else value.encode()
-                path = os.path.join(folder, keys.get(key, key))
-                if not os.path.exists(path) or open(path, "rb").read() != data:
-                    with open(path + ".new", "wb") as file:
-                        file.write(data)
-                    os.chmod(path + ".new", 0o644)
-                    os.rename(path + ".new", path)
+                self.write_file(folder, keys.get(key, key), data)
         return True
+
+    def write_token(self, source, folder):
+        """A token of the pod's account, valid for longer than any test."""
+        if os.path.exists(os.path.join(folder, source["path"])):
+            return
+        pod = {"kind": "Pod", "apiVersion": "v1", "name": self.name, "uid": self.uid}
+        token = self.api.create(f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{self.spec['serviceAccountName']}/token", {
+            "spec": {"expirationSeconds": max(source.get("expirationSeconds", 0), 36000), "boundObjectRef": pod},
+        })
+        self.write_file(folder, source["path"], token["status"]["token"].encode())
+
+    def write_file(self, folder, name, data):
+        path = os.path.join(folder, name)
+        if not os.path.exists(path) or open(path, "rb").read() != data:
+            with open(path + ".new", "wb") as file:
+                file.write(data)
+            os.chmod(path + ".new", 0o644)
+            os.rename(path + ".new", path)
 
     def refresh(self):
         """Secrets that changed reach the pod, as the kubelet carries them."""
@@ -273,11 +291,14 @@ class Pod(threading.Thread):
         self.say(f"started: {' '.join(command)}")
 
     def environment(self):
-        values = {}
+        values = {"KUBERNETES_SERVICE_HOST": API_ADDRESS, "KUBERNETES_SERVICE_PORT": str(API_PORT)}
         for each in self.spec["containers"][0].get("env", []):
             field = each.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
-            values[each["name"]] = {"metadata.name": self.name, "metadata.namespace": self.namespace, "status.podIP": self.ip}.get(field, each.get("value", ""))
+            values[each["name"]] = self.field(field) if field else each.get("value", "")
         return values
+
+    def field(self, path):
+        return {"metadata.name": self.name, "metadata.namespace": self.namespace, "status.podIP": self.ip}[path]
 
     def expand(self, text):
         for name, value in self.environment().items():

@@ -15,6 +15,8 @@ import tempfile
 from api import Api, eventually
 
 OPERATOR_NAMESPACE = "witan-system"
+# where pods find the API server: the address of the service `kubernetes` in the default namespace
+API_ADDRESS, API_PORT = "10.96.0.1", 443
 # the place is the controllers' own choice
 VOLUMES = "/tmp/hostpath_pv"
 
@@ -31,15 +33,17 @@ class World:
         self.witan, self.operator_program, self.kube = witan, operator, kube
         self.processes = {}
         self.token = secrets.token_hex(16)
-        self.ports = {name: free_port() for name in ("store", "peer", "api", "controllers", "metrics", "health")}
+        self.ports = {name: free_port() for name in ("store", "peer", "controllers", "metrics", "health")}
 
     def path(self, name):
         return os.path.join(self.folder, name)
 
     def write(self, name, text):
-        with open(self.path(name), "w") as file:
+        """At once: others read it meanwhile."""
+        with open(self.path(name) + ".new", "w") as file:
             file.write(text)
-        os.chmod(self.path(name), 0o600)
+        os.chmod(self.path(name) + ".new", 0o600)
+        os.rename(self.path(name) + ".new", self.path(name))
         return self.path(name)
 
     def spawn(self, name, *command, env=None):
@@ -63,21 +67,22 @@ class World:
         self.openssl("genrsa", "-out", "sa.key", "2048")
         self.authority()
         self.start_store()
-        port = self.ports["api"]
+        # what kube-proxy would do for the one service that is no pod
+        subprocess.run(["ip", "addr", "add", f"{API_ADDRESS}/32", "dev", "lo"], check=True)
         # who has asked for what
         self.write("audit.json", json.dumps({
             "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"], "rules": [{"level": "Metadata"}],
         }))
         self.spawn(
             "kube-apiserver", f"{self.kube}/kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self.ports['store']}",
-            "--bind-address=0.0.0.0", f"--secure-port={port}", "--advertise-address=192.0.2.10",
+            "--bind-address=0.0.0.0", f"--secure-port={API_PORT}", "--advertise-address=192.0.2.10",
             "--tls-cert-file=apiserver.crt", "--tls-private-key-file=apiserver.key", "--client-ca-file=ca.crt",
             "--authorization-mode=RBAC", "--token-auth-file=tokens.csv", "--service-cluster-ip-range=10.96.0.0/16",
             "--audit-policy-file=audit.json", "--audit-log-path=audit.log", "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key",
             "--service-account-signing-key-file=sa.key", "--kubelet-preferred-address-types=InternalIP",
             "--kubelet-client-certificate=kubelet-client.crt", "--kubelet-client-key=kubelet-client.key",
         )
-        self.api = Api(f"https://127.0.0.1:{port}", self.token, self.path("ca.crt"))
+        self.api = Api(f"https://127.0.0.1:{API_PORT}", self.token, self.path("ca.crt"))
         self.kubeconfig = self.write_kubeconfig("kubeconfig", self.token)
         eventually("kube-apiserver is ready", lambda: self.ready())
         self.spawn(
@@ -125,11 +130,6 @@ class World:
             "contexts": [{"name": "l", "context": {"cluster": "l", "user": "u", "namespace": namespace}}],
         }))
 
-    def install(self, manifests):
-        """What a user applies: each object by server-side apply, in their order."""
-        for manifest in manifests:
-            self.api.apply(path_of(manifest), manifest)
-
     def start_operator(self, kubeconfig, image):
         """The operator outside of the cluster, as its first replica: a restart finds its own lease."""
         self.spawn(
@@ -158,18 +158,3 @@ class World:
             print("logs are in", self.folder)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-PLURALS = {
-    "NetworkPolicy": "networkpolicies", "PodDisruptionBudget": "poddisruptionbudgets", "StorageClass": "storageclasses",
-}
-CLUSTER_WIDE = ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "StorageClass", "PersistentVolume", "Node")
-
-
-def path_of(manifest):
-    """Where an object lives in the API."""
-    version, kind, meta = manifest["apiVersion"], manifest["kind"], manifest["metadata"]
-    root = "/api/" if "/" not in version else "/apis/"
-    plural = PLURALS.get(kind, kind.lower() + "s")
-    scope = "" if kind in CLUSTER_WIDE else f"/namespaces/{meta.get('namespace', 'default')}"
-    return f"{root}{version}{scope}/{plural}/{meta['name']}"

@@ -1,0 +1,74 @@
+"""The commands of README.md and docs/start/kubernetes.md, as a stranger runs them: helm, kubectl, curl and etcdctl against a
+cluster of one node without an operator. Needs real containers (`run --containerd`): kubectl forwards ports through a kubelet."""
+
+import os
+import re
+import signal
+import subprocess
+
+from api import eventually
+from release import RELEASE
+from world import OPERATOR_NAMESPACE
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# longer than any machine needs
+LIMIT_S = 900
+PAGE = "docs/start/kubernetes.md"
+
+
+class Documents:
+    """What `Drive` inherits."""
+
+    def documents(self):
+        self.world.kill("operator", signal.SIGTERM)
+        self.clean("helm")
+        with open(os.path.join(ROOT, "README.md")) as file:
+            readme = file.read()
+        said = self.run_page("README.md", blocks(readme[readme.index("\n## Kubernetes\n") : readme.index("\n## Where to go on\n")]))
+        for expected in ("etcdcluster.witan.dev/plain created", "condition met", '"etcdserver"', "etcd_server_has_leader 1", "witan_operator_leader 1"):
+            assert expected in said, f"README.md: no {expected!r}"
+        self.clean("helm")
+        # the page has two ways to install: README.md takes the first
+        with open(os.path.join(ROOT, PAGE)) as file:
+            page = blocks(file.read())
+        page.remove(next(block for block in page if block.startswith("helm install witan-operator")))
+        said = self.run_page(PAGE, page)
+        for expected in ("condition met", "plain-2", "Hello world", "etcd_server_has_leader 1", "witan_operator_leader 1"):
+            assert expected in said, f"{PAGE}: no {expected!r}"
+        self.helm("uninstall", "orders", namespace="default")
+        self.clean("kubectl")
+        self.install()
+
+    def run_page(self, name, page):
+        """Runs blocks in one shell, and shows commands and answers."""
+        env = {**os.environ, "KUBECONFIG": self.world.kubeconfig, "PS4": "$ "}
+        path = self.world.path(os.path.basename(name) + ".log")
+        with open(path, "w") as log:
+            shell = subprocess.Popen(["bash", "-exc", "\n".join(page)], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            try:
+                code = shell.wait(LIMIT_S)
+            finally:
+                # it, or the ports that it forwards
+                os.killpg(shell.pid, signal.SIGKILL)
+        with open(path) as log:
+            said = log.read()
+        shown = [line for line in said.splitlines() if not re.match(r"(# |[a-z_]+[{ ].*[0-9]$|Handling connection|Forwarding)", line)]
+        print("\n".join([f"        ---- {name}", *(f"        {line}" for line in shown)]), flush=True)
+        assert code == 0, f"{name} ended with {code}"
+        return said
+
+    def clean(self, way):
+        """As before the first command: no cluster, no definition, no operator."""
+        self.kubectl("delete", "etcdclusters", "--all", "--all-namespaces")
+        eventually("no pod of a cluster is left", lambda: not self.api.items("/api/v1/pods?labelSelector=witan.dev/cluster"))
+        if way == "helm":
+            self.helm("uninstall", RELEASE)
+        else:
+            self.kubectl("delete", "-f", os.path.join(ROOT, "deploy", "operator.yaml"))
+        self.kubectl("delete", "crd", "etcdclusters.witan.dev")
+        self.kubectl("delete", "namespace", OPERATOR_NAMESPACE, "--ignore-not-found")
+        self.kubectl("delete", "pvc", "--all")
+
+
+def blocks(text):
+    return re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
