@@ -17,7 +17,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    runtime::Handle,
+    runtime::Runtime,
     sync::{mpsc, watch},
     task::AbortHandle,
     time::{Instant, interval, sleep_until},
@@ -59,7 +59,8 @@ pub enum Link {
 /// The network.
 #[derive(Debug)]
 pub struct Network {
-    handle: Handle,
+    /// Of its own: what clients do does not delay the members' messages.
+    runtime: Runtime,
     shared: Arc<Shared>,
     doors: Vec<Door>,
 }
@@ -88,8 +89,8 @@ impl Drop for Network {
 }
 
 impl Network {
-    /// In front of members that listen on these ports. Its tasks run on `handle`.
-    pub fn new(handle: Handle, listening: &[u16]) -> Self {
+    /// In front of members that listen on these ports.
+    pub fn new(listening: &[u16]) -> Self {
         let count = listening.len();
         let row = || (0..count).map(|_| watch::Sender::default()).collect();
         let door = |_| Door {
@@ -97,7 +98,7 @@ impl Network {
             accepting: None,
         };
         Self {
-            handle,
+            runtime: crate::grpc::runtime(),
             shared: Arc::new(Shared {
                 links: (0..count).map(|_| row()).collect(),
                 pids: Mutex::new(vec![None; count]),
@@ -122,11 +123,11 @@ impl Network {
         let listener = crate::wait::until("a port is free", || {
             let listener = std::net::TcpListener::bind(("127.0.0.1", port)).ok()?;
             listener.set_nonblocking(true).ok()?;
-            let _context = self.handle.enter();
+            let _context = self.runtime.enter();
             TcpListener::from_std(listener).ok()
         });
         let accepting = accept(self.shared.clone(), listener, at);
-        let task = self.handle.spawn(accepting).abort_handle();
+        let task = self.runtime.spawn(accepting).abort_handle();
         self.doors[at].accepting = Some(task);
     }
 
@@ -178,12 +179,13 @@ impl Shared {
         for _ in 0..OWNER_LOOKS {
             looks.tick().await;
             let pids = self.pids().clone();
-            let socket = inode(other_end).map(|inode| format!("socket:[{inode}]"));
-            let holds = |pid: &Option<u32>| match (pid, &socket) {
-                (Some(pid), Some(socket)) => holds(*pid, socket),
-                (None, _) | (_, None) => false,
-            };
-            if let Some(at) = pids.iter().position(holds) {
+            // the table of all sockets of the machine is long
+            let look = tokio::task::spawn_blocking(move || {
+                let socket = format!("socket:[{}]", inode(other_end)?);
+                pids.iter()
+                    .position(|pid| pid.is_some_and(|pid| holds(pid, &socket)))
+            });
+            if let Ok(Some(at)) = look.await {
                 return Some(at);
             }
         }

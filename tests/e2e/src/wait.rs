@@ -15,15 +15,23 @@ const LOOK: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 /// After [`PATIENCE`], naming `what`.
-pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, condition)
+}
+
+/// The same with a limit of the caller's: for what takes long on a busy machine.
+///
+/// # Panics
+/// After `limit`, naming `what`.
+pub fn within<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(value) = condition() {
             return value;
         }
         assert!(
             Instant::now() < deadline,
-            "waited {PATIENCE:?} in vain: {what}"
+            "waited {limit:?} in vain: {what}"
         );
         thread::sleep(LOOK);
     }

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -47,6 +47,7 @@ pub(crate) struct Load {
     stopped: AtomicBool,
     acknowledged: Mutex<Vec<Acknowledged>>,
     wrong: Mutex<Vec<String>>,
+    late_us: AtomicU64,
 }
 
 impl Load {
@@ -81,6 +82,17 @@ impl Load {
         self.acknowledged
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a task ran so late.
+    pub(crate) fn late(&self, by: Duration) {
+        let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        self.late_us.fetch_max(by, Relaxed);
+    }
+
+    /// By how much a task was late at worst since the last call.
+    pub(crate) fn take_late(&self) -> Duration {
+        Duration::from_micros(self.late_us.swap(0, Relaxed))
     }
 
     /// Notes a broken promise.

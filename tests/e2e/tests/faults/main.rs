@@ -79,7 +79,7 @@ fn every_promise_is_kept_through_faults_of_processes_disks_and_networks() {
 /// One cluster, all faults, and what is wrong afterwards.
 fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
     let runtime = grpc::runtime();
-    let mut stage = Stage::start(kind, members, runtime.handle());
+    let mut stage = Stage::start(kind, members);
     let load = Load::new(stage.cluster.addresses());
     let clients = Clients::start(&runtime, &load, kind == Kind::Witan);
     let outcomes = schedule::run(&mut stage, &load, seed);

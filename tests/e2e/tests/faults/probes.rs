@@ -45,7 +45,7 @@ pub(crate) async fn probe(load: Arc<Load>, member: usize) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut count = 0;
     while !load.is_stopped() {
-        ticks.tick().await;
+        load.late(ticks.tick().await.elapsed());
         while waiting.try_join_next().is_some() {}
         if waiting.len() >= WAITING_MAX {
             continue;

@@ -2,12 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use witan_e2e::{Kind, linear::client::Choice, network::Link, wait};
+use witan_e2e::{linear::client::Choice, network::Link, wait};
 
-use crate::{load::Load, probes, stage::Stage};
+use crate::{
+    load::Load,
+    probes,
+    stage::{RECOVERY_MAX, Stage},
+};
 
 /// How long a fault lasts: longer than an election, which takes one to two seconds.
 const LENGTH: Duration = Duration::from_millis(2500);
+
+/// A leader that hears nobody goes on to send heartbeats until it looks for its quorum; only then the others begin to
+/// wait.
+const DEAF_LENGTH: Duration = Duration::from_secs(5);
 
 /// A link that flaps is cut for so long, and whole for as long.
 const FLAP: Duration = Duration::from_millis(250);
@@ -111,7 +119,10 @@ impl Fault {
             Self::CutOffLeader => around(stage, leader, Link::Held, Link::Held),
             Self::CutOffFollower => around(stage, follower, Link::Held, Link::Held),
             Self::LeaderMute => around(stage, leader, Link::Held, Link::Open),
-            Self::LeaderDeaf => around(stage, leader, Link::Open, Link::Held),
+            Self::LeaderDeaf => {
+                network.set_around(leader, Link::Open, Link::Held);
+                wait::wall_time(DEAF_LENGTH);
+            }
             Self::FollowerMute => around(stage, follower, Link::Held, Link::Open),
             Self::FollowerDeaf => around(stage, follower, Link::Open, Link::Held),
             Self::Flapping => {
@@ -178,6 +189,10 @@ pub(crate) struct Outcome {
     pub(crate) fault: Fault,
     /// The longest time without an acknowledged write, until every member has acknowledged one again.
     pub(crate) pause: Duration,
+    /// Terms that began.
+    pub(crate) terms: u64,
+    /// By how much this process, which is also the network, was late at worst.
+    pub(crate) late: Duration,
 }
 
 /// All faults in the order of this seed.
@@ -191,25 +206,32 @@ pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
         eprintln!("no full disk: this user may not mount a file system");
         faults.retain(|fault| *fault != Fault::FullDisk);
     }
-    if stage.kind != Kind::Witan {
-        eprintln!("no leader is removed: etcd's other members may not answer for 30 s afterwards");
-        faults.retain(|fault| *fault != Fault::ReplaceLeader);
-    }
     let mut outcomes = Vec::new();
     for fault in faults {
         load.next_step();
+        load.take_late();
         let leader = stage.cluster.leader();
         let other = (leader + 1 + choice.below(stage.count() - 1)) % stage.count();
-        let begun = Instant::now();
+        let (term, begun) = (stage.term(), Instant::now());
         fault.run(stage, leader, other);
         stage.wait_whole();
         let healed = Instant::now();
-        wait::until_true("every member acknowledges writes", || {
-            probes::all_serve(load, healed)
+        wait::within(RECOVERY_MAX, "every member acknowledges writes", || {
+            probes::all_serve(load, healed).then_some(())
         });
         let pause = probes::longest_pause(load, begun, Instant::now());
-        eprintln!("{:>8.1?} {}", pause, fault.name());
-        outcomes.push(Outcome { fault, pause });
+        let terms = stage.term() - term;
+        let late = load.take_late();
+        eprintln!(
+            "{pause:>8.1?} {}, {terms} terms, {late:.0?} late",
+            fault.name()
+        );
+        outcomes.push(Outcome {
+            fault,
+            pause,
+            terms,
+            late,
+        });
     }
     outcomes
 }

@@ -1,13 +1,16 @@
 //! Members that reach one another through a network that can fail, one of them on a small disk.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
 use witan_e2e::{Cluster, Disk, Kind, Launch, Network, Server, cluster::status, http, wait};
 
 /// Size of the small disk.
 const DISK_MIB: usize = 256;
+
+/// How long members may take to serve again: what they wait for takes seconds, and other programs may have the
+/// processors for a while.
+pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(120);
 
 /// The member on the small disk.
 pub(crate) const ON_SMALL_DISK: usize = 0;
@@ -26,7 +29,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts so many members.
-    pub(crate) fn start(kind: Kind, count: usize, handle: &Handle) -> Self {
+    pub(crate) fn start(kind: Kind, count: usize) -> Self {
         let disk = Disk::mount("faults", DISK_MIB);
         let launch = |at: usize| {
             let launch = match kind {
@@ -41,7 +44,7 @@ impl Stage {
         let launches: Vec<Launch> = (0..count).map(launch).collect();
         let mut network = None;
         let cluster = Cluster::prepare_behind(&launches, |ports| {
-            network.insert(Network::new(handle.clone(), ports)).urls()
+            network.insert(Network::new(ports)).urls()
         });
         let mut stage = Self {
             kind,
@@ -57,6 +60,16 @@ impl Stage {
 
     pub(crate) fn count(&self) -> usize {
         self.cluster.members().len()
+    }
+
+    /// The term of the members.
+    pub(crate) fn term(&self) -> u64 {
+        wait::within(RECOVERY_MAX, "a member names its term", || {
+            let members = self.cluster.members().iter();
+            members
+                .filter_map(|member| Some(status(member)?.term))
+                .max()
+        })
     }
 
     /// Kills a member; from then on its port refuses connections.
@@ -77,7 +90,20 @@ impl Stage {
         self.cluster.member_mut(at).terminate();
         self.network.close(at);
         self.start_member(at);
-        self.cluster.member_mut(at).wait_ready();
+        self.wait_serving(at);
+    }
+
+    /// Waits until a member that runs is healthy.
+    fn wait_serving(&mut self, at: usize) {
+        let member = self.cluster.member_mut(at);
+        let ready = wait::within(RECOVERY_MAX, &format!("member {at} serves"), || {
+            if !member.runs() {
+                return Some(false);
+            }
+            let health = http::try_once(&member.address(), "GET", "/health", &[], b"").ok()?;
+            (health.status == 200).then_some(true)
+        });
+        assert!(ready, "member {at} has ended:\n{}", member.tail());
     }
 
     /// Removes a member, wipes its disk, and has it join as a learner that is promoted.
@@ -97,7 +123,7 @@ impl Stage {
             self.joined[at] = true;
         }
         self.start_member(at);
-        self.cluster.member_mut(at).wait_ready();
+        self.wait_serving(at);
         change(&through, "promote", &learner);
     }
 
@@ -117,7 +143,7 @@ impl Stage {
                 self.network.close(at);
                 self.start_member(at);
             }
-            self.cluster.member_mut(at).wait_ready();
+            self.wait_serving(at);
         }
         self.cluster.leader();
     }
@@ -139,22 +165,25 @@ fn ask(through: &str, verb: &str, body: &Value) -> Option<http::Response> {
 /// Removes or promotes a member; repeats while the members are not ready for it.
 fn change(through: &str, verb: &str, id: &str) {
     let mut said = String::new();
-    wait::until_true(&format!("the cluster can {verb} a member"), || {
-        let answer = ask(through, verb, &json!({ "ID": id }));
-        let Some(answer) = answer else { return false };
-        if answer.status != 200 && answer.text() != said {
-            said = answer.text();
-            eprintln!("{verb}: {said}");
-        }
-        // one that is not there any more was removed by a request whose answer was lost
-        answer.status == 200 || answer.status == 404 && verb == "remove"
-    });
+    wait::within(
+        RECOVERY_MAX,
+        &format!("the cluster can {verb} a member"),
+        || {
+            let answer = ask(through, verb, &json!({ "ID": id }))?;
+            if answer.status != 200 && answer.text() != said {
+                said = answer.text();
+                eprintln!("{verb}: {said}");
+            }
+            // one that is not there any more was removed by a request whose answer was lost
+            (answer.status == 200 || answer.status == 404 && verb == "remove").then_some(())
+        },
+    );
 }
 
 /// Adds a learner at this URL, and gives its id. An answer may be lost, so that it is there when it is asked for again.
 fn add(through: &str, url: &str) -> String {
     let mut said = String::new();
-    wait::until("the cluster can add a member", || {
+    wait::within(RECOVERY_MAX, "the cluster can add a member", || {
         let listed = ask(through, "list", &json!({}))?.json();
         let members = listed["members"].as_array().cloned().unwrap_or_default();
         let there = members.iter().find(|member| member["peerURLs"][0] == url);
