@@ -103,6 +103,9 @@ pub struct PodSeen {
     pub start: StartKind,
     /// Its label `witan.dev/role`.
     pub role: Role,
+    /// The version of its image, where the tag is one. `spec.version` counts so; members themselves say which version of
+    /// etcd they speak.
+    pub version: Option<String>,
 }
 
 /// The phase of a pod, as Kubernetes says it.

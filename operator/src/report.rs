@@ -83,9 +83,7 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
             all.members.iter().filter(|member| member.learner).count()
         }))),
         selector: Some(format!("{CLUSTER}={}", of.name)),
-        current_version: membership
-            .and_then(lowest_version)
-            .or_else(|| of.before.current_version.clone()),
+        current_version: lowest_version(seen).or_else(|| of.before.current_version.clone()),
         target_version: of.spec.version.clone(),
         cluster_id: of
             .before
@@ -304,17 +302,21 @@ fn cluster_id(membership: &Membership) -> Option<String> {
     }
 }
 
-fn lowest_version(membership: &Membership) -> Option<String> {
+/// Of the pods' images, or else, where no tag is a version, the one of etcd that the members speak.
+fn lowest_version(seen: &Observed) -> Option<String> {
     let number = |text: &str| -> Vec<u64> {
         text.split(['.', '-', '+'])
             .map(|part| part.parse().unwrap_or(0))
             .collect()
     };
-    membership
-        .members
-        .iter()
-        .filter_map(|member| member.version.clone())
-        .min_by_key(|version| number(version))
+    let pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());
+    let images = pods.filter_map(|pod| pod.version.as_ref());
+    let members = seen.membership.iter().flat_map(|list| &list.members);
+    let said = members.filter_map(|member| member.version.as_ref());
+    let lowest = images.min_by_key(|version| number(version));
+    lowest
+        .or_else(|| said.min_by_key(|version| number(version)))
+        .cloned()
 }
 
 /// Pods of members that are ready.

@@ -19,7 +19,7 @@ pub use claim::{claim, grown};
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, Cluster, FENCED_MEMBERS, MANAGER,
     MEMBER, PEER_TLS, RESTARTED_AT, RETIRED, ROLE, ROTATE_AUTHORITY, ROTATED_AT, SERVICE, SPEC,
-    START, TEMPLATE, TRUST, ports,
+    START, TEMPLATE, TRUST, VERSION, ports,
 };
 pub use pod::{pod, template};
 pub use services::{client_service, peer_service};

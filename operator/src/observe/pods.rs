@@ -13,7 +13,8 @@ use crate::{
     members::Address,
     model::{ClaimSeen, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind},
     resources::{
-        self, CLIENT_TLS, Cluster, PEER_TLS, RETIRED, ROLE, ResourceError, START, TEMPLATE, ports,
+        self, CLIENT_TLS, Cluster, PEER_TLS, RETIRED, ROLE, ResourceError, START, TEMPLATE,
+        VERSION, ports,
     },
 };
 
@@ -50,6 +51,11 @@ pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod) -> Result<PodSeen, Resource
         peer_tls,
         start: marked(pod.annotations(), START).unwrap_or(StartKind::Restart),
         role: marked(pod.labels(), ROLE).unwrap_or(Role::Voter),
+        version: pod
+            .labels()
+            .get(VERSION)
+            .filter(|tag| is_version(tag))
+            .cloned(),
     })
 }
 
@@ -179,6 +185,17 @@ fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
         .as_ref()?
         .iter()
         .find(|condition| condition.type_ == kind)
+}
+
+/// `1.2.3`, `v1.2.3-rc.1`, but not `latest` and not a digest.
+fn is_version(tag: &str) -> bool {
+    let mut numbers = tag.trim_start_matches('v').split('.');
+    let mut next = || {
+        numbers
+            .next()
+            .is_some_and(|part| part.parse::<u32>().is_ok())
+    };
+    next() && next()
 }
 
 /// A value of the model, as a label or an annotation keeps it.

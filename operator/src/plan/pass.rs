@@ -221,11 +221,7 @@ impl<'a> Joined<'a> {
         let spec = self.pass.spec;
         let wanted = spec.version.as_ref().filter(|_| spec.image.is_none())?;
         let (major, minor) = numbers(wanted)?;
-        let running = self
-            .list
-            .members
-            .iter()
-            .filter_map(|member| member.version.as_ref());
+        let running = self.pass.pods().filter_map(|(_, pod)| pod.version.as_ref());
         let mut refused = running.filter(|version| {
             let near = |(a, b): (u64, u64)| a == major && b.abs_diff(minor) <= 1;
             !numbers(version).is_none_or(near)

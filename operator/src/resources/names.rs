@@ -21,6 +21,8 @@ pub const MEMBER: &str = "witan.dev/member";
 pub const ROLE: &str = "witan.dev/role";
 /// Label of services: `client` or `peer`.
 pub const SERVICE: &str = "witan.dev/service";
+/// Label: the tag of the members' image.
+pub const VERSION: &str = "app.kubernetes.io/version";
 /// Annotation of a pod: the fingerprint of its template.
 pub const TEMPLATE: &str = "witan.dev/template";
 /// Annotation of pods and claims: how the member speaks to others.
@@ -186,7 +188,7 @@ impl<'a> Cluster<'a> {
             ("app.kubernetes.io/instance", &self.name),
             ("app.kubernetes.io/managed-by", MANAGER),
             ("app.kubernetes.io/part-of", "witan"),
-            ("app.kubernetes.io/version", &label_value(version)),
+            (VERSION, &label_value(version)),
             (CLUSTER, &self.name),
         ];
         for (key, value) in own {

@@ -331,6 +331,10 @@ fn versions_far_apart_are_refused() {
     };
     assert!(world.run(20, refused));
     assert!(stopped(&world).is_empty());
+    // what members say is the version of etcd that they speak
+    world.spec.version = Some("0.2.0".to_owned());
+    world.settle();
+    assert_eq!(stopped(&world).len(), 3);
 }
 
 #[test]

@@ -381,6 +381,7 @@ impl World {
             peer_tls: pod.peer_tls,
             start: pod.bootstrap.kind(),
             role: pod.role,
+            version: Some("0.1.0".to_owned()),
         }
     }
 
@@ -407,7 +408,7 @@ impl World {
             started: member.started,
             learner: member.learner,
             healthy: self.serves(member) && self.leader.is_some() && !member.corrupt,
-            version: Some("0.1.0".to_owned()),
+            version: Some("3.6.16".to_owned()),
             raft_index: if self.now >= member.caught_up_at {
                 1000
             } else {
