@@ -1,6 +1,7 @@
 """The commands of README.md and docs/start/kubernetes.md, as a stranger runs them: helm, kubectl, curl and etcdctl against a
 cluster of one node without an operator. Needs real containers (`run --containerd`): kubectl forwards ports through a kubelet."""
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 # longer than any machine needs
 LIMIT_S = 900
 PAGE = "docs/start/kubernetes.md"
+PLAIN = "/apis/witan.dev/v1/namespaces/default/etcdclusters/plain"
 
 
 class Documents:
@@ -35,9 +37,27 @@ class Documents:
         said = self.run_page(PAGE, page)
         for expected in ("condition met", "plain-2", "Hello world", "etcd_server_has_leader 1", "witan_operator_leader 1"):
             assert expected in said, f"{PAGE}: no {expected!r}"
+        self.day_two()
         self.helm("uninstall", "orders", namespace="default")
         self.clean("kubectl")
         self.install()
+
+    def day_two(self):
+        """The page's table of what one wants and does, as far as it is a command or a field."""
+        def spec(**fields):
+            return ["kubectl", "patch", "ec", "plain", "--type=merge", "--patch", json.dumps({"spec": fields})]
+
+        ready = ["kubectl", "wait", "--for=condition=Ready", "etcdcluster/plain", "--timeout=5m"]
+        for do in (["kubectl", "scale", "ec", "plain", "--replicas=1"], spec(version="0.1.1"), spec(storage={"size": "9Gi"}), spec(tls={"peer": {"managed": {}}}),
+                   ["kubectl", "annotate", "ec", "plain", "witan.dev/rotate-authority=now"], ["kubectl", "scale", "ec", "plain", "--replicas=3"]):
+            before = self.api.get(PLAIN)["metadata"]["generation"]
+            self.kubectl(*do[1:])
+            follows = before + (do[1] != "annotate")
+            eventually(f"{do} is seen", lambda: self.api.get(PLAIN)["status"].get("observedGeneration", 0) >= follows)
+            self.kubectl(*ready[1:])
+        status = self.api.get(PLAIN)["status"]
+        assert status["currentVersion"] == status["targetVersion"] == "0.1.1", status
+        self.kubectl("delete", "ec", "plain")
 
     def run_page(self, name, page):
         """Runs blocks in one shell, and shows commands and answers."""

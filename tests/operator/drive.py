@@ -67,7 +67,7 @@ class Drive(Secure, Fleet, Release, Documents):
         node.prepare_network()
         program = os.environ["WITAN_BIN"]
         # those that the chart names, too
-        images = {IMAGE: program, NEXT_IMAGE: program, "ghcr.io/witan/witan:0.1.0": program, **dict.fromkeys(OPERATORS, world.operator_program)}
+        images = {IMAGE: program, NEXT_IMAGE: program, **dict.fromkeys(("ghcr.io/witan/witan:0.1.0", "ghcr.io/witan/witan:0.1.1"), program), **dict.fromkeys(OPERATORS, world.operator_program)}
         self.node = Containers(world, images) if os.environ.get("PODS") == "containerd" else node.Node(self.api, world.folder, images)
         self.names = names.Names(self.api)
         # members must pass the strictest standard of pod security
