@@ -110,12 +110,16 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The disk takes its time, and the thread waits for it.
+    /// The disk takes its time, and the thread waits for it, until the faults stop at most: a leader that still
+    /// waits when the members seem to have settled would be replaced after that.
     fn stall(&mut self) {
         let climate = &self.world.climate;
         let (percent, longest) = (climate.stall_percent, climate.stall);
+        let left = climate
+            .chaos_units
+            .saturating_sub(self.world.now + self.stalled);
         if self.world.phase == Phase::Chaos && self.world.chance.chance(percent) {
-            let stall = self.world.chance.range(1, longest);
+            let stall = self.world.chance.range(1, longest).min(left);
             self.stalled += stall;
             self.world.counts.stalls += 1;
             let member = &mut self.world.members[self.place];

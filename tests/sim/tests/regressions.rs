@@ -7,7 +7,7 @@ use witan_sim::{
 
 /// A seed, its number of members and what it found, with the simulator of its day: when the
 /// simulator changes, a seed gets another run, so each bug has a test of its own where it was.
-const FOUND: [(u64, usize, &str); 4] = [
+const FOUND: [(u64, usize, &str); 6] = [
     // `Host::send`: what forwards a proposal arrives at most once.
     (
         1358,
@@ -29,6 +29,18 @@ const FOUND: [(u64, usize, &str); 4] = [
         696,
         5,
         "a refused snapshot took the place of the accepted one that waited for its turn",
+    ),
+    // `Replica::is_stale_rejection`
+    (
+        2371,
+        1,
+        "a rejection that was overtaken by an acknowledgment took a follower back below its log",
+    ),
+    // the simulator's own: no disk holds a member up any more when the faults have stopped
+    (
+        1252,
+        1,
+        "a leader with whom the members had settled was still held up by its disk",
     ),
 ];
 

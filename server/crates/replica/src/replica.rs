@@ -296,7 +296,7 @@ impl Replica {
         }
     }
 
-    fn step(&mut self, message: Message, state: Option<View>) {
+    fn step(&mut self, mut message: Message, state: Option<View>) {
         self.append_batch();
         let metadata = message.get_snapshot().get_metadata();
         let (kind, place) = (message.get_msg_type(), (metadata.index, metadata.term));
@@ -320,7 +320,7 @@ impl Replica {
         {
             return;
         }
-        if self.is_beyond_log(&message, last) {
+        if self.is_beyond_log(&message, last) || self.is_stale_rejection(&mut message) {
             return;
         }
         if kind == MessageType::MsgReadIndex

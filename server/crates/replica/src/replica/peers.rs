@@ -1,7 +1,10 @@
 //! What the transport reports about other members, and what follows from it: snapshots that arrived or
 //! failed, a campaign at once when the leader's process is gone, leadership handed over.
 
-use raft::{SnapshotStatus, StateRole};
+use raft::{
+    INVALID_INDEX, SnapshotStatus, StateRole,
+    eraftpb::{Message, MessageType},
+};
 
 use super::Replica;
 use crate::{
@@ -81,6 +84,24 @@ impl Replica {
         // one that probes may have any entry; it is served if its first answer comes in time
         let has = receiving.map(|(_, peer)| peer.matched.max(peer.pending_snapshot));
         has.filter(|has| *has > 0).min()
+    }
+
+    /// Whether an acknowledgment has overtaken this rejection of the entries that it acknowledges. By one that is as
+    /// old raft would go back below what the member has, where the log may end, and send a snapshot.
+    pub(super) fn is_stale_rejection(&self, message: &mut Message) -> bool {
+        let raft = &self.raft.raft;
+        let leads = raft.state == StateRole::Leader && raft.term == message.term;
+        let rejects = message.get_msg_type() == MessageType::MsgAppendResponse
+            && message.reject
+            && message.request_snapshot == INVALID_INDEX;
+        let peer = raft.prs().get(message.from).filter(|_| leads && rejects);
+        let Some(matched) = peer.map(|peer| peer.matched) else {
+            return false;
+        };
+        if message.reject_hint < matched {
+            (message.reject_hint, message.log_term) = (matched, 0);
+        }
+        message.index <= matched
     }
 
     /// Remembers who answers, before raft forgets it at a check of the quorum: the log is kept for them.
