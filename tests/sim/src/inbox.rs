@@ -149,7 +149,11 @@ impl World {
         let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
         self.trace.line(self.now, || text(&packet));
         match packet.open() {
-            Ok(envelope) => replica.receive(envelope),
+            Ok(envelope) => {
+                if let Some(fault) = replica.receive(envelope) {
+                    self.trace.line(self.now, || format!("dropped: {fault}"));
+                }
+            }
             Err(error) => {
                 let error = format!("snapshot on the wire: {error}");
                 self.judge(&Fact::NotStarted {

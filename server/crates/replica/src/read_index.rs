@@ -132,6 +132,19 @@ impl ReadIndexQueue {
         encode_context([self.member, self.seed, self.number])
     }
 
+    /// Number and context of a request that belongs to no round.
+    pub(crate) fn question(&mut self) -> (u64, Vec<u8>) {
+        let context = self.next_context();
+        (self.number, context)
+    }
+
+    /// The number of a request that this process has made.
+    pub(crate) fn own_number(&self, context: &[u8]) -> Option<u64> {
+        let own = decode_context(context)
+            .filter(|[member, seed, _]| (*member, *seed) == (self.member, self.seed));
+        own.map(|[_, _, number]| number)
+    }
+
     /// Whether a leader takes this request of a member: not if it has taken it before.
     pub(crate) fn takes(&mut self, from: u64, context: &[u8]) -> bool {
         let Some([member, seed, number]) = decode_context(context) else {
@@ -148,11 +161,9 @@ impl ReadIndexQueue {
     /// Raft confirmed the round called `context` at `index`. Returns what waited for a proof that this
     /// member leads; whether it led the same term all the time is for the caller to see.
     pub(crate) fn confirmed(&mut self, context: &[u8], index: u64) -> Vec<UnprovenAnswer> {
-        let own = decode_context(context)
-            .filter(|[member, seed, _]| (*member, *seed) == (self.member, self.seed));
-        let last = self.number;
+        let (own, last) = (self.own_number(context), self.number);
         let asked = |round: &mut ReadIndexRound| {
-            own.is_some_and(|[_, _, number]| (round.first_number..=last).contains(&number))
+            own.is_some_and(|number| (round.first_number..=last).contains(&number))
         };
         let Some(round) = self.round.take_if(asked) else {
             return Vec::new();

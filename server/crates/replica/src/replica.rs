@@ -26,6 +26,7 @@ use raft::{
 
 pub use boot::genesis;
 pub use forced::ForcedCluster;
+pub use message_check::MessageFault;
 pub use peers::{PeerEvent, TransferRefused};
 
 pub use crate::{host::ProposalRejected, leader_tasks::auto_compaction::AutoCompaction};
@@ -272,9 +273,9 @@ impl Replica {
         self.leader_tasks.lessor.deadlines()
     }
 
-    /// Handles a message from another member. One that does not decode, whose sender is another one than
-    /// its envelope says, one of a removed member, or a snapshot without its state, is dropped.
-    pub fn receive(&mut self, envelope: Envelope) {
+    /// Handles a message from another member. One of a removed member is dropped, and so is one that no member
+    /// sends: then the fault is returned, for a person to see.
+    pub fn receive(&mut self, envelope: Envelope) -> Option<MessageFault> {
         let Envelope {
             from,
             message,
@@ -282,53 +283,53 @@ impl Replica {
             ..
         } = envelope;
         if self.machine.members.removed_ids.contains(&from) {
-            return;
+            return None;
         }
         match PeerMessage::decode(&message) {
             Ok(PeerMessage::Raft(message)) if message.from == from => {
-                self.step(message, snapshot.map(|view| *view));
+                return self.step(message, snapshot.map(|view| *view)).err();
             }
             Ok(PeerMessage::Proposals(proposals)) => self.take_forwarded(from, proposals),
             Ok(PeerMessage::Refused(refused)) => self.proposals_refused(from, &refused),
             Ok(PeerMessage::LeaseRequests(requests)) => self.take_lease_requests(from, &requests),
             Ok(PeerMessage::LeaseAnswer(answer)) => self.lease_answer_received(&answer),
-            Ok(PeerMessage::Raft(_)) | Err(_) => {}
+            Ok(PeerMessage::Raft(_)) => return Some(MessageFault::Unsound),
+            Err(_) => return Some(MessageFault::Malformed),
         }
+        None
     }
 
-    fn step(&mut self, mut message: Message, state: Option<View>) {
+    fn step(&mut self, mut message: Message, state: Option<View>) -> Result<(), MessageFault> {
         self.append_batch();
         let metadata = message.get_snapshot().get_metadata();
         let (kind, place) = (message.get_msg_type(), (metadata.index, metadata.term));
         let carried = state.as_ref().map(|v| (v.position.index, v.position.term));
         if carried != (kind == MessageType::MsgSnapshot).then_some(place) {
-            return;
+            return Err(MessageFault::Unsound);
         }
         if kind == MessageType::MsgAppend && self.apply_queue.bytes > APPLY_QUEUE_BYTES_MAX {
-            return;
+            return Ok(());
         }
         let raft = &self.raft.raft;
         let last = raft.raft_log.last_index();
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
-        if !message_check::is_sound(&message, leads.then_some(last)) {
-            return;
-        }
+        message_check::check(&message, leads.then_some(last))?;
         let asks_for_vote =
             kind == MessageType::MsgRequestVote || kind == MessageType::MsgRequestPreVote;
         if (kind == MessageType::MsgTimeoutNow && !self.may_campaign())
             || (asks_for_vote && self.may_have_lost_log())
         {
-            return;
+            return Ok(());
         }
         if self.is_beyond_log(&message, last) || self.is_stale_rejection(&mut message) {
-            return;
+            return Ok(());
         }
         if kind == MessageType::MsgReadIndex
             && !self
                 .read_index
                 .takes(message.from, &message.entries[0].data)
         {
-            return;
+            return Ok(());
         }
         // An error means that the message is stale or not for this member; raft changed nothing.
         let _ = self.raft.step(message);
@@ -341,6 +342,7 @@ impl Replica {
             self.incoming_snapshot = state;
         }
         self.apply_election_jitter();
+        Ok(())
     }
 
     /// Requests a linearizable read. `Host::readable` follows, or never if there is no quorum.

@@ -1,11 +1,14 @@
 //! A member whose data directory was emptied or replaced: leaders know acknowledgments of it that its log does
 //! not hold. It must neither vote nor lead, and ends.
 //!
-//! A single message does not end it: one that a broken member has sent may say anything.
+//! No single message ends it, nor do many of one kind: a member that lies, or a stranger who speaks for one in
+//! clear text, may say anything. The leader has to confirm that it leads. It is asked for a ReadIndex, which it
+//! answers with the help of a quorum, and whose context nobody but the leader gets.
 
-use raft::eraftpb::{Message, MessageType};
+use raft::eraftpb::{Entry, Message, MessageType};
 
 use super::{Halt, Replica};
+use crate::{host::Lane, wire::PeerMessage};
 
 /// What a leader has said about entries that the log does not hold.
 #[derive(Clone, Copy, Debug)]
@@ -14,54 +17,135 @@ pub(super) struct BeyondLog {
     term: u64,
     /// The largest commit index that it told.
     commit: u64,
-    /// Ticks at which it said so first and last.
+    /// Ticks at which it said so first, with nothing that contradicts it since, and last.
     first: u64,
     last: u64,
+    /// Number of the first question since then whether it leads.
+    asked: Option<u64>,
+    /// Whether it has answered one.
+    confirmed: bool,
 }
 
 /// Election timeouts after the leader's last word in which this member does not vote: an ordinary election comes
 /// one to two after it.
 const NO_VOTE_TIMEOUTS: u64 = 3;
 
+/// Voters from which on a leader has a quorum without one of them.
+const CONFIRMING_VOTERS_MIN: usize = 3;
+
 impl Replica {
-    /// Whether a heartbeat tells a commit index beyond the log, at which raft would panic: a leader tells no more
-    /// than this member has acknowledged. If the leader goes on to say so for an election timeout, it is right.
+    /// Whether a message tells a commit index beyond the log, at which raft would panic, or confirms one: a leader
+    /// tells no more than this member has acknowledged. If the leader goes on to say so for an election timeout, it
+    /// is right.
     pub(super) fn is_beyond_log(&mut self, message: &Message, last: u64) -> bool {
         let kind = message.get_msg_type();
-        let (leader, term) = (message.from, message.term);
-        let beyond = kind == MessageType::MsgHeartbeat
-            && term >= self.raft.raft.term
-            && message.commit > last;
-        let same = |said: &BeyondLog| (said.leader, said.term) == (leader, term);
-        if !beyond {
-            let follows = kind == MessageType::MsgHeartbeat || kind == MessageType::MsgAppend;
-            // an append says nothing yet about the entries that are missing before it
-            let refilled = |said: &BeyondLog| same(said) && said.commit <= last;
-            if follows && self.beyond_log.as_ref().is_some_and(refilled) {
-                self.beyond_log = None;
-            }
+        if kind == MessageType::MsgReadIndexResp {
+            return self.confirms_beyond_log(message);
+        }
+        if kind != MessageType::MsgHeartbeat || message.commit <= last {
+            self.doubt_beyond_log(message, last);
             return false;
         }
+        if message.term >= self.raft.raft.term && self.may_lead(message) {
+            self.note_beyond_log(message, last);
+        }
+        message.term >= self.raft.raft.term
+    }
+
+    /// Whether the sender is a member, and no other one leads its term.
+    fn may_lead(&self, message: &Message) -> bool {
+        let raft = &self.raft.raft;
+        let other_leads = raft.term == message.term && ![0, message.from].contains(&raft.leader_id);
+        self.machine.members.by_id.contains_key(&message.from) && !other_leads
+    }
+
+    fn note_beyond_log(&mut self, message: &Message, last: u64) {
         let patience = self.config.election_ticks as u64;
-        let known = self
-            .beyond_log
-            .filter(|said| same(said) && self.ticks <= said.last + patience);
-        let first = known.map_or(self.ticks, |said| said.first);
-        let commit = known.map_or(0, |said| said.commit).max(message.commit);
-        self.beyond_log = Some(BeyondLog {
+        let (leader, term) = (message.from, message.term);
+        let known = self.beyond_log.filter(|said| {
+            (said.leader, said.term) == (leader, term) && self.ticks <= said.last + patience
+        });
+        let asks = known.is_none_or(|said| said.last < self.ticks);
+        let number = asks.then(|| self.ask_whether_it_leads(leader));
+        let said = BeyondLog {
             leader,
             term,
-            commit,
-            first,
+            commit: known.map_or(0, |said| said.commit).max(message.commit),
+            first: known.map_or(self.ticks, |said| said.first),
             last: self.ticks,
-        });
-        if self.ticks >= first + patience {
+            asked: known.and_then(|said| said.asked).or(number),
+            confirmed: known.is_some_and(|said| said.confirmed),
+        };
+        self.beyond_log = Some(said);
+        let believed = said.confirmed || !self.is_leader_confirmable();
+        if believed && self.ticks >= said.first + patience {
             self.halt = Some(Halt::LogLost {
                 committed: message.commit,
                 last,
             });
         }
-        true
+    }
+
+    /// Whether the leader has a quorum without this member, as far as this one knows.
+    fn is_leader_confirmable(&self) -> bool {
+        let members = &self.machine.members.by_id;
+        let voters = members.values().filter(|member| !member.learner);
+        let votes = members.get(&self.config.id).is_some_and(|own| !own.learner);
+        !votes || voters.count() >= CONFIRMING_VOTERS_MIN
+    }
+
+    /// Not through raft, which does not know the leader: it must not see what that one says. Returns the number of
+    /// the question.
+    fn ask_whether_it_leads(&mut self, leader: u64) -> u64 {
+        let (number, context) = self.read_index.question();
+        let mut question = Message::default();
+        question.set_msg_type(MessageType::MsgReadIndex);
+        (question.from, question.to) = (self.config.id, leader);
+        let entry = Entry {
+            data: context.into(),
+            ..Entry::default()
+        };
+        question.set_entries(vec![entry].into());
+        self.post(leader, Lane::Control, &PeerMessage::Raft(question));
+        number
+    }
+
+    /// Whether a message is the leader's answer to such a question.
+    fn confirms_beyond_log(&mut self, message: &Message) -> bool {
+        let context = message.entries.first().map(|entry| &entry.data[..]);
+        let number = context.and_then(|context| self.read_index.own_number(context));
+        let Some((number, said)) = number.zip(self.beyond_log.as_mut()) else {
+            return false;
+        };
+        let answers = (message.from, message.term) == (said.leader, said.term)
+            && said.asked.is_some_and(|asked| asked <= number)
+            && message.index >= said.commit;
+        said.confirmed |= answers;
+        answers
+    }
+
+    /// A message of a leader contradicts what was said, or shows that the log holds it by now.
+    fn doubt_beyond_log(&mut self, message: &Message, last: u64) {
+        let kind = message.get_msg_type();
+        let leads = kind == MessageType::MsgHeartbeat || kind == MessageType::MsgAppend;
+        let Some(said) = self.beyond_log.filter(|_| leads) else {
+            return;
+        };
+        let same = (said.leader, said.term) == (message.from, message.term);
+        if same && said.commit <= last {
+            self.beyond_log = None;
+        } else if message.term >= self.raft.raft.term
+            && (!same || kind == MessageType::MsgHeartbeat)
+        {
+            // An append of the same leader says nothing yet about the entries that are missing before it. It does
+            // not vote for a while all the same: the one or the other may be true.
+            self.beyond_log = Some(BeyondLog {
+                first: self.ticks,
+                asked: None,
+                confirmed: false,
+                ..said
+            });
+        }
     }
 
     /// Whether a leader has lately said that entries of this member are lost: a vote of it could elect a member

@@ -6,13 +6,30 @@ use raft::eraftpb::{Entry, Message, MessageType};
 
 use crate::wire::{self, EntryError};
 
+/// Why a message of another member is dropped. What is only late or lost is not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageFault {
+    /// It does not decode, or this release does not know its kind.
+    #[error("the message does not decode")]
+    Malformed,
+    /// It appends an entry that does not decode. The leader sends it again and again.
+    #[error("entry {index} of the raft log does not decode")]
+    CorruptEntry {
+        /// Raft index of the entry.
+        index: u64,
+    },
+    /// No member sends it.
+    #[error("no member sends such a message")]
+    Unsound,
+}
+
 /// Terms and indexes of a message stay below this. No cluster reaches it, and sums of two of them do not
 /// overflow.
 const POSITION_MAX: u64 = 1 << 60;
 
-/// Whether a member could have sent this message. `last` is the last index of the receiver's log, if it leads
-/// the message's term.
-pub(super) fn is_sound(message: &Message, last: Option<u64>) -> bool {
+/// Checks whether a member could have sent this message. `last` is the last index of the receiver's log, if it
+/// leads the message's term.
+pub(super) fn check(message: &Message, last: Option<u64>) -> Result<(), MessageFault> {
     let positions = [
         message.term,
         message.log_term,
@@ -20,14 +37,27 @@ pub(super) fn is_sound(message: &Message, last: Option<u64>) -> bool {
         message.commit,
         message.reject_hint,
     ];
-    positions.iter().all(|position| *position < POSITION_MAX) && fits_its_kind(message, last)
+    let sound = positions.iter().all(|position| *position < POSITION_MAX);
+    if !sound || !fits_its_kind(message, last) {
+        return Err(MessageFault::Unsound);
+    }
+    match message
+        .entries
+        .iter()
+        .find(|entry| appends(message) && !decodes(entry))
+    {
+        Some(Entry { index, .. }) => Err(MessageFault::CorruptEntry { index: *index }),
+        None => Ok(()),
+    }
+}
+
+fn appends(message: &Message) -> bool {
+    message.get_msg_type() == MessageType::MsgAppend
 }
 
 fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     match message.get_msg_type() {
-        MessageType::MsgAppend => {
-            has_contiguous_entries(message) && message.entries.iter().all(decodes)
-        }
+        MessageType::MsgAppend => has_contiguous_entries(message),
         // a follower acknowledges what the leader has
         MessageType::MsgAppendResponse => {
             last.is_none_or(|last| message.index <= last && message.request_snapshot <= last)
@@ -111,7 +141,7 @@ mod tests {
             (&[(12, 2)], false),
             (&[(11, 2), (13, 2)], false),
         ] {
-            assert_eq!(is_sound(&append(entries), None), sound, "{entries:?}");
+            assert_eq!(check(&append(entries), None).is_ok(), sound, "{entries:?}");
         }
     }
 
@@ -121,16 +151,15 @@ mod tests {
             let mut message = append(&[(11, 3)]);
             message.entries[0].data = data.into();
             message.entries[0].set_entry_type(kind);
-            is_sound(&message, None)
+            check(&message, None)
         };
-        assert!(with(b"", EntryType::EntryNormal), "raft's own");
-        assert!(
-            with(b"\x02later", EntryType::EntryNormal),
-            "a later release's"
-        );
-        assert!(!with(b"\x01\xff", EntryType::EntryNormal));
-        assert!(!with(b"\xff", EntryType::EntryConfChange));
-        assert!(!with(b"", EntryType::EntryConfChangeV2));
+        let corrupt = Err(MessageFault::CorruptEntry { index: 11 });
+        assert_eq!(with(b"", EntryType::EntryNormal), Ok(()), "raft's own");
+        let later = with(b"\x02later", EntryType::EntryNormal);
+        assert_eq!(later, Ok(()), "a later release's");
+        assert_eq!(with(b"\x01\xff", EntryType::EntryNormal), corrupt);
+        assert_eq!(with(b"\xff", EntryType::EntryConfChange), corrupt);
+        assert_eq!(with(b"", EntryType::EntryConfChangeV2), corrupt);
     }
 
     #[test]
@@ -141,20 +170,19 @@ mod tests {
             MessageType::MsgTransferLeader,
             MessageType::MsgReadIndex,
         ] {
-            assert!(!is_sound(&message(kind), None), "{kind:?}");
+            let checked = check(&message(kind), None);
+            assert_eq!(checked, Err(MessageFault::Unsound), "{kind:?}");
         }
         let mut read = message(MessageType::MsgReadIndex);
         (read.term, read.entries) = (0, vec![Entry::default()].into());
-        assert!(is_sound(&read, None));
+        assert!(check(&read, None).is_ok());
         let mut heartbeat = message(MessageType::MsgHeartbeat);
-        assert!(is_sound(&heartbeat, Some(5)));
+        assert!(check(&heartbeat, Some(5)).is_ok());
         heartbeat.term = u64::MAX;
-        assert!(!is_sound(&heartbeat, Some(5)));
+        assert!(check(&heartbeat, Some(5)).is_err());
         let acknowledged = message(MessageType::MsgAppendResponse);
-        assert!(is_sound(&acknowledged, None) && is_sound(&acknowledged, Some(10)));
-        assert!(
-            !is_sound(&acknowledged, Some(9)),
-            "more than the leader has"
-        );
+        assert!(check(&acknowledged, None).is_ok() && check(&acknowledged, Some(10)).is_ok());
+        let more_than_the_leader_has = check(&acknowledged, Some(9));
+        assert!(more_than_the_leader_has.is_err());
     }
 }

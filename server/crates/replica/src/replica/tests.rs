@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use raft::eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType};
 
-use super::{Config, Halt, LeaderTasks, PeerEvent, Replica, Role, genesis};
+use super::{Config, Halt, LeaderTasks, MessageFault, PeerEvent, Replica, Role, genesis};
 use crate::{
     forward::{RefusalReason, RefusedProposal, RefusedProposals},
     host::{Applied, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
@@ -180,23 +180,108 @@ fn asks_for_vote(term: u64) -> Envelope {
     })
 }
 
+/// A heartbeat of the leader that names an entry beyond the log of member 2.
+fn beyond() -> Envelope {
+    from_leader(MessageType::MsgHeartbeat, |m| m.commit = 70)
+}
+
+const LOG_LOST: Halt = Halt::LogLost {
+    committed: 70,
+    last: 1,
+};
+
+/// The answers of the leader to what it is asked.
+fn confirmations(host: &mut Sent) -> Vec<Envelope> {
+    let asked = host.0.drain(..).filter_map(|sent| {
+        let Ok(PeerMessage::Raft(question)) = PeerMessage::decode(&sent.message) else {
+            return None;
+        };
+        assert_eq!(
+            (sent.to, question.get_msg_type()),
+            (1, MessageType::MsgReadIndex)
+        );
+        Some(from_leader(MessageType::MsgReadIndexResp, |m| {
+            (m.index, m.entries) = (71, question.entries);
+        }))
+    });
+    asked.collect()
+}
+
 #[test]
 fn a_member_that_lost_its_log_does_not_vote_and_ends_with_a_reason() {
-    let (mut replica, mut host) = (follower(), Installed::default());
-    let beyond = || from_leader(MessageType::MsgHeartbeat, |m| m.commit = 70);
-    let halt = Halt::LogLost {
-        committed: 70,
-        last: 1,
-    };
+    let (mut replica, mut host) = (follower(), Sent::default());
     for tick in 0..10 {
         replica.receive(beyond());
         replica.receive(asks_for_vote(6));
         replica.tick(tick);
         assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
         assert_eq!(replica.status().term, 1, "it neither follows nor votes");
+        for confirmation in confirmations(&mut host) {
+            replica.receive(confirmation);
+        }
     }
     replica.receive(beyond());
-    assert_eq!(replica.turn(&mut host), Err(halt));
+    assert_eq!(replica.turn(&mut host), Err(LOG_LOST));
+}
+
+/// A liar, or a stranger who speaks for the leader, does not get what the leader is asked.
+#[test]
+fn a_member_does_not_end_while_nobody_confirms_that_its_log_is_lost() {
+    let (mut replica, mut host) = (follower(), Sent::default());
+    for tick in 0..100 {
+        replica.receive(beyond());
+        replica.tick(tick);
+        assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
+        for mut confirmation in confirmations(&mut host) {
+            confirmation.from = 3;
+            replica.receive(confirmation);
+        }
+        let guess = from_leader(MessageType::MsgReadIndexResp, |m| {
+            let entry = RaftEntry {
+                data: Bytes::from_static(&[1; 24]),
+                ..RaftEntry::default()
+            };
+            (m.index, m.entries) = (71, vec![entry].into());
+        });
+        replica.receive(guess);
+    }
+    // with one other voter nobody can confirm it
+    let mut replica = member_two_of(state_of(&[1, 2]));
+    let ticks = (0..20).take_while(|tick| {
+        replica.receive(beyond());
+        replica.tick(*tick);
+        replica.turn(&mut host).is_ok()
+    });
+    assert_eq!(ticks.count(), 10);
+}
+
+#[test]
+fn a_leader_that_is_heard_contradicts_another_member_and_a_stranger() {
+    let (mut replica, mut host) = (follower(), Sent::default());
+    let of_three = |term: u64, commit: u64| {
+        let mut envelope = from_leader(MessageType::MsgHeartbeat, |m| {
+            (m.from, m.term, m.commit) = (3, term, commit);
+        });
+        envelope.from = 3;
+        envelope
+    };
+    for tick in 0..100 {
+        replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 1));
+        // of the term that another one leads, of a later one, in the name of the leader
+        for lie in [of_three(5, 70), of_three(6, 70), beyond()] {
+            replica.receive(lie);
+        }
+        replica.tick(tick);
+        assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
+        // the leader answers what it is asked because of the stranger
+        host.0.retain(|sent| {
+            sent.to == 1 && Replica::describe(&sent.message).starts_with("MsgReadIndex ")
+        });
+        for confirmation in confirmations(&mut host) {
+            replica.receive(confirmation);
+        }
+    }
+    assert_eq!((replica.status().term, replica.status().leader), (5, 1));
 }
 
 #[test]
@@ -382,6 +467,37 @@ fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it
         replica.turn(&mut host).is_ok()
     });
     assert_eq!(ticks.count() as u64, LEAVING_TICKS_MAX - 1);
+}
+
+#[test]
+fn a_message_that_no_member_sends_is_dropped_with_a_reason() {
+    let mut replica = follower();
+    let append = |data: &'static [u8]| {
+        from_leader(MessageType::MsgAppend, |m| {
+            (m.index, m.log_term) = (1, 1);
+            let data = Bytes::from_static(data);
+            m.set_entries(vec![entry(2, EntryType::EntryNormal, data)].into());
+        })
+    };
+    let of_another = Envelope {
+        from: 3,
+        ..append(b"")
+    };
+    let unreadable = Envelope {
+        message: Bytes::from_static(b"?"),
+        ..append(b"")
+    };
+    for (message, fault) in [
+        (
+            append(b"\x01\xff"),
+            Some(MessageFault::CorruptEntry { index: 2 }),
+        ),
+        (unreadable, Some(MessageFault::Malformed)),
+        (of_another, Some(MessageFault::Unsound)),
+        (append(b""), None),
+    ] {
+        assert_eq!(replica.receive(message), fault);
+    }
 }
 
 #[test]
