@@ -30,11 +30,12 @@ use crate::{
     logging::LogLevelHandle,
     metrics::{MetricsPage, Register},
     node::{
-        self, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, TransferError, now_ns,
+        self, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
+        TransferError, now_ns,
     },
     panics::PanicMetrics,
     peer::{self, PeerMetrics, Peers, SnapshotMetrics},
-    storage::{self, Checkpointer, OpenError, StorageMetrics},
+    storage::{self, Checkpointer, DataIdentity, OpenError, StorageMetrics},
     systemd,
     transport::{
         self, BindError, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, Signal,
@@ -386,22 +387,9 @@ fn start_node(
         log: storage.log,
         sizes: storage.sizes,
         space,
-        quota_bytes: config.settings.quota_bytes,
-        identity: ProcessIdentity {
-            member_id: identity.member_id,
-            cluster_id: identity.cluster_id,
-            name: config.name.clone(),
-            started_ns: now_ns(),
-        },
+        shared: shared_parts(config, &identity, (metrics, budgets), stopping),
         tick: config.heartbeat_interval,
-        election_timeout: config.election_timeout,
-        dead_after: config.peers.dead_after,
-        request_timeout: request_timeout(config),
         slow_apply: config.warning_apply_duration,
-        token_ttl: config.settings.auth.token_ttl,
-        stopping,
-        metrics,
-        proposals: MemoryBudget::of_proposals(budgets),
         frozen,
         lock: storage.lock,
     };
@@ -436,6 +424,30 @@ fn start_node(
         replica,
         peers: peers.expect("the node has started them"),
     })
+}
+
+fn shared_parts(
+    config: &Config,
+    identity: &DataIdentity,
+    (metrics, budgets): (NodeMetrics, &BudgetMetrics),
+    stopping: watch::Receiver<bool>,
+) -> SharedParts {
+    SharedParts {
+        identity: ProcessIdentity {
+            member_id: identity.member_id,
+            cluster_id: identity.cluster_id,
+            name: config.name.clone(),
+            started_ns: now_ns(),
+        },
+        election_timeout: config.election_timeout,
+        dead_after: config.peers.dead_after,
+        request_timeout: request_timeout(config),
+        token_ttl: config.settings.auth.token_ttl,
+        stopping,
+        metrics,
+        proposals: MemoryBudget::of_proposals(budgets),
+        quota_bytes: config.settings.quota_bytes,
+    }
 }
 
 fn request_timeout(config: &Config) -> Duration {

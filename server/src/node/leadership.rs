@@ -1,6 +1,9 @@
 //! What requests have to do with who leads: handing leadership over, and why a request got no answer in time.
 
+use std::sync::Arc;
+
 use tokio::{sync::oneshot, time::timeout};
+use witan_replica::machine::{command::Command, member::MemberRegistry};
 
 use super::{LoopRequest, Node, NodeError, TransferError};
 
@@ -18,6 +21,22 @@ impl Node {
             Ok(Err(_)) => Err(NodeError::Stopped.into()),
             Err(_) => Err(NodeError::Timeout.into()),
         }
+    }
+
+    /// Proposes what this member has decided as the leader by looking at `members`. Whether it is in the log of
+    /// this leader, before any change of these members: if not, it is to be decided again.
+    pub(crate) async fn decide(
+        &self,
+        command: Command,
+        members: Arc<MemberRegistry>,
+    ) -> Result<bool, NodeError> {
+        let (taken, answer) = oneshot::channel();
+        self.send(LoopRequest::Decide {
+            command,
+            members,
+            taken,
+        })?;
+        answer.await.map_err(|_| NodeError::Stopped)
     }
 
     /// Why a request that began then timed out, as far as it can be known; as in etcd.

@@ -15,6 +15,7 @@ use witan_replica::{
 use super::{
     Node,
     applies::{ApplySeries, ApplyTally},
+    message_faults::MessageFaultSeries,
 };
 use crate::metrics::{Register, gauge};
 
@@ -25,6 +26,7 @@ pub struct NodeMetrics {
     pub(super) leader_changes: IntCounter,
     pub(super) proposals_pending: IntGauge,
     pub(super) proposals_failed: IntCounter,
+    pub(super) message_faults: MessageFaultSeries,
     pub(super) slow_apply: IntCounter,
     pub(super) slow_read_indexes: IntCounter,
     pub(super) read_indexes_failed: IntCounter,
@@ -95,6 +97,7 @@ impl NodeMetrics {
             leader_changes: on.counter("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
             proposals_pending: on.gauge("etcd_server_proposals_pending", "Proposals waiting to be committed."),
             proposals_failed: on.counter("etcd_server_proposals_failed_total", "Proposals that failed."),
+            message_faults: MessageFaultSeries::new(&on.counters("witan_peer_messages_dropped_total", "Messages of other members that were dropped because no member sends them, by reason.", &["reason"])),
             slow_apply: on.counter("etcd_server_slow_apply_total", "Slow applies (an overloaded disk or processor)."),
             slow_read_indexes: on.counter("etcd_server_slow_read_indexes_total", "Linearizable reads that were not confirmed in time."),
             read_indexes_failed: on.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that failed."),

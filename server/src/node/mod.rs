@@ -2,7 +2,7 @@
 //! raft, no disk and no thread, only these methods.
 //!
 //! Reading order: this file → `replica_loop` (the loop that owns the replica) → `raft_inbox` (what it takes
-//! first) → `host` (where its effects go) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
+//! first), `message_faults` (what it drops of that) → `host` (where its effects go) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
 //! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
 //! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
 //! refuse) → `metrics` (series), `counts`, `applies` (what feeds them), `peer_stats` (of v2).
@@ -17,6 +17,7 @@ mod executor;
 mod host;
 mod latest_view;
 mod leadership;
+mod message_faults;
 mod metrics;
 mod peer_links;
 mod peer_stats;
@@ -54,6 +55,7 @@ use witan_replica::{
         alarm::{Alarm, AlarmType},
         auth::Caller,
         command::Command,
+        member::MemberRegistry,
         operation::Operation,
         tree::Watch,
         view::View,
@@ -129,16 +131,65 @@ struct Shared {
     removed: watch::Sender<bool>,
 }
 
+/// What all handles of a node share, beside what begins empty.
+pub struct SharedParts {
+    /// Who this process is.
+    pub identity: ProcessIdentity,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
+    /// `--dead-member-time`.
+    pub dead_after: Option<Duration>,
+    /// A request without an answer by then fails.
+    pub request_timeout: Duration,
+    /// Simple tokens that are not used for so long end.
+    pub token_ttl: Duration,
+    /// Turns true when the process begins to stop.
+    pub stopping: watch::Receiver<bool>,
+    /// Series to feed.
+    pub metrics: NodeMetrics,
+    /// Memory for commands.
+    pub proposals: MemoryBudget,
+    /// `--quota-backend-bytes`.
+    pub quota_bytes: Option<u64>,
+}
+
+impl Shared {
+    fn new(
+        inbox: SyncSender<LoopRequest>,
+        parts: SharedParts,
+        disk: Arc<SpaceStatus>,
+        last_index: u64,
+    ) -> Self {
+        Self {
+            inbox,
+            raft_inbox: raft_inbox::RaftInbox::default(),
+            peer_links: peer_links::PeerLinks::new(parts.dead_after),
+            leader: watch::Sender::default(),
+            election_timeout: parts.election_timeout,
+            status: status::PublishedStatus::default(),
+            latest: latest_view::LatestView::default(),
+            watchers: tree_watchers::TreeWatchers::default(),
+            watch_streams: watch_streams::WatchStreams::default(),
+            tokens: Tokens::new(parts.token_ttl, last_index),
+            identity: parts.identity,
+            request_timeout: parts.request_timeout,
+            stopping: parts.stopping,
+            proposals: parts.proposals,
+            metrics: parts.metrics,
+            monotonic: clock::MonotonicClock::new(),
+            quota_bytes: parts.quota_bytes,
+            disk,
+            state_hashes: StateHashes::default(),
+            state_ages: state_age::StateAges::default(),
+            installs: watch::Sender::default(),
+            removed: watch::Sender::default(),
+        }
+    }
+}
+
 /// Requests to the replica's thread, in the order in which they come.
 enum LoopRequest {
-    Propose {
-        command: Box<Command>,
-        caller: Option<Caller>,
-        now_ns: i64,
-        /// Its length in the log.
-        bytes: usize,
-        to: CompletionSender<AppliedCommand>,
-    },
+    Propose(Proposal),
     Read {
         to: CompletionSender<Arc<View>>,
     },
@@ -168,10 +219,26 @@ enum LoopRequest {
         to: Option<u64>,
         taken: oneshot::Sender<Result<u64, TransferRefused>>,
     },
+    /// The leader has decided something from these members.
+    Decide {
+        command: Command,
+        members: Arc<MemberRegistry>,
+        taken: oneshot::Sender<bool>,
+    },
     /// Replace the state by the leader's.
     Rebuild,
     /// There is something in the raft inbox, which is taken first.
     Wake,
+}
+
+/// A command that is to be proposed.
+struct Proposal {
+    command: Box<Command>,
+    caller: Option<Caller>,
+    now_ns: i64,
+    /// Its length in the log.
+    bytes: usize,
+    to: CompletionSender<AppliedCommand>,
 }
 
 /// Identity of this process, fixed at start.
@@ -543,13 +610,13 @@ impl Node {
             .transpose()?;
         let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
         to.permit = permit;
-        self.send(LoopRequest::Propose {
+        self.send(LoopRequest::Propose(Proposal {
             command: Box::new(command),
             caller,
             now_ns,
             bytes,
             to,
-        })?;
+        }))?;
         Ok(answer)
     }
 

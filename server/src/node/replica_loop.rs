@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
 use witan_replica::{
     host::Ticket,
     machine::{command::Stamp, view::View},
@@ -17,27 +16,18 @@ use witan_replica::{
 };
 
 use super::{
-    FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, NodeMetrics, ProcessIdentity, Shared,
+    FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Proposal, Shared, SharedParts,
     admission::{grows, is_required_at_start},
-    clock::MonotonicClock,
     completions::CompletionBatch,
     executor::Executor,
     host::{IncomingState, NodeHost},
-    latest_view::LatestView,
+    message_faults::MessageFaults,
     now_ns,
-    peer_links::PeerLinks,
     pending_requests::PendingRequests,
     post::Post,
-    raft_inbox::{RaftBatch, RaftInbox, ReceivedState},
-    state_age::StateAges,
-    state_hashes::StateHashes,
-    status::PublishedStatus,
-    tokens::Tokens,
-    tree_watchers::TreeWatchers,
-    watch_streams::WatchStreams,
+    raft_inbox::{RaftBatch, ReceivedState},
 };
 use crate::{
-    budget::MemoryBudget,
     client_network::ClientNetwork,
     panics::planted,
     storage::{
@@ -85,28 +75,12 @@ pub struct NodeParts {
     pub sizes: LogSizes,
     /// What is free on the disk.
     pub space: SpaceMonitor,
-    /// `--quota-backend-bytes`.
-    pub quota_bytes: Option<u64>,
-    /// Who this process is.
-    pub identity: ProcessIdentity,
+    /// What all handles share.
+    pub shared: SharedParts,
     /// One heartbeat interval.
     pub tick: Duration,
-    /// `--election-timeout`.
-    pub election_timeout: Duration,
-    /// `--dead-member-time`.
-    pub dead_after: Option<Duration>,
-    /// A request without an answer by then fails.
-    pub request_timeout: Duration,
     /// A turn longer than this is warned about.
     pub slow_apply: Duration,
-    /// Simple tokens that are not used for so long end.
-    pub token_ttl: Duration,
-    /// Turns true when the process begins to stop.
-    pub stopping: watch::Receiver<bool>,
-    /// Series to feed.
-    pub metrics: NodeMetrics,
-    /// Memory for commands.
-    pub proposals: MemoryBudget,
     /// Where states go that are to be hashed.
     pub frozen: FrozenStates,
     /// Keeps other processes out of the data directory while the thread runs.
@@ -121,34 +95,13 @@ pub fn start(
     post: impl FnOnce(Node, SnapshotReceiver) -> std::io::Result<Box<dyn Post>>,
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
-    let tree_index = parts.replica.view().machine.tree.index();
-    let status = PublishedStatus::default();
-    status.store_state(&parts.replica.view().machine, parts.identity.member_id);
-    let shared = Arc::new(Shared {
-        inbox,
-        raft_inbox: RaftInbox::default(),
-        peer_links: PeerLinks::new(parts.dead_after),
-        leader: watch::Sender::default(),
-        election_timeout: parts.election_timeout,
-        status,
-        latest: LatestView::default(),
-        watchers: TreeWatchers::default(),
-        watch_streams: WatchStreams::default(),
-        tokens: Tokens::new(parts.token_ttl, parts.replica.last_index()),
-        identity: parts.identity,
-        request_timeout: parts.request_timeout,
-        stopping: parts.stopping,
-        proposals: parts.proposals,
-        metrics: parts.metrics,
-        monotonic: MonotonicClock::new(),
-        quota_bytes: parts.quota_bytes,
-        disk: parts.space.seen(),
-        state_hashes: StateHashes::default(),
-        state_ages: StateAges::default(),
-        installs: watch::Sender::default(),
-        removed: watch::Sender::default(),
-    });
-    shared.watch_streams.begin(&parts.replica.view().machine.kv);
+    let (disk, last_index) = (parts.space.seen(), parts.replica.last_index());
+    let shared = Arc::new(Shared::new(inbox, parts.shared, disk, last_index));
+    let state = parts.replica.view().machine;
+    let tree_index = state.tree.index();
+    shared.status.store_state(&state, shared.identity.member_id);
+    shared.watch_streams.begin(&state.kv);
+    drop(state);
     let node = Node {
         shared: shared.clone(),
         client: ClientNetwork::default(),
@@ -175,6 +128,7 @@ pub fn start(
     let keeper = ReplicaLoop {
         replica: parts.replica,
         host,
+        message_faults: MessageFaults::new(shared.metrics.message_faults.clone()),
         shared,
         _hold: parts.lock,
         sizes: parts.sizes,
@@ -199,6 +153,7 @@ struct ReplicaLoop {
     _hold: DirectoryLock,
     sizes: LogSizes,
     space: SpaceMonitor,
+    message_faults: MessageFaults,
     last_ticket: u64,
     /// Whether a linearizable read was asked for since the last turn.
     reads_asked: bool,
@@ -276,8 +231,8 @@ impl ReplicaLoop {
         {
             self.host.refuse_writes(NodeError::Removed);
             for request in requests.try_iter() {
-                if let LoopRequest::Propose { to, .. } = request {
-                    to.refuse(NodeError::Removed);
+                if let LoopRequest::Propose(proposal) = request {
+                    proposal.to.refuse(NodeError::Removed);
                 }
             }
         }
@@ -318,7 +273,10 @@ impl ReplicaLoop {
     /// Messages first: an event may say that no more will come.
     fn take_raft(&mut self, raft: RaftBatch) {
         for message in raft.messages {
-            self.replica.receive(message.envelope);
+            let from = message.envelope.from;
+            if let Some(fault) = self.replica.receive(message.envelope) {
+                self.message_faults.report(from, fault);
+            }
         }
         for (member, event) in raft.events {
             self.replica.peer_event(member, event);
@@ -360,30 +318,7 @@ impl ReplicaLoop {
 
     fn take(&mut self, inbound: LoopRequest) {
         match inbound {
-            LoopRequest::Propose {
-                command,
-                caller,
-                now_ns,
-                bytes,
-                to,
-            } => {
-                let room = self.space.take(bytes as u64, grows(&command));
-                if !room && !is_required_at_start(&command) {
-                    to.refuse(NodeError::NoSpace);
-                    return;
-                }
-                // a published state would be copied on write
-                self.shared.latest.clear();
-                let ticket = self.ticket();
-                let stamp = Stamp {
-                    now_ns,
-                    ..Stamp::default()
-                };
-                match self.replica.propose_for(ticket, stamp, *command, caller) {
-                    Ok(()) => self.host.writes.insert(ticket, self.ticks, to),
-                    Err(refusal) => to.refuse(refusal.into()),
-                }
-            }
+            LoopRequest::Propose(proposal) => self.propose(proposal),
             LoopRequest::Read { to } => {
                 let ticket = self.ticket();
                 match self.replica.read(ticket) {
@@ -399,14 +334,7 @@ impl ReplicaLoop {
             LoopRequest::Rewrite { done } if self.space.room() == SpaceLevel::Enough => {
                 self.rewrite(done)
             }
-            LoopRequest::Rewrite { done } => {
-                // The checkpoint before stays on the disk until a second one replaces this one.
-                let inbox = self.shared.inbox.clone();
-                self.rewrite(Box::new(move || {
-                    // the requester gets an error and may retry
-                    let _ = inbox.try_send(LoopRequest::Shrink { done });
-                }));
-            }
+            LoopRequest::Rewrite { done } => self.rewrite_and_shrink(done),
             LoopRequest::Shrink { done } => self.rewrite(done),
             LoopRequest::Lease {
                 lease,
@@ -427,8 +355,44 @@ impl ReplicaLoop {
                 // the requester may be gone
                 let _ = taken.send(self.replica.transfer_leadership(to));
             }
+            LoopRequest::Decide {
+                command,
+                members,
+                taken,
+            } => {
+                let room = self.space.room() != SpaceLevel::None || is_required_at_start(&command);
+                let done = room && self.replica.propose_decision(&members, now_ns(), command);
+                // the requester may be gone
+                let _ = taken.send(done);
+            }
             LoopRequest::Rebuild => self.replica.rebuild(),
             LoopRequest::Wake => {}
+        }
+    }
+
+    fn propose(&mut self, proposal: Proposal) {
+        let Proposal {
+            command,
+            caller,
+            now_ns,
+            bytes,
+            to,
+        } = proposal;
+        let room = self.space.take(bytes as u64, grows(&command));
+        if !room && !is_required_at_start(&command) {
+            to.refuse(NodeError::NoSpace);
+            return;
+        }
+        // a published state would be copied on write
+        self.shared.latest.clear();
+        let ticket = self.ticket();
+        let stamp = Stamp {
+            now_ns,
+            ..Stamp::default()
+        };
+        match self.replica.propose_for(ticket, stamp, *command, caller) {
+            Ok(()) => self.host.writes.insert(ticket, self.ticks, to),
+            Err(refusal) => to.refuse(refusal.into()),
         }
     }
 
@@ -445,6 +409,15 @@ impl ReplicaLoop {
     fn rewrite(&mut self, done: OnDurable) {
         self.host.checkpointer.rewrite(self.replica.view(), done);
         self.host.bytes_since_checkpoint = 0;
+    }
+
+    /// The same on a disk with little room: the checkpoint before stays on it until a second one replaces this one.
+    fn rewrite_and_shrink(&mut self, done: OnDurable) {
+        let inbox = self.shared.inbox.clone();
+        self.rewrite(Box::new(move || {
+            // the requester gets an error and may retry
+            let _ = inbox.try_send(LoopRequest::Shrink { done });
+        }));
     }
 
     /// Checks free space. Without any room not even leader tasks may propose.

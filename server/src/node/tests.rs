@@ -47,31 +47,19 @@ fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let on = Register::default();
     let (_, stopping) = watch::channel(false);
+    let parts = SharedParts {
+        identity,
+        election_timeout: Duration::from_secs(1),
+        dead_after: None,
+        request_timeout: Duration::from_secs(60),
+        token_ttl: Duration::from_secs(300),
+        stopping,
+        metrics: NodeMetrics::register(&on),
+        proposals: MemoryBudget::of_proposals(&BudgetMetrics::register(&on)),
+        quota_bytes: None,
+    };
     let node = Node {
-        shared: Arc::new(Shared {
-            inbox,
-            raft_inbox: raft_inbox::RaftInbox::default(),
-            peer_links: peer_links::PeerLinks::default(),
-            leader: watch::Sender::default(),
-            election_timeout: Duration::from_secs(1),
-            status: status::PublishedStatus::default(),
-            latest: latest_view::LatestView::default(),
-            watchers: tree_watchers::TreeWatchers::default(),
-            watch_streams: watch_streams::WatchStreams::default(),
-            tokens: Tokens::new(Duration::from_secs(300), 0),
-            identity,
-            request_timeout: Duration::from_secs(60),
-            stopping,
-            proposals: MemoryBudget::of_proposals(&BudgetMetrics::register(&on)),
-            metrics: NodeMetrics::register(&on),
-            monotonic: clock::MonotonicClock::new(),
-            quota_bytes: None,
-            disk: Arc::default(),
-            state_ages: state_age::StateAges::default(),
-            state_hashes: StateHashes::default(),
-            installs: watch::Sender::default(),
-            removed: watch::Sender::default(),
-        }),
+        shared: Arc::new(Shared::new(inbox, parts, Arc::default(), 0)),
         client: ClientNetwork::default(),
     };
     (node, requests)
@@ -110,7 +98,7 @@ type Waiting = Pin<Box<dyn Future<Output = Proposed<kv::Put>>>>;
 fn go_on(requests: &Receiver<LoopRequest>, reply: &Reply) {
     let mut completions = completions::CompletionBatch::default();
     for inbound in requests.try_iter() {
-        let LoopRequest::Propose { to, .. } = inbound else {
+        let LoopRequest::Propose(Proposal { to, .. }) = inbound else {
             panic!("only proposals were sent");
         };
         let outcome = Outcome {

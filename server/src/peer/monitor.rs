@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::future::join_all;
 use witan_replica::machine::{
-    command::{ClusterVersion, Downgrade},
+    command::{ClusterVersion, Command, Downgrade},
     member::MemberRegistry,
     versions::{Release, release},
 };
@@ -47,6 +47,8 @@ pub(super) struct Monitor {
     looked_at: Instant,
     /// The members whose clocks are too far away.
     apart: BTreeMap<u64, bool>,
+    /// The members from which something was decided last, and when: it may not be executed yet.
+    decided: Option<(Arc<MemberRegistry>, Instant)>,
 }
 
 impl Monitor {
@@ -56,6 +58,7 @@ impl Monitor {
             begun: Instant::now(),
             looked_at: Instant::now(),
             apart: BTreeMap::new(),
+            decided: None,
         }
     }
 
@@ -86,7 +89,7 @@ impl Monitor {
         self.apart.retain(|id, _| members.by_id.contains_key(id));
         let leads = self.shared.node.status().leader == own_id;
         if leads && members.by_id.contains_key(&own_id) {
-            self.decide(&members, &running).await;
+            self.decide(members, &running).await;
         }
         let wait = match release(&self.shared.members().cluster_version) {
             None => UNDECIDED_INTERVAL,
@@ -101,14 +104,18 @@ impl Monitor {
 
     /// The version of a member, and by how many seconds its clock is ahead.
     async fn ask(&self, urls: &[Url]) -> Option<(Release, Option<f64>)> {
-        let tls = self.shared.tls.as_ref();
+        let (tls, node) = (self.shared.tls.as_ref(), &self.shared.node);
         for url in urls {
-            if let Ok(release) = query::release(url, tls).await {
-                let asked_ns = self.shared.node.now_ns();
-                let clock_ns = query::clock(url, tls).await.ok();
-                let middle_ns = asked_ns.midpoint(self.shared.node.now_ns());
-                let ahead = |clock_ns: i64| clock_ns.saturating_sub(middle_ns) as f64 / NS_PER_S;
-                return Some((release, clock_ns.map(ahead)));
+            match query::release(url, tls, node.identity().cluster_id).await {
+                Ok(release) => {
+                    let asked_ns = node.now_ns();
+                    let clock_ns = query::clock(url, tls).await.ok();
+                    let middle_ns = asked_ns.midpoint(node.now_ns());
+                    let ahead =
+                        |clock_ns: i64| clock_ns.saturating_sub(middle_ns) as f64 / NS_PER_S;
+                    return Some((release, clock_ns.map(ahead)));
+                }
+                Err(error) => tracing::debug!(%url, %error, "failed to ask a peer for its version"),
             }
         }
         None
@@ -131,7 +138,7 @@ impl Monitor {
         }
     }
 
-    async fn decide(&mut self, members: &MemberRegistry, running: &[Option<Release>]) {
+    async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[Option<Release>]) {
         let waits = self.begun.elapsed() < UNDECIDED_MAX;
         let node = &self.shared.node;
         let every = self.shared.settings.downgrade_check;
@@ -139,28 +146,36 @@ impl Monitor {
         if ends {
             self.looked_at = Instant::now();
         }
-        let done = match versions::decide(members, running, waits, ends) {
+        let (command, version, what) = match versions::decide(&members, running, waits, ends) {
             Decision::Keep => return,
             Decision::Set((major, minor)) => {
                 let version = format!("{major}.{minor}.0");
-                tracing::info!(
-                    from = members.cluster_version,
-                    to = version,
-                    "sets the cluster version"
-                );
-                node.propose(ClusterVersion { version }).await.map(|_| ())
+                let command = Command::ClusterVersion(ClusterVersion {
+                    version: version.clone(),
+                });
+                (command, version, "sets the cluster version")
             }
             Decision::EndDowngrade => {
-                tracing::info!(
-                    version = members.downgrade_target,
-                    "the downgrade is complete"
-                );
                 let target = String::new();
-                node.propose(Downgrade { target }).await.map(|_| ())
+                let command = Command::Downgrade(Downgrade { target });
+                let version = members.downgrade_target.clone();
+                (command, version, "the downgrade is complete")
             }
         };
-        if let Err(error) = done {
-            tracing::warn!(%error, "failed to record the cluster version; retrying");
+        let under_way = |(from, at): &(Arc<MemberRegistry>, Instant)| {
+            *from == members && at.elapsed() < INTERVAL
+        };
+        if self.decided.as_ref().is_some_and(under_way) {
+            return;
+        }
+        match node.decide(command, members.clone()).await {
+            Ok(true) => {
+                let from = &members.cluster_version;
+                tracing::info!(from, version, "{what}");
+                self.decided = Some((members, Instant::now()));
+            }
+            Ok(false) => tracing::debug!("the members have changed; deciding the version again"),
+            Err(error) => tracing::warn!(%error, "failed to record the cluster version; retrying"),
         }
     }
 }

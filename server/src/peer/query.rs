@@ -50,9 +50,13 @@ pub async fn state_hash(
     hash_of(&answer, cluster_id).map_err(invalid)
 }
 
-/// Asks the member at this peer URL which release it runs.
-pub(super) async fn release(url: &Url, tls: Option<&PeerTls>) -> io::Result<Release> {
-    release_of(&get(url, tls, "/version").await?).map_err(invalid)
+/// Asks the member of a cluster at this peer URL which release it runs.
+pub(super) async fn release(
+    url: &Url,
+    tls: Option<&PeerTls>,
+    cluster_id: u64,
+) -> io::Result<Release> {
+    release_of(&get(url, tls, "/version").await?, cluster_id).map_err(invalid)
 }
 
 /// Asks the member at this peer URL for its clock, Unix nanoseconds, as etcd probes round trips.
@@ -87,6 +91,15 @@ struct Answer<'a> {
     status: &'a str,
     cluster_id: Option<u64>,
     body: &'a [u8],
+}
+
+impl Answer<'_> {
+    fn check_cluster(&self, cluster_id: u64) -> Result<(), &'static str> {
+        match self.cluster_id == Some(cluster_id) {
+            true => Ok(()),
+            false => Err("it belongs to another cluster"),
+        }
+    }
 }
 
 fn parse(answer: &[u8]) -> Result<Answer<'_>, &'static str> {
@@ -128,10 +141,13 @@ struct ProbePage {
     now: String,
 }
 
-fn release_of(answer: &[u8]) -> Result<Release, &'static str> {
-    let page: Option<VersionPage> = serde_json::from_slice(parse(answer)?.body).ok();
+fn release_of(answer: &[u8], cluster_id: u64) -> Result<Release, &'static str> {
+    let answer = parse(answer)?;
+    answer.check_cluster(cluster_id)?;
+    let page: Option<VersionPage> = serde_json::from_slice(answer.body).ok();
     let release = page.and_then(|page| versions::release(&page.etcdserver));
-    release.ok_or("its answer names no version")
+    let release = release.filter(|release| *release >= versions::FIRST);
+    release.ok_or("its answer names no version of a member")
 }
 
 fn clock_of(answer: &[u8]) -> Result<i64, &'static str> {
@@ -142,9 +158,7 @@ fn clock_of(answer: &[u8]) -> Result<i64, &'static str> {
 
 fn hash_of(answer: &[u8], cluster_id: u64) -> Result<Option<StateHash>, &'static str> {
     let answer = parse(answer)?;
-    if answer.cluster_id != Some(cluster_id) {
-        return Err("it belongs to another cluster");
-    }
+    answer.check_cluster(cluster_id)?;
     match answer.status {
         "200" => {
             let hash = serde_json::from_slice(answer.body);
@@ -161,12 +175,23 @@ mod tests {
 
     #[test]
     fn versions_and_clocks_are_read_as_etcd_answers() {
-        let answer = |body: &str| format!("HTTP/1.1 200 OK\r\n\r\n{body}\n").into_bytes();
+        let head = "HTTP/1.1 200 OK\r\nX-Etcd-Cluster-Id: c1\r\n\r\n";
+        let answer = |body: &str| format!("{head}{body}\n").into_bytes();
         let page = r#"{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}"#;
-        assert_eq!(release_of(&answer(page)), Ok((3, 5)));
-        for bad in ["", "[]", r#"{"etcdserver":"x"}"#] {
-            assert!(release_of(&answer(bad)).is_err(), "{bad}");
+        assert_eq!(release_of(&answer(page), 0xC1), Ok((3, 5)));
+        let bad = [
+            "",
+            "[]",
+            r#"{"etcdserver":"x"}"#,
+            r#"{"etcdserver":"2.3.8"}"#,
+        ];
+        for bad in bad {
+            assert!(release_of(&answer(bad), 0xC1).is_err(), "{bad}");
         }
+        let elsewhere = Err("it belongs to another cluster");
+        assert_eq!(release_of(&answer(page), 0xC2), elsewhere);
+        let nameless = format!("HTTP/1.1 200 OK\r\n\r\n{page}");
+        assert_eq!(release_of(nameless.as_bytes(), 0xC1), elsewhere);
         let page = r#"{"OK":true,"Now":"1970-01-01T01:00:01.5+01:00"}"#;
         assert_eq!(clock_of(&answer(page)), Ok(1_500_000_000));
         assert!(clock_of(&answer(r#"{"OK":true,"Now":"x"}"#)).is_err());

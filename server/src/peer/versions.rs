@@ -2,11 +2,8 @@
 
 use witan_replica::machine::{
     member::MemberRegistry,
-    versions::{Release, release},
+    versions::{FIRST, Release, release},
 };
-
-/// The version of a cluster whose members are not all known, as etcd's.
-const LOWEST: Release = (3, 0);
 
 /// What the leader is to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +30,8 @@ pub(super) fn decide(
         return match lowest {
             Some(lowest) => Decision::Set(lowest),
             None if waits => Decision::Keep,
-            None => Decision::Set(LOWEST),
+            // as etcd decides while its members are not all known
+            None => Decision::Set(FIRST),
         };
     };
     match release(&known.downgrade_target) {
@@ -75,7 +73,7 @@ mod tests {
         assert_eq!(decide(&new, &[NEW, None], true, true), Decision::Keep);
         assert_eq!(
             decide(&new, &[NEW, None], false, true),
-            Decision::Set(LOWEST)
+            Decision::Set(FIRST)
         );
     }
 

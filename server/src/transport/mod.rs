@@ -104,6 +104,24 @@ pub struct Handlers<H, C> {
     pub security: Option<ServerTls>,
 }
 
+impl<H, C> Handlers<H, C> {
+    /// The same; a panic in a call ends that call alone.
+    fn contained(self) -> Handlers<H, contain::Contained<C>> {
+        Handlers {
+            calls: contain::Contained {
+                calls: self.calls,
+                metrics: self.panics.clone(),
+            },
+            http: self.http,
+            metrics: self.metrics,
+            panics: self.panics,
+            traffic: self.traffic,
+            connections: self.connections,
+            security: self.security,
+        }
+    }
+}
+
 /// The running port. Dropping it does not stop it; [`RunningServer::stop`] does.
 #[derive(Debug)]
 pub struct RunningServer {
@@ -124,18 +142,7 @@ where
     let (stop, stopped) = watch::channel(false);
     let open = Arc::new(mux::OpenConnections::default());
     let mut unix_sockets = Vec::new();
-    let served = Handlers {
-        calls: contain::Contained {
-            calls: served.calls,
-            metrics: served.panics.clone(),
-        },
-        http: served.http,
-        metrics: served.metrics,
-        panics: served.panics,
-        traffic: served.traffic,
-        connections: served.connections,
-        security: served.security,
-    };
+    let served = served.contained();
     let mut builder = Server::build()
         .workers(workers)
         .max_concurrent_connections(limits::connections_per_worker(workers))

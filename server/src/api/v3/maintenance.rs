@@ -13,6 +13,7 @@ use witan_replica::machine::{
     alarm::{self, Alarm},
     command::Downgrade,
     member::MemberRegistry,
+    versions::{Release, release},
 };
 
 use super::{RpcResult, authorize, header};
@@ -144,10 +145,10 @@ async fn record(ctx: &Context, target: String) -> RpcResult<()> {
 }
 
 /// Major and minor of the cluster, if it may go down to `target`.
-fn validate(members: &MemberRegistry, target: (u64, u64)) -> RpcResult<(u64, u64)> {
+fn validate(members: &MemberRegistry, target: Release) -> RpcResult<Release> {
     let now = cluster_version(members)?;
     // the cluster's version may be lowered already
-    if semver(&members.downgrade_target) == Some(target) {
+    if release(&members.downgrade_target) == Some(target) {
         return Err(RpcError::DowngradeInProgress);
     }
     if Some(target) != now.1.checked_sub(1).map(|minor| (now.0, minor)) {
@@ -159,27 +160,15 @@ fn validate(members: &MemberRegistry, target: (u64, u64)) -> RpcResult<(u64, u64
     }
 }
 
-fn cluster_version(members: &MemberRegistry) -> RpcResult<(u64, u64)> {
-    semver(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
+fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
+    release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
 /// `MAJOR.MINOR` or a whole semantic version; what follows the minor does not count.
-fn target(version: &str) -> RpcResult<(u64, u64)> {
-    semver(version)
-        .or_else(|| semver(&format!("{version}.0")))
+fn target(version: &str) -> RpcResult<Release> {
+    release(version)
+        .or_else(|| release(&format!("{version}.0")))
         .ok_or(RpcError::WrongDowngradeVersionFormat)
-}
-
-/// Major and minor of `MAJOR.MINOR.PATCH` with what etcd's parser lets follow.
-fn semver(version: &str) -> Option<(u64, u64)> {
-    let core = version.split_once('+').map_or(version, |(core, _)| core);
-    let core = core.split_once('-').map_or(core, |(core, _)| core);
-    let mut parts = core.splitn(3, '.').map(|part| {
-        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| part.parse().ok()).flatten()
-    });
-    let (major, minor, _patch): (u64, u64, u64) = (parts.next()??, parts.next()??, parts.next()??);
-    Some((major, minor))
 }
 
 /// All, or those of one kind; the member is not looked at, as in etcd.

@@ -16,16 +16,21 @@ use super::{
 /// Major and minor of a version.
 pub type Release = (u64, u64);
 
-/// All members know what came with it, also while the cluster has no version.
-const FIRST: Release = (3, 0);
+/// The first version of a cluster. All members know what came with it, also while the cluster has none.
+pub const FIRST: Release = (3, 0);
 
 const V3_6: Release = (3, 6);
 
-/// Major and minor of a version; `None` if it is not one.
+/// Major and minor of `MAJOR.MINOR.PATCH` with what etcd's parser of semantic versions lets follow.
 pub fn release(version: &str) -> Option<Release> {
-    let mut parts = version.split('.');
-    let major = parts.next()?.parse().ok()?;
-    Some((major, parts.next()?.parse().ok()?))
+    let core = version.split_once('+').map_or(version, |(core, _)| core);
+    let core = core.split_once('-').map_or(core, |(core, _)| core);
+    let mut parts = core.splitn(3, '.').map(|part| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| part.parse().ok()).flatten()
+    });
+    let (major, minor, _patch): (u64, u64, u64) = (parts.next()??, parts.next()??, parts.next()??);
+    Some((major, minor))
 }
 
 impl MemberRegistry {

@@ -19,6 +19,7 @@ use crate::{
     machine::{
         auth::Caller,
         command::{Command, Entry, Stamp},
+        member::MemberRegistry,
     },
     proposals::HandedIn,
     wire::{self, PeerMessage},
@@ -125,6 +126,23 @@ impl Replica {
                 .hold(ticket, wire::encode_entry(&entry).into());
         }
         appended
+    }
+
+    /// Proposes what the leader has decided by looking at `members`: in the log it comes before any change of
+    /// them, or it is not appended. Whether it was.
+    pub fn propose_decision(
+        &mut self,
+        members: &MemberRegistry,
+        now_ns: i64,
+        command: Command,
+    ) -> bool {
+        let raft = &self.raft.raft;
+        let now = &self.machine.members;
+        let unchanged = now.by_id.keys().eq(members.by_id.keys())
+            && now.cluster_version == members.cluster_version
+            && now.downgrade_target == members.downgrade_target;
+        let current = unchanged && !raft.has_pending_conf();
+        current && self.propose_as_leader(Some(raft.term), now_ns, command)
     }
 
     /// Too many committed entries wait to be applied here.

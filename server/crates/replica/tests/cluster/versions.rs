@@ -2,7 +2,11 @@
 
 use witan_replica::{
     host::{ProposalRejected, Unanswered},
-    machine::{alarm::AlarmCommand, command::ClusterVersion},
+    machine::{
+        alarm::AlarmCommand,
+        command::{ChangeMembers, ClusterVersion},
+        member::MemberRegistry,
+    },
 };
 
 use super::*;
@@ -45,6 +49,51 @@ fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
         for member in members {
             answered(&mut cluster, member, hash_state());
         }
+    }
+}
+
+fn decide(cluster: &mut Cluster, by: u64, members: &MemberRegistry) -> bool {
+    let version = ClusterVersion {
+        version: "3.7.0".into(),
+    };
+    let decision = Command::ClusterVersion(version);
+    cluster.replica(by).propose_decision(members, 0, decision)
+}
+
+/// A member that joins after the version was decided may run a lower one.
+#[test]
+fn a_version_is_set_only_before_the_members_change_from_whom_it_was_decided() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+    let decided_from = cluster.replica(leader).view().machine.members;
+    let join = Command::Members(ChangeMembers {
+        add: Some(person(4)),
+        voters: true,
+        ..ChangeMembers::default()
+    });
+    cluster.cut_off(leader);
+    let ticket = cluster.propose(leader, join);
+    cluster.settle();
+    assert!(
+        !decide(&mut cluster, leader, &decided_from),
+        "one is joining"
+    );
+    cluster.cut.clear();
+    cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
+    assert!(
+        !decide(&mut cluster, leader, &decided_from),
+        "one has joined"
+    );
+    let members = cluster.replica(leader).view().machine.members;
+    assert!(
+        !decide(&mut cluster, follower, &members),
+        "it does not lead"
+    );
+    assert!(decide(&mut cluster, leader, &members));
+    cluster.ticks(2);
+    for id in [leader, follower] {
+        let members = cluster.replica(id).view().machine.members;
+        assert_eq!(members.cluster_version, "3.7.0");
     }
 }
 
